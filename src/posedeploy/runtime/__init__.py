@@ -1,0 +1,27 @@
+"""Load a backend file and run it: numpy and the backend, nothing else."""
+
+from .registry import BACKENDS, BackendRow, backend_names, backend_row, get_runtime
+from .types import (
+    Arrays,
+    Availability,
+    Code,
+    Runtime,
+    Session,
+    SessionOptions,
+    TensorInfo,
+)
+
+__all__ = [
+    "BACKENDS",
+    "Arrays",
+    "Availability",
+    "BackendRow",
+    "Code",
+    "Runtime",
+    "Session",
+    "SessionOptions",
+    "TensorInfo",
+    "backend_names",
+    "backend_row",
+    "get_runtime",
+]

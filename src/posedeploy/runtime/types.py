@@ -1,0 +1,127 @@
+"""What every backend runtime looks like from outside.
+
+This package imports numpy and the backend, nothing else: no config, no torch, no mmpose
+(the TorchScript runtime excepted).  The judge runs backend files through it, and so does the
+SDK; neither believes anything but what `Session` reads from the loaded file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+class Code(StrEnum):
+    """Why a backend can or cannot run here."""
+
+    AVAILABLE = "available"
+    NOT_INSTALLED = "not-installed"
+    NO_DEVICE = "no-device"
+    NO_DRIVER = "no-driver"
+    TOOL_MISSING = "tool-missing"
+    WRONG_OS = "wrong-os"
+    VERSION_TOO_OLD = "version-too-old"
+    BROKEN_INSTALL = "broken-install"
+    DISABLED_BY_USER = "disabled-by-user"
+
+
+@dataclass(frozen=True)
+class Availability:
+    """Whether a backend can run on this machine: a value, never an exception.
+
+    Attributes:
+        code: `Code.AVAILABLE`, or why not.
+        reason: One line for a person; empty when available.
+        version: The backend's version where one could be read.
+    """
+
+    code: Code
+    reason: str = ""
+    version: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """True if the backend can run here."""
+        return self.code is Code.AVAILABLE
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """One input or output as the loaded file declares it.
+
+    Attributes:
+        name: Tensor name.
+        shape: One entry a dimension: an int, or the name of a dynamic dimension ('?' if unnamed).
+        dtype: numpy dtype name, e.g. 'float32'.
+    """
+
+    name: str
+    shape: tuple[int | str, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class SessionOptions:
+    """How to run. Numerical modes are explicit: nothing is left to a runtime's default.
+
+    Attributes:
+        precision: Inference precision the backend must compute in: 'fp32', 'fp16', 'bf16', 'int8'.
+        threads: Intra-op threads; 0 lets the backend choose.
+        extra: Backend-specific options, recorded with the result.
+    """
+
+    precision: str = "fp32"
+    threads: int = 1
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+
+class Session(Protocol):
+    """A loaded backend file."""
+
+    @property
+    def inputs(self) -> tuple[TensorInfo, ...]:
+        """Inputs as the file declares them, in the file's order."""
+        ...
+
+    @property
+    def outputs(self) -> tuple[TensorInfo, ...]:
+        """Outputs as the file declares them, in the file's order."""
+        ...
+
+    @property
+    def effective_options(self) -> Mapping[str, str]:
+        """The options in force, read back from the backend where it can tell."""
+        ...
+
+    def run(self, feed: Arrays) -> dict[str, NDArray[Any]]:
+        """Run once. Keys of `feed` are input names; keys of the result are output names."""
+        ...
+
+
+class Runtime(Protocol):
+    """One backend."""
+
+    def probe(self) -> Availability:
+        """Whether this backend can run here. Never raises; loads no native library in-process."""
+        ...
+
+    def load(self, files: Sequence[Path], device: str, options: SessionOptions) -> Session:
+        """Load backend files (the main one first).
+
+        Raises:
+            RuntimeError: The backend refused the files; the message is the backend's own.
+        """
+        ...
+
+
+def as_contiguous(array: NDArray[Any], dtype: str) -> NDArray[Any]:
+    """`array` as a C-contiguous array of `dtype` (numpy dtype name)."""
+    return np.ascontiguousarray(array, dtype=np.dtype(dtype))
