@@ -1,0 +1,13 @@
+_base_ = ["../pose-detection_static.py"]
+
+onnx_config = dict(output_names=["dets", "keypoints"])
+codebase_config = dict(
+    post_processing=dict(
+        score_threshold=0.05,
+        iou_threshold=0.5,
+        max_output_boxes_per_class=200,
+        pre_top_k=2000,
+        keep_top_k=50,
+        background_label_id=-1,
+    )
+)

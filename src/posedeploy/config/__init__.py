@@ -1,0 +1,28 @@
+"""Deploy configs and MMPose configs as typed values."""
+
+from .deploy_config import (
+    DeployConfig,
+    NmsSettings,
+    config_root,
+    find_deploy_config,
+    list_deploy_configs,
+    load_deploy_config,
+)
+from .model_config import FAMILIES, HEADS, HeadKind, ModelConfig, load_model_config
+from .naming import DeployConfigName, parse_name
+
+__all__ = [
+    "FAMILIES",
+    "HEADS",
+    "DeployConfig",
+    "DeployConfigName",
+    "HeadKind",
+    "ModelConfig",
+    "NmsSettings",
+    "config_root",
+    "find_deploy_config",
+    "list_deploy_configs",
+    "load_deploy_config",
+    "load_model_config",
+    "parse_name",
+]

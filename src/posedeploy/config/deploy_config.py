@@ -1,0 +1,261 @@
+"""A deploy config as a typed value.
+
+The fields are MMDeploy's (`onnx_config` or `ir_config`, `codebase_config`, `backend_config`,
+`calib_config`), so that MMDeploy's files for MMPose load unchanged.  One field is ours:
+`onnx_config.exporter` chooses the exporter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from posedeploy.errors import BadInputError
+
+from .files import read_config
+from .naming import DeployConfigName, parse_name
+
+EXPORTERS = ("torchscript", "dynamo")
+OPSETS = range(11, 19)  # 11: NonMaxSuppression and MMDeploy's own choice; 18: what IR 8 clients read
+
+
+@dataclass(frozen=True)
+class NmsSettings:
+    """`codebase_config.post_processing`: scores in 0..1, counts of boxes.
+
+    The model's own `test_cfg` wins over score and IoU threshold (MMDeploy's rule).
+    """
+
+    score_threshold: float
+    iou_threshold: float
+    max_output_boxes_per_class: int
+    pre_top_k: int
+    keep_top_k: int
+
+
+@dataclass(frozen=True)
+class DeployConfig:
+    """One deploy config.
+
+    Attributes:
+        path: The file it was read from.
+        name: What its file name says; None if the name is not by the grammar.
+        backend: `backend_config.type`.
+        precision: 'fp32', 'fp16' or 'int8', from `backend_config`.
+        ir: 'onnx' or 'torchscript': what the exporter writes.
+        save_file: File name of the exported intermediate representation.
+        exporter: One of `EXPORTERS`.
+        opset: ONNX opset that is asked for.
+        input_names: Names of the graph's inputs.
+        output_names: Names of the graph's outputs.
+        input_shape: (W, H) in input px, from the intermediate representation's `input_shape` or
+            else the backend's `model_inputs`; None takes the model's.
+        dynamic_batch: True if axis 0 of the input is dynamic.
+        nms: NMS settings; None for top-down models.
+        raw: The whole config as plain dicts.
+    """
+
+    path: Path
+    name: DeployConfigName | None
+    backend: str
+    precision: str
+    ir: str
+    save_file: str
+    exporter: str
+    opset: int
+    input_names: tuple[str, ...]
+    output_names: tuple[str, ...]
+    input_shape: tuple[int, int] | None
+    dynamic_batch: bool
+    nms: NmsSettings | None
+    raw: Mapping[str, Any] = field(repr=False, compare=False)
+
+    @property
+    def shape_mode(self) -> str:
+        """'dynamic' if the batch is, else 'static'."""
+        return "dynamic" if self.dynamic_batch else "static"
+
+    @property
+    def variant(self) -> str:
+        """The head kind that the output names belong to, as the grammar writes it."""
+        if "simcc_x" in self.output_names:
+            return "simcc"
+        if "dets" in self.output_names:
+            return self.name.variant if self.name else "yolox-pose"
+        return ""
+
+
+def config_root() -> Path:
+    """The folder with this project's deploy configs."""
+    installed = Path(__file__).resolve().parents[1] / "deploy_configs"
+    return installed if installed.is_dir() else Path(__file__).resolve().parents[3] / "deploy_configs"
+
+
+def list_deploy_configs() -> tuple[str, ...]:
+    """Names (without '.py') of this project's deploy configs that name a backend, sorted."""
+    return tuple(sorted(p.stem for p in config_root().glob("*.py") if _is_flow(p.stem)))
+
+
+def _is_flow(stem: str) -> bool:
+    return stem != "pose-detection_static"  # MMDeploy's base file, which names no backend
+
+
+def find_deploy_config(name_or_path: str | Path) -> Path:
+    """The file that a name or a path stands for.
+
+    Raises:
+        BadInputError: Neither a file nor a name in `deploy_configs/`.
+    """
+    path = Path(name_or_path)
+    if path.is_file():
+        return path
+    named = config_root() / f"{str(name_or_path).removesuffix('.py')}.py"
+    if path.name == str(name_or_path) and named.is_file():
+        return named
+    raise BadInputError(
+        f"deploy config {name_or_path}",
+        "no such file and no such name",
+        "a path, or one of: " + ", ".join(list_deploy_configs()),
+        "Check the spelling.",
+    )
+
+
+def load_deploy_config(name_or_path: str | Path) -> DeployConfig:
+    """Read a deploy config by path or by name.
+
+    Raises:
+        BadInputError: No such config, not a deploy config for MMPose, or a field that is wrong.
+    """
+    path = find_deploy_config(name_or_path)
+    raw = read_config(path, "deploy config").to_dict()
+    return _typed(path, raw)
+
+
+def _section(path: Path, raw: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    for name in names:
+        if isinstance(raw.get(name), dict):
+            return dict(raw[name])
+    found = ", ".join(sorted(raw)) or "nothing"
+    raise BadInputError(
+        str(path),
+        f"no {' or '.join(names)} (top-level names: {found})",
+        "a deploy config: onnx_config or ir_config, codebase_config, backend_config",
+        "Is this a model config? The deploy config comes first on the command line.",
+    )
+
+
+def _typed(path: Path, raw: dict[str, Any]) -> DeployConfig:
+    backend_config = _section(path, raw, "backend_config")
+    codebase = _section(path, raw, "codebase_config")
+    ir_config = _section(path, raw, "ir_config", "onnx_config")
+    if codebase.get("type") != "mmpose":
+        raise BadInputError(
+            f"{path}: codebase_config.type",
+            repr(codebase.get("type")),
+            "'mmpose'",
+            "This project deploys MMPose models; use a pose-detection config.",
+        )
+    axes = ir_config.get("dynamic_axes") or {}
+    input_names = tuple(ir_config.get("input_names", ("input",)))
+    return DeployConfig(
+        path=path,
+        name=_name(path),
+        backend=_field(path, backend_config, "backend_config", "type"),
+        precision=_precision(path, backend_config),
+        ir=str(ir_config.get("type", "onnx")),
+        save_file=str(ir_config.get("save_file", "end2end.onnx")),
+        exporter=_one_of(path, "onnx_config.exporter", ir_config.get("exporter"), EXPORTERS),
+        opset=_opset(path, int(ir_config.get("opset_version", 17))),
+        input_names=input_names,
+        output_names=tuple(ir_config.get("output_names", ("output",))),
+        input_shape=_shape(path, ir_config.get("input_shape")) or _backend_shape(backend_config),
+        dynamic_batch=0 in {int(axis) for axis in axes.get(input_names[0], {})},
+        nms=_nms(path, codebase.get("post_processing")),
+        raw=raw,
+    )
+
+
+def _name(path: Path) -> DeployConfigName | None:
+    try:
+        return parse_name(path.name)
+    except ValueError:
+        return None
+
+
+def _field(path: Path, section: Mapping[str, Any], where: str, key: str) -> str:
+    if key not in section:
+        raise BadInputError(f"{path}: {where}.{key}", "nothing", "a value", "Add the field.")
+    return str(section[key])
+
+
+def _one_of(path: Path, where: str, value: object, allowed: tuple[str, ...]) -> str:
+    if value is None:
+        return allowed[0]
+    if value not in allowed:
+        raise BadInputError(f"{path}: {where}", repr(value), f"one of {allowed}", "Change it.")
+    return str(value)
+
+
+def _precision(path: Path, backend_config: Mapping[str, Any]) -> str:
+    """MMDeploy writes a precision in three ways: lower case, upper case, TensorRT's flags."""
+    common = backend_config.get("common_config") or {}
+    if common.get("int8_mode"):
+        return "int8"
+    if common.get("fp16_mode"):
+        return "fp16"
+    value = str(backend_config.get("precision", "fp32")).lower()
+    return _one_of(path, "backend_config.precision", value, ("fp32", "fp16", "int8"))
+
+
+def _opset(path: Path, opset: int) -> int:
+    if opset not in OPSETS:
+        raise BadInputError(
+            f"{path}: onnx_config.opset_version",
+            str(opset),
+            f"{OPSETS[0]} to {OPSETS[-1]}",
+            "Ask for 17, which every client here reads.",
+        )
+    return opset
+
+
+def _shape(path: Path, value: object) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    if isinstance(value, list | tuple) and len(value) == 2 and all(int(v) > 0 for v in value):
+        return int(value[0]), int(value[1])
+    raise BadInputError(
+        f"{path}: input_shape", repr(value), "None or [W, H] in px", "Change the field."
+    )
+
+
+def _backend_shape(backend_config: Mapping[str, Any]) -> tuple[int, int] | None:
+    """(W, H) of the first NCHW shape in `model_inputs`, which every backend nests differently."""
+    found = list(_nchw_shapes(backend_config.get("model_inputs")))
+    return (found[0][3], found[0][2]) if found else None
+
+
+def _nchw_shapes(node: object) -> Iterator[list[int]]:
+    if isinstance(node, list) and len(node) == 4 and all(isinstance(v, int) for v in node):
+        yield node
+    elif isinstance(node, dict | list):
+        for child in node.values() if isinstance(node, dict) else node:
+            yield from _nchw_shapes(child)
+
+
+def _nms(path: Path, section: Mapping[str, Any] | None) -> NmsSettings | None:
+    if section is None:
+        return None
+    try:
+        return NmsSettings(
+            score_threshold=float(section["score_threshold"]),
+            iou_threshold=float(section["iou_threshold"]),
+            max_output_boxes_per_class=int(section["max_output_boxes_per_class"]),
+            pre_top_k=int(section["pre_top_k"]),
+            keep_top_k=int(section["keep_top_k"]),
+        )
+    except KeyError as error:
+        raise BadInputError(
+            f"{path}: codebase_config.post_processing", f"no {error}", "the field", "Add it."
+        ) from error

@@ -1,0 +1,40 @@
+"""Reading MMEngine config files, with errors for people."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from posedeploy.errors import BadInputError
+
+
+def read_config(path: Path, what: str) -> Any:
+    """Load an MMEngine Python config.
+
+    Args:
+        path: The file.
+        what: What the file should be, for messages ('deploy config', 'model config').
+
+    Returns:
+        The `mmengine.config.Config`.
+
+    Raises:
+        BadInputError: The file is missing or is not a config.
+    """
+    from mmengine.config import Config
+
+    if not path.is_file():
+        raise BadInputError(str(path), "no such file", f"a {what}", "Check the path.")
+    if path.suffix != ".py":
+        raise BadInputError(
+            str(path), f"a {path.suffix or 'suffixless'} file", f"a {what} (.py)", "Check the path."
+        )
+    try:
+        return Config.fromfile(str(path))
+    except Exception as error:  # a config is Python: anything can come out of running it
+        raise BadInputError(
+            str(path),
+            f"{type(error).__name__}: {error}",
+            f"a {what} in MMEngine's format",
+            "Mend the file; its _base_ files must lie where it names them.",
+        ) from error

@@ -1,0 +1,167 @@
+"""What the toolchain needs to know of an MMPose model config."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from posedeploy.errors import BadInputError
+
+from .files import read_config
+
+
+class HeadKind(StrEnum):
+    """What a head puts out, and so which exportable module and decoder serve it."""
+
+    HEATMAP = "heatmap"
+    SIMCC = "simcc"
+    YOLOX_POSE = "yolox-pose"
+    RTMO = "rtmo"
+
+    @property
+    def variant(self) -> str:
+        """The word for it in a deploy config's name ('' for heatmap)."""
+        return "" if self is HeadKind.HEATMAP else self.value
+
+    @property
+    def bottom_up(self) -> bool:
+        """True if the model takes the whole picture and finds the people itself."""
+        return self in {HeadKind.YOLOX_POSE, HeadKind.RTMO}
+
+
+# fmt: off
+HEADS: Mapping[str, HeadKind] = {
+    "CPMHead":       HeadKind.HEATMAP,
+    "HeatmapHead":   HeadKind.HEATMAP,
+    "MSPNHead":      HeadKind.HEATMAP,
+    "RTMCCHead":     HeadKind.SIMCC,
+    "RTMOHead":      HeadKind.RTMO,
+    "SimCCHead":     HeadKind.SIMCC,
+    "YOLOXPoseHead": HeadKind.YOLOX_POSE,
+}
+
+# (head, backbone) -> family; '' stands for any backbone
+FAMILIES: Mapping[tuple[str, str], str] = {
+    ("CPMHead", "HourglassNet"):  "Hourglass",
+    ("HeatmapHead", "HRNet"):     "HRNet",
+    ("HeatmapHead", "LiteHRNet"): "LiteHRNet",
+    ("MSPNHead", ""):             "MSPN",
+    ("RTMCCHead", ""):            "RTMPose",
+    ("RTMOHead", ""):             "RTMO",
+    ("SimCCHead", ""):            "SimCC",
+    ("YOLOXPoseHead", ""):        "YOLOX-Pose",
+}
+# fmt: on
+OTHER_FAMILY = "other"  # a supported head on a backbone outside the support table
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """One MMPose model config.
+
+    Attributes:
+        path: The file.
+        head: Type name of the head.
+        head_kind: What the head puts out.
+        family: Row of the support table, or 'other'.
+        input_size: (W, H) in input px.
+        mean: Mean that is subtracted, in the channel order of the network input, 0..255.
+        std: Standard deviation that is divided by.
+        bgr_to_rgb: True if the network takes RGB.
+        codec: The codec that decodes (the last one if there are several).
+        test_cfg: The model's `test_cfg`, flip test off.
+        test_pipeline: Transforms of the test pipeline.
+        estimator: Type name of the pose estimator.
+        config: The whole `mmengine.config.Config`.
+    """
+
+    path: Path
+    head: str
+    head_kind: HeadKind
+    family: str
+    input_size: tuple[int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    bgr_to_rgb: bool
+    codec: Mapping[str, Any]
+    test_cfg: Mapping[str, Any]
+    test_pipeline: tuple[Mapping[str, Any], ...]
+    estimator: str
+    config: Any = field(repr=False, compare=False)
+
+
+def load_model_config(path: str | Path) -> ModelConfig:
+    """Read an MMPose config.
+
+    Raises:
+        BadInputError: Not an MMPose config, or its head is of no supported kind.
+    """
+    path = Path(path)
+    config = read_config(path, "model config")
+    model = config.get("model")
+    if not isinstance(model, dict) or "head" not in model or "backbone" not in model:
+        raise BadInputError(
+            str(path),
+            "no model with a backbone and a head",
+            "an MMPose model config",
+            "Is this a deploy config? The model config comes second on the command line.",
+        )
+    head = str(model["head"]["type"])
+    if head not in HEADS:
+        raise BadInputError(
+            f"{path}: model.head.type",
+            head,
+            "a supported head: " + ", ".join(sorted(HEADS)),
+            "Heads of other kinds need an export module and a decoder; see CONTRIBUTING.md.",
+        )
+    return _facts(path, config, head)
+
+
+def _facts(path: Path, config: Any, head: str) -> ModelConfig:
+    model = config["model"]
+    pipeline = tuple(config["test_dataloader"]["dataset"]["pipeline"])
+    codec = model["head"].get("decoder") or config.get("codec") or {}
+    if isinstance(codec, list | tuple):
+        codec = codec[-1]
+    preprocessor = model.get("data_preprocessor") or {}
+    return ModelConfig(
+        path=path,
+        head=head,
+        head_kind=HEADS[head],
+        family=family_of(head, str(model["backbone"]["type"])),
+        input_size=_input_size(path, pipeline),
+        mean=tuple(preprocessor.get("mean") or (0.0, 0.0, 0.0)),
+        std=tuple(preprocessor.get("std") or (1.0, 1.0, 1.0)),
+        bgr_to_rgb=bool(preprocessor.get("bgr_to_rgb", False)),
+        codec=dict(codec),
+        test_cfg={**(model.get("test_cfg") or {}), "flip_test": False},
+        test_pipeline=pipeline,
+        estimator=str(model["type"]),
+        config=config,
+    )
+
+
+def family_of(head: str, backbone: str) -> str:
+    """The row of the support table for a head on a backbone."""
+    bare = backbone.rsplit(".", 1)[-1]
+    return FAMILIES.get((head, bare)) or FAMILIES.get((head, "")) or OTHER_FAMILY
+
+
+def _input_size(path: Path, pipeline: tuple[Mapping[str, Any], ...]) -> tuple[int, int]:
+    """(W, H) of the network input: what the test pipeline's last resizing transform says.
+
+    The codec is not asked: yoloxpose_tiny inherits a codec of 640 and resizes to 416.
+    """
+    for transform in reversed(pipeline):
+        if "input_size" in transform:
+            width, height = transform["input_size"]
+            return int(width), int(height)
+    raise BadInputError(
+        f"{path}: test_dataloader.dataset.pipeline",
+        "no transform with an input_size",
+        "TopdownAffine or BottomupResize",
+        "Is this an MMPose 1.x config?",
+    )
