@@ -1,0 +1,257 @@
+"""Pre-processing as `pipeline.json` spells it: picture and boxes to the network's input.
+
+The transforms are compiled once, when a folder is loaded, into a `Preprocessor`.  Its results
+equal those of MMPose 1.3.2's own pipeline (GetBBoxCenterScale, TopdownAffine or BottomupResize,
+PackPoseInputs, PoseDataPreprocessor) to the last bit for uint8 pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from posedeploy.errors import BadInputError
+
+from .fields import Node
+from .folder import Transform
+from .geometry import (
+    Floats,
+    centers_and_scales,
+    fit_picture,
+    udp_warp_matrix,
+    warp_matrix,
+)
+
+Image = NDArray[np.uint8]
+
+
+@dataclass
+class Plan:
+    """What the transforms say, gathered step by step.
+
+    Attributes:
+        done: Types of the transforms so far.
+        padding: Factor on the boxes of a top-down model.
+        input_size: Width and height of the network's input, px.
+        use_udp: Warp with unbiased data processing.
+        pad_value: Colour beside a whole picture, in the picture's channel order.
+        mean: Per channel, in the order the network gets them.
+        std: Likewise.
+        to_rgb: Swap blue and red.
+    """
+
+    done: list[str] = field(default_factory=list)
+    padding: float = 1.25
+    input_size: tuple[int, int] = (0, 0)
+    use_udp: bool = False
+    pad_value: tuple[float, ...] = (0.0, 0.0, 0.0)
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    std: tuple[float, ...] = (1.0, 1.0, 1.0)
+    to_rgb: bool = False
+
+
+def _load_image(step: Node, plan: Plan) -> None:
+    del plan
+    for key, only in (("color_type", "color"), ("channel_order", "bgr"), ("to_float32", False)):
+        if step.has(key):
+            step.at(key).one_of([only])
+
+
+def _center_scale(step: Node, plan: Plan) -> None:
+    plan.padding = step.get("padding", float, 1.25)
+    if not plan.padding > 0:
+        raise step.at("padding").error("a number above 0")
+    if step.has("image_size"):
+        plan.input_size = step.size("image_size")
+
+
+def _affine(step: Node, plan: Plan) -> None:
+    size = step.size("image_size")
+    if plan.input_size not in {(0, 0), size}:
+        raise step.at("image_size").error(f"{list(plan.input_size)}, as the transform before it")
+    plan.input_size = size
+    plan.use_udp = step.get("use_udp", bool, False)
+
+
+def _bottomup_resize(step: Node, plan: Plan) -> None:
+    factor = step.get("size_factor", int, 32)
+    size = step.size("input_size")
+    if factor < 1 or any(side % factor for side in size):
+        raise step.at("input_size").error(f"multiples of size_factor {factor}")
+    if step.has("resize_mode"):
+        step.at("resize_mode").one_of(["fit"])
+    if step.get("aug_scales", list, []):
+        raise step.at("aug_scales").error("null: one scale a picture")
+    if step.has("pad_val"):
+        plan.pad_value = step.numbers("pad_val", 3)
+    plan.input_size = size
+    plan.use_udp = step.get("use_udp", bool, False)
+
+
+def _normalize(step: Node, plan: Plan) -> None:
+    plan.mean, plan.std = step.numbers("mean", 3), step.numbers("std", 3)
+    if not all(abs(value) > 1e-12 for value in plan.std):
+        raise step.at("std").error("three numbers other than 0")
+    plan.to_rgb = step.get("to_rgb", bool, True)  # the client's default
+    if step.has("to_float"):
+        step.at("to_float").one_of([True])
+
+
+def _image_keys(step: Node, plan: Plan) -> None:
+    del plan
+    keys = step.at("keys")
+    if "img" not in keys.is_a(list):
+        raise keys.error("an array with 'img'")
+
+
+# ---- modify this table to add a transform --------------------------------------------------
+# name in pipeline.json -> (reader of its fields, transforms of which one must come before it)
+# fmt: off
+TRANSFORMS: dict[str, tuple[Callable[[Node, Plan], None], tuple[str, ...]]] = {
+    "BottomupResize":            (_bottomup_resize, ("LoadImageFromFile",)),
+    "Collect":                   (_image_keys,      ("ImageToTensor",)),
+    "ImageToTensor":             (_image_keys,      ("Normalize",)),
+    "LoadImageFromFile":         (_load_image,      ()),
+    "Normalize":                 (_normalize,       ("TopDownAffine", "BottomupResize")),
+    "TopDownAffine":             (_affine,          ("TopDownGetBboxCenterScale",)),
+    "TopDownGetBboxCenterScale": (_center_scale,    ("LoadImageFromFile",)),
+}
+# fmt: on
+# --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Region:
+    """The part of a picture that becomes one input of the network.
+
+    Attributes:
+        image: The picture, `[H, W, 3]` uint8, BGR.
+        center: `[2]` (x, y) in image px.
+        scale: `[2]` (width, height) in image px.
+        matrix: `[2, 3]` from image px to input px.
+    """
+
+    image: Image
+    center: Floats
+    scale: Floats
+    matrix: Floats
+
+
+def check_image(image: Any) -> Image:
+    """The picture, if it is one.
+
+    Raises:
+        BadInputError: It is not a uint8 array `[H, W, 3]` with pixels in it.
+    """
+    if isinstance(image, np.ndarray):
+        if image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3 and image.size:
+            return image
+        found = f"a {image.dtype} array of shape {list(image.shape)}"
+    else:
+        found = f"a {type(image).__name__}"
+    raise BadInputError(
+        "picture", found, "a uint8 array [H, W, 3], BGR", "Read the file with cv2.imread."
+    )
+
+
+class Preprocessor:
+    """Compiled transforms: `regions` says what to cut out, `tensor` cuts and normalises."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self.top_down = "TopDownAffine" in plan.done
+        self.input_size = plan.input_size
+        # A uint8 picture has 256 values a channel: (value - mean) / std in float32, as torch
+        # computes it, once for each of them.
+        values = np.arange(256, dtype=np.float32)
+        self._tables = [
+            (values - np.float32(mean)) / np.float32(std)
+            for mean, std in zip(plan.mean, plan.std, strict=True)
+        ]
+
+    def regions(self, image: Image, boxes: Floats | None) -> list[Region]:
+        """What to cut out of a picture: one region a box, or the whole picture.
+
+        Args:
+            image: `[H, W, 3]` uint8, BGR.
+            boxes: `[N, 4]` left, top, right, bottom in image px; None for the whole picture.
+        """
+        plan, (height, width) = self._plan, image.shape[:2]
+        if not self.top_down:
+            fitted = fit_picture((width, height), plan.input_size, plan.use_udp)
+            return [Region(image, *fitted)]
+        if boxes is None:
+            boxes = np.array([[0, 0, width, height]], np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):
+            centers, scales = centers_and_scales(boxes, plan.padding, plan.input_size)
+            matrix = udp_warp_matrix if plan.use_udp else warp_matrix
+            return [
+                Region(image, center, scale, matrix(center, scale, plan.input_size))
+                for center, scale in zip(centers, scales, strict=True)
+            ]
+
+    def crop(self, region: Region) -> Image:
+        """The warped region, `[h, w, 3]` uint8, still in the picture's channel order.
+
+        Raises:
+            BadInputError: OpenCV cannot warp the picture, because a side has 32767 px or more.
+        """
+        border = (0.0, 0.0, 0.0) if self.top_down else self._plan.pad_value
+        try:
+            return cv2.warpAffine(  # type: ignore[return-value]
+                region.image,
+                region.matrix,
+                self.input_size,
+                flags=cv2.INTER_LINEAR,
+                borderValue=border,
+            )
+        except cv2.error as error:
+            height, width = region.image.shape[:2]
+            raise BadInputError(
+                "picture",
+                f"{width}x{height} px, which OpenCV cannot warp ({error.err})",
+                "sides below 32767 px",
+                "Make the picture smaller.",
+            ) from error
+
+    def tensor(self, regions: Sequence[Region]) -> NDArray[np.float32]:
+        """The network's input for these regions: `[N, 3, h, w]` float32, normalised."""
+        width, height = self.input_size
+        result = np.empty((len(regions), 3, height, width), np.float32)
+        for row, region in zip(result, regions, strict=True):
+            planes = cv2.split(self.crop(region))
+            if self._plan.to_rgb:
+                planes = planes[::-1]
+            for plane, table, out in zip(planes, self._tables, row, strict=True):
+                cv2.LUT(plane, table, dst=out)
+        return result
+
+
+def compile_transforms(transforms: Sequence[Transform]) -> Preprocessor:
+    """Compile the transforms of a folder.
+
+    Raises:
+        BadInputError: One is unknown, comes too early, or has a field that cannot be honoured.
+    """
+    plan = Plan()
+    for transform in transforms:
+        if transform.type not in TRANSFORMS:
+            raise transform.fields.at("type").error(f"one of {', '.join(TRANSFORMS)}")
+        read, before = TRANSFORMS[transform.type]
+        if transform.type in plan.done or (before and not set(before) & set(plan.done)):
+            raise transform.fields.at("type").error(f"once, after {' or '.join(before) or 'none'}")
+        read(transform.fields, plan)
+        plan.done.append(transform.type)
+    if not plan.done or plan.done[-1] != "Collect" or plan.input_size == (0, 0):
+        raise BadInputError(
+            "pipeline.json: transforms",
+            ", ".join(plan.done) or "none",
+            "LoadImageFromFile, then the transforms of a top-down or bottom-up model, to Collect",
+            "Convert the model again.",
+        )
+    return Preprocessor(plan)
