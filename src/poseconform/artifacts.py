@@ -1,0 +1,115 @@
+"""The cache of conversions and references: content-addressed folders.
+
+An entry is a folder named by the hash of everything that went into it.  It is made once per
+machine under a file lock, renamed into place whole, and verified by hash when it is read, so
+tests and xdist workers share it without trusting it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+MANIFEST = "manifest.json"
+LOCK_SECONDS = 1800.0
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One cached folder.
+
+    Attributes:
+        path: The folder.
+        key: Its content address.
+        made: True if this call made it, False if it was there.
+        facts: What the producer returned (JSON).
+        files: File name -> (sha256, bytes).
+    """
+
+    path: Path
+    key: str
+    made: bool
+    facts: Mapping[str, object]
+    files: Mapping[str, tuple[str, int]]
+
+
+def content_key(kind: str, parts: Mapping[str, object]) -> str:
+    """The address of what is made from `parts`: 'kind-<24 hex digits>'."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:24]}"
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def tree_sha256(root: Path, pattern: str = "*.py") -> str:
+    """SHA-256 over the files below `root` that match, names included."""
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob(pattern)):
+        digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+class ArtefactCache:
+    """Content-addressed folders below `root`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def get_or_make(self, key: str, make: Callable[[Path], Mapping[str, object]]) -> Entry:
+        """The entry for `key`; `make(folder)` fills it if it is not there or was damaged.
+
+        Whatever `make` raises is passed on, and leaves nothing behind.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.root / f"{key}.lock", timeout=LOCK_SECONDS):
+            entry = self.find(key)
+            if entry is not None:
+                return entry
+            folder = self.root / key
+            staging = self.root / f".{key}.{os.getpid()}"
+            shutil.rmtree(staging, ignore_errors=True)
+            staging.mkdir()
+            try:
+                facts = make(staging)
+                _write_manifest(staging, facts)
+                shutil.rmtree(folder, ignore_errors=True)
+                staging.rename(folder)
+            finally:
+                shutil.rmtree(staging, ignore_errors=True)
+            return Entry(folder, key, True, facts, _read_manifest(folder)[1])
+
+    def find(self, key: str) -> Entry | None:
+        """The entry for `key` if it is there and every file still has its hash."""
+        folder = self.root / key
+        if not (folder / MANIFEST).is_file():
+            return None
+        facts, files = _read_manifest(folder)
+        for name, (sha256, size) in files.items():
+            path = folder / name
+            if not path.is_file() or path.stat().st_size != size or file_sha256(path) != sha256:
+                return None
+        return Entry(folder, key, False, facts, files)
+
+
+def _write_manifest(folder: Path, facts: Mapping[str, object]) -> None:
+    paths = [p for p in sorted(folder.rglob("*")) if p.is_file()]
+    files = {str(p.relative_to(folder)): (file_sha256(p), p.stat().st_size) for p in paths}
+    text = json.dumps({"facts": facts, "files": files}, indent=1)
+    (folder / MANIFEST).write_text(text, encoding="utf-8")
+
+
+def _read_manifest(folder: Path) -> tuple[Mapping[str, object], Mapping[str, tuple[str, int]]]:
+    data = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    files = {name: (str(sha), int(size)) for name, (sha, size) in data["files"].items()}
+    return data["facts"], files

@@ -1,0 +1,42 @@
+"""Why a backend cannot run here: probed once a run, never raises, overridable by the user."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from posedeploy.runtime import Availability, Code, get_runtime
+
+DISABLE_VARIABLE = "POSECONFORM_DISABLE"  # comma-separated backend names
+
+
+@dataclass
+class Availabilities:
+    """Probes backends on first use and remembers the answer.
+
+    Args:
+        disabled: Backends that the user has switched off; they are not probed.
+    """
+
+    disabled: Collection[str] = ()
+    _known: dict[str, Availability] = field(default_factory=dict)
+
+    def of(self, backend: str) -> Availability:
+        """Whether `backend` can run here."""
+        if backend in self.disabled:
+            return Availability(
+                Code.DISABLED_BY_USER, f"{backend} is in {DISABLE_VARIABLE} or --disable"
+            )
+        if backend not in self._known:
+            self._known[backend] = get_runtime(backend).probe()
+        return self._known[backend]
+
+    @property
+    def known(self) -> dict[str, Availability]:
+        """What has been probed so far."""
+        return dict(self._known)
+
+
+def disabled_backends(options: Collection[str], environment: str) -> frozenset[str]:
+    """Backends named by --disable or by the environment variable."""
+    return frozenset(options) | {name.strip() for name in environment.split(",") if name.strip()}

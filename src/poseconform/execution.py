@@ -1,0 +1,56 @@
+"""Load backend files and run them; called by name in a child process that holds the session.
+
+Only numpy and the backend are loaded here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+from posedeploy.runtime import Session, SessionOptions, TensorInfo, get_runtime
+
+_sessions: list[Session] = []
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a session says of itself after loading."""
+
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    effective_options: Mapping[str, str]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Ran:
+    """Outputs of one run and how long the backend took."""
+
+    outputs: Mapping[str, NDArray[Any]]
+    seconds: float
+
+
+def load(backend: str, files: Sequence[str], device: str, options: SessionOptions) -> Loaded:
+    """Load the files and keep the session for `run`."""
+    started = time.perf_counter()
+    session = get_runtime(backend).load([Path(f) for f in files], device, options)
+    _sessions[:] = [session]
+    seconds = time.perf_counter() - started
+    return Loaded(session.inputs, session.outputs, dict(session.effective_options), seconds)
+
+
+def run(feed: NDArray[Any]) -> Ran:
+    """Run the loaded session on its only input.
+
+    Args:
+        feed: `[N, 3, H, W]` float32, normalised.
+    """
+    session = _sessions[0]
+    started = time.perf_counter()
+    outputs = session.run({session.inputs[0].name: feed})
+    return Ran(outputs, time.perf_counter() - started)

@@ -1,0 +1,103 @@
+"""Which cells there are: every model with every deploy config that fits it.
+
+A deploy config fits a model if its outputs are those of the model's head and its shape, where it
+names one, is the model's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Model:
+    """One model under test.
+
+    Attributes:
+        name: Zoo name, or the stem of the user's config.
+        family: Row of the support table.
+        tiers: Tiers it belongs to.
+        variant: Head kind as deploy configs write it: '', 'simcc', 'yolox-pose', 'rtmo'.
+        shape: (H, W) of the network input, px.
+        config: Path of the MMPose config.
+        checkpoint: Path of the user's checkpoint; '' for weights that are made.
+    """
+
+    name: str
+    family: str
+    tiers: tuple[str, ...]
+    variant: str
+    shape: tuple[int, int]
+    config: str
+    checkpoint: str = ""
+
+    @property
+    def bottom_up(self) -> bool:
+        """True if the model takes the whole picture."""
+        return self.variant in {"yolox-pose", "rtmo"}
+
+
+@dataclass(frozen=True)
+class Flow:
+    """What one deploy config stands for.
+
+    Attributes:
+        deploy_config: Name without '.py', or the user's path.
+        variant: Head kind it is for.
+        backend: Backend name.
+        precision: 'fp32', 'fp16' or 'int8'.
+        shape_mode: 'static' or 'dynamic' (batch).
+        shape: (H, W) if the config fixes one.
+    """
+
+    deploy_config: str
+    variant: str
+    backend: str
+    precision: str
+    shape_mode: str
+    shape: tuple[int, int] | None
+
+    @property
+    def label(self) -> str:
+        """The name without what all names begin with."""
+        return self.deploy_config.rsplit("/", 1)[-1].removesuffix(".py").removeprefix(
+            "pose-detection_"
+        )
+
+    def fits(self, model: Model) -> bool:
+        """True if this deploy config can deploy the model."""
+        return self.variant == model.variant and self.shape in {None, model.shape}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One model with one flow."""
+
+    model: Model
+    flow: Flow
+
+    @property
+    def id(self) -> str:
+        """Name in test ids: 'rtmpose_s-simcc_onnxruntime_dynamic'."""
+        return f"{self.model.name}-{self.flow.label}"
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """Markers of its tests: backend, precision, shape mode, family, tiers."""
+        flow = self.flow
+        return (
+            mark_name(flow.backend), flow.precision, flow.shape_mode,
+            mark_name(self.model.family), *(mark_name(tier) for tier in self.model.tiers),
+        )  # fmt: skip
+
+
+def mark_name(word: str) -> str:
+    """A word as a pytest marker: 'YOLOX-Pose' -> 'yolox_pose'."""
+    return word.lower().replace("-", "_").replace(" ", "_")
+
+
+def build_cells(models: Iterable[Model], flows: Iterable[Flow]) -> tuple[Cell, ...]:
+    """Every model with every flow that fits it, model by model."""
+    flows = tuple(flows)
+    return tuple(Cell(m, f) for m in models for f in flows if f.fits(m))

@@ -1,0 +1,141 @@
+"""Comparisons of tensors, keypoints and detections: numpy only, no verdicts.
+
+Errors are absolute and in the unit of what is compared; pictures are pooled.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+Array = NDArray[np.floating]
+
+HISTOGRAM_EDGES = tuple(np.arange(-12.0, 2.5, 0.5).tolist())  # log10 of the absolute error
+
+
+@dataclass(frozen=True)
+class TensorError:
+    """`got` against `expected` (float64), over all elements of all pictures."""
+
+    max: float
+    rms: float
+    cosine: float
+    sqnr_db: float
+    histogram: tuple[int, ...]
+
+
+def tensor_error(got: Array, expected: Array) -> TensorError:
+    """Compare two arrays of one shape; NaN in `got` makes every number NaN or infinite.
+
+    Raises:
+        ValueError: The shapes differ.
+    """
+    if got.shape != expected.shape:
+        raise ValueError(f"shapes differ: got {got.shape}, expected {expected.shape}")
+    if expected.size == 0:
+        return TensorError(0.0, 0.0, 1.0, float("inf"), (0,) * (len(HISTOGRAM_EDGES) - 1))
+    a, b = got.astype(np.float64).ravel(), expected.astype(np.float64).ravel()
+    difference = np.abs(a - b)
+    noise, signal = float(np.square(difference).sum()), float(np.square(b).sum())
+    norms = float(np.linalg.norm(a) * np.linalg.norm(b))
+    return TensorError(
+        max=float(difference.max()),
+        rms=float(np.sqrt(noise / b.size)),
+        cosine=float(a @ b) / norms if norms > 0 else float(np.array_equal(a, b)),
+        sqnr_db=10 * float(np.log10(signal / noise)) if noise > 0 and signal > 0 else float("inf"),
+        histogram=log_histogram(difference),
+    )
+
+
+def log_histogram(difference: Array) -> tuple[int, ...]:
+    """Counts of log10 |error| in `HISTOGRAM_EDGES`; exact zeros are left out, ends are open."""
+    edges = np.asarray(HISTOGRAM_EDGES)
+    positive = difference[np.isfinite(difference) & (difference > 0)]
+    logs = np.clip(np.log10(positive), edges[0], np.nextafter(edges[-1], edges[0]))
+    return tuple(int(n) for n in np.histogram(logs, bins=edges)[0])
+
+
+@dataclass(frozen=True)
+class PixelDistances:
+    """Percentiles of keypoint distances, px; all 0 for an empty set."""
+
+    p50: float
+    p99: float
+    max: float
+
+
+def pixel_distances(distances: Array) -> PixelDistances:
+    """Percentiles of `[...]` distances."""
+    if distances.size == 0:
+        return PixelDistances(0.0, 0.0, 0.0)
+    return PixelDistances(
+        float(np.percentile(distances, 50)),
+        float(np.percentile(distances, 99)),
+        float(distances.max()),
+    )
+
+
+def keypoint_distances(got: Array, expected: Array) -> Array:
+    """Euclidean distances `[...]` of keypoints `[..., 2]`, px."""
+    return np.asarray(np.linalg.norm(got[..., :2] - expected[..., :2], axis=-1))
+
+
+def same_argmax_fraction(output: Array) -> float:
+    """Fraction of keypoints whose peak lies in the same place in every picture.
+
+    Args:
+        output: `[N, K, ...]`, one map or vector a keypoint.
+
+    Returns:
+        0..1; 1.0 means that the output does not depend on the picture.
+    """
+    flat = output.reshape(output.shape[0], output.shape[1], -1).argmax(axis=-1)
+    return float((flat == flat[:1]).all(axis=0).mean())
+
+
+@dataclass(frozen=True)
+class Detections:
+    """The people found in one picture: boxes `[D, 4]` (x1, y1, x2, y2), scores `[D]`, keypoints
+    `[D, K, 2]` and their scores `[D, K]`; input px.
+    """
+
+    boxes: Array
+    scores: Array
+    keypoints: Array
+    keypoint_scores: Array
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def select(self, index: NDArray[np.integer] | NDArray[np.bool_]) -> Detections:
+        """Those of an index or mask."""
+        parts = (self.boxes, self.scores, self.keypoints, self.keypoint_scores)
+        return Detections(*(part[index] for part in parts))
+
+
+def match_detections(
+    got: Detections, expected: Detections, match_px: float
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Pair detections one to one, each at most `match_px` from its counterpart.
+
+    The distance is the largest of the box's and keypoints' coordinate differences plus a hundred
+    times the score's: boxes clipped to the picture coincide, their scores and keypoints do not.
+    Optimal assignment after Kuhn and Munkres, in scipy's implementation.
+
+    Returns:
+        Indices into `got` and `expected`, of one length.
+    """
+    if len(got) == 0 or len(expected) == 0:
+        empty = np.zeros(0, np.intp)
+        return empty, empty
+    boxes = np.abs(got.boxes[:, None] - expected.boxes[None]).max(axis=-1)
+    keypoints = np.abs(got.keypoints[:, None] - expected.keypoints[None]).max(axis=(-1, -2))
+    scores = np.abs(got.scores[:, None] - expected.scores[None])
+    cost = np.maximum(boxes, keypoints) + 100.0 * scores
+    cost = np.where(np.isfinite(cost), cost, 1e9)
+    rows, columns = linear_sum_assignment(np.minimum(cost, 10 * match_px))
+    near = cost[rows, columns] <= match_px
+    return rows[near], columns[near]
