@@ -11,7 +11,7 @@ How the outcome of the whole is found, first row that applies:
 |---|---|---|
 | an undeclared failing stage: the first of `STAGES` decides | see below | of the stage |
 | a part that passed against its declaration | `xpass` | of the part |
-| a declared failure | `xfail` | of the part |
+| a declared failure | `xfail` | of the first declared stage, else of the part |
 | a part that passed | `pass` | of the part |
 | only skips with a code | `unavailable:<code>` | of the part, codes in alphabetical order |
 | only parts that were left out | `not-selected` | of the part |
@@ -28,7 +28,8 @@ Two records of one stage: the more telling one is kept whole, in the order crash
 failed, mismatch, pass, skipped, undeclared before declared; then the one that took longer (a
 cached stage takes no time).  A part that claims a failure but has no failing stage is given one:
 `failed:<stage>` at its stage, `mismatch` at numeric, `crash` and `timeout` at the stage after the
-last one that passed.  A part that claims a pass and has a failing stage has failed.
+last one that passed.  The declared reason of an xfail replaces its stage's message.  A part that
+claims a pass and has a failing stage has failed.
 """
 
 from __future__ import annotations
@@ -140,10 +141,13 @@ def _check_same_cell(one: CellRecord, other: CellRecord) -> None:
 
 
 def _with_verdict(joined: CellRecord, one: CellRecord, other: CellRecord) -> CellRecord:
-    stage = _deciding_stage(joined)
+    stage = _deciding_stage(joined, expected=False)
     if stage is not None:
         return _decided_by(joined, stage)
     best = max(one, other, key=_claim)
+    declared = _deciding_stage(joined, expected=True)
+    if best.outcome == "xfail" and declared is not None:
+        return replace(joined, outcome="xfail", code=declared.code, reason=declared.message)
     return replace(joined, outcome=best.outcome, code=best.code, reason=best.reason)
 
 
@@ -152,9 +156,9 @@ def _claim(part: CellRecord) -> tuple[int, str, str, str]:
     return (_CLAIMS.index(kind), part.outcome, part.code, part.reason)
 
 
-def _deciding_stage(cell: CellRecord) -> StageRecord | None:
-    undeclared = [s for s in cell.stages if s.failing and not s.expected]
-    return min(undeclared, key=lambda s: STAGES.index(s.name), default=None)
+def _deciding_stage(cell: CellRecord, *, expected: bool) -> StageRecord | None:
+    failing = [s for s in cell.stages if s.failing and s.expected is expected]
+    return min(failing, key=lambda s: STAGES.index(s.name), default=None)
 
 
 def _decided_by(cell: CellRecord, stage: StageRecord) -> CellRecord:
@@ -169,13 +173,13 @@ def _canonical(part: CellRecord) -> CellRecord:
     part = join_fields(part, part)  # sorts and removes duplicates
     if part.outcome == "xfail" or _has_only_declared_failures(part):
         return _declared(part)
-    if _deciding_stage(part) is None and _claims_failure(part.outcome):
-        part = replace(part, stages=strongest_stage((*part.stages, _invented_stage(part))))
-    stage = _deciding_stage(part)
+    stage = _deciding_stage(part, expected=False)
+    if stage is None and _claims_failure(part.outcome):
+        stage = _invented_stage(part)
+        part = replace(part, stages=strongest_stage((*part.stages, stage)))
     if stage is not None:
         filled = replace(stage, message=stage.message or part.reason, code=stage.code or part.code)
-        stages = tuple(filled if s is stage else s for s in part.stages)
-        return _decided_by(replace(part, stages=stages), filled)
+        return _decided_by(_with_stage(part, stage, filled), filled)
     if part.outcome.startswith(UNAVAILABLE):
         return replace(part, code=part.outcome.removeprefix(UNAVAILABLE))
     return part
@@ -191,10 +195,19 @@ def _has_only_declared_failures(part: CellRecord) -> bool:
 
 
 def _declared(part: CellRecord) -> CellRecord:
+    """Every failure of `part` declared; the declared reason says more than the stage's own."""
     stages = tuple(replace(s, expected=True) if s.failing else s for s in part.stages)
-    messages = [s.message for s in stages if s.failing and s.message]
-    reason = part.reason or next(iter(messages), "")
-    return replace(part, outcome="xfail", stages=stages, reason=reason)
+    part = replace(part, outcome="xfail", stages=stages)
+    stage = _deciding_stage(part, expected=True)
+    if stage is None:
+        return part
+    filled = replace(stage, message=part.reason or stage.message, code=part.code or stage.code)
+    part = _with_stage(part, stage, filled)
+    return replace(part, code=filled.code, reason=filled.message)
+
+
+def _with_stage(part: CellRecord, old: StageRecord, new: StageRecord) -> CellRecord:
+    return replace(part, stages=tuple(new if s is old else s for s in part.stages))
 
 
 def _invented_stage(part: CellRecord) -> StageRecord:

@@ -28,6 +28,12 @@ IDENTITY = {
 }
 
 
+OUTCOMES = [
+    *("pass", "mismatch", "failed:load", "failed:sdk", "crash", "timeout", "xfail", "xpass"),
+    *("not-selected", "missing", "unavailable:no-device", "unavailable:not-installed"),
+]
+
+
 @dataclass(frozen=True)
 class Loose:
     value: Any
@@ -60,22 +66,7 @@ outputs = st.builds(
 artefacts = st.builds(oc.ArtefactRecord, file=word, sha256=word, bytes=st.integers(0, 9))
 partials = st.builds(
     part,
-    outcome=st.sampled_from(
-        [
-            "pass",
-            "mismatch",
-            "failed:load",
-            "failed:sdk",
-            "crash",
-            "timeout",
-            "xfail",
-            "xpass",
-            "unavailable:no-device",
-            "unavailable:not-installed",
-            "not-selected",
-            "missing",
-        ]
-    ),
+    outcome=st.sampled_from(OUTCOMES),
     code=word,
     reason=word,
     headroom=measured,
@@ -186,6 +177,8 @@ def test_a_declared_failure_keeps_its_stage_and_is_no_failure() -> None:
     merged = merge_partials([xfailed, part("pass", stages=(StageRecord("sdk"),))])
     assert (merged.outcome, merged.reason) == ("xfail", "fp16 overflow")
     assert [(s.name, s.expected) for s in merged.stages] == [("numeric", True), ("sdk", False)]
+    named = replace(xfailed, reason="fp16 overflows in the last norm")
+    assert merge_partials([named]).reason == "fp16 overflows in the last norm"
     undeclared = part(stages=(StageRecord("numeric", 0, "mismatch", "fp16 overflow"),))
     assert merge_partials([merged, undeclared]).outcome == "mismatch"
 
