@@ -1,0 +1,95 @@
+"""An MMPose config and a checkpoint → a PyTorch model, on the CPU, in evaluation mode.
+
+Does what `mmpose.apis.init_model` does, without importing `mmpose.apis`, without looking for
+pretrained weights on the network, and with checkpoints that are read safely and must fit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from posedeploy.compat import install, without_missing_scopes
+from posedeploy.config import ModelConfig
+
+from .checkpoints import Checkpoint, apply_checkpoint, load_checkpoint
+
+# How weights would be initialised before training; a checkpoint replaces them all.
+_INITIALISATION = ("init_cfg", "pretrained")
+
+
+def build_model(model_config: ModelConfig, checkpoint: Path | None) -> torch.nn.Module:
+    """Build an mmpose pose estimator.
+
+    Args:
+        model_config: The model's config.
+        checkpoint: Its weights; None leaves the fresh random initialisation.
+
+    Returns:
+        The estimator on the CPU, float32, in evaluation mode, SyncBN reverted, flip test off.
+        `cfg` is the whole MMEngine config; `dataset_meta` is the checkpoint's or else the
+        config's.
+
+    Raises:
+        BadInputError: The checkpoint cannot be read or belongs to another model.
+    """
+    loaded = load_checkpoint(checkpoint) if checkpoint is not None else None
+    model = _estimator(model_config)
+    if loaded is not None:
+        apply_checkpoint(model, loaded, str(model_config.path))
+    vars(model).update(cfg=model_config.config, dataset_meta=_dataset_meta(model_config, loaded))
+    model.eval()
+    return model
+
+
+def _estimator(model_config: ModelConfig) -> torch.nn.Module:
+    install()
+    import mmpose.models  # noqa: F401  fills the registry
+    from mmengine.model.utils import revert_sync_batchnorm
+    from mmengine.registry import init_default_scope
+    from mmpose.registry import MODELS
+
+    init_default_scope("mmpose")
+    config = _without(without_missing_scopes(model_config.config["model"]), _INITIALISATION)
+    config["train_cfg"] = None
+    config["test_cfg"] = type(config)(model_config.test_cfg)
+    with _metainfo_found_quietly():
+        model: torch.nn.Module = revert_sync_batchnorm(MODELS.build(config))
+    return model
+
+
+@contextlib.contextmanager
+def _metainfo_found_quietly() -> Iterator[None]:
+    """No warning that dataset files, named relative to mmpose's repository, lie in its wheel."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The metainfo config file", category=UserWarning)
+        yield
+
+
+def _without(node: Any, keys: tuple[str, ...]) -> Any:
+    if isinstance(node, dict):
+        kept = {key: _without(value, keys) for key, value in node.items() if key not in keys}
+        return type(node)(kept)
+    if isinstance(node, list | tuple):
+        return type(node)(_without(item, keys) for item in node)
+    return node
+
+
+def _dataset_meta(model_config: ModelConfig, loaded: Checkpoint | None) -> Mapping[str, Any]:
+    """Joint names, skeleton and sigmas, in the form of mmpose's `parse_pose_metainfo`."""
+    if loaded is not None and loaded.meta.get("dataset_meta"):
+        meta: Mapping[str, Any] = loaded.meta["dataset_meta"]
+        return meta
+    from mmpose.datasets.datasets.utils import parse_pose_metainfo
+    from mmpose.registry import DATASETS
+
+    dataset = model_config.config["test_dataloader"]["dataset"]
+    metainfo = dataset.get("metainfo") or DATASETS.get(dataset["type"]).METAINFO
+    with _metainfo_found_quietly():
+        parsed: Mapping[str, Any] = parse_pose_metainfo(metainfo)
+    return parsed

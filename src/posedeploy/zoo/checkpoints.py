@@ -1,0 +1,206 @@
+"""Checkpoints: read safely, and put into a model only if they are that model's.
+
+A `.pth` file is a pickle, and a pickle can run any code.  `torch.load(weights_only=True)`
+refuses everything but tensors and plain containers; what real MMEngine checkpoints hold beyond
+that (numpy arrays in `meta.dataset_meta`, training curves in `message_hub`) is allowed here by
+name, and the training curves are read into an inert class rather than MMEngine's own.
+"""
+
+from __future__ import annotations
+
+import pickle
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from posedeploy.errors import BadInputError
+
+_HISTORY_BUFFER = "mmengine.logging.history_buffer.HistoryBuffer"
+
+# Keys that may be absent from a checkpoint or be left over in it, each with its reason.
+# fmt: off
+HARMLESS_KEYS: Mapping[str, str] = {
+    r"(.*\.)?num_batches_tracked":  "counts training steps; evaluation never reads it",
+    r"data_preprocessor\..*":       "mean and std come from the config",
+    r"(.*\.)?(x_bins|y_bins)":      "constants of RTMO's DCC, computed from num_bins",
+    r"(.*\.)?loss[^.]*\..*":        "buffers of a loss; deployment has none",
+}
+# fmt: on
+_HARMLESS = re.compile("|".join(f"(?:{pattern})" for pattern in HARMLESS_KEYS))
+_SHOWN = 3  # keys named in a message; the rest is counted
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint file holds.
+
+    Attributes:
+        path: The file.
+        state_dict: Parameter or buffer name -> tensor, on the CPU.
+        meta: What MMEngine stored beside it (`dataset_meta`, `cfg`, versions); may be empty.
+    """
+
+    path: Path
+    state_dict: Mapping[str, torch.Tensor] = field(repr=False)
+    meta: Mapping[str, Any] = field(repr=False)
+
+
+class TrainingCurve:
+    """Stands in for MMEngine's HistoryBuffer while unpickling; holds its state, runs nothing."""
+
+
+def _curve_attribute(owner: object, name: str) -> str:
+    """What `getattr` may do in a checkpoint: name one of HistoryBuffer's statistics methods.
+
+    MMEngine pickles those methods (`mean`, `max`, ...) as `getattr(HistoryBuffer, 'mean')`.
+    """
+    if owner is not TrainingCurve:
+        raise pickle.UnpicklingError(f"Unsupported global: GLOBAL builtins.getattr on {owner!r}")
+    return name
+
+
+def _allowed_globals() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
+    """Objects a checkpoint may ask for, each under the name that pickles know it by.
+
+    numpy 1 pickles its constructors from `numpy.core`, numpy 2 from `numpy._core`; both are read.
+    """
+    reconstruct: Any = np.empty(0).__reduce__()[0]
+    scalar: Any = np.float64(0).__reduce__()[0]
+    dtypes = {type(np.dtype(code)) for code in "?bBhHiIlLqQefdSUO"}
+    return [
+        (TrainingCurve, _HISTORY_BUFFER),
+        (_curve_attribute, "builtins.getattr"),
+        (np.dtype, "numpy.dtype"),
+        (np.ndarray, "numpy.ndarray"),
+        *((reconstruct, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")),
+        *((scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+        *((dtype, f"{dtype.__module__}.{dtype.__qualname__}") for dtype in dtypes),
+    ]
+
+
+def load_checkpoint(path: str | Path) -> Checkpoint:
+    """Read a checkpoint file without running code that is in it.
+
+    Raises:
+        BadInputError: The file is missing, is no checkpoint, or its pickle asks for more than
+            tensors, plain containers and what `_allowed_globals` names.
+    """
+    path = Path(path)
+    if not path.is_file():
+        found = "a folder" if path.is_dir() else "no such file"
+        raise BadInputError(f"checkpoint {path}", found, "a .pth file", "Check the path.")
+    content = _unpickle(path)
+    state_dict = content
+    if isinstance(content, Mapping):
+        state_dict = content.get("state_dict", content)
+    if not isinstance(state_dict, Mapping) or not state_dict or not _is_state_dict(state_dict):
+        raise BadInputError(
+            f"checkpoint {path}",
+            _description(content),
+            "a state dict of tensors, or a dict with one under 'state_dict'",
+            "Give the .pth file that training or mmpose's model zoo wrote.",
+        )
+    meta = content.get("meta") if content is not state_dict else None
+    return Checkpoint(
+        path=path,
+        state_dict={str(key).removeprefix("module."): t for key, t in state_dict.items()},
+        meta=meta if isinstance(meta, Mapping) else {},
+    )
+
+
+def _unpickle(path: Path) -> Any:
+    try:
+        with torch.serialization.safe_globals(_allowed_globals()):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        wanted = sorted(set(re.findall(r"(?:GLOBAL|type) ([\w.]+)", str(error))))
+        if not wanted:
+            raise _not_a_checkpoint(path, error) from error
+        raise BadInputError(
+            f"checkpoint {path}",
+            f"a pickle that asks for {', '.join(wanted)}",
+            "tensors, plain containers and numpy arrays only",
+            "Unpickling more than that could run any code, so it was not loaded. If you trust "
+            "the file, load it yourself and save only its 'state_dict' and 'meta'.",
+        ) from error
+    except (RuntimeError, EOFError, ValueError, KeyError, OSError, AttributeError) as error:
+        raise _not_a_checkpoint(path, error) from error
+
+
+def _not_a_checkpoint(path: Path, error: Exception) -> BadInputError:
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return BadInputError(
+        f"checkpoint {path}",
+        f"a file of {path.stat().st_size} bytes that torch cannot read ({reason})",
+        "a checkpoint written by torch.save",
+        "Was the download cut short? Fetch the file again.",
+    )
+
+
+def _is_state_dict(value: Mapping[Any, Any]) -> bool:
+    return all(isinstance(k, str) and isinstance(t, torch.Tensor) for k, t in value.items())
+
+
+def _description(content: object) -> str:
+    if isinstance(content, Mapping):
+        return f"a dict with {', '.join(map(repr, list(content)[:_SHOWN])) or 'nothing in it'}"
+    return f"a pickled {type(content).__name__}"
+
+
+def apply_checkpoint(model: torch.nn.Module, checkpoint: Checkpoint, model_name: str) -> None:
+    """Put a checkpoint's weights into a model, in place.
+
+    mmpose's own load hooks run first, so files of mmpose 0.x (`keypoint_head.…`) fit as well.
+
+    Args:
+        model: An mmpose pose estimator.
+        checkpoint: What `load_checkpoint` read.
+        model_name: What the model is called in messages (its config file, say).
+
+    Raises:
+        BadInputError: Keys are missing, left over or of another shape, `HARMLESS_KEYS` aside.
+    """
+    misshaped: list[str] = []
+    try:
+        result = model.load_state_dict(dict(checkpoint.state_dict), strict=False)
+        missing, unexpected = result.missing_keys, result.unexpected_keys
+    except RuntimeError as error:  # torch reports shapes, and only shapes, this way here
+        misshaped = list(_shape_mismatches(str(error)))
+        missing, unexpected = [], []
+        if not misshaped:
+            raise
+    found = [
+        _counted("missing", [key for key in missing if not _HARMLESS.fullmatch(key)]),
+        _counted("left over", [key for key in unexpected if not _HARMLESS.fullmatch(key)]),
+        _counted("of another shape", misshaped),
+    ]
+    if any(found):
+        raise BadInputError(
+            f"checkpoint {checkpoint.path}",
+            "; ".join(part for part in found if part),
+            f"exactly the weights of {model_name}",
+            "The checkpoint belongs to another model: give the config it was trained with.",
+        )
+
+
+def _shape_mismatches(message: str) -> Iterator[str]:
+    pattern = (
+        r"size mismatch for (\S+): .*?torch\.Size\(\[([^\]]*)\]\) from checkpoint, "
+        r".*?torch\.Size\(\[([^\]]*)\]\)"
+    )
+    for key, found, expected in re.findall(pattern, message):
+        yield f"{key} [{found}] instead of [{expected}]"
+
+
+def _counted(what: str, keys: list[str]) -> str:
+    if not keys:
+        return ""
+    more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
+    return (
+        f"{len(keys)} key{'s' if len(keys) > 1 else ''} {what} ({', '.join(keys[:_SHOWN])}{more})"
+    )

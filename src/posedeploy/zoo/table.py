@@ -1,0 +1,193 @@
+"""The models this project answers for: one row a model.
+
+A new model is one row here.  Everything else about it is read from its MMPose config, which
+the mmpose wheel ships under `mmpose/.mim/configs`, and from mmpose's model index.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from posedeploy.errors import BadInputError, UnavailableError
+
+TIERS: Mapping[str, str] = {
+    "quick": "the smallest of each family",
+    "default": "the size of each family that people deploy most",
+    "reference": "the models in MMDeploy's regression list",
+}
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """One model.
+
+    Attributes:
+        name: What the model is called on the command line, in tests and in reports.
+        family: Its row of the support table; a value of `posedeploy.config.FAMILIES`.
+        config: Path of its config, relative to mmpose's `.mim/configs`.
+        tiers: The tiers it belongs to; every model belongs to 'all'.
+    """
+
+    name: str
+    family: str
+    config: str
+    tiers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Published:
+    """What mmpose's model index says of a model.
+
+    Attributes:
+        url: Where its trained checkpoint lies.
+        dataset: What the metrics were measured on.
+        metrics: Metric name -> value, e.g. 'AP' -> 0.716 (0..1; a few entries use 0..100).
+    """
+
+    url: str
+    dataset: str
+    metrics: Mapping[str, float]
+
+
+Q, D, R = TIERS  # the columns of the table below
+_HEATMAP = "body_2d_keypoint/topdown_heatmap/coco/td-hm_"
+_CONFIGS: Mapping[str, str] = {  # family -> what the path of its config begins with
+    "HRNet": _HEATMAP,
+    "Hourglass": _HEATMAP,
+    "LiteHRNet": _HEATMAP,
+    "MSPN": _HEATMAP,
+    "RTMO": "body_2d_keypoint/rtmo/body7/",
+    "RTMPose": "body_2d_keypoint/rtmpose/coco/",
+    "SimCC": "body_2d_keypoint/simcc/coco/simcc_",
+    "YOLOX-Pose": "body_2d_keypoint/yoloxpose/coco/",
+}
+
+
+def _row(name: str, family: str, config: str, *tiers: str) -> ModelRow:
+    return ModelRow(name, family, f"{_CONFIGS[family]}{config}.py", tiers)
+
+
+# fmt: off
+MODELS: tuple[ModelRow, ...] = (
+    _row("4xmspn50",          "MSPN", "4xmspn50_8xb32-210e_coco-256x192", R),
+    _row("hourglass52",       "Hourglass", "hourglass52_8xb32-210e_coco-256x256", Q, D, R),
+    _row("hrnet_w32",         "HRNet", "hrnet-w32_8xb64-210e_coco-256x192", Q, D),
+    _row("hrnet_w48",         "HRNet", "hrnet-w48_8xb32-210e_coco-256x192", R),
+    _row("litehrnet_18",      "LiteHRNet", "litehrnet-18_8xb64-210e_coco-256x192", Q, D),
+    _row("litehrnet_30",      "LiteHRNet", "litehrnet-30_8xb64-210e_coco-256x192", R),
+    _row("mspn50",            "MSPN", "mspn50_8xb32-210e_coco-256x192", Q, D),
+    _row("rtmo_s",            "RTMO", "rtmo-s_8xb32-600e_body7-640x640", D, R),
+    _row("rtmo_t",            "RTMO", "rtmo-t_8xb32-600e_body7-416x416", Q),
+    _row("rtmpose_m",         "RTMPose", "rtmpose-m_8xb256-420e_coco-256x192", R),
+    _row("rtmpose_s",         "RTMPose", "rtmpose-s_8xb256-420e_coco-256x192", D),
+    _row("rtmpose_t",         "RTMPose", "rtmpose-t_8xb256-420e_coco-256x192", Q),
+    _row("simcc_mobilenetv2", "SimCC", "mobilenetv2_wo-deconv-8xb64-210e_coco-256x192", Q, D, R),
+    _row("simcc_res50",       "SimCC", "res50_8xb64-210e_coco-256x192"),
+    _row("yoloxpose_s",       "YOLOX-Pose", "yoloxpose_s_8xb32-300e_coco-640", D, R),
+    _row("yoloxpose_tiny",    "YOLOX-Pose", "yoloxpose_tiny_4xb64-300e_coco-416", Q),
+)
+# fmt: on
+
+
+def model_row(name: str) -> ModelRow:
+    """The row of a name.
+
+    Raises:
+        BadInputError: No model has that name.
+    """
+    for row in MODELS:
+        if row.name == name:
+            return row
+    raise _unknown(name, [])
+
+
+def models_of(selection: Sequence[str]) -> tuple[ModelRow, ...]:
+    """The rows that a selection of tiers, model names and 'all' stands for.
+
+    Args:
+        selection: Words such as `["quick", "hrnet_w48"]`.
+
+    Returns:
+        The rows without repetition, in the table's order.
+
+    Raises:
+        BadInputError: A word is neither a tier nor a model nor 'all'.
+    """
+    names = {row.name for row in MODELS}
+    for word in selection:
+        if word not in names and word not in TIERS and word != ALL:
+            raise _unknown(word, [ALL, *TIERS])
+    return tuple(row for row in MODELS if {ALL, row.name, *row.tiers} & set(selection))
+
+
+def config_path(row: ModelRow) -> Path:
+    """The MMPose config file of a model, found without importing mmpose.
+
+    Raises:
+        UnavailableError: mmpose is not installed.
+        BadInputError: The installed mmpose has no such config.
+    """
+    path = mmpose_files() / "configs" / row.config
+    if not path.is_file():
+        raise BadInputError(
+            f"model {row.name}",
+            f"no file {path}",
+            "mmpose 1.3's configs",
+            "Install mmpose==1.3.2.",
+        )
+    return path
+
+
+@functools.cache
+def mmpose_files() -> Path:
+    """The `.mim` folder of the installed mmpose: its configs and its model index."""
+    spec = importlib.util.find_spec("mmpose")
+    if spec is None or spec.origin is None:
+        raise UnavailableError(
+            "mmpose",
+            "no such package in this environment",
+            "mmpose 1.3, whose wheel brings the model configs",
+            "pip install --no-deps mmpose==1.3.2 mmengine==0.10.7 mmcv-lite==2.1.0",
+        )
+    return Path(spec.origin).parent / ".mim"
+
+
+def published(row: ModelRow) -> Published | None:
+    """What mmpose's model index says of a model; None if it lists no checkpoint for it."""
+    for model in _index_entries(row):
+        if model.get("Config") == f"configs/{row.config}" and "Weights" in model:
+            results = model.get("Results") or [{}]
+            metrics = results[0].get("Metrics") or {}
+            return Published(
+                url=str(model["Weights"]),
+                dataset=str(results[0].get("Dataset", "")),
+                metrics={str(name): float(value) for name, value in metrics.items()},
+            )
+    return None
+
+
+def _index_entries(row: ModelRow) -> Iterator[Mapping[str, Any]]:
+    import yaml
+
+    root = mmpose_files()
+    folder = str(Path("configs") / Path(row.config).parent)
+    index = yaml.safe_load((root / "model-index.yml").read_text(encoding="utf-8"))
+    for entry in index["Import"]:
+        if str(Path(entry).parent) == folder:
+            listed = yaml.safe_load((root / entry).read_text(encoding="utf-8"))
+            yield from listed["Models"]
+
+
+def _unknown(word: str, also: Sequence[str]) -> BadInputError:
+    return BadInputError(
+        f"model {word!r}",
+        "no such model" if not also else "neither a tier nor a model",
+        "one of: " + ", ".join([*also, *(row.name for row in MODELS)]),
+        "Use --model-config for a config that is not in the zoo.",
+    )
