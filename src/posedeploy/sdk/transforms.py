@@ -131,12 +131,14 @@ class Region:
 
     Attributes:
         image: The picture, `[H, W, 3]` uint8, BGR.
+        box: `[4]` left, top, right, bottom in image px, before any padding.
         center: `[2]` (x, y) in image px.
         scale: `[2]` (width, height) in image px.
         matrix: `[2, 3]` from image px to input px.
     """
 
     image: Image
+    box: Floats
     center: Floats
     scale: Floats
     matrix: Floats
@@ -182,17 +184,17 @@ class Preprocessor:
             boxes: `[N, 4]` left, top, right, bottom in image px; None for the whole picture.
         """
         plan, (height, width) = self._plan, image.shape[:2]
+        whole = np.array([[0, 0, width, height]], np.float32)
         if not self.top_down:
             fitted = fit_picture((width, height), plan.input_size, plan.use_udp)
-            return [Region(image, *fitted)]
-        if boxes is None:
-            boxes = np.array([[0, 0, width, height]], np.float32)
+            return [Region(image, whole[0], *fitted)]
+        boxes = whole if boxes is None else boxes
         with np.errstate(over="ignore", invalid="ignore"):
             centers, scales = centers_and_scales(boxes, plan.padding, plan.input_size)
             matrix = udp_warp_matrix if plan.use_udp else warp_matrix
             return [
-                Region(image, center, scale, matrix(center, scale, plan.input_size))
-                for center, scale in zip(centers, scales, strict=True)
+                Region(image, box, center, scale, matrix(center, scale, plan.input_size))
+                for box, center, scale in zip(boxes, centers, scales, strict=True)
             ]
 
     def crop(self, region: Region) -> Image:

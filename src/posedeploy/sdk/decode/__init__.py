@@ -1,0 +1,56 @@
+"""Post-processing components by the names they have in `pipeline.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..fields import Node
+from .detections import detections_decoder
+from .heatmap import heatmap_decoder
+from .simcc import simcc_decoder
+from .types import Decoded, Decoder, Outputs
+
+__all__ = ["COMPONENTS", "Component", "Decoded", "Decoder", "Outputs", "compile_decoder"]
+
+
+@dataclass(frozen=True)
+class Component:
+    """One post-processing component.
+
+    Attributes:
+        build: Reads `params`, for an input of this width and height, into a decoder.
+        top_down: True if it takes one person a row, False if it finds people in a picture.
+    """
+
+    build: Callable[[Node, tuple[int, int]], Decoder]
+    top_down: bool
+
+
+# ---- modify this table to add a component --------------------------------------------------
+# The aliases of the heatmap component are MMDeploy's: its client has them all.
+# fmt: off
+COMPONENTS: dict[str, Component] = {
+    "RTMODetections":                          Component(detections_decoder, top_down=False),
+    "SimCCLabelDecode":                        Component(simcc_decoder,      top_down=True),
+    "TopdownHeatmapBaseHeadDecode":            Component(heatmap_decoder,    top_down=True),
+    "TopdownHeatmapMSMUHeadDecode":            Component(heatmap_decoder,    top_down=True),
+    "TopdownHeatmapMultiStageHeadDecode":      Component(heatmap_decoder,    top_down=True),
+    "TopdownHeatmapSimpleHeadDecode":          Component(heatmap_decoder,    top_down=True),
+    "ViPNASHeatmapSimpleHeadDecode":           Component(heatmap_decoder,    top_down=True),
+    "YOLOXPoseDetections":                     Component(detections_decoder, top_down=False),
+}
+# fmt: on
+# --------------------------------------------------------------------------------------------
+
+
+def compile_decoder(component: str, params: Node, input_size: tuple[int, int]) -> Decoder:
+    """The decoder that a folder's post-processing task asks for.
+
+    Raises:
+        BadInputError: The component is unknown, or its parameters are wrong.
+    """
+    if component not in COMPONENTS:
+        path = params.path.removesuffix(".params") + ".component"
+        raise Node(component, params.file, path).error(f"one of {', '.join(COMPONENTS)}")
+    return COMPONENTS[component].build(params, input_size)

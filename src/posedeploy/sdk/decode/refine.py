@@ -1,0 +1,173 @@
+"""Peaks of heatmaps and their refinement below one cell, for all keypoints at once.
+
+Each function equals the one of MMPose 1.3.2 that it names, in float32 and in the same order of
+operations.  One difference is wanted: a keypoint without a peak (score 0 or less) stays at
+(-1, -1), where MMPose's UDP and SimCC refinements read a neighbouring keypoint's values.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .blur import Maps, blur, modulate
+
+Points = NDArray[np.float32]
+NO_PEAK = -1.0
+
+
+def peaks(maps: Maps) -> tuple[Points, NDArray[np.float32]]:
+    """Where each map is largest, as `get_heatmap_maximum`.
+
+    Args:
+        maps: `[M, H, W]` float32.
+
+    Returns:
+        `[M, 2]` (x, y) in heatmap cells, (-1, -1) where no value is above 0; and the values `[M]`.
+    """
+    count, _, width = maps.shape
+    flat = maps.reshape(count, -1)
+    index = flat.argmax(axis=1)
+    values = flat[np.arange(count), index]
+    rows, columns = np.divmod(index, width)
+    points = np.stack((columns, rows), axis=-1).astype(np.float32)
+    points[values <= 0.0] = NO_PEAK
+    return points, values
+
+
+def _cells(points: Points) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    cells = points.astype(np.intp)
+    return cells[:, 0], cells[:, 1]
+
+
+def quarter_shift(points: Points, maps: Maps) -> Points:
+    """A quarter cell towards the larger neighbour, as `refine_keypoints`.
+
+    Along an axis the step is taken only where the peak is neither in the first two cells of
+    that axis nor in its last, and not in the first cell of the other.
+    """
+    x, y = _cells(points)
+    height, width = maps.shape[1:]
+    shift = np.zeros_like(points)
+    rows = np.flatnonzero((x > 1) & (x < width - 1) & (y > 0) & (y < height))
+    shift[rows, 0] = maps[rows, y[rows], x[rows] + 1] - maps[rows, y[rows], x[rows] - 1]
+    rows = np.flatnonzero((y > 1) & (y < height - 1) & (x > 0) & (x < width))
+    shift[rows, 1] = maps[rows, y[rows] + 1, x[rows]] - maps[rows, y[rows] - 1, x[rows]]
+    points = points.copy()
+    points += np.sign(shift) * np.float32(0.25)
+    return points
+
+
+def megvii_shift(points: Points, maps: Maps) -> Points:
+    """Half a cell plus a quarter towards the larger neighbour, as `MegviiHeatmap.decode`."""
+    x, y = _cells(points)
+    height, width = maps.shape[1:]
+    rows = np.flatnonzero((x > 1) & (x < width - 1) & (y > 1) & (y < height - 1))
+    x, y = x[rows], y[rows]
+    difference = np.stack(
+        (
+            maps[rows, y, x + 1] - maps[rows, y, x - 1],
+            maps[rows, y + 1, x] - maps[rows, y - 1, x],
+        ),
+        axis=-1,
+    )
+    shifted = points.copy()
+    shifted[rows] += np.sign(difference) * np.float32(0.25) + np.float32(0.5)
+    return shifted
+
+
+def _inverses(matrices: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Inverses of `[M, 2, 2]`; zeros, which refine nothing, for a matrix that has none."""
+    try:
+        return np.linalg.inv(matrices)
+    except np.linalg.LinAlgError:  # one singular matrix spoils the whole call
+        result = np.zeros_like(matrices)
+        for row, matrix in zip(result, matrices, strict=True):
+            if np.linalg.matrix_rank(matrix) == 2:
+                row[:] = np.linalg.inv(matrix)
+        return result
+
+
+def dark(points: Points, maps: Maps, kernel: int) -> Points:
+    """One Newton step on the logarithm of the blurred map, as `refine_keypoints_dark`.
+
+    Zhang et al., "Distribution-Aware Coordinate Representation" (CVPR 2020).
+    """
+    x, y = _cells(points)
+    height, width = maps.shape[1:]
+    rows = np.flatnonzero((x > 1) & (x < width - 2) & (y > 1) & (y < height - 2))
+    x, y = x[rows], y[rows]
+    blurred = modulate(maps, kernel)
+
+    def log_at(dx: int, dy: int) -> NDArray[np.float32]:
+        near: NDArray[np.float32] = blurred[rows, y + dy, x + dx]
+        return np.log(np.maximum(near, np.float32(1e-10)))
+
+    here, half, quarter = log_at(0, 0), np.float32(0.5), np.float32(0.25)
+    gradient = np.stack(
+        (half * (log_at(1, 0) - log_at(-1, 0)), half * (log_at(0, 1) - log_at(0, -1))), axis=-1
+    )
+    dxx = quarter * (log_at(2, 0) - 2 * here + log_at(-2, 0))
+    dyy = quarter * (log_at(0, 2) - 2 * here + log_at(0, -2))
+    dxy = quarter * (log_at(1, 1) - log_at(1, -1) - log_at(-1, 1) + log_at(-1, -1))
+    curved = dxx * dyy - dxy**2 != 0
+    hessian = np.stack((dxx, dxy, dxy, dyy), axis=-1).reshape(-1, 2, 2)[curved]
+    step = -_inverses(hessian) @ gradient[curved, :, None]
+    refined = points.copy()
+    refined[rows[curved]] += step[..., 0]
+    return refined
+
+
+def dark_udp(points: Points, maps: Maps, kernel: int) -> Points:
+    """The same for UDP, as `refine_keypoints_dark_udp`: every peak, the map's edges repeated.
+
+    Huang et al., "The Devil is in the Details" (CVPR 2020).
+    """
+    rows = np.flatnonzero(points[:, 0] >= 0)
+    x, y = (axis[rows] for axis in _cells(points))
+    height, width = maps.shape[1:]
+    blurred = modulate(maps, kernel)
+
+    def log_at(dx: int, dy: int) -> NDArray[np.float32]:
+        column, line = (x + dx).clip(0, width - 1), (y + dy).clip(0, height - 1)
+        near: NDArray[np.float32] = blurred[rows, line, column]
+        clipped: NDArray[np.float32] = near.clip(np.float32(1e-3), np.float32(50.0))
+        return np.log(clipped)
+
+    here, half = log_at(0, 0), np.float32(0.5)
+    left, right, above, below = log_at(-1, 0), log_at(1, 0), log_at(0, -1), log_at(0, 1)
+    gradient = np.stack((half * (right - left), half * (below - above)), axis=-1)[..., None]
+    dxx, dyy = right - 2 * here + left, below - 2 * here + above
+    diagonal = log_at(1, 1) - right - below + here + here - left - above + log_at(-1, -1)
+    dxy = half * diagonal
+    hessian = np.stack((dxx, dxy, dxy, dyy), axis=-1).reshape(-1, 2, 2)
+    # float32's epsilon on a float64 unit matrix: MMPose inverts in float64
+    inverse = _inverses(hessian + np.finfo(np.float32).eps * np.eye(2))
+    step = np.einsum("imn,ink->imk", inverse, gradient)[..., 0]
+    refined = points.copy()
+    refined[rows] -= step
+    return refined
+
+
+def combined_offsets(
+    maps: Maps, kernel: int, radius_factor: float
+) -> tuple[Points, NDArray[np.float32]]:
+    """Peaks of UDP's combined maps: a class map and two offset maps a keypoint.
+
+    As `UDPHeatmap.decode` with `heatmap_type='combined'`.
+
+    Args:
+        maps: `[3 * M, H, W]`: class, x offset, y offset in turn.
+        kernel: `blur_kernel_size` of the codec; the class maps are blurred with twice that + 1.
+        radius_factor: Radius of the positive region, as a part of the map's longer side.
+
+    Returns:
+        `[M, 2]` in heatmap cells and the values of the blurred class maps `[M]`.
+    """
+    points, values = peaks(blur(maps[::3], 2 * kernel + 1, "reflect"))
+    rows = np.flatnonzero(points[:, 0] >= 0)
+    x, y = (axis[rows] for axis in _cells(points))
+    radius = radius_factor * max(maps.shape[1:])
+    offsets = np.stack((maps[1::3][rows, y, x], maps[2::3][rows, y, x]), axis=-1)
+    points[rows] += offsets * np.float32(radius)
+    return points, values

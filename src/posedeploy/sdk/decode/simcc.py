@@ -1,0 +1,114 @@
+"""`SimCCLabelDecode`: two distributions a keypoint to keypoints (SimCC, RTMPose).
+
+Equals `SimCCLabel.decode` of MMPose 1.3.2, with and without DARK.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..fields import Node
+from .blur import modulate_rows
+from .refine import NO_PEAK
+from .types import Decoded, Outputs, floats, same_input_size
+
+
+def dark_kernel(sigma: float) -> int:
+    """Size of the blur for a label's sigma, bins: the largest odd integer <= (20 sigma - 7) / 3.
+
+    MMPose's rule (`SimCCLabel.decode`), the inverse of OpenCV's default sigma for a kernel size.
+    """
+    size = int((sigma * 20 - 7) // 3)
+    return size - int(size % 2 == 0)
+
+
+@dataclass(frozen=True)
+class SimCCDecoder:
+    """`simcc_x [N, K, Wx]` and `simcc_y [N, K, Wy]` to keypoints.
+
+    Attributes:
+        split_ratio: Bins a pixel of the input.
+        dark_kernels: Sizes of the blur in x and y for DARK, bins; None without DARK.
+    """
+
+    split_ratio: float
+    dark_kernels: tuple[int, int] | None = None
+    outputs: tuple[str, ...] = ("simcc_x", "simcc_y")
+
+    def decode(self, outputs: Outputs) -> Decoded:
+        """One person a row."""
+        axes = [floats(outputs, name, ("N", "K", "bins")) for name in self.outputs]
+        people, keypoints = axes[0].shape[:2]
+        floats(outputs, "simcc_y", (people, keypoints, "bins"))
+        rows = [axis.reshape(people * keypoints, -1) for axis in axes]
+        peaks = np.stack([axis.argmax(axis=1) for axis in rows], axis=-1)
+        heights = [
+            np.take_along_axis(axis, peaks[:, i : i + 1], 1)[:, 0] for i, axis in enumerate(rows)
+        ]
+        scores = np.where(heights[0] > heights[1], heights[1], heights[0])
+        points = peaks.astype(np.float32)
+        if self.dark_kernels:
+            for i, (axis, kernel) in enumerate(zip(rows, self.dark_kernels, strict=True)):
+                points[:, i] = _dark(peaks[:, i], axis, kernel)
+        points[scores <= 0.0] = NO_PEAK
+        points /= np.float32(self.split_ratio)
+        return Decoded(
+            np.arange(people),
+            points.reshape(people, keypoints, 2),
+            scores.reshape(people, keypoints),
+        )
+
+
+def _dark(peaks: NDArray[np.intp], rows: NDArray[np.float32], kernel: int) -> NDArray[np.float32]:
+    """Newton step along `[M, W]` distributions, as `refine_simcc_dark`; bins."""
+    padded = np.pad(modulate_rows(rows, kernel), ((0, 0), (2, 2)), mode="edge")
+
+    def log_at(shift: int) -> NDArray[np.float32]:
+        near = np.take_along_axis(padded, peaks[:, None] + 2 + shift, axis=1)[:, 0]
+        clipped: NDArray[np.float32] = near.clip(np.float32(1e-3), np.float32(50.0))
+        return np.log(clipped)
+
+    half, quarter = np.float32(0.5), np.float32(0.25)
+    slope = half * (log_at(1) - log_at(-1))
+    curve = np.float32(1e-9) + quarter * (log_at(2) - 2 * log_at(0) + log_at(-2))
+    return peaks.astype(np.float32) - slope / curve
+
+
+def _sigmas(params: Node) -> tuple[float, float]:
+    if not params.has("sigma"):
+        return 6.0, 6.0  # SimCCLabel's default
+    if isinstance(params.value["sigma"], list):
+        x, y = params.numbers("sigma", 2)
+        return x, y
+    both = float(params.at("sigma").is_a(float))
+    return both, both
+
+
+def simcc_decoder(params: Node, input_size: tuple[int, int]) -> SimCCDecoder:
+    """The decoder for the parameters of a `SimCCLabelDecode`.
+
+    Args:
+        params: `params` of the component in `pipeline.json`.
+        input_size: Width and height that the transforms warp to, px.
+
+    Raises:
+        BadInputError: A parameter is wrong, or asks for what the client does not do either.
+    """
+    same_input_size(params, input_size)
+    if params.has("type"):
+        params.at("type").one_of(["SimCCLabel"])
+    if params.has("export_postprocess"):
+        params.at("export_postprocess").one_of([False])
+    ratio = params.get("simcc_split_ratio", float, 2.0)
+    if not 0.01 <= ratio <= 100:
+        raise params.at("simcc_split_ratio").error("a number from 0.01 to 100")
+    kernels = None
+    if params.get("use_dark", bool, False):
+        x, y = (dark_kernel(sigma) for sigma in _sigmas(params))
+        if not (3 <= x <= 255 and 3 <= y <= 255):
+            raise params.at("sigma").error("values from 0.8 to 38, for use_dark")
+        kernels = (x, y)
+    return SimCCDecoder(float(ratio), kernels)

@@ -1,0 +1,200 @@
+"""The few facts of an ONNX file that a folder is judged by, without the onnx package.
+
+A reader of protobuf's wire format (https://protobuf.dev/programming-guides/encoding) for the
+messages of onnx.proto that matter here; weights are skipped, not read.  It serves the
+validator, and keeps `PoseDetector` from loading a graph that names files outside its folder.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from posedeploy.errors import BadInputError
+from posedeploy.runtime import TensorInfo
+
+Value = int | memoryview
+MAX_NESTING = 24  # of graphs in attributes of nodes; real ones have 2
+
+# TensorProto.DataType -> numpy's name
+DTYPES = {
+    1: "float32",
+    2: "uint8",
+    3: "int8",
+    6: "int32",
+    7: "int64",
+    9: "bool",
+    10: "float16",
+    11: "float64",
+    16: "bfloat16",
+}
+
+# Message -> fields through which a tensor can be reached (numbers of onnx.proto)
+_INTO: dict[str, dict[int, str]] = {
+    "Model": {7: "Graph", 20: "Training", 25: "Function"},
+    "Training": {1: "Graph", 2: "Graph"},
+    "Graph": {1: "Node", 5: "Tensor", 15: "Sparse"},
+    "Function": {7: "Node", 11: "Attribute"},
+    "Node": {5: "Attribute"},
+    "Attribute": {5: "Tensor", 6: "Graph", 10: "Tensor", 11: "Graph", 22: "Sparse", 23: "Sparse"},
+    "Sparse": {1: "Tensor", 2: "Tensor"},
+}
+_EXTERNAL_DATA, _DATA_LOCATION = 13, 14
+
+
+@dataclass(frozen=True)
+class OnnxFacts:
+    """What an ONNX file says of itself.
+
+    Attributes:
+        ir_version: IR version.
+        opsets: Operator domain -> version; '' is ONNX's own domain.
+        inputs: Inputs that are not initialisers.
+        outputs: Outputs.
+        external: Files outside the graph that it takes weights from.
+    """
+
+    ir_version: int
+    opsets: dict[str, int]
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    external: tuple[str, ...] = field(default=())
+
+
+def _varint(data: memoryview, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while shift < 70:
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+        shift += 7
+    raise ValueError("a varint of more than ten bytes")
+
+
+def fields(data: memoryview) -> Iterator[tuple[int, Value]]:
+    """Field numbers and values of one message: ints, or the bytes of what has a length.
+
+    Raises:
+        ValueError: Not protobuf's wire format.
+    """
+    at = 0
+    while at < len(data):
+        try:
+            key, at = _varint(data, at)
+            kind, size = key & 7, 0
+            if kind == 0:
+                value, at = _varint(data, at)
+                yield key >> 3, value
+                continue
+            if kind == 2:
+                size, at = _varint(data, at)
+        except IndexError as error:
+            raise ValueError("it ends in the middle of a field") from error
+        if kind not in (1, 2, 5) or not key >> 3:
+            raise ValueError(f"no such wire type: {kind}")
+        size = {1: 8, 5: 4}.get(kind, size)
+        if at + size > len(data):
+            raise ValueError("it ends in the middle of a field")
+        yield key >> 3, data[at : at + size]
+        at += size
+
+
+def _only(data: memoryview, number: int) -> list[memoryview]:
+    return [v for n, v in fields(data) if n == number and isinstance(v, memoryview)]
+
+
+def _text(data: memoryview, number: int) -> str:
+    return "".join(bytes(v).decode("utf-8", "replace") for v in _only(data, number)[:1])
+
+
+def _number(data: memoryview, number: int) -> int:
+    return next((v for n, v in fields(data) if n == number and isinstance(v, int)), 0)
+
+
+def _tensor_info(value_info: memoryview) -> TensorInfo:
+    """ValueInfoProto: name 1, type 2; TypeProto: tensor 1; its elem_type 1 and shape 2."""
+    shape: list[int | str] = []
+    dtype = "?"
+    for kind in _only(value_info, 2)[:1]:
+        for tensor in _only(kind, 1)[:1]:
+            dtype = DTYPES.get(_number(tensor, 1), "?")
+            for dims in _only(tensor, 2)[:1]:
+                for dim in _only(dims, 1):
+                    known = [v for n, v in fields(dim) if n == 1 and isinstance(v, int)]
+                    shape.append(known[0] if known else _text(dim, 2) or "?")
+    return TensorInfo(_text(value_info, 1), tuple(shape), dtype)
+
+
+def _external(data: memoryview, message: str, depth: int = 0) -> Iterator[str]:
+    """Locations of external data anywhere below a message."""
+    if depth > MAX_NESTING:
+        raise ValueError(f"graphs nested deeper than {MAX_NESTING}")
+    if message == "Tensor":
+        # data_location 1 is EXTERNAL; entries without it count as well: loaders differ
+        if _number(data, _DATA_LOCATION) == 1 or _only(data, _EXTERNAL_DATA):
+            entries = {_text(entry, 1): _text(entry, 2) for entry in _only(data, _EXTERNAL_DATA)}
+            yield entries.get("location", "?")
+        return
+    for number, value in fields(data):
+        below = _INTO[message].get(number)
+        if below and isinstance(value, memoryview):
+            yield from _external(value, below, depth + (below == "Graph"))
+
+
+def _facts(data: memoryview) -> OnnxFacts:
+    graphs = _only(data, 7)
+    if len(graphs) != 1:
+        raise ValueError("no graph in it")
+    graph = graphs[0]
+    initialised = {_text(tensor, 8) for tensor in _only(graph, 5)}
+    inputs = [_tensor_info(value) for value in _only(graph, 11)]
+    return OnnxFacts(
+        ir_version=_number(data, 1),
+        opsets={_text(entry, 1): _number(entry, 2) for entry in _only(data, 8)},
+        inputs=tuple(info for info in inputs if info.name not in initialised),
+        outputs=tuple(_tensor_info(value) for value in _only(graph, 12)),
+        external=tuple(sorted(set(_external(data, "Model")))),
+    )
+
+
+def _not_onnx(path: Path, found: str) -> BadInputError:
+    return BadInputError(path.name, found, "an ONNX file", "Convert the model again.")
+
+
+def read_onnx(path: Path) -> OnnxFacts:
+    """Facts of an ONNX file.
+
+    Raises:
+        BadInputError: It is none.
+    """
+    data = memoryview(path.read_bytes())
+    try:
+        return _facts(data)
+    except ValueError as error:
+        raise _not_onnx(path, f"no ONNX graph: {error}") from error
+
+
+def refuse_external_data(path: Path) -> None:
+    """Refuse an ONNX file that takes weights from other files.
+
+    Raises:
+        BadInputError: It does, or it is no ONNX file.
+    """
+    with path.open("rb") as file:
+        if path.stat().st_size == 0:
+            raise _not_onnx(path, "an empty file")
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            # External data is a list of key-value pairs, one of which has this key.
+            suspicious = content.find(b"location") >= 0
+    external = read_onnx(path).external if suspicious else ()
+    if external:
+        raise BadInputError(
+            path.name,
+            f"weights in other files: {', '.join(external)[:120]}",
+            "one ONNX file with its weights in it",
+            "Save it without external data; clients do not read them.",
+        )

@@ -1,0 +1,224 @@
+"""`PoseDetector`: an SDK model folder and a picture in, keypoints out.
+
+numpy, OpenCV and one backend; neither torch nor mmpose.  Called as MMDeploy's runtime is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from posedeploy.errors import BadInputError
+from posedeploy.runtime import Session
+
+from .binding import Binding, bind
+from .decode import COMPONENTS, Decoder, compile_decoder
+from .folder import SdkModel, read_folder
+from .loading import load_session
+from .meta import DatasetMeta
+from .poses import Poses, as_boxes, join, place, select
+from .transforms import Image, Preprocessor, Region, check_image, compile_transforms
+
+DEFAULT_BATCH = 16  # regions in one call of a graph with a dynamic batch
+
+
+class PoseDetector:
+    """Finds keypoints with the model in an SDK model folder.
+
+    Args:
+        model_path: The folder, or one of the files in it.
+        device_name: 'cpu', or 'cuda' for a backend that runs there.
+        device_id: Which of several devices.
+        threads: Threads within one operation; 0 lets the backend choose.
+        batch_size: Most regions in one call of the graph, where its batch is dynamic.
+
+    Raises:
+        BadInputError: The folder is not whole, contradicts itself or does not fit its graph.
+        UnavailableError: The backend is not installed.
+
+    Example:
+        >>> detector = PoseDetector("work/rtmpose_s")            # doctest: +SKIP
+        >>> keypoints = detector(image, [[10, 20, 200, 400]])    # float32 [1, K, 3]
+    """
+
+    def __init__(
+        self,
+        model_path: str | Path,
+        device_name: str = "cpu",
+        device_id: int = 0,
+        *,
+        threads: int = 1,
+        batch_size: int = DEFAULT_BATCH,
+    ) -> None:
+        if batch_size < 1 or threads < 0:
+            found = f"batch_size={batch_size}, threads={threads}"
+            expected = "batch_size from 1, threads from 0"
+            raise BadInputError("PoseDetector", found, expected, "Pass other numbers.")
+        path = Path(model_path)
+        self._model = read_folder(path.parent if path.is_file() else path)
+        self._pre: Preprocessor = compile_transforms(self._model.transforms)
+        model, size = self._model, self._pre.input_size
+        self._decoder: Decoder = compile_decoder(model.component, model.params, size)
+        if COMPONENTS[model.component].top_down != self._pre.top_down:
+            kind = "top-down" if self._pre.top_down else "bottom-up"
+            raise model.params.error(f"a component for the {kind} transforms", model.component)
+        self._meta = model.dataset_meta
+        device = device_name if device_id == 0 else f"{device_name}:{device_id}"
+        self._session: Session | None = load_session(model, device, threads)
+        self._binding: Binding = bind(model, self._session, self._decoder.outputs, size)
+        self._batch = self._binding.batch or batch_size
+        self._count = 0
+
+    @property
+    def model(self) -> SdkModel:
+        """The folder that was read."""
+        return self._model
+
+    @property
+    def dataset_meta(self) -> DatasetMeta:
+        """Keypoint names, skeleton, sigmas; empty where the folder has none."""
+        return self._meta
+
+    @property
+    def top_down(self) -> bool:
+        """True if the model takes boxes, False if it finds the people itself."""
+        return self._pre.top_down
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Width and height of the network's input, px."""
+        return self._pre.input_size
+
+    @property
+    def effective_options(self) -> Mapping[str, str]:
+        """Options in force, as the backend tells them."""
+        return self._open().effective_options
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the backend's session. The detector cannot be called any more."""
+        self._session = None
+
+    def warm_up(self, calls: int = 1) -> None:
+        """Run the graph on blank input, so that the first picture does not pay for it."""
+        width, height = self.input_size
+        blank = np.zeros((self._binding.batch or 1, 3, height, width), np.float32)
+        for _ in range(calls):
+            self._run(blank)
+
+    def __call__(self, img: Image, bboxes: ArrayLike | None = None) -> NDArray[np.float32]:
+        """Keypoints of the people in one picture.
+
+        Args:
+            img: `[H, W, 3]` uint8, BGR, as `cv2.imread` gives it.
+            bboxes: For top-down models: one box `[left, top, right, bottom]` in image px, or a
+                list of them; None takes the whole picture as one box.
+
+        Returns:
+            `[n, K, 3]` float32: x, y in image px, score. n is the number of boxes, or for a
+            bottom-up model of the people found; 0 of them give `[0, K, 3]`.
+
+        Raises:
+            BadInputError: Not a picture, not boxes, or boxes for a bottom-up model.
+        """
+        return self.detect(img, bboxes).keypoints
+
+    def detect(self, img: Image, bboxes: ArrayLike | None = None) -> Poses:
+        """The same with the boxes and their scores."""
+        return self.detect_batch([img], None if bboxes is None else [bboxes])[0]
+
+    def batch(
+        self, imgs: Sequence[Image], bboxes: Sequence[ArrayLike | None] | None = None
+    ) -> list[NDArray[np.float32]]:
+        """Keypoints of several pictures, in as few calls of the graph as its batch allows.
+
+        Args:
+            imgs: Pictures, as for a single call; their sizes may differ.
+            bboxes: One entry a picture, each as for a single call.
+
+        Returns:
+            One array `[n, K, 3]` a picture.
+        """
+        return [poses.keypoints for poses in self.detect_batch(imgs, bboxes)]
+
+    def detect_batch(
+        self, imgs: Sequence[Image], bboxes: Sequence[ArrayLike | None] | None = None
+    ) -> list[Poses]:
+        """The same with the boxes and their scores."""
+        given = [None] * len(imgs) if bboxes is None else list(bboxes)
+        if len(given) != len(imgs):
+            found = f"{len(imgs)} pictures and {len(given)} lists of boxes"
+            raise BadInputError("bboxes", found, "one list a picture", "Pass None where none is.")
+        cuts = [self._regions(img, boxes) for img, boxes in zip(imgs, given, strict=True)]
+        regions = [region for cut in cuts for region in cut]
+        owners = np.repeat(np.arange(len(cuts)), [len(cut) for cut in cuts])
+        parts: list[list[Poses]] = [[] for _ in imgs]
+        for start in range(0, len(regions), self._batch):
+            chunk = slice(start, start + self._batch)
+            poses, of = self._infer(regions[chunk])
+            for index in np.unique(owners[chunk]):
+                parts[index].append(select(poses, owners[chunk][of] == index))
+        keypoints = 0 if all(parts) else self._keypoints()
+        return [join(part, keypoints) for part in parts]
+
+    def _regions(self, img: Image, boxes: ArrayLike | None) -> list[Region]:
+        if boxes is not None and not self.top_down:
+            raise BadInputError(
+                "bboxes", "boxes", f"none: {self._model.model.name} finds the people itself",
+                "Pass the picture alone.",
+            )  # fmt: skip
+        return self._pre.regions(check_image(img), None if boxes is None else as_boxes(boxes))
+
+    def _open(self) -> Session:
+        if self._session is None:
+            raise BadInputError("PoseDetector", "closed", "open", "Make a new one.")
+        return self._session
+
+    def _run(self, tensor: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+        """The outputs the decoder needs, by their names in the pipeline."""
+        session = self._open()
+        try:
+            outputs = session.run({self._binding.input: tensor})
+        except Exception as error:  # backends' exceptions share no base class but Exception
+            raise BadInputError(
+                self._model.model.net,
+                f"{self._model.model.backend} fails on input {list(tensor.shape)}: {error}",
+                "a graph that takes it",
+                "The graph and pipeline.json do not belong together: convert the model again.",
+            ) from error
+        return {name: outputs[graph] for name, graph in self._binding.outputs.items()}
+
+    def _infer(self, regions: Sequence[Region]) -> tuple[Poses, NDArray[np.intp]]:
+        """Poses of at most a batch of regions, and the region that each belongs to."""
+        tensor = self._pre.tensor(regions)
+        missing = self._binding.batch - len(regions)
+        if missing > 0:  # a static batch is filled up, and the surplus rows are dropped
+            tensor = np.concatenate([tensor, np.zeros((missing, *tensor.shape[1:]), np.float32)])
+        outputs = self._run(tensor)
+        decoded = self._decoder.decode({k: v[: len(regions)] for k, v in outputs.items()})
+        return place(decoded, regions, self.input_size), decoded.picture
+
+    def _keypoints(self) -> int:
+        """Number of keypoints; where no picture has told it yet, blank input does."""
+        if not self._count:
+            width, height = self.input_size
+            blank = np.zeros((height, width, 3), np.uint8)
+            box = np.array([[0, 0, width, height]], np.float32) if self.top_down else None
+            poses, _ = self._infer(self._pre.regions(blank, box))
+            self._count = poses.keypoints.shape[1]
+        return self._count

@@ -1,0 +1,101 @@
+"""What `PoseDetector` takes and gives: boxes and poses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from posedeploy.errors import BadInputError
+
+from .decode import Decoded
+from .geometry import Floats, to_image
+from .transforms import Region
+
+
+@dataclass(frozen=True)
+class Poses:
+    """People in one picture.
+
+    Attributes:
+        keypoints: `[n, K, 3]` float32: x, y in image px, score.
+        boxes: `[n, 4]` float32: left, top, right, bottom in image px; what the model found, or
+            for a top-down model what it was given.
+        scores: `[n]` float32: of the boxes; 1 for boxes that were given.
+    """
+
+    keypoints: NDArray[np.float32]
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
+
+
+def as_boxes(boxes: ArrayLike) -> Floats:
+    """Boxes as `[N, 4]`; float32 stays, everything else becomes float64.
+
+    MMPose computes in the boxes' own type, and so the same boxes give the same pixels.
+
+    Raises:
+        BadInputError: They are no boxes, or not finite.
+    """
+    expected = "[left, top, right, bottom] or a list of such, finite numbers in px"
+    next_step = "Pass boxes[:, :4] where the boxes carry scores."
+    try:
+        array = np.asarray(boxes)
+        array = array if array.dtype == np.float32 else array.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise BadInputError("boxes", str(error), expected, next_step) from error
+    if array.size == 0:
+        return array.reshape(0, 4)
+    if array.ndim == 1:
+        array = array[None]
+    if array.ndim != 2 or array.shape[1] != 4:
+        raise BadInputError("boxes", f"shape {list(array.shape)}", expected, next_step)
+    if not np.isfinite(array).all():
+        raise BadInputError("boxes", "values that are not finite", expected, next_step)
+    return array
+
+
+def place(decoded: Decoded, regions: Sequence[Region], input_size: tuple[int, int]) -> Poses:
+    """Decoded people of some regions, mapped to the pixels of their pictures.
+
+    Args:
+        decoded: People in input px; `decoded.picture` counts regions.
+        regions: What was cut out, in the order of the batch.
+        input_size: Width and height of the network's input, px.
+    """
+    centers = np.stack([region.center for region in regions])[decoded.picture]
+    scales = np.stack([region.scale for region in regions])[decoded.picture]
+    people, keypoints = decoded.points.shape[:2]
+    result = np.empty((people, keypoints, 3), np.float32)
+    result[..., :2] = to_image(decoded.points, centers, scales, input_size)
+    result[..., 2] = decoded.point_scores
+    if decoded.boxes is None or decoded.box_scores is None:
+        boxes = np.stack([region.box for region in regions])[decoded.picture]
+        return Poses(result, boxes.astype(np.float32), np.ones(people, np.float32))
+    corners = decoded.boxes.reshape(people, 2, 2)
+    boxes = to_image(corners, centers, scales, input_size).reshape(people, 4)
+    return Poses(result, boxes.astype(np.float32), decoded.box_scores.astype(np.float32))
+
+
+def join(parts: Sequence[Poses], keypoints: int) -> Poses:
+    """Several poses of one picture as one; none give empty arrays for `keypoints`."""
+    if len(parts) == 1:
+        return parts[0]
+    nobody = Poses(
+        np.empty((0, keypoints, 3), np.float32),
+        np.empty((0, 4), np.float32),
+        np.empty(0, np.float32),
+    )
+    parts = [nobody, *parts]
+    return Poses(
+        np.concatenate([part.keypoints for part in parts]),
+        np.concatenate([part.boxes for part in parts]),
+        np.concatenate([part.scores for part in parts]),
+    )
+
+
+def select(poses: Poses, rows: NDArray[np.bool_]) -> Poses:
+    """Those people for whom `rows` is true."""
+    return Poses(poses.keypoints[rows], poses.boxes[rows], poses.scores[rows])
