@@ -1,0 +1,47 @@
+"""Clients: SDK model folder + picture + boxes -> keypoints; an adapter module.
+
+Called by name in a child process that loads no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .reference import Sample
+
+
+@dataclass(frozen=True)
+class ClientAnswer:
+    """What a client said of one sample.
+
+    Attributes:
+        keypoints: `[P, K, 2]` image px.
+        scores: `[P]` person scores (1.0 for top-down models).
+    """
+
+    keypoints: NDArray[np.float64]
+    scores: NDArray[np.float64]
+
+
+def posedeploy_sdk(folder: str, samples: Sequence[Sample], bottom_up: bool) -> list[ClientAnswer]:
+    """`posedeploy.sdk.PoseDetector` on each sample."""
+    from posedeploy.sdk import PoseDetector
+
+    with PoseDetector(folder) as detector:
+        return [_ask(detector, sample, bottom_up) for sample in samples]
+
+
+def _ask(detector: Any, sample: Sample, bottom_up: bool) -> ClientAnswer:
+    if bottom_up:
+        found = detector.detect(sample.image)
+        return ClientAnswer(
+            np.asarray(found.keypoints[..., :2], np.float64),
+            np.asarray(found.scores, np.float64),
+        )
+    keypoints = detector(sample.image, list(sample.bbox))
+    return ClientAnswer(np.asarray(keypoints[..., :2], np.float64), np.ones(len(keypoints)))

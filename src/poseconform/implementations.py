@@ -1,0 +1,233 @@
+"""The implementation under test: an adapter module, one of two that know the toolchain.
+
+The judge asks three things of an implementation: what there is to convert, to export, and to
+deploy.  What comes back is a folder; everything said about it is read from the folder.
+Functions that take paths run in a child process that has torch loaded.
+
+To judge another toolchain, write the functions of this module over it.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import posedeploy
+from posedeploy import compat
+from posedeploy.config import list_deploy_configs, load_deploy_config, load_model_config
+
+from .artifacts import ArtefactCache, content_key, file_sha256, tree_sha256
+from .matrix import Flow, Model
+
+NAME = "posedeploy"
+# Packages whose version can change what is exported or computed.
+PACKAGES = (
+    "torch", "mmpose", "mmengine", "mmcv-lite", "mmcv", "mmdet", "numpy", "onnx", "onnxscript",
+    "onnxruntime", "opencv-python-headless",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Request:
+    """One cell to convert, as the child gets it.
+
+    Attributes:
+        model_config: Path of the MMPose config.
+        checkpoint: Path of the checkpoint.
+        deploy_config: Name or path of the deploy config.
+        exporter: 'torchscript', 'dynamo', or '' for the deploy config's.
+        cache_root: Root of the artefact cache.
+        toolchain: `toolchain_key()`.
+    """
+
+    model_config: str
+    checkpoint: str
+    deploy_config: str
+    exporter: str
+    cache_root: str
+    toolchain: str
+
+
+def models(selection: Sequence[str]) -> tuple[Model, ...]:
+    """The zoo's models of a selection of tiers and names."""
+    from posedeploy.zoo import config_path, models_of
+
+    return tuple(
+        replace(model_from_config(str(config_path(row))), name=row.name, tiers=tuple(row.tiers))
+        for row in models_of(selection)
+    )
+
+
+def all_tiers() -> tuple[str, ...]:
+    """Names of the zoo's tiers."""
+    from posedeploy.zoo import TIERS
+
+    return tuple(TIERS)
+
+
+def all_families() -> tuple[str, ...]:
+    """The rows of the support table."""
+    return tuple(sorted(set(posedeploy.config.FAMILIES.values())))
+
+
+def model_from_config(path: str, checkpoint: str = "") -> Model:
+    """A model from the user's MMPose config and checkpoint."""
+    config = load_model_config(path)
+    width, height = config.input_size
+    return Model(
+        name=Path(path).stem,
+        family=config.family,
+        tiers=(),
+        variant=config.head_kind.variant,
+        shape=(height, width),
+        config=str(path),
+        checkpoint=checkpoint,
+    )
+
+
+def flows(more: Sequence[str] = ()) -> tuple[Flow, ...]:
+    """Every deploy config of the project, and those that the user names."""
+    return tuple(_flow(name) for name in (*list_deploy_configs(), *more))
+
+
+def _flow(name: str) -> Flow:
+    config = load_deploy_config(name)
+    shape = (config.input_shape[1], config.input_shape[0]) if config.input_shape else None
+    return Flow(
+        deploy_config=name,
+        variant=config.variant,
+        backend=config.backend,
+        precision=config.precision,
+        shape_mode=config.shape_mode,
+        shape=shape,
+    )
+
+
+@cache
+def toolchain_key() -> str:
+    """A hash of everything but model and config that a conversion depends on."""
+    root = Path(posedeploy.__file__).parent
+    parts: dict[str, object] = {"source": tree_sha256(root), "packages": versions(PACKAGES)}
+    return content_key("toolchain", parts)
+
+
+def versions(packages: Sequence[str]) -> dict[str, str]:
+    """Version of each package that is installed."""
+    found = {}
+    for name in packages:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def read_model_config(path: str) -> Any:
+    """An MMEngine config that mmpose can build from here (child side)."""
+    compat.install()
+    config = load_model_config(path).config
+    config.model = compat.without_missing_scopes(config.model)
+    return config
+
+
+@cache
+def config_text(path: str) -> str:
+    """A model config with everything it inherits, as text."""
+    return str(load_model_config(path).config.pretty_text)
+
+
+def read_codec(path: str) -> Mapping[str, Any]:
+    """The codec that decodes a model's outputs (child side)."""
+    compat.install()
+    import mmpose.codecs  # noqa: F401  fills the registry
+
+    return load_model_config(path).codec
+
+
+def read_state_dict(checkpoint: Path) -> Any:
+    """A checkpoint's state dict, read safely (child side)."""
+    from posedeploy.zoo.checkpoints import load_checkpoint
+
+    return load_checkpoint(checkpoint).state_dict
+
+
+def checkpoint_for(model_name: str) -> str:
+    """Calibrated weights of a zoo model, made if they are not cached (child side)."""
+    from posedeploy.apis.sources import resolve_checkpoint
+
+    return str(resolve_checkpoint(model_name, None))
+
+
+def convert(request: Request) -> dict[str, Any]:
+    """Export (once a representation) and deploy (once a cell), through the cache (child side).
+
+    Returns:
+        'folder' of the SDK model, and facts of both steps: seconds, exporter, graph, whether each
+        was made now or found.
+    """
+    deploy_config = load_deploy_config(request.deploy_config)
+    cache = ArtefactCache(Path(request.cache_root))
+    exported = cache.get_or_make(
+        content_key("export", _export_parts(request, deploy_config)),
+        lambda folder: _export(request, deploy_config, folder),
+    )
+    key = content_key(
+        "sdk", {"export": exported.key, "deploy_config": deploy_config.raw,
+                "toolchain": request.toolchain},
+    )  # fmt: skip
+    deployed = cache.get_or_make(key, lambda f: _deploy(request, exported.path, f))
+    return {
+        "folder": str(deployed.path / "sdk"),
+        "files": deployed.files,
+        "export": {**exported.facts, "made": exported.made},
+        "convert": {**deployed.facts, "made": deployed.made},
+    }
+
+
+def _export_parts(request: Request, deploy_config: Any) -> dict[str, object]:
+    from posedeploy.apis.exporting import export_spec
+
+    return {
+        "model_config": config_text(request.model_config),
+        "checkpoint": file_sha256(Path(request.checkpoint)),
+        "spec": export_spec(deploy_config, request.exporter or None),
+        "toolchain": request.toolchain,
+    }
+
+
+def _export(request: Request, deploy_config: Any, folder: Path) -> dict[str, object]:
+    from posedeploy.apis.exporting import check_fit, export_model
+
+    model_config = load_model_config(request.model_config)
+    check_fit(deploy_config, model_config)
+    model = _build(request.model_config, request.checkpoint)
+    exporter = request.exporter or None
+    done = export_model(model, deploy_config, model_config, request.checkpoint, folder, exporter)
+    facts = asdict(done)
+    return {name: facts[name] for name in ("exporter", "opset", "ir_version", "nodes", "seconds")}
+
+
+@cache
+def _build(model_config: str, checkpoint: str) -> Any:
+    from posedeploy.zoo.build import build_model
+
+    return build_model(load_model_config(model_config), Path(checkpoint))
+
+
+def _deploy(request: Request, exported: Path, folder: Path) -> dict[str, object]:
+    from posedeploy.apis.deploying import convert_exported
+    from posedeploy.apis.exporting import read_exported
+
+    sdk = folder / "sdk"
+    sdk.mkdir()
+    done = convert_exported(
+        read_exported(exported),
+        load_deploy_config(request.deploy_config),
+        load_model_config(request.model_config),
+        sdk,
+    )
+    return {"seconds": done.convert_seconds}

@@ -1,0 +1,93 @@
+"""Strings and numbers made fit to be shown: nothing hidden, nothing that acts.
+
+Names, reasons and logs come from tools and users.  Control characters and the marks that
+reverse or hide text (Unicode Standard Annex 9, bidirectional formatting characters) are shown
+as escapes, so that what a reader sees is what is there.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+
+_HIDDEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
+)
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~])")
+ABSENT = "\N{EN DASH}"
+
+
+def visible(text: str) -> str:
+    """`text` with control and bidirectional characters as `\\uXXXX`; tab and newline stay."""
+    return _HIDDEN.sub(lambda m: f"\\u{ord(m.group()):04x}", text.replace("\r\n", "\n"))
+
+
+def one_line(text: str, limit: int = 200) -> str:
+    """`text` visible, on one line of at most `limit` characters."""
+    line = " ".join(visible(text).split())
+    return line if len(line) <= limit else f"{line[: limit - 1]}\N{HORIZONTAL ELLIPSIS}"
+
+
+def markdown(text: str, limit: int = 200) -> str:
+    """`text` as one line of inert Markdown, fit for a table cell."""
+    return _MARKDOWN.sub(r"\\\1", one_line(text, limit)).replace("@", "@\u2060")
+
+
+def markdown_code(text: str) -> str:
+    """`text` as inline code, fit for a table cell."""
+    line = one_line(text, 1000).replace("|", r"\|")
+    fence = "`" * (max((len(run) for run in re.findall("`+", line)), default=0) + 1)
+    pad = " " if "`" in line else ""
+    return f"{fence}{pad}{line}{pad}{fence}"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """`value` with `digits` significant digits; a dash when it was not measured."""
+    if value is None:
+        return ABSENT
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "\N{INFINITY}" if value > 0 else "-\N{INFINITY}"
+    if value == 0:
+        return "0"
+    exponent = math.floor(math.log10(abs(value)))
+    if -3 <= exponent < 5:
+        text = f"{value:.{max(digits - 1 - exponent, 0)}f}"
+        return text.rstrip("0").rstrip(".") if "." in text else text
+    mantissa, _, power = f"{value:.{digits - 1}e}".partition("e")
+    return f"{mantissa.rstrip('0').rstrip('.')}e{int(power)}"
+
+
+def pixels(value: float | None) -> str:
+    """A distance in pixels to a hundredth; what is smaller than that matters to nobody."""
+    if value is None or not math.isfinite(value):
+        return number(value)
+    if 0 < value < 0.01:
+        return "<0.01"
+    return f"{value:.2f}" if value < 100 else f"{value:.0f}"
+
+
+def size(count: int) -> str:
+    """A size in bytes with a binary unit."""
+    value, units = float(count), ["B", "KiB", "MiB", "GiB"]
+    while value >= 1024 and len(units) > 1:
+        value /= 1024
+        units.pop(0)
+    return f"{count} B" if units[0] == "B" else f"{value:.1f} {units[0]}"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as a person says them."""
+    if seconds is None or not math.isfinite(seconds):
+        return number(seconds)
+    if seconds < 60:
+        return f"{number(seconds, 2 if seconds < 10 else 3)} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 cell`, `2 cells`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

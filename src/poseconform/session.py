@@ -1,0 +1,269 @@
+"""The judge at work in one pytest process: conversions, references and runs, each done once.
+
+Everything native happens in children: one that has torch loaded and serves many cells, and a
+fresh one a cell for the backend.  What fails, fails for the first test that asks; the others are
+told that they are blocked, and by what.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from posedeploy.runtime import SessionOptions, backend_row
+
+from . import clients, execution, implementations
+from .artifacts import ArtefactCache, Entry, content_key, file_sha256, tree_sha256
+from .availability import Availabilities
+from .isolation import SINGLE_THREAD, Child, ChildFailure
+from .matrix import Cell, Model
+from .outcome import StageRecord
+from .reference import Reference, Sample, read_reference
+from .stages import Blocked, StageFailure
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Seconds that one call in a child may take before it counts as a hang."""
+
+    convert: float = 900.0
+    reference: float = 900.0
+    load: float = 300.0
+    run: float = 120.0
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """An SDK model folder and what its making said.
+
+    Attributes:
+        folder: The folder.
+        files: File name -> (sha256, bytes).
+        export: Facts of the export; 'made' tells whether it was made now.
+        convert: Facts of the conversion, likewise.
+        checkpoint_sha256: Hash of the checkpoint it was asked for.
+    """
+
+    folder: Path
+    files: Mapping[str, tuple[str, int]]
+    export: Mapping[str, Any]
+    convert: Mapping[str, Any]
+    checkpoint_sha256: str
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One run of the backend: which samples, what came out, how long it took."""
+
+    samples: tuple[int, ...]
+    outputs: Mapping[str, NDArray[Any]]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Execution:
+    """A cell's backend run over all samples."""
+
+    loaded: execution.Loaded
+    batches: tuple[Batch, ...]
+
+    def rows(self, output: str) -> tuple[NDArray[Any], NDArray[np.intp]]:
+        """All rows of an output, `[R, ...]`, and the sample of each."""
+        values = np.concatenate([batch.outputs[output] for batch in self.batches])
+        index = np.concatenate([np.asarray(batch.samples, np.intp) for batch in self.batches])
+        return values, index
+
+
+def plan_batches(shape_mode: str, samples: int) -> tuple[tuple[int, ...], ...]:
+    """Which samples are run together: one by one, or in batches of 1, 2 and 5 that overlap.
+
+    The overlap shows whether a picture's result depends on its batch.
+    """
+    if shape_mode == "static":
+        return tuple((i,) for i in range(samples))
+    return ((0,), tuple(range(1, min(3, samples))), tuple(range(1, min(6, samples))))
+
+
+@dataclass
+class Judge:
+    """Does each thing once a process.
+
+    Args:
+        cache: The artefact cache.
+        samples: Pictures with boxes.
+        availabilities: What can run here.
+        scratch: Folder for the children's logs.
+        exporter: '' or the exporter that all deploy configs are overridden with.
+        limits: Time limits.
+    """
+
+    cache: ArtefactCache
+    samples: Sequence[Sample]
+    availabilities: Availabilities
+    scratch: Path
+    exporter: str = ""
+    limits: Limits = field(default_factory=Limits)
+    _done: dict[tuple[str, ...], Any] = field(default_factory=dict)
+    _torch: Child | None = None
+
+    def close(self) -> None:
+        """End the child that has torch loaded."""
+        if self._torch is not None:
+            self._torch.close()
+
+    def conversion(self, cell: Cell) -> Conversion:
+        """The cell's SDK model folder. Fails at 'export' or 'convert'."""
+        return self._once(("conversion", cell.id), lambda: self._convert(cell))
+
+    def execution(self, cell: Cell) -> Execution:
+        """What the backend computes from the folder's files. Fails at 'load' or 'run'."""
+        return self._once(("execution", cell.id), lambda: self._execute(cell))
+
+    def reference(self, model: Model, precision: str) -> Reference:
+        """What PyTorch computes."""
+        key = ("reference", model.name, precision)
+        return self._once(key, lambda: self._refer(model, precision))
+
+    def keypoints(self, model: Model, outputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
+        """Keypoints `[R, K, 2]` in input px of raw outputs, by the model's own codec."""
+        return self._in_torch("poseconform.oracle_keypoints:decode", model.config, dict(outputs))
+
+    def client_answers(self, cell: Cell, count: int) -> list[clients.ClientAnswer]:
+        """Keypoints through the SDK client for the first `count` samples. Fails at 'sdk'."""
+        folder = self.conversion(cell).folder
+        with self._child(cell.id) as child:
+            try:
+                answers: list[clients.ClientAnswer] = child.call(
+                    "poseconform.clients:posedeploy_sdk",
+                    str(folder), list(self.samples[:count]), cell.model.bottom_up,
+                    timeout=self.limits.run * count,
+                )  # fmt: skip
+            except ChildFailure as failure:
+                raise StageFailure.from_child("sdk", failure) from failure
+        return answers
+
+    def checkpoint(self, model: Model) -> str:
+        """Path of the model's checkpoint; calibrated weights are made once."""
+        if model.checkpoint:
+            return model.checkpoint
+        return self._once(
+            ("checkpoint", model.name),
+            lambda: self._in_torch("poseconform.implementations:checkpoint_for", model.name),
+        )
+
+    def _once(self, key: tuple[str, ...], make: Callable[[], T]) -> T:
+        if key not in self._done:
+            try:
+                self._done[key] = make()
+            except StageFailure as failure:
+                self._done[key] = failure
+                raise
+        known = self._done[key]
+        if isinstance(known, StageFailure):
+            raise Blocked(known.stage, known.message)
+        return known  # type: ignore[no-any-return]
+
+    def _convert(self, cell: Cell) -> Conversion:
+        checkpoint = self.checkpoint(cell.model)
+        request = implementations.Request(
+            model_config=cell.model.config,
+            checkpoint=checkpoint,
+            deploy_config=cell.flow.deploy_config,
+            exporter=self.exporter,
+            cache_root=str(self.cache.root),
+            toolchain=implementations.toolchain_key(),
+        )
+        try:
+            facts = self._in_torch("poseconform.implementations:convert", request)
+        except ChildFailure as failure:
+            raise StageFailure.from_child(_failing_stage(failure), failure) from failure
+        files = {n.removeprefix("sdk/"): v for n, v in facts["files"].items()}
+        sha = self._once(("sha", checkpoint), lambda: file_sha256(Path(checkpoint)))
+        return Conversion(Path(facts["folder"]), files, facts["export"], facts["convert"], sha)
+
+    def _execute(self, cell: Cell) -> Execution:
+        row, flow = backend_row(cell.flow.backend), cell.flow
+        folder = self.conversion(cell).folder
+        files = [str(folder / name) for name in (row.main_file, row.weights_file) if name]
+        inputs = self.reference(cell.model, flow.precision).inputs
+        options = SessionOptions(precision=flow.precision, threads=1)
+        stage = "load"
+        with self._child(cell.id) as child:
+            try:
+                loaded = child.call(
+                    "poseconform.execution:load", flow.backend, files, row.devices[0], options,
+                    timeout=self.limits.load,
+                )  # fmt: skip
+                stage = "run"
+                batches = [
+                    self._run(child, inputs, plan)
+                    for plan in plan_batches(flow.shape_mode, len(inputs))
+                ]
+            except ChildFailure as failure:
+                raise StageFailure.from_child(stage, failure) from failure
+        return Execution(loaded, tuple(batches))
+
+    def _run(self, child: Child, inputs: NDArray[Any], plan: tuple[int, ...]) -> Batch:
+        ran = child.call(
+            "poseconform.execution:run", inputs[list(plan)], timeout=self.limits.run * len(plan)
+        )
+        return Batch(plan, ran.outputs, ran.seconds)
+
+    def _refer(self, model: Model, precision: str) -> Reference:
+        checkpoint = self.checkpoint(model)
+        parts: dict[str, object] = {
+            "model_config": implementations.config_text(model.config),
+            "checkpoint": file_sha256(Path(checkpoint)),
+            "precision": precision,
+            "samples": samples_sha256(self.samples),
+            "judge": tree_sha256(Path(__file__).parent, "oracle*.py"),
+            "packages": implementations.versions(("torch", "mmpose", "numpy")),
+        }
+        entry: Entry = self.cache.get_or_make(
+            content_key("reference", parts),
+            lambda folder: self._in_torch(
+                "poseconform.oracle:write_reference",
+                model.config, checkpoint, precision, list(self.samples), str(folder),
+                timeout=self.limits.reference,
+            ),
+        )  # fmt: skip
+        return read_reference(entry.path, entry.facts)
+
+    def _in_torch(self, target: str, *args: Any, timeout: float | None = None) -> Any:
+        if self._torch is None:
+            self._torch = Child(self.scratch / "torch.log", SINGLE_THREAD)
+        return self._torch.call(target, *args, timeout=timeout or self.limits.convert)
+
+    def _child(self, name: str) -> Child:
+        return Child(self.scratch / f"{name.replace('/', '_')}.log", SINGLE_THREAD)
+
+
+def _failing_stage(failure: ChildFailure) -> str:
+    """'export' or 'convert': the toolchain's own word if it raised, else the safer guess."""
+    last = failure.log_tail
+    return "convert" if "convert_exported" in last or "in _deploy" in last else "export"
+
+
+def samples_sha256(samples: Sequence[Sample]) -> str:
+    """A hash of pictures and boxes."""
+    digest = hashlib.sha256()
+    for sample in samples:
+        digest.update(repr((sample.name, sample.image.shape, sample.bbox)).encode())
+        digest.update(np.ascontiguousarray(sample.image).tobytes())
+    return digest.hexdigest()
+
+
+def stage_records(conversion: Conversion) -> tuple[StageRecord, ...]:
+    """Export and convert as stages; what was found in the cache took no time."""
+    export, convert = conversion.export, conversion.convert
+    return (
+        StageRecord("export", float(export["seconds"]) if export["made"] else 0.0),
+        StageRecord("convert", float(convert["seconds"]) if convert["made"] else 0.0),
+    )

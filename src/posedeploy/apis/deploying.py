@@ -1,0 +1,191 @@
+"""Model + deploy config -> SDK model folder: the one call behind `posedeploy convert`."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from posedeploy.config import DeployConfig, ModelConfig, load_deploy_config, load_model_config
+from posedeploy.convert import get_converter
+from posedeploy.errors import BadInputError, ConversionError, UnavailableError
+from posedeploy.runtime import SessionOptions, get_runtime
+from posedeploy.sdk.writer import Artefact, write_json_files
+
+from .exporting import Exported, check_fit, export_model
+
+if TYPE_CHECKING:
+    from torch import nn
+
+SDK_FILES = {"deploy.json", "pipeline.json", "detail.json"}
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """An SDK model folder that was written.
+
+    Attributes:
+        folder: The folder.
+        files: The backend's files in it, the main one first.
+        artefact: What the loaded files say of themselves.
+        exported: The export it was made from.
+        convert_seconds: Time of the conversion after the export.
+    """
+
+    folder: Path
+    files: tuple[Path, ...]
+    artefact: Artefact
+    exported: Exported
+    convert_seconds: float
+
+
+def deploy(
+    deploy_cfg: str | Path,
+    model_cfg: str | Path,
+    checkpoint: str | Path | None,
+    work_dir: str | Path,
+    *,
+    exporter: str | None = None,
+) -> Deployment:
+    """Convert an MMPose model into an SDK model folder.
+
+    Args:
+        deploy_cfg: Deploy config: a path, or a name in `deploy_configs/`.
+        model_cfg: MMPose model config: a path, or a name in the zoo.
+        checkpoint: Checkpoint; None makes calibrated weights for a zoo model.
+        work_dir: Where the folder goes; absent, empty, or an SDK model folder (replaced whole).
+        exporter: 'torchscript' or 'dynamo'; None takes the deploy config's.
+
+    Returns:
+        What was written.
+
+    Raises:
+        BadInputError: A config, the checkpoint or the work dir is not what it should be.
+        UnavailableError: The backend cannot run here.
+        ConversionError: Exporter or backend refused the model.
+    """
+    from posedeploy.zoo.build import build_model
+
+    from .sources import resolve_checkpoint, resolve_model_config
+
+    deploy_config = load_deploy_config(deploy_cfg)
+    model_config = load_model_config(resolve_model_config(model_cfg))
+    check_ready(deploy_config, model_config)
+    target = Path(work_dir)
+    check_work_dir(target)
+    weights = resolve_checkpoint(model_cfg, checkpoint)
+    model = build_model(model_config, weights)
+    with whole_folder(target) as staging:
+        return deploy_model(model, deploy_config, model_config, str(weights), staging, exporter)
+
+
+def check_ready(deploy_config: DeployConfig, model_config: ModelConfig) -> None:
+    """Everything that can be refused before torch has done any work.
+
+    Raises:
+        BadInputError: The two configs do not fit, or there is no recipe.
+        UnavailableError: The backend cannot run here.
+    """
+    check_fit(deploy_config, model_config)
+    get_converter(deploy_config.backend, deploy_config.precision)
+    available = get_runtime(deploy_config.backend).probe()
+    if not available.ok:
+        raise UnavailableError(
+            f"backend {deploy_config.backend}",
+            f"{available.code}: {available.reason}",
+            "a backend that runs here",
+            "Install it, or choose another deploy config.",
+        )
+
+
+def deploy_model(
+    model: nn.Module,
+    deploy_config: DeployConfig,
+    model_config: ModelConfig,
+    checkpoint: str,
+    folder: Path,
+    exporter: str | None = None,
+) -> Deployment:
+    """Export a loaded model and convert it into `folder`."""
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".export-") as scratch:
+        exported = export_model(
+            model, deploy_config, model_config, checkpoint, Path(scratch), exporter
+        )
+        return convert_exported(exported, deploy_config, model_config, folder)
+
+
+def convert_exported(
+    exported: Exported, deploy_config: DeployConfig, model_config: ModelConfig, folder: Path
+) -> Deployment:
+    """Convert an export into an SDK model folder; `folder` exists and is empty.
+
+    Raises:
+        ConversionError: The backend refused the graph, at 'convert' or at 'load'.
+    """
+    started = time.perf_counter()
+    converter = get_converter(deploy_config.backend, deploy_config.precision)
+    converted = converter.convert(exported.path, deploy_config, folder)
+    files = tuple(folder / name for name in converted.files)
+    try:
+        session = get_runtime(deploy_config.backend).load(
+            files, "cpu", SessionOptions(precision=converted.precision)
+        )
+    except RuntimeError as error:
+        raise ConversionError(
+            "load", str(files[0]), str(error), "a file that the backend loads", "Report this."
+        ) from error
+    artefact = Artefact(converted.files, converted.precision, session.inputs, session.outputs)
+    write_json_files(
+        folder, artefact, model_config, deploy_config, exported.checkpoint, exported.dataset_meta
+    )
+    seconds = round(time.perf_counter() - started, 3)
+    return Deployment(folder, files, artefact, exported, seconds)
+
+
+def check_work_dir(target: Path) -> None:
+    """Refuse a place where a folder of ours may not be written.
+
+    Raises:
+        BadInputError: It is a file, holds something else, or cannot be written to.
+    """
+    if not target.exists():
+        return
+    if not target.is_dir():
+        raise BadInputError(f"work dir {target}", "a file", "a folder", "Choose another place.")
+    names = {path.name for path in target.iterdir()}
+    if names and not names >= SDK_FILES:
+        raise BadInputError(
+            f"work dir {target}",
+            f"a folder with other things in it ({', '.join(sorted(names)[:5])})",
+            "an absent or empty folder, or an SDK model folder",
+            "Choose another place, or empty it.",
+        )
+
+
+@contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """A staging folder that becomes `target` if the block ends well, and vanishes otherwise.
+
+    Raises:
+        BadInputError: The parent folder cannot be written to.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-"))
+    except OSError as error:
+        raise BadInputError(
+            f"work dir {target}", str(error), "a place that can be written to", "Choose another."
+        ) from error
+    try:
+        staging.chmod(0o755)  # mkdtemp's folders are private; the result should not be
+        yield staging
+        if target.exists():
+            shutil.rmtree(target)
+        staging.rename(target)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)

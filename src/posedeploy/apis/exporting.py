@@ -1,0 +1,149 @@
+"""MMPose model -> intermediate representation, as a folder that later steps can share.
+
+The folder holds the graph and `export.json`.  Every backend that takes the same representation
+starts from the same folder, so a model is exported once a shape mode and exporter.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from posedeploy.config import DeployConfig, ModelConfig
+from posedeploy.errors import BadInputError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+EXPORT_FILE = "export.json"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An exported model.
+
+    Attributes:
+        folder: Where it lies.
+        graph: File name of the graph.
+        exporter: Which exporter wrote it.
+        opset: ONNX opset; 0 for TorchScript.
+        ir_version: ONNX IR version; 0 for TorchScript.
+        nodes: Operator type -> count.
+        checkpoint: The checkpoint it was made from.
+        dataset_meta: Keypoint names, skeleton and colours, compact.
+        seconds: Time the export took.
+    """
+
+    folder: Path
+    graph: str
+    exporter: str
+    opset: int
+    ir_version: int
+    nodes: Mapping[str, int]
+    checkpoint: str
+    dataset_meta: Mapping[str, Any]
+    seconds: float
+
+    @property
+    def path(self) -> Path:
+        """The graph."""
+        return self.folder / self.graph
+
+
+def export_spec(deploy_config: DeployConfig, exporter: str | None = None) -> dict[str, Any]:
+    """What of a deploy config decides the intermediate representation.
+
+    Two deploy configs with equal specs share an export.
+    """
+    return {
+        "ir": deploy_config.ir,
+        "save_file": deploy_config.save_file,
+        "exporter": exporter or deploy_config.exporter,
+        "opset": deploy_config.opset,
+        "input_names": deploy_config.input_names,
+        "output_names": deploy_config.output_names,
+        "input_shape": deploy_config.input_shape,
+        "dynamic_batch": deploy_config.dynamic_batch,
+        "nms": asdict(deploy_config.nms) if deploy_config.nms else None,
+        "export_postprocess": bool(
+            deploy_config.raw["codebase_config"].get("export_postprocess", False)
+        ),
+    }
+
+
+def check_fit(deploy_config: DeployConfig, model_config: ModelConfig) -> None:
+    """Refuse a deploy config for another head kind or shape.
+
+    Raises:
+        BadInputError: With both sides of the disagreement.
+    """
+    wanted, found = model_config.head_kind.variant, deploy_config.variant
+    bottom_up = {"yolox-pose", "rtmo"}
+    if wanted != found and not ({wanted, found} <= bottom_up and deploy_config.name is None):
+        raise BadInputError(
+            str(deploy_config.path),
+            f"outputs {list(deploy_config.output_names)} ({found or 'heatmap'} models)",
+            f"a deploy config for {wanted or 'heatmap'} models, for {model_config.path.name} has "
+            f"a {model_config.head}",
+            f"Use pose-detection{'_' + wanted if wanted else ''}_{deploy_config.backend}_….py.",
+        )
+    shape = deploy_config.input_shape
+    if shape is not None and shape != model_config.input_size:
+        raise BadInputError(
+            f"{deploy_config.path}: input_shape",
+            f"{list(shape)} (W, H)",
+            f"{list(model_config.input_size)}, the input of {model_config.path.name}",
+            "Choose a deploy config of that shape, or one without a shape.",
+        )
+
+
+def export_model(
+    model: nn.Module,
+    deploy_config: DeployConfig,
+    model_config: ModelConfig,
+    checkpoint: str,
+    folder: Path,
+    exporter: str | None = None,
+) -> Exported:
+    """Export a model into `folder`.
+
+    Args:
+        model: The mmpose model in eval mode.
+        deploy_config: What to export.
+        model_config: The model's config.
+        checkpoint: Where its weights came from, for the record.
+        folder: An existing folder.
+        exporter: 'torchscript' or 'dynamo'; None takes the deploy config's.
+    """
+    from posedeploy.export import export_onnx, exportable_module
+    from posedeploy.sdk.writer import compact_dataset_meta
+
+    check_fit(deploy_config, model_config)
+    started = time.perf_counter()
+    module = exportable_module(model, model_config, deploy_config)
+    path = folder / deploy_config.save_file
+    graph = export_onnx(module, deploy_config, model_config.input_size, path, exporter)
+    exported = Exported(
+        folder=folder,
+        graph=path.name,
+        exporter=exporter or deploy_config.exporter,
+        opset=graph.opset,
+        ir_version=graph.ir_version,
+        nodes=dict(graph.nodes),
+        checkpoint=checkpoint,
+        dataset_meta=compact_dataset_meta(model.dataset_meta),  # type: ignore[arg-type]
+        seconds=round(time.perf_counter() - started, 3),
+    )
+    facts = asdict(exported) | {"folder": ""}
+    (folder / EXPORT_FILE).write_text(json.dumps(facts, indent=1), encoding="utf-8")
+    return exported
+
+
+def read_exported(folder: Path) -> Exported:
+    """The export that `export_model` wrote into `folder`."""
+    facts = json.loads((folder / EXPORT_FILE).read_text(encoding="utf-8"))
+    return Exported(**facts | {"folder": folder})

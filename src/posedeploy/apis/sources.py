@@ -1,0 +1,60 @@
+"""Names of the zoo where a path is taken, and the checkpoint that goes with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from posedeploy.errors import BadInputError
+from posedeploy.zoo import MODELS, config_path, model_row
+
+ZOO_CHECKPOINT = "calibrated"  # said in place of a checkpoint's path
+
+
+def resolve_model_config(model_cfg: str | Path) -> Path:
+    """The model config's path, given a path or a zoo name.
+
+    Raises:
+        BadInputError: Neither.
+    """
+    path = Path(model_cfg)
+    if path.is_file():
+        return path
+    if is_zoo_name(model_cfg):
+        return config_path(model_row(str(model_cfg)))
+    names = ", ".join(row.name for row in MODELS)
+    raise BadInputError(
+        f"model config {model_cfg}",
+        "no such file and no such name",
+        f"a path to an MMPose config, or one of: {names}",
+        "Check the spelling.",
+    )
+
+
+def is_zoo_name(model_cfg: str | Path) -> bool:
+    """True if it is the name of a model in the zoo."""
+    return any(row.name == str(model_cfg) for row in MODELS)
+
+
+def resolve_checkpoint(model_cfg: str | Path, checkpoint: str | Path | None) -> Path:
+    """The checkpoint's path; for a zoo model without one, weights are made and cached.
+
+    Raises:
+        BadInputError: No such file, or no checkpoint for a model that is not in the zoo.
+    """
+    if checkpoint is None or str(checkpoint) == ZOO_CHECKPOINT or str(checkpoint) == str(model_cfg):
+        if not is_zoo_name(model_cfg):
+            raise BadInputError(
+                "checkpoint", "none", "a .pth file", "Give the model's checkpoint."
+            )
+        from posedeploy.zoo.weights import calibrated_checkpoint, default_cache_dir
+
+        return calibrated_checkpoint(model_row(str(model_cfg)), default_cache_dir())
+    path = Path(checkpoint)
+    if not path.is_file():
+        raise BadInputError(
+            f"checkpoint {checkpoint}",
+            "no such file",
+            f"a .pth file, or '{ZOO_CHECKPOINT}' for a zoo model",
+            "Check the path.",
+        )
+    return path

@@ -1,0 +1,41 @@
+"""The converters: one row a backend. A module is imported on use."""
+
+from __future__ import annotations
+
+import importlib
+from typing import cast
+
+from posedeploy.errors import BadInputError
+
+from .types import Converter
+
+# ---- modify this table to add a backend ----------------------------------------------------
+CONVERTERS: dict[str, str] = {
+    "onnxruntime": "onnxruntime",
+}
+# ---------------------------------------------------------------------------------------------
+
+
+def get_converter(backend: str, precision: str) -> Converter:
+    """The converter of a backend.
+
+    Raises:
+        BadInputError: There is none, or it has no recipe for the precision.
+    """
+    if backend not in CONVERTERS:
+        raise BadInputError(
+            "backend_config.type",
+            repr(backend),
+            "a backend that can be converted to: " + ", ".join(sorted(CONVERTERS)),
+            "Choose another deploy config.",
+        )
+    module = importlib.import_module(f"{__package__}.{CONVERTERS[backend]}")
+    converter = cast(Converter, module.CONVERTER)
+    if precision not in converter.precisions:
+        raise BadInputError(
+            f"precision of the {backend} deploy config",
+            precision,
+            "a precision with a recipe: " + ", ".join(converter.precisions),
+            "Choose another deploy config.",
+        )
+    return converter

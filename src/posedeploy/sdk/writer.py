@@ -1,0 +1,271 @@
+"""Write the three JSON files of an SDK model folder.
+
+The format is the one MMDeploy 1.3.1's SDK reads.  Names, shapes, dynamic dimensions and precision
+come from the loaded backend files, not from the deploy config, so they cannot disagree with them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from posedeploy.config import DeployConfig, HeadKind, ModelConfig
+from posedeploy.runtime import TensorInfo
+
+# The SDK format's version: MMDeploy's clients read a string here and compare it with nothing.
+FORMAT_VERSION = "1.3.1"
+# What the client passes on with each picture; MMDeploy writes the same keys.
+META_KEYS = (
+    "img_shape", "pad_shape", "ori_shape", "img_norm_cfg", "scale_factor", "bbox_score",
+    "center", "scale",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """What the written backend files are.
+
+    Attributes:
+        files: File names, the main one first.
+        precision: 'fp32', 'fp16' or 'int8', as read from the files.
+        inputs: Inputs as the loaded session declares them.
+        outputs: Outputs likewise.
+        names_are_positions: True if the runtime knows tensors by position only (TorchScript).
+    """
+
+    files: tuple[str, ...]
+    precision: str
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    names_are_positions: bool = False
+
+    @property
+    def dynamic_batch(self) -> bool:
+        """True if axis 0 of the input is dynamic."""
+        return not isinstance(self.inputs[0].shape[0], int)
+
+
+def write_json_files(
+    folder: Path,
+    artefact: Artefact,
+    model_config: ModelConfig,
+    deploy_config: DeployConfig,
+    checkpoint: str,
+    dataset_meta: Mapping[str, Any],
+) -> None:
+    """Write `deploy.json`, `pipeline.json` and `detail.json` into `folder`."""
+    contents = {
+        "deploy.json": deploy_json(artefact, model_config, deploy_config.backend),
+        "pipeline.json": pipeline_json(artefact, model_config, deploy_config),
+        "detail.json": detail_json(model_config, deploy_config, checkpoint, dataset_meta),
+    }
+    for name, content in contents.items():
+        text = json.dumps(content, indent=4, default=_plain)
+        (folder / name).write_text(text + "\n", encoding="utf-8")
+
+
+def deploy_json(artefact: Artefact, model_config: ModelConfig, backend: str) -> dict[str, Any]:
+    """`deploy.json`: the backend files and how they may be called."""
+    entry = {
+        "name": model_config.estimator.lower(),
+        "net": artefact.files[0],
+        "weights": artefact.files[1] if len(artefact.files) > 1 else "",
+        "backend": backend,
+        "precision": artefact.precision.upper(),
+        "batch_size": 1,
+        "dynamic_shape": artefact.dynamic_batch,
+    }
+    return {
+        "version": FORMAT_VERSION, "task": "PoseDetector", "models": [entry], "customs": []
+    }  # fmt: skip
+
+
+def pipeline_json(
+    artefact: Artefact, model_config: ModelConfig, deploy_config: DeployConfig
+) -> dict[str, Any]:
+    """`pipeline.json`: pre-processing, network, post-processing."""
+    by_position = artefact.names_are_positions
+    net = {
+        "name": model_config.estimator.lower(),
+        "type": "Task",
+        "module": "Net",
+        "is_batched": artefact.dynamic_batch and not by_position,
+        "input": ["prep_output"],
+        "output": ["infer_output"],
+        "input_map": {"img": "#0" if by_position else artefact.inputs[0].name},
+        "output_map": _output_map(artefact, deploy_config),
+    }
+    preprocess = {
+        "type": "Task",
+        "module": "Transform",
+        "name": "Preprocess",
+        "input": ["img"],
+        "output": ["prep_output"],
+        "transforms": transforms(model_config, _input_size(artefact)),
+    }
+    component, params = postprocess(model_config, deploy_config)
+    decode = {
+        "type": "Task",
+        "module": "mmpose",
+        "name": "postprocess",
+        "component": component,
+        "params": params,
+        "output": ["post_output"],
+        "input": ["prep_output", "infer_output"],
+    }
+    tasks = [preprocess, net, decode]
+    return {"pipeline": {"input": ["img"], "output": ["post_output"], "tasks": tasks}}
+
+
+def _output_map(artefact: Artefact, deploy_config: DeployConfig) -> dict[str, str]:
+    """Empty where the graph's names are the ones the post-processing asks for."""
+    if artefact.names_are_positions:
+        return {name: f"#{i}" for i, name in enumerate(deploy_config.output_names)}
+    return {}
+
+
+def _input_size(artefact: Artefact) -> list[int]:
+    """[W, H] in px, from the loaded graph's NCHW input."""
+    shape = artefact.inputs[0].shape
+    return [int(shape[3]), int(shape[2])]
+
+
+def transforms(model_config: ModelConfig, size: Sequence[int]) -> list[dict[str, Any]]:
+    """The test pipeline in the SDK's words, ending with normalisation.
+
+    Args:
+        model_config: Whose test pipeline.
+        size: [W, H] of the network input, px.
+    """
+    steps: list[dict[str, Any]] = []
+    for step in model_config.test_pipeline:
+        translate = _TRANSFORMS.get(str(step["type"]))
+        if translate is not None:
+            steps.append(translate(step, list(size)))
+    normalise = {
+        "type": "Normalize",
+        "mean": list(model_config.mean),
+        "std": list(model_config.std),
+        "to_rgb": model_config.bgr_to_rgb,
+    }
+    collect = {"type": "Collect", "keys": ["img"], "meta_keys": list(META_KEYS)}
+    return [*steps, normalise, {"type": "ImageToTensor", "keys": ["img"]}, collect]
+
+
+Step = Mapping[str, Any]
+_TRANSFORMS: Mapping[str, Callable[[Step, list[int]], dict[str, Any]]] = {
+    "LoadImage": lambda step, size: {"type": "LoadImageFromFile"},
+    "GetBBoxCenterScale": lambda step, size: {
+        "type": "TopDownGetBboxCenterScale",
+        "padding": step.get("padding", 1.25),
+        "image_size": size,
+    },
+    "TopdownAffine": lambda step, size: {
+        "type": "TopDownAffine",
+        "image_size": size,
+        **({"use_udp": True} if step.get("use_udp") else {}),
+    },
+    "BottomupResize": lambda step, size: {
+        **{key: value for key, value in step.items() if key != "input_size"},
+        "input_size": size,
+    },
+}
+
+# Which post-processing component decodes a head kind. The last two are names of ours: no old
+# client has a component for models that find the people themselves.
+COMPONENTS = {
+    HeadKind.HEATMAP: "TopdownHeatmapSimpleHeadDecode",
+    HeadKind.SIMCC: "SimCCLabelDecode",
+    HeadKind.YOLOX_POSE: "YOLOXPoseDetections",
+    HeadKind.RTMO: "RTMODetections",
+}
+
+
+def postprocess(
+    model_config: ModelConfig, deploy_config: DeployConfig
+) -> tuple[str, dict[str, Any]]:
+    """Component and parameters: the model's test_cfg, its codec, and what the client calls them."""
+    params: dict[str, Any] = {**model_config.test_cfg, **model_config.codec}
+    params.update(_CODEC_PARAMS.get(str(model_config.codec.get("type")), _no_params)(params))
+    if model_config.head_kind is HeadKind.SIMCC:
+        codebase = deploy_config.raw.get("codebase_config", {})
+        params["export_postprocess"] = bool(codebase.get("export_postprocess", False))
+    if model_config.head_kind.bottom_up:
+        params["input_size"] = list(model_config.input_size)
+    return COMPONENTS[model_config.head_kind], params
+
+
+def _no_params(params: Mapping[str, Any]) -> dict[str, Any]:
+    del params
+    return {}
+
+
+_CODEC_PARAMS: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
+    "MSRAHeatmap": lambda p: {"post_process": "unbiased" if p.get("unbiased") else "default"},
+    "UDPHeatmap": lambda p: {"post_process": "default", "use_udp": True},
+    "MegviiHeatmap": lambda p: {"post_process": "megvii", "modulate_kernel": p["kernel_size"]},
+}
+
+
+def detail_json(
+    model_config: ModelConfig,
+    deploy_config: DeployConfig,
+    checkpoint: str,
+    dataset_meta: Mapping[str, Any],
+) -> dict[str, Any]:
+    """`detail.json`: where the model came from; `posedeploy` is ours, clients ignore it."""
+    from importlib.metadata import version
+
+    from posedeploy import __version__
+
+    raw = deploy_config.raw
+    ir_key = "ir_config" if "ir_config" in raw else "onnx_config"
+    return {
+        "version": FORMAT_VERSION,
+        "codebase": {
+            "task": "PoseDetection",
+            "codebase": "mmpose",
+            "version": version("mmpose"),
+            "pth": checkpoint,
+            "config": str(model_config.path),
+        },
+        "codebase_config": raw["codebase_config"],
+        "onnx_config": raw[ir_key],
+        "backend_config": raw["backend_config"],
+        "calib_config": raw.get("calib_config", {}),
+        "posedeploy": {
+            "version": __version__,
+            "family": model_config.family,
+            "head": model_config.head,
+            "dataset_meta": compact_dataset_meta(dataset_meta),
+        },
+    }
+
+
+def compact_dataset_meta(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """What a client needs to name and draw keypoints, from mmpose's parsed metainfo."""
+    names = [meta["keypoint_id2name"][i] for i in range(meta["num_keypoints"])]
+    pairs = {tuple(sorted(pair)) for pair in enumerate(meta.get("flip_indices", ()))}
+    return {
+        "dataset_name": meta.get("dataset_name", ""),
+        "keypoint_names": names,
+        "skeleton_links": [list(link) for link in meta.get("skeleton_links", ())],
+        "sigmas": [float(s) for s in meta.get("sigmas", ())],
+        "keypoint_colors": _colors(meta.get("keypoint_colors", ())),
+        "skeleton_link_colors": _colors(meta.get("skeleton_link_colors", ())),
+        "flip_pairs": [list(pair) for pair in sorted(pairs) if pair[0] != pair[1]],
+    }
+
+
+def _colors(colors: Sequence[Sequence[float]]) -> list[list[int]]:
+    return [[int(part) for part in color] for color in colors]
+
+
+def _plain(value: Any) -> Any:
+    """Tuples in configs become lists by themselves; numpy numbers need help."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"a config holds a {type(value).__name__}, which JSON cannot")
