@@ -18,7 +18,7 @@ ABSENT = "\N{EN DASH}"
 
 
 def visible(text: str) -> str:
-    """`text` with control and bidirectional characters as `\\uXXXX`; tab and newline stay."""
+    r"""`text` with control and bidirectional characters as `\uXXXX`; tab and newline stay."""
     return _HIDDEN.sub(lambda m: f"\\u{ord(m.group()):04x}", text.replace("\r\n", "\n"))
 
 
@@ -30,7 +30,7 @@ def one_line(text: str, limit: int = 200) -> str:
 
 def markdown(text: str, limit: int = 200) -> str:
     """`text` as one line of inert Markdown, fit for a table cell."""
-    return _MARKDOWN.sub(r"\\\1", one_line(text, limit)).replace("@", "@\u2060")
+    return _MARKDOWN.sub(r"\\\1", one_line(text, limit)).replace("@", "&#64;")
 
 
 def markdown_code(text: str) -> str:

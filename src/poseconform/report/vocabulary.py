@@ -23,7 +23,6 @@ class Look:
         ascii: The same where only ASCII can be written.
         style: Rich style.
         group: `bad`, `warn`, `good`, `known` or `none`, which is a colour in the page.
-        meaning: One line for the legend.
     """
 
     kind: str
@@ -32,23 +31,33 @@ class Look:
     ascii: str
     style: str
     group: str
-    meaning: str
 
 
-# fmt: off
 OUTCOMES: tuple[Look, ...] = (
-    Look("crash", "crash", "\u203c", "!!", "bold red", "bad", "A native library died; the signal is named."),
-    Look("timeout", "timeout", "\u25f7", "T", "bold red", "bad", "The time limit of a stage passed."),
-    Look("failed", "failed", "\u2717", "X", "bold red", "bad", "A stage failed; the stage is named."),
-    Look("mismatch", "mismatch", "\u2260", "#", "bold red", "bad", "It runs, and differs from PyTorch by more than is allowed."),
-    Look("xpass", "xpass", "\u2191", "^", "bold magenta", "warn", "Declared to fail, and passes: the declaration is out of date."),
-    Look("missing", "missing", "?", "?", "bold yellow", "warn", "Expected to run, and no test reported it."),
-    Look("xfail", "xfail", "\u21af", "x", "cyan", "known", "Fails as declared, for the reason given."),
-    Look("pass", "pass", "\u2713", "+", "green", "good", "Same keypoints and tensors as PyTorch, within the limits."),
-    Look("unavailable", "unavailable", "\u2205", "0", "dim", "none", "The backend cannot run on this machine; the code says why."),
-    Look("not-selected", "not selected", "\u00b7", ".", "dim", "none", "Left out by the selection of this run."),
+    Look("crash", "crash", "\u203c", "!!", "bold red", "bad"),
+    Look("timeout", "timeout", "\u25f7", "T", "bold red", "bad"),
+    Look("failed", "failed", "\u2717", "X", "bold red", "bad"),
+    Look("mismatch", "mismatch", "\u2260", "#", "bold red", "bad"),
+    Look("xpass", "xpass", "\u2191", "^", "bold magenta", "warn"),
+    Look("missing", "missing", "?", "?", "bold yellow", "warn"),
+    Look("xfail", "xfail", "\u21af", "x", "cyan", "known"),
+    Look("pass", "pass", "\u2713", "+", "green", "good"),
+    Look("unavailable", "unavailable", "\u2205", "0", "dim", "none"),
+    Look("not-selected", "not selected", "\u00b7", ".", "dim", "none"),
 )
-# fmt: on
+
+MEANINGS: dict[str, str] = {
+    "crash": "A native library died; the signal is named.",
+    "timeout": "The time limit of a stage passed.",
+    "failed": "A stage failed; the stage is named.",
+    "mismatch": "It runs, and differs from PyTorch by more than is allowed.",
+    "xpass": "Declared to fail, and passes: the declaration is out of date.",
+    "missing": "Expected to run, and no test reported it.",
+    "xfail": "Fails as declared, for the reason given.",
+    "pass": "Same keypoints and tensors as PyTorch, within the limits.",
+    "unavailable": "The backend cannot run on this machine; the code says why.",
+    "not-selected": "Left out by the selection of this run.",
+}
 
 FAMILIES = ("HRNet", "MSPN", "LiteHRNet", "Hourglass", "SimCC", "RTMPose", "YOLOX-Pose", "RTMO")
 

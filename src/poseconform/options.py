@@ -1,0 +1,127 @@
+"""The plugin's command-line options, and their typed values."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from . import implementations
+from .availability import DISABLE_VARIABLE, disabled_backends
+from .matrix import Cell, Flow, Model, build_cells
+
+CACHE_VARIABLE = "POSECONFORM_CACHE"
+DEFAULT_MODELS = "quick"
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Register the options."""
+    group = parser.getgroup("poseconform", "conformance of deployed pose models")
+    add = group.addoption
+    add("--models", action="append", metavar="TIER|NAME,…",
+        help=f"models: quick, default, reference, all, or names (default: {DEFAULT_MODELS})")
+    add("--model-config", action="append", metavar="PATH", default=[],
+        help="judge this MMPose config too; without --models, judge nothing else")
+    add("--checkpoint", action="append", metavar="[MODEL=]PATH", default=[],
+        help="checkpoint of a model, by the name it has in the report")
+    add("--deploy-config", action="append", metavar="PATH", default=[],
+        help="judge this deploy config too")
+    add("--exporter", choices=("torchscript", "dynamo"), default="",
+        help="override the exporter of every deploy config")
+    add("--require", action="append", metavar="BACKEND", default=[],
+        help="fail, rather than skip, where this backend is unavailable")
+    add("--disable", action="append", metavar="BACKEND", default=[],
+        help=f"treat this backend as switched off (also: {DISABLE_VARIABLE}=a,b)")
+    add("--report-dir", metavar="DIR", type=Path,
+        help="write results.json, index.html, support-table.md and junit.xml here")
+    add("--artefact-cache", metavar="DIR", type=Path, default=default_cache(),
+        help=f"cache of conversions and references (also: {CACHE_VARIABLE})")  # fmt: skip
+
+
+def default_cache() -> Path:
+    """Where artefacts are kept unless an option says otherwise."""
+    named = os.environ.get(CACHE_VARIABLE)
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(named) if named else Path(base) / "poseconform"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a run is asked to judge."""
+
+    models: tuple[Model, ...]
+    flows: tuple[Flow, ...]
+    cells: tuple[Cell, ...]
+    require: frozenset[str]
+    disabled: frozenset[str]
+
+
+def read_selection(option: Any) -> Selection:
+    """The selection that the options stand for.
+
+    Args:
+        option: `pytest.Config.option`.
+
+    Raises:
+        pytest.UsageError: An option names something that is not there.
+    """
+    try:
+        models = _models(option)
+        flows = implementations.flows(option.deploy_config)
+    except Exception as error:  # the toolchain's own errors are for people: pass them on
+        if hasattr(error, "next_step"):
+            raise pytest.UsageError(str(error)) from error
+        raise
+    cells = build_cells(models, flows)
+    backends = {flow.backend for flow in flows}
+    disabled = disabled_backends(option.disable, os.environ.get(DISABLE_VARIABLE, ""))
+    for name in (*option.require, *disabled):
+        if name not in backends:
+            raise pytest.UsageError(f"no backend {name!r}; there are: {', '.join(sorted(backends))}")
+    return Selection(models, flows, cells, frozenset(option.require), disabled)
+
+
+def _models(option: Any) -> tuple[Model, ...]:
+    words = [word for text in option.models or () for word in text.split(",") if word]
+    if not words and not option.model_config:
+        words = [DEFAULT_MODELS]
+    models = (
+        *(implementations.models(words) if words else ()),
+        *(implementations.model_from_config(path) for path in option.model_config),
+    )
+    return _with_checkpoints(models, option.checkpoint)
+
+
+def _with_checkpoints(models: tuple[Model, ...], pairs: Iterable[str]) -> tuple[Model, ...]:
+    from dataclasses import replace
+
+    by_name = {model.name: model for model in models}
+    for pair in pairs:
+        name, _, path = pair.rpartition("=")
+        name = name or (models[-1].name if len(models) == 1 else "")
+        if name not in by_name:
+            raise pytest.UsageError(
+                f"--checkpoint {pair}: no model {name!r} in this run; "
+                f"there are: {', '.join(by_name)}"
+            )
+        if not Path(path).is_file():
+            raise pytest.UsageError(f"--checkpoint {pair}: no such file {path}")
+        by_name[name] = replace(by_name[name], checkpoint=str(Path(path).resolve()))
+    for model in by_name.values():
+        if not model.checkpoint and not model.tiers and "=" not in model.name:
+            _require_zoo(model)
+    return tuple(by_name.values())
+
+
+def _require_zoo(model: Model) -> None:
+    """Weights are made for zoo models only; another config needs a checkpoint."""
+    from posedeploy.apis.sources import is_zoo_name
+
+    if not is_zoo_name(model.name):
+        raise pytest.UsageError(
+            f"--model-config {model.config}: no checkpoint; give --checkpoint {model.name}=PATH"
+        )

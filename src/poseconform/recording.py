@@ -1,0 +1,137 @@
+"""From test reports to partial cell records, and from those to `results.json`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from . import implementations
+from .matrix import Cell
+from .outcome import COMPARING_STAGES, CellRecord, StageRecord, group_cells, tail
+from .stages import StageFailure
+
+PROPERTY = "poseconform.cell"
+_CELL_ID = re.compile(r"\[(?P<id>[^\]]+)\]")
+
+
+@dataclass
+class Notes:
+    """What a test has measured so far, for the record of its cell.
+
+    Attributes:
+        fields: Fields of `CellRecord`.
+        stages: Stages that are known to have passed, beside the test's own.
+    """
+
+    fields: dict[str, Any] = field(default_factory=dict)
+    stages: list[StageRecord] = field(default_factory=list)
+
+    def __call__(self, **fields: Any) -> None:
+        """Record fields of the cell."""
+        self.fields.update(fields)
+
+
+def base_record(cell: Cell, exporter: str, repro: str) -> CellRecord:
+    """The identity of a cell as a record."""
+    return CellRecord(
+        model=cell.model.name,
+        family=cell.model.family,
+        backend=cell.flow.backend,
+        precision=cell.flow.precision,
+        shape_mode=cell.flow.shape_mode,
+        deploy_config=cell.flow.deploy_config,
+        implementation=implementations.NAME,
+        exporter=exporter,
+        tiers=cell.model.tiers,
+        weights="user" if cell.model.checkpoint else "calibrated",
+        repro=repro,
+    )
+
+
+def partial_record(
+    base: CellRecord, stage: str, notes: Notes, report: pytest.TestReport, error: object
+) -> CellRecord | None:
+    """What one test says of its cell; None if it says nothing (it was blocked).
+
+    Args:
+        base: `base_record`.
+        stage: The stage the test judges.
+        notes: What it measured.
+        report: pytest's report of the phase that decided.
+        error: The exception that ended it, if any.
+    """
+    record = replace(base, **notes.fields)
+    declared = hasattr(report, "wasxfail")
+    if report.passed:
+        stages = (*notes.stages, StageRecord(stage, report.duration))
+        return replace(record, outcome="xpass" if declared else "pass", stages=stages)
+    if report.skipped and not declared:
+        code = _unavailable_code(report)
+        return replace(record, outcome=f"unavailable:{code}", code=code,
+                       reason=skip_reason(report)) if code else None  # fmt: skip
+    failed = replace(_failed_stage(stage, report, error), expected=declared)
+    return replace(
+        record,
+        outcome="xfail" if declared else "missing",
+        reason=failed.message,
+        stages=(*notes.stages, failed),
+        log_tail=tail(report.longreprtext),
+    )
+
+
+def _failed_stage(stage: str, report: pytest.TestReport, error: object) -> StageRecord:
+    if isinstance(error, StageFailure):
+        message = error.message.splitlines()[0] if error.message else error.kind
+        return StageRecord(error.stage, report.duration, error.kind, message, error.code)
+    kind = "mismatch" if stage in COMPARING_STAGES else "failed"
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return StageRecord(stage, report.duration, kind, lines[0])
+
+
+def skip_reason(report: pytest.TestReport) -> str:
+    """The reason of a skip, without pytest's prefix."""
+    text = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    return text.removeprefix("Skipped: ")
+
+
+def _unavailable_code(report: pytest.TestReport) -> str:
+    match = re.match(r"unavailable:(\S+)", skip_reason(report))
+    return match[1].rstrip(":") if match else ""
+
+
+def cell_id_of(node_id: str) -> str:
+    """The cell's id in a test's node id, '' if it has none."""
+    match = _CELL_ID.search(node_id)
+    return match["id"] if match else ""
+
+
+def complete(
+    cells: Sequence[Cell],
+    selected: Mapping[str, int],
+    partials: Iterable[CellRecord],
+    exporter: str,
+) -> tuple[CellRecord, ...]:
+    """The record of every cell of the matrix: judged, missing, or not selected."""
+    records = {record.cell_id: record for record in group_cells(partials)}
+    for cell in cells:
+        base = base_record(cell, exporter, "")
+        if base.cell_id not in records:
+            outcome = "missing" if cell.id in selected else "not-selected"
+            reason = "selected, but no result came back" if cell.id in selected else ""
+            records[base.cell_id] = replace(base, outcome=outcome, reason=reason)
+    return tuple(records.values())
+
+
+def write_report(folder: Path, results: Any) -> list[Path]:
+    """Write `results.json` and everything that is made from it; the paths, page first."""
+    from .report.build import build_report
+    from .report.results import write_results
+
+    path = write_results(folder / "results.json", results)
+    made = build_report(path, folder)
+    return [*(p for p in made if p != path), path]

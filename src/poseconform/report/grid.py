@@ -1,0 +1,189 @@
+"""The matrix model x flow, as rows and columns, and what is known of a run at a glance."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from poseconform.outcome import CellRecord
+from poseconform.report.text import plural
+from poseconform.report.vocabulary import (
+    BACKENDS,
+    FAMILIES,
+    OUTCOMES,
+    PRECISIONS,
+    SHAPES,
+    failed,
+    in_order,
+    kind_of,
+    ran,
+)
+
+
+@dataclass(frozen=True)
+class Column:
+    """One flow of the matrix.
+
+    Attributes:
+        backend: Backend name.
+        precision: `fp32`, `fp16`, `bf16` or `int8`.
+        shape_mode: `static` or `dynamic`.
+        variant: Exporter and implementation where they are not the usual ones; mostly empty.
+    """
+
+    backend: str
+    precision: str
+    shape_mode: str
+    variant: str = ""
+
+    @property
+    def label(self) -> str:
+        """`onnxruntime fp32 dynamic`, and the variant."""
+        parts = (self.backend, self.precision, self.shape_mode, self.variant)
+        return " ".join(part for part in parts if part)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model: for each column the cells at that place (several deploy configs are rare)."""
+
+    family: str
+    model: str
+    places: tuple[tuple[CellRecord, ...], ...]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The matrix; rows are grouped by family, columns by backend."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a run came to, in words.
+
+    Attributes:
+        group: `bad`, `warn`, `good` or `none`.
+        headline: One sentence.
+        details: Further sentences, none of which changes the first.
+    """
+
+    group: str
+    headline: str
+    details: tuple[str, ...]
+
+
+def grid_of(cells: Sequence[CellRecord]) -> Grid:
+    """Rows and columns of `cells`, in the order of the support table."""
+    usual = (
+        _most_common(c.exporter for c in cells),
+        _most_common(c.implementation for c in cells),
+    )
+    places: dict[tuple[str, str], dict[Column, list[CellRecord]]] = {}
+    for cell in cells:
+        row = places.setdefault((cell.family, cell.model), {})
+        row.setdefault(column_of(cell, usual), []).append(cell)
+    columns = sorted({column for row in places.values() for column in row}, key=_column_key(cells))
+    families = in_order((cell.family for cell in cells), FAMILIES)
+    order = sorted(places, key=lambda key: (families.index(key[0]), key[1]))
+    rows = tuple(
+        Row(family, model, tuple(tuple(places[family, model].get(c, ())) for c in columns))
+        for family, model in order
+    )
+    return Grid(tuple(columns), rows)
+
+
+def column_of(cell: CellRecord, usual: tuple[str, str]) -> Column:
+    """The column of `cell`, when `usual` are the most common exporter and implementation."""
+    own = (cell.exporter, cell.implementation)
+    unusual = (name for name, common in zip(own, usual, strict=True) if name not in {"", common})
+    return Column(cell.backend, cell.precision, cell.shape_mode, " ".join(unusual))
+
+
+def counts(cells: Iterable[CellRecord]) -> dict[str, int]:
+    """Cells by kind of outcome, in the order of severity, kinds that do not occur left out."""
+    found = Counter(kind_of(cell.outcome) for cell in cells)
+    return {look.kind: found[look.kind] for look in OUTCOMES if found[look.kind]}
+
+
+def verdict_of(cells: Sequence[CellRecord]) -> Verdict:
+    """The verdict on `cells`."""
+    found = counts(cells)
+    judged = sum(ran(cell) for cell in cells)
+    bad = sum(failed(cell) for cell in cells)
+    details = [
+        f"{plural(found[kind], 'cell')} {words}"
+        for kind, words in _DETAILS
+        if found.get(kind) and not (kind == "missing" and not bad)
+    ]
+    if bad:
+        kinds = ", ".join(f"{found[k]} {word}" for k, word in _FAILURES if found.get(k))
+        verb = "fails" if bad == 1 else "fail"
+        return Verdict(
+            "bad", f"{bad} of {plural(judged, 'cell')} {verb}: {kinds}.", tuple(details)
+        )
+    if found.get("missing"):
+        missing = plural(found["missing"], "cell")
+        return Verdict("warn", f"{missing} should have run and did not report.", tuple(details))
+    if not judged:
+        headline = "Nothing ran." if cells else "There are no cells."
+        return Verdict("none", headline, tuple(details))
+    passed = found.get("pass", 0)
+    headline = (
+        f"All {plural(passed, 'cell')} that ran match PyTorch."
+        if passed == judged
+        else f"{passed} of {plural(judged, 'cell')} match PyTorch, the others fail as declared."
+    )
+    return Verdict("good", headline, tuple(details))
+
+
+def lone_failures(cells: Sequence[CellRecord]) -> frozenset[str]:
+    """Ids of the failing cells whose model fails on one backend only, and passes on another."""
+    failing: dict[str, set[str]] = {}
+    passing: dict[str, set[str]] = {}
+    for cell in cells:
+        if failed(cell):
+            failing.setdefault(cell.model, set()).add(cell.backend)
+        elif ran(cell):
+            passing.setdefault(cell.model, set()).add(cell.backend)
+    return frozenset(
+        cell.cell_id
+        for cell in cells
+        if failed(cell)
+        and len(failing[cell.model]) == 1
+        and passing.get(cell.model, set()) - failing[cell.model]
+    )
+
+
+_FAILURES = (
+    ("crash", "crash"),
+    ("timeout", "timeout"),
+    ("failed", "failed"),
+    ("mismatch", "mismatch"),
+    ("xpass", "unexpected pass"),
+)
+_DETAILS = (
+    ("missing", "should have run and did not report."),
+    ("xfail", "failed as declared."),
+    ("unavailable", "could not run here: the backend is unavailable."),
+    ("not-selected", "not selected."),
+)
+
+
+def _most_common(values: Iterable[str]) -> str:
+    found = Counter(value for value in values if value)
+    return min(found, key=lambda value: (-found[value], value), default="")
+
+
+def _column_key(cells: Sequence[CellRecord]) -> Callable[[Column], tuple[int, str, int, int]]:
+    backends = in_order((c.backend for c in cells), tuple(name for name, _ in BACKENDS))
+    precisions = in_order((c.precision for c in cells), PRECISIONS)
+    return lambda column: (
+        backends.index(column.backend),
+        column.variant,
+        precisions.index(column.precision),
+        SHAPES.index(column.shape_mode),
+    )
