@@ -22,6 +22,7 @@ from poseconform.report.vocabulary import failed, kind_of, look_of, severity, wo
 TEXT_WIDTH = 16  # of a place in the matrix: `<0.01 px h 0.086`
 PLACE_WIDTH = TEXT_WIDTH + 3  # with padding and border
 MAX_FAILURES = 50  # a run with more than these has one cause, not fifty
+_IDLE = frozenset({"unavailable", "not-selected"})
 _STYLES = {"good": "bold green", "bad": "bold red", "warn": "bold yellow", "none": "bold"}
 
 
@@ -111,22 +112,29 @@ def _outcome(cell: CellRecord, ascii_only: bool) -> str:
 
 
 def _without_idle(grid: Grid) -> tuple[Grid, list[str]]:
-    """The grid without the columns in which nothing ran, and a line for each of those."""
-    idle: dict[int, str] = {}
+    """The grid without the columns in which nothing ran, and lines that say so instead."""
+    busy: list[int] = []
+    idle: dict[tuple[str, str], list[CellRecord]] = {}
     for index, column in enumerate(grid.columns):
         cells = [cell for row in grid.rows for cell in row.places[index]]
-        outcomes = {c.outcome for c in cells}
-        if all(kind_of(o) in {"unavailable", "not-selected"} for o in outcomes):
-            words = ", ".join(one_line(words_of(o), 60) for o in sorted(outcomes))
-            reason = next((f" ({one_line(c.reason, 120)})" for c in cells if c.reason), "")
-            idle[index] = f"{one_line(column.label)}: {plural(len(cells), 'cell')} {words}{reason}"
-    busy = [index for index in range(len(grid.columns)) if index not in idle]
+        if any(kind_of(c.outcome) not in _IDLE for c in cells):
+            busy.append(index)
+            continue
+        for cell in cells:
+            idle.setdefault((column.backend, cell.outcome), []).append(cell)
     rows = tuple(
         Row(row.family, row.model, tuple(row.places[i] for i in busy))
         for row in grid.rows
         if any(row.places[i] for i in busy)
     )
-    return Grid(tuple(grid.columns[i] for i in busy), rows), list(idle.values())
+    lines = [_idle_line(*key, cells) for key, cells in sorted(idle.items())]
+    return Grid(tuple(grid.columns[i] for i in busy), rows), lines
+
+
+def _idle_line(backend: str, outcome: str, cells: Sequence[CellRecord]) -> str:
+    reason = next((f" ({one_line(c.reason, 120)})" for c in cells if c.reason), "")
+    words = one_line(words_of(outcome), 60)
+    return f"{one_line(backend, 30)}: {plural(len(cells), 'cell')} {words}{reason}"
 
 
 def _that_fit(grid: Grid, width: int) -> Iterator[Sequence[int]]:
