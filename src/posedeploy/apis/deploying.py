@@ -7,14 +7,14 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from posedeploy.config import DeployConfig, ModelConfig, load_deploy_config, load_model_config
 from posedeploy.convert import get_converter
 from posedeploy.errors import BadInputError, ConversionError, UnavailableError
-from posedeploy.runtime import SessionOptions, get_runtime
+from posedeploy.runtime import SessionOptions, backend_row, get_runtime
 from posedeploy.sdk.writer import Artefact, write_json_files
 
 from .exporting import Exported, check_fit, export_model
@@ -31,6 +31,7 @@ class Deployment:
 
     Attributes:
         folder: The folder.
+        backend: Backend name.
         files: The backend's files in it, the main one first.
         artefact: What the loaded files say of themselves.
         exported: The export it was made from.
@@ -38,6 +39,7 @@ class Deployment:
     """
 
     folder: Path
+    backend: str
     files: tuple[Path, ...]
     artefact: Artefact
     exported: Exported
@@ -81,7 +83,24 @@ def deploy(
     weights = resolve_checkpoint(model_cfg, checkpoint)
     model = build_model(model_config, weights)
     with whole_folder(target) as staging:
-        return deploy_model(model, deploy_config, model_config, str(weights), staging, exporter)
+        done = deploy_model(model, deploy_config, model_config, str(weights), staging, exporter)
+    return replace(done, folder=target, files=tuple(target / path.name for path in done.files))
+
+
+def check_device(deploy_config: DeployConfig, device: str) -> None:
+    """Refuse a device that the backend does not run on.
+
+    Raises:
+        BadInputError: With the devices there are.
+    """
+    devices = backend_row(deploy_config.backend).devices
+    if device.split(":")[0] not in devices:
+        raise BadInputError(
+            "--device",
+            device,
+            f"a device of {deploy_config.backend}: {', '.join(devices)}",
+            "Choose another device or another deploy config.",
+        )
 
 
 def check_ready(deploy_config: DeployConfig, model_config: ModelConfig) -> None:
@@ -144,7 +163,7 @@ def convert_exported(
         folder, artefact, model_config, deploy_config, exported.checkpoint, exported.dataset_meta
     )
     seconds = round(time.perf_counter() - started, 3)
-    return Deployment(folder, files, artefact, exported, seconds)
+    return Deployment(folder, deploy_config.backend, files, artefact, exported, seconds)
 
 
 def check_work_dir(target: Path) -> None:

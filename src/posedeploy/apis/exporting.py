@@ -126,7 +126,7 @@ def export_model(
     started = time.perf_counter()
     module = exportable_module(model, model_config, deploy_config)
     path = folder / deploy_config.save_file
-    graph = export_onnx(module, deploy_config, model_config.input_size, path, exporter)
+    graph = export_onnx(module, deploy_config, path, exporter)
     exported = Exported(
         folder=folder,
         graph=path.name,

@@ -1,0 +1,3 @@
+"""Registers the judge's plugin and the fixture modules, and nothing else."""
+
+pytest_plugins = ["poseconform.plugin", "fixtures.pictures", "fixtures.profiles"]

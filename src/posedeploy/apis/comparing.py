@@ -1,0 +1,96 @@
+"""Keypoints of the deployed model beside PyTorch's, on one picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from posedeploy.config import ModelConfig
+
+if TYPE_CHECKING:
+    from torch import nn
+
+# Largest distance, in px of the network's input, at which two keypoints count as the same.  fp32:
+# rounding moves a keypoint by less than 0.1 px unless two places tie; lower precisions move ties
+# often, and only the judge can tell a tie from a fault.
+LIMIT_PX = {"fp32": 1.0, "fp16": 4.0, "int8": 16.0}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How far the deployed keypoints are from PyTorch's.
+
+    Attributes:
+        people: People that both found.
+        only_one: People that only one of them found.
+        median_px: Median distance, image px.
+        max_px: Largest distance, image px.
+        limit_px: Largest distance that counts as the same, image px.
+    """
+
+    people: int
+    only_one: int
+    median_px: float
+    max_px: float
+    limit_px: float
+
+    @property
+    def same(self) -> bool:
+        """True if both found the same people with the same keypoints."""
+        return self.only_one == 0 and self.max_px <= self.limit_px
+
+
+def pytorch_keypoints(model: nn.Module, config: ModelConfig, image: NDArray[np.uint8]) -> Any:
+    """Keypoints `[N, K, 3]` (image px, score) by mmpose itself; the whole picture is one box."""
+    from mmpose.apis import inference_bottomup, inference_topdown
+
+    infer = inference_bottomup if config.head_kind.bottom_up else inference_topdown
+    found = infer(model, image)[0].pred_instances
+    points = np.asarray(found.keypoints, np.float64)
+    scores = np.asarray(found.keypoint_scores, np.float64)
+    return np.concatenate([points[..., :2], scores[..., None]], axis=-1)
+
+
+def sdk_keypoints(folder: Path, image: NDArray[np.uint8]) -> Any:
+    """Keypoints `[N, K, 3]` (image px, score) from the SDK model folder alone."""
+    from posedeploy.sdk import PoseDetector
+
+    with PoseDetector(folder) as detector:
+        return np.asarray(detector(image), np.float64)
+
+
+def compare(
+    deployed: NDArray[np.float64],
+    pytorch: NDArray[np.float64],
+    precision: str,
+    image_px_per_input_px: float,
+) -> Comparison:
+    """Match people by the mean distance of their keypoints and measure the distances.
+
+    Args:
+        deployed: `[N, K, 3]` image px, score.
+        pytorch: `[M, K, 3]` image px, score; a deployed detector keeps at most `keep_top_k`
+            people, best first, so only as many of PyTorch's are compared.
+        precision: Precision of the deployed model.
+        image_px_per_input_px: Scale of the picture to the network's input.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    if len(deployed) < len(pytorch):
+        pytorch = pytorch[: max(len(deployed), 1)]
+    limit = LIMIT_PX[precision] * max(1.0, image_px_per_input_px)
+    apart = np.linalg.norm(deployed[:, None, :, :2] - pytorch[None, :, :, :2], axis=-1)
+    rows, columns = linear_sum_assignment(apart.mean(axis=-1))
+    distances = apart[rows, columns]
+    unmatched = len(deployed) + len(pytorch) - 2 * len(rows)
+    return Comparison(
+        people=len(rows),
+        only_one=unmatched,
+        median_px=float(np.median(distances)) if distances.size else 0.0,
+        max_px=float(distances.max(initial=0.0)),
+        limit_px=limit,
+    )

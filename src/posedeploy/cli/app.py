@@ -1,0 +1,70 @@
+"""The application, and how an error becomes a message and an exit code.
+
+Exit codes: 0 fine, 1 the result is bad, 2 bad input, 3 unavailable here, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from rich.console import Console
+
+from posedeploy import __version__
+from posedeploy.errors import PoseDeployError
+
+from .convert import convert
+
+app = typer.Typer(
+    name="posedeploy",
+    help="Deploy MMPose models to inference backends.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"posedeploy {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Print the version and exit."
+    ),
+) -> None:
+    """Deploy MMPose models to inference backends."""
+
+
+app.command()(convert)
+
+
+def main() -> None:
+    """Entry point of the command `posedeploy`."""
+    try:
+        app(standalone_mode=True)
+    except PoseDeployError as error:
+        show_error(error)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        Console(stderr=True).print("interrupted; nothing was written", style="bold")
+        sys.exit(130)
+
+
+def show_error(error: PoseDeployError) -> None:
+    """Print the four parts of an error, one a line."""
+    console = Console(stderr=True, highlight=False)
+    console.print(f"[bold red]error:[/] {_escape(error.subject)}")
+    for label, text in (("found", error.found), ("expected", error.expected)):
+        console.print(f"  {label + ':':<10}{_escape(text)}", soft_wrap=True)
+    console.print(f"  {'next:':<10}{_escape(error.next_step)}", soft_wrap=True)
+
+
+def _escape(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

@@ -1,0 +1,215 @@
+"""`posedeploy convert`: MMPose model + deploy config -> SDK model folder, and a comparison."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from posedeploy.errors import BadInputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+EXAMPLES = """
+Examples:
+
+    posedeploy convert pose-detection_simcc_onnxruntime_dynamic rtmpose_s calibrated photo.jpg
+    --work-dir work/rtmpose_s
+
+    posedeploy convert deploy.py model.py model.pth photo.jpg --work-dir work/mine
+"""
+LOG_LEVELS = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG")
+DEFAULT_WORK_DIR = Path("work_dir")
+
+
+def convert(
+    deploy_cfg: Annotated[str, typer.Argument(help="Deploy config: a path or a name.")],
+    model_cfg: Annotated[str, typer.Argument(help="MMPose model config: a path or a zoo name.")],
+    checkpoint: Annotated[
+        str, typer.Argument(help="Checkpoint (.pth), or 'calibrated' for a zoo model.")
+    ],
+    img: Annotated[Path, typer.Argument(help="Picture to compare on.")],
+    work_dir: Annotated[
+        Path, typer.Option(help="Where the SDK model folder goes.")
+    ] = DEFAULT_WORK_DIR,
+    test_img: Annotated[
+        list[Path] | None, typer.Option(help="Compare on this picture instead of IMG.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="Device to run on.")] = "cpu",
+    exporter: Annotated[
+        str | None, typer.Option(help="torchscript or dynamo; the deploy config's if not given.")
+    ] = None,
+    show: Annotated[bool, typer.Option(help="Open a window with the result.")] = False,
+    log_level: Annotated[str, typer.Option(help=f"One of {', '.join(LOG_LEVELS)}.")] = "WARNING",
+) -> None:
+    """Convert a model, and compare its keypoints with PyTorch's."""
+    set_log_level(log_level)
+    console = Console(highlight=False)
+    images = {path: read_image(path) for path in (test_img or [img])}
+    read_image(img)
+    same = run(deploy_cfg, model_cfg, checkpoint, images, work_dir, device, exporter, console)
+    if show:
+        show_windows(work_dir)
+    if not same:
+        raise typer.Exit(1)
+
+
+convert.__doc__ = f"{convert.__doc__}\n{EXAMPLES}"
+
+
+def set_log_level(name: str) -> None:
+    """Set the level of all loggers.
+
+    Raises:
+        BadInputError: No such level.
+    """
+    if name.upper() not in LOG_LEVELS:
+        raise BadInputError("--log-level", name, f"one of {', '.join(LOG_LEVELS)}", "Change it.")
+    logging.basicConfig(level=name.upper(), format="%(levelname)s %(name)s: %(message)s")
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """A picture as `[H, W, 3]` uint8, BGR.
+
+    Raises:
+        BadInputError: There is no such file, or it is no picture.
+    """
+    import cv2
+
+    if not path.is_file():
+        raise BadInputError(f"picture {path}", "no such file", "a picture", "Check the path.")
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise BadInputError(
+            f"picture {path}", "a file that OpenCV cannot read", "a JPEG or PNG picture",
+            "Check that the file is whole.",
+        )  # fmt: skip
+    return image  # type: ignore[return-value]
+
+
+def run(
+    deploy_cfg: str,
+    model_cfg: str,
+    checkpoint: str,
+    images: dict[Path, NDArray[np.uint8]],
+    work_dir: Path,
+    device: str,
+    exporter: str | None,
+    console: Console,
+) -> bool:
+    """Convert, compare, write; True if the deployed model finds PyTorch's keypoints."""
+    from posedeploy.apis import deploying, sources
+    from posedeploy.config import load_deploy_config, load_model_config
+
+    deploy_config = load_deploy_config(deploy_cfg)
+    model_config = load_model_config(sources.resolve_model_config(model_cfg))
+    deploying.check_device(deploy_config, device)
+    deploying.check_ready(deploy_config, model_config)
+    deploying.check_work_dir(work_dir)
+    with step(console, "checkpoint"):
+        weights = sources.resolve_checkpoint(model_cfg, checkpoint)
+    with step(console, "PyTorch model"):
+        from posedeploy.zoo.build import build_model
+
+        model = build_model(model_config, weights)
+    with deploying.whole_folder(work_dir) as staging:
+        with step(console, f"export and convert to {deploy_config.backend}"):
+            done = deploying.deploy_model(
+                model, deploy_config, model_config, str(weights), staging, exporter
+            )
+        with step(console, "comparison with PyTorch"):
+            same = compare_on(images, staging, model, model_config, done, console)
+    console.print(f"SDK model: [bold]{work_dir}[/]", soft_wrap=True)
+    for path in sorted(work_dir.iterdir()):
+        console.print(f"  {path.name:<24}{path.stat().st_size:>12,} bytes")
+    return same
+
+
+def compare_on(
+    images: dict[Path, NDArray[np.uint8]],
+    folder: Path,
+    model: Any,
+    model_config: Any,
+    done: Any,
+    console: Console,
+) -> bool:
+    """Draw both results for every picture into the folder; True if all are the same."""
+    import cv2
+
+    from posedeploy.apis import comparing
+    from posedeploy.sdk.drawing import draw_poses
+    from posedeploy.sdk.folder import read_folder
+
+    meta, backend = read_folder(folder).dataset_meta, done.backend
+    verdicts = []
+    for i, (path, image) in enumerate(images.items()):
+        pytorch = comparing.pytorch_keypoints(model, model_config, image)
+        deployed = comparing.sdk_keypoints(folder, image)
+        suffix = "" if i == 0 else f"_{i}"
+        for name, points in ((backend, deployed), ("pytorch", pytorch)):
+            drawn = draw_poses(image, points, meta)
+            cv2.imwrite(str(folder / f"output_{name}{suffix}.jpg"), drawn)
+        width, height = model_config.input_size
+        scale = max(image.shape[1] / width, image.shape[0] / height) * 1.25
+        result = comparing.compare(deployed, pytorch, done.artefact.precision, scale)
+        verdicts.append(result.same)
+        report(console, path, backend, result)
+    return all(verdicts)
+
+
+def report(console: Console, path: Path, backend: str, result: Any) -> None:
+    """One line on what the comparison found."""
+    people = f"{result.people} {'person' if result.people == 1 else 'people'}"
+    numbers = f"median {result.median_px:.3g} px, at most {result.max_px:.3g} px apart"
+    if result.same:
+        console.print(
+            f"[green]same keypoints[/]: {path.name}: {people}, {numbers} "
+            f"(allowed {result.limit_px:.3g} px)", soft_wrap=True,
+        )  # fmt: skip
+        return
+    console.print(
+        f"[bold red]different keypoints[/]: {path.name}: {backend} and PyTorch: {people} in both, "
+        f"{result.only_one} in one of them, {numbers} (allowed {result.limit_px:.3g} px). "
+        "Look at output_*.jpg; the conformance suite tells a near tie from a fault.",
+        soft_wrap=True,
+    )
+
+
+@contextmanager
+def step(console: Console, what: str) -> Iterator[None]:
+    """Say what is being done while it is done, and how long it took."""
+    import time
+
+    started = time.perf_counter()
+    if console.is_terminal:
+        with console.status(what):
+            yield
+    else:
+        yield
+    console.print(f"[dim]{time.perf_counter() - started:6.1f} s[/]  {what}")
+
+
+def show_windows(folder: Path) -> None:
+    """Open the drawn pictures in windows until a key is pressed.
+
+    Raises:
+        BadInputError: OpenCV has no window support here, as in its headless build.
+    """
+    import cv2
+
+    try:
+        for path in sorted(folder.glob("output_*.jpg")):
+            cv2.imshow(path.name, cv2.imread(str(path)))  # type: ignore[arg-type]
+        cv2.waitKey(0)
+    except cv2.error as error:
+        raise BadInputError(
+            "--show", "an OpenCV without windows, or no display", "opencv-python and a display",
+            f"Look at the pictures in {folder}.",
+        ) from error  # fmt: skip

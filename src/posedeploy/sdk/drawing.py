@@ -1,0 +1,53 @@
+"""Draw keypoints and skeletons on a picture, in the data set's colours."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from .meta import DatasetMeta
+
+PICTURE_PER_LINE = 256.0  # one pixel of thickness for so many pixels of the picture's shorter side
+DEFAULT_COLOR = (0, 200, 255)  # RGB
+
+
+def draw_poses(
+    image: NDArray[np.uint8],
+    keypoints: NDArray[np.floating],
+    meta: DatasetMeta,
+    min_score: float = 0.0,
+) -> NDArray[np.uint8]:
+    """A copy of the picture with every person's skeleton and keypoints on it.
+
+    Args:
+        image: `[H, W, 3]` uint8, BGR.
+        keypoints: `[N, K, 3]` x, y in image px, score.
+        meta: Skeleton and colours; without them only dots are drawn.
+        min_score: Keypoints below this score are left out.
+    """
+    canvas = image.copy()
+    thickness = max(1, round(min(image.shape[:2]) / PICTURE_PER_LINE))
+    for person in keypoints:
+        visible = (person[:, 2] >= min_score) & np.isfinite(person).all(axis=1)
+        points = [_pixel(x, y) for x, y, _ in person]
+        for i, (start, end) in enumerate(meta.skeleton_links):
+            if visible[start] and visible[end]:
+                color = _bgr(meta.skeleton_link_colors, i)
+                cv2.line(canvas, points[start], points[end], color, thickness, cv2.LINE_AA)
+        for k in np.flatnonzero(visible):
+            color = _bgr(meta.keypoint_colors, int(k))
+            cv2.circle(canvas, points[k], thickness + 2, color, -1, cv2.LINE_AA)
+            cv2.circle(canvas, points[k], thickness + 2, (0, 0, 0), 1, cv2.LINE_AA)
+    return canvas
+
+
+def _pixel(x: float, y: float) -> tuple[int, int]:
+    """Within what OpenCV can draw: a wild keypoint must not overflow its integers."""
+    limit = 32_000.0
+    return round(float(np.clip(x, -limit, limit))), round(float(np.clip(y, -limit, limit)))
+
+
+def _bgr(colors: tuple[tuple[int, int, int], ...], index: int) -> tuple[int, int, int]:
+    red, green, blue = colors[index] if index < len(colors) else DEFAULT_COLOR
+    return blue, green, red
