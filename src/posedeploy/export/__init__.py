@@ -1,0 +1,18 @@
+"""MMPose models → intermediate representations that backends read."""
+
+from __future__ import annotations
+
+from .detection import DetectionSettings, DetectionStage, detection_settings
+from .module import ExportableModule, exportable_module
+from .writer import EXPORTERS, ExportedGraph, export_onnx
+
+__all__ = [
+    "EXPORTERS",
+    "DetectionSettings",
+    "DetectionStage",
+    "ExportableModule",
+    "ExportedGraph",
+    "detection_settings",
+    "export_onnx",
+    "exportable_module",
+]

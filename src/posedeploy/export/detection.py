@@ -1,0 +1,228 @@
+"""What YOLOX-Pose and RTMO share: priors, the choice among them, and rows of fixed number.
+
+Three stages can be exported.  `nms` is the whole detector; `dense` stops before non-maximum
+suppression, for backends that cannot hold it; `raw` is what the head's last layers put out,
+for backends in which even the decode is too slow.
+
+All coordinates are in input px, x to the right and y down, origin at the corner of the input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from posedeploy.config import DeployConfig, ModelConfig
+from posedeploy.errors import BadInputError
+
+from .nms import non_max_suppression
+
+
+class DetectionStage(StrEnum):
+    """How much of a detector the exported graph holds."""
+
+    NMS = "nms"
+    DENSE = "dense"
+    RAW = "raw"
+
+
+DENSE_NAMES = ("boxes", "scores", "keypoints")
+
+
+@dataclass(frozen=True)
+class DetectionSettings:
+    """Which priors become detections.
+
+    Attributes:
+        score_threshold: Lower limit of a score, exclusive; 0 or more.
+        iou_threshold: A box goes if its IoU with a better one is above this; 1 or more keeps all.
+        pre_top_k: How many priors, best first, take part at most.
+        max_output: How many survive non-maximum suppression at most.
+        keep_top_k: M, the number of rows of the outputs.
+    """
+
+    score_threshold: float
+    iou_threshold: float
+    pre_top_k: int
+    max_output: int
+    keep_top_k: int
+
+
+def detection_settings(
+    model_config: ModelConfig, deploy_config: DeployConfig
+) -> DetectionSettings:
+    """The settings in force: what the model's `test_cfg` says wins (MMDeploy's rule).
+
+    Raises:
+        BadInputError: The deploy config has no post-processing, or keeps no rows.
+    """
+    nms, test_cfg = deploy_config.nms, model_config.test_cfg
+    if nms is None:
+        raise BadInputError(
+            f"{deploy_config.path}: codebase_config.post_processing",
+            "nothing",
+            "NMS settings, for this model finds the people itself",
+            f"Take a pose-detection_{model_config.head_kind.variant}_… deploy config.",
+        )
+    keep = int(test_cfg.get("max_per_img", nms.keep_top_k))
+    if keep <= 0:
+        raise BadInputError(
+            f"{deploy_config.path}: codebase_config.post_processing.keep_top_k",
+            str(keep),
+            "1 or more: the number of rows that the outputs have",
+            "Change the field.",
+        )
+    limits = [k for k in (nms.pre_top_k, int(test_cfg.get("nms_pre", 0))) if k > 0]
+    most = nms.max_output_boxes_per_class
+    return DetectionSettings(
+        score_threshold=max(0.0, float(test_cfg.get("score_thr", nms.score_threshold))),
+        iou_threshold=float(test_cfg.get("nms_thr", nms.iou_threshold)),
+        pre_top_k=min(limits, default=2**31 - 1),
+        max_output=min(most, keep) if most > 0 else keep,
+        keep_top_k=keep,
+    )
+
+
+def priors(head: Any, input_size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """The priors of a YOLOX-Pose or RTMO head, for an input of (W, H) px.
+
+    Returns:
+        Points [P, 2] in input px and strides [P] in px, level by level, row by row.
+
+    Raises:
+        BadInputError: W or H is no multiple of the largest stride.
+    """
+    width, height = input_size
+    strides = [int(stride) for stride in head.featmap_strides]
+    if width % max(strides) or height % max(strides):
+        raise BadInputError(
+            "input_shape",
+            f"{width}x{height} (WxH)",
+            f"multiples of {max(strides)}, the network's largest stride",
+            "Change input_shape in the deploy config or input_size in the model config.",
+        )
+    # mmpose asks for (h, w) here; its own `switch_to_deploy` passes (w, h)
+    sizes = [(height // stride, width // stride) for stride in strides]
+    levels = head.prior_generator.grid_priors(sizes, dtype=torch.float32, device="cpu")
+    stride_of = [
+        torch.full((len(points),), float(stride))
+        for points, stride in zip(levels, strides, strict=True)
+    ]
+    return torch.cat(levels), torch.cat(stride_of)
+
+
+def flatten_levels(levels: Sequence[Tensor]) -> Tensor:
+    """Maps [N, C, h, w] of every level as one [N, P, C], in the order of `priors`."""
+    rows = []
+    for level in levels:
+        _, channels, height, width = level.shape
+        # -1 for the batch: a constant target, which needs no node that reads a shape
+        rows.append(level.permute(0, 2, 3, 1).reshape(-1, height * width, channels))
+    return torch.cat(rows, dim=1)
+
+
+def decode_boxes(offsets: Tensor, points: Tensor, strides: Tensor) -> Tensor:
+    """Offsets (dx, dy, log w, log h) [N, P, 4] in strides → boxes x1, y1, x2, y2 in px.
+
+    The formula of `YOLOXPoseHead.decode_bbox`; boxes may reach out of the input.
+    """
+    stride = strides.reshape(1, -1, 1)
+    centre = offsets[..., :2] * stride + points
+    half = offsets[..., 2:].exp() * stride / 2
+    return torch.cat([centre - half, centre + half], dim=-1)
+
+
+def best_class(scores: Tensor) -> Tensor:
+    """Scores [N, P, C] → [N, P, 1]: mmpose's heads take the best class and then ignore it."""
+    return scores if scores.shape[-1] == 1 else scores.amax(dim=-1, keepdim=True)
+
+
+def take(rows: Tensor, index: Tensor, width: int) -> Tensor:
+    """Rows `index` [N, M] of `rows` [N, P, C] → [N, M, C]; `width` is C."""
+    return rows.gather(1, index.unsqueeze(-1).expand(-1, -1, width))
+
+
+class Selection(nn.Module):
+    """Non-maximum suppression and top-k, to a fixed number of rows.
+
+    Args:
+        settings: What to keep.
+        count: P, the number of priors.
+    """
+
+    def __init__(self, settings: DetectionSettings, count: int) -> None:
+        super().__init__()
+        self.settings = settings
+        self.count = count
+
+    def forward(self, boxes: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """Choose among boxes [N, P, 4] (x1, y1, x2, y2) with scores [N, P, 1].
+
+        Returns:
+            Indices [N, M] int64 into the P priors, and their scores [N, M], descending; a score
+            of 0 marks a row of padding.
+        """
+        settings, count = self.settings, self.count
+        score, chosen = scores.reshape(-1, count), None
+        if settings.pre_top_k < count:
+            count = settings.pre_top_k
+            score, chosen = score.topk(count, dim=1)
+            boxes = take(boxes, chosen, 4)
+        rows = min(settings.keep_top_k, count)
+        best, index = self._survivors(boxes, score, count).topk(rows, dim=1)
+        if chosen is not None:
+            index = chosen.gather(1, index)
+        if rows < settings.keep_top_k:
+            padding = (0, settings.keep_top_k - rows)
+            best, index = nn.functional.pad(best, padding), nn.functional.pad(index, padding)
+        return index, best
+
+    def _survivors(self, boxes: Tensor, score: Tensor, count: int) -> Tensor:
+        """`score` [N, P] with 0 wherever a box does not survive."""
+        settings = self.settings
+        if settings.iou_threshold >= 1.0:
+            return torch.where(score > settings.score_threshold, score, 0.0)
+        selected = non_max_suppression(
+            boxes,
+            score.unsqueeze(1),
+            settings.max_output,
+            settings.iou_threshold,
+            settings.score_threshold,
+        )
+        flat = score.reshape(-1)
+        at = selected[:, 0] * count + selected[:, 2]
+        return torch.zeros_like(flat).scatter(0, at, flat[at]).reshape(-1, count)
+
+
+class Rows(nn.Module):
+    """The two outputs from the chosen rows.
+
+    Args:
+        input_size: (W, H) in px, to which boxes are clipped.
+    """
+
+    limit: Tensor
+
+    def __init__(self, input_size: tuple[int, int]) -> None:
+        super().__init__()
+        width, height = (float(side) for side in input_size)
+        self.register_buffer("limit", torch.tensor([width, height, width, height]))
+
+    def forward(self, boxes: Tensor, scores: Tensor, keypoints: Tensor) -> tuple[Tensor, Tensor]:
+        """Boxes [N, M, 4], scores [N, M] and keypoints [N, M, K, 3] → `dets`, `keypoints`.
+
+        Boxes are clipped here, after the suppression, as `YOLOXPoseHead.predict` does.  Rows
+        whose score is 0 become exact zeros, whatever was computed in them.
+        """
+        clipped = torch.minimum(boxes.clamp(min=0.0), self.limit)
+        found = (scores > 0.0).unsqueeze(-1)
+        dets = torch.cat([clipped, scores.unsqueeze(-1)], dim=-1)
+        return (
+            torch.where(found, dets, 0.0),
+            torch.where(found.unsqueeze(-1), keypoints, 0.0),
+        )

@@ -1,0 +1,25 @@
+"""The exportable module of heads that put out heatmaps: HeatmapHead, CPMHead, MSPNHead."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+
+class HeatmapNetwork(nn.Module):
+    """Image → heatmaps of the last stage.
+
+    Args:
+        model: The mmpose estimator.
+    """
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, image: Tensor) -> tuple[Tensor]:
+        """Normalised image [N, 3, H, W] → heatmaps [N, K, h, w]."""
+        heatmaps = self.model.head(self.model.extract_feat(image))
+        # CPMHead and MSPNHead put out every stage; their `predict` decodes the last
+        return (heatmaps[-1] if isinstance(heatmaps, list | tuple) else heatmaps,)

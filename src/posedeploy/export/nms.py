@@ -1,0 +1,121 @@
+"""Non-maximum suppression, as one operation that every writer can express.
+
+In eager mode it is plain PyTorch; in the TorchScript exporter and in the dynamo exporter it is
+ONNX's `NonMaxSuppression`; in a plain trace it is a scripted function, so that the loop stays
+a loop.  All agree with `mmpose.evaluation.functional.nms_torch`: best first, a box goes if its
+IoU with a kept one is above the threshold.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Settings = tuple[int, float, float]  # max_output, iou_threshold, score_threshold
+
+
+def non_max_suppression(
+    boxes: Tensor, scores: Tensor, max_output: int, iou_threshold: float, score_threshold: float
+) -> Tensor:
+    """ONNX's `NonMaxSuppression` for one class.
+
+    Args:
+        boxes: [N, P, 4], x1, y1, x2, y2 in px.
+        scores: [N, 1, P].
+        max_output: How many boxes an image keeps at most.
+        iou_threshold: Upper limit of the IoU of two kept boxes, inclusive.
+        score_threshold: Lower limit of a score, exclusive.
+
+    Returns:
+        [S, 3] int64 rows (image, class 0, prior), image by image, best first.
+    """
+    settings = (max_output, iou_threshold, score_threshold)
+    selected: Tensor
+    if torch.onnx.is_in_onnx_export():
+        selected = _TorchScriptExport.apply(boxes, scores, settings)  # type: ignore[no-untyped-call]
+    elif torch.compiler.is_exporting():
+        selected = dynamo_operator()(boxes, scores, *settings)
+    elif torch._C._get_tracing_state() is not None:
+        selected = torch.jit.script(greedy_nms)(boxes, scores, *settings)
+    else:
+        selected = greedy_nms(boxes, scores, *settings)
+    return selected
+
+
+def greedy_nms(
+    boxes: Tensor, scores: Tensor, max_output: int, iou_threshold: float, score_threshold: float
+) -> Tensor:
+    """The same in plain PyTorch; `torch.jit.script` compiles it.
+
+    The union has a floor of 1e-6 px², as in mmpose's `bbox_overlaps`.
+    """
+    rows: list[Tensor] = []
+    for image in range(boxes.shape[0]):
+        score = scores[image, 0]
+        order = torch.argsort(score, descending=True, stable=True)
+        order = order[score[order] > score_threshold]
+        kept = 0
+        while order.numel() > 0 and kept < max_output:
+            best = boxes[image, order[0]]
+            others = boxes[image, order]
+            rows.append(torch.stack([torch.full_like(order[0], image), order[0] * 0, order[0]]))
+            kept += 1
+            corner = torch.minimum(best[2:], others[:, 2:]) - torch.maximum(
+                best[:2], others[:, :2]
+            )
+            overlap = corner.clamp(min=0.0).prod(dim=1)
+            area = (others[:, 2:] - others[:, :2]).prod(dim=1)
+            union = (area[0] + area - overlap).clamp(min=1e-6)
+            stays = overlap / union <= iou_threshold
+            stays[0] = False
+            order = order[stays]
+    if len(rows) == 0:
+        return torch.zeros((0, 3), dtype=torch.int64, device=boxes.device)
+    return torch.stack(rows)
+
+
+class _TorchScriptExport(torch.autograd.Function):
+    """What the TorchScript exporter sees: it calls `symbolic`, and `forward` while it traces."""
+
+    @staticmethod
+    def forward(_ctx: Any, boxes: Tensor, _scores: Tensor, _settings: Settings) -> Tensor:
+        # any row will do: the exporter records the operator and looks at no value
+        return torch.zeros((1, 3), dtype=torch.int64, device=boxes.device)
+
+    @staticmethod
+    def symbolic(g: Any, boxes: Any, scores: Any, settings: Settings) -> Any:
+        dtypes = (torch.int64, torch.float32, torch.float32)
+        limits = [
+            g.op("Constant", value_t=torch.tensor([value], dtype=dtype))
+            for value, dtype in zip(settings, dtypes, strict=True)
+        ]
+        selected = g.op("NonMaxSuppression", boxes, scores, *limits)
+        # the trace saw one row; no constant may be folded from that
+        selected.setType(torch._C.TensorType.getInferred().with_dtype(torch.int64))
+        return selected
+
+
+@functools.cache
+def dynamo_operator() -> Callable[..., Tensor]:
+    """The operator that the dynamo exporter sees; its translation is in `dynamo_exporter`."""
+
+    @torch.library.custom_op("posedeploy::non_max_suppression", mutates_args=())
+    def operator(
+        boxes: Tensor,
+        scores: Tensor,
+        max_output: int,
+        iou_threshold: float,
+        score_threshold: float,
+    ) -> Tensor:
+        return greedy_nms(boxes, scores, max_output, iou_threshold, score_threshold)
+
+    @operator.register_fake
+    def _(boxes: Tensor, *_others: object) -> Tensor:
+        rows = torch.library.get_ctx().new_dynamic_size()
+        return boxes.new_empty((rows, 3), dtype=torch.int64)
+
+    return operator

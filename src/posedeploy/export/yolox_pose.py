@@ -1,0 +1,89 @@
+"""The exportable module of YOLOX-Pose."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .detection import (
+    DetectionSettings,
+    DetectionStage,
+    Rows,
+    Selection,
+    best_class,
+    decode_boxes,
+    flatten_levels,
+    priors,
+    take,
+)
+
+RAW_NAMES = ("cls", "obj", "bbox", "kpt_offset", "kpt_vis")
+
+
+class YoloxPoseNetwork(nn.Module):
+    """Image → people, as `YOLOXPoseHead.predict` finds them.
+
+    Args:
+        model: The mmpose estimator.
+        input_size: (W, H) in px.
+        settings: Which priors become detections.
+        stage: Where the graph ends.
+    """
+
+    points: Tensor
+    strides: Tensor
+
+    def __init__(
+        self,
+        model: Any,
+        input_size: tuple[int, int],
+        settings: DetectionSettings,
+        stage: DetectionStage,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.stage = stage
+        self.joints = int(model.head.num_keypoints)
+        self.kept = settings.keep_top_k
+        points, strides = priors(model.head, input_size)
+        self.register_buffer("points", points)
+        self.register_buffer("strides", strides)
+        self.priors = len(points)
+        self.select = Selection(settings, len(points))
+        self.rows = Rows(input_size)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Image [N, 3, H, W], normalised as the model's preprocessor does.
+
+        Returns:
+            `nms`: dets [N, M, 5], keypoints [N, M, K, 3].  `dense`: boxes [N, P, 4] (not
+            clipped), scores [N, P, 1], keypoints [N, P, K, 3].  `raw`: the logits and offsets
+            `RAW_NAMES`, each [N, P, C].
+        """
+        raw = self._raw(image)
+        if self.stage is DetectionStage.RAW:
+            return raw
+        boxes, scores, keypoints = self._dense(*raw)
+        if self.stage is DetectionStage.DENSE:
+            return boxes, scores, keypoints
+        index, best = self.select(boxes, scores)
+        chosen = take(keypoints.reshape(-1, self.priors, self.joints * 3), index, self.joints * 3)
+        people = chosen.reshape(-1, self.kept, self.joints, 3)
+        dets, people = self.rows(take(boxes, index, 4), best, people)
+        return dets, people
+
+    def _raw(self, image: Tensor) -> tuple[Tensor, ...]:
+        levels = self.model.head(self.model.extract_feat(image))
+        return tuple(flatten_levels(level) for level in levels)
+
+    def _dense(
+        self, cls: Tensor, obj: Tensor, bbox: Tensor, kpt_offset: Tensor, kpt_vis: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        scores = best_class(cls.sigmoid() * obj.sigmoid())
+        boxes = decode_boxes(bbox, self.points, self.strides)
+        offsets = kpt_offset.reshape(-1, self.priors, self.joints, 2)
+        # the formula of YOLOXPoseHead.decode_kpt_reg
+        places = offsets * self.strides.reshape(1, -1, 1, 1) + self.points.unsqueeze(1)
+        return boxes, scores, torch.cat([places, kpt_vis.sigmoid().unsqueeze(-1)], dim=-1)
