@@ -81,14 +81,14 @@ def place(decoded: Decoded, regions: Sequence[Region], input_size: tuple[int, in
 
 def join(parts: Sequence[Poses], keypoints: int) -> Poses:
     """Several poses of one picture as one; none give empty arrays for `keypoints`."""
+    if not parts:
+        return Poses(
+            np.empty((0, keypoints, 3), np.float32),
+            np.empty((0, 4), np.float32),
+            np.empty(0, np.float32),
+        )
     if len(parts) == 1:
         return parts[0]
-    nobody = Poses(
-        np.empty((0, keypoints, 3), np.float32),
-        np.empty((0, 4), np.float32),
-        np.empty(0, np.float32),
-    )
-    parts = [nobody, *parts]
     return Poses(
         np.concatenate([part.keypoints for part in parts]),
         np.concatenate([part.boxes for part in parts]),

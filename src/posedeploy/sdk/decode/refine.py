@@ -76,7 +76,7 @@ def megvii_shift(points: Points, maps: Maps) -> Points:
     return shifted
 
 
-def _inverses(matrices: NDArray[np.floating]) -> NDArray[np.floating]:
+def inverses(matrices: NDArray[np.floating]) -> NDArray[np.floating]:
     """Inverses of `[M, 2, 2]`; zeros, which refine nothing, for a matrix that has none."""
     try:
         return np.linalg.inv(matrices)
@@ -112,7 +112,7 @@ def dark(points: Points, maps: Maps, kernel: int) -> Points:
     dxy = quarter * (log_at(1, 1) - log_at(1, -1) - log_at(-1, 1) + log_at(-1, -1))
     curved = dxx * dyy - dxy**2 != 0
     hessian = np.stack((dxx, dxy, dxy, dyy), axis=-1).reshape(-1, 2, 2)[curved]
-    step = -_inverses(hessian) @ gradient[curved, :, None]
+    step = -inverses(hessian) @ gradient[curved, :, None]
     refined = points.copy()
     refined[rows[curved]] += step[..., 0]
     return refined
@@ -142,7 +142,7 @@ def dark_udp(points: Points, maps: Maps, kernel: int) -> Points:
     dxy = half * diagonal
     hessian = np.stack((dxx, dxy, dxy, dyy), axis=-1).reshape(-1, 2, 2)
     # float32's epsilon on a float64 unit matrix: MMPose inverts in float64
-    inverse = _inverses(hessian + np.finfo(np.float32).eps * np.eye(2))
+    inverse = inverses(hessian + np.finfo(np.float32).eps * np.eye(2))
     step = np.einsum("imn,ink->imk", inverse, gradient)[..., 0]
     refined = points.copy()
     refined[rows] -= step

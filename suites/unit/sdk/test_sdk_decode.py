@@ -1,0 +1,311 @@
+"""Decoding against MMPose's codecs."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from posedeploy.errors import BadInputError
+from posedeploy.sdk.decode import COMPONENTS, compile_decoder
+from posedeploy.sdk.decode.refine import inverses
+from posedeploy.sdk.decode.simcc import dark_kernel
+from posedeploy.sdk.fields import Node
+from posedeploy.sdk.geometry import to_image
+
+pytestmark = [
+    pytest.mark.usefixtures("_mmpose"),
+    # mmpose's own: a positional out=, 0 / 0 in its blur, and what mmcv-lite lacks
+    pytest.mark.filterwarnings("ignore:Passing more than 2 positional:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning:mmpose"),
+    pytest.mark.filterwarnings("ignore:Fail to import:UserWarning:mmcv"),
+]
+
+HEATMAP, SIMCC = "TopdownHeatmapSimpleHeadDecode", "SimCCLabelDecode"
+SIZE, CELLS = (192, 256), (48, 64)
+
+
+def decoder(component: str, params: dict[str, Any], size: tuple[int, int] = SIZE) -> Any:
+    return compile_decoder(component, Node(params, "pipeline.json", "$.tasks[2].params"), size)
+
+
+@st.composite
+def heatmaps(draw: st.DrawFn, channels: int = 5) -> np.ndarray[Any, Any]:
+    """Peaks in and around the map over noise, of either sign, large or small."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    people = draw(st.integers(1, 3))
+    width, height = draw(st.sampled_from([CELLS, (12, 16), (64, 64), (5, 7)]))
+    y, x = np.mgrid[:height, :width]
+    maps = np.empty((people, channels, height, width), np.float32)
+    noise = draw(st.sampled_from([0.0, 0.01, 0.3]))
+    for cell in maps.reshape(-1, height, width):
+        center = rng.uniform(-3, (width + 3, height + 3))
+        spread = 2 * rng.uniform(0.5, 3) ** 2
+        bump = np.exp(-((x - center[0]) ** 2 + (y - center[1]) ** 2) / spread)
+        cell[:] = rng.uniform(0.1, 1.2) * bump + rng.normal(size=cell.shape) * noise
+    maps *= draw(st.sampled_from([1.0, 255.0, 1e-4, -1.0]))
+    if draw(st.booleans()):
+        maps[:, 0] = draw(st.sampled_from([0.0, 0.5, -0.5]))  # no peak at all
+    return maps
+
+
+# params of the folder -> MMPose's codec, given input size and heatmap size
+HEATMAP_CODECS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "msra": ({"type": "MSRAHeatmap", "sigma": 2, "post_process": "default"}, {"sigma": 2}),
+    "unbiased": (
+        {"type": "MSRAHeatmap", "sigma": 2, "unbiased": True, "post_process": "unbiased"},
+        {"sigma": 2, "unbiased": True},
+    ),
+    "unbiased, as MMDeploy writes it": (
+        {"type": "MSRAHeatmap", "unbiased": True, "blur_kernel_size": 17,
+         "post_process": "default"},
+        {"sigma": 3, "unbiased": True, "blur_kernel_size": 17},
+    ),
+    "megvii": (
+        {"type": "MegviiHeatmap", "kernel_size": 5, "modulate_kernel": 5,
+         "post_process": "megvii"},
+        {"kernel_size": 5},
+    ),
+    "udp": ({"type": "UDPHeatmap", "post_process": "default", "use_udp": True}, {}),
+    "udp, another kernel": (
+        {"type": "UDPHeatmap", "blur_kernel_size": 7, "use_udp": True},
+        {"blur_kernel_size": 7},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HEATMAP_CODECS)
+@given(maps=heatmaps())
+def test_heatmaps_decode_as_the_codec(name: str, maps: Any) -> None:
+    from mmpose import codecs
+
+    params, arguments = HEATMAP_CODECS[name]
+    cells = maps.shape[:1:-1]
+    codec = getattr(codecs, params["type"])(SIZE, cells, **arguments)
+    with np.errstate(all="ignore"):
+        oracle = [codec.decode(person.copy()) for person in maps]
+    before = maps.copy()
+    ours = decoder(HEATMAP, {**params, "heatmap_size": list(cells)}).decode({"output": maps})
+    np.testing.assert_array_equal(maps, before, "the graph's output was written to")
+    scores = np.concatenate([scores for _, scores in oracle])
+    # MMPose's blur divides by a maximum of 0, and its UDP step reads a neighbouring keypoint.
+    peak = np.isfinite(scores) & ((scores > 0) | ("UDP" not in params["type"]))
+    np.testing.assert_allclose(ours.point_scores[peak], scores[peak], rtol=3e-7)
+    points = np.concatenate([points for points, _ in oracle])
+    np.testing.assert_allclose(ours.points[peak], points[peak], rtol=1e-6, atol=1e-6)
+    assert np.isfinite(ours.points).all()
+
+
+@given(maps=heatmaps(channels=9))
+def test_combined_udp_maps_decode_as_the_codec(maps: Any) -> None:
+    from mmpose.codecs import UDPHeatmap
+
+    cells = maps.shape[:1:-1]
+    assume(min(cells) > 11)  # OpenCV sums in another order where the kernel exceeds the map
+    codec = UDPHeatmap(SIZE, cells, heatmap_type="combined", radius_factor=0.1, blur_kernel_size=5)
+    oracle = [codec.decode(person.copy()) for person in maps]
+    params = {"type": "UDPHeatmap", "heatmap_type": "combined", "radius_factor": 0.1}
+    ours = decoder(HEATMAP, {**params, "blur_kernel_size": 5}).decode({"output": maps})
+    scores = np.concatenate([scores for _, scores in oracle])
+    np.testing.assert_allclose(ours.point_scores, scores, rtol=2e-6, atol=1e-7)
+    points, peak = np.concatenate([points for points, _ in oracle]), scores > 0
+    np.testing.assert_allclose(ours.points[peak], points[peak], rtol=1e-6, atol=1e-6)
+
+
+@st.composite
+def distributions(draw: st.DrawFn) -> tuple[Any, Any]:
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    people, ratio = draw(st.integers(1, 3)), draw(st.sampled_from([1.0, 2.0, 3.0]))
+    axes = []
+    for side in SIZE:
+        bins = np.arange(int(side * ratio))
+        center = rng.uniform(-5, len(bins) + 5, (people, 4, 1))
+        bump = np.exp(-((bins - center) ** 2) / rng.uniform(5, 200))
+        noise = rng.normal(size=bump.shape) * draw(st.sampled_from([0, 0.01, 0.3]))
+        axes.append((bump + noise).astype(np.float32) * draw(st.sampled_from([1, 30, -1])))
+    return ratio, axes
+
+
+@given(
+    case=distributions(),
+    sigma=st.sampled_from([6.0, (4.9, 5.66), (2.0, 3.0)]),
+    use_dark=st.booleans(),
+)
+def test_simcc_decodes_as_the_codec(case: Any, sigma: Any, use_dark: bool) -> None:
+    from mmpose.codecs import SimCCLabel
+
+    ratio, (x, y) = case
+    codec = SimCCLabel(SIZE, sigma=sigma, simcc_split_ratio=ratio, use_dark=use_dark)
+    points, scores = codec.decode(x.copy(), y.copy())
+    params = {
+        "type": "SimCCLabel", "input_size": list(SIZE), "simcc_split_ratio": ratio,
+        "sigma": list(sigma) if isinstance(sigma, tuple) else sigma, "use_dark": use_dark,
+        "export_postprocess": False,
+    }  # fmt: skip
+    ours = decoder(SIMCC, params).decode({"simcc_x": x, "simcc_y": y})
+    np.testing.assert_array_equal(ours.point_scores, scores)
+    peak = scores > 0
+    np.testing.assert_allclose(ours.points[peak], points[peak], rtol=1e-6, atol=1e-6)
+    np.testing.assert_array_equal(ours.points[~peak], np.float32(-1 / ratio))
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    boxes=st.lists(
+        st.lists(st.floats(-1e4, 1e4, width=32), min_size=2, max_size=2), min_size=1, max_size=4
+    ),
+    dtype=st.sampled_from([np.float32, np.float64]),
+)
+def test_mapping_to_the_image_equals_mmpose(seed: int, boxes: Any, dtype: Any) -> None:
+    from mmengine.structures import InstanceData
+    from mmpose.models.pose_estimators import TopdownPoseEstimator
+
+    rng = np.random.default_rng(seed)
+    centers = np.array(boxes, dtype)
+    scales = (rng.uniform(0, 500, centers.shape)).astype(dtype)
+    points = rng.uniform(-10, 300, (len(boxes), 6, 2)).astype(np.float32)
+    ours = to_image(points, centers, scales, SIZE).astype(np.float32)
+    for row in range(len(boxes)):
+        sample = SimpleNamespace(
+            gt_instances=SimpleNamespace(bboxes=None, bbox_scores=None),
+            metainfo={
+                "input_center": centers[row], "input_scale": scales[row], "input_size": SIZE
+            },
+        )  # fmt: skip
+        found = InstanceData(
+            keypoints=points[row : row + 1].copy(), keypoint_scores=np.ones((1, 6))
+        )
+        found.bboxes = found.bbox_scores = np.ones((1, 4))
+        sample.gt_instances = found
+        TopdownPoseEstimator.add_pred_to_datasample(
+            SimpleNamespace(test_cfg={}), [found], None, [sample]
+        )
+        np.testing.assert_array_equal(ours[row], found.keypoints[0])
+
+
+@pytest.mark.parametrize("component", ["YOLOXPoseDetections", "RTMODetections"])
+def test_detections_drop_padding_and_clip_boxes(component: str) -> None:
+    dets = np.zeros((2, 3, 5), np.float32)
+    dets[0, 0], dets[0, 1], dets[1, 0] = (
+        (-5, 1, 700, 2, 0.9),
+        (1, 2, 3, 4, 0.05),
+        (0, 0, 9, 9, 0.3),
+    )
+    keypoints = np.arange(2 * 3 * 2 * 3, dtype=np.float32).reshape(2, 3, 2, 3)
+    params = {"input_size": [640, 416], "score_thr": 0.1, "type": "YOLOXPoseAnnotationProcessor"}
+    ours = decoder(component, params, (640, 416)).decode({"dets": dets, "keypoints": keypoints})
+    assert ours.picture.tolist() == [0, 1]
+    np.testing.assert_array_equal(ours.boxes, [[0, 1, 640, 2], [0, 0, 9, 9]])
+    np.testing.assert_array_equal(ours.points, keypoints[[0, 1], [0, 0], :, :2])
+    np.testing.assert_array_equal(ours.point_scores, keypoints[[0, 1], [0, 0], :, 2])
+    np.testing.assert_array_equal(ours.box_scores, np.float32([0.9, 0.3]))
+    without = decoder(component, {}, (640, 416)).decode({"dets": dets, "keypoints": keypoints})
+    assert without.picture.tolist() == [0, 0, 1]
+
+
+def test_nobody_in_the_picture_gives_empty_arrays() -> None:
+    outputs = {"dets": np.zeros((1, 5, 5), np.float32), "keypoints": np.zeros((1, 5, 17, 3))}
+    ours = decoder("RTMODetections", {}, (640, 640)).decode(outputs)
+    assert ours.points.shape == (0, 17, 2)
+    assert ours.boxes.shape == (0, 4)
+
+
+def test_half_precision_outputs_are_decoded_in_float32() -> None:
+    maps = np.zeros((1, 1, 16, 12), np.float16)
+    maps[0, 0, 8, 4], maps[0, 0, 8, 5] = 1, 0.5
+    ours = decoder(HEATMAP, {}, (48, 64)).decode({"output": maps})
+    np.testing.assert_array_equal(ours.points, np.float32([[[17, 32]]]))
+
+
+def test_a_matrix_without_an_inverse_refines_nothing_and_spoils_no_other() -> None:
+    matrices = np.array([[[1, 2], [2, 4]], [[2, 0], [0, 4]], [[0, 0], [0, 0]]], np.float32)
+    expected = [np.zeros((2, 2)), np.diag([0.5, 0.25]), np.zeros((2, 2))]
+    np.testing.assert_array_equal(inverses(matrices), expected)
+
+
+@pytest.mark.parametrize(
+    ("params", "method"),
+    [
+        ({}, "default"),
+        ({"post_process": "default"}, "default"),
+        ({"post_process": None}, "null"),
+        ({"post_process": "null"}, "null"),
+        ({"post_process": "unbiased", "modulate_kernel": 17}, "dark"),
+        ({"post_process": "megvii"}, "megvii"),
+        ({"use_udp": True}, "udp"),
+        ({"use_udp": True, "target_type": "CombinedTarget"}, "combined"),
+    ],
+)
+def test_without_a_codec_the_clients_fields_decide(params: dict[str, Any], method: str) -> None:
+    assert decoder(HEATMAP, params).method == method
+
+
+def test_null_keeps_the_cell() -> None:
+    maps = np.random.default_rng(0).uniform(0.1, 1, (1, 2, 64, 48)).astype(np.float32)
+    ours = decoder(HEATMAP, {"post_process": "null"}).decode({"output": maps})
+    assert (ours.points % 4 == 0).all()
+
+
+def test_dark_kernels_are_odd_and_follow_sigma() -> None:
+    assert [dark_kernel(sigma) for sigma in (6.0, 4.9, 5.66)] == [37, 29, 35]
+
+
+MSRA = {"type": "MSRAHeatmap"}
+REFUSED = [
+    (HEATMAP, {**MSRA, "post_process": "megvii"}, "post_process"),
+    (HEATMAP, {**MSRA, "post_process": "unbiased"}, "post_process"),
+    (HEATMAP, {**MSRA, "use_udp": True}, "use_udp"),
+    (HEATMAP, {"type": "UDPHeatmap", "use_udp": False}, "use_udp"),
+    (HEATMAP, {"type": "UDPHeatmap", "heatmap_type": "both"}, "heatmap_type"),
+    (HEATMAP, {"type": "MegviiHeatmap", "kernel_size": 5, "modulate_kernel": 7}, "modulate"),
+    (HEATMAP, {"type": "MegviiHeatmap", "kernel_size": 4}, "odd integer"),
+    (HEATMAP, {"type": "RegressionLabel"}, "'RegressionLabel'"),
+    (HEATMAP, {"type": 3}, "a string"),
+    (HEATMAP, {"post_process": "maybe"}, "post_process"),
+    (HEATMAP, {**MSRA, "input_size": [192, 255]}, "input_size"),
+    (HEATMAP, {**MSRA, "radius_factor": 0}, "radius_factor"),
+    (SIMCC, {"type": "MSRAHeatmap"}, "SimCCLabel"),
+    (SIMCC, {"export_postprocess": True}, "export_postprocess"),
+    (SIMCC, {"simcc_split_ratio": 0}, "simcc_split_ratio"),
+    (SIMCC, {"use_dark": True, "sigma": 0.1}, "sigma"),
+    (SIMCC, {"use_dark": True, "sigma": [1, 2, 3]}, "sigma"),
+    ("RTMODetections", {"score_thr": 1}, "score_thr"),
+    ("UNKNOWN", {}, "component"),
+]
+
+
+@pytest.mark.parametrize(("component", "params", "complaint"), REFUSED)
+def test_parameters_that_contradict_are_refused(
+    component: str, params: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises(BadInputError, match=complaint):
+        decoder(component, params)
+
+
+@pytest.mark.parametrize(
+    ("component", "params", "outputs"),
+    [
+        (HEATMAP, {}, {"output": np.zeros((1, 2, 3))}),
+        (HEATMAP, {}, {"output": np.zeros((1, 2, 0, 3))}),
+        (HEATMAP, {"heatmap_size": [12, 17]}, {"output": np.zeros((1, 2, 16, 12))}),
+        (HEATMAP, {}, {"output": np.array([[[["a"]]]])}),
+        (SIMCC, {}, {"simcc_x": np.zeros((1, 2, 9)), "simcc_y": np.zeros((1, 3, 9))}),
+        ("RTMODetections", {}, {"dets": np.zeros((1, 2, 6)), "keypoints": np.zeros((1, 2, 3, 3))}),
+        ("RTMODetections", {}, {"dets": np.zeros((1, 2, 5)), "keypoints": np.zeros((1, 3, 3, 3))}),
+    ],
+)
+def test_outputs_of_the_wrong_shape_are_refused(
+    component: str, params: dict[str, Any], outputs: dict[str, Any]
+) -> None:
+    with pytest.raises(BadInputError, match="graph output"):
+        decoder(component, params).decode(outputs)
+
+
+def test_the_heatmap_aliases_are_one_component() -> None:
+    aliases = [name for name in COMPONENTS if "Heatmap" in name]
+    assert len(aliases) == 5
+    assert len({COMPONENTS[name].build for name in aliases}) == 1

@@ -1,0 +1,269 @@
+"""`PoseDetector` from a folder to keypoints, on graphs whose answers are known."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from posedeploy.errors import BadInputError, UnavailableError
+from posedeploy.runtime import SessionOptions
+from posedeploy.runtime import onnxruntime as ort_runtime
+from posedeploy.sdk import PoseDetector
+
+RNG = np.random.default_rng(0)
+PICTURE = RNG.integers(180, 256, (90, 120, 3), dtype=np.uint8)
+BOXES = [[10, 5, 60, 80], [-20, 0, 130, 50], [50, 50, 51, 52]]
+
+
+def entry(content: dict[str, Any]) -> dict[str, Any]:
+    return content["deploy.json"]["models"][0]  # type: ignore[no-any-return]
+
+
+def task(content: dict[str, Any], index: int) -> dict[str, Any]:
+    return content["pipeline.json"]["pipeline"]["tasks"][index]  # type: ignore[no-any-return]
+
+
+def spotted(x: int, y: int) -> Any:
+    """A picture of the input's size in which one 4x4 block of heatmap cells is bright."""
+    picture = np.zeros((64, 48, 3), np.uint8)
+    picture[4 * y : 4 * y + 4, 4 * x : 4 * x + 4] = 255
+    return picture
+
+
+def people(*rows: list[int]) -> Any:
+    """A 64x64 picture that the detections graph reads as these `dets` rows, 0 to 255."""
+    picture = np.zeros((64, 64, 3), np.uint8)
+    for line, row in zip(picture[..., 0], rows, strict=False):
+        line[:5] = row
+    picture[:4, :9, 1] = np.arange(36).reshape(4, 9)
+    return picture
+
+
+def test_a_bright_block_is_where_the_keypoint_is(folders: Any) -> None:
+    def exact(content: dict[str, Any]) -> None:
+        task(content, 0)["transforms"][1]["padding"] = 1
+
+    detector = PoseDetector(folders.make("heatmap", exact))
+    keypoints = detector(spotted(5, 7))
+    assert keypoints.shape == (1, 3, 3)
+    assert keypoints.dtype == np.float32
+    np.testing.assert_array_equal(keypoints[0, :, :2], [[20, 28]] * 3)  # neighbours are equal
+    shifted = detector(np.pad(spotted(5, 7), ((30, 0), (17, 0), (0, 0))), [17, 30, 65, 94])
+    np.testing.assert_array_equal(shifted[0, :, :2], [[37, 58]] * 3)
+
+
+@pytest.mark.parametrize("kind", ["heatmap", "simcc"])
+@pytest.mark.parametrize("batch", ["batch", 1, 2])
+def test_boxes_together_equal_each_alone(folders: Any, kind: str, batch: int | str) -> None:
+    detector = PoseDetector(folders.make(kind, batch=batch))
+    together = detector(PICTURE, BOXES)
+    assert together.shape == (3, 3, 3)
+    assert (together[0, :, 2] > 0).all()
+    for box, row in zip(BOXES, together, strict=True):
+        np.testing.assert_array_equal(detector(PICTURE, box)[0], row)
+        np.testing.assert_array_equal(detector(PICTURE, [box])[0], row)
+        np.testing.assert_array_equal(detector(PICTURE, np.array([box]))[0], row)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 100])
+def test_pictures_in_one_batch_equal_each_alone(folders: Any, batch_size: int) -> None:
+    detector = PoseDetector(folders.make("simcc"), batch_size=batch_size)
+    pictures, boxes = [PICTURE, PICTURE[:40], PICTURE[:, :30]], [BOXES, None, []]
+    found = detector.batch(pictures, boxes)
+    assert [array.shape for array in found] == [(3, 3, 3), (1, 3, 3), (0, 3, 3)]
+    for picture, box, array in zip(pictures, boxes, found, strict=True):
+        np.testing.assert_array_equal(detector(picture, box), array)
+    assert [array.shape for array in detector.batch([PICTURE, PICTURE])] == [(1, 3, 3)] * 2
+    assert detector.batch([]) == []
+
+
+def test_the_graph_is_called_as_seldom_as_its_batch_allows(
+    folders: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+    run = ort_runtime.OnnxRuntimeSession.run
+    monkeypatch.setattr(
+        ort_runtime.OnnxRuntimeSession,
+        "run",
+        lambda self, feed: calls.append(len(feed["input"])) or run(self, feed),  # type: ignore[func-returns-value]
+    )
+    PoseDetector(folders.make("simcc"), batch_size=2)(PICTURE, BOXES)
+    PoseDetector(folders.make("simcc", batch=1))(PICTURE, BOXES)
+    PoseDetector(folders.make("simcc", batch=2))(PICTURE, BOXES)
+    assert calls == [2, 1, 1, 1, 1, 2, 2]
+
+
+def test_no_boxes_give_no_keypoints(folders: Any) -> None:
+    for kind in ("heatmap", "simcc"):
+        assert PoseDetector(folders.make(kind))(PICTURE, []).shape == (0, 3, 3)
+
+
+def test_given_boxes_come_back(folders: Any) -> None:
+    poses = PoseDetector(folders.make("simcc")).detect(PICTURE, BOXES)
+    np.testing.assert_array_equal(poses.boxes, np.float32(BOXES))
+    assert poses.scores.tolist() == [1, 1, 1]
+
+
+def test_bottom_up_finds_people_and_drops_padding(folders: Any) -> None:
+    detector = PoseDetector(folders.make("detections"))
+    picture = people([1, 2, 30, 40, 2], [5, 6, 200, 8, 1])
+    poses = detector.detect(picture)
+    assert not detector.top_down
+    np.testing.assert_array_equal(poses.boxes, [[1, 2, 30, 40], [5, 6, 64, 8]])
+    assert poses.scores.tolist() == [2, 1]
+    np.testing.assert_array_equal(poses.keypoints, np.arange(18).reshape(2, 3, 3))
+    np.testing.assert_array_equal(detector(picture), poses.keypoints)
+    assert detector(people()).shape == (0, 3, 3)
+    found = detector.batch([people(), picture, people([0, 0, 1, 1, 1])])
+    assert [len(array) for array in found] == [0, 2, 1]
+
+
+def test_bottom_up_maps_back_to_the_larger_picture(folders: Any) -> None:
+    detector = PoseDetector(folders.make("detections"))
+    small = people([10, 20, 30, 40, 1])
+    large = np.repeat(np.repeat(small, 2, 0), 2, 1)
+    np.testing.assert_array_equal(detector.detect(large).boxes, [[20, 40, 60, 80]])
+
+
+def test_names_of_the_graph_may_be_mapped(folders: Any) -> None:
+    graph = folders.graph("simcc", input_name="pixels")
+    for name, position in (("pixels", ["simcc_x", "simcc_y"]), ("#0", ["#0", "#1"])):
+        content = folders.json("simcc")
+        task(content, 1)["input_map"] = {"img": name}
+        task(content, 1)["output_map"] = dict(zip(("simcc_x", "simcc_y"), position, strict=True))
+        assert PoseDetector(folders.write(content, graph))(PICTURE).shape == (1, 3, 3)
+
+
+def test_swapped_outputs_give_other_keypoints(folders: Any) -> None:
+    def swap(content: dict[str, Any]) -> None:
+        task(content, 1)["output_map"] = {"simcc_x": "simcc_y", "simcc_y": "simcc_x"}
+
+    right, wrong = PoseDetector(folders.make("simcc")), PoseDetector(folders.make("simcc", swap))
+    assert not np.array_equal(right(PICTURE), wrong(PICTURE))
+
+
+def test_what_a_caller_expects(folders: Any) -> None:
+    folder = folders.make("heatmap")
+    with PoseDetector(folder / "deploy.json", "cpu", 0, threads=1) as detector:
+        detector.warm_up(2)
+        assert detector.dataset_meta.keypoint_names == ("nose", "left", "right")
+        assert detector.input_size == (48, 64)
+        assert detector.top_down
+        assert detector.model.model.backend == "onnxruntime"
+        assert detector.effective_options["intra_op_num_threads"] == "1"
+    with pytest.raises(BadInputError, match="closed"):
+        detector(PICTURE)
+
+
+@pytest.mark.parametrize(
+    ("boxes", "complaint"),
+    [
+        ([1, 2, 3], "shape"),
+        ([[1, 2, 3, 4, 5]], r"boxes\[:, :4\]"),
+        ([[1, 2, 3, float("nan")]], "not finite"),
+        (["a", "b", "c", "d"], "could not convert"),
+        ([[1, 2, 3, 4], [1, 2]], "boxes"),
+        (np.zeros((1, 1, 4)), "shape"),
+    ],
+)
+def test_what_are_no_boxes_is_refused(folders: Any, boxes: Any, complaint: str) -> None:
+    detector = PoseDetector(folders.make("simcc"))
+    with pytest.raises(BadInputError, match=complaint):
+        detector(PICTURE, boxes)
+
+
+def test_wrong_calls_are_refused(folders: Any) -> None:
+    detector = PoseDetector(folders.make("detections"))
+    with pytest.raises(BadInputError, match="finds the people itself"):
+        detector(PICTURE, [1, 2, 3, 4])
+    with pytest.raises(BadInputError, match="one list a picture"):
+        detector.batch([PICTURE], [])
+    with pytest.raises(BadInputError, match="uint8"):
+        detector(PICTURE.astype(np.float32))
+    with pytest.raises(BadInputError, match="batch_size"):
+        PoseDetector(folders.make("simcc"), batch_size=0)
+    with pytest.raises(BadInputError, match="one of cpu"):
+        PoseDetector(folders.make("simcc"), "cuda", 1)
+
+
+MISMATCHES: dict[str, tuple[Any, str]] = {
+    "backend": (lambda c: entry(c).update(backend="onnx"), "one of onnxruntime"),
+    "input name": (lambda c: task(c, 1).update(input_map={"img": "x"}), "input_map"),
+    "output name": (lambda c: task(c, 1).update(output_map={"output": "x"}), "output_map"),
+    "output position": (lambda c: task(c, 1).update(output_map={"output": "#7"}), "output_map"),
+    "input size": (
+        lambda c: [
+            task(c, 0)["transforms"][i].update(image_size=[64, 64]) for i in (1, 2)
+        ] and task(c, 2)["params"].update(input_size=[64, 64]),
+        r"shape \['batch', 3, 64, 48\]",
+    ),
+    "heatmap size": (lambda c: task(c, 2)["params"].update(heatmap_size=[24, 32]), "'output'"),
+    "component": (lambda c: task(c, 2).update(component="SimCCLabelDecode", params={}), "simcc_x"),
+    "bottom-up component": (
+        lambda c: task(c, 2).update(component="RTMODetections", params={}),
+        "the top-down transforms",
+    ),
+    "missing file": (lambda c: entry(c).update(net="other.onnx"), "no such file"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", MISMATCHES)
+def test_a_folder_that_does_not_fit_its_graph_is_refused(folders: Any, what: str) -> None:
+    change, complaint = MISMATCHES[what]
+    with pytest.raises(BadInputError, match=complaint):
+        PoseDetector(folders.make("heatmap", change))(PICTURE)
+
+
+def test_a_file_that_the_backend_refuses(folders: Any) -> None:
+    content = folders.json("heatmap")
+    for data in (b"no graph", b"", folders.graph("heatmap").SerializeToString()[:100]):
+        with pytest.raises(BadInputError, match=r"end2end\.onnx"):
+            PoseDetector(folders.write(content, data))
+
+
+def test_a_graph_that_fails_on_the_input(folders: Any) -> None:
+    graph = folders.graph("heatmap")
+    bad = onnx.helper.make_node("Reshape", ["output", "shape"], ["reshaped"])
+    graph.graph.node.append(bad)
+    graph.graph.initializer.append(onnx.numpy_helper.from_array(np.array([7, 7]), "shape"))
+    graph.graph.output[0].name = "reshaped"
+    content = folders.json("heatmap")
+    task(content, 1)["output_map"] = {"output": "reshaped"}
+    with pytest.raises(BadInputError, match="onnxruntime fails on input"):
+        PoseDetector(folders.write(content, graph))(PICTURE)
+
+
+def test_weights_outside_the_graph_are_not_read(folders: Any) -> None:
+    graph = folders.graph("detections")
+    tensor = graph.graph.initializer[0]
+    tensor.ClearField("int64_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="../secret")
+    with pytest.raises(BadInputError, match=r"weights in other files: \.\./secret"):
+        PoseDetector(folders.write(folders.json("detections"), graph))
+
+
+def test_a_backend_that_is_not_installed(folders: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(files: Any, device: str, options: SessionOptions) -> None:
+        raise ImportError("No module named 'onnxruntime'")
+
+    monkeypatch.setattr(ort_runtime.RUNTIME, "load", fail)
+    with pytest.raises(UnavailableError, match="pip install onnxruntime"):
+        PoseDetector(folders.make("simcc"))
+
+
+def test_importing_the_sdk_loads_no_training_framework_and_no_backend() -> None:
+    code = (
+        "import sys, posedeploy.sdk, posedeploy.sdk.validate\n"
+        "heavy = {'torch', 'mmpose', 'mmengine', 'mmcv', 'onnx', 'onnxruntime', 'jsonschema'}\n"
+        "sys.exit(', '.join(sorted(heavy & set(sys.modules))) or 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

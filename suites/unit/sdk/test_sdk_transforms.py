@@ -1,0 +1,203 @@
+"""Pre-processing against MMPose's own pipeline: equal to the last bit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from posedeploy.errors import BadInputError
+from posedeploy.sdk.fields import Node
+from posedeploy.sdk.folder import Transform
+from posedeploy.sdk.transforms import Preprocessor, check_image, compile_transforms
+
+pytestmark = pytest.mark.usefixtures("_mmpose")
+
+IMAGENET = {"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375], "to_rgb": True}
+PLAIN = {"mean": [0, 0, 0], "std": [1, 1, 1], "to_rgb": False}
+TAIL = [{"type": "ImageToTensor", "keys": ["img"]}, {"type": "Collect", "keys": ["img"]}]
+LOAD = {"type": "LoadImageFromFile"}
+
+
+def compiled(*steps: dict[str, Any]) -> Preprocessor:
+    return compile_transforms(
+        [
+            Transform(str(step.get("type")), Node(step, "pipeline.json", f"$.transforms[{i}]"))
+            for i, step in enumerate(steps)
+        ]
+    )
+
+
+def top_down(size: tuple[int, int], padding: float = 1.25, use_udp: bool = False) -> Preprocessor:
+    box = {"type": "TopDownGetBboxCenterScale", "padding": padding, "image_size": list(size)}
+    warp = {"type": "TopDownAffine", "image_size": list(size), "use_udp": use_udp}
+    return compiled(LOAD, box, warp, {"type": "Normalize", **IMAGENET}, *TAIL)
+
+
+def bottom_up(size: tuple[int, int], use_udp: bool = False, **norm: Any) -> Preprocessor:
+    resize = {"type": "BottomupResize", "input_size": list(size), "pad_val": [114, 115, 116]}
+    normalise = {"type": "Normalize", **(norm or PLAIN)}
+    return compiled(LOAD, {**resize, "use_udp": use_udp}, normalise, *TAIL)
+
+
+@st.composite
+def pictures(draw: st.DrawFn, side: int = 200) -> np.ndarray[Any, Any]:
+    shape = draw(st.tuples(st.integers(1, side), st.integers(1, side)))
+    seed = draw(st.integers(0, 2**16))
+    return np.random.default_rng(seed).integers(0, 256, (*shape, 3), dtype=np.uint8)
+
+
+# inside, across and outside the border, tiny, huge, of no size and inside out
+COORDINATES = st.one_of(
+    st.floats(-50, 250, width=32),
+    st.floats(-1e6, 1e6, width=32),
+    st.sampled_from([0.0, -0.0, 1e-30, 0.5, 100.0, 1e9]),
+)
+SIZES = st.sampled_from([(192, 256), (256, 256), (288, 384), (32, 17)])
+
+
+@given(
+    picture=pictures(),
+    box=st.lists(COORDINATES, min_size=4, max_size=4),
+    dtype=st.sampled_from([np.float32, np.float64]),
+    size=SIZES,
+    padding=st.sampled_from([1.25, 1.0, 1]),
+    use_udp=st.booleans(),
+)
+def test_top_down_equals_mmpose(
+    picture: Any, box: list[float], dtype: Any, size: Any, padding: float, use_udp: bool
+) -> None:
+    from mmpose.datasets.transforms import GetBBoxCenterScale, TopdownAffine
+
+    boxes = np.array([box], dtype)
+    with np.errstate(all="ignore"):
+        oracle = GetBBoxCenterScale(padding).transform({"img": picture, "bbox": boxes})
+        oracle = TopdownAffine(size, use_udp).transform(oracle)
+    ours = top_down(size, padding, use_udp)
+    (region,) = ours.regions(picture, boxes)
+    np.testing.assert_array_equal(ours.crop(region), oracle["img"])
+    np.testing.assert_array_equal(region.center, oracle["input_center"])
+    np.testing.assert_array_equal(region.scale, oracle["input_scale"])
+    assert region.center.dtype == oracle["input_center"].dtype
+
+
+@given(
+    picture=pictures(300),
+    size=st.sampled_from([(64, 64), (416, 416), (640, 416), (96, 160)]),
+    use_udp=st.booleans(),
+)
+def test_bottom_up_equals_mmpose(picture: Any, size: tuple[int, int], use_udp: bool) -> None:
+    from mmpose.datasets.transforms import BottomupResize
+
+    oracle = BottomupResize(size, pad_val=(114, 115, 116), use_udp=use_udp).transform(
+        {"img": picture, "ori_shape": picture.shape[:2]}
+    )
+    ours = bottom_up(size, use_udp)
+    (region,) = ours.regions(picture, None)
+    np.testing.assert_array_equal(ours.crop(region), oracle["img"])
+    np.testing.assert_array_equal(region.center, oracle["input_center"])
+    np.testing.assert_array_equal(region.scale, oracle["input_scale"])
+
+
+@pytest.mark.parametrize("norm", [IMAGENET, PLAIN, {**IMAGENET, "to_rgb": False}])
+def test_normalisation_equals_mmpose_for_every_value(norm: dict[str, Any]) -> None:
+    import torch
+    from mmpose.models.data_preprocessors import PoseDataPreprocessor
+
+    values = np.arange(256, dtype=np.uint8)
+    picture = np.stack([np.resize(np.roll(values, i), (64, 64)) for i in range(3)], axis=-1)
+    ours = bottom_up((64, 64), **norm)
+    tensor = ours.tensor(ours.regions(picture, None))
+    oracle = PoseDataPreprocessor(norm["mean"], norm["std"], 32, bgr_to_rgb=norm["to_rgb"])
+    planes = torch.from_numpy(picture.transpose(2, 0, 1).copy())
+    expected = oracle({"inputs": [planes], "data_samples": []})["inputs"].numpy()
+    assert tensor.dtype == np.float32
+    np.testing.assert_array_equal(tensor, expected)
+    assert len(np.unique(tensor[0, 0])) == 256
+
+
+def test_several_boxes_equal_each_alone() -> None:
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 256, (90, 120, 3), dtype=np.uint8)
+    boxes = rng.uniform(-20, 130, (5, 4))
+    ours = top_down((48, 64))
+    together = ours.tensor(ours.regions(picture, boxes))
+    alone = [ours.tensor(ours.regions(picture, box[None])) for box in boxes]
+    np.testing.assert_array_equal(together, np.concatenate(alone))
+
+
+def test_no_box_is_the_whole_picture() -> None:
+    picture = np.zeros((30, 50, 3), np.uint8)
+    (region,) = top_down((48, 64)).regions(picture, None)
+    assert region.center.tolist() == [25.0, 15.0]
+    assert region.box.tolist() == [0, 0, 50, 30]
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        np.zeros((4, 4, 3), np.float32),
+        np.zeros((4, 4), np.uint8),
+        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((0, 4, 3), np.uint8),
+        "picture.jpg",
+        None,
+    ],
+)
+def test_what_is_no_picture_is_refused(picture: Any) -> None:
+    with pytest.raises(BadInputError, match="a uint8 array"):
+        check_image(picture)
+
+
+def test_a_picture_that_opencv_cannot_warp_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise cv2.error("sides of 32767 px or more")
+
+    monkeypatch.setattr(cv2, "warpAffine", refuse)
+    ours = top_down((48, 64))
+    (region,) = ours.regions(np.zeros((1, 40_000, 3), np.uint8), None)
+    with pytest.raises(BadInputError, match="40000x1 px"):
+        ours.crop(region)
+
+
+BOX = {"type": "TopDownGetBboxCenterScale", "image_size": [48, 64]}
+WARP = {"type": "TopDownAffine", "image_size": [48, 64]}
+NORM = {"type": "Normalize", **IMAGENET}
+RESIZE = {"type": "BottomupResize", "input_size": [64, 64]}
+
+
+@pytest.mark.parametrize(
+    ("steps", "complaint"),
+    [
+        ([], "transforms"),
+        ([LOAD, BOX, WARP, NORM, TAIL[0]], "Collect"),
+        ([LOAD, WARP, BOX, NORM, *TAIL], "after TopDownGetBboxCenterScale"),
+        ([LOAD, LOAD, BOX, WARP, NORM, *TAIL], r"transforms\[1\].type"),
+        ([LOAD, BOX, WARP, {"type": "Flip"}, *TAIL], "'Flip'"),
+        ([LOAD, {**BOX, "padding": 0}, WARP, NORM, *TAIL], "padding"),
+        ([LOAD, {**BOX, "padding": "1"}, WARP, NORM, *TAIL], "a number"),
+        ([LOAD, BOX, {**WARP, "image_size": [48, 65]}, NORM, *TAIL], "image_size"),
+        ([LOAD, BOX, {**WARP, "image_size": [48]}, NORM, *TAIL], "image_size"),
+        ([LOAD, BOX, {**WARP, "image_size": [0, 64]}, NORM, *TAIL], "image_size"),
+        ([LOAD, BOX, {**WARP, "use_udp": 1}, NORM, *TAIL], "true or false"),
+        ([LOAD, BOX, WARP, {**NORM, "std": [1, 0, 1]}, *TAIL], "std"),
+        ([LOAD, BOX, WARP, {**NORM, "mean": [1, 2]}, *TAIL], "mean"),
+        ([LOAD, BOX, WARP, {**NORM, "mean": [1, 2, 1e30]}, *TAIL], "mean"),
+        ([LOAD, BOX, WARP, {**NORM, "to_float": False}, *TAIL], "to_float"),
+        ([{**LOAD, "color_type": "grayscale"}, BOX, WARP, NORM, *TAIL], "color_type"),
+        ([LOAD, {**RESIZE, "input_size": [65, 64]}, NORM, *TAIL], "size_factor"),
+        ([LOAD, {**RESIZE, "size_factor": 0}, NORM, *TAIL], "size_factor"),
+        ([LOAD, {**RESIZE, "resize_mode": "expand"}, NORM, *TAIL], "resize_mode"),
+        ([LOAD, {**RESIZE, "aug_scales": [0.5]}, NORM, *TAIL], "aug_scales"),
+        ([LOAD, RESIZE, NORM, {"type": "ImageToTensor", "keys": []}, TAIL[1]], "'img'"),
+    ],
+)
+def test_transforms_that_cannot_be_honoured_are_refused(
+    steps: list[dict[str, Any]], complaint: str
+) -> None:
+    with pytest.raises(BadInputError, match=complaint):
+        compiled(*steps)
