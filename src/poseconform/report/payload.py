@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +24,8 @@ from poseconform.outcome import (
 from poseconform.report.grid import Grid
 from poseconform.report.text import duration, number, pixels, size, visible
 from poseconform.report.vocabulary import failed, kind_of, words_of
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # a terminal's colours say nothing on a page
 
 LOG_EACH = 16_000  # characters of one log
 LOG_ALL = 200_000  # characters of all logs of a page
@@ -223,7 +226,7 @@ def _pairs(options: Mapping[str, str]) -> list[list[str]]:
 
 
 def _log(text: str, limit: int) -> str:
-    text = visible(text)
+    text = visible(_COLOUR.sub("", text).replace("\r", "\n"))
     left_out = len(text) - limit
     if left_out <= 0:
         return text

@@ -1,0 +1,145 @@
+"""The report files: `index.html` and `support-table.md`, from `results.json` alone.
+
+The page is one file: it loads nothing, and its content security policy forbids it to.  The same
+results give the same bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup
+
+from poseconform.outcome import CellRecord
+from poseconform.report.page import Page, page_of
+from poseconform.report.payload import script_json
+from poseconform.report.results import Results, read_results, replace_text
+from poseconform.report.table import support_table
+from poseconform.report.text import plural, visible
+from poseconform.report.vocabulary import failed, ran
+
+PAGE_LIMIT = 1_400_000  # bytes that pictures may fill a page to; a mail or a wiki takes that much
+CHANGE_MARKS = {
+    "newly-failing": "new",
+    "newly-passing": "mended",
+    "still-failing": "still",
+    "missing": "gone",
+    "new": "added",
+}
+
+
+@dataclass(frozen=True)
+class ReportFiles:
+    """Where the files of a report are."""
+
+    html: Path
+    support_table: Path
+
+
+def build_report(
+    results_path: Path, out_dir: Path, *, baseline_path: Path | None = None
+) -> ReportFiles:
+    """Write `index.html` and `support-table.md` for the file `results_path` into `out_dir`.
+
+    Args:
+        results_path: A `results.json`.
+        out_dir: Made if it is not there; other files in it are left alone.
+        baseline_path: Results to compare with; changes are marked on the page.
+
+    Raises:
+        ReportError: A file of results cannot be read; the message says why.
+        OSError: The file system refused.
+    """
+    results = read_results(results_path)
+    baseline = None if baseline_path is None else read_results(baseline_path)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    paths = ReportFiles(out_dir / "index.html", out_dir / "support-table.md")
+    replace_text(paths.html, render_html(results, baseline))
+    replace_text(paths.support_table, support_table(results))
+    return paths
+
+
+def render_html(results: Results, baseline: Results | None = None) -> str:
+    """The page of `results` as one self-contained HTML document."""
+    page = page_of(results, baseline)
+    without = _render(page)
+    room = PAGE_LIMIT - len(without.encode())
+    return _render(page) if _add_pictures(page, room) else without
+
+
+def _render(page: Page) -> str:
+    script, theme = _template("app.js"), _template("theme.js")
+    return (
+        _environment()
+        .get_template("index.html.j2")
+        .render(
+            page=page,
+            style=Markup(_template("style.css")),  # noqa: S704 - our own file
+            script=Markup(script),  # noqa: S704 - our own file
+            theme_script=Markup(theme),  # noqa: S704 - our own file
+            icons=Markup(_template("icons.svg")),  # noqa: S704 - our own file
+            script_hashes=Markup(f"{_csp_hash(theme)} {_csp_hash(script)}"),  # noqa: S704 - base64
+            data=Markup(script_json(page.payload)),  # noqa: S704 - made inert by script_json
+            change_marks=CHANGE_MARKS,
+            charts="",
+        )
+    )
+
+
+def _add_pictures(page: Page, room: int) -> bool:
+    """Put pictures into the payload while there is room, the most telling cells first."""
+    entries: Sequence[dict[str, Any]] = page.payload["cells"]
+    pool: list[Any] = page.payload["pool"]
+    known: dict[str, int] = {}
+    order = sorted(range(len(entries)), key=lambda i: _interest(page.cells[i]))
+    for index in order:
+        pictures = page.cells[index].pictures
+        shown = []
+        for picture in pictures:
+            cost = 200 + (0 if picture.data in known else len(picture.data))
+            if cost > room:
+                continue
+            room -= cost
+            if picture.data not in known:
+                known[picture.data] = len(pool)
+                pool.append(picture.data)
+            caption = visible(picture.caption)
+            shown.append([visible(picture.name), picture.mime, known[picture.data], caption])
+        if shown:
+            entries[index]["pictures"] = shown
+        if len(shown) < len(pictures):
+            left_out = plural(len(pictures) - len(shown), "picture")
+            entries[index]["left_out"] = f"{left_out} left out to keep this page small."
+    return any(cell.pictures for cell in page.cells)
+
+
+def _interest(cell: CellRecord) -> tuple[bool, bool, float, str]:
+    headroom = cell.headroom if cell.headroom is not None and cell.headroom >= 0 else 0.0
+    return (not failed(cell), not ran(cell), -headroom, cell.cell_id)
+
+
+def _environment() -> Environment:
+    return Environment(
+        loader=FunctionLoader(_template),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _template(name: str) -> str:
+    return files(__package__).joinpath("templates", name).read_text(encoding="utf-8").rstrip("\n")
+
+
+def _csp_hash(script: str) -> str:
+    """The source expression that allows exactly this script (CSP level 2)."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return f"'sha256-{digest}'"

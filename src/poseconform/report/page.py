@@ -1,0 +1,198 @@
+"""What the template of the HTML report shows: plain values, made from `Results`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from poseconform.outcome import CellRecord
+from poseconform.report.compare import change_counts, changes
+from poseconform.report.fingerprint import Group, groups_of, one_liner
+from poseconform.report.grid import (
+    Column,
+    Grid,
+    Verdict,
+    counts,
+    grid_of,
+    lone_failures,
+    verdict_of,
+)
+from poseconform.report.payload import payload_of
+from poseconform.report.results import Results
+from poseconform.report.text import duration, number, one_line, pixels, plural, visible
+from poseconform.report.vocabulary import (
+    BACKENDS,
+    FAMILIES,
+    MEANINGS,
+    OUTCOMES,
+    PRECISIONS,
+    SHAPES,
+    Look,
+    backend_name,
+    in_order,
+    look_of,
+)
+
+
+@dataclass(frozen=True)
+class Brief:
+    """A cell as the matrix shows it; `index` is its place in the payload."""
+
+    index: int
+    look: Look
+    detail: str
+    change: str
+    pixels: str
+    headroom: str
+    fill: str
+    latency: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of the matrix."""
+
+    family: str
+    model: str
+    first: bool
+    places: tuple[tuple[Brief, ...], ...]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A filter with a drop-down list: its name in the hash, its label, its values."""
+
+    name: str
+    label: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Page:
+    """Everything the template asks for, ready to be shown."""
+
+    title: str
+    created: str
+    verdict: Verdict
+    tally: tuple[tuple[Look, int], ...]
+    trust: str
+    baseline: tuple[tuple[str, str, int], ...]
+    environment: str
+    run: tuple[str, ...]
+    choices: tuple[Choice, ...]
+    lone: int
+    groups: tuple[tuple[str, int], ...]
+    columns: tuple[Column, ...]
+    lines: tuple[Line, ...]
+    legend: tuple[tuple[Look, str], ...]
+    fingerprint: tuple[Group, ...]
+    payload: dict[str, Any]
+    cells: tuple[CellRecord, ...]
+
+
+def page_of(results: Results, baseline: Results | None = None) -> Page:
+    """The page of `results`; changes are against `baseline` where there is one."""
+    cells, grid = results.cells, grid_of(results.cells)
+    changed = {} if baseline is None else changes(baseline, results)
+    lone = lone_failures(cells)
+    payload, ordered = payload_of(grid, changed, lone)
+    tally = tuple((look_of(kind), count) for kind, count in counts(cells).items())
+    return Page(
+        title="Compatibility report",
+        created=visible(results.created),
+        verdict=verdict_of(cells),
+        tally=tally,
+        trust=_trust(results.run),
+        baseline=change_counts(changed) if baseline is not None else (),
+        environment=one_liner(results.environment),
+        run=_run_lines(results.run),
+        choices=_choices(cells),
+        lone=len(lone),
+        groups=_column_groups(grid.columns),
+        columns=grid.columns,
+        lines=_lines(grid, ordered, changed),
+        legend=tuple((look, MEANINGS[look.kind]) for look in OUTCOMES),
+        fingerprint=groups_of(results.environment, results.run),
+        payload=payload,
+        cells=ordered,
+    )
+
+
+def _lines(
+    grid: Grid, ordered: Sequence[CellRecord], changed: Mapping[str, str]
+) -> tuple[Line, ...]:
+    index = {id(cell): place for place, cell in enumerate(ordered)}
+    lines, family = [], None
+    for row in grid.rows:
+        places = tuple(
+            tuple(_brief(cell, index[id(cell)], changed) for cell in place) for place in row.places
+        )
+        lines.append(Line(visible(row.family), visible(row.model), row.family != family, places))
+        family = row.family
+    return tuple(lines)
+
+
+def _brief(cell: CellRecord, index: int, changed: Mapping[str, str]) -> Brief:
+    error, latency = cell.keypoint_error_px, cell.latency_ms
+    worst = None if error is None else error.max
+    detail = cell.outcome.partition(":")[2] or cell.code
+    return Brief(
+        index=index,
+        look=look_of(cell.outcome),
+        detail=one_line(detail, 40),
+        change=changed.get(cell.cell_id, ""),
+        pixels="" if worst is None else f"{pixels(worst)} px",
+        headroom="" if cell.headroom is None else number(cell.headroom, 2),
+        fill="" if cell.headroom is None else _fill(cell.headroom),
+        latency="" if latency is None else f"{number(latency.median)} ms",
+    )
+
+
+def _fill(headroom: float) -> str:
+    """How far the bar goes, in per cent; what is not a number fills it."""
+    return f"{round(100 * headroom)}" if 0 <= headroom < 1 else "100"
+
+
+def _column_groups(columns: Iterable[Column]) -> tuple[tuple[str, int], ...]:
+    groups: list[tuple[str, int]] = []
+    for column in columns:
+        name = visible(backend_name(column.backend))
+        if groups and groups[-1][0] == name:
+            groups[-1] = (name, groups[-1][1] + 1)
+        else:
+            groups.append((name, 1))
+    return tuple(groups)
+
+
+def _choices(cells: Sequence[CellRecord]) -> tuple[Choice, ...]:
+    backends = tuple(name for name, _ in BACKENDS)
+    rows = (
+        ("family", "Family", in_order((c.family for c in cells), FAMILIES)),
+        ("model", "Model", in_order((c.model for c in cells), ())),
+        ("backend", "Backend", in_order((c.backend for c in cells), backends)),
+        ("precision", "Precision", in_order((c.precision for c in cells), PRECISIONS)),
+        ("shape", "Shape", in_order((c.shape_mode for c in cells), SHAPES)),
+    )
+    return tuple(Choice(name, label, tuple(visible(v) for v in vs)) for name, label, vs in rows)
+
+
+def _trust(run: Mapping[str, Any]) -> str:
+    """The line that says why to believe the report: planted defects that were caught."""
+    planted = run.get("planted_defects")
+    if not isinstance(planted, Mapping) or "total" not in planted:
+        return ""
+    return (
+        f"{planted.get('caught', 0)} of {plural(int(planted['total']), 'planted defect')} caught"
+    )
+
+
+def _run_lines(run: Mapping[str, Any]) -> tuple[str, ...]:
+    lines = []
+    seconds = run.get("seconds")
+    if isinstance(seconds, int | float):
+        lines.append(f"took {duration(float(seconds))}")
+    for key, noun in (("exports", "export"), ("cache_hits", "cache hit")):
+        if isinstance(run.get(key), int):
+            lines.append(plural(run[key], noun))
+    return tuple(lines)
