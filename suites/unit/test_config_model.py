@@ -1,0 +1,69 @@
+"""What is read of an MMPose config: family, head kind, shape, normalisation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from posedeploy.config import FAMILIES, HeadKind, load_model_config
+from posedeploy.config.model_config import OTHER_FAMILY, family_of
+from posedeploy.errors import BadInputError
+from posedeploy.zoo import MODELS, config_path, model_row
+
+
+@pytest.mark.parametrize("row", MODELS, ids=lambda row: row.name)
+def test_the_family_is_found_from_the_config(row) -> None:  # type: ignore[no-untyped-def]
+    assert load_model_config(config_path(row)).family == row.family
+
+
+def test_the_input_size_is_what_the_pipeline_says_not_the_codec() -> None:
+    config = load_model_config(config_path(model_row("yoloxpose_tiny")))
+    assert config.codec["input_size"] == (640, 640)
+    assert config.input_size == (416, 416)
+
+
+def test_the_last_of_several_codecs_decodes() -> None:
+    config = load_model_config(config_path(model_row("mspn50")))
+    assert config.codec["type"] == "MegviiHeatmap"
+    assert config.codec["kernel_size"] == 5
+    assert config.test_cfg["flip_test"] is False
+
+
+def test_bottom_up_models_take_bgr_as_it_is() -> None:
+    config = load_model_config(config_path(model_row("rtmo_t")))
+    assert config.head_kind is HeadKind.RTMO
+    assert config.head_kind.bottom_up
+    assert (config.mean, config.std, config.bgr_to_rgb) == ((0, 0, 0), (1, 1, 1), False)
+
+
+def test_every_family_is_found_from_head_and_backbone() -> None:
+    for (head, backbone), family in FAMILIES.items():
+        assert family_of(head, f"mmdet.{backbone}" if backbone else "Anything") == family
+    assert family_of("HeatmapHead", "ResNet") == OTHER_FAMILY
+
+
+def test_an_unsupported_head_lists_the_supported(tmp_path: Path) -> None:
+    path = tmp_path / "vipnas.py"
+    path.write_text("model = dict(backbone=dict(type='B'), head=dict(type='ViPNASHead'))")
+    with pytest.raises(BadInputError) as caught:
+        load_model_config(path)
+    assert caught.value.found == "ViPNASHead"
+    assert "HeatmapHead" in caught.value.expected
+    assert "RTMOHead" in caught.value.expected
+
+
+def test_a_deploy_config_in_place_of_a_model_config_is_recognised(tmp_path: Path) -> None:
+    path = tmp_path / "deploy.py"
+    path.write_text("backend_config = dict(type='onnxruntime')")
+    with pytest.raises(BadInputError, match="Is this a deploy config"):
+        load_model_config(path)
+
+
+def test_a_config_without_a_resizing_step_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.py"
+    path.write_text(
+        "model = dict(type='T', backbone=dict(type='HRNet'), head=dict(type='HeatmapHead'))\n"
+        "test_dataloader = dict(dataset=dict(pipeline=[dict(type='LoadImage')]))"
+    )
+    with pytest.raises(BadInputError, match="input_size"):
+        load_model_config(path)
