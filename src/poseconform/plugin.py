@@ -16,7 +16,7 @@ from . import expectations, implementations, recording
 from .artifacts import ArtefactCache
 from .availability import Availabilities
 from .environment import fingerprint
-from .matrix import Cell, mark_name
+from .matrix import Cell, Model, mark_name
 from .options import Selection, add_options, read_selection
 from .outcome import STAGES, CellRecord
 from .progress import Progress, count_tests
@@ -26,6 +26,7 @@ from .stages import Blocked, StageFailure
 SELECTION = pytest.StashKey[Selection]()
 AVAILABILITIES = pytest.StashKey[Availabilities]()
 CONTROLLER = pytest.StashKey["Controller"]()
+REFUSED = pytest.StashKey[set[str]]()
 NOTES = pytest.StashKey[recording.Notes]()
 
 
@@ -83,7 +84,37 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("cell", params)
     elif "conformance_model" in metafunc.fixturenames:
         models = selection_of(metafunc.config).models
-        metafunc.parametrize("conformance_model", [pytest.param(m, id=m.name) for m in models])
+        params = [
+            pytest.param(m, id=m.name, marks=[getattr(pytest.mark, w) for w in _model_marks(m)]
+                         + [pytest.mark.xdist_group(m.name)])
+            for m in models
+        ]  # fmt: skip
+        metafunc.parametrize("conformance_model", params)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All tests of a model together, its cells one after the other, each by stage.
+
+    So a cell's result is known as early as it can be, and only one model at a time is in memory.
+    """
+    places: dict[str, int] = {}
+    for item in items:
+        places.setdefault(_model_name(item), len(places))
+
+    def order(item: pytest.Item) -> tuple[int, str, int]:
+        cell = _cell(item)
+        stage = STAGES.index(_stage(item))
+        return places[_model_name(item)], cell.id if cell else "", stage if cell else 0
+
+    items.sort(key=order)
+
+
+def _model_name(item: pytest.Item) -> str:
+    cell = _cell(item)
+    params = item.callspec.params if hasattr(item, "callspec") else {}
+    model = cell.model if cell else params.get("conformance_model")
+    return model.name if model else item.nodeid.split("::")[0]
 
 
 def _applies(metafunc: pytest.Metafunc, cell: Cell) -> bool:
@@ -97,6 +128,10 @@ def _marks(cell: Cell) -> Iterator[pytest.MarkDecorator]:
     yield from (getattr(pytest.mark, name) for name in cell.marks)
     # one worker takes all cells of a model: it has built the model and read its reference
     yield pytest.mark.xdist_group(cell.model.name)
+
+
+def _model_marks(model: Model) -> Iterator[str]:
+    yield from (mark_name(word) for word in (model.family, *model.tiers))
 
 
 def _stage(node: pytest.Item | pytest.Function | Any) -> str:
@@ -123,6 +158,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         return
     if cell.flow.backend in selection.require:
         message = f"{cell.flow.backend} is required but unavailable: {found.code}: {found.reason}"
+        said = item.config.stash.setdefault(REFUSED, set())
+        if cell.id in said:
+            pytest.skip(str(Blocked("load", message)))
+        said.add(cell.id)
         raise StageFailure("load", "failed", message, found.code)
     pytest.skip(f"unavailable:{found.code}: {found.reason}")
 
@@ -165,7 +204,7 @@ def repro(config: pytest.Config, cell: Cell) -> str:
     words += ["--checkpoint", f"{model.name}={model.checkpoint}"] if model.checkpoint else []
     words += ["--exporter", option.exporter] if option.exporter else []
     words += ["--deploy-config", cell.flow.deploy_config] if "/" in cell.flow.deploy_config else []
-    return shlex.join([*words, "-k", cell.id])
+    return shlex.join([*words, "-k", f"[{cell.id}]"])
 
 
 @pytest.fixture(scope="session")
@@ -236,7 +275,8 @@ class Controller:
             return None
         if report.passed and not hasattr(report, "wasxfail"):
             return ("passed" if report.when == "call" else "", "", "PASSED")
-        return None
+        return ("skipped", "", "SKIPPED") if report.skipped and not hasattr(
+            report, "wasxfail") else None  # fmt: skip
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """A test has ended, here or in a worker."""

@@ -52,7 +52,8 @@ class Progress:
         total = len(self.expected)
         parts = self.partials.get(cell_id)
         outcome = words_of(merge_partials(parts).outcome) if parts else "nothing to judge"
-        left = (self.clock() - self._started) / self._done * (total - self._done)
+        done, tests = sum(self._seen.values()), sum(self.expected.values())
+        left = (self.clock() - self._started) / done * (tests - done)
         eta = f", about {duration(left)} left" if self._done < total else ""
         width = len(str(total))
         return f"[{self._done:{width}}/{total}] {cell_id}: {outcome}{eta}"

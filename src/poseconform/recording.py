@@ -71,9 +71,9 @@ def partial_record(
         stages = (*notes.stages, StageRecord(stage, report.duration))
         return replace(record, outcome="xpass" if declared else "pass", stages=stages)
     if report.skipped and not declared:
-        code = _unavailable_code(report)
-        return replace(record, outcome=f"unavailable:{code}", code=code,
-                       reason=skip_reason(report)) if code else None  # fmt: skip
+        code, reason = _unavailable(report)
+        unavailable = replace(record, outcome=f"unavailable:{code}", code=code, reason=reason)
+        return unavailable if code else None
     failed = replace(_failed_stage(stage, report, error), expected=declared)
     return replace(
         record,
@@ -99,9 +99,10 @@ def skip_reason(report: pytest.TestReport) -> str:
     return text.removeprefix("Skipped: ")
 
 
-def _unavailable_code(report: pytest.TestReport) -> str:
-    match = re.match(r"unavailable:(\S+)", skip_reason(report))
-    return match[1].rstrip(":") if match else ""
+def _unavailable(report: pytest.TestReport) -> tuple[str, str]:
+    """Code and line of 'unavailable:<code>: <line>'; ('', '') for any other skip."""
+    match = re.match(r"unavailable:([\w-]+): (.*)", skip_reason(report), re.DOTALL)
+    return (match[1], match[2]) if match else ("", "")
 
 
 def cell_id_of(node_id: str) -> str:

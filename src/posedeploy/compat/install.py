@@ -14,9 +14,14 @@ from typing import Any
 
 from .stand_ins import STAND_INS, StandIn
 
-# Warnings that frighten and mean nothing here: mmcv-lite has no compiled ops by intention, and
-# mmengine still reads pkg_resources.
-_HARMLESS_WARNINGS = ("Fail to import ``MultiScaleDeformableAttention``", "pkg_resources")
+# Warnings that frighten and mean nothing here: mmcv-lite has no compiled ops by intention, mmengine
+# still reads pkg_resources, and mmpose calls two functions of torch by an older signature.
+_HARMLESS_WARNINGS = (
+    "Fail to import ``MultiScaleDeformableAttention``",
+    "pkg_resources",
+    r"`torch\.cuda\.amp\.autocast",
+    r"torch\.meshgrid: in an upcoming release",
+)
 
 
 @dataclass(frozen=True)
