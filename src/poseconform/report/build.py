@@ -126,13 +126,20 @@ def _interest(cell: CellRecord) -> tuple[bool, bool, float, str]:
 
 
 def _environment() -> Environment:
-    return Environment(
+    environment = Environment(
         loader=FunctionLoader(_template),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["breakable"] = _breakable
+    return environment
+
+
+def _breakable(name: str) -> Markup:
+    """`name`, which may be broken after an underscore rather than anywhere."""
+    return Markup("_<wbr>").join(name.split("_"))
 
 
 def _template(name: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from poseconform.report.text import ABSENT, one_line, visible
 
 # What the one line shows, in this order, where it is known.
-_LINE = ("cpu", "gpu", "os", "platform", "python")
+_LINE = ("cpu", "gpu", "os")
 _LINE_PACKAGES = ("torch", "onnxruntime", "openvino", "ncnn", "tensorrt", "mmpose")
 
 # Fields that must agree before two latencies are compared.
@@ -39,11 +39,13 @@ def groups_of(environment: Mapping[str, Any], run: Mapping[str, Any]) -> tuple[G
 
 def one_liner(environment: Mapping[str, Any]) -> str:
     """The environment in one line."""
-    parts = [_text(environment[name]) for name in _LINE if environment.get(name)]
+    found = (environment.get(name) for name in _LINE)
+    parts = [_text(value) for value in found if value not in (None, "", "none")]
+    python = environment.get("python")
+    parts += [f"Python {_text(python)}"] if python else []
     packages = environment.get("packages")
     if isinstance(packages, Mapping):
-        found = {str(name): version for name, version in packages.items()}
-        parts += [f"{name} {found[name]}" for name in _LINE_PACKAGES if found.get(name)]
+        parts += [f"{name} {packages[name]}" for name in _LINE_PACKAGES if packages.get(name)]
     commit = environment.get("git_commit")
     parts += [f"commit {_text(commit)[:10]}"] if commit else []
     return one_line(" \N{MIDDLE DOT} ".join(parts), 400)

@@ -20,7 +20,7 @@ from poseconform.report.grid import (
 )
 from poseconform.report.payload import payload_of
 from poseconform.report.results import Results
-from poseconform.report.text import duration, number, one_line, pixels, plural, visible
+from poseconform.report.text import duration, headroom, number, one_line, pixels, plural, visible
 from poseconform.report.vocabulary import (
     BACKENDS,
     FAMILIES,
@@ -110,7 +110,7 @@ def page_of(results: Results, baseline: Results | None = None) -> Page:
         choices=_choices(cells),
         lone=len(lone),
         groups=_column_groups(grid.columns),
-        columns=grid.columns,
+        columns=tuple(_shown(column) for column in grid.columns),
         lines=_lines(grid, ordered, changed),
         legend=tuple((look, MEANINGS[look.kind]) for look in OUTCOMES),
         fingerprint=groups_of(results.environment, results.run),
@@ -143,7 +143,7 @@ def _brief(cell: CellRecord, index: int, changed: Mapping[str, str]) -> Brief:
         detail=one_line(detail, 40),
         change=changed.get(cell.cell_id, ""),
         pixels="" if worst is None else f"{pixels(worst)} px",
-        headroom="" if cell.headroom is None else number(cell.headroom, 2),
+        headroom="" if cell.headroom is None else headroom(cell.headroom),
         fill="" if cell.headroom is None else _fill(cell.headroom),
         latency="" if latency is None else f"{number(latency.median)} ms",
     )
@@ -152,6 +152,11 @@ def _brief(cell: CellRecord, index: int, changed: Mapping[str, str]) -> Brief:
 def _fill(headroom: float) -> str:
     """How far the bar goes, in per cent; what is not a number fills it."""
     return f"{round(100 * headroom)}" if 0 <= headroom < 1 else "100"
+
+
+def _shown(column: Column) -> Column:
+    texts = (column.backend, column.precision, column.shape_mode, column.variant)
+    return Column(*(visible(text) for text in texts))
 
 
 def _column_groups(columns: Iterable[Column]) -> tuple[tuple[str, int], ...]:

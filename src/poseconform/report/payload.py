@@ -22,7 +22,7 @@ from poseconform.outcome import (
     StageRecord,
 )
 from poseconform.report.grid import Grid
-from poseconform.report.text import duration, number, pixels, size, visible
+from poseconform.report.text import duration, headroom, number, pixels, size, visible
 from poseconform.report.vocabulary import failed, kind_of, words_of
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # a terminal's colours say nothing on a page
@@ -42,7 +42,7 @@ OUTPUT_ROWS: tuple[tuple[str, Callable[[OutputRecord], str]], ...] = (
     ("allowed RMS", lambda o: number(o.allowed_rms)),
     ("PyTorch's own RMS", lambda o: number(o.ref32_rms)),
     ("error \N{DIVISION SIGN} PyTorch's own", lambda o: number(o.ratio)),
-    ("headroom (limit 1)", lambda o: number(o.headroom)),
+    ("headroom (limit 1)", lambda o: headroom(o.headroom)),
     ("1 \N{MINUS SIGN} cosine", lambda o: number(None if o.cosine is None else 1 - o.cosine, 2)),
     ("SQNR, dB", lambda o: number(o.sqnr_db)),
     ("argmax flips", lambda o: number(o.argmax_flips)),
@@ -90,7 +90,11 @@ def payload_of(
     cells = []
     for cell, label, variant in placed:
         entry = _entry(cell, pool, limit)
-        entry |= {"flow": label, "variant": variant, "change": changed.get(cell.cell_id, "")}
+        entry |= {
+            "flow": visible(label),
+            "variant": visible(variant),
+            "change": changed.get(cell.cell_id, ""),
+        }
         entry["lone"] = cell.cell_id in lone
         cells.append({key: value for key, value in entry.items() if value not in ("", [], None)})
     labels = [label for label, _ in OUTPUT_ROWS]
@@ -149,7 +153,7 @@ def _facts(cell: CellRecord) -> list[list[str]]:
     """Label and value of what is known of the whole cell, what was not measured left out."""
     latency = cell.latency_ms
     rows = (
-        ("headroom", number(cell.headroom)),
+        ("headroom", headroom(cell.headroom)),
         ("keypoint error", _three(cell.keypoint_error_px)),
         ("SDK client error", _three(cell.sdk_client_error_px)),
         ("benign flips", number(cell.benign_flips)),

@@ -16,10 +16,10 @@ from rich.text import Text
 from poseconform.outcome import CellRecord
 from poseconform.report.grid import Column, Grid, Row, grid_of, verdict_of
 from poseconform.report.results import Results
-from poseconform.report.text import number, one_line, pixels, plural, visible
+from poseconform.report.text import headroom, one_line, pixels, plural, visible
 from poseconform.report.vocabulary import failed, kind_of, look_of, severity, words_of
 
-TEXT_WIDTH = 16  # of a place in the matrix: `<0.01 px h 0.086`
+TEXT_WIDTH = 16  # of a place in the matrix: `<0.01 px h 0.09`
 PLACE_WIDTH = TEXT_WIDTH + 3  # with padding and border
 MAX_FAILURES = 50  # a run with more than these has one cause, not fifty
 _IDLE = frozenset({"unavailable", "not-selected"})
@@ -99,7 +99,7 @@ def _numbers(cell: CellRecord) -> str:
     if error is not None and error.max is not None:
         parts.append(f"{pixels(error.max)} px")
     if cell.headroom is not None:
-        parts.append(f"h {number(cell.headroom, 2)}")
+        parts.append(f"h {headroom(cell.headroom)}")
     return " ".join(parts)
 
 

@@ -68,6 +68,13 @@ def pixels(value: float | None) -> str:
     return f"{value:.2f}" if value < 100 else f"{value:.0f}"
 
 
+def headroom(value: float | None) -> str:
+    """Error over allowed error, to a hundredth below ten."""
+    if value is None or not 0 <= value < 10:
+        return number(value, 2)
+    return f"{value:.2f}"
+
+
 def size(count: int) -> str:
     """A size in bytes with a binary unit."""
     value, units = float(count), ["B", "KiB", "MiB", "GiB"]

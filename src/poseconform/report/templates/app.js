@@ -163,7 +163,7 @@
     for (const [name, value] of rowsOfPairs) list.append(make("dt", {}, name), make("dd", {}, value));
     return list;
   }
-  function table(head, body) {
+  function table(head, body, full = true) {
     const top = make("tr", {});
     for (const [text, kind] of head) top.append(make("th", { scope: "col", class: kind }, text));
     const all = make("tbody", {});
@@ -175,7 +175,7 @@
       });
       all.append(row);
     }
-    const holder = make("table", { class: "data" }, make("thead", {}, top), all);
+    const holder = make("table", { class: full ? "data full" : "data" }, make("thead", {}, top), all);
     return make("div", { class: "wide", tabindex: "0", role: "group", "aria-label": head[0][0] }, holder);
   }
 
@@ -189,7 +189,7 @@
       const strip = make("div", { class: "strip " + (look(outcome) === "bad" ? "bad" : ""), style: "width:" + width + "%" });
       return [data.stages[name], what, text, strip, [code, message].filter(Boolean).join(": ")];
     });
-    return section("Stages", table([["stage", ""], ["outcome", ""], ["time", "num"], ["", ""], ["", "any"]], body));
+    return section("Stages", table([["stage", ""], ["outcome", ""], ["time", "num"], ["", "graph"], ["", "any"]], body));
   }
 
   function outputs(cell) {
@@ -197,7 +197,7 @@
     const head = [["output", ""], ...all.map((output) => [output.name, "num"])];
     const measured = data.labels.map((label, row) => [label, ...all.map((output) => output.rows[row])])
       .filter((line) => line.slice(1).some((value) => value && value !== "–"));
-    const part = section("Outputs against PyTorch in float64", table(head, measured));
+    const part = section("Outputs against PyTorch in float64", table(head, measured, false));
     const drawn = all.filter((output) => output.counts).map(histogram);
     if (drawn.length) part.append(make("div", { class: "two" }, ...drawn));
     return part;
@@ -226,12 +226,13 @@
     }
     output.lines.forEach(([name, at], order) => {
       const y = 10 + 12 * order;
-      const end = x(at) > 260;
+      const leftmost = output.lines.every((line) => line[1] >= at);
+      const end = x(at) > 280 || (leftmost && output.lines.length > 1 && x(at) > 110);
       svg.append(draw("path", { class: order ? "own" : "limit", d: "M" + x(at) + " " + (y + 3) + "V" + bottom }));
       svg.append(draw("text", { x: x(at) + (end ? -3 : 3), y: y, "text-anchor": end ? "end" : "start" }, name));
     });
     const caption = make("figcaption", { class: "muted" }, output.name + ": absolute error of every element, height by square root of the count");
-    return make("figure", {}, svg, caption);
+    return make("figure", { class: "plot" }, svg, caption);
   }
 
   function command(text) {
@@ -263,7 +264,7 @@
     const most = Math.max(...found.ops.map((op) => op[1]), 1);
     const body = found.ops.map(([name, count]) =>
       [name, String(count), make("div", { class: "strip", style: "width:" + (100 * count / most).toFixed(1) + "%" })]);
-    return section("Graph", pairs(found.facts), ...(body.length ? [table([["operator", ""], ["count", "num"], ["", "any"]], body)] : []));
+    return section("Graph", pairs(found.facts), ...(body.length ? [table([["operator", ""], ["count", "num"], ["", "graph"]], body)] : []));
   }
 
   function parts(cell) {

@@ -1,0 +1,97 @@
+"""The support table: upstream's form, our marks, and its place in a document."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from poseconform.outcome import CellRecord
+from poseconform.report.errors import ReportError
+from poseconform.report.results import Results
+from poseconform.report.sample import sample_results
+from poseconform.report.table import (
+    BEGIN,
+    END,
+    insert_table,
+    mark_of,
+    support_table,
+    update_table,
+)
+
+
+def cell(outcome: str, backend: str = "onnxruntime", **fields: object) -> CellRecord:
+    base = replace(sample_results(1).cells[0], stages=(), outcome=outcome, backend=backend)
+    config = f"{backend}-{fields}.py"
+    return replace(base, deploy_config=config, **fields)  # type: ignore[arg-type]
+
+
+def results(*cells: CellRecord) -> Results:
+    return Results(environment={}, cells=cells)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "mark"),
+    [
+        ([], ""),
+        (["not-selected", "missing"], ""),
+        (["unavailable:no-device", "not-selected"], "U"),
+        (["pass", "unavailable:no-device"], "Y"),
+        (["pass", "mismatch"], "P"),
+        (["pass", "xfail"], "P"),
+        (["xfail"], "X"),
+        (["xfail", "crash"], "N"),
+        (["xpass"], "N"),
+    ],
+)
+def test_marks(outcomes: list[str], mark: str) -> None:
+    assert mark_of([cell(o) for o in outcomes]) == mark
+
+
+def test_the_form_of_the_table() -> None:
+    table = support_table(
+        results(
+            cell("pass", shape_mode="static"),
+            cell("pass", shape_mode="dynamic"),
+            cell("mismatch", precision="int8"),
+            cell("crash", precision="fp16"),
+            cell("unavailable:no-device", "tensorrt", code="no-device"),
+            cell("not-selected", "ncnn"),
+            cell("pass", "tvm|x", family="Zed"),
+            cell("pass", "ncnn", family="RTMO"),
+        )
+    )
+    assert table.splitlines()[:5] == [
+        "| Model | Task | ONNX Runtime | TensorRT | ncnn | tvm\\|x |",
+        "|:--|:--|:--|:--|:--|:--|",
+        "| HRNet | PoseDetection | P (fp32 sd; crash: fp16 s; mismatch: int8 s) | U no-device "
+        "|  |  |",
+        "| RTMO | PoseDetection |  |  | Y (fp32 s) |  |",
+        "| Zed | PoseDetection |  |  |  | Y (fp32 s) |",
+    ]
+    assert table.endswith("dynamic batch.\n")
+    assert support_table(results()) == "No cells were run.\n"
+
+
+def test_a_document_is_brought_up_to_date(tmp_path: Path) -> None:
+    path = tmp_path / "README.md"
+    path.write_text(f"# Title\n\n{BEGIN}\nold\n{END}\n\nrest\n")
+    found = results(cell("pass"))
+    assert update_table(path, found, check=True) is False
+    assert "old" in path.read_text()
+    assert update_table(path, found) is False
+    assert path.read_text().startswith(f"# Title\n\n{BEGIN}\n\n| Model |")
+    assert path.read_text().endswith(f"\n\n{END}\n\nrest\n")
+    assert update_table(path, found, check=True) is True
+
+
+@pytest.mark.parametrize("text", ["nothing", f"{BEGIN}", f"{END} {BEGIN}", f"{BEGIN}{BEGIN}{END}"])
+def test_documents_without_a_place_are_refused(text: str) -> None:
+    with pytest.raises(ReportError, match="Put these two lines"):
+        insert_table(text, "table", "README.md")
+
+
+def test_a_missing_document_is_explained(tmp_path: Path) -> None:
+    with pytest.raises(ReportError, match="no readable text file"):
+        update_table(tmp_path / "none.md", results())
