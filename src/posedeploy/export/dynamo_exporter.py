@@ -4,25 +4,40 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 
-from posedeploy.errors import ConversionError
+from posedeploy.errors import BadInputError, ConversionError
 
 from .graph import BATCH
 from .module import ExportableModule
 from .nms import dynamo_operator
 
 NATIVE_OPSET = 18  # the lowest that torch's translations are written for
+LOWEST_OPSET = 17
+# They say what they fold or skip; nothing of it is for a person
+_TALKATIVE = ("torch.onnx", "onnxscript", "onnx_ir", "torch.export")
 
 
 def export(
     module: ExportableModule, example: torch.Tensor, opset: int, dynamic_batch: bool
 ) -> Any:
-    """See `writer.Exporter`; writes opset 18 whatever lower one is asked for."""
+    """See `writer.Exporter`; always writes opset 18, from which the clean-up makes 17.
+
+    Raises:
+        BadInputError: An opset below 17 is asked for.
+    """
+    if opset < LOWEST_OPSET:
+        raise BadInputError(
+            "onnx_config.opset_version",
+            str(opset),
+            f"{LOWEST_OPSET} or {NATIVE_OPSET} from the dynamo exporter",
+            "Ask for opset 17, or export with --exporter torchscript.",
+        )
     shapes = ({0: torch.export.Dim(BATCH)},) if dynamic_batch else None
     with _quiet(), torch.no_grad():
         try:
@@ -69,6 +84,17 @@ def _translations() -> dict[Callable[..., Any], Callable[..., Any]]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
+    """No warnings of what is known, and no progress messages."""
+    loggers = [logging.getLogger(name) for name in _TALKATIVE]
+    levels = [logger.level for logger in loggers]
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        yield
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.filterwarnings("ignore", category=UserWarning, module="torch|onnxscript")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

@@ -13,31 +13,48 @@ from typing import Any
 from posedeploy.errors import ConversionError
 from posedeploy.runtime.types import TensorInfo
 
+from .opset import OLD, lower
 from .passes import constants_to_initialisers, drop_unused, name_nodes, remove_identities
 
 BATCH = "batch"  # name of the dynamic batch dimension
+STANDARD_DOMAIN = {"", "ai.onnx"}
 MAX_IR_VERSION = 9
 TRAINING_OPS = ("Dropout", "Gradient", "Momentum", "Adam", "Adagrad")
 
 
-def clean(proto: Any) -> None:
-    """Clean a `ModelProto` in place."""
-    import onnx
+def clean(proto: Any, opset: int) -> None:
+    """Clean a `ModelProto` in place.
 
+    Args:
+        proto: What an exporter wrote.
+        opset: The opset that was asked for; a model of 18 is lowered to 17 where that is exact.
+    """
     graph = proto.graph
     constants_to_initialisers(graph)
     remove_identities(graph)
+    if opset <= OLD < _opset(proto):
+        lower(proto)
     drop_unused(graph)
     name_nodes(graph)
     del graph.value_info[:]
     _strip_notes(proto)
-    default = [entry for entry in proto.opset_import if entry.domain in {"", "ai.onnx"}]
-    others = {node.domain for node in graph.node} - {"", "ai.onnx"}
-    kept = [entry for entry in proto.opset_import if entry.domain in others]
-    versions = [onnx.helper.make_opsetid("", default[0].version), *kept]
+    _set_versions(proto)
+
+
+def _opset(proto: Any) -> int:
+    return int(next(e.version for e in proto.opset_import if e.domain in STANDARD_DOMAIN))
+
+
+def _set_versions(proto: Any) -> None:
+    """Import the domains that are used, and declare the lowest IR version that has them."""
+    import onnx
+
+    used = {node.domain for node in proto.graph.node} - STANDARD_DOMAIN
+    standard = onnx.helper.make_opsetid("", _opset(proto))
+    kept = [entry for entry in proto.opset_import if entry.domain in used]
     del proto.opset_import[:]
-    proto.opset_import.extend(versions)
-    proto.ir_version = onnx.helper.find_min_ir_version_for(versions[:1])
+    proto.opset_import.extend([standard, *kept])
+    proto.ir_version = onnx.helper.find_min_ir_version_for([standard])
     proto.producer_name = "posedeploy"
     proto.producer_version = ""
 

@@ -35,10 +35,11 @@ def non_max_suppression(
     """
     settings = (max_output, iou_threshold, score_threshold)
     selected: Tensor
-    if torch.onnx.is_in_onnx_export():
-        selected = _TorchScriptExport.apply(boxes, scores, settings)  # type: ignore[no-untyped-call]
-    elif torch.compiler.is_exporting():
+    # dynamo first: torch.onnx.is_in_onnx_export() is true under both exporters
+    if torch.compiler.is_exporting():
         selected = dynamo_operator()(boxes, scores, *settings)
+    elif torch.onnx.is_in_onnx_export():
+        selected = _TorchScriptExport.apply(boxes, scores, settings)  # type: ignore[no-untyped-call]
     elif torch._C._get_tracing_state() is not None:
         selected = torch.jit.script(greedy_nms)(boxes, scores, *settings)
     else:

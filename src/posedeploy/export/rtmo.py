@@ -7,6 +7,7 @@ out right.
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
@@ -38,7 +39,10 @@ class FixedPositionalEncoding(nn.Module):
     def __init__(self, encoding: Any, sizes: list[tuple[int, int]]) -> None:
         super().__init__()
         for height, width in sizes:
-            table = encoding(size=(height, width)).detach()
+            with warnings.catch_warnings():
+                # mmpose calls torch.meshgrid without `indexing`; the default is what it wants
+                warnings.filterwarnings("ignore", message="torch.meshgrid")
+                table = encoding(size=(height, width)).detach()
             self.register_buffer(f"table_{height}x{width}", table)
 
     def forward(self, size: tuple[int, int]) -> Tensor:

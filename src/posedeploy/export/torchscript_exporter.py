@@ -75,6 +75,7 @@ def _quiet() -> Iterator[None]:
     """No warnings of what is known, and no dump of the whole graph when an export fails."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", FutureWarning)
         warnings.filterwarnings("ignore", category=UserWarning, module="torch.onnx")
         logged = torch._C._jit_is_onnx_log_enabled()
         torch._C._jit_set_onnx_log_enabled(False)

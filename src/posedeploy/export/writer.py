@@ -109,7 +109,7 @@ def export_onnx(
     dynamic = deploy_config.dynamic_batch
     example = example_input(module, TRACED_BATCH[deploy_config.shape_mode])
     proto = EXPORTERS[chosen](module, example, deploy_config.opset, dynamic)
-    clean(proto)
+    clean(proto, deploy_config.opset)
     found = problems(proto, module.input_names, module.output_names, BATCH if dynamic else 1)
     if found:
         raise ConversionError(
