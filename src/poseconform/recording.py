@@ -72,8 +72,8 @@ def partial_record(
         return replace(record, outcome="xpass" if declared else "pass", stages=stages)
     if report.skipped and not declared:
         code, reason = _unavailable(report)
-        unavailable = replace(record, outcome=f"unavailable:{code}", code=code, reason=reason)
-        return unavailable if code else None
+        outcome = f"unavailable:{code}"
+        return replace(record, outcome=outcome, code=code, reason=reason) if code else None
     failed = replace(_failed_stage(stage, report, error), expected=declared)
     return replace(
         record,

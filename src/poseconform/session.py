@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -117,6 +117,14 @@ class Judge:
         """End the child that has torch loaded."""
         if self._torch is not None:
             self._torch.close()
+
+    def with_conversion(self, cell: Cell, conversion: Conversion) -> Judge:
+        """A judge that knows everything this one knows, but judges another folder for one cell."""
+        other = replace(self, _done=dict(self._done))
+        for kind in ("conversion", "execution"):
+            other._done.pop((kind, cell.id), None)
+        other._done["conversion", cell.id] = conversion
+        return other
 
     def conversion(self, cell: Cell) -> Conversion:
         """The cell's SDK model folder. Fails at 'export' or 'convert'."""

@@ -1,0 +1,169 @@
+"""The judge's checks by name: what the suites run on every cell, and the planted defects too.
+
+A check asks the judge for what it needs and gives a verdict; an earlier stage that fails raises
+`StageFailure`.  `CHECKS` says which stage each one judges.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .judgement import Verdict, judge_alive, judge_keypoints, judge_overlap, judge_tensors
+from .judgement_client import judge_client
+from .judgement_detections import judge_detected_keypoints, judge_detections, judge_rows
+from .matrix import Cell
+from .session import Judge
+from .tolerance import Tolerance, tolerance_for
+
+CLIENT_SAMPLES = 3  # pictures that go through a client; each one is a whole pipeline
+
+OUTPUT_NAMES: Mapping[str, tuple[str, ...]] = {
+    "": ("output",),
+    "simcc": ("simcc_x", "simcc_y"),
+    "yolox-pose": ("dets", "keypoints"),
+    "rtmo": ("dets", "keypoints"),
+}
+
+
+def tolerance_of(cell: Cell) -> Tolerance:
+    """The tolerance of a cell's flow.
+
+    Raises:
+        LookupError: Nobody has measured it; a flow without one must not pass.
+    """
+    row = tolerance_for(cell.flow.backend, cell.flow.precision)
+    if row is None:
+        raise LookupError(f"no tolerance for {cell.flow.backend} {cell.flow.precision}")
+    return row
+
+
+def alive(judge: Judge, cell: Cell) -> Verdict:
+    """Outputs are finite, not constant, and depend on the picture."""
+    return judge_alive(judge.execution(cell), top_down=not cell.model.bottom_up)
+
+
+def names_and_shapes(judge: Judge, cell: Cell) -> Verdict:
+    """Inputs and outputs have DESIGN's names, and the shapes that they declare."""
+    execution = judge.execution(cell)
+    inputs, outputs = execution.loaded.inputs, execution.loaded.outputs
+    found: list[tuple[str, object, object]] = [
+        ("input names", [i.name for i in inputs], ["input"]),
+        ("output names", tuple(o.name for o in outputs), OUTPUT_NAMES[cell.model.variant]),
+        ("input shape", inputs[0].shape[1:], (3, *cell.model.shape)),
+        ("dynamic batch", isinstance(inputs[0].shape[0], str), cell.flow.shape_mode == "dynamic"),
+    ]
+    for info in outputs:
+        ran = {b.outputs[info.name].shape[1:] for b in execution.batches}
+        found.append((f"shape of {info.name}", ran, {tuple(info.shape[1:])}))
+        sizes = [b.outputs[info.name].shape[0] for b in execution.batches]
+        found.append((f"batch of {info.name}", sizes, [len(b.samples) for b in execution.batches]))
+    return _equal(found)
+
+
+def padding(judge: Judge, cell: Cell) -> Verdict:
+    """Detections descend by score and are padded with zero rows."""
+    return judge_rows(judge.execution(cell))
+
+
+def numbers(judge: Judge, cell: Cell) -> Verdict:
+    """Tensors, or matched detections, against PyTorch in float64."""
+    reference = judge.reference(cell.model, cell.flow.precision)
+    compare = judge_detections if cell.model.bottom_up else judge_tensors
+    return compare(judge.execution(cell), reference, tolerance_of(cell))
+
+
+def batches(judge: Judge, cell: Cell) -> Verdict:
+    """A batch equals its parts."""
+    reference = judge.reference(cell.model, cell.flow.precision)
+    return judge_overlap(judge.execution(cell), reference, tolerance_of(cell))
+
+
+def keypoints(judge: Judge, cell: Cell) -> Verdict:
+    """Keypoints in px of the input."""
+    execution, row = judge.execution(cell), tolerance_of(cell)
+    reference = judge.reference(cell.model, cell.flow.precision)
+    if cell.model.bottom_up:
+        return judge_detected_keypoints(execution, reference, row)
+    rows = {name: execution.rows(name) for name in reference.outputs}
+    samples = next(iter(rows.values()))[1]
+    decoded = judge.keypoints(cell.model, {name: values for name, (values, _) in rows.items()})
+    return judge_keypoints(decoded, samples, reference, row)
+
+
+def deploy_json(judge: Judge, cell: Cell) -> Verdict:
+    """`deploy.json` and `pipeline.json` say what is true of the files."""
+    folder = judge.conversion(cell).folder
+    loaded = judge.execution(cell).loaded
+    model = _read(judge, cell, "deploy.json")["models"][0]
+    net = next(t for t in _tasks(judge, cell) if t["module"] == "Net")
+    files = [name for name in (model["net"], model["weights"]) if name]
+    return _equal([
+        ("deploy.json: backend", model["backend"], cell.flow.backend),
+        ("deploy.json: precision", model["precision"], cell.flow.precision.upper()),
+        ("deploy.json: dynamic_shape", model["dynamic_shape"],
+         isinstance(loaded.inputs[0].shape[0], str)),
+        ("pipeline.json: name of the net", net["name"], model["name"]),
+        ("files that are missing", [n for n in files if not (folder / n).is_file()], []),
+        ("pipeline.json: input_map", net["input_map"]["img"] in {"#0", loaded.inputs[0].name}, True),
+    ])  # fmt: skip
+
+
+def pre_processing_shape(judge: Judge, cell: Cell) -> Verdict:
+    """The pipeline resizes to the graph's input."""
+    steps = {t["type"]: t for t in _tasks(judge, cell)[0]["transforms"]}
+    resize = steps["BottomupResize" if cell.model.bottom_up else "TopDownAffine"]
+    width, height = resize["input_size" if cell.model.bottom_up else "image_size"]
+    shape = judge.execution(cell).loaded.inputs[0].shape
+    return _equal([("size of the resizing step", (height, width), tuple(shape[2:]))])
+
+
+def client(judge: Judge, cell: Cell) -> Verdict:
+    """Keypoints through the SDK client against mmpose's own, in image px."""
+    answers = judge.client_answers(cell, CLIENT_SAMPLES)
+    reference = judge.reference(cell.model, cell.flow.precision)
+    return judge_client(answers, reference, tolerance_of(cell))
+
+
+Check = Callable[[Judge, Cell], Verdict]
+# fmt: off
+CHECKS: Mapping[str, tuple[str, Check]] = {
+    "alive":                ("finite",    alive),
+    "names_and_shapes":     ("contract",  names_and_shapes),
+    "padding":              ("contract",  padding),
+    "numbers":              ("numeric",   numbers),
+    "batches":              ("numeric",   batches),
+    "keypoints":            ("keypoints", keypoints),
+    "deploy_json":          ("sdk",       deploy_json),
+    "pre_processing_shape": ("sdk",       pre_processing_shape),
+    "client":               ("sdk",       client),
+}
+# fmt: on
+
+
+def require(verdict: Verdict) -> Verdict:
+    """The verdict itself.
+
+    Raises:
+        AssertionError: It holds complaints; they are the message.
+    """
+    if verdict.complaints:
+        raise AssertionError("; ".join(verdict.complaints))
+    return verdict
+
+
+def _equal(found: list[tuple[str, object, object]]) -> Verdict:
+    return Verdict(
+        complaints=tuple(f"{what}: found {f}; expected {e}" for what, f, e in found if f != e)
+    )
+
+
+def _read(judge: Judge, cell: Cell, name: str) -> Any:
+    text = (judge.conversion(cell).folder / name).read_text(encoding="utf-8")
+    return json.loads(text)
+
+
+def _tasks(judge: Judge, cell: Cell) -> list[dict[str, Any]]:
+    tasks: list[dict[str, Any]] = _read(judge, cell, "pipeline.json")["pipeline"]["tasks"]
+    return tasks
