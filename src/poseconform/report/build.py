@@ -9,10 +9,9 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
@@ -35,9 +34,8 @@ CHANGE_MARKS = {
 }
 
 
-@dataclass(frozen=True)
-class ReportFiles:
-    """Where the files of a report are."""
+class ReportFiles(NamedTuple):
+    """Where the files of a report are, the page first."""
 
     html: Path
     support_table: Path

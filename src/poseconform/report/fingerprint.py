@@ -12,8 +12,15 @@ from typing import Any
 
 from poseconform.report.text import ABSENT, one_line, visible
 
-# What the one line shows, in this order, where it is known.
-_LINE = ("cpu", "gpu", "os")
+# What the one line shows, in this order, where it is known: a prefix, then where to look for it
+# (a value, or a value of a group).
+_LINE: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("", ("cpu.model", "cpu")),
+    ("", ("gpu.name", "gpu")),
+    ("", ("os.system", "os")),
+    ("Python ", ("python",)),
+)
+_COMMIT = ("git_commit", "git")
 _LINE_PACKAGES = ("torch", "onnxruntime", "openvino", "ncnn", "tensorrt", "mmpose")
 
 # Fields that must agree before two latencies are compared.
@@ -39,15 +46,13 @@ def groups_of(environment: Mapping[str, Any], run: Mapping[str, Any]) -> tuple[G
 
 def one_liner(environment: Mapping[str, Any]) -> str:
     """The environment in one line."""
-    found = (environment.get(name) for name in _LINE)
-    parts = [_text(value) for value in found if value not in (None, "", "none")]
-    python = environment.get("python")
-    parts += [f"Python {_text(python)}"] if python else []
+    found = ((prefix, _first(environment, places)) for prefix, places in _LINE)
+    parts = [f"{prefix}{value}" for prefix, value in found if value not in {"", "none", ABSENT}]
     packages = environment.get("packages")
     if isinstance(packages, Mapping):
         parts += [f"{name} {packages[name]}" for name in _LINE_PACKAGES if packages.get(name)]
-    commit = environment.get("git_commit")
-    parts += [f"commit {_text(commit)[:10]}"] if commit else []
+    commit = _first(environment, _COMMIT)
+    parts += [f"commit {commit[:13]}"] if commit else []
     return one_line(" \N{MIDDLE DOT} ".join(parts), 400)
 
 
@@ -72,6 +77,17 @@ def same_machine(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     if not old.get("cpu"):
         return False
     return all(old.get(name) == new.get(name) for name in TIMING_FIELDS)
+
+
+def _first(environment: Mapping[str, Any], places: tuple[str, ...]) -> str:
+    """The first value found at one of `places`; empty if there is none."""
+    for place in places:
+        name, _, inner = place.partition(".")
+        value = environment.get(name)
+        value = value.get(inner) if inner and isinstance(value, Mapping) else value
+        if value and not isinstance(value, Mapping) and not (inner and value is environment[name]):
+            return _text(value)
+    return ""
 
 
 def _flat(environment: Mapping[str, Any]) -> dict[str, str]:
