@@ -19,7 +19,8 @@ _NAMES: dict[type, str] = {
     list: "an array",
     str: "a string",
 }
-MAX_NUMBER = 1e9  # no size, mean, sigma or count in a pipeline comes near it
+MAX_NUMBER = 1e9  # no mean, sigma or count in a pipeline comes near it
+MAX_SIDE = 4096  # px; networks' inputs have up to 1280
 
 
 def show(value: Any) -> str:
@@ -112,8 +113,8 @@ class Node:
         """The member `key`, a size [w, h] in pixels or heatmap cells."""
         node = self.at(key)
         sides = [item.is_a(int) for item in node.items()]
-        if len(sides) != 2 or not all(0 < side <= 2**14 for side in sides):
-            raise node.error("[width, height], each from 1 to 16384")
+        if len(sides) != 2 or not all(0 < side <= MAX_SIDE for side in sides):
+            raise node.error(f"[width, height], each from 1 to {MAX_SIDE}")
         return sides[0], sides[1]
 
     def one_of(self, allowed: Sequence[Any]) -> Any:

@@ -116,15 +116,12 @@ def _model_entry(deploy: Node) -> ModelEntry:
     batch_size = entry.at("batch_size")
     if not 1 <= batch_size.is_a(int) <= 4096:
         raise batch_size.error("an integer from 1 to 4096")
-    precision = entry.at("precision")
-    if precision.is_a(str).upper() not in PRECISIONS:
-        raise precision.error(f"one of {', '.join(PRECISIONS)}")
     return ModelEntry(
         name=entry.at("name").is_a(str),
         net=entry.at("net").is_a(str),
         weights=entry.at("weights").is_a(str),
         backend=entry.at("backend").is_a(str),
-        precision=precision.is_a(str).upper(),
+        precision=entry.at("precision").one_of(tuple(PRECISIONS)),
         batch_size=batch_size.is_a(int),
         dynamic_shape=entry.at("dynamic_shape").is_a(bool),
     )

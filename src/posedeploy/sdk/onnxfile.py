@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from posedeploy.errors import BadInputError
@@ -54,13 +54,17 @@ class OnnxFacts:
         inputs: Inputs that are not initialisers.
         outputs: Outputs.
         external: Files outside the graph that it takes weights from.
+        operators: Types of the main graph's nodes.
+        weight_types: numpy dtype names of the main graph's initialisers.
     """
 
     ir_version: int
     opsets: dict[str, int]
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
-    external: tuple[str, ...] = field(default=())
+    external: tuple[str, ...]
+    operators: frozenset[str]
+    weight_types: frozenset[str]
 
 
 def _varint(data: memoryview, at: int) -> tuple[int, int]:
@@ -158,6 +162,8 @@ def _facts(data: memoryview) -> OnnxFacts:
         inputs=tuple(info for info in inputs if info.name not in initialised),
         outputs=tuple(_tensor_info(value) for value in _only(graph, 12)),
         external=tuple(sorted(set(_external(data, "Model")))),
+        operators=frozenset(_text(node, 4) for node in _only(graph, 1)),
+        weight_types=frozenset(DTYPES.get(_number(t, 2), "?") for t in _only(graph, 5)),
     )
 
 

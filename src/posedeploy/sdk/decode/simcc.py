@@ -30,19 +30,22 @@ class SimCCDecoder:
     """`simcc_x [N, K, Wx]` and `simcc_y [N, K, Wy]` to keypoints.
 
     Attributes:
+        input_size: Width and height of the network's input, px.
         split_ratio: Bins a pixel of the input.
         dark_kernels: Sizes of the blur in x and y for DARK, bins; None without DARK.
     """
 
+    input_size: tuple[int, int]
     split_ratio: float
     dark_kernels: tuple[int, int] | None = None
     outputs: tuple[str, ...] = ("simcc_x", "simcc_y")
 
     def decode(self, outputs: Outputs) -> Decoded:
         """One person a row."""
-        axes = [floats(outputs, name, ("N", "K", "bins")) for name in self.outputs]
-        people, keypoints = axes[0].shape[:2]
-        floats(outputs, "simcc_y", (people, keypoints, "bins"))
+        x_bins, y_bins = (int(side * self.split_ratio) for side in self.input_size)
+        x = floats(outputs, "simcc_x", ("N", "K", x_bins))
+        people, keypoints = x.shape[:2]
+        axes = [x, floats(outputs, "simcc_y", (people, keypoints, y_bins))]
         rows = [axis.reshape(people * keypoints, -1) for axis in axes]
         peaks = np.stack([axis.argmax(axis=1) for axis in rows], axis=-1)
         heights = [
@@ -111,4 +114,4 @@ def simcc_decoder(params: Node, input_size: tuple[int, int]) -> SimCCDecoder:
         if not (3 <= x <= 255 and 3 <= y <= 255):
             raise params.at("sigma").error("values from 0.8 to 38, for use_dark")
         kernels = (x, y)
-    return SimCCDecoder(float(ratio), kernels)
+    return SimCCDecoder(input_size, float(ratio), kernels)

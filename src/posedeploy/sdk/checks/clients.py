@@ -1,0 +1,141 @@
+"""What a named client can and cannot do with a folder.
+
+The limits of mmdeploy-runtime 1.3.1 were measured with the wheel from PyPI (it bundles ONNX
+Runtime 1.15.1): it dies on most of what it cannot do, or does something else without a word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from posedeploy.errors import BadInputError
+
+from ..findings import Finding, error, warning
+from ..folder import PIPELINE, SdkModel
+from ..onnxfile import OnnxFacts
+from .detail import step
+
+
+@dataclass(frozen=True)
+class Client:
+    """A program that reads SDK model folders.
+
+    Attributes:
+        name: Name and version.
+        max_opset: Newest operator set that it loads, whatever is in the graph.
+        doubtful_opset: Newest that it loads if no operator in the graph is new in it.
+        max_ir: Newest IR version that it loads.
+        transforms: Transforms that it has.
+        components: Post-processing components that it has.
+    """
+
+    name: str
+    max_opset: int
+    doubtful_opset: int
+    max_ir: int
+    transforms: frozenset[str]
+    components: frozenset[str]
+
+
+CLIENTS = {
+    "mmdeploy-runtime-1.3.1": Client(
+        name="mmdeploy-runtime-1.3.1",
+        max_opset=18,
+        doubtful_opset=19,
+        max_ir=9,
+        transforms=frozenset(
+            {"Collect", "ImageToTensor", "LoadImageFromFile", "Normalize", "TopDownAffine",
+             "TopDownGetBboxCenterScale"}
+        ),
+        components=frozenset(
+            {"SimCCLabelDecode", "TopdownHeatmapBaseHeadDecode", "TopdownHeatmapMSMUHeadDecode",
+             "TopdownHeatmapMultiStageHeadDecode", "TopdownHeatmapSimpleHeadDecode",
+             "ViPNASHeatmapSimpleHeadDecode"}
+        ),
+    )
+}  # fmt: skip
+
+
+def client_named(name: str) -> Client:
+    """The client of this name.
+
+    Raises:
+        BadInputError: There is none; the message lists those there are.
+    """
+    if name not in CLIENTS:
+        raise BadInputError(
+            "client", repr(name), f"one of {', '.join(CLIENTS)}", "Pass one of these names."
+        )
+    return CLIENTS[name]
+
+
+Params = dict[str, object]
+
+
+def _other_dark(params: Params) -> bool:
+    kernel = params.get("blur_kernel_size", 11)
+    return bool(params.get("unbiased")) and params.get("modulate_kernel", 11) != kernel
+
+
+# What the client reads without effect, or decodes in another way than the codec asks for.
+# (parameter, true if it goes wrong, what the client does)
+IGNORED: tuple[tuple[str, Callable[[Params], bool], str], ...] = (
+    ("blur_kernel_size", _other_dark, "it blurs with modulate_kernel, 11 by default"),
+    ("heatmap_type", lambda p: p.get("heatmap_type") == "combined"
+     and p.get("target_type") != "CombinedTarget", "it decodes the maps as Gaussians"),
+    ("post_process", lambda p: p.get("type") == "MegviiHeatmap"
+     and p.get("post_process") != "megvii", "it decodes as for MSRAHeatmap"),
+    ("unbiased", lambda p: bool(p.get("unbiased")) and p.get("post_process") != "unbiased",
+     "it decodes without DARK"),
+    ("use_dark", lambda p: bool(p.get("use_dark")), "it decodes without DARK"),
+    ("use_udp", lambda p: p.get("type") == "UDPHeatmap" and p.get("use_udp") is not True,
+     "it decodes as for MSRAHeatmap"),
+)  # fmt: skip
+
+
+def check_client(model: SdkModel, graph: OnnxFacts | None, client: Client) -> Iterator[Finding]:
+    """What this client cannot do, or does otherwise.
+
+    Args:
+        model: The folder.
+        graph: What its ONNX file says of itself, None where it has none.
+        client: The client.
+    """
+    for transform in model.transforms:
+        if transform.type not in client.transforms:
+            path = f"{transform.fields.path}.type"
+            expected = f"one of {', '.join(sorted(client.transforms))}"
+            yield error(PIPELINE, path, repr(transform.type), expected, f"{client.name} crashes")
+    component = f"{model.params.path.removesuffix('.params')}.component"
+    if model.component not in client.components:
+        expected = f"one of {', '.join(sorted(client.components))}"
+        yield error(PIPELINE, component, repr(model.component), expected, f"{client.name} crashes")
+    for key, wrong, what in IGNORED:
+        if wrong(model.params.value):
+            path, found = f"{model.params.path}.{key}", repr(model.params.value.get(key))
+            yield warning(PIPELINE, path, found, "what the client obeys", f"{client.name}: {what}")
+    affine = step(model, "TopDownAffine")
+    if affine is not None and affine.value.get("use_udp"):
+        path, why = f"{affine.path}.use_udp", f"{client.name} crops as without UDP"
+        yield warning(PIPELINE, path, "true", "what the client obeys", why)
+    if graph is not None:
+        yield from _check_versions(model.model.net, graph, client)
+
+
+def _check_versions(net: str, graph: OnnxFacts, client: Client) -> Iterator[Finding]:
+    opset = graph.opsets.get("", graph.opsets.get("ai.onnx", 0))
+    if opset > client.doubtful_opset:
+        expected = f"opset {client.max_opset} or older"
+        yield error(net, "", f"opset {opset}", expected, f"{client.name} crashes while loading")
+    elif opset > client.max_opset:
+        yield warning(
+            net, "", f"opset {opset}", f"opset {client.max_opset} or older",
+            f"{client.name} crashes if an operator in the graph is new in it",
+        )  # fmt: skip
+    if graph.ir_version > client.max_ir:
+        found, expected = f"IR version {graph.ir_version}", f"{client.max_ir} or older"
+        yield error(net, "", found, expected, f"{client.name} crashes while loading")
+    for info in (*graph.inputs, *graph.outputs):
+        if info.dtype not in ("float32", "?"):
+            yield error(net, "", f"{info.name!r} of {info.dtype}", "float32", client.name)

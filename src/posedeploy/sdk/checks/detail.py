@@ -1,0 +1,184 @@
+"""`detail.json` against the rest: the model config's facts, and the keypoints' names."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from posedeploy.errors import BadInputError
+
+from ..fields import MAX_NUMBER, Node, is_json, show
+from ..findings import Finding, error, from_exception, warning
+from ..folder import DEPLOY, DETAIL, PIPELINE, SdkModel
+from ..meta import DatasetMeta
+
+# ImageNet's means in RGB order, which every MMPose config with bgr_to_rgb has.
+IMAGENET_RGB = [123.675, 116.28, 103.53]
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One fact of the model config, and the place in the transforms that must agree with it."""
+
+    name: str
+    transform: str
+    key: str
+    default: Any
+
+
+# fmt: off
+FACTS = (
+    Fact("bgr_to_rgb", "Normalize",                 "to_rgb",     True),
+    Fact("input_size", "BottomupResize",            "input_size", None),
+    Fact("input_size", "TopDownAffine",             "image_size", None),
+    Fact("mean",       "Normalize",                 "mean",       None),
+    Fact("pad_val",    "BottomupResize",            "pad_val",    [0, 0, 0]),
+    Fact("padding",    "TopDownGetBboxCenterScale", "padding",    1.25),
+    Fact("std",        "Normalize",                 "std",        None),
+    Fact("use_udp",    "BottomupResize",            "use_udp",    False),
+    Fact("use_udp",    "TopDownAffine",             "use_udp",    False),
+)
+# Codec parameters that decide where a keypoint is found, with MMPose's defaults.
+DECISIVE: dict[str, Any] = {
+    "blur_kernel_size": 11, "heatmap_size": None, "heatmap_type": "gaussian", "input_size": None,
+    "kernel_size": None, "radius_factor": 0.0546875, "simcc_split_ratio": 2.0, "type": None,
+    "unbiased": False, "use_dark": False,
+}
+# fmt: on
+
+
+def same(left: Any, right: Any) -> bool:
+    """True if two JSON values are equal, numbers to 6 digits."""
+    if isinstance(left, list) and isinstance(right, list):
+        return len(left) == len(right) and all(map(same, left, right))
+    if is_json(left, float) and is_json(right, float):
+        if max(abs(left), abs(right)) > MAX_NUMBER:
+            return bool(left == right)  # an integer may be too large for a float
+        return math.isclose(left, right, rel_tol=1e-6)
+    return type(left) is type(right) and bool(left == right)
+
+
+def step(model: SdkModel, kind: str) -> Node | None:
+    """The first transform of this type."""
+    return next((t.fields for t in model.transforms if t.type == kind), None)
+
+
+def _section(model: SdkModel, name: str) -> dict[str, Any]:
+    """A section of `detail.json: $.posedeploy`, {} where it is missing or no object."""
+    ours = model.detail.get("posedeploy", {})
+    section = ours.get(name, {}) if isinstance(ours, dict) else {}
+    return section if isinstance(section, dict) else {}
+
+
+def check_facts(model: SdkModel) -> Iterator[Finding]:
+    """Transforms and codec parameters against the model config's facts."""
+    facts = _section(model, "model")
+    for fact in FACTS:
+        fields = step(model, fact.transform)
+        if fact.name not in facts or fields is None:
+            continue
+        value = fields.value.get(fact.key, fact.default)
+        if not same(value, facts[fact.name]):
+            expected = f"{show(facts[fact.name])}, as the model config has it"
+            path = f"{fields.path}.{fact.key}"
+            yield error(PIPELINE, path, show(value), expected, "keypoints are silently wrong")
+    codec = facts.get("codec")
+    if isinstance(codec, dict):
+        yield from _check_codec(model, codec)
+    norm = step(model, "Normalize")
+    if norm is not None and "bgr_to_rgb" not in facts:
+        yield from _check_colour_order(norm)
+
+
+def _check_codec(model: SdkModel, codec: dict[str, Any]) -> Iterator[Finding]:
+    params = model.params
+    dark = codec.get("use_dark") is True
+    keys = [*DECISIVE, *(["sigma"] if dark else [])]
+    for key in keys:
+        wanted, value = (side.get(key, DECISIVE.get(key)) for side in (codec, params.value))
+        if not same(value, wanted):
+            yield error(
+                PIPELINE, f"{params.path}.{key}", show(value),
+                f"{show(wanted)}, as the codec of the model config has it",
+                "keypoints are silently wrong",
+            )  # fmt: skip
+
+
+def _check_colour_order(norm: Node) -> Iterator[Finding]:
+    """Without facts: ImageNet's means tell the order that they are in."""
+    to_rgb, mean = norm.value.get("to_rgb", True), norm.value.get("mean")
+    wrong = (to_rgb is False and same(mean, IMAGENET_RGB)) or (
+        to_rgb is True and same(mean, IMAGENET_RGB[::-1])
+    )
+    if wrong:
+        yield warning(
+            PIPELINE, f"{norm.path}.to_rgb", show(to_rgb),
+            f"{show(not to_rgb)}: the means are ImageNet's in the other order",
+            "if so, keypoints are far off and no client notices",
+        )  # fmt: skip
+
+
+def check_meta(model: SdkModel, keypoints: int | None) -> Iterator[Finding]:
+    """The keypoints' names against each other and against the graph.
+
+    Args:
+        model: The folder.
+        keypoints: How many keypoints the graph has, None where it does not tell.
+    """
+    try:
+        meta = model.dataset_meta
+    except BadInputError as problem:
+        yield from_exception(problem, DETAIL)
+        return
+    path = "$.posedeploy.dataset_meta"
+    count = len(meta.keypoint_names)
+    if count and keypoints is not None and count != keypoints:
+        yield error(
+            DETAIL, f"{path}.keypoint_names", f"{count} names", f"{keypoints}, as the graph has",
+            "keypoints get wrong names",
+        )  # fmt: skip
+    yield from _check_lengths(meta, path)
+    told = _section(model, "model").get("num_keypoints")
+    if isinstance(told, int) and keypoints is not None and told != keypoints:
+        found = DETAIL, "$.posedeploy.model.num_keypoints", show(told)
+        yield error(*found, f"{keypoints}, as the graph has")
+
+
+def _check_lengths(meta: DatasetMeta, path: str) -> Iterator[Finding]:
+    names, links = len(meta.keypoint_names), len(meta.skeleton_links)
+    expected = (
+        ("sigmas", len(meta.sigmas), names),
+        ("keypoint_colors", len(meta.keypoint_colors), names),
+        ("skeleton_link_colors", len(meta.skeleton_link_colors), links),
+    )
+    for key, length, wanted in expected:
+        if length not in (0, wanted):
+            yield warning(DETAIL, f"{path}.{key}", f"{length} entries", f"{wanted} or none")
+    if len(set(meta.keypoint_names)) != names:
+        yield warning(DETAIL, f"{path}.keypoint_names", "a name twice", "each name once")
+
+
+def check_provenance(model: SdkModel, opset: int | None) -> Iterator[Finding]:
+    """What `detail.json` says of the conversion, against what lies in the folder."""
+    detail, entry = model.detail, model.model
+    told = detail.get("version")
+    if isinstance(told, str) and told != model.version:
+        yield warning(DETAIL, "$.version", show(told), f"{model.version!r}, as in {DEPLOY}")
+    backend = detail.get("backend_config")
+    backend = backend if isinstance(backend, dict) else {}
+    if isinstance(backend.get("type"), str) and backend["type"] != entry.backend:
+        path, found = "$.backend_config.type", show(backend["type"])
+        yield warning(DETAIL, path, found, f"{entry.backend!r}, as in {DEPLOY}")
+    precision = backend.get("precision")
+    if isinstance(precision, str) and precision.upper() != entry.precision:
+        yield warning(
+            DEPLOY, "$.models[0].precision", entry.precision,
+            f"{precision.upper()}, as backend_config in {DETAIL} asks for",
+        )  # fmt: skip
+    config = detail.get("onnx_config")
+    asked = config.get("opset_version") if isinstance(config, dict) else None
+    if isinstance(asked, int) and opset is not None and asked != opset:
+        path, found = "$.onnx_config.opset_version", show(asked)
+        yield warning(DETAIL, path, found, f"{opset}, as the graph has")

@@ -1,0 +1,162 @@
+"""The ONNX graph against the JSON files: names, shapes, batch, precision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from posedeploy.errors import BadInputError
+from posedeploy.runtime import TensorInfo
+
+from ..binding import resolve
+from ..decode import Decoder
+from ..findings import Finding, error, warning
+from ..folder import DEPLOY, PIPELINE, SdkModel
+from ..onnxfile import OnnxFacts
+
+NET = "$.pipeline.tasks[?(@.module=='Net')]"
+MAX_ELEMENTS = 10**8  # of an output that is tried out; real ones have 10**6
+
+# Operators that only quantised graphs have: ONNX operator specification.
+QUANTISED = frozenset(
+    {"ConvInteger", "DequantizeLinear", "MatMulInteger", "QLinearConv", "QLinearMatMul",
+     "QuantizeLinear"}
+)  # fmt: skip
+
+
+def check_graph(
+    model: SdkModel, graph: OnnxFacts, input_size: tuple[int, int], decoder: Decoder | None
+) -> Iterator[Finding]:
+    """Everything that `pipeline.json` and `deploy.json` say about the graph.
+
+    Args:
+        model: The folder.
+        graph: What its ONNX file says of itself.
+        input_size: Width and height that the transforms make, px.
+        decoder: The decoder of its component, None where it could not be made.
+    """
+    net = model.model.net
+    if graph.external:
+        yield error(
+            net, "", f"weights in other files: {', '.join(graph.external)[:120]}",
+            "one file with its weights in it", "mmdeploy-runtime 1.3.1 crashes",
+        )  # fmt: skip
+    yield from _check_input(model, graph, input_size)
+    if decoder is not None:
+        yield from _check_outputs(model, graph, decoder)
+    yield from _check_precision(model, graph)
+    custom = sorted(set(graph.opsets) - {"", "ai.onnx", "ai.onnx.ml"})
+    if custom:
+        yield warning(
+            net, "", f"operators of {', '.join(custom)}", "ONNX's own operators",
+            "only runtimes that have them load the graph",
+        )  # fmt: skip
+
+
+def _check_input(
+    model: SdkModel, graph: OnnxFacts, input_size: tuple[int, int]
+) -> Iterator[Finding]:
+    names = [info.name for info in graph.inputs]
+    name = resolve("img", model.input_map, names)
+    if name is None or len(names) != 1:
+        yield error(
+            PIPELINE, f"{NET}.input_map", str(dict(model.input_map)),
+            f"'img' mapped to the one input of the graph, which has {', '.join(names) or 'none'}",
+            "mmdeploy-runtime 1.3.1 aborts",
+        )  # fmt: skip
+        return
+    info, (width, height) = graph.inputs[0], input_size
+    expected = f"[N, 3, {height}, {width}], as the transforms make it"
+    pairs = list(zip(info.shape[1:], (3, height, width), strict=False))
+    if len(info.shape) != 4 or any(isinstance(a, int) and a != b for a, b in pairs):
+        yield error(model.model.net, "", f"input {name!r} of shape {list(info.shape)}", expected)
+        return
+    if any(isinstance(size, str) for size in info.shape[1:]):
+        yield warning(model.model.net, "", f"input {name!r} of shape {list(info.shape)}", expected)
+    if info.dtype != "float32":
+        yield warning(
+            model.model.net, "", f"input {name!r} of {info.dtype}", "float32",
+            "clients feed float32",
+        )  # fmt: skip
+    yield from _check_batch(model, info)
+
+
+def _check_batch(model: SdkModel, info: TensorInfo) -> Iterator[Finding]:
+    batch, entry = info.shape[0], model.model
+    dynamic = isinstance(batch, str)
+    if entry.dynamic_shape != dynamic:
+        yield error(
+            DEPLOY, "$.models[0].dynamic_shape", str(entry.dynamic_shape).lower(),
+            f"{str(dynamic).lower()}: the graph's batch is {batch}",
+        )  # fmt: skip
+    if isinstance(batch, int) and entry.batch_size > batch:
+        yield error(
+            DEPLOY, "$.models[0].batch_size", str(entry.batch_size), f"at most {batch}",
+            "mmdeploy-runtime 1.3.1 aborts on more boxes than the graph's batch",
+        )  # fmt: skip
+
+
+def _check_outputs(model: SdkModel, graph: OnnxFacts, decoder: Decoder) -> Iterator[Finding]:
+    names = [info.name for info in graph.outputs]
+    bound = {name: resolve(name, model.output_map, names) for name in decoder.outputs}
+    missing = [name for name, found in bound.items() if found is None]
+    if missing:
+        yield error(
+            PIPELINE, f"{NET}.output_map", f"no {', '.join(missing)} in {', '.join(names)}",
+            f"{', '.join(decoder.outputs)}, for {model.component}",
+            "mmdeploy-runtime 1.3.1 aborts",
+        )  # fmt: skip
+        return
+    infos = {info.name: info for info in graph.outputs}
+    trial = {name: _zeros(infos[str(found)]) for name, found in bound.items()}
+    if any(array is None for array in trial.values()):
+        return  # shapes that the graph does not tell cannot be wrong
+    try:
+        decoder.decode({name: array for name, array in trial.items() if array is not None})
+    except BadInputError as problem:
+        yield error(model.model.net, "", f"{problem.subject} {problem.found}", problem.expected)
+
+
+def _zeros(info: TensorInfo) -> NDArray[Any] | None:
+    """Zeros of an output's shape, a dynamic batch as 1; None where it is not known."""
+    shape = [1 if isinstance(size, str) else size for size in info.shape[:1]]
+    for size in info.shape[1:]:
+        if isinstance(size, str):
+            return None
+        shape.append(size)
+    if not shape or prod(shape) > MAX_ELEMENTS or min(shape) < 0:
+        return None
+    dtype = np.float32 if info.dtype in ("?", "bfloat16") else np.dtype(info.dtype)
+    return np.zeros(shape, dtype)
+
+
+def keypoint_count(model: SdkModel, graph: OnnxFacts, decoder: Decoder) -> int | None:
+    """Number of keypoints that the graph's outputs are for, None where it does not tell."""
+    names = [info.name for info in graph.outputs]
+    name = decoder.outputs[-1]
+    found = resolve(name, model.output_map, names)
+    shapes = {info.name: info.shape for info in graph.outputs}
+    shape: Sequence[int | str] = shapes.get(found or "", ())
+    axis = 2 if name == "keypoints" else 1
+    count = shape[axis] if len(shape) > axis else None
+    combined = getattr(decoder, "method", "") == "combined"
+    return (count // 3 if combined else count) if isinstance(count, int) else None
+
+
+def _check_precision(model: SdkModel, graph: OnnxFacts) -> Iterator[Finding]:
+    """What precision the weights and operators show, where there are weights that show it."""
+    shown = None
+    if graph.operators & QUANTISED:
+        shown = "INT8"
+    else:
+        names = {"float16": "FP16", "bfloat16": "BF16", "float32": "FP32"}
+        shown = next((names[t] for t in names if t in graph.weight_types), None)
+    if shown not in (None, model.model.precision):
+        yield warning(
+            DEPLOY, "$.models[0].precision", model.model.precision, f"{shown}, as the graph is",
+            "it is taken for what it is not",
+        )  # fmt: skip

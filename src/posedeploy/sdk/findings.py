@@ -1,0 +1,67 @@
+"""What the validator says about an SDK model folder."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from posedeploy.errors import PoseDeployError
+
+_SUBJECT = re.compile(r"(?P<file>[\w.-]+): (?P<path>\$.*)", re.DOTALL)
+
+
+class Level(StrEnum):
+    """How bad it is."""
+
+    ERROR = "error"  # a client dies, refuses the folder, or gives wrong keypoints
+    WARNING = "warning"  # keypoints may differ, or something could not be checked
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong with a folder.
+
+    Attributes:
+        level: Error or warning.
+        file: Name of the file it is about; '' for the folder.
+        path: JSON path in that file; '' where it is about the whole file.
+        found: What was found there.
+        expected: What would have been right.
+        consequence: What a client makes of it; '' where `expected` says it all.
+    """
+
+    level: Level
+    file: str
+    path: str
+    found: str
+    expected: str
+    consequence: str = ""
+
+    def __str__(self) -> str:
+        place = " ".join(part for part in (self.file, self.path) if part) or "folder"
+        why = f" ({self.consequence})" if self.consequence else ""
+        return f"{self.level}: {place}: found {self.found}; expected {self.expected}{why}"
+
+
+def error(file: str, path: str, found: str, expected: str, consequence: str = "") -> Finding:
+    """An error."""
+    return Finding(Level.ERROR, file, path, found, expected, consequence)
+
+
+def warning(file: str, path: str, found: str, expected: str, consequence: str = "") -> Finding:
+    """A warning."""
+    return Finding(Level.WARNING, file, path, found, expected, consequence)
+
+
+def from_exception(problem: PoseDeployError, file: str) -> Finding:
+    """An error that the reader raised, as a finding.
+
+    Args:
+        problem: Its subject is 'file: JSON path' where it is about a place in a file.
+        file: The file it is about where its subject names none.
+    """
+    place = _SUBJECT.fullmatch(problem.subject)
+    if place:
+        return error(place["file"], place["path"], problem.found, problem.expected)
+    return error(file, "", problem.found, problem.expected)

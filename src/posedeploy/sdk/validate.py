@@ -1,0 +1,135 @@
+"""`validate`: everything about an SDK model folder that makes a client crash or go wrong.
+
+Real clients accept a folder that gives wrong keypoints without a word, and die on one with a
+typo.  This looks for both, with nothing but the folder: no graph is run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from posedeploy.errors import BadInputError
+
+from .checks.clients import Client, check_client, client_named
+from .checks.detail import check_facts, check_meta, check_provenance
+from .checks.files import check_files, check_links
+from .checks.graph import check_graph, keypoint_count
+from .checks.schema import check_schema
+from .decode import COMPONENTS, Decoder, compile_decoder
+from .findings import Finding, Level, error, from_exception, warning
+from .folder import DETAIL, JSON_FILES, SdkModel, read_folder
+from .onnxfile import OnnxFacts, read_onnx
+from .safefiles import read_json
+from .transforms import Preprocessor, compile_transforms
+
+__all__ = ["Finding", "Level", "validate"]
+
+
+def validate(folder: str | Path, client: str | None = None) -> list[Finding]:
+    """What is wrong with an SDK model folder.
+
+    Args:
+        folder: The folder; MMDeploy's are read as well as ours.
+        client: Name of a client that must be able to use it, e.g. 'mmdeploy-runtime-1.3.1'.
+
+    Returns:
+        Findings, errors before warnings; none for a folder that is right.
+
+    Raises:
+        BadInputError: `client` is not one that is known.
+    """
+    profile = client_named(client) if client else None
+    path = Path(folder)
+    if not path.is_dir():
+        return [error("", "", "no directory", "an SDK model folder")]
+    unique = dict.fromkeys(_all(path, profile))
+    return sorted(unique, key=lambda finding: finding.level is not Level.ERROR)
+
+
+def _all(folder: Path, client: Client | None) -> Iterator[Finding]:
+    yield from check_links(folder)
+    wrong = False
+    for name in JSON_FILES:
+        for finding in _check_json(folder, name):
+            wrong |= finding.level is Level.ERROR
+            yield finding
+    try:
+        model = read_folder(folder)
+    except BadInputError as problem:
+        if not wrong:  # otherwise it is one of those found already
+            yield from_exception(problem, "")
+        return
+    yield from _check_model(model, client)
+
+
+def _check_json(folder: Path, name: str) -> Iterator[Finding]:
+    path = folder / name
+    if name == DETAIL and not path.exists() and not path.is_symlink():
+        why = "nobody can tell which model this is; clients do without it"
+        yield warning(name, "", "no such file", "where the model came from", why)
+        return
+    try:
+        value: dict[str, Any] = read_json(folder, name)
+    except BadInputError as problem:
+        yield from_exception(problem, name)
+        return
+    yield from check_schema(name, value)
+
+
+def _check_model(model: SdkModel, client: Client | None) -> Iterator[Finding]:
+    """The checks that need a folder whose JSON files are readable."""
+    yield from check_files(model)
+    preprocessor, decoder, problems = _compiled(model)
+    yield from problems
+    graph = None
+    try:
+        graph = _graph(model)
+    except BadInputError as problem:
+        yield from_exception(problem, model.model.net)
+    keypoints = None
+    if graph is not None and preprocessor is not None:
+        yield from check_graph(model, graph, preprocessor.input_size, decoder)
+    if graph is not None and decoder is not None:
+        keypoints = keypoint_count(model, graph, decoder)
+    yield from check_facts(model)
+    yield from check_meta(model, keypoints)
+    yield from check_provenance(model, graph.opsets.get("") if graph else None)
+    if client is not None:
+        yield from check_client(model, graph, client)
+
+
+def _compiled(
+    model: SdkModel,
+) -> tuple[Preprocessor | None, Decoder | None, list[Finding]]:
+    """Transforms and component made ready to run, and what stood in the way."""
+    try:
+        preprocessor = compile_transforms(model.transforms)
+    except BadInputError as problem:
+        return None, None, [from_exception(problem, "pipeline.json")]
+    try:
+        decoder = compile_decoder(model.component, model.params, preprocessor.input_size)
+    except BadInputError as problem:
+        return preprocessor, None, [from_exception(problem, "pipeline.json")]
+    if COMPONENTS[model.component].top_down == preprocessor.top_down:
+        return preprocessor, decoder, []
+    kind = "top-down" if preprocessor.top_down else "bottom-up"
+    path = f"{model.params.path.removesuffix('.params')}.component"
+    mismatch = error(
+        model.params.file, path, repr(model.component), f"one for the {kind} transforms"
+    )
+    return preprocessor, decoder, [mismatch]
+
+
+def _graph(model: SdkModel) -> OnnxFacts | None:
+    """Facts of an ONNX file; None for other backends' files and for files that are not there.
+
+    Raises:
+        BadInputError: It is no ONNX file.
+    """
+    try:
+        files = model.backend_files()
+    except BadInputError:
+        return None  # check_files has said so
+    return read_onnx(files[0]) if files[0].suffix == ".onnx" else None
