@@ -20,6 +20,7 @@ from poseconform import implementations
 from poseconform.checks import CHECKS
 from poseconform.matrix import Cell, build_cells
 from poseconform.session import Judge
+from poseconform.stages import Blocked, StageFailure
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,14 @@ def checks_for(cell: Cell) -> list[str]:
 
 
 def failing(judge: Judge, cell: Cell) -> list[str]:
-    return [name for name in checks_for(cell) if CHECKS[name][1](judge, cell).complaints]
+    return [name for name in checks_for(cell) if fails(judge, cell, name)]
+
+
+def fails(judge: Judge, cell: Cell, name: str) -> bool:
+    try:
+        return bool(CHECKS[name][1](judge, cell).complaints)
+    except (StageFailure, Blocked):
+        return True
 
 
 def test_the_good_folder_passes_every_check(judge: Judge, good: Cell) -> None:
