@@ -43,11 +43,15 @@ def resolve(name: str, mapping: Mapping[str, str], tensors: Sequence[str]) -> st
     return target if target in tensors else None
 
 
+def input_name(model: SdkModel, inputs: Sequence[str]) -> str | None:
+    """The graph's input for the picture; a graph with one input needs no map to be understood."""
+    mapping = model.input_map if "img" in model.input_map else {"img": "#0"}
+    return resolve("img", mapping, inputs)
+
+
 def _bind_input(model: SdkModel, inputs: Sequence[TensorInfo]) -> TensorInfo:
     names = [info.name for info in inputs]
-    # Clients map 'img'; a graph with one input needs no map to be understood.
-    mapping = model.input_map if "img" in model.input_map else {"img": "#0"}
-    name = resolve("img", mapping, names)
+    name = input_name(model, names)
     if name is None or len(inputs) != 1:
         raise BadInputError(
             f"{PIPELINE}: input_map",

@@ -44,8 +44,12 @@ def validate(folder: str | Path, client: str | None = None) -> list[Finding]:
     path = Path(folder)
     if not path.is_dir():
         return [error("", "", "no directory", "an SDK model folder")]
-    unique = dict.fromkeys(_all(path, profile))
-    return sorted(unique, key=lambda finding: finding.level is not Level.ERROR)
+    findings = sorted(_all(path, profile), key=lambda finding: finding.level is not Level.ERROR)
+    # The schema, the reader and a client's limits may all object to one place: once is enough.
+    unique: dict[tuple[str, str], Finding] = {}
+    for finding in findings:
+        unique.setdefault((finding.file, finding.path or finding.found), finding)
+    return list(unique.values())
 
 
 def _all(folder: Path, client: Client | None) -> Iterator[Finding]:
@@ -119,7 +123,7 @@ def _compiled(
     mismatch = error(
         model.params.file, path, repr(model.component), f"one for the {kind} transforms"
     )
-    return preprocessor, decoder, [mismatch]
+    return preprocessor, None, [mismatch]
 
 
 def _graph(model: SdkModel) -> OnnxFacts | None:

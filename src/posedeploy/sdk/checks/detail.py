@@ -97,8 +97,11 @@ def _check_codec(model: SdkModel, codec: dict[str, Any]) -> Iterator[Finding]:
     dark = codec.get("use_dark") is True
     keys = [*DECISIVE, *(["sigma"] if dark else [])]
     for key in keys:
-        wanted, value = (side.get(key, DECISIVE.get(key)) for side in (codec, params.value))
-        if not same(value, wanted):
+        default = DECISIVE.get(key)
+        wanted, value = (
+            default if side.get(key) is None else side[key] for side in (codec, params.value)
+        )
+        if wanted is not None and not same(value, wanted):
             yield error(
                 PIPELINE, f"{params.path}.{key}", show(value),
                 f"{show(wanted)}, as the codec of the model config has it",

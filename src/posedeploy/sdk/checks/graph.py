@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from posedeploy.errors import BadInputError
 from posedeploy.runtime import TensorInfo
 
-from ..binding import resolve
+from ..binding import input_name, resolve
 from ..decode import Decoder
 from ..findings import Finding, error, warning
 from ..folder import DEPLOY, PIPELINE, SdkModel
@@ -45,8 +45,10 @@ def check_graph(
             net, "", f"weights in other files: {', '.join(graph.external)[:120]}",
             "one file with its weights in it", "mmdeploy-runtime 1.3.1 crashes",
         )  # fmt: skip
-    yield from _check_input(model, graph, input_size)
-    if decoder is not None:
+    problems = list(_check_input(model, graph, input_size))
+    yield from problems
+    # Outputs follow from the input: where that is another model's, they tell nothing new.
+    if decoder is not None and not any(problem.file == net for problem in problems):
         yield from _check_outputs(model, graph, decoder)
     yield from _check_precision(model, graph)
     custom = sorted(set(graph.opsets) - {"", "ai.onnx", "ai.onnx.ml"})
@@ -61,7 +63,7 @@ def _check_input(
     model: SdkModel, graph: OnnxFacts, input_size: tuple[int, int]
 ) -> Iterator[Finding]:
     names = [info.name for info in graph.inputs]
-    name = resolve("img", model.input_map, names)
+    name = input_name(model, names)
     if name is None or len(names) != 1:
         yield error(
             PIPELINE, f"{NET}.input_map", str(dict(model.input_map)),
