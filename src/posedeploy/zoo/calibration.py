@@ -21,7 +21,7 @@ from posedeploy.config import ModelConfig
 
 from .conditioning import CONDITIONING, OTHER, initialise
 from .detection import aim_detector
-from .layers import recording, rescale
+from .layers import recording, rescale, scale_output
 from .pictures import calibration_pictures, network_input
 
 # The layers that put out heatmaps or SimCC vectors, per head type.
@@ -47,9 +47,9 @@ def calibrate(model: nn.Module, model_config: ModelConfig, seed: int) -> None:
         model_config: Its config.
         seed: Decides weights and calibration pictures.
     """
-    conditioning = CONDITIONING.get(model_config.family, OTHER)
+    backbone = str(model_config.config["model"]["backbone"]["type"]).rsplit(".", 1)[-1]
     with single_thread(), torch.no_grad():
-        initialise(model, conditioning, seed, min(model_config.std))
+        initialise(model, CONDITIONING.get(backbone, OTHER), seed, min(model_config.std))
         batches = [_batch(model_config, seed + index) for index in range(_BATCHES)]
         _calibrate_batch_norms(model, batches)
         if model_config.head_kind.bottom_up:
@@ -99,15 +99,21 @@ def _calibrate_batch_norms(model: Any, batches: list[torch.Tensor]) -> None:
     model.eval()
 
 
-def _standardise_outputs(model: Any, head: str, batch: torch.Tensor) -> None:
-    layers = FINAL_LAYERS[head](model.head)
-    seen: dict[nn.Module, torch.Tensor] = {}
-    with recording(layers, seen):
-        model.head.forward(model.extract_feat(batch))
-    for layer in layers:
-        output = seen[layer]
-        channel = -1 if isinstance(layer, nn.Linear) else 1
-        others = [axis for axis in range(output.ndim) if axis != channel % output.ndim]
-        mean = output.mean(dim=others)
-        spread = float(output.movedim(channel, -1).sub(mean).std())
-        rescale(layer, mean, torch.full_like(mean, 1 / spread), torch.zeros_like(mean))
+def _standardise_outputs(model: Any, head_type: str, batch: torch.Tensor) -> None:
+    head, features = model.head, model.extract_feat(batch)
+    if hasattr(head, "gau"):  # its squared activations else drown the shortcut beside it
+        seen = _outputs(head, features, [head.gau.o])
+        scale_output(head.gau.o, seen[head.gau.o], 1.0)
+    layers = FINAL_LAYERS[head_type](head)
+    for layer, output in _outputs(head, features, layers).items():
+        channel = output.ndim - 1 if isinstance(layer, nn.Linear) else 1
+        channels = output.movedim(channel, 0).flatten(1)  # [C, N * positions]
+        mean = channels.mean(dim=1)
+        spread = (channels - mean[:, None]).std()
+        rescale(layer, mean, torch.ones_like(mean) / spread, torch.zeros_like(mean))
+
+
+def _outputs(head: Any, features: Any, layers: list[nn.Module]) -> dict[nn.Module, torch.Tensor]:
+    with recording(layers) as seen:
+        head.forward(features)
+    return seen

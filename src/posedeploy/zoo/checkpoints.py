@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from posedeploy.errors import BadInputError
 
@@ -27,11 +29,13 @@ _HISTORY_BUFFER = "mmengine.logging.history_buffer.HistoryBuffer"
 HARMLESS_KEYS: Mapping[str, str] = {
     r"(.*\.)?num_batches_tracked":  "counts training steps; evaluation never reads it",
     r"data_preprocessor\..*":       "mean and std come from the config",
-    r"(.*\.)?(x_bins|y_bins)":      "constants of RTMO's DCC, computed from num_bins",
+    r"(.*\.)?(x_bins|y_bins|dim_t)": "constants of RTMO's DCC, computed from the config",
+    r"(.*\.)?pos_enc_\d.*":          "constants of RTMO's neck, computed from the input size",
     r"(.*\.)?loss[^.]*\..*":        "buffers of a loss; deployment has none",
 }
 # fmt: on
 _HARMLESS = re.compile("|".join(f"(?:{pattern})" for pattern in HARMLESS_KEYS))
+_REFUSED = re.compile(r"(?:GLOBAL|type) ([\w.]+)")  # as torch's messages name what they refuse
 _SHOWN = 3  # keys named in a message; the rest is counted
 
 
@@ -46,7 +50,7 @@ class Checkpoint:
     """
 
     path: Path
-    state_dict: Mapping[str, torch.Tensor] = field(repr=False)
+    state_dict: dict[str, torch.Tensor] = field(repr=False)
     meta: Mapping[str, Any] = field(repr=False)
 
 
@@ -95,31 +99,28 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         found = "a folder" if path.is_dir() else "no such file"
         raise BadInputError(f"checkpoint {path}", found, "a .pth file", "Check the path.")
     content = _unpickle(path)
-    state_dict = content
-    if isinstance(content, Mapping):
-        state_dict = content.get("state_dict", content)
-    if not isinstance(state_dict, Mapping) or not state_dict or not _is_state_dict(state_dict):
+    state_dict = content.get("state_dict", content) if isinstance(content, dict) else None
+    if not isinstance(state_dict, dict) or not _is_state_dict(state_dict):
         raise BadInputError(
             f"checkpoint {path}",
             _description(content),
             "a state dict of tensors, or a dict with one under 'state_dict'",
             "Give the .pth file that training or mmpose's model zoo wrote.",
         )
+    # In place, for a copy would lose the layout versions that torch keeps beside the keys.
+    nn.modules.utils.consume_prefix_in_state_dict_if_present(state_dict, "module.")
     meta = content.get("meta") if content is not state_dict else None
-    return Checkpoint(
-        path=path,
-        state_dict={str(key).removeprefix("module."): t for key, t in state_dict.items()},
-        meta=meta if isinstance(meta, Mapping) else {},
-    )
+    return Checkpoint(path, state_dict, meta if isinstance(meta, Mapping) else {})
 
 
 def _unpickle(path: Path) -> Any:
     try:
-        with torch.serialization.safe_globals(_allowed_globals()):
+        with torch.serialization.safe_globals(_allowed_globals()), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Detected pickle protocol")
             return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        wanted = sorted(set(re.findall(r"(?:GLOBAL|type) ([\w.]+)", str(error))))
-        if not wanted:
+    except Exception as error:  # a damaged pickle fails in any way; each becomes one error
+        wanted = sorted(set(_REFUSED.findall(str(error))))
+        if not isinstance(error, pickle.UnpicklingError) or not wanted:
             raise _not_a_checkpoint(path, error) from error
         raise BadInputError(
             f"checkpoint {path}",
@@ -128,22 +129,21 @@ def _unpickle(path: Path) -> Any:
             "Unpickling more than that could run any code, so it was not loaded. If you trust "
             "the file, load it yourself and save only its 'state_dict' and 'meta'.",
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError, AttributeError) as error:
-        raise _not_a_checkpoint(path, error) from error
 
 
 def _not_a_checkpoint(path: Path, error: Exception) -> BadInputError:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return BadInputError(
         f"checkpoint {path}",
-        f"a file of {path.stat().st_size} bytes that torch cannot read ({reason})",
+        f"a file of {path.stat().st_size} bytes that torch cannot read ({type(error).__name__})",
         "a checkpoint written by torch.save",
         "Was the download cut short? Fetch the file again.",
     )
 
 
-def _is_state_dict(value: Mapping[Any, Any]) -> bool:
-    return all(isinstance(k, str) and isinstance(t, torch.Tensor) for k, t in value.items())
+def _is_state_dict(value: dict[Any, Any]) -> bool:
+    return bool(value) and all(
+        isinstance(key, str) and isinstance(tensor, torch.Tensor) for key, tensor in value.items()
+    )
 
 
 def _description(content: object) -> str:
@@ -167,7 +167,7 @@ def apply_checkpoint(model: torch.nn.Module, checkpoint: Checkpoint, model_name:
     """
     misshaped: list[str] = []
     try:
-        result = model.load_state_dict(dict(checkpoint.state_dict), strict=False)
+        result = model.load_state_dict(checkpoint.state_dict, strict=False)
         missing, unexpected = result.missing_keys, result.unexpected_keys
     except RuntimeError as error:  # torch reports shapes, and only shapes, this way here
         misshaped = list(_shape_mismatches(str(error)))

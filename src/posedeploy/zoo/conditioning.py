@@ -1,9 +1,10 @@
 """Random weights that are well conditioned: seeded, with small residual branches.
 
 He initialisation (He et al., 2015, https://arxiv.org/abs/1502.01852) alone makes deep networks
-amplify rounding until a 16-bit or int8 run of any correct backend is noise.  Two settings a
-family mend it: a shift of every batch norm's bias, which keeps most activations on the linear
-side of the non-linearity, and a gain below 1 for the last batch norm of a residual block.
+amplify rounding until a 16-bit or int8 run of any correct backend is noise.  Two settings for
+each kind of backbone mend it: a shift of every batch norm's bias, which keeps most activations
+on the linear side of the non-linearity, and a gain below 1 for the last batch norm of a residual
+block.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 @dataclass(frozen=True)
 class Conditioning:
-    """How the batch norms of a family are set before calibration.
+    """How the batch norms of a model are set before calibration.
 
     Attributes:
         bias_shift: Added to every bias (in standard deviations of what the norm puts out).
@@ -33,19 +34,20 @@ class Conditioning:
     residual_gain: float
 
 
-# Measured by `python -m posedeploy.zoo.admission`; docs/weights.md has the table.
+# Backbone type -> its settings: the smallest shift that keeps rounding down (a larger one makes
+# the network ignore the picture). `python -m posedeploy.zoo.admission` measures both.
 # fmt: off
 CONDITIONING: Mapping[str, Conditioning] = {
-    "HRNet":      Conditioning(0.0, 0.3),  # with a shift of 1 it ignores the picture
-    "Hourglass":  Conditioning(1.0, 0.3),
-    "LiteHRNet":  Conditioning(0.5, 1.0),  # its gates multiply: a larger shift drowns them
-    "MSPN":       Conditioning(1.0, 0.3),
-    "RTMO":       Conditioning(1.0, 0.3),
-    "RTMPose":    Conditioning(1.0, 0.3),
-    "SimCC":      Conditioning(1.0, 0.3),
-    "YOLOX-Pose": Conditioning(1.0, 0.3),
+    "CSPDarknet":   Conditioning(1.0, 0.3),   # YOLOX-Pose, RTMO
+    "CSPNeXt":      Conditioning(0.5, 0.3),   # RTMPose
+    "HRNet":        Conditioning(0.0, 0.3),
+    "HourglassNet": Conditioning(0.25, 0.3),
+    "LiteHRNet":    Conditioning(0.75, 1.0),  # has none of the residual blocks below
+    "MSPN":         Conditioning(1.0, 0.3),
+    "MobileNetV2":  Conditioning(0.5, 0.3),
+    "ResNet":       Conditioning(0.0, 0.3),
 }
-OTHER = Conditioning(1.0, 0.3)  # a family outside the table: what serves most of those in it
+OTHER = Conditioning(0.5, 0.3)  # a backbone outside the table: the middle of those in it
 
 # Residual block -> its attributes that say whether this one has a shortcut (none: all have).
 RESIDUAL_BLOCKS: Mapping[str, tuple[str, ...]] = {
@@ -69,7 +71,7 @@ def initialise(model: nn.Module, conditioning: Conditioning, seed: int, input_st
 
     Args:
         model: An mmpose pose estimator.
-        conditioning: The settings of its family.
+        conditioning: The settings of its backbone.
         seed: Any non-negative integer.
         input_std: What the config divides pixels by; 1 if pixels enter as 0..255.
     """

@@ -14,15 +14,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from .layers import recording, rescale
+from .layers import recording, rescale, scale_output
 
 CANDIDATES = 100  # positions a picture above the score threshold, on average
 BOX = (0.18, 0.4)  # mean width and height of a box, as parts of the input's
 _SCORE_STD = 1.5  # of logits: scores spread over most of 0..1 without saturating
 _LOG_SIZE_STD = 0.2  # of the logarithm of width and height: most boxes are within 40 % of BOX
-_CENTRE_STD = 1.0  # of a box's centre, in strides
+_CENTRE_STD = 0.3  # of a box's centre, in strides; no box leaves the picture
 _DCC_LOGIT_STD = 3.0  # peaks in RTMO's coordinate bins that still depend smoothly on the picture
-_DCC_SAMPLE = 7  # every seventh position is enough for a standard deviation
+_DCC_STEP = 7  # every seventh position is enough for a standard deviation
 _SCORES = ("out_cls", "out_obj")
 
 
@@ -37,8 +37,7 @@ def aim_detector(model: Any, batch: torch.Tensor, input_size: tuple[int, int]) -
     head = model.head
     features = model.extract_feat(batch)
     layers = [layer for name in _targets(head, 1, input_size) for layer in _layers(head, name)]
-    seen: dict[nn.Module, torch.Tensor] = {}
-    with recording(layers, seen):
+    with recording(layers) as seen:
         head.forward(features)
     for level, stride in enumerate(head.featmap_strides):
         for name, (mean, std) in _targets(head, stride, input_size).items():
@@ -88,8 +87,7 @@ def _set_score_level(head: Any, features: Any, threshold: float) -> None:
     """Shift the logits so that `CANDIDATES` positions a picture are above the threshold."""
     names = [name for name in _SCORES if len(getattr(head.head_module, name, ()))]
     layers = [layer for name in names for layer in _layers(head, name)]
-    seen: dict[nn.Module, torch.Tensor] = {}
-    with recording(layers, seen):
+    with recording(layers) as seen:
         head.forward(features)
     logits = [
         torch.cat([seen[layer].flatten(1) for layer in _layers(head, name)], dim=1)
@@ -107,32 +105,48 @@ def _set_score_level(head: Any, features: Any, threshold: float) -> None:
 
 def _calibrate_dcc(head: Any, features: Any) -> None:
     """RTMO's coordinate classifier, which no plain forward pass of the head runs."""
+    dcc = head.dcc
+    vectors, centre_scale, grids = _dcc_sample(head, features)
+    linear, norm = dcc.pose_to_kpts
+    tokens: torch.Tensor = linear(vectors)
+    norm.running_mean.copy_(tokens.mean(dim=0))
+    norm.running_var.copy_(tokens.var(dim=0))
+    with recording([dcc.gau.o] if hasattr(dcc, "gau") else []) as seen:
+        dcc.forward_test(vectors, centre_scale, grids)
+    for layer, output in seen.items():  # squared activations else drown the shortcut beside it
+        scale_output(layer, output, 1.0)
+    # Wavelengths of the positional encoding, in px: all get the same slope, or a box that is
+    # off by 1e-3 px moves keypoints by a hundred times as much.
+    wavelengths = dcc.spe.dim_t / dcc.spe.dim_t.max()
+    for layer in (dcc.x_fc, dcc.y_fc):
+        layer.weight.mul_(wavelengths.repeat(2))  # cosines, then sines
+    encodings = dcc._get_bin_enc(centre_scale, grids)
+    logits = dcc._pose_feats_to_heatmaps(vectors, *encodings)
+    for layer, logit in zip((dcc.x_fc, dcc.y_fc), logits, strict=True):
+        scale_output(layer, logit - logit.mean(dim=-1, keepdim=True), _DCC_LOGIT_STD)
+
+
+def _dcc_sample(head: Any, features: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Pose vectors [S, C], boxes as centre and scale [S, 4], positions [S, 2], in input px."""
     from mmpose.structures.bbox import bbox_xyxy2cs
 
     _, boxes, _, _, vectors = head.forward(features)
-    priors = head.prior_generator.grid_priors([box.shape[2:] for box in boxes], device="cpu")
+    grids = head.prior_generator.grid_priors([box.shape[2:] for box in boxes], device="cpu")
     strides = torch.cat(
         [
-            grid.new_full((len(grid),), s)
-            for grid, s in zip(priors, head.featmap_strides, strict=True)
+            grid.new_full(grid.shape[:1], s)
+            for grid, s in zip(grids, head.featmap_strides, strict=True)
         ]
     )
-    decoded = head.decode_bbox(_flat(boxes), torch.cat(priors), strides)
-    grids = torch.cat(priors).expand(len(decoded), -1, -1).flatten(0, 1)[::_DCC_SAMPLE]
-    centre_scale = torch.cat(
-        bbox_xyxy2cs(decoded.flatten(0, 1)[::_DCC_SAMPLE], head.bbox_padding), dim=1
+    priors = torch.cat(grids)
+    decoded = head.decode_bbox(_flat(boxes), priors, strides)
+    centre, scale = bbox_xyxy2cs(decoded.flatten(0, 1)[::_DCC_STEP], head.bbox_padding)
+    positions = priors.repeat(len(decoded), 1)[::_DCC_STEP]
+    return (
+        _flat(vectors).flatten(0, 1)[::_DCC_STEP],
+        torch.cat([centre, scale], dim=1),
+        positions,
     )
-    sample = _flat(vectors).flatten(0, 1)[::_DCC_SAMPLE]
-    linear, norm = head.dcc.pose_to_kpts
-    output: torch.Tensor = linear(sample)
-    norm.running_mean.copy_(output.mean(dim=0))
-    norm.running_var.copy_(output.var(dim=0))
-    encodings = head.dcc._get_bin_enc(centre_scale, grids)
-    logits = head.dcc._pose_feats_to_heatmaps(sample, *encodings)
-    for layer, logit in zip((head.dcc.x_fc, head.dcc.y_fc), logits, strict=True):
-        zero = torch.zeros(layer.out_features)
-        gain = torch.full_like(zero, _DCC_LOGIT_STD / float((logit - logit.mean(-1, True)).std()))
-        rescale(layer, zero, gain, zero)
 
 
 def _flat(levels: list[torch.Tensor]) -> torch.Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -11,14 +11,15 @@ from torch import nn
 
 
 @contextlib.contextmanager
-def recording(layers: list[nn.Module], seen: dict[nn.Module, torch.Tensor]) -> Iterator[None]:
-    """Keep what each layer puts out, in `seen`, while the context is open."""
+def recording(layers: Iterable[nn.Module]) -> Iterator[dict[nn.Module, torch.Tensor]]:
+    """Keep what each layer puts out while the context is open; the last run wins."""
+    seen: dict[nn.Module, torch.Tensor] = {}
     hooks = [
         layer.register_forward_hook(lambda module, _, output: seen.update({module: output}))
         for layer in layers
     ]
     try:
-        yield
+        yield seen
     finally:
         for hook in hooks:
             hook.remove()
@@ -36,3 +37,9 @@ def rescale(layer: Any, mean: torch.Tensor, gain: torch.Tensor, target: torch.Te
     layer.weight.mul_(gain.reshape(-1, *[1] * (layer.weight.ndim - 1)))
     if layer.bias is not None:
         layer.bias.copy_((layer.bias - mean) * gain + target)
+
+
+def scale_output(layer: Any, output: torch.Tensor, std: float) -> None:
+    """Scale a layer in place so that `output`, which it put out, would have had this deviation."""
+    zero = layer.weight.new_zeros(layer.weight.shape[0])
+    rescale(layer, zero, torch.full_like(zero, std / float(output.std())), zero)

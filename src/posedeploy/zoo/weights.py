@@ -1,31 +1,28 @@
 """Checkpoints made here, without training and without a network, cached by what went into them.
 
 The files are real `.pth` checkpoints in MMEngine's layout and are read by the same code as a
-user's own.
+user's own.  A file that is there already is found without importing torch.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import importlib.metadata
 import json
 import os
 import tempfile
 from pathlib import Path
 from typing import Any
 
-import cv2
 import filelock
-import numpy as np
-import torch
 
 from posedeploy.config import ModelConfig, load_model_config
 
-from .build import build_model
-from .calibration import calibrate
 from .table import ModelRow, config_path
 
 CACHE_VARIABLE = "POSEDEPLOY_CACHE"
+_LIBRARIES = ("mmpose", "numpy", "opencv-python-headless", "torch")
 # The modules whose source decides the weights.
 _RECIPE = ("build", "calibration", "conditioning", "detection", "layers", "pictures", "weights")
 _LOCK_SECONDS = 600.0  # the slowest model takes about half a minute
@@ -69,6 +66,11 @@ def checkpoint_for(
 
 
 def _make(model_config: ModelConfig, seed: int) -> dict[str, Any]:
+    import torch
+
+    from .build import build_model
+    from .calibration import calibrate
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # for the few parameters that keep mmpose's own initialisation
         model = build_model(model_config, None)
@@ -82,6 +84,8 @@ def _make(model_config: ModelConfig, seed: int) -> dict[str, Any]:
 
 def _write(path: Path, content: dict[str, Any]) -> None:
     """Write whole or not at all; torch puts the file's own name inside, so the name is kept."""
+    import torch
+
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         written = Path(folder) / path.name
         torch.save(content, written)
@@ -92,12 +96,19 @@ def _key(model_config: ModelConfig, seed: int) -> str:
     config = model_config.config.to_dict()
     facts = {
         "config": {name: config.get(name) for name in ("model", "codec", "test_dataloader")},
-        "libraries": [torch.__version__, np.__version__, cv2.__version__],
+        "libraries": {name: _version(name) for name in _LIBRARIES},
         "recipe": _recipe_hash(),
         "seed": seed,
     }
     text = json.dumps(facts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:  # OpenCV goes by several names
+        return ""
 
 
 @functools.cache
