@@ -17,6 +17,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from poseconform.outcome import CellRecord
+from poseconform.report.charts import LEFT, TOP, WIDTH
 from poseconform.report.page import Page, page_of
 from poseconform.report.payload import script_json
 from poseconform.report.results import Results, read_results, replace_text
@@ -25,13 +26,6 @@ from poseconform.report.text import plural, visible
 from poseconform.report.vocabulary import failed, ran
 
 PAGE_LIMIT = 1_400_000  # bytes that pictures may fill a page to; a mail or a wiki takes that much
-CHANGE_MARKS = {
-    "newly-failing": "new",
-    "newly-passing": "mended",
-    "still-failing": "still",
-    "missing": "gone",
-    "new": "added",
-}
 
 
 class ReportFiles(NamedTuple):
@@ -74,20 +68,20 @@ def render_html(results: Results, baseline: Results | None = None) -> str:
 
 def _render(page: Page) -> str:
     script, theme = _template("app.js"), _template("theme.js")
-    return (
-        _environment()
-        .get_template("index.html.j2")
-        .render(
-            page=page,
-            style=Markup(_template("style.css")),  # noqa: S704 - our own file
-            script=Markup(script),  # noqa: S704 - our own file
-            theme_script=Markup(theme),  # noqa: S704 - our own file
-            icons=Markup(_template("icons.svg")),  # noqa: S704 - our own file
-            script_hashes=Markup(f"{_csp_hash(theme)} {_csp_hash(script)}"),  # noqa: S704 - base64
-            data=Markup(script_json(page.payload)),  # noqa: S704 - made inert by script_json
-            change_marks=CHANGE_MARKS,
-            charts="",
-        )
+    template = _environment().get_template("index.html.j2")
+    return template.render(
+        page=page,
+        strips=page.strips,
+        bars=page.bars,
+        left=LEFT,
+        width=WIDTH,
+        top=TOP,
+        style=Markup(_template("style.css")),  # noqa: S704 - our own file
+        script=Markup(script),  # noqa: S704 - our own file
+        theme_script=Markup(theme),  # noqa: S704 - our own file
+        icons=Markup(_template("icons.svg")),  # noqa: S704 - our own file
+        script_hashes=Markup(f"{_csp_hash(theme)} {_csp_hash(script)}"),  # noqa: S704 - base64
+        data=Markup(script_json(page.payload)),  # noqa: S704 - made inert by script_json
     )
 
 
@@ -132,7 +126,12 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["breakable"] = _breakable
+    environment.filters["shorten"] = _shorten
     return environment
+
+
+def _shorten(label: str) -> str:
+    return label.replace("onnxruntime", "ort").replace("torchscript", "ts")[:26]
 
 
 def _breakable(name: str) -> Markup:

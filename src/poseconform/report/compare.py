@@ -5,10 +5,12 @@
 | not failing, or not there | failing | `newly-failing` |
 | failing | not failing, and ran | `newly-passing` |
 | failing | failing | `still-failing` |
-| ran | missing, unavailable, not selected, or not there | `missing` |
-| anything | missing | `missing` |
+| ran | unavailable, or not there | `missing` |
+| not missing | missing | `missing` |
 | not there | ran, not failing | `new` |
 | anything else | | none |
+
+What the selection of a run leaves out is nobody's loss, so `not-selected` is no change.
 """
 
 from __future__ import annotations
@@ -46,10 +48,17 @@ def _change(old: CellRecord | None, new: CellRecord | None) -> str:
     if failing:
         return "still-failing" if failed_before else "newly-failing"
     if new is None or not ran(new):
-        return "missing" if _ran(old) or (new and kind_of(new.outcome) == "missing") else ""
+        return _absent(old, new)
     if failed_before:
         return "newly-passing"
     return "" if old is not None else "new"
+
+
+def _absent(old: CellRecord | None, new: CellRecord | None) -> str:
+    was = "" if old is None else kind_of(old.outcome)
+    kind = "" if new is None else kind_of(new.outcome)
+    lost = (kind == "missing" != was) or (_ran(old) and kind != "not-selected")
+    return "missing" if lost else ""
 
 
 def _fails(cell: CellRecord | None) -> bool:

@@ -23,6 +23,8 @@ _LINE: tuple[tuple[str, tuple[str, ...]], ...] = (
 _COMMIT = ("git_commit", "git")
 _LINE_PACKAGES = ("torch", "onnxruntime", "openvino", "ncnn", "tensorrt", "mmpose")
 
+RUNNERS = "runners"  # where the facts of each runner are, after a merge
+
 # Fields that must agree before two latencies are compared.
 TIMING_FIELDS = ("cpu", "gpu", "driver", "threads", "power")
 
@@ -38,14 +40,34 @@ class Group:
 def groups_of(environment: Mapping[str, Any], run: Mapping[str, Any]) -> tuple[Group, ...]:
     """The fingerprint as titled lists: plain values first, then each group of its own."""
     groups = [Group("Machine", _rows(environment))]
-    groups += [_group(name, value) for name, value in environment.items() if _is_group(value)]
+    groups += [
+        _group(name, value)
+        for name, value in {**environment, **runners_of(environment)}.items()
+        if _is_group(value) and name != RUNNERS
+    ]
     groups.append(Group("Run", _rows(run)))
-    groups += [_group(name, value) for name, value in run.items() if _is_group(value)]
+    groups += [
+        _group(f"run on {name}" if name in runners_of(run) else name, value)
+        for name, value in {**run, **runners_of(run)}.items()
+        if _is_group(value) and name != RUNNERS
+    ]
     return tuple(group for group in groups if group.rows)
+
+
+def runners_of(facts: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """What each runner said, of an environment or a run that `merge` made of several."""
+    found = facts.get(RUNNERS)
+    if not isinstance(found, Mapping):
+        return {}
+    return {str(name): value for name, value in found.items() if isinstance(value, Mapping)}
 
 
 def one_liner(environment: Mapping[str, Any]) -> str:
     """The environment in one line."""
+    runners = runners_of(environment)
+    if runners:
+        lines = (f"{name}: {one_liner(value)}" for name, value in runners.items())
+        return one_line("; ".join(lines), 800)
     found = ((prefix, _first(environment, places)) for prefix, places in _LINE)
     parts = [f"{prefix}{value}" for prefix, value in found if value not in {"", "none", ABSENT}]
     packages = environment.get("packages")
@@ -84,8 +106,9 @@ def _first(environment: Mapping[str, Any], places: tuple[str, ...]) -> str:
     for place in places:
         name, _, inner = place.partition(".")
         value = environment.get(name)
-        value = value.get(inner) if inner and isinstance(value, Mapping) else value
-        if value and not isinstance(value, Mapping) and not (inner and value is environment[name]):
+        if inner:
+            value = value.get(inner) if isinstance(value, Mapping) else None
+        if value and not isinstance(value, Mapping):
             return _text(value)
     return ""
 

@@ -11,6 +11,7 @@ from poseconform.report.text import plural
 from poseconform.report.vocabulary import (
     BACKENDS,
     FAMILIES,
+    NOT_RUN,
     OUTCOMES,
     PRECISIONS,
     SHAPES,
@@ -119,6 +120,9 @@ def verdict_of(cells: Sequence[CellRecord]) -> Verdict:
         for kind, words in _DETAILS
         if found.get(kind) and not (kind == "missing" and not bad)
     ]
+    split = sum(disagreeing(cell) for cell in cells)
+    if split:
+        details.insert(0, f"On {plural(split, 'cell')} the runners disagree.")
     if bad:
         kinds = ", ".join(f"{found[k]} {word}" for k, word in _FAILURES if found.get(k))
         verb = "fails" if bad == 1 else "fail"
@@ -138,6 +142,12 @@ def verdict_of(cells: Sequence[CellRecord]) -> Verdict:
         else f"{passed} of {plural(judged, 'cell')} match PyTorch, the others fail as declared."
     )
     return Verdict("good", headline, tuple(details))
+
+
+def disagreeing(cell: CellRecord) -> bool:
+    """True if several runners ran the cell and it did not come to the same on all of them."""
+    outcomes = {s.outcome for s in cell.sources if kind_of(s.outcome) not in NOT_RUN}
+    return len(outcomes) > 1
 
 
 def lone_failures(cells: Sequence[CellRecord]) -> frozenset[str]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from poseconform.outcome import CellRecord
+from poseconform.report.charts import Bars, Strip, charts_of
 from poseconform.report.compare import change_counts, changes
 from poseconform.report.fingerprint import Group, groups_of, one_liner
 from poseconform.report.grid import (
@@ -14,6 +15,7 @@ from poseconform.report.grid import (
     Grid,
     Verdict,
     counts,
+    disagreeing,
     grid_of,
     lone_failures,
     verdict_of,
@@ -34,6 +36,14 @@ from poseconform.report.vocabulary import (
     look_of,
 )
 
+CHANGE_MARKS = {
+    "newly-failing": "new",
+    "newly-passing": "mended",
+    "still-failing": "still",
+    "missing": "gone",
+    "new": "added",
+}
+
 
 @dataclass(frozen=True)
 class Brief:
@@ -42,7 +52,7 @@ class Brief:
     index: int
     look: Look
     detail: str
-    change: str
+    mark: str
     pixels: str
     headroom: str
     fill: str
@@ -81,9 +91,11 @@ class Page:
     environment: str
     run: tuple[str, ...]
     choices: tuple[Choice, ...]
-    lone: int
+    flags: tuple[tuple[str, str], ...]
     groups: tuple[tuple[str, int], ...]
     columns: tuple[Column, ...]
+    strips: tuple[Strip, ...]
+    bars: Bars | None
     lines: tuple[Line, ...]
     legend: tuple[tuple[Look, str], ...]
     fingerprint: tuple[Group, ...]
@@ -97,6 +109,7 @@ def page_of(results: Results, baseline: Results | None = None) -> Page:
     changed = {} if baseline is None else changes(baseline, results)
     lone = lone_failures(cells)
     payload, ordered = payload_of(grid, changed, lone)
+    strips, bars = charts_of(grid)
     tally = tuple((look_of(kind), count) for kind, count in counts(cells).items())
     return Page(
         title="Compatibility report",
@@ -108,9 +121,11 @@ def page_of(results: Results, baseline: Results | None = None) -> Page:
         environment=one_liner(results.environment),
         run=_run_lines(results.run),
         choices=_choices(cells),
-        lone=len(lone),
+        flags=_flags(cells, lone, compared=baseline is not None),
         groups=_column_groups(grid.columns),
         columns=tuple(_shown(column) for column in grid.columns),
+        strips=strips,
+        bars=bars,
         lines=_lines(grid, ordered, changed),
         legend=tuple((look, MEANINGS[look.kind]) for look in OUTCOMES),
         fingerprint=groups_of(results.environment, results.run),
@@ -141,7 +156,7 @@ def _brief(cell: CellRecord, index: int, changed: Mapping[str, str]) -> Brief:
         index=index,
         look=look_of(cell.outcome),
         detail=one_line(detail, 40),
-        change=changed.get(cell.cell_id, ""),
+        mark=CHANGE_MARKS.get(changed.get(cell.cell_id, ""), "split" if disagreeing(cell) else ""),
         pixels="" if worst is None else f"{pixels(worst)} px",
         headroom="" if cell.headroom is None else headroom(cell.headroom),
         fill="" if cell.headroom is None else _fill(cell.headroom),
@@ -180,6 +195,18 @@ def _choices(cells: Sequence[CellRecord]) -> tuple[Choice, ...]:
         ("shape", "Shape", in_order((c.shape_mode for c in cells), SHAPES)),
     )
     return tuple(Choice(name, label, tuple(visible(v) for v in vs)) for name, label, vs in rows)
+
+
+def _flags(
+    cells: Sequence[CellRecord], lone: Collection[str], *, compared: bool
+) -> tuple[tuple[str, str], ...]:
+    """The filters that are on or off: name in the hash and label, those that would find a cell."""
+    rows = (
+        ("changed", "changed", compared),
+        ("lone", "only one backend fails", bool(lone)),
+        ("split", "runners disagree", any(disagreeing(cell) for cell in cells)),
+    )
+    return tuple((name, label) for name, label, useful in rows if useful)
 
 
 def _trust(run: Mapping[str, Any]) -> str:

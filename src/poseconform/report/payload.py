@@ -21,7 +21,7 @@ from poseconform.outcome import (
     PixelError,
     StageRecord,
 )
-from poseconform.report.grid import Grid
+from poseconform.report.grid import Grid, disagreeing
 from poseconform.report.text import duration, headroom, number, pixels, size, visible
 from poseconform.report.vocabulary import failed, kind_of, words_of
 
@@ -95,8 +95,10 @@ def payload_of(
             "variant": visible(variant),
             "change": changed.get(cell.cell_id, ""),
         }
-        entry["lone"] = cell.cell_id in lone
-        cells.append({key: value for key, value in entry.items() if value not in ("", [], None)})
+        entry |= {"lone": cell.cell_id in lone, "split": disagreeing(cell)}
+        cells.append(
+            {key: value for key, value in entry.items() if value not in ("", [], None, False)}
+        )
     labels = [label for label, _ in OUTPUT_ROWS]
     payload = {"labels": labels, "stages": list(STAGES), "cells": cells, "pool": pool.values}
     return payload, tuple(cell for cell, _, _ in placed)

@@ -76,12 +76,12 @@ def headroom(value: float | None) -> str:
 
 
 def size(count: int) -> str:
-    """A size in bytes with a binary unit."""
-    value, units = float(count), ["B", "KiB", "MiB", "GiB"]
-    while value >= 1024 and len(units) > 1:
-        value /= 1024
+    """A size in bytes with a decimal unit."""
+    value, units = float(count), ["B", "kB", "MB", "GB"]
+    while value >= 1000 and len(units) > 1:
+        value /= 1000
         units.pop(0)
-    return f"{count} B" if units[0] == "B" else f"{value:.1f} {units[0]}"
+    return f"{number(value)} {units[0]}"
 
 
 def duration(seconds: float | None) -> str:

@@ -72,6 +72,9 @@ BACKENDS: tuple[tuple[str, str], ...] = (  # in the order of upstream's support 
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 SHAPES = ("static", "dynamic")
 
+# Kinds of outcome of what was not run; where several runners did not, the first is shown.
+NOT_RUN = ("unavailable", "missing", "not-selected")
+
 _LOOKS = {look.kind: look for look in OUTCOMES}
 _BACKEND_NAMES = dict(BACKENDS)
 
@@ -104,7 +107,7 @@ def severity(outcome: str) -> int:
 
 def ran(cell: CellRecord) -> bool:
     """True if something of the cell was executed and judged."""
-    return kind_of(cell.outcome) not in {"unavailable", "not-selected", "missing"}
+    return kind_of(cell.outcome) not in NOT_RUN
 
 
 def failed(cell: CellRecord) -> bool:

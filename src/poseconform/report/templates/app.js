@@ -35,7 +35,8 @@
   const icon = (kind) => draw("svg", { class: "i", "aria-hidden": "true" }, draw("use", { href: "#i-" + kind }));
 
   // ---------------------------------------------------------------- state and filters
-  const state = { q: "", outcome: new Set(), changed: false, lone: false, cell: "" };
+  const FLAGS = ["changed", "lone", "split"];
+  const state = { q: "", outcome: new Set(), changed: false, lone: false, split: false, cell: "" };
   for (const name of SELECTS) state[name] = "";
 
   function readHash() {
@@ -43,8 +44,7 @@
     state.q = hash.get("q") || "";
     for (const name of SELECTS) state[name] = hash.get(name) || "";
     state.outcome = new Set((hash.get("outcome") || "").split(",").filter(Boolean));
-    state.changed = hash.has("changed");
-    state.lone = hash.has("lone");
+    for (const name of FLAGS) state[name] = hash.has(name);
     state.cell = hash.get("cell") || "";
   }
   function hashOf(cell) {
@@ -52,15 +52,14 @@
     if (state.q) hash.set("q", state.q);
     for (const name of SELECTS) if (state[name]) hash.set(name, state[name]);
     if (state.outcome.size) hash.set("outcome", [...state.outcome].sort().join(","));
-    if (state.changed) hash.set("changed", "1");
-    if (state.lone) hash.set("lone", "1");
+    for (const name of FLAGS) if (state[name]) hash.set(name, "1");
     if (cell) hash.set("cell", cell);
     return "#" + hash.toString();
   }
   function showControls() {
     form.elements.q.value = state.q;
     for (const name of SELECTS) form.elements[name].value = state[name];
-    for (const name of ["changed", "lone"]) if (form.elements[name]) form.elements[name].checked = state[name];
+    for (const name of FLAGS) if (form.elements[name]) form.elements[name].checked = state[name];
     for (const tile of document.querySelectorAll(".tile")) {
       tile.setAttribute("aria-pressed", String(state.outcome.has(tile.dataset.outcome)));
     }
@@ -72,6 +71,7 @@
     return SELECTS.every((name) => !state[name] || cell[name] === state[name])
       && (!state.outcome.size || state.outcome.has(cell.kind))
       && (!state.changed || Boolean(cell.change)) && (!state.lone || Boolean(cell.lone))
+      && (!state.split || Boolean(cell.split))
       && words.every((word) => haystacks[index].includes(word));
   }
 
@@ -336,7 +336,7 @@
   form.addEventListener("input", () => {
     state.q = form.elements.q.value;
     for (const name of SELECTS) state[name] = form.elements[name].value;
-    for (const name of ["changed", "lone"]) state[name] = Boolean(form.elements[name] && form.elements[name].checked);
+    for (const name of FLAGS) state[name] = Boolean(form.elements[name] && form.elements[name].checked);
     changed();
   });
   form.addEventListener("submit", (event) => event.preventDefault());

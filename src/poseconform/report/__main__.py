@@ -1,0 +1,140 @@
+"""`python -m poseconform.report`: build, diff, merge, table, baseline, sample.
+
+Exit codes: 0, all is well; 1, a regression, or a table that is out of date; 2, an input that
+cannot be used.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from poseconform.report.baseline import baseline_path, update_baseline
+from poseconform.report.build import build_report
+from poseconform.report.diff import diff_results
+from poseconform.report.diff_markdown import diff_markdown
+from poseconform.report.errors import ReportError
+from poseconform.report.merge import merge_results
+from poseconform.report.results import Results, read_results, write_results
+from poseconform.report.sample import sample_results
+from poseconform.report.table import support_table, update_table
+
+app = typer.Typer(
+    help="From results.json to what a person reads.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ResultsFile = Annotated[Path, typer.Argument(help="A results.json.", metavar="RESULTS")]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder; default: beside RESULTS.")]
+BASELINES = Path("reports/baselines")
+
+
+@app.command()
+def build(
+    results: ResultsFile,
+    out: Out = None,
+    baseline: Annotated[Path | None, typer.Option(help="Results to compare with.")] = None,
+) -> None:
+    """Write index.html and support-table.md."""
+    for path in build_report(results, out or results.parent, baseline_path=baseline):
+        typer.echo(f"wrote {path}")
+
+
+@app.command()
+def diff(
+    old: Annotated[Path, typer.Argument(help="The results before.")],
+    new: Annotated[Path, typer.Argument(help="The results now.")],
+) -> None:
+    """Print what changed as Markdown; exit code 1 on a regression."""
+    found = diff_results(read_results(old), read_results(new))
+    typer.echo(diff_markdown(found), nl=False)
+    raise typer.Exit(1 if found.regressions else 0)
+
+
+@app.command()
+def merge(
+    parts: Annotated[list[str], typer.Argument(help="RESULTS or NAME=RESULTS, one a runner.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The merged results.json.")],
+) -> None:
+    """Make one results.json of those of several runners."""
+    named: dict[str, Results] = {}
+    for part in parts:
+        name, path = _named(part)
+        if name in named:
+            raise ReportError(
+                part, f"the runner '{name}' twice", "different names", "Give NAME=RESULTS."
+            )
+        named[name] = read_results(path)
+    typer.echo(f"wrote {write_results(out, merge_results(named))}")
+
+
+@app.command()
+def table(
+    results: ResultsFile,
+    into: Annotated[Path | None, typer.Option(help="Markdown file with the two markers.")] = None,
+    check: Annotated[bool, typer.Option(help="Only say whether INTO is current.")] = False,
+) -> None:
+    """Print the support table, or bring it up to date in a document."""
+    found = read_results(results)
+    if into is None:
+        typer.echo(support_table(found), nl=False)
+        return
+    current = update_table(into, found, check=check)
+    done = "was current" if current else "is out of date" if check else "updated"
+    typer.echo(f"{into}: the support table {done}")
+    raise typer.Exit(1 if check and not current else 0)
+
+
+@app.command()
+def baseline(
+    results: ResultsFile,
+    folder: Annotated[Path, typer.Option(help="Where baselines lie.")] = BASELINES,
+    update: Annotated[bool, typer.Option(help="Write it, after showing what changes.")] = False,
+) -> None:
+    """Show what a run would change in the baseline of its platform; with --update, change it."""
+    found = read_results(results)
+    path = baseline_path(folder, found.environment)
+    changed = update_baseline(found, path, write=update)
+    typer.echo(diff_markdown(changed), nl=False)
+    typer.echo(f"\nwrote {path}" if update else f"\nnothing was written; --update changes {path}")
+
+
+@app.command()
+def sample(
+    out: Annotated[Path, typer.Argument(help="The results.json to write.")],
+    cells: Annotated[int, typer.Option(help="How many cells.")] = 120,
+    seed: Annotated[int, typer.Option(help="Another seed, other results.")] = 0,
+) -> None:
+    """Write made-up results, to look at a report without a run."""
+    typer.echo(f"wrote {write_results(out, sample_results(cells, seed))}")
+
+
+def _named(part: str) -> tuple[str, Path]:
+    """Runner and path of `NAME=PATH`, or of a path, whose folder is then the runner."""
+    name, equals, path = part.partition("=")
+    if equals and name and not Path(part).exists():
+        return name, Path(path)
+    return Path(part).resolve().parent.name or "runner", Path(part)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and give its exit code."""
+    try:
+        app(arguments)
+    except (ReportError, OSError) as error:
+        Console(stderr=True).print(Text(f"error: {error}"), soft_wrap=True)
+        return ReportError.exit_code
+    except SystemExit as done:  # how the command line's library ends a command
+        return done.code if isinstance(done.code, int) else 0
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
