@@ -20,6 +20,7 @@ from .matrix import Cell, Model, mark_name
 from .options import Selection, add_options, read_selection
 from .outcome import STAGES, CellRecord
 from .progress import Progress, count_tests
+from .scheduling import make_scheduler
 from .session import Judge
 from .stages import Blocked, StageFailure
 
@@ -86,7 +87,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         models = selection_of(metafunc.config).models
         params = [
             pytest.param(m, id=m.name, marks=[getattr(pytest.mark, w) for w in _model_marks(m)]
-                         + [pytest.mark.xdist_group(m.name)])
+)
             for m in models
         ]  # fmt: skip
         metafunc.parametrize("conformance_model", params)
@@ -110,6 +111,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=order)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """One worker takes all tests of a model."""
+    selection = selection_of(config)
+    models = {model.name: model.name for model in selection.models}
+    models |= {cell.id: cell.model.name for cell in selection.cells}
+    return make_scheduler(config, log, models)
+
+
 def _model_name(item: pytest.Item) -> str:
     cell = _cell(item)
     params = item.callspec.params if hasattr(item, "callspec") else {}
@@ -126,8 +136,6 @@ def _applies(metafunc: pytest.Metafunc, cell: Cell) -> bool:
 
 def _marks(cell: Cell) -> Iterator[pytest.MarkDecorator]:
     yield from (getattr(pytest.mark, name) for name in cell.marks)
-    # one worker takes all cells of a model: it has built the model and read its reference
-    yield pytest.mark.xdist_group(cell.model.name)
 
 
 def _model_marks(model: Model) -> Iterator[str]:
@@ -208,9 +216,7 @@ def repro(config: pytest.Config, cell: Cell) -> str:
 
 
 @pytest.fixture(scope="session")
-def judge(
-    request: pytest.FixtureRequest, conformance_samples: Any
-) -> Iterator[Judge]:
+def judge(request: pytest.FixtureRequest, conformance_samples: Any) -> Iterator[Judge]:
     """The judge of this process; the pictures come from the fixture `conformance_samples`."""
     config = request.config
     selection_of(config)
