@@ -168,6 +168,15 @@ def _name_map(net: Node, key: str) -> dict[str, str]:
     return {name: node.at(name).is_a(str) for name in node.is_a(dict)}
 
 
+def _params(post: Node) -> Node:
+    """`params` of the post-processing task; clients do without them."""
+    if not post.has("params"):
+        return Node({}, PIPELINE, f"{post.path}.params")
+    params = post.at("params")
+    params.is_a(dict)
+    return params
+
+
 def _optional_detail(folder: Path) -> dict[str, Any]:
     """`detail.json` is for people and validators; clients run without it, and so do we."""
     path = folder / DETAIL
@@ -217,8 +226,6 @@ def read_folder(folder: str | Path) -> SdkModel:
         input_map=_name_map(net, "input_map"),
         output_map=_name_map(net, "output_map"),
         component=post.at("component").is_a(str),
-        params=post.at("params")
-        if post.has("params")
-        else Node({}, PIPELINE, f"{post.path}.params"),
+        params=_params(post),
         detail=_optional_detail(folder),
     )
