@@ -1,0 +1,344 @@
+"""The report in a browser: filters, the hash, one cell, the keyboard, themes, accessibility."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from poseconform import outcome as oc
+from poseconform.report.build import render_html
+from poseconform.report.merge import merge_results
+from poseconform.report.results import Results
+from poseconform.report.sample import sample_results
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+CELLS = sample_results(120).cells
+BAD = next(c for c in CELLS if c.outcome == "mismatch")
+
+
+def fragment(page: Page) -> dict[str, list[str]]:
+    return parse_qs(urlsplit(page.url).fragment)
+
+
+def shown(page: Page) -> int:
+    return page.locator("#grid .c:visible").count()
+
+
+def opened(page: Page, url: str) -> Page:
+    page.goto(url)
+    page.wait_for_selector("html[data-ready]")
+    return page
+
+
+def count(**fields: str) -> int:
+    return sum(all(getattr(c, name) == value for name, value in fields.items()) for c in CELLS)
+
+
+def test_the_verdict_and_every_cell_are_there(page: Page, report: str) -> None:
+    opened(page, report)
+    assert page.locator("h1").inner_text().startswith("7 of 92 cells fail: 1 crash")
+    assert shown(page) == 120
+    assert page.locator("#shown").inner_text() == "120 cells"
+    words = page.locator(f'.c[aria-label*="{BAD.model}"]', has_text="mismatch").first
+    assert "newly failing" in (words.get_attribute("aria-label") or "")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("family", "SimCC", count(family="SimCC")),
+        ("model", BAD.model, count(model=BAD.model)),
+        ("backend", "openvino", count(backend="openvino")),
+        ("precision", "int8", count(precision="int8")),
+        ("shape", "dynamic", count(shape_mode="dynamic")),
+    ],
+)
+def test_drop_down_filters(page: Page, report: str, field: str, value: str, expected: int) -> None:
+    opened(page, report)
+    page.locator(f"select[name={field}]").select_option(value)
+    assert shown(page) == expected
+    assert page.locator("#shown").inner_text() == f"{expected} of 120 cells"
+    assert fragment(page) == {field: [value]}
+
+
+def test_columns_and_rows_without_a_cell_go(page: Page, report: str) -> None:
+    opened(page, report)
+    page.locator("select[name=backend]").select_option("ncnn")
+    heads = page.locator("#grid thead tr").first.locator("th:visible")
+    assert heads.all_inner_texts() == ["Model", "ncnn"]
+    assert heads.nth(1).get_attribute("colspan") == "4"
+    page.locator("select[name=family]").select_option("HRNet")
+    assert page.locator("#grid tbody tr:visible").count() == 1
+
+
+def test_outcome_tiles_add_up(page: Page, report: str) -> None:
+    opened(page, report)
+    page.get_by_role("button", name=re.compile("mismatch")).first.click()
+    assert shown(page) == count(outcome="mismatch")
+    page.locator(".tile[data-outcome=crash]").click()
+    assert shown(page) == count(outcome="mismatch") + count(outcome="crash")
+    assert fragment(page) == {"outcome": ["crash,mismatch"]}
+    assert page.locator(".tile[data-outcome=crash]").get_attribute("aria-pressed") == "true"
+    page.get_by_role("button", name="Reset").click()
+    assert shown(page) == 120
+    assert fragment(page) == {}
+
+
+def test_search_takes_every_word(page: Page, report: str) -> None:
+    opened(page, report)
+    page.keyboard.press("/")
+    page.keyboard.type("SIGSEGV openvino")
+    found = [c for c in CELLS if c.code == "SIGSEGV" and c.backend == "openvino"]
+    assert shown(page) == len(found) > 0
+    page.locator("input[name=q]").fill("no such thing")
+    assert page.locator("#empty").is_visible()
+    assert page.locator("#shown").inner_text() == "0 of 120 cells"
+
+
+def test_changed_and_lone_failures(page: Page, report: str) -> None:
+    opened(page, report)
+    page.get_by_label("changed").check()
+    assert 0 < shown(page) < 30
+    assert "changed" in fragment(page)
+    page.get_by_label("changed").uncheck()
+    page.get_by_label("only one backend fails").check()
+    assert 0 < shown(page) <= 7
+
+
+def test_a_view_can_be_sent(page: Page, report: str) -> None:
+    opened(page, f"{report}#family=HRNet&outcome=pass&q=static&cell=")
+    expected = [
+        c for c in CELLS
+        if c.family == "HRNet" and c.outcome == "pass" and c.shape_mode == "static"
+    ]  # fmt: skip
+    assert shown(page) == len(expected)
+    assert page.locator("select[name=family]").input_value() == "HRNet"
+    assert page.locator("input[name=q]").input_value() == "static"
+
+
+def test_one_cell_with_all_its_numbers(page: Page, report: str) -> None:
+    opened(page, report)
+    page.locator(".c.k-mismatch").first.click()
+    sheet = page.locator("dialog")
+    assert sheet.is_visible()
+    text = sheet.inner_text()
+    for words in ("At a glance", "Run this cell again", "End of the log", "Stages", "Artefacts"):
+        assert words in text
+    for words in ("Outputs against PyTorch in float64", "headroom (limit 1)", "opset", "Graph"):
+        assert words in text
+    assert sheet.locator("figure.plot svg .limit").count() >= 1
+    assert sheet.locator("img").count() == 1
+    assert fragment(page)["cell"]
+    page.keyboard.press("Escape")
+    assert not sheet.is_visible()
+    assert "cell" not in fragment(page)
+    assert page.evaluate("document.activeElement.className").startswith("c bad")
+
+
+def test_a_cell_can_be_sent_and_left_by_the_back_button(page: Page, report: str) -> None:
+    opened(page, report)
+    page.locator(".c.k-crash").first.click()
+    url = page.url
+    title = page.locator("#sheet-title").inner_text()
+    page.go_back()
+    page.wait_for_function("!document.querySelector('dialog').open")
+    page.goto("about:blank")
+    opened(page, url)
+    assert page.locator("#sheet-title").inner_text() == title
+    page.locator("#close").click()
+    assert not page.locator("dialog").is_visible()
+
+
+def test_the_next_cell_of_those_shown(page: Page, report: str) -> None:
+    opened(page, f"{report}#outcome=mismatch")
+    page.locator(".c.k-mismatch").first.click()
+    assert page.locator("#place").inner_text() == f"1 of {count(outcome='mismatch')}"
+    assert page.locator("#previous").is_disabled()
+    first = fragment(page)["cell"]
+    page.get_by_role("button", name="Next").click()
+    assert page.locator("#place").inner_text().startswith("2 of")
+    assert fragment(page)["cell"] != first
+    assert fragment(page)["outcome"] == ["mismatch"]
+
+
+def test_the_command_can_be_copied(browser: Browser, report: str) -> None:
+    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
+    page = opened(context.new_page(), report)
+    page.locator(".c.k-mismatch").first.click()
+    page.locator("#copy").click()
+    page.wait_for_function("document.getElementById('copy').textContent === 'Copied'")
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied in {c.repro for c in CELLS if c.outcome == "mismatch"}
+    assert page.locator("#said").text_content() == "Copied"
+    context.close()
+
+
+def test_the_command_can_be_copied_without_a_clipboard(page: Page, report: str) -> None:
+    page.add_init_script("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
+    opened(page, report)
+    page.locator(".c.k-mismatch").first.click()
+    page.locator("#copy").click()
+    said = page.locator("#copy").inner_text()
+    assert said in {"Copied", "Selected: press Ctrl+C"}
+    assert "python -m pytest" in page.evaluate("getSelection().toString()")
+
+
+def test_the_matrix_by_keyboard(page: Page, report: str) -> None:
+    opened(page, report)
+    assert page.locator("#grid .c[tabindex='0']").count() == 1
+    page.locator("#grid .c[tabindex='0']").focus()
+    label = "document.activeElement.getAttribute('aria-label')"
+    first = page.evaluate(label)
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowDown")
+    moved = page.evaluate(label)
+    assert moved != first
+    page.keyboard.press("End")
+    assert page.evaluate(label).split(",")[0] == moved.split(",")[0]
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowUp")
+    assert page.evaluate(label) == first
+    page.keyboard.press("ArrowUp")
+    assert page.evaluate(label) == first
+    page.keyboard.press("Enter")
+    assert page.locator("dialog").is_visible()
+    assert page.evaluate("document.activeElement.id") == "sheet-title"
+    page.keyboard.press("Escape")
+    assert page.evaluate(label) == first
+
+
+def test_skipping_to_the_matrix(page: Page, report: str) -> None:
+    opened(page, report)
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "matrix"
+
+
+def background(page: Page) -> str:
+    found: str = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    return found
+
+
+def test_themes(page: Page, report: str) -> None:
+    opened(page, report)
+    light = background(page)
+    page.emulate_media(color_scheme="dark")
+    assert background(page) != light
+    button = page.get_by_role("button", name=re.compile("Theme"))
+    button.click()
+    assert button.inner_text() == "Theme: light"
+    assert background(page) == light
+    button.click()
+    assert background(page) != light
+    page.reload()
+    assert page.get_by_role("button", name=re.compile("Theme")).inner_text() == "Theme: dark"
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_sideways_scrolling(
+    page: Page, report: str, width: int, scheme: Any, shots: Path | None
+) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    page.emulate_media(color_scheme=scheme)
+    opened(page, report)
+    for name, act in (("page", None), ("cell", ".c.k-mismatch")):
+        if act:
+            page.locator(act).first.click()
+        wide = page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= width
+        if shots:
+            page.screenshot(path=shots / f"{name}-{width}-{scheme}.png", full_page=not act)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1440])
+def test_accessibility(page: Page, report: str, scheme: Any, width: int) -> None:
+    """No serious finding of axe-core, on the page and in a cell (WCAG 2.1 A and AA)."""
+    if importlib.util.find_spec("axe_playwright_python") is None:
+        pytest.skip("unavailable:not-installed: axe-playwright-python")
+    from axe_playwright_python.sync_playwright import Axe
+
+    page.set_viewport_size({"width": width, "height": 900})
+    page.emulate_media(color_scheme=scheme)
+    opened(page, report)
+    for act in (None, ".c.k-mismatch"):
+        if act:
+            page.locator(act).first.click()
+        found = Axe().run(page).response["violations"]
+        serious = [
+            (v["id"], v["impact"], [n["html"][:160] for n in v["nodes"][:3]])
+            for v in found
+            if v["impact"] in {"serious", "critical"}
+        ]
+        assert serious == [], json.dumps(serious, indent=1)
+
+
+def test_hostile_strings_do_nothing(page: Page, tmp_path: Path) -> None:
+    evil = (
+        "</script><script>window.hacked=1</script><img src=x onerror='window.hacked=2'>\u202e\"'"
+    )
+    stage = oc.StageRecord("load", 1.0, "crash", evil, evil)
+    cell = replace(
+        BAD,
+        model=evil, family=evil, outcome="crash", reason=evil, code=evil, repro=evil,
+        log_tail=(evil + "\n") * 9_000, stages=(stage,), effective_options={evil: evil},
+        graph=oc.GraphRecord({evil: 1}), artefacts=(oc.ArtefactRecord(evil, evil, 3),),
+        outputs=tuple(replace(o, name=evil) for o in BAD.outputs),
+    )  # fmt: skip
+    results = Results(environment={evil: evil, "cpu": evil}, run={evil: evil}, cells=(cell,))
+    path = tmp_path / "index.html"
+    path.write_text(render_html(results))
+    opened(page, path.as_uri())
+    page.locator(".c").click()
+    assert page.evaluate("window.hacked") is None
+    assert page.locator("dialog img").count() == len(cell.pictures)
+    assert "window.hacked=1</script>" in page.locator("dialog .reason").inner_text()
+    assert "\\u202e" in page.locator("#sheet-title").inner_text()
+
+
+def test_runners_that_disagree_are_shown(page: Page, tmp_path: Path) -> None:
+    merged = merge_results({"cpu": sample_results(40), "gpu": sample_results(40, seed=3)})
+    path = tmp_path / "index.html"
+    path.write_text(render_html(merged))
+    opened(page, path.as_uri())
+    page.get_by_label("runners disagree").check()
+    assert shown(page) == 7
+    page.locator(".c:visible").first.click()
+    assert "What each runner said" in page.locator("dialog").inner_text()
+
+
+def test_no_cells_no_errors(page: Page, tmp_path: Path) -> None:
+    path = tmp_path / "index.html"
+    path.write_text(render_html(Results(environment={}, cells=())))
+    opened(page, path.as_uri())
+    assert page.locator("h1").inner_text() == "There are no cells."
+
+
+def test_five_hundred_cells_within_the_budget(page: Page, tmp_path: Path) -> None:
+    """Under 1.5 MB, and interactive in under a second (median of five loads)."""
+    path = tmp_path / "index.html"
+    path.write_text(render_html(sample_results(500), sample_results(500, seed=1)))
+    assert path.stat().st_size < 1_500_000
+    times = []
+    for _ in range(5):
+        opened(page, path.as_uri())
+        times.append(page.evaluate("performance.getEntriesByType('navigation')[0].domComplete"))
+    assert sorted(times)[2] < 1_000, times
+    assert shown(page) == 500
+    page.locator("select[name=backend]").select_option("openvino")
+    spent = page.evaluate(
+        "(() => { const start = performance.now();"
+        "document.getElementById('filters').dispatchEvent(new Event('input'));"
+        "document.body.offsetHeight; return performance.now() - start; })()"
+    )
+    assert spent < 200
