@@ -106,7 +106,8 @@ def deploy_json(judge: Judge, cell: Cell) -> Verdict:
          isinstance(loaded.inputs[0].shape[0], str)),
         ("pipeline.json: name of the net", net["name"], model["name"]),
         ("files that are missing", [n for n in files if not (folder / n).is_file()], []),
-        ("pipeline.json: input_map", net["input_map"]["img"] in {"#0", loaded.inputs[0].name}, True),
+        ("pipeline.json: input_map",
+         net["input_map"]["img"] in {"#0", loaded.inputs[0].name}, True),
     ])  # fmt: skip
 
 

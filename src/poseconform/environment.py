@@ -13,7 +13,9 @@ from .availability import Availabilities
 from .implementations import PACKAGES, versions
 
 # ISA flags that change which kernels run, and so how results round.
-ISA_FLAGS = ("avx2", "avx512f", "avx512_fp16", "avx512_bf16", "amx_tile", "amx_bf16", "f16c", "fma")
+ISA_FLAGS = (
+    "avx2", "avx512f", "avx512_fp16", "avx512_bf16", "amx_tile", "amx_bf16", "f16c", "fma",
+)  # fmt: skip
 MORE_PACKAGES = ("pytest", "pytest-xdist", "hypothesis", "scipy", "openvino", "ncnn", "tensorrt")
 
 
@@ -34,14 +36,12 @@ def fingerprint(availabilities: Availabilities) -> dict[str, Any]:
 
 
 def cpu_facts(cpuinfo: Path = Path("/proc/cpuinfo")) -> dict[str, Any]:
-    """Model name, count and the ISA flags that matter; what the system does not tell is left out."""
+    """Model name, count and the ISA flags that matter, as far as the system tells them."""
     facts: dict[str, Any] = {"count": os.cpu_count(), "machine": platform.machine()}
     if cpuinfo.is_file():
-        fields = dict(
-            (part.strip() for part in line.split(":", 1))
-            for line in cpuinfo.read_text(encoding="utf-8").split("\n\n")[0].splitlines()
-            if ":" in line
-        )
+        first = cpuinfo.read_text(encoding="utf-8").split("\n\n", maxsplit=1)[0]
+        pairs = (line.partition(":") for line in first.splitlines())
+        fields = {name.strip(): value.strip() for name, _, value in pairs}
         flags = set(fields.get("flags", fields.get("Features", "")).split())
         facts["model"] = fields.get("model name", "unknown")
         facts["isa"] = " ".join(flag for flag in ISA_FLAGS if flag in flags)

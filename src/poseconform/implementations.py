@@ -155,6 +155,13 @@ def read_state_dict(checkpoint: Path) -> Any:
     return load_checkpoint(checkpoint).state_dict
 
 
+def makes_weights(model_name: str) -> bool:
+    """True if `checkpoint_for` has weights for this name."""
+    from posedeploy.apis.sources import is_zoo_name
+
+    return is_zoo_name(model_name)
+
+
 def checkpoint_for(model_name: str) -> str:
     """Calibrated weights of a zoo model, made if they are not cached (child side)."""
     from posedeploy.apis.sources import resolve_checkpoint

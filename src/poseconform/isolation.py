@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 import traceback
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -55,6 +56,15 @@ class ChildTimeout(ChildFailure):
     kind = "timeout"
 
 
+@dataclass(frozen=True)
+class _Running:
+    """A child process and this side's ends of its two pipes."""
+
+    process: subprocess.Popen[bytes]
+    requests: BinaryIO
+    replies: BinaryIO
+
+
 class Child:
     """A child Python process that runs functions by name.
 
@@ -66,9 +76,7 @@ class Child:
     def __init__(self, log: Path, env: dict[str, str] | None = None) -> None:
         self._log = log
         self._env = env or {}
-        self._process: subprocess.Popen[bytes] | None = None
-        self._to: BinaryIO | None = None
-        self._from: BinaryIO | None = None
+        self._running: _Running | None = None
 
     def __enter__(self) -> Child:
         return self
@@ -94,14 +102,13 @@ class Child:
             ChildCrash: The child died.
             ChildTimeout: No answer in time.
         """
-        self._start()
-        assert self._process is not None
+        running = self._start()
         start = self._log.stat().st_size
         try:
-            _send(self._to, (target, args))
-            reply = self._receive(target, time.monotonic() + timeout, timeout)
+            _send(running.requests, (target, args))
+            reply = self._receive(running.replies, target, timeout)
         except (BrokenPipeError, EOFError) as error:
-            status = self._process.wait()
+            status = running.process.wait()
             self.close()
             raise ChildCrash(f"{_describe_exit(status)} in {target}", self._tail(start)) from error
         ok, value = reply
@@ -112,26 +119,26 @@ class Child:
 
     def close(self) -> None:
         """End the child; harmless when there is none."""
-        for pipe in (self._to, self._from):
-            if pipe is not None:
-                try:
-                    pipe.close()
-                except BrokenPipeError:
-                    continue  # the child is gone already, which is what we want
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-        self._process = self._to = self._from = None
-
-    def _start(self) -> None:
-        if self._process is not None and self._process.poll() is None:
+        if self._running is None:
             return
+        for pipe in (self._running.requests, self._running.replies):
+            try:
+                pipe.close()
+            except BrokenPipeError:
+                continue  # the child is gone already, which is what we want
+        self._running.process.kill()
+        self._running.process.wait()
+        self._running = None
+
+    def _start(self) -> _Running:
+        if self._running is not None and self._running.process.poll() is None:
+            return self._running
         self.close()
         self._log.parent.mkdir(parents=True, exist_ok=True)
         requests, to_child = os.pipe()
         from_child, replies = os.pipe()
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
+            process = subprocess.Popen(
                 [sys.executable, "-m", "poseconform.isolation", str(requests), str(replies)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -141,31 +148,28 @@ class Child:
             )
         os.close(requests)
         os.close(replies)
-        self._to, self._from = os.fdopen(to_child, "wb"), os.fdopen(from_child, "rb", 0)
+        to, back = os.fdopen(to_child, "wb"), os.fdopen(from_child, "rb", 0)
+        self._running = _Running(process, to, back)
+        return self._running
 
-    def _receive(self, target: str, deadline: float, timeout: float) -> Any:
-        assert self._from is not None
-        length = _LENGTH.unpack(self._read(_LENGTH.size, target, deadline, timeout))[0]
-        return pickle.loads(self._read(length, target, deadline, timeout))  # noqa: S301 - our child
-
-    def _read(self, size: int, target: str, deadline: float, timeout: float) -> bytes:
-        assert self._from is not None
+    def _receive(self, replies: BinaryIO, target: str, timeout: float) -> Any:
+        deadline = time.monotonic() + timeout
         parts = bytearray()
+        size = _LENGTH.size
         while len(parts) < size:
-            ready, _, _ = select.select(
-                [self._from], [], [], max(0.0, deadline - time.monotonic())
-            )
-            if not ready:
+            left = max(0.0, deadline - time.monotonic())
+            if not select.select([replies], [], [], left)[0]:
                 start = max(0, self._log.stat().st_size - 4096)
                 self.close()
-                raise ChildTimeout(
-                    f"no answer within {timeout:g} s in {target}", self._tail(start)
-                )
-            part = self._from.read(min(size - len(parts), 1 << 20))
+                message = f"no answer within {timeout:g} s in {target}"
+                raise ChildTimeout(message, self._tail(start))
+            part = replies.read(min(size - len(parts), 1 << 20))
             if not part:
                 raise EOFError
             parts += part
-        return bytes(parts)
+            if len(parts) == _LENGTH.size:
+                size += _LENGTH.unpack(parts)[0]
+        return pickle.loads(memoryview(parts)[_LENGTH.size :])  # noqa: S301 - our child
 
     def _tail(self, start: int) -> str:
         with self._log.open("rb") as log:
@@ -180,8 +184,7 @@ def _describe_exit(status: int) -> str:
     return f"exit status {status}"
 
 
-def _send(pipe: BinaryIO | None, value: object) -> None:
-    assert pipe is not None
+def _send(pipe: BinaryIO, value: object) -> None:
     data = pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
     pipe.write(_LENGTH.pack(len(data)) + data)
     pipe.flush()

@@ -113,11 +113,12 @@ def output_record(
     )
 
 
-def complain(
-    name: str, error: TensorError, allowed: Allowed, yard: Yardstick
-) -> list[str]:
+def complain(name: str, error: TensorError, allowed: Allowed, yard: Yardstick) -> list[str]:
     """A sentence for each limit that is exceeded; NaN exceeds every limit."""
-    pairs = (("maximum", error.max, allowed.max, yard.max), ("RMS", error.rms, allowed.rms, yard.rms))
+    pairs = (
+        ("maximum", error.max, allowed.max, yard.max),
+        ("RMS", error.rms, allowed.rms, yard.rms),
+    )
     return [
         f"{name}: {kind} error {value:.3g} exceeds the allowed {limit:.3g} "
         f"(PyTorch's own error is {own:.3g})"

@@ -16,9 +16,7 @@ from .tolerance import NEAR_TIES, SDK_P99_PX, Tolerance
 IMAGE_MATCH_PX = 8.0  # a picture is at most some four times the input's size
 
 
-def judge_client(
-    answers: Sequence[ClientAnswer], reference: Reference, row: Tolerance
-) -> Verdict:
+def judge_client(answers: Sequence[ClientAnswer], reference: Reference, row: Tolerance) -> Verdict:
     """Compare the answers for the first samples with the reference's image keypoints."""
     compare = _bottom_up if reference.bottom_up else _top_down
     distances, complaints = compare(answers, reference, row)
@@ -63,13 +61,9 @@ def _bottom_up(
                 f"sample {i}: {len(got) - len(rows)} of {len(got)} people are not among the "
                 f"reference's {len(expected)} (near ties within {margin.iou} IoU: {unsure})"
             )
-        parts.append(
-            keypoint_distances(got.keypoints[rows], expected.keypoints[columns]).ravel()
-        )
+        parts.append(keypoint_distances(got.keypoints[rows], expected.keypoints[columns]).ravel())
     return np.concatenate(parts), complaints
 
 
 def _people(keypoints: NDArray[np.float64], scores: NDArray[np.float64]) -> Detections:
-    return Detections(
-        np.zeros((len(scores), 4)), scores, keypoints, np.zeros(keypoints.shape[:2])
-    )
+    return Detections(np.zeros((len(scores), 4)), scores, keypoints, np.zeros(keypoints.shape[:2]))

@@ -81,9 +81,7 @@ def cut(truth: DetectionTruth, places: int, ties: NearTie) -> tuple[Detections, 
     return truth.possible.select(kept), (truth.stable & (scores > sure))[kept]
 
 
-def match_picture(
-    got: Detections, truth: DetectionTruth, places: int, ties: NearTie
-) -> Matched:
+def match_picture(got: Detections, truth: DetectionTruth, places: int, ties: NearTie) -> Matched:
     """Match one picture's detections with what the reference makes possible."""
     possible, stable = cut(truth, places, ties)
     rows, columns = match_detections(got, possible, ties.match_px)

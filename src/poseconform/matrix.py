@@ -61,8 +61,10 @@ class Flow:
     @property
     def label(self) -> str:
         """The name without what all names begin with."""
-        return self.deploy_config.rsplit("/", 1)[-1].removesuffix(".py").removeprefix(
-            "pose-detection_"
+        return (
+            self.deploy_config.rsplit("/", 1)[-1]
+            .removesuffix(".py")
+            .removeprefix("pose-detection_")
         )
 
     def fits(self, model: Model) -> bool:

@@ -98,8 +98,13 @@ def same_argmax_fraction(output: Array) -> float:
 
 @dataclass(frozen=True)
 class Detections:
-    """The people found in one picture: boxes `[D, 4]` (x1, y1, x2, y2), scores `[D]`, keypoints
-    `[D, K, 2]` and their scores `[D, K]`; input px.
+    """The people found in one picture.
+
+    Attributes:
+        boxes: `[D, 4]` x1, y1, x2, y2, input px.
+        scores: `[D]`.
+        keypoints: `[D, K, 2]` input px.
+        keypoint_scores: `[D, K]`.
     """
 
     boxes: Array

@@ -4,40 +4,79 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from . import implementations
-from .availability import DISABLE_VARIABLE, disabled_backends
+from .availability import DISABLE_VARIABLE, Availabilities, disabled_backends
 from .matrix import Cell, Flow, Model, build_cells
 
 CACHE_VARIABLE = "POSECONFORM_CACHE"
 DEFAULT_MODELS = "quick"
+_SELECTION = pytest.StashKey["Selection"]()
+_AVAILABILITIES = pytest.StashKey[Availabilities]()
 
 
 def add_options(parser: pytest.Parser) -> None:
     """Register the options."""
     group = parser.getgroup("poseconform", "conformance of deployed pose models")
     add = group.addoption
-    add("--models", action="append", metavar="TIER|NAME,…",
-        help=f"models: quick, default, reference, all, or names (default: {DEFAULT_MODELS})")
-    add("--model-config", action="append", metavar="PATH", default=[],
-        help="judge this MMPose config too; without --models, judge nothing else")
-    add("--checkpoint", action="append", metavar="[MODEL=]PATH", default=[],
-        help="checkpoint of a model, by the name it has in the report")
-    add("--deploy-config", action="append", metavar="PATH", default=[],
-        help="judge this deploy config too")
-    add("--exporter", choices=("torchscript", "dynamo"), default="",
-        help="override the exporter of every deploy config")
-    add("--require", action="append", metavar="BACKEND", default=[],
-        help="fail, rather than skip, where this backend is unavailable")
-    add("--disable", action="append", metavar="BACKEND", default=[],
-        help=f"treat this backend as switched off (also: {DISABLE_VARIABLE}=a,b)")
-    add("--report-dir", metavar="DIR", type=Path,
-        help="write results.json, index.html, support-table.md and junit.xml here")
+    add(
+        "--models",
+        action="append",
+        metavar="TIER|NAME,…",
+        help=f"models: quick, default, reference, all, or names (default: {DEFAULT_MODELS})",
+    )
+    add(
+        "--model-config",
+        action="append",
+        metavar="PATH",
+        default=[],
+        help="judge this MMPose config too; without --models, judge nothing else",
+    )
+    add(
+        "--checkpoint",
+        action="append",
+        metavar="[MODEL=]PATH",
+        default=[],
+        help="checkpoint of a model, by the name it has in the report",
+    )
+    add(
+        "--deploy-config",
+        action="append",
+        metavar="PATH",
+        default=[],
+        help="judge this deploy config too",
+    )
+    add(
+        "--exporter",
+        choices=("torchscript", "dynamo"),
+        default="",
+        help="override the exporter of every deploy config",
+    )
+    add(
+        "--require",
+        action="append",
+        metavar="BACKEND",
+        default=[],
+        help="fail, rather than skip, where this backend is unavailable",
+    )
+    add(
+        "--disable",
+        action="append",
+        metavar="BACKEND",
+        default=[],
+        help=f"treat this backend as switched off (also: {DISABLE_VARIABLE}=a,b)",
+    )
+    add(
+        "--report-dir",
+        metavar="DIR",
+        type=Path,
+        help="write results.json, index.html, support-table.md and junit.xml here",
+    )
     add("--artefact-cache", metavar="DIR", type=Path, default=default_cache(),
         help=f"cache of conversions and references (also: {CACHE_VARIABLE})")  # fmt: skip
 
@@ -81,8 +120,23 @@ def read_selection(option: Any) -> Selection:
     disabled = disabled_backends(option.disable, os.environ.get(DISABLE_VARIABLE, ""))
     for name in (*option.require, *disabled):
         if name not in backends:
-            raise pytest.UsageError(f"no backend {name!r}; there are: {', '.join(sorted(backends))}")
+            there_are = ", ".join(sorted(backends))
+            raise pytest.UsageError(f"no backend {name!r}; there are: {there_are}")
     return Selection(models, flows, cells, frozenset(option.require), disabled)
+
+
+def selection_of(config: pytest.Config) -> Selection:
+    """The run's selection, read when the first test asks for it."""
+    if _SELECTION not in config.stash:
+        config.stash[_SELECTION] = read_selection(config.option)
+    return config.stash[_SELECTION]
+
+
+def availabilities_of(config: pytest.Config) -> Availabilities:
+    """What can run here, probed once a process."""
+    if _AVAILABILITIES not in config.stash:
+        config.stash[_AVAILABILITIES] = Availabilities(selection_of(config).disabled)
+    return config.stash[_AVAILABILITIES]
 
 
 def _models(option: Any) -> tuple[Model, ...]:
@@ -97,8 +151,6 @@ def _models(option: Any) -> tuple[Model, ...]:
 
 
 def _with_checkpoints(models: tuple[Model, ...], pairs: Iterable[str]) -> tuple[Model, ...]:
-    from dataclasses import replace
-
     by_name = {model.name: model for model in models}
     for pair in pairs:
         name, _, path = pair.rpartition("=")
@@ -119,9 +171,7 @@ def _with_checkpoints(models: tuple[Model, ...], pairs: Iterable[str]) -> tuple[
 
 def _require_zoo(model: Model) -> None:
     """Weights are made for zoo models only; another config needs a checkpoint."""
-    from posedeploy.apis.sources import is_zoo_name
-
-    if not is_zoo_name(model.name):
+    if not implementations.makes_weights(model.name):
         raise pytest.UsageError(
             f"--model-config {model.config}: no checkpoint; give --checkpoint {model.name}=PATH"
         )

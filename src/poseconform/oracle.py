@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from . import implementations
 from .oracle_detections import detection_arrays
-from .oracle_keypoints import decode_outputs, decision_gaps
+from .oracle_keypoints import decision_gaps, decode_outputs
 from .reference import FILE, Sample
 
 Forward = Callable[[], Any]
@@ -50,7 +50,7 @@ def write_reference(
         arrays = detection_arrays(model, batch, precision)
     else:
         arrays = _tensor_arrays(model, batch, precision)
-    np.savez(Path(folder) / FILE, **arrays)
+    np.savez(Path(folder) / FILE, **arrays)  # type: ignore[arg-type]  # its stub is wrong
     return {
         "seconds": round(time.perf_counter() - started, 3),
         "torch": torch.__version__,
@@ -128,7 +128,7 @@ def _forward(model: Any, inputs: torch.Tensor) -> dict[str, NDArray[np.float64]]
     """The head's outputs in float64 arrays, by DESIGN's names; MSPN's last stage of many."""
     parts = []
     with torch.no_grad():
-        for chunk in inputs.split(CHUNK):
+        for chunk in torch.split(inputs, CHUNK):
             out = model.head.forward(model.extract_feat(chunk))
             parts.append(_final(out))
     names = ("simcc_x", "simcc_y") if len(parts[0]) == 2 else ("output",)

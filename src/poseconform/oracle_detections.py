@@ -54,7 +54,12 @@ def _shifts(ties: NearTie) -> tuple[tuple[float, float], ...]:
 
 @dataclass(frozen=True)
 class _Answers:
-    """Detections with each pair of shifts, one list entry a picture; image keypoints of the first."""
+    """One entry a picture.
+
+    Attributes:
+        variants: Detections with each pair of shifts.
+        image: Keypoints `[P, K, 2]` (image px) and scores `[P]` with the first pair.
+    """
 
     variants: list[tuple[Detections, ...]]
     image: list[tuple[NDArray[Any], NDArray[Any]]]
@@ -65,7 +70,7 @@ def _answers(
 ) -> _Answers:
     variants, image = [], []
     with torch.no_grad():
-        for one, sample in zip(inputs.split(1), samples, strict=True):
+        for one, sample in zip(torch.split(inputs, 1), samples, strict=True):
             with _head_run_once(model, one):
                 results = [model.head.predict(None, [sample], _moved(model, s)) for s in shifts]
             variants.append(tuple(_as_detections(result[0]) for result in results))
@@ -87,7 +92,7 @@ def _moved(model: Any, shift: tuple[float, float]) -> dict[str, Any]:
 def _head_run_once(model: Any, inputs: torch.Tensor) -> Iterator[None]:
     """Let several `predict` calls on one picture share one pass through the network."""
     raw = model.head.forward(model.extract_feat(inputs))
-    model.head.forward = lambda feats: raw  # an attribute of this instance only
+    model.head.forward = lambda _feats: raw  # an attribute of this instance only
     try:
         yield
     finally:

@@ -27,11 +27,11 @@ def decode(config_path: str, outputs: Mapping[str, NDArray[Any]]) -> NDArray[np.
 def decode_outputs(
     codec: Any, outputs: Mapping[str, NDArray[Any]]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Keypoints `[S, K, 2]` (input px) and scores `[S, K]`, one picture at a time as mmpose does."""
+    """Keypoints `[S, K, 2]` (input px) and scores `[S, K]`, picture by picture as mmpose does."""
     points, scores = [], []
     for parts in zip(*outputs.values(), strict=True):
         sample = [np.array(part) for part in parts]  # codecs blur in place
-        decoded = codec.decode(*sample) if len(sample) == 1 else codec.decode(*sample)
+        decoded = codec.decode(*sample)
         points.append(np.asarray(decoded[0], np.float64).reshape(-1, 2))
         scores.append(np.asarray(decoded[1], np.float64).reshape(-1))
     return np.stack(points), np.stack(scores)
@@ -81,4 +81,4 @@ def _shift_gap(maps: NDArray[np.float64]) -> NDArray[np.float64]:
     s, k = np.ogrid[:samples, :keypoints]
     dx = np.abs(maps[s, k, y, x + 1] - maps[s, k, y, x - 1])
     dy = np.abs(maps[s, k, y + 1, x] - maps[s, k, y - 1, x])
-    return np.minimum(dx, dy)
+    return np.asarray(np.minimum(dx, dy))

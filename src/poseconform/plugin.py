@@ -1,12 +1,10 @@
-"""The pytest plugin: options, markers, collection, and the way of a result. Thin on purpose."""
+"""The pytest plugin: markers, collection, and what a test says of its cell. Thin on purpose."""
 
 from __future__ import annotations
 
 import shlex
-import sys
 import tempfile
-import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +12,14 @@ import pytest
 
 from . import expectations, implementations, recording
 from .artifacts import ArtefactCache
-from .availability import Availabilities
-from .environment import fingerprint
+from .controller import Controller
 from .matrix import Cell, Model, mark_name
-from .options import Selection, add_options, read_selection
-from .outcome import STAGES, CellRecord
-from .progress import Progress, count_tests
+from .options import add_options, availabilities_of, selection_of
+from .outcome import STAGES
 from .scheduling import make_scheduler
 from .session import Judge
 from .stages import Blocked, StageFailure
 
-SELECTION = pytest.StashKey[Selection]()
-AVAILABILITIES = pytest.StashKey[Availabilities]()
-CONTROLLER = pytest.StashKey["Controller"]()
 REFUSED = pytest.StashKey[set[str]]()
 NOTES = pytest.StashKey[recording.Notes]()
 
@@ -41,8 +34,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for line in markers():
         config.addinivalue_line("markers", line)
     if config.option.collectonly or not hasattr(config, "workerinput"):
-        config.stash[CONTROLLER] = Controller(config)
-        config.pluginmanager.register(config.stash[CONTROLLER], "poseconform-controller")
+        config.pluginmanager.register(Controller(config), "poseconform-controller")
     report_dir = config.option.report_dir
     if report_dir and not config.option.xmlpath:
         config.option.xmlpath = str(report_dir / "junit.xml")
@@ -65,31 +57,24 @@ def markers() -> Iterator[str]:
     yield "variants(*names): only models of these head kinds"
 
 
-def selection_of(config: pytest.Config) -> Selection:
-    """The run's selection, read when the first test asks for it."""
-    if SELECTION not in config.stash:
-        config.stash[SELECTION] = read_selection(config.option)
-        config.stash[AVAILABILITIES] = Availabilities(config.stash[SELECTION].disabled)
-    return config.stash[SELECTION]
-
-
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test that takes `cell` runs for every cell; one that takes `model`, for every model."""
     if "cell" in metafunc.fixturenames:
         stage = _stage(metafunc.definition)
         cells = [c for c in selection_of(metafunc.config).cells if _applies(metafunc, c)]
         params = [
-            pytest.param(cell, id=cell.id, marks=(*_marks(cell), *expectations.marks(cell, stage)))
+            pytest.param(
+                cell, id=cell.id, marks=(*_named(cell.marks), *expectations.marks(cell, stage))
+            )
             for cell in cells
         ]
         metafunc.parametrize("cell", params)
     elif "conformance_model" in metafunc.fixturenames:
         models = selection_of(metafunc.config).models
         params = [
-            pytest.param(m, id=m.name, marks=[getattr(pytest.mark, w) for w in _model_marks(m)]
-)
-            for m in models
-        ]  # fmt: skip
+            pytest.param(model, id=model.name, marks=[*_named(_model_marks(model))])
+            for model in models
+        ]
         metafunc.parametrize("conformance_model", params)
 
 
@@ -122,9 +107,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 def _model_name(item: pytest.Item) -> str:
     cell = _cell(item)
-    params = item.callspec.params if hasattr(item, "callspec") else {}
-    model = cell.model if cell else params.get("conformance_model")
-    return model.name if model else item.nodeid.split("::")[0]
+    model = cell.model if cell else _params(item).get("conformance_model")
+    return model.name if isinstance(model, Model) else item.nodeid.split("::", maxsplit=1)[0]
 
 
 def _applies(metafunc: pytest.Metafunc, cell: Cell) -> bool:
@@ -134,8 +118,8 @@ def _applies(metafunc: pytest.Metafunc, cell: Cell) -> bool:
     return fits and (not names or cell.model.variant in names)
 
 
-def _marks(cell: Cell) -> Iterator[pytest.MarkDecorator]:
-    yield from (getattr(pytest.mark, name) for name in cell.marks)
+def _named(names: Iterable[str]) -> Iterator[pytest.MarkDecorator]:
+    yield from (getattr(pytest.mark, name) for name in names)
 
 
 def _model_marks(model: Model) -> Iterator[str]:
@@ -147,10 +131,12 @@ def _stage(node: pytest.Item | pytest.Function | Any) -> str:
     return str(marker.args[0]) if marker else STAGES[0]
 
 
+def _params(item: pytest.Item) -> Mapping[str, object]:
+    return item.callspec.params if hasattr(item, "callspec") else {}
+
+
 def _cell(item: pytest.Item) -> Cell | None:
-    params = item.callspec.params if isinstance(item, pytest.Function) and hasattr(
-        item, "callspec") else {}  # fmt: skip
-    cell = params.get("cell")
+    cell = _params(item).get("cell")
     return cell if isinstance(cell, Cell) else None
 
 
@@ -161,7 +147,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         return
     item.stash[NOTES] = recording.Notes()
     selection = selection_of(item.config)
-    found = item.config.stash[AVAILABILITIES].of(cell.flow.backend)
+    found = availabilities_of(item.config).of(cell.flow.backend)
     if found.ok:
         return
     if cell.flow.backend in selection.require:
@@ -175,7 +161,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+def pytest_runtest_call() -> Generator[None, None, None]:
     """A test that an earlier stage's failure blocks is skipped, naming that stage."""
     try:
         return (yield)
@@ -195,7 +181,8 @@ def pytest_runtest_makereport(
         return report
     base = recording.base_record(cell, item.config.option.exporter, repro(item.config, cell))
     error = call.excinfo.value if call.excinfo else None
-    partial = recording.partial_record(base, _stage(item), item.stash[NOTES], report, error)
+    notes = item.stash.get(NOTES, recording.Notes())  # a mark can end a test before its setup
+    partial = recording.partial_record(base, _stage(item), notes, report, error)
     text = partial.to_json() if partial else ""
     report.user_properties.append((recording.PROPERTY, f"{cell.id} {text}"))
     if report.failed:
@@ -207,8 +194,8 @@ def repro(config: pytest.Config, cell: Cell) -> str:
     """The command that re-runs one cell."""
     model, option = cell.model, config.option
     words = ["python", "-m", "pytest", "suites"]
-    words += ["--models", model.name] if model.tiers or not model.checkpoint else [
-        "--model-config", model.config]  # fmt: skip
+    known = model.tiers or not model.checkpoint
+    words += ["--models", model.name] if known else ["--model-config", model.config]
     words += ["--checkpoint", f"{model.name}={model.checkpoint}"] if model.checkpoint else []
     words += ["--exporter", option.exporter] if option.exporter else []
     words += ["--deploy-config", cell.flow.deploy_config] if "/" in cell.flow.deploy_config else []
@@ -219,12 +206,11 @@ def repro(config: pytest.Config, cell: Cell) -> str:
 def judge(request: pytest.FixtureRequest, conformance_samples: Any) -> Iterator[Judge]:
     """The judge of this process; the pictures come from the fixture `conformance_samples`."""
     config = request.config
-    selection_of(config)
     with tempfile.TemporaryDirectory(prefix="poseconform-") as scratch:
         judge = Judge(
             cache=ArtefactCache(config.option.artefact_cache),
             samples=conformance_samples,
-            availabilities=config.stash[AVAILABILITIES],
+            availabilities=availabilities_of(config),
             scratch=Path(scratch),
             exporter=config.option.exporter,
         )
@@ -236,105 +222,3 @@ def judge(request: pytest.FixtureRequest, conformance_samples: Any) -> Iterator[
 def record(request: pytest.FixtureRequest) -> recording.Notes:
     """Call it with fields of `CellRecord` that the test has measured."""
     return request.node.stash[NOTES]  # type: ignore[no-any-return]
-
-
-class Controller:
-    """The part that runs once, where results of all xdist workers arrive."""
-
-    def __init__(self, config: pytest.Config) -> None:
-        self._config = config
-        self._started = time.monotonic()
-        self._partials: list[CellRecord] = []
-        self._selected: dict[str, int] = {}
-        self._progress = Progress(self._write)
-        self._results: Any = None
-        self._paths: list[Path] = []
-
-    def _write(self, line: str) -> None:
-        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
-        if reporter is not None:
-            reporter.ensure_newline()
-            reporter.write_line(line)
-
-    def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Without xdist: what was selected."""
-        self._select([item.nodeid for item in session.items])
-
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_xdist_node_collection_finished(self, node: Any, ids: list[str]) -> None:
-        """With xdist: what a worker has selected; all select the same."""
-        self._select(ids)
-
-    def _select(self, node_ids: list[str]) -> None:
-        if not self._selected:
-            self._selected = dict(count_tests(recording.cell_id_of(n) for n in node_ids))
-            cells = {c.id for c in selection_of(self._config).cells} if self._selected else set()
-            self._selected = {k: n for k, n in self._selected.items() if k in cells}
-            self._progress.start(self._selected)
-
-    def pytest_report_teststatus(
-        self, report: pytest.TestReport, config: pytest.Config
-    ) -> tuple[str, str, str] | None:
-        """Tests of cells print no dot: the cell has a line of its own."""
-        if config.option.verbose > 0 or not any(k == recording.PROPERTY for k, _ in
-                                                report.user_properties):  # fmt: skip
-            return None
-        if report.passed and not hasattr(report, "wasxfail"):
-            return ("passed" if report.when == "call" else "", "", "PASSED")
-        return ("skipped", "", "SKIPPED") if report.skipped and not hasattr(
-            report, "wasxfail") else None  # fmt: skip
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """A test has ended, here or in a worker."""
-        for name, value in report.user_properties if report.when != "teardown" else ():
-            if name == recording.PROPERTY:
-                cell_id, _, text = str(value).partition(" ")
-                partial = CellRecord.from_json(text) if text else None
-                self._partials += [partial] if partial else []
-                self._progress.add(cell_id, partial)
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self) -> None:
-        """Write the report."""
-        if not self._selected:
-            return
-        from .report.results import new_results
-
-        selection = selection_of(self._config)
-        exporter = self._config.option.exporter
-        cells = recording.complete(selection.cells, self._selected, self._partials, exporter)
-        if self._config.stash[AVAILABILITIES].known == {}:  # with xdist the workers have probed
-            for backend in sorted({c.backend for c in cells if c.outcome != "not-selected"}):
-                self._config.stash[AVAILABILITIES].of(backend)
-        self._results = new_results(
-            cells,
-            environment=fingerprint(self._config.stash[AVAILABILITIES]),
-            run=self._run_facts(cells),
-        )
-        if self._config.option.report_dir:
-            self._paths = recording.write_report(self._config.option.report_dir, self._results)
-
-    def _run_facts(self, cells: tuple[CellRecord, ...]) -> dict[str, Any]:
-        made = [s for c in cells for s in c.stages if s.name == "export" and s.seconds > 0]
-        done = [s for c in cells for s in c.stages if s.name == "export"]
-        return {
-            "command": shlex.join(["python", "-m", "pytest", *sys.argv[1:]]),
-            "seconds": round(time.monotonic() - self._started, 1),
-            "exports": len(made),
-            "cache_hits": len(done) - len(made),
-            "exporter": self._config.option.exporter or "as each deploy config says",
-        }
-
-    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        """The matrix in text, failures with their commands, and where the report is."""
-        if self._results is None:
-            return
-        from rich.console import Console
-
-        from .report.terminal import print_summary
-
-        terminalreporter.write_sep("=", "conformance")
-        console = Console(file=sys.stdout if sys.stdout.isatty() else None, soft_wrap=False)
-        print_summary(self._results, console)
-        for path in [*self._paths, self._config.option.xmlpath] if self._paths else []:
-            terminalreporter.write_line(f"wrote {path}")

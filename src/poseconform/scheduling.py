@@ -22,14 +22,14 @@ def group_of(node_id: str, models: Mapping[str, str]) -> str:
         node_id: pytest's node id.
         models: Parameter id (of a cell or of a model) -> model name.
     """
-    return models.get(cell_id_of(node_id)) or node_id.split("::")[0]
+    return models.get(cell_id_of(node_id)) or node_id.split("::", maxsplit=1)[0]
 
 
 def make_scheduler(config: pytest.Config, log: Any, models: Mapping[str, str]) -> Any:
-    """xdist's load-by-scope scheduler, with `group_of` as the scope."""
-    from xdist.scheduler import LoadScopeScheduling
+    """Xdist's load-by-scope scheduler, with `group_of` as the scope."""
+    from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
-    class LoadByModel(LoadScopeScheduling):
+    class LoadByModel(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
         def _split_scope(self, nodeid: str) -> str:
             return group_of(nodeid, models)
 

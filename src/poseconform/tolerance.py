@@ -52,8 +52,8 @@ TOLERANCES: tuple[Tolerance, ...] = (
               "four times what ONNX Runtime and three times what OpenVINO needed; a fp16-rounded "
               "weight costs over 100 times as much"),
     Tolerance("*", "fp16", 2.0, 1.5, 2e-3, 5e-4, 8.0, False,
-              "against autocast: ONNX Runtime needed 1.01 / .73 and OpenVINO 1.32 / .95; flips are "
-              "common on unfitted weights and prove nothing there"),
+              "against autocast: ONNX Runtime needed 1.01 / .73 and OpenVINO 1.32 / .95; flips "
+              "are common on unfitted weights and prove nothing there"),
 )
 # fmt: on
 # ----------------------------------------------------------------------------------------------

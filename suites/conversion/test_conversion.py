@@ -1,9 +1,10 @@
-"""Every model converts through every deploy config that fits, into a graph that others can read."""
+"""Every model converts through every deploy config that fits, to a graph others can read."""
 
 from __future__ import annotations
 
 import onnx
 import pytest
+
 from poseconform.matrix import Cell
 from poseconform.onnx_facts import OPSETS, graph_facts
 from poseconform.outcome import ArtefactRecord
@@ -18,7 +19,9 @@ def test_converts_to_an_sdk_model(cell: Cell, judge: Judge, record: Notes) -> No
     conversion = judge.conversion(cell)
     record.stages += stage_records(conversion)
     record(
-        artefacts=tuple(ArtefactRecord(n, sha, size) for n, (sha, size) in conversion.files.items()),
+        artefacts=tuple(
+            ArtefactRecord(n, sha, size) for n, (sha, size) in conversion.files.items()
+        ),
         checkpoint_sha256=conversion.checkpoint_sha256,
     )
     assert {"deploy.json", "detail.json", "pipeline.json"} <= set(conversion.files)

@@ -16,6 +16,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
+
 from poseconform import implementations
 from poseconform.checks import CHECKS
 from poseconform.matrix import Cell, build_cells

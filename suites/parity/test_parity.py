@@ -6,6 +6,7 @@ import statistics
 
 import numpy as np
 import pytest
+
 from poseconform import checks
 from poseconform.judgement import MOST_SAME_ARGMAX
 from poseconform.matrix import Cell, Model

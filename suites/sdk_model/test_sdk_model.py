@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from poseconform import checks
 from poseconform.matrix import Cell
 from poseconform.recording import Notes

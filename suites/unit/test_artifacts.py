@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+
 from poseconform.artifacts import ArtefactCache, content_key, tree_sha256
 
 
@@ -20,7 +21,7 @@ def fill(folder: Path) -> Mapping[str, object]:
 def test_an_entry_is_made_once(tmp_path: Path) -> None:
     cache = ArtefactCache(tmp_path)
     first = cache.get_or_make("k", fill)
-    again = cache.get_or_make("k", lambda folder: pytest.fail("made twice"))
+    again = cache.get_or_make("k", lambda _: pytest.fail("made twice"))
     assert (first.made, again.made) == (True, False)
     assert first.files == again.files
     assert first.files["sub/a.bin"][1] == 3

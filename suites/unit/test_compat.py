@@ -1,4 +1,4 @@
-"""What makes mmpose import: stand-ins where a package is absent, the real one where it is there."""
+"""What makes mmpose import: a stand-in where a package is absent, else the real one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from posedeploy.compat import STAND_INS, StandInUsedError, install, without_missing_scopes
 
 REPORT = """

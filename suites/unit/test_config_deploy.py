@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from posedeploy.config import find_deploy_config, load_deploy_config
 from posedeploy.errors import BadInputError
 

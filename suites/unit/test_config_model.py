@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from posedeploy.config import FAMILIES, HeadKind, load_model_config
 from posedeploy.config.model_config import OTHER_FAMILY, family_of
 from posedeploy.errors import BadInputError

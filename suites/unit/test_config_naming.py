@@ -1,10 +1,11 @@
-"""The naming grammar: round trip, refusals, and agreement of every file's name with its content."""
+"""The naming grammar: round trip, refusals, and that each file's name agrees with its content."""
 
 from __future__ import annotations
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from posedeploy.config import list_deploy_configs, load_deploy_config, parse_name
 from posedeploy.config.naming import (
     IRREGULAR,

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from poseconform.isolation import Child, ChildCrash, ChildFailure, ChildTimeout
 
 HELPERS = """

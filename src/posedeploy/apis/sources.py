@@ -41,7 +41,11 @@ def resolve_checkpoint(model_cfg: str | Path, checkpoint: str | Path | None) -> 
     Raises:
         BadInputError: No such file, or no checkpoint for a model that is not in the zoo.
     """
-    if checkpoint is None or str(checkpoint) == ZOO_CHECKPOINT or str(checkpoint) == str(model_cfg):
+    if (
+        checkpoint is None
+        or str(checkpoint) == ZOO_CHECKPOINT
+        or str(checkpoint) == str(model_cfg)
+    ):
         if not is_zoo_name(model_cfg):
             raise BadInputError(
                 "checkpoint", "none", "a .pth file", "Give the model's checkpoint."

@@ -29,7 +29,7 @@ LOG_LEVELS = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG")
 DEFAULT_WORK_DIR = Path("work_dir")
 
 
-def convert(
+def convert(  # noqa: PLR0917 - the signature is the command line
     deploy_cfg: Annotated[str, typer.Argument(help="Deploy config: a path or a name.")],
     model_cfg: Annotated[str, typer.Argument(help="MMPose model config: a path or a zoo name.")],
     checkpoint: Annotated[
@@ -54,7 +54,10 @@ def convert(
     console = Console(highlight=False)
     images = {path: read_image(path) for path in (test_img or [img])}
     read_image(img)
-    same = run(deploy_cfg, model_cfg, checkpoint, images, work_dir, device, exporter, console)
+    same = run(
+        deploy_cfg, model_cfg, checkpoint, images,
+        work_dir=work_dir, device=device, exporter=exporter, console=console,
+    )  # fmt: skip
     if show:
         show_windows(work_dir)
     if not same:
@@ -99,6 +102,7 @@ def run(
     model_cfg: str,
     checkpoint: str,
     images: dict[Path, NDArray[np.uint8]],
+    *,
     work_dir: Path,
     device: str,
     exporter: str | None,
@@ -125,7 +129,9 @@ def run(
                 model, deploy_config, model_config, str(weights), staging, exporter
             )
         with step(console, "comparison with PyTorch"):
-            same = compare_on(images, staging, model, model_config, done, console)
+            same = compare_on(
+                images, staging, model=model, model_config=model_config, done=done, console=console
+            )
     console.print(f"SDK model: [bold]{work_dir}[/]", soft_wrap=True)
     for path in sorted(work_dir.iterdir()):
         console.print(f"  {path.name:<24}{path.stat().st_size:>12,} bytes")
@@ -135,6 +141,7 @@ def run(
 def compare_on(
     images: dict[Path, NDArray[np.uint8]],
     folder: Path,
+    *,
     model: Any,
     model_config: Any,
     done: Any,

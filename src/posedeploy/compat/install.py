@@ -14,8 +14,9 @@ from typing import Any
 
 from .stand_ins import STAND_INS, StandIn
 
-# Warnings that frighten and mean nothing here: mmcv-lite has no compiled ops by intention, mmengine
-# still reads pkg_resources, and mmpose calls two functions of torch by an older signature.
+# Warnings that frighten and mean nothing here: mmcv-lite has no compiled ops by intention,
+# mmengine still reads pkg_resources, and mmpose calls two functions of torch by an older
+# signature.
 _HARMLESS_WARNINGS = (
     "Fail to import ``MultiScaleDeformableAttention``",
     "pkg_resources",
@@ -74,7 +75,7 @@ def _imports(module: str) -> bool:
     except (ImportError, OSError, RuntimeError) as error:
         if not isinstance(error, ModuleNotFoundError):
             logging.getLogger(__name__).warning("%s does not import (%s)", module, error)
-        top = module.split(".")[0]
+        top = module.split(".", maxsplit=1)[0]
         if top not in sys.modules:  # submodules of a half-imported package must not stay behind
             for name in set(sys.modules) - before:
                 if name.startswith(f"{top}."):

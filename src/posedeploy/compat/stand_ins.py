@@ -18,7 +18,7 @@ class StandInUsedError(RuntimeError):
 def _unusable(name: str, package: str) -> type:
     """A class that can be imported, subclassed and registered, but not instantiated."""
 
-    def refuse(self: object, *args: object, **kwargs: object) -> NoReturn:
+    def refuse(_self: object, *_args: object, **_kwargs: object) -> NoReturn:
         raise StandInUsedError(
             f"{name} was called, but {package} is not installed here; the supported model "
             f"families do not need it. Install {package} to use this model."
@@ -44,7 +44,7 @@ def _mmcv_ops() -> Mapping[str, Mapping[str, Any]]:
 def _mmdet() -> Mapping[str, Mapping[str, Any]]:
     from mmengine.config import ConfigDict
 
-    def reduce_mean(tensor: object) -> NoReturn:
+    def reduce_mean(_tensor: object) -> NoReturn:
         raise StandInUsedError(
             "mmdet.utils.reduce_mean belongs to training; install mmdet to train RTMO."
         )

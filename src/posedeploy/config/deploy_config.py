@@ -18,7 +18,8 @@ from .files import read_config
 from .naming import DeployConfigName, parse_name
 
 EXPORTERS = ("torchscript", "dynamo")
-OPSETS = range(11, 19)  # 11: NonMaxSuppression and MMDeploy's own choice; 18: what IR 8 clients read
+# 11: NonMaxSuppression and MMDeploy's own choice; 18: what IR 8 clients read
+OPSETS = range(11, 19)
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,9 @@ class DeployConfig:
 
 def config_root() -> Path:
     """The folder with this project's deploy configs."""
-    installed = Path(__file__).resolve().parents[1] / "deploy_configs"
-    return installed if installed.is_dir() else Path(__file__).resolve().parents[3] / "deploy_configs"
+    here = Path(__file__).resolve()
+    installed = here.parents[1] / "deploy_configs"
+    return installed if installed.is_dir() else here.parents[3] / "deploy_configs"
 
 
 def list_deploy_configs() -> tuple[str, ...]:

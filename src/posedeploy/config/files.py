@@ -27,7 +27,10 @@ def read_config(path: Path, what: str) -> Any:
         raise BadInputError(str(path), "no such file", f"a {what}", "Check the path.")
     if path.suffix != ".py":
         raise BadInputError(
-            str(path), f"a {path.suffix or 'suffixless'} file", f"a {what} (.py)", "Check the path."
+            str(path),
+            f"a {path.suffix or 'suffixless'} file",
+            f"a {what} (.py)",
+            "Check the path.",
         )
     try:
         return Config.fromfile(str(path))

@@ -63,16 +63,14 @@ class OnnxRuntime:
 
     def probe(self) -> Availability:
         row = backend_row("onnxruntime")
-        return probe_import(
-            "onnxruntime", ("onnxruntime", "onnxruntime-gpu"), row.min_version
-        )
+        return probe_import("onnxruntime", ("onnxruntime", "onnxruntime-gpu"), row.min_version)
 
     def load(
         self, files: Sequence[Path], device: str, options: SessionOptions
     ) -> OnnxRuntimeSession:
         import onnxruntime as ort
 
-        kind = device.split(":")[0]
+        kind = device.split(":", maxsplit=1)[0]
         if kind not in PROVIDERS:
             raise RuntimeError(f"onnxruntime: device {device!r} is not one of {list(PROVIDERS)}")
         opts = ort.SessionOptions()

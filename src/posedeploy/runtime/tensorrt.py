@@ -40,6 +40,7 @@ class TensorRT:
         return probe_import("tensorrt", ("tensorrt",), backend_row("tensorrt").min_version)
 
     def load(self, files: Sequence[Path], device: str, options: SessionOptions) -> Session:
+        del files, device, options
         raise RuntimeError("posedeploy cannot run TensorRT engines yet")
 
 

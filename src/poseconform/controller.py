@@ -1,0 +1,119 @@
+"""The plugin's part that runs once: collects what all tests say, and writes the report."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from . import recording
+from .environment import fingerprint
+from .options import availabilities_of, selection_of
+from .outcome import CellRecord
+from .progress import Progress, count_tests
+
+
+class Controller:
+    """The part that runs once, where results of all xdist workers arrive."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._started = time.monotonic()
+        self._partials: list[CellRecord] = []
+        self._selected: dict[str, int] = {}
+        self._progress = Progress(self._write)
+        self._results: Any = None
+        self._paths: list[Path] = []
+
+    def _write(self, line: str) -> None:
+        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None:
+            reporter.ensure_newline()
+            reporter.write_line(line)
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Without xdist: what was selected."""
+        self._select([item.nodeid for item in session.items])
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
+        """With xdist: what a worker has selected; all select the same."""
+        self._select(ids)
+
+    def _select(self, node_ids: list[str]) -> None:
+        if not self._selected:
+            self._selected = dict(count_tests(recording.cell_id_of(n) for n in node_ids))
+            cells = {c.id for c in selection_of(self._config).cells} if self._selected else set()
+            self._selected = {k: n for k, n in self._selected.items() if k in cells}
+            self._progress.start(self._selected)
+
+    def pytest_report_teststatus(
+        self, report: pytest.TestReport, config: pytest.Config
+    ) -> tuple[str, str, str] | None:
+        """Tests of cells print no dot: the cell has a line of its own."""
+        of_a_cell = any(name == recording.PROPERTY for name, _ in report.user_properties)
+        if config.option.verbose > 0 or not of_a_cell or hasattr(report, "wasxfail"):
+            return None
+        if report.passed:
+            return ("passed" if report.when == "call" else "", "", "PASSED")
+        return ("skipped", "", "SKIPPED") if report.skipped else None
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """A test has ended, here or in a worker."""
+        for name, value in report.user_properties if report.when != "teardown" else ():
+            if name == recording.PROPERTY:
+                cell_id, _, text = str(value).partition(" ")
+                partial = CellRecord.from_json(text) if text else None
+                self._partials += [partial] if partial else []
+                self._progress.add(cell_id, partial)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self) -> None:
+        """Write the report."""
+        if not self._selected:
+            return
+        from .report.results import new_results
+
+        selection = selection_of(self._config)
+        exporter = self._config.option.exporter
+        cells = recording.complete(selection.cells, self._selected, self._partials, exporter)
+        found = availabilities_of(self._config)
+        if not found.known:  # with xdist the workers have probed
+            for backend in sorted({c.backend for c in cells if c.outcome != "not-selected"}):
+                found.of(backend)
+        self._results = new_results(
+            cells,
+            environment=fingerprint(found),
+            run=self._run_facts(cells),
+        )
+        if self._config.option.report_dir:
+            self._paths = recording.write_report(self._config.option.report_dir, self._results)
+
+    def _run_facts(self, cells: tuple[CellRecord, ...]) -> dict[str, Any]:
+        made = [s for c in cells for s in c.stages if s.name == "export" and s.seconds > 0]
+        done = [s for c in cells for s in c.stages if s.name == "export"]
+        return {
+            "command": shlex.join(["python", "-m", "pytest", *sys.argv[1:]]),
+            "seconds": round(time.monotonic() - self._started, 1),
+            "exports": len(made),
+            "cache_hits": len(done) - len(made),
+            "exporter": self._config.option.exporter or "as each deploy config says",
+        }
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """The matrix in text, failures with their commands, and where the report is."""
+        if self._results is None:
+            return
+        from rich.console import Console
+
+        from .report.terminal import print_summary
+
+        terminalreporter.write_sep("=", "conformance")
+        console = Console(file=sys.stdout if sys.stdout.isatty() else None, soft_wrap=False)
+        print_summary(self._results, console)
+        for path in [*self._paths, self._config.option.xmlpath] if self._paths else []:
+            terminalreporter.write_line(f"wrote {path}")
