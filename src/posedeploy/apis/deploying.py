@@ -94,7 +94,7 @@ def check_device(deploy_config: DeployConfig, device: str) -> None:
         BadInputError: With the devices there are.
     """
     devices = backend_row(deploy_config.backend).devices
-    if device.split(":")[0] not in devices:
+    if device.split(":", maxsplit=1)[0] not in devices:
         raise BadInputError(
             "--device",
             device,
@@ -158,7 +158,14 @@ def convert_exported(
         raise ConversionError(
             "load", str(files[0]), str(error), "a file that the backend loads", "Report this."
         ) from error
-    artefact = Artefact(converted.files, converted.precision, session.inputs, session.outputs)
+    artefact = Artefact(
+        converted.files,
+        converted.precision,
+        session.inputs,
+        session.outputs,
+        names_are_positions=backend_row(deploy_config.backend).by_position,
+        host=exported.host,
+    )
     write_json_files(
         folder, artefact, model_config, deploy_config, exported.checkpoint, exported.dataset_meta
     )

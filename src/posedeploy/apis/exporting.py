@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from posedeploy.config import DeployConfig, ModelConfig
+from posedeploy.convert import Representation, get_converter
 from posedeploy.errors import BadInputError
 
 if TYPE_CHECKING:
@@ -29,13 +30,15 @@ class Exported:
     Attributes:
         folder: Where it lies.
         graph: File name of the graph.
-        exporter: Which exporter wrote it.
+        exporter: Which exporter wrote it; 'trace' for TorchScript.
         opset: ONNX opset; 0 for TorchScript.
         ir_version: ONNX IR version; 0 for TorchScript.
         nodes: Operator type -> count.
         checkpoint: The checkpoint it was made from.
         dataset_meta: Keypoint names, skeleton and colours, compact.
         seconds: Time the export took.
+        host: What is left to do on the host, as parameters of the post-processing; empty where
+            the graph holds everything.
     """
 
     folder: Path
@@ -47,6 +50,7 @@ class Exported:
     checkpoint: str
     dataset_meta: Mapping[str, Any]
     seconds: float
+    host: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def path(self) -> Path:
@@ -57,22 +61,28 @@ class Exported:
 def export_spec(deploy_config: DeployConfig, exporter: str | None = None) -> dict[str, Any]:
     """What of a deploy config decides the intermediate representation.
 
-    Two deploy configs with equal specs share an export.
+    Two deploy configs with equal specs share an export of one model.  The input's shape is not
+    among what decides: a deploy config that names another than the model's is refused.
     """
+    representation = _representation(deploy_config)
+    onnx = representation.form == "onnx"
     return {
-        "ir": deploy_config.ir,
-        "save_file": deploy_config.save_file,
-        "exporter": exporter or deploy_config.exporter,
-        "opset": deploy_config.opset,
+        "form": representation.form,
+        "stage": representation.stage(deploy_config.variant),
+        "exporter": (exporter or deploy_config.exporter) if onnx else "trace",
+        "opset": deploy_config.opset if onnx else 0,
         "input_names": deploy_config.input_names,
         "output_names": deploy_config.output_names,
-        "input_shape": deploy_config.input_shape,
         "dynamic_batch": deploy_config.dynamic_batch,
         "nms": asdict(deploy_config.nms) if deploy_config.nms else None,
         "export_postprocess": bool(
             deploy_config.raw["codebase_config"].get("export_postprocess", False)
         ),
     }
+
+
+def _representation(deploy_config: DeployConfig) -> Representation:
+    return get_converter(deploy_config.backend, deploy_config.precision).representation
 
 
 def check_fit(deploy_config: DeployConfig, model_config: ModelConfig) -> None:
@@ -119,24 +129,26 @@ def export_model(
         folder: An existing folder.
         exporter: 'torchscript' or 'dynamo'; None takes the deploy config's.
     """
-    from posedeploy.export import export_onnx, exportable_module
+    from posedeploy.export import DetectionStage, exportable_module, host_work, write_graph
     from posedeploy.sdk.writer import compact_dataset_meta
 
     check_fit(deploy_config, model_config)
     started = time.perf_counter()
-    module = exportable_module(model, model_config, deploy_config)
-    path = folder / deploy_config.save_file
-    graph = export_onnx(module, deploy_config, path, exporter)
+    representation = _representation(deploy_config)
+    stage = DetectionStage(representation.stage(model_config.head_kind.variant))
+    module = exportable_module(model, model_config, deploy_config, stage)
+    graph = write_graph(module, deploy_config, folder, representation.form, exporter)
     exported = Exported(
         folder=folder,
-        graph=path.name,
-        exporter=exporter or deploy_config.exporter,
+        graph=graph.path.name,
+        exporter=graph.exporter,
         opset=graph.opset,
         ir_version=graph.ir_version,
         nodes=dict(graph.nodes),
         checkpoint=checkpoint,
         dataset_meta=compact_dataset_meta(model.dataset_meta),  # type: ignore[arg-type]
         seconds=round(time.perf_counter() - started, 3),
+        host=host_work(module, model, model_config, deploy_config, folder),
     )
     facts = asdict(exported) | {"folder": ""}
     (folder / EXPORT_FILE).write_text(json.dumps(facts, indent=1), encoding="utf-8")

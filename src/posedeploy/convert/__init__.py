@@ -1,6 +1,6 @@
 """Intermediate representation -> the backend's files; one module a backend."""
 
 from .registry import CONVERTERS, get_converter
-from .types import Converted, Converter
+from .types import Converted, Converter, Representation
 
-__all__ = ["CONVERTERS", "Converted", "Converter", "get_converter"]
+__all__ = ["CONVERTERS", "Converted", "Converter", "Representation", "get_converter"]

@@ -11,7 +11,7 @@ from typing import Any
 from posedeploy.config import DeployConfig
 from posedeploy.errors import ConversionError
 
-from .types import Converted
+from .types import ONNX, Converted
 
 # The recipe's arguments that a deploy config may set, by the names MMDeploy gives them.
 _FP16_ARGUMENTS = (
@@ -24,6 +24,7 @@ class OnnxRuntimeConverter:
     """fp32: a copy. fp16: `onnxruntime.transformers.float16`, as `common_config` says."""
 
     precisions = ("fp32", "fp16")
+    representation = ONNX
 
     def convert(self, ir: Path, deploy_config: DeployConfig, work_dir: Path) -> Converted:
         target = work_dir / deploy_config.save_file

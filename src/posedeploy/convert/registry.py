@@ -11,7 +11,10 @@ from .types import Converter
 
 # ---- modify this table to add a backend ----------------------------------------------------
 CONVERTERS: dict[str, str] = {
+    "ncnn": "ncnn",
     "onnxruntime": "onnxruntime",
+    "openvino": "openvino",
+    "torchscript": "torchscript",
 }
 # ---------------------------------------------------------------------------------------------
 
@@ -30,7 +33,7 @@ def get_converter(backend: str, precision: str) -> Converter:
             "Choose another deploy config.",
         )
     module = importlib.import_module(f"{__package__}.{CONVERTERS[backend]}")
-    converter = cast(Converter, module.CONVERTER)
+    converter = cast("Converter", module.CONVERTER)
     if precision not in converter.precisions:
         raise BadInputError(
             f"precision of the {backend} deploy config",

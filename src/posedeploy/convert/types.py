@@ -2,11 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from posedeploy.config import DeployConfig
+
+
+@dataclass(frozen=True)
+class Representation:
+    """What a backend is converted from.
+
+    Attributes:
+        form: 'onnx', through one of the exporters; 'torchscript', a traced module with the names
+            of its inputs and outputs in it; or 'ncnn', a traced module in which is rewritten what
+            ncnn lacks.
+        stages: How much of a detector the graph holds, by the variant that deploy configs write
+            ('yolox-pose', 'rtmo'); everything up to and with NMS where it is not named.
+    """
+
+    form: str
+    stages: Mapping[str, str] = field(default_factory=dict)
+
+    def stage(self, variant: str) -> str:
+        """'nms', 'dense' or 'raw' for a model of this variant."""
+        return self.stages.get(variant, "nms")
+
+
+ONNX = Representation("onnx")
 
 
 @dataclass(frozen=True)
@@ -30,10 +54,16 @@ class Converter(Protocol):
         """Precisions there is a recipe for."""
         ...
 
+    @property
+    def representation(self) -> Representation:
+        """What it is converted from; backends with equal ones share an export."""
+        ...
+
     def convert(self, ir: Path, deploy_config: DeployConfig, work_dir: Path) -> Converted:
         """Turn the intermediate representation into the backend's files in `work_dir`.
 
         Raises:
             ConversionError: The backend's tool refused; the message is its own.
+            UnavailableError: The backend's tool is not installed.
         """
         ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .detection import DetectionSettings, DetectionStage, detection_settings
 from .module import ExportableModule, exportable_module
+from .representations import host_work, write_graph
 from .writer import EXPORTERS, ExportedGraph, export_onnx
 
 __all__ = [
@@ -15,4 +16,6 @@ __all__ = [
     "detection_settings",
     "export_onnx",
     "exportable_module",
+    "host_work",
+    "write_graph",
 ]

@@ -1,6 +1,6 @@
 """The backend table: one row a backend.
 
-`module` is imported on use, so that asking about one backend never loads another.
+A backend's module is imported on use, so that asking about one backend never loads another.
 `main_file` and `weights_file` are the names in an SDK model folder (MMDeploy's names).
 """
 
@@ -18,29 +18,35 @@ class BackendRow:
     """One backend.
 
     Attributes:
-        name: Backend name as in a deploy config's `backend_config.type`.
-        module: Module in `posedeploy.runtime` that holds `RUNTIME`.
+        name: Backend name as in a deploy config's `backend_config.type`, and the module in this
+            package that holds its `RUNTIME`.
         distribution: Name of the package to install.
         min_version: Oldest version that is supported and tested.
         main_file: File that the folder's `deploy.json` names as `net`.
         weights_file: File named as `weights`, '' if there is none.
         devices: Device types it runs on.
+        by_position: True if its files know their inputs and outputs by position only.
     """
 
     name: str
-    module: str
     distribution: str
     min_version: str
     main_file: str
     weights_file: str
     devices: tuple[str, ...]
+    by_position: bool = False
 
+
+CPU = ("cpu",)
 
 # ---- modify this table to add a backend ---------------------------------------------------
 # fmt: off
 BACKENDS: tuple[BackendRow, ...] = (
-    BackendRow("onnxruntime", "onnxruntime", "onnxruntime", "1.20", "end2end.onnx", "", ("cpu",)),
-    BackendRow("tensorrt",    "tensorrt",    "tensorrt",    "10.0", "end2end.engine", "", ("cuda",)),
+    BackendRow("ncnn",        "ncnn",        "1.0.20250503", "end2end.param", "end2end.bin", CPU),
+    BackendRow("onnxruntime", "onnxruntime", "1.20",   "end2end.onnx",   "", CPU),
+    BackendRow("openvino",    "openvino",    "2024.4", "end2end.xml",    "end2end.bin", CPU),
+    BackendRow("tensorrt",    "tensorrt",    "10.0",   "end2end.engine", "", ("cuda",)),
+    BackendRow("torchscript", "torch",       "2.6",    "end2end.pt",     "", CPU, True),
 )
 # fmt: on
 # --------------------------------------------------------------------------------------------
@@ -65,5 +71,5 @@ def backend_row(name: str) -> BackendRow:
 
 def get_runtime(name: str) -> Runtime:
     """The runtime of a backend; importing it loads no native library until `load`."""
-    module = importlib.import_module(f"{__package__}.{backend_row(name).module}")
-    return cast(Runtime, module.RUNTIME)
+    module = importlib.import_module(f"{__package__}.{backend_row(name).name}")
+    return cast("Runtime", module.RUNTIME)

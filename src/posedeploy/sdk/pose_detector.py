@@ -63,7 +63,7 @@ class PoseDetector:
         self._model = read_folder(path.parent if path.is_file() else path)
         self._pre: Preprocessor = compile_transforms(self._model.transforms)
         model, size = self._model, self._pre.input_size
-        self._decoder: Decoder = compile_decoder(model.component, model.params, size)
+        self._decoder: Decoder = compile_decoder(model.component, model.params, size, model.folder)
         if COMPONENTS[model.component].top_down != self._pre.top_down:
             kind = "top-down" if self._pre.top_down else "bottom-up"
             raise model.params.error(f"a component for the {kind} transforms", model.component)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ class Artefact:
         inputs: Inputs as the loaded session declares them.
         outputs: Outputs likewise.
         names_are_positions: True if the runtime knows tensors by position only (TorchScript).
+        host: What the graph leaves to the host; empty if it holds everything.
     """
 
     files: tuple[str, ...]
@@ -41,6 +42,7 @@ class Artefact:
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
     names_are_positions: bool = False
+    host: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def dynamic_batch(self) -> bool:
@@ -106,7 +108,7 @@ def pipeline_json(
         "output": ["prep_output"],
         "transforms": transforms(model_config, _input_size(artefact)),
     }
-    component, params = postprocess(model_config, deploy_config)
+    component, params = postprocess(model_config, deploy_config, artefact.host)
     decode = {
         "type": "Task",
         "module": "mmpose",
@@ -182,12 +184,21 @@ COMPONENTS = {
     HeadKind.YOLOX_POSE: "YOLOXPoseDetections",
     HeadKind.RTMO: "RTMODetections",
 }
+# The same where the graph ends before non-maximum suppression: the component does the rest.
+HOST_COMPONENTS = {
+    (HeadKind.YOLOX_POSE, "dense"): "YOLOXPoseHostDetections",
+    (HeadKind.RTMO, "dense"): "YOLOXPoseHostDetections",
+    (HeadKind.RTMO, "raw"): "RTMOHostDetections",
+}
 
 
 def postprocess(
-    model_config: ModelConfig, deploy_config: DeployConfig
+    model_config: ModelConfig, deploy_config: DeployConfig, host: Mapping[str, Any] | None = None
 ) -> tuple[str, dict[str, Any]]:
     """Component and parameters: the model's test_cfg, its codec, and what the client calls them."""
+    if host:
+        component = HOST_COMPONENTS[model_config.head_kind, host["stage"]]
+        return component, {**host, "input_size": list(model_config.input_size)}
     params: dict[str, Any] = {**model_config.test_cfg, **model_config.codec}
     params.update(_CODEC_PARAMS.get(str(model_config.codec.get("type")), _no_params)(params))
     if model_config.head_kind is HeadKind.SIMCC:
@@ -240,7 +251,7 @@ def detail_json(
             "version": __version__,
             "family": model_config.family,
             "head": model_config.head,
-            "dataset_meta": compact_dataset_meta(dataset_meta),
+            "dataset_meta": dict(dataset_meta),
         },
     }
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..fields import Node
 from .detections import detections_decoder
 from .heatmap import heatmap_decoder
+from .host_detections import dense_decoder, raw_rtmo_decoder
 from .simcc import simcc_decoder
 from .types import Decoded, Decoder, Outputs
 
@@ -21,10 +23,12 @@ class Component:
     Attributes:
         build: Reads `params`, for an input of this width and height, into a decoder.
         top_down: True if it takes one person a row, False if it finds people in a picture.
+        files: True if `build` takes the folder too, for files of its own that lie there.
     """
 
-    build: Callable[[Node, tuple[int, int]], Decoder]
+    build: Callable[..., Decoder]
     top_down: bool
+    files: bool = False
 
 
 # ---- modify this table to add a component --------------------------------------------------
@@ -32,6 +36,7 @@ class Component:
 # fmt: off
 COMPONENTS: dict[str, Component] = {
     "RTMODetections":                          Component(detections_decoder, top_down=False),
+    "RTMOHostDetections":        Component(raw_rtmo_decoder, top_down=False, files=True),
     "SimCCLabelDecode":                        Component(simcc_decoder,      top_down=True),
     "TopdownHeatmapBaseHeadDecode":            Component(heatmap_decoder,    top_down=True),
     "TopdownHeatmapMSMUHeadDecode":            Component(heatmap_decoder,    top_down=True),
@@ -39,13 +44,22 @@ COMPONENTS: dict[str, Component] = {
     "TopdownHeatmapSimpleHeadDecode":          Component(heatmap_decoder,    top_down=True),
     "ViPNASHeatmapSimpleHeadDecode":           Component(heatmap_decoder,    top_down=True),
     "YOLOXPoseDetections":                     Component(detections_decoder, top_down=False),
+    "YOLOXPoseHostDetections":                 Component(dense_decoder,      top_down=False),
 }
 # fmt: on
 # --------------------------------------------------------------------------------------------
 
 
-def compile_decoder(component: str, params: Node, input_size: tuple[int, int]) -> Decoder:
+def compile_decoder(
+    component: str, params: Node, input_size: tuple[int, int], folder: Path = Path()
+) -> Decoder:
     """The decoder that a folder's post-processing task asks for.
+
+    Args:
+        component: Name of the component.
+        params: Its parameters.
+        input_size: Width and height that the transforms make, px.
+        folder: The SDK model folder, for components that read a file of their own.
 
     Raises:
         BadInputError: The component is unknown, or its parameters are wrong.
@@ -53,4 +67,5 @@ def compile_decoder(component: str, params: Node, input_size: tuple[int, int]) -
     if component not in COMPONENTS:
         path = params.path.removesuffix(".params") + ".component"
         raise Node(component, params.file, path).error(f"one of {', '.join(COMPONENTS)}")
-    return COMPONENTS[component].build(params, input_size)
+    row = COMPONENTS[component]
+    return row.build(params, input_size, *((folder,) if row.files else ()))

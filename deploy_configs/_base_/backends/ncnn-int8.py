@@ -1,0 +1,1 @@
+backend_config = dict(type="ncnn", precision="INT8", use_vulkan=False)

@@ -1,0 +1,157 @@
+"""ncnn: a traced module through pnnx, believed only after it was run."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from posedeploy.config import DeployConfig
+from posedeploy.errors import ConversionError
+from posedeploy.runtime import SessionOptions, backend_row, get_runtime
+from posedeploy.runtime.torchscript import SIGNATURE
+
+from .pnnx import run_pnnx
+from .types import Converted, Representation
+
+# Parameter of a layer that holds how many weights it has (ncnn's operators.md)
+_WEIGHT_COUNT = {"Convolution": "6", "ConvolutionDepthWise": "6", "Deconvolution": "6",
+                 "DeconvolutionDepthWise": "6", "InnerProduct": "2"}  # fmt: skip
+# Largest difference from the traced module, as a fraction of an output's largest value: honest
+# float32 stays below 1e-5 and fp16 below 2e-2; a layer that pnnx got wrong is off by its size.
+_AGREEMENT = {"fp32": 1e-3, "fp16": 0.1}
+
+
+class NcnnConverter:
+    """Traced module to `.param` and `.bin`; fp16 is off unless the deploy config asks for it."""
+
+    precisions = ("fp32", "fp16")
+    # decoding every candidate of RTMO in ncnn takes 6 to 10 s a picture
+    representation = Representation("ncnn", {"yolox-pose": "dense", "rtmo": "raw"})
+
+    def convert(self, ir: Path, deploy_config: DeployConfig, work_dir: Path) -> Converted:
+        row = backend_row("ncnn")
+        signature = read_signature(ir)
+        inputs, outputs = signature["inputs"], signature["outputs"]
+        shape = tuple(inputs[0]["shape"])
+        if not isinstance(shape[0], int):
+            raise ConversionError(
+                "convert", str(deploy_config.path), "a dynamic batch", "a static deploy config",
+                "ncnn runs one picture at a time: remove dynamic_axes.",
+            )  # fmt: skip
+        fp16 = deploy_config.precision == "fp16"
+        with tempfile.TemporaryDirectory(prefix="pnnx-") as scratch:
+            written = run_pnnx(ir, shape, fp16, Path(scratch))
+            names = [str(info["name"]) for info in outputs]
+            text = named(written.param, str(inputs[0]["name"]), names, shape)
+            (work_dir / row.main_file).write_text(text, encoding="utf-8")
+            shutil.copyfile(written.weights, work_dir / row.weights_file)
+        for extra in ir.parent.glob("*.npz"):  # weights that the host needs
+            shutil.copyfile(extra, work_dir / extra.name)
+        files = (row.main_file, row.weights_file)
+        precision = weight_precision(*(work_dir / name for name in files))
+        check_numbers(ir, [work_dir / name for name in files], shape, precision)
+        return Converted(files, precision)
+
+
+def read_signature(traced: Path) -> dict[str, Any]:
+    """Names and shapes of inputs and outputs that the exporter wrote into the archive.
+
+    Raises:
+        ConversionError: The file has none.
+    """
+    with zipfile.ZipFile(traced) as archive:
+        for name in archive.namelist():
+            if name.endswith(f"extra/{SIGNATURE}"):
+                found: dict[str, Any] = json.loads(archive.read(name))
+                return found
+    raise ConversionError(
+        "convert", str(traced), f"no {SIGNATURE} in the archive", "a module traced by posedeploy",
+        "Export the model again.",
+    )  # fmt: skip
+
+
+def named(param: str, given: str, outputs: list[str], shape: tuple[int, ...]) -> str:
+    """A `.param` file with the contract's names, and the input's size in its Input layer.
+
+    pnnx calls tensors in0, out0, out1, …; the sizes are parameters 0, 1, 2: width, height,
+    channels.
+    """
+    words = {"in0": given} | {f"out{i}": name for i, name in enumerate(outputs)}
+    _, channels, height, width = shape
+    lines = param.splitlines()
+    for i, line in enumerate(lines[2:], start=2):
+        parts = line.split()
+        if not parts:
+            continue
+        ends = 4 + int(parts[2]) + int(parts[3])
+        tensors = [words.get(name, name) for name in parts[4:ends]]
+        sizes = [f"0={width}", f"1={height}", f"2={channels}"] if parts[0] == "Input" else []
+        lines[i] = " ".join([*parts[:4], *tensors, *parts[ends:], *sizes])
+    return "\n".join(lines) + "\n"
+
+
+def weight_precision(param: Path, weights: Path) -> str:
+    """'fp32' or 'fp16', from the size of the weights and their number."""
+    count = 0
+    for line in param.read_text(encoding="utf-8").splitlines()[2:]:
+        words = line.split()
+        key = _WEIGHT_COUNT.get(words[0]) if words else None
+        values = dict(word.split("=", 1) for word in words if "=" in word)
+        count += int(values[key]) if key in values else 0
+    return "fp32" if weights.stat().st_size >= 4 * count else "fp16"
+
+
+def check_numbers(traced: Path, files: list[Path], shape: tuple[int, ...], precision: str) -> None:
+    """Run both on noise: some layers pnnx converts without a word, and wrongly.
+
+    Raises:
+        ConversionError: ncnn refuses the files or computes something else.
+    """
+    noise = np.random.default_rng(0).random(shape, np.float32)
+    try:
+        session = get_runtime("ncnn").load(files, "cpu", SessionOptions(precision))
+        got = session.run({session.inputs[0].name: noise})
+    except RuntimeError as error:
+        raise ConversionError(
+            "convert", files[0].name, str(error), "files that ncnn runs",
+            "Rewrite the layer in posedeploy/export/ncnn_rewrites.py.",
+        ) from error  # fmt: skip
+    original = get_runtime("torchscript").load([traced], "cpu", SessionOptions(threads=0))
+    wrong = differences(got, original.run({original.inputs[0].name: noise}), _AGREEMENT[precision])
+    if wrong:
+        raise ConversionError(
+            "convert", files[0].name, "; ".join(wrong), "what the traced module computes",
+            "pnnx has converted a layer wrongly (F.normalize is known for it): rewrite it in "
+            "posedeploy/export/ncnn_rewrites.py.",
+        )  # fmt: skip
+
+
+def differences(
+    got: Mapping[str, np.ndarray[Any, Any]],
+    truth: Mapping[str, np.ndarray[Any, Any]],
+    limit: float,
+) -> list[str]:
+    """A sentence for each output that is missing, of another shape, or off."""
+    found = []
+    for name, expected in truth.items():
+        actual = got.get(name)
+        if actual is None or actual.shape != expected.shape:
+            shape = "nothing" if actual is None else f"shape {list(actual.shape)}"
+            found.append(f"{name}: {shape} instead of shape {list(expected.shape)}")
+            continue
+        error = float(np.abs(actual - expected).max(initial=0.0))
+        size = float(np.abs(expected).max(initial=0.0))
+        if not error <= limit * max(size, math.ulp(1.0)):
+            found.append(f"{name}: off by {error:.3g} where the largest value is {size:.3g}")
+    return found
+
+
+CONVERTER = NcnnConverter()

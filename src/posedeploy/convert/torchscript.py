@@ -1,0 +1,27 @@
+"""TorchScript: the traced module is the backend's file already."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from posedeploy.config import DeployConfig
+from posedeploy.runtime import backend_row
+
+from .types import Converted, Representation
+
+
+class TorchScriptConverter:
+    """A copy."""
+
+    precisions = ("fp32",)
+    representation = Representation("torchscript")
+
+    def convert(self, ir: Path, deploy_config: DeployConfig, work_dir: Path) -> Converted:
+        del deploy_config
+        target = work_dir / backend_row("torchscript").main_file
+        shutil.copyfile(ir, target)
+        return Converted((target.name,), "fp32")
+
+
+CONVERTER = TorchScriptConverter()

@@ -1,0 +1,112 @@
+"""The forms that a model can be exported in: one row a form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import nn
+
+from posedeploy.config import DeployConfig, HeadKind, ModelConfig
+
+from .detection import DetectionStage, detection_settings
+from .module import ExportableModule
+from .ncnn_rewrites import ncnn_operators, without_slices
+from .pose_decoder_weights import write_pose_decoder
+from .trace_writer import export_trace
+from .writer import ExportedGraph, export_onnx
+
+TRACED_FILE = "end2end.pt"
+DECODER_FILE = "end2end.npz"
+
+
+class Writer(Protocol):
+    """Writes one form."""
+
+    def __call__(
+        self,
+        module: ExportableModule,
+        deploy_config: DeployConfig,
+        folder: Path,
+        exporter: str | None,
+    ) -> ExportedGraph:
+        """Write the module into an existing folder; `exporter` is for ONNX alone."""
+        ...
+
+
+def _onnx(
+    module: ExportableModule, deploy_config: DeployConfig, folder: Path, exporter: str | None
+) -> ExportedGraph:
+    name = Path(deploy_config.save_file).with_suffix(".onnx").name
+    return export_onnx(module, deploy_config, folder / name, exporter)
+
+
+def _torchscript(
+    module: ExportableModule, deploy_config: DeployConfig, folder: Path, exporter: str | None
+) -> ExportedGraph:
+    del exporter
+    return export_trace(module, deploy_config, folder / TRACED_FILE)
+
+
+def _ncnn(
+    module: ExportableModule, deploy_config: DeployConfig, folder: Path, exporter: str | None
+) -> ExportedGraph:
+    del exporter
+    return export_trace(
+        without_slices(module), deploy_config, folder / TRACED_FILE, ncnn_operators
+    )
+
+
+# fmt: off
+FORMS: Mapping[str, Writer] = {
+    "ncnn":        _ncnn,
+    "onnx":        _onnx,
+    "torchscript": _torchscript,
+}
+# fmt: on
+
+
+def write_graph(
+    module: ExportableModule,
+    deploy_config: DeployConfig,
+    folder: Path,
+    form: str,
+    exporter: str | None = None,
+) -> ExportedGraph:
+    """Write a module in the form that a converter starts from.
+
+    Args:
+        module: From `exportable_module`.
+        deploy_config: Names, shape mode, opset.
+        folder: An existing folder.
+        form: A key of `FORMS`.
+        exporter: Overrides the deploy config's ONNX exporter.
+    """
+    return FORMS[form](module, deploy_config, folder, exporter)
+
+
+def host_work(
+    module: ExportableModule,
+    model: nn.Module,
+    model_config: ModelConfig,
+    deploy_config: DeployConfig,
+    folder: Path,
+) -> dict[str, Any]:
+    """What the graph leaves to the host, as parameters of a post-processing component.
+
+    Writes `DECODER_FILE` into `folder` where the host needs weights.
+
+    Returns:
+        Nothing if the graph holds everything; else 'stage', the fields of `DetectionSettings`
+        and, where there is a file of weights, its name as 'weights'.
+    """
+    if module.stage is None or module.stage is DetectionStage.NMS:
+        return {}
+    settings = detection_settings(model_config, deploy_config)
+    work: dict[str, Any] = {"stage": module.stage.value, **asdict(settings)}
+    if module.stage is DetectionStage.RAW and module.head_kind is HeadKind.RTMO:
+        write_pose_decoder(model.head, module.input_size, folder / DECODER_FILE)
+        work["weights"] = DECODER_FILE
+    return work

@@ -1,0 +1,159 @@
+"""ncnn on the CPU.
+
+A `.param` file names no batch and no output shapes: the batch is always 1, and the shapes of the
+outputs are those that a run on zeros gives.  fp16 and bf16 are on by default where the CPU has
+units for them, so every such switch is set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .probing import probe_import
+from .registry import backend_row
+from .types import Arrays, Availability, SessionOptions, TensorInfo, as_contiguous
+
+DEVICES = ("cpu",)
+# SessionOptions.precision -> the switches of ncnn.Option that are on; all others are off
+_SWITCHES = ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_packed",
+             "use_bf16_storage")  # fmt: skip
+PRECISIONS: Mapping[str, tuple[str, ...]] = {
+    "bf16": ("use_bf16_packed", "use_bf16_storage"),
+    "fp16": ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic"),
+    "fp32": (),
+}
+
+
+class NcnnSession:
+    """An `ncnn.Net` behind the `Session` protocol."""
+
+    def __init__(
+        self,
+        net: Any,
+        inputs: tuple[TensorInfo, ...],
+        effective_options: Mapping[str, str],
+    ) -> None:
+        self._net = net
+        self._options = dict(effective_options)
+        self._inputs = inputs
+        self._outputs = tuple(TensorInfo(name, (), "float32") for name in net.output_names())
+        if all(info.shape for info in inputs):
+            sizes = {i.name: [d for d in i.shape if isinstance(d, int)] for i in inputs}
+            blank = self.run({name: np.zeros(size, np.float32) for name, size in sizes.items()})
+            self._outputs = tuple(
+                TensorInfo(name, array.shape, array.dtype.name) for name, array in blank.items()
+            )
+
+    @property
+    def inputs(self) -> tuple[TensorInfo, ...]:
+        return self._inputs
+
+    @property
+    def outputs(self) -> tuple[TensorInfo, ...]:
+        return self._outputs
+
+    @property
+    def effective_options(self) -> Mapping[str, str]:
+        return self._options
+
+    def run(self, feed: Arrays) -> dict[str, NDArray[Any]]:
+        import ncnn
+
+        extractor = self._net.create_extractor()
+        for name, array in feed.items():
+            if len(array) != 1:
+                raise RuntimeError(f"ncnn runs one picture at a time; {name} holds {len(array)}")
+            # a Mat made of an array shares its memory, and does not keep it alive
+            mat = ncnn.Mat(as_contiguous(array[0], "float32")).clone()
+            _must_be_zero(extractor.input(name, mat), f"input {name!r}")
+        return {info.name: _extract(extractor, info.name) for info in self._outputs}
+
+
+def _extract(extractor: Any, name: str) -> NDArray[np.float32]:
+    status, mat = extractor.extract(name)
+    _must_be_zero(status, f"output {name!r}")
+    return np.array(mat, np.float32)[None]
+
+
+def _must_be_zero(status: int, what: str) -> None:
+    if status != 0:
+        raise RuntimeError(f"ncnn refused {what} (status {status})")
+
+
+class Ncnn:
+    """The `Runtime` of ncnn."""
+
+    def probe(self) -> Availability:
+        return probe_import("ncnn", ("ncnn",), backend_row("ncnn").min_version, "ncnn.Net()")
+
+    def load(self, files: Sequence[Path], device: str, options: SessionOptions) -> NcnnSession:
+        import ncnn
+
+        if device.split(":", maxsplit=1)[0] not in DEVICES:
+            raise RuntimeError(f"ncnn: device {device!r} is not one of {list(DEVICES)}")
+        if options.precision not in PRECISIONS:
+            raise RuntimeError(
+                f"ncnn: precision {options.precision!r} is not one of {list(PRECISIONS)}"
+            )
+        net = ncnn.Net()
+        net.opt.use_vulkan_compute = False
+        if options.threads:
+            net.opt.num_threads = options.threads
+        for switch in _SWITCHES:
+            setattr(net.opt, switch, switch in PRECISIONS[options.precision])
+        for path, load in zip(files, (net.load_param, net.load_model), strict=False):
+            status = load(str(path))
+            if status != 0:
+                raise RuntimeError(
+                    f"ncnn could not load {path.name} (status {status}): {what_is_wrong(files[0])}"
+                )
+        return NcnnSession(net, read_inputs(files[0]), _effective(net))
+
+
+def _effective(net: Any) -> dict[str, str]:
+    on = {name for name in _SWITCHES if getattr(net.opt, name)}
+    precision = next((p for p, names in PRECISIONS.items() if on == set(names)), "mixed")
+    return {
+        "inference_precision": precision,
+        "num_threads": str(net.opt.num_threads),
+        "winograd": str(bool(net.opt.use_winograd_convolution)).lower(),
+    }
+
+
+def read_inputs(param: Path) -> tuple[TensorInfo, ...]:
+    """Inputs of a `.param` file; a shape is () unless its Input layer has the sizes.
+
+    Parameters 0, 1 and 2 of an Input layer are width, height and channels (ncnn's file format,
+    docs/developer-guide/operators.md).
+    """
+    infos = []
+    for line in param.read_text(encoding="utf-8", errors="replace").splitlines()[2:]:
+        words = line.split()
+        if words and words[0] == "Input":
+            sizes = dict(word.split("=", 1) for word in words[5:] if "=" in word)
+            whole = all(sizes.get(key, "").isdigit() for key in "012")
+            shape = (1, *(int(sizes[key]) for key in "210")) if whole else ()
+            infos.append(TensorInfo(words[4], shape, "float32"))
+    return tuple(infos)
+
+
+def what_is_wrong(param: Path) -> str:
+    """What can be told of a file that ncnn refuses: ncnn itself writes to stderr alone."""
+    lines = param.read_text(encoding="utf-8", errors="replace").splitlines()
+    if not lines or lines[0].strip() != "7767517":
+        return "it is no .param file (the first line is not 7767517)"
+    foreign = sorted({w[0] for w in map(str.split, lines[2:]) if w and foreign_type(w[0])})
+    return f"layers that ncnn lacks: {', '.join(foreign)}" if foreign else "a damaged file"
+
+
+def foreign_type(layer_type: str) -> bool:
+    """True for names that pnnx writes where ncnn has no layer: `Tensor.slice`, `aten::topk`."""
+    return "." in layer_type or "::" in layer_type
+
+
+RUNTIME = Ncnn()

@@ -1,0 +1,117 @@
+"""OpenVINO on the CPU.
+
+Its default inference precision is bf16 where the CPU has units for it, so the precision is always
+set, and read back from the compiled model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from .probing import probe_import
+from .registry import backend_row
+from .types import Arrays, Availability, SessionOptions, TensorInfo, as_contiguous
+
+# SessionOptions.precision -> ov::hint::inference_precision; int8 graphs say themselves which
+# layers are quantised, and the others run in float32.
+PRECISIONS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16", "int8": "f32"}
+DEVICES = {"cpu": "CPU"}
+# OpenVINO's element types -> numpy's
+DTYPES = {"f32": "float32", "f16": "float16", "f64": "float64", "i64": "int64", "i32": "int32",
+          "u8": "uint8", "boolean": "bool"}  # fmt: skip
+# What is read back after compiling: all that can change a number.
+_READ_BACK = ("INFERENCE_PRECISION_HINT", "EXECUTION_MODE_HINT", "INFERENCE_NUM_THREADS",
+              "NUM_STREAMS", "DYNAMIC_QUANTIZATION_GROUP_SIZE")  # fmt: skip
+
+
+def _tensor_info(port: Any) -> TensorInfo:
+    dims = tuple(dim.get_length() if dim.is_static else "?" for dim in port.get_partial_shape())
+    kind = port.get_element_type().get_type_name()
+    return TensorInfo(port.get_any_name(), dims, DTYPES.get(kind, kind))
+
+
+class OpenVinoSession:
+    """An `openvino.CompiledModel` behind the `Session` protocol."""
+
+    def __init__(self, compiled: Any, effective_options: Mapping[str, str]) -> None:
+        self._request = compiled.create_infer_request()
+        self._options = dict(effective_options)
+        self._inputs = tuple(_tensor_info(port) for port in compiled.inputs)
+        self._outputs = tuple(_tensor_info(port) for port in compiled.outputs)
+
+    @property
+    def inputs(self) -> tuple[TensorInfo, ...]:
+        return self._inputs
+
+    @property
+    def outputs(self) -> tuple[TensorInfo, ...]:
+        return self._outputs
+
+    @property
+    def effective_options(self) -> Mapping[str, str]:
+        return self._options
+
+    def run(self, feed: Arrays) -> dict[str, NDArray[Any]]:
+        dtypes = {info.name: info.dtype for info in self._inputs}
+        ready = {name: as_contiguous(array, dtypes[name]) for name, array in feed.items()}
+        # by default results are views of buffers that the next run overwrites
+        results = self._request.infer(ready, share_outputs=False)
+        return {info.name: results[i] for i, info in enumerate(self._outputs)}
+
+
+class OpenVino:
+    """The `Runtime` of OpenVINO."""
+
+    def probe(self) -> Availability:
+        row = backend_row("openvino")
+        # the plugin's own library is loaded only when it is asked for
+        check = "assert 'CPU' in openvino.Core().available_devices, 'no CPU plugin'"
+        return probe_import("openvino", ("openvino",), row.min_version, check)
+
+    def load(self, files: Sequence[Path], device: str, options: SessionOptions) -> OpenVinoSession:
+        import openvino as ov
+
+        kind = device.split(":", maxsplit=1)[0]
+        if kind not in DEVICES:
+            raise RuntimeError(f"openvino: device {device!r} is not one of {list(DEVICES)}")
+        if options.precision not in PRECISIONS:
+            raise RuntimeError(
+                f"openvino: precision {options.precision!r} is not one of {list(PRECISIONS)}"
+            )
+        wanted = {
+            "INFERENCE_PRECISION_HINT": PRECISIONS[options.precision],
+            "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": "1",
+        }
+        if options.threads:
+            wanted["INFERENCE_NUM_THREADS"] = str(options.threads)
+        core = ov.Core()
+        model = core.read_model(*files[:2])
+        compiled = core.compile_model(model, DEVICES[kind], wanted)
+        effective = _effective(compiled)
+        if effective["inference_precision"] != wanted["INFERENCE_PRECISION_HINT"]:
+            raise RuntimeError(
+                f"openvino computes in {effective['inference_precision']}, "
+                f"not in {wanted['INFERENCE_PRECISION_HINT']} as it was told"
+            )
+        return OpenVinoSession(compiled, effective)
+
+
+def _effective(compiled: Any) -> dict[str, str]:
+    supported = set(compiled.get_property("SUPPORTED_PROPERTIES"))
+    found = {name.lower(): _word(compiled, name) for name in _READ_BACK if name in supported}
+    return {"inference_precision": found.pop("inference_precision_hint", "?"), **found}
+
+
+def _word(compiled: Any, name: str) -> str:
+    """A property as OpenVINO writes it: `<Type: 'float32'>` is f32."""
+    value = compiled.get_property(name)
+    named = getattr(value, "get_type_name", None) or getattr(value, "to_string", None)
+    return str(named() if named else value)
+
+
+RUNTIME = OpenVino()

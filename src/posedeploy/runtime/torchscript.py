@@ -1,0 +1,128 @@
+"""TorchScript on the CPU: the one runtime that imports torch.
+
+A traced module knows its inputs and outputs by position only.  Our exporter puts their names and
+shapes beside the code, as an extra file in the archive; in a file without it they are called '#0',
+'#1' and so on, as in `pipeline.json`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from .probing import probe_import
+from .registry import backend_row
+from .types import Arrays, Availability, SessionOptions, TensorInfo, as_contiguous
+
+SIGNATURE = "posedeploy.json"  # the extra file: {"inputs": [...], "outputs": [...]}
+DEVICES = ("cpu",)
+
+
+def signature_text(inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo]) -> str:
+    """The extra file's content."""
+    parts = {"inputs": inputs, "outputs": outputs}
+    lists = {
+        key: [{"name": i.name, "shape": list(i.shape), "dtype": i.dtype} for i in infos]
+        for key, infos in parts.items()
+    }
+    return json.dumps(lists)
+
+
+def _read_signature(text: str) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
+    data = json.loads(text)
+    inputs, outputs = (
+        tuple(TensorInfo(str(i["name"]), tuple(i["shape"]), str(i["dtype"])) for i in data[key])
+        for key in ("inputs", "outputs")
+    )
+    return inputs, outputs
+
+
+def _positions(module: Any) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
+    """What can be told of a file of others: how many inputs and outputs there are."""
+    graph = module.forward.graph
+    given = len(list(graph.inputs())) - 1  # the first is the module itself
+    result = next(iter(graph.outputs())).type()
+    made = len(result.elements()) if result.kind() == "TupleType" else 1
+    return tuple(TensorInfo(f"#{i}", (), "float32") for i in range(given)), tuple(
+        TensorInfo(f"#{i}", (), "float32") for i in range(made)
+    )
+
+
+class TorchScriptSession:
+    """A traced module behind the `Session` protocol."""
+
+    def __init__(self, module: Any, signature: str, effective_options: Mapping[str, str]) -> None:
+        self._module = module
+        self._options = dict(effective_options)
+        self._inputs, self._outputs = (
+            _read_signature(signature) if signature else _positions(module)
+        )
+
+    @property
+    def inputs(self) -> tuple[TensorInfo, ...]:
+        return self._inputs
+
+    @property
+    def outputs(self) -> tuple[TensorInfo, ...]:
+        return self._outputs
+
+    @property
+    def effective_options(self) -> Mapping[str, str]:
+        return self._options
+
+    def run(self, feed: Arrays) -> dict[str, NDArray[Any]]:
+        import torch
+
+        ready = [
+            torch.from_numpy(as_contiguous(feed[info.name], info.dtype)) for info in self._inputs
+        ]
+        with torch.inference_mode():
+            results = self._module(*ready)
+        tensors = [results] if isinstance(results, torch.Tensor) else list(results)
+        names = [info.name for info in self._outputs]
+        return {n: t.numpy() for n, t in zip(names, tensors, strict=True)}
+
+
+class TorchScript:
+    """The `Runtime` of TorchScript."""
+
+    def probe(self) -> Availability:
+        return probe_import("torch", ("torch",), backend_row("torchscript").min_version)
+
+    def load(
+        self, files: Sequence[Path], device: str, options: SessionOptions
+    ) -> TorchScriptSession:
+        """See `Runtime.load`. Sets the threads of torch, which are the process's."""
+        import torch
+
+        if device.split(":", maxsplit=1)[0] not in DEVICES:
+            raise RuntimeError(f"torchscript: device {device!r} is not one of {list(DEVICES)}")
+        if options.precision != "fp32":
+            raise RuntimeError(f"torchscript: precision {options.precision!r} is not 'fp32'")
+        matmul = torch.get_float32_matmul_precision()
+        if matmul != "highest":  # 'medium' multiplies in bf16 where the CPU has units for it
+            raise RuntimeError(
+                f"torchscript: torch multiplies float32 matrices with {matmul!r} precision; "
+                "call torch.set_float32_matmul_precision('highest')"
+            )
+        if options.threads:
+            torch.set_num_threads(options.threads)
+        extra = {SIGNATURE: ""}
+        module = torch.jit.load(str(files[0]), map_location="cpu", _extra_files=extra)  # type: ignore[no-untyped-call]
+        effective = {
+            "inference_precision": "fp32",
+            "float32_matmul_precision": matmul,
+            "num_threads": str(torch.get_num_threads()),
+        }
+        return TorchScriptSession(module.eval(), _as_text(extra[SIGNATURE]), effective)
+
+
+def _as_text(content: str | bytes) -> str:
+    return content.decode("utf-8") if isinstance(content, bytes) else content
+
+
+RUNTIME = TorchScript()
