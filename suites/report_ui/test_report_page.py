@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -232,6 +233,7 @@ def test_themes(page: Page, report: str) -> None:
     opened(page, report)
     light = background(page)
     page.emulate_media(color_scheme="dark")
+    page.wait_for_function("document.documentElement.dataset.theme === 'dark'")
     assert background(page) != light
     button = page.get_by_role("button", name=re.compile("Theme"))
     button.click()
@@ -324,21 +326,34 @@ def test_no_cells_no_errors(page: Page, tmp_path: Path) -> None:
     assert page.locator("h1").inner_text() == "There are no cells."
 
 
-def test_five_hundred_cells_within_the_budget(page: Page, tmp_path: Path) -> None:
-    """Under 1.5 MB, and interactive in under a second (median of five loads)."""
+def test_five_hundred_cells_within_the_budget(
+    page: Page, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    """Under 1.5 MB, and interactive after less than a second of the page's thread.
+
+    Processor time of the thread that a user waits for, so that a busy machine does not matter.
+    """
     path = tmp_path / "index.html"
     path.write_text(render_html(sample_results(500), sample_results(500, seed=1)))
     assert path.stat().st_size < 1_500_000
-    times = []
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+    def spent() -> float:
+        found = session.send("Performance.getMetrics")["metrics"]
+        return next(float(m["value"]) for m in found if m["name"] == "TaskDuration")
+
+    loads = []
     for _ in range(5):
+        page.goto("about:blank")
+        before = spent()
         opened(page, path.as_uri())
-        times.append(page.evaluate("performance.getEntriesByType('navigation')[0].domComplete"))
-    assert sorted(times)[2] < 1_000, times
+        loads.append(spent() - before)
+    record_property("bytes of 500 cells", path.stat().st_size)
+    record_property("thread seconds to load 500 cells", sorted(loads)[2])
+    assert 0.01 < sorted(loads)[2] < 1.0, loads
     assert shown(page) == 500
+    before = spent()
     page.locator("select[name=backend]").select_option("openvino")
-    spent = page.evaluate(
-        "(() => { const start = performance.now();"
-        "document.getElementById('filters').dispatchEvent(new Event('input'));"
-        "document.body.offsetHeight; return performance.now() - start; })()"
-    )
-    assert spent < 200
+    assert spent() - before < 0.3
+    assert shown(page) == sum(c.backend == "openvino" for c in sample_results(500).cells)

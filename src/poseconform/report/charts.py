@@ -16,7 +16,7 @@ from poseconform.report.grid import Grid
 from poseconform.report.text import duration, headroom, number, pixels, size, visible
 from poseconform.report.vocabulary import PRECISIONS, failed, in_order, ran
 
-LEFT, RIGHT, WIDTH = 150.0, 436.0, 500.0  # of the plot, in units of the drawing
+LEFT, RIGHT, WIDTH = 172.0, 436.0, 500.0  # of the plot, in units of the drawing
 ROW, TOP = 24.0, 14.0  # height of a row, and where the first begins
 _LOWEST, _HIGHEST = 1e-9, 1e9  # an axis spans no more than this, whatever was measured
 

@@ -91,9 +91,16 @@
     if (!grid) return;
     const words = state.q.toLowerCase().split(/\s+/).filter(Boolean);
     const fitting = cells.map((cell, index) => fits(cell, index, words));
-    buttons.forEach((button, index) => { button.hidden = !fitting[index]; });
+    const all = fitting.every(Boolean);
+    if (all && visible.length === cells.length) return;
     visible = cells.map((_, index) => index).filter((index) => fitting[index]);
-    const all = visible.length === cells.length;
+    const nothingYet = all && !byId("shown").textContent;
+    byId("shown").textContent = all ? cells.length + " cells" : visible.length + " of " + cells.length + " cells";
+    if (!nothingYet) showOnly(fitting, all);
+    roveTo(visible.includes(roving) ? roving : visible[0], false);
+  }
+  function showOnly(fitting, all) {
+    buttons.forEach((button, index) => { button.hidden = !fitting[index]; });
     const shows = (place) => place.some((button) => !button.hidden);
     const columns = places.length ? places[0].map((_, column) => all || places.some((row) => shows(row[column]))) : [];
     rows.forEach((row, index) => {
@@ -103,8 +110,6 @@
     showHeads(columns);
     byId("empty").hidden = visible.length > 0;
     grid.hidden = visible.length === 0;
-    byId("shown").textContent = all ? cells.length + " cells" : visible.length + " of " + cells.length + " cells";
-    roveTo(visible.includes(roving) ? roving : visible[0], false);
   }
   const spans = grid ? [...grid.tHead.rows[0].cells].slice(1).map((th) => th.colSpan) : [];
   function showHeads(columns) {
@@ -165,7 +170,9 @@
   }
   function table(head, body, full = true) {
     const top = make("tr", {});
-    for (const [text, kind] of head) top.append(make("th", { scope: "col", class: kind }, text));
+    for (const [text, kind, hidden] of head) {
+      top.append(make("th", { scope: "col", class: kind }, hidden ? make("span", { class: "sr" }, text) : text));
+    }
     const all = make("tbody", {});
     for (const line of body) {
       const row = make("tr", {});
@@ -189,7 +196,7 @@
       const strip = make("div", { class: "strip " + (look(outcome) === "bad" ? "bad" : ""), style: "width:" + width + "%" });
       return [data.stages[name], what, text, strip, [code, message].filter(Boolean).join(": ")];
     });
-    return section("Stages", table([["stage", ""], ["outcome", ""], ["time", "num"], ["", "graph"], ["", "any"]], body));
+    return section("Stages", table([["stage", ""], ["outcome", ""], ["time", "num"], ["share of the longest", "graph", true], ["note", "any", true]], body));
   }
 
   function outputs(cell) {
@@ -264,7 +271,7 @@
     const most = Math.max(...found.ops.map((op) => op[1]), 1);
     const body = found.ops.map(([name, count]) =>
       [name, String(count), make("div", { class: "strip", style: "width:" + (100 * count / most).toFixed(1) + "%" })]);
-    return section("Graph", pairs(found.facts), ...(body.length ? [table([["operator", ""], ["count", "num"], ["", "graph"]], body)] : []));
+    return section("Graph", pairs(found.facts), ...(body.length ? [table([["operator", ""], ["count", "num"], ["share of the most frequent", "graph", true]], body)] : []));
   }
 
   function parts(cell) {
