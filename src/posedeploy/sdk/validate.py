@@ -113,7 +113,8 @@ def _compiled(
     except BadInputError as problem:
         return None, None, [from_exception(problem, "pipeline.json")]
     try:
-        decoder = compile_decoder(model.component, model.params, preprocessor.input_size)
+        size = preprocessor.input_size
+        decoder = compile_decoder(model.component, model.params, size, model.folder)
     except BadInputError as problem:
         return preprocessor, None, [from_exception(problem, "pipeline.json")]
     if COMPONENTS[model.component].top_down == preprocessor.top_down:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from math import prod
 from typing import Any
 
@@ -20,6 +20,9 @@ from ..onnxfile import OnnxFacts
 
 NET = "$.pipeline.tasks[?(@.module=='Net')]"
 MAX_ELEMENTS = 10**8  # of an output that is tried out; real ones have 10**6
+
+# The outputs that have an axis of keypoints, and which.
+KEYPOINT_AXIS = {"keypoints": 2, "kpt_vis": 2, "output": 1, "simcc_x": 1, "simcc_y": 1}
 
 # Operators that only quantised graphs have: ONNX operator specification.
 QUANTISED = frozenset(
@@ -138,15 +141,14 @@ def _zeros(info: TensorInfo) -> NDArray[Any] | None:
 
 def keypoint_count(model: SdkModel, graph: OnnxFacts, decoder: Decoder) -> int | None:
     """Number of keypoints that the graph's outputs are for, None where it does not tell."""
-    names = [info.name for info in graph.outputs]
-    name = decoder.outputs[-1]
-    found = resolve(name, model.output_map, names)
     shapes = {info.name: info.shape for info in graph.outputs}
-    shape: Sequence[int | str] = shapes.get(found or "", ())
-    axis = 2 if name == "keypoints" else 1
-    count = shape[axis] if len(shape) > axis else None
-    combined = getattr(decoder, "method", "") == "combined"
-    return (count // 3 if combined else count) if isinstance(count, int) else None
+    for name in set(decoder.outputs) & set(KEYPOINT_AXIS):
+        shape = shapes.get(resolve(name, model.output_map, list(shapes)) or "", ())
+        axis = KEYPOINT_AXIS[name]
+        count = shape[axis] if len(shape) > axis else None
+        if isinstance(count, int):
+            return count // 3 if getattr(decoder, "method", "") == "combined" else count
+    return None
 
 
 def _check_precision(model: SdkModel, graph: OnnxFacts) -> Iterator[Finding]:
