@@ -10,10 +10,12 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from .host_stage import is_unfinished
 from .judgement import Verdict, judge_alive, judge_keypoints, judge_overlap, judge_tensors
 from .judgement_client import judge_client
 from .judgement_detections import judge_detected_keypoints, judge_detections, judge_rows
 from .matrix import Cell
+from .runs import Execution
 from .session import Judge
 from .tolerance import Tolerance, tolerance_for
 
@@ -50,7 +52,7 @@ def names_and_shapes(judge: Judge, cell: Cell) -> Verdict:
     inputs, outputs = execution.loaded.inputs, execution.loaded.outputs
     found: list[tuple[str, object, object]] = [
         ("input names", [i.name for i in inputs], ["input"]),
-        ("output names", tuple(o.name for o in outputs), OUTPUT_NAMES[cell.model.variant]),
+        ("output names", tuple(o.name for o in outputs), _names(execution, cell)),
         ("input shape", inputs[0].shape[1:], (3, *cell.model.shape)),
         ("dynamic batch", isinstance(inputs[0].shape[0], str), cell.flow.shape_mode == "dynamic"),
     ]
@@ -60,6 +62,13 @@ def names_and_shapes(judge: Judge, cell: Cell) -> Verdict:
         sizes = [b.outputs[info.name].shape[0] for b in execution.batches]
         found.append((f"batch of {info.name}", sizes, [len(b.samples) for b in execution.batches]))
     return _equal(found)
+
+
+def _names(execution: Execution, cell: Cell) -> tuple[str, ...]:
+    """The contract's output names; where the rest is done on the host, in the graph's order."""
+    found = tuple(info.name for info in execution.loaded.outputs)
+    unfinished = is_unfinished(cell.model.variant, found)
+    return found if unfinished else OUTPUT_NAMES[cell.model.variant]
 
 
 def padding(judge: Judge, cell: Cell) -> Verdict:
@@ -124,7 +133,17 @@ def client(judge: Judge, cell: Cell) -> Verdict:
     """Keypoints through the SDK client against mmpose's own, in image px."""
     answers = judge.client_answers(cell, CLIENT_SAMPLES)
     reference = judge.reference(cell.model, cell.flow.precision)
-    return judge_client(answers, reference, tolerance_of(cell))
+    return judge_client(answers, reference, tolerance_of(cell), _places(judge, cell))
+
+
+def _places(judge: Judge, cell: Cell) -> int:
+    """How many people a client can give for a picture: the graph's rows, or what is kept after."""
+    if not cell.model.bottom_up:
+        return 1
+    params = _tasks(judge, cell)[-1]["params"]
+    if is_unfinished(cell.model.variant, (i.name for i in judge.execution(cell).loaded.outputs)):
+        return int(params["keep_top_k"])
+    return int(judge.execution(cell).rows("dets")[0].shape[1])
 
 
 Check = Callable[[Judge, Cell], Verdict]

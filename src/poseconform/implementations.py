@@ -27,7 +27,7 @@ NAME = "posedeploy"
 # Packages whose version can change what is exported or computed.
 PACKAGES = (
     "torch", "mmpose", "mmengine", "mmcv-lite", "mmcv", "mmdet", "numpy", "onnx", "onnxscript",
-    "onnxruntime", "opencv-python-headless",
+    "onnxruntime", "opencv-python-headless", "openvino", "ncnn", "pnnx",
 )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from .metrics import (
 )
 from .outcome import HistogramRecord, OutputRecord, PixelError
 from .reference import Reference, Yardstick
-from .session import Execution
+from .runs import Execution
 from .tolerance import Allowed, Tolerance, headroom
 
 # Freshly initialised networks give the same peak for every picture (SimCC: all of them,
@@ -51,7 +51,7 @@ def judge_alive(execution: Execution, top_down: bool) -> Verdict:
     """Finite, not constant, and different for different pictures."""
     complaints = []
     for info in execution.loaded.outputs:
-        rows, samples = execution.rows(info.name)
+        rows, samples = execution.graph_rows(info.name)
         bad = int((~np.isfinite(rows)).sum())
         if bad:
             complaints.append(f"{info.name}: {bad} of {rows.size} values are not finite")
@@ -143,9 +143,11 @@ def judge_keypoints(
     """
     distances = keypoint_distances(decoded, reference.keypoints[samples])
     moved = ~(distances <= row.keypoint_px)
-    ties = reference.near_ties(row)[samples]
+    ties = reference.near_ties(row)[samples] & np.isfinite(distances)
     worst = pixel_distances(np.where(ties, 0.0, distances))
     complaints = []
+    if not np.isfinite(distances).all():
+        complaints.append(f"{int((~np.isfinite(distances)).sum())} keypoints are not finite")
     if row.gate_keypoints and (moved & ~ties).any():
         where = np.argwhere(moved & ~ties)
         r, k = where[0]
@@ -164,15 +166,15 @@ def judge_keypoints(
 def judge_overlap(execution: Execution, reference: Reference, row: Tolerance) -> Verdict:
     """A picture's result must not depend on the batch it is in."""
     complaints = []
-    for info in execution.loaded.outputs:
-        rows, samples = execution.rows(info.name)
-        limit = 2 * overlap_limit(info.name, reference, row)
+    for name in execution.names:
+        rows, samples = execution.rows(name)
+        limit = 2 * overlap_limit(name, reference, row)
         for sample in np.unique(samples):
             same = rows[samples == sample]
             difference = float(np.abs(same - same[:1]).max())
             if not difference <= limit:
                 complaints.append(
-                    f"{info.name}: picture {sample} differs by {difference:.3g} between batches; "
+                    f"{name}: picture {sample} differs by {difference:.3g} between batches; "
                     f"allowed {limit:.3g}"
                 )
     return Verdict(complaints=tuple(complaints))

@@ -16,10 +16,21 @@ from .tolerance import NEAR_TIES, SDK_P99_PX, Tolerance
 IMAGE_MATCH_PX = 8.0  # a picture is at most some four times the input's size
 
 
-def judge_client(answers: Sequence[ClientAnswer], reference: Reference, row: Tolerance) -> Verdict:
-    """Compare the answers for the first samples with the reference's image keypoints."""
-    compare = _bottom_up if reference.bottom_up else _top_down
-    distances, complaints = compare(answers, reference, row)
+def judge_client(
+    answers: Sequence[ClientAnswer], reference: Reference, row: Tolerance, places: int
+) -> Verdict:
+    """Compare the answers for the first samples with the reference's image keypoints.
+
+    Args:
+        answers: One a sample.
+        reference: Of the model.
+        row: Tolerance of the flow.
+        places: How many people a client can give for a picture.
+    """
+    if reference.bottom_up:
+        distances, complaints = _bottom_up(answers, reference, row, places)
+    else:
+        distances, complaints = _top_down(answers, reference, row)
     worst = pixel_distances(distances)
     if row.gate_keypoints and not worst.p99 <= SDK_P99_PX:
         complaints.append(
@@ -47,7 +58,7 @@ def _top_down(
 
 
 def _bottom_up(
-    answers: Sequence[ClientAnswer], reference: Reference, row: Tolerance
+    answers: Sequence[ClientAnswer], reference: Reference, row: Tolerance, places: int
 ) -> tuple[NDArray[np.float64], list[str]]:
     parts, complaints = [], []
     for i, answer in enumerate(answers):
@@ -61,8 +72,37 @@ def _bottom_up(
                 f"sample {i}: {len(got) - len(rows)} of {len(got)} people are not among the "
                 f"reference's {len(expected)} (near ties within {margin.iou} IoU: {unsure})"
             )
+        if lost := missing_people(columns, reference.image_scores[i], reference, i, places):
+            complaints.append(
+                f"sample {i}: {lost} people of the reference are missing among {len(got)} "
+                f"(there is place for {places})"
+            )
         parts.append(keypoint_distances(got.keypoints[rows], expected.keypoints[columns]).ravel())
     return np.concatenate(parts), complaints
+
+
+def missing_people(
+    found: NDArray[np.intp],
+    scores: NDArray[np.float64],
+    reference: Reference,
+    sample: int,
+    places: int,
+) -> int:
+    """People that a client must find and has not: no near tie excuses them.
+
+    Args:
+        found: Those of the reference's people that were matched.
+        scores: `[P]` of all the reference's people.
+        reference: Of the model.
+        sample: Which picture.
+        places: How many people the client can give; each near tie can push one more out.
+    """
+    truth = reference.detections[sample]
+    stable = truth.stable[truth.base]  # by descending score, as `possible` is
+    order = np.argsort(-scores, kind="stable")
+    sure = max(0, places - int((~truth.stable).sum()))
+    lost = ~np.isin(order, found) & stable
+    return int(lost[:sure].sum())
 
 
 def _people(keypoints: NDArray[np.float64], scores: NDArray[np.float64]) -> Detections:

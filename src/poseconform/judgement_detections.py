@@ -16,7 +16,7 @@ from .metrics import (
     tensor_error,
 )
 from .reference import DETECTION_OUTPUTS, DetectionTruth, Reference
-from .session import Execution
+from .runs import Execution
 from .tolerance import NEAR_TIES, NearTie, Tolerance
 
 
@@ -140,7 +140,9 @@ def judge_detected_keypoints(
     )
     worst = pixel_distances(distances)
     complaints: tuple[str, ...] = ()
-    if row.gate_keypoints and not worst.max <= row.keypoint_px:
+    if not distances.size:
+        complaints = ("no detection matches, so no keypoint can be compared",)
+    elif row.gate_keypoints and not worst.max <= row.keypoint_px:
         complaints = (
             f"a keypoint of a matched detection is {worst.max:.3g} px off; "
             f"allowed {row.keypoint_px} px",

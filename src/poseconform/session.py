@@ -15,15 +15,18 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
 from posedeploy.runtime import SessionOptions, backend_row
 
-from . import clients, execution, implementations
+from . import clients, implementations
 from .artifacts import ArtefactCache, Entry, content_key, file_sha256, tree_sha256
 from .availability import Availabilities
+from .host_stage import is_unfinished, pad_rows
 from .isolation import SINGLE_THREAD, Child, ChildFailure
 from .matrix import Cell, Model
 from .outcome import StageRecord
 from .reference import Reference, Sample, read_reference
+from .runs import Batch, Execution, plan_batches
 from .stages import Blocked, StageFailure
 
 T = TypeVar("T")
@@ -56,39 +59,6 @@ class Conversion:
     export: Mapping[str, Any]
     convert: Mapping[str, Any]
     checkpoint_sha256: str
-
-
-@dataclass(frozen=True)
-class Batch:
-    """One run of the backend: which samples, what came out, how long it took."""
-
-    samples: tuple[int, ...]
-    outputs: Mapping[str, NDArray[Any]]
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Execution:
-    """A cell's backend run over all samples."""
-
-    loaded: execution.Loaded
-    batches: tuple[Batch, ...]
-
-    def rows(self, output: str) -> tuple[NDArray[Any], NDArray[np.intp]]:
-        """All rows of an output, `[R, ...]`, and the sample of each."""
-        values = np.concatenate([batch.outputs[output] for batch in self.batches])
-        index = np.concatenate([np.asarray(batch.samples, np.intp) for batch in self.batches])
-        return values, index
-
-
-def plan_batches(shape_mode: str, samples: int) -> tuple[tuple[int, ...], ...]:
-    """Which samples are run together: one by one, or in batches of 1, 2 and 5 that overlap.
-
-    The overlap shows whether a picture's result depends on its batch.
-    """
-    if shape_mode == "static":
-        return tuple((i,) for i in range(samples))
-    return ((0,), tuple(range(1, min(3, samples))), tuple(range(1, min(6, samples))))
 
 
 @dataclass
@@ -141,7 +111,10 @@ class Judge:
 
     def keypoints(self, model: Model, outputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
         """Keypoints `[R, K, 2]` in input px of raw outputs, by the model's own codec."""
-        return self._in_torch("poseconform.oracle_keypoints:decode", model.config, dict(outputs))
+        decoded: NDArray[np.float64] = self._in_torch(
+            "poseconform.oracle_keypoints:decode", model.config, dict(outputs)
+        )
+        return decoded
 
     def client_answers(self, cell: Cell, count: int) -> list[clients.ClientAnswer]:
         """Keypoints through the SDK client for the first `count` samples. Fails at 'sdk'."""
@@ -161,10 +134,11 @@ class Judge:
         """Path of the model's checkpoint; calibrated weights are made once."""
         if model.checkpoint:
             return model.checkpoint
-        return self._once(
+        made: str = self._once(
             ("checkpoint", model.name),
             lambda: self._in_torch("poseconform.implementations:checkpoint_for", model.name),
         )
+        return made
 
     def _once(self, key: tuple[str, ...], make: Callable[[], T]) -> T:
         if key not in self._done:
@@ -216,7 +190,28 @@ class Judge:
                 ]
             except ChildFailure as failure:
                 raise StageFailure.from_child(stage, failure) from failure
+        if is_unfinished(cell.model.variant, (info.name for info in loaded.outputs)):
+            batches = self._finish(cell.model, batches)
         return Execution(loaded, tuple(batches))
+
+    def _finish(self, model: Model, batches: Sequence[Batch]) -> list[Batch]:
+        """Detections from outputs before suppression, padded to as many rows as the most have."""
+        checkpoint = self.checkpoint(model)
+        try:
+            found = [
+                self._in_torch(
+                    "poseconform.oracle_host:detections",
+                    model.config, checkpoint, dict(batch.outputs), model.shape,
+                )
+                for batch in batches
+            ]  # fmt: skip
+        except ChildFailure as failure:
+            raise StageFailure.from_child("run", failure) from failure
+        most = max(1, *(part["dets"].shape[1] for part in found))
+        return [
+            replace(batch, detections=pad_rows(part, most))
+            for batch, part in zip(batches, found, strict=True)
+        ]
 
     def _run(self, child: Child, inputs: NDArray[Any], plan: tuple[int, ...]) -> Batch:
         ran = child.call(

@@ -15,6 +15,7 @@ So k = 5 leaves a factor of four for honest kernels and catches every one of tho
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -51,6 +52,9 @@ TOLERANCES: tuple[Tolerance, ...] = (
     Tolerance("*", "fp32", 5.0, 5.0, 2e-6, 5e-7, 0.1, True,
               "four times what ONNX Runtime and three times what OpenVINO needed; a fp16-rounded "
               "weight costs over 100 times as much"),
+    Tolerance("ncnn", "fp32", 8.0, 8.0, 2e-6, 5e-7, 0.1, True,
+              "its Winograd convolutions round more: it needed 2.67 / 2.72, and 2.36 / 2.35 "
+              "without them"),
     Tolerance("*", "fp16", 2.0, 1.5, 2e-3, 5e-4, 8.0, False,
               "against autocast: ONNX Runtime needed 1.01 / .73 and OpenVINO 1.32 / .95; flips "
               "are common on unfitted weights and prove nothing there"),
@@ -110,12 +114,14 @@ def allowed_error(
 def headroom(error_max: float, error_rms: float, allowed: Allowed) -> float:
     """Error over allowed error, the worse of maximum and RMS; 1.0 is the limit.
 
-    An output that is exactly zero allows nothing: any error then has infinite headroom.
+    An output that is exactly zero allows nothing: any error then has infinite headroom.  So has an
+    error that is not a number.
     """
     return max(_ratio(error_max, allowed.max), _ratio(error_rms, allowed.rms))
 
 
 def _ratio(error: float, limit: float) -> float:
-    if limit > 0:
-        return error / limit
-    return 0.0 if error == 0 else float("inf")
+    if error == 0:
+        return 0.0
+    ratio = error / limit if limit > 0 else math.inf
+    return math.inf if math.isnan(ratio) else ratio
