@@ -151,7 +151,7 @@ def test_a_cell_can_be_sent_and_left_by_the_back_button(page: Page, report: str)
     url = page.url
     title = page.locator("#sheet-title").inner_text()
     page.go_back()
-    page.wait_for_function("!document.querySelector('dialog').open")
+    page.locator("dialog").wait_for(state="hidden")
     page.goto("about:blank")
     opened(page, url)
     assert page.locator("#sheet-title").inner_text() == title
@@ -176,7 +176,7 @@ def test_the_command_can_be_copied(browser: Browser, report: str) -> None:
     page = opened(context.new_page(), report)
     page.locator(".c.k-mismatch").first.click()
     page.locator("#copy").click()
-    page.wait_for_function("document.getElementById('copy').textContent === 'Copied'")
+    page.get_by_role("button", name="Copied").wait_for()
     copied = page.evaluate("navigator.clipboard.readText()")
     assert copied in {c.repro for c in CELLS if c.outcome == "mismatch"}
     assert page.locator("#said").text_content() == "Copied"
@@ -233,7 +233,7 @@ def test_themes(page: Page, report: str) -> None:
     opened(page, report)
     light = background(page)
     page.emulate_media(color_scheme="dark")
-    page.wait_for_function("document.documentElement.dataset.theme === 'dark'")
+    page.wait_for_selector("html[data-theme=dark]")
     assert background(page) != light
     button = page.get_by_role("button", name=re.compile("Theme"))
     button.click()
