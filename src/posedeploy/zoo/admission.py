@@ -25,11 +25,12 @@ from .weights import calibrated_checkpoint, default_cache_dir
 
 PICTURES = 6
 _SEED = 9000  # far from the seeds of calibration
+_NO_NMS = 0.999999  # an IoU that no pair has; mmpose's RTMO head cannot run with 1
 
 
 @dataclass(frozen=True)
 class Admission:
-    """What was measured on `PICTURES` pictures that calibration has not seen.
+    """What was measured on pictures that calibration has not seen.
 
     Attributes:
         bf16_sqnr_db: Signal to noise of a bf16 autocast run, the worst output's; the signal is
@@ -41,6 +42,7 @@ class Admission:
             and float64.
         noise: That largest difference, in standard deviations of the output.
         detections: Fewest and most detections on a picture; None for a top-down model.
+        suppressed: Fewest candidates on a picture that non-maximum suppression removes.
         box_area: Smallest and largest area of a box, as parts of the input's.
         at_border: Part of the boxes that three or four borders of the picture clip.
         keypoint_noise_px: Largest distance of a keypoint in float32 from float64, in input px.
@@ -52,6 +54,7 @@ class Admission:
     gap_over_noise: float
     noise: float
     detections: tuple[int, int] | None = None
+    suppressed: int = 0
     box_area: tuple[float, float] | None = None
     at_border: float = 0.0
     keypoint_noise_px: float = 0.0
@@ -60,16 +63,17 @@ class Admission:
 Maps = Mapping[str, torch.Tensor]  # output -> [N, channels, positions]
 
 
-def measure(model: Any, model_config: ModelConfig) -> Admission:
-    """Measure a model. Runs it four times on `PICTURES` pictures, on one thread.
+def measure(model: Any, model_config: ModelConfig, count: int = PICTURES) -> Admission:
+    """Measure a model. Runs it four times on each picture, on one thread.
 
     Args:
         model: What `build_model` gave.
         model_config: Its config.
+        count: How many pictures, 2 at least.
     """
     bottom_up = model_config.head_kind.bottom_up
     pictures = calibration_pictures(
-        PICTURES, model_config.input_size, _SEED, people=3 if bottom_up else 1
+        count, model_config.input_size, _SEED, people=3 if bottom_up else 1
     )
     batch = torch.from_numpy(
         network_input(pictures, model_config.mean, model_config.std, model_config.bgr_to_rgb)
@@ -140,30 +144,30 @@ def _gap(y: torch.Tensor) -> float:
 def _detections(
     model: Any, model64: Any, batch: torch.Tensor, model_config: ModelConfig
 ) -> dict[str, Any]:
-    found, found64 = (
-        _predict(m, x, model_config) for m, x in ((model, batch), (model64, batch.double()))
-    )
+    features, features64 = model.extract_feat(batch), model64.extract_feat(batch.double())
+    found = _predict(model, features, model_config)
+    candidates = _predict(model, features, model_config, nms_thr=_NO_NMS)
+    truth = _predict(model64, features64, model_config)
     width, height = model_config.input_size
     boxes = torch.cat([torch.as_tensor(f.bboxes) for f in found])
-    sides = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1) / (width * height)
+    area = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1) / (width * height)
     clipped = (boxes[:, :2] <= 0).sum(1) + (boxes[:, 2:] >= torch.tensor([width, height])).sum(1)
     counts = [len(f.bboxes) for f in found]
     return {
         "detections": (min(counts), max(counts)),
-        "box_area": (float(sides.min()), float(sides.max())),
+        "suppressed": min(len(c.bboxes) - n for c, n in zip(candidates, counts, strict=True)),
+        "box_area": (float(area.min()), float(area.max())),
         "at_border": float((clipped >= 3).float().mean()),
-        "keypoint_noise_px": max(
-            _keypoint_noise(f, f64) for f, f64 in zip(found, found64, strict=True)
-        ),
+        "keypoint_noise_px": max(map(_keypoint_noise, found, truth)),
     }
 
 
-def _predict(model: Any, batch: torch.Tensor, model_config: ModelConfig) -> list[Any]:
+def _predict(model: Any, features: Any, model_config: ModelConfig, **settings: float) -> list[Any]:
     from mmpose.structures import PoseDataSample
 
-    samples = [PoseDataSample(metainfo={"input_size": model_config.input_size}) for _ in batch]
+    sample = PoseDataSample(metainfo={"input_size": model_config.input_size})
     results: list[Any] = model.head.predict(
-        model.extract_feat(batch), samples, test_cfg=model.test_cfg
+        features, [sample] * len(features[0]), test_cfg={**model.test_cfg, **settings}
     )
     return results
 
@@ -189,6 +193,7 @@ def failures(measured: Admission) -> tuple[str, ...]:
         (fewest, most), (smallest, largest) = measured.detections, measured.box_area
         checks += [
             (fewest >= 2 and most <= 200, f"{fewest} to {most} detections, not 2 to 200"),
+            (measured.suppressed >= 1, "a picture on which no box is suppressed"),
             (smallest >= 1e-3 and largest <= 0.8, f"boxes of {smallest:.2g} to {largest:.2g}"),
             (measured.at_border <= 0.1, f"{measured.at_border:.0%} of the boxes are clipped"),
             (
@@ -201,7 +206,9 @@ def failures(measured: Admission) -> tuple[str, ...]:
 
 _HEADER = (
     "| model | bf16 SQNR dB | same argmax | gap, std | gap ÷ noise | fp32 noise, std "
-    "| detections | box area | clipped | keypoint noise, px | admitted |\n" + "|---" * 11 + "|"
+    "| detections | suppressed | box area | clipped | keypoint noise, px | admitted |\n"
+    + "|---" * 12
+    + "|"
 )
 
 
@@ -218,12 +225,13 @@ def table_row(name: str, measured: Admission) -> str:
     if measured.detections is not None and measured.box_area is not None:
         cells += [
             "{} to {}".format(*measured.detections),
+            f"{measured.suppressed}",
             "{:.3f} to {:.3f}".format(*measured.box_area),
             f"{measured.at_border:.3f}",
             f"{measured.keypoint_noise_px:.4f}",
         ]
     else:
-        cells += [""] * 4
+        cells += [""] * 5
     cells.append("; ".join(failures(measured)) or "yes")
     return "| " + " | ".join(cells) + " |"
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import pickle
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,10 @@ HARMLESS_KEYS: Mapping[str, str] = {
 # fmt: on
 _HARMLESS = re.compile("|".join(f"(?:{pattern})" for pattern in HARMLESS_KEYS))
 _REFUSED = re.compile(r"(?:GLOBAL|type) ([\w.]+)")  # as torch's messages name what they refuse
+_SHAPES = re.compile(
+    r"size mismatch for (\S+): .*?torch\.Size\(\[([^\]]*)\]\) from checkpoint, "
+    r".*?torch\.Size\(\[([^\]]*)\]\)"
+)
 _SHOWN = 3  # keys named in a message; the rest is counted
 
 
@@ -165,39 +169,35 @@ def apply_checkpoint(model: torch.nn.Module, checkpoint: Checkpoint, model_name:
     Raises:
         BadInputError: Keys are missing, left over or of another shape, `HARMLESS_KEYS` aside.
     """
-    misshaped: list[str] = []
     try:
-        result = model.load_state_dict(checkpoint.state_dict, strict=False)
-        missing, unexpected = result.missing_keys, result.unexpected_keys
-    except RuntimeError as error:  # torch reports shapes, and only shapes, this way here
-        misshaped = list(_shape_mismatches(str(error)))
-        missing, unexpected = [], []
-        if not misshaped:
+        model.load_state_dict(checkpoint.state_dict, strict=True)
+    except RuntimeError as error:  # raised after all that fits has been loaded
+        found = _differences(str(error))
+        if not found:
             raise
+        harmful = [text for keys in found if (text := _counted(*keys))]
+        if harmful:
+            raise BadInputError(
+                f"checkpoint {checkpoint.path}",
+                "; ".join(harmful),
+                f"exactly the weights of {model_name}",
+                "The checkpoint belongs to another model: give the config it was trained with.",
+            ) from error
+
+
+def _differences(message: str) -> list[tuple[str, list[str]]]:
+    """What torch's message of a strict load lists: kind of difference -> keys."""
     found = [
-        _counted("missing", [key for key in missing if not _HARMLESS.fullmatch(key)]),
-        _counted("left over", [key for key in unexpected if not _HARMLESS.fullmatch(key)]),
-        _counted("of another shape", misshaped),
+        (kind, re.findall(r'"([^"]+)"', listed))
+        for kind, label in (("missing", "Missing"), ("left over", "Unexpected"))
+        for listed in re.findall(rf"{label} key\(s\) in state_dict: (.*)", message)
     ]
-    if any(found):
-        raise BadInputError(
-            f"checkpoint {checkpoint.path}",
-            "; ".join(part for part in found if part),
-            f"exactly the weights of {model_name}",
-            "The checkpoint belongs to another model: give the config it was trained with.",
-        )
-
-
-def _shape_mismatches(message: str) -> Iterator[str]:
-    pattern = (
-        r"size mismatch for (\S+): .*?torch\.Size\(\[([^\]]*)\]\) from checkpoint, "
-        r".*?torch\.Size\(\[([^\]]*)\]\)"
-    )
-    for key, found, expected in re.findall(pattern, message):
-        yield f"{key} [{found}] instead of [{expected}]"
+    shapes = [f"{key} [{a}] instead of [{b}]" for key, a, b in _SHAPES.findall(message)]
+    return [*found, ("of another shape", shapes)] if shapes else found
 
 
 def _counted(what: str, keys: list[str]) -> str:
+    keys = [key for key in keys if not _HARMLESS.fullmatch(key)]
     if not keys:
         return ""
     more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""

@@ -84,7 +84,7 @@ def photographs() -> tuple[Picture, ...]:
     """Real photographs of people that a dependency ships, read-only.
 
     Returns:
-        Matplotlib's portrait of Grace Hopper (public domain), [606, 512, 3].
+        Matplotlib's portrait of Grace Hopper (public domain), [600, 512, 3].
 
     Raises:
         UnavailableError: Matplotlib, which mmpose itself needs, is not installed.

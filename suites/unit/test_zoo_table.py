@@ -1,0 +1,119 @@
+"""The table of models is complete, and is read without loading mmpose or torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from posedeploy.config import FAMILIES, load_model_config
+from posedeploy.errors import BadInputError, UnavailableError
+from posedeploy.zoo import MODELS, TIERS, ModelRow, config_path, model_row, models_of, published
+from posedeploy.zoo import table as table_module
+
+DEFAULT = (
+    "hrnet_w32 mspn50 litehrnet_18 hourglass52 simcc_mobilenetv2 rtmpose_s yoloxpose_s rtmo_s"
+)
+REFERENCE = (
+    "hrnet_w48 4xmspn50 litehrnet_30 hourglass52 simcc_mobilenetv2 rtmpose_m yoloxpose_s rtmo_s"
+)
+
+
+def test_every_family_has_a_model_in_every_tier():
+    for tier in TIERS:
+        assert {row.family for row in models_of([tier])} == set(FAMILIES.values()), tier
+
+
+def test_no_tier_has_two_models_of_a_family():
+    for tier in TIERS:
+        families = [row.family for row in models_of([tier])]
+        assert len(families) == len(set(families)), tier
+
+
+def test_names_are_unique_and_sorted():
+    names = [row.name for row in MODELS]
+    assert names == sorted(set(names))
+    assert len(names) >= 16
+
+
+@pytest.mark.parametrize(("tier", "names"), [("default", DEFAULT), ("reference", REFERENCE)])
+def test_tier(tier: str, names: str):
+    assert {row.name for row in models_of([tier])} == set(names.split())
+
+
+@pytest.mark.parametrize("row", MODELS, ids=lambda row: row.name)
+def test_config_is_what_the_row_says(row: ModelRow):
+    assert load_model_config(config_path(row)).family == row.family
+
+
+@pytest.mark.parametrize("row", MODELS, ids=lambda row: row.name)
+def test_model_index_has_a_checkpoint(row: ModelRow):
+    found = published(row)
+    assert found is not None
+    assert found.url.endswith(".pth")
+    assert 0.3 < found.metrics["AP"] < 1
+
+
+def test_model_that_the_index_does_not_list():
+    row = model_row("rtmpose_t")
+    assert published(ModelRow(row.name, row.family, row.config + "x", ())) is None
+
+
+def test_selection_mixes_tiers_and_names_without_repetition():
+    rows = models_of(["rtmo_t", "quick", "hrnet_w48"])
+    assert [row.name for row in rows] == sorted(
+        {"hrnet_w48"} | {row.name for row in models_of(["quick"])}
+    )
+
+
+def test_all_is_all():
+    assert models_of(["all"]) == MODELS
+
+
+def test_empty_selection_is_empty():
+    assert models_of([]) == ()
+
+
+def test_unknown_word_lists_what_there_is():
+    with pytest.raises(BadInputError) as error:
+        models_of(["quick", "resnet50"])
+    for word in ("'resnet50'", "all", "quick", "rtmo_s"):
+        assert word in str(error.value)
+
+
+def test_unknown_name_lists_the_models_and_not_the_tiers():
+    with pytest.raises(BadInputError) as error:
+        model_row("quick")
+    assert "hrnet_w32" in error.value.expected
+    assert "reference" not in error.value.expected
+
+
+def test_config_that_the_installed_mmpose_lacks():
+    with pytest.raises(BadInputError, match=r"no-such\.py"):
+        config_path(ModelRow("m", "HRNet", "no-such.py", ()))
+
+
+def test_mmpose_not_installed(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(table_module.importlib.util, "find_spec", lambda _name: None)
+    table_module.mmpose_files.cache_clear()
+    try:
+        with pytest.raises(UnavailableError, match="pip install --no-deps mmpose"):
+            config_path(model_row("rtmo_t"))
+    finally:
+        table_module.mmpose_files.cache_clear()
+
+
+def test_reading_the_table_loads_no_heavy_package():
+    code = (
+        "import sys; from posedeploy.zoo import *;"
+        "config_path(model_row('rtmo_t')); published(model_row('rtmo_t'));"
+        "print(sorted({'torch', 'mmpose', 'mmcv', 'cv2'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_paths_are_relative():
+    assert not any(Path(row.config).is_absolute() for row in MODELS)
