@@ -17,13 +17,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from .matrix import Cell
 from .outcome import STAGES
 
-FOLDER = Path("suites") / "expectations"
+FOLDER = Path("suites") / "expectations"  # below pytest's root folder
 _FIELDS = {"model", "family", "deploy_config", "stage", "reason", "link"}
 
 
@@ -48,9 +49,9 @@ class Expectation:
         return all(declared in {"*", found} for declared, found in pairs)
 
 
-def marks(cell: Cell, stage: str) -> Iterator[pytest.MarkDecorator]:
-    """The strict xfail marks of a cell's test."""
-    for entry in load_expectations(FOLDER):
+def marks(cell: Cell, stage: str, root: Path) -> Iterator[pytest.MarkDecorator]:
+    """The strict xfail marks of a cell's test; `root` is pytest's root folder."""
+    for entry in load_expectations(root / FOLDER):
         if entry.stage == stage and entry.matches(cell):
             yield pytest.mark.xfail(reason=f"{entry.reason} ({entry.link})", strict=True)
 
@@ -64,15 +65,26 @@ def load_expectations(folder: Path) -> tuple[Expectation, ...]:
     """
     entries = []
     for path in sorted(folder.glob("*.toml")):
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-        entries += [_entry(path, i, raw) for i, raw in enumerate(data.get("xfail", []))]
+        entries += [_entry(path, i, raw) for i, raw in enumerate(_read(path))]
     return tuple(entries)
 
 
-def _entry(path: Path, index: int, raw: dict[str, str]) -> Expectation:
+def _read(path: Path) -> list[dict[str, Any]]:
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise pytest.UsageError(f"{path}: found no TOML ({error}); correct the file.") from error
+    raw = data.pop("xfail", [])
+    if data or not isinstance(raw, list):
+        found = sorted(data) or "another xfail"
+        raise pytest.UsageError(f"{path}: found {found}; expected [[xfail]] tables only.")
+    return raw
+
+
+def _entry(path: Path, index: int, raw: dict[str, Any]) -> Expectation:
     where = f"{path}: xfail[{index}]"
     for name in ("stage", "reason", "link"):
-        if not raw.get(name):
+        if not str(raw.get(name, "")).strip():
             raise pytest.UsageError(f"{where}: found no {name}; expected one. Add it.")
     if unknown := set(raw) - _FIELDS:
         raise pytest.UsageError(f"{where}: unknown {sorted(unknown)}; expected {sorted(_FIELDS)}")

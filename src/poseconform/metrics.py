@@ -5,6 +5,7 @@ Errors are absolute and in the unit of what is compared; pictures are pooled.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,9 +46,17 @@ def tensor_error(got: Array, expected: Array) -> TensorError:
         max=float(difference.max()),
         rms=float(np.sqrt(noise / b.size)),
         cosine=float(a @ b) / norms if norms > 0 else float(np.array_equal(a, b)),
-        sqnr_db=10 * float(np.log10(signal / noise)) if noise > 0 and signal > 0 else float("inf"),
+        sqnr_db=_decibels(signal, noise),
         histogram=log_histogram(difference),
     )
+
+
+def _decibels(signal: float, noise: float) -> float:
+    """Signal over noise; noise that is not a number, or on no signal at all, leaves none."""
+    if noise == 0:
+        return math.inf
+    ratio = signal / noise
+    return 10 * math.log10(ratio) if ratio > 0 else -math.inf
 
 
 def log_histogram(difference: Array) -> tuple[int, ...]:

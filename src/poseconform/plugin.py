@@ -60,11 +60,13 @@ def markers() -> Iterator[str]:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test that takes `cell` runs for every cell; one that takes `model`, for every model."""
     if "cell" in metafunc.fixturenames:
-        stage = _stage(metafunc.definition)
+        stage, root = _stage(metafunc.definition), metafunc.config.rootpath
         cells = [c for c in selection_of(metafunc.config).cells if _applies(metafunc, c)]
         params = [
             pytest.param(
-                cell, id=cell.id, marks=(*_named(cell.marks), *expectations.marks(cell, stage))
+                cell,
+                id=cell.id,
+                marks=(*_named(cell.marks), *expectations.marks(cell, stage, root)),
             )
             for cell in cells
         ]

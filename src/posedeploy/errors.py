@@ -41,7 +41,7 @@ class BadInputError(PoseDeployError):
 class UnavailableError(PoseDeployError):
     """A backend or tool is not usable on this machine."""
 
-    exit_code = 3
+    exit_code = 2
 
 
 class ConversionError(PoseDeployError):

@@ -1,6 +1,7 @@
 """The application, and how an error becomes a message and an exit code.
 
-Exit codes: 0 fine, 1 the result is bad, 2 bad input, 3 unavailable here, 130 interrupted.
+Exit codes: 0 fine, 1 the result is bad, 2 bad input or a backend that is not usable here, 130
+interrupted.
 """
 
 from __future__ import annotations

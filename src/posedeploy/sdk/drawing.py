@@ -44,8 +44,8 @@ def draw_poses(
 
 def _pixel(x: float, y: float) -> tuple[int, int]:
     """Within what OpenCV can draw: a wild keypoint must not overflow its integers."""
-    limit = 32_000.0
-    return round(float(np.clip(x, -limit, limit))), round(float(np.clip(y, -limit, limit)))
+    place = np.clip(np.nan_to_num([x, y]), -32_000, 32_000)
+    return round(float(place[0])), round(float(place[1]))
 
 
 def _bgr(colors: tuple[tuple[int, int, int], ...], index: int) -> tuple[int, int, int]:
