@@ -27,12 +27,16 @@ def judge_client(
         row: Tolerance of the flow.
         places: How many people a client can give for a picture.
     """
+    if not answers:
+        return Verdict(complaints=("the client gave no answer",))
     if reference.bottom_up:
         distances, complaints = _bottom_up(answers, reference, row, places)
     else:
         distances, complaints = _top_down(answers, reference, row)
     worst = pixel_distances(distances)
-    if row.gate_keypoints and not worst.p99 <= SDK_P99_PX:
+    if not np.isfinite(distances).all():
+        complaints.append("a keypoint through the SDK client is not finite")
+    elif row.gate_keypoints and not worst.p99 <= SDK_P99_PX:
         complaints.append(
             f"keypoints through the SDK client are {worst.p99:.3g} px off at the 99th percentile "
             f"(at most {worst.max:.3g} px); allowed {SDK_P99_PX} px"
@@ -53,7 +57,8 @@ def _top_down(
                 f"expected {list(expected.shape)}"
             )
             continue
-        parts.append(keypoint_distances(answer.keypoints, expected)[:, ~ties[i]].ravel())
+        distances = keypoint_distances(answer.keypoints, expected)
+        parts.append(distances[~ties[i] | ~np.isfinite(distances)])
     return np.concatenate(parts) if parts else np.zeros(0), complaints
 
 

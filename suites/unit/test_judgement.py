@@ -185,7 +185,7 @@ def test_a_detectors_output_overlaps_within_its_widest_part() -> None:
 def test_require_passes_on_a_clean_verdict_and_says_all_complaints() -> None:
     clean = Verdict()
     assert require(clean) is clean
-    with pytest.raises(AssertionError, match="^one; two$"):
+    with pytest.raises(AssertionError, match=r"^one; two$"):
         require(Verdict(complaints=("one", "two")))
 
 
