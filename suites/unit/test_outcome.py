@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from poseconform import outcome as oc
@@ -99,7 +99,6 @@ def test_json_round_trip_is_exact_and_strict(cell: CellRecord) -> None:
     assert CellRecord.from_json(text).to_json() == text
 
 
-@settings(max_examples=300)
 @given(partials, partials, partials)
 def test_merge_is_associative_and_commutative(a: CellRecord, b: CellRecord, c: CellRecord) -> None:
     merged = {merge_partials(order).to_json() for order in permutations((a, b, c))}

@@ -363,7 +363,9 @@
   if (grid) {
     grid.addEventListener("click", (event) => {
       const button = event.target.closest(".c");
-      if (button) location.hash = hashOf(cells[Number(button.dataset.i)].id);
+      if (!button) return;
+      history.pushState(null, "", hashOf(cells[Number(button.dataset.i)].id));
+      follow();
     });
     grid.addEventListener("keydown", (event) => {
       const button = event.target.closest(".c");
