@@ -24,11 +24,13 @@ def blur(maps: Maps, kernel: int, border: Literal["zero", "reflect"]) -> Maps:
     """
     count, height, width = maps.shape
     margin = kernel // 2
-    padding = ((0, 0), (margin, margin), (margin, margin))
-    padded = np.pad(maps, padding, mode="constant" if border == "zero" else "reflect")
+    if border == "zero":  # np.pad does the same in five times the time
+        padded = np.zeros((count, height + 2 * margin, width + 2 * margin), np.float32)
+        padded[:, margin : margin + height, margin : margin + width] = maps
+    else:
+        padded = np.pad(maps, ((0, 0), (margin, margin), (margin, margin)), mode="reflect")
     tall = padded.reshape(-1, width + 2 * margin)
-    blurred: NDArray[Any] = cv2.GaussianBlur(tall, (kernel, kernel), 0)
-    blurred = blurred.reshape(count, height + 2 * margin, width + 2 * margin)
+    blurred: NDArray[Any] = cv2.GaussianBlur(tall, (kernel, kernel), 0).reshape(padded.shape)
     return blurred[:, margin : margin + height, margin : margin + width]
 
 
