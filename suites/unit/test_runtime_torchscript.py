@@ -1,0 +1,107 @@
+"""The TorchScript runtime and converter on a small traced module."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from posedeploy.config import load_deploy_config
+from posedeploy.convert import get_converter
+from posedeploy.runtime import SessionOptions, TensorInfo, backend_row, get_runtime
+from posedeploy.runtime.torchscript import SIGNATURE, signature_text
+
+INPUT = TensorInfo("input", ("batch", 3, 8, 8), "float32")
+OUTPUTS = (
+    TensorInfo("twice", ("batch", 3, 8, 8), "float32"),
+    TensorInfo("sum", ("batch",), "float32"),
+)
+
+
+class Two(nn.Module):
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return 2 * x, x.sum(dim=(1, 2, 3))
+
+
+def write(path: Path, signed: bool, module: nn.Module | None = None) -> Path:
+    traced = torch.jit.trace(module or Two(), torch.rand(2, 3, 8, 8))
+    extra = {SIGNATURE: signature_text((INPUT,), OUTPUTS)} if signed else {}
+    torch.jit.save(traced, str(path), _extra_files=extra)
+    return path
+
+
+def test_names_come_from_the_file(tmp_path):
+    session = get_runtime("torchscript").load(
+        [write(tmp_path / "end2end.pt", signed=True)], "cpu", SessionOptions()
+    )
+    assert (session.inputs, session.outputs) == ((INPUT,), OUTPUTS)
+    image = np.random.default_rng(0).random((3, 3, 8, 8), np.float32)
+    found = session.run({"input": image})
+    assert list(found) == ["twice", "sum"]
+    np.testing.assert_array_equal(found["twice"], 2 * image)
+    np.testing.assert_allclose(found["sum"], image.sum(axis=(1, 2, 3)), rtol=1e-5)
+
+
+def test_a_file_of_others_is_called_by_position(tmp_path):
+    session = get_runtime("torchscript").load(
+        [write(tmp_path / "end2end.pt", signed=False)], "cpu", SessionOptions()
+    )
+    assert [i.name for i in session.inputs] == ["#0"]
+    assert [i.name for i in session.outputs] == ["#0", "#1"]
+    assert session.inputs[0].shape == ()
+    image = np.ones((1, 3, 8, 8), np.float32)
+    assert float(session.run({"#0": image})["#1"][0]) == 192.0
+
+
+def test_one_output_is_no_tuple(tmp_path):
+    path = write(tmp_path / "end2end.pt", signed=False, module=nn.ReLU())
+    session = get_runtime("torchscript").load([path], "cpu", SessionOptions())
+    assert list(session.run({"#0": -np.ones((1, 3, 8, 8), np.float32)})) == ["#0"]
+
+
+def test_options_in_force_are_told(tmp_path):
+    path = write(tmp_path / "end2end.pt", signed=True)
+    session = get_runtime("torchscript").load([path], "cpu", SessionOptions(threads=1))
+    assert session.effective_options == {
+        "inference_precision": "fp32", "float32_matmul_precision": "highest", "num_threads": "1",
+    }  # fmt: skip
+
+
+def test_reduced_precision_of_the_process_is_refused(tmp_path):
+    path = write(tmp_path / "end2end.pt", signed=True)
+    torch.set_float32_matmul_precision("medium")
+    try:
+        with pytest.raises(RuntimeError, match="'medium' precision"):
+            get_runtime("torchscript").load([path], "cpu", SessionOptions())
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
+@pytest.mark.parametrize(
+    ("device", "options", "words"),
+    [
+        ("cuda", SessionOptions(), "'cuda' is not one of"),
+        ("cpu", SessionOptions(precision="fp16"), "'fp16' is not"),
+    ],
+)
+def test_what_it_cannot_do_is_refused_by_name(tmp_path, device, options, words):
+    with pytest.raises(RuntimeError, match=words):
+        get_runtime("torchscript").load([tmp_path / "end2end.pt"], device, options)
+
+
+def test_a_file_that_is_none_is_a_runtime_error(tmp_path):
+    (tmp_path / "end2end.pt").write_bytes(b"PK no archive")
+    with pytest.raises(RuntimeError):
+        get_runtime("torchscript").load([tmp_path / "end2end.pt"], "cpu", SessionOptions())
+
+
+def test_the_converter_copies_and_its_names_are_positions(tmp_path):
+    ir = write(tmp_path / "traced.pt", signed=True)
+    config = load_deploy_config("pose-detection_torchscript")
+    converted = get_converter("torchscript", "fp32").convert(ir, config, tmp_path)
+    assert converted.files == ("end2end.pt",)
+    assert (tmp_path / "end2end.pt").read_bytes() == ir.read_bytes()
+    assert backend_row("torchscript").by_position
