@@ -55,7 +55,9 @@ class Controller:
         self, report: pytest.TestReport, config: pytest.Config
     ) -> tuple[str, str, str] | None:
         """Tests of cells print no dot: the cell has a line of its own."""
-        of_a_cell = any(name == recording.PROPERTY for name, _ in report.user_properties)
+        of_a_cell = any(
+            name == recording.PROPERTY for name, _ in getattr(report, "user_properties", ())
+        )
         if config.option.verbose > 0 or not of_a_cell or hasattr(report, "wasxfail"):
             return None
         if report.passed:

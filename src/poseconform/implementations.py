@@ -18,7 +18,12 @@ from typing import Any
 
 import posedeploy
 from posedeploy import compat
-from posedeploy.config import list_deploy_configs, load_deploy_config, load_model_config
+from posedeploy.config import (
+    FAMILIES,
+    list_deploy_configs,
+    load_deploy_config,
+    load_model_config,
+)
 
 from .artifacts import ArtefactCache, content_key, file_sha256, tree_sha256
 from .matrix import Flow, Model
@@ -71,7 +76,7 @@ def all_tiers() -> tuple[str, ...]:
 
 def all_families() -> tuple[str, ...]:
     """The rows of the support table."""
-    return tuple(sorted(set(posedeploy.config.FAMILIES.values())))
+    return tuple(sorted(set(FAMILIES.values())))
 
 
 def model_from_config(path: str, checkpoint: str = "") -> Model:
@@ -155,18 +160,11 @@ def read_state_dict(checkpoint: Path) -> Any:
     return load_checkpoint(checkpoint).state_dict
 
 
-def makes_weights(model_name: str) -> bool:
-    """True if `checkpoint_for` has weights for this name."""
-    from posedeploy.apis.sources import is_zoo_name
-
-    return is_zoo_name(model_name)
-
-
-def checkpoint_for(model_name: str) -> str:
-    """Calibrated weights of a zoo model, made if they are not cached (child side)."""
+def checkpoint_for(name_or_config: str) -> str:
+    """Calibrated weights of a model, by zoo name or config, made if not cached (child side)."""
     from posedeploy.apis.sources import resolve_checkpoint
 
-    return str(resolve_checkpoint(model_name, None))
+    return str(resolve_checkpoint(name_or_config, None))
 
 
 def convert(request: Request) -> dict[str, Any]:

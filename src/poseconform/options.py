@@ -163,15 +163,4 @@ def _with_checkpoints(models: tuple[Model, ...], pairs: Iterable[str]) -> tuple[
         if not Path(path).is_file():
             raise pytest.UsageError(f"--checkpoint {pair}: no such file {path}")
         by_name[name] = replace(by_name[name], checkpoint=str(Path(path).resolve()))
-    for model in by_name.values():
-        if not model.checkpoint and not model.tiers and "=" not in model.name:
-            _require_zoo(model)
     return tuple(by_name.values())
-
-
-def _require_zoo(model: Model) -> None:
-    """Weights are made for zoo models only; another config needs a checkpoint."""
-    if not implementations.makes_weights(model.name):
-        raise pytest.UsageError(
-            f"--model-config {model.config}: no checkpoint; give --checkpoint {model.name}=PATH"
-        )

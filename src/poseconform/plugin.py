@@ -47,7 +47,9 @@ def markers() -> Iterator[str]:
         "backend": {mark_name(f.backend) for f in flows},
         "precision": {f.precision for f in flows},
         "shape mode": {f.shape_mode for f in flows},
-        "family": {mark_name(f) for f in implementations.all_families()},
+        "family": {
+            mark_name(f) for f in (*implementations.all_families(), implementations.OTHER_FAMILY)
+        },
         "tier": {mark_name(t) for t in implementations.all_tiers()},
     }
     for kind, names in words.items():
@@ -55,6 +57,14 @@ def markers() -> Iterator[str]:
     yield f"stage(name): the stage that a test judges: {', '.join(STAGES)}"
     yield "flows(**fields): only cells whose flow has these fields"
     yield "variants(*names): only models of these head kinds"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    """Refuse bad options before anything is collected: one line, not one error a test file."""
+    option = session.config.option
+    if option.models or option.model_config or option.checkpoint or option.deploy_config:
+        selection_of(session.config)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -136,7 +136,10 @@ class Judge:
             return model.checkpoint
         made: str = self._once(
             ("checkpoint", model.name),
-            lambda: self._in_torch("poseconform.implementations:checkpoint_for", model.name),
+            lambda: self._in_torch(
+                "poseconform.implementations:checkpoint_for",
+                model.name if model.tiers else model.config,
+            ),
         )
         return made
 
@@ -144,10 +147,12 @@ class Judge:
         if key not in self._done:
             try:
                 self._done[key] = make()
-            except StageFailure as failure:
+            except (StageFailure, ChildFailure) as failure:
                 self._done[key] = failure
                 raise
         known = self._done[key]
+        if isinstance(known, ChildFailure):  # no stage of a cell: each cell must hear of it
+            raise known
         if isinstance(known, StageFailure):
             raise Blocked(known.stage, known.message)
         return known  # type: ignore[no-any-return]

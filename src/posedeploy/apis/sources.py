@@ -36,29 +36,28 @@ def is_zoo_name(model_cfg: str | Path) -> bool:
 
 
 def resolve_checkpoint(model_cfg: str | Path, checkpoint: str | Path | None) -> Path:
-    """The checkpoint's path; for a zoo model without one, weights are made and cached.
+    """The checkpoint's path; without one, calibrated weights are made for the config and cached.
+
+    Args:
+        model_cfg: Path of the MMPose config, or a zoo name.
+        checkpoint: Path of a `.pth` file; None or 'calibrated' for weights that are made.
 
     Raises:
-        BadInputError: No such file, or no checkpoint for a model that is not in the zoo.
+        BadInputError: No such file.
     """
-    if (
-        checkpoint is None
-        or str(checkpoint) == ZOO_CHECKPOINT
-        or str(checkpoint) == str(model_cfg)
-    ):
-        if not is_zoo_name(model_cfg):
-            raise BadInputError(
-                "checkpoint", "none", "a .pth file", "Give the model's checkpoint."
-            )
-        from posedeploy.zoo.weights import calibrated_checkpoint, default_cache_dir
+    if checkpoint is None or str(checkpoint) == ZOO_CHECKPOINT:
+        from posedeploy.config import load_model_config
+        from posedeploy.zoo.weights import checkpoint_for, default_cache_dir
 
-        return calibrated_checkpoint(model_row(str(model_cfg)), default_cache_dir())
+        config = load_model_config(resolve_model_config(model_cfg))
+        name = str(model_cfg) if is_zoo_name(model_cfg) else ""
+        return checkpoint_for(config, default_cache_dir(), name)
     path = Path(checkpoint)
     if not path.is_file():
         raise BadInputError(
             f"checkpoint {checkpoint}",
             "no such file",
-            f"a .pth file, or '{ZOO_CHECKPOINT}' for a zoo model",
+            f"a .pth file, or '{ZOO_CHECKPOINT}' for weights that are made",
             "Check the path.",
         )
     return path

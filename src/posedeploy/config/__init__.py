@@ -8,12 +8,20 @@ from .deploy_config import (
     list_deploy_configs,
     load_deploy_config,
 )
-from .model_config import FAMILIES, HEADS, HeadKind, ModelConfig, load_model_config
+from .model_config import (
+    FAMILIES,
+    HEADS,
+    OTHER_FAMILY,
+    HeadKind,
+    ModelConfig,
+    load_model_config,
+)
 from .naming import DeployConfigName, parse_name
 
 __all__ = [
     "FAMILIES",
     "HEADS",
+    "OTHER_FAMILY",
     "DeployConfig",
     "DeployConfigName",
     "HeadKind",
