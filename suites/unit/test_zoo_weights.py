@@ -15,11 +15,12 @@ from posedeploy.config import ModelConfig, load_model_config
 from posedeploy.errors import BadInputError
 from posedeploy.zoo import MODELS, config_path, model_row
 from posedeploy.zoo import weights as weights_module
-from posedeploy.zoo.admission import Admission, failures, main, measure, output_maps, table_row
+from posedeploy.zoo.admission import Admission, failures, main, measure, table_row
 from posedeploy.zoo.build import build_model
 from posedeploy.zoo.calibration import FINAL_LAYERS
 from posedeploy.zoo.checkpoints import load_checkpoint
 from posedeploy.zoo.conditioning import CONDITIONING, last_norms
+from posedeploy.zoo.measures import output_maps
 from posedeploy.zoo.weights import calibrated_checkpoint, checkpoint_for, default_cache_dir
 
 SIMCC = "simcc_mobilenetv2"
@@ -235,6 +236,16 @@ def test_each_limit_refuses(change: dict[str, Any], said: str):
 
 def test_weights_that_are_not_numbers_are_not_admitted():
     assert failures(dataclasses.replace(GOOD, bf16_sqnr_db=float("nan")))
+
+
+def test_detector_that_finds_nobody_is_measured_and_not_admitted(cache: Path):
+    model = calibrated("rtmo_t", cache)
+    with torch.no_grad():
+        for layer in model.head.head_module.out_cls:
+            layer.bias.sub_(50)
+    measured = measure(model, config_of("rtmo_t"), count=2)
+    assert measured.detections == (0, 0)
+    assert any("0 to 0 detections" in failure for failure in failures(measured))
 
 
 def test_table_has_as_many_cells_in_every_row():

@@ -9,23 +9,23 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from posedeploy.config import HeadKind, ModelConfig, load_model_config
+from posedeploy.config import ModelConfig, load_model_config
 
 from .build import build_model
 from .calibration import single_thread
+from .measures import centred, detections, gap, output_maps, same_argmax, sqnr_db
 from .pictures import calibration_pictures, network_input
 from .table import ALL, config_path, models_of
 from .weights import calibrated_checkpoint, default_cache_dir
 
 PICTURES = 6
 _SEED = 9000  # far from the seeds of calibration
-_NO_NMS = 0.999999  # an IoU that no pair has; mmpose's RTMO head cannot run with 1
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,6 @@ class Admission:
     keypoint_noise_px: float = 0.0
 
 
-Maps = Mapping[str, torch.Tensor]  # output -> [N, channels, positions]
-
-
 def measure(model: Any, model_config: ModelConfig, count: int = PICTURES) -> Admission:
     """Measure a model. Runs it four times on each picture, on one thread.
 
@@ -86,99 +83,18 @@ def measure(model: Any, model_config: ModelConfig, count: int = PICTURES) -> Adm
             maps16 = output_maps(model, model_config.head_kind, batch)
         found: dict[str, Any] = {}
         if bottom_up:
-            found = _detections(model, model64, batch, model_config)
-    gaps = {name: _gap(y) for name, y in maps64.items()}
+            found = detections(model, model64, batch, model_config)
+    gaps = {name: gap(y) for name, y in maps64.items()}
     noise = {name: float((maps[name] - y).abs().max()) for name, y in maps64.items()}
-    spread = {name: float(_centred(y).std()) for name, y in maps64.items()}
+    spread = {name: float(centred(y).std()) for name, y in maps64.items()}
     return Admission(
-        bf16_sqnr_db=min(_sqnr_db(y, maps16[name]) for name, y in maps64.items()),
-        same_argmax=max(_same_argmax(y) for y in maps64.values()),
+        bf16_sqnr_db=min(sqnr_db(y, maps16[name]) for name, y in maps64.items()),
+        same_argmax=max(same_argmax(y) for y in maps64.values()),
         gap=min(gaps[name] / spread[name] for name in maps64),
         gap_over_noise=min(gaps[name] / noise[name] for name in maps64),
         noise=max(noise[name] / spread[name] for name in maps64),
         **found,
     )
-
-
-def output_maps(model: Any, head_kind: HeadKind, batch: torch.Tensor) -> Maps:
-    """The network's raw outputs, each as [N, channels, positions].
-
-    Heatmaps [N, K, H·W]; SimCC [N, K, Wx] and [N, K, Wy]; for detectors each kind of prediction
-    over the positions of all levels.
-    """
-    raw = model.head.forward(model.extract_feat(batch))
-    if head_kind is HeadKind.SIMCC:
-        return {"simcc_x": raw[0], "simcc_y": raw[1]}
-    if head_kind is HeadKind.HEATMAP:
-        while not isinstance(raw, torch.Tensor):  # the last unit of the last stage is decoded
-            raw = raw[-1]
-        return {"output": raw.flatten(2)}
-    return {
-        str(index): torch.cat([level.flatten(2) for level in levels], dim=2)
-        for index, levels in enumerate(raw)
-        if levels
-    }
-
-
-def _centred(y: torch.Tensor) -> torch.Tensor:
-    return y - y.mean(dim=(0, 2), keepdim=True)
-
-
-def _sqnr_db(y: torch.Tensor, noisy: torch.Tensor) -> float:
-    signal, noise = _centred(y).square().sum(), (noisy.double() - y).square().sum()
-    return float(10 * torch.log10(signal / noise))
-
-
-def _same_argmax(y: torch.Tensor) -> float:
-    places = y.argmax(dim=2)  # [N, channels]
-    same = (places[:, None] == places[None]).double().mean(dim=2)  # [N, N]
-    pairs = len(places) * (len(places) - 1)
-    return float((same.sum() - same.trace()) / pairs)
-
-
-def _gap(y: torch.Tensor) -> float:
-    best, second = y.topk(2, dim=2).values.unbind(dim=2)
-    return float((best - second).median())
-
-
-def _detections(
-    model: Any, model64: Any, batch: torch.Tensor, model_config: ModelConfig
-) -> dict[str, Any]:
-    features, features64 = model.extract_feat(batch), model64.extract_feat(batch.double())
-    found = _predict(model, features, model_config)
-    candidates = _predict(model, features, model_config, nms_thr=_NO_NMS)
-    truth = _predict(model64, features64, model_config)
-    width, height = model_config.input_size
-    boxes = torch.cat([torch.as_tensor(f.bboxes) for f in found])
-    area = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1) / (width * height)
-    clipped = (boxes[:, :2] <= 0).sum(1) + (boxes[:, 2:] >= torch.tensor([width, height])).sum(1)
-    counts = [len(f.bboxes) for f in found]
-    return {
-        "detections": (min(counts), max(counts)),
-        "suppressed": min(len(c.bboxes) - n for c, n in zip(candidates, counts, strict=True)),
-        "box_area": (float(area.min()), float(area.max())),
-        "at_border": float((clipped >= 3).float().mean()),
-        "keypoint_noise_px": max(map(_keypoint_noise, found, truth)),
-    }
-
-
-def _predict(model: Any, features: Any, model_config: ModelConfig, **settings: float) -> list[Any]:
-    from mmpose.structures import PoseDataSample
-
-    sample = PoseDataSample(metainfo={"input_size": model_config.input_size})
-    results: list[Any] = model.head.predict(
-        features, [sample] * len(features[0]), test_cfg={**model.test_cfg, **settings}
-    )
-    return results
-
-
-def _keypoint_noise(found: Any, truth: Any) -> float:
-    """Largest keypoint distance in px, each detection against the one with the nearest box."""
-    boxes, boxes64 = (torch.as_tensor(f.bboxes).double() for f in (found, truth))
-    nearest = torch.cdist(boxes, boxes64).argmin(dim=1)
-    keypoints = torch.as_tensor(found.keypoints).double()
-    distance = keypoints - torch.as_tensor(truth.keypoints)[nearest]
-    return float(distance.norm(dim=-1).max())
 
 
 def failures(measured: Admission) -> tuple[str, ...]:

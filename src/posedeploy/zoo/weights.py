@@ -24,7 +24,10 @@ from .table import ModelRow, config_path
 CACHE_VARIABLE = "POSEDEPLOY_CACHE"
 _LIBRARIES = ("mmpose", "numpy", "opencv-python-headless", "torch")
 # The modules whose source decides the weights.
-_RECIPE = ("build", "calibration", "conditioning", "detection", "layers", "pictures", "weights")
+_RECIPE = (
+    *("build", "calibration", "conditioning", "detection"),
+    *("figures", "layers", "pictures", "weights"),
+)
 _LOCK_SECONDS = 600.0  # the slowest model takes about half a minute
 
 
