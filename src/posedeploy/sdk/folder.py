@@ -183,6 +183,17 @@ def _optional_detail(folder: Path) -> dict[str, Any]:
     return read_json(folder, DETAIL) if path.exists() or path.is_symlink() else {}
 
 
+def _directory(folder: Path) -> Path:
+    if not folder.is_dir():
+        raise BadInputError(
+            str(folder),
+            "no directory" if folder.exists() else "nothing there",
+            f"an SDK model folder with {', '.join(JSON_FILES)}",
+            "Write one with `posedeploy convert`.",
+        )
+    return folder
+
+
 def read_folder(folder: str | Path) -> SdkModel:
     """Read an SDK model folder.
 
@@ -196,14 +207,7 @@ def read_folder(folder: str | Path) -> SdkModel:
         BadInputError: There is no such folder, or something in it is missing or wrong; the
             message names the file and the JSON path.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise BadInputError(
-            str(folder),
-            "no directory" if folder.exists() else "nothing there",
-            f"an SDK model folder with {', '.join(JSON_FILES)}",
-            "Write one with `posedeploy convert`.",
-        )
+    folder = _directory(Path(folder))
     deploy = Node(read_json(folder, DEPLOY), DEPLOY)
     pipeline = Node(read_json(folder, PIPELINE), PIPELINE).at("pipeline")
     transform, net, post = _tasks(pipeline)

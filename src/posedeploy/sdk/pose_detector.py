@@ -22,7 +22,8 @@ from .folder import SdkModel, read_folder
 from .loading import load_session
 from .meta import DatasetMeta
 from .poses import Poses, as_boxes, join, place, select
-from .transforms import Image, Preprocessor, Region, check_image, compile_transforms
+from .regions import Image, Region, check_image
+from .transforms import Preprocessor, compile_transforms
 
 DEFAULT_BATCH = 16  # regions in one call of a graph with a dynamic batch
 

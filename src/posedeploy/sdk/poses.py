@@ -12,7 +12,7 @@ from posedeploy.errors import BadInputError
 
 from .decode import Decoded
 from .geometry import Floats, to_image
-from .transforms import Region
+from .regions import Region
 
 
 @dataclass(frozen=True)

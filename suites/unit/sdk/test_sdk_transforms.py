@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from posedeploy.errors import BadInputError
 from posedeploy.sdk.fields import Node
 from posedeploy.sdk.folder import Transform
-from posedeploy.sdk.transforms import Preprocessor, check_image, compile_transforms
+from posedeploy.sdk.regions import check_image
+from posedeploy.sdk.transforms import Preprocessor, compile_transforms
 
 pytestmark = pytest.mark.usefixtures("_mmpose")
 
