@@ -20,6 +20,7 @@ import posedeploy
 from posedeploy import compat
 from posedeploy.config import (
     FAMILIES,
+    OTHER_FAMILY,
     list_deploy_configs,
     load_deploy_config,
     load_model_config,
@@ -77,6 +78,11 @@ def all_tiers() -> tuple[str, ...]:
 def all_families() -> tuple[str, ...]:
     """The rows of the support table."""
     return tuple(sorted(set(FAMILIES.values())))
+
+
+def marked_families() -> tuple[str, ...]:
+    """Every word that a model's family can be: the rows, and the one for models outside them."""
+    return (*all_families(), OTHER_FAMILY)
 
 
 def model_from_config(path: str, checkpoint: str = "") -> Model:

@@ -47,9 +47,7 @@ def markers() -> Iterator[str]:
         "backend": {mark_name(f.backend) for f in flows},
         "precision": {f.precision for f in flows},
         "shape mode": {f.shape_mode for f in flows},
-        "family": {
-            mark_name(f) for f in (*implementations.all_families(), implementations.OTHER_FAMILY)
-        },
+        "family": {mark_name(f) for f in implementations.marked_families()},
         "tier": {mark_name(t) for t in implementations.all_tiers()},
     }
     for kind, names in words.items():
