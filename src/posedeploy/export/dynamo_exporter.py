@@ -56,7 +56,8 @@ def export(
             raise ConversionError(
                 "export",
                 "the dynamo exporter",
-                str(error).split("\n", 1)[0],
+                # the error itself is a manual in colours; what it was raised from says what failed
+                str(error.__cause__ or error).strip().split("\n", 1)[0],
                 "a model that torch.export can capture",
                 "Try --exporter torchscript.",
             ) from error
@@ -87,7 +88,12 @@ def _quiet() -> Iterator[None]:
     """No warnings of what is known, and no progress messages."""
     loggers = [logging.getLogger(name) for name in _TALKATIVE]
     levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+    sink = io.StringIO()  # torch.export prints the graphs that it fails on
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(sink),
+        contextlib.redirect_stderr(sink),
+    ):
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.simplefilter("ignore", FutureWarning)
         warnings.filterwarnings("ignore", category=UserWarning, module="torch|onnxscript")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import onnx
 import pytest
 import torch
 
-from posedeploy.errors import BadInputError
+from posedeploy.errors import BadInputError, ConversionError
 from posedeploy.export import export_onnx
 
 
@@ -82,4 +84,20 @@ def test_people_and_nobody(subject, run_graph, assert_same_people, tmp_path):
 def test_an_opset_below_17_is_refused(subject, tmp_path):
     with pytest.raises(BadInputError, match="--exporter torchscript"):
         _exported(subject("heatmap"), tmp_path, "static", opset=11)
+    assert list(tmp_path.iterdir()) == []
+
+
+class _Branches(torch.nn.Module):
+    def forward(self, image):
+        return (image + 1,) if image.sum() > 0 else (image,)
+
+
+def test_what_cannot_be_exported_is_a_typed_error(subject, tmp_path, capfd):
+    it = subject("heatmap")
+    deploy = it.deploy_config()
+    module = dataclasses.replace(it.exportable(deploy), network=_Branches())
+    with pytest.raises(ConversionError, match="--exporter torchscript") as caught:
+        export_onnx(module, deploy, tmp_path / "model.onnx", "dynamo")
+    assert "\x1b" not in str(caught.value)
+    assert "GraphModule" not in capfd.readouterr().err
     assert list(tmp_path.iterdir()) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 
 import numpy as np
@@ -246,8 +247,6 @@ class _Unexportable(torch.nn.Module):
 
 
 def test_what_cannot_be_exported_is_a_typed_error(subject, tmp_path, capfd):
-    import dataclasses
-
     it = subject("heatmap")
     deploy = it.deploy_config()
     module = dataclasses.replace(it.exportable(deploy), network=_Unexportable())
@@ -257,3 +256,22 @@ def test_what_cannot_be_exported_is_a_typed_error(subject, tmp_path, capfd):
     assert list(tmp_path.iterdir()) == []
     shown = capfd.readouterr()
     assert "aten::" not in shown.out + shown.err
+
+
+def test_a_graph_that_breaks_the_contract_is_not_written(subject, tmp_path, monkeypatch):
+    from posedeploy.export import writer
+
+    def exporter(module, example, opset, dynamic_batch):
+        shape = list(example.shape)
+        info = onnx.helper.make_tensor_value_info("input", onnx.TensorProto.FLOAT, shape)
+        out = onnx.helper.make_tensor_value_info("output", onnx.TensorProto.FLOAT, shape)
+        node = onnx.helper.make_node("Focus", ["input"], ["output"], domain="mmdeploy")
+        graph = onnx.helper.make_graph([node], "g", [info], [out])
+        return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)])
+
+    monkeypatch.setattr(writer, "EXPORTERS", {"torchscript": exporter})
+    it = subject("heatmap")
+    deploy = it.deploy_config()
+    with pytest.raises(ConversionError, match="operator domain mmdeploy"):
+        export_onnx(it.exportable(deploy), deploy, tmp_path / "model.onnx")
+    assert list(tmp_path.iterdir()) == []
