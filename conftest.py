@@ -1,3 +1,8 @@
 """Registers the judge's plugin and the fixture modules, and nothing else."""
 
-pytest_plugins = ["poseconform.plugin", "fixtures.pictures", "fixtures.profiles"]
+pytest_plugins = [
+    "poseconform.plugin",
+    "fixtures.pictures",
+    "fixtures.profiles",
+    "fixtures.tiny_models",
+]
