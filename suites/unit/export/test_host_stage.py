@@ -115,6 +115,7 @@ def _replace(arrays: dict[str, Any], name: str, value: Any) -> dict[str, Any]:
     [
         (lambda a: {k: v for k, v in a.items() if k != "gamma"}, "no array 'gamma'"),
         (lambda a: _replace(a, "gamma", a["gamma"][:, :3]), "'gamma'"),
+        (lambda a: _replace(a, "uv_weight", a["uv_weight"][:-1]), "'uv_weight'"),
         (lambda a: _replace(a, "beta", a["beta"].astype(np.float64)), "'beta'"),
         (lambda a: _replace(a, "points", np.full_like(a["points"], np.nan)), "'points'"),
     ],

@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from posedeploy.errors import BadInputError
+
 from ..arrays import Shape, read_arrays
 
 Floats = NDArray[np.float32]
@@ -69,7 +71,7 @@ class PoseDecoder:
         """Pose vectors `[M, C]` to keypoint features `[M, J, F]`."""
         arrays = self._arrays
         flat = vectors @ arrays["pose_weight"].T + arrays["pose_bias"]
-        features = flat.reshape(len(vectors), self.joints, -1)
+        features = flat.reshape(len(vectors), self.joints, len(arrays["shortcut"]))
         return features * arrays["shortcut"] + self._attention(features)
 
     def _attention(self, features: Floats) -> Floats:
@@ -105,4 +107,20 @@ def read_pose_decoder(folder: Path, name: str, subject: str) -> PoseDecoder:
     Raises:
         BadInputError: It is not such a file.
     """
-    return PoseDecoder(read_arrays(folder, name, subject, SHAPES))
+    arrays = read_arrays(folder, name, subject, SHAPES)
+    joints, attention = arrays["position"].shape
+    features, value = arrays["out_weight"].shape
+    sizes = {  # array and axis -> what its size is made of
+        ("pose_weight", 0): joints * features,
+        ("uv_weight", 0): 2 * value + attention,
+        ("x_weight", 1): 2 * len(arrays["periods"]),
+    }
+    for (key, axis), size in sizes.items():
+        if arrays[key].shape[axis] != size:
+            raise BadInputError(
+                name,
+                f"{key!r} of shape {list(arrays[key].shape)}",
+                f"{size} in dimension {axis}, as the other arrays have it",
+                "Convert the model again.",
+            )
+    return PoseDecoder(arrays)
