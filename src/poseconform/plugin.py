@@ -61,8 +61,10 @@ def markers() -> Iterator[str]:
 def pytest_collection(session: pytest.Session) -> None:
     """Refuse bad options before anything is collected: one line, not one error a test file."""
     option = session.config.option
-    if option.models or option.model_config or option.checkpoint or option.deploy_config:
+    named = (option.models, option.model_config, option.checkpoint, option.deploy_config)
+    if any((*named, option.require, option.disable)):
         selection_of(session.config)
+    expectations.load_expectations(session.config.rootpath / expectations.FOLDER)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -16,6 +16,7 @@ from .outcome import COMPARING_STAGES, CellRecord, StageRecord, group_cells, tai
 from .stages import StageFailure
 
 PROPERTY = "poseconform.cell"
+XPASS = "[XPASS(strict)]"  # how pytest begins to report a test that passed against its mark
 _CELL_ID = re.compile(r"\[(?P<id>[^\]]+)\]")
 
 
@@ -67,9 +68,12 @@ def partial_record(
     """
     record = replace(base, **notes.fields)
     declared = hasattr(report, "wasxfail")
-    if report.passed:
+    unexpected = str(report.longrepr).startswith(XPASS)
+    if report.passed or unexpected:
+        outcome = "xpass" if declared or unexpected else "pass"
+        reason = str(report.longrepr).removeprefix(XPASS).strip() if unexpected else ""
         stages = (*notes.stages, StageRecord(stage, report.duration))
-        return replace(record, outcome="xpass" if declared else "pass", stages=stages)
+        return replace(record, outcome=outcome, reason=reason, stages=stages)
     if report.skipped and not declared:
         code, reason = _unavailable(report)
         outcome = f"unavailable:{code}"
