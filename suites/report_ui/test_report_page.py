@@ -319,6 +319,23 @@ def test_runners_that_disagree_are_shown(page: Page, tmp_path: Path) -> None:
     assert "What each runner said" in page.locator("dialog").inner_text()
 
 
+def test_flows_that_nobody_selected_are_there_when_asked_for(page: Page, tmp_path: Path) -> None:
+    results = sample_results(40)
+    cells = tuple(
+        replace(c, outcome="not-selected") if c.backend == "tensorrt" else c for c in results.cells
+    )
+    path = tmp_path / "index.html"
+    path.write_text(render_html(replace(results, cells=cells)))
+    opened(page, path.as_uri())
+    assert shown(page) == 32
+    assert page.locator("#shown").inner_text() == "32 of 40 cells"
+    page.get_by_label("flows not selected").check()
+    assert shown(page) == 40
+    page.get_by_label("flows not selected").uncheck()
+    page.locator(".tile[data-outcome=not-selected]").click()
+    assert shown(page) == sum(c.outcome == "not-selected" for c in cells)
+
+
 def test_no_cells_no_errors(page: Page, tmp_path: Path) -> None:
     path = tmp_path / "index.html"
     path.write_text(render_html(Results(environment={}, cells=())))

@@ -16,7 +16,7 @@ from poseconform import outcome as oc
 from poseconform.report import build, payload
 from poseconform.report.build import build_report, render_html
 from poseconform.report.errors import ReportError
-from poseconform.report.grid import grid_of, lone_failures, verdict_of
+from poseconform.report.grid import grid_of, idle_columns, lone_failures, verdict_of
 from poseconform.report.results import Results, write_results
 from poseconform.report.sample import sample_results
 from poseconform.report.vocabulary import OUTCOMES
@@ -217,7 +217,10 @@ def test_every_sentence_of_the_verdict() -> None:
     assert said("pass", "pass") == ("good", "All 2 cells that ran match PyTorch.")
     assert said("pass", "xfail")[1] == "1 of 2 cells match PyTorch, the others fail as declared."
     assert said("pass", "crash") == ("bad", "1 of 2 cells fails: 1 crash.")
-    assert said("xpass", "failed:load")[1] == "2 of 2 cells fail: 1 failed, 1 unexpected pass."
+    assert (
+        said("xpass", "failed:load")[1]
+        == "2 of 2 cells fail: 1 failed in load, 1 unexpected pass."
+    )
     assert said("pass", "missing") == ("warn", "1 cell should have run and did not report.")
     assert said("unavailable:no-device") == ("none", "Nothing ran.")
     assert said() == ("none", "There are no cells.")
@@ -242,3 +245,18 @@ def test_an_unusual_exporter_has_columns_of_its_own() -> None:
     twin = replace(cells[0], deploy_config="another.py")
     places = [place for row in grid_of([*cells, twin]).rows for place in row.places]
     assert sorted(len(place) for place in places)[-1] == 2
+
+
+def test_flows_of_which_nothing_was_selected_are_idle() -> None:
+    cells = [
+        replace(c, outcome="not-selected") if c.backend == "tensorrt" else c
+        for c in sample_results(20).cells
+    ]
+    idle = idle_columns(grid_of(cells))
+    assert {name for name in idle if name.startswith("tensorrt")} == {
+        c.label for c in grid_of(cells).columns if c.backend == "tensorrt"
+    }
+    ran = {c.flow.replace("-", " ") for c in cells if c.outcome != "not-selected"}
+    assert not idle & ran
+    none = [replace(c, outcome="not-selected") for c in cells]
+    assert idle_columns(grid_of(none)) == frozenset()

@@ -58,6 +58,7 @@ def test_the_form_of_the_table() -> None:
             cell("crash", precision="fp16"),
             cell("unavailable:no-device", "tensorrt", code="no-device"),
             cell("not-selected", "ncnn"),
+            cell("not-selected", "coreml"),
             cell("pass", "tvm|x", family="Zed"),
             cell("pass", "ncnn", family="RTMO"),
         )

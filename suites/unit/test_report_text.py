@@ -73,6 +73,8 @@ def test_size(count: int, shown: str) -> None:
     ("seconds", "shown"),
     [
         (None, text.ABSENT),
+        (0.0, "0 s"),
+        (0.0067, "6.7 ms"),
         (0.25, "0.25 s"),
         (12.34, "12.3 s"),
         (75.0, "1 min 15 s"),

@@ -20,6 +20,7 @@ _LINE: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("", ("os.system", "os")),
     ("Python ", ("python",)),
 )
+_ACRONYMS = frozenset({"cpu", "gpu", "os"})
 _COMMIT = ("git_commit", "git")
 _LINE_PACKAGES = ("torch", "onnxruntime", "openvino", "ncnn", "tensorrt", "mmpose")
 
@@ -125,7 +126,8 @@ def _flat(environment: Mapping[str, Any]) -> dict[str, str]:
 
 def _group(name: str, value: Mapping[str, Any]) -> Group:
     title = visible(name).replace("_", " ")
-    return Group(title[:1].upper() + title[1:], tuple(sorted(_flat(value).items())))
+    title = title.upper() if title in _ACRONYMS else title[:1].upper() + title[1:]
+    return Group(title, tuple(sorted(_flat(value).items())))
 
 
 def _rows(values: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

@@ -15,10 +15,12 @@ from poseconform.report.vocabulary import (
     OUTCOMES,
     PRECISIONS,
     SHAPES,
+    detail_of,
     failed,
     in_order,
     kind_of,
     ran,
+    severity,
 )
 
 
@@ -124,7 +126,7 @@ def verdict_of(cells: Sequence[CellRecord]) -> Verdict:
     if split:
         details.insert(0, f"On {plural(split, 'cell')} the runners disagree.")
     if bad:
-        kinds = ", ".join(f"{found[k]} {word}" for k, word in _FAILURES if found.get(k))
+        kinds = ", ".join(_failures(cells))
         verb = "fails" if bad == 1 else "fail"
         return Verdict(
             "bad", f"{bad} of {plural(judged, 'cell')} {verb}: {kinds}.", tuple(details)
@@ -142,6 +144,16 @@ def verdict_of(cells: Sequence[CellRecord]) -> Verdict:
         else f"{passed} of {plural(judged, 'cell')} match PyTorch, the others fail as declared."
     )
     return Verdict("good", headline, tuple(details))
+
+
+def idle_columns(grid: Grid) -> frozenset[str]:
+    """Labels of the flows of which no cell was selected, if others were."""
+    idle = {
+        column.label
+        for index, column in enumerate(grid.columns)
+        if all(kind_of(c.outcome) == "not-selected" for r in grid.rows for c in r.places[index])
+    }
+    return frozenset(idle if len(idle) < len(grid.columns) else ())
 
 
 def disagreeing(cell: CellRecord) -> bool:
@@ -168,13 +180,23 @@ def lone_failures(cells: Sequence[CellRecord]) -> frozenset[str]:
     )
 
 
-_FAILURES = (
-    ("crash", "crash"),
-    ("timeout", "timeout"),
-    ("failed", "failed"),
-    ("mismatch", "mismatch"),
-    ("xpass", "unexpected pass"),
-)
+_FAILURES = {
+    "crash": "crash",
+    "timeout": "timeout",
+    "mismatch": "mismatch",
+    "xpass": "unexpected pass",
+}
+
+
+def _failures(cells: Sequence[CellRecord]) -> Iterable[str]:
+    """`2 mismatch`, `1 failed in load`: failing cells by outcome, the worst first."""
+    found = Counter(cell.outcome for cell in cells if failed(cell))
+    for outcome in sorted(found, key=lambda o: (severity(o), o)):
+        stage = detail_of(outcome)
+        words = f"failed in {stage}" if stage else _FAILURES[kind_of(outcome)]
+        yield f"{found[outcome]} {words}"
+
+
 _DETAILS = (
     ("missing", "should have run and did not report."),
     ("xfail", "failed as declared."),

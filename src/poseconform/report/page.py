@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from poseconform.outcome import CellRecord
-from poseconform.report.charts import Bars, Strip, charts_of
+from poseconform.report.chart_shapes import Bars, Strip
+from poseconform.report.charts import charts_of
 from poseconform.report.compare import change_counts, changes
 from poseconform.report.fingerprint import Group, groups_of, one_liner
 from poseconform.report.grid import (
@@ -17,6 +18,7 @@ from poseconform.report.grid import (
     counts,
     disagreeing,
     grid_of,
+    idle_columns,
     lone_failures,
     verdict_of,
 )
@@ -121,7 +123,7 @@ def page_of(results: Results, baseline: Results | None = None) -> Page:
         environment=one_liner(results.environment),
         run=_run_lines(results.run),
         choices=_choices(cells),
-        flags=_flags(cells, lone, compared=baseline is not None),
+        flags=_flags(grid, cells, lone, compared=baseline is not None),
         groups=_column_groups(grid.columns),
         columns=tuple(_shown(column) for column in grid.columns),
         strips=strips,
@@ -198,12 +200,13 @@ def _choices(cells: Sequence[CellRecord]) -> tuple[Choice, ...]:
 
 
 def _flags(
-    cells: Sequence[CellRecord], lone: Collection[str], *, compared: bool
+    grid: Grid, cells: Sequence[CellRecord], lone: Collection[str], *, compared: bool
 ) -> tuple[tuple[str, str], ...]:
     """The filters that are on or off: name in the hash and label, those that would find a cell."""
     rows = (
         ("changed", "changed", compared),
         ("lone", "only one backend fails", bool(lone)),
+        ("idle", "flows not selected", bool(idle_columns(grid))),
         ("split", "runners disagree", any(disagreeing(cell) for cell in cells)),
     )
     return tuple((name, label) for name, label, useful in rows if useful)

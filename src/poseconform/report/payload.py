@@ -17,12 +17,13 @@ from typing import Any
 from poseconform.outcome import (
     STAGES,
     CellRecord,
+    LatencyRecord,
     OutputRecord,
     PixelError,
     StageRecord,
 )
-from poseconform.report.grid import Grid, disagreeing
-from poseconform.report.text import duration, headroom, number, pixels, size, visible
+from poseconform.report.grid import Grid, disagreeing, idle_columns
+from poseconform.report.text import duration, headroom, number, pixels, plural, size, visible
 from poseconform.report.vocabulary import failed, kind_of, words_of
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # a terminal's colours say nothing on a page
@@ -86,6 +87,7 @@ def payload_of(
         for column, place in zip(grid.columns, row.places, strict=True)
         for cell in place
     ]
+    idle = idle_columns(grid)
     pool, limit = Pool(), log_limit([cell for cell, _, _ in placed])
     cells = []
     for cell, label, variant in placed:
@@ -96,6 +98,7 @@ def payload_of(
             "change": changed.get(cell.cell_id, ""),
         }
         entry |= {"lone": cell.cell_id in lone, "split": disagreeing(cell)}
+        entry["idle"] = label in idle
         cells.append(
             {key: value for key, value in entry.items() if value not in ("", [], None, False)}
         )
@@ -160,10 +163,7 @@ def _facts(cell: CellRecord) -> list[list[str]]:
         ("SDK client error", _three(cell.sdk_client_error_px)),
         ("benign flips", number(cell.benign_flips)),
         ("latency", "" if latency is None else f"{number(latency.median)} ms"),
-        (
-            "latency, IQR",
-            "" if latency is None else f"{number(latency.iqr)} ms over {latency.runs} runs",
-        ),
+        ("latency, IQR", "" if latency is None else _spread(latency)),
         ("batches", ", ".join(str(n) for n in cell.batches)),
         ("weights", visible(cell.weights)),
         ("checkpoint", cell.checkpoint_sha256[:12]),
@@ -173,6 +173,10 @@ def _facts(cell: CellRecord) -> list[list[str]]:
         ("tiers", ", ".join(visible(tier) for tier in cell.tiers)),
     )
     return [[label, value] for label, value in rows if value not in {"", number(None)}]
+
+
+def _spread(latency: LatencyRecord) -> str:
+    return f"{number(latency.iqr)} ms over {plural(latency.runs, 'run')}"
 
 
 def _three(error: PixelError | None) -> str:

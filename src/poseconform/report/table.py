@@ -50,7 +50,7 @@ LEGEND = (
 
 def support_table(results: Results) -> str:
     """The table of `results` in Markdown, its legend below, ending with a newline."""
-    cells = results.cells
+    cells = [c for c in results.cells if kind_of(c.outcome) != "not-selected"]
     backends = in_order((c.backend for c in cells), tuple(name for name, _ in BACKENDS))
     families = in_order((c.family for c in cells), FAMILIES)
     lines = [

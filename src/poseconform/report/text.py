@@ -88,6 +88,8 @@ def duration(seconds: float | None) -> str:
     """Seconds as a person says them."""
     if seconds is None or not math.isfinite(seconds):
         return number(seconds)
+    if 0 < seconds < 0.1:
+        return f"{number(1000 * seconds, 2)} ms"
     if seconds < 60:
         return f"{number(seconds, 2 if seconds < 10 else 3)} s"
     minutes, rest = divmod(round(seconds), 60)

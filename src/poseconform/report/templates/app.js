@@ -35,8 +35,8 @@
   const icon = (kind) => draw("svg", { class: "i", "aria-hidden": "true" }, draw("use", { href: "#i-" + kind }));
 
   // ---------------------------------------------------------------- state and filters
-  const FLAGS = ["changed", "lone", "split"];
-  const state = { q: "", outcome: new Set(), changed: false, lone: false, split: false, cell: "" };
+  const FLAGS = ["changed", "lone", "split", "idle"];
+  const state = { q: "", outcome: new Set(), changed: false, lone: false, split: false, idle: false, cell: "" };
   for (const name of SELECTS) state[name] = "";
 
   function readHash() {
@@ -72,6 +72,7 @@
       && (!state.outcome.size || state.outcome.has(cell.kind))
       && (!state.changed || Boolean(cell.change)) && (!state.lone || Boolean(cell.lone))
       && (!state.split || Boolean(cell.split))
+      && (!cell.idle || state.idle || state.outcome.has("not-selected"))
       && words.every((word) => haystacks[index].includes(word));
   }
 
@@ -213,7 +214,9 @@
   function histogram(output) {
     const edges = pooled(output.edges);
     const [left, right, bottom, top] = [8, 392, 130, 26];
-    const values = [edges[0], edges[edges.length - 1], ...output.lines.map((line) => line[1])];
+    const used = output.counts.flatMap((count, bin) => (count ? [edges[bin], edges[bin + 1]] : []));
+    const values = [...used, ...output.lines.map((line) => line[1])];
+    if (!values.length) values.push(edges[0], edges[edges.length - 1]);
     const [low, high] = [Math.floor(Math.min(...values)), Math.ceil(Math.max(...values))];
     const x = (value) => left + (right - left) * (value - low) / (high - low || 1);
     const most = Math.max(...output.counts, 1);
