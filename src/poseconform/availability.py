@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from posedeploy.runtime import Availability, Code, get_runtime
 
+from . import implementations
+
 DISABLE_VARIABLE = "POSECONFORM_DISABLE"  # comma-separated backend names
 
 
@@ -28,13 +30,22 @@ class Availabilities:
                 Code.DISABLED_BY_USER, f"{backend} is in {DISABLE_VARIABLE} or --disable"
             )
         if backend not in self._known:
-            self._known[backend] = get_runtime(backend).probe()
+            self._known[backend] = _probe(backend)
         return self._known[backend]
 
     @property
     def known(self) -> dict[str, Availability]:
         """What has been probed so far."""
         return dict(self._known)
+
+
+def _probe(backend: str) -> Availability:
+    found = get_runtime(backend).probe()
+    missing = ", ".join(implementations.missing_tools(backend)) if found.ok else ""
+    if missing:
+        reason = f"{missing} is not installed, which converts for {backend}"
+        return Availability(Code.TOOL_MISSING, reason, found.version)
+    return found
 
 
 def disabled_backends(options: Collection[str], environment: str) -> frozenset[str]:

@@ -105,6 +105,13 @@ def flows(more: Sequence[str] = ()) -> tuple[Flow, ...]:
     return tuple(_flow(name) for name in (*list_deploy_configs(), *more))
 
 
+def missing_tools(backend: str) -> tuple[str, ...]:
+    """What the implementation needs to convert for a backend, and is not there."""
+    from posedeploy.convert import missing_tools as missing
+
+    return missing(backend)
+
+
 def _flow(name: str) -> Flow:
     config = load_deploy_config(name)
     shape = (config.input_shape[1], config.input_shape[0]) if config.input_shape else None

@@ -11,13 +11,16 @@ import pytest
 import torch
 from torch import nn
 
-from posedeploy.config import load_deploy_config
-from posedeploy.convert import get_converter, pnnx
+from poseconform.availability import Availabilities
+from posedeploy.apis.deploying import check_ready
+from posedeploy.config import load_deploy_config, load_model_config
+from posedeploy.convert import get_converter, missing_tools, pnnx
 from posedeploy.convert.ncnn import check_numbers, differences, named, read_signature
 from posedeploy.convert.pnnx import refuse_lies, run_pnnx
 from posedeploy.errors import ConversionError, UnavailableError
-from posedeploy.runtime import SessionOptions, TensorInfo, get_runtime
+from posedeploy.runtime import Code, SessionOptions, TensorInfo, get_runtime
 from posedeploy.runtime.torchscript import SIGNATURE, signature_text
+from posedeploy.zoo import config_path, model_row
 
 SHAPE = (1, 3, 8, 8)
 
@@ -228,3 +231,17 @@ def test_files_that_ncnn_refuses_are_an_error(tmp_path):
     (tmp_path / "x.bin").write_bytes(b"")
     with pytest.raises(ConversionError, match="status"):
         check_numbers(ir, [tmp_path / "x.param", tmp_path / "x.bin"], SHAPE, "fp32")
+
+
+def test_a_missing_program_is_told_before_any_work(monkeypatch):
+    pytest.importorskip("ncnn")
+    monkeypatch.setattr("posedeploy.convert.registry.is_installed", lambda _: False)
+    monkeypatch.setattr("posedeploy.convert.registry.shutil.which", lambda _: None)
+    assert missing_tools("ncnn") == ("pnnx",)
+    assert missing_tools("onnxruntime") == missing_tools("no such backend") == ()
+    model = load_model_config(config_path(model_row("rtmpose_t")))
+    with pytest.raises(UnavailableError, match="tool-missing: no pnnx"):
+        check_ready(load_deploy_config("pose-detection_simcc_ncnn_static-256x192"), model)
+    found = Availabilities().of("ncnn")
+    assert found.code is Code.TOOL_MISSING
+    assert found.version

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from posedeploy.config import DeployConfig, ModelConfig, load_deploy_config, load_model_config
-from posedeploy.convert import get_converter
+from posedeploy.convert import get_converter, missing_tools
 from posedeploy.errors import BadInputError, ConversionError, UnavailableError
 from posedeploy.runtime import SessionOptions, backend_row, get_runtime
 from posedeploy.sdk.writer import Artefact, write_json_files
@@ -120,6 +121,13 @@ def check_ready(deploy_config: DeployConfig, model_config: ModelConfig) -> None:
             "a backend that runs here",
             "Install it, or choose another deploy config.",
         )
+    if missing := missing_tools(deploy_config.backend):
+        raise UnavailableError(
+            f"backend {deploy_config.backend}",
+            f"tool-missing: no {', '.join(missing)}",
+            "what converts for it",
+            f"Install it: python -m pip install {' '.join(missing)}",
+        )
 
 
 def deploy_model(
@@ -179,6 +187,12 @@ def check_work_dir(target: Path) -> None:
     Raises:
         BadInputError: It is a file, holds something else, or cannot be written to.
     """
+    place = next(path for path in target.absolute().parents if path.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        raise BadInputError(
+            f"work dir {target}", f"{place}, which cannot be written to",
+            "a place that can be written to", "Choose another place.",
+        )  # fmt: skip
     if not target.exists():
         return
     if not target.is_dir():

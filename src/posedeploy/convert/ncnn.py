@@ -35,6 +35,7 @@ class NcnnConverter:
     precisions = ("fp32", "fp16")
     # decoding every candidate of RTMO in ncnn takes 6 to 10 s a picture
     representation = Representation("ncnn", {"yolox-pose": "dense", "rtmo": "raw"})
+    tools: tuple[str, ...] = ("pnnx",)
 
     def convert(self, ir: Path, deploy_config: DeployConfig, work_dir: Path) -> Converted:
         row = backend_row("ncnn")

@@ -25,6 +25,7 @@ class OnnxRuntimeConverter:
 
     precisions = ("fp32", "fp16")
     representation = ONNX
+    tools: tuple[str, ...] = ()
 
     def convert(self, ir: Path, deploy_config: DeployConfig, work_dir: Path) -> Converted:
         target = work_dir / deploy_config.save_file

@@ -25,6 +25,7 @@ class OpenVinoConverter:
 
     precisions = ("fp32",)
     representation = ONNX
+    tools: tuple[str, ...] = ()
 
     def convert(self, ir: Path, deploy_config: DeployConfig, work_dir: Path) -> Converted:
         del deploy_config

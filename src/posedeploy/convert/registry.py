@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import shutil
 from typing import cast
 
 from posedeploy.errors import BadInputError
+from posedeploy.runtime.probing import is_installed
 
 from .types import Converter
 
@@ -42,3 +44,12 @@ def get_converter(backend: str, precision: str) -> Converter:
             "Choose another deploy config.",
         )
     return converter
+
+
+def missing_tools(backend: str) -> tuple[str, ...]:
+    """What converting for a backend needs and is not there; nothing where there is no recipe."""
+    if backend not in CONVERTERS:
+        return ()
+    module = importlib.import_module(f"{__package__}.{CONVERTERS[backend]}")
+    converter = cast("Converter", module.CONVERTER)
+    return tuple(t for t in converter.tools if not is_installed(t) and shutil.which(t) is None)

@@ -16,6 +16,7 @@ class TorchScriptConverter:
 
     precisions = ("fp32",)
     representation = Representation("torchscript")
+    tools: tuple[str, ...] = ()
 
     def convert(self, ir: Path, deploy_config: DeployConfig, work_dir: Path) -> Converted:
         del deploy_config

@@ -59,6 +59,11 @@ class Converter(Protocol):
         """What it is converted from; backends with equal ones share an export."""
         ...
 
+    @property
+    def tools(self) -> tuple[str, ...]:
+        """Packages or programs that converting needs and running does not."""
+        ...
+
     def convert(self, ir: Path, deploy_config: DeployConfig, work_dir: Path) -> Converted:
         """Turn the intermediate representation into the backend's files in `work_dir`.
 

@@ -84,6 +84,7 @@ class OpenVino:
             )
         wanted = {
             "INFERENCE_PRECISION_HINT": PRECISIONS[options.precision],
+            "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",  # activations stay as they are
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": "1",
         }
