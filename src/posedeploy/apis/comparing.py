@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 # often, and only the judge can tell a tie from a fault.
 LIMIT_PX = {"fp32": 1.0, "fp16": 4.0, "int8": 16.0}
 
+FAR_PX = 1e9  # stands for the distance of a keypoint that is not a number
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -84,7 +86,8 @@ def compare(
         pytorch = pytorch[: max(len(deployed), 1)]
     limit = LIMIT_PX[precision] * max(1.0, image_px_per_input_px)
     apart = np.linalg.norm(deployed[:, None, :, :2] - pytorch[None, :, :, :2], axis=-1)
-    rows, columns = linear_sum_assignment(apart.mean(axis=-1))
+    cost = np.nan_to_num(apart.mean(axis=-1), nan=FAR_PX, posinf=FAR_PX)
+    rows, columns = linear_sum_assignment(cost)
     distances = apart[rows, columns]
     unmatched = len(deployed) + len(pytorch) - 2 * len(rows)
     return Comparison(

@@ -15,6 +15,9 @@ from posedeploy import __version__
 from posedeploy.errors import PoseDeployError
 
 from .convert import convert
+from .report import CONTEXT, report
+
+INTERRUPTED = 130  # what Typer exits with after Ctrl-C
 
 app = typer.Typer(
     name="posedeploy",
@@ -42,6 +45,7 @@ def common(
 
 
 app.command()(convert)
+app.command(context_settings=CONTEXT)(report)
 
 
 def main() -> None:
@@ -51,15 +55,16 @@ def main() -> None:
     except PoseDeployError as error:
         show_error(error)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        Console(stderr=True).print("interrupted; nothing was written", style="bold")
-        sys.exit(130)
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:
+            Console(stderr=True).print("interrupted; nothing was written", style="bold")
+        raise
 
 
 def show_error(error: PoseDeployError) -> None:
     """Print the four parts of an error, one a line."""
     console = Console(stderr=True, highlight=False)
-    console.print(f"[bold red]error:[/] {_escape(error.subject)}")
+    console.print(f"[bold red]error:[/] {_escape(error.subject)}", soft_wrap=True)
     for label, text in (("found", error.found), ("expected", error.expected)):
         console.print(f"  {label + ':':<10}{_escape(text)}", soft_wrap=True)
     console.print(f"  {'next:':<10}{_escape(error.next_step)}", soft_wrap=True)

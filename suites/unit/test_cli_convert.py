@@ -1,0 +1,241 @@
+"""`posedeploy convert`: what it writes, what it says, and that bad input leaves nothing behind."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from fixtures.pictures import drawn
+from fixtures.tiny_models import TinyModel
+from posedeploy import __version__
+from posedeploy.apis import comparing
+from posedeploy.cli import convert as command
+from posedeploy.cli import main
+from posedeploy.cli.app import show_error
+from posedeploy.errors import BadInputError, ConversionError
+from posedeploy.runtime import Availability, Code
+from posedeploy.runtime.onnxruntime import OnnxRuntime
+
+DEPLOY = "pose-detection_simcc_onnxruntime_static"
+
+
+@dataclass(frozen=True)
+class Done:
+    """How the command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass
+class Desk:
+    """A folder with good input, and the command run on it with some of it replaced."""
+
+    folder: Path
+    capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch
+    arguments: dict[str, str]
+
+    def run(self, *options: str, **changes: str) -> Done:
+        words = self.arguments | {name: text for name, text in changes.items()}
+        self.monkeypatch.setattr(sys, "argv", ["posedeploy", "convert", *words.values(), *options])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        said = self.capsys.readouterr()
+        code = caught.value.code
+        assert isinstance(code, int) or code is None
+        return Done(code or 0, said.out, said.err)
+
+    def listing(self) -> set[str]:
+        return {str(p.relative_to(self.folder)) for p in self.folder.rglob("*")}
+
+
+@pytest.fixture
+def desk(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tiny_model: Callable[[str], TinyModel],
+) -> Desk:
+    tiny = tiny_model("rtmpose_t")
+    picture = tmp_path / "figure.png"
+    cv2.imwrite(str(picture), drawn(3, (120, 90)).image)
+    (tmp_path / "notes.txt").write_text("not a checkpoint, not a picture")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.tex").write_text("mine")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    arguments = {
+        "deploy": DEPLOY, "model": str(tiny.config), "checkpoint": str(tiny.checkpoint),
+        "picture": str(picture), "work_dir": "--work-dir=out",
+    }  # fmt: skip
+    return Desk(tmp_path, capsys, monkeypatch, arguments)
+
+
+BAD_INPUT: dict[str, tuple[dict[str, str], str]] = {
+    "no deploy config": ({"deploy": "nowhere.py"}, "nowhere"),
+    "a deploy config that is a model's": (
+        {"deploy": "{model}"}, "onnx_config|ir_config|backend_config|codebase_config",
+    ),
+    "a deploy config that is text": ({"deploy": "notes.txt"}, "notes.txt"),
+    "a deploy config of another head": (
+        {"deploy": "pose-detection_onnxruntime_dynamic"}, "pose-detection_simcc_onnxruntime",
+    ),
+    "a backend without a converter": (
+        {"deploy": "pose-detection_simcc_tensorrt_dynamic-256x192"}, "",
+    ),
+    "a deploy config of another shape": (
+        {"deploy": "pose-detection_simcc_onnxruntime_dynamic"}, "[192, 256]",
+    ),
+    "no model config": ({"model": "nowhere.py"}, "nowhere.py"),
+    "a model config that is text": ({"model": "notes.txt"}, "notes.txt"),
+    "no checkpoint": ({"checkpoint": "nowhere.pth"}, "checkpoint nowhere.pth"),
+    "a checkpoint that is text": ({"checkpoint": "notes.txt"}, "notes.txt"),
+    "a checkpoint of another model": ({"checkpoint": "{other}"}, "tiny_yoloxpose_tiny.pth"),
+    "no picture": ({"picture": "nowhere.jpg"}, "picture nowhere.jpg"),
+    "a picture that is text": ({"picture": "notes.txt"}, "a file that OpenCV cannot read"),
+    "a work dir that is a file": ({"work_dir": "--work-dir=notes.txt"}, "work dir notes.txt"),
+    "a work dir with other things in it": ({"work_dir": "--work-dir=full"}, "thesis.tex"),
+    "a work dir below a file": ({"work_dir": "--work-dir=notes.txt/out"}, "cannot be written to"),
+}  # fmt: skip
+BAD_OPTIONS = {
+    "a device of another backend": ("--device=cuda:0", "a device of onnxruntime: cpu"),
+    "no such log level": ("--log-level=LOUD", "one of CRITICAL, ERROR"),
+    "no such exporter": ("--exporter=fax", "torchscript"),
+    "no such second picture": ("--test-img=nowhere.jpg", "picture nowhere.jpg"),
+}
+
+
+def assert_refused(done: Done, desk: Desk, before: set[str]) -> None:
+    assert done.code == 2, done
+    for part in ("error:", "found:", "expected:", "next:"):
+        assert done.err.count(part) == 1, done.err
+    assert "Traceback" not in done.err
+    assert desk.listing() == before
+
+
+@pytest.mark.parametrize("case", BAD_INPUT)
+def test_bad_input_is_one_clear_error_and_nothing_is_written(
+    desk: Desk, case: str, tiny_model: Callable[[str], TinyModel]
+) -> None:
+    changes, named = BAD_INPUT[case]
+    other = str(tiny_model("yoloxpose_tiny").checkpoint) if "{other}" in str(changes) else ""
+    words = {"model": desk.arguments["model"], "other": other}
+    before = desk.listing()
+    done = desk.run(**{name: text.format(**words) for name, text in changes.items()})
+    assert_refused(done, desk, before)
+    assert any(word in done.err for word in named.split("|"))
+
+
+@pytest.mark.parametrize("case", BAD_OPTIONS)
+def test_bad_options_are_refused_in_the_same_way(desk: Desk, case: str) -> None:
+    option, named = BAD_OPTIONS[case]
+    before = desk.listing()
+    done = desk.run(option)
+    assert_refused(done, desk, before)
+    assert named in done.err
+
+
+def test_a_backend_that_is_not_usable_here_is_bad_input(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Availability(Code.NOT_INSTALLED, "onnxruntime is not installed: python -m pip …")
+    monkeypatch.setattr(OnnxRuntime, "probe", lambda _: found)
+    before = desk.listing()
+    done = desk.run()
+    assert_refused(done, desk, before)
+    assert "not-installed: onnxruntime is not installed" in done.err
+
+
+def test_a_good_run_writes_the_folder_and_finds_the_same_keypoints(desk: Desk) -> None:
+    second = desk.folder / "second.png"
+    cv2.imwrite(str(second), drawn(4, (90, 120)).image)
+    done = desk.run(f"--test-img={desk.arguments['picture']}", f"--test-img={second}")
+    assert done.code == 0, done
+    assert done.out.count("same keypoints") == 2
+    assert {path.name for path in (desk.folder / "out").iterdir()} == {
+        "deploy.json", "detail.json", "pipeline.json", "end2end.onnx",
+        "output_onnxruntime.jpg", "output_pytorch.jpg",
+        "output_onnxruntime_1.jpg", "output_pytorch_1.jpg",
+    }  # fmt: skip
+    drawn_picture = cv2.imread(str(desk.folder / "out" / "output_pytorch_1.jpg"))
+    assert drawn_picture is not None
+    assert drawn_picture.shape == (120, 90, 3) or drawn_picture.shape == (90, 120, 3)
+    assert not [p for p in desk.folder.iterdir() if p.name.startswith(".")]
+
+
+def test_other_keypoints_than_pytorchs_are_said_and_exit_with_1(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = comparing.sdk_keypoints
+
+    def wrong(folder: Path, image: np.ndarray) -> np.ndarray:
+        found: np.ndarray = right(folder, image)
+        found[0, 3, 0] += 50
+        return found
+
+    monkeypatch.setattr(comparing, "sdk_keypoints", wrong)
+    done = desk.run()
+    assert done.code == 1
+    assert "different keypoints" in done.out
+    assert "at most 50 px apart" in done.out
+    assert (desk.folder / "out" / "output_pytorch.jpg").is_file()
+
+
+def test_an_interrupt_says_so_and_leaves_nothing(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_args: object, **_kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("posedeploy.apis.deploying.deploy_model", interrupted)
+    before = desk.listing()
+    done = desk.run()
+    assert done.code == 130
+    assert "nothing was written" in done.err
+    assert desk.listing() == before
+
+
+def test_windows_are_opened_or_refused_clearly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cv2.imwrite(str(tmp_path / "output_pytorch.jpg"), np.zeros((4, 4, 3), np.uint8))
+    shown: list[str] = []
+    monkeypatch.setattr(cv2, "imshow", lambda name, _image: shown.append(name))
+    monkeypatch.setattr(cv2, "waitKey", lambda _delay: 0)
+    command.show_windows(tmp_path)
+    assert shown == ["output_pytorch.jpg"]
+
+    def headless(*_args: object) -> None:
+        raise cv2.error("not implemented")
+
+    monkeypatch.setattr(cv2, "imshow", headless)
+    with pytest.raises(BadInputError, match="--show"):
+        command.show_windows(tmp_path)
+
+
+def test_an_error_is_printed_in_full_with_its_brackets(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    long = "x" * 300
+    show_error(ConversionError("load", f"[file] {long}", "[red]", "a graph", "Do [it]."))
+    said = capsys.readouterr().err.splitlines()
+    assert said == [
+        f"error: [file] {long}", "  found:    [red]", "  expected: a graph", "  next:     Do [it].",
+    ]  # fmt: skip
+
+
+def test_the_version_is_printed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["posedeploy", "--version"])
+    with pytest.raises(SystemExit):
+        main()
+    assert capsys.readouterr().out.strip() == f"posedeploy {__version__}"
