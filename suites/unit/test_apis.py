@@ -1,4 +1,4 @@
-"""deploy() and its parts: what is refused early, and a folder that is there whole or not at all."""
+"""deploy() and its parts: what is refused early; a folder that is whole or not there at all."""
 
 from __future__ import annotations
 
@@ -34,15 +34,11 @@ def zoo(name: str):  # type: ignore[no-untyped-def]
         (STATIC, "hrnet_w32", "a deploy config for heatmap models"),
         ("pose-detection_onnxruntime_static", "rtmpose_t", "a deploy config for simcc models"),
         ("pose-detection_rtmo_onnxruntime_static", "yoloxpose_tiny", "for yolox-pose models"),
-        ("pose-detection_simcc_tensorrt_dynamic-256x192", "no", ""),
     ],
 )
 def test_a_deploy_config_must_be_for_the_models_head(
     deploy: str, model: str, message: str
 ) -> None:
-    if model == "no":
-        exporting.check_fit(load_deploy_config(deploy), zoo("rtmpose_t"))
-        return
     with pytest.raises(BadInputError, match=message):
         exporting.check_fit(load_deploy_config(deploy), zoo(model))
 
@@ -193,7 +189,7 @@ def test_zoo_names_stand_for_configs() -> None:
     found = sources.resolve_model_config("rtmpose_t")
     assert found.is_file()
     assert sources.resolve_model_config(found) == found
-    with pytest.raises(BadInputError, match="no such file and no such name.*rtmpose_t"):
+    with pytest.raises(BadInputError, match=r"no such file and no such name.*rtmpose_t"):
         sources.resolve_model_config("rtmpose_x")
 
 
@@ -203,7 +199,7 @@ def test_a_checkpoint_is_a_file_or_is_made(
     path = tmp_path / "a.pth"
     path.write_bytes(b"x")
     assert sources.resolve_checkpoint("rtmpose_t", path) == path
-    with pytest.raises(BadInputError, match="a .pth file, or 'calibrated'"):
+    with pytest.raises(BadInputError, match=r"a \.pth file, or 'calibrated'"):
         sources.resolve_checkpoint("rtmpose_t", tmp_path / "b.pth")
     with pytest.raises(BadInputError, match="no such name"):
         sources.resolve_checkpoint("rtmpose_x", None)

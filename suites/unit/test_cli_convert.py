@@ -44,7 +44,7 @@ class Desk:
     arguments: dict[str, str]
 
     def run(self, *options: str, **changes: str) -> Done:
-        words = self.arguments | {name: text for name, text in changes.items()}
+        words = self.arguments | changes
         self.monkeypatch.setattr(sys, "argv", ["posedeploy", "convert", *words.values(), *options])
         with pytest.raises(SystemExit) as caught:
             main()
@@ -167,7 +167,9 @@ def test_a_good_run_writes_the_folder_and_finds_the_same_keypoints(desk: Desk) -
     }  # fmt: skip
     drawn_picture = cv2.imread(str(desk.folder / "out" / "output_pytorch_1.jpg"))
     assert drawn_picture is not None
-    assert drawn_picture.shape == (120, 90, 3) or drawn_picture.shape == (90, 120, 3)
+    original = cv2.imread(str(second))
+    assert original is not None
+    assert drawn_picture.shape == original.shape
     assert not [p for p in desk.folder.iterdir() if p.name.startswith(".")]
 
 
@@ -227,9 +229,8 @@ def test_an_error_is_printed_in_full_with_its_brackets(
     long = "x" * 300
     show_error(ConversionError("load", f"[file] {long}", "[red]", "a graph", "Do [it]."))
     said = capsys.readouterr().err.splitlines()
-    assert said == [
-        f"error: [file] {long}", "  found:    [red]", "  expected: a graph", "  next:     Do [it].",
-    ]  # fmt: skip
+    rest = ["  found:    [red]", "  expected: a graph", "  next:     Do [it]."]
+    assert said == [f"error: [file] {long}", *rest]
 
 
 def test_the_version_is_printed(

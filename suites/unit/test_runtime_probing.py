@@ -1,0 +1,151 @@
+"""Probes: every reason why a backend cannot run is a code and a line, and none raises."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from posedeploy.runtime import BACKENDS, Availability, Code, backend_row, get_runtime, probing
+from posedeploy.runtime import tensorrt as tensorrt_runtime
+from posedeploy.runtime.types import SessionOptions
+
+Install = Callable[..., None]
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+    """Puts a package with this source and version on the path, here and in child processes."""
+    monkeypatch.syspath_prepend(tmp_path)
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    monkeypatch.setenv("PYTHONPATH", path)
+
+    def put(name: str, version: str = "2.0", source: str = "") -> None:
+        (tmp_path / f"{name}.py").write_text(source)
+        info = tmp_path / f"{name}-{version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        )
+
+    return put
+
+
+def probe(check: str = "", name: str = "fakebackend") -> Availability:
+    return probing.probe_import(name, (name,), "1.5", check)
+
+
+def test_a_backend_that_imports_is_available(install: Install) -> None:
+    install("fakebackend")
+    assert probe() == Availability(Code.AVAILABLE, "", "2.0")
+    assert probe().ok
+    assert "fakebackend" not in sys.modules  # imported in the child only
+
+
+def test_a_backend_that_is_not_there_says_how_to_install_it() -> None:
+    found = probe(name="no_such_backend")
+    assert found.code is Code.NOT_INSTALLED
+    assert "python -m pip install no_such_backend" in found.reason
+    assert not found.ok
+
+
+def test_an_old_backend_is_not_imported(install: Install) -> None:
+    install("fakebackend", "1.4.9", "raise RuntimeError('imported')")
+    reason = "fakebackend 1.4.9 is older than 1.5"
+    assert probe() == Availability(Code.VERSION_TOO_OLD, reason, "1.4.9")
+
+
+@pytest.mark.parametrize(
+    ("source", "how"),
+    [
+        ("raise ImportError('libfoo.so: no such file')", r"exit status 1\): .*libfoo.so"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", r"killed by signal 11\)"),
+        ("import os; os._exit(7)", r"exit status 7\)"),
+    ],
+)
+def test_a_backend_that_does_not_import_is_broken_and_costs_nothing(
+    install: Install, source: str, how: str
+) -> None:
+    install("fakebackend", "2.0", source)
+    found = probe()
+    assert (found.code, found.version) == (Code.BROKEN_INSTALL, "2.0")
+    assert re.search(how, found.reason)
+
+
+def test_a_check_can_fail_a_backend_that_imports(install: Install) -> None:
+    install("fakebackend")
+    assert probe("assert fakebackend.__name__ == 'fakebackend'").ok
+    assert probe("raise SystemExit('no plugin')").code is Code.BROKEN_INSTALL
+
+
+def test_a_probe_that_hangs_is_ended() -> None:
+    status, line = probing.run_probe("import time; time.sleep(60)", seconds=0.3)
+    assert (status, line) == (124, "no answer within 0.3 s")
+
+
+def test_a_probe_gives_its_last_line() -> None:
+    assert probing.run_probe("print('a'); print('b')") == (0, "b")
+    assert probing.run_probe("") == (0, "")
+    status, line = probing.run_probe("raise ValueError('x')")
+    assert (status, line) == (1, "ValueError: x")
+
+
+@pytest.mark.parametrize(
+    ("version", "minimum", "old"),
+    [("1.9", "1.10", True), ("1.10", "1.10", False), ("2.0rc1", "2.0", True),
+     ("2024.4", "2024.4", False), ("unreadable", "1.0", False)],
+)  # fmt: skip
+def test_versions_are_compared_as_versions(version: str, minimum: str, old: bool) -> None:
+    assert probing.too_old(version, minimum) is old
+
+
+def test_what_cannot_be_looked_up_is_not_installed() -> None:
+    assert not probing.is_installed("no_such_module")
+    assert not probing.is_installed("no_such_package.module")
+    assert not probing.is_installed("")
+    assert probing.is_installed("json")
+    assert probing.distribution_version("no-such-distribution", "numpy")
+    assert probing.distribution_version("no-such-distribution") == ""
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(3, Code.NO_DRIVER), (4, Code.NO_DEVICE), (0, Code.AVAILABLE)]
+)
+def test_tensorrt_looks_for_the_driver_before_the_library(
+    install: Install, monkeypatch: pytest.MonkeyPatch, status: int, code: Code
+) -> None:
+    # without a GPU the real package would kill its process
+    install("tensorrt", "10.5", "" if status == 0 else "import os; os.abort()")
+    monkeypatch.setattr(tensorrt_runtime, "run_probe", lambda _code: (status, ""))
+    assert get_runtime("tensorrt").probe().code is code
+
+
+def test_tensorrt_without_its_package_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tensorrt_runtime, "is_installed", lambda _name: False)
+    assert get_runtime("tensorrt").probe().code is Code.NOT_INSTALLED
+
+
+def test_tensorrt_says_that_it_cannot_run_engines_yet() -> None:
+    with pytest.raises(RuntimeError, match="cannot run TensorRT engines yet"):
+        get_runtime("tensorrt").load([], "cuda", SessionOptions())
+
+
+def test_onnxruntime_is_available_here() -> None:
+    found = get_runtime("onnxruntime").probe()
+    assert found.ok, found.reason
+    assert found.version
+
+
+def test_the_table_is_sorted_and_complete() -> None:
+    names = [row.name for row in BACKENDS]
+    assert names == sorted(set(names))
+    for row in BACKENDS:
+        assert backend_row(row.name) is row
+        assert row.main_file.startswith("end2end.")
+        assert row.devices
+    with pytest.raises(KeyError, match=r"no backend 'nothing'; there are: .*onnxruntime"):
+        backend_row("nothing")
