@@ -15,8 +15,13 @@ from typing import Any
 from posedeploy.config import DeployConfig, HeadKind, ModelConfig
 from posedeploy.runtime import TensorInfo
 
+from .provenance import compact_dataset_meta, detail_json
+
+__all__ = ["Artefact", "compact_dataset_meta", "detail_json", "write_json_files"]
+
 # The SDK format's version: MMDeploy's clients read a string here and compare it with nothing.
 FORMAT_VERSION = "1.3.1"
+DEFAULT_BLUR = 11  # blur_kernel_size of MMPose 1.3.2's MSRAHeatmap and UDPHeatmap, cells
 # What the client passes on with each picture; MMDeploy writes the same keys.
 META_KEYS = (
     "img_shape", "pad_shape", "ori_shape", "img_norm_cfg", "scale_factor", "bbox_score",
@@ -50,7 +55,7 @@ class Artefact:
         return not isinstance(self.inputs[0].shape[0], int)
 
 
-def write_json_files(
+def write_json_files(  # noqa: PLR0917 - what a folder is made of, in one order everywhere
     folder: Path,
     artefact: Artefact,
     model_config: ModelConfig,
@@ -62,7 +67,9 @@ def write_json_files(
     contents = {
         "deploy.json": deploy_json(artefact, model_config, deploy_config.backend),
         "pipeline.json": pipeline_json(artefact, model_config, deploy_config),
-        "detail.json": detail_json(model_config, deploy_config, checkpoint, dataset_meta),
+        "detail.json": detail_json(
+            model_config, deploy_config, checkpoint, dataset_meta, format_version=FORMAT_VERSION
+        ),
     }
     for name, content in contents.items():
         text = json.dumps(content, indent=4, default=_plain)
@@ -159,7 +166,7 @@ def transforms(model_config: ModelConfig, size: Sequence[int]) -> list[dict[str,
 
 Step = Mapping[str, Any]
 _TRANSFORMS: Mapping[str, Callable[[Step, list[int]], dict[str, Any]]] = {
-    "LoadImage": lambda step, size: {"type": "LoadImageFromFile"},
+    "LoadImage": lambda _step, _size: {"type": "LoadImageFromFile"},
     "GetBBoxCenterScale": lambda step, size: {
         "type": "TopDownGetBboxCenterScale",
         "padding": step.get("padding", 1.25),
@@ -195,7 +202,7 @@ HOST_COMPONENTS = {
 def postprocess(
     model_config: ModelConfig, deploy_config: DeployConfig, host: Mapping[str, Any] | None = None
 ) -> tuple[str, dict[str, Any]]:
-    """Component and parameters: the model's test_cfg, its codec, and what the client calls them."""
+    """Component and parameters: the model's test_cfg, its codec, and the client's words."""
     if host:
         component = HOST_COMPONENTS[model_config.head_kind, host["stage"]]
         return component, {**host, "input_size": list(model_config.input_size)}
@@ -214,65 +221,24 @@ def _no_params(params: Mapping[str, Any]) -> dict[str, Any]:
     return {}
 
 
+def _msra(params: Mapping[str, Any]) -> dict[str, Any]:
+    if not params.get("unbiased"):
+        return {"post_process": "default"}
+    return {"post_process": "unbiased", "modulate_kernel": _blur(params)}
+
+
+def _blur(params: Mapping[str, Any]) -> int:
+    """Size of the DARK blur, cells: old clients read it as `modulate_kernel`."""
+    return int(params.get("blur_kernel_size", DEFAULT_BLUR))
+
+
 _CODEC_PARAMS: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
-    "MSRAHeatmap": lambda p: {"post_process": "unbiased" if p.get("unbiased") else "default"},
-    "UDPHeatmap": lambda p: {"post_process": "default", "use_udp": True},
+    "MSRAHeatmap": _msra,
+    "UDPHeatmap": lambda p: {
+        "post_process": "default", "use_udp": True, "modulate_kernel": _blur(p)
+    },
     "MegviiHeatmap": lambda p: {"post_process": "megvii", "modulate_kernel": p["kernel_size"]},
-}
-
-
-def detail_json(
-    model_config: ModelConfig,
-    deploy_config: DeployConfig,
-    checkpoint: str,
-    dataset_meta: Mapping[str, Any],
-) -> dict[str, Any]:
-    """`detail.json`: where the model came from; `posedeploy` is ours, clients ignore it."""
-    from importlib.metadata import version
-
-    from posedeploy import __version__
-
-    raw = deploy_config.raw
-    ir_key = "ir_config" if "ir_config" in raw else "onnx_config"
-    return {
-        "version": FORMAT_VERSION,
-        "codebase": {
-            "task": "PoseDetection",
-            "codebase": "mmpose",
-            "version": version("mmpose"),
-            "pth": checkpoint,
-            "config": str(model_config.path),
-        },
-        "codebase_config": raw["codebase_config"],
-        "onnx_config": raw[ir_key],
-        "backend_config": raw["backend_config"],
-        "calib_config": raw.get("calib_config", {}),
-        "posedeploy": {
-            "version": __version__,
-            "family": model_config.family,
-            "head": model_config.head,
-            "dataset_meta": dict(dataset_meta),
-        },
-    }
-
-
-def compact_dataset_meta(meta: Mapping[str, Any]) -> dict[str, Any]:
-    """What a client needs to name and draw keypoints, from mmpose's parsed metainfo."""
-    names = [meta["keypoint_id2name"][i] for i in range(meta["num_keypoints"])]
-    pairs = {tuple(sorted(pair)) for pair in enumerate(meta.get("flip_indices", ()))}
-    return {
-        "dataset_name": meta.get("dataset_name", ""),
-        "keypoint_names": names,
-        "skeleton_links": [list(link) for link in meta.get("skeleton_links", ())],
-        "sigmas": [float(s) for s in meta.get("sigmas", ())],
-        "keypoint_colors": _colors(meta.get("keypoint_colors", ())),
-        "skeleton_link_colors": _colors(meta.get("skeleton_link_colors", ())),
-        "flip_pairs": [list(pair) for pair in sorted(pairs) if pair[0] != pair[1]],
-    }
-
-
-def _colors(colors: Sequence[Sequence[float]]) -> list[list[int]]:
-    return [[int(part) for part in color] for color in colors]
+}  # fmt: skip
 
 
 def _plain(value: Any) -> Any:
