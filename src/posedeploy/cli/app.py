@@ -16,6 +16,7 @@ from posedeploy.errors import PoseDeployError
 
 from .convert import convert
 from .report import CONTEXT, report
+from .validate import validate
 
 INTERRUPTED = 130  # what Typer exits with after Ctrl-C
 
@@ -45,6 +46,7 @@ def common(
 
 
 app.command()(convert)
+app.command()(validate)
 app.command(context_settings=CONTEXT)(report)
 
 

@@ -1,0 +1,90 @@
+"""`posedeploy validate`: what in an SDK model folder makes a client crash or go wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from posedeploy.errors import BadInputError
+
+if TYPE_CHECKING:
+    from posedeploy.sdk.validate import Finding
+
+COLOURS = {"error": "bold red", "warning": "yellow"}
+
+
+def validate(
+    folder: Annotated[Path, typer.Argument(help="SDK model folder, ours or MMDeploy's.")],
+    client: Annotated[
+        str | None,
+        typer.Option(help="A client that must be able to use it: mmdeploy-runtime-1.3.1."),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the findings as JSON, for other programs.")
+    ] = False,
+) -> None:
+    """Say what is wrong with an SDK model folder, without running the graph in it.
+
+    Exit status: 0 no errors (warnings may be there), 1 errors, 2 no such folder or client.
+    """
+    from posedeploy.sdk.validate import Level
+    from posedeploy.sdk.validate import validate as findings_of
+
+    if not folder.is_dir():
+        raise BadInputError(
+            f"folder {folder}", "a file" if folder.exists() else "no such folder",
+            "an SDK model folder", "Check the path; `posedeploy convert` writes such folders.",
+        )  # fmt: skip
+    findings = findings_of(folder, client)
+    errors = sum(finding.level is Level.ERROR for finding in findings)
+    if as_json:
+        typer.echo(to_json(folder, client, findings))
+    else:
+        show(Console(highlight=False), folder, client, findings)
+    if errors:
+        raise typer.Exit(1)
+
+
+def to_json(folder: Path, client: str | None, findings: Sequence[Finding]) -> str:
+    """The findings as a JSON object, errors first."""
+    content = {
+        "folder": str(folder),
+        "client": client,
+        "findings": [asdict(finding) for finding in findings],
+    }
+    return json.dumps(content, indent=2)
+
+
+def show(console: Console, folder: Path, client: str | None, findings: Sequence[Finding]) -> None:
+    """Print the findings as a table with a summary below it.
+
+    Args:
+        console: Where to.
+        folder: The folder they are about.
+        client: The client that was asked for.
+        findings: What `posedeploy.sdk.validate` found.
+    """
+    from rich.markup import escape
+    from rich.table import Table
+
+    whom = f" for {client}" if client else ""
+    if not findings:
+        console.print(f"[green]nothing wrong[/] with {escape(str(folder))}{whom}", soft_wrap=True)
+        return
+    table = Table("", "where", "found", "expected", show_lines=True)
+    for finding in findings:
+        level = f"[{COLOURS[finding.level]}]{finding.level}[/]"
+        place = "\n".join(part for part in (finding.file, finding.path) if part)
+        expected = f"{finding.expected}\n({finding.consequence})".removesuffix("\n()")
+        cells = map(escape, (place or str(folder), finding.found, expected))
+        table.add_row(level, *cells)
+    console.print(table)
+    counts = {level: sum(f.level == level for f in findings) for level in COLOURS}
+    said = ", ".join(f"{n} {level}{'' if n == 1 else 's'}" for level, n in counts.items())
+    console.print(f"{said} in {escape(str(folder))}{whom}", soft_wrap=True)
