@@ -12,6 +12,7 @@ import torch
 from poseconform import oracle_host
 from posedeploy.errors import BadInputError, ConversionError
 from posedeploy.export import DetectionStage, host_work, write_graph
+from posedeploy.export.ncnn_rewrites import ncnn_operators
 from posedeploy.export.pose_decoder_weights import pose_decoder_arrays
 from posedeploy.sdk.decode import compile_decoder
 from posedeploy.sdk.decode.pose_decoder import read_pose_decoder
@@ -196,3 +197,66 @@ def test_a_dynamic_trace_holds_everything(subject, tmp_path, name):
         with torch.no_grad():
             for got, expected in zip(traced(image), module.network(image), strict=True):
                 torch.testing.assert_close(got, expected, rtol=0, atol=1e-4)
+
+
+def test_norms_over_one_dimension_are_rewritten_and_others_are_not():
+    x = torch.randn((2, 3, 4))
+
+    def norms(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        norm = torch.linalg.norm
+        return norm(x, dim=-1, keepdim=True), norm(x, 2, 1), norm(x, dim=(1, 2)), norm(x, 1, 2)
+
+    with ncnn_operators():
+        traced = torch.jit.trace(norms, x)
+    kinds = [node.kind() for node in traced.inlined_graph.nodes()]
+    assert kinds.count("aten::linalg_norm") == 2
+    assert kinds.count("aten::sqrt") == 2
+    for got, expected in zip(traced(x), norms(x), strict=True):
+        torch.testing.assert_close(got, expected)
+
+
+def test_what_cannot_be_traced_is_a_conversion_error(subject, tmp_path):
+    class Untraceable(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> dict[str, object]:
+            return {"output": x, "count": "one"}
+
+    it = subject("heatmap")
+    module = dataclasses.replace(it.exportable(), network=Untraceable())
+    with pytest.raises(ConversionError, match="the TorchScript tracer"):
+        write_graph(module, it.deploy_config(), tmp_path, "torchscript")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"score_threshold": 1.5}, r"score_threshold.*from 0 to below 1"),
+        ({"iou_threshold": -0.1}, r"iou_threshold.*from 0 to 1"),
+        ({"keep_top_k": 0}, r"keep_top_k.*from 1"),
+        ({"max_output": "many"}, r"max_output.*an integer"),
+        ({"input_size": [8, 8]}, "input_size"),
+    ],
+)
+def test_parameters_out_of_range_are_an_error(subject, tmp_path, change, words):
+    it = subject("yoloxpose")
+    work = host_work(
+        it.exportable(stage=STAGES[it.name]), it.model, it.config, it.deploy_config(), tmp_path
+    )
+    node = Node({**work, **change}, "pipeline.json", "$.params")
+    with pytest.raises(BadInputError, match=words):
+        compile_decoder(COMPONENTS[it.name], node, it.size, tmp_path)
+
+
+def test_an_iou_threshold_of_one_keeps_all_boxes(subject, tmp_path):
+    it = subject("yoloxpose")
+    outputs = outputs_of(it, it.image(1), STAGES[it.name])
+    some = decoder_of(it, tmp_path).decode(outputs)
+    limits = {"iou_threshold": 1.0, "pre_top_k": 2**31 - 1, "keep_top_k": 500}
+    every = decoder_of(it, tmp_path, **limits).decode(outputs)
+    assert len(every.box_scores) == int((outputs["scores"] > 0.3).sum())
+    assert len(every.box_scores) > len(some.box_scores)
+
+
+def test_an_onnx_graph_is_named_onnx_whatever_the_config_says(subject, tmp_path):
+    it = subject("simcc")
+    config = dataclasses.replace(it.deploy_config(), save_file="model.pt")
+    assert write_graph(it.exportable(), config, tmp_path, "onnx").path.name == "model.onnx"
