@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from . import recording
+from . import recording, regression
 from .environment import fingerprint
 from .options import availabilities_of, selection_of
 from .outcome import CellRecord
@@ -28,6 +30,13 @@ class Controller:
         self._progress = Progress(self._write)
         self._results: Any = None
         self._paths: list[Path] = []
+        self._defects = recording.Defects()
+        self._diff: Any = None
+        self._no_diff = ""
+
+    def pytest_sessionstart(self) -> None:
+        """Refuse a baseline that is not there before hours are spent."""
+        regression.check_options(self._config.option, self._config.rootpath)
 
     def _write(self, line: str) -> None:
         reporter = self._config.pluginmanager.get_plugin("terminalreporter")
@@ -66,6 +75,7 @@ class Controller:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """A test has ended, here or in a worker."""
+        self._defects.add(report)
         for name, value in report.user_properties if report.when != "teardown" else ():
             if name == recording.PROPERTY:
                 cell_id, _, text = str(value).partition(" ")
@@ -74,10 +84,24 @@ class Controller:
                 self._progress.add(cell_id, partial)
 
     @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self) -> None:
-        """Write the report."""
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Write the report; compare with the baseline."""
         if not self._selected:
             return
+        self._results = self._make_results()
+        path = regression.baseline_file(self._config.option, self._config.rootpath)
+        self._diff, self._no_diff = regression.compare(self._results, path)
+        if self._config.option.report_dir:
+            self._paths = recording.write_report(
+                self._config.option.report_dir,
+                self._results,
+                path if self._diff is not None else None,
+            )
+        worse = self._diff is not None and bool(self._diff.regressions)
+        if worse and self._config.option.fail_on_regression:
+            session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
+
+    def _make_results(self) -> Any:
         from .report.results import new_results
 
         selection = selection_of(self._config)
@@ -87,13 +111,8 @@ class Controller:
         if not found.known:  # with xdist the workers have probed
             for backend in sorted({c.backend for c in cells if c.outcome != "not-selected"}):
                 found.of(backend)
-        self._results = new_results(
-            cells,
-            environment=fingerprint(found),
-            run=self._run_facts(cells),
-        )
-        if self._config.option.report_dir:
-            self._paths = recording.write_report(self._config.option.report_dir, self._results)
+        environment = fingerprint(found)
+        return new_results(cells, environment=environment, run=self._run_facts(cells))
 
     def _run_facts(self, cells: tuple[CellRecord, ...]) -> dict[str, Any]:
         made = [s for c in cells for s in c.stages if s.name == "export" and s.seconds > 0]
@@ -104,6 +123,7 @@ class Controller:
             "exports": len(made),
             "cache_hits": len(done) - len(made),
             "exporter": self._config.option.exporter or "as each deploy config says",
+            **self._defects.facts(),
         }
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
@@ -112,6 +132,7 @@ class Controller:
             return
         from rich.console import Console
 
+        from .report.github import publish
         from .report.terminal import print_summary
 
         terminalreporter.write_sep("=", "conformance")
@@ -119,3 +140,16 @@ class Controller:
         print_summary(self._results, console)
         for path in [*self._paths, self._config.option.xmlpath] if self._paths else []:
             terminalreporter.write_line(f"wrote {path}")
+        self._say_what_changed(terminalreporter.write_line)
+        for line in publish(self._results, os.environ):
+            terminalreporter.write_line(line)
+
+    def _say_what_changed(self, write_line: Callable[[str], None]) -> None:
+        path = regression.baseline_file(self._config.option, self._config.rootpath)
+        if self._diff is not None:
+            for line in regression.summary_lines(self._diff, path):
+                write_line(line)
+        if self._no_diff:
+            write_line(f"not compared: {self._no_diff}")
+        if self._config.option.update_baseline:
+            regression.update(self._results, path, write_line)

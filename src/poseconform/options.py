@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from . import implementations
+from . import implementations, regression
 from .availability import DISABLE_VARIABLE, Availabilities, disabled_backends
 from .matrix import Cell, Flow, Model, build_cells
 
@@ -79,6 +79,7 @@ def add_options(parser: pytest.Parser) -> None:
     )
     add("--artefact-cache", metavar="DIR", type=Path, default=default_cache(),
         help=f"cache of conversions and references (also: {CACHE_VARIABLE})")  # fmt: skip
+    regression.add_options(add)
 
 
 def default_cache() -> Path:

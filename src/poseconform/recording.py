@@ -16,6 +16,7 @@ from .outcome import COMPARING_STAGES, CellRecord, StageRecord, group_cells, tai
 from .stages import StageFailure
 
 PROPERTY = "poseconform.cell"
+DEFECT = "poseconform.defect"  # property of a test: the planted defect that it must catch
 XPASS = "[XPASS(strict)]"  # how pytest begins to report a test that passed against its mark
 _CELL_ID = re.compile(r"\[(?P<id>[^\]]+)\]")
 
@@ -35,6 +36,28 @@ class Notes:
     def __call__(self, **fields: Any) -> None:
         """Record fields of the cell."""
         self.fields.update(fields)
+
+
+@dataclass
+class Defects:
+    """Planted defects that this run tried, and whether each was caught."""
+
+    caught: dict[str, bool] = field(default_factory=dict)
+
+    def add(self, report: pytest.TestReport) -> None:
+        """A test has ended; if it planted a defect, its outcome counts."""
+        if report.when == "call":
+            for name, defect in report.user_properties:
+                if name == DEFECT:
+                    self.caught[str(defect)] = report.passed
+
+    def facts(self) -> dict[str, dict[str, int]]:
+        """For the run's facts in `results.json`; nothing if no defect was planted."""
+        if not self.caught:
+            return {}
+        return {
+            "planted_defects": {"caught": sum(self.caught.values()), "total": len(self.caught)}
+        }
 
 
 def base_record(cell: Cell, exporter: str, repro: str) -> CellRecord:
@@ -132,11 +155,17 @@ def complete(
     return tuple(records.values())
 
 
-def write_report(folder: Path, results: Any) -> list[Path]:
-    """Write `results.json` and everything that is made from it; the paths, page first."""
+def write_report(folder: Path, results: Any, baseline: Path | None = None) -> list[Path]:
+    """Write `results.json` and everything that is made from it; the paths, page first.
+
+    Args:
+        folder: Made if it is not there.
+        results: `report.results.Results`.
+        baseline: Results that the page marks changes against.
+    """
     from .report.build import build_report
     from .report.results import write_results
 
     path = write_results(folder / "results.json", results)
-    made = build_report(path, folder)
+    made = build_report(path, folder, baseline_path=baseline)
     return [*(p for p in made if p != path), path]

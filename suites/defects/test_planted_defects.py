@@ -20,8 +20,11 @@ from onnx import numpy_helper
 from poseconform import implementations
 from poseconform.checks import CHECKS
 from poseconform.matrix import Cell, build_cells
+from poseconform.recording import DEFECT
 from poseconform.session import Judge
 from poseconform.stages import Blocked, StageFailure
+
+pytestmark = [pytest.mark.fp32, pytest.mark.onnxruntime]
 
 
 @dataclass(frozen=True)
@@ -127,8 +130,13 @@ def test_the_good_folder_passes_every_check(judge: Judge, good: Cell) -> None:
 
 @pytest.mark.parametrize("defect", DEFECTS, ids=lambda d: d.name)
 def test_the_named_check_catches_it(
-    defect: Defect, judge: Judge, good: Cell, tmp_path: Path
+    defect: Defect,
+    judge: Judge,
+    good: Cell,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
 ) -> None:
+    request.node.user_properties.append((DEFECT, defect.name))
     folder = tmp_path / "sdk"
     conversion = judge.conversion(good)
     shutil.copytree(conversion.folder, folder)

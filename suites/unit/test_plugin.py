@@ -9,54 +9,10 @@ from typing import Any
 
 import pytest
 
+from fixtures.fake_matrix import FAKE, PLUGINS
+
 pytest_plugins = ["pytester"]
 
-PLUGINS = ("-p", "fake", "-p", "poseconform.plugin", "-p", "no:cacheprovider")
-FAKE = """
-import pytest
-from poseconform import availability, implementations
-from poseconform.matrix import Flow, Model
-from posedeploy.runtime import Availability, Code
-
-MODELS = tuple(
-    Model(name, family, ("quick",), "simcc", (64, 48), f"{name}.py")
-    for name, family in (("m1", "RTMPose"), ("m2", "SimCC"))
-)
-FLOWS = tuple(
-    Flow(f"pose-detection_simcc_{backend}_{mode}", "simcc", backend, "fp32", mode, None)
-    for backend, mode in
-    (("onnxruntime", "static"), ("onnxruntime", "dynamic"), ("tensorrt", "static"))
-)
-FOUND = {"onnxruntime": Availability(Code.AVAILABLE, "", "1.27"),
-         "tensorrt": Availability(Code.NO_DRIVER, "libcuda.so.1 is not there")}
-
-class Runtime:
-    def __init__(self, name): self.name = name
-    def probe(self): return FOUND[self.name]
-
-PATCHES = {
-    (implementations, "flows"): lambda more=(): FLOWS,
-    (implementations, "models"): lambda words: tuple(
-        m for m in MODELS if m.name in words or set(m.tiers) & set(words)),
-    (implementations, "all_families"): lambda: ("RTMPose", "SimCC"),
-    (implementations, "all_tiers"): lambda: ("quick",),
-    (availability, "get_runtime"): Runtime,
-}
-KEPT = {}
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_configure(config):
-    for (module, name), value in PATCHES.items():
-        KEPT.setdefault((module, name), getattr(module, name))
-        setattr(module, name, value)
-
-def pytest_unconfigure(config):
-    for (module, name), value in KEPT.items():
-        setattr(module, name, value)
-
-@pytest.fixture(scope="session")
-def conformance_samples(): return ("picture",)
-"""
 TESTS = """
 import pytest
 from poseconform.stages import Blocked, StageFailure
@@ -99,7 +55,8 @@ def matrix(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest
     pytester.makepyfile(fake=FAKE, test_cells=TESTS)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(pytester.path), *sys.path]))
     monkeypatch.syspath_prepend(pytester.path)
-    monkeypatch.delenv("POSECONFORM_DISABLE", raising=False)
+    for name in ("POSECONFORM_DISABLE", "GITHUB_ACTIONS"):
+        monkeypatch.delenv(name, raising=False)
     return pytester
 
 

@@ -42,11 +42,18 @@ def compare_with_baseline(results: Results, path: Path) -> Diff | None:
     """
     if not path.exists():
         return None
-    baseline = read_results(path)
-    # A run has a record of every cell of its matrix: a model without any was not selected.
-    models = {cell.model for cell in results.cells}
-    kept = tuple(cell for cell in baseline.cells if cell.model in models)
-    return diff_results(replace(baseline, cells=kept), results)
+    return diff_results(comparable(read_results(path), results), results)
+
+
+def comparable(baseline: Results, results: Results) -> Results:
+    """The part of `baseline` that a run can be compared with.
+
+    A run has a record of every cell of its matrix: a model without any was not selected, and
+    neither was an exporter.
+    """
+    judged = {(cell.model, cell.exporter) for cell in results.cells}
+    kept = tuple(cell for cell in baseline.cells if (cell.model, cell.exporter) in judged)
+    return replace(baseline, cells=kept)
 
 
 def updated_baseline(old: Results | None, new: Results) -> Results:

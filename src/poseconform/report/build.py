@@ -17,6 +17,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from poseconform.outcome import CellRecord
+from poseconform.report.baseline import comparable
 from poseconform.report.charts import LEFT, TOP, WIDTH
 from poseconform.report.page import Page, page_of
 from poseconform.report.payload import script_json
@@ -26,6 +27,7 @@ from poseconform.report.text import plural, visible
 from poseconform.report.vocabulary import failed, ran
 
 PAGE_LIMIT = 1_400_000  # bytes that pictures may fill a page to; a mail or a wiki takes that much
+PICTURES_LIMIT = 500_000  # bytes of pictures alone: those of every failing cell of a bad run
 
 
 class ReportFiles(NamedTuple):
@@ -50,7 +52,7 @@ def build_report(
         OSError: The file system refused.
     """
     results = read_results(results_path)
-    baseline = None if baseline_path is None else read_results(baseline_path)
+    baseline = None if baseline_path is None else comparable(read_results(baseline_path), results)
     out_dir.mkdir(parents=True, exist_ok=True)
     paths = ReportFiles(out_dir / "index.html", out_dir / "support-table.md")
     replace_text(paths.html, render_html(results, baseline))
@@ -62,7 +64,7 @@ def render_html(results: Results, baseline: Results | None = None) -> str:
     """The page of `results` as one self-contained HTML document."""
     page = page_of(results, baseline)
     without = _render(page)
-    room = PAGE_LIMIT - len(without.encode())
+    room = min(PICTURES_LIMIT, PAGE_LIMIT - len(without.encode()))
     return _render(page) if _add_pictures(page, room) else without
 
 
@@ -108,7 +110,9 @@ def _add_pictures(page: Page, room: int) -> bool:
             entries[index]["pictures"] = shown
         if len(shown) < len(pictures):
             left_out = plural(len(pictures) - len(shown), "picture")
-            entries[index]["left_out"] = f"{left_out} left out to keep this page small."
+            entries[index]["left_out"] = (
+                f"{left_out} left out to keep this page small; results.json has it."
+            )
     return any(cell.pictures for cell in page.cells)
 
 
