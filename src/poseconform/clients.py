@@ -30,10 +30,15 @@ class ClientAnswer:
 
 def posedeploy_sdk(folder: str, samples: Sequence[Sample], bottom_up: bool) -> list[ClientAnswer]:
     """`posedeploy.sdk.PoseDetector` on each sample."""
+    with detector_of(folder) as detector:
+        return [_ask(detector, sample, bottom_up) for sample in samples]
+
+
+def detector_of(folder: str) -> Any:
+    """`posedeploy.sdk.PoseDetector` on a folder."""
     from posedeploy.sdk import PoseDetector
 
-    with PoseDetector(folder) as detector:
-        return [_ask(detector, sample, bottom_up) for sample in samples]
+    return PoseDetector(folder)
 
 
 def _ask(detector: Any, sample: Sample, bottom_up: bool) -> ClientAnswer:

@@ -55,6 +55,7 @@ def markers() -> Iterator[str]:
     yield f"stage(name): the stage that a test judges: {', '.join(STAGES)}"
     yield "flows(**fields): only cells whose flow has these fields"
     yield "variants(*names): only models of these head kinds"
+    yield "external: needs clients that other people wrote; tox -e clients"
 
 
 @pytest.hookimpl(tryfirst=True)
