@@ -1,4 +1,4 @@
-"""The checks that the suites run: each passes on good evidence and fails on what it is there for."""
+"""The checks of the suites: each passes on good evidence and fails on what it is there for."""
 
 from __future__ import annotations
 
