@@ -78,15 +78,17 @@ def padding(judge: Judge, cell: Cell) -> Verdict:
 
 def numbers(judge: Judge, cell: Cell) -> Verdict:
     """Tensors, or matched detections, against PyTorch in float64."""
+    execution = judge.execution(cell)  # first: what blocks it is what there is to say
     reference = judge.reference(cell.model, cell.flow.precision)
     compare = judge_detections if cell.model.bottom_up else judge_tensors
-    return compare(judge.execution(cell), reference, tolerance_of(cell))
+    return compare(execution, reference, tolerance_of(cell))
 
 
 def batches(judge: Judge, cell: Cell) -> Verdict:
     """A batch equals its parts."""
+    execution = judge.execution(cell)
     reference = judge.reference(cell.model, cell.flow.precision)
-    return judge_overlap(judge.execution(cell), reference, tolerance_of(cell))
+    return judge_overlap(execution, reference, tolerance_of(cell))
 
 
 def keypoints(judge: Judge, cell: Cell) -> Verdict:

@@ -62,9 +62,9 @@ def write_reference(
 @functools.lru_cache(maxsize=1)
 def load_model(config_path: str, checkpoint: str) -> Any:
     """The mmpose model in eval mode, float32, flip test off."""
+    config = implementations.read_model_config(config_path)  # makes mmpose importable
     from mmpose.apis import init_model
 
-    config = implementations.read_model_config(config_path)
     model = init_model(config, None, device="cpu")
     model.load_state_dict(implementations.read_state_dict(Path(checkpoint)))
     model.test_cfg["flip_test"] = False
