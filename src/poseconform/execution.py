@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
+
 from posedeploy.runtime import Session, SessionOptions, TensorInfo, get_runtime
 
 _sessions: list[Session] = []

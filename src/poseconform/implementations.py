@@ -223,8 +223,8 @@ def _export(request: Request, deploy_config: Any, folder: Path) -> dict[str, obj
     model_config = load_model_config(request.model_config)
     check_fit(deploy_config, model_config)
     model = _build(request.model_config, request.checkpoint)
-    exporter = request.exporter or None
-    done = export_model(model, deploy_config, model_config, request.checkpoint, folder, exporter)
+    what = (model, deploy_config, model_config, request.checkpoint, folder)
+    done = export_model(*what, exporter=request.exporter or None)
     facts = asdict(done)
     return {name: facts[name] for name in ("exporter", "opset", "ir_version", "nodes", "seconds")}
 
@@ -242,10 +242,6 @@ def _deploy(request: Request, exported: Path, folder: Path) -> dict[str, object]
 
     sdk = folder / "sdk"
     sdk.mkdir()
-    done = convert_exported(
-        read_exported(exported),
-        load_deploy_config(request.deploy_config),
-        load_model_config(request.model_config),
-        sdk,
-    )
+    configs = load_deploy_config(request.deploy_config), load_model_config(request.model_config)
+    done = convert_exported(read_exported(exported), *configs, sdk)
     return {"seconds": done.convert_seconds}

@@ -21,10 +21,10 @@ from posedeploy.runtime import SessionOptions, backend_row
 from . import clients, implementations
 from .artifacts import ArtefactCache, Entry, content_key, file_sha256, tree_sha256
 from .availability import Availabilities
+from .conversions import Conversion, failing_stage
 from .host_stage import is_unfinished, pad_rows
 from .isolation import SINGLE_THREAD, Child, ChildFailure
 from .matrix import Cell, Model
-from .outcome import StageRecord
 from .reference import Reference, Sample, read_reference
 from .runs import Batch, Execution, plan_batches
 from .stages import Blocked, StageFailure
@@ -40,25 +40,6 @@ class Limits:
     reference: float = 900.0
     load: float = 300.0
     run: float = 120.0
-
-
-@dataclass(frozen=True)
-class Conversion:
-    """An SDK model folder and what its making said.
-
-    Attributes:
-        folder: The folder.
-        files: File name -> (sha256, bytes).
-        export: Facts of the export; 'made' tells whether it was made now.
-        convert: Facts of the conversion, likewise.
-        checkpoint_sha256: Hash of the checkpoint it was asked for.
-    """
-
-    folder: Path
-    files: Mapping[str, tuple[str, int]]
-    export: Mapping[str, Any]
-    convert: Mapping[str, Any]
-    checkpoint_sha256: str
 
 
 @dataclass
@@ -170,7 +151,7 @@ class Judge:
         try:
             facts = self._in_torch("poseconform.implementations:convert", request)
         except ChildFailure as failure:
-            raise StageFailure.from_child(_failing_stage(failure), failure) from failure
+            raise StageFailure.from_child(failing_stage(failure), failure) from failure
         files = {n.removeprefix("sdk/"): v for n, v in facts["files"].items()}
         sha = self._once(("sha", checkpoint), lambda: file_sha256(Path(checkpoint)))
         return Conversion(Path(facts["folder"]), files, facts["export"], facts["convert"], sha)
@@ -253,12 +234,6 @@ class Judge:
         return Child(self.scratch / f"{name.replace('/', '_')}.log", SINGLE_THREAD)
 
 
-def _failing_stage(failure: ChildFailure) -> str:
-    """'export' or 'convert': the toolchain's own word if it raised, else the safer guess."""
-    last = failure.log_tail
-    return "convert" if "convert_exported" in last or "in _deploy" in last else "export"
-
-
 def samples_sha256(samples: Sequence[Sample]) -> str:
     """A hash of pictures and boxes."""
     digest = hashlib.sha256()
@@ -266,12 +241,3 @@ def samples_sha256(samples: Sequence[Sample]) -> str:
         digest.update(repr((sample.name, sample.image.shape, sample.bbox)).encode())
         digest.update(np.ascontiguousarray(sample.image).tobytes())
     return digest.hexdigest()
-
-
-def stage_records(conversion: Conversion) -> tuple[StageRecord, ...]:
-    """Export and convert as stages; what was found in the cache took no time."""
-    export, convert = conversion.export, conversion.convert
-    return (
-        StageRecord("export", float(export["seconds"]) if export["made"] else 0.0),
-        StageRecord("convert", float(convert["seconds"]) if convert["made"] else 0.0),
-    )

@@ -5,11 +5,12 @@ from __future__ import annotations
 import onnx
 import pytest
 
+from poseconform.conversions import stage_records
 from poseconform.matrix import Cell
 from poseconform.onnx_facts import OPSETS, graph_facts
 from poseconform.outcome import ArtefactRecord
 from poseconform.recording import Notes
-from poseconform.session import Judge, stage_records
+from poseconform.session import Judge
 
 NEWEST_IR = 9  # the newest that mmdeploy-runtime 1.3.1 reads
 

@@ -15,11 +15,12 @@ from poseconform import session
 from poseconform.artifacts import ArtefactCache
 from poseconform.availability import Availabilities
 from poseconform.clients import ClientAnswer
+from poseconform.conversions import stage_records
 from poseconform.execution import Loaded, Ran
 from poseconform.isolation import ChildCrash, ChildFailure, ChildTimeout
 from poseconform.reference import FILE, Sample
 from poseconform.runs import plan_batches
-from poseconform.session import Judge, samples_sha256, stage_records
+from poseconform.session import Judge, samples_sha256
 from poseconform.stages import Blocked, StageFailure
 from posedeploy.runtime import TensorInfo
 

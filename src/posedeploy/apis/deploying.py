@@ -84,7 +84,9 @@ def deploy(
     weights = resolve_checkpoint(model_cfg, checkpoint)
     model = build_model(model_config, weights)
     with whole_folder(target) as staging:
-        done = deploy_model(model, deploy_config, model_config, str(weights), staging, exporter)
+        done = deploy_model(
+            model, deploy_config, model_config, str(weights), staging, exporter=exporter
+        )
     return replace(done, folder=target, files=tuple(target / path.name for path in done.files))
 
 
@@ -136,12 +138,13 @@ def deploy_model(
     model_config: ModelConfig,
     checkpoint: str,
     folder: Path,
+    *,
     exporter: str | None = None,
 ) -> Deployment:
     """Export a loaded model and convert it into `folder`."""
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".export-") as scratch:
         exported = export_model(
-            model, deploy_config, model_config, checkpoint, Path(scratch), exporter
+            model, deploy_config, model_config, checkpoint, Path(scratch), exporter=exporter
         )
         return convert_exported(exported, deploy_config, model_config, folder)
 

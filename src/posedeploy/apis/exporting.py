@@ -117,6 +117,7 @@ def export_model(
     model_config: ModelConfig,
     checkpoint: str,
     folder: Path,
+    *,
     exporter: str | None = None,
 ) -> Exported:
     """Export a model into `folder`.

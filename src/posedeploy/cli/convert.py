@@ -126,7 +126,7 @@ def run(
     with deploying.whole_folder(work_dir) as staging:
         with step(console, f"export and convert to {deploy_config.backend}"):
             done = deploying.deploy_model(
-                model, deploy_config, model_config, str(weights), staging, exporter
+                model, deploy_config, model_config, str(weights), staging, exporter=exporter
             )
         with step(console, "comparison with PyTorch"):
             same = compare_on(
