@@ -7,19 +7,29 @@ A check asks the judge for what it needs and gives a verdict; an earlier stage t
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from .clients import ClientAnswer
 from .host_stage import is_unfinished
 from .judgement import Verdict, judge_alive, judge_keypoints, judge_overlap, judge_tensors
 from .judgement_client import judge_client
 from .judgement_detections import judge_detected_keypoints, judge_detections, judge_rows
 from .matrix import Cell
+from .outcome import PictureRecord
+from .overlay import overlay
+from .reference import Reference
 from .runs import Execution
 from .session import Judge
 from .tolerance import Tolerance, tolerance_for
 
 CLIENT_SAMPLES = 3  # pictures that go through a client; each one is a whole pipeline
+PICTURES = 1  # of those that are drawn for the report
+PEOPLE_DRAWN = 3  # of a picture: more would hide each other
 
 OUTPUT_NAMES: Mapping[str, tuple[str, ...]] = {
     "": ("output",),
@@ -135,7 +145,27 @@ def client(judge: Judge, cell: Cell) -> Verdict:
     """Keypoints through the SDK client against mmpose's own, in image px."""
     answers = judge.client_answers(cell, CLIENT_SAMPLES)
     reference = judge.reference(cell.model, cell.flow.precision)
-    return judge_client(answers, reference, tolerance_of(cell), _places(judge, cell))
+    verdict = judge_client(answers, reference, tolerance_of(cell), _places(judge, cell))
+    return replace(verdict, pictures=_pictures(judge, reference, answers[:PICTURES]))
+
+
+def _pictures(
+    judge: Judge, reference: Reference, answers: Sequence[ClientAnswer]
+) -> tuple[PictureRecord, ...]:
+    """Reference and client's keypoints of those people of each sample that scored highest."""
+    return tuple(
+        overlay(
+            sample.image,
+            _highest(reference.image_keypoints[i], reference.image_scores[i]),
+            _highest(answer.keypoints, answer.scores),
+            sample.name,
+        )
+        for i, (sample, answer) in enumerate(zip(judge.samples, answers, strict=False))
+    )
+
+
+def _highest(keypoints: NDArray[Any], scores: NDArray[Any]) -> NDArray[Any]:
+    return keypoints[np.argsort(-scores, kind="stable")[:PEOPLE_DRAWN]]
 
 
 def _places(judge: Judge, cell: Cell) -> int:

@@ -20,7 +20,7 @@ from .metrics import (
     same_argmax_fraction,
     tensor_error,
 )
-from .outcome import HistogramRecord, OutputRecord, PixelError
+from .outcome import HistogramRecord, OutputRecord, PictureRecord, PixelError
 from .reference import Reference, Yardstick
 from .runs import Execution
 from .tolerance import Allowed, Tolerance, headroom
@@ -39,12 +39,14 @@ class Verdict:
         complaints: Why the check fails; empty on a pass.
         pixels: Keypoint distances where keypoints were compared.
         benign_flips: Near ties that went the other way.
+        pictures: What a person can look at.
     """
 
     outputs: tuple[OutputRecord, ...] = ()
     complaints: tuple[str, ...] = ()
     pixels: PixelError | None = None
     benign_flips: int | None = None
+    pictures: tuple[PictureRecord, ...] = ()
 
 
 def judge_alive(execution: Execution, top_down: bool) -> Verdict:

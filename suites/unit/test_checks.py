@@ -24,7 +24,7 @@ from fixtures.builders import (
 from poseconform.checks import CHECKS
 from poseconform.clients import ClientAnswer
 from poseconform.matrix import Cell
-from poseconform.reference import Reference, Yardstick
+from poseconform.reference import Reference, Sample, Yardstick
 from poseconform.runs import Execution
 from poseconform.session import Judge
 from posedeploy.runtime import TensorInfo
@@ -43,6 +43,7 @@ class Evidence:
     truth: Reference
     decoded: np.ndarray
     answers: list[ClientAnswer]
+    samples: tuple[Sample, ...] = ()
 
     def conversion(self, _cell: Cell) -> SimpleNamespace:
         return SimpleNamespace(folder=self.folder)
@@ -254,3 +255,10 @@ def test_a_client_that_is_off_fails(top_down: Evidence, bottom_up: Evidence) -> 
     first = bottom_up.answers[0]
     bottom_up.answers[0] = ClientAnswer(first.keypoints[1:], first.scores[1:])
     assert "1 people of the reference are missing" in complaints(bottom_up, RTMO, "client")
+
+
+def test_the_client_s_first_picture_is_drawn(top_down: Evidence) -> None:
+    pictures = [np.zeros((64, 48, 3), np.uint8)] * 3
+    samples = tuple(Sample(name, p, (0, 0, 1, 1)) for name, p in zip("abc", pictures, strict=True))
+    judge = cast("Judge", replace(top_down, samples=samples))
+    assert [p.name for p in CHECKS["client"][1](judge, SIMCC).pictures] == ["a"]
