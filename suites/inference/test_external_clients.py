@@ -1,0 +1,224 @@
+"""Clients that people already have read our folders and find what `PoseDetector` finds.
+
+The crops are ones on which the clients' different cropping is exact: the padded box is a region
+of whole pixels of just the network's input size, so nobody resamples.  There the answers have to
+agree to `EXACT_PX`; what differs beyond that is decoding, and has a name below.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from fixtures.pictures import photograph
+from poseconform.isolation import SINGLE_THREAD, Child
+from poseconform.matrix import Cell
+from poseconform.session import Judge
+
+pytestmark = [
+    pytest.mark.external,
+    pytest.mark.stage("sdk"),
+    pytest.mark.flows(backend="onnxruntime", precision="fp32", shape_mode="dynamic"),
+]
+
+# px. The clients bring other ONNX Runtimes (mmdeploy-runtime 1.15): sums in another order move a
+# score by 1.3e-5 and no peak on these pictures. Measured, at most: mmdeploy-runtime 1.6e-5 px
+# over the six families, rtmlib 0 px, one client on two folders 0 px.
+EXACT_PX = 0.01
+SCORE = 1e-4
+PADDING = 1.25  # of GetBBoxCenterScale in the configs of the six top-down families
+STRIDE = 4  # input px a heatmap cell, in each of the heatmap families
+PLACES = ((30, 40), (100, 101), (0, 0), (57, 13))  # corners of crops, image px
+CALL_SECONDS = 120.0
+
+
+def needs(package: str) -> None:
+    """Skip with a code where a client is not installed; fail where it is required."""
+    if importlib.util.find_spec(package) is not None:
+        return
+    reason = f"unavailable:not-installed: no package {package}; see requirements/clients.txt"
+    if os.environ.get("POSECONFORM_REQUIRE_CLIENTS"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture
+def child(tmp_path: Path) -> Iterator[Child]:
+    """A fresh process for one client: two of them would bring two ONNX Runtimes into one."""
+    with Child(tmp_path / "client.log", SINGLE_THREAD) as started:
+        yield started
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Iterator[Child]:
+    """Another one, for `PoseDetector`."""
+    with Child(tmp_path / "ours.log", SINGLE_THREAD) as started:
+        yield started
+
+
+def ask(process: Child, client: str, *args: Any) -> NDArray[np.float32]:
+    found: NDArray[np.float32] = process.call(
+        f"poseconform.external_clients:{client}", *args, timeout=CALL_SECONDS
+    )
+    return found
+
+
+def exact_boxes(size: tuple[int, int]) -> list[tuple[float, float, float, float]]:
+    """Boxes whose padded region is `size` px large and begins at a whole pixel of the picture."""
+    rest = (1 - 1 / PADDING) / 2
+    left, top = size[0] * rest, size[1] * rest
+    return [
+        (x + left, y + top, x + size[0] - left, y + size[1] - top) for x, y in PLACES
+    ]  # fmt: skip
+
+
+def input_size(cell: Cell) -> tuple[int, int]:
+    height, width = cell.model.shape
+    return width, height
+
+
+def refined_otherwise(keypoints: NDArray[np.float32], folder: Path) -> NDArray[np.bool_]:
+    """Which keypoints `[n, K]` the client refines otherwise, as it decodes an MSRA heatmap.
+
+    It moves a peak by a quarter cell only where the peak lies in neither the first two cells nor
+    the last of *both* axes; MMPose decides for each axis, and leaves out no more than the first
+    cell of the other.  So a peak in the second or the last cell moves in MMPose alone.
+    """
+    facts = json.loads((folder / "detail.json").read_text(encoding="utf-8"))["posedeploy"]["model"]
+    if facts["codec"]["type"] != "MSRAHeatmap":
+        return np.zeros(keypoints.shape[:2], bool)
+    assert np.array_equal(np.array(facts["codec"]["heatmap_size"]) * STRIDE, facts["input_size"])
+    cells = (keypoints[..., :2] - np.array(PLACES, np.float32)[:, None]) / STRIDE
+    peaks = np.rint(cells)  # a quarter cell does not change it
+    last = np.array(facts["codec"]["heatmap_size"]) - 1
+    found: NDArray[np.bool_] = ((peaks == 1) | (peaks == last)).any(axis=-1)
+    return found
+
+
+@pytest.mark.variants("", "simcc")
+@pytest.mark.parametrize("picture", ["astronaut", "hopper"])
+def test_mmdeploy_runtime_finds_what_we_find(
+    cell: Cell, judge: Judge, picture: str, child: Child, other: Child
+) -> None:
+    needs("mmdeploy_runtime")
+    folder, size, image = str(judge.conversion(cell).folder), input_size(cell), photograph(picture)
+    boxes = exact_boxes(size)
+    ours = ask(other, "posedeploy_sdk", folder, image, boxes)
+    theirs = ask(child, "mmdeploy_runtime", folder, image, boxes)
+    assert np.ptp(ours[..., :2], axis=(0, 1)).min() > 20, "the places do not tell pictures apart"
+    apart = np.abs(ours[..., :2] - theirs[..., :2]).max(axis=-1)
+    np.testing.assert_allclose(theirs[..., 2], ours[..., 2], atol=SCORE, rtol=SCORE)
+    otherwise = refined_otherwise(ours, Path(folder))
+    assert apart[~otherwise].max() <= EXACT_PX
+    assert apart.max() <= STRIDE / 4 + EXACT_PX
+    assert np.mean(~otherwise) > 0.5, "most keypoints must have been compared exactly"
+
+
+@pytest.mark.variants("", "simcc")
+def test_mmdeploy_runtime_makes_no_difference_between_our_folder_and_mmdeploys(
+    cell: Cell, judge: Judge, child: Child, other: Child, tmp_path: Path
+) -> None:
+    needs("mmdeploy_runtime")
+    ours = judge.conversion(cell).folder
+    theirs = mmdeploy_folder(ours, tmp_path / "mmdeploy")
+    image = photograph("astronaut")
+    boxes = [
+        *exact_boxes(input_size(cell)),
+        (60.0, 0.5, 420.25, 511.0),
+        (-30.0, 20.0, 300.0, 540.0),
+    ]
+    left = ask(child, "mmdeploy_runtime", str(ours), image, boxes)
+    right = ask(other, "mmdeploy_runtime", str(theirs), image, boxes)
+    assert np.ptp(left[..., :2], axis=(0, 1)).min() > 20, "the places do not tell pictures apart"
+    np.testing.assert_allclose(left[..., :2], right[..., :2], atol=EXACT_PX, rtol=0)
+    np.testing.assert_allclose(left[..., 2], right[..., 2], atol=SCORE, rtol=0)
+
+
+def mmdeploy_folder(ours: Path, folder: Path) -> Path:
+    """A folder with the fields that MMDeploy 1.3.1 writes, and no other, around the same graph.
+
+    What it takes from our folder are the model config's facts in `detail.json`, not
+    `pipeline.json`.
+    """
+    facts = json.loads((ours / "detail.json").read_text(encoding="utf-8"))["posedeploy"]["model"]
+    size, codec, net = facts["input_size"], facts["codec"], "topdownposeestimator"
+    transforms = [
+        {"type": "LoadImageFromFile"},
+        {"type": "TopDownGetBboxCenterScale", "padding": 1.25, "image_size": size},
+        {"type": "TopDownAffine", "image_size": size},
+        {"type": "Normalize", "mean": facts["mean"], "std": facts["std"], "to_rgb": True},
+        {"type": "ImageToTensor", "keys": ["img"]},
+        {"type": "Collect", "keys": ["img"], "meta_keys": [
+            "img_shape", "pad_shape", "ori_shape", "img_norm_cfg", "scale_factor", "bbox_score",
+            "center", "scale"]},
+    ]  # fmt: skip
+    more = {
+        "MSRAHeatmap": {"post_process": "default"},
+        "MegviiHeatmap": {"post_process": "megvii", "modulate_kernel": codec.get("kernel_size")},
+        "SimCCLabel": {"export_postprocess": False},
+    }[codec["type"]]
+    simcc = codec["type"] == "SimCCLabel"
+    component = "SimCCLabelDecode" if simcc else "TopdownHeatmapSimpleHeadDecode"
+    tasks = [
+        {"type": "Task", "module": "Transform", "name": "Preprocess", "input": ["img"],
+         "output": ["prep_output"], "transforms": transforms},
+        {"name": net, "type": "Task", "module": "Net", "is_batched": True,
+         "input": ["prep_output"], "output": ["infer_output"], "input_map": {"img": "input"},
+         "output_map": {}},
+        {"type": "Task", "module": "mmpose", "name": "postprocess", "component": component,
+         "params": {"flip_test": False, **codec, **more}, "output": ["post_output"],
+         "input": ["prep_output", "infer_output"]},
+    ]  # fmt: skip
+    entry = {
+        "name": net, "net": "end2end.onnx", "weights": "", "backend": "onnxruntime",
+        "precision": "FP32", "batch_size": 1, "dynamic_shape": True,
+    }  # fmt: skip
+    content = {
+        "deploy": {"version": "1.3.1", "task": "PoseDetector", "models": [entry], "customs": []},
+        "pipeline": {"pipeline": {"input": ["img"], "output": ["post_output"], "tasks": tasks}},
+    }
+    folder.mkdir()
+    for name, value in content.items():
+        (folder / f"{name}.json").write_text(json.dumps(value), encoding="utf-8")
+    shutil.copy(ours / "end2end.onnx", folder)
+    return folder
+
+
+@pytest.mark.variants("simcc")
+@pytest.mark.parametrize("picture", ["astronaut", "hopper"])
+def test_rtmlib_rtmpose_finds_what_we_find(
+    cell: Cell, judge: Judge, picture: str, child: Child, other: Child
+) -> None:
+    needs("rtmlib")
+    folder, size, image = judge.conversion(cell).folder, input_size(cell), photograph(picture)
+    boxes = exact_boxes(size)
+    ours = ask(other, "posedeploy_sdk", str(folder), image, boxes)
+    theirs = ask(child, "rtmlib_rtmpose", str(folder / "end2end.onnx"), size, image, boxes)
+    # places only: its score is the mean of the axes' maxima, MMPose's the lesser of the two
+    np.testing.assert_allclose(theirs[..., :2], ours[..., :2], atol=EXACT_PX, rtol=0)
+
+
+@pytest.mark.variants("rtmo")
+@pytest.mark.parametrize("picture", ["astronaut", "hopper"])
+def test_rtmlib_rtmo_finds_the_people_we_find(
+    cell: Cell, judge: Judge, picture: str, child: Child, other: Child
+) -> None:
+    needs("rtmlib")
+    folder, (side, _) = judge.conversion(cell).folder, input_size(cell)
+    # rtmlib pads on the right and below, MMPose around: a picture of the input's size needs none
+    image = np.ascontiguousarray(photograph(picture)[:side, :side])
+    assert image.shape[:2] == (side, side)
+    ours = ask(other, "posedeploy_sdk", str(folder), image, None)
+    theirs = ask(child, "rtmlib_rtmo", str(folder / "end2end.onnx"), side, image, 1e-6)
+    assert len(ours) == len(theirs) > 0
+    np.testing.assert_allclose(theirs[..., :2], ours[..., :2], atol=EXACT_PX, rtol=0)
+    np.testing.assert_allclose(theirs[..., 2], ours[..., 2], atol=SCORE, rtol=0)
