@@ -12,7 +12,7 @@ import pytest
 from poseconform.report.results import write_results
 from poseconform.report.sample import sample_results
 from posedeploy.cli import main
-from posedeploy.cli.report import MODULE, run_report
+from posedeploy.cli.report import MODULE, NEEDS, run_report
 from posedeploy.errors import UnavailableError
 
 
@@ -63,14 +63,16 @@ def test_help(
     assert [word for word in said if word not in out] == []
 
 
-def test_without_the_judge_the_error_says_so(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("gone", [name for name, _, _ in NEEDS])
+def test_what_is_not_installed_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], gone: str
 ) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda n: None if n == gone else object())
     assert posedeploy(monkeypatch, "report", "build", "x.json") == UnavailableError.exit_code
     said = " ".join(capsys.readouterr().err.split())
     assert "posedeploy report" in said
-    assert "no package 'poseconform'" in said
+    assert f"no package '{gone}'" in said
+    assert "pip install" in said
 
 
 def test_a_child_that_a_signal_ended(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,11 @@ import typer
 from posedeploy.errors import UnavailableError
 
 MODULE = "poseconform.report"
+NEEDS = (  # package, what it is, what to install
+    ("poseconform", "the judge, of the same distribution", "--force-reinstall posedeploy"),
+    ("jinja2", "what pages are made with", "'posedeploy[report]'"),
+    ("jsonschema", "what results are checked with", "'posedeploy[report]'"),
+)
 # Everything after `report` belongs to the child, `--help` too.
 CONTEXT = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
 
@@ -35,14 +40,11 @@ def run_report(arguments: list[str]) -> int:
         says it.
 
     Raises:
-        UnavailableError: The judge is not installed.
+        UnavailableError: The judge, or what it makes reports with, is not installed.
     """
-    if importlib.util.find_spec(MODULE.partition(".")[0]) is None:
-        raise UnavailableError(
-            "posedeploy report",
-            "no package 'poseconform'",
-            "the judge, which comes in the same distribution as posedeploy",
-            "Install the whole distribution again: pip install --force-reinstall posedeploy.",
-        )
+    for name, what, install in NEEDS:
+        if importlib.util.find_spec(name) is None:
+            next_step = f"Install it: pip install {install}."
+            raise UnavailableError("posedeploy report", f"no package '{name}'", what, next_step)
     done = subprocess.run([sys.executable, "-m", MODULE, *arguments], check=False)
     return done.returncode if done.returncode >= 0 else 128 - done.returncode

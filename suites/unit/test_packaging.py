@@ -1,0 +1,44 @@
+"""What is no Python module and yet belongs into a wheel is in the folders that go into it."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from posedeploy.config import config_root, list_deploy_configs
+
+ROOT = Path(__file__).parents[2]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+WHEEL = PYPROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
+
+
+@pytest.mark.parametrize(
+    ("folder", "names"),
+    [
+        ("poseconform/report", {"schema.json"}),
+        (
+            "poseconform/report/templates",
+            {"app.js", "charts.html.j2", "icons.svg", "index.html.j2", "style.css", "theme.js"},
+        ),
+        (
+            "posedeploy/sdk/schema",
+            {"deploy.schema.json", "detail.schema.json", "pipeline.schema.json"},
+        ),
+        ("posedeploy", {"py.typed"}),
+        ("poseconform", {"py.typed"}),
+    ],
+)
+def test_data_files_lie_in_the_packages(folder: str, names: set[str]) -> None:
+    assert f"src/{folder.split('/', maxsplit=1)[0]}" in WHEEL["packages"]
+    found = {p.name for p in (ROOT / "src" / folder).iterdir() if p.suffix not in {".py", ""}}
+    assert names <= found
+    assert found - names == set(), "a data file that this test does not know"
+
+
+def test_deploy_configs_go_to_where_an_installed_package_looks() -> None:
+    places = WHEEL["force-include"]
+    assert config_root() == ROOT / "deploy_configs"
+    assert places == {config_root().name: "posedeploy/deploy_configs"}
+    assert len(list_deploy_configs()) > 30

@@ -1,0 +1,26 @@
+"""The README's support table is the one that this platform's baseline makes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from poseconform.regression import baseline_file
+from poseconform.report.results import read_results
+from poseconform.report.table import update_table
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_table_is_current() -> None:
+    path = baseline_file(SimpleNamespace(baseline=None), ROOT)
+    if not path.exists():
+        pytest.skip(
+            f"missing:baseline: no {path.relative_to(ROOT)}; a run with --update-baseline makes it"
+        )
+    assert update_table(ROOT / "README.md", read_results(path), check=True), (
+        f"README.md is out of date: python -m poseconform.report table "
+        f"{path.relative_to(ROOT)} --into README.md"
+    )
