@@ -260,3 +260,23 @@ def test_flows_of_which_nothing_was_selected_are_idle() -> None:
     assert not idle & ran
     none = [replace(c, outcome="not-selected") for c in cells]
     assert idle_columns(grid_of(none)) == frozenset()
+
+
+def test_five_hundred_cells_with_a_picture_each_stay_within_the_budget() -> None:
+    """Every picture another one, as large as they get: failing cells keep theirs."""
+    results = sample_results(500)
+    cells = tuple(
+        replace(c, pictures=(oc.PictureRecord("p", f"{n:04d}" * 1_500, "image/webp"),))
+        for n, c in enumerate(results.cells)
+    )
+    html = render_html(replace(results, cells=cells))
+    assert len(html.encode()) < 1_500_000
+    entries = data_of(html)["cells"]
+    shown = [entry for entry in entries if "pictures" in entry]
+    assert 40 < len(shown) <= build.PICTURES_LIMIT / 6_200
+    assert all("results.json has it" in e["left_out"] for e in entries if e not in shown)
+    bad = sum(oc.is_failure(c.outcome) for c in cells)
+    assert 0 < bad < len(shown)
+    ordered = build.page_of(replace(results, cells=cells)).cells
+    failing = [e for e, c in zip(entries, ordered, strict=True) if oc.is_failure(c.outcome)]
+    assert all("pictures" in entry for entry in failing)
