@@ -95,7 +95,11 @@ def partial_record(
     if report.passed or unexpected:
         outcome = "xpass" if declared or unexpected else "pass"
         reason = str(report.longrepr).removeprefix(XPASS).strip() if unexpected else ""
-        stages = (*notes.stages, StageRecord(stage, report.duration))
+        known = {
+            stage_record.name for stage_record in notes.stages
+        }  # these know better than the clock
+        own = () if stage in known else (StageRecord(stage, report.duration),)
+        stages = (*notes.stages, *own)
         return replace(record, outcome=outcome, reason=reason, stages=stages)
     if report.skipped and not declared:
         code, reason = _unavailable(report)
