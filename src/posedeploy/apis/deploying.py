@@ -227,8 +227,21 @@ def whole_folder(target: Path) -> Iterator[Path]:
     try:
         staging.chmod(0o755)  # mkdtemp's folders are private; the result should not be
         yield staging
-        if target.exists():
-            shutil.rmtree(target)
-        staging.rename(target)
+        _put_in_place(staging, target)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _put_in_place(staging: Path, target: Path) -> None:
+    """Rename `staging` to `target`; an older folder there is deleted only once that is done."""
+    if not target.exists():
+        staging.rename(target)
+        return
+    older = staging.with_name(f"{staging.name}.older")
+    target.rename(older)
+    try:
+        staging.rename(target)
+    except OSError:
+        older.rename(target)
+        raise
+    shutil.rmtree(older)
