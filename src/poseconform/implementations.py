@@ -85,6 +85,13 @@ def marked_families() -> tuple[str, ...]:
     return (*all_families(), OTHER_FAMILY)
 
 
+def in_zoo(model: Model) -> bool:
+    """True if the model can be named on the command line, False if only its config can."""
+    from posedeploy.apis.sources import is_zoo_name
+
+    return is_zoo_name(model.name)
+
+
 def model_from_config(path: str, checkpoint: str = "") -> Model:
     """A model from the user's MMPose config and checkpoint."""
     config = load_model_config(path)

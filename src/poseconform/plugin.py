@@ -198,6 +198,8 @@ def pytest_runtest_makereport(
     partial = recording.partial_record(base, _stage(item), notes, report, error)
     text = partial.to_json() if partial else ""
     report.user_properties.append((recording.PROPERTY, f"{cell.id} {text}"))
+    # JUnit takes the properties of the teardown's report, which copies the item's
+    item.user_properties += recording.junit_properties(partial or base, _stage(item))
     if report.failed:
         report.sections.append(("re-run just this cell", base.repro))
     return report
@@ -207,7 +209,7 @@ def repro(config: pytest.Config, cell: Cell) -> str:
     """The command that re-runs one cell."""
     model, option = cell.model, config.option
     words = ["python", "-m", "pytest", "suites"]
-    known = model.tiers or not model.checkpoint
+    known = model.tiers or implementations.in_zoo(model)
     words += ["--models", model.name] if known else ["--model-config", model.config]
     words += ["--checkpoint", f"{model.name}={model.checkpoint}"] if model.checkpoint else []
     words += ["--exporter", option.exporter] if option.exporter else []

@@ -115,6 +115,24 @@ def partial_record(
     )
 
 
+def junit_properties(record: CellRecord, stage: str) -> list[tuple[str, object]]:
+    """What a JUnit report should say of one test of a cell; what was not measured is left out."""
+    error = record.keypoint_error_px or record.sdk_client_error_px
+    found = {
+        "model": record.model,
+        "family": record.family,
+        "backend": record.backend,
+        "precision": record.precision,
+        "shape_mode": record.shape_mode,
+        "deploy_config": record.deploy_config,
+        "stage": stage,
+        "headroom": record.headroom,
+        "keypoint_error_px_max": error.max if error else None,
+        "repro": record.repro,
+    }
+    return [(name, value) for name, value in found.items() if value not in {None, ""}]
+
+
 def _failed_stage(stage: str, report: pytest.TestReport, error: object) -> StageRecord:
     if isinstance(error, StageFailure):
         message = error.message.splitlines()[0] if error.message else error.kind

@@ -102,6 +102,8 @@ def test_every_cell_comes_to_its_outcome_and_the_report_is_written(
     assert found["m1-simcc_tensorrt_static"]["reason"] == "libcuda.so.1 is not there"
     assert found["m1-simcc_onnxruntime_static"]["batches"] == [1]
     assert mismatch["repro"].endswith("-k '[m2-simcc_onnxruntime_dynamic]'")
+    junit = (matrix.path / "report" / "junit.xml").read_text()
+    assert '<property name="headroom" value="0.5"' in junit
     for name in ("index.html", "support-table.md", "junit.xml"):
         assert (matrix.path / "report" / name).stat().st_size > 0
         result.stdout.fnmatch_lines([f"wrote *{name}"])

@@ -16,6 +16,7 @@ from poseconform.recording import (
     base_record,
     cell_id_of,
     complete,
+    junit_properties,
     partial_record,
     skip_reason,
 )
@@ -55,6 +56,14 @@ def test_a_pass_carries_what_was_noted() -> None:
     assert record is not None
     assert (record.outcome, record.headroom) == ("pass", 0.25)
     assert [(s.name, s.seconds) for s in record.stages] == [("load", 0.1), ("run", 0.5)]
+
+
+def test_junit_is_told_what_was_measured_and_nothing_else() -> None:
+    plain = dict(junit_properties(BASE, "run"))
+    assert plain["backend"] == CELL.flow.backend
+    assert plain["stage"] == "run"
+    assert "headroom" not in plain
+    assert dict(junit_properties(replace(BASE, headroom=0.25), "numeric"))["headroom"] == 0.25
 
 
 @pytest.mark.parametrize(
