@@ -20,13 +20,15 @@ MORE_PACKAGES = ("pytest", "pytest-xdist", "hypothesis", "scipy", "openvino", "n
 
 
 def fingerprint(availabilities: Availabilities) -> dict[str, Any]:
-    """Machine, system, Python, packages, threads, backends probed, git commit."""
+    """Machine, system, Python, packages, threads, seeds, backends probed, git commit."""
     return {
         "cpu": cpu_facts(),
+        **gpu_facts(),
         "os": {"system": platform.platform(), "libc": " ".join(platform.libc_ver())},
         "python": sys.version.split()[0],
         "packages": versions((*PACKAGES, *MORE_PACKAGES)),
         "threads": {"backend": 1, "torch": 1},
+        "seeds": {"weights": 0},  # the zoo's default; nothing else in a run is drawn at random
         "backends": {
             name: f"{value.code} {value.version}".strip()
             for name, value in sorted(availabilities.known.items())
@@ -48,13 +50,26 @@ def cpu_facts(cpuinfo: Path = Path("/proc/cpuinfo")) -> dict[str, Any]:
     return facts
 
 
+def gpu_facts() -> dict[str, str]:
+    """Names of the NVIDIA devices and their driver, or that `nvidia-smi` shows none."""
+    query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    rows = [line.rpartition(", ") for line in _answer(query).splitlines() if ", " in line]
+    if not rows:
+        return {"gpu": "none"}
+    return {"gpu": "; ".join(name for name, _, _ in rows), "driver": rows[0][2]}
+
+
 def git_commit(folder: Path) -> str:
     """Commit of the checkout `folder` is in, with '+' if it has changes; '' outside of one."""
+    return _answer(["git", "describe", "--always", "--abbrev=12", "--dirty=+"], folder)
+
+
+def _answer(command: list[str], folder: Path | None = None) -> str:
+    """What a program found on PATH prints; '' if it is not there, fails or hangs."""
     try:
         run = subprocess.run(
-            ["git", "describe", "--always", "--abbrev=12", "--dirty=+"],  # noqa: S607 - git is found on PATH
-            cwd=folder, capture_output=True, text=True, timeout=10, check=False,
-        )  # fmt: skip
+            command, cwd=folder, capture_output=True, text=True, timeout=10, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return run.stdout.strip() if run.returncode == 0 else ""

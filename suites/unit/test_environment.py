@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from poseconform.availability import Availabilities
-from poseconform.environment import cpu_facts, fingerprint, git_commit
+from poseconform.environment import cpu_facts, fingerprint, git_commit, gpu_facts
 from posedeploy.runtime import Availability, Code
 
 CPUINFO = """processor\t: 0
@@ -74,3 +74,16 @@ def test_without_git_there_is_no_commit(
 
     monkeypatch.setattr(subprocess, "run", fail)
     assert git_commit(tmp_path) == ""
+
+
+def test_gpus_and_their_driver_are_named_or_said_to_be_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert gpu_facts() == {"gpu": "none"}
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\necho 'NVIDIA T4, 550.1'\necho 'NVIDIA L4, 550.1'\n")
+    tool.chmod(0o755)
+    assert gpu_facts() == {"gpu": "NVIDIA T4; NVIDIA L4", "driver": "550.1"}
+    tool.write_text("#!/bin/sh\nexit 9\n")
+    assert gpu_facts() == {"gpu": "none"}
