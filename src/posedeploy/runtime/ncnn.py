@@ -39,27 +39,15 @@ class NcnnSession:
         effective_options: Mapping[str, str],
     ) -> None:
         self._net = net
-        self._options = dict(effective_options)
-        self._inputs = inputs
-        self._outputs = tuple(TensorInfo(name, (), "float32") for name in net.output_names())
+        self.effective_options = dict(effective_options)
+        self.inputs = inputs
+        self.outputs = tuple(TensorInfo(name, (), "float32") for name in net.output_names())
         if all(info.shape for info in inputs):
             sizes = {i.name: [d for d in i.shape if isinstance(d, int)] for i in inputs}
             blank = self.run({name: np.zeros(size, np.float32) for name, size in sizes.items()})
-            self._outputs = tuple(
+            self.outputs = tuple(
                 TensorInfo(name, array.shape, array.dtype.name) for name, array in blank.items()
             )
-
-    @property
-    def inputs(self) -> tuple[TensorInfo, ...]:
-        return self._inputs
-
-    @property
-    def outputs(self) -> tuple[TensorInfo, ...]:
-        return self._outputs
-
-    @property
-    def effective_options(self) -> Mapping[str, str]:
-        return self._options
 
     def run(self, feed: Arrays) -> dict[str, NDArray[Any]]:
         import ncnn
@@ -71,7 +59,7 @@ class NcnnSession:
             # a Mat made of an array shares its memory, and does not keep it alive
             mat = ncnn.Mat(as_contiguous(array[0], "float32")).clone()
             _must_be_zero(extractor.input(name, mat), f"input {name!r}")
-        return {info.name: _extract(extractor, info.name) for info in self._outputs}
+        return {info.name: _extract(extractor, info.name) for info in self.outputs}
 
 
 def _extract(extractor: Any, name: str) -> NDArray[np.float32]:

@@ -35,26 +35,14 @@ class OnnxRuntimeSession:
 
     def __init__(self, session: Any, effective_options: Mapping[str, str]) -> None:
         self._session = session
-        self._options = dict(effective_options)
-        self._inputs = tuple(_tensor_info(arg) for arg in session.get_inputs())
-        self._outputs = tuple(_tensor_info(arg) for arg in session.get_outputs())
-
-    @property
-    def inputs(self) -> tuple[TensorInfo, ...]:
-        return self._inputs
-
-    @property
-    def outputs(self) -> tuple[TensorInfo, ...]:
-        return self._outputs
-
-    @property
-    def effective_options(self) -> Mapping[str, str]:
-        return self._options
+        self.effective_options = dict(effective_options)
+        self.inputs = tuple(_tensor_info(arg) for arg in session.get_inputs())
+        self.outputs = tuple(_tensor_info(arg) for arg in session.get_outputs())
 
     def run(self, feed: Arrays) -> dict[str, NDArray[Any]]:
-        dtypes = {info.name: info.dtype for info in self._inputs}
+        dtypes = {info.name: info.dtype for info in self.inputs}
         ready = {name: as_contiguous(array, dtypes[name]) for name, array in feed.items()}
-        names = [info.name for info in self._outputs]
+        names = [info.name for info in self.outputs]
         return dict(zip(names, self._session.run(names, ready), strict=True))
 
 

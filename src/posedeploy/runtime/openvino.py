@@ -39,28 +39,16 @@ class OpenVinoSession:
 
     def __init__(self, compiled: Any, effective_options: Mapping[str, str]) -> None:
         self._request = compiled.create_infer_request()
-        self._options = dict(effective_options)
-        self._inputs = tuple(_tensor_info(port) for port in compiled.inputs)
-        self._outputs = tuple(_tensor_info(port) for port in compiled.outputs)
-
-    @property
-    def inputs(self) -> tuple[TensorInfo, ...]:
-        return self._inputs
-
-    @property
-    def outputs(self) -> tuple[TensorInfo, ...]:
-        return self._outputs
-
-    @property
-    def effective_options(self) -> Mapping[str, str]:
-        return self._options
+        self.effective_options = dict(effective_options)
+        self.inputs = tuple(_tensor_info(port) for port in compiled.inputs)
+        self.outputs = tuple(_tensor_info(port) for port in compiled.outputs)
 
     def run(self, feed: Arrays) -> dict[str, NDArray[Any]]:
-        dtypes = {info.name: info.dtype for info in self._inputs}
+        dtypes = {info.name: info.dtype for info in self.inputs}
         ready = {name: as_contiguous(array, dtypes[name]) for name, array in feed.items()}
         # by default results are views of buffers that the next run overwrites
         results = self._request.infer(ready, share_outputs=False)
-        return {info.name: results[i] for i, info in enumerate(self._outputs)}
+        return {info.name: results[i] for i, info in enumerate(self.outputs)}
 
 
 class OpenVino:

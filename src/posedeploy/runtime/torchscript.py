@@ -57,33 +57,19 @@ class TorchScriptSession:
 
     def __init__(self, module: Any, signature: str, effective_options: Mapping[str, str]) -> None:
         self._module = module
-        self._options = dict(effective_options)
-        self._inputs, self._outputs = (
-            _read_signature(signature) if signature else _positions(module)
-        )
-
-    @property
-    def inputs(self) -> tuple[TensorInfo, ...]:
-        return self._inputs
-
-    @property
-    def outputs(self) -> tuple[TensorInfo, ...]:
-        return self._outputs
-
-    @property
-    def effective_options(self) -> Mapping[str, str]:
-        return self._options
+        self.effective_options = dict(effective_options)
+        self.inputs, self.outputs = _read_signature(signature) if signature else _positions(module)
 
     def run(self, feed: Arrays) -> dict[str, NDArray[Any]]:
         import torch
 
         ready = [
-            torch.from_numpy(as_contiguous(feed[info.name], info.dtype)) for info in self._inputs
+            torch.from_numpy(as_contiguous(feed[info.name], info.dtype)) for info in self.inputs
         ]
         with torch.inference_mode():
             results = self._module(*ready)
         tensors = [results] if isinstance(results, torch.Tensor) else list(results)
-        names = [info.name for info in self._outputs]
+        names = [info.name for info in self.outputs]
         return {n: t.numpy() for n, t in zip(names, tensors, strict=True)}
 
 
