@@ -25,8 +25,8 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from poseconform.environment import cpu_facts
 from posedeploy.apis.sources import resolve_checkpoint
+from posedeploy.runtime.machine import cpu_facts
 
 PICTURE = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
 SAMPLE_SECONDS = 0.02

@@ -30,8 +30,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from poseconform.environment import cpu_facts
 from poseconform.isolation import SINGLE_THREAD, Child
+from posedeploy.runtime.machine import cpu_facts
 
 PICTURE = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
 MODEL, DEPLOY_CONFIG = "rtmpose_s", "pose-detection_simcc_onnxruntime_dynamic"

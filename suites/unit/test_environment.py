@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from poseconform.availability import Availabilities
-from poseconform.environment import cpu_facts, fingerprint, git_commit, gpu_facts
+from poseconform.environment import fingerprint, git_commit
 from posedeploy.runtime import Availability, Code
+from posedeploy.runtime.machine import cpu_facts, gpu_facts
 
 CPUINFO = """processor\t: 0
 model name\t: A Fast One
