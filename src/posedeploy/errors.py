@@ -2,10 +2,14 @@
 
 Every message names the file or the option, what was found, what was expected and what to
 do next.  The command line turns the class into its exit code; nobody parses the text.
+
+Exit codes: 0 fine; 1 the result is bad; 2 bad input; 3 unavailable here; 130 interrupted.
 """
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -39,9 +43,9 @@ class BadInputError(PoseDeployError):
 
 
 class UnavailableError(PoseDeployError):
-    """A backend or tool is not usable on this machine."""
+    """A backend, a package, a tool or a device is not usable on this machine."""
 
-    exit_code = 2
+    exit_code = 3
 
 
 class ConversionError(PoseDeployError):
@@ -53,3 +57,15 @@ class ConversionError(PoseDeployError):
         super().__init__(subject, found, expected, next_step)
         self.args = (stage, subject, found, expected, next_step)  # so that it pickles
         self.stage = stage
+
+
+def did_you_mean(word: str, names: Sequence[str], otherwise: str = "Check the spelling.") -> str:
+    """A next step for a name that is not among `names`: the nearest ones, if any are near.
+
+    Args:
+        word: What was said.
+        names: What could have been said.
+        otherwise: The next step where nothing is near.
+    """
+    near = difflib.get_close_matches(word, names, n=3, cutoff=0.6)
+    return f"Did you mean {' or '.join(near)}?" if near else otherwise
