@@ -14,6 +14,7 @@ from .table import (
     model_row,
     models_of,
     published,
+    shipped_config,
 )
 
 __all__ = [
@@ -26,4 +27,5 @@ __all__ = [
     "model_row",
     "models_of",
     "published",
+    "shipped_config",
 ]

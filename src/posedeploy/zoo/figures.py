@@ -13,16 +13,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from .style import JOINTS, PLAIN, Colour, Style
+
 Picture = NDArray[np.uint8]  # [H, W, 3], BGR
 Keypoints = NDArray[np.float32]  # [17, 2], x and y in image px
-
-# COCO's order: https://cocodataset.org/#keypoints-2020
-JOINTS = (
-    *("nose", "left_eye", "right_eye", "left_ear", "right_ear"),
-    *("left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_wrist"),
-    *("right_wrist", "left_hip", "right_hip", "left_knee", "right_knee"),
-    *("left_ankle", "right_ankle"),
-)
+Body = dict[str, NDArray[np.float64]]  # joint -> (x, y)
 
 
 @dataclass(frozen=True)
@@ -71,6 +66,7 @@ _TORSO = ("left_shoulder", "right_shoulder", "right_hip", "left_hip")
 _LIMBS = tuple((bone.parent, joint) for joint, bone in BONES.items() if bone.length >= 0.15)
 _SUBPIXEL = 4  # bits of fraction that OpenCV's drawing takes
 _MARGIN = 0.05  # of the picture, kept free round a figure
+_ATTEMPTS = 100  # at a pose or a place that keeps its distance; the last one is taken then
 
 
 def draw_figure(seed: int, size: tuple[int, int]) -> tuple[Picture, Keypoints]:
@@ -88,7 +84,7 @@ def draw_figure(seed: int, size: tuple[int, int]) -> tuple[Picture, Keypoints]:
 
 
 def draw_scene(
-    seed: int, size: tuple[int, int], people: int
+    seed: int, size: tuple[int, int], people: int, style: Style = PLAIN
 ) -> tuple[Picture, NDArray[np.float32]]:
     """Draw several people, who may overlap, on a cluttered background.
 
@@ -96,6 +92,7 @@ def draw_scene(
         seed: Decides everything.
         size: (W, H) of the picture in px, at least 48 each.
         people: How many; 0 leaves the background.
+        style: What the people look like.
 
     Returns:
         The picture, and the joints [people, 17, 2] in image px, in drawing order.
@@ -107,23 +104,56 @@ def draw_scene(
     picture = _background(rng, width, height)
     joints = np.zeros((people, len(JOINTS), 2), np.float32)
     for index in range(people):
-        body = _placed(rng, _pose(rng), size, scale=1.0 if people == 1 else 0.7)
-        _draw(picture, body, rng)
+        body = _person(rng, size, joints[:index], 1.0 if people == 1 else style.crowd, style)
+        _draw(picture, body, rng, style)
         joints[index] = [body[name] for name in JOINTS]
     noise = rng.normal(0, 4, picture.shape)
     return np.clip(picture + noise, 0, 255).astype(np.uint8), joints
 
 
-Body = dict[str, NDArray[np.float64]]  # joint -> (x, y)
+def _person(
+    rng: np.random.Generator,
+    size: tuple[int, int],
+    others: NDArray[np.float32],
+    scale: float,
+    style: Style,
+) -> Body:
+    """A person beside others [people, 17, 2], in image px; as near to them as `style` allows."""
+    for _ in range(_ATTEMPTS):
+        pose = _pose(rng, style)
+        body = _placed(rng, pose, size, scale)
+        if _nearest(pose) >= style.separation and _overlap(body, others) <= style.overlap:
+            break
+    return body
 
 
-def _pose(rng: np.random.Generator) -> Body:
+def _nearest(body: Body) -> float:
+    """The smallest distance between two joints."""
+    joints = np.array([body[name] for name in JOINTS])
+    distance = np.linalg.norm(joints[:, None] - joints[None], axis=2)
+    return float(distance[~np.eye(len(JOINTS), dtype=bool)].min())
+
+
+def _overlap(body: Body, others: NDArray[np.float32]) -> float:
+    """The largest part of the smaller of two boxes that the body shares with another's, 0..1."""
+    points = np.array([body[name] for name in JOINTS])
+    low, high = points.min(axis=0), points.max(axis=0)
+    largest = 0.0
+    for other in others:
+        low2, high2 = other.min(axis=0), other.max(axis=0)
+        shared = np.prod(np.clip(np.minimum(high, high2) - np.maximum(low, low2), 0, None))
+        largest = max(largest, float(shared / min(np.prod(high - low), np.prod(high2 - low2))))
+    return min(largest, 1.0)  # rounding can make the part of a box inside another exceed 1
+
+
+def _pose(rng: np.random.Generator, style: Style) -> Body:
     """Joints of a random pose, the pelvis at (0, 0), in heights of the person, y down."""
     lean = rng.uniform(-12, 12)
     body: Body = {"pelvis": np.zeros(2)}
     for joint, bone in BONES.items():
         turn = np.deg2rad(bone.angle + lean + rng.uniform(-bone.spread, bone.spread))
-        body[joint] = body[bone.parent] + bone.length * np.array([np.sin(turn), np.cos(turn)])
+        length = bone.length * (style.head if bone.parent == "head" else 1.0)
+        body[joint] = body[bone.parent] + length * np.array([np.sin(turn), np.cos(turn)])
     return body
 
 
@@ -137,7 +167,7 @@ def _placed(rng: np.random.Generator, body: Body, size: tuple[int, int], scale: 
     return {joint: (point - low) * factor + corner for joint, point in body.items()}
 
 
-def _draw(picture: Picture, body: Body, rng: np.random.Generator) -> None:
+def _draw(picture: Picture, body: Body, rng: np.random.Generator, style: Style) -> None:
     height = float(np.linalg.norm(body["head"] - body["pelvis"])) / 0.4
     limb = max(2, round(height * 0.035))
     clothes = [_muted(rng) for _ in range(len(_LIMBS) + 2)]
@@ -146,17 +176,10 @@ def _draw(picture: Picture, body: Body, rng: np.random.Generator) -> None:
     for (start, end), colour in zip(_LIMBS, clothes[2:], strict=True):
         first, last = _fixed(np.stack([body[start], body[end]]))
         cv2.line(picture, tuple(first), tuple(last), colour, limb, cv2.LINE_AA, _SUBPIXEL)
-    _disc(picture, body["head"], height * 0.075, clothes[1])
+    _disc(picture, body["head"], height * 0.075 * style.head, clothes[1])
     for name in rng.permutation(len(JOINTS)):
-        _disc(picture, body[JOINTS[name]], max(2.0, height * 0.022), joint_colour(int(name)))
-
-
-def joint_colour(joint: int) -> tuple[int, int, int]:
-    """The BGR colour of a joint's disc: 17 hues in three shades, neighbours far apart."""
-    hue, value = joint * 7 % len(JOINTS) * 180 / len(JOINTS), (255, 200, 150)[joint % 3]
-    pixel = np.array([[[hue, 255, value]]], np.uint8)
-    blue, green, red = cv2.cvtColor(pixel, cv2.COLOR_HSV2BGR)[0, 0].tolist()
-    return blue, green, red
+        radius = max(style.smallest_disc, height * style.disc)
+        _disc(picture, body[JOINTS[name]], radius, style.palette[name])
 
 
 def _disc(picture: Picture, centre: NDArray[np.float64], radius: float, colour: Colour) -> None:
@@ -168,9 +191,6 @@ def _disc(picture: Picture, centre: NDArray[np.float64], radius: float, colour: 
 def _fixed(points: NDArray[np.float64]) -> NDArray[np.int32]:
     fixed: NDArray[np.int32] = np.round(points * 2**_SUBPIXEL).astype(np.int32)
     return fixed
-
-
-Colour = tuple[int, int, int]
 
 
 def _muted(rng: np.random.Generator) -> Colour:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from posedeploy.errors import UnavailableError
 
-from .figures import JOINTS, Keypoints, Picture, draw_figure, draw_scene, joint_colour
+from .figures import Keypoints, Picture, draw_figure, draw_scene
+from .style import JOINTS, joint_colour
 
 __all__ = [
     "JOINTS",

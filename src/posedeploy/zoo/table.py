@@ -7,6 +7,7 @@ the mmpose wheel ships under `mmpose/.mim/configs`, and from mmpose's model inde
 from __future__ import annotations
 
 import functools
+import glob
 import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -142,6 +143,13 @@ def config_path(row: ModelRow) -> Path:
             "Install mmpose==1.3.2.",
         )
     return path
+
+
+def shipped_config(name: str) -> Path | None:
+    """The config with this file name (no folder) in mmpose's wheel; there are no two alike."""
+    if Path(name).name != name or not name.endswith(".py"):
+        return None
+    return next((mmpose_files() / "configs").rglob(glob.escape(name)), None)
 
 
 @functools.cache

@@ -26,7 +26,7 @@ _LIBRARIES = ("mmpose", "numpy", "opencv-python-headless", "torch")
 # The modules whose source decides the weights.
 _RECIPE = (
     *("build", "calibration", "conditioning", "detection"),
-    *("figures", "layers", "pictures", "weights"),
+    *("figures", "layers", "pictures", "style", "weights"),
 )
 _LOCK_SECONDS = 600.0  # the slowest model takes about half a minute
 
