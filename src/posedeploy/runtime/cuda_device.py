@@ -1,0 +1,61 @@
+"""The NVIDIA driver and its devices, as a value: looked for in a child process, once a process."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from .probing import run_probe
+from .types import Code
+
+_SCRIPT = Path(__file__).with_name("cuda_probe.py")
+
+
+@dataclass(frozen=True)
+class CudaDevice:
+    """One device.
+
+    Attributes:
+        name: The driver's name of it.
+        compute_capability: 'major.minor'.
+    """
+
+    name: str
+    compute_capability: str
+
+
+@dataclass(frozen=True)
+class CudaDevices:
+    """What the driver shows.
+
+    Attributes:
+        code: `AVAILABLE`, `NO_DRIVER` or `NO_DEVICE`.
+        reason: One line for a person; empty when available.
+        driver: Newest CUDA version that the driver runs, '' if there is none.
+        devices: The devices, in CUDA's order.
+    """
+
+    code: Code
+    reason: str = ""
+    driver: str = ""
+    devices: tuple[CudaDevice, ...] = ()
+
+
+@cache
+def cuda_devices() -> CudaDevices:
+    """Ask the driver. Never raises; loads no native library in this process."""
+    return read_answer(
+        *run_probe(f"import runpy; runpy.run_path({str(_SCRIPT)!r}, None, '__main__')")
+    )
+
+
+def read_answer(status: int, line: str) -> CudaDevices:
+    """The value for what the script left: its exit status and its last line."""
+    if status != 0:
+        how = f"killed by signal {-status}" if status < 0 else f"exit status {status}"
+        return CudaDevices(Code.NO_DRIVER, f"asking the NVIDIA driver failed ({how}): {line}")
+    answer = json.loads(line)
+    devices = tuple(CudaDevice(**device) for device in answer["devices"])
+    return CudaDevices(Code(answer["code"]), answer["reason"], answer["driver"], devices)

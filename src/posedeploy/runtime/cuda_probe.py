@@ -1,0 +1,88 @@
+"""A script that asks the CUDA driver what there is, and prints the answer as one line of JSON.
+
+It is run in a child process, by path, with nothing but the standard library: a driver that does
+not fit its kernel module may crash or hang.  The driver API is asked and not NVML, for it obeys
+CUDA_VISIBLE_DEVICES and MIG, and NVML fails in slices of a GPU.
+
+Functions, error codes and attributes are those of NVIDIA's CUDA Driver API reference.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import sys
+from typing import Any
+
+LIBRARY = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+# CUresult: a stub in place of the driver, a kernel module of another version, and a compatibility
+# package that the device does not take
+DRIVER_ERRORS = (34, 803, 804)
+MAJOR, MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, _MINOR
+NAME_BYTES = 256
+
+
+def ask(cuda: Any) -> dict[str, Any]:
+    """What the driver says of itself and of its devices.
+
+    Args:
+        cuda: The driver library, as `ctypes.CDLL` gives it.
+
+    Returns:
+        'code' ('available', 'no-driver' or 'no-device'), 'reason', 'driver' (the newest CUDA it
+        runs, '12.4') and 'devices', each with 'name' and 'compute_capability'.
+    """
+    version, count = ctypes.c_int(0), ctypes.c_int(0)
+    cuda.cuDriverGetVersion(ctypes.byref(version))
+    answer: dict[str, Any] = {
+        "code": "available",
+        "reason": "",
+        "driver": f"{version.value // 1000}.{version.value % 1000 // 10}",
+        "devices": [],
+    }
+    for call in (lambda: cuda.cuInit(0), lambda: cuda.cuDeviceGetCount(ctypes.byref(count))):
+        status = int(call())
+        if status != 0:
+            code = "no-driver" if status in DRIVER_ERRORS else "no-device"
+            return answer | {
+                "code": code,
+                "reason": f"the driver says: {error_text(cuda, status)}",
+            }
+    if count.value == 0:
+        return answer | {"code": "no-device", "reason": "the driver shows no device"}
+    answer["devices"] = [_device(cuda, index) for index in range(count.value)]
+    return answer
+
+
+def error_text(cuda: Any, status: int) -> str:
+    """The driver's own words for an error code."""
+    text = ctypes.c_char_p()
+    cuda.cuGetErrorString(status, ctypes.byref(text))
+    return f"{(text.value or b'unknown error').decode()} (error {status})"
+
+
+def _device(cuda: Any, index: int) -> dict[str, str]:
+    device, major, minor = ctypes.c_int(0), ctypes.c_int(0), ctypes.c_int(0)
+    name = ctypes.create_string_buffer(NAME_BYTES)
+    cuda.cuDeviceGet(ctypes.byref(device), index)
+    cuda.cuDeviceGetName(name, NAME_BYTES, device)
+    cuda.cuDeviceGetAttribute(ctypes.byref(major), MAJOR, device)
+    cuda.cuDeviceGetAttribute(ctypes.byref(minor), MINOR, device)
+    return {
+        "name": name.value.decode(errors="replace"),
+        "compute_capability": f"{major.value}.{minor.value}",
+    }
+
+
+def main() -> None:
+    """Load the driver and print what it says."""
+    try:
+        answer = ask(ctypes.CDLL(LIBRARY))
+    except OSError as error:
+        reason = f"no NVIDIA driver: {error}"
+        answer = {"code": "no-driver", "reason": reason, "driver": "", "devices": []}
+    print(json.dumps(answer))
+
+
+if __name__ == "__main__":
+    main()
