@@ -53,6 +53,7 @@ class Judge:
         scratch: Folder for the children's logs.
         exporter: '' or the exporter that all deploy configs are overridden with.
         limits: Time limits.
+        options: Cell id -> session options where they are not what the flow stands for.
     """
 
     cache: ArtefactCache
@@ -61,6 +62,7 @@ class Judge:
     scratch: Path
     exporter: str = ""
     limits: Limits = field(default_factory=Limits)
+    options: Mapping[str, SessionOptions] = field(default_factory=dict)
     _done: dict[tuple[str, ...], Any] = field(default_factory=dict)
     _torch: Child | None = None
 
@@ -71,11 +73,24 @@ class Judge:
 
     def with_conversion(self, cell: Cell, conversion: Conversion) -> Judge:
         """A judge that knows everything this one knows, but judges another folder for one cell."""
-        other = replace(self, _done=dict(self._done))
-        for kind in ("conversion", "execution"):
-            other._done.pop((kind, cell.id), None)
-        other._done["conversion", cell.id] = conversion
-        return other
+        return self._but(cell, {("conversion", cell.id): conversion})
+
+    def with_options(self, cell: Cell, options: SessionOptions) -> Judge:
+        """Likewise, but the cell's backend is told other options than its flow stands for."""
+        known: dict[tuple[str, ...], Any] = {("conversion", cell.id): self.conversion(cell)}
+        return replace(self._but(cell, known), options={**self.options, cell.id: options})
+
+    def with_checkpoint(self, cell: Cell, checkpoint: Path) -> Judge:
+        """Likewise, but the cell is converted from another checkpoint than the reference's."""
+        self.reference(cell.model, cell.flow.precision)
+        return self._but(cell, {("checkpoint", cell.model.name): str(checkpoint)})
+
+    def _but(self, cell: Cell, known: dict[tuple[str, ...], Any]) -> Judge:
+        """This judge, knowing other things of a cell; both share the child that has torch."""
+        self._torch = self._torch or self._torch_child()
+        stale = {("conversion", cell.id), ("execution", cell.id)}
+        kept = {key: value for key, value in self._done.items() if key not in stale}
+        return replace(self, _done=kept | known)
 
     def conversion(self, cell: Cell) -> Conversion:
         """The cell's SDK model folder. Fails at 'export' or 'convert'."""
@@ -161,7 +176,8 @@ class Judge:
         folder = self.conversion(cell).folder
         files = [str(folder / name) for name in (row.main_file, row.weights_file) if name]
         inputs = self.reference(cell.model, flow.precision).inputs
-        options = SessionOptions(precision=flow.precision, threads=1)
+        flows_own = SessionOptions(precision=flow.precision, threads=1)
+        options = self.options.get(cell.id, flows_own)
         stage = "load"
         with self._child(cell.id) as child:
             try:
@@ -226,9 +242,11 @@ class Judge:
         return read_reference(entry.path, entry.facts)
 
     def _in_torch(self, target: str, *args: Any, timeout: float | None = None) -> Any:
-        if self._torch is None:
-            self._torch = Child(self.scratch / "torch.log", SINGLE_THREAD)
+        self._torch = self._torch or self._torch_child()
         return self._torch.call(target, *args, timeout=timeout or self.limits.convert)
+
+    def _torch_child(self) -> Child:
+        return Child(self.scratch / "torch.log", SINGLE_THREAD)
 
     def _child(self, name: str) -> Child:
         return Child(self.scratch / f"{name.replace('/', '_')}.log", SINGLE_THREAD)

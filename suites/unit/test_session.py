@@ -22,7 +22,7 @@ from poseconform.reference import FILE, Sample
 from poseconform.runs import plan_batches
 from poseconform.session import Judge, samples_sha256
 from poseconform.stages import Blocked, StageFailure
-from posedeploy.runtime import TensorInfo
+from posedeploy.runtime import SessionOptions, TensorInfo
 
 CELL = make_cell()
 SAMPLES = [
@@ -316,3 +316,27 @@ def test_a_hash_of_samples_sees_pixels_boxes_and_names() -> None:
     hashes = {samples_sha256([sample]) for sample in [first, *changed]}
     assert len(hashes) == 5
     assert samples_sha256(SAMPLES) != samples_sha256(SAMPLES[:5])
+
+
+def test_another_checkpoint_is_converted_and_judged_by_the_same_reference(
+    judge: Judge, child: type[FakeChild], tmp_path: Path
+) -> None:
+    judge.execution(CELL)
+    other = tmp_path / "other.pth"
+    other.write_bytes(b"other weights")
+    changed = judge.with_checkpoint(CELL, other)
+    done = len(child.calls)
+    assert changed.conversion(CELL).checkpoint_sha256 != judge.conversion(CELL).checkpoint_sha256
+    changed.reference(CELL.model, "fp32")
+    assert names(child)[done:] == ["convert"]
+    assert child.calls[done][1][0].checkpoint == str(other)
+
+
+def test_other_options_are_told_to_the_backend_of_one_cell_alone(
+    judge: Judge, child: type[FakeChild]
+) -> None:
+    judge.execution(CELL)
+    judge.with_options(CELL, SessionOptions(precision="fp16")).execution(CELL)
+    told = [args[-1].precision for name, args, _ in child.calls if name == "load"]
+    assert told == ["fp32", "fp16"]
+    assert names(child).count("convert") == 1
