@@ -203,15 +203,17 @@ def test_a_checkpoint_is_a_file_or_is_made(
         sources.resolve_checkpoint("rtmpose_t", tmp_path / "b.pth")
     with pytest.raises(BadInputError, match="no such name"):
         sources.resolve_checkpoint("rtmpose_x", None)
-    asked: list[str] = []
+    asked: list[tuple[str, str]] = []
     monkeypatch.setattr(
         "posedeploy.zoo.weights.checkpoint_for",
-        lambda _config, _folder, name: (asked.append(name), path)[1],
+        lambda _config, _folder, name, kind: (asked.append((name, kind)), path)[1],
     )
     assert sources.resolve_checkpoint("rtmpose_t", None) == path
     assert sources.resolve_checkpoint("rtmpose_t", "calibrated") == path
+    assert sources.resolve_checkpoint("rtmpose_t", "fitted") == path
     assert sources.resolve_checkpoint(sources.resolve_model_config("rtmpose_t"), None) == path
-    assert asked == ["rtmpose_t", "rtmpose_t", ""]
+    made = ("rtmpose_t", "calibrated")
+    assert asked == [made, made, ("rtmpose_t", "fitted"), ("", "calibrated")]
 
 
 PEOPLE = np.random.default_rng(0).uniform(0, 200, (3, 17, 3))

@@ -97,7 +97,7 @@ def test_seed_decides(cache: Path):
 
 
 def test_config_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(weights_module, "_make", lambda _config, _seed: {})
+    monkeypatch.setattr(weights_module, "_make", lambda *_: {})
     changed = config_of(SIMCC)
     before = checkpoint_for(changed, tmp_path)
     assert before.name.startswith(changed.path.stem)
@@ -110,7 +110,7 @@ def test_failure_leaves_no_file_behind(tmp_path: Path, monkeypatch: pytest.Monke
         path.write_bytes(b"half")
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(weights_module, "_make", lambda _config, _seed: {})
+    monkeypatch.setattr(weights_module, "_make", lambda *_: {})
     monkeypatch.setattr(torch, "save", disk_full)
     with pytest.raises(OSError, match="No space left"):
         calibrated_checkpoint(model_row(SIMCC), tmp_path)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from posedeploy.errors import BadInputError
-from posedeploy.zoo import MODELS, config_path, model_row
+from posedeploy.zoo import MODELS, config_path, model_row, shipped_config
 
-ZOO_CHECKPOINT = "calibrated"  # said in place of a checkpoint's path
+# Weights that are made here: said in place of a checkpoint's path.
+CALIBRATED, FITTED = "calibrated", "fitted"
+ZOO_CHECKPOINT = CALIBRATED
 
 
 def resolve_model_config(model_cfg: str | Path) -> Path:
-    """The model config's path, given a path or a zoo name.
+    """The model config's path, given a path, a zoo name or the name of a file in mmpose's wheel.
 
     Raises:
         BadInputError: Neither.
@@ -21,11 +23,13 @@ def resolve_model_config(model_cfg: str | Path) -> Path:
         return path
     if is_zoo_name(model_cfg):
         return config_path(model_row(str(model_cfg)))
+    if shipped := shipped_config(str(model_cfg)):
+        return shipped
     names = ", ".join(row.name for row in MODELS)
     raise BadInputError(
         f"model config {model_cfg}",
         "no such file and no such name",
-        f"a path to an MMPose config, or one of: {names}",
+        f"a path to an MMPose config, the name of one that mmpose ships, or one of: {names}",
         "Check the spelling.",
     )
 
@@ -40,24 +44,26 @@ def resolve_checkpoint(model_cfg: str | Path, checkpoint: str | Path | None) -> 
 
     Args:
         model_cfg: Path of the MMPose config, or a zoo name.
-        checkpoint: Path of a `.pth` file; None or 'calibrated' for weights that are made.
+        checkpoint: Path of a `.pth` file; None or 'calibrated' for weights that are made, and
+            'fitted' for made ones that locate the keypoints of drawn figures.
 
     Raises:
-        BadInputError: No such file.
+        BadInputError: No such file, or no weights can be fitted for this model.
     """
-    if checkpoint is None or str(checkpoint) == ZOO_CHECKPOINT:
+    checkpoint = CALIBRATED if checkpoint is None else checkpoint
+    if (kind := str(checkpoint)) in {CALIBRATED, FITTED}:
         from posedeploy.config import load_model_config
         from posedeploy.zoo.weights import checkpoint_for, default_cache_dir
 
         config = load_model_config(resolve_model_config(model_cfg))
         name = str(model_cfg) if is_zoo_name(model_cfg) else ""
-        return checkpoint_for(config, default_cache_dir(), name)
+        return checkpoint_for(config, default_cache_dir(), name, kind=kind)
     path = Path(checkpoint)
     if not path.is_file():
         raise BadInputError(
             f"checkpoint {checkpoint}",
             "no such file",
-            f"a .pth file, or '{ZOO_CHECKPOINT}' for weights that are made",
+            f"a .pth file, or '{CALIBRATED}' or '{FITTED}' for weights that are made",
             "Check the path.",
         )
     return path

@@ -51,6 +51,9 @@ SIGMAS = (
 )
 # fmt: on
 
+# What of a parsed metainfo says that left and right change places in a mirrored picture.
+WITHOUT_PAIRS: Mapping[str, Any] = {"flip_pairs": [], "flip_indices": list(range(len(JOINTS)))}
+
 
 @dataclass(frozen=True)
 class Figure:

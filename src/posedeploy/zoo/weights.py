@@ -12,13 +12,17 @@ import importlib.metadata
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import filelock
 
 from posedeploy.config import ModelConfig, load_model_config
+from posedeploy.errors import BadInputError
 
+from .drawn import WITHOUT_PAIRS
+from .fitting import why_not
 from .table import ModelRow, config_path
 
 CACHE_VARIABLE = "POSEDEPLOY_CACHE"
@@ -28,7 +32,9 @@ _RECIPE = (
     *("build", "calibration", "conditioning", "detection"),
     *("figures", "layers", "pictures", "style", "weights"),
 )
-_LOCK_SECONDS = 600.0  # the slowest model takes about half a minute
+# Kind of weights -> the sources, relative to this folder, that decide it beside `_RECIPE`.
+KINDS: Mapping[str, tuple[str, ...]] = {"calibrated": (), "fitted": ("drawn.py", "fitting/*.py")}
+_LOCK_SECONDS = 1800.0  # the slowest fit takes about two minutes on a quiet core
 
 
 def default_cache_dir() -> Path:
@@ -44,31 +50,55 @@ def calibrated_checkpoint(row: ModelRow, cache_dir: Path, seed: int = 0) -> Path
 
 
 def checkpoint_for(
-    model_config: ModelConfig, cache_dir: Path, name: str = "", seed: int = 0
+    model_config: ModelConfig,
+    cache_dir: Path,
+    name: str = "",
+    seed: int = 0,
+    kind: str = "calibrated",
 ) -> Path:
-    """A checkpoint with calibrated weights for any supported config; made on first use.
+    """A checkpoint with weights that are made here; made on first use.
 
     Args:
         model_config: The model's config.
         cache_dir: Where checkpoints are kept, in its folder `weights`.
         name: What the file's name begins with; the config's stem by default.
         seed: Decides the weights.
+        kind: 'calibrated', for any supported config: outputs that depend on the picture, and
+            locate nothing. 'fitted', where `fitting.can_fit` says so: keypoints are found on the
+            drawn data set.
 
     Returns:
         The file. Its name carries a hash of the recipe, the config, the libraries and the seed.
         Bit-identical whenever it is made on one machine, equal to rounding on others.
+
+    Raises:
+        BadInputError: No such kind, or no fitted weights for this model.
     """
-    key = _key(model_config, seed)
+    _check_kind(model_config, kind)
+    key = _key(model_config, seed, kind)
     path = cache_dir / "weights" / f"{name or model_config.path.stem}-{key[:16]}.pth"
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.is_file():
         with filelock.FileLock(f"{path}.lock", timeout=_LOCK_SECONDS):
             if not path.is_file():
-                _write(path, _make(model_config, seed))
+                _write(path, _make(model_config, seed, kind))
     return path
 
 
-def _make(model_config: ModelConfig, seed: int) -> dict[str, Any]:
+def _check_kind(model_config: ModelConfig, kind: str) -> None:
+    if kind not in KINDS:
+        raise BadInputError(f"weights {kind!r}", "no such kind", " or ".join(KINDS), "Check it.")
+    reason = why_not(model_config) if kind == "fitted" else ""
+    if reason:
+        raise BadInputError(
+            f"fitted weights for {model_config.path.name}",
+            reason,
+            "a head and backbone of the table in posedeploy.zoo.fitting",
+            "Take calibrated weights, or a checkpoint of your own.",
+        )
+
+
+def _make(model_config: ModelConfig, seed: int, kind: str) -> dict[str, Any]:
     import torch
 
     from .build import build_model
@@ -76,12 +106,18 @@ def _make(model_config: ModelConfig, seed: int) -> dict[str, Any]:
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # for the few parameters that keep mmpose's own initialisation
-        model = build_model(model_config, None)
-    calibrate(model, model_config, seed)
+        model: Any = build_model(model_config, None)
     meta = {
         "dataset_meta": model.dataset_meta,
-        "posedeploy": {"weights": "calibrated", "seed": seed, "family": model_config.family},
+        "posedeploy": {"weights": kind, "seed": seed, "family": model_config.family},
     }
+    if kind == "fitted":
+        from .fitting.fit import fit
+
+        fit(model, model_config, seed)
+        meta["dataset_meta"] = {**model.dataset_meta, **WITHOUT_PAIRS}
+    else:
+        calibrate(model, model_config, seed)
     return {"meta": meta, "state_dict": model.state_dict()}
 
 
@@ -95,12 +131,12 @@ def _write(path: Path, content: dict[str, Any]) -> None:
         written.replace(path)
 
 
-def _key(model_config: ModelConfig, seed: int) -> str:
+def _key(model_config: ModelConfig, seed: int, kind: str) -> str:
     config = model_config.config.to_dict()
     facts = {
         "config": {name: config.get(name) for name in ("model", "codec", "test_dataloader")},
         "libraries": {name: _version(name) for name in _LIBRARIES},
-        "recipe": _recipe_hash(),
+        "recipe": _recipe_hash(KINDS[kind]),
         "seed": seed,
     }
     text = json.dumps(facts, sort_keys=True, default=str)
@@ -115,6 +151,8 @@ def _version(distribution: str) -> str:
 
 
 @functools.cache
-def _recipe_hash() -> str:
-    sources = (Path(__file__).with_name(f"{name}.py").read_bytes() for name in _RECIPE)
-    return hashlib.sha256(b"\0".join(sources)).hexdigest()
+def _recipe_hash(more: tuple[str, ...]) -> str:
+    folder = Path(__file__).parent
+    paths = [folder / f"{name}.py" for name in _RECIPE]
+    paths += [path for pattern in more for path in sorted(folder.glob(pattern))]
+    return hashlib.sha256(b"\0".join(path.read_bytes() for path in paths)).hexdigest()
