@@ -7,14 +7,17 @@ A check asks the judge for what it needs and gives a verdict; an earlier stage t
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from posedeploy.runtime import TensorInfo
+
 from .clients import ClientAnswer
+from .contract_checks import batch_dimension, equal, graph, outside, precision, runs
 from .host_stage import is_unfinished
 from .judgement import Verdict, judge_alive, judge_keypoints, judge_overlap, judge_tensors
 from .judgement_client import judge_client
@@ -71,7 +74,7 @@ def names_and_shapes(judge: Judge, cell: Cell) -> Verdict:
         found.append((f"shape of {info.name}", ran, {tuple(info.shape[1:])}))
         sizes = [b.outputs[info.name].shape[0] for b in execution.batches]
         found.append((f"batch of {info.name}", sizes, [len(b.samples) for b in execution.batches]))
-    return _equal(found)
+    return equal(found)
 
 
 def _names(execution: Execution, cell: Cell) -> tuple[str, ...]:
@@ -120,16 +123,25 @@ def deploy_json(judge: Judge, cell: Cell) -> Verdict:
     model = _read(judge, cell, "deploy.json")["models"][0]
     net = next(t for t in _tasks(judge, cell) if t["module"] == "Net")
     files = [name for name in (model["net"], model["weights"]) if name]
-    return _equal([
+    return equal([
         ("deploy.json: backend", model["backend"], cell.flow.backend),
         ("deploy.json: precision", model["precision"], cell.flow.precision.upper()),
         ("deploy.json: dynamic_shape", model["dynamic_shape"],
          isinstance(loaded.inputs[0].shape[0], str)),
         ("pipeline.json: name of the net", net["name"], model["name"]),
         ("files that are missing", [n for n in files if not (folder / n).is_file()], []),
+        ("files outside the folder", [n for n in files if outside(n)], []),
         ("pipeline.json: input_map",
          net["input_map"]["img"] in {"#0", loaded.inputs[0].name}, True),
+        ("pipeline.json: output_map: no outputs of the graph",
+         _strangers(net.get("output_map", {}).values(), loaded.outputs), []),
     ])  # fmt: skip
+
+
+def _strangers(targets: Iterable[str], outputs: Sequence[TensorInfo]) -> list[str]:
+    """Targets of an `output_map` that are neither a name nor a position of the graph's outputs."""
+    known = {info.name for info in outputs} | {f"#{i}" for i in range(len(outputs))}
+    return [target for target in targets if target not in known]
 
 
 def pre_processing_shape(judge: Judge, cell: Cell) -> Verdict:
@@ -138,7 +150,7 @@ def pre_processing_shape(judge: Judge, cell: Cell) -> Verdict:
     resize = steps["BottomupResize" if cell.model.bottom_up else "TopDownAffine"]
     width, height = resize["input_size" if cell.model.bottom_up else "image_size"]
     shape = judge.execution(cell).loaded.inputs[0].shape
-    return _equal([("size of the resizing step", (height, width), tuple(shape[2:]))])
+    return equal([("size of the resizing step", (height, width), tuple(shape[2:]))])
 
 
 def client(judge: Judge, cell: Cell) -> Verdict:
@@ -181,7 +193,11 @@ def _places(judge: Judge, cell: Cell) -> int:
 Check = Callable[[Judge, Cell], Verdict]
 # fmt: off
 CHECKS: Mapping[str, tuple[str, Check]] = {
+    "runs":                 ("run",       runs),
+    "precision":            ("run",       precision),
     "alive":                ("finite",    alive),
+    "graph":                ("contract",  graph),
+    "batch_dimension":      ("contract",  batch_dimension),
     "names_and_shapes":     ("contract",  names_and_shapes),
     "padding":              ("contract",  padding),
     "numbers":              ("numeric",   numbers),
@@ -203,12 +219,6 @@ def require(verdict: Verdict) -> Verdict:
     if verdict.complaints:
         raise AssertionError("; ".join(verdict.complaints))
     return verdict
-
-
-def _equal(found: list[tuple[str, object, object]]) -> Verdict:
-    return Verdict(
-        complaints=tuple(f"{what}: found {f}; expected {e}" for what, f, e in found if f != e)
-    )
 
 
 def _read(judge: Judge, cell: Cell, name: str) -> Any:

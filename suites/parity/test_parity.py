@@ -49,7 +49,12 @@ def test_loads_and_runs(cell: Cell, judge: Judge, record: Notes) -> None:
         ),
         batches=tuple(sorted({len(b.samples) for b in execution.batches})),
     )
-    assert all(batch.outputs for batch in execution.batches)
+    checks.require(checks.runs(judge, cell))
+
+
+@pytest.mark.stage("run")
+def test_runs_in_the_precision_that_is_claimed(cell: Cell, judge: Judge) -> None:
+    checks.require(checks.precision(judge, cell))
 
 
 @pytest.mark.stage("finite")

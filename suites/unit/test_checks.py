@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
+import onnx
 import pytest
 
 from fixtures.builders import (
@@ -79,7 +80,25 @@ def write_folder(folder: Path, step: Mapping[str, Any]) -> None:
     ]
     (folder / "deploy.json").write_text(json.dumps({"models": [model]}))
     (folder / "pipeline.json").write_text(json.dumps({"pipeline": {"tasks": tasks}}))
-    (folder / "end2end.onnx").write_bytes(b"graph")
+    save_graph(folder / "end2end.onnx")
+
+
+def save_graph(path: Path, opset: int = 17, ir: int = 8, **changes: Any) -> None:
+    """One operator, `output = op(input)`; its parts can be changed."""
+    known: dict[str, Any] = {"op": "Relu", "domain": "", "batch": 1, "side": 64}
+    found = known | changes
+    shape = [found["batch"], 3, found["side"], 48]
+    node = onnx.helper.make_node(found["op"], ["input"], ["output"], domain=found["domain"])
+    ends = [
+        [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)]
+        for name in ("input", "output")
+    ]
+    opsets = [onnx.helper.make_opsetid(domain, 1) for domain in [found["domain"]] if domain]
+    opsets.append(onnx.helper.make_opsetid("", opset))
+    model = onnx.helper.make_model(
+        onnx.helper.make_graph([node], "g", *ends), ir_version=ir, opset_imports=opsets
+    )
+    onnx.save(model, path)
 
 
 def with_shapes(ran: Execution, **changes: Any) -> Execution:
@@ -132,6 +151,48 @@ def test_a_good_bottom_up_model_passes(bottom_up: Evidence, name: str) -> None:
 def test_a_dead_output_is_not_alive(top_down: Evidence) -> None:
     top_down.ran = make_execution({"simcc_x": np.zeros_like(X), "simcc_y": Y})
     assert complaints(top_down, SIMCC, "alive") == "simcc_x: constant (0)"
+
+
+def test_a_backend_without_outputs_has_not_run(top_down: Evidence) -> None:
+    good = top_down.ran
+    batches = (replace(good.batches[0], outputs={}), *good.batches[1:])
+    top_down.ran = replace(good, batches=batches)
+    assert complaints(top_down, SIMCC, "runs") == (
+        "batches without outputs: found [(0,)]; expected []"
+    )
+
+
+def test_another_precision_than_the_claimed_one_is_named(top_down: Evidence) -> None:
+    top_down.ran = with_shapes(top_down.ran, effective_options={"inference_precision": "bf16"})
+    found = complaints(top_down, SIMCC, "precision")
+    assert found == "inference precision in force: found bf16; expected fp32"
+    assert complaints(top_down, make_cell(precision="fp16"), "precision") == ""
+    top_down.ran = with_shapes(top_down.ran, effective_options={"inference_precision": "f32"})
+    assert complaints(top_down, SIMCC, "precision") == ""
+
+
+GRAPHS: dict[str, tuple[dict[str, Any], str, str]] = {
+    "opset": ({"opset": 21}, "graph", "opset 21; mmdeploy-runtime 1.3.1"),
+    "ir": ({"ir": 10}, "graph", "IR version 10; mmdeploy-runtime 1.3.1 reads at most 9"),
+    "domain": ({"op": "Gelu", "domain": "com.microsoft"}, "graph", "other domains: com.microsoft"),
+    "idle": ({"op": "Identity"}, "graph", "operators that do nothing: Identity"),
+    "unknown": ({"op": "Nonsense"}, "graph", "ONNX's checker refuses it"),
+    "batch": ({"batch": 2}, "batch_dimension", "first dimension of input: found (2,)"),
+    "free": ({"side": "height"}, "batch_dimension", "other dynamic dimensions of output"),
+}
+
+
+@pytest.mark.parametrize("case", GRAPHS)
+def test_a_graph_that_others_cannot_read_fails(top_down: Evidence, case: str) -> None:
+    changes, check, named = GRAPHS[case]
+    save_graph(top_down.folder / "end2end.onnx", **changes)
+    assert named in complaints(top_down, SIMCC, check)
+
+
+def test_files_of_other_backends_are_no_onnx_graphs(top_down: Evidence) -> None:
+    (top_down.folder / "end2end.onnx").unlink()
+    for name in ("graph", "batch_dimension"):
+        assert complaints(top_down, make_cell(backend="ncnn"), name) == ""
 
 
 def test_wrong_names_are_named(top_down: Evidence) -> None:
@@ -223,6 +284,21 @@ LIES: dict[str, tuple[str, tuple[Any, ...], Any, str]] = {
     "weights": ("deploy.json", ("models", 0, "weights"), "x.bin", "files that are missing"),
     "name": ("pipeline.json", ("pipeline", "tasks", 1, "name"), "x", "name of the net"),
     "input": ("pipeline.json", ("pipeline", "tasks", 1, "input_map", "img"), "x", "input_map"),
+    "output": (
+        "pipeline.json",
+        ("pipeline", "tasks", 1, "output_map"),
+        {"simcc_x": "x"},
+        "output_map",
+    ),
+    "position": (
+        "pipeline.json",
+        ("pipeline", "tasks", 1, "output_map"),
+        {"simcc_x": "#2"},
+        "output_map",
+    ),
+    "outside": ("deploy.json", ("models", 0, "net"), "../end2end.onnx", "outside the folder"),
+    "absolute": ("deploy.json", ("models", 0, "net"), "/end2end.onnx", "outside the folder"),
+    "drive": ("deploy.json", ("models", 0, "net"), "C:\\end2end.onnx", "outside the folder"),
 }
 
 
