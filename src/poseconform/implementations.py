@@ -180,11 +180,24 @@ def read_state_dict(checkpoint: Path) -> Any:
     return load_checkpoint(checkpoint).state_dict
 
 
-def checkpoint_for(name_or_config: str) -> str:
-    """Calibrated weights of a model, by zoo name or config, made if not cached (child side)."""
+def checkpoint_for(name_or_config: str, kind: str = "calibrated") -> str:
+    """A checkpoint for a zoo name or a config, made if it is not cached (child side).
+
+    Args:
+        name_or_config: Zoo name, or path of an MMPose config.
+        kind: One of `weights.KINDS`.
+    """
     from posedeploy.apis.sources import resolve_checkpoint
 
-    return str(resolve_checkpoint(name_or_config, None))
+    return str(resolve_checkpoint(name_or_config, kind))
+
+
+@cache
+def can_fit(model: Model) -> bool:
+    """Whether there are fitted weights for a model."""
+    from posedeploy.zoo.fitting import can_fit as can
+
+    return can(load_model_config(model.config))
 
 
 def convert(request: Request) -> dict[str, Any]:

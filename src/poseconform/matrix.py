@@ -22,6 +22,7 @@ class Model:
         shape: (H, W) of the network input, px.
         config: Path of the MMPose config.
         checkpoint: Path of the user's checkpoint; '' for weights that are made.
+        weights: Which weights are made where the user gives none: a word of `weights.KINDS`.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Model:
     shape: tuple[int, int]
     config: str
     checkpoint: str = ""
+    weights: str = "calibrated"
 
     @property
     def bottom_up(self) -> bool:

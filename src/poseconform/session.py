@@ -83,7 +83,7 @@ class Judge:
     def with_checkpoint(self, cell: Cell, checkpoint: Path) -> Judge:
         """Likewise, but the cell is converted from another checkpoint than the reference's."""
         self.reference(cell.model, cell.flow.precision)
-        return self._but(cell, {("checkpoint", cell.model.name): str(checkpoint)})
+        return self._but(cell, {checkpoint_key(cell.model): str(checkpoint)})
 
     def _but(self, cell: Cell, known: dict[tuple[str, ...], Any]) -> Judge:
         """This judge, knowing other things of a cell; both share the child that has torch."""
@@ -94,20 +94,20 @@ class Judge:
 
     def conversion(self, cell: Cell) -> Conversion:
         """The cell's SDK model folder. Fails at 'export' or 'convert'."""
-        return self._once(("conversion", cell.id), lambda: self._convert(cell))
+        return self.once(("conversion", cell.id), lambda: self._convert(cell))
 
     def execution(self, cell: Cell) -> Execution:
         """What the backend computes from the folder's files. Fails at 'load' or 'run'."""
-        return self._once(("execution", cell.id), lambda: self._execute(cell))
+        return self.once(("execution", cell.id), lambda: self._execute(cell))
 
     def reference(self, model: Model, precision: str) -> Reference:
         """What PyTorch computes."""
-        key = ("reference", model.name, precision)
-        return self._once(key, lambda: self._refer(model, precision))
+        key = ("reference", model.name, model.weights, precision)
+        return self.once(key, lambda: self._refer(model, precision))
 
     def keypoints(self, model: Model, outputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
         """Keypoints `[R, K, 2]` in input px of raw outputs, by the model's own codec."""
-        decoded: NDArray[np.float64] = self._in_torch(
+        decoded: NDArray[np.float64] = self.in_torch(
             "poseconform.oracle_keypoints:decode", model.config, dict(outputs)
         )
         return decoded
@@ -115,7 +115,7 @@ class Judge:
     def client_answers(self, cell: Cell, count: int) -> list[clients.ClientAnswer]:
         """Keypoints through the SDK client for the first `count` samples. Fails at 'sdk'."""
         folder = self.conversion(cell).folder
-        with self._child(cell.id) as child:
+        with self.child(cell.id) as child:
             try:
                 answers: list[clients.ClientAnswer] = child.call(
                     "poseconform.clients:posedeploy_sdk",
@@ -127,19 +127,21 @@ class Judge:
         return answers
 
     def checkpoint(self, model: Model) -> str:
-        """Path of the model's checkpoint; calibrated weights are made once."""
+        """Path of the model's checkpoint; weights of its kind are made once."""
         if model.checkpoint:
             return model.checkpoint
-        made: str = self._once(
-            ("checkpoint", model.name),
-            lambda: self._in_torch(
+        made: str = self.once(
+            checkpoint_key(model),
+            lambda: self.in_torch(
                 "poseconform.implementations:checkpoint_for",
                 model.name if model.tiers else model.config,
+                model.weights,
             ),
         )
         return made
 
-    def _once(self, key: tuple[str, ...], make: Callable[[], T]) -> T:
+    def once(self, key: tuple[str, ...], make: Callable[[], T]) -> T:
+        """What `make` gives; what fails, fails for who asks first, and blocks the others."""
         if key not in self._done:
             try:
                 self._done[key] = make()
@@ -164,11 +166,11 @@ class Judge:
             toolchain=implementations.toolchain_key(),
         )
         try:
-            facts = self._in_torch("poseconform.implementations:convert", request)
+            facts = self.in_torch("poseconform.implementations:convert", request)
         except ChildFailure as failure:
             raise StageFailure.from_child(failing_stage(failure), failure) from failure
         files = {n.removeprefix("sdk/"): v for n, v in facts["files"].items()}
-        sha = self._once(("sha", checkpoint), lambda: file_sha256(Path(checkpoint)))
+        sha = self.once(("sha", checkpoint), lambda: file_sha256(Path(checkpoint)))
         return Conversion(Path(facts["folder"]), files, facts["export"], facts["convert"], sha)
 
     def _execute(self, cell: Cell) -> Execution:
@@ -179,7 +181,7 @@ class Judge:
         flows_own = SessionOptions(precision=flow.precision, threads=1)
         options = self.options.get(cell.id, flows_own)
         stage = "load"
-        with self._child(cell.id) as child:
+        with self.child(cell.id) as child:
             try:
                 loaded = child.call(
                     "poseconform.execution:load", flow.backend, files, row.devices[0], options,
@@ -201,7 +203,7 @@ class Judge:
         checkpoint = self.checkpoint(model)
         try:
             found = [
-                self._in_torch(
+                self.in_torch(
                     "poseconform.oracle_host:detections",
                     model.config, checkpoint, dict(batch.outputs), model.shape,
                 )
@@ -233,7 +235,7 @@ class Judge:
         }
         entry: Entry = self.cache.get_or_make(
             content_key("reference", parts),
-            lambda folder: self._in_torch(
+            lambda folder: self.in_torch(
                 "poseconform.oracle:write_reference",
                 model.config, checkpoint, precision, list(self.samples), str(folder),
                 timeout=self.limits.reference,
@@ -241,15 +243,22 @@ class Judge:
         )  # fmt: skip
         return read_reference(entry.path, entry.facts)
 
-    def _in_torch(self, target: str, *args: Any, timeout: float | None = None) -> Any:
+    def in_torch(self, target: str, *args: Any, timeout: float | None = None) -> Any:
+        """Call a function in the child that has torch loaded."""
         self._torch = self._torch or self._torch_child()
         return self._torch.call(target, *args, timeout=timeout or self.limits.convert)
 
     def _torch_child(self) -> Child:
         return Child(self.scratch / "torch.log", SINGLE_THREAD)
 
-    def _child(self, name: str) -> Child:
+    def child(self, name: str) -> Child:
+        """A fresh child with a log of this name."""
         return Child(self.scratch / f"{name.replace('/', '_')}.log", SINGLE_THREAD)
+
+
+def checkpoint_key(model: Model) -> tuple[str, ...]:
+    """What a judge knows a model's checkpoint by."""
+    return ("checkpoint", model.name, model.weights)
 
 
 def samples_sha256(samples: Sequence[Sample]) -> str:

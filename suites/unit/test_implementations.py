@@ -69,7 +69,8 @@ def test_weights_are_asked_of_the_toolchain(monkeypatch: pytest.MonkeyPatch) -> 
         "posedeploy.apis.sources.resolve_checkpoint",
         lambda name, checkpoint: Path(f"{name}-{checkpoint}.pth"),
     )
-    assert implementations.checkpoint_for("rtmpose_t") == "rtmpose_t-None.pth"
+    assert implementations.checkpoint_for("rtmpose_t") == "rtmpose_t-calibrated.pth"
+    assert implementations.checkpoint_for("rtmpose_t", "fitted") == "rtmpose_t-fitted.pth"
 
 
 @pytest.mark.parametrize(

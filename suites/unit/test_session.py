@@ -81,7 +81,7 @@ def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type[FakeChild]:
     facts = {"folder": str(tmp_path / "sdk"), "files": {"sdk/deploy.json": ("aa", 3)}}
     FakeChild.calls = []
     FakeChild.answers = {
-        "checkpoint_for": lambda _name: str(checkpoint),
+        "checkpoint_for": lambda _name, _kind: str(checkpoint),
         "convert": lambda _request: facts | {"export": step, "convert": step | {"made": False}},
         "write_reference": write_reference,
         "load": loaded,
@@ -137,12 +137,23 @@ def test_the_users_checkpoint_is_taken_as_it_is(judge: Judge, child: type[FakeCh
     assert names(child) == []
 
 
+def test_each_kind_of_weights_has_its_own_reference(judge: Judge, child: type[FakeChild]) -> None:
+    calibrated = make_model(name="zoo", config="zoo.py")
+    fitted = replace(calibrated, weights="fitted")
+    judge.checkpoint(calibrated)
+    judge.checkpoint(fitted)
+    assert [args[1] for _, args, _ in child.calls] == ["calibrated", "fitted"]
+    assert judge.reference(fitted, "fp32") is not judge.reference(calibrated, "fp32")
+
+
 def test_a_model_that_is_not_in_the_zoo_has_weights_made_for_its_config(
     judge: Judge, child: type[FakeChild]
 ) -> None:
     judge.checkpoint(make_model(name="zoo", config="zoo.py"))
     judge.checkpoint(make_model(name="mine", tiers=(), config="mine.py"))
-    assert [args for _, args, _ in child.calls] == [("zoo",), ("mine.py",)]
+    assert [args for _, args, _ in child.calls] == [
+        ("zoo", "calibrated"), ("mine.py", "calibrated"),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
