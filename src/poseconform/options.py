@@ -13,6 +13,7 @@ import pytest
 from . import implementations, regression
 from .availability import DISABLE_VARIABLE, Availabilities, disabled_backends
 from .matrix import Cell, Flow, Model, build_cells
+from .weights import AUTO, CHOICES, with_weights
 
 CACHE_VARIABLE = "POSECONFORM_CACHE"
 DEFAULT_MODELS = "quick"
@@ -43,6 +44,13 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="[MODEL=]PATH",
         default=[],
         help="checkpoint of a model, by the name it has in the report",
+    )
+    add(
+        "--weights",
+        choices=CHOICES,
+        default=AUTO,
+        help="weights of models without a checkpoint; auto: calibrated at fp32, fitted at fp16 "
+        "and int8 for families that can be fitted, calibrated for the others",
     )
     add(
         "--deploy-config",
@@ -116,7 +124,7 @@ def read_selection(option: Any) -> Selection:
         if hasattr(error, "next_step"):
             raise pytest.UsageError(str(error)) from error
         raise
-    cells = build_cells(models, flows)
+    cells = with_weights(build_cells(models, flows), option.weights, implementations.can_fit)
     backends = {flow.backend for flow in flows}
     disabled = disabled_backends(option.disable, os.environ.get(DISABLE_VARIABLE, ""))
     for name in (*option.require, *disabled):

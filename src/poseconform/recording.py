@@ -14,6 +14,7 @@ from . import implementations
 from .matrix import Cell
 from .outcome import COMPARING_STAGES, CellRecord, StageRecord, group_cells, tail
 from .stages import StageFailure
+from .weights import USER
 
 PROPERTY = "poseconform.cell"
 DEFECT = "poseconform.defect"  # property of a test: the planted defect that it must catch
@@ -72,7 +73,7 @@ def base_record(cell: Cell, exporter: str, repro: str) -> CellRecord:
         implementation=implementations.NAME,
         exporter=exporter,
         tiers=cell.model.tiers,
-        weights="user" if cell.model.checkpoint else "calibrated",
+        weights=USER if cell.model.checkpoint else cell.model.weights,
         repro=repro,
     )
 
