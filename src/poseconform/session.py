@@ -75,6 +75,11 @@ class Judge:
         """A judge that knows everything this one knows, but judges another folder for one cell."""
         return self._but(cell, {("conversion", cell.id): conversion})
 
+    def with_execution(self, cell: Cell, execution: Execution) -> Judge:
+        """Likewise, but the cell's backend is taken to have given these outputs."""
+        known: dict[tuple[str, ...], Any] = {("conversion", cell.id): self.conversion(cell)}
+        return self._but(cell, {**known, ("execution", cell.id): execution})
+
     def with_options(self, cell: Cell, options: SessionOptions) -> Judge:
         """Likewise, but the cell's backend is told other options than its flow stands for."""
         known: dict[tuple[str, ...], Any] = {("conversion", cell.id): self.conversion(cell)}

@@ -343,6 +343,19 @@ def test_another_checkpoint_is_converted_and_judged_by_the_same_reference(
     assert child.calls[done][1][0].checkpoint == str(other)
 
 
+def test_other_outputs_can_be_taken_for_the_backend_s(
+    judge: Judge, child: type[FakeChild]
+) -> None:
+    ran = judge.execution(CELL)
+    done = len(child.calls)
+    other = replace(ran, batches=ran.batches[:1])
+    changed = judge.with_execution(CELL, other)
+    assert changed.execution(CELL) is other
+    assert changed.conversion(CELL) is judge.conversion(CELL)
+    assert judge.execution(CELL) is ran
+    assert len(child.calls) == done
+
+
 def test_other_options_are_told_to_the_backend_of_one_cell_alone(
     judge: Judge, child: type[FakeChild]
 ) -> None:
