@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from posedeploy.config import list_deploy_configs, load_deploy_config, parse_name
+from posedeploy.config import DeployConfig, list_deploy_configs, load_deploy_config, parse_name
 from posedeploy.config.naming import (
     IRREGULAR,
+    OPTIONS,
     PRECISIONS,
     SHAPE_MODES,
     VARIANTS,
@@ -24,6 +25,7 @@ names = st.builds(
     precision=st.sampled_from(PRECISIONS),
     shape_mode=st.sampled_from(SHAPE_MODES),
     shape=st.none() | st.tuples(st.integers(1, 4096), st.integers(1, 4096)),
+    option=st.sampled_from(OPTIONS),
 )
 
 
@@ -67,6 +69,12 @@ def test_name_and_content_agree(name: str) -> None:
     )  # fmt: skip
     if said.shape is not None:
         assert config.input_shape == (said.shape[1], said.shape[0])
+    assert option(config) == said.option
+
+
+def option(config: DeployConfig) -> str:
+    """What the content says of `OPTIONS`."""
+    return str(config.raw["backend_config"].get("stage", ""))
 
 
 @pytest.mark.parametrize("name", [n for n in list_deploy_configs() if n not in IRREGULAR])
@@ -75,6 +83,6 @@ def test_content_gives_the_name(name: str) -> None:
     config = load_deploy_config(name)
     shape = parse_name(name).shape
     printed = DeployConfigName(
-        config.variant, config.backend, config.precision, config.shape_mode, shape
+        config.variant, config.backend, config.precision, config.shape_mode, shape, option(config)
     )
     assert str(printed) == name

@@ -1,6 +1,7 @@
 """The naming grammar of deploy configs: a parser and a printer.
 
-    pose-detection[_{simcc,yolox-pose,rtmo}]_{backend}[-{precision}]_{static,dynamic}[-{H}x{W}]
+    pose-detection[_{simcc,yolox-pose,rtmo}]_{backend}[-{precision}][-{option}]_{static,dynamic}
+        [-{H}x{W}]
 
 "dynamic" means a dynamic batch; height and width are always fixed.  A name says H x W, the
 `input_shape` inside the file says [W, H] (both are MMDeploy's habit, and are kept).
@@ -15,12 +16,16 @@ TASK = "pose-detection"
 VARIANTS = ("", "simcc", "yolox-pose", "rtmo")
 PRECISIONS = ("fp32", "fp16", "int8")
 SHAPE_MODES = ("static", "dynamic")
+# What a flow does otherwise than the backend's other flows: 'nms' keeps non-maximum suppression
+# in the graph of a backend that leaves it to the host.
+OPTIONS = ("", "nms")
 
 _PATTERN = re.compile(
     rf"{TASK}"
     r"(?:_(?P<variant>simcc|yolox-pose|rtmo))?"
     r"_(?P<backend>[a-z][a-z0-9]*)"
     r"(?:-(?P<precision>fp16|int8))?"
+    r"(?:-(?P<option>nms))?"
     r"_(?P<shape_mode>static|dynamic)"
     r"(?:-(?P<height>[1-9][0-9]*)x(?P<width>[1-9][0-9]*))?"
 )
@@ -36,6 +41,7 @@ class DeployConfigName:
         precision: One of `PRECISIONS`; fp32 is not written.
         shape_mode: 'static' or 'dynamic' (batch).
         shape: (H, W) in input px, None if the name has none.
+        option: One of `OPTIONS`.
     """
 
     variant: str
@@ -43,12 +49,14 @@ class DeployConfigName:
     precision: str
     shape_mode: str
     shape: tuple[int, int] | None = None
+    option: str = ""
 
     def __str__(self) -> str:
         variant = f"_{self.variant}" if self.variant else ""
         precision = f"-{self.precision}" if self.precision != "fp32" else ""
         shape = f"-{self.shape[0]}x{self.shape[1]}" if self.shape else ""
-        return f"{TASK}{variant}_{self.backend}{precision}_{self.shape_mode}{shape}"
+        option = f"-{self.option}" if self.option else ""
+        return f"{TASK}{variant}_{self.backend}{precision}{option}_{self.shape_mode}{shape}"
 
 
 # Names of MMDeploy that do not follow the grammar, and what they stand for.
@@ -70,7 +78,7 @@ def parse_name(name: str) -> DeployConfigName:
     if match is None or match["backend"] in SHAPE_MODES:
         raise ValueError(
             f"{name!r} is not a deploy config's name; expected pose-detection"
-            "[_{simcc,yolox-pose,rtmo}]_{backend}[-{fp16,int8}]_{static,dynamic}[-{H}x{W}]"
+            "[_{simcc,yolox-pose,rtmo}]_{backend}[-{fp16,int8}][-nms]_{static,dynamic}[-{H}x{W}]"
         )
     shape = (int(match["height"]), int(match["width"])) if match["height"] else None
     return DeployConfigName(
@@ -79,4 +87,5 @@ def parse_name(name: str) -> DeployConfigName:
         match["precision"] or "fp32",
         match["shape_mode"],
         shape,
+        match["option"] or "",
     )
