@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pytest
 from poseconform.report.results import write_results
 from poseconform.report.sample import sample_results
 from posedeploy.cli import main
-from posedeploy.cli.report import MODULE, NEEDS, run_report
+from posedeploy.cli.report import NEEDS
 from posedeploy.errors import UnavailableError
 
 
@@ -73,16 +72,3 @@ def test_what_is_not_installed_is_named(
     assert "posedeploy report" in said
     assert f"no package '{gone}'" in said
     assert "pip install" in said
-
-
-def test_a_child_that_a_signal_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[list[str]] = []
-
-    def killed(command: list[str], *, check: bool) -> subprocess.CompletedProcess[str]:
-        seen.append(command)
-        assert not check
-        return subprocess.CompletedProcess(command, -15)
-
-    monkeypatch.setattr(subprocess, "run", killed)
-    assert run_report(["build", "--out", "x y"]) == 143
-    assert seen == [[sys.executable, "-m", MODULE, "build", "--out", "x y"]]

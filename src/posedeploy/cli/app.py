@@ -1,7 +1,6 @@
 """The application, and how an error becomes a message and an exit code.
 
-Exit codes: 0 fine, 1 the result is bad, 2 bad input or a backend that is not usable here, 130
-interrupted.
+Exit codes: 0 fine, 1 the result is bad, 2 bad input, 3 unavailable here, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -14,11 +13,15 @@ from rich.console import Console
 from posedeploy import __version__
 from posedeploy.errors import PoseDeployError
 
+from .children import CONTEXT
 from .convert import convert
-from .report import CONTEXT, report
+from .infer import infer
+from .report import report
+from .suites import test
 from .validate import validate
 
 INTERRUPTED = 130  # what Typer exits with after Ctrl-C
+STOPPED = "interrupted; nothing half-written was left behind"
 
 app = typer.Typer(
     name="posedeploy",
@@ -45,9 +48,15 @@ def common(
     """Deploy MMPose models to inference backends."""
 
 
-app.command()(convert)
-app.command()(validate)
-app.command(context_settings=CONTEXT)(report)
+DEPLOY, KNOW, JUDGE = "Deploy", "What there is", "Judge"
+
+# ---- modify this list to add a command: the order is that of the help ----------------------
+app.command(rich_help_panel=DEPLOY)(convert)
+app.command(rich_help_panel=DEPLOY)(infer)
+app.command(rich_help_panel=DEPLOY)(validate)
+app.command(rich_help_panel=JUDGE, context_settings=CONTEXT)(test)
+app.command(rich_help_panel=JUDGE, context_settings=CONTEXT)(report)
+# --------------------------------------------------------------------------------------------
 
 
 def main() -> None:
@@ -59,7 +68,7 @@ def main() -> None:
         sys.exit(error.exit_code)
     except SystemExit as ended:
         if ended.code == INTERRUPTED:
-            Console(stderr=True).print("interrupted; nothing was written", style="bold")
+            Console(stderr=True).print(STOPPED, style="bold")
         raise
 
 

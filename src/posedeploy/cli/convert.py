@@ -12,6 +12,9 @@ import typer
 from rich.console import Console
 
 from posedeploy.errors import BadInputError
+from posedeploy.sdk.windows import check_windows, show_files
+
+from .media import read_image
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,6 +55,8 @@ def convert(  # noqa: PLR0917 - the signature is the command line
     """Convert a model, and compare its keypoints with PyTorch's."""
     set_log_level(log_level)
     console = Console(highlight=False)
+    if show:
+        check_windows(f"Leave --show out, and look at the pictures in {work_dir}.")
     images = {path: read_image(path) for path in (test_img or [img])}
     read_image(img)
     same = run(
@@ -59,7 +64,7 @@ def convert(  # noqa: PLR0917 - the signature is the command line
         work_dir=work_dir, device=device, exporter=exporter, console=console,
     )  # fmt: skip
     if show:
-        show_windows(work_dir)
+        show_files(sorted(work_dir.glob("output_*.jpg")))
     if not same:
         raise typer.Exit(1)
 
@@ -76,25 +81,6 @@ def set_log_level(name: str) -> None:
     if name.upper() not in LOG_LEVELS:
         raise BadInputError("--log-level", name, f"one of {', '.join(LOG_LEVELS)}", "Change it.")
     logging.basicConfig(level=name.upper(), format="%(levelname)s %(name)s: %(message)s")
-
-
-def read_image(path: Path) -> NDArray[np.uint8]:
-    """A picture as `[H, W, 3]` uint8, BGR.
-
-    Raises:
-        BadInputError: There is no such file, or it is no picture.
-    """
-    import cv2
-
-    if not path.is_file():
-        raise BadInputError(f"picture {path}", "no such file", "a picture", "Check the path.")
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise BadInputError(
-            f"picture {path}", "a file that OpenCV cannot read", "a JPEG or PNG picture",
-            "Check that the file is whole.",
-        )  # fmt: skip
-    return image  # type: ignore[return-value]
 
 
 def run(
@@ -201,22 +187,3 @@ def step(console: Console, what: str) -> Iterator[None]:
     else:
         yield
     console.print(f"[dim]{time.perf_counter() - started:6.1f} s[/]  {what}")
-
-
-def show_windows(folder: Path) -> None:
-    """Open the drawn pictures in windows until a key is pressed.
-
-    Raises:
-        BadInputError: OpenCV has no window support here, as in its headless build.
-    """
-    import cv2
-
-    try:
-        for path in sorted(folder.glob("output_*.jpg")):
-            cv2.imshow(path.name, cv2.imread(str(path)))  # type: ignore[arg-type]
-        cv2.waitKey(0)
-    except cv2.error as error:
-        raise BadInputError(
-            "--show", "an OpenCV without windows, or no display", "opencv-python and a display",
-            f"Look at the pictures in {folder}.",
-        ) from error  # fmt: skip

@@ -1,0 +1,127 @@
+"""`posedeploy infer`: an SDK model folder and pictures or videos in, keypoints out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from posedeploy.errors import BadInputError
+
+from .terminal import items_progress
+
+EXAMPLES = """
+Examples:
+
+    posedeploy infer work/rtmpose_s photo.jpg
+
+    posedeploy infer work/rtmpose_s photo.jpg --bbox 20,30,480,600 --out drawn
+
+    posedeploy infer work/rtmo_s walk.mp4 holidays/ 'more/**/*.png' --out drawn
+
+    posedeploy infer work/rtmpose_s photo.jpg --json > keypoints.jsonl
+"""
+DEFAULT_OUT = Path("poses")
+
+
+def infer(  # noqa: PLR0917 - the signature is the command line
+    model_dir: Annotated[Path, typer.Argument(help="SDK model folder.")],
+    sources: Annotated[
+        list[str], typer.Argument(help="Pictures, videos, folders with them, patterns.")
+    ],
+    bbox: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="L,T,R,B",
+            help="Box of a person in image px; may be repeated. Without one, a top-down model "
+            "takes the whole picture as one box.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for what is drawn. [default: poses; none with --json, --show]"),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON lines: the model, then one a picture.")
+    ] = False,
+    show: Annotated[bool, typer.Option("--show", help="Open windows; q or Esc stops.")] = False,
+    min_score: Annotated[
+        float, typer.Option(help="Keypoints with a lower score are not drawn.")
+    ] = 0.3,
+    device: Annotated[str, typer.Option(help="Device to run on: cpu, cuda, cuda:1.")] = "cpu",
+    threads: Annotated[int, typer.Option(min=0, help="Threads; 0: the backend's choice.")] = 1,
+) -> None:
+    """Find keypoints in pictures and videos with an SDK model folder, and draw them.
+
+    Needs neither torch nor mmpose. Exit code 1: something could not be read to its end.
+    """
+    from posedeploy.sdk import PoseDetector
+    from posedeploy.sdk.windows import check_windows
+
+    from .inference import Inference
+    from .inference_report import JsonLines, TextLines
+    from .media import drawn_names, find_sources, output_folder
+
+    boxes = [parse_box(text) for text in bbox or []]
+    found = find_sources(sources)
+    if show:
+        check_windows("Leave --show out, and open the pictures that --out writes.")
+    kind, number = parse_device(device)
+    target = out or (None if as_json or show else DEFAULT_OUT)
+    with PoseDetector(model_dir, kind, number, threads=threads) as detector:
+        if boxes and not detector.top_down:
+            raise BadInputError(
+                "--bbox", f"boxes, and {model_dir}, which finds the people itself",
+                "boxes for a top-down model only", "Leave --bbox out.",
+            )  # fmt: skip
+        folder = output_folder(target) if target else None
+        progress = items_progress(as_json=as_json)
+        inference = Inference(detector, boxes or None, folder, show, min_score)
+        lines = JsonLines() if as_json else TextLines(progress.console, inference)
+        lines.start(detector)
+        with progress:
+            names = drawn_names(found)
+            whole = [
+                inference.run(source, name, lines, progress)
+                for source, name in zip(found, names, strict=True)
+            ]
+    if not all(whole):
+        raise typer.Exit(1)
+
+
+infer.__doc__ = f"{infer.__doc__}\n{EXAMPLES}"
+
+
+def parse_box(text: str) -> list[float]:
+    """`[left, top, right, bottom]` in image px.
+
+    Raises:
+        BadInputError: Not four numbers, or a box without an area.
+    """
+    expected = "left,top,right,bottom in image px, right beyond left and bottom beyond top"
+    try:
+        box = [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise BadInputError("--bbox", text, expected, "Write it as 20,30,480,600.") from error
+    if len(box) != 4:
+        raise BadInputError("--bbox", text, expected, "Write it as 20,30,480,600.")
+    left, top, right, bottom = box
+    if not (right > left and bottom > top):
+        corner = f"{left:g},{top:g},{left + right:g},{top + bottom:g}"
+        raise BadInputError(
+            "--bbox", text, expected, f"If it was x,y,width,height, write {corner}."
+        )
+    return box
+
+
+def parse_device(text: str) -> tuple[str, int]:
+    """Device type and number: 'cuda:1' is ('cuda', 1).
+
+    Raises:
+        BadInputError: What follows the colon is no number.
+    """
+    kind, _, number = text.partition(":")
+    if number and not number.isdecimal():
+        raise BadInputError("--device", text, "cpu, cuda or cuda:1", "Change it.")
+    return kind, int(number or 0)

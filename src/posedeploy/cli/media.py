@@ -1,0 +1,163 @@
+"""Pictures and videos: found by path, folder or pattern; read; written whole or not at all."""
+
+from __future__ import annotations
+
+import glob
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from posedeploy.errors import BadInputError, did_you_mean
+
+Image = NDArray[np.uint8]
+
+PICTURES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
+_PATTERN = frozenset("*?[")
+DRAWN = "_poses"  # what is added to the name of a picture that was drawn on
+
+
+@dataclass(frozen=True)
+class Source:
+    """A picture or a video to find poses in.
+
+    Attributes:
+        path: The file.
+        is_video: True if its suffix is a video's.
+        named: True if the user named the file; False if a folder or a pattern did.
+    """
+
+    path: Path
+    is_video: bool
+    named: bool
+
+
+def find_sources(words: Sequence[str]) -> tuple[Source, ...]:
+    """Files, the pictures and videos of folders, and what patterns match; each file once.
+
+    Args:
+        words: Paths of files and folders, and patterns such as 'photos/**/*.jpg'.
+
+    Raises:
+        BadInputError: One of them leads to nothing.
+    """
+    found: dict[Path, Source] = {}
+    for word in words:
+        for source in _sources(word):
+            found.setdefault(source.path, source)
+    return tuple(found.values())
+
+
+def _sources(word: str) -> list[Source]:
+    path = Path(word)
+    if path.is_file():
+        return [Source(path, path.suffix.lower() in VIDEOS, named=True)]
+    if path.is_dir():
+        return _known(sorted(path.iterdir()), f"folder {word}")
+    if _PATTERN & set(word):
+        return _known(sorted(map(Path, glob.glob(word, recursive=True))), f"pattern {word}")
+    neighbours = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+    raise BadInputError(
+        f"picture {word}", "no such file", "a picture, a video, a folder or a pattern",
+        did_you_mean(path.name, neighbours, "Check the path."),
+    )  # fmt: skip
+
+
+def _known(paths: Sequence[Path], subject: str) -> list[Source]:
+    """Those of the paths that are pictures or videos by their suffix."""
+    kinds = {suffix: suffix in VIDEOS for suffix in (*PICTURES, *VIDEOS)}
+    found = [
+        Source(path, kinds[path.suffix.lower()], named=False)
+        for path in paths
+        if path.suffix.lower() in kinds and path.is_file()
+    ]
+    if not found:
+        others = ", ".join(path.name for path in paths[:3])
+        raise BadInputError(
+            subject, f"no picture or video{f', but {others}' if others else ''}",
+            f"files that end in {', '.join(s[1:] for s in kinds)}",
+            "Check the path; patterns go down into folders with **.",
+        )  # fmt: skip
+    return found
+
+
+def drawn_names(sources: Sequence[Source]) -> list[str]:
+    """A file name for what is drawn of each source: different ones, none of a source's own."""
+    taken: set[str] = set()
+    names = []
+    for source in sources:
+        suffix = ".mp4" if source.is_video else source.path.suffix.lower()
+        suffix = suffix if suffix in (*PICTURES, ".mp4") else ".jpg"
+        count, name = 1, f"{source.path.stem}{DRAWN}{suffix}"
+        while name in taken:
+            count += 1
+            name = f"{source.path.stem}{DRAWN}_{count}{suffix}"
+        taken.add(name)
+        names.append(name)
+    return names
+
+
+def read_image(path: Path) -> Image:
+    """A picture as `[H, W, 3]` uint8, BGR.
+
+    Raises:
+        BadInputError: There is no such file, or it is no picture.
+    """
+    if not path.is_file():
+        raise BadInputError(f"picture {path}", "no such file", "a picture", "Check the path.")
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise BadInputError(
+            f"picture {path}", "a file that OpenCV cannot read", "a JPEG or PNG picture",
+            "Check that the file is whole.",
+        )  # fmt: skip
+    return image  # type: ignore[return-value]
+
+
+def write_image(path: Path, image: Image) -> None:
+    """Write a picture in the format of its suffix; it is there whole or not at all."""
+    done, encoded = cv2.imencode(path.suffix, image)
+    if not done:
+        raise BadInputError(
+            str(path), f"OpenCV cannot write {path.suffix}", "a picture format", "Use .png."
+        )
+    with whole_file(path) as written:
+        written.write_bytes(encoded.tobytes())
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A temporary file that becomes `path` if the block ends well, and vanishes otherwise."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o644)  # mkstemp's files are private; the result should not be
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def output_folder(path: Path) -> Path:
+    """The folder, made if it was not there.
+
+    Raises:
+        BadInputError: It cannot be made or written to.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            return path
+    except OSError as error:
+        raise BadInputError(
+            f"--out {path}", error.strerror or str(error), "a folder that can be written to",
+            "Choose another place.",
+        ) from error  # fmt: skip

@@ -1,0 +1,94 @@
+"""`posedeploy test`: run the conformance suites, of the checkout or of the installed package."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+
+from posedeploy.errors import UnavailableError
+
+from .children import check_needs, run_module
+
+NEEDS = (  # package, what it is, what to install
+    ("poseconform", "the judge, of the same distribution", "--force-reinstall posedeploy"),
+    ("pytest", "what runs the suites", "'posedeploy[test]'"),
+    ("mmpose", "what the judge compares with", "--no-deps mmpose==1.3.2"),
+)
+PACKAGED = "_suites"  # in the installed poseconform: the same tree as at the top of a checkout
+MATRIX = ("conversion", "parity", "sdk_model")  # what runs when no suite is named
+INI_FILES = ("pyproject.toml", "pytest.ini")
+HELP_WORDS = {"--help", "-h"}
+USAGE = """\
+Usage: posedeploy test [SUITE...] [pytest's arguments]
+
+Judge models on the backends that are here. Without a suite: {matrix}.
+Suites: {suites}
+
+Examples:
+
+    posedeploy test -m onnxruntime --models quick
+    posedeploy test -m "rtmpose and dynamic" --require openvino
+    posedeploy test parity --model-config my.py --checkpoint my.pth --report-dir reports/mine
+    posedeploy test -m tensorrt -rs           what cannot run here, and why
+    posedeploy test --help-pytest             all options of pytest and of the judge
+
+Exit codes: 0 every cell that ran passed, 1 one did not, 3 something needed is not installed;
+2, 4 and 5 are pytest's: interrupted, wrong usage, no tests selected.
+"""
+
+
+def test(context: typer.Context) -> None:
+    """Run the conformance suites: posedeploy test [SUITE...] [pytest's arguments]."""
+    words = list(context.args)
+    root = suites_root()
+    if HELP_WORDS & set(words):
+        suites = ", ".join(suite_names(root)) if root else "not installed here"
+        typer.echo(USAGE.format(matrix=", ".join(MATRIX), suites=suites), nl=False)
+        return
+    check_needs("posedeploy test", NEEDS)
+    if root is None:
+        raise UnavailableError(
+            "posedeploy test", f"neither suites/ in a checkout nor poseconform/{PACKAGED}",
+            "the conformance suites, which every wheel of this project brings",
+            "Install it again: python -m pip install --force-reinstall posedeploy",
+        )  # fmt: skip
+    raise typer.Exit(run_module("pytest", pytest_arguments(words, root)))
+
+
+def suites_root() -> Path | None:
+    """The folder that holds `conftest.py`, `suites/` and `fixtures/`; None where there is none.
+
+    A checkout's own comes first, for there the suites are being worked on; then the copy that a
+    wheel has put into `poseconform`.
+    """
+    spec = importlib.util.find_spec("poseconform")
+    packages = [Path(place) for place in (spec.submodule_search_locations or [])] if spec else []
+    places = [Path(__file__).resolve().parents[3], *(place / PACKAGED for place in packages)]
+    for place in places:
+        if (place / "suites").is_dir() and (place / "conftest.py").is_file():
+            return place
+    return None
+
+
+def suite_names(root: Path) -> list[str]:
+    """Names of the suites: the folders in `suites/` that hold tests."""
+    return sorted(p.name for p in (root / "suites").iterdir() if any(p.glob("test_*.py")))
+
+
+def pytest_arguments(words: Sequence[str], root: Path) -> list[str]:
+    """What pytest is told: the root, its ini file, the suites, and the rest of the words.
+
+    Args:
+        words: What the user said; names of suites at its beginning become their folders.
+        root: What `suites_root` found.
+    """
+    names, rest, known = [], list(words), suite_names(root)
+    while rest and rest[0] in known:
+        names.append(rest.pop(0))
+    ini = next((["-c", str(root / name)] for name in INI_FILES if (root / name).is_file()), [])
+    folders = [str(root / "suites" / name) for name in names or MATRIX]
+    rest = ["--help" if word == "--help-pytest" else word for word in rest]
+    return [*ini, "--rootdir", str(root), *folders, *rest]

@@ -1,0 +1,79 @@
+"""What the commands share of the terminal: consoles, progress bars, JSON on standard output."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+__all__ = ["SpeedColumn", "console", "escape", "items_progress", "print_json", "to_json"]
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console that colours what it is told to and nothing else."""
+    return Console(stderr=stderr, highlight=False)
+
+
+def to_json(value: Any, *, indent: int | None = None) -> str:
+    """A value as JSON; numbers that are not finite, for which JSON has no word, become null."""
+    return json.dumps(_finite(value), indent=indent, allow_nan=False, ensure_ascii=False)
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON document on standard output, for other programs."""
+    typer.echo(to_json(value, indent=2))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
+
+
+class SpeedColumn(ProgressColumn):
+    """Items a second."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:.1f}/s", style="progress.data.speed")
+
+
+def items_progress(*, as_json: bool) -> Progress:
+    """A progress bar for pictures or frames.
+
+    Beside text on standard output it shares its console, so that lines appear above the bar.
+    Beside JSON it goes to standard error, and is left out where both are the same terminal.
+    """
+    hidden = as_json and sys.stdout.isatty()
+    shown_on = console(stderr=as_json)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        SpeedColumn(),
+        TimeRemainingColumn(compact=True),
+        console=shown_on,
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+        disable=hidden or not shown_on.is_terminal,
+    )

@@ -1,0 +1,81 @@
+"""Windows with pictures, where there is a display; where there is none, why."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from posedeploy.errors import UnavailableError
+
+DISPLAY_VARIABLES = ("DISPLAY", "WAYLAND_DISPLAY")  # of X11 and of Wayland
+CLOSING_KEYS = (27, ord("q"))
+
+
+def why_no_windows(
+    environment: Mapping[str, str] = os.environ,
+    platform: str = sys.platform,
+    build: str | None = None,
+) -> str:
+    """Why no window can be opened here; '' where one can.
+
+    Asked before a window is, for OpenCV's Qt build aborts the process where there is no display.
+
+    Args:
+        environment: Environment variables.
+        platform: As `sys.platform`.
+        build: OpenCV's build information; None asks the OpenCV that is installed.
+    """
+    lines = (cv2.getBuildInformation() if build is None else build).splitlines()
+    toolkits = [line.split(":", 1)[1].strip() for line in lines if line.strip().startswith("GUI:")]
+    reasons = []
+    if toolkits == ["NONE"]:
+        reasons.append("an OpenCV that was built without windows (opencv-python-headless)")
+    if platform == "linux" and not any(environment.get(name) for name in DISPLAY_VARIABLES):
+        reasons.append(f"no display ({' and '.join(DISPLAY_VARIABLES)} are not set)")
+    return " and ".join(reasons)
+
+
+def check_windows(instead: str) -> None:
+    """Refuse `--show` where no window can be opened.
+
+    Args:
+        instead: What to do instead, a sentence.
+
+    Raises:
+        UnavailableError: With the reason.
+    """
+    if reason := why_no_windows():
+        raise UnavailableError(
+            "--show", reason, "a display, and an OpenCV with windows (opencv-python)", instead
+        )
+
+
+def show_image(title: str, image: NDArray[np.uint8], milliseconds: int = 0) -> bool:
+    """Show a picture in the window of that title.
+
+    Args:
+        title: The window's title; the same title is the same window.
+        image: `[H, W, 3]` uint8, BGR.
+        milliseconds: How long to wait for a key; 0 waits until one is pressed.
+
+    Returns:
+        False if Escape or 'q' was pressed.
+    """
+    cv2.imshow(title, image)
+    return (cv2.waitKey(milliseconds) & 0xFF) not in CLOSING_KEYS
+
+
+def show_files(paths: list[Path]) -> None:
+    """Show picture files, each in a window of its own, until a key is pressed."""
+    for path in paths:
+        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        if image is not None:
+            cv2.imshow(path.name, image)
+    cv2.waitKey(0)
+    cv2.destroyAllWindows()
