@@ -22,6 +22,7 @@ class Availabilities:
 
     disabled: Collection[str] = ()
     _known: dict[str, Availability] = field(default_factory=dict)
+    _converting: dict[str, Availability] = field(default_factory=dict)
 
     def of(self, backend: str) -> Availability:
         """Whether `backend` can run here."""
@@ -32,6 +33,14 @@ class Availabilities:
         if backend not in self._known:
             self._known[backend] = _probe(backend)
         return self._known[backend]
+
+    def of_converting(self, backend: str) -> Availability:
+        """Whether files for `backend` can be made here, which may be so where it cannot run."""
+        if backend in self.disabled:
+            return self.of(backend)
+        if backend not in self._converting:
+            self._converting[backend] = implementations.conversion_availability(backend)
+        return self._converting[backend]
 
     @property
     def known(self) -> dict[str, Availability]:

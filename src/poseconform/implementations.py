@@ -25,6 +25,7 @@ from posedeploy.config import (
     load_deploy_config,
     load_model_config,
 )
+from posedeploy.runtime import Availability
 
 from .artifacts import ArtefactCache, content_key, file_sha256, tree_sha256
 from .matrix import Flow, Model
@@ -110,6 +111,13 @@ def model_from_config(path: str, checkpoint: str = "") -> Model:
 def flows(more: Sequence[str] = ()) -> tuple[Flow, ...]:
     """Every deploy config of the project, and those that the user names."""
     return tuple(_flow(name) for name in (*list_deploy_configs(), *more))
+
+
+def conversion_availability(backend: str) -> Availability:
+    """Whether the implementation can convert for a backend here, be it able to run it or not."""
+    from posedeploy.convert import conversion_availability as available
+
+    return available(backend)
 
 
 def missing_tools(backend: str) -> tuple[str, ...]:

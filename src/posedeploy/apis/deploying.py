@@ -13,7 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from posedeploy.config import DeployConfig, ModelConfig, load_deploy_config, load_model_config
-from posedeploy.convert import get_converter, missing_tools
+from posedeploy.convert import (
+    Converted,
+    Declared,
+    conversion_availability,
+    get_converter,
+    missing_tools,
+)
 from posedeploy.errors import BadInputError, ConversionError, UnavailableError
 from posedeploy.runtime import SessionOptions, backend_row, get_runtime
 from posedeploy.sdk.writer import Artefact, write_json_files
@@ -115,21 +121,16 @@ def check_ready(deploy_config: DeployConfig, model_config: ModelConfig) -> None:
     """
     check_fit(deploy_config, model_config)
     get_converter(deploy_config.backend, deploy_config.precision)
-    available = get_runtime(deploy_config.backend).probe()
+    available = conversion_availability(deploy_config.backend)
     if not available.ok:
+        missing = missing_tools(deploy_config.backend)
         raise UnavailableError(
             f"backend {deploy_config.backend}",
             f"{available.code}: {available.reason}",
-            "a backend that runs here",
+            "what converts for it, on this machine",
+            f"Install it: python -m pip install {' '.join(missing)}" if missing else
             "Install it, or choose another deploy config.",
-        )
-    if missing := missing_tools(deploy_config.backend):
-        raise UnavailableError(
-            f"backend {deploy_config.backend}",
-            f"tool-missing: no {', '.join(missing)}",
-            "what converts for it",
-            f"Install it: python -m pip install {' '.join(missing)}",
-        )
+        )  # fmt: skip
 
 
 def deploy_model(
@@ -161,19 +162,12 @@ def convert_exported(
     converter = get_converter(deploy_config.backend, deploy_config.precision)
     converted = converter.convert(exported.path, deploy_config, folder)
     files = tuple(folder / name for name in converted.files)
-    try:
-        session = get_runtime(deploy_config.backend).load(
-            files, "cpu", SessionOptions(precision=converted.precision)
-        )
-    except RuntimeError as error:
-        raise ConversionError(
-            "load", str(files[0]), str(error), "a file that the backend loads", "Report this."
-        ) from error
+    declared = converted.declared or _declared_when_loaded(files, deploy_config, converted)
     artefact = Artefact(
         converted.files,
         converted.precision,
-        session.inputs,
-        session.outputs,
+        declared.inputs,
+        declared.outputs,
         names_are_positions=backend_row(deploy_config.backend).by_position,
         host=exported.host,
     )
@@ -182,6 +176,20 @@ def convert_exported(
     )
     seconds = round(time.perf_counter() - started, 3)
     return Deployment(folder, deploy_config.backend, files, artefact, exported, seconds)
+
+
+def _declared_when_loaded(
+    files: tuple[Path, ...], deploy_config: DeployConfig, converted: Converted
+) -> Declared:
+    try:
+        session = get_runtime(deploy_config.backend).load(
+            files, "cpu", SessionOptions(precision=converted.precision)
+        )
+    except RuntimeError as error:
+        raise ConversionError(
+            "load", str(files[0]), str(error), "a file that the backend loads", "Report this."
+        ) from error
+    return Declared(session.inputs, session.outputs)
 
 
 def check_work_dir(target: Path) -> None:

@@ -1,13 +1,15 @@
 """Intermediate representation -> the backend's files; one module a backend."""
 
-from .registry import CONVERTERS, get_converter, missing_tools
-from .types import Converted, Converter, Representation
+from .registry import CONVERTERS, conversion_availability, get_converter, missing_tools
+from .types import Converted, Converter, Declared, Representation
 
 __all__ = [
     "CONVERTERS",
     "Converted",
     "Converter",
+    "Declared",
     "Representation",
+    "conversion_availability",
     "get_converter",
     "missing_tools",
 ]

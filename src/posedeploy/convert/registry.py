@@ -7,6 +7,7 @@ import shutil
 from typing import cast
 
 from posedeploy.errors import BadInputError
+from posedeploy.runtime import Availability, Code, get_runtime
 from posedeploy.runtime.probing import is_installed
 
 from .types import Converter
@@ -18,6 +19,9 @@ CONVERTERS: dict[str, str] = {
     "openvino": "openvino",
     "torchscript": "torchscript",
 }
+# Backends whose files can be written where they cannot be run, and the reasons for not running
+# that do not matter then.
+CONVERTS_WITHOUT: dict[str, frozenset[Code]] = {}
 # ---------------------------------------------------------------------------------------------
 
 
@@ -53,3 +57,14 @@ def missing_tools(backend: str) -> tuple[str, ...]:
     module = importlib.import_module(f"{__package__}.{CONVERTERS[backend]}")
     converter = cast("Converter", module.CONVERTER)
     return tuple(t for t in converter.tools if not is_installed(t) and shutil.which(t) is None)
+
+
+def conversion_availability(backend: str) -> Availability:
+    """Whether this machine can convert for a backend, which it may where it cannot run it."""
+    found = get_runtime(backend).probe()
+    if not found.ok and found.code not in CONVERTS_WITHOUT.get(backend, ()):
+        return found
+    if missing := ", ".join(missing_tools(backend)):
+        reason = f"no {missing}, which converts for {backend}"
+        return Availability(Code.TOOL_MISSING, reason, found.version)
+    return Availability(Code.AVAILABLE, "", found.version)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from posedeploy.config import DeployConfig
+from posedeploy.runtime import TensorInfo
 
 
 @dataclass(frozen=True)
@@ -16,8 +17,8 @@ class Representation:
 
     Attributes:
         form: 'onnx', through one of the exporters; 'torchscript', a traced module with the names
-            of its inputs and outputs in it; or 'ncnn', a traced module in which is rewritten what
-            ncnn lacks.
+            of its inputs and outputs in it; 'ncnn', a traced module in which is rewritten what
+            ncnn lacks; or 'exported-program', what `torch.export` captures.
         stages: How much of a detector the graph holds, by the variant that deploy configs write
             ('yolox-pose', 'rtmo'); everything up to and with NMS where it is not named.
     """
@@ -34,16 +35,27 @@ ONNX = Representation("onnx")
 
 
 @dataclass(frozen=True)
+class Declared:
+    """Inputs and outputs as backend files declare them."""
+
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+
+
+@dataclass(frozen=True)
 class Converted:
     """The backend's files.
 
     Attributes:
         files: File names in `work_dir`, the main one first.
         precision: 'fp32', 'fp16' or 'int8', read from the files that were written.
+        declared: Inputs and outputs, read from the files that were written; None where they are
+            read by loading the files, which takes a machine that the backend runs on.
     """
 
     files: tuple[str, ...]
     precision: str
+    declared: Declared | None = None
 
 
 class Converter(Protocol):
