@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from . import recording, regression
+from . import expectations, expectations_update, recording, regression
 from .environment import fingerprint
-from .options import availabilities_of, selection_of
+from .options import all_cells, availabilities_of, selection_of
 from .outcome import CellRecord
 from .progress import Progress, count_tests
 
@@ -141,8 +141,22 @@ class Controller:
         for path in [*self._paths, self._config.option.xmlpath] if self._paths else []:
             terminalreporter.write_line(f"wrote {path}")
         self._say_what_changed(terminalreporter.write_line)
+        if self._config.option.update_expectations:
+            self._update_expectations(terminalreporter.write_line)
         for line in publish(self._results, os.environ):
             terminalreporter.write_line(line)
+
+    def _update_expectations(self, write_line: Callable[[str], None]) -> None:
+        folder = self._config.rootpath / expectations.FOLDER
+        found, system = availabilities_of(self._config), expectations.this_system()
+        matrix = all_cells(self._config)
+        run = expectations_update.Run(
+            expectations.load_expectations(folder),
+            matrix,
+            expectations_update.by_cell(matrix, self._results.cells),
+            lambda entry: entry.holds(found.of(entry.backend).version, system),
+        )
+        expectations_update.update(folder, run, write_line)
 
     def _say_what_changed(self, write_line: Callable[[str], None]) -> None:
         path = regression.baseline_file(self._config.option, self._config.rootpath)

@@ -1,36 +1,64 @@
 """Declared failures: `suites/expectations/<backend>.toml`, strict, with reason, link and stage.
 
     [[xfail]]
-    model = "litehrnet_18"          # or family = "LiteHRNet"; '*' for any
-    deploy_config = "ncnn_static-256x192"   # label without 'pose-detection_'; '*' for any
+    model = "litehrnet_18"          # or family = "LiteHRNet"; a pattern: '*' for any
+    deploy_config = "ncnn_static-*" # a pattern for the label, which lacks 'pose-detection_'
+    version = ">=1.0.20250503,<2"   # of the backend; any if left out
+    os = "linux"                    # linux, macos or windows; any if left out
     stage = "numeric"
+    outcome = "crash"               # see below; may be left out
     reason = "…"
     link = "https://…"
 
-An entry excuses only its stage, and an unexpected pass fails.
+An entry excuses its stage and nothing else, whichever test the failure shows in.  Left out,
+`outcome` is what an honest disagreement comes to: a mismatch where numbers are compared, a
+failure at any other stage.  A crash or a hang is excused only by an entry that says so.  An entry
+whose stage passes fails the run, and so does one that no cell of the whole matrix could meet.
 """
 
 from __future__ import annotations
 
+import platform
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.version import InvalidVersion
 
 from .matrix import Cell
-from .outcome import STAGES
+from .outcome import COMPARING_STAGES, STAGES, StageRecord
 
 FOLDER = Path("suites") / "expectations"  # below pytest's root folder
-_FIELDS = {"model", "family", "deploy_config", "stage", "reason", "link"}
+SYSTEMS = {"Linux": "linux", "Darwin": "macos", "Windows": "windows"}  # platform's name -> ours
+OUTCOMES = ("mismatch", "failed", "timeout", "crash")
+_PATTERNS = ("model", "family", "deploy_config")
+_REQUIRED = ("stage", "reason", "link")
+FIELDS = (*_PATTERNS, "version", "os", "outcome", *_REQUIRED)
 
 
 @dataclass(frozen=True)
 class Expectation:
-    """One entry; '*' matches anything."""
+    """One entry.
+
+    Attributes:
+        backend: The file's name.
+        model: Pattern of the model's name, as `fnmatch` reads it.
+        family: Pattern of its family.
+        deploy_config: Pattern of the flow's label.
+        stage: The stage that may fail.
+        reason: Why.
+        link: Where that is reported or documented.
+        version: Versions of the backend, as PEP 440 writes them; '' for any.
+        os: One of `SYSTEMS`' values, '' for any.
+        outcome: The one outcome of the stage that is excused; '' for an honest disagreement.
+        source: File and place, for messages.
+    """
 
     backend: str
     model: str
@@ -39,21 +67,70 @@ class Expectation:
     stage: str
     reason: str
     link: str
+    version: str = ""
+    os: str = ""
+    outcome: str = ""
+    source: str = ""
+
+    @property
+    def note(self) -> str:
+        """Reason and link in one line."""
+        return f"{self.reason} ({self.link})"
 
     def matches(self, cell: Cell) -> bool:
-        """True if the entry is about this cell."""
+        """True if the entry is about this cell, whatever version and system it runs on."""
         pairs = (
-            (self.backend, cell.flow.backend), (self.model, cell.model.name),
-            (self.family, cell.model.family), (self.deploy_config, cell.flow.label),
+            (self.model, cell.model.name), (self.family, cell.model.family),
+            (self.deploy_config, cell.flow.label),
         )  # fmt: skip
-        return all(declared in {"*", found} for declared, found in pairs)
+        same = self.backend == cell.flow.backend
+        return same and all(fnmatchcase(found, pattern) for pattern, found in pairs)
+
+    def holds(self, version: str, system: str) -> bool:
+        """True for this backend version on this system (`platform.system()`).
+
+        A version that cannot be read meets no condition: better a failure than a wrong excuse.
+        """
+        if self.os and self.os != SYSTEMS.get(system):
+            return False
+        try:
+            return not self.version or SpecifierSet(self.version).contains(
+                version, prereleases=True
+            )
+        except InvalidVersion:
+            return False
+
+    def excuses(self, failure: StageRecord) -> bool:
+        """True if a cell that this entry is about may fail so."""
+        usual = "mismatch" if self.stage in COMPARING_STAGES else "failed"
+        return (failure.name, failure.outcome) == (self.stage, self.outcome or usual)
 
 
-def marks(cell: Cell, stage: str, root: Path) -> Iterator[pytest.MarkDecorator]:
-    """The strict xfail marks of a cell's test; `root` is pytest's root folder."""
-    for entry in load_expectations(root / FOLDER):
-        if entry.stage == stage and entry.matches(cell):
-            yield pytest.mark.xfail(reason=f"{entry.reason} ({entry.link})", strict=True)
+def this_system() -> str:
+    """The name of this machine's system, as `Expectation.holds` takes it."""
+    return platform.system()
+
+
+def refuse_unmatched(entries: Iterable[Expectation], cells: Iterable[Cell]) -> None:
+    """Refuse entries that no cell could meet.
+
+    Args:
+        entries: All entries.
+        cells: The whole matrix, not only what this run selects.
+
+    Raises:
+        pytest.UsageError: There is such an entry; every one is named.
+    """
+    cells = tuple(cells)
+    lost = [e for e in entries if not any(e.matches(cell) for cell in cells)]
+    if lost:
+        lines = [
+            f"{e.source}: model {e.model!r}, family {e.family!r}, deploy config "
+            f"{e.deploy_config!r}: found no such cell of {e.backend}; expected at least one of "
+            "the matrix. Correct the entry, or remove it."
+            for e in lost
+        ]
+        raise pytest.UsageError("\n".join(lines))
 
 
 @cache
@@ -61,17 +138,23 @@ def load_expectations(folder: Path) -> tuple[Expectation, ...]:
     """All entries of a folder; none if there is no such folder.
 
     Raises:
-        pytest.UsageError: An entry lacks a field or names an unknown stage.
+        pytest.UsageError: An entry lacks a field, has an unknown one, or a value nobody knows.
     """
     entries = []
     for path in sorted(folder.glob("*.toml")):
-        entries += [_entry(path, i, raw) for i, raw in enumerate(_read(path))]
+        text = path.read_bytes()
+        entries += [_entry(path, i, raw) for i, raw in enumerate(read_entries(path, text))]
     return tuple(entries)
 
 
-def _read(path: Path) -> list[dict[str, Any]]:
+def read_entries(path: Path, content: bytes) -> list[dict[str, Any]]:
+    """The raw entries of a file's content; `path` is for messages.
+
+    Raises:
+        pytest.UsageError: It is not TOML, or holds anything but `[[xfail]]` tables.
+    """
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = tomllib.loads(content.decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise pytest.UsageError(f"{path}: found no TOML ({error}); correct the file.") from error
     raw = data.pop("xfail", [])
@@ -83,14 +166,27 @@ def _read(path: Path) -> list[dict[str, Any]]:
 
 def _entry(path: Path, index: int, raw: dict[str, Any]) -> Expectation:
     where = f"{path}: xfail[{index}]"
-    for name in ("stage", "reason", "link"):
+    for name in _REQUIRED:
         if not str(raw.get(name, "")).strip():
             raise pytest.UsageError(f"{where}: found no {name}; expected one. Add it.")
-    if unknown := set(raw) - _FIELDS:
-        raise pytest.UsageError(f"{where}: unknown {sorted(unknown)}; expected {sorted(_FIELDS)}")
-    if raw["stage"] not in STAGES:
-        raise pytest.UsageError(f"{where}: stage {raw['stage']!r}; expected one of {STAGES}")
-    return Expectation(
-        path.stem, raw.get("model", "*"), raw.get("family", "*"), raw.get("deploy_config", "*"),
-        raw["stage"], raw["reason"], raw["link"],
-    )  # fmt: skip
+    if unknown := set(raw) - set(FIELDS):
+        raise pytest.UsageError(f"{where}: unknown {sorted(unknown)}; expected {sorted(FIELDS)}")
+    for name, value in raw.items():
+        if not isinstance(value, str):
+            raise pytest.UsageError(f"{where}: {name} = {value!r}; expected a string")
+    _check(where, "stage", raw["stage"], STAGES)
+    _check(where, "outcome", raw.get("outcome", OUTCOMES[0]), OUTCOMES)
+    _check(where, "os", raw.get("os", "linux"), tuple(SYSTEMS.values()))
+    try:
+        SpecifierSet(raw.get("version", ""))
+    except InvalidSpecifier as error:
+        message = f"{where}: version {raw['version']!r}; expected e.g. '>=1.2,<2'"
+        raise pytest.UsageError(message) from error
+    patterns = {name: raw.get(name, "*") for name in _PATTERNS}
+    rest = {name: raw.get(name, "") for name in FIELDS if name not in _PATTERNS}
+    return Expectation(backend=path.stem, source=where, **patterns, **rest)
+
+
+def _check(where: str, name: str, found: str, known: tuple[str, ...]) -> None:
+    if found not in known:
+        raise pytest.UsageError(f"{where}: {name} {found!r}; expected one of {known}")

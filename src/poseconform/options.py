@@ -85,6 +85,17 @@ def add_options(parser: pytest.Parser) -> None:
         type=Path,
         help="write results.json, index.html, support-table.md and junit.xml here",
     )
+    add(
+        "--update-expectations",
+        action="store_true",
+        help="rewrite suites/expectations/*.toml as this run ended, and show the diff",
+    )
+    add(
+        "--repro-dir",
+        metavar="DIR",
+        type=Path,
+        help="write a folder for each failing cell: files, inputs, outputs and a script",
+    )
     add("--artefact-cache", metavar="DIR", type=Path, default=default_cache(),
         help=f"cache of conversions and references (also: {CACHE_VARIABLE})")  # fmt: skip
     regression.add_options(add)
@@ -139,6 +150,14 @@ def selection_of(config: pytest.Config) -> Selection:
     if _SELECTION not in config.stash:
         config.stash[_SELECTION] = read_selection(config.option)
     return config.stash[_SELECTION]
+
+
+def all_cells(config: pytest.Config) -> tuple[Cell, ...]:
+    """The whole matrix: the zoo's models and those of this run, with every deploy config."""
+    selection = selection_of(config)
+    zoo = implementations.models((*implementations.all_tiers(), "all"))
+    models = {model.name: model for model in (*zoo, *selection.models)}
+    return build_cells(models.values(), selection.flows)
 
 
 def availabilities_of(config: pytest.Config) -> Availabilities:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shlex
 import tempfile
+from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,18 @@ import pytest
 from . import expectations, implementations, recording
 from .artifacts import ArtefactCache
 from .controller import Controller
+from .expecting import Expected, fail_report
 from .matrix import Cell, Model, mark_name
-from .options import add_options, availabilities_of, selection_of
+from .options import add_options, all_cells, availabilities_of, selection_of
 from .outcome import STAGES
+from .repro import command, end_with
 from .scheduling import make_scheduler
 from .session import Judge
 from .stages import Blocked, StageFailure
 
 REFUSED = pytest.StashKey[set[str]]()
 NOTES = pytest.StashKey[recording.Notes]()
+EXPECTED = pytest.StashKey[Expected]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -65,22 +68,40 @@ def pytest_collection(session: pytest.Session) -> None:
     named = (option.models, option.model_config, option.checkpoint, option.deploy_config)
     if any((*named, option.require, option.disable)):
         selection_of(session.config)
-    expectations.load_expectations(session.config.rootpath / expectations.FOLDER)
+    declared(session.config)
+    distributed = session.config.getoption("dist", "no") != "no"
+    if distributed and not hasattr(session.config, "workerinput"):  # workers need not repeat it
+        _refuse_unmatched(session.config)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Refuse entries about no cell; begin to watch what is declared to fail."""
+    config = session.config
+    tests = Counter(cell.id for cell in map(_cell, session.items) if cell)
+    if tests and not hasattr(config, "workerinput"):
+        _refuse_unmatched(config)
+    config.stash[EXPECTED] = Expected(
+        () if config.option.runxfail else declared(config),
+        tests,
+        lambda backend: availabilities_of(config).of(backend).version,
+    )
+
+
+def declared(config: pytest.Config) -> tuple[expectations.Expectation, ...]:
+    """All entries of this project."""
+    return expectations.load_expectations(config.rootpath / expectations.FOLDER)
+
+
+def _refuse_unmatched(config: pytest.Config) -> None:
+    if declared(config):
+        expectations.refuse_unmatched(declared(config), all_cells(config))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test that takes `cell` runs for every cell; one that takes `model`, for every model."""
     if "cell" in metafunc.fixturenames:
-        stage, root = _stage(metafunc.definition), metafunc.config.rootpath
         cells = [c for c in selection_of(metafunc.config).cells if _applies(metafunc, c)]
-        params = [
-            pytest.param(
-                cell,
-                id=cell.id,
-                marks=(*_named(cell.marks), *expectations.marks(cell, stage, root)),
-            )
-            for cell in cells
-        ]
+        params = [pytest.param(c, id=c.id, marks=(*_named(c.marks),)) for c in cells]
         metafunc.parametrize("cell", params)
     elif "conformance_model" in metafunc.fixturenames:
         models = selection_of(metafunc.config).models
@@ -192,29 +213,22 @@ def pytest_runtest_makereport(
     decided = call.when == "call" or (call.when == "setup" and not report.passed)
     if cell is None or not decided:
         return report
-    base = recording.base_record(cell, item.config.option.exporter, repro(item.config, cell))
+    base = recording.base_record(cell, item.config.option.exporter, command(item.config, cell))
     error = call.excinfo.value if call.excinfo else None
     notes = item.stash.get(NOTES, recording.Notes())  # a mark can end a test before its setup
+    expected = item.config.stash[EXPECTED]
+    if call.when == "call" and report.failed:
+        expected.excuse_report(cell, _stage(item), report, error)
     partial = recording.partial_record(base, _stage(item), notes, report, error)
+    if passed := expected.ended(cell, partial):
+        partial = fail_report(passed, report, partial or base)
     text = partial.to_json() if partial else ""
     report.user_properties.append((recording.PROPERTY, f"{cell.id} {text}"))
     # JUnit takes the properties of the teardown's report, which copies the item's
     item.user_properties += recording.junit_properties(partial or base, _stage(item))
     if report.failed:
-        report.sections.append(("re-run just this cell", base.repro))
+        end_with(report, "re-run just this cell", base.repro)
     return report
-
-
-def repro(config: pytest.Config, cell: Cell) -> str:
-    """The command that re-runs one cell."""
-    model, option = cell.model, config.option
-    words = ["python", "-m", "pytest", "suites"]
-    known = model.tiers or implementations.in_zoo(model)
-    words += ["--models", model.name] if known else ["--model-config", model.config]
-    words += ["--checkpoint", f"{model.name}={model.checkpoint}"] if model.checkpoint else []
-    words += ["--exporter", option.exporter] if option.exporter else []
-    words += ["--deploy-config", cell.flow.deploy_config] if "/" in cell.flow.deploy_config else []
-    return shlex.join([*words, "-k", f"[{cell.id}]"])
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from . import implementations
+from .isolation import ChildFailure
 from .matrix import Cell
 from .outcome import COMPARING_STAGES, CellRecord, StageRecord, group_cells, tail
 from .stages import StageFailure
@@ -106,11 +107,11 @@ def partial_record(
         code, reason = _unavailable(report)
         outcome = f"unavailable:{code}"
         return replace(record, outcome=outcome, code=code, reason=reason) if code else None
-    failed = replace(_failed_stage(stage, report, error), expected=declared)
+    failed = replace(failed_stage(stage, report, error), expected=declared)
     return replace(
         record,
         outcome="xfail" if declared else "missing",
-        reason=failed.message,
+        reason=(report.wasxfail if declared else "") or failed.message,
         stages=(*notes.stages, failed),
         log_tail=tail(report.longreprtext),
     )
@@ -134,11 +135,24 @@ def junit_properties(record: CellRecord, stage: str) -> list[tuple[str, object]]
     return [(name, value) for name, value in found.items() if value not in {None, ""}]
 
 
-def _failed_stage(stage: str, report: pytest.TestReport, error: object) -> StageRecord:
+def failed_stage(stage: str, report: pytest.TestReport, error: object) -> StageRecord:
+    """How a test of a cell failed.
+
+    Only an assertion is a mismatch: whatever else goes wrong where numbers are compared, nothing
+    was compared.
+
+    Args:
+        stage: The stage that the test judges; the failure may name another.
+        report: pytest's report of the phase that decided.
+        error: The exception that ended it, if any.
+    """
+    if isinstance(error, ChildFailure):  # of a child that serves no cell alone
+        error = StageFailure.from_child(stage, error)
     if isinstance(error, StageFailure):
         message = error.message.splitlines()[0] if error.message else error.kind
         return StageRecord(error.stage, report.duration, error.kind, message, error.code)
-    kind = "mismatch" if stage in COMPARING_STAGES else "failed"
+    compared = isinstance(error, AssertionError | pytest.fail.Exception)
+    kind = "mismatch" if compared and stage in COMPARING_STAGES else "failed"
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return StageRecord(stage, report.duration, kind, lines[0])
 

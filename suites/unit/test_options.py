@@ -13,7 +13,7 @@ from fixtures.tiny_models import TinyModel
 from poseconform import implementations
 from poseconform.matrix import Cell, Flow, Model
 from poseconform.options import CACHE_VARIABLE, default_cache, read_selection
-from poseconform.plugin import repro
+from poseconform.repro import command
 
 
 def options(**given: Any) -> Namespace:
@@ -123,4 +123,4 @@ def test_a_command_runs_the_same_cell_again(
     flow = Flow(deploy_config, "", "onnxruntime", "fp32", "static", None)
     cell = Cell(Model(name, "HRNet", tiers, "", (4, 4), f"{name}.py", checkpoint), flow)
     config: Any = Namespace(option=Namespace(exporter=exporter))
-    assert repro(config, cell).startswith(f"python -m pytest suites {words} -k ")
+    assert command(config, cell).startswith(f"python -m pytest suites {words} -k ")

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from fixtures.fake_matrix import FAKE, PLUGINS
+from poseconform.expectations import load_expectations
 
 pytest_plugins = ["pytester"]
 
@@ -181,10 +182,13 @@ def test_an_option_that_names_nothing_is_a_usage_error(matrix: pytest.Pytester) 
     assert "no backend 'tensorrtt'; there are: onnxruntime, tensorrt" in text
 
 
-def declare(matrix: pytest.Pytester, mode: str) -> None:
-    folder = matrix.mkdir("suites") / "expectations"
-    folder.mkdir()
-    (folder / "onnxruntime.toml").write_text(XFAIL.format(mode=mode))
+def declare(matrix: pytest.Pytester, mode: str, **fields: str) -> None:
+    folder = matrix.path / "suites" / "expectations"
+    folder.mkdir(parents=True, exist_ok=True)
+    more = "".join(f'{name} = "{value}"\n' for name, value in fields.items() if name != "stage")
+    text = XFAIL.replace("numeric", fields.get("stage", "numeric")).format(mode=mode) + more
+    (folder / "onnxruntime.toml").write_text(text)
+    load_expectations.cache_clear()
 
 
 def test_a_declared_failure_is_expected(matrix: pytest.Pytester) -> None:
@@ -193,6 +197,72 @@ def test_a_declared_failure_is_expected(matrix: pytest.Pytester) -> None:
     result.assert_outcomes(passed=5, xfailed=1)
     assert outcomes(matrix)["m2-simcc_onnxruntime_dynamic"] == "xfail"
     result.stdout.fnmatch_lines(["*known to round (https://example.org/1)*"])
+    found = cells(matrix)["m2-simcc_onnxruntime_dynamic"]
+    assert found["reason"] == "known to round (https://example.org/1)"
+    result = run(matrix, "--runxfail", "-k", "dynamic")
+    result.assert_outcomes(passed=5, failed=1)
+
+
+def test_a_declared_mismatch_excuses_no_crash(matrix: pytest.Pytester) -> None:
+    crash = """
+    import pytest
+    from poseconform.isolation import ChildCrash
+    from poseconform.stages import StageFailure
+
+    @pytest.mark.stage("numeric")
+    def test_numbers(cell):
+        if cell.id.startswith("m2"): raise {error}
+    """
+    for error, outcome in (
+        ("StageFailure('numeric', 'crash', 'SIGSEGV in run', 'SIGSEGV')", "crash"),
+        ("ChildCrash('SIGSEGV in oracle')", "crash"),
+        ("StageFailure('load', 'failed', 'no such operator')", "failed:load"),
+        ("LookupError('no tolerance')", "failed:numeric"),
+    ):
+        matrix.makepyfile(test_cells=crash.format(error=error))
+        declare(matrix, "dynamic")
+        run(matrix, "--report-dir", "report", "-k", "m2 and dynamic").assert_outcomes(failed=1)
+        assert outcomes(matrix)["m2-simcc_onnxruntime_dynamic"] == outcome
+
+
+def test_an_entry_for_a_stage_that_no_test_carries_excuses_it(matrix: pytest.Pytester) -> None:
+    declare(matrix, "static", stage="load", outcome="crash")
+    result = run(matrix, "--report-dir", "report", "-k", "m2 and static and onnxruntime")
+    result.assert_outcomes(xfailed=1, skipped=1)
+    assert outcomes(matrix)["m2-simcc_onnxruntime_static"] == "xfail"
+    declare(matrix, "static", stage="load")  # fails honestly, or so it says
+    result = run(matrix, "--report-dir", "report", "-k", "m2 and static and onnxruntime")
+    result.assert_outcomes(failed=1, skipped=1)
+
+
+def test_one_test_of_a_stage_may_pass_if_another_fails_as_declared(
+    matrix: pytest.Pytester,
+) -> None:
+    more = "@pytest.mark.stage('numeric')\ndef test_more_numbers(cell): pass\n"
+    matrix.makepyfile(test_cells=f"{TESTS}\n{more}")
+    declare(matrix, "dynamic")
+    result = run(matrix, "--report-dir", "report", "-k", "m2 and dynamic and numbers")
+    result.assert_outcomes(passed=1, xfailed=1)
+    assert outcomes(matrix)["m2-simcc_onnxruntime_dynamic"] == "xfail"
+
+
+def test_an_entry_about_no_cell_is_one_usage_error(matrix: pytest.Pytester) -> None:
+    declare(matrix, "sometimes")
+    for options in ((), ("-n", "1")):
+        result = matrix.runpytest_subprocess(*PLUGINS, *options)
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        text = str(result.stdout) + str(result.stderr)
+        assert "xfail[0]: model 'm2', family '*'" in text
+        assert "Correct the entry, or remove it." in text
+    declare(matrix, "static")  # m2 is not selected, but it is in the matrix
+    assert run(matrix, "--models", "m1").ret == pytest.ExitCode.OK
+
+
+def test_a_condition_that_does_not_hold_excuses_nothing(matrix: pytest.Pytester) -> None:
+    declare(matrix, "dynamic", version="<1.27")
+    run(matrix, "-k", "m2 and dynamic").assert_outcomes(passed=2, failed=1)
+    declare(matrix, "dynamic", version=">=1.27")
+    run(matrix, "-k", "m2 and dynamic").assert_outcomes(passed=2, xfailed=1)
 
 
 def test_a_declared_failure_that_does_not_come_fails(matrix: pytest.Pytester) -> None:
@@ -201,13 +271,16 @@ def test_a_declared_failure_that_does_not_come_fails(matrix: pytest.Pytester) ->
     result = run(matrix, "--report-dir", "report", "-k", "dynamic")
     result.assert_outcomes(passed=5, failed=1)
     found = cells(matrix)["m2-simcc_onnxruntime_dynamic"]
-    assert (found["outcome"], found["reason"][:14]) == ("xpass", "known to round")
+    assert found["outcome"] == "xpass"
+    assert found["reason"].startswith("numeric passed: known to round (https://example.org/1)")
+    assert "onnxruntime.toml: xfail[0]" in found["reason"]
 
 
 def test_a_declaration_that_is_wrong_is_one_usage_error(matrix: pytest.Pytester) -> None:
     declare(matrix, "dynamic")
     path = matrix.path / "suites" / "expectations" / "onnxruntime.toml"
     path.write_text(path.read_text().replace("numeric", "numerics"))
+    load_expectations.cache_clear()
     result = run(matrix)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert "xfail[0]: stage 'numerics'; expected one of" in str(result.stderr)

@@ -79,6 +79,31 @@ def test_an_assertion_is_a_mismatch_where_numbers_are_compared(stage: str, kind:
     assert merge_partials([record]).outcome == expected
 
 
+def test_anything_but_an_assertion_compares_nothing() -> None:
+    record = partial("numeric", report("failed", "trace"), LookupError("no tolerance"))
+    assert [(s.name, s.outcome) for s in record.stages] == [("numeric", "failed")]
+    assert merge_partials([record]).outcome == "failed:numeric"
+    with pytest.raises(pytest.fail.Exception) as caught:
+        pytest.fail("too far off")
+    record = partial("numeric", report("failed", "trace"), caught.value)
+    assert record.stages[0].outcome == "mismatch"
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "code"),
+    [
+        (ChildCrash("SIGSEGV in oracle", "tail"), "crash", "SIGSEGV"),
+        (ChildTimeout("no answer", "tail"), "timeout", ""),
+        (ChildFailure("ValueError: no", "tail"), "failed", ""),
+    ],
+)
+def test_a_child_that_serves_many_cells_fails_the_stage_that_asked(
+    error: ChildFailure, kind: str, code: str
+) -> None:
+    (stage,) = partial("keypoints", report("failed", "trace"), error).stages
+    assert (stage.name, stage.outcome, stage.code) == ("keypoints", kind, code)
+
+
 def test_a_stage_failure_names_its_own_stage() -> None:
     error = StageFailure("load", "crash", "SIGSEGV in load\nmore", "SIGSEGV")
     record = partial("numeric", report("failed", "trace"), error)
@@ -96,6 +121,7 @@ def test_an_error_without_words_is_called_by_its_type() -> None:
 def test_a_declared_failure_is_an_xfail_and_its_absence_an_xpass() -> None:
     record = partial("numeric", report("skipped", "trace", wasxfail="why"), AssertionError("no"))
     assert (record.outcome, record.stages[0].expected) == ("xfail", True)
+    assert (record.reason, record.stages[0].message) == ("why", "no")
     assert partial("numeric", report("passed", wasxfail="why")).outcome == "xpass"
     strict = partial("numeric", report("failed", "[XPASS(strict)] why"))
     assert (strict.outcome, strict.reason) == ("xpass", "why")
