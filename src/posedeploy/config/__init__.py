@@ -4,6 +4,7 @@ from .deploy_config import (
     DeployConfig,
     NmsSettings,
     config_root,
+    deploy_config_from,
     find_deploy_config,
     list_deploy_configs,
     load_deploy_config,
@@ -15,6 +16,7 @@ from .model_config import (
     HeadKind,
     ModelConfig,
     load_model_config,
+    model_config_from,
 )
 from .naming import DeployConfigName, parse_name
 
@@ -28,9 +30,11 @@ __all__ = [
     "ModelConfig",
     "NmsSettings",
     "config_root",
+    "deploy_config_from",
     "find_deploy_config",
     "list_deploy_configs",
     "load_deploy_config",
     "load_model_config",
+    "model_config_from",
     "parse_name",
 ]

@@ -135,6 +135,15 @@ def load_deploy_config(name_or_path: str | Path) -> DeployConfig:
     return _typed(path, raw)
 
 
+def deploy_config_from(config: Any) -> DeployConfig:
+    """The typed value of an `mmengine.config.Config` that was read, and perhaps changed, before.
+
+    Raises:
+        BadInputError: Not a deploy config for MMPose, or a field that is wrong.
+    """
+    return _typed(Path(config.filename or "deploy config"), config.to_dict())
+
+
 def _section(path: Path, raw: Mapping[str, Any], *names: str) -> dict[str, Any]:
     for name in names:
         if isinstance(raw.get(name), dict):

@@ -99,9 +99,16 @@ def load_model_config(path: str | Path) -> ModelConfig:
     Raises:
         BadInputError: Not an MMPose config, or its head is of no supported kind.
     """
-    path = Path(path)
-    config = read_config(path, "model config")
-    model = config.get("model")
+    return model_config_from(read_config(Path(path), "model config"))
+
+
+def model_config_from(config: Any) -> ModelConfig:
+    """The typed value of an `mmengine.config.Config` that was read, and perhaps changed, before.
+
+    Raises:
+        BadInputError: Not an MMPose config, or its head is of no supported kind.
+    """
+    path, model = Path(config.filename or "model config"), config.get("model")
     if not isinstance(model, dict) or "head" not in model or "backbone" not in model:
         raise BadInputError(
             str(path),

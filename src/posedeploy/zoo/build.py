@@ -42,7 +42,7 @@ def build_model(model_config: ModelConfig, checkpoint: Path | None) -> torch.nn.
     model = _estimator(model_config)
     if loaded is not None:
         apply_checkpoint(model, loaded, str(model_config.path))
-    vars(model).update(cfg=model_config.config, dataset_meta=_dataset_meta(model_config, loaded))
+    vars(model).update(cfg=model_config.config, dataset_meta=dataset_meta(model_config, loaded))
     model.eval()
     return model
 
@@ -80,8 +80,13 @@ def _without(node: Any, keys: tuple[str, ...]) -> Any:
     return node
 
 
-def _dataset_meta(model_config: ModelConfig, loaded: Checkpoint | None) -> Mapping[str, Any]:
-    """Joint names, skeleton and sigmas, in the form of mmpose's `parse_pose_metainfo`."""
+def dataset_meta(model_config: ModelConfig, loaded: Checkpoint | None = None) -> Mapping[str, Any]:
+    """Joint names, skeleton and sigmas, in the form of mmpose's `parse_pose_metainfo`.
+
+    Args:
+        model_config: Says which data set, if the checkpoint does not.
+        loaded: A checkpoint whose own data set comes first.
+    """
     if loaded is not None and loaded.meta.get("dataset_meta"):
         meta: Mapping[str, Any] = loaded.meta["dataset_meta"]
         return meta

@@ -1,0 +1,198 @@
+"""An mmpose estimator whose network is a backend's.
+
+mmpose's own code does everything round the network: normalisation, decoding, mapping to the
+picture, the structure of the result.  So the result cannot differ from PyTorch's but by what the
+backend computes.  Where the graph holds the decoding too (detectors), its people take the place
+of what the head would have found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import ConfigDict
+from numpy.typing import NDArray
+
+from posedeploy.compat import install, without_missing_scopes
+from posedeploy.config import DeployConfig, ModelConfig
+from posedeploy.errors import BadInputError, UnavailableError
+from posedeploy.runtime import Session, SessionOptions, backend_row, get_runtime
+from posedeploy.sdk.binding import resolve
+from posedeploy.sdk.decode import Decoded, Decoder, compile_decoder
+from posedeploy.sdk.fields import Node
+from posedeploy.sdk.folder import DEPLOY, PIPELINE, read_folder
+from posedeploy.sdk.writer import postprocess
+
+Outputs = dict[str, torch.Tensor]
+
+# What `forward` of a head gives, of the graph's outputs; the multi-stage heads give a list of
+# stages of which the graph holds the last.
+_FORWARD: Mapping[str, Callable[[Outputs], Any]] = {
+    "CPMHead": lambda outputs: [outputs["output"]],
+    "HeatmapHead": lambda outputs: outputs["output"],
+    "MSPNHead": lambda outputs: [outputs["output"]],
+    "RTMCCHead": lambda outputs: (outputs["simcc_x"], outputs["simcc_y"]),
+    "SimCCHead": lambda outputs: (outputs["simcc_x"], outputs["simcc_y"]),
+}
+
+
+def build_backend_model(
+    model_config: ModelConfig, deploy_config: DeployConfig, files: Sequence[Path], device: str
+) -> torch.nn.Module:
+    """An estimator in evaluation mode that calls the backend. See `PoseDetection`."""
+    session = _load(deploy_config, files, device)
+    model = _estimator(model_config)
+    if model_config.head_kind.bottom_up:
+        decoder = _decoder(model_config, deploy_config, session, files[0].parent)
+        names = decoder.outputs
+        model.head.predict = _predict(decoder)
+    else:
+        names = deploy_config.output_names
+        model.head.forward = _FORWARD[model_config.head]
+    by_position = backend_row(deploy_config.backend).by_position
+    network = BackendNetwork(session, names, by_position)
+    model.backbone, model.session = network, session
+    model.extract_feat = network
+    estimator: torch.nn.Module = model.eval()
+    return estimator
+
+
+class BackendNetwork(torch.nn.Module):
+    """The backend's session as a module: a batch in, named outputs back.
+
+    Args:
+        session: The loaded graph.
+        names: Names of the outputs in the contract.
+        by_position: True if the graph knows its outputs by position only; they are in this order.
+
+    Raises:
+        BadInputError: The graph has other outputs.
+    """
+
+    def __init__(self, session: Session, names: Sequence[str], by_position: bool) -> None:
+        super().__init__()
+        self._session = session
+        graph = [info.name for info in session.outputs]
+        mapping = {name: f"#{i}" for i, name in enumerate(names)} if by_position else {}
+        found = {name: resolve(name, mapping, graph) for name in names}
+        if None in found.values() or len(graph) != len(names):
+            raise BadInputError(
+                "backend files",
+                f"a graph with the outputs {', '.join(graph)}",
+                f"one with {', '.join(names)}, as the deploy config says",
+                "Pass the deploy config that the files were made with.",
+            )
+        self._names = found
+
+    def forward(self, inputs: torch.Tensor) -> Outputs:
+        """`[N, 3, H, W]` float32 to outputs, picture by picture where the batch is static."""
+        info, batch = self._session.inputs[0], inputs.detach().cpu().numpy()
+        size = info.shape[0] if info.shape and isinstance(info.shape[0], int) else len(batch)
+        parts = [
+            self._run(info.name, batch[start : start + size], size)
+            for start in range(0, len(batch), size)
+        ]
+        return {
+            name: torch.from_numpy(np.concatenate([part[name] for part in parts]))
+            for name in self._names
+        }
+
+    def _run(self, name: str, part: NDArray[Any], size: int) -> dict[str, NDArray[Any]]:
+        missing = size - len(part)
+        if missing:  # a static batch is filled up, and the surplus rows are dropped
+            part = np.concatenate([part, np.zeros((missing, *part.shape[1:]), part.dtype)])
+        outputs = self._session.run({name: np.ascontiguousarray(part)})
+        rows = size - missing
+        return {n: np.asarray(outputs[str(g)])[:rows] for n, g in self._names.items()}
+
+
+def _load(deploy_config: DeployConfig, files: Sequence[Path], device: str) -> Session:
+    for file in files:
+        if not file.is_file():
+            raise BadInputError(
+                f"backend file {file}", "no such file", "what `posedeploy convert` wrote",
+                "Check the path.",
+            )  # fmt: skip
+    name, runtime = deploy_config.backend, get_runtime(deploy_config.backend)
+    available = runtime.probe()
+    if not available.ok:
+        raise UnavailableError(
+            f"backend {name}", f"{available.code}: {available.reason}", "a backend that runs here",
+            "`posedeploy backends` says how to install it.",
+        )  # fmt: skip
+    options = SessionOptions(deploy_config.precision, threads=0)
+    try:
+        return runtime.load(files, device, options)
+    except RuntimeError as error:
+        raise BadInputError(
+            str(files[0]), str(error), f"files that {name} can load", "Convert the model again."
+        ) from error
+
+
+def _estimator(model_config: ModelConfig) -> Any:
+    """The estimator with an empty backbone: the backend has the network."""
+    from posedeploy.zoo.build import dataset_meta
+
+    install()
+    import mmpose.models  # noqa: F401  fills the registry
+    from mmengine.registry import init_default_scope
+    from mmpose.registry import MODELS
+
+    init_default_scope("mmpose")
+    config = without_missing_scopes(model_config.config["model"])
+    config = ConfigDict({**config, "backbone": {"type": torch.nn.Identity}})
+    config.pop("neck", None)
+    config.update(train_cfg=None, test_cfg=ConfigDict(model_config.test_cfg), init_cfg=None)
+    model = MODELS.build(config)
+    vars(model).update(cfg=model_config.config, dataset_meta=dataset_meta(model_config))
+    return model
+
+
+def _decoder(
+    model_config: ModelConfig, deploy_config: DeployConfig, session: Session, folder: Path
+) -> Decoder:
+    """What makes people of a detector's outputs: from the folder, or else from the configs."""
+    size = model_config.input_size
+    if (folder / DEPLOY).is_file():
+        sdk = read_folder(folder)
+        return compile_decoder(sdk.component, sdk.params, size, folder)
+    if "dets" not in {info.name for info in session.outputs} and len(session.outputs) != 2:
+        raise BadInputError(
+            f"folder {folder}",
+            f"a graph without suppression, and no {PIPELINE} that says how to go on",
+            "an SDK model folder", "Pass files in the folder that `posedeploy convert` wrote.",
+        )  # fmt: skip
+    component, params = postprocess(model_config, deploy_config)
+    return compile_decoder(component, Node(params, "model config"), size, folder)
+
+
+def _predict(decoder: Decoder) -> Callable[..., list[Any]]:
+    """`predict` of a detector's head, in the fields that mmpose's own heads give."""
+
+    def predict(outputs: Outputs, samples: Sequence[Any], **_: object) -> list[Any]:
+        found = decoder.decode({name: value.numpy() for name, value in outputs.items()})
+        return [_instances(found, i) for i in range(len(samples))]
+
+    return predict
+
+
+def _instances(found: Decoded, picture: int) -> Any:
+    from mmengine.structures import InstanceData
+
+    if found.boxes is None or found.box_scores is None:
+        raise TypeError("a detector's decoder gives boxes")
+    mine = found.picture == picture
+    scores, visible = found.box_scores[mine], found.point_scores[mine]
+    return InstanceData(
+        scores=scores,
+        labels=np.zeros(len(scores), np.int64),
+        bboxes=found.boxes[mine],
+        bbox_scores=scores,
+        keypoints=found.points[mine],
+        keypoint_scores=visible,
+        keypoints_visible=visible,
+    )

@@ -1,0 +1,98 @@
+"""Pictures through mmpose's own test pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from posedeploy.compat import install
+from posedeploy.config import ModelConfig
+from posedeploy.errors import BadInputError
+from posedeploy.sdk.poses import as_boxes
+from posedeploy.sdk.regions import check_image
+
+Image = NDArray[np.uint8]
+
+
+def load(picture: str | Path | Image) -> Image:
+    """A picture as `[H, W, 3]` uint8, BGR, from a path or as it is.
+
+    Raises:
+        BadInputError: No such file, not a picture, or not such an array.
+    """
+    import cv2
+
+    if not isinstance(picture, str | Path):
+        return check_image(picture)
+    if not Path(picture).is_file():
+        raise BadInputError(f"picture {picture}", "no such file", "a picture", "Check the path.")
+    image = cv2.imread(str(picture), cv2.IMREAD_COLOR)
+    if image is None:
+        raise BadInputError(
+            f"picture {picture}", "a file that OpenCV cannot read", "a JPEG or PNG picture",
+            "Check that the file is whole.",
+        )  # fmt: skip
+    return check_image(image)
+
+
+def collate(
+    config: ModelConfig, images: Sequence[Image], bboxes: ArrayLike | None
+) -> dict[str, list[Any]]:
+    """What `test_step` takes: 'inputs' and 'data_samples', one entry a box or picture.
+
+    Args:
+        config: The model.
+        images: Pictures, BGR.
+        bboxes: `[N, 4]` in image px, for one picture of a top-down model; None takes the whole.
+
+    Raises:
+        BadInputError: Boxes for several pictures, or for a model that finds people itself.
+    """
+    from mmengine.dataset import pseudo_collate
+
+    from posedeploy.zoo.build import dataset_meta
+
+    if bboxes is not None and (config.head_kind.bottom_up or len(images) != 1):
+        reason = "finds people itself" if config.head_kind.bottom_up else "takes one picture"
+        raise BadInputError(
+            "bboxes", f"boxes and {len(images)} pictures",
+            f"no boxes: {config.path.name} {reason}", "Leave them out, or call once a picture.",
+        )  # fmt: skip
+    pipeline, meta = _pipeline(config), dataset_meta(config)
+    samples = [
+        pipeline({"img": image, **person, **meta})
+        for image in images
+        for person in _people(config, image, bboxes)
+    ]
+    if not samples:
+        raise BadInputError(
+            "pictures and boxes", "none", "at least one of each", "Pass a picture."
+        )
+    collated: dict[str, list[Any]] = pseudo_collate(samples)
+    return collated
+
+
+def _people(
+    config: ModelConfig, image: Image, bboxes: ArrayLike | None
+) -> list[dict[str, NDArray[np.float32]]]:
+    """What a top-down pipeline asks for besides the picture, once a box."""
+    if config.head_kind.bottom_up:
+        return [{}]
+    height, width = image.shape[:2]
+    boxes = as_boxes([0, 0, width, height] if bboxes is None else bboxes).astype(np.float32)
+    return [{"bbox": box[None], "bbox_score": np.ones(1, np.float32)} for box in boxes]
+
+
+def _pipeline(config: ModelConfig) -> Callable[[dict[str, Any]], Any]:
+    install()
+    import mmpose.datasets.transforms  # noqa: F401  fills the registry
+    from mmengine.dataset import Compose
+    from mmengine.registry import init_default_scope
+
+    init_default_scope("mmpose")
+    compose: Callable[[dict[str, Any]], Any] = Compose([dict(t) for t in config.test_pipeline])
+    return compose
