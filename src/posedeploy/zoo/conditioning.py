@@ -112,20 +112,20 @@ def _initialise_weights(module: _ConvNd | nn.Linear, name: str, seed: int) -> No
     if isinstance(module, _ConvTransposeNd):  # [in, out, kH, kW]; each output sees 1/stride of it
         fan_in = weight[:, 0].numel() / math.prod(module.stride)
     gain = next(gain for kind, gain in _GAIN.items() if isinstance(module, kind))
-    weight.copy_(_normal(f"{name}.weight", seed, weight.shape) * math.sqrt(gain / fan_in))
+    weight.copy_(normal(f"{name}.weight", seed, weight.shape) * math.sqrt(gain / fan_in))
     if module.bias is not None:
-        module.bias.copy_(_normal(f"{name}.bias", seed, module.bias.shape) * _BIAS_STD)
+        module.bias.copy_(normal(f"{name}.bias", seed, module.bias.shape) * _BIAS_STD)
 
 
 def _initialise_norm(module: nn.Module, name: str, seed: int, shift: float) -> None:
     weight, bias = module.weight, module.bias
     if isinstance(weight, torch.Tensor):
-        weight.copy_(1 + 0.06 * _normal(f"{name}.weight", seed, weight.shape))
+        weight.copy_(1 + 0.06 * normal(f"{name}.weight", seed, weight.shape))
     if isinstance(bias, torch.Tensor):
-        bias.copy_(shift + 0.1 * _normal(f"{name}.bias", seed, bias.shape))
+        bias.copy_(shift + 0.1 * normal(f"{name}.bias", seed, bias.shape))
 
 
-def _normal(name: str, seed: int, shape: torch.Size) -> torch.Tensor:
+def normal(name: str, seed: int, shape: torch.Size) -> torch.Tensor:
     """Standard normal float32; numpy's generators give the same numbers on every platform."""
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
     return torch.from_numpy(rng.standard_normal(tuple(shape), dtype=np.float32))

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from typing import Any
 
 import torch
 
-from posedeploy.config import ModelConfig
+from posedeploy.config import HeadKind, ModelConfig
 
 from ..calibration import single_thread
+from .grid import cell_offset
+from .plan import Plan
+from .randomness import initialise_smooth
+from .samples import make_samples
 from .table import PLANS, plan_key
+from .workbench import Workbench, rounded_activations
 
 
 def fit(model: Any, model_config: ModelConfig, seed: int) -> None:
@@ -21,6 +27,27 @@ def fit(model: Any, model_config: ModelConfig, seed: int) -> None:
         model_config: Its config; `can_fit` says if there is a plan for it.
         seed: Decides the layers that stay random.
     """
-    plan = importlib.import_module(f"{__package__}.{PLANS[plan_key(model_config)]}")
+    module = importlib.import_module(f"{__package__}.{PLANS[plan_key(model_config)]}")
+    plan: Plan = module.PLAN
     with single_thread(), torch.no_grad():
-        plan.fit(model, model_config, seed)
+        initialise_smooth(model, seed, min(model_config.std))
+        plan.prepare(model)
+        bench = Workbench(
+            model,
+            make_samples(model_config, "fitting", plan.pictures),
+            _offset(model, model_config),
+        )
+        rounding = rounded_activations(model, plan.levels) if plan.levels else None
+        with rounding or contextlib.nullcontext():
+            for stage in plan.stages(model):
+                bench.fit(stage)
+            bench.calibrate()
+            if plan.finish is not None:
+                plan.finish(bench, model_config)
+
+
+def _offset(model: Any, model_config: ModelConfig) -> float:
+    if model_config.head_kind is not HeadKind.HEATMAP:
+        return 0.0
+    width, height = model_config.codec["heatmap_size"]
+    return cell_offset(model.head.decoder, (width, height))

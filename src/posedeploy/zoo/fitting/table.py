@@ -11,6 +11,7 @@ from ..table import ModelRow, config_path
 # (head, backbone) -> the module of `zoo.fitting` with its plan.
 # fmt: off
 PLANS: Mapping[tuple[str, str], str] = {
+    ("HeatmapHead", "LiteHRNet"): "litehrnet",
 }
 
 # Family -> why weights are not fitted for any model of it.
