@@ -11,8 +11,6 @@ from pathlib import Path
 import pytest
 
 from posedeploy.runtime import BACKENDS, Availability, Code, backend_row, get_runtime, probing
-from posedeploy.runtime import tensorrt as tensorrt_runtime
-from posedeploy.runtime.types import SessionOptions
 
 Install = Callable[..., None]
 
@@ -110,28 +108,6 @@ def test_what_cannot_be_looked_up_is_not_installed() -> None:
     assert probing.is_installed("json")
     assert probing.distribution_version("no-such-distribution", "numpy")
     assert probing.distribution_version("no-such-distribution") == ""
-
-
-@pytest.mark.parametrize(
-    ("status", "code"), [(3, Code.NO_DRIVER), (4, Code.NO_DEVICE), (0, Code.AVAILABLE)]
-)
-def test_tensorrt_looks_for_the_driver_before_the_library(
-    install: Install, monkeypatch: pytest.MonkeyPatch, status: int, code: Code
-) -> None:
-    # without a GPU the real package would kill its process
-    install("tensorrt", "10.5", "" if status == 0 else "import os; os.abort()")
-    monkeypatch.setattr(tensorrt_runtime, "run_probe", lambda _code: (status, ""))
-    assert get_runtime("tensorrt").probe().code is code
-
-
-def test_tensorrt_without_its_package_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tensorrt_runtime, "is_installed", lambda _name: False)
-    assert get_runtime("tensorrt").probe().code is Code.NOT_INSTALLED
-
-
-def test_tensorrt_says_that_it_cannot_run_engines_yet() -> None:
-    with pytest.raises(RuntimeError, match="cannot run TensorRT engines yet"):
-        get_runtime("tensorrt").load([], "cuda", SessionOptions())
 
 
 def test_onnxruntime_is_available_here() -> None:

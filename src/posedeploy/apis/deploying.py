@@ -183,7 +183,9 @@ def _declared_when_loaded(
 ) -> Declared:
     try:
         session = get_runtime(deploy_config.backend).load(
-            files, "cpu", SessionOptions(precision=converted.precision)
+            files,
+            backend_row(deploy_config.backend).devices[0],
+            SessionOptions(precision=converted.precision),
         )
     except RuntimeError as error:
         raise ConversionError(

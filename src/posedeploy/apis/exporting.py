@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 EXPORT_FILE = "export.json"
+STAGES = ("nms", "dense", "raw")  # posedeploy.export.DetectionStage, which would import torch
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def export_spec(deploy_config: DeployConfig, exporter: str | None = None) -> dic
     onnx = representation.form == "onnx"
     return {
         "form": representation.form,
-        "stage": representation.stage(deploy_config.variant),
+        "stage": _stage(deploy_config, deploy_config.variant),
         "exporter": (exporter or deploy_config.exporter) if onnx else "trace",
         "opset": deploy_config.opset if onnx else 0,
         "input_names": deploy_config.input_names,
@@ -83,6 +84,23 @@ def export_spec(deploy_config: DeployConfig, exporter: str | None = None) -> dic
 
 def _representation(deploy_config: DeployConfig) -> Representation:
     return get_converter(deploy_config.backend, deploy_config.precision).representation
+
+
+def _stage(deploy_config: DeployConfig, variant: str) -> str:
+    """Where a detector's graph ends: as `backend_config.stage` says, or else as the backend likes.
+
+    Raises:
+        BadInputError: There is no such stage.
+    """
+    asked = deploy_config.raw["backend_config"].get("stage")
+    if asked is None:
+        return _representation(deploy_config).stage(variant)
+    if asked not in STAGES:
+        raise BadInputError(
+            f"{deploy_config.path}: backend_config.stage", repr(asked),
+            f"one of {', '.join(STAGES)}", "Change the field, or leave it out.",
+        )  # fmt: skip
+    return str(asked)
 
 
 def check_fit(deploy_config: DeployConfig, model_config: ModelConfig) -> None:
@@ -136,7 +154,7 @@ def export_model(
     check_fit(deploy_config, model_config)
     started = time.perf_counter()
     representation = _representation(deploy_config)
-    stage = DetectionStage(representation.stage(model_config.head_kind.variant))
+    stage = DetectionStage(_stage(deploy_config, model_config.head_kind.variant))
     module = exportable_module(model, model_config, deploy_config, stage)
     graph = write_graph(module, deploy_config, folder, representation.form, exporter)
     exported = Exported(

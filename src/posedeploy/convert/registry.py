@@ -17,6 +17,7 @@ CONVERTERS: dict[str, str] = {
     "ncnn": "ncnn",
     "onnxruntime": "onnxruntime",
     "openvino": "openvino",
+    "tensorrt": "tensorrt",
     "torchscript": "torchscript",
 }
 # Backends whose files can be written where they cannot be run, and the reasons for not running

@@ -42,6 +42,11 @@ class CudaDevices:
     driver: str = ""
     devices: tuple[CudaDevice, ...] = ()
 
+    @property
+    def ok(self) -> bool:
+        """True if there is a device."""
+        return self.code is Code.AVAILABLE
+
 
 @cache
 def cuda_devices() -> CudaDevices:

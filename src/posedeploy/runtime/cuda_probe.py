@@ -40,14 +40,10 @@ def ask(cuda: Any) -> dict[str, Any]:
         "driver": f"{version.value // 1000}.{version.value % 1000 // 10}",
         "devices": [],
     }
-    for call in (lambda: cuda.cuInit(0), lambda: cuda.cuDeviceGetCount(ctypes.byref(count))):
-        status = int(call())
-        if status != 0:
-            code = "no-driver" if status in DRIVER_ERRORS else "no-device"
-            return answer | {
-                "code": code,
-                "reason": f"the driver says: {error_text(cuda, status)}",
-            }
+    status = int(cuda.cuInit(0)) or int(cuda.cuDeviceGetCount(ctypes.byref(count)))
+    if status != 0:
+        code = "no-driver" if status in DRIVER_ERRORS else "no-device"
+        return answer | {"code": code, "reason": f"the driver says: {error_text(cuda, status)}"}
     if count.value == 0:
         return answer | {"code": "no-device", "reason": "the driver shows no device"}
     answer["devices"] = [_device(cuda, index) for index in range(count.value)]

@@ -1,47 +1,98 @@
-"""TensorRT: the probe. Building and running engines is not there yet (see CHANGELOG).
+"""TensorRT on NVIDIA devices: engines that `posedeploy.convert.tensorrt` built.
 
-The driver is looked for before the library is touched: without a GPU, TensorRT's Python
-package segfaults rather than raises.
+An engine holds its own precision; what it was built with lies beside it in `BUILD_FILE`, for the
+engine itself does not tell.  TF32, which TensorRT uses by default, is off in all of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from .probing import is_installed, probe_import, run_probe
-from .registry import backend_row
-from .types import Availability, Code, Session, SessionOptions
+from .cuda_device import cuda_devices
+from .tensorrt_log import collecting_logger, said
+from .tensorrt_probe import probe
+from .tensorrt_session import TensorRTSession
+from .types import Availability, SessionOptions
 
-# cuInit answers 0, or 100 (CUDA_ERROR_NO_DEVICE): CUDA driver API, section Error Handling.
-_CUDA_CHECK = """
-import ctypes, sys
-try:
-    cuda = ctypes.CDLL("libcuda.so.1")
-except OSError:
-    sys.exit(3)
-sys.exit(0 if cuda.cuInit(0) == 0 else 4)
-"""
+DEVICES = ("cuda",)
+BUILD_FILE = "end2end.engine.json"
+UNKNOWN = "unknown"  # for engines that somebody else built
 
 
 class TensorRT:
     """The `Runtime` of TensorRT."""
 
     def probe(self) -> Availability:
-        if not is_installed("tensorrt"):
-            return Availability(
-                Code.NOT_INSTALLED, "tensorrt is not installed: python -m pip install tensorrt"
-            )
-        status, _ = run_probe(_CUDA_CHECK)
-        if status == 3:
-            return Availability(Code.NO_DRIVER, "libcuda.so.1 is not there: no NVIDIA driver")
-        if status != 0:
-            return Availability(Code.NO_DEVICE, "the NVIDIA driver found no device (cuInit)")
-        return probe_import("tensorrt", ("tensorrt",), backend_row("tensorrt").min_version)
+        return probe()
 
-    def load(self, files: Sequence[Path], device: str, options: SessionOptions) -> Session:
-        del files, device, options
-        raise RuntimeError("posedeploy cannot run TensorRT engines yet")
+    def load(self, files: Sequence[Path], device: str, options: SessionOptions) -> TensorRTSession:
+        kind, _, index = device.partition(":")
+        if kind not in DEVICES:
+            raise RuntimeError(f"tensorrt: device {device!r} is not one of {list(DEVICES)}")
+        found = cuda_devices()
+        if not found.ok:  # the library would end this process
+            raise RuntimeError(f"tensorrt: {found.code}: {found.reason}")
+        built = read_build(files[0])
+        precision = built.get("precision", UNKNOWN)
+        if precision not in {options.precision, UNKNOWN}:
+            raise RuntimeError(
+                f"{files[0].name} was built for {precision}, not for {options.precision}"
+            )
+        number = int(index or 0)
+        if number >= len(found.devices):
+            raise RuntimeError(f"tensorrt: no device {number}; there are {len(found.devices)}")
+        prepare_process()
+        return _session(files[0], number, {
+            "inference_precision": precision, "tf32": built.get("tf32", UNKNOWN),
+            "network": built.get("network", UNKNOWN), "device": found.devices[number].name,
+        })  # fmt: skip
+
+
+def _session(path: Path, device: int, options: Mapping[str, str]) -> TensorRTSession:
+    import tensorrt as trt
+    from polygraphy import cuda
+
+    wrapper = cuda.wrapper()
+    wrapper.check(wrapper.handle.cudaSetDevice(device))
+    logger, errors = collecting_logger()
+    runtime = trt.Runtime(logger)
+    engine = runtime.deserialize_cuda_engine(path.read_bytes())
+    if engine is None:
+        raise RuntimeError(
+            f"TensorRT {trt.__version__} does not load {path.name}: {said(errors)}"
+            " (an engine runs on the TensorRT version and the kind of GPU it was built for)"
+        )
+    effective = {**options, "tensorrt": trt.__version__}
+    return TensorRTSession(engine, (runtime, logger), errors, effective)
+
+
+def read_build(engine: Path) -> Mapping[str, str]:
+    """What an engine was built with; nothing for one that somebody else built."""
+    facts = engine.with_name(BUILD_FILE)
+    if not facts.is_file():
+        return {}
+    found: Mapping[str, str] = json.loads(facts.read_text(encoding="utf-8"))
+    return found
+
+
+def prepare_process() -> None:
+    """Let Polygraphy find the CUDA runtime of CUDA 13's wheels, and keep its messages to itself.
+
+    Those wheels put `libcudart.so.13` in `nvidia/cu13/lib`; Polygraphy looks in the folder of
+    CUDA 12's and in LD_LIBRARY_PATH, which it reads itself.
+    """
+    from polygraphy.logger import G_LOGGER
+
+    G_LOGGER.module_severity = G_LOGGER.CRITICAL
+    places = [Path(entry) / "nvidia" / "cu13" / "lib" for entry in sys.path if entry]
+    known = [entry for entry in os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep) if entry]
+    more = [str(place) for place in places if place.is_dir() and str(place) not in known]
+    if more:
+        os.environ["LD_LIBRARY_PATH"] = os.pathsep.join([*known, *more])
 
 
 RUNTIME = TensorRT()

@@ -1,0 +1,142 @@
+"""How an engine is built: what the deploy config asks for, in the way this TensorRT version takes.
+
+From 10.12 on, builder flags for precisions are deprecated, and 11 has none: there the graph's own
+types decide ("strongly typed").  Older versions get the flags, as a legacy recipe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from packaging.version import Version
+
+from posedeploy.config import DeployConfig
+from posedeploy.errors import BadInputError
+
+FIRST_STRONGLY_TYPED = Version("10.12")
+# Precision -> names of the builder flags that allow it where types do not decide
+LEGACY_FLAGS: Mapping[str, tuple[str, ...]] = {
+    "fp16": ("FP16",),
+    "fp32": (),
+    "int8": ("INT8",),
+}
+# Batches of a profile that the deploy config leaves open: those of MMDeploy's own configs
+DEFAULT_BATCHES = (1, 2, 4)
+_SHAPES = ("min_shape", "opt_shape", "max_shape")
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Shapes of one input, NCHW.
+
+    Attributes:
+        least: Smallest.
+        usual: What the engine is tuned for.
+        most: Largest.
+    """
+
+    least: Shape
+    usual: Shape
+    most: Shape
+
+
+@dataclass(frozen=True)
+class BuildSettings:
+    """What the builder is told.
+
+    Attributes:
+        precision: 'fp32', 'fp16' or 'int8'.
+        workspace: Most scratch memory, bytes; 0 leaves TensorRT's default, all of the device's.
+        strongly_typed: True if the graph's types decide and no flag does.
+        flags: Names of `BuilderFlag`s to set.
+        profiles: Input name -> shapes, for inputs that are dynamic.
+    """
+
+    precision: str
+    workspace: int
+    strongly_typed: bool
+    flags: tuple[str, ...] = ()
+    profiles: Mapping[str, Profile] = field(default_factory=dict)
+
+
+def is_strongly_typed(version: str, flags: Sequence[str]) -> bool:
+    """True if this TensorRT takes its precisions from the graph.
+
+    Args:
+        version: Of TensorRT.
+        flags: Names of the builder flags it has.
+    """
+    return "FP16" not in flags or Version(version) >= FIRST_STRONGLY_TYPED
+
+
+def build_settings(
+    deploy_config: DeployConfig, inputs: Mapping[str, Sequence[int | str]], strongly_typed: bool
+) -> BuildSettings:
+    """What a deploy config means for the builder.
+
+    Args:
+        deploy_config: `common_config` and `model_inputs` of its `backend_config`.
+        inputs: The graph's inputs, with a name in place of a dynamic dimension.
+        strongly_typed: Whether this TensorRT takes types from the graph.
+
+    Raises:
+        BadInputError: A profile is incomplete, or does not fit the graph.
+    """
+    backend: Mapping[str, Any] = deploy_config.raw["backend_config"]
+    common: Mapping[str, Any] = backend.get("common_config") or {}
+    flags = () if strongly_typed else LEGACY_FLAGS[deploy_config.precision]
+    if flags and common.get("fp16_mode") and "FP16" not in flags:
+        flags = (*flags, "FP16")
+    given = _given(backend)
+    where = f"{deploy_config.path}: backend_config.model_inputs"
+    return BuildSettings(
+        precision=deploy_config.precision,
+        workspace=int(common.get("max_workspace_size", 0)),
+        strongly_typed=strongly_typed,
+        flags=flags,
+        profiles={
+            name: _profile(where, name, shape, given.get(name))
+            for name, shape in inputs.items()
+            if not all(isinstance(dim, int) for dim in shape)
+        },
+    )
+
+
+def _given(backend: Mapping[str, Any]) -> Mapping[str, Any]:
+    entries = backend.get("model_inputs") or [{}]
+    found: Mapping[str, Any] = entries[0].get("input_shapes") or {}
+    return found
+
+
+def _profile(
+    where: str, name: str, shape: Sequence[int | str], given: Mapping[str, Any] | None
+) -> Profile:
+    """The profile of one input; only its batch may be dynamic."""
+    if given is None:
+        sizes = tuple(int(dim) for dim in shape[1:])
+        return Profile(*((batch, *sizes) for batch in DEFAULT_BATCHES))
+    missing = [key for key in _SHAPES if key not in given]
+    if missing:
+        raise BadInputError(
+            f"{where}: {name}", f"no {', '.join(missing)}", f"all of {', '.join(_SHAPES)}",
+            "Add what is missing.",
+        )  # fmt: skip
+    shapes = tuple(tuple(int(size) for size in given[key]) for key in _SHAPES)
+    fits = all(
+        isinstance(dim, str) or {len(s) for s in shapes} != {len(shape)} or dim == s[axis]
+        for s in shapes
+        for axis, dim in enumerate(shape)
+    )
+    rises = all(a <= b <= c for a, b, c in zip(*shapes, strict=False))
+    if not fits or not rises or {len(s) for s in shapes} != {len(shape)}:
+        raise BadInputError(
+            f"{where}: {name}",
+            ", ".join(f"{key} {list(s)}" for key, s in zip(_SHAPES, shapes, strict=True)),
+            f"min <= opt <= max, and the graph's sizes {list(shape)}",
+            "Only the batch may change: height and width are the model's.",
+        )
+    return Profile(*shapes)

@@ -1,0 +1,119 @@
+"""Every reason why TensorRT cannot run here is a code of its own; none is found by crashing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+
+from poseconform.availability import Availabilities
+from posedeploy.runtime import Availability, Code, get_runtime, tensorrt_probe
+from posedeploy.runtime.cuda_device import CudaDevice, CudaDevices
+
+DEVICE = CudaDevices(Code.AVAILABLE, "", "13.0", (CudaDevice("NVIDIA H200", "9.0"),))
+
+
+@dataclass
+class Machine:
+    """A machine on which TensorRT runs, but for what a test takes away."""
+
+    platform: str = "linux"
+    modules: tuple[str, ...] = ("tensorrt", "polygraphy")
+    distributions: dict[str, str] = field(default_factory=lambda: {"tensorrt-cu13": "11.4.0"})
+    cuda: CudaDevices = DEVICE
+    started: tuple[int, str] = (0, "")
+    tried: list[str] = field(default_factory=list)
+
+    def run(self, code: str) -> tuple[int, str]:
+        self.tried.append(code)
+        return self.started
+
+
+@pytest.fixture
+def on(monkeypatch: pytest.MonkeyPatch) -> Callable[[Machine], Availability]:
+    """Probes a machine."""
+
+    def version(*names: str) -> str:
+        return next((machine.distributions[n] for n in names if n in machine.distributions), "")
+
+    def probe(given: Machine) -> Availability:
+        nonlocal machine
+        machine = given
+        monkeypatch.setattr(sys, "platform", given.platform)
+        monkeypatch.setattr(tensorrt_probe, "is_installed", lambda name: name in given.modules)
+        monkeypatch.setattr(tensorrt_probe, "distribution_version", version)
+        monkeypatch.setattr(tensorrt_probe, "cuda_devices", lambda: given.cuda)
+        monkeypatch.setattr(tensorrt_probe, "run_probe", given.run)
+        return get_runtime("tensorrt").probe()
+
+    machine = Machine()
+    return probe
+
+
+OLD_DRIVER = CudaDevices(Code.AVAILABLE, "", "12.4", DEVICE.devices)
+NO_DEVICE = CudaDevices(Code.NO_DEVICE, "the driver shows no device", "12.4")
+NO_DRIVER = CudaDevices(Code.NO_DRIVER, "no NVIDIA driver: libcuda.so.1: not found")
+
+
+@pytest.mark.parametrize(
+    ("machine", "code", "reason"),
+    [
+        (Machine(platform="darwin"), Code.WRONG_OS, "no TensorRT for darwin"),
+        (Machine(modules=("polygraphy",)), Code.NOT_INSTALLED, "pip install tensorrt"),
+        (Machine(modules=("tensorrt",)), Code.NOT_INSTALLED, "pip install polygraphy"),
+        (Machine(distributions={"tensorrt": "8.6.1"}), Code.VERSION_TOO_OLD, "older than 10.0"),
+        (Machine(cuda=NO_DRIVER), Code.NO_DRIVER, "libcuda.so.1"),
+        (Machine(cuda=NO_DEVICE), Code.NO_DEVICE, "shows no device"),
+        (Machine(cuda=OLD_DRIVER), Code.VERSION_TOO_OLD, "CUDA 12.4; this TensorRT needs 13.0"),
+        (Machine(started=(-11, "")), Code.BROKEN_INSTALL, "killed by signal 11"),
+        (Machine(started=(1, "libnvinfer.so")), Code.BROKEN_INSTALL, "status 1): libnvinfer.so"),
+    ],
+)
+def test_what_is_missing_is_a_code_and_a_line(
+    on: Callable[[Machine], Availability], machine: Machine, code: Code, reason: str
+) -> None:
+    found = on(machine)
+    assert found.code is code
+    assert reason in found.reason
+
+
+def test_the_library_is_touched_last_and_in_a_child(
+    on: Callable[[Machine], Availability],
+) -> None:
+    without = Machine(cuda=NO_DRIVER)
+    on(without)
+    assert without.tried == []  # it would have crashed
+    whole = Machine()
+    assert on(whole) == Availability(Code.AVAILABLE, "", "11.4.0")
+    assert "tensorrt.Builder" in whole.tried[0]
+
+
+@pytest.mark.parametrize("distributions", [{"tensorrt-cu12": "10.16.1"}, {"tensorrt": "10.9"}])
+def test_packages_for_cuda_12_run_on_its_drivers(
+    on: Callable[[Machine], Availability], distributions: dict[str, str]
+) -> None:
+    assert on(Machine(distributions=distributions, cuda=OLD_DRIVER)).ok
+
+
+def test_a_user_who_disables_it_is_obeyed_without_a_probe(
+    on: Callable[[Machine], Availability],
+) -> None:
+    machine = Machine()
+    on(machine)
+    machine.tried.clear()
+    found = Availabilities(disabled=("tensorrt",)).of("tensorrt")
+    assert found.code is Code.DISABLED_BY_USER
+    assert machine.tried == []
+
+
+def test_an_engine_is_tied_to_version_and_device(
+    on: Callable[[Machine], Availability],
+) -> None:
+    on(Machine())
+    assert tensorrt_probe.target() == {
+        "compute_capability": "9.0", "device": "NVIDIA H200", "tensorrt": "11.4.0"
+    }  # fmt: skip
+    on(Machine(cuda=NO_DEVICE))
+    assert tensorrt_probe.target() == {}
