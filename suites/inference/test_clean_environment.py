@@ -1,4 +1,4 @@
-"""`pip install .[sdk-onnxruntime]` and an SDK model folder are enough; no torch, no mmpose.
+"""`pip install .[onnxruntime]` and an SDK model folder are enough; no torch, no mmpose.
 
 Part of `tox -e clients`: it needs what pip downloads.
 """
@@ -67,7 +67,7 @@ def clean_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if os.environ.get("POSECONFORM_REQUIRE_CLIENTS"):
             pytest.fail(reason)
         pytest.skip(reason)
-    done = pip(python, "install", "--quiet", f"{ROOT}[sdk-onnxruntime]")
+    done = pip(python, "install", "--quiet", f"{ROOT}[onnxruntime]")
     assert done.returncode == 0, done.stderr
     return python
 

@@ -12,6 +12,20 @@ from posedeploy.config import config_root, list_deploy_configs
 ROOT = Path(__file__).parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 WHEEL = PYPROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
+PLACES = WHEEL["force-include"]
+# suites that test this repository, or that need what only its tox environments install
+OURS = {
+    f"suites/{name}"
+    for name in (
+        "benchmarks",
+        "contract",
+        "documents",
+        "inference",
+        "regression",
+        "report_ui",
+        "unit",
+    )
+}
 
 
 @pytest.mark.parametrize(
@@ -38,7 +52,15 @@ def test_data_files_lie_in_the_packages(folder: str, names: set[str]) -> None:
 
 
 def test_deploy_configs_go_to_where_an_installed_package_looks() -> None:
-    places = WHEEL["force-include"]
     assert config_root() == ROOT / "deploy_configs"
-    assert places == {config_root().name: "posedeploy/deploy_configs"}
+    assert PLACES[config_root().name] == "posedeploy/deploy_configs"
     assert len(list_deploy_configs()) > 30
+
+
+def test_every_suite_is_shipped_or_is_about_this_repository() -> None:
+    there = {f"suites/{p.name}" for p in (ROOT / "suites").iterdir() if p.is_dir()} - OURS
+    shipped = {"conftest.py", "fixtures", "pytest.ini"} | {
+        name for name in there if not name.endswith("__pycache__")
+    }
+    assert set(PLACES) - {"deploy_configs"} == shipped
+    assert all(PLACES[name] == f"poseconform/_suites/{name}" for name in shipped)
