@@ -13,12 +13,16 @@ from rich.console import Console
 from posedeploy import __version__
 from posedeploy.errors import PoseDeployError
 
+from .backends import backends
 from .children import CONTEXT
+from .configs import configs
 from .convert import convert
 from .infer import infer
+from .profile import profile
 from .report import report
 from .suites import test
 from .validate import validate
+from .zoo import zoo
 
 INTERRUPTED = 130  # what Typer exits with after Ctrl-C
 STOPPED = "interrupted; nothing half-written was left behind"
@@ -54,6 +58,10 @@ DEPLOY, KNOW, JUDGE = "Deploy", "What there is", "Judge"
 app.command(rich_help_panel=DEPLOY)(convert)
 app.command(rich_help_panel=DEPLOY)(infer)
 app.command(rich_help_panel=DEPLOY)(validate)
+app.command(rich_help_panel=DEPLOY)(profile)
+app.command(rich_help_panel=KNOW)(backends)
+app.add_typer(zoo, name="zoo", rich_help_panel=KNOW)
+app.add_typer(configs, name="configs", rich_help_panel=KNOW)
 app.command(rich_help_panel=JUDGE, context_settings=CONTEXT)(test)
 app.command(rich_help_panel=JUDGE, context_settings=CONTEXT)(report)
 # --------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import typer
+from numpy.typing import NDArray
 from rich.console import Console
 
 from posedeploy.errors import BadInputError
@@ -75,25 +76,30 @@ class TextLines:
     def __init__(self, console: Console, inference: Inference) -> None:
         self._console = console
         self._inference = inference
+        self._scores: list[NDArray[np.float32]] = []  # of a picture, or of a video's frames
 
     def start(self, detector: PoseDetector) -> None:
         """Say which model it is."""
         model, (width, height) = detector.model, detector.input_size
         self._say(
-            f"[bold]{escape(model.model.name)}[/] on {model.model.backend} {model.precision}, "
-            f"input {width}x{height}"
+            f"[bold]{escape(model.folder.name)}[/]: {model.model.backend} {model.precision}, "
+            f"input {width}x{height} px"
         )
 
     def picture(self, source: Path, image: Image, poses: Poses, written: Path | None) -> None:
         del image
-        self._say(f"{escape(source.name)}: {self._found(poses)}{_arrow(written)}")
+        self._scores = [poses.keypoints[..., 2]]
+        found = f"{_people(len(poses.keypoints))}{self._boxes(poses)}{self._sure()}"
+        self._say(f"{escape(source.name)}: {found}{_arrow(written)}")
 
     def frame(self, video: Video, image: Image, poses: Poses) -> None:
-        del video, image, poses  # the progress bar counts them
+        del video, image
+        self._scores.append(poses.keypoints[..., 2])
 
     def video(self, video: Video, people: int, written: Path | None) -> None:
         seconds = f"{video.read / video.fps:.1f} s at {video.fps:.4g} fps"
-        many = f"{people / video.read:.3g} people a frame" if video.read else "nobody"
+        rate = people / video.read if video.read else 0.0
+        many = f"{_people(rate)} a frame{self._sure()}"
         name = escape(video.path.name)
         if video.truncated:
             self._say(
@@ -107,21 +113,32 @@ class TextLines:
     def unreadable(self, source: Path, error: BadInputError) -> None:
         self._say(f"[bold red]left out[/]: {escape(source.name)}: {escape(error.found)}")
 
-    def _found(self, poses: Poses) -> str:
-        """How many people, and how many of their keypoints are sure enough to be drawn."""
-        count = len(poses.keypoints)
-        if not count:
-            return "nobody found"
-        people = "1 person" if count == 1 else f"{count} people"
-        if self._inference.detector.top_down and self._inference.boxes is None:
-            people += " (the whole picture as one box)"
-        scores = poses.keypoints[..., 2]
+    def _sure(self) -> str:
+        """How many keypoints are sure enough to be drawn; what to do if none is."""
+        scores = np.concatenate(
+            [part.ravel() for part in self._scores] or [np.empty(0, np.float32)]
+        )
+        self._scores = []
+        if not scores.size:
+            return ""
         limit = self._inference.min_score
         sure = int(np.count_nonzero(scores >= limit))
-        return f"{people}, {sure} of {scores.size} keypoints with a score from {limit:g}"
+        best = f"; the best is {np.nanmax(scores):.2g}: lower --min-score" if not sure else ""
+        return f", {sure} of {scores.size} keypoints with a score from {limit:g}{best}"
+
+    def _boxes(self, poses: Poses) -> str:
+        top_down = self._inference.detector.top_down
+        whole = top_down and self._inference.boxes is None and len(poses.keypoints) > 0
+        return " (the whole picture as one box)" if whole else ""
 
     def _say(self, text: str) -> None:
         self._console.print(text, soft_wrap=True)
+
+
+def _people(count: float) -> str:
+    if count == 0:
+        return "nobody"
+    return f"{count:.3g} {'person' if count == 1 else 'people'}"
 
 
 def _arrow(written: Path | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from .media import Image, whole_file
 
 CODEC = "mp4v"  # MPEG-4 part 2: the one that every build of OpenCV with FFmpeg can write
 DEFAULT_FPS = 25.0  # for a file that does not say
+_BOXED = (".m4v", ".mov", ".mp4")
 # Containers that hold no count of frames have it computed from their duration, rounded; so many
 # frames fewer, or such a part of them, are no sign of a file that was cut off.
 _FEWER, _PART = 2, 0.01
@@ -80,13 +82,36 @@ def open_video(path: Path) -> Iterator[Video]:
 
 
 def _unreadable(path: Path) -> BadInputError:
+    size = f"{path.stat().st_size:,} bytes"
+    if path.suffix.lower() in _BOXED and "moov" not in _boxes(path):
+        return BadInputError(
+            f"video {path}",
+            f"{size} without an index (moov), so that no frame can be read: a file that was cut "
+            "off, or whose recording did not end well",
+            "a whole video", "Copy it again from where it came from.",
+        )  # fmt: skip
     return BadInputError(
         f"video {path}",
-        f"{path.stat().st_size:,} bytes of which OpenCV can read no frame: no codec for it here, "
-        "or a file that was cut off before its index",
+        f"{size} of which OpenCV can read no frame: no codec for it here, or a damaged file",
         "a whole video in a format that OpenCV's FFmpeg knows (MP4 with H.264, AVI, WebM)",
         f"Try to play it; to convert it: ffmpeg -i {path.name} -c:v libx264 {path.stem}_new.mp4",
     )
+
+
+def _boxes(path: Path) -> list[str]:
+    """Types of the outermost boxes of an MP4 file (ISO/IEC 14496-12, 4.2); [] for other files."""
+    types, length, start = [], path.stat().st_size, 0
+    with path.open("rb") as file:
+        while start + 8 <= length:
+            file.seek(start)
+            size, kind = struct.unpack(">I4s", file.read(8))
+            if size == 1:
+                size = int.from_bytes(file.read(8), "big")
+            types.append(kind.decode("latin-1"))
+            if size < 8:  # 0: to the end of the file; anything else is no box
+                break
+            start += size
+    return types
 
 
 @contextmanager

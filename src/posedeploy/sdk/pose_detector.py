@@ -5,7 +5,7 @@ numpy, OpenCV and one backend; neither torch nor mmpose.  Called as MMDeploy's r
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -26,6 +26,11 @@ from .regions import Image, Region, check_image
 from .transforms import Preprocessor, compile_transforms
 
 DEFAULT_BATCH = 16  # regions in one call of a graph with a dynamic batch
+STAGES = ("pre", "session", "post")  # of a call of the graph, in order
+
+
+def _unwatched(stage: str) -> None:
+    """Nobody wants to know."""
 
 
 class PoseDetector:
@@ -37,6 +42,9 @@ class PoseDetector:
         device_id: Which of several devices.
         threads: Threads within one operation; 0 lets the backend choose.
         batch_size: Most regions in one call of the graph, where its batch is dynamic.
+
+    Attributes:
+        on_stage: Called with one of `STAGES` as each ends, so that a caller can time them.
 
     Raises:
         BadInputError: The folder is not whole, contradicts itself or does not fit its graph.
@@ -74,6 +82,7 @@ class PoseDetector:
         self._binding: Binding = bind(model, self._session, self._decoder.outputs, size)
         self._batch = self._binding.batch or batch_size
         self._count = 0
+        self.on_stage: Callable[[str], None] = _unwatched
 
     @property
     def model(self) -> SdkModel:
@@ -210,9 +219,13 @@ class PoseDetector:
         missing = self._binding.batch - len(regions)
         if missing > 0:  # a static batch is filled up, and the surplus rows are dropped
             tensor = np.concatenate([tensor, np.zeros((missing, *tensor.shape[1:]), np.float32)])
+        self.on_stage("pre")
         outputs = self._run(tensor)
+        self.on_stage("session")
         decoded = self._decoder.decode({k: v[: len(regions)] for k, v in outputs.items()})
-        return place(decoded, regions, self.input_size), decoded.picture
+        placed = place(decoded, regions, self.input_size)
+        self.on_stage("post")
+        return placed, decoded.picture
 
     def _keypoints(self) -> int:
         """Number of keypoints; where no picture has told it yet, blank input does."""

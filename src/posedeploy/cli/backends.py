@@ -1,0 +1,204 @@
+"""`posedeploy backends`: which backends are usable here, why not, and how to install them."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
+
+import typer
+
+from posedeploy.errors import BadInputError, UnavailableError, did_you_mean
+from posedeploy.runtime import BackendRow, Code, backend_names, backend_row, get_runtime
+from posedeploy.runtime.machine import cpu_facts, gpu_facts
+from posedeploy.runtime.probing import distribution_version, run_probe
+
+from .completion import complete_backend
+from .terminal import console, escape, print_json
+
+EXAMPLES = """
+Examples:
+
+    posedeploy backends
+
+    posedeploy backends openvino tensorrt && echo "both can run here"
+
+    posedeploy backends --json
+"""
+PACKAGES = ("numpy", "opencv-python-headless", "torch", "mmpose", "mmengine", "onnx")
+
+# What a backend computes float32 graphs in if nobody tells it: one line, printed by a child
+# process. OpenVINO's differs from CPU to CPU; the others' is decided when they are built.
+OWN_PRECISION: Mapping[str, str] = {
+    "ncnn": "import ncnn; o = ncnn.Option(); "
+    "print('fp16 where the CPU has it' if o.use_fp16_arithmetic else 'fp32')",
+    "onnxruntime": "print('fp32')",
+    "openvino": "import openvino as ov; "
+    "print({'f32': 'fp32', 'f16': 'fp16'}.get(p := ov.Core().get_property('CPU', "
+    "'INFERENCE_PRECISION_HINT').get_type_name(), p))",
+    "torchscript": "import torch; p = torch.get_float32_matmul_precision(); "
+    "print('fp32' if p == 'highest' else f'fp32, products in {p} precision')",
+}
+
+
+@dataclass(frozen=True)
+class BackendFacts:
+    """What can be told of a backend on this machine.
+
+    Attributes:
+        name: Backend name.
+        available: True if it can run here.
+        code: 'available', or why not.
+        reason: One line for a person; empty where it is available.
+        version: Version that is installed, '' if none is.
+        min_version: Oldest version that is supported.
+        devices: Device types it runs on.
+        precisions: What can be converted to; empty where converting needs more packages.
+        missing_tools: What converting for it needs and is not there.
+        own_precision: What it would compute float32 graphs in if nobody told it; '' if unknown.
+        install: The command that installs it.
+    """
+
+    name: str
+    available: bool
+    code: str
+    reason: str
+    version: str
+    min_version: str
+    devices: tuple[str, ...]
+    precisions: tuple[str, ...]
+    missing_tools: tuple[str, ...]
+    own_precision: str
+    install: str
+
+
+def backends(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Only these; exit code 3 if one cannot run here.", autocompletion=complete_backend
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say which backends can run here, in which versions, and why the others cannot."""
+    rows = [_row(name) for name in names or backend_names()]
+    waiting = console(stderr=True)
+    with waiting.status("asking the backends") as status:
+        facts = []
+        for row in rows:
+            status.update(f"asking {row.name}")
+            facts.append(facts_of(row))
+    machine = machine_facts()
+    if as_json:
+        print_json({**machine, "backends": [asdict(fact) for fact in facts]})
+    else:
+        show(facts, machine)
+    if names and not all(fact.available for fact in facts):
+        raise typer.Exit(UnavailableError.exit_code)
+
+
+backends.__doc__ = f"{backends.__doc__}\n{EXAMPLES}"
+
+
+def _row(name: str) -> BackendRow:
+    if name not in backend_names():
+        raise BadInputError(
+            f"backend {name}", "no such backend", f"one of {', '.join(backend_names())}",
+            did_you_mean(name, backend_names()),
+        )  # fmt: skip
+    return backend_row(name)
+
+
+def facts_of(row: BackendRow) -> BackendFacts:
+    """Probe a backend. Never raises; native libraries are loaded in child processes only."""
+    found = get_runtime(row.name).probe()
+    precisions, tools = _recipes(row.name)
+    package = f"{row.distribution}>={row.min_version}"
+    return BackendFacts(
+        name=row.name,
+        available=found.ok,
+        code=found.code.value,
+        reason=found.reason,
+        version=found.version,
+        min_version=row.min_version,
+        devices=row.devices,
+        precisions=precisions,
+        missing_tools=tools,
+        own_precision=_own_precision(row.name) if found.ok else "",
+        install=f"python -m pip install '{package}'",
+    )
+
+
+def _recipes(name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Precisions that can be converted to, and tools for it that are missing."""
+    try:
+        from posedeploy.convert import CONVERTERS, get_converter, missing_tools
+
+        if name not in CONVERTERS:
+            return (), ()
+        # any recipe leads to the converter, which knows all of its own
+        precisions = tuple(get_converter(name, "fp32").precisions)
+        return precisions, missing_tools(name)
+    except ImportError as error:  # an environment for running alone
+        return (), (str(error.name),)
+
+
+def _own_precision(name: str) -> str:
+    if name not in OWN_PRECISION:
+        return ""
+    status, line = run_probe(OWN_PRECISION[name])
+    return line if status == 0 else ""
+
+
+def machine_facts() -> dict[str, Any]:
+    """The machine and the packages that are not backends, versions '' where they are missing."""
+    return {
+        "cpu": cpu_facts(),
+        **gpu_facts(),
+        "os": platform.platform(),
+        "python": sys.version.split()[0],
+        "packages": {name: distribution_version(name) for name in PACKAGES},
+    }
+
+
+def show(facts: Sequence[BackendFacts], machine: Mapping[str, Any]) -> None:
+    """Print the table, what to do about those that cannot run, and the machine."""
+    from rich.table import Table
+
+    out, table = console(), Table("backend", "here", "version", "devices", "converts to")
+    table.add_column("left alone computes in")
+    for fact in facts:
+        colour = "green" if fact.available else "yellow"
+        table.add_row(
+            fact.name, f"[{colour}]{'yes' if fact.available else fact.code}[/]",
+            fact.version or "-", ", ".join(fact.devices), ", ".join(fact.precisions) or "-",
+            fact.own_precision or "-",
+        )  # fmt: skip
+    out.print(table)
+    for fact in facts:
+        for line in _advice(fact):
+            out.print(f"  [bold]{fact.name}[/]: {escape(line)}", soft_wrap=True)
+    out.print(
+        "posedeploy always sets the precision that a deploy config names, and reads it back.",
+        style="dim",
+    )
+    cpu, packages = machine["cpu"], machine["packages"]
+    versions = " · ".join(f"{name} {v}" for name, v in packages.items() if v)
+    out.print(f"{cpu.get('model', cpu['machine'])} · {cpu['count']} CPUs · GPU {machine['gpu']}")
+    out.print(f"Python {machine['python']} · {versions}")
+
+
+def _advice(fact: BackendFacts) -> list[str]:
+    lines = []
+    if not fact.available:
+        # a device cannot be installed, and a version is not missing
+        fixable = fact.code in {Code.NOT_INSTALLED, Code.VERSION_TOO_OLD, Code.BROKEN_INSTALL}
+        lines.append(fact.reason.split(": python -m pip", maxsplit=1)[0])
+        lines += [f"install it with {fact.install}"] if fixable else []
+    if fact.missing_tools:
+        tools = " ".join(fact.missing_tools)
+        lines.append(f"converting for it needs: python -m pip install {tools}")
+    return lines

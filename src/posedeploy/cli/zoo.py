@@ -1,0 +1,194 @@
+"""`posedeploy zoo`: the models this project answers for, and their trained checkpoints."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from posedeploy.errors import BadInputError, UnavailableError
+from posedeploy.zoo import ModelRow
+
+from .completion import complete_model
+from .terminal import console, escape, print_json
+
+zoo = typer.Typer(no_args_is_help=True, help="The models that this project answers for.")
+
+LIST_EXAMPLES = """
+Examples:
+
+    posedeploy zoo list
+
+    posedeploy zoo list quick rtmpose_m
+
+    posedeploy zoo list --json
+"""
+SHOW_EXAMPLES = """
+Examples:
+
+    posedeploy zoo show rtmpose_s
+
+    posedeploy zoo show rtmpose_s --json
+"""
+FETCH_EXAMPLES = """
+Examples:
+
+    posedeploy zoo fetch rtmpose_s
+
+    posedeploy zoo fetch quick
+
+    posedeploy zoo fetch rtmpose_s --offline
+"""
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@zoo.command("list")
+def list_models(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Models or tiers: quick, default, reference, all.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List families, models, input sizes and published accuracy."""
+    from rich.table import Table
+
+    from posedeploy.zoo import ALL, models_of
+
+    facts = [facts_of(row) for row in models_of(names or [ALL])]
+    if as_json:
+        print_json(facts)
+        return
+    table = Table("model", "family", "input", "AP", "data set", "tiers")
+    for fact in sorted(facts, key=lambda fact: (fact["family"].lower(), fact["name"])):
+        ap = fact["metrics"].get("AP")
+        table.add_row(
+            fact["name"], fact["family"], "x".join(map(str, fact["input_size"] or ["?"])),
+            "-" if ap is None else f"{ap:.3f}", fact["dataset"] or "-", ", ".join(fact["tiers"]),
+        )  # fmt: skip
+    out = console()
+    out.print(table)
+    out.print(
+        "input: width x height, px. AP: what mmpose published for its checkpoint, not measured.",
+        style="dim",
+    )
+
+
+list_models.__doc__ = f"{list_models.__doc__}\n{LIST_EXAMPLES}"
+
+
+@zoo.command("show")
+def show_model(
+    name: Annotated[str, typer.Argument(help="Model.", autocompletion=complete_model)],
+    as_json: JsonOption = False,
+) -> None:
+    """Show what is known of a model: config, checkpoint, and the deploy configs that fit it."""
+    from posedeploy.zoo import model_row
+
+    row = model_row(name)
+    fact = facts_of(row)
+    fact["deploy_configs"] = fitting_configs(row)
+    if as_json:
+        print_json(fact)
+        return
+    out = console()
+    metrics = ", ".join(f"{key} {value:g}" for key, value in fact["metrics"].items())
+    lines = (
+        ("family", fact["family"]),
+        ("input", " x ".join(map(str, fact["input_size"] or ["?"])) + " px (width x height)"),
+        ("config", fact["config"]),
+        ("published", f"{metrics} on {fact['dataset']}" if metrics else "nothing"),
+        ("checkpoint", fact["url"] or "none is listed"),
+        ("fetched", fact["fetched"] or f"no; `posedeploy zoo fetch {name}`"),
+        ("tiers", ", ".join(fact["tiers"]) or "none"),
+    )
+    out.print(f"[bold]{name}[/]")
+    for label, text in lines:
+        out.print(f"  {label:<11}{escape(str(text))}", soft_wrap=True)
+    out.print(f"  {'converts':<11}with {len(fact['deploy_configs'])} deploy configs:")
+    for config in fact["deploy_configs"]:
+        out.print(f"    {config}")
+
+
+show_model.__doc__ = f"{show_model.__doc__}\n{SHOW_EXAMPLES}"
+
+
+@zoo.command("fetch")
+def fetch(
+    names: Annotated[
+        list[str],
+        typer.Argument(help="Models or tiers.", autocompletion=complete_model),
+    ],
+    folder: Annotated[
+        Path | None, typer.Option(help="Where checkpoints go; by default the cache.")
+    ] = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Use no network: say what is missing and where.")
+    ] = False,
+) -> None:
+    """Download trained checkpoints; what is there already is checked and kept."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    from posedeploy.zoo import models_of
+    from posedeploy.zoo.download import fetch_checkpoint
+
+    out, rows = console(), models_of(names)
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as bar:
+        for row in rows:
+            task = bar.add_task(row.name, total=None)
+
+            def told(done: int, total: int | None, task: Any = task) -> None:
+                bar.update(task, completed=done, total=total)
+
+            path = fetch_checkpoint(row, folder, offline=offline, on_progress=told)
+            bar.remove_task(task)
+            out.print(f"{row.name}: {escape(str(path))}", soft_wrap=True)
+
+
+fetch.__doc__ = f"{fetch.__doc__}\n{FETCH_EXAMPLES}"
+
+
+def facts_of(row: ModelRow) -> dict[str, Any]:
+    """What is known of a row; mmpose's part is empty where mmpose is not installed."""
+    from posedeploy.config import load_model_config
+    from posedeploy.zoo import config_path, published
+    from posedeploy.zoo.download import fetched
+
+    try:
+        known, path = published(row), fetched(row)
+        size = load_model_config(config_path(row)).input_size
+    except (UnavailableError, ImportError):  # an environment for running alone
+        known, path, size = None, None, None
+    return {
+        "name": row.name,
+        "family": row.family,
+        "config": row.config,
+        "input_size": list(size) if size else None,
+        "tiers": list(row.tiers),
+        "dataset": known.dataset if known else "",
+        "metrics": dict(known.metrics) if known else {},
+        "url": known.url if known else "",
+        "fetched": str(path or ""),
+    }
+
+
+def fitting_configs(row: ModelRow) -> list[str]:
+    """Names of the deploy configs of this project that fit a model."""
+    from posedeploy.apis.exporting import check_fit
+    from posedeploy.config import list_deploy_configs, load_deploy_config, load_model_config
+    from posedeploy.zoo import config_path
+
+    try:
+        model_config = load_model_config(config_path(row))
+    except (UnavailableError, ImportError):
+        return []
+    fitting = []
+    for name in list_deploy_configs():
+        with contextlib.suppress(BadInputError):
+            check_fit(load_deploy_config(name), model_config)
+            fitting.append(name)
+    return fitting
