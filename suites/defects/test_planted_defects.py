@@ -1,146 +1,111 @@
 """Known ways in which a deployment goes wrong, planted on purpose: the named check must fail.
 
-A defect changes a copy of a good SDK model folder; the judge's ordinary checks run on the copy.
+Each defect is planted in good evidence, and the judge's ordinary checks run on that, in their
+order and unchanged.  The first that fails must be the one that the row names.
 """
 
 from __future__ import annotations
 
-import json
-import shutil
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import onnx
 import pytest
-from onnx import numpy_helper
 
-from poseconform import implementations
 from poseconform.checks import CHECKS
-from poseconform.matrix import Cell, build_cells
+from poseconform.defects import WHERE, Defect, Site, Trial, first_failure
+from poseconform.matrix import mark_name
 from poseconform.recording import DEFECT
 from poseconform.session import Judge
-from poseconform.stages import Blocked, StageFailure
-
-pytestmark = [pytest.mark.fp32, pytest.mark.onnxruntime]
-
-
-@dataclass(frozen=True)
-class Defect:
-    """One planted defect.
-
-    Attributes:
-        name: What is wrong.
-        simulates: Where it comes from in real life.
-        plant: Changes a folder.
-        caught_by: The check that must fail; those before it must pass.
-    """
-
-    name: str
-    simulates: str
-    plant: Callable[[Path], None]
-    caught_by: str
+from suites.defects.table import DEFECTS, LIMITS, Limit
+from suites.defects.variants import GoodCell
 
 
-def edit_graph(folder: Path, change: Callable[[Any], None]) -> None:
-    path = folder / "end2end.onnx"
-    model = onnx.load(path)
-    change(model.graph)
-    onnx.save(model, path)
+def marks(site: Site, missed: str = "") -> Iterator[pytest.MarkDecorator]:
+    for name in (site.backend, site.precision, site.shape_mode):
+        yield getattr(pytest.mark, mark_name(name))
+    if missed:
+        yield pytest.mark.xfail(reason=missed, strict=True)
 
 
-def bias_on_one_conv(folder: Path) -> None:
-    def change(graph: Any) -> None:
-        convs = [n for n in graph.node if n.op_type == "Conv" and len(n.input) == 3]
-        name = convs[len(convs) // 2].input[2]
-        bias = next(t for t in graph.initializer if t.name == name)
-        value = numpy_helper.to_array(bias)
-        changed = value + np.float32(1e-3 * (np.abs(value).max() + 1))
-        bias.CopyFrom(numpy_helper.from_array(changed.astype(np.float32), name))
-
-    edit_graph(folder, change)
+def trials() -> Iterator[Any]:
+    for defect in DEFECTS:
+        for model in defect.site.models:
+            yield pytest.param(
+                defect, model, id=f"{defect.name} in {model}",
+                marks=[*marks(defect.site, defect.missed)],
+            )  # fmt: skip
 
 
-def swap_outputs(folder: Path) -> None:
-    """Both names stay, each on the other's tensor; shapes are declared anew."""
-
-    def change(graph: Any) -> None:
-        swap = {"simcc_x": "simcc_y", "simcc_y": "simcc_x"}
-        for node in graph.node:
-            for names in (node.input, node.output):
-                names[:] = [swap.get(n, n) for n in names]
-        by_name = {o.name: o for o in graph.output}
-        x, y = by_name["simcc_x"], by_name["simcc_y"]
-        shape = onnx.TypeProto()
-        shape.CopyFrom(x.type)
-        x.type.CopyFrom(y.type)
-        y.type.CopyFrom(shape)
-
-    edit_graph(folder, change)
+def good_sites() -> Iterator[Any]:
+    seen = set()
+    for row in (*DEFECTS, *LIMITS):
+        for model in row.site.models:
+            site = row.site
+            key = (model, site.backend, site.precision, site.shape_mode)
+            if key not in seen:
+                seen.add(key)
+                yield pytest.param(site, model, id=" ".join(key), marks=[*marks(site)])
 
 
-def swap_colours(folder: Path) -> None:
-    path = folder / "pipeline.json"
-    data = json.loads(path.read_text())
-    for step in data["pipeline"]["tasks"][0]["transforms"]:
-        if step["type"] == "Normalize":
-            step["to_rgb"] = not step["to_rgb"]
-    path.write_text(json.dumps(data))
+@pytest.mark.parametrize(("site", "model"), [*good_sites()])
+def test_what_defects_are_planted_in_is_good(
+    site: Site, model: str, judge: Judge, good_cell: GoodCell
+) -> None:
+    assert first_failure(judge, good_cell(site, model)) is None
 
 
-DEFECTS = (
-    Defect("a bias added to one convolution", "a kernel that rounds or a wrong BN fold",
-           bias_on_one_conv, "numbers"),
-    Defect("simcc_x and simcc_y swapped", "outputs listed in another order than computed",
-           swap_outputs, "numbers"),
-    Defect("RGB and BGR swapped in pipeline.json", "to_rgb false instead of true",
-           swap_colours, "client"),
-)  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def good() -> Cell:
-    models, flows = implementations.models(["rtmpose_t"]), implementations.flows()
-    cells = build_cells(models, flows)
-    return next(c for c in cells if c.flow.label == "simcc_onnxruntime_static")
-
-
-def checks_for(cell: Cell) -> list[str]:
-    unfit = {"padding"} if not cell.model.bottom_up else set()
-    unfit |= {"batches"} if cell.flow.shape_mode == "static" else set()
-    return [name for name in CHECKS if name not in unfit]
-
-
-def failing(judge: Judge, cell: Cell) -> list[str]:
-    return [name for name in checks_for(cell) if fails(judge, cell, name)]
-
-
-def fails(judge: Judge, cell: Cell, name: str) -> bool:
-    try:
-        return bool(CHECKS[name][1](judge, cell).complaints)
-    except (StageFailure, Blocked):
-        return True
-
-
-def test_the_good_folder_passes_every_check(judge: Judge, good: Cell) -> None:
-    assert failing(judge, good) == []
-
-
-@pytest.mark.parametrize("defect", DEFECTS, ids=lambda d: d.name)
+@pytest.mark.parametrize(("defect", "model"), [*trials()])
 def test_the_named_check_catches_it(
     defect: Defect,
+    model: str,
     judge: Judge,
-    good: Cell,
+    good_cell: GoodCell,
     tmp_path: Path,
     request: pytest.FixtureRequest,
 ) -> None:
-    request.node.user_properties.append((DEFECT, defect.name))
-    folder = tmp_path / "sdk"
-    conversion = judge.conversion(good)
-    shutil.copytree(conversion.folder, folder)
-    defect.plant(folder)
-    caught = failing(judge.with_conversion(good, replace(conversion, folder=folder)), good)
-    assert caught, "no check failed"
-    assert caught[0] == defect.caught_by, f"caught by {caught}"
+    cell = good_cell(defect.site, model)
+    trial = Trial(defect.name, defect.where, cell.id, defect.caught_by, defect.link)
+    request.node.user_properties.append((DEFECT, trial.to_text()))
+    caught = first_failure(defect.plant(judge, cell, tmp_path), cell)
+    assert caught is not None, "no check failed"
+    assert caught.check == defect.caught_by, f"{caught.check} caught it first: {caught.says}"
+
+
+@pytest.mark.parametrize(
+    "limit", [pytest.param(row, id=row.name, marks=[*marks(row.site)]) for row in LIMITS]
+)
+def test_what_lies_under_the_detection_limit_does_so(
+    limit: Limit,
+    judge: Judge,
+    good_cell: GoodCell,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> None:
+    """If it can be told after all, its place is in the table of defects."""
+    (model,) = limit.site.models
+    cell = good_cell(limit.site, model)
+    changed = limit.plant(judge, cell, tmp_path)
+    outputs = CHECKS["numbers"][1](changed, cell).outputs
+    own = CHECKS["numbers"][1](judge, cell).outputs
+    ratio = max(o.headroom for o in outputs if o.headroom is not None)
+    trial = Trial(limit.name, cell=cell.id, ratio=ratio)
+    request.node.user_properties.append((DEFECT, trial.to_text()))
+    assert first_failure(changed, cell) is None
+    assert [o.max_abs for o in outputs] != [o.max_abs for o in own], "nothing was planted"
+
+
+def test_every_row_says_what_it_is() -> None:
+    names = [defect.name for defect in DEFECTS]
+    assert len(set(names)) == len(names) >= 40
+    assert {d.caught_by for d in DEFECTS} <= set(CHECKS)
+    assert {d.where for d in DEFECTS} == set(WHERE)
+    assert all(d.simulates for d in DEFECTS)
+
+
+def test_every_family_has_defects_planted_in_it() -> None:
+    from posedeploy.zoo import MODELS
+
+    families = {row.name: row.family for row in MODELS}
+    planted = {families[m] for d in DEFECTS for m in d.site.models if m in families}
+    assert planted == set(families.values())

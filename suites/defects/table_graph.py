@@ -1,0 +1,193 @@
+"""Defects planted in graphs and weights: an exporter, a converter or a person did this once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from poseconform.defects import Defect, Site
+from poseconform.matrix import Cell
+from poseconform.session import Judge
+from suites.defects import graph_edits as g
+from suites.defects.planting import Array, checkpoint, folder, graph, onnx_model
+
+SMALL = ("litehrnet_18", "rtmpose_t", "simcc_mobilenetv2")
+ALL = ("hourglass52", "hrnet_w32", "litehrnet_18", "mspn50", "rtmo_t", "rtmpose_t",
+       "simcc_mobilenetv2", "yoloxpose_tiny")  # fmt: skip
+
+
+def half(weights: Array) -> Array:
+    return weights.astype(np.float16).astype(np.float32)
+
+
+def bfloat(weights: Array) -> Array:
+    """Rounded to the eight bits of bf16's mantissa, ties to even."""
+    bits = weights.astype(np.float32).view(np.uint32)
+    rounded = bits + 0x7FFF + ((bits >> 16) & 1)
+    return (rounded & 0xFFFF0000).astype(np.uint32).view(np.float32)
+
+
+def nan_for_one_picture(judge: Judge, cell: Cell, scratch: Path) -> Judge:
+    """The brightest picture of those that are judged is the one."""
+    means = np.sort(judge.reference(cell.model, cell.flow.precision).inputs.mean(axis=(1, 2, 3)))
+    return graph(g.nan_for_bright(float(means[-2:].mean())))(judge, cell, scratch)
+
+
+def earlier_unit(judge: Judge, cell: Cell, scratch: Path) -> Judge:
+    good = judge.checkpoint(cell.model)
+
+    def edit(copy: Path) -> None:
+        path = str(copy / "end2end.onnx")
+        judge.in_torch("suites.defects.doctored:earlier_unit", cell.model.config, good, path, -2)
+
+    return folder(edit)(judge, cell, scratch)
+
+
+def stale_artefact(judge: Judge, cell: Cell, scratch: Path) -> Judge:
+    """The folder is new, the file in it is that of another checkpoint."""
+    (scratch / "other").mkdir()
+    other = checkpoint("other_weights", 1)(judge, cell, scratch / "other").conversion(cell)
+
+    def edit(copy: Path) -> None:
+        old = (other.folder / "end2end.onnx").read_bytes()
+        (copy / "end2end.onnx").unlink()
+        (copy / "end2end.onnx").write_bytes(old)
+
+    return folder(edit)(judge, cell, scratch)
+
+
+def newer_opset(model: onnx.ModelProto) -> None:
+    """The same graph in opset 21, by ONNX's own converter."""
+    model.CopyFrom(onnx.version_converter.convert_version(model, 21))
+
+
+def newer_ir(model: onnx.ModelProto) -> None:
+    model.ir_version = 10
+
+
+def foreign_operator(model: onnx.ModelProto) -> None:
+    node = model.graph.node[-1]
+    node.domain = "mmdeploy"
+    model.opset_import.append(onnx.helper.make_opsetid("mmdeploy", 1))
+
+
+def weights_beside(copy: Path) -> None:
+    path = copy / "end2end.onnx"
+    model = onnx.load(path)
+    path.unlink()
+    onnx.save(model, path, save_as_external_data=True, location="weights.bin", size_threshold=64)
+
+
+MMDEPLOY = "https://github.com/open-mmlab/mmdeploy/issues"
+MMPOSE = "https://github.com/open-mmlab/mmpose"
+
+# ---- modify this table to plant another defect in a graph or in weights ----------------------
+# fmt: off
+WEIGHTS: tuple[Defect, ...] = (
+    Defect("one convolution's weights times 1.01", "a layer that is fused or folded wrongly",
+           "weights", "numbers", Site(ALL), graph(g.weights(lambda w: w * 1.01))),
+    Defect("one convolution's weights in fp16", "a file that mixes precisions and says fp32",
+           "weights", "numbers", Site((*SMALL, "rtmo_t", "yoloxpose_tiny")),
+           graph(g.weights(half))),
+    Defect("all convolutions' weights in fp16", "a compressed model behind an fp32 name",
+           "weights", "numbers", Site(("mspn50", "rtmpose_t", "yoloxpose_tiny")),
+           graph(g.weights(half, every_one=True)),
+           "https://github.com/Tencent/ncnn/pull/3939"),
+    Defect("all convolutions' weights in bf16", "the same, on hardware that likes bf16",
+           "weights", "numbers", Site(("simcc_mobilenetv2",)),
+           graph(g.weights(bfloat, every_one=True))),
+    Defect("a bias added to one convolution", "a kernel that rounds or a wrong fold of a norm",
+           "weights", "numbers", Site(SMALL), graph(g.bias_on_one_conv)),
+    Defect("all batch norms with ten times their epsilon", "another framework's default epsilon",
+           "checkpoint", "numbers", Site(("litehrnet_18", "rtmpose_t", "yoloxpose_tiny")),
+           checkpoint("other_epsilon", 10.0, 0)),
+    Defect("batch norms without their running averages", "a checkpoint saved before training",
+           "checkpoint", "numbers", Site(("simcc_mobilenetv2",)), checkpoint("averages_lost")),
+    Defect("a checkpoint that was never loaded", "keys that do not match, and nobody complains",
+           "checkpoint", "alive", Site(("rtmpose_t",)), checkpoint("never_loaded"),
+           f"{MMDEPLOY}/2365"),
+    Defect("another checkpoint of the same architecture", "the wrong file on the command line",
+           "checkpoint", "numbers", Site(("rtmpose_t", "rtmo_t")),
+           checkpoint("other_weights", 1)),
+    Defect("a stale file of another checkpoint", "a work folder that is used twice",
+           "files", "numbers", Site(("litehrnet_18",)), stale_artefact),
+)
+
+GRAPH: tuple[Defect, ...] = (
+    Defect("nearest in place of bilinear upsampling", "a backend without the bilinear kind",
+           "graph", "numbers", Site(("litehrnet_18", "mspn50")), graph(g.resize(mode="nearest"))),
+    Defect("align_corners flipped", "another convention for the corners of a picture",
+           "graph", "numbers", Site(("litehrnet_18", "mspn50")),
+           graph(g.resize(coordinates="half_pixel")),
+           "https://github.com/NVIDIA/TensorRT/issues/273"),
+    Defect("nearest upsampling shifted by half a pixel", "rounding up where PyTorch rounds down",
+           "graph", "numbers", Site(("litehrnet_18", "yoloxpose_tiny", "hourglass52")),
+           graph(g.resize(nearest="ceil", of="nearest")),
+           "https://github.com/onnx/onnx/issues/2214"),
+    Defect("bilinear in place of nearest upsampling", "one default for every upsampling",
+           "graph", "numbers", Site(("litehrnet_18", "rtmo_t")),
+           graph(g.resize(mode="linear", of="nearest"))),
+    Defect("pooling that rounds sizes up", "ceil_mode misread by an exporter",
+           "graph", "runs", Site(("mspn50",)), graph(g.every("MaxPool", ceil_mode=1)),
+           "https://github.com/pytorch/pytorch/issues/71549"),
+    Defect("pooling padded on one side only", "'same' padding as other frameworks have it",
+           "graph", "numbers", Site(("mspn50",)),
+           graph(g.every("MaxPool", first=True, pads=[0, 0, 2, 2])),
+           "https://github.com/onnx/onnx/issues/549"),
+    Defect("a hard sigmoid for a sigmoid", "an activation that a backend approximates",
+           "graph", "numbers", Site(("rtmpose_t", "yoloxpose_tiny")),
+           graph(g.replace_kind("Sigmoid", "HardSigmoid"))),
+    Defect("softmax over the wrong axis", "an axis counted without the batch",
+           "graph", "numbers", Site(("rtmo_t",)), graph(g.every("Softmax", axis=-2))),
+    Defect("simcc_x and simcc_y swapped", "outputs listed in another order than computed",
+           "graph", "numbers", Site(("rtmpose_t", "simcc_mobilenetv2")), graph(g.swap_outputs)),
+    Defect("an output dropped", "a heatmap deploy config for a SimCC model, and the like",
+           "graph", "names_and_shapes", Site(("rtmpose_t", "rtmo_t")), graph(g.drop_output),
+           f"{MMDEPLOY}/2661"),
+    Defect("an output renamed", "an exporter that numbers its tensors",
+           "graph", "names_and_shapes", Site(("litehrnet_18",)), graph(g.rename_output)),
+    Defect("heatmaps transposed", "rows and columns taken for one another",
+           "graph", "numbers", Site(("litehrnet_18",)), graph(g.transpose_output)),
+    Defect("heatmaps one cell to the right", "padding on the wrong side",
+           "graph", "numbers", Site(("litehrnet_18", "hrnet_w32")), graph(g.shift_output)),
+    Defect("left and right keypoints swapped", "another data set's order of keypoints",
+           "graph", "numbers", Site(("litehrnet_18", "rtmpose_t", "yoloxpose_tiny")),
+           graph(g.permute_keypoints), "https://github.com/farooqhassaan/FlyPose/issues/2"),
+    Defect("a batch of which only the first picture counts", "a dynamic batch that is none",
+           "graph", "numbers", Site((*SMALL, "rtmo_t")), graph(g.first_sample_only),
+           "https://github.com/open-mmlab/mmdeploy/issues/2207"),
+    Defect("a batch declared as 1", "an export without dynamic axes",
+           "graph", "runs", Site(("rtmpose_t",)), graph(g.freeze_batch), f"{MMDEPLOY}/1814"),
+    Defect("batch 1 baked into a reshape", "a traced shape that became a constant",
+           "graph", "runs", Site(("simcc_mobilenetv2",)), graph(g.freeze_reshapes),
+           "https://github.com/NVIDIA/TensorRT/issues/3744"),
+    Defect("heatmaps of an earlier unit", "intermediate supervision taken for the result",
+           "graph", "numbers", Site(("mspn50",)), earlier_unit),
+    Defect("NaN for one picture of those that are judged", "a root or an overflow that few reach",
+           "graph", "alive", Site(("litehrnet_18", "rtmpose_t")), nan_for_one_picture,
+           "https://github.com/NVIDIA/TensorRT/issues/1787"),
+    Defect("ScaleNorm's sum of squares in fp16", "activations whose squares exceed 65504",
+           "graph", "numbers", Site(("rtmpose_t",)), graph(g.half_precision_norm),
+           "https://github.com/open-mmlab/mmdeploy/pull/1819"),
+    Defect("outputs that are constant", "a graph cut in the wrong place",
+           "graph", "alive", Site(("litehrnet_18", "simcc_mobilenetv2")),
+           graph(g.constant_output)),
+    Defect("outputs that ignore the picture", "an input that is bound to a buffer never filled",
+           "graph", "alive", Site(("rtmpose_t", "rtmo_t")), graph(g.ignore_input)),
+    Defect("normalised in the graph and in the pipeline", "both sides mean well",
+           "graph", "numbers", Site(("rtmpose_t",)), graph(g.normalise_twice)),
+    Defect("an opset too new for the named client", "an exporter's default",
+           "graph", "graph", Site(("litehrnet_18",)), onnx_model(newer_opset),
+           f"{MMDEPLOY}/2491"),
+    Defect("an IR version too new for the named client", "an onnx package's default",
+           "graph", "graph", Site(("rtmpose_t",)), onnx_model(newer_ir),
+           "https://github.com/microsoft/onnxruntime/issues/20559"),
+    Defect("an operator of MMDeploy's own domain", "a graph for a custom build of a runtime",
+           "graph", "runs", Site(("simcc_mobilenetv2",)), onnx_model(foreign_operator)),
+    Defect("weights in a second file", "a graph whose weights nobody copies",
+           "files", "graph", Site(("simcc_mobilenetv2",)), folder(weights_beside)),
+)
+# fmt: on
+# ----------------------------------------------------------------------------------------------
