@@ -136,10 +136,10 @@ def rewritten(text: str, change: Change, path: Path) -> str:
             f"{path}: found {len(starts)} lines {HEADER} for {count} entries; expected one each. "
             "Write every entry as a table of its own."
         )
-    ends = [*starts[1:], len(lines)]
-    kept = lines[: starts[0]] if starts else lines
-    for i, (start, end) in enumerate(zip(starts, ends, strict=True)):
-        kept = kept if i in change.removed else kept + lines[start:end]
+    edges = [*starts, len(lines)]
+    kept = lines[: edges[0]]
+    for i, start in enumerate(starts):
+        kept += [] if i in change.removed else lines[start : edges[i + 1]]
     parts = ["\n".join(kept).strip("\n"), *change.added]
     return "\n\n".join(part for part in parts if part) + "\n"
 

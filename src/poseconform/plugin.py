@@ -17,7 +17,7 @@ from .expecting import Expected, fail_report
 from .matrix import Cell, Model, mark_name
 from .options import add_options, all_cells, availabilities_of, selection_of
 from .outcome import STAGES
-from .repro import command, end_with
+from .repro import command, end_with, save
 from .scheduling import make_scheduler
 from .session import Judge
 from .stages import Blocked, StageFailure
@@ -227,6 +227,7 @@ def pytest_runtest_makereport(
     # JUnit takes the properties of the teardown's report, which copies the item's
     item.user_properties += recording.junit_properties(partial or base, _stage(item))
     if report.failed:
+        save(item, cell, report, base.repro)
         end_with(report, "re-run just this cell", base.repro)
     return report
 

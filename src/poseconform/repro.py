@@ -7,11 +7,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from . import implementations
+from . import implementations, repro_folder
 from .matrix import Cell, Model
+from .options import availabilities_of
 
 # Options that change what a cell comes to -> their defaults; one that differs is in the command.
 CARRIED = {"exporter": "", "weights": "auto", "weights_seed": 0, "picture_set": 0}
+
+
+_WRITTEN = pytest.StashKey[set[str]]()  # cells that have a folder of this run
 
 
 def command(config: pytest.Config, cell: Cell) -> str:
@@ -33,6 +37,35 @@ def end_with(report: pytest.TestReport, title: str, text: str) -> None:
         report.longrepr = f"{report.longrepr}\n{title}:\n{text}"
     else:
         report.sections.append((title, text))
+
+
+def save(item: pytest.Item, cell: Cell, report: pytest.TestReport, again: str) -> None:
+    """Write the cell's reproduction folder, if the run is to write them.
+
+    Args:
+        item: The test that failed.
+        cell: Its cell.
+        report: Its report; a folder that cannot be written is told there.
+        again: The command that re-runs the cell.
+    """
+    root = item.config.option.repro_dir
+    if root is None:
+        return
+    written = item.config.stash.setdefault(_WRITTEN, set())
+    lines = report.longreprtext.strip().splitlines()
+    crash = getattr(getattr(report.longrepr, "reprcrash", None), "message", "")
+    failure = repro_folder.Failure(
+        cell, (crash.splitlines() or lines or ["failed"])[0], report.longreprtext, again,
+        availabilities_of(item.config).of(cell.flow.backend).version,
+    )  # fmt: skip
+    judge = getattr(item, "funcargs", {}).get("judge")
+    try:
+        folder = repro_folder.write(root, failure, judge, first=cell.id not in written)
+    except OSError as error:
+        end_with(report, "no reproduction folder", f"{root}: {error}")
+        return
+    written.add(cell.id)
+    end_with(report, "reproduction folder", str(folder))
 
 
 def _model(model: Model) -> Iterator[str]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tomllib
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -122,6 +124,52 @@ def test_a_finished_cell_has_one_line_and_failures_have_their_command(
     )
     result.stdout.fnmatch_lines(["*re-run just this cell*"])
     result.stdout.fnmatch_lines(["*python -m pytest suites --models m2 -k*"])
+
+
+def test_a_failures_message_ends_with_its_command_in_junit_too(matrix: pytest.Pytester) -> None:
+    result = run(matrix, "--report-dir", "report", "-k", "m2 and numbers and dynamic")
+    failure = str(result.stdout).partition("\n- generated xml file")[0].splitlines()
+    command = "python -m pytest suites --models m2 -k '[m2-simcc_onnxruntime_dynamic]'"
+    assert failure[-1] == command
+    tree = ElementTree.parse(matrix.path / "report" / "junit.xml").getroot()  # noqa: S314 - ours
+    (found,) = tree.iter("failure")
+    assert (found.text or "").rstrip().endswith(command)
+
+
+def test_a_failing_cell_leaves_a_folder_where_that_is_asked_for(matrix: pytest.Pytester) -> None:
+    result = run(matrix, "--repro-dir", "again", "-k", "m2")
+    folders = sorted(path.name for path in (matrix.path / "again").iterdir())
+    assert folders == ["m2-simcc_onnxruntime_dynamic", "m2-simcc_onnxruntime_static"]
+    text = (matrix.path / "again" / folders[0] / "failure.txt").read_text()
+    assert text.startswith("AssertionError: output: 3 is too much")
+    assert f"-k '[{folders[0]}]'" in text
+    result.stdout.fnmatch_lines([f"again/{folders[0]}"])
+    (matrix.path / "file").write_text("")
+    result = run(matrix, "--repro-dir", "file", "-k", "m2 and dynamic")
+    result.assert_outcomes(passed=2, failed=1)
+    result.stdout.fnmatch_lines(["*no reproduction folder*"])
+
+
+def test_expectations_are_rewritten_as_the_run_ended(matrix: pytest.Pytester) -> None:
+    declare(matrix, "static", stage="numeric")  # m2 crashes there: not what is declared
+    path = matrix.path / "suites" / "expectations" / "onnxruntime.toml"
+    path.write_text("# ours\n" + path.read_text().replace('"m2"', '"m1"'))
+    result = run(matrix, "--update-expectations", "-k", "not every")
+    result.stdout.fnmatch_lines(["*-model = *m1*", "*+model = *m2*"])
+    found = tomllib.loads(path.read_text())["xfail"]
+    assert [(e["model"], e["deploy_config"], e["stage"], e.get("outcome")) for e in found] == [
+        ("m2", "simcc_onnxruntime_static", "load", "crash"),
+        ("m2", "simcc_onnxruntime_dynamic", "numeric", None),
+    ]
+    assert path.read_text().startswith("# ours")
+    load_expectations.cache_clear()
+    refused = run(matrix)
+    assert "xfail[0]: found no link; expected one. Add it." in str(refused.stderr)
+    path.write_text(path.read_text().replace('link = ""', 'link = "https://example.org/2"'))
+    load_expectations.cache_clear()
+    result = run(matrix, "--update-expectations")
+    result.assert_outcomes(passed=10, xfailed=2, skipped=6)
+    result.stdout.fnmatch_lines(["expectations: nothing to change"])
 
 
 def test_a_blocked_test_says_by_what(matrix: pytest.Pytester) -> None:
