@@ -14,6 +14,7 @@ from .types import Converter
 
 # ---- modify this table to add a backend ----------------------------------------------------
 CONVERTERS: dict[str, str] = {
+    "coreml": "coreml",
     "ncnn": "ncnn",
     "onnxruntime": "onnxruntime",
     "openvino": "openvino",
@@ -22,7 +23,9 @@ CONVERTERS: dict[str, str] = {
 }
 # Backends whose files can be written where they cannot be run, and the reasons for not running
 # that do not matter then.
-CONVERTS_WITHOUT: dict[str, frozenset[Code]] = {}
+CONVERTS_WITHOUT: dict[str, frozenset[Code]] = {
+    "coreml": frozenset({Code.WRONG_OS}),
+}
 # ---------------------------------------------------------------------------------------------
 
 

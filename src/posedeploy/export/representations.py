@@ -15,10 +15,12 @@ from .detection import DetectionStage, detection_settings
 from .module import ExportableModule
 from .ncnn_rewrites import ncnn_operators, without_slices
 from .pose_decoder_weights import write_pose_decoder
+from .program_writer import export_program
 from .trace_writer import export_trace
 from .writer import ExportedGraph, export_onnx
 
 TRACED_FILE = "end2end.pt"
+PROGRAM_FILE = "end2end.pt2"
 DECODER_FILE = "end2end.npz"
 
 
@@ -59,11 +61,19 @@ def _ncnn(
     )
 
 
+def _program(
+    module: ExportableModule, deploy_config: DeployConfig, folder: Path, exporter: str | None
+) -> ExportedGraph:
+    del exporter
+    return export_program(module, deploy_config, folder / PROGRAM_FILE)
+
+
 # fmt: off
 FORMS: Mapping[str, Writer] = {
-    "ncnn":        _ncnn,
-    "onnx":        _onnx,
-    "torchscript": _torchscript,
+    "exported-program": _program,
+    "ncnn":             _ncnn,
+    "onnx":             _onnx,
+    "torchscript":      _torchscript,
 }
 # fmt: on
 

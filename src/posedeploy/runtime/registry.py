@@ -42,6 +42,7 @@ CPU = ("cpu",)
 # ---- modify this table to add a backend ---------------------------------------------------
 # fmt: off
 BACKENDS: tuple[BackendRow, ...] = (
+    BackendRow("coreml",      "coremltools", "8.0",    "end2end.mlpackage", "", CPU),
     BackendRow("ncnn",        "ncnn",        "1.0.20250503", "end2end.param", "end2end.bin", CPU),
     BackendRow("onnxruntime", "onnxruntime", "1.20",   "end2end.onnx",   "", CPU),
     BackendRow("openvino",    "openvino",    "2024.4", "end2end.xml",    "end2end.bin", CPU),

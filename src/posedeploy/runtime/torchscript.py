@@ -32,7 +32,8 @@ def signature_text(inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo]) 
     return json.dumps(lists)
 
 
-def _read_signature(text: str) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
+def read_signature(text: str) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
+    """Inputs and outputs that `signature_text` wrote."""
     data = json.loads(text)
     inputs, outputs = (
         tuple(TensorInfo(str(i["name"]), tuple(i["shape"]), str(i["dtype"])) for i in data[key])
@@ -58,7 +59,7 @@ class TorchScriptSession:
     def __init__(self, module: Any, signature: str, effective_options: Mapping[str, str]) -> None:
         self._module = module
         self.effective_options = dict(effective_options)
-        self.inputs, self.outputs = _read_signature(signature) if signature else _positions(module)
+        self.inputs, self.outputs = read_signature(signature) if signature else _positions(module)
 
     def run(self, feed: Arrays) -> dict[str, NDArray[Any]]:
         import torch

@@ -1,0 +1,9 @@
+_base_ = [
+    "./_base_/torchscript_config.py",
+    "./_base_/backends/coreml.py",
+]
+
+ir_config = dict(input_shape=[192, 256], output_names=["simcc_x", "simcc_y"])
+codebase_config = dict(type="mmpose", task="PoseDetection")
+
+backend_config = dict(precision="FP16")

@@ -1,0 +1,149 @@
+"""CoreML: an exported program through coremltools, on Linux as on macOS.
+
+The precision is always said: coremltools' own default for an mlprogram is fp16.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from posedeploy.config import DeployConfig
+from posedeploy.errors import BadInputError, ConversionError
+from posedeploy.runtime import TensorInfo, backend_row
+from posedeploy.runtime.coreml import declared, import_coremltools, read_spec
+from posedeploy.runtime.torchscript import SIGNATURE, read_signature
+
+from .types import Converted, Declared, Representation
+
+PRECISIONS = {"fp32": "FLOAT32", "fp16": "FLOAT16"}  # ours -> names of coremltools.precision
+DEFAULT_TARGET = "iOS16"  # the first whose inputs and outputs may be float16
+# MIL's names of element types of weights, in the protobuf's numbers (MIL.proto, DataType)
+_FLOAT16, _FLOAT32 = 10, 11
+
+
+class CoreMlConverter:
+    """An exported program to an `.mlpackage`; inputs and outputs are float32 at any precision.
+
+    Fields of `backend_config`, by MMDeploy's names: `convert_to` ('mlprogram' alone) and
+    `minimum_deployment_target` (a name of coremltools.target).
+    """
+
+    precisions = ("fp32", "fp16")
+    representation = Representation("exported-program", {"yolox-pose": "dense", "rtmo": "dense"})
+    tools: tuple[str, ...] = ()
+
+    def convert(self, ir: Path, deploy_config: DeployConfig, work_dir: Path) -> Converted:
+        target = work_dir / backend_row("coreml").main_file
+        model = _converted(ir, deploy_config, _settings(deploy_config))
+        model.save(str(target))
+        spec = read_spec(target)
+        return Converted((target.name,), weight_precision(spec), Declared(*declared(spec)))
+
+
+def _settings(deploy_config: DeployConfig) -> dict[str, Any]:
+    """Arguments of `coremltools.convert` that the deploy config decides.
+
+    Raises:
+        BadInputError: A field asks for what is not there.
+    """
+    ct = import_coremltools()
+    section = deploy_config.raw["backend_config"]
+    form = str(section.get("convert_to", "mlprogram"))
+    if form != "mlprogram":
+        raise BadInputError(
+            f"{deploy_config.path}: backend_config.convert_to", repr(form), "'mlprogram'",
+            "Older neural networks have no precision of their own; change the field.",
+        )  # fmt: skip
+    name = str(section.get("minimum_deployment_target", DEFAULT_TARGET))
+    if not hasattr(ct.target, name):
+        known = ", ".join(word for word in vars(ct.target) if word.startswith(("iOS", "macOS")))
+        raise BadInputError(
+            f"{deploy_config.path}: backend_config.minimum_deployment_target", repr(name),
+            f"one of {known}", "Change the field.",
+        )  # fmt: skip
+    return {
+        "convert_to": form,
+        "minimum_deployment_target": getattr(ct.target, name),
+        "compute_precision": getattr(ct.precision, PRECISIONS[deploy_config.precision]),
+    }
+
+
+def _converted(ir: Path, deploy_config: DeployConfig, settings: Mapping[str, Any]) -> Any:
+    import torch
+
+    ct = import_coremltools()
+    extra = {SIGNATURE: ""}
+    program = torch.export.load(ir, extra_files=extra)
+    inputs, outputs = read_signature(_as_text(extra[SIGNATURE]))
+    try:
+        with _quiet():
+            # coremltools has rows for core ATen only; and loading a program adds a node for each
+            # result that nothing uses, which coremltools refuses and this pass drops
+            return ct.convert(
+                program.run_decompositions({}),
+                inputs=[_input_type(ct, info, deploy_config) for info in inputs],
+                outputs=[ct.TensorType(name=i.name, dtype=np.float32) for i in outputs],
+                skip_model_load=True,
+                **settings,
+            )
+    except (RuntimeError, ValueError, TypeError, NotImplementedError, AssertionError) as error:
+        # what coremltools raises for operators it has no row for; the rest is a bug
+        raise ConversionError(
+            "convert", str(ir), str(error).strip().split("\n", 1)[0] or type(error).__name__,
+            "a program that coremltools converts", "Report this model with the operator named.",
+        ) from error  # fmt: skip
+
+
+def _as_text(content: str | bytes) -> str:
+    return content.decode("utf-8") if isinstance(content, bytes) else content
+
+
+def _input_type(ct: Any, info: TensorInfo, deploy_config: DeployConfig) -> Any:
+    if not all(isinstance(size, int) for size in info.shape):
+        raise ConversionError(
+            "convert", str(deploy_config.path), "a dynamic batch", "a static deploy config",
+            "Packages for CoreML hold one picture here: remove dynamic_axes.",
+        )  # fmt: skip
+    return ct.TensorType(name=info.name, shape=info.shape, dtype=np.float32)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bars: coremltools has no switch for them."""
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def weight_precision(spec: Any) -> str:
+    """'fp32' or 'fp16': the type that holds most of a package's floating-point constants."""
+    sizes: Counter[int] = Counter()
+    for function in spec.mlProgram.functions.values():
+        for block in function.block_specializations.values():
+            for operation in block.operations:
+                if operation.type == "const":
+                    kind = operation.outputs[0].type.tensorType
+                    sizes[kind.dataType] += _count(kind)
+    return "fp16" if sizes[_FLOAT16] > sizes[_FLOAT32] else "fp32"
+
+
+def _count(tensor_type: Any) -> int:
+    count = 1
+    for dimension in tensor_type.dimensions:
+        count *= int(dimension.constant.size)
+    return count
+
+
+CONVERTER = CoreMlConverter()

@@ -1,0 +1,124 @@
+"""CoreML: predicts on macOS; what a saved package declares can be read anywhere.
+
+The precision of an mlprogram is in the package, tensor by tensor.  `SessionOptions.precision`
+chooses the units that may compute: fp32 stays on the CPU, for the GPU and the Neural Engine
+compute in fp16 whatever the package says.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .probing import probe_import
+from .registry import backend_row
+from .types import Arrays, Availability, Code, SessionOptions, TensorInfo, as_contiguous
+
+DEVICES = ("cpu",)
+# SessionOptions.precision -> name of a coremltools.ComputeUnit
+COMPUTE_UNITS = {"fp32": "CPU_ONLY", "fp16": "ALL"}
+# ArrayFeatureType.ArrayDataType of CoreML's Model.proto -> numpy's
+DTYPES = {65568: "float32", 65552: "float16", 65600: "float64", 131104: "int32"}
+
+
+def import_coremltools() -> Any:
+    """coremltools, without the warnings of an import on Linux or beside a newer torch.
+
+    On Linux it says for each class of Apple's runtime that it is not there, which the probe says
+    once, and in words.
+    """
+    logger = logging.getLogger("coremltools")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        import coremltools
+    finally:
+        logger.setLevel(level)
+    return coremltools
+
+
+def read_spec(package: Path) -> Any:
+    """The protobuf of a saved package, on any machine.
+
+    Raises:
+        RuntimeError: It is no package that coremltools can read.
+    """
+    ct = import_coremltools()
+    try:
+        return ct.models.MLModel(str(package), skip_model_load=True).get_spec()
+    except Exception as error:  # coremltools raises Exception itself; the message is kept
+        raise RuntimeError(f"coremltools could not read {package.name}: {error}") from error
+
+
+def declared(spec: Any) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
+    """Inputs and outputs that a package declares; a size that may vary is '?'."""
+    description = spec.description
+    inputs, outputs = (
+        tuple(_tensor_info(feature) for feature in features)
+        for features in (description.input, description.output)
+    )
+    return inputs, outputs
+
+
+def _tensor_info(feature: Any) -> TensorInfo:
+    array = feature.type.multiArrayType
+    sizes: list[int | str] = [int(size) for size in array.shape]
+    for axis, limits in enumerate(array.shapeRange.sizeRanges):
+        if limits.lowerBound != limits.upperBound:
+            sizes[axis] = "?"
+    return TensorInfo(feature.name, tuple(sizes), DTYPES.get(array.dataType, str(array.dataType)))
+
+
+class CoreMlSession:
+    """A `coremltools.models.MLModel` behind the `Session` protocol."""
+
+    def __init__(self, model: Any, effective_options: Mapping[str, str]) -> None:
+        self._model = model
+        self.effective_options = dict(effective_options)
+        self.inputs, self.outputs = declared(model.get_spec())
+
+    def run(self, feed: Arrays) -> dict[str, NDArray[Any]]:
+        dtypes = {info.name: info.dtype for info in self.inputs}
+        ready = {name: as_contiguous(array, dtypes[name]) for name, array in feed.items()}
+        results = self._model.predict(ready)
+        return {info.name: np.array(results[info.name]) for info in self.outputs}
+
+
+class CoreMl:
+    """The `Runtime` of CoreML."""
+
+    def probe(self) -> Availability:
+        row = backend_row("coreml")
+        found = probe_import("coremltools", ("coremltools",), row.min_version)
+        if found.ok and sys.platform != "darwin":
+            reason = f"CoreML predicts on macOS only; this is {sys.platform} (converting works)"
+            return Availability(Code.WRONG_OS, reason, found.version)
+        return found
+
+    def load(self, files: Sequence[Path], device: str, options: SessionOptions) -> CoreMlSession:
+        if device.split(":", maxsplit=1)[0] not in DEVICES:
+            raise RuntimeError(f"coreml: device {device!r} is not one of {list(DEVICES)}")
+        if options.precision not in COMPUTE_UNITS:
+            raise RuntimeError(
+                f"coreml: precision {options.precision!r} is not one of {list(COMPUTE_UNITS)}"
+            )
+        if sys.platform != "darwin":
+            raise RuntimeError(f"coreml predicts on macOS only; this is {sys.platform}")
+        ct = import_coremltools()
+        units = COMPUTE_UNITS[options.precision]
+        try:
+            model = ct.models.MLModel(str(files[0]), compute_units=getattr(ct.ComputeUnit, units))
+        except Exception as error:  # coremltools raises Exception itself; the message is kept
+            raise RuntimeError(f"coreml could not load {files[0].name}: {error}") from error
+        # beside fp32 nothing is claimed: with ALL, CoreML chooses a unit for each layer
+        precision = "fp32" if options.precision == "fp32" else "fp16 or fp32, layer by layer"
+        return CoreMlSession(model, {"inference_precision": precision, "compute_units": units})
+
+
+RUNTIME = CoreMl()
