@@ -56,7 +56,7 @@ def test_an_unsupported_head_lists_the_supported(tmp_path: Path) -> None:
 def test_a_deploy_config_in_place_of_a_model_config_is_recognised(tmp_path: Path) -> None:
     path = tmp_path / "deploy.py"
     path.write_text("backend_config = dict(type='onnxruntime')")
-    with pytest.raises(BadInputError, match="Is this a deploy config"):
+    with pytest.raises(BadInputError, match="This is a deploy config"):
         load_model_config(path)
 
 
@@ -67,4 +67,18 @@ def test_a_config_without_a_resizing_step_is_refused(tmp_path: Path) -> None:
         "test_dataloader = dict(dataset=dict(pipeline=[dict(type='LoadImage')]))"
     )
     with pytest.raises(BadInputError, match="input_size"):
+        load_model_config(path)
+
+
+def test_a_config_of_mmpose_0_is_recognised(tmp_path: Path) -> None:
+    path = tmp_path / "old.py"
+    path.write_text("model = dict(backbone=dict(type='HRNet'), keypoint_head=dict(type='T'))")
+    with pytest.raises(BadInputError, match=r"MMPose 0\.x"):
+        load_model_config(path)
+
+
+def test_a_config_without_a_test_pipeline_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.py"
+    path.write_text("model = dict(backbone=dict(type='HRNet'), head=dict(type='HeatmapHead'))")
+    with pytest.raises(BadInputError, match="no test_dataloader"):
         load_model_config(path)

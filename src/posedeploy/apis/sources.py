@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from posedeploy.errors import BadInputError
+from posedeploy.errors import BadInputError, did_you_mean
 from posedeploy.zoo import MODELS, config_path, model_row, shipped_config
 
 # Weights that are made here: said in place of a checkpoint's path.
@@ -25,12 +25,11 @@ def resolve_model_config(model_cfg: str | Path) -> Path:
         return config_path(model_row(str(model_cfg)))
     if shipped := shipped_config(str(model_cfg)):
         return shipped
-    names = ", ".join(row.name for row in MODELS)
     raise BadInputError(
         f"model config {model_cfg}",
         "no such file and no such name",
-        f"a path to an MMPose config, the name of one that mmpose ships, or one of: {names}",
-        "Check the spelling.",
+        "a path, the name of a config that mmpose ships, or one that `posedeploy zoo list` shows",
+        did_you_mean(str(model_cfg), [row.name for row in MODELS]),
     )
 
 

@@ -33,7 +33,7 @@ PACKAGES = ("numpy", "opencv-python-headless", "torch", "mmpose", "mmengine", "o
 # process. OpenVINO's differs from CPU to CPU; the others' is decided when they are built.
 OWN_PRECISION: Mapping[str, str] = {
     "ncnn": "import ncnn; o = ncnn.Option(); "
-    "print('fp16 where the CPU has it' if o.use_fp16_arithmetic else 'fp32')",
+    "print('fp16 if the CPU can' if o.use_fp16_arithmetic else 'fp32')",
     "onnxruntime": "print('fp32')",
     "openvino": "import openvino as ov; "
     "print({'f32': 'fp32', 'f16': 'fp16'}.get(p := ov.Core().get_property('CPU', "

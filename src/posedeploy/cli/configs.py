@@ -153,7 +153,7 @@ def show_config(
     if as_json:
         print_json({**facts, "config": loaded.raw})
         return
-    from mmengine.config import Config
+    from posedeploy.config.composing import config_text
 
     out = console()
     for label, value in facts.items():
@@ -161,7 +161,7 @@ def show_config(
         shown = "the model's" if value is None else str(text)
         out.print(f"{label.replace('_', ' x '):<15}{escape(shown)}", soft_wrap=True)
     out.print()
-    out.print(escape(Config(dict(loaded.raw)).pretty_text.strip()), soft_wrap=True)
+    out.print(escape(config_text(loaded.raw)), soft_wrap=True)
 
 
 show_config.__doc__ = f"{show_config.__doc__}\n{SHOW_EXAMPLES}"

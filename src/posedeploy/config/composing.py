@@ -8,8 +8,9 @@ and precision, its model part from one of the same head kind, and its shape from
 from __future__ import annotations
 
 import copy
+import pprint
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ def _of(backend: str, precision: str | None = None) -> list[str]:
     return [
         name
         for name, said in parsed.items()
-        if said.backend == backend and precision in {None, said.precision}
+        if said.backend == backend and precision in {None, said.precision} and not said.option
     ]
 
 
@@ -133,11 +134,17 @@ def _reshaped(node: Any, name: DeployConfigName, key: str) -> Any:
     return node
 
 
-def _as_text(raw: dict[str, Any], name: DeployConfigName) -> str:
-    """MMEngine's way to print a config, read again and compared with its name."""
-    from mmengine.config import Config
+def config_text(raw: Mapping[str, Any]) -> str:
+    """A config as Python text, one top-level name after the other."""
+    return "\n".join(
+        f"{name} = {pprint.pformat(value, width=95, sort_dicts=False)}"
+        for name, value in raw.items()
+    )
 
-    text = f"# {name}: made by `posedeploy configs new`\n{Config(raw).pretty_text.strip()}\n"
+
+def _as_text(raw: Mapping[str, Any], name: DeployConfigName) -> str:
+    """The text, read again and compared with its name."""
+    text = f"# {name}: made by `posedeploy configs new`\n{config_text(raw)}\n"
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{name}.py"
         path.write_text(text, encoding="utf-8")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from posedeploy.errors import BadInputError
+from posedeploy.errors import BadInputError, did_you_mean
 
 from .files import read_config
 from .naming import DeployConfigName, parse_name
@@ -119,8 +119,8 @@ def find_deploy_config(name_or_path: str | Path) -> Path:
     raise BadInputError(
         f"deploy config {name_or_path}",
         "no such file and no such name",
-        "a path, or one of: " + ", ".join(list_deploy_configs()),
-        "Check the spelling.",
+        "a path, or a name that `posedeploy configs list` shows",
+        did_you_mean(named.stem, list_deploy_configs()),
     )
 
 

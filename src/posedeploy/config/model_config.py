@@ -110,12 +110,7 @@ def model_config_from(config: Any) -> ModelConfig:
     """
     path, model = Path(config.filename or "model config"), config.get("model")
     if not isinstance(model, dict) or "head" not in model or "backbone" not in model:
-        raise BadInputError(
-            str(path),
-            "no model with a backbone and a head",
-            "an MMPose model config",
-            "Is this a deploy config? The model config comes second on the command line.",
-        )
+        raise _no_model_config(path, config)
     head = str(model["head"]["type"])
     if head not in HEADS:
         raise BadInputError(
@@ -124,7 +119,22 @@ def model_config_from(config: Any) -> ModelConfig:
             "a supported head: " + ", ".join(sorted(HEADS)),
             "Heads of other kinds need an export module and a decoder; see CONTRIBUTING.md.",
         )
+    if "test_dataloader" not in config:
+        raise BadInputError(
+            str(path), "no test_dataloader, whose pipeline says what the model's input is",
+            "a whole MMPose config", "Inherit from a config that mmpose ships, as _base_.",
+        )  # fmt: skip
     return _facts(path, config, head)
+
+
+def _no_model_config(path: Path, config: Any) -> BadInputError:
+    found, next_step = "no model with a backbone and a head", "Check the path."
+    if "keypoint_head" in (config.get("model") or {}):
+        found = "model.keypoint_head: a config of MMPose 0.x"
+        next_step = "Give the same model's config of MMPose 1.x; the checkpoint still fits it."
+    elif "backend_config" in config:
+        next_step = "This is a deploy config, which comes first; the model config comes second."
+    return BadInputError(str(path), found, "an MMPose 1.x model config", next_step)
 
 
 def _facts(path: Path, config: Any, head: str) -> ModelConfig:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from posedeploy.errors import BadInputError, UnavailableError
+from posedeploy.errors import BadInputError, UnavailableError, did_you_mean
 
 TIERS: Mapping[str, str] = {
     "quick": "the smallest of each family",
@@ -197,5 +197,8 @@ def _unknown(word: str, also: Sequence[str]) -> BadInputError:
         f"model {word!r}",
         "no such model" if not also else "neither a tier nor a model",
         "one of: " + ", ".join([*also, *(row.name for row in MODELS)]),
-        "Use --model-config for a config that is not in the zoo.",
-    )
+        did_you_mean(
+            word, [row.name for row in MODELS],
+            "Use --model-config for a config that is not in the zoo.",
+        ),
+    )  # fmt: skip
