@@ -1,0 +1,140 @@
+"""Parts of pages that are made from the code, so that they cannot disagree with it.
+
+A page says `<!-- made: NAME -->` on a line of its own; `PARTS` has what comes in its place.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import typer.main
+
+from posedeploy import sdk
+from posedeploy.cli.app import app
+from posedeploy.config import list_deploy_configs, load_deploy_config
+from posedeploy.runtime.registry import BACKENDS
+from posedeploy.zoo import MODELS, published
+
+MARK = re.compile(r"^<!-- made: ([a-z0-9-]+) -->$", re.MULTILINE)
+SCHEMAS = Path(sdk.__file__).parent / "schema"
+
+
+def on_page_markdown(markdown: str, **_: object) -> str:
+    """What MkDocs calls for each page.
+
+    Raises:
+        KeyError: The page asks for a part that there is not.
+    """
+    return MARK.sub(lambda match: PARTS[match[1]](), markdown)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(str(c) for c in line) + " |" for line in lines)
+
+
+def backends() -> str:
+    """The backend table of the runtime package."""
+    head = ("backend", "package", "oldest version", "files", "devices")
+    return table(head, (
+        (b.name, f"`{b.distribution}`", b.min_version,
+         ", ".join(f"`{f}`" for f in (b.main_file, b.weights_file) if f), ", ".join(b.devices))
+        for b in BACKENDS
+    ))  # fmt: skip
+
+
+def commands() -> str:
+    """`--help` of every command."""
+    group = typer.main.get_command(app)
+    parts = []
+    for path, command in _leaves(group, ()):
+        parts.append(f"## `{' '.join(('posedeploy', *path))}`\n\n{help_of(command)}")
+    return "\n\n".join(parts)
+
+
+def help_of(command: Any) -> str:
+    """What a command is for, and its arguments and options."""
+    lines = (command.help or "").strip().splitlines()  # brackets would be links, but in code
+    doc = "\n".join(n if n.startswith("    ") else n.replace("[", "\\[") for n in lines)
+    rows = [
+        (", ".join(f"`{o}`" for o in p.opts), " ".join((getattr(p, "help", "") or "").split()))
+        for p in command.params
+        if not getattr(p, "hidden", False) and "--help" not in p.opts
+    ]
+    return doc + ("\n\n" + table(("argument or option", "meaning"), rows) if rows else "")
+
+
+def _leaves(group: Any, path: tuple[str, ...]) -> Iterable[tuple[tuple[str, ...], Any]]:
+    for name, command in sorted(group.commands.items()):
+        if getattr(command, "commands", None):
+            yield from _leaves(command, (*path, name))
+        else:
+            yield (*path, name), command
+
+
+def deploy_configs() -> str:
+    """Every deploy config."""
+    head = ("name", "backend", "precision", "batch", "shape")
+    rows = []
+    for name in list_deploy_configs():
+        config = load_deploy_config(name)
+        shape = "{1}x{0}".format(*config.input_shape) if config.input_shape else "the model's"
+        rows.append((f"`{name}`", config.backend, config.precision, config.shape_mode, shape))
+    return table(head, rows)
+
+
+def zoo() -> str:
+    """The models, with what mmpose's index says of them."""
+    rows = []
+    for row in MODELS:
+        found = published(row)
+        score = next((v for k, v in found.metrics.items() if k == "AP"), "") if found else ""
+        rows.append((f"`{row.name}`", row.family, ", ".join(row.tiers) or "", score))
+    return table(("model", "family", "tiers", "published AP"), rows)
+
+
+def schema(name: str) -> Callable[[], str]:
+    """The fields of one JSON file of an SDK model folder."""
+
+    def part() -> str:
+        content = json.loads((SCHEMAS / f"{name}.schema.json").read_text(encoding="utf-8"))
+        rows = list(_fields(content, "$", content))
+        return f"{content['description']}\n\n" + table(("field", "type", "meaning"), rows)
+
+    return part
+
+
+def _fields(node: Any, path: str, root: Any) -> Iterable[tuple[str, str, str]]:
+    if "$ref" in node:
+        node = root["$defs"][node["$ref"].rsplit("/", 1)[-1]]
+    required = set(node.get("required", ()))
+    for name, child in node.get("properties", {}).items():
+        place = f"{path}.{name}"
+        kind = child.get("type") or ("constant" if "const" in child else "")
+        kind = " or ".join(kind) if isinstance(kind, list) else kind
+        needed = "" if name in required else " (optional)"
+        meaning = str(child.get("description", "")).replace("|", "\\|")
+        if "const" in child:
+            meaning += f" Always `{child['const']}`."
+        if "enum" in child:
+            meaning += " One of " + ", ".join(f"`{v}`" for v in child["enum"]) + "."
+        yield f"`{place}`{needed}", kind, meaning
+        yield from _fields(child, place, root)
+    if isinstance(node.get("items"), dict):
+        yield from _fields(node["items"], f"{path}[]", root)
+
+
+PARTS: Mapping[str, Callable[[], str]] = {
+    "backends": backends,
+    "commands": commands,
+    "deploy-configs": deploy_configs,
+    "schema-deploy": schema("deploy"),
+    "schema-detail": schema("detail"),
+    "schema-pipeline": schema("pipeline"),
+    "zoo": zoo,
+}

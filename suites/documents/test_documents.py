@@ -1,0 +1,85 @@
+"""What the documentation says to type exists, and its Python runs.
+
+The snippet for MMDeploy's users is judged more closely, for every family, in
+`suites/inference/test_python_api.py`.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import cv2
+import pytest
+import typer.main
+
+from fixtures.pictures import photograph
+from posedeploy.cli.app import app
+
+ROOT = Path(__file__).parents[2]
+PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")))
+BLOCK = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)
+CODE = re.compile(r"`(posedeploy [^`\n]+)`")
+PASSED_ON = {"report", "test"}  # what follows is for another program
+SNIPPET = "build_task_processor"
+
+
+def blocks(page: Path, *languages: str) -> list[str]:
+    text = page.read_text(encoding="utf-8")
+    return [body for language, body in BLOCK.findall(text) if language in languages]
+
+
+def python_pages() -> list[Path]:
+    return [page for page in PAGES if any(SNIPPET not in b for b in blocks(page, "python"))]
+
+
+@pytest.mark.parametrize("page", python_pages(), ids=lambda p: p.name)
+def test_python_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of one page run one after the other in one folder, as a reader would type them."""
+    monkeypatch.chdir(tmp_path)
+    assert cv2.imwrite("photo.jpg", photograph("astronaut"))
+    names: dict[str, object] = {}
+    for block in blocks(page, "python"):
+        if SNIPPET not in block:
+            exec(compile(block, str(page), "exec"), names)  # noqa: S102 - our own page
+    if "keypoints" in names:
+        assert names["keypoints"].shape == (1, 17, 3)  # type: ignore[attr-defined]
+
+
+def typed(page: Path) -> list[list[str]]:
+    """Command lines of `posedeploy` on a page."""
+    text = page.read_text(encoding="utf-8")
+    lines = CODE.findall(text)
+    for block in blocks(page, "sh"):
+        joined = block.replace("\\\n", " ")
+        lines += [n for n in joined.splitlines() if n.startswith("posedeploy ")]
+    return [shlex.split(line.replace("…", ""), comments=True)[1:] for line in lines]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_commands_and_options_exist(page: Path) -> None:
+    for words in typed(page):
+        command, rest = find(words)
+        if words[:1] and words[0] in PASSED_ON:
+            continue
+        known = {option for p in command.params for option in p.opts} | {"--help"}
+        known |= {"--install-completion", "--show-completion", "--version"}
+        used = {word.split("=")[0] for word in rest if word.startswith("--")}
+        assert used <= known, f"posedeploy {' '.join(words)}"
+
+
+def find(words: list[str]):  # type: ignore[no-untyped-def]
+    """The command that the words name, and the words that follow."""
+    command, rest = typer.main.get_command(app), list(words)
+    while getattr(command, "commands", None) and rest and not rest[0].startswith("-"):
+        options = [c for w in rest[0].split("|") if (c := command.commands.get(w))]
+        assert options, f"no command {rest[0]!r} in posedeploy {' '.join(words)}"
+        command, rest = options[0], rest[1:]
+    return command, rest
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    listed = set(re.findall(r": ([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE))
+    there = {str(p.relative_to(ROOT / "docs")) for p in (ROOT / "docs").rglob("*.md")}
+    assert listed == there
