@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from . import expectations, expectations_update, recording, regression
+from . import defect_score, expectations, expectations_update, recording, regression
 from .environment import fingerprint
 from .options import all_cells, availabilities_of, selection_of
 from .outcome import CellRecord
@@ -30,7 +30,7 @@ class Controller:
         self._progress = Progress(self._write)
         self._results: Any = None
         self._paths: list[Path] = []
-        self._defects = recording.Defects()
+        self._defects = defect_score.Score()
         self._diff: Any = None
         self._no_diff = ""
 
@@ -86,8 +86,14 @@ class Controller:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write the report; compare with the baseline."""
-        if not self._selected:
-            return
+        if self._selected:
+            self._finish(session)
+        if self._config.option.report_dir:
+            self._paths += defect_score.write_table(
+                self._config.option.report_dir, self._defects.facts()
+            )
+
+    def _finish(self, session: pytest.Session) -> None:
         self._results = self._make_results()
         path = regression.baseline_file(self._config.option, self._config.rootpath)
         self._diff, self._no_diff = regression.compare(self._results, path)
@@ -128,6 +134,8 @@ class Controller:
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """The matrix in text, failures with their commands, and where the report is."""
+        for line in defect_score.summary_lines(self._defects.facts()):
+            terminalreporter.write_line(line)
         if self._results is None:
             return
         from rich.console import Console

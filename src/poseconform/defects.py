@@ -7,11 +7,9 @@ that is named in its row is the first to fail.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from .checks import CHECKS
 from .matrix import Cell
@@ -105,85 +103,3 @@ def complaint(judge: Judge, cell: Cell, name: str) -> str:
         return "; ".join(CHECKS[name][1](judge, cell).complaints)
     except (StageFailure, Blocked) as failure:
         return str(failure).splitlines()[0]
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One defect planted in one cell, as a test reports it.
-
-    Attributes:
-        defect: Name of the defect.
-        where: Where it was planted.
-        cell: Id of the cell, '' if the test does not say.
-        check: The check that had to catch it.
-        link: Public issue, '' if there is none.
-        ratio: For what lies under the detection limit: error over the allowed error.
-    """
-
-    defect: str
-    where: str = ""
-    cell: str = ""
-    check: str = ""
-    link: str = ""
-    ratio: float | None = None
-
-    def to_text(self) -> str:
-        """As the value of a test's property."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_text(cls, text: str) -> Trial:
-        """What `to_text` wrote, or the bare name of a defect."""
-        return cls(**json.loads(text)) if text.startswith("{") else cls(text)
-
-
-@dataclass
-class Score:
-    """What was planted in a run, and what was caught."""
-
-    trials: dict[Trial, bool] = field(default_factory=dict)
-    undetectable: dict[Trial, bool] = field(default_factory=dict)
-
-    def add(self, trial: Trial, *, passed: bool) -> None:
-        """A test has ended."""
-        kind = self.trials if trial.ratio is None else self.undetectable
-        kind[trial] = passed
-
-    def rows(self) -> list[dict[str, Any]]:
-        """One row a defect: caught if it was caught in every cell it was planted in."""
-        rows: dict[str, dict[str, Any]] = {}
-        for trial, passed in self.trials.items():
-            row = rows.setdefault(
-                trial.defect,
-                {"name": trial.defect, "where": trial.where, "check": trial.check,
-                 "link": trial.link, "cells": [], "caught": True},
-            )  # fmt: skip
-            row["cells"] += [trial.cell] if trial.cell else []
-            row["caught"] = row["caught"] and passed
-        return list(rows.values())
-
-    def facts(self) -> dict[str, Any]:
-        """For the run's facts in `results.json`; nothing if no defect was planted."""
-        rows = self.rows()
-        if not rows:
-            return {}
-        limits = [{"name": t.defect, "cell": t.cell, "ratio": t.ratio} for t in self.undetectable]
-        counts = {"caught": sum(row["caught"] for row in rows), "total": len(rows)}
-        return {"planted_defects": {**counts, "rows": rows, "not_detectable": limits}}
-
-
-def summary_lines(planted: Mapping[str, Any]) -> Iterable[str]:
-    """The score, and what slipped through.
-
-    Args:
-        planted: `planted_defects` of a run's facts.
-    """
-    yield f"planted defects: {planted['caught']} of {planted['total']} caught"
-    for row in planted.get("rows", ()):
-        if not row["caught"]:
-            yield f"  not caught: {row['name']} ({', '.join(row['cells'])})"
-    for row in planted.get("not_detectable", ()):
-        yield (
-            f"  not detectable: {row['name']} ({row['cell']}): "
-            f"{row['ratio']:.2g} of the allowed error"
-        )

@@ -18,7 +18,6 @@ from .stages import StageFailure
 from .weights import USER
 
 PROPERTY = "poseconform.cell"
-DEFECT = "poseconform.defect"  # property of a test: the planted defect that it must catch
 XPASS = "[XPASS(strict)]"  # how pytest begins to report a test that passed against its mark
 _CELL_ID = re.compile(r"\[(?P<id>[^\]]+)\]")
 
@@ -38,28 +37,6 @@ class Notes:
     def __call__(self, **fields: Any) -> None:
         """Record fields of the cell."""
         self.fields.update(fields)
-
-
-@dataclass
-class Defects:
-    """Planted defects that this run tried, and whether each was caught."""
-
-    caught: dict[str, bool] = field(default_factory=dict)
-
-    def add(self, report: pytest.TestReport) -> None:
-        """A test has ended; if it planted a defect, its outcome counts."""
-        if report.when == "call":
-            for name, defect in report.user_properties:
-                if name == DEFECT:
-                    self.caught[str(defect)] = report.passed
-
-    def facts(self) -> dict[str, dict[str, int]]:
-        """For the run's facts in `results.json`; nothing if no defect was planted."""
-        if not self.caught:
-            return {}
-        return {
-            "planted_defects": {"caught": sum(self.caught.values()), "total": len(self.caught)}
-        }
 
 
 def base_record(cell: Cell, exporter: str, repro: str) -> CellRecord:

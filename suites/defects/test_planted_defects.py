@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from poseconform.checks import CHECKS
-from poseconform.defects import WHERE, Defect, Site, Trial, first_failure
+from poseconform.defect_score import PROPERTY, Trial
+from poseconform.defects import WHERE, Defect, Site, first_failure
 from poseconform.matrix import mark_name
-from poseconform.recording import DEFECT
 from poseconform.session import Judge
 from suites.defects.table import DEFECTS, LIMITS, Limit
 from suites.defects.variants import GoodCell
@@ -66,7 +66,7 @@ def test_the_named_check_catches_it(
 ) -> None:
     cell = good_cell(defect.site, model)
     trial = Trial(defect.name, defect.where, cell.id, defect.caught_by, defect.link)
-    request.node.user_properties.append((DEFECT, trial.to_text()))
+    request.node.user_properties.append((PROPERTY, trial.to_text()))
     caught = first_failure(defect.plant(judge, cell, tmp_path), cell)
     assert caught is not None, "no check failed"
     assert caught.check == defect.caught_by, f"{caught.check} caught it first: {caught.says}"
@@ -90,7 +90,7 @@ def test_what_lies_under_the_detection_limit_does_so(
     own = CHECKS["numbers"][1](judge, cell).outputs
     ratio = max(o.headroom for o in outputs if o.headroom is not None)
     trial = Trial(limit.name, cell=cell.id, ratio=ratio)
-    request.node.user_properties.append((DEFECT, trial.to_text()))
+    request.node.user_properties.append((PROPERTY, trial.to_text()))
     assert first_failure(changed, cell) is None
     assert [o.max_abs for o in outputs] != [o.max_abs for o in own], "nothing was planted"
 

@@ -203,15 +203,22 @@ def test_a_baseline_that_nobody_named_and_is_broken_does_not_end_the_run(
     result.stdout.fnmatch_lines(["not compared: *no schema_version*"])
 
 
+def score(matrix: pytest.Pytester) -> tuple[int, int]:
+    planted = last(matrix)["run"]["planted_defects"]
+    return planted["caught"], planted["total"]
+
+
 def test_planted_defects_are_counted(
     matrix: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(matrix, "--report-dir", "report")
-    assert last(matrix)["run"]["planted_defects"] == {"caught": 3, "total": 3}
+    assert score(matrix) == (3, 3)
     assert "3 of 3 planted defects caught" in (matrix.path / "report/index.html").read_text()
     monkeypatch.setenv("SLIPS_THROUGH", "two")
-    run(matrix, "--report-dir", "report")
-    assert last(matrix)["run"]["planted_defects"] == {"caught": 2, "total": 3}
+    said = run(matrix, "--report-dir", "report")
+    assert score(matrix) == (2, 3)
+    said.stdout.fnmatch_lines(["planted defects: 2 of 3 caught", "  not caught: two *"])
+    assert "| two |" in (matrix.path / "report/planted-defects.md").read_text()
     run(matrix, "--report-dir", "report", "-k", "numbers")
     assert "planted_defects" not in last(matrix)["run"]
 

@@ -85,7 +85,10 @@ def _run(runs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     planted = [run.get("planted_defects") for run in merged[RUNNERS].values()]
     counted = [p for p in planted if isinstance(p, Mapping) and "total" in p]
     if counted:
-        merged["planted_defects"] = {
-            name: sum(int(p.get(name, 0)) for p in counted) for name in ("caught", "total")
+        counts = {name: sum(int(p.get(name, 0)) for p in counted) for name in ("caught", "total")}
+        lists = {
+            name: [row for p in counted for row in p.get(name, ())]
+            for name in ("rows", "not_detectable")
         }
+        merged["planted_defects"] = counts | {name: rows for name, rows in lists.items() if rows}
     return merged

@@ -23,6 +23,7 @@ from poseconform.report.grid import (
     verdict_of,
 )
 from poseconform.report.payload import payload_of
+from poseconform.report.planted import PlantedRow, planted_of, trust_of, without_planted
 from poseconform.report.results import Results
 from poseconform.report.text import duration, headroom, number, one_line, pixels, plural, visible
 from poseconform.report.vocabulary import (
@@ -89,6 +90,7 @@ class Page:
     verdict: Verdict
     tally: tuple[tuple[Look, int], ...]
     trust: str
+    planted: tuple[PlantedRow, ...]
     baseline: tuple[tuple[str, str, int], ...]
     environment: str
     run: tuple[str, ...]
@@ -118,7 +120,8 @@ def page_of(results: Results, baseline: Results | None = None) -> Page:
         created=visible(results.created),
         verdict=verdict_of(cells),
         tally=tally,
-        trust=_trust(results.run),
+        trust=trust_of(results.run),
+        planted=planted_of(results.run),
         baseline=change_counts(changed) if baseline is not None else (),
         environment=one_liner(results.environment),
         run=_run_lines(results.run),
@@ -130,7 +133,7 @@ def page_of(results: Results, baseline: Results | None = None) -> Page:
         bars=bars,
         lines=_lines(grid, ordered, changed),
         legend=tuple((look, MEANINGS[look.kind]) for look in OUTCOMES),
-        fingerprint=groups_of(results.environment, results.run),
+        fingerprint=groups_of(results.environment, without_planted(results.run)),
         payload=payload,
         cells=ordered,
     )
@@ -210,16 +213,6 @@ def _flags(
         ("split", "runners disagree", any(disagreeing(cell) for cell in cells)),
     )
     return tuple((name, label) for name, label, useful in rows if useful)
-
-
-def _trust(run: Mapping[str, Any]) -> str:
-    """The line that says why to believe the report: planted defects that were caught."""
-    planted = run.get("planted_defects")
-    if not isinstance(planted, Mapping) or "total" not in planted:
-        return ""
-    return (
-        f"{planted.get('caught', 0)} of {plural(int(planted['total']), 'planted defect')} caught"
-    )
 
 
 def _run_lines(run: Mapping[str, Any]) -> tuple[str, ...]:
