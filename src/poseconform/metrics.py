@@ -46,12 +46,12 @@ def tensor_error(got: Array, expected: Array) -> TensorError:
         max=float(difference.max()),
         rms=float(np.sqrt(noise / b.size)),
         cosine=float(a @ b) / norms if norms > 0 else float(np.array_equal(a, b)),
-        sqnr_db=_decibels(signal, noise),
+        sqnr_db=decibels(signal, noise),
         histogram=log_histogram(difference),
     )
 
 
-def _decibels(signal: float, noise: float) -> float:
+def decibels(signal: float, noise: float) -> float:
     """Signal over noise; noise that is not a number, or on no signal at all, leaves none."""
     if noise == 0:
         return math.inf
