@@ -31,7 +31,7 @@ def test_backends_that_take_onnx_share_one_export():
 @pytest.mark.parametrize(
     ("backend", "precision", "words"),
     [
-        ("nothing", "fp32", "a backend that can be converted to: ncnn, "),
+        ("nothing", "fp32", "a backend that can be converted to: coreml, ncnn, "),
         ("openvino", "int8", "a precision with a recipe: fp32"),
     ],
 )
