@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 
 from poseconform.outcome_codec import dumps, from_plain
 from poseconform.outcome_records import (
+    AccuracyRecord,
     ArtefactRecord,
     GraphRecord,
     LatencyRecord,
+    LayersRecord,
     OutputRecord,
     PictureRecord,
     PixelError,
@@ -54,7 +56,9 @@ class CellRecord:
         batches: Batch sizes that were compared.
         pictures: Overlays.
         checkpoint_sha256: Hash of the checkpoint, hex.
-        weights: `fitted`, `zoo` or `user`: where the weights are from.
+        weights: `calibrated`, `fitted`, `zoo` or `user`: where the weights are from.
+        layers: Quantised layers of an int8 flow.
+        accuracy: Keypoints on held-out figures, below fp32.
         log_tail: Last lines of the failing stage's log.
         repro: A command that re-runs this cell alone.
         sources: One entry a runner, after a merge of several runners.
@@ -86,6 +90,8 @@ class CellRecord:
     pictures: tuple[PictureRecord, ...] = ()
     checkpoint_sha256: str = ""
     weights: str = ""
+    layers: LayersRecord | None = None
+    accuracy: AccuracyRecord | None = None
     log_tail: str = ""
     repro: str = ""
     sources: tuple[SourceRecord, ...] = ()

@@ -129,6 +129,7 @@ def _most_runs(one: Any, other: Any) -> Any:
 
 
 _JOINS: tuple[tuple[str, Callable[[Any, Any], Any]], ...] = (
+    ("accuracy", _largest),
     ("artefacts", _union),  # a file with two hashes shows twice: that is a finding
     ("batches", _numbers),
     ("benign_flips", _worst),
@@ -138,6 +139,7 @@ _JOINS: tuple[tuple[str, Callable[[Any, Any], Any]], ...] = (
     ("headroom", _worst),
     ("keypoint_error_px", _worst_pixels),
     ("latency_ms", _most_runs),
+    ("layers", _largest),
     ("log_tail", _longest),
     ("outputs", _outputs),
     ("pictures", _pictures),

@@ -155,6 +155,50 @@ class OutputRecord:
 
 
 @dataclass(frozen=True)
+class LayersRecord:
+    """Quantised layers of an int8 artefact, each on its own float32 input.
+
+    Attributes:
+        quantised: How many layers compute in int8, of those `weighted` that hold weights.
+        min_db: Signal over quantisation noise of the layer `worst`, dB; `allowed_db` its limit.
+        median_db: The same of the median layer.
+    """
+
+    quantised: int
+    weighted: int
+    min_db: float | None = None
+    median_db: float | None = None
+    worst: str = ""
+    allowed_db: float | None = None
+
+
+@dataclass(frozen=True)
+class AccuracyRecord:
+    """Keypoints on held-out figures: against the same weights in PyTorch float32, and the truth.
+
+    Attributes:
+        figures: How many; 0 where nothing was measured, and `code` says why.
+        shift_mean_px: Mean distance from PyTorch's keypoints, input px; p99 and max likewise.
+        oks: Object keypoint similarity with PyTorch's keypoints, mean over figures, 0 to 1.
+        pck: Fraction of keypoints within 5 % of the box's larger side of the truth.
+        pck_reference: The same of PyTorch.
+        points_lost: 100 times `pck_reference` less `pck`; negative for a gain.
+        code: Why the check refused, `reason` in one line; '' where it measured.
+    """
+
+    figures: int = 0
+    shift_mean_px: float | None = None
+    shift_p99_px: float | None = None
+    shift_max_px: float | None = None
+    oks: float | None = None
+    pck: float | None = None
+    pck_reference: float | None = None
+    points_lost: float | None = None
+    code: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
 class ArtefactRecord:
     """A file of the SDK model folder: name relative to it, SHA-256 in hex, size in bytes."""
 
