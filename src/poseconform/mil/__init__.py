@@ -1,0 +1,13 @@
+"""Saved CoreML packages evaluated without CoreML: the judge's own reading of the artefact.
+
+A package holds a program in MIL, Apple's intermediate language, and its weights.  Evaluating it
+with torch, operation by operation, checks what the conversion wrote: weights, layouts, attributes,
+names.  It says nothing of Apple's runtime, and what is judged so is recorded with
+`evaluator = mil-interpreter`.
+
+Operators are those of coremltools' documentation of MIL (`coremltools.converters.mil.mil.ops.defs`).
+"""
+
+from .session import EVALUATOR, MilSession, load
+
+__all__ = ["EVALUATOR", "MilSession", "load"]
