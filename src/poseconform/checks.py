@@ -74,7 +74,14 @@ def names_and_shapes(judge: Judge, cell: Cell) -> Verdict:
         found.append((f"shape of {info.name}", ran, {tuple(info.shape[1:])}))
         sizes = [b.outputs[info.name].shape[0] for b in execution.batches]
         found.append((f"batch of {info.name}", sizes, [len(b.samples) for b in execution.batches]))
-    return equal(found)
+    return equal([*found, *_rows(execution, cell)])
+
+
+def _rows(execution: Execution, cell: Cell) -> list[tuple[str, object, object]]:
+    """A graph that holds suppression has a row for as many people as its configs promise."""
+    promised = cell.model.places or cell.flow.places
+    dets = execution.batches[0].outputs.get("dets")
+    return [("rows of dets", dets.shape[1], promised)] if promised and dets is not None else []
 
 
 def _names(execution: Execution, cell: Cell) -> tuple[str, ...]:

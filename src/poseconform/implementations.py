@@ -105,6 +105,7 @@ def model_from_config(path: str, checkpoint: str = "") -> Model:
         shape=(height, width),
         config=str(path),
         checkpoint=checkpoint,
+        places=int(config.test_cfg.get("max_per_img", 0)),
     )
 
 
@@ -137,6 +138,7 @@ def _flow(name: str) -> Flow:
         precision=config.precision,
         shape_mode=config.shape_mode,
         shape=shape,
+        places=config.nms.keep_top_k if config.nms else 0,
     )
 
 

@@ -23,6 +23,7 @@ class Model:
         config: Path of the MMPose config.
         checkpoint: Path of the user's checkpoint; '' for weights that are made.
         weights: Which weights are made where the user gives none: a word of `weights.KINDS`.
+        places: Rows of detections that its own `test_cfg` asks for; 0 leaves it to the flow.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Model:
     config: str
     checkpoint: str = ""
     weights: str = "calibrated"
+    places: int = 0
 
     @property
     def bottom_up(self) -> bool:
@@ -51,6 +53,7 @@ class Flow:
         precision: 'fp32', 'fp16' or 'int8'.
         shape_mode: 'static' or 'dynamic' (batch).
         shape: (H, W) if the config fixes one.
+        places: Rows of detections that the config promises (`keep_top_k`); 0 if it names none.
     """
 
     deploy_config: str
@@ -59,6 +62,7 @@ class Flow:
     precision: str
     shape_mode: str
     shape: tuple[int, int] | None
+    places: int = 0
 
     @property
     def label(self) -> str:

@@ -13,13 +13,13 @@ from suites.defects.planting import Graph, initialiser, set_initialiser
 THRESHOLDS = {"iou": 3, "score": 4}  # inputs of NonMaxSuppression
 
 
-def ignore_threshold(which: str, value: float) -> Edit:
+def threshold(which: str, value: float) -> Edit:
     """Another threshold than the model's in NonMaxSuppression."""
 
     def edit(graph: Graph) -> None:
         (suppression,) = nodes(graph, "NonMaxSuppression")
-        set_initialiser(graph, "threshold", np.asarray([value], np.float32))
-        suppression.input[THRESHOLDS[which]] = "threshold"
+        set_initialiser(graph, "limit", np.asarray([value], np.float32))
+        suppression.input[THRESHOLDS[which]] = "limit"
 
     return edit
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper
+from onnx import helper
 
 from suites.defects.planting import Array, Graph, initialiser, set_initialiser
 
@@ -226,24 +226,22 @@ def nan_for_bright(threshold: float) -> Edit:
     return edit
 
 
-def half_precision_norm(graph: Graph) -> None:
-    """ScaleNorm's sum of squares in fp16: it overflows where the sum exceeds 65504."""
-    for i, node in enumerate(nodes(graph, "ReduceL2")):
-        where = list(graph.node).index(node)
-        source, target = node.input[0], node.output[0]
-        names = [f"half{i}/{part}" for part in ("cast", "square", "sum", "root")]
-        sums, ones = f"half{i}/axes", {"keepdims": 1}
-        set_initialiser(graph, sums, np.asarray([-1], np.int64))
-        made = [
-            helper.make_node("Cast", [source], [names[0]], to=TensorProto.FLOAT16),
-            helper.make_node("Mul", [names[0], names[0]], [names[1]]),
-            helper.make_node("ReduceSum", [names[1], sums], [names[2]], **ones),
-            helper.make_node("Sqrt", [names[2]], [names[3]]),
-            helper.make_node("Cast", [names[3]], [target], to=TensorProto.FLOAT),
-        ]
-        graph.node.remove(node)
-        for offset, new in enumerate(made):
-            graph.node.insert(where + offset, new)
+def overflowing_norm(graph: Graph) -> None:
+    """ScaleNorm's largest norm of a batch is infinite, as a sum of squares in fp16 becomes.
+
+    The overflow itself is planted, not the type: ONNX Runtime computes fp16 in float32 on a CPU.
+    """
+    norm = nodes(graph, "ReduceL2")[0]
+    where, target = list(graph.node).index(norm), norm.output[0]
+    norm.output[0] = "norm"
+    set_initialiser(graph, "infinite", np.asarray(np.inf, np.float32))
+    made = [
+        helper.make_node("ReduceMax", ["norm"], ["largest"], keepdims=1),
+        helper.make_node("Less", ["norm", "largest"], ["fits"]),
+        helper.make_node("Where", ["fits", "norm", "infinite"], [target]),
+    ]
+    for offset, node in enumerate(made, 1):
+        graph.node.insert(where + offset, node)
 
 
 def weights(change: Callable[[Array], Array], every_one: bool = False) -> Edit:

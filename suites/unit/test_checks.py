@@ -221,6 +221,17 @@ def test_wrong_shapes_are_named(top_down: Evidence) -> None:
     )
 
 
+def test_too_few_rows_of_detections_are_named(bottom_up: Evidence) -> None:
+    promised = replace(RTMO, flow=replace(RTMO.flow, places=50))
+    found = complaints(bottom_up, promised, "names_and_shapes")
+    assert found == "rows of dets: found 4; expected 50"
+    own = replace(promised, model=replace(RTMO.model, places=4))
+    assert complaints(bottom_up, own, "names_and_shapes") == ""
+    dense = {name: RNG.normal(size=(3, 9, 4)) for name in ("scores", "boxes", "keypoints")}
+    bottom_up.ran = make_execution(dense)
+    assert complaints(bottom_up, promised, "names_and_shapes") == ""
+
+
 def test_a_batch_that_comes_back_smaller_is_named(top_down: Evidence) -> None:
     good = make_execution({"simcc_x": X, "simcc_y": Y}, plan=[(0,), (1, 2)])
     first = {name: array[:1] for name, array in good.batches[1].outputs.items()}
