@@ -32,7 +32,15 @@ class Plan:
     levels: int = 0
 
 
-def heatmap(model: Any, layer: str = "head.final_layer", **settings: Any) -> Stage:
+def boost(block: str, maps: JointMaps, keep: float) -> Stage:
+    """The second convolution of a basic block: it adds what its shortcut lacks."""
+    return Stage(f"{block}.conv2", maps, norm=f"{block}.bn2", identity=block, keep=keep)
+
+
+def heatmap(
+    model: Any, layer: str = "head.final_layer", keep: float = 1.0, damping: float = 1e-5
+) -> Stage:
     """The last stage of a heatmap model: a map of peak 1 a joint, two cells wide."""
-    width = 2.0 * model.head.decoder.input_size[0] / model.head.decoder.heatmap_size[0]
-    return Stage(layer, JointMaps((width,), scale=1.0), **({"damping": 1e-5} | settings))
+    codec = model.head.decoder
+    width = 2.0 * codec.input_size[0] / codec.heatmap_size[0]
+    return Stage(layer, JointMaps((width,), scale=1.0), keep=keep, damping=damping)

@@ -52,19 +52,21 @@ class Ridge:
         self._moment += (weighted.T @ targets).double()
         self._power += (targets.square() * weights[:, None]).sum(dim=0).double()
 
-    def solve(self, damping: float, noise: float = 0.0) -> Solution:
+    def solve(self, damping: float, free_bias: bool = True) -> Solution:
         """The regression.
 
+        The penalty is the same for every feature, whatever its power: weights that are much
+        larger than the others, on features that hardly vary, would take all the steps that int8
+        has for a channel's weights.
+
         Args:
-            damping: Penalty on a feature's weight, relative to the feature's own power.
-            noise: Variance of noise that each feature will have when the layer is used, such as
-                that of rounding to int8; the best linear layer under it is a ridge as well.
+            damping: Penalty on squared weights, in units of the features' mean power.
+            free_bias: False if the layer has no bias.
         """
         gram, count = self._gram, self._gram[-1, -1]
-        penalty = gram.diagonal() * damping + noise * count
-        penalty[-1] = 0.0  # the bias is free
-        # A feature that is 0 on all rows would make the system singular.
-        penalty += 1e-9 * gram.diagonal().mean()
+        power = gram.diagonal()[:-1].mean()
+        penalty = torch.full_like(gram.diagonal(), float(power) * damping)
+        penalty[-1] = 0.0 if free_bias else 1e12 * count
         factor = torch.linalg.cholesky(gram + torch.diag(penalty))
         solved = torch.cholesky_solve(self._moment, factor)
         weight, bias = solved[:-1].T, solved[-1]

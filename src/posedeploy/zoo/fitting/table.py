@@ -11,7 +11,12 @@ from ..table import ModelRow, config_path
 # (head, backbone) -> the module of `zoo.fitting` with its plan.
 # fmt: off
 PLANS: Mapping[tuple[str, str], str] = {
+    ("CPMHead", "HourglassNet"):  "hourglass",
+    ("HeatmapHead", "HRNet"):     "hrnet",
     ("HeatmapHead", "LiteHRNet"): "litehrnet",
+    ("MSPNHead", "MSPN"):         "mspn",
+    ("RTMCCHead", "CSPNeXt"):     "cspnext",
+    ("SimCCHead", "MobileNetV2"): "mobilenetv2",
 }
 
 # Family -> why weights are not fitted for any model of it.

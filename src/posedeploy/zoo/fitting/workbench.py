@@ -14,7 +14,8 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from .ridge import Ridge, Solution
+from .convolution import window_of, write
+from .ridge import Ridge
 from .samples import Samples
 from .targets import JOINT_COUNT, JointMaps
 
@@ -36,6 +37,8 @@ class Stage:
         keep: Part of the positions away from joints that count; the others are left out, for
             time, and those that stay count for them.
         damping: Of the ridge regression.
+        core: Side of the middle part of the kernel that is fitted; the rest of it becomes 0.
+            0 fits the whole kernel.
     """
 
     layer: str
@@ -44,6 +47,7 @@ class Stage:
     identity: str = ""
     keep: float = 1.0
     damping: float = 1e-3
+    core: int = 0
 
 
 @dataclass
@@ -88,25 +92,31 @@ class Workbench:
         norm = self._norm(module, stage)
         block = self.model.get_submodule(stage.identity) if stage.identity else None
         self.calibrate(until=conv)
-        channels = min(stage.maps.channels, conv.out_channels)
-        ridge = Ridge(conv.weight[0].numel(), channels)
+        ridge = self._sums(stage, conv, block)
+        solution = ridge.solve(stage.damping)
+        write(conv, norm, window_of(conv, stage.core), solution)
+        if norm is not None:
+            self.fixed.add(norm)
+        explained = solution.explained[:JOINT_COUNT]
+        log.info("%s: R² %.3f, worst %.3f", stage.layer, explained.mean(), explained.min())
+
+    def _sums(self, stage: Stage, conv: Any, block: nn.Module | None) -> Ridge:
+        window, channels = window_of(conv, stage.core), min(stage.maps.channels, conv.out_channels)
         rng = np.random.default_rng(zlib.crc32(stage.layer.encode()))
+        ridge: Ridge | None = None
         for joints, seen in self.inputs_of(conv, *([block] if block is not None else [])):
-            shape = _output_shape(conv, seen[conv])
+            shape = window.shape(seen[conv])
             maps = stage.maps.draw(joints, shape, self.samples.size, self.offset)[:, :channels]
             foreground = maps[:, :JOINT_COUNT].amax(dim=1).flatten()
             foreground = foreground > (stage.maps.floor + _FOREGROUND) * stage.maps.scale
             wanted = maps if block is None else maps - seen[block][:, :channels]
             kept = foreground | torch.from_numpy(rng.random(len(foreground)) < stage.keep)
             weights = torch.where(foreground, 1.0, 1.0 / stage.keep)
-            targets = wanted.movedim(1, -1).flatten(0, 2)
-            ridge.add(_columns(seen[conv], conv)[kept], targets[kept], weights[kept])
-        solution = ridge.solve(stage.damping)
-        _write(conv, norm, solution)
-        if norm is not None:
-            self.fixed.add(norm)
-        explained = solution.explained[:JOINT_COUNT]
-        log.info("%s: R² %.3f, worst %.3f", stage.layer, explained.mean(), explained.min())
+            rows = window.columns(seen[conv])[kept]
+            ridge = ridge or Ridge(rows.shape[1], channels)
+            ridge.add(rows, wanted.movedim(1, -1).flatten(0, 2)[kept], weights[kept])
+        assert ridge is not None, "no samples"  # noqa: S101
+        return ridge
 
     def inputs_of(
         self, *modules: nn.Module
@@ -122,11 +132,9 @@ class Workbench:
 
         hooks = [module.register_forward_pre_hook(keep) for module in modules]
         try:
-            chunks = (
-                torch.split(self.samples.inputs, _CHUNK),
-                torch.split(self.samples.joints, _CHUNK),
-            )
-            for inputs, joints in zip(*chunks, strict=True):
+            pictures = torch.split(self.samples.inputs, _CHUNK)
+            joints = torch.split(self.samples.joints, _CHUNK)
+            for chunk, where in zip(pictures, joints, strict=True):
                 self._run(chunk, modules[0])
                 yield where, seen
         finally:
@@ -177,57 +185,3 @@ class _Reached(Exception):  # noqa: N818  not an error: a run has come as far as
 
 def _stop(_module: nn.Module, _args: object) -> None:
     raise _Reached
-
-
-def _output_shape(conv: nn.Conv2d, inputs: torch.Tensor) -> tuple[int, int]:
-    height, width = (
-        (extent + 2 * pad - dilation * (kernel - 1) - 1) // stride + 1
-        for extent, pad, dilation, kernel, stride in zip(
-            inputs.shape[2:],
-            _pair(conv.padding),
-            conv.dilation,
-            conv.kernel_size,
-            conv.stride,
-            strict=True,
-        )
-    )
-    return height, width
-
-
-def _pair(padding: Any) -> tuple[int, int]:
-    height, width = padding  # the models here have no padding by name ('same')
-    return int(height), int(width)
-
-
-def _columns(inputs: torch.Tensor, conv: nn.Conv2d) -> torch.Tensor:
-    """What each output position of a convolution sees: [N·h·w, C·kH·kW]."""
-    if conv.kernel_size == (1, 1) and conv.stride == (1, 1):
-        return inputs.movedim(1, -1).flatten(0, 2)
-    seen = nn.functional.unfold(
-        inputs,
-        conv.kernel_size,
-        padding=_pair(conv.padding),
-        stride=conv.stride,
-        dilation=conv.dilation,
-    )
-    return seen.transpose(1, 2).flatten(0, 1)
-
-
-def _write(conv: Any, norm: Any, solution: Solution) -> None:
-    """Put a solution into the first channels of a convolution, and of the norm behind it.
-
-    The norm gets the statistics that training would have found, and the scale and shift that
-    undo them.
-    """
-    channels = slice(0, len(solution.weight))
-    conv.weight[channels] = solution.weight.reshape(-1, *conv.weight.shape[1:])
-    if norm is None:
-        if conv.bias is not None:
-            conv.bias[channels] = solution.bias
-        return
-    if conv.bias is not None:
-        conv.bias[channels] = 0
-    norm.running_mean[channels] = solution.mean
-    norm.running_var[channels] = solution.variance
-    norm.weight[channels] = (solution.variance + norm.eps).sqrt()
-    norm.bias[channels] = solution.mean + solution.bias
