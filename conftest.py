@@ -2,6 +2,7 @@
 
 pytest_plugins = [
     "poseconform.plugin",
+    "fixtures.deployed",
     "fixtures.pictures",
     "fixtures.profiles",
     "fixtures.tiny_models",

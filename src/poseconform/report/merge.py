@@ -69,7 +69,9 @@ def _shown_first(cell: CellRecord) -> tuple[int, int, tuple[int, float], str]:
     kind = kind_of(cell.outcome)
     not_run = NOT_RUN.index(kind) + 1 if kind in NOT_RUN else 0
     level, value = rank(cell.headroom)
-    return (not_run, severity(cell.outcome), (-level, -value), cell.to_json())
+    # without its sources: a cell that was merged before must not win for having some
+    text = replace(cell, sources=()).to_json()
+    return (not_run, severity(cell.outcome), (-level, -value), text)
 
 
 def _facts(facts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
