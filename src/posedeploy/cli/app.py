@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from posedeploy import __version__
-from posedeploy.errors import PoseDeployError
+from posedeploy.errors import PoseDeployError, UnavailableError
 
 from .backends import backends
 from .children import CONTEXT
@@ -26,6 +26,15 @@ from .zoo import zoo
 
 INTERRUPTED = 130  # what Typer exits with after Ctrl-C
 STOPPED = "interrupted; nothing half-written was left behind"
+# Packages of the extra `convert` and of mmpose, by the names they are imported by.
+CONVERTING = {
+    "addict", "filelock", "matplotlib", "mmcv", "mmengine", "mmpose", "onnx", "onnxscript",
+    "scipy", "torch", "yaml",
+}  # fmt: skip
+INSTALL_CONVERTING = (
+    "python -m pip install 'posedeploy[convert]' && python -m pip install --no-deps "
+    "mmpose==1.3.2 mmengine==0.10.7 mmcv-lite==2.1.0"
+)
 
 app = typer.Typer(
     name="posedeploy",
@@ -74,10 +83,28 @@ def main() -> None:
     except PoseDeployError as error:
         show_error(error)
         sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:
+        missing = missing_package(error)
+        if missing is None:
+            raise
+        show_error(missing)
+        sys.exit(missing.exit_code)
     except SystemExit as ended:
         if ended.code == INTERRUPTED:
             Console(stderr=True).print(STOPPED, style="bold")
         raise
+
+
+def missing_package(error: ModuleNotFoundError) -> UnavailableError | None:
+    """The error for a package that an environment for running alone lacks; None for others."""
+    name = (error.name or "").partition(".")[0]
+    if name not in CONVERTING:
+        return None
+    return UnavailableError(
+        f"posedeploy {' '.join(sys.argv[1:2])}", f"no package '{name}' in this environment",
+        "an environment for converting: infer, validate, profile and backends need less",
+        f"Run: {INSTALL_CONVERTING}",
+    )  # fmt: skip
 
 
 def show_error(error: PoseDeployError) -> None:

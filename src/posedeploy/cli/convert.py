@@ -14,6 +14,7 @@ from rich.console import Console
 from posedeploy.errors import BadInputError
 from posedeploy.sdk.windows import check_windows, show_files
 
+from .completion import complete_checkpoint, complete_deploy_config, complete_model_config
 from .media import read_image
 
 if TYPE_CHECKING:
@@ -33,10 +34,24 @@ DEFAULT_WORK_DIR = Path("work_dir")
 
 
 def convert(  # noqa: PLR0917 - the signature is the command line
-    deploy_cfg: Annotated[str, typer.Argument(help="Deploy config: a path or a name.")],
-    model_cfg: Annotated[str, typer.Argument(help="MMPose model config: a path or a zoo name.")],
+    deploy_cfg: Annotated[
+        str,
+        typer.Argument(
+            help="Deploy config: a path or a name.", autocompletion=complete_deploy_config
+        ),
+    ],
+    model_cfg: Annotated[
+        str,
+        typer.Argument(
+            help="MMPose model config: a path or a zoo name.", autocompletion=complete_model_config
+        ),
+    ],
     checkpoint: Annotated[
-        str, typer.Argument(help="Checkpoint (.pth), or 'calibrated' for a zoo model.")
+        str,
+        typer.Argument(
+            help="Checkpoint (.pth), or 'calibrated' or 'fitted' for weights that are made.",
+            autocompletion=complete_checkpoint,
+        ),
     ],
     img: Annotated[Path, typer.Argument(help="Picture to compare on.")],
     work_dir: Annotated[
@@ -45,11 +60,13 @@ def convert(  # noqa: PLR0917 - the signature is the command line
     test_img: Annotated[
         list[Path] | None, typer.Option(help="Compare on this picture instead of IMG.")
     ] = None,
-    device: Annotated[str, typer.Option(help="Device to run on.")] = "cpu",
+    device: Annotated[
+        str | None, typer.Option(help="Device to run on; by default the backend's first.")
+    ] = None,
     exporter: Annotated[
         str | None, typer.Option(help="torchscript or dynamo; the deploy config's if not given.")
     ] = None,
-    show: Annotated[bool, typer.Option(help="Open a window with the result.")] = False,
+    show: Annotated[bool, typer.Option("--show", help="Open a window with the result.")] = False,
     log_level: Annotated[str, typer.Option(help=f"One of {', '.join(LOG_LEVELS)}.")] = "WARNING",
 ) -> None:
     """Convert a model, and compare its keypoints with PyTorch's."""
@@ -90,7 +107,7 @@ def run(
     images: dict[Path, NDArray[np.uint8]],
     *,
     work_dir: Path,
-    device: str,
+    device: str | None,
     exporter: str | None,
     console: Console,
 ) -> bool:
@@ -100,7 +117,8 @@ def run(
 
     deploy_config = load_deploy_config(deploy_cfg)
     model_config = load_model_config(sources.resolve_model_config(model_cfg))
-    deploying.check_device(deploy_config, device)
+    if device is not None:
+        deploying.check_device(deploy_config, device)
     deploying.check_ready(deploy_config, model_config)
     deploying.check_work_dir(work_dir)
     with step(console, "checkpoint"):

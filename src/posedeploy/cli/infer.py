@@ -9,6 +9,7 @@ import typer
 
 from posedeploy.errors import BadInputError
 
+from .model_folder import check_model_folder
 from .terminal import items_progress
 
 EXAMPLES = """
@@ -64,12 +65,12 @@ def infer(  # noqa: PLR0917 - the signature is the command line
     from .media import drawn_names, find_sources, output_folder
 
     boxes = [parse_box(text) for text in bbox or []]
-    found = find_sources(sources)
+    folder_of_model, found = check_model_folder(model_dir), find_sources(sources)
     if show:
         check_windows("Leave --show out, and open the pictures that --out writes.")
     kind, number = parse_device(device)
     target = out or (None if as_json or show else DEFAULT_OUT)
-    with PoseDetector(model_dir, kind, number, threads=threads) as detector:
+    with PoseDetector(folder_of_model, kind, number, threads=threads) as detector:
         if boxes and not detector.top_down:
             raise BadInputError(
                 "--bbox", f"boxes, and {model_dir}, which finds the people itself",

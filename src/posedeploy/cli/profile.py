@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from posedeploy.errors import BadInputError
+from posedeploy.sdk.pose_detector import STAGES
 
+from .model_folder import check_model_folder
+from .profiling import TOTAL, Plan, Run, Summary, measure
 from .terminal import console, escape, print_json
 
 EXAMPLES = """
@@ -48,7 +51,6 @@ def profile(  # noqa: PLR0917 - the signature is the command line
 
     from .infer import parse_device
     from .media import read_image
-    from .profiling import Plan, measure
 
     kind, number = parse_device(device)
     sizes = sorted(set(batch or [1]))
@@ -59,7 +61,9 @@ def profile(  # noqa: PLR0917 - the signature is the command line
             "MODEL_DIRS", "a folder that is named twice", "each once", "Name it once."
         )
     detectors = {
-        str(folder): PoseDetector(folder, kind, number, threads=threads, batch_size=max(sizes))
+        str(folder): PoseDetector(
+            check_model_folder(folder), kind, number, threads=threads, batch_size=max(sizes)
+        )
         for folder in model_dirs
     }
     with console(stderr=True).status("measuring"):
@@ -101,26 +105,37 @@ def fingerprint(threads: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def show(runs: Any, machine: Mapping[str, Any]) -> None:
+def _digits(value: float) -> str:
+    """Three digits that count."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _spread(summary: Summary) -> str:
+    return f"{_digits(summary.median)} ±{summary.iqr / 2:.2g}"
+
+
+def show(runs: Sequence[Run], machine: Mapping[str, Any]) -> None:
     """Print the table, the options in force, and the fingerprint."""
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    out, table = console(), Table("model folder", "batch")
-    for name in ("pre", "session", "post", "total", "p99", "FPS", "x"):
+    out, table = console(), Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("folder", overflow="fold")
+    for name in ("batch", "pre", "session", "post", "total", "p99", "FPS", "x"):
         table.add_column(name, justify="right")
     first: dict[int, float] = {}
     for run in runs:
-        stages = {name: run.summary(name) for name in ("pre", "session", "post", "total")}
-        best = first.setdefault(run.batch, stages["total"].median)
+        pre, session, post, total = map(run.summary, (*STAGES, TOTAL))
+        best = first.setdefault(run.batch, total.median)
         table.add_row(
-            escape(run.folder), str(run.batch),
-            *(f"{stage.median:.2f} ±{stage.iqr / 2:.2f}" for stage in stages.values()),
-            f"{stages['total'].p99:.2f}", f"{run.fps:.1f}", f"{stages['total'].median / best:.2f}",
+            escape(run.folder), str(run.batch), _digits(pre.median), _spread(session),
+            _digits(post.median), _spread(total), _digits(total.p99), _digits(run.fps),
+            f"{total.median / best:.2f}",
         )  # fmt: skip
     out.print(table)
     out.print(
-        "Milliseconds a call: median ± half the interquartile range; p99 of the total; FPS: "
-        "regions a second; x: total beside the first folder's at that batch.",
+        "Medians in ms a call, ± half the interquartile range (of every stage with --json); p99 "
+        "of the total; FPS: regions a second; x: total beside the first folder's at that batch.",
         style="dim",
     )
     for run in {run.folder: run for run in runs}.values():

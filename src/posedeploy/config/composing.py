@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from posedeploy.errors import BadInputError
+from posedeploy.errors import BadInputError, did_you_mean
 
 from .deploy_config import DeployConfig, list_deploy_configs, load_deploy_config
 from .naming import DeployConfigName, parse_name
@@ -78,14 +78,7 @@ def _templates(name: DeployConfigName) -> tuple[DeployConfig, DeployConfig]:
     """A config of the same backend and precision, and one of the same head kind."""
     same = _of(name.backend, name.precision)
     if not same:
-        known = sorted(
-            {f"{p.backend} {p.precision}" for p in map(parse_name, list_deploy_configs())}
-        )
-        raise BadInputError(
-            "--backend, --precision", f"{name.backend} {name.precision}",
-            "one that the collection has a config of: " + ", ".join(known),
-            "Choose one of these.",
-        )  # fmt: skip
+        raise _without_example(name)
     kin = [other for other in _of(name.backend) if parse_name(other).variant == name.variant]
     if not kin:
         raise BadInputError(
@@ -93,6 +86,22 @@ def _templates(name: DeployConfigName) -> tuple[DeployConfig, DeployConfig]:
             f"Look at them: posedeploy configs list --backend {name.backend}",
         )  # fmt: skip
     return load_deploy_config(_nearest(name, same)), load_deploy_config(_nearest(name, kin))
+
+
+def _without_example(name: DeployConfigName) -> BadInputError:
+    said = [parse_name(other) for other in list_deploy_configs()]
+    names = sorted({other.backend for other in said})
+    if name.backend not in names:
+        return BadInputError(
+            "--backend", name.backend, f"one of {', '.join(names)}",
+            did_you_mean(name.backend, names),
+        )  # fmt: skip
+    known = sorted({other.precision for other in said if other.backend == name.backend})
+    return BadInputError(
+        "--precision", f"{name.precision} for {name.backend}",
+        f"one that {name.backend} has deploy configs of: {', '.join(known)}",
+        "Choose one of these.",
+    )  # fmt: skip
 
 
 def _nearest(name: DeployConfigName, names: Sequence[str]) -> str:
@@ -136,10 +145,17 @@ def _reshaped(node: Any, name: DeployConfigName, key: str) -> Any:
 
 def config_text(raw: Mapping[str, Any]) -> str:
     """A config as Python text, one top-level name after the other."""
-    return "\n".join(
-        f"{name} = {pprint.pformat(value, width=95, sort_dicts=False)}"
-        for name, value in raw.items()
-    )
+    return "\n\n".join(f"{name} = {_section_text(section)}" for name, section in raw.items())
+
+
+def _section_text(section: Any) -> str:
+    if not isinstance(section, Mapping):
+        return pprint.pformat(section, width=90, sort_dicts=False)
+    lines = []
+    for key, value in section.items():
+        text = pprint.pformat(value, width=90, sort_dicts=False).replace("\n", "\n    ")
+        lines.append(f"    {key!r}: {text},\n")
+    return f"{{\n{''.join(lines)}}}"
 
 
 def _as_text(raw: Mapping[str, Any], name: DeployConfigName) -> str:

@@ -148,7 +148,8 @@ def _section(path: Path, raw: Mapping[str, Any], *names: str) -> dict[str, Any]:
     for name in names:
         if isinstance(raw.get(name), dict):
             return dict(raw[name])
-    found = ", ".join(sorted(raw)) or "nothing"
+    there = sorted(raw)
+    found = ", ".join(there[:5]) + (", …" if len(there) > 5 else "") or "nothing"
     raise BadInputError(
         str(path),
         f"no {' or '.join(names)} (top-level names: {found})",
