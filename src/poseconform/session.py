@@ -141,6 +141,7 @@ class Judge:
                 "poseconform.implementations:checkpoint_for",
                 model.name if model.tiers else model.config,
                 model.weights,
+                model.seed,
             ),
         )
         return made

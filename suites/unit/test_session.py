@@ -81,7 +81,7 @@ def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type[FakeChild]:
     facts = {"folder": str(tmp_path / "sdk"), "files": {"sdk/deploy.json": ("aa", 3)}}
     FakeChild.calls = []
     FakeChild.answers = {
-        "checkpoint_for": lambda _name, _kind: str(checkpoint),
+        "checkpoint_for": lambda _name, _kind, _seed: str(checkpoint),
         "convert": lambda _request: facts | {"export": step, "convert": step | {"made": False}},
         "write_reference": write_reference,
         "load": loaded,
