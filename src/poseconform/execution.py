@@ -5,11 +5,12 @@ Only numpy and the backend are loaded here.
 
 from __future__ import annotations
 
+import importlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from numpy.typing import NDArray
 
@@ -36,10 +37,32 @@ class Ran:
     seconds: float
 
 
-def load(backend: str, files: Sequence[str], device: str, options: SessionOptions) -> Loaded:
-    """Load the files and keep the session for `run`."""
+# ---- modify this table to add a reading of the judge's own, for where a backend cannot run ----
+EVALUATORS: Mapping[str, str] = {
+    "coreml": "poseconform.mil",  # module with a `load` like a runtime's
+}
+# ------------------------------------------------------------------------------------------------
+
+
+def load(
+    backend: str,
+    files: Sequence[str],
+    device: str,
+    options: SessionOptions,
+    evaluate: bool = False,
+) -> Loaded:
+    """Load the files and keep the session for `run`.
+
+    Args:
+        backend: Backend name.
+        files: Its files, the main one first.
+        device: Where to run.
+        options: How to run.
+        evaluate: True for the judge's own reading of the files, False for the backend's runtime.
+    """
     started = time.perf_counter()
-    session = get_runtime(backend).load([Path(f) for f in files], device, options)
+    own = importlib.import_module(EVALUATORS[backend]) if evaluate else get_runtime(backend)
+    session = cast("Session", own.load([Path(f) for f in files], device, options))
     _sessions[:] = [session]
     seconds = time.perf_counter() - started
     return Loaded(session.inputs, session.outputs, dict(session.effective_options), seconds)

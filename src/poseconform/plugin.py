@@ -58,6 +58,7 @@ def markers() -> Iterator[str]:
     yield f"stage(name): the stage that a test judges: {', '.join(STAGES)}"
     yield "flows(**fields): only cells whose flow has these fields"
     yield "variants(*names): only models of these head kinds"
+    yield "anywhere: runs where files can be made for a backend, be it able to run there or not"
     yield "external: needs clients that other people wrote; tox -e clients"
 
 
@@ -181,8 +182,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         return
     item.stash[NOTES] = recording.Notes()
     selection = selection_of(item.config)
-    found = availabilities_of(item.config).of(cell.flow.backend)
+    availabilities = availabilities_of(item.config)
+    found = availabilities.of(cell.flow.backend)
     if found.ok:
+        return
+    if item.get_closest_marker("anywhere") and availabilities.of_converting(cell.flow.backend).ok:
+        item.stash[NOTES].unavailable = found
         return
     if cell.flow.backend in selection.require:
         message = f"{cell.flow.backend} is required but unavailable: {found.code}: {found.reason}"

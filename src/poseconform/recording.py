@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from posedeploy.runtime import Availability
+
 from . import implementations
 from .isolation import ChildFailure
 from .matrix import Cell
@@ -29,10 +31,13 @@ class Notes:
     Attributes:
         fields: Fields of `CellRecord`.
         stages: Stages that are known to have passed, beside the test's own.
+        unavailable: Why the backend cannot run here, in a test that does not need it to: the cell
+            has then passed what can be asked here, and is no pass.
     """
 
     fields: dict[str, Any] = field(default_factory=dict)
     stages: list[StageRecord] = field(default_factory=list)
+    unavailable: Availability | None = None
 
     def __call__(self, **fields: Any) -> None:
         """Record fields of the cell."""
@@ -79,7 +84,8 @@ def partial_record(
         }  # these know better than the clock
         own = () if stage in known else (StageRecord(stage, report.duration),)
         stages = (*notes.stages, *own)
-        return replace(record, outcome=outcome, reason=reason, stages=stages)
+        passed = replace(record, outcome=outcome, reason=reason, stages=stages)
+        return _as_far_as_it_goes(passed, notes.unavailable) if outcome == "pass" else passed
     if report.skipped and not declared:
         code, reason = _unavailable(report)
         outcome = f"unavailable:{code}"
@@ -92,6 +98,15 @@ def partial_record(
         stages=(*notes.stages, failed),
         log_tail=tail(report.longreprtext),
     )
+
+
+def _as_far_as_it_goes(passed: CellRecord, unavailable: Availability | None) -> CellRecord:
+    """A pass of what needs no backend, in a cell whose backend cannot run here."""
+    if unavailable is None:
+        return passed
+    code = str(unavailable.code)
+    outcome = f"unavailable:{code}"
+    return replace(passed, outcome=outcome, code=code, reason=unavailable.reason)
 
 
 def junit_properties(record: CellRecord, stage: str) -> list[tuple[str, object]]:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from posedeploy.runtime import SessionOptions, backend_row
 
 from . import clients, implementations
+from .accuracy import Figure
 from .artifacts import ArtefactCache, Entry, content_key, file_sha256, tree_sha256
 from .availability import Availabilities
 from .conversions import Conversion, failing_stage
@@ -54,6 +55,7 @@ class Judge:
         exporter: '' or the exporter that all deploy configs are overridden with.
         limits: Time limits.
         options: Cell id -> session options where they are not what the flow stands for.
+        figures: Gives labelled figures, as many as asked for; none by default.
     """
 
     cache: ArtefactCache
@@ -63,6 +65,7 @@ class Judge:
     exporter: str = ""
     limits: Limits = field(default_factory=Limits)
     options: Mapping[str, SessionOptions] = field(default_factory=dict)
+    figures: Callable[[int], Sequence[Figure]] = lambda _count: ()
     _done: dict[tuple[str, ...], Any] = field(default_factory=dict)
     _torch: Child | None = None
 
@@ -80,6 +83,21 @@ class Judge:
         known: dict[tuple[str, ...], Any] = {("conversion", cell.id): self.conversion(cell)}
         return self._but(cell, {**known, ("execution", cell.id): execution})
 
+    def evaluating(self, cell: Cell) -> Judge:
+        """Likewise, but the judge evaluates the cell's files itself (`execution.EVALUATORS`)."""
+        made = self.once(("evaluation", cell.id), lambda: self._evaluate(cell))
+        return self.with_execution(cell, made)
+
+    def _evaluate(self, cell: Cell) -> Execution:
+        """Fails at 'numeric': the backend itself has neither loaded nor run anything."""
+        try:
+            return self._execute(cell, evaluate=True)
+        except StageFailure as failure:
+            if failure.stage not in {"load", "run"}:
+                raise
+            said = failure.kind, failure.message, failure.code, failure.log_tail
+            raise StageFailure("numeric", *said) from failure
+
     def with_options(self, cell: Cell, options: SessionOptions) -> Judge:
         """Likewise, but the cell's backend is told other options than its flow stands for."""
         known: dict[tuple[str, ...], Any] = {("conversion", cell.id): self.conversion(cell)}
@@ -93,13 +111,12 @@ class Judge:
     def _but(self, cell: Cell, known: dict[tuple[str, ...], Any]) -> Judge:
         """This judge, knowing other things of a cell; both share the child that has torch."""
         self._torch = self._torch or self._torch_child()
-        stale = {("conversion", cell.id), ("execution", cell.id)}
-        kept = {key: value for key, value in self._done.items() if key not in stale}
+        kept = {key: value for key, value in self._done.items() if key[1] != cell.id}
         return replace(self, _done=kept | known)
 
     def conversion(self, cell: Cell) -> Conversion:
         """The cell's SDK model folder. Fails at 'export' or 'convert'."""
-        return self.once(("conversion", cell.id), lambda: self._convert(cell))
+        return self.once(("conversion", cell.id), lambda: self.convert(cell))
 
     def execution(self, cell: Cell) -> Execution:
         """What the backend computes from the folder's files. Fails at 'load' or 'run'."""
@@ -161,7 +178,8 @@ class Judge:
             raise Blocked(known.stage, known.message)
         return known  # type: ignore[no-any-return]
 
-    def _convert(self, cell: Cell) -> Conversion:
+    def convert(self, cell: Cell) -> Conversion:
+        """The same, whether or not this judge knows it already."""
         checkpoint = self.checkpoint(cell.model)
         request = implementations.Request(
             model_config=cell.model.config,
@@ -179,19 +197,17 @@ class Judge:
         sha = self.once(("sha", checkpoint), lambda: file_sha256(Path(checkpoint)))
         return Conversion(Path(facts["folder"]), files, facts["export"], facts["convert"], sha)
 
-    def _execute(self, cell: Cell) -> Execution:
+    def _execute(self, cell: Cell, evaluate: bool = False) -> Execution:
         row, flow = backend_row(cell.flow.backend), cell.flow
         folder = self.conversion(cell).folder
-        files = [str(folder / name) for name in (row.main_file, row.weights_file) if name]
+        files = backend_files(cell, folder)
         inputs = self.reference(cell.model, flow.precision).inputs
-        flows_own = SessionOptions(precision=flow.precision, threads=1)
-        options = self.options.get(cell.id, flows_own)
-        stage = "load"
+        options, stage = self.options_of(cell), "load"
         with self.child(cell.id) as child:
             try:
                 loaded = child.call(
                     "poseconform.execution:load", flow.backend, files, row.devices[0], options,
-                    timeout=self.limits.load,
+                    evaluate, timeout=self.limits.load,
                 )  # fmt: skip
                 stage = "run"
                 batches = [
@@ -203,6 +219,11 @@ class Judge:
         if is_unfinished(cell.model.variant, (info.name for info in loaded.outputs)):
             batches = self._finish(cell.model, batches)
         return Execution(loaded, tuple(batches))
+
+    def options_of(self, cell: Cell) -> SessionOptions:
+        """What the cell's backend is told."""
+        flows_own = SessionOptions(precision=cell.flow.precision, threads=1)
+        return self.options.get(cell.id, flows_own)
 
     def _finish(self, model: Model, batches: Sequence[Batch]) -> list[Batch]:
         """Detections from outputs before suppression, padded to as many rows as the most have."""
@@ -231,14 +252,7 @@ class Judge:
 
     def _refer(self, model: Model, precision: str) -> Reference:
         checkpoint = self.checkpoint(model)
-        parts: dict[str, object] = {
-            "model_config": implementations.config_text(model.config),
-            "checkpoint": file_sha256(Path(checkpoint)),
-            "precision": precision,
-            "samples": samples_sha256(self.samples),
-            "judge": tree_sha256(Path(__file__).parent, "oracle*.py"),
-            "packages": implementations.versions(("torch", "mmpose", "numpy")),
-        }
+        parts = self.reference_parts(model, self.samples) | {"precision": precision}
         entry: Entry = self.cache.get_or_make(
             content_key("reference", parts),
             lambda folder: self.in_torch(
@@ -248,6 +262,16 @@ class Judge:
             ),
         )  # fmt: skip
         return read_reference(entry.path, entry.facts)
+
+    def reference_parts(self, model: Model, samples: Sequence[Sample]) -> dict[str, object]:
+        """What PyTorch's answers for a model and its weights depend on."""
+        return {
+            "model_config": implementations.config_text(model.config),
+            "checkpoint": file_sha256(Path(self.checkpoint(model))),
+            "samples": samples_sha256(samples),
+            "judge": tree_sha256(Path(__file__).parent, "oracle*.py"),
+            "packages": implementations.versions(("torch", "mmpose", "numpy")),
+        }
 
     def in_torch(self, target: str, *args: Any, timeout: float | None = None) -> Any:
         """Call a function in the child that has torch loaded."""
@@ -260,6 +284,12 @@ class Judge:
     def child(self, name: str) -> Child:
         """A fresh child with a log of this name."""
         return Child(self.scratch / f"{name.replace('/', '_')}.log", SINGLE_THREAD)
+
+
+def backend_files(cell: Cell, folder: Path) -> list[str]:
+    """What the cell's backend loads from an SDK model folder, the main file first."""
+    row = backend_row(cell.flow.backend)
+    return [str(folder / name) for name in (row.main_file, row.weights_file) if name]
 
 
 def checkpoint_key(model: Model) -> tuple[str, ...]:

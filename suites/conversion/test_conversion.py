@@ -13,6 +13,7 @@ from poseconform.recording import Notes
 from poseconform.session import Judge
 
 
+@pytest.mark.anywhere
 @pytest.mark.stage("convert")
 def test_converts_to_an_sdk_model(cell: Cell, judge: Judge, record: Notes) -> None:
     conversion = judge.conversion(cell)

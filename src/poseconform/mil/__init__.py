@@ -5,9 +5,11 @@ with torch, operation by operation, checks what the conversion wrote: weights, l
 names.  It says nothing of Apple's runtime, and what is judged so is recorded with
 `evaluator = mil-interpreter`.
 
-Operators are those of coremltools' documentation of MIL (`coremltools.converters.mil.mil.ops.defs`).
+What each operator means is in coremltools' own definitions of MIL
+(`coremltools.converters.mil.mil.ops.defs`).
 """
 
+from .facts import PackageFacts, package_facts
 from .session import EVALUATOR, MilSession, load
 
-__all__ = ["EVALUATOR", "MilSession", "load"]
+__all__ = ["EVALUATOR", "MilSession", "PackageFacts", "load", "package_facts"]
