@@ -25,6 +25,7 @@ from .judgement_detections import judge_detected_keypoints, judge_detections, ju
 from .matrix import Cell
 from .outcome import PictureRecord
 from .overlay import overlay
+from .precision_checks import accuracy, layers
 from .reference import Reference
 from .runs import Execution
 from .session import Judge
@@ -209,7 +210,9 @@ CHECKS: Mapping[str, tuple[str, Check]] = {
     "padding":              ("contract",  padding),
     "numbers":              ("numeric",   numbers),
     "batches":              ("numeric",   batches),
+    "layers":               ("numeric",   layers),
     "keypoints":            ("keypoints", keypoints),
+    "accuracy":             ("keypoints", accuracy),
     "deploy_json":          ("sdk",       deploy_json),
     "pre_processing_shape": ("sdk",       pre_processing_shape),
     "client":               ("sdk",       client),

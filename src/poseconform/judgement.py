@@ -20,7 +20,14 @@ from .metrics import (
     same_argmax_fraction,
     tensor_error,
 )
-from .outcome import HistogramRecord, OutputRecord, PictureRecord, PixelError
+from .outcome import (
+    AccuracyRecord,
+    HistogramRecord,
+    LayersRecord,
+    OutputRecord,
+    PictureRecord,
+    PixelError,
+)
 from .reference import Reference, Yardstick
 from .runs import Execution
 from .tolerance import Allowed, Tolerance, headroom
@@ -40,6 +47,8 @@ class Verdict:
         pixels: Keypoint distances where keypoints were compared.
         benign_flips: Near ties that went the other way.
         pictures: What a person can look at.
+        layers: Quantised layers, where they were measured.
+        accuracy: Keypoints on figures, where they were measured or refused.
     """
 
     outputs: tuple[OutputRecord, ...] = ()
@@ -47,6 +56,8 @@ class Verdict:
     pixels: PixelError | None = None
     benign_flips: int | None = None
     pictures: tuple[PictureRecord, ...] = ()
+    layers: LayersRecord | None = None
+    accuracy: AccuracyRecord | None = None
 
 
 def judge_alive(execution: Execution, top_down: bool) -> Verdict:
@@ -87,15 +98,22 @@ def judge_tensors(execution: Execution, reference: Reference, row: Tolerance) ->
             continue
         error = tensor_error(got, truth[samples])
         allowed = reference.allowed(name, row)
-        records.append(output_record(name, got, error, reference.yardsticks[name], allowed))
-        complaints += complain(name, error, allowed, reference.yardsticks[name])
+        yard = reference.yardsticks[name]
+        records.append(
+            output_record(name, got, error, yard, allowed if row.gate_tensors else None)
+        )
+        complaints += complain(name, error, allowed, yard) if row.gate_tensors else []
     return Verdict(tuple(records), tuple(complaints))
 
 
 def output_record(
-    name: str, got: NDArray[np.floating], error: TensorError, yard: Yardstick, allowed: Allowed
+    name: str,
+    got: NDArray[np.floating],
+    error: TensorError,
+    yard: Yardstick,
+    allowed: Allowed | None,
 ) -> OutputRecord:
-    """The record of one output."""
+    """The record of one output; one that no limit is set for has no headroom."""
     ratios = [e / y for e, y in ((error.max, yard.max), (error.rms, yard.rms)) if y > 0]
     return OutputRecord(
         name=name,
@@ -103,12 +121,12 @@ def output_record(
         dtype=str(got.dtype),
         max_abs=error.max,
         rms=error.rms,
-        allowed_max=allowed.max,
-        allowed_rms=allowed.rms,
+        allowed_max=allowed.max if allowed else None,
+        allowed_rms=allowed.rms if allowed else None,
         ref32_max=yard.max,
         ref32_rms=yard.rms,
         ratio=max(ratios) if ratios else None,
-        headroom=headroom(error.max, error.rms, allowed),
+        headroom=headroom(error.max, error.rms, allowed) if allowed else None,
         cosine=error.cosine,
         sqnr_db=error.sqnr_db,
         histogram=HistogramRecord(HISTOGRAM_EDGES, error.histogram),

@@ -113,20 +113,23 @@ def judge_detections(execution: Execution, reference: Reference, row: Tolerance)
     matched = match_all(execution, reference, row.precision)
     records, complaints = [], []
     missing, extra = sum(m.missing for m in matched), sum(m.extra for m in matched)
-    if missing or extra:
+    if (missing or extra) and row.gate_tensors:
         complaints.append(
             f"detections: {missing} of the reference's are missing and {extra} are not the "
             f"reference's (near ties not counted; {sum(len(m.got) for m in matched)} match)"
         )
     if not any(len(m.got) for m in matched):
-        complaints.append("detections: none matches, so nothing can be compared")
-        return Verdict((), tuple(complaints))
+        nothing = "detections: none matches, so nothing can be compared"
+        return Verdict((), (*complaints, *([nothing] if row.gate_tensors else [])))
     for name in DETECTION_OUTPUTS:
         got = np.concatenate([_column(m.got, name) for m in matched])
         expected = np.concatenate([_column(m.expected, name) for m in matched])
         error, allowed = tensor_error(got, expected), reference.allowed(name, row)
-        records.append(output_record(name, got, error, reference.yardsticks[name], allowed))
-        complaints += complain(name, error, allowed, reference.yardsticks[name])
+        yard = reference.yardsticks[name]
+        records.append(
+            output_record(name, got, error, yard, allowed if row.gate_tensors else None)
+        )
+        complaints += complain(name, error, allowed, yard) if row.gate_tensors else []
     return Verdict(tuple(records), tuple(complaints), None, sum(m.benign for m in matched))
 
 
@@ -140,7 +143,7 @@ def judge_detected_keypoints(
     )
     worst = pixel_distances(distances)
     complaints: tuple[str, ...] = ()
-    if not distances.size:
+    if not distances.size and row.gate_tensors:
         complaints = ("no detection matches, so no keypoint can be compared",)
     elif row.gate_keypoints and not worst.max <= row.keypoint_px:
         complaints = (

@@ -92,6 +92,42 @@ def keypoint_distances(got: Array, expected: Array) -> Array:
     return np.asarray(np.linalg.norm(got[..., :2] - expected[..., :2], axis=-1))
 
 
+# Standard deviation of an annotator's clicks over the square root of the object's area, by joint:
+# https://cocodataset.org/#keypoints-eval
+# fmt: off
+COCO_SIGMAS = (
+    .026, .025, .025, .035, .035, .079, .079, .072, .072,
+    .062, .062, .107, .107, .087, .087, .089, .089,
+)
+# fmt: on
+
+
+def keypoint_similarity(got: Array, expected: Array, areas: Array) -> Array:
+    """COCO's object keypoint similarity `[S]`, 0 to 1; the area is the box's.
+
+    Args:
+        got: `[S, 17, 2]` px.
+        expected: `[S, 17, 2]` px.
+        areas: `[S]` px squared.
+    """
+    squared = np.square(keypoint_distances(got, expected))
+    variances = np.square(2 * np.asarray(COCO_SIGMAS))
+    return np.asarray(np.exp(-squared / (2 * variances * areas[:, None])).mean(axis=-1))
+
+
+def within_reach(got: Array, truth: Array, sizes: Array, reach: float = 0.05) -> float:
+    """PCK: the fraction of keypoints at most `reach` of the box's larger side from the truth.
+
+    Args:
+        got: `[S, K, 2]` px.
+        truth: `[S, K, 2]` px.
+        sizes: `[S, 2]` width and height of the boxes, px.
+        reach: Fraction of the larger side.
+    """
+    distances = keypoint_distances(got, truth)
+    return float((distances <= reach * sizes.max(axis=-1)[:, None]).mean())
+
+
 def same_argmax_fraction(output: Array) -> float:
     """Fraction of keypoints whose peak lies in the same place in every picture.
 

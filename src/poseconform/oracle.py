@@ -35,7 +35,7 @@ def write_reference(
     Args:
         config_path: MMPose model config.
         checkpoint: Its checkpoint.
-        precision: Precision of the yardstick: 'fp32' or 'fp16'.
+        precision: Precision of the flow, which decides the yardstick.
         samples: Pictures and boxes.
         folder: Where `reference.npz` goes.
 
@@ -96,11 +96,11 @@ def _as_mmpose(model: Any, sample: Sample) -> dict[str, Any]:
 
 def _tensor_arrays(model: Any, batch: dict[str, Any], precision: str) -> dict[str, NDArray[Any]]:
     inputs = batch["inputs"]
-    truth = _forward(copy.deepcopy(model).double(), inputs.double())
+    truth = final_outputs(copy.deepcopy(model).double(), inputs.double())
     errors = {name: np.zeros_like(array) for name, array in truth.items()}
     for run in yardstick_runs(precision):
         with run(model) as (ready, cast):
-            for name, array in _forward(ready, cast(inputs)).items():
+            for name, array in final_outputs(ready, cast(inputs)).items():
                 errors[name] = np.maximum(errors[name], np.abs(array - truth[name]))
     keypoints, _ = decode_outputs(model.head.decoder, truth)
     argmax_gap, shift_gap = decision_gaps(model.head.decoder, truth)
@@ -124,7 +124,7 @@ def _image_keypoints(
     return arrays
 
 
-def _forward(model: Any, inputs: torch.Tensor) -> dict[str, NDArray[np.float64]]:
+def final_outputs(model: Any, inputs: torch.Tensor) -> dict[str, NDArray[np.float64]]:
     """The head's outputs in float64 arrays, by DESIGN's names; MSPN's last stage of many."""
     parts = []
     with torch.no_grad():
@@ -151,7 +151,7 @@ def yardstick_runs(precision: str) -> tuple[Run, ...]:
     One float32 run is a noisy yardstick (channels_last alone is 2.4 times the default on
     hourglass52), so three are taken.
     """
-    return {"fp32": (_plain, _without_mkldnn, _channels_last), "fp16": (_autocast,)}[precision]
+    return YARDSTICKS[precision]
 
 
 @contextlib.contextmanager
@@ -172,9 +172,20 @@ def _channels_last(model: Any) -> Iterator[tuple[Any, Callable[[Any], Any]]]:
 
 
 @contextlib.contextmanager
-def _autocast(model: Any) -> Iterator[tuple[Any, Callable[[Any], Any]]]:
-    with torch.autocast("cpu", torch.float16):
+def _autocast(dtype: torch.dtype, model: Any) -> Iterator[tuple[Any, Callable[[Any], Any]]]:
+    with torch.autocast("cpu", dtype):
         yield model, lambda x: x
+
+
+# Precision of a flow -> honest runs.  Autocast, not `.half()`: a batch norm's running variance can
+# exceed what float16 holds.  int8 has none of its own: its error is told against float32's.
+_FLOAT32 = (_plain, _without_mkldnn, _channels_last)
+YARDSTICKS: Mapping[str, tuple[Run, ...]] = {
+    "bf16": (functools.partial(_autocast, torch.bfloat16),),
+    "fp16": (functools.partial(_autocast, torch.float16),),
+    "fp32": _FLOAT32,
+    "int8": _FLOAT32,
+}
 
 
 def yardstick(errors: NDArray[Any], truth: NDArray[Any]) -> NDArray[np.float64]:

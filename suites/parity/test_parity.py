@@ -82,6 +82,16 @@ def test_numbers_match_pytorch(cell: Cell, judge: Judge, record: Notes) -> None:
 
 
 @pytest.mark.stage("numeric")
+@pytest.mark.flows(precision="int8")
+def test_quantised_layers_are_close_to_their_float_twins(
+    cell: Cell, judge: Judge, record: Notes
+) -> None:
+    verdict = checks.layers(judge, cell)
+    record(layers=verdict.layers)
+    checks.require(verdict)
+
+
+@pytest.mark.stage("numeric")
 @pytest.mark.flows(shape_mode="dynamic")
 def test_a_batch_equals_its_parts(cell: Cell, judge: Judge) -> None:
     checks.require(checks.batches(judge, cell))
@@ -91,4 +101,15 @@ def test_a_batch_equals_its_parts(cell: Cell, judge: Judge) -> None:
 def test_keypoints_match_pytorch(cell: Cell, judge: Judge, record: Notes) -> None:
     verdict = checks.keypoints(judge, cell)
     record(keypoint_error_px=verdict.pixels, benign_flips=verdict.benign_flips)
+    checks.require(verdict)
+
+
+@pytest.mark.stage("keypoints")
+@pytest.mark.flows(precision=("fp16", "bf16", "int8"))
+def test_keypoints_stay_on_the_figures(cell: Cell, judge: Judge, record: Notes) -> None:
+    verdict = checks.accuracy(judge, cell)
+    record(accuracy=verdict.accuracy)
+    refused = verdict.accuracy
+    if refused is not None and refused.code:
+        pytest.skip(f"refused:{refused.code}: {refused.reason}")
     checks.require(verdict)

@@ -1,0 +1,60 @@
+"""Verdicts below float32: quantised layers, and keypoints on labelled figures."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .accuracy import AccuracyReference, complaints, measure
+from .judgement import Verdict, as_record
+from .metrics import pixel_distances
+from .outcome import AccuracyRecord, LayersRecord
+from .quantised.noise import Quantised
+from .tolerance import AccuracyLimit, LayerLimit
+
+_NAMED = 3  # layers named in a complaint; the rest is counted
+
+
+def judge_layers(found: Quantised, limit: LayerLimit) -> Verdict:
+    """Enough layers are quantised, and none adds more noise than allowed."""
+    noise = np.asarray([layer.sqnr_db for layer in found.layers])
+    quantised, least = len(noise), limit.least_quantised * found.weighted
+    said = []
+    if quantised < max(1.0, least):
+        said.append(
+            f"{quantised} of {found.weighted} layers with weights compute in int8; expected at "
+            f"least {limit.least_quantised:.0%}"
+        )
+    loud = [layer for layer in found.layers if not layer.sqnr_db >= limit.min_db]
+    if loud:
+        names = ", ".join(f"{la.name} ({la.operator}) {la.sqnr_db:.1f} dB" for la in loud[:_NAMED])
+        said.append(
+            f"{len(loud)} of {quantised} quantised layers have less than {limit.min_db:g} dB over "
+            f"their noise on their own float32 input: {names}"
+        )
+    record = LayersRecord(quantised, found.weighted, allowed_db=limit.min_db)
+    if quantised:
+        record = LayersRecord(
+            quantised, found.weighted, float(noise.min()), float(np.median(noise)),
+            found.layers[0].name, limit.min_db,
+        )  # fmt: skip
+    return Verdict(complaints=tuple(said), layers=record)
+
+
+def judge_accuracy(
+    keypoints: NDArray[np.float64], reference: AccuracyReference, limit: AccuracyLimit
+) -> Verdict:
+    """Keypoints stay where PyTorch finds them; refuses where PyTorch finds none."""
+    if not np.isfinite(keypoints).all():
+        bad = int((~np.isfinite(keypoints)).sum())
+        return Verdict(complaints=(f"{bad} keypoint coordinates on figures are not finite",))
+    record, moved = measure(keypoints, reference)
+    if record.code:
+        return refusal(record)
+    pixels = as_record(pixel_distances(moved))
+    return Verdict(complaints=complaints(record, limit), pixels=pixels, accuracy=record)
+
+
+def refusal(record: AccuracyRecord) -> Verdict:
+    """No verdict: the record says why, and the test is skipped with its code."""
+    return Verdict(accuracy=record)

@@ -1,0 +1,47 @@
+"""Checks below float32; each finds nothing to say where it does not apply."""
+
+from __future__ import annotations
+
+from .accuracy import FIGURES, why_not
+from .judgement import Verdict
+from .judgement_precision import judge_accuracy, judge_layers, refusal
+from .matrix import Cell
+from .measuring import MEASURES, accuracy_reference, figure_keypoints, layer_noise
+from .session import Judge
+from .tolerance import accuracy_limit_for, layer_limit_for
+from .weights import FITTED_PRECISIONS
+
+
+def layers(judge: Judge, cell: Cell) -> Verdict:
+    """Each quantised layer on its own float32 input, read from the artefact.
+
+    Raises:
+        LookupError: Nobody has measured how exact this backend's layers are.
+    """
+    if cell.flow.precision != "int8" or cell.flow.backend not in MEASURES:
+        return Verdict()
+    limit = layer_limit_for(cell.flow.backend)
+    if limit is None:
+        raise LookupError(f"no limit for the quantised layers of {cell.flow.backend}")
+    return judge_layers(layer_noise(judge, cell), limit)
+
+
+def accuracy(judge: Judge, cell: Cell) -> Verdict:
+    """Keypoints on labelled figures, against the same weights in PyTorch float32.
+
+    Raises:
+        LookupError: Nobody has measured how far keypoints of this flow may move.
+    """
+    if cell.flow.precision not in FITTED_PRECISIONS:
+        return Verdict()
+    judge.conversion(cell)  # first: what blocks the cell is what there is to say
+    if (record := why_not(cell.model, judge.figures(FIGURES))) is not None:
+        return refusal(record)
+    limit = accuracy_limit_for(cell.model.family, cell.flow.backend, cell.flow.precision)
+    if limit is None:
+        raise LookupError(
+            f"no limit for keypoints of {cell.model.family} on {cell.flow.backend} "
+            f"{cell.flow.precision}"
+        )
+    reference = accuracy_reference(judge, cell.model)
+    return judge_accuracy(figure_keypoints(judge, cell), reference, limit)
