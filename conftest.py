@@ -3,6 +3,7 @@
 pytest_plugins = [
     "poseconform.plugin",
     "fixtures.deployed",
+    "fixtures.figures",
     "fixtures.pictures",
     "fixtures.profiles",
     "fixtures.tiny_models",

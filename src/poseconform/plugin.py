@@ -56,7 +56,7 @@ def markers() -> Iterator[str]:
     for kind, names in words.items():
         yield from (f"{name}: cells of this {kind}" for name in sorted(names))
     yield f"stage(name): the stage that a test judges: {', '.join(STAGES)}"
-    yield "flows(**fields): only cells whose flow has these fields"
+    yield "flows(**fields): only cells whose flow has these fields; a tuple holds several values"
     yield "variants(*names): only models of these head kinds"
     yield "anywhere: runs where files can be made for a backend, be it able to run there or not"
     yield "external: needs clients that other people wrote; tox -e clients"
@@ -149,7 +149,8 @@ def _model_name(item: pytest.Item) -> str:
 def _applies(metafunc: pytest.Metafunc, cell: Cell) -> bool:
     fields = {k: v for m in metafunc.definition.iter_markers("flows") for k, v in m.kwargs.items()}
     names = {n for m in metafunc.definition.iter_markers("variants") for n in m.args}
-    fits = all(getattr(cell.flow, key) == value for key, value in fields.items())
+    wanted = {k: v if isinstance(v, tuple) else (v,) for k, v in fields.items()}
+    fits = all(getattr(cell.flow, key) in values for key, values in wanted.items())
     return fits and (not names or cell.model.variant in names)
 
 
@@ -238,8 +239,10 @@ def pytest_runtest_makereport(
 
 
 @pytest.fixture(scope="session")
-def judge(request: pytest.FixtureRequest, conformance_samples: Any) -> Iterator[Judge]:
-    """The judge of this process; the pictures come from the fixture `conformance_samples`."""
+def judge(
+    request: pytest.FixtureRequest, conformance_samples: Any, conformance_figures: Any
+) -> Iterator[Judge]:
+    """The judge of this process; its pictures come from the two other fixtures."""
     config = request.config
     with tempfile.TemporaryDirectory(prefix="poseconform-") as scratch:
         judge = Judge(
@@ -248,6 +251,7 @@ def judge(request: pytest.FixtureRequest, conformance_samples: Any) -> Iterator[
             availabilities=availabilities_of(config),
             scratch=Path(scratch),
             exporter=config.option.exporter,
+            figures=conformance_figures,
         )
         yield judge
         judge.close()
