@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from posedeploy.errors import ConversionError
 from posedeploy.runtime.tensorrt_log import collecting_logger, said
@@ -68,8 +68,13 @@ def build_engine(graph: Path, settings: BuildSettings, timings: bytes = b"") -> 
     if plan is None:
         raise _failed(graph, errors)
     cache = config.get_timing_cache()
-    kept = bytes(cache.serialize()) if cache is not None else b""
-    return Engine(bytes(plan), kept, str(trt.__version__))
+    kept = _content(cache.serialize()) if cache is not None else b""
+    return Engine(_content(plan), kept, str(trt.__version__))
+
+
+def _content(memory: trt.IHostMemory) -> bytes:
+    buffer: Any = memory  # it has Python's buffer protocol, which its type does not show
+    return bytes(buffer)
 
 
 def parse(

@@ -54,10 +54,8 @@ class TensorRT:
 
 def _session(path: Path, device: int, options: Mapping[str, str]) -> TensorRTSession:
     import tensorrt as trt
-    from polygraphy import cuda
 
-    wrapper = cuda.wrapper()
-    wrapper.check(wrapper.handle.cudaSetDevice(device))
+    use_device(device)
     logger, errors = collecting_logger()
     runtime = trt.Runtime(logger)
     engine = runtime.deserialize_cuda_engine(path.read_bytes())
@@ -68,6 +66,24 @@ def _session(path: Path, device: int, options: Mapping[str, str]) -> TensorRTSes
         )
     effective = {**options, "tensorrt": trt.__version__}
     return TensorRTSession(engine, (runtime, logger), errors, effective)
+
+
+def use_device(number: int) -> None:
+    """Let this thread use a device, by its number among those that CUDA shows.
+
+    Raises:
+        RuntimeError: There is no CUDA runtime library, or it refuses the device.
+    """
+    from polygraphy import cuda
+    from polygraphy.exception import PolygraphyException
+
+    try:
+        wrapper = cuda.wrapper()
+        wrapper.check(wrapper.handle.cudaSetDevice(number))
+    except (OSError, PolygraphyException) as error:
+        raise RuntimeError(
+            f"the CUDA runtime (libcudart) does not take device {number}: {error}"
+        ) from error
 
 
 def read_build(engine: Path) -> Mapping[str, str]:

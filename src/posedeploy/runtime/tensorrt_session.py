@@ -51,7 +51,7 @@ def tensor_infos(engine: trt.ICudaEngine, mode: trt.TensorIOMode) -> tuple[Tenso
 
 
 def _info(engine: trt.ICudaEngine, name: str) -> TensorInfo:
-    shape = tuple(engine.get_tensor_shape(name))
+    shape = sizes(engine.get_tensor_shape(name))
     dims = tuple(
         size if size >= 0 else (BATCH if axis == 0 else "?") for axis, size in enumerate(shape)
     )
@@ -65,7 +65,12 @@ def shape_range(engine: trt.ICudaEngine, info: TensorInfo) -> ShapeRange:
         fixed = tuple(dim for dim in info.shape if isinstance(dim, int))
         return ShapeRange(fixed, fixed)
     least, _, most = engine.get_tensor_profile_shape(info.name, 0)
-    return ShapeRange(tuple(least), tuple(most))
+    return ShapeRange(sizes(least), sizes(most))
+
+
+def sizes(dims: trt.Dims) -> tuple[int, ...]:
+    """A shape as a tuple; `Dims` has a length and items, and no iterator."""
+    return tuple(dims[index] for index in range(len(dims)))
 
 
 def parts(count: int, most: int) -> Iterator[slice]:
