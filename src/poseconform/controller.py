@@ -117,7 +117,7 @@ class Controller:
         if not found.known:  # with xdist the workers have probed
             for backend in sorted({c.backend for c in cells if c.outcome != "not-selected"}):
                 found.of(backend)
-        environment = fingerprint(found)
+        environment = fingerprint(found, self._config.option.weights_seed)
         return new_results(cells, environment=environment, run=self._run_facts(cells))
 
     def _run_facts(self, cells: tuple[CellRecord, ...]) -> dict[str, Any]:
@@ -129,6 +129,7 @@ class Controller:
             "exports": len(made),
             "cache_hits": len(done) - len(made),
             "exporter": self._config.option.exporter or "as each deploy config says",
+            "picture_set": self._config.option.picture_set,
             **self._defects.facts(),
         }
 

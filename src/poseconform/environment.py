@@ -15,7 +15,7 @@ from .implementations import PACKAGES, versions
 MORE_PACKAGES = ("pytest", "pytest-xdist", "hypothesis", "scipy", "openvino", "ncnn", "tensorrt")
 
 
-def fingerprint(availabilities: Availabilities) -> dict[str, Any]:
+def fingerprint(availabilities: Availabilities, weights_seed: int = 0) -> dict[str, Any]:
     """Machine, system, Python, packages, threads, seeds, backends probed, git commit."""
     return {
         "cpu": cpu_facts(),
@@ -24,7 +24,7 @@ def fingerprint(availabilities: Availabilities) -> dict[str, Any]:
         "python": sys.version.split()[0],
         "packages": versions((*PACKAGES, *MORE_PACKAGES)),
         "threads": {"backend": 1, "torch": 1},
-        "seeds": {"weights": 0},  # the zoo's default; nothing else in a run is drawn at random
+        "seeds": {"weights": weights_seed},  # nothing else in a run is drawn at random
         "backends": {
             name: f"{value.code} {value.version}".strip()
             for name, value in sorted(availabilities.known.items())

@@ -190,16 +190,17 @@ def read_state_dict(checkpoint: Path) -> Any:
     return load_checkpoint(checkpoint).state_dict
 
 
-def checkpoint_for(name_or_config: str, kind: str = "calibrated") -> str:
+def checkpoint_for(name_or_config: str, kind: str = "calibrated", seed: int = 0) -> str:
     """A checkpoint for a zoo name or a config, made if it is not cached (child side).
 
     Args:
         name_or_config: Zoo name, or path of an MMPose config.
         kind: One of `weights.KINDS`.
+        seed: Decides the weights.
     """
     from posedeploy.apis.sources import resolve_checkpoint
 
-    return str(resolve_checkpoint(name_or_config, kind))
+    return str(resolve_checkpoint(name_or_config, kind, seed))
 
 
 @cache

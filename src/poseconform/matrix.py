@@ -23,6 +23,7 @@ class Model:
         config: Path of the MMPose config.
         checkpoint: Path of the user's checkpoint; '' for weights that are made.
         weights: Which weights are made where the user gives none: a word of `weights.KINDS`.
+        seed: Decides weights that are made.
         places: Rows of detections that its own `test_cfg` asks for; 0 leaves it to the flow.
     """
 
@@ -34,6 +35,7 @@ class Model:
     config: str
     checkpoint: str = ""
     weights: str = "calibrated"
+    seed: int = 0
     places: int = 0
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -53,6 +54,20 @@ def add_options(parser: pytest.Parser) -> None:
         "and int8 for families that can be fitted, calibrated for the others",
     )
     add(
+        "--weights-seed",
+        type=_count,
+        default=0,
+        metavar="N",
+        help="seed of weights that are made: other numbers, other weights (default: 0)",
+    )
+    add(
+        "--picture-set",
+        type=_count,
+        default=0,
+        metavar="N",
+        help="which pictures to judge on: other numbers, other pictures (default: 0)",
+    )
+    add(
         "--deploy-config",
         action="append",
         metavar="PATH",
@@ -99,6 +114,13 @@ def add_options(parser: pytest.Parser) -> None:
     add("--artefact-cache", metavar="DIR", type=Path, default=default_cache(),
         help=f"cache of conversions and references (also: {CACHE_VARIABLE})")  # fmt: skip
     regression.add_options(add)
+
+
+def _count(text: str) -> int:
+    """A number from 0 on."""
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 on")
+    return int(text)
 
 
 def default_cache() -> Path:
@@ -175,7 +197,8 @@ def _models(option: Any) -> tuple[Model, ...]:
         *(implementations.models(words) if words else ()),
         *(implementations.model_from_config(path) for path in option.model_config),
     )
-    return _with_checkpoints(models, option.checkpoint)
+    seeded = tuple(replace(model, seed=option.weights_seed) for model in models)
+    return _with_checkpoints(seeded, option.checkpoint)
 
 
 def _with_checkpoints(models: tuple[Model, ...], pairs: Iterable[str]) -> tuple[Model, ...]:

@@ -67,10 +67,10 @@ def test_only_installed_packages_have_a_version() -> None:
 def test_weights_are_asked_of_the_toolchain(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "posedeploy.apis.sources.resolve_checkpoint",
-        lambda name, checkpoint: Path(f"{name}-{checkpoint}.pth"),
+        lambda name, checkpoint, seed: Path(f"{name}-{checkpoint}-{seed}.pth"),
     )
-    assert implementations.checkpoint_for("rtmpose_t") == "rtmpose_t-calibrated.pth"
-    assert implementations.checkpoint_for("rtmpose_t", "fitted") == "rtmpose_t-fitted.pth"
+    assert implementations.checkpoint_for("rtmpose_t") == "rtmpose_t-calibrated-0.pth"
+    assert implementations.checkpoint_for("rtmpose_t", "fitted", 3) == "rtmpose_t-fitted-3.pth"
 
 
 @pytest.mark.parametrize(

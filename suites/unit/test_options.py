@@ -15,11 +15,13 @@ from poseconform.matrix import Cell, Flow, Model
 from poseconform.options import CACHE_VARIABLE, default_cache, read_selection
 from poseconform.repro import command
 
+pytest_plugins = ["pytester"]
+
 
 def options(**given: Any) -> Namespace:
     known: dict[str, Any] = {
         "models": None, "model_config": [], "checkpoint": [], "deploy_config": [],
-        "require": [], "disable": [], "exporter": "",
+        "require": [], "disable": [], "weights_seed": 0, "weights": "auto", "exporter": "",
     }  # fmt: skip
     return Namespace(**known | given)
 
@@ -33,7 +35,7 @@ def test_the_quick_tier_is_what_nobody_asked_for() -> None:
     selection = read_selection(options())
     assert all("quick" in model.tiers for model in selection.models)
     assert {model.family for model in selection.models} == set(implementations.all_families())
-    assert {cell.model for cell in selection.cells} == set(selection.models)
+    assert {cell.model.name for cell in selection.cells} == {m.name for m in selection.models}
 
 
 def test_names_and_tiers_add_up_in_the_tables_order() -> None:
@@ -52,6 +54,20 @@ def test_a_config_of_the_users_is_judged_alone_or_beside_others(
     assert model.checkpoint == str(tiny.checkpoint)
     both = read_selection(options(models=["rtmpose_t"], model_config=[str(tiny.config)]))
     assert [m.name for m in both.models] == ["rtmpose_t", "tiny_rtmpose_t"]
+
+
+def test_a_seed_decides_the_weights_of_every_model() -> None:
+    selection = read_selection(options(models=["rtmpose_t,rtmpose_s"], weights_seed=3))
+    assert {model.seed for model in selection.models} == {3}
+    assert {cell.model.seed for cell in selection.cells} == {3}
+    assert {model.seed for model in read_selection(options()).models} == {0}
+
+
+@pytest.mark.parametrize("option", ["--weights-seed", "--picture-set"])
+def test_a_number_below_zero_is_refused(option: str, pytester: pytest.Pytester) -> None:
+    plugin = ("-p", "poseconform.plugin", "-p", "no:cacheprovider")
+    refused = pytester.runpytest_inprocess(*plugin, option, "-1")
+    refused.stderr.fnmatch_lines([f"*argument {option}: '-1' is no number from 0 on"])
 
 
 def test_a_checkpoint_is_for_the_model_it_names(tiny_model: Callable[[str], TinyModel]) -> None:

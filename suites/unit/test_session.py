@@ -152,7 +152,7 @@ def test_a_model_that_is_not_in_the_zoo_has_weights_made_for_its_config(
     judge.checkpoint(make_model(name="zoo", config="zoo.py"))
     judge.checkpoint(make_model(name="mine", tiers=(), config="mine.py"))
     assert [args for _, args, _ in child.calls] == [
-        ("zoo", "calibrated"), ("mine.py", "calibrated"),
+        ("zoo", "calibrated", 0), ("mine.py", "calibrated", 0),
     ]  # fmt: skip
 
 
@@ -361,6 +361,6 @@ def test_other_options_are_told_to_the_backend_of_one_cell_alone(
 ) -> None:
     judge.execution(CELL)
     judge.with_options(CELL, SessionOptions(precision="fp16")).execution(CELL)
-    told = [args[-1].precision for name, args, _ in child.calls if name == "load"]
+    told = [args[3].precision for name, args, _ in child.calls if name == "load"]
     assert told == ["fp32", "fp16"]
     assert names(child).count("convert") == 1

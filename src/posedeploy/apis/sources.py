@@ -38,13 +38,16 @@ def is_zoo_name(model_cfg: str | Path) -> bool:
     return any(row.name == str(model_cfg) for row in MODELS)
 
 
-def resolve_checkpoint(model_cfg: str | Path, checkpoint: str | Path | None) -> Path:
+def resolve_checkpoint(
+    model_cfg: str | Path, checkpoint: str | Path | None, seed: int = 0
+) -> Path:
     """The checkpoint's path; without one, calibrated weights are made for the config and cached.
 
     Args:
         model_cfg: Path of the MMPose config, or a zoo name.
         checkpoint: Path of a `.pth` file; None or 'calibrated' for weights that are made, and
             'fitted' for made ones that locate the keypoints of drawn figures.
+        seed: Decides weights that are made.
 
     Raises:
         BadInputError: No such file, or no weights can be fitted for this model.
@@ -56,7 +59,7 @@ def resolve_checkpoint(model_cfg: str | Path, checkpoint: str | Path | None) -> 
 
         config = load_model_config(resolve_model_config(model_cfg))
         name = str(model_cfg) if is_zoo_name(model_cfg) else ""
-        return checkpoint_for(config, default_cache_dir(), name, kind=kind)
+        return checkpoint_for(config, default_cache_dir(), name, seed, kind)
     path = Path(checkpoint)
     if not path.is_file():
         raise BadInputError(
