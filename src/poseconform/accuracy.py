@@ -82,7 +82,7 @@ def why_not(model: Model, figures: Sequence[Figure]) -> AccuracyRecord | None:
 
 def measure(
     keypoints: NDArray[np.float64], reference: AccuracyReference
-) -> tuple[AccuracyRecord, NDArray[np.float64]]:
+) -> tuple[AccuracyRecord, NDArray[np.floating]]:
     """What a flow's keypoints come to, and how far each moved, `[S, K]` input px.
 
     Args:
