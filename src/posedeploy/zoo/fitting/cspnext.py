@@ -48,7 +48,7 @@ def _prepare(model: Any) -> None:
 
 def _stages(_model: Any) -> Sequence[Stage]:
     fitted = [Stage(f"backbone.{name}", m, keep=k, damping=d) for name, m, k, d in _LAYERS]
-    return (*fitted, Stage("head.final_layer", _TOKEN, damping=3e-3, core=_CORE))
+    return (*fitted, Stage("head.final_layer", _TOKEN, damping=1e-3, core=_CORE))
 
 
 def _finish(bench: Workbench, model_config: ModelConfig) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from posedeploy.config import ModelConfig, load_model_config
+from posedeploy.config import HeadKind, ModelConfig, load_model_config
 
 from ..table import ModelRow, config_path
 
@@ -17,6 +17,12 @@ PLANS: Mapping[tuple[str, str], str] = {
     ("MSPNHead", "MSPN"):         "mspn",
     ("RTMCCHead", "CSPNeXt"):     "cspnext",
     ("SimCCHead", "MobileNetV2"): "mobilenetv2",
+}
+
+# What a fitted model must reach on held-out figures, PCK at 0.05.
+REQUIRED_PCK: Mapping[HeadKind, float] = {
+    HeadKind.HEATMAP: 0.99,
+    HeadKind.SIMCC:   0.85,
 }
 
 # Family -> why weights are not fitted for any model of it.

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 # falls from 0.98 to 0.91 (PCK at 0.05). Much wider, and float16 cannot tell the peak's top bins
 # apart.
 LABEL_WIDTH = 22.0
-_DAMPING = 1e-4
+_DAMPING = 1e-3
 
 
 def fit_vectors(bench: Workbench, layer_x: Any, layer_y: Any, split: float) -> None:
