@@ -1,14 +1,17 @@
-"""What the tests of planted defects share: good cells, each judged once."""
+"""What the tests of planted defects share: good cells, and what is done with a row."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import pytest
 
 from poseconform import implementations
-from poseconform.defects import Site
+from poseconform.defect_score import PROPERTY, Trial
+from poseconform.defects import Defect, Site, first_failure
 from poseconform.matrix import Cell, Flow, Model, build_cells
 from poseconform.session import Judge
-from suites.defects.variants import GoodCell, model_of
+from suites.defects.variants import GoodCell, TryIt, model_of
 
 
 @pytest.fixture(scope="session")
@@ -30,8 +33,24 @@ def good_cell(
             pytest.skip(f"unavailable:{found.code}: {found.reason}")
         if name not in models:
             models[name] = model_of(name, folder)
-        cells = build_cells([models[name]], all_flows)
-        fitting = [cell for cell in cells if site.holds(cell)]
+        fitting = [cell for cell in build_cells([models[name]], all_flows) if site.holds(cell)]
         return min(fitting, key=lambda cell: len(cell.flow.label))  # without further options
 
     return find
+
+
+@pytest.fixture
+def try_it(
+    judge: Judge, good_cell: GoodCell, tmp_path: Path, request: pytest.FixtureRequest
+) -> TryIt:
+    """`try_it(defect, model)`: plant it; the named check must be the first that fails."""
+
+    def plant(defect: Defect, model: str) -> None:
+        cell = good_cell(defect.site, model)
+        trial = Trial(defect.name, defect.where, cell.id, defect.caught_by, defect.link)
+        request.node.user_properties.append((PROPERTY, trial.to_text()))
+        caught = first_failure(defect.plant(judge, cell, tmp_path), cell)
+        assert caught is not None, "no check failed"
+        assert caught.check == defect.caught_by, f"{caught.check} caught it first: {caught.says}"
+
+    return plant

@@ -193,6 +193,11 @@ def normalise_twice(graph: Graph) -> None:
     ])  # fmt: skip
 
 
+def brighter(graph: Graph) -> None:
+    set_initialiser(graph, "gain", np.asarray([1 + 1e-6], np.float32))
+    on_input(graph, through("Mul", "gain"))
+
+
 def shift_output(graph: Graph) -> None:
     """Heatmaps one cell to the right, as a pooling or padding off by one does."""
     set_initialiser(graph, "pads", np.asarray([0, 0, 0, 1, 0, 0, 0, -1], np.int64))

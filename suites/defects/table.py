@@ -9,7 +9,7 @@ from suites.defects import graph_edits as g
 from suites.defects.planting import checkpoint, graph
 from suites.defects.table_detections import DETECTIONS
 from suites.defects.table_folder import FOLDER, PIPELINE
-from suites.defects.table_graph import GRAPH, WEIGHTS, half
+from suites.defects.table_graph import GRAPH, WEIGHTS, half_a_channel
 from suites.defects.table_session import SESSION
 
 DEFECTS = (*WEIGHTS, *GRAPH, *DETECTIONS, *PIPELINE, *FOLDER, *SESSION)
@@ -36,7 +36,11 @@ class Limit:
 LIMITS: tuple[Limit, ...] = (
     Limit("one batch norm with twice its epsilon", "it changes less than PyTorch's own rounding",
           Site(("litehrnet_18",)), checkpoint("other_epsilon", 2.0, 1)),
-    Limit("one convolution's weights in fp16", "one layer of a deep network: its rounding drowns",
-          Site(("hrnet_w32",)), graph(g.weights(half))),
+    Limit("one batch norm with twice its epsilon, in RTMPose", "likewise",
+          Site(("rtmpose_t",)), checkpoint("other_epsilon", 2.0, 1)),
+    Limit("one channel of one convolution in fp16", "a few of a million weights, by 2^-12 each",
+          Site(("mspn50",)), graph(g.weights(half_a_channel))),
+    Limit("pictures brighter by a millionth", "less than the input's own rounding",
+          Site(("simcc_mobilenetv2",)), graph(g.brighter)),
 )
 # fmt: on

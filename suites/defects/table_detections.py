@@ -19,7 +19,7 @@ DETECTIONS: tuple[Defect, ...] = (
            graph(d.threshold("score", 0.0)),
            "https://github.com/open-mmlab/mmdeploy/issues/2384"),
     Defect("a score threshold of 0.5", "another model's test_cfg",
-           "graph", "numbers", Site(BOTH), graph(d.threshold("score", 0.5))),
+           "graph", "numbers", Site(("rtmo_t",)), graph(d.threshold("score", 0.5))),
     Defect("the score multiplied by objectness twice", "a head that has multiplied already",
            "graph", "numbers", Site(("yoloxpose_tiny",)), graph(d.objectness_twice)),
     Defect("boxes that are not clipped", "a post-processing step left out",

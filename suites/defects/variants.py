@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from poseconform import implementations
-from poseconform.defects import Site
+from poseconform.defects import Defect, Site
 from poseconform.matrix import Cell, Model
 
 GoodCell = Callable[[Site, str], Cell]  # of a site and a model's name
+TryIt = Callable[[Defect, str], None]
 
 _PIPELINE = """
 val_dataloader = dict(dataset=dict(pipeline=[
