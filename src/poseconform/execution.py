@@ -40,6 +40,7 @@ class Ran:
 # ---- modify this table to add a reading of the judge's own, for where a backend cannot run ----
 EVALUATORS: Mapping[str, str] = {
     "coreml": "poseconform.mil",  # module with a `load` like a runtime's
+    "pplnn": "poseconform.onnx_evaluator",
 }
 # ------------------------------------------------------------------------------------------------
 

@@ -41,8 +41,12 @@ def fake_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return make
 
 
+# No wheel of PPLNN exists, and another project has the name of its package: test_runtime_pplnn.py
+APART = {"pplnn"}
+
+
 def test_every_backend_that_converts_on_a_cpu_is_probed_here():
-    assert set(MODULES) == {row.name for row in BACKENDS if "cpu" in row.devices}
+    assert set(MODULES) == {row.name for row in BACKENDS if "cpu" in row.devices} - APART
 
 
 @pytest.mark.parametrize(("backend", "module"), MODULES.items())

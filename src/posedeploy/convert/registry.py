@@ -18,6 +18,7 @@ CONVERTERS: dict[str, str] = {
     "ncnn": "ncnn",
     "onnxruntime": "onnxruntime",
     "openvino": "openvino",
+    "pplnn": "pplnn",
     "tensorrt": "tensorrt",
     "torchscript": "torchscript",
 }
@@ -25,6 +26,10 @@ CONVERTERS: dict[str, str] = {
 # that do not matter then.
 CONVERTS_WITHOUT: dict[str, frozenset[Code]] = {
     "coreml": frozenset({Code.WRONG_OS}),
+    # it is converted with onnx alone
+    "pplnn": frozenset(
+        {Code.NOT_INSTALLED, Code.BROKEN_INSTALL, Code.VERSION_TOO_OLD, Code.NO_DEVICE}
+    ),
 }
 # ---------------------------------------------------------------------------------------------
 

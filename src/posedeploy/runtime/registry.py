@@ -46,6 +46,7 @@ BACKENDS: tuple[BackendRow, ...] = (
     BackendRow("ncnn",        "ncnn",        "1.0.20250503", "end2end.param", "end2end.bin", CPU),
     BackendRow("onnxruntime", "onnxruntime", "1.20",   "end2end.onnx",   "", CPU),
     BackendRow("openvino",    "openvino",    "2024.4", "end2end.xml",    "end2end.bin", CPU),
+    BackendRow("pplnn",       "pyppl",       "0.9",    "end2end.onnx",   "", ("cpu", "cuda")),
     BackendRow("tensorrt",    "tensorrt",    "10.0",   "end2end.engine", "", ("cuda",)),
     BackendRow("torchscript", "torch",       "2.6",    "end2end.pt",     "", CPU, True),
 )

@@ -1,0 +1,28 @@
+"""A backend's ONNX file evaluated by ONNX Runtime, where the backend itself cannot run.
+
+That judges what the conversion did to the graph, and nothing of the backend.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from posedeploy.runtime import Session, SessionOptions, get_runtime
+
+
+def load(files: Sequence[Path], device: str, options: SessionOptions) -> Session:
+    """Load the file on the CPU, in float32; the signature is that of `Runtime.load`."""
+    del device
+    options = SessionOptions("fp32", options.threads)
+    session = get_runtime("onnxruntime").load(files[:1], "cpu", options)
+    return _Evaluated(session)
+
+
+class _Evaluated:
+    """A session that says that it is not the backend's."""
+
+    def __init__(self, session: Session) -> None:
+        self.inputs, self.outputs = session.inputs, session.outputs
+        self.effective_options = {"evaluator": "onnxruntime"}
+        self.run = session.run

@@ -1,0 +1,164 @@
+"""PPLNN through `pyppl`: x86 in float32, CUDA in float16.
+
+No wheel of it exists, and PyPI's `pyppl` is another project of the same import name.  Names are
+those of upstream's tools (`tools/pplnn.py` of PPLNN 0.9.2).
+
+Graph fusion is off on both engines: with it the x86 engine computes HRNet wrongly, without a word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .cuda_device import cuda_devices
+from .probing import is_installed, run_probe, too_old
+from .registry import backend_row
+from .types import Arrays, Availability, Code, SessionOptions, TensorInfo, as_contiguous
+
+# Device -> the one precision that its engine computes in, and its name in pyppl.nn
+ENGINES = {"cpu": ("fp32", "x86"), "cuda": ("fp16", "cuda")}
+# Names of PPLNN's data types that a graph's inputs and outputs can have -> numpy's
+DTYPES = {
+    "DATATYPE_FLOAT32": "float32",
+    "DATATYPE_FLOAT16": "float16",
+    "DATATYPE_INT64": "int64",
+    "DATATYPE_INT32": "int32",
+    "DATATYPE_BOOL": "bool",
+}
+INSTALL = "build it from source as upstream describes: docs/backends/pplnn.md"
+_ANOTHER, _NO_ENGINE = 3, 4  # exit statuses of the check below
+# Importing a submodule imports the package, which may be anything; so this runs in a child.
+_CHECK = f"""
+import importlib.util, sys
+if not all(importlib.util.find_spec("pyppl." + name) for name in ("common", "nn")):
+    sys.exit({_ANOTHER})
+from pyppl import common, nn
+nn.onnx.RuntimeBuilderFactory.Create
+print(nn.GetVersionString())
+sys.exit(0 if hasattr(nn, "{{engine}}") else {_NO_ENGINE})
+"""
+
+
+class PplnnSession:
+    """A `pyppl.nn.Runtime` behind the `Session` protocol."""
+
+    def __init__(self, runtime: Any, common: Any, effective_options: Mapping[str, str]) -> None:
+        self._runtime, self._common = runtime, common
+        self.effective_options = dict(effective_options)
+        inputs = [runtime.GetInputTensor(i) for i in range(runtime.GetInputCount())]
+        outputs = [runtime.GetOutputTensor(i) for i in range(runtime.GetOutputCount())]
+        self.inputs = tuple(_tensor_info(tensor, common) for tensor in inputs)
+        self.outputs = tuple(_tensor_info(tensor, common) for tensor in outputs)
+
+    def run(self, feed: Arrays) -> dict[str, NDArray[Any]]:
+        for i, info in enumerate(self.inputs):
+            array = as_contiguous(feed[info.name], info.dtype)
+            status = self._runtime.GetInputTensor(i).ConvertFromHost(array)
+            _must_succeed(self._common, status, f"input {info.name!r}")
+        _must_succeed(self._common, self._runtime.Run(), "run")
+        return {info.name: self._output(i, info) for i, info in enumerate(self.outputs)}
+
+    def _output(self, index: int, info: TensorInfo) -> NDArray[Any]:
+        data = self._runtime.GetOutputTensor(index).ConvertToHost()
+        if not data:
+            raise RuntimeError(f"PPLNN: output {info.name!r} could not be copied to the host")
+        return np.array(data, info.dtype)  # a copy: the next run overwrites the buffer
+
+
+def _tensor_info(tensor: Any, common: Any) -> TensorInfo:
+    """Name, shape and type; the shape is () where PPLNN does not know it before the first run."""
+    shape = tensor.GetShape()
+    sizes = tuple(int(size) for size in shape.GetDims())
+    known = all(size > 0 for size in sizes)
+    kind = shape.GetDataType()
+    names = [name for name in DTYPES if getattr(common, name, None) == kind]
+    # outputs that have not been computed have no type yet; those of pose models are float32
+    return TensorInfo(tensor.GetName(), sizes if known else (), DTYPES[(names or [*DTYPES])[0]])
+
+
+def _must_succeed(common: Any, status: int, what: str) -> None:
+    if status != common.RC_SUCCESS:
+        raise RuntimeError(f"PPLNN: {what}: {common.GetRetCodeStr(status)}")
+
+
+class Pplnn:
+    """The `Runtime` of PPLNN."""
+
+    def probe(self) -> Availability:
+        return _probe("x86")
+
+    def probe_device(self, kind: str) -> Availability:
+        found = _probe(ENGINES[kind][1])
+        devices = cuda_devices()
+        if found.ok and not devices.ok:
+            return Availability(devices.code, devices.reason, found.version)
+        return found
+
+    def load(self, files: Sequence[Path], device: str, options: SessionOptions) -> PplnnSession:
+        kind, _, number = device.partition(":")
+        if kind not in ENGINES:
+            raise RuntimeError(f"pplnn: device {device!r} is not one of {list(ENGINES)}")
+        precision, name = ENGINES[kind]
+        if options.precision != precision:
+            raise RuntimeError(
+                f"pplnn computes in {precision} on {kind}; asked for {options.precision}"
+            )
+        from pyppl import common, nn
+
+        engine = _engine(nn, common, name, int(number or 0))
+        runtime = _runtime(nn, common, engine, files[0])
+        effective = {"inference_precision": precision, "engine": name, "graph_fusion": "off"}
+        return PplnnSession(runtime, common, effective)
+
+
+def _engine(nn: Any, common: Any, name: str, number: int) -> Any:
+    module = getattr(nn, name)
+    options = module.EngineOptions()
+    if name == "cuda":
+        options.device_id = number
+    engine = module.EngineFactory.Create(options)
+    if not engine:
+        raise RuntimeError(f"PPLNN could not make its {name} engine")
+    status = engine.Configure(module.ENGINE_CONF_GRAPH_FUSION, 0)
+    _must_succeed(common, status, "switching graph fusion off")
+    return engine
+
+
+def _runtime(nn: Any, common: Any, engine: Any, path: Path) -> Any:
+    builder = nn.onnx.RuntimeBuilderFactory.Create()
+    _must_succeed(common, builder.LoadModelFromFile(str(path)), f"loading {path.name}")
+    resources = nn.onnx.RuntimeBuilderResources()
+    resources.engines = [engine]
+    _must_succeed(common, builder.SetResources(resources), "giving the builder its engine")
+    _must_succeed(common, builder.Preprocess(), f"preparing {path.name}")
+    runtime = builder.CreateRuntime()
+    if not runtime:
+        raise RuntimeError(f"PPLNN could not make a runtime of {path.name}")
+    return runtime
+
+
+def _probe(engine: str) -> Availability:
+    if not is_installed("pyppl"):
+        return Availability(Code.NOT_INSTALLED, f"pyppl is not installed: {INSTALL}")
+    status, line = run_probe(_CHECK.format(engine=engine))
+    if status == _ANOTHER:
+        reason = f"the pyppl that is installed is another project, not PPLNN's: {INSTALL}"
+        return Availability(Code.NOT_INSTALLED, reason)
+    if status not in {0, _NO_ENGINE}:
+        how = f"killed by signal {-status}" if status < 0 else f"exit status {status}"
+        return Availability(Code.BROKEN_INSTALL, f"import pyppl failed ({how}): {line}")
+    oldest = backend_row("pplnn").min_version
+    if too_old(line, oldest):
+        return Availability(Code.VERSION_TOO_OLD, f"PPLNN {line} is older than {oldest}", line)
+    if status == _NO_ENGINE:
+        reason = f"this pyppl was built without the {engine} engine: {INSTALL}"
+        return Availability(Code.NO_DEVICE, reason, line)
+    return Availability(Code.AVAILABLE, "", line)
+
+
+RUNTIME = Pplnn()
