@@ -203,6 +203,20 @@ def checkpoint_for(name_or_config: str, kind: str = "calibrated", seed: int = 0)
     return str(resolve_checkpoint(name_or_config, kind, seed))
 
 
+def fetch_published(models: Sequence[Model]) -> None:
+    """Download the published checkpoints of the zoo's models that are not there yet.
+
+    Raises:
+        posedeploy.errors.PoseDeployError: A model has none, or the network is not there; the
+            message names the file to put where.
+    """
+    from posedeploy.apis.sources import published_checkpoint
+
+    for model in models:
+        if not model.checkpoint:
+            published_checkpoint(model.name if model.tiers else model.config)
+
+
 @cache
 def can_fit(model: Model) -> bool:
     """Whether there are fitted weights for a model."""

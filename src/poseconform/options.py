@@ -14,7 +14,7 @@ import pytest
 from . import implementations, regression
 from .availability import DISABLE_VARIABLE, Availabilities, disabled_backends
 from .matrix import Cell, Flow, Model, build_cells
-from .weights import AUTO, CHOICES, with_weights
+from .weights import AUTO, CHOICES, PUBLISHED, with_weights
 
 CACHE_VARIABLE = "POSECONFORM_CACHE"
 DEFAULT_MODELS = "quick"
@@ -51,7 +51,27 @@ def add_options(parser: pytest.Parser) -> None:
         choices=CHOICES,
         default=AUTO,
         help="weights of models without a checkpoint; auto: calibrated at fp32, fitted at fp16 "
-        "and int8 for families that can be fitted, calibrated for the others",
+        "and int8 for families that can be fitted, calibrated for the others; zoo: published ones, "
+        "downloaded once",
+    )
+    add(
+        "--dataset",
+        choices=("drawn", "coco"),
+        default="drawn",
+        help="what suites/accuracy measures on: drawn figures, or COCO val2017 in --data-root",
+    )
+    add(
+        "--data-root",
+        metavar="DIR",
+        type=Path,
+        help="holds annotations/person_keypoints_val2017.json and val2017/",
+    )
+    add(
+        "--max-images",
+        metavar="N",
+        type=_count,
+        default=0,
+        help="only the data set's first N pictures with people (default: all)",
     )
     add(
         "--weights-seed",
@@ -152,6 +172,8 @@ def read_selection(option: Any) -> Selection:
     """
     try:
         models = _models(option)
+        if option.weights == PUBLISHED:
+            implementations.fetch_published(models)
         flows = implementations.flows(option.deploy_config)
     except Exception as error:  # the toolchain's own errors are for people: pass them on
         if hasattr(error, "next_step"):

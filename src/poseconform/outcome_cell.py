@@ -14,6 +14,7 @@ from poseconform.outcome_codec import dumps, from_plain
 from poseconform.outcome_records import (
     AccuracyRecord,
     ArtefactRecord,
+    DatasetRecord,
     GraphRecord,
     LatencyRecord,
     LayersRecord,
@@ -59,6 +60,7 @@ class CellRecord:
         weights: `calibrated`, `fitted`, `zoo` or `user`: where the weights are from.
         layers: Quantised layers of an int8 flow.
         accuracy: Keypoints on held-out figures, below fp32.
+        dataset: The whole deployment on a labelled data set.
         log_tail: Last lines of the failing stage's log.
         repro: A command that re-runs this cell alone.
         sources: One entry a runner, after a merge of several runners.
@@ -92,6 +94,7 @@ class CellRecord:
     weights: str = ""
     layers: LayersRecord | None = None
     accuracy: AccuracyRecord | None = None
+    dataset: DatasetRecord | None = None
     log_tail: str = ""
     repro: str = ""
     sources: tuple[SourceRecord, ...] = ()

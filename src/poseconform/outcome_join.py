@@ -134,6 +134,7 @@ _JOINS: tuple[tuple[str, Callable[[Any, Any], Any]], ...] = (
     ("batches", _numbers),
     ("benign_flips", _worst),
     ("checkpoint_sha256", _longest),
+    ("dataset", _largest),
     ("effective_options", _options),
     ("graph", _largest),
     ("headroom", _worst),

@@ -199,6 +199,27 @@ class AccuracyRecord:
 
 
 @dataclass(frozen=True)
+class DatasetRecord:
+    """A whole deployment on a labelled data set, and PyTorch on the same; each from 0 to 1.
+
+    Attributes:
+        name: The data set.
+        pictures: How many of it.
+        ap: COCO's average precision of keypoints through the client; `ar` its average recall.
+        pck: Keypoints within 5 % of the box's larger side; `…_reference` the same of PyTorch.
+    """
+
+    name: str
+    pictures: int
+    ap: float
+    ap_reference: float
+    ar: float
+    ar_reference: float
+    pck: float
+    pck_reference: float
+
+
+@dataclass(frozen=True)
 class ArtefactRecord:
     """A file of the SDK model folder: name relative to it, SHA-256 in hex, size in bytes."""
 

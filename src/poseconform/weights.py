@@ -13,7 +13,8 @@ from dataclasses import replace
 from .matrix import Cell, Model
 
 AUTO = "auto"
-KINDS = ("calibrated", "fitted")
+PUBLISHED = "zoo"  # downloaded: they find people, where all others find drawn figures at most
+KINDS = ("calibrated", "fitted", PUBLISHED)
 CHOICES = (AUTO, *KINDS)
 USER = "user"  # recorded where the user gave a checkpoint
 
@@ -37,6 +38,8 @@ def weights_for(model: Model, precision: str, wanted: str, can_fit: CanFit) -> s
     """
     if model.checkpoint:
         return USER
+    if wanted == PUBLISHED:
+        return PUBLISHED
     wants_fit = wanted == "fitted" or (wanted == AUTO and precision in FITTED_PRECISIONS)
     return "fitted" if wants_fit and can_fit(model) else "calibrated"
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rich.console import Console
+
 from posedeploy.errors import BadInputError, did_you_mean
 from posedeploy.zoo import MODELS, config_path, model_row, shipped_config
 
 # Weights that are made here: said in place of a checkpoint's path.
 CALIBRATED, FITTED = "calibrated", "fitted"
 ZOO_CHECKPOINT = CALIBRATED
+PUBLISHED = "zoo"  # downloaded
 
 
 def resolve_model_config(model_cfg: str | Path) -> Path:
@@ -46,11 +49,14 @@ def resolve_checkpoint(
     Args:
         model_cfg: Path of the MMPose config, or a zoo name.
         checkpoint: Path of a `.pth` file; None or 'calibrated' for weights that are made, and
-            'fitted' for made ones that locate the keypoints of drawn figures.
+            'fitted' for made ones that locate the keypoints of drawn figures; 'zoo' for the
+            published checkpoint, downloaded once.
         seed: Decides weights that are made.
 
     Raises:
-        BadInputError: No such file, or no weights can be fitted for this model.
+        BadInputError: No such file, no weights can be fitted for this model, or none are
+            published.
+        UnavailableError: The published checkpoint is not there and cannot be downloaded.
     """
     checkpoint = CALIBRATED if checkpoint is None else checkpoint
     if (kind := str(checkpoint)) in {CALIBRATED, FITTED}:
@@ -60,12 +66,41 @@ def resolve_checkpoint(
         config = load_model_config(resolve_model_config(model_cfg))
         name = str(model_cfg) if is_zoo_name(model_cfg) else ""
         return checkpoint_for(config, default_cache_dir(), name, seed, kind)
+    if kind == PUBLISHED:
+        return published_checkpoint(model_cfg)
     path = Path(checkpoint)
     if not path.is_file():
         raise BadInputError(
             f"checkpoint {checkpoint}",
             "no such file",
-            f"a .pth file, or '{CALIBRATED}' or '{FITTED}' for weights that are made",
+            f"a .pth file, '{CALIBRATED}' or '{FITTED}' for weights that are made, or "
+            f"'{PUBLISHED}' for the published ones",
             "Check the path.",
         )
     return path
+
+
+def published_checkpoint(model_cfg: str | Path) -> Path:
+    """The published checkpoint of a zoo model, downloaded (with progress) unless it is there.
+
+    Raises:
+        BadInputError: Not a zoo model, or none is published for it.
+        UnavailableError: It cannot be downloaded; the message says which file to put where.
+    """
+    from rich.progress import Progress
+
+    from posedeploy.zoo.download import fetch_checkpoint
+
+    if not is_zoo_name(model_cfg):
+        raise BadInputError(
+            f"checkpoint '{PUBLISHED}' for {model_cfg}",
+            "a model that is not in the zoo",
+            "a name in the zoo",
+            "Give the checkpoint's path; `posedeploy zoo list` shows the names.",
+        )
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(f"checkpoint of {model_cfg}", total=None)
+        return fetch_checkpoint(
+            model_row(str(model_cfg)),
+            on_progress=lambda done, total: progress.update(task, completed=done, total=total),
+        )

@@ -1,0 +1,123 @@
+"""A whole deployment on a labelled data set, against PyTorch on the same: points lost or won.
+
+AP and PCK are blunt (a shift of a pixel moves neither), which is why the suites judge tensors and
+single keypoints too; they are what people publish, and they see faults of the whole way from
+picture to keypoint.  The limits have two sides: a deployment that finds more than its own model
+was measured on something else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..artifacts import content_key
+from ..isolation import ChildFailure
+from ..matrix import Cell, Model
+from ..session import Judge
+from ..stages import StageFailure
+from . import answers
+from .labelled import DataSet
+from .scoring import People, Score, score
+
+
+@dataclass(frozen=True)
+class PointsLimit:
+    """How many points a flow may differ from PyTorch, to either side.
+
+    Attributes:
+        family: Row of the support table, '*' for any.
+        precision: Precision of the flow.
+        points: Largest difference of AP, AR and PCK, points of a hundred.
+        reason: What was measured.
+    """
+
+    family: str
+    precision: str
+    points: float
+    reason: str
+
+
+# ---- modify this table to add a limit --------------------------------------------------------
+# fmt: off
+POINTS_LIMITS: tuple[PointsLimit, ...] = (
+    PointsLimit("*", "fp32", 0.3, "provisional"),
+    PointsLimit("*", "bf16", 3.0, "provisional"),
+    PointsLimit("*", "fp16", 1.5, "provisional"),
+    PointsLimit("*", "int8", 10.0, "provisional"),
+)
+# fmt: on
+# ----------------------------------------------------------------------------------------------
+
+# Below this PyTorch itself finds too little for a loss to be seen.
+LEAST_AP = 0.5
+
+
+def limit_for(family: str, precision: str) -> PointsLimit:
+    """The row for a flow, the family's own before '*'.
+
+    Raises:
+        LookupError: Nobody has measured the precision.
+    """
+    rows = [r for r in POINTS_LIMITS if r.precision == precision and r.family in {family, "*"}]
+    if not rows:
+        raise LookupError(f"no limit for the accuracy of {precision} flows")
+    return min(rows, key=lambda row: row.family == "*")
+
+
+def refusal(model: Model, reference: Score) -> str:
+    """Why accuracy says nothing of this model, as `<code>: <reason>`; '' where it does."""
+    if reference.ap >= LEAST_AP:
+        return ""
+    return (
+        f"fp32-accuracy-too-low: PyTorch itself has AP {reference.ap:.3f} with {model.weights} "
+        f"weights; at least {LEAST_AP} is needed for a loss to be seen"
+    )
+
+
+def complaints(found: Score, reference: Score, limit: PointsLimit) -> tuple[str, ...]:
+    """A sentence for each measure that differs by more than the limit, to either side."""
+    pairs = (
+        ("AP", found.ap, reference.ap), ("AR", found.ar, reference.ar),
+        ("PCK@.05", found.pck, reference.pck),
+    )  # fmt: skip
+    return tuple(
+        f"{name} {100 * ours:.2f}, PyTorch {100 * theirs:.2f}: {100 * (ours - theirs):+.2f} "
+        f"points; allowed {limit.points} to either side"
+        for name, ours, theirs in pairs
+        if not abs(100 * (ours - theirs)) <= limit.points
+    )
+
+
+def pytorch_score(judge: Judge, model: Model, data: DataSet) -> Score:
+    """What mmpose's own estimator comes to, in float32, with the model's weights."""
+    key = ("dataset", model.name, model.weights, data.key)
+    found: list[People] = judge.once(key, lambda: _by_mmpose(judge, model, data))
+    return score(data, found, model.bottom_up)
+
+
+def _by_mmpose(judge: Judge, model: Model, data: DataSet) -> list[People]:
+    parts = judge.reference_parts(model, [])
+    entry = judge.cache.get_or_make(
+        content_key("dataset", {**parts, "data": data.key, "pictures": len(data.pictures)}),
+        lambda folder: judge.in_torch(
+            "poseconform.datasets.answers:write_by_mmpose",
+            model.config, judge.checkpoint(model), list(data.pictures), str(folder),
+            timeout=judge.limits.run * max(10, len(data.pictures)),
+        ),
+    )  # fmt: skip
+    return answers.read(entry.path)
+
+
+def flow_score(judge: Judge, cell: Cell, data: DataSet) -> Score:
+    """What the SDK client comes to with the cell's folder. Fails at 'sdk'."""
+    folder = judge.conversion(cell).folder
+    with judge.child(f"{cell.id}-dataset") as child:
+        try:
+            found: list[People] = child.call(
+                "poseconform.datasets.answers:by_client",
+                str(folder), list(data.pictures), cell.model.bottom_up,
+                timeout=judge.limits.run * max(10, len(data.pictures)),
+            )  # fmt: skip
+        except ChildFailure as failure:
+            raise StageFailure.from_child("sdk", failure) from failure
+    return score(data, found, cell.model.bottom_up)

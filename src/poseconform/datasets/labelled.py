@@ -1,0 +1,171 @@
+"""A labelled data set as the judge sees it: pictures, boxes, and COCO's own ground truth."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from ..metrics import COCO_SIGMAS
+
+Image = NDArray[np.uint8]
+PERSON = 1  # COCO's category
+
+
+@dataclass(frozen=True)
+class LabelledPicture:
+    """One picture.
+
+    Attributes:
+        id: Its number in the ground truth.
+        source: The file, or the pixels `[H, W, 3]` uint8, BGR.
+        boxes: `[P, 4]` left, top, right, bottom in image px of the people with joints.
+        keypoints: `[P, 17, 3]` x and y in image px, COCO's visibility (0: not labelled).
+    """
+
+    id: int
+    source: Path | Image
+    boxes: NDArray[np.float32]
+    keypoints: NDArray[np.float64]
+
+    def pixels(self) -> Image:
+        """The picture.
+
+        Raises:
+            FileNotFoundError: The file is not there or is no picture.
+        """
+        if not isinstance(self.source, Path):
+            return self.source
+        import cv2
+
+        image = cv2.imread(str(self.source))
+        if image is None:
+            raise FileNotFoundError(f"{self.source}: no such picture, or not a whole one")
+        return image  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Pictures with their ground truth.
+
+    Attributes:
+        name: For people.
+        key: Tells this set from any other, for caches.
+        pictures: In order.
+        ground_truth: A dict in COCO's keypoint format: 'images', 'annotations', 'categories'.
+        sigmas: `[17]` COCO's per-keypoint constants.
+    """
+
+    name: str
+    key: str
+    pictures: tuple[LabelledPicture, ...]
+    ground_truth: Mapping[str, Any]
+    sigmas: tuple[float, ...] = COCO_SIGMAS
+
+
+def from_people(
+    name: str, key: str, pictures: Sequence[tuple[Image, NDArray[Any], NDArray[Any]]]
+) -> DataSet:
+    """A data set of pictures in memory, all joints labelled.
+
+    Args:
+        name: For people.
+        key: Tells this set from any other.
+        pictures: Pixels, boxes `[P, 4]` and keypoints `[P, 17, 2]` of each.
+    """
+    annotations: list[dict[str, Any]] = []
+    for image_id, (_, boxes, keypoints) in enumerate(pictures, 1):
+        for box, points in zip(boxes, keypoints, strict=True):
+            annotations.append(_annotation(len(annotations) + 1, image_id, box, points))
+    images = [
+        {"id": i, "width": image.shape[1], "height": image.shape[0], "file_name": f"{i}.png"}
+        for i, (image, _, _) in enumerate(pictures, 1)
+    ]
+    return from_coco_dict(
+        name, key, {"images": images, "annotations": annotations},
+        {i: image for i, (image, _, _) in enumerate(pictures, 1)},
+    )  # fmt: skip
+
+
+def _annotation(number: int, image_id: int, box: Any, points: Any) -> dict[str, Any]:
+    left, top, right, bottom = (float(v) for v in box)
+    triples = np.hstack([np.asarray(points, float), np.full((len(points), 1), 2.0)])
+    size = [right - left, bottom - top]
+    return {
+        "id": number, "image_id": image_id, "category_id": PERSON, "iscrowd": 0,
+        "bbox": [left, top, *size], "area": size[0] * size[1] * 0.53,  # a person fills about half
+        "num_keypoints": len(points), "keypoints": triples.ravel().tolist(),
+    }  # fmt: skip
+
+
+def from_coco_dict(
+    name: str, key: str, content: Mapping[str, Any], sources: Mapping[int, Path | Image]
+) -> DataSet:
+    """A data set from COCO's keypoint format.
+
+    Args:
+        name: For people.
+        key: Tells this set from any other.
+        content: 'images' and 'annotations'; crowds and people without joints stay in the ground
+            truth, for COCO's metric knows what to do with them, and are no people to look for.
+        sources: Image id -> file or pixels; only these pictures count.
+    """
+    images = [image for image in content["images"] if image["id"] in sources]
+    kept = [a for a in content["annotations"] if a["image_id"] in sources]
+    by_image: dict[int, list[Mapping[str, Any]]] = {image["id"]: [] for image in images}
+    for annotation in kept:
+        if annotation.get("num_keypoints", 0) > 0 and not annotation.get("iscrowd", 0):
+            by_image[annotation["image_id"]].append(annotation)
+    truth = {
+        "info": {}, "images": images, "annotations": kept,
+        "categories": [{"id": PERSON, "name": "person"}],
+    }  # fmt: skip
+    pictures = tuple(_picture(i["id"], sources[i["id"]], by_image[i["id"]]) for i in images)
+    return DataSet(name, key, pictures, truth)
+
+
+def _picture(
+    image_id: int, source: Path | Image, people: Sequence[Mapping[str, Any]]
+) -> LabelledPicture:
+    boxes = np.array([person["bbox"] for person in people], np.float32).reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2]
+    keypoints = np.array([person["keypoints"] for person in people], np.float64)
+    return LabelledPicture(image_id, source, boxes, keypoints.reshape(len(people), -1, 3))
+
+
+def read_coco(root: Path, split: str = "val2017", most: int = 0) -> DataSet:
+    """COCO's keypoint annotations as its makers distribute them.
+
+    Args:
+        root: Holds `annotations/person_keypoints_<split>.json` and the folder `<split>`.
+        split: Which part.
+        most: Only the first so many pictures with people; 0 takes all.
+
+    Raises:
+        pytest.UsageError: A file or folder is not there, or is not in this format.
+    """
+    file, folder = root / "annotations" / f"person_keypoints_{split}.json", root / split
+    for path in (file, folder):
+        if not path.exists():
+            raise pytest.UsageError(
+                f"--data-root {root}: found no {path.relative_to(root)}; expected COCO's folders, "
+                f"annotations/person_keypoints_{split}.json and {split}/. Unpack COCO's {split} "
+                "images and annotations there."
+            )
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        named = {a["image_id"] for a in content["annotations"] if a["num_keypoints"] > 0}
+        images = [i for i in content["images"] if i["id"] in named][: most or None]
+        sources = {i["id"]: folder / i["file_name"] for i in images}
+    except (ValueError, KeyError, TypeError) as error:
+        raise pytest.UsageError(
+            f"{file}: found {type(error).__name__} {error}; expected COCO's keypoint annotations "
+            "with images and annotations. Unpack it again."
+        ) from error
+    return from_coco_dict(f"coco {split}", f"{file.resolve()}:{most}", content, sources)

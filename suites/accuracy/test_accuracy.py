@@ -1,0 +1,38 @@
+"""Accuracy of whole deployments on a labelled data set, two-sided against PyTorch.
+
+pytest suites/accuracy --weights fitted                              drawn figures
+pytest suites/accuracy --weights zoo --dataset coco --data-root DIR  COCO val2017
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from poseconform.datasets.judging import complaints, flow_score, limit_for, pytorch_score, refusal
+from poseconform.datasets.labelled import DataSet
+from poseconform.matrix import Cell, Model
+from poseconform.outcome import DatasetRecord
+from poseconform.recording import Notes
+from poseconform.session import Judge
+
+
+@pytest.mark.stage("sdk")
+def test_accuracy_is_pytorchs(
+    cell: Cell, judge: Judge, record: Notes, data_for: Callable[[Model], DataSet]
+) -> None:
+    data = data_for(cell.model)
+    judge.conversion(cell)  # first: what blocks the cell is what there is to say
+    reference = pytorch_score(judge, cell.model, data)
+    if why := refusal(cell.model, reference):
+        pytest.skip(f"refused:{why}")
+    found = flow_score(judge, cell, data)
+    record(
+        dataset=DatasetRecord(
+            data.name, len(data.pictures), found.ap, reference.ap, found.ar, reference.ar,
+            found.pck, reference.pck,
+        )
+    )  # fmt: skip
+    said = complaints(found, reference, limit_for(cell.model.family, cell.flow.precision))
+    assert not said, "; ".join(said)
