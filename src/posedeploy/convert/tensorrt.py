@@ -52,14 +52,14 @@ class TensorRTConverter:
         timings = timing_cache_file(here)
         with tempfile.TemporaryDirectory(prefix="tensorrt-") as scratch:
             graph = typed_graph(
-                ir, settings.precision, Path(scratch), calibration, strongly_typed=strong
+                ir, deploy_config, Path(scratch), calibration, strongly_typed=strong
             )
-            engine = build_engine(graph, settings, read_timings(timings))
+            engine = build_engine(graph.path, settings, read_timings(timings))
         (work_dir / row.main_file).write_bytes(engine.plan)
         facts = json.dumps(build_facts(engine, settings, here), indent=1)
         (work_dir / BUILD_FILE).write_text(facts + "\n", encoding="utf-8")
         write_timings(timings, engine.timing_cache)
-        return Converted((row.main_file,), settings.precision)
+        return Converted((row.main_file,), settings.precision, recipe=graph.recipe)
 
 
 def build_facts(

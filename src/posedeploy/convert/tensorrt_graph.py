@@ -8,11 +8,16 @@ is, so it can be judged where no GPU is.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from posedeploy.config import DeployConfig
 from posedeploy.errors import ConversionError
-from posedeploy.quantization.calibration import CalibrationSet
+from posedeploy.quantization.calibration import CalibrationSet, required
+from posedeploy.quantization.fp16 import to_fp16
+from posedeploy.quantization.kept import parts
+from posedeploy.quantization.qdq import RECIPES, quantise_onnx
 
 # What TensorRT's ONNX parser reads from 10.0 on (onnx-tensorrt, docs/operators.md).
 OPSETS = range(9, 21)
@@ -21,48 +26,61 @@ MOST_TOP_K = 3840
 TYPED_FILE = "typed.onnx"
 
 
+@dataclass(frozen=True)
+class TypedGraph:
+    """A graph for one precision.
+
+    Attributes:
+        path: The ONNX file.
+        recipe: How its precision was lowered, for `detail.json`; empty for float32.
+    """
+
+    path: Path
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+
+
 def typed_graph(
     ir: Path,
-    precision: str,
+    deploy_config: DeployConfig,
     folder: Path,
     calibration: CalibrationSet | None = None,
     *,
     strongly_typed: bool = True,
-) -> Path:
-    """The graph for a precision.
+) -> TypedGraph:
+    """The graph for a deploy config's precision.
 
     Args:
         ir: The exported graph, float32.
-        precision: 'fp32', 'fp16' or 'int8'.
+        deploy_config: Says the precision.
         folder: Where a graph of other types is written.
         calibration: What int8's ranges are measured on.
         strongly_typed: False for a TensorRT that takes fp16 from a builder flag; int8 is
             explicit everywhere.
 
-    Returns:
-        `ir` itself where nothing has to change.
-
     Raises:
         ConversionError: The graph cannot be had in this precision, or TensorRT has no place for
             something in it.
     """
-    from posedeploy.quantization.fp16 import to_fp16
-    from posedeploy.quantization.qdq import RECIPES, quantise_onnx
-
     target = folder / TYPED_FILE
-    if precision == "int8":
-        if calibration is None:
-            raise ConversionError(
-                "convert", str(ir), "no calibration pictures", "pictures to measure ranges on",
-                "Name them with --calib-images.",
-            )  # fmt: skip
-        quantise_onnx(ir, target, calibration, RECIPES["tensorrt"])
-    elif precision == "fp16" and strongly_typed:
-        to_fp16(ir, target)
+    recipe: Mapping[str, Any] = {}
+    if deploy_config.precision == "int8":
+        measured = required(calibration, deploy_config.path)
+        done = quantise_onnx(ir, target, measured, RECIPES["tensorrt"])
+        recipe = {
+            "name": "explicit QDQ, per channel, S8S8, min-max",
+            "kept": parts(done.kept),
+            "quantised_layers": len(done.layers),
+            "calibration": measured.facts(),
+        }
+    elif deploy_config.precision == "fp16" and strongly_typed:
+        kept = to_fp16(ir, target)
+        recipe = {"name": "mixed-precision graph, float32 ends", "kept": parts(kept)}
     else:
         target = ir
+        if deploy_config.precision == "fp16":
+            recipe = {"name": "builder flag FP16: TensorRT chooses layer by layer"}
     check(target)
-    return target
+    return TypedGraph(target, recipe)
 
 
 def check(path: Path) -> None:
