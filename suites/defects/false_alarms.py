@@ -1,0 +1,71 @@
+"""How often does the judge object to what is right?  `python suites/defects/false_alarms.py`.
+
+The matrix runs with other weights and other pictures, which change nothing about the toolchain:
+every failure is an alarm that somebody would chase for nothing.  Arguments are pytest's, with
+`--runs 1,2` before them for some of the runs alone.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from poseconform.outcome import CellRecord
+from poseconform.report.results import read_results
+from poseconform.report.vocabulary import failed, kind_of
+
+RUNS = (1, 2, 3, 4, 5)  # each is the seed of the weights and the number of the picture set
+FOLDER = Path("reports") / "false-alarms"
+SUITES = ("suites/conversion", "suites/parity", "suites/sdk_model")
+JUDGED = frozenset({"pass", "mismatch", "failed", "crash", "timeout", "missing", "xfail", "xpass"})
+
+
+def command(number: int, folder: Path, more: Sequence[str]) -> list[str]:
+    """The run of one seed and one set of pictures."""
+    return [
+        sys.executable, "-m", "pytest", *SUITES, "-q", "--weights-seed", str(number),
+        "--picture-set", str(number), "--report-dir", str(folder), *more,
+    ]  # fmt: skip
+
+
+def verdict(number: int, status: int, cells: Sequence[CellRecord]) -> tuple[str, bool]:
+    """One line about a run, and whether it raised no alarm.
+
+    Args:
+        number: Of the run.
+        status: pytest's exit status: tests that are no cell's can fail as well.
+        cells: Its records.
+    """
+    judged = [cell for cell in cells if kind_of(cell.outcome) in JUDGED]
+    alarms = [cell for cell in judged if failed(cell) or kind_of(cell.outcome) == "missing"]
+    found = Counter(kind_of(cell.outcome) for cell in judged)
+    counts = ", ".join(f"{n} {kind}" for kind, n in sorted(found.items()))
+    line = f"run {number}: {len(alarms)} false alarms in {len(judged)} cells ({counts})"
+    quiet = status == 0 and bool(judged) and not alarms
+    return line if quiet or alarms else f"{line}; pytest ended with {status}", quiet
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run, and say how many alarms there were; 1 if there was any."""
+    runs, more = RUNS, list(arguments)
+    if more[:1] == ["--runs"]:
+        runs, more = tuple(map(int, more[1].split(","))), more[2:]
+    said, quiet = [], True
+    for number in runs:
+        folder = FOLDER / str(number)
+        (folder / "results.json").unlink(missing_ok=True)
+        status = subprocess.run(command(number, folder, more), check=False).returncode
+        path = folder / "results.json"
+        cells = read_results(path).cells if path.is_file() else ()
+        line, well = verdict(number, status, cells)
+        said.append(line)
+        quiet = quiet and well
+    print("\n".join(["", "=== false alarms ===", *said]))
+    return 0 if quiet else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
