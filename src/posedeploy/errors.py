@@ -60,12 +60,12 @@ class ConversionError(PoseDeployError):
 
 
 def did_you_mean(word: str, names: Sequence[str], otherwise: str = "Check the spelling.") -> str:
-    """A next step for a name that is not among `names`: the nearest ones, if any are near.
+    """A next step for a name that is not among `names`: the nearest one, if any is near.
 
     Args:
         word: What was said.
         names: What could have been said.
         otherwise: The next step where nothing is near.
     """
-    near = difflib.get_close_matches(word, names, n=3, cutoff=0.6)
-    return f"Did you mean {' or '.join(near)}?" if near else otherwise
+    near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    return f"Did you mean {near[0]}?" if near else otherwise

@@ -18,7 +18,6 @@ import cv2
 import numpy as np
 import pytest
 
-from posedeploy.apis.deploying import deploy
 from posedeploy.cli import main
 from posedeploy.config import config_root
 from posedeploy.runtime import Availability, Code
@@ -132,18 +131,16 @@ def write_video(path: Path, codec: str, frames: int = 40) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def desk(tiny_model: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def desk(tiny_model: Any, tiny_sdk: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with everything the rows name."""
     folder = tmp_path_factory.mktemp("desk")
     tiny, other = tiny_model("rtmpose_t"), tiny_model("yoloxpose_tiny")
-    deploy(SIMCC, tiny.config, tiny.checkpoint, folder / "sdk")
-    yolox = "pose-detection_yolox-pose_onnxruntime_static"
-    deploy(yolox, other.config, other.checkpoint, folder / "bottom_up")
+    (folder / "sdk").symlink_to(tiny_sdk("rtmpose_t"))
+    (folder / "bottom_up").symlink_to(tiny_sdk("yoloxpose_tiny"))
     shutil.copy(tiny.config, folder / "model.py")
     shutil.copy(tiny.checkpoint, folder / "model.pth")
     shutil.copy(other.checkpoint, folder / "other.pth")
-    shutil.copy(config_root() / "pose-detection_static.py", folder / "deploy.py")
-    (folder / "deploy.py").write_text(f"{MMDET.replace('mmdet', 'mmpose')}")
+    (folder / "deploy.py").write_text(MMDET.replace("mmdet", "mmpose"))
     (folder / "detection.py").write_text(MMDET)
     (folder / "lonely.py").write_text("_base_ = ['./_base_/simcc.py']\n")
     (folder / "old.py").write_text(

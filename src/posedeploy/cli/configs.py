@@ -84,9 +84,7 @@ def list_configs(
     precision: Annotated[Precision | None, typer.Option(help="Only this precision.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the deploy configs of this project by what their names say."""
-    from rich.table import Table
-
+    """List the deploy configs of this project, a name a line; the names say what they are."""
     wanted = {"backend": backend, "head": head, "precision": precision}
     facts = [
         fact
@@ -102,12 +100,8 @@ def list_configs(
             "a backend, head kind and precision of the collection",
             "Leave an option out, or make one: posedeploy configs new --help",
         )  # fmt: skip
-    table = Table("deploy config", "head", "backend", "precision", "batch")
     for fact in facts:
-        table.add_row(*(str(fact[key]) for key in ("name", "head", "backend", "precision")),
-                      fact["batch"])  # fmt: skip
-    table.columns[0].overflow = "fold"
-    console().print(table)
+        typer.echo(fact["name"])
 
 
 list_configs.__doc__ = f"{list_configs.__doc__}\n{LIST_EXAMPLES}"

@@ -93,7 +93,7 @@ def _without_example(name: DeployConfigName) -> BadInputError:
     names = sorted({other.backend for other in said})
     if name.backend not in names:
         return BadInputError(
-            "--backend", name.backend, f"one of {', '.join(names)}",
+            "--backend", name.backend, "a backend that `posedeploy backends` shows",
             did_you_mean(name.backend, names),
         )  # fmt: skip
     known = sorted({other.precision for other in said if other.backend == name.backend})

@@ -15,8 +15,6 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import filelock
-
 from posedeploy.errors import BadInputError, UnavailableError
 
 from .table import ModelRow, published
@@ -89,6 +87,8 @@ def fetch_checkpoint(
             put where.
     """
     url, path = checkpoint_place(row, folder)
+    import filelock
+
     if path.is_file():
         check_hash(path)
         return path
