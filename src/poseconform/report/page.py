@@ -25,7 +25,16 @@ from poseconform.report.grid import (
 from poseconform.report.payload import payload_of
 from poseconform.report.planted import PlantedRow, planted_of, trust_of, without_planted
 from poseconform.report.results import Results
-from poseconform.report.text import duration, headroom, number, one_line, pixels, plural, visible
+from poseconform.report.text import (
+    duration,
+    headroom,
+    number,
+    one_line,
+    pixels,
+    plural,
+    points,
+    visible,
+)
 from poseconform.report.vocabulary import (
     BACKENDS,
     FAMILIES,
@@ -57,6 +66,7 @@ class Brief:
     detail: str
     mark: str
     pixels: str
+    points: str
     headroom: str
     fill: str
     latency: str
@@ -163,6 +173,7 @@ def _brief(cell: CellRecord, index: int, changed: Mapping[str, str]) -> Brief:
         detail=one_line(detail, 40),
         mark=CHANGE_MARKS.get(changed.get(cell.cell_id, ""), "split" if disagreeing(cell) else ""),
         pixels="" if worst is None else f"{pixels(worst)} px",
+        points=points(cell.accuracy.points_lost if cell.accuracy else None),
         headroom="" if cell.headroom is None else headroom(cell.headroom),
         fill="" if cell.headroom is None else _fill(cell.headroom),
         latency="" if latency is None else f"{number(latency.median)} ms",

@@ -16,7 +16,7 @@ from rich.text import Text
 from poseconform.outcome import CellRecord
 from poseconform.report.grid import Column, Grid, Row, grid_of, verdict_of
 from poseconform.report.results import Results
-from poseconform.report.text import headroom, one_line, pixels, plural, visible
+from poseconform.report.text import headroom, one_line, pixels, plural, points, visible
 from poseconform.report.vocabulary import failed, kind_of, look_of, severity, words_of
 
 TEXT_WIDTH = 16  # of a place in the matrix: `<0.01 px h 0.09`
@@ -90,6 +90,8 @@ def _place(cells: Sequence[CellRecord], ascii_only: bool) -> Text:
         text.append(_outcome(cell, ascii_only), look_of(cell.outcome).style)
         numbers = _written(_numbers(cell), ascii_only)
         text.append(f"\n{numbers}" if numbers else "")
+        lost = points(cell.accuracy.points_lost if cell.accuracy else None)
+        text.append(f"\n{_written(lost, ascii_only)}" if lost else "")
     return text
 
 

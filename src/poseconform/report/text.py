@@ -75,6 +75,13 @@ def headroom(value: float | None) -> str:
     return f"{value:.2f}"
 
 
+def points(value: float | None) -> str:
+    """Accuracy lost, in points of a hundred; a gain is said to be one."""
+    if value is None or not math.isfinite(value):
+        return "" if value is None else f"lost {number(value)} pt"
+    return f"lost {value:.1f} pt" if value > -0.05 else f"gained {-value:.1f} pt"
+
+
 def size(count: int) -> str:
     """A size in bytes with a decimal unit."""
     value, units = float(count), ["B", "kB", "MB", "GB"]
