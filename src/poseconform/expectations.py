@@ -29,7 +29,7 @@ from typing import Any
 
 import pytest
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.version import InvalidVersion
+from packaging.version import InvalidVersion, Version
 
 from .matrix import Cell
 from .outcome import COMPARING_STAGES, STAGES, StageRecord
@@ -39,6 +39,7 @@ SYSTEMS = {"Linux": "linux", "Darwin": "macos", "Windows": "windows"}  # platfor
 OUTCOMES = ("mismatch", "failed", "timeout", "crash")
 _PATTERNS = ("model", "family", "deploy_config")
 _REQUIRED = ("stage", "reason", "link")
+_KNOWN = {"stage": STAGES, "outcome": OUTCOMES, "os": tuple(SYSTEMS.values())}
 FIELDS = (*_PATTERNS, "version", "os", "outcome", *_REQUIRED)
 
 
@@ -93,10 +94,10 @@ class Expectation:
         """
         if self.os and self.os != SYSTEMS.get(system):
             return False
+        if not self.version:
+            return True
         try:
-            return not self.version or SpecifierSet(self.version).contains(
-                version, prereleases=True
-            )
+            return SpecifierSet(self.version).contains(Version(version), prereleases=True)
         except InvalidVersion:
             return False
 
@@ -174,9 +175,9 @@ def _entry(path: Path, index: int, raw: dict[str, Any]) -> Expectation:
     for name, value in raw.items():
         if not isinstance(value, str):
             raise pytest.UsageError(f"{where}: {name} = {value!r}; expected a string")
-    _check(where, "stage", raw["stage"], STAGES)
-    _check(where, "outcome", raw.get("outcome", OUTCOMES[0]), OUTCOMES)
-    _check(where, "os", raw.get("os", "linux"), tuple(SYSTEMS.values()))
+    for name, known in _KNOWN.items():
+        if name in raw and raw[name] not in known:
+            raise pytest.UsageError(f"{where}: {name} {raw[name]!r}; expected one of {known}")
     try:
         SpecifierSet(raw.get("version", ""))
     except InvalidSpecifier as error:
@@ -185,8 +186,3 @@ def _entry(path: Path, index: int, raw: dict[str, Any]) -> Expectation:
     patterns = {name: raw.get(name, "*") for name in _PATTERNS}
     rest = {name: raw.get(name, "") for name in FIELDS if name not in _PATTERNS}
     return Expectation(backend=path.stem, source=where, **patterns, **rest)
-
-
-def _check(where: str, name: str, found: str, known: tuple[str, ...]) -> None:
-    if found not in known:
-        raise pytest.UsageError(f"{where}: {name} {found!r}; expected one of {known}")

@@ -67,14 +67,14 @@ def update(folder: Path, run: Run, write_line: Callable[[str], None]) -> list[Pa
     changed = []
     for backend, change in sorted(changes(run, write_line).items()):
         path = folder / f"{backend}.toml"
-        before = path.read_text(encoding="utf-8") if path.is_file() else ""
+        before = path.read_bytes().decode() if path.is_file() else ""
         after = rewritten(before, change, path)
         for line in difflib.unified_diff(
             before.splitlines(), after.splitlines(), str(path), str(path), lineterm=""
         ):
             write_line(line)
         folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(after, encoding="utf-8")
+        path.write_bytes(after.encode())
         changed.append(path)
     if not changed:
         write_line("expectations: nothing to change")
@@ -140,7 +140,7 @@ def rewritten(text: str, change: Change, path: Path) -> str:
     kept = lines[: edges[0]]
     for i, start in enumerate(starts):
         kept += [] if i in change.removed else lines[start : edges[i + 1]]
-    parts = ["\n".join(kept).strip("\n"), *change.added]
+    parts = ["\n".join(kept).strip(), *change.added]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

@@ -142,8 +142,12 @@ def test_comments_go_with_their_entry_and_the_rest_stays() -> None:
 def test_a_file_whose_entries_cannot_be_told_apart_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "onnxruntime.toml"
     path.write_text('xfail = [{model = "one"}]\n')
-    with pytest.raises(ValueError, match=r"found 0 lines .* for 1 entries"):
+    with pytest.raises(ValueError, match="found 0 lines") as caught:
         update(tmp_path, run_of([failed(ONE)]), print)
+    assert str(caught.value) == (
+        f"{path}: found 0 lines [[xfail]] for 1 entries; expected one each. Write every entry as "
+        "a table of its own."
+    )
     assert path.read_text() == 'xfail = [{model = "one"}]\n'
 
 
@@ -152,7 +156,9 @@ def test_what_is_written_is_shown_and_can_be_read(tmp_path: Path) -> None:
     told = failed(ONE, message="odd \x7f \\ \n é")
     (path,) = update(folder, run_of([told]), lines.append)
     assert '+model = "one"' in lines
+    assert "expectations: nothing to change" not in lines
     text = path.read_text(encoding="utf-8")
+    assert "é" in text
     assert tomllib.loads(text)["xfail"][0]["reason"] == "found: odd \x7f \\ \n é"
     path.write_text(text.replace('link = ""', 'link = "x"'), encoding="utf-8")
     (entry,) = load_expectations(folder)
@@ -163,6 +169,40 @@ def test_what_is_written_is_shown_and_can_be_read(tmp_path: Path) -> None:
     assert path.read_text() == "\n"
     assert update(folder, run_of([]), lines.append) == []
     assert lines[-1] == "expectations: nothing to change"
+
+
+def test_the_difference_names_the_file_and_what_to_narrow(tmp_path: Path) -> None:
+    lines: list[str] = []
+    path = tmp_path / "onnxruntime.toml"
+    path.write_text(TEXT)
+    third = make_cell(name="three")
+    matrix, told = (ONE, TWO, third), [passed(ONE), passed(TWO), failed(third)]
+    entry = replace(ENTRY, source="there")
+    seen: list[Expectation] = []
+
+    def holds(asked: Expectation) -> bool:
+        seen.append(asked)
+        return True
+
+    update(tmp_path, Run([entry], matrix, by_cell(matrix, told), holds), lines.append)
+    assert seen == [entry]
+    assert lines[0] == (
+        f"there: 2 of the 3 cells that it is about pass numeric ({ONE.id}, {TWO.id}); narrow it "
+        "by hand"
+    )
+    assert lines[1:3] == [f"--- {path}", f"+++ {path}"]
+    assert lines[-1] == '+link = ""'
+    assert not any("\n" in line for line in lines)
+
+
+def test_an_honest_failure_of_another_stage_is_not_named() -> None:
+    told = record(ONE, "failed:load", StageRecord("load", 0.0, "failed", "no such operator"))
+    (block,) = changes(run_of([told]), print)["onnxruntime"].added
+    (entry,) = tomllib.loads(block)["xfail"]
+    assert "outcome" not in entry
+    told = record(ONE, "failed:load", StageRecord("load", 0.0, "mismatch", "odd"))
+    (block,) = changes(run_of([told]), print)["onnxruntime"].added
+    assert tomllib.loads(block)["xfail"][0]["outcome"] == "mismatch"
 
 
 def test_records_are_found_by_their_cell() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fixtures.builders import make_cell
-from poseconform.expectations import Expectation
+from poseconform.expectations import SYSTEMS, Expectation, this_system
 from poseconform.expecting import Expected, fail_report
 from poseconform.isolation import ChildCrash
 from poseconform.outcome import CellRecord, StageRecord
@@ -120,6 +120,18 @@ def test_an_unmet_entry_fails_the_last_test(outcome: str) -> None:
     assert made.longrepr == f"{XPASS} {note}declared in here"
     assert (found.outcome, found.reason) == ("xpass", f"{note}declared in here")
     assert found.stages == (PASSED,)
+
+
+def test_a_test_that_passed_without_any_mark_can_fail_too() -> None:
+    made = report("passed")
+    assert fail_report([ENTRY], made, partial(PASSED)).outcome == "xpass"
+    assert made.outcome == "failed"
+
+
+def test_unless_told_the_system_is_this_one() -> None:
+    mine = replace(ENTRY, os=SYSTEMS[this_system()])
+    tracker = Expected([mine], {CELL.id: 1}, lambda _: "")
+    assert tracker.excuse(CELL, WRONG) == mine
 
 
 def test_a_test_that_failed_keeps_its_own_words() -> None:
