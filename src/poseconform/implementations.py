@@ -35,6 +35,7 @@ NAME = "posedeploy"
 PACKAGES = (
     "torch", "mmpose", "mmengine", "mmcv-lite", "mmcv", "mmdet", "numpy", "onnx", "onnxscript",
     "onnxruntime", "opencv-python-headless", "openvino", "ncnn", "pnnx",
+    "polygraphy", "tensorrt", "tensorrt-cu12", "tensorrt-cu13",
 )  # fmt: skip
 
 
@@ -232,6 +233,8 @@ def convert(request: Request) -> dict[str, Any]:
         'folder' of the SDK model, and facts of both steps: seconds, exporter, graph, whether each
         was made now or found.
     """
+    from posedeploy.convert import built_for
+
     deploy_config = load_deploy_config(request.deploy_config)
     cache = ArtefactCache(Path(request.cache_root))
     exported = cache.get_or_make(
@@ -240,7 +243,7 @@ def convert(request: Request) -> dict[str, Any]:
     )
     key = content_key(
         "sdk", {"export": exported.key, "deploy_config": deploy_config.raw,
-                "toolchain": request.toolchain},
+                "toolchain": request.toolchain, "target": built_for(deploy_config.backend)},
     )  # fmt: skip
     deployed = cache.get_or_make(key, lambda f: _deploy(request, exported.path, f))
     return {

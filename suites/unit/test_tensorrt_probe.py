@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from poseconform.availability import Availabilities
+from posedeploy.convert import built_for
 from posedeploy.runtime import Availability, Code, get_runtime, tensorrt_probe
 from posedeploy.runtime.cuda_device import CudaDevice, CudaDevices
 
@@ -115,5 +116,10 @@ def test_an_engine_is_tied_to_version_and_device(
     assert tensorrt_probe.target() == {
         "compute_capability": "9.0", "device": "NVIDIA H200", "tensorrt": "11.4.0"
     }  # fmt: skip
+    assert built_for("tensorrt") == tensorrt_probe.target()
     on(Machine(cuda=NO_DEVICE))
-    assert tensorrt_probe.target() == {}
+    assert built_for("tensorrt") == tensorrt_probe.target() == {}
+
+
+def test_files_of_other_backends_run_anywhere() -> None:
+    assert built_for("onnxruntime") == {}

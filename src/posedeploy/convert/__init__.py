@@ -1,6 +1,6 @@
 """Intermediate representation -> the backend's files; one module a backend."""
 
-from .registry import CONVERTERS, conversion_availability, get_converter, missing_tools
+from .registry import CONVERTERS, built_for, conversion_availability, get_converter, missing_tools
 from .types import Converted, Converter, Declared, Representation
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "Converter",
     "Declared",
     "Representation",
+    "built_for",
     "conversion_availability",
     "get_converter",
     "missing_tools",

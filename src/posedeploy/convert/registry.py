@@ -31,6 +31,9 @@ CONVERTS_WITHOUT: dict[str, frozenset[Code]] = {
         {Code.NOT_INSTALLED, Code.BROKEN_INSTALL, Code.VERSION_TOO_OLD, Code.NO_DEVICE}
     ),
 }
+# Backends whose files run only on machines like the one that wrote them -> the module whose
+# `target` says what has to be alike.
+TARGETS: dict[str, str] = {"tensorrt": "posedeploy.runtime.tensorrt_probe"}
 # ---------------------------------------------------------------------------------------------
 
 
@@ -77,3 +80,11 @@ def conversion_availability(backend: str) -> Availability:
         reason = f"no {missing}, which converts for {backend}"
         return Availability(Code.TOOL_MISSING, reason, found.version)
     return Availability(Code.AVAILABLE, "", found.version)
+
+
+def built_for(backend: str) -> dict[str, str]:
+    """What of this machine a backend's files are tied to; nothing for files that run anywhere."""
+    if backend not in TARGETS:
+        return {}
+    found: dict[str, str] = importlib.import_module(TARGETS[backend]).target()
+    return found
