@@ -10,6 +10,7 @@ from poseconform import implementations
 from poseconform.defect_score import PROPERTY, Trial
 from poseconform.defects import Defect, Site, first_failure
 from poseconform.matrix import Cell, Flow, Model, build_cells
+from poseconform.options import selection_of
 from poseconform.session import Judge
 from suites.defects.variants import GoodCell, TryIt, model_of
 
@@ -21,16 +22,21 @@ def all_flows() -> tuple[Flow, ...]:
 
 @pytest.fixture(scope="session")
 def good_cell(
-    judge: Judge, all_flows: tuple[Flow, ...], tmp_path_factory: pytest.TempPathFactory
+    judge: Judge,
+    all_flows: tuple[Flow, ...],
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
 ) -> GoodCell:
     """`good_cell(site, model)`: the cell, if its backend is available."""
     folder = tmp_path_factory.mktemp("configs")
+    required = selection_of(request.config).require
     models: dict[str, Model] = {}
 
     def find(site: Site, name: str) -> Cell:
         found = judge.availabilities.of(site.backend)
         if not found.ok:
-            pytest.skip(f"unavailable:{found.code}: {found.reason}")
+            refuse = pytest.fail if site.backend in required else pytest.skip
+            refuse(f"unavailable:{found.code}: {found.reason}")
         if name not in models:
             models[name] = model_of(name, folder)
         fitting = [cell for cell in build_cells([models[name]], all_flows) if site.holds(cell)]

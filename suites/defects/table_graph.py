@@ -92,7 +92,6 @@ def weights_beside(copy: Path) -> None:
 
 
 MMDEPLOY = "https://github.com/open-mmlab/mmdeploy/issues"
-MMPOSE = "https://github.com/open-mmlab/mmpose"
 
 # ---- modify this table to plant another defect in a graph or in weights ----------------------
 # fmt: off
@@ -104,8 +103,7 @@ WEIGHTS: tuple[Defect, ...] = (
            graph(g.weights(half))),
     Defect("all convolutions' weights in fp16", "a compressed model behind an fp32 name",
            "weights", "numbers", Site(("mspn50", "rtmpose_t", "yoloxpose_tiny")),
-           graph(g.weights(half, every_one=True)),
-           "https://github.com/Tencent/ncnn/pull/3939"),
+           graph(g.weights(half, every_one=True))),
     Defect("all convolutions' weights in bf16", "the same, on hardware that likes bf16",
            "weights", "numbers", Site(("simcc_mobilenetv2",)),
            graph(g.weights(bfloat, every_one=True))),
@@ -117,8 +115,7 @@ WEIGHTS: tuple[Defect, ...] = (
     Defect("batch norms without their running averages", "a checkpoint saved before training",
            "checkpoint", "numbers", Site(("simcc_mobilenetv2",)), checkpoint("averages_lost")),
     Defect("a checkpoint that was never loaded", "keys that do not match, and nobody complains",
-           "checkpoint", "alive", Site(("rtmpose_t",)), checkpoint("never_loaded"),
-           f"{MMDEPLOY}/2365"),
+           "checkpoint", "alive", Site(("rtmpose_t",)), checkpoint("never_loaded")),
     Defect("another checkpoint of the same architecture", "the wrong file on the command line",
            "checkpoint", "numbers", Site(("rtmpose_t", "rtmo_t")),
            checkpoint("other_weights", 1)),
@@ -145,8 +142,7 @@ GRAPH: tuple[Defect, ...] = (
            "https://github.com/pytorch/pytorch/issues/71549"),
     Defect("pooling padded on one side only", "'same' padding as other frameworks have it",
            "graph", "numbers", Site(("mspn50",)),
-           graph(g.every("MaxPool", first=True, pads=[0, 0, 2, 2])),
-           "https://github.com/onnx/onnx/issues/549"),
+           graph(g.every("MaxPool", first=True, pads=[0, 0, 2, 2]))),
     Defect("a hard sigmoid for a sigmoid", "an activation that a backend approximates",
            "graph", "numbers", Site(("rtmpose_t", "yoloxpose_tiny")),
            graph(g.replace_kind("Sigmoid", "HardSigmoid"))),
@@ -168,12 +164,11 @@ GRAPH: tuple[Defect, ...] = (
            graph(g.permute_keypoints), "https://github.com/farooqhassaan/FlyPose/issues/2"),
     Defect("a batch of which only the first picture counts", "a dynamic batch that is none",
            "graph", "numbers", Site((*SMALL, "rtmo_t")), graph(g.first_sample_only),
-           "https://github.com/open-mmlab/mmdeploy/issues/2207"),
+           f"{MMDEPLOY}/2207"),
     Defect("a batch declared as 1", "an export without dynamic axes",
            "graph", "runs", Site(("rtmpose_t",)), graph(g.freeze_batch), f"{MMDEPLOY}/1814"),
     Defect("batch 1 baked into a reshape", "a traced shape that became a constant",
-           "graph", "runs", Site(("simcc_mobilenetv2",)), graph(g.freeze_reshapes),
-           "https://github.com/NVIDIA/TensorRT/issues/3744"),
+           "graph", "runs", Site(("simcc_mobilenetv2",)), graph(g.freeze_reshapes)),
     Defect("heatmaps of an earlier unit", "intermediate supervision taken for the result",
            "graph", "numbers", Site(("mspn50",)), earlier_unit),
     Defect("NaN for one picture of those that are judged", "a root or an overflow that few reach",
@@ -196,7 +191,8 @@ GRAPH: tuple[Defect, ...] = (
            "graph", "graph", Site(("rtmpose_t",)), onnx_model(newer_ir),
            "https://github.com/microsoft/onnxruntime/issues/20559"),
     Defect("an operator of MMDeploy's own domain", "a graph for a custom build of a runtime",
-           "graph", "runs", Site(("simcc_mobilenetv2",)), onnx_model(foreign_operator)),
+           "graph", "runs", Site(("simcc_mobilenetv2",)), onnx_model(foreign_operator),
+           f"{MMDEPLOY}/2377"),
     Defect("weights in a second file", "a graph whose weights nobody copies",
            "files", "graph", Site(("simcc_mobilenetv2",)), folder(weights_beside)),
 )
