@@ -27,8 +27,7 @@ def fit(model: Any, model_config: ModelConfig, seed: int) -> None:
         model_config: Its config; `can_fit` says if there is a plan for it.
         seed: Decides the layers that stay random.
     """
-    module = importlib.import_module(f"{__package__}.{PLANS[plan_key(model_config)]}")
-    plan: Plan = module.PLAN
+    plan = plan_of(model_config)
     with single_thread(), torch.no_grad():
         initialise_smooth(model, seed, min(model_config.std))
         plan.prepare(model)
@@ -44,6 +43,12 @@ def fit(model: Any, model_config: ModelConfig, seed: int) -> None:
             bench.calibrate()
             if plan.finish is not None:
                 plan.finish(bench, model_config)
+
+
+def plan_of(model_config: ModelConfig) -> Plan:
+    """The plan for a model; `can_fit` says if there is one."""
+    plan: Plan = importlib.import_module(f".{PLANS[plan_key(model_config)]}", __package__).PLAN
+    return plan
 
 
 def _offset(model: Any, model_config: ModelConfig) -> float:
