@@ -10,29 +10,20 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from poseconform.outcome import (
     STAGES,
     CellRecord,
-    LatencyRecord,
     OutputRecord,
     PixelError,
     StageRecord,
 )
+from poseconform.report.facts import facts_of
 from poseconform.report.grid import Grid, disagreeing, idle_columns
-from poseconform.report.text import (
-    duration,
-    headroom,
-    number,
-    pixels,
-    plural,
-    points,
-    size,
-    visible,
-)
+from poseconform.report.text import duration, headroom, number, pixels, size, visible
 from poseconform.report.vocabulary import failed, kind_of, words_of
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # a terminal's colours say nothing on a page
@@ -143,7 +134,7 @@ def _entry(cell: CellRecord, pool: Pool, limit: int) -> dict[str, Any]:
         "failed": failed(cell),
         "code": visible(cell.code),
         "reason": visible(cell.reason),
-        "facts": _facts(cell),
+        "facts": facts_of(cell),
         "done": [_stage(stage) for stage in cell.stages],
         "outputs": [_output(output, pool) for output in cell.outputs],
         "files": [[visible(a.file), a.sha256, size(a.bytes)] for a in cell.artefacts],
@@ -161,55 +152,6 @@ def _entry(cell: CellRecord, pool: Pool, limit: int) -> dict[str, Any]:
             for s in cell.sources
         ],
     }
-
-
-def _facts(cell: CellRecord) -> list[list[str]]:
-    """Label and value of what is known of the whole cell, what was not measured left out."""
-    latency = cell.latency_ms
-    rows = (
-        ("headroom", headroom(cell.headroom)),
-        ("keypoint error", _three(cell.keypoint_error_px)),
-        ("SDK client error", _three(cell.sdk_client_error_px)),
-        ("benign flips", number(cell.benign_flips)),
-        *_below_fp32(cell),
-        ("latency", "" if latency is None else f"{number(latency.median)} ms"),
-        ("latency, IQR", "" if latency is None else _spread(latency)),
-        ("batches", ", ".join(str(n) for n in cell.batches)),
-        ("weights", visible(cell.weights)),
-        ("checkpoint", cell.checkpoint_sha256[:12]),
-        ("deploy config", visible(cell.deploy_config)),
-        ("implementation", visible(cell.implementation)),
-        ("exporter", visible(cell.exporter)),
-        ("tiers", ", ".join(visible(tier) for tier in cell.tiers)),
-    )
-    return [[label, value] for label, value in rows if value not in {"", number(None)}]
-
-
-def _below_fp32(cell: CellRecord) -> Iterator[tuple[str, str]]:
-    """What is known of quantised layers and of keypoints on labelled figures."""
-    layers, found = cell.layers, cell.accuracy
-    if layers is not None:
-        worst = f"{number(layers.min_db)} dB (at least {number(layers.allowed_db)} dB)"
-        yield "quantised layers", f"{layers.quantised} of {layers.weighted}"
-        yield "worst layer", f"{visible(layers.worst)}: {worst}" if layers.worst else ""
-    if found is not None and found.code:
-        yield "accuracy", f"not judged, {visible(found.code)}: {visible(found.reason)}"
-    elif found is not None:
-        moved = found.shift_mean_px, found.shift_p99_px, found.shift_max_px
-        shown = " / ".join(pixels(value) for value in moved)
-        yield "accuracy", f"{points(found.points_lost)} on {found.figures} figures"
-        yield "moved on figures", f"{shown} px (mean / p99 / max), OKS {number(found.oks, 4)}"
-
-
-def _spread(latency: LatencyRecord) -> str:
-    return f"{number(latency.iqr)} ms over {plural(latency.runs, 'run')}"
-
-
-def _three(error: PixelError | None) -> str:
-    if error is None:
-        return ""
-    values = (error.p50, error.p99, error.max)
-    return " / ".join(pixels(value) for value in values) + " px (p50 / p99 / max)"
 
 
 def _pixel(error: PixelError | None, name: str) -> str:

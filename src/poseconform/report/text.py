@@ -79,7 +79,7 @@ def points(value: float | None) -> str:
     """Accuracy lost, in points of a hundred; a gain is said to be one."""
     if value is None or not math.isfinite(value):
         return "" if value is None else f"lost {number(value)} pt"
-    return f"lost {value:.1f} pt" if value > -0.05 else f"gained {-value:.1f} pt"
+    return f"lost {max(value, 0.0):.1f} pt" if value > -0.05 else f"gained {-value:.1f} pt"
 
 
 def size(count: int) -> str:
