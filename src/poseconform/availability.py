@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from posedeploy.runtime import Availability, Code, get_runtime
+from posedeploy.runtime import Availability, Code, backend_row, device_of, probe_on
 
 from . import implementations
 
@@ -18,21 +18,26 @@ class Availabilities:
 
     Args:
         disabled: Backends that the user has switched off; they are not probed.
+        device: Where the user wants them to run, '' for the first device of each.
     """
 
     disabled: Collection[str] = ()
+    device: str = ""
     _known: dict[str, Availability] = field(default_factory=dict)
     _converting: dict[str, Availability] = field(default_factory=dict)
 
-    def of(self, backend: str) -> Availability:
-        """Whether `backend` can run here."""
+    def of(self, backend: str, precision: str = "fp32") -> Availability:
+        """Whether `backend` can run here, on the device that it computes in `precision` on."""
         if backend in self.disabled:
             return Availability(
                 Code.DISABLED_BY_USER, f"{backend} is in {DISABLE_VARIABLE} or --disable"
             )
-        if backend not in self._known:
-            self._known[backend] = _probe(backend)
-        return self._known[backend]
+        device = device_of(backend, precision, self.device)
+        first = device.split(":", maxsplit=1)[0] == backend_row(backend).devices[0]
+        name = backend if first else f"{backend} on {device}"
+        if name not in self._known:
+            self._known[name] = _probe(backend, device)
+        return self._known[name]
 
     def of_converting(self, backend: str) -> Availability:
         """Whether files for `backend` can be made here, which may be so where it cannot run."""
@@ -48,8 +53,8 @@ class Availabilities:
         return dict(self._known)
 
 
-def _probe(backend: str) -> Availability:
-    found = get_runtime(backend).probe()
+def _probe(backend: str, device: str) -> Availability:
+    found = probe_on(backend, device)
     missing = ", ".join(implementations.missing_tools(backend)) if found.ok else ""
     if missing:
         reason = f"{missing} is not installed, which converts for {backend}"

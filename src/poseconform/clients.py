@@ -28,17 +28,20 @@ class ClientAnswer:
     scores: NDArray[np.float64]
 
 
-def posedeploy_sdk(folder: str, samples: Sequence[Sample], bottom_up: bool) -> list[ClientAnswer]:
-    """`posedeploy.sdk.PoseDetector` on each sample."""
-    with detector_of(folder) as detector:
+def posedeploy_sdk(
+    folder: str, samples: Sequence[Sample], bottom_up: bool, device: str = "cpu"
+) -> list[ClientAnswer]:
+    """`posedeploy.sdk.PoseDetector` on each sample, on a device like 'cuda:1'."""
+    with detector_of(folder, device) as detector:
         return [_ask(detector, sample, bottom_up) for sample in samples]
 
 
-def detector_of(folder: str) -> Any:
+def detector_of(folder: str, device: str = "cpu") -> Any:
     """`posedeploy.sdk.PoseDetector` on a folder."""
     from posedeploy.sdk import PoseDetector
 
-    return PoseDetector(folder)
+    kind, _, number = device.partition(":")
+    return PoseDetector(folder, kind, int(number or 0))
 
 
 def _ask(detector: Any, sample: Sample, bottom_up: bool) -> ClientAnswer:

@@ -18,6 +18,12 @@ from .session import Judge
 CLIENT, NEWEST_IR = "mmdeploy-runtime 1.3.1", 9
 # How the runtimes say that they compute in float32
 FLOAT32 = frozenset({"fp32", "f32", "float32"})
+# What a session on a GPU says of nodes on the CPU: none, or 'Shape 2, TopK 1'
+NOWHERE = "none"
+# Operators that ONNX Runtime keeps on the CPU on purpose where they compute sizes, not values
+OF_SIZES = frozenset(
+    {"Cast", "ConstantOfShape", "Gather", "Range", "Shape", "Squeeze", "Unsqueeze"}
+)
 # What a frozen graph has no use for
 _USELESS = frozenset({"Dropout", "Identity"})
 
@@ -45,6 +51,15 @@ def precision(judge: Judge, cell: Cell) -> Verdict:
     if cell.flow.precision != "fp32" or found is None or found in FLOAT32:
         return Verdict()
     return equal([("inference precision in force", found, "fp32")])
+
+
+def placement(judge: Judge, cell: Cell) -> Verdict:
+    """No node fell back from the device to the CPU, but those that compute sizes."""
+    found = judge.execution(cell).loaded.effective_options.get("nodes_on_cpu", NOWHERE)
+    if found in {NOWHERE, "unknown"}:
+        return Verdict()
+    left = [part for part in found.split(", ") if part.split()[0] not in OF_SIZES]
+    return equal([("nodes that fell back to the CPU", left, [])])
 
 
 def graph(judge: Judge, cell: Cell) -> Verdict:

@@ -51,7 +51,7 @@ def add_options(parser: pytest.Parser) -> None:
         choices=CHOICES,
         default=AUTO,
         help="weights of models without a checkpoint; auto: calibrated at fp32, fitted at fp16 "
-        "and int8 for families that can be fitted, calibrated for the others; zoo: published ones, "
+        "and int8 for families that can be fitted, else calibrated; zoo: published ones, "
         "downloaded once",
     )
     add(
@@ -99,6 +99,12 @@ def add_options(parser: pytest.Parser) -> None:
         choices=("torchscript", "dynamo"),
         default="",
         help="override the exporter of every deploy config",
+    )
+    add(
+        "--device",
+        metavar="TYPE[:N]",
+        default="",
+        help="run on this device (cuda, cuda:1); a backend that has none is unavailable",
     )
     add(
         "--require",
@@ -207,7 +213,9 @@ def all_cells(config: pytest.Config) -> tuple[Cell, ...]:
 def availabilities_of(config: pytest.Config) -> Availabilities:
     """What can run here, probed once a process."""
     if _AVAILABILITIES not in config.stash:
-        config.stash[_AVAILABILITIES] = Availabilities(selection_of(config).disabled)
+        config.stash[_AVAILABILITIES] = Availabilities(
+            selection_of(config).disabled, config.option.device
+        )
     return config.stash[_AVAILABILITIES]
 
 

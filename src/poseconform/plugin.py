@@ -184,7 +184,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     item.stash[NOTES] = recording.Notes()
     selection = selection_of(item.config)
     availabilities = availabilities_of(item.config)
-    found = availabilities.of(cell.flow.backend)
+    found = availabilities.of(cell.flow.backend, cell.flow.precision)
     if found.ok:
         return
     if item.get_closest_marker("anywhere") and availabilities.of_converting(cell.flow.backend).ok:

@@ -12,7 +12,7 @@ from .matrix import Cell, Model
 from .options import availabilities_of
 
 # Options that change what a cell comes to -> their defaults; one that differs is in the command.
-CARRIED = {"exporter": "", "weights": "auto", "weights_seed": 0, "picture_set": 0}
+CARRIED = {"device": "", "exporter": "", "weights": "auto", "weights_seed": 0, "picture_set": 0}
 
 
 _WRITTEN = pytest.StashKey[set[str]]()  # cells that have a folder of this run

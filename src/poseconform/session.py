@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from posedeploy.runtime import SessionOptions, backend_row
+from posedeploy.runtime import SessionOptions, backend_row, device_of
 
 from . import clients, implementations
 from .accuracy import Figure
@@ -122,6 +122,11 @@ class Judge:
         """What the backend computes from the folder's files. Fails at 'load' or 'run'."""
         return self.once(("execution", cell.id), lambda: self._execute(cell))
 
+    def device(self, cell: Cell) -> str:
+        """Where the cell's backend is to run."""
+        flow = cell.flow
+        return device_of(flow.backend, flow.precision, self.availabilities.device)
+
     def reference(self, model: Model, precision: str) -> Reference:
         """What PyTorch computes."""
         key = ("reference", model.name, model.weights, precision)
@@ -142,7 +147,7 @@ class Judge:
                 answers: list[clients.ClientAnswer] = child.call(
                     "poseconform.clients:posedeploy_sdk",
                     str(folder), list(self.samples[:count]), cell.model.bottom_up,
-                    timeout=self.limits.run * count,
+                    self.device(cell), timeout=self.limits.run * count,
                 )  # fmt: skip
             except ChildFailure as failure:
                 raise StageFailure.from_child("sdk", failure) from failure
@@ -198,7 +203,7 @@ class Judge:
         return Conversion(Path(facts["folder"]), files, facts["export"], facts["convert"], sha)
 
     def _execute(self, cell: Cell, evaluate: bool = False) -> Execution:
-        row, flow = backend_row(cell.flow.backend), cell.flow
+        flow = cell.flow
         folder = self.conversion(cell).folder
         files = backend_files(cell, folder)
         inputs = self.reference(cell.model, flow.precision).inputs
@@ -206,7 +211,7 @@ class Judge:
         with self.child(cell.id) as child:
             try:
                 loaded = child.call(
-                    "poseconform.execution:load", flow.backend, files, row.devices[0], options,
+                    "poseconform.execution:load", flow.backend, files, self.device(cell), options,
                     evaluate, timeout=self.limits.load,
                 )  # fmt: skip
                 stage = "run"

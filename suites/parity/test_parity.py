@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from poseconform import checks
+from poseconform.contract_checks import placement
 from poseconform.judgement import MOST_SAME_ARGMAX
 from poseconform.matrix import Cell, Model
 from poseconform.metrics import same_argmax_fraction
@@ -55,6 +56,11 @@ def test_loads_and_runs(cell: Cell, judge: Judge, record: Notes) -> None:
 @pytest.mark.stage("run")
 def test_runs_in_the_precision_that_is_claimed(cell: Cell, judge: Judge) -> None:
     checks.require(checks.precision(judge, cell))
+
+
+@pytest.mark.stage("run")
+def test_no_node_fell_back_to_the_cpu(cell: Cell, judge: Judge) -> None:
+    checks.require(placement(judge, cell))
 
 
 @pytest.mark.stage("finite")

@@ -21,7 +21,7 @@ class Asked:
         self.probed: Counter[str] = Counter()
         self.converting: Counter[str] = Counter()
         self.missing: dict[str, tuple[str, ...]] = {}
-        monkeypatch.setattr(availability, "get_runtime", self._runtime)
+        monkeypatch.setattr("posedeploy.runtime.registry.get_runtime", self._runtime)
         monkeypatch.setattr(
             availability.implementations, "missing_tools", lambda b: self.missing.get(b, ())
         )

@@ -101,7 +101,7 @@ def test_people_that_are_off_are_seen() -> None:
 class Detector:
     """Answers with the box that it was given, or with one person of score 0.5."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, _device: str, _number: int) -> None:
         self.folder = folder
 
     def __enter__(self) -> Detector:

@@ -66,7 +66,7 @@ def test_every_fp32_flow_has_a_tolerance() -> None:
 def test_the_user_can_switch_a_backend_off_and_it_is_not_probed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("poseconform.availability.get_runtime", pytest.fail)
+    monkeypatch.setattr("posedeploy.runtime.registry.get_runtime", pytest.fail)
     found = Availabilities(disabled_backends(["onnxruntime"], "ncnn, tensorrt"))
     for name in ("onnxruntime", "ncnn", "tensorrt"):
         assert found.of(name).code is Code.DISABLED_BY_USER
@@ -80,7 +80,7 @@ def test_a_backend_is_probed_once(monkeypatch: pytest.MonkeyPatch) -> None:
             calls.append(1)
             return Availability(Code.NO_DEVICE, "none")
 
-    monkeypatch.setattr("poseconform.availability.get_runtime", lambda _: Runtime())
+    monkeypatch.setattr("posedeploy.runtime.registry.get_runtime", lambda _: Runtime())
     found = Availabilities()
     assert found.of("tensorrt") is found.of("tensorrt")
     assert calls == [1]

@@ -87,7 +87,7 @@ def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type[FakeChild]:
         "load": loaded,
         "run": lambda feed: Ran({"simcc_x": np.zeros((len(feed), 2, 8), np.float32)}, 0.01),
         "decode": lambda _config, outputs: np.zeros((len(outputs["simcc_x"]), 2, 2)),
-        "posedeploy_sdk": lambda _f, samples, _b: [
+        "posedeploy_sdk": lambda _f, samples, _b, _d: [
             ClientAnswer(np.zeros((1, 2, 2)), np.ones(1)) for _ in samples
         ],
     }

@@ -1,6 +1,14 @@
 """Load a backend file and run it: numpy and the backend, nothing else."""
 
-from .registry import BACKENDS, BackendRow, backend_names, backend_row, get_runtime
+from .registry import (
+    BACKENDS,
+    BackendRow,
+    backend_names,
+    backend_row,
+    device_of,
+    get_runtime,
+    probe_on,
+)
 from .types import (
     Arrays,
     Availability,
@@ -23,5 +31,7 @@ __all__ = [
     "TensorInfo",
     "backend_names",
     "backend_row",
+    "device_of",
     "get_runtime",
+    "probe_on",
 ]

@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU."""
+"""ONNX Runtime on the CPU and on CUDA."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from . import onnxruntime_cuda
 from .probing import probe_import
 from .registry import backend_row
 from .types import Arrays, Availability, SessionOptions, TensorInfo, as_contiguous
@@ -22,7 +23,7 @@ DTYPES = {
     "tensor(uint8)": "uint8",
     "tensor(bool)": "bool",
 }
-PROVIDERS = {"cpu": "CPUExecutionProvider"}
+DEVICES = ("cpu", "cuda")
 
 
 def _tensor_info(arg: Any) -> TensorInfo:
@@ -53,23 +54,35 @@ class OnnxRuntime:
         row = backend_row("onnxruntime")
         return probe_import("onnxruntime", ("onnxruntime", "onnxruntime-gpu"), row.min_version)
 
+    def probe_device(self, kind: str) -> Availability:
+        del kind  # CUDA is the only one besides the CPU
+        row = backend_row("onnxruntime")
+        return onnxruntime_cuda.probe_cuda(self.probe(), row.min_version)
+
     def load(
         self, files: Sequence[Path], device: str, options: SessionOptions
     ) -> OnnxRuntimeSession:
         import onnxruntime as ort
 
-        kind = device.split(":", maxsplit=1)[0]
-        if kind not in PROVIDERS:
-            raise RuntimeError(f"onnxruntime: device {device!r} is not one of {list(PROVIDERS)}")
+        kind, _, number = device.partition(":")
+        if kind not in DEVICES:
+            raise RuntimeError(f"onnxruntime: device {device!r} is not one of {list(DEVICES)}")
+        on_cuda = kind == "cuda"
         opts = ort.SessionOptions()
         opts.intra_op_num_threads = options.threads
         opts.inter_op_num_threads = 1
         opts.log_severity_level = 3
+        providers: list[Any] = [onnxruntime_cuda.CPU]
+        if on_cuda:
+            getattr(ort, "preload_dlls", lambda: None)()  # those of NVIDIA's wheels, since 1.21
+            opts.add_session_config_entry(onnxruntime_cuda.RECORD_PLACEMENT, "1")
+            providers = onnxruntime_cuda.providers(number, options)
         try:
-            session = ort.InferenceSession(str(files[0]), opts, providers=[PROVIDERS[kind]])
+            session = ort.InferenceSession(str(files[0]), opts, providers=providers)
         except Exception as error:  # ORT's exceptions share no base class but Exception
             raise RuntimeError(f"onnxruntime could not load {files[0].name}: {error}") from error
         effective = {
+            **(onnxruntime_cuda.placement(session, options.precision) if on_cuda else {}),
             "providers": ",".join(session.get_providers()),
             "intra_op_num_threads": str(options.threads),
             "inference_precision": options.precision,

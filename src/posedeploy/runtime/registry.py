@@ -10,7 +10,7 @@ import importlib
 from dataclasses import dataclass
 from typing import cast
 
-from .types import Runtime
+from .types import Availability, Code, DeviceRuntime, Runtime
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class BackendRow:
         weights_file: File named as `weights`, '' if there is none.
         devices: Device types it runs on.
         by_position: True if its files know their inputs and outputs by position only.
+        bound: (precision, device) for precisions that one device alone computes in.
     """
 
     name: str
@@ -35,6 +36,7 @@ class BackendRow:
     weights_file: str
     devices: tuple[str, ...]
     by_position: bool = False
+    bound: tuple[tuple[str, str], ...] = ()
 
 
 CPU = ("cpu",)
@@ -44,9 +46,10 @@ CPU = ("cpu",)
 BACKENDS: tuple[BackendRow, ...] = (
     BackendRow("coreml",      "coremltools", "8.0",    "end2end.mlpackage", "", CPU),
     BackendRow("ncnn",        "ncnn",        "1.0.20250503", "end2end.param", "end2end.bin", CPU),
-    BackendRow("onnxruntime", "onnxruntime", "1.20",   "end2end.onnx",   "", CPU),
+    BackendRow("onnxruntime", "onnxruntime", "1.20",   "end2end.onnx",   "", ("cpu", "cuda")),
     BackendRow("openvino",    "openvino",    "2024.4", "end2end.xml",    "end2end.bin", CPU),
-    BackendRow("pplnn",       "pyppl",       "0.9",    "end2end.onnx",   "", ("cpu", "cuda")),
+    BackendRow("pplnn",       "pyppl",       "0.9",    "end2end.onnx",   "", ("cpu", "cuda"),
+               bound=(("fp32", "cpu"), ("fp16", "cuda"))),
     BackendRow("tensorrt",    "tensorrt",    "10.0",   "end2end.engine", "", ("cuda",)),
     BackendRow("torchscript", "torch",       "2.6",    "end2end.pt",     "", CPU, True),
 )
@@ -69,6 +72,32 @@ def backend_row(name: str) -> BackendRow:
         if row.name == name:
             return row
     raise KeyError(f"no backend {name!r}; there are: {', '.join(backend_names())}")
+
+
+def device_of(name: str, precision: str, asked: str = "") -> str:
+    """Where a backend computes in a precision: what is asked for, unless only one place does.
+
+    Args:
+        name: Backend name.
+        precision: 'fp32', 'fp16', 'bf16' or 'int8'.
+        asked: Device type, its number behind a colon; '' for the backend's first.
+    """
+    row = backend_row(name)
+    return dict(row.bound).get(precision) or asked or row.devices[0]
+
+
+def probe_on(name: str, device: str) -> Availability:
+    """Whether a backend can run on a device here. Never raises, as `Runtime.probe`."""
+    row, kind = backend_row(name), device.split(":", maxsplit=1)[0]
+    if kind not in row.devices:
+        there_are = ", ".join(row.devices)
+        return Availability(
+            Code.NO_DEVICE, f"{name} does not run on {kind} here, but: {there_are}"
+        )
+    runtime = get_runtime(name)
+    if kind == row.devices[0]:
+        return runtime.probe()
+    return cast("DeviceRuntime", runtime).probe_device(kind)
 
 
 def get_runtime(name: str) -> Runtime:

@@ -122,6 +122,14 @@ class Runtime(Protocol):
         ...
 
 
+class DeviceRuntime(Runtime, Protocol):
+    """A backend with more than one device: `Runtime.probe` is for the first in its row."""
+
+    def probe_device(self, kind: str) -> Availability:
+        """Whether it can run on a device of this type here. Never raises, as `probe`."""
+        ...
+
+
 def as_contiguous(array: NDArray[Any], dtype: str) -> NDArray[Any]:
     """`array` as a C-contiguous array of `dtype` (numpy dtype name)."""
     return np.ascontiguousarray(array, dtype=np.dtype(dtype))

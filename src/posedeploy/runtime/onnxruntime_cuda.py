@@ -1,0 +1,79 @@
+"""What ONNX Runtime is told on CUDA, and what it says of it afterwards.
+
+Its defaults are not taken: TF32 is on, and a provider that does not load is replaced by the CPU
+without a word, as is one that has no kernel for a node.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from .cuda_device import cuda_devices
+from .probing import distribution_version, probe_import
+from .types import Availability, Code, SessionOptions
+
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+RECORD_PLACEMENT = "session.record_ep_graph_assignment_info"  # read since 1.24, else ignored
+# A graph of one Relu over float32 [1], opset 13: whether CUDA works is known once it has run there
+_RELU = (
+    "080812003a330a0c0a0178120179220452656c751201675a0f0a0178120a0a08080112040a020801620f0a0179"
+    "120a0a08080112040a02080142040a00100d"
+)
+_CHECK = f"""
+import numpy
+getattr(onnxruntime, "preload_dlls", lambda: None)()
+assert "{CUDA}" in onnxruntime.get_available_providers(), "it was built without CUDA"
+session = onnxruntime.InferenceSession(bytes.fromhex("{_RELU}"), providers=["{CUDA}"])
+assert session.get_providers()[0] == "{CUDA}", "its CUDA provider does not load"
+session.run(None, dict(x=numpy.ones(1, numpy.float32)))
+"""
+
+
+def probe_cuda(on_cpu: Availability, min_version: str) -> Availability:
+    """Whether ONNX Runtime can run on CUDA here.
+
+    Args:
+        on_cpu: What the probe for the CPU found.
+        min_version: Oldest version supported.
+    """
+    if not on_cpu.ok:
+        return on_cpu
+    devices = cuda_devices()
+    if not devices.ok:
+        return Availability(devices.code, devices.reason, on_cpu.version)
+    if not distribution_version("onnxruntime-gpu"):
+        reason = "onnxruntime computes on the CPU only: python -m pip install onnxruntime-gpu"
+        return Availability(Code.TOOL_MISSING, reason, on_cpu.version)
+    return probe_import("onnxruntime", ("onnxruntime-gpu",), min_version, _CHECK)
+
+
+def providers(number: str, options: SessionOptions) -> list[Any]:
+    """CUDA first, with TF32 off unless the precision is a lower one; the CPU for what is left."""
+    tf32 = "0" if options.precision == "fp32" else "1"
+    return [(CUDA, {"device_id": number or "0", "use_tf32": tf32}), CPU]
+
+
+def placement(session: Any, precision: str) -> dict[str, str]:
+    """The options in force, and the nodes on the CPU: 'NonMaxSuppression 1, Shape 2', or 'none'.
+
+    Raises:
+        RuntimeError: It runs on the CPU after all, or in TF32 where float32 was asked for.
+    """
+    found = session.get_providers()
+    if found[0] != CUDA:
+        raise RuntimeError(f"onnxruntime fell back from {CUDA} to {found[0]}")
+    told = session.get_provider_options()[CUDA]
+    effective = {"device_id": str(told.get("device_id", "?")), "tf32": str(told.get("use_tf32"))}
+    if precision == "fp32" and effective["tf32"] != "0":
+        raise RuntimeError("onnxruntime computes in TF32 on CUDA, which it was told not to")
+    if not hasattr(session, "get_provider_graph_assignment_info"):
+        return effective | {"nodes_on_cpu": "unknown"}
+    left = Counter(
+        node.op_type
+        for part in session.get_provider_graph_assignment_info()
+        if part.ep_name == CPU
+        for node in part.get_nodes()
+    )
+    listed = ", ".join(f"{kind} {count}" for kind, count in sorted(left.items()))
+    return effective | {"nodes_on_cpu": listed or "none"}
