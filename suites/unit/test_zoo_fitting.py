@@ -138,21 +138,32 @@ def test_kinds_are_different_files(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert len(paths) == len(made) == len(KINDS)
 
 
-def test_fitting_sources_decide_fitted_files_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("changed", ["ridge.py", "drawn.py", "litehrnet.py", "hrnet.py"])
+def test_sources_of_a_fit_decide_its_own_file_alone(
+    changed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(weights_module, "_make", lambda *_: {})
     config = config_of("litehrnet_18")
+    weights_module._recipe_hash.cache_clear()
     before = {kind: checkpoint_for(config, tmp_path, kind=kind) for kind in KINDS}
     read_bytes = Path.read_bytes
     monkeypatch.setattr(
-        Path, "read_bytes", lambda path: read_bytes(path) + b"#" * (path.name == "ridge.py")
+        Path, "read_bytes", lambda path: read_bytes(path) + b"#" * (path.name == changed)
     )
     weights_module._recipe_hash.cache_clear()
     assert checkpoint_for(config, tmp_path, kind="calibrated") == before["calibrated"]
-    assert checkpoint_for(config, tmp_path, kind="fitted") != before["fitted"]
+    same = checkpoint_for(config, tmp_path, kind="fitted") == before["fitted"]
+    assert same == (changed == "hrnet.py")  # another model's plan
     monkeypatch.undo()
     weights_module._recipe_hash.cache_clear()
+
+
+def test_every_module_that_fits_is_part_of_the_hash():
+    """All of the package but what looks models up or measures them."""
+    folder = Path(weights_module.__file__).parent / "fitting"
+    hashed = {name.removeprefix("fitting/") for name in KINDS["fitted"]} | set(PLANS.values())
+    rest = {path.stem for path in folder.glob("*.py")} - hashed
+    assert rest == {"__init__", "__main__", "accuracy", "table"}
 
 
 @pytest.mark.parametrize(("pck", "code"), [(0.995, 0), (0.9, 1)])

@@ -22,7 +22,7 @@ from posedeploy.config import ModelConfig, load_model_config
 from posedeploy.errors import BadInputError
 
 from .drawn import WITHOUT_PAIRS
-from .fitting import why_not
+from .fitting import PLANS, plan_key, why_not
 from .table import ModelRow, config_path
 
 CACHE_VARIABLE = "POSEDEPLOY_CACHE"
@@ -32,8 +32,15 @@ _RECIPE = (
     *("build", "calibration", "conditioning", "detection"),
     *("figures", "layers", "pictures", "style", "weights"),
 )
-# Kind of weights -> the sources, relative to this folder, that decide it beside `_RECIPE`.
-KINDS: Mapping[str, tuple[str, ...]] = {"calibrated": (), "fitted": ("drawn.py", "fitting/*.py")}
+# Kind of weights -> the modules that decide it beside `_RECIPE`; a fit's plan is one more.
+_FITTING = (
+    *("convolution", "fit", "grid", "plan", "randomness"),
+    *("ridge", "samples", "targets", "vectors", "workbench"),
+)
+KINDS: Mapping[str, tuple[str, ...]] = {
+    "calibrated": (),
+    "fitted": ("drawn", *(f"fitting/{name}" for name in _FITTING)),
+}
 _LOCK_SECONDS = 1800.0  # the slowest fit takes about two minutes on a quiet core
 
 
@@ -136,7 +143,7 @@ def _key(model_config: ModelConfig, seed: int, kind: str) -> str:
     facts = {
         "config": {name: config.get(name) for name in ("model", "codec", "test_dataloader")},
         "libraries": {name: _version(name) for name in _LIBRARIES},
-        "recipe": _recipe_hash(KINDS[kind]),
+        "recipe": _recipe_hash(_modules(model_config, kind)),
         "seed": seed,
     }
     text = json.dumps(facts, sort_keys=True, default=str)
@@ -150,9 +157,12 @@ def _version(distribution: str) -> str:
         return ""
 
 
+def _modules(model_config: ModelConfig, kind: str) -> tuple[str, ...]:
+    plan = (f"fitting/{PLANS[plan_key(model_config)]}",) if kind == "fitted" else ()
+    return (*_RECIPE, *KINDS[kind], *plan)
+
+
 @functools.cache
-def _recipe_hash(more: tuple[str, ...]) -> str:
-    folder = Path(__file__).parent
-    paths = [folder / f"{name}.py" for name in _RECIPE]
-    paths += [path for pattern in more for path in sorted(folder.glob(pattern))]
-    return hashlib.sha256(b"\0".join(path.read_bytes() for path in paths)).hexdigest()
+def _recipe_hash(modules: tuple[str, ...]) -> str:
+    sources = (Path(__file__).parent.joinpath(f"{name}.py").read_bytes() for name in modules)
+    return hashlib.sha256(b"\0".join(sources)).hexdigest()
