@@ -74,7 +74,10 @@ def test_name_and_content_agree(name: str) -> None:
 
 def option(config: DeployConfig) -> str:
     """What the content says of `OPTIONS`."""
-    return str(config.raw["backend_config"].get("stage", ""))
+    backend = config.raw["backend_config"]
+    if backend.get("inference_precision", "f32") != "f32":
+        return str(backend["inference_precision"])
+    return str(backend.get("stage", ""))
 
 
 @pytest.mark.parametrize("name", [n for n in list_deploy_configs() if n not in IRREGULAR])

@@ -12,7 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from posedeploy.config import DeployConfig, ModelConfig, load_deploy_config, load_model_config
+from posedeploy.config import (
+    CalibrationSettings,
+    DeployConfig,
+    ModelConfig,
+    load_deploy_config,
+    load_model_config,
+)
 from posedeploy.convert import (
     Converted,
     Declared,
@@ -21,6 +27,8 @@ from posedeploy.convert import (
     missing_tools,
 )
 from posedeploy.errors import BadInputError, ConversionError, UnavailableError
+from posedeploy.quantization.calibration import CalibrationSet
+from posedeploy.quantization.pictures import calibration_set, picture_files
 from posedeploy.runtime import SessionOptions, backend_row, get_runtime
 from posedeploy.sdk.writer import Artefact, write_json_files
 
@@ -60,6 +68,7 @@ def deploy(
     work_dir: str | Path,
     *,
     exporter: str | None = None,
+    calib_images: str | Path | None = None,
 ) -> Deployment:
     """Convert an MMPose model into an SDK model folder.
 
@@ -69,6 +78,8 @@ def deploy(
         checkpoint: Checkpoint; None makes calibrated weights for a zoo model.
         work_dir: Where the folder goes; absent, empty, or an SDK model folder (replaced whole).
         exporter: 'torchscript' or 'dynamo'; None takes the deploy config's.
+        calib_images: Folder of pictures that int8 is calibrated on; None takes the deploy
+            config's, or else drawn figures.
 
     Returns:
         What was written.
@@ -82,7 +93,7 @@ def deploy(
 
     from .sources import resolve_checkpoint, resolve_model_config
 
-    deploy_config = load_deploy_config(deploy_cfg)
+    deploy_config = with_calib_images(load_deploy_config(deploy_cfg), calib_images)
     model_config = load_model_config(resolve_model_config(model_cfg))
     check_ready(deploy_config, model_config)
     target = Path(work_dir)
@@ -94,6 +105,27 @@ def deploy(
             model, deploy_config, model_config, str(weights), staging, exporter=exporter
         )
     return replace(done, folder=target, files=tuple(target / path.name for path in done.files))
+
+
+def with_calib_images(
+    deploy_config: DeployConfig, calib_images: str | Path | None
+) -> DeployConfig:
+    """The deploy config with another folder of calibration pictures.
+
+    Raises:
+        BadInputError: It is not for int8, or there are no pictures in the folder.
+    """
+    if calib_images is None:
+        return deploy_config
+    if deploy_config.precision != "int8":
+        raise BadInputError(
+            "--calib-images", f"{calib_images}, with an {deploy_config.precision} deploy config",
+            "a deploy config for int8: the other precisions measure no ranges",
+            "Leave the option out, or choose an int8 deploy config.",
+        )  # fmt: skip
+    folder = Path(calib_images)
+    picture_files(folder)
+    return replace(deploy_config, calibration=CalibrationSettings(images=folder))
 
 
 def check_device(deploy_config: DeployConfig, device: str) -> None:
@@ -151,16 +183,29 @@ def deploy_model(
 
 
 def convert_exported(
-    exported: Exported, deploy_config: DeployConfig, model_config: ModelConfig, folder: Path
+    exported: Exported,
+    deploy_config: DeployConfig,
+    model_config: ModelConfig,
+    folder: Path,
+    calibration: CalibrationSet | None = None,
 ) -> Deployment:
     """Convert an export into an SDK model folder; `folder` exists and is empty.
+
+    Args:
+        exported: From `export_model`.
+        deploy_config: What to convert to.
+        model_config: The model's config.
+        folder: Where to.
+        calibration: What int8 is calibrated on; None takes what the deploy config says.
 
     Raises:
         ConversionError: The backend refused the graph, at 'convert' or at 'load'.
     """
     started = time.perf_counter()
     converter = get_converter(deploy_config.backend, deploy_config.precision)
-    converted = converter.convert(exported.path, deploy_config, folder)
+    if calibration is None and deploy_config.precision == "int8":
+        calibration = calibration_set(model_config, deploy_config.calibration)
+    converted = converter.convert(exported.path, deploy_config, folder, calibration)
     files = tuple(folder / name for name in converted.files)
     declared = converted.declared or _declared_when_loaded(files, deploy_config, converted)
     artefact = Artefact(
@@ -170,6 +215,7 @@ def convert_exported(
         declared.outputs,
         names_are_positions=backend_row(deploy_config.backend).by_position,
         host=exported.host,
+        recipe=converted.recipe,
     )
     write_json_files(
         folder, artefact, model_config, deploy_config, exported.checkpoint, exported.dataset_meta

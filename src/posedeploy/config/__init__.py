@@ -1,5 +1,6 @@
 """Deploy configs and MMPose configs as typed values."""
 
+from .calibration import CalibrationSettings
 from .deploy_config import (
     DeployConfig,
     NmsSettings,
@@ -24,6 +25,7 @@ __all__ = [
     "FAMILIES",
     "HEADS",
     "OTHER_FAMILY",
+    "CalibrationSettings",
     "DeployConfig",
     "DeployConfigName",
     "HeadKind",

@@ -14,6 +14,7 @@ from typing import Any
 
 from posedeploy.errors import BadInputError, did_you_mean
 
+from .calibration import CalibrationSettings, calibration_settings
 from .files import read_config
 from .naming import DeployConfigName, parse_name
 
@@ -55,6 +56,7 @@ class DeployConfig:
             else the backend's `model_inputs`; None takes the model's.
         dynamic_batch: True if axis 0 of the input is dynamic.
         nms: NMS settings; None for top-down models.
+        calibration: What int8 is calibrated on.
         raw: The whole config as plain dicts.
     """
 
@@ -71,6 +73,7 @@ class DeployConfig:
     input_shape: tuple[int, int] | None
     dynamic_batch: bool
     nms: NmsSettings | None
+    calibration: CalibrationSettings
     raw: Mapping[str, Any] = field(repr=False, compare=False)
 
     @property
@@ -185,6 +188,7 @@ def _typed(path: Path, raw: dict[str, Any]) -> DeployConfig:
         input_shape=_shape(path, ir_config.get("input_shape")) or _backend_shape(backend_config),
         dynamic_batch=0 in {int(axis) for axis in axes.get(input_names[0], {})},
         nms=_nms(path, codebase.get("post_processing")),
+        calibration=calibration_settings(path, raw),
         raw=raw,
     )
 

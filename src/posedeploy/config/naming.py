@@ -17,15 +17,16 @@ VARIANTS = ("", "simcc", "yolox-pose", "rtmo")
 PRECISIONS = ("fp32", "fp16", "int8")
 SHAPE_MODES = ("static", "dynamic")
 # What a flow does otherwise than the backend's other flows: 'nms' keeps non-maximum suppression
-# in the graph of a backend that leaves it to the host.
-OPTIONS = ("", "nms")
+# in the graph of a backend that leaves it to the host; 'f16' also computes in float16 on a backend
+# whose fp16 flows store weights so and compute in float32.
+OPTIONS = ("", "f16", "nms")
 
 _PATTERN = re.compile(
     rf"{TASK}"
     r"(?:_(?P<variant>simcc|yolox-pose|rtmo))?"
     r"_(?P<backend>[a-z][a-z0-9]*)"
     r"(?:-(?P<precision>fp16|int8))?"
-    r"(?:-(?P<option>nms))?"
+    r"(?:-(?P<option>f16|nms))?"
     r"_(?P<shape_mode>static|dynamic)"
     r"(?:-(?P<height>[1-9][0-9]*)x(?P<width>[1-9][0-9]*))?"
 )
@@ -78,7 +79,7 @@ def parse_name(name: str) -> DeployConfigName:
     if match is None or match["backend"] in SHAPE_MODES:
         raise ValueError(
             f"{name!r} is not a deploy config's name; expected pose-detection"
-            "[_{simcc,yolox-pose,rtmo}]_{backend}[-{fp16,int8}][-nms]_{static,dynamic}[-{H}x{W}]"
+            "[_{simcc,yolox-pose,rtmo}]_{backend}[-{fp16,int8}][-{f16,nms}]_{static,dynamic}[-{H}x{W}]"
         )
     shape = (int(match["height"]), int(match["width"])) if match["height"] else None
     return DeployConfigName(

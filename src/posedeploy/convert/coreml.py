@@ -17,6 +17,7 @@ import numpy as np
 
 from posedeploy.config import DeployConfig
 from posedeploy.errors import BadInputError, ConversionError
+from posedeploy.quantization.calibration import CalibrationSet
 from posedeploy.runtime import TensorInfo, backend_row
 from posedeploy.runtime.coreml import declared, import_coremltools, read_spec
 from posedeploy.runtime.torchscript import SIGNATURE, read_signature
@@ -40,7 +41,14 @@ class CoreMlConverter:
     representation = Representation("exported-program", {"yolox-pose": "dense", "rtmo": "dense"})
     tools: tuple[str, ...] = ()
 
-    def convert(self, ir: Path, deploy_config: DeployConfig, work_dir: Path) -> Converted:
+    def convert(
+        self,
+        ir: Path,
+        deploy_config: DeployConfig,
+        work_dir: Path,
+        calibration: CalibrationSet | None = None,
+    ) -> Converted:
+        del calibration  # there is no int8 recipe
         target = work_dir / backend_row("coreml").main_file
         model = _converted(ir, deploy_config, _settings(deploy_config))
         model.save(str(target))

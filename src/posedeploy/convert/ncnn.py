@@ -7,7 +7,7 @@ import math
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,10 @@ import numpy as np
 
 from posedeploy.config import DeployConfig
 from posedeploy.errors import ConversionError
+from posedeploy.quantization.calibration import CalibrationSet, required
+from posedeploy.quantization.kept import parts
+from posedeploy.quantization.ncnn_files import read_param
+from posedeploy.quantization.ncnn_int8 import QUANTISABLE, SCALE_TERM, quantise_ncnn
 from posedeploy.runtime import SessionOptions, backend_row, get_runtime
 from posedeploy.runtime.torchscript import SIGNATURE
 
@@ -22,22 +26,33 @@ from .pnnx import run_pnnx
 from .types import Converted, Representation
 
 # Parameter of a layer that holds how many weights it has (ncnn's operators.md)
-_WEIGHT_COUNT = {"Convolution": "6", "ConvolutionDepthWise": "6", "Deconvolution": "6",
-                 "DeconvolutionDepthWise": "6", "InnerProduct": "2"}  # fmt: skip
+_WEIGHT_COUNT = {"Convolution": 6, "ConvolutionDepthWise": 6, "Deconvolution": 6,
+                 "DeconvolutionDepthWise": 6, "InnerProduct": 2}  # fmt: skip
+_NO_PARAMETER = -1
 # Largest difference from the traced module, as a fraction of an output's largest value: honest
 # float32 stays below 1e-5 and fp16 below 2e-2; a layer that pnnx got wrong is off by its size.
-_AGREEMENT = {"fp32": 1e-3, "fp16": 0.1}
+# In int8 the numbers are the judge's business; here only names, shapes and finiteness.
+_AGREEMENT = {"fp32": 1e-3, "fp16": 0.1, "int8": math.inf}
 
 
 class NcnnConverter:
-    """Traced module to `.param` and `.bin`; fp16 is off unless the deploy config asks for it."""
+    """Traced module to `.param` and `.bin`; fp16 is off unless the deploy config asks for it.
 
-    precisions = ("fp32", "fp16")
+    int8 starts from the float32 files, which are checked before they are quantised.
+    """
+
+    precisions = ("fp32", "fp16", "int8")
     # decoding every candidate of RTMO in ncnn takes 6 to 10 s a picture
     representation = Representation("ncnn", {"yolox-pose": "dense", "rtmo": "raw"})
     tools: tuple[str, ...] = ("pnnx",)
 
-    def convert(self, ir: Path, deploy_config: DeployConfig, work_dir: Path) -> Converted:
+    def convert(
+        self,
+        ir: Path,
+        deploy_config: DeployConfig,
+        work_dir: Path,
+        calibration: CalibrationSet | None = None,
+    ) -> Converted:
         row = backend_row("ncnn")
         signature = read_signature(ir)
         inputs, outputs = signature["inputs"], signature["outputs"]
@@ -48,18 +63,37 @@ class NcnnConverter:
                 "ncnn runs one picture at a time: remove dynamic_axes.",
             )  # fmt: skip
         fp16 = deploy_config.precision == "fp16"
+        files = (work_dir / row.main_file, work_dir / row.weights_file)
         with tempfile.TemporaryDirectory(prefix="pnnx-") as scratch:
             written = run_pnnx(ir, shape, fp16, Path(scratch))
             names = [str(info["name"]) for info in outputs]
             text = named(written.param, str(inputs[0]["name"]), names, shape)
-            (work_dir / row.main_file).write_text(text, encoding="utf-8")
-            shutil.copyfile(written.weights, work_dir / row.weights_file)
+            files[0].write_text(text, encoding="utf-8")
+            shutil.copyfile(written.weights, files[1])
         for extra in ir.parent.glob("*.npz"):  # weights that the host needs
             shutil.copyfile(extra, work_dir / extra.name)
-        files = (row.main_file, row.weights_file)
-        precision = weight_precision(*(work_dir / name for name in files))
-        check_numbers(ir, [work_dir / name for name in files], shape, precision)
-        return Converted(files, precision)
+        recipe: Mapping[str, Any] = {"name": "pnnx, weights in float16"} if fp16 else {}
+        check_numbers(ir, files, shape, weight_precision(*files))
+        if deploy_config.precision == "int8":
+            recipe = _int8(files, required(calibration, deploy_config.path))
+            check_numbers(ir, files, shape, "int8")
+        written_files = (row.main_file, row.weights_file)
+        return Converted(written_files, weight_precision(*files), recipe=recipe)
+
+
+def _int8(files: tuple[Path, Path], calibration: CalibrationSet) -> Mapping[str, Any]:
+    """Quantise the files in place."""
+    with tempfile.TemporaryDirectory(prefix="ncnn-") as scratch:
+        floats = (Path(scratch) / files[0].name, Path(scratch) / files[1].name)
+        for path, copy in zip(files, floats, strict=True):
+            shutil.copyfile(path, copy)
+        done = quantise_ncnn(floats, files, calibration)
+    return {
+        "name": "ncnn scales, per channel, min-max",
+        "kept": parts(done.kept),
+        "quantised_layers": len(done.layers),
+        "calibration": calibration.facts(),
+    }
 
 
 def read_signature(traced: Path) -> dict[str, Any]:
@@ -100,17 +134,17 @@ def named(param: str, given: str, outputs: list[str], shape: tuple[int, ...]) ->
 
 
 def weight_precision(param: Path, weights: Path) -> str:
-    """'fp32' or 'fp16', from the size of the weights and their number."""
-    count = 0
-    for line in param.read_text(encoding="utf-8").splitlines()[2:]:
-        words = line.split()
-        key = _WEIGHT_COUNT.get(words[0]) if words else None
-        values = dict(word.split("=", 1) for word in words if "=" in word)
-        count += int(values[key]) if key in values else 0
+    """'int8' if any layer is quantised; else by the size of the weights and their number."""
+    layers = read_param(param)
+    if any(layer.type in QUANTISABLE and layer.number(SCALE_TERM) for layer in layers):
+        return "int8"
+    count = sum(layer.number(_WEIGHT_COUNT.get(layer.type, _NO_PARAMETER)) for layer in layers)
     return "fp32" if weights.stat().st_size >= 4 * count else "fp16"
 
 
-def check_numbers(traced: Path, files: list[Path], shape: tuple[int, ...], precision: str) -> None:
+def check_numbers(
+    traced: Path, files: Sequence[Path], shape: tuple[int, ...], precision: str
+) -> None:
     """Run both on noise: some layers pnnx converts without a word, and wrongly.
 
     Raises:

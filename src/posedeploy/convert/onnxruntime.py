@@ -1,4 +1,4 @@
-"""ONNX Runtime runs the exported graph as it is; fp16 rewrites it first."""
+"""ONNX Runtime runs the exported graph as it is; fp16 and int8 rewrite it first."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from posedeploy.config import DeployConfig
-from posedeploy.errors import ConversionError
+from posedeploy.quantization.calibration import CalibrationSet, required
+from posedeploy.quantization.fp16 import to_fp16
+from posedeploy.quantization.kept import parts
+from posedeploy.quantization.qdq import RECIPES, quantise_onnx
 
 from .types import ONNX, Converted
 
-# The recipe's arguments that a deploy config may set, by the names MMDeploy gives them.
+# Arguments of the fp16 conversion that a deploy config may set, by the names MMDeploy gives them.
 _FP16_ARGUMENTS = (
     "min_positive_val", "max_finite_val", "keep_io_types", "disable_shape_infer",
     "op_block_list", "node_block_list",
@@ -21,37 +24,45 @@ _FP16_ARGUMENTS = (
 
 
 class OnnxRuntimeConverter:
-    """fp32: a copy. fp16: `onnxruntime.transformers.float16`, as `common_config` says."""
+    """fp32: a copy. fp16: as `common_config` says. int8: QDQ, per channel, U8S8."""
 
-    precisions = ("fp32", "fp16")
+    precisions = ("fp32", "fp16", "int8")
     representation = ONNX
     tools: tuple[str, ...] = ()
 
-    def convert(self, ir: Path, deploy_config: DeployConfig, work_dir: Path) -> Converted:
+    def convert(
+        self,
+        ir: Path,
+        deploy_config: DeployConfig,
+        work_dir: Path,
+        calibration: CalibrationSet | None = None,
+    ) -> Converted:
         target = work_dir / deploy_config.save_file
+        recipe: Mapping[str, Any] = {}
         if deploy_config.precision == "fp16":
-            common = deploy_config.raw["backend_config"].get("common_config") or {}
-            _write_fp16(ir, target, common)
+            recipe = _fp16(ir, target, deploy_config)
+        elif deploy_config.precision == "int8":
+            recipe = _int8(ir, target, required(calibration, deploy_config.path))
         elif ir != target:
             shutil.copyfile(ir, target)
-        return Converted((target.name,), weight_precision(target))
+        return Converted((target.name,), weight_precision(target), recipe=recipe)
 
 
-def _write_fp16(ir: Path, target: Path, common: Mapping[str, Any]) -> None:
-    import onnx
-    from onnxruntime.transformers.float16 import convert_float_to_float16
-
-    model = onnx.load(ir)
-    # Stale shapes of intermediate values make the conversion name two casts alike.
-    del model.graph.value_info[:]
+def _fp16(ir: Path, target: Path, deploy_config: DeployConfig) -> Mapping[str, Any]:
+    common = deploy_config.raw["backend_config"].get("common_config") or {}
     arguments = {name: common[name] for name in _FP16_ARGUMENTS if name in common}
-    try:
-        onnx.save(convert_float_to_float16(model, **arguments), target)
-    except (ValueError, RuntimeError) as error:
-        raise ConversionError(
-            "convert", str(ir), f"{type(error).__name__}: {error}", "a graph in fp16",
-            "Name the node or operator in node_block_list or op_block_list of common_config.",
-        ) from error  # fmt: skip
+    kept = to_fp16(ir, target, **arguments)
+    return {"name": "onnxruntime.transformers.float16", "kept": parts(kept)}
+
+
+def _int8(ir: Path, target: Path, calibration: CalibrationSet) -> Mapping[str, Any]:
+    done = quantise_onnx(ir, target, calibration, RECIPES["onnxruntime"])
+    return {
+        "name": "onnxruntime static QDQ, per channel, U8S8, min-max",
+        "kept": parts(done.kept),
+        "quantised_layers": len(done.layers),
+        "calibration": calibration.facts(),
+    }
 
 
 def weight_precision(path: Path) -> str:

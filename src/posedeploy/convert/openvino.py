@@ -1,54 +1,104 @@
-"""OpenVINO: the exported ONNX graph as OpenVINO's own pair of files."""
+"""OpenVINO: the exported ONNX graph as OpenVINO's own pair of files.
+
+fp16 stores the weights in float16; what is computed in is a question of its own and stays float32
+unless the deploy config's `backend_config.inference_precision` says 'f16'.  The answer is written
+into the `.xml` file, where the runtime reads it.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from posedeploy.config import DeployConfig
-from posedeploy.errors import ConversionError
+from posedeploy.errors import BadInputError, ConversionError
+from posedeploy.quantization.calibration import CalibrationSet, required
+from posedeploy.quantization.kept import parts
+from posedeploy.quantization.openvino_int8 import quantise_openvino
 from posedeploy.runtime import backend_row
+from posedeploy.runtime.openvino import INFERENCE_PRECISION
 
 from .types import ONNX, Converted
 
 # Names of floating-point weights in OpenVINO -> ours
 _WEIGHTS = {"f32": "fp32", "f16": "fp16"}
+_COMPUTES = ("f32", "f16")
 
 
 class OpenVinoConverter:
-    """Reads the ONNX file and writes `.xml` and `.bin`, weights as they are.
+    """Reads the ONNX file and writes `.xml` and `.bin`.
 
     `model_inputs.opt_shapes` of MMDeploy's configs is where the input size comes from; the batch
     is what `dynamic_axes` says.
     """
 
-    precisions = ("fp32",)
+    precisions = ("fp32", "fp16", "int8")
     representation = ONNX
     tools: tuple[str, ...] = ()
 
-    def convert(self, ir: Path, deploy_config: DeployConfig, work_dir: Path) -> Converted:
-        del deploy_config
+    def convert(
+        self,
+        ir: Path,
+        deploy_config: DeployConfig,
+        work_dir: Path,
+        calibration: CalibrationSet | None = None,
+    ) -> Converted:
         import openvino as ov
 
-        row = backend_row("openvino")
+        row, precision = backend_row("openvino"), deploy_config.precision
         target = work_dir / row.main_file
+        recipe: Mapping[str, Any] = {}
         try:
             model = ov.Core().read_model(ir)
+            if precision == "int8":
+                model, recipe = _int8(model, ir, required(calibration, deploy_config.path))
+            elif precision == "fp16":
+                recipe = {"name": "weights compressed to float16"}
+            _record_precision(model, deploy_config)
             # its default rounds the weights to fp16
-            ov.save_model(model, target, compress_to_fp16=False)
+            ov.save_model(model, target, compress_to_fp16=precision == "fp16")
+            written = ov.Core().read_model(target)
         except RuntimeError as error:
             raise ConversionError(
                 "convert", str(ir), str(error), "a graph that OpenVINO reads",
                 "Report this model with the operator that the message names.",
             ) from error  # fmt: skip
-        return Converted((row.main_file, row.weights_file), weight_precision(model))
+        return Converted(
+            (row.main_file, row.weights_file), weight_precision(written), recipe=recipe
+        )
+
+
+def _record_precision(model: Any, deploy_config: DeployConfig) -> None:
+    """Write what to compute in into the model, where the deploy config says it."""
+    asked = deploy_config.raw["backend_config"].get("inference_precision")
+    if asked is None:
+        return
+    if asked not in _COMPUTES:
+        raise BadInputError(
+            f"{deploy_config.path}: backend_config.inference_precision", repr(asked),
+            f"one of {', '.join(_COMPUTES)}", "Change the field.",
+        )  # fmt: skip
+    model.set_rt_info(asked, list(INFERENCE_PRECISION))
+
+
+def _int8(model: Any, ir: Path, calibration: CalibrationSet) -> tuple[Any, Mapping[str, Any]]:
+    quantised, done = quantise_openvino(model, ir, calibration)
+    return quantised, {
+        "name": "NNCF post-training quantisation, per channel, min-max",
+        "kept": parts(done.kept),
+        "quantised_layers": len(done.layers),
+        "calibration": calibration.facts(),
+    }
 
 
 def weight_precision(model: Any) -> str:
-    """'fp32' or 'fp16': the floating-point type that holds most of the weights."""
+    """'int8' if anything is quantised, else 'fp32' or 'fp16': what holds most of the weights."""
     sizes = dict.fromkeys(_WEIGHTS.values(), 0)
     for node in model.get_ops():
+        if node.get_type_name() == "FakeQuantize":
+            return "int8"
         if node.get_type_name() == "Constant":
             kind = node.get_output_element_type(0).get_type_name()
             if kind in _WEIGHTS:

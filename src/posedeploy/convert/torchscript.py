@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from posedeploy.config import DeployConfig
+from posedeploy.quantization.calibration import CalibrationSet
 from posedeploy.runtime import backend_row
 
 from .types import Converted, Representation
@@ -18,8 +19,14 @@ class TorchScriptConverter:
     representation = Representation("torchscript")
     tools: tuple[str, ...] = ()
 
-    def convert(self, ir: Path, deploy_config: DeployConfig, work_dir: Path) -> Converted:
-        del deploy_config
+    def convert(
+        self,
+        ir: Path,
+        deploy_config: DeployConfig,
+        work_dir: Path,
+        calibration: CalibrationSet | None = None,
+    ) -> Converted:
+        del deploy_config, calibration
         target = work_dir / backend_row("torchscript").main_file
         shutil.copyfile(ir, target)
         return Converted((target.name,), "fp32")

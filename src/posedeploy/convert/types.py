@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from posedeploy.config import DeployConfig
+from posedeploy.quantization.calibration import CalibrationSet
 from posedeploy.runtime import TensorInfo
 
 
@@ -51,11 +52,13 @@ class Converted:
         precision: 'fp32', 'fp16' or 'int8', read from the files that were written.
         declared: Inputs and outputs, read from the files that were written; None where they are
             read by loading the files, which takes a machine that the backend runs on.
+        recipe: How the precision was lowered, for `detail.json`; empty for fp32.
     """
 
     files: tuple[str, ...]
     precision: str
     declared: Declared | None = None
+    recipe: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Converter(Protocol):
@@ -76,8 +79,20 @@ class Converter(Protocol):
         """Packages or programs that converting needs and running does not."""
         ...
 
-    def convert(self, ir: Path, deploy_config: DeployConfig, work_dir: Path) -> Converted:
+    def convert(
+        self,
+        ir: Path,
+        deploy_config: DeployConfig,
+        work_dir: Path,
+        calibration: CalibrationSet | None = None,
+    ) -> Converted:
         """Turn the intermediate representation into the backend's files in `work_dir`.
+
+        Args:
+            ir: The graph in the form of `representation`.
+            deploy_config: How to convert.
+            work_dir: An existing folder.
+            calibration: What int8 measures its ranges on; given for int8, None otherwise.
 
         Raises:
             ConversionError: The backend's tool refused; the message is its own.

@@ -10,10 +10,13 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from posedeploy.errors import BadInputError
 
 Inputs = Callable[[], Iterator[NDArray[np.float32]]]
 
@@ -45,3 +48,17 @@ class CalibrationSet:
     def facts(self) -> dict[str, Any]:
         """What `detail.json` records of the set."""
         return {"source": self.source, "count": self.count, "sha256": self.sha256}
+
+
+def required(calibration: CalibrationSet | None, deploy_config: Path) -> CalibrationSet:
+    """The set, where there has to be one.
+
+    Raises:
+        BadInputError: There is none.
+    """
+    if calibration is None:
+        raise BadInputError(
+            f"{deploy_config}: int8", "nothing to calibrate on", "a calibration set",
+            "Build one with posedeploy.quantization.pictures.calibration_set.",
+        )  # fmt: skip
+    return calibration

@@ -7,7 +7,8 @@ Used by every recipe that works on an ONNX graph; ncnn's takes the same reasons 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,9 @@ DETECTION_OUTPUTS = frozenset({"dets", "boxes", "cls"})
 # The projection on LiteHRNet's branch of stride 4; exporters keep its name in the node or in the
 # weight.
 _LITEHRNET = re.compile(r"head_layer[./]projects\.3[./]depthwise_conv")
+
+LAST_LAYERS = "last layers"
+LITEHRNET = "LiteHRNet's last depthwise convolution"
 
 Find = Callable[[GraphView], Iterable[str]]
 
@@ -102,10 +106,10 @@ KEPT: tuple[Kept, ...] = (
     Kept("gated attention's norm, layer norms", ("fp16", "int8"),
          "a sum of squares leaves fp16's range at 65504, that is from |x| = 16 on with 256 "
          "channels; in int8 the quotient's divisor has few steps near 0", _norms),
-    Kept("last layers", ("int8",),
+    Kept(LAST_LAYERS, ("int8",),
          "their rounding goes into the result unfiltered: peaks are told from their neighbours "
          "by less than a 256th of the range", _last_layers),
-    Kept("LiteHRNet's last depthwise convolution", ("int8",),
+    Kept(LITEHRNET, ("int8",),
          "its input has crest factor 18: one range for all channels leaves most of them a few "
          "steps", _litehrnet),
     Kept("softmax", ("fp16", "int8"),
@@ -131,3 +135,8 @@ def kept_nodes(graph: Any, precision: str, rows: Iterable[Kept] = KEPT) -> dict[
             for name in row.find(view):
                 found.setdefault(name, row.part)
     return found
+
+
+def parts(kept: Mapping[str, str]) -> dict[str, int]:
+    """Part -> how many nodes stayed in float32 because of it, for `detail.json`."""
+    return dict(sorted(Counter(kept.values()).items()))

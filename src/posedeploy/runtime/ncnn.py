@@ -2,12 +2,13 @@
 
 A `.param` file names no batch and no output shapes: the batch is always 1, and the shapes of the
 outputs are those that a run on zeros gives.  fp16 and bf16 are on by default where the CPU has
-units for them, so every such switch is set.
+units for them, so every such switch is set.  int8 is what the file says for each layer; with the
+switch off ncnn computes the same file in float32.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,18 @@ from .registry import backend_row
 from .types import Arrays, Availability, SessionOptions, TensorInfo, as_contiguous
 
 DEVICES = ("cpu",)
-# SessionOptions.precision -> the switches of ncnn.Option that are on; all others are off
+# SessionOptions.precision -> the switches of ncnn.Option that are on; all others are off. fp16 is
+# storage: sums stay float32.
 _SWITCHES = ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_packed",
-             "use_bf16_storage")  # fmt: skip
+             "use_bf16_storage", "use_int8_inference")  # fmt: skip
 PRECISIONS: Mapping[str, tuple[str, ...]] = {
     "bf16": ("use_bf16_packed", "use_bf16_storage"),
-    "fp16": ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic"),
+    "fp16": ("use_fp16_packed", "use_fp16_storage"),
     "fp32": (),
+    "int8": ("use_int8_inference",),
 }
+# Option of a session: 'yes' keeps every blob of a run, so that any number can be extracted
+KEEP_BLOBS = "keep_blobs"
 
 
 class NcnnSession:
@@ -50,6 +55,21 @@ class NcnnSession:
             )
 
     def run(self, feed: Arrays) -> dict[str, NDArray[Any]]:
+        return self.extract(feed, [info.name for info in self.outputs])
+
+    def extract(self, feed: Arrays, names: Iterable[str]) -> dict[str, NDArray[Any]]:
+        """Run as far as these blobs need it; any blob of the `.param` file can be had.
+
+        Args:
+            feed: Input name -> [1, ...] array.
+            names: Blob names.
+
+        Returns:
+            Blob name -> [1, ...] float32.
+
+        Raises:
+            RuntimeError: ncnn has no such blob, or cannot compute it.
+        """
         import ncnn
 
         extractor = self._net.create_extractor()
@@ -59,7 +79,7 @@ class NcnnSession:
             # a Mat made of an array shares its memory, and does not keep it alive
             mat = ncnn.Mat(as_contiguous(array[0], "float32")).clone()
             _must_be_zero(extractor.input(name, mat), f"input {name!r}")
-        return {info.name: _extract(extractor, info.name) for info in self.outputs}
+        return {name: _extract(extractor, name) for name in names}
 
 
 def _extract(extractor: Any, name: str) -> NDArray[np.float32]:
@@ -90,6 +110,7 @@ class Ncnn:
             )
         net = ncnn.Net()
         net.opt.use_vulkan_compute = False
+        net.opt.lightmode = options.extra.get(KEEP_BLOBS) != "yes"
         if options.threads:
             net.opt.num_threads = options.threads
         for switch in _SWITCHES:

@@ -16,9 +16,14 @@ from .probing import probe_import
 from .registry import backend_row
 from .types import Arrays, Availability, SessionOptions, TensorInfo, as_contiguous
 
-# SessionOptions.precision -> ov::hint::inference_precision; int8 graphs say themselves which
-# layers are quantised, and the others run in float32.
-PRECISIONS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16", "int8": "f32"}
+# SessionOptions.precision -> ov::hint::inference_precision, for files that do not say it
+# themselves. "fp16" and "int8" say how weights are stored: int8 graphs tell which layers are
+# quantised, and everything else is computed in float32.
+PRECISIONS = {"fp32": "f32", "fp16": "f32", "bf16": "bf16", "int8": "f32"}
+# Where a file says what to compute in: runtime information of the model, 'f32' or 'f16'.
+INFERENCE_PRECISION = ("posedeploy", "inference_precision")
+# Option of a session that overrides both: 'f32', 'f16' or 'bf16'.
+EXTRA = "inference_precision"
 DEVICES = {"cpu": "CPU"}
 # OpenVINO's element types -> numpy's
 DTYPES = {"f32": "float32", "f16": "float16", "f64": "float64", "i64": "int64", "i32": "int32",
@@ -70,16 +75,16 @@ class OpenVino:
             raise RuntimeError(
                 f"openvino: precision {options.precision!r} is not one of {list(PRECISIONS)}"
             )
+        core = ov.Core()
+        model = core.read_model(*files[:2])
         wanted = {
-            "INFERENCE_PRECISION_HINT": PRECISIONS[options.precision],
+            "INFERENCE_PRECISION_HINT": _inference_precision(model, options),
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",  # activations stay as they are
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": "1",
         }
         if options.threads:
             wanted["INFERENCE_NUM_THREADS"] = str(options.threads)
-        core = ov.Core()
-        model = core.read_model(*files[:2])
         compiled = core.compile_model(model, DEVICES[kind], wanted)
         effective = _effective(compiled)
         if effective["inference_precision"] != wanted["INFERENCE_PRECISION_HINT"]:
@@ -88,6 +93,15 @@ class OpenVino:
                 f"not in {wanted['INFERENCE_PRECISION_HINT']} as it was told"
             )
         return OpenVinoSession(compiled, effective)
+
+
+def _inference_precision(model: Any, options: SessionOptions) -> str:
+    """The caller's word, else the file's, else what the precision stands for."""
+    if EXTRA in options.extra:
+        return options.extra[EXTRA]
+    if options.precision == "fp16" and model.has_rt_info(list(INFERENCE_PRECISION)):
+        return str(model.get_rt_info(list(INFERENCE_PRECISION)).astype(str))
+    return PRECISIONS[options.precision]
 
 
 def _effective(compiled: Any) -> dict[str, str]:

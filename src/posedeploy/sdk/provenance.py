@@ -24,6 +24,7 @@ def detail_json(
     dataset_meta: Mapping[str, Any],
     *,
     format_version: str,
+    recipe: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """`detail.json`; its section `posedeploy` is ours, the others are MMDeploy's.
 
@@ -33,6 +34,8 @@ def detail_json(
         checkpoint: Where its weights came from.
         dataset_meta: What its keypoints are called, as `compact_dataset_meta` gives it.
         format_version: Version of the SDK format.
+        recipe: How the precision was lowered: which layers stayed as they were and, for int8,
+            what the ranges were measured on.
     """
     raw = deploy_config.raw
     ir_key = "ir_config" if "ir_config" in raw else "onnx_config"
@@ -55,6 +58,7 @@ def detail_json(
             "head": model_config.head,
             "dataset_meta": dict(dataset_meta),
             "model": model_facts(model_config, len(dataset_meta.get("keypoint_names", ()))),
+            **({"recipe": dict(recipe)} if recipe else {}),
         },
     }
 

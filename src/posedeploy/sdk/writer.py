@@ -40,6 +40,7 @@ class Artefact:
         outputs: Outputs likewise.
         names_are_positions: True if the runtime knows tensors by position only (TorchScript).
         host: What the graph leaves to the host; empty if it holds everything.
+        recipe: How its precision was lowered; empty for fp32.
     """
 
     files: tuple[str, ...]
@@ -48,6 +49,7 @@ class Artefact:
     outputs: tuple[TensorInfo, ...]
     names_are_positions: bool = False
     host: Mapping[str, Any] = field(default_factory=dict)
+    recipe: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def dynamic_batch(self) -> bool:
@@ -68,7 +70,12 @@ def write_json_files(  # noqa: PLR0917 - what a folder is made of, in one order 
         "deploy.json": deploy_json(artefact, model_config, deploy_config.backend),
         "pipeline.json": pipeline_json(artefact, model_config, deploy_config),
         "detail.json": detail_json(
-            model_config, deploy_config, checkpoint, dataset_meta, format_version=FORMAT_VERSION
+            model_config,
+            deploy_config,
+            checkpoint,
+            dataset_meta,
+            format_version=FORMAT_VERSION,
+            recipe=artefact.recipe,
         ),
     }
     for name, content in contents.items():

@@ -1,0 +1,1 @@
+backend_config = dict(type="ncnn", precision="FP16", use_vulkan=False)

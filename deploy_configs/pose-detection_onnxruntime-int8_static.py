@@ -1,0 +1,4 @@
+_base_ = [
+    "./pose-detection_static.py",
+    "./_base_/backends/onnxruntime-int8.py",
+]

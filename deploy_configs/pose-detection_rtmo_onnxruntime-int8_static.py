@@ -1,0 +1,4 @@
+_base_ = [
+    "./_base_/rtmo.py",
+    "./_base_/backends/onnxruntime-int8.py",
+]

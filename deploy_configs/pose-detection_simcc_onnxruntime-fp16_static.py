@@ -1,0 +1,4 @@
+_base_ = [
+    "./_base_/simcc.py",
+    "./_base_/backends/onnxruntime-fp16.py",
+]

@@ -1,0 +1,11 @@
+_base_ = [
+    "./_base_/simcc.py",
+    "./_base_/backends/openvino-fp16.py",
+]
+
+onnx_config = dict(input_shape=[192, 256])
+
+backend_config = dict(
+    inference_precision="f16",
+    model_inputs=[dict(opt_shapes=dict(input=[1, 3, 256, 192]))],
+)

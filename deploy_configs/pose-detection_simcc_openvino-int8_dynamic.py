@@ -1,0 +1,12 @@
+_base_ = [
+    "./_base_/simcc.py",
+    "./_base_/backends/openvino-int8.py",
+]
+
+onnx_config = dict(
+    dynamic_axes={
+        "input": {0: "batch"},
+        "simcc_x": {0: "batch"},
+        "simcc_y": {0: "batch"},
+    },
+)

@@ -1,0 +1,4 @@
+_base_ = [
+    "./_base_/yolox-pose.py",
+    "./_base_/backends/onnxruntime-int8.py",
+]
