@@ -16,6 +16,15 @@ from posedeploy.errors import BadInputError
 if TYPE_CHECKING:
     from posedeploy.sdk.validate import Finding
 
+EXAMPLES = """
+Examples:
+
+    posedeploy validate work/rtmpose_s
+
+    posedeploy validate work/rtmpose_s --client mmdeploy-runtime-1.3.1
+
+    posedeploy validate work/rtmpose_s --json
+"""
 COLOURS = {"error": "bold red", "warning": "yellow"}
 
 
@@ -31,7 +40,7 @@ def validate(
 ) -> None:
     """Say what is wrong with an SDK model folder, without running the graph in it.
 
-    Exit status: 0 no errors (warnings may be there), 1 errors, 2 no such folder or client.
+    Exit code: 0 no errors (warnings may be there), 1 errors, 2 no such folder or client.
     """
     from posedeploy.sdk.validate import Level
     from posedeploy.sdk.validate import validate as findings_of
@@ -49,6 +58,9 @@ def validate(
         show(Console(highlight=False), folder, client, findings)
     if errors:
         raise typer.Exit(1)
+
+
+validate.__doc__ = f"{validate.__doc__}\n{EXAMPLES}"
 
 
 def to_json(folder: Path, client: str | None, findings: Sequence[Finding]) -> str:

@@ -52,6 +52,7 @@ def list_models(
     as_json: JsonOption = False,
 ) -> None:
     """List families, models, input sizes and published accuracy."""
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     from posedeploy.zoo import ALL, models_of
@@ -60,7 +61,10 @@ def list_models(
     if as_json:
         print_json(facts)
         return
-    table = Table("model", "family", "input", "AP", "data set", "tiers")
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for name in ("model", "family", "input", "AP", "data set"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("tiers")
     for fact in sorted(facts, key=lambda fact: (fact["family"].lower(), fact["name"])):
         ap = fact["metrics"].get("AP")
         table.add_row(

@@ -105,12 +105,14 @@ def _without_example(name: DeployConfigName) -> BadInputError:
 
 
 def _nearest(name: DeployConfigName, names: Sequence[str]) -> str:
+    """The name most like another: what a backend is told depends on the batch first of all."""
+
     def likeness(other: str) -> tuple[bool, bool, bool]:
         said = parse_name(other)
         return (
-            said.variant == name.variant,
             said.shape_mode == name.shape_mode,
             (said.shape is None) == (name.shape is None),
+            said.variant == name.variant,
         )
 
     return max(names, key=likeness)

@@ -1,0 +1,164 @@
+"""Published checkpoints from a server on this machine: whole, cut off, damaged, not there."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from posedeploy.errors import BadInputError, UnavailableError
+from posedeploy.zoo import MODELS, Published, download, model_row, published
+
+CONTENT = bytes(range(256)) * 5000
+HASH = hashlib.sha256(CONTENT).hexdigest()[:8]
+NAME = f"rtmpose-s_simcc-coco-{HASH}_20230127.pth"
+ROW = model_row("rtmpose_s")
+
+
+@dataclass
+class Server:
+    """What the server does, and the ranges that it was asked for."""
+
+    url: str = ""
+    content: bytes = CONTENT
+    ranges: bool = True
+    stop_after: int | None = None
+    status: int = 200
+    asked: list[str | None] = field(default_factory=list)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    state = Server()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            wanted = self.headers.get("Range")
+            state.asked.append(wanted)
+            start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted else 0
+            if state.status != 200:
+                self.send_error(state.status)
+                return
+            if start and start >= len(state.content) and state.ranges:
+                self.send_error(416)
+                return
+            start = start if state.ranges else 0
+            body = state.content[start:]
+            self.send_response(206 if start else 200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body[: state.stop_after])
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+        thread = threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        state.url = f"http://127.0.0.1:{http.server_port}/{NAME}"
+        monkeypatch.setattr(
+            download, "published", lambda _: Published(state.url, "COCO", {"AP": 0.7})
+        )
+        yield state
+        http.shutdown()
+        thread.join()
+
+
+def test_a_checkpoint_is_fetched_once_and_its_progress_told(
+    server: Server, tmp_path: Path
+) -> None:
+    told: list[tuple[int, int | None]] = []
+    path = download.fetch_checkpoint(
+        ROW, tmp_path / "new", on_progress=lambda done, total: told.append((done, total))
+    )
+    assert path == tmp_path / "new" / NAME
+    assert path.read_bytes() == CONTENT
+    assert told[-1] == (len(CONTENT), len(CONTENT))
+    assert download.fetched(ROW, tmp_path / "new") == path
+    assert download.fetch_checkpoint(ROW, tmp_path / "new", offline=True) == path
+    assert server.asked == [None]
+    assert not list(path.parent.glob("*.part"))
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_an_interrupted_download_goes_on_or_begins_anew(
+    server: Server, tmp_path: Path, ranges: bool
+) -> None:
+    server.stop_after, server.ranges = 1000, ranges
+    with pytest.raises(UnavailableError, match=r"the connection ended after 1,000 of 1,280,000"):
+        download.fetch_checkpoint(ROW, tmp_path)
+    assert (tmp_path / f"{NAME}.part").stat().st_size == 1000
+    assert download.fetched(ROW, tmp_path) is None
+    server.stop_after = None
+    assert download.fetch_checkpoint(ROW, tmp_path).read_bytes() == CONTENT
+    assert server.asked == [None, "bytes=1000-"]
+
+
+def test_a_part_that_is_whole_already_is_taken(server: Server, tmp_path: Path) -> None:
+    (tmp_path / f"{NAME}.part").write_bytes(CONTENT)
+    assert download.fetch_checkpoint(ROW, tmp_path).read_bytes() == CONTENT
+    assert server.asked == [f"bytes={len(CONTENT)}-"]
+
+
+def test_what_is_not_what_its_name_says_is_refused_and_not_gone_on_from(
+    server: Server, tmp_path: Path
+) -> None:
+    server.content = b"<html>please log in</html>"
+    with pytest.raises(BadInputError, match=f"SHA-256 {HASH}…, as its name says"):
+        download.fetch_checkpoint(ROW, tmp_path)
+    assert {path.suffix for path in tmp_path.iterdir()} == {".lock"}
+    (tmp_path / NAME).write_bytes(b"damaged later")
+    with pytest.raises(BadInputError, match=r"delete .* and fetch it again"):
+        download.fetch_checkpoint(ROW, tmp_path)
+
+
+def test_offline_or_without_an_answer_one_line_says_what_goes_where(
+    server: Server, tmp_path: Path
+) -> None:
+    with pytest.raises(UnavailableError) as offline:
+        download.fetch_checkpoint(ROW, tmp_path, offline=True)
+    server.status = 503
+    with pytest.raises(UnavailableError) as refused:
+        download.fetch_checkpoint(ROW, tmp_path)
+    assert server.asked == [None]
+    server.url = f"http://127.0.0.1:1/{NAME}"
+    with pytest.raises(UnavailableError) as silent:
+        download.fetch_checkpoint(ROW, tmp_path)
+    for caught in (offline, refused, silent):
+        assert caught.value.expected == server.url or caught is not silent
+        assert caught.value.next_step.endswith(f"put it at {tmp_path / NAME}")
+    assert "Service Unavailable" in refused.value.found
+
+
+def test_a_name_without_a_hash_is_trusted(tmp_path: Path) -> None:
+    path = tmp_path / "mine.pth"
+    path.write_bytes(b"anything")
+    download.check_hash(path)
+
+
+def test_a_model_without_a_checkpoint_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(download, "published", lambda _: None)
+    assert download.fetched(ROW, tmp_path) is None
+    with pytest.raises(BadInputError, match="no checkpoint in mmpose's index"):
+        download.fetch_checkpoint(ROW, tmp_path)
+
+
+def test_the_cache_is_where_checkpoints_go(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("POSEDEPLOY_CACHE", str(tmp_path))
+    assert download.checkpoint_place(ROW)[1].parent == tmp_path / "checkpoints"
+
+
+@pytest.mark.parametrize("row", MODELS, ids=lambda row: row.name)
+def test_every_published_name_carries_a_hash(row: object) -> None:
+    known = published(row)  # type: ignore[arg-type]
+    assert known is not None
+    assert download._HASH.search(known.url)
