@@ -49,19 +49,21 @@ def test_every_backend_is_told_of(probes: dict[str, Probed]) -> None:
         Code.NOT_INSTALLED, "ncnn is not installed: python -m pip install ncnn"
     )
     probes["openvino"] = Probed(Code.NO_DEVICE, "no CPU plugin", "2026.4.1")
+    probes["torchscript"] = Probed(Code.VERSION_TOO_OLD, "torch 1.9 is older than 2.6", "1.9")
     said = json.loads(run("backends", "--json").output)
     rows = {row["name"]: row for row in said["backends"]}
     assert set(rows) == set(backend_names())
     assert rows["onnxruntime"]["own_precision"] == "bf16"
     assert rows["onnxruntime"]["precisions"][0] == "fp32"
     assert (rows["ncnn"]["available"], rows["ncnn"]["code"]) == (False, "not-installed")
-    assert rows["ncnn"]["install"].startswith("python -m pip install 'ncnn>=")
+    assert rows["ncnn"]["install"] == "python -m pip install ncnn"
+    assert (rows["onnxruntime"]["install"], rows["openvino"]["install"]) == ("", "")
+    assert rows["torchscript"]["install"].startswith("python -m pip install --upgrade 'torch>=")
     assert {"cpu", "gpu", "os", "python", "packages"} <= set(said)
     shown = run("backends").output
-    assert "ncnn: ncnn is not installed\n" in shown
-    assert "ncnn: install it with python -m pip install 'ncnn>=" in shown
-    assert "openvino: no CPU plugin" in shown
-    assert "openvino: install" not in shown  # a device cannot be installed
+    assert "  ncnn: ncnn is not installed: python -m pip install ncnn\n" in shown
+    assert "  openvino: no CPU plugin\n" in shown  # a device cannot be installed
+    assert "  torchscript: torch 1.9 is older than 2.6: python -m pip install --upgrade" in shown
 
 
 def test_named_backends_decide_the_exit_code(probes: dict[str, Probed]) -> None:

@@ -11,7 +11,14 @@ from typing import Annotated, Any
 import typer
 
 from posedeploy.errors import BadInputError, UnavailableError, did_you_mean
-from posedeploy.runtime import BackendRow, Code, backend_names, backend_row, get_runtime
+from posedeploy.runtime import (
+    Availability,
+    BackendRow,
+    Code,
+    backend_names,
+    backend_row,
+    get_runtime,
+)
 from posedeploy.runtime.machine import cpu_facts, gpu_facts
 from posedeploy.runtime.probing import distribution_version, run_probe
 
@@ -27,6 +34,7 @@ Examples:
 
     posedeploy backends --json
 """
+PIP = "python -m pip install"
 PACKAGES = ("numpy", "opencv-python-headless", "torch", "mmpose", "mmengine", "onnx")
 
 # What a backend computes float32 graphs in if nobody tells it: one line, printed by a child
@@ -58,7 +66,8 @@ class BackendFacts:
         precisions: What can be converted to; empty where converting needs more packages.
         missing_tools: What converting for it needs and is not there.
         own_precision: What it would compute float32 graphs in if nobody told it; '' if unknown.
-        install: The command that installs it.
+        install: The command that installs or upgrades it, '' where there is nothing to be done or
+            it is no package.
     """
 
     name: str
@@ -116,7 +125,6 @@ def facts_of(row: BackendRow) -> BackendFacts:
     """Probe a backend. Never raises; native libraries are loaded in child processes only."""
     found = get_runtime(row.name).probe()
     precisions, tools = _recipes(row.name)
-    package = f"{row.distribution}>={row.min_version}"
     return BackendFacts(
         name=row.name,
         available=found.ok,
@@ -128,8 +136,16 @@ def facts_of(row: BackendRow) -> BackendFacts:
         precisions=precisions,
         missing_tools=tools,
         own_precision=_own_precision(row.name) if found.ok else "",
-        install=f"python -m pip install '{package}'",
+        install=_install(row, found),
     )
+
+
+def _install(row: BackendRow, found: Availability) -> str:
+    """The command that a probe's reason ends in; some backends are no packages and have none."""
+    if found.code is Code.VERSION_TOO_OLD:
+        return f"{PIP} --upgrade '{row.distribution}>={row.min_version}'"
+    _, pip, what = found.reason.partition(PIP)
+    return f"{pip}{what}" if found.code is Code.NOT_INSTALLED else ""
 
 
 def _recipes(name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -166,15 +182,18 @@ def machine_facts() -> dict[str, Any]:
 
 def show(facts: Sequence[BackendFacts], machine: Mapping[str, Any]) -> None:
     """Print the table, what to do about those that cannot run, and the machine."""
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    out, table = console(), Table("backend", "here", "version", "devices", "converts to")
-    table.add_column("left alone computes in")
+    out, table = console(), Table(box=SIMPLE_HEAD, pad_edge=False)
+    for name in ("backend", "here", "version", "devices", "converts to"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("left alone")
     for fact in facts:
         colour = "green" if fact.available else "yellow"
         table.add_row(
             fact.name, f"[{colour}]{'yes' if fact.available else fact.code}[/]",
-            fact.version or "-", ", ".join(fact.devices), ", ".join(fact.precisions) or "-",
+            fact.version or "-", " ".join(fact.devices), " ".join(fact.precisions) or "-",
             fact.own_precision or "-",
         )  # fmt: skip
     out.print(table)
@@ -182,7 +201,8 @@ def show(facts: Sequence[BackendFacts], machine: Mapping[str, Any]) -> None:
         for line in _advice(fact):
             out.print(f"  [bold]{fact.name}[/]: {escape(line)}", soft_wrap=True)
     out.print(
-        "posedeploy always sets the precision that a deploy config names, and reads it back.",
+        "left alone: what it computes float32 graphs in by itself. posedeploy always sets the "
+        "precision that a deploy config names, and reads it back.",
         style="dim",
     )
     cpu, packages = machine["cpu"], machine["packages"]
@@ -194,10 +214,8 @@ def show(facts: Sequence[BackendFacts], machine: Mapping[str, Any]) -> None:
 def _advice(fact: BackendFacts) -> list[str]:
     lines = []
     if not fact.available:
-        # a device cannot be installed, and a version is not missing
-        fixable = fact.code in {Code.NOT_INSTALLED, Code.VERSION_TOO_OLD, Code.BROKEN_INSTALL}
-        lines.append(fact.reason.split(": python -m pip", maxsplit=1)[0])
-        lines += [f"install it with {fact.install}"] if fixable else []
+        said = fact.install and fact.install not in fact.reason
+        lines.append(f"{fact.reason}: {fact.install}" if said else fact.reason)
     if fact.missing_tools:
         tools = " ".join(fact.missing_tools)
         lines.append(f"converting for it needs: python -m pip install {tools}")
