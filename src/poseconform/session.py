@@ -23,6 +23,7 @@ from .accuracy import Figure
 from .artifacts import ArtefactCache, Entry, content_key, file_sha256, tree_sha256
 from .availability import Availabilities
 from .conversions import Conversion, failing_stage
+from .device_lock import device_lock
 from .host_stage import is_unfinished, pad_rows
 from .isolation import SINGLE_THREAD, Child, ChildFailure
 from .matrix import Cell, Model
@@ -142,7 +143,7 @@ class Judge:
     def client_answers(self, cell: Cell, count: int) -> list[clients.ClientAnswer]:
         """Keypoints through the SDK client for the first `count` samples. Fails at 'sdk'."""
         folder = self.conversion(cell).folder
-        with self.child(cell.id) as child:
+        with device_lock(self.device(cell)), self.child(cell.id) as child:
             try:
                 answers: list[clients.ClientAnswer] = child.call(
                     "poseconform.clients:posedeploy_sdk",
@@ -208,7 +209,7 @@ class Judge:
         files = backend_files(cell, folder)
         inputs = self.reference(cell.model, flow.precision).inputs
         options, stage = self.options_of(cell), "load"
-        with self.child(cell.id) as child:
+        with device_lock(self.device(cell)), self.child(cell.id) as child:
             try:
                 loaded = child.call(
                     "poseconform.execution:load", flow.backend, files, self.device(cell), options,
