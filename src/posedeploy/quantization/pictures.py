@@ -6,6 +6,7 @@ what the network is going to see.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,7 +57,8 @@ def calibration_set(
 
 def model_preprocessor(model_config: ModelConfig) -> Preprocessor:
     """What the SDK model will do to a picture."""
-    steps = transforms(model_config, model_config.input_size)
+    # as pipeline.json will have them: a config's tuples are arrays there
+    steps = json.loads(json.dumps(transforms(model_config, model_config.input_size)))
     nodes = [Node(step, str(model_config.path)) for step in steps]
     return compile_transforms([Transform(str(node.value["type"]), node) for node in nodes])
 
