@@ -59,6 +59,7 @@ def test_fitted_litehrnet_finds_the_joints(
     measured = measure_top_down(model, config, FIGURES)
     assert measured.pck >= 0.97
     assert measured.mean_px < 3
+    assert 0 < measured.shift_px < 6
     assert "head.final_layer: R²" in caplog.text
     meta = load_checkpoint(checkpoint).meta
     assert meta["posedeploy"]["weights"] == "fitted"
@@ -163,19 +164,19 @@ def test_every_module_that_fits_is_part_of_the_hash():
     folder = Path(weights_module.__file__).parent / "fitting"
     hashed = {name.removeprefix("fitting/") for name in KINDS["fitted"]} | set(PLANS.values())
     rest = {path.stem for path in folder.glob("*.py")} - hashed
-    assert rest == {"__init__", "__main__", "accuracy", "table"}
+    assert rest == {"__init__", "__main__", "accuracy", "rounding", "table"}
 
 
 @pytest.mark.parametrize(("pck", "code"), [(0.995, 0), (0.9, 1)])
 def test_command_prints_a_table_and_fails_below_the_requirement(
     pck: float, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    measured = Accuracy(pck=pck, pck_10=1.0, mean_px=1.25, median_px=1.0, oks=0.99)
+    measured = Accuracy(pck=pck, pck_10=1.0, mean_px=1.25, median_px=1.0, oks=0.99, shift_px=0.5)
     monkeypatch.setattr(__main__, "checkpoint_for", lambda *_, kind: Path(kind))
     monkeypatch.setattr(__main__, "build_model", lambda *_: None)
     monkeypatch.setattr(__main__, "measure_top_down", lambda *_: measured)
     assert __main__.main(["litehrnet_18", "simcc_res50"]) == code
     printed = capsys.readouterr().out
-    assert f"| litehrnet_18 | {pck:.3f} | 1.000 | 1.25 | 1.00 | 0.990 | 0.99" in printed
+    assert f"| litehrnet_18 | {pck:.3f} | 1.000 | 1.25 | 1.00 | 0.990 | 0.50 | 0.99" in printed
     assert ("MISSED" in printed) == bool(code)
     assert "| simcc_res50 | not fitted: no plan for a SimCCHead on a ResNet |" in printed

@@ -16,6 +16,7 @@ from posedeploy.zoo.fitting.convolution import window_of, write
 from posedeploy.zoo.fitting.grid import cell_offset
 from posedeploy.zoo.fitting.randomness import initialise_smooth, scale_norm
 from posedeploy.zoo.fitting.ridge import Ridge
+from posedeploy.zoo.fitting.rounding import rounded
 from posedeploy.zoo.fitting.samples import Samples, make_samples
 from posedeploy.zoo.fitting.targets import JointMaps, simcc_labels
 from posedeploy.zoo.fitting.workbench import rounded_activations
@@ -248,3 +249,19 @@ def test_rounded_activations_have_few_values_and_only_while_open():
         assert len(model(random(1, 3, 20, 20)).unique()) <= 11
     with torch.no_grad():
         assert len(model(random(1, 3, 20, 20)).unique()) > 100
+
+
+def test_rounded_model_works_with_256_steps_and_leaves_the_model_alone():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 36, 5)).eval()
+    before, inputs = model[0].weight.clone(), random(2, 3, 8, 8)
+    with torch.no_grad():
+        twin = rounded(model)
+        assert (model[0].weight == before).all()
+        for layer, same in ((twin[0], model[0]), (twin[2], model[2])):
+            steps = layer.weight / (same.weight.abs().flatten(1).amax(1) / 127).reshape(
+                -1, *[1] * (same.weight.ndim - 1)
+            )
+            assert torch.allclose(steps, steps.round(), atol=1e-3)
+            assert steps.abs().max() <= 127.001
+        expected, found = model(inputs), twin(inputs)
+    assert 0 < float((found - expected).abs().max()) < 0.1 * float(expected.abs().max())

@@ -20,8 +20,9 @@ from .table import REQUIRED_PCK, why_not
 FIGURES = 100  # of the evaluation split
 
 _HEADER = (
-    "| model | PCK@.05 | PCK@.1 | mean px | median px | OKS | required PCK@.05 |\n"
-    "|---|---|---|---|---|---|---|"
+    "| model | PCK@.05 | PCK@.1 | mean px | median px | OKS | 8-bit shift, px "
+    "| required PCK@.05 |\n"
+    "|---|---|---|---|---|---|---|---|"
 )
 
 
@@ -30,7 +31,7 @@ def table_row(name: str, measured: Accuracy, required: float) -> str:
     verdict = f"{required}" if measured.pck >= required else f"{required}: MISSED"
     return (
         f"| {name} | {measured.pck:.3f} | {measured.pck_10:.3f} | {measured.mean_px:.2f} "
-        f"| {measured.median_px:.2f} | {measured.oks:.3f} | {verdict} |"
+        f"| {measured.median_px:.2f} | {measured.oks:.3f} | {measured.shift_px:.2f} | {verdict} |"
     )
 
 
@@ -45,7 +46,7 @@ def main(selection: Sequence[str], count: int = FIGURES) -> int:
     reached = True
     for row in models_of(selection or [ALL]):
         if reason := why_not(row):
-            print(f"| {row.name} | not fitted: {reason} | | | | | |", flush=True)
+            print(f"| {row.name} | not fitted: {reason} | | | | | | |", flush=True)
             continue
         model_config = load_model_config(config_path(row))
         checkpoint = checkpoint_for(model_config, default_cache_dir(), row.name, kind="fitted")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from posedeploy.config import HeadKind, ModelConfig
 from ..calibration import single_thread
 from ..drawn import SIGMAS
 from ..measures import output_maps
+from .rounding import rounded
 from .samples import Samples, make_samples
 
 _CHUNK = 8  # pictures a run, so that memory stays small
@@ -31,6 +32,8 @@ class Accuracy:
         mean_px: Mean distance in input px.
         median_px: Median distance in input px.
         oks: Mean object keypoint similarity: https://cocodataset.org/#keypoints-eval
+        shift_px: Mean distance in input px between what the model finds and what it finds when
+            weights and activations are rounded to 8 bits (`rounding.rounded`).
     """
 
     pck: float
@@ -38,12 +41,16 @@ class Accuracy:
     mean_px: float
     median_px: float
     oks: float
+    shift_px: float = 0.0
 
 
 def measure_top_down(model: Any, model_config: ModelConfig, count: int) -> Accuracy:
     """Measure a top-down model on the first figures of the evaluation split."""
     samples = make_samples(model_config, "evaluation", count)
-    return compare(locate(model, model_config, samples), samples)
+    found = locate(model, model_config, samples)
+    shift = found - locate(rounded(model), model_config, samples)
+    measured = compare(found, samples)
+    return replace(measured, shift_px=float(np.linalg.norm(shift, axis=-1).mean()))
 
 
 def locate(model: Any, model_config: ModelConfig, samples: Samples) -> NDArray[np.float64]:
