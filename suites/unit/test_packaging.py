@@ -17,15 +17,10 @@ PLACES = WHEEL["force-include"]
 OURS = {
     f"suites/{name}"
     for name in (
-        "benchmarks",
-        "contract",
-        "documents",
-        "inference",
-        "regression",
-        "report_ui",
-        "unit",
+        "benchmarks", "contract", "documents", "inference", "mutation", "regression",
+        "report_ui", "unit",
     )
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
