@@ -18,12 +18,17 @@ _NAMED = 3  # layers named in a complaint; the rest is counted
 def judge_layers(found: Quantised, limit: LayerLimit) -> Verdict:
     """Enough layers are quantised, and none adds more noise than allowed."""
     noise = np.asarray([layer.sqnr_db for layer in found.layers])
-    quantised, least = len(noise), limit.least_quantised * found.weighted
+    quantised, least = len(noise), limit.least_quantised * found.multiplying
     said = []
     if quantised < max(1.0, least):
         said.append(
-            f"{quantised} of {found.weighted} layers with weights compute in int8; expected at "
-            f"least {limit.least_quantised:.0%}"
+            f"{quantised} of {found.multiplying} layers that sum products compute in int8; "
+            f"expected at least {limit.least_quantised:.0%}"
+        )
+    if quantised and not np.median(noise) >= limit.median_db:
+        said.append(
+            f"half of the {quantised} quantised layers have less than {np.median(noise):.1f} dB "
+            f"over their noise on their own float32 input; allowed {limit.median_db:g} dB"
         )
     loud = [layer for layer in found.layers if not layer.sqnr_db >= limit.min_db]
     if loud:
@@ -32,10 +37,10 @@ def judge_layers(found: Quantised, limit: LayerLimit) -> Verdict:
             f"{len(loud)} of {quantised} quantised layers have less than {limit.min_db:g} dB over "
             f"their noise on their own float32 input: {names}"
         )
-    record = LayersRecord(quantised, found.weighted, allowed_db=limit.min_db)
+    record = LayersRecord(quantised, found.multiplying, allowed_db=limit.min_db)
     if quantised:
         record = LayersRecord(
-            quantised, found.weighted, float(noise.min()), float(np.median(noise)),
+            quantised, found.multiplying, float(noise.min()), float(np.median(noise)),
             found.layers[0].name, limit.min_db,
         )  # fmt: skip
     return Verdict(complaints=tuple(said), layers=record)

@@ -159,13 +159,13 @@ class LayersRecord:
     """Quantised layers of an int8 artefact, each on its own float32 input.
 
     Attributes:
-        quantised: How many layers compute in int8, of those `weighted` that hold weights.
+        quantised: How many layers compute in int8, of those `multiplying` that sum products.
         min_db: Signal over quantisation noise of the layer `worst`, dB; `allowed_db` its limit.
         median_db: The same of the median layer.
     """
 
     quantised: int
-    weighted: int
+    multiplying: int
     min_db: float | None = None
     median_db: float | None = None
     worst: str = ""

@@ -20,9 +20,11 @@ def layers(judge: Judge, cell: Cell) -> Verdict:
     """
     if cell.flow.precision != "int8" or cell.flow.backend not in MEASURES:
         return Verdict()
-    limit = layer_limit_for(cell.flow.backend)
+    limit = layer_limit_for(cell.model.family, cell.flow.backend)
     if limit is None:
-        raise LookupError(f"no limit for the quantised layers of {cell.flow.backend}")
+        raise LookupError(
+            f"no limit for quantised layers of {cell.model.family} on {cell.flow.backend}"
+        )
     return judge_layers(layer_noise(judge, cell), limit)
 
 

@@ -146,15 +146,19 @@ class LayerLimit:
     """What the quantised layers of an int8 artefact must come to.
 
     Attributes:
-        backend: Backend name; one without a row has no artefact that can be read here.
+        family: Row of the support table, '*' for any.
+        backend: Backend name, '*' for any.
         min_db: Least signal over quantisation noise of a layer on its own float32 input, dB.
-        least_quantised: Least fraction of the layers with weights that compute in int8: a flow
-            that quantises nothing would pass every other check.
+        median_db: Least of the median layer, dB: bad ranges raise the noise of all layers.
+        least_quantised: Least fraction of the layers that sum products which compute in int8: a
+            flow that quantises nothing would pass every other check.
         reason: What was measured.
     """
 
+    family: str
     backend: str
     min_db: float
+    median_db: float
     least_quantised: float
     reason: str
 
@@ -192,9 +196,7 @@ LEAST_PCK = 0.8
 # ---- modify these tables to add a limit ------------------------------------------------------
 # fmt: off
 LAYER_LIMITS: tuple[LayerLimit, ...] = (
-    LayerLimit("ncnn",        15.0, 0.6, "provisional"),
-    LayerLimit("onnxruntime", 15.0, 0.6, "provisional"),
-    LayerLimit("openvino",    15.0, 0.6, "provisional"),
+    LayerLimit("*", "*", 12.0, 25.0, 0.8, "provisional"),
 )
 
 ACCURACY_LIMITS: tuple[AccuracyLimit, ...] = (
@@ -206,9 +208,10 @@ ACCURACY_LIMITS: tuple[AccuracyLimit, ...] = (
 # ----------------------------------------------------------------------------------------------
 
 
-def layer_limit_for(backend: str) -> LayerLimit | None:
-    """The row for a backend; None if nobody has measured it."""
-    return next((row for row in LAYER_LIMITS if row.backend == backend), None)
+def layer_limit_for(family: str, backend: str) -> LayerLimit | None:
+    """The row for a family's flow, the most particular one; None if nobody has measured it."""
+    rows = [r for r in LAYER_LIMITS if r.family in {family, "*"} and r.backend in {backend, "*"}]
+    return min(rows, key=lambda row: (row.family == "*", row.backend == "*"), default=None)
 
 
 def accuracy_limit_for(family: str, backend: str, precision: str) -> AccuracyLimit | None:

@@ -192,5 +192,7 @@ def test_a_flow_that_nobody_has_measured_is_an_error(
     monkeypatch.setattr(precision_checks, "layer_limit_for", lambda *_args: None)
     with pytest.raises(LookupError, match="no limit for keypoints of RTMPose on onnxruntime int8"):
         precision_checks.accuracy(judge, INT8)
-    with pytest.raises(LookupError, match="no limit for the quantised layers of onnxruntime"):
+    with pytest.raises(
+        LookupError, match="no limit for quantised layers of RTMPose on onnxruntime"
+    ):
         precision_checks.layers(judge, INT8)

@@ -88,7 +88,7 @@ def test_onnx_layers_are_found_and_their_noise_is_that_of_eight_bits(tmp_path: P
     files = [str(int8_onnx(tmp_path / "q.onnx"))], [str(float_onnx(tmp_path / "f.onnx"))]
     found = onnx_qdq.measure(*files, INPUTS)
     (layer,) = found.layers
-    assert (layer.name, layer.operator, found.weighted) == ("first", "Conv", 2)
+    assert (layer.name, layer.operator, found.multiplying) == ("first", "Conv", 2)
     assert 30 < layer.sqnr_db < 60
 
 
@@ -143,7 +143,7 @@ def test_openvino_layers_are_found_and_their_noise_is_that_of_eight_bits(tmp_pat
     files = openvino_files(tmp_path, "q", 12.0), openvino_files(tmp_path, "f", None)
     found = openvino_ir.measure(*files, INPUTS)
     (layer,) = found.layers
-    assert (layer.name, layer.operator, found.weighted) == ("second", "Convolution", 2)
+    assert (layer.name, layer.operator, found.multiplying) == ("second", "Convolution", 2)
     assert 30 < layer.sqnr_db < 60
 
 
@@ -194,7 +194,7 @@ def test_ncnn_layers_are_found_and_their_noise_is_that_of_eight_bits(tmp_path: P
     files = ncnn_files(tmp_path, "q", 1.0), ncnn_files(tmp_path, "f", None)
     found = ncnn_param.measure(*files, INPUTS)
     (layer,) = found.layers
-    assert (layer.name, layer.operator, found.weighted) == ("first", "Convolution", 2)
+    assert (layer.name, layer.operator, found.multiplying) == ("first", "Convolution", 2)
     assert 30 < layer.sqnr_db < 60
 
 
@@ -223,8 +223,8 @@ def test_an_ncnn_file_that_is_refused_is_named(tmp_path: Path) -> None:
         ncnn_param.measure(broken, broken, INPUTS)
 
 
-def test_an_ncnn_gemm_of_two_activations_holds_no_weights(tmp_path: Path) -> None:
-    lines = "7767517\n2 2\nGemm both 2 1 a b c 4=0 5=0\nGemm one 1 1 a c 4=0 5=1\n"
+def test_an_ncnn_layer_says_that_it_computes_in_int8_by_its_own_parameter(tmp_path: Path) -> None:
+    lines = "7767517\n3 3\nGemm a 1 1 x y 18=4\nGemm b 1 1 x z 8=2\nConvolution c 1 1 x w 8=2\n"
     (tmp_path / "g.param").write_text(lines)
-    both, one = ncnn_param.read_layers(tmp_path / "g.param")
-    assert (both.weighted, one.weighted) == (False, True)
+    found = ncnn_param.read_layers(tmp_path / "g.param")
+    assert [layer.quantised for layer in found] == [True, False, True]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from .noise import NoiseMeter, Quantised
 
-# Layers that hold weights -> the parameter that says how many int8 scales follow them.
+# Layers that sum products -> the parameter that says how many int8 scales follow their weights.
 INT8_PARAMETER: Mapping[str, str] = {
     "Convolution": "8",
     "ConvolutionDepthWise": "8",
@@ -49,12 +49,6 @@ class Layer:
     bottoms: tuple[str, ...]
     tops: tuple[str, ...]
     parameters: Mapping[str, str]
-
-    @property
-    def weighted(self) -> bool:
-        """True if it holds weights that ncnn could quantise; a Gemm may multiply activations."""
-        constant = self.operator != "Gemm" or "1" in {self.parameters.get(k) for k in ("4", "5")}
-        return self.operator in INT8_PARAMETER and constant
 
     @property
     def quantised(self) -> bool:
@@ -94,7 +88,7 @@ def measure(
             meter.add(layer.name, _value(alone, layer.tops[0]), _value(values, layer.tops[0]))
     return Quantised(
         meter.layers({layer.name: layer.operator for layer in layers}),
-        sum(layer.weighted for layer in exact_layers),
+        sum(layer.operator in INT8_PARAMETER for layer in exact_layers),
     )
 
 

@@ -33,11 +33,11 @@ class Quantised:
 
     Attributes:
         layers: The quantised layers, the noisiest first.
-        weighted: How many layers of the float32 file hold weights: all that could be quantised.
+        multiplying: How many layers of the float32 file sum products: all that int8 is for.
     """
 
     layers: tuple[LayerNoise, ...]
-    weighted: int
+    multiplying: int
 
 
 class NoiseMeter:

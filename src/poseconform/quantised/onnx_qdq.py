@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from .noise import NoiseMeter, Quantised
 
-WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})  # operators that hold weights
+# Operators that sum products: what int8 is for.
+MULTIPLYING = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 QUANTISE, DEQUANTISE = "QuantizeLinear", "DequantizeLinear"
 _FED = "fed:"  # what the name of a tensor begins with where the judge feeds it
+_RENAMED = "_QuantizeLinear_Input"  # ONNX Runtime's quantiser adds it to graph outputs
 
 
 @dataclass(frozen=True)
@@ -49,27 +51,29 @@ def measure(
     import onnx
 
     model, exact = onnx.load(files[0]), onnx.load(float_files[0])
-    weighted = sum(1 for _ in weighted_nodes(exact.graph))
+    multiplying = sum(node.op_type in MULTIPLYING for node in exact.graph.node)
     layers = quantised_layers(model.graph)
     meter = NoiseMeter()
     if layers:
         start = exact.graph.input[0].name
-        tapped = _session(_tapped(exact, {n for la in layers for n in (la.name, *la.reads)}))
+        names = {name for layer in layers for name in (layer.name, *layer.reads)}
+        tapped = _session(_tapped(exact, {original(name) for name in names}))
         alone = _session(_alone(model, layers))
         for picture in inputs:
             values = {start: picture[None]} | _run(tapped, {start: picture[None]})
-            fed = {v.name: values[v.name.removeprefix(_FED)] for v in alone.get_inputs()}
+            fed = {
+                value.name: values[original(value.name.removeprefix(_FED))]
+                for value in alone.get_inputs()
+            }
             for name, got in _run(alone, fed).items():
-                meter.add(name, got, values[name])
-    return Quantised(meter.layers({layer.name: layer.operator for layer in layers}), weighted)
+                meter.add(name, got, values[original(name)])
+    operators = {layer.name: layer.operator for layer in layers}
+    return Quantised(meter.layers(operators), multiplying)
 
 
-def weighted_nodes(graph: Any) -> Iterator[Any]:
-    """Nodes of a float32 graph that multiply by constants."""
-    constants = _constants(graph)
-    for node in graph.node:
-        if node.op_type in WEIGHTED and constants & set(node.input[:2]):
-            yield node
+def original(tensor: str) -> str:
+    """What a float tensor of the int8 graph is called in the float32 graph."""
+    return tensor.removesuffix(_RENAMED)
 
 
 def quantised_layers(graph: Any) -> tuple[Layer, ...]:
@@ -79,7 +83,7 @@ def quantised_layers(graph: Any) -> tuple[Layer, ...]:
     return tuple(
         _layer(node, makers, constants)
         for node in graph.node
-        if node.op_type in WEIGHTED
+        if node.op_type in MULTIPLYING
         and all(name in makers and makers[name].op_type == DEQUANTISE for name in node.input[:2])
     )
 

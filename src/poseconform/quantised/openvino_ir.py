@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from .noise import NoiseMeter, Quantised
 
-WEIGHTED = frozenset({
+# Operators that sum products: what int8 is for.
+MULTIPLYING = frozenset({
     "Convolution", "ConvolutionBackpropData", "GroupConvolution",
     "GroupConvolutionBackpropData", "MatMul",
 })  # fmt: skip
@@ -59,7 +60,7 @@ def measure(
 
     core = ov.Core()
     model, exact = core.read_model(*files[:2]), core.read_model(*float_files[:2])
-    weighted = sum(1 for _ in weighted_nodes(exact))
+    multiplying = sum(node.get_type_name() in MULTIPLYING for node in exact.get_ops())
     layers = quantised_layers(model)
     operators = {layer.name: str(layer.node.get_type_name()) for layer in layers}
     meter = NoiseMeter()
@@ -73,7 +74,7 @@ def measure(
             found = _run(quantised, values[len(ends) :])
             for layer, got, expected in zip(layers, found, values, strict=False):
                 meter.add(layer.name, got, expected)
-    return Quantised(meter.layers(operators), weighted)
+    return Quantised(meter.layers(operators), multiplying)
 
 
 def quantised_layers(model: Any) -> tuple[Layer, ...]:
@@ -84,21 +85,12 @@ def quantised_layers(model: Any) -> tuple[Layer, ...]:
 def _layers(model: Any) -> Iterator[Layer]:
     constant = _constants(model)
     for node in model.get_ordered_ops():
-        if node.get_type_name() in WEIGHTED:
+        if node.get_type_name() in MULTIPLYING:
             operands = [node.input_value(i) for i in range(2)]
             activations = [o for o in operands if o.get_node().get_friendly_name() not in constant]
             found = [_quantiser(operand) for operand in activations]
             if found and all(quantiser is not None for quantiser in found):
                 yield Layer(node, tuple(found))
-
-
-def weighted_nodes(model: Any) -> Iterator[Any]:
-    """Layers of a float32 model that multiply by constants."""
-    constant = _constants(model)
-    for node in model.get_ordered_ops():
-        sources = {value.get_node().get_friendly_name() for value in node.input_values()}
-        if node.get_type_name() in WEIGHTED and sources & constant:
-            yield node
 
 
 def _constants(model: Any) -> set[str]:

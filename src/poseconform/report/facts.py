@@ -35,7 +35,7 @@ def _below_fp32(cell: CellRecord) -> Iterator[tuple[str, str]]:
     layers, found = cell.layers, cell.accuracy
     if layers is not None:
         worst = f"{number(layers.min_db)} dB (at least {number(layers.allowed_db)} dB)"
-        yield "quantised layers", f"{layers.quantised} of {layers.weighted}"
+        yield "quantised layers", f"{layers.quantised} of {layers.multiplying}"
         yield "worst layer", f"{visible(layers.worst)}: {worst}" if layers.worst else ""
     if found is not None and found.code:
         yield "accuracy", f"not judged, {visible(found.code)}: {visible(found.reason)}"
