@@ -105,7 +105,7 @@ BAD_INPUT: dict[str, tuple[dict[str, str], str]] = {
     "a work dir below a file": ({"work_dir": "--work-dir=notes.txt/out"}, "cannot be written to"),
 }  # fmt: skip
 BAD_OPTIONS = {
-    "a device of another backend": ("--device=cuda:0", "a device of onnxruntime: cpu"),
+    "a device of another backend": ("--device=npu:0", "a device of onnxruntime: cpu"),
     "no such log level": ("--log-level=LOUD", "one of CRITICAL, ERROR"),
     "no such exporter": ("--exporter=fax", "torchscript"),
     "no such second picture": ("--test-img=nowhere.jpg", "picture nowhere.jpg"),
