@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posedeploy.config import ModelConfig
+from posedeploy.runtime import backend_row
 
 if TYPE_CHECKING:
     from torch import nn
@@ -58,10 +59,15 @@ def pytorch_keypoints(model: nn.Module, config: ModelConfig, image: NDArray[np.u
 
 
 def sdk_keypoints(folder: Path, image: NDArray[np.uint8]) -> Any:
-    """Keypoints `[N, K, 3]` (image px, score) from the SDK model folder alone."""
-    from posedeploy.sdk import PoseDetector
+    """Keypoints `[N, K, 3]` (image px, score) from the folder alone, on the backend's first device.
 
-    with PoseDetector(folder) as detector:
+    CPU where the backend runs there; TensorRT's is a GPU.
+    """
+    from posedeploy.sdk import PoseDetector
+    from posedeploy.sdk.folder import read_folder
+
+    device = backend_row(read_folder(folder).model.backend).devices[0]
+    with PoseDetector(folder, device) as detector:
         return np.asarray(detector(image), np.float64)
 
 
