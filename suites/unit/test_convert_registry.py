@@ -32,7 +32,7 @@ def test_backends_that_take_onnx_share_one_export():
     ("backend", "precision", "words"),
     [
         ("nothing", "fp32", "a backend that can be converted to: coreml, ncnn, "),
-        ("openvino", "int8", "a precision with a recipe: fp32"),
+        ("torchscript", "int8", "a precision with a recipe: fp32"),
     ],
 )
 def test_what_has_no_recipe_is_an_error_that_lists_those_there_are(backend, precision, words):

@@ -69,7 +69,7 @@ def test_an_input_that_is_not_there_is_refused(tmp_path):
         session.run({"image": np.ones((1, 2, 3, 4), np.float32)})
 
 
-@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16", "int8"])
 def test_every_switch_of_a_precision_is_set(tmp_path, precision):
     assert load(write(tmp_path), precision=precision).effective_options == {
         "inference_precision": precision, "num_threads": "1", "winograd": "true",

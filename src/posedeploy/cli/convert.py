@@ -66,6 +66,12 @@ def convert(  # noqa: PLR0917 - the signature is the command line
     exporter: Annotated[
         str | None, typer.Option(help="torchscript or dynamo; the deploy config's if not given.")
     ] = None,
+    calib_images: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of pictures that int8 is calibrated on; drawn figures if not given."
+        ),
+    ] = None,
     show: Annotated[bool, typer.Option("--show", help="Open a window with the result.")] = False,
     log_level: Annotated[str, typer.Option(help=f"One of {', '.join(LOG_LEVELS)}.")] = "WARNING",
 ) -> None:
@@ -78,7 +84,8 @@ def convert(  # noqa: PLR0917 - the signature is the command line
     read_image(img)
     same = run(
         deploy_cfg, model_cfg, checkpoint, images,
-        work_dir=work_dir, device=device, exporter=exporter, console=console,
+        work_dir=work_dir, device=device, exporter=exporter, calib_images=calib_images,
+        console=console,
     )  # fmt: skip
     if show:
         show_files(sorted(work_dir.glob("output_*.jpg")))
@@ -109,13 +116,14 @@ def run(
     work_dir: Path,
     device: str | None,
     exporter: str | None,
+    calib_images: Path | None = None,
     console: Console,
 ) -> bool:
     """Convert, compare, write; True if the deployed model finds PyTorch's keypoints."""
     from posedeploy.apis import deploying, sources
     from posedeploy.config import load_deploy_config, load_model_config
 
-    deploy_config = load_deploy_config(deploy_cfg)
+    deploy_config = deploying.with_calib_images(load_deploy_config(deploy_cfg), calib_images)
     model_config = load_model_config(sources.resolve_model_config(model_cfg))
     if device is not None:
         deploying.check_device(deploy_config, device)

@@ -18,8 +18,9 @@ from posedeploy.errors import ConversionError
 from posedeploy.quantization.calibration import CalibrationSet, required
 from posedeploy.quantization.kept import parts
 from posedeploy.quantization.ncnn_files import read_param
-from posedeploy.quantization.ncnn_int8 import QUANTISABLE, SCALE_TERM, quantise_ncnn
+from posedeploy.quantization.ncnn_int8 import quantise_ncnn
 from posedeploy.runtime import SessionOptions, backend_row, get_runtime
+from posedeploy.runtime.ncnn import is_quantised
 from posedeploy.runtime.torchscript import SIGNATURE
 
 from .pnnx import run_pnnx
@@ -135,9 +136,9 @@ def named(param: str, given: str, outputs: list[str], shape: tuple[int, ...]) ->
 
 def weight_precision(param: Path, weights: Path) -> str:
     """'int8' if any layer is quantised; else by the size of the weights and their number."""
-    layers = read_param(param)
-    if any(layer.type in QUANTISABLE and layer.number(SCALE_TERM) for layer in layers):
+    if is_quantised(param):
         return "int8"
+    layers = read_param(param)
     count = sum(layer.number(_WEIGHT_COUNT.get(layer.type, _NO_PARAMETER)) for layer in layers)
     return "fp32" if weights.stat().st_size >= 4 * count else "fp16"
 

@@ -25,7 +25,7 @@ from .qdq import Quantised
 
 _STEPS = 127.0
 _SMALLEST = 1e-12  # of a largest value: a channel of zeros keeps a finite scale
-SCALE_TERM = 8  # parameter that says which scales follow
+_SCALE_TERM = 8  # parameter that says which scales follow
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def quantise_ncnn(
     write_param(
         out[0],
         tuple(
-            with_param(layer, SCALE_TERM, terms[layer.name]) if layer.name in terms else layer
+            with_param(layer, _SCALE_TERM, terms[layer.name]) if layer.name in terms else layer
             for layer in layers
         ),
     )

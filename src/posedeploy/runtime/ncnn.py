@@ -2,8 +2,8 @@
 
 A `.param` file names no batch and no output shapes: the batch is always 1, and the shapes of the
 outputs are those that a run on zeros gives.  fp16 and bf16 are on by default where the CPU has
-units for them, so every such switch is set.  int8 is what the file says for each layer; with the
-switch off ncnn computes the same file in float32.
+units for them, so every such switch is set.  int8 is what the file says for each layer, and such
+a file runs in no other precision: with its switch off ncnn computes something else from it.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ PRECISIONS: Mapping[str, tuple[str, ...]] = {
     "fp32": (),
     "int8": ("use_int8_inference",),
 }
+# Layer types in whose parameters number 8 says that int8 scales follow the weights
+_INT8_LAYERS = ("Convolution", "ConvolutionDepthWise", "InnerProduct")
 # Option of a session: 'yes' keeps every blob of a run, so that any number can be extracted
 KEEP_BLOBS = "keep_blobs"
 
@@ -108,6 +110,8 @@ class Ncnn:
             raise RuntimeError(
                 f"ncnn: precision {options.precision!r} is not one of {list(PRECISIONS)}"
             )
+        if options.precision != "int8" and is_quantised(files[0]):
+            raise RuntimeError(f"ncnn: {files[0].name} is quantised; precision must be 'int8'")
         net = ncnn.Net()
         net.opt.use_vulkan_compute = False
         net.opt.lightmode = options.extra.get(KEEP_BLOBS) != "yes"
@@ -149,6 +153,16 @@ def read_inputs(param: Path) -> tuple[TensorInfo, ...]:
             shape = (1, *(int(sizes[key]) for key in "210")) if whole else ()
             infos.append(TensorInfo(words[4], shape, "float32"))
     return tuple(infos)
+
+
+def is_quantised(param: Path) -> bool:
+    """True if a layer of a `.param` file has scales for int8 (parameter 8 of its type)."""
+    lines = param.read_text(encoding="utf-8", errors="replace").splitlines()[2:]
+    words = [line.split() for line in lines if line.strip()]
+    return any(
+        w[0] in _INT8_LAYERS and any(p.startswith("8=") and p != "8=0" for p in w[4:])
+        for w in words
+    )
 
 
 def what_is_wrong(param: Path) -> str:
