@@ -189,13 +189,14 @@ def _facts(
     }
 
 
-def _allowed(cell: Cell, reference: Reference | None) -> dict[str, float]:
-    """Output -> allowed maximum error; of detections the largest of their parts."""
+def _allowed(cell: Cell, reference: Reference | None) -> dict[str, tuple[float, float]]:
+    """Output -> allowed maximum and RMS error; of detections the largest of their parts."""
     tolerance = tolerance_for(cell.flow.backend, cell.flow.precision)
     if reference is None or tolerance is None:
         return {}
-    found: dict[str, float] = {}
+    found: dict[str, tuple[float, float]] = {}
     for name in reference.yardsticks:
-        output = name.split(".")[0]
-        found[output] = max(found.get(output, 0.0), reference.allowed(name, tolerance).max)
+        output, limit = name.split(".")[0], reference.allowed(name, tolerance)
+        most, rms = found.get(output, (0.0, 0.0))
+        found[output] = max(most, limit.max), max(rms, limit.rms)
     return found

@@ -146,18 +146,27 @@ def test_the_script_alone_sees_the_difference(backend: str, tmp_path: Path) -> N
     assert "posedeploy" not in text
     assert "poseconform" not in text
     lines = [line for line in text.split('"""')[2].splitlines() if line]
-    assert len(lines) <= 33, len(lines)
+    assert len(lines) <= 36, len(lines)
     ran = run_script(folder)
     assert ran.returncode == 1, ran.stderr
     name = next(iter(judge.known["reference"].outputs))
-    assert ran.stdout.startswith(f"{name}: DIFFERS: 0.0")
-    assert "; 0 from the judged run" in ran.stdout
+    assert ran.stdout.startswith(f"{name}: DIFFERS: maximum and RMS error (")
+    assert f"{name}: 0 from the run that was judged" in ran.stdout
 
 
 def test_the_script_says_so_where_nothing_differs(tmp_path: Path) -> None:
     judge = judge_of("onnxruntime", tmp_path, truth_is=WRONG)
     ran = run_script(write(tmp_path / "repro", failure_of(make_cell("")), judge))
     assert (ran.returncode, ran.stdout[:14]) == (0, "output: agrees"), ran.stderr
+
+
+def test_an_error_that_is_too_large_in_rms_alone_is_seen(tmp_path: Path) -> None:
+    judge = judge_of("onnxruntime", tmp_path)
+    reference = judge.known["reference"]
+    yardstick = replace(reference.yardsticks["output"], max=1.0, rms=1e-9)
+    judge.known["reference"] = replace(reference, yardsticks={"output": yardstick})
+    ran = run_script(write(tmp_path / "repro", failure_of(make_cell("")), judge))
+    assert (ran.returncode, ran.stdout[:15]) == (1, "output: DIFFERS"), ran.stderr
 
 
 def test_the_folder_says_what_was_judged_and_how(tmp_path: Path) -> None:
@@ -167,7 +176,7 @@ def test_the_folder_says_what_was_judged_and_how(tmp_path: Path) -> None:
     assert (facts["backend"], facts["backend_version"]) == ("onnxruntime", "1.2.3")
     assert (facts["files"], facts["input"]) == (["end2end.onnx"], "input")
     assert facts["batches"] == [[0], [1], [2]]
-    assert facts["allowed"]["output"] > 0
+    assert min(facts["allowed"]["output"]) > 0
     assert facts["options"]["inference_precision"] == "fp32"
     assert "numpy" in facts["packages"]
     assert (folder / "sdk_model" / "end2end.onnx").is_file()
