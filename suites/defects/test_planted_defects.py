@@ -48,6 +48,8 @@ def test_what_lies_under_the_limit_of_detection_does_so(
     assert [o.max_abs for o in outputs] != [o.max_abs for o in own], "nothing was planted"
 
 
+@pytest.mark.fp32
+@pytest.mark.onnxruntime
 def test_every_row_says_what_it_is() -> None:
     names = [defect.name for defect in DEFECTS]
     assert len(set(names)) == len(names) >= 40
@@ -56,6 +58,8 @@ def test_every_row_says_what_it_is() -> None:
     assert all(d.simulates for d in DEFECTS)
 
 
+@pytest.mark.fp32
+@pytest.mark.onnxruntime
 def test_every_family_has_defects_planted_in_it() -> None:
     from posedeploy.zoo import MODELS
 
