@@ -24,7 +24,7 @@ class PplnnConverter:
     """
 
     precisions = ("fp32", "fp16")
-    representation = Representation("onnx", {"yolox-pose": "raw", "rtmo": "raw"})
+    representation = Representation("onnx", {"yolox-pose": "dense", "rtmo": "raw"})
     tools: tuple[str, ...] = ()
 
     def convert(
