@@ -19,7 +19,7 @@ from posedeploy.zoo.fitting.ridge import Ridge
 from posedeploy.zoo.fitting.rounding import rounded
 from posedeploy.zoo.fitting.samples import Samples, make_samples
 from posedeploy.zoo.fitting.targets import JointMaps, simcc_labels
-from posedeploy.zoo.fitting.workbench import rounded_activations
+from posedeploy.zoo.fitting.workbench import Stage, Workbench, rounded_activations
 
 
 @pytest.fixture(scope="module")
@@ -265,3 +265,49 @@ def test_rounded_model_works_with_256_steps_and_leaves_the_model_alone():
             assert steps.abs().max() <= 127.001
         expected, found = model(inputs), twin(inputs)
     assert 0 < float((found - expected).abs().max()) < 0.1 * float(expected.abs().max())
+
+
+class Block(nn.Module):
+    """A residual block of one convolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv2, self.bn2 = nn.Conv2d(24, 24, 3, padding=1, bias=False), nn.BatchNorm2d(24)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.bn2(self.conv2(x))
+
+
+class Tiny(nn.Module):
+    """The least that a workbench needs of a pose estimator."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, 24, 5, 4, padding=2), nn.BatchNorm2d(24), nn.ReLU(inplace=True)
+        )
+        self.block, self.head = Block(), nn.Identity()
+
+    def extract_feat(self, x: torch.Tensor) -> torch.Tensor:
+        features: torch.Tensor = self.block(self.stem(x))
+        return features
+
+
+def test_block_is_fitted_to_what_its_shortcut_lacks(samples: Samples):
+    model, maps = Tiny().eval(), JointMaps((8.0,))
+    with torch.no_grad():
+        initialise_smooth(model, 0, 57.0)
+        bench = Workbench(model, samples, calibration=4)
+        bench.fit(Stage("block.conv2", maps, norm="block.bn2", identity="block", keep=0.5))
+        found = model.extract_feat(samples.inputs)[:, :17]
+        shortcut = model.stem(samples.inputs)[:, :17]
+    wanted = maps.draw(samples.joints, (64, 48), samples.size, 0.0)
+    error = float((found - wanted).square().mean())
+    assert error < 0.9 * float(wanted.var())
+    assert error < 0.5 * float((shortcut - wanted).square().mean())
+    assert bench.fixed == {model.block.bn2}
+    assert not model.stem[1].running_mean.eq(0).any()  # what lies before was calibrated
+    statistics = model.stem[1].running_mean.clone()
+    bench.calibrate()
+    assert not model.training
+    assert torch.allclose(model.stem[1].running_mean, statistics)
