@@ -59,7 +59,7 @@ def pytorch_keypoints(model: nn.Module, config: ModelConfig, image: NDArray[np.u
 
 
 def sdk_keypoints(folder: Path, image: NDArray[np.uint8]) -> Any:
-    """Keypoints `[N, K, 3]` (image px, score) from the folder alone, on the backend's first device.
+    """Keypoints `[N, K, 3]` (image px, score), from the folder alone, where its backend runs.
 
     CPU where the backend runs there; TensorRT's is a GPU.
     """

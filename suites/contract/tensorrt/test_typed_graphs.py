@@ -19,7 +19,12 @@ from numpy.typing import NDArray
 
 from posedeploy.apis.exporting import export_model
 from posedeploy.apis.sources import resolve_checkpoint, resolve_model_config
-from posedeploy.config import ModelConfig, load_deploy_config, load_model_config
+from posedeploy.config import (
+    CalibrationSettings,
+    ModelConfig,
+    load_deploy_config,
+    load_model_config,
+)
 from posedeploy.convert.tensorrt_graph import obstacles, typed_graph
 from posedeploy.quantization.pictures import calibration_set
 from posedeploy.zoo.build import build_model
@@ -33,6 +38,7 @@ MODELS = {
     "simcc_mobilenetv2": "simcc_{}_static-256x192",
     "yoloxpose_tiny": "yolox-pose_{}_static-416x416",
 }
+PICTURES = 8  # to calibrate on; a deployment takes 32
 # Of an output's largest value: autocast to fp16 is off by 1e-2 at most (see `tolerance`)
 FP16_ERROR = 2e-2
 # A tensor in 8 bits with one range for all of it: 24 to 39 dB were measured layer by layer
@@ -114,7 +120,7 @@ def test_int8_rounds_every_layer_by_no_more_than_its_steps(
 ) -> None:
     name = request.node.callspec.params["network"]
     deploy = load_deploy_config(deploy_config(name, "tensorrt-int8"))
-    pictures = calibration_set(network.config)
+    pictures = calibration_set(network.config, CalibrationSettings(count=PICTURES))
     typed = typed_graph(network.ir, deploy, tmp_path, pictures)
     model = onnx.load(typed.path)
     assert list(obstacles(model)) == []
