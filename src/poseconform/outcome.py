@@ -217,6 +217,7 @@ def _with_stage(part: CellRecord, old: StageRecord, new: StageRecord) -> CellRec
 
 
 def _invented_stage(part: CellRecord) -> StageRecord:
+    """A stage for a failure that names none; its words are those of the part."""
     if part.outcome.startswith(FAILED):
         name, outcome = part.outcome.removeprefix(FAILED), "failed"
     elif part.outcome == "mismatch":
@@ -225,4 +226,4 @@ def _invented_stage(part: CellRecord) -> StageRecord:
         passed = [STAGES.index(s.name) for s in part.stages if s.outcome == "pass"]
         after = max(passed, default=-1) + 1
         name, outcome = STAGES[min(after, len(STAGES) - 1)], part.outcome
-    return StageRecord(name, 0.0, outcome, part.reason, part.code)
+    return StageRecord(name, 0.0, outcome)

@@ -89,8 +89,9 @@ def _decode(hint: Any, data: Any, where: str) -> Any:
     if origin is not None and issubclass(origin, Mapping):
         _expect(isinstance(data, dict), data, "an object", where)
         return {key: _decode(args[1], item, f"{where}.{key}") for key, item in data.items()}
+    kind: type[Any] = hint
     if dataclasses.is_dataclass(hint):
-        return from_plain(typing.cast("type[Any]", hint), data, where)
+        return from_plain(kind, data, where)
     return _decode_scalar(hint, data, where)
 
 

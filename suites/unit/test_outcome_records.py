@@ -37,6 +37,8 @@ def part(outcome: str = "pass", **fields: Any) -> CellRecord:
         ("abc\ndefgh", 6, "[4 earlier characters left out]\ndefgh"),
         ("abcdef\ngh", 6, "[3 earlier characters left out]\ndef\ngh"),  # no start of a line soon
         ("ab\ncd\nefgh", 6, "[6 earlier characters left out]\nefgh"),
+        ("xxa\nb\ncdefgh", 10, "[4 earlier characters left out]\nb\ncdefgh"),
+        ("xab\ncd", 5, "[1 earlier characters left out]\nab\ncd"),
         ("abcd\nefgh", 5, "[5 earlier characters left out]\nefgh"),
         ("abcdef\nghi", 6, "[7 earlier characters left out]\nghi"),
     ],
@@ -167,6 +169,7 @@ def test_equal_claims_are_told_apart_by_their_words() -> None:
         assert (merge_partials(order).code, merge_partials(order).reason) == ("B", "a")
     parts = [part("pass", reason="y"), part("pass", reason="z")]
     assert merge_partials(parts).reason == merge_partials(parts[::-1]).reason == "z"
+    assert merge_partials([part("unavailable:a:b"), part("missing")]).code == "a:b"
     codes = [part("unavailable:no-driver", reason="z"), part("unavailable:wrong-os", reason="a")]
     assert merge_partials(codes).code == merge_partials(codes[::-1]).code == "wrong-os"
 
@@ -205,6 +208,7 @@ STRENGTHS = [
     StageRecord("run", 9.0, "skipped"),
     StageRecord("run", 1.0, "pass"),
     StageRecord("run", 2.0, "pass"),
+    StageRecord("run", 10.0, "pass"),
     StageRecord("run", 9.0, "mismatch", expected=True),
     StageRecord("run", 0.0, "crash", expected=True),
     StageRecord("run", 0.0, "mismatch", "a"),
