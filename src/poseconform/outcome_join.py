@@ -121,7 +121,7 @@ def _shortest(one: str, other: str) -> str:
 
 
 def _largest(one: Any, other: Any) -> Any:
-    return max(one, other, key=lambda value: "" if value is None else dumps(value))
+    return max(one, other, key=dumps)  # "null" comes before any object
 
 
 def _most_runs(one: Any, other: Any) -> Any:
