@@ -19,6 +19,7 @@ from posedeploy.config import find_deploy_config
 from posedeploy.errors import BadInputError, UnavailableError
 from posedeploy.runtime import Availability, Code
 from posedeploy.runtime.onnxruntime import OnnxRuntime
+from posedeploy.sdk import windows
 from posedeploy.utils import get_input_shape, load_config
 
 SIMCC_STATIC = "pose-detection_simcc_onnxruntime_static"
@@ -246,8 +247,11 @@ def test_visualize(
     with pytest.raises(BadInputError, match="without pred_instances"):
         processor.visualize(image, processor.create_input(image)[0]["data_samples"][0])
     with pytest.raises(BadInputError, match="output_file"):
+        processor.visualize(image, result, output_file=file / "output.png")
+    with pytest.raises(BadInputError, match=r"cannot write \.unheard-of"):
         processor.visualize(image, result, output_file=tmp_path / "output.unheard-of")
     shown: list[str] = []
+    monkeypatch.setattr(windows, "why_no_windows", lambda: "")
     monkeypatch.setattr(cv2, "imshow", lambda name, _: shown.append(name))
     monkeypatch.setattr(cv2, "waitKey", lambda _: 0)
     processor.visualize(image, result, show_result=True)
@@ -255,10 +259,7 @@ def test_visualize(
 
 
 def test_no_window_without_a_display(tiny_model: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
-        raise cv2.error("no highgui")
-
-    monkeypatch.setattr(cv2, "imshow", fail)
+    monkeypatch.setattr(windows, "why_no_windows", lambda: "no display")
     processor, _ = processor_of(SIMCC_STATIC, tiny_model)
-    with pytest.raises(BadInputError, match="Use output_file instead"):
+    with pytest.raises(UnavailableError, match=r"show_result: .* Use output_file instead"):
         processor.visualize(picture(), [], show_result=True)

@@ -12,10 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 from posedeploy.compat import install
 from posedeploy.config import ModelConfig
 from posedeploy.errors import BadInputError
+from posedeploy.sdk.images import read_image
 from posedeploy.sdk.poses import as_boxes
-from posedeploy.sdk.regions import check_image
-
-Image = NDArray[np.uint8]
+from posedeploy.sdk.regions import Image, check_image
 
 
 def load(picture: str | Path | Image) -> Image:
@@ -24,19 +23,9 @@ def load(picture: str | Path | Image) -> Image:
     Raises:
         BadInputError: No such file, not a picture, or not such an array.
     """
-    import cv2
-
     if not isinstance(picture, str | Path):
         return check_image(picture)
-    if not Path(picture).is_file():
-        raise BadInputError(f"picture {picture}", "no such file", "a picture", "Check the path.")
-    image = cv2.imread(str(picture), cv2.IMREAD_COLOR)
-    if image is None:
-        raise BadInputError(
-            f"picture {picture}", "a file that OpenCV cannot read", "a JPEG or PNG picture",
-            "Check that the file is whole.",
-        )  # fmt: skip
-    return check_image(image)
+    return check_image(read_image(Path(picture)))
 
 
 def collate(

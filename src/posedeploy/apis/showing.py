@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,10 +13,11 @@ from posedeploy.config import ModelConfig
 from posedeploy.errors import BadInputError
 from posedeploy.sdk.drawing import draw_poses
 from posedeploy.sdk.fields import Node
+from posedeploy.sdk.images import write_image
 from posedeploy.sdk.meta import dataset_meta
+from posedeploy.sdk.regions import Image
+from posedeploy.sdk.windows import check_windows, show_image
 from posedeploy.sdk.writer import compact_dataset_meta
-
-Image = NDArray[np.uint8]
 
 
 def draw(
@@ -66,37 +66,26 @@ def _people(sample: Any) -> NDArray[np.float64]:
 
 
 def write(drawing: Image, path: Path) -> None:
-    """Write a picture.
+    """Write a picture, whole or not at all; its folder is made.
 
     Raises:
         BadInputError: The folder cannot be written to, or the suffix is no format of OpenCV's.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        written = cv2.imwrite(str(path), drawing)
-    except (OSError, cv2.error) as error:
+        write_image(path, drawing)
+    except OSError as error:
         raise BadInputError(
-            f"output_file {path}", str(error).strip(), "a place and a format for a picture",
-            "Choose another, such as output.png.",
-        ) from error  # fmt: skip
-    if not written:
-        raise BadInputError(
-            f"output_file {path}", "nothing could be written there", "a place for a picture",
+            f"output_file {path}", error.strerror or str(error), "a place for a picture",
             "Choose another.",
-        )  # fmt: skip
+        ) from error  # fmt: skip
 
 
 def show(drawing: Image, window_name: str) -> None:
     """Show a picture in a window until a key is pressed.
 
     Raises:
-        BadInputError: OpenCV has no window support here, as in its headless build.
+        UnavailableError: There is no display, or OpenCV has no windows.
     """
-    try:
-        cv2.imshow(window_name, drawing)
-        cv2.waitKey(0)
-    except cv2.error as error:
-        raise BadInputError(
-            "show_result", "an OpenCV without windows, or no display",
-            "opencv-python and a display", "Use output_file instead.",
-        ) from error  # fmt: skip
+    check_windows("Use output_file instead.", "show_result")
+    show_image(window_name, drawing)

@@ -17,9 +17,9 @@ from posedeploy.config import (
     parse_name,
 )
 from posedeploy.errors import BadInputError, UnavailableError
+from posedeploy.sdk.images import whole_file
 
 from .completion import complete_backend, complete_deploy_config
-from .media import whole_file
 from .terminal import console, escape, print_json
 
 configs = typer.Typer(no_args_is_help=True, help="The deploy configs: list, show, new.")

@@ -12,10 +12,10 @@ import typer
 from rich.console import Console
 
 from posedeploy.errors import BadInputError
+from posedeploy.sdk.images import read_image
 from posedeploy.sdk.windows import check_windows, show_files
 
 from .completion import complete_checkpoint, complete_deploy_config, complete_model_config
-from .media import read_image
 
 if TYPE_CHECKING:
     import numpy as np

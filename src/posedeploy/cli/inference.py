@@ -14,9 +14,11 @@ from rich.progress import Progress
 from posedeploy.errors import BadInputError
 from posedeploy.sdk import PoseDetector, Poses
 from posedeploy.sdk.drawing import draw_poses
+from posedeploy.sdk.images import read_image, write_image
+from posedeploy.sdk.regions import Image
 from posedeploy.sdk.windows import show_image
 
-from .media import Image, Source, read_image, write_image
+from .media import Source
 from .videos import Video, open_video, write_video
 
 

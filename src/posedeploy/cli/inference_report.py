@@ -12,9 +12,9 @@ from rich.console import Console
 
 from posedeploy.errors import BadInputError
 from posedeploy.sdk import PoseDetector, Poses
+from posedeploy.sdk.regions import Image
 
 from .inference import Inference
-from .media import Image
 from .terminal import escape, to_json
 from .videos import Video
 

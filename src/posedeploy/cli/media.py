@@ -1,22 +1,14 @@
-"""Pictures and videos: found by path, folder or pattern; read; written whole or not at all."""
+"""Pictures and videos, found by path, folder or pattern, and where drawings of them go."""
 
 from __future__ import annotations
 
 import glob
-import os
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-
 from posedeploy.errors import BadInputError, did_you_mean
-
-Image = NDArray[np.uint8]
 
 PICTURES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
@@ -102,48 +94,6 @@ def drawn_names(sources: Sequence[Source]) -> list[str]:
         taken.add(name)
         names.append(name)
     return names
-
-
-def read_image(path: Path) -> Image:
-    """A picture as `[H, W, 3]` uint8, BGR.
-
-    Raises:
-        BadInputError: There is no such file, or it is no picture.
-    """
-    if not path.is_file():
-        raise BadInputError(f"picture {path}", "no such file", "a picture", "Check the path.")
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise BadInputError(
-            f"picture {path}", "a file that OpenCV cannot read", "a JPEG or PNG picture",
-            "Check that the file is whole.",
-        )  # fmt: skip
-    return image  # type: ignore[return-value]
-
-
-def write_image(path: Path, image: Image) -> None:
-    """Write a picture in the format of its suffix; it is there whole or not at all."""
-    done, encoded = cv2.imencode(path.suffix, image)
-    if not done:
-        raise BadInputError(
-            str(path), f"OpenCV cannot write {path.suffix}", "a picture format", "Use .png."
-        )
-    with whole_file(path) as written:
-        written.write_bytes(encoded.tobytes())
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary file that becomes `path` if the block ends well, and vanishes otherwise."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o644)  # mkstemp's files are private; the result should not be
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def output_folder(path: Path) -> Path:

@@ -48,9 +48,9 @@ def profile(  # noqa: PLR0917 - the signature is the command line
     only beside another one of the same machine and the same minute.
     """
     from posedeploy.sdk import PoseDetector
+    from posedeploy.sdk.images import read_image
 
     from .infer import parse_device
-    from .media import read_image
 
     kind, number = parse_device(device)
     sizes = sorted(set(batch or [1]))

@@ -11,8 +11,7 @@ import numpy as np
 
 from posedeploy.sdk import PoseDetector
 from posedeploy.sdk.pose_detector import STAGES
-
-from .media import Image
+from posedeploy.sdk.regions import Image
 
 TURN = 10  # calls before the next folder has its turn
 TOTAL = "total"

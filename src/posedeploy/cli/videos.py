@@ -12,8 +12,8 @@ from pathlib import Path
 import cv2
 
 from posedeploy.errors import BadInputError, UnavailableError
-
-from .media import Image, whole_file
+from posedeploy.sdk.images import whole_file
+from posedeploy.sdk.regions import Image
 
 CODEC = "mp4v"  # MPEG-4 part 2: the one that every build of OpenCV with FFmpeg can write
 DEFAULT_FPS = 25.0  # for a file that does not say

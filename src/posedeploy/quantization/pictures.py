@@ -10,7 +10,6 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +17,7 @@ from posedeploy.config import CalibrationSettings, ModelConfig
 from posedeploy.errors import BadInputError
 from posedeploy.sdk.fields import Node
 from posedeploy.sdk.folder import Transform
+from posedeploy.sdk.images import read_image
 from posedeploy.sdk.transforms import Preprocessor, compile_transforms
 from posedeploy.sdk.writer import transforms
 from posedeploy.zoo.drawn import drawn_figures
@@ -51,7 +51,7 @@ def calibration_set(
     return CalibrationSet(
         source=f"pictures of {settings.images}",
         count=len(paths),
-        inputs=lambda: (_whole(preprocessor, _read(path)) for path in paths),
+        inputs=lambda: (_whole(preprocessor, read_image(path)) for path in paths),
     )
 
 
@@ -109,13 +109,3 @@ def _spread(paths: tuple[Path, ...], most: int) -> tuple[Path, ...]:
     """At most `most` of them, evenly spread: neighbours in a folder are often alike."""
     chosen = np.linspace(0, len(paths) - 1, min(most, len(paths))).round().astype(int)
     return tuple(paths[index] for index in chosen)
-
-
-def _read(path: Path) -> NDArray[np.uint8]:
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if picture is None:
-        raise BadInputError(
-            f"calibration picture {path}", "a file that OpenCV cannot read", "a whole picture",
-            "Mend it or take it out of the folder.",
-        )  # fmt: skip
-    return picture.astype(np.uint8, copy=False)

@@ -41,18 +41,19 @@ def why_no_windows(
     return " and ".join(reasons)
 
 
-def check_windows(instead: str) -> None:
-    """Refuse `--show` where no window can be opened.
+def check_windows(instead: str, subject: str = "--show") -> None:
+    """Refuse to show pictures where no window can be opened.
 
     Args:
         instead: What to do instead, a sentence.
+        subject: The option that asks for windows.
 
     Raises:
         UnavailableError: With the reason.
     """
     if reason := why_no_windows():
         raise UnavailableError(
-            "--show", reason, "a display, and an OpenCV with windows (opencv-python)", instead
+            subject, reason, "a display, and an OpenCV with windows (opencv-python)", instead
         )
 
 

@@ -1,0 +1,63 @@
+"""Pictures read, and files written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+
+from posedeploy.errors import BadInputError
+
+from .regions import Image
+
+
+def read_image(path: Path) -> Image:
+    """A picture as `[H, W, 3]` uint8, BGR.
+
+    Raises:
+        BadInputError: There is no such file, or it is no picture.
+    """
+    if not path.is_file():
+        raise BadInputError(f"picture {path}", "no such file", "a picture", "Check the path.")
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise BadInputError(
+            f"picture {path}", "a file that OpenCV cannot read", "a JPEG or PNG picture",
+            "Check that the file is whole.",
+        )  # fmt: skip
+    return image  # type: ignore[return-value]
+
+
+def write_image(path: Path, image: Image) -> None:
+    """Write a picture in the format of its suffix; it is there whole or not at all.
+
+    Raises:
+        BadInputError: OpenCV has no such format.
+    """
+    try:
+        encoded = cv2.imencode(path.suffix, image)[1]
+    except cv2.error as error:
+        raise BadInputError(
+            str(path), f"OpenCV cannot write {path.suffix or 'a file without a suffix'}",
+            "a picture format", "Use .png.",
+        ) from error  # fmt: skip
+    with whole_file(path) as written:
+        written.write_bytes(encoded.tobytes())
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A temporary file that becomes `path` if the block ends well, and vanishes otherwise."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o644)  # mkstemp's files are private; the result should not be
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
