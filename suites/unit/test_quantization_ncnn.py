@@ -162,7 +162,7 @@ def test_the_network_runs_in_int8_and_computes_nearly_the_same(quantised):
 def test_quantised_files_are_not_run_in_another_precision(quantised):
     """With its int8 switch off ncnn computes something else from them, without a word."""
     _, out, _ = quantised
-    with pytest.raises(RuntimeError, match="q.param is quantised"):
+    with pytest.raises(RuntimeError, match=r"q\.param is quantised"):
         get_runtime("ncnn").load(out, "cpu", SessionOptions("fp32"))
 
 

@@ -22,8 +22,8 @@ from .qdq import Quantised
 # Operators with learned weights, as OpenVINO calls them.
 WEIGHTED = ("Convolution", "ConvolutionBackpropData", "GroupConvolution",
             "GroupConvolutionBackpropData", "MatMul")  # fmt: skip
-# What stands between an eight-bit constant and its reader.
-_DECOMPRESSION = ("Convert", "Multiply", "Reshape", "Subtract")
+# What stands between a weight and its reader.
+_BEHIND_WEIGHTS = ("Convert", "FakeQuantize", "Multiply", "Reshape", "Subtract")
 
 
 def quantise_openvino(
@@ -122,18 +122,24 @@ def friendly_names(model: Any, graph: Any, nodes: Mapping[str, str]) -> list[str
 
 
 def quantised_layers(model: Any) -> tuple[str, ...]:
-    """Friendly names of the weighted operations whose weights are stored in eight bits."""
+    """Friendly names of the weighted operations whose weights have eight bits.
+
+    They are stored so, or as float32 with a FakeQuantize behind them (grouped convolutions).
+    """
     return tuple(
         operation.get_friendly_name()
         for operation in model.get_ordered_ops()
         if operation.get_type_name() in WEIGHTED
-        and _stored_type(operation.input_value(1).get_node()) in {"i8", "u8"}
+        and _eight_bits(operation.input_value(1).get_node())
     )
 
 
-def _stored_type(node: Any) -> str:
-    """Element type of the constant behind what turns it into float; '' if there is none."""
-    while node.get_type_name() in _DECOMPRESSION:
+def _eight_bits(node: Any) -> bool:
+    """True if what leads from a constant to this node rounds it, or it is stored rounded."""
+    rounded = False
+    while node.get_type_name() in _BEHIND_WEIGHTS:
+        rounded = rounded or node.get_type_name() == "FakeQuantize"
         node = node.input_value(0).get_node()
-    is_constant = node.get_type_name() == "Constant"
-    return str(node.get_output_element_type(0).get_type_name()) if is_constant else ""
+    if node.get_type_name() != "Constant":
+        return False
+    return rounded or node.get_output_element_type(0).get_type_name() in {"i8", "u8"}
