@@ -334,7 +334,7 @@ def test_a_file_is_whole_or_not_there(here: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
-    with pytest.raises(BadInputError, match="cannot write .gibberish"):
+    with pytest.raises(BadInputError, match=r"cannot write \.gibberish"):
         write_image(here / "made.gibberish", np.zeros((4, 4, 3), np.uint8))
     assert {path.name for path in here.iterdir()} == {"photo.png"}
 
