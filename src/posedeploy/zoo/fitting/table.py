@@ -27,8 +27,8 @@ REQUIRED_PCK: Mapping[HeadKind, float] = {
 
 # Family -> why weights are not fitted for any model of it.
 NOT_FITTED: Mapping[str, str] = {
-    "RTMO":       "its boxes and coordinate bins have no closed-form fit yet",
-    "YOLOX-Pose": "its classes, boxes and keypoints have no closed-form fit yet",
+    "RTMO":       "neck, boxes and coordinate bins have no closed-form fit yet",
+    "YOLOX-Pose": "neck, boxes and keypoint branch have no closed-form fit yet",
 }
 # fmt: on
 
