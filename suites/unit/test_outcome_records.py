@@ -253,6 +253,7 @@ JOINS: list[tuple[str, Any, Any]] = [
     ("keypoint_error_px", oc.PixelError(1, 1, 1), oc.PixelError(2, 1, 1)),
     ("sdk_client_error_px", oc.PixelError(9, 9, 1), oc.PixelError(0, 0, 2)),
     ("latency_ms", None, oc.LatencyRecord(1.0)),
+    ("latency_ms", None, oc.LatencyRecord(1.0, 0, 0)),
     ("latency_ms", oc.LatencyRecord(9.0, 0, 2), oc.LatencyRecord(1.0, 0, 3)),
     ("latency_ms", oc.LatencyRecord(1.0, 0, 2), oc.LatencyRecord(2.0, 0, 2)),
     ("log_tail", "zz", "aaa"),
