@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import posedeploy
 from fixtures.tiny_models import TinyModel
-from posedeploy.apis import comparing, deploying, exporting, sources
+from posedeploy.apis import comparing, deploying, exporting, sources, work_dir
 from posedeploy.config import load_deploy_config, load_model_config
 from posedeploy.errors import BadInputError, ConversionError, UnavailableError
 from posedeploy.runtime import Availability, Code
@@ -78,39 +78,39 @@ def test_a_backend_that_cannot_run_is_unavailable(monkeypatch: pytest.MonkeyPatc
 
 
 def test_only_a_place_of_ours_may_be_written_to(tmp_path: Path) -> None:
-    deploying.check_work_dir(tmp_path / "absent" / "deep")
+    work_dir.check_work_dir(tmp_path / "absent" / "deep")
     (tmp_path / "empty").mkdir()
-    deploying.check_work_dir(tmp_path / "empty")
+    work_dir.check_work_dir(tmp_path / "empty")
     ours = tmp_path / "ours"
     ours.mkdir()
-    for name in (*deploying.SDK_FILES, "end2end.onnx", "output_pytorch.jpg"):
+    for name in (*work_dir.SDK_FILES, "end2end.onnx", "output_pytorch.jpg"):
         (ours / name).write_text("x")
-    deploying.check_work_dir(ours)
+    work_dir.check_work_dir(ours)
     (ours / "deploy.json").unlink()
     with pytest.raises(BadInputError, match="with other things in it"):
-        deploying.check_work_dir(ours)
+        work_dir.check_work_dir(ours)
     with pytest.raises(BadInputError, match="found a file; expected a folder"):
-        deploying.check_work_dir(ours / "end2end.onnx")
+        work_dir.check_work_dir(ours / "end2end.onnx")
     with pytest.raises(BadInputError, match="which cannot be written to"):
-        deploying.check_work_dir(ours / "end2end.onnx" / "deep" / "er")
+        work_dir.check_work_dir(ours / "end2end.onnx" / "deep" / "er")
 
 
 def test_a_place_that_may_not_be_written_to_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("posedeploy.apis.deploying.os.access", lambda _path, _mode: False)
+    monkeypatch.setattr("posedeploy.apis.work_dir.os.access", lambda _path, _mode: False)
     with pytest.raises(BadInputError, match="which cannot be written to"):
-        deploying.check_work_dir(tmp_path / "out")
+        work_dir.check_work_dir(tmp_path / "out")
 
 
 def test_a_folder_appears_whole(tmp_path: Path) -> None:
     target = tmp_path / "deep" / "out"
-    with deploying.whole_folder(target) as staging:
+    with work_dir.whole_folder(target) as staging:
         (staging / "a").write_text("1")
         assert not target.exists()
     assert (target / "a").read_text() == "1"
     assert target.stat().st_mode & 0o777 == 0o755
-    with deploying.whole_folder(target) as staging:
+    with work_dir.whole_folder(target) as staging:
         (staging / "b").write_text("2")
     assert [path.name for path in target.iterdir()] == ["b"]
     assert [path.name for path in target.parent.iterdir()] == ["out"]
@@ -125,7 +125,7 @@ def test_a_folder_that_fails_half_way_leaves_what_was_there(
     if before:
         target.mkdir()
         (target / "old").write_text("kept")
-    with pytest.raises(type(error)), deploying.whole_folder(target) as staging:  # noqa: PT012
+    with pytest.raises(type(error)), work_dir.whole_folder(target) as staging:  # noqa: PT012
         (staging / "half").write_text("x")
         raise error
     assert [str(p.relative_to(tmp_path)) for p in sorted(tmp_path.rglob("*"))] == (
@@ -137,7 +137,7 @@ def test_a_parent_that_cannot_be_made_is_bad_input(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with (
         pytest.raises(BadInputError, match="a place that can be written to"),
-        deploying.whole_folder(tmp_path / "file" / "out"),
+        work_dir.whole_folder(tmp_path / "file" / "out"),
     ):
         pytest.fail("entered")
 

@@ -121,6 +121,7 @@ def run(
 ) -> bool:
     """Convert, compare, write; True if the deployed model finds PyTorch's keypoints."""
     from posedeploy.apis import deploying, sources
+    from posedeploy.apis import work_dir as work_dir_of
     from posedeploy.config import load_deploy_config, load_model_config
 
     deploy_config = deploying.with_calib_images(load_deploy_config(deploy_cfg), calib_images)
@@ -128,14 +129,14 @@ def run(
     if device is not None:
         deploying.check_device(deploy_config, device)
     deploying.check_ready(deploy_config, model_config)
-    deploying.check_work_dir(work_dir)
+    work_dir_of.check_work_dir(work_dir)
     with step(console, "checkpoint"):
         weights = sources.resolve_checkpoint(model_cfg, checkpoint)
     with step(console, "PyTorch model"):
         from posedeploy.zoo.build import build_model
 
         model = build_model(model_config, weights)
-    with deploying.whole_folder(work_dir) as staging:
+    with work_dir_of.whole_folder(work_dir) as staging:
         with step(console, f"export and convert to {deploy_config.backend}"):
             done = deploying.deploy_model(
                 model, deploy_config, model_config, str(weights), staging, exporter=exporter
