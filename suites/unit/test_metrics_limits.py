@@ -233,6 +233,25 @@ def test_one_who_is_very_far_off_does_not_outweigh_one_who_is_found() -> None:
     assert (rows.tolist(), columns.tolist()) == ([0], [0])
 
 
+def test_who_is_nearer_is_matched_where_the_limit_is_wide() -> None:
+    people = make_people([0.5, 0.5], apart=10.0)
+    moved = replace(people, boxes=people.boxes + 3.0).select(np.array([1, 0]))
+    rows, columns = match_detections(moved, people, 16.0)
+    assert (rows.tolist(), columns.tolist()) == ([0, 1], [1, 0])
+
+
+def test_nobody_can_be_selected_by_a_match_with_nobody() -> None:
+    nobody = PEOPLE.select(np.zeros(0, np.intp))
+    for got, expected in ((PEOPLE, nobody), (nobody, PEOPLE), (nobody, nobody)):
+        rows, columns = match_detections(got, expected, 2.0)
+        assert len(got.select(rows)) == len(expected.select(columns)) == 0
+
+
+def test_small_arrays_have_a_cosine_too() -> None:
+    error = tensor_error(np.array([0.1, 0.1]), np.array([0.1, 0.0]))
+    assert error.cosine == pytest.approx(math.sqrt(0.5))
+
+
 def test_similarity_is_cocos() -> None:
     assert len(COCO_SIGMAS) == 17
     moved = changed(POINTS, 10, 7.0)  # x of the sixth joint, the left shoulder
