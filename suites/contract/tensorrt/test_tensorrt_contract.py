@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from posedeploy.apis.sources import resolve_checkpoint
+
 from .api import read_api
 from .conftest import ROOT, Bindings, Outcomes
 from .scenarios import SCENARIOS
@@ -151,3 +153,30 @@ def test_the_runtime_library_of_cuda_13_is_found_in_its_wheel(
     done = Bindings(bindings.version, bindings.stub, environment).run("-c", code)
     assert done.stdout.strip() == str(place / "libcudart.so.13"), done.stderr
     assert sys.executable in done.args
+
+
+@pytest.mark.parametrize("bindings", ["10.0.1", "11.4.0"], indirect=True)
+@pytest.mark.parametrize(
+    ("model", "flow", "other", "component"),
+    [
+        ("simcc_mobilenetv2", "simcc_tensorrt_dynamic-256x192", "simcc_onnxruntime_dynamic",
+         "SimCCLabelDecode"),
+        ("rtmo_t", "rtmo_tensorrt_dynamic-416x416", "rtmo_onnxruntime_dynamic",
+         "YOLOXPoseHostDetections"),
+        ("rtmo_t", "rtmo_tensorrt-nms_dynamic-416x416", "rtmo_onnxruntime_dynamic",
+         "RTMODetections"),
+    ],
+)  # fmt: skip
+def test_a_whole_deployment_finds_what_another_backend_finds(
+    bindings: Bindings, tmp_path: Path, model: str, flow: str, other: str, component: str
+) -> None:
+    flows = [f"pose-detection_{name}" for name in (flow, other)]
+    checkpoint = str(resolve_checkpoint(model, None))
+    command = ("-m", f"{__package__}.deployments", str(bindings.stub), str(tmp_path))
+    done = bindings.run(*command, model, checkpoint, *flows)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["component"] == component
+    assert {"end2end.engine", "end2end.engine.json", "deploy.json"} <= set(found["files"])
+    assert found["people"][0] == found["people"][1] >= 1
+    assert 0 <= found["apart_px"] < 0.1
