@@ -34,8 +34,8 @@ NAME = "posedeploy"
 # Packages whose version can change what is exported or computed.
 PACKAGES = (
     "torch", "mmpose", "mmengine", "mmcv-lite", "mmcv", "mmdet", "numpy", "onnx", "onnxscript",
-    "onnxruntime", "opencv-python-headless", "openvino", "ncnn", "nncf", "pnnx",
-    "polygraphy", "tensorrt", "tensorrt-cu12", "tensorrt-cu13",
+    "coremltools", "onnxruntime", "onnxruntime-gpu", "opencv-python-headless", "openvino", "ncnn",
+    "nncf", "pnnx", "polygraphy", "tensorrt", "tensorrt-cu12", "tensorrt-cu13",
 )  # fmt: skip
 
 
