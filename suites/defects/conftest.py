@@ -12,6 +12,7 @@ from poseconform.defects import Defect, Site, first_failure
 from poseconform.matrix import Cell, Flow, Model, build_cells
 from poseconform.options import selection_of
 from poseconform.session import Judge
+from poseconform.weights import AUTO, with_weights
 from suites.defects.variants import GoodCell, TryIt, model_of
 
 
@@ -39,8 +40,10 @@ def good_cell(
             refuse(f"unavailable:{found.code}: {found.reason}")
         if name not in models:
             models[name] = model_of(name, folder)
-        fitting = [cell for cell in build_cells([models[name]], all_flows) if site.holds(cell)]
-        return min(fitting, key=lambda cell: len(cell.flow.label))  # without further options
+        cells = build_cells([models[name]], all_flows)
+        fitting = [cell for cell in cells if site.holds(cell)]
+        plain = min(fitting, key=lambda cell: len(cell.flow.label))  # without further options
+        return with_weights([plain], AUTO, implementations.can_fit)[0]
 
     return find
 

@@ -10,9 +10,10 @@ from suites.defects.planting import checkpoint, graph
 from suites.defects.table_detections import DETECTIONS
 from suites.defects.table_folder import FOLDER, PIPELINE
 from suites.defects.table_graph import GRAPH, WEIGHTS, half_a_channel
+from suites.defects.table_precision import PRECISION
 from suites.defects.table_session import SESSION
 
-DEFECTS = (*WEIGHTS, *GRAPH, *DETECTIONS, *PIPELINE, *FOLDER, *SESSION)
+DEFECTS = (*WEIGHTS, *GRAPH, *DETECTIONS, *PIPELINE, *FOLDER, *SESSION, *PRECISION)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Defects of detectors and of sessions: the named check must be the first that fails."""
+"""Defects of detectors, sessions and low precisions: the named check must fail first."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import pytest
 from poseconform.defects import Defect, Site, first_failure
 from poseconform.session import Judge
 from suites.defects.table_detections import DETECTIONS
+from suites.defects.table_precision import PRECISION
 from suites.defects.table_session import SESSION
 from suites.defects.trials import good_sites, trials
 from suites.defects.variants import GoodCell, TryIt
 
-DEFECTS = (*DETECTIONS, *SESSION)
+DEFECTS = (*DETECTIONS, *SESSION, *PRECISION)
 
 
 @pytest.mark.parametrize(("site", "model"), good_sites(DEFECTS))

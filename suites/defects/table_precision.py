@@ -1,0 +1,47 @@
+"""Defects of flows below float32."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from poseconform.defects import Defect, Site
+from poseconform.matrix import Cell
+from poseconform.session import Judge
+from posedeploy.config import config_root
+
+
+def calibrated_on_noise(judge: Judge, cell: Cell, scratch: Path) -> Judge:
+    """The ranges of int8 are measured on grey noise that no camera has seen."""
+    pictures = scratch / "noise"
+    pictures.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(8):
+        noise = rng.integers(120, 136, (*cell.model.shape, 3), np.uint8)
+        cv2.imwrite(str(pictures / f"{i}.png"), noise)
+    config = scratch / "noise.py"
+    base = config_root() / f"{cell.flow.deploy_config}.py"
+    config.write_text(
+        f"_base_ = {str(base)!r}\ncalib_config = dict(images={str(pictures)!r}, count=8)\n",
+        encoding="utf-8",
+    )
+    other = replace(cell, flow=replace(cell.flow, deploy_config=str(config)))
+    return judge.with_conversion(cell, judge.convert(other))
+
+
+def low(precision: str, *models: str) -> Site:
+    return Site(models, precision=precision)
+
+
+# ---- modify this table to plant another defect below float32 ---------------------------------
+# fmt: off
+PRECISION: tuple[Defect, ...] = (
+    Defect("int8 calibrated on noise", "a calibration set that nobody looked at",
+           "weights", "layers", low("int8", "simcc_mobilenetv2"), calibrated_on_noise,
+           "https://github.com/open-mmlab/mmpose/issues/3148"),
+)
+# fmt: on
+# ----------------------------------------------------------------------------------------------
