@@ -104,3 +104,26 @@ def test_the_option_and_the_environment_add_up(
     options: list[str], environment: str, expected: set[str]
 ) -> None:
     assert disabled_backends(options, environment) == expected
+
+
+def test_another_device_of_a_backend_is_asked_for_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    probed: list[tuple[str, str]] = []
+
+    def device_of(backend: str, precision: str, wanted: str) -> str:
+        return wanted or ("cuda:1" if precision == "fp16" else "cpu:0") * (backend != "")
+
+    def probe_on(backend: str, device: str) -> Availability:
+        probed.append((backend, device))
+        return Availability(Code.NO_DEVICE, f"{backend} on {device}", device)
+
+    monkeypatch.setattr(availability, "device_of", device_of)
+    monkeypatch.setattr(availability, "probe_on", probe_on)
+    found = Availabilities()
+    for _ in range(2):
+        assert found.of("onnxruntime").version == "cpu:0"
+        assert found.of("onnxruntime", "fp16").version == "cuda:1"
+    assert probed == [("onnxruntime", "cpu:0"), ("onnxruntime", "cuda:1")]
+    assert list(found.known) == ["onnxruntime", "onnxruntime on cuda:1"]
+    wanted = Availabilities(device="cuda:0:x")
+    assert wanted.of("onnxruntime").version == "cuda:0:x"
+    assert list(wanted.known) == ["onnxruntime on cuda:0:x"]
