@@ -8,8 +8,6 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from posedeploy.runtime import backend_row
-
 from . import implementations
 from .accuracy import FIGURES, AccuracyReference, read_accuracy, why_not
 from .artifacts import content_key
@@ -97,7 +95,7 @@ def figure_keypoints(judge: Judge, cell: Cell) -> NDArray[np.float64]:
 def _run_figures(judge: Judge, cell: Cell) -> NDArray[np.float64]:
     files = backend_files(cell, judge.conversion(cell).folder)
     inputs = accuracy_reference(judge, cell.model).inputs
-    device = backend_row(cell.flow.backend).devices[0]
+    device = judge.device(cell)
     with judge.child(f"{cell.id}-figures") as child:
         try:
             child.call(

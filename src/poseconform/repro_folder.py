@@ -55,6 +55,10 @@ class Knows(Protocol):
         """What PyTorch computes."""
         ...
 
+    def device(self, cell: Cell) -> str:
+        """Where its backend runs."""
+        ...
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -103,7 +107,7 @@ def write(root: Path, failure: Failure, judge: Knows | None, first: bool = True)
     execution = _known(lambda: judge.execution(cell))
     reference = _known(lambda: judge.reference(cell.model, cell.flow.precision))
     _write_evidence(folder, cell, conversion, execution, reference)
-    facts = _facts(failure, execution, reference)
+    facts = _facts(failure, judge.device(cell), execution, reference)
     (folder / "facts.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
     if conversion and reference:
         title = f"{cell.flow.backend} {failure.version}: {cell.id}: {failure.message}"
@@ -160,7 +164,7 @@ def _detections(reference: Reference, rows: Mapping[str, int]) -> Arrays:
 
 
 def _facts(
-    failure: Failure, execution: Execution | None, reference: Reference | None
+    failure: Failure, device: str, execution: Execution | None, reference: Reference | None
 ) -> dict[str, Any]:
     flow = failure.cell.flow
     row = backend_row(flow.backend)
@@ -175,7 +179,7 @@ def _facts(
         "backend": flow.backend,
         "backend_version": failure.version,
         "precision": flow.precision,
-        "device": row.devices[0],
+        "device": device,
         "files": [name for name in (row.main_file, row.weights_file) if name],
         "input": loaded.inputs[0].name if loaded else "input",
         "dtype": loaded.inputs[0].dtype if loaded else "float32",

@@ -94,6 +94,9 @@ class Judge:
     def conversion(self, _cell: Cell) -> Conversion:
         return Conversion(self._get("folder"), {}, {}, {}, "")
 
+    def device(self, _cell: Cell) -> str:
+        return "cpu"
+
     def execution(self, _cell: Cell) -> Execution:
         return self._get("execution")
 
