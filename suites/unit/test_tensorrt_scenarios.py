@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from posedeploy.cache import CACHE_VARIABLE
 from posedeploy.convert import tensorrt as converter
 from posedeploy.runtime import SessionOptions, get_runtime, tensorrt
 from posedeploy.runtime.cuda_device import CudaDevice, CudaDevices
 from posedeploy.runtime.types import Code
+from posedeploy.zoo.weights import CACHE_VARIABLE
 from suites.contract.tensorrt import fakes, plain, scenarios
 
 DEVICE = CudaDevices(Code.AVAILABLE, "", "13.0", (CudaDevice("Fake GPU", "9.0"),))

@@ -10,7 +10,6 @@ import pytest
 from onnx import TensorProto
 
 from posedeploy.apis.exporting import export_spec
-from posedeploy.cache import CACHE_VARIABLE, cache_dir
 from posedeploy.config import DeployConfig, list_deploy_configs, load_deploy_config
 from posedeploy.convert.tensorrt import read_timings, write_timings
 from posedeploy.convert.tensorrt_graph import check, graph_inputs, typed_graph
@@ -188,14 +187,6 @@ def test_timings_are_put_in_place_whole(tmp_path: Path) -> None:
     write_timings(path, b"2")
     assert read_timings(path) == b"2"
     assert [p.name for p in path.parent.iterdir()] == ["b.timing"]
-
-
-def test_the_cache_is_where_the_user_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
-    assert cache_dir() == tmp_path
-    monkeypatch.delenv(CACHE_VARIABLE)
-    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
-    assert cache_dir() == Path("/somewhere/posedeploy")
 
 
 def test_weights_of_int8_are_symmetric(tmp_path: Path) -> None:

@@ -13,12 +13,12 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from posedeploy.cache import cache_dir
 from posedeploy.config import DeployConfig
 from posedeploy.quantization.calibration import CalibrationSet
 from posedeploy.runtime import backend_row
 from posedeploy.runtime.tensorrt import BUILD_FILE
 from posedeploy.runtime.tensorrt_probe import target
+from posedeploy.zoo.weights import default_cache_dir
 
 from .tensorrt_build import Engine, build_engine, builder_facts
 from .tensorrt_graph import graph_inputs, typed_graph
@@ -80,7 +80,7 @@ def build_facts(
 def timing_cache_file(here: Mapping[str, str]) -> Path:
     """Where timings of builds are kept: one file a TensorRT version and kind of device."""
     words = "_".join(here[key] for key in sorted(here)) or "unknown"
-    return cache_dir() / "tensorrt" / f"{re.sub(r'[^A-Za-z0-9._]+', '-', words)}.timing"
+    return default_cache_dir() / "tensorrt" / f"{re.sub(r'[^A-Za-z0-9._]+', '-', words)}.timing"
 
 
 def read_timings(path: Path) -> bytes:
