@@ -10,9 +10,11 @@ from .judgement import Verdict, as_record
 from .metrics import pixel_distances
 from .outcome import AccuracyRecord, LayersRecord
 from .quantised.noise import Quantised
+from .runs import Execution
 from .tolerance import AccuracyLimit, LayerLimit
 
 _NAMED = 3  # layers named in a complaint; the rest is counted
+_STEPS, _VALUES = 256, 4096  # of eight bits; numbers without which few values are no surprise
 
 
 def judge_layers(found: Quantised, limit: LayerLimit) -> Verdict:
@@ -44,6 +46,24 @@ def judge_layers(found: Quantised, limit: LayerLimit) -> Verdict:
             found.layers[0].name, limit.min_db,
         )  # fmt: skip
     return Verdict(complaints=tuple(said), layers=record)
+
+
+def judge_steps(execution: Execution) -> tuple[str, ...]:
+    """A sentence for each output that is itself in eight bits.
+
+    The last layers must stay in float32: a peak is told from its neighbours by less than a 256th
+    of the range.  An output that went through int8 takes at most 256 values, whoever computes it.
+    """
+    said = []
+    for info in execution.loaded.outputs:
+        values = execution.graph_rows(info.name)[0]
+        steps = len(np.unique(values))
+        if steps <= _STEPS and np.count_nonzero(values) >= _VALUES:
+            said.append(
+                f"{info.name} takes {steps} values in {values.size} places: it is quantised "
+                "itself, and the last layers must stay in float32"
+            )
+    return tuple(said)
 
 
 def judge_accuracy(

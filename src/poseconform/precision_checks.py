@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from .accuracy import FIGURES, why_not
 from .judgement import Verdict
-from .judgement_precision import judge_accuracy, judge_layers, refusal
+from .judgement_precision import judge_accuracy, judge_layers, judge_steps, refusal
 from .matrix import Cell
 from .measuring import MEASURES, accuracy_reference, figure_keypoints, layer_noise
 from .session import Judge
@@ -13,7 +15,7 @@ from .weights import FITTED_PRECISIONS
 
 
 def layers(judge: Judge, cell: Cell) -> Verdict:
-    """Each quantised layer on its own float32 input, read from the artefact.
+    """Each quantised layer on its own float32 input, read from the artefact; no coarse output.
 
     Raises:
         LookupError: Nobody has measured how exact this backend's layers are.
@@ -25,7 +27,9 @@ def layers(judge: Judge, cell: Cell) -> Verdict:
         raise LookupError(
             f"no limit for quantised layers of {cell.model.family} on {cell.flow.backend}"
         )
-    return judge_layers(layer_noise(judge, cell), limit)
+    coarse = judge_steps(judge.execution(cell))
+    verdict = judge_layers(layer_noise(judge, cell), limit)
+    return replace(verdict, complaints=(*coarse, *verdict.complaints))
 
 
 def accuracy(judge: Judge, cell: Cell) -> Verdict:

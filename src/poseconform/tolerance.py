@@ -199,6 +199,8 @@ LEAST_PCK = 0.8
 # Measured on figures with the project's own recipes; worst layer / median layer, dB:
 #            ncnn         ONNX Runtime   OpenVINO
 # LiteHRNet  1.5 / 28.3   2.5 / 30.8     24.3 / 29.9
+# MSPN                    32.8 / 36.4
+# RTMO                    33.2 / 39.2                   (calibrated weights; 84 of 101 layers)
 # RTMPose    15.4 / 31.1  15.4 / 36.8    16.9 / 35.5
 # SimCC      19.8 / 35.3  21.8 / 38.0    29.8 / 37.7
 # RTMPose calibrated on noise: 6.9 / 22.7.  A limit is 3 dB, half the noise's power, below.
@@ -214,10 +216,12 @@ LAYER_LIMITS: tuple[LayerLimit, ...] = (
 #            ncnn                  ONNX Runtime           OpenVINO
 # fp16 (OpenVINO: computed in f16)
 # LiteHRNet  .004 / 0, .9999, 0    .016 / 0, .9999, 0     .021 / 0, .9999, 0
+# MSPN                             .005 / 0, 1, 0
 # RTMPose                          .54 / 1.1, .9992, .1   .53 / 1.1, .9992, .2
 # SimCC      .30 / .7, .9996, 0    .55 / 1.1, .9992, .1   .53 / 1.1, .9992, .2
 # int8
 # LiteHRNet  .6 / 2.8, .997, 0     1.6 / 5.7, .991, .3    2.5 / 6.3, .984, .7
+# MSPN                             .07 / 2.0, .9998, 0
 # RTMPose    2.7 / 11.8, .986, 5   2.6 / 11.0, .988, 5    2.9 / 11.9, .985, 6
 # SimCC      1.2 / 3.9, .997, .1   1.9 / 5.7, .992, .7    1.3 / 4.5, .996, .1
 # RTMPose calibrated on noise: 36 / 121, .38, 88.  A limit is half as much again, or a little more.

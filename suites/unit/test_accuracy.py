@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fixtures.builders import make_model
+from fixtures.builders import make_execution, make_model
 from poseconform.accuracy import AccuracyReference, Figure, complaints, measure, why_not
-from poseconform.judgement_precision import judge_accuracy, judge_layers
+from poseconform.judgement_precision import judge_accuracy, judge_layers, judge_steps
 from poseconform.outcome import AccuracyRecord
 from poseconform.quantised.noise import LayerNoise, Quantised
 from poseconform.reference import Sample
@@ -144,6 +144,19 @@ def test_a_layer_that_is_not_a_number_is_loud() -> None:
 def test_too_few_quantised_layers_fail(decibels: tuple[float, ...]) -> None:
     (said,) = judge_layers(layers(*decibels), FLOOR).complaints
     assert said.startswith(f"{len(decibels)} of 3 layers that sum products compute in int8")
+
+
+def test_an_output_in_eight_bits_is_heard_whoever_computes_it() -> None:
+    values = np.random.default_rng(4).normal(size=(2, 17, 384))
+    coarse = np.round(values * 30) / 30
+    said = judge_steps(make_execution({"fine": values, "coarse": coarse}))
+    assert [s.split()[0] for s in said] == ["coarse"]
+
+
+def test_few_numbers_say_nothing_of_steps() -> None:
+    few = np.zeros((2, 100, 60))
+    few[:, :5] = 0.5
+    assert judge_steps(make_execution({"dets": few})) == ()
 
 
 def test_limits_are_found_by_flow() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -79,6 +80,9 @@ def children() -> Children:
     return Children()
 
 
+NO_OUTPUTS = SimpleNamespace(loaded=SimpleNamespace(outputs=()))  # an execution
+
+
 @pytest.fixture
 def judge(children: Children, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Judge:
     made = Judge(
@@ -91,6 +95,7 @@ def judge(children: Children, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     )  # fmt: skip
     monkeypatch.setattr(Judge, "reference_parts", lambda *_args: {"some": "parts"})
     monkeypatch.setattr(Judge, "checkpoint", lambda *_args: "m.pth")
+    monkeypatch.setattr(Judge, "execution", lambda *_args: NO_OUTPUTS)
     monkeypatch.setattr(
         Judge, "convert", lambda _self, cell: Conversion(Path(cell.flow.label), {}, {}, {}, "")
     )
