@@ -195,5 +195,5 @@ def test_every_check_judges_a_stage() -> None:
 
 def test_a_flow_without_a_tolerance_cannot_pass() -> None:
     assert tolerance_of(make_cell()) is ROW
-    with pytest.raises(LookupError, match="no tolerance for onnxruntime int8"):
-        tolerance_of(make_cell(precision="int8"))
+    with pytest.raises(LookupError, match="no tolerance for onnxruntime int4"):
+        tolerance_of(make_cell(precision="int4"))
