@@ -114,7 +114,7 @@ def test_keypoints_match_pytorch(cell: Cell, judge: Judge, record: Notes) -> Non
 @pytest.mark.flows(precision=("fp16", "bf16", "int8"))
 def test_keypoints_stay_on_the_figures(cell: Cell, judge: Judge, record: Notes) -> None:
     verdict = checks.accuracy(judge, cell)
-    record(accuracy=verdict.accuracy)
+    record(accuracy=verdict.accuracy, keypoint_error_px=verdict.pixels)
     refused = verdict.accuracy
     if refused is not None and refused.code:
         pytest.skip(f"refused:{refused.code}: {refused.reason}")
