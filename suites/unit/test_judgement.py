@@ -154,11 +154,10 @@ def test_a_keypoint_that_is_no_number_is_never_benign(tie: bool, row) -> None:  
     assert verdict.benign_flips == 0
 
 
-def test_flips_are_measured_where_they_are_not_gated() -> None:
+def test_flips_are_counted_where_they_are_not_gated() -> None:
     verdict = keypoints_verdict(50.0, tie=False, row=HALF)
     assert verdict.complaints == ()
-    assert verdict.pixels is not None
-    assert verdict.pixels.max == 50.0
+    assert verdict.pixels is None  # figures say how far keypoints moved
 
 
 def test_a_batch_must_equal_its_parts() -> None:
