@@ -63,10 +63,20 @@ def test_what_is_exported_depends_on_what_the_spec_holds() -> None:
         assert changed != spec
 
 
-@pytest.mark.parametrize("device", ["cuda", "cuda:0", "tpu", ""])
+@pytest.mark.parametrize("device", ["tpu", "tpu:0", ""])
 def test_a_device_the_backend_lacks_is_refused(device: str) -> None:
     deploying.check_device(load_deploy_config(STATIC), "cpu")
     with pytest.raises(BadInputError, match="a device of onnxruntime: cpu"):
+        deploying.check_device(load_deploy_config(STATIC), device)
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:1"])
+def test_a_device_that_is_not_here_is_unavailable(
+    device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = Availability(Code.NO_DRIVER, "no NVIDIA driver")
+    monkeypatch.setattr(OnnxRuntime, "probe_device", lambda *_: gone)
+    with pytest.raises(UnavailableError, match=r"no-driver: no NVIDIA driver; .* --device cpu"):
         deploying.check_device(load_deploy_config(STATIC), device)
 
 
@@ -199,14 +209,14 @@ def test_a_checkpoint_is_a_file_or_is_made(
     path = tmp_path / "a.pth"
     path.write_bytes(b"x")
     assert sources.resolve_checkpoint("rtmpose_t", path) == path
-    with pytest.raises(BadInputError, match=r"a \.pth file, or 'calibrated'"):
+    with pytest.raises(BadInputError, match=r"a \.pth file, 'calibrated' or 'fitted'"):
         sources.resolve_checkpoint("rtmpose_t", tmp_path / "b.pth")
     with pytest.raises(BadInputError, match="no such name"):
         sources.resolve_checkpoint("rtmpose_x", None)
     asked: list[tuple[str, str]] = []
     monkeypatch.setattr(
         "posedeploy.zoo.weights.checkpoint_for",
-        lambda _config, _folder, name, kind: (asked.append((name, kind)), path)[1],
+        lambda _config, _folder, name, _seed, kind: (asked.append((name, kind)), path)[1],
     )
     assert sources.resolve_checkpoint("rtmpose_t", None) == path
     assert sources.resolve_checkpoint("rtmpose_t", "calibrated") == path
@@ -214,6 +224,23 @@ def test_a_checkpoint_is_a_file_or_is_made(
     assert sources.resolve_checkpoint(sources.resolve_model_config("rtmpose_t"), None) == path
     made = ("rtmpose_t", "calibrated")
     assert asked == [made, made, ("rtmpose_t", "fitted"), ("", "calibrated")]
+
+
+def test_a_published_checkpoint_is_fetched_for_a_zoo_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, asked = tmp_path / "a.pth", []
+
+    def fetch(row, on_progress):  # type: ignore[no-untyped-def]
+        asked.append(row.name)
+        on_progress(1, None)
+        return path
+
+    monkeypatch.setattr("posedeploy.zoo.download.fetch_checkpoint", fetch)
+    assert sources.resolve_checkpoint("rtmpose_t", "zoo") == path
+    assert asked == ["rtmpose_t"]
+    with pytest.raises(BadInputError, match="a model that is not in the zoo"):
+        sources.resolve_checkpoint("my_own.py", "zoo")
 
 
 PEOPLE = np.random.default_rng(0).uniform(0, 200, (3, 17, 3))

@@ -25,7 +25,7 @@ from posedeploy.convert import (
 from posedeploy.errors import BadInputError, ConversionError, UnavailableError
 from posedeploy.quantization.calibration import CalibrationSet
 from posedeploy.quantization.pictures import calibration_set, picture_files
-from posedeploy.runtime import SessionOptions, backend_row, get_runtime
+from posedeploy.runtime import SessionOptions, backend_row, get_runtime, probe_on
 from posedeploy.sdk.writer import Artefact, write_json_files
 
 from .exporting import Exported, check_fit, export_model
@@ -124,13 +124,25 @@ def with_calib_images(
 
 
 def check_device(deploy_config: DeployConfig, device: str) -> None:
-    """Refuse a device that the backend does not run on.
+    """Refuse a device that the backend does not run on, or that is not here.
 
     Raises:
         BadInputError: With the devices there are.
+        UnavailableError: The backend runs there, but not on this machine. Its first device is
+            not asked for: converting may do without (`check_ready`).
     """
     devices = backend_row(deploy_config.backend).devices
-    if device.split(":", maxsplit=1)[0] not in devices:
+    kind = device.split(":", maxsplit=1)[0]
+    if kind in devices[1:]:
+        available = probe_on(deploy_config.backend, device)
+        if not available.ok:
+            raise UnavailableError(
+                f"--device {device}",
+                f"{available.code}: {available.reason}",
+                f"a device on which {deploy_config.backend} runs here",
+                f"Use --device {devices[0]}.",
+            )
+    if kind not in devices:
         raise BadInputError(
             "--device",
             device,

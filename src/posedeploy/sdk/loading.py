@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from posedeploy.errors import BadInputError, UnavailableError
-from posedeploy.runtime import Session, SessionOptions, backend_names, backend_row, get_runtime
+from posedeploy.runtime import (
+    Session,
+    SessionOptions,
+    backend_names,
+    backend_row,
+    get_runtime,
+    probe_on,
+)
 
 from .folder import DEPLOY, SdkModel
 from .onnxfile import refuse_external_data
@@ -20,7 +27,7 @@ def load_session(model: SdkModel, device: str, threads: int) -> Session:
     Raises:
         BadInputError: The backend is unknown, does not run on the device, or refuses the files;
             or a file is missing, leads out of the folder, or names files that do.
-        UnavailableError: The backend is not installed.
+        UnavailableError: The backend is not installed, or the device is not here.
     """
     name = model.model.backend
     if name not in backend_names():
@@ -31,6 +38,12 @@ def load_session(model: SdkModel, device: str, threads: int) -> Session:
     if device.split(":", maxsplit=1)[0] not in row.devices:
         expected = f"one of {', '.join(row.devices)}, which {name} runs on"
         raise BadInputError("device_name", repr(device), expected, "Pass another device_name.")
+    if device.split(":", maxsplit=1)[0] in row.devices[1:]:
+        available = probe_on(name, device)
+        if not available.ok:
+            found = f"{available.code}: {available.reason}"
+            next_step = f"Use device_name {row.devices[0]!r}."
+            raise UnavailableError(f"device_name {device!r}", found, f"one of {name}", next_step)
     if files[0].suffix == ".onnx":
         refuse_external_data(files[0])
     try:

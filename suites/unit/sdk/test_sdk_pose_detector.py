@@ -11,7 +11,7 @@ import onnx
 import pytest
 
 from posedeploy.errors import BadInputError, UnavailableError
-from posedeploy.runtime import SessionOptions
+from posedeploy.runtime import Availability, Code, SessionOptions
 from posedeploy.runtime import onnxruntime as ort_runtime
 from posedeploy.sdk import PoseDetector
 
@@ -179,7 +179,16 @@ def test_wrong_calls_are_refused(folders: Any) -> None:
         detector(PICTURE.astype(np.float32))
     with pytest.raises(BadInputError, match="batch_size"):
         PoseDetector(folders.make("simcc"), batch_size=0)
-    with pytest.raises(BadInputError, match="one of cpu"):
+    with pytest.raises(BadInputError, match="one of cpu, cuda, which onnxruntime runs on"):
+        PoseDetector(folders.make("simcc"), "tpu", 1)
+
+
+def test_a_device_that_is_not_here_is_unavailable(
+    folders: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = Availability(Code.NO_DEVICE, "the driver has no device")
+    monkeypatch.setattr(ort_runtime.OnnxRuntime, "probe_device", lambda *_: gone)
+    with pytest.raises(UnavailableError, match="no-device: the driver has no device"):
         PoseDetector(folders.make("simcc"), "cuda", 1)
 
 
