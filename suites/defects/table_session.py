@@ -44,7 +44,7 @@ SESSION: tuple[Defect, ...] = (
            "https://github.com/intel/ipex-llm/issues/6473"),
     Defect("OpenVINO in fp16, and it says fp32", "an option taken for another",
            "runtime option", "numbers", on("openvino", "litehrnet_18"),
-           both(options(precision="fp16"), outputs(says_fp32))),
+           both(options(extra={"inference_precision": "f16"}), outputs(says_fp32))),
     Defect("ncnn with fp16 storage where fp32 is claimed", "its default",
            "runtime option", "precision", on("ncnn", "rtmpose_t"), options(precision="fp16"),
            "https://github.com/Tencent/ncnn/issues/2885"),

@@ -44,6 +44,17 @@ def test_what_stays_is_found_in_a_simcc_graph(tmp_path):
     assert set(kept_nodes(graph, "int8")) == {*NORM, "softmax", "cls_x", "cls_y"}
 
 
+def test_a_bias_after_the_last_layer_stays_with_it(tmp_path):
+    """Exporters write a linear layer on a batch of unknown size as MatMul and Add."""
+    model = onnx.load(simcc_graph(tmp_path / "m.onnx"))
+    (last,) = (node for node in model.graph.node if node.name == "cls_x")
+    last.output[0] = "before_the_bias"
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones(1, np.float32), "bias"))
+    add = onnx.helper.make_node("Add", ["bias", "before_the_bias"], ["simcc_x"], name="bias_x")
+    model.graph.node.append(add)
+    assert {"cls_x", "bias_x"} <= set(kept_nodes(model.graph, "int8"))
+
+
 def test_the_decode_of_a_detector_stays_and_its_last_layers_are_convolutions(tmp_path):
     graph = onnx.load(detector_graph(tmp_path / "m.onnx")).graph
     assert set(kept_nodes(graph, "fp16")) == DECODE

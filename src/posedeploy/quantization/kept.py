@@ -44,8 +44,9 @@ class Kept:
 
 
 def _last_layers(view: GraphView) -> Iterable[str]:
-    stop = _stop(view)
-    return [node.name for node in view.upstream(view.outputs, stop) if stop(node)]
+    """The layers, and for top-down models what follows them: a bias may be a node of its own."""
+    stop, top_down = _stop(view), not DETECTION_OUTPUTS & set(view.outputs)
+    return [node.name for node in view.upstream(view.outputs, stop) if top_down or stop(node)]
 
 
 def _decode(view: GraphView) -> Iterable[str]:
