@@ -126,7 +126,8 @@ def test_every_limit_allows_something_and_not_everything() -> None:
         assert np.isfinite(numbers).all()
         assert min(numbers) > 0
     for layer in LAYER_LIMITS:
-        assert 0 < layer.min_db <= layer.median_db
+        assert layer.min_db < layer.median_db  # one layer of many may be noise; most may not
+        assert layer.median_db > 20
         assert 0 < layer.least_quantised <= 1
     for accuracy in ACCURACY_LIMITS:
         assert 0 < accuracy.mean_px < accuracy.p99_px < math.inf

@@ -90,6 +90,8 @@ def fields(data: memoryview) -> Iterator[tuple[int, Value]]:
         try:
             key, at = _varint(data, at)
             kind, size = key & 7, 0
+            if not key >> 3:
+                raise ValueError("a field without a number")
             if kind == 0:
                 value, at = _varint(data, at)
                 yield key >> 3, value
@@ -98,7 +100,7 @@ def fields(data: memoryview) -> Iterator[tuple[int, Value]]:
                 size, at = _varint(data, at)
         except IndexError as error:
             raise ValueError("it ends in the middle of a field") from error
-        if kind not in (1, 2, 5) or not key >> 3:
+        if kind not in (1, 2, 5):
             raise ValueError(f"no such wire type: {kind}")
         size = {1: 8, 5: 4}.get(kind, size)
         if at + size > len(data):
