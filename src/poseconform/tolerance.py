@@ -59,9 +59,9 @@ TOLERANCES: tuple[Tolerance, ...] = (
               "without them"),
     Tolerance("*", "bf16", 2.0, 1.5, 1.6e-2, 4e-3, 16.0, False,
               "against autocast: OpenVINO needed 1.13 / .97 and ncnn .93 / .94"),
-    Tolerance("*", "fp16", 2.7, 1.8, 2e-3, 5e-4, 8.0, False,
+    Tolerance("*", "fp16", 3.0, 2.7, 2e-3, 5e-4, 8.0, False,
               "against autocast: on unfitted weights ONNX Runtime needed 1.01 / .73 and OpenVINO "
-              "1.32 / .95, on fitted ones RTMPose 1.85 / 1.32 and the others at most 1.34 / 1.1; "
+              "1.32 / .95, on fitted ones rtmpose_s 2.0 (RMS), rtmpose_t 1.85 / 1.32, others 1.34 / 1.1; "
               "flips are judged on figures"),
     Tolerance("ncnn", "fp16", 3.5, 3.0, 2e-3, 5e-4, 8.0, False,
               "every activation is stored in half precision, where autocast keeps some in "
@@ -220,8 +220,9 @@ LAYER_LIMITS: tuple[LayerLimit, ...] = (
                "the keypoints do not mind; NNCF leaves 155 of 353 layers in float32 of itself"),
     LayerLimit("YOLOX-Pose", "*", 12.0, 27.0, 0.6,
                "68 of 101 layers on OpenVINO: its decode and its last layers stay"),
-    LayerLimit("RTMO", "*", 26.0, 34.0, 0.6,
-               "29.9 / 37.3 on OpenVINO, 66 of 101 layers: its decode and its joint tokens stay"),
+    LayerLimit("RTMO", "*", 23.0, 34.0, 0.6,
+               "29.9 / 37.3 on OpenVINO, 66 of 101 layers: its decode and its joint tokens stay; "
+               "worst 25.8 of rtmo_s on ncnn"),
 )
 
 # Measured on 100 figures; mean / 99th percentile of the shift in px, OKS, change of PCK in points:
@@ -250,8 +251,9 @@ ACCURACY_LIMITS: tuple[AccuracyLimit, ...] = (
                   "2.5 / 6.3 px on OpenVINO: few peaks move, and those by much"),
     AccuracyLimit("RTMPose", "*", "fp16", 0.9, 2.0, 0.998, 0.6,
                   ".54 / 1.1 px: bins are half a pixel wide and labels 32 bins"),
-    AccuracyLimit("RTMPose", "*", "int8", 4.5, 18.0, 0.975, 8.5,
-                  "2.9 / 11.9 px and 5.6 points: its fitted peaks are broad"),
+    AccuracyLimit("RTMPose", "*", "int8", 4.5, 18.0, 0.955, 8.5,
+                  "rtmpose_t 2.9 / 11.9 px and 5.6 points, OKS of rtmpose_s .970 on OpenVINO: its "
+                  "fitted peaks are broad"),
     AccuracyLimit("SimCC", "*", "fp16", 0.9, 2.0, 0.998, 0.6,
                   ".55 / 1.1 px: bins are half a pixel wide"),
     AccuracyLimit("SimCC", "*", "int8", 3.0, 9.0, 0.985, 1.5,
