@@ -280,3 +280,20 @@ def test_five_hundred_cells_with_a_picture_each_stay_within_the_budget() -> None
     ordered = build.page_of(replace(results, cells=cells)).cells
     failing = [e for e, c in zip(entries, ordered, strict=True) if oc.is_failure(c.outcome)]
     assert all("pictures" in entry for entry in failing)
+
+
+@pytest.mark.parametrize(
+    ("backend", "name", "variant"),
+    [
+        ("openvino", "pose-detection_yolox-pose_openvino-fp16-f16_static-416x416", "f16"),
+        ("openvino", "pose-detection_yolox-pose_openvino-fp16_static-416x416", ""),
+        ("tensorrt", "pose-detection_rtmo_tensorrt-nms_dynamic-640x640", "nms"),
+        ("onnxruntime", "pose-detection_simcc_onnxruntime_static", ""),
+        ("onnxruntime", "mine.py", ""),
+    ],
+)
+def test_a_flow_with_an_option_has_a_column_of_its_own(
+    backend: str, name: str, variant: str
+) -> None:
+    cell = replace(sample_results(1).cells[0], backend=backend, deploy_config=name)
+    assert [column.variant for column in grid_of([cell]).columns] == [variant]

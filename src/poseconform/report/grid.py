@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -32,7 +33,8 @@ class Column:
         backend: Backend name.
         precision: `fp32`, `fp16`, `bf16` or `int8`.
         shape_mode: `static` or `dynamic`.
-        variant: Exporter and implementation where they are not the usual ones; mostly empty.
+        variant: What the deploy config does otherwise than others of its kind, and exporter and
+            implementation where they are not the usual ones; mostly empty.
     """
 
     backend: str
@@ -102,8 +104,15 @@ def grid_of(cells: Sequence[CellRecord]) -> Grid:
 def column_of(cell: CellRecord, usual: tuple[str, str]) -> Column:
     """The column of `cell`, when `usual` are the most common exporter and implementation."""
     own = (cell.exporter, cell.implementation)
-    unusual = (name for name, common in zip(own, usual, strict=True) if name not in {"", common})
-    return Column(cell.backend, cell.precision, cell.shape_mode, " ".join(unusual))
+    unusual = [name for name, common in zip(own, usual, strict=True) if name not in {"", common}]
+    words = " ".join((*_options_of(cell), *unusual))
+    return Column(cell.backend, cell.precision, cell.shape_mode, words)
+
+
+def _options_of(cell: CellRecord) -> list[str]:
+    """What a deploy config's name says beside backend and precision: `f16` of `…-fp16-f16_…`."""
+    found = re.search(rf"(?:^|_){re.escape(cell.backend)}((?:-[a-z0-9]+)+)_", cell.deploy_config)
+    return [word for word in found[1].split("-")[1:] if word not in PRECISIONS] if found else []
 
 
 def counts(cells: Iterable[CellRecord]) -> dict[str, int]:
