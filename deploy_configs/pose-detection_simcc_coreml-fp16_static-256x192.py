@@ -1,9 +1,3 @@
-_base_ = [
-    "./_base_/torchscript_config.py",
-    "./_base_/backends/coreml.py",
-]
-
-ir_config = dict(input_shape=[192, 256], output_names=["simcc_x", "simcc_y"])
-codebase_config = dict(type="mmpose", task="PoseDetection")
+_base_ = ["./pose-detection_simcc_coreml_static-256x192.py"]
 
 backend_config = dict(precision="FP16")
