@@ -11,6 +11,7 @@ import typer
 
 from posedeploy.config import (
     DeployConfigName,
+    HeadKind,
     find_deploy_config,
     list_deploy_configs,
     load_deploy_config,
@@ -49,20 +50,6 @@ Examples:
 """
 
 
-class Head(StrEnum):
-    """Head kinds, as the grammar's variants; heatmap is not written in a name."""
-
-    HEATMAP = "heatmap"
-    SIMCC = "simcc"
-    YOLOX_POSE = "yolox-pose"
-    RTMO = "rtmo"
-
-    @property
-    def variant(self) -> str:
-        """The word for it in a name."""
-        return "" if self is Head.HEATMAP else self.value
-
-
 class Precision(StrEnum):
     """Precisions of the grammar."""
 
@@ -80,7 +67,7 @@ BackendOption = Annotated[
 @configs.command("list")
 def list_configs(
     backend: BackendOption = None,
-    head: Annotated[Head | None, typer.Option(help="Only this head kind.")] = None,
+    head: Annotated[HeadKind | None, typer.Option(help="Only this head kind.")] = None,
     precision: Annotated[Precision | None, typer.Option(help="Only this precision.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -112,7 +99,7 @@ def name_facts(name: str) -> dict[str, Any]:
     said = parse_name(name)
     return {
         "name": name,
-        "head": said.variant or Head.HEATMAP.value,
+        "head": said.variant or HeadKind.HEATMAP.value,
         "backend": said.backend,
         "precision": said.precision,
         "batch": said.shape_mode,
@@ -139,7 +126,7 @@ def show_config(
         ) from error  # fmt: skip
     facts = {
         "path": str(path), "backend": loaded.backend, "precision": loaded.precision,
-        "head": loaded.variant or Head.HEATMAP.value, "batch": loaded.shape_mode,
+        "head": loaded.variant or HeadKind.HEATMAP.value, "batch": loaded.shape_mode,
         "exporter": loaded.exporter if loaded.ir == "onnx" else "trace",
         "outputs": list(loaded.output_names),
         "width_height": list(loaded.input_shape) if loaded.input_shape else None,
@@ -164,7 +151,9 @@ show_config.__doc__ = f"{show_config.__doc__}\n{SHOW_EXAMPLES}"
 @configs.command("new")
 def new_config(  # noqa: PLR0917 - the signature is the command line
     backend: Annotated[str, typer.Option(help="Backend.", autocompletion=complete_backend)],
-    head: Annotated[Head, typer.Option(help="Head kind of the models it is for.")] = Head.HEATMAP,
+    head: Annotated[
+        HeadKind, typer.Option(help="Head kind of the models it is for.")
+    ] = HeadKind.HEATMAP,
     precision: Annotated[Precision, typer.Option(help="Precision.")] = Precision.FP32,
     shape: Annotated[
         str | None, typer.Option(metavar="HxW", help="Height x width of the input, px.")
