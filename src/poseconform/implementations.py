@@ -129,6 +129,7 @@ def missing_tools(backend: str) -> tuple[str, ...]:
     return missing(backend)
 
 
+@cache  # reading all 165 takes a second, and each int8 cell looks through them for its twin
 def _flow(name: str) -> Flow:
     config = load_deploy_config(name)
     shape = (config.input_shape[1], config.input_shape[0]) if config.input_shape else None
