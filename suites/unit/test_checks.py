@@ -229,7 +229,9 @@ def test_a_shape_that_is_known_after_a_run_only_is_judged_by_the_numbers(
     top_down.ran = with_shapes(good, outputs=unknown)
     assert complaints(top_down, SIMCC, "names_and_shapes") == ""
     assert complaints(top_down, SIMCC, "numbers") == ""
-    top_down.ran = with_shapes(make_execution({"simcc_x": X[..., :-1], "simcc_y": Y}), outputs=unknown)
+    top_down.ran = with_shapes(
+        make_execution({"simcc_x": X[..., :-1], "simcc_y": Y}), outputs=unknown
+    )
     assert complaints(top_down, SIMCC, "names_and_shapes") == ""
     assert "simcc_x: shape [5, 95] a picture; expected [5, 96]" in complaints(
         top_down, SIMCC, "numbers"
