@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,7 +26,8 @@ from posedeploy.runtime import (
 )
 from posedeploy.runtime.cuda_device import CudaDevice, CudaDevices
 
-GPU = CudaDevices(Code.AVAILABLE, "", "12.8", (CudaDevice("a GPU", "9.0"),))
+GPU = CudaDevices(Code.AVAILABLE, "", "13.0", (CudaDevice("a GPU", "9.0"),))
+OLD = replace(GPU, driver="12.8")
 HERE = Availability(Code.AVAILABLE, "", "1.31.1")
 
 
@@ -131,6 +134,14 @@ def test_a_node_that_computes_values_on_the_cpu_fails_the_cell(
 @pytest.mark.parametrize(
     ("on_cpu", "devices", "gpu_version", "child", "code", "reason"),
     [
+        (
+            HERE,
+            OLD,
+            "1.31",
+            (0, ""),
+            Code.VERSION_TOO_OLD,
+            "CUDA 12.8; this onnxruntime-gpu needs 13",
+        ),
         (Availability(Code.NOT_INSTALLED, "no"), GPU, "1.31", (0, ""), Code.NOT_INSTALLED, "no"),
         (HERE, CudaDevices(Code.NO_DRIVER, "none"), "1.31", (0, ""), Code.NO_DRIVER, "none"),
         (HERE, CudaDevices(Code.NO_DEVICE, "0"), "1.31", (0, ""), Code.NO_DEVICE, "0"),
@@ -152,10 +163,27 @@ def test_why_cuda_cannot_be_used(
     monkeypatch.setattr(onnxruntime_cuda, "cuda_devices", lambda: devices)
     monkeypatch.setattr(onnxruntime_cuda, "distribution_version", lambda _: gpu_version)
     monkeypatch.setattr("posedeploy.runtime.probing.distribution_version", lambda _: gpu_version)
-    monkeypatch.setattr("posedeploy.runtime.probing.run_probe", lambda _: child)
+    monkeypatch.setattr("posedeploy.runtime.probing.run_probe", lambda *_: child)
+    monkeypatch.setattr(onnxruntime_cuda, "needed_cuda", lambda: "13.0")
     found = onnxruntime_cuda.probe_cuda(on_cpu, "1.20")
     assert found.code is code
     assert reason in found.reason
+
+
+@pytest.mark.parametrize(
+    ("wheels", "cuda"),
+    [
+        (["nvidia-cufft~=12.0", 'nvidia-cuda-runtime~=13.0; extra == "cuda"'], "13.0"),
+        (['nvidia-cuda-runtime-cu12~=12.0; extra == "cuda"'], "12.0"),
+        (["numpy>=1.21"], ""),
+        (None, ""),
+    ],
+)
+def test_the_cuda_that_it_needs_is_what_its_package_asks_for(
+    monkeypatch: pytest.MonkeyPatch, wheels: list[str] | None, cuda: str
+) -> None:
+    monkeypatch.setattr(importlib.metadata, "requires", lambda _name: wheels)
+    assert onnxruntime_cuda.needed_cuda() == cuda
 
 
 def test_the_check_of_the_provider_refuses_a_package_without_cuda() -> None:

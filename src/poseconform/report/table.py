@@ -13,9 +13,9 @@ reader of that one reads this one: `Y` and `N`, and three marks that it lacks.
 | blank | not selected, or there is no such flow |
 | not run by us | in a document's table: there are flows, and no result of any |
 
-A run's own table shows what the run was about.  A document's is about the project, so it has every
-backend and family of the vocabulary: a column that is left out would say that there is nothing, and
-a blank that it does not work.
+A run's own table shows what the run was about.  A document's is about the project, so it has
+every backend and family of the vocabulary: a column that is left out would say that there is
+nothing, and a blank that it does not work.
 
 Beside the mark stand precision and shape modes: `fp32 sd` is fp32, static and dynamic.
 """
