@@ -9,12 +9,16 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+import onnx
 import onnxruntime
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from poseconform.availability import Availabilities
 from poseconform.contract_checks import placement
 from poseconform.matrix import Cell, Flow, Model
+from poseconform.onnx_facts import size_operators
 from posedeploy.runtime import (
     Availability,
     Code,
@@ -115,20 +119,51 @@ def _not_there(_self: object) -> None:
     [
         ({}, ""),
         ({"nodes_on_cpu": "none"}, ""),
-        ({"nodes_on_cpu": "unknown"}, ""),
-        ({"nodes_on_cpu": "Cast 1, Shape 2"}, ""),
-        ({"nodes_on_cpu": "Shape 2, TopK 1"}, "fell back to the CPU: found ['TopK 1']"),
+        ({"nodes_on_cpu": "unknown"}, "found unknown; expected a list"),
+        ({"nodes_on_cpu": "Concat 1, Gather 1, Shape 1"}, ""),
+        ({"nodes_on_cpu": "Concat 1, Gather 2, Shape 1"}, "to the CPU: found ['Gather 2']"),
+        ({"nodes_on_cpu": "Shape 1, TopK 1"}, "fell back to the CPU: found ['TopK 1']"),
     ],
 )
 def test_a_node_that_computes_values_on_the_cpu_fails_the_cell(
-    told: dict[str, str], complaint: str
+    tmp_path: Path, told: dict[str, str], complaint: str
 ) -> None:
+    write_reshape(tmp_path / "end2end.onnx")
     loaded = SimpleNamespace(effective_options=told)
-    judge: Any = SimpleNamespace(execution=lambda _cell: SimpleNamespace(loaded=loaded))
+    judge: Any = SimpleNamespace(
+        execution=lambda _cell: SimpleNamespace(loaded=loaded),
+        conversion=lambda _cell: SimpleNamespace(folder=tmp_path),
+    )
     flow = Flow("x", "", "onnxruntime", "fp32", "static", None)
     verdict = placement(judge, Cell(Model("m", "f", (), "", (4, 4), "c"), flow))
     assert complaint in "; ".join(verdict.complaints)
     assert bool(complaint) == bool(verdict.complaints)
+
+
+def write_reshape(path: Path) -> None:
+    """Rows of `x` [N, 4] by an index that is computed, brought to a shape that is computed."""
+    value, node = helper.make_tensor_value_info, helper.make_node
+    rows = numpy_helper.from_array(np.array([0], np.int64), "zero")
+    rest = numpy_helper.from_array(np.array([-1], np.int64), "rest")
+    nodes = [
+        node("ArgMax", ["x"], ["best"], axis=0, keepdims=0),
+        node("Gather", ["x", "best"], ["picked"]),
+        node("Shape", ["x"], ["shape"]),
+        node("Gather", ["shape", "zero"], ["count"]),
+        node("Concat", ["count", "rest"], ["target"], axis=0),
+        node("Reshape", ["picked", "target"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes, "rows", [value("x", TensorProto.FLOAT, ["n", 4])],
+        [value("y", TensorProto.FLOAT, None)], [rows, rest],
+    )  # fmt: skip
+    onnx.save(helper.make_model(graph), path)
+
+
+def test_what_computes_sizes_is_known_by_what_it_reads(tmp_path: Path) -> None:
+    write_reshape(tmp_path / "end2end.onnx")
+    found = size_operators(tmp_path / "end2end.onnx")
+    assert found == {"Concat": 1, "Gather": 1, "Shape": 1}
 
 
 @pytest.mark.parametrize(
