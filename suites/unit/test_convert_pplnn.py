@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
+from posedeploy.apis import comparing
 from posedeploy.config import load_deploy_config
 from posedeploy.convert import conversion_availability, get_converter
 from posedeploy.convert.pplnn_operators import KERNELS, obstacles
@@ -199,3 +202,30 @@ def test_a_dynamic_batch_is_refused(tmp_path: Path) -> None:
 
 def test_converting_needs_nothing_of_pplnn() -> None:
     assert conversion_availability("pplnn").ok
+
+
+@pytest.mark.parametrize(
+    ("backend", "precision", "device"),
+    [("pplnn", "fp32", "cpu"), ("pplnn", "fp16", "cuda"), ("tensorrt", "int8", "cuda"),
+     ("onnxruntime", "fp16", "cpu")],
+)  # fmt: skip
+def test_keypoints_are_compared_on_the_device_that_computes_in_the_precision(
+    monkeypatch: pytest.MonkeyPatch, backend: str, precision: str, device: str
+) -> None:
+    asked: list[str] = []
+
+    class Detector:
+        def __init__(self, _folder: Path, device: str) -> None:
+            asked.append(device)
+
+        def __enter__(self) -> Callable[[object], list[float]]:
+            return lambda _image: [1.0]
+
+        def __exit__(self, *_error: object) -> None:
+            pass
+
+    model = SimpleNamespace(model=SimpleNamespace(backend=backend), precision=precision)
+    monkeypatch.setattr("posedeploy.sdk.folder.read_folder", lambda _folder: model)
+    monkeypatch.setattr("posedeploy.sdk.PoseDetector", Detector)
+    comparing.sdk_keypoints(Path("sdk"), np.zeros((4, 4, 3), np.uint8))
+    assert asked == [device]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posedeploy.config import ModelConfig
-from posedeploy.runtime import backend_row
+from posedeploy.runtime import device_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -61,13 +61,13 @@ def pytorch_keypoints(model: nn.Module, config: ModelConfig, image: NDArray[np.u
 def sdk_keypoints(folder: Path, image: NDArray[np.uint8]) -> Any:
     """Keypoints `[N, K, 3]` (image px, score), from the folder alone, where its backend runs.
 
-    CPU where the backend runs there; TensorRT's is a GPU.
+    CPU where the backend runs there; TensorRT's is a GPU, and so is PPLNN's in float16.
     """
     from posedeploy.sdk import PoseDetector
     from posedeploy.sdk.folder import read_folder
 
-    device = backend_row(read_folder(folder).model.backend).devices[0]
-    with PoseDetector(folder, device) as detector:
+    sdk = read_folder(folder)
+    with PoseDetector(folder, device_of(sdk.model.backend, sdk.precision)) as detector:
         return np.asarray(detector(image), np.float64)
 
 
