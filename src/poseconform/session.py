@@ -38,6 +38,7 @@ T = TypeVar("T")
 class Limits:
     """Seconds that one call in a child may take before it counts as a hang."""
 
+    weights: float = 2700.0  # fitting the largest takes minutes of one idle core
     convert: float = 900.0
     reference: float = 900.0
     load: float = 300.0
@@ -165,6 +166,7 @@ class Judge:
                 model.name if model.tiers else model.config,
                 model.weights,
                 model.seed,
+                timeout=self.limits.weights,
             ),
         )
         return made
