@@ -61,7 +61,11 @@ def alive(judge: Judge, cell: Cell) -> Verdict:
 
 
 def names_and_shapes(judge: Judge, cell: Cell) -> Verdict:
-    """Inputs and outputs have DESIGN's names, and the shapes that they declare."""
+    """Inputs and outputs have DESIGN's names, and the shapes that they declare.
+
+    A shape of `()` declares nothing: a runtime that knows it after a run only.  Whether it is the
+    right one, `numbers` tells.
+    """
     execution = judge.execution(cell)
     inputs, outputs = execution.loaded.inputs, execution.loaded.outputs
     found: list[tuple[str, object, object]] = [
@@ -72,7 +76,8 @@ def names_and_shapes(judge: Judge, cell: Cell) -> Verdict:
     ]
     for info in outputs:
         ran = {b.outputs[info.name].shape[1:] for b in execution.batches}
-        found.append((f"shape of {info.name}", ran, {tuple(info.shape[1:])}))
+        if info.shape:
+            found.append((f"shape of {info.name}", ran, {tuple(info.shape[1:])}))
         sizes = [b.outputs[info.name].shape[0] for b in execution.batches]
         found.append((f"batch of {info.name}", sizes, [len(b.samples) for b in execution.batches]))
     return equal([*found, *_rows(execution, cell)])

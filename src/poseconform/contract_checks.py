@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -10,7 +11,7 @@ from posedeploy.runtime import backend_row
 
 from .judgement import Verdict
 from .matrix import Cell
-from .onnx_facts import OPSETS, GraphFacts, graph_facts
+from .onnx_facts import OPSETS, GraphFacts, graph_facts, size_operators
 from .session import Judge
 
 # The oldest client whose folders these are: mmdeploy-runtime 1.3.1 holds an ONNX Runtime that
@@ -18,12 +19,8 @@ from .session import Judge
 CLIENT, NEWEST_IR = "mmdeploy-runtime 1.3.1", 9
 # How the runtimes say that they compute in float32
 FLOAT32 = frozenset({"fp32", "f32", "float32"})
-# What a session on a GPU says of nodes on the CPU: none, or 'Shape 2, TopK 1'
-NOWHERE = "none"
-# Operators that ONNX Runtime keeps on the CPU on purpose where they compute sizes, not values
-OF_SIZES = frozenset(
-    {"Cast", "ConstantOfShape", "Gather", "Range", "Shape", "Squeeze", "Unsqueeze"}
-)
+# What a session on a GPU says of nodes on the CPU: none, 'Shape 2, TopK 1', or that it cannot tell
+NOWHERE, UNTOLD = "none", "unknown"
 # What a frozen graph has no use for
 _USELESS = frozenset({"Dropout", "Identity"})
 
@@ -54,11 +51,21 @@ def precision(judge: Judge, cell: Cell) -> Verdict:
 
 
 def placement(judge: Judge, cell: Cell) -> Verdict:
-    """No node fell back from the device to the CPU, but those that compute sizes."""
+    """No node fell back from the device to the CPU, but those that compute sizes.
+
+    They are told by kind and number: optimisation renames nodes, and never adds one of these.
+    """
     found = judge.execution(cell).loaded.effective_options.get("nodes_on_cpu", NOWHERE)
-    if found in {NOWHERE, "unknown"}:
+    if found == NOWHERE:
         return Verdict()
-    left = [part for part in found.split(", ") if part.split()[0] not in OF_SIZES]
+    if found == UNTOLD:
+        return equal(
+            [("nodes on the CPU", found, "a list, which ONNX Runtime gives from 1.24 on")]
+        )
+    path = onnx_file(judge, cell)
+    of_sizes = size_operators(path) if path else Counter[str]()
+    parts = (part.split() for part in found.split(", "))
+    left = [f"{kind} {count}" for kind, count in parts if int(count) > of_sizes[kind]]
     return equal([("nodes that fell back to the CPU", left, [])])
 
 

@@ -122,6 +122,13 @@ def conversion_availability(backend: str) -> Availability:
     return available(backend)
 
 
+def tied(backend: str) -> bool:
+    """Whether the implementation builds files for this machine's device, which takes its time."""
+    from posedeploy.convert import built_for
+
+    return bool(built_for(backend))
+
+
 def missing_tools(backend: str) -> tuple[str, ...]:
     """What the implementation needs to convert for a backend, and is not there."""
     from posedeploy.convert import missing_tools as missing

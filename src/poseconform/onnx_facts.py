@@ -54,6 +54,28 @@ def graph_facts(path: Path) -> GraphFacts:
     )
 
 
+def size_operators(path: Path) -> Counter[str]:
+    """Operators that compute sizes: `Shape`, and what reads nothing but sizes and constants.
+
+    That is the rule by which ONNX Runtime keeps a node on the CPU on purpose, where a `Shape`
+    puts its result: such nodes would wait for the device, and compute nothing of a picture.
+    """
+    import onnx
+
+    graph = onnx.load(path, load_external_data=False).graph
+    constants = {tensor.name for tensor in graph.initializer} | {""}
+    sizes: set[str] = set()
+    found: Counter[str] = Counter()
+    for node in graph.node:  # in the order in which they can be computed
+        read = set(node.input)
+        if node.op_type == "Shape" or (read & sizes and read <= sizes | constants):
+            sizes.update(node.output)
+            found[node.op_type] += 1
+        elif read <= constants:
+            constants.update(node.output)
+    return found
+
+
 def _shape(value: Any) -> tuple[int | str, ...]:
     dims = value.type.tensor_type.shape.dim
     return tuple(d.dim_param or "?" if not d.HasField("dim_value") else d.dim_value for d in dims)

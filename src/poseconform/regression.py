@@ -30,7 +30,8 @@ def add_options(add: Callable[..., None]) -> None:
         "--baseline",
         metavar="PATH",
         type=Path,
-        help=f"compare with these results (default: {FOLDER}/<platform>.json if it is there)",
+        help=f"compare with these results (default: {FOLDER}/<platform>.json if it is there; with "
+        f"--device, {FOLDER}/<device>/<platform>.json)",
     )
     add(
         "--fail-on-regression",
@@ -45,12 +46,17 @@ def add_options(add: Callable[..., None]) -> None:
 
 
 def baseline_file(option: Any, root: Path) -> Path:
-    """The baseline that the options name, or the one of this platform; it may not be there."""
+    """The baseline that the options name, or the one of this platform; it may not be there.
+
+    A device has one of its own: its cells are those of the CPU's runs, with other results.
+    """
     from .report.baseline import baseline_path
 
     here = {"os": platform.platform(), "cpu": {"machine": platform.machine()}}
     named: Path | None = option.baseline
-    return named if named is not None else baseline_path(root / FOLDER, here)
+    kind = option.device.split(":", maxsplit=1)[0]
+    folder = root / FOLDER / ("" if kind == "cpu" else kind)
+    return named if named is not None else baseline_path(folder, here)
 
 
 def check_options(option: Any, root: Path) -> None:

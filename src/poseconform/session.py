@@ -36,9 +36,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Limits:
-    """Seconds that one call in a child may take before it counts as a hang."""
+    """Seconds that one call in a child may take before it counts as a hang.
 
-    weights: float = 2700.0  # fitting the largest takes minutes of one idle core
+    `build` is for conversions that time kernels on a device, which several workers share;
+    `weights` for fitting, which takes minutes of one idle core for the largest models.
+    """
+
+    build: float = 3600.0
+    weights: float = 2700.0
     convert: float = 900.0
     reference: float = 900.0
     load: float = 300.0
@@ -198,7 +203,8 @@ class Judge:
             toolchain=implementations.toolchain_key(),
         )
         try:
-            facts = self.in_torch("poseconform.implementations:convert", request)
+            limit = self.limits.build if implementations.tied(cell.flow.backend) else None
+            facts = self.in_torch("poseconform.implementations:convert", request, timeout=limit)
         except ChildFailure as failure:
             raise StageFailure.from_child(failing_stage(failure), failure) from failure
         files = {n.removeprefix("sdk/"): v for n, v in facts["files"].items()}

@@ -138,7 +138,7 @@ def test_the_baseline_is_shown_before_it_is_written(matrix: pytest.Pytester) -> 
     shown = next(i for i, line in enumerate(lines) if line.startswith("### New cells (4)"))
     wrote = next(i for i, line in enumerate(lines) if line.startswith("wrote "))
     assert shown < wrote
-    path = baseline_file(SimpleNamespace(baseline=None), matrix.path)
+    path = baseline_file(SimpleNamespace(baseline=None, device=""), matrix.path)
     assert lines[wrote] == f"wrote {path}"
     assert len(read_results(path).cells) == 4
     again = run(matrix)
@@ -195,7 +195,7 @@ def test_what_a_run_cannot_be_compared_with_is_refused_before_it(
 def test_a_baseline_that_nobody_named_and_is_broken_does_not_end_the_run(
     matrix: pytest.Pytester,
 ) -> None:
-    path = baseline_file(SimpleNamespace(baseline=None), matrix.path)
+    path = baseline_file(SimpleNamespace(baseline=None, device=""), matrix.path)
     path.parent.mkdir(parents=True)
     path.write_text("{}")
     result = run(matrix)
@@ -234,3 +234,16 @@ def test_github_is_told_where_it_is(
         ["::error title=*m1*onnxruntime-fp32-static::*3 is too much*"]
     )
     assert "PoseDetection" in (matrix.path / "summary.md").read_text()
+
+
+def test_a_device_has_a_baseline_of_its_own(tmp_path: Path) -> None:
+    """Its cells are those of the CPU's runs: compared with theirs, each would be a regression."""
+
+    def path(device: str, given: Path | None = None) -> Path:
+        return baseline_file(SimpleNamespace(baseline=given, device=device), tmp_path)
+
+    usual = path("")
+    assert usual.parent == tmp_path / "reports" / "baselines"
+    assert path("cpu") == usual
+    assert path("cuda:1") == path("cuda") == usual.parent / "cuda" / usual.name
+    assert path("cuda", tmp_path / "mine.json") == tmp_path / "mine.json"

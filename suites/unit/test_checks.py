@@ -221,6 +221,23 @@ def test_wrong_shapes_are_named(top_down: Evidence) -> None:
     )
 
 
+def test_a_shape_that_is_known_after_a_run_only_is_judged_by_the_numbers(
+    top_down: Evidence,
+) -> None:
+    good = top_down.ran
+    unknown = tuple(replace(info, shape=()) for info in good.loaded.outputs)
+    top_down.ran = with_shapes(good, outputs=unknown)
+    assert complaints(top_down, SIMCC, "names_and_shapes") == ""
+    assert complaints(top_down, SIMCC, "numbers") == ""
+    top_down.ran = with_shapes(
+        make_execution({"simcc_x": X[..., :-1], "simcc_y": Y}), outputs=unknown
+    )
+    assert complaints(top_down, SIMCC, "names_and_shapes") == ""
+    assert "simcc_x: shape [5, 95] a picture; expected [5, 96]" in complaints(
+        top_down, SIMCC, "numbers"
+    )
+
+
 def test_too_few_rows_of_detections_are_named(bottom_up: Evidence) -> None:
     promised = replace(RTMO, flow=replace(RTMO.flow, places=50))
     found = complaints(bottom_up, promised, "names_and_shapes")

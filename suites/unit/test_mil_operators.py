@@ -268,3 +268,27 @@ def test_what_is_not_covered_is_refused(
 def test_a_parameter_without_a_default_must_be_there() -> None:
     with pytest.raises(KeyError):
         OPERATORS["clip"]({"x": X, "alpha": 0.0})
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters"),
+    [
+        ("conv", {"x": IMAGE, "weight": WEIGHT, "bias": BIAS, "groups": 2, "pad_type": "valid"}),
+        ("conv_transpose", {"x": IMAGE, "weight": UP, "pad_type": "valid"}),
+        ("linear", {"x": X, "weight": torch.randn(5, 4, generator=GENERATOR)}),
+        ("matmul", {"x": X, "y": Y, "transpose_y": True}),
+    ],
+)
+def test_products_of_float16_are_summed_in_float32_and_rounded_once(
+    kind: str, parameters: dict[str, Any]
+) -> None:
+    half = {k: v.half() if isinstance(v, torch.Tensor) else v for k, v in parameters.items()}
+    exact = {k: v.float() if isinstance(v, torch.Tensor) else v for k, v in half.items()}
+    as_stored = {k: v.numpy() if k in {"weight", "bias"} else v for k, v in half.items()}
+    truth = OPERATORS[kind](exact)
+    assert isinstance(truth, torch.Tensor)
+    for given in (half, as_stored):
+        found = OPERATORS[kind](given)
+        assert isinstance(found, torch.Tensor)
+        assert found.dtype is torch.float16
+        assert torch.equal(found, truth.half())

@@ -6,6 +6,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from posedeploy.config import config_root, list_deploy_configs
 
@@ -44,6 +46,19 @@ def test_data_files_lie_in_the_packages(folder: str, names: set[str]) -> None:
     found = {p.name for p in (ROOT / "src" / folder).iterdir() if p.suffix not in {".py", ""}}
     assert names <= found
     assert found - names == set(), "a data file that this test does not know"
+
+
+def test_a_package_has_one_version_whichever_environments_name_it() -> None:
+    found: dict[str, set[str]] = {}
+    for path in sorted((ROOT / "requirements").glob("*.txt")):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            if line and not line.startswith("#"):
+                asked = Requirement(line)
+                assert [s.operator for s in asked.specifier] == ["=="], f"{path.name}: {line}"
+                found.setdefault(canonicalize_name(asked.name), set()).add(str(asked.specifier))
+    assert {name: pins for name, pins in found.items() if len(pins) > 1} == {}
+    assert "onnxruntime-gpu" in found
+    assert found["onnxruntime-gpu"] == found["onnxruntime"], "the same graphs, the same kernels"
 
 
 def test_deploy_configs_go_to_where_an_installed_package_looks() -> None:

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_the_table_is_current() -> None:
-    path = baseline_file(SimpleNamespace(baseline=None), ROOT)
+    path = baseline_file(SimpleNamespace(baseline=None, device=""), ROOT)
     if not path.exists():
         pytest.skip(
             f"missing:baseline: no {path.relative_to(ROOT)}; a run with --update-baseline makes it"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from poseconform import implementations
 from poseconform.outcome import CellRecord
 from poseconform.report.errors import ReportError
 from poseconform.report.results import Results
@@ -14,11 +16,15 @@ from poseconform.report.sample import sample_results
 from poseconform.report.table import (
     BEGIN,
     END,
+    LEGEND,
+    NOT_BY_US,
+    WHOLE_LEGEND,
     insert_table,
     mark_of,
     support_table,
     update_table,
 )
+from poseconform.report.vocabulary import BACKENDS, FAMILIES
 
 
 def cell(outcome: str, backend: str = "onnxruntime", **fields: object) -> CellRecord:
@@ -73,6 +79,52 @@ def test_the_form_of_the_table() -> None:
     ]
     assert table.endswith("dynamic batch.\n")
     assert support_table(results()) == "No cells were run.\n"
+
+
+def test_the_projects_table_says_what_nobody_has_run() -> None:
+    found = results(
+        cell("pass", family="RTMO"), cell("not-selected", "tensorrt"), cell("pass", "tvm")
+    )
+    head, _, *rows = support_table(found, whole=True).splitlines()
+    backends = [title.strip() for title in head.split("|")[3:-1]]
+    assert backends == [*(title for _, title in BACKENDS), "tvm"]
+    places = {row.split("|")[1].strip(): row.split("|")[3:-1] for row in rows if "|" in row}
+    assert tuple(places) == FAMILIES
+    marks = {name: {mark.strip() for mark in row} for name, row in places.items()}
+    assert marks["RTMO"] == {"Y (fp32 s)", NOT_BY_US}
+    assert marks["HRNet"] == {"Y (fp32 s)", NOT_BY_US}
+    assert marks["MSPN"] == {NOT_BY_US}
+    assert rows[-1] == WHOLE_LEGEND
+    assert NOT_BY_US in WHOLE_LEGEND
+    assert NOT_BY_US not in support_table(found), "a run's table is about the run"
+    assert support_table(found).splitlines()[-1] == LEGEND
+
+
+def test_the_vocabulary_is_what_there_is() -> None:
+    """`not run by us` is said of every backend and family in it, so each must have flows."""
+    models = implementations.models(["quick"])
+    assert {model.family for model in models} == set(FAMILIES)
+    flows = implementations.flows()
+    assert {flow.backend for flow in flows} == {name for name, _ in BACKENDS}
+    without = [
+        (backend, model.name)
+        for backend, _ in BACKENDS
+        for model in models
+        if not any(flow.backend == backend and flow.fits(model) for flow in flows)
+    ]
+    assert without == []
+
+
+def test_files_that_were_evaluated_without_their_backend_are_named() -> None:
+    lacks: dict[str, Any] = {"code": "wrong-os", "outcome": "unavailable:wrong-os"}
+    evaluated = {**lacks, "effective_options": {"evaluator": "mil-interpreter"}}
+    table = support_table(
+        results(
+            replace(cell("pass", "coreml"), **evaluated),
+            replace(cell("pass", "coreml", precision="fp16"), **lacks),
+        )
+    )
+    assert "| U wrong-os (files evaluated: fp32 s) |" in table
 
 
 def test_a_document_is_brought_up_to_date(tmp_path: Path) -> None:

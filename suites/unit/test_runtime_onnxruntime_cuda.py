@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+import onnx
 import onnxruntime
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from poseconform.availability import Availabilities
 from poseconform.contract_checks import placement
 from poseconform.matrix import Cell, Flow, Model
+from poseconform.onnx_facts import size_operators
 from posedeploy.runtime import (
     Availability,
     Code,
@@ -24,7 +30,8 @@ from posedeploy.runtime import (
 )
 from posedeploy.runtime.cuda_device import CudaDevice, CudaDevices
 
-GPU = CudaDevices(Code.AVAILABLE, "", "12.8", (CudaDevice("a GPU", "9.0"),))
+GPU = CudaDevices(Code.AVAILABLE, "", "13.0", (CudaDevice("a GPU", "9.0"),))
+OLD = replace(GPU, driver="12.8")
 HERE = Availability(Code.AVAILABLE, "", "1.31.1")
 
 
@@ -112,25 +119,64 @@ def _not_there(_self: object) -> None:
     [
         ({}, ""),
         ({"nodes_on_cpu": "none"}, ""),
-        ({"nodes_on_cpu": "unknown"}, ""),
-        ({"nodes_on_cpu": "Cast 1, Shape 2"}, ""),
-        ({"nodes_on_cpu": "Shape 2, TopK 1"}, "fell back to the CPU: found ['TopK 1']"),
+        ({"nodes_on_cpu": "unknown"}, "found unknown; expected a list"),
+        ({"nodes_on_cpu": "Concat 1, Gather 1, Shape 1"}, ""),
+        ({"nodes_on_cpu": "Concat 1, Gather 2, Shape 1"}, "to the CPU: found ['Gather 2']"),
+        ({"nodes_on_cpu": "Shape 1, TopK 1"}, "fell back to the CPU: found ['TopK 1']"),
     ],
 )
 def test_a_node_that_computes_values_on_the_cpu_fails_the_cell(
-    told: dict[str, str], complaint: str
+    tmp_path: Path, told: dict[str, str], complaint: str
 ) -> None:
+    write_reshape(tmp_path / "end2end.onnx")
     loaded = SimpleNamespace(effective_options=told)
-    judge: Any = SimpleNamespace(execution=lambda _cell: SimpleNamespace(loaded=loaded))
+    judge: Any = SimpleNamespace(
+        execution=lambda _cell: SimpleNamespace(loaded=loaded),
+        conversion=lambda _cell: SimpleNamespace(folder=tmp_path),
+    )
     flow = Flow("x", "", "onnxruntime", "fp32", "static", None)
     verdict = placement(judge, Cell(Model("m", "f", (), "", (4, 4), "c"), flow))
     assert complaint in "; ".join(verdict.complaints)
     assert bool(complaint) == bool(verdict.complaints)
 
 
+def write_reshape(path: Path) -> None:
+    """Rows of `x` [N, 4] by an index that is computed, brought to a shape that is computed."""
+    value, node = helper.make_tensor_value_info, helper.make_node
+    rows = numpy_helper.from_array(np.array([0], np.int64), "zero")
+    rest = numpy_helper.from_array(np.array([-1], np.int64), "rest")
+    nodes = [
+        node("ArgMax", ["x"], ["best"], axis=0, keepdims=0),
+        node("Gather", ["x", "best"], ["picked"]),
+        node("Shape", ["x"], ["shape"]),
+        node("Gather", ["shape", "zero"], ["count"]),
+        node("Concat", ["count", "rest"], ["target"], axis=0),
+        node("Reshape", ["picked", "target"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes, "rows", [value("x", TensorProto.FLOAT, ["n", 4])],
+        [value("y", TensorProto.FLOAT, None)], [rows, rest],
+    )  # fmt: skip
+    onnx.save(helper.make_model(graph), path)
+
+
+def test_what_computes_sizes_is_known_by_what_it_reads(tmp_path: Path) -> None:
+    write_reshape(tmp_path / "end2end.onnx")
+    found = size_operators(tmp_path / "end2end.onnx")
+    assert found == {"Concat": 1, "Gather": 1, "Shape": 1}
+
+
 @pytest.mark.parametrize(
     ("on_cpu", "devices", "gpu_version", "child", "code", "reason"),
     [
+        (
+            HERE,
+            OLD,
+            "1.31",
+            (0, ""),
+            Code.VERSION_TOO_OLD,
+            "CUDA 12.8; this onnxruntime-gpu needs 13",
+        ),
         (Availability(Code.NOT_INSTALLED, "no"), GPU, "1.31", (0, ""), Code.NOT_INSTALLED, "no"),
         (HERE, CudaDevices(Code.NO_DRIVER, "none"), "1.31", (0, ""), Code.NO_DRIVER, "none"),
         (HERE, CudaDevices(Code.NO_DEVICE, "0"), "1.31", (0, ""), Code.NO_DEVICE, "0"),
@@ -152,10 +198,27 @@ def test_why_cuda_cannot_be_used(
     monkeypatch.setattr(onnxruntime_cuda, "cuda_devices", lambda: devices)
     monkeypatch.setattr(onnxruntime_cuda, "distribution_version", lambda _: gpu_version)
     monkeypatch.setattr("posedeploy.runtime.probing.distribution_version", lambda _: gpu_version)
-    monkeypatch.setattr("posedeploy.runtime.probing.run_probe", lambda _: child)
+    monkeypatch.setattr("posedeploy.runtime.probing.run_probe", lambda *_: child)
+    monkeypatch.setattr(onnxruntime_cuda, "needed_cuda", lambda: "13.0")
     found = onnxruntime_cuda.probe_cuda(on_cpu, "1.20")
     assert found.code is code
     assert reason in found.reason
+
+
+@pytest.mark.parametrize(
+    ("wheels", "cuda"),
+    [
+        (["nvidia-cufft~=12.0", 'nvidia-cuda-runtime~=13.0; extra == "cuda"'], "13.0"),
+        (['nvidia-cuda-runtime-cu12~=12.0; extra == "cuda"'], "12.0"),
+        (["numpy>=1.21"], ""),
+        (None, ""),
+    ],
+)
+def test_the_cuda_that_it_needs_is_what_its_package_asks_for(
+    monkeypatch: pytest.MonkeyPatch, wheels: list[str] | None, cuda: str
+) -> None:
+    monkeypatch.setattr(importlib.metadata, "requires", lambda _name: wheels)
+    assert onnxruntime_cuda.needed_cuda() == cuda
 
 
 def test_the_check_of_the_provider_refuses_a_package_without_cuda() -> None:

@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from fixtures.fake_pyppl import FUSION, RC_UNSUPPORTED, Pyppl
+from fixtures.fake_pyppl import FLOAT16, FUSION, KERNEL_TYPE, RC_UNSUPPORTED, Pyppl
 from posedeploy.runtime import Code, SessionOptions, get_runtime, pplnn, probe_on
 from posedeploy.runtime.cuda_device import CudaDevice, CudaDevices
 
@@ -51,7 +51,7 @@ def load(path: Path, device: str = "cpu", precision: str = "fp32") -> Any:
 
 def test_it_runs_with_graph_fusion_off_and_copies_what_it_gives(fake: Pyppl, double: Path) -> None:
     session = load(double)
-    assert fake.configured == [(FUSION, 0)]
+    assert fake.configured == [("x86", FUSION, 0)]
     assert session.effective_options == {
         "inference_precision": "fp32", "engine": "x86", "graph_fusion": "off"
     }  # fmt: skip
@@ -112,8 +112,8 @@ def test_an_output_that_cannot_be_read_is_an_error(fake: Pyppl, double: Path) ->
 def test_cuda_computes_in_fp16_on_the_device_that_is_asked_for(fake: Pyppl, double: Path) -> None:
     session = load(double, "cuda:1", "fp16")
     assert fake.devices == [1]
-    assert session.effective_options["engine"] == "cuda"
-    assert fake.configured == [(FUSION, 0)]
+    assert session.effective_options == {"inference_precision": "fp16", "engine": "cuda"}
+    assert fake.configured == [("cuda", KERNEL_TYPE, FLOAT16)]
 
 
 @pytest.mark.parametrize(

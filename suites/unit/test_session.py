@@ -124,6 +124,18 @@ def test_a_conversion_is_asked_for_once(judge: Judge, child: type[FakeChild]) ->
     assert (request.model_config, request.deploy_config) == ("m.py", CELL.flow.deploy_config)
 
 
+def test_a_build_on_a_device_may_take_longer(
+    judge: Judge, child: type[FakeChild], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge.conversion(CELL)
+    assert child.calls[-1][2] == judge.limits.convert
+    monkeypatch.setattr(session.implementations, "tied", lambda backend: backend == "tensorrt")
+    engine = make_cell(backend="tensorrt")
+    judge.conversion(engine)
+    assert child.calls[-1][0] == "convert"
+    assert child.calls[-1][2] == judge.limits.build > judge.limits.convert
+
+
 def test_stages_of_a_conversion_take_no_time_where_it_was_found(
     judge: Judge,
 ) -> None:

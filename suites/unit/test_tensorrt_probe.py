@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +15,8 @@ from poseconform.availability import Availabilities
 from posedeploy.convert import built_for
 from posedeploy.runtime import Availability, Code, get_runtime, tensorrt_probe
 from posedeploy.runtime.cuda_device import CudaDevice, CudaDevices
+from posedeploy.runtime.probing import PROBE_SECONDS
+from posedeploy.runtime.tensorrt import prepare_process
 
 DEVICE = CudaDevices(Code.AVAILABLE, "", "13.0", (CudaDevice("NVIDIA H200", "9.0"),))
 
@@ -27,7 +32,8 @@ class Machine:
     started: tuple[int, str] = (0, "")
     tried: list[str] = field(default_factory=list)
 
-    def run(self, code: str) -> tuple[int, str]:
+    def run(self, code: str, seconds: float) -> tuple[int, str]:
+        assert seconds > PROBE_SECONDS, "a cold disk has gigabytes to read"
         self.tried.append(code)
         return self.started
 
@@ -88,6 +94,7 @@ def test_the_library_is_touched_last_and_in_a_child(
     assert without.tried == []  # it would have crashed
     whole = Machine()
     assert on(whole) == Availability(Code.AVAILABLE, "", "11.4.0")
+    assert "use_device(0)" in whole.tried[0], "a driver may refuse a CUDA runtime that loads"
     assert "tensorrt.Builder" in whole.tried[0]
 
 
@@ -96,6 +103,33 @@ def test_packages_for_cuda_12_run_on_its_drivers(
     on: Callable[[Machine], Availability], distributions: dict[str, str]
 ) -> None:
     assert on(Machine(distributions=distributions, cuda=OLD_DRIVER)).ok
+
+
+@pytest.mark.parametrize(
+    ("distributions", "first"),
+    [({"tensorrt-cu12": "10.16.1"}, "cuda_runtime"), ({"tensorrt-cu13": "11.4.0"}, "cu13"),
+     ({}, "cuda_runtime")],
+)  # fmt: skip
+def test_the_cuda_runtime_is_the_one_that_tensorrt_was_built_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, distributions: dict[str, str], first: str
+) -> None:
+    """Torch brings CUDA 13's runtime, which a driver of CUDA 12 refuses."""
+    importlib.import_module("polygraphy.logger")  # before there is nowhere to find it
+    places = {name: tmp_path / "nvidia" / name / "lib" for name in ("cu13", "cuda_runtime")}
+    for place in places.values():
+        place.mkdir(parents=True)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), str(tmp_path)])
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/mine")
+    monkeypatch.setattr(
+        tensorrt_probe, "distribution_version",
+        lambda *names: next((distributions[n] for n in names if n in distributions), ""),
+    )  # fmt: skip
+    prepare_process()
+    last = next(name for name in places if name != first)
+    expected = ["/mine", str(places[first]), str(places[last])]
+    assert os.environ["LD_LIBRARY_PATH"].split(os.pathsep) == expected
+    prepare_process()
+    assert os.environ["LD_LIBRARY_PATH"].split(os.pathsep) == expected
 
 
 def test_a_user_who_disables_it_is_obeyed_without_a_probe(

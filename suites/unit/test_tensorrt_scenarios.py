@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -148,6 +149,22 @@ def test_a_run_that_fails_says_what_tensorrt_said(
     monkeypatch.setattr(trt.IExecutionContext, "execute_async_v3", fail)
     with pytest.raises(RuntimeError, match="illegal memory access"):
         session.run({"input": scenarios.pictures(1)})
+
+
+def test_what_a_session_holds_on_the_device_is_freed_with_it(machine: str, tmp_path: Path) -> None:
+    from polygraphy.cuda import cuda
+
+    _, engine = scenarios.converted(tmp_path, "fp32", "static")
+    held = cuda.wrapper()._held
+    others = set(held)
+    session = scenarios.load(engine)
+    session.run({"input": scenarios.pictures(1)})
+    assert set(held) - others
+    (ended,) = [e for e in weakref.finalize._registry if e.peek()[0] is session]  # type: ignore[attr-defined]
+    assert ended.atexit, "nor may it outlive the program"
+    del session
+    assert not ended.alive
+    assert not set(held) - others
 
 
 def test_a_builder_that_does_not_start_is_a_failed_conversion(

@@ -9,6 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto
 
+from poseconform import implementations
 from posedeploy.apis.exporting import export_spec
 from posedeploy.config import DeployConfig, list_deploy_configs, load_deploy_config
 from posedeploy.convert.tensorrt import read_timings, write_timings
@@ -17,7 +18,8 @@ from posedeploy.convert.tensorrt_settings import Profile, build_settings, is_str
 from posedeploy.errors import BadInputError, ConversionError
 from suites.contract.tensorrt.graphs import write_foreign, write_network, write_suppression
 
-# MMDeploy 1.3.1's configs for MMPose, and what they say: precision, batches min, opt, max
+# MMDeploy 1.3.1's configs for MMPose, and what they say: precision, batches min, opt, max.
+# All set a workspace of 1 GiB.
 MMDEPLOY = {
     "rtmo_tensorrt-fp16_dynamic-640x640": ("fp16", (1, 1, 1)),
     "simcc_tensorrt-fp16_dynamic-256x192": ("fp16", (1, 2, 4)),
@@ -29,6 +31,21 @@ MMDEPLOY = {
     "tensorrt_static-256x256": ("fp32", (1, 1, 1)),
     "yolox-pose_tensorrt_dynamic-640x640": ("fp32", (1, 1, 1)),
 }
+# What they say of suppression: YOLOX-Pose's and RTMO's post_processing
+SUPPRESSION = {
+    "rtmo": {"pre_top_k": 2000, "keep_top_k": 50},
+    "yolox-pose": {"pre_top_k": 5000, "keep_top_k": 100},
+}
+COMMON_SUPPRESSION = {
+    "score_threshold": 0.05,
+    "iou_threshold": 0.5,
+    "max_output_boxes_per_class": 200,
+    "background_label_id": -1,
+}
+OUTPUTS = {
+    "": ["output"], "simcc": ["simcc_x", "simcc_y"],
+    "rtmo": ["dets", "keypoints"], "yolox-pose": ["dets", "keypoints"],
+}  # fmt: skip
 OURS = [name for name in list_deploy_configs() if "_tensorrt" in name]
 
 
@@ -48,6 +65,17 @@ def test_mmdeploys_configs_mean_what_they_say(name: str) -> None:
     profile = settings.profiles["input"]
     assert profile == Profile(*((n, 3, height, width) for n in batches))
     assert found.dynamic_batch == ("dynamic" in name)
+    onnx_config, variant = found.raw["onnx_config"], found.variant
+    assert list(onnx_config["input_names"]) == ["input"]
+    assert list(onnx_config["output_names"]) == OUTPUTS[variant]
+    axes = {value: {0: "batch"} for value in ("input", *OUTPUTS[variant])}
+    assert (onnx_config.get("dynamic_axes") or {}) == (axes if found.dynamic_batch else {})
+    said = found.raw["codebase_config"].get("post_processing")
+    more = SUPPRESSION.get(variant)
+    assert said == (None if more is None else COMMON_SUPPRESSION | more)
+    common = found.raw["backend_config"]["common_config"]
+    assert bool(common["fp16_mode"]) == (precision in {"fp16", "int8"})
+    assert bool(common.get("int8_mode")) == (precision == "int8")
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -69,6 +97,14 @@ def test_every_config_can_be_built_and_exported(name: str) -> None:
 def test_every_head_kind_has_flows_of_every_precision(variant: str, precision: str) -> None:
     found = [config(name) for name in OURS]
     assert any((c.variant, c.precision) == (variant, precision) for c in found)
+
+
+def test_every_family_has_flows_of_every_precision() -> None:
+    flows = [flow for flow in implementations.flows() if flow.backend == "tensorrt"]
+    for model in implementations.models(["quick"]):
+        modes = {(f.precision, f.shape_mode) for f in flows if f.fits(model)}
+        assert {precision for precision, _ in modes} == {"fp16", "fp32", "int8"}, model.name
+        assert ("fp32", "static") in modes, model.name
 
 
 @pytest.mark.parametrize(

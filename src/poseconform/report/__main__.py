@@ -81,10 +81,13 @@ def table(
     into: Annotated[Path | None, typer.Option(help="Markdown file with the two markers.")] = None,
     check: Annotated[bool, typer.Option(help="Only say whether INTO is current.")] = False,
 ) -> None:
-    """Print the support table, or bring it up to date in a document."""
+    """Print the project's support table, or bring it up to date in a document.
+
+    Backends of which RESULTS hold nothing are columns too: 'not run by us'.
+    """
     found = read_results(results)
     if into is None:
-        typer.echo(support_table(found), nl=False)
+        typer.echo(support_table(found, whole=True), nl=False)
         return
     current = update_table(into, found, check=check)
     done = "was current" if current else "is out of date" if check else "updated"

@@ -131,6 +131,11 @@ def verdict_of(cells: Sequence[CellRecord]) -> Verdict:
         for kind, words in _DETAILS
         if found.get(kind) and not (kind == "missing" and not bad)
     ]
+    evaluated = sum(not ran(cell) and "evaluator" in cell.effective_options for cell in cells)
+    if evaluated:
+        details.append(
+            f"Of {plural(evaluated, 'cell')} the files were converted, and evaluated by the judge."
+        )
     split = sum(disagreeing(cell) for cell in cells)
     if split:
         details.insert(0, f"On {plural(split, 'cell')} the runners disagree.")
@@ -144,7 +149,8 @@ def verdict_of(cells: Sequence[CellRecord]) -> Verdict:
         missing = plural(found["missing"], "cell")
         return Verdict("warn", f"{missing} should have run and did not report.", tuple(details))
     if not judged:
-        headline = "Nothing ran." if cells else "There are no cells."
+        nothing = "No backend ran." if evaluated else "Nothing ran."
+        headline = nothing if cells else "There are no cells."
         return Verdict("none", headline, tuple(details))
     passed = found.get("pass", 0)
     headline = (

@@ -11,6 +11,11 @@ reader of that one reads this one: `Y` and `N`, and three marks that it lacks.
 | `X` | fails as declared, and nothing passed |
 | `U` | could not run here: the backend is unavailable |
 | blank | not selected, or there is no such flow |
+| not run by us | in a document's table: there are flows, and no result of any |
+
+A run's own table shows what the run was about.  A document's is about the project, so it has
+every backend and family of the vocabulary: a column that is left out would say that there is
+nothing, and a blank that it does not work.
 
 Beside the mark stand precision and shape modes: `fp32 sd` is fp32, static and dynamic.
 """
@@ -46,13 +51,22 @@ LEGEND = (
     "U: the backend is unavailable on the machine that made this table. Blank: not tried. "
     "s: static, d: dynamic batch."
 )
+NOT_BY_US = "not run by us"
+WHOLE_LEGEND = LEGEND.replace("Blank: not tried", f"{NOT_BY_US}: it has flows, and no run yet")
 
 
-def support_table(results: Results) -> str:
-    """The table of `results` in Markdown, its legend below, ending with a newline."""
+def support_table(results: Results, *, whole: bool = False) -> str:
+    """The table of `results` in Markdown, its legend below, ending with a newline.
+
+    Args:
+        results: What is known.
+        whole: True for the project's table, in which every backend and every family has a place,
+            and says so where nothing is known of it; False for that of a run.
+    """
     cells = [c for c in results.cells if kind_of(c.outcome) != "not-selected"]
-    backends = in_order((c.backend for c in cells), tuple(name for name, _ in BACKENDS))
-    families = in_order((c.family for c in cells), FAMILIES)
+    known = tuple(name for name, _ in BACKENDS)
+    backends = in_order((*(c.backend for c in cells), *(known if whole else ())), known)
+    families = in_order((*(c.family for c in cells), *(FAMILIES if whole else ())), FAMILIES)
     lines = [
         "| Model | Task | " + " | ".join(markdown(backend_name(b)) for b in backends) + " |",
         "|:--|:--|" + ":--|" * len(backends),
@@ -60,12 +74,13 @@ def support_table(results: Results) -> str:
     for family in families:
         marks = (
             _place([c for c in cells if c.family == family and c.backend == backend])
+            or (NOT_BY_US if whole else "")
             for backend in backends
         )
         lines.append(f"| {markdown(family)} | PoseDetection | " + " | ".join(marks) + " |")
     if not cells:
         return "No cells were run.\n"
-    return "\n".join([*lines, "", LEGEND, ""])
+    return "\n".join([*lines, "", WHOLE_LEGEND if whole else LEGEND, ""])
 
 
 def mark_of(cells: Iterable[CellRecord]) -> str:
@@ -88,7 +103,7 @@ def _place(cells: Sequence[CellRecord]) -> str:
     mark = mark_of(cells)
     if mark in {"", "U"}:
         codes = sorted({c.code for c in cells if c.code})
-        return f"{mark} {markdown(', '.join(codes))}".strip()
+        return f"{mark} {markdown(', '.join(codes))}{_evaluated(cells)}".strip()
     good = _flows(c for c in cells if c.outcome == "pass")
     bad = sorted((c for c in cells if ran(c) and c.outcome != "pass"), key=_worst_first)
     notes = [f"{precision} {shapes}" for precision, shapes in good]
@@ -96,6 +111,13 @@ def _place(cells: Sequence[CellRecord]) -> str:
         flows = _flows(c for c in bad if words_of(c.outcome) == words)
         notes.append(f"{words}: " + ", ".join(f"{p} {shapes}" for p, shapes in flows))
     return f"{mark} ({markdown('; '.join(notes))})"
+
+
+def _evaluated(cells: Iterable[CellRecord]) -> str:
+    """Flows whose files the judge itself has evaluated, where their backend could not run."""
+    flows = _flows(c for c in cells if "evaluator" in c.effective_options)
+    listed = ", ".join(f"{precision} {shapes}" for precision, shapes in flows)
+    return f" (files evaluated: {listed})" if listed else ""
 
 
 def _worst_first(cell: CellRecord) -> tuple[int, str]:
@@ -135,7 +157,7 @@ def _no_markers(subject: str, found: str) -> ReportError:
 
 
 def update_table(path: Path, results: Results, *, check: bool = False) -> bool:
-    """Bring the table in the file `path` up to date; with `check` only look.
+    """Bring the project's table in the file `path` up to date; with `check` only look.
 
     Returns:
         True if the file was current already.
@@ -153,7 +175,7 @@ def update_table(path: Path, results: Results, *, check: bool = False) -> bool:
             "the Markdown file that holds the support table",
             "Give its path with --into.",
         ) from error
-    new = insert_table(document, support_table(results), str(path))
+    new = insert_table(document, support_table(results, whole=True), str(path))
     if new != document and not check:
         replace_text(path, new)
     return new == document

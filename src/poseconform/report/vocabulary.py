@@ -65,8 +65,9 @@ BACKENDS: tuple[tuple[str, str], ...] = (  # in the order of upstream's support 
     ("onnxruntime", "ONNX Runtime"),
     ("tensorrt", "TensorRT"),
     ("ncnn", "ncnn"),
+    ("pplnn", "PPLNN"),
     ("openvino", "OpenVINO"),
-    ("coreml", "Core ML"),
+    ("coreml", "CoreML"),
     ("torchscript", "TorchScript"),
 )
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")

@@ -123,11 +123,19 @@ def _configured(
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, settings.workspace)
     if settings.profiles:
         _add_profile(builder, config, settings)
-    # a cache of another version or device is refused: then an empty one
-    for content in (timings, b""):
-        if config.set_timing_cache(config.create_timing_cache(content), False):
-            break
+    if not (timings and _set_timings(config, timings)):
+        _set_timings(config, b"")
     return config
+
+
+def _set_timings(config: trt.IBuilderConfig, content: bytes) -> bool:
+    """Whether TensorRT takes a timing cache: not of another version or device, nor a damaged one.
+
+    Refused content is no cache at all (None, where a C++ factory returns nothing), or one that is
+    not set.
+    """
+    cache: trt.ITimingCache | None = config.create_timing_cache(content)
+    return cache is not None and config.set_timing_cache(cache, False)
 
 
 def _add_profile(

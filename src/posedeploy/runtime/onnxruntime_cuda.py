@@ -6,11 +6,13 @@ without a word, as is one that has no kernel for a node.
 
 from __future__ import annotations
 
+import importlib.metadata
+import re
 from collections import Counter
 from typing import Any
 
 from .cuda_device import cuda_devices
-from .probing import distribution_version, probe_import
+from .probing import DEVICE_SECONDS, distribution_version, probe_import, too_old
 from .types import Availability, Code, SessionOptions
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
@@ -45,7 +47,21 @@ def probe_cuda(on_cpu: Availability, min_version: str) -> Availability:
     if not distribution_version("onnxruntime-gpu"):
         reason = "onnxruntime computes on the CPU only: python -m pip install onnxruntime-gpu"
         return Availability(Code.TOOL_MISSING, reason, on_cpu.version)
-    return probe_import("onnxruntime", ("onnxruntime-gpu",), min_version, _CHECK)
+    needed = needed_cuda()
+    if needed and too_old(devices.driver, needed):
+        reason = f"the driver runs CUDA {devices.driver}; this onnxruntime-gpu needs {needed}"
+        return Availability(Code.VERSION_TOO_OLD, reason, on_cpu.version)
+    return probe_import("onnxruntime", ("onnxruntime-gpu",), min_version, _CHECK, DEVICE_SECONDS)
+
+
+def needed_cuda() -> str:
+    """The CUDA that onnxruntime-gpu is built for, as its package says; '' if it does not.
+
+    Its extra `cuda` asks for `nvidia-cuda-runtime~=13.0`, or `nvidia-cuda-runtime-cu12~=12.0`.
+    """
+    wheels = " ".join(importlib.metadata.requires("onnxruntime-gpu") or ())
+    found = re.search(r"nvidia-cuda-runtime[^~=]*~=\s*(\d+\.\d+)", wheels)
+    return found[1] if found else ""
 
 
 def providers(number: str, options: SessionOptions) -> list[Any]:

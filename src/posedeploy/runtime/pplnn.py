@@ -3,7 +3,8 @@
 No wheel of it exists, and PyPI's `pyppl` is another project of the same import name.  Names are
 those of upstream's tools (`tools/pplnn.py` of PPLNN 0.9.2).
 
-Graph fusion is off on both engines: with it the x86 engine computes HRNet wrongly, without a word.
+Graph fusion is off on x86: with it that engine computes HRNet wrongly, without a word.  The CUDA
+engine has no such option (`include/ppl/nn/engines/cuda/options.h`); it is told its precision.
 """
 
 from __future__ import annotations
@@ -110,22 +111,33 @@ class Pplnn:
             )
         from pyppl import common, nn
 
-        engine = _engine(nn, common, name, int(number or 0))
+        engine = _cuda(nn, common, int(number or 0)) if name == "cuda" else _x86(nn, common)
         runtime = _runtime(nn, common, engine, files[0])
-        effective = {"inference_precision": precision, "engine": name, "graph_fusion": "off"}
+        fusion = {"graph_fusion": "off"} if name == "x86" else {}
+        effective = {"inference_precision": precision, "engine": name, **fusion}
         return PplnnSession(runtime, common, effective)
 
 
-def _engine(nn: Any, common: Any, name: str, number: int) -> Any:
-    module = getattr(nn, name)
-    options = module.EngineOptions()
-    if name == "cuda":
-        options.device_id = number
+def _x86(nn: Any, common: Any) -> Any:
+    engine = _made(nn.x86, nn.x86.EngineOptions(), "x86")
+    status = engine.Configure(nn.x86.ENGINE_CONF_GRAPH_FUSION, 0)
+    _must_succeed(common, status, "switching graph fusion off")
+    return engine
+
+
+def _cuda(nn: Any, common: Any, number: int) -> Any:
+    options = nn.cuda.EngineOptions()
+    options.device_id = number
+    engine = _made(nn.cuda, options, "cuda")
+    kernels = engine.Configure(nn.cuda.ENGINE_CONF_SET_KERNEL_TYPE, common.DATATYPE_FLOAT16)
+    _must_succeed(common, kernels, "asking for kernels in float16")
+    return engine
+
+
+def _made(module: Any, options: Any, name: str) -> Any:
     engine = module.EngineFactory.Create(options)
     if not engine:
         raise RuntimeError(f"PPLNN could not make its {name} engine")
-    status = engine.Configure(module.ENGINE_CONF_GRAPH_FUSION, 0)
-    _must_succeed(common, status, "switching graph fusion off")
     return engine
 
 

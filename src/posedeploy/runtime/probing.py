@@ -12,6 +12,8 @@ from packaging.version import InvalidVersion, Version
 from .types import Availability, Code
 
 PROBE_SECONDS = 60.0
+# What runs on a GPU loads gigabytes of libraries the first time, and makes a context on the device
+DEVICE_SECONDS = 240.0
 
 
 def is_installed(module: str) -> bool:
@@ -62,7 +64,11 @@ def run_probe(code: str, seconds: float = PROBE_SECONDS) -> tuple[int, str]:
 
 
 def probe_import(
-    module: str, distributions: tuple[str, ...], min_version: str, check: str = ""
+    module: str,
+    distributions: tuple[str, ...],
+    min_version: str,
+    check: str = "",
+    seconds: float = PROBE_SECONDS,
 ) -> Availability:
     """The probe most backends need: found, new enough, imports in a child process.
 
@@ -71,6 +77,7 @@ def probe_import(
         distributions: Names under which it may be installed; the first found gives the version.
         min_version: Oldest version supported.
         check: More Python code for the child; it fails the probe by raising.
+        seconds: How long the child may take.
     """
     if not is_installed(module):
         return Availability(
@@ -81,7 +88,7 @@ def probe_import(
         return Availability(
             Code.VERSION_TOO_OLD, f"{module} {version} is older than {min_version}", version
         )
-    status, line = run_probe(f"import {module}\n{check}")
+    status, line = run_probe(f"import {module}\n{check}", seconds)
     if status != 0:
         how = f"killed by signal {-status}" if status < 0 else f"exit status {status}"
         return Availability(

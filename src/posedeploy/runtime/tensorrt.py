@@ -14,7 +14,7 @@ from pathlib import Path
 
 from .cuda_device import cuda_devices
 from .tensorrt_log import collecting_logger, said
-from .tensorrt_probe import probe
+from .tensorrt_probe import needed_cuda, probe
 from .tensorrt_session import TensorRTSession
 from .types import Availability, SessionOptions
 
@@ -96,19 +96,22 @@ def read_build(engine: Path) -> Mapping[str, str]:
 
 
 def prepare_process() -> None:
-    """Let Polygraphy find the CUDA runtime of CUDA 13's wheels, and keep its messages to itself.
+    """Let Polygraphy find the CUDA runtime of TensorRT's wheels, and keep its messages to itself.
 
-    Those wheels put `libcudart.so.13` in `nvidia/cu13/lib`; Polygraphy looks in the folder of
-    CUDA 12's and in LD_LIBRARY_PATH, which it reads itself.
+    CUDA 13's wheels put `libcudart.so.13` in `nvidia/cu13/lib`, where Polygraphy does not look;
+    it reads LD_LIBRARY_PATH itself, first.  Both CUDAs may be there, for torch brings its own: the
+    one that TensorRT was built for comes first, for a driver of CUDA 12 refuses the other.
     """
     from polygraphy.logger import G_LOGGER
 
     G_LOGGER.module_severity = G_LOGGER.CRITICAL
-    places = [Path(entry) / "nvidia" / "cu13" / "lib" for entry in sys.path if entry]
+    newest_first = needed_cuda().startswith("13.")
+    folders = ("cu13", "cuda_runtime") if newest_first else ("cuda_runtime", "cu13")
+    places = [Path(e) / "nvidia" / name / "lib" for name in folders for e in sys.path if e]
     known = [entry for entry in os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep) if entry]
     more = [str(place) for place in places if place.is_dir() and str(place) not in known]
     if more:
-        os.environ["LD_LIBRARY_PATH"] = os.pathsep.join([*known, *more])
+        os.environ["LD_LIBRARY_PATH"] = os.pathsep.join([*known, *dict.fromkeys(more)])
 
 
 RUNTIME = TensorRT()

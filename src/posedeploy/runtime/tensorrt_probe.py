@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 
 from .cuda_device import cuda_devices
-from .probing import distribution_version, is_installed, run_probe, too_old
+from .probing import DEVICE_SECONDS, distribution_version, is_installed, run_probe, too_old
 from .registry import backend_row
 from .types import Availability, Code
 
@@ -17,10 +17,11 @@ SYSTEMS = ("linux", "win32")  # NVIDIA publishes it for no other
 # Distributions that bring `import tensorrt`, and the CUDA that their driver must run at least
 DISTRIBUTIONS = {"tensorrt-cu13": "13.0", "tensorrt-cu12": "12.0", "tensorrt": ""}
 _CHECK = """
+from posedeploy.runtime.tensorrt import prepare_process, use_device
+prepare_process()
 import tensorrt
 import polygraphy.backend.trt
-from polygraphy import cuda
-cuda.wrapper()
+use_device(0)
 tensorrt.Builder(tensorrt.Logger(tensorrt.Logger.ERROR))
 """
 
@@ -54,8 +55,7 @@ def needed_cuda() -> str:
 
 
 def _try_it(version: str) -> Availability:
-    status, line = run_probe(f"from posedeploy.runtime.tensorrt import prepare_process\n"
-                             f"prepare_process()\n{_CHECK}")  # fmt: skip
+    status, line = run_probe(_CHECK, DEVICE_SECONDS)
     if status == 0:
         return Availability(Code.AVAILABLE, "", version)
     how = f"killed by signal {-status}" if status < 0 else f"exit status {status}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -104,7 +105,6 @@ class TensorRTSession:
     ) -> None:
         import tensorrt as trt
 
-        self._owners = owners
         self._errors = errors
         self.inputs = tensor_infos(engine, trt.TensorIOMode.INPUT)
         self.outputs = tensor_infos(engine, trt.TensorIOMode.OUTPUT)
@@ -112,6 +112,8 @@ class TensorRTSession:
         profile = "; ".join(f"{name} {shapes}" for name, shapes in self._ranges.items())
         self.effective_options = {**effective_options, "profile": profile}
         self._runner = self._start(engine)
+        # not __del__: a session that lives to the end of a program is ended while CUDA is there
+        weakref.finalize(self, _end, self._runner, owners)
 
     def _start(self, engine: trt.ICudaEngine) -> Any:
         from polygraphy.backend.trt import TrtRunner
@@ -155,7 +157,12 @@ class TensorRTSession:
         # the runner gives views of buffers that its next run overwrites
         return {info.name: np.array(found[info.name]) for info in self.outputs}
 
-    def __del__(self) -> None:
-        runner = getattr(self, "_runner", None)  # absent where __init__ raised
-        if runner is not None:
-            runner.deactivate()
+
+def _end(runner: Any, _owners: tuple[object, ...]) -> None:
+    """Free what a runner holds on the device; the engine's owners live until then.
+
+    The runner itself frees its inputs, and not the outputs that its allocator made.
+    """
+    for array in runner.output_allocator.buffers.values():
+        array.free()
+    runner.deactivate()

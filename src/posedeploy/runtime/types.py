@@ -59,7 +59,8 @@ class TensorInfo:
 
     Attributes:
         name: Tensor name.
-        shape: One entry a dimension: an int, or the name of a dynamic dimension ('?' if unnamed).
+        shape: One entry a dimension: an int, or the name of a dynamic dimension ('?' if unnamed);
+            () if the backend does not know the shape before the first run.
         dtype: numpy dtype name, e.g. 'float32'.
     """
 

@@ -15,7 +15,7 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 
-from .fake_common import expect, shape_of, trt
+from .fake_common import expect, registered, shape_of, trt
 
 MOST_TOP_K = 3840
 
@@ -62,7 +62,9 @@ class IBuilderConfig:
         return len(self._profiles) - 1
 
     def create_timing_cache(self, serialized_timing_cache: bytes) -> Any:
-        return trt().ITimingCache(expect(serialized_timing_cache, bytes))
+        content = expect(serialized_timing_cache, bytes)
+        damaged = content and not content.startswith(b"timings:")
+        return None if damaged else trt().ITimingCache(content)
 
     def set_timing_cache(self, cache: Any, ignore_mismatch: bool) -> bool:
         content = expect(cache, trt().ITimingCache)._content
@@ -84,7 +86,7 @@ class INetworkDefinition:
 
 class Builder:
     def __init__(self, logger: Any) -> None:
-        self._logger = expect(logger, trt().ILogger)
+        self._logger = registered(self, logger)
 
     def create_network(self, flags: int = 0) -> Any:
         return trt().INetworkDefinition(expect(flags, int))

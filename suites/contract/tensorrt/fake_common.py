@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import weakref
 from typing import Any
 
 # ONNX's element types -> names of TensorRT's DataType
@@ -25,3 +26,12 @@ def shape_of(value: Any) -> list[int]:
     """The shape of a graph's input or output, -1 for a dynamic dimension."""
     dims = value.type.tensor_type.shape.dim
     return [dim.dim_value if dim.HasField("dim_value") else -1 for dim in dims]
+
+
+def registered(owner: Any, logger: Any) -> Any:
+    """The logger that a new builder or runtime writes to: the first of those that live."""
+    known: list[tuple[Any, Any]] = vars(trt()).setdefault("_owners", [])
+    known[:] = [entry for entry in known if entry[0]() is not None]
+    first = known[0][1] if known else expect(logger, trt().ILogger)
+    known.append((weakref.ref(owner), first))
+    return first

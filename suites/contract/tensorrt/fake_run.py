@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
-from .fake_common import DTYPES, expect, shape_of, trt
+from .fake_common import DTYPES, expect, registered, shape_of, trt
 
 
 class IExecutionContext:
@@ -132,7 +132,7 @@ class ICudaEngine:
 
 class Runtime:
     def __init__(self, logger: Any) -> None:
-        self._logger = expect(logger, trt().ILogger)
+        self._logger = registered(self, logger)
 
     def deserialize_cuda_engine(self, serialized_engine: bytes) -> Any:
         head, _, content = bytes(serialized_engine).partition(b"\n")

@@ -225,12 +225,31 @@ def timing_cache(folder: Path) -> None:
     assert build_engine(graph, settings, first.timing_cache).timing_cache == first.timing_cache
     other = build_engine(graph, settings, b"timings:of another version")
     assert other.timing_cache == first.timing_cache, "a foreign cache was kept"
+    damaged = build_engine(graph, settings, b"\0 half a file")
+    assert damaged.timing_cache == first.timing_cache, "a damaged cache was kept"
+
+
+def second_errors_are_its_own(folder: Path) -> None:
+    """TensorRT writes to the first logger of a process while what was made with it lives."""
+    _, engine = converted(folder, "fp32", "static")
+    alive = load(engine)
+    graph = write_foreign(folder / "foreign.onnx")
+    settings = BuildSettings("fp32", 0, strongly_typed())
+    refused(lambda: build_engine(graph, settings), ConversionError, "no importer registered")
+    damaged = folder / "damaged.onnx"
+    damaged.write_bytes(b"\xff\xff not a graph")
+    refused(lambda: build_engine(damaged, settings), ConversionError, "failed to parse")
+    other = folder / "other.engine"
+    other.write_bytes(engine.read_bytes().replace(b'"version": "1', b'"version": "9', 1))
+    refused(lambda: load(other), RuntimeError, "plan of 9")
+    assert alive.run({"input": pictures(1)})["output"].shape == (1, 4, *SIZE[1:])
 
 
 SCENARIOS: Mapping[str, Callable[[Path], None]] = {
     scenario.__name__: scenario
     for scenario in (
         builder_errors_in_full, data_dependent_shape, foreign_engine, fp16, fp32_dynamic,
-        fp32_static, int8, out_of_profile, parser_errors_in_full, timing_cache,
+        fp32_static, int8, out_of_profile, parser_errors_in_full, second_errors_are_its_own,
+        timing_cache,
     )
 }  # fmt: skip
