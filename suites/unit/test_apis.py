@@ -290,3 +290,16 @@ def test_a_keypoint_that_is_no_number_is_a_difference() -> None:
     got = PEOPLE.copy()
     got[0, 0, 0] = np.nan
     assert not comparing.compare(got, PEOPLE, "fp32", 1.0).same
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "said"),
+    [(None, "find nobody"), ("calibrated", "find nobody"), ("fitted", "nothing in a photograph")],
+)
+def test_weights_that_are_made_come_with_a_word(checkpoint: str | None, said: str) -> None:
+    assert said in sources.note_on(checkpoint)
+
+
+@pytest.mark.parametrize("checkpoint", ["zoo", "work/a.pth"])
+def test_weights_that_were_trained_come_without(checkpoint: str) -> None:
+    assert sources.note_on(checkpoint) == ""

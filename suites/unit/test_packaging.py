@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import re
 import tomllib
 from pathlib import Path
 
 import pytest
 
 from posedeploy.config import config_root, list_deploy_configs
+from posedeploy.runtime import BACKENDS, BackendRow
 
 ROOT = Path(__file__).parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -111,3 +113,13 @@ def test_an_import_of_a_backend_is_seen(tmp_path: Path) -> None:
     assert imported_when_collected(module) == {"openvino"}
     module.write_text("import pytest\nov = pytest.importorskip('openvino')\nimport openvino.x\n")
     assert imported_when_collected(module) == set()
+
+
+@pytest.mark.parametrize("row", BACKENDS, ids=lambda row: row.name)
+def test_every_backend_that_pip_has_is_an_extra(row: BackendRow) -> None:
+    extras = PYPROJECT["project"]["optional-dependencies"]
+    if row.install:  # pip has no such package
+        assert row.name not in extras
+        return
+    names = [re.split(r"[<>=_]", text)[0] for text in extras[row.name]]
+    assert row.distribution in names

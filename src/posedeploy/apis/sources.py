@@ -14,11 +14,12 @@ from posedeploy.zoo import MODELS, config_path, model_row, shipped_config
 CALIBRATED, FITTED = "calibrated", "fitted"
 ZOO_CHECKPOINT = CALIBRATED
 PUBLISHED = "zoo"  # downloaded
+_FOR_PEOPLE = "To find people, give a .pth file, or 'zoo'."
 _NOTES = {
-    CALIBRATED: "Calibrated weights exercise every operation and find nobody: the keypoints are "
-    "the same as PyTorch's, and nonsense. To find people, give a .pth file, or 'zoo'.",
-    FITTED: "Fitted weights find the joints of drawn figures, and nobody in a photograph. To find "
-    "people, give a .pth file, or 'zoo'.",
+    CALIBRATED: "Calibrated weights exercise every operation and find nobody: what was compared "
+    f"is the arithmetic. {_FOR_PEOPLE}",
+    FITTED: "Fitted weights find the joints of the figures that posedeploy.zoo.drawn draws, and "
+    f"nothing in a photograph. {_FOR_PEOPLE}",
 }
 
 
