@@ -62,11 +62,17 @@ def help_of(command: Any) -> str:
     lines = (command.help or "").strip().splitlines()  # brackets would be links, but in code
     doc = "\n".join(n if n.startswith("    ") else n.replace("[", "\\[") for n in lines)
     rows = [
-        (", ".join(f"`{o}`" for o in p.opts), " ".join((getattr(p, "help", "") or "").split()))
+        (", ".join(f"`{o}`" for o in _names(p)), " ".join((getattr(p, "help", "") or "").split()))
         for p in command.params
         if not getattr(p, "hidden", False) and "--help" not in p.opts
     ]
     return doc + ("\n\n" + table(("argument or option", "meaning"), rows) if rows else "")
+
+
+def _names(parameter: Any) -> list[str]:
+    """An option's names, or what the usage line calls an argument."""
+    is_argument = not any(name.startswith("-") for name in parameter.opts)
+    return [parameter.metavar] if is_argument and parameter.metavar else list(parameter.opts)
 
 
 def _leaves(group: Any, path: tuple[str, ...]) -> Iterable[tuple[tuple[str, ...], Any]]:

@@ -2,7 +2,8 @@
 
 An entry is a folder named by the hash of everything that went into it.  It is made once per
 machine under a file lock, renamed into place whole, and verified by hash when it is read, so
-tests and xdist workers share it without trusting it.
+tests and xdist workers share it without trusting it.  Every change of the toolchain makes every
+entry anew, so what has not been used for longest is removed when the cache grows past its limit.
 """
 
 from __future__ import annotations
@@ -11,14 +12,17 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 MANIFEST = "manifest.json"
 LOCK_SECONDS = 1800.0
+# Longer than any cell takes: what another run has just been given is not taken from it.
+SPARED_SECONDS = 3600.0
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,52 @@ class ArtefactCache:
             path = folder / name
             if not path.is_file() or path.stat().st_size != size or file_sha256(path) != sha256:
                 return None
+        os.utime(folder / MANIFEST)  # used: `prune` removes what was not for longest
         return Entry(folder, key, False, facts, files)
+
+    def prune(self, limit_bytes: int, spared_seconds: float = SPARED_SECONDS) -> int:
+        """Remove the entries that were not used for longest until the rest is within the limit.
+
+        What another process holds, and what was used within `spared_seconds`, stays. Folders that
+        a killed process left half made go first.
+
+        Returns:
+            How many bytes were removed.
+        """
+        now = time.time()
+        entries = [(_last_used(path), path) for path in self.root.glob("*") if path.is_dir()]
+        idle = sorted(entry for entry in entries if now - entry[0] > spared_seconds)
+        half_made = [path for _, path in idle if path.name.startswith(".")]
+        removed = sum(map(_remove, half_made))
+        left = _bytes_in(self.root)
+        for used, path in idle:
+            if left <= limit_bytes:
+                break
+            freed = self._remove_entry(path, used)
+            removed, left = removed + freed, left - freed
+        return removed
+
+    def _remove_entry(self, path: Path, used: float) -> int:
+        try:
+            with FileLock(self.root / f"{path.name}.lock", timeout=0):
+                return _remove(path) if path.exists() and _last_used(path) == used else 0
+        except Timeout:
+            return 0  # being made or read
+
+
+def _last_used(folder: Path) -> float:
+    manifest = folder / MANIFEST
+    return (manifest if manifest.is_file() else folder).stat().st_mtime
+
+
+def _bytes_in(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _remove(folder: Path) -> int:
+    size = _bytes_in(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+    return size - (_bytes_in(folder) if folder.exists() else 0)
 
 
 def _write_manifest(folder: Path, facts: Mapping[str, object]) -> None:

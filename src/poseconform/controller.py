@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from . import defect_score, expectations, expectations_update, recording, regression
+from .disk import make_room
 from .environment import fingerprint
 from .options import all_cells, availabilities_of, selection_of
 from .outcome import CellRecord
@@ -35,8 +36,10 @@ class Controller:
         self._no_diff = ""
 
     def pytest_sessionstart(self) -> None:
-        """Refuse a baseline that is not there before hours are spent."""
-        regression.check_options(self._config.option, self._config.rootpath)
+        """Refuse a baseline that is not there, and a full disk, before hours are spent."""
+        option = self._config.option
+        regression.check_options(option, self._config.rootpath)
+        make_room(option.artefact_cache, option.artefact_cache_limit)
 
     def _write(self, line: str) -> None:
         reporter = self._config.pluginmanager.get_plugin("terminalreporter")
@@ -86,11 +89,17 @@ class Controller:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write the report; compare with the baseline."""
-        if self._selected:
-            self._finish(session)
-        if self._config.option.report_dir:
-            self._paths += defect_score.write_table(
-                self._config.option.report_dir, self._defects.facts()
+        folder = self._config.option.report_dir
+        try:
+            if self._selected:
+                self._finish(session)
+            if folder:
+                self._paths += defect_score.write_table(folder, self._defects.facts())
+        except OSError as error:
+            pytest.exit(
+                f"--report-dir {folder}: the report could not be written: {error}. "
+                "What is printed above is all that is left; free the disk and run again.",
+                pytest.ExitCode.INTERNAL_ERROR,
             )
 
     def _finish(self, session: pytest.Session) -> None:

@@ -17,6 +17,9 @@ from .matrix import Cell, Flow, Model, build_cells
 from .weights import AUTO, CHOICES, PUBLISHED, with_weights
 
 CACHE_VARIABLE = "POSECONFORM_CACHE"
+# A run of all CPU flows of the default tier writes some 10 GB; two of them, so that going back to
+# the last commit converts nothing again.
+CACHE_LIMIT_GB = 20
 DEFAULT_MODELS = "quick"
 _SELECTION = pytest.StashKey["Selection"]()
 _AVAILABILITIES = pytest.StashKey[Availabilities]()
@@ -139,6 +142,13 @@ def add_options(parser: pytest.Parser) -> None:
     )
     add("--artefact-cache", metavar="DIR", type=Path, default=default_cache(),
         help=f"cache of conversions and references (also: {CACHE_VARIABLE})")  # fmt: skip
+    add(
+        "--artefact-cache-limit",
+        metavar="GB",
+        type=_count,
+        default=CACHE_LIMIT_GB,
+        help="remove what was not used for longest above this size (default: %(default)s)",
+    )
     regression.add_options(add)
 
 

@@ -38,10 +38,12 @@ T = TypeVar("T")
 class Limits:
     """Seconds that one call in a child may take before it counts as a hang.
 
-    `build` is for conversions that time kernels on a device, which several workers share.
+    `build` is for conversions that time kernels on a device, which several workers share;
+    `weights` for fitting, which takes minutes of one idle core for the largest models.
     """
 
     build: float = 3600.0
+    weights: float = 2700.0
     convert: float = 900.0
     reference: float = 900.0
     load: float = 300.0
@@ -169,6 +171,7 @@ class Judge:
                 model.name if model.tiers else model.config,
                 model.weights,
                 model.seed,
+                timeout=self.limits.weights,
             ),
         )
         return made

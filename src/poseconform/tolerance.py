@@ -57,8 +57,10 @@ TOLERANCES: tuple[Tolerance, ...] = (
     Tolerance("ncnn", "fp32", 8.0, 8.0, 2e-6, 5e-7, 0.1, True,
               "its Winograd convolutions round more: it needed 2.67 / 2.72, and 2.36 / 2.35 "
               "without them"),
-    Tolerance("*", "bf16", 2.0, 1.5, 1.6e-2, 4e-3, 16.0, False,
-              "against autocast: OpenVINO needed 1.13 / .97 and ncnn .93 / .94"),
+    Tolerance("*", "bf16", 3.0, 2.4, 1.6e-2, 4e-3, 16.0, False,
+              "against autocast: on unfitted weights OpenVINO needed 1.13 / .97 and ncnn "
+              ".93 / .94, on fitted ones OpenVINO 1.96 / 1.58 (simcc_mobilenetv2) and 1.71 / 1.28 "
+              "(rtmpose_t)"),
     Tolerance("*", "fp16", 3.0, 2.7, 2e-3, 5e-4, 8.0, False,
               "against autocast: on unfitted weights ONNX Runtime needed 1.01 / .73 and OpenVINO "
               "1.32 / .95, on fitted ones rtmpose_s 2.0 (RMS), rtmpose_t 1.85 / 1.32, others at "
@@ -232,6 +234,11 @@ LAYER_LIMITS: tuple[LayerLimit, ...] = (
 # MSPN                             .005 / 0, 1, 0
 # RTMPose                          .54 / 1.1, .9992, .1   .53 / 1.1, .9992, .2
 # SimCC      .30 / .7, .9996, 0    .55 / 1.1, .9992, .1   .53 / 1.1, .9992, .2
+# bf16 (`pytest suites/quantisation/test_bf16.py -rP` prints them, on a CPU with bf16 units)
+# LiteHRNet                                               .15 / 2.8, .9993, 0
+# HRNet                                                   .27 / 2.8, .9984, 0
+# RTMPose                                                 .81 / 2.5, .9985, .4
+# SimCC                                                   .83 / 2.0, .9983, .1
 # int8
 # LiteHRNet  .6 / 2.8, .997, 0     1.6 / 5.7, .991, .3    2.5 / 6.3, .984, .7
 # HRNet                            .7 / 6.0, .996, 0
@@ -240,8 +247,9 @@ LAYER_LIMITS: tuple[LayerLimit, ...] = (
 # SimCC      1.2 / 3.9, .997, .1   1.9 / 5.7, .992, .7    1.3 / 4.5, .996, .1
 # RTMPose calibrated on noise: 36 / 121, .38, 88.  A limit is half as much again, or a little more.
 ACCURACY_LIMITS: tuple[AccuracyLimit, ...] = (
-    AccuracyLimit("*", "*", "bf16", 2.0, 10.0, 0.98, 2.0,
-                  "eight times fp16's step; no flow of this precision has been measured"),
+    AccuracyLimit("*", "*", "bf16", 0.5, 4.5, 0.996, 0.5,
+                  "heatmaps: HRNet .27 / 2.8 px, LiteHRNet .15 / 2.8 px on OpenVINO: peaks that "
+                  "move go to the next cell"),
     AccuracyLimit("*", "*", "fp16", 0.25, 2.0, 0.998, 0.5,
                   "heatmaps: .021 / 0 px; a quarter-cell step the other way is 1 px"),
     AccuracyLimit("*", "*", "int8", 2.5, 10.0, 0.98, 2.0,
@@ -249,11 +257,15 @@ ACCURACY_LIMITS: tuple[AccuracyLimit, ...] = (
                   "Hourglass .13 / 2.0 with an earlier recipe there"),
     AccuracyLimit("LiteHRNet", "*", "int8", 4.0, 10.0, 0.975, 2.0,
                   "2.5 / 6.3 px on OpenVINO: few peaks move, and those by much"),
+    AccuracyLimit("RTMPose", "*", "bf16", 1.3, 4.0, 0.997, 0.8,
+                  ".81 / 2.5 px, .41 points on OpenVINO"),
     AccuracyLimit("RTMPose", "*", "fp16", 0.9, 2.0, 0.998, 0.6,
                   ".54 / 1.1 px: bins are half a pixel wide and labels 32 bins"),
     AccuracyLimit("RTMPose", "*", "int8", 4.5, 18.0, 0.955, 8.5,
                   "rtmpose_t 2.9 / 11.9 px and 5.6 points, OKS of rtmpose_s .970 on OpenVINO: its "
                   "fitted peaks are broad"),
+    AccuracyLimit("SimCC", "*", "bf16", 1.3, 4.0, 0.997, 0.6,
+                  ".83 / 2.0 px, .12 points on OpenVINO"),
     AccuracyLimit("SimCC", "*", "fp16", 0.9, 2.0, 0.998, 0.6,
                   ".55 / 1.1 px: bins are half a pixel wide"),
     AccuracyLimit("SimCC", "*", "int8", 3.0, 9.0, 0.985, 1.5,

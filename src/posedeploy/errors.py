@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import ClassVar
 
 
@@ -69,3 +70,22 @@ def did_you_mean(word: str, names: Sequence[str], otherwise: str = "Check the sp
     """
     near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
     return f"Did you mean {near[0]}?" if near else otherwise
+
+
+_PAGE = (b"<!doctype html", b"<html", b"<?xml", b"<head")
+_LFS = b"version https://git-lfs.github.com/"
+
+
+def what_it_is(path: Path) -> str:
+    """What a file that is not what it should be looks like: empty, a web page, text, or a file."""
+    with path.open("rb") as file:
+        start = file.read(512)
+    if not start:
+        return "an empty file"
+    size = f"{path.stat().st_size:,} bytes"
+    if start.startswith(_LFS):
+        return f"a Git LFS pointer of {size}, without the file that it points to,"
+    if start.lstrip().lower().startswith(_PAGE):
+        return f"a web page of {size}"
+    text = all(byte >= 32 or byte in b"\t\n\r\f" for byte in start)
+    return f"a {'text ' if text else ''}file of {size}"

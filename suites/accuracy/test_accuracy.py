@@ -23,9 +23,8 @@ def test_accuracy_is_pytorchs(
     cell: Cell, judge: Judge, record: Notes, data_for: Callable[[Model], DataSet]
 ) -> None:
     data = data_for(cell.model)
-    judge.conversion(cell)  # first: what blocks the cell is what there is to say
     reference = pytorch_score(judge, cell.model, data)
-    if why := refusal(cell.model, reference):
+    if why := refusal(cell.model, reference):  # before minutes are spent on a conversion
         pytest.skip(f"refused:{why}")
     found = flow_score(judge, cell, data)
     record(

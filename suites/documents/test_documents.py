@@ -16,6 +16,7 @@ import typer.main
 
 from fixtures.pictures import photograph
 from posedeploy.cli.app import app
+from posedeploy.config import list_deploy_configs, load_deploy_config
 
 ROOT = Path(__file__).parents[2]
 PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")))
@@ -45,6 +46,29 @@ def test_python_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             exec(compile(block, str(page), "exec"), names)  # noqa: S102 - our own page
     if "keypoints" in names:
         assert names["keypoints"].shape == (1, 17, 3)  # type: ignore[attr-defined]
+
+
+def keys(value: object) -> set[str]:
+    """Names of fields at any depth."""
+    inside: list[object] = []
+    if isinstance(value, dict):
+        inside = list(value.values())
+    elif isinstance(value, list | tuple):
+        inside = list(value)
+    own = {key for key in value if isinstance(key, str)} if isinstance(value, dict) else set()
+    return own.union(*map(keys, inside))
+
+
+def test_every_field_of_a_deploy_config_is_explained() -> None:
+    page = (ROOT / "docs" / "deploy-configs.md").read_text(encoding="utf-8")
+    names: set[str] = set()
+    for name in list_deploy_configs():
+        config = load_deploy_config(name)
+        tensors = {*config.input_names, *config.output_names}
+        names |= keys(dict(config.raw)) - tensors
+    unknown = {name for name in names if not re.search(rf"`[.]?{name}`", page)}
+    assert len(names) > 20
+    assert unknown == set()
 
 
 def typed(page: Path) -> list[list[str]]:

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import openvino as ov
 import pytest
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
@@ -154,6 +153,7 @@ def scaled_norms(graph: Any) -> None:
 
 def scaled(judge: Judge, cell: Cell, scratch: Path, precision: str) -> Callable[[Path], object]:
     """What writes the cell's model with scaled norms as an IR that is computed in f16 or f32."""
+    ov = pytest.importorskip("openvino")
     exact = Cell(cell.model, cell_of("simcc_onnxruntime_static").flow)
     model = onnx.load(judge.convert(exact).folder / GRAPH)
     scaled_norms(model.graph)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -108,9 +109,17 @@ def test_only_a_place_of_ours_may_be_written_to(tmp_path: Path) -> None:
 def test_a_place_that_may_not_be_written_to_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("posedeploy.apis.work_dir.os.access", lambda _path, _mode: False)
-    with pytest.raises(BadInputError, match="which cannot be written to"):
+    def refuse(**_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("posedeploy.apis.work_dir.tempfile.TemporaryDirectory", refuse)
+    with pytest.raises(BadInputError, match=r"cannot be written to \(Read-only file system\)"):
         work_dir.check_work_dir(tmp_path / "out")
+
+
+def test_asking_whether_a_place_can_be_written_to_leaves_nothing(tmp_path: Path) -> None:
+    work_dir.check_work_dir(tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_appears_whole(tmp_path: Path) -> None:
@@ -281,3 +290,16 @@ def test_a_keypoint_that_is_no_number_is_a_difference() -> None:
     got = PEOPLE.copy()
     got[0, 0, 0] = np.nan
     assert not comparing.compare(got, PEOPLE, "fp32", 1.0).same
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "said"),
+    [(None, "find nobody"), ("calibrated", "find nobody"), ("fitted", "nothing in a photograph")],
+)
+def test_weights_that_are_made_come_with_a_word(checkpoint: str | None, said: str) -> None:
+    assert said in sources.note_on(checkpoint)
+
+
+@pytest.mark.parametrize("checkpoint", ["zoo", "work/a.pth"])
+def test_weights_that_were_trained_come_without(checkpoint: str) -> None:
+    assert sources.note_on(checkpoint) == ""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
-from poseconform.artifacts import ArtefactCache, content_key, tree_sha256
+from poseconform.artifacts import MANIFEST, ArtefactCache, content_key, tree_sha256
 
 
 def fill(folder: Path) -> Mapping[str, object]:
@@ -87,3 +89,42 @@ def test_a_tree_hash_sees_names_and_contents(tmp_path: Path) -> None:
     renamed = tree_sha256(tmp_path)
     (tmp_path / "b.py").write_text("2")
     assert len({before, renamed, tree_sha256(tmp_path)}) == 3
+
+
+def aged(cache: ArtefactCache, key: str, hours: float) -> Path:
+    """An entry that was last used so long ago."""
+    folder = cache.get_or_make(key, fill).path
+    then = time.time() - 3600 * hours
+    os.utime(folder / MANIFEST, (then, then))
+    return folder
+
+
+def test_what_was_not_used_for_longest_is_removed_first(tmp_path: Path) -> None:
+    cache = ArtefactCache(tmp_path)
+    folders = {hours: aged(cache, f"k{hours}", hours) for hours in (4, 3, 2)}
+    size = sum(p.stat().st_size for p in folders[2].rglob("*") if p.is_file())
+    assert cache.prune(limit_bytes=2 * size) == size
+    assert [hours for hours, folder in folders.items() if folder.exists()] == [3, 2]
+    assert cache.prune(limit_bytes=2 * size) == 0
+
+
+def test_a_use_counts_and_what_is_in_use_stays(tmp_path: Path) -> None:
+    cache = ArtefactCache(tmp_path)
+    used, held = aged(cache, "used", 5), aged(cache, "held", 5)
+    assert cache.find("used")
+    with FileLock(tmp_path / "held.lock"):
+        assert cache.prune(limit_bytes=0) == 0
+    assert used.exists()
+    assert held.exists()
+    assert cache.prune(limit_bytes=0) > 0
+    assert not held.exists()
+
+
+def test_what_a_killed_process_left_half_made_is_removed(tmp_path: Path) -> None:
+    half = tmp_path / ".k.123"
+    half.mkdir()
+    (half / "big.bin").write_bytes(b"x" * 100)
+    assert ArtefactCache(tmp_path).prune(limit_bytes=10**9) == 0
+    os.utime(half, (0, 0))
+    assert ArtefactCache(tmp_path).prune(limit_bytes=10**9) == 100
+    assert not half.exists()

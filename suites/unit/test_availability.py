@@ -110,7 +110,7 @@ def test_another_device_of_a_backend_is_asked_for_apart(monkeypatch: pytest.Monk
     probed: list[tuple[str, str]] = []
 
     def device_of(backend: str, precision: str, wanted: str) -> str:
-        return wanted or ("cuda:1" if precision == "fp16" else "cpu:0") * (backend != "")
+        return wanted or {"fp32": "cpu:0", "fp16": "cuda:1"}[precision] * (backend != "")
 
     def probe_on(backend: str, device: str) -> Availability:
         probed.append((backend, device))
@@ -127,3 +127,6 @@ def test_another_device_of_a_backend_is_asked_for_apart(monkeypatch: pytest.Monk
     wanted = Availabilities(device="cuda:0:x")
     assert wanted.of("onnxruntime").version == "cuda:0:x"
     assert list(wanted.known) == ["onnxruntime on cuda:0:x"]
+    first = Availabilities(device="cpu:0:x")
+    assert first.of("onnxruntime").version == "cpu:0:x"
+    assert list(first.known) == ["onnxruntime"], "whatever follows the device's type"

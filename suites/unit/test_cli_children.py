@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from posedeploy.cli import INTERRUPTED, STOPPED
 from posedeploy.cli.children import check_needs, run_module
 from posedeploy.errors import UnavailableError
 
@@ -75,3 +76,29 @@ def test_what_is_missing_is_named_with_what_to_install() -> None:
     check_needs("posedeploy test", [("json", "a package", "json")])
     with pytest.raises(UnavailableError, match=r"no package 'nonesuch'.*pip install it-is"):
         check_needs("posedeploy test", [("json", "", ""), ("nonesuch", "a judge", "it-is")])
+
+
+INTERRUPTED_WHILE_IMPORTING = """
+import sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "posedeploy.cli.app":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Finder())
+from posedeploy.cli import main
+main()
+"""
+
+
+def test_an_interrupt_while_commands_are_imported_is_no_traceback() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_WHILE_IMPORTING],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (INTERRUPTED, "", f"{STOPPED}\n")
+
+
+def test_the_report_is_called_by_the_name_it_was_called_by() -> None:
+    command = [sys.executable, "-m", "posedeploy", "report", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "Usage: posedeploy report " in done.stdout

@@ -99,7 +99,7 @@ BAD_INPUT: dict[str, tuple[dict[str, str], str]] = {
     "a checkpoint that is text": ({"checkpoint": "notes.txt"}, "notes.txt"),
     "a checkpoint of another model": ({"checkpoint": "{other}"}, "tiny_yoloxpose_tiny.pth"),
     "no picture": ({"picture": "nowhere.jpg"}, "picture nowhere.jpg"),
-    "a picture that is text": ({"picture": "notes.txt"}, "a file that OpenCV cannot read"),
+    "a picture that is text": ({"picture": "notes.txt"}, "bytes that OpenCV cannot read"),
     "a work dir that is a file": ({"work_dir": "--work-dir=notes.txt"}, "work dir notes.txt"),
     "a work dir with other things in it": ({"work_dir": "--work-dir=full"}, "thesis.tex"),
     "a work dir below a file": ({"work_dir": "--work-dir=notes.txt/out"}, "cannot be written to"),

@@ -11,8 +11,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from posedeploy.cli import backends as backends_module
-from posedeploy.cli import completion, suites
-from posedeploy.cli.app import app, main, missing_package
+from posedeploy.cli import completion, main, suites
+from posedeploy.cli.app import app, missing_package
 from posedeploy.config import list_deploy_configs
 from posedeploy.errors import BadInputError, UnavailableError
 from posedeploy.runtime import BACKENDS, Availability, Code, backend_names

@@ -22,6 +22,7 @@ from posedeploy.cli import main
 from posedeploy.config import config_root
 from posedeploy.runtime import Availability, Code
 from posedeploy.runtime.onnxruntime import OnnxRuntime
+from posedeploy.runtime.pplnn import Pplnn
 from posedeploy.runtime.tensorrt import TensorRT
 from posedeploy.zoo.pictures import draw_figure
 from posedeploy.zoo.table import mmpose_files
@@ -51,6 +52,14 @@ def no_driver(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(TensorRT, "probe", lambda _: found)
 
 
+def no_engine(patch: pytest.MonkeyPatch) -> None:
+    def load(*_: object) -> None:
+        raise RuntimeError("libcuda.so.1 is not there: no NVIDIA driver")
+
+    no_driver(patch)
+    patch.setattr(TensorRT, "load", load)
+
+
 def no_onnxruntime(patch: pytest.MonkeyPatch) -> None:
     def load(*_: object) -> None:
         raise ImportError("No module named 'onnxruntime'", name="onnxruntime")
@@ -69,6 +78,13 @@ def no_display(patch: pytest.MonkeyPatch) -> None:
         patch.delenv(name, raising=False)
 
 
+def no_pyppl(patch: pytest.MonkeyPatch) -> None:
+    def load(*_: object) -> None:
+        raise ImportError("No module named 'pyppl'", name="pyppl")
+
+    patch.setattr(Pplnn, "load", load)
+
+
 TENSORRT = "pose-detection_simcc_tensorrt_static-256x192"
 
 # ---- modify this table to add a mistake ----------------------------------------------------
@@ -78,25 +94,44 @@ MISTAKES: Mapping[str, Mistake] = {
     "backend-not-installed":      Mistake("infer sdk photo.png", no_onnxruntime),
     "backend-on-another-device":  Mistake(
         f"{converting('pose-detection_simcc_openvino_static-256x192')} --device cuda:0"),
+    "backend-that-pip-has-not":   Mistake("infer pplnn photo.png", no_pyppl),
+    "backend-for-gpu-missing":    Mistake("infer tensorrt photo.png", no_engine),
     "boxes-as-width-and-height":  Mistake("infer sdk photo.png --bbox 300,200,100,150"),
+    "boxes-beside-the-picture":   Mistake("infer sdk photo.png --bbox 500,500,600,600"),
+    "boxes-with-spaces":          Mistake("infer sdk photo.png --bbox 10 20 100 150"),
+    "boxes-without-a-number":     Mistake("infer sdk photo.png --bbox nan,0,5,5"),
     "boxes-for-a-bottom-up":      Mistake("infer bottom_up photo.png --bbox 10,20,100,150"),
+    "checkpoint-a-folder":        Mistake(converting(checkpoint="training")),
+    "checkpoint-a-web-page":      Mistake(converting(checkpoint="page.pth")),
+    "checkpoint-kind-mistyped":   Mistake(converting(checkpoint="fited")),
     "checkpoint-cut-short":       Mistake(converting(checkpoint="short.pth")),
     "checkpoint-of-another-head": Mistake(converting(checkpoint="other.pth")),
     "checkpoint-offline":         Mistake("zoo fetch rtmpose_s --folder cache --offline"),
     "config-needs-mmengine":      Mistake(converting(), no_mmengine),
     "config-of-another-codebase": Mistake(converting("detection.py")),
     "config-of-mmpose-0":         Mistake(converting(model="old.py")),
+    "config-with-a-syntax-error": Mistake(converting("broken.py")),
     "config-without-its-base":    Mistake(converting("lonely.py")),
+    "configs-swapped-by-name":    Mistake(converting("rtmpose_t", SIMCC)),
+    "configs-swapped-the-second": Mistake(converting(SIMCC, HEATMAP)),
     "configs-swapped":            Mistake(converting("model.py", "deploy.py")),
+    "device-without-a-number":    Mistake(f"{converting()} --device cuda:zero"),
     "display-missing":            Mistake("infer sdk photo.png --show", no_display),
+    "exporter-mistyped":          Mistake(f"{converting()} --exporter torch_script"),
     "folder-of-a-training":       Mistake("infer training photo.png"),
     "folder-that-is-a-file":      Mistake("infer model.pth photo.png"),
     "head-heatmap-for-simcc":     Mistake(converting(HEATMAP)),
     "head-simcc-for-heatmap":     Mistake(converting(model="hrnet_w32")),
     "name-of-a-config-mistyped":  Mistake(converting("pose-detection_simcc_onnxruntme_static")),
     "name-of-a-model-mistyped":   Mistake(converting(model="rtmpose-s")),
+    "out-that-is-a-file":         Mistake("infer sdk photo.png --out model.pth"),
     "pattern-without-a-match":    Mistake("infer sdk photos/*.jpg"),
     "picture-missing":            Mistake("infer sdk phoot.png"),
+    "picture-that-is-a-folder":   Mistake(
+        converting().replace("photo.png", "photos")),
+    "picture-that-is-empty":      Mistake("infer sdk empty.jpg"),
+    "picture-to-compare-missing": Mistake(
+        converting().replace("photo.png", "phto.png")),
     "picture-that-is-none":       Mistake("infer sdk notes.txt"),
     "precision-without-a-recipe": Mistake(
         "configs new --backend torchscript --precision int8 --shape 256x192"),
@@ -146,6 +181,13 @@ def desk(tiny_model: Any, tiny_sdk: Any, tmp_path_factory: pytest.TempPathFactor
     (folder / "old.py").write_text(
         "model = dict(type='TopDown', backbone=dict(type='HRNet'), keypoint_head=dict(type='T'))\n"
     )
+    (folder / "broken.py").write_text("backend_config = dict(type='onnxruntime'\nx = {\n")
+    (folder / "page.pth").write_text("<!DOCTYPE html><html><body>404</body></html>")
+    (folder / "empty.jpg").touch()
+    for backend in ("pplnn", "tensorrt"):
+        shutil.copytree(folder / "sdk", folder / backend)
+        for path in (folder / backend).glob("*.json"):
+            path.write_text(path.read_text().replace("onnxruntime", backend))
     (folder / "short.pth").write_bytes(tiny.checkpoint.read_bytes()[:4000])
     (folder / "notes.txt").write_text("no picture")
     for name, inside in (
@@ -218,7 +260,8 @@ def test_a_snapshot_says_what_to_do_next_and_has_the_right_code(name: str) -> No
         assert code == "1"
         assert "frames that the file promises could be read" in said
         return
-    unavailable = {"backend-not-installed", "checkpoint-offline", "config-needs-mmengine",
+    unavailable = {"backend-for-gpu-missing", "backend-not-installed", "backend-that-pip-has-not",
+                   "checkpoint-offline", "config-needs-mmengine",
                    "display-missing", "tensorrt-without-gpu"}  # fmt: skip
     assert code == ("3" if name in unavailable else "2")
     for part in ("error: ", "  found: ", "  expected: ", "  next: "):

@@ -127,6 +127,13 @@ def test_who_is_too_far_off_has_another_score_or_nan_is_not_matched() -> None:
     assert match_detections(people, nobody, 2.0)[0].size == 0
 
 
+def test_one_person_alone_is_matched_too() -> None:
+    one, two = make_people([0.9]), make_people([0.9, 0.5])
+    for got, expected in ((one, one), (one, two), (two, one)):
+        rows, columns = match_detections(got, expected, 2.0)
+        assert (rows.tolist(), columns.tolist()) == ([0], [0])
+
+
 def test_two_of_one_box_are_told_apart_by_their_scores() -> None:
     people = make_people([0.9, 0.5], apart=0.0)
     swapped = people.select(np.array([1, 0]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import tomllib
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from posedeploy.config import config_root, list_deploy_configs
+from posedeploy.runtime import BACKENDS, BackendRow
 
 ROOT = Path(__file__).parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -74,3 +77,64 @@ def test_every_suite_is_shipped_or_is_about_this_repository() -> None:
     }
     assert set(PLACES) - {"deploy_configs"} == shipped
     assert all(PLACES[name] == f"poseconform/_suites/{name}" for name in shipped)
+
+
+# Backends that an environment may be without, by the names they are imported by.
+OPTIONAL = {"coremltools", "ncnn", "nncf", "openvino", "pnnx", "pyppl", "tensorrt"}
+# run in tox environments of their own, which install what they import
+ELSEWHERE = ("suites/contract/",)
+
+
+def imported_when_collected(path: Path) -> set[str]:
+    """Backends that a module imports at its top level, unless it asks first if they are there."""
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    names = {
+        name.partition(".")[0]
+        for node in body
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+        )
+    }
+    asked = {
+        call.args[0].value
+        for node in body
+        if isinstance(node, ast.Expr | ast.Assign)
+        for call in ast.walk(node)
+        if isinstance(call, ast.Call) and ast.unparse(call.func) == "pytest.importorskip"
+        if isinstance(call.args[0], ast.Constant)
+    }
+    return (names & OPTIONAL) - asked
+
+
+def test_suites_are_collected_where_only_some_backends_are() -> None:
+    """`pytest suites` with one backend installed, which is what the README installs."""
+    paths = [*(ROOT / "suites").rglob("*.py"), *(ROOT / "fixtures").rglob("*.py")]
+    found = {
+        str(path.relative_to(ROOT)): names
+        for path in paths
+        if not path.relative_to(ROOT).as_posix().startswith(ELSEWHERE)
+        if (names := imported_when_collected(path))
+    }
+    assert len(paths) > 100
+    assert found == {}
+
+
+def test_an_import_of_a_backend_is_seen(tmp_path: Path) -> None:
+    module = tmp_path / "test_it.py"
+    module.write_text("import numpy\nfrom openvino import Core\n")
+    assert imported_when_collected(module) == {"openvino"}
+    module.write_text("import pytest\nov = pytest.importorskip('openvino')\nimport openvino.x\n")
+    assert imported_when_collected(module) == set()
+
+
+@pytest.mark.parametrize("row", BACKENDS, ids=lambda row: row.name)
+def test_every_backend_that_pip_has_is_an_extra(row: BackendRow) -> None:
+    extras = PYPROJECT["project"]["optional-dependencies"]
+    if row.install:  # pip has no such package
+        assert row.name not in extras
+        return
+    names = [re.split(r"[<>=_]", text)[0] for text in extras[row.name]]
+    assert row.distribution in names

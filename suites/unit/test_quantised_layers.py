@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import openvino as ov
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
@@ -118,6 +117,7 @@ def test_an_onnx_twin_with_other_tensors_is_refused(tmp_path: Path) -> None:
 
 def openvino_files(folder: Path, name: str, limit: float | None) -> list[str]:
     """Two convolutions; the second one reads a FakeQuantize with this limit, if any."""
+    ov = pytest.importorskip("openvino")
     ops = ov.opset13
     data = ops.parameter([1, 3, 6, 6], np.float32)
     settings: dict[str, Any] = {

@@ -215,6 +215,7 @@ def test_every_sentence_of_the_verdict() -> None:
         return verdict.group, verdict.headline
 
     assert said("pass", "pass") == ("good", "All 2 cells that ran match PyTorch.")
+    assert said("pass") == ("good", "The one cell that ran matches PyTorch.")
     assert said("pass", "xfail")[1] == "1 of 2 cells match PyTorch, the others fail as declared."
     assert said("pass", "crash") == ("bad", "1 of 2 cells fails: 1 crash.")
     assert (

@@ -244,6 +244,7 @@ def test_visualize(
     np.testing.assert_array_equal(cv2.imread(str(file)), drawing)
     np.testing.assert_array_equal(processor.visualize(image, result, min_score=ALL), drawing)
     assert (processor.visualize(image, result, min_score=1e9) == image).all()
+    assert processor.visualize(image, result, output_file="").shape == image.shape
     with pytest.raises(BadInputError, match="without pred_instances"):
         processor.visualize(image, processor.create_input(image)[0]["data_samples"][0])
     with pytest.raises(BadInputError, match="output_file"):

@@ -6,6 +6,7 @@ cannot be used.
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -130,7 +131,7 @@ def _named(part: str) -> tuple[str, Path]:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and give its exit code."""
     try:
-        app(arguments)
+        app(arguments, prog_name=os.environ.get("POSECONFORM_PROGRAM"))
     except (ReportError, OSError) as error:
         Console(stderr=True).print(Text(f"error: {error}"), soft_wrap=True)
         return ReportError.exit_code

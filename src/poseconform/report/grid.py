@@ -153,8 +153,13 @@ def verdict_of(cells: Sequence[CellRecord]) -> Verdict:
         headline = nothing if cells else "There are no cells."
         return Verdict("none", headline, tuple(details))
     passed = found.get("pass", 0)
+    all_of_them = (
+        "The one cell that ran matches PyTorch."
+        if passed == 1
+        else f"All {passed} cells that ran match PyTorch."
+    )
     headline = (
-        f"All {plural(passed, 'cell')} that ran match PyTorch."
+        all_of_them
         if passed == judged
         else f"{passed} of {plural(judged, 'cell')} match PyTorch, the others fail as declared."
     )

@@ -28,7 +28,7 @@ from posedeploy.quantization.pictures import calibration_set, picture_files
 from posedeploy.runtime import SessionOptions, backend_row, get_runtime, probe_on
 from posedeploy.sdk.writer import Artefact, write_json_files
 
-from .exporting import Exported, check_fit, export_model
+from .exporting import Exported, check_exporter, check_fit, export_model
 from .work_dir import check_work_dir, whole_folder
 
 if TYPE_CHECKING:
@@ -86,11 +86,12 @@ def deploy(
     """
     from posedeploy.zoo.build import build_model
 
-    from .sources import resolve_checkpoint, resolve_model_config
+    from .sources import check_order, resolve_checkpoint, resolve_model_config
 
+    check_order(deploy_cfg)
     deploy_config = with_calib_images(load_deploy_config(deploy_cfg), calib_images)
     model_config = load_model_config(resolve_model_config(model_cfg))
-    check_ready(deploy_config, model_config)
+    check_ready(deploy_config, model_config, exporter)
     target = Path(work_dir)
     check_work_dir(target)
     weights = resolve_checkpoint(model_cfg, checkpoint)
@@ -151,14 +152,17 @@ def check_device(deploy_config: DeployConfig, device: str) -> None:
         )
 
 
-def check_ready(deploy_config: DeployConfig, model_config: ModelConfig) -> None:
+def check_ready(
+    deploy_config: DeployConfig, model_config: ModelConfig, exporter: str | None = None
+) -> None:
     """Everything that can be refused before torch has done any work.
 
     Raises:
-        BadInputError: The two configs do not fit, or there is no recipe.
+        BadInputError: The two configs do not fit, or there is no recipe or no such exporter.
         UnavailableError: The backend cannot run here.
     """
     check_fit(deploy_config, model_config)
+    check_exporter(exporter)
     get_converter(deploy_config.backend, deploy_config.precision)
     available = conversion_availability(deploy_config.backend)
     if not available.ok:

@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from posedeploy.config import DeployConfig, ModelConfig
+from posedeploy.config import EXPORTERS, DeployConfig, ModelConfig
 from posedeploy.convert import Representation, get_converter
-from posedeploy.errors import BadInputError
+from posedeploy.errors import BadInputError, did_you_mean
 
 if TYPE_CHECKING:
     from torch import nn
@@ -127,6 +127,19 @@ def check_fit(deploy_config: DeployConfig, model_config: ModelConfig) -> None:
             f"{list(model_config.input_size)}, the input of {model_config.path.name}",
             "Choose a deploy config of that shape, or one without a shape.",
         )
+
+
+def check_exporter(exporter: str | None) -> None:
+    """Refuse an exporter that there is not; None is the deploy config's.
+
+    Raises:
+        BadInputError: With those there are.
+    """
+    if exporter is not None and exporter not in EXPORTERS:
+        raise BadInputError(
+            "--exporter", exporter, f"one of {', '.join(EXPORTERS)}",
+            did_you_mean(exporter, EXPORTERS, "Choose one of them."),
+        )  # fmt: skip
 
 
 def export_model(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from posedeploy.config import list_deploy_configs
 from posedeploy.errors import BadInputError, did_you_mean
 from posedeploy.zoo import MODELS, config_path, model_row, shipped_config
 
@@ -13,6 +14,13 @@ from posedeploy.zoo import MODELS, config_path, model_row, shipped_config
 CALIBRATED, FITTED = "calibrated", "fitted"
 ZOO_CHECKPOINT = CALIBRATED
 PUBLISHED = "zoo"  # downloaded
+_FOR_PEOPLE = "To find people, give a .pth file, or 'zoo'."
+_NOTES = {
+    CALIBRATED: "Calibrated weights exercise every operation and find nobody: what was compared "
+    f"is the arithmetic. {_FOR_PEOPLE}",
+    FITTED: "Fitted weights find the joints of the figures that posedeploy.zoo.drawn draws, and "
+    f"nothing in a photograph. {_FOR_PEOPLE}",
+}
 
 
 def resolve_model_config(model_cfg: str | Path) -> Path:
@@ -30,15 +38,40 @@ def resolve_model_config(model_cfg: str | Path) -> Path:
         return shipped
     raise BadInputError(
         f"model config {model_cfg}",
-        "no such file and no such name",
+        "a folder" if path.is_dir() else "no such file and no such name",
         "a path, the name of a config that mmpose ships, or one that `posedeploy zoo list` shows",
-        did_you_mean(str(model_cfg), [row.name for row in MODELS]),
+        _next_for_model(str(model_cfg)),
     )
+
+
+def check_order(deploy_cfg: str | Path) -> None:
+    """Refuse the name of a model where a deploy config belongs.
+
+    Raises:
+        BadInputError: It is one.
+    """
+    if is_zoo_name(deploy_cfg):
+        raise BadInputError(
+            f"deploy config {deploy_cfg}", "the name of a model",
+            "a path, or a name that `posedeploy configs list` shows",
+            "The deploy config comes first, the model config after it.",
+        )  # fmt: skip
+
+
+def _next_for_model(name: str) -> str:
+    if name.removesuffix(".py") in list_deploy_configs():
+        return "That is a deploy config: it comes first, the model config after it."
+    return did_you_mean(name, [row.name for row in MODELS])
 
 
 def is_zoo_name(model_cfg: str | Path) -> bool:
     """True if it is the name of a model in the zoo."""
     return any(row.name == str(model_cfg) for row in MODELS)
+
+
+def note_on(checkpoint: str | Path | None) -> str:
+    """What a person should know of a checkpoint that was made here; '' of others."""
+    return _NOTES.get(str(CALIBRATED if checkpoint is None else checkpoint), "")
 
 
 def resolve_checkpoint(
@@ -69,15 +102,17 @@ def resolve_checkpoint(
     if kind == PUBLISHED:
         return published_checkpoint(model_cfg)
     path = Path(checkpoint)
-    if not path.is_file():
-        raise BadInputError(
-            f"checkpoint {checkpoint}",
-            "no such file",
-            f"a .pth file, '{CALIBRATED}' or '{FITTED}' for weights that are made, or "
-            f"'{PUBLISHED}' for the published ones",
-            "Check the path.",
-        )
-    return path
+    if path.is_file():
+        return path
+    near = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+    raise BadInputError(
+        f"checkpoint {checkpoint}",
+        "a folder" if path.is_dir() else "no such file",
+        f"a .pth file, '{CALIBRATED}' or '{FITTED}' for weights that are made, or "
+        f"'{PUBLISHED}' for the published ones",
+        "Name the .pth file in it." if path.is_dir() else
+        did_you_mean(path.name, [CALIBRATED, FITTED, PUBLISHED, *near], "Check the path."),
+    )  # fmt: skip
 
 
 def published_checkpoint(model_cfg: str | Path) -> Path:

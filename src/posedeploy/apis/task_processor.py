@@ -128,7 +128,7 @@ class PoseDetection:
             result: A `PoseDataSample`, or several of one picture.
             model: Whose `dataset_meta` has skeleton and colours; by default the model config's.
             window_name: Title of the window.
-            output_file: Where to write the drawing; None writes none.
+            output_file: Where to write the drawing; None and '' write none.
             show_result: Open a window and wait for a key.
             min_score: Keypoints below this score are left out.
 
@@ -145,7 +145,7 @@ class PoseDetection:
         meta = getattr(model, "dataset_meta", None)
         samples = list(result) if isinstance(result, list | tuple) else [result]
         drawing = draw(load(image), samples, meta, self.model_config, min_score)
-        if output_file is not None:
+        if output_file:
             write(drawing, Path(output_file))
         if show_result:
             show(drawing, window_name or "posedeploy")

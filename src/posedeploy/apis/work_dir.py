@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -21,11 +20,14 @@ def check_work_dir(target: Path) -> None:
         BadInputError: It is a file, holds something else, or cannot be written to.
     """
     place = next(path for path in target.absolute().parents if path.exists())
-    if not place.is_dir() or not os.access(place, os.W_OK):
+    try:  # permissions alone do not tell: there are file systems that nobody can write to
+        with tempfile.TemporaryDirectory(dir=place, prefix=f".{target.name}-"):
+            pass
+    except OSError as error:
         raise BadInputError(
-            f"work dir {target}", f"{place}, which cannot be written to",
+            f"work dir {target}", f"{place}, which cannot be written to ({error.strerror})",
             "a place that can be written to", "Choose another place.",
-        )  # fmt: skip
+        ) from error  # fmt: skip
     if not target.exists():
         return
     if not target.is_dir():
@@ -52,7 +54,10 @@ def whole_folder(target: Path) -> Iterator[Path]:
         staging = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-"))
     except OSError as error:
         raise BadInputError(
-            f"work dir {target}", str(error), "a place that can be written to", "Choose another."
+            f"work dir {target}",
+            error.strerror or str(error),
+            "a place that can be written to",
+            "Choose another place.",
         ) from error
     try:
         staging.chmod(0o755)  # mkdtemp's folders are private; the result should not be

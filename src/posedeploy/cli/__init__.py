@@ -1,5 +1,23 @@
 """The command line: `posedeploy convert`, …; one module a command."""
 
-from .app import main
+from __future__ import annotations
 
-__all__ = ["main"]
+import sys
+
+__all__ = ["INTERRUPTED", "STOPPED", "main"]
+
+INTERRUPTED = 130  # what Typer exits with after Ctrl-C
+STOPPED = "interrupted; nothing half-written was left behind"
+
+
+def main() -> None:
+    """Entry point of the command `posedeploy`.
+
+    Importing the commands takes a second or so, and Ctrl-C may fall into it.
+    """
+    try:
+        from .app import run
+    except KeyboardInterrupt:
+        print(STOPPED, file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    run()

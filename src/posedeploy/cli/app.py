@@ -13,6 +13,7 @@ from rich.console import Console
 from posedeploy import __version__
 from posedeploy.errors import PoseDeployError, UnavailableError
 
+from . import INTERRUPTED, STOPPED
 from .backends import backends
 from .children import CONTEXT
 from .configs import configs
@@ -24,8 +25,6 @@ from .suites import test
 from .validate import validate
 from .zoo import zoo
 
-INTERRUPTED = 130  # what Typer exits with after Ctrl-C
-STOPPED = "interrupted; nothing half-written was left behind"
 # Packages of the extra `convert` and of mmpose, by the names they are imported by.
 CONVERTING = {
     "addict", "filelock", "matplotlib", "mmcv", "mmengine", "mmpose", "onnx", "onnxscript",
@@ -76,8 +75,8 @@ app.command(rich_help_panel=JUDGE, context_settings=CONTEXT)(report)
 # --------------------------------------------------------------------------------------------
 
 
-def main() -> None:
-    """Entry point of the command `posedeploy`."""
+def run() -> None:
+    """Run the command that `sys.argv` names, and exit."""
     try:
         app(standalone_mode=True)
     except PoseDeployError as error:

@@ -87,7 +87,9 @@ def backends(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Only these; exit code 3 if one cannot run here.", autocompletion=complete_backend
+            metavar="BACKEND",
+            help="Only these; exit code 3 if one cannot run here.",
+            autocompletion=complete_backend,
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,

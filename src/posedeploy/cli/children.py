@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from posedeploy.errors import UnavailableError
 
 # Everything after the command's name belongs to the child, `--help` too.
 CONTEXT = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+PROGRAM = "POSECONFORM_PROGRAM"  # environment variable: what the judge's command is called
 
 Needs = Sequence[tuple[str, str, str]]  # package, what it is, what to tell pip to install
 
@@ -28,11 +30,16 @@ def check_needs(command: str, needs: Needs) -> None:
             raise UnavailableError(command, f"no package '{name}'", what, next_step)
 
 
-def run_module(module: str, arguments: Sequence[str]) -> int:
+def run_module(module: str, arguments: Sequence[str], program: str = "") -> int:
     """Run `python -m module` with this process's streams.
 
     Ctrl-C reaches the child from the terminal; it is left to end in its own way, so that what it
     was writing is put away and its exit code is the one that counts.
+
+    Args:
+        module: What to run.
+        arguments: Its arguments.
+        program: What the child calls itself in its help; its own name by default.
 
     Returns:
         The child's exit code; 128 plus the signal's number if a signal ended it, as a shell
@@ -41,7 +48,10 @@ def run_module(module: str, arguments: Sequence[str]) -> int:
     # a handler, and not SIG_IGN, which the child would inherit
     before = signal.signal(signal.SIGINT, lambda *_: None)
     try:
-        with subprocess.Popen([sys.executable, "-m", module, *arguments]) as child:
+        environment = {**os.environ, **({PROGRAM: program} if program else {})}
+        with subprocess.Popen(
+            [sys.executable, "-m", module, *arguments], env=environment
+        ) as child:
             code = child.wait()
     finally:
         signal.signal(signal.SIGINT, before)

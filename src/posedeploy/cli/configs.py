@@ -110,7 +110,10 @@ def name_facts(name: str) -> dict[str, Any]:
 @configs.command("show")
 def show_config(
     config: Annotated[
-        str, typer.Argument(help="Name or path.", autocompletion=complete_deploy_config)
+        str,
+        typer.Argument(
+            metavar="CONFIG", help="Name or path.", autocompletion=complete_deploy_config
+        ),
     ],
     as_json: JsonOption = False,
 ) -> None:

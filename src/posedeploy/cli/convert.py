@@ -16,6 +16,7 @@ from posedeploy.sdk.images import read_image
 from posedeploy.sdk.windows import check_windows, show_files
 
 from .completion import complete_checkpoint, complete_deploy_config, complete_model_config
+from .model_folder import parse_device
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,28 +38,34 @@ def convert(  # noqa: PLR0917 - the signature is the command line
     deploy_cfg: Annotated[
         str,
         typer.Argument(
-            help="Deploy config: a path or a name.", autocompletion=complete_deploy_config
+            metavar="DEPLOY_CFG",
+            help="Deploy config: a path, or a name of `configs list`.",
+            autocompletion=complete_deploy_config,
         ),
     ],
     model_cfg: Annotated[
         str,
         typer.Argument(
-            help="MMPose model config: a path or a zoo name.", autocompletion=complete_model_config
+            metavar="MODEL_CFG",
+            help="MMPose model config: a path, or a name of `zoo list`.",
+            autocompletion=complete_model_config,
         ),
     ],
     checkpoint: Annotated[
         str,
         typer.Argument(
-            help="Checkpoint (.pth), or 'calibrated' or 'fitted' for weights that are made.",
+            metavar="CHECKPOINT",
+            help="A .pth file; 'zoo' for the published one, downloaded; 'calibrated' or 'fitted' "
+            "for weights that are made, to try things out.",
             autocompletion=complete_checkpoint,
         ),
     ],
-    img: Annotated[Path, typer.Argument(help="Picture to compare on.")],
+    img: Annotated[Path, typer.Argument(metavar="PICTURE", help="Picture to compare on.")],
     work_dir: Annotated[
         Path, typer.Option(help="Where the SDK model folder goes.")
     ] = DEFAULT_WORK_DIR,
     test_img: Annotated[
-        list[Path] | None, typer.Option(help="Compare on this picture instead of IMG.")
+        list[Path] | None, typer.Option(help="Compare on this picture instead of PICTURE.")
     ] = None,
     device: Annotated[
         str | None, typer.Option(help="Device to run on; by default the backend's first.")
@@ -124,11 +131,13 @@ def run(
     from posedeploy.apis import work_dir as work_dir_of
     from posedeploy.config import load_deploy_config, load_model_config
 
+    sources.check_order(deploy_cfg)
     deploy_config = deploying.with_calib_images(load_deploy_config(deploy_cfg), calib_images)
     model_config = load_model_config(sources.resolve_model_config(model_cfg))
     if device is not None:
+        parse_device(device)
         deploying.check_device(deploy_config, device)
-    deploying.check_ready(deploy_config, model_config)
+    deploying.check_ready(deploy_config, model_config, exporter)
     work_dir_of.check_work_dir(work_dir)
     with step(console, "checkpoint"):
         weights = sources.resolve_checkpoint(model_cfg, checkpoint)
@@ -148,6 +157,8 @@ def run(
     console.print(f"SDK model: [bold]{work_dir}[/]", soft_wrap=True)
     for path in sorted(work_dir.iterdir()):
         console.print(f"  {path.name:<24}{path.stat().st_size:>12,} bytes")
+    if note := sources.note_on(checkpoint):
+        console.print(f"{note}", style="dim", soft_wrap=True)
     return same
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,7 @@ import typer
 
 from posedeploy.errors import BadInputError
 
-from .model_folder import check_model_folder
+from .model_folder import check_model_folder, device_for
 from .terminal import items_progress
 
 EXAMPLES = """
@@ -27,9 +28,10 @@ DEFAULT_OUT = Path("poses")
 
 
 def infer(  # noqa: PLR0917 - the signature is the command line
-    model_dir: Annotated[Path, typer.Argument(help="SDK model folder.")],
+    model_dir: Annotated[Path, typer.Argument(metavar="MODEL_DIR", help="SDK model folder.")],
     sources: Annotated[
-        list[str], typer.Argument(help="Pictures, videos, folders with them, patterns.")
+        list[str],
+        typer.Argument(metavar="PICTURE", help="Pictures, videos, folders with them, patterns."),
     ],
     bbox: Annotated[
         list[str] | None,
@@ -50,7 +52,9 @@ def infer(  # noqa: PLR0917 - the signature is the command line
     min_score: Annotated[
         float, typer.Option(help="Keypoints with a lower score are not drawn.")
     ] = 0.3,
-    device: Annotated[str, typer.Option(help="Device to run on: cpu, cuda, cuda:1.")] = "cpu",
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, cuda:1; by default the backend's first.")
+    ] = None,
     threads: Annotated[int, typer.Option(min=0, help="Threads; 0: the backend's choice.")] = 1,
 ) -> None:
     """Find keypoints in pictures and videos with an SDK model folder, and draw them.
@@ -68,7 +72,7 @@ def infer(  # noqa: PLR0917 - the signature is the command line
     folder_of_model, found = check_model_folder(model_dir), find_sources(sources)
     if show:
         check_windows("Leave --show out, and open the pictures that --out writes.")
-    kind, number = parse_device(device)
+    kind, number = device_for(folder_of_model, device)
     target = out or (None if as_json or show else DEFAULT_OUT)
     with PoseDetector(folder_of_model, kind, number, threads=threads) as detector:
         if boxes and not detector.top_down:
@@ -101,12 +105,13 @@ def parse_box(text: str) -> list[float]:
         BadInputError: Not four numbers, or a box without an area.
     """
     expected = "left,top,right,bottom in image px, right beyond left and bottom beyond top"
+    next_step = "Write it as --bbox 20,30,480,600, with commas and no spaces."
     try:
         box = [float(part) for part in text.split(",")]
     except ValueError as error:
-        raise BadInputError("--bbox", text, expected, "Write it as 20,30,480,600.") from error
-    if len(box) != 4:
-        raise BadInputError("--bbox", text, expected, "Write it as 20,30,480,600.")
+        raise BadInputError("--bbox", text, expected, next_step) from error
+    if len(box) != 4 or not all(map(math.isfinite, box)):
+        raise BadInputError("--bbox", text, expected, next_step)
     left, top, right, bottom = box
     if not (right > left and bottom > top):
         corner = f"{left:g},{top:g},{left + right:g},{top + bottom:g}"
@@ -114,15 +119,3 @@ def parse_box(text: str) -> list[float]:
             "--bbox", text, expected, f"If it was x,y,width,height, write {corner}."
         )
     return box
-
-
-def parse_device(text: str) -> tuple[str, int]:
-    """Device type and number: 'cuda:1' is ('cuda', 1).
-
-    Raises:
-        BadInputError: What follows the colon is no number.
-    """
-    kind, _, number = text.partition(":")
-    if number and not number.isdecimal():
-        raise BadInputError("--device", text, "cpu, cuda or cuda:1", "Change it.")
-    return kind, int(number or 0)

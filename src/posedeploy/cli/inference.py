@@ -86,6 +86,7 @@ class Inference:
             if source.is_video:
                 return self._video(source.path, written, reporter, progress)
             image = read_image(source.path)
+            self._check_boxes(source.path, image)
         except BadInputError as error:
             if source.named:
                 raise
@@ -113,6 +114,7 @@ class Inference:
             write = stack.enter_context(write_video(written, video.fps)) if written else None
             task = progress.add_task(path.name, total=video.declared or None)
             for image in video.frames():
+                self._check_boxes(path, image)
                 poses = self._poses(image)
                 people += len(poses.keypoints)
                 reporter.frame(video, image, poses)
@@ -130,6 +132,16 @@ class Inference:
 
     def _shown(self, video: Video, drawn: Image) -> bool:
         return show_image(video.path.name, drawn, max(1, round(1000 / video.fps)))
+
+    def _check_boxes(self, path: Path, image: Image) -> None:
+        height, width = image.shape[:2]
+        for left, top, right, bottom in self.boxes or ():
+            if left >= width or top >= height or right <= 0 or bottom <= 0:
+                raise BadInputError(
+                    f"--bbox {left:g},{top:g},{right:g},{bottom:g}",
+                    f"a box outside {path.name}, which is {width}x{height} px",
+                    "a box that overlaps the picture", "Measure it in px of the picture itself.",
+                )  # fmt: skip
 
     def _poses(self, image: Image) -> Poses:
         return self.detector.detect(image, self.boxes)

@@ -107,7 +107,8 @@ def output_folder(path: Path) -> Path:
         with tempfile.TemporaryFile(dir=path):
             return path
     except OSError as error:
+        found = "a file" if path.is_file() else error.strerror or str(error)
         raise BadInputError(
-            f"--out {path}", error.strerror or str(error), "a folder that can be written to",
+            f"--out {path}", found, "a folder that can be written to",
             "Choose another place.",
         ) from error  # fmt: skip

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from posedeploy.errors import BadInputError
+from posedeploy.runtime import backend_names, backend_row
+from posedeploy.sdk.folder import read_folder
 
 _MARK = "deploy.json"  # every SDK model folder has it
 _CONVERT = "posedeploy convert DEPLOY_CFG MODEL_CFG {checkpoint} PICTURE --work-dir DIR"
@@ -34,3 +36,27 @@ def check_model_folder(path: Path) -> Path:
     raise BadInputError(
         f"model folder {path}", found, f"an SDK model folder, with {_MARK} in it", next_step
     )
+
+
+def device_for(folder: Path, text: str | None) -> tuple[str, int]:
+    """Device type and number; without a word for it, the first that the folder's backend has.
+
+    Raises:
+        BadInputError: What follows the colon is no number, or the folder cannot be read.
+    """
+    if text is not None:
+        return parse_device(text)
+    backend = read_folder(folder).model.backend
+    return (backend_row(backend).devices[0] if backend in backend_names() else "cpu"), 0
+
+
+def parse_device(text: str) -> tuple[str, int]:
+    """Device type and number: 'cuda:1' is ('cuda', 1).
+
+    Raises:
+        BadInputError: What follows the colon is no number.
+    """
+    kind, _, number = text.partition(":")
+    if number and not number.isdecimal():
+        raise BadInputError("--device", text, "cpu, cuda or cuda:1", "Change it.")
+    return kind, int(number or 0)

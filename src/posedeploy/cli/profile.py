@@ -11,7 +11,7 @@ import typer
 from posedeploy.errors import BadInputError
 from posedeploy.sdk.pose_detector import STAGES
 
-from .model_folder import check_model_folder
+from .model_folder import check_model_folder, device_for
 from .profiling import TOTAL, Plan, Run, Summary, measure
 from .terminal import console, escape, print_json
 
@@ -29,7 +29,9 @@ Examples:
 
 
 def profile(  # noqa: PLR0917 - the signature is the command line
-    model_dirs: Annotated[list[Path], typer.Argument(help="SDK model folders.")],
+    model_dirs: Annotated[
+        list[Path], typer.Argument(metavar="MODEL_DIR", help="SDK model folders.")
+    ],
     img: Annotated[
         Path | None, typer.Option(help="Picture to run on; by default a drawn figure, 640x480.")
     ] = None,
@@ -39,7 +41,9 @@ def profile(  # noqa: PLR0917 - the signature is the command line
     threads: Annotated[int, typer.Option(min=0, help="Threads; 0: the backend's choice.")] = 1,
     warm_up: Annotated[int, typer.Option(min=0, help="Calls before any is counted.")] = 10,
     calls: Annotated[int, typer.Option(min=2, help="Calls that are counted.")] = 100,
-    device: Annotated[str, typer.Option(help="Device to run on.")] = "cpu",
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, cuda:1; by default each backend's first.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON with every sample.")] = False,
 ) -> None:
     """Measure pre-processing, session and post-processing, with the machine's fingerprint.
@@ -50,9 +54,6 @@ def profile(  # noqa: PLR0917 - the signature is the command line
     from posedeploy.sdk import PoseDetector
     from posedeploy.sdk.images import read_image
 
-    from .infer import parse_device
-
-    kind, number = parse_device(device)
     sizes = sorted(set(batch or [1]))
     plan = Plan(batches=tuple(sizes), warm_up=warm_up, calls=calls)
     image = read_image(img) if img else _figure()
@@ -62,10 +63,11 @@ def profile(  # noqa: PLR0917 - the signature is the command line
         )
     detectors = {
         str(folder): PoseDetector(
-            check_model_folder(folder), kind, number, threads=threads, batch_size=max(sizes)
+            check_model_folder(folder), *device_for(check_model_folder(folder), device),
+            threads=threads, batch_size=max(sizes),
         )
         for folder in model_dirs
-    }
+    }  # fmt: skip
     with console(stderr=True).status("measuring"):
         runs = measure(detectors, image, plan)
     machine = fingerprint(threads)

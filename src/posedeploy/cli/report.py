@@ -20,4 +20,4 @@ NEEDS = (  # package, what it is, what to install
 def report(context: typer.Context) -> None:
     """Make, compare and merge reports: build, diff, merge, table, baseline."""
     check_needs("posedeploy report", NEEDS)
-    raise typer.Exit(run_module(MODULE, context.args))
+    raise typer.Exit(run_module(MODULE, context.args, "posedeploy report"))

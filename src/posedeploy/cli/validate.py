@@ -29,7 +29,9 @@ COLOURS = {"error": "bold red", "warning": "yellow"}
 
 
 def validate(
-    folder: Annotated[Path, typer.Argument(help="SDK model folder, ours or MMDeploy's.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="SDK model folder, ours or MMDeploy's.")
+    ],
     client: Annotated[
         str | None,
         typer.Option(help="A client that must be able to use it: mmdeploy-runtime-1.3.1."),

@@ -47,7 +47,8 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @zoo.command("list")
 def list_models(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Models or tiers: quick, default, reference, all.")
+        list[str] | None,
+        typer.Argument(metavar="NAME", help="Models or tiers: quick, default, reference, all."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -84,7 +85,9 @@ list_models.__doc__ = f"{list_models.__doc__}\n{LIST_EXAMPLES}"
 
 @zoo.command("show")
 def show_model(
-    name: Annotated[str, typer.Argument(help="Model.", autocompletion=complete_model)],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Model.", autocompletion=complete_model)
+    ],
     as_json: JsonOption = False,
 ) -> None:
     """Show what is known of a model: config, checkpoint, and the deploy configs that fit it."""
@@ -122,7 +125,7 @@ show_model.__doc__ = f"{show_model.__doc__}\n{SHOW_EXAMPLES}"
 def fetch(
     names: Annotated[
         list[str],
-        typer.Argument(help="Models or tiers.", autocompletion=complete_model),
+        typer.Argument(metavar="NAME", help="Models or tiers.", autocompletion=complete_model),
     ],
     folder: Annotated[
         Path | None, typer.Option(help="Where checkpoints go; by default the cache.")

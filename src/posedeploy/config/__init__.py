@@ -2,6 +2,7 @@
 
 from .calibration import CalibrationSettings
 from .deploy_config import (
+    EXPORTERS,
     DeployConfig,
     NmsSettings,
     config_root,
@@ -22,6 +23,7 @@ from .model_config import (
 from .naming import DeployConfigName, parse_name
 
 __all__ = [
+    "EXPORTERS",
     "FAMILIES",
     "HEADS",
     "OTHER_FAMILY",

@@ -121,7 +121,7 @@ def find_deploy_config(name_or_path: str | Path) -> Path:
         return named
     raise BadInputError(
         f"deploy config {name_or_path}",
-        "no such file and no such name",
+        "a folder" if path.is_dir() else "no such file and no such name",
         "a path, or a name that `posedeploy configs list` shows",
         did_you_mean(named.stem, list_deploy_configs()),
     )

@@ -34,6 +34,12 @@ def read_config(path: Path, what: str) -> Any:
         )
     try:
         return Config.fromfile(str(path))
+    except SyntaxError as error:  # MMEngine parses a copy, whose name says nothing
+        raise BadInputError(
+            str(path), f"a syntax error in line {error.lineno}: {error.msg}",
+            f"a {what} in MMEngine's format, which is Python",
+            "Mend that line, or the one before it; it may be in a _base_ file.",
+        ) from error  # fmt: skip
     except Exception as error:  # a config is Python: anything can come out of running it
         raise BadInputError(
             str(path),

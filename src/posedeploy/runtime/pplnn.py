@@ -31,7 +31,7 @@ DTYPES = {
     "DATATYPE_INT32": "int32",
     "DATATYPE_BOOL": "bool",
 }
-INSTALL = "build it from source as upstream describes: docs/backends/pplnn.md"
+INSTALL = backend_row("pplnn").install
 _ANOTHER, _NO_ENGINE = 3, 4  # exit statuses of the check below
 # Importing a submodule imports the package, which may be anything; so this runs in a child.
 _CHECK = f"""

@@ -27,6 +27,7 @@ class BackendRow:
         devices: Device types it runs on.
         by_position: True if its files know their inputs and outputs by position only.
         bound: (precision, device) for precisions that one device alone computes in.
+        install: How to install it where pip cannot; '' where `distribution` is to be installed.
     """
 
     name: str
@@ -37,6 +38,13 @@ class BackendRow:
     devices: tuple[str, ...]
     by_position: bool = False
     bound: tuple[tuple[str, str], ...] = ()
+    install: str = ""
+
+    @property
+    def install_step(self) -> str:
+        """How to install it, as a sentence."""
+        how = self.install or f"run python -m pip install {self.distribution}"
+        return f"{how[0].upper()}{how[1:]}."
 
 
 CPU = ("cpu",)
@@ -49,7 +57,8 @@ BACKENDS: tuple[BackendRow, ...] = (
     BackendRow("onnxruntime", "onnxruntime", "1.20",   "end2end.onnx",   "", ("cpu", "cuda")),
     BackendRow("openvino",    "openvino",    "2024.4", "end2end.xml",    "end2end.bin", CPU),
     BackendRow("pplnn",       "pyppl",       "0.9",    "end2end.onnx",   "", ("cpu", "cuda"),
-               bound=(("fp32", "cpu"), ("fp16", "cuda"))),
+               bound=(("fp32", "cpu"), ("fp16", "cuda")),
+               install="build it from source as upstream describes: docs/backends/pplnn.md"),
     BackendRow("tensorrt",    "tensorrt",    "10.0",   "end2end.engine", "", ("cuda",)),
     BackendRow("torchscript", "torch",       "2.6",    "end2end.pt",     "", CPU, True),
 )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import cv2
 
-from posedeploy.errors import BadInputError
+from posedeploy.errors import BadInputError, did_you_mean, what_it_is
 
 from .regions import Image
 
@@ -21,13 +21,21 @@ def read_image(path: Path) -> Image:
     Raises:
         BadInputError: There is no such file, or it is no picture.
     """
+    if path.is_dir():
+        raise BadInputError(
+            f"picture {path}", "a folder", "a picture", "Name one of the files in it."
+        )
     if not path.is_file():
-        raise BadInputError(f"picture {path}", "no such file", "a picture", "Check the path.")
+        near = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise BadInputError(
+            f"picture {path}", "no such file", "a picture",
+            did_you_mean(path.name, near, "Check the path."),
+        )  # fmt: skip
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if image is None:
         raise BadInputError(
-            f"picture {path}", "a file that OpenCV cannot read", "a JPEG or PNG picture",
-            "Check that the file is whole.",
+            f"picture {path}", f"{what_it_is(path)} that OpenCV cannot read",
+            "a JPEG or PNG picture", "Check that the file is whole.",
         )  # fmt: skip
     return image  # type: ignore[return-value]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from posedeploy.errors import BadInputError, UnavailableError
 from posedeploy.runtime import (
+    Code,
     Session,
     SessionOptions,
     backend_names,
@@ -27,7 +28,7 @@ def load_session(model: SdkModel, device: str, threads: int) -> Session:
     Raises:
         BadInputError: The backend is unknown, does not run on the device, or refuses the files;
             or a file is missing, leads out of the folder, or names files that do.
-        UnavailableError: The backend is not installed, or the device is not here.
+        UnavailableError: The backend cannot run here, or the device is not here.
     """
     name = model.model.backend
     if name not in backend_names():
@@ -37,23 +38,42 @@ def load_session(model: SdkModel, device: str, threads: int) -> Session:
     row, files = backend_row(name), model.backend_files()
     if device.split(":", maxsplit=1)[0] not in row.devices:
         expected = f"one of {', '.join(row.devices)}, which {name} runs on"
-        raise BadInputError("device_name", repr(device), expected, "Pass another device_name.")
+        raise BadInputError("device", repr(device), expected, f"Use {row.devices[0]}.")
     if device.split(":", maxsplit=1)[0] in row.devices[1:]:
         available = probe_on(name, device)
         if not available.ok:
             found = f"{available.code}: {available.reason}"
-            next_step = f"Use device_name {row.devices[0]!r}."
-            raise UnavailableError(f"device_name {device!r}", found, f"one of {name}", next_step)
+            expected = f"a device on which {name} runs here"
+            raise UnavailableError(f"device {device!r}", found, expected, f"Use {row.devices[0]}.")
     if files[0].suffix == ".onnx":
         refuse_external_data(files[0])
     try:
         return get_runtime(name).load(files, device, SessionOptions(model.precision, threads))
     except ImportError as error:
         found, expected = f"no usable {row.distribution} ({error})", f"{name}, to run this folder"
-        next_step = f"Run python -m pip install {row.distribution}."
-        raise UnavailableError(name, found, expected, next_step) from error
+        raise UnavailableError(f"backend {name}", found, expected, row.install_step) from error
     except RuntimeError as error:
+        _check_available(name)
         expected = f"files that {name} can load"
         raise BadInputError(
             files[0].name, str(error), expected, "Convert the model again."
         ) from error
+
+
+def _check_available(name: str) -> None:
+    """Refuse a backend that cannot run here: then it is not the files that are to blame.
+
+    Raises:
+        UnavailableError: With the code and the reason.
+    """
+    available = get_runtime(name).probe()
+    if available.ok:
+        return
+    installed = available.code is not Code.NOT_INSTALLED
+    raise UnavailableError(
+        f"backend {name}",
+        f"{available.code}: {available.reason}",
+        f"{name}, to run this folder",
+        "Run it where `posedeploy backends` shows it." if installed else
+        backend_row(name).install_step,
+    )  # fmt: skip

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from posedeploy.errors import BadInputError
+from posedeploy.errors import BadInputError, what_it_is
 
 _HISTORY_BUFFER = "mmengine.logging.history_buffer.HistoryBuffer"
 
@@ -138,7 +138,7 @@ def _unpickle(path: Path) -> Any:
 def _not_a_checkpoint(path: Path, error: Exception) -> BadInputError:
     return BadInputError(
         f"checkpoint {path}",
-        f"a file of {path.stat().st_size} bytes that torch cannot read ({type(error).__name__})",
+        f"{what_it_is(path)} that torch cannot read ({type(error).__name__})",
         "a checkpoint written by torch.save",
         "Was the download cut short? Fetch the file again.",
     )
