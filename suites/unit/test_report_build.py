@@ -225,12 +225,12 @@ def test_every_sentence_of_the_verdict() -> None:
     assert said("pass", "missing") == ("warn", "1 cell should have run and did not report.")
     assert said("unavailable:no-device") == ("none", "Nothing ran.")
     assert said() == ("none", "There are no cells.")
-    judged = replace(
-        cell("unavailable:wrong-os"), effective_options={"evaluator": "mil-interpreter"}
-    )
-    assert verdict_of([judged]).headline == "No backend ran."
-    assert verdict_of([judged]).details[-1] == (
-        "Of 1 cell the files were converted, and evaluated by the judge."
+    made = replace(cell("unavailable:wrong-os"), stages=(oc.StageRecord("convert", 1.0, "pass"),))
+    assert verdict_of([made]).headline == "No backend ran."
+    assert verdict_of([made]).details[-1] == "Converted without the backend: 1 cell."
+    judged = replace(made, effective_options={"evaluator": "mil-interpreter"})
+    assert verdict_of([judged, made]).details[-1] == (
+        "Converted without the backend: 2 cells; files evaluated by the judge itself: 1."
     )
     details = verdict_of([cell("crash"), cell("missing", 1), cell("not-selected", 2)]).details
     assert details == ("1 cell should have run and did not report.", "1 cell not selected.")

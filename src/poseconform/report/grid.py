@@ -131,11 +131,8 @@ def verdict_of(cells: Sequence[CellRecord]) -> Verdict:
         for kind, words in _DETAILS
         if found.get(kind) and not (kind == "missing" and not bad)
     ]
-    evaluated = sum(not ran(cell) and "evaluator" in cell.effective_options for cell in cells)
-    if evaluated:
-        details.append(
-            f"Of {plural(evaluated, 'cell')} the files were converted, and evaluated by the judge."
-        )
+    converted = _converted(cells)
+    details += [converted] if converted else []
     split = sum(disagreeing(cell) for cell in cells)
     if split:
         details.insert(0, f"On {plural(split, 'cell')} the runners disagree.")
@@ -149,7 +146,7 @@ def verdict_of(cells: Sequence[CellRecord]) -> Verdict:
         missing = plural(found["missing"], "cell")
         return Verdict("warn", f"{missing} should have run and did not report.", tuple(details))
     if not judged:
-        nothing = "No backend ran." if evaluated else "Nothing ran."
+        nothing = "No backend ran." if converted else "Nothing ran."
         headline = nothing if cells else "There are no cells."
         return Verdict("none", headline, tuple(details))
     passed = found.get("pass", 0)
@@ -198,6 +195,17 @@ def lone_failures(cells: Sequence[CellRecord]) -> frozenset[str]:
         and len(failing[cell.model]) == 1
         and passing.get(cell.model, set()) - failing[cell.model]
     )
+
+
+def _converted(cells: Sequence[CellRecord]) -> str:
+    """What was done for cells whose backend could not run, if anything was."""
+    idle = [cell for cell in cells if not ran(cell)]
+    done = sum(any(s.name == "convert" and s.outcome == "pass" for s in c.stages) for c in idle)
+    evaluated = sum("evaluator" in cell.effective_options for cell in idle)
+    if not done:
+        return ""
+    judged = f"; files evaluated by the judge itself: {evaluated}" if evaluated else ""
+    return f"Converted without the backend: {plural(done, 'cell')}{judged}."
 
 
 _FAILURES = {
