@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from posedeploy.convert import tensorrt as converter
-from posedeploy.runtime import SessionOptions, get_runtime, tensorrt
+from posedeploy.runtime import SessionOptions, get_runtime, tensorrt, tensorrt_session
 from posedeploy.runtime.cuda_device import CudaDevice, CudaDevices
 from posedeploy.runtime.types import Code
 from posedeploy.zoo.weights import CACHE_VARIABLE
@@ -86,6 +86,16 @@ def machine(version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> st
 @pytest.mark.parametrize("name", scenarios.SCENARIOS)
 def test_builds_and_runs(machine: str, name: str, tmp_path: Path) -> None:
     scenarios.SCENARIOS[name](tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("count", "sizes"),
+    [(0, [0]), (1, [1]), (4, [4]), (5, [2, 3]), (8, [4, 4]), (9, [3, 3, 3]), (11, [3, 4, 4])],
+)
+def test_a_batch_is_run_in_parts_that_are_even(count: int, sizes: list[int]) -> None:
+    parts = list(tensorrt_session.parts(count, 4))
+    assert [part.stop - part.start for part in parts] == sizes
+    assert [row for part in parts for row in range(count)[part]] == list(range(count))
 
 
 def test_timings_of_a_build_are_there_for_the_next_one(machine: str, tmp_path: Path) -> None:

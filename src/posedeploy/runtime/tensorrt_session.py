@@ -75,9 +75,13 @@ def sizes(dims: trt.Dims) -> tuple[int, ...]:
 
 
 def parts(count: int, most: int) -> Iterator[slice]:
-    """Slices of at most `most` rows that together are `count` rows; one empty slice for none."""
-    for start in range(0, max(count, 1), most):
-        yield slice(start, min(start + most, count))
+    """Slices of at most `most` rows that together are `count` rows; one empty slice for none.
+
+    They are as even as can be, so that no rest is smaller than the profile's smallest batch.
+    """
+    number = max(-(-count // most), 1)
+    for part in range(number):
+        yield slice(count * part // number, count * (part + 1) // number)
 
 
 class TensorRTSession:
