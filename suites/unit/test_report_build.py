@@ -229,6 +229,11 @@ def test_every_sentence_of_the_verdict() -> None:
     assert verdict_of([made]).headline == "No backend ran."
     assert verdict_of([made]).details[-1] == "Converted without the backend: 1 cell."
     judged = replace(made, effective_options={"evaluator": "mil-interpreter"})
+    alone = replace(judged, stages=())
+    assert verdict_of([alone]).details[-1] == (
+        "Converted without the backend: 1 cell; files evaluated by the judge itself: 1."
+    )
+    made = replace(made, model="another")
     assert verdict_of([judged, made]).details[-1] == (
         "Converted without the backend: 2 cells; files evaluated by the judge itself: 1."
     )

@@ -200,11 +200,12 @@ def lone_failures(cells: Sequence[CellRecord]) -> frozenset[str]:
 def _converted(cells: Sequence[CellRecord]) -> str:
     """What was done for cells whose backend could not run, if anything was."""
     idle = [cell for cell in cells if not ran(cell)]
-    done = sum(any(s.name == "convert" and s.outcome == "pass" for s in c.stages) for c in idle)
-    evaluated = sum("evaluator" in cell.effective_options for cell in idle)
+    evaluated = [cell for cell in idle if "evaluator" in cell.effective_options]
+    made = [c for c in idle if any(s.name == "convert" and s.outcome == "pass" for s in c.stages)]
+    done = len({cell.cell_id for cell in (*evaluated, *made)})
     if not done:
         return ""
-    judged = f"; files evaluated by the judge itself: {evaluated}" if evaluated else ""
+    judged = f"; files evaluated by the judge itself: {len(evaluated)}" if evaluated else ""
     return f"Converted without the backend: {plural(done, 'cell')}{judged}."
 
 
