@@ -26,8 +26,16 @@ class Availabilities:
     _known: dict[str, Availability] = field(default_factory=dict)
     _converting: dict[str, Availability] = field(default_factory=dict)
 
-    def of(self, backend: str, precision: str = "fp32") -> Availability:
-        """Whether `backend` can run here, on the device that it computes in `precision` on."""
+    def of(
+        self, backend: str, precision: str = "fp32", inference_precision: str = ""
+    ) -> Availability:
+        """Whether `backend` can run here, on the device that it computes in `precision` on.
+
+        Args:
+            backend: Its name.
+            precision: Of the flow.
+            inference_precision: What the flow says to compute in, in the backend's own word.
+        """
         if backend in self.disabled:
             return Availability(
                 Code.DISABLED_BY_USER, f"{backend} is in {DISABLE_VARIABLE} or --disable"
@@ -35,8 +43,9 @@ class Availabilities:
         device = device_of(backend, precision, self.device)
         first = device.split(":", maxsplit=1)[0] == backend_row(backend).devices[0]
         name = backend if first else f"{backend} on {device}"
+        name += f" in {inference_precision}" if inference_precision else ""
         if name not in self._known:
-            self._known[name] = _probe(backend, device)
+            self._known[name] = _probe(backend, device, inference_precision)
         return self._known[name]
 
     def of_converting(self, backend: str) -> Availability:
@@ -53,8 +62,8 @@ class Availabilities:
         return dict(self._known)
 
 
-def _probe(backend: str, device: str) -> Availability:
-    found = probe_on(backend, device)
+def _probe(backend: str, device: str, inference_precision: str) -> Availability:
+    found = probe_on(backend, device, inference_precision)
     missing = ", ".join(implementations.missing_tools(backend)) if found.ok else ""
     if missing:
         reason = f"{missing} is not installed, which converts for {backend}"

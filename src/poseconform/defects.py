@@ -33,12 +33,15 @@ class Site:
         backend: Of the flow.
         precision: Of the flow.
         shape_mode: 'static' or 'dynamic'.
+        inference_precision: What the backend must be able to compute in for the defect to be
+            there at all, in its own word.
     """
 
     models: tuple[str, ...]
     backend: str = "onnxruntime"
     precision: str = "fp32"
     shape_mode: str = "dynamic"
+    inference_precision: str = ""
 
     def holds(self, cell: Cell) -> bool:
         """True if the defect is planted in this cell."""

@@ -148,6 +148,7 @@ def _flow(name: str) -> Flow:
         shape_mode=config.shape_mode,
         shape=shape,
         places=config.nms.keep_top_k if config.nms else 0,
+        inference_precision=config.inference_precision,
     )
 
 

@@ -56,6 +56,8 @@ class Flow:
         shape_mode: 'static' or 'dynamic' (batch).
         shape: (H, W) if the config fixes one.
         places: Rows of detections that the config promises (`keep_top_k`); 0 if it names none.
+        inference_precision: What the config says to compute in, in the backend's own word; '' for
+            what the precision stands for.
     """
 
     deploy_config: str
@@ -65,6 +67,7 @@ class Flow:
     shape_mode: str
     shape: tuple[int, int] | None
     places: int = 0
+    inference_precision: str = ""
 
     @property
     def label(self) -> str:

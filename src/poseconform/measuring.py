@@ -32,7 +32,7 @@ def float_twin(cell: Cell) -> Cell:
     Raises:
         StageFailure: No such flow, at 'numeric'.
     """
-    wanted = replace(cell.flow, precision="fp32", deploy_config="")
+    wanted = replace(cell.flow, precision="fp32", deploy_config="", inference_precision="")
     for flow in implementations.flows():
         if replace(flow, deploy_config="") == wanted:
             return Cell(cell.model, flow)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from . import implementations
 from .oracle_detections import detection_arrays
+from .oracle_half import HalfSumsInFloat32
 from .oracle_keypoints import decision_gaps, decode_outputs
 from .reference import FILE, Sample
 
@@ -173,7 +174,7 @@ def _channels_last(model: Any) -> Iterator[tuple[Any, Callable[[Any], Any]]]:
 
 @contextlib.contextmanager
 def _autocast(dtype: torch.dtype, model: Any) -> Iterator[tuple[Any, Callable[[Any], Any]]]:
-    with torch.autocast("cpu", dtype):
+    with HalfSumsInFloat32(), torch.autocast("cpu", dtype):
         yield model, lambda x: x
 
 

@@ -184,13 +184,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     item.stash[NOTES] = recording.Notes()
     selection = selection_of(item.config)
     availabilities = availabilities_of(item.config)
-    found = availabilities.of(cell.flow.backend, cell.flow.precision)
+    flow = cell.flow
+    found = availabilities.of(flow.backend, flow.precision, flow.inference_precision)
     if found.ok:
         return
     if item.get_closest_marker("anywhere") and availabilities.of_converting(cell.flow.backend).ok:
         item.stash[NOTES].unavailable = found
         return
-    if cell.flow.backend in selection.require:
+    # a processor without f16 is no reason for a runner to fail that has the backend
+    whole = availabilities.of(flow.backend, flow.precision)
+    if flow.backend in selection.require and not whole.ok:
         message = f"{cell.flow.backend} is required but unavailable: {found.code}: {found.reason}"
         said = item.config.stash.setdefault(REFUSED, set())
         if cell.id in said:

@@ -38,6 +38,11 @@ def good_cell(
         if not found.ok:
             refuse = pytest.fail if site.backend in required else pytest.skip
             refuse(f"unavailable:{found.code}: {found.reason}")
+        computes = judge.availabilities.of(
+            site.backend, inference_precision=site.inference_precision
+        )
+        if not computes.ok:  # of the processor, which no --require can change
+            pytest.skip(f"unavailable:{computes.code}: {computes.reason}")
         if name not in models:
             models[name] = model_of(name, folder)
         cells = build_cells([models[name]], all_flows)

@@ -28,22 +28,24 @@ def swap_positions(net: Any) -> None:
     net["output_map"] = {"simcc_x": "#1", "simcc_y": "#0"}
 
 
-def on(backend: str, *models: str) -> Site:
-    return Site(models, backend=backend, shape_mode="static")
+def on(backend: str, *models: str, computing: str = "") -> Site:
+    return Site(models, backend=backend, shape_mode="static", inference_precision=computing)
 
 
 # ---- modify this table to plant another defect in a session ----------------------------------
 # fmt: off
 SESSION: tuple[Defect, ...] = (
     Defect("OpenVINO in bf16 where fp32 is claimed", "its default on CPUs that can do bf16",
-           "runtime option", "precision", on("openvino", "rtmpose_t"), options(precision="bf16"),
+           "runtime option", "precision", on("openvino", "rtmpose_t", computing="bf16"),
+           options(precision="bf16"),
            "https://github.com/openvinotoolkit/openvino/issues/27795"),
     Defect("OpenVINO in bf16, and it says fp32", "the same, unnoticed",
-           "runtime option", "numbers", on("openvino", "rtmpose_t", "yoloxpose_tiny"),
+           "runtime option", "numbers",
+           on("openvino", "rtmpose_t", "yoloxpose_tiny", computing="bf16"),
            both(options(precision="bf16"), outputs(says_fp32)),
            "https://github.com/intel/ipex-llm/issues/6473"),
     Defect("OpenVINO in fp16, and it says fp32", "an option taken for another",
-           "runtime option", "numbers", on("openvino", "litehrnet_18"),
+           "runtime option", "numbers", on("openvino", "litehrnet_18", computing="f16"),
            both(options(extra={"inference_precision": "f16"}), outputs(says_fp32))),
     Defect("ncnn with fp16 storage where fp32 is claimed", "its default",
            "runtime option", "precision", on("ncnn", "rtmpose_t"), options(precision="fp16"),

@@ -112,7 +112,8 @@ def test_another_device_of_a_backend_is_asked_for_apart(monkeypatch: pytest.Monk
     def device_of(backend: str, precision: str, wanted: str) -> str:
         return wanted or {"fp32": "cpu:0", "fp16": "cuda:1"}[precision] * (backend != "")
 
-    def probe_on(backend: str, device: str) -> Availability:
+    def probe_on(backend: str, device: str, inference_precision: str) -> Availability:
+        assert inference_precision == ""
         probed.append((backend, device))
         return Availability(Code.NO_DEVICE, f"{backend} on {device}", device)
 
@@ -130,3 +131,16 @@ def test_another_device_of_a_backend_is_asked_for_apart(monkeypatch: pytest.Monk
     first = Availabilities(device="cpu:0:x")
     assert first.of("onnxruntime").version == "cpu:0:x"
     assert list(first.known) == ["onnxruntime"], "whatever follows the device's type"
+
+
+def test_what_a_flow_computes_in_is_asked_for_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    def probe_on(backend: str, device: str, inference_precision: str) -> Availability:
+        return GONE if inference_precision == "f16" else HERE
+
+    monkeypatch.setattr(availability, "probe_on", probe_on)
+    monkeypatch.setattr(availability.implementations, "missing_tools", lambda _: ())
+    found = Availabilities()
+    assert found.of("openvino", "fp16") == HERE
+    assert found.of("openvino", "fp16", "f16") == GONE
+    assert found.of("openvino", "fp16", "bf16") == HERE
+    assert list(found.known) == ["openvino", "openvino in f16", "openvino in bf16"]

@@ -12,7 +12,14 @@ from onnx import TensorProto, helper, numpy_helper
 from posedeploy.config import load_deploy_config
 from posedeploy.convert import get_converter
 from posedeploy.errors import ConversionError
-from posedeploy.runtime import SessionOptions, TensorInfo, get_runtime
+from posedeploy.runtime import (
+    Code,
+    PrecisionError,
+    SessionOptions,
+    TensorInfo,
+    get_runtime,
+    probe_on,
+)
 
 pytest.importorskip("openvino")
 
@@ -122,3 +129,39 @@ def test_an_operator_that_it_lacks_is_a_conversion_error(tmp_path):
     config = load_deploy_config("pose-detection_openvino_dynamic")
     with pytest.raises(ConversionError, match="NoSuchOperator"):
         get_converter("openvino", "fp32").convert(ir, config, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "word", "code", "words"),
+    [
+        (0, "BF16 FP32 INT8", "bf16", Code.AVAILABLE, ""),
+        (
+            0,
+            "BF16 FP32 INT8",
+            "f16",
+            Code.NO_DEVICE,
+            "does not compute in f16 on this CPU, but in",
+        ),
+        (0, "FP16 FP32 INT8", "f16", Code.AVAILABLE, ""),
+        (-11, "", "f32", Code.BROKEN_INSTALL, "the CPU plugin failed"),
+    ],
+)
+def test_a_precision_that_the_processor_lacks_is_unavailable(
+    monkeypatch, status, said, word, code, words
+):
+    monkeypatch.setattr("posedeploy.runtime.openvino.run_probe", lambda _: (status, said))
+    found = probe_on("openvino", "cpu", word)
+    assert found.code is code
+    assert words in found.reason
+
+
+def test_what_this_processor_lists_is_what_is_computed(files):
+    """The list and the compiled model must not contradict each other."""
+    for word in ("f16", "bf16", "f32"):
+        options = SessionOptions(extra={"inference_precision": word})
+        if probe_on("openvino", "cpu", word).ok:
+            session = get_runtime("openvino").load(files, "cpu", options)
+            assert session.effective_options["inference_precision"] == word
+        else:
+            with pytest.raises(PrecisionError, match=f"not in {word} as it was told"):
+                get_runtime("openvino").load(files, "cpu", options)

@@ -82,6 +82,11 @@ class DeployConfig:
         return "dynamic" if self.dynamic_batch else "static"
 
     @property
+    def inference_precision(self) -> str:
+        """`backend_config.inference_precision`: what to compute in, in the backend's own word."""
+        return str(self.raw["backend_config"].get("inference_precision", ""))
+
+    @property
     def variant(self) -> str:
         """The head kind that the output names belong to, as the grammar writes it."""
         if "simcc_x" in self.output_names:

@@ -18,9 +18,9 @@ from posedeploy.quantization.calibration import CalibrationSet, required
 from posedeploy.quantization.kept import parts
 from posedeploy.quantization.openvino_int8 import quantise_openvino
 from posedeploy.runtime import backend_row
-from posedeploy.runtime.openvino import INFERENCE_PRECISION
+from posedeploy.runtime.openvino import INFERENCE_PRECISION, tensor_info
 
-from .types import ONNX, Converted
+from .types import ONNX, Converted, Declared
 
 # Names of floating-point weights in OpenVINO -> ours
 _WEIGHTS = {"f32": "fp32", "f16": "fp16"}
@@ -65,8 +65,12 @@ class OpenVinoConverter:
                 "convert", str(ir), str(error), "a graph that OpenVINO reads",
                 "Report this model with the operator that the message names.",
             ) from error  # fmt: skip
+        # read, not compiled: what computes in f16 is converted on machines that do not
+        declared = Declared(
+            tuple(map(tensor_info, written.inputs)), tuple(map(tensor_info, written.outputs))
+        )
         return Converted(
-            (row.main_file, row.weights_file), weight_precision(written), recipe=recipe
+            (row.main_file, row.weights_file), weight_precision(written), declared, recipe
         )
 
 

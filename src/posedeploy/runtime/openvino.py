@@ -12,9 +12,17 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from .probing import probe_import
+from .probing import probe_import, run_probe
 from .registry import backend_row
-from .types import Arrays, Availability, SessionOptions, TensorInfo, as_contiguous
+from .types import (
+    Arrays,
+    Availability,
+    Code,
+    PrecisionError,
+    SessionOptions,
+    TensorInfo,
+    as_contiguous,
+)
 
 # SessionOptions.precision -> ov::hint::inference_precision, for files that do not say it
 # themselves. "fp16" and "int8" say how weights are stored: int8 graphs tell which layers are
@@ -25,6 +33,9 @@ INFERENCE_PRECISION = ("posedeploy", "inference_precision")
 # Option of a session that overrides both: 'f32', 'f16' or 'bf16'.
 EXTRA = "inference_precision"
 DEVICES = {"cpu": "CPU"}
+# Inference precision -> how the CPU plugin lists it among its OPTIMIZATION_CAPABILITIES. One that
+# the processor has no instructions for is left out, and another one is computed in its place.
+_CAPABILITIES = {"bf16": "BF16", "f16": "FP16", "f32": "FP32"}
 # OpenVINO's element types -> numpy's
 DTYPES = {"f32": "float32", "f16": "float16", "f64": "float64", "i64": "int64", "i32": "int32",
           "u8": "uint8", "boolean": "bool"}  # fmt: skip
@@ -33,7 +44,8 @@ _READ_BACK = ("INFERENCE_PRECISION_HINT", "EXECUTION_MODE_HINT", "INFERENCE_NUM_
               "NUM_STREAMS", "DYNAMIC_QUANTIZATION_GROUP_SIZE")  # fmt: skip
 
 
-def _tensor_info(port: Any) -> TensorInfo:
+def tensor_info(port: Any) -> TensorInfo:
+    """An input or output of a model, compiled or not."""
     dims = tuple(dim.get_length() if dim.is_static else "?" for dim in port.get_partial_shape())
     kind = port.get_element_type().get_type_name()
     return TensorInfo(port.get_any_name(), dims, DTYPES.get(kind, kind))
@@ -45,8 +57,8 @@ class OpenVinoSession:
     def __init__(self, compiled: Any, effective_options: Mapping[str, str]) -> None:
         self._request = compiled.create_infer_request()
         self.effective_options = dict(effective_options)
-        self.inputs = tuple(_tensor_info(port) for port in compiled.inputs)
-        self.outputs = tuple(_tensor_info(port) for port in compiled.outputs)
+        self.inputs = tuple(tensor_info(port) for port in compiled.inputs)
+        self.outputs = tuple(tensor_info(port) for port in compiled.outputs)
 
     def run(self, feed: Arrays) -> dict[str, NDArray[Any]]:
         dtypes = {info.name: info.dtype for info in self.inputs}
@@ -64,6 +76,23 @@ class OpenVino:
         # the plugin's own library is loaded only when it is asked for
         check = "assert 'CPU' in openvino.Core().available_devices, 'no CPU plugin'"
         return probe_import("openvino", ("openvino",), row.min_version, check)
+
+    def probe_inference_precision(self, word: str) -> Availability:
+        found = self.probe()
+        if not found.ok:
+            return found
+        code = "import openvino\nprint(*openvino.Core().get_property('CPU', '{}'))"
+        status, line = run_probe(code.format("OPTIMIZATION_CAPABILITIES"))
+        if status != 0:
+            said = f"the CPU plugin failed: {line}"
+            return Availability(Code.BROKEN_INSTALL, said, found.version)
+        if _CAPABILITIES.get(word) in line.split():
+            return found
+        return Availability(
+            Code.NO_DEVICE,
+            f"openvino does not compute in {word} on this CPU, but in: {line}",
+            found.version,
+        )
 
     def load(self, files: Sequence[Path], device: str, options: SessionOptions) -> OpenVinoSession:
         import openvino as ov
@@ -88,7 +117,7 @@ class OpenVino:
         compiled = core.compile_model(model, DEVICES[kind], wanted)
         effective = _effective(compiled)
         if effective["inference_precision"] != wanted["INFERENCE_PRECISION_HINT"]:
-            raise RuntimeError(
+            raise PrecisionError(
                 f"openvino computes in {effective['inference_precision']}, "
                 f"not in {wanted['INFERENCE_PRECISION_HINT']} as it was told"
             )

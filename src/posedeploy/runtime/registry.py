@@ -10,7 +10,7 @@ import importlib
 from dataclasses import dataclass
 from typing import cast
 
-from .types import Availability, Code, DeviceRuntime, Runtime
+from .types import Availability, Code, DeviceRuntime, PrecisionRuntime, Runtime
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,15 @@ def device_of(name: str, precision: str, asked: str = "") -> str:
     return dict(row.bound).get(precision) or asked or row.devices[0]
 
 
-def probe_on(name: str, device: str) -> Availability:
-    """Whether a backend can run on a device here. Never raises, as `Runtime.probe`."""
+def probe_on(name: str, device: str, inference_precision: str = "") -> Availability:
+    """Whether a backend can run on a device here. Never raises, as `Runtime.probe`.
+
+    Args:
+        name: Backend name.
+        device: Device type, its number behind a colon.
+        inference_precision: What it must compute in, in the backend's own word, where a deploy
+            config says so (`backend_config.inference_precision`).
+    """
     row, kind = backend_row(name), device.split(":", maxsplit=1)[0]
     if kind not in row.devices:
         there_are = ", ".join(row.devices)
@@ -104,9 +111,11 @@ def probe_on(name: str, device: str) -> Availability:
             Code.NO_DEVICE, f"{name} does not run on {kind} here, but: {there_are}"
         )
     runtime = get_runtime(name)
-    if kind == row.devices[0]:
-        return runtime.probe()
-    return cast("DeviceRuntime", runtime).probe_device(kind)
+    if kind != row.devices[0]:
+        return cast("DeviceRuntime", runtime).probe_device(kind)
+    if inference_precision and hasattr(runtime, "probe_inference_precision"):
+        return cast("PrecisionRuntime", runtime).probe_inference_precision(inference_precision)
+    return runtime.probe()
 
 
 def get_runtime(name: str) -> Runtime:

@@ -131,6 +131,18 @@ class DeviceRuntime(Runtime, Protocol):
         ...
 
 
+class PrecisionRuntime(Runtime, Protocol):
+    """A backend that computes in some precisions on some machines only."""
+
+    def probe_inference_precision(self, word: str) -> Availability:
+        """Whether it computes in a precision, in its own word, here. Never raises, as `probe`."""
+        ...
+
+
+class PrecisionError(RuntimeError):
+    """The backend computes in another precision here than it was told."""
+
+
 def as_contiguous(array: NDArray[Any], dtype: str) -> NDArray[Any]:
     """`array` as a C-contiguous array of `dtype` (numpy dtype name)."""
     return np.ascontiguousarray(array, dtype=np.dtype(dtype))

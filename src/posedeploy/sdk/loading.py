@@ -5,6 +5,7 @@ from __future__ import annotations
 from posedeploy.errors import BadInputError, UnavailableError
 from posedeploy.runtime import (
     Code,
+    PrecisionError,
     Session,
     SessionOptions,
     backend_names,
@@ -52,6 +53,11 @@ def load_session(model: SdkModel, device: str, threads: int) -> Session:
     except ImportError as error:
         found, expected = f"no usable {row.distribution} ({error})", f"{name}, to run this folder"
         raise UnavailableError(f"backend {name}", found, expected, row.install_step) from error
+    except PrecisionError as error:
+        raise UnavailableError(
+            f"backend {name}", str(error), "a machine that computes in the folder's precision",
+            "Run it on such a machine, or convert with another deploy config.",
+        ) from error  # fmt: skip
     except RuntimeError as error:
         _check_available(name)
         expected = f"files that {name} can load"
