@@ -17,7 +17,7 @@ from posedeploy import __version__
 from posedeploy.apis import comparing
 from posedeploy.cli import main
 from posedeploy.cli.app import show_error
-from posedeploy.errors import ConversionError
+from posedeploy.errors import ConversionError, UnavailableError
 from posedeploy.runtime import Availability, Code
 from posedeploy.runtime.onnxruntime import OnnxRuntime
 
@@ -221,3 +221,20 @@ def test_the_version_is_printed(
     with pytest.raises(SystemExit):
         main()
     assert capsys.readouterr().out.strip() == f"posedeploy {__version__}"
+
+
+def test_what_converts_here_and_runs_elsewhere_is_written_and_not_compared(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def elsewhere(*_args: object, **_kwargs: object) -> None:
+        raise UnavailableError("backend onnxruntime", "wrong-os: not here", "it", "Go there.")
+
+    monkeypatch.setattr(comparing, "sdk_keypoints", elsewhere)
+    done = desk.run()
+    assert done.code == 3
+    assert "was not compared with PyTorch" in done.err
+    assert "wrong-os: not here" in done.err
+    assert "posedeploy infer out" in done.err
+    assert "SDK model: out" in done.out
+    there = {path.name for path in (desk.folder / "out").iterdir()}
+    assert there == {"deploy.json", "detail.json", "pipeline.json", "end2end.onnx"}

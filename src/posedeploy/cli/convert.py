@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from posedeploy.errors import BadInputError
+from posedeploy.errors import BadInputError, UnavailableError
 from posedeploy.sdk.images import read_image
 from posedeploy.sdk.windows import check_windows, show_files
 
@@ -126,7 +126,12 @@ def run(
     calib_images: Path | None = None,
     console: Console,
 ) -> bool:
-    """Convert, compare, write; True if the deployed model finds PyTorch's keypoints."""
+    """Convert, compare, write; True if the deployed model finds PyTorch's keypoints.
+
+    Raises:
+        UnavailableError: The backend converts here and runs elsewhere: the folder is written, and
+            its keypoints are not compared.
+    """
     from posedeploy.apis import deploying, sources
     from posedeploy.apis import work_dir as work_dir_of
     from posedeploy.config import load_deploy_config, load_model_config
@@ -150,15 +155,26 @@ def run(
             done = deploying.deploy_model(
                 model, deploy_config, model_config, str(weights), staging, exporter=exporter
             )
+        same, nowhere = False, None
         with step(console, "comparison with PyTorch"):
-            same = compare_on(
-                images, staging, model=model, model_config=model_config, done=done, console=console
-            )
+            try:
+                same = compare_on(
+                    images, staging, model=model, model_config=model_config, done=done,
+                    console=console,
+                )  # fmt: skip
+            except UnavailableError as error:
+                nowhere = error
     console.print(f"SDK model: [bold]{work_dir}[/]", soft_wrap=True)
     for path in sorted(work_dir.iterdir()):
         console.print(f"  {path.name:<24}{path.stat().st_size:>12,} bytes")
     if note := sources.note_on(checkpoint):
         console.print(f"{note}", style="dim", soft_wrap=True)
+    if nowhere is not None:
+        raise UnavailableError(
+            f"{work_dir}, which is whole but was not compared with PyTorch", nowhere.found,
+            f"{done.backend}, to find keypoints with it",
+            f"Run posedeploy infer {work_dir} {next(iter(images))} where it runs.",
+        ) from nowhere  # fmt: skip
     return same
 
 
