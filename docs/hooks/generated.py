@@ -119,8 +119,10 @@ def _fields(node: Any, path: str, root: Any) -> Iterable[tuple[str, str, str]]:
     if "$ref" in node:
         node = root["$defs"][node["$ref"].rsplit("/", 1)[-1]]
     required = set(node.get("required", ()))
-    for name, child in node.get("properties", {}).items():
-        place = f"{path}.{name}"
+    for name, given in node.get("properties", {}).items():
+        place, child = f"{path}.{name}", given
+        if "$ref" in given:  # what the field says of itself is more to the point
+            child = {**root["$defs"][given["$ref"].rsplit("/", 1)[-1]], **given}
         kind = child.get("type") or ("constant" if "const" in child else "")
         kind = " or ".join(kind) if isinstance(kind, list) else kind
         needed = "" if name in required else " (optional)"

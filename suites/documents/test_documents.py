@@ -6,6 +6,7 @@ The snippet for MMDeploy's users is judged more closely, for every family, in
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 import typer.main
 
 from fixtures.pictures import photograph
+from posedeploy import sdk
 from posedeploy.cli.app import app
 from posedeploy.config import list_deploy_configs, load_deploy_config
 
@@ -69,6 +71,26 @@ def test_every_field_of_a_deploy_config_is_explained() -> None:
     unknown = {name for name in names if not re.search(rf"`[.]?{name}`", page)}
     assert len(names) > 20
     assert unknown == set()
+
+
+@pytest.mark.parametrize("name", ["deploy", "detail", "pipeline"])
+def test_every_field_of_a_schema_has_a_type_and_a_meaning(name: str) -> None:
+    root = json.loads((Path(sdk.__file__).parent / "schema" / f"{name}.schema.json").read_text())
+    found, empty = 0, []
+    todo = [("$", root)]
+    while todo:
+        place, node = todo.pop()
+        for key, given in node.get("properties", {}).items():
+            shared = root["$defs"][given["$ref"].rsplit("/", 1)[-1]] if "$ref" in given else {}
+            child = {**shared, **given}
+            found += 1
+            if "const" not in child and not (child.get("type") and child.get("description")):
+                empty.append(f"{place}.{key}")
+            todo.append((f"{place}.{key}", child))
+        if isinstance(node.get("items"), dict):
+            todo.append((f"{place}[]", node["items"]))
+    assert found > 2
+    assert empty == []
 
 
 def typed(page: Path) -> list[list[str]]:

@@ -123,7 +123,10 @@ MISTAKES: Mapping[str, Mistake] = {
     "head-heatmap-for-simcc":     Mistake(converting(HEATMAP)),
     "head-simcc-for-heatmap":     Mistake(converting(model="hrnet_w32")),
     "name-of-a-config-mistyped":  Mistake(converting("pose-detection_simcc_onnxruntme_static")),
+    "name-of-no-model":           Mistake("zoo list nobody"),
     "name-of-a-model-mistyped":   Mistake(converting(model="rtmpose-s")),
+    "out-of-a-config-is-a-file":  Mistake(
+        "configs new --backend openvino --shape 256x192 --out model.pth"),
     "out-that-is-a-file":         Mistake("infer sdk photo.png --out model.pth"),
     "pattern-without-a-match":    Mistake("infer sdk photos/*.jpg"),
     "picture-missing":            Mistake("infer sdk phoot.png"),

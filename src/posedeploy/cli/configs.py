@@ -183,8 +183,9 @@ def new_config(  # noqa: PLR0917 - the signature is the command line
         with whole_file(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
     except OSError as error:
+        found = "a file" if out.is_file() else error.strerror or str(error)
         raise BadInputError(
-            f"--out {out}", error.strerror or str(error), "a folder that can be written to",
+            f"--out {out}", found, "a folder that can be written to",
             "Choose another place.",
         ) from error  # fmt: skip
     console().print(f"wrote {escape(str(path))}", soft_wrap=True)

@@ -199,6 +199,7 @@ def _unknown(word: str, also: Sequence[str]) -> BadInputError:
         "one of: " + ", ".join([*also, *(row.name for row in MODELS)]),
         did_you_mean(
             word, [row.name for row in MODELS],
-            "Use --model-config for a config that is not in the zoo.",
+            "`posedeploy zoo list` shows them; your own config goes to `convert` by its path, and "
+            "to the judge with --model-config.",
         ),
     )  # fmt: skip
