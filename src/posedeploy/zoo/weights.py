@@ -34,8 +34,8 @@ _RECIPE = (
 )
 # Kind of weights -> the modules that decide it beside `_RECIPE`; a fit's plan is one more.
 _FITTING = (
-    *("convolution", "fit", "grid", "plan", "randomness"),
-    *("ridge", "samples", "targets", "vectors", "workbench"),
+    *("cells", "colours", "convolution", "csp", "fit", "grid", "plan", "randomness"),
+    *("ridge", "samples", "targets", "vectors", "votes", "workbench"),
 )
 KINDS: Mapping[str, tuple[str, ...]] = {
     "calibrated": (),
