@@ -128,17 +128,17 @@ def test_cells_near_a_middle_are_fitted(samples: Samples):
     """Features that hold the answer: the layer finds it; far away nothing is asked of it."""
     cells = cells_of(samples.joints, samples.boxes, SHAPE, STRIDE)
     truth = torch.cat([offsets(cells), box_values(cells)], dim=-1)
-    near = cells.distance < 24
+    near = cells.distance < 40
     features = torch.where(near[..., None], truth, torch.full_like(truth, 1e3)).movedim(-1, 1)
     model = Tail(features.shape[1])
     behind = dataclasses.replace(samples, inputs=features)
     with torch.no_grad():
         bench = Workbench(model, behind, size=SIZE)
-        tasks = [(box_values, 24.0, 1e-6), (offsets, 24.0, 1e-6)]
+        tasks = [(box_values, 40.0, 1e-5), (offsets, 40.0, 1e-5)]
         fit_cells(bench, "last", STRIDE, tasks)
         found = model(features).movedim(1, -1)
     wanted = torch.cat([box_values(cells), offsets(cells)], dim=-1)
-    assert float((found - wanted)[near].abs().max()) < 0.1
+    assert float((found - wanted)[near].abs().max()) < 0.25
     assert float((found - wanted)[~near].abs().max()) > 10
 
 

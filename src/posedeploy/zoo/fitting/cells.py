@@ -99,7 +99,9 @@ def fit_cells(
         for ridge, values, (_, reach, _) in zip(sums, wanted, tasks, strict=True):
             rows = (cells.distance < (reach or float("inf"))).flatten()
             ridge.add(columns[rows], values[rows], torch.ones(int(rows.sum())))
-    solutions = [ridge.solve(task[2]) for ridge, task in zip(sums, tasks, strict=True)]
+    solutions = [
+        ridge.solve(task[2], steps=bench.steps) for ridge, task in zip(sums, tasks, strict=True)
+    ]
     write(conv, norm, window, _joined(solutions))
     if norm is not None:
         bench.fixed.add(norm)

@@ -78,6 +78,7 @@ class Workbench:
         calibration: How many of the samples batch-norm statistics are taken from.
         fixed: Batch norms that have been fitted, and keep their statistics.
         size: (W, H) of the pictures in px; the samples' own unless these are features.
+        steps: Puts fitted weights on a grid; see `Ridge.solve`.
     """
 
     model: Any
@@ -86,6 +87,7 @@ class Workbench:
     calibration: int = 16
     fixed: set[_BatchNorm] = field(default_factory=set)
     size: tuple[int, int] = (0, 0)
+    steps: int = 0
 
     def __post_init__(self) -> None:
         if self.size == (0, 0):
@@ -116,7 +118,7 @@ class Workbench:
         block = self.model.get_submodule(stage.identity) if stage.identity else None
         self.calibrate(until=conv)
         ridge = self._sums(stage, conv, block)
-        solution = ridge.solve(stage.damping)
+        solution = ridge.solve(stage.damping, steps=self.steps)
         write(conv, norm, window_of(conv, stage.core), solution)
         if norm is not None:
             self.fixed.add(norm)

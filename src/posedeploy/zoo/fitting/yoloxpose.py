@@ -20,6 +20,7 @@ from .cells import Cells, box_values, fit_cells, offsets, peaks
 from .colours import construct_focus
 from .csp import csp_stages
 from .plan import Plan
+from .ridge import on_grid
 from .samples import Samples
 from .targets import JointMaps
 from .votes import VoteMaps, mean_places
@@ -33,8 +34,12 @@ _REACH = 24.0  # px; cells as near as that to a middle put boxes and joints out
 _PEAKS = (12.0, 18.0, 26.0, 40.0)  # widths of the maps that scores are read from, px
 _SCORE, _SCORE_RANGE = -6.0, 12.0  # logit away from people, and how much higher at their middle
 _SCORE_WIDTH = 16.0  # px
-_LIFT, _STEP = 10.0, 0.8  # the swish is nearly linear above 3: offsets are carried there
+_LIFT, _GAIN = 10.0, 2.5  # the swish is nearly linear above 3: offsets, in strides, go there
 _SILENT = -8.0  # logit of the levels that do not detect
+# Weights go on the grid of int8 while layers are fitted. A layer that widens its maps sums up over
+# many cells, and the mean of their moments with them: rounding a layer's weights afterwards moves
+# that mean, and later layers take it for joints that are elsewhere.
+_STEPS = 127
 _VISIBLE = 3.0  # logit; all joints of drawn figures are
 
 _TINY, _SMALL, _FINE = JointMaps((5.0,)), JointMaps((6.0,)), JointMaps((8.0,))
@@ -73,15 +78,16 @@ def _late(places: torch.Tensor) -> Iterator[Stage]:
 
 def _finish(bench: Workbench, model_config: ModelConfig) -> None:
     model, samples = bench.model, bench.samples
-    early = Workbench(model, _first(samples, _EARLY), fixed=bench.fixed)
+    early = Workbench(model, _first(samples, _EARLY), fixed=bench.fixed, steps=_STEPS)
     stem = model.backbone.stem
     construct_focus(stem)
+    _put_on_grid(model)
     early.fixed.add(stem.conv.norm)
     for stage in _early():
         early.fit(stage)
     trunk = _Trunk(model)
     behind = Workbench(
-        trunk, _behind(samples, trunk.entrance), fixed=bench.fixed, size=samples.size
+        trunk, _behind(samples, trunk.entrance), fixed=bench.fixed, size=samples.size, steps=_STEPS
     )
     places = mean_places(samples.joints)
     for stage in _late(places):
@@ -90,7 +96,7 @@ def _finish(bench: Workbench, model_config: ModelConfig) -> None:
     bench.calibrate()
     aim_detector(model, samples.inputs[: bench.calibration], model_config.input_size)
     features = _behind(behind.samples, lambda inputs: trunk.extract_feat(inputs)[LEVEL])
-    level = Workbench(_Level(model), features, fixed=bench.fixed, size=samples.size)
+    level = Workbench(_Level(model), features, fixed=bench.fixed, size=samples.size, steps=_STEPS)
     _fit_joints(level, places)
     _fit_boxes_and_scores(level, places)
     _silence(model.head.head_module)
@@ -102,7 +108,7 @@ def _fit_joints(bench: Workbench, places: torch.Tensor) -> None:
     means = (places / STRIDE).flatten()
 
     def lifted(cells: Cells) -> torch.Tensor:
-        return (offsets(cells) - means) / _STEP * 2 + _LIFT
+        return (offsets(cells) - means) * _GAIN + _LIFT
 
     fit_cells(bench, "pose.3", STRIDE, [(lifted, _REACH, 3e-3)])
     fit_cells(bench, "out_kpt", STRIDE, [(offsets, _REACH, 1e-4)])
@@ -201,6 +207,13 @@ def _behind(samples: Samples, part: Any) -> Samples:
     return replace(samples, inputs=torch.cat(seen))
 
 
+def _put_on_grid(model: Any) -> None:
+    """Round what stays random as well: its features are what fitted layers are fitted to."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            module.weight.copy_(on_grid(module.weight, _STEPS))
+
+
 def _prepare(_model: Any) -> None:
     pass
 
@@ -209,4 +222,4 @@ def _stages(_model: Any) -> Sequence[Stage]:
     return ()  # `_finish` fits them, in three parts that each start where the last one ended
 
 
-PLAN = Plan(pictures=150, people=2, prepare=_prepare, stages=_stages, finish=_finish)
+PLAN = Plan(pictures=150, people=2, prepare=_prepare, stages=_stages, finish=_finish, levels=255)
