@@ -41,7 +41,7 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "calibrated": (),
     "fitted": ("drawn", *(f"fitting/{name}" for name in _FITTING)),
 }
-_LOCK_SECONDS = 1800.0  # the slowest fit takes about two minutes on a quiet core
+_LOCK_SECONDS = 1800.0  # the slowest fit takes about four minutes on a quiet core
 
 
 def default_cache_dir() -> Path:
