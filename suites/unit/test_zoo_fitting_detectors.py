@@ -24,13 +24,16 @@ from posedeploy.zoo.fitting.detector_accuracy import (
     detect,
     ious,
     matched,
+    measure_detector,
     summarise,
 )
+from posedeploy.zoo.fitting.fit import fit
 from posedeploy.zoo.fitting.samples import Samples, make_samples
 from posedeploy.zoo.fitting.votes import VoteMaps, mean_places, middles
 from posedeploy.zoo.fitting.workbench import Workbench
 
 SIZE, SHAPE, STRIDE = (416, 416), (26, 26), 16.0
+PICTURES = 15  # to fit to; the plan asks for ten times as many
 
 
 @pytest.fixture(scope="module")
@@ -179,6 +182,26 @@ def test_detections_are_matched_once_and_misses_count(samples: Samples):
 def test_iou_of_half_a_box():
     box, boxes = np.array([0.0, 0, 10, 10]), np.array([[0.0, 0, 10, 5], [20, 20, 30, 30]])
     assert ious(box, boxes).tolist() == [0.5, 0.0]
+
+
+def test_few_pictures_already_make_a_detector(
+    config: ModelConfig, monkeypatch: pytest.MonkeyPatch
+):
+    """A tenth of the plan's pictures: every figure is found, and most joints, far above chance."""
+    few = dataclasses.replace(yoloxpose.PLAN, pictures=PICTURES)
+    monkeypatch.setattr(yoloxpose, "PLAN", few)
+    torch.manual_seed(0)
+    model: Any = build_model(config, None)
+    fit(model, config, 0)
+    measured = measure_detector(model, config, 8, few.people)
+    assert measured.recall >= 0.8
+    assert measured.precision >= 0.8
+    assert measured.pck_10 > 0.5
+    with torch.no_grad():
+        scores, _, objects, *_ = model.head.forward(model.extract_feat(torch.zeros(1, 3, *SIZE)))
+    for level in (0, 2):  # silent, whatever they see
+        logits = scores[level].sigmoid() * objects[level].sigmoid()
+        assert float(logits.max()) < model.test_cfg["score_thr"]
 
 
 def test_unfitted_detector_finds_no_joints(fresh: Any, samples: Samples):

@@ -1,11 +1,13 @@
-"""`python -m posedeploy.zoo.fitting [MODEL|TIER ...]`: fit, measure, and print a table.
+"""`python -m posedeploy.zoo.fitting [MODEL|TIER ...] [--people N]`: fit, measure, print a table.
 
-Detectors have a table of their own. Models that cannot be fitted are listed with the reason.
-Exits with 1 if a fitted model is below what its family must reach.
+Detectors have a table of their own, and `--people` draws more or fewer figures a picture for
+them. Models that cannot be fitted are listed with the reason. Exits with 1 if a fitted model is
+below what its family must reach.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -49,12 +51,13 @@ def table_row(name: str, measured: Accuracy | DetectorAccuracy, required: float)
     )
 
 
-def main(selection: Sequence[str], count: int = FIGURES) -> int:
+def main(selection: Sequence[str], count: int = FIGURES, people: int = 0) -> int:
     """Measure the models of a selection and print the tables; 1 if one is not good enough.
 
     Args:
         selection: Names of models and tiers; all models by default.
         count: How many pictures of the evaluation split.
+        people: Figures a picture for detectors; 0 for as many as they were fitted to.
     """
     reached = True
     rows = models_of(selection or [ALL])
@@ -64,27 +67,39 @@ def main(selection: Sequence[str], count: int = FIGURES) -> int:
         if chosen:
             print(header)
         for row in chosen:
-            reached = _print_row(row, configs[row.name], count) and reached
+            reached = _print_row(row, configs[row.name], count, people) and reached
     return 0 if reached else 1
 
 
-def _print_row(row: ModelRow, model_config: ModelConfig, count: int) -> bool:
+def _print_row(row: ModelRow, model_config: ModelConfig, count: int, people: int) -> bool:
     """Print a model's line; True unless it is below what it must reach."""
     if reason := why_not(row):
         print(f"| {row.name} | not fitted: {reason} | | | | | | |", flush=True)
         return True
     checkpoint = checkpoint_for(model_config, default_cache_dir(), row.name, kind="fitted")
     model = build_model(model_config, checkpoint)
-    measured, required = _measure(model, model_config, count), REQUIRED_PCK[model_config.head_kind]
+    measured = _measure(model, model_config, count, people)
+    required = REQUIRED_PCK[model_config.head_kind]
     print(table_row(row.name, measured, required), flush=True)
     return measured.pck >= required
 
 
-def _measure(model: Any, model_config: ModelConfig, count: int) -> Accuracy | DetectorAccuracy:
+def _measure(
+    model: Any, model_config: ModelConfig, count: int, people: int
+) -> Accuracy | DetectorAccuracy:
     if model_config.head_kind.bottom_up:
-        return measure_detector(model, model_config, count, plan_of(model_config).people)
+        people = people or plan_of(model_config).people
+        return measure_detector(model, model_config, count, people)
     return measure_top_down(model, model_config, count)
 
 
+def _options(words: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m posedeploy.zoo.fitting")
+    parser.add_argument("selection", nargs="*", metavar="MODEL|TIER")
+    parser.add_argument("--people", type=int, default=0, help="figures a picture for detectors")
+    return parser.parse_args(words)
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    chosen = _options(sys.argv[1:])
+    sys.exit(main(chosen.selection, people=chosen.people))
