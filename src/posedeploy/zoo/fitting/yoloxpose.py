@@ -15,6 +15,7 @@ from torch import nn
 
 from posedeploy.config import ModelConfig
 
+from ..conditioning import CONDITIONING, initialise
 from ..detection import aim_detector
 from .cells import Cells, box_values, fit_cells, offsets, peaks
 from .colours import construct_focus
@@ -40,6 +41,7 @@ _SILENT = -8.0  # logit of the levels that do not detect
 # many cells, and the mean of their moments with them: rounding a layer's weights afterwards moves
 # that mean, and later layers take it for joints that are elsewhere.
 _STEPS = 127
+_FEATURES = 64.0  # the input_std with which `initialise` leaves a first layer as it is
 _VISIBLE = 3.0  # logit; all joints of drawn figures are
 
 _TINY, _SMALL, _FINE = JointMaps((5.0,)), JointMaps((6.0,)), JointMaps((8.0,))
@@ -214,8 +216,16 @@ def _put_on_grid(model: Any) -> None:
             module.weight.copy_(on_grid(module.weight, _STEPS))
 
 
-def _prepare(_model: Any) -> None:
-    pass
+def _prepare(model: Any) -> None:
+    """Condition the silent levels' branches as calibrated weights are.
+
+    Four smooth random kernels in a row make values so far apart that int8 has no steps for most.
+    """
+    parts = model.head.head_module
+    for name in ("conv_cls", "conv_reg", "conv_pose"):
+        for index, branch in enumerate(getattr(parts, name)):
+            if index != LEVEL:
+                initialise(branch, CONDITIONING["CSPDarknet"], index, _FEATURES)
 
 
 def _stages(_model: Any) -> Sequence[Stage]:
