@@ -72,6 +72,12 @@ def why_not(model: Model, figures: Sequence[Figure]) -> AccuracyRecord | None:
     """A refusal where a model's accuracy on the figures cannot be measured at all."""
     if not figures:
         return AccuracyRecord(code="no-figures", reason="this run has no labelled figures")
+    if model.bottom_up and model.weights == "fitted":
+        return AccuracyRecord(
+            code="people-not-matched",
+            reason=f"people that {model.family} finds are not matched with the figures; "
+            "suites/accuracy scores them",
+        )
     if model.bottom_up:
         return AccuracyRecord(
             code="weights-not-fitted",

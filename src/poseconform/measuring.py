@@ -60,10 +60,20 @@ def _measure_layers(judge: Judge, cell: Cell) -> Quantised:
 
 
 def _layer_inputs(judge: Judge, cell: Cell) -> NDArray[np.float32]:
-    """Pictures like those that ranges are measured on: figures, where the model takes one."""
-    if why_not(cell.model, judge.figures(1)) is None:
-        return accuracy_reference(judge, cell.model).inputs[:LAYER_PICTURES]
-    return judge.reference(cell.model, cell.flow.precision).inputs
+    """Pictures like those that ranges are measured on: figures, where the weights find them.
+
+    Fitted weights saturate on what has no figures: noise on it would say nothing.
+    """
+    model, figures = cell.model, list(judge.figures(LAYER_PICTURES))
+    if why_not(model, figures) is None:
+        return accuracy_reference(judge, model).inputs[:LAYER_PICTURES]
+    if not figures or model.weights != "fitted":
+        return judge.reference(model, cell.flow.precision).inputs
+    inputs: NDArray[np.float32] = judge.in_torch(
+        "poseconform.figure_inputs:prepared",
+        model.config, judge.checkpoint(model), figures, timeout=judge.limits.reference,
+    )  # fmt: skip
+    return inputs
 
 
 def accuracy_reference(judge: Judge, model: Model) -> AccuracyReference:

@@ -54,7 +54,7 @@ def add_options(parser: pytest.Parser) -> None:
         choices=CHOICES,
         default=AUTO,
         help="weights of models without a checkpoint; auto: calibrated at fp32, fitted at fp16 "
-        "and int8 for families that can be fitted, else calibrated; zoo: published ones, "
+        "and int8 for top-down families that can be fitted, else calibrated; zoo: published ones, "
         "downloaded once",
     )
     add(

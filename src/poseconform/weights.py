@@ -30,7 +30,8 @@ def weights_for(model: Model, precision: str, wanted: str, can_fit: CanFit) -> s
     Args:
         model: Its own checkpoint, where it has one, is all that counts.
         precision: Of the flow.
-        wanted: One of `CHOICES`; 'auto' fits where keypoints need it.
+        wanted: One of `CHOICES`; 'auto' fits where keypoints are judged on figures, which those
+            of a detector are not: its limits were measured with calibrated weights.
         can_fit: Whether a model's family can be fitted; where not, weights are calibrated.
 
     Returns:
@@ -40,7 +41,8 @@ def weights_for(model: Model, precision: str, wanted: str, can_fit: CanFit) -> s
         return USER
     if wanted == PUBLISHED:
         return PUBLISHED
-    wants_fit = wanted == "fitted" or (wanted == AUTO and precision in FITTED_PRECISIONS)
+    on_figures = precision in FITTED_PRECISIONS and not model.bottom_up
+    wants_fit = wanted == "fitted" or (wanted == AUTO and on_figures)
     return "fitted" if wants_fit and can_fit(model) else "calibrated"
 
 

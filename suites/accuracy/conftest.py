@@ -11,8 +11,9 @@ from poseconform.datasets.labelled import DataSet, from_people, read_coco
 from poseconform.matrix import Model
 from posedeploy.zoo.drawn import SIZE, drawn_figures
 
-# One person a picture for models that are given boxes; several for those that find the people.
-PICTURES, SCENES, PEOPLE = 100, 40, 3
+# One person a picture for models that are given boxes; several for those that find the people: as
+# many as their fitted weights were fitted to.
+PICTURES, SCENES, PEOPLE = 100, 40, 2
 
 
 @cache

@@ -105,8 +105,11 @@ def test_a_model_with_nothing_to_lose_is_refused_with_a_code() -> None:
 def test_what_cannot_be_measured_is_refused_with_a_code() -> None:
     model = make_model()
     assert why_not(model, [FIGURE]) is None
-    found = [why_not(model, []), why_not(make_model("rtmo"), [FIGURE])]
-    assert [record and record.code for record in found] == ["no-figures", "weights-not-fitted"]
+    detector = make_model("rtmo")
+    fitted = replace(detector, weights="fitted")
+    found = [why_not(model, []), why_not(detector, [FIGURE]), why_not(fitted, [FIGURE])]
+    codes = ["no-figures", "weights-not-fitted", "people-not-matched"]
+    assert [record and record.code for record in found] == codes
 
 
 def layers(*decibels: float, multiplying: int = 3) -> Quantised:

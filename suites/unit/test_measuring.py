@@ -140,6 +140,18 @@ def test_layers_of_a_model_that_takes_no_figures_run_on_the_judges_pictures(
     assert children.asked[-1][1][2].shape == (2, 3, 8, 8)
 
 
+def test_layers_of_a_fitted_detector_run_on_figures(
+    judge: Judge, children: Children, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    children.answers["prepared"] = lambda *args: np.ones((len(args[-1]), 3, 8, 8), np.float32)
+    cell = make_cell("rtmo", precision="int8")
+    cell = replace(cell, model=replace(cell.model, weights="fitted"))
+    flows = (replace(cell.flow, precision="fp32", deploy_config="twin"),)
+    monkeypatch.setattr(measuring.implementations, "flows", lambda: flows)
+    precision_checks.layers(judge, cell)
+    assert children.asked[-1][1][2].shape == (4, 3, 8, 8)
+
+
 def test_another_folder_is_measured_anew(judge: Judge, children: Children) -> None:
     precision_checks.layers(judge, INT8)
     other = judge.with_conversion(INT8, Conversion(Path("other"), {}, {}, {}, ""))

@@ -29,6 +29,12 @@ def test_auto_fits_where_keypoints_need_it(precision: str, expected: str) -> Non
     assert weights_for(CELL.model, precision, "auto", yes) == expected
 
 
+def test_auto_leaves_detectors_calibrated_and_a_choice_fits_them() -> None:
+    detector = make_cell("rtmo").model
+    assert weights_for(detector, "int8", "auto", yes) == "calibrated"
+    assert weights_for(detector, "int8", "fitted", yes) == "fitted"
+
+
 def test_a_choice_holds_at_every_precision() -> None:
     for precision in ("fp32", "int8"):
         assert weights_for(CELL.model, precision, "calibrated", yes) == "calibrated"

@@ -15,7 +15,7 @@ from posedeploy.zoo.fitting.accuracy import compare
 from posedeploy.zoo.fitting.convolution import window_of, write
 from posedeploy.zoo.fitting.grid import cell_offset
 from posedeploy.zoo.fitting.randomness import initialise_smooth, scale_norm
-from posedeploy.zoo.fitting.ridge import Ridge
+from posedeploy.zoo.fitting.ridge import Ridge, on_grid
 from posedeploy.zoo.fitting.rounding import rounded
 from posedeploy.zoo.fitting.samples import Samples, make_samples
 from posedeploy.zoo.fitting.targets import JointMaps, simcc_labels
@@ -311,3 +311,21 @@ def test_block_is_fitted_to_what_its_shortcut_lacks(samples: Samples):
     bench.calibrate()
     assert not model.training
     assert torch.allclose(model.stem[1].running_mean, statistics)
+
+
+def test_weights_on_the_grid_of_int8_stay_when_they_are_rounded_again():
+    features, targets = random(400, 6), random(400, 3, seed=1) + 5
+    targets[:, 0] += features[:, 2] * 3
+    ridge = Ridge(6, 3)
+    ridge.add(features + 10, targets, torch.ones(400))
+    free, solution = ridge.solve(1e-4), ridge.solve(1e-4, steps=127)
+    assert torch.allclose(on_grid(solution.weight, 127), solution.weight, atol=1e-7)
+    assert not torch.allclose(on_grid(free.weight, 127), free.weight, atol=1e-5)
+    found = (features + 10) @ solution.weight.T + solution.bias
+    assert torch.allclose(found.mean(dim=0), targets.mean(dim=0), atol=1e-3)  # bias solved anew
+    assert torch.allclose(found.mean(dim=0) - solution.bias, solution.mean, atol=1e-3)
+    assert torch.allclose(found.var(dim=0, correction=0), solution.variance, rtol=0.02)
+    error = 1 - (found - targets).square().sum(dim=0) / (
+        targets - targets.mean(dim=0)
+    ).square().sum(0)
+    assert torch.allclose(error, solution.explained.float(), atol=0.01)

@@ -34,14 +34,14 @@ _RECIPE = (
 )
 # Kind of weights -> the modules that decide it beside `_RECIPE`; a fit's plan is one more.
 _FITTING = (
-    *("convolution", "fit", "grid", "plan", "randomness"),
-    *("ridge", "samples", "targets", "vectors", "workbench"),
+    *("cells", "colours", "convolution", "csp", "fit", "grid", "plan", "randomness"),
+    *("ridge", "samples", "targets", "vectors", "votes", "workbench"),
 )
 KINDS: Mapping[str, tuple[str, ...]] = {
     "calibrated": (),
     "fitted": ("drawn", *(f"fitting/{name}" for name in _FITTING)),
 }
-_LOCK_SECONDS = 1800.0  # the slowest fit takes about two minutes on a quiet core
+_LOCK_SECONDS = 1800.0  # the slowest fit takes about four minutes on a quiet core
 
 
 def default_cache_dir() -> Path:

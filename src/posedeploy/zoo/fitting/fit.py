@@ -33,7 +33,7 @@ def fit(model: Any, model_config: ModelConfig, seed: int) -> None:
         plan.prepare(model)
         bench = Workbench(
             model,
-            make_samples(model_config, "fitting", plan.pictures),
+            make_samples(model_config, "fitting", plan.pictures, plan.people),
             _offset(model, model_config),
         )
         rounding = rounded_activations(model, plan.levels) if plan.levels else None

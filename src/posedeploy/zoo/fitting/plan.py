@@ -22,6 +22,7 @@ class Plan:
             is damped, so that it does not drown what is.
         stages: The layers to fit for a model, from the input to the output.
         finish: Fits what is no map: the vectors of a SimCC head. None for heatmaps.
+        people: People in a picture; 1 for a top-down model.
         levels: Steps that activations are rounded to while fitting; 0 leaves them as they are.
     """
 
@@ -29,6 +30,7 @@ class Plan:
     prepare: Callable[[Any], None]
     stages: Callable[[Any], Sequence[Stage]]
     finish: Callable[[Workbench, ModelConfig], None] | None = None
+    people: int = 1
     levels: int = 0
 
 

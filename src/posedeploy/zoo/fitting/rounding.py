@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from .ridge import on_grid
+
 _WEIGHT_STEPS = 127  # to either side of 0
 _INPUT_STEPS = 255
 
@@ -22,16 +24,9 @@ def rounded(model: Any) -> Any:
     twin = copy.deepcopy(model)
     for layer in twin.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
-            layer.weight.data = _rounded_weights(layer.weight.data)
+            layer.weight.data = on_grid(layer.weight.data, _WEIGHT_STEPS)
             layer.register_forward_pre_hook(_round_input)
     return twin
-
-
-def _rounded_weights(weight: torch.Tensor) -> torch.Tensor:
-    """[out, ...]: each output channel has a scale of its own."""
-    largest = weight.abs().flatten(1).amax(dim=1).clamp(min=1e-12)
-    step = (largest / _WEIGHT_STEPS).reshape(-1, *[1] * (weight.ndim - 1))
-    return torch.round(weight / step) * step
 
 
 def _round_input(_layer: nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:

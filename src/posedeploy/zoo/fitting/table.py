@@ -17,18 +17,24 @@ PLANS: Mapping[tuple[str, str], str] = {
     ("MSPNHead", "MSPN"):         "mspn",
     ("RTMCCHead", "CSPNeXt"):     "cspnext",
     ("SimCCHead", "MobileNetV2"): "mobilenetv2",
+    ("YOLOXPoseHead", "CSPDarknet"): "yoloxpose",
+}
+
+# Plan -> (W, H) of the only input, in px, that it was measured at; the others take any.
+INPUTS: Mapping[str, tuple[int, int]] = {
+    "yoloxpose": (416, 416),
 }
 
 # What a fitted model must reach on held-out figures, PCK at 0.05.
 REQUIRED_PCK: Mapping[HeadKind, float] = {
-    HeadKind.HEATMAP: 0.99,
-    HeadKind.SIMCC:   0.85,
+    HeadKind.HEATMAP:    0.99,
+    HeadKind.SIMCC:      0.85,
+    HeadKind.YOLOX_POSE: 0.85,
 }
 
 # Family -> why weights are not fitted for any model of it.
 NOT_FITTED: Mapping[str, str] = {
-    "RTMO":       "neck, boxes and coordinate bins have no closed-form fit yet",
-    "YOLOX-Pose": "neck, boxes and keypoint branch have no closed-form fit yet",
+    "RTMO":       "its hybrid encoder and coordinate bins have no closed-form fit yet",
 }
 # fmt: on
 
@@ -45,8 +51,11 @@ def can_fit(model: ModelRow | ModelConfig) -> bool:
 def why_not(model: ModelRow | ModelConfig) -> str:
     """Why weights cannot be fitted for a model, as half a sentence; '' if they can."""
     config = load_model_config(config_path(model)) if isinstance(model, ModelRow) else model
-    if plan_key(config) in PLANS:
-        return ""
+    if plan := PLANS.get(plan_key(config)):
+        size = INPUTS.get(plan, config.input_size)
+        return (
+            "" if config.input_size == size else "its plan is for inputs of {} x {}".format(*size)
+        )
     if config.family in NOT_FITTED:
         return NOT_FITTED[config.family]
     head, backbone = plan_key(config)

@@ -7,7 +7,7 @@ import logging
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -17,12 +17,29 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from .convolution import window_of, write
 from .ridge import Ridge
 from .samples import Samples
-from .targets import JOINT_COUNT, JointMaps
+from .targets import JOINT_COUNT
 
 log = logging.getLogger(__name__)
 _CHUNK = 8  # pictures a run, so that memory stays small
 _FOREGROUND = 0.05  # of a map's scale: positions above it always count
 _ROUNDED = ("ConvModule", "InvertedResidual", "BasicBlock", "Bottleneck", "CSPLayer")
+
+
+class Maps(Protocol):
+    """Target channels of a layer; the first 17 are a map a joint. See `targets.JointMaps`."""
+
+    @property
+    def channels(self) -> int: ...
+
+    @property
+    def scale(self) -> float: ...
+
+    @property
+    def floor(self) -> float: ...
+
+    def draw(
+        self, joints: torch.Tensor, shape: tuple[int, int], size: tuple[int, int], offset: float
+    ) -> torch.Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -42,7 +59,7 @@ class Stage:
     """
 
     layer: str
-    maps: JointMaps
+    maps: Maps
     norm: str = ""
     identity: str = ""
     keep: float = 1.0
@@ -60,6 +77,8 @@ class Workbench:
         offset: The centre of cell 0 of every map is at `offset` strides.
         calibration: How many of the samples batch-norm statistics are taken from.
         fixed: Batch norms that have been fitted, and keep their statistics.
+        size: (W, H) of the pictures in px; the samples' own unless these are features.
+        steps: Puts fitted weights on a grid; see `Ridge.solve`.
     """
 
     model: Any
@@ -67,6 +86,12 @@ class Workbench:
     offset: float = 0.0
     calibration: int = 16
     fixed: set[_BatchNorm] = field(default_factory=set)
+    size: tuple[int, int] = (0, 0)
+    steps: int = 0
+
+    def __post_init__(self) -> None:
+        if self.size == (0, 0):
+            self.size = self.samples.size
 
     def calibrate(self, until: nn.Module | None = None) -> None:
         """Give the batch norms that are not fixed the statistics of real activations.
@@ -93,7 +118,7 @@ class Workbench:
         block = self.model.get_submodule(stage.identity) if stage.identity else None
         self.calibrate(until=conv)
         ridge = self._sums(stage, conv, block)
-        solution = ridge.solve(stage.damping)
+        solution = ridge.solve(stage.damping, steps=self.steps)
         write(conv, norm, window_of(conv, stage.core), solution)
         if norm is not None:
             self.fixed.add(norm)
@@ -106,7 +131,7 @@ class Workbench:
         ridge: Ridge | None = None
         for joints, seen in self.inputs_of(conv, *([block] if block is not None else [])):
             shape = window.shape(seen[conv])
-            maps = stage.maps.draw(joints, shape, self.samples.size, self.offset)[:, :channels]
+            maps = stage.maps.draw(joints, shape, self.size, self.offset)[:, :channels]
             foreground = maps[:, :JOINT_COUNT].amax(dim=1).flatten()
             foreground = foreground > (stage.maps.floor + _FOREGROUND) * stage.maps.scale
             wanted = maps if block is None else maps - seen[block][:, :channels]
