@@ -18,7 +18,7 @@ from poseconform.recording import Notes
 from poseconform.session import Judge
 
 
-@pytest.mark.stage("sdk")
+@pytest.mark.stage("keypoints")  # through the client; what is declared of a flow's keypoints holds
 def test_accuracy_is_pytorchs(
     cell: Cell, judge: Judge, record: Notes, data_for: Callable[[Model], DataSet]
 ) -> None:
