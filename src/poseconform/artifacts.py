@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 MANIFEST = "manifest.json"
 LOCK_SECONDS = 1800.0
 # Longer than any cell takes: what another run has just been given is not taken from it.
-SPARED_SECONDS = 3600.0
+SPARED_SECONDS = 1800.0
 
 
 @dataclass(frozen=True)
