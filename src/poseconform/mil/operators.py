@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..oracle_half import HalfSumsInFloat32
 from . import sampling
 from .arguments import flag, integer, integers, number, optional, tensor
 
@@ -47,22 +47,14 @@ def reduction(function: Callable[[Tensor, tuple[int, ...], bool], Tensor]) -> Fu
 def summing(function: Callable[[Parameters], Tensor]) -> Function:
     """An operator that sums many products: of float16 values in float32, and rounded once.
 
-    So do the units that CoreML runs such a program on; and torch on a CPU, asked for a convolution
-    in float16, may take two hundred times as long.
+    So do the units that CoreML runs such a program on.
     """
 
     def run(p: Parameters) -> Tensor:
-        if tensor(p["x"]).dtype is not torch.float16:
+        with HalfSumsInFloat32():
             return function(p)
-        return function({name: _widened(value) for name, value in p.items()}).half()
 
     return run
-
-
-def _widened(value: Any) -> Any:
-    """A parameter, float32 where it was float16."""
-    half = getattr(value, "dtype", None) in (torch.float16, np.dtype(np.float16))
-    return tensor(value).float() if half else value
 
 
 def batch_norm(p: Parameters) -> Tensor:
