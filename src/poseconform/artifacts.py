@@ -8,8 +8,10 @@ entry anew, so what has not been used for longest is removed when the cache grow
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import math
 import os
 import shutil
 import time
@@ -116,12 +118,12 @@ class ArtefactCache:
             How many bytes were removed.
         """
         now = time.time()
-        entries = [(_last_used(path), path) for path in self.root.glob("*") if path.is_dir()]
-        idle = sorted(entry for entry in entries if now - entry[0] > spared_seconds)
-        half_made = [path for _, path in idle if path.name.startswith(".")]
-        removed = sum(map(_remove, half_made))
+        folders = [(_last_used(path), path) for path in self.root.glob("*") if path.is_dir()]
+        idle = sorted(folder for folder in folders if now - folder[0] > spared_seconds)
+        half_made = [folder for folder in idle if folder[1].name.startswith(".")]
+        removed = sum(_remove(path) for _, path in half_made)
         left = _bytes_in(self.root)
-        for used, path in idle:
+        for used, path in (folder for folder in idle if folder not in half_made):
             if left <= limit_bytes:
                 break
             freed = self._remove_entry(path, used)
@@ -131,24 +133,34 @@ class ArtefactCache:
     def _remove_entry(self, path: Path, used: float) -> int:
         try:
             with FileLock(self.root / f"{path.name}.lock", timeout=0):
-                return _remove(path) if path.exists() and _last_used(path) == used else 0
+                return _remove(path) if _last_used(path) == used else 0
         except Timeout:
             return 0  # being made or read
 
 
 def _last_used(folder: Path) -> float:
+    """When, in seconds since the epoch; infinity if another process has taken it away."""
     manifest = folder / MANIFEST
-    return (manifest if manifest.is_file() else folder).stat().st_mtime
+    try:
+        return (manifest if manifest.is_file() else folder).stat().st_mtime
+    except FileNotFoundError:
+        return math.inf
 
 
 def _bytes_in(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    """Size of all files below a folder, which other processes may be changing."""
+    size = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                size += (Path(place) / name).stat().st_size
+    return size
 
 
 def _remove(folder: Path) -> int:
     size = _bytes_in(folder)
     shutil.rmtree(folder, ignore_errors=True)
-    return size - (_bytes_in(folder) if folder.exists() else 0)
+    return size - _bytes_in(folder)
 
 
 def _write_manifest(folder: Path, facts: Mapping[str, object]) -> None:

@@ -128,3 +128,7 @@ def test_what_a_killed_process_left_half_made_is_removed(tmp_path: Path) -> None
     os.utime(half, (0, 0))
     assert ArtefactCache(tmp_path).prune(limit_bytes=10**9) == 100
     assert not half.exists()
+    half.mkdir()
+    os.utime(half, (0, 0))
+    ArtefactCache(tmp_path).prune(limit_bytes=0)
+    assert list(tmp_path.iterdir()) == [], "nor a lock for it"
