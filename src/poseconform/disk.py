@@ -10,8 +10,8 @@ import pytest
 from .artifacts import ArtefactCache
 
 GB = 1_000_000_000
-# The largest model of the default tier needs about this for its export, its conversion and its
-# reference at once; on a full disk every cell fails, each at another stage.
+# Enough for export, conversion and reference of most models (the hourglass's files have 375 MB
+# each); on a full disk every cell fails, each at another stage.
 LEAST_FREE_BYTES = GB // 2
 
 

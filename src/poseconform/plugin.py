@@ -188,13 +188,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     found = availabilities.of(flow.backend, flow.precision, flow.inference_precision)
     if found.ok:
         return
-    if item.get_closest_marker("anywhere") and availabilities.of_converting(cell.flow.backend).ok:
+    if item.get_closest_marker("anywhere") and availabilities.of_converting(flow.backend).ok:
         item.stash[NOTES].unavailable = found
         return
     # a processor without f16 is no reason for a runner to fail that has the backend
     whole = availabilities.of(flow.backend, flow.precision)
     if flow.backend in selection.require and not whole.ok:
-        message = f"{cell.flow.backend} is required but unavailable: {found.code}: {found.reason}"
+        message = f"{flow.backend} is required but unavailable: {found.code}: {found.reason}"
         said = item.config.stash.setdefault(REFUSED, set())
         if cell.id in said:
             pytest.skip(str(Blocked("load", message)))

@@ -72,6 +72,11 @@ def did_you_mean(word: str, names: Sequence[str], otherwise: str = "Check the sp
     return f"Did you mean {near[0]}?" if near else otherwise
 
 
+def names_beside(path: Path) -> list[str]:
+    """What a path that is not there may have meant: all names in its folder, if that is there."""
+    return [near.name for near in path.parent.iterdir()] if path.parent.is_dir() else []
+
+
 _PAGE = (b"<!doctype html", b"<html", b"<?xml", b"<head")
 _LFS = b"version https://git-lfs.github.com/"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from posedeploy.config import list_deploy_configs
-from posedeploy.errors import BadInputError, did_you_mean
+from posedeploy.errors import BadInputError, did_you_mean, names_beside
 from posedeploy.zoo import MODELS, config_path, model_row, shipped_config
 
 # Weights that are made here: said in place of a checkpoint's path.
@@ -104,14 +104,14 @@ def resolve_checkpoint(
     path = Path(checkpoint)
     if path.is_file():
         return path
-    near = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+    words = [CALIBRATED, FITTED, PUBLISHED, *names_beside(path)]
     raise BadInputError(
         f"checkpoint {checkpoint}",
         "a folder" if path.is_dir() else "no such file",
         f"a .pth file, '{CALIBRATED}' or '{FITTED}' for weights that are made, or "
         f"'{PUBLISHED}' for the published ones",
         "Name the .pth file in it." if path.is_dir() else
-        did_you_mean(path.name, [CALIBRATED, FITTED, PUBLISHED, *near], "Check the path."),
+        did_you_mean(path.name, words, "Check the path."),
     )  # fmt: skip
 
 

@@ -63,11 +63,10 @@ def profile(  # noqa: PLR0917 - the signature is the command line
         )
     detectors = {
         str(folder): PoseDetector(
-            check_model_folder(folder), *device_for(check_model_folder(folder), device),
-            threads=threads, batch_size=max(sizes),
+            checked, *device_for(checked, device), threads=threads, batch_size=max(sizes)
         )
-        for folder in model_dirs
-    }  # fmt: skip
+        for folder, checked in zip(model_dirs, map(check_model_folder, model_dirs), strict=True)
+    }
     with console(stderr=True).status("measuring"):
         runs = measure(detectors, image, plan)
     machine = fingerprint(threads)

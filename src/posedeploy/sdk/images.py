@@ -10,7 +10,7 @@ from pathlib import Path
 
 import cv2
 
-from posedeploy.errors import BadInputError, did_you_mean, what_it_is
+from posedeploy.errors import BadInputError, did_you_mean, names_beside, what_it_is
 
 from .regions import Image
 
@@ -26,10 +26,9 @@ def read_image(path: Path) -> Image:
             f"picture {path}", "a folder", "a picture", "Name one of the files in it."
         )
     if not path.is_file():
-        near = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
         raise BadInputError(
             f"picture {path}", "no such file", "a picture",
-            did_you_mean(path.name, near, "Check the path."),
+            did_you_mean(path.name, names_beside(path), "Check the path."),
         )  # fmt: skip
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if image is None:
