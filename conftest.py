@@ -1,7 +1,7 @@
 """Registers the judge's plugin and the fixture modules, and nothing else."""
 
 pytest_plugins = [
-    "poseconform.plugin",
+    "poseconform.pytest_plugin.plugin",
     "fixtures.deployed",
     "fixtures.figures",
     "fixtures.pictures",

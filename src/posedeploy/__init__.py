@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .apis import Deployment, deploy
+    from posedeploy.apis import Deployment, deploy
 
 __version__ = "0.1.0"
 __all__ = ["Deployment", "__version__", "deploy"]
@@ -16,7 +16,7 @@ __all__ = ["Deployment", "__version__", "deploy"]
 
 def __getattr__(name: str) -> Any:
     if name in {"deploy", "Deployment"}:
-        from . import apis
+        from posedeploy import apis
 
         return getattr(apis, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

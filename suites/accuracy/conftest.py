@@ -8,8 +8,8 @@ from functools import cache
 import pytest
 
 from poseconform.datasets.labelled import DataSet, from_people, read_coco
-from poseconform.matrix import Model
-from posedeploy.zoo.drawn import SIZE, drawn_figures
+from poseconform.matrix.cells import Model
+from posedeploy.synthetic.drawn import SIZE, drawn_figures
 
 # One person a picture for models that are given boxes; several for those that find the people: as
 # many as their fitted weights were fitted to.

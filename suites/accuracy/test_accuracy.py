@@ -12,10 +12,10 @@ import pytest
 
 from poseconform.datasets.judging import complaints, flow_score, limit_for, pytorch_score, refusal
 from poseconform.datasets.labelled import DataSet
-from poseconform.matrix import Cell, Model
-from poseconform.outcome import DatasetRecord
-from poseconform.recording import Notes
-from poseconform.session import Judge
+from poseconform.judge.judge import Judge
+from poseconform.matrix.cells import Cell, Model
+from poseconform.pytest_plugin.recording import Notes
+from poseconform.results.outcome import DatasetRecord
 
 
 @pytest.mark.stage("keypoints")  # through the client; what is declared of a flow's keypoints holds

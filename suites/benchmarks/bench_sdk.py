@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from poseconform.isolation import SINGLE_THREAD, Child
+from poseconform.isolation.child import SINGLE_THREAD, Child
 from posedeploy.runtime.machine import cpu_facts
 
 PICTURE = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from poseconform import checks
-from poseconform.conversions import stage_records
-from poseconform.matrix import Cell
-from poseconform.onnx_facts import graph_facts
-from poseconform.outcome import ArtefactRecord
-from poseconform.recording import Notes
-from poseconform.session import Judge
+from poseconform.checks import table as checks
+from poseconform.checks.onnx_facts import graph_facts
+from poseconform.judge.conversions import stage_records
+from poseconform.judge.judge import Judge
+from poseconform.matrix.cells import Cell
+from poseconform.pytest_plugin.recording import Notes
+from poseconform.results.outcome import ArtefactRecord
 
 
 @pytest.mark.anywhere

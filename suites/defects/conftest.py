@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from poseconform import implementations
-from poseconform.defect_score import PROPERTY, Trial
-from poseconform.defects import Defect, Site, first_failure
-from poseconform.matrix import Cell, Flow, Model, build_cells
-from poseconform.options import selection_of
-from poseconform.session import Judge
-from poseconform.weights import AUTO, with_weights
+from poseconform.judge.judge import Judge
+from poseconform.matrix.cells import Cell, Flow, Model, build_cells
+from poseconform.matrix.weights import AUTO, with_weights
+from poseconform.planted.defects import Defect, Site, first_failure
+from poseconform.planted.score import PROPERTY, Trial
+from poseconform.pytest_plugin.options import selection_of
+from poseconform.subject import posedeploy_subject as implementations
 from suites.defects.variants import GoodCell, TryIt, model_of
 
 

@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from poseconform import implementations
-from poseconform.oracle import load_model
+from poseconform.reference.network import load_model
+from poseconform.subject import posedeploy_subject as implementations
 from posedeploy.config import load_model_config
-from posedeploy.zoo.weights import checkpoint_for, default_cache_dir
+from posedeploy.paths import cache_dir
+from posedeploy.synthetic.weights import checkpoint_for
 
 NORMS = _BatchNorm  # of any dimension
 
@@ -43,7 +44,7 @@ def other_epsilon(config: str, good: str, bad: str, factor: float, count: int) -
 
 def other_weights(config: str, _good: str, bad: str, seed: int) -> None:
     """The same network with other weights."""
-    path = checkpoint_for(load_model_config(config), default_cache_dir(), seed=seed)
+    path = checkpoint_for(load_model_config(config), cache_dir(), seed=seed)
     shutil.copyfile(path, bad)
 
 

@@ -14,10 +14,10 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from poseconform.defects import Plant
-from poseconform.matrix import Cell
-from poseconform.runs import Execution
-from poseconform.session import Judge
+from poseconform.judge.judge import Judge
+from poseconform.judge.runs import Execution
+from poseconform.matrix.cells import Cell
+from poseconform.planted.defects import Plant
 from posedeploy.runtime import SessionOptions
 
 Graph = Any  # onnx has no types

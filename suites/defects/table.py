@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from poseconform.defects import Plant, Site
+from poseconform.planted.defects import Plant, Site
 from suites.defects import graph_edits as g
 from suites.defects.planting import checkpoint, graph
 from suites.defects.table_detections import DETECTIONS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from poseconform.defects import Defect, Site
+from poseconform.planted.defects import Defect, Site
 from suites.defects import detection_edits as d
 from suites.defects.planting import graph, step
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from poseconform.defects import Defect, Site
+from poseconform.planted.defects import Defect, Site
 from suites.defects.planting import deploy_json, folder, params, step, task
 
 RTMPOSE, LITE = ("rtmpose_t",), ("litehrnet_18",)

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from poseconform.defects import Defect, Site
-from poseconform.matrix import Cell
-from poseconform.session import Judge
+from poseconform.judge.judge import Judge
+from poseconform.matrix.cells import Cell
+from poseconform.planted.defects import Defect, Site
 from suites.defects import graph_edits as g
 from suites.defects.planting import Array, checkpoint, folder, graph, onnx_model
 

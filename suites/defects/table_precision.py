@@ -8,9 +8,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from poseconform.defects import Defect, Site
-from poseconform.matrix import Cell
-from poseconform.session import Judge
+from poseconform.judge.judge import Judge
+from poseconform.matrix.cells import Cell
+from poseconform.planted.defects import Defect, Site
 from posedeploy.config import config_root
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from poseconform.defects import Defect, Site
-from poseconform.runs import Execution
+from poseconform.judge.runs import Execution
+from poseconform.planted.defects import Defect, Site
 from suites.defects.planting import both, checkpoint, folder, options, outputs, task
 from suites.defects.table_folder import cut_short, remove
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from poseconform.checks import CHECKS
-from poseconform.defect_score import PROPERTY, Trial
-from poseconform.defects import WHERE, Site, first_failure
-from poseconform.session import Judge
+from poseconform.checks.table import CHECKS
+from poseconform.judge.judge import Judge
+from poseconform.planted.defects import WHERE, Site, first_failure
+from poseconform.planted.score import PROPERTY, Trial
 from suites.defects.table import DEFECTS, LIMITS, Limit
 from suites.defects.trials import families, good_sites, marks
 from suites.defects.variants import GoodCell

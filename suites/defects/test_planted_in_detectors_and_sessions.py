@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from poseconform.defects import Defect, Site, first_failure
-from poseconform.session import Judge
+from poseconform.judge.judge import Judge
+from poseconform.planted.defects import Defect, Site, first_failure
 from suites.defects.table_detections import DETECTIONS
 from suites.defects.table_precision import PRECISION
 from suites.defects.table_session import SESSION

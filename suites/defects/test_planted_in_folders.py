@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from poseconform.defects import Defect, Site, first_failure
-from poseconform.session import Judge
+from poseconform.judge.judge import Judge
+from poseconform.planted.defects import Defect, Site, first_failure
 from suites.defects.table_folder import FOLDER, PIPELINE
 from suites.defects.trials import good_sites, trials
 from suites.defects.variants import GoodCell, TryIt

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from poseconform.defects import Defect, Site
-from poseconform.matrix import mark_name
+from poseconform.matrix.cells import mark_name
+from poseconform.planted.defects import Defect, Site
 from suites.defects.table import Limit
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from poseconform import implementations
-from poseconform.defects import Defect, Site
-from poseconform.matrix import Cell, Model
+from poseconform.matrix.cells import Cell, Model
+from poseconform.planted.defects import Defect, Site
+from poseconform.subject import posedeploy_subject as implementations
 
 GoodCell = Callable[[Site, str], Cell]  # of a site and a model's name
 TryIt = Callable[[Defect, str], None]

@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from fixtures.pictures import photograph
-from poseconform.matrix import Cell
-from poseconform.session import Judge
+from poseconform.judge.judge import Judge
+from poseconform.matrix.cells import Cell
 from posedeploy.sdk import PoseDetector
 
 pytestmark = [

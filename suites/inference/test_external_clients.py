@@ -20,9 +20,9 @@ import pytest
 from numpy.typing import NDArray
 
 from fixtures.pictures import photograph
-from poseconform.isolation import SINGLE_THREAD, Child
-from poseconform.matrix import Cell
-from poseconform.session import Judge
+from poseconform.isolation.child import SINGLE_THREAD, Child
+from poseconform.judge.judge import Judge
+from poseconform.matrix.cells import Cell
 
 pytestmark = [
     pytest.mark.external,
@@ -67,7 +67,7 @@ def other(tmp_path: Path) -> Iterator[Child]:
 
 def ask(process: Child, client: str, *args: Any) -> NDArray[np.float32]:
     found: NDArray[np.float32] = process.call(
-        f"poseconform.external_clients:{client}", *args, timeout=CALL_SECONDS
+        f"poseconform.subject.external_clients:{client}", *args, timeout=CALL_SECONDS
     )
     return found
 

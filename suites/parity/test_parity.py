@@ -7,15 +7,15 @@ import statistics
 import numpy as np
 import pytest
 
-from poseconform import checks
-from poseconform.contract_checks import placement
-from poseconform.judgement import MOST_SAME_ARGMAX
-from poseconform.matrix import Cell, Model
-from poseconform.metrics import same_argmax_fraction
-from poseconform.outcome import LatencyRecord, StageRecord
-from poseconform.recording import Notes
-from poseconform.session import Judge
-from poseconform.tolerance import tolerance_for
+from poseconform.checks import table as checks
+from poseconform.checks.contract import placement
+from poseconform.compare.metrics import same_argmax_fraction
+from poseconform.compare.tensors import MOST_SAME_ARGMAX
+from poseconform.compare.tolerances import tolerance_for
+from poseconform.judge.judge import Judge
+from poseconform.matrix.cells import Cell, Model
+from poseconform.pytest_plugin.recording import Notes
+from poseconform.results.outcome import LatencyRecord, StageRecord
 
 MOST_NEAR_TIES = 0.05  # of all keypoints; more, and a flip could hide
 

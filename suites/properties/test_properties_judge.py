@@ -13,13 +13,19 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from fixtures.builders import make_cell
-from poseconform import metrics, tolerance
-from poseconform.metrics import Detections, keypoint_distances, match_detections, tensor_error
-from poseconform.outcome import CellRecord, StageRecord
-from poseconform.recording import base_record
-from poseconform.report.merge import merge_results
-from poseconform.report.results import Results
-from poseconform.tolerance import TOLERANCES, allowed_error, headroom
+from poseconform.compare import metrics
+from poseconform.compare import tolerances as tolerance
+from poseconform.compare.metrics import (
+    Detections,
+    keypoint_distances,
+    match_detections,
+    tensor_error,
+)
+from poseconform.compare.tolerances import TOLERANCES, allowed_error, headroom
+from poseconform.pytest_plugin.recording import base_record
+from poseconform.report.data.merge import merge_results
+from poseconform.report.data.results import Results
+from poseconform.results.outcome import CellRecord, StageRecord
 from posedeploy.config import parse_name
 from posedeploy.config.naming import PRECISIONS, SHAPE_MODES, VARIANTS, DeployConfigName
 

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from fixtures.deployed import Deployed, pictures, samples
-from poseconform.metrics import tensor_error
-from poseconform.oracle import yardstick_runs
-from poseconform.oracle_keypoints import decision_gaps, decode_outputs
-from poseconform.reference import Sample
-from poseconform.tolerance import Allowed, allowed_error, headroom, tolerance_for
+from poseconform.compare.metrics import tensor_error
+from poseconform.compare.tolerances import Allowed, allowed_error, headroom, tolerance_for
+from poseconform.reference.codecs import decision_gaps, decode_outputs
+from poseconform.reference.network import yardstick_runs
+from poseconform.reference.values import Sample
 
 Make = Callable[[str], Deployed]
 Floats = NDArray[np.floating]

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from fixtures.fake_matrix import FAKE, PLUGINS
-from poseconform.regression import baseline_file, summary_lines
-from poseconform.report.baseline import compare_with_baseline, update_baseline
-from poseconform.report.results import Results, new_results, read_results, write_results
-from poseconform.report.sample import sample_results
+from poseconform.pytest_plugin.baseline import baseline_file, summary_lines
+from poseconform.report.data.baseline import compare_with_baseline, update_baseline
+from poseconform.report.data.results import Results, new_results, read_results, write_results
+from poseconform.report.page.sample import sample_results
 
 pytest_plugins = ["pytester"]
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from poseconform.report.build import render_html
-from poseconform.report.sample import sample_results
+from poseconform.report.page.sample import sample_results
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

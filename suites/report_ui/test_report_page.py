@@ -13,11 +13,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from poseconform import outcome as oc
 from poseconform.report.build import render_html
-from poseconform.report.merge import merge_results
-from poseconform.report.results import Results
-from poseconform.report.sample import sample_results
+from poseconform.report.data.merge import merge_results
+from poseconform.report.data.results import Results
+from poseconform.report.page.sample import sample_results
+from poseconform.results import outcome as oc
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from poseconform import checks
-from poseconform.matrix import Cell
-from poseconform.recording import Notes
-from poseconform.session import Judge
+from poseconform.checks import table as checks
+from poseconform.judge.judge import Judge
+from poseconform.matrix.cells import Cell
+from poseconform.pytest_plugin.recording import Notes
 
 
 @pytest.mark.stage("sdk")

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from poseconform.regression import baseline_file
-from poseconform.report.results import read_results
-from poseconform.report.table import update_table
+from poseconform.pytest_plugin.baseline import baseline_file
+from poseconform.report.data.results import read_results
+from poseconform.report.text.table import update_table
 
 ROOT = Path(__file__).parents[2]
 

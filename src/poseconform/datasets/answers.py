@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import clients
-from .labelled import LabelledPicture
-from .scoring import People
+from poseconform.datasets.labelled import LabelledPicture
+from poseconform.datasets.scoring import People
+from poseconform.subject import clients
 
 FILE = "people.npz"
 
@@ -31,7 +31,7 @@ def write_by_mmpose(
     """
     import torch
 
-    from ..oracle import load_model
+    from poseconform.reference.network import load_model
 
     torch.set_num_threads(1)
     model = load_model(config_path, checkpoint)

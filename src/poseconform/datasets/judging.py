@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..artifacts import content_key
-from ..isolation import ChildFailure
-from ..matrix import Cell, Model
-from ..session import Judge
-from ..stages import StageFailure
-from . import answers
-from .labelled import DataSet
-from .scoring import People, Score, score
+from poseconform.datasets import answers
+from poseconform.datasets.labelled import DataSet
+from poseconform.datasets.scoring import People, Score, score
+from poseconform.isolation.artifacts import content_key
+from poseconform.isolation.child import ChildFailure
+from poseconform.judge.judge import Judge
+from poseconform.judge.stages import StageFailure
+from poseconform.matrix.cells import Cell, Model
 
 
 @dataclass(frozen=True)

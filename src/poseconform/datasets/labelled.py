@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ..metrics import COCO_SIGMAS
+from poseconform.compare.metrics import COCO_SIGMAS
 
 Image = NDArray[np.uint8]
 PERSON = 1  # COCO's category

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..metrics import keypoint_distances
-from .labelled import PERSON, DataSet, LabelledPicture
+from poseconform.compare.metrics import keypoint_distances
+from poseconform.datasets.labelled import PERSON, DataSet, LabelledPicture
 
 REACH = 0.05  # of a box's larger side: PCK@.05
 # Keypoints that count towards a person's score: https://github.com/cocodataset/cocoapi scores are

@@ -15,15 +15,15 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from poseconform.report.baseline import baseline_path, update_baseline
 from poseconform.report.build import build_report
-from poseconform.report.diff import diff_results
-from poseconform.report.diff_markdown import diff_markdown
-from poseconform.report.errors import ReportError
-from poseconform.report.merge import merge_results
-from poseconform.report.results import Results, read_results, write_results
-from poseconform.report.sample import sample_results
-from poseconform.report.table import support_table, update_table
+from poseconform.report.data.baseline import baseline_path, update_baseline
+from poseconform.report.data.diff import diff_results
+from poseconform.report.data.errors import ReportError
+from poseconform.report.data.merge import merge_results
+from poseconform.report.data.results import Results, read_results, write_results
+from poseconform.report.page.sample import sample_results
+from poseconform.report.text.diff_markdown import diff_markdown
+from poseconform.report.text.table import support_table, update_table
 
 app = typer.Typer(
     help="From results.json to what a person reads.",

@@ -16,15 +16,16 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from poseconform.outcome import CellRecord
-from poseconform.report.baseline import comparable
-from poseconform.report.charts import LEFT, TOP, WIDTH
-from poseconform.report.page import Page, page_of
-from poseconform.report.payload import script_json
-from poseconform.report.results import Results, read_results, replace_text
-from poseconform.report.table import support_table
-from poseconform.report.text import plural, visible
-from poseconform.report.vocabulary import failed, ran
+from poseconform.report.data.baseline import comparable
+from poseconform.report.data.results import Results, read_results
+from poseconform.report.data.vocabulary import failed, ran
+from poseconform.report.page.charts import LEFT, TOP, WIDTH
+from poseconform.report.page.page import Page, page_of
+from poseconform.report.page.payload import script_json
+from poseconform.report.text.strings import plural, visible
+from poseconform.report.text.table import support_table
+from poseconform.results.outcome import CellRecord
+from posedeploy.paths import write_text
 
 PAGE_LIMIT = 1_400_000  # bytes that pictures may fill a page to; a mail or a wiki takes that much
 PICTURES_LIMIT = 500_000  # bytes of pictures alone: those of every failing cell of a bad run
@@ -55,8 +56,8 @@ def build_report(
     baseline = None if baseline_path is None else comparable(read_results(baseline_path), results)
     out_dir.mkdir(parents=True, exist_ok=True)
     paths = ReportFiles(out_dir / "index.html", out_dir / "support-table.md")
-    replace_text(paths.html, render_html(results, baseline))
-    replace_text(paths.support_table, support_table(results))
+    write_text(paths.html, render_html(results, baseline))
+    write_text(paths.support_table, support_table(results))
     return paths
 
 
@@ -144,7 +145,12 @@ def _breakable(name: str) -> Markup:
 
 
 def _template(name: str) -> str:
-    return files(__package__).joinpath("templates", name).read_text(encoding="utf-8").rstrip("\n")
+    return (
+        files(__package__)
+        .joinpath("page", "templates", name)
+        .read_text(encoding="utf-8")
+        .rstrip("\n")
+    )
 
 
 def _csp_hash(script: str) -> str:

@@ -1,5 +1,5 @@
 """The documented Python API."""
 
-from .deploying import Deployment, deploy
+from posedeploy.apis.deploying import Deployment, deploy
 
 __all__ = ["Deployment", "deploy"]

@@ -6,11 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from posedeploy.apis.sources import resolve_model_config
 from posedeploy.config import deploy_config_from, find_deploy_config
 from posedeploy.config.files import read_config
 from posedeploy.errors import BadInputError
-
-from .sources import resolve_model_config
 
 # Where MMDeploy's documents find its deploy configs for MMPose; ours have the same names.
 MMDEPLOY_FOLDER = Path("configs/mmpose")

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from posedeploy.apis.exporting import Exported, check_exporter, check_fit, export_model
+from posedeploy.apis.work_dir import check_work_dir, whole_folder
 from posedeploy.config import (
     CalibrationSettings,
     DeployConfig,
@@ -23,13 +25,10 @@ from posedeploy.convert import (
     missing_tools,
 )
 from posedeploy.errors import BadInputError, ConversionError, UnavailableError
-from posedeploy.quantization.calibration import CalibrationSet
-from posedeploy.quantization.pictures import calibration_set, picture_files
+from posedeploy.precision.calibration import CalibrationSet
+from posedeploy.precision.images import calibration_set, picture_files
 from posedeploy.runtime import SessionOptions, backend_row, get_runtime, probe_on
 from posedeploy.sdk.writer import Artefact, write_json_files
-
-from .exporting import Exported, check_exporter, check_fit, export_model
-from .work_dir import check_work_dir, whole_folder
 
 if TYPE_CHECKING:
     from torch import nn
@@ -84,9 +83,8 @@ def deploy(
         UnavailableError: The backend cannot run here.
         ConversionError: Exporter or backend refused the model.
     """
+    from posedeploy.apis.sources import check_order, resolve_checkpoint, resolve_model_config
     from posedeploy.zoo.build import build_model
-
-    from .sources import check_order, resolve_checkpoint, resolve_model_config
 
     check_order(deploy_cfg)
     deploy_config = with_calib_images(load_deploy_config(deploy_cfg), calib_images)

@@ -18,7 +18,7 @@ _FOR_PEOPLE = "To find people, give a .pth file, or 'zoo'."
 _NOTES = {
     CALIBRATED: "Calibrated weights exercise every operation and find nobody: what was compared "
     f"is the arithmetic. {_FOR_PEOPLE}",
-    FITTED: "Fitted weights find the joints of the figures that posedeploy.zoo.drawn draws, and "
+    FITTED: "Fitted weights find the joints of drawn figures (posedeploy.synthetic.drawn), and "
     f"nothing in a photograph. {_FOR_PEOPLE}",
 }
 
@@ -94,11 +94,12 @@ def resolve_checkpoint(
     checkpoint = CALIBRATED if checkpoint is None else checkpoint
     if (kind := str(checkpoint)) in {CALIBRATED, FITTED}:
         from posedeploy.config import load_model_config
-        from posedeploy.zoo.weights import checkpoint_for, default_cache_dir
+        from posedeploy.paths import cache_dir
+        from posedeploy.synthetic.weights import checkpoint_for
 
         config = load_model_config(resolve_model_config(model_cfg))
         name = str(model_cfg) if is_zoo_name(model_cfg) else ""
-        return checkpoint_for(config, default_cache_dir(), name, seed, kind)
+        return checkpoint_for(config, cache_dir(), name, seed, kind)
     if kind == PUBLISHED:
         return published_checkpoint(model_cfg)
     path = Path(checkpoint)

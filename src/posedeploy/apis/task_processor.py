@@ -70,7 +70,7 @@ class PoseDetection:
                 inputs or outputs than the deploy config says.
             UnavailableError: The backend cannot run here.
         """
-        from .backend_model import build_backend_model
+        from posedeploy.apis.backend_model import build_backend_model
 
         given = [model_files] if isinstance(model_files, str | Path) else model_files
         files = [Path(file) for file in given]
@@ -104,7 +104,7 @@ class PoseDetection:
         """
         self._check_shape(input_shape)
         pictures = [imgs] if isinstance(imgs, str | Path | np.ndarray) else list(imgs)
-        from .inputs import collate, load
+        from posedeploy.apis.inputs import collate, load
 
         data = collate(self.model_config, [load(picture) for picture in pictures], bboxes)
         if data_preprocessor is not None:
@@ -139,8 +139,8 @@ class PoseDetection:
             BadInputError: The picture cannot be read, the drawing cannot be written, or there is
                 no display.
         """
-        from .inputs import load
-        from .showing import draw, show, write
+        from posedeploy.apis.inputs import load
+        from posedeploy.apis.showing import draw, show, write
 
         meta = getattr(model, "dataset_meta", None)
         samples = list(result) if isinstance(result, list | tuple) else [result]

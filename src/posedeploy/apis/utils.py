@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from posedeploy.apis.configs import load_config
+from posedeploy.apis.deploying import check_device
+from posedeploy.apis.exporting import check_fit
+from posedeploy.apis.task_processor import PoseDetection
 from posedeploy.config import deploy_config_from, model_config_from
-
-from .configs import load_config
-from .deploying import check_device
-from .exporting import check_fit
-from .task_processor import PoseDetection
 
 __all__ = ["build_task_processor"]
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from posedeploy import paths
 from posedeploy.errors import BadInputError
 
 SDK_FILES = {"deploy.json", "pipeline.json", "detail.json"}
@@ -44,39 +44,19 @@ def check_work_dir(target: Path) -> None:
 
 @contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
-    """A staging folder that becomes `target` if the block ends well, and vanishes otherwise.
+    """`paths.whole_folder` for a work dir.
 
     Raises:
         BadInputError: The parent folder cannot be written to.
     """
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-"))
-    except OSError as error:
-        raise BadInputError(
-            f"work dir {target}",
-            error.strerror or str(error),
-            "a place that can be written to",
-            "Choose another place.",
-        ) from error
-    try:
-        staging.chmod(0o755)  # mkdtemp's folders are private; the result should not be
+    with ExitStack() as stack:
+        try:
+            staging = stack.enter_context(paths.whole_folder(target))
+        except OSError as error:
+            raise BadInputError(
+                f"work dir {target}",
+                error.strerror or str(error),
+                "a place that can be written to",
+                "Choose another place.",
+            ) from error
         yield staging
-        _put_in_place(staging, target)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-
-
-def _put_in_place(staging: Path, target: Path) -> None:
-    """Rename `staging` to `target`; an older folder there is deleted only once that is done."""
-    if not target.exists():
-        staging.rename(target)
-        return
-    older = staging.with_name(f"{staging.name}.older")
-    target.rename(older)
-    try:
-        staging.rename(target)
-    except OSError:
-        older.rename(target)
-        raise
-    shutil.rmtree(older)

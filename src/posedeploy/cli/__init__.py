@@ -16,7 +16,7 @@ def main() -> None:
     Importing the commands takes a second or so, and Ctrl-C may fall into it.
     """
     try:
-        from .app import run
+        from posedeploy.cli.app import run
     except KeyboardInterrupt:
         print(STOPPED, file=sys.stderr)
         sys.exit(INTERRUPTED)

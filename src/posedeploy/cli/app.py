@@ -11,19 +11,18 @@ import typer
 from rich.console import Console
 
 from posedeploy import __version__
+from posedeploy.cli import INTERRUPTED, STOPPED
+from posedeploy.cli.backends import backends
+from posedeploy.cli.children import CONTEXT
+from posedeploy.cli.configs import configs
+from posedeploy.cli.convert import convert
+from posedeploy.cli.infer import infer
+from posedeploy.cli.profile import profile
+from posedeploy.cli.report import report
+from posedeploy.cli.suites import test
+from posedeploy.cli.validate import validate
+from posedeploy.cli.zoo import zoo
 from posedeploy.errors import PoseDeployError, UnavailableError
-
-from . import INTERRUPTED, STOPPED
-from .backends import backends
-from .children import CONTEXT
-from .configs import configs
-from .convert import convert
-from .infer import infer
-from .profile import profile
-from .report import report
-from .suites import test
-from .validate import validate
-from .zoo import zoo
 
 # Packages of the extra `convert` and of mmpose, by the names they are imported by.
 CONVERTING = {

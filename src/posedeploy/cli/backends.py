@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
+from posedeploy.cli.completion import complete_backend
+from posedeploy.cli.terminal import console, escape, print_json
 from posedeploy.errors import BadInputError, UnavailableError, did_you_mean
 from posedeploy.runtime import (
     Availability,
@@ -21,9 +23,6 @@ from posedeploy.runtime import (
 )
 from posedeploy.runtime.machine import cpu_facts, gpu_facts
 from posedeploy.runtime.probing import distribution_version, run_probe
-
-from .completion import complete_backend
-from .terminal import console, escape, print_json
 
 EXAMPLES = """
 Examples:

@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from posedeploy.cli.completion import complete_backend, complete_deploy_config
+from posedeploy.cli.terminal import console, escape, print_json
 from posedeploy.config import (
     DeployConfigName,
     HeadKind,
@@ -18,10 +20,7 @@ from posedeploy.config import (
     parse_name,
 )
 from posedeploy.errors import BadInputError, UnavailableError
-from posedeploy.sdk.images import whole_file
-
-from .completion import complete_backend, complete_deploy_config
-from .terminal import console, escape, print_json
+from posedeploy.paths import write_text
 
 configs = typer.Typer(no_args_is_help=True, help="The deploy configs: list, show, new.")
 
@@ -179,9 +178,7 @@ def new_config(  # noqa: PLR0917 - the signature is the command line
             str(path), "a file of that name", "a new one", "Use --force, or another --out."
         )
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write_text(path, text)
     except OSError as error:
         found = "a file" if out.is_file() else error.strerror or str(error)
         raise BadInputError(

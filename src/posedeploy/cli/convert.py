@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from posedeploy.cli.completion import (
+    complete_checkpoint,
+    complete_deploy_config,
+    complete_model_config,
+)
+from posedeploy.cli.model_folder import parse_device
 from posedeploy.errors import BadInputError, UnavailableError
 from posedeploy.sdk.images import read_image
 from posedeploy.sdk.windows import check_windows, show_files
-
-from .completion import complete_checkpoint, complete_deploy_config, complete_model_config
-from .model_folder import parse_device
 
 if TYPE_CHECKING:
     import numpy as np

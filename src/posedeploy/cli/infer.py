@@ -8,10 +8,9 @@ from typing import Annotated
 
 import typer
 
+from posedeploy.cli.model_folder import check_model_folder, device_for
+from posedeploy.cli.terminal import items_progress
 from posedeploy.errors import BadInputError
-
-from .model_folder import check_model_folder, device_for
-from .terminal import items_progress
 
 EXAMPLES = """
 Examples:
@@ -61,12 +60,11 @@ def infer(  # noqa: PLR0917 - the signature is the command line
 
     Needs neither torch nor mmpose. Exit code 1: something could not be read to its end.
     """
+    from posedeploy.cli.inference import Inference
+    from posedeploy.cli.inference_report import JsonLines, TextLines
+    from posedeploy.cli.media import drawn_names, find_sources, output_folder
     from posedeploy.sdk import PoseDetector
     from posedeploy.sdk.windows import check_windows
-
-    from .inference import Inference
-    from .inference_report import JsonLines, TextLines
-    from .media import drawn_names, find_sources, output_folder
 
     boxes = [parse_box(text) for text in bbox or []]
     folder_of_model, found = check_model_folder(model_dir), find_sources(sources)

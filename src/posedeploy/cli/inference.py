@@ -11,15 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import Progress
 
+from posedeploy.cli.media import Source
+from posedeploy.cli.videos import Video, open_video, write_video
 from posedeploy.errors import BadInputError
 from posedeploy.sdk import PoseDetector, Poses
 from posedeploy.sdk.drawing import draw_poses
 from posedeploy.sdk.images import read_image, write_image
 from posedeploy.sdk.regions import Image
 from posedeploy.sdk.windows import show_image
-
-from .media import Source
-from .videos import Video, open_video, write_video
 
 
 class Reporter(Protocol):

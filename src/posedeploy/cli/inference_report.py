@@ -10,13 +10,12 @@ import typer
 from numpy.typing import NDArray
 from rich.console import Console
 
+from posedeploy.cli.inference import Inference
+from posedeploy.cli.terminal import escape, to_json
+from posedeploy.cli.videos import Video
 from posedeploy.errors import BadInputError
 from posedeploy.sdk import PoseDetector, Poses
 from posedeploy.sdk.regions import Image
-
-from .inference import Inference
-from .terminal import escape, to_json
-from .videos import Video
 
 
 def people_json(poses: Poses) -> list[dict[str, Any]]:

@@ -8,12 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
+from posedeploy.cli.model_folder import check_model_folder, device_for
+from posedeploy.cli.profiling import TOTAL, Plan, Run, Summary, measure
+from posedeploy.cli.terminal import console, escape, print_json
 from posedeploy.errors import BadInputError
 from posedeploy.sdk.pose_detector import STAGES
-
-from .model_folder import check_model_folder, device_for
-from .profiling import TOTAL, Plan, Run, Summary, measure
-from .terminal import console, escape, print_json
 
 EXAMPLES = """
 Examples:
@@ -80,7 +79,7 @@ profile.__doc__ = f"{profile.__doc__}\n{EXAMPLES}"
 
 
 def _figure() -> Any:
-    from posedeploy.zoo.figures import draw_figure
+    from posedeploy.synthetic.figures import draw_figure
 
     return draw_figure(1, (640, 480))[0]
 
@@ -89,10 +88,9 @@ def fingerprint(threads: int) -> dict[str, Any]:
     """The machine, its packages, and how busy it was."""
     import os
 
+    from posedeploy.cli.backends import machine_facts
     from posedeploy.runtime import BACKENDS
     from posedeploy.runtime.probing import distribution_version
-
-    from .backends import machine_facts
 
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

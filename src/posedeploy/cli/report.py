@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typer
 
-from .children import check_needs, run_module
+from posedeploy.cli.children import check_needs, run_module
 
 MODULE = "poseconform.report"
 NEEDS = (  # package, what it is, what to install

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import typer
 
+from posedeploy.cli.children import check_needs, run_module
 from posedeploy.errors import UnavailableError
-
-from .children import check_needs, run_module
 
 NEEDS = (  # package, what it is, what to install
     ("poseconform", "the judge, of the same distribution", "--force-reinstall posedeploy"),

@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 
 from posedeploy.errors import BadInputError, UnavailableError
-from posedeploy.sdk.images import whole_file
+from posedeploy.paths import whole_file
 from posedeploy.sdk.regions import Image
 
 CODEC = "mp4v"  # MPEG-4 part 2: the one that every build of OpenCV with FFmpeg can write

@@ -8,11 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
+from posedeploy.cli.completion import complete_model
+from posedeploy.cli.terminal import console, escape, print_json
 from posedeploy.errors import BadInputError, UnavailableError
 from posedeploy.zoo import ModelRow
-
-from .completion import complete_model
-from .terminal import console, escape, print_json
 
 zoo = typer.Typer(no_args_is_help=True, help="The models that this project answers for.")
 

@@ -7,8 +7,8 @@ installed and imports, the real one is used.
 
 from __future__ import annotations
 
-from .config_scopes import without_missing_scopes
-from .install import Provided, install
-from .stand_ins import STAND_INS, StandInUsedError
+from posedeploy.compat.config_scopes import without_missing_scopes
+from posedeploy.compat.install import Provided, install
+from posedeploy.compat.stand_ins import STAND_INS, StandInUsedError
 
 __all__ = ["STAND_INS", "Provided", "StandInUsedError", "install", "without_missing_scopes"]

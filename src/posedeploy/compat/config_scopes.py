@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .install import install
+from posedeploy.compat.install import install
 
 _PROBE_OF_SCOPE = {"mmdet": "mmdet.utils"}
 

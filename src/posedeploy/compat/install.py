@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .stand_ins import STAND_INS, StandIn
+from posedeploy.compat.stand_ins import STAND_INS, StandIn
 
 # Warnings that frighten and mean nothing here: mmcv-lite has no compiled ops by intention,
 # mmengine still reads pkg_resources, and mmpose calls two functions of torch by an older

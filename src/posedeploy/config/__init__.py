@@ -1,7 +1,7 @@
 """Deploy configs and MMPose configs as typed values."""
 
-from .calibration import CalibrationSettings
-from .deploy_config import (
+from posedeploy.config.calibration import CalibrationSettings
+from posedeploy.config.deploy_config import (
     EXPORTERS,
     DeployConfig,
     NmsSettings,
@@ -11,7 +11,7 @@ from .deploy_config import (
     list_deploy_configs,
     load_deploy_config,
 )
-from .model_config import (
+from posedeploy.config.model_config import (
     FAMILIES,
     HEADS,
     OTHER_FAMILY,
@@ -20,7 +20,7 @@ from .model_config import (
     load_model_config,
     model_config_from,
 )
-from .naming import DeployConfigName, parse_name
+from posedeploy.config.naming import DeployConfigName, parse_name
 
 __all__ = [
     "EXPORTERS",

@@ -14,10 +14,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from posedeploy.config.deploy_config import DeployConfig, list_deploy_configs, load_deploy_config
+from posedeploy.config.naming import DeployConfigName, parse_name
 from posedeploy.errors import BadInputError, did_you_mean
-
-from .deploy_config import DeployConfig, list_deploy_configs, load_deploy_config
-from .naming import DeployConfigName, parse_name
 
 STRIDE = 32  # the coarsest stride of the backbones of the support table
 # (smallest, usual, largest) batch that an engine with a dynamic batch is built for, as MMDeploy's

@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from posedeploy.config.calibration import CalibrationSettings, calibration_settings
+from posedeploy.config.files import read_config
+from posedeploy.config.naming import DeployConfigName, parse_name
 from posedeploy.errors import BadInputError, did_you_mean
-
-from .calibration import CalibrationSettings, calibration_settings
-from .files import read_config
-from .naming import DeployConfigName, parse_name
 
 EXPORTERS = ("torchscript", "dynamo")
 # 11: NonMaxSuppression and MMDeploy's own choice; 18: what IR 8 clients read

@@ -8,9 +8,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from posedeploy.config.files import read_config
 from posedeploy.errors import BadInputError
-
-from .files import read_config
 
 
 class HeadKind(StrEnum):

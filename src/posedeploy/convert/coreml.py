@@ -16,13 +16,12 @@ from typing import Any
 import numpy as np
 
 from posedeploy.config import DeployConfig
+from posedeploy.convert.types import Converted, Declared, Representation
 from posedeploy.errors import BadInputError, ConversionError
-from posedeploy.quantization.calibration import CalibrationSet
+from posedeploy.precision.calibration import CalibrationSet
 from posedeploy.runtime import TensorInfo, backend_row
 from posedeploy.runtime.coreml import declared, import_coremltools, read_spec
 from posedeploy.runtime.torchscript import SIGNATURE, read_signature
-
-from .types import Converted, Declared, Representation
 
 PRECISIONS = {"fp32": "FLOAT32", "fp16": "FLOAT16"}  # ours -> names of coremltools.precision
 DEFAULT_TARGET = "iOS16"  # the first whose inputs and outputs may be float16

@@ -14,17 +14,16 @@ from typing import Any
 import numpy as np
 
 from posedeploy.config import DeployConfig
+from posedeploy.convert.pnnx import run_pnnx
+from posedeploy.convert.types import Converted, Representation
 from posedeploy.errors import ConversionError
-from posedeploy.quantization.calibration import CalibrationSet, required
-from posedeploy.quantization.kept import parts
-from posedeploy.quantization.ncnn_files import read_param
-from posedeploy.quantization.ncnn_int8 import quantise_ncnn
+from posedeploy.precision.calibration import CalibrationSet, required
+from posedeploy.precision.float_layers import parts
+from posedeploy.precision.ncnn_files import read_param
+from posedeploy.precision.ncnn_int8 import quantise_ncnn
 from posedeploy.runtime import SessionOptions, backend_row, get_runtime
 from posedeploy.runtime.ncnn import is_quantised
 from posedeploy.runtime.torchscript import SIGNATURE
-
-from .pnnx import run_pnnx
-from .types import Converted, Representation
 
 # Parameter of a layer that holds how many weights it has (ncnn's operators.md)
 _WEIGHT_COUNT = {"Convolution": 6, "ConvolutionDepthWise": 6, "Deconvolution": 6,

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from posedeploy.config import DeployConfig
-from posedeploy.quantization.calibration import CalibrationSet, required
-from posedeploy.quantization.fp16 import to_fp16
-from posedeploy.quantization.kept import parts
-from posedeploy.quantization.qdq import RECIPES, quantise_onnx
-
-from .types import ONNX, Converted
+from posedeploy.convert.types import ONNX, Converted
+from posedeploy.precision.calibration import CalibrationSet, required
+from posedeploy.precision.float_layers import parts
+from posedeploy.precision.fp16 import to_fp16
+from posedeploy.precision.qdq import RECIPES, quantise_onnx
 
 # Arguments of the fp16 conversion that a deploy config may set, by the names MMDeploy gives them.
 _FP16_ARGUMENTS = (

@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from posedeploy.config import DeployConfig
+from posedeploy.convert.types import ONNX, Converted, Declared
 from posedeploy.errors import BadInputError, ConversionError
-from posedeploy.quantization.calibration import CalibrationSet, required
-from posedeploy.quantization.kept import parts
-from posedeploy.quantization.openvino_int8 import quantise_openvino
+from posedeploy.precision.calibration import CalibrationSet, required
+from posedeploy.precision.float_layers import parts
+from posedeploy.precision.openvino_int8 import quantise_openvino
 from posedeploy.runtime import backend_row
 from posedeploy.runtime.openvino import INFERENCE_PRECISION, tensor_info
-
-from .types import ONNX, Converted, Declared
 
 # Names of floating-point weights in OpenVINO -> ours
 _WEIGHTS = {"f32": "fp32", "f16": "fp16"}

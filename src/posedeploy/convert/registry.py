@@ -6,11 +6,10 @@ import importlib
 import shutil
 from typing import cast
 
+from posedeploy.convert.types import Converter
 from posedeploy.errors import BadInputError
 from posedeploy.runtime import Availability, Code, get_runtime
 from posedeploy.runtime.probing import is_installed
-
-from .types import Converter
 
 # ---- modify this table to add a backend ----------------------------------------------------
 CONVERTERS: dict[str, str] = {
@@ -18,8 +17,8 @@ CONVERTERS: dict[str, str] = {
     "ncnn": "ncnn",
     "onnxruntime": "onnxruntime",
     "openvino": "openvino",
-    "pplnn": "pplnn",
-    "tensorrt": "tensorrt",
+    "pplnn": "pplnn.converter",
+    "tensorrt": "tensorrt.converter",
     "torchscript": "torchscript",
 }
 # Backends whose files can be written where they cannot be run, and the reasons for not running
@@ -33,7 +32,7 @@ CONVERTS_WITHOUT: dict[str, frozenset[Code]] = {
 }
 # Backends whose files run only on machines like the one that wrote them -> the module whose
 # `target` says what has to be alike.
-TARGETS: dict[str, str] = {"tensorrt": "posedeploy.runtime.tensorrt_probe"}
+TARGETS: dict[str, str] = {"tensorrt": "posedeploy.runtime.tensorrt.probe"}
 # ---------------------------------------------------------------------------------------------
 
 

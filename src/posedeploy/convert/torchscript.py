@@ -6,10 +6,9 @@ import shutil
 from pathlib import Path
 
 from posedeploy.config import DeployConfig
-from posedeploy.quantization.calibration import CalibrationSet
+from posedeploy.convert.types import Converted, Representation
+from posedeploy.precision.calibration import CalibrationSet
 from posedeploy.runtime import backend_row
-
-from .types import Converted, Representation
 
 
 class TorchScriptConverter:

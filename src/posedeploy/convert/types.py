@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from posedeploy.config import DeployConfig
-from posedeploy.quantization.calibration import CalibrationSet
+from posedeploy.precision.calibration import CalibrationSet
 from posedeploy.runtime import TensorInfo
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from .detection import DetectionSettings, DetectionStage, detection_settings
-from .module import ExportableModule, exportable_module
-from .representations import host_work, write_graph
-from .writer import EXPORTERS, ExportedGraph, export_onnx
+from posedeploy.export.detection import DetectionSettings, DetectionStage, detection_settings
+from posedeploy.export.module import ExportableModule, exportable_module
+from posedeploy.export.representations import host_work, write_graph
+from posedeploy.export.writer import EXPORTERS, ExportedGraph, export_onnx
 
 __all__ = [
     "EXPORTERS",

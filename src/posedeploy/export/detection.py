@@ -19,8 +19,7 @@ from torch import Tensor, nn
 
 from posedeploy.config import DeployConfig, ModelConfig
 from posedeploy.errors import BadInputError
-
-from .nms import non_max_suppression
+from posedeploy.export.nms import non_max_suppression
 
 
 class DetectionStage(StrEnum):

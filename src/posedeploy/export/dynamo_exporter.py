@@ -12,10 +12,9 @@ from typing import Any
 import torch
 
 from posedeploy.errors import BadInputError, ConversionError
-
-from .graph import BATCH
-from .module import ExportableModule
-from .nms import dynamo_operator
+from posedeploy.export.graph import BATCH
+from posedeploy.export.module import ExportableModule
+from posedeploy.export.nms import dynamo_operator
 
 NATIVE_OPSET = 18  # the lowest that torch's translations are written for
 LOWEST_OPSET = 17

@@ -11,10 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from posedeploy.errors import ConversionError
+from posedeploy.export.opset import OLD, lower
+from posedeploy.export.passes import (
+    constants_to_initialisers,
+    drop_unused,
+    name_nodes,
+    remove_identities,
+)
 from posedeploy.runtime.types import TensorInfo
-
-from .opset import OLD, lower
-from .passes import constants_to_initialisers, drop_unused, name_nodes, remove_identities
 
 BATCH = "batch"  # name of the dynamic batch dimension
 STANDARD_DOMAIN = {"", "ai.onnx"}

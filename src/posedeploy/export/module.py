@@ -11,11 +11,10 @@ from torch import nn
 
 from posedeploy.config import DeployConfig, HeadKind, ModelConfig
 from posedeploy.errors import BadInputError
-
-from . import rtmo, yolox_pose
-from .detection import DENSE_NAMES, DetectionStage, detection_settings
-from .heatmap import HeatmapNetwork
-from .simcc import SimccNetwork
+from posedeploy.export import rtmo, yolox_pose
+from posedeploy.export.detection import DENSE_NAMES, DetectionStage, detection_settings
+from posedeploy.export.heatmap import HeatmapNetwork
+from posedeploy.export.simcc import SimccNetwork
 
 
 @dataclass(frozen=True, eq=False)

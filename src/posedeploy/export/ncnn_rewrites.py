@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from .module import ExportableModule, sharing_copy
-from .tracing import static_shapes
+from posedeploy.export.module import ExportableModule, sharing_copy
+from posedeploy.export.tracing import static_shapes
 
 # Row and column of the pixel of each 2x2 block, in the order in which `Focus` stacks them.
 _CORNERS = ((0, 0), (1, 0), (0, 1), (1, 1))

@@ -15,8 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from posedeploy.errors import ConversionError
-
-from .detection import priors
+from posedeploy.export.detection import priors
 
 Floats = NDArray[np.float32]
 

@@ -10,11 +10,10 @@ import torch
 
 from posedeploy.config import DeployConfig
 from posedeploy.errors import ConversionError
+from posedeploy.export.module import ExportableModule
+from posedeploy.export.writer import ExportedGraph, example_input
 from posedeploy.runtime.torchscript import SIGNATURE, signature_text
 from posedeploy.runtime.types import TensorInfo
-
-from .module import ExportableModule
-from .writer import ExportedGraph, example_input
 
 
 def export_program(

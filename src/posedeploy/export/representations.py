@@ -10,14 +10,13 @@ from typing import Any, Protocol
 from torch import nn
 
 from posedeploy.config import DeployConfig, HeadKind, ModelConfig
-
-from .detection import DetectionStage, detection_settings
-from .module import ExportableModule
-from .ncnn_rewrites import ncnn_operators, without_slices
-from .pose_decoder_weights import write_pose_decoder
-from .program_writer import export_program
-from .trace_writer import export_trace
-from .writer import ExportedGraph, export_onnx
+from posedeploy.export.detection import DetectionStage, detection_settings
+from posedeploy.export.module import ExportableModule
+from posedeploy.export.ncnn_rewrites import ncnn_operators, without_slices
+from posedeploy.export.pose_decoder_weights import write_pose_decoder
+from posedeploy.export.program_writer import export_program
+from posedeploy.export.trace_writer import export_trace
+from posedeploy.export.writer import ExportedGraph, export_onnx
 
 TRACED_FILE = "end2end.pt"
 PROGRAM_FILE = "end2end.pt2"

@@ -12,10 +12,9 @@ from typing import Any
 import torch
 
 from posedeploy.errors import ConversionError
-
-from .graph import BATCH, set_shape
-from .module import ExportableModule
-from .tracing import static_shapes
+from posedeploy.export.graph import BATCH, set_shape
+from posedeploy.export.module import ExportableModule
+from posedeploy.export.tracing import static_shapes
 
 
 def export(

@@ -13,13 +13,12 @@ import torch
 
 from posedeploy.config import DeployConfig
 from posedeploy.errors import ConversionError
+from posedeploy.export.graph import BATCH
+from posedeploy.export.module import ExportableModule
+from posedeploy.export.tracing import static_shapes
+from posedeploy.export.writer import TRACED_BATCH, ExportedGraph, example_input
 from posedeploy.runtime.torchscript import SIGNATURE, signature_text
 from posedeploy.runtime.types import TensorInfo
-
-from .graph import BATCH
-from .module import ExportableModule
-from .tracing import static_shapes
-from .writer import TRACED_BATCH, ExportedGraph, example_input
 
 Context = Callable[[], AbstractContextManager[None]]
 

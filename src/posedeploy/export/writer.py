@@ -12,11 +12,10 @@ import torch
 
 from posedeploy.config import DeployConfig
 from posedeploy.errors import BadInputError, ConversionError
+from posedeploy.export import dynamo_exporter, torchscript_exporter
+from posedeploy.export.graph import BATCH, clean, problems, tensor_infos, write_checked
+from posedeploy.export.module import ExportableModule
 from posedeploy.runtime.types import TensorInfo
-
-from . import dynamo_exporter, torchscript_exporter
-from .graph import BATCH, clean, problems, tensor_infos, write_checked
-from .module import ExportableModule
 
 # A batch of two while tracing: a batch of one is folded into constants
 TRACED_BATCH = {"static": 1, "dynamic": 2}

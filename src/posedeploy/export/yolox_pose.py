@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .detection import (
+from posedeploy.export.detection import (
     DetectionSettings,
     DetectionStage,
     Rows,

@@ -1,6 +1,6 @@
 """Load a backend file and run it: numpy and the backend, nothing else."""
 
-from .registry import (
+from posedeploy.runtime.registry import (
     BACKENDS,
     BackendRow,
     backend_names,
@@ -9,7 +9,7 @@ from .registry import (
     get_runtime,
     probe_on,
 )
-from .types import (
+from posedeploy.runtime.types import (
     Arrays,
     Availability,
     Code,

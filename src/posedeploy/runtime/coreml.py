@@ -16,9 +16,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .probing import probe_import
-from .registry import backend_row
-from .types import Arrays, Availability, Code, SessionOptions, TensorInfo, as_contiguous
+from posedeploy.runtime.probing import probe_import
+from posedeploy.runtime.registry import backend_row
+from posedeploy.runtime.types import (
+    Arrays,
+    Availability,
+    Code,
+    SessionOptions,
+    TensorInfo,
+    as_contiguous,
+)
 
 DEVICES = ("cpu",)
 # SessionOptions.precision -> name of a coremltools.ComputeUnit

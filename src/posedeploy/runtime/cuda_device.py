@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from .probing import run_probe
-from .types import Code
+from posedeploy.runtime.probing import run_probe
+from posedeploy.runtime.types import Code
 
 _SCRIPT = Path(__file__).with_name("cuda_probe.py")
 

@@ -15,9 +15,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .probing import probe_import
-from .registry import backend_row
-from .types import Arrays, Availability, SessionOptions, TensorInfo, as_contiguous
+from posedeploy.runtime.probing import probe_import
+from posedeploy.runtime.registry import backend_row
+from posedeploy.runtime.types import (
+    Arrays,
+    Availability,
+    SessionOptions,
+    TensorInfo,
+    as_contiguous,
+)
 
 DEVICES = ("cpu",)
 # SessionOptions.precision -> the switches of ncnn.Option that are on; all others are off. fp16 is

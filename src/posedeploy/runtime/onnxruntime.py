@@ -8,10 +8,16 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from . import onnxruntime_cuda
-from .probing import probe_import
-from .registry import backend_row
-from .types import Arrays, Availability, SessionOptions, TensorInfo, as_contiguous
+from posedeploy.runtime import onnxruntime_cuda
+from posedeploy.runtime.probing import probe_import
+from posedeploy.runtime.registry import backend_row
+from posedeploy.runtime.types import (
+    Arrays,
+    Availability,
+    SessionOptions,
+    TensorInfo,
+    as_contiguous,
+)
 
 # ONNX Runtime's names of element types -> numpy's
 DTYPES = {

@@ -11,9 +11,9 @@ import re
 from collections import Counter
 from typing import Any
 
-from .cuda_device import cuda_devices
-from .probing import DEVICE_SECONDS, distribution_version, probe_import, too_old
-from .types import Availability, Code, SessionOptions
+from posedeploy.runtime.cuda_device import cuda_devices
+from posedeploy.runtime.probing import DEVICE_SECONDS, distribution_version, probe_import, too_old
+from posedeploy.runtime.types import Availability, Code, SessionOptions
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 RECORD_PLACEMENT = "session.record_ep_graph_assignment_info"  # read since 1.24, else ignored

@@ -12,9 +12,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from .probing import probe_import, run_probe
-from .registry import backend_row
-from .types import (
+from posedeploy.runtime.probing import probe_import, run_probe
+from posedeploy.runtime.registry import backend_row
+from posedeploy.runtime.types import (
     Arrays,
     Availability,
     Code,

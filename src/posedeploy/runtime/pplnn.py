@@ -16,10 +16,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .cuda_device import cuda_devices
-from .probing import is_installed, run_probe, too_old
-from .registry import backend_row
-from .types import Arrays, Availability, Code, SessionOptions, TensorInfo, as_contiguous
+from posedeploy.runtime.cuda_device import cuda_devices
+from posedeploy.runtime.probing import is_installed, run_probe, too_old
+from posedeploy.runtime.registry import backend_row
+from posedeploy.runtime.types import (
+    Arrays,
+    Availability,
+    Code,
+    SessionOptions,
+    TensorInfo,
+    as_contiguous,
+)
 
 # Device -> the one precision that its engine computes in, and its name in pyppl.nn
 ENGINES = {"cpu": ("fp32", "x86"), "cuda": ("fp16", "cuda")}

@@ -9,7 +9,7 @@ import sys
 
 from packaging.version import InvalidVersion, Version
 
-from .types import Availability, Code
+from posedeploy.runtime.types import Availability, Code
 
 PROBE_SECONDS = 60.0
 # What runs on a GPU loads gigabytes of libraries the first time, and makes a context on the device

@@ -10,7 +10,7 @@ import importlib
 from dataclasses import dataclass
 from typing import cast
 
-from .types import Availability, Code, DeviceRuntime, PrecisionRuntime, Runtime
+from posedeploy.runtime.types import Availability, Code, DeviceRuntime, PrecisionRuntime, Runtime
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,15 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from .probing import probe_import
-from .registry import backend_row
-from .types import Arrays, Availability, SessionOptions, TensorInfo, as_contiguous
+from posedeploy.runtime.probing import probe_import
+from posedeploy.runtime.registry import backend_row
+from posedeploy.runtime.types import (
+    Arrays,
+    Availability,
+    SessionOptions,
+    TensorInfo,
+    as_contiguous,
+)
 
 SIGNATURE = "posedeploy.json"  # the extra file: {"inputs": [...], "outputs": [...]}
 DEVICES = ("cpu",)

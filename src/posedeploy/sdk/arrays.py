@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posedeploy.errors import BadInputError
-
-from .safefiles import file_inside
+from posedeploy.sdk.safefiles import file_inside
 
 MAX_ARRAY_BYTES = 256 * 2**20  # real ones have 3 MB
 

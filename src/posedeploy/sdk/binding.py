@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from posedeploy.errors import BadInputError
 from posedeploy.runtime import Session, TensorInfo
-
-from .folder import PIPELINE, SdkModel
+from posedeploy.sdk.folder import PIPELINE, SdkModel
 
 _MISMATCH = "The graph and pipeline.json do not belong together: convert the model again."
 

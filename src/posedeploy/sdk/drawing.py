@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .meta import DatasetMeta
+from posedeploy.sdk.meta import DatasetMeta
 
 PICTURE_PER_LINE = 256.0  # one pixel of thickness for so many pixels of the picture's shorter side
 DEFAULT_COLOR = (0, 200, 255)  # RGB

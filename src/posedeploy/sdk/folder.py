@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from posedeploy.errors import BadInputError
-
-from .fields import Node
-from .meta import DatasetMeta, dataset_meta
-from .safefiles import file_inside, read_json
+from posedeploy.sdk.fields import Node
+from posedeploy.sdk.meta import DatasetMeta, dataset_meta
+from posedeploy.sdk.safefiles import file_inside, read_json
 
 DEPLOY, PIPELINE, DETAIL = "deploy.json", "pipeline.json", "detail.json"
 JSON_FILES = (DEPLOY, PIPELINE, DETAIL)

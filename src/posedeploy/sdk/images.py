@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
 
 from posedeploy.errors import BadInputError, did_you_mean, names_beside, what_it_is
-
-from .regions import Image
+from posedeploy.paths import whole_file
+from posedeploy.sdk.regions import Image
 
 
 def read_image(path: Path) -> Image:
@@ -54,17 +50,3 @@ def write_image(path: Path, image: Image) -> None:
         ) from error  # fmt: skip
     with whole_file(path) as written:
         written.write_bytes(encoded.tobytes())
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary file that becomes `path` if the block ends well, and vanishes otherwise."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o644)  # mkstemp's files are private; the result should not be
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -13,9 +13,8 @@ from posedeploy.runtime import (
     get_runtime,
     probe_on,
 )
-
-from .folder import DEPLOY, SdkModel
-from .onnxfile import refuse_external_data
+from posedeploy.sdk.folder import DEPLOY, SdkModel
+from posedeploy.sdk.onnxfile import refuse_external_data
 
 
 def load_session(model: SdkModel, device: str, threads: int) -> Session:

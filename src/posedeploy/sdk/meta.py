@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .fields import Node
+from posedeploy.sdk.fields import Node
 
 MAX_KEYPOINTS = 10_000
 

@@ -15,15 +15,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from posedeploy.errors import BadInputError
 from posedeploy.runtime import Session
-
-from .binding import Binding, bind
-from .decode import COMPONENTS, Decoder, compile_decoder
-from .folder import SdkModel, read_folder
-from .loading import load_session
-from .meta import DatasetMeta
-from .poses import Poses, as_boxes, join, place, select
-from .regions import Image, Region, check_image
-from .transforms import Preprocessor, compile_transforms
+from posedeploy.sdk.binding import Binding, bind
+from posedeploy.sdk.decode import COMPONENTS, Decoder, compile_decoder
+from posedeploy.sdk.folder import SdkModel, read_folder
+from posedeploy.sdk.loading import load_session
+from posedeploy.sdk.meta import DatasetMeta
+from posedeploy.sdk.poses import Poses, as_boxes, join, place, select
+from posedeploy.sdk.regions import Image, Region, check_image
+from posedeploy.sdk.transforms import Preprocessor, compile_transforms
 
 DEFAULT_BATCH = 16  # regions in one call of a graph with a dynamic batch
 STAGES = ("pre", "session", "post")  # of a call of the graph, in order

@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from posedeploy.errors import BadInputError
-
-from .decode import Decoded
-from .geometry import Floats, to_image
-from .regions import Region
+from posedeploy.sdk.decode import Decoded
+from posedeploy.sdk.geometry import Floats, to_image
+from posedeploy.sdk.regions import Region
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posedeploy.errors import BadInputError
-
-from .geometry import Floats
+from posedeploy.sdk.geometry import Floats
 
 Image = NDArray[np.uint8]
 

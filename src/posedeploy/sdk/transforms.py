@@ -15,17 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posedeploy.errors import BadInputError
-
-from .fields import Node
-from .folder import Transform
-from .geometry import (
+from posedeploy.sdk.fields import Node
+from posedeploy.sdk.folder import Transform
+from posedeploy.sdk.geometry import (
     Floats,
     centers_and_scales,
     fit_picture,
     udp_warp_matrix,
     warp_matrix,
 )
-from .regions import Image, Region
+from posedeploy.sdk.regions import Image, Region
 
 
 @dataclass

@@ -11,18 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from posedeploy.errors import BadInputError
-
-from .checks.clients import Client, check_client, client_named
-from .checks.detail import check_facts, check_meta, check_provenance
-from .checks.files import check_files, check_links
-from .checks.graph import check_graph, keypoint_count
-from .checks.schema import check_schema
-from .decode import COMPONENTS, Decoder, compile_decoder
-from .findings import Finding, Level, error, from_exception, warning
-from .folder import DETAIL, JSON_FILES, SdkModel, read_folder
-from .onnxfile import OnnxFacts, read_onnx
-from .safefiles import read_json
-from .transforms import Preprocessor, compile_transforms
+from posedeploy.sdk.checks.clients import Client, check_client, client_named
+from posedeploy.sdk.checks.detail import check_facts, check_meta, check_provenance
+from posedeploy.sdk.checks.files import check_files, check_links
+from posedeploy.sdk.checks.graph import check_graph, keypoint_count
+from posedeploy.sdk.checks.schema import check_schema
+from posedeploy.sdk.decode import COMPONENTS, Decoder, compile_decoder
+from posedeploy.sdk.findings import Finding, Level, error, from_exception, warning
+from posedeploy.sdk.folder import DETAIL, JSON_FILES, SdkModel, read_folder
+from posedeploy.sdk.onnxfile import OnnxFacts, read_onnx
+from posedeploy.sdk.safefiles import read_json
+from posedeploy.sdk.transforms import Preprocessor, compile_transforms
 
 __all__ = ["Finding", "Level", "validate"]
 

@@ -14,8 +14,7 @@ from typing import Any
 
 from posedeploy.config import DeployConfig, HeadKind, ModelConfig
 from posedeploy.runtime import TensorInfo
-
-from .provenance import compact_dataset_meta, detail_json
+from posedeploy.sdk.provenance import compact_dataset_meta, detail_json
 
 __all__ = ["Artefact", "compact_dataset_meta", "detail_json", "write_json_files"]
 

@@ -4,7 +4,7 @@
 that reading the table costs nothing.
 """
 
-from .table import (
+from posedeploy.zoo.table import (
     ALL,
     MODELS,
     TIERS,

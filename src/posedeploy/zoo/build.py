@@ -16,8 +16,7 @@ import torch
 
 from posedeploy.compat import install, without_missing_scopes
 from posedeploy.config import ModelConfig
-
-from .checkpoints import Checkpoint, apply_checkpoint, load_checkpoint
+from posedeploy.zoo.checkpoints import Checkpoint, apply_checkpoint, load_checkpoint
 
 # How weights would be initialised before training; a checkpoint replaces them all.
 _INITIALISATION = ("init_cfg", "pretrained")

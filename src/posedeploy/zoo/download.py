@@ -16,8 +16,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from posedeploy.errors import BadInputError, UnavailableError
-
-from .table import ModelRow, published
+from posedeploy.paths import cache_dir
+from posedeploy.zoo.table import ModelRow, published
 
 FOLDER = "checkpoints"  # in the cache
 TIMEOUT_SECONDS = 30.0  # without a byte
@@ -48,9 +48,7 @@ def checkpoint_place(row: ModelRow, folder: Path | None = None) -> tuple[str, Pa
             "Use 'calibrated' in place of the checkpoint.",
         )  # fmt: skip
     if folder is None:
-        from .weights import default_cache_dir
-
-        folder = default_cache_dir() / FOLDER
+        folder = cache_dir() / FOLDER
     return known.url, folder / Path(urlsplit(known.url).path).name
 
 

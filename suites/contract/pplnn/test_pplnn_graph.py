@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import pytest
 
-from poseconform import checks
-from poseconform.matrix import Cell
-from poseconform.onnx_facts import graph_facts
-from poseconform.recording import Notes
-from poseconform.session import Judge
+from poseconform.checks import table as checks
+from poseconform.checks.onnx_facts import graph_facts
+from poseconform.judge.judge import Judge
+from poseconform.matrix.cells import Cell
+from poseconform.pytest_plugin.recording import Notes
 
 pytestmark = [pytest.mark.anywhere, pytest.mark.flows(backend="pplnn")]
 

@@ -22,8 +22,8 @@ from posedeploy.apis.deploying import deploy_model
 from posedeploy.apis.sources import resolve_model_config
 from posedeploy.config import load_deploy_config, load_model_config
 from posedeploy.sdk import PoseDetector
+from posedeploy.synthetic.drawn import drawn_figures
 from posedeploy.zoo.build import build_model
-from posedeploy.zoo.drawn import drawn_figures
 
 from .api import read_api
 from .fakes import install

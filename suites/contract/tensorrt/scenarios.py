@@ -17,11 +17,11 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from posedeploy.config import load_deploy_config
-from posedeploy.convert.tensorrt import CONVERTER
-from posedeploy.convert.tensorrt_build import build_engine, builder_facts
-from posedeploy.convert.tensorrt_settings import BuildSettings
+from posedeploy.convert.tensorrt.build import build_engine, builder_facts
+from posedeploy.convert.tensorrt.converter import CONVERTER
+from posedeploy.convert.tensorrt.settings import BuildSettings
 from posedeploy.errors import ConversionError
-from posedeploy.quantization.calibration import CalibrationSet
+from posedeploy.precision.calibration import CalibrationSet
 from posedeploy.runtime import SessionOptions, get_runtime
 
 from .graphs import SIZE, write_foreign, write_network, write_suppression

@@ -15,10 +15,10 @@ from .conftest import ROOT, Bindings, Outcomes
 from .scenarios import SCENARIOS
 
 ADAPTER = (
-    "src/posedeploy/convert/tensorrt_build.py",
-    "src/posedeploy/runtime/tensorrt.py",
-    "src/posedeploy/runtime/tensorrt_log.py",
-    "src/posedeploy/runtime/tensorrt_session.py",
+    "src/posedeploy/convert/tensorrt/build.py",
+    "src/posedeploy/runtime/tensorrt/runtime.py",
+    "src/posedeploy/runtime/tensorrt/log.py",
+    "src/posedeploy/runtime/tensorrt/session.py",
 )
 # Members that no run may do without, beside what the scenarios see of their effect
 CALLED = {
@@ -145,7 +145,7 @@ def test_the_runtime_library_of_cuda_13_is_found_in_its_wheel(
     place.mkdir(parents=True)
     (place / "libcudart.so.13").symlink_to(stand_ins / "libcudart.so.13")
     code = (
-        "from posedeploy.runtime.tensorrt import prepare_process, use_device\n"
+        "from posedeploy.runtime.tensorrt.runtime import prepare_process, use_device\n"
         "prepare_process()\nuse_device(0)\n"
         "from polygraphy import cuda\nprint(cuda.wrapper().handle._name)\n"
     )

@@ -25,8 +25,8 @@ from posedeploy.config import (
     load_deploy_config,
     load_model_config,
 )
-from posedeploy.convert.tensorrt_graph import obstacles, typed_graph
-from posedeploy.quantization.pictures import calibration_set
+from posedeploy.convert.tensorrt.graph import obstacles, typed_graph
+from posedeploy.precision.images import calibration_set
 from posedeploy.zoo.build import build_model
 
 # Small model of a family -> its deploy config, without the precision

@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from posedeploy.errors import BadInputError
-
-from ..findings import Finding, error, warning
-from ..folder import PIPELINE, SdkModel
-from ..onnxfile import OnnxFacts
-from .detail import step
+from posedeploy.sdk.checks.detail import step
+from posedeploy.sdk.findings import Finding, error, warning
+from posedeploy.sdk.folder import PIPELINE, SdkModel
+from posedeploy.sdk.onnxfile import OnnxFacts
 
 
 @dataclass(frozen=True)

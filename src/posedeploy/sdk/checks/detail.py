@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from posedeploy.errors import BadInputError
-
-from ..fields import MAX_NUMBER, Node, is_json, show
-from ..findings import Finding, error, from_exception, warning
-from ..folder import DEPLOY, DETAIL, PIPELINE, SdkModel
-from ..meta import DatasetMeta
+from posedeploy.sdk.fields import MAX_NUMBER, Node, is_json, show
+from posedeploy.sdk.findings import Finding, error, from_exception, warning
+from posedeploy.sdk.folder import DEPLOY, DETAIL, PIPELINE, SdkModel
+from posedeploy.sdk.meta import DatasetMeta
 
 # ImageNet's means in RGB order, which every MMPose config with bgr_to_rgb has.
 IMAGENET_RGB = [123.675, 116.28, 103.53]

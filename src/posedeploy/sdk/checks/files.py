@@ -8,10 +8,9 @@ from pathlib import Path
 
 from posedeploy.errors import BadInputError
 from posedeploy.runtime import backend_names, backend_row
-
-from ..findings import Finding, error, from_exception, warning
-from ..folder import DEPLOY, SdkModel
-from ..safefiles import MAX_PACKAGE_ENTRIES, file_inside
+from posedeploy.sdk.findings import Finding, error, from_exception, warning
+from posedeploy.sdk.folder import DEPLOY, SdkModel
+from posedeploy.sdk.safefiles import MAX_PACKAGE_ENTRIES, file_inside
 
 
 def check_links(folder: Path) -> Iterator[Finding]:

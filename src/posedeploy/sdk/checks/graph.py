@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 
 from posedeploy.errors import BadInputError
 from posedeploy.runtime import TensorInfo
-
-from ..binding import input_name, resolve
-from ..decode import Decoder
-from ..findings import Finding, error, warning
-from ..folder import DEPLOY, PIPELINE, SdkModel
-from ..onnxfile import OnnxFacts
+from posedeploy.sdk.binding import input_name, resolve
+from posedeploy.sdk.decode import Decoder
+from posedeploy.sdk.findings import Finding, error, warning
+from posedeploy.sdk.folder import DEPLOY, PIPELINE, SdkModel
+from posedeploy.sdk.onnxfile import OnnxFacts
 
 NET = "$.pipeline.tasks[?(@.module=='Net')]"
 MAX_ELEMENTS = 10**8  # of an output that is tried out; real ones have 10**6

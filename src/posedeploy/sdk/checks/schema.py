@@ -9,9 +9,9 @@ from functools import cache
 from itertools import islice
 from typing import Any
 
-from ..fields import show
-from ..findings import Finding, Level, error, warning
-from ..folder import DETAIL
+from posedeploy.sdk.fields import show
+from posedeploy.sdk.findings import Finding, Level, error, warning
+from posedeploy.sdk.folder import DETAIL
 
 MAX_FINDINGS = 20  # of one file; a thousand of the same kind tell no more
 

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..fields import Node
-from .detections import detections_decoder
-from .heatmap import heatmap_decoder
-from .host_detections import dense_decoder, raw_rtmo_decoder
-from .simcc import simcc_decoder
-from .types import Decoded, Decoder, Outputs
+from posedeploy.sdk.decode.detections import detections_decoder
+from posedeploy.sdk.decode.heatmap import heatmap_decoder
+from posedeploy.sdk.decode.host_detections import dense_decoder, raw_rtmo_decoder
+from posedeploy.sdk.decode.simcc import simcc_decoder
+from posedeploy.sdk.decode.types import Decoded, Decoder, Outputs
+from posedeploy.sdk.fields import Node
 
 __all__ = ["COMPONENTS", "Component", "Decoded", "Decoder", "Outputs", "compile_decoder"]
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..fields import Node
-from .types import Decoded, Outputs, floats, same_input_size
+from posedeploy.sdk.decode.types import Decoded, Outputs, floats, same_input_size
+from posedeploy.sdk.fields import Node
 
 
 @dataclass(frozen=True)

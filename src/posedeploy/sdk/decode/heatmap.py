@@ -13,10 +13,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..fields import Node
-from . import refine
-from .blur import modulate
-from .types import Decoded, Outputs, floats, same_input_size
+from posedeploy.sdk.decode import refine
+from posedeploy.sdk.decode.blur import modulate
+from posedeploy.sdk.decode.types import Decoded, Outputs, floats, same_input_size
+from posedeploy.sdk.fields import Node
 
 Method = Literal["default", "null", "dark", "megvii", "udp", "combined"]
 DEFAULT_KERNEL = 11  # of MSRAHeatmap, UDPHeatmap and of the client's modulate_kernel

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..fields import Node
-from .pose_decoder import PoseDecoder, read_pose_decoder
-from .suppression import Suppression, suppression
-from .types import Decoded, Outputs, floats, same_input_size
+from posedeploy.sdk.decode.pose_decoder import PoseDecoder, read_pose_decoder
+from posedeploy.sdk.decode.suppression import Suppression, suppression
+from posedeploy.sdk.decode.types import Decoded, Outputs, floats, same_input_size
+from posedeploy.sdk.fields import Node
 
 Floats = NDArray[np.float32]
 People = tuple[Floats, Floats, Floats]  # boxes [n, 4], scores [n], keypoints [n, K, 3]

@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posedeploy.errors import BadInputError
-
-from ..arrays import Shape, read_arrays
+from posedeploy.sdk.arrays import Shape, read_arrays
 
 Floats = NDArray[np.float32]
 

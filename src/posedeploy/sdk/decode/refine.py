@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .blur import Maps, blur, modulate
+from posedeploy.sdk.decode.blur import Maps, blur, modulate
 
 Points = NDArray[np.float32]
 NO_PEAK = -1.0

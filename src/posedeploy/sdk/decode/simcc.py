@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..fields import Node
-from .blur import modulate_rows
-from .refine import NO_PEAK
-from .types import Decoded, Outputs, floats, same_input_size
+from posedeploy.sdk.decode.blur import modulate_rows
+from posedeploy.sdk.decode.refine import NO_PEAK
+from posedeploy.sdk.decode.types import Decoded, Outputs, floats, same_input_size
+from posedeploy.sdk.fields import Node
 
 
 def dark_kernel(sigma: float) -> int:

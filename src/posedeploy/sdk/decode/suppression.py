@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..fields import Node
+from posedeploy.sdk.fields import Node
 
 Floats = NDArray[np.float32]
 MOST_ROWS = 2**31 - 1

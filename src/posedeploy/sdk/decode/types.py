@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posedeploy.errors import BadInputError
-
-from ..fields import Node
+from posedeploy.sdk.fields import Node
 
 Outputs = Mapping[str, NDArray[Any]]
 Floats = NDArray[np.floating[Any]]

@@ -1,0 +1,1 @@
+"""The checks that the suites run on a cell."""

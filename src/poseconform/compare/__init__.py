@@ -1,0 +1,1 @@
+"""Metrics, tolerances, and the comparisons that are made with them."""

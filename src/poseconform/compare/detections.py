@@ -1,0 +1,160 @@
+"""Detections against the reference: matched first, then compared; near ties may go either way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from poseconform.compare.metrics import (
+    Detections,
+    keypoint_distances,
+    match_detections,
+    pixel_distances,
+    tensor_error,
+)
+from poseconform.compare.tensors import Verdict, as_record, complain, output_record
+from poseconform.compare.tolerances import NEAR_TIES, NearTie, Tolerance
+from poseconform.judge.runs import Execution
+from poseconform.reference.values import DETECTION_OUTPUTS, DetectionTruth, Reference
+
+
+@dataclass(frozen=True)
+class Matched:
+    """What became of one picture's detections.
+
+    Attributes:
+        got: Those that were matched.
+        expected: Their counterparts, in the same order.
+        missing: Stable detections of the reference that were not found.
+        extra: Detections found that no decision within the margins would have kept.
+        benign: Near ties that went the other way.
+    """
+
+    got: Detections
+    expected: Detections
+    missing: int
+    extra: int
+    benign: int
+
+
+def as_detections(dets: NDArray[np.floating], keypoints: NDArray[np.floating]) -> Detections:
+    """The real rows of one picture's outputs; padding has a score of exactly 0.
+
+    Args:
+        dets: `[M, 5]` x1, y1, x2, y2 (input px), score.
+        keypoints: `[M, K, 3]` x, y (input px), score.
+    """
+    real = dets[:, 4] != 0
+    d, k = dets[real].astype(np.float64), keypoints[real].astype(np.float64)
+    return Detections(d[:, :4], d[:, 4], k[..., :2], k[..., 2])
+
+
+def judge_rows(execution: Execution) -> Verdict:
+    """Padding is exactly zero and comes last, scores descend."""
+    dets, samples = execution.rows("dets")
+    keypoints, _ = execution.rows("keypoints")
+    complaints = []
+    for row, points, sample in zip(dets, keypoints, samples, strict=True):
+        padding = row[:, 4] == 0
+        if (np.diff(row[:, 4]) > 0).any():
+            complaints.append(f"picture {sample}: scores do not descend")
+        if np.any(row[padding] != 0) or np.any(points[padding] != 0):
+            complaints.append(f"picture {sample}: a padding row is not zero")
+    return Verdict(complaints=tuple(complaints))
+
+
+def cut(truth: DetectionTruth, places: int, ties: NearTie) -> tuple[Detections, NDArray[np.bool_]]:
+    """What can be expected in `places` rows: possible detections, and which of them are stable.
+
+    Near the last place a detection is no longer stable: each near tie above can push it out.
+    """
+    base = np.flatnonzero(truth.base)
+    if len(base) <= places:
+        return truth.possible, truth.stable
+    scores = truth.possible.scores
+    unstable = int((~truth.stable).sum())
+    first, last = max(0, places - 1 - unstable), min(len(base) - 1, places + unstable)
+    sure, possible = scores[base[first]] + ties.score, scores[base[last]] - ties.score
+    kept = scores >= possible
+    return truth.possible.select(kept), (truth.stable & (scores > sure))[kept]
+
+
+def match_picture(got: Detections, truth: DetectionTruth, places: int, ties: NearTie) -> Matched:
+    """Match one picture's detections with what the reference makes possible."""
+    possible, stable = cut(truth, places, ties)
+    rows, columns = match_detections(got, possible, ties.match_px)
+    found = np.zeros(len(possible), bool)
+    found[columns] = True
+    return Matched(
+        got=got.select(rows),
+        expected=possible.select(columns),
+        missing=int((stable & ~found).sum()),
+        extra=len(got) - len(rows),
+        benign=int((~stable & ~found).sum()),
+    )
+
+
+def match_all(execution: Execution, reference: Reference, precision: str) -> list[Matched]:
+    """Every picture of every batch."""
+    dets, samples = execution.rows("dets")
+    keypoints, _ = execution.rows("keypoints")
+    return [
+        match_picture(
+            as_detections(d, k), reference.detections[s], dets.shape[1], NEAR_TIES[precision]
+        )
+        for d, k, s in zip(dets, keypoints, samples, strict=True)
+    ]
+
+
+def judge_detections(execution: Execution, reference: Reference, row: Tolerance) -> Verdict:
+    """Sets of detections and the numbers of those that match, against float64."""
+    matched = match_all(execution, reference, row.precision)
+    records, complaints = [], []
+    missing, extra = sum(m.missing for m in matched), sum(m.extra for m in matched)
+    if (missing or extra) and row.gate_tensors:
+        complaints.append(
+            f"detections: {missing} of the reference's are missing and {extra} are not the "
+            f"reference's (near ties not counted; {sum(len(m.got) for m in matched)} match)"
+        )
+    if not any(len(m.got) for m in matched):
+        nothing = "detections: none matches, so nothing can be compared"
+        return Verdict((), (*complaints, *([nothing] if row.gate_tensors else [])))
+    for name in DETECTION_OUTPUTS:
+        got = np.concatenate([_column(m.got, name) for m in matched])
+        expected = np.concatenate([_column(m.expected, name) for m in matched])
+        error, allowed = tensor_error(got, expected), reference.allowed(name, row)
+        yard = reference.yardsticks[name]
+        records.append(
+            output_record(name, got, error, yard, allowed if row.gate_tensors else None)
+        )
+        complaints += complain(name, error, allowed, yard) if row.gate_tensors else []
+    return Verdict(tuple(records), tuple(complaints), None, sum(m.benign for m in matched))
+
+
+def judge_detected_keypoints(
+    execution: Execution, reference: Reference, row: Tolerance
+) -> Verdict:
+    """Keypoints of matched detections, in px of the input."""
+    matched = match_all(execution, reference, row.precision)
+    distances = np.concatenate(
+        [keypoint_distances(m.got.keypoints, m.expected.keypoints).ravel() for m in matched]
+    )
+    worst = pixel_distances(distances)
+    complaints: tuple[str, ...] = ()
+    if not distances.size and row.gate_tensors:
+        complaints = ("no detection matches, so no keypoint can be compared",)
+    elif row.gate_keypoints and not worst.max <= row.keypoint_px:
+        complaints = (
+            f"a keypoint of a matched detection is {worst.max:.3g} px off; "
+            f"allowed {row.keypoint_px} px",
+        )
+    return Verdict((), complaints, as_record(worst), sum(m.benign for m in matched))
+
+
+def _column(detections: Detections, name: str) -> NDArray[np.floating]:
+    parts = (
+        detections.boxes, detections.scores, detections.keypoints, detections.keypoint_scores
+    )  # fmt: skip
+    return dict(zip(DETECTION_OUTPUTS, parts, strict=True))[name]

@@ -1,0 +1,1 @@
+"""What the judge evaluates itself: MIL programs, quantized layers, ONNX graphs."""

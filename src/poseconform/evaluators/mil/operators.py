@@ -1,0 +1,224 @@
+"""MIL's operators in torch: one row an operator, only those that exported pose models hold.
+
+A function takes the operation's parameters, constants as they are and values as tensors, and gives
+a tensor or a tuple of them.  What a row does not cover raises `NotImplementedError` with what it
+was given: a wrong number would be worse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from poseconform.evaluators.mil import sampling
+from poseconform.evaluators.mil.arguments import flag, integer, integers, number, optional, tensor
+from poseconform.reference.half_precision import HalfSumsInFloat32
+
+Parameters = Mapping[str, Any]
+Result = Tensor | tuple[Tensor, ...]
+Function = Callable[[Parameters], Result]
+
+
+def unary(function: Callable[[Tensor], Tensor]) -> Function:
+    """An operator of one tensor."""
+    return lambda p: function(tensor(p["x"]))
+
+
+def binary(function: Callable[[Tensor, Tensor], Tensor]) -> Function:
+    """An operator of two tensors, which broadcast."""
+    return lambda p: function(tensor(p["x"]), tensor(p["y"]))
+
+
+def reduction(function: Callable[[Tensor, tuple[int, ...], bool], Tensor]) -> Function:
+    """An operator that reduces `axes`, all of them where none is named."""
+
+    def reduce(p: Parameters) -> Tensor:
+        x = tensor(p["x"])
+        axes = integers(p["axes"]) if "axes" in p else tuple(range(x.dim()))
+        return function(x, axes, flag(p, "keep_dims"))
+
+    return reduce
+
+
+def summing(function: Callable[[Parameters], Tensor]) -> Function:
+    """An operator that sums many products: of float16 values in float32, and rounded once.
+
+    So do the units that CoreML runs such a program on.
+    """
+
+    def run(p: Parameters) -> Tensor:
+        with HalfSumsInFloat32():
+            return function(p)
+
+    return run
+
+
+def batch_norm(p: Parameters) -> Tensor:
+    """Over axis 1, with the statistics of training."""
+    names = ("mean", "variance", "gamma", "beta")
+    mean, variance, gamma, beta = (optional(p, name) for name in names)
+    epsilon = number(p, "epsilon", 1e-5)
+    return functional.batch_norm(tensor(p["x"]), mean, variance, gamma, beta, eps=epsilon)
+
+
+def layer_norm(p: Parameters) -> Tensor:
+    """Over the last dimensions."""
+    x, axes = tensor(p["x"]), integers(p["axes"])
+    last = tuple(range(x.dim() - len(axes), x.dim()))
+    if tuple(sorted(axis % x.dim() for axis in axes)) != last:
+        raise NotImplementedError(f"layer_norm over axes {axes}; the last ones alone are known")
+    shape = [x.shape[axis] for axis in last]
+    gamma, beta = optional(p, "gamma"), optional(p, "beta")
+    return functional.layer_norm(x, shape, gamma, beta, number(p, "epsilon", 1e-5))
+
+
+def gelu(p: Parameters) -> Tensor:
+    """Exact, or by the hyperbolic tangent."""
+    modes = {"EXACT": "none", "TANH_APPROXIMATION": "tanh"}
+    mode = str(p.get("mode", "EXACT"))
+    if mode not in modes:
+        raise NotImplementedError(f"gelu in mode {mode}; known: {', '.join(modes)}")
+    return functional.gelu(tensor(p["x"]), approximate=modes[mode])
+
+
+def concat(p: Parameters) -> Tensor:
+    """One after the other, or in turns (`interleave`) as a channel shuffle needs it."""
+    parts, axis = [tensor(v) for v in p["values"]], integer(p["axis"])
+    joined = torch.cat(parts, axis)
+    if not flag(p, "interleave"):
+        return joined
+    return torch.stack(parts, axis % joined.dim() + 1).reshape(joined.shape)
+
+
+def split(p: Parameters) -> tuple[Tensor, ...]:
+    """Into parts of `split_sizes`, or into `num_splits` equal ones."""
+    x, axis = tensor(p["x"]), integer(p["axis"])
+    if "split_sizes" in p:
+        return torch.split(x, list(integers(p["split_sizes"])), axis)
+    return torch.split(x, x.shape[axis] // integer(p["num_splits"]), axis)
+
+
+def slice_by_index(p: Parameters) -> Tensor:
+    """`x[begin:end:stride]`; masks stand for 'from the first', 'to the last' and 'just this'."""
+    x, begin, end = tensor(p["x"]), integers(p["begin"]), integers(p["end"])
+    stride = integers(p["stride"]) if "stride" in p else (1,) * len(begin)
+    masks = [_mask(p, name, len(begin)) for name in ("begin_mask", "end_mask", "squeeze_mask")]
+    if min(stride) < 0:
+        raise NotImplementedError(f"slice_by_index with stride {stride}")
+    items: list[int | slice] = []
+    for i, (first, last, step) in enumerate(zip(begin, end, stride, strict=True)):
+        from_first, to_last, just_one = (mask[i] for mask in masks)
+        span = slice(None if from_first else first, None if to_last else last, step)
+        items.append(first if just_one else span)
+    return x[tuple(items)]
+
+
+def _mask(p: Parameters, name: str, length: int) -> Sequence[bool]:
+    return [bool(v) for v in integers(p[name])] if name in p else [False] * length
+
+
+def expand_dims(p: Parameters) -> Tensor:
+    """New dimensions of size 1, at places in the result."""
+    x = tensor(p["x"])
+    rank = x.dim() + len(integers(p["axes"]))
+    for axis in sorted(axis % rank for axis in integers(p["axes"])):
+        x = x.unsqueeze(axis)
+    return x
+
+
+def squeeze(p: Parameters) -> Tensor:
+    """Without the dimensions of size 1 that are named, or without any."""
+    x = tensor(p["x"])
+    return x.squeeze(integers(p["axes"])) if "axes" in p else x.squeeze()
+
+
+def matmul(p: Parameters) -> Tensor:
+    """Matrices are the last two dimensions."""
+    x, y = tensor(p["x"]), tensor(p["y"])
+    x = x.mT if flag(p, "transpose_x") else x
+    return x @ (y.mT if flag(p, "transpose_y") else y)
+
+
+def linear(p: Parameters) -> Tensor:
+    """`x @ weight.T + bias`."""
+    return functional.linear(tensor(p["x"]), tensor(p["weight"]), optional(p, "bias"))
+
+
+def cast(p: Parameters) -> Tensor:
+    """To another element type, by its name in MIL."""
+    types = {
+        "bool": torch.bool, "fp16": torch.float16, "fp32": torch.float32, "int32": torch.int32,
+    }  # fmt: skip
+    name = str(p["dtype"])
+    if name not in types:
+        raise NotImplementedError(f"cast to {name}; known: {', '.join(types)}")
+    return tensor(p["x"]).to(types[name])
+
+
+def clip(p: Parameters) -> Tensor:
+    """Between `alpha` and `beta`."""
+    return tensor(p["x"]).clamp(number(p, "alpha"), number(p, "beta"))
+
+
+def sigmoid_hard(p: Parameters) -> Tensor:
+    """`min(max(alpha * x + beta, 0), 1)`; 0.2 and 0.5 where they are left out."""
+    x = tensor(p["x"])
+    return (number(p, "alpha", 0.2) * x + number(p, "beta", 0.5)).clamp(0.0, 1.0)
+
+
+def softmax(p: Parameters) -> Tensor:
+    """Over `axis`, the last one where it is left out."""
+    return tensor(p["x"]).softmax(integer(p.get("axis", -1)))
+
+
+# ---- modify this table to add an operator --------------------------------------------------
+# fmt: off
+OPERATORS: Mapping[str, Function] = {
+    "add":                       binary(torch.add),
+    "avg_pool":                  sampling.avg_pool,
+    "batch_norm":                batch_norm,
+    "cast":                      cast,
+    "clip":                      clip,
+    "concat":                    concat,
+    "conv":                      summing(sampling.conv),
+    "conv_transpose":            summing(sampling.conv_transpose),
+    "cos":                       unary(torch.cos),
+    "exp":                       unary(torch.exp),
+    "expand_dims":               expand_dims,
+    "gelu":                      gelu,
+    "layer_norm":                layer_norm,
+    "linear":                    summing(linear),
+    "matmul":                    summing(matmul),
+    "max_pool":                  sampling.max_pool,
+    "maximum":                   binary(torch.maximum),
+    "mul":                       binary(torch.mul),
+    "real_div":                  binary(torch.div),
+    "reduce_l2_norm":            reduction(lambda x, axes, keep: x.norm(dim=axes, keepdim=keep)),
+    "reduce_max":                reduction(lambda x, axes, keep: x.amax(axes, keep)),
+    "reduce_mean":               reduction(lambda x, axes, keep: x.mean(axes, keep)),
+    "reduce_sum":                reduction(lambda x, axes, keep: x.sum(axes, keep)),
+    "relu":                      unary(torch.relu),
+    "reshape":                   lambda p: tensor(p["x"]).reshape(integers(p["shape"])),
+    "sigmoid":                   unary(torch.sigmoid),
+    "sigmoid_hard":              sigmoid_hard,
+    "silu":                      unary(functional.silu),
+    "sin":                       unary(torch.sin),
+    "slice_by_index":            slice_by_index,
+    "softmax":                   softmax,
+    "split":                     split,
+    "sqrt":                      unary(torch.sqrt),
+    "square":                    unary(torch.square),
+    "squeeze":                   squeeze,
+    "stack":                     lambda p: torch.stack(
+        [tensor(v) for v in p["values"]], integer(p["axis"])),
+    "sub":                       binary(torch.sub),
+    "transpose":                 lambda p: tensor(p["x"]).permute(integers(p["perm"])),
+    "upsample_bilinear":         sampling.upsample_bilinear,
+    "upsample_nearest_neighbor": sampling.upsample_nearest,
+}
+# fmt: on
+# ---------------------------------------------------------------------------------------------

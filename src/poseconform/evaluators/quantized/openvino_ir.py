@@ -1,0 +1,149 @@
+"""Layers that read FakeQuantize nodes in an OpenVINO model, in OpenVINO."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from poseconform.evaluators.quantized.noise import NoiseMeter, Quantised
+
+# Operators that sum products: what int8 is for.
+MULTIPLYING = frozenset({
+    "Convolution", "ConvolutionBackpropData", "GroupConvolution",
+    "GroupConvolutionBackpropData", "MatMul",
+})  # fmt: skip
+QUANTISE = "FakeQuantize"
+# What may lie between a layer and the FakeQuantize in front of it: no arithmetic.
+_MOVES = frozenset({"Reshape", "Squeeze", "Transpose", "Unsqueeze"})
+_SETTINGS = {
+    "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0", "INFERENCE_NUM_THREADS": "1",
+    "INFERENCE_PRECISION_HINT": "f32", "NUM_STREAMS": "1",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer whose activations are quantised.
+
+    Attributes:
+        node: The node, in the int8 model.
+        quantisers: The FakeQuantize nodes of its activations.
+    """
+
+    node: Any
+    quantisers: tuple[Any, ...]
+
+    @property
+    def name(self) -> str:
+        """Its friendly name, the same in the float32 model."""
+        return str(self.node.get_friendly_name())
+
+
+def measure(
+    files: Sequence[str], float_files: Sequence[str], inputs: NDArray[np.float32]
+) -> Quantised:
+    """Noise of every quantised layer.
+
+    Args:
+        files: The int8 model: .xml, .bin.
+        float_files: The float32 model of the same network, whose nodes have the same names.
+        inputs: `[S, 3, H, W]` normalised.
+
+    Raises:
+        ValueError: A layer's values are not in the float32 model.
+    """
+    import openvino as ov
+
+    core = ov.Core()
+    model, exact = core.read_model(*files[:2]), core.read_model(*float_files[:2])
+    multiplying = sum(node.get_type_name() in MULTIPLYING for node in exact.get_ops())
+    layers = quantised_layers(model)
+    operators = {layer.name: str(layer.node.get_type_name()) for layer in layers}
+    meter = NoiseMeter()
+    if layers:
+        ends = [key_of(layer.node.output(0)) for layer in layers]
+        reads, alone = _alone(ov, layers)
+        tapped = core.compile_model(_tapped(ov, exact, [*ends, *reads]), "CPU", _SETTINGS)
+        quantised = core.compile_model(alone, "CPU", _SETTINGS)
+        for picture in inputs:
+            values = _run(tapped, [picture[None]])
+            found = _run(quantised, values[len(ends) :])
+            for layer, got, expected in zip(layers, found, values, strict=False):
+                meter.add(layer.name, got, expected)
+    return Quantised(meter.layers(operators), multiplying)
+
+
+def quantised_layers(model: Any) -> tuple[Layer, ...]:
+    """Layers all of whose activations are quantised, in the model's order."""
+    return tuple(_layers(model))
+
+
+def _layers(model: Any) -> Iterator[Layer]:
+    constant = _constants(model)
+    for node in model.get_ordered_ops():
+        if node.get_type_name() in MULTIPLYING:
+            operands = [node.input_value(i) for i in range(2)]
+            activations = [o for o in operands if o.get_node().get_friendly_name() not in constant]
+            found = [_quantiser(operand) for operand in activations]
+            if found and all(quantiser is not None for quantiser in found):
+                yield Layer(node, tuple(found))
+
+
+def _constants(model: Any) -> set[str]:
+    """Friendly names of the nodes that depend on no input."""
+    found: set[str] = set()
+    for node in model.get_ordered_ops():
+        sources = {value.get_node().get_friendly_name() for value in node.input_values()}
+        if node.get_type_name() != "Parameter" and sources <= found:
+            found.add(node.get_friendly_name())
+    return found
+
+
+def _quantiser(port: Any) -> Any:
+    """The FakeQuantize that makes a value, moves aside; None without one."""
+    node = port.get_node()
+    while node.get_type_name() in _MOVES:
+        node = node.input_value(0).get_node()
+    return node if node.get_type_name() == QUANTISE else None
+
+
+def key_of(port: Any) -> str:
+    """What a value is called: its node's friendly name and which output it is."""
+    return f"{port.get_node().get_friendly_name()}:{port.get_index()}"
+
+
+def _alone(ov: Any, layers: Sequence[Layer]) -> tuple[list[str], Any]:
+    """What the layers' quantisers read, and a model that takes it, in this order."""
+    quantisers = {q.get_friendly_name(): q for layer in layers for q in layer.quantisers}
+    sources = {name: q.input_value(0) for name, q in quantisers.items()}
+    parameters: dict[str, Any] = {}
+    for name, quantiser in quantisers.items():
+        key, port = key_of(sources[name]), sources[name]
+        if key not in parameters:
+            parameters[key] = ov.opset13.parameter(
+                port.get_partial_shape(), port.get_element_type()
+            )
+        quantiser.input(0).replace_source_output(parameters[key].output(0))
+    results = [ov.opset13.result(layer.node.output(0)) for layer in layers]
+    return list(parameters), ov.Model(results, list(parameters.values()), "layers")
+
+
+def _tapped(ov: Any, model: Any, keys: Sequence[str]) -> Any:
+    """The float32 model with these values as its outputs, in this order."""
+    ports = {key_of(port): port for node in model.get_ops() for port in node.outputs()}
+    if lost := [key for key in keys if key not in ports]:
+        raise ValueError(
+            f"{len(lost)} values that the int8 model quantises are not in the float32 model; "
+            f"the first: {lost[0]}"
+        )
+    results = [ov.opset13.result(ports[key]) for key in keys]
+    return ov.Model(results, model.get_parameters(), "tapped")
+
+
+def _run(compiled: Any, feed: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+    found = compiled.create_infer_request().infer(list(feed), share_outputs=False)
+    return [found[i] for i in range(len(compiled.outputs))]

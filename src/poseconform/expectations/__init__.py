@@ -1,0 +1,1 @@
+"""Declared failures: reading the entries and updating them."""

@@ -1,0 +1,188 @@
+"""Declared failures: `suites/expectations/<backend>.toml`, strict, with reason, link and stage.
+
+    [[xfail]]
+    model = "litehrnet_18"          # or family = "LiteHRNet"; a pattern: '*' for any
+    deploy_config = "ncnn_static-*" # a pattern for the label, which lacks 'pose-detection_'
+    version = ">=1.0.20250503,<2"   # of the backend; any if left out
+    os = "linux"                    # linux, macos or windows; any if left out
+    stage = "numeric"
+    outcome = "crash"               # see below; may be left out
+    reason = "…"
+    link = "https://…"
+
+An entry excuses its stage and nothing else, whichever test the failure shows in.  Left out,
+`outcome` is what an honest disagreement comes to: a mismatch where numbers are compared, a
+failure at any other stage.  A crash or a hang is excused only by an entry that says so.  An entry
+whose stage passes fails the run, and so does one that no cell of the whole matrix could meet.
+"""
+
+from __future__ import annotations
+
+import platform
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.version import InvalidVersion, Version
+
+from poseconform.matrix.cells import Cell
+from poseconform.results.outcome import COMPARING_STAGES, STAGES, StageRecord
+
+FOLDER = Path("suites") / "expectations"  # below pytest's root folder
+SYSTEMS = {"Linux": "linux", "Darwin": "macos", "Windows": "windows"}  # platform's name -> ours
+OUTCOMES = ("mismatch", "failed", "timeout", "crash")
+_PATTERNS = ("model", "family", "deploy_config")
+_REQUIRED = ("stage", "reason", "link")
+_KNOWN = {"stage": STAGES, "outcome": OUTCOMES, "os": tuple(SYSTEMS.values())}
+FIELDS = (*_PATTERNS, "version", "os", "outcome", *_REQUIRED)
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """One entry.
+
+    Attributes:
+        backend: The file's name.
+        model: Pattern of the model's name, as `fnmatch` reads it.
+        family: Pattern of its family.
+        deploy_config: Pattern of the flow's label.
+        stage: The stage that may fail.
+        reason: Why.
+        link: Where that is reported or documented.
+        version: Versions of the backend, as PEP 440 writes them; '' for any.
+        os: One of `SYSTEMS`' values, '' for any.
+        outcome: The one outcome of the stage that is excused; '' for an honest disagreement.
+        source: File and place, for messages.
+    """
+
+    backend: str
+    model: str
+    family: str
+    deploy_config: str
+    stage: str
+    reason: str
+    link: str
+    version: str = ""
+    os: str = ""
+    outcome: str = ""
+    source: str = ""
+
+    @property
+    def note(self) -> str:
+        """Reason and link in one line."""
+        return f"{self.reason} ({self.link})"
+
+    def matches(self, cell: Cell) -> bool:
+        """True if the entry is about this cell, whatever version and system it runs on."""
+        pairs = (
+            (self.model, cell.model.name), (self.family, cell.model.family),
+            (self.deploy_config, cell.flow.label),
+        )  # fmt: skip
+        same = self.backend == cell.flow.backend
+        return same and all(fnmatchcase(found, pattern) for pattern, found in pairs)
+
+    def holds(self, version: str, system: str) -> bool:
+        """True for this backend version on this system (`platform.system()`).
+
+        A version that cannot be read meets no condition: better a failure than a wrong excuse.
+        """
+        if self.os and self.os != SYSTEMS.get(system):
+            return False
+        if not self.version:
+            return True
+        try:
+            return SpecifierSet(self.version).contains(Version(version), prereleases=True)
+        except InvalidVersion:
+            return False
+
+    def excuses(self, failure: StageRecord) -> bool:
+        """True if a cell that this entry is about may fail so."""
+        usual = "mismatch" if self.stage in COMPARING_STAGES else "failed"
+        return (failure.name, failure.outcome) == (self.stage, self.outcome or usual)
+
+
+def this_system() -> str:
+    """The name of this machine's system, as `Expectation.holds` takes it."""
+    return platform.system()
+
+
+def refuse_unmatched(entries: Iterable[Expectation], cells: Iterable[Cell]) -> None:
+    """Refuse entries that no cell could meet.
+
+    Args:
+        entries: All entries.
+        cells: The whole matrix, not only what this run selects.
+
+    Raises:
+        pytest.UsageError: There is such an entry; every one is named.
+    """
+    cells = tuple(cells)
+    lost = [e for e in entries if not any(e.matches(cell) for cell in cells)]
+    if lost:
+        lines = [
+            f"{e.source}: model {e.model!r}, family {e.family!r}, deploy config "
+            f"{e.deploy_config!r}: found no such cell of {e.backend}; expected at least one of "
+            "the matrix. Correct the entry, or remove it."
+            for e in lost
+        ]
+        raise pytest.UsageError("\n".join(lines))
+
+
+@cache
+def load_expectations(folder: Path) -> tuple[Expectation, ...]:
+    """All entries of a folder; none if there is no such folder.
+
+    Raises:
+        pytest.UsageError: An entry lacks a field, has an unknown one, or a value nobody knows.
+    """
+    entries = []
+    for path in sorted(folder.glob("*.toml")):
+        text = path.read_bytes()
+        entries += [_entry(path, i, raw) for i, raw in enumerate(read_entries(path, text))]
+    return tuple(entries)
+
+
+def read_entries(path: Path, content: bytes) -> list[dict[str, Any]]:
+    """The raw entries of a file's content; `path` is for messages.
+
+    Raises:
+        pytest.UsageError: It is not TOML, or holds anything but `[[xfail]]` tables.
+    """
+    try:
+        data = tomllib.loads(content.decode("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise pytest.UsageError(f"{path}: found no TOML ({error}); correct the file.") from error
+    raw = data.pop("xfail", [])
+    if data or not isinstance(raw, list):
+        found = sorted(data) or "another xfail"
+        raise pytest.UsageError(f"{path}: found {found}; expected [[xfail]] tables only.")
+    return raw
+
+
+def _entry(path: Path, index: int, raw: dict[str, Any]) -> Expectation:
+    where = f"{path}: xfail[{index}]"
+    for name in _REQUIRED:
+        if not str(raw.get(name, "")).strip():
+            raise pytest.UsageError(f"{where}: found no {name}; expected one. Add it.")
+    if unknown := set(raw) - set(FIELDS):
+        raise pytest.UsageError(f"{where}: unknown {sorted(unknown)}; expected {sorted(FIELDS)}")
+    for name, value in raw.items():
+        if not isinstance(value, str):
+            raise pytest.UsageError(f"{where}: {name} = {value!r}; expected a string")
+    for name, known in _KNOWN.items():
+        if name in raw and raw[name] not in known:
+            raise pytest.UsageError(f"{where}: {name} {raw[name]!r}; expected one of {known}")
+    try:
+        SpecifierSet(raw.get("version", ""))
+    except InvalidSpecifier as error:
+        message = f"{where}: version {raw['version']!r}; expected e.g. '>=1.2,<2'"
+        raise pytest.UsageError(message) from error
+    patterns = {name: raw.get(name, "*") for name in _PATTERNS}
+    rest = {name: raw.get(name, "") for name in FIELDS if name not in _PATTERNS}
+    return Expectation(backend=path.stem, source=where, **patterns, **rest)

@@ -1,0 +1,1 @@
+"""Child processes, the artifact cache, the device lock and room on the disk."""

@@ -1,0 +1,37 @@
+"""Room on the disk: a cache that stays within its limit, and a word before it is full."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from poseconform.isolation.artifacts import ArtefactCache
+
+GB = 1_000_000_000
+# Enough for export, conversion and reference of most models (the hourglass's files have 375 MB
+# each); on a full disk every cell fails, each at another stage.
+LEAST_FREE_BYTES = GB // 2
+
+
+def make_room(cache: Path, limit_gb: int) -> None:
+    """Bring the cache within its limit, and see that its disk has room.
+
+    Args:
+        cache: Its folder; it need not exist.
+        limit_gb: Its limit, GB (10^9 bytes).
+
+    Raises:
+        pytest.UsageError: Less is free than one cell needs.
+    """
+    if cache.is_dir():
+        ArtefactCache(cache).prune(limit_gb * GB)
+    there = next(folder for folder in (cache, *cache.absolute().parents) if folder.exists())
+    free = shutil.disk_usage(there).free
+    if free < LEAST_FREE_BYTES:
+        raise pytest.UsageError(
+            f"--artefact-cache {cache}: found {free / GB:.2f} GB free on its disk; expected at "
+            f"least {LEAST_FREE_BYTES / GB:g} GB. Remove the folder (it is a cache), lower "
+            "--artefact-cache-limit, or name a folder on another disk."
+        )

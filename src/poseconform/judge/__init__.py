@@ -1,0 +1,1 @@
+"""Conversions, references and backend runs of a pytest process, each done once."""

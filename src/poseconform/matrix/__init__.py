@@ -1,0 +1,1 @@
+"""Which cells there are: models, flows, and the weights that a cell is judged with."""

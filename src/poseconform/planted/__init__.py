@@ -1,0 +1,1 @@
+"""Planted defects: which checks run on them, and the score."""

@@ -1,0 +1,108 @@
+"""Planted defects: what a suite is worth is what it catches, so somebody has to count.
+
+A defect is planted on good evidence (a folder, a checkpoint, session options, outputs), and the
+judge's ordinary checks run on it in their order, unchanged.  It counts as caught when the check
+that is named in its row is the first to fail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from poseconform.checks.table import CHECKS
+from poseconform.judge.judge import Judge
+from poseconform.judge.stages import Blocked, StageFailure
+from poseconform.matrix.cells import Cell
+
+# (the judge of the good cell, the cell, a folder to write to) -> a judge of the defective one
+Plant = Callable[[Judge, Cell, Path], Judge]
+WHERE = (
+    "graph", "weights", "checkpoint", "JSON", "pre-processing", "post-processing", "files",
+    "runtime option", "outputs",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Site:
+    """Which good cells a defect is planted in.
+
+    Attributes:
+        models: Names of models.
+        backend: Of the flow.
+        precision: Of the flow.
+        shape_mode: 'static' or 'dynamic'.
+        inference_precision: What the backend must be able to compute in for the defect to be
+            there at all, in its own word.
+    """
+
+    models: tuple[str, ...]
+    backend: str = "onnxruntime"
+    precision: str = "fp32"
+    shape_mode: str = "dynamic"
+    inference_precision: str = ""
+
+    def holds(self, cell: Cell) -> bool:
+        """True if the defect is planted in this cell."""
+        flow = cell.flow
+        found = (flow.backend, flow.precision, flow.shape_mode)
+        return cell.model.name in self.models and found == (
+            self.backend, self.precision, self.shape_mode
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Defect:
+    """One row of the table.
+
+    Attributes:
+        name: What is wrong.
+        simulates: Where it comes from in real life.
+        where: Where it is planted, one of `WHERE`.
+        caught_by: The check that must be the first to fail; '' if none can.
+        site: The good cells.
+        plant: How.
+        link: Public issue that reported it, '' if there is none.
+        missed: Why no check fails: the row stays in the table and counts as planted.
+    """
+
+    name: str
+    simulates: str
+    where: str
+    caught_by: str
+    site: Site
+    plant: Plant
+    link: str = ""
+    missed: str = ""
+
+
+@dataclass(frozen=True)
+class Catch:
+    """The first check that failed, and what it said."""
+
+    check: str
+    says: str
+
+
+def applicable(cell: Cell) -> tuple[str, ...]:
+    """Names of the checks that the suites run on a cell, in the judge's order."""
+    unfit = set() if cell.model.bottom_up else {"padding"}
+    unfit |= {"batches"} if cell.flow.shape_mode == "static" else set()
+    return tuple(name for name in CHECKS if name not in unfit)
+
+
+def first_failure(judge: Judge, cell: Cell) -> Catch | None:
+    """The first check that fails on a cell; None if all pass."""
+    for name in applicable(cell):
+        if says := complaint(judge, cell, name):
+            return Catch(name, says)
+    return None
+
+
+def complaint(judge: Judge, cell: Cell, name: str) -> str:
+    """What one check says against a cell, '' if it passes."""
+    try:
+        return "; ".join(CHECKS[name][1](judge, cell).complaints)
+    except (StageFailure, Blocked) as failure:
+        return str(failure).splitlines()[0]

@@ -1,0 +1,150 @@
+"""How many planted defects a run has caught: from the tests' reports to the page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from poseconform.report.text.strings import markdown, number
+
+PROPERTY = "poseconform.defect"  # of a test: the planted defect that it must catch
+FILE = "planted-defects.md"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One defect planted in one cell, as a test reports it.
+
+    Attributes:
+        defect: Name of the defect.
+        where: Where it was planted.
+        cell: Id of the cell, '' if the test does not say.
+        check: The check that had to catch it.
+        link: Public issue, '' if there is none.
+        ratio: For what lies under the limit of detection: its error over the allowed error.
+    """
+
+    defect: str
+    where: str = ""
+    cell: str = ""
+    check: str = ""
+    link: str = ""
+    ratio: float | None = None
+
+    def to_text(self) -> str:
+        """As the value of a test's property."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_text(cls, text: str) -> Trial:
+        """What `to_text` wrote, or the bare name of a defect."""
+        return cls(**json.loads(text)) if text.startswith("{") else cls(text)
+
+
+@dataclass
+class Score:
+    """What was planted in a run, and what was caught."""
+
+    trials: dict[Trial, bool] = field(default_factory=dict)
+    limits: dict[Trial, bool] = field(default_factory=dict)
+
+    def add(self, report: pytest.TestReport) -> None:
+        """A test has ended; if it planted a defect and was not skipped, its outcome counts."""
+        skipped = report.skipped and not hasattr(report, "wasxfail")
+        if report.when != "call" or skipped:
+            return
+        for name, value in report.user_properties:
+            if name == PROPERTY:
+                trial = Trial.from_text(str(value))
+                kind = self.trials if trial.ratio is None else self.limits
+                kind[trial] = report.passed
+
+    def facts(self) -> dict[str, Any]:
+        """For the run's facts in `results.json`; nothing if no defect was planted."""
+        rows = self._rows()
+        if not rows:
+            return {}
+        limits = [
+            {"name": t.defect, "cell": t.cell, "ratio": t.ratio}
+            for t, passed in self.limits.items()
+            if passed
+        ]
+        counts = {"caught": sum(row["caught"] for row in rows), "total": len(rows)}
+        return {"planted_defects": {**counts, "rows": rows, "not_detectable": limits}}
+
+    def _rows(self) -> list[dict[str, Any]]:
+        """One row a defect: caught if it was caught in every cell it was planted in."""
+        rows: dict[str, dict[str, Any]] = {}
+        for trial, passed in self.trials.items():
+            known = {"name": trial.defect, "where": trial.where, "check": trial.check}
+            row = rows.setdefault(
+                trial.defect, {**known, "link": trial.link, "cells": [], "caught": True}
+            )
+            row["cells"] += [trial.cell] if trial.cell else []
+            row["caught"] = row["caught"] and passed
+        return list(rows.values())
+
+
+def summary_lines(facts: Mapping[str, Any]) -> Iterator[str]:
+    """The score, what slipped through, and what cannot be told; nothing if none was planted.
+
+    Args:
+        facts: Of a run, with `planted_defects` or without.
+    """
+    planted = facts.get("planted_defects")
+    if not planted:
+        return
+    yield f"planted defects: {planted['caught']} of {planted['total']} caught"
+    for row in planted.get("rows", ()):
+        if not row["caught"]:
+            yield f"  not caught: {row['name']} ({', '.join(row['cells'])})"
+    for row in planted.get("not_detectable", ()):
+        error = f"{number(row['ratio'], 2)} of the allowed error"
+        yield f"  not detectable: {row['name']} ({row['cell']}): {error}"
+
+
+def table_lines(facts: Mapping[str, Any]) -> Iterator[str]:
+    """The score and its table in Markdown; nothing if no defect was planted."""
+    planted = facts.get("planted_defects")
+    if not planted:
+        return
+    yield f"{planted['caught']} of {planted['total']} planted defects caught."
+    yield from _table(
+        ("Defect", "Planted in", "Cells", "Caught by", "Caught", "Reported"),
+        [
+            (row["name"], row["where"], ", ".join(row["cells"]), row["check"],
+             "yes" if row["caught"] else "NO", row["link"])
+            for row in planted.get("rows", ())
+        ],
+    )  # fmt: skip
+    if planted.get("not_detectable"):
+        yield ""
+        yield "Not detectable: these stay within rounding."
+        yield from _table(
+            ("Change", "Cell", "Error \u00f7 allowed"),
+            [(r["name"], r["cell"], number(r["ratio"], 2)) for r in planted["not_detectable"]],
+        )
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    if rows:
+        yield ""
+        yield f"| {' | '.join(head)} |"
+        yield f"|{':--|' * len(head)}"
+        yield from (f"| {' | '.join(markdown(cell, 400) for cell in row)} |" for row in rows)
+
+
+def write_table(folder: Path, facts: Mapping[str, Any]) -> list[Path]:
+    """Write the table into a report's folder; the path, or none if no defect was planted."""
+    lines = [*table_lines(facts)]
+    if not lines:
+        return []
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / FILE
+    path.write_text("\n".join(["# Planted defects", "", *lines, ""]), encoding="utf-8")
+    return [path]

@@ -1,0 +1,139 @@
+"""A run against its baseline: which file that is, what is printed, and whether the run fails.
+
+The comparison itself is `report.baseline`'s; it needs the final record of every cell, so it is
+made once, when the session ends.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from poseconform.report.data.diff import Diff, Finding
+    from poseconform.report.data.results import Results
+
+FOLDER = Path("reports/baselines")
+MAX_LINES = 30  # of one kind; the report's page has them all
+# What is worth a line of its own under the counts; the rest is in the report.
+LISTED = ("newly-failing", "missing", "headroom", "keypoint error", "still-failing",
+          "newly-passing")  # fmt: skip
+
+
+def add_options(add: Callable[..., None]) -> None:
+    """Register the options of this module with a group's `addoption`."""
+    add(
+        "--baseline",
+        metavar="PATH",
+        type=Path,
+        help=f"compare with these results (default: {FOLDER}/<platform>.json if it is there; with "
+        f"--device, {FOLDER}/<device>/<platform>.json)",
+    )
+    add(
+        "--fail-on-regression",
+        action="store_true",
+        help="fail the run if it is worse than the baseline",
+    )
+    add(
+        "--update-baseline",
+        action="store_true",
+        help="show what the run changes in the baseline, then change it",
+    )
+
+
+def baseline_file(option: Any, root: Path) -> Path:
+    """The baseline that the options name, or the one of this platform; it may not be there.
+
+    A device has one of its own: its cells are those of the CPU's runs, with other results.
+    """
+    from poseconform.report.data.baseline import baseline_path
+
+    here = {"os": platform.platform(), "cpu": {"machine": platform.machine()}}
+    named: Path | None = option.baseline
+    kind = option.device.split(":", maxsplit=1)[0]
+    folder = root / FOLDER / ("" if kind == "cpu" else kind)
+    return named if named is not None else baseline_path(folder, here)
+
+
+def check_options(option: Any, root: Path) -> None:
+    """Refuse before the run what cannot be done after it.
+
+    Raises:
+        pytest.UsageError: A baseline is asked for that is not there, or is none.
+    """
+    from poseconform.report.data.errors import ReportError
+    from poseconform.report.data.results import read_results
+
+    if option.baseline is None and not option.fail_on_regression and not option.update_baseline:
+        return
+    path = baseline_file(option, root)
+    if not path.exists():
+        if option.update_baseline and not option.fail_on_regression:
+            return
+        which = "--fail-on-regression" if option.baseline is None else "--baseline"
+        raise pytest.UsageError(
+            f"{which}: no file {path}; make it from a good run with --update-baseline"
+        )
+    try:
+        read_results(path)
+    except ReportError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+def compare(results: Results, path: Path) -> tuple[Diff | None, str]:
+    """What changed since the baseline in `path`, and why it cannot be said, if it cannot.
+
+    Both are empty where there is no baseline.
+    """
+    from poseconform.report.data.baseline import compare_with_baseline
+    from poseconform.report.data.errors import ReportError
+
+    try:
+        return compare_with_baseline(results, path), ""
+    except ReportError as error:  # only of a baseline that no option asked for: see check_options
+        return None, str(error)
+
+
+def summary_lines(diff: Diff, path: Path) -> Iterator[str]:
+    """The counts in one line, then one line a change, the regressions first."""
+    from poseconform.report.data.compare import CHANGES
+    from poseconform.report.text.strings import plural
+
+    counts = ", ".join(f"{len(diff.of(kind))} {words}" for kind, words in CHANGES)
+    yield f"against {path}: {counts}; {plural(len(diff.regressions), 'regression')}"
+    for kind in LISTED:
+        found = diff.of(kind)
+        yield from (_line(finding) for finding in found[:MAX_LINES])
+        if len(found) > MAX_LINES:
+            yield f"  ... and {len(found) - MAX_LINES} more: {kind}"
+
+
+def _line(finding: Finding) -> str:
+    from poseconform.report.data.compare import CHANGES
+    from poseconform.report.text.strings import one_line
+
+    cell, words = finding.cell, dict(CHANGES).get(finding.kind, f"{finding.kind} grew")
+    change = f"{finding.before} -> {finding.after}"
+    note = f" ({finding.note})" if finding.note else ""
+    return "  " + one_line(f"{words}: {cell.model}, {cell.flow}: {change}{note}", 300)
+
+
+def update(results: Results, path: Path, write_line: Callable[[str], None]) -> None:
+    """Show what `results` change in the baseline `path`, then write it.
+
+    Raises:
+        ReportError: The file is there and is not a `results.json`.
+        OSError: It cannot be written.
+    """
+    from poseconform.report.data.baseline import update_baseline
+    from poseconform.report.text.diff_markdown import diff_markdown
+
+    changed = update_baseline(results, path, write=False)
+    for line in diff_markdown(changed).splitlines():
+        write_line(line)
+    update_baseline(results, path, write=True)
+    write_line(f"wrote {path}")

@@ -1,0 +1,257 @@
+"""The plugin's command-line options, and their typed values."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from poseconform.matrix.cells import Cell, Flow, Model, build_cells
+from poseconform.matrix.weights import AUTO, CHOICES, PUBLISHED, with_weights
+from poseconform.pytest_plugin import baseline as regression
+from poseconform.subject import posedeploy_subject as implementations
+from poseconform.subject.availability import DISABLE_VARIABLE, Availabilities, disabled_backends
+from posedeploy.paths import cache_dir
+
+CACHE_VARIABLE = "POSECONFORM_CACHE"
+# `.ci/run` left 3.5 GB in an empty cache (ONNX Runtime in fp32 and what is planted): room for
+# several such runs, so that going back to the last commit converts nothing again.
+CACHE_LIMIT_GB = 20
+DEFAULT_MODELS = "quick"
+_SELECTION = pytest.StashKey["Selection"]()
+_AVAILABILITIES = pytest.StashKey[Availabilities]()
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Register the options."""
+    group = parser.getgroup("poseconform", "conformance of deployed pose models")
+    add = group.addoption
+    add(
+        "--models",
+        action="append",
+        metavar="TIER|NAME,…",
+        help=f"models: quick, default, reference, all, or names (default: {DEFAULT_MODELS})",
+    )
+    add(
+        "--model-config",
+        action="append",
+        metavar="PATH",
+        default=[],
+        help="judge this MMPose config too; without --models, judge nothing else",
+    )
+    add(
+        "--checkpoint",
+        action="append",
+        metavar="[MODEL=]PATH",
+        default=[],
+        help="checkpoint of a model, by the name it has in the report",
+    )
+    add(
+        "--weights",
+        choices=CHOICES,
+        default=AUTO,
+        help="weights of models without a checkpoint; auto: calibrated at fp32, fitted at fp16 "
+        "and int8 for top-down families that can be fitted, else calibrated; zoo: published ones, "
+        "downloaded once",
+    )
+    add(
+        "--dataset",
+        choices=("drawn", "coco"),
+        default="drawn",
+        help="what suites/accuracy measures on: drawn figures, or COCO val2017 in --data-root",
+    )
+    add(
+        "--data-root",
+        metavar="DIR",
+        type=Path,
+        help="holds annotations/person_keypoints_val2017.json and val2017/",
+    )
+    add(
+        "--max-images",
+        metavar="N",
+        type=_count,
+        default=0,
+        help="only the data set's first N pictures with people (default: all)",
+    )
+    add(
+        "--weights-seed",
+        type=_count,
+        default=0,
+        metavar="N",
+        help="seed of weights that are made: other numbers, other weights (default: 0)",
+    )
+    add(
+        "--picture-set",
+        type=_count,
+        default=0,
+        metavar="N",
+        help="which pictures to judge on: other numbers, other pictures (default: 0)",
+    )
+    add(
+        "--deploy-config",
+        action="append",
+        metavar="PATH",
+        default=[],
+        help="judge this deploy config too",
+    )
+    add(
+        "--exporter",
+        choices=("torchscript", "dynamo"),
+        default="",
+        help="override the exporter of every deploy config",
+    )
+    add(
+        "--device",
+        metavar="TYPE[:N]",
+        default="",
+        help="run on this device (cuda, cuda:1); a backend that has none is unavailable",
+    )
+    add(
+        "--require",
+        action="append",
+        metavar="BACKEND",
+        default=[],
+        help="fail, rather than skip, where this backend is unavailable",
+    )
+    add(
+        "--disable",
+        action="append",
+        metavar="BACKEND",
+        default=[],
+        help=f"treat this backend as switched off (also: {DISABLE_VARIABLE}=a,b)",
+    )
+    add(
+        "--report-dir",
+        metavar="DIR",
+        type=Path,
+        help="write results.json, index.html, support-table.md and junit.xml here",
+    )
+    add(
+        "--update-expectations",
+        action="store_true",
+        help="rewrite suites/expectations/*.toml as this run ended, and show the diff",
+    )
+    add(
+        "--repro-dir",
+        metavar="DIR",
+        type=Path,
+        help="write a folder for each failing cell: files, inputs, outputs and a script",
+    )
+    add("--artefact-cache", metavar="DIR", type=Path, default=default_cache(),
+        help=f"cache of conversions and references (also: {CACHE_VARIABLE})")  # fmt: skip
+    add(
+        "--artefact-cache-limit",
+        metavar="GB",
+        type=_count,
+        default=CACHE_LIMIT_GB,
+        help="remove what was not used for longest above this size (default: %(default)s)",
+    )
+    regression.add_options(add)
+
+
+def _count(text: str) -> int:
+    """A number from 0 on."""
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 on")
+    return int(text)
+
+
+def default_cache() -> Path:
+    """Where artefacts are kept unless an option says otherwise."""
+    return cache_dir(CACHE_VARIABLE, "poseconform")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a run is asked to judge."""
+
+    models: tuple[Model, ...]
+    flows: tuple[Flow, ...]
+    cells: tuple[Cell, ...]
+    require: frozenset[str]
+    disabled: frozenset[str]
+
+
+def read_selection(option: Any) -> Selection:
+    """The selection that the options stand for.
+
+    Args:
+        option: `pytest.Config.option`.
+
+    Raises:
+        pytest.UsageError: An option names something that is not there.
+    """
+    try:
+        models = _models(option)
+        if option.weights == PUBLISHED:
+            implementations.fetch_published(models)
+        flows = implementations.flows(option.deploy_config)
+    except Exception as error:  # the toolchain's own errors are for people: pass them on
+        if hasattr(error, "next_step"):
+            raise pytest.UsageError(str(error)) from error
+        raise
+    cells = with_weights(build_cells(models, flows), option.weights, implementations.can_fit)
+    backends = {flow.backend for flow in flows}
+    disabled = disabled_backends(option.disable, os.environ.get(DISABLE_VARIABLE, ""))
+    for name in (*option.require, *disabled):
+        if name not in backends:
+            there_are = ", ".join(sorted(backends))
+            raise pytest.UsageError(f"no backend {name!r}; there are: {there_are}")
+    return Selection(models, flows, cells, frozenset(option.require), disabled)
+
+
+def selection_of(config: pytest.Config) -> Selection:
+    """The run's selection, read when the first test asks for it."""
+    if _SELECTION not in config.stash:
+        config.stash[_SELECTION] = read_selection(config.option)
+    return config.stash[_SELECTION]
+
+
+def all_cells(config: pytest.Config) -> tuple[Cell, ...]:
+    """The whole matrix: the zoo's models and those of this run, with every deploy config."""
+    selection = selection_of(config)
+    zoo = implementations.models((*implementations.all_tiers(), "all"))
+    models = {model.name: model for model in (*zoo, *selection.models)}
+    return build_cells(models.values(), selection.flows)
+
+
+def availabilities_of(config: pytest.Config) -> Availabilities:
+    """What can run here, probed once a process."""
+    if _AVAILABILITIES not in config.stash:
+        config.stash[_AVAILABILITIES] = Availabilities(
+            selection_of(config).disabled, config.option.device
+        )
+    return config.stash[_AVAILABILITIES]
+
+
+def _models(option: Any) -> tuple[Model, ...]:
+    words = [word for text in option.models or () for word in text.split(",") if word]
+    if not words and not option.model_config:
+        words = [DEFAULT_MODELS]
+    models = (
+        *(implementations.models(words) if words else ()),
+        *(implementations.model_from_config(path) for path in option.model_config),
+    )
+    seeded = tuple(replace(model, seed=option.weights_seed) for model in models)
+    return _with_checkpoints(seeded, option.checkpoint)
+
+
+def _with_checkpoints(models: tuple[Model, ...], pairs: Iterable[str]) -> tuple[Model, ...]:
+    by_name = {model.name: model for model in models}
+    for pair in pairs:
+        name, _, path = pair.rpartition("=")
+        name = name or (models[-1].name if len(models) == 1 else "")
+        if name not in by_name:
+            raise pytest.UsageError(
+                f"--checkpoint {pair}: no model {name!r} in this run; "
+                f"there are: {', '.join(by_name)}"
+            )
+        if not Path(path).is_file():
+            raise pytest.UsageError(f"--checkpoint {pair}: no such file {path}")
+        by_name[name] = replace(by_name[name], checkpoint=str(Path(path).resolve()))
+    return tuple(by_name.values())

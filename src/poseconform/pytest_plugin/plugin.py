@@ -1,0 +1,273 @@
+"""The pytest plugin: markers, collection, and what a test says of its cell. Thin on purpose."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from poseconform.expectations import entries as expectations
+from poseconform.isolation.artifacts import ArtefactCache
+from poseconform.judge.judge import Judge
+from poseconform.judge.stages import Blocked, StageFailure
+from poseconform.matrix.cells import Cell, Model, mark_name
+from poseconform.pytest_plugin import recording
+from poseconform.pytest_plugin.controller import Controller
+from poseconform.pytest_plugin.expecting import Expected, fail_report
+from poseconform.pytest_plugin.options import (
+    add_options,
+    all_cells,
+    availabilities_of,
+    selection_of,
+)
+from poseconform.pytest_plugin.reproduction import command, end_with, save
+from poseconform.pytest_plugin.scheduling import make_scheduler
+from poseconform.results.outcome import STAGES
+from poseconform.subject import posedeploy_subject as implementations
+
+REFUSED = pytest.StashKey[set[str]]()
+NOTES = pytest.StashKey[recording.Notes]()
+EXPECTED = pytest.StashKey[Expected]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Register the options."""
+    add_options(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register markers from the tables; read the selection."""
+    for line in markers():
+        config.addinivalue_line("markers", line)
+    if config.option.collectonly or not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Controller(config), "poseconform-controller")
+    report_dir = config.option.report_dir
+    if report_dir and not config.option.xmlpath:
+        config.option.xmlpath = str(report_dir / "junit.xml")
+
+
+def markers() -> Iterator[str]:
+    """One marker a backend, precision, shape mode, family and tier, and those of the suites."""
+    flows = implementations.flows()
+    words = {
+        "backend": {mark_name(f.backend) for f in flows},
+        "precision": {f.precision for f in flows},
+        "shape mode": {f.shape_mode for f in flows},
+        "family": {mark_name(f) for f in implementations.marked_families()},
+        "tier": {mark_name(t) for t in implementations.all_tiers()},
+    }
+    for kind, names in words.items():
+        yield from (f"{name}: cells of this {kind}" for name in sorted(names))
+    yield f"stage(name): the stage that a test judges: {', '.join(STAGES)}"
+    yield "flows(**fields): only cells whose flow has these fields; a tuple holds several values"
+    yield "variants(*names): only models of these head kinds"
+    yield "anywhere: runs where files can be made for a backend, be it able to run there or not"
+    yield "external: needs clients that other people wrote; tox -e clients"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    """Refuse bad options before anything is collected: one line, not one error a test file."""
+    option = session.config.option
+    named = (option.models, option.model_config, option.checkpoint, option.deploy_config)
+    if any((*named, option.require, option.disable)):
+        selection_of(session.config)
+    declared(session.config)
+    distributed = session.config.getoption("dist", "no") != "no"
+    if distributed and not hasattr(session.config, "workerinput"):  # workers need not repeat it
+        _refuse_unmatched(session.config)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Refuse entries about no cell; begin to watch what is declared to fail."""
+    config = session.config
+    tests = Counter(cell.id for cell in map(_cell, session.items) if cell)
+    if tests and not hasattr(config, "workerinput"):
+        _refuse_unmatched(config)
+    config.stash[EXPECTED] = Expected(
+        () if config.option.runxfail else declared(config),
+        tests,
+        lambda backend: availabilities_of(config).of(backend).version,
+    )
+
+
+def declared(config: pytest.Config) -> tuple[expectations.Expectation, ...]:
+    """All entries of this project."""
+    return expectations.load_expectations(config.rootpath / expectations.FOLDER)
+
+
+def _refuse_unmatched(config: pytest.Config) -> None:
+    if declared(config):
+        expectations.refuse_unmatched(declared(config), all_cells(config))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that takes `cell` runs for every cell; one that takes `model`, for every model."""
+    if "cell" in metafunc.fixturenames:
+        cells = [c for c in selection_of(metafunc.config).cells if _applies(metafunc, c)]
+        params = [pytest.param(c, id=c.id, marks=(*_named(c.marks),)) for c in cells]
+        metafunc.parametrize("cell", params)
+    elif "conformance_model" in metafunc.fixturenames:
+        models = selection_of(metafunc.config).models
+        params = [
+            pytest.param(model, id=model.name, marks=[*_named(_model_marks(model))])
+            for model in models
+        ]
+        metafunc.parametrize("conformance_model", params)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All tests of a model together, its cells one after the other, each by stage.
+
+    So a cell's result is known as early as it can be, and only one model at a time is in memory.
+    """
+    places: dict[str, int] = {}
+    for item in items:
+        places.setdefault(_model_name(item), len(places))
+
+    def order(item: pytest.Item) -> tuple[int, str, int]:
+        cell = _cell(item)
+        stage = STAGES.index(_stage(item))
+        return places[_model_name(item)], cell.id if cell else "", stage if cell else 0
+
+    items.sort(key=order)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """One worker takes all tests of a model."""
+    selection = selection_of(config)
+    models = {model.name: model.name for model in selection.models}
+    models |= {cell.id: cell.model.name for cell in selection.cells}
+    return make_scheduler(config, log, models)
+
+
+def _model_name(item: pytest.Item) -> str:
+    cell = _cell(item)
+    model = cell.model if cell else _params(item).get("conformance_model")
+    return model.name if isinstance(model, Model) else item.nodeid.split("::", maxsplit=1)[0]
+
+
+def _applies(metafunc: pytest.Metafunc, cell: Cell) -> bool:
+    fields = {k: v for m in metafunc.definition.iter_markers("flows") for k, v in m.kwargs.items()}
+    names = {n for m in metafunc.definition.iter_markers("variants") for n in m.args}
+    wanted = {k: v if isinstance(v, tuple) else (v,) for k, v in fields.items()}
+    fits = all(getattr(cell.flow, key) in values for key, values in wanted.items())
+    return fits and (not names or cell.model.variant in names)
+
+
+def _named(names: Iterable[str]) -> Iterator[pytest.MarkDecorator]:
+    yield from (getattr(pytest.mark, name) for name in names)
+
+
+def _model_marks(model: Model) -> Iterator[str]:
+    yield from (mark_name(word) for word in (model.family, *model.tiers))
+
+
+def _stage(node: pytest.Item | pytest.Function | Any) -> str:
+    marker = node.get_closest_marker("stage")
+    return str(marker.args[0]) if marker else STAGES[0]
+
+
+def _params(item: pytest.Item) -> Mapping[str, object]:
+    return item.callspec.params if hasattr(item, "callspec") else {}
+
+
+def _cell(item: pytest.Item) -> Cell | None:
+    cell = _params(item).get("cell")
+    return cell if isinstance(cell, Cell) else None
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a cell whose backend is unavailable, with the code; fail if it is required."""
+    cell = _cell(item)
+    if cell is None:
+        return
+    item.stash[NOTES] = recording.Notes()
+    selection = selection_of(item.config)
+    availabilities = availabilities_of(item.config)
+    flow = cell.flow
+    found = availabilities.of(flow.backend, flow.precision, flow.inference_precision)
+    if found.ok:
+        return
+    if item.get_closest_marker("anywhere") and availabilities.of_converting(flow.backend).ok:
+        item.stash[NOTES].unavailable = found
+        return
+    # a processor without f16 is no reason for a runner to fail that has the backend
+    whole = availabilities.of(flow.backend, flow.precision)
+    if flow.backend in selection.require and not whole.ok:
+        message = f"{flow.backend} is required but unavailable: {found.code}: {found.reason}"
+        said = item.config.stash.setdefault(REFUSED, set())
+        if cell.id in said:
+            pytest.skip(str(Blocked("load", message)))
+        said.add(cell.id)
+        raise StageFailure("load", "failed", message, found.code)
+    pytest.skip(f"unavailable:{found.code}: {found.reason}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, None, None]:
+    """A test that an earlier stage's failure blocks is skipped, naming that stage."""
+    try:
+        return (yield)
+    except Blocked as blocked:
+        pytest.skip(str(blocked))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Attach what the test says of its cell to its report."""
+    report = yield
+    cell = _cell(item)
+    decided = call.when == "call" or (call.when == "setup" and not report.passed)
+    if cell is None or not decided:
+        return report
+    base = recording.base_record(cell, item.config.option.exporter, command(item.config, cell))
+    error = call.excinfo.value if call.excinfo else None
+    notes = item.stash.get(NOTES, recording.Notes())  # a mark can end a test before its setup
+    expected = item.config.stash[EXPECTED]
+    if call.when == "call" and report.failed:
+        expected.excuse_report(cell, _stage(item), report, error)
+    partial = recording.partial_record(base, _stage(item), notes, report, error)
+    if passed := expected.ended(cell, partial):
+        partial = fail_report(passed, report, partial or base)
+    text = partial.to_json() if partial else ""
+    report.user_properties.append((recording.PROPERTY, f"{cell.id} {text}"))
+    # JUnit takes the properties of the teardown's report, which copies the item's
+    item.user_properties += recording.junit_properties(partial or base, _stage(item))
+    if report.failed:
+        save(item, cell, report, base.repro)
+        end_with(report, "re-run just this cell", base.repro)
+    return report
+
+
+@pytest.fixture(scope="session")
+def judge(
+    request: pytest.FixtureRequest, conformance_samples: Any, conformance_figures: Any
+) -> Iterator[Judge]:
+    """The judge of this process; its pictures come from the two other fixtures."""
+    config = request.config
+    with tempfile.TemporaryDirectory(prefix="poseconform-") as scratch:
+        judge = Judge(
+            cache=ArtefactCache(config.option.artefact_cache),
+            samples=conformance_samples,
+            availabilities=availabilities_of(config),
+            scratch=Path(scratch),
+            exporter=config.option.exporter,
+            figures=conformance_figures,
+        )
+        yield judge
+        judge.close()
+
+
+@pytest.fixture
+def record(request: pytest.FixtureRequest) -> recording.Notes:
+    """Call it with fields of `CellRecord` that the test has measured."""
+    return request.node.stash[NOTES]  # type: ignore[no-any-return]

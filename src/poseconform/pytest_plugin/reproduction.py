@@ -1,0 +1,83 @@
+"""How to see a failure again: one command that runs just its cell."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+
+import pytest
+
+from poseconform.matrix.cells import Cell, Model
+from poseconform.pytest_plugin.options import availabilities_of
+from poseconform.reproduction import folder as repro_folder
+from poseconform.subject import posedeploy_subject as implementations
+
+# Options that change what a cell comes to -> their defaults; one that differs is in the command.
+CARRIED = {"device": "", "exporter": "", "weights": "auto", "weights_seed": 0, "picture_set": 0}
+
+
+_WRITTEN = pytest.StashKey[set[str]]()  # cells that have a folder of this run
+
+
+def command(config: pytest.Config, cell: Cell) -> str:
+    """The command that re-runs one cell."""
+    flow = cell.flow.deploy_config
+    words = [
+        "python", "-m", "pytest", "suites", *_model(cell.model), *_carried(config),
+        *(["--deploy-config", flow] if "/" in flow else []), "-k", f"[{cell.id}]",
+    ]  # fmt: skip
+    return shlex.join(words)
+
+
+def end_with(report: pytest.TestReport, title: str, text: str) -> None:
+    """End a failure's message with a section, in the terminal, in JUnit and in the logs."""
+    add = getattr(report.longrepr, "addsection", None)  # what pytest makes of an exception
+    if add is not None:
+        add(title, text)
+    elif isinstance(report.longrepr, str):
+        report.longrepr = f"{report.longrepr}\n{title}:\n{text}"
+    else:
+        report.sections.append((title, text))
+
+
+def save(item: pytest.Item, cell: Cell, report: pytest.TestReport, again: str) -> None:
+    """Write the cell's reproduction folder, if the run is to write them.
+
+    Args:
+        item: The test that failed.
+        cell: Its cell.
+        report: Its report; a folder that cannot be written is told there.
+        again: The command that re-runs the cell.
+    """
+    root = item.config.option.repro_dir
+    if root is None:
+        return
+    written = item.config.stash.setdefault(_WRITTEN, set())
+    lines = report.longreprtext.strip().splitlines()
+    crash = getattr(getattr(report.longrepr, "reprcrash", None), "message", "")
+    failure = repro_folder.Failure(
+        cell, (crash.splitlines() or lines or ["failed"])[0], report.longreprtext, again,
+        availabilities_of(item.config).of(cell.flow.backend).version,
+    )  # fmt: skip
+    judge = getattr(item, "funcargs", {}).get("judge")
+    try:
+        folder = repro_folder.write(root, failure, judge, first=cell.id not in written)
+    except OSError as error:
+        end_with(report, "no reproduction folder", f"{root}: {error}")
+        return
+    written.add(cell.id)
+    end_with(report, "reproduction folder", str(folder))
+
+
+def _model(model: Model) -> Iterator[str]:
+    named = bool(model.tiers) or implementations.in_zoo(model)
+    yield from ("--models", model.name) if named else ("--model-config", model.config)
+    if model.checkpoint:
+        yield from ("--checkpoint", f"{model.name}={model.checkpoint}")
+
+
+def _carried(config: pytest.Config) -> Iterator[str]:
+    for name, default in CARRIED.items():
+        value = getattr(config.option, name, default)
+        if value not in {default, None}:
+            yield from (f"--{name.replace('_', '-')}", str(value))

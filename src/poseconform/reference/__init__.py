@@ -1,0 +1,1 @@
+"""What PyTorch computes for a model, by mmpose's own code."""

@@ -1,0 +1,84 @@
+"""Keypoints by mmpose's codecs, and how close their decisions were; torch not needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from poseconform.subject import posedeploy_subject as implementations
+
+
+def decode(config_path: str, outputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
+    """Keypoints `[S, K, 2]` in input px of raw outputs, by the model's own codec.
+
+    Args:
+        config_path: MMPose model config.
+        outputs: 'output' `[S, K, H, W]`, or 'simcc_x' `[S, K, Wx]` and 'simcc_y' `[S, K, Wy]`.
+    """
+    from mmpose.registry import KEYPOINT_CODECS
+
+    codec = KEYPOINT_CODECS.build(dict(implementations.read_codec(config_path)))
+    return decode_outputs(codec, outputs)[0]
+
+
+def decode_outputs(
+    codec: Any, outputs: Mapping[str, NDArray[Any]]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Keypoints `[S, K, 2]` (input px) and scores `[S, K]`, picture by picture as mmpose does."""
+    points, scores = [], []
+    for parts in zip(*outputs.values(), strict=True):
+        sample = [np.array(part) for part in parts]  # codecs blur in place
+        decoded = codec.decode(*sample)
+        points.append(np.asarray(decoded[0], np.float64).reshape(-1, 2))
+        scores.append(np.asarray(decoded[1], np.float64).reshape(-1))
+    return np.stack(points), np.stack(scores)
+
+
+def decision_gaps(
+    codec: Any, outputs: Mapping[str, NDArray[np.float64]]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """How clear the decoder's decisions are, in units of the output.
+
+    Returns:
+        `[S, K]` best minus second-best value (the lesser of both axes for SimCC), and `[S, K]`
+        least difference of a peak's neighbours (infinite where no quarter-cell step is taken).
+    """
+    if "output" not in outputs:
+        gaps = [_top2_gap(array) for array in outputs.values()]
+        return np.minimum(*gaps), np.full_like(gaps[0], np.inf)
+    maps = _decision_maps(codec, outputs["output"])
+    flat = maps.reshape(*maps.shape[:2], -1)
+    shift = _shift_gap(maps) if _takes_quarter_step(codec) else np.full(maps.shape[:2], np.inf)
+    return _top2_gap(flat), shift
+
+
+def _top2_gap(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    top = np.partition(vectors, -2, axis=-1)[..., -2:]
+    return np.asarray(top[..., 1] - top[..., 0])
+
+
+def _takes_quarter_step(codec: Any) -> bool:
+    """MSRAHeatmap without DARK and MegviiHeatmap move a quarter cell to the higher neighbour."""
+    return not getattr(codec, "unbiased", False) and type(codec).__name__ != "UDPHeatmap"
+
+
+def _decision_maps(codec: Any, maps: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The maps on which the decoder takes the maximum: MegviiHeatmap blurs first."""
+    if type(codec).__name__ != "MegviiHeatmap":
+        return maps
+    from mmpose.codecs.utils import gaussian_blur
+
+    return np.stack([gaussian_blur(sample.copy(), codec.kernel_size) for sample in maps])
+
+
+def _shift_gap(maps: NDArray[np.float64]) -> NDArray[np.float64]:
+    samples, keypoints, height, width = maps.shape
+    best = maps.reshape(samples, keypoints, -1).argmax(axis=-1)
+    y, x = np.clip(best // width, 1, height - 2), np.clip(best % width, 1, width - 2)
+    s, k = np.ogrid[:samples, :keypoints]
+    dx = np.abs(maps[s, k, y, x + 1] - maps[s, k, y, x - 1])
+    dy = np.abs(maps[s, k, y + 1, x] - maps[s, k, y - 1, x])
+    return np.asarray(np.minimum(dx, dy))

@@ -1,0 +1,138 @@
+"""What PyTorch computes for a model: the value that a flow is judged against.
+
+`oracle` computes it in a child process and writes it; this module reads it and answers questions
+that need no torch: errors allowed, near ties.  Float64 is the truth (`ref64`), the yardstick tells
+how far honest rounding at the flow's precision goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from poseconform.compare.metrics import Detections
+from poseconform.compare.tolerances import Allowed, Tolerance, allowed_error
+
+FILE = "reference.npz"
+DETECTION_OUTPUTS = ("dets.boxes", "dets.scores", "keypoints.xy", "keypoints.scores")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One picture with one box.
+
+    Attributes:
+        name: For reports.
+        image: `[H, W, 3]` uint8, BGR.
+        bbox: `[4]` left, top, right, bottom in image px; bottom-up models see the whole picture.
+    """
+
+    name: str
+    image: NDArray[np.uint8]
+    bbox: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """PyTorch's own error of one output at the flow's precision, and the output's size."""
+
+    max: float
+    rms: float
+    size_max: float
+    size_rms: float
+
+
+@dataclass(frozen=True)
+class DetectionTruth:
+    """Detections of one picture in float64.
+
+    Attributes:
+        possible: Everything that some decision within the near-tie margins would have kept.
+        stable: `[D]` bool: kept by every such decision.
+        base: `[D]` bool: kept with the thresholds as they are.
+    """
+
+    possible: Detections
+    stable: NDArray[np.bool_]
+    base: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The reference of one model at one precision.
+
+    Attributes:
+        inputs: `[S, 3, H, W]` float32, normalised network inputs, one a sample.
+        outputs: Output name -> `[S, ...]` float64; empty for bottom-up models.
+        yardsticks: Output name -> PyTorch's error (for detections: `DETECTION_OUTPUTS`).
+        keypoints: `[S, K, 2]` decoded from `outputs`, input px; empty for bottom-up models.
+        argmax_gap: `[S, K]` best minus second-best value where the decoder takes the maximum.
+        shift_gap: `[S, K]` least difference that decides the decoder's quarter-cell step.
+        image_keypoints: One `[P, K, 2]` a sample, image px, by mmpose's own mapping.
+        image_scores: One `[P]` a sample: person scores (1.0 for top-down models).
+        detections: One a sample for bottom-up models.
+        facts: What the oracle says of itself: versions, seconds.
+    """
+
+    inputs: NDArray[np.float32]
+    outputs: Mapping[str, NDArray[np.float64]]
+    yardsticks: Mapping[str, Yardstick]
+    keypoints: NDArray[np.float64]
+    argmax_gap: NDArray[np.float64]
+    shift_gap: NDArray[np.float64]
+    image_keypoints: tuple[NDArray[np.float64], ...]
+    image_scores: tuple[NDArray[np.float64], ...]
+    detections: tuple[DetectionTruth, ...]
+    facts: Mapping[str, Any]
+
+    @property
+    def bottom_up(self) -> bool:
+        """True if the model finds the people itself."""
+        return bool(self.detections)
+
+    def allowed(self, output: str, row: Tolerance) -> Allowed:
+        """Allowed error of one output."""
+        y = self.yardsticks[output]
+        return allowed_error(row, y.size_max, y.size_rms, y.max, y.rms)
+
+    def near_ties(self, row: Tolerance) -> NDArray[np.bool_]:
+        """`[S, K]` True where an error within the allowed one can change the decoder's decision.
+
+        Two values that differ by at most twice the allowed error can change places.
+        """
+        limit = 2 * max(self.allowed(name, row).max for name in self.outputs)
+        return (self.argmax_gap <= limit) | (self.shift_gap <= limit)
+
+
+def read_reference(folder: Path, facts: Mapping[str, Any]) -> Reference:
+    """The reference that `oracle.write_reference` wrote into `folder`."""
+    with np.load(folder / FILE) as data:
+        arrays = {name: data[name] for name in data.files}
+    samples = len(arrays["inputs"])
+    return Reference(
+        inputs=arrays["inputs"],
+        outputs=_named(arrays, "output:"),
+        yardsticks={n: Yardstick(*map(float, v)) for n, v in _named(arrays, "yardstick:").items()},
+        keypoints=arrays["keypoints"],
+        argmax_gap=arrays["argmax_gap"],
+        shift_gap=arrays["shift_gap"],
+        image_keypoints=tuple(arrays[f"image_keypoints:{i}"] for i in range(samples)),
+        image_scores=tuple(arrays[f"image_scores:{i}"] for i in range(samples)),
+        detections=tuple(_truth(arrays, i) for i in range(samples) if f"boxes:{i}" in arrays),
+        facts=facts,
+    )
+
+
+def _named(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
+    return {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
+
+
+def _truth(arrays: Mapping[str, NDArray[Any]], i: int) -> DetectionTruth:
+    names = ("boxes", "scores", "keypoints", "keypoint_scores")
+    possible = Detections(*(arrays[f"{name}:{i}"] for name in names))
+    return DetectionTruth(possible, arrays[f"stable:{i}"], arrays[f"base:{i}"])

@@ -1,0 +1,80 @@
+"""Baselines: what a platform is known to do, to compare a run with.
+
+A baseline is a `results.json` without pictures, logs and commands that holds only the cells
+that ran.  An update changes the cells that the run judged and keeps the others, so a run of a
+few models does not throw the rest away.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from poseconform.report.data.diff import Diff, diff_results
+from poseconform.report.data.fingerprint import one_liner
+from poseconform.report.data.results import Results, read_results, slim, write_results
+from poseconform.report.data.vocabulary import ran
+
+
+def platform_name(environment: Mapping[str, Any]) -> str:
+    """Name of a platform in file names: system and processor family, e.g. `linux-x86_64`."""
+    system, cpu = environment.get("os"), environment.get("cpu")
+    name = system.get("system", "") if isinstance(system, Mapping) else str(system or "")
+    machine = cpu.get("machine", "") if isinstance(cpu, Mapping) else ""
+    named = re.match(r"[A-Za-z]+", str(environment.get("platform") or name))
+    parts = (named.group() if named else "unknown", machine)
+    return "-".join(part.lower() for part in parts if part)
+
+
+def baseline_path(folder: Path, environment: Mapping[str, Any]) -> Path:
+    """Where in `folder` the baseline of a platform lies."""
+    return folder / f"{platform_name(environment)}.json"
+
+
+def compare_with_baseline(results: Results, path: Path) -> Diff | None:
+    """What changed since the baseline in the file `path`; None if there is no such file.
+
+    Raises:
+        ReportError: The file is not a `results.json`.
+    """
+    if not path.exists():
+        return None
+    return diff_results(comparable(read_results(path), results), results)
+
+
+def comparable(baseline: Results, results: Results) -> Results:
+    """The part of `baseline` that a run can be compared with.
+
+    A run has a record of every cell of its matrix: a model without any was not selected, and
+    neither was an exporter.
+    """
+    judged = {(cell.model, cell.exporter) for cell in results.cells}
+    kept = tuple(cell for cell in baseline.cells if (cell.model, cell.exporter) in judged)
+    return replace(baseline, cells=kept)
+
+
+def updated_baseline(old: Results | None, new: Results) -> Results:
+    """The baseline that `new` makes of `old`: judged cells replaced, the others kept."""
+    judged = {cell.cell_id: cell for cell in slim(new).cells if ran(cell)}
+    kept = {} if old is None else {c.cell_id: c for c in old.cells if c.cell_id not in judged}
+    cells = {**kept, **judged}
+    run = {"made on": one_liner(new.environment)}
+    return replace(new, run=run, cells=tuple(cells[name] for name in sorted(cells)))
+
+
+def update_baseline(results: Results, path: Path, *, write: bool) -> Diff:
+    """What an update of the baseline in the file `path` changes; with `write` it is done.
+
+    Raises:
+        ReportError: The file is there and is not a `results.json`.
+        OSError: The file cannot be written.
+    """
+    old = read_results(path) if path.exists() else None
+    new = updated_baseline(old, results)
+    diff = diff_results(old or replace(new, cells=()), new)
+    if write:
+        write_results(path, new)
+    return diff

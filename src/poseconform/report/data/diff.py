@@ -1,0 +1,196 @@
+"""What changed between two runs: a value, and Markdown for a pull request.
+
+`THRESHOLDS` is the one table that decides what is worth a line, and what is a regression.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from poseconform.report.data.compare import changes
+from poseconform.report.data.fingerprint import differences, same_machine
+from poseconform.report.data.results import Results
+from poseconform.report.data.vocabulary import ran, words_of
+from poseconform.report.text.strings import headroom, number, pixels, size
+from poseconform.results.outcome import CellRecord
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """When a number that grew is worth saying.
+
+    Attributes:
+        what: The number.
+        factor: It has grown by more than this,
+        least: and to more than this, in its own unit.
+        regression: Whether that makes the diff a regression, or is only said.
+        reason: Why these values.
+    """
+
+    what: str
+    factor: float
+    least: float
+    regression: bool
+    reason: str
+
+
+THRESHOLDS: dict[str, Threshold] = {
+    row.what: row
+    for row in (
+        Threshold("headroom", 2.0, 0.2, True, "other kernels move it by tens of per cent"),
+        Threshold("keypoint error", 2.0, 0.25, True, "a quarter of a pixel is nobody's loss"),
+        Threshold("latency", 1.25, 0.5, False, "a shared machine is that noisy"),
+        Threshold("size", 1.05, 65_536, False, "a new version's metadata is smaller"),
+    )
+}
+
+# Change of outcome to whether it is a regression.
+FLIPS: dict[str, bool] = {
+    "newly-failing": True,
+    "missing": True,
+    "still-failing": False,
+    "newly-passing": False,
+    "new": False,
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that changed in one cell.
+
+    Attributes:
+        kind: A key of `FLIPS` or `THRESHOLDS`, `outcome`, `graph` or `checkpoint`.
+        cell: The cell as it is now, or as it was if it is gone.
+        before: The old value, in words.
+        after: The new value, in words.
+        regression: Whether it is a regression.
+        note: A reason or what else there is to say.
+    """
+
+    kind: str
+    cell: CellRecord
+    before: str
+    after: str
+    regression: bool = False
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Diff:
+    """What changed between two runs.
+
+    Attributes:
+        findings: Everything that changed, cell by cell.
+        environment: Name, old and new value of what differs in the fingerprints.
+        timed: Whether latencies could be compared: the runs are of one machine.
+        compared: Number of cells that ran in both.
+    """
+
+    findings: tuple[Finding, ...]
+    environment: tuple[tuple[str, str, str], ...]
+    timed: bool
+    compared: int
+
+    @property
+    def regressions(self) -> tuple[Finding, ...]:
+        """The findings that are regressions."""
+        return tuple(f for f in self.findings if f.regression)
+
+    def of(self, kind: str) -> tuple[Finding, ...]:
+        """The findings of one kind."""
+        return tuple(f for f in self.findings if f.kind == kind)
+
+
+def diff_results(old: Results, new: Results) -> Diff:
+    """What changed from `old` to `new`."""
+    before, after = old.by_id(), new.by_id()
+    changed = changes(old, new)
+    timed = same_machine(old.environment, new.environment)
+    both = [name for name in after if name in before and ran(before[name]) and ran(after[name])]
+    findings: list[Finding] = []
+    for name in sorted({**before, **after}):
+        findings += _flips(changed.get(name, ""), before.get(name), after.get(name))
+        if name in both and after[name].outcome == "pass":  # of a failure the flip says enough
+            findings += _numbers(before[name], after[name], timed=timed)
+        if name in both:
+            findings += _graphs(before[name], after[name])
+    environment = differences(old.environment, new.environment)
+    return Diff(tuple(findings), environment, timed, len(both))
+
+
+def _flips(change: str, old: CellRecord | None, new: CellRecord | None) -> Iterator[Finding]:
+    cell = new or old
+    if cell is None or (not change and (old is None or new is None)):
+        return
+    was = "not there" if old is None else words_of(old.outcome)
+    now = "not there" if new is None else words_of(new.outcome)
+    note = "" if new is None else new.reason
+    if change:
+        yield Finding(change, cell, was, now, FLIPS[change], note)
+    elif now not in {was, "not selected"}:
+        yield Finding("outcome", cell, was, now, False, note)
+
+
+def _numbers(old: CellRecord, new: CellRecord, *, timed: bool) -> Iterator[Finding]:
+    rows = [
+        ("headroom", old.headroom, new.headroom, headroom),
+        ("keypoint error", _worst_px(old), _worst_px(new), pixels),
+        ("size", _bytes(old), _bytes(new), lambda value: size(round(value or 0))),
+    ]
+    if timed:
+        rows.append(("latency", _median(old), _median(new), number))
+    for what, was, now, show in rows:
+        limit = THRESHOLDS[what]
+        if grew(limit, was, now) and not (what == "latency" and _within_spread(old, new)):
+            note = "" if not was or now is None else f"\N{MULTIPLICATION SIGN} {number(now / was)}"
+            yield Finding(what, new, show(was), show(now), limit.regression, note)
+
+
+def grew(limit: Threshold, old: float | None, new: float | None) -> bool:
+    """True if a number grew beyond its threshold; one that is no number any more has grown."""
+    if new is None or old is None or math.isnan(old):
+        return False
+    return not new <= max(limit.factor * old, limit.least)
+
+
+def _graphs(old: CellRecord, new: CellRecord) -> Iterator[Finding]:
+    if old.checkpoint_sha256 and old.checkpoint_sha256 != new.checkpoint_sha256:
+        was, now = old.checkpoint_sha256[:12], new.checkpoint_sha256[:12]
+        yield Finding("checkpoint", new, was, now, note="numbers are of other weights")
+    if old.graph is None or new.graph is None:
+        return
+    names = ("nodes", "opset", "ir")
+    facts = [(name, getattr(old.graph, name), getattr(new.graph, name)) for name in names]
+    was = ", ".join(f"{name} {value}" for name, value, other in facts if value != other)
+    now = ", ".join(f"{name} {other}" for name, value, other in facts if value != other)
+    ops = _op_changes(old.graph.ops, new.graph.ops)
+    if was or ops:
+        yield Finding("graph", new, was, now, note=ops)
+
+
+def _op_changes(old: Mapping[str, int], new: Mapping[str, int]) -> str:
+    names = sorted({*old, *new})
+    deltas = ((name, new.get(name, 0) - old.get(name, 0)) for name in names)
+    return ", ".join(f"{name} {delta:+d}" for name, delta in deltas if delta)
+
+
+def _worst_px(cell: CellRecord) -> float | None:
+    return None if cell.keypoint_error_px is None else cell.keypoint_error_px.max
+
+
+def _median(cell: CellRecord) -> float | None:
+    return None if cell.latency_ms is None else cell.latency_ms.median
+
+
+def _within_spread(old: CellRecord, new: CellRecord) -> bool:
+    """True if the medians differ by no more than both interquartile ranges together."""
+    if old.latency_ms is None or new.latency_ms is None:
+        return True
+    spread = old.latency_ms.iqr + new.latency_ms.iqr
+    return abs(new.latency_ms.median - old.latency_ms.median) <= spread
+
+
+def _bytes(cell: CellRecord) -> float | None:
+    return float(sum(a.bytes for a in cell.artefacts)) if cell.artefacts else None

@@ -1,0 +1,96 @@
+"""Results of several runners (CPU, GPU, macOS) as one.
+
+A cell that ran somewhere is shown as it ran; where several runners ran it, the worst of them is
+shown.  What each of them said stays in `sources`, and where they disagree the report says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from poseconform.report.data.errors import ReportError
+from poseconform.report.data.fingerprint import RUNNERS, runners_of
+from poseconform.report.data.results import Results
+from poseconform.report.data.vocabulary import NOT_RUN, kind_of, severity
+from poseconform.results.join import rank
+from poseconform.results.outcome import CellRecord, SourceRecord
+
+
+def merge_results(parts: Mapping[str, Results]) -> Results:
+    """One `Results` of the `parts`, which are named by their runners; the order is no matter.
+
+    Raises:
+        ReportError: There is nothing to merge, or a runner occurs twice.
+    """
+    if not parts:
+        raise ReportError("merge", "no results", "at least one", "Name a results.json.")
+    order = sorted(parts)
+    _check_runners(order, parts)
+    cells: dict[str, list[tuple[str, CellRecord]]] = {}
+    for runner in order:
+        for cell in parts[runner].cells:
+            cells.setdefault(cell.cell_id, []).append((runner, cell))
+    return Results(
+        created=max(parts[runner].created for runner in order),
+        environment={RUNNERS: _facts({r: parts[r].environment for r in order})},
+        run=_run({r: parts[r].run for r in order}),
+        cells=tuple(_merged(cells[cell_id]) for cell_id in sorted(cells)),
+    )
+
+
+def _check_runners(order: Sequence[str], parts: Mapping[str, Results]) -> None:
+    seen: set[str] = set()
+    for runner in order:
+        for name in runners_of(parts[runner].environment) or (runner,):
+            if name in seen:
+                raise ReportError(
+                    "merge",
+                    f"the runner '{name}' twice",
+                    "runners with different names",
+                    "Give them names: NAME=path/to/results.json.",
+                )
+            seen.add(name)
+
+
+def _merged(told: Sequence[tuple[str, CellRecord]]) -> CellRecord:
+    shown = min((cell for _, cell in told), key=_shown_first)
+    sources = [source for runner, cell in told for source in _sources(runner, cell)]
+    return replace(shown, sources=tuple(sorted(sources, key=lambda s: s.runner)))
+
+
+def _sources(runner: str, cell: CellRecord) -> tuple[SourceRecord, ...]:
+    """What `runner` said; a cell that was merged before brings what its runners said."""
+    return cell.sources or (SourceRecord(runner, cell.outcome, cell.reason, cell.headroom),)
+
+
+def _shown_first(cell: CellRecord) -> tuple[int, int, tuple[int, float], str]:
+    kind = kind_of(cell.outcome)
+    not_run = NOT_RUN.index(kind) + 1 if kind in NOT_RUN else 0
+    level, value = rank(cell.headroom)
+    # without its sources: a cell that was merged before must not win for having some
+    text = replace(cell, sources=()).to_json()
+    return (not_run, severity(cell.outcome), (-level, -value), text)
+
+
+def _facts(facts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The facts of every runner by its name; those of a merge before are taken apart."""
+    found: dict[str, Any] = {}
+    for runner, values in facts.items():
+        found |= runners_of(values) or {runner: values}
+    return dict(sorted(found.items()))
+
+
+def _run(runs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    merged: dict[str, Any] = {RUNNERS: _facts(runs)}
+    planted = [run.get("planted_defects") for run in merged[RUNNERS].values()]
+    counted = [p for p in planted if isinstance(p, Mapping) and "total" in p]
+    if counted:
+        counts = {name: sum(int(p.get(name, 0)) for p in counted) for name in ("caught", "total")}
+        lists = {
+            name: [row for p in counted for row in p.get(name, ())]
+            for name in ("rows", "not_detectable")
+        }
+        merged["planted_defects"] = counts | {name: rows for name, rows in lists.items() if rows}
+    return merged

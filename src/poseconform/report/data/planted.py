@@ -1,0 +1,83 @@
+"""The planted defects of a run, for the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from poseconform.report.data.fingerprint import RUNNERS, runners_of
+from poseconform.report.text.strings import number, one_line, plural, visible
+
+
+@dataclass(frozen=True)
+class PlantedRow:
+    """One defect, or a change that nobody could tell from rounding.
+
+    Attributes:
+        name: What was planted.
+        where: Where.
+        cells: In which cells.
+        check: The check that had to catch it, or how far the error was from the limit.
+        verdict: 'caught', 'not caught' or 'not detectable'.
+        link: Public issue, '' if there is none.
+    """
+
+    name: str
+    where: str
+    cells: str
+    check: str
+    verdict: str
+    link: str = ""
+
+
+def trust_of(run: Mapping[str, Any]) -> str:
+    """The line that says why to believe the report: planted defects that were caught."""
+    planted = _planted(run)
+    if "total" not in planted:
+        return ""
+    total = plural(int(planted["total"]), "planted defect")
+    return f"{planted.get('caught', 0)} of {total} caught"
+
+
+def planted_of(run: Mapping[str, Any]) -> tuple[PlantedRow, ...]:
+    """The rows of the page's table: what slipped through first, what cannot be told last."""
+    planted = _planted(run)
+    rows = [_row(raw) for raw in planted.get("rows", ())]
+    rows.sort(key=lambda row: row.verdict == "caught")
+    return (*rows, *(_limit(raw) for raw in planted.get("not_detectable", ())))
+
+
+def without_planted(run: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's facts, or those of every runner of a merge, without what has a table of its own."""
+    kept = {name: value for name, value in run.items() if name != "planted_defects"}
+    if runners := runners_of(run):
+        kept[RUNNERS] = {name: without_planted(facts) for name, facts in runners.items()}
+    return kept
+
+
+def _planted(run: Mapping[str, Any]) -> Mapping[str, Any]:
+    planted = run.get("planted_defects")
+    return planted if isinstance(planted, Mapping) else {}
+
+
+def _row(raw: Mapping[str, Any]) -> PlantedRow:
+    link = str(raw.get("link", ""))
+    return PlantedRow(
+        name=one_line(str(raw.get("name", ""))),
+        where=one_line(str(raw.get("where", ""))),
+        cells=one_line(", ".join(map(str, raw.get("cells", ()))), 400),
+        check=one_line(str(raw.get("check", ""))),
+        verdict="caught" if raw.get("caught") else "not caught",
+        link=visible(link) if link.startswith("https://") else "",
+    )
+
+
+def _limit(raw: Mapping[str, Any]) -> PlantedRow:
+    return PlantedRow(
+        name=one_line(str(raw.get("name", ""))),
+        where="",
+        cells=one_line(str(raw.get("cell", ""))),
+        check=f"{number(raw.get('ratio'), 2)} of the allowed error",
+        verdict="not detectable",
+    )

@@ -1,0 +1,128 @@
+"""How outcomes, families and backends are shown: tables, one row each.
+
+The order of `OUTCOMES` is the order of severity: a group of cells is shown by the first row
+that occurs in it.  A glyph never stands alone, its word is always beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from poseconform.results.outcome import CellRecord, is_failure
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one kind of outcome is shown.
+
+    Attributes:
+        kind: The outcome up to its colon.
+        word: The word in reports.
+        glyph: One character for terminals and Markdown.
+        ascii: The same where only ASCII can be written.
+        style: Rich style.
+        group: `bad`, `warn`, `good`, `known` or `none`, which is a colour in the page.
+    """
+
+    kind: str
+    word: str
+    glyph: str
+    ascii: str
+    style: str
+    group: str
+
+
+OUTCOMES: tuple[Look, ...] = (
+    Look("crash", "crash", "\u203c", "!!", "bold red", "bad"),
+    Look("timeout", "timeout", "\u25f7", "T", "bold red", "bad"),
+    Look("failed", "failed", "\u2717", "X", "bold red", "bad"),
+    Look("mismatch", "mismatch", "\u2260", "#", "bold red", "bad"),
+    Look("xpass", "xpass", "\u2191", "^", "bold magenta", "warn"),
+    Look("missing", "missing", "?", "?", "bold yellow", "warn"),
+    Look("xfail", "xfail", "\u21af", "x", "cyan", "known"),
+    Look("pass", "pass", "\u2713", "+", "green", "good"),
+    Look("unavailable", "unavailable", "\u2205", "0", "dim", "none"),
+    Look("not-selected", "not selected", "\u00b7", ".", "dim", "none"),
+)
+
+MEANINGS: dict[str, str] = {
+    "crash": "A native library died; the signal is named.",
+    "timeout": "The time limit of a stage passed.",
+    "failed": "A stage failed; the stage is named.",
+    "mismatch": "It runs, and differs from PyTorch by more than is allowed.",
+    "xpass": "Declared to fail, and passes: the declaration is out of date.",
+    "missing": "Expected to run, and no test reported it.",
+    "xfail": "Fails as declared, for the reason given.",
+    "pass": "Same keypoints and tensors as PyTorch, within the limits.",
+    "unavailable": "The backend cannot run on this machine; the code says why.",
+    "not-selected": "Left out by the selection of this run.",
+}
+
+FAMILIES = ("HRNet", "MSPN", "LiteHRNet", "Hourglass", "SimCC", "RTMPose", "YOLOX-Pose", "RTMO")
+
+BACKENDS: tuple[tuple[str, str], ...] = (  # in the order of upstream's support table, then ours
+    ("onnxruntime", "ONNX Runtime"),
+    ("tensorrt", "TensorRT"),
+    ("ncnn", "ncnn"),
+    ("pplnn", "PPLNN"),
+    ("openvino", "OpenVINO"),
+    ("coreml", "CoreML"),
+    ("torchscript", "TorchScript"),
+)
+PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+SHAPES = ("static", "dynamic")
+
+# Kinds of outcome of what was not run; where several runners did not, the first is shown.
+NOT_RUN = ("unavailable", "missing", "not-selected")
+
+_LOOKS = {look.kind: look for look in OUTCOMES}
+_BACKEND_NAMES = dict(BACKENDS)
+
+
+def kind_of(outcome: str) -> str:
+    """`failed` of `failed:load`, `pass` of `pass`."""
+    return outcome.split(":", maxsplit=1)[0]
+
+
+def look_of(outcome: str) -> Look:
+    """How `outcome` is shown."""
+    return _LOOKS[kind_of(outcome)]
+
+
+def detail_of(outcome: str) -> str:
+    """`load` of `failed:load`, the code of `unavailable:<code>`; empty otherwise."""
+    return outcome.partition(":")[2]
+
+
+def words_of(outcome: str) -> str:
+    """`failed: load`, `not selected`, `unavailable: no-device`."""
+    detail = detail_of(outcome)
+    return f"{look_of(outcome).word}: {detail}" if detail else look_of(outcome).word
+
+
+def severity(outcome: str) -> int:
+    """Place in `OUTCOMES`; 0 is the worst."""
+    return OUTCOMES.index(look_of(outcome))
+
+
+def ran(cell: CellRecord) -> bool:
+    """True if something of the cell was executed and judged."""
+    return kind_of(cell.outcome) not in NOT_RUN
+
+
+def failed(cell: CellRecord) -> bool:
+    """True if the cell turns a run red."""
+    return is_failure(cell.outcome)
+
+
+def backend_name(backend: str) -> str:
+    """The name people use, e.g. `ONNX Runtime`."""
+    return _BACKEND_NAMES.get(backend, backend)
+
+
+def in_order(values: Iterable[str], known: tuple[str, ...]) -> tuple[str, ...]:
+    """Distinct `values`: those in `known` in its order, whatever their case, then the others."""
+    places = {name.casefold(): place for place, name in enumerate(known)}
+    last = len(known)
+    return tuple(sorted(set(values), key=lambda v: (places.get(v.casefold(), last), v)))

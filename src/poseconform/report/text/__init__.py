@@ -1,0 +1,1 @@
+"""The terminal summary, Markdown and GitHub output."""

@@ -1,0 +1,182 @@
+"""The support table in Markdown: one row a family, one column a backend.
+
+It has the form of MMDeploy's table of supported models (docs/en/04-supported-codebases), so a
+reader of that one reads this one: `Y` and `N`, and three marks that it lacks.
+
+| mark | meaning |
+|---|---|
+| `Y` | every cell that ran passed |
+| `P` | some passed, some did not; those are named |
+| `N` | none passed |
+| `X` | fails as declared, and nothing passed |
+| `U` | could not run here: the backend is unavailable |
+| blank | not selected, or there is no such flow |
+| not run by us | in a document's table: there are flows, and no result of any |
+
+A run's own table shows what the run was about.  A document's is about the project, so it has
+every backend and family of the vocabulary: a column that is left out would say that there is
+nothing, and a blank that it does not work.
+
+Beside the mark stand precision and shape modes: `fp32 sd` is fp32, static and dynamic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from poseconform.report.data.errors import ReportError
+from poseconform.report.data.results import Results
+from poseconform.report.data.vocabulary import (
+    BACKENDS,
+    FAMILIES,
+    PRECISIONS,
+    SHAPES,
+    backend_name,
+    failed,
+    in_order,
+    kind_of,
+    ran,
+    severity,
+    words_of,
+)
+from poseconform.report.text.strings import markdown
+from poseconform.results.outcome import CellRecord
+from posedeploy.paths import write_text
+
+BEGIN = "<!-- support-table: begin; made by `python -m poseconform.report table` -->"
+END = "<!-- support-table: end -->"
+
+LEGEND = (
+    "Y: every cell that ran passed. P: some did. N: none did. X: fails as declared. "
+    "U: the backend is unavailable on the machine that made this table. Blank: not tried. "
+    "s: static, d: dynamic batch."
+)
+NOT_BY_US = "not run by us"
+WHOLE_LEGEND = LEGEND.replace("Blank: not tried", f"{NOT_BY_US}: it has flows, and no run yet")
+
+
+def support_table(results: Results, *, whole: bool = False) -> str:
+    """The table of `results` in Markdown, its legend below, ending with a newline.
+
+    Args:
+        results: What is known.
+        whole: True for the project's table, in which every backend and every family has a place,
+            and says so where nothing is known of it; False for that of a run.
+    """
+    cells = [c for c in results.cells if kind_of(c.outcome) != "not-selected"]
+    known = tuple(name for name, _ in BACKENDS)
+    backends = in_order((*(c.backend for c in cells), *(known if whole else ())), known)
+    families = in_order((*(c.family for c in cells), *(FAMILIES if whole else ())), FAMILIES)
+    lines = [
+        "| Model | Task | " + " | ".join(markdown(backend_name(b)) for b in backends) + " |",
+        "|:--|:--|" + ":--|" * len(backends),
+    ]
+    for family in families:
+        marks = (
+            _place([c for c in cells if c.family == family and c.backend == backend])
+            or (NOT_BY_US if whole else "")
+            for backend in backends
+        )
+        lines.append(f"| {markdown(family)} | PoseDetection | " + " | ".join(marks) + " |")
+    if not cells:
+        return "No cells were run.\n"
+    return "\n".join([*lines, "", WHOLE_LEGEND if whole else LEGEND, ""])
+
+
+def mark_of(cells: Iterable[CellRecord]) -> str:
+    """`Y`, `P`, `N`, `X`, `U` or nothing, for the cells at one place of the table."""
+    group = tuple(cells)
+    judged = [c for c in group if ran(c)]
+    passed = [c for c in judged if c.outcome == "pass"]
+    if judged and len(passed) == len(judged):
+        return "Y"
+    if passed:
+        return "P"
+    if any(failed(c) for c in judged):
+        return "N"
+    if judged:
+        return "X"
+    return "U" if any(kind_of(c.outcome) == "unavailable" for c in group) else ""
+
+
+def _place(cells: Sequence[CellRecord]) -> str:
+    mark = mark_of(cells)
+    if mark in {"", "U"}:
+        codes = sorted({c.code for c in cells if c.code})
+        return f"{mark} {markdown(', '.join(codes))}{_evaluated(cells)}".strip()
+    good = _flows(c for c in cells if c.outcome == "pass")
+    bad = sorted((c for c in cells if ran(c) and c.outcome != "pass"), key=_worst_first)
+    notes = [f"{precision} {shapes}" for precision, shapes in good]
+    for words in dict.fromkeys(words_of(c.outcome) for c in bad):
+        flows = _flows(c for c in bad if words_of(c.outcome) == words)
+        notes.append(f"{words}: " + ", ".join(f"{p} {shapes}" for p, shapes in flows))
+    return f"{mark} ({markdown('; '.join(notes))})"
+
+
+def _evaluated(cells: Iterable[CellRecord]) -> str:
+    """Flows whose files the judge itself has evaluated, where their backend could not run."""
+    flows = _flows(c for c in cells if "evaluator" in c.effective_options)
+    listed = ", ".join(f"{precision} {shapes}" for precision, shapes in flows)
+    return f" (files evaluated: {listed})" if listed else ""
+
+
+def _worst_first(cell: CellRecord) -> tuple[int, str]:
+    return (severity(cell.outcome), cell.cell_id)
+
+
+def _flows(cells: Iterable[CellRecord]) -> list[tuple[str, str]]:
+    """Precision and the letters of its shape modes, e.g. `('fp32', 'sd')`."""
+    found = {(c.precision, c.shape_mode) for c in cells}
+    precisions = in_order((p for p, _ in found), PRECISIONS)
+    return [(p, "".join(s[0] for s in SHAPES if (p, s) in found)) for p in precisions]
+
+
+def insert_table(document: str, table: str, subject: str) -> str:
+    """`document` with the text between its two markers replaced by `table`.
+
+    Raises:
+        ReportError: The markers are not there, once each and in order; `subject` is named.
+    """
+    if document.count(BEGIN) != 1 or document.count(END) != 1:
+        raise _no_markers(subject, f"{document.count(BEGIN)} begin, {document.count(END)} end")
+    head, _, rest = document.partition(BEGIN)
+    old, end, foot = rest.partition(END)
+    if not end or END in head:
+        raise _no_markers(subject, "the end before the begin")
+    del old
+    return f"{head}{BEGIN}\n\n{table.strip()}\n\n{end}{foot}"
+
+
+def _no_markers(subject: str, found: str) -> ReportError:
+    return ReportError(
+        subject,
+        f"markers: {found}",
+        "one begin and one end marker of the support table",
+        f"Put these two lines where the table belongs: {BEGIN} and {END}",
+    )
+
+
+def update_table(path: Path, results: Results, *, check: bool = False) -> bool:
+    """Bring the project's table in the file `path` up to date; with `check` only look.
+
+    Returns:
+        True if the file was current already.
+
+    Raises:
+        ReportError: The file has no markers, or cannot be read.
+        OSError: The file cannot be written.
+    """
+    try:
+        document = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ReportError(
+            str(path),
+            f"no readable text file ({type(error).__name__})",
+            "the Markdown file that holds the support table",
+            "Give its path with --into.",
+        ) from error
+    new = insert_table(document, support_table(results, whole=True), str(path))
+    if new != document and not check:
+        write_text(path, new)
+    return new == document

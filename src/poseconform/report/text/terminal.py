@@ -1,0 +1,157 @@
+"""The summary in a terminal: the verdict, the matrix in text, the failures and their commands.
+
+It reads well without colour, in ASCII, and on a narrow terminal, where the matrix is cut into
+as many tables as its columns need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from poseconform.report.data.results import Results
+from poseconform.report.data.vocabulary import failed, kind_of, look_of, severity, words_of
+from poseconform.report.page.grid import Column, Grid, Row, grid_of, verdict_of
+from poseconform.report.text.strings import headroom, one_line, pixels, plural, points, visible
+from poseconform.results.outcome import CellRecord
+
+TEXT_WIDTH = 16  # of a place in the matrix: `<0.01 px h 0.09`
+PLACE_WIDTH = TEXT_WIDTH + 3  # with padding and border
+MAX_FAILURES = 50  # a run with more than these has one cause, not fifty
+_IDLE = frozenset({"unavailable", "not-selected"})
+_STYLES = {"good": "bold green", "bad": "bold red", "warn": "bold yellow", "none": "bold"}
+
+
+def print_summary(results: Results, console: Console) -> None:
+    """Print verdict, matrix and failures of `results` to `console`."""
+    cells = results.cells
+    verdict = verdict_of(cells)
+    console.print(Text(verdict.headline, style=_STYLES[verdict.group]))
+    for detail in verdict.details:
+        console.print(Text(detail))
+    grid, idle = _without_idle(grid_of(cells))
+    for columns in _that_fit(grid, console.width):
+        console.print()
+        console.print(_table(grid, columns, _ascii(console)))
+    for line in idle:
+        console.print(Text(_written(line, _ascii(console)), style="dim"))
+    for failure in failure_lines(cells, ascii_only=_ascii(console)):
+        console.print(failure, soft_wrap=True)
+
+
+def failure_lines(cells: Sequence[CellRecord], *, ascii_only: bool = False) -> Iterator[Text]:
+    """Failing and missing cells, worst first: what, why, and the command that shows it again."""
+    bad = [c for c in cells if failed(c) or kind_of(c.outcome) == "missing"]
+    bad.sort(key=lambda c: (severity(c.outcome), c.cell_id))
+    for cell in bad[:MAX_FAILURES]:
+        name = one_line(f"{cell.model} \N{MULTIPLICATION SIGN} {cell.flow}")
+        line = Text("\n")
+        line.append(_outcome(cell, ascii_only), look_of(cell.outcome).style)
+        line.append(f"  {_written(name, ascii_only)}", "bold")
+        if cell.reason:
+            line.append(f"\n  {_written(one_line(cell.reason, 500), ascii_only)}")
+        if cell.repro:
+            line.append(f"\n  {_written(visible(cell.repro), ascii_only)}", "cyan")
+        yield line
+    if len(bad) > MAX_FAILURES:
+        yield Text(f"\n... and {plural(len(bad) - MAX_FAILURES, 'cell')} more, in the report.")
+
+
+def _table(grid: Grid, columns: Sequence[int], ascii_only: bool) -> Table:
+    table = Table(pad_edge=False, header_style="bold", box=box.ASCII if ascii_only else box.SIMPLE)
+    table.add_column("model", overflow="fold", min_width=8)
+    for index in columns:
+        heading = _written(_heading(grid.columns[index]), ascii_only)
+        table.add_column(Text(heading), overflow="fold", min_width=TEXT_WIDTH)
+    family = ""
+    for row in grid.rows:
+        if row.family != family:
+            family = row.family
+            table.add_section()
+            table.add_row(Text(_written(one_line(family, 40), ascii_only), style="bold"))
+        places = [_place(row.places[index], ascii_only) for index in columns]
+        table.add_row(Text(_written(one_line(row.model, 60), ascii_only)), *places)
+    return table
+
+
+def _heading(column: Column) -> str:
+    parts = (column.backend, f"{column.precision} {column.shape_mode}", column.variant)
+    return "\n".join(one_line(part, 30) for part in parts if part)
+
+
+def _place(cells: Sequence[CellRecord], ascii_only: bool) -> Text:
+    text = Text()
+    for cell in cells:
+        text.append("\n" if text else "")
+        text.append(_outcome(cell, ascii_only), look_of(cell.outcome).style)
+        numbers = _written(_numbers(cell), ascii_only)
+        text.append(f"\n{numbers}" if numbers else "")
+        lost = points(cell.accuracy.points_lost if cell.accuracy else None)
+        text.append(f"\n{_written(lost, ascii_only)}" if lost else "")
+    return text
+
+
+def _numbers(cell: CellRecord) -> str:
+    error = cell.keypoint_error_px
+    parts = []
+    if error is not None and error.max is not None:
+        parts.append(f"{pixels(error.max)} px")
+    if cell.headroom is not None:
+        parts.append(f"h {headroom(cell.headroom)}")
+    return " ".join(parts)
+
+
+def _outcome(cell: CellRecord, ascii_only: bool) -> str:
+    look = look_of(cell.outcome)
+    words = one_line(words_of(cell.outcome), 60)
+    if cell.code and ":" not in words:
+        words = f"{words}: {one_line(cell.code, 30)}"
+    return f"{look.ascii if ascii_only else look.glyph} {_written(words, ascii_only)}"
+
+
+def _without_idle(grid: Grid) -> tuple[Grid, list[str]]:
+    """The grid without the columns in which nothing ran, and lines that say so instead."""
+    busy: list[int] = []
+    idle: dict[tuple[str, str], list[CellRecord]] = {}
+    for index, column in enumerate(grid.columns):
+        cells = [cell for row in grid.rows for cell in row.places[index]]
+        if any(kind_of(c.outcome) not in _IDLE for c in cells):
+            busy.append(index)
+            continue
+        for cell in cells:
+            idle.setdefault((column.backend, cell.outcome), []).append(cell)
+    rows = tuple(
+        Row(row.family, row.model, tuple(row.places[i] for i in busy))
+        for row in grid.rows
+        if any(row.places[i] for i in busy)
+    )
+    lines = [_idle_line(*key, cells) for key, cells in sorted(idle.items())]
+    return Grid(tuple(grid.columns[i] for i in busy), rows), lines
+
+
+def _idle_line(backend: str, outcome: str, cells: Sequence[CellRecord]) -> str:
+    reason = next((f" ({one_line(c.reason, 120)})" for c in cells if c.reason), "")
+    words = one_line(words_of(outcome), 60)
+    return f"{one_line(backend, 30)}: {plural(len(cells), 'cell')} {words}{reason}"
+
+
+def _that_fit(grid: Grid, width: int) -> Iterator[Sequence[int]]:
+    names = max((min(len(row.model), 60) for row in grid.rows), default=0)
+    count = max(1, (width - names - 4) // PLACE_WIDTH)
+    for start in range(0, len(grid.columns), count):
+        yield range(start, min(start + count, len(grid.columns)))
+
+
+def _ascii(console: Console) -> bool:
+    return not console.encoding.lower().startswith("utf")
+
+
+def _written(text: str, ascii_only: bool) -> str:
+    if not ascii_only:
+        return text
+    crossed = text.replace("\N{MULTIPLICATION SIGN}", "x").replace("\N{INFINITY}", "inf")
+    return crossed.encode("ascii", "backslashreplace").decode()

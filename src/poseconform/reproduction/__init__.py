@@ -1,0 +1,1 @@
+"""The folder that shows a failure again, for a bug report."""

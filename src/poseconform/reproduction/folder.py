@@ -1,0 +1,205 @@
+"""`--repro-dir`: a folder for each failing cell, ready for a report to the backend's authors.
+
+    failure.txt      what failed, the log, and the command that re-runs the cell
+    facts.json       versions, options, batches, allowed errors
+    sdk_model/       the files that were judged
+    inputs.npz       `input [S, 3, H, W]`, the network's input of every picture
+    reference.npz    name -> `[S, ...]` float64, what PyTorch computes
+    output.npz       name -> `[R, ...]`, what the backend put out, batch after batch
+    reproduce.py     runs the files on the inputs again; needs the backend alone
+
+What an earlier failure left nothing of is left out.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from poseconform.compare.tolerances import tolerance_for
+from poseconform.isolation.child import ChildFailure
+from poseconform.judge.conversions import Conversion
+from poseconform.judge.runs import Execution
+from poseconform.judge.stages import Blocked, StageFailure
+from poseconform.matrix.cells import Cell, Model
+from poseconform.reference.values import Reference
+from poseconform.reproduction.script import FILE, script
+from poseconform.subject import posedeploy_subject as implementations
+from posedeploy.runtime import backend_row
+
+T = TypeVar("T")
+Arrays = dict[str, NDArray[Any]]
+
+
+class Knows(Protocol):
+    """What is asked of the judge."""
+
+    def conversion(self, cell: Cell) -> Conversion:
+        """The cell's SDK model folder."""
+        ...
+
+    def execution(self, cell: Cell) -> Execution:
+        """What the backend put out."""
+        ...
+
+    def reference(self, model: Model, precision: str) -> Reference:
+        """What PyTorch computes."""
+        ...
+
+    def device(self, cell: Cell) -> str:
+        """Where its backend runs."""
+        ...
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What a reproduction folder says of the failure.
+
+    Attributes:
+        cell: The cell.
+        message: One line.
+        log: The whole text of the failure.
+        command: Re-runs the cell.
+        version: The backend's version.
+    """
+
+    cell: Cell
+    message: str
+    log: str
+    command: str
+    version: str
+
+
+def write(root: Path, failure: Failure, judge: Knows | None, first: bool = True) -> Path:
+    """Write the folder of a failing cell.
+
+    Args:
+        root: Where the folders are.
+        failure: What to say.
+        judge: What to take the evidence from; None if the test had no judge.
+        first: True for the first failure of the cell in a run: what an earlier run left is
+            removed. False adds to `failure.txt` and nothing else.
+
+    Returns:
+        The folder.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    folder, cell = root / failure.cell.id, failure.cell
+    if first and (folder / "failure.txt").is_file():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "failure.txt").open("a", encoding="utf-8") as file:
+        file.write(f"{failure.message}\n\n{failure.log}\n\nre-run: {failure.command}\n\n")
+    if not first or judge is None:
+        return folder
+    conversion = _known(lambda: judge.conversion(cell))
+    execution = _known(lambda: judge.execution(cell))
+    reference = _known(lambda: judge.reference(cell.model, cell.flow.precision))
+    _write_evidence(folder, cell, conversion, execution, reference)
+    facts = _facts(failure, judge.device(cell), execution, reference)
+    (folder / "facts.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
+    if conversion and reference:
+        title = f"{cell.flow.backend} {failure.version}: {cell.id}: {failure.message}"
+        (folder / FILE).write_text(script(title, cell.flow.backend), encoding="utf-8")
+    return folder
+
+
+def _known(ask: Callable[[], T]) -> T | None:
+    """What the judge knows; None where an earlier failure, reported elsewhere, is all there is."""
+    try:
+        return ask()
+    except (Blocked, StageFailure, ChildFailure):
+        return None
+
+
+def _write_evidence(
+    folder: Path,
+    cell: Cell,
+    conversion: Conversion | None,
+    execution: Execution | None,
+    reference: Reference | None,
+) -> None:
+    if conversion:
+        shutil.copytree(conversion.folder, folder / "sdk_model", dirs_exist_ok=True)
+    arrays: dict[str, Arrays] = {"output": {}}
+    if execution:
+        names = [info.name for info in execution.loaded.outputs]
+        arrays["output"] = {name: execution.graph_rows(name)[0] for name in names}
+    if reference:
+        rows = {name: array.shape[1] for name, array in arrays["output"].items() if array.ndim > 1}
+        truth = _detections(reference, rows) if cell.model.bottom_up else dict(reference.outputs)
+        arrays |= {"inputs": {"input": reference.inputs}, "reference": truth}
+    for name, values in arrays.items():
+        np.savez(folder / f"{name}.npz", **values)  # type: ignore[arg-type]  # its stub is wrong
+
+
+def _detections(reference: Reference, rows: Mapping[str, int]) -> Arrays:
+    """`dets [S, M, 5]` and `keypoints [S, M, K, 3]` of the truth, by score, M as the graph has it.
+
+    Nothing where the graph ends before suppression.
+    """
+    if set(rows) != {"dets", "keypoints"}:
+        return {}
+    points = reference.detections[0].possible.keypoints.shape[1]
+    samples, places = len(reference.detections), rows["dets"]
+    dets, keypoints = np.zeros((samples, places, 5)), np.zeros((samples, places, points, 3))
+    for i, truth in enumerate(reference.detections):
+        kept = truth.possible.select(truth.base)
+        kept = kept.select(np.argsort(-kept.scores, kind="stable")[:places])
+        dets[i, : len(kept)] = np.concatenate([kept.boxes, kept.scores[:, None]], axis=-1)
+        keypoints[i, : len(kept), :, :2] = kept.keypoints
+        keypoints[i, : len(kept), :, 2] = kept.keypoint_scores
+    return {"dets": dets, "keypoints": keypoints}
+
+
+def _facts(
+    failure: Failure, device: str, execution: Execution | None, reference: Reference | None
+) -> dict[str, Any]:
+    flow = failure.cell.flow
+    row = backend_row(flow.backend)
+    loaded = execution.loaded if execution else None
+    samples = len(reference.inputs) if reference else 0
+    batches = (
+        [b.samples for b in execution.batches] if execution else [[i] for i in range(samples)]
+    )
+    return {
+        "cell": failure.cell.id,
+        "message": failure.message,
+        "backend": flow.backend,
+        "backend_version": failure.version,
+        "precision": flow.precision,
+        "device": device,
+        "files": [name for name in (row.main_file, row.weights_file) if name],
+        "input": loaded.inputs[0].name if loaded else "input",
+        "dtype": loaded.inputs[0].dtype if loaded else "float32",
+        "outputs": [info.name for info in loaded.outputs] if loaded else [],
+        "options": dict(loaded.effective_options) if loaded else {},
+        "batches": [list(batch) for batch in batches],
+        "allowed": _allowed(failure.cell, reference),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "packages": implementations.versions(implementations.PACKAGES),
+    }
+
+
+def _allowed(cell: Cell, reference: Reference | None) -> dict[str, tuple[float, float]]:
+    """Output -> allowed maximum and RMS error; of detections the largest of their parts."""
+    tolerance = tolerance_for(cell.flow.backend, cell.flow.precision)
+    if reference is None or tolerance is None:
+        return {}
+    found: dict[str, tuple[float, float]] = {}
+    for name in reference.yardsticks:
+        output, limit = name.split(".")[0], reference.allowed(name, tolerance)
+        most, rms = found.get(output, (0.0, 0.0))
+        found[output] = max(most, limit.max), max(rms, limit.rms)
+    return found

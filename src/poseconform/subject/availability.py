@@ -1,0 +1,75 @@
+"""Why a backend cannot run here: probed once a run, never raises, overridable by the user."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from poseconform.subject import posedeploy_subject as implementations
+from posedeploy.runtime import Availability, Code, backend_row, device_of, probe_on
+
+DISABLE_VARIABLE = "POSECONFORM_DISABLE"  # comma-separated backend names
+
+
+@dataclass
+class Availabilities:
+    """Probes backends on first use and remembers the answer.
+
+    Args:
+        disabled: Backends that the user has switched off; they are not probed.
+        device: Where the user wants them to run, '' for the first device of each.
+    """
+
+    disabled: Collection[str] = ()
+    device: str = ""
+    _known: dict[str, Availability] = field(default_factory=dict)
+    _converting: dict[str, Availability] = field(default_factory=dict)
+
+    def of(
+        self, backend: str, precision: str = "fp32", inference_precision: str = ""
+    ) -> Availability:
+        """Whether `backend` can run here, on the device that it computes in `precision` on.
+
+        Args:
+            backend: Its name.
+            precision: Of the flow.
+            inference_precision: What the flow says to compute in, in the backend's own word.
+        """
+        if backend in self.disabled:
+            return Availability(
+                Code.DISABLED_BY_USER, f"{backend} is in {DISABLE_VARIABLE} or --disable"
+            )
+        device = device_of(backend, precision, self.device)
+        first = device.split(":", maxsplit=1)[0] == backend_row(backend).devices[0]
+        name = backend if first else f"{backend} on {device}"
+        name += f" in {inference_precision}" if inference_precision else ""
+        if name not in self._known:
+            self._known[name] = _probe(backend, device, inference_precision)
+        return self._known[name]
+
+    def of_converting(self, backend: str) -> Availability:
+        """Whether files for `backend` can be made here, which may be so where it cannot run."""
+        if backend in self.disabled:
+            return self.of(backend)
+        if backend not in self._converting:
+            self._converting[backend] = implementations.conversion_availability(backend)
+        return self._converting[backend]
+
+    @property
+    def known(self) -> dict[str, Availability]:
+        """What has been probed so far."""
+        return dict(self._known)
+
+
+def _probe(backend: str, device: str, inference_precision: str) -> Availability:
+    found = probe_on(backend, device, inference_precision)
+    missing = ", ".join(implementations.missing_tools(backend)) if found.ok else ""
+    if missing:
+        reason = f"{missing} is not installed, which converts for {backend}"
+        return Availability(Code.TOOL_MISSING, reason, found.version)
+    return found
+
+
+def disabled_backends(options: Collection[str], environment: str) -> frozenset[str]:
+    """Backends named by --disable or by the environment variable."""
+    return frozenset(options) | {name.strip() for name in environment.split(",") if name.strip()}

@@ -1,0 +1,57 @@
+"""Clients: SDK model folder + picture + boxes -> keypoints; an adapter module.
+
+Called by name in a child process that loads no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from poseconform.reference.values import Sample
+
+
+@dataclass(frozen=True)
+class ClientAnswer:
+    """What a client said of one sample.
+
+    Attributes:
+        keypoints: `[P, K, 2]` image px.
+        scores: `[P]` person scores (1.0 for top-down models).
+    """
+
+    keypoints: NDArray[np.float64]
+    scores: NDArray[np.float64]
+
+
+def posedeploy_sdk(
+    folder: str, samples: Sequence[Sample], bottom_up: bool, device: str = "cpu"
+) -> list[ClientAnswer]:
+    """`posedeploy.sdk.PoseDetector` on each sample, on a device like 'cuda:1'."""
+    with detector_of(folder, device) as detector:
+        return [_ask(detector, sample, bottom_up) for sample in samples]
+
+
+def detector_of(folder: str, device: str = "cpu") -> Any:
+    """`posedeploy.sdk.PoseDetector` on a folder."""
+    from posedeploy.sdk import PoseDetector
+
+    kind, _, number = device.partition(":")
+    return PoseDetector(folder, kind, int(number or 0))
+
+
+def _ask(detector: Any, sample: Sample, bottom_up: bool) -> ClientAnswer:
+    if bottom_up:
+        found = detector.detect(sample.image)
+        return ClientAnswer(
+            np.asarray(found.keypoints[..., :2], np.float64),
+            np.asarray(found.scores, np.float64),
+        )
+    # in the oracle's type: the last bit of a box can decide a pixel, and a pixel a near tie
+    box = np.asarray(sample.bbox, np.float32)
+    keypoints = detector(sample.image, box)
+    return ClientAnswer(np.asarray(keypoints[..., :2], np.float64), np.ones(len(keypoints)))

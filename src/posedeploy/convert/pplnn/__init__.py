@@ -1,0 +1,1 @@
+"""Conversion to graphs in the operators that PPLNN has."""

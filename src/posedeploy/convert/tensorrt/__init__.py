@@ -1,0 +1,1 @@
+"""Conversion to TensorRT engines."""

@@ -1,0 +1,64 @@
+"""A calibration set: what the network sees while the ranges of int8 activations are measured.
+
+The set is an iterator that can be started again, not an array: five hundred inputs of 640 px
+would be 2.4 GB.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from posedeploy.errors import BadInputError
+
+Inputs = Callable[[], Iterator[NDArray[np.float32]]]
+
+
+@dataclass(frozen=True)
+class CalibrationSet:
+    """Inputs to calibrate on, already pre-processed.
+
+    Attributes:
+        source: Where the pictures come from, in words for a person and for `detail.json`.
+        count: How many inputs there are.
+        inputs: Starts an iteration over them: [1, 3, H, W] float32 each, normalised as the model's
+            pre-processing does, the same ones in the same order every time.
+    """
+
+    source: str
+    count: int
+    inputs: Inputs
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of all inputs, shapes included: two sets with one hash calibrate alike."""
+        digest = hashlib.sha256()
+        for array in self.inputs():
+            digest.update(str(array.shape).encode())
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
+    def facts(self) -> dict[str, Any]:
+        """What `detail.json` records of the set."""
+        return {"source": self.source, "count": self.count, "sha256": self.sha256}
+
+
+def required(calibration: CalibrationSet | None, deploy_config: Path) -> CalibrationSet:
+    """The set, where there has to be one.
+
+    Raises:
+        BadInputError: There is none.
+    """
+    if calibration is None:
+        raise BadInputError(
+            f"{deploy_config}: int8", "nothing to calibrate on", "a calibration set",
+            "Build one with posedeploy.precision.images.calibration_set.",
+        )  # fmt: skip
+    return calibration

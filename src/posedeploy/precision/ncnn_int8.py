@@ -1,0 +1,184 @@
+"""int8 for ncnn, without the tools that its wheels leave out.
+
+ncnn quantises float32 weights while it loads them if a layer's parameter 8 is set and scales
+follow its weights: 127 / largest weight for every output channel, and one 127 / largest input.
+The largest inputs are measured by running the float32 files on the calibration set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from posedeploy.errors import ConversionError
+from posedeploy.precision.calibration import CalibrationSet
+from posedeploy.precision.float_layers import LAST_LAYERS, LITEHRNET
+from posedeploy.precision.ncnn_files import (
+    Layer,
+    Weights,
+    kernel,
+    read_param,
+    walk,
+    with_param,
+    write_param,
+)
+from posedeploy.precision.progress import watched
+from posedeploy.precision.qdq import Quantised
+from posedeploy.runtime import SessionOptions
+from posedeploy.runtime.ncnn import KEEP_BLOBS, Ncnn
+
+_STEPS = 127.0
+_SMALLEST = 1e-12  # of a largest value: a channel of zeros keeps a finite scale
+_SCALE_TERM = 8  # parameter that says which scales follow
+
+
+@dataclass(frozen=True)
+class Quantisable:
+    """How ncnn quantises a layer type.
+
+    Attributes:
+        channels: Parameter that holds how many scales its weights have.
+        term: Value of parameter 8.
+    """
+
+    channels: int
+    term: str
+
+
+# fmt: off
+QUANTISABLE: Mapping[str, Quantisable] = {
+    "Convolution":          Quantisable(0, "2"),
+    "ConvolutionDepthWise": Quantisable(7, "1"),
+    "InnerProduct":         Quantisable(0, "2"),
+}
+# Layers that multiply by learned weights; a Gemm or an attention stays float32 in this recipe.
+_LEARNED = frozenset({*QUANTISABLE, "Deconvolution", "DeconvolutionDepthWise", "Gemm"})
+# fmt: on
+
+
+def quantise_ncnn(
+    files: tuple[Path, Path],
+    out: tuple[Path, Path],
+    calibration: CalibrationSet,
+    keep: Collection[str] | None = None,
+) -> Quantised:
+    """Write `.param` and `.bin` files whose convolutions and linear layers run in int8.
+
+    Layers and blobs keep their names.
+
+    Args:
+        files: The float32 files.
+        out: The files to write.
+        calibration: What to measure the inputs' ranges on.
+        keep: Names of layers that stay float32; None takes those of `kept_layers`.
+
+    Raises:
+        ConversionError: A layer's weights cannot be found, or nothing could be quantised.
+    """
+    layers, content = read_param(files[0]), files[1].read_bytes()
+    table = kept_layers(layers)
+    kept = table if keep is None else {name: table.get(name, "asked for") for name in keep}
+    places = [place for place in walk(layers, content) if _takes_int8(place.layer, kept)]
+    if not places:
+        raise ConversionError(
+            "convert", files[0].name, "no layer that ncnn quantises", "at least one",
+            "Deploy it in fp32.",
+        )  # fmt: skip
+    largest = largest_values(files, {place.layer.inputs[0] for place in places}, calibration)
+    out[1].write_bytes(_with_scales(content, places, largest))
+    terms = {place.layer.name: QUANTISABLE[place.layer.type].term for place in places}
+    write_param(
+        out[0],
+        tuple(
+            with_param(layer, _SCALE_TERM, terms[layer.name]) if layer.name in terms else layer
+            for layer in layers
+        ),
+    )
+    return Quantised(tuple(terms), kept)
+
+
+def _takes_int8(layer: Layer, kept: Collection[str]) -> bool:
+    return layer.type in QUANTISABLE and layer.name not in kept
+
+
+def _with_scales(content: bytes, places: Iterable[Weights], largest: Mapping[str, float]) -> bytes:
+    """The `.bin` file with scales behind the weights and bias of every layer in `places`."""
+    parts, last = [], 0
+    for place in places:
+        count = place.layer.number(QUANTISABLE[place.layer.type].channels)
+        peaks = np.abs(kernel(place, content).reshape(count, -1)).max(axis=1)
+        scales = [*peaks, largest[place.layer.inputs[0]]]
+        numbers = _STEPS / np.maximum(np.array(scales, np.float64), _SMALLEST)
+        parts += [content[last : place.end], numbers.astype("<f4").tobytes()]
+        last = place.end
+    return b"".join([*parts, content[last:]])
+
+
+def largest_values(
+    files: tuple[Path, Path], blobs: Collection[str], calibration: CalibrationSet
+) -> dict[str, float]:
+    """The largest absolute value of each blob over the calibration set, in float32.
+
+    Raises:
+        ConversionError: ncnn refuses the files, or a blob cannot be had.
+    """
+    options = SessionOptions("fp32", extra={KEEP_BLOBS: "yes"})
+    try:
+        session = Ncnn().load(files, "cpu", options)
+        largest = dict.fromkeys(sorted(blobs), 0.0)
+        for array in watched(calibration, "measuring ranges"):
+            found = session.extract({session.inputs[0].name: array}, largest)
+            for name, values in found.items():
+                largest[name] = max(largest[name], float(np.abs(values).max()))
+    except RuntimeError as error:
+        raise ConversionError(
+            "convert", files[0].name, str(error), "files that ncnn runs in float32", "Report this."
+        ) from error
+    return largest
+
+
+def kept_layers(layers: Iterable[Layer]) -> dict[str, str]:
+    """Layer name -> why it stays float32, by the parts of `kept.KEPT` that ncnn would quantise.
+
+    Decode and NMS are on the host, and norms, softmax and attention have no int8 form in ncnn.
+    """
+    makers = {blob: layer for layer in layers for blob in layer.outputs}
+    read = {blob for layer in layers for blob in layer.inputs}
+    found: dict[str, str] = {}
+    for blob in makers.keys() - read:
+        for layer in _last_learned(makers, blob):
+            found[layer.name] = LAST_LAYERS
+            for before in _depthwise_in_front(makers, layer):
+                found[before.name] = LITEHRNET
+    return found
+
+
+def _last_learned(makers: Mapping[str, Layer], blob: str) -> list[Layer]:
+    front, seen, found = [blob], set[str](), []
+    while front:
+        layer = makers.get(front.pop())
+        if layer is None or layer.name in seen:
+            continue
+        seen.add(layer.name)
+        if layer.type in _LEARNED:
+            found.append(layer)
+        else:
+            front.extend(layer.inputs)
+    return found
+
+
+def _depthwise_in_front(makers: Mapping[str, Layer], last: Layer) -> list[Layer]:
+    """LiteHRNet's last depthwise convolution: one pointwise convolution lies between the two.
+
+    pnnx names layers by type and number, so it is known by where it stands.
+    """
+    if last.type != "Convolution":
+        return []
+    pointwise = makers.get(last.inputs[0])
+    if pointwise is None or pointwise.type != "Convolution":
+        return []
+    depthwise = makers.get(pointwise.inputs[0])
+    return [depthwise] if depthwise and depthwise.type == "ConvolutionDepthWise" else []

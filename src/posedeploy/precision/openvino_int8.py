@@ -1,0 +1,144 @@
+"""int8 for OpenVINO: post-training quantisation by NNCF, with the table of kept parts."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from posedeploy.errors import ConversionError, UnavailableError
+from posedeploy.precision.calibration import CalibrationSet
+from posedeploy.precision.float_layers import kept_nodes
+from posedeploy.precision.progress import watched
+from posedeploy.precision.qdq import Quantised
+
+# Operators with learned weights, as OpenVINO calls them.
+WEIGHTED = ("Convolution", "ConvolutionBackpropData", "GroupConvolution",
+            "GroupConvolutionBackpropData", "MatMul")  # fmt: skip
+# What stands between a weight and its reader.
+_BEHIND_WEIGHTS = ("Convert", "FakeQuantize", "Multiply", "Reshape", "Subtract")
+
+
+def quantise_openvino(
+    model: Any, ir: Path, calibration: CalibrationSet, keep: Collection[str] | None = None
+) -> tuple[Any, Quantised]:
+    """Quantise a model: per channel, min-max ranges, biases corrected.
+
+    Operations keep their friendly names.
+
+    Args:
+        model: The `openvino.Model`, read from `ir`.
+        ir: The ONNX file, whose node names the table of kept parts knows.
+        calibration: What to measure the ranges on.
+        keep: Names of ONNX nodes that stay float32; None takes those of the table `kept.KEPT`.
+
+    Returns:
+        The quantised model, and what was done.
+
+    Raises:
+        UnavailableError: NNCF is not installed.
+        ConversionError: NNCF refuses the model, or nothing in it could be quantised.
+    """
+    import onnx
+
+    graph = onnx.load(ir).graph
+    table = kept_nodes(graph, "int8")
+    kept = table if keep is None else {name: table.get(name, "asked for") for name in keep}
+    quantised = _by_nncf(model, calibration, friendly_names(model, graph, kept))
+    layers = quantised_layers(quantised)
+    if not layers:
+        raise ConversionError(
+            "convert", str(ir), "no layer that was quantised", "at least one", "Deploy it in fp32."
+        )
+    return quantised, Quantised(layers, kept)
+
+
+def _by_nncf(model: Any, calibration: CalibrationSet, ignored: list[str]) -> Any:
+    nncf = _nncf()
+    data = nncf.Dataset(_Again(calibration))
+    try:
+        # it draws its bars on standard output
+        with contextlib.redirect_stdout(io.StringIO()):
+            return nncf.quantize(
+                model,
+                data,
+                subset_size=calibration.count,
+                target_device=nncf.TargetDevice.CPU,
+                ignored_scope=nncf.IgnoredScope(names=ignored, validate=False),
+            )
+    except (nncf.errors.InternalError, nncf.errors.ValidationError, RuntimeError) as error:
+        raise ConversionError(
+            "convert", model.get_friendly_name(), f"{type(error).__name__}: {error}",
+            "a model that NNCF quantises", "Report this model.",
+        ) from error  # fmt: skip
+
+
+def _nncf() -> Any:
+    try:
+        import nncf
+    except ImportError as error:
+        raise UnavailableError(
+            "nncf", f"not installed ({error})", "NNCF, which quantises for OpenVINO",
+            "Install it: python -m pip install nncf",
+        ) from error  # fmt: skip
+    nncf.set_log_level(logging.ERROR)
+    return nncf
+
+
+class _Again:
+    """The inputs of a set as an iterable: NNCF goes through them more than once."""
+
+    def __init__(self, calibration: CalibrationSet) -> None:
+        self._calibration = calibration
+
+    def __iter__(self) -> Iterator[NDArray[np.float32]]:
+        return watched(self._calibration, "quantising")
+
+    def __len__(self) -> int:
+        return self._calibration.count
+
+
+def friendly_names(model: Any, graph: Any, nodes: Mapping[str, str]) -> list[str]:
+    """Friendly names of the operations that ONNX nodes became.
+
+    OpenVINO's ONNX reader calls an operation by the node, by the tensor if that is a graph
+    output, and parts of a node with a slash and a word behind it.
+    """
+    words = set(nodes)
+    words |= {name for node in graph.node if node.name in nodes for name in node.output}
+    return [
+        name
+        for operation in model.get_ops()
+        if operation.get_type_name() not in {"Constant", "Parameter", "Result"}
+        and ((name := operation.get_friendly_name()) in words or name.rsplit("/", 1)[0] in nodes)
+    ]
+
+
+def quantised_layers(model: Any) -> tuple[str, ...]:
+    """Friendly names of the weighted operations whose weights have eight bits.
+
+    They are stored so, or as float32 with a FakeQuantize behind them (grouped convolutions).
+    """
+    return tuple(
+        operation.get_friendly_name()
+        for operation in model.get_ordered_ops()
+        if operation.get_type_name() in WEIGHTED
+        and _eight_bits(operation.input_value(1).get_node())
+    )
+
+
+def _eight_bits(node: Any) -> bool:
+    """True if what leads from a constant to this node rounds it, or it is stored rounded."""
+    rounded = False
+    while node.get_type_name() in _BEHIND_WEIGHTS:
+        rounded = rounded or node.get_type_name() == "FakeQuantize"
+        node = node.input_value(0).get_node()
+    if node.get_type_name() != "Constant":
+        return False
+    return rounded or node.get_output_element_type(0).get_type_name() in {"i8", "u8"}

@@ -1,0 +1,84 @@
+"""Whether TensorRT can run here.
+
+The driver is asked before the library is touched: without a GPU, TensorRT's Python package
+segfaults rather than raises.  The library itself is tried in a child process.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from posedeploy.runtime.cuda_device import cuda_devices
+from posedeploy.runtime.probing import (
+    DEVICE_SECONDS,
+    distribution_version,
+    is_installed,
+    run_probe,
+    too_old,
+)
+from posedeploy.runtime.registry import backend_row
+from posedeploy.runtime.types import Availability, Code
+
+SYSTEMS = ("linux", "win32")  # NVIDIA publishes it for no other
+# Distributions that bring `import tensorrt`, and the CUDA that their driver must run at least
+DISTRIBUTIONS = {"tensorrt-cu13": "13.0", "tensorrt-cu12": "12.0", "tensorrt": ""}
+_CHECK = """
+from posedeploy.runtime.tensorrt.runtime import prepare_process, use_device
+prepare_process()
+import tensorrt
+import polygraphy.backend.trt
+use_device(0)
+tensorrt.Builder(tensorrt.Logger(tensorrt.Logger.ERROR))
+"""
+
+
+def probe() -> Availability:
+    """From what costs least to what costs most; the first reason found is the answer."""
+    if sys.platform not in SYSTEMS:
+        return Availability(Code.WRONG_OS, f"there is no TensorRT for {sys.platform}")
+    missing = next((m for m in ("tensorrt", "polygraphy") if not is_installed(m)), "")
+    if missing:
+        reason = f"{missing} is not installed: python -m pip install {missing}"
+        return Availability(Code.NOT_INSTALLED, reason)
+    version = distribution_version(*DISTRIBUTIONS)
+    minimum = backend_row("tensorrt").min_version
+    if version and too_old(version, minimum):
+        reason = f"tensorrt {version} is older than {minimum}"
+        return Availability(Code.VERSION_TOO_OLD, reason, version)
+    found = cuda_devices()
+    if not found.ok:
+        return Availability(found.code, found.reason, version)
+    needed = needed_cuda()
+    if needed and too_old(found.driver, needed):
+        reason = f"the driver runs CUDA {found.driver}; this TensorRT needs {needed}"
+        return Availability(Code.VERSION_TOO_OLD, reason, version)
+    return _try_it(version)
+
+
+def needed_cuda() -> str:
+    """The CUDA version that the driver must run at least; '' if the packages do not tell."""
+    return next((cuda for name, cuda in DISTRIBUTIONS.items() if distribution_version(name)), "")
+
+
+def _try_it(version: str) -> Availability:
+    status, line = run_probe(_CHECK, DEVICE_SECONDS)
+    if status == 0:
+        return Availability(Code.AVAILABLE, "", version)
+    how = f"killed by signal {-status}" if status < 0 else f"exit status {status}"
+    return Availability(Code.BROKEN_INSTALL, f"TensorRT does not start ({how}): {line}", version)
+
+
+def target() -> dict[str, str]:
+    """What of this machine an engine is tied to; nothing where there is no device.
+
+    Engines run on the TensorRT version and the kind of device that built them (TensorRT's
+    support matrix); a cache of engines has to tell them apart.
+    """
+    devices = cuda_devices().devices
+    if not devices:
+        return {}
+    return {
+        "compute_capability": devices[0].compute_capability,
+        "device": devices[0].name,
+        "tensorrt": distribution_version(*DISTRIBUTIONS),
+    }

@@ -1,0 +1,1 @@
+"""Weights, images and figures that need no network."""

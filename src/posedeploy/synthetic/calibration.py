@@ -1,0 +1,118 @@
+"""Weights calibrated on pictures: true batch-norm statistics, and outputs that say something.
+
+A freshly initialised network gives the same peak for every picture, or logits of 1e4.  Here the
+batch norms get the statistics of real activations, and the last layers are set so that every
+output channel has mean 0 and standard deviation 1 over the calibration pictures: what is left
+varies with the picture.  Detectors are aimed at boxes of a person's size and at a number of
+candidates that leaves non-maximum suppression something to do (`detection` has that part).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from posedeploy.config import ModelConfig
+from posedeploy.synthetic.conditioning import CONDITIONING, OTHER, initialise
+from posedeploy.synthetic.detection import aim_detector
+from posedeploy.synthetic.images import calibration_pictures, network_input
+from posedeploy.synthetic.layers import recording, rescale, scale_output
+
+# The layers that put out heatmaps or SimCC vectors, per head type.
+# fmt: off
+FINAL_LAYERS: Mapping[str, Callable[[Any], list[nn.Module]]] = {
+    "CPMHead":     lambda head: list(head.multi_final_layers),
+    "HeatmapHead": lambda head: [head.final_layer],
+    "MSPNHead":    lambda head: [unit.conv_layers[-1].bn for unit in head.predict_layers],
+    "RTMCCHead":   lambda head: [head.cls_x, head.cls_y],
+    "SimCCHead":   lambda head: [head.mlp_head_x, head.mlp_head_y],
+}
+# fmt: on
+_BATCHES, _BATCH = 2, 4  # of calibration pictures; more changes little
+_BOTTOM_UP_BATCH = 2  # whole scenes of 416 px and more: many positions in each
+_PEOPLE = 3
+
+
+def calibrate(model: nn.Module, model_config: ModelConfig, seed: int) -> None:
+    """Turn a built model into one with informative, well-conditioned weights, in place.
+
+    Args:
+        model: What `build_model(model_config, None)` gave.
+        model_config: Its config.
+        seed: Decides weights and calibration pictures.
+    """
+    backbone = str(model_config.config["model"]["backbone"]["type"]).rsplit(".", 1)[-1]
+    with single_thread(), torch.no_grad():
+        initialise(model, CONDITIONING.get(backbone, OTHER), seed, min(model_config.std))
+        batches = [_batch(model_config, seed + index) for index in range(_BATCHES)]
+        _calibrate_batch_norms(model, batches)
+        if model_config.head_kind.bottom_up:
+            aim_detector(model, torch.cat(batches), model_config.input_size)
+        else:
+            _standardise_outputs(model, model_config.head, torch.cat(batches))
+
+
+@contextlib.contextmanager
+def single_thread() -> Iterator[None]:
+    """One torch thread: sums are then taken in the same order on every run."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _batch(model_config: ModelConfig, seed: int) -> torch.Tensor:
+    bottom_up = model_config.head_kind.bottom_up
+    pictures = calibration_pictures(
+        _BOTTOM_UP_BATCH if bottom_up else _BATCH,
+        model_config.input_size,
+        seed,
+        _PEOPLE if bottom_up else 1,
+    )
+    normalised = network_input(
+        pictures, model_config.mean, model_config.std, model_config.bgr_to_rgb
+    )
+    return torch.from_numpy(normalised)
+
+
+def _calibrate_batch_norms(model: Any, batches: list[torch.Tensor]) -> None:
+    """Running statistics = the mean over the batches; dropout and drop-path stay off."""
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    momentum = [norm.momentum for norm in norms]
+    model.eval()
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+        norm.train()
+    for batch in batches:
+        model.head.forward(model.extract_feat(batch))
+    for norm, value in zip(norms, momentum, strict=True):
+        norm.momentum = value
+    model.eval()
+
+
+def _standardise_outputs(model: Any, head_type: str, batch: torch.Tensor) -> None:
+    head, features = model.head, model.extract_feat(batch)
+    if hasattr(head, "gau"):  # its squared activations else drown the shortcut beside it
+        seen = _outputs(head, features, [head.gau.o])
+        scale_output(head.gau.o, seen[head.gau.o], 1.0)
+    layers = FINAL_LAYERS[head_type](head)
+    for layer, output in _outputs(head, features, layers).items():
+        channel = output.ndim - 1 if isinstance(layer, nn.Linear) else 1
+        channels = output.movedim(channel, 0).flatten(1)  # [C, N * positions]
+        mean = channels.mean(dim=1)
+        spread = (channels - mean[:, None]).std()
+        rescale(layer, mean, torch.ones_like(mean) / spread, torch.zeros_like(mean))
+
+
+def _outputs(head: Any, features: Any, layers: list[nn.Module]) -> dict[nn.Module, torch.Tensor]:
+    with recording(layers) as seen:
+        head.forward(features)
+    return seen

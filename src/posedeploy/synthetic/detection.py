@@ -1,0 +1,154 @@
+"""Aiming a randomly initialised YOLOX-Pose or RTMO head at plausible people.
+
+Boxes come out the size of a person, keypoints within them, and scores so that about
+`CANDIDATES` positions a picture are above the model's own threshold: non-maximum suppression
+then has overlapping boxes to choose from, and no picture is empty.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from posedeploy.synthetic.layers import recording, rescale, scale_output
+
+CANDIDATES = 100  # positions a picture above the score threshold, on average
+BOX = (0.18, 0.4)  # mean width and height of a box, as parts of the input's
+_SCORE_STD = 1.5  # of logits: scores spread over most of 0..1 without saturating
+_LOG_SIZE_STD = 0.2  # of the logarithm of width and height: most boxes are within 40 % of BOX
+_CENTRE_STD = 0.3  # of a box's centre, in strides; no box leaves the picture
+_DCC_LOGIT_STD = 3.0  # peaks in RTMO's coordinate bins that still depend smoothly on the picture
+_DCC_STEP = 7  # every seventh position is enough for a standard deviation
+_SCORES = ("out_cls", "out_obj")
+
+
+def aim_detector(model: Any, batch: torch.Tensor, input_size: tuple[int, int]) -> None:
+    """Set the last layers of a detector, in place.
+
+    Args:
+        model: A pose estimator with a YOLOXPoseHead or RTMOHead, batch norms calibrated.
+        batch: Calibration pictures [N, 3, H, W], normalised.
+        input_size: (W, H) in px.
+    """
+    head = model.head
+    features = model.extract_feat(batch)
+    layers = [layer for name in _targets(head, 1, input_size) for layer in _layers(head, name)]
+    with recording(layers) as seen:
+        head.forward(features)
+    for level, stride in enumerate(head.featmap_strides):
+        for name, (mean, std) in _targets(head, stride, input_size).items():
+            _set_channels(_layers(head, name)[level], seen, mean, std)
+    _set_score_level(head, features, float(model.test_cfg.get("score_thr", 0.01)))
+    if hasattr(head, "dcc"):
+        _calibrate_dcc(head, features)
+
+
+def _layers(head: Any, name: str) -> list[Any]:
+    return list(getattr(head.head_module, name))
+
+
+def _targets(
+    head: Any, stride: int, input_size: tuple[int, int]
+) -> Mapping[str, tuple[list[float], list[float]]]:
+    """Output layer -> mean and standard deviation of its channels, tiled if there are more."""
+    width, height = (part * size / stride for part, size in zip(BOX, input_size, strict=True))
+    rows = {
+        "out_bbox": (
+            [0.0, 0.0, math.log(width), math.log(height)],
+            [_CENTRE_STD, _CENTRE_STD, _LOG_SIZE_STD, _LOG_SIZE_STD],
+        ),
+        "out_cls": ([0.0], [_SCORE_STD]),
+        "out_kpt": ([0.0, 0.0], [width / 4, height / 4]),  # x and y by turns, in strides
+        "out_kpt_vis": ([0.0], [1.0]),
+        "out_obj": ([0.0], [_SCORE_STD]),
+        "out_pose": ([0.0], [1.0]),
+    }
+    return {name: row for name, row in rows.items() if len(getattr(head.head_module, name, ()))}
+
+
+def _set_channels(
+    layer: nn.Module, seen: Mapping[nn.Module, torch.Tensor], mean: list[float], std: list[float]
+) -> None:
+    output = seen[layer].movedim(1, 0).flatten(1)  # [C, N·H·W]
+    repeats = output.shape[0] // len(mean)
+    rescale(
+        layer,
+        output.mean(dim=1),
+        torch.tensor(std).repeat(repeats) / output.std(dim=1),
+        torch.tensor(mean).repeat(repeats),
+    )
+
+
+def _set_score_level(head: Any, features: Any, threshold: float) -> None:
+    """Shift the logits so that `CANDIDATES` positions a picture are above the threshold."""
+    names = [name for name in _SCORES if len(getattr(head.head_module, name, ()))]
+    layers = [layer for name in names for layer in _layers(head, name)]
+    with recording(layers) as seen:
+        head.forward(features)
+    logits = [
+        torch.cat([seen[layer].flatten(1) for layer in _layers(head, name)], dim=1)
+        for name in names
+    ]
+    wanted = CANDIDATES * logits[0].shape[0]
+    low, high = -30.0, 30.0
+    for _ in range(40):  # bisection: the count grows with the shift
+        shift = (low + high) / 2
+        scores = torch.stack([(logit + shift).sigmoid() for logit in logits]).prod(dim=0)
+        low, high = (shift, high) if int((scores > threshold).sum()) < wanted else (low, shift)
+    for layer in layers:
+        layer.bias.add_(high)
+
+
+def _calibrate_dcc(head: Any, features: Any) -> None:
+    """RTMO's coordinate classifier, which no plain forward pass of the head runs."""
+    dcc = head.dcc
+    vectors, centre_scale, grids = _dcc_sample(head, features)
+    linear, norm = dcc.pose_to_kpts
+    tokens: torch.Tensor = linear(vectors)
+    norm.running_mean.copy_(tokens.mean(dim=0))
+    norm.running_var.copy_(tokens.var(dim=0))
+    with recording([dcc.gau.o] if hasattr(dcc, "gau") else []) as seen:
+        dcc.forward_test(vectors, centre_scale, grids)
+    for layer, output in seen.items():  # squared activations else drown the shortcut beside it
+        scale_output(layer, output, 1.0)
+    # Wavelengths of the positional encoding, in px: all get the same slope, or a box that is
+    # off by 1e-3 px moves keypoints by a hundred times as much.
+    wavelengths = dcc.spe.dim_t / dcc.spe.dim_t.max()
+    for layer in (dcc.x_fc, dcc.y_fc):
+        layer.weight.mul_(wavelengths.repeat(2))  # cosines, then sines
+    encodings = dcc._get_bin_enc(centre_scale, grids)
+    logits = dcc._pose_feats_to_heatmaps(vectors, *encodings)
+    for layer, logit in zip((dcc.x_fc, dcc.y_fc), logits, strict=True):
+        scale_output(layer, logit - logit.mean(dim=-1, keepdim=True), _DCC_LOGIT_STD)
+
+
+def _dcc_sample(head: Any, features: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Pose vectors [S, C], boxes as centre and scale [S, 4], positions [S, 2], in input px."""
+    from mmpose.structures.bbox import bbox_xyxy2cs
+
+    _, boxes, _, _, vectors = head.forward(features)
+    grids = head.prior_generator.grid_priors([box.shape[2:] for box in boxes], device="cpu")
+    strides = torch.cat(
+        [
+            grid.new_full(grid.shape[:1], s)
+            for grid, s in zip(grids, head.featmap_strides, strict=True)
+        ]
+    )
+    priors = torch.cat(grids)
+    decoded = head.decode_bbox(_flat(boxes), priors, strides)
+    centre, scale = bbox_xyxy2cs(decoded.flatten(0, 1)[::_DCC_STEP], head.bbox_padding)
+    positions = priors.repeat(len(decoded), 1)[::_DCC_STEP]
+    return (
+        _flat(vectors).flatten(0, 1)[::_DCC_STEP],
+        torch.cat([centre, scale], dim=1),
+        positions,
+    )
+
+
+def _flat(levels: list[torch.Tensor]) -> torch.Tensor:
+    """Per-level maps [N, C, H, W] as one tensor [N, positions, C]."""
+    return torch.cat([level.flatten(2).transpose(1, 2) for level in levels], dim=1)

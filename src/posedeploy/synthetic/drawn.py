@@ -1,0 +1,125 @@
+"""The drawn data set: figures with known joints, in three splits that share no picture.
+
+Weights are fitted on one split, int8 ranges are calibrated on another, and accuracy is measured
+on the third.  Every joint has a colour of its own, left and right alike, so a mirrored figure is
+no figure of this set: its metainfo declares no left-right pairs, and a flip test is meaningless.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from posedeploy.synthetic.figures import Picture, draw_scene
+from posedeploy.synthetic.style import JOINTS, Style
+
+# First seed of each split. Other drawn pictures (calibrated weights, their admission, the
+# judge's samples) have seeds below 1e9; a test compares the sets.
+SPLITS: Mapping[str, int] = {
+    "calibration": 20_000_000_000,
+    "evaluation": 30_000_000_000,
+    "fitting": 10_000_000_000,
+}
+_LARGEST = 1_000_000_000  # pictures a split can have before it runs into the next one
+SIZE = (384, 384)
+
+# Twelve vivid hues, three dark and two pale ones: the nearest two are 127 apart in one channel.
+# Neighbours on the body are far apart. BGR.
+# fmt: off
+PALETTE = (
+    (0, 0, 255), (255, 255, 0), (0, 255, 0), (255, 0, 255), (0, 255, 255),  # nose, eyes, ears
+    (255, 0, 0), (0, 128, 255), (128, 0, 255), (0, 255, 128),               # shoulders, elbows
+    (255, 128, 0), (128, 0, 0), (255, 0, 128), (128, 255, 0),               # wrists, hips
+    (0, 0, 128), (255, 128, 255), (128, 255, 255), (0, 128, 0),             # knees, ankles
+)
+# fmt: on
+STYLE = Style(
+    PALETTE, disc=0.03, smallest_disc=3.0, head=1.5, separation=0.055, crowd=0.6, overlap=0.1
+)
+_BOX_MARGIN = 0.05  # of the larger side of the joints' extent: discs and limbs are inside
+
+# Standard deviation of an annotator's clicks over the square root of the area, per joint:
+# https://cocodataset.org/#keypoints-eval
+# fmt: off
+SIGMAS = (
+    .026, .025, .025, .035, .035, .079, .079, .072, .072,
+    .062, .062, .107, .107, .087, .087, .089, .089,
+)
+# fmt: on
+
+# What of a parsed metainfo says that left and right change places in a mirrored picture.
+WITHOUT_PAIRS: Mapping[str, Any] = {"flip_pairs": [], "flip_indices": list(range(len(JOINTS)))}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One picture of the drawn data set.
+
+    Attributes:
+        picture: [H, W, 3] uint8, BGR.
+        keypoints: [P, 17, 2] float32, x and y in image px, in COCO's order; all visible.
+        bboxes: [P, 4] float32, left, top, right, bottom in image px; they hold the whole figure.
+        name: Split and number, such as 'evaluation-12'.
+    """
+
+    picture: Picture
+    keypoints: NDArray[np.float32]
+    bboxes: NDArray[np.float32]
+    name: str
+
+
+def drawn_figures(
+    split: str, count: int, people: int = 1, size: tuple[int, int] = SIZE
+) -> Iterator[Figure]:
+    """The first pictures of a split; the same ones on every call.
+
+    Args:
+        split: 'fitting', 'calibration' or 'evaluation'.
+        count: How many pictures.
+        people: People in each; their boxes share at most a tenth of the smaller one where there
+            is room (up to three).
+        size: (W, H) of the pictures in px, at least 48 each. Another size is another set.
+
+    Raises:
+        ValueError: No such split, or more pictures than a split has.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"split {split!r} is none of {', '.join(SPLITS)}")
+    if not 0 <= count <= _LARGEST:
+        raise ValueError(f"{count} pictures; a split has {_LARGEST}")
+    for index in range(count):
+        picture, keypoints = draw_scene(SPLITS[split] + index, size, people, STYLE)
+        yield Figure(picture, keypoints, _boxes(keypoints, size), f"{split}-{index}")
+
+
+def _boxes(keypoints: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """[P, 4]: what the joints span, with a margin, within the picture."""
+    low, high = keypoints.min(axis=1), keypoints.max(axis=1)
+    margin = (high - low).max(axis=1, keepdims=True) * _BOX_MARGIN
+    low, high = np.maximum(low - margin, 0), np.minimum(high + margin, np.array(size))
+    return np.hstack([low, high]).astype(np.float32)
+
+
+def drawn_metainfo() -> dict[str, Any]:
+    """MMPose's description of the data set: COCO's joints and sigmas, no left-right pairs."""
+    return {
+        "dataset_name": "posedeploy-drawn",
+        "paper_info": {},
+        "keypoint_info": {
+            index: {
+                "name": name,
+                "id": index,
+                "color": list(PALETTE[index][::-1]),
+                "type": "upper" if index < JOINTS.index("left_hip") else "lower",
+                "swap": "",
+            }
+            for index, name in enumerate(JOINTS)
+        },
+        "skeleton_info": {},
+        "joint_weights": [1.0] * len(JOINTS),
+        "sigmas": list(SIGMAS),
+    }

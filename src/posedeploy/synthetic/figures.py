@@ -1,0 +1,219 @@
+"""Drawn figures: people made of limbs, with the 17 joints of COCO at known places.
+
+Each joint is a disc of its own colour, so a network can be fitted to find it, on a background
+full of shapes and noise.  Everything is a function of its seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from posedeploy.synthetic.style import JOINTS, PLAIN, Colour, Style
+
+Picture = NDArray[np.uint8]  # [H, W, 3], BGR
+Keypoints = NDArray[np.float32]  # [17, 2], x and y in image px
+Body = dict[str, NDArray[np.float64]]  # joint -> (x, y)
+
+
+@dataclass(frozen=True)
+class Bone:
+    """A joint and where it sits, seen from the joint it hangs on.
+
+    Attributes:
+        parent: The joint it hangs on.
+        length: In heights of the person.
+        angle: Rest direction in degrees: 0 is down the page, 90 towards the figure's left hand,
+            which is on the right of the page.
+        spread: How far a pose turns it, in degrees to either side.
+    """
+
+    parent: str
+    length: float
+    angle: float
+    spread: float
+
+
+# Lengths are about those of an adult (Drillis and Contini's body segments), rounded.
+# fmt: off
+BONES: Mapping[str, Bone] = {
+    "neck":           Bone("pelvis",         0.29,  180,  14),
+    "head":           Bone("neck",           0.11,  180,  18),
+    "nose":           Bone("head",           0.01,    0,  90),
+    "left_eye":       Bone("head",           0.050, 125,  12),
+    "right_eye":      Bone("head",           0.050, -125, 12),
+    "left_ear":       Bone("head",           0.090, 100,  10),
+    "right_ear":      Bone("head",           0.090, -100, 10),
+    "left_shoulder":  Bone("neck",           0.125,  85,  10),
+    "right_shoulder": Bone("neck",           0.125, -85,  10),
+    "left_elbow":     Bone("left_shoulder",  0.17,   55,  70),
+    "right_elbow":    Bone("right_shoulder", 0.17,  -55,  70),
+    "left_wrist":     Bone("left_elbow",     0.155,  60,  90),
+    "right_wrist":    Bone("right_elbow",    0.155, -60,  90),
+    "left_hip":       Bone("pelvis",         0.085,  90,   8),
+    "right_hip":      Bone("pelvis",         0.085, -90,   8),
+    "left_knee":      Bone("left_hip",       0.23,   22,  28),
+    "right_knee":     Bone("right_hip",      0.23,  -22,  28),
+    "left_ankle":     Bone("left_knee",      0.225,   8,  35),
+    "right_ankle":    Bone("right_knee",     0.225,  -8,  35),
+}
+# fmt: on
+_TORSO = ("left_shoulder", "right_shoulder", "right_hip", "left_hip")
+_LIMBS = tuple((bone.parent, joint) for joint, bone in BONES.items() if bone.length >= 0.15)
+_SUBPIXEL = 4  # bits of fraction that OpenCV's drawing takes
+_MARGIN = 0.05  # of the picture, kept free round a figure
+_ATTEMPTS = 100  # at a pose or a place that keeps its distance; the last one is taken then
+
+
+def draw_figure(seed: int, size: tuple[int, int]) -> tuple[Picture, Keypoints]:
+    """Draw one person on a cluttered background.
+
+    Args:
+        seed: Decides pose, place, colours and background.
+        size: (W, H) of the picture in px, at least 48 each.
+
+    Returns:
+        The picture, and where its joints are: x and y in image px, in COCO's order.
+    """
+    picture, people = draw_scene(seed, size, people=1)
+    return picture, people[0]
+
+
+def draw_scene(
+    seed: int, size: tuple[int, int], people: int, style: Style = PLAIN
+) -> tuple[Picture, NDArray[np.float32]]:
+    """Draw several people, who may overlap, on a cluttered background.
+
+    Args:
+        seed: Decides everything.
+        size: (W, H) of the picture in px, at least 48 each.
+        people: How many; 0 leaves the background.
+        style: What the people look like.
+
+    Returns:
+        The picture, and the joints [people, 17, 2] in image px, in drawing order.
+    """
+    width, height = size
+    if min(size) < 48:
+        raise ValueError(f"a figure needs 48 px in both directions, not {width}x{height}")
+    rng = np.random.default_rng([seed, width, height, people])
+    picture = _background(rng, width, height)
+    joints = np.zeros((people, len(JOINTS), 2), np.float32)
+    for index in range(people):
+        body = _person(rng, size, joints[:index], 1.0 if people == 1 else style.crowd, style)
+        _draw(picture, body, rng, style)
+        joints[index] = [body[name] for name in JOINTS]
+    noise = rng.normal(0, 4, picture.shape)
+    return np.clip(picture + noise, 0, 255).astype(np.uint8), joints
+
+
+def _person(
+    rng: np.random.Generator,
+    size: tuple[int, int],
+    others: NDArray[np.float32],
+    scale: float,
+    style: Style,
+) -> Body:
+    """A person beside others [people, 17, 2], in image px; as near to them as `style` allows."""
+    for _ in range(_ATTEMPTS):
+        pose = _pose(rng, style)
+        body = _placed(rng, pose, size, scale)
+        if _nearest(pose) >= style.separation and _overlap(body, others) <= style.overlap:
+            break
+    return body
+
+
+def _nearest(body: Body) -> float:
+    """The smallest distance between two joints."""
+    joints = np.array([body[name] for name in JOINTS])
+    distance = np.linalg.norm(joints[:, None] - joints[None], axis=2)
+    return float(distance[~np.eye(len(JOINTS), dtype=bool)].min())
+
+
+def _overlap(body: Body, others: NDArray[np.float32]) -> float:
+    """The largest part of the smaller of two boxes that the body shares with another's, 0..1."""
+    points = np.array([body[name] for name in JOINTS])
+    low, high = points.min(axis=0), points.max(axis=0)
+    largest = 0.0
+    for other in others:
+        low2, high2 = other.min(axis=0), other.max(axis=0)
+        shared = np.prod(np.clip(np.minimum(high, high2) - np.maximum(low, low2), 0, None))
+        largest = max(largest, float(shared / min(np.prod(high - low), np.prod(high2 - low2))))
+    return min(largest, 1.0)  # rounding can make the part of a box inside another exceed 1
+
+
+def _pose(rng: np.random.Generator, style: Style) -> Body:
+    """Joints of a random pose, the pelvis at (0, 0), in heights of the person, y down."""
+    lean = rng.uniform(-12, 12)
+    body: Body = {"pelvis": np.zeros(2)}
+    for joint, bone in BONES.items():
+        turn = np.deg2rad(bone.angle + lean + rng.uniform(-bone.spread, bone.spread))
+        length = bone.length * (style.head if bone.parent == "head" else 1.0)
+        body[joint] = body[bone.parent] + length * np.array([np.sin(turn), np.cos(turn)])
+    return body
+
+
+def _placed(rng: np.random.Generator, body: Body, size: tuple[int, int], scale: float) -> Body:
+    """The body moved and scaled to a random place inside a picture, in image px."""
+    points = np.stack(list(body.values()))
+    low, extent = points.min(axis=0), np.ptp(points, axis=0)
+    room = np.array(size) * (1 - 2 * _MARGIN)
+    factor = (room / extent).min() * scale * rng.uniform(0.7, 1.0)
+    corner = np.array(size) * _MARGIN + rng.uniform(0, 1, 2) * (room - extent * factor)
+    return {joint: (point - low) * factor + corner for joint, point in body.items()}
+
+
+def _draw(picture: Picture, body: Body, rng: np.random.Generator, style: Style) -> None:
+    height = float(np.linalg.norm(body["head"] - body["pelvis"])) / 0.4
+    limb = max(2, round(height * 0.035))
+    clothes = [_muted(rng) for _ in range(len(_LIMBS) + 2)]
+    torso = np.stack([body[name] for name in _TORSO])
+    cv2.fillConvexPoly(picture, _fixed(torso), clothes[0], cv2.LINE_AA, _SUBPIXEL)
+    for (start, end), colour in zip(_LIMBS, clothes[2:], strict=True):
+        first, last = _fixed(np.stack([body[start], body[end]]))
+        cv2.line(picture, tuple(first), tuple(last), colour, limb, cv2.LINE_AA, _SUBPIXEL)
+    _disc(picture, body["head"], height * 0.075 * style.head, clothes[1])
+    for name in rng.permutation(len(JOINTS)):
+        radius = max(style.smallest_disc, height * style.disc)
+        _disc(picture, body[JOINTS[name]], radius, style.palette[name])
+
+
+def _disc(picture: Picture, centre: NDArray[np.float64], radius: float, colour: Colour) -> None:
+    place = _fixed(centre[None])[0]
+    fixed_radius = round(radius * 2**_SUBPIXEL)
+    cv2.circle(picture, tuple(place), fixed_radius, colour, -1, cv2.LINE_AA, _SUBPIXEL)
+
+
+def _fixed(points: NDArray[np.float64]) -> NDArray[np.int32]:
+    fixed: NDArray[np.int32] = np.round(points * 2**_SUBPIXEL).astype(np.int32)
+    return fixed
+
+
+def _muted(rng: np.random.Generator) -> Colour:
+    """A colour near grey, so that the joints' discs stay the only saturated things."""
+    grey, tint = rng.uniform(50, 205), rng.uniform(-30, 30, 3)
+    blue, green, red = np.clip(grey + tint, 0, 255).astype(int).tolist()
+    return blue, green, red
+
+
+def _background(rng: np.random.Generator, width: int, height: int) -> Picture:
+    """Soft patches of light and shade, with lines, boxes and discs strewn over them."""
+    cells = rng.integers(3, 9, 2)
+    patches = rng.uniform(0, 255, (*cells, 1)) + rng.uniform(-40, 40, (*cells, 3))
+    smooth = cv2.resize(patches.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
+    picture = np.clip(smooth, 0, 255).astype(np.uint8)
+    for _ in range(rng.integers(6, 18)):
+        start, end = rng.uniform(0, [width, height], (2, 2)).astype(int).tolist()
+        colour, kind = _muted(rng), rng.integers(3)
+        if kind == 0:
+            cv2.line(picture, start, end, colour, int(rng.integers(1, 7)), cv2.LINE_AA)
+        elif kind == 1:
+            extent = rng.integers(4, max(5, width // 4), 2)
+            cv2.rectangle(picture, start, (extent + start).tolist(), colour, -1)
+        else:
+            cv2.circle(picture, start, int(rng.integers(3, width // 8)), colour, -1, cv2.LINE_AA)
+    return picture

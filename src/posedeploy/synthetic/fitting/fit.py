@@ -1,0 +1,57 @@
+"""Fit a built model by the plan of its head and backbone."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from typing import Any
+
+import torch
+
+from posedeploy.config import HeadKind, ModelConfig
+from posedeploy.synthetic.calibration import single_thread
+from posedeploy.synthetic.fitting.grid import cell_offset
+from posedeploy.synthetic.fitting.plan import Plan
+from posedeploy.synthetic.fitting.randomness import initialise_smooth
+from posedeploy.synthetic.fitting.samples import make_samples
+from posedeploy.synthetic.fitting.table import PLANS, plan_key
+from posedeploy.synthetic.fitting.workbench import Workbench, rounded_activations
+
+
+def fit(model: Any, model_config: ModelConfig, seed: int) -> None:
+    """Turn a built model into one that locates the joints of drawn figures, in place.
+
+    Args:
+        model: What `build_model(model_config, None)` gave.
+        model_config: Its config; `can_fit` says if there is a plan for it.
+        seed: Decides the layers that stay random.
+    """
+    plan = plan_of(model_config)
+    with single_thread(), torch.no_grad():
+        initialise_smooth(model, seed, min(model_config.std))
+        plan.prepare(model)
+        bench = Workbench(
+            model,
+            make_samples(model_config, "fitting", plan.pictures, plan.people),
+            _offset(model, model_config),
+        )
+        rounding = rounded_activations(model, plan.levels) if plan.levels else None
+        with rounding or contextlib.nullcontext():
+            for stage in plan.stages(model):
+                bench.fit(stage)
+            bench.calibrate()
+            if plan.finish is not None:
+                plan.finish(bench, model_config)
+
+
+def plan_of(model_config: ModelConfig) -> Plan:
+    """The plan for a model; `can_fit` says if there is one."""
+    plan: Plan = importlib.import_module(f".{PLANS[plan_key(model_config)]}", __package__).PLAN
+    return plan
+
+
+def _offset(model: Any, model_config: ModelConfig) -> float:
+    if model_config.head_kind is not HeadKind.HEATMAP:
+        return 0.0
+    width, height = model_config.codec["heatmap_size"]
+    return cell_offset(model.head.decoder, (width, height))

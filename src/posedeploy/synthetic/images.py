@@ -1,0 +1,102 @@
+"""Pictures that need no download: a photograph from a dependency, and drawn figures of ours."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from posedeploy.errors import UnavailableError
+from posedeploy.synthetic.figures import Keypoints, Picture, draw_figure, draw_scene
+from posedeploy.synthetic.style import JOINTS, joint_colour
+
+__all__ = [
+    "JOINTS",
+    "Keypoints",
+    "Picture",
+    "calibration_pictures",
+    "draw_figure",
+    "draw_scene",
+    "joint_colour",
+    "network_input",
+    "photographs",
+]
+
+
+@functools.cache
+def photographs() -> tuple[Picture, ...]:
+    """Real photographs of people that a dependency ships, read-only.
+
+    Returns:
+        Matplotlib's portrait of Grace Hopper (public domain), [600, 512, 3].
+
+    Raises:
+        UnavailableError: Matplotlib, which mmpose itself needs, is not installed.
+    """
+    spec = importlib.util.find_spec("matplotlib")
+    root = Path(spec.origin).parent if spec is not None and spec.origin is not None else Path()
+    picture = cv2.imread(str(root / "mpl-data" / "sample_data" / "grace_hopper.jpg"))
+    if picture is None:
+        raise UnavailableError(
+            "matplotlib's sample picture",
+            f"no readable grace_hopper.jpg under {root}",
+            "the file that every matplotlib wheel brings",
+            "Install matplotlib, which mmpose needs as well.",
+        )
+    picture.flags.writeable = False
+    return (picture.astype(np.uint8, copy=False),)
+
+
+def calibration_pictures(
+    count: int, size: tuple[int, int], seed: int, people: int = 1
+) -> list[Picture]:
+    """Crops of photographs and drawn scenes by turns, each by a box of its own, half mirrored.
+
+    Args:
+        count: How many.
+        size: (W, H) of each in px.
+        seed: Decides scenes, boxes and mirroring.
+        people: People in each drawn scene.
+    """
+    rng = np.random.default_rng([seed, count, *size])
+    photos, crops = photographs(), []
+    for index in range(count):
+        if index % 2:
+            source: Picture = draw_scene(seed * 1000 + index, size, people)[0]
+        else:
+            source = photos[(index // 2) % len(photos)]
+        crop = _random_crop(rng, source, size)
+        crops.append(crop[:, ::-1].copy() if rng.random() < 0.5 else crop)
+    return crops
+
+
+def _random_crop(rng: np.random.Generator, picture: Picture, size: tuple[int, int]) -> Picture:
+    """A box of 0.35 to 1 times the largest that fits, in `size`'s aspect ratio, resized to it."""
+    height, width = picture.shape[:2]
+    fit = min(width / size[0], height / size[1]) * rng.uniform(0.35, 1.0)
+    box = np.maximum(np.array(size) * fit, 8).astype(int)
+    x, y = (rng.random(2) * (np.array([width, height]) - box)).astype(int)
+    crop = picture[y : y + box[1], x : x + box[0]]
+    return cv2.resize(crop, size, interpolation=cv2.INTER_LINEAR).astype(np.uint8)
+
+
+def network_input(
+    pictures: Sequence[Picture], mean: Sequence[float], std: Sequence[float], bgr_to_rgb: bool
+) -> NDArray[np.float32]:
+    """Pictures [H, W, 3] in BGR as a normalised batch [N, 3, H, W].
+
+    Args:
+        pictures: All of the network's input size.
+        mean: Subtracted, in the channel order of the network, 0..255.
+        std: Divided by.
+        bgr_to_rgb: True if the network takes RGB.
+    """
+    pixels = np.stack(pictures)[..., ::-1] if bgr_to_rgb else np.stack(pictures)
+    batch = pixels.astype(np.float32) - np.array(mean, np.float32)
+    batch /= np.array(std, np.float32)
+    return np.ascontiguousarray(batch.transpose(0, 3, 1, 2))

@@ -1,0 +1,368 @@
+"""The checks of the suites: each passes on good evidence and fails on what it is there for."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import onnx
+import pytest
+
+from fixtures.builders import (
+    as_outputs,
+    make_cell,
+    make_execution,
+    make_people,
+    make_reference,
+    make_truth,
+)
+from poseconform.checks.table import CHECKS
+from poseconform.judge.judge import Judge
+from poseconform.judge.runs import Execution
+from poseconform.matrix.cells import Cell
+from poseconform.reference.values import Reference, Sample, Yardstick
+from poseconform.subject.clients import ClientAnswer
+from posedeploy.runtime import TensorInfo
+
+RNG = np.random.default_rng(3)
+X, Y = RNG.normal(size=(3, 5, 96)), RNG.normal(size=(3, 5, 128))
+POINTS = RNG.uniform(0, 60, (3, 5, 2))
+
+
+@dataclass
+class Evidence:
+    """Stands for the judge: what it would have found out."""
+
+    folder: Path
+    ran: Execution
+    truth: Reference
+    decoded: np.ndarray
+    answers: list[ClientAnswer]
+    samples: tuple[Sample, ...] = ()
+
+    def conversion(self, _cell: Cell) -> SimpleNamespace:
+        return SimpleNamespace(folder=self.folder)
+
+    def execution(self, _cell: Cell) -> Execution:
+        return self.ran
+
+    def reference(self, _model: object, _precision: str) -> Reference:
+        return self.truth
+
+    def keypoints(self, _model: object, _outputs: object) -> np.ndarray:
+        return self.decoded
+
+    def client_answers(self, _cell: Cell, count: int) -> list[ClientAnswer]:
+        return self.answers[:count]
+
+    def edit(self, name: str, change: Callable[[Any], None]) -> None:
+        path = self.folder / name
+        data = json.loads(path.read_text())
+        change(data)
+        path.write_text(json.dumps(data))
+
+
+def write_folder(folder: Path, step: Mapping[str, Any]) -> None:
+    model = {
+        "name": "m", "net": "end2end.onnx", "weights": "", "backend": "onnxruntime",
+        "precision": "FP32", "dynamic_shape": False,
+    }  # fmt: skip
+    tasks = [
+        {"name": "Preprocess", "module": "Transform", "transforms": [{"type": "Load"}, step]},
+        {"name": "m", "module": "Net", "input_map": {"img": "input"}},
+        {"name": "postprocess", "module": "mmpose", "params": {"keep_top_k": 3}},
+    ]
+    (folder / "deploy.json").write_text(json.dumps({"models": [model]}))
+    (folder / "pipeline.json").write_text(json.dumps({"pipeline": {"tasks": tasks}}))
+    save_graph(folder / "end2end.onnx")
+
+
+def save_graph(path: Path, opset: int = 17, ir: int = 8, **changes: Any) -> None:
+    """One operator, `output = op(input)`; its parts can be changed."""
+    known: dict[str, Any] = {"op": "Relu", "domain": "", "batch": 1, "side": 64}
+    found = known | changes
+    shape = [found["batch"], 3, found["side"], 48]
+    node = onnx.helper.make_node(found["op"], ["input"], ["output"], domain=found["domain"])
+    ends = [
+        [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)]
+        for name in ("input", "output")
+    ]
+    opsets = [onnx.helper.make_opsetid(domain, 1) for domain in [found["domain"]] if domain]
+    opsets.append(onnx.helper.make_opsetid("", opset))
+    model = onnx.helper.make_model(
+        onnx.helper.make_graph([node], "g", *ends), ir_version=ir, opset_imports=opsets
+    )
+    onnx.save(model, path)
+
+
+def with_shapes(ran: Execution, **changes: Any) -> Execution:
+    """The same run, with declared inputs or outputs replaced."""
+    return replace(ran, loaded=replace(ran.loaded, **changes))
+
+
+@pytest.fixture
+def top_down(tmp_path: Path) -> Evidence:
+    write_folder(tmp_path, {"type": "TopDownAffine", "image_size": [48, 64]})
+    truth = make_reference(
+        {"simcc_x": X, "simcc_y": Y}, keypoints=POINTS, image_keypoints=tuple(POINTS[:, None])
+    )
+    answers = [ClientAnswer(points[None], np.ones(1)) for points in POINTS]
+    return Evidence(tmp_path, make_execution({"simcc_x": X, "simcc_y": Y}), truth, POINTS, answers)
+
+
+@pytest.fixture
+def bottom_up(tmp_path: Path) -> Evidence:
+    write_folder(tmp_path, {"type": "BottomupResize", "input_size": [48, 64]})
+    pictures = [make_people([0.9, 0.8, 0.6]), make_people([0.7, 0.5]), make_people([0.95])]
+    truth = make_reference(
+        truths=[make_truth(people) for people in pictures],
+        yardstick=Yardstick(1e-2, 1e-2, 200.0, 100.0),
+        image_keypoints=tuple(people.keypoints for people in pictures),
+        image_scores=tuple(people.scores for people in pictures),
+    )
+    answers = [ClientAnswer(people.keypoints, people.scores) for people in pictures]
+    ran = make_execution(as_outputs(pictures, 4))
+    return Evidence(tmp_path, ran, truth, POINTS, answers)
+
+
+SIMCC, RTMO = make_cell(), make_cell("rtmo")
+
+
+def complaints(evidence: Evidence, which: Cell, name: str) -> str:
+    return "; ".join(CHECKS[name][1](cast("Judge", evidence), which).complaints)
+
+
+@pytest.mark.parametrize("name", [name for name in CHECKS if name != "padding"])
+def test_a_good_top_down_model_passes(top_down: Evidence, name: str) -> None:
+    assert complaints(top_down, SIMCC, name) == ""
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_a_good_bottom_up_model_passes(bottom_up: Evidence, name: str) -> None:
+    assert complaints(bottom_up, RTMO, name) == ""
+
+
+def test_a_dead_output_is_not_alive(top_down: Evidence) -> None:
+    top_down.ran = make_execution({"simcc_x": np.zeros_like(X), "simcc_y": Y})
+    assert complaints(top_down, SIMCC, "alive") == "simcc_x: constant (0)"
+
+
+def test_a_backend_without_outputs_has_not_run(top_down: Evidence) -> None:
+    good = top_down.ran
+    batches = (replace(good.batches[0], outputs={}), *good.batches[1:])
+    top_down.ran = replace(good, batches=batches)
+    assert complaints(top_down, SIMCC, "runs") == (
+        "batches without outputs: found [(0,)]; expected []"
+    )
+
+
+def test_another_precision_than_the_claimed_one_is_named(top_down: Evidence) -> None:
+    top_down.ran = with_shapes(top_down.ran, effective_options={"inference_precision": "bf16"})
+    found = complaints(top_down, SIMCC, "precision")
+    assert found == "inference precision in force: found bf16; expected fp32"
+    assert complaints(top_down, make_cell(precision="fp16"), "precision") == ""
+    top_down.ran = with_shapes(top_down.ran, effective_options={"inference_precision": "f32"})
+    assert complaints(top_down, SIMCC, "precision") == ""
+
+
+GRAPHS: dict[str, tuple[dict[str, Any], str, str]] = {
+    "opset": ({"opset": 21}, "graph", "opset 21; mmdeploy-runtime 1.3.1"),
+    "ir": ({"ir": 10}, "graph", "IR version 10; mmdeploy-runtime 1.3.1 reads at most 9"),
+    "domain": ({"op": "Gelu", "domain": "com.microsoft"}, "graph", "other domains: com.microsoft"),
+    "idle": ({"op": "Identity"}, "graph", "operators that do nothing: Identity"),
+    "unknown": ({"op": "Nonsense"}, "graph", "ONNX's checker refuses it"),
+    "batch": ({"batch": 2}, "batch_dimension", "first dimension of input: found (2,)"),
+    "free": ({"side": "height"}, "batch_dimension", "other dynamic dimensions of output"),
+}
+
+
+@pytest.mark.parametrize("case", GRAPHS)
+def test_a_graph_that_others_cannot_read_fails(top_down: Evidence, case: str) -> None:
+    changes, check, named = GRAPHS[case]
+    save_graph(top_down.folder / "end2end.onnx", **changes)
+    assert named in complaints(top_down, SIMCC, check)
+
+
+def test_files_of_other_backends_are_no_onnx_graphs(top_down: Evidence) -> None:
+    (top_down.folder / "end2end.onnx").unlink()
+    for name in ("graph", "batch_dimension"):
+        assert complaints(top_down, make_cell(backend="ncnn"), name) == ""
+
+
+def test_wrong_names_are_named(top_down: Evidence) -> None:
+    top_down.ran = make_execution({"simcc_y": Y, "simcc_x": X})
+    assert complaints(top_down, SIMCC, "names_and_shapes").startswith("output names: found (")
+    declared = TensorInfo("data", (1, 3, 64, 48), "float32")
+    top_down.ran = with_shapes(make_execution({"simcc_x": X, "simcc_y": Y}), inputs=(declared,))
+    found = complaints(top_down, SIMCC, "names_and_shapes")
+    assert found == "input names: found ['data']; expected ['input']"
+
+
+def test_wrong_shapes_are_named(top_down: Evidence) -> None:
+    good = top_down.ran
+    turned = TensorInfo("input", (1, 3, 48, 64), "float32")
+    top_down.ran = with_shapes(good, inputs=(turned,))
+    assert complaints(top_down, SIMCC, "names_and_shapes").startswith("input shape: found (3, 48")
+    free = TensorInfo("input", ("batch", 3, 64, 48), "float32")
+    top_down.ran = with_shapes(good, inputs=(free,))
+    assert complaints(top_down, SIMCC, "names_and_shapes") == (
+        "dynamic batch: found True; expected False"
+    )
+    lying = (TensorInfo("simcc_x", (1, 5, 97), "float64"), good.loaded.outputs[1])
+    top_down.ran = with_shapes(good, outputs=lying)
+    assert complaints(top_down, SIMCC, "names_and_shapes").startswith(
+        "shape of simcc_x: found {(5"
+    )
+
+
+def test_a_shape_that_is_known_after_a_run_only_is_judged_by_the_numbers(
+    top_down: Evidence,
+) -> None:
+    good = top_down.ran
+    unknown = tuple(replace(info, shape=()) for info in good.loaded.outputs)
+    top_down.ran = with_shapes(good, outputs=unknown)
+    assert complaints(top_down, SIMCC, "names_and_shapes") == ""
+    assert complaints(top_down, SIMCC, "numbers") == ""
+    top_down.ran = with_shapes(
+        make_execution({"simcc_x": X[..., :-1], "simcc_y": Y}), outputs=unknown
+    )
+    assert complaints(top_down, SIMCC, "names_and_shapes") == ""
+    assert "simcc_x: shape [5, 95] a picture; expected [5, 96]" in complaints(
+        top_down, SIMCC, "numbers"
+    )
+
+
+def test_too_few_rows_of_detections_are_named(bottom_up: Evidence) -> None:
+    promised = replace(RTMO, flow=replace(RTMO.flow, places=50))
+    found = complaints(bottom_up, promised, "names_and_shapes")
+    assert found == "rows of dets: found 4; expected 50"
+    own = replace(promised, model=replace(RTMO.model, places=4))
+    assert complaints(bottom_up, own, "names_and_shapes") == ""
+    dense = {name: RNG.normal(size=(3, 9, 4)) for name in ("scores", "boxes", "keypoints")}
+    bottom_up.ran = make_execution(dense)
+    assert complaints(bottom_up, promised, "names_and_shapes") == ""
+
+
+def test_a_batch_that_comes_back_smaller_is_named(top_down: Evidence) -> None:
+    good = make_execution({"simcc_x": X, "simcc_y": Y}, plan=[(0,), (1, 2)])
+    first = {name: array[:1] for name, array in good.batches[1].outputs.items()}
+    short = replace(good.batches[1], outputs=first)
+    top_down.ran = replace(good, batches=(good.batches[0], short))
+    found = complaints(top_down, SIMCC, "names_and_shapes")
+    assert "batch of simcc_x: found [1, 1]; expected [1, 2]" in found
+
+
+def test_a_graph_that_ends_before_suppression_may_name_its_own_outputs(
+    bottom_up: Evidence,
+) -> None:
+    arrays = {name: RNG.normal(size=(3, 9, 4)) for name in ("scores", "boxes", "keypoints")}
+    unfinished = make_execution(arrays)
+    bottom_up.ran = unfinished
+    assert complaints(bottom_up, RTMO, "names_and_shapes") == ""
+    bottom_up.ran = make_execution({name: arrays[name] for name in ("scores", "boxes")})
+    assert complaints(bottom_up, RTMO, "names_and_shapes").startswith("output names")
+    people = [make_people([0.9, 0.8, 0.6]), make_people([0.7, 0.5]), make_people([0.95])]
+    finished = as_outputs(people, 3)
+    batches = tuple(
+        replace(batch, detections={n: a[i : i + 1] for n, a in finished.items()})
+        for i, batch in enumerate(unfinished.batches)
+    )
+    bottom_up.ran = replace(unfinished, batches=batches)
+    for name in ("padding", "numbers", "batches", "keypoints", "client"):
+        assert complaints(bottom_up, RTMO, name) == "", name
+
+
+def test_numbers_and_keypoints_that_are_off_fail(top_down: Evidence, bottom_up: Evidence) -> None:
+    top_down.ran = make_execution({"simcc_x": X + 0.01, "simcc_y": Y})
+    assert "simcc_x: maximum error" in complaints(top_down, SIMCC, "numbers")
+    top_down.decoded = POINTS + 1
+    assert "15 of 15 keypoints moved" in complaints(top_down, SIMCC, "keypoints")
+    moved = [make_people([0.9, 0.8, 0.6]), make_people([0.7, 0.5]), make_people([0.95])]
+    moved[0].keypoints[0, 0, 0] += 1
+    bottom_up.ran = make_execution(as_outputs(moved, 4))
+    assert "keypoints.xy" in complaints(bottom_up, RTMO, "numbers")
+    assert "1 px off" in complaints(bottom_up, RTMO, "keypoints")
+
+
+def test_a_result_that_depends_on_its_batch_fails(top_down: Evidence) -> None:
+    rows = {"simcc_x": X[[0, 0]].copy(), "simcc_y": Y[[0, 0]]}
+    rows["simcc_x"][1] += 0.1
+    top_down.ran = make_execution(rows, plan=[(0,), (0,)])
+    assert "simcc_x: picture 0 differs" in complaints(top_down, SIMCC, "batches")
+
+
+def test_padding_that_is_not_zero_fails(bottom_up: Evidence) -> None:
+    outputs = copy.deepcopy({n: bottom_up.ran.rows(n)[0] for n in ("dets", "keypoints")})
+    outputs["dets"][2, 3, 0] = 5.0
+    bottom_up.ran = make_execution(outputs)
+    assert complaints(bottom_up, RTMO, "padding") == "picture 2: a padding row is not zero"
+
+
+LIES: dict[str, tuple[str, tuple[Any, ...], Any, str]] = {
+    "backend": ("deploy.json", ("models", 0, "backend"), "ncnn", "deploy.json: backend"),
+    "precision": ("deploy.json", ("models", 0, "precision"), "FP16", "deploy.json: precision"),
+    "dynamic": ("deploy.json", ("models", 0, "dynamic_shape"), True, "deploy.json: dynamic_shape"),
+    "file": ("deploy.json", ("models", 0, "net"), "other.onnx", "files that are missing"),
+    "weights": ("deploy.json", ("models", 0, "weights"), "x.bin", "files that are missing"),
+    "name": ("pipeline.json", ("pipeline", "tasks", 1, "name"), "x", "name of the net"),
+    "input": ("pipeline.json", ("pipeline", "tasks", 1, "input_map", "img"), "x", "input_map"),
+    "output": (
+        "pipeline.json",
+        ("pipeline", "tasks", 1, "output_map"),
+        {"simcc_x": "x"},
+        "output_map",
+    ),
+    "position": (
+        "pipeline.json",
+        ("pipeline", "tasks", 1, "output_map"),
+        {"simcc_x": "#2"},
+        "output_map",
+    ),
+    "outside": ("deploy.json", ("models", 0, "net"), "../end2end.onnx", "outside the folder"),
+    "absolute": ("deploy.json", ("models", 0, "net"), "/end2end.onnx", "outside the folder"),
+    "drive": ("deploy.json", ("models", 0, "net"), "C:\\end2end.onnx", "outside the folder"),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_json_that_lies_about_the_files_fails(top_down: Evidence, lie: str) -> None:
+    name, (*path, last), value, named = LIES[lie]
+
+    def change(data: Any) -> None:
+        for key in path:
+            data = data[key]
+        data[last] = value
+
+    top_down.edit(name, change)
+    assert named in complaints(top_down, SIMCC, "deploy_json")
+
+
+def test_pre_processing_to_another_size_fails(top_down: Evidence) -> None:
+    def change(data: Any) -> None:
+        data["pipeline"]["tasks"][0]["transforms"][1]["image_size"] = [64, 48]
+
+    top_down.edit("pipeline.json", change)
+    assert complaints(top_down, SIMCC, "pre_processing_shape") == (
+        "size of the resizing step: found (48, 64); expected (64, 48)"
+    )
+
+
+def test_a_client_that_is_off_fails(top_down: Evidence, bottom_up: Evidence) -> None:
+    top_down.answers[1] = ClientAnswer(POINTS[1][None] + 3, np.ones(1))
+    assert "px off at the 99th percentile" in complaints(top_down, SIMCC, "client")
+    first = bottom_up.answers[0]
+    bottom_up.answers[0] = ClientAnswer(first.keypoints[1:], first.scores[1:])
+    assert "1 people of the reference are missing" in complaints(bottom_up, RTMO, "client")
+
+
+def test_the_client_s_first_picture_is_drawn(top_down: Evidence) -> None:
+    pictures = [np.zeros((64, 48, 3), np.uint8)] * 3
+    samples = tuple(Sample(name, p, (0, 0, 1, 1)) for name, p in zip("abc", pictures, strict=True))
+    judge = cast("Judge", replace(top_down, samples=samples))
+    assert [p.name for p in CHECKS["client"][1](judge, SIMCC).pictures] == ["a"]

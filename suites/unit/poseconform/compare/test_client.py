@@ -1,0 +1,131 @@
+"""A client's answers against mmpose's: nothing missing, nothing made up, nothing off."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fixtures.builders import make_people, make_reference, make_truth
+from poseconform.compare.client import judge_client
+from poseconform.compare.tolerances import tolerance_for
+from poseconform.reference.values import Sample
+from poseconform.subject.clients import ClientAnswer, posedeploy_sdk
+
+ROW, HALF = tolerance_for("onnxruntime", "fp32"), tolerance_for("onnxruntime", "fp16")
+assert ROW is not None
+assert HALF is not None
+POINTS = np.random.default_rng(0).uniform(0, 300, (2, 1, 17, 2))
+
+
+def top_down(moved: float = 0.0, *, tie: bool = False, row=ROW) -> tuple[str, ...]:  # type: ignore[no-untyped-def]
+    outputs = {"output": np.zeros((2, 17, 4, 4))}
+    reference = make_reference(outputs, image_keypoints=tuple(POINTS))
+    gap = np.ones((2, 17))
+    gap[0, 3] = 0.0 if tie else 1.0
+    got = POINTS.copy()
+    got[0, 0, 3, 0] += moved
+    answers = [ClientAnswer(points, np.ones(1)) for points in got]
+    return judge_client(answers, replace(reference, argmax_gap=gap), row, 1).complaints
+
+
+def test_mmposes_own_keypoints_pass() -> None:
+    assert top_down() == ()
+    assert top_down(0.05) == ()
+
+
+def test_a_keypoint_off_is_a_complaint_unless_it_is_a_near_tie() -> None:
+    (complaint,) = top_down(7.0)
+    assert "px off at the 99th percentile (at most 7 px)" in complaint
+    assert top_down(7.0, tie=True) == ()
+    assert top_down(7.0, row=HALF) == ()
+
+
+@pytest.mark.parametrize("tie", [True, False])
+@pytest.mark.parametrize("row", [ROW, HALF], ids=["fp32", "fp16"])
+def test_a_keypoint_that_is_no_number_is_always_a_complaint(tie: bool, row) -> None:  # type: ignore[no-untyped-def]
+    assert top_down(math.nan, tie=tie, row=row) == (
+        "a keypoint through the SDK client is not finite",
+    )
+
+
+def test_no_answer_is_no_pass_and_another_count_of_people_is_named() -> None:
+    reference = make_reference({"output": np.zeros((2, 17, 4, 4))}, image_keypoints=tuple(POINTS))
+    assert judge_client([], reference, ROW, 1).complaints == ("the client gave no answer",)
+    nobody = ClientAnswer(np.zeros((0, 17, 2)), np.zeros(0))
+    answers = [nobody, ClientAnswer(POINTS[1], np.ones(1))]
+    assert judge_client(answers, reference, ROW, 1).complaints == (
+        "sample 0: keypoints [0, 17, 2]; expected [1, 17, 2]",
+    )
+
+
+def bottom_up(kept: list[int], moved: float = 0.0, places: int = 4, **truth) -> tuple[str, ...]:  # type: ignore[no-untyped-def]
+    people = make_people([0.9, 0.7, 0.5, 0.3])
+    reference = make_reference(
+        truths=[make_truth(people, **truth)],
+        image_keypoints=(people.keypoints,),
+        image_scores=(people.scores,),
+    )
+    got = people.keypoints[kept].copy()
+    got[:, :, 0] += moved
+    answer = ClientAnswer(got, people.scores[kept])
+    return judge_client([answer], reference, ROW, places).complaints
+
+
+def test_all_people_in_any_order_pass() -> None:
+    assert bottom_up([0, 1, 2, 3]) == ()
+    assert bottom_up([2, 0, 3, 1]) == ()
+
+
+def test_a_missing_person_is_seen_where_there_is_place() -> None:
+    assert bottom_up([0, 2, 3]) == (
+        "sample 0: 1 people of the reference are missing among 3 (there is place for 4)",
+    )
+    assert bottom_up([0, 1], places=2) == ()
+    assert bottom_up([1], places=2)
+    assert bottom_up([0, 1, 2], stable=[True, True, True, False]) == ()
+
+
+def test_nobody_found_and_somebody_made_up_are_seen() -> None:
+    assert "0 of 0 people are not among" in bottom_up([])[0]
+    far = bottom_up([0, 1, 2, 3], moved=30.0)
+    assert "4 of 4 people are not among the reference's 4" in far[0]
+
+
+def test_people_that_are_off_are_seen() -> None:
+    assert "px off at the 99th percentile" in bottom_up([0, 1, 2, 3], moved=1.0)[0]
+
+
+class Detector:
+    """Answers with the box that it was given, or with one person of score 0.5."""
+
+    def __init__(self, folder: str, _device: str, _number: int) -> None:
+        self.folder = folder
+
+    def __enter__(self) -> Detector:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        return None
+
+    def __call__(self, image: np.ndarray, bbox: list[float]) -> np.ndarray:
+        return np.full((1, 2, 3), bbox[0] + image.shape[0])
+
+    def detect(self, image: np.ndarray) -> Detector:
+        self.keypoints, self.scores = np.full((1, 2, 3), image.shape[1]), np.array([0.5])
+        return self
+
+
+def test_the_sdk_client_asks_with_a_box_or_with_the_whole_picture(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("posedeploy.sdk.PoseDetector", Detector)
+    sample = Sample("s", np.zeros((4, 6, 3), np.uint8), (10.0, 0.0, 3.0, 3.0))
+    (alone,) = posedeploy_sdk("folder", [sample], bottom_up=False)
+    assert alone.keypoints.tolist() == [[[14.0, 14.0]] * 2]
+    assert alone.scores.tolist() == [1.0]
+    (all_of_them,) = posedeploy_sdk("folder", [sample], bottom_up=True)
+    assert all_of_them.keypoints.tolist() == [[[6.0, 6.0]] * 2]
+    assert all_of_them.scores.tolist() == [0.5]

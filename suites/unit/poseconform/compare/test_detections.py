@@ -1,0 +1,172 @@
+"""Verdicts on detections: sets first, then numbers; only near ties may go either way."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fixtures.builders import (
+    as_outputs,
+    make_execution,
+    make_people,
+    make_reference,
+    make_truth,
+)
+from poseconform.compare.detections import (
+    as_detections,
+    cut,
+    judge_detected_keypoints,
+    judge_detections,
+    judge_rows,
+    match_picture,
+)
+from poseconform.compare.metrics import Detections
+from poseconform.compare.tolerances import NEAR_TIES, tolerance_for
+from poseconform.reference.values import DETECTION_OUTPUTS, Yardstick
+
+ROW, TIES = tolerance_for("onnxruntime", "fp32"), NEAR_TIES["fp32"]
+assert ROW is not None
+WIDE = Yardstick(1e-2, 1e-2, 200.0, 100.0)  # float32 rows against float64
+SCORES = [0.9, 0.7, 0.5, 0.3]
+
+
+def one(index: int) -> np.ndarray:
+    return np.arange(len(SCORES)) == index
+
+
+def verdicts(got: list[Detections], truths: list, places: int = 6):  # type: ignore[type-arg,no-untyped-def]
+    execution = make_execution(as_outputs(got, places))
+    reference = make_reference(truths=truths, yardstick=WIDE)
+    return judge_detections(execution, reference, ROW), judge_detected_keypoints(
+        execution, reference, ROW
+    )
+
+
+def test_the_truth_itself_passes_and_every_part_is_measured() -> None:
+    people = make_people(SCORES)
+    sets, keypoints = verdicts([people, people], [make_truth(people)] * 2)
+    assert (sets.complaints, sets.benign_flips) == ((), 0)
+    assert tuple(record.name for record in sets.outputs) == DETECTION_OUTPUTS
+    assert keypoints.complaints == ()
+    assert keypoints.pixels is not None
+    assert keypoints.pixels.max < 1e-5
+
+
+@given(st.permutations(range(len(SCORES))))
+def test_the_order_of_the_reference_does_not_matter(order: list[int]) -> None:
+    people = make_people(SCORES)
+    sets, _ = verdicts([people], [make_truth(people.select(np.array(order)))])
+    assert sets.complaints == ()
+
+
+def test_a_missing_an_extra_and_a_near_tie() -> None:
+    people = make_people(SCORES)
+    missing, _ = verdicts([people.select(~one(3))], [make_truth(people)])
+    assert "1 of the reference's are missing and 0 are not" in missing.complaints[0]
+    extra, _ = verdicts([people], [make_truth(people.select(~one(3)))])
+    assert "0 of the reference's are missing and 1 are not" in extra.complaints[0]
+    unsure = make_truth(people, stable=[True, True, True, False])
+    benign, _ = verdicts([people.select(~one(3))], [unsure])
+    assert (benign.complaints, benign.benign_flips) == ((), 1)
+    found, _ = verdicts([people], [unsure])
+    assert (found.complaints, found.benign_flips) == ((), 0)
+
+
+def test_nobody_found_at_all_is_no_pass() -> None:
+    people = make_people(SCORES)
+    nobody = people.select(np.zeros(0, np.intp))
+    sets, keypoints = verdicts([nobody], [make_truth(people)])
+    assert "4 of the reference's are missing" in sets.complaints[0]
+    assert "none matches" in sets.complaints[1]
+    assert keypoints.complaints == ("no detection matches, so no keypoint can be compared",)
+
+
+def test_numbers_of_matched_detections_are_judged_part_by_part() -> None:
+    people, moved = make_people(SCORES), make_people(SCORES)
+    moved.keypoints[2, 1, 0] += 0.5
+    sets, keypoints = verdicts([moved], [make_truth(people)])
+    assert [c.split(":")[0] for c in sets.complaints] == ["keypoints.xy"] * len(sets.complaints)
+    assert "a keypoint of a matched detection is 0.5 px off" in keypoints.complaints[0]
+
+
+def test_a_detection_that_is_no_number_is_not_the_references() -> None:
+    people, spoilt = make_people(SCORES), make_people(SCORES)
+    spoilt.scores[0] = math.nan
+    sets, _ = verdicts([spoilt], [make_truth(people)])
+    assert "1 of the reference's are missing and 1 are not" in sets.complaints[0]
+
+
+def test_padding_is_what_has_no_score() -> None:
+    people = make_people(SCORES)
+    outputs = as_outputs([people], 7)
+    found = as_detections(outputs["dets"][0], outputs["keypoints"][0])
+    assert len(found) == 4
+    np.testing.assert_allclose(found.keypoints, people.keypoints)
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "value", "complaint"),
+    [
+        ("dets", (0, 5, 0), 1e-6, "picture 0: a padding row is not zero"),
+        ("dets", (0, 5, 0), math.nan, "picture 0: a padding row is not zero"),
+        ("keypoints", (1, 4, 0, 2), 0.1, "picture 1: a padding row is not zero"),
+        ("dets", (1, 5, 4), 0.01, "picture 1: scores do not descend"),
+        ("dets", (0, 1, 4), 0.95, "picture 0: scores do not descend"),
+    ],
+)
+def test_rows_descend_and_padding_is_zero(
+    name: str, place: tuple[int, ...], value: float, complaint: str
+) -> None:
+    outputs = as_outputs([make_people(SCORES)] * 2, 6)
+    assert judge_rows(make_execution(outputs)).complaints == ()
+    outputs[name][place] = value
+    assert judge_rows(make_execution(outputs)).complaints == (complaint,)
+
+
+def test_all_of_the_truth_is_expected_where_there_is_place() -> None:
+    truth = make_truth(make_people(SCORES))
+    possible, stable = cut(truth, 4, TIES)
+    assert possible is truth.possible
+    assert stable is truth.stable
+
+
+def test_only_the_best_are_expected_where_there_is_not() -> None:
+    truth = make_truth(make_people(SCORES))
+    possible, stable = cut(truth, 2, TIES)
+    # the next in line may come in, the last place may be lost: both are decided by rounding only
+    # where their scores nearly tie, so neither is required
+    assert possible.scores.tolist() == [0.9, 0.7, 0.5]
+    assert stable.tolist() == [True, False, False]
+
+
+def test_each_near_tie_above_moves_the_cut_by_one() -> None:
+    truth = make_truth(make_people(SCORES), stable=[True, False, True, True])
+    possible, stable = cut(truth, 3, TIES)
+    assert possible.scores.tolist() == SCORES
+    assert stable.tolist() == [True, False, False, False]
+
+
+def test_candidates_outside_the_base_take_no_place() -> None:
+    truth = make_truth(make_people(SCORES), stable=[True, False, True, True])
+    truth = replace(truth, base=np.array([True, False, True, True]))
+    assert cut(truth, 3, TIES)[0] is truth.possible
+
+
+@given(st.integers(1, 6), st.lists(st.booleans(), min_size=4, max_size=4))
+def test_the_best_rows_of_the_truth_match_at_any_cut(places: int, stable: list[bool]) -> None:
+    truth = make_truth(make_people(SCORES), stable=stable)
+    best = truth.possible.select(np.arange(min(places, 4)))
+    matched = match_picture(best, truth, places, TIES)
+    assert (matched.missing, matched.extra) == (0, 0)
+
+
+def test_the_best_one_missing_is_seen_at_any_cut() -> None:
+    truth = make_truth(make_people(SCORES))
+    for places in (2, 3, 4, 6):
+        rest = truth.possible.select(np.arange(1, min(places, 4)))
+        assert match_picture(rest, truth, places, TIES).missing >= 1

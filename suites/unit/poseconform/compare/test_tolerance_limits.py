@@ -1,0 +1,135 @@
+"""Each row of the tolerance tables passes what is within it and fails what is just outside."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from poseconform.compare import tolerances as tolerance
+from poseconform.compare.tolerances import (
+    ACCURACY_LIMITS,
+    LAYER_LIMITS,
+    TOLERANCES,
+    AccuracyLimit,
+    Allowed,
+    LayerLimit,
+    Tolerance,
+    accuracy_limit_for,
+    allowed_error,
+    headroom,
+    layer_limit_for,
+    tolerance_for,
+)
+
+FLOWS = [(row.backend, row.precision) for row in TOLERANCES]
+
+
+@pytest.mark.parametrize("row", TOLERANCES, ids=lambda row: f"{row.backend}-{row.precision}")
+@pytest.mark.parametrize("yardstick", [0.0, 1e-3, 10.0])
+def test_a_row_rejects_what_is_just_over_in_maximum_or_in_rms(
+    row: Tolerance, yardstick: float
+) -> None:
+    limit = allowed_error(row, 7.0, 3.0, yardstick, yardstick / 2)
+    assert limit.max == max(7.0 * row.floor_max, yardstick * row.k_max)
+    assert limit.rms == max(3.0 * row.floor_rms, yardstick / 2 * row.k_rms)
+    assert headroom(limit.max, limit.rms, limit) == 1.0
+    assert headroom(limit.max * 1.001, limit.rms, limit) > 1
+    assert headroom(limit.max, limit.rms * 1.001, limit) > 1
+
+
+def test_headroom_is_the_worse_share() -> None:
+    assert headroom(1.0, 3.0, Allowed(4.0, 4.0)) == 0.75
+    assert headroom(3.0, 1.0, Allowed(4.0, 4.0)) == 0.75
+    assert headroom(0.0, 0.0, Allowed(4.0, 4.0)) == 0.0
+    assert headroom(0.0, 1.0, Allowed(0.0, 2.0)) == 0.5
+    assert headroom(1.0, 0.0, Allowed(0.0, 2.0)) == math.inf
+    assert headroom(1.0, 0.0, Allowed(1.0, 0.0)) == 1.0
+    assert headroom(0.5, 0.0, Allowed(0.25, 1.0)) == 2.0
+    assert headroom(1.0, 1.0, Allowed(-1.0, 2.0)) == math.inf
+
+
+def test_an_error_that_is_no_number_has_no_headroom() -> None:
+    for errors in ((math.nan, 0.0), (0.0, math.nan), (math.inf, 0.0), (0.0, math.inf)):
+        assert headroom(*errors, Allowed(1e300, 1e300)) == math.inf
+    assert headroom(1.0, 1.0, Allowed(math.nan, 1.0)) == math.inf
+
+
+@pytest.mark.parametrize(("backend", "precision"), FLOWS)
+def test_a_flow_has_its_own_row_or_that_of_all(backend: str, precision: str) -> None:
+    found = tolerance_for(backend, precision)
+    assert found is not None
+    assert (found.backend, found.precision) == (backend, precision)
+    general = tolerance_for("nobody", precision)
+    assert general is None or general.backend == "*"
+    assert tolerance_for(backend, "fp7") is None
+
+
+def test_a_row_of_another_backend_is_never_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    (first, *_) = TOLERANCES
+    rows = tuple(_row(first, backend) for backend in ("b", "*", "a"))
+    monkeypatch.setattr(tolerance, "TOLERANCES", rows)
+    assert tolerance_for("a", first.precision) is rows[2]
+    assert tolerance_for("b", first.precision) is rows[0]
+    assert tolerance_for("c", first.precision) is rows[1]
+    monkeypatch.setattr(tolerance, "TOLERANCES", rows[2:])
+    assert tolerance_for("c", first.precision) is None
+
+
+def _row(row: Tolerance, backend: str) -> Tolerance:
+    values = {**vars(row), "backend": backend}
+    return Tolerance(**values)
+
+
+ROWS = (("*", "*"), ("*", "ncnn"), ("RTMO", "*"), ("RTMO", "ncnn"), ("SimCC", "openvino"))
+# (family, backend) that is asked for -> (family, backend) of the row that is taken
+TAKEN = {
+    ("RTMO", "ncnn"): ("RTMO", "ncnn"),
+    ("RTMO", "openvino"): ("RTMO", "*"),
+    ("SimCC", "ncnn"): ("*", "ncnn"),
+    ("SimCC", "openvino"): ("SimCC", "openvino"),
+    ("HRNet", "openvino"): ("*", "*"),
+}
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_most_particular_row_is_taken_family_first(
+    monkeypatch: pytest.MonkeyPatch, order: int
+) -> None:
+    layers = [LayerLimit(f, b, 1, 2, 0.5, "r") for f, b in ROWS]
+    accuracies = [AccuracyLimit(f, b, "int8", 1, 1, 1, 1, "r") for f, b in ROWS]
+    other = AccuracyLimit("RTMO", "ncnn", "fp16", 1, 1, 1, 1, "r")
+    monkeypatch.setattr(tolerance, "LAYER_LIMITS", tuple(layers[::order]))
+    monkeypatch.setattr(tolerance, "ACCURACY_LIMITS", tuple([*accuracies, other][::order]))
+    for (family, backend), expected in TAKEN.items():
+        for row in (
+            layer_limit_for(family, backend), accuracy_limit_for(family, backend, "int8")
+        ):  # fmt: skip
+            assert row is not None
+            assert (row.family, row.backend) == expected
+    assert accuracy_limit_for("RTMO", "ncnn", "fp16") is other
+    assert accuracy_limit_for("SimCC", "ncnn", "fp16") is None
+
+
+def test_without_a_row_there_is_no_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tolerance, "LAYER_LIMITS", (LayerLimit("RTMO", "ncnn", 1, 2, 0.5, "r"),))
+    assert layer_limit_for("RTMO", "ncnn") is not None
+    assert layer_limit_for("RTMO", "openvino") is None
+    assert layer_limit_for("SimCC", "ncnn") is None
+    assert accuracy_limit_for("RTMO", "ncnn", "fp32") is None
+
+
+def test_every_limit_allows_something_and_not_everything() -> None:
+    for row in TOLERANCES:
+        numbers = (row.k_max, row.k_rms, row.floor_max, row.floor_rms, row.keypoint_px)
+        assert np.isfinite(numbers).all()
+        assert min(numbers) > 0
+    for layer in LAYER_LIMITS:
+        assert layer.min_db < layer.median_db  # one layer of many may be noise; most may not
+        assert layer.median_db > 20
+        assert 0 < layer.least_quantised <= 1
+    for accuracy in ACCURACY_LIMITS:
+        assert 0 < accuracy.mean_px < accuracy.p99_px < math.inf
+        assert 0 < accuracy.oks < 1
+        assert 0 < accuracy.points < 100

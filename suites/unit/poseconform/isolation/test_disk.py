@@ -1,0 +1,75 @@
+"""Room on the disk is looked for before a run, and missed in one line after it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from fixtures.fake_matrix import FAKE, PLUGINS
+from poseconform.isolation.artifacts import MANIFEST, ArtefactCache
+from poseconform.isolation.disk import make_room
+from poseconform.pytest_plugin import recording
+
+pytest_plugins = ["pytester"]
+
+
+class Usage(NamedTuple):
+    total: int
+    used: int
+    free: int
+
+
+def test_a_full_disk_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(100, 99, 10_000_000))
+    with pytest.raises(pytest.UsageError, match=r"found 0.01 GB free.*expected at least 0.5 GB"):
+        make_room(tmp_path / "not" / "there", 1)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**12, 0, 10**12))
+    make_room(tmp_path / "not" / "there", 1)
+    assert not (tmp_path / "not").exists()
+
+
+def test_the_cache_is_brought_within_its_limit(tmp_path: Path) -> None:
+    def fill(folder: Path) -> dict[str, object]:
+        (folder / "a").write_bytes(b"abc")
+        return {}
+
+    folder = ArtefactCache(tmp_path).get_or_make("k", fill).path
+    os.utime(folder / MANIFEST, (0, 0))
+    make_room(tmp_path, 1)
+    assert folder.exists()
+    make_room(tmp_path, 0)
+    assert not folder.exists()
+
+
+@pytest.fixture
+def matrix(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    pytester.makepyfile(fake=FAKE, test_cells="def test_one(cell): pass")
+    monkeypatch.syspath_prepend(pytester.path)
+    return pytester
+
+
+def test_a_run_does_not_start_on_a_full_disk(
+    matrix: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(100, 99, 10_000_000))
+    ended = matrix.runpytest_inprocess(*PLUGINS, "--artefact-cache", "cache")
+    assert ended.ret == pytest.ExitCode.USAGE_ERROR
+    ended.stderr.fnmatch_lines(["*--artefact-cache cache: found 0.01 GB free*"])
+
+
+def test_a_report_that_cannot_be_written_is_one_line(
+    matrix: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(recording, "write_report", full)
+    ended = matrix.runpytest_inprocess(*PLUGINS, "--report-dir", "out", "-k", "onnxruntime_static")
+    assert ended.ret == pytest.ExitCode.INTERNAL_ERROR
+    ended.stderr.fnmatch_lines(["*--report-dir out: the report could not be written:*No space*"])
+    assert "Traceback" not in ended.stderr.str() + ended.stdout.str()

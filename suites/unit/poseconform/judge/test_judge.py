@@ -1,0 +1,378 @@
+"""The judge does everything once, keeps to its stages, and tells the others what blocked them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fixtures.builders import make_cell, make_model
+from poseconform.isolation.artifacts import ArtefactCache
+from poseconform.isolation.child import ChildCrash, ChildFailure, ChildTimeout
+from poseconform.judge import judge as session
+from poseconform.judge.conversions import stage_records
+from poseconform.judge.execution import Loaded, Ran
+from poseconform.judge.judge import Judge, samples_sha256
+from poseconform.judge.runs import plan_batches
+from poseconform.judge.stages import Blocked, StageFailure
+from poseconform.reference.values import FILE, Sample
+from poseconform.subject.availability import Availabilities
+from poseconform.subject.clients import ClientAnswer
+from posedeploy.runtime import SessionOptions, TensorInfo
+
+CELL = make_cell()
+SAMPLES = [
+    Sample(f"s{i}", np.full((4, 6, 3), i, np.uint8), (0.0, 0.0, 6.0, 4.0)) for i in range(6)
+]
+Answer = Callable[..., Any]
+
+
+class FakeChild:
+    """Answers calls from a table; an answer that is an exception is raised."""
+
+    answers: dict[str, Answer]
+    calls: list[tuple[str, tuple[Any, ...], float]]
+
+    def __init__(self, log: Path, env: dict[str, str] | None = None) -> None:
+        self.log, self.env, self.closed = log, env, False
+
+    def __enter__(self) -> FakeChild:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.closed = True
+
+    def call(self, target: str, *args: Any, timeout: float) -> Any:
+        name = target.rpartition(":")[2]
+        self.calls.append((name, args, timeout))
+        return self.answers[name](*args)
+
+
+def write_reference(*args: Any) -> dict[str, object]:
+    inputs = np.zeros((6, 3, 64, 48), np.float32)
+    maps = np.zeros((6, 2, 8))
+    more = {f"image_keypoints:{i}": np.zeros((1, 2, 2)) for i in range(6)}
+    more |= {f"image_scores:{i}": np.ones(1) for i in range(6)}
+    np.savez(
+        Path(args[-1]) / FILE, inputs=inputs, keypoints=np.zeros((6, 2, 2)),
+        argmax_gap=np.ones((6, 2)), shift_gap=np.ones((6, 2)),
+        **{"output:simcc_x": maps, "yardstick:simcc_x": np.ones(4)}, **more,
+    )  # fmt: skip
+    return {"seconds": 1.0}
+
+
+def loaded(*_args: Any) -> Loaded:
+    info = TensorInfo("input", (1, 3, 64, 48), "float32")
+    return Loaded((info,), (TensorInfo("simcc_x", (1, 2, 8), "float32"),), {}, 0.1)
+
+
+@pytest.fixture
+def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type[FakeChild]:
+    checkpoint = tmp_path / "m.pth"
+    checkpoint.write_bytes(b"weights")
+    step = {"made": True, "seconds": 2.0}
+    facts = {"folder": str(tmp_path / "sdk"), "files": {"sdk/deploy.json": ("aa", 3)}}
+    FakeChild.calls = []
+    FakeChild.answers = {
+        "checkpoint_for": lambda _name, _kind, _seed: str(checkpoint),
+        "convert": lambda _request: facts | {"export": step, "convert": step | {"made": False}},
+        "write_reference": write_reference,
+        "load": loaded,
+        "run": lambda feed: Ran({"simcc_x": np.zeros((len(feed), 2, 8), np.float32)}, 0.01),
+        "decode": lambda _config, outputs: np.zeros((len(outputs["simcc_x"]), 2, 2)),
+        "posedeploy_sdk": lambda _f, samples, _b, _d: [
+            ClientAnswer(np.zeros((1, 2, 2)), np.ones(1)) for _ in samples
+        ],
+    }
+    monkeypatch.setattr(session, "Child", FakeChild)
+    monkeypatch.setattr(session.implementations, "config_text", lambda path: f"text of {path}")
+    return FakeChild
+
+
+@pytest.fixture
+def judge(child: type[FakeChild], tmp_path: Path) -> Judge:
+    del child
+    cache = ArtefactCache(tmp_path / "cache")
+    return Judge(cache, SAMPLES, Availabilities(), tmp_path / "scratch")
+
+
+def names(child: type[FakeChild]) -> list[str]:
+    return [name for name, _, _ in child.calls]
+
+
+def failing(child: type[FakeChild], name: str, error: Exception) -> None:
+    def fail(*_args: Any) -> None:
+        raise error
+
+    child.answers[name] = fail
+
+
+def test_a_conversion_is_asked_for_once(judge: Judge, child: type[FakeChild]) -> None:
+    first = judge.conversion(CELL)
+    assert judge.conversion(CELL) is first
+    assert names(child) == ["checkpoint_for", "convert"]
+    assert first.files == {"deploy.json": ("aa", 3)}
+    assert len(first.checkpoint_sha256) == 64
+    request = child.calls[1][1][0]
+    assert (request.model_config, request.deploy_config) == ("m.py", CELL.flow.deploy_config)
+
+
+def test_a_build_on_a_device_may_take_longer(
+    judge: Judge, child: type[FakeChild], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge.conversion(CELL)
+    assert child.calls[-1][2] == judge.limits.convert
+    monkeypatch.setattr(session.implementations, "tied", lambda backend: backend == "tensorrt")
+    engine = make_cell(backend="tensorrt")
+    judge.conversion(engine)
+    assert child.calls[-1][0] == "convert"
+    assert child.calls[-1][2] == judge.limits.build > judge.limits.convert
+
+
+def test_stages_of_a_conversion_take_no_time_where_it_was_found(
+    judge: Judge,
+) -> None:
+    export, convert = stage_records(judge.conversion(CELL))
+    assert (export.name, export.seconds) == ("export", 2.0)
+    assert (convert.name, convert.seconds) == ("convert", 0.0)
+
+
+def test_the_users_checkpoint_is_taken_as_it_is(judge: Judge, child: type[FakeChild]) -> None:
+    assert judge.checkpoint(make_model(checkpoint="/x/y.pth")) == "/x/y.pth"
+    assert names(child) == []
+
+
+def test_each_kind_of_weights_has_its_own_reference(judge: Judge, child: type[FakeChild]) -> None:
+    calibrated = make_model(name="zoo", config="zoo.py")
+    fitted = replace(calibrated, weights="fitted")
+    judge.checkpoint(calibrated)
+    judge.checkpoint(fitted)
+    assert [args[1] for _, args, _ in child.calls] == ["calibrated", "fitted"]
+    assert judge.reference(fitted, "fp32") is not judge.reference(calibrated, "fp32")
+
+
+def test_a_model_that_is_not_in_the_zoo_has_weights_made_for_its_config(
+    judge: Judge, child: type[FakeChild]
+) -> None:
+    judge.checkpoint(make_model(name="zoo", config="zoo.py"))
+    judge.checkpoint(make_model(name="mine", tiers=(), config="mine.py"))
+    assert [args for _, args, _ in child.calls] == [
+        ("zoo", "calibrated", 0), ("mine.py", "calibrated", 0),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("tail", "stage"),
+    [
+        ("in export_model", "export"),
+        ("in convert_exported\nboom", "convert"),
+        ('File "implementations.py", line 3, in _deploy', "convert"),
+    ],
+)
+def test_a_failing_conversion_names_its_stage_and_blocks_the_rest(
+    judge: Judge, child: type[FakeChild], tail: str, stage: str
+) -> None:
+    failing(child, "convert", ChildFailure("ValueError: no", tail, "ValueError"))
+    with pytest.raises(StageFailure) as caught:
+        judge.conversion(CELL)
+    assert (caught.value.stage, caught.value.kind) == (stage, "failed")
+    assert caught.value.log_tail == tail
+    with pytest.raises(Blocked, match=f"blocked: {stage} failed"):
+        judge.execution(CELL)
+    assert names(child).count("convert") == 1
+
+
+def test_a_reference_is_made_once_a_machine(
+    judge: Judge, child: type[FakeChild], tmp_path: Path
+) -> None:
+    first = judge.reference(CELL.model, "fp32")
+    assert judge.reference(CELL.model, "fp32") is first
+    other = Judge(judge.cache, SAMPLES, Availabilities(), tmp_path / "other")
+    np.testing.assert_array_equal(other.reference(CELL.model, "fp32").inputs, first.inputs)
+    assert names(child).count("write_reference") == 1
+    assert first.facts["seconds"] == 1.0
+
+
+@pytest.mark.parametrize("change", ["precision", "samples", "checkpoint"])
+def test_what_a_reference_depends_on_makes_it_anew(
+    judge: Judge, child: type[FakeChild], change: str, tmp_path: Path
+) -> None:
+    judge.reference(CELL.model, "fp32")
+    precision = "fp32"
+    if change == "precision":
+        precision = "fp16"
+    elif change == "checkpoint":
+        (tmp_path / "m.pth").write_bytes(b"other weights")
+    samples = SAMPLES[::-1] if change == "samples" else SAMPLES
+    other = Judge(judge.cache, samples, Availabilities(), tmp_path / "other")
+    other.reference(CELL.model, precision)
+    assert names(child).count("write_reference") == 2
+
+
+def test_a_reference_that_fails_fails_every_cell_and_is_not_tried_again(
+    judge: Judge, child: type[FakeChild]
+) -> None:
+    failing(child, "write_reference", ChildTimeout("no answer"))
+    for _ in range(2):
+        with pytest.raises(ChildTimeout, match="no answer"):
+            judge.reference(CELL.model, "fp32")
+    assert names(child).count("write_reference") == 1
+
+
+def test_static_flows_run_one_by_one_and_dynamic_ones_in_overlapping_batches(
+    judge: Judge, child: type[FakeChild]
+) -> None:
+    execution = judge.execution(CELL)
+    assert [b.samples for b in execution.batches] == [(i,) for i in range(6)]
+    judge.execution(make_cell(shape_mode="dynamic"))
+    sizes = [len(args[0]) for name, args, _ in child.calls if name == "run"]
+    assert sizes[6:] == [1, 2, 5]
+    values, index = execution.rows("simcc_x")
+    assert values.shape == (6, 2, 8)
+    assert index.tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_batches_of_few_samples_hold_no_more_than_there_are() -> None:
+    assert plan_batches("static", 2) == ((0,), (1,))
+    assert plan_batches("dynamic", 6) == ((0,), (1, 2), (1, 2, 3, 4, 5))
+    assert plan_batches("dynamic", 3) == ((0,), (1, 2), (1, 2))
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "kind", "code"),
+    [
+        ("load", ChildFailure("RuntimeError: no"), "failed", ""),
+        ("load", ChildCrash("SIGSEGV in load", "log"), "crash", "SIGSEGV"),
+        ("run", ChildTimeout("no answer within 1 s"), "timeout", ""),
+    ],
+)
+def test_a_backend_that_fails_crashes_or_hangs_names_its_stage(
+    judge: Judge, child: type[FakeChild], call: str, error: ChildFailure, kind: str, code: str
+) -> None:
+    failing(child, call, error)
+    with pytest.raises(StageFailure) as caught:
+        judge.execution(CELL)
+    assert (caught.value.stage, caught.value.kind, caught.value.code) == (call, kind, code)
+    with pytest.raises(Blocked) as blocked:
+        judge.execution(CELL)
+    assert (blocked.value.stage, blocked.value.message) == (call, error.message)
+    judge.conversion(CELL)  # what went well stays
+
+
+def test_keypoints_are_decoded_by_the_models_codec(judge: Judge, child: type[FakeChild]) -> None:
+    found = judge.keypoints(CELL.model, {"simcc_x": np.zeros((3, 2, 8))})
+    assert found.shape == (3, 2, 2)
+    assert child.calls[0][1][0] == "m.py"
+
+
+def test_a_client_answers_for_the_first_samples(judge: Judge, child: type[FakeChild]) -> None:
+    assert len(judge.client_answers(CELL, 3)) == 3
+    name, args, timeout = child.calls[-1]
+    assert (name, args[2], timeout) == ("posedeploy_sdk", False, 3 * judge.limits.run)
+    failing(child, "posedeploy_sdk", ChildCrash("SIGABRT in it"))
+    with pytest.raises(StageFailure, match="crash in sdk: SIGABRT in it"):
+        judge.client_answers(CELL, 3)
+
+
+def test_another_folder_is_judged_for_one_cell_only(
+    judge: Judge, child: type[FakeChild], tmp_path: Path
+) -> None:
+    good = judge.conversion(CELL)
+    judge.execution(CELL)
+    other = judge.with_conversion(CELL, replace(good, folder=tmp_path / "broken"))
+    assert judge.conversion(CELL).folder == good.folder
+    assert other.conversion(CELL).folder == tmp_path / "broken"
+    before = names(child).count("load")
+    other.execution(CELL)
+    assert names(child).count("load") == before + 1
+    assert str(tmp_path / "broken") in child.calls[-7][1][1][0]
+
+
+def test_a_graph_without_suppression_is_finished_by_mmposes_head(
+    judge: Judge, child: type[FakeChild]
+) -> None:
+    cell = make_cell("rtmo")
+    info = TensorInfo("input", (1, 3, 64, 48), "float32")
+    dense = tuple(TensorInfo(n, (1, 9, 4), "float32") for n in ("boxes", "scores", "keypoints"))
+    people = iter([1, 3, 0, 2, 1, 1])
+    child.answers["load"] = lambda *_: Loaded((info,), dense, {}, 0.1)
+    child.answers["run"] = lambda _feed: Ran({i.name: np.zeros((1, 9, 4)) for i in dense}, 0.1)
+
+    def finish(*_args: Any) -> dict[str, Any]:
+        count = next(people)
+        return {"dets": np.ones((1, count, 5)), "keypoints": np.ones((1, count, 2, 3))}
+
+    child.answers["detections"] = finish
+    execution = judge.execution(cell)
+    assert execution.names == ("dets", "keypoints")
+    rows, _ = execution.rows("dets")
+    assert rows.shape == (6, 3, 5)
+    assert rows[:, :, 4].sum(axis=1).tolist() == [1, 3, 0, 2, 1, 1]
+
+
+def test_the_torch_child_is_shared_and_closed(judge: Judge) -> None:
+    judge.close()  # harmless before there is one
+    judge.conversion(CELL)
+    torch = judge._torch
+    assert isinstance(torch, FakeChild)
+    judge.reference(CELL.model, "fp32")
+    assert judge._torch is torch
+    judge.close()
+    assert torch.closed
+
+
+def test_a_hash_of_samples_sees_pixels_boxes_and_names() -> None:
+    first = SAMPLES[0]
+    changed = [
+        replace(first, name="other"),
+        replace(first, bbox=(0.0, 0.0, 6.0, 5.0)),
+        replace(first, image=first.image + 1),
+        replace(first, image=first.image.reshape(6, 4, 3)),
+    ]
+    hashes = {samples_sha256([sample]) for sample in [first, *changed]}
+    assert len(hashes) == 5
+    assert samples_sha256(SAMPLES) != samples_sha256(SAMPLES[:5])
+
+
+def test_another_checkpoint_is_converted_and_judged_by_the_same_reference(
+    judge: Judge, child: type[FakeChild], tmp_path: Path
+) -> None:
+    judge.execution(CELL)
+    other = tmp_path / "other.pth"
+    other.write_bytes(b"other weights")
+    changed = judge.with_checkpoint(CELL, other)
+    done = len(child.calls)
+    assert changed.conversion(CELL).checkpoint_sha256 != judge.conversion(CELL).checkpoint_sha256
+    changed.reference(CELL.model, "fp32")
+    assert names(child)[done:] == ["convert"]
+    assert child.calls[done][1][0].checkpoint == str(other)
+
+
+def test_other_outputs_can_be_taken_for_the_backend_s(
+    judge: Judge, child: type[FakeChild]
+) -> None:
+    ran = judge.execution(CELL)
+    done = len(child.calls)
+    other = replace(ran, batches=ran.batches[:1])
+    changed = judge.with_execution(CELL, other)
+    assert changed.execution(CELL) is other
+    assert changed.conversion(CELL) is judge.conversion(CELL)
+    assert judge.execution(CELL) is ran
+    assert len(child.calls) == done
+
+
+def test_other_options_are_told_to_the_backend_of_one_cell_alone(
+    judge: Judge, child: type[FakeChild]
+) -> None:
+    judge.execution(CELL)
+    judge.with_options(CELL, SessionOptions(precision="fp16")).execution(CELL)
+    told = [args[3].precision for name, args, _ in child.calls if name == "load"]
+    assert told == ["fp32", "fp16"]
+    assert names(child).count("convert") == 1

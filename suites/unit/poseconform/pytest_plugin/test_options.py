@@ -1,0 +1,142 @@
+"""What the options select, and how they are refused."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fixtures.tiny_models import TinyModel
+from poseconform.matrix.cells import Cell, Flow, Model
+from poseconform.pytest_plugin.options import CACHE_VARIABLE, default_cache, read_selection
+from poseconform.pytest_plugin.reproduction import command
+from poseconform.subject import posedeploy_subject as implementations
+
+pytest_plugins = ["pytester"]
+
+
+def options(**given: Any) -> Namespace:
+    known: dict[str, Any] = {
+        "models": None, "model_config": [], "checkpoint": [], "deploy_config": [],
+        "require": [], "disable": [], "weights_seed": 0, "weights": "auto", "exporter": "",
+    }  # fmt: skip
+    return Namespace(**known | given)
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("POSECONFORM_DISABLE", raising=False)
+
+
+def test_the_quick_tier_is_what_nobody_asked_for() -> None:
+    selection = read_selection(options())
+    assert all("quick" in model.tiers for model in selection.models)
+    assert {model.family for model in selection.models} == set(implementations.all_families())
+    assert {cell.model.name for cell in selection.cells} == {m.name for m in selection.models}
+
+
+def test_names_and_tiers_add_up_in_the_tables_order() -> None:
+    selection = read_selection(options(models=["rtmpose_t,rtmpose_s", "rtmpose_t"]))
+    assert [model.name for model in selection.models] == ["rtmpose_s", "rtmpose_t"]
+
+
+def test_a_config_of_the_users_is_judged_alone_or_beside_others(
+    tiny_model: Callable[[str], TinyModel],
+) -> None:
+    tiny = tiny_model("rtmpose_t")
+    mine = {"model_config": [str(tiny.config)], "checkpoint": [str(tiny.checkpoint)]}
+    alone = read_selection(options(**mine))
+    (model,) = alone.models
+    assert (model.name, model.family, model.shape) == ("tiny_rtmpose_t", "RTMPose", (96, 64))
+    assert model.checkpoint == str(tiny.checkpoint)
+    both = read_selection(options(models=["rtmpose_t"], model_config=[str(tiny.config)]))
+    assert [m.name for m in both.models] == ["rtmpose_t", "tiny_rtmpose_t"]
+
+
+def test_a_seed_decides_the_weights_of_every_model() -> None:
+    selection = read_selection(options(models=["rtmpose_t,rtmpose_s"], weights_seed=3))
+    assert {model.seed for model in selection.models} == {3}
+    assert {cell.model.seed for cell in selection.cells} == {3}
+    assert {model.seed for model in read_selection(options()).models} == {0}
+
+
+@pytest.mark.parametrize("option", ["--weights-seed", "--picture-set"])
+def test_a_number_below_zero_is_refused(option: str, pytester: pytest.Pytester) -> None:
+    plugin = ("-p", "poseconform.pytest_plugin.plugin", "-p", "no:cacheprovider")
+    refused = pytester.runpytest_inprocess(*plugin, option, "-1")
+    refused.stderr.fnmatch_lines([f"*argument {option}: '-1' is no number from 0 on"])
+
+
+def test_a_checkpoint_is_for_the_model_it_names(tiny_model: Callable[[str], TinyModel]) -> None:
+    path = tiny_model("rtmpose_t").checkpoint
+    pair = f"rtmpose_s={path}"
+    selection = read_selection(options(models=["rtmpose_t", "rtmpose_s"], checkpoint=[pair]))
+    assert {m.name: bool(m.checkpoint) for m in selection.models} == {
+        "rtmpose_s": True, "rtmpose_t": False,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"models": ["nonsense"]}, "nonsense"),
+        ({"model_config": ["/no/such.py"]}, "/no/such.py: found no such file"),
+        ({"deploy_config": ["no-such-config"]}, "no-such-config"),
+        ({"models": ["rtmpose_t"], "checkpoint": ["/no/such.pth"]}, "no such file /no/such.pth"),
+        ({"models": ["rtmpose_t"], "checkpoint": ["x=/no/such.pth"]}, "no model 'x' in this run"),
+        ({"models": ["rtmpose_t,rtmpose_s"], "checkpoint": ["/x.pth"]}, "no model '' in this run"),
+        ({"require": ["onnx"]}, "no backend 'onnx'; there are: .*onnxruntime"),
+        ({"disable": ["onnx"]}, "no backend 'onnx'"),
+    ],
+)
+def test_what_is_not_there_is_a_usage_error(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(pytest.UsageError, match=message):
+        read_selection(options(**given))
+
+
+def test_an_error_of_the_judge_itself_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_more: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(implementations, "flows", broken)
+    with pytest.raises(ZeroDivisionError):
+        read_selection(options())
+
+
+def test_the_environment_switches_backends_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POSECONFORM_DISABLE", "tensorrt, ncnn")
+    selection = read_selection(options(disable=["onnxruntime"]))
+    assert selection.disabled == {"tensorrt", "ncnn", "onnxruntime"}
+
+
+def test_the_cache_lies_where_it_is_asked_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, "/a")
+    assert default_cache() == Path("/a")
+    monkeypatch.delenv(CACHE_VARIABLE)
+    monkeypatch.setenv("XDG_CACHE_HOME", "/b")
+    assert default_cache() == Path("/b/poseconform")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert default_cache() == Path.home() / ".cache" / "poseconform"
+
+
+@pytest.mark.parametrize(
+    ("model", "deploy_config", "exporter", "words"),
+    [
+        (("zoo", ("quick",), ""), "pose-detection_x_static", "", "--models zoo"),
+        (("zoo", ("quick",), "/c.pth"), "x", "dynamo",
+         "--models zoo --checkpoint zoo=/c.pth --exporter dynamo"),
+        (("my", (), "/c d.pth"), "/d/x.py", "",
+         "--model-config my.py --checkpoint 'my=/c d.pth' --deploy-config /d/x.py"),
+    ],
+)  # fmt: skip
+def test_a_command_runs_the_same_cell_again(
+    model: tuple[str, tuple[str, ...], str], deploy_config: str, exporter: str, words: str
+) -> None:
+    name, tiers, checkpoint = model
+    flow = Flow(deploy_config, "", "onnxruntime", "fp32", "static", None)
+    cell = Cell(Model(name, "HRNet", tiers, "", (4, 4), f"{name}.py", checkpoint), flow)
+    config: Any = Namespace(option=Namespace(exporter=exporter))
+    assert command(config, cell).startswith(f"python -m pytest suites {words} -k ")

@@ -1,0 +1,52 @@
+"""PyTorch's keypoints on figures: the network's own pixels, and the truth in the same ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fixtures.figures import evaluation_figures
+from fixtures.tiny_models import TinyModel
+from poseconform.datasets.accuracy import AccuracyReference, read_accuracy
+from poseconform.reference.figures import write_accuracy
+from poseconform.reference.network import YARDSTICKS
+
+
+@pytest.fixture(scope="module")
+def found(
+    tiny_model: Callable[[str], TinyModel], tmp_path_factory: pytest.TempPathFactory
+) -> AccuracyReference:
+    tiny, folder = tiny_model("rtmpose_t"), tmp_path_factory.mktemp("accuracy")
+    write_accuracy(str(tiny.config), str(tiny.checkpoint), evaluation_figures(3), str(folder))
+    return read_accuracy(Path(folder))
+
+
+def test_there_is_an_input_and_a_truth_for_every_figure(found: AccuracyReference) -> None:
+    assert found.keypoints.shape == found.truth.shape == (3, 17, 2)
+    assert found.inputs.dtype == np.float32
+    assert found.sizes.shape == (3, 2)
+
+
+def test_the_truth_lies_on_the_discs_of_the_network_input(found: AccuracyReference) -> None:
+    """All joints are inside, and differ from their surroundings where they are said to be."""
+    height, width = found.inputs.shape[2:]
+    assert (found.truth >= 0).all()
+    assert (found.truth <= [width, height]).all()
+    # the box is the crop less its padding of a quarter, on at least one side
+    relative = (found.sizes / [width, height]).max(axis=1)
+    assert relative == pytest.approx(1 / 1.25, rel=0.02)
+    colours = []
+    for image, joints in zip(found.inputs, found.truth, strict=True):
+        x, y = np.clip(np.round(joints).astype(int), 0, [width - 1, height - 1]).T
+        colours.append(image[:, y, x].T)
+    # each joint has a colour of its own, the same in every figure
+    spread = np.std(colours, axis=0).mean()
+    assert spread < 0.5 * np.std(colours, axis=1).mean()
+
+
+def test_every_precision_of_the_tables_has_a_yardstick() -> None:
+    assert set(YARDSTICKS) == {"bf16", "fp16", "fp32", "int8"}
+    assert YARDSTICKS["int8"] == YARDSTICKS["fp32"]

@@ -1,0 +1,154 @@
+"""The oracle writes what mmpose computes: in float64, with its own rounding beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fixtures.pictures import drawn
+from fixtures.tiny_models import TinyModel
+from poseconform.compare.metrics import Detections
+from poseconform.compare.tolerances import NEAR_TIES, tolerance_for
+from poseconform.reference import network as oracle
+from poseconform.reference.codecs import decode
+from poseconform.reference.detections import _shifts, _truth
+from poseconform.reference.values import DETECTION_OUTPUTS, Reference, Sample, read_reference
+
+ROW = tolerance_for("*", "fp32")
+assert ROW is not None
+
+
+def samples() -> list[Sample]:
+    return [drawn(3, (200, 150)), drawn(4, (160, 220)), drawn(5, (180, 180))]
+
+
+def refer(tiny: TinyModel, folder: Path, precision: str = "fp32") -> Reference:
+    arguments = (str(tiny.config), str(tiny.checkpoint), precision, samples(), str(folder))
+    return read_reference(folder, oracle.write_reference(*arguments))
+
+
+@pytest.fixture(scope="module")
+def simcc(tiny_model: Callable[[str], TinyModel], tmp_path_factory) -> Reference:  # type: ignore[no-untyped-def]
+    return refer(tiny_model("rtmpose_t"), tmp_path_factory.mktemp("simcc"))
+
+
+@pytest.fixture(scope="module")
+def yolox(tiny_model: Callable[[str], TinyModel], tmp_path_factory) -> Reference:  # type: ignore[no-untyped-def]
+    return refer(tiny_model("yoloxpose_tiny"), tmp_path_factory.mktemp("yolox"))
+
+
+def test_outputs_are_the_models_own_in_float64(
+    simcc: Reference, tiny_model: Callable[[str], TinyModel]
+) -> None:
+    assert set(simcc.outputs) == {"simcc_x", "simcc_y"}
+    assert simcc.outputs["simcc_x"].shape == (3, 17, 128)
+    assert simcc.outputs["simcc_y"].dtype == np.float64
+    tiny = tiny_model("rtmpose_t")
+    model = oracle.load_model(str(tiny.config), str(tiny.checkpoint))
+    with torch.no_grad():
+        x, _ = model.head.forward(model.extract_feat(torch.from_numpy(simcc.inputs)))
+    error = np.abs(x.numpy() - simcc.outputs["simcc_x"]).max()
+    # this very run is among those whose envelope is the yardstick
+    assert 0 < error <= simcc.yardsticks["simcc_x"].max * 1.5
+    assert simcc.yardsticks["simcc_x"].size_max == np.abs(simcc.outputs["simcc_x"]).max()
+
+
+def test_inputs_are_the_pictures_as_mmpose_prepares_them(simcc: Reference) -> None:
+    assert simcc.inputs.shape == (3, 3, 96, 64)
+    assert simcc.inputs.dtype == np.float32
+    assert len({picture.tobytes() for picture in simcc.inputs}) == 3
+    assert np.abs(simcc.inputs).max() < 3  # normalised
+
+
+def test_keypoints_are_decoded_from_the_outputs(
+    simcc: Reference, tiny_model: Callable[[str], TinyModel]
+) -> None:
+    assert simcc.keypoints.shape == (3, 17, 2)
+    again = decode(str(tiny_model("rtmpose_t").config), simcc.outputs)
+    np.testing.assert_array_equal(again, simcc.keypoints)
+    assert simcc.argmax_gap.shape == (3, 17)
+    assert np.isinf(simcc.shift_gap).all()
+    assert simcc.near_ties(ROW).mean() < 0.2
+
+
+def test_image_keypoints_are_keypoints_in_the_box(simcc: Reference) -> None:
+    for i, sample in enumerate(samples()):
+        left, top, right, bottom = sample.bbox
+        middle = np.array([(left + right) / 2, (top + bottom) / 2])
+        # mmpose pads the box by a quarter and fits it to the input's 2:3
+        scale = 1.25 * max((right - left) / 64, (bottom - top) / 96)
+        expected = middle + (simcc.keypoints[i] - [32, 48]) * scale
+        np.testing.assert_allclose(simcc.image_keypoints[i][0], expected, atol=scale + 1e-3)
+
+
+def test_facts_say_what_was_done(simcc: Reference) -> None:
+    assert simcc.facts["precision"] == "fp32"
+    assert simcc.facts["samples"] == [sample.name for sample in samples()]
+    assert simcc.facts["torch"] == torch.__version__
+
+
+def test_half_precision_has_a_wider_yardstick(
+    simcc: Reference, tiny_model: Callable[[str], TinyModel], tmp_path: Path
+) -> None:
+    half = refer(tiny_model("rtmpose_t"), tmp_path, "fp16")
+    np.testing.assert_array_equal(half.outputs["simcc_x"], simcc.outputs["simcc_x"])
+    assert half.yardsticks["simcc_x"].rms > 30 * simcc.yardsticks["simcc_x"].rms
+
+
+def test_a_yardstick_is_measured_by_three_runs_at_fp32() -> None:
+    assert len(oracle.yardstick_runs("fp32")) == 3
+    assert oracle.yardstick(np.array([0.0, 3.0]), np.array([4.0, 0.0])).tolist() == [
+        3.0, pytest.approx(np.sqrt(4.5)), 4.0, pytest.approx(np.sqrt(8.0)),
+    ]  # fmt: skip
+    assert oracle.yardstick(np.zeros(0), np.zeros(0)).tolist() == [0.0] * 4
+
+
+def test_only_the_last_stage_of_many_counts() -> None:
+    stages = [torch.zeros(1), torch.ones(1)]
+    assert oracle._final(stages)[0].item() == 1.0
+    assert len(oracle._final((torch.zeros(1), torch.ones(1)))) == 2
+    assert len(oracle._final(torch.zeros(1))) == 1
+
+
+def test_detections_come_with_what_is_sure_among_them(yolox: Reference) -> None:
+    assert yolox.bottom_up
+    assert yolox.inputs.shape == (3, 3, 96, 96)
+    assert set(yolox.yardsticks) == set(DETECTION_OUTPUTS)
+    for truth in yolox.detections:
+        assert len(truth.possible) == len(truth.stable) == len(truth.base) > 0
+        assert (np.diff(truth.possible.scores) <= 0).all()
+        assert truth.stable.any()
+        assert not (truth.stable & ~truth.base).any()
+        assert truth.possible.keypoints.shape[1:] == (17, 2)
+    assert 0 < yolox.yardsticks["dets.boxes"].max < 1e-2
+
+
+def test_image_detections_are_those_with_the_thresholds_as_they_are(yolox: Reference) -> None:
+    for i, truth in enumerate(yolox.detections):
+        assert len(yolox.image_keypoints[i]) == len(yolox.image_scores[i]) == truth.base.sum()
+
+
+def people(*scores: float) -> Detections:
+    boxes = np.array([[s, s, s + 1, s + 1] for s in scores]).reshape(-1, 4)
+    places, sure = np.zeros((len(scores), 1, 2)), np.ones((len(scores), 1))
+    return Detections(boxes, np.array(scores), places, sure)
+
+
+def test_stable_is_in_all_variants_and_base_is_in_the_first() -> None:
+    found = _truth((people(0.9, 0.5), people(0.9, 0.4), people(0.9, 0.5, 0.4)))
+    assert found["scores"].tolist() == [0.9, 0.5, 0.4]
+    assert found["stable"].tolist() == [True, False, False]
+    assert found["base"].tolist() == [True, True, False]
+    nobody = _truth((people(), people()))
+    assert nobody["stable"].size == 0
+    assert nobody["keypoints"].shape == (0, 1, 2)
+
+
+def test_the_first_shift_is_none_and_the_others_are_all_corners() -> None:
+    first, *corners = _shifts(NEAR_TIES["fp32"])
+    assert first == (0.0, 0.0)
+    assert len({(np.sign(a), np.sign(b)) for a, b in corners}) == 4

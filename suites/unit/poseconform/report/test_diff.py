@@ -1,0 +1,184 @@
+"""What changed between two runs: exactly what was planted, and nothing else."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from poseconform.report.data.compare import change_counts, changes
+from poseconform.report.data.diff import THRESHOLDS, Diff, diff_results, grew
+from poseconform.report.data.fingerprint import differences, same_machine
+from poseconform.report.data.results import Results
+from poseconform.report.page.sample import sample_results
+from poseconform.report.text.diff_markdown import MAX_ROWS, diff_markdown
+from poseconform.results import outcome as oc
+
+MEASURED = next(c for c in sample_results(40).cells if c.outcome == "pass" and c.latency_ms)
+
+
+def results(*cells: oc.CellRecord, **environment: object) -> Results:
+    return Results(environment={"cpu": "x"} | environment, cells=cells)
+
+
+def planted(**fields: object) -> tuple[Diff, oc.CellRecord]:
+    """The diff when of two cells one has changed."""
+    other = replace(MEASURED, model="other")
+    new = replace(MEASURED, **fields)  # type: ignore[arg-type]
+    return diff_results(results(MEASURED, other), results(new, other)), new
+
+
+def test_a_run_does_not_differ_from_itself() -> None:
+    run = sample_results(200)
+    diff = diff_results(run, run)
+    assert {f.kind for f in diff.findings} == {"still-failing"}
+    assert diff.regressions == ()
+    assert diff_markdown(diff).startswith("## No regression\n")
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind", "regression"),
+    [
+        ({"outcome": "mismatch", "headroom": 40.0}, "newly-failing", True),
+        ({"outcome": "unavailable:no-device"}, "missing", True),
+        ({"outcome": "missing"}, "missing", True),
+        ({"outcome": "xfail"}, "outcome", False),
+        ({"headroom": 5.0}, "headroom", True),
+        ({"headroom": math.nan}, "headroom", True),
+        ({"keypoint_error_px": oc.PixelError(0, 0, 9.0)}, "keypoint error", True),
+        ({"latency_ms": oc.LatencyRecord(4_000.0, 1.0, 20)}, "latency", False),
+        ({"artefacts": (oc.ArtefactRecord("a", "b", 10**10),)}, "size", False),
+        ({"graph": oc.GraphRecord({"Conv": 3}, 3, 18, 9)}, "graph", False),
+        ({"checkpoint_sha256": "f" * 64}, "checkpoint", False),
+    ],
+)
+def test_a_planted_change_is_found_and_nothing_else(
+    fields: dict[str, object], kind: str, regression: bool
+) -> None:
+    diff, new = planted(**fields)
+    assert [(f.kind, f.cell.cell_id, f.regression) for f in diff.findings] == [
+        (kind, new.cell_id, regression)
+    ]
+    assert bool(diff.regressions) is regression
+    text = diff_markdown(diff)
+    assert text.count(f"| {new.flow} ") == 1
+    assert ("No regression" in text) is not regression
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"outcome": "not-selected"},
+        {"headroom": (MEASURED.headroom or 0) * 1.5},
+        {"headroom": None},
+        {"latency_ms": None},
+        {"artefacts": ()},
+        {"graph": None},
+        {"reason": "other words", "log_tail": "x", "repro": "y"},
+    ],
+)
+def test_what_is_no_change_is_not_said(fields: dict[str, object]) -> None:
+    assert planted(**fields)[0].findings == ()
+
+
+def test_cells_that_came_and_went() -> None:
+    gone = diff_results(results(MEASURED), results())
+    assert [(f.kind, f.before, f.after) for f in gone.findings] == [
+        ("missing", "pass", "not there")
+    ]
+    came = diff_results(
+        results(), results(MEASURED, replace(MEASURED, model="b", outcome="crash"))
+    )
+    assert sorted((f.kind, f.before) for f in came.findings) == [
+        ("new", "not there"),
+        ("newly-failing", "not there"),
+    ]
+    absent = replace(MEASURED, outcome="unavailable:no-device")
+    assert diff_results(results(), results(absent)).findings == ()
+
+
+def test_latencies_of_different_machines_are_not_compared() -> None:
+    slow = replace(MEASURED, latency_ms=oc.LatencyRecord(9_000.0, 0.0, 20))
+    diff = diff_results(results(MEASURED), results(slow, cpu="y"))
+    assert diff.findings == ()
+    assert diff.environment == (("cpu", "x", "y"),)
+    text = diff_markdown(diff)
+    assert "Latencies were not compared" in text
+    assert "Environment: 1 difference" in text
+    noisy = replace(MEASURED, latency_ms=oc.LatencyRecord(9_000.0, 9_000.0, 20))
+    assert diff_results(results(MEASURED), results(noisy)).findings == ()
+
+
+def test_every_kind_of_change_is_counted() -> None:
+    names = ["a", "b", "c", "d", "e", "f"]
+    before = ["pass", "crash", "crash", "pass", "missing", ""]
+    after = ["crash", "crash", "pass", "missing", "missing", "pass"]
+
+    def run(outcomes: list[str]) -> Results:
+        cells = [
+            replace(MEASURED, stages=(), model=n, outcome=o)
+            for n, o in zip(names, outcomes, strict=True)
+            if o
+        ]
+        return results(*cells)
+
+    found = changes(run(before), run(after))
+    assert [count for _, _, count in change_counts(found)] == [1, 1, 1, 1, 1]
+    assert len(found) == 5
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (0.05, 0.19, False),
+        (0.05, 0.21, True),
+        (0.3, 0.59, False),
+        (0.3, 0.61, True),
+        (0.3, math.inf, True),
+        (math.nan, 3.0, False),
+        (None, 3.0, False),
+        (3.0, None, False),
+    ],
+)
+def test_growth_needs_a_factor_and_a_size(
+    old: float | None, new: float | None, expected: bool
+) -> None:
+    assert grew(THRESHOLDS["headroom"], old, new) is expected
+
+
+def test_operators_are_named() -> None:
+    old = replace(MEASURED, graph=oc.GraphRecord({"Conv": 3, "Relu": 2}, 5, 17, 8))
+    new = replace(MEASURED, graph=oc.GraphRecord({"Conv": 2, "Gelu": 1}, 3, 17, 8))
+    (found,) = diff_results(results(old), results(new)).findings
+    assert (found.before, found.after) == ("nodes 5", "nodes 3")
+    assert found.note == "Conv -1, Gelu +1, Relu -2"
+
+
+def test_hostile_strings_stay_in_their_cell() -> None:
+    evil = "a|b\n| c | <img src=x> `d` @team"
+    diff, _ = planted(outcome="crash", reason=evil, repro=evil)
+    text = diff_markdown(diff)
+    assert "<img" not in text.replace("\\<img", "").replace("`", "").replace(
+        "a\\|b \\| c \\| <img src=x> d @team", ""
+    )
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    assert all(line.replace("\\|", "").count("|") == 6 for line in rows)
+
+
+def test_long_lists_are_cut() -> None:
+    cells = tuple(replace(MEASURED, model=f"m{n:03}") for n in range(MAX_ROWS + 5))
+    bad = tuple(replace(c, outcome="crash") for c in cells)
+    text = diff_markdown(diff_results(results(*cells), results(*bad)))
+    assert text.startswith(f"## {MAX_ROWS + 5} regressions in {MAX_ROWS + 5} cells\n")
+    assert "… and 5 more." in text
+    assert len(text) < 65_000
+
+
+def test_fingerprints() -> None:
+    old = {"cpu": {"model": "x"}, "packages": {"torch": "1"}, "gone": 1}
+    new = {"cpu": {"model": "x"}, "packages": {"torch": "2"}, "flags": ["a", "b"]}
+    assert [row[0] for row in differences(old, new)] == ["flags", "gone", "packages: torch"]
+    assert same_machine(old, new)
+    assert not same_machine({}, {})
+    assert not same_machine(old, {"cpu": {"model": "y"}})

@@ -1,0 +1,76 @@
+"""The summary in a terminal, without colour, in ASCII, and on a narrow screen."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from poseconform.report.data.results import Results
+from poseconform.report.page.sample import sample_results
+from poseconform.report.text.terminal import MAX_FAILURES, print_summary
+from poseconform.results.outcome import PixelError
+
+
+def summary(results: Results, width: int = 120, encoding: str = "utf-8") -> str:
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding=encoding, newline="\n")
+    print_summary(results, Console(file=stream, width=width))
+    stream.flush()
+    return raw.getvalue().decode(encoding)
+
+
+def test_it_says_what_failed_why_and_how_to_see_it_again() -> None:
+    results = sample_results(60)
+    said = summary(results)
+    assert said.splitlines()[0] == "2 of 44 cells fail: 1 crash, 1 mismatch."
+    assert "✓ pass" in said
+    assert "0.11 px h 0.41" in said
+    assert "tensorrt: 12 cells unavailable: no-device (no NVIDIA device was found)" in said
+    crash = said.index(
+        "‼ crash: SIGSEGV  hrnet_v1_coco_256x192 \N{MULTIPLICATION SIGN} openvino-bf16-dynamic"
+    )
+    assert crash < said.index("≠ mismatch  hrnet_v1_coco_256x192") < said.rindex("? missing")
+    commands = [c.repro for c in results.cells if c.outcome in {"crash", "mismatch"}]
+    assert commands
+    assert all(command in said for command in commands)
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_no_line_of_the_matrix_is_wider_than_the_terminal(width: int) -> None:
+    said = summary(sample_results(60), width)
+    matrix = said.split("tensorrt:")[0]
+    assert max(len(line) for line in matrix.splitlines()) <= width
+    if width >= 80:
+        assert all(c.model in said for c in sample_results(60).cells)
+
+
+def test_ascii_terminals_get_ascii() -> None:
+    cell = replace(sample_results(1).cells[0], model="modèle", outcome="crash", stages=())
+    infinite = replace(cell, keypoint_error_px=PixelError(max=float("inf")), reason="“why”")
+    said = summary(replace(sample_results(1), cells=(infinite,)), encoding="ascii")
+    assert "!! crash" in said
+    assert "mod\\xe8le x onnxruntime-fp32-static" in said
+    assert "inf px" in said
+
+
+def test_escapes_and_markup_do_nothing() -> None:
+    evil = "[red]\x1b[2J[/red]"
+    cell = replace(
+        sample_results(1).cells[0], model=evil, reason=evil, repro=evil, outcome="crash"
+    )
+    said = summary(replace(sample_results(1), cells=(replace(cell, stages=()),)))
+    assert "\x1b" not in said
+    assert "[red]\\u001b[2J[/red]" in said
+
+
+def test_many_failures_are_cut() -> None:
+    cells = tuple(replace(c, outcome="crash", stages=()) for c in sample_results(80).cells)
+    said = summary(replace(sample_results(80), cells=cells))
+    assert f"... and {80 - MAX_FAILURES} cells more, in the report." in said
+
+
+def test_a_run_of_nothing_is_summarised() -> None:
+    assert summary(Results(environment={})).strip() == "There are no cells."

@@ -1,0 +1,60 @@
+"""What the SDK's client is asked, and what becomes of its answer."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from poseconform.reference.values import Sample
+from poseconform.subject import clients
+
+SAMPLE = Sample("s", np.zeros((6, 5, 3), np.uint8), (0.1, 0.2, 4.3, 5.7))
+PEOPLE = np.arange(2 * 3 * 3, dtype=np.float32).reshape(2, 3, 3)
+
+
+class Detector:
+    """Keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Any, ...]] = []
+
+    def __enter__(self) -> Detector:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        return None
+
+    def __call__(self, *args: Any) -> Any:
+        self.asked.append(args)
+        return PEOPLE[:1]
+
+    def detect(self, *args: Any) -> Any:
+        self.asked.append(args)
+        return SimpleNamespace(keypoints=PEOPLE, scores=np.asarray([0.9, 0.5], np.float32))
+
+
+@pytest.fixture
+def detector(monkeypatch: pytest.MonkeyPatch) -> Detector:
+    made = Detector()
+    monkeypatch.setattr(clients, "detector_of", lambda *_args: made)
+    return made
+
+
+def test_a_box_has_the_type_that_the_reference_computes_in(detector: Detector) -> None:
+    (answer,) = clients.posedeploy_sdk("folder", [SAMPLE], False)
+    image, box = detector.asked[0]
+    assert image is SAMPLE.image
+    assert box.dtype == np.float32  # 0.1 is another number in float64, and so is the crop
+    np.testing.assert_array_equal(box, np.asarray(SAMPLE.bbox, np.float32))
+    np.testing.assert_array_equal(answer.keypoints, PEOPLE[:1, :, :2])
+    assert answer.scores.tolist() == [1.0]
+
+
+def test_a_detector_sees_the_whole_picture_and_gives_scores(detector: Detector) -> None:
+    (answer,) = clients.posedeploy_sdk("folder", [SAMPLE], True)
+    assert detector.asked == [(SAMPLE.image,)]
+    assert answer.keypoints.shape == (2, 3, 2)
+    assert answer.scores.tolist() == pytest.approx([0.9, 0.5])

@@ -1,0 +1,305 @@
+"""deploy() and its parts: what is refused early; a folder that is whole or not there at all."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import posedeploy
+from fixtures.tiny_models import TinyModel
+from posedeploy.apis import comparing, deploying, exporting, sources, work_dir
+from posedeploy.config import load_deploy_config, load_model_config
+from posedeploy.errors import BadInputError, ConversionError, UnavailableError
+from posedeploy.runtime import Availability, Code
+from posedeploy.runtime.onnxruntime import OnnxRuntime
+from posedeploy.sdk.folder import read_folder
+from posedeploy.zoo import config_path, model_row
+
+STATIC = "pose-detection_simcc_onnxruntime_static"
+
+
+def zoo(name: str):  # type: ignore[no-untyped-def]
+    return load_model_config(config_path(model_row(name)))
+
+
+@pytest.mark.parametrize(
+    ("deploy", "model", "message"),
+    [
+        (STATIC, "hrnet_w32", "a deploy config for heatmap models"),
+        ("pose-detection_onnxruntime_static", "rtmpose_t", "a deploy config for simcc models"),
+        ("pose-detection_rtmo_onnxruntime_static", "yoloxpose_tiny", "for yolox-pose models"),
+    ],
+)
+def test_a_deploy_config_must_be_for_the_models_head(
+    deploy: str, model: str, message: str
+) -> None:
+    with pytest.raises(BadInputError, match=message):
+        exporting.check_fit(load_deploy_config(deploy), zoo(model))
+
+
+def test_a_deploy_config_must_be_for_the_models_shape() -> None:
+    config = load_deploy_config(STATIC)
+    exporting.check_fit(config, zoo("rtmpose_t"))
+    with pytest.raises(BadInputError, match=r"found \[100, 200\] \(W, H\); expected \[192, 256\]"):
+        exporting.check_fit(replace(config, input_shape=(100, 200)), zoo("rtmpose_t"))
+
+
+def test_what_is_exported_depends_on_what_the_spec_holds() -> None:
+    config = load_deploy_config(STATIC)
+    spec = exporting.export_spec(config)
+    assert spec == exporting.export_spec(config, config.exporter)
+    for changed in (
+        exporting.export_spec(config, "dynamo"),
+        exporting.export_spec(replace(config, opset=18)),
+        exporting.export_spec(replace(config, dynamic_batch=True)),
+        exporting.export_spec(replace(config, output_names=("y", "x"))),
+    ):
+        assert changed != spec
+
+
+@pytest.mark.parametrize("device", ["tpu", "tpu:0", ""])
+def test_a_device_the_backend_lacks_is_refused(device: str) -> None:
+    deploying.check_device(load_deploy_config(STATIC), "cpu")
+    with pytest.raises(BadInputError, match="a device of onnxruntime: cpu"):
+        deploying.check_device(load_deploy_config(STATIC), device)
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:1"])
+def test_a_device_that_is_not_here_is_unavailable(
+    device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = Availability(Code.NO_DRIVER, "no NVIDIA driver")
+    monkeypatch.setattr(OnnxRuntime, "probe_device", lambda *_: gone)
+    with pytest.raises(UnavailableError, match=r"no-driver: no NVIDIA driver; .* --device cpu"):
+        deploying.check_device(load_deploy_config(STATIC), device)
+
+
+def test_a_backend_that_cannot_run_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = Availability(Code.BROKEN_INSTALL, "import onnxruntime failed")
+    monkeypatch.setattr(OnnxRuntime, "probe", lambda _: found)
+    with pytest.raises(UnavailableError, match="found broken-install: import onnxruntime failed"):
+        deploying.check_ready(load_deploy_config(STATIC), zoo("rtmpose_t"))
+
+
+def test_only_a_place_of_ours_may_be_written_to(tmp_path: Path) -> None:
+    work_dir.check_work_dir(tmp_path / "absent" / "deep")
+    (tmp_path / "empty").mkdir()
+    work_dir.check_work_dir(tmp_path / "empty")
+    ours = tmp_path / "ours"
+    ours.mkdir()
+    for name in (*work_dir.SDK_FILES, "end2end.onnx", "output_pytorch.jpg"):
+        (ours / name).write_text("x")
+    work_dir.check_work_dir(ours)
+    (ours / "deploy.json").unlink()
+    with pytest.raises(BadInputError, match="with other things in it"):
+        work_dir.check_work_dir(ours)
+    with pytest.raises(BadInputError, match="found a file; expected a folder"):
+        work_dir.check_work_dir(ours / "end2end.onnx")
+    with pytest.raises(BadInputError, match="which cannot be written to"):
+        work_dir.check_work_dir(ours / "end2end.onnx" / "deep" / "er")
+
+
+def test_a_place_that_may_not_be_written_to_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("posedeploy.apis.work_dir.tempfile.TemporaryDirectory", refuse)
+    with pytest.raises(BadInputError, match=r"cannot be written to \(Read-only file system\)"):
+        work_dir.check_work_dir(tmp_path / "out")
+
+
+def test_asking_whether_a_place_can_be_written_to_leaves_nothing(tmp_path: Path) -> None:
+    work_dir.check_work_dir(tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_appears_whole(tmp_path: Path) -> None:
+    target = tmp_path / "deep" / "out"
+    with work_dir.whole_folder(target) as staging:
+        (staging / "a").write_text("1")
+        assert not target.exists()
+    assert (target / "a").read_text() == "1"
+    assert target.stat().st_mode & 0o777 == 0o755
+    with work_dir.whole_folder(target) as staging:
+        (staging / "b").write_text("2")
+    assert [path.name for path in target.iterdir()] == ["b"]
+    assert [path.name for path in target.parent.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), KeyboardInterrupt(), SystemExit(1)])
+@pytest.mark.parametrize("before", [True, False], ids=["replaced", "new"])
+def test_a_folder_that_fails_half_way_leaves_what_was_there(
+    tmp_path: Path, error: BaseException, before: bool
+) -> None:
+    target = tmp_path / "out"
+    if before:
+        target.mkdir()
+        (target / "old").write_text("kept")
+    with pytest.raises(type(error)), work_dir.whole_folder(target) as staging:  # noqa: PT012
+        (staging / "half").write_text("x")
+        raise error
+    assert [str(p.relative_to(tmp_path)) for p in sorted(tmp_path.rglob("*"))] == (
+        ["out", "out/old"] if before else []
+    )
+
+
+def test_a_parent_that_cannot_be_made_is_bad_input(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with (
+        pytest.raises(BadInputError, match="a place that can be written to"),
+        work_dir.whole_folder(tmp_path / "file" / "out"),
+    ):
+        pytest.fail("entered")
+
+
+def test_deploy_makes_the_same_folder_as_the_command(
+    tiny_model: Callable[[str], TinyModel], tmp_path: Path
+) -> None:
+    tiny = tiny_model("rtmpose_t")
+    done = posedeploy.deploy(STATIC, tiny.config, tiny.checkpoint, tmp_path / "sdk")
+    assert done.folder == tmp_path / "sdk"
+    assert [path.name for path in done.files] == ["end2end.onnx"]
+    assert done.files[0].is_file()
+    assert done.artefact.precision == "fp32"
+    assert read_folder(done.folder).dataset_meta.keypoint_names[0] == "nose"
+    again = exporting.Exported(**vars(done.exported))
+    assert again.path.name == done.exported.graph
+
+
+def test_an_export_is_read_back(tiny_model: Callable[[str], TinyModel], tmp_path: Path) -> None:
+    from posedeploy.zoo.build import build_model
+
+    tiny, config = tiny_model("rtmpose_t"), load_deploy_config(STATIC)
+    model_config = load_model_config(tiny.config)
+    model = build_model(model_config, tiny.checkpoint)
+    made = exporting.export_model(model, config, model_config, "x.pth", tmp_path)
+    found = exporting.read_exported(tmp_path)
+    assert (found.graph, found.opset, found.checkpoint) == (made.graph, made.opset, "x.pth")
+    assert found.nodes == made.nodes
+    assert found.path.is_file()
+
+
+def test_a_file_that_the_backend_refuses_is_a_conversion_error_at_load(
+    tiny_model: Callable[[str], TinyModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_args: object) -> None:
+        raise RuntimeError("onnxruntime could not load it")
+
+    monkeypatch.setattr(OnnxRuntime, "load", refuse)
+    tiny = tiny_model("rtmpose_t")
+    with pytest.raises(ConversionError, match="could not load it") as caught:
+        posedeploy.deploy(STATIC, tiny.config, tiny.checkpoint, tmp_path / "sdk")
+    assert caught.value.stage == "load"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_zoo_names_stand_for_configs() -> None:
+    assert sources.is_zoo_name("rtmpose_t")
+    assert not sources.is_zoo_name("rtmpose_x")
+    found = sources.resolve_model_config("rtmpose_t")
+    assert found.is_file()
+    assert sources.resolve_model_config(found) == found
+    with pytest.raises(BadInputError, match=r"no such file and no such name.*rtmpose_t"):
+        sources.resolve_model_config("rtmpose_x")
+
+
+def test_a_checkpoint_is_a_file_or_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.pth"
+    path.write_bytes(b"x")
+    assert sources.resolve_checkpoint("rtmpose_t", path) == path
+    with pytest.raises(BadInputError, match=r"a \.pth file, 'calibrated' or 'fitted'"):
+        sources.resolve_checkpoint("rtmpose_t", tmp_path / "b.pth")
+    with pytest.raises(BadInputError, match="no such name"):
+        sources.resolve_checkpoint("rtmpose_x", None)
+    asked: list[tuple[str, str]] = []
+    monkeypatch.setattr(
+        "posedeploy.synthetic.weights.checkpoint_for",
+        lambda _config, _folder, name, _seed, kind: (asked.append((name, kind)), path)[1],
+    )
+    assert sources.resolve_checkpoint("rtmpose_t", None) == path
+    assert sources.resolve_checkpoint("rtmpose_t", "calibrated") == path
+    assert sources.resolve_checkpoint("rtmpose_t", "fitted") == path
+    assert sources.resolve_checkpoint(sources.resolve_model_config("rtmpose_t"), None) == path
+    made = ("rtmpose_t", "calibrated")
+    assert asked == [made, made, ("rtmpose_t", "fitted"), ("", "calibrated")]
+
+
+def test_a_published_checkpoint_is_fetched_for_a_zoo_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, asked = tmp_path / "a.pth", []
+
+    def fetch(row, on_progress):  # type: ignore[no-untyped-def]
+        asked.append(row.name)
+        on_progress(1, None)
+        return path
+
+    monkeypatch.setattr("posedeploy.zoo.download.fetch_checkpoint", fetch)
+    assert sources.resolve_checkpoint("rtmpose_t", "zoo") == path
+    assert asked == ["rtmpose_t"]
+    with pytest.raises(BadInputError, match="a model that is not in the zoo"):
+        sources.resolve_checkpoint("my_own.py", "zoo")
+
+
+PEOPLE = np.random.default_rng(0).uniform(0, 200, (3, 17, 3))
+
+
+@given(st.permutations(range(3)))
+def test_the_same_people_in_any_order_are_the_same(order: list[int]) -> None:
+    found = comparing.compare(PEOPLE[order], PEOPLE, "fp32", 1.0)
+    assert found.same
+    assert (found.people, found.only_one, found.max_px) == (3, 0, 0.0)
+
+
+@given(st.floats(0.01, 50), st.floats(0.1, 10), st.sampled_from(["fp32", "fp16", "int8"]))
+def test_one_keypoint_may_be_off_by_the_limit_and_no_more(
+    moved: float, scale: float, precision: str
+) -> None:
+    got = PEOPLE.copy()
+    got[1, 4, 0] += moved
+    found = comparing.compare(got, PEOPLE, precision, scale)
+    assert found.limit_px == comparing.LIMIT_PX[precision] * max(1.0, scale)
+    assert found.max_px == pytest.approx(moved)
+    assert found.same == (found.max_px <= found.limit_px)
+
+
+def test_people_that_only_one_finds_are_counted() -> None:
+    more = comparing.compare(PEOPLE, PEOPLE[:2], "fp32", 1.0)
+    assert (more.people, more.only_one, more.same) == (2, 1, False)
+    # a deployed detector keeps its best few, so fewer than PyTorch's is no difference …
+    assert comparing.compare(PEOPLE[:2], PEOPLE, "fp32", 1.0).same
+    # … but nobody where PyTorch finds somebody is
+    nobody = comparing.compare(PEOPLE[:0], PEOPLE, "fp32", 1.0)
+    assert (nobody.people, nobody.only_one, nobody.same) == (0, 1, False)
+    empty = comparing.compare(PEOPLE[:0], PEOPLE[:0], "fp32", 1.0)
+    assert (empty.people, empty.median_px, empty.same) == (0, 0.0, True)
+
+
+def test_a_keypoint_that_is_no_number_is_a_difference() -> None:
+    got = PEOPLE.copy()
+    got[0, 0, 0] = np.nan
+    assert not comparing.compare(got, PEOPLE, "fp32", 1.0).same
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "said"),
+    [(None, "find nobody"), ("calibrated", "find nobody"), ("fitted", "nothing in a photograph")],
+)
+def test_weights_that_are_made_come_with_a_word(checkpoint: str | None, said: str) -> None:
+    assert said in sources.note_on(checkpoint)
+
+
+@pytest.mark.parametrize("checkpoint", ["zoo", "work/a.pth"])
+def test_weights_that_were_trained_come_without(checkpoint: str) -> None:
+    assert sources.note_on(checkpoint) == ""

@@ -1,0 +1,377 @@
+"""`posedeploy infer`: what it finds, draws and says, of pictures and of videos."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from posedeploy.cli import main
+from posedeploy.cli.media import Source, drawn_names, find_sources
+from posedeploy.cli.terminal import SpeedColumn, items_progress, to_json
+from posedeploy.cli.videos import open_video, write_video
+from posedeploy.errors import BadInputError, UnavailableError
+from posedeploy.paths import whole_file
+from posedeploy.sdk import PoseDetector
+from posedeploy.sdk.images import write_image
+from posedeploy.sdk.windows import check_windows, why_no_windows
+from posedeploy.synthetic.images import draw_figure
+
+SIZE = (96, 144)  # as high and wide as the model's input, so that keypoints lie inside
+
+
+@dataclass(frozen=True)
+class Done:
+    """How the command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+Infer = Callable[..., Done]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to work in, with one picture in it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    cv2.imwrite(str(tmp_path / "photo.png"), draw_figure(3, SIZE)[0])
+    return tmp_path
+
+
+@pytest.fixture
+def sdk(tiny_sdk: Callable[[str], Path]) -> Path:
+    return tiny_sdk("rtmpose_t")
+
+
+@pytest.fixture
+def infer(
+    here: Path, sdk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Infer:
+    def run(*words: object, model: Path = sdk) -> Done:
+        argv = ["posedeploy", "infer", str(model), *map(str, words)]
+        monkeypatch.setattr(sys, "argv", argv)
+        with pytest.raises(SystemExit) as caught:
+            main()
+        out, err = capsys.readouterr()
+        return Done(int(caught.value.code or 0), out, err)
+
+    return run
+
+
+def film(path: Path, frames: int = 12, codec: str = "mp4v", fps: float = 25.0) -> Path:
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), fps, SIZE)
+    for index in range(frames):
+        writer.write(draw_figure(index, SIZE)[0])
+    writer.release()
+    return path
+
+
+def frames_of(path: Path) -> list[np.ndarray]:
+    capture, frames = cv2.VideoCapture(str(path)), []
+    while (read := capture.read())[0]:
+        frames.append(read[1])
+    return frames
+
+
+def read(path: Path) -> np.ndarray:
+    image = cv2.imread(str(path))
+    assert image is not None
+    return image
+
+
+def test_a_picture_is_drawn_on_and_told_of(infer: Infer, here: Path) -> None:
+    done = infer("photo.png")
+    assert done.code == 0, done
+    assert "sdk: onnxruntime fp32, input 64x96 px" in done.out
+    assert "photo.png: 1 person (the whole picture as one box), 17 of 17 keypoints" in done.out
+    assert "-> poses/photo_poses.png" in done.out
+    drawn = read(here / "poses" / "photo_poses.png")
+    assert drawn.shape == (*SIZE[::-1], 3)
+    assert not np.array_equal(drawn, read(here / "photo.png"))
+    assert [path.name for path in (here / "poses").iterdir()] == ["photo_poses.png"]
+
+
+def test_json_lines_are_the_detectors_keypoints(infer: Infer, here: Path, sdk: Path) -> None:
+    boxes = [[10.0, 5.0, 70.0, 85.0], [40.0, 0.5, 95.0, 90.0]]
+    options = [f"--bbox={','.join(map(str, box))}" for box in boxes]
+    done = infer("photo.png", "--json", *options)
+    model, picture = done.lines
+    assert (model["kind"], model["backend"], model["top_down"]) == ("model", "onnxruntime", True)
+    assert model["keypoint_names"][0] == "nose"
+    assert (picture["source"], picture["written"]) == ("photo.png", None)
+    found = PoseDetector(sdk)(read(here / "photo.png"), boxes)
+    said = np.array([person["keypoints"] for person in picture["people"]], np.float32)
+    np.testing.assert_array_equal(said, found)
+    assert [person["box"] for person in picture["people"]] == boxes
+    assert {path.name for path in here.iterdir()} == {"photo.png"}
+
+
+def test_a_model_that_finds_people_itself_takes_no_boxes(
+    infer: Infer, tiny_sdk: Callable[[str], Path]
+) -> None:
+    done = infer("photo.png", "--json", model=tiny_sdk("yoloxpose_tiny"))
+    assert done.code == 0
+    assert done.lines[0]["top_down"] is False
+    assert len(done.lines[1]["people"]) >= 1
+    refused = infer("photo.png", "--bbox=1,2,30,40", model=tiny_sdk("yoloxpose_tiny"))
+    assert refused.code == 2
+
+
+def test_nobody_is_sure_enough_and_that_is_said(infer: Infer) -> None:
+    done = infer("photo.png", "--min-score=1000")
+    assert "0 of 17 keypoints with a score from 1000; the best is" in done.out
+    assert "lower --min-score" in done.out
+
+
+def test_folders_and_patterns_leave_out_what_is_no_picture_and_say_so(
+    infer: Infer, here: Path
+) -> None:
+    more = here / "more"
+    more.mkdir()
+    for name in ("b.png", "a.png"):
+        cv2.imwrite(str(more / name), draw_figure(4, SIZE)[0])
+    (more / "broken.jpg").write_text("no picture")
+    (more / "notes.txt").write_text("not asked for")
+    done = infer("more", "more/*.png", "--out=drawn", "--json")
+    assert done.code == 1
+    kinds = [(line["kind"], Path(line.get("source", "-")).name) for line in done.lines[1:]]
+    assert kinds == [("picture", "a.png"), ("picture", "b.png"), ("unreadable", "broken.jpg")]
+    assert {p.name for p in (here / "drawn").iterdir()} == {"a_poses.png", "b_poses.png"}
+    said = "left out: broken.jpg: a text file of 10 bytes that OpenCV cannot read"
+    assert said in infer("more").out
+
+
+def test_a_video_is_drawn_on_frame_by_frame(infer: Infer, here: Path) -> None:
+    film(here / "walk.mp4", frames=12, fps=20)
+    done = infer("walk.mp4")
+    assert done.code == 0, done
+    assert "walk.mp4: 12 frames (0.6 s at 20 fps), 1 person a frame" in done.out
+    drawn, frames = frames_of(here / "poses" / "walk_poses.mp4"), frames_of(here / "walk.mp4")
+    assert len(drawn) == 12
+    differences = [np.abs(a.astype(int) - b).max() for a, b in zip(drawn, frames, strict=True)]
+    assert min(differences) > 100  # skeletons have colours of their own; compression has not
+
+
+def test_frames_as_json_lines_are_the_detectors(infer: Infer, here: Path, sdk: Path) -> None:
+    film(here / "walk.avi", frames=3, codec="MJPG")
+    lines = infer("walk.avi", "--json").lines[1:]
+    assert [line["kind"] for line in lines] == ["frame", "frame", "frame", "video"]
+    assert [line["frame"] for line in lines[:3]] == [0, 1, 2]
+    detector = PoseDetector(sdk)
+    for line, frame in zip(lines, frames_of(here / "walk.avi"), strict=False):
+        said = np.array(line["people"][0]["keypoints"], np.float32)
+        np.testing.assert_array_equal(said, detector(frame)[0])
+    assert (lines[3]["frames"], lines[3]["declared"], lines[3]["truncated"]) == (3, 3, False)
+
+
+def test_of_a_truncated_video_all_that_is_there_is_drawn(infer: Infer, here: Path) -> None:
+    whole = film(here / "walk.avi", frames=40, codec="MJPG").read_bytes()
+    (here / "walk.avi").write_bytes(whole[: len(whole) * 3 // 4])
+    done = infer("walk.avi")
+    assert done.code == 1
+    assert "truncated: walk.avi: " in done.out
+    count = len(frames_of(here / "poses" / "walk_poses.mp4"))
+    assert 20 < count < 40
+    assert f"{count} of the 40 frames that the file promises" in done.out
+    assert infer("walk.avi", "--json").lines[-1]["truncated"] is True
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("cut.mp4", None, "without an index (moov)"),
+        ("noise.avi", bytes(range(256)) * 20, "no codec for it here"),
+        ("empty.mp4", b"", "without an index"),
+        ("odd.mov", b"\0\0\0\1moov\0\0\0\0\0\0\0\x10\0\0\0\0free", "no codec for it here"),
+    ],
+)
+def test_a_video_without_a_frame_is_refused_with_the_reason(
+    infer: Infer, here: Path, name: str, content: bytes | None, said: str
+) -> None:
+    whole = film(here / "whole.mp4").read_bytes()
+    (here / name).write_bytes(whole[:3000] if content is None else content)
+    done = infer(name)
+    assert done.code == 2
+    assert said in done.err
+    assert list((here / "poses").iterdir()) == []
+
+
+def test_frames_of_another_size_are_fitted_and_a_failure_leaves_nothing(here: Path) -> None:
+    with write_video(here / "made.mp4", 25.0) as write:
+        for size in (SIZE, (60, 60)):
+            write(draw_figure(1, size)[0])
+    assert [frame.shape for frame in frames_of(here / "made.mp4")] == [(144, 96, 3)] * 2
+    before = set(here.iterdir())
+
+    def interrupted() -> None:
+        with write_video(here / "half.mp4", 25.0) as write:
+            write(draw_figure(1, SIZE)[0])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert set(here.iterdir()) == before
+
+
+def test_an_opencv_without_the_codec_is_said(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("posedeploy.cli.videos.CODEC", "zzzz")
+    with (
+        pytest.raises(UnavailableError, match="cannot write zzzz"),
+        write_video(here / "made.mp4", 25.0) as write,
+    ):
+        write(draw_figure(1, SIZE)[0])
+    assert not (here / "made.mp4").exists()
+
+
+def test_a_file_without_a_frame_rate_gets_one(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    film(here / "walk.avi", 2, "MJPG")
+    monkeypatch.setattr(cv2, "CAP_PROP_FPS", -1)  # a property that no file has
+    with open_video(here / "walk.avi") as video:
+        assert video.fps == 25.0
+
+
+@pytest.mark.parametrize("keys", [[-1, ord("q")], [27]])
+def test_windows_show_what_is_drawn_until_somebody_stops_them(
+    infer: Infer, here: Path, monkeypatch: pytest.MonkeyPatch, keys: list[int]
+) -> None:
+    shown: list[np.ndarray] = []
+    waiting = iter(keys)
+    monkeypatch.setattr("posedeploy.sdk.windows.why_no_windows", lambda: "")
+    monkeypatch.setattr(cv2, "imshow", lambda _title, image: shown.append(image.copy()))
+    monkeypatch.setattr(cv2, "waitKey", lambda _delay: next(waiting))
+    film(here / "walk.avi", frames=12, codec="MJPG")
+    done = infer("walk.avi", "--show")
+    assert (done.code, len(shown)) == (0, len(keys))
+    assert f"walk.avi: {len(keys)} frames" in done.out
+    assert not (here / "poses").exists()
+    first = frames_of(here / "walk.avi")[0]
+    assert not np.array_equal(shown[0], first)
+
+
+WINDOWS = {
+    "a display": ({"DISPLAY": ":0"}, "linux", "  GUI:  QT5\n", ""),
+    "wayland": ({"WAYLAND_DISPLAY": "wayland-0"}, "linux", "  GUI:  GTK3\n", ""),
+    "macOS needs no variable": ({}, "darwin", "  GUI:  COCOA\n", ""),
+    "no display": ({}, "linux", "  GUI:  QT5\n", "no display"),
+    "headless": ({"DISPLAY": ":0"}, "linux", "  GUI:   NONE\n", "built without windows"),
+}
+
+
+@pytest.mark.parametrize("case", WINDOWS)
+def test_why_there_are_no_windows(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment, platform, build, said = WINDOWS[case]
+    reason = why_no_windows(environment, platform, build)
+    assert (said in reason) if said else (reason == "")
+    monkeypatch.setattr("posedeploy.sdk.windows.why_no_windows", lambda: reason)
+    if said:
+        with pytest.raises(UnavailableError, match="Look elsewhere"):
+            check_windows("Look elsewhere.")
+    else:
+        check_windows("Look elsewhere.")
+
+
+@pytest.mark.parametrize("text", ["1,2,3", "1,2,3,x", "5,5,5,9", "", "1,2,3,4,5"])
+def test_boxes_that_are_none(infer: Infer, text: str) -> None:
+    done = infer("photo.png", f"--bbox={text}")
+    assert done.code == 2
+    assert "error: --bbox" in done.err
+
+
+@pytest.mark.parametrize(
+    ("device", "code"), [("cpu", 0), ("cpu:0", 0), ("cuda:x", 2), ("vulkan", 2)]
+)
+def test_devices(infer: Infer, device: str, code: int) -> None:
+    assert infer("photo.png", f"--device={device}").code == code
+
+
+def test_a_place_that_cannot_be_written_to(infer: Infer, here: Path) -> None:
+    (here / "taken").write_text("a file")
+    done = infer("photo.png", "--out=taken")
+    assert done.code == 2
+    assert "error: --out taken" in done.err
+
+
+def test_names_differ_and_are_no_sources_own() -> None:
+    paths = ["a/x.jpg", "b/x.jpg", "x.mov", "c/x.JPG", "x.gif"]
+    names = drawn_names([Source(Path(p), p.endswith("mov"), named=True) for p in paths])
+    assert names == [
+        "x_poses.jpg",
+        "x_poses_2.jpg",
+        "x_poses.mp4",
+        "x_poses_3.jpg",
+        "x_poses_4.jpg",
+    ]
+
+
+def test_a_source_that_is_named_twice_is_done_once(here: Path) -> None:
+    found = find_sources(["photo.png", ".", "*.png"])
+    assert [(source.path.name, source.named) for source in found] == [("photo.png", True)]
+    with pytest.raises(BadInputError, match="no picture or video"):
+        find_sources(["*.jpg"])
+
+
+def test_a_file_is_whole_or_not_there(here: Path) -> None:
+    def interrupted() -> None:
+        with whole_file(here / "made.txt") as path:
+            path.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    with pytest.raises(BadInputError, match=r"cannot write \.gibberish"):
+        write_image(here / "made.gibberish", np.zeros((4, 4, 3), np.uint8))
+    assert {path.name for path in here.iterdir()} == {"photo.png"}
+
+
+def test_json_has_no_word_for_what_is_no_number() -> None:
+    assert to_json({"a": [1.5, float("nan")], "b": (float("inf"), 2)}) == (
+        '{"a": [1.5, null], "b": [null, 2]}'
+    )
+
+
+def test_progress_counts_and_stays_off_json() -> None:
+    with items_progress(as_json=False) as progress:
+        assert progress.disable  # no terminal here
+        task = progress.add_task("walk.mp4", total=4)
+        assert SpeedColumn().render(progress.tasks[0]).plain == ""
+        progress.update(task, completed=4)
+    assert items_progress(as_json=True).console.stderr
+
+
+def test_an_interrupt_leaves_nothing_half_written(here: Path, sdk: Path) -> None:
+    film(here / "long.avi", frames=400, codec="MJPG")
+    # a suite that runs in a shell's background has children that ignore SIGINT
+    program = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from posedeploy.cli import main; main()"
+    )
+    command = [sys.executable, "-c", program, "infer", str(sdk), "long.avi", "--out=drawn"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as child:
+        deadline = time.monotonic() + 60
+        while not list(here.glob("drawn/.long_poses-*")):
+            assert child.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        os.kill(child.pid, signal.SIGINT)
+        _, said = child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert "interrupted; nothing half-written" in said
+    assert list((here / "drawn").iterdir()) == []

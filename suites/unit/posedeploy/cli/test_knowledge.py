@@ -1,0 +1,253 @@
+"""`posedeploy backends`, `zoo`, `test`, completion and the help."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from posedeploy.cli import backends as backends_module
+from posedeploy.cli import completion, main, suites
+from posedeploy.cli.app import app, missing_package
+from posedeploy.config import list_deploy_configs
+from posedeploy.errors import BadInputError, UnavailableError
+from posedeploy.runtime import BACKENDS, Availability, Code, backend_names
+from posedeploy.zoo import MODELS
+
+ROOT = Path(__file__).parents[4]
+
+
+def run(*words: str, columns: int = 100) -> Result:
+    return CliRunner().invoke(app, list(words), env={"COLUMNS": str(columns)})
+
+
+class Probed:
+    """A runtime that is found to be something."""
+
+    def __init__(self, code: Code, reason: str = "", version: str = "") -> None:
+        self.found = Availability(code, reason, version)
+
+    def probe(self) -> Availability:
+        return self.found
+
+
+@pytest.fixture
+def probes(monkeypatch: pytest.MonkeyPatch) -> dict[str, Probed]:
+    """Backend -> what is found of it; no child process is started."""
+    found = {name: Probed(Code.AVAILABLE, "", "9.9") for name in backend_names()}
+    monkeypatch.setattr(backends_module, "get_runtime", lambda name: found[name])
+    monkeypatch.setattr(backends_module, "run_probe", lambda _code: (0, "bf16"))
+    return found
+
+
+def test_every_backend_is_told_of(probes: dict[str, Probed]) -> None:
+    probes["ncnn"] = Probed(
+        Code.NOT_INSTALLED, "ncnn is not installed: python -m pip install ncnn"
+    )
+    probes["openvino"] = Probed(Code.NO_DEVICE, "no CPU plugin", "2026.4.1")
+    probes["torchscript"] = Probed(Code.VERSION_TOO_OLD, "torch 1.9 is older than 2.6", "1.9")
+    said = json.loads(run("backends", "--json").output)
+    rows = {row["name"]: row for row in said["backends"]}
+    assert set(rows) == set(backend_names())
+    assert rows["onnxruntime"]["own_precision"] == "bf16"
+    assert rows["onnxruntime"]["precisions"][0] == "fp32"
+    assert (rows["ncnn"]["available"], rows["ncnn"]["code"]) == (False, "not-installed")
+    assert rows["ncnn"]["install"] == "python -m pip install ncnn"
+    assert (rows["onnxruntime"]["install"], rows["openvino"]["install"]) == ("", "")
+    assert rows["torchscript"]["install"].startswith("python -m pip install --upgrade 'torch>=")
+    assert {"cpu", "gpu", "os", "python", "packages"} <= set(said)
+    shown = run("backends").output
+    assert "  ncnn: ncnn is not installed: python -m pip install ncnn\n" in shown
+    assert "  openvino: no CPU plugin\n" in shown  # a device cannot be installed
+    assert "  torchscript: torch 1.9 is older than 2.6: python -m pip install --upgrade" in shown
+
+
+def test_named_backends_decide_the_exit_code(probes: dict[str, Probed]) -> None:
+    assert run("backends", "onnxruntime").exit_code == 0
+    probes["openvino"] = Probed(Code.BROKEN_INSTALL, "import openvino failed")
+    assert run("backends", "onnxruntime", "openvino").exit_code == 3
+    assert run("backends").exit_code == 0
+    assert isinstance(run("backends", "onxruntime").exception, BadInputError)
+
+
+def test_what_converting_lacks_is_told(
+    probes: dict[str, Probed], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("posedeploy.convert.missing_tools", lambda _name: ("pnnx",))
+    assert (
+        "ncnn: converting for it needs: python -m pip install pnnx"
+        in run("backends", "ncnn").output
+    )
+
+
+@pytest.mark.parametrize("name", sorted({"onnxruntime"} & set(backend_names())))
+def test_a_real_backend_says_what_it_computes_in(name: str) -> None:
+    row = next(row for row in BACKENDS if row.name == name)
+    fact = backends_module.facts_of(row)
+    assert (fact.available, fact.own_precision) == (True, "fp32")
+
+
+def test_own_precisions_belong_to_backends() -> None:
+    assert set(backends_module.OWN_PRECISION) <= set(backend_names())
+
+
+def test_the_zoo_is_listed_with_what_was_published() -> None:
+    said = json.loads(run("zoo", "list", "--json").output)
+    assert {row["name"] for row in said} == {row.name for row in MODELS}
+    hrnet = next(row for row in said if row["name"] == "hrnet_w32")
+    assert (hrnet["input_size"], hrnet["metrics"]["AP"]) == ([192, 256], 0.746)
+    assert hrnet["url"].endswith("-81c58e40_20220909.pth")
+    shown = run("zoo", "list", "quick", columns=80).output
+    assert max(map(len, shown.splitlines())) <= 80
+    quick = {row.name for row in MODELS if "quick" in row.tiers}
+    assert {name for name in quick if name in shown} == quick
+    assert "rtmpose_m" not in shown
+
+
+def test_a_model_is_shown_with_the_deploy_configs_that_fit() -> None:
+    said = json.loads(run("zoo", "show", "rtmo_t", "--json").output)
+    assert "pose-detection_rtmo_openvino_static-416x416" in said["deploy_configs"]
+    assert "pose-detection_rtmo_openvino_static-640x640" not in said["deploy_configs"]
+    assert not [name for name in said["deploy_configs"] if "_rtmo_" not in name]
+
+
+def test_fetching_says_where_the_files_are(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[tuple[str, Any, bool]] = []
+
+    def fetch(row: Any, folder: Path | None, *, offline: bool, on_progress: Any) -> Path:
+        on_progress(5, 10)
+        asked.append((row.name, folder, offline))
+        return tmp_path / f"{row.name}.pth"
+
+    monkeypatch.setattr("posedeploy.zoo.download.fetch_checkpoint", fetch)
+    done = run("zoo", "fetch", "rtmpose_t", "rtmo_t", f"--folder={tmp_path}", "--offline")
+    assert asked == [("rtmo_t", tmp_path, True), ("rtmpose_t", tmp_path, True)]
+    assert f"rtmpose_t: {tmp_path}" in done.output.replace("\n", "")
+
+
+SHOWN = {
+    completion.complete_model: ("rtmpose_", ["rtmpose_m", "rtmpose_s", "rtmpose_t"]),
+    completion.complete_backend: ("onnx", ["onnxruntime"]),
+    completion.complete_checkpoint: ("cal", ["calibrated"]),
+    completion.complete_model_config: ("mod", ["model.py", "models/"]),
+    completion.complete_deploy_config: ("./mod", ["./model.py", "./models/"]),
+}
+
+
+@pytest.mark.parametrize("complete", SHOWN, ids=lambda function: function.__name__)
+def test_the_shell_completes(
+    complete: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models").mkdir()
+    for name in ("model.py", "model.pth", ".model.py"):
+        (tmp_path / name).write_text("")
+    begun, expected = SHOWN[complete]
+    assert complete(begun) == expected
+    assert complete("nowhere/at/all") == []
+
+
+def test_every_deploy_config_is_completed() -> None:
+    assert completion.complete_config("") == list(list_deploy_configs())
+    assert completion.complete_checkpoint("") >= ["calibrated", "fitted"]
+
+
+def test_completion_reaches_the_shell() -> None:
+    env = {
+        "_POSEDEPLOY_COMPLETE": "complete_bash", "COMP_WORDS": "posedeploy zoo show rtmpose_",
+        "COMP_CWORD": "3",
+    }  # fmt: skip
+    done = CliRunner().invoke(app, [], env=env, prog_name="posedeploy")
+    assert done.output.split() == ["rtmpose_m", "rtmpose_s", "rtmpose_t"]
+
+
+COMMANDS = ("convert", "infer", "validate", "profile", "backends", "zoo list", "zoo show",
+            "zoo fetch", "configs list", "configs show", "configs new", "test")  # fmt: skip
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_examples_and_fits(command: str) -> None:
+    done = run(*command.split(), "--help", columns=80)
+    assert done.exit_code == 0
+    assert f"posedeploy {command}" in done.output.partition("Examples:")[2]
+    if command != "test":  # its lines are commands to copy
+        assert max(map(len, done.output.splitlines())) <= 80
+
+
+def test_the_help_names_every_command() -> None:
+    shown = run("--help").output
+    assert [
+        name for name in {c.split()[0] for c in COMMANDS} | {"report"} if name not in shown
+    ] == []
+
+
+def test_suites_of_the_checkout_come_first_then_the_packaged(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert suites.suites_root() == ROOT
+    assert {"conversion", "parity", "unit"} <= set(suites.suite_names(ROOT))
+    package = tmp_path / "poseconform"
+    (package / suites.PACKAGED / "suites" / "parity").mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    monkeypatch.setattr(suites, "__file__", str(tmp_path / "a" / "b" / "c" / "suites.py"))
+    monkeypatch.setattr(
+        suites.importlib.util, "find_spec",
+        lambda _: type("Spec", (), {"submodule_search_locations": [str(package)]}),
+    )  # fmt: skip
+    assert suites.suites_root() is None  # without its conftest.py it is none
+    (package / suites.PACKAGED / "conftest.py").write_text("")
+    assert suites.suites_root() == package / suites.PACKAGED
+
+
+def test_what_pytest_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = suites.pytest_arguments(["parity", "sdk_model", "-m", "parity", "--help-pytest"], ROOT)
+    folders = [str(ROOT / "suites" / name) for name in ("parity", "sdk_model")]
+    ini = ["-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT)]
+    assert told == [*ini, *folders, "-m", "parity", "--help"]
+    assert suites.pytest_arguments([], ROOT)[4:] == [
+        str(ROOT / "suites" / name) for name in suites.MATRIX
+    ]
+
+
+@pytest.mark.parametrize("code", [0, 1, 5])
+def test_the_suites_run_in_a_child_whose_code_is_ours(
+    monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    seen: list[Any] = []
+
+    def module(name: str, words: list[str]) -> int:
+        seen.append((name, words[-2:]))
+        return code
+
+    monkeypatch.setattr(suites, "run_module", module)
+    assert run("test", "-m", "onnxruntime").exit_code == code
+    assert seen == [("pytest", ["-m", "onnxruntime"])]
+
+
+def test_without_suites_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(suites, "suites_root", lambda: None)
+    done = run("test")
+    assert isinstance(done.exception, UnavailableError)
+    assert "not installed here" in run("test", "--help").output
+
+
+@pytest.mark.parametrize(("name", "known"), [("mmengine.config", True), ("surprise", False)])
+def test_a_missing_package_of_ours_is_an_answer_and_any_other_a_defect(
+    name: str, known: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = ModuleNotFoundError(f"No module named {name!r}", name=name)
+    assert (missing_package(error) is not None) == known
+
+    def fails(**_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("posedeploy.cli.app.app", fails)
+    monkeypatch.setattr(sys, "argv", ["posedeploy", "convert"])
+    with pytest.raises(SystemExit if known else ModuleNotFoundError):
+        main()

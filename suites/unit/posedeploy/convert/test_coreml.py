@@ -1,0 +1,273 @@
+"""CoreML without macOS: conversion of small networks, and what the judge reads of the packages."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from poseconform.evaluators.mil import EVALUATOR, MilSession, load, package_facts
+from poseconform.evaluators.mil.program import Operation, Program, Value, read_program
+from poseconform.judge.execution import load as load_for_judge
+from poseconform.judge.execution import run as run_for_judge
+from posedeploy.config import DeployConfig, HeadKind, load_deploy_config
+from posedeploy.convert import Converted, conversion_availability, get_converter
+from posedeploy.errors import BadInputError, ConversionError
+from posedeploy.export import ExportableModule, write_graph
+from posedeploy.runtime import Code, SessionOptions, TensorInfo, coreml, get_runtime
+
+pytest.importorskip("coremltools")
+
+FP32 = load_deploy_config("pose-detection_coreml_static-256x192")
+FP16 = load_deploy_config("pose-detection_coreml-fp16_static-256x192")
+INPUT = np.random.default_rng(0).random((1, 3, 16, 12), np.float32)
+
+
+class Small(nn.Module):
+    """Convolution, batch norm, a branch and an upsampling: what heatmap models are made of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Sequential(nn.Conv2d(3, 32, 3, 2, 1), nn.BatchNorm2d(32), nn.SiLU())
+        self.second = nn.Conv2d(64, 5, 1)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor]:
+        """[N, 3, H, W] -> [N, 5, H, W]."""
+        parts = self.first(x).split([16, 16], 1)
+        joined = torch.cat((*parts, *(part.sigmoid() for part in parts)), 1)
+        return (nn.functional.interpolate(self.second(joined), scale_factor=2),)
+
+
+def converted(folder: Path, config: DeployConfig) -> tuple[Converted, nn.Module]:
+    torch.manual_seed(0)
+    network = Small().eval().requires_grad_(False)
+    module = ExportableModule(network, HeadKind.HEATMAP, None, (12, 16), ("input",), ("output",))
+    graph = write_graph(module, config, folder, "exported-program")
+    assert graph.path.name == "end2end.pt2"
+    assert (graph.exporter, graph.opset) == ("torch.export", 0)
+    assert any("conv2d" in name for name in graph.nodes)
+    done = get_converter("coreml", config.precision).convert(graph.path, config, folder)
+    return done, network
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Converted, nn.Module]]:
+    found = {}
+    for config in (FP32, FP16):
+        folder = tmp_path_factory.mktemp(config.precision)
+        found[config.precision] = (folder / "end2end.mlpackage", *converted(folder, config))
+    return found
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_package_says_its_names_shapes_and_precision(made: Any, precision: str) -> None:
+    path, done, _ = made[precision]
+    assert (done.files, done.precision) == (("end2end.mlpackage",), precision)
+    assert done.declared.inputs == (TensorInfo("input", (1, 3, 16, 12), "float32"),)
+    assert done.declared.outputs == (TensorInfo("output", (1, 5, 16, 12), "float32"),)
+    facts = package_facts(path)
+    assert (facts.kind, facts.specification_version) == ("mlProgram", 7)
+    assert facts.element_types == {"float32" if precision == "fp32" else "float16"}
+
+
+@pytest.mark.parametrize(("precision", "limit"), [("fp32", 1e-5), ("fp16", 5e-3)])
+def test_the_judge_computes_what_pytorch_does(made: Any, precision: str, limit: float) -> None:
+    path, _, network = made[precision]
+    loaded = load_for_judge("coreml", [str(path)], "cpu", SessionOptions(precision), evaluate=True)
+    assert loaded.effective_options == {"evaluator": EVALUATOR}
+    got = run_for_judge(INPUT).outputs["output"]
+    truth = network(torch.from_numpy(INPUT))[0].numpy()
+    error = np.abs(got - truth).max()
+    assert 0 <= error <= limit
+    assert (error > 1e-5) == (precision == "fp16"), "the precision that it is evaluated in"
+
+
+def test_a_weight_that_is_wrong_in_the_package_is_seen(made: Any, tmp_path: Path) -> None:
+    import shutil
+
+    path, _, network = made["fp32"]
+    other = tmp_path / path.name
+    shutil.copytree(path, other)
+    (weights,) = other.rglob("weight.bin")
+    content = bytearray(weights.read_bytes())
+    content[256:1280] = bytes(1024)  # behind the headers of the file and of its first entry
+    weights.write_bytes(content)
+    got = load([other], "cpu", SessionOptions()).run({"input": INPUT})["output"]
+    assert np.abs(got - network(torch.from_numpy(INPUT))[0].numpy()).max() > 1e-3
+
+
+def test_a_dynamic_batch_is_refused_before_the_export(tmp_path: Path) -> None:
+    with pytest.raises(ConversionError, match="found a dynamic batch"):
+        converted(tmp_path, dataclasses.replace(FP32, dynamic_batch=True))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("convert_to", "neuralnetwork", "expected 'mlprogram'"),
+        ("minimum_deployment_target", "iOS3", "expected one of .*iOS16"),
+    ],
+)
+def test_a_field_that_is_wrong_is_named(
+    tmp_path: Path, field: str, value: str, expected: str
+) -> None:
+    raw = {**FP32.raw, "backend_config": {"type": "coreml", field: value}}
+    with pytest.raises(BadInputError, match=rf"{field}: found '{value}'; {expected}"):
+        converted(tmp_path, dataclasses.replace(FP32, raw=raw))
+
+
+def test_what_torch_cannot_capture_is_an_error_of_the_export(tmp_path: Path) -> None:
+    class Deciding(nn.Module):
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor]:
+            """Depends on a value."""
+            return (x * 2,) if x.sum() > 0 else (x,)
+
+    module = ExportableModule(
+        Deciding(), HeadKind.HEATMAP, None, (12, 16), ("input",), ("output",)
+    )
+    with pytest.raises(ConversionError, match=r"torch\.export: found"):
+        write_graph(module, FP32, tmp_path, "exported-program")
+
+
+def test_what_coremltools_cannot_convert_is_an_error_in_its_words(tmp_path: Path) -> None:
+    class Fourier(nn.Module):
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor]:
+            """An operator without a row."""
+            return (torch.special.bessel_j0(x),)
+
+    module = ExportableModule(Fourier(), HeadKind.HEATMAP, None, (12, 16), ("input",), ("output",))
+    path = write_graph(module, FP32, tmp_path, "exported-program").path
+    with pytest.raises(ConversionError, match="bessel_j0"):
+        get_converter("coreml", "fp32").convert(path, FP32, tmp_path)
+
+
+def test_what_is_no_package_is_an_error_that_names_it(tmp_path: Path) -> None:
+    (tmp_path / "end2end.mlpackage").mkdir()
+    for read in (coreml.read_spec, read_program):
+        with pytest.raises(RuntimeError, match=r"could not read end2end\.mlpackage"):
+            read(tmp_path / "end2end.mlpackage")
+
+
+def operation(kind: str, shape: tuple[int, ...] = (2,), **parameters: Any) -> Operation:
+    return Operation(kind, "it", {"x": Value("input"), **parameters}, (("output", shape),))
+
+
+INFOS = [TensorInfo("input", (2,), "float32")], [TensorInfo("output", (2,), "float32")]
+
+
+def test_an_operator_without_a_row_is_named_before_anything_runs() -> None:
+    with pytest.raises(RuntimeError, match="no row for: lstm; add it to"):
+        MilSession(Program((operation("lstm"),), ("output",)), *INFOS)
+
+
+@pytest.mark.parametrize(
+    ("op", "message"),
+    [
+        (operation("relu", (3,)), r"relu 'it': shapes \[\(2,\)\]; the program says \[\(3,\)\]"),
+        (operation("cast", dtype="int8"), "cast 'it': cast to int8"),
+        (operation("clip", alpha=0.0), "clip 'it': 'beta'"),
+    ],
+)
+def test_an_operation_that_fails_is_named(op: Operation, message: str) -> None:
+    session = MilSession(Program((op,), ("output",)), *INFOS)
+    with pytest.raises(RuntimeError, match=message):
+        session.run({"input": np.zeros(2)})
+
+
+# ---- Apple's runtime, simulated ---------------------------------------------------------------
+
+
+def test_on_linux_it_says_that_it_predicts_on_macos_and_converts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    here = coreml.Availability(Code.AVAILABLE, "", "9.0")
+    monkeypatch.setattr(coreml, "probe_import", lambda *_: here)
+    monkeypatch.setattr(sys, "platform", "linux")
+    found = get_runtime("coreml").probe()
+    assert found.code is Code.WRONG_OS
+    assert "macOS only; this is linux" in found.reason
+    assert conversion_availability("coreml").ok
+    with pytest.raises(RuntimeError, match="predicts on macOS only"):
+        get_runtime("coreml").load([Path("x")], "cpu", SessionOptions())
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert get_runtime("coreml").probe().ok
+
+
+def test_without_coremltools_nothing_converts(monkeypatch: pytest.MonkeyPatch) -> None:
+    absent = coreml.Availability(Code.NOT_INSTALLED, "no coremltools")
+    monkeypatch.setattr(coreml, "probe_import", lambda *_: absent)
+    assert conversion_availability("coreml") == absent
+
+
+@pytest.mark.parametrize(("precision", "units"), [("fp32", "CPU_ONLY"), ("fp16", "ALL")])
+def test_the_precision_decides_which_units_compute(
+    monkeypatch: pytest.MonkeyPatch, made: Any, precision: str, units: str
+) -> None:
+    path, _, _ = made[precision]
+    spec = coreml.read_spec(path)
+    told = []
+
+    class Model:
+        def __init__(self, name: str, compute_units: str) -> None:
+            told.append((name, compute_units))
+
+        def get_spec(self) -> Any:
+            return spec
+
+        def predict(self, feed: dict[str, Any]) -> dict[str, Any]:
+            assert feed["input"].dtype == np.float32
+            return {"output": feed["input"][:, :1] * 2}
+
+    fake = SimpleNamespace(
+        models=SimpleNamespace(MLModel=Model),
+        ComputeUnit=SimpleNamespace(CPU_ONLY="CPU_ONLY", ALL="ALL"),
+    )
+    monkeypatch.setattr(coreml, "import_coremltools", lambda: fake)
+    monkeypatch.setattr(sys, "platform", "darwin")
+    session = get_runtime("coreml").load([path], "cpu", SessionOptions(precision))
+    assert told == [(str(path), units)]
+    assert session.effective_options["compute_units"] == units
+    assert (session.effective_options["inference_precision"] == "fp32") == (precision == "fp32")
+    assert session.inputs[0].shape == (1, 3, 16, 12)
+    np.testing.assert_array_equal(session.run({"input": INPUT})["output"], INPUT[:, :1] * 2)
+
+
+def test_what_coreml_refuses_is_an_error_in_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_path: str, **_options: object) -> None:
+        raise Exception("damaged weights")
+
+    fake = SimpleNamespace(
+        models=SimpleNamespace(MLModel=refuse), ComputeUnit=SimpleNamespace(CPU_ONLY=1)
+    )
+    monkeypatch.setattr(coreml, "import_coremltools", lambda: fake)
+    monkeypatch.setattr(sys, "platform", "darwin")
+    with pytest.raises(RuntimeError, match=r"could not load a\.mlpackage: damaged weights"):
+        get_runtime("coreml").load([Path("a.mlpackage")], "cpu", SessionOptions())
+
+
+@pytest.mark.parametrize(
+    ("device", "precision", "message"),
+    [("cuda", "fp32", "device 'cuda'"), ("cpu", "int8", "precision 'int8'")],
+)
+def test_what_it_cannot_compute_is_refused(device: str, precision: str, message: str) -> None:
+    with pytest.raises(RuntimeError, match=message):
+        get_runtime("coreml").load([Path("x")], device, SessionOptions(precision))
+
+
+def test_a_size_that_may_vary_is_open() -> None:
+    limits = [SimpleNamespace(lowerBound=1, upperBound=4)] + [
+        SimpleNamespace(lowerBound=n, upperBound=n) for n in (3, 16, 12)
+    ]
+    array = SimpleNamespace(
+        shape=[1, 3, 16, 12], shapeRange=SimpleNamespace(sizeRanges=limits), dataType=65552
+    )
+    feature = SimpleNamespace(name="input", type=SimpleNamespace(multiArrayType=array))
+    spec = SimpleNamespace(description=SimpleNamespace(input=[feature], output=[]))
+    assert coreml.declared(spec) == ((TensorInfo("input", ("?", 3, 16, 12), "float16"),), ())

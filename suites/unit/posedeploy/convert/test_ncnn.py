@@ -1,0 +1,247 @@
+"""Conversion for ncnn: what pnnx writes is not believed before it was read and run."""
+
+from __future__ import annotations
+
+import dataclasses
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from poseconform.subject.availability import Availabilities
+from posedeploy.apis.deploying import check_ready
+from posedeploy.config import load_deploy_config, load_model_config
+from posedeploy.convert import get_converter, missing_tools, pnnx
+from posedeploy.convert.ncnn import check_numbers, differences, named, read_signature
+from posedeploy.convert.pnnx import refuse_lies, run_pnnx
+from posedeploy.errors import ConversionError, UnavailableError
+from posedeploy.runtime import Code, SessionOptions, TensorInfo, get_runtime
+from posedeploy.runtime.torchscript import SIGNATURE, signature_text
+from posedeploy.zoo import config_path, model_row
+
+SHAPE = (1, 3, 8, 8)
+
+
+class Small(nn.Module):
+    """A convolution, and something behind it."""
+
+    def __init__(self, behind: str = "relu") -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = nn.Conv2d(3, 40, 3)
+        self.behind = behind
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        x = self.conv(x)
+        if self.behind == "slices":
+            x = x[..., ::2, ::2]
+        elif self.behind == "topk":
+            x = x.flatten(2).topk(5, dim=2)[0]
+        elif self.behind == "norm":
+            x = torch.linalg.norm(x, dim=-1, keepdim=True)
+        else:
+            x = x.relu()
+        return x, 2 * x
+
+
+def trace(folder: Path, behind: str = "relu", batch: int | str = 1) -> Path:
+    module, example = Small(behind).eval(), torch.rand(SHAPE)
+    outputs = module(example)
+    inputs = (TensorInfo("input", (batch, *SHAPE[1:]), "float32"),)
+    made = tuple(
+        TensorInfo(name, tuple(out.shape), "float32")
+        for name, out in zip(("one", "two"), outputs, strict=True)
+    )
+    traced = torch.jit.trace(module, example, check_trace=False)
+    path = folder / "traced.pt"
+    torch.jit.save(traced, str(path), _extra_files={SIGNATURE: signature_text(inputs, made)})
+    return path
+
+
+def config(precision: str = "fp32"):
+    name = "pose-detection_ncnn_static-256x192"
+    return dataclasses.replace(load_deploy_config(name), precision=precision)
+
+
+def convert(folder: Path, behind: str = "relu", precision: str = "fp32"):
+    (folder / "out").mkdir()
+    ir = trace(folder, behind)
+    return get_converter("ncnn", precision).convert(ir, config(precision), folder / "out")
+
+
+# --- with the real program ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_files_are_named_by_the_contract_and_compute_the_same(tmp_path, precision):
+    pytest.importorskip("ncnn")
+    converted = convert(tmp_path, precision=precision)
+    assert converted.files == ("end2end.param", "end2end.bin")
+    assert converted.precision == precision
+    session = get_runtime("ncnn").load(
+        [tmp_path / "out" / name for name in converted.files], "cpu", SessionOptions(precision)
+    )
+    assert session.inputs == (TensorInfo("input", SHAPE, "float32"),)
+    assert {info.name for info in session.outputs} == {"one", "two"}
+    image = torch.rand(SHAPE)
+    expected = Small()(image)[0].detach().numpy()
+    limit = 1e-5 if precision == "fp32" else 5e-3
+    np.testing.assert_allclose(session.run({"input": image.numpy()})["one"], expected, atol=limit)
+
+
+@pytest.mark.parametrize(
+    ("behind", "layer"),
+    [("slices", "Tensor.slice"), ("topk", "torch.topk"), ("norm", "aten::linalg_norm")],
+)
+def test_a_layer_that_ncnn_lacks_is_an_error_with_its_name(tmp_path, behind, layer):
+    pytest.importorskip("ncnn")
+    with pytest.raises(ConversionError, match="layers that ncnn lacks") as caught:
+        convert(tmp_path, behind)
+    assert layer in str(caught.value)
+    assert caught.value.stage == "convert"
+
+
+def test_weights_for_the_host_go_with_it(tmp_path):
+    pytest.importorskip("ncnn")
+    (tmp_path / "end2end.npz").write_bytes(b"weights")
+    convert(tmp_path)
+    assert (tmp_path / "out" / "end2end.npz").read_bytes() == b"weights"
+
+
+# --- without it ---------------------------------------------------------------------------------
+
+
+def test_without_pnnx_the_tool_is_missing(monkeypatch, tmp_path):
+    monkeypatch.setattr(pnnx.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(pnnx.shutil, "which", lambda _: None)
+    with pytest.raises(UnavailableError, match="tool-missing") as caught:
+        run_pnnx(trace(tmp_path), SHAPE, False, tmp_path)
+    assert "pip install pnnx" in str(caught.value)
+
+
+def fake_pnnx(folder: Path, script: str) -> str:
+    path = folder / "fake-pnnx"
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("echo no memory; exit 3", "status 3: no memory"),
+        ("exit 0", "status 0: nothing was printed"),
+    ],
+)
+def test_a_program_that_fails_or_writes_nothing_is_an_error(tmp_path, monkeypatch, script, words):
+    monkeypatch.setattr(pnnx, "find_pnnx", lambda: fake_pnnx(tmp_path, script))
+    with pytest.raises(ConversionError, match=words):
+        run_pnnx(trace(tmp_path), SHAPE, False, tmp_path)
+
+
+def test_a_program_that_does_not_end_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(pnnx, "find_pnnx", lambda: fake_pnnx(tmp_path, "exec sleep 60"))
+    monkeypatch.setattr(pnnx, "PNNX_SECONDS", 0.2)
+    with pytest.raises(ConversionError, match=r"no end within 0\.2 s"):
+        run_pnnx(trace(tmp_path), SHAPE, False, tmp_path)
+
+
+def test_fp16_is_off_unless_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(pnnx, "find_pnnx", lambda: fake_pnnx(tmp_path, 'echo "$@"; exit 1'))
+    with pytest.raises(ConversionError, match=r"inputshape=\[1,3,8,8\] fp16=0"):
+        run_pnnx(trace(tmp_path), SHAPE, False, tmp_path)
+
+
+PARAM = "7767517\n2 2\nInput in0 0 1 in0\nReLU relu 1 1 in0 out0\n"
+
+
+@pytest.mark.parametrize(
+    ("param", "log", "words"),
+    [
+        (PARAM.replace("ReLU", "torch.gather"), "", r"torch\.gather \(relu\)"),
+        (PARAM, "slice with step 2 is not supported\n", "step 2 is not supported"),
+        (PARAM, "reshape: unsupported dimension\n", "unsupported dimension"),
+        (PARAM, "fine\nignore Tensor.to Tensor.to_1 param copy=False\n", "Tensor.to_1"),
+    ],
+)
+def test_every_way_of_lying_is_caught(param, log, words):
+    with pytest.raises(ConversionError, match=words):
+        refuse_lies("traced.pt", param, log)
+
+
+def test_an_honest_conversion_is_believed():
+    refuse_lies("traced.pt", PARAM, "inline module = mmengine.ignored\nFLOPS = 7M\n")
+
+
+def test_names_and_sizes_are_written_into_the_param_file():
+    text = named(PARAM, "input", ["simcc_x"], (1, 3, 256, 192))
+    assert text.splitlines()[2:] == [
+        "Input in0 0 1 input 0=192 1=256 2=3",
+        "ReLU relu 1 1 input simcc_x",
+    ]
+
+
+def test_a_dynamic_batch_is_refused(tmp_path):
+    ir = trace(tmp_path, batch="batch")
+    with pytest.raises(ConversionError, match="one picture at a time"):
+        get_converter("ncnn", "fp32").convert(ir, config(), tmp_path)
+
+
+def test_a_trace_of_others_is_refused(tmp_path):
+    path = tmp_path / "other.pt"
+    torch.jit.save(torch.jit.trace(nn.ReLU(), torch.rand(1)), str(path))
+    with pytest.raises(ConversionError, match=SIGNATURE):
+        read_signature(path)
+
+
+@pytest.mark.parametrize(
+    ("got", "words"),
+    [
+        ({}, "nothing instead of shape"),
+        ({"y": np.ones((1, 3), np.float32)}, "shape [1, 3] instead of"),
+        ({"y": np.array([[1.0, 2.1]], np.float32)}, "off by 0.1"),
+        ({"y": np.array([[1.0, np.nan]], np.float32)}, "off by nan"),
+    ],
+)
+def test_numbers_that_differ_are_told(got, words):
+    (found,) = differences(got, {"y": np.array([[1.0, 2.0]], np.float32)}, 1e-3)
+    assert words in found
+
+
+def test_a_layer_converted_wrongly_is_caught_by_its_numbers(tmp_path):
+    """Pnnx writes some layers that ncnn has, and means something else by them."""
+    pytest.importorskip("ncnn")
+    convert(tmp_path)
+    param = tmp_path / "out" / "end2end.param"
+    text = param.read_text().replace("9=1", "9=0")  # the convolution loses its ReLU
+    assert text != param.read_text()
+    param.write_text(text)
+    files = [param, param.with_suffix(".bin")]
+    with pytest.raises(ConversionError, match="one: off by"):
+        check_numbers(tmp_path / "traced.pt", files, SHAPE, "fp32")
+
+
+def test_files_that_ncnn_refuses_are_an_error(tmp_path):
+    pytest.importorskip("ncnn")
+    ir = trace(tmp_path)
+    (tmp_path / "x.param").write_text(PARAM.replace("ReLU", "NoSuchLayer"))
+    (tmp_path / "x.bin").write_bytes(b"")
+    with pytest.raises(ConversionError, match="status"):
+        check_numbers(ir, [tmp_path / "x.param", tmp_path / "x.bin"], SHAPE, "fp32")
+
+
+def test_a_missing_program_is_told_before_any_work(monkeypatch):
+    pytest.importorskip("ncnn")
+    monkeypatch.setattr("posedeploy.convert.registry.is_installed", lambda _: False)
+    monkeypatch.setattr("posedeploy.convert.registry.shutil.which", lambda _: None)
+    assert missing_tools("ncnn") == ("pnnx",)
+    assert missing_tools("onnxruntime") == missing_tools("no such backend") == ()
+    model = load_model_config(config_path(model_row("rtmpose_t")))
+    with pytest.raises(UnavailableError, match="tool-missing: no pnnx"):
+        check_ready(load_deploy_config("pose-detection_simcc_ncnn_static-256x192"), model)
+    found = Availabilities().of("ncnn")
+    assert found.code is Code.TOOL_MISSING
+    assert found.version

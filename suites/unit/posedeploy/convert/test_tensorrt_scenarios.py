@@ -1,0 +1,204 @@
+"""Build, plan and run of small graphs over fakes of TensorRT: no bindings, libraries or device.
+
+`tox -e tensorrt-contract` runs the same scenarios over the real bindings of four versions.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from posedeploy.convert.tensorrt import converter
+from posedeploy.paths import CACHE_VARIABLE
+from posedeploy.runtime import SessionOptions, get_runtime
+from posedeploy.runtime.cuda_device import CudaDevice, CudaDevices
+from posedeploy.runtime.tensorrt import runtime as tensorrt
+from posedeploy.runtime.tensorrt import session as tensorrt_session
+from posedeploy.runtime.types import Code
+from suites.contract.tensorrt import fakes, plain, scenarios
+
+DEVICE = CudaDevices(Code.AVAILABLE, "", "13.0", (CudaDevice("Fake GPU", "9.0"),))
+
+
+class HostMemory:
+    """Polygraphy's wrapper of the CUDA runtime, with memory of this process for a device's."""
+
+    def __init__(self) -> None:
+        self.handle = SimpleNamespace(cudaSetDevice=lambda number: number)
+        self._held: dict[int, Any] = {}
+
+    def check(self, status: int) -> None:
+        assert status == 0
+
+    def malloc(self, nbytes: int) -> int:
+        memory = ctypes.create_string_buffer(max(nbytes, 1))
+        self._held[ctypes.addressof(memory)] = memory
+        return ctypes.addressof(memory)
+
+    def free(self, ptr: int) -> None:
+        self._held.pop(ptr, None)
+
+    def memcpy(self, dst: int, src: int, nbytes: int, **how: Any) -> None:
+        assert how["stream_ptr"], "the default stream"
+        ctypes.memmove(dst, src, nbytes)
+
+    def create_stream(self) -> int:
+        return 1
+
+    def destroy_stream(self, ptr: int) -> None:
+        assert ptr == 1
+
+    def stream_synchronize(self, ptr: int) -> None:
+        assert ptr == 1
+
+
+@pytest.fixture(scope="module", params=["10.5.0", "10.16.1", "11.4.0"])
+def version(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A version of TensorRT to import, by fakes; Polygraphy remembers which one it has seen."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [n for n in sys.modules if n.split(".")[0] in {"polygraphy", "tensorrt"}]:
+            patch.delitem(sys.modules, name)
+        patch.setitem(sys.modules, "tensorrt", None)  # to be put back
+        fakes.install(plain.bindings(request.param), None, [])
+        from polygraphy.cuda import cuda
+
+        patch.setattr(cuda, "G_CUDA", HostMemory())
+        yield request.param
+        for name in [n for n in sys.modules if n.split(".")[0] == "polygraphy"]:
+            del sys.modules[name]
+
+
+@pytest.fixture
+def machine(version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A machine with a device and that version."""
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setattr(tensorrt, "cuda_devices", lambda: DEVICE)
+    here = {"compute_capability": "9.0", "device": "Fake GPU", "tensorrt": version}
+    monkeypatch.setattr(converter, "target", lambda: here)
+    return version
+
+
+@pytest.mark.parametrize("name", scenarios.SCENARIOS)
+def test_builds_and_runs(machine: str, name: str, tmp_path: Path) -> None:
+    scenarios.SCENARIOS[name](tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("count", "sizes"),
+    [(0, [0]), (1, [1]), (4, [4]), (5, [2, 3]), (8, [4, 4]), (9, [3, 3, 3]), (11, [3, 4, 4])],
+)
+def test_a_batch_is_run_in_parts_that_are_even(count: int, sizes: list[int]) -> None:
+    parts = list(tensorrt_session.parts(count, 4))
+    assert [part.stop - part.start for part in parts] == sizes
+    assert [row for part in parts for row in range(count)[part]] == list(range(count))
+
+
+def test_timings_of_a_build_are_there_for_the_next_one(machine: str, tmp_path: Path) -> None:
+    scenarios.converted(tmp_path, "fp32", "static")
+    kept = tmp_path / "cache" / "tensorrt" / f"9.0_Fake-GPU_{machine}.timing"
+    assert kept.read_bytes() == b"timings:" + machine.encode()
+    kept.write_bytes(b"timings:" + machine.encode())
+    facts = tensorrt.read_build(tmp_path / "work" / "end2end.engine")
+    assert facts["device"] == "Fake GPU"
+    assert facts["tensorrt"] == machine
+    assert facts["network"] == ("builder flags" if machine == "10.5.0" else "strongly typed")
+
+
+def test_an_engine_that_somebody_else_built_is_run_and_its_precision_is_unknown(
+    machine: str, tmp_path: Path
+) -> None:
+    _, engine = scenarios.converted(tmp_path, "fp32", "static")
+    engine.with_name(tensorrt.BUILD_FILE).unlink()
+    session = scenarios.load(engine, "fp16")
+    assert session.effective_options["inference_precision"] == "unknown"
+    assert session.run({"input": scenarios.pictures(1)})["output"].shape == (1, 4, 16, 12)
+
+
+def test_without_a_device_the_library_is_not_touched(
+    machine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    none = CudaDevices(Code.NO_DEVICE, "the driver shows no device")
+    monkeypatch.setattr(tensorrt, "cuda_devices", lambda: none)
+    monkeypatch.setitem(sys.modules, "tensorrt", None)  # importing it would raise ImportError
+    with pytest.raises(RuntimeError, match="no-device: the driver shows no device"):
+        get_runtime("tensorrt").load([tmp_path / "end2end.engine"], "cuda", SessionOptions())
+
+
+def test_a_device_that_runs_out_of_memory_says_what_tensorrt_said(
+    machine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trt = sys.modules["tensorrt"]
+    _, engine = scenarios.converted(tmp_path, "fp32", "static")
+
+    def refuse(self: Any, strategy: object = None) -> None:
+        self._logger.log(trt.ILogger.Severity.WARNING, "not this")
+        self._logger.log(trt.ILogger.Severity.ERROR, "out of memory")
+
+    monkeypatch.setattr(trt.ICudaEngine, "create_execution_context", refuse)
+    with pytest.raises(RuntimeError, match="out of memory") as caught:
+        scenarios.load(engine)
+    assert "not this" not in str(caught.value)
+
+
+def test_a_run_that_fails_says_what_tensorrt_said(
+    machine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trt = sys.modules["tensorrt"]
+    _, engine = scenarios.converted(tmp_path, "fp32", "static")
+    session = scenarios.load(engine)
+
+    def fail(self: Any, stream_handle: int) -> bool:
+        self._logger.log(trt.ILogger.Severity.ERROR, "illegal memory access")
+        return False
+
+    monkeypatch.setattr(trt.IExecutionContext, "execute_async_v3", fail)
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        session.run({"input": scenarios.pictures(1)})
+
+
+def test_what_a_session_holds_on_the_device_is_freed_with_it(machine: str, tmp_path: Path) -> None:
+    from polygraphy.cuda import cuda
+
+    _, engine = scenarios.converted(tmp_path, "fp32", "static")
+    held = cuda.wrapper()._held
+    others = set(held)
+    session = scenarios.load(engine)
+    session.run({"input": scenarios.pictures(1)})
+    assert set(held) - others
+    (ended,) = [e for e in weakref.finalize._registry if e.peek()[0] is session]  # type: ignore[attr-defined]
+    assert ended.atexit, "nor may it outlive the program"
+    del session
+    assert not ended.alive
+    assert not set(held) - others
+
+
+def test_a_builder_that_does_not_start_is_a_failed_conversion(
+    machine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nothing(self: Any, logger: object) -> None:
+        raise TypeError("pybind11::init(): factory function returned nullptr")
+
+    monkeypatch.setattr(sys.modules["tensorrt"].Builder, "__init__", nothing)
+    with pytest.raises(scenarios.ConversionError, match="factory function returned nullptr"):
+        scenarios.converted(tmp_path, "fp32", "static")
+
+
+def test_a_cuda_runtime_that_refuses_is_said(
+    machine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from polygraphy.cuda import cuda
+
+    def missing() -> None:
+        raise OSError("libcudart.so: cannot open shared object file")
+
+    monkeypatch.setattr(cuda, "G_CUDA", None)
+    monkeypatch.setattr(cuda, "Cuda", missing)
+    with pytest.raises(RuntimeError, match=r"libcudart\) does not take device 1: libcudart\.so"):
+        tensorrt.use_device(1)

@@ -1,0 +1,169 @@
+"""Calibration sets: where they come from, and that the judge's pictures are not among them."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from fixtures.pictures import make_samples
+from posedeploy.apis.deploying import with_calib_images
+from posedeploy.config import CalibrationSettings, load_deploy_config, load_model_config
+from posedeploy.errors import BadInputError
+from posedeploy.precision.calibration import required
+from posedeploy.precision.images import (
+    DRAWN_COUNT,
+    calibration_set,
+    model_preprocessor,
+    picture_files,
+)
+from posedeploy.precision.progress import watched
+from posedeploy.synthetic.drawn import drawn_figures
+from posedeploy.zoo import config_path, model_row
+
+INT8 = "pose-detection_simcc_onnxruntime-int8_static"
+
+
+def model(name: str):
+    return load_model_config(config_path(model_row(name)))
+
+
+def few(count: int = 3, images: Path | None = None) -> CalibrationSettings:
+    return CalibrationSettings(images, count)
+
+
+def hashes(pictures) -> set[str]:
+    return {hashlib.sha256(np.ascontiguousarray(p).tobytes()).hexdigest() for p in pictures}
+
+
+def test_the_default_is_at_least_32_drawn_figures():
+    found = calibration_set(model("simcc_mobilenetv2"))
+    assert found.count == DRAWN_COUNT >= 32
+    assert found.source == "drawn figures of the split 'calibration'"
+
+
+@pytest.mark.parametrize(("name", "side"), [("rtmpose_t", (256, 192)), ("rtmo_t", (416, 416))])
+def test_inputs_are_the_networks_own_and_the_same_every_time(name, side):
+    found = calibration_set(model(name), few())
+    arrays = list(found.inputs())
+    assert [array.shape for array in arrays] == [(1, 3, *side)] * 3
+    assert all(array.dtype == np.float32 for array in arrays)
+    for first, again in zip(arrays, found.inputs(), strict=True):
+        np.testing.assert_array_equal(first, again)
+    assert found.sha256 == calibration_set(model(name), few()).sha256
+    assert found.sha256 != calibration_set(model(name), few(4)).sha256
+    assert found.facts() == {"source": found.source, "count": 3, "sha256": found.sha256}
+
+
+def test_the_judges_pictures_are_not_among_them():
+    """Neither as pictures nor as what the network sees."""
+    config = model("simcc_mobilenetv2")
+    preprocessor = model_preprocessor(config)
+    calibration = list(drawn_figures("calibration", DRAWN_COUNT))
+    evaluation = list(drawn_figures("evaluation", DRAWN_COUNT))
+    samples = make_samples()
+    judged = [*(f.picture for f in evaluation), *(s.image for s in samples)]
+    assert not hashes(f.picture for f in calibration) & hashes(judged)
+    regions = [preprocessor.regions(f.picture, f.bboxes) for f in evaluation]
+    regions += [preprocessor.regions(s.image, np.array([s.bbox], np.float32)) for s in samples]
+    seen = hashes(preprocessor.tensor(region) for region in regions)
+    assert not seen & hashes(calibration_set(config).inputs())
+
+
+def test_no_two_inputs_are_the_same():
+    found = calibration_set(model("simcc_mobilenetv2"))
+    assert len(hashes(found.inputs())) == found.count
+
+
+# --- a folder of one's own ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for index in range(5):
+        picture = np.full((40, 30, 3), index * 20, np.uint8)
+        cv2.imwrite(str(tmp_path / f"{index}.png"), picture)
+    (tmp_path / "notes.txt").write_text("no picture")
+    return tmp_path
+
+
+def test_every_picture_of_a_folder_is_taken_by_name(folder):
+    found = calibration_set(model("rtmpose_t"), CalibrationSettings(folder))
+    assert found.count == 5
+    means = [float(array.mean()) for array in found.inputs()]
+    assert means == sorted(means)
+    assert str(folder) in found.source
+
+
+def test_fewer_are_spread_over_the_folder(folder):
+    found = calibration_set(model("rtmpose_t"), few(2, folder))
+    everything = list(calibration_set(model("rtmpose_t"), CalibrationSettings(folder)).inputs())
+    for array, expected in zip(found.inputs(), (everything[0], everything[-1]), strict=True):
+        np.testing.assert_array_equal(array, expected)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_folder_without_pictures_is_an_error(tmp_path, there):
+    place = tmp_path if there else tmp_path / "nothing"
+    with pytest.raises(BadInputError, match="no picture in it" if there else "no such folder"):
+        picture_files(place)
+
+
+def test_a_picture_that_cannot_be_read_is_named(folder):
+    (folder / "2.png").write_bytes(b"none")
+    found = calibration_set(model("rtmpose_t"), CalibrationSettings(folder))
+    with pytest.raises(BadInputError, match=r"2\.png"):
+        list(found.inputs())
+
+
+def test_the_option_wins_over_the_deploy_config(folder):
+    config = load_deploy_config(INT8)
+    assert config.calibration == CalibrationSettings()
+    assert with_calib_images(config, None) is config
+    assert with_calib_images(config, folder).calibration == CalibrationSettings(folder)
+
+
+def test_the_option_is_refused_where_nothing_is_calibrated(folder):
+    config = load_deploy_config("pose-detection_simcc_onnxruntime_static")
+    with pytest.raises(BadInputError, match="--calib-images"):
+        with_calib_images(config, folder)
+
+
+@pytest.mark.parametrize(
+    ("section", "settings"),
+    [
+        ("dict(create_calib=True, calib_file='calib_data.h5')", CalibrationSettings()),
+        ("dict(images='mine', count=7)", CalibrationSettings(Path("mine"), 7)),
+    ],
+)
+def test_a_deploy_config_says_what_to_calibrate_on(tmp_path, section, settings):
+    path = tmp_path / "mine.py"
+    base = Path(load_deploy_config(INT8).path)
+    path.write_text(f"_base_ = ['{base.as_posix()}']\ncalib_config = {section}\n")
+    found = load_deploy_config(path).calibration
+    images = settings.images and tmp_path / settings.images
+    assert found == dataclasses.replace(settings, images=images)
+
+
+@pytest.mark.parametrize("section", ["dict(images=3)", "dict(count=0)", "dict(count='many')"])
+def test_a_field_of_the_wrong_type_is_an_error(tmp_path, section):
+    path = tmp_path / "mine.py"
+    base = Path(load_deploy_config(INT8).path)
+    path.write_text(f"_base_ = ['{base.as_posix()}']\ncalib_config = {section}\n")
+    with pytest.raises(BadInputError, match="calib_config"):
+        load_deploy_config(path)
+
+
+def test_progress_is_for_people_and_not_on_standard_output(capsys):
+    found = calibration_set(model("rtmpose_t"), few(2))
+    assert len(list(watched(found, "measuring"))) == 2
+    assert capsys.readouterr().out == ""
+
+
+def test_int8_without_a_set_is_an_error():
+    with pytest.raises(BadInputError, match="nothing to calibrate on"):
+        required(None, Path("deploy.py"))

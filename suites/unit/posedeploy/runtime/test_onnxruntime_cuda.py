@@ -1,0 +1,256 @@
+"""ONNX Runtime on CUDA, simulated: what it is told, and what it may not do in silence."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from poseconform.checks.contract import placement
+from poseconform.checks.onnx_facts import size_operators
+from poseconform.matrix.cells import Cell, Flow, Model
+from poseconform.subject.availability import Availabilities
+from posedeploy.runtime import (
+    Availability,
+    Code,
+    SessionOptions,
+    device_of,
+    get_runtime,
+    onnxruntime_cuda,
+    probe_on,
+)
+from posedeploy.runtime.cuda_device import CudaDevice, CudaDevices
+
+GPU = CudaDevices(Code.AVAILABLE, "", "13.0", (CudaDevice("a GPU", "9.0"),))
+OLD = replace(GPU, driver="12.8")
+HERE = Availability(Code.AVAILABLE, "", "1.31.1")
+
+
+class FakeSession:
+    """An `InferenceSession` on CUDA that remembers what it was told."""
+
+    falls_back = False
+    tf32 = ""  # '' obeys
+    on_cpu: tuple[str, ...] = ()
+
+    def __init__(self, _path: str, options: Any, providers: list[Any]) -> None:
+        self.told, self.options = providers, options
+
+    def get_providers(self) -> list[str]:
+        cuda = [] if self.falls_back else ["CUDAExecutionProvider"]
+        return [*cuda, "CPUExecutionProvider"]
+
+    def get_provider_options(self) -> dict[str, dict[str, str]]:
+        settings = dict(self.told[0][1])
+        return {"CUDAExecutionProvider": settings | ({"use_tf32": self.tf32} if self.tf32 else {})}
+
+    def get_provider_graph_assignment_info(self) -> list[Any]:
+        def part(provider: str, *kinds: str) -> Any:
+            nodes = [SimpleNamespace(op_type=kind) for kind in kinds]
+            return SimpleNamespace(ep_name=provider, get_nodes=lambda: nodes)
+
+        return [part("CUDAExecutionProvider", "Conv"), part("CPUExecutionProvider", *self.on_cpu)]
+
+    def get_inputs(self) -> list[Any]:
+        return []
+
+    get_outputs = get_inputs
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Loads on CUDA, with a fake session of these attributes."""
+
+    def loaded(precision: str = "fp32", device: str = "cuda", **attributes: object) -> Any:
+        fake = type("Fake", (FakeSession,), attributes)
+        monkeypatch.setattr(onnxruntime, "InferenceSession", fake)
+        runtime = get_runtime("onnxruntime")
+        return runtime.load([Path("x.onnx")], device, SessionOptions(precision))
+
+    return loaded
+
+
+@pytest.mark.parametrize(("precision", "tf32"), [("fp32", "0"), ("fp16", "1")])
+def test_tf32_is_off_in_fp32_and_the_record_says_so(
+    load: Callable[..., Any], precision: str, tf32: str
+) -> None:
+    options = load(precision, "cuda:1").effective_options
+    assert options["tf32"] == tf32
+    assert options["device_id"] == "1"
+    assert options["nodes_on_cpu"] == "none"
+    assert options["providers"].startswith("CUDAExecutionProvider")
+
+
+def test_tf32_that_stays_on_is_an_error(load: Callable[..., Any]) -> None:
+    with pytest.raises(RuntimeError, match="TF32 on CUDA, which it was told not to"):
+        load(tf32="1")
+
+
+def test_a_provider_that_is_replaced_is_an_error(load: Callable[..., Any]) -> None:
+    with pytest.raises(RuntimeError, match="fell back from CUDAExecutionProvider to CPUExec"):
+        load(falls_back=True)
+
+
+def test_nodes_on_the_cpu_are_told_by_kind(load: Callable[..., Any]) -> None:
+    options = load(on_cpu=("Shape", "TopK", "Shape")).effective_options
+    assert options["nodes_on_cpu"] == "Shape 2, TopK 1"
+
+
+def test_a_version_that_cannot_tell_placement_says_so(load: Callable[..., Any]) -> None:
+    del_info = {"get_provider_graph_assignment_info": property(_not_there)}
+    assert load(**del_info).effective_options["nodes_on_cpu"] == "unknown"
+
+
+def _not_there(_self: object) -> None:
+    raise AttributeError
+
+
+@pytest.mark.parametrize(
+    ("told", "complaint"),
+    [
+        ({}, ""),
+        ({"nodes_on_cpu": "none"}, ""),
+        ({"nodes_on_cpu": "unknown"}, "found unknown; expected a list"),
+        ({"nodes_on_cpu": "Concat 1, Gather 1, Shape 1"}, ""),
+        ({"nodes_on_cpu": "Concat 1, Gather 2, Shape 1"}, "to the CPU: found ['Gather 2']"),
+        ({"nodes_on_cpu": "Shape 1, TopK 1"}, "fell back to the CPU: found ['TopK 1']"),
+    ],
+)
+def test_a_node_that_computes_values_on_the_cpu_fails_the_cell(
+    tmp_path: Path, told: dict[str, str], complaint: str
+) -> None:
+    write_reshape(tmp_path / "end2end.onnx")
+    loaded = SimpleNamespace(effective_options=told)
+    judge: Any = SimpleNamespace(
+        execution=lambda _cell: SimpleNamespace(loaded=loaded),
+        conversion=lambda _cell: SimpleNamespace(folder=tmp_path),
+    )
+    flow = Flow("x", "", "onnxruntime", "fp32", "static", None)
+    verdict = placement(judge, Cell(Model("m", "f", (), "", (4, 4), "c"), flow))
+    assert complaint in "; ".join(verdict.complaints)
+    assert bool(complaint) == bool(verdict.complaints)
+
+
+def write_reshape(path: Path) -> None:
+    """Rows of `x` [N, 4] by an index that is computed, brought to a shape that is computed."""
+    value, node = helper.make_tensor_value_info, helper.make_node
+    rows = numpy_helper.from_array(np.array([0], np.int64), "zero")
+    rest = numpy_helper.from_array(np.array([-1], np.int64), "rest")
+    nodes = [
+        node("ArgMax", ["x"], ["best"], axis=0, keepdims=0),
+        node("Gather", ["x", "best"], ["picked"]),
+        node("Shape", ["x"], ["shape"]),
+        node("Gather", ["shape", "zero"], ["count"]),
+        node("Concat", ["count", "rest"], ["target"], axis=0),
+        node("Reshape", ["picked", "target"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes, "rows", [value("x", TensorProto.FLOAT, ["n", 4])],
+        [value("y", TensorProto.FLOAT, None)], [rows, rest],
+    )  # fmt: skip
+    onnx.save(helper.make_model(graph), path)
+
+
+def test_what_computes_sizes_is_known_by_what_it_reads(tmp_path: Path) -> None:
+    write_reshape(tmp_path / "end2end.onnx")
+    found = size_operators(tmp_path / "end2end.onnx")
+    assert found == {"Concat": 1, "Gather": 1, "Shape": 1}
+
+
+@pytest.mark.parametrize(
+    ("on_cpu", "devices", "gpu_version", "child", "code", "reason"),
+    [
+        (
+            HERE,
+            OLD,
+            "1.31",
+            (0, ""),
+            Code.VERSION_TOO_OLD,
+            "CUDA 12.8; this onnxruntime-gpu needs 13",
+        ),
+        (Availability(Code.NOT_INSTALLED, "no"), GPU, "1.31", (0, ""), Code.NOT_INSTALLED, "no"),
+        (HERE, CudaDevices(Code.NO_DRIVER, "none"), "1.31", (0, ""), Code.NO_DRIVER, "none"),
+        (HERE, CudaDevices(Code.NO_DEVICE, "0"), "1.31", (0, ""), Code.NO_DEVICE, "0"),
+        (HERE, GPU, "", (0, ""), Code.TOOL_MISSING, "pip install onnxruntime-gpu"),
+        (HERE, GPU, "1.0", (0, ""), Code.VERSION_TOO_OLD, "1.0 is older than 1.20"),
+        (HERE, GPU, "1.31", (1, "no cuDNN"), Code.BROKEN_INSTALL, "no cuDNN"),
+        (HERE, GPU, "1.31", (0, ""), Code.AVAILABLE, ""),
+    ],
+)
+def test_why_cuda_cannot_be_used(
+    monkeypatch: pytest.MonkeyPatch,
+    on_cpu: Availability,
+    devices: CudaDevices,
+    gpu_version: str,
+    child: tuple[int, str],
+    code: Code,
+    reason: str,
+) -> None:
+    monkeypatch.setattr(onnxruntime_cuda, "cuda_devices", lambda: devices)
+    monkeypatch.setattr(onnxruntime_cuda, "distribution_version", lambda _: gpu_version)
+    monkeypatch.setattr("posedeploy.runtime.probing.distribution_version", lambda _: gpu_version)
+    monkeypatch.setattr("posedeploy.runtime.probing.run_probe", lambda *_: child)
+    monkeypatch.setattr(onnxruntime_cuda, "needed_cuda", lambda: "13.0")
+    found = onnxruntime_cuda.probe_cuda(on_cpu, "1.20")
+    assert found.code is code
+    assert reason in found.reason
+
+
+@pytest.mark.parametrize(
+    ("wheels", "cuda"),
+    [
+        (["nvidia-cufft~=12.0", 'nvidia-cuda-runtime~=13.0; extra == "cuda"'], "13.0"),
+        (['nvidia-cuda-runtime-cu12~=12.0; extra == "cuda"'], "12.0"),
+        (["numpy>=1.21"], ""),
+        (None, ""),
+    ],
+)
+def test_the_cuda_that_it_needs_is_what_its_package_asks_for(
+    monkeypatch: pytest.MonkeyPatch, wheels: list[str] | None, cuda: str
+) -> None:
+    monkeypatch.setattr(importlib.metadata, "requires", lambda _name: wheels)
+    assert onnxruntime_cuda.needed_cuda() == cuda
+
+
+def test_the_check_of_the_provider_refuses_a_package_without_cuda() -> None:
+    from posedeploy.runtime.probing import run_probe
+
+    status, line = run_probe(f"import onnxruntime\n{onnxruntime_cuda._CHECK}")
+    assert status == 1
+    assert line == "AssertionError: it was built without CUDA"
+
+
+@pytest.mark.parametrize(
+    ("backend", "precision", "asked", "expected"),
+    [
+        ("onnxruntime", "fp32", "", "cpu"),
+        ("onnxruntime", "fp32", "cuda:1", "cuda:1"),
+        ("pplnn", "fp16", "", "cuda"),
+        ("pplnn", "fp32", "cuda", "cpu"),
+        ("tensorrt", "fp32", "", "cuda"),
+    ],
+)
+def test_where_a_backend_computes(backend: str, precision: str, asked: str, expected: str) -> None:
+    assert device_of(backend, precision, asked) == expected
+
+
+def test_a_backend_without_the_device_is_unavailable_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = probe_on("openvino", "cuda:0")
+    assert found.code is Code.NO_DEVICE
+    assert found.reason == "openvino does not run on cuda here, but: cpu"
+    absent = CudaDevices(Code.NO_DRIVER, "no NVIDIA driver")
+    monkeypatch.setattr(onnxruntime_cuda, "cuda_devices", lambda: absent)
+    asked = Availabilities(device="cuda")
+    assert asked.of("onnxruntime").code is Code.NO_DRIVER
+    assert list(asked.known) == ["onnxruntime on cuda"]

@@ -1,0 +1,160 @@
+"""Every reason why TensorRT cannot run here is a code of its own; none is found by crashing."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from poseconform.subject.availability import Availabilities
+from posedeploy.convert import built_for
+from posedeploy.runtime import Availability, Code, get_runtime
+from posedeploy.runtime.cuda_device import CudaDevice, CudaDevices
+from posedeploy.runtime.probing import PROBE_SECONDS
+from posedeploy.runtime.tensorrt import probe as tensorrt_probe
+from posedeploy.runtime.tensorrt.runtime import prepare_process
+
+DEVICE = CudaDevices(Code.AVAILABLE, "", "13.0", (CudaDevice("NVIDIA H200", "9.0"),))
+
+
+@dataclass
+class Machine:
+    """A machine on which TensorRT runs, but for what a test takes away."""
+
+    platform: str = "linux"
+    modules: tuple[str, ...] = ("tensorrt", "polygraphy")
+    distributions: dict[str, str] = field(default_factory=lambda: {"tensorrt-cu13": "11.4.0"})
+    cuda: CudaDevices = DEVICE
+    started: tuple[int, str] = (0, "")
+    tried: list[str] = field(default_factory=list)
+
+    def run(self, code: str, seconds: float) -> tuple[int, str]:
+        assert seconds > PROBE_SECONDS, "a cold disk has gigabytes to read"
+        self.tried.append(code)
+        return self.started
+
+
+@pytest.fixture
+def on(monkeypatch: pytest.MonkeyPatch) -> Callable[[Machine], Availability]:
+    """Probes a machine."""
+
+    def version(*names: str) -> str:
+        return next((machine.distributions[n] for n in names if n in machine.distributions), "")
+
+    def probe(given: Machine) -> Availability:
+        nonlocal machine
+        machine = given
+        monkeypatch.setattr(sys, "platform", given.platform)
+        monkeypatch.setattr(tensorrt_probe, "is_installed", lambda name: name in given.modules)
+        monkeypatch.setattr(tensorrt_probe, "distribution_version", version)
+        monkeypatch.setattr(tensorrt_probe, "cuda_devices", lambda: given.cuda)
+        monkeypatch.setattr(tensorrt_probe, "run_probe", given.run)
+        return get_runtime("tensorrt").probe()
+
+    machine = Machine()
+    return probe
+
+
+OLD_DRIVER = CudaDevices(Code.AVAILABLE, "", "12.4", DEVICE.devices)
+NO_DEVICE = CudaDevices(Code.NO_DEVICE, "the driver shows no device", "12.4")
+NO_DRIVER = CudaDevices(Code.NO_DRIVER, "no NVIDIA driver: libcuda.so.1: not found")
+
+
+@pytest.mark.parametrize(
+    ("machine", "code", "reason"),
+    [
+        (Machine(platform="darwin"), Code.WRONG_OS, "no TensorRT for darwin"),
+        (Machine(modules=("polygraphy",)), Code.NOT_INSTALLED, "pip install tensorrt"),
+        (Machine(modules=("tensorrt",)), Code.NOT_INSTALLED, "pip install polygraphy"),
+        (Machine(distributions={"tensorrt": "8.6.1"}), Code.VERSION_TOO_OLD, "older than 10.0"),
+        (Machine(cuda=NO_DRIVER), Code.NO_DRIVER, "libcuda.so.1"),
+        (Machine(cuda=NO_DEVICE), Code.NO_DEVICE, "shows no device"),
+        (Machine(cuda=OLD_DRIVER), Code.VERSION_TOO_OLD, "CUDA 12.4; this TensorRT needs 13.0"),
+        (Machine(started=(-11, "")), Code.BROKEN_INSTALL, "killed by signal 11"),
+        (Machine(started=(1, "libnvinfer.so")), Code.BROKEN_INSTALL, "status 1): libnvinfer.so"),
+    ],
+)
+def test_what_is_missing_is_a_code_and_a_line(
+    on: Callable[[Machine], Availability], machine: Machine, code: Code, reason: str
+) -> None:
+    found = on(machine)
+    assert found.code is code
+    assert reason in found.reason
+
+
+def test_the_library_is_touched_last_and_in_a_child(
+    on: Callable[[Machine], Availability],
+) -> None:
+    without = Machine(cuda=NO_DRIVER)
+    on(without)
+    assert without.tried == []  # it would have crashed
+    whole = Machine()
+    assert on(whole) == Availability(Code.AVAILABLE, "", "11.4.0")
+    assert "use_device(0)" in whole.tried[0], "a driver may refuse a CUDA runtime that loads"
+    assert "tensorrt.Builder" in whole.tried[0]
+
+
+@pytest.mark.parametrize("distributions", [{"tensorrt-cu12": "10.16.1"}, {"tensorrt": "10.9"}])
+def test_packages_for_cuda_12_run_on_its_drivers(
+    on: Callable[[Machine], Availability], distributions: dict[str, str]
+) -> None:
+    assert on(Machine(distributions=distributions, cuda=OLD_DRIVER)).ok
+
+
+@pytest.mark.parametrize(
+    ("distributions", "first"),
+    [({"tensorrt-cu12": "10.16.1"}, "cuda_runtime"), ({"tensorrt-cu13": "11.4.0"}, "cu13"),
+     ({}, "cuda_runtime")],
+)  # fmt: skip
+def test_the_cuda_runtime_is_the_one_that_tensorrt_was_built_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, distributions: dict[str, str], first: str
+) -> None:
+    """Torch brings CUDA 13's runtime, which a driver of CUDA 12 refuses."""
+    importlib.import_module("polygraphy.logger")  # before there is nowhere to find it
+    places = {name: tmp_path / "nvidia" / name / "lib" for name in ("cu13", "cuda_runtime")}
+    for place in places.values():
+        place.mkdir(parents=True)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), str(tmp_path)])
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/mine")
+    monkeypatch.setattr(
+        tensorrt_probe, "distribution_version",
+        lambda *names: next((distributions[n] for n in names if n in distributions), ""),
+    )  # fmt: skip
+    prepare_process()
+    last = next(name for name in places if name != first)
+    expected = ["/mine", str(places[first]), str(places[last])]
+    assert os.environ["LD_LIBRARY_PATH"].split(os.pathsep) == expected
+    prepare_process()
+    assert os.environ["LD_LIBRARY_PATH"].split(os.pathsep) == expected
+
+
+def test_a_user_who_disables_it_is_obeyed_without_a_probe(
+    on: Callable[[Machine], Availability],
+) -> None:
+    machine = Machine()
+    on(machine)
+    machine.tried.clear()
+    found = Availabilities(disabled=("tensorrt",)).of("tensorrt")
+    assert found.code is Code.DISABLED_BY_USER
+    assert machine.tried == []
+
+
+def test_an_engine_is_tied_to_version_and_device(
+    on: Callable[[Machine], Availability],
+) -> None:
+    on(Machine())
+    assert tensorrt_probe.target() == {
+        "compute_capability": "9.0", "device": "NVIDIA H200", "tensorrt": "11.4.0"
+    }  # fmt: skip
+    assert built_for("tensorrt") == tensorrt_probe.target()
+    on(Machine(cuda=NO_DEVICE))
+    assert built_for("tensorrt") == tensorrt_probe.target() == {}
+
+
+def test_files_of_other_backends_run_anywhere() -> None:
+    assert built_for("onnxruntime") == {}

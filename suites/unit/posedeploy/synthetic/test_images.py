@@ -1,0 +1,114 @@
+"""Drawn figures have their joints where they say, and calibration pictures differ."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from posedeploy.errors import UnavailableError
+from posedeploy.synthetic import images as pictures_module
+from posedeploy.synthetic.images import (
+    JOINTS,
+    calibration_pictures,
+    draw_figure,
+    draw_scene,
+    joint_colour,
+    network_input,
+    photographs,
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000), st.integers(48, 400), st.integers(48, 400))
+def test_joints_lie_inside_the_picture(seed: int, width: int, height: int):
+    picture, joints = draw_figure(seed, (width, height))
+    assert picture.shape == (height, width, 3)
+    assert picture.dtype == np.uint8
+    assert joints.shape == (17, 2)
+    assert joints.dtype == np.float32
+    assert (joints >= 0).all()
+    assert (joints < [width, height]).all()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_joints_are_where_their_discs_are(seed: int):
+    """At most a few of the 17 discs are covered by another one."""
+    picture, joints = draw_figure(seed, (384, 512))
+    hits = 0
+    for joint, (x, y) in enumerate(np.round(joints).astype(int)):
+        patch = picture[y - 1 : y + 2, x - 1 : x + 2].mean(axis=(0, 1))
+        hits += bool(np.abs(patch - joint_colour(joint)).max() < 25)
+    assert hits >= 13
+
+
+def test_joint_colours_are_far_apart():
+    colours = np.array([joint_colour(joint) for joint in range(len(JOINTS))], float)
+    distance = np.linalg.norm(colours[:, None] - colours[None], axis=2)
+    assert distance[~np.eye(17, dtype=bool)].min() > 25
+
+
+def test_figures_depend_on_the_seed_and_on_nothing_else():
+    first, joints = draw_figure(3, (192, 256))
+    again, joints_again = draw_figure(3, (192, 256))
+    other, _ = draw_figure(4, (192, 256))
+    assert (first == again).all()
+    assert (joints == joints_again).all()
+    assert (first != other).mean() > 0.5
+
+
+def test_the_left_of_the_figure_is_on_the_right_of_the_page():
+    joints = np.mean([draw_figure(seed, (192, 256))[1] for seed in range(20)], axis=0)
+    for left, right in ((1, 2), (5, 6), (11, 12), (15, 16)):
+        assert joints[left, 0] > joints[right, 0]
+    assert joints[0, 1] < joints[5, 1] < joints[11, 1] < joints[13, 1] < joints[15, 1]
+
+
+def test_scene_with_several_people_and_with_none():
+    _, joints = draw_scene(1, (320, 320), people=3)
+    assert joints.shape == (3, 17, 2)
+    _, nobody = draw_scene(1, (320, 320), people=0)
+    assert nobody.shape == (0, 17, 2)
+
+
+def test_too_small_a_picture():
+    with pytest.raises(ValueError, match="48 px"):
+        draw_figure(0, (192, 20))
+
+
+def test_photograph_is_of_a_dependency_and_cannot_be_changed():
+    (portrait,) = photographs()
+    assert portrait.shape == (600, 512, 3)
+    with pytest.raises(ValueError, match="read-only"):
+        portrait[0, 0, 0] = 1
+
+
+def test_photograph_missing(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(pictures_module.importlib.util, "find_spec", lambda _name: None)
+    photographs.cache_clear()
+    try:
+        with pytest.raises(UnavailableError, match="Install matplotlib"):
+            photographs()
+    finally:
+        photographs.cache_clear()
+
+
+def test_calibration_pictures_all_differ():
+    crops = calibration_pictures(6, (96, 128), seed=0) + calibration_pictures(6, (96, 128), seed=1)
+    assert {crop.shape for crop in crops} == {(128, 96, 3)}
+    for index, crop in enumerate(crops):
+        assert crop.std() > 20
+        for other in crops[:index]:
+            assert np.abs(crop.astype(int) - other).mean() > 5
+
+
+def test_network_input_subtracts_divides_and_swaps():
+    picture = np.empty((2, 3, 3), np.uint8)
+    picture[:] = (10, 20, 30)  # BGR
+    rgb = network_input([picture, picture], (1, 2, 3), (2, 2, 2), bgr_to_rgb=True)
+    assert rgb.shape == (2, 3, 2, 3)
+    assert rgb.dtype == np.float32
+    assert rgb[0, :, 0, 0].tolist() == [14.5, 9.0, 3.5]
+    bgr = network_input([picture], (0, 0, 0), (1, 1, 1), bgr_to_rgb=False)
+    assert bgr[0, :, 1, 2].tolist() == [10.0, 20.0, 30.0]

@@ -1,0 +1,264 @@
+"""Calibrated weights: deterministic, informative, and read like any checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from posedeploy.config import ModelConfig, load_model_config
+from posedeploy.errors import BadInputError
+from posedeploy.paths import cache_dir
+from posedeploy.synthetic import weights as weights_module
+from posedeploy.synthetic.admission import Admission, failures, main, measure, table_row
+from posedeploy.synthetic.calibration import FINAL_LAYERS
+from posedeploy.synthetic.conditioning import CONDITIONING, last_norms
+from posedeploy.synthetic.measures import output_maps
+from posedeploy.synthetic.weights import calibrated_checkpoint, checkpoint_for
+from posedeploy.zoo import MODELS, config_path, model_row
+from posedeploy.zoo.build import build_model
+from posedeploy.zoo.checkpoints import load_checkpoint
+
+SIMCC = "simcc_mobilenetv2"
+SMALL = {"litehrnet_18": 3, "rtmo_t": 2, "rtmpose_t": 6, SIMCC: 6}  # -> pictures, for time
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+def config_of(name: str) -> ModelConfig:
+    return load_model_config(config_path(model_row(name)))
+
+
+def calibrated(name: str, cache: Path) -> Any:
+    return build_model(config_of(name), calibrated_checkpoint(model_row(name), cache))
+
+
+@pytest.mark.parametrize(("name", "count"), SMALL.items())
+def test_calibrated_weights_are_admitted(name: str, count: int, cache: Path):
+    assert failures(measure(calibrated(name, cache), config_of(name), count)) == ()
+
+
+@pytest.mark.parametrize("name", ["rtmpose_t", SIMCC])
+def test_fresh_initialisation_fails_what_calibrated_weights_pass(name: str, cache: Path):
+    torch.manual_seed(0)
+    fresh = measure(build_model(config_of(name), None), config_of(name))
+    assert fresh.same_argmax > 0.5
+    assert any("same argmax" in failure for failure in failures(fresh))
+    assert measure(calibrated(name, cache), config_of(name)).same_argmax <= 0.1
+
+
+def test_outputs_have_mean_0_and_deviation_1(cache: Path):
+    torch.manual_seed(0)
+    model, config = calibrated(SIMCC, cache), config_of(SIMCC)
+    with torch.no_grad():
+        maps = output_maps(model, config.head_kind, torch.randn(4, 3, 256, 192))
+    for output in maps.values():
+        assert torch.isfinite(output).all()
+        assert 0.2 < float(output.std()) < 5
+
+
+def _make(folder: str) -> None:
+    torch.manual_seed(99)  # neither the process's generators nor its threads may matter
+    np.random.seed(99)  # noqa: NPY002
+    torch.set_num_threads(2)
+    calibrated_checkpoint(model_row(SIMCC), Path(folder))
+
+
+def test_two_processes_write_the_same_bytes(cache: Path, tmp_path: Path):
+    first = calibrated_checkpoint(model_row(SIMCC), cache)
+    child = multiprocessing.get_context("spawn").Process(target=_make, args=(str(tmp_path),))
+    child.start()
+    child.join(timeout=120)
+    assert child.exitcode == 0
+    (second,) = tmp_path.rglob("*.pth")
+    assert second.name == first.name
+    assert second.read_bytes() == first.read_bytes()
+
+
+def test_second_call_makes_nothing(cache: Path, monkeypatch: pytest.MonkeyPatch):
+    first = calibrated_checkpoint(model_row(SIMCC), cache)
+    monkeypatch.setattr(weights_module, "_make", None)
+    assert calibrated_checkpoint(model_row(SIMCC), cache) == first
+
+
+def test_seed_decides(cache: Path):
+    first = load_checkpoint(calibrated_checkpoint(model_row(SIMCC), cache))
+    other = load_checkpoint(calibrated_checkpoint(model_row(SIMCC), cache, seed=1))
+    assert first.path != other.path
+    weights = "head.mlp_head_x.weight"
+    assert not torch.allclose(first.state_dict[weights], other.state_dict[weights])
+
+
+def test_config_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(weights_module, "_make", lambda *_: {})
+    changed = config_of(SIMCC)
+    before = checkpoint_for(changed, tmp_path)
+    assert before.name.startswith(changed.path.stem)
+    changed.config["model"]["head"]["simcc_split_ratio"] = 3.0
+    assert checkpoint_for(changed, tmp_path) != before
+
+
+def test_failure_leaves_no_file_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def disk_full(_content: object, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(weights_module, "_make", lambda *_: {})
+    monkeypatch.setattr(torch, "save", disk_full)
+    with pytest.raises(OSError, match="No space left"):
+        calibrated_checkpoint(model_row(SIMCC), tmp_path)
+    assert not list(tmp_path.rglob("*.pth"))
+
+
+def test_checkpoint_is_in_the_layout_of_mmengine(cache: Path):
+    checkpoint = load_checkpoint(calibrated_checkpoint(model_row(SIMCC), cache))
+    assert checkpoint.meta["dataset_meta"]["dataset_name"] == "coco"
+    assert checkpoint.meta["dataset_meta"]["sigmas"].shape == (17,)
+    assert checkpoint.meta["posedeploy"]["weights"] == "calibrated"
+
+
+def test_model_is_ready_to_run(cache: Path):
+    model = calibrated("rtmpose_t", cache)
+    assert not model.training
+    assert model.test_cfg["flip_test"] is False
+    assert model.cfg["codec"]["type"] == "SimCCLabel"
+    assert model.dataset_meta["num_keypoints"] == 17
+    assert not any(isinstance(m, torch.nn.SyncBatchNorm) for m in model.modules())
+    assert {p.device.type for p in model.parameters()} == {"cpu"}
+
+
+def test_fresh_model_takes_its_metainfo_from_the_config():
+    config = config_of(SIMCC)
+    assert build_model(config, None).dataset_meta["num_keypoints"] == 17
+    config.config["test_dataloader"]["dataset"]["metainfo"] = {
+        "from_file": "configs/_base_/datasets/ap10k.py"
+    }
+    assert build_model(config, None).dataset_meta["dataset_name"] == "ap10k"
+
+
+def test_building_leaves_the_config_alone():
+    config = config_of("rtmpose_t")
+    before = str(config.config.to_dict())
+    build_model(config, None)
+    assert str(config.config.to_dict()) == before
+
+
+@pytest.mark.filterwarnings("error::UserWarning:mmpose")
+def test_building_frightens_nobody(capfd: pytest.CaptureFixture[str]):
+    build_model(config_of("rtmpose_t"), None)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_checkpoint_of_mmpose_0_fits(cache: Path, tmp_path: Path):
+    checkpoint = load_checkpoint(calibrated_checkpoint(model_row("litehrnet_18"), cache))
+    old = {key.replace("head.", "keypoint_head.") if key.startswith("head.") else key: value
+           for key, value in checkpoint.state_dict.items()}  # fmt: skip
+    assert set(old) != set(checkpoint.state_dict)
+    torch.save({"state_dict": old, "meta": {"mmpose_version": "0.29.0"}}, tmp_path / "old.pth")
+    model = build_model(config_of("litehrnet_18"), tmp_path / "old.pth")
+    expected = checkpoint.state_dict["head.final_layer.weight"]
+    assert torch.equal(model.head.final_layer.weight, expected)
+    assert model.dataset_meta["dataset_name"] == "coco"
+
+
+def test_checkpoint_of_another_family_is_refused(cache: Path):
+    with pytest.raises(BadInputError) as error:
+        build_model(config_of("rtmpose_t"), calibrated_checkpoint(model_row(SIMCC), cache))
+    assert "keys missing" in error.value.found
+    assert "rtmpose-t" in error.value.expected
+
+
+def test_every_backbone_of_the_zoo_has_its_conditioning():
+    for row in MODELS:
+        config = load_model_config(config_path(row))
+        assert config.config["model"]["backbone"]["type"] in CONDITIONING, row.name
+        assert config.head_kind.bottom_up or config.head in FINAL_LAYERS, row.name
+
+
+def test_only_blocks_with_a_shortcut_are_damped():
+    model = build_model(config_of(SIMCC), None)
+    assert len(list(last_norms(model))) == 10  # MobileNetV2's blocks that keep their shape
+    litehrnet = build_model(config_of("litehrnet_18"), None)
+    assert not list(last_norms(litehrnet))
+
+
+def test_cache_is_where_the_variable_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("POSEDEPLOY_CACHE", str(tmp_path / "mine"))
+    assert cache_dir() == tmp_path / "mine"
+    monkeypatch.delenv("POSEDEPLOY_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_dir() == tmp_path / "posedeploy"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache_dir() == Path.home() / ".cache" / "posedeploy"
+
+
+GOOD = Admission(
+    bf16_sqnr_db=25.0,
+    same_argmax=0.01,
+    gap=0.15,
+    gap_over_noise=5000.0,
+    noise=1e-5,
+    detections=(20, 100),
+    suppressed=5,
+    box_area=(0.02, 0.2),
+    at_border=0.0,
+    keypoint_noise_px=0.001,
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"bf16_sqnr_db": 19.0}, "bf16 SQNR 19.0 dB"),
+        ({"same_argmax": 0.5}, "same argmax on 50%"),
+        ({"gap": 0.001}, "median gap 0.0010"),
+        ({"gap_over_noise": 3.0}, "gap 3.0 x noise"),
+        ({"detections": (0, 100)}, "0 to 100 detections"),
+        ({"detections": (5, 900)}, "5 to 900 detections"),
+        ({"suppressed": 0}, "no box is suppressed"),
+        ({"box_area": (0.0, 0.2)}, "boxes of 0 to 0.2"),
+        ({"at_border": 0.5}, "50% of the boxes are clipped"),
+        ({"keypoint_noise_px": 0.5}, "keypoints 0.500 px"),
+    ],
+)
+def test_each_limit_refuses(change: dict[str, Any], said: str):
+    assert failures(GOOD) == ()
+    (failure,) = failures(dataclasses.replace(GOOD, **change))
+    assert said in failure
+
+
+def test_weights_that_are_not_numbers_are_not_admitted():
+    assert failures(dataclasses.replace(GOOD, bf16_sqnr_db=float("nan")))
+
+
+def test_detector_that_finds_nobody_is_measured_and_not_admitted(cache: Path):
+    model = calibrated("rtmo_t", cache)
+    with torch.no_grad():
+        for layer in model.head.head_module.out_cls:
+            layer.bias.sub_(50)
+    measured = measure(model, config_of("rtmo_t"), count=2)
+    assert measured.detections == (0, 0)
+    assert any("0 to 0 detections" in failure for failure in failures(measured))
+
+
+def test_table_has_as_many_cells_in_every_row():
+    top_down = dataclasses.replace(GOOD, detections=None, box_area=None)
+    assert table_row("a", GOOD).count("|") == table_row("b", top_down).count("|") == 13
+
+
+def test_command_prints_the_table(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("POSEDEPLOY_CACHE", str(cache))
+    assert main([SIMCC]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith(f"| {SIMCC} |")
+    assert last.endswith("| yes |")
