@@ -4,7 +4,7 @@ pytest_plugins = [
     "poseconform.pytest_plugin.plugin",
     "fixtures.deployed",
     "fixtures.figures",
-    "fixtures.pictures",
+    "fixtures.images",
     "fixtures.profiles",
     "fixtures.tiny_models",
 ]

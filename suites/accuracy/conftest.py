@@ -7,23 +7,23 @@ from functools import cache
 
 import pytest
 
-from poseconform.datasets.labelled import DataSet, from_people, read_coco
+from poseconform.datasets.labeled import DataSet, from_people, read_coco
 from poseconform.matrix.cells import Model
 from posedeploy.synthetic.drawn import SIZE, drawn_figures
 
-# One person a picture for models that are given boxes; several for those that find the people: as
+# One person a image for models that are given boxes; several for those that find the people: as
 # many as their fitted weights were fitted to.
-PICTURES, SCENES, PEOPLE = 100, 40, 2
+IMAGES, SCENES, PEOPLE = 100, 40, 2
 
 
 @cache
 def drawn(bottom_up: bool) -> DataSet:
-    count, people = (SCENES, PEOPLE) if bottom_up else (PICTURES, 1)
+    count, people = (SCENES, PEOPLE) if bottom_up else (IMAGES, 1)
     figures = drawn_figures("evaluation", count, people)
     return from_people(
-        f"{count} drawn pictures",
+        f"{count} drawn images",
         f"drawn evaluation {count} x {people} at {SIZE}",
-        [(figure.picture, figure.bboxes, figure.keypoints) for figure in figures],
+        [(figure.image, figure.bboxes, figure.keypoints) for figure in figures],
     )
 
 

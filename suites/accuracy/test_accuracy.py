@@ -1,4 +1,4 @@
-"""Accuracy of whole deployments on a labelled data set, two-sided against PyTorch.
+"""Accuracy of whole deployments on a labeled data set, two-sided against PyTorch.
 
 pytest suites/accuracy --weights fitted                              drawn figures
 pytest suites/accuracy --weights zoo --dataset coco --data-root DIR  COCO val2017
@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import pytest
 
-from poseconform.datasets.judging import complaints, flow_score, limit_for, pytorch_score, refusal
-from poseconform.datasets.labelled import DataSet
+from poseconform.datasets.judging import failures, flow_score, limit_for, pytorch_score, refusal
+from poseconform.datasets.labeled import DataSet
 from poseconform.judge.judge import Judge
 from poseconform.matrix.cells import Cell, Model
 from poseconform.pytest_plugin.recording import Notes
@@ -29,9 +29,9 @@ def test_accuracy_is_pytorchs(
     found = flow_score(judge, cell, data)
     record(
         dataset=DatasetRecord(
-            data.name, len(data.pictures), found.ap, reference.ap, found.ar, reference.ar,
+            data.name, len(data.images), found.ap, reference.ap, found.ar, reference.ar,
             found.pck, reference.pck,
         )
     )  # fmt: skip
-    said = complaints(found, reference, limit_for(cell.model.family, cell.flow.precision))
+    said = failures(found, reference, limit_for(cell.model.family, cell.flow.precision))
     assert not said, "; ".join(said)

@@ -28,7 +28,7 @@ from rich.table import Table
 from posedeploy.apis.sources import resolve_checkpoint
 from posedeploy.runtime.machine import cpu_facts
 
-PICTURE = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
+IMAGE = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
 SAMPLE_SECONDS = 0.02
 
 
@@ -122,7 +122,7 @@ def run_case(case: Case, runs: int, console: Console) -> dict[str, object]:
         with tempfile.TemporaryDirectory() as folder:
             command = [
                 sys.executable, "-m", "posedeploy", "convert", case.deploy_config, case.model,
-                str(checkpoint), str(PICTURE), "--work-dir", f"{folder}/sdk",
+                str(checkpoint), str(IMAGE), "--work-dir", f"{folder}/sdk",
             ]  # fmt: skip
             measured.append(measure(command))
         console.print(f"{case.name}: run {i + 1}/{runs}: {measured[-1].cpu_seconds:.2f} CPU s")

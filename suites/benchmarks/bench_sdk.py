@@ -1,8 +1,8 @@
 """Time of one call of `PoseDetector`, of mmdeploy-runtime and of rtmlib: part of `tox -e bench`.
 
-One picture, one box, rtmpose_s: the same ONNX file for all three, one thread, one core, a process
+One image, one box, rtmpose_s: the same ONNX file for all three, one thread, one core, a process
 each.  They take turns, so a busy machine is busy for all of them, and the ratio of the medians
-counts: of CPU time and of wall time, the less favourable of the two.  (mmdeploy-runtime has no
+counts: of CPU time and of wall time, the less favorable of the two.  (mmdeploy-runtime has no
 option for threads: its ONNX Runtime starts one a core and places them itself, so that its CPU
 time may be longer than its wall time.)  Writes `reports/bench/sdk.json`; the exit status is 1 if
 a budget is exceeded, and a client that is not installed is left out and named.
@@ -33,7 +33,7 @@ from rich.table import Table
 from poseconform.isolation.child import SINGLE_THREAD, Child
 from posedeploy.runtime.machine import cpu_facts
 
-PICTURE = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
+IMAGE = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
 MODEL, DEPLOY_CONFIG = "rtmpose_s", "pose-detection_simcc_onnxruntime_dynamic"
 SIZE = (192, 256)
 BOX = [20.0, 30.5, 480.25, 600.0]
@@ -107,7 +107,7 @@ def start(client: str, folder: str, core: int) -> None:
     """In the child: load the model on one core and warm up."""
     os.sched_setaffinity(0, {core})
     cv2.setNumThreads(1)
-    image = cv2.imread(str(PICTURE))
+    image = cv2.imread(str(IMAGE))
     assert image is not None
     _ready.append(CLIENTS[client](folder, image))  # type: ignore[arg-type]
     for _ in range(WARM_UP):

@@ -10,7 +10,7 @@ from poseconform.judge.conversions import stage_records
 from poseconform.judge.judge import Judge
 from poseconform.matrix.cells import Cell
 from poseconform.pytest_plugin.recording import Notes
-from poseconform.results.outcome import ArtefactRecord
+from poseconform.results.outcome import ArtifactRecord
 
 
 @pytest.mark.anywhere
@@ -19,8 +19,8 @@ def test_converts_to_an_sdk_model(cell: Cell, judge: Judge, record: Notes) -> No
     conversion = judge.conversion(cell)
     record.stages += stage_records(conversion)
     record(
-        artefacts=tuple(
-            ArtefactRecord(n, sha, size) for n, (sha, size) in conversion.files.items()
+        artifacts=tuple(
+            ArtifactRecord(n, sha, size) for n, (sha, size) in conversion.files.items()
         ),
         checkpoint_sha256=conversion.checkpoint_sha256,
     )

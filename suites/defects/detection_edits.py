@@ -8,7 +8,7 @@ import numpy as np
 from onnx import helper
 
 from suites.defects.graph_edits import Edit, nodes, on_output, through
-from suites.defects.planting import Graph, initialiser, set_initialiser
+from suites.defects.planting import Graph, initializer, set_initializer
 
 THRESHOLDS = {"iou": 3, "score": 4}  # inputs of NonMaxSuppression
 
@@ -18,7 +18,7 @@ def threshold(which: str, value: float) -> Edit:
 
     def edit(graph: Graph) -> None:
         (suppression,) = nodes(graph, "NonMaxSuppression")
-        set_initialiser(graph, "limit", np.asarray([value], np.float32))
+        set_initializer(graph, "limit", np.asarray([value], np.float32))
         suppression.input[THRESHOLDS[which]] = "limit"
 
     return edit
@@ -36,7 +36,7 @@ def objectness_twice(graph: Graph) -> None:
 
 
 def no_clipping(graph: Graph) -> None:
-    """Boxes may leave the picture: the operators that limit them are passed by."""
+    """Boxes may leave the image: the operators that limit them are passed by."""
     limit = nodes(graph, "Min")[-1]
     clip = producer(graph, limit.input[0])
     for node in graph.node:
@@ -55,7 +55,7 @@ def corner_and_size(graph: Graph) -> None:
     """Boxes as x, y, w, h where x1, y1, x2, y2 are promised."""
     change = np.eye(5, dtype=np.float32)
     change[0, 2] = change[1, 3] = -1
-    set_initialiser(graph, "change", change)
+    set_initializer(graph, "change", change)
     on_output(graph, "dets", through("MatMul", "change"))
 
 
@@ -64,7 +64,7 @@ def few_rows(count: int) -> Edit:
 
     def edit(graph: Graph) -> None:
         for name, value in {"from": 0, "to": count, "axis": 1}.items():
-            set_initialiser(graph, name, np.asarray([value], np.int64))
+            set_initializer(graph, name, np.asarray([value], np.int64))
         for out in graph.output:
             on_output(graph, out.name, through("Slice", "from", "to", "axis"))
             out.type.tensor_type.shape.dim[1].dim_value = count
@@ -92,10 +92,10 @@ def transposed_priors(size: tuple[int, int], strides: tuple[int, ...]) -> Edit:
         found = [t.name for t in graph.initializer if len(turned) in t.dims]
         assert found, f"no priors of {len(turned)} rows"
         for name in found:
-            value = initialiser(graph, name)
+            value = initializer(graph, name)
             axis = value.shape.index(len(turned))
             if value.shape[-1] == 2:  # x, y of each prior
-                set_initialiser(graph, name, np.take(value, turned, axis=axis))
+                set_initializer(graph, name, np.take(value, turned, axis=axis))
 
     return edit
 

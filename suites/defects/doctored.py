@@ -87,8 +87,8 @@ def earlier_unit(config: str, good: str, path: str, unit: int) -> None:
             super().__init__()
             self.model = model
 
-        def forward(self, picture: torch.Tensor) -> Any:
-            return self.model.head.forward(self.model.extract_feat(picture))[unit]
+        def forward(self, image: torch.Tensor) -> Any:
+            return self.model.head.forward(self.model.extract_feat(image))[unit]
 
     width, height = load_model_config(config).input_size
     torch.onnx.export(

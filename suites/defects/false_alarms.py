@@ -1,6 +1,6 @@
 """How often does the judge object to what is right?  `python suites/defects/false_alarms.py`.
 
-The matrix runs with other weights and other pictures, which change nothing about the toolchain:
+The matrix runs with other weights and other images, which change nothing about the toolchain:
 every failure is an alarm that somebody would chase for nothing.  Arguments are pytest's, with
 `--runs 1,2` before them for some of the runs alone.
 """
@@ -17,17 +17,17 @@ from poseconform.report.data.results import read_results
 from poseconform.report.data.vocabulary import failed, kind_of
 from poseconform.results.outcome import CellRecord
 
-RUNS = (1, 2, 3, 4, 5)  # each is the seed of the weights and the number of the picture set
+RUNS = (1, 2, 3, 4, 5)  # each is the seed of the weights and the number of the image set
 FOLDER = Path("reports") / "false-alarms"
 SUITES = ("suites/conversion", "suites/parity", "suites/sdk_model")
 JUDGED = frozenset({"pass", "mismatch", "failed", "crash", "timeout", "missing", "xfail", "xpass"})
 
 
 def command(number: int, folder: Path, more: Sequence[str]) -> list[str]:
-    """The run of one seed and one set of pictures."""
+    """The run of one seed and one set of images."""
     return [
         sys.executable, "-m", "pytest", *SUITES, "-q", "--weights-seed", str(number),
-        "--picture-set", str(number), "--report-dir", str(folder), *more,
+        "--image-set", str(number), "--report-dir", str(folder), *more,
     ]  # fmt: skip
 
 

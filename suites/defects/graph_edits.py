@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from suites.defects.planting import Array, Graph, initialiser, set_initialiser
+from suites.defects.planting import Array, Graph, initializer, set_initializer
 
 Edit = Callable[[Graph], None]
 SIMCC = ("simcc_x", "simcc_y")
@@ -140,7 +140,7 @@ def transpose_output(graph: Graph) -> None:
 
 def permute_keypoints(graph: Graph) -> None:
     """Left and right change places in every output that has keypoints."""
-    set_initialiser(graph, "flip", np.asarray(FLIP, np.int64))
+    set_initializer(graph, "flip", np.asarray(FLIP, np.int64))
     for out in graph.output:
         dims = [d.dim_value for d in out.type.tensor_type.shape.dim]
         if len(FLIP) in dims:
@@ -148,8 +148,8 @@ def permute_keypoints(graph: Graph) -> None:
 
 
 def first_sample_only(graph: Graph) -> None:
-    """Every picture of a batch gets the first one's result."""
-    set_initialiser(graph, "first", np.zeros(1, np.int64))
+    """Every image of a batch gets the first one's result."""
+    set_initializer(graph, "first", np.zeros(1, np.int64))
     on_input(graph, lambda a, b: [
         helper.make_node("Gather", [a, "first"], ["one"], axis=0),
         helper.make_node("Shape", [a], ["whole"]),
@@ -168,49 +168,49 @@ def freeze_reshapes(graph: Graph) -> None:
     for i, out in enumerate(graph.output):
         sizes = [1, *(d.dim_value for d in out.type.tensor_type.shape.dim[1:])]
         name = f"frozen{i}"
-        set_initialiser(graph, name, np.asarray(sizes, np.int64))
+        set_initializer(graph, name, np.asarray(sizes, np.int64))
         on_output(graph, out.name, through("Reshape", name))
 
 
 def constant_output(graph: Graph) -> None:
-    set_initialiser(graph, "nothing", np.zeros(1, np.float32))
+    set_initializer(graph, "nothing", np.zeros(1, np.float32))
     on_every_output(graph, "Mul", "nothing")
 
 
 def ignore_input(graph: Graph) -> None:
-    """A picture of zeros is what the network sees."""
-    set_initialiser(graph, "nothing", np.zeros(1, np.float32))
+    """A image of zeros is what the network sees."""
+    set_initializer(graph, "nothing", np.zeros(1, np.float32))
     on_input(graph, through("Mul", "nothing"))
 
 
-def normalise_twice(graph: Graph) -> None:
-    """The graph normalises, and so does the pipeline."""
-    set_initialiser(graph, "mean", np.full((1, 3, 1, 1), 0.45, np.float32))
-    set_initialiser(graph, "std", np.full((1, 3, 1, 1), 0.225, np.float32))
+def normalize_twice(graph: Graph) -> None:
+    """The graph normalizes, and so does the pipeline."""
+    set_initializer(graph, "mean", np.full((1, 3, 1, 1), 0.45, np.float32))
+    set_initializer(graph, "std", np.full((1, 3, 1, 1), 0.225, np.float32))
     on_input(graph, lambda a, b: [
-        helper.make_node("Sub", [a, "mean"], ["centred"]),
-        helper.make_node("Div", ["centred", "std"], [b]),
+        helper.make_node("Sub", [a, "mean"], ["centered"]),
+        helper.make_node("Div", ["centered", "std"], [b]),
     ])  # fmt: skip
 
 
 def brighter(graph: Graph) -> None:
-    set_initialiser(graph, "gain", np.asarray([1 + 1e-6], np.float32))
+    set_initializer(graph, "gain", np.asarray([1 + 1e-6], np.float32))
     on_input(graph, through("Mul", "gain"))
 
 
 def shift_output(graph: Graph) -> None:
     """Heatmaps one cell to the right, as a pooling or padding off by one does."""
-    set_initialiser(graph, "pads", np.asarray([0, 0, 0, 1, 0, 0, 0, -1], np.int64))
+    set_initializer(graph, "pads", np.asarray([0, 0, 0, 1, 0, 0, 0, -1], np.int64))
     on_every_output(graph, "Pad", "pads")
 
 
 def nan_for_bright(threshold: float) -> Edit:
-    """NaN in all outputs of a picture whose mean exceeds a threshold."""
+    """NaN in all outputs of a image whose mean exceeds a threshold."""
 
     def edit(graph: Graph) -> None:
         limit, nan = np.asarray(threshold, np.float32), np.asarray(np.nan, np.float32)
-        set_initialiser(graph, "limit", limit)
-        set_initialiser(graph, "nan", nan)
+        set_initializer(graph, "limit", limit)
+        set_initializer(graph, "nan", nan)
         source = graph.input[0].name
         tests = [
             helper.make_node("ReduceMean", [source], ["mean"], axes=[1, 2, 3], keepdims=1),
@@ -219,7 +219,7 @@ def nan_for_bright(threshold: float) -> Edit:
         for out in list(graph.output):
             rank = len(out.type.tensor_type.shape.dim)
             flat, shape = f"{out.name}/bright", f"{out.name}/rank"
-            set_initialiser(graph, shape, np.asarray([-1] + [1] * (rank - 1), np.int64))
+            set_initializer(graph, shape, np.asarray([-1] + [1] * (rank - 1), np.int64))
             on_output(graph, out.name, lambda a, b, f=flat, s=shape: [
                 helper.make_node("Reshape", ["bright", s], [f]),
                 helper.make_node("Where", [f, "nan", a], [b]),
@@ -239,7 +239,7 @@ def overflowing_norm(graph: Graph) -> None:
     norm = nodes(graph, "ReduceL2")[0]
     where, target = list(graph.node).index(norm), norm.output[0]
     norm.output[0] = "norm"
-    set_initialiser(graph, "infinite", np.asarray(np.inf, np.float32))
+    set_initializer(graph, "infinite", np.asarray(np.inf, np.float32))
     made = [
         helper.make_node("ReduceMax", ["norm"], ["largest"], keepdims=1),
         helper.make_node("Less", ["norm", "largest"], ["fits"]),
@@ -256,7 +256,7 @@ def weights(change: Callable[[Array], Array], every_one: bool = False) -> Edit:
         convs = nodes(graph, "Conv")
         for conv in convs if every_one else [convs[len(convs) // 2]]:
             name = conv.input[1]
-            set_initialiser(graph, name, change(initialiser(graph, name)).astype(np.float32))
+            set_initializer(graph, name, change(initializer(graph, name)).astype(np.float32))
 
     return edit
 
@@ -264,5 +264,5 @@ def weights(change: Callable[[Array], Array], every_one: bool = False) -> Edit:
 def bias_on_one_conv(graph: Graph) -> None:
     convs = [n for n in nodes(graph, "Conv") if len(n.input) == 3]
     name = convs[len(convs) // 2].input[2]
-    value = initialiser(graph, name)
-    set_initialiser(graph, name, (value + 1e-3 * (np.abs(value).max() + 1)).astype(np.float32))
+    value = initializer(graph, name)
+    set_initializer(graph, name, (value + 1e-3 * (np.abs(value).max() + 1)).astype(np.float32))

@@ -140,13 +140,13 @@ def both(first: Plant, second: Plant) -> Plant:
     return plant
 
 
-def initialiser(owner: Graph, name: str) -> Array:
-    """The value of a graph's initialiser."""
+def initializer(owner: Graph, name: str) -> Array:
+    """The value of a graph's initializer."""
     return numpy_helper.to_array(next(t for t in owner.initializer if t.name == name))
 
 
-def set_initialiser(owner: Graph, name: str, value: Array) -> None:
-    """Give an initialiser another value; it is added if there is none of that name."""
+def set_initializer(owner: Graph, name: str, value: Array) -> None:
+    """Give an initializer another value; it is added if there is none of that name."""
     tensor = numpy_helper.from_array(np.ascontiguousarray(value), name)
     for known in owner.initializer:
         if known.name == name:

@@ -41,7 +41,7 @@ LIMITS: tuple[Limit, ...] = (
           Site(("rtmpose_t",)), checkpoint("other_epsilon", 2.0, 1)),
     Limit("one channel of one convolution in fp16", "a few of a million weights, by 2^-12 each",
           Site(("mspn50",)), graph(g.weights(half_a_channel))),
-    Limit("pictures brighter by a millionth", "less than the input's own rounding",
+    Limit("images brighter by a millionth", "less than the input's own rounding",
           Site(("simcc_mobilenetv2",)), graph(g.brighter)),
 )
 # fmt: on

@@ -34,7 +34,7 @@ DETECTIONS: tuple[Defect, ...] = (
            "graph", "numbers", Site(("rtmo_t_640x416",)),
            graph(d.transposed_priors((416, 640), (16, 32))),
            "https://github.com/open-mmlab/mmpose/pull/3267"),
-    Defect("padding of another colour", "black borders for the grey ones of training",
+    Defect("padding of another color", "black borders for the gray ones of training",
            "pre-processing", "client", Site(BOTH), step("BottomupResize", pad_val=[0, 0, 0])),
 )
 # fmt: on

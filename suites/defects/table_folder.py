@@ -17,13 +17,13 @@ def swap_mean_and_std(first: Any) -> None:
     found["mean"], found["std"] = found["std"], found["mean"]
 
 
-def swap_colours(first: Any) -> None:
+def swap_colors(first: Any) -> None:
     (found,) = (s for s in first["transforms"] if s["type"] == "Normalize")
     found["to_rgb"] = not found["to_rgb"]
 
 
 def unit_range(first: Any) -> None:
-    """Mean and deviation of pictures in 0..1, for pictures in 0..255."""
+    """Mean and deviation of images in 0..1, for images in 0..255."""
     (found,) = (s for s in first["transforms"] if s["type"] == "Normalize")
     for name in ("mean", "std"):
         found[name] = [value / 255 for value in found[name]]
@@ -52,11 +52,11 @@ def rename_net(second: Any) -> None:
 PIPELINE: tuple[Defect, ...] = (
     Defect("mean and std swapped", "two lists of three numbers",
            "pre-processing", "client", Site(RTMPOSE), task(0, swap_mean_and_std)),
-    Defect("mean and std for pictures in 0..1", "torchvision's numbers",
+    Defect("mean and std for images in 0..1", "torchvision's numbers",
            "pre-processing", "client", Site(("simcc_mobilenetv2",)), task(0, unit_range),
            "https://github.com/open-mmlab/mmdeploy/issues/2127"),
     Defect("RGB and BGR swapped", "to_rgb turned round",
-           "pre-processing", "client", Site((*RTMPOSE, *LITE)), task(0, swap_colours),
+           "pre-processing", "client", Site((*RTMPOSE, *LITE)), task(0, swap_colors),
            "https://github.com/Fannovel16/comfyui_controlnet_aux/pull/629"),
     Defect("padding 1.0 in place of 1.25", "a client's own constant",
            "pre-processing", "client", Site(RTMPOSE),

@@ -36,8 +36,8 @@ def bfloat(weights: Array) -> Array:
     return (rounded & 0xFFFF0000).astype(np.uint32).view(np.float32)
 
 
-def nan_for_one_picture(judge: Judge, cell: Cell, scratch: Path) -> Judge:
-    """The brightest picture of those that are judged is the one."""
+def nan_for_one_image(judge: Judge, cell: Cell, scratch: Path) -> Judge:
+    """The brightest image of those that are judged is the one."""
     means = np.sort(judge.reference(cell.model, cell.flow.precision).inputs.mean(axis=(1, 2, 3)))
     return graph(g.nan_for_bright(float(means[-2:].mean())))(judge, cell, scratch)
 
@@ -56,7 +56,7 @@ def earlier_unit(judge: Judge, cell: Cell, scratch: Path) -> Judge:
     return folder(edit)(judge, cell, scratch)
 
 
-def stale_artefact(judge: Judge, cell: Cell, scratch: Path) -> Judge:
+def stale_artifact(judge: Judge, cell: Cell, scratch: Path) -> Judge:
     """The folder is new, the file in it is that of another checkpoint."""
     (scratch / "other").mkdir()
     other = checkpoint("other_weights", 1)(judge, cell, scratch / "other").conversion(cell)
@@ -120,13 +120,13 @@ WEIGHTS: tuple[Defect, ...] = (
            "checkpoint", "numbers", Site(("rtmpose_t", "rtmo_t")),
            checkpoint("other_weights", 1)),
     Defect("a stale file of another checkpoint", "a work folder that is used twice",
-           "files", "numbers", Site(("litehrnet_18",)), stale_artefact),
+           "files", "numbers", Site(("litehrnet_18",)), stale_artifact),
 )
 
 GRAPH: tuple[Defect, ...] = (
     Defect("nearest in place of bilinear upsampling", "a backend without the bilinear kind",
            "graph", "numbers", Site(("litehrnet_18", "mspn50")), graph(g.resize(mode="nearest"))),
-    Defect("align_corners flipped", "another convention for the corners of a picture",
+    Defect("align_corners flipped", "another convention for the corners of a image",
            "graph", "numbers", Site(("litehrnet_18", "mspn50")),
            graph(g.resize(coordinates="half_pixel")),
            "https://github.com/NVIDIA/TensorRT/issues/273"),
@@ -162,7 +162,7 @@ GRAPH: tuple[Defect, ...] = (
     Defect("left and right keypoints swapped", "another data set's order of keypoints",
            "graph", "numbers", Site(("litehrnet_18", "rtmpose_t", "yoloxpose_tiny")),
            graph(g.permute_keypoints), "https://github.com/farooqhassaan/FlyPose/issues/2"),
-    Defect("a batch of which only the first picture counts", "a dynamic batch that is none",
+    Defect("a batch of which only the first image counts", "a dynamic batch that is none",
            "graph", "numbers", Site((*SMALL, "rtmo_t")), graph(g.first_sample_only),
            f"{MMDEPLOY}/2207"),
     Defect("a batch declared as 1", "an export without dynamic axes",
@@ -171,8 +171,8 @@ GRAPH: tuple[Defect, ...] = (
            "graph", "runs", Site(("simcc_mobilenetv2",)), graph(g.freeze_reshapes)),
     Defect("heatmaps of an earlier unit", "intermediate supervision taken for the result",
            "graph", "numbers", Site(("mspn50",)), earlier_unit),
-    Defect("NaN for one picture of those that are judged", "a root or an overflow that few reach",
-           "graph", "alive", Site(("litehrnet_18", "rtmpose_t")), nan_for_one_picture,
+    Defect("NaN for one image of those that are judged", "a root or an overflow that few reach",
+           "graph", "alive", Site(("litehrnet_18", "rtmpose_t")), nan_for_one_image,
            "https://github.com/NVIDIA/TensorRT/issues/1787"),
     Defect("ScaleNorm's sum of squares overflows fp16", "activations whose squares exceed 65504",
            "graph", "numbers", Site(("rtmpose_t",)), graph(g.overflowing_norm),
@@ -180,10 +180,10 @@ GRAPH: tuple[Defect, ...] = (
     Defect("outputs that are constant", "a graph cut in the wrong place",
            "graph", "alive", Site(("litehrnet_18", "simcc_mobilenetv2")),
            graph(g.constant_output)),
-    Defect("outputs that ignore the picture", "an input that is bound to a buffer never filled",
+    Defect("outputs that ignore the image", "an input that is bound to a buffer never filled",
            "graph", "alive", Site(("rtmpose_t", "rtmo_t")), graph(g.ignore_input)),
-    Defect("normalised in the graph and in the pipeline", "both sides mean well",
-           "graph", "numbers", Site(("rtmpose_t",)), graph(g.normalise_twice)),
+    Defect("normalized in the graph and in the pipeline", "both sides mean well",
+           "graph", "numbers", Site(("rtmpose_t",)), graph(g.normalize_twice)),
     Defect("an opset too new for the named client", "an exporter's default",
            "graph", "graph", Site(("litehrnet_18",)), onnx_model(newer_opset),
            f"{MMDEPLOY}/2491"),

@@ -15,17 +15,17 @@ from posedeploy.config import config_root
 
 
 def calibrated_on_noise(judge: Judge, cell: Cell, scratch: Path) -> Judge:
-    """The ranges of int8 are measured on grey noise that no camera has seen."""
-    pictures = scratch / "noise"
-    pictures.mkdir()
+    """The ranges of int8 are measured on gray noise that no camera has seen."""
+    images = scratch / "noise"
+    images.mkdir()
     rng = np.random.default_rng(0)
     for i in range(8):
         noise = rng.integers(120, 136, (*cell.model.shape, 3), np.uint8)
-        cv2.imwrite(str(pictures / f"{i}.png"), noise)
+        cv2.imwrite(str(images / f"{i}.png"), noise)
     config = scratch / "noise.py"
     base = config_root() / f"{cell.flow.deploy_config}.py"
     config.write_text(
-        f"_base_ = {str(base)!r}\ncalib_config = dict(images={str(pictures)!r}, count=8)\n",
+        f"_base_ = {str(base)!r}\ncalib_config = dict(images={str(images)!r}, count=8)\n",
         encoding="utf-8",
     )
     other = replace(cell, flow=replace(cell.flow, deploy_config=str(config)))

@@ -18,7 +18,7 @@ def says_fp32(ran: Execution) -> Execution:
 
 
 def one_run_late(ran: Execution) -> Execution:
-    """Each picture gets what the picture before it gave."""
+    """Each image gets what the image before it gave."""
     late = [ran.batches[0], *ran.batches[:-1]]
     pairs = zip(ran.batches, late, strict=True)
     return replace(ran, batches=tuple(replace(b, outputs=a.outputs) for b, a in pairs))
@@ -57,7 +57,7 @@ SESSION: tuple[Defect, ...] = (
     Defect("ncnn with bf16 storage, and it says fp32", "an option taken for another",
            "runtime option", "numbers", on("ncnn", "simcc_mobilenetv2"),
            both(options(precision="bf16"), outputs(says_fp32))),
-    Defect("each picture gets the one before", "results that are views of a buffer",
+    Defect("each image gets the one before", "results that are views of a buffer",
            "outputs", "numbers",
            Site(("rtmpose_t", "yoloxpose_tiny"), shape_mode="static"), outputs(one_run_late)),
     Defect("OpenVINO's weights are missing", "one file of two was copied",

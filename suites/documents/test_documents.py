@@ -15,7 +15,7 @@ import cv2
 import pytest
 import typer.main
 
-from fixtures.pictures import photograph
+from fixtures.images import photograph
 from posedeploy import sdk
 from posedeploy.cli.app import app
 from posedeploy.config import list_deploy_configs, load_deploy_config

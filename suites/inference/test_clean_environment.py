@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import pytest
 
-from fixtures.pictures import photograph
+from fixtures.images import photograph
 from fixtures.tiny_models import TinyModel
 from posedeploy.apis.deploying import deploy
 from posedeploy.sdk import PoseDetector
@@ -30,9 +30,9 @@ import importlib.util, json, sys
 import cv2
 import posedeploy
 from posedeploy.sdk import PoseDetector
-folder, picture, box, names = sys.argv[1], sys.argv[2], *map(json.loads, sys.argv[3:])
+folder, image, box, names = sys.argv[1], sys.argv[2], *map(json.loads, sys.argv[3:])
 with PoseDetector(folder) as detector:
-    keypoints = detector(cv2.imread(picture), box)
+    keypoints = detector(cv2.imread(image), box)
     names_of_keypoints = detector.dataset_meta.keypoint_names
 print(json.dumps({
     "keypoints": keypoints.tolist(),
@@ -75,11 +75,11 @@ def clean_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_keypoints_from_the_folder_alone(
     clean_python: Path, tiny_model: Callable[[str], TinyModel], tmp_path: Path
 ) -> None:
-    tiny, picture = tiny_model("rtmpose_t"), tmp_path / "astronaut.png"
+    tiny, image = tiny_model("rtmpose_t"), tmp_path / "astronaut.png"
     folder = tmp_path / "sdk"
     deploy("pose-detection_simcc_onnxruntime_static", tiny.config, tiny.checkpoint, folder)
-    cv2.imwrite(str(picture), photograph("astronaut"))
-    words = [str(folder), str(picture), json.dumps(BOX), json.dumps(FORBIDDEN)]
+    cv2.imwrite(str(image), photograph("astronaut"))
+    words = [str(folder), str(image), json.dumps(BOX), json.dumps(FORBIDDEN)]
     done = subprocess.run(
         [str(clean_python), "-I", "-c", PROGRAM, *words],
         capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path,

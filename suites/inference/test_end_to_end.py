@@ -1,4 +1,4 @@
-"""Several boxes and several pictures in one call give what one by one gives.
+"""Several boxes and several images in one call give what one by one gives.
 
 That one call finds mmpose's keypoints is the `sdk` stage of every cell (suites/sdk_model).
 """
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fixtures.pictures import photograph
+from fixtures.images import photograph
 from poseconform.judge.judge import Judge
 from poseconform.matrix.cells import Cell
 from posedeploy.sdk import PoseDetector
@@ -46,23 +46,23 @@ def test_several_boxes_equal_one_by_one(cell: Cell, judge: Judge, batch_size: in
 
 
 @pytest.mark.variants("", "simcc")
-def test_a_batch_of_pictures_equals_one_by_one(cell: Cell, judge: Judge) -> None:
-    pictures = [photograph("astronaut"), photograph("hopper"), photograph("astronaut")]
+def test_a_batch_of_images_equals_one_by_one(cell: Cell, judge: Judge) -> None:
+    images = [photograph("astronaut"), photograph("hopper"), photograph("astronaut")]
     boxes = [BOXES, None, BOXES[1]]
     with PoseDetector(judge.conversion(cell).folder, batch_size=4) as detector:
-        found = detector.batch(pictures, boxes)
+        found = detector.batch(images, boxes)
         assert [len(part) for part in found] == [3, 1, 1]
-        for image, given, part in zip(pictures, boxes, found, strict=True):
+        for image, given, part in zip(images, boxes, found, strict=True):
             assert_same(part, detector(image, given))
 
 
 @pytest.mark.variants("yolox-pose", "rtmo")
-def test_a_batch_of_whole_pictures_equals_one_by_one(cell: Cell, judge: Judge) -> None:
-    pictures = [photograph("astronaut"), photograph("hopper")[:400], photograph("hopper")]
+def test_a_batch_of_whole_images_equals_one_by_one(cell: Cell, judge: Judge) -> None:
+    images = [photograph("astronaut"), photograph("hopper")[:400], photograph("hopper")]
     with PoseDetector(judge.conversion(cell).folder, batch_size=2) as detector:
-        found = detector.detect_batch(pictures)
+        found = detector.detect_batch(images)
         assert min(len(part.scores) for part in found) > 0
-        for image, part in zip(pictures, found, strict=True):
+        for image, part in zip(images, found, strict=True):
             alone = detector.detect(image)
             assert part.boxes.shape == (len(part.scores), 4)
             assert_same(part.keypoints, alone.keypoints)

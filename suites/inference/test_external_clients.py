@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fixtures.pictures import photograph
+from fixtures.images import photograph
 from poseconform.isolation.child import SINGLE_THREAD, Child
 from poseconform.judge.judge import Judge
 from poseconform.matrix.cells import Cell
@@ -31,7 +31,7 @@ pytestmark = [
 ]
 
 # px. The clients bring other ONNX Runtimes (mmdeploy-runtime 1.15): sums in another order move a
-# score by 1.3e-5 and no peak on these pictures. Measured, at most: mmdeploy-runtime 1.6e-5 px
+# score by 1.3e-5 and no peak on these images. Measured, at most: mmdeploy-runtime 1.6e-5 px
 # over the six families, rtmlib 0 px, one client on two folders 0 px.
 EXACT_PX = 0.01
 SCORE = 1e-4
@@ -73,7 +73,7 @@ def ask(process: Child, client: str, *args: Any) -> NDArray[np.float32]:
 
 
 def exact_boxes(size: tuple[int, int]) -> list[tuple[float, float, float, float]]:
-    """Boxes whose padded region is `size` px large and begins at a whole pixel of the picture."""
+    """Boxes whose padded region is `size` px large and begins at a whole pixel of the image."""
     rest = (1 - 1 / PADDING) / 2
     left, top = size[0] * rest, size[1] * rest
     return [
@@ -105,16 +105,20 @@ def refined_otherwise(keypoints: NDArray[np.float32], folder: Path) -> NDArray[n
 
 
 @pytest.mark.variants("", "simcc")
-@pytest.mark.parametrize("picture", ["astronaut", "hopper"])
+@pytest.mark.parametrize("image", ["astronaut", "hopper"])
 def test_mmdeploy_runtime_finds_what_we_find(
-    cell: Cell, judge: Judge, picture: str, child: Child, other: Child
+    cell: Cell, judge: Judge, image_name: str, child: Child, other: Child
 ) -> None:
     needs("mmdeploy_runtime")
-    folder, size, image = str(judge.conversion(cell).folder), input_size(cell), photograph(picture)
+    folder, size, image = (
+        str(judge.conversion(cell).folder),
+        input_size(cell),
+        photograph(image_name),
+    )
     boxes = exact_boxes(size)
     ours = ask(other, "posedeploy_sdk", folder, image, boxes)
     theirs = ask(child, "mmdeploy_runtime", folder, image, boxes)
-    assert np.ptp(ours[..., :2], axis=(0, 1)).min() > 20, "the places do not tell pictures apart"
+    assert np.ptp(ours[..., :2], axis=(0, 1)).min() > 20, "the places do not tell images apart"
     apart = np.abs(ours[..., :2] - theirs[..., :2]).max(axis=-1)
     np.testing.assert_allclose(theirs[..., 2], ours[..., 2], atol=SCORE, rtol=SCORE)
     otherwise = refined_otherwise(ours, Path(folder))
@@ -138,7 +142,7 @@ def test_mmdeploy_runtime_makes_no_difference_between_our_folder_and_mmdeploys(
     ]
     left = ask(child, "mmdeploy_runtime", str(ours), image, boxes)
     right = ask(other, "mmdeploy_runtime", str(theirs), image, boxes)
-    assert np.ptp(left[..., :2], axis=(0, 1)).min() > 20, "the places do not tell pictures apart"
+    assert np.ptp(left[..., :2], axis=(0, 1)).min() > 20, "the places do not tell images apart"
     np.testing.assert_allclose(left[..., :2], right[..., :2], atol=EXACT_PX, rtol=0)
     np.testing.assert_allclose(left[..., 2], right[..., 2], atol=SCORE, rtol=0)
 
@@ -194,12 +198,12 @@ def mmdeploy_folder(ours: Path, folder: Path) -> Path:
 
 
 @pytest.mark.variants("simcc")
-@pytest.mark.parametrize("picture", ["astronaut", "hopper"])
+@pytest.mark.parametrize("image", ["astronaut", "hopper"])
 def test_rtmlib_rtmpose_finds_what_we_find(
-    cell: Cell, judge: Judge, picture: str, child: Child, other: Child
+    cell: Cell, judge: Judge, image_name: str, child: Child, other: Child
 ) -> None:
     needs("rtmlib")
-    folder, size, image = judge.conversion(cell).folder, input_size(cell), photograph(picture)
+    folder, size, image = judge.conversion(cell).folder, input_size(cell), photograph(image_name)
     boxes = exact_boxes(size)
     ours = ask(other, "posedeploy_sdk", str(folder), image, boxes)
     theirs = ask(child, "rtmlib_rtmpose", str(folder / "end2end.onnx"), size, image, boxes)
@@ -208,14 +212,14 @@ def test_rtmlib_rtmpose_finds_what_we_find(
 
 
 @pytest.mark.variants("rtmo")
-@pytest.mark.parametrize("picture", ["astronaut", "hopper"])
+@pytest.mark.parametrize("image", ["astronaut", "hopper"])
 def test_rtmlib_rtmo_finds_the_people_we_find(
-    cell: Cell, judge: Judge, picture: str, child: Child, other: Child
+    cell: Cell, judge: Judge, image_name: str, child: Child, other: Child
 ) -> None:
     needs("rtmlib")
     folder, (side, _) = judge.conversion(cell).folder, input_size(cell)
-    # rtmlib pads on the right and below, MMPose around: a picture of the input's size needs none
-    image = np.ascontiguousarray(photograph(picture)[:side, :side])
+    # rtmlib pads on the right and below, MMPose around: a image of the input's size needs none
+    image = np.ascontiguousarray(photograph(image_name)[:side, :side])
     assert image.shape[:2] == (side, side)
     ours = ask(other, "posedeploy_sdk", str(folder), image, None)
     theirs = ask(child, "rtmlib_rtmo", str(folder / "end2end.onnx"), side, image, 1e-6)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import posedeploy
-from fixtures.pictures import photograph
+from fixtures.images import photograph
 from posedeploy.zoo import config_path, model_row
 
 pytestmark = pytest.mark.onnxruntime
@@ -21,7 +21,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "python-api.md"
 PAGE_CONFIG, PAGE_MODEL = "pose-detection_onnxruntime_static", "hrnet_w32"
 FOLDER = Path("posedeploy_models/mmpose/ort")
 # fp32: rounding moves a place by less than 0.1 input px unless two places tie (suites/parity
-# tells those apart); the picture is twice the input's size.
+# tells those apart); the image is twice the input's size.
 SAME_PX, NEAR_TIES = 0.5, 0.06
 
 
@@ -71,20 +71,20 @@ def test_the_snippet_gives_what_mmpose_gives(
     subject: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    picture = Path("demo/resources/human-pose.jpg")
-    picture.parent.mkdir(parents=True)
-    assert cv2.imwrite(str(picture), photograph("astronaut"))
+    image = Path("demo/resources/human-pose.jpg")
+    image.parent.mkdir(parents=True)
+    assert cv2.imwrite(str(image), photograph("astronaut"))
     posedeploy.deploy(subject.deploy_config, subject.model, "calibrated", FOLDER)
 
     names = run_snippet(subject)
 
     drawn = cv2.imread("output_pose.png")
-    assert drawn.shape == cv2.imread(str(picture)).shape
-    assert (drawn != cv2.imread(str(picture))).any()
-    assert_same_sample(names["result"][0], reference(names, subject.model, picture))
+    assert drawn.shape == cv2.imread(str(image)).shape
+    assert (drawn != cv2.imread(str(image))).any()
+    assert_same_sample(names["result"][0], reference(names, subject.model, image))
 
 
-def reference(names: dict[str, Any], model_name: str, picture: Path) -> Any:
+def reference(names: dict[str, Any], model_name: str, image: Path) -> Any:
     from mmpose.apis import inference_bottomup, inference_topdown
 
     from posedeploy.apis.sources import resolve_checkpoint
@@ -92,7 +92,7 @@ def reference(names: dict[str, Any], model_name: str, picture: Path) -> Any:
     processor = names["task_processor"]
     model = processor.build_pytorch_model(resolve_checkpoint(model_name, "calibrated"))
     bottom_up = processor.model_config.head_kind.bottom_up
-    return (inference_bottomup if bottom_up else inference_topdown)(model, str(picture))[0]
+    return (inference_bottomup if bottom_up else inference_topdown)(model, str(image))[0]
 
 
 def assert_same_sample(found: Any, expected: Any) -> None:

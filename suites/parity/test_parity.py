@@ -21,13 +21,13 @@ MOST_NEAR_TIES = 0.05  # of all keypoints; more, and a flip could hide
 
 
 def test_reference_is_informative(conformance_model: Model, judge: Judge) -> None:
-    """Weights whose output ignores the picture would let every other test pass."""
+    """Weights whose output ignores the image would let every other test pass."""
     reference = judge.reference(conformance_model, "fp32")
     if reference.bottom_up:
         counts = [int(truth.stable.sum()) for truth in reference.detections]
-        assert min(counts) >= 1, f"stable detections a picture: {counts}"
+        assert min(counts) >= 1, f"stable detections a image: {counts}"
         boxes = [truth.possible.boxes[:1] for truth in reference.detections]
-        assert len({box.tobytes() for box in boxes}) == len(boxes), "the same box in two pictures"
+        assert len({box.tobytes() for box in boxes}) == len(boxes), "the same box in two images"
         return
     for name, output in reference.outputs.items():
         assert same_argmax_fraction(output) <= MOST_SAME_ARGMAX, name
@@ -64,7 +64,7 @@ def test_no_node_fell_back_to_the_cpu(cell: Cell, judge: Judge) -> None:
 
 
 @pytest.mark.stage("finite")
-def test_outputs_are_finite_and_depend_on_the_picture(cell: Cell, judge: Judge) -> None:
+def test_outputs_are_finite_and_depend_on_the_image(cell: Cell, judge: Judge) -> None:
     checks.require(checks.alive(judge, cell))
 
 
@@ -89,7 +89,7 @@ def test_numbers_match_pytorch(cell: Cell, judge: Judge, record: Notes) -> None:
 
 @pytest.mark.stage("numeric")
 @pytest.mark.flows(precision="int8")
-def test_quantised_layers_are_close_to_their_float_twins(
+def test_quantized_layers_are_close_to_their_float_twins(
     cell: Cell, judge: Judge, record: Notes
 ) -> None:
     verdict = checks.layers(judge, cell)

@@ -45,10 +45,10 @@ def test_what_openvino_computes_in_bf16_is_judged_as_bf16(judge: Judge, model: s
         print(
             output.name, f"{output.ratio:.2f} / {output.rms / output.ref32_rms:.2f} of autocast's"
         )
-    assert {name: verdict.complaints for name, verdict in found.items()} == dict.fromkeys(
+    assert {name: verdict.failures for name, verdict in found.items()} == dict.fromkeys(
         CHECKED, ()
     )
     as_fp32 = judge.with_conversion(exact, folder).with_options(exact, as_bf16.options_of(cell))
-    said = {name: CHECKS[name][1](as_fp32, exact).complaints for name in CHECKED[:2]}
+    said = {name: CHECKS[name][1](as_fp32, exact).failures for name in CHECKED[:2]}
     assert said["precision"]
     assert any("exceeds the allowed" in line for line in said["numbers"])

@@ -2,7 +2,7 @@
 
 A good SDK model folder is copied, its graph is replaced by a bad one, and the judge's ordinary
 checks run on the copy.  What is planted is what goes wrong in real deployments: ranges measured
-on the wrong pictures, layers quantised that must not be, sums of squares that leave fp16's range.
+on the wrong images, layers quantized that must not be, sums of squares that leave fp16's range.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from poseconform.matrix.cells import Cell, build_cells
 from poseconform.matrix.weights import with_weights
 from poseconform.subject import posedeploy_subject as implementations
 from posedeploy.precision.calibration import CalibrationSet
-from posedeploy.precision.qdq import RECIPES, quantise_onnx
+from posedeploy.precision.qdq import RECIPES, quantize_onnx
 from posedeploy.runtime.openvino import INFERENCE_PRECISION
 
 MODEL = "rtmpose_t"
 GRAPH = "end2end.onnx"
-PICTURES = 16  # to calibrate on
+IMAGES = 16  # to calibrate on
 OVERFLOW = 64.0
 
 
@@ -47,7 +47,7 @@ def said(judge: Judge, cell: Cell, *names: str) -> dict[str, str]:
     found = {}
     for name in names:
         try:
-            found[name] = "; ".join(CHECKS[name][1](judge, cell).complaints)
+            found[name] = "; ".join(CHECKS[name][1](judge, cell).failures)
         except (StageFailure, Blocked) as failure:
             found[name] = str(failure)
     return found
@@ -69,16 +69,16 @@ def int8() -> Cell:
     return cell_of("simcc_onnxruntime-int8_static")
 
 
-def quantised(judge: Judge, cell: Cell, inputs: NDArray[np.float32], **more: Any) -> Any:
-    """What quantises the cell's float32 graph on these inputs."""
+def quantized(judge: Judge, cell: Cell, inputs: NDArray[np.float32], **more: Any) -> Any:
+    """What quantizes the cell's float32 graph on these inputs."""
     exact = judge.convert(float_twin(cell)).folder / GRAPH
 
     def each() -> Iterator[NDArray[np.float32]]:
         yield from (one[None] for one in inputs)
 
-    pictures = CalibrationSet("sabotage", len(inputs), each)
-    return lambda folder: quantise_onnx(
-        exact, folder / GRAPH, pictures, RECIPES["onnxruntime"], **more
+    images = CalibrationSet("sabotage", len(inputs), each)
+    return lambda folder: quantize_onnx(
+        exact, folder / GRAPH, images, RECIPES["onnxruntime"], **more
     )
 
 
@@ -86,8 +86,8 @@ def quantised(judge: Judge, cell: Cell, inputs: NDArray[np.float32], **more: Any
 @pytest.mark.onnxruntime
 def test_an_honest_int8_graph_passes(judge: Judge, int8: Cell, tmp_path: Path) -> None:
     """The same way of planting, with nothing wrong: what fails below fails for its fault."""
-    figures = accuracy_reference(judge, int8.model).inputs[-PICTURES:]
-    plant = quantised(judge, int8, figures)
+    figures = accuracy_reference(judge, int8.model).inputs[-IMAGES:]
+    plant = quantized(judge, int8, figures)
     found = said(sabotaged(judge, int8, tmp_path / "sdk", plant), int8, "layers", "accuracy")
     assert found == {"layers": "", "accuracy": ""}
 
@@ -95,22 +95,22 @@ def test_an_honest_int8_graph_passes(judge: Judge, int8: Cell, tmp_path: Path) -
 @pytest.mark.int8
 @pytest.mark.onnxruntime
 def test_ranges_measured_on_noise_fail(judge: Judge, int8: Cell, tmp_path: Path) -> None:
-    shape = (PICTURES, 3, *int8.model.shape)
+    shape = (IMAGES, 3, *int8.model.shape)
     noise = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-    bad = sabotaged(judge, int8, tmp_path / "sdk", quantised(judge, int8, noise))
-    assert "quantised layers have less than" in said(bad, int8, "layers")["layers"]
+    bad = sabotaged(judge, int8, tmp_path / "sdk", quantized(judge, int8, noise))
+    assert "quantized layers have less than" in said(bad, int8, "layers")["layers"]
 
 
 @pytest.mark.int8
 @pytest.mark.onnxruntime
-def test_quantising_what_must_stay_in_float32_fails(
+def test_quantizing_what_must_stay_in_float32_fails(
     judge: Judge, int8: Cell, tmp_path: Path
 ) -> None:
     """The last layers too: their noise is small, and what comes out has 256 steps."""
-    figures = accuracy_reference(judge, int8.model).inputs[-PICTURES:]
-    plant = quantised(judge, int8, figures, keep=())
+    figures = accuracy_reference(judge, int8.model).inputs[-IMAGES:]
+    plant = quantized(judge, int8, figures, keep=())
     found = said(sabotaged(judge, int8, tmp_path / "sdk", plant), int8, "layers")
-    assert "it is quantised itself" in found["layers"]
+    assert "it is quantized itself" in found["layers"]
 
 
 # ---- fp16 ------------------------------------------------------------------------------------

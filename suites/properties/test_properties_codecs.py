@@ -34,7 +34,7 @@ class Codec:
         component: Our decoder.
         bin: Size of a bin, input px.
         margin: Least distance of a keypoint from the border, input px: the refinement of a peak
-            reads its neighbours, and Megvii's kernel the cells beyond them.
+            reads its neighbors, and Megvii's kernel the cells beyond them.
         words: What `pipeline.json` says beside type and arguments.
     """
 

@@ -1,4 +1,4 @@
-"""Whatever the picture, the crop and the batch: the deployed model computes what PyTorch does."""
+"""Whatever the image, the crop and the batch: the deployed model computes what PyTorch does."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from fixtures.deployed import Deployed, pictures, samples
+from fixtures.deployed import Deployed, images, samples
 from poseconform.compare.metrics import tensor_error
 from poseconform.compare.tolerances import Allowed, allowed_error, headroom, tolerance_for
 from poseconform.reference.codecs import decision_gaps, decode_outputs
-from poseconform.reference.network import yardstick_runs
+from poseconform.reference.network import reference_runs
 from poseconform.reference.values import Sample
 
 Make = Callable[[str], Deployed]
@@ -40,7 +40,7 @@ def truth_and_limits(
     batch = torch.from_numpy(inputs)
     truth = forward(copy.deepcopy(one.model).double(), batch.double())
     errors = {name: np.zeros_like(values) for name, values in truth.items()}
-    for run in yardstick_runs("fp32"):
+    for run in reference_runs("fp32"):
         with run(one.model) as (ready, cast):
             for name, values in forward(ready, cast(batch)).items():
                 errors[name] = np.maximum(errors[name], np.abs(values - truth[name]))
@@ -60,7 +60,7 @@ def truth_and_limits(
 
 @pytest.mark.parametrize("name", [TOP_DOWN, BOTTOM_UP])
 @given(sample=samples())
-def test_any_crop_of_any_picture_is_prepared_as_mmpose_does(
+def test_any_crop_of_any_image_is_prepared_as_mmpose_does(
     name: str, sample: Sample, deployed: Make
 ) -> None:
     one = deployed(name)
@@ -115,7 +115,7 @@ def test_a_permuted_batch_permutes_the_outputs(
 
 
 @given(group=batches, size=st.integers(1, 4))
-def test_how_pictures_are_batched_does_not_matter(
+def test_how_images_are_batched_does_not_matter(
     group: list[Sample], size: int, deployed: Make
 ) -> None:
     one = deployed(TOP_DOWN)
@@ -129,21 +129,21 @@ def test_how_pictures_are_batched_does_not_matter(
 
 
 @given(
-    colour=st.integers(0, 255),
+    color=st.integers(0, 255),
     place=st.tuples(st.integers(0, 900), st.integers(0, 900)),
     start=st.tuples(st.integers(0, 900), st.integers(0, 900)),
     size=st.tuples(st.integers(4, 300), st.integers(4, 300)),
 )
 def test_a_box_that_moves_moves_the_keypoints(
-    colour: int,
+    color: int,
     place: tuple[int, int],
     start: tuple[int, int],
     size: tuple[int, int],
     deployed: Make,
 ) -> None:
-    """On a picture that looks the same everywhere, so that nothing but the box changes."""
+    """On a image that looks the same everywhere, so that nothing but the box changes."""
     one = deployed(TOP_DOWN)
-    image = np.full((2600, 2600, 3), colour, np.uint8)
+    image = np.full((2600, 2600, 3), color, np.uint8)
     boxes = [[700 + x, 700 + y, 700 + x + size[0], 700 + y + size[1]] for x, y in (start, place)]
     first, second = one.detector(image, boxes)
     moved = np.subtract(place, start)
@@ -153,8 +153,8 @@ def test_a_box_that_moves_moves_the_keypoints(
     np.testing.assert_array_equal(first[:, 2], second[:, 2])
 
 
-@given(image=pictures())
-def test_a_detector_answers_any_picture_with_finite_numbers(
+@given(image=images())
+def test_a_detector_answers_any_image_with_finite_numbers(
     image: NDArray[np.uint8], deployed: Make
 ) -> None:
     one = deployed(BOTTOM_UP)

@@ -132,7 +132,7 @@ def test_one_cell_with_all_its_numbers(page: Page, report: str) -> None:
     sheet = page.locator("dialog")
     assert sheet.is_visible()
     text = sheet.inner_text()
-    for words in ("At a glance", "Run this cell again", "End of the log", "Stages", "Artefacts"):
+    for words in ("At a glance", "Run this cell again", "End of the log", "Stages", "Artifacts"):
         assert words in text
     for words in ("Outputs against PyTorch in float64", "headroom (limit 1)", "opset", "Graph"):
         assert words in text
@@ -294,7 +294,7 @@ def test_hostile_strings_do_nothing(page: Page, tmp_path: Path) -> None:
         BAD,
         model=evil, family=evil, outcome="crash", reason=evil, code=evil, repro=evil,
         log_tail=(evil + "\n") * 9_000, stages=(stage,), effective_options={evil: evil},
-        graph=oc.GraphRecord({evil: 1}), artefacts=(oc.ArtefactRecord(evil, evil, 3),),
+        graph=oc.GraphRecord({evil: 1}), artifacts=(oc.ArtifactRecord(evil, evil, 3),),
         outputs=tuple(replace(o, name=evil) for o in BAD.outputs),
     )  # fmt: skip
     results = Results(environment={evil: evil, "cpu": evil}, run={evil: evil}, cells=(cell,))
@@ -303,7 +303,7 @@ def test_hostile_strings_do_nothing(page: Page, tmp_path: Path) -> None:
     opened(page, path.as_uri())
     page.locator(".c").click()
     assert page.evaluate("window.hacked") is None
-    assert page.locator("dialog img").count() == len(cell.pictures)
+    assert page.locator("dialog img").count() == len(cell.images)
     assert "window.hacked=1</script>" in page.locator("dialog .reason").inner_text()
     assert "\\u202e" in page.locator("#sheet-title").inner_text()
 

@@ -25,5 +25,5 @@ def test_client_finds_the_keypoints_that_mmpose_finds(
     cell: Cell, judge: Judge, record: Notes
 ) -> None:
     verdict = checks.client(judge, cell)
-    record(sdk_client_error_px=verdict.pixels, pictures=verdict.pictures)
+    record(sdk_client_error_px=verdict.pixels, images=verdict.images)
     checks.require(verdict)

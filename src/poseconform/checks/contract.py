@@ -25,9 +25,9 @@ _USELESS = frozenset({"Dropout", "Identity"})
 
 
 def equal(found: list[tuple[str, object, object]]) -> Verdict:
-    """A complaint for each (what, found, expected) that differs."""
+    """A failure for each (what, found, expected) that differs."""
     return Verdict(
-        complaints=tuple(f"{what}: found {f}; expected {e}" for what, f, e in found if f != e)
+        failures=tuple(f"{what}: found {f}; expected {e}" for what, f, e in found if f != e)
     )
 
 
@@ -52,7 +52,7 @@ def precision(judge: Judge, cell: Cell) -> Verdict:
 def placement(judge: Judge, cell: Cell) -> Verdict:
     """No node fell back from the device to the CPU, but those that compute sizes.
 
-    They are told by kind and number: optimisation renames nodes, and never adds one of these.
+    They are told by kind and number: optimization renames nodes, and never adds one of these.
     """
     found = judge.execution(cell).loaded.effective_options.get("nodes_on_cpu", NOWHERE)
     if found == NOWHERE:
@@ -73,7 +73,7 @@ def graph(judge: Judge, cell: Cell) -> Verdict:
     path = onnx_file(judge, cell)
     if path is None:
         return Verdict()
-    return Verdict(complaints=(*_invalid(path), *_unreadable(graph_facts(path))))
+    return Verdict(failures=(*_invalid(path), *_unreadable(graph_facts(path))))
 
 
 def batch_dimension(judge: Judge, cell: Cell) -> Verdict:

@@ -21,7 +21,7 @@ class GraphFacts:
         domains: Domains of the operators.
         inputs: Input name -> shape; a str entry is a dynamic dimension's name.
         outputs: Output name -> shape.
-        external_data: Initialisers whose data lie outside the file.
+        external_data: Initializers whose data lie outside the file.
         training: Nodes in training mode.
     """
 
@@ -58,7 +58,7 @@ def size_operators(path: Path) -> Counter[str]:
     """Operators that compute sizes: `Shape`, and what reads nothing but sizes and constants.
 
     That is the rule by which ONNX Runtime keeps a node on the CPU on purpose, where a `Shape`
-    puts its result: such nodes would wait for the device, and compute nothing of a picture.
+    puts its result: such nodes would wait for the device, and compute nothing of a image.
     """
     import onnx
 

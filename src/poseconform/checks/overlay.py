@@ -1,6 +1,6 @@
-"""A small picture with the reference's and the deployed keypoints drawn over each other.
+"""A small image with the reference's and the deployed keypoints drawn over each other.
 
-Reference and deployed differ in shape and in colour, so neither eyes nor a printer need colours;
+Reference and deployed differ in shape and in color, so neither eyes nor a printer need colors;
 the two are of Okabe and Ito's palette ("Color Universal Design", 2008).
 """
 
@@ -13,13 +13,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from poseconform.results.outcome import PictureRecord
+from poseconform.results.outcome import ImageRecord
 
 Image = NDArray[np.uint8]
 Color = tuple[int, int, int]
-LONGEST_SIDE = 224  # px of the picture: a keypoint that is some pixels off is seen to be
+LONGEST_SIDE = 224  # px of the image: a keypoint that is some pixels off is seen to be
 MOST_BYTES = 6_000  # of the data in base64: a run of a hundred cells stays below a megabyte
-ENLARGED = 2.0  # at most: more would only show the pixels of the picture
+ENLARGED = 2.0  # at most: more would only show the pixels of the image
 MARGIN = 0.12  # of the people's longer side, around them
 ORANGE, BLUE, PAPER = (0, 94, 213), (178, 114, 0), (255, 255, 255)  # BGR
 RING, CROSS = 5, 3  # px: a cross lies within its ring where the two agree
@@ -31,14 +31,14 @@ def overlay(
     reference: NDArray[np.floating],
     deployed: NDArray[np.floating],
     name: str,
-) -> PictureRecord:
-    """Both sets of keypoints on the part of the picture that they are in.
+) -> ImageRecord:
+    """Both sets of keypoints on the part of the image that they are in.
 
     Args:
         image: `[H, W, 3]` uint8, BGR.
         reference: `[P, K, 2]` image px.
         deployed: `[Q, K, 2]` image px; what is not finite, or outside, is counted, not drawn.
-        name: Of the picture, for the report.
+        name: Of the image, for the report.
     """
     marks = [p.reshape(-1, 2).astype(np.float64) for p in (reference, deployed)]
     left, top, right, bottom = region(image.shape[:2], np.concatenate(marks))
@@ -50,21 +50,21 @@ def overlay(
     rings, crosses = (
         (_inside(points, image.shape[:2]) - (left, top) + 0.5) * scale - 0.5 for points in marks
     )
-    _rings(canvas, rings, PAPER, 4)  # rims of all, so that no mark is lost on its own colour
+    _rings(canvas, rings, PAPER, 4)  # rims of all, so that no mark is lost on its own color
     _crosses(canvas, crosses, PAPER, 4)
     _rings(canvas, rings, ORANGE, 2)
     _crosses(canvas, crosses, BLUE, 2)
     unseen = len(marks[1]) - len(_inside(marks[1], image.shape[:2]))
-    note = f"; {unseen} of {len(marks[1])} deployed ones are outside the picture" if unseen else ""
-    return PictureRecord(name, encode(canvas), "image/webp", CAPTION + note)
+    note = f"; {unseen} of {len(marks[1])} deployed ones are outside the image" if unseen else ""
+    return ImageRecord(name, encode(canvas), "image/webp", CAPTION + note)
 
 
 def region(size: tuple[int, ...], points: NDArray[np.float64]) -> tuple[int, int, int, int]:
     """Left, top, right, bottom in px of the part that holds the points, never empty.
 
     Args:
-        size: Height and width of the picture.
-        points: `[N, 2]` image px; the whole picture if none of them is in it.
+        size: Height and width of the image.
+        points: `[N, 2]` image px; the whole image if none of them is in it.
     """
     height, width = size[:2]
     points = _inside(points, size)
@@ -83,12 +83,12 @@ def encode(canvas: Image) -> str:
     Raises:
         ValueError: OpenCV cannot write WebP, or no quality is small enough.
     """
-    for picture, quality in _attempts(canvas):
-        done, data = cv2.imencode(".webp", picture, [cv2.IMWRITE_WEBP_QUALITY, quality])
+    for candidate, quality in _attempts(canvas):
+        done, data = cv2.imencode(".webp", candidate, [cv2.IMWRITE_WEBP_QUALITY, quality])
         text = base64.b64encode(data.tobytes()).decode() if done else ""
         if 0 < len(text) <= MOST_BYTES:
             return text
-    raise ValueError(f"picture {canvas.shape}: no WebP of at most {MOST_BYTES} bytes")
+    raise ValueError(f"image {canvas.shape}: no WebP of at most {MOST_BYTES} bytes")
 
 
 def _attempts(canvas: Image) -> Iterator[tuple[Image, int]]:
@@ -100,7 +100,7 @@ def _attempts(canvas: Image) -> Iterator[tuple[Image, int]]:
 
 
 def _inside(points: NDArray[np.float64], size: tuple[int, ...]) -> NDArray[np.float64]:
-    """Those of the points that are finite and in the picture (half a pixel past its edge)."""
+    """Those of the points that are finite and in the image (half a pixel past its edge)."""
     finite = points[np.isfinite(points).all(axis=1)]
     height, width = size[:2]
     within = (finite >= -0.5).all(axis=1) & (finite <= (width - 0.5, height - 0.5)).all(axis=1)
@@ -108,7 +108,7 @@ def _inside(points: NDArray[np.float64], size: tuple[int, ...]) -> NDArray[np.fl
 
 
 def _pale(canvas: Image) -> Image:
-    """The picture with less contrast, so that marks stand out (and it takes fewer bytes)."""
+    """The image with less contrast, so that marks stand out (and it takes fewer bytes)."""
     return np.asarray(canvas * 0.62 + 80, np.uint8)
 
 

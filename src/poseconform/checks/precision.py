@@ -15,7 +15,7 @@ from poseconform.matrix.weights import FITTED_PRECISIONS
 
 
 def layers(judge: Judge, cell: Cell) -> Verdict:
-    """Each quantised layer on its own float32 input, read from the artefact; no coarse output.
+    """Each quantized layer on its own float32 input, read from the artifact; no coarse output.
 
     Raises:
         LookupError: Nobody has measured how exact this backend's layers are.
@@ -25,15 +25,15 @@ def layers(judge: Judge, cell: Cell) -> Verdict:
     limit = layer_limit_for(cell.model.family, cell.flow.backend)
     if limit is None:
         raise LookupError(
-            f"no limit for quantised layers of {cell.model.family} on {cell.flow.backend}"
+            f"no limit for quantized layers of {cell.model.family} on {cell.flow.backend}"
         )
     coarse = judge_steps(judge.execution(cell))
     verdict = judge_layers(layer_noise(judge, cell), limit)
-    return replace(verdict, complaints=(*coarse, *verdict.complaints))
+    return replace(verdict, failures=(*coarse, *verdict.failures))
 
 
 def accuracy(judge: Judge, cell: Cell) -> Verdict:
-    """Keypoints on labelled figures, against the same weights in PyTorch float32.
+    """Keypoints on labeled figures, against the same weights in PyTorch float32.
 
     Raises:
         LookupError: Nobody has measured how far keypoints of this flow may move.

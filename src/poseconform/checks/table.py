@@ -32,13 +32,13 @@ from poseconform.judge.runs import Execution
 from poseconform.matrix.cells import Cell
 from poseconform.reference.host_stage import is_unfinished
 from poseconform.reference.values import Reference
-from poseconform.results.outcome import PictureRecord
+from poseconform.results.outcome import ImageRecord
 from poseconform.subject.clients import ClientAnswer
 from posedeploy.runtime import TensorInfo
 
-CLIENT_SAMPLES = 3  # pictures that go through a client; each one is a whole pipeline
-PICTURES = 1  # of those that are drawn for the report
-PEOPLE_DRAWN = 3  # of a picture: more would hide each other
+CLIENT_SAMPLES = 3  # images that go through a client; each one is a whole pipeline
+IMAGES = 1  # of those that are drawn for the report
+PEOPLE_DRAWN = 3  # of a image: more would hide each other
 
 OUTPUT_NAMES: Mapping[str, tuple[str, ...]] = {
     "": ("output",),
@@ -61,7 +61,7 @@ def tolerance_of(cell: Cell) -> Tolerance:
 
 
 def alive(judge: Judge, cell: Cell) -> Verdict:
-    """Outputs are finite, not constant, and depend on the picture."""
+    """Outputs are finite, not constant, and depend on the image."""
     return judge_alive(judge.execution(cell), top_down=not cell.model.bottom_up)
 
 
@@ -176,12 +176,12 @@ def client(judge: Judge, cell: Cell) -> Verdict:
     answers = judge.client_answers(cell, CLIENT_SAMPLES)
     reference = judge.reference(cell.model, cell.flow.precision)
     verdict = judge_client(answers, reference, tolerance_of(cell), _places(judge, cell))
-    return replace(verdict, pictures=_pictures(judge, reference, answers[:PICTURES]))
+    return replace(verdict, images=_images(judge, reference, answers[:IMAGES]))
 
 
-def _pictures(
+def _images(
     judge: Judge, reference: Reference, answers: Sequence[ClientAnswer]
-) -> tuple[PictureRecord, ...]:
+) -> tuple[ImageRecord, ...]:
     """Reference and client's keypoints of those people of each sample that scored highest."""
     return tuple(
         overlay(
@@ -199,7 +199,7 @@ def _highest(keypoints: NDArray[Any], scores: NDArray[Any]) -> NDArray[Any]:
 
 
 def _places(judge: Judge, cell: Cell) -> int:
-    """How many people a client can give for a picture: the graph's rows, or what is kept after."""
+    """How many people a client can give for a image: the graph's rows, or what is kept after."""
     if not cell.model.bottom_up:
         return 1
     params = _tasks(judge, cell)[-1]["params"]
@@ -234,10 +234,10 @@ def require(verdict: Verdict) -> Verdict:
     """The verdict itself.
 
     Raises:
-        AssertionError: It holds complaints; they are the message.
+        AssertionError: It holds failures; they are the message.
     """
-    if verdict.complaints:
-        raise AssertionError("; ".join(verdict.complaints))
+    if verdict.failures:
+        raise AssertionError("; ".join(verdict.failures))
     return verdict
 
 

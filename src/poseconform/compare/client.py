@@ -18,7 +18,7 @@ from poseconform.compare.tolerances import NEAR_TIES, SDK_P99_PX, Tolerance
 from poseconform.reference.values import Reference
 from poseconform.subject.clients import ClientAnswer
 
-IMAGE_MATCH_PX = 8.0  # a picture is at most some four times the input's size
+IMAGE_MATCH_PX = 8.0  # a image is at most some four times the input's size
 
 
 def judge_client(
@@ -30,47 +30,47 @@ def judge_client(
         answers: One a sample.
         reference: Of the model.
         row: Tolerance of the flow.
-        places: How many people a client can give for a picture.
+        places: How many people a client can give for a image.
     """
     if not answers:
-        return Verdict(complaints=("the client gave no answer",))
+        return Verdict(failures=("the client gave no answer",))
     if reference.bottom_up:
-        distances, complaints = _bottom_up(answers, reference, row, places)
+        distances, failures = _bottom_up(answers, reference, row, places)
     else:
-        distances, complaints = _top_down(answers, reference, row)
+        distances, failures = _top_down(answers, reference, row)
     worst = pixel_distances(distances)
     if not np.isfinite(distances).all():
-        complaints.append("a keypoint through the SDK client is not finite")
+        failures.append("a keypoint through the SDK client is not finite")
     elif row.gate_keypoints and not worst.p99 <= SDK_P99_PX:
-        complaints.append(
+        failures.append(
             f"keypoints through the SDK client are {worst.p99:.3g} px off at the 99th percentile "
             f"(at most {worst.max:.3g} px); allowed {SDK_P99_PX} px"
         )
-    return Verdict((), tuple(complaints), as_record(worst))
+    return Verdict((), tuple(failures), as_record(worst))
 
 
 def _top_down(
     answers: Sequence[ClientAnswer], reference: Reference, row: Tolerance
 ) -> tuple[NDArray[np.float64], list[str]]:
     ties = reference.near_ties(row)
-    parts, complaints = [], []
+    parts, failures = [], []
     for i, answer in enumerate(answers):
         expected = reference.image_keypoints[i]
         if answer.keypoints.shape != expected.shape:
-            complaints.append(
+            failures.append(
                 f"sample {i}: keypoints {list(answer.keypoints.shape)}; "
                 f"expected {list(expected.shape)}"
             )
             continue
         distances = keypoint_distances(answer.keypoints, expected)
         parts.append(distances[~ties[i] | ~np.isfinite(distances)])
-    return np.concatenate(parts) if parts else np.zeros(0), complaints
+    return np.concatenate(parts) if parts else np.zeros(0), failures
 
 
 def _bottom_up(
     answers: Sequence[ClientAnswer], reference: Reference, row: Tolerance, places: int
 ) -> tuple[NDArray[np.float64], list[str]]:
-    parts, complaints = [], []
+    parts, failures = [], []
     for i, answer in enumerate(answers):
         got = _people(answer.keypoints, answer.scores)
         expected = _people(reference.image_keypoints[i], reference.image_scores[i])
@@ -79,18 +79,18 @@ def _bottom_up(
         unsure = int((~reference.detections[i].stable).sum())
         strange = len(got) - len(rows) > unsure or (len(rows) == 0 and len(expected) > 0)
         if strange and row.gate_tensors:
-            complaints.append(
+            failures.append(
                 f"sample {i}: {len(got) - len(rows)} of {len(got)} people are not among the "
                 f"reference's {len(expected)} (near ties within {margin.iou} IoU: {unsure})"
             )
         lost = missing_people(columns, reference.image_scores[i], reference, i, places)
         if lost and row.gate_tensors:
-            complaints.append(
+            failures.append(
                 f"sample {i}: {lost} people of the reference are missing among {len(got)} "
                 f"(there is place for {places})"
             )
         parts.append(keypoint_distances(got.keypoints[rows], expected.keypoints[columns]).ravel())
-    return np.concatenate(parts), complaints
+    return np.concatenate(parts), failures
 
 
 def missing_people(
@@ -106,7 +106,7 @@ def missing_people(
         found: Those of the reference's people that were matched.
         scores: `[P]` of all the reference's people.
         reference: Of the model.
-        sample: Which picture.
+        sample: Which image.
         places: How many people the client can give; each near tie can push one more out.
     """
     truth = reference.detections[sample]

@@ -22,7 +22,7 @@ from poseconform.reference.values import DETECTION_OUTPUTS, DetectionTruth, Refe
 
 @dataclass(frozen=True)
 class Matched:
-    """What became of one picture's detections.
+    """What became of one image's detections.
 
     Attributes:
         got: Those that were matched.
@@ -40,7 +40,7 @@ class Matched:
 
 
 def as_detections(dets: NDArray[np.floating], keypoints: NDArray[np.floating]) -> Detections:
-    """The real rows of one picture's outputs; padding has a score of exactly 0.
+    """The real rows of one image's outputs; padding has a score of exactly 0.
 
     Args:
         dets: `[M, 5]` x1, y1, x2, y2 (input px), score.
@@ -55,14 +55,14 @@ def judge_rows(execution: Execution) -> Verdict:
     """Padding is exactly zero and comes last, scores descend."""
     dets, samples = execution.rows("dets")
     keypoints, _ = execution.rows("keypoints")
-    complaints = []
+    failures = []
     for row, points, sample in zip(dets, keypoints, samples, strict=True):
         padding = row[:, 4] == 0
         if (np.diff(row[:, 4]) > 0).any():
-            complaints.append(f"picture {sample}: scores do not descend")
+            failures.append(f"image {sample}: scores do not descend")
         if np.any(row[padding] != 0) or np.any(points[padding] != 0):
-            complaints.append(f"picture {sample}: a padding row is not zero")
-    return Verdict(complaints=tuple(complaints))
+            failures.append(f"image {sample}: a padding row is not zero")
+    return Verdict(failures=tuple(failures))
 
 
 def cut(truth: DetectionTruth, places: int, ties: NearTie) -> tuple[Detections, NDArray[np.bool_]]:
@@ -81,8 +81,8 @@ def cut(truth: DetectionTruth, places: int, ties: NearTie) -> tuple[Detections, 
     return truth.possible.select(kept), (truth.stable & (scores > sure))[kept]
 
 
-def match_picture(got: Detections, truth: DetectionTruth, places: int, ties: NearTie) -> Matched:
-    """Match one picture's detections with what the reference makes possible."""
+def match_image(got: Detections, truth: DetectionTruth, places: int, ties: NearTie) -> Matched:
+    """Match one image's detections with what the reference makes possible."""
     possible, stable = cut(truth, places, ties)
     rows, columns = match_detections(got, possible, ties.match_px)
     found = np.zeros(len(possible), bool)
@@ -97,11 +97,11 @@ def match_picture(got: Detections, truth: DetectionTruth, places: int, ties: Nea
 
 
 def match_all(execution: Execution, reference: Reference, precision: str) -> list[Matched]:
-    """Every picture of every batch."""
+    """Every image of every batch."""
     dets, samples = execution.rows("dets")
     keypoints, _ = execution.rows("keypoints")
     return [
-        match_picture(
+        match_image(
             as_detections(d, k), reference.detections[s], dets.shape[1], NEAR_TIES[precision]
         )
         for d, k, s in zip(dets, keypoints, samples, strict=True)
@@ -111,26 +111,26 @@ def match_all(execution: Execution, reference: Reference, precision: str) -> lis
 def judge_detections(execution: Execution, reference: Reference, row: Tolerance) -> Verdict:
     """Sets of detections and the numbers of those that match, against float64."""
     matched = match_all(execution, reference, row.precision)
-    records, complaints = [], []
+    records, failures = [], []
     missing, extra = sum(m.missing for m in matched), sum(m.extra for m in matched)
     if (missing or extra) and row.gate_tensors:
-        complaints.append(
+        failures.append(
             f"detections: {missing} of the reference's are missing and {extra} are not the "
             f"reference's (near ties not counted; {sum(len(m.got) for m in matched)} match)"
         )
     if not any(len(m.got) for m in matched):
         nothing = "detections: none matches, so nothing can be compared"
-        return Verdict((), (*complaints, *([nothing] if row.gate_tensors else [])))
+        return Verdict((), (*failures, *([nothing] if row.gate_tensors else [])))
     for name in DETECTION_OUTPUTS:
         got = np.concatenate([_column(m.got, name) for m in matched])
         expected = np.concatenate([_column(m.expected, name) for m in matched])
         error, allowed = tensor_error(got, expected), reference.allowed(name, row)
-        yard = reference.yardsticks[name]
+        yard = reference.ref_errors[name]
         records.append(
             output_record(name, got, error, yard, allowed if row.gate_tensors else None)
         )
-        complaints += complain(name, error, allowed, yard) if row.gate_tensors else []
-    return Verdict(tuple(records), tuple(complaints), None, sum(m.benign for m in matched))
+        failures += complain(name, error, allowed, yard) if row.gate_tensors else []
+    return Verdict(tuple(records), tuple(failures), None, sum(m.benign for m in matched))
 
 
 def judge_detected_keypoints(
@@ -142,15 +142,15 @@ def judge_detected_keypoints(
         [keypoint_distances(m.got.keypoints, m.expected.keypoints).ravel() for m in matched]
     )
     worst = pixel_distances(distances)
-    complaints: tuple[str, ...] = ()
+    failures: tuple[str, ...] = ()
     if not distances.size and row.gate_tensors:
-        complaints = ("no detection matches, so no keypoint can be compared",)
+        failures = ("no detection matches, so no keypoint can be compared",)
     elif row.gate_keypoints and not worst.max <= row.keypoint_px:
-        complaints = (
+        failures = (
             f"a keypoint of a matched detection is {worst.max:.3g} px off; "
             f"allowed {row.keypoint_px} px",
         )
-    return Verdict((), complaints, as_record(worst), sum(m.benign for m in matched))
+    return Verdict((), failures, as_record(worst), sum(m.benign for m in matched))
 
 
 def _column(detections: Detections, name: str) -> NDArray[np.floating]:

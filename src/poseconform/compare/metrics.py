@@ -1,6 +1,6 @@
 """Comparisons of tensors, keypoints and detections: numpy only, no verdicts.
 
-Errors are absolute and in the unit of what is compared; pictures are pooled.
+Errors are absolute and in the unit of what is compared; images are pooled.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ HISTOGRAM_EDGES = tuple(np.arange(-12.0, 2.5, 0.5).tolist())  # log10 of the abs
 
 @dataclass(frozen=True)
 class TensorError:
-    """`got` against `expected` (float64), over all elements of all pictures."""
+    """`got` against `expected` (float64), over all elements of all images."""
 
     max: float
     rms: float
@@ -129,13 +129,13 @@ def within_reach(got: Array, truth: Array, sizes: Array, reach: float = 0.05) ->
 
 
 def same_argmax_fraction(output: Array) -> float:
-    """Fraction of keypoints whose peak lies in the same place in every picture.
+    """Fraction of keypoints whose peak lies in the same place in every image.
 
     Args:
         output: `[N, K, ...]`, one map or vector a keypoint.
 
     Returns:
-        0..1; 1.0 means that the output does not depend on the picture.
+        0..1; 1.0 means that the output does not depend on the image.
     """
     flat = output.reshape(output.shape[0], output.shape[1], -1).argmax(axis=-1)
     return float((flat == flat[:1]).all(axis=0).mean())
@@ -143,7 +143,7 @@ def same_argmax_fraction(output: Array) -> float:
 
 @dataclass(frozen=True)
 class Detections:
-    """The people found in one picture.
+    """The people found in one image.
 
     Attributes:
         boxes: `[D, 4]` x1, y1, x2, y2, input px.
@@ -172,7 +172,7 @@ def match_detections(
     """Pair detections one to one, each at most `match_px` from its counterpart.
 
     The distance is the largest of the box's and keypoints' coordinate differences plus a hundred
-    times the score's: boxes clipped to the picture coincide, their scores and keypoints do not.
+    times the score's: boxes clipped to the image coincide, their scores and keypoints do not.
     Optimal assignment after Kuhn and Munkres, in scipy's implementation.
 
     Returns:

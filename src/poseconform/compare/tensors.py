@@ -1,7 +1,7 @@
-"""From a backend's outputs and the reference to records and complaints.
+"""From a backend's outputs and the reference to records and failures.
 
-Each function returns what was measured, on a pass as well, and the complaints that make a test
-fail; an empty list of complaints is a pass.
+Each function returns what was measured, on a pass as well, and the failures that make a test
+fail; an empty list of failures is a pass.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from poseconform.compare.metrics import (
 )
 from poseconform.compare.tolerances import Allowed, Tolerance, headroom
 from poseconform.judge.runs import Execution
-from poseconform.reference.values import Reference, Yardstick
+from poseconform.reference.values import Reference, RefError
 from poseconform.results.outcome import (
     AccuracyRecord,
     HistogramRecord,
+    ImageRecord,
     LayersRecord,
     OutputRecord,
-    PictureRecord,
     PixelError,
 )
 
-# Freshly initialised networks give the same peak for every picture (SimCC: all of them,
+# Freshly initialized networks give the same peak for every image (SimCC: all of them,
 # RTMPose: 94 %); calibrated ones at most 6 %.  Half is far from both.
 MOST_SAME_ARGMAX = 0.5
 
@@ -43,74 +43,74 @@ class Verdict:
 
     Attributes:
         outputs: Measurements, one record an output.
-        complaints: Why the check fails; empty on a pass.
+        failures: Why the check fails; empty on a pass.
         pixels: Keypoint distances where keypoints were compared.
         benign_flips: Near ties that went the other way.
-        pictures: What a person can look at.
-        layers: Quantised layers, where they were measured.
+        images: What a person can look at.
+        layers: Quantized layers, where they were measured.
         accuracy: Keypoints on figures, where they were measured or refused.
     """
 
     outputs: tuple[OutputRecord, ...] = ()
-    complaints: tuple[str, ...] = ()
+    failures: tuple[str, ...] = ()
     pixels: PixelError | None = None
     benign_flips: int | None = None
-    pictures: tuple[PictureRecord, ...] = ()
+    images: tuple[ImageRecord, ...] = ()
     layers: LayersRecord | None = None
     accuracy: AccuracyRecord | None = None
 
 
 def judge_alive(execution: Execution, top_down: bool) -> Verdict:
-    """Finite, not constant, and different for different pictures."""
-    complaints = []
+    """Finite, not constant, and different for different images."""
+    failures = []
     for info in execution.loaded.outputs:
         rows, samples = execution.graph_rows(info.name)
         bad = int((~np.isfinite(rows)).sum())
         if bad:
-            complaints.append(f"{info.name}: {bad} of {rows.size} values are not finite")
+            failures.append(f"{info.name}: {bad} of {rows.size} values are not finite")
             continue
         first = np.stack([rows[samples == s][0] for s in np.unique(samples)])
         if first.size and np.ptp(first) == 0:
-            complaints.append(f"{info.name}: constant ({first.flat[0]:g})")
+            failures.append(f"{info.name}: constant ({first.flat[0]:g})")
         elif len(first) > 1 and (first == first[:1]).all():
-            complaints.append(f"{info.name}: the same for every picture")
+            failures.append(f"{info.name}: the same for every image")
         elif top_down and same_argmax_fraction(first) > MOST_SAME_ARGMAX:
-            complaints.append(
+            failures.append(
                 f"{info.name}: {same_argmax_fraction(first):.0%} of the keypoints have the same "
-                f"peak in every picture; expected at most {MOST_SAME_ARGMAX:.0%}"
+                f"peak in every image; expected at most {MOST_SAME_ARGMAX:.0%}"
             )
-    return Verdict(complaints=tuple(complaints))
+    return Verdict(failures=tuple(failures))
 
 
 def judge_tensors(execution: Execution, reference: Reference, row: Tolerance) -> Verdict:
-    """Raw outputs of a top-down model against float64, pictures pooled."""
-    records, complaints = [], []
+    """Raw outputs of a top-down model against float64, images pooled."""
+    records, failures = [], []
     names = {info.name for info in execution.loaded.outputs}
     for name, truth in reference.outputs.items():
         if name not in names:
-            complaints.append(f"output {name} is missing; the graph has {sorted(names)}")
+            failures.append(f"output {name} is missing; the graph has {sorted(names)}")
             continue
         got, samples = execution.rows(name)
         if got.shape[1:] != truth.shape[1:]:
-            complaints.append(
-                f"{name}: shape {list(got.shape[1:])} a picture; expected {list(truth.shape[1:])}"
+            failures.append(
+                f"{name}: shape {list(got.shape[1:])} a image; expected {list(truth.shape[1:])}"
             )
             continue
         error = tensor_error(got, truth[samples])
         allowed = reference.allowed(name, row)
-        yard = reference.yardsticks[name]
+        yard = reference.ref_errors[name]
         records.append(
             output_record(name, got, error, yard, allowed if row.gate_tensors else None)
         )
-        complaints += complain(name, error, allowed, yard) if row.gate_tensors else []
-    return Verdict(tuple(records), tuple(complaints))
+        failures += complain(name, error, allowed, yard) if row.gate_tensors else []
+    return Verdict(tuple(records), tuple(failures))
 
 
 def output_record(
     name: str,
     got: NDArray[np.floating],
     error: TensorError,
-    yard: Yardstick,
+    yard: RefError,
     allowed: Allowed | None,
 ) -> OutputRecord:
     """The record of one output; one that no limit is set for has no headroom."""
@@ -133,7 +133,7 @@ def output_record(
     )
 
 
-def complain(name: str, error: TensorError, allowed: Allowed, yard: Yardstick) -> list[str]:
+def complain(name: str, error: TensorError, allowed: Allowed, yard: RefError) -> list[str]:
     """A sentence for each limit that is exceeded; NaN exceeds every limit."""
     pairs = (
         ("maximum", error.max, allowed.max, yard.max),
@@ -165,28 +165,28 @@ def judge_keypoints(
     moved = ~(distances <= row.keypoint_px)
     ties = reference.near_ties(row)[samples] & np.isfinite(distances)
     worst = pixel_distances(np.where(ties, 0.0, distances))
-    complaints = []
+    failures = []
     if not np.isfinite(distances).all():
-        complaints.append(f"{int((~np.isfinite(distances)).sum())} keypoints are not finite")
+        failures.append(f"{int((~np.isfinite(distances)).sum())} keypoints are not finite")
     if row.gate_keypoints and (moved & ~ties).any():
         where = np.argwhere(moved & ~ties)
         r, k = where[0]
-        complaints.append(
+        failures.append(
             f"{len(where)} of {distances.size} keypoints moved by more than {row.keypoint_px} px "
-            f"where the reference is no near tie; the first: picture {samples[r]}, keypoint {k}, "
+            f"where the reference is no near tie; the first: image {samples[r]}, keypoint {k}, "
             f"{distances[r, k]:.2f} px"
         )
     return Verdict(
-        complaints=tuple(complaints),
-        # where figures are judged instead, distances on pictures without clear peaks mislead
+        failures=tuple(failures),
+        # where figures are judged instead, distances on images without clear peaks mislead
         pixels=as_record(worst) if row.gate_keypoints else None,
         benign_flips=int((moved & ties).sum()),
     )
 
 
 def judge_overlap(execution: Execution, reference: Reference, row: Tolerance) -> Verdict:
-    """A picture's result must not depend on the batch it is in."""
-    complaints = []
+    """A image's result must not depend on the batch it is in."""
+    failures = []
     for name in execution.names:
         rows, samples = execution.rows(name)
         limit = 2 * overlap_limit(name, reference, row)
@@ -194,18 +194,18 @@ def judge_overlap(execution: Execution, reference: Reference, row: Tolerance) ->
             same = rows[samples == sample]
             difference = float(np.abs(same - same[:1]).max())
             if not difference <= limit:
-                complaints.append(
-                    f"{name}: picture {sample} differs by {difference:.3g} between batches; "
+                failures.append(
+                    f"{name}: image {sample} differs by {difference:.3g} between batches; "
                     f"allowed {limit:.3g}"
                 )
-    return Verdict(complaints=tuple(complaints))
+    return Verdict(failures=tuple(failures))
 
 
 def overlap_limit(name: str, reference: Reference, row: Tolerance) -> float:
     """Allowed maximum error of a graph output, for detections the largest of its parts."""
     if name in reference.outputs:
         return reference.allowed(name, row).max
-    return max(reference.allowed(n, row).max for n in reference.yardsticks if n.startswith(name))
+    return max(reference.allowed(n, row).max for n in reference.ref_errors if n.startswith(name))
 
 
 def as_record(pixels: PixelDistances) -> PixelError:

@@ -1,9 +1,9 @@
 """How much a deployed model may differ from PyTorch, and why.
 
-    allowed = max(floor * size(y), k * yardstick)
+    allowed = max(floor * size(y), k * ref_error)
 
-`yardstick` is PyTorch's own error against float64 at the flow's precision (fp32: the envelope of
-three float32 runs; fp16 and bf16: autocast at that precision), pooled over the pictures.  `size`
+`ref_error` is PyTorch's own error against float64 at the flow's precision (fp32: the envelope of
+three float32 runs; fp16 and bf16: autocast at that precision), pooled over the images.  `size`
 is the maximum or the RMS of the float64 output.  Maximum and RMS are judged separately and both
 must hold.
 
@@ -26,8 +26,8 @@ class Tolerance:
     Attributes:
         backend: Backend name, '*' for any.
         precision: Precision of the flow.
-        k_max: Allowed multiple of the yardstick's maximum error.
-        k_rms: Allowed multiple of the yardstick's RMS error.
+        k_max: Allowed multiple of the ref_error's maximum error.
+        k_rms: Allowed multiple of the ref_error's RMS error.
         floor_max: Least allowed maximum error, as a fraction of the output's maximum.
         floor_rms: Least allowed RMS error, as a fraction of the output's RMS.
         keypoint_px: Largest error of a keypoint that is not a near tie, input px.
@@ -106,7 +106,7 @@ NEAR_TIES = {
     "int8": NearTie(1e-1, 5e-2, 16.0, 6e-3),
 }
 
-# Whole pipeline in image px: pre-processing is exact for uint8 pictures, so what remains is the
+# Whole pipeline in image px: pre-processing is exact for uint8 images, so what remains is the
 # tensor error; 0.1 px is a tenth of what any fault of the pipeline costs.
 SDK_P99_PX = 0.1
 
@@ -126,12 +126,12 @@ class Allowed:
 
 
 def allowed_error(
-    row: Tolerance, size_max: float, size_rms: float, yardstick_max: float, yardstick_rms: float
+    row: Tolerance, size_max: float, size_rms: float, ref_error_max: float, ref_error_rms: float
 ) -> Allowed:
     """The formula of this module's docstring; monotone in every argument."""
     return Allowed(
-        max=max(row.floor_max * size_max, row.k_max * yardstick_max),
-        rms=max(row.floor_rms * size_rms, row.k_rms * yardstick_rms),
+        max=max(row.floor_max * size_max, row.k_max * ref_error_max),
+        rms=max(row.floor_rms * size_rms, row.k_rms * ref_error_rms),
     )
 
 
@@ -153,15 +153,15 @@ def _ratio(error: float, limit: float) -> float:
 
 @dataclass(frozen=True)
 class LayerLimit:
-    """What the quantised layers of an int8 artefact must come to.
+    """What the quantized layers of an int8 artifact must come to.
 
     Attributes:
         family: Row of the support table, '*' for any.
         backend: Backend name, '*' for any.
-        min_db: Least signal over quantisation noise of a layer on its own float32 input, dB.
+        min_db: Least signal over quantization noise of a layer on its own float32 input, dB.
         median_db: Least of the median layer, dB: bad ranges raise the noise of all layers.
-        least_quantised: Least fraction of the layers that sum products which compute in int8: a
-            flow that quantises nothing would pass every other check.
+        least_quantized: Least fraction of the layers that sum products which compute in int8: a
+            flow that quantizes nothing would pass every other check.
         reason: What was measured.
     """
 
@@ -169,13 +169,13 @@ class LayerLimit:
     backend: str
     min_db: float
     median_db: float
-    least_quantised: float
+    least_quantized: float
     reason: str
 
 
 @dataclass(frozen=True)
 class AccuracyLimit:
-    """How far keypoints may move on labelled figures, against PyTorch in float32.
+    """How far keypoints may move on labeled figures, against PyTorch in float32.
 
     Attributes:
         family: Row of the support table, '*' for any.
@@ -234,7 +234,7 @@ LAYER_LIMITS: tuple[LayerLimit, ...] = (
 # MSPN                             .005 / 0, 1, 0
 # RTMPose                          .54 / 1.1, .9992, .1   .53 / 1.1, .9992, .2
 # SimCC      .30 / .7, .9996, 0    .55 / 1.1, .9992, .1   .53 / 1.1, .9992, .2
-# bf16 (`pytest suites/quantisation/test_bf16.py -rP` prints them, on a CPU with bf16 units)
+# bf16 (`pytest suites/quantization/test_bf16.py -rP` prints them, on a CPU with bf16 units)
 # LiteHRNet                                               .15 / 2.8, .9993, 0
 # HRNet                                                   .27 / 2.8, .9984, 0
 # RTMPose                                                 .81 / 2.5, .9985, .4

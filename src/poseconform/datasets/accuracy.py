@@ -1,4 +1,4 @@
-"""Keypoints of a flow on labelled figures: how far they moved, and what that costs.
+"""Keypoints of a flow on labeled figures: how far they moved, and what that costs.
 
 Below float32 a tensor that is close says little of the keypoints, and a keypoint that moved says
 much only if the weights find keypoints at all.  So a flow is run on figures that weights were
@@ -29,10 +29,10 @@ FIGURES = 100  # figures of a measurement: 1700 keypoints, so the 99th percentil
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture of one person whose joints are known.
+    """A image of one person whose joints are known.
 
     Attributes:
-        sample: Picture and box.
+        sample: Image and box.
         keypoints: `[K, 2]` image px.
     """
 
@@ -45,7 +45,7 @@ class AccuracyReference:
     """What PyTorch finds in float32.
 
     Attributes:
-        inputs: `[S, 3, H, W]` float32, normalised network inputs.
+        inputs: `[S, 3, H, W]` float32, normalized network inputs.
         keypoints: `[S, K, 2]` input px, by the model's own codec.
         truth: `[S, K, 2]` input px.
         sizes: `[S, 2]` width and height of the boxes, input px.
@@ -63,7 +63,7 @@ class AccuracyReference:
 
 
 def read_accuracy(folder: Path) -> AccuracyReference:
-    """The reference that `oracle_accuracy.write_accuracy` wrote into `folder`."""
+    """The reference that `reference_accuracy.write_accuracy` wrote into `folder`."""
     with np.load(folder / ACCURACY_FILE) as data:
         return AccuracyReference(data["inputs"], data["keypoints"], data["truth"], data["sizes"])
 
@@ -71,7 +71,7 @@ def read_accuracy(folder: Path) -> AccuracyReference:
 def why_not(model: Model, figures: Sequence[Figure]) -> AccuracyRecord | None:
     """A refusal where a model's accuracy on the figures cannot be measured at all."""
     if not figures:
-        return AccuracyRecord(code="no-figures", reason="this run has no labelled figures")
+        return AccuracyRecord(code="no-figures", reason="this run has no labeled figures")
     if model.bottom_up and model.weights == "fitted":
         return AccuracyRecord(
             code="people-not-matched",
@@ -124,7 +124,7 @@ def measure(
     return record, moved
 
 
-def complaints(record: AccuracyRecord, limit: AccuracyLimit) -> tuple[str, ...]:
+def failures(record: AccuracyRecord, limit: AccuracyLimit) -> tuple[str, ...]:
     """A sentence for each limit that is exceeded; NaN exceeds every limit."""
     assert record.oks is not None  # noqa: S101 - a record that refuses is never judged
     found = (

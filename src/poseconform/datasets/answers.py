@@ -1,4 +1,4 @@
-"""Who looks for people in labelled pictures: mmpose, and the client under test."""
+"""Who looks for people in labeled images: mmpose, and the client under test."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from poseconform.datasets.labelled import LabelledPicture
+from poseconform.datasets.labeled import LabeledImage
 from poseconform.datasets.scoring import People
 from poseconform.subject import clients
 
@@ -17,7 +17,7 @@ FILE = "people.npz"
 
 
 def write_by_mmpose(
-    config_path: str, checkpoint: str, pictures: Sequence[LabelledPicture], folder: str
+    config_path: str, checkpoint: str, images: Sequence[LabeledImage], folder: str
 ) -> dict[str, object]:
     """Let mmpose's own estimator look, in float32, and write what it finds.
 
@@ -26,7 +26,7 @@ def write_by_mmpose(
     Args:
         config_path: MMPose model config.
         checkpoint: Its checkpoint.
-        pictures: With their true boxes, which top-down models get.
+        images: With their true boxes, which top-down models get.
         folder: Where `people.npz` goes.
     """
     import torch
@@ -38,15 +38,15 @@ def write_by_mmpose(
     from mmpose.apis import inference_bottomup, inference_topdown
 
     found = []
-    for picture in pictures:
-        image = picture.pixels()
+    for labeled in images:
+        image = labeled.pixels()
         if hasattr(model.head, "head_module"):
             found.append(_people(inference_bottomup(model, image)[0]))
         else:
-            parts = [_people(s) for s in inference_topdown(model, image, picture.boxes)]
-            found.append(_joined(parts) if len(picture.boxes) else nobody())
+            parts = [_people(s) for s in inference_topdown(model, image, labeled.boxes)]
+            found.append(_joined(parts) if len(labeled.boxes) else nobody())
     write(found, Path(folder))
-    return {"pictures": len(pictures), "torch": torch.__version__}
+    return {"images": len(images), "torch": torch.__version__}
 
 
 def _people(sample: Any) -> People:
@@ -56,16 +56,16 @@ def _people(sample: Any) -> People:
     return People(np.concatenate([points, marks], -1), np.asarray(found.bbox_scores, np.float64))
 
 
-def by_client(folder: str, pictures: Sequence[LabelledPicture], bottom_up: bool) -> list[People]:
+def by_client(folder: str, images: Sequence[LabeledImage], bottom_up: bool) -> list[People]:
     """Let `posedeploy.sdk` look, from the folder alone; called by name in a child."""
     with clients.detector_of(folder) as detector:
-        return [_ask(detector, picture, bottom_up) for picture in pictures]
+        return [_ask(detector, labeled, bottom_up) for labeled in images]
 
 
-def _ask(detector: Any, picture: LabelledPicture, bottom_up: bool) -> People:
-    if not bottom_up and not len(picture.boxes):
+def _ask(detector: Any, labeled: LabeledImage, bottom_up: bool) -> People:
+    if not bottom_up and not len(labeled.boxes):
         return nobody()
-    found = detector.detect(picture.pixels(), None if bottom_up else picture.boxes)
+    found = detector.detect(labeled.pixels(), None if bottom_up else labeled.boxes)
     return People(np.asarray(found.keypoints, np.float64), np.asarray(found.scores, np.float64))
 
 
@@ -81,7 +81,7 @@ def _joined(parts: Sequence[People]) -> People:
 
 
 def write(found: Sequence[People], folder: Path) -> None:
-    """Write people of several pictures into `people.npz`."""
+    """Write people of several images into `people.npz`."""
     counts = [len(people.scores) for people in found]
     whole = _joined([nobody(), *found]) if not any(counts) else _joined(
         [people for people in found if len(people.scores)]

@@ -1,8 +1,8 @@
-"""A whole deployment on a labelled data set, against PyTorch on the same: points lost or won.
+"""A whole deployment on a labeled data set, against PyTorch on the same: points lost or won.
 
 AP and PCK are blunt (a shift of a pixel moves neither), which is why the suites judge tensors and
 single keypoints too; they are what people publish, and they see faults of the whole way from
-picture to keypoint.  The limits have two sides: a deployment that finds more than its own model
+image to keypoint.  The limits have two sides: a deployment that finds more than its own model
 was measured on something else.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from poseconform.datasets import answers
-from poseconform.datasets.labelled import DataSet
+from poseconform.datasets.labeled import DataSet
 from poseconform.datasets.scoring import People, Score, score
 from poseconform.isolation.artifacts import content_key
 from poseconform.isolation.child import ChildFailure
@@ -39,7 +39,7 @@ class PointsLimit:
 
 # ---- modify this table to add a limit --------------------------------------------------------
 # fmt: off
-# Measured on the drawn pictures, the largest change of AP, AR or PCK in points, static flows of
+# Measured on the drawn images, the largest change of AP, AR or PCK in points, static flows of
 # ONNX Runtime, OpenVINO, ncnn and TorchScript (HRNet, MSPN and YOLOX-Pose: the first two);
 # `tox -e accuracy` prints them:
 #             fp32   fp16   int8
@@ -49,10 +49,10 @@ class PointsLimit:
 # RTMPose     0      .7     6.5    (6.9 on ncnn in fp16, which is declared to fail)
 # SimCC       .13    .27    1.7
 # YOLOX-Pose  0      .02    6.6
-# A limit is half as much again, or a little more; .3 is what a picture or two can do.
+# A limit is half as much again, or a little more; .3 is what a image or two can do.
 POINTS_LIMITS: tuple[PointsLimit, ...] = (
     PointsLimit("*", "fp32", 0.3, "SimCC .13 of AP on ONNX Runtime and OpenVINO"),
-    PointsLimit("*", "bf16", 1.5, "PCK changes by .41 at most (suites/quantisation/test_bf16.py); "
+    PointsLimit("*", "bf16", 1.5, "PCK changes by .41 at most (suites/quantization/test_bf16.py); "
                 "no deploy config asks for it"),
     PointsLimit("*", "fp16", 0.5, "SimCC .27 of AP on ncnn, heatmaps 0"),
     PointsLimit("*", "int8", 1.7, "LiteHRNet 1.0 of AP on OpenVINO"),
@@ -92,7 +92,7 @@ def refusal(model: Model, reference: Score) -> str:
     )
 
 
-def complaints(found: Score, reference: Score, limit: PointsLimit) -> tuple[str, ...]:
+def failures(found: Score, reference: Score, limit: PointsLimit) -> tuple[str, ...]:
     """A sentence for each measure that differs by more than the limit, to either side."""
     pairs = (
         ("AP", found.ap, reference.ap), ("AR", found.ar, reference.ar),
@@ -116,11 +116,11 @@ def pytorch_score(judge: Judge, model: Model, data: DataSet) -> Score:
 def _by_mmpose(judge: Judge, model: Model, data: DataSet) -> list[People]:
     parts = judge.reference_parts(model, [])
     entry = judge.cache.get_or_make(
-        content_key("dataset", {**parts, "data": data.key, "pictures": len(data.pictures)}),
+        content_key("dataset", {**parts, "data": data.key, "images": len(data.images)}),
         lambda folder: judge.in_torch(
             "poseconform.datasets.answers:write_by_mmpose",
-            model.config, judge.checkpoint(model), list(data.pictures), str(folder),
-            timeout=judge.limits.run * max(10, len(data.pictures)),
+            model.config, judge.checkpoint(model), list(data.images), str(folder),
+            timeout=judge.limits.run * max(10, len(data.images)),
         ),
     )  # fmt: skip
     return answers.read(entry.path)
@@ -133,8 +133,8 @@ def flow_score(judge: Judge, cell: Cell, data: DataSet) -> Score:
         try:
             found: list[People] = child.call(
                 "poseconform.datasets.answers:by_client",
-                str(folder), list(data.pictures), cell.model.bottom_up,
-                timeout=judge.limits.run * max(10, len(data.pictures)),
+                str(folder), list(data.images), cell.model.bottom_up,
+                timeout=judge.limits.run * max(10, len(data.images)),
             )  # fmt: skip
         except ChildFailure as failure:
             raise StageFailure.from_child("sdk", failure) from failure

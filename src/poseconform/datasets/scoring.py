@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poseconform.compare.metrics import keypoint_distances
-from poseconform.datasets.labelled import PERSON, DataSet, LabelledPicture
+from poseconform.datasets.labeled import PERSON, DataSet, LabeledImage
 
 REACH = 0.05  # of a box's larger side: PCK@.05
 # Keypoints that count towards a person's score: https://github.com/cocodataset/cocoapi scores are
@@ -23,7 +23,7 @@ _LEAST_SCORE = 0.2
 
 @dataclass(frozen=True)
 class People:
-    """What somebody found in one picture.
+    """What somebody found in one image.
 
     Attributes:
         keypoints: `[P, K, 3]` x and y in image px, score.
@@ -41,7 +41,7 @@ class Score:
     Attributes:
         ap: COCO's average precision of keypoints, mean over OKS .50 to .95.
         ar: Its average recall.
-        pck: Labelled keypoints within 5 % of the box's larger side.
+        pck: Labeled keypoints within 5 % of the box's larger side.
     """
 
     ap: float
@@ -50,7 +50,7 @@ class Score:
 
 
 def score(data: DataSet, found: Sequence[People], bottom_up: bool) -> Score:
-    """Accuracy of the people found, one entry a picture in the data set's order."""
+    """Accuracy of the people found, one entry a image in the data set's order."""
     ap, ar = _coco(data, found, bottom_up)
     return Score(ap, ar, _pck(data, found, bottom_up))
 
@@ -70,8 +70,8 @@ def _coco(data: DataSet, found: Sequence[People], bottom_up: bool) -> tuple[floa
     from pycocotools.cocoeval import COCOeval
 
     results = [
-        _result(picture.id, keypoints, value)
-        for picture, people in zip(data.pictures, found, strict=True)
+        _result(image.id, keypoints, value)
+        for image, people in zip(data.images, found, strict=True)
         for keypoints, value in zip(
             people.keypoints, person_scores(people, bottom_up), strict=True
         )
@@ -100,25 +100,25 @@ def _result(image_id: int, keypoints: NDArray[np.float64], value: float) -> Mapp
 
 
 def _pck(data: DataSet, found: Sequence[People], bottom_up: bool) -> float:
-    near = labelled = 0
-    for picture, people in zip(data.pictures, found, strict=True):
-        seen = picture.keypoints[..., 2] > 0
-        labelled += int(seen.sum())
-        points = _paired(picture, people, bottom_up)
-        sides = (picture.boxes[:, 2:] - picture.boxes[:, :2]).max(axis=-1, initial=0.0)
-        apart = keypoint_distances(points, picture.keypoints[..., :2])
+    near = labeled = 0
+    for image, people in zip(data.images, found, strict=True):
+        seen = image.keypoints[..., 2] > 0
+        labeled += int(seen.sum())
+        points = _paired(image, people, bottom_up)
+        sides = (image.boxes[:, 2:] - image.boxes[:, :2]).max(axis=-1, initial=0.0)
+        apart = keypoint_distances(points, image.keypoints[..., :2])
         near += int((seen & (apart <= REACH * sides[:, None])).sum())
-    return near / labelled if labelled else 0.0
+    return near / labeled if labeled else 0.0
 
 
-def _paired(picture: LabelledPicture, people: People, bottom_up: bool) -> NDArray[np.float64]:
-    """Found keypoints `[P, K, 2]` in the order of the labelled people; infinity for the missed."""
+def _paired(image: LabeledImage, people: People, bottom_up: bool) -> NDArray[np.float64]:
+    """Found keypoints `[P, K, 2]` in the order of the labeled people; infinity for the missed."""
     points = np.asarray(people.keypoints[..., :2], np.float64)
     if not bottom_up:
         return points
     from scipy.optimize import linear_sum_assignment
 
-    truth = picture.keypoints[..., :2]
+    truth = image.keypoints[..., :2]
     paired = np.full(truth.shape, np.inf)
     cost = np.linalg.norm(truth[:, None] - points[None], axis=-1).mean(axis=-1)
     rows, columns = linear_sum_assignment(cost)

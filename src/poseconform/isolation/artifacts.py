@@ -66,7 +66,7 @@ def tree_sha256(root: Path, pattern: str = "*.py") -> str:
     return digest.hexdigest()
 
 
-class ArtefactCache:
+class ArtifactCache:
     """Content-addressed folders below `root`."""
 
     def __init__(self, root: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from poseconform.isolation.artifacts import ArtefactCache
+from poseconform.isolation.artifacts import ArtifactCache
 
 GB = 1_000_000_000
 # Enough for export, conversion and reference of most models (the hourglass's files have 375 MB
@@ -26,12 +26,12 @@ def make_room(cache: Path, limit_gb: int) -> None:
         pytest.UsageError: Less is free than one cell needs.
     """
     if cache.is_dir():
-        ArtefactCache(cache).prune(limit_gb * GB)
+        ArtifactCache(cache).prune(limit_gb * GB)
     there = next(folder for folder in (cache, *cache.absolute().parents) if folder.exists())
     free = shutil.disk_usage(there).free
     if free < LEAST_FREE_BYTES:
         raise pytest.UsageError(
-            f"--artefact-cache {cache}: found {free / GB:.2f} GB free on its disk; expected at "
+            f"--artifact-cache {cache}: found {free / GB:.2f} GB free on its disk; expected at "
             f"least {LEAST_FREE_BYTES / GB:g} GB. Remove the folder (it is a cache), lower "
-            "--artefact-cache-limit, or name a folder on another disk."
+            "--artifact-cache-limit, or name a folder on another disk."
         )

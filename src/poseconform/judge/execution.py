@@ -73,7 +73,7 @@ def run(feed: NDArray[Any]) -> Ran:
     """Run the loaded session on its only input.
 
     Args:
-        feed: `[N, 3, H, W]` float32, normalised.
+        feed: `[N, 3, H, W]` float32, normalized.
     """
     session = _sessions[0]
     started = time.perf_counter()

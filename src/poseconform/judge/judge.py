@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from poseconform import reference
 from poseconform.datasets.accuracy import Figure
 from poseconform.isolation.artifacts import (
-    ArtefactCache,
+    ArtifactCache,
     Entry,
     content_key,
     file_sha256,
@@ -62,17 +62,17 @@ class Judge:
     """Does each thing once a process.
 
     Args:
-        cache: The artefact cache.
-        samples: Pictures with boxes.
+        cache: The artifact cache.
+        samples: Images with boxes.
         availabilities: What can run here.
         scratch: Folder for the children's logs.
         exporter: '' or the exporter that all deploy configs are overridden with.
         limits: Time limits.
         options: Cell id -> session options where they are not what the flow stands for.
-        figures: Gives labelled figures, as many as asked for; none by default.
+        figures: Gives labeled figures, as many as asked for; none by default.
     """
 
-    cache: ArtefactCache
+    cache: ArtifactCache
     samples: Sequence[Sample]
     availabilities: Availabilities
     scratch: Path
@@ -323,7 +323,7 @@ def checkpoint_key(model: Model) -> tuple[str, ...]:
 
 
 def samples_sha256(samples: Sequence[Sample]) -> str:
-    """A hash of pictures and boxes."""
+    """A hash of images and boxes."""
     digest = hashlib.sha256()
     for sample in samples:
         digest.update(repr((sample.name, sample.image.shape, sample.bbox)).encode())

@@ -1,4 +1,4 @@
-"""What the judge measures below float32: noise of quantised layers, keypoints on figures."""
+"""What the judge measures below float32: noise of quantized layers, keypoints on figures."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poseconform.datasets.accuracy import FIGURES, AccuracyReference, read_accuracy, why_not
-from poseconform.evaluators.quantized.noise import Quantised
+from poseconform.evaluators.quantized.noise import Quantized
 from poseconform.isolation.artifacts import content_key
 from poseconform.isolation.child import ChildFailure
 from poseconform.judge.judge import Judge, backend_files
@@ -17,13 +17,13 @@ from poseconform.judge.stages import StageFailure
 from poseconform.matrix.cells import Cell, Model
 from poseconform.subject import posedeploy_subject as implementations
 
-# Backend -> what measures the quantised layers of its files.
+# Backend -> what measures the quantized layers of its files.
 MEASURES: Mapping[str, str] = {
     "ncnn": "poseconform.evaluators.quantized.ncnn_param:measure",
     "onnxruntime": "poseconform.evaluators.quantized.onnx_qdq:measure",
     "openvino": "poseconform.evaluators.quantized.openvino_ir:measure",
 }
-LAYER_PICTURES = 6  # figures that layers are measured on: thousands of values of each
+LAYER_IMAGES = 6  # figures that layers are measured on: thousands of values of each
 
 
 def float_twin(cell: Cell) -> Cell:
@@ -40,18 +40,18 @@ def float_twin(cell: Cell) -> Cell:
     raise StageFailure("numeric", "failed", message)
 
 
-def layer_noise(judge: Judge, cell: Cell) -> Quantised:
-    """Noise of the quantised layers of a cell. Fails at 'numeric'."""
+def layer_noise(judge: Judge, cell: Cell) -> Quantized:
+    """Noise of the quantized layers of a cell. Fails at 'numeric'."""
     return judge.once(("layers", cell.id), lambda: _measure_layers(judge, cell))
 
 
-def _measure_layers(judge: Judge, cell: Cell) -> Quantised:
+def _measure_layers(judge: Judge, cell: Cell) -> Quantized:
     folders = judge.conversion(cell).folder, judge.convert(float_twin(cell)).folder
     files = [backend_files(cell, folder) for folder in folders]
     inputs = _layer_inputs(judge, cell)
     with judge.child(f"{cell.id}-layers") as child:
         try:
-            found: Quantised = child.call(
+            found: Quantized = child.call(
                 MEASURES[cell.flow.backend], *files, inputs, timeout=judge.limits.convert
             )
         except ChildFailure as failure:
@@ -60,13 +60,13 @@ def _measure_layers(judge: Judge, cell: Cell) -> Quantised:
 
 
 def _layer_inputs(judge: Judge, cell: Cell) -> NDArray[np.float32]:
-    """Pictures like those that ranges are measured on: figures, where the weights find them.
+    """Images like those that ranges are measured on: figures, where the weights find them.
 
     Fitted weights saturate on what has no figures: noise on it would say nothing.
     """
-    model, figures = cell.model, list(judge.figures(LAYER_PICTURES))
+    model, figures = cell.model, list(judge.figures(LAYER_IMAGES))
     if why_not(model, figures) is None:
-        return accuracy_reference(judge, model).inputs[:LAYER_PICTURES]
+        return accuracy_reference(judge, model).inputs[:LAYER_IMAGES]
     if not figures or model.weights != "fitted":
         return judge.reference(model, cell.flow.precision).inputs
     inputs: NDArray[np.float32] = judge.in_torch(

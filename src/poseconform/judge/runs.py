@@ -58,7 +58,7 @@ class Execution:
 def plan_batches(shape_mode: str, samples: int) -> tuple[tuple[int, ...], ...]:
     """Which samples are run together: one by one, or in batches of 1, 2 and 5 that overlap.
 
-    The overlap shows whether a picture's result depends on its batch.
+    The overlap shows whether a image's result depends on its batch.
     """
     if shape_mode == "static":
         return tuple((i,) for i in range(samples))

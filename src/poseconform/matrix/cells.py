@@ -40,7 +40,7 @@ class Model:
 
     @property
     def bottom_up(self) -> bool:
-        """True if the model takes the whole picture."""
+        """True if the model takes the whole image."""
         return self.variant in {"yolox-pose", "rtmo"}
 
 

@@ -95,14 +95,14 @@ def applicable(cell: Cell) -> tuple[str, ...]:
 def first_failure(judge: Judge, cell: Cell) -> Catch | None:
     """The first check that fails on a cell; None if all pass."""
     for name in applicable(cell):
-        if says := complaint(judge, cell, name):
+        if says := reason(judge, cell, name):
             return Catch(name, says)
     return None
 
 
-def complaint(judge: Judge, cell: Cell, name: str) -> str:
+def reason(judge: Judge, cell: Cell, name: str) -> str:
     """What one check says against a cell, '' if it passes."""
     try:
-        return "; ".join(CHECKS[name][1](judge, cell).complaints)
+        return "; ".join(CHECKS[name][1](judge, cell).failures)
     except (StageFailure, Blocked) as failure:
         return str(failure).splitlines()[0]

@@ -43,7 +43,7 @@ class Controller:
         """Refuse a baseline that is not there, and a full disk, before hours are spent."""
         option = self._config.option
         regression.check_options(option, self._config.rootpath)
-        make_room(option.artefact_cache, option.artefact_cache_limit)
+        make_room(option.artifact_cache, option.artifact_cache_limit)
 
     def _write(self, line: str) -> None:
         reporter = self._config.pluginmanager.get_plugin("terminalreporter")
@@ -142,7 +142,7 @@ class Controller:
             "exports": len(made),
             "cache_hits": len(done) - len(made),
             "exporter": self._config.option.exporter or "as each deploy config says",
-            "picture_set": self._config.option.picture_set,
+            "image_set": self._config.option.image_set,
             **self._defects.facts(),
         }
 

@@ -76,7 +76,7 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="N",
         type=_count,
         default=0,
-        help="only the data set's first N pictures with people (default: all)",
+        help="only the data set's first N images with people (default: all)",
     )
     add(
         "--weights-seed",
@@ -86,11 +86,12 @@ def add_options(parser: pytest.Parser) -> None:
         help="seed of weights that are made: other numbers, other weights (default: 0)",
     )
     add(
+        "--image-set",
         "--picture-set",
         type=_count,
         default=0,
         metavar="N",
-        help="which pictures to judge on: other numbers, other pictures (default: 0)",
+        help="which images to judge on: other numbers, other images (default: 0)",
     )
     add(
         "--deploy-config",
@@ -142,9 +143,10 @@ def add_options(parser: pytest.Parser) -> None:
         type=Path,
         help="write a folder for each failing cell: files, inputs, outputs and a script",
     )
-    add("--artefact-cache", metavar="DIR", type=Path, default=default_cache(),
+    add("--artifact-cache", "--artefact-cache", metavar="DIR", type=Path, default=default_cache(),
         help=f"cache of conversions and references (also: {CACHE_VARIABLE})")  # fmt: skip
     add(
+        "--artifact-cache-limit",
         "--artefact-cache-limit",
         metavar="GB",
         type=_count,
@@ -162,7 +164,7 @@ def _count(text: str) -> int:
 
 
 def default_cache() -> Path:
-    """Where artefacts are kept unless an option says otherwise."""
+    """Where artifacts are kept unless an option says otherwise."""
     return cache_dir(CACHE_VARIABLE, "poseconform")
 
 

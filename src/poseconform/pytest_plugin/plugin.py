@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from poseconform.expectations import entries as expectations
-from poseconform.isolation.artifacts import ArtefactCache
+from poseconform.isolation.artifacts import ArtifactCache
 from poseconform.judge.judge import Judge
 from poseconform.judge.stages import Blocked, StageFailure
 from poseconform.matrix.cells import Cell, Model, mark_name
@@ -252,11 +252,11 @@ def pytest_runtest_makereport(
 def judge(
     request: pytest.FixtureRequest, conformance_samples: Any, conformance_figures: Any
 ) -> Iterator[Judge]:
-    """The judge of this process; its pictures come from the two other fixtures."""
+    """The judge of this process; its images come from the two other fixtures."""
     config = request.config
     with tempfile.TemporaryDirectory(prefix="poseconform-") as scratch:
         judge = Judge(
-            cache=ArtefactCache(config.option.artefact_cache),
+            cache=ArtifactCache(config.option.artifact_cache),
             samples=conformance_samples,
             availabilities=availabilities_of(config),
             scratch=Path(scratch),

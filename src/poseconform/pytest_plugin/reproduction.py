@@ -13,7 +13,7 @@ from poseconform.reproduction import folder as repro_folder
 from poseconform.subject import posedeploy_subject as implementations
 
 # Options that change what a cell comes to -> their defaults; one that differs is in the command.
-CARRIED = {"device": "", "exporter": "", "weights": "auto", "weights_seed": 0, "picture_set": 0}
+CARRIED = {"device": "", "exporter": "", "weights": "auto", "weights_seed": 0, "image_set": 0}
 
 
 _WRITTEN = pytest.StashKey[set[str]]()  # cells that have a folder of this run

@@ -27,7 +27,7 @@ def decode(config_path: str, outputs: Mapping[str, NDArray[Any]]) -> NDArray[np.
 def decode_outputs(
     codec: Any, outputs: Mapping[str, NDArray[Any]]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Keypoints `[S, K, 2]` (input px) and scores `[S, K]`, picture by picture as mmpose does."""
+    """Keypoints `[S, K, 2]` (input px) and scores `[S, K]`, image by image as mmpose does."""
     points, scores = [], []
     for parts in zip(*outputs.values(), strict=True):
         sample = [np.array(part) for part in parts]  # codecs blur in place
@@ -44,7 +44,7 @@ def decision_gaps(
 
     Returns:
         `[S, K]` best minus second-best value (the lesser of both axes for SimCC), and `[S, K]`
-        least difference of a peak's neighbours (infinite where no quarter-cell step is taken).
+        least difference of a peak's neighbors (infinite where no quarter-cell step is taken).
     """
     if "output" not in outputs:
         gaps = [_top2_gap(array) for array in outputs.values()]
@@ -61,7 +61,7 @@ def _top2_gap(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _takes_quarter_step(codec: Any) -> bool:
-    """MSRAHeatmap without DARK and MegviiHeatmap move a quarter cell to the higher neighbour."""
+    """MSRAHeatmap without DARK and MegviiHeatmap move a quarter cell to the higher neighbor."""
     return not getattr(codec, "unbiased", False) and type(codec).__name__ != "UDPHeatmap"
 
 

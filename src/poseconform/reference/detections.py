@@ -27,7 +27,7 @@ ORDERS = 16  # orders that are tried: a pair that may swap within the margin doe
 
 def detection_arrays(model: Any, batch: dict[str, Any], precision: str) -> dict[str, NDArray[Any]]:
     """The arrays of `reference.npz` for a bottom-up model."""
-    from poseconform.reference.network import yardstick, yardstick_runs
+    from poseconform.reference.network import ref_error, reference_runs
 
     ties = NEAR_TIES[precision]
     inputs, samples = batch["inputs"], batch["data_samples"]
@@ -38,7 +38,7 @@ def detection_arrays(model: Any, batch: dict[str, Any], precision: str) -> dict[
         arrays |= {f"{name}:{i}": array for name, array in _truth(variants).items()}
         arrays[f"image_keypoints:{i}"], arrays[f"image_scores:{i}"] = exact.image[i]
     runs = []
-    for run in yardstick_runs(precision):
+    for run in reference_runs(precision):
         with run(model) as (ready, cast):
             found = _answers(ready, cast(inputs), samples, ((0.0, 0.0),))
         runs.append(_matched_errors([v[0] for v in found.variants], truth, ties))
@@ -46,7 +46,7 @@ def detection_arrays(model: Any, batch: dict[str, Any], precision: str) -> dict[
         # matched sets may differ between runs, so the envelope is the worst run, not element-wise
         worst = max((r[name] for r in runs), key=lambda e: float(e.max(initial=0.0)))
         size = np.concatenate([_columns(d)[name].ravel() for d in truth])
-        arrays[f"yardstick:{name}"] = yardstick(worst, size)
+        arrays[f"ref_error:{name}"] = ref_error(worst, size)
     return arrays | {k: np.zeros(0) for k in ("keypoints", "argmax_gap", "shift_gap")}
 
 
@@ -58,7 +58,7 @@ def _shifts(ties: NearTie) -> tuple[tuple[float, float], ...]:
 
 @dataclass(frozen=True)
 class _Answers:
-    """One entry a picture.
+    """One entry a image.
 
     Attributes:
         variants: Detections with each pair of shifts.
@@ -102,7 +102,7 @@ def _moved(model: Any, shift: tuple[float, float]) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _head_run_once(model: Any, inputs: torch.Tensor) -> Iterator[None]:
-    """Let several `predict` calls on one picture share one pass through the network."""
+    """Let several `predict` calls on one image share one pass through the network."""
     raw = model.head.forward(model.extract_feat(inputs))
     model.head.forward = lambda _feats: raw  # an attribute of this instance only
     try:

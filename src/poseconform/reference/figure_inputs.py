@@ -1,6 +1,6 @@
-"""Network inputs of labelled figures; runs in a child that has torch loaded.
+"""Network inputs of labeled figures; runs in a child that has torch loaded.
 
-For models whose keypoints on the figures are not compared: detectors, which take whole pictures.
+For models whose keypoints on the figures are not compared: detectors, which take whole images.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from poseconform.reference.network import load_model, prepare
 
 
 def prepared(config_path: str, checkpoint: str, figures: Sequence[Figure]) -> NDArray[np.float32]:
-    """Normalised inputs `[S, 3, H, W]`, by mmpose's own test pipeline.
+    """Normalized inputs `[S, 3, H, W]`, by mmpose's own test pipeline.
 
     Args:
         config_path: MMPose model config.
         checkpoint: Its checkpoint.
-        figures: Labelled pictures, one person each.
+        figures: Labeled images, one person each.
     """
     torch.set_num_threads(1)
     model = load_model(config_path, checkpoint)

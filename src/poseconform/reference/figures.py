@@ -1,4 +1,4 @@
-"""PyTorch's keypoints on labelled figures, in float32; runs in a child that has torch loaded.
+"""PyTorch's keypoints on labeled figures, in float32; runs in a child that has torch loaded.
 
 The weights are those of the flow, so what a flow adds to them is all that differs.
 """
@@ -26,7 +26,7 @@ def write_accuracy(
     Args:
         config_path: MMPose model config.
         checkpoint: Its checkpoint.
-        figures: Labelled pictures, one person each.
+        figures: Labeled images, one person each.
         folder: Where the file goes.
 
     Returns:

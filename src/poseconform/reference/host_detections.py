@@ -30,12 +30,12 @@ RAW: Mapping[str, tuple[str, ...]] = {
 def detections(
     config_path: str, checkpoint: str, outputs: Mapping[str, NDArray[Any]], size: tuple[int, int]
 ) -> dict[str, NDArray[np.float32]]:
-    """Detections of a picture from outputs before suppression.
+    """Detections of a image from outputs before suppression.
 
     Args:
         config_path: MMPose model config.
         checkpoint: Its checkpoint.
-        outputs: `DENSE` or `RAW` outputs of one picture, `[1, P, ...]`.
+        outputs: `DENSE` or `RAW` outputs of one image, `[1, P, ...]`.
         size: (H, W) of the network's input, px.
 
     Returns:

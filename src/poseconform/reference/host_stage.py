@@ -1,9 +1,9 @@
 """Graphs of detectors that end before non-maximum suppression, for backends that cannot hold it.
 
-The judge needs detections either way.  Where a graph's outputs are among those below, mmpose's own
-head goes on from them (`oracle_host`), and what it finds is judged as if the graph had found it:
-the toolchain's host-side stage has no part in that verdict.  That stage is judged through the SDK
-client, which runs it.
+Where the outputs of a graph are among those below, mmpose's own head goes on from them
+(`host_detections`), and what it finds is judged as if the graph had found it: the host-side stage
+of the toolchain has no part in that verdict.  That stage is judged through the SDK client, which
+runs it.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from poseconform.reference.values import FILE, Sample
 from poseconform.subject import posedeploy_subject as implementations
 
 Forward = Callable[[], Any]
-CHUNK = 2  # pictures a forward pass: float64 at 640 x 640 needs about a gigabyte for each
+CHUNK = 2  # images a forward pass: float64 at 640 x 640 needs about a gigabyte for each
 
 
 def write_reference(
@@ -36,8 +36,8 @@ def write_reference(
     Args:
         config_path: MMPose model config.
         checkpoint: Its checkpoint.
-        precision: Precision of the flow, which decides the yardstick.
-        samples: Pictures and boxes.
+        precision: Precision of the flow, which decides the ref_error.
+        samples: Images and boxes.
         folder: Where `reference.npz` goes.
 
     Returns:
@@ -99,14 +99,14 @@ def _tensor_arrays(model: Any, batch: dict[str, Any], precision: str) -> dict[st
     inputs = batch["inputs"]
     truth = final_outputs(copy.deepcopy(model).double(), inputs.double())
     errors = {name: np.zeros_like(array) for name, array in truth.items()}
-    for run in yardstick_runs(precision):
+    for run in reference_runs(precision):
         with run(model) as (ready, cast):
             for name, array in final_outputs(ready, cast(inputs)).items():
                 errors[name] = np.maximum(errors[name], np.abs(array - truth[name]))
     keypoints, _ = decode_outputs(model.head.decoder, truth)
     argmax_gap, shift_gap = decision_gaps(model.head.decoder, truth)
     arrays = {f"output:{name}": array for name, array in truth.items()}
-    arrays |= {f"yardstick:{n}": yardstick(errors[n], a) for n, a in truth.items()}
+    arrays |= {f"ref_error:{n}": ref_error(errors[n], a) for n, a in truth.items()}
     arrays |= {"keypoints": keypoints, "argmax_gap": argmax_gap, "shift_gap": shift_gap}
     arrays |= _image_keypoints(model, batch, truth)
     return arrays | {"inputs": inputs.numpy()}
@@ -146,13 +146,13 @@ def _final(out: Any) -> tuple[torch.Tensor, ...]:
 Run = Callable[[Any], "contextlib.AbstractContextManager[tuple[Any, Callable[[Any], Any]]]"]
 
 
-def yardstick_runs(precision: str) -> tuple[Run, ...]:
-    """Honest runs of the model at a precision; their envelope is the yardstick.
+def reference_runs(precision: str) -> tuple[Run, ...]:
+    """Honest runs of the model at a precision; their envelope is the ref_error.
 
-    One float32 run is a noisy yardstick (channels_last alone is 2.4 times the default on
+    One float32 run is a noisy ref_error (channels_last alone is 2.4 times the default on
     hourglass52), so three are taken.
     """
-    return YARDSTICKS[precision]
+    return REF_ERRORS[precision]
 
 
 @contextlib.contextmanager
@@ -181,7 +181,7 @@ def _autocast(dtype: torch.dtype, model: Any) -> Iterator[tuple[Any, Callable[[A
 # Precision of a flow -> honest runs.  Autocast, not `.half()`: a batch norm's running variance can
 # exceed what float16 holds.  int8 has none of its own: its error is told against float32's.
 _FLOAT32 = (_plain, _without_mkldnn, _channels_last)
-YARDSTICKS: Mapping[str, tuple[Run, ...]] = {
+REF_ERRORS: Mapping[str, tuple[Run, ...]] = {
     "bf16": (functools.partial(_autocast, torch.bfloat16),),
     "fp16": (functools.partial(_autocast, torch.float16),),
     "fp32": _FLOAT32,
@@ -189,8 +189,8 @@ YARDSTICKS: Mapping[str, tuple[Run, ...]] = {
 }
 
 
-def yardstick(errors: NDArray[Any], truth: NDArray[Any]) -> NDArray[np.float64]:
-    """The four numbers of `reference.Yardstick`."""
+def ref_error(errors: NDArray[Any], truth: NDArray[Any]) -> NDArray[np.float64]:
+    """The four numbers of `reference.RefError`."""
     if truth.size == 0:
         return np.zeros(4)
     rms = np.sqrt(np.square(errors).mean()), np.sqrt(np.square(truth).mean())

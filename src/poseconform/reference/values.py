@@ -1,8 +1,8 @@
 """What PyTorch computes for a model: the value that a flow is judged against.
 
-`oracle` computes it in a child process and writes it; this module reads it and answers questions
-that need no torch: errors allowed, near ties.  Float64 is the truth (`ref64`), the yardstick tells
-how far honest rounding at the flow's precision goes.
+`network` computes it in a child process and writes it; this module reads it and answers questions
+that need no torch: errors allowed, near ties.  Float64 is the truth (`ref64`); the reference error
+is how far honest rounding at the flow's precision goes.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ DETECTION_OUTPUTS = ("dets.boxes", "dets.scores", "keypoints.xy", "keypoints.sco
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture with one box.
+    """One image with one box.
 
     Attributes:
         name: For reports.
         image: `[H, W, 3]` uint8, BGR.
-        bbox: `[4]` left, top, right, bottom in image px; bottom-up models see the whole picture.
+        bbox: `[4]` left, top, right, bottom in image px; bottom-up models see the whole image.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Yardstick:
+class RefError:
     """PyTorch's own error of one output at the flow's precision, and the output's size."""
 
     max: float
@@ -49,7 +49,7 @@ class Yardstick:
 
 @dataclass(frozen=True)
 class DetectionTruth:
-    """Detections of one picture in float64.
+    """Detections of one image in float64.
 
     Attributes:
         possible: Everything that some decision within the near-tie margins would have kept.
@@ -67,21 +67,21 @@ class Reference:
     """The reference of one model at one precision.
 
     Attributes:
-        inputs: `[S, 3, H, W]` float32, normalised network inputs, one a sample.
+        inputs: `[S, 3, H, W]` float32, normalized network inputs, one a sample.
         outputs: Output name -> `[S, ...]` float64; empty for bottom-up models.
-        yardsticks: Output name -> PyTorch's error (for detections: `DETECTION_OUTPUTS`).
+        ref_errors: Output name -> PyTorch's error (for detections: `DETECTION_OUTPUTS`).
         keypoints: `[S, K, 2]` decoded from `outputs`, input px; empty for bottom-up models.
         argmax_gap: `[S, K]` best minus second-best value where the decoder takes the maximum.
         shift_gap: `[S, K]` least difference that decides the decoder's quarter-cell step.
         image_keypoints: One `[P, K, 2]` a sample, image px, by mmpose's own mapping.
         image_scores: One `[P]` a sample: person scores (1.0 for top-down models).
         detections: One a sample for bottom-up models.
-        facts: What the oracle says of itself: versions, seconds.
+        facts: What the reference says of itself: versions, seconds.
     """
 
     inputs: NDArray[np.float32]
     outputs: Mapping[str, NDArray[np.float64]]
-    yardsticks: Mapping[str, Yardstick]
+    ref_errors: Mapping[str, RefError]
     keypoints: NDArray[np.float64]
     argmax_gap: NDArray[np.float64]
     shift_gap: NDArray[np.float64]
@@ -97,7 +97,7 @@ class Reference:
 
     def allowed(self, output: str, row: Tolerance) -> Allowed:
         """Allowed error of one output."""
-        y = self.yardsticks[output]
+        y = self.ref_errors[output]
         return allowed_error(row, y.size_max, y.size_rms, y.max, y.rms)
 
     def near_ties(self, row: Tolerance) -> NDArray[np.bool_]:
@@ -110,14 +110,14 @@ class Reference:
 
 
 def read_reference(folder: Path, facts: Mapping[str, Any]) -> Reference:
-    """The reference that `oracle.write_reference` wrote into `folder`."""
+    """The reference that `reference.write_reference` wrote into `folder`."""
     with np.load(folder / FILE) as data:
         arrays = {name: data[name] for name in data.files}
     samples = len(arrays["inputs"])
     return Reference(
         inputs=arrays["inputs"],
         outputs=_named(arrays, "output:"),
-        yardsticks={n: Yardstick(*map(float, v)) for n, v in _named(arrays, "yardstick:").items()},
+        ref_errors={n: RefError(*map(float, v)) for n, v in _named(arrays, "ref_error:").items()},
         keypoints=arrays["keypoints"],
         argmax_gap=arrays["argmax_gap"],
         shift_gap=arrays["shift_gap"],

@@ -27,8 +27,8 @@ from poseconform.report.text.table import support_table
 from poseconform.results.outcome import CellRecord
 from posedeploy.paths import write_text
 
-PAGE_LIMIT = 1_400_000  # bytes that pictures may fill a page to; a mail or a wiki takes that much
-PICTURES_LIMIT = 500_000  # bytes of pictures alone: those of every failing cell of a bad run
+PAGE_LIMIT = 1_400_000  # bytes that images may fill a page to; a mail or a wiki takes that much
+IMAGES_LIMIT = 500_000  # bytes of images alone: those of every failing cell of a bad run
 
 
 class ReportFiles(NamedTuple):
@@ -65,8 +65,8 @@ def render_html(results: Results, baseline: Results | None = None) -> str:
     """The page of `results` as one self-contained HTML document."""
     page = page_of(results, baseline)
     without = _render(page)
-    room = min(PICTURES_LIMIT, PAGE_LIMIT - len(without.encode()))
-    return _render(page) if _add_pictures(page, room) else without
+    room = min(IMAGES_LIMIT, PAGE_LIMIT - len(without.encode()))
+    return _render(page) if _add_images(page, room) else without
 
 
 def _render(page: Page) -> str:
@@ -88,33 +88,33 @@ def _render(page: Page) -> str:
     )
 
 
-def _add_pictures(page: Page, room: int) -> bool:
-    """Put pictures into the payload while there is room, the most telling cells first."""
+def _add_images(page: Page, room: int) -> bool:
+    """Put images into the payload while there is room, the most telling cells first."""
     entries: Sequence[dict[str, Any]] = page.payload["cells"]
     pool: list[Any] = page.payload["pool"]
     known: dict[str, int] = {}
     order = sorted(range(len(entries)), key=lambda i: _interest(page.cells[i]))
     for index in order:
-        pictures = page.cells[index].pictures
+        images = page.cells[index].images
         shown = []
-        for picture in pictures:
-            cost = 200 + (0 if picture.data in known else len(picture.data))
+        for image in images:
+            cost = 200 + (0 if image.data in known else len(image.data))
             if cost > room:
                 continue
             room -= cost
-            if picture.data not in known:
-                known[picture.data] = len(pool)
-                pool.append(picture.data)
-            caption = visible(picture.caption)
-            shown.append([visible(picture.name), picture.mime, known[picture.data], caption])
+            if image.data not in known:
+                known[image.data] = len(pool)
+                pool.append(image.data)
+            caption = visible(image.caption)
+            shown.append([visible(image.name), image.mime, known[image.data], caption])
         if shown:
-            entries[index]["pictures"] = shown
-        if len(shown) < len(pictures):
-            left_out = plural(len(pictures) - len(shown), "picture")
+            entries[index]["images"] = shown
+        if len(shown) < len(images):
+            left_out = plural(len(images) - len(shown), "image")
             entries[index]["left_out"] = (
                 f"{left_out} left out to keep this page small; results.json has it."
             )
-    return any(cell.pictures for cell in page.cells)
+    return any(cell.images for cell in page.cells)
 
 
 def _interest(cell: CellRecord) -> tuple[bool, bool, float, str]:

@@ -3,7 +3,7 @@
     failure.txt      what failed, the log, and the command that re-runs the cell
     facts.json       versions, options, batches, allowed errors
     sdk_model/       the files that were judged
-    inputs.npz       `input [S, 3, H, W]`, the network's input of every picture
+    inputs.npz       `input [S, 3, H, W]`, the network's input of every image
     reference.npz    name -> `[S, ...]` float64, what PyTorch computes
     output.npz       name -> `[R, ...]`, what the backend put out, batch after batch
     reproduce.py     runs the files on the inputs again; needs the backend alone
@@ -198,7 +198,7 @@ def _allowed(cell: Cell, reference: Reference | None) -> dict[str, tuple[float, 
     if reference is None or tolerance is None:
         return {}
     found: dict[str, tuple[float, float]] = {}
-    for name in reference.yardsticks:
+    for name in reference.ref_errors:
         output, limit = name.split(".")[0], reference.allowed(name, tolerance)
         most, rms = found.get(output, (0.0, 0.0))
         found[output] = max(most, limit.max), max(rms, limit.rms)

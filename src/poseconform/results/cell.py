@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from poseconform.results.codec import dumps, from_plain
 from poseconform.results.records import (
     AccuracyRecord,
-    ArtefactRecord,
+    ArtifactRecord,
     DatasetRecord,
     GraphRecord,
+    ImageRecord,
     LatencyRecord,
     LayersRecord,
     OutputRecord,
-    PictureRecord,
     PixelError,
     SourceRecord,
     StageRecord,
@@ -45,22 +45,22 @@ class CellRecord:
         code: Availability code, signal name, or empty.
         reason: One line for a person; empty on a pass.
         headroom: Worst over the outputs; 1.0 is the limit.
-        keypoint_error_px: Worst over pictures and batches, input px.
+        keypoint_error_px: Worst over images and batches, input px.
         sdk_client_error_px: The same through the SDK client, image px.
         benign_flips: Keypoints that flipped where the reference was near a tie.
         stages: What was done, in the order of `STAGES` once merged.
         outputs: One record an output.
-        artefacts: Files of the SDK model folder.
+        artifacts: Files of the SDK model folder.
         graph: What the exported graph holds.
         effective_options: Options in force, as the backend tells them.
         latency_ms: Backend run time.
         batches: Batch sizes that were compared.
-        pictures: Overlays.
+        images: Overlays.
         checkpoint_sha256: Hash of the checkpoint, hex.
         weights: `calibrated`, `fitted`, `zoo` or `user`: where the weights are from.
-        layers: Quantised layers of an int8 flow.
+        layers: Quantized layers of an int8 flow.
         accuracy: Keypoints on held-out figures, below fp32.
-        dataset: The whole deployment on a labelled data set.
+        dataset: The whole deployment on a labeled data set.
         log_tail: Last lines of the failing stage's log.
         repro: A command that re-runs this cell alone.
         sources: One entry a runner, after a merge of several runners.
@@ -84,12 +84,12 @@ class CellRecord:
     benign_flips: int | None = None
     stages: tuple[StageRecord, ...] = ()
     outputs: tuple[OutputRecord, ...] = ()
-    artefacts: tuple[ArtefactRecord, ...] = ()
+    artifacts: tuple[ArtifactRecord, ...] = ()
     graph: GraphRecord | None = None
     effective_options: Mapping[str, str] = field(default_factory=dict)
     latency_ms: LatencyRecord | None = None
     batches: tuple[int, ...] = ()
-    pictures: tuple[PictureRecord, ...] = ()
+    images: tuple[ImageRecord, ...] = ()
     checkpoint_sha256: str = ""
     weights: str = ""
     layers: LayersRecord | None = None

@@ -16,8 +16,8 @@ from poseconform.results.codec import dumps
 from poseconform.results.records import (
     STAGE_OUTCOMES,
     STAGES,
+    ImageRecord,
     OutputRecord,
-    PictureRecord,
     PixelError,
     StageRecord,
 )
@@ -82,9 +82,9 @@ def _outputs(
     return _best_by_name((*one, *other), _output_strength, lambda o: o.name)
 
 
-def _pictures(
-    one: tuple[PictureRecord, ...], other: tuple[PictureRecord, ...]
-) -> tuple[PictureRecord, ...]:
+def _images(
+    one: tuple[ImageRecord, ...], other: tuple[ImageRecord, ...]
+) -> tuple[ImageRecord, ...]:
     return _best_by_name((*one, *other), dumps, lambda p: p.name)
 
 
@@ -130,7 +130,7 @@ def _most_runs(one: Any, other: Any) -> Any:
 
 _JOINS: tuple[tuple[str, Callable[[Any, Any], Any]], ...] = (
     ("accuracy", _largest),
-    ("artefacts", _union),  # a file with two hashes shows twice: that is a finding
+    ("artifacts", _union),  # a file with two hashes shows twice: that is a finding
     ("batches", _numbers),
     ("benign_flips", _worst),
     ("checkpoint_sha256", _longest),
@@ -143,7 +143,7 @@ _JOINS: tuple[tuple[str, Callable[[Any, Any], Any]], ...] = (
     ("layers", _largest),
     ("log_tail", _longest),
     ("outputs", _outputs),
-    ("pictures", _pictures),
+    ("images", _images),
     ("repro", _shortest),
     ("sdk_client_error_px", _worst_pixels),
     ("sources", _union),

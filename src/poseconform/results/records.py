@@ -58,7 +58,7 @@ class StageRecord:
 
     Attributes:
         name: One of `STAGES`.
-        seconds: Wall-clock seconds; 0 when a cached artefact was used.
+        seconds: Wall-clock seconds; 0 when a cached artifact was used.
         outcome: One of `STAGE_OUTCOMES`.
         message: One line for a person; empty on a pass.
         code: A word for a machine where there is one: a signal (`SIGSEGV`), an availability code.
@@ -111,7 +111,7 @@ class PixelError:
 
 @dataclass(frozen=True)
 class OutputRecord:
-    """One output tensor against float64, worst over pictures and batches.
+    """One output tensor against float64, worst over images and batches.
 
     Attributes:
         name: Tensor name in the graph.
@@ -121,12 +121,12 @@ class OutputRecord:
         rms: Root mean square error.
         allowed_max: Limit of `max_abs`.
         allowed_rms: Limit of `rms`.
-        ref32_max: PyTorch's own float32 error (the yardstick), maximum.
+        ref32_max: PyTorch's own float32 error (the ref_error), maximum.
         ref32_rms: The same, RMS.
-        ratio: Error over the yardstick, the worse of maximum and RMS.
+        ratio: Error over the ref_error, the worse of maximum and RMS.
         headroom: Error over allowed error, the worse of the two; 1.0 is the limit.
         cosine: Cosine similarity with float64.
-        sqnr_db: Signal to quantisation noise ratio, dB.
+        sqnr_db: Signal to quantization noise ratio, dB.
         argmax_flips: Keypoints whose peak moved.
         benign_flips: Those of them where the reference itself was near a tie.
         keypoint_error_px: Decoded from this output, input px.
@@ -156,15 +156,15 @@ class OutputRecord:
 
 @dataclass(frozen=True)
 class LayersRecord:
-    """Quantised layers of an int8 artefact, each on its own float32 input.
+    """Quantized layers of an int8 artifact, each on its own float32 input.
 
     Attributes:
-        quantised: How many layers compute in int8, of those `multiplying` that sum products.
-        min_db: Signal over quantisation noise of the layer `worst`, dB; `allowed_db` its limit.
+        quantized: How many layers compute in int8, of those `multiplying` that sum products.
+        min_db: Signal over quantization noise of the layer `worst`, dB; `allowed_db` its limit.
         median_db: The same of the median layer.
     """
 
-    quantised: int
+    quantized: int
     multiplying: int
     min_db: float | None = None
     median_db: float | None = None
@@ -200,17 +200,17 @@ class AccuracyRecord:
 
 @dataclass(frozen=True)
 class DatasetRecord:
-    """A whole deployment on a labelled data set, and PyTorch on the same; each from 0 to 1.
+    """A whole deployment on a labeled data set, and PyTorch on the same; each from 0 to 1.
 
     Attributes:
         name: The data set.
-        pictures: How many of it.
+        images: How many of it.
         ap: COCO's average precision of keypoints through the client; `ar` its average recall.
         pck: Keypoints within 5 % of the box's larger side; `…_reference` the same of PyTorch.
     """
 
     name: str
-    pictures: int
+    images: int
     ap: float
     ap_reference: float
     ar: float
@@ -220,7 +220,7 @@ class DatasetRecord:
 
 
 @dataclass(frozen=True)
-class ArtefactRecord:
+class ArtifactRecord:
     """A file of the SDK model folder: name relative to it, SHA-256 in hex, size in bytes."""
 
     file: str
@@ -248,11 +248,11 @@ class LatencyRecord:
 
 
 @dataclass(frozen=True)
-class PictureRecord:
-    """A small picture with reference and deployed keypoints drawn over each other.
+class ImageRecord:
+    """A small image with reference and deployed keypoints drawn over each other.
 
     Attributes:
-        name: Name of the picture, unique in its cell.
+        name: Name of the image, unique in its cell.
         data: Base64 of the file, without a prefix.
         mime: `image/jpeg`, `image/png` or `image/webp`.
         caption: What a reader sees in it, also for a screen reader.

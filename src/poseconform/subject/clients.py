@@ -1,4 +1,4 @@
-"""Clients: SDK model folder + picture + boxes -> keypoints; an adapter module.
+"""Clients: SDK model folder + image + boxes -> keypoints; an adapter module.
 
 Called by name in a child process that loads no torch.
 """
@@ -51,7 +51,7 @@ def _ask(detector: Any, sample: Sample, bottom_up: bool) -> ClientAnswer:
             np.asarray(found.keypoints[..., :2], np.float64),
             np.asarray(found.scores, np.float64),
         )
-    # in the oracle's type: the last bit of a box can decide a pixel, and a pixel a near tie
+    # in the reference's type: the last bit of a box can decide a pixel, and a pixel a near tie
     box = np.asarray(sample.bbox, np.float32)
     keypoints = detector(sample.image, box)
     return ClientAnswer(np.asarray(keypoints[..., :2], np.float64), np.ones(len(keypoints)))

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import posedeploy
-from poseconform.isolation.artifacts import ArtefactCache, content_key, file_sha256, tree_sha256
+from poseconform.isolation.artifacts import ArtifactCache, content_key, file_sha256, tree_sha256
 from poseconform.matrix.cells import Flow, Model
 from posedeploy import compat
 from posedeploy.config import (
@@ -47,7 +47,7 @@ class Request:
         checkpoint: Path of the checkpoint.
         deploy_config: Name or path of the deploy config.
         exporter: 'torchscript', 'dynamo', or '' for the deploy config's.
-        cache_root: Root of the artefact cache.
+        cache_root: Root of the artifact cache.
         toolchain: `toolchain_key()`.
     """
 
@@ -244,7 +244,7 @@ def convert(request: Request) -> dict[str, Any]:
     from posedeploy.convert import built_for
 
     deploy_config = load_deploy_config(request.deploy_config)
-    cache = ArtefactCache(Path(request.cache_root))
+    cache = ArtifactCache(Path(request.cache_root))
     exported = cache.get_or_make(
         content_key("export", _export_parts(request, deploy_config)),
         lambda folder: _export(request, deploy_config, folder),

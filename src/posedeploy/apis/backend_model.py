@@ -1,7 +1,7 @@
 """An mmpose estimator whose network is a backend's.
 
-mmpose's own code does everything round the network: normalisation, decoding, mapping to the
-picture, the structure of the result.  So the result cannot differ from PyTorch's but by what the
+mmpose's own code does everything round the network: normalization, decoding, mapping to the
+image, the structure of the result.  So the result cannot differ from PyTorch's but by what the
 backend computes.  Where the graph holds the decoding too (detectors), its people take the place
 of what the head would have found.
 """
@@ -89,7 +89,7 @@ class BackendNetwork(torch.nn.Module):
         self._names = found
 
     def forward(self, inputs: torch.Tensor) -> Outputs:
-        """`[N, 3, H, W]` float32 to outputs, picture by picture where the batch is static."""
+        """`[N, 3, H, W]` float32 to outputs, image by image where the batch is static."""
         info, batch = self._session.inputs[0], inputs.detach().cpu().numpy()
         size = info.shape[0] if info.shape and isinstance(info.shape[0], int) else len(batch)
         parts = [
@@ -180,12 +180,12 @@ def _predict(decoder: Decoder) -> Callable[..., list[Any]]:
     return predict
 
 
-def _instances(found: Decoded, picture: int) -> Any:
+def _instances(found: Decoded, image: int) -> Any:
     from mmengine.structures import InstanceData
 
     if found.boxes is None or found.box_scores is None:
         raise TypeError("a detector's decoder gives boxes")
-    mine = found.picture == picture
+    mine = found.image == image
     scores, visible = found.box_scores[mine], found.point_scores[mine]
     return InstanceData(
         scores=scores,

@@ -1,4 +1,4 @@
-"""Keypoints of the deployed model beside PyTorch's, on one picture."""
+"""Keypoints of the deployed model beside PyTorch's, on one image."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Comparison:
 
 
 def pytorch_keypoints(model: nn.Module, config: ModelConfig, image: NDArray[np.uint8]) -> Any:
-    """Keypoints `[N, K, 3]` (image px, score) by mmpose itself; the whole picture is one box."""
+    """Keypoints `[N, K, 3]` (image px, score) by mmpose itself; the whole image is one box."""
     from mmpose.apis import inference_bottomup, inference_topdown
 
     infer = inference_bottomup if config.head_kind.bottom_up else inference_topdown
@@ -84,7 +84,7 @@ def compare(
         pytorch: `[M, K, 3]` image px, score; a deployed detector keeps at most `keep_top_k`
             people, best first, so only as many of PyTorch's are compared.
         precision: Precision of the deployed model.
-        image_px_per_input_px: Scale of the picture to the network's input.
+        image_px_per_input_px: Scale of the image to the network's input.
     """
     from scipy.optimize import linear_sum_assignment
 

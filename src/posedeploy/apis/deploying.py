@@ -26,9 +26,9 @@ from posedeploy.convert import (
 )
 from posedeploy.errors import BadInputError, ConversionError, UnavailableError
 from posedeploy.precision.calibration import CalibrationSet
-from posedeploy.precision.images import calibration_set, picture_files
+from posedeploy.precision.images import calibration_set, image_files
 from posedeploy.runtime import SessionOptions, backend_row, get_runtime, probe_on
-from posedeploy.sdk.writer import Artefact, write_json_files
+from posedeploy.sdk.writer import Artifact, write_json_files
 
 if TYPE_CHECKING:
     from torch import nn
@@ -42,7 +42,7 @@ class Deployment:
         folder: The folder.
         backend: Backend name.
         files: The backend's files in it, the main one first.
-        artefact: What the loaded files say of themselves.
+        artifact: What the loaded files say of themselves.
         exported: The export it was made from.
         convert_seconds: Time of the conversion after the export.
     """
@@ -50,7 +50,7 @@ class Deployment:
     folder: Path
     backend: str
     files: tuple[Path, ...]
-    artefact: Artefact
+    artifact: Artifact
     exported: Exported
     convert_seconds: float
 
@@ -72,7 +72,7 @@ def deploy(
         checkpoint: Checkpoint; None makes calibrated weights for a zoo model.
         work_dir: Where the folder goes; absent, empty, or an SDK model folder (replaced whole).
         exporter: 'torchscript' or 'dynamo'; None takes the deploy config's.
-        calib_images: Folder of pictures that int8 is calibrated on; None takes the deploy
+        calib_images: Folder of images that int8 is calibrated on; None takes the deploy
             config's, or else drawn figures.
 
     Returns:
@@ -104,10 +104,10 @@ def deploy(
 def with_calib_images(
     deploy_config: DeployConfig, calib_images: str | Path | None
 ) -> DeployConfig:
-    """The deploy config with another folder of calibration pictures.
+    """The deploy config with another folder of calibration images.
 
     Raises:
-        BadInputError: It is not for int8, or there are no pictures in the folder.
+        BadInputError: It is not for int8, or there are no images in the folder.
     """
     if calib_images is None:
         return deploy_config
@@ -118,7 +118,7 @@ def with_calib_images(
             "Leave the option out, or choose an int8 deploy config.",
         )  # fmt: skip
     folder = Path(calib_images)
-    picture_files(folder)
+    image_files(folder)
     return replace(deploy_config, calibration=CalibrationSettings(images=folder))
 
 
@@ -217,7 +217,7 @@ def convert_exported(
     converted = converter.convert(exported.path, deploy_config, folder, calibration)
     files = tuple(folder / name for name in converted.files)
     declared = converted.declared or _declared_when_loaded(files, deploy_config, converted)
-    artefact = Artefact(
+    artifact = Artifact(
         converted.files,
         converted.precision,
         declared.inputs,
@@ -227,10 +227,10 @@ def convert_exported(
         recipe=converted.recipe,
     )
     write_json_files(
-        folder, artefact, model_config, deploy_config, exported.checkpoint, exported.dataset_meta
+        folder, artifact, model_config, deploy_config, exported.checkpoint, exported.dataset_meta
     )
     seconds = round(time.perf_counter() - started, 3)
-    return Deployment(folder, deploy_config.backend, files, artefact, exported, seconds)
+    return Deployment(folder, deploy_config.backend, files, artifact, exported, seconds)
 
 
 def _declared_when_loaded(

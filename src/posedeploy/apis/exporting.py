@@ -36,7 +36,7 @@ class Exported:
         ir_version: ONNX IR version; 0 for TorchScript.
         nodes: Operator type -> count.
         checkpoint: The checkpoint it was made from.
-        dataset_meta: Keypoint names, skeleton and colours, compact.
+        dataset_meta: Keypoint names, skeleton and colors, compact.
         seconds: Time the export took.
         host: What is left to do on the host, as parameters of the post-processing; empty where
             the graph holds everything.

@@ -1,4 +1,4 @@
-"""Pictures through mmpose's own test pipeline."""
+"""Images through mmpose's own test pipeline."""
 
 from __future__ import annotations
 
@@ -17,39 +17,39 @@ from posedeploy.sdk.poses import as_boxes
 from posedeploy.sdk.regions import Image, check_image
 
 
-def load(picture: str | Path | Image) -> Image:
-    """A picture as `[H, W, 3]` uint8, BGR, from a path or as it is.
+def load(source: str | Path | Image) -> Image:
+    """A image as `[H, W, 3]` uint8, BGR, from a path or as it is.
 
     Raises:
-        BadInputError: No such file, not a picture, or not such an array.
+        BadInputError: No such file, not a image, or not such an array.
     """
-    if not isinstance(picture, str | Path):
-        return check_image(picture)
-    return check_image(read_image(Path(picture)))
+    if not isinstance(source, str | Path):
+        return check_image(source)
+    return check_image(read_image(Path(source)))
 
 
 def collate(
     config: ModelConfig, images: Sequence[Image], bboxes: ArrayLike | None
 ) -> dict[str, list[Any]]:
-    """What `test_step` takes: 'inputs' and 'data_samples', one entry a box or picture.
+    """What `test_step` takes: 'inputs' and 'data_samples', one entry a box or image.
 
     Args:
         config: The model.
-        images: Pictures, BGR.
-        bboxes: `[N, 4]` in image px, for one picture of a top-down model; None takes the whole.
+        images: Images, BGR.
+        bboxes: `[N, 4]` in image px, for one image of a top-down model; None takes the whole.
 
     Raises:
-        BadInputError: Boxes for several pictures, or for a model that finds people itself.
+        BadInputError: Boxes for several images, or for a model that finds people itself.
     """
     from mmengine.dataset import pseudo_collate
 
     from posedeploy.zoo.build import dataset_meta
 
     if bboxes is not None and (config.head_kind.bottom_up or len(images) != 1):
-        reason = "finds people itself" if config.head_kind.bottom_up else "takes one picture"
+        reason = "finds people itself" if config.head_kind.bottom_up else "takes one image"
         raise BadInputError(
-            "bboxes", f"boxes and {len(images)} pictures",
-            f"no boxes: {config.path.name} {reason}", "Leave them out, or call once a picture.",
+            "bboxes", f"boxes and {len(images)} images",
+            f"no boxes: {config.path.name} {reason}", "Leave them out, or call once a image.",
         )  # fmt: skip
     pipeline, meta = _pipeline(config), dataset_meta(config)
     samples = [
@@ -58,9 +58,7 @@ def collate(
         for person in _people(config, image, bboxes)
     ]
     if not samples:
-        raise BadInputError(
-            "pictures and boxes", "none", "at least one of each", "Pass a picture."
-        )
+        raise BadInputError("images and boxes", "none", "at least one of each", "Pass a image.")
     collated: dict[str, list[Any]] = pseudo_collate(samples)
     return collated
 
@@ -68,7 +66,7 @@ def collate(
 def _people(
     config: ModelConfig, image: Image, bboxes: ArrayLike | None
 ) -> list[dict[str, NDArray[np.float32]]]:
-    """What a top-down pipeline asks for besides the picture, once a box."""
+    """What a top-down pipeline asks for besides the image, once a box."""
     if config.head_kind.bottom_up:
         return [{}]
     height, width = image.shape[:2]

@@ -1,4 +1,4 @@
-"""Results drawn on their picture."""
+"""Results drawn on their image."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def draw(
     config: ModelConfig,
     min_score: float,
 ) -> Image:
-    """A copy of the picture with all people of `PoseDataSample`s on it.
+    """A copy of the image with all people of `PoseDataSample`s on it.
 
     Args:
         image: `[H, W, 3]` uint8, BGR.
-        samples: Results of this picture.
+        samples: Results of this image.
         meta: A model's `dataset_meta`; None takes the config's.
         config: The model.
         min_score: Keypoints below this score are left out.
@@ -66,7 +66,7 @@ def _people(sample: Any) -> NDArray[np.float64]:
 
 
 def write(drawing: Image, path: Path) -> None:
-    """Write a picture, whole or not at all; its folder is made.
+    """Write a image, whole or not at all; its folder is made.
 
     Raises:
         BadInputError: The folder cannot be written to, or the suffix is no format of OpenCV's.
@@ -76,13 +76,13 @@ def write(drawing: Image, path: Path) -> None:
         write_image(path, drawing)
     except OSError as error:
         raise BadInputError(
-            f"output_file {path}", error.strerror or str(error), "a place for a picture",
+            f"output_file {path}", error.strerror or str(error), "a place for a image",
             "Choose another.",
         ) from error  # fmt: skip
 
 
 def show(drawing: Image, window_name: str) -> None:
-    """Show a picture in a window until a key is pressed.
+    """Show a image in a window until a key is pressed.
 
     Raises:
         UnavailableError: There is no display, or OpenCV has no windows.

@@ -15,7 +15,7 @@ from posedeploy.errors import BadInputError
 if TYPE_CHECKING:
     import torch
 
-Picture = str | Path | NDArray[np.uint8]
+Image = str | Path | NDArray[np.uint8]
 Data = dict[str, list[Any]]
 
 
@@ -62,7 +62,7 @@ class PoseDetection:
             model_files: The backend's files, the main one first.
 
         Returns:
-            An estimator: `test_step(data)` gives one `PoseDataSample` a picture, as mmpose's own
+            An estimator: `test_step(data)` gives one `PoseDataSample` a image, as mmpose's own
             does, keypoints and boxes in image px.
 
         Raises:
@@ -78,42 +78,42 @@ class PoseDetection:
 
     def create_input(
         self,
-        imgs: Picture | Sequence[Picture],
+        imgs: Image | Sequence[Image],
         input_shape: Sequence[int] | None = None,
         data_preprocessor: Callable[..., Data] | None = None,
         *,
         bboxes: ArrayLike | None = None,
     ) -> tuple[Data, list[torch.Tensor]]:
-        """Pictures through the model's test pipeline.
+        """Images through the model's test pipeline.
 
         Args:
-            imgs: One picture or several: paths, or `[H, W, 3]` uint8 arrays in BGR.
+            imgs: One image or several: paths, or `[H, W, 3]` uint8 arrays in BGR.
             input_shape: `[W, H]` in input px that the graph was made for; None does not check.
             data_preprocessor: A model's `data_preprocessor`, where the result is for the model's
                 `forward`; `test_step` applies its own.
             bboxes: `[N, 4]` left, top, right, bottom in image px of the people, for top-down
-                models and a single picture. None takes each whole picture as one box.
+                models and a single image. None takes each whole image as one box.
 
         Returns:
-            What `test_step` takes, 'inputs' and 'data_samples', one entry a box (a picture, for
+            What `test_step` takes, 'inputs' and 'data_samples', one entry a box (a image, for
             models that find people themselves); and the inputs alone, `[3, H, W]` uint8 each.
 
         Raises:
-            BadInputError: `input_shape` is not the model's, a picture cannot be read, or boxes
+            BadInputError: `input_shape` is not the model's, a image cannot be read, or boxes
                 were given that nobody can use.
         """
         self._check_shape(input_shape)
-        pictures = [imgs] if isinstance(imgs, str | Path | np.ndarray) else list(imgs)
+        images = [imgs] if isinstance(imgs, str | Path | np.ndarray) else list(imgs)
         from posedeploy.apis.inputs import collate, load
 
-        data = collate(self.model_config, [load(picture) for picture in pictures], bboxes)
+        data = collate(self.model_config, [load(image) for image in images], bboxes)
         if data_preprocessor is not None:
             data = data_preprocessor(data, False)
         return data, data["inputs"]
 
     def visualize(  # noqa: PLR0917 - MMDeploy's signature
         self,
-        image: Picture,
+        image: Image,
         result: Any,
         model: Any = None,
         window_name: str = "",
@@ -121,12 +121,12 @@ class PoseDetection:
         show_result: bool = False,
         min_score: float = 0.0,
     ) -> NDArray[np.uint8]:
-        """Draw a result on its picture.
+        """Draw a result on its image.
 
         Args:
-            image: The picture.
-            result: A `PoseDataSample`, or several of one picture.
-            model: Whose `dataset_meta` has skeleton and colours; by default the model config's.
+            image: The image.
+            result: A `PoseDataSample`, or several of one image.
+            model: Whose `dataset_meta` has skeleton and colors; by default the model config's.
             window_name: Title of the window.
             output_file: Where to write the drawing; None and '' write none.
             show_result: Open a window and wait for a key.
@@ -136,7 +136,7 @@ class PoseDetection:
             The drawing, `[H, W, 3]` uint8, BGR.
 
         Raises:
-            BadInputError: The picture cannot be read, the drawing cannot be written, or there is
+            BadInputError: The image cannot be read, the drawing cannot be written, or there is
                 no display.
         """
         from posedeploy.apis.inputs import load

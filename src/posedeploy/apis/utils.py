@@ -14,7 +14,7 @@ __all__ = ["build_task_processor"]
 
 
 def build_task_processor(model_cfg: Any, deploy_cfg: Any, device: str = "cpu") -> PoseDetection:
-    """What builds models, inputs and pictures for a model config and a deploy config.
+    """What builds models, inputs and images for a model config and a deploy config.
 
     Args:
         model_cfg: `mmengine.config.Config` of the model, a path, or a name.

@@ -191,9 +191,9 @@ def show(facts: Sequence[BackendFacts], machine: Mapping[str, Any]) -> None:
         table.add_column(name, no_wrap=True)
     table.add_column("left alone")
     for fact in facts:
-        colour = "green" if fact.available else "yellow"
+        color = "green" if fact.available else "yellow"
         table.add_row(
-            fact.name, f"[{colour}]{'yes' if fact.available else fact.code}[/]",
+            fact.name, f"[{color}]{'yes' if fact.available else fact.code}[/]",
             fact.version or "-", " ".join(fact.devices), " ".join(fact.precisions) or "-",
             fact.own_precision or "-",
         )  # fmt: skip

@@ -63,12 +63,12 @@ def convert(  # noqa: PLR0917 - the signature is the command line
             autocompletion=complete_checkpoint,
         ),
     ],
-    img: Annotated[Path, typer.Argument(metavar="PICTURE", help="Picture to compare on.")],
+    img: Annotated[Path, typer.Argument(metavar="IMAGE", help="Image to compare on.")],
     work_dir: Annotated[
         Path, typer.Option(help="Where the SDK model folder goes.")
     ] = DEFAULT_WORK_DIR,
     test_img: Annotated[
-        list[Path] | None, typer.Option(help="Compare on this picture instead of PICTURE.")
+        list[Path] | None, typer.Option(help="Compare on this image instead of IMAGE.")
     ] = None,
     device: Annotated[
         str | None, typer.Option(help="Device to run on; by default the backend's first.")
@@ -79,7 +79,7 @@ def convert(  # noqa: PLR0917 - the signature is the command line
     calib_images: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of pictures that int8 is calibrated on; drawn figures if not given."
+            help="Folder of images that int8 is calibrated on; drawn figures if not given."
         ),
     ] = None,
     show: Annotated[bool, typer.Option("--show", help="Open a window with the result.")] = False,
@@ -89,7 +89,7 @@ def convert(  # noqa: PLR0917 - the signature is the command line
     set_log_level(log_level)
     console = Console(highlight=False)
     if show:
-        check_windows(f"Leave --show out, and look at the pictures in {work_dir}.")
+        check_windows(f"Leave --show out, and look at the images in {work_dir}.")
     images = {path: read_image(path) for path in (test_img or [img])}
     read_image(img)
     same = run(
@@ -190,7 +190,7 @@ def compare_on(
     done: Any,
     console: Console,
 ) -> bool:
-    """Draw both results for every picture into the folder; True if all are the same."""
+    """Draw both results for every image into the folder; True if all are the same."""
     import cv2
 
     from posedeploy.apis import comparing
@@ -208,7 +208,7 @@ def compare_on(
             cv2.imwrite(str(folder / f"output_{name}{suffix}.jpg"), drawn)
         width, height = model_config.input_size
         scale = max(image.shape[1] / width, image.shape[0] / height) * 1.25
-        result = comparing.compare(deployed, pytorch, done.artefact.precision, scale)
+        result = comparing.compare(deployed, pytorch, done.artifact.precision, scale)
         verdicts.append(result.same)
         report(console, path, backend, result)
     return all(verdicts)

@@ -1,4 +1,4 @@
-"""`posedeploy infer`: an SDK model folder and pictures or videos in, keypoints out."""
+"""`posedeploy infer`: an SDK model folder and images or videos in, keypoints out."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def infer(  # noqa: PLR0917 - the signature is the command line
     model_dir: Annotated[Path, typer.Argument(metavar="MODEL_DIR", help="SDK model folder.")],
     sources: Annotated[
         list[str],
-        typer.Argument(metavar="PICTURE", help="Pictures, videos, folders with them, patterns."),
+        typer.Argument(metavar="IMAGE", help="Images, videos, folders with them, patterns."),
     ],
     bbox: Annotated[
         list[str] | None,
         typer.Option(
             metavar="L,T,R,B",
             help="Box of a person in image px; may be repeated. Without one, a top-down model "
-            "takes the whole picture as one box.",
+            "takes the whole image as one box.",
         ),
     ] = None,
     out: Annotated[
@@ -45,7 +45,7 @@ def infer(  # noqa: PLR0917 - the signature is the command line
         typer.Option(help="Folder for what is drawn. [default: poses; none with --json, --show]"),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON lines: the model, then one a picture.")
+        bool, typer.Option("--json", help="Print JSON lines: the model, then one a image.")
     ] = False,
     show: Annotated[bool, typer.Option("--show", help="Open windows; q or Esc stops.")] = False,
     min_score: Annotated[
@@ -56,7 +56,7 @@ def infer(  # noqa: PLR0917 - the signature is the command line
     ] = None,
     threads: Annotated[int, typer.Option(min=0, help="Threads; 0: the backend's choice.")] = 1,
 ) -> None:
-    """Find keypoints in pictures and videos with an SDK model folder, and draw them.
+    """Find keypoints in images and videos with an SDK model folder, and draw them.
 
     Needs neither torch nor mmpose. Exit code 1: something could not be read to its end.
     """
@@ -69,7 +69,7 @@ def infer(  # noqa: PLR0917 - the signature is the command line
     boxes = [parse_box(text) for text in bbox or []]
     folder_of_model, found = check_model_folder(model_dir), find_sources(sources)
     if show:
-        check_windows("Leave --show out, and open the pictures that --out writes.")
+        check_windows("Leave --show out, and open the images that --out writes.")
     kind, number = device_for(folder_of_model, device)
     target = out or (None if as_json or show else DEFAULT_OUT)
     with PoseDetector(folder_of_model, kind, number, threads=threads) as detector:

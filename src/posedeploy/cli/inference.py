@@ -1,4 +1,4 @@
-"""Keypoints of pictures and videos, drawn and reported one by one: the work behind `infer`."""
+"""Keypoints of images and videos, drawn and reported one by one: the work behind `infer`."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from posedeploy.sdk.windows import show_image
 class Reporter(Protocol):
     """Says what was found."""
 
-    def picture(self, source: Path, image: Image, poses: Poses, written: Path | None) -> None:
-        """One picture is done."""
+    def image(self, source: Path, image: Image, poses: Poses, written: Path | None) -> None:
+        """One image is done."""
         ...
 
     def frame(self, video: Video, image: Image, poses: Poses) -> None:
@@ -43,7 +43,7 @@ class Reporter(Protocol):
         ...
 
     def unreadable(self, source: Path, error: BadInputError) -> None:
-        """A file that a folder or a pattern named is no picture, or no video."""
+        """A file that a folder or a pattern named is no image, or no video."""
         ...
 
 
@@ -53,7 +53,7 @@ class Inference:
 
     Attributes:
         detector: The model.
-        boxes: `[left, top, right, bottom]` in image px, for every picture; None where none is.
+        boxes: `[left, top, right, bottom]` in image px, for every image; None where none is.
         out: Folder for what is drawn; None draws nothing.
         show: Open windows.
         min_score: Keypoints below it are not drawn.
@@ -69,7 +69,7 @@ class Inference:
         """Do one source.
 
         Args:
-            source: The picture or video.
+            source: The image or video.
             name: File name of what is drawn.
             reporter: Told what was found.
             progress: Where frames are counted.
@@ -91,10 +91,10 @@ class Inference:
                 raise
             reporter.unreadable(source.path, error)
             return False
-        self._picture(source.path, image, written, reporter)
+        self._image(source.path, image, written, reporter)
         return True
 
-    def _picture(self, path: Path, image: Image, written: Path | None, reporter: Reporter) -> None:
+    def _image(self, path: Path, image: Image, written: Path | None, reporter: Reporter) -> None:
         poses = self._poses(image)
         if written or self.show:
             drawn = self._drawn(image, poses)
@@ -102,7 +102,7 @@ class Inference:
                 write_image(written, drawn)
             if self.show:
                 show_image(path.name, drawn)
-        reporter.picture(path, image, poses, written)
+        reporter.image(path, image, poses, written)
 
     def _video(
         self, path: Path, written: Path | None, reporter: Reporter, progress: Progress
@@ -139,7 +139,7 @@ class Inference:
                 raise BadInputError(
                     f"--bbox {left:g},{top:g},{right:g},{bottom:g}",
                     f"a box outside {path.name}, which is {width}x{height} px",
-                    "a box that overlaps the picture", "Measure it in px of the picture itself.",
+                    "a box that overlaps the image", "Measure it in px of the image itself.",
                 )  # fmt: skip
 
     def _poses(self, image: Image) -> Poses:

@@ -31,7 +31,7 @@ def _size(image: Image) -> dict[str, int]:
 
 
 class JsonLines:
-    """One JSON object a line: the model, then pictures, frames and videos as they are done."""
+    """One JSON object a line: the model, then images, frames and videos as they are done."""
 
     def start(self, detector: PoseDetector) -> None:
         """Say which model it is and what its keypoints are called."""
@@ -44,9 +44,9 @@ class JsonLines:
             skeleton=[list(link) for link in meta.skeleton_links],
         )  # fmt: skip
 
-    def picture(self, source: Path, image: Image, poses: Poses, written: Path | None) -> None:
+    def image(self, source: Path, image: Image, poses: Poses, written: Path | None) -> None:
         self._line(
-            kind="picture", source=str(source), **_size(image), people=people_json(poses),
+            kind="image", source=str(source), **_size(image), people=people_json(poses),
             written=_text(written),
         )  # fmt: skip
 
@@ -70,12 +70,12 @@ class JsonLines:
 
 
 class TextLines:
-    """A line a picture and a line a video."""
+    """A line a image and a line a video."""
 
     def __init__(self, console: Console, inference: Inference) -> None:
         self._console = console
         self._inference = inference
-        self._scores: list[NDArray[np.float32]] = []  # of a picture, or of a video's frames
+        self._scores: list[NDArray[np.float32]] = []  # of a image, or of a video's frames
 
     def start(self, detector: PoseDetector) -> None:
         """Say which model it is."""
@@ -85,7 +85,7 @@ class TextLines:
             f"input {width}x{height} px"
         )
 
-    def picture(self, source: Path, image: Image, poses: Poses, written: Path | None) -> None:
+    def image(self, source: Path, image: Image, poses: Poses, written: Path | None) -> None:
         del image
         self._scores = [poses.keypoints[..., 2]]
         found = f"{_people(len(poses.keypoints))}{self._boxes(poses)}{self._sure()}"
@@ -128,7 +128,7 @@ class TextLines:
     def _boxes(self, poses: Poses) -> str:
         top_down = self._inference.detector.top_down
         whole = top_down and self._inference.boxes is None and len(poses.keypoints) > 0
-        return " (the whole picture as one box)" if whole else ""
+        return " (the whole image as one box)" if whole else ""
 
     def _say(self, text: str) -> None:
         self._console.print(text, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""Pictures and videos, found by path, folder or pattern, and where drawings of them go."""
+"""Images and videos, found by path, folder or pattern, and where drawings of them go."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pathlib import Path
 
 from posedeploy.errors import BadInputError, did_you_mean
 
-PICTURES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+IMAGES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
 _PATTERN = frozenset("*?[")
-DRAWN = "_poses"  # what is added to the name of a picture that was drawn on
+DRAWN = "_poses"  # what is added to the name of a image that was drawn on
 
 
 @dataclass(frozen=True)
 class Source:
-    """A picture or a video to find poses in.
+    """A image or a video to find poses in.
 
     Attributes:
         path: The file.
@@ -32,7 +32,7 @@ class Source:
 
 
 def find_sources(words: Sequence[str]) -> tuple[Source, ...]:
-    """Files, the pictures and videos of folders, and what patterns match; each file once.
+    """Files, the images and videos of folders, and what patterns match; each file once.
 
     Args:
         words: Paths of files and folders, and patterns such as 'photos/**/*.jpg'.
@@ -55,16 +55,16 @@ def _sources(word: str) -> list[Source]:
         return _known(sorted(path.iterdir()), f"folder {word}")
     if _PATTERN & set(word):
         return _known(sorted(map(Path, glob.glob(word, recursive=True))), f"pattern {word}")
-    neighbours = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+    neighbors = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
     raise BadInputError(
-        f"picture {word}", "no such file", "a picture, a video, a folder or a pattern",
-        did_you_mean(path.name, neighbours, "Check the path."),
+        f"image {word}", "no such file", "a image, a video, a folder or a pattern",
+        did_you_mean(path.name, neighbors, "Check the path."),
     )  # fmt: skip
 
 
 def _known(paths: Sequence[Path], subject: str) -> list[Source]:
-    """Those of the paths that are pictures or videos by their suffix."""
-    kinds = {suffix: suffix in VIDEOS for suffix in (*PICTURES, *VIDEOS)}
+    """Those of the paths that are images or videos by their suffix."""
+    kinds = {suffix: suffix in VIDEOS for suffix in (*IMAGES, *VIDEOS)}
     found = [
         Source(path, kinds[path.suffix.lower()], named=False)
         for path in paths
@@ -73,7 +73,7 @@ def _known(paths: Sequence[Path], subject: str) -> list[Source]:
     if not found:
         others = ", ".join(path.name for path in paths[:3])
         raise BadInputError(
-            subject, f"no picture or video{f', but {others}' if others else ''}",
+            subject, f"no image or video{f', but {others}' if others else ''}",
             f"files that end in {', '.join(s[1:] for s in kinds)}",
             "Check the path; patterns go down into folders with **.",
         )  # fmt: skip
@@ -86,7 +86,7 @@ def drawn_names(sources: Sequence[Source]) -> list[str]:
     names = []
     for source in sources:
         suffix = ".mp4" if source.is_video else source.path.suffix.lower()
-        suffix = suffix if suffix in (*PICTURES, ".mp4") else ".jpg"
+        suffix = suffix if suffix in (*IMAGES, ".mp4") else ".jpg"
         count, name = 1, f"{source.path.stem}{DRAWN}{suffix}"
         while name in taken:
             count += 1

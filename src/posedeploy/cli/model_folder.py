@@ -9,7 +9,7 @@ from posedeploy.runtime import backend_names, backend_row
 from posedeploy.sdk.folder import read_folder
 
 _MARK = "deploy.json"  # every SDK model folder has it
-_CONVERT = "posedeploy convert DEPLOY_CFG MODEL_CFG {checkpoint} PICTURE --work-dir DIR"
+_CONVERT = "posedeploy convert DEPLOY_CFG MODEL_CFG {checkpoint} IMAGE --work-dir DIR"
 
 
 def check_model_folder(path: Path) -> Path:

@@ -32,7 +32,7 @@ def profile(  # noqa: PLR0917 - the signature is the command line
         list[Path], typer.Argument(metavar="MODEL_DIR", help="SDK model folders.")
     ],
     img: Annotated[
-        Path | None, typer.Option(help="Picture to run on; by default a drawn figure, 640x480.")
+        Path | None, typer.Option(help="Image to run on; by default a drawn figure, 640x480.")
     ] = None,
     batch: Annotated[
         list[int] | None, typer.Option(min=1, help="Regions in a call; may be repeated. [1]")

@@ -25,7 +25,7 @@ __all__ = ["SpeedColumn", "console", "escape", "items_progress", "print_json", "
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console that colours what it is told to and nothing else."""
+    """A console that colors what it is told to and nothing else."""
     return Console(stderr=stderr, highlight=False)
 
 
@@ -58,7 +58,7 @@ class SpeedColumn(ProgressColumn):
 
 
 def items_progress(*, as_json: bool) -> Progress:
-    """A progress bar for pictures or frames.
+    """A progress bar for images or frames.
 
     Beside text on standard output it shares its console, so that lines appear above the bar.
     Beside JSON it goes to standard error, and is left out where both are the same terminal.

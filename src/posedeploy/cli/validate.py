@@ -25,7 +25,7 @@ Examples:
 
     posedeploy validate work/rtmpose_s --json
 """
-COLOURS = {"error": "bold red", "warning": "yellow"}
+COLORS = {"error": "bold red", "warning": "yellow"}
 
 
 def validate(
@@ -93,12 +93,12 @@ def show(console: Console, folder: Path, client: str | None, findings: Sequence[
         return
     table = Table("", "where", "found", "expected", show_lines=True)
     for finding in findings:
-        level = f"[{COLOURS[finding.level]}]{finding.level}[/]"
+        level = f"[{COLORS[finding.level]}]{finding.level}[/]"
         place = "\n".join(part for part in (finding.file, finding.path) if part)
         expected = f"{finding.expected}\n({finding.consequence})".removesuffix("\n()")
         cells = map(escape, (place or str(folder), finding.found, expected))
         table.add_row(level, *cells)
     console.print(table)
-    counts = {level: sum(f.level == level for f in findings) for level in COLOURS}
+    counts = {level: sum(f.level == level for f in findings) for level in COLORS}
     said = ", ".join(f"{n} {level}{'' if n == 1 else 's'}" for level, n in counts.items())
     console.print(f"{said} in {escape(str(folder))}{whom}", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""`calib_config` of a deploy config: which pictures the ranges of int8 are measured on.
+"""`calib_config` of a deploy config: which images the ranges of int8 are measured on.
 
 MMDeploy's fields (`create_calib`, `calib_file`) name a cache of its own and change nothing here;
 `images` and `count` are ours.
@@ -16,10 +16,10 @@ from posedeploy.errors import BadInputError
 
 @dataclass(frozen=True)
 class CalibrationSettings:
-    """Which pictures to calibrate on.
+    """Which images to calibrate on.
 
     Attributes:
-        images: A folder of pictures; None for drawn figures.
+        images: A folder of images; None for drawn figures.
         count: How many inputs at most; None for the default.
     """
 
@@ -41,7 +41,7 @@ def calibration_settings(path: Path, raw: Mapping[str, Any]) -> CalibrationSetti
     images, count = section.get("images"), section.get("count")
     if images is not None and not isinstance(images, str):
         raise BadInputError(
-            f"{path}: calib_config.images", repr(images), "the path of a folder of pictures",
+            f"{path}: calib_config.images", repr(images), "the path of a folder of images",
             "Change the field, or remove it to calibrate on drawn figures.",
         )  # fmt: skip
     if count is not None and not (isinstance(count, int) and count > 0):

@@ -27,7 +27,7 @@ class HeadKind(StrEnum):
 
     @property
     def bottom_up(self) -> bool:
-        """True if the model takes the whole picture and finds the people itself."""
+        """True if the model takes the whole image and finds the people itself."""
         return self in {HeadKind.YOLOX_POSE, HeadKind.RTMO}
 
 

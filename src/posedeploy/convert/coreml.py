@@ -117,7 +117,7 @@ def _input_type(ct: Any, info: TensorInfo, deploy_config: DeployConfig) -> Any:
     if not all(isinstance(size, int) for size in info.shape):
         raise ConversionError(
             "convert", str(deploy_config.path), "a dynamic batch", "a static deploy config",
-            "Packages for CoreML hold one picture here: remove dynamic_axes.",
+            "Packages for CoreML hold one image here: remove dynamic_axes.",
         )  # fmt: skip
     return ct.TensorType(name=info.name, shape=info.shape, dtype=np.float32)
 

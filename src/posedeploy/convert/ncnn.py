@@ -20,9 +20,9 @@ from posedeploy.errors import ConversionError
 from posedeploy.precision.calibration import CalibrationSet, required
 from posedeploy.precision.float_layers import parts
 from posedeploy.precision.ncnn_files import read_param
-from posedeploy.precision.ncnn_int8 import quantise_ncnn
+from posedeploy.precision.ncnn_int8 import quantize_ncnn
 from posedeploy.runtime import SessionOptions, backend_row, get_runtime
-from posedeploy.runtime.ncnn import is_quantised
+from posedeploy.runtime.ncnn import is_quantized
 from posedeploy.runtime.torchscript import SIGNATURE
 
 # Parameter of a layer that holds how many weights it has (ncnn's operators.md)
@@ -39,11 +39,11 @@ _AGREEMENT = {"fp32": 1e-3, "fp16": 0.5, "int8": math.inf}
 class NcnnConverter:
     """Traced module to `.param` and `.bin`; fp16 is off unless the deploy config asks for it.
 
-    int8 starts from the float32 files, which are checked before they are quantised.
+    int8 starts from the float32 files, which are checked before they are quantized.
     """
 
     precisions = ("fp32", "fp16", "int8")
-    # decoding every candidate of RTMO in ncnn takes 6 to 10 s a picture
+    # decoding every candidate of RTMO in ncnn takes 6 to 10 s a image
     representation = Representation("ncnn", {"yolox-pose": "dense", "rtmo": "raw"})
     tools: tuple[str, ...] = ("pnnx",)
 
@@ -61,7 +61,7 @@ class NcnnConverter:
         if not isinstance(shape[0], int):
             raise ConversionError(
                 "convert", str(deploy_config.path), "a dynamic batch", "a static deploy config",
-                "ncnn runs one picture at a time: remove dynamic_axes.",
+                "ncnn runs one image at a time: remove dynamic_axes.",
             )  # fmt: skip
         fp16 = deploy_config.precision == "fp16"
         files = (work_dir / row.main_file, work_dir / row.weights_file)
@@ -83,16 +83,16 @@ class NcnnConverter:
 
 
 def _int8(files: tuple[Path, Path], calibration: CalibrationSet) -> Mapping[str, Any]:
-    """Quantise the files in place."""
+    """Quantize the files in place."""
     with tempfile.TemporaryDirectory(prefix="ncnn-") as scratch:
         floats = (Path(scratch) / files[0].name, Path(scratch) / files[1].name)
         for path, copy in zip(files, floats, strict=True):
             shutil.copyfile(path, copy)
-        done = quantise_ncnn(floats, files, calibration)
+        done = quantize_ncnn(floats, files, calibration)
     return {
         "name": "ncnn scales, per channel, min-max",
         "kept": parts(done.kept),
-        "quantised_layers": len(done.layers),
+        "quantized_layers": len(done.layers),
         "calibration": calibration.facts(),
     }
 
@@ -135,8 +135,8 @@ def named(param: str, given: str, outputs: list[str], shape: tuple[int, ...]) ->
 
 
 def weight_precision(param: Path, weights: Path) -> str:
-    """'int8' if any layer is quantised; else by the size of the weights and their number."""
-    if is_quantised(param):
+    """'int8' if any layer is quantized; else by the size of the weights and their number."""
+    if is_quantized(param):
         return "int8"
     layers = read_param(param)
     count = sum(layer.number(_WEIGHT_COUNT.get(layer.type, _NO_PARAMETER)) for layer in layers)

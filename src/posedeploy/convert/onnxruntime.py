@@ -13,7 +13,7 @@ from posedeploy.convert.types import ONNX, Converted
 from posedeploy.precision.calibration import CalibrationSet, required
 from posedeploy.precision.float_layers import parts
 from posedeploy.precision.fp16 import to_fp16
-from posedeploy.precision.qdq import RECIPES, quantise_onnx
+from posedeploy.precision.qdq import RECIPES, quantize_onnx
 
 # Arguments of the fp16 conversion that a deploy config may set, by the names MMDeploy gives them.
 _FP16_ARGUMENTS = (
@@ -55,11 +55,11 @@ def _fp16(ir: Path, target: Path, deploy_config: DeployConfig) -> Mapping[str, A
 
 
 def _int8(ir: Path, target: Path, calibration: CalibrationSet) -> Mapping[str, Any]:
-    done = quantise_onnx(ir, target, calibration, RECIPES["onnxruntime"])
+    done = quantize_onnx(ir, target, calibration, RECIPES["onnxruntime"])
     return {
         "name": "onnxruntime static QDQ, per channel, U8S8, min-max",
         "kept": parts(done.kept),
-        "quantised_layers": len(done.layers),
+        "quantized_layers": len(done.layers),
         "calibration": calibration.facts(),
     }
 

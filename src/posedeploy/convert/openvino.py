@@ -17,7 +17,7 @@ from posedeploy.convert.types import ONNX, Converted, Declared
 from posedeploy.errors import BadInputError, ConversionError
 from posedeploy.precision.calibration import CalibrationSet, required
 from posedeploy.precision.float_layers import parts
-from posedeploy.precision.openvino_int8 import quantise_openvino
+from posedeploy.precision.openvino_int8 import quantize_openvino
 from posedeploy.runtime import backend_row
 from posedeploy.runtime.openvino import INFERENCE_PRECISION, tensor_info
 
@@ -87,17 +87,17 @@ def _record_precision(model: Any, deploy_config: DeployConfig) -> None:
 
 
 def _int8(model: Any, ir: Path, calibration: CalibrationSet) -> tuple[Any, Mapping[str, Any]]:
-    quantised, done = quantise_openvino(model, ir, calibration)
-    return quantised, {
-        "name": "NNCF post-training quantisation, per channel, min-max",
+    quantized, done = quantize_openvino(model, ir, calibration)
+    return quantized, {
+        "name": "NNCF post-training quantization, per channel, min-max",
         "kept": parts(done.kept),
-        "quantised_layers": len(done.layers),
+        "quantized_layers": len(done.layers),
         "calibration": calibration.facts(),
     }
 
 
 def weight_precision(model: Any) -> str:
-    """'int8' if anything is quantised, else 'fp32' or 'fp16': what holds most of the weights."""
+    """'int8' if anything is quantized, else 'fp32' or 'fp16': what holds most of the weights."""
     sizes = dict.fromkeys(_WEIGHTS.values(), 0)
     for node in model.get_ops():
         if node.get_type_name() == "FakeQuantize":

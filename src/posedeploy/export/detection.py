@@ -131,9 +131,9 @@ def decode_boxes(offsets: Tensor, points: Tensor, strides: Tensor) -> Tensor:
     The formula of `YOLOXPoseHead.decode_bbox`; boxes may reach out of the input.
     """
     stride = strides.reshape(1, -1, 1)
-    centre = offsets[..., :2] * stride + points
+    center = offsets[..., :2] * stride + points
     half = offsets[..., 2:].exp() * stride / 2
-    return torch.cat([centre - half, centre + half], dim=-1)
+    return torch.cat([center - half, center + half], dim=-1)
 
 
 def best_class(scores: Tensor) -> Tensor:

@@ -55,7 +55,7 @@ def export(
             raise ConversionError(
                 "export",
                 "the dynamo exporter",
-                # the error itself is a manual in colours; what it was raised from says what failed
+                # the error itself is a manual in colors; what it was raised from says what failed
                 str(error.__cause__ or error).strip().split("\n", 1)[0],
                 "a model that torch.export can capture",
                 "Try --exporter torchscript.",

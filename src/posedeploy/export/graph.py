@@ -13,7 +13,7 @@ from typing import Any
 from posedeploy.errors import ConversionError
 from posedeploy.export.opset import OLD, lower
 from posedeploy.export.passes import (
-    constants_to_initialisers,
+    constants_to_initializers,
     drop_unused,
     name_nodes,
     remove_identities,
@@ -34,7 +34,7 @@ def clean(proto: Any, opset: int) -> None:
         opset: The opset that was asked for; a model of 18 is lowered to 17 where that is exact.
     """
     graph = proto.graph
-    constants_to_initialisers(graph)
+    constants_to_initializers(graph)
     remove_identities(graph)
     if opset <= OLD < _opset(proto):
         lower(proto)

@@ -19,7 +19,7 @@ class HeatmapNetwork(nn.Module):
         self.model = model
 
     def forward(self, image: Tensor) -> tuple[Tensor]:
-        """Normalised image [N, 3, H, W] → heatmaps [N, K, h, w]."""
+        """Normalized image [N, 3, H, W] → heatmaps [N, K, h, w]."""
         heatmaps = self.model.head(self.model.extract_feat(image))
         # CPMHead and MSPNHead put out every stage; their `predict` decodes the last
         return (heatmaps[-1] if isinstance(heatmaps, list | tuple) else heatmaps,)

@@ -22,7 +22,7 @@ class ExportableModule:
     """What a writer needs of a model.
 
     Attributes:
-        network: Takes a normalised image [N, 3, H, W] float32; gives a tuple of tensors in the
+        network: Takes a normalized image [N, 3, H, W] float32; gives a tuple of tensors in the
             order of `output_names`. Evaluation mode, on the CPU; shares the model's weights.
         head_kind: What the head puts out.
         stage: How much of a detector it holds; None for top-down models.

@@ -39,8 +39,8 @@ def rename_inputs(graph: Any, names: dict[str, str]) -> None:
                 output.name = resolve(output.name)
 
 
-def constants_to_initialisers(graph: Any) -> None:
-    """Every `Constant` node becomes an initialiser; equal values share one."""
+def constants_to_initializers(graph: Any) -> None:
+    """Every `Constant` node becomes an initializer; equal values share one."""
     first: dict[tuple[int, tuple[int, ...], bytes], str] = {}
     renamed: dict[str, str] = {}
     outputs = {value.name for value in graph.output}
@@ -109,7 +109,7 @@ def remove_identities(graph: Any) -> None:
 
 
 def drop_unused(graph: Any) -> None:
-    """Take out nodes and initialisers that no output depends on."""
+    """Take out nodes and initializers that no output depends on."""
     needed = {value.name for value in graph.output}
     kept = []
     for node in reversed(graph.node):

@@ -32,7 +32,7 @@ def export_program(
     if deploy_config.dynamic_batch:
         raise ConversionError(
             "export", str(deploy_config.path), "a dynamic batch", "a static deploy config",
-            f"{deploy_config.backend} is converted from a program of one picture: "
+            f"{deploy_config.backend} is converted from a program of one image: "
             "remove dynamic_axes.",
         )  # fmt: skip
     example = example_input(module, 1)

@@ -96,11 +96,11 @@ class PoseDecoder(nn.Module):
         Returns:
             [N, M, K, 2] in px.
         """
-        centre = (boxes[..., 2:] + boxes[..., :2]) * 0.5
+        center = (boxes[..., 2:] + boxes[..., :2]) * 0.5
         scale = (boxes[..., 2:] - boxes[..., :2]) * self.padding
         found: Tensor = self.dcc.forward_test(
             vectors.reshape(-1, self.channels),
-            torch.cat([centre, scale], dim=-1).reshape(-1, 4),
+            torch.cat([center, scale], dim=-1).reshape(-1, 4),
             points.reshape(-1, 2),
         )
         return found.reshape(-1, self.rows, self.joints, 2)
@@ -140,7 +140,7 @@ class RtmoNetwork(nn.Module):
         )
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """Image [N, 3, H, W], normalised as the model's preprocessor does.
+        """Image [N, 3, H, W], normalized as the model's preprocessor does.
 
         Returns:
             `nms`: dets [N, M, 5], keypoints [N, M, K, 3].  `dense`: boxes [N, P, 4] (not

@@ -19,6 +19,6 @@ class SimccNetwork(nn.Module):
         self.model = model
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Normalised image [N, 3, H, W] → simcc_x [N, K, W·ratio], simcc_y [N, K, H·ratio]."""
+        """Normalized image [N, 3, H, W] → simcc_x [N, K, W·ratio], simcc_y [N, K, H·ratio]."""
         simcc_x, simcc_y = self.model.head(self.model.extract_feat(image))
         return simcc_x, simcc_y

@@ -55,7 +55,7 @@ class YoloxPoseNetwork(nn.Module):
         self.rows = Rows(input_size)
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """Image [N, 3, H, W], normalised as the model's preprocessor does.
+        """Image [N, 3, H, W], normalized as the model's preprocessor does.
 
         Returns:
             `nms`: dets [N, M, 5], keypoints [N, M, K, 3].  `dense`: boxes [N, P, 4] (not

@@ -26,9 +26,9 @@ class CalibrationSet:
     """Inputs to calibrate on, already pre-processed.
 
     Attributes:
-        source: Where the pictures come from, in words for a person and for `detail.json`.
+        source: Where the images come from, in words for a person and for `detail.json`.
         count: How many inputs there are.
-        inputs: Starts an iteration over them: [1, 3, H, W] float32 each, normalised as the model's
+        inputs: Starts an iteration over them: [1, 3, H, W] float32 each, normalized as the model's
             pre-processing does, the same ones in the same order every time.
     """
 

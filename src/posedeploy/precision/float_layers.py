@@ -108,7 +108,7 @@ KEPT: tuple[Kept, ...] = (
          "a sum of squares leaves fp16's range at 65504, that is from |x| = 16 on with 256 "
          "channels; in int8 the quotient's divisor has few steps near 0", _norms),
     Kept(LAST_LAYERS, ("int8",),
-         "their rounding goes into the result unfiltered: peaks are told from their neighbours "
+         "their rounding goes into the result unfiltered: peaks are told from their neighbors "
          "by less than a 256th of the range", _last_layers),
     Kept(LITEHRNET, ("int8",),
          "its input has crest factor 18: one range for all channels leaves most of them a few "

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-# Operators with learned weights. A MatMul counts if one of its inputs is an initialiser.
+# Operators with learned weights. A MatMul counts if one of its inputs is an initializer.
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 # What these read is a tensor's shape, not its numbers.
 _SHAPES = ("Shape", "Size")
@@ -21,7 +21,7 @@ class GraphView:
         graph: The `GraphProto`.
         makers: Tensor name -> the node that puts it out.
         readers: Tensor name -> the nodes that read it.
-        weights: Names of initialisers.
+        weights: Names of initializers.
     """
 
     graph: Any

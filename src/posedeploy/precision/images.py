@@ -1,6 +1,6 @@
-"""Where a calibration set comes from: a folder of the user's pictures, or drawn figures.
+"""Where a calibration set comes from: a folder of the user's images, or drawn figures.
 
-Pictures go through the pre-processing that the SDK model will have, so the ranges are those of
+Images go through the pre-processing that the SDK model will have, so the ranges are those of
 what the network is going to see.
 """
 
@@ -37,25 +37,25 @@ def calibration_set(
     Args:
         model_config: Whose pre-processing to apply.
         settings: A folder and a number; None and what is not in it take the defaults: 32 drawn
-            figures, or every picture of a folder up to 256.
+            figures, or every image of a folder up to 256.
 
     Raises:
-        BadInputError: The folder is missing, or there is no picture in it.
+        BadInputError: The folder is missing, or there is no image in it.
     """
     settings = settings or CalibrationSettings()
     preprocessor = model_preprocessor(model_config)
     if settings.images is None:
         return _drawn(preprocessor, settings.count or DRAWN_COUNT)
-    paths = _spread(picture_files(settings.images), settings.count or MOST)
+    paths = _spread(image_files(settings.images), settings.count or MOST)
     return CalibrationSet(
-        source=f"pictures of {settings.images}",
+        source=f"images of {settings.images}",
         count=len(paths),
         inputs=lambda: (_whole(preprocessor, read_image(path)) for path in paths),
     )
 
 
 def model_preprocessor(model_config: ModelConfig) -> Preprocessor:
-    """What the SDK model will do to a picture."""
+    """What the SDK model will do to a image."""
     # as pipeline.json will have them: a config's tuples are arrays there
     steps = json.loads(json.dumps(transforms(model_config, model_config.input_size)))
     nodes = [Node(step, str(model_config.path)) for step in steps]
@@ -68,43 +68,43 @@ def _drawn(preprocessor: Preprocessor, count: int) -> CalibrationSet:
     def inputs() -> Iterator[NDArray[np.float32]]:
         if preprocessor.top_down:
             for figure in drawn_figures("calibration", count):
-                regions = preprocessor.regions(figure.picture, figure.bboxes)
+                regions = preprocessor.regions(figure.image, figure.bboxes)
                 yield preprocessor.tensor(regions)
         else:
             size = preprocessor.input_size
             for figure in drawn_figures("calibration", count, PEOPLE, size):
-                yield _whole(preprocessor, figure.picture)
+                yield _whole(preprocessor, figure.image)
 
     return CalibrationSet("drawn figures of the split 'calibration'", count, inputs)
 
 
-def _whole(preprocessor: Preprocessor, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """The whole picture as the network's input [1, 3, H, W]."""
-    return preprocessor.tensor(preprocessor.regions(picture, None))
+def _whole(preprocessor: Preprocessor, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """The whole image as the network's input [1, 3, H, W]."""
+    return preprocessor.tensor(preprocessor.regions(image, None))
 
 
-def picture_files(folder: Path) -> tuple[Path, ...]:
-    """The pictures of a folder by name; other files are passed over.
+def image_files(folder: Path) -> tuple[Path, ...]:
+    """The images of a folder by name; other files are passed over.
 
     Raises:
-        BadInputError: No such folder, or no picture in it.
+        BadInputError: No such folder, or no image in it.
     """
     if not folder.is_dir():
         raise BadInputError(
-            f"calibration pictures {folder}", "no such folder", "a folder of pictures",
+            f"calibration images {folder}", "no such folder", "a folder of images",
             "Check the path; without it, drawn figures are taken.",
         )  # fmt: skip
     found = tuple(sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES))
     if not found:
         raise BadInputError(
-            f"calibration pictures {folder}", "no picture in it",
+            f"calibration images {folder}", "no image in it",
             f"files that end in {', '.join(sorted(SUFFIXES))}",
-            "Put pictures of people there: one person each for a model that is given boxes.",
+            "Put images of people there: one person each for a model that is given boxes.",
         )  # fmt: skip
     return found
 
 
 def _spread(paths: tuple[Path, ...], most: int) -> tuple[Path, ...]:
-    """At most `most` of them, evenly spread: neighbours in a folder are often alike."""
+    """At most `most` of them, evenly spread: neighbors in a folder are often alike."""
     chosen = np.linspace(0, len(paths) - 1, min(most, len(paths))).round().astype(int)
     return tuple(paths[index] for index in chosen)

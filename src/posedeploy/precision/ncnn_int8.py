@@ -1,6 +1,6 @@
 """int8 for ncnn, without the tools that its wheels leave out.
 
-ncnn quantises float32 weights while it loads them if a layer's parameter 8 is set and scales
+ncnn quantizes float32 weights while it loads them if a layer's parameter 8 is set and scales
 follow its weights: 127 / largest weight for every output channel, and one 127 / largest input.
 The largest inputs are measured by running the float32 files on the calibration set.
 """
@@ -26,7 +26,7 @@ from posedeploy.precision.ncnn_files import (
     write_param,
 )
 from posedeploy.precision.progress import watched
-from posedeploy.precision.qdq import Quantised
+from posedeploy.precision.qdq import Quantized
 from posedeploy.runtime import SessionOptions
 from posedeploy.runtime.ncnn import KEEP_BLOBS, Ncnn
 
@@ -36,8 +36,8 @@ _SCALE_TERM = 8  # parameter that says which scales follow
 
 
 @dataclass(frozen=True)
-class Quantisable:
-    """How ncnn quantises a layer type.
+class Quantizable:
+    """How ncnn quantizes a layer type.
 
     Attributes:
         channels: Parameter that holds how many scales its weights have.
@@ -49,22 +49,22 @@ class Quantisable:
 
 
 # fmt: off
-QUANTISABLE: Mapping[str, Quantisable] = {
-    "Convolution":          Quantisable(0, "2"),
-    "ConvolutionDepthWise": Quantisable(7, "1"),
-    "InnerProduct":         Quantisable(0, "2"),
+QUANTIZABLE: Mapping[str, Quantizable] = {
+    "Convolution":          Quantizable(0, "2"),
+    "ConvolutionDepthWise": Quantizable(7, "1"),
+    "InnerProduct":         Quantizable(0, "2"),
 }
 # Layers that multiply by learned weights; a Gemm or an attention stays float32 in this recipe.
-_LEARNED = frozenset({*QUANTISABLE, "Deconvolution", "DeconvolutionDepthWise", "Gemm"})
+_LEARNED = frozenset({*QUANTIZABLE, "Deconvolution", "DeconvolutionDepthWise", "Gemm"})
 # fmt: on
 
 
-def quantise_ncnn(
+def quantize_ncnn(
     files: tuple[Path, Path],
     out: tuple[Path, Path],
     calibration: CalibrationSet,
     keep: Collection[str] | None = None,
-) -> Quantised:
+) -> Quantized:
     """Write `.param` and `.bin` files whose convolutions and linear layers run in int8.
 
     Layers and blobs keep their names.
@@ -76,7 +76,7 @@ def quantise_ncnn(
         keep: Names of layers that stay float32; None takes those of `kept_layers`.
 
     Raises:
-        ConversionError: A layer's weights cannot be found, or nothing could be quantised.
+        ConversionError: A layer's weights cannot be found, or nothing could be quantized.
     """
     layers, content = read_param(files[0]), files[1].read_bytes()
     table = kept_layers(layers)
@@ -84,12 +84,12 @@ def quantise_ncnn(
     places = [place for place in walk(layers, content) if _takes_int8(place.layer, kept)]
     if not places:
         raise ConversionError(
-            "convert", files[0].name, "no layer that ncnn quantises", "at least one",
+            "convert", files[0].name, "no layer that ncnn quantizes", "at least one",
             "Deploy it in fp32.",
         )  # fmt: skip
     largest = largest_values(files, {place.layer.inputs[0] for place in places}, calibration)
     out[1].write_bytes(_with_scales(content, places, largest))
-    terms = {place.layer.name: QUANTISABLE[place.layer.type].term for place in places}
+    terms = {place.layer.name: QUANTIZABLE[place.layer.type].term for place in places}
     write_param(
         out[0],
         tuple(
@@ -97,18 +97,18 @@ def quantise_ncnn(
             for layer in layers
         ),
     )
-    return Quantised(tuple(terms), kept)
+    return Quantized(tuple(terms), kept)
 
 
 def _takes_int8(layer: Layer, kept: Collection[str]) -> bool:
-    return layer.type in QUANTISABLE and layer.name not in kept
+    return layer.type in QUANTIZABLE and layer.name not in kept
 
 
 def _with_scales(content: bytes, places: Iterable[Weights], largest: Mapping[str, float]) -> bytes:
     """The `.bin` file with scales behind the weights and bias of every layer in `places`."""
     parts, last = [], 0
     for place in places:
-        count = place.layer.number(QUANTISABLE[place.layer.type].channels)
+        count = place.layer.number(QUANTIZABLE[place.layer.type].channels)
         peaks = np.abs(kernel(place, content).reshape(count, -1)).max(axis=1)
         scales = [*peaks, largest[place.layer.inputs[0]]]
         numbers = _STEPS / np.maximum(np.array(scales, np.float64), _SMALLEST)
@@ -141,7 +141,7 @@ def largest_values(
 
 
 def kept_layers(layers: Iterable[Layer]) -> dict[str, str]:
-    """Layer name -> why it stays float32, by the parts of `kept.KEPT` that ncnn would quantise.
+    """Layer name -> why it stays float32, by the parts of `kept.KEPT` that ncnn would quantize.
 
     Decode and NMS are on the host, and norms, softmax and attention have no int8 form in ncnn.
     """

@@ -1,4 +1,4 @@
-"""int8 for OpenVINO: post-training quantisation by NNCF, with the table of kept parts."""
+"""int8 for OpenVINO: post-training quantization by NNCF, with the table of kept parts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from posedeploy.errors import ConversionError, UnavailableError
 from posedeploy.precision.calibration import CalibrationSet
 from posedeploy.precision.float_layers import kept_nodes
 from posedeploy.precision.progress import watched
-from posedeploy.precision.qdq import Quantised
+from posedeploy.precision.qdq import Quantized
 
 # Operators with learned weights, as OpenVINO calls them.
 WEIGHTED = ("Convolution", "ConvolutionBackpropData", "GroupConvolution",
@@ -25,10 +25,10 @@ WEIGHTED = ("Convolution", "ConvolutionBackpropData", "GroupConvolution",
 _BEHIND_WEIGHTS = ("Convert", "FakeQuantize", "Multiply", "Reshape", "Subtract")
 
 
-def quantise_openvino(
+def quantize_openvino(
     model: Any, ir: Path, calibration: CalibrationSet, keep: Collection[str] | None = None
-) -> tuple[Any, Quantised]:
-    """Quantise a model: per channel, min-max ranges, biases corrected.
+) -> tuple[Any, Quantized]:
+    """Quantize a model: per channel, min-max ranges, biases corrected.
 
     Operations keep their friendly names.
 
@@ -39,24 +39,24 @@ def quantise_openvino(
         keep: Names of ONNX nodes that stay float32; None takes those of the table `kept.KEPT`.
 
     Returns:
-        The quantised model, and what was done.
+        The quantized model, and what was done.
 
     Raises:
         UnavailableError: NNCF is not installed.
-        ConversionError: NNCF refuses the model, or nothing in it could be quantised.
+        ConversionError: NNCF refuses the model, or nothing in it could be quantized.
     """
     import onnx
 
     graph = onnx.load(ir).graph
     table = kept_nodes(graph, "int8")
     kept = table if keep is None else {name: table.get(name, "asked for") for name in keep}
-    quantised = _by_nncf(model, calibration, friendly_names(model, graph, kept))
-    layers = quantised_layers(quantised)
+    quantized = _by_nncf(model, calibration, friendly_names(model, graph, kept))
+    layers = quantized_layers(quantized)
     if not layers:
         raise ConversionError(
-            "convert", str(ir), "no layer that was quantised", "at least one", "Deploy it in fp32."
+            "convert", str(ir), "no layer that was quantized", "at least one", "Deploy it in fp32."
         )
-    return quantised, Quantised(layers, kept)
+    return quantized, Quantized(layers, kept)
 
 
 def _by_nncf(model: Any, calibration: CalibrationSet, ignored: list[str]) -> Any:
@@ -75,7 +75,7 @@ def _by_nncf(model: Any, calibration: CalibrationSet, ignored: list[str]) -> Any
     except (nncf.errors.InternalError, nncf.errors.ValidationError, RuntimeError) as error:
         raise ConversionError(
             "convert", model.get_friendly_name(), f"{type(error).__name__}: {error}",
-            "a model that NNCF quantises", "Report this model.",
+            "a model that NNCF quantizes", "Report this model.",
         ) from error  # fmt: skip
 
 
@@ -84,7 +84,7 @@ def _nncf() -> Any:
         import nncf
     except ImportError as error:
         raise UnavailableError(
-            "nncf", f"not installed ({error})", "NNCF, which quantises for OpenVINO",
+            "nncf", f"not installed ({error})", "NNCF, which quantizes for OpenVINO",
             "Install it: python -m pip install nncf",
         ) from error  # fmt: skip
     nncf.set_log_level(logging.ERROR)
@@ -98,7 +98,7 @@ class _Again:
         self._calibration = calibration
 
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
-        return watched(self._calibration, "quantising")
+        return watched(self._calibration, "quantizing")
 
     def __len__(self) -> int:
         return self._calibration.count
@@ -120,7 +120,7 @@ def friendly_names(model: Any, graph: Any, nodes: Mapping[str, str]) -> list[str
     ]
 
 
-def quantised_layers(model: Any) -> tuple[str, ...]:
+def quantized_layers(model: Any) -> tuple[str, ...]:
     """Friendly names of the weighted operations whose weights have eight bits.
 
     They are stored so, or as float32 with a FakeQuantize behind them (grouped convolutions).

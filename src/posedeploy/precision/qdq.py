@@ -1,4 +1,4 @@
-"""int8 for ONNX graphs: ONNX Runtime's static quantiser, one recipe a backend."""
+"""int8 for ONNX graphs: ONNX Runtime's static quantizer, one recipe a backend."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class QdqRecipe:
 
     Attributes:
         activations: 'uint8' or 'int8'.
-        operators: Operators that are quantised.
-        outputs_too: True to quantise what these put out as well as what they read.
+        operators: Operators that are quantized.
+        outputs_too: True to quantize what these put out as well as what they read.
         options: `extra_options` of ONNX Runtime's `quantize_static`.
     """
 
@@ -47,7 +47,7 @@ _BETWEEN = (
 RECIPES: Mapping[str, QdqRecipe] = {
     # Unsigned activations and signed weights run about twice as fast as signed ones on x86.
     "onnxruntime": QdqRecipe("uint8", (*WEIGHTED, *_BETWEEN), outputs_too=True),
-    # TensorRT's explicit quantisation: zero points are 0, weights and bias stay float in the file,
+    # TensorRT's explicit quantization: zero points are 0, weights and bias stay float in the file,
     # every layer has a pair of its own.
     "tensorrt": QdqRecipe(
         "int8",
@@ -66,11 +66,11 @@ RECIPES: Mapping[str, QdqRecipe] = {
 
 
 @dataclass(frozen=True)
-class Quantised:
+class Quantized:
     """What was done to a graph.
 
     Attributes:
-        layers: Names of the weighted nodes that read quantised weights.
+        layers: Names of the weighted nodes that read quantized weights.
         kept: Node name -> the part of the table that keeps it in float32.
     """
 
@@ -78,13 +78,13 @@ class Quantised:
     kept: Mapping[str, str]
 
 
-def quantise_onnx(
+def quantize_onnx(
     ir: Path,
     out: Path,
     calibration: CalibrationSet,
     recipe: QdqRecipe,
     keep: Collection[str] | None = None,
-) -> Quantised:
+) -> Quantized:
     """Write the int8 form of an ONNX graph: per channel, ranges from minimum to maximum.
 
     Nodes and tensors keep their names; what is added has names of its own.  A node that stays in
@@ -98,7 +98,7 @@ def quantise_onnx(
         keep: Names of nodes that stay float32; None takes those of the table `kept.KEPT`.
 
     Raises:
-        ConversionError: ONNX Runtime refuses the graph, or nothing in it could be quantised.
+        ConversionError: ONNX Runtime refuses the graph, or nothing in it could be quantized.
     """
     import onnx
     from onnxruntime.transformers.onnx_model import OnnxModel
@@ -106,20 +106,20 @@ def quantise_onnx(
     original = onnx.load(ir)
     table = kept_nodes(original.graph, "int8")
     kept = table if keep is None else {name: table.get(name, "asked for") for name in keep}
-    quantised = _quantise(onnx.load(ir), out, calibration, recipe, sorted(kept))
-    restore(quantised.graph, original.graph, kept)
-    layers = quantised_layers(quantised.graph)
+    quantized = _quantize(onnx.load(ir), out, calibration, recipe, sorted(kept))
+    restore(quantized.graph, original.graph, kept)
+    layers = quantized_layers(quantized.graph)
     if not layers:
         raise ConversionError(
-            "convert", str(ir), "no layer that was quantised", "at least one", "Deploy it in fp32."
+            "convert", str(ir), "no layer that was quantized", "at least one", "Deploy it in fp32."
         )
-    OnnxModel.graph_topological_sort(quantised.graph, is_deterministic=True)  # pairs came last
-    del quantised.graph.value_info[:]
-    out.write_bytes(quantised.SerializeToString(deterministic=True))
-    return Quantised(layers, kept)
+    OnnxModel.graph_topological_sort(quantized.graph, is_deterministic=True)  # pairs came last
+    del quantized.graph.value_info[:]
+    out.write_bytes(quantized.SerializeToString(deterministic=True))
+    return Quantized(layers, kept)
 
 
-def _quantise(
+def _quantize(
     model: Any, out: Path, calibration: CalibrationSet, recipe: QdqRecipe, excluded: list[str]
 ) -> Any:
     import onnx
@@ -174,11 +174,11 @@ class _Reader:
 def restore(graph: Any, original: Any, names: Collection[str]) -> None:
     """Let the named nodes read what they read in the original graph, in place.
 
-    Quantisers put a pair of nodes behind a tensor that one reader wants in int8 and let all its
+    Quantizers put a pair of nodes behind a tensor that one reader wants in int8 and let all its
     readers read the pair.
 
     Args:
-        graph: The quantised graph; its nodes and tensors have kept their names.
+        graph: The quantized graph; its nodes and tensors have kept their names.
         original: The graph before.
         names: Names of the nodes that stay in float32.
     """
@@ -211,16 +211,16 @@ def _drop_unread_pairs(graph: Any) -> None:
             del graph.initializer[i]
 
 
-def quantised_layers(graph: Any) -> tuple[str, ...]:
+def quantized_layers(graph: Any) -> tuple[str, ...]:
     """Names of the weighted nodes whose weights and inputs went through int8."""
     view = graph_view(graph)
     return tuple(
         node.name
         for node in view.nodes
-        if node.op_type in WEIGHTED and all(_dequantised(view, name) for name in node.input[:2])
+        if node.op_type in WEIGHTED and all(_dequantized(view, name) for name in node.input[:2])
     )
 
 
-def _dequantised(view: GraphView, tensor: str) -> bool:
+def _dequantized(view: GraphView, tensor: str) -> bool:
     maker = view.makers.get(tensor)
     return maker is not None and maker.op_type == "DequantizeLinear"

@@ -83,7 +83,7 @@ class NcnnSession:
         extractor = self._net.create_extractor()
         for name, array in feed.items():
             if len(array) != 1:
-                raise RuntimeError(f"ncnn runs one picture at a time; {name} holds {len(array)}")
+                raise RuntimeError(f"ncnn runs one image at a time; {name} holds {len(array)}")
             # a Mat made of an array shares its memory, and does not keep it alive
             mat = ncnn.Mat(as_contiguous(array[0], "float32")).clone()
             _must_be_zero(extractor.input(name, mat), f"input {name!r}")
@@ -116,8 +116,8 @@ class Ncnn:
             raise RuntimeError(
                 f"ncnn: precision {options.precision!r} is not one of {list(PRECISIONS)}"
             )
-        if options.precision != "int8" and is_quantised(files[0]):
-            raise RuntimeError(f"ncnn: {files[0].name} is quantised; precision must be 'int8'")
+        if options.precision != "int8" and is_quantized(files[0]):
+            raise RuntimeError(f"ncnn: {files[0].name} is quantized; precision must be 'int8'")
         net = ncnn.Net()
         net.opt.use_vulkan_compute = False
         net.opt.lightmode = options.extra.get(KEEP_BLOBS) != "yes"
@@ -161,7 +161,7 @@ def read_inputs(param: Path) -> tuple[TensorInfo, ...]:
     return tuple(infos)
 
 
-def is_quantised(param: Path) -> bool:
+def is_quantized(param: Path) -> bool:
     """True if a layer of a `.param` file has scales for int8 (parameter 8 of its type)."""
     lines = param.read_text(encoding="utf-8", errors="replace").splitlines()[2:]
     words = [line.split() for line in lines if line.strip()]

@@ -26,7 +26,7 @@ from posedeploy.runtime.types import (
 
 # SessionOptions.precision -> ov::hint::inference_precision, for files that do not say it
 # themselves. "fp16" and "int8" say how weights are stored: int8 graphs tell which layers are
-# quantised, and everything else is computed in float32.
+# quantized, and everything else is computed in float32.
 PRECISIONS = {"fp32": "f32", "fp16": "f32", "bf16": "bf16", "int8": "f32"}
 # Where a file says what to compute in: runtime information of the model, 'f32' or 'f16'.
 INFERENCE_PRECISION = ("posedeploy", "inference_precision")

@@ -19,7 +19,7 @@ class Binding:
     Attributes:
         input: Name of its one input.
         outputs: Name in the pipeline -> name in the graph.
-        batch: Pictures a call must hold; 0 if the batch is dynamic.
+        batch: Images a call must hold; 0 if the batch is dynamic.
     """
 
     input: str
@@ -43,7 +43,7 @@ def resolve(name: str, mapping: Mapping[str, str], tensors: Sequence[str]) -> st
 
 
 def input_name(model: SdkModel, inputs: Sequence[str]) -> str | None:
-    """The graph's input for the picture; a graph with one input needs no map to be understood."""
+    """The graph's input for the image; a graph with one input needs no map to be understood."""
     mapping = model.input_map if "img" in model.input_map else {"img": "#0"}
     return resolve("img", mapping, inputs)
 

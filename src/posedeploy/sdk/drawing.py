@@ -1,4 +1,4 @@
-"""Draw keypoints and skeletons on a picture, in the data set's colours."""
+"""Draw keypoints and skeletons on a image, in the data set's colors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from posedeploy.sdk.meta import DatasetMeta
 
-PICTURE_PER_LINE = 256.0  # one pixel of thickness for so many pixels of the picture's shorter side
+IMAGE_PER_LINE = 256.0  # one pixel of thickness for so many pixels of the image's shorter side
 DEFAULT_COLOR = (0, 200, 255)  # RGB
 
 
@@ -18,16 +18,16 @@ def draw_poses(
     meta: DatasetMeta,
     min_score: float = 0.0,
 ) -> NDArray[np.uint8]:
-    """A copy of the picture with every person's skeleton and keypoints on it.
+    """A copy of the image with every person's skeleton and keypoints on it.
 
     Args:
         image: `[H, W, 3]` uint8, BGR.
         keypoints: `[N, K, 3]` x, y in image px, score.
-        meta: Skeleton and colours; without them only dots are drawn.
+        meta: Skeleton and colors; without them only dots are drawn.
         min_score: Keypoints below this score are left out.
     """
     canvas = image.copy()
-    thickness = max(1, round(min(image.shape[:2]) / PICTURE_PER_LINE))
+    thickness = max(1, round(min(image.shape[:2]) / IMAGE_PER_LINE))
     for person in keypoints:
         visible = (person[:, 2] >= min_score) & np.isfinite(person).all(axis=1)
         points = [_pixel(x, y) for x, y, _ in person]

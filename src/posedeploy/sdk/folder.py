@@ -31,7 +31,7 @@ class ModelEntry:
         weights: The backend's second file, '' if it has none.
         backend: Backend name, e.g. 'onnxruntime'.
         precision: 'FP32', 'FP16', 'BF16' or 'INT8'.
-        batch_size: Most pictures that a client may send in one call.
+        batch_size: Most images that a client may send in one call.
         dynamic_shape: True if the batch dimension is dynamic.
     """
 

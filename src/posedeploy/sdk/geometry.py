@@ -1,7 +1,7 @@
 """Where a box lands in the network's input: MMPose 1.3.2's arithmetic, bit for bit.
 
 Every expression keeps MMPose's order of operations and its mixture of float32 and float64,
-because one last bit of difference in a warp matrix is a picture that differs.  Sources:
+because one last bit of difference in a warp matrix is a image that differs.  Sources:
 `bbox_xyxy2cs`, `get_warp_matrix` and `get_udp_warp_matrix` in mmpose/structures/bbox,
 `TopdownAffine` and `BottomupResize` in mmpose/datasets/transforms, all at rotation 0.
 """
@@ -20,7 +20,7 @@ Floats = NDArray[np.floating[Any]]
 def centers_and_scales(
     boxes: Floats, padding: float, input_size: tuple[int, int]
 ) -> tuple[Floats, Floats]:
-    """Padded centre and extent of boxes, brought to the aspect ratio of the input.
+    """Padded center and extent of boxes, brought to the aspect ratio of the input.
 
     Args:
         boxes: `[N, 4]` left, top, right, bottom in image px, float32 or float64.
@@ -28,7 +28,7 @@ def centers_and_scales(
         input_size: Width and height of the network's input, px.
 
     Returns:
-        Centres `[N, 2]` (x, y) and scales `[N, 2]` (width, height), image px, of boxes' dtype.
+        Centers `[N, 2]` (x, y) and scales `[N, 2]` (width, height), image px, of boxes' dtype.
     """
     scales = (boxes[:, 2:] - boxes[:, :2]) * padding
     centers = (boxes[:, 2:] + boxes[:, :2]) * 0.5
@@ -44,7 +44,7 @@ def warp_matrix(
 ) -> NDArray[np.float64]:
     """The `[2, 3]` matrix from image px to input px for one box, without UDP.
 
-    Three point pairs define it: the box's centre, the middle of its left side, and a third at a
+    Three point pairs define it: the box's center, the middle of its left side, and a third at a
     right angle to them.  The points are float32, and OpenCV solves for the matrix in float64.
     """
     half_width, half_height = output_size[0] * 0.5, output_size[1] * 0.5
@@ -77,18 +77,18 @@ def udp_warp_matrix(
     return matrix
 
 
-def fit_picture(
+def fit_image(
     image_size: tuple[int, int], input_size: tuple[int, int], use_udp: bool
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.floating[Any]]]:
-    """Fit a whole picture into the input, aspect ratio kept, centred.
+    """Fit a whole image into the input, aspect ratio kept, centered.
 
     Args:
-        image_size: Width and height of the picture, px.
+        image_size: Width and height of the image, px.
         input_size: Width and height of the network's input, px.
         use_udp: As in the transform's field.
 
     Returns:
-        Centre `[2]`, scale `[2]` (image px, float32) and the `[2, 3]` matrix.
+        Center `[2]`, scale `[2]` (image px, float32) and the `[2, 3]` matrix.
     """
     (image_w, image_h), (input_w, input_h) = image_size, input_size
     ratio = image_w / image_h

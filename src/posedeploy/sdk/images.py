@@ -1,4 +1,4 @@
-"""Pictures read, and files written whole or not at all."""
+"""Images read, and files written whole or not at all."""
 
 from __future__ import annotations
 
@@ -12,31 +12,29 @@ from posedeploy.sdk.regions import Image
 
 
 def read_image(path: Path) -> Image:
-    """A picture as `[H, W, 3]` uint8, BGR.
+    """A image as `[H, W, 3]` uint8, BGR.
 
     Raises:
-        BadInputError: There is no such file, or it is no picture.
+        BadInputError: There is no such file, or it is no image.
     """
     if path.is_dir():
-        raise BadInputError(
-            f"picture {path}", "a folder", "a picture", "Name one of the files in it."
-        )
+        raise BadInputError(f"image {path}", "a folder", "a image", "Name one of the files in it.")
     if not path.is_file():
         raise BadInputError(
-            f"picture {path}", "no such file", "a picture",
+            f"image {path}", "no such file", "a image",
             did_you_mean(path.name, names_beside(path), "Check the path."),
         )  # fmt: skip
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if image is None:
         raise BadInputError(
-            f"picture {path}", f"{what_it_is(path)} that OpenCV cannot read",
-            "a JPEG or PNG picture", "Check that the file is whole.",
+            f"image {path}", f"{what_it_is(path)} that OpenCV cannot read",
+            "a JPEG or PNG image", "Check that the file is whole.",
         )  # fmt: skip
     return image  # type: ignore[return-value]
 
 
 def write_image(path: Path, image: Image) -> None:
-    """Write a picture in the format of its suffix; it is there whole or not at all.
+    """Write a image in the format of its suffix; it is there whole or not at all.
 
     Raises:
         BadInputError: OpenCV has no such format.
@@ -46,7 +44,7 @@ def write_image(path: Path, image: Image) -> None:
     except cv2.error as error:
         raise BadInputError(
             str(path), f"OpenCV cannot write {path.suffix or 'a file without a suffix'}",
-            "a picture format", "Use .png.",
+            "a image format", "Use .png.",
         ) from error  # fmt: skip
     with whole_file(path) as written:
         written.write_bytes(encoded.tobytes())

@@ -20,7 +20,7 @@ class DatasetMeta:
         sigmas: COCO's per-keypoint constants of object keypoint similarity.
         keypoint_colors: (red, green, blue), 0 to 255, one a keypoint.
         skeleton_link_colors: The same, one a link.
-        flip_pairs: Pairs of keypoint indices that change places in a mirrored picture.
+        flip_pairs: Pairs of keypoint indices that change places in a mirrored image.
     """
 
     dataset_name: str = ""

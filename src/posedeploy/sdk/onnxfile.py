@@ -51,11 +51,11 @@ class OnnxFacts:
     Attributes:
         ir_version: IR version.
         opsets: Operator domain -> version; '' is ONNX's own domain.
-        inputs: Inputs that are not initialisers.
+        inputs: Inputs that are not initializers.
         outputs: Outputs.
         external: Files outside the graph that it takes weights from.
         operators: Types of the main graph's nodes.
-        weight_types: numpy dtype names of the main graph's initialisers.
+        weight_types: numpy dtype names of the main graph's initializers.
     """
 
     ir_version: int
@@ -156,12 +156,12 @@ def _facts(data: memoryview) -> OnnxFacts:
     if len(graphs) != 1:
         raise ValueError("no graph in it")
     graph = graphs[0]
-    initialised = {_text(tensor, 8) for tensor in _only(graph, 5)}
+    initialized = {_text(tensor, 8) for tensor in _only(graph, 5)}
     inputs = [_tensor_info(value) for value in _only(graph, 11)]
     return OnnxFacts(
         ir_version=_number(data, 1),
         opsets={_text(entry, 1): _number(entry, 2) for entry in _only(data, 8)},
-        inputs=tuple(info for info in inputs if info.name not in initialised),
+        inputs=tuple(info for info in inputs if info.name not in initialized),
         outputs=tuple(_tensor_info(value) for value in _only(graph, 12)),
         external=tuple(sorted(set(_external(data, "Model")))),
         operators=frozenset(_text(node, 4) for node in _only(graph, 1)),

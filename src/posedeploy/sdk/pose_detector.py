@@ -1,4 +1,4 @@
-"""`PoseDetector`: an SDK model folder and a picture in, keypoints out.
+"""`PoseDetector`: an SDK model folder and a image in, keypoints out.
 
 numpy, OpenCV and one backend; neither torch nor mmpose.  Called as MMDeploy's runtime is.
 """
@@ -124,26 +124,26 @@ class PoseDetector:
         self._session = None
 
     def warm_up(self, calls: int = 1) -> None:
-        """Run the graph on blank input, so that the first picture does not pay for it."""
+        """Run the graph on blank input, so that the first image does not pay for it."""
         width, height = self.input_size
         blank = np.zeros((self._binding.batch or 1, 3, height, width), np.float32)
         for _ in range(calls):
             self._run(blank)
 
     def __call__(self, img: Image, bboxes: ArrayLike | None = None) -> NDArray[np.float32]:
-        """Keypoints of the people in one picture.
+        """Keypoints of the people in one image.
 
         Args:
             img: `[H, W, 3]` uint8, BGR, as `cv2.imread` gives it.
             bboxes: For top-down models: one box `[left, top, right, bottom]` in image px, or a
-                list of them; None takes the whole picture as one box.
+                list of them; None takes the whole image as one box.
 
         Returns:
             `[n, K, 3]` float32: x, y in image px, score. n is the number of boxes, or for a
             bottom-up model of the people found; 0 of them give `[0, K, 3]`.
 
         Raises:
-            BadInputError: Not a picture, not boxes, or boxes for a bottom-up model.
+            BadInputError: Not a image, not boxes, or boxes for a bottom-up model.
         """
         return self.detect(img, bboxes).keypoints
 
@@ -154,14 +154,14 @@ class PoseDetector:
     def batch(
         self, imgs: Sequence[Image], bboxes: Sequence[ArrayLike | None] | None = None
     ) -> list[NDArray[np.float32]]:
-        """Keypoints of several pictures, in as few calls of the graph as its batch allows.
+        """Keypoints of several images, in as few calls of the graph as its batch allows.
 
         Args:
-            imgs: Pictures, as for a single call; their sizes may differ.
-            bboxes: One entry a picture, each as for a single call.
+            imgs: Images, as for a single call; their sizes may differ.
+            bboxes: One entry a image, each as for a single call.
 
         Returns:
-            One array `[n, K, 3]` a picture.
+            One array `[n, K, 3]` a image.
         """
         return [poses.keypoints for poses in self.detect_batch(imgs, bboxes)]
 
@@ -171,8 +171,8 @@ class PoseDetector:
         """The same with the boxes and their scores."""
         given = [None] * len(imgs) if bboxes is None else list(bboxes)
         if len(given) != len(imgs):
-            found = f"{len(imgs)} pictures and {len(given)} lists of boxes"
-            raise BadInputError("bboxes", found, "one list a picture", "Pass None where none is.")
+            found = f"{len(imgs)} images and {len(given)} lists of boxes"
+            raise BadInputError("bboxes", found, "one list a image", "Pass None where none is.")
         cuts = [self._regions(img, boxes) for img, boxes in zip(imgs, given, strict=True)]
         regions = [region for cut in cuts for region in cut]
         owners = np.repeat(np.arange(len(cuts)), [len(cut) for cut in cuts])
@@ -189,7 +189,7 @@ class PoseDetector:
         if boxes is not None and not self.top_down:
             raise BadInputError(
                 "bboxes", "boxes", f"none: {self._model.model.name} finds the people itself",
-                "Pass the picture alone.",
+                "Pass the image alone.",
             )  # fmt: skip
         return self._pre.regions(check_image(img), None if boxes is None else as_boxes(boxes))
 
@@ -224,10 +224,10 @@ class PoseDetector:
         decoded = self._decoder.decode({k: v[: len(regions)] for k, v in outputs.items()})
         placed = place(decoded, regions, self.input_size)
         self.on_stage("post")
-        return placed, decoded.picture
+        return placed, decoded.image
 
     def _keypoints(self) -> int:
-        """Number of keypoints; where no picture has told it yet, blank input does."""
+        """Number of keypoints; where no image has told it yet, blank input does."""
         if not self._count:
             width, height = self.input_size
             blank = np.zeros((height, width, 3), np.uint8)

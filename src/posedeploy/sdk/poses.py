@@ -16,7 +16,7 @@ from posedeploy.sdk.regions import Region
 
 @dataclass(frozen=True)
 class Poses:
-    """People in one picture.
+    """People in one image.
 
     Attributes:
         keypoints: `[n, K, 3]` float32: x, y in image px, score.
@@ -57,21 +57,21 @@ def as_boxes(boxes: ArrayLike) -> Floats:
 
 
 def place(decoded: Decoded, regions: Sequence[Region], input_size: tuple[int, int]) -> Poses:
-    """Decoded people of some regions, mapped to the pixels of their pictures.
+    """Decoded people of some regions, mapped to the pixels of their images.
 
     Args:
-        decoded: People in input px; `decoded.picture` counts regions.
+        decoded: People in input px; `decoded.image` counts regions.
         regions: What was cut out, in the order of the batch.
         input_size: Width and height of the network's input, px.
     """
-    centers = np.stack([region.center for region in regions])[decoded.picture]
-    scales = np.stack([region.scale for region in regions])[decoded.picture]
+    centers = np.stack([region.center for region in regions])[decoded.image]
+    scales = np.stack([region.scale for region in regions])[decoded.image]
     people, keypoints = decoded.points.shape[:2]
     result = np.empty((people, keypoints, 3), np.float32)
     result[..., :2] = to_image(decoded.points, centers, scales, input_size)
     result[..., 2] = decoded.point_scores
     if decoded.boxes is None or decoded.box_scores is None:
-        boxes = np.stack([region.box for region in regions])[decoded.picture]
+        boxes = np.stack([region.box for region in regions])[decoded.image]
         return Poses(result, boxes.astype(np.float32), np.ones(people, np.float32))
     corners = decoded.boxes.reshape(people, 2, 2)
     boxes = to_image(corners, centers, scales, input_size).reshape(people, 4)
@@ -79,7 +79,7 @@ def place(decoded: Decoded, regions: Sequence[Region], input_size: tuple[int, in
 
 
 def join(parts: Sequence[Poses], keypoints: int) -> Poses:
-    """Several poses of one picture as one; none give empty arrays for `keypoints`."""
+    """Several poses of one image as one; none give empty arrays for `keypoints`."""
     if not parts:
         return Poses(
             np.empty((0, keypoints, 3), np.float32),

@@ -1,4 +1,4 @@
-"""Pictures, and the parts of them that become inputs of the network."""
+"""Images, and the parts of them that become inputs of the network."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Image = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Region:
-    """The part of a picture that becomes one input of the network.
+    """The part of a image that becomes one input of the network.
 
     Attributes:
-        image: The picture, `[H, W, 3]` uint8, BGR.
+        image: The image, `[H, W, 3]` uint8, BGR.
         box: `[4]` left, top, right, bottom in image px, before any padding.
         center: `[2]` (x, y) in image px.
         scale: `[2]` (width, height) in image px.
@@ -34,7 +34,7 @@ class Region:
 
 
 def check_image(image: Any) -> Image:
-    """The picture, if it is one.
+    """The image, if it is one.
 
     Raises:
         BadInputError: It is not a uint8 array `[H, W, 3]` with pixels in it.
@@ -46,5 +46,5 @@ def check_image(image: Any) -> Image:
     else:
         found = f"a {type(image).__name__}"
     raise BadInputError(
-        "picture", found, "a uint8 array [H, W, 3], BGR", "Read the file with cv2.imread."
+        "image", found, "a uint8 array [H, W, 3], BGR", "Read the file with cv2.imread."
     )

@@ -1,8 +1,8 @@
-"""Pre-processing as `pipeline.json` spells it: picture and boxes to the network's input.
+"""Pre-processing as `pipeline.json` spells it: image and boxes to the network's input.
 
 The transforms are compiled once, when a folder is loaded, into a `Preprocessor`.  Its results
 equal those of MMPose 1.3.2's own pipeline (GetBBoxCenterScale, TopdownAffine or BottomupResize,
-PackPoseInputs, PoseDataPreprocessor) to the last bit for uint8 pictures.
+PackPoseInputs, PoseDataPreprocessor) to the last bit for uint8 images.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from posedeploy.sdk.folder import Transform
 from posedeploy.sdk.geometry import (
     Floats,
     centers_and_scales,
-    fit_picture,
+    fit_image,
     udp_warp_matrix,
     warp_matrix,
 )
@@ -36,7 +36,7 @@ class Plan:
         padding: Factor on the boxes of a top-down model.
         input_size: Width and height of the network's input, px.
         use_udp: Warp with unbiased data processing.
-        pad_value: Colour beside a whole picture, in the picture's channel order.
+        pad_value: Color beside a whole image, in the image's channel order.
         mean: Per channel, in the order the network gets them.
         std: Likewise.
         to_rgb: Swap blue and red.
@@ -83,7 +83,7 @@ def _bottomup_resize(step: Node, plan: Plan) -> None:
     if step.has("resize_mode"):
         step.at("resize_mode").one_of(["fit"])
     if step.get("aug_scales", list, []):
-        raise step.at("aug_scales").error("null: one scale a picture")
+        raise step.at("aug_scales").error("null: one scale a image")
     if step.has("pad_val"):
         plan.pad_value = step.numbers("pad_val", 3)
     plan.input_size = size
@@ -123,13 +123,13 @@ TRANSFORMS: dict[str, tuple[Callable[[Node, Plan], None], tuple[str, ...]]] = {
 
 
 class Preprocessor:
-    """Compiled transforms: `regions` says what to cut out, `tensor` cuts and normalises."""
+    """Compiled transforms: `regions` says what to cut out, `tensor` cuts and normalizes."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self.top_down = "TopDownAffine" in plan.done
         self.input_size = plan.input_size
-        # A uint8 picture has 256 values a channel: (value - mean) / std in float32, as torch
+        # A uint8 image has 256 values a channel: (value - mean) / std in float32, as torch
         # computes it, once for each of them.
         values = np.arange(256, dtype=np.float32)
         self._tables = [
@@ -138,16 +138,16 @@ class Preprocessor:
         ]
 
     def regions(self, image: Image, boxes: Floats | None) -> list[Region]:
-        """What to cut out of a picture: one region a box, or the whole picture.
+        """What to cut out of a image: one region a box, or the whole image.
 
         Args:
             image: `[H, W, 3]` uint8, BGR.
-            boxes: `[N, 4]` left, top, right, bottom in image px; None for the whole picture.
+            boxes: `[N, 4]` left, top, right, bottom in image px; None for the whole image.
         """
         plan, (height, width) = self._plan, image.shape[:2]
         whole = np.array([[0, 0, width, height]], np.float32)
         if not self.top_down:
-            fitted = fit_picture((width, height), plan.input_size, plan.use_udp)
+            fitted = fit_image((width, height), plan.input_size, plan.use_udp)
             return [Region(image, whole[0], *fitted)]
         boxes = whole if boxes is None else boxes
         with np.errstate(over="ignore", invalid="ignore"):
@@ -159,10 +159,10 @@ class Preprocessor:
             ]
 
     def crop(self, region: Region) -> Image:
-        """The warped region, `[h, w, 3]` uint8, still in the picture's channel order.
+        """The warped region, `[h, w, 3]` uint8, still in the image's channel order.
 
         Raises:
-            BadInputError: OpenCV cannot warp the picture, because a side has 32767 px or more.
+            BadInputError: OpenCV cannot warp the image, because a side has 32767 px or more.
         """
         border = (0.0, 0.0, 0.0) if self.top_down else self._plan.pad_value
         try:
@@ -176,14 +176,14 @@ class Preprocessor:
         except cv2.error as error:
             height, width = region.image.shape[:2]
             raise BadInputError(
-                "picture",
+                "image",
                 f"{width}x{height} px, which OpenCV cannot warp ({error.err})",
                 "sides below 32767 px",
-                "Make the picture smaller.",
+                "Make the image smaller.",
             ) from error
 
     def tensor(self, regions: Sequence[Region]) -> NDArray[np.float32]:
-        """The network's input for these regions: `[N, 3, h, w]` float32, normalised."""
+        """The network's input for these regions: `[N, 3, h, w]` float32, normalized."""
         width, height = self.input_size
         result = np.empty((len(regions), 3, height, width), np.float32)
         for row, region in zip(result, regions, strict=True):
@@ -199,7 +199,7 @@ def compile_transforms(transforms: Sequence[Transform]) -> Preprocessor:
     """Compile the transforms of a folder.
 
     Raises:
-        BadInputError: One is unknown, comes too early, or has a field that cannot be honoured.
+        BadInputError: One is unknown, comes too early, or has a field that cannot be honored.
     """
     plan = Plan()
     for transform in transforms:

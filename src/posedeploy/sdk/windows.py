@@ -1,4 +1,4 @@
-"""Windows with pictures, where there is a display; where there is none, why."""
+"""Windows with images, where there is a display; where there is none, why."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def why_no_windows(
 
 
 def check_windows(instead: str, subject: str = "--show") -> None:
-    """Refuse to show pictures where no window can be opened.
+    """Refuse to show images where no window can be opened.
 
     Args:
         instead: What to do instead, a sentence.
@@ -58,7 +58,7 @@ def check_windows(instead: str, subject: str = "--show") -> None:
 
 
 def show_image(title: str, image: NDArray[np.uint8], milliseconds: int = 0) -> bool:
-    """Show a picture in the window of that title.
+    """Show a image in the window of that title.
 
     Args:
         title: The window's title; the same title is the same window.
@@ -73,7 +73,7 @@ def show_image(title: str, image: NDArray[np.uint8], milliseconds: int = 0) -> b
 
 
 def show_files(paths: list[Path]) -> None:
-    """Show picture files, each in a window of its own, until a key is pressed."""
+    """Show image files, each in a window of its own, until a key is pressed."""
     for path in paths:
         image = cv2.imread(str(path), cv2.IMREAD_COLOR)
         if image is not None:

@@ -16,12 +16,12 @@ from posedeploy.config import DeployConfig, HeadKind, ModelConfig
 from posedeploy.runtime import TensorInfo
 from posedeploy.sdk.provenance import compact_dataset_meta, detail_json
 
-__all__ = ["Artefact", "compact_dataset_meta", "detail_json", "write_json_files"]
+__all__ = ["Artifact", "compact_dataset_meta", "detail_json", "write_json_files"]
 
 # The SDK format's version: MMDeploy's clients read a string here and compare it with nothing.
 FORMAT_VERSION = "1.3.1"
 DEFAULT_BLUR = 11  # blur_kernel_size of MMPose 1.3.2's MSRAHeatmap and UDPHeatmap, cells
-# What the client passes on with each picture; MMDeploy writes the same keys.
+# What the client passes on with each image; MMDeploy writes the same keys.
 META_KEYS = (
     "img_shape", "pad_shape", "ori_shape", "img_norm_cfg", "scale_factor", "bbox_score",
     "center", "scale",
@@ -29,7 +29,7 @@ META_KEYS = (
 
 
 @dataclass(frozen=True)
-class Artefact:
+class Artifact:
     """What the written backend files are.
 
     Attributes:
@@ -58,7 +58,7 @@ class Artefact:
 
 def write_json_files(  # noqa: PLR0917 - what a folder is made of, in one order everywhere
     folder: Path,
-    artefact: Artefact,
+    artifact: Artifact,
     model_config: ModelConfig,
     deploy_config: DeployConfig,
     checkpoint: str,
@@ -66,15 +66,15 @@ def write_json_files(  # noqa: PLR0917 - what a folder is made of, in one order 
 ) -> None:
     """Write `deploy.json`, `pipeline.json` and `detail.json` into `folder`."""
     contents = {
-        "deploy.json": deploy_json(artefact, model_config, deploy_config.backend),
-        "pipeline.json": pipeline_json(artefact, model_config, deploy_config),
+        "deploy.json": deploy_json(artifact, model_config, deploy_config.backend),
+        "pipeline.json": pipeline_json(artifact, model_config, deploy_config),
         "detail.json": detail_json(
             model_config,
             deploy_config,
             checkpoint,
             dataset_meta,
             format_version=FORMAT_VERSION,
-            recipe=artefact.recipe,
+            recipe=artifact.recipe,
         ),
     }
     for name, content in contents.items():
@@ -82,16 +82,16 @@ def write_json_files(  # noqa: PLR0917 - what a folder is made of, in one order 
         (folder / name).write_text(text + "\n", encoding="utf-8")
 
 
-def deploy_json(artefact: Artefact, model_config: ModelConfig, backend: str) -> dict[str, Any]:
+def deploy_json(artifact: Artifact, model_config: ModelConfig, backend: str) -> dict[str, Any]:
     """`deploy.json`: the backend files and how they may be called."""
     entry = {
         "name": model_config.estimator.lower(),
-        "net": artefact.files[0],
-        "weights": artefact.files[1] if len(artefact.files) > 1 else "",
+        "net": artifact.files[0],
+        "weights": artifact.files[1] if len(artifact.files) > 1 else "",
         "backend": backend,
-        "precision": artefact.precision.upper(),
+        "precision": artifact.precision.upper(),
         "batch_size": 1,
-        "dynamic_shape": artefact.dynamic_batch,
+        "dynamic_shape": artifact.dynamic_batch,
     }
     return {
         "version": FORMAT_VERSION, "task": "PoseDetector", "models": [entry], "customs": []
@@ -99,19 +99,19 @@ def deploy_json(artefact: Artefact, model_config: ModelConfig, backend: str) -> 
 
 
 def pipeline_json(
-    artefact: Artefact, model_config: ModelConfig, deploy_config: DeployConfig
+    artifact: Artifact, model_config: ModelConfig, deploy_config: DeployConfig
 ) -> dict[str, Any]:
     """`pipeline.json`: pre-processing, network, post-processing."""
-    by_position = artefact.names_are_positions
+    by_position = artifact.names_are_positions
     net = {
         "name": model_config.estimator.lower(),
         "type": "Task",
         "module": "Net",
-        "is_batched": artefact.dynamic_batch and not by_position,
+        "is_batched": artifact.dynamic_batch and not by_position,
         "input": ["prep_output"],
         "output": ["infer_output"],
-        "input_map": {"img": "#0" if by_position else artefact.inputs[0].name},
-        "output_map": _output_map(artefact, deploy_config),
+        "input_map": {"img": "#0" if by_position else artifact.inputs[0].name},
+        "output_map": _output_map(artifact, deploy_config),
     }
     preprocess = {
         "type": "Task",
@@ -119,9 +119,9 @@ def pipeline_json(
         "name": "Preprocess",
         "input": ["img"],
         "output": ["prep_output"],
-        "transforms": transforms(model_config, _input_size(artefact)),
+        "transforms": transforms(model_config, _input_size(artifact)),
     }
-    component, params = postprocess(model_config, deploy_config, artefact.host)
+    component, params = postprocess(model_config, deploy_config, artifact.host)
     decode = {
         "type": "Task",
         "module": "mmpose",
@@ -135,21 +135,21 @@ def pipeline_json(
     return {"pipeline": {"input": ["img"], "output": ["post_output"], "tasks": tasks}}
 
 
-def _output_map(artefact: Artefact, deploy_config: DeployConfig) -> dict[str, str]:
+def _output_map(artifact: Artifact, deploy_config: DeployConfig) -> dict[str, str]:
     """Empty where the graph's names are the ones the post-processing asks for."""
-    if artefact.names_are_positions:
+    if artifact.names_are_positions:
         return {name: f"#{i}" for i, name in enumerate(deploy_config.output_names)}
     return {}
 
 
-def _input_size(artefact: Artefact) -> list[int]:
+def _input_size(artifact: Artifact) -> list[int]:
     """[W, H] in px, from the loaded graph's NCHW input."""
-    shape = artefact.inputs[0].shape
+    shape = artifact.inputs[0].shape
     return [int(shape[3]), int(shape[2])]
 
 
 def transforms(model_config: ModelConfig, size: Sequence[int]) -> list[dict[str, Any]]:
-    """The test pipeline in the SDK's words, ending with normalisation.
+    """The test pipeline in the SDK's words, ending with normalization.
 
     Args:
         model_config: Whose test pipeline.
@@ -160,14 +160,14 @@ def transforms(model_config: ModelConfig, size: Sequence[int]) -> list[dict[str,
         translate = _TRANSFORMS.get(str(step["type"]))
         if translate is not None:
             steps.append(translate(step, list(size)))
-    normalise = {
+    normalize = {
         "type": "Normalize",
         "mean": list(model_config.mean),
         "std": list(model_config.std),
         "to_rgb": model_config.bgr_to_rgb,
     }
     collect = {"type": "Collect", "keys": ["img"], "meta_keys": list(META_KEYS)}
-    return [*steps, normalise, {"type": "ImageToTensor", "keys": ["img"]}, collect]
+    return [*steps, normalize, {"type": "ImageToTensor", "keys": ["img"]}, collect]
 
 
 Step = Mapping[str, Any]

@@ -1,6 +1,6 @@
 """Is a set of weights fit to judge a backend by?  Measures, limits, and the table.
 
-A network whose output ignores the picture agrees with every broken backend, and one that
+A network whose output ignores the image agrees with every broken backend, and one that
 amplifies rounding disagrees with every correct one.  `python -m posedeploy.synthetic.admission
 [MODEL|TIER ...]` measures models of the zoo and exits with 1 if one is not admitted.
 """
@@ -18,9 +18,9 @@ import torch
 from posedeploy.config import ModelConfig, load_model_config
 from posedeploy.paths import cache_dir
 from posedeploy.synthetic.calibration import single_thread
-from posedeploy.synthetic.images import calibration_pictures, network_input
+from posedeploy.synthetic.images import calibration_images, network_input
 from posedeploy.synthetic.measures import (
-    centred,
+    centered,
     detections,
     gap,
     output_maps,
@@ -31,27 +31,27 @@ from posedeploy.synthetic.weights import calibrated_checkpoint
 from posedeploy.zoo.build import build_model
 from posedeploy.zoo.table import ALL, config_path, models_of
 
-PICTURES = 6
+IMAGES = 6
 _SEED = 9000  # far from the seeds of calibration
 
 
 @dataclass(frozen=True)
 class Admission:
-    """What was measured on pictures that calibration has not seen.
+    """What was measured on images that calibration has not seen.
 
     Attributes:
         bf16_sqnr_db: Signal to noise of a bf16 autocast run, the worst output's; the signal is
             what varies within a channel, so that a constant offset cannot pass for one.
-        same_argmax: Part of (pair of pictures, channel) whose maximum is at the same place.
+        same_argmax: Part of (pair of images, channel) whose maximum is at the same place.
         gap: Median difference of the largest and the second largest value of a channel, in
             standard deviations of the output; the smallest of the outputs.
         gap_over_noise: The same difference, divided by the largest difference between float32
             and float64.
         noise: That largest difference, in standard deviations of the output.
-        detections: Fewest and most detections on a picture; None for a top-down model.
-        suppressed: Fewest candidates on a picture that non-maximum suppression removes.
+        detections: Fewest and most detections on a image; None for a top-down model.
+        suppressed: Fewest candidates on a image that non-maximum suppression removes.
         box_area: Smallest and largest area of a box, as parts of the input's.
-        at_border: Part of the boxes that three or four borders of the picture clip.
+        at_border: Part of the boxes that three or four borders of the image clip.
         keypoint_noise_px: Largest distance of a keypoint in float32 from float64, in input px.
     """
 
@@ -67,20 +67,20 @@ class Admission:
     keypoint_noise_px: float = 0.0
 
 
-def measure(model: Any, model_config: ModelConfig, count: int = PICTURES) -> Admission:
-    """Measure a model. Runs it four times on each picture, on one thread.
+def measure(model: Any, model_config: ModelConfig, count: int = IMAGES) -> Admission:
+    """Measure a model. Runs it four times on each image, on one thread.
 
     Args:
         model: What `build_model` gave.
         model_config: Its config.
-        count: How many pictures, 2 at least.
+        count: How many images, 2 at least.
     """
     bottom_up = model_config.head_kind.bottom_up
-    pictures = calibration_pictures(
+    images = calibration_images(
         count, model_config.input_size, _SEED, people=3 if bottom_up else 1
     )
     batch = torch.from_numpy(
-        network_input(pictures, model_config.mean, model_config.std, model_config.bgr_to_rgb)
+        network_input(images, model_config.mean, model_config.std, model_config.bgr_to_rgb)
     )
     model64 = copy.deepcopy(model).double()
     with single_thread(), torch.no_grad():
@@ -93,7 +93,7 @@ def measure(model: Any, model_config: ModelConfig, count: int = PICTURES) -> Adm
             found = detections(model, model64, batch, model_config)
     gaps = {name: gap(y) for name, y in maps64.items()}
     noise = {name: float((maps[name] - y).abs().max()) for name, y in maps64.items()}
-    spread = {name: float(centred(y).std()) for name, y in maps64.items()}
+    spread = {name: float(centered(y).std()) for name, y in maps64.items()}
     return Admission(
         bf16_sqnr_db=min(sqnr_db(y, maps16[name]) for name, y in maps64.items()),
         same_argmax=max(same_argmax(y) for y in maps64.values()),
@@ -116,7 +116,7 @@ def failures(measured: Admission) -> tuple[str, ...]:
         (fewest, most), (smallest, largest) = measured.detections, measured.box_area
         checks += [
             (fewest >= 2 and most <= 200, f"{fewest} to {most} detections, not 2 to 200"),
-            (measured.suppressed >= 1, "a picture on which no box is suppressed"),
+            (measured.suppressed >= 1, "a image on which no box is suppressed"),
             (smallest >= 1e-3 and largest <= 0.8, f"boxes of {smallest:.2g} to {largest:.2g}"),
             (measured.at_border <= 0.1, f"{measured.at_border:.0%} of the boxes are clipped"),
             (

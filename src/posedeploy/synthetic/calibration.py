@@ -1,9 +1,9 @@
-"""Weights calibrated on pictures: true batch-norm statistics, and outputs that say something.
+"""Weights calibrated on images: true batch-norm statistics, and outputs that say something.
 
-A freshly initialised network gives the same peak for every picture, or logits of 1e4.  Here the
+A freshly initialized network gives the same peak for every image, or logits of 1e4.  Here the
 batch norms get the statistics of real activations, and the last layers are set so that every
-output channel has mean 0 and standard deviation 1 over the calibration pictures: what is left
-varies with the picture.  Detectors are aimed at boxes of a person's size and at a number of
+output channel has mean 0 and standard deviation 1 over the calibration images: what is left
+varies with the image.  Detectors are aimed at boxes of a person's size and at a number of
 candidates that leaves non-maximum suppression something to do (`detection` has that part).
 """
 
@@ -18,9 +18,9 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from posedeploy.config import ModelConfig
-from posedeploy.synthetic.conditioning import CONDITIONING, OTHER, initialise
+from posedeploy.synthetic.conditioning import CONDITIONING, OTHER, initialize
 from posedeploy.synthetic.detection import aim_detector
-from posedeploy.synthetic.images import calibration_pictures, network_input
+from posedeploy.synthetic.images import calibration_images, network_input
 from posedeploy.synthetic.layers import recording, rescale, scale_output
 
 # The layers that put out heatmaps or SimCC vectors, per head type.
@@ -33,7 +33,7 @@ FINAL_LAYERS: Mapping[str, Callable[[Any], list[nn.Module]]] = {
     "SimCCHead":   lambda head: [head.mlp_head_x, head.mlp_head_y],
 }
 # fmt: on
-_BATCHES, _BATCH = 2, 4  # of calibration pictures; more changes little
+_BATCHES, _BATCH = 2, 4  # of calibration images; more changes little
 _BOTTOM_UP_BATCH = 2  # whole scenes of 416 px and more: many positions in each
 _PEOPLE = 3
 
@@ -44,17 +44,17 @@ def calibrate(model: nn.Module, model_config: ModelConfig, seed: int) -> None:
     Args:
         model: What `build_model(model_config, None)` gave.
         model_config: Its config.
-        seed: Decides weights and calibration pictures.
+        seed: Decides weights and calibration images.
     """
     backbone = str(model_config.config["model"]["backbone"]["type"]).rsplit(".", 1)[-1]
     with single_thread(), torch.no_grad():
-        initialise(model, CONDITIONING.get(backbone, OTHER), seed, min(model_config.std))
+        initialize(model, CONDITIONING.get(backbone, OTHER), seed, min(model_config.std))
         batches = [_batch(model_config, seed + index) for index in range(_BATCHES)]
         _calibrate_batch_norms(model, batches)
         if model_config.head_kind.bottom_up:
             aim_detector(model, torch.cat(batches), model_config.input_size)
         else:
-            _standardise_outputs(model, model_config.head, torch.cat(batches))
+            _standardize_outputs(model, model_config.head, torch.cat(batches))
 
 
 @contextlib.contextmanager
@@ -70,16 +70,16 @@ def single_thread() -> Iterator[None]:
 
 def _batch(model_config: ModelConfig, seed: int) -> torch.Tensor:
     bottom_up = model_config.head_kind.bottom_up
-    pictures = calibration_pictures(
+    images = calibration_images(
         _BOTTOM_UP_BATCH if bottom_up else _BATCH,
         model_config.input_size,
         seed,
         _PEOPLE if bottom_up else 1,
     )
-    normalised = network_input(
-        pictures, model_config.mean, model_config.std, model_config.bgr_to_rgb
+    normalized = network_input(
+        images, model_config.mean, model_config.std, model_config.bgr_to_rgb
     )
-    return torch.from_numpy(normalised)
+    return torch.from_numpy(normalized)
 
 
 def _calibrate_batch_norms(model: Any, batches: list[torch.Tensor]) -> None:
@@ -98,7 +98,7 @@ def _calibrate_batch_norms(model: Any, batches: list[torch.Tensor]) -> None:
     model.eval()
 
 
-def _standardise_outputs(model: Any, head_type: str, batch: torch.Tensor) -> None:
+def _standardize_outputs(model: Any, head_type: str, batch: torch.Tensor) -> None:
     head, features = model.head, model.extract_feat(batch)
     if hasattr(head, "gau"):  # its squared activations else drown the shortcut beside it
         seen = _outputs(head, features, [head.gau.o])

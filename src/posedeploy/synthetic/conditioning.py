@@ -1,6 +1,6 @@
 """Random weights that are well conditioned: seeded, with small residual branches.
 
-He initialisation (He et al., 2015, https://arxiv.org/abs/1502.01852) alone makes deep networks
+He initialization (He et al., 2015, https://arxiv.org/abs/1502.01852) alone makes deep networks
 amplify rounding until a 16-bit or int8 run of any correct backend is noise.  Two settings for
 each kind of backbone mend it: a shift of every batch norm's bias, which keeps most activations
 on the linear side of the non-linearity, and a gain below 1 for the last batch norm of a residual
@@ -35,7 +35,7 @@ class Conditioning:
 
 
 # Backbone type -> its settings: the smallest shift that keeps rounding down (a larger one makes
-# the network ignore the picture). `python -m posedeploy.synthetic.admission` measures both.
+# the network ignore the image). `python -m posedeploy.synthetic.admission` measures both.
 # fmt: off
 CONDITIONING: Mapping[str, Conditioning] = {
     "CSPDarknet":   Conditioning(1.0, 0.3),   # YOLOX-Pose, RTMO
@@ -63,7 +63,7 @@ _BIAS_STD = 0.02
 _PIXEL_STD = 64.0  # about the standard deviation of pixel values, 0..255
 
 
-def initialise(model: nn.Module, conditioning: Conditioning, seed: int, input_std: float) -> None:
+def initialize(model: nn.Module, conditioning: Conditioning, seed: int, input_std: float) -> None:
     """Give every convolution, linear layer and norm of a model seeded weights, in place.
 
     Each tensor's values depend on the seed and its name only, so that adding a layer leaves the
@@ -78,10 +78,10 @@ def initialise(model: nn.Module, conditioning: Conditioning, seed: int, input_st
     with torch.no_grad():
         for name, module in model.named_modules():
             if isinstance(module, _ConvNd | nn.Linear):
-                _initialise_weights(module, name, seed)
+                _initialize_weights(module, name, seed)
             elif isinstance(module, _BatchNorm | nn.LayerNorm | nn.GroupNorm):
                 shift = conditioning.bias_shift if isinstance(module, _BatchNorm) else 0.0
-                _initialise_norm(module, name, seed, shift)
+                _initialize_norm(module, name, seed, shift)
         for norm in last_norms(model):
             norm.weight.mul_(conditioning.residual_gain)
         # Without it, raw pixels make running variances that are beyond float16's largest number.
@@ -106,7 +106,7 @@ def _first_convolution(model: nn.Module) -> _ConvNd:
     return next(module for module in model.modules() if isinstance(module, _ConvNd))
 
 
-def _initialise_weights(module: _ConvNd | nn.Linear, name: str, seed: int) -> None:
+def _initialize_weights(module: _ConvNd | nn.Linear, name: str, seed: int) -> None:
     weight = module.weight
     fan_in = float(weight[0].numel())
     if isinstance(module, _ConvTransposeNd):  # [in, out, kH, kW]; each output sees 1/stride of it
@@ -117,7 +117,7 @@ def _initialise_weights(module: _ConvNd | nn.Linear, name: str, seed: int) -> No
         module.bias.copy_(normal(f"{name}.bias", seed, module.bias.shape) * _BIAS_STD)
 
 
-def _initialise_norm(module: nn.Module, name: str, seed: int, shift: float) -> None:
+def _initialize_norm(module: nn.Module, name: str, seed: int, shift: float) -> None:
     weight, bias = module.weight, module.bias
     if isinstance(weight, torch.Tensor):
         weight.copy_(1 + 0.06 * normal(f"{name}.weight", seed, weight.shape))

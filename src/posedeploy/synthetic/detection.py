@@ -1,8 +1,8 @@
-"""Aiming a randomly initialised YOLOX-Pose or RTMO head at plausible people.
+"""Aiming a randomly initialized YOLOX-Pose or RTMO head at plausible people.
 
 Boxes come out the size of a person, keypoints within them, and scores so that about
-`CANDIDATES` positions a picture are above the model's own threshold: non-maximum suppression
-then has overlapping boxes to choose from, and no picture is empty.
+`CANDIDATES` positions a image are above the model's own threshold: non-maximum suppression
+then has overlapping boxes to choose from, and no image is empty.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from torch import nn
 
 from posedeploy.synthetic.layers import recording, rescale, scale_output
 
-CANDIDATES = 100  # positions a picture above the score threshold, on average
+CANDIDATES = 100  # positions a image above the score threshold, on average
 BOX = (0.18, 0.4)  # mean width and height of a box, as parts of the input's
 _SCORE_STD = 1.5  # of logits: scores spread over most of 0..1 without saturating
 _LOG_SIZE_STD = 0.2  # of the logarithm of width and height: most boxes are within 40 % of BOX
-_CENTRE_STD = 0.3  # of a box's centre, in strides; no box leaves the picture
-_DCC_LOGIT_STD = 3.0  # peaks in RTMO's coordinate bins that still depend smoothly on the picture
+_CENTER_STD = 0.3  # of a box's center, in strides; no box leaves the image
+_DCC_LOGIT_STD = 3.0  # peaks in RTMO's coordinate bins that still depend smoothly on the image
 _DCC_STEP = 7  # every seventh position is enough for a standard deviation
 _SCORES = ("out_cls", "out_obj")
 
@@ -31,7 +31,7 @@ def aim_detector(model: Any, batch: torch.Tensor, input_size: tuple[int, int]) -
 
     Args:
         model: A pose estimator with a YOLOXPoseHead or RTMOHead, batch norms calibrated.
-        batch: Calibration pictures [N, 3, H, W], normalised.
+        batch: Calibration images [N, 3, H, W], normalized.
         input_size: (W, H) in px.
     """
     head = model.head
@@ -59,7 +59,7 @@ def _targets(
     rows = {
         "out_bbox": (
             [0.0, 0.0, math.log(width), math.log(height)],
-            [_CENTRE_STD, _CENTRE_STD, _LOG_SIZE_STD, _LOG_SIZE_STD],
+            [_CENTER_STD, _CENTER_STD, _LOG_SIZE_STD, _LOG_SIZE_STD],
         ),
         "out_cls": ([0.0], [_SCORE_STD]),
         "out_kpt": ([0.0, 0.0], [width / 4, height / 4]),  # x and y by turns, in strides
@@ -84,7 +84,7 @@ def _set_channels(
 
 
 def _set_score_level(head: Any, features: Any, threshold: float) -> None:
-    """Shift the logits so that `CANDIDATES` positions a picture are above the threshold."""
+    """Shift the logits so that `CANDIDATES` positions a image are above the threshold."""
     names = [name for name in _SCORES if len(getattr(head.head_module, name, ()))]
     layers = [layer for name in names for layer in _layers(head, name)]
     with recording(layers) as seen:
@@ -106,13 +106,13 @@ def _set_score_level(head: Any, features: Any, threshold: float) -> None:
 def _calibrate_dcc(head: Any, features: Any) -> None:
     """RTMO's coordinate classifier, which no plain forward pass of the head runs."""
     dcc = head.dcc
-    vectors, centre_scale, grids = _dcc_sample(head, features)
+    vectors, center_scale, grids = _dcc_sample(head, features)
     linear, norm = dcc.pose_to_kpts
     tokens: torch.Tensor = linear(vectors)
     norm.running_mean.copy_(tokens.mean(dim=0))
     norm.running_var.copy_(tokens.var(dim=0))
     with recording([dcc.gau.o] if hasattr(dcc, "gau") else []) as seen:
-        dcc.forward_test(vectors, centre_scale, grids)
+        dcc.forward_test(vectors, center_scale, grids)
     for layer, output in seen.items():  # squared activations else drown the shortcut beside it
         scale_output(layer, output, 1.0)
     # Wavelengths of the positional encoding, in px: all get the same slope, or a box that is
@@ -120,14 +120,14 @@ def _calibrate_dcc(head: Any, features: Any) -> None:
     wavelengths = dcc.spe.dim_t / dcc.spe.dim_t.max()
     for layer in (dcc.x_fc, dcc.y_fc):
         layer.weight.mul_(wavelengths.repeat(2))  # cosines, then sines
-    encodings = dcc._get_bin_enc(centre_scale, grids)
+    encodings = dcc._get_bin_enc(center_scale, grids)
     logits = dcc._pose_feats_to_heatmaps(vectors, *encodings)
     for layer, logit in zip((dcc.x_fc, dcc.y_fc), logits, strict=True):
         scale_output(layer, logit - logit.mean(dim=-1, keepdim=True), _DCC_LOGIT_STD)
 
 
 def _dcc_sample(head: Any, features: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Pose vectors [S, C], boxes as centre and scale [S, 4], positions [S, 2], in input px."""
+    """Pose vectors [S, C], boxes as center and scale [S, 4], positions [S, 2], in input px."""
     from mmpose.structures.bbox import bbox_xyxy2cs
 
     _, boxes, _, _, vectors = head.forward(features)
@@ -140,11 +140,11 @@ def _dcc_sample(head: Any, features: Any) -> tuple[torch.Tensor, torch.Tensor, t
     )
     priors = torch.cat(grids)
     decoded = head.decode_bbox(_flat(boxes), priors, strides)
-    centre, scale = bbox_xyxy2cs(decoded.flatten(0, 1)[::_DCC_STEP], head.bbox_padding)
+    center, scale = bbox_xyxy2cs(decoded.flatten(0, 1)[::_DCC_STEP], head.bbox_padding)
     positions = priors.repeat(len(decoded), 1)[::_DCC_STEP]
     return (
         _flat(vectors).flatten(0, 1)[::_DCC_STEP],
-        torch.cat([centre, scale], dim=1),
+        torch.cat([center, scale], dim=1),
         positions,
     )
 

@@ -1,7 +1,7 @@
-"""The drawn data set: figures with known joints, in three splits that share no picture.
+"""The drawn data set: figures with known joints, in three splits that share no image.
 
 Weights are fitted on one split, int8 ranges are calibrated on another, and accuracy is measured
-on the third.  Every joint has a colour of its own, left and right alike, so a mirrored figure is
+on the third.  Every joint has a color of its own, left and right alike, so a mirrored figure is
 no figure of this set: its metainfo declares no left-right pairs, and a flip test is meaningless.
 """
 
@@ -14,21 +14,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from posedeploy.synthetic.figures import Picture, draw_scene
+from posedeploy.synthetic.figures import Image, draw_scene
 from posedeploy.synthetic.style import JOINTS, Style
 
-# First seed of each split. Other drawn pictures (calibrated weights, their admission, the
+# First seed of each split. Other drawn images (calibrated weights, their admission, the
 # judge's samples) have seeds below 1e9; a test compares the sets.
 SPLITS: Mapping[str, int] = {
     "calibration": 20_000_000_000,
     "evaluation": 30_000_000_000,
     "fitting": 10_000_000_000,
 }
-_LARGEST = 1_000_000_000  # pictures a split can have before it runs into the next one
+_LARGEST = 1_000_000_000  # images a split can have before it runs into the next one
 SIZE = (384, 384)
 
 # Twelve vivid hues, three dark and two pale ones: the nearest two are 127 apart in one channel.
-# Neighbours on the body are far apart. BGR.
+# Neighbors on the body are far apart. BGR.
 # fmt: off
 PALETTE = (
     (0, 0, 255), (255, 255, 0), (0, 255, 0), (255, 0, 255), (0, 255, 255),  # nose, eyes, ears
@@ -51,22 +51,22 @@ SIGMAS = (
 )
 # fmt: on
 
-# What of a parsed metainfo says that left and right change places in a mirrored picture.
+# What of a parsed metainfo says that left and right change places in a mirrored image.
 WITHOUT_PAIRS: Mapping[str, Any] = {"flip_pairs": [], "flip_indices": list(range(len(JOINTS)))}
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One picture of the drawn data set.
+    """One image of the drawn data set.
 
     Attributes:
-        picture: [H, W, 3] uint8, BGR.
+        image: [H, W, 3] uint8, BGR.
         keypoints: [P, 17, 2] float32, x and y in image px, in COCO's order; all visible.
         bboxes: [P, 4] float32, left, top, right, bottom in image px; they hold the whole figure.
         name: Split and number, such as 'evaluation-12'.
     """
 
-    picture: Picture
+    image: Image
     keypoints: NDArray[np.float32]
     bboxes: NDArray[np.float32]
     name: str
@@ -75,29 +75,29 @@ class Figure:
 def drawn_figures(
     split: str, count: int, people: int = 1, size: tuple[int, int] = SIZE
 ) -> Iterator[Figure]:
-    """The first pictures of a split; the same ones on every call.
+    """The first images of a split; the same ones on every call.
 
     Args:
         split: 'fitting', 'calibration' or 'evaluation'.
-        count: How many pictures.
+        count: How many images.
         people: People in each; their boxes share at most a tenth of the smaller one where there
             is room (up to three).
-        size: (W, H) of the pictures in px, at least 48 each. Another size is another set.
+        size: (W, H) of the images in px, at least 48 each. Another size is another set.
 
     Raises:
-        ValueError: No such split, or more pictures than a split has.
+        ValueError: No such split, or more images than a split has.
     """
     if split not in SPLITS:
         raise ValueError(f"split {split!r} is none of {', '.join(SPLITS)}")
     if not 0 <= count <= _LARGEST:
-        raise ValueError(f"{count} pictures; a split has {_LARGEST}")
+        raise ValueError(f"{count} images; a split has {_LARGEST}")
     for index in range(count):
-        picture, keypoints = draw_scene(SPLITS[split] + index, size, people, STYLE)
-        yield Figure(picture, keypoints, _boxes(keypoints, size), f"{split}-{index}")
+        image, keypoints = draw_scene(SPLITS[split] + index, size, people, STYLE)
+        yield Figure(image, keypoints, _boxes(keypoints, size), f"{split}-{index}")
 
 
 def _boxes(keypoints: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-    """[P, 4]: what the joints span, with a margin, within the picture."""
+    """[P, 4]: what the joints span, with a margin, within the image."""
     low, high = keypoints.min(axis=1), keypoints.max(axis=1)
     margin = (high - low).max(axis=1, keepdims=True) * _BOX_MARGIN
     low, high = np.maximum(low - margin, 0), np.minimum(high + margin, np.array(size))

@@ -1,6 +1,6 @@
 """Drawn figures: people made of limbs, with the 17 joints of COCO at known places.
 
-Each joint is a disc of its own colour, so a network can be fitted to find it, on a background
+Each joint is a disc of its own color, so a network can be fitted to find it, on a background
 full of shapes and noise.  Everything is a function of its seed.
 """
 
@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from posedeploy.synthetic.style import JOINTS, PLAIN, Colour, Style
+from posedeploy.synthetic.style import JOINTS, PLAIN, Color, Style
 
-Picture = NDArray[np.uint8]  # [H, W, 3], BGR
+Image = NDArray[np.uint8]  # [H, W, 3], BGR
 Keypoints = NDArray[np.float32]  # [17, 2], x and y in image px
 Body = dict[str, NDArray[np.float64]]  # joint -> (x, y)
 
@@ -65,50 +65,50 @@ BONES: Mapping[str, Bone] = {
 _TORSO = ("left_shoulder", "right_shoulder", "right_hip", "left_hip")
 _LIMBS = tuple((bone.parent, joint) for joint, bone in BONES.items() if bone.length >= 0.15)
 _SUBPIXEL = 4  # bits of fraction that OpenCV's drawing takes
-_MARGIN = 0.05  # of the picture, kept free round a figure
+_MARGIN = 0.05  # of the image, kept free round a figure
 _ATTEMPTS = 100  # at a pose or a place that keeps its distance; the last one is taken then
 
 
-def draw_figure(seed: int, size: tuple[int, int]) -> tuple[Picture, Keypoints]:
+def draw_figure(seed: int, size: tuple[int, int]) -> tuple[Image, Keypoints]:
     """Draw one person on a cluttered background.
 
     Args:
-        seed: Decides pose, place, colours and background.
-        size: (W, H) of the picture in px, at least 48 each.
+        seed: Decides pose, place, colors and background.
+        size: (W, H) of the image in px, at least 48 each.
 
     Returns:
-        The picture, and where its joints are: x and y in image px, in COCO's order.
+        The image, and where its joints are: x and y in image px, in COCO's order.
     """
-    picture, people = draw_scene(seed, size, people=1)
-    return picture, people[0]
+    image, people = draw_scene(seed, size, people=1)
+    return image, people[0]
 
 
 def draw_scene(
     seed: int, size: tuple[int, int], people: int, style: Style = PLAIN
-) -> tuple[Picture, NDArray[np.float32]]:
+) -> tuple[Image, NDArray[np.float32]]:
     """Draw several people, who may overlap, on a cluttered background.
 
     Args:
         seed: Decides everything.
-        size: (W, H) of the picture in px, at least 48 each.
+        size: (W, H) of the image in px, at least 48 each.
         people: How many; 0 leaves the background.
         style: What the people look like.
 
     Returns:
-        The picture, and the joints [people, 17, 2] in image px, in drawing order.
+        The image, and the joints [people, 17, 2] in image px, in drawing order.
     """
     width, height = size
     if min(size) < 48:
         raise ValueError(f"a figure needs 48 px in both directions, not {width}x{height}")
     rng = np.random.default_rng([seed, width, height, people])
-    picture = _background(rng, width, height)
+    image = _background(rng, width, height)
     joints = np.zeros((people, len(JOINTS), 2), np.float32)
     for index in range(people):
         body = _person(rng, size, joints[:index], 1.0 if people == 1 else style.crowd, style)
-        _draw(picture, body, rng, style)
+        _draw(image, body, rng, style)
         joints[index] = [body[name] for name in JOINTS]
-    noise = rng.normal(0, 4, picture.shape)
-    return np.clip(picture + noise, 0, 255).astype(np.uint8), joints
+    noise = rng.normal(0, 4, image.shape)
+    return np.clip(image + noise, 0, 255).astype(np.uint8), joints
 
 
 def _person(
@@ -158,7 +158,7 @@ def _pose(rng: np.random.Generator, style: Style) -> Body:
 
 
 def _placed(rng: np.random.Generator, body: Body, size: tuple[int, int], scale: float) -> Body:
-    """The body moved and scaled to a random place inside a picture, in image px."""
+    """The body moved and scaled to a random place inside a image, in image px."""
     points = np.stack(list(body.values()))
     low, extent = points.min(axis=0), np.ptp(points, axis=0)
     room = np.array(size) * (1 - 2 * _MARGIN)
@@ -167,25 +167,25 @@ def _placed(rng: np.random.Generator, body: Body, size: tuple[int, int], scale: 
     return {joint: (point - low) * factor + corner for joint, point in body.items()}
 
 
-def _draw(picture: Picture, body: Body, rng: np.random.Generator, style: Style) -> None:
+def _draw(image: Image, body: Body, rng: np.random.Generator, style: Style) -> None:
     height = float(np.linalg.norm(body["head"] - body["pelvis"])) / 0.4
     limb = max(2, round(height * 0.035))
     clothes = [_muted(rng) for _ in range(len(_LIMBS) + 2)]
     torso = np.stack([body[name] for name in _TORSO])
-    cv2.fillConvexPoly(picture, _fixed(torso), clothes[0], cv2.LINE_AA, _SUBPIXEL)
-    for (start, end), colour in zip(_LIMBS, clothes[2:], strict=True):
+    cv2.fillConvexPoly(image, _fixed(torso), clothes[0], cv2.LINE_AA, _SUBPIXEL)
+    for (start, end), color in zip(_LIMBS, clothes[2:], strict=True):
         first, last = _fixed(np.stack([body[start], body[end]]))
-        cv2.line(picture, tuple(first), tuple(last), colour, limb, cv2.LINE_AA, _SUBPIXEL)
-    _disc(picture, body["head"], height * 0.075 * style.head, clothes[1])
+        cv2.line(image, tuple(first), tuple(last), color, limb, cv2.LINE_AA, _SUBPIXEL)
+    _disc(image, body["head"], height * 0.075 * style.head, clothes[1])
     for name in rng.permutation(len(JOINTS)):
         radius = max(style.smallest_disc, height * style.disc)
-        _disc(picture, body[JOINTS[name]], radius, style.palette[name])
+        _disc(image, body[JOINTS[name]], radius, style.palette[name])
 
 
-def _disc(picture: Picture, centre: NDArray[np.float64], radius: float, colour: Colour) -> None:
-    place = _fixed(centre[None])[0]
+def _disc(image: Image, center: NDArray[np.float64], radius: float, color: Color) -> None:
+    place = _fixed(center[None])[0]
     fixed_radius = round(radius * 2**_SUBPIXEL)
-    cv2.circle(picture, tuple(place), fixed_radius, colour, -1, cv2.LINE_AA, _SUBPIXEL)
+    cv2.circle(image, tuple(place), fixed_radius, color, -1, cv2.LINE_AA, _SUBPIXEL)
 
 
 def _fixed(points: NDArray[np.float64]) -> NDArray[np.int32]:
@@ -193,27 +193,27 @@ def _fixed(points: NDArray[np.float64]) -> NDArray[np.int32]:
     return fixed
 
 
-def _muted(rng: np.random.Generator) -> Colour:
-    """A colour near grey, so that the joints' discs stay the only saturated things."""
-    grey, tint = rng.uniform(50, 205), rng.uniform(-30, 30, 3)
-    blue, green, red = np.clip(grey + tint, 0, 255).astype(int).tolist()
+def _muted(rng: np.random.Generator) -> Color:
+    """A color near gray, so that the joints' discs stay the only saturated things."""
+    gray, tint = rng.uniform(50, 205), rng.uniform(-30, 30, 3)
+    blue, green, red = np.clip(gray + tint, 0, 255).astype(int).tolist()
     return blue, green, red
 
 
-def _background(rng: np.random.Generator, width: int, height: int) -> Picture:
+def _background(rng: np.random.Generator, width: int, height: int) -> Image:
     """Soft patches of light and shade, with lines, boxes and discs strewn over them."""
     cells = rng.integers(3, 9, 2)
     patches = rng.uniform(0, 255, (*cells, 1)) + rng.uniform(-40, 40, (*cells, 3))
     smooth = cv2.resize(patches.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
-    picture = np.clip(smooth, 0, 255).astype(np.uint8)
+    image = np.clip(smooth, 0, 255).astype(np.uint8)
     for _ in range(rng.integers(6, 18)):
         start, end = rng.uniform(0, [width, height], (2, 2)).astype(int).tolist()
-        colour, kind = _muted(rng), rng.integers(3)
+        color, kind = _muted(rng), rng.integers(3)
         if kind == 0:
-            cv2.line(picture, start, end, colour, int(rng.integers(1, 7)), cv2.LINE_AA)
+            cv2.line(image, start, end, color, int(rng.integers(1, 7)), cv2.LINE_AA)
         elif kind == 1:
             extent = rng.integers(4, max(5, width // 4), 2)
-            cv2.rectangle(picture, start, (extent + start).tolist(), colour, -1)
+            cv2.rectangle(image, start, (extent + start).tolist(), color, -1)
         else:
-            cv2.circle(picture, start, int(rng.integers(3, width // 8)), colour, -1, cv2.LINE_AA)
-    return picture
+            cv2.circle(image, start, int(rng.integers(3, width // 8)), color, -1, cv2.LINE_AA)
+    return image

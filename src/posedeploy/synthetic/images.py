@@ -1,4 +1,4 @@
-"""Pictures that need no download: a photograph from a dependency, and drawn figures of ours."""
+"""Images that need no download: a photograph from a dependency, and drawn figures of ours."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posedeploy.errors import UnavailableError
-from posedeploy.synthetic.figures import Keypoints, Picture, draw_figure, draw_scene
-from posedeploy.synthetic.style import JOINTS, joint_colour
+from posedeploy.synthetic.figures import Image, Keypoints, draw_figure, draw_scene
+from posedeploy.synthetic.style import JOINTS, joint_color
 
 __all__ = [
     "JOINTS",
+    "Image",
     "Keypoints",
-    "Picture",
-    "calibration_pictures",
+    "calibration_images",
     "draw_figure",
     "draw_scene",
-    "joint_colour",
+    "joint_color",
     "network_input",
     "photographs",
 ]
 
 
 @functools.cache
-def photographs() -> tuple[Picture, ...]:
+def photographs() -> tuple[Image, ...]:
     """Real photographs of people that a dependency ships, read-only.
 
     Returns:
@@ -40,21 +40,21 @@ def photographs() -> tuple[Picture, ...]:
     """
     spec = importlib.util.find_spec("matplotlib")
     root = Path(spec.origin).parent if spec is not None and spec.origin is not None else Path()
-    picture = cv2.imread(str(root / "mpl-data" / "sample_data" / "grace_hopper.jpg"))
-    if picture is None:
+    image = cv2.imread(str(root / "mpl-data" / "sample_data" / "grace_hopper.jpg"))
+    if image is None:
         raise UnavailableError(
-            "matplotlib's sample picture",
+            "matplotlib's sample image",
             f"no readable grace_hopper.jpg under {root}",
             "the file that every matplotlib wheel brings",
             "Install matplotlib, which mmpose needs as well.",
         )
-    picture.flags.writeable = False
-    return (picture.astype(np.uint8, copy=False),)
+    image.flags.writeable = False
+    return (image.astype(np.uint8, copy=False),)
 
 
-def calibration_pictures(
+def calibration_images(
     count: int, size: tuple[int, int], seed: int, people: int = 1
-) -> list[Picture]:
+) -> list[Image]:
     """Crops of photographs and drawn scenes by turns, each by a box of its own, half mirrored.
 
     Args:
@@ -67,7 +67,7 @@ def calibration_pictures(
     photos, crops = photographs(), []
     for index in range(count):
         if index % 2:
-            source: Picture = draw_scene(seed * 1000 + index, size, people)[0]
+            source: Image = draw_scene(seed * 1000 + index, size, people)[0]
         else:
             source = photos[(index // 2) % len(photos)]
         crop = _random_crop(rng, source, size)
@@ -75,28 +75,28 @@ def calibration_pictures(
     return crops
 
 
-def _random_crop(rng: np.random.Generator, picture: Picture, size: tuple[int, int]) -> Picture:
+def _random_crop(rng: np.random.Generator, image: Image, size: tuple[int, int]) -> Image:
     """A box of 0.35 to 1 times the largest that fits, in `size`'s aspect ratio, resized to it."""
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     fit = min(width / size[0], height / size[1]) * rng.uniform(0.35, 1.0)
     box = np.maximum(np.array(size) * fit, 8).astype(int)
     x, y = (rng.random(2) * (np.array([width, height]) - box)).astype(int)
-    crop = picture[y : y + box[1], x : x + box[0]]
+    crop = image[y : y + box[1], x : x + box[0]]
     return cv2.resize(crop, size, interpolation=cv2.INTER_LINEAR).astype(np.uint8)
 
 
 def network_input(
-    pictures: Sequence[Picture], mean: Sequence[float], std: Sequence[float], bgr_to_rgb: bool
+    images: Sequence[Image], mean: Sequence[float], std: Sequence[float], bgr_to_rgb: bool
 ) -> NDArray[np.float32]:
-    """Pictures [H, W, 3] in BGR as a normalised batch [N, 3, H, W].
+    """Images [H, W, 3] in BGR as a normalized batch [N, 3, H, W].
 
     Args:
-        pictures: All of the network's input size.
+        images: All of the network's input size.
         mean: Subtracted, in the channel order of the network, 0..255.
         std: Divided by.
         bgr_to_rgb: True if the network takes RGB.
     """
-    pixels = np.stack(pictures)[..., ::-1] if bgr_to_rgb else np.stack(pictures)
+    pixels = np.stack(images)[..., ::-1] if bgr_to_rgb else np.stack(images)
     batch = pixels.astype(np.float32) - np.array(mean, np.float32)
     batch /= np.array(std, np.float32)
     return np.ascontiguousarray(batch.transpose(0, 3, 1, 2))

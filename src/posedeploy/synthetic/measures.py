@@ -33,19 +33,19 @@ def output_maps(model: Any, head_kind: HeadKind, batch: torch.Tensor) -> Maps:
     }
 
 
-def centred(y: torch.Tensor) -> torch.Tensor:
+def centered(y: torch.Tensor) -> torch.Tensor:
     """An output [N, channels, positions] less each channel's mean."""
     return y - y.mean(dim=(0, 2), keepdim=True)
 
 
 def sqnr_db(y: torch.Tensor, noisy: torch.Tensor) -> float:
-    """Signal to quantisation-noise ratio in dB; the signal is what varies within a channel."""
-    signal, noise = centred(y).square().sum(), (noisy.double() - y).square().sum()
+    """Signal to quantization-noise ratio in dB; the signal is what varies within a channel."""
+    signal, noise = centered(y).square().sum(), (noisy.double() - y).square().sum()
     return float(10 * torch.log10(signal / noise))
 
 
 def same_argmax(y: torch.Tensor) -> float:
-    """Part of (pair of pictures, channel) with the maximum at the same place, 0..1."""
+    """Part of (pair of images, channel) with the maximum at the same place, 0..1."""
     places = y.argmax(dim=2)  # [N, channels]
     same = (places[:, None] == places[None]).double().mean(dim=2)  # [N, N]
     pairs = len(places) * (len(places) - 1)
@@ -53,7 +53,7 @@ def same_argmax(y: torch.Tensor) -> float:
 
 
 def gap(y: torch.Tensor) -> float:
-    """Median over pictures and channels of the largest value less the second largest."""
+    """Median over images and channels of the largest value less the second largest."""
     best, second = y.topk(2, dim=2).values.unbind(dim=2)
     return float((best - second).median())
 
@@ -66,7 +66,7 @@ def detections(
     Args:
         model: The detector in float32.
         model64: The same in float64.
-        batch: Pictures [N, 3, H, W], normalised, float32.
+        batch: Images [N, 3, H, W], normalized, float32.
         model_config: Its config.
     """
     features, features64 = model.extract_feat(batch), model64.extract_feat(batch.double())

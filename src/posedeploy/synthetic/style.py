@@ -1,4 +1,4 @@
-"""What a drawn figure looks like: the colours of its joints, sizes and distances."""
+"""What a drawn figure looks like: the colors of its joints, sizes and distances."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-Colour = tuple[int, int, int]  # BGR
+Color = tuple[int, int, int]  # BGR
 
 # COCO's order: https://cocodataset.org/#keypoints-2020
 JOINTS = (
@@ -23,16 +23,16 @@ class Style:
     """What a drawn person looks like, and how close joints and people may come.
 
     Attributes:
-        palette: BGR colour of each joint's disc, in COCO's order.
+        palette: BGR color of each joint's disc, in COCO's order.
         disc: Radius of those discs, in heights of the person.
         smallest_disc: Their smallest radius in px.
         head: Factor on the radius of the head and on the bones that hang on it.
         separation: Poses are drawn anew until no two joints are nearer, in heights.
-        crowd: Factor on the size of people, where several share a picture.
+        crowd: Factor on the size of people, where several share a image.
         overlap: Places are drawn anew until no two boxes share more of the smaller one, 0..1.
     """
 
-    palette: tuple[Colour, ...]
+    palette: tuple[Color, ...]
     disc: float = 0.022
     smallest_disc: float = 2.0
     head: float = 1.0
@@ -41,12 +41,12 @@ class Style:
     overlap: float = 1.0
 
 
-def joint_colour(joint: int) -> Colour:
-    """The BGR colour of a joint's disc: 17 hues in three shades, neighbours far apart."""
+def joint_color(joint: int) -> Color:
+    """The BGR color of a joint's disc: 17 hues in three shades, neighbors far apart."""
     hue, value = joint * 7 % len(JOINTS) * 180 / len(JOINTS), (255, 200, 150)[joint % 3]
     pixel = np.array([[[hue, 255, value]]], np.uint8)
     blue, green, red = cv2.cvtColor(pixel, cv2.COLOR_HSV2BGR)[0, 0].tolist()
     return blue, green, red
 
 
-PLAIN = Style(tuple(joint_colour(joint) for joint in range(len(JOINTS))))
+PLAIN = Style(tuple(joint_color(joint) for joint in range(len(JOINTS))))

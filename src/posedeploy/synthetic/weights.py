@@ -60,7 +60,7 @@ def checkpoint_for(
         cache_dir: Where checkpoints are kept, in its folder `weights`.
         name: What the file's name begins with; the config's stem by default.
         seed: Decides the weights.
-        kind: 'calibrated', for any supported config: outputs that depend on the picture, and
+        kind: 'calibrated', for any supported config: outputs that depend on the image, and
             locate nothing. 'fitted', where `fitting.can_fit` says so: keypoints are found on the
             drawn data set.
 
@@ -102,7 +102,7 @@ def _make(model_config: ModelConfig, seed: int, kind: str) -> dict[str, Any]:
     from posedeploy.zoo.build import build_model
 
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)  # for the few parameters that keep mmpose's own initialisation
+        torch.manual_seed(seed)  # for the few parameters that keep mmpose's own initialization
         model: Any = build_model(model_config, None)
     meta = {
         "dataset_meta": model.dataset_meta,

@@ -18,8 +18,8 @@ from posedeploy.compat import install, without_missing_scopes
 from posedeploy.config import ModelConfig
 from posedeploy.zoo.checkpoints import Checkpoint, apply_checkpoint, load_checkpoint
 
-# How weights would be initialised before training; a checkpoint replaces them all.
-_INITIALISATION = ("init_cfg", "pretrained")
+# How weights would be initialized before training; a checkpoint replaces them all.
+_INITIALIZATION = ("init_cfg", "pretrained")
 
 
 def build_model(model_config: ModelConfig, checkpoint: Path | None) -> torch.nn.Module:
@@ -27,7 +27,7 @@ def build_model(model_config: ModelConfig, checkpoint: Path | None) -> torch.nn.
 
     Args:
         model_config: The model's config.
-        checkpoint: Its weights; None leaves the fresh random initialisation.
+        checkpoint: Its weights; None leaves the fresh random initialization.
 
     Returns:
         The estimator on the CPU, float32, in evaluation mode, SyncBN reverted, flip test off.
@@ -54,7 +54,7 @@ def _estimator(model_config: ModelConfig) -> torch.nn.Module:
     from mmpose.registry import MODELS
 
     init_default_scope("mmpose")
-    config = _without(without_missing_scopes(model_config.config["model"]), _INITIALISATION)
+    config = _without(without_missing_scopes(model_config.config["model"]), _INITIALIZATION)
     config["train_cfg"] = None
     config["test_cfg"] = type(config)(model_config.test_cfg)
     with _metainfo_found_quietly():

@@ -33,7 +33,7 @@ def test_the_package_has_the_names_and_shapes_of_the_contract(cell: Cell, judge:
 
 
 @pytest.mark.stage("finite")
-def test_what_is_evaluated_depends_on_the_picture(cell: Cell, judge: Judge) -> None:
+def test_what_is_evaluated_depends_on_the_image(cell: Cell, judge: Judge) -> None:
     checks.require(checks.alive(judge.evaluating(cell), cell))
 
 

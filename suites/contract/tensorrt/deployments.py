@@ -45,7 +45,7 @@ def keypoints(model: Model, flow: str, device: str, folder: Path) -> NDArray[np.
     deploy_model(network, load_deploy_config(flow), config, model.checkpoint, folder)
     figure = next(iter(drawn_figures("evaluation", 1)))
     with PoseDetector(folder, device) as detector:
-        return detector(figure.picture, figure.bboxes if detector.top_down else None)
+        return detector(figure.image, figure.bboxes if detector.top_down else None)
 
 
 def main(stub: Path, folder: Path, model: Model, flows: tuple[str, str]) -> dict[str, Any]:

@@ -100,9 +100,9 @@ class Builder:
     def build_serialized_network(self, network: Any, config: Any) -> Any:
         model = expect(network, trt().INetworkDefinition)._model
         profiles = [profile._shapes for profile in config._profiles]
-        wrong = _build_complaints(model, network._strong, config._flags, profiles)
-        for complaint in wrong:
-            self._logger.log(trt().ILogger.Severity.ERROR, complaint)
+        wrong = _build_failures(model, network._strong, config._flags, profiles)
+        for failure in wrong:
+            self._logger.log(trt().ILogger.Severity.ERROR, failure)
         if wrong:
             return None
         head = {"version": trt().__version__, "profiles": profiles, "pools": config._pools,
@@ -155,7 +155,7 @@ class OnnxParser:
         except DecodeError:
             self._logger.log(trt().ILogger.Severity.ERROR, "failed to parse the ONNX model")
             return False
-        self._errors = [trt().ParserError(*found) for found in parser_complaints(read)]
+        self._errors = [trt().ParserError(*found) for found in parser_failures(read)]
         self._network._model = read
         return not self._errors
 
@@ -163,7 +163,7 @@ class OnnxParser:
         return self._errors[index]
 
 
-def parser_complaints(model: Any) -> list[tuple[str, Any]]:
+def parser_failures(model: Any) -> list[tuple[str, Any]]:
     """What TensorRT's parser would say of nodes of a graph."""
     values = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
     found = []
@@ -178,7 +178,7 @@ def parser_complaints(model: Any) -> list[tuple[str, Any]]:
     return found
 
 
-def _build_complaints(model: Any, strong: bool, flags: set[str], profiles: list[Any]) -> list[str]:
+def _build_failures(model: Any, strong: bool, flags: set[str], profiles: list[Any]) -> list[str]:
     """Why TensorRT would not build a network."""
     found = []
     if strong and flags - {"TF32"}:
@@ -193,8 +193,8 @@ def _build_complaints(model: Any, strong: bool, flags: set[str], profiles: list[
             for sizes in given or ()
             if any(dim not in {-1, size} for dim, size in zip(shape, sizes, strict=True))
         ]
-    quantised = any(node.op_type == "QuantizeLinear" for node in model.graph.node)
-    if quantised and not strong and "INT8" not in flags:
+    quantized = any(node.op_type == "QuantizeLinear" for node in model.graph.node)
+    if quantized and not strong and "INT8" not in flags:
         found.append("Q/DQ layers need the flag INT8 in a network that is not strongly typed")
     return found
 

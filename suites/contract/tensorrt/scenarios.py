@@ -37,7 +37,7 @@ backend_config = dict(type='tensorrt', common_config=dict({flags}max_workspace_s
 FLAGS = {"fp32": "", "fp16": "fp16_mode=True, ", "int8": "fp16_mode=True, int8_mode=True, "}
 
 
-def pictures(count: int, seed: int = 0) -> NDArray[np.float32]:
+def images(count: int, seed: int = 0) -> NDArray[np.float32]:
     """`[count, 3, 16, 12]` of noise."""
     return np.random.default_rng(seed).random((count, *SIZE), np.float32)
 
@@ -47,7 +47,7 @@ def calibration() -> CalibrationSet:
 
     def inputs() -> Iterator[NDArray[np.float32]]:
         for seed in range(4):
-            yield pictures(1, seed)
+            yield images(1, seed)
 
     return CalibrationSet("noise", 4, inputs)
 
@@ -116,9 +116,9 @@ def fp32_static(folder: Path) -> None:
     assert (session.inputs[0].dtype, session.outputs[0].name) == ("float32", "output")
     assert session.effective_options["tf32"] == "off"
     assert session.effective_options["inference_precision"] == "fp32"
-    first, second = (session.run({"input": pictures(1, seed)})["output"] for seed in (1, 2))
-    assert np.array_equal(first, on_onnxruntime(ir, pictures(1, 1))), "overwritten or wrong"
-    assert np.array_equal(second, on_onnxruntime(ir, pictures(1, 2)))
+    first, second = (session.run({"input": images(1, seed)})["output"] for seed in (1, 2))
+    assert np.array_equal(first, on_onnxruntime(ir, images(1, 1))), "overwritten or wrong"
+    assert np.array_equal(second, on_onnxruntime(ir, images(1, 2)))
 
 
 def fp32_dynamic(folder: Path) -> None:
@@ -129,7 +129,7 @@ def fp32_dynamic(folder: Path) -> None:
     assert session.inputs[0].shape == ("batch", *SIZE)
     assert session.effective_options["profile"] == "input 1x3x16x12 to 4x3x16x12"
     for count in (1, 3, 4, 5, 9):  # the last two are run in parts
-        feed = pictures(count, count)
+        feed = images(count, count)
         found = session.run({"input": feed})["output"]
         assert np.allclose(found, on_onnxruntime(ir, feed), atol=1e-5), count
         assert found.shape[0] == count
@@ -142,7 +142,7 @@ def out_of_profile(folder: Path) -> None:
     words = ("[2, 3, 32, 12]", "outside of the engine's profile", "1x3x16x12 to 4x3x16x12")
     refused(lambda: session.run({"input": tall}), RuntimeError, *words)
     refused(lambda: session.run({"input": tall[:0]}), RuntimeError, "outside")
-    assert session.run({"input": pictures(2)})["output"].shape == (2, 4, *SIZE[1:])
+    assert session.run({"input": images(2)})["output"].shape == (2, 4, *SIZE[1:])
 
 
 def fp16(folder: Path) -> None:
@@ -151,7 +151,7 @@ def fp16(folder: Path) -> None:
     assert head["flags"] == ([] if strongly_typed() else ["FP16"])
     session = load(engine, "fp16")
     assert {info.dtype for info in (*session.inputs, *session.outputs)} == {"float32"}
-    feed = pictures(3)
+    feed = images(3)
     error = np.abs(session.run({"input": feed})["output"] - on_onnxruntime(ir, feed)).max()
     if strongly_typed():  # the graph itself is fp16: more than float32's rounding, and little
         assert 1e-5 < error < 0.1, error
@@ -160,7 +160,7 @@ def fp16(folder: Path) -> None:
 def int8(folder: Path) -> None:
     ir, engine = converted(folder, "int8", "static")
     assert plan_head(engine)["flags"] == ([] if strongly_typed() else ["FP16", "INT8"])
-    feed = pictures(1)
+    feed = images(1)
     found = load(engine, "int8").run({"input": feed})["output"]
     truth = on_onnxruntime(ir, feed)
     noise = 10 * np.log10(np.sum(truth**2) / np.sum((found - truth) ** 2))
@@ -242,7 +242,7 @@ def second_errors_are_its_own(folder: Path) -> None:
     other = folder / "other.engine"
     other.write_bytes(engine.read_bytes().replace(b'"version": "1', b'"version": "9', 1))
     refused(lambda: load(other), RuntimeError, "plan of 9")
-    assert alive.run({"input": pictures(1)})["output"].shape == (1, 4, *SIZE[1:])
+    assert alive.run({"input": images(1)})["output"].shape == (1, 4, *SIZE[1:])
 
 
 SCENARIOS: Mapping[str, Callable[[Path], None]] = {

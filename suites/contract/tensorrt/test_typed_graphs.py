@@ -38,7 +38,7 @@ MODELS = {
     "simcc_mobilenetv2": "simcc_{}_static-256x192",
     "yoloxpose_tiny": "yolox-pose_{}_static-416x416",
 }
-PICTURES = 8  # to calibrate on; a deployment takes 32
+IMAGES = 8  # to calibrate on; a deployment takes 32
 # Of an output's largest value: autocast to fp16 is off by 1e-2 at most (see `tolerance`)
 FP16_ERROR = 2e-2
 # A tensor in 8 bits with one range for all of it: 24 to 39 dB were measured layer by layer
@@ -53,12 +53,12 @@ class Network:
     Attributes:
         config: Its MMPose config.
         ir: The float32 graph.
-        picture: An input that calibration has not seen, `[1, 3, H, W]`.
+        image: An input that calibration has not seen, `[1, 3, H, W]`.
     """
 
     config: ModelConfig
     ir: Path
-    picture: NDArray[np.float32]
+    image: NDArray[np.float32]
 
 
 @pytest.fixture(scope="module", params=MODELS)
@@ -70,9 +70,9 @@ def network(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     folder = tmp_path_factory.mktemp(name)
     deploy = load_deploy_config(deploy_config(name, "tensorrt"))
     done = export_model(build_model(config, checkpoint), deploy, config, str(checkpoint), folder)
-    # mirrored, a drawn figure is another picture
-    picture = next(iter(calibration_set(config).inputs()))[..., ::-1].copy()
-    return Network(config, done.path, picture)
+    # mirrored, a drawn figure is another image
+    image = next(iter(calibration_set(config).inputs()))[..., ::-1].copy()
+    return Network(config, done.path, image)
 
 
 def deploy_config(model: str, flow: str) -> str:
@@ -92,7 +92,7 @@ def run(graph: Path, feed: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
 
 
 def decibels(signal: NDArray[Any], found: NDArray[Any]) -> float:
-    """Signal to quantisation noise."""
+    """Signal to quantization noise."""
     noise = float(np.sum((found.astype(np.float64) - signal) ** 2))
     return 10 * float(np.log10(np.sum(signal.astype(np.float64) ** 2) / noise)) if noise else 99.0
 
@@ -107,7 +107,7 @@ def test_fp16_is_what_fp32_is_but_for_rounding(
     assert list(obstacles(model)) == []
     halves = [t for t in model.graph.initializer if t.data_type == onnx.TensorProto.FLOAT16]
     assert len(halves) > 10, "it is float32"
-    truth, found = run(network.ir, network.picture), run(typed.path, network.picture)
+    truth, found = run(network.ir, network.image), run(typed.path, network.image)
     assert set(found) == set(truth)
     for output, values in truth.items():
         assert found[output].dtype == np.float32
@@ -120,24 +120,24 @@ def test_int8_rounds_every_layer_by_no_more_than_its_steps(
 ) -> None:
     name = request.node.callspec.params["network"]
     deploy = load_deploy_config(deploy_config(name, "tensorrt-int8"))
-    pictures = calibration_set(network.config, CalibrationSettings(count=PICTURES))
-    typed = typed_graph(network.ir, deploy, tmp_path, pictures)
+    images = calibration_set(network.config, CalibrationSettings(count=IMAGES))
+    typed = typed_graph(network.ir, deploy, tmp_path, images)
     model = onnx.load(typed.path)
     assert list(obstacles(model)) == []
-    assert typed.recipe["quantised_layers"] >= 20
-    asymmetric = [n.name for n in quantisers(model) if zero_point(model, n).any()]
+    assert typed.recipe["quantized_layers"] >= 20
+    asymmetric = [n.name for n in quantizers(model) if zero_point(model, n).any()]
     assert asymmetric == []
-    measured = rounding(model, tmp_path / "tapped.onnx", network.picture)
+    measured = rounding(model, tmp_path / "tapped.onnx", network.image)
     assert len(measured) >= 10
     worst = min(measured, key=lambda tensor: measured[tensor])
     assert measured[worst] > WORST_LAYER_DB, (worst, measured[worst])
     assert float(np.median([*measured.values()])) > MEDIAN_LAYER_DB, measured
-    for output, values in run(typed.path, network.picture).items():
+    for output, values in run(typed.path, network.image).items():
         assert np.isfinite(values).all(), output
         assert values.std() > 0, output
 
 
-def quantisers(model: Any) -> list[Any]:
+def quantizers(model: Any) -> list[Any]:
     """Nodes that round activations."""
     weights = {tensor.name for tensor in model.graph.initializer}
     return [
@@ -148,7 +148,7 @@ def quantisers(model: Any) -> list[Any]:
 
 
 def zero_point(model: Any, node: Any) -> NDArray[Any]:
-    """The zero point of a quantiser."""
+    """The zero point of a quantizer."""
     held = {tensor.name: tensor for tensor in model.graph.initializer}
     found: NDArray[Any] = onnx.numpy_helper.to_array(held[node.input[2]])
     return found
@@ -157,7 +157,7 @@ def zero_point(model: Any, node: Any) -> NDArray[Any]:
 def rounding(model: Any, tapped: Path, feed: NDArray[np.float32]) -> dict[str, float]:
     """SQNR in dB of every activation that is rounded: before its pair against behind it."""
     readers = {node.input[0]: node for node in model.graph.node}
-    pairs = {node.input[0]: readers[node.output[0]].output[0] for node in quantisers(model)}
+    pairs = {node.input[0]: readers[node.output[0]].output[0] for node in quantizers(model)}
     names = {name for pair in pairs.items() for name in pair if name != "input"}
     there = {value.name for value in model.graph.output}
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in sorted(names - there))

@@ -1,4 +1,4 @@
-"""Saved CoreML packages evaluated without CoreML: the judge's own reading of the artefact.
+"""Saved CoreML packages evaluated without CoreML: the judge's own reading of the artifact.
 
 A package holds a program in MIL, Apple's intermediate language, and its weights.  Evaluating it
 with torch, operation by operation, checks what the conversion wrote: weights, layouts, attributes,

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from poseconform.evaluators.quantized.noise import NoiseMeter, Quantised
+from poseconform.evaluators.quantized.noise import NoiseMeter, Quantized
 
 # Layers that sum products -> the parameter that says how many int8 scales follow their weights.
 INT8_PARAMETER: Mapping[str, str] = {
@@ -51,42 +51,42 @@ class Layer:
     parameters: Mapping[str, str]
 
     @property
-    def quantised(self) -> bool:
+    def quantized(self) -> bool:
         """True if it computes in int8."""
         return self.parameters.get(INT8_PARAMETER.get(self.operator, ""), "0") != "0"
 
 
 def measure(
     files: Sequence[str], float_files: Sequence[str], inputs: NDArray[np.float32]
-) -> Quantised:
-    """Noise of every quantised layer.
+) -> Quantized:
+    """Noise of every quantized layer.
 
     Args:
         files: The int8 net: .param, .bin.
         float_files: The float32 net of the same model, whose blobs have the same names.
-        inputs: `[S, 3, H, W]` normalised.
+        inputs: `[S, 3, H, W]` normalized.
 
     Raises:
         ValueError: A layer's blobs are not in the float32 net, or ncnn refuses a file.
     """
-    layers = [layer for layer in read_layers(Path(files[0])) if layer.quantised]
+    layers = [layer for layer in read_layers(Path(files[0])) if layer.quantized]
     exact_layers = list(read_layers(Path(float_files[0])))
     there = {blob for layer in exact_layers for blob in layer.tops}
     for layer in layers:
         if lost := sorted({*layer.bottoms, *layer.tops} - there):
             raise ValueError(f"{layer.name}: the float32 net has no blob {lost[0]}")
     meter = NoiseMeter()
-    exact, quantised = _net(float_files), _net(files)
+    exact, quantized = _net(float_files), _net(files)
     start = next(layer.tops[0] for layer in exact_layers if layer.operator == "Input")
-    for picture in inputs:
+    for image in inputs:
         values = exact.create_extractor()
-        _feed(values, start, picture)
+        _feed(values, start, image)
         for layer in layers:
-            alone = quantised.create_extractor()
+            alone = quantized.create_extractor()
             for blob in layer.bottoms:
                 _feed(alone, blob, _value(values, blob))
             meter.add(layer.name, _value(alone, layer.tops[0]), _value(values, layer.tops[0]))
-    return Quantised(
+    return Quantized(
         meter.layers({layer.name: layer.operator for layer in layers}),
         sum(layer.operator in INT8_PARAMETER for layer in exact_layers),
     )

@@ -1,4 +1,4 @@
-"""Signal and quantisation noise of layers, pooled over pictures: numpy only."""
+"""Signal and quantization noise of layers, pooled over images: numpy only."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from poseconform.compare.metrics import decibels
 
 @dataclass(frozen=True)
 class LayerNoise:
-    """One quantised layer on its own float32 input.
+    """One quantized layer on its own float32 input.
 
     Attributes:
-        name: As the artefact calls it.
+        name: As the artifact calls it.
         operator: As the backend calls it.
         sqnr_db: Signal over noise of its output, dB; infinite without noise, minus infinite where
             there is noise and no signal or the output is not a number.
@@ -28,11 +28,11 @@ class LayerNoise:
 
 
 @dataclass(frozen=True)
-class Quantised:
-    """What is quantised in an artefact.
+class Quantized:
+    """What is quantized in an artifact.
 
     Attributes:
-        layers: The quantised layers, the noisiest first.
+        layers: The quantized layers, the noisiest first.
         multiplying: How many layers of the float32 file sum products: all that int8 is for.
     """
 
@@ -41,13 +41,13 @@ class Quantised:
 
 
 class NoiseMeter:
-    """Sums signal and noise of each layer over pictures."""
+    """Sums signal and noise of each layer over images."""
 
     def __init__(self) -> None:
         self._sums: dict[str, tuple[float, float]] = {}
 
     def add(self, layer: str, got: NDArray[np.floating], expected: NDArray[np.floating]) -> None:
-        """Add one picture's output of a layer.
+        """Add one image's output of a layer.
 
         Raises:
             ValueError: The shapes differ: the two files do not hold the same layer.

@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from poseconform.evaluators.quantized.noise import NoiseMeter, Quantised
+from poseconform.evaluators.quantized.noise import NoiseMeter, Quantized
 
 # Operators that sum products: what int8 is for.
 MULTIPLYING = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
-QUANTISE, DEQUANTISE = "QuantizeLinear", "DequantizeLinear"
+QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 _FED = "fed:"  # what the name of a tensor begins with where the judge feeds it
-_RENAMED = "_QuantizeLinear_Input"  # ONNX Runtime's quantiser adds it to graph outputs
+_RENAMED = "_QuantizeLinear_Input"  # ONNX Runtime's quantizer adds it to graph outputs
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A node that computes on dequantised values.
+    """A node that computes on dequantized values.
 
     Attributes:
         name: Its output tensor: unique, and the same in both graphs.
@@ -37,13 +37,13 @@ class Layer:
 
 def measure(
     files: Sequence[str], float_files: Sequence[str], inputs: NDArray[np.float32]
-) -> Quantised:
-    """Noise of every quantised layer.
+) -> Quantized:
+    """Noise of every quantized layer.
 
     Args:
         files: The int8 graph.
         float_files: The float32 graph of the same model, whose tensors have the same names.
-        inputs: `[S, 3, H, W]` normalised.
+        inputs: `[S, 3, H, W]` normalized.
 
     Raises:
         ValueError: A layer's tensors are not in the float32 graph.
@@ -52,15 +52,15 @@ def measure(
 
     model, exact = onnx.load(files[0]), onnx.load(float_files[0])
     multiplying = sum(node.op_type in MULTIPLYING for node in exact.graph.node)
-    layers = quantised_layers(model.graph)
+    layers = quantized_layers(model.graph)
     meter = NoiseMeter()
     if layers:
         start = exact.graph.input[0].name
         names = {name for layer in layers for name in (layer.name, *layer.reads)}
         tapped = _session(_tapped(exact, {original(name) for name in names}))
         alone = _session(_alone(model, layers))
-        for picture in inputs:
-            values = {start: picture[None]} | _run(tapped, {start: picture[None]})
+        for image in inputs:
+            values = {start: image[None]} | _run(tapped, {start: image[None]})
             fed = {
                 value.name: values[original(value.name.removeprefix(_FED))]
                 for value in alone.get_inputs()
@@ -68,7 +68,7 @@ def measure(
             for name, got in _run(alone, fed).items():
                 meter.add(name, got, values[original(name)])
     operators = {layer.name: layer.operator for layer in layers}
-    return Quantised(meter.layers(operators), multiplying)
+    return Quantized(meter.layers(operators), multiplying)
 
 
 def original(tensor: str) -> str:
@@ -76,7 +76,7 @@ def original(tensor: str) -> str:
     return tensor.removesuffix(_RENAMED)
 
 
-def quantised_layers(graph: Any) -> tuple[Layer, ...]:
+def quantized_layers(graph: Any) -> tuple[Layer, ...]:
     """Nodes both of whose operands come out of int8, in the graph's order."""
     makers = {name: node for node in graph.node for name in node.output}
     constants = _constants(graph)
@@ -84,7 +84,7 @@ def quantised_layers(graph: Any) -> tuple[Layer, ...]:
         _layer(node, makers, constants)
         for node in graph.node
         if node.op_type in MULTIPLYING
-        and all(name in makers and makers[name].op_type == DEQUANTISE for name in node.input[:2])
+        and all(name in makers and makers[name].op_type == DEQUANTIZE for name in node.input[:2])
     )
 
 
@@ -103,7 +103,7 @@ def _layer(node: Any, makers: Mapping[str, Any], constants: set[str]) -> Layer:
     while pending:
         name = pending.pop()
         maker = makers.get(name)
-        if maker is not None and maker.op_type in {DEQUANTISE, QUANTISE, "Constant"}:
+        if maker is not None and maker.op_type in {DEQUANTIZE, QUANTIZE, "Constant"}:
             nodes.add(name)
             pending += list(maker.input)
         elif name not in constants:
@@ -138,7 +138,7 @@ def _tapped(model: Any, wanted: set[str]) -> Any:
     there = {value.name for value in (*model.graph.input, *model.graph.output)}
     if lost := sorted(wanted - made - there):
         raise ValueError(
-            f"{len(lost)} tensors that the int8 graph quantises are not in the float32 graph; "
+            f"{len(lost)} tensors that the int8 graph quantizes are not in the float32 graph; "
             f"the first: {lost[0]}"
         )
     model.graph.output.extend(_float(name) for name in sorted(wanted - there))

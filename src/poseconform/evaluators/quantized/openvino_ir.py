@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from poseconform.evaluators.quantized.noise import NoiseMeter, Quantised
+from poseconform.evaluators.quantized.noise import NoiseMeter, Quantized
 
 # Operators that sum products: what int8 is for.
 MULTIPLYING = frozenset({
     "Convolution", "ConvolutionBackpropData", "GroupConvolution",
     "GroupConvolutionBackpropData", "MatMul",
 })  # fmt: skip
-QUANTISE = "FakeQuantize"
+QUANTIZE = "FakeQuantize"
 # What may lie between a layer and the FakeQuantize in front of it: no arithmetic.
 _MOVES = frozenset({"Reshape", "Squeeze", "Transpose", "Unsqueeze"})
 _SETTINGS = {
@@ -27,15 +27,15 @@ _SETTINGS = {
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer whose activations are quantised.
+    """A layer whose activations are quantized.
 
     Attributes:
         node: The node, in the int8 model.
-        quantisers: The FakeQuantize nodes of its activations.
+        quantizers: The FakeQuantize nodes of its activations.
     """
 
     node: Any
-    quantisers: tuple[Any, ...]
+    quantizers: tuple[Any, ...]
 
     @property
     def name(self) -> str:
@@ -45,13 +45,13 @@ class Layer:
 
 def measure(
     files: Sequence[str], float_files: Sequence[str], inputs: NDArray[np.float32]
-) -> Quantised:
-    """Noise of every quantised layer.
+) -> Quantized:
+    """Noise of every quantized layer.
 
     Args:
         files: The int8 model: .xml, .bin.
         float_files: The float32 model of the same network, whose nodes have the same names.
-        inputs: `[S, 3, H, W]` normalised.
+        inputs: `[S, 3, H, W]` normalized.
 
     Raises:
         ValueError: A layer's values are not in the float32 model.
@@ -61,24 +61,24 @@ def measure(
     core = ov.Core()
     model, exact = core.read_model(*files[:2]), core.read_model(*float_files[:2])
     multiplying = sum(node.get_type_name() in MULTIPLYING for node in exact.get_ops())
-    layers = quantised_layers(model)
+    layers = quantized_layers(model)
     operators = {layer.name: str(layer.node.get_type_name()) for layer in layers}
     meter = NoiseMeter()
     if layers:
         ends = [key_of(layer.node.output(0)) for layer in layers]
         reads, alone = _alone(ov, layers)
         tapped = core.compile_model(_tapped(ov, exact, [*ends, *reads]), "CPU", _SETTINGS)
-        quantised = core.compile_model(alone, "CPU", _SETTINGS)
-        for picture in inputs:
-            values = _run(tapped, [picture[None]])
-            found = _run(quantised, values[len(ends) :])
+        quantized = core.compile_model(alone, "CPU", _SETTINGS)
+        for image in inputs:
+            values = _run(tapped, [image[None]])
+            found = _run(quantized, values[len(ends) :])
             for layer, got, expected in zip(layers, found, values, strict=False):
                 meter.add(layer.name, got, expected)
-    return Quantised(meter.layers(operators), multiplying)
+    return Quantized(meter.layers(operators), multiplying)
 
 
-def quantised_layers(model: Any) -> tuple[Layer, ...]:
-    """Layers all of whose activations are quantised, in the model's order."""
+def quantized_layers(model: Any) -> tuple[Layer, ...]:
+    """Layers all of whose activations are quantized, in the model's order."""
     return tuple(_layers(model))
 
 
@@ -88,8 +88,8 @@ def _layers(model: Any) -> Iterator[Layer]:
         if node.get_type_name() in MULTIPLYING:
             operands = [node.input_value(i) for i in range(2)]
             activations = [o for o in operands if o.get_node().get_friendly_name() not in constant]
-            found = [_quantiser(operand) for operand in activations]
-            if found and all(quantiser is not None for quantiser in found):
+            found = [_quantizer(operand) for operand in activations]
+            if found and all(quantizer is not None for quantizer in found):
                 yield Layer(node, tuple(found))
 
 
@@ -103,12 +103,12 @@ def _constants(model: Any) -> set[str]:
     return found
 
 
-def _quantiser(port: Any) -> Any:
+def _quantizer(port: Any) -> Any:
     """The FakeQuantize that makes a value, moves aside; None without one."""
     node = port.get_node()
     while node.get_type_name() in _MOVES:
         node = node.input_value(0).get_node()
-    return node if node.get_type_name() == QUANTISE else None
+    return node if node.get_type_name() == QUANTIZE else None
 
 
 def key_of(port: Any) -> str:
@@ -117,17 +117,17 @@ def key_of(port: Any) -> str:
 
 
 def _alone(ov: Any, layers: Sequence[Layer]) -> tuple[list[str], Any]:
-    """What the layers' quantisers read, and a model that takes it, in this order."""
-    quantisers = {q.get_friendly_name(): q for layer in layers for q in layer.quantisers}
-    sources = {name: q.input_value(0) for name, q in quantisers.items()}
+    """What the layers' quantizers read, and a model that takes it, in this order."""
+    quantizers = {q.get_friendly_name(): q for layer in layers for q in layer.quantizers}
+    sources = {name: q.input_value(0) for name, q in quantizers.items()}
     parameters: dict[str, Any] = {}
-    for name, quantiser in quantisers.items():
+    for name, quantizer in quantizers.items():
         key, port = key_of(sources[name]), sources[name]
         if key not in parameters:
             parameters[key] = ov.opset13.parameter(
                 port.get_partial_shape(), port.get_element_type()
             )
-        quantiser.input(0).replace_source_output(parameters[key].output(0))
+        quantizer.input(0).replace_source_output(parameters[key].output(0))
     results = [ov.opset13.result(layer.node.output(0)) for layer in layers]
     return list(parameters), ov.Model(results, list(parameters.values()), "layers")
 
@@ -137,7 +137,7 @@ def _tapped(ov: Any, model: Any, keys: Sequence[str]) -> Any:
     ports = {key_of(port): port for node in model.get_ops() for port in node.outputs()}
     if lost := [key for key in keys if key not in ports]:
         raise ValueError(
-            f"{len(lost)} values that the int8 model quantises are not in the float32 model; "
+            f"{len(lost)} values that the int8 model quantizes are not in the float32 model; "
             f"the first: {lost[0]}"
         )
     results = [ov.opset13.result(ports[key]) for key in keys]

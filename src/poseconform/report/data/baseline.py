@@ -1,6 +1,6 @@
 """Baselines: what a platform is known to do, to compare a run with.
 
-A baseline is a `results.json` without pictures, logs and commands that holds only the cells
+A baseline is a `results.json` without images, logs and commands that holds only the cells
 that ran.  An update changes the cells that the run judged and keeps the others, so a run of a
 few models does not throw the rest away.
 """

@@ -193,4 +193,4 @@ def _within_spread(old: CellRecord, new: CellRecord) -> bool:
 
 
 def _bytes(cell: CellRecord) -> float | None:
-    return float(sum(a.bytes for a in cell.artefacts)) if cell.artefacts else None
+    return float(sum(a.bytes for a in cell.artifacts)) if cell.artifacts else None

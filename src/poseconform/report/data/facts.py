@@ -31,11 +31,11 @@ def facts_of(cell: CellRecord) -> list[list[str]]:
 
 
 def _below_fp32(cell: CellRecord) -> Iterator[tuple[str, str]]:
-    """What is known of quantised layers and of keypoints on labelled figures."""
+    """What is known of quantized layers and of keypoints on labeled figures."""
     layers, found = cell.layers, cell.accuracy
     if layers is not None:
         worst = f"{number(layers.min_db)} dB (at least {number(layers.allowed_db)} dB)"
-        yield "quantised layers", f"{layers.quantised} of {layers.multiplying}"
+        yield "quantized layers", f"{layers.quantized} of {layers.multiplying}"
         yield "worst layer", f"{visible(layers.worst)}: {worst}" if layers.worst else ""
     if found is not None and found.code:
         yield "accuracy", f"not judged, {visible(found.code)}: {visible(found.reason)}"

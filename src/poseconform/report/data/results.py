@@ -69,8 +69,8 @@ def new_results(
 
 
 def slim(results: Results) -> Results:
-    """The same results without pictures, logs and commands: what a baseline needs to hold."""
-    cells = tuple(replace(c, pictures=(), log_tail="", repro="") for c in results.cells)
+    """The same results without images, logs and commands: what a baseline needs to hold."""
+    cells = tuple(replace(c, images=(), log_tail="", repro="") for c in results.cells)
     return replace(results, cells=cells)
 
 

@@ -22,7 +22,7 @@ class Look:
         glyph: One character for terminals and Markdown.
         ascii: The same where only ASCII can be written.
         style: Rich style.
-        group: `bad`, `warn`, `good`, `known` or `none`, which is a colour in the page.
+        group: `bad`, `warn`, `good`, `known` or `none`, which is a color in the page.
     """
 
     kind: str

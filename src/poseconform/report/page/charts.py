@@ -91,7 +91,7 @@ def _latency(cell: CellRecord) -> tuple[float | None, float]:
 
 
 def _size(cell: CellRecord) -> tuple[float | None, float]:
-    return (float(sum(a.bytes for a in cell.artefacts)) if cell.artefacts else None), 0.0
+    return (float(sum(a.bytes for a in cell.artifacts)) if cell.artifacts else None), 0.0
 
 
 def _strip(

@@ -20,7 +20,7 @@ from poseconform.report.page.grid import Grid, disagreeing, idle_columns
 from poseconform.report.text.strings import duration, headroom, number, pixels, size, visible
 from poseconform.results.outcome import STAGES, CellRecord, OutputRecord, PixelError, StageRecord
 
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # a terminal's colours say nothing on a page
+_COLOR = re.compile(r"\x1b\[[0-9;]*m")  # a terminal's colors say nothing on a page
 
 LOG_EACH = 16_000  # characters of one log
 LOG_ALL = 200_000  # characters of all logs of a page
@@ -131,7 +131,7 @@ def _entry(cell: CellRecord, pool: Pool, limit: int) -> dict[str, Any]:
         "facts": facts_of(cell),
         "done": [_stage(stage) for stage in cell.stages],
         "outputs": [_output(output, pool) for output in cell.outputs],
-        "files": [[visible(a.file), a.sha256, size(a.bytes)] for a in cell.artefacts],
+        "files": [[visible(a.file), a.sha256, size(a.bytes)] for a in cell.artifacts],
         "graph": None if cell.graph is None else pool.put(_graph(cell)),
         "options": pool.put(_pairs(cell.effective_options)) if cell.effective_options else None,
         "log": pool.put(_log(cell.log_tail, limit)) if cell.log_tail else None,
@@ -198,7 +198,7 @@ def _pairs(options: Mapping[str, str]) -> list[list[str]]:
 
 
 def _log(text: str, limit: int) -> str:
-    text = visible(_COLOUR.sub("", text).replace("\r", "\n"))
+    text = visible(_COLOR.sub("", text).replace("\r", "\n"))
     left_out = len(text) - limit
     if left_out <= 0:
         return text

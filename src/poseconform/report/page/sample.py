@@ -17,13 +17,13 @@ from poseconform.report.data.results import Results, new_results
 from poseconform.report.data.vocabulary import FAMILIES, PRECISIONS, SHAPES
 from poseconform.results.outcome import (
     STAGES,
-    ArtefactRecord,
+    ArtifactRecord,
     CellRecord,
     GraphRecord,
     HistogramRecord,
+    ImageRecord,
     LatencyRecord,
     OutputRecord,
-    PictureRecord,
     PixelError,
     StageRecord,
     merge_partials,
@@ -48,8 +48,8 @@ _OUTCOMES = (  # weight, failing stage, its outcome
     (1, "run", "crash"),
     (1, "convert", "timeout"),
 )
-# A grey pixel, for pictures.
-_PICTURE = base64.b64encode(
+# A gray pixel, for images.
+_IMAGE = base64.b64encode(
     bytes.fromhex(
         "89504e470d0a1a0a0000000d4948445200000001000000010800000000"
         "3a7e9b550000000a49444154789c636800000082008177cd72b60000000049454e44ae426082"
@@ -149,24 +149,24 @@ def _measured(rng: random.Random, cell: CellRecord, headroom: float) -> dict[str
         "sdk_client_error_px": PixelError(worst / 25, worst / 2, worst * 1.2),
         "benign_flips": rng.choice([0, 0, 0, 1]),
         "outputs": tuple(_output(rng, name, headroom, error) for name in names),
-        "artefacts": tuple(
-            ArtefactRecord(name, digest, rng.randrange(900, 110_000_000))
+        "artifacts": tuple(
+            ArtifactRecord(name, digest, rng.randrange(900, 110_000_000))
             for name in ("deploy.json", "detail.json", "end2end.onnx", "pipeline.json")
         ),
         "graph": GraphRecord({"Add": 31, "Conv": 102, "MatMul": 12, "Relu": 94}, 239, 17, 8),
         "effective_options": {"intra_op_threads": "1", "precision": cell.precision},
         "latency_ms": LatencyRecord(rng.uniform(4, 300), rng.uniform(0.1, 4), 20),
         "batches": batches,
-        "pictures": (PictureRecord("drawn figure", _PICTURE, "image/png", "made up"),),
+        "images": (ImageRecord("drawn figure", _IMAGE, "image/png", "made up"),),
     }
 
 
 def _output(rng: random.Random, name: str, headroom: float, error: PixelError) -> OutputRecord:
     allowed = rng.uniform(2e-5, 2e-3)
-    centre = math.log10(allowed * headroom) - 1.6
+    center = math.log10(allowed * headroom) - 1.6
     edges = tuple(round(-9 + 0.25 * n, 2) for n in range(33))
     counts = tuple(
-        round(40_000 * math.exp(-(((edge + 0.125 - centre) / 0.6) ** 2))) for edge in edges[:-1]
+        round(40_000 * math.exp(-(((edge + 0.125 - center) / 0.6) ** 2))) for edge in edges[:-1]
     )
     return OutputRecord(
         name,

@@ -1,6 +1,6 @@
 """The summary in a terminal: the verdict, the matrix in text, the failures and their commands.
 
-It reads well without colour, in ASCII, and on a narrow terminal, where the matrix is cut into
+It reads well without color, in ASCII, and on a narrow terminal, where the matrix is cut into
 as many tables as its columns need.
 """
 

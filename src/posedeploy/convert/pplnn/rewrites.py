@@ -32,8 +32,8 @@ class Graph:
 
     Attributes:
         shapes: Shape of every value that has a static one.
-        constants: Initialisers by name.
-        added: New initialisers.
+        constants: Initializers by name.
+        added: New initializers.
     """
 
     shapes: Shapes
@@ -41,14 +41,14 @@ class Graph:
     added: list[Any] = field(default_factory=list)
 
     def constant(self, name: str, value: NDArray[Any]) -> str:
-        """The name of a new initialiser."""
+        """The name of a new initializer."""
         from onnx import numpy_helper
 
         self.added.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
         return name
 
     def integers(self, name: str) -> list[int]:
-        """The value of an initialiser of integers."""
+        """The value of an initializer of integers."""
         from onnx import numpy_helper
 
         return [int(v) for v in numpy_helper.to_array(self.constants[name]).ravel()]

@@ -24,7 +24,7 @@ class Engine:
     """What a build leaves.
 
     Attributes:
-        plan: The serialised engine.
+        plan: The serialized engine.
         timing_cache: Timings of this build and those it was given, for the next one.
         version: The TensorRT version that built it.
     """

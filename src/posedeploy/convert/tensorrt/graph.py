@@ -17,7 +17,7 @@ from posedeploy.errors import ConversionError
 from posedeploy.precision.calibration import CalibrationSet, required
 from posedeploy.precision.float_layers import parts
 from posedeploy.precision.fp16 import to_fp16
-from posedeploy.precision.qdq import RECIPES, quantise_onnx
+from posedeploy.precision.qdq import RECIPES, quantize_onnx
 
 # What TensorRT's ONNX parser reads from 10.0 on (onnx-tensorrt, docs/operators.md).
 OPSETS = range(9, 21)
@@ -65,11 +65,11 @@ def typed_graph(
     recipe: Mapping[str, Any] = {}
     if deploy_config.precision == "int8":
         measured = required(calibration, deploy_config.path)
-        done = quantise_onnx(ir, target, measured, RECIPES["tensorrt"])
+        done = quantize_onnx(ir, target, measured, RECIPES["tensorrt"])
         recipe = {
             "name": "explicit QDQ, per channel, S8S8, min-max",
             "kept": parts(done.kept),
-            "quantised_layers": len(done.layers),
+            "quantized_layers": len(done.layers),
             "calibration": measured.facts(),
         }
     elif deploy_config.precision == "fp16" and strongly_typed:
@@ -128,7 +128,7 @@ def graph_inputs(path: Path) -> Mapping[str, tuple[int | str, ...]]:
 
 
 def _integers(graph: Any) -> Mapping[str, int]:
-    """Initialisers that hold one integer."""
+    """Initializers that hold one integer."""
     from onnx import TensorProto, numpy_helper
 
     arrays = {

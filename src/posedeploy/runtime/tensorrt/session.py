@@ -24,7 +24,7 @@ BATCH = "batch"
 
 @dataclass(frozen=True)
 class ShapeRange:
-    """What the engine's first optimisation profile takes for one input.
+    """What the engine's first optimization profile takes for one input.
 
     Attributes:
         least: Smallest shape.

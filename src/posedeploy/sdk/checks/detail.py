@@ -88,7 +88,7 @@ def check_facts(model: SdkModel) -> Iterator[Finding]:
         yield from _check_codec(model, codec)
     norm = step(model, "Normalize")
     if norm is not None and "bgr_to_rgb" not in facts:
-        yield from _check_colour_order(norm)
+        yield from _check_color_order(norm)
 
 
 def _check_codec(model: SdkModel, codec: dict[str, Any]) -> Iterator[Finding]:
@@ -108,7 +108,7 @@ def _check_codec(model: SdkModel, codec: dict[str, Any]) -> Iterator[Finding]:
             )  # fmt: skip
 
 
-def _check_colour_order(norm: Node) -> Iterator[Finding]:
+def _check_color_order(norm: Node) -> Iterator[Finding]:
     """Without facts: ImageNet's means tell the order that they are in."""
     to_rgb, mean = norm.value.get("to_rgb", True), norm.value.get("mean")
     wrong = (to_rgb is False and same(mean, IMAGENET_RGB)) or (

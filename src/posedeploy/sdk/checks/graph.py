@@ -23,8 +23,8 @@ MAX_ELEMENTS = 10**8  # of an output that is tried out; real ones have 10**6
 # The outputs that have an axis of keypoints, and which.
 KEYPOINT_AXIS = {"keypoints": 2, "kpt_vis": 2, "output": 1, "simcc_x": 1, "simcc_y": 1}
 
-# Operators that only quantised graphs have: ONNX operator specification.
-QUANTISED = frozenset(
+# Operators that only quantized graphs have: ONNX operator specification.
+QUANTIZED = frozenset(
     {"ConvInteger", "DequantizeLinear", "MatMulInteger", "QLinearConv", "QLinearMatMul",
      "QuantizeLinear"}
 )  # fmt: skip
@@ -153,7 +153,7 @@ def keypoint_count(model: SdkModel, graph: OnnxFacts, decoder: Decoder) -> int |
 def _check_precision(model: SdkModel, graph: OnnxFacts) -> Iterator[Finding]:
     """What precision the weights and operators show, where there are weights that show it."""
     shown = None
-    if graph.operators & QUANTISED:
+    if graph.operators & QUANTIZED:
         shown = "INT8"
     else:
         names = {"float16": "FP16", "bfloat16": "BF16", "float32": "FP32"}

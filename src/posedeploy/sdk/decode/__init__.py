@@ -22,7 +22,7 @@ class Component:
 
     Attributes:
         build: Reads `params`, for an input of this width and height, into a decoder.
-        top_down: True if it takes one person a row, False if it finds people in a picture.
+        top_down: True if it takes one person a row, False if it finds people in a image.
         files: True if `build` takes the folder too, for files of its own that lie there.
     """
 

@@ -15,7 +15,7 @@ def blur(maps: Maps, kernel: int, border: Literal["zero", "reflect"]) -> Maps:
     """Blur `[M, H, W]` heatmaps with OpenCV's Gaussian of `kernel` cells.
 
     The maps are stacked into one tall image with margins between them, so that none sees its
-    neighbour; rows keep their width, and with it OpenCV's order of additions.
+    neighbor; rows keep their width, and with it OpenCV's order of additions.
 
     Args:
         maps: `[M, H, W]` float32.

@@ -29,14 +29,14 @@ class DetectionsDecoder:
     outputs: tuple[str, ...] = ("dets", "keypoints")
 
     def decode(self, outputs: Outputs) -> Decoded:
-        """All people of the batch, in the graph's order: by picture, then by falling score."""
+        """All people of the batch, in the graph's order: by image, then by falling score."""
         dets = floats(outputs, "dets", ("N", "M", 5))
         keypoints = floats(outputs, "keypoints", (*dets.shape[:2], "K", 3))
-        picture, row = np.nonzero(dets[..., 4] > np.float32(self.score_threshold))
-        boxes, people = dets[picture, row], keypoints[picture, row]
+        image, row = np.nonzero(dets[..., 4] > np.float32(self.score_threshold))
+        boxes, people = dets[image, row], keypoints[image, row]
         limits = np.array([*self.input_size, *self.input_size], np.float32)
         return Decoded(
-            picture,
+            image,
             people[..., :2],
             people[..., 2],
             boxes[:, :4].clip(np.float32(0.0), limits),

@@ -38,7 +38,7 @@ class DenseDecoder:
     outputs: tuple[str, ...] = ("boxes", "scores", "keypoints")
 
     def decode(self, outputs: Outputs) -> Decoded:
-        """People by picture, then by falling score."""
+        """People by image, then by falling score."""
         boxes = floats(outputs, "boxes", ("N", "P", 4))
         scores = floats(outputs, "scores", (*boxes.shape[:2], 1))[..., 0]
         keypoints = floats(outputs, "keypoints", (*boxes.shape[:2], "K", 3))
@@ -66,7 +66,7 @@ class RawRtmoDecoder:
     outputs: tuple[str, ...] = ("cls", "bbox", "kpt_vis", "pose_vec")
 
     def decode(self, outputs: Outputs) -> Decoded:
-        """People by picture, then by falling score."""
+        """People by image, then by falling score."""
         priors = len(self.pose.points)
         cls = floats(outputs, "cls", ("N", priors, "C"))
         count = len(cls)
@@ -87,10 +87,10 @@ class RawRtmoDecoder:
     def _boxes(self, offsets: Floats) -> Floats:
         """Offsets (dx, dy, log w, log h) `[P, 4]` in strides to boxes in input px."""
         stride = self.pose.strides[:, None]
-        centre = offsets[:, :2] * stride + self.pose.points
-        # beyond this a side is longer than any picture, and a little further it overflows
+        center = offsets[:, :2] * stride + self.pose.points
+        # beyond this a side is longer than any image, and a little further it overflows
         half = np.exp(offsets[:, 2:].clip(max=np.float32(20))) * stride / 2
-        return np.concatenate([centre - half, centre + half], axis=-1)
+        return np.concatenate([center - half, center + half], axis=-1)
 
 
 def sigmoid(logits: Floats) -> Floats:
@@ -99,14 +99,12 @@ def sigmoid(logits: Floats) -> Floats:
     return result
 
 
-def _decoded(
-    people: Callable[[int], People], pictures: int, input_size: tuple[int, int]
-) -> Decoded:
-    found: Sequence[People] = [people(i) for i in range(pictures)]
+def _decoded(people: Callable[[int], People], images: int, input_size: tuple[int, int]) -> Decoded:
+    found: Sequence[People] = [people(i) for i in range(images)]
     boxes, scores, keypoints = (np.concatenate(parts) for parts in zip(*found, strict=True))
     limits = np.array([*input_size, *input_size], np.float32)
     return Decoded(
-        np.repeat(np.arange(pictures), [len(part[1]) for part in found]),
+        np.repeat(np.arange(images), [len(part[1]) for part in found]),
         keypoints[..., :2],
         keypoints[..., 2],
         boxes.clip(np.float32(0), limits),

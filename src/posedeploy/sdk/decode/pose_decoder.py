@@ -54,13 +54,13 @@ class PoseDecoder:
             `[M, J, 2]` in input px.
         """
         arrays = self._arrays
-        centre: Floats = (boxes[:, :2] + boxes[:, 2:]) * np.float32(0.5)
+        center: Floats = (boxes[:, :2] + boxes[:, 2:]) * np.float32(0.5)
         size: Floats = (boxes[:, 2:] - boxes[:, :2]) * arrays["box_padding"]
         features = self._features(vectors)
         axes = []
         for axis, name in enumerate("xy"):
             bins: Floats = arrays[f"{name}_bins"] * size[:, axis : axis + 1]
-            here: Floats = centre[:, axis : axis + 1]
+            here: Floats = center[:, axis : axis + 1]
             origin: Floats = points[:, axis : axis + 1]
             chance = self._chances(features @ arrays[f"{name}_weight"], bins + (here - origin))
             axes.append((chance * (bins + here)[:, None]).sum(axis=-1))

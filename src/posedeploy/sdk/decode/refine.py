@@ -2,7 +2,7 @@
 
 Each function equals the one of MMPose 1.3.2 that it names, in float32 and in the same order of
 operations.  One difference is wanted: a keypoint without a peak (score 0 or less) stays at
-(-1, -1), where MMPose's UDP and SimCC refinements read a neighbouring keypoint's values.
+(-1, -1), where MMPose's UDP and SimCC refinements read a neighboring keypoint's values.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def _cells(points: Points) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
 
 
 def quarter_shift(points: Points, maps: Maps) -> Points:
-    """A quarter cell towards the larger neighbour, as `refine_keypoints`.
+    """A quarter cell towards the larger neighbor, as `refine_keypoints`.
 
     Along an axis the step is taken only where the peak is neither in the first two cells of
     that axis nor in its last, and not in the first cell of the other.
@@ -59,7 +59,7 @@ def quarter_shift(points: Points, maps: Maps) -> Points:
 
 
 def megvii_shift(points: Points, maps: Maps) -> Points:
-    """Half a cell plus a quarter towards the larger neighbour, as `MegviiHeatmap.decode`."""
+    """Half a cell plus a quarter towards the larger neighbor, as `MegviiHeatmap.decode`."""
     x, y = _cells(points)
     height, width = maps.shape[1:]
     rows = np.flatnonzero((x > 1) & (x < width - 1) & (y > 1) & (y < height - 1))

@@ -26,7 +26,7 @@ class Suppression:
         iou_threshold: Upper limit of the IoU of two kept boxes, inclusive; from 1 on, all stay.
         pre_top_k: How many candidates, best first, take part at most.
         max_output: How many survive suppression at most.
-        keep_top_k: How many people a picture has at most.
+        keep_top_k: How many people a image has at most.
     """
 
     score_threshold: float

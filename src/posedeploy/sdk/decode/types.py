@@ -21,14 +21,14 @@ class Decoded:
     """People in input px.
 
     Attributes:
-        picture: `[P]` index into the batch that each person was found in.
+        image: `[P]` index into the batch that each person was found in.
         points: `[P, K, 2]` (x, y) in input px.
         point_scores: `[P, K]`.
         boxes: `[P, 4]` left, top, right, bottom in input px; None where the graph finds no boxes.
         box_scores: `[P]`, likewise.
     """
 
-    picture: NDArray[np.intp]
+    image: NDArray[np.intp]
     points: Floats
     point_scores: Floats
     boxes: Floats | None = None

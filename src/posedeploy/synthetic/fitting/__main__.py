@@ -1,6 +1,6 @@
 """`python -m posedeploy.synthetic.fitting [MODEL|TIER ...] [--people N]`: fit and measure.
 
-Detectors have a table of their own, and `--people` draws more or fewer figures a picture for
+Detectors have a table of their own, and `--people` draws more or fewer figures a image for
 them. Models that cannot be fitted are listed with the reason. Exits with 1 if a fitted model is
 below what its family must reach.
 """
@@ -22,7 +22,7 @@ from posedeploy.synthetic.weights import checkpoint_for
 from posedeploy.zoo.build import build_model
 from posedeploy.zoo.table import ALL, ModelRow, config_path, models_of
 
-FIGURES = 100  # of the evaluation split: pictures, for a detector, with several figures each
+FIGURES = 100  # of the evaluation split: images, for a detector, with several figures each
 
 _HEADER = (
     "| model | PCK@.05 | PCK@.1 | mean px | median px | OKS | 8-bit shift, px "
@@ -56,8 +56,8 @@ def main(selection: Sequence[str], count: int = FIGURES, people: int = 0) -> int
 
     Args:
         selection: Names of models and tiers; all models by default.
-        count: How many pictures of the evaluation split.
-        people: Figures a picture for detectors; 0 for as many as they were fitted to.
+        count: How many images of the evaluation split.
+        people: Figures a image for detectors; 0 for as many as they were fitted to.
     """
     reached = True
     rows = models_of(selection or [ALL])
@@ -96,7 +96,7 @@ def _measure(
 def _options(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m posedeploy.synthetic.fitting")
     parser.add_argument("selection", nargs="*", metavar="MODEL|TIER")
-    parser.add_argument("--people", type=int, default=0, help="figures a picture for detectors")
+    parser.add_argument("--people", type=int, default=0, help="figures a image for detectors")
     return parser.parse_args(words)
 
 

@@ -16,7 +16,7 @@ from posedeploy.synthetic.fitting.rounding import rounded
 from posedeploy.synthetic.fitting.samples import Samples, make_samples
 from posedeploy.synthetic.measures import output_maps
 
-_CHUNK = 8  # pictures a run, so that memory stays small
+_CHUNK = 8  # images a run, so that memory stays small
 _AREA = 0.53  # a person's part of the box; mmpose assumes it where no mask is at hand
 
 
@@ -26,7 +26,7 @@ class Accuracy:
 
     Attributes:
         pck: Part of the joints nearer than 0.05 of the larger side of the person's box (PCK of
-            Yang and Ramanan, 2013, normalised as mmpose's `PCKAccuracy` does by 'bbox').
+            Yang and Ramanan, 2013, normalized as mmpose's `PCKAccuracy` does by 'bbox').
         pck_10: The same at 0.1.
         mean_px: Mean distance in input px.
         median_px: Median distance in input px.

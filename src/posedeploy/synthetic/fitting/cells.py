@@ -47,8 +47,8 @@ def cells_of(
     places = torch.stack([columns, rows], dim=-1) * stride
     away = (places[:, :, None] - middles(joints)[:, None, None]).norm(dim=-1)  # [N, h, w, P]
     distance, nearest = away.min(dim=-1)
-    picture = torch.arange(len(joints))[:, None, None]
-    return Cells(places, joints[picture, nearest], boxes[picture, nearest], distance, stride)
+    image = torch.arange(len(joints))[:, None, None]
+    return Cells(places, joints[image, nearest], boxes[image, nearest], distance, stride)
 
 
 def offsets(cells: Cells) -> torch.Tensor:
@@ -57,13 +57,13 @@ def offsets(cells: Cells) -> torch.Tensor:
 
 
 def box_values(cells: Cells) -> torch.Tensor:
-    """[N, h, w, 4]: centre from the cell in strides, logarithms of width and height in strides.
+    """[N, h, w, 4]: center from the cell in strides, logarithms of width and height in strides.
 
     YOLOX (Ge et al., 2021, https://arxiv.org/abs/2107.08430) has boxes in this form.
     """
     low, high = cells.boxes[..., :2], cells.boxes[..., 2:]
-    centre = ((low + high) / 2 - cells.places) / cells.stride
-    return torch.cat([centre, ((high - low) / cells.stride).log()], dim=-1)
+    center = ((low + high) / 2 - cells.places) / cells.stride
+    return torch.cat([center, ((high - low) / cells.stride).log()], dim=-1)
 
 
 def peaks(cells: Cells, widths: Sequence[float]) -> torch.Tensor:

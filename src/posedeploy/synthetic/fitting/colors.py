@@ -1,8 +1,8 @@
-"""A stem that is constructed, not solved for: rectified distances of a colour from thresholds.
+"""A stem that is constructed, not solved for: rectified distances of a color from thresholds.
 
-A joint's disc is told from the rest by its colour alone, and a stem of few channels that are
-random sees few of the colours apart.  Channels that rectify single primaries and differences of
-primaries at thresholds make every colour of the palette, the dark and the pale ones as well,
+A joint's disc is told from the rest by its color alone, and a stem of few channels that are
+random sees few of the colors apart.  Channels that rectify single primaries and differences of
+primaries at thresholds make every color of the palette, the dark and the pale ones as well,
 nearly a linear function of what the stem puts out.
 """
 
@@ -19,11 +19,11 @@ _PRIMARIES = 3
 _ABOVE, _BELOW = (90.0, 220.0), (40.0, 160.0)
 _CONTRASTS = (60.0, 160.0)  # of 1.5 primaries less half of all three, to either side of 0
 _GAIN = 10.0 / 128  # what goes in is 0..255; what comes out is as large as fitted maps are
-_WINDOW = (0.5, 1.0, 0.5)  # low-pass, on pixels of a quarter of the picture
+_WINDOW = (0.5, 1.0, 0.5)  # low-pass, on pixels of a quarter of the image
 
 
-def colour_directions() -> Iterator[tuple[torch.Tensor, float]]:
-    """Directions [3] in colour space and their thresholds, 24 of them."""
+def color_directions() -> Iterator[tuple[torch.Tensor, float]]:
+    """Directions [3] in color space and their thresholds, 24 of them."""
     for primary in torch.eye(_PRIMARIES):
         contrast = 1.5 * primary - 0.5
         yield from ((primary, level) for level in _ABOVE)
@@ -36,13 +36,13 @@ def construct_focus(stem: Any) -> None:
     """Set the first channels of a Focus stem, in place, for pixels that enter as 0..255.
 
     Args:
-        stem: mmpose's `Focus`: its convolution sees four pictures of half the size, 12 channels.
+        stem: mmpose's `Focus`: its convolution sees four images of half the size, 12 channels.
     """
     conv, norm = stem.conv.conv, stem.conv.bn
     side = torch.tensor(_WINDOW)
     window = torch.outer(side, side) / side.sum() ** 2
     quarters = conv.in_channels // _PRIMARIES
-    for channel, (direction, level) in enumerate(colour_directions()):
+    for channel, (direction, level) in enumerate(color_directions()):
         if channel == conv.out_channels:
             break
         kernel = direction.repeat(quarters)[:, None, None] * window / quarters

@@ -71,4 +71,4 @@ def _fill_outer_ring(conv: Any) -> None:
     conv.weight[ring] = (_REST * conv.weight[~ring].std() * noise)[ring]
 
 
-PLAN = Plan(pictures=200, prepare=_prepare, stages=_stages, finish=_finish)
+PLAN = Plan(images=200, prepare=_prepare, stages=_stages, finish=_finish)

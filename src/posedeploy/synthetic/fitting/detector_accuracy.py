@@ -1,4 +1,4 @@
-"""How well a detector finds drawn figures and their joints, several in a picture."""
+"""How well a detector finds drawn figures and their joints, several in a image."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from posedeploy.synthetic.drawn import SIGMAS
 from posedeploy.synthetic.fitting.rounding import rounded
 from posedeploy.synthetic.fitting.samples import Samples, make_samples
 
-_CHUNK = 8  # pictures a run, so that memory stays small
+_CHUNK = 8  # images a run, so that memory stays small
 _AREA = 0.53  # as in `accuracy`
 _LEAST_IOU = 0.5  # of a detection that counts as a figure's
 
@@ -24,7 +24,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Found:
-    """A detector's people in one picture, best first, in input px.
+    """A detector's people in one image, best first, in input px.
 
     Attributes:
         boxes: [M, 4] left, top, right, bottom.
@@ -39,7 +39,7 @@ class Found:
 
 @dataclass(frozen=True)
 class DetectorAccuracy:
-    """What was measured on held-out pictures, after the model's own suppression of overlaps.
+    """What was measured on held-out images, after the model's own suppression of overlaps.
 
     Attributes:
         recall: Part of the figures that a detection covers with an IoU of at least 0.5; each
@@ -68,25 +68,25 @@ class DetectorAccuracy:
 
 
 def measure_detector(
-    model: Any, model_config: ModelConfig, pictures: int, people: int
+    model: Any, model_config: ModelConfig, images: int, people: int
 ) -> DetectorAccuracy:
-    """Measure a detector on the first pictures of the evaluation split.
+    """Measure a detector on the first images of the evaluation split.
 
     Args:
         model: A pose estimator with a detector's head.
         model_config: Its config.
-        pictures: How many.
+        images: How many.
         people: Figures in each.
     """
-    samples = make_samples(model_config, "evaluation", pictures, people)
+    samples = make_samples(model_config, "evaluation", images, people)
     joints = matched(detect(model, samples), samples)
     shifted = matched(detect(rounded(model), samples), samples)
     shift = np.linalg.norm(joints.joints - shifted.joints, axis=-1)
-    return summarise(joints, samples, float(np.nanmean(shift)))
+    return summarize(joints, samples, float(np.nanmean(shift)))
 
 
 def detect(model: Any, samples: Samples) -> list[Found]:
-    """What mmpose's own post-processing makes of each picture, at the model's own thresholds."""
+    """What mmpose's own post-processing makes of each image, at the model's own thresholds."""
     from mmpose.structures import PoseDataSample
 
     found = []
@@ -115,7 +115,7 @@ class Matched:
     Attributes:
         joints: [N, P, 17, 2] in input px; NaN where a figure was not found.
         iou: [N, P]; 0 where a figure was not found.
-        detections: How many there were in all pictures.
+        detections: How many there were in all images.
     """
 
     joints: Array
@@ -128,14 +128,14 @@ def matched(found: list[Found], samples: Samples) -> Matched:
     boxes = samples.boxes.numpy().astype(np.float64)
     joints = np.full(samples.joints.shape, np.nan)
     overlap = np.zeros(boxes.shape[:2])
-    for picture, detections in enumerate(found):
+    for image, detections in enumerate(found):
         for place in np.argsort(-detections.scores, kind="stable"):
-            shares = ious(detections.boxes[place], boxes[picture])
-            shares[overlap[picture] > 0] = 0.0
+            shares = ious(detections.boxes[place], boxes[image])
+            shares[overlap[image] > 0] = 0.0
             figure = int(shares.argmax())
             if shares[figure] >= _LEAST_IOU:
-                overlap[picture, figure] = shares[figure]
-                joints[picture, figure] = detections.joints[place]
+                overlap[image, figure] = shares[figure]
+                joints[image, figure] = detections.joints[place]
     return Matched(joints, overlap, sum(len(detections.boxes) for detections in found))
 
 
@@ -147,7 +147,7 @@ def ious(box: Array, boxes: Array) -> Array:
     return np.asarray(shared / np.maximum(areas - shared, 1e-9))
 
 
-def summarise(match: Matched, samples: Samples, shift_px: float = 0.0) -> DetectorAccuracy:
+def summarize(match: Matched, samples: Samples, shift_px: float = 0.0) -> DetectorAccuracy:
     """The measures of matched detections."""
     distance = np.linalg.norm(match.joints - samples.joints.numpy(), axis=-1)  # [N, P, 17]
     sides = (samples.boxes[..., 2:] - samples.boxes[..., :2]).numpy().astype(np.float64)

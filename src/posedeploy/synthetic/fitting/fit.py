@@ -12,7 +12,7 @@ from posedeploy.config import HeadKind, ModelConfig
 from posedeploy.synthetic.calibration import single_thread
 from posedeploy.synthetic.fitting.grid import cell_offset
 from posedeploy.synthetic.fitting.plan import Plan
-from posedeploy.synthetic.fitting.randomness import initialise_smooth
+from posedeploy.synthetic.fitting.randomness import initialize_smooth
 from posedeploy.synthetic.fitting.samples import make_samples
 from posedeploy.synthetic.fitting.table import PLANS, plan_key
 from posedeploy.synthetic.fitting.workbench import Workbench, rounded_activations
@@ -28,11 +28,11 @@ def fit(model: Any, model_config: ModelConfig, seed: int) -> None:
     """
     plan = plan_of(model_config)
     with single_thread(), torch.no_grad():
-        initialise_smooth(model, seed, min(model_config.std))
+        initialize_smooth(model, seed, min(model_config.std))
         plan.prepare(model)
         bench = Workbench(
             model,
-            make_samples(model_config, "fitting", plan.pictures, plan.people),
+            make_samples(model_config, "fitting", plan.images, plan.people),
             _offset(model, model_config),
         )
         rounding = rounded_activations(model, plan.levels) if plan.levels else None

@@ -8,7 +8,7 @@ import numpy as np
 
 
 def cell_offset(codec: Any, heatmap_size: tuple[int, int]) -> float:
-    """The centre of cell 0, in cells from the input's first pixel; 0 or 0.5 with mmpose's codecs.
+    """The center of cell 0, in cells from the input's first pixel; 0 or 0.5 with mmpose's codecs.
 
     A heatmap with one symmetric peak is decoded: whatever the codec adds shows.
 

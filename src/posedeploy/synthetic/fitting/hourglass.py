@@ -37,4 +37,4 @@ def _stages(model: Any) -> Sequence[Stage]:
     )
 
 
-PLAN = Plan(pictures=32, prepare=_prepare, stages=_stages)
+PLAN = Plan(images=32, prepare=_prepare, stages=_stages)

@@ -24,7 +24,7 @@ _BOOSTED = (  # blocks of the first branch that refine the maps
 def _prepare(model: Any) -> None:
     for norm in last_norms(model):
         scale_norm(norm, 0.2)
-    for block in model.backbone.layer1:  # the colours that everything is fitted to come from here
+    for block in model.backbone.layer1:  # the colors that everything is fitted to come from here
         scale_norm(block.norm3, 1.5)
     for module in model.modules():
         if type(module).__name__ == "HRModule":
@@ -42,4 +42,4 @@ def _stages(model: Any) -> Sequence[Stage]:
     )
 
 
-PLAN = Plan(pictures=40, prepare=_prepare, stages=_stages)
+PLAN = Plan(images=40, prepare=_prepare, stages=_stages)

@@ -38,7 +38,7 @@ def _is_depthwise(module: Any) -> bool:
 
 
 def _open_gate(layer: Any) -> None:
-    """sigmoid(2 +- 0.2), about 0.88: the gate is there, and nearly the same for every picture."""
+    """sigmoid(2 +- 0.2), about 0.88: the gate is there, and nearly the same for every image."""
     if layer.with_norm:
         layer.norm.weight.fill_(0.2)
         layer.norm.bias.fill_(2.0)
@@ -64,4 +64,4 @@ def _stages(model: Any) -> Sequence[Stage]:
     )
 
 
-PLAN = Plan(pictures=64, prepare=_prepare, stages=_stages)
+PLAN = Plan(images=64, prepare=_prepare, stages=_stages)

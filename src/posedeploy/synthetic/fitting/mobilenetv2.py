@@ -59,4 +59,4 @@ def _finish(bench: Workbench, model_config: ModelConfig) -> None:
     fit_vectors(bench, head.mlp_head_x, head.mlp_head_y, split)
 
 
-PLAN = Plan(pictures=128, prepare=_prepare, stages=_stages, finish=_finish)
+PLAN = Plan(images=128, prepare=_prepare, stages=_stages, finish=_finish)

@@ -36,4 +36,4 @@ def _stages(model: Any) -> Sequence[Stage]:
     )
 
 
-PLAN = Plan(pictures=40, prepare=_prepare, stages=_stages)
+PLAN = Plan(images=40, prepare=_prepare, stages=_stages)

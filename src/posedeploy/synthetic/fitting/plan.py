@@ -16,16 +16,16 @@ class Plan:
     """How to fit the models of one head on one backbone.
 
     Attributes:
-        pictures: How many figures of the fitting split it takes.
+        images: How many figures of the fitting split it takes.
         prepare: Changes random weights, in place, before anything is fitted: what is not fitted
             is damped, so that it does not drown what is.
         stages: The layers to fit for a model, from the input to the output.
         finish: Fits what is no map: the vectors of a SimCC head. None for heatmaps.
-        people: People in a picture; 1 for a top-down model.
+        people: People in a image; 1 for a top-down model.
         levels: Steps that activations are rounded to while fitting; 0 leaves them as they are.
     """
 
-    pictures: int
+    images: int
     prepare: Callable[[Any], None]
     stages: Callable[[Any], Sequence[Stage]]
     finish: Callable[[Workbench, ModelConfig], None] | None = None

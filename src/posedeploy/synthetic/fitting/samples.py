@@ -1,4 +1,4 @@
-"""Drawn figures as a model sees them: normalised inputs, and joints in input px."""
+"""Drawn figures as a model sees them: normalized inputs, and joints in input px."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Samples:
     """Network inputs with known joints; P people in each, one for a top-down model.
 
     Attributes:
-        inputs: [N, 3, H, W] float32, normalised as the model wants them.
+        inputs: [N, 3, H, W] float32, normalized as the model wants them.
         joints: [N, P, 17, 2] float32, x and y in input px.
         boxes: [N, P, 4] float32, left, top, right, bottom in input px.
-        figures: The N pictures they come from.
-        centres: [N, 2] float64, where the middle of the input lies, in image px.
+        figures: The N images they come from.
+        centers: [N, 2] float64, where the middle of the input lies, in image px.
         extents: [N, 2] float64, width and height of what the input shows, in image px.
     """
 
@@ -33,7 +33,7 @@ class Samples:
     joints: torch.Tensor
     boxes: torch.Tensor
     figures: tuple[Figure, ...]
-    centres: NDArray[np.float64]
+    centers: NDArray[np.float64]
     extents: NDArray[np.float64]
 
     @property
@@ -54,9 +54,9 @@ def make_samples(
     Args:
         model_config: The model's config.
         split: Of the drawn data set.
-        count: How many pictures.
+        count: How many images.
         people: People in each; 1 for a top-down model, which sees one box at a time.
-        size: (W, H) of the pictures in px.
+        size: (W, H) of the images in px.
     """
     figures = tuple(drawn_figures(split, count, people, size))
     transforms = _transforms(model_config.test_pipeline)
@@ -67,24 +67,24 @@ def make_samples(
         model_config.std,
         model_config.bgr_to_rgb,
     )
-    centres = np.stack([np.asarray(results["input_center"], np.float64) for results in seen])
+    centers = np.stack([np.asarray(results["input_center"], np.float64) for results in seen])
     extents = np.stack([np.asarray(results["input_scale"], np.float64) for results in seen])
 
     def to_input(points: list[NDArray[np.float32]]) -> torch.Tensor:
         """[N, P, ..., 2] from image px to input px: mmpose's way back, turned round."""
         stacked = np.stack(points)
         shape = (-1, *[1] * (stacked.ndim - 2), 2)
-        centre, extent = centres.reshape(shape), extents.reshape(shape)
-        mapped = (stacked - centre + extent / 2) / extent * model_config.input_size
+        center, extent = centers.reshape(shape), extents.reshape(shape)
+        mapped = (stacked - center + extent / 2) / extent * model_config.input_size
         return torch.from_numpy(mapped.astype(np.float32))
 
     corners = to_input([figure.bboxes.reshape(-1, 2, 2) for figure in figures])
     joints = to_input([figure.keypoints for figure in figures])
-    return Samples(torch.from_numpy(pixels), joints, corners.flatten(2), figures, centres, extents)
+    return Samples(torch.from_numpy(pixels), joints, corners.flatten(2), figures, centers, extents)
 
 
 def _through(transforms: Sequence[Any], figure: Figure) -> dict[str, Any]:
-    results = {"img": figure.picture, "bbox": figure.bboxes, "keypoints": figure.keypoints}
+    results = {"img": figure.image, "bbox": figure.bboxes, "keypoints": figure.keypoints}
     for transform in transforms:
         results = transform(results)
     return results

@@ -47,7 +47,7 @@ class JointMaps:
             joints: [N, P, 17, 2] in input px.
             shape: (h, w) of the maps in cells.
             size: (W, H) of the input in px.
-            offset: The centre of cell 0 is at `offset` strides.
+            offset: The center of cell 0 is at `offset` strides.
         """
         maps = []
         for width in self.widths:
@@ -85,5 +85,5 @@ def simcc_labels(
         split: Bins a pixel (the codec's `simcc_split_ratio`).
         width: Standard deviation in bins.
     """
-    centre = joints[..., axis : axis + 1] * split
-    return torch.exp(-((torch.arange(bins) - centre) / width).square() / 2)
+    center = joints[..., axis : axis + 1] * split
+    return torch.exp(-((torch.arange(bins) - center) / width).square() / 2)

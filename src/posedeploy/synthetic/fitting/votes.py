@@ -4,7 +4,7 @@ A detector puts a person's joints out at one cell, but they lie many cells away.
 map is moved, layer by layer, against the joint's mean place in a person: behind the last of
 these layers all joints of a person have their peaks about its middle, and what is left, the
 joint's own distance from its mean place, is what the moments of the maps say.  (The idea of
-votes for a centre: Leibe, Leonardis and Schiele, "Combined Object Categorization and
+votes for a center: Leibe, Leonardis and Schiele, "Combined Object Categorization and
 Segmentation With an Implicit Shape Model", 2004.)
 """
 

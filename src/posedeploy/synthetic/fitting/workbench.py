@@ -20,7 +20,7 @@ from posedeploy.synthetic.fitting.samples import Samples
 from posedeploy.synthetic.fitting.targets import JOINT_COUNT
 
 log = logging.getLogger(__name__)
-_CHUNK = 8  # pictures a run, so that memory stays small
+_CHUNK = 8  # images a run, so that memory stays small
 _FOREGROUND = 0.05  # of a map's scale: positions above it always count
 _ROUNDED = ("ConvModule", "InvertedResidual", "BasicBlock", "Bottleneck", "CSPLayer")
 
@@ -74,10 +74,10 @@ class Workbench:
     Attributes:
         model: A pose estimator in evaluation mode.
         samples: What it is fitted to.
-        offset: The centre of cell 0 of every map is at `offset` strides.
+        offset: The center of cell 0 of every map is at `offset` strides.
         calibration: How many of the samples batch-norm statistics are taken from.
         fixed: Batch norms that have been fitted, and keep their statistics.
-        size: (W, H) of the pictures in px; the samples' own unless these are features.
+        size: (W, H) of the images in px; the samples' own unless these are features.
         steps: Puts fitted weights on a grid; see `Ridge.solve`.
     """
 
@@ -157,9 +157,9 @@ class Workbench:
 
         hooks = [module.register_forward_pre_hook(keep) for module in modules]
         try:
-            pictures = torch.split(self.samples.inputs, _CHUNK)
+            images = torch.split(self.samples.inputs, _CHUNK)
             joints = torch.split(self.samples.joints, _CHUNK)
-            for chunk, where in zip(pictures, joints, strict=True):
+            for chunk, where in zip(images, joints, strict=True):
                 self._run(chunk, modules[0])
                 yield where, seen
         finally:

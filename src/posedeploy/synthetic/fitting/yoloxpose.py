@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from posedeploy.config import ModelConfig
-from posedeploy.synthetic.conditioning import CONDITIONING, initialise
+from posedeploy.synthetic.conditioning import CONDITIONING, initialize
 from posedeploy.synthetic.detection import aim_detector
 from posedeploy.synthetic.fitting.cells import Cells, box_values, fit_cells, offsets, peaks
 from posedeploy.synthetic.fitting.colors import construct_focus
@@ -28,7 +28,7 @@ from posedeploy.synthetic.fitting.workbench import Stage, Workbench
 
 LEVEL = 1
 STRIDE = 16.0
-_EARLY = 64  # pictures for the layers up to stride 8, which have many positions in each
+_EARLY = 64  # images for the layers up to stride 8, which have many positions in each
 _CHUNK = 8
 _REACH = 24.0  # px; cells as near as that to a middle put boxes and joints out
 _PEAKS = (12.0, 18.0, 26.0, 40.0)  # widths of the maps that scores are read from, px
@@ -40,7 +40,7 @@ _SILENT = -8.0  # logit of the levels that do not detect
 # many cells, and the mean of their moments with them: rounding a layer's weights afterwards moves
 # that mean, and later layers take it for joints that are elsewhere.
 _STEPS = 127
-_FEATURES = 64.0  # the input_std with which `initialise` leaves a first layer as it is
+_FEATURES = 64.0  # the input_std with which `initialize` leaves a first layer as it is
 _VISIBLE = 3.0  # logit; all joints of drawn figures are
 
 _TINY, _SMALL, _FINE = JointMaps((5.0,)), JointMaps((6.0,)), JointMaps((8.0,))
@@ -138,7 +138,7 @@ def _fit_boxes_and_scores(bench: Workbench, places: torch.Tensor) -> None:
 
 
 def _silence(head_module: Any) -> None:
-    """Scores of the other levels: far below the threshold, and still the picture's."""
+    """Scores of the other levels: far below the threshold, and still the image's."""
     for layers in (head_module.out_cls, head_module.out_obj):
         for index, layer in enumerate(layers):
             if index != LEVEL:
@@ -224,11 +224,11 @@ def _prepare(model: Any) -> None:
     for name in ("conv_cls", "conv_reg", "conv_pose"):
         for index, branch in enumerate(getattr(parts, name)):
             if index != LEVEL:
-                initialise(branch, CONDITIONING["CSPDarknet"], index, _FEATURES)
+                initialize(branch, CONDITIONING["CSPDarknet"], index, _FEATURES)
 
 
 def _stages(_model: Any) -> Sequence[Stage]:
     return ()  # `_finish` fits them, in three parts that each start where the last one ended
 
 
-PLAN = Plan(pictures=150, people=2, prepare=_prepare, stages=_stages, finish=_finish, levels=255)
+PLAN = Plan(images=150, people=2, prepare=_prepare, stages=_stages, finish=_finish, levels=255)

@@ -1,4 +1,4 @@
-"""Pictures of keypoints over each other: small, told apart by shape and colour, never an error."""
+"""Images of keypoints over each other: small, told apart by shape and color, never an error."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from fixtures.pictures import photograph
+from fixtures.images import photograph
 from poseconform.checks.overlay import (
     BLUE,
     LONGEST_SIDE,
@@ -19,7 +19,7 @@ from poseconform.checks.overlay import (
     region,
 )
 
-GREY = np.full((400, 300, 3), 128, np.uint8)
+GRAY = np.full((400, 300, 3), 128, np.uint8)
 PEOPLE = np.array([[[60.0, 80.0], [200.0, 100.0], [120.0, 310.0]]])
 
 
@@ -29,7 +29,7 @@ def decoded(data: str) -> np.ndarray:
 
 
 def near(canvas: np.ndarray, color: tuple[int, int, int], within: float = 90.0) -> np.ndarray:
-    """`[N, 2]` x, y of the pixels of about that colour."""
+    """`[N, 2]` x, y of the pixels of about that color."""
     distance = np.linalg.norm(canvas.astype(float) - color, axis=2)
     return np.argwhere(distance < within)[:, ::-1]
 
@@ -48,10 +48,10 @@ def test_a_photograph_is_small_and_keeps_its_proportions(name: str) -> None:
 
 
 def test_each_set_is_where_it_belongs() -> None:
-    """Far apart, so that neither hides the other; WebP blurs colours by a pixel or two."""
+    """Far apart, so that neither hides the other; WebP blurs colors by a pixel or two."""
     left, right = np.array([[[50.0, 200.0]]]), np.array([[[250.0, 200.0]]])
-    seen = decoded(overlay(GREY, left, right, "x").data)
-    first, _, last, _ = region(GREY.shape, np.vstack([left[0], right[0]]))
+    seen = decoded(overlay(GRAY, left, right, "x").data)
+    first, _, last, _ = region(GRAY.shape, np.vstack([left[0], right[0]]))
     scale = seen.shape[1] / (last - first)
     rings, crosses = near(seen, ORANGE), near(seen, BLUE)
     assert len(rings) > 5
@@ -63,15 +63,15 @@ def test_each_set_is_where_it_belongs() -> None:
 
 
 def test_the_caption_says_which_is_which_and_what_is_not_seen() -> None:
-    record = overlay(GREY, PEOPLE, PEOPLE, "x")
+    record = overlay(GRAY, PEOPLE, PEOPLE, "x")
     assert "rings: PyTorch" in record.caption
     assert "crosses: deployed" in record.caption
     assert "outside" not in record.caption
     gone = PEOPLE.copy()
     gone[0, 1] = np.nan
     gone[0, 2] = 9e9
-    caption = overlay(GREY, PEOPLE, gone, "x").caption
-    assert caption.endswith("2 of 3 deployed ones are outside the picture")
+    caption = overlay(GRAY, PEOPLE, gone, "x").caption
+    assert caption.endswith("2 of 3 deployed ones are outside the image")
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_no_input_is_too_odd(
     np.testing.assert_array_equal(image, before)
 
 
-def test_the_part_holds_the_people_and_stays_in_the_picture() -> None:
+def test_the_part_holds_the_people_and_stays_in_the_image() -> None:
     left, top, right, bottom = region((400, 300), PEOPLE[0])
     assert 0 <= left < 60
     assert 200 < right <= 300

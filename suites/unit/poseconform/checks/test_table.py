@@ -26,7 +26,7 @@ from poseconform.checks.table import CHECKS
 from poseconform.judge.judge import Judge
 from poseconform.judge.runs import Execution
 from poseconform.matrix.cells import Cell
-from poseconform.reference.values import Reference, Sample, Yardstick
+from poseconform.reference.values import Reference, RefError, Sample
 from poseconform.subject.clients import ClientAnswer
 from posedeploy.runtime import TensorInfo
 
@@ -119,56 +119,56 @@ def top_down(tmp_path: Path) -> Evidence:
 @pytest.fixture
 def bottom_up(tmp_path: Path) -> Evidence:
     write_folder(tmp_path, {"type": "BottomupResize", "input_size": [48, 64]})
-    pictures = [make_people([0.9, 0.8, 0.6]), make_people([0.7, 0.5]), make_people([0.95])]
+    images = [make_people([0.9, 0.8, 0.6]), make_people([0.7, 0.5]), make_people([0.95])]
     truth = make_reference(
-        truths=[make_truth(people) for people in pictures],
-        yardstick=Yardstick(1e-2, 1e-2, 200.0, 100.0),
-        image_keypoints=tuple(people.keypoints for people in pictures),
-        image_scores=tuple(people.scores for people in pictures),
+        truths=[make_truth(people) for people in images],
+        ref_error=RefError(1e-2, 1e-2, 200.0, 100.0),
+        image_keypoints=tuple(people.keypoints for people in images),
+        image_scores=tuple(people.scores for people in images),
     )
-    answers = [ClientAnswer(people.keypoints, people.scores) for people in pictures]
-    ran = make_execution(as_outputs(pictures, 4))
+    answers = [ClientAnswer(people.keypoints, people.scores) for people in images]
+    ran = make_execution(as_outputs(images, 4))
     return Evidence(tmp_path, ran, truth, POINTS, answers)
 
 
 SIMCC, RTMO = make_cell(), make_cell("rtmo")
 
 
-def complaints(evidence: Evidence, which: Cell, name: str) -> str:
-    return "; ".join(CHECKS[name][1](cast("Judge", evidence), which).complaints)
+def failures(evidence: Evidence, which: Cell, name: str) -> str:
+    return "; ".join(CHECKS[name][1](cast("Judge", evidence), which).failures)
 
 
 @pytest.mark.parametrize("name", [name for name in CHECKS if name != "padding"])
 def test_a_good_top_down_model_passes(top_down: Evidence, name: str) -> None:
-    assert complaints(top_down, SIMCC, name) == ""
+    assert failures(top_down, SIMCC, name) == ""
 
 
 @pytest.mark.parametrize("name", CHECKS)
 def test_a_good_bottom_up_model_passes(bottom_up: Evidence, name: str) -> None:
-    assert complaints(bottom_up, RTMO, name) == ""
+    assert failures(bottom_up, RTMO, name) == ""
 
 
 def test_a_dead_output_is_not_alive(top_down: Evidence) -> None:
     top_down.ran = make_execution({"simcc_x": np.zeros_like(X), "simcc_y": Y})
-    assert complaints(top_down, SIMCC, "alive") == "simcc_x: constant (0)"
+    assert failures(top_down, SIMCC, "alive") == "simcc_x: constant (0)"
 
 
 def test_a_backend_without_outputs_has_not_run(top_down: Evidence) -> None:
     good = top_down.ran
     batches = (replace(good.batches[0], outputs={}), *good.batches[1:])
     top_down.ran = replace(good, batches=batches)
-    assert complaints(top_down, SIMCC, "runs") == (
+    assert failures(top_down, SIMCC, "runs") == (
         "batches without outputs: found [(0,)]; expected []"
     )
 
 
 def test_another_precision_than_the_claimed_one_is_named(top_down: Evidence) -> None:
     top_down.ran = with_shapes(top_down.ran, effective_options={"inference_precision": "bf16"})
-    found = complaints(top_down, SIMCC, "precision")
+    found = failures(top_down, SIMCC, "precision")
     assert found == "inference precision in force: found bf16; expected fp32"
-    assert complaints(top_down, make_cell(precision="fp16"), "precision") == ""
+    assert failures(top_down, make_cell(precision="fp16"), "precision") == ""
     top_down.ran = with_shapes(top_down.ran, effective_options={"inference_precision": "f32"})
-    assert complaints(top_down, SIMCC, "precision") == ""
+    assert failures(top_down, SIMCC, "precision") == ""
 
 
 GRAPHS: dict[str, tuple[dict[str, Any], str, str]] = {
@@ -186,21 +186,21 @@ GRAPHS: dict[str, tuple[dict[str, Any], str, str]] = {
 def test_a_graph_that_others_cannot_read_fails(top_down: Evidence, case: str) -> None:
     changes, check, named = GRAPHS[case]
     save_graph(top_down.folder / "end2end.onnx", **changes)
-    assert named in complaints(top_down, SIMCC, check)
+    assert named in failures(top_down, SIMCC, check)
 
 
 def test_files_of_other_backends_are_no_onnx_graphs(top_down: Evidence) -> None:
     (top_down.folder / "end2end.onnx").unlink()
     for name in ("graph", "batch_dimension"):
-        assert complaints(top_down, make_cell(backend="ncnn"), name) == ""
+        assert failures(top_down, make_cell(backend="ncnn"), name) == ""
 
 
 def test_wrong_names_are_named(top_down: Evidence) -> None:
     top_down.ran = make_execution({"simcc_y": Y, "simcc_x": X})
-    assert complaints(top_down, SIMCC, "names_and_shapes").startswith("output names: found (")
+    assert failures(top_down, SIMCC, "names_and_shapes").startswith("output names: found (")
     declared = TensorInfo("data", (1, 3, 64, 48), "float32")
     top_down.ran = with_shapes(make_execution({"simcc_x": X, "simcc_y": Y}), inputs=(declared,))
-    found = complaints(top_down, SIMCC, "names_and_shapes")
+    found = failures(top_down, SIMCC, "names_and_shapes")
     assert found == "input names: found ['data']; expected ['input']"
 
 
@@ -208,17 +208,15 @@ def test_wrong_shapes_are_named(top_down: Evidence) -> None:
     good = top_down.ran
     turned = TensorInfo("input", (1, 3, 48, 64), "float32")
     top_down.ran = with_shapes(good, inputs=(turned,))
-    assert complaints(top_down, SIMCC, "names_and_shapes").startswith("input shape: found (3, 48")
+    assert failures(top_down, SIMCC, "names_and_shapes").startswith("input shape: found (3, 48")
     free = TensorInfo("input", ("batch", 3, 64, 48), "float32")
     top_down.ran = with_shapes(good, inputs=(free,))
-    assert complaints(top_down, SIMCC, "names_and_shapes") == (
+    assert failures(top_down, SIMCC, "names_and_shapes") == (
         "dynamic batch: found True; expected False"
     )
     lying = (TensorInfo("simcc_x", (1, 5, 97), "float64"), good.loaded.outputs[1])
     top_down.ran = with_shapes(good, outputs=lying)
-    assert complaints(top_down, SIMCC, "names_and_shapes").startswith(
-        "shape of simcc_x: found {(5"
-    )
+    assert failures(top_down, SIMCC, "names_and_shapes").startswith("shape of simcc_x: found {(5")
 
 
 def test_a_shape_that_is_known_after_a_run_only_is_judged_by_the_numbers(
@@ -227,26 +225,26 @@ def test_a_shape_that_is_known_after_a_run_only_is_judged_by_the_numbers(
     good = top_down.ran
     unknown = tuple(replace(info, shape=()) for info in good.loaded.outputs)
     top_down.ran = with_shapes(good, outputs=unknown)
-    assert complaints(top_down, SIMCC, "names_and_shapes") == ""
-    assert complaints(top_down, SIMCC, "numbers") == ""
+    assert failures(top_down, SIMCC, "names_and_shapes") == ""
+    assert failures(top_down, SIMCC, "numbers") == ""
     top_down.ran = with_shapes(
         make_execution({"simcc_x": X[..., :-1], "simcc_y": Y}), outputs=unknown
     )
-    assert complaints(top_down, SIMCC, "names_and_shapes") == ""
-    assert "simcc_x: shape [5, 95] a picture; expected [5, 96]" in complaints(
+    assert failures(top_down, SIMCC, "names_and_shapes") == ""
+    assert "simcc_x: shape [5, 95] a image; expected [5, 96]" in failures(
         top_down, SIMCC, "numbers"
     )
 
 
 def test_too_few_rows_of_detections_are_named(bottom_up: Evidence) -> None:
     promised = replace(RTMO, flow=replace(RTMO.flow, places=50))
-    found = complaints(bottom_up, promised, "names_and_shapes")
+    found = failures(bottom_up, promised, "names_and_shapes")
     assert found == "rows of dets: found 4; expected 50"
     own = replace(promised, model=replace(RTMO.model, places=4))
-    assert complaints(bottom_up, own, "names_and_shapes") == ""
+    assert failures(bottom_up, own, "names_and_shapes") == ""
     dense = {name: RNG.normal(size=(3, 9, 4)) for name in ("scores", "boxes", "keypoints")}
     bottom_up.ran = make_execution(dense)
-    assert complaints(bottom_up, promised, "names_and_shapes") == ""
+    assert failures(bottom_up, promised, "names_and_shapes") == ""
 
 
 def test_a_batch_that_comes_back_smaller_is_named(top_down: Evidence) -> None:
@@ -254,7 +252,7 @@ def test_a_batch_that_comes_back_smaller_is_named(top_down: Evidence) -> None:
     first = {name: array[:1] for name, array in good.batches[1].outputs.items()}
     short = replace(good.batches[1], outputs=first)
     top_down.ran = replace(good, batches=(good.batches[0], short))
-    found = complaints(top_down, SIMCC, "names_and_shapes")
+    found = failures(top_down, SIMCC, "names_and_shapes")
     assert "batch of simcc_x: found [1, 1]; expected [1, 2]" in found
 
 
@@ -264,9 +262,9 @@ def test_a_graph_that_ends_before_suppression_may_name_its_own_outputs(
     arrays = {name: RNG.normal(size=(3, 9, 4)) for name in ("scores", "boxes", "keypoints")}
     unfinished = make_execution(arrays)
     bottom_up.ran = unfinished
-    assert complaints(bottom_up, RTMO, "names_and_shapes") == ""
+    assert failures(bottom_up, RTMO, "names_and_shapes") == ""
     bottom_up.ran = make_execution({name: arrays[name] for name in ("scores", "boxes")})
-    assert complaints(bottom_up, RTMO, "names_and_shapes").startswith("output names")
+    assert failures(bottom_up, RTMO, "names_and_shapes").startswith("output names")
     people = [make_people([0.9, 0.8, 0.6]), make_people([0.7, 0.5]), make_people([0.95])]
     finished = as_outputs(people, 3)
     batches = tuple(
@@ -275,33 +273,33 @@ def test_a_graph_that_ends_before_suppression_may_name_its_own_outputs(
     )
     bottom_up.ran = replace(unfinished, batches=batches)
     for name in ("padding", "numbers", "batches", "keypoints", "client"):
-        assert complaints(bottom_up, RTMO, name) == "", name
+        assert failures(bottom_up, RTMO, name) == "", name
 
 
 def test_numbers_and_keypoints_that_are_off_fail(top_down: Evidence, bottom_up: Evidence) -> None:
     top_down.ran = make_execution({"simcc_x": X + 0.01, "simcc_y": Y})
-    assert "simcc_x: maximum error" in complaints(top_down, SIMCC, "numbers")
+    assert "simcc_x: maximum error" in failures(top_down, SIMCC, "numbers")
     top_down.decoded = POINTS + 1
-    assert "15 of 15 keypoints moved" in complaints(top_down, SIMCC, "keypoints")
+    assert "15 of 15 keypoints moved" in failures(top_down, SIMCC, "keypoints")
     moved = [make_people([0.9, 0.8, 0.6]), make_people([0.7, 0.5]), make_people([0.95])]
     moved[0].keypoints[0, 0, 0] += 1
     bottom_up.ran = make_execution(as_outputs(moved, 4))
-    assert "keypoints.xy" in complaints(bottom_up, RTMO, "numbers")
-    assert "1 px off" in complaints(bottom_up, RTMO, "keypoints")
+    assert "keypoints.xy" in failures(bottom_up, RTMO, "numbers")
+    assert "1 px off" in failures(bottom_up, RTMO, "keypoints")
 
 
 def test_a_result_that_depends_on_its_batch_fails(top_down: Evidence) -> None:
     rows = {"simcc_x": X[[0, 0]].copy(), "simcc_y": Y[[0, 0]]}
     rows["simcc_x"][1] += 0.1
     top_down.ran = make_execution(rows, plan=[(0,), (0,)])
-    assert "simcc_x: picture 0 differs" in complaints(top_down, SIMCC, "batches")
+    assert "simcc_x: image 0 differs" in failures(top_down, SIMCC, "batches")
 
 
 def test_padding_that_is_not_zero_fails(bottom_up: Evidence) -> None:
     outputs = copy.deepcopy({n: bottom_up.ran.rows(n)[0] for n in ("dets", "keypoints")})
     outputs["dets"][2, 3, 0] = 5.0
     bottom_up.ran = make_execution(outputs)
-    assert complaints(bottom_up, RTMO, "padding") == "picture 2: a padding row is not zero"
+    assert failures(bottom_up, RTMO, "padding") == "image 2: a padding row is not zero"
 
 
 LIES: dict[str, tuple[str, tuple[Any, ...], Any, str]] = {
@@ -340,7 +338,7 @@ def test_json_that_lies_about_the_files_fails(top_down: Evidence, lie: str) -> N
         data[last] = value
 
     top_down.edit(name, change)
-    assert named in complaints(top_down, SIMCC, "deploy_json")
+    assert named in failures(top_down, SIMCC, "deploy_json")
 
 
 def test_pre_processing_to_another_size_fails(top_down: Evidence) -> None:
@@ -348,21 +346,21 @@ def test_pre_processing_to_another_size_fails(top_down: Evidence) -> None:
         data["pipeline"]["tasks"][0]["transforms"][1]["image_size"] = [64, 48]
 
     top_down.edit("pipeline.json", change)
-    assert complaints(top_down, SIMCC, "pre_processing_shape") == (
+    assert failures(top_down, SIMCC, "pre_processing_shape") == (
         "size of the resizing step: found (48, 64); expected (64, 48)"
     )
 
 
 def test_a_client_that_is_off_fails(top_down: Evidence, bottom_up: Evidence) -> None:
     top_down.answers[1] = ClientAnswer(POINTS[1][None] + 3, np.ones(1))
-    assert "px off at the 99th percentile" in complaints(top_down, SIMCC, "client")
+    assert "px off at the 99th percentile" in failures(top_down, SIMCC, "client")
     first = bottom_up.answers[0]
     bottom_up.answers[0] = ClientAnswer(first.keypoints[1:], first.scores[1:])
-    assert "1 people of the reference are missing" in complaints(bottom_up, RTMO, "client")
+    assert "1 people of the reference are missing" in failures(bottom_up, RTMO, "client")
 
 
-def test_the_client_s_first_picture_is_drawn(top_down: Evidence) -> None:
-    pictures = [np.zeros((64, 48, 3), np.uint8)] * 3
-    samples = tuple(Sample(name, p, (0, 0, 1, 1)) for name, p in zip("abc", pictures, strict=True))
+def test_the_client_s_first_image_is_drawn(top_down: Evidence) -> None:
+    images = [np.zeros((64, 48, 3), np.uint8)] * 3
+    samples = tuple(Sample(name, p, (0, 0, 1, 1)) for name, p in zip("abc", images, strict=True))
     judge = cast("Judge", replace(top_down, samples=samples))
-    assert [p.name for p in CHECKS["client"][1](judge, SIMCC).pictures] == ["a"]
+    assert [p.name for p in CHECKS["client"][1](judge, SIMCC).images] == ["a"]

@@ -28,7 +28,7 @@ def top_down(moved: float = 0.0, *, tie: bool = False, row=ROW) -> tuple[str, ..
     got = POINTS.copy()
     got[0, 0, 3, 0] += moved
     answers = [ClientAnswer(points, np.ones(1)) for points in got]
-    return judge_client(answers, replace(reference, argmax_gap=gap), row, 1).complaints
+    return judge_client(answers, replace(reference, argmax_gap=gap), row, 1).failures
 
 
 def test_mmposes_own_keypoints_pass() -> None:
@@ -36,16 +36,16 @@ def test_mmposes_own_keypoints_pass() -> None:
     assert top_down(0.05) == ()
 
 
-def test_a_keypoint_off_is_a_complaint_unless_it_is_a_near_tie() -> None:
-    (complaint,) = top_down(7.0)
-    assert "px off at the 99th percentile (at most 7 px)" in complaint
+def test_a_keypoint_off_is_a_failure_unless_it_is_a_near_tie() -> None:
+    (failure,) = top_down(7.0)
+    assert "px off at the 99th percentile (at most 7 px)" in failure
     assert top_down(7.0, tie=True) == ()
     assert top_down(7.0, row=HALF) == ()
 
 
 @pytest.mark.parametrize("tie", [True, False])
 @pytest.mark.parametrize("row", [ROW, HALF], ids=["fp32", "fp16"])
-def test_a_keypoint_that_is_no_number_is_always_a_complaint(tie: bool, row) -> None:  # type: ignore[no-untyped-def]
+def test_a_keypoint_that_is_no_number_is_always_a_failure(tie: bool, row) -> None:  # type: ignore[no-untyped-def]
     assert top_down(math.nan, tie=tie, row=row) == (
         "a keypoint through the SDK client is not finite",
     )
@@ -53,10 +53,10 @@ def test_a_keypoint_that_is_no_number_is_always_a_complaint(tie: bool, row) -> N
 
 def test_no_answer_is_no_pass_and_another_count_of_people_is_named() -> None:
     reference = make_reference({"output": np.zeros((2, 17, 4, 4))}, image_keypoints=tuple(POINTS))
-    assert judge_client([], reference, ROW, 1).complaints == ("the client gave no answer",)
+    assert judge_client([], reference, ROW, 1).failures == ("the client gave no answer",)
     nobody = ClientAnswer(np.zeros((0, 17, 2)), np.zeros(0))
     answers = [nobody, ClientAnswer(POINTS[1], np.ones(1))]
-    assert judge_client(answers, reference, ROW, 1).complaints == (
+    assert judge_client(answers, reference, ROW, 1).failures == (
         "sample 0: keypoints [0, 17, 2]; expected [1, 17, 2]",
     )
 
@@ -71,7 +71,7 @@ def bottom_up(kept: list[int], moved: float = 0.0, places: int = 4, **truth) -> 
     got = people.keypoints[kept].copy()
     got[:, :, 0] += moved
     answer = ClientAnswer(got, people.scores[kept])
-    return judge_client([answer], reference, ROW, places).complaints
+    return judge_client([answer], reference, ROW, places).failures
 
 
 def test_all_people_in_any_order_pass() -> None:
@@ -118,7 +118,7 @@ class Detector:
         return self
 
 
-def test_the_sdk_client_asks_with_a_box_or_with_the_whole_picture(
+def test_the_sdk_client_asks_with_a_box_or_with_the_whole_image(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("posedeploy.sdk.PoseDetector", Detector)

@@ -23,15 +23,15 @@ from poseconform.compare.detections import (
     judge_detected_keypoints,
     judge_detections,
     judge_rows,
-    match_picture,
+    match_image,
 )
 from poseconform.compare.metrics import Detections
 from poseconform.compare.tolerances import NEAR_TIES, tolerance_for
-from poseconform.reference.values import DETECTION_OUTPUTS, Yardstick
+from poseconform.reference.values import DETECTION_OUTPUTS, RefError
 
 ROW, TIES = tolerance_for("onnxruntime", "fp32"), NEAR_TIES["fp32"]
 assert ROW is not None
-WIDE = Yardstick(1e-2, 1e-2, 200.0, 100.0)  # float32 rows against float64
+WIDE = RefError(1e-2, 1e-2, 200.0, 100.0)  # float32 rows against float64
 SCORES = [0.9, 0.7, 0.5, 0.3]
 
 
@@ -41,7 +41,7 @@ def one(index: int) -> np.ndarray:
 
 def verdicts(got: list[Detections], truths: list, places: int = 6):  # type: ignore[type-arg,no-untyped-def]
     execution = make_execution(as_outputs(got, places))
-    reference = make_reference(truths=truths, yardstick=WIDE)
+    reference = make_reference(truths=truths, ref_error=WIDE)
     return judge_detections(execution, reference, ROW), judge_detected_keypoints(
         execution, reference, ROW
     )
@@ -50,9 +50,9 @@ def verdicts(got: list[Detections], truths: list, places: int = 6):  # type: ign
 def test_the_truth_itself_passes_and_every_part_is_measured() -> None:
     people = make_people(SCORES)
     sets, keypoints = verdicts([people, people], [make_truth(people)] * 2)
-    assert (sets.complaints, sets.benign_flips) == ((), 0)
+    assert (sets.failures, sets.benign_flips) == ((), 0)
     assert tuple(record.name for record in sets.outputs) == DETECTION_OUTPUTS
-    assert keypoints.complaints == ()
+    assert keypoints.failures == ()
     assert keypoints.pixels is not None
     assert keypoints.pixels.max < 1e-5
 
@@ -61,44 +61,44 @@ def test_the_truth_itself_passes_and_every_part_is_measured() -> None:
 def test_the_order_of_the_reference_does_not_matter(order: list[int]) -> None:
     people = make_people(SCORES)
     sets, _ = verdicts([people], [make_truth(people.select(np.array(order)))])
-    assert sets.complaints == ()
+    assert sets.failures == ()
 
 
 def test_a_missing_an_extra_and_a_near_tie() -> None:
     people = make_people(SCORES)
     missing, _ = verdicts([people.select(~one(3))], [make_truth(people)])
-    assert "1 of the reference's are missing and 0 are not" in missing.complaints[0]
+    assert "1 of the reference's are missing and 0 are not" in missing.failures[0]
     extra, _ = verdicts([people], [make_truth(people.select(~one(3)))])
-    assert "0 of the reference's are missing and 1 are not" in extra.complaints[0]
+    assert "0 of the reference's are missing and 1 are not" in extra.failures[0]
     unsure = make_truth(people, stable=[True, True, True, False])
     benign, _ = verdicts([people.select(~one(3))], [unsure])
-    assert (benign.complaints, benign.benign_flips) == ((), 1)
+    assert (benign.failures, benign.benign_flips) == ((), 1)
     found, _ = verdicts([people], [unsure])
-    assert (found.complaints, found.benign_flips) == ((), 0)
+    assert (found.failures, found.benign_flips) == ((), 0)
 
 
 def test_nobody_found_at_all_is_no_pass() -> None:
     people = make_people(SCORES)
     nobody = people.select(np.zeros(0, np.intp))
     sets, keypoints = verdicts([nobody], [make_truth(people)])
-    assert "4 of the reference's are missing" in sets.complaints[0]
-    assert "none matches" in sets.complaints[1]
-    assert keypoints.complaints == ("no detection matches, so no keypoint can be compared",)
+    assert "4 of the reference's are missing" in sets.failures[0]
+    assert "none matches" in sets.failures[1]
+    assert keypoints.failures == ("no detection matches, so no keypoint can be compared",)
 
 
 def test_numbers_of_matched_detections_are_judged_part_by_part() -> None:
     people, moved = make_people(SCORES), make_people(SCORES)
     moved.keypoints[2, 1, 0] += 0.5
     sets, keypoints = verdicts([moved], [make_truth(people)])
-    assert [c.split(":")[0] for c in sets.complaints] == ["keypoints.xy"] * len(sets.complaints)
-    assert "a keypoint of a matched detection is 0.5 px off" in keypoints.complaints[0]
+    assert [c.split(":")[0] for c in sets.failures] == ["keypoints.xy"] * len(sets.failures)
+    assert "a keypoint of a matched detection is 0.5 px off" in keypoints.failures[0]
 
 
 def test_a_detection_that_is_no_number_is_not_the_references() -> None:
     people, spoilt = make_people(SCORES), make_people(SCORES)
     spoilt.scores[0] = math.nan
     sets, _ = verdicts([spoilt], [make_truth(people)])
-    assert "1 of the reference's are missing and 1 are not" in sets.complaints[0]
+    assert "1 of the reference's are missing and 1 are not" in sets.failures[0]
 
 
 def test_padding_is_what_has_no_score() -> None:
@@ -110,22 +110,22 @@ def test_padding_is_what_has_no_score() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "place", "value", "complaint"),
+    ("name", "place", "value", "failure"),
     [
-        ("dets", (0, 5, 0), 1e-6, "picture 0: a padding row is not zero"),
-        ("dets", (0, 5, 0), math.nan, "picture 0: a padding row is not zero"),
-        ("keypoints", (1, 4, 0, 2), 0.1, "picture 1: a padding row is not zero"),
-        ("dets", (1, 5, 4), 0.01, "picture 1: scores do not descend"),
-        ("dets", (0, 1, 4), 0.95, "picture 0: scores do not descend"),
+        ("dets", (0, 5, 0), 1e-6, "image 0: a padding row is not zero"),
+        ("dets", (0, 5, 0), math.nan, "image 0: a padding row is not zero"),
+        ("keypoints", (1, 4, 0, 2), 0.1, "image 1: a padding row is not zero"),
+        ("dets", (1, 5, 4), 0.01, "image 1: scores do not descend"),
+        ("dets", (0, 1, 4), 0.95, "image 0: scores do not descend"),
     ],
 )
 def test_rows_descend_and_padding_is_zero(
-    name: str, place: tuple[int, ...], value: float, complaint: str
+    name: str, place: tuple[int, ...], value: float, failure: str
 ) -> None:
     outputs = as_outputs([make_people(SCORES)] * 2, 6)
-    assert judge_rows(make_execution(outputs)).complaints == ()
+    assert judge_rows(make_execution(outputs)).failures == ()
     outputs[name][place] = value
-    assert judge_rows(make_execution(outputs)).complaints == (complaint,)
+    assert judge_rows(make_execution(outputs)).failures == (failure,)
 
 
 def test_all_of_the_truth_is_expected_where_there_is_place() -> None:
@@ -161,7 +161,7 @@ def test_candidates_outside_the_base_take_no_place() -> None:
 def test_the_best_rows_of_the_truth_match_at_any_cut(places: int, stable: list[bool]) -> None:
     truth = make_truth(make_people(SCORES), stable=stable)
     best = truth.possible.select(np.arange(min(places, 4)))
-    matched = match_picture(best, truth, places, TIES)
+    matched = match_image(best, truth, places, TIES)
     assert (matched.missing, matched.extra) == (0, 0)
 
 
@@ -169,4 +169,4 @@ def test_the_best_one_missing_is_seen_at_any_cut() -> None:
     truth = make_truth(make_people(SCORES))
     for places in (2, 3, 4, 6):
         rest = truth.possible.select(np.arange(1, min(places, 4)))
-        assert match_picture(rest, truth, places, TIES).missing >= 1
+        assert match_image(rest, truth, places, TIES).missing >= 1

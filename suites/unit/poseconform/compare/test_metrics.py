@@ -85,7 +85,7 @@ def test_distances_of_keypoints_and_their_percentiles() -> None:
     assert math.isnan(pixel_distances(np.array([0.0, math.nan])).max)
 
 
-def test_an_output_that_ignores_the_picture_has_one_peak() -> None:
+def test_an_output_that_ignores_the_image_has_one_peak() -> None:
     maps = np.zeros((3, 4, 5, 5))
     maps[:, :, 2, 2] = 1.0
     assert same_argmax_fraction(maps) == 1.0

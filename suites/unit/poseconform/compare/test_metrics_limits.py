@@ -171,7 +171,7 @@ def test_a_keypoints_third_number_is_no_distance() -> None:
     assert keypoint_distances(got, expected).tolist() == [5.0]
 
 
-def test_peaks_are_compared_with_the_first_pictures_over_all_of_them() -> None:
+def test_peaks_are_compared_with_the_first_images_over_all_of_them() -> None:
     maps = np.zeros((3, 2, 4))
     maps[:, 0, 1] = 1
     maps[0, 1, 0] = maps[1, 1, 1] = maps[2, 1, 0] = 1

@@ -37,25 +37,25 @@ def test_tensors_far_off_are_reported_with_their_sqnr_and_without_headroom() -> 
     reference = make_reference({"output": TRUTH})
     verdict = judge_tensors(noisy, reference, ROW)
     (record,) = verdict.outputs
-    assert verdict.complaints == ()
+    assert verdict.failures == ()
     assert (record.headroom, record.allowed_max) == (None, None)
     assert record.sqnr_db == pytest.approx(0, abs=2)
-    assert judge_tensors(noisy, reference, EXACT).complaints
+    assert judge_tensors(noisy, reference, EXACT).failures
 
 
 def test_an_output_that_is_missing_fails_at_every_precision() -> None:
     verdict = judge_tensors(
         make_execution({"other": TRUTH}), make_reference({"output": TRUTH}), ROW
     )
-    assert verdict.complaints
+    assert verdict.failures
 
 
 def test_detections_that_are_not_the_references_are_reported() -> None:
     execution = make_execution(as_outputs([FAR], 4))
     reference = make_reference(truths=[make_truth(PEOPLE)])
     for judge in (judge_detections, judge_detected_keypoints):
-        assert judge(execution, reference, ROW).complaints == ()
-        assert judge(execution, reference, EXACT).complaints
+        assert judge(execution, reference, ROW).failures == ()
+        assert judge(execution, reference, EXACT).failures
 
 
 def test_a_clients_people_are_reported_but_must_be_finite() -> None:
@@ -65,5 +65,5 @@ def test_a_clients_people_are_reported_but_must_be_finite() -> None:
         image_scores=(PEOPLE.scores,),
     )
     answer = ClientAnswer(FAR.keypoints, FAR.scores)
-    assert judge_client([answer], reference, ROW, 3).complaints == ()
-    assert judge_client([answer], reference, EXACT, 3).complaints
+    assert judge_client([answer], reference, ROW, 3).failures == ()
+    assert judge_client([answer], reference, EXACT, 3).failures

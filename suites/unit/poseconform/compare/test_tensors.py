@@ -34,48 +34,48 @@ def lively() -> np.ndarray:
     return TRUTH.copy()
 
 
-def complaints_of_alive(rows: np.ndarray, top_down: bool = True) -> str:
-    return "; ".join(judge_alive(make_execution({"output": rows}), top_down).complaints)
+def failures_of_alive(rows: np.ndarray, top_down: bool = True) -> str:
+    return "; ".join(judge_alive(make_execution({"output": rows}), top_down).failures)
 
 
-def test_outputs_that_depend_on_the_picture_are_alive() -> None:
-    assert complaints_of_alive(lively()) == ""
+def test_outputs_that_depend_on_the_image_are_alive() -> None:
+    assert failures_of_alive(lively()) == ""
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_one_value_that_is_not_finite_is_counted(bad: float) -> None:
     rows = lively()
     rows[1, 2, 3] = bad
-    assert complaints_of_alive(rows) == "output: 1 of 240 values are not finite"
+    assert failures_of_alive(rows) == "output: 1 of 240 values are not finite"
 
 
 def test_dead_outputs_are_named() -> None:
-    assert complaints_of_alive(np.full((3, 5, 16), 0.25)) == "output: constant (0.25)"
+    assert failures_of_alive(np.full((3, 5, 16), 0.25)) == "output: constant (0.25)"
     same = np.repeat(lively()[:1], 3, axis=0)
-    assert complaints_of_alive(same) == "output: the same for every picture"
+    assert failures_of_alive(same) == "output: the same for every image"
 
 
 def test_peaks_that_do_not_move_are_dead_for_top_down_models_only() -> None:
     rows = lively()
     rows[:, :3, 7] = 100 + RNG.normal(size=(3, 3))
-    assert "60% of the keypoints have the same peak" in complaints_of_alive(rows)
-    assert complaints_of_alive(rows, top_down=False) == ""
+    assert "60% of the keypoints have the same peak" in failures_of_alive(rows)
+    assert failures_of_alive(rows, top_down=False) == ""
     rows[:, 2, 7] = 0
     rows[np.arange(3), 2, np.arange(3)] = 100
-    assert complaints_of_alive(rows) == ""
+    assert failures_of_alive(rows) == ""
 
 
-def test_one_picture_in_two_batches_is_one_picture() -> None:
+def test_one_image_in_two_batches_is_one_image() -> None:
     rows = np.concatenate([lively()[:1]] * 2)
     execution = make_execution({"output": rows}, plan=[(0,), (0,)])
-    assert judge_alive(execution, True).complaints != ()
+    assert judge_alive(execution, True).failures != ()
 
 
 def test_the_truth_itself_passes_and_is_measured() -> None:
     verdict = judge_tensors(
         make_execution({"output": TRUTH}), make_reference({"output": TRUTH}), ROW
     )
-    assert verdict.complaints == ()
+    assert verdict.failures == ()
     (record,) = verdict.outputs
     assert (record.name, record.max_abs, record.headroom) == ("output", 0.0, 0.0)
     assert record.shape == (3, 5, 16)
@@ -89,16 +89,16 @@ def test_an_element_may_be_off_by_the_allowed_error_and_no_more(factor: float, p
     rows.flat[place] += factor * allowed.max
     verdict = judge_tensors(make_execution({"output": rows}), reference, ROW)
     record = verdict.outputs[0]
-    assert bool(verdict.complaints) == (record.headroom > 1.0)
+    assert bool(verdict.failures) == (record.headroom > 1.0)
     if factor > 1.001:
-        assert "output: maximum error" in verdict.complaints[0]
+        assert "output: maximum error" in verdict.failures[0]
 
 
 def test_rms_is_judged_by_itself() -> None:
     reference = make_reference({"output": TRUTH})
     rows = lively() + 2 * reference.allowed("output", ROW).rms
     verdict = judge_tensors(make_execution({"output": rows}), reference, ROW)
-    assert [c.split(" error")[0] for c in verdict.complaints] == ["output: RMS"]
+    assert [c.split(" error")[0] for c in verdict.failures] == ["output: RMS"]
 
 
 def test_nan_exceeds_every_limit() -> None:
@@ -107,15 +107,15 @@ def test_nan_exceeds_every_limit() -> None:
     verdict = judge_tensors(
         make_execution({"output": rows}), make_reference({"output": TRUTH}), ROW
     )
-    assert len(verdict.complaints) == 2
+    assert len(verdict.failures) == 2
     assert verdict.outputs[0].headroom == math.inf
 
 
-def test_missing_and_misshapen_outputs_are_complaints_not_crashes() -> None:
+def test_missing_and_misshapen_outputs_are_failures_not_crashes() -> None:
     reference = make_reference({"simcc_x": TRUTH, "simcc_y": TRUTH})
     execution = make_execution({"simcc_x": TRUTH[:, :, :8]})
-    assert judge_tensors(execution, reference, ROW).complaints == (
-        "simcc_x: shape [5, 8] a picture; expected [5, 16]",
+    assert judge_tensors(execution, reference, ROW).failures == (
+        "simcc_x: shape [5, 8] a image; expected [5, 16]",
         "output simcc_y is missing; the graph has ['simcc_x']",
     )
 
@@ -129,34 +129,34 @@ def keypoints_verdict(moved: float, *, tie: bool, row=ROW) -> Verdict:  # type: 
 
 def test_a_flip_is_benign_at_a_near_tie_only() -> None:
     tie = keypoints_verdict(9.0, tie=True)
-    assert (tie.complaints, tie.benign_flips) == ((), 1)
+    assert (tie.failures, tie.benign_flips) == ((), 1)
     assert tie.pixels is not None
     assert tie.pixels.max == 0.0
     clear = keypoints_verdict(9.0, tie=False)
-    assert "1 of 15 keypoints moved" in clear.complaints[0]
-    assert "picture 1, keypoint 4, 9.00 px" in clear.complaints[0]
+    assert "1 of 15 keypoints moved" in clear.failures[0]
+    assert "image 1, keypoint 4, 9.00 px" in clear.failures[0]
     assert clear.benign_flips == 0
 
 
 def test_a_move_within_the_limit_passes_and_is_measured() -> None:
     verdict = keypoints_verdict(0.9 * ROW.keypoint_px, tie=False)
-    assert verdict.complaints == ()
+    assert verdict.failures == ()
     assert verdict.pixels is not None
     assert verdict.pixels.max == pytest.approx(0.9 * ROW.keypoint_px)
-    assert keypoints_verdict(1.1 * ROW.keypoint_px, tie=False).complaints
+    assert keypoints_verdict(1.1 * ROW.keypoint_px, tie=False).failures
 
 
 @pytest.mark.parametrize("tie", [True, False])
 @pytest.mark.parametrize("row", [ROW, HALF], ids=["fp32", "fp16"])
 def test_a_keypoint_that_is_no_number_is_never_benign(tie: bool, row) -> None:  # type: ignore[no-untyped-def]
     verdict = keypoints_verdict(math.nan, tie=tie, row=row)
-    assert verdict.complaints[0] == "1 keypoints are not finite"
+    assert verdict.failures[0] == "1 keypoints are not finite"
     assert verdict.benign_flips == 0
 
 
 def test_flips_are_counted_where_they_are_not_gated() -> None:
     verdict = keypoints_verdict(50.0, tie=False, row=HALF)
-    assert verdict.complaints == ()
+    assert verdict.failures == ()
     assert verdict.pixels is None  # figures say how far keypoints moved
 
 
@@ -165,27 +165,27 @@ def test_a_batch_must_equal_its_parts() -> None:
     limit = 2 * overlap_limit("output", reference, ROW)
     plan = [(0,), (1, 2), (0, 1)]
     rows = TRUTH[[0, 1, 2, 0, 1]].copy()
-    assert judge_overlap(make_execution({"output": rows}, plan), reference, ROW).complaints == ()
+    assert judge_overlap(make_execution({"output": rows}, plan), reference, ROW).failures == ()
     rows[4, 0, 0] += 1.5 * limit
-    (complaint,) = judge_overlap(make_execution({"output": rows}, plan), reference, ROW).complaints
-    assert complaint.startswith("output: picture 1 differs by")
+    (failure,) = judge_overlap(make_execution({"output": rows}, plan), reference, ROW).failures
+    assert failure.startswith("output: image 1 differs by")
     rows[4, 0, 0] = math.nan
-    assert judge_overlap(make_execution({"output": rows}, plan), reference, ROW).complaints
+    assert judge_overlap(make_execution({"output": rows}, plan), reference, ROW).failures
 
 
 def test_a_detectors_output_overlaps_within_its_widest_part() -> None:
     reference = make_reference(truths=[make_truth(make_people([0.9]))])
-    wide = replace(reference.yardsticks["dets.boxes"], max=0.5)
-    reference = replace(reference, yardsticks={**reference.yardsticks, "dets.boxes": wide})
+    wide = replace(reference.ref_errors["dets.boxes"], max=0.5)
+    reference = replace(reference, ref_errors={**reference.ref_errors, "dets.boxes": wide})
     assert overlap_limit("dets", reference, ROW) == ROW.k_max * 0.5
     assert overlap_limit("keypoints", reference, ROW) == ROW.k_max * 1e-6
 
 
-def test_require_passes_on_a_clean_verdict_and_says_all_complaints() -> None:
+def test_require_passes_on_a_clean_verdict_and_says_all_failures() -> None:
     clean = Verdict()
     assert require(clean) is clean
     with pytest.raises(AssertionError, match=r"^one; two$"):
-        require(Verdict(complaints=("one", "two")))
+        require(Verdict(failures=("one", "two")))
 
 
 def test_every_check_judges_a_stage() -> None:

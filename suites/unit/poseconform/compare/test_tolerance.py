@@ -24,7 +24,7 @@ FIELDS = ("k_max", "k_rms", "floor_max", "floor_rms")
 
 
 @given(rows, st.tuples(sizes, sizes, sizes, sizes), st.integers(0, 3), st.floats(0, 1e6))
-def test_allowed_is_monotone_in_every_size_and_yardstick(row, numbers, place, more) -> None:  # type: ignore[no-untyped-def]
+def test_allowed_is_monotone_in_every_size_and_ref_error(row, numbers, place, more) -> None:  # type: ignore[no-untyped-def]
     larger = list(numbers)
     larger[place] += more
     before, after = allowed_error(row, *numbers), allowed_error(row, *larger)
@@ -41,10 +41,10 @@ def test_allowed_is_monotone_in_every_field(row, numbers, name, more) -> None:  
 
 
 @given(rows, sizes, sizes)
-def test_allowed_is_the_larger_of_floor_and_yardstick(row, size, yardstick) -> None:  # type: ignore[no-untyped-def]
-    found = allowed_error(row, size, size, yardstick, yardstick)
-    assert found.max == max(row.floor_max * size, row.k_max * yardstick)
-    assert found.rms == max(row.floor_rms * size, row.k_rms * yardstick)
+def test_allowed_is_the_larger_of_floor_and_ref_error(row, size, ref_error) -> None:  # type: ignore[no-untyped-def]
+    found = allowed_error(row, size, size, ref_error, ref_error)
+    assert found.max == max(row.floor_max * size, row.k_max * ref_error)
+    assert found.rms == max(row.floor_rms * size, row.k_rms * ref_error)
 
 
 @given(sizes, sizes, st.floats(1e-9, 1e3), st.floats(1e-9, 1e3), st.floats(0, 1e3))

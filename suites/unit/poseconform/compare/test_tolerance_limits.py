@@ -27,13 +27,13 @@ FLOWS = [(row.backend, row.precision) for row in TOLERANCES]
 
 
 @pytest.mark.parametrize("row", TOLERANCES, ids=lambda row: f"{row.backend}-{row.precision}")
-@pytest.mark.parametrize("yardstick", [0.0, 1e-3, 10.0])
+@pytest.mark.parametrize("ref_error", [0.0, 1e-3, 10.0])
 def test_a_row_rejects_what_is_just_over_in_maximum_or_in_rms(
-    row: Tolerance, yardstick: float
+    row: Tolerance, ref_error: float
 ) -> None:
-    limit = allowed_error(row, 7.0, 3.0, yardstick, yardstick / 2)
-    assert limit.max == max(7.0 * row.floor_max, yardstick * row.k_max)
-    assert limit.rms == max(3.0 * row.floor_rms, yardstick / 2 * row.k_rms)
+    limit = allowed_error(row, 7.0, 3.0, ref_error, ref_error / 2)
+    assert limit.max == max(7.0 * row.floor_max, ref_error * row.k_max)
+    assert limit.rms == max(3.0 * row.floor_rms, ref_error / 2 * row.k_rms)
     assert headroom(limit.max, limit.rms, limit) == 1.0
     assert headroom(limit.max * 1.001, limit.rms, limit) > 1
     assert headroom(limit.max, limit.rms * 1.001, limit) > 1
@@ -128,7 +128,7 @@ def test_every_limit_allows_something_and_not_everything() -> None:
     for layer in LAYER_LIMITS:
         assert layer.min_db < layer.median_db  # one layer of many may be noise; most may not
         assert layer.median_db > 20
-        assert 0 < layer.least_quantised <= 1
+        assert 0 < layer.least_quantized <= 1
     for accuracy in ACCURACY_LIMITS:
         assert 0 < accuracy.mean_px < accuracy.p99_px < math.inf
         assert 0 < accuracy.oks < 1

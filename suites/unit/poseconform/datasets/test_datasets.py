@@ -1,4 +1,4 @@
-"""Labelled data sets: COCO's format, COCO's metric, and the two sides of a limit."""
+"""Labeled data sets: COCO's format, COCO's metric, and the two sides of a limit."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ import pytest
 import posedeploy
 from fixtures.tiny_models import TinyModel
 from poseconform.datasets import answers, judging
-from poseconform.datasets.labelled import DataSet, from_people, read_coco
+from poseconform.datasets.labeled import DataSet, from_people, read_coco
 from poseconform.datasets.scoring import People, Score, person_scores, score
-from poseconform.isolation.artifacts import ArtefactCache
+from poseconform.isolation.artifacts import ArtifactCache
 from poseconform.isolation.child import ChildFailure
 from poseconform.judge.judge import Limits
 from poseconform.judge.stages import StageFailure
@@ -35,14 +35,14 @@ Tiny = Callable[[str], TinyModel]
 
 def drawn(count: int = 6, people: int = 1) -> DataSet:
     figures = drawn_figures("evaluation", count, people, SIZE)
-    parts = [(figure.picture, figure.bboxes, figure.keypoints) for figure in figures]
+    parts = [(figure.image, figure.bboxes, figure.keypoints) for figure in figures]
     return from_people("drawn", f"{count} x {people}", parts)
 
 
 def truth_of(data: DataSet, shift: float = 0.0, mark: float = 0.9) -> list[People]:
     found = []
-    for picture in data.pictures:
-        points = picture.keypoints.copy()
+    for labeled in data.images:
+        points = labeled.keypoints.copy()
         points[..., :2] += shift
         points[..., 2] = mark
         found.append(People(points, np.ones(len(points))))
@@ -51,13 +51,13 @@ def truth_of(data: DataSet, shift: float = 0.0, mark: float = 0.9) -> list[Peopl
 
 @pytest.fixture
 def coco_root(tmp_path: Path) -> Path:
-    """COCO's folders with four drawn pictures, one person without joints and one crowd."""
+    """COCO's folders with four drawn images, one person without joints and one crowd."""
     data = drawn(4, 2)
     (tmp_path / "annotations").mkdir()
     (tmp_path / "val2017").mkdir()
     content = json.loads(json.dumps(data.ground_truth))
-    for image, picture in zip(content["images"], data.pictures, strict=True):
-        cv2.imwrite(str(tmp_path / "val2017" / image["file_name"]), picture.pixels())
+    for image, labeled in zip(content["images"], data.images, strict=True):
+        cv2.imwrite(str(tmp_path / "val2017" / image["file_name"]), labeled.pixels())
     first = dict(content["annotations"][0])
     more = [
         {**first, "id": 90, "num_keypoints": 0, "keypoints": [0] * 51},
@@ -78,7 +78,7 @@ def test_the_truth_scores_all_and_an_error_less(people: int, bottom_up: bool) ->
     worst = score(data, truth_of(data, shift=60.0), bottom_up)
     assert worst.ap < worse.ap < 1
     assert worst.pck < 0.2
-    nobody = score(data, [answers.nobody() for _ in data.pictures], True)
+    nobody = score(data, [answers.nobody() for _ in data.images], True)
     assert nobody == Score(0.0, 0.0, 0.0)
 
 
@@ -109,14 +109,14 @@ def test_a_persons_score_is_that_of_its_clear_keypoints() -> None:
 def test_coco_is_read_as_it_is_distributed(coco_root: Path) -> None:
     data = read_coco(coco_root)
     expected = drawn(4, 2)
-    assert [p.id for p in data.pictures] == [1, 2, 3, 4]
-    for ours, theirs in zip(data.pictures, expected.pictures, strict=True):
+    assert [p.id for p in data.images] == [1, 2, 3, 4]
+    for ours, theirs in zip(data.images, expected.images, strict=True):
         np.testing.assert_array_equal(ours.pixels(), theirs.pixels())
         np.testing.assert_allclose(ours.boxes, theirs.boxes, atol=1e-3)
         np.testing.assert_allclose(ours.keypoints, theirs.keypoints, atol=1e-3)
     assert len(data.ground_truth["annotations"]) == 10
     assert score(data, truth_of(data), True).ap == 1.0
-    assert [p.id for p in read_coco(coco_root, most=2).pictures] == [1, 2]
+    assert [p.id for p in read_coco(coco_root, most=2).images] == [1, 2]
     assert read_coco(coco_root, most=2).key != data.key
 
 
@@ -132,11 +132,11 @@ def test_coco_that_is_not_there(coco_root: Path, tmp_path_factory: pytest.TempPa
             read_coco(coco_root)
 
 
-def test_a_picture_that_is_not_there(coco_root: Path) -> None:
+def test_a_image_that_is_not_there(coco_root: Path) -> None:
     data = read_coco(coco_root)
     (coco_root / "val2017" / "1.png").unlink()
     with pytest.raises(FileNotFoundError, match=r"1\.png"):
-        data.pictures[0].pixels()
+        data.images[0].pixels()
 
 
 def test_people_are_written_and_read(tmp_path: Path) -> None:
@@ -165,11 +165,11 @@ def test_mmpose_and_the_client_find_the_same(
     data, bottom_up = read_coco(coco_root), name == "yoloxpose_tiny"
     (tmp_path / "people").mkdir()
     facts = answers.write_by_mmpose(
-        str(model.config), str(model.checkpoint), data.pictures, str(tmp_path / "people")
+        str(model.config), str(model.checkpoint), data.images, str(tmp_path / "people")
     )
-    assert facts["pictures"] == 4
+    assert facts["images"] == 4
     theirs = answers.read(tmp_path / "people")
-    ours = answers.by_client(str(tmp_path / "sdk"), data.pictures, bottom_up)
+    ours = answers.by_client(str(tmp_path / "sdk"), data.images, bottom_up)
     for one, other in zip(ours, theirs, strict=True):
         count = len(one.scores)  # a graph keeps keep_top_k people, best first
         assert 1 <= count <= len(other.scores)
@@ -184,7 +184,7 @@ class InProcess:
     def __init__(self, folder: Path, checkpoint: Path) -> None:
         self.folder, self.path = folder, checkpoint
         self.limits = Limits()
-        self.cache = ArtefactCache(folder / "cache")
+        self.cache = ArtifactCache(folder / "cache")
         self.done: dict[Any, Any] = {}
 
     def once(self, key: Any, make: Callable[[], Any]) -> Any:
@@ -237,12 +237,12 @@ def model_of(**fields: Any) -> Model:
 def test_a_limit_has_two_sides(points: float) -> None:
     limit = judging.limit_for("HRNet", "fp32")
     reference = Score(0.8, 0.8, 0.8)
-    assert judging.complaints(reference, reference, limit) == ()
+    assert judging.failures(reference, reference, limit) == ()
     for name in ("ap", "ar", "pck"):
         values = {"ap": 0.8, "ar": 0.8, "pck": 0.8, name: 0.8 + points / 100}
-        (said,) = judging.complaints(Score(**values), reference, limit)
+        (said,) = judging.failures(Score(**values), reference, limit)
         assert f"{points:+.2f} points; allowed {limit.points}" in said
-    assert len(judging.complaints(Score(*[float("nan")] * 3), reference, limit)) == 3
+    assert len(judging.failures(Score(*[float("nan")] * 3), reference, limit)) == 3
 
 
 def test_limits_have_reasons_and_grow_with_coarseness() -> None:

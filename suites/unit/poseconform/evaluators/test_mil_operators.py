@@ -45,7 +45,7 @@ def padded_mean(counting: bool) -> torch.Tensor:
 
 SMALL = torch.tensor([[1.0, 2.0], [3.0, 4.0]])[None, None]
 PAD = {"pad_type": "custom", "pad": np.array([1, 0, 1, 0], I)}
-NORMALISED = (X - MEANS[:, None, None]) / (VARIANCES[:, None, None] + 1e-3).sqrt()
+NORMALIZED = (X - MEANS[:, None, None]) / (VARIANCES[:, None, None] + 1e-3).sqrt()
 CASES: list[tuple[str, dict[str, Any], Any]] = [
     ("add", {"x": X, "y": Y}, X + Y),
     ("add", {"x": X, "y": np.float32(1.5)}, X + 1.5),
@@ -62,14 +62,14 @@ CASES: list[tuple[str, dict[str, Any], Any]] = [
         },
         padded_mean(False),
     ),
-    ("batch_norm", {"x": X, "mean": MEANS, "variance": VARIANCES, "epsilon": 1e-3}, NORMALISED),
+    ("batch_norm", {"x": X, "mean": MEANS, "variance": VARIANCES, "epsilon": 1e-3}, NORMALIZED),
     (
         "batch_norm",
         {
             "x": X, "mean": MEANS, "variance": VARIANCES, "epsilon": 1e-3,
             "gamma": MEANS, "beta": VARIANCES,
         },
-        NORMALISED * MEANS[:, None, None] + VARIANCES[:, None, None],
+        NORMALIZED * MEANS[:, None, None] + VARIANCES[:, None, None],
     ),
     ("cast", {"x": X, "dtype": "int32"}, X.int()),
     ("cast", {"x": X, "dtype": "fp16"}, X.half()),

@@ -1,4 +1,4 @@
-"""Noise of quantised layers, read from artefacts of three backends: right ones and wrong ones."""
+"""Noise of quantized layers, read from artifacts of three backends: right ones and wrong ones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SECOND = RNG.normal(size=(2, 4, 1, 1)).astype(np.float32)
 INPUTS = RNG.uniform(-1, 1, (3, 3, 6, 6)).astype(np.float32)
 
 
-def test_a_meter_pools_pictures_and_puts_the_noisiest_first() -> None:
+def test_a_meter_pools_images_and_puts_the_noisiest_first() -> None:
     meter = NoiseMeter()
     meter.add("good", np.asarray([1.0, 0.0]), np.asarray([1.0, 0.0]))
     meter.add("bad", np.asarray([1.1]), np.asarray([1.0]))
@@ -97,7 +97,7 @@ def test_an_onnx_range_that_clips_is_heard(tmp_path: Path) -> None:
     assert layer.sqnr_db < 5
 
 
-def test_an_onnx_graph_that_quantises_nothing_has_no_layers(tmp_path: Path) -> None:
+def test_an_onnx_graph_that_quantizes_nothing_has_no_layers(tmp_path: Path) -> None:
     name = [str(float_onnx(tmp_path / "f.onnx"))]
     assert onnx_qdq.measure(name, name, INPUTS).layers == ()
 
@@ -153,7 +153,7 @@ def test_an_openvino_range_that_clips_is_heard(tmp_path: Path) -> None:
     assert layer.sqnr_db < 5
 
 
-def test_an_openvino_model_that_quantises_nothing_has_no_layers(tmp_path: Path) -> None:
+def test_an_openvino_model_that_quantizes_nothing_has_no_layers(tmp_path: Path) -> None:
     files = openvino_files(tmp_path, "f", None)
     assert openvino_ir.measure(files, files, INPUTS).layers == ()
 
@@ -204,7 +204,7 @@ def test_an_ncnn_range_that_clips_is_heard(tmp_path: Path) -> None:
     assert layer.sqnr_db < 5
 
 
-def test_an_ncnn_net_that_quantises_nothing_has_no_layers(tmp_path: Path) -> None:
+def test_an_ncnn_net_that_quantizes_nothing_has_no_layers(tmp_path: Path) -> None:
     files = ncnn_files(tmp_path, "f", None)
     assert ncnn_param.measure(files, files, INPUTS).layers == ()
 
@@ -227,4 +227,4 @@ def test_an_ncnn_layer_says_that_it_computes_in_int8_by_its_own_parameter(tmp_pa
     lines = "7767517\n3 3\nGemm a 1 1 x y 18=4\nGemm b 1 1 x z 8=2\nConvolution c 1 1 x w 8=2\n"
     (tmp_path / "g.param").write_text(lines)
     found = ncnn_param.read_layers(tmp_path / "g.param")
-    assert [layer.quantised for layer in found] == [True, False, True]
+    assert [layer.quantized for layer in found] == [True, False, True]

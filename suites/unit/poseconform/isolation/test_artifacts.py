@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from poseconform.isolation.artifacts import MANIFEST, ArtefactCache, content_key, tree_sha256
+from poseconform.isolation.artifacts import MANIFEST, ArtifactCache, content_key, tree_sha256
 
 
 def fill(folder: Path) -> Mapping[str, object]:
@@ -21,7 +21,7 @@ def fill(folder: Path) -> Mapping[str, object]:
 
 
 def test_an_entry_is_made_once(tmp_path: Path) -> None:
-    cache = ArtefactCache(tmp_path)
+    cache = ArtifactCache(tmp_path)
     first = cache.get_or_make("k", fill)
     again = cache.get_or_make("k", lambda _: pytest.fail("made twice"))
     assert (first.made, again.made) == (True, False)
@@ -32,7 +32,7 @@ def test_an_entry_is_made_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damage", [b"abd", b"abcd", None])
 def test_a_damaged_entry_is_made_again(tmp_path: Path, damage: bytes | None) -> None:
-    cache = ArtefactCache(tmp_path)
+    cache = ArtifactCache(tmp_path)
     path = cache.get_or_make("k", fill).path / "sub" / "a.bin"
     path.unlink() if damage is None else path.write_bytes(damage)
     again = cache.get_or_make("k", fill)
@@ -41,7 +41,7 @@ def test_a_damaged_entry_is_made_again(tmp_path: Path, damage: bytes | None) -> 
 
 
 def test_a_failing_producer_leaves_nothing_behind(tmp_path: Path) -> None:
-    cache = ArtefactCache(tmp_path)
+    cache = ArtifactCache(tmp_path)
 
     def fail(folder: Path) -> Mapping[str, object]:
         (folder / "half").write_text("x")
@@ -59,7 +59,7 @@ def _make(root: str, log: str) -> None:
             file.write(f"{os.getpid()}\n")
         return fill(folder)
 
-    ArtefactCache(Path(root)).get_or_make("k", slow)
+    ArtifactCache(Path(root)).get_or_make("k", slow)
 
 
 def test_processes_share_an_entry(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_a_tree_hash_sees_names_and_contents(tmp_path: Path) -> None:
     assert len({before, renamed, tree_sha256(tmp_path)}) == 3
 
 
-def aged(cache: ArtefactCache, key: str, hours: float) -> Path:
+def aged(cache: ArtifactCache, key: str, hours: float) -> Path:
     """An entry that was last used so long ago."""
     folder = cache.get_or_make(key, fill).path
     then = time.time() - 3600 * hours
@@ -100,7 +100,7 @@ def aged(cache: ArtefactCache, key: str, hours: float) -> Path:
 
 
 def test_what_was_not_used_for_longest_is_removed_first(tmp_path: Path) -> None:
-    cache = ArtefactCache(tmp_path)
+    cache = ArtifactCache(tmp_path)
     folders = {hours: aged(cache, f"k{hours}", hours) for hours in (4, 3, 2)}
     size = sum(p.stat().st_size for p in folders[2].rglob("*") if p.is_file())
     assert cache.prune(limit_bytes=2 * size) == size
@@ -109,7 +109,7 @@ def test_what_was_not_used_for_longest_is_removed_first(tmp_path: Path) -> None:
 
 
 def test_a_use_counts_and_what_is_in_use_stays(tmp_path: Path) -> None:
-    cache = ArtefactCache(tmp_path)
+    cache = ArtifactCache(tmp_path)
     used, held = aged(cache, "used", 5), aged(cache, "held", 5)
     assert cache.find("used")
     with FileLock(tmp_path / "held.lock"):
@@ -124,11 +124,11 @@ def test_what_a_killed_process_left_half_made_is_removed(tmp_path: Path) -> None
     half = tmp_path / ".k.123"
     half.mkdir()
     (half / "big.bin").write_bytes(b"x" * 100)
-    assert ArtefactCache(tmp_path).prune(limit_bytes=10**9) == 0
+    assert ArtifactCache(tmp_path).prune(limit_bytes=10**9) == 0
     os.utime(half, (0, 0))
-    assert ArtefactCache(tmp_path).prune(limit_bytes=10**9) == 100
+    assert ArtifactCache(tmp_path).prune(limit_bytes=10**9) == 100
     assert not half.exists()
     half.mkdir()
     os.utime(half, (0, 0))
-    ArtefactCache(tmp_path).prune(limit_bytes=0)
+    ArtifactCache(tmp_path).prune(limit_bytes=0)
     assert list(tmp_path.iterdir()) == [], "nor a lock for it"

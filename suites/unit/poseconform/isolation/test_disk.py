@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pytest
 
 from fixtures.fake_matrix import FAKE, PLUGINS
-from poseconform.isolation.artifacts import MANIFEST, ArtefactCache
+from poseconform.isolation.artifacts import MANIFEST, ArtifactCache
 from poseconform.isolation.disk import make_room
 from poseconform.pytest_plugin import recording
 
@@ -38,7 +38,7 @@ def test_the_cache_is_brought_within_its_limit(tmp_path: Path) -> None:
         (folder / "a").write_bytes(b"abc")
         return {}
 
-    folder = ArtefactCache(tmp_path).get_or_make("k", fill).path
+    folder = ArtifactCache(tmp_path).get_or_make("k", fill).path
     os.utime(folder / MANIFEST, (0, 0))
     make_room(tmp_path, 1)
     assert folder.exists()
@@ -57,9 +57,9 @@ def test_a_run_does_not_start_on_a_full_disk(
     matrix: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(100, 99, 10_000_000))
-    ended = matrix.runpytest_inprocess(*PLUGINS, "--artefact-cache", "cache")
+    ended = matrix.runpytest_inprocess(*PLUGINS, "--artifact-cache", "cache")
     assert ended.ret == pytest.ExitCode.USAGE_ERROR
-    ended.stderr.fnmatch_lines(["*--artefact-cache cache: found 0.01 GB free*"])
+    ended.stderr.fnmatch_lines(["*--artifact-cache cache: found 0.01 GB free*"])
 
 
 def test_a_report_that_cannot_be_written_is_one_line(

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fixtures.builders import make_cell, make_model
-from poseconform.isolation.artifacts import ArtefactCache
+from poseconform.isolation.artifacts import ArtifactCache
 from poseconform.isolation.child import ChildCrash, ChildFailure, ChildTimeout
 from poseconform.judge import judge as session
 from poseconform.judge.conversions import stage_records
@@ -63,7 +63,7 @@ def write_reference(*args: Any) -> dict[str, object]:
     np.savez(
         Path(args[-1]) / FILE, inputs=inputs, keypoints=np.zeros((6, 2, 2)),
         argmax_gap=np.ones((6, 2)), shift_gap=np.ones((6, 2)),
-        **{"output:simcc_x": maps, "yardstick:simcc_x": np.ones(4)}, **more,
+        **{"output:simcc_x": maps, "ref_error:simcc_x": np.ones(4)}, **more,
     )  # fmt: skip
     return {"seconds": 1.0}
 
@@ -99,7 +99,7 @@ def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type[FakeChild]:
 @pytest.fixture
 def judge(child: type[FakeChild], tmp_path: Path) -> Judge:
     del child
-    cache = ArtefactCache(tmp_path / "cache")
+    cache = ArtifactCache(tmp_path / "cache")
     return Judge(cache, SAMPLES, Availabilities(), tmp_path / "scratch")
 
 

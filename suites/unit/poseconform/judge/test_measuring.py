@@ -14,8 +14,8 @@ import pytest
 from fixtures.builders import make_cell
 from poseconform.checks import precision as precision_checks
 from poseconform.datasets.accuracy import ACCURACY_FILE, FIGURES, Figure
-from poseconform.evaluators.quantized.noise import LayerNoise, Quantised
-from poseconform.isolation.artifacts import ArtefactCache
+from poseconform.evaluators.quantized.noise import LayerNoise, Quantized
+from poseconform.isolation.artifacts import ArtifactCache
 from poseconform.isolation.child import ChildCrash, ChildFailure
 from poseconform.judge import measuring
 from poseconform.judge.conversions import Conversion
@@ -28,7 +28,7 @@ from poseconform.subject.availability import Availabilities
 
 INT8 = make_cell(precision="int8")
 TRUTH = np.random.default_rng(2).uniform(20, 180, (4, 17, 2))
-QUIET = Quantised((LayerNoise("l", "Conv", 40.0),), 1)
+QUIET = Quantized((LayerNoise("l", "Conv", 40.0),), 1)
 FIGURE = Figure(Sample("f", np.zeros((4, 4, 3), np.uint8), (0, 0, 4, 4)), np.zeros((17, 2)))
 
 
@@ -87,7 +87,7 @@ NO_OUTPUTS = SimpleNamespace(loaded=SimpleNamespace(outputs=()))  # an execution
 @pytest.fixture
 def judge(children: Children, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Judge:
     made = Judge(
-        ArtefactCache(tmp_path / "cache"), [], Availabilities(), tmp_path, figures=some_figures
+        ArtifactCache(tmp_path / "cache"), [], Availabilities(), tmp_path, figures=some_figures
     )
     monkeypatch.setattr(Judge, "child", lambda _self, _name: children)
     monkeypatch.setattr(
@@ -127,7 +127,7 @@ def test_layers_are_measured_once_on_the_files_of_both(judge: Judge, children: C
     assert inputs.shape == (4, 3, 8, 8)
 
 
-def test_layers_of_a_model_that_takes_no_figures_run_on_the_judges_pictures(
+def test_layers_of_a_model_that_takes_no_figures_run_on_the_judges_images(
     judge: Judge, children: Children, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Known:
@@ -184,7 +184,7 @@ def test_checks_have_nothing_to_say_where_they_do_not_apply(judge: Judge) -> Non
 
 def test_accuracy_runs_every_figure_alone(judge: Judge, children: Children) -> None:
     verdict = precision_checks.accuracy(judge, INT8)
-    assert verdict.complaints == ()
+    assert verdict.failures == ()
     assert verdict.accuracy is not None
     assert (verdict.accuracy.figures, verdict.accuracy.points_lost) == (4, 0.0)
     assert sum(target.endswith(":run") for target, _ in children.asked) == 4
@@ -211,6 +211,6 @@ def test_a_flow_that_nobody_has_measured_is_an_error(
     with pytest.raises(LookupError, match="no limit for keypoints of RTMPose on onnxruntime int8"):
         precision_checks.accuracy(judge, INT8)
     with pytest.raises(
-        LookupError, match="no limit for quantised layers of RTMPose on onnxruntime"
+        LookupError, match="no limit for quantized layers of RTMPose on onnxruntime"
     ):
         precision_checks.layers(judge, INT8)

@@ -1,16 +1,16 @@
-"""The pictures models are judged on: sets differ, and each is the same wherever it is made."""
+"""The images models are judged on: sets differ, and each is the same wherever it is made."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from fixtures.pictures import PHOTOGRAPHS, make_samples, other_samples, photograph
+from fixtures.images import PHOTOGRAPHS, make_samples, other_samples, photograph
 from poseconform.judge.judge import samples_sha256
 
 
 @pytest.mark.parametrize("number", range(1, 6))
-def test_a_set_has_six_different_pictures_with_boxes_on_them(number: int) -> None:
+def test_a_set_has_six_different_images_with_boxes_on_them(number: int) -> None:
     samples = other_samples(number)
     assert len({sample.image.tobytes() for sample in samples}) == len(samples) == 6
     for sample in samples:
@@ -23,10 +23,10 @@ def test_a_set_has_six_different_pictures_with_boxes_on_them(number: int) -> Non
         assert np.ptp(sample.image) > 50, sample.name
 
 
-def test_sets_share_no_picture_and_are_made_again_bit_by_bit() -> None:
+def test_sets_share_no_image_and_are_made_again_bit_by_bit() -> None:
     sets = [make_samples(), *(other_samples(n) for n in range(1, 6))]
-    pictures = [sample.image.tobytes() for samples in sets for sample in samples]
-    assert len(set(pictures)) == len(pictures)
+    images = [sample.image.tobytes() for samples in sets for sample in samples]
+    assert len(set(images)) == len(images)
     assert samples_sha256(other_samples(2)) == samples_sha256(other_samples(2))
 
 
@@ -36,5 +36,5 @@ def test_photographs_come_with_dependencies(name: str) -> None:
 
 
 def test_a_photograph_that_is_gone_is_named() -> None:
-    with pytest.raises(FileNotFoundError, match="no-such-picture"):
-        photograph("no-such-picture")
+    with pytest.raises(FileNotFoundError, match="no-such-image"):
+        photograph("no-such-image")

@@ -18,8 +18,8 @@ JUDGE = cast("Judge", SimpleNamespace())
 STATIC, DYNAMIC = make_cell(), make_cell(shape_mode="dynamic")
 
 
-def says(*complaints: str) -> Any:
-    return lambda _judge, _cell: Verdict(complaints=complaints)
+def says(*failures: str) -> Any:
+    return lambda _judge, _cell: Verdict(failures=failures)
 
 
 def fails(error: Exception) -> Any:

@@ -41,7 +41,7 @@ def test_a_run_is_quiet_if_cells_were_judged_and_none_failed(
     assert well is quiet
 
 
-def test_every_run_has_its_own_seed_pictures_and_report(
+def test_every_run_has_its_own_seed_images_and_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -58,7 +58,7 @@ def test_every_run_has_its_own_seed_pictures_and_report(
 
     monkeypatch.setattr(false_alarms.subprocess, "run", run)
     assert false_alarms.main(["--runs", "2,4", "--models", "quick"]) == 1
-    assert [c[c.index("--picture-set") + 1] for c in calls] == ["2", "4"]
+    assert [c[c.index("--image-set") + 1] for c in calls] == ["2", "4"]
     assert all(c[-2:] == ["--models", "quick"] for c in calls)
     assert capsys.readouterr().out.splitlines()[-2:] == [
         "run 2: 0 false alarms in 1 cells (1 pass)",

@@ -118,7 +118,7 @@ class Evaluating(Judge):
 
 @pytest.fixture
 def judge(tmp_path: Path) -> Evaluating:
-    return Evaluating(session.ArtefactCache(tmp_path), [], Availabilities(), tmp_path)
+    return Evaluating(session.ArtifactCache(tmp_path), [], Availabilities(), tmp_path)
 
 
 def test_the_judges_own_reading_takes_the_place_of_the_backends(judge: Evaluating) -> None:

@@ -63,7 +63,7 @@ def test_a_seed_decides_the_weights_of_every_model() -> None:
     assert {model.seed for model in read_selection(options()).models} == {0}
 
 
-@pytest.mark.parametrize("option", ["--weights-seed", "--picture-set"])
+@pytest.mark.parametrize("option", ["--weights-seed", "--image-set"])
 def test_a_number_below_zero_is_refused(option: str, pytester: pytest.Pytester) -> None:
     plugin = ("-p", "poseconform.pytest_plugin.plugin", "-p", "no:cacheprovider")
     refused = pytester.runpytest_inprocess(*plugin, option, "-1")

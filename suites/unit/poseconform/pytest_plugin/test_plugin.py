@@ -263,7 +263,7 @@ def test_a_declared_mismatch_excuses_no_crash(matrix: pytest.Pytester) -> None:
     """
     for error, outcome in (
         ("StageFailure('numeric', 'crash', 'SIGSEGV in run', 'SIGSEGV')", "crash"),
-        ("ChildCrash('SIGSEGV in oracle')", "crash"),
+        ("ChildCrash('SIGSEGV in reference')", "crash"),
         ("StageFailure('load', 'failed', 'no such operator')", "failed:load"),
         ("LookupError('no tolerance')", "failed:numeric"),
     ):
@@ -340,17 +340,17 @@ def test_a_mark_that_skips_before_setup_does_no_harm(matrix: pytest.Pytester) ->
     run(matrix).assert_outcomes(skipped=6)
 
 
-def test_the_judge_has_the_pictures_and_the_cache(matrix: pytest.Pytester) -> None:
+def test_the_judge_has_the_images_and_the_cache(matrix: pytest.Pytester) -> None:
     matrix.makepyfile(
         test_cells="""
         def test_judge(judge):
-            assert judge.samples == ("picture",)
+            assert judge.samples == ("image",)
             assert judge.cache.root.name == "here"
             assert judge.scratch.is_dir()
             assert judge.exporter == "dynamo"
         """
     )
-    result = run(matrix, "--artefact-cache", "here", "--exporter", "dynamo")
+    result = run(matrix, "--artifact-cache", "here", "--exporter", "dynamo")
     result.assert_outcomes(passed=1)
     assert "conformance" not in str(result.stdout)  # no cell, no report
 

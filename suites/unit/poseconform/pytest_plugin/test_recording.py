@@ -92,7 +92,7 @@ def test_anything_but_an_assertion_compares_nothing() -> None:
 @pytest.mark.parametrize(
     ("error", "kind", "code"),
     [
-        (ChildCrash("SIGSEGV in oracle", "tail"), "crash", "SIGSEGV"),
+        (ChildCrash("SIGSEGV in reference", "tail"), "crash", "SIGSEGV"),
         (ChildTimeout("no answer", "tail"), "timeout", ""),
         (ChildFailure("ValueError: no", "tail"), "failed", ""),
     ],

@@ -73,7 +73,7 @@ def test_simcc_is_as_sure_as_its_less_sure_axis(gap_x: float, gap_y: float) -> N
 
 
 @given(st.permutations(range(3)))
-def test_gaps_belong_to_their_pictures(order: list[int]) -> None:
+def test_gaps_belong_to_their_images(order: list[int]) -> None:
     vectors = np.random.default_rng(0).normal(size=(3, 2, 8))
     outputs = {"simcc_x": vectors, "simcc_y": 2 * vectors}
     there = decision_gaps(object(), outputs)[0][order]
@@ -91,7 +91,7 @@ class Codec:
         return np.stack([first, first + len(parts)], axis=-1)[None], first[None]
 
 
-def test_every_picture_is_decoded_by_itself_from_a_copy() -> None:
+def test_every_image_is_decoded_by_itself_from_a_copy() -> None:
     x = np.arange(24.0).reshape(2, 3, 4)
     outputs = {"simcc_x": x, "simcc_y": x.copy()}
     points, scores = decode_outputs(Codec(), outputs)

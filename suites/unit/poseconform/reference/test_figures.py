@@ -12,7 +12,7 @@ from fixtures.figures import evaluation_figures
 from fixtures.tiny_models import TinyModel
 from poseconform.datasets.accuracy import AccuracyReference, read_accuracy
 from poseconform.reference.figures import write_accuracy
-from poseconform.reference.network import YARDSTICKS
+from poseconform.reference.network import REF_ERRORS
 
 
 @pytest.fixture(scope="module")
@@ -38,15 +38,15 @@ def test_the_truth_lies_on_the_discs_of_the_network_input(found: AccuracyReferen
     # the box is the crop less its padding of a quarter, on at least one side
     relative = (found.sizes / [width, height]).max(axis=1)
     assert relative == pytest.approx(1 / 1.25, rel=0.02)
-    colours = []
+    colors = []
     for image, joints in zip(found.inputs, found.truth, strict=True):
         x, y = np.clip(np.round(joints).astype(int), 0, [width - 1, height - 1]).T
-        colours.append(image[:, y, x].T)
-    # each joint has a colour of its own, the same in every figure
-    spread = np.std(colours, axis=0).mean()
-    assert spread < 0.5 * np.std(colours, axis=1).mean()
+        colors.append(image[:, y, x].T)
+    # each joint has a color of its own, the same in every figure
+    spread = np.std(colors, axis=0).mean()
+    assert spread < 0.5 * np.std(colors, axis=1).mean()
 
 
-def test_every_precision_of_the_tables_has_a_yardstick() -> None:
-    assert set(YARDSTICKS) == {"bf16", "fp16", "fp32", "int8"}
-    assert YARDSTICKS["int8"] == YARDSTICKS["fp32"]
+def test_every_precision_of_the_tables_has_a_ref_error() -> None:
+    assert set(REF_ERRORS) == {"bf16", "fp16", "fp32", "int8"}
+    assert REF_ERRORS["int8"] == REF_ERRORS["fp32"]

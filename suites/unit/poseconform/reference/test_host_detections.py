@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from fixtures.pictures import drawn
+from fixtures.images import drawn
 from fixtures.tiny_models import TinyModel
-from poseconform.reference import host_detections as oracle_host
-from poseconform.reference import network as oracle
+from poseconform.reference import host_detections as reference_host
+from poseconform.reference import network as reference
 from poseconform.reference.host_stage import is_unfinished, pad_rows
 
 SIZE = (96, 96)
@@ -22,13 +22,13 @@ def found(tiny_model: Callable[[str], TinyModel]):  # type: ignore[no-untyped-de
     """Paths, what the head's layers put out `[1, P, C]`, and what `predict` makes of it."""
     tiny = tiny_model("yoloxpose_tiny")
     paths = str(tiny.config), str(tiny.checkpoint)
-    model = oracle.load_model(*paths)
-    batch = oracle.prepare(model, [drawn(3, (200, 150))])
+    model = reference.load_model(*paths)
+    batch = reference.prepare(model, [drawn(3, (200, 150))])
     with torch.no_grad():
         feats = model.extract_feat(batch["inputs"])
         layers = model.head.forward(feats)
         people = model.head.predict(feats, batch["data_samples"], dict(model.test_cfg))[0]
-    names = oracle_host.RAW["YOLOXPoseHead"]
+    names = reference_host.RAW["YOLOXPoseHead"]
     rows = {
         name: torch.cat([m.permute(0, 2, 3, 1).flatten(1, 2) for m in maps], dim=1)
         for name, maps in zip(names, layers, strict=True)
@@ -49,12 +49,12 @@ def assert_equal(detections: dict[str, np.ndarray], people) -> None:  # type: ig
 def test_raw_outputs_become_what_predict_finds(found) -> None:  # type: ignore[no-untyped-def]
     paths, rows, people = found
     outputs = {name: tensor.numpy() for name, tensor in rows.items()}
-    assert_equal(oracle_host.detections(*paths, outputs, SIZE), people)
+    assert_equal(reference_host.detections(*paths, outputs, SIZE), people)
 
 
 def test_candidates_become_what_predict_finds(found) -> None:  # type: ignore[no-untyped-def]
     paths, rows, people = found
-    head = oracle.load_model(*paths).head
+    head = reference.load_model(*paths).head
     strides = [8] * 144 + [16] * 36 + [32] * 9
     levels = head.prior_generator.grid_priors([(12, 12), (6, 6), (3, 3)], device="cpu")
     priors = torch.cat(levels)[:, :2]
@@ -65,7 +65,7 @@ def test_candidates_become_what_predict_finds(found) -> None:  # type: ignore[no
     keypoints = torch.cat([places, rows["kpt_vis"].sigmoid().unsqueeze(-1)], dim=-1)
     outputs = {"boxes": boxes, "scores": scores, "keypoints": keypoints}
     dense = {name: tensor.numpy() for name, tensor in outputs.items()}
-    detections = oracle_host.detections(*paths, dense, SIZE)
+    detections = reference_host.detections(*paths, dense, SIZE)
     # the boxes are clipped to the input as the graph's contract says
     assert detections["dets"][0, :, :4].min() >= 0
     assert detections["dets"][0, :, :4].max() <= 96
@@ -77,14 +77,14 @@ def test_nobody_above_the_threshold_is_nobody(found) -> None:  # type: ignore[no
     paths, rows, _ = found
     outputs = {name: tensor.numpy() for name, tensor in rows.items()}
     outputs["cls"] = np.full_like(outputs["cls"], -50)
-    detections = oracle_host.detections(*paths, outputs, SIZE)
+    detections = reference_host.detections(*paths, outputs, SIZE)
     assert detections["dets"].shape == (1, 0, 5)
     assert detections["keypoints"].shape == (1, 0, 17, 3)
 
 
 def test_only_known_outputs_of_a_detector_are_unfinished() -> None:
     assert is_unfinished("rtmo", ["keypoints", "scores", "boxes"])
-    assert is_unfinished("yolox-pose", oracle_host.RAW["YOLOXPoseHead"])
+    assert is_unfinished("yolox-pose", reference_host.RAW["YOLOXPoseHead"])
     assert not is_unfinished("rtmo", ["dets", "keypoints"])
     assert not is_unfinished("simcc", ["keypoints", "scores", "boxes"])
 

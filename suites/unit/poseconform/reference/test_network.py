@@ -1,4 +1,4 @@
-"""The oracle writes what mmpose computes: in float64, with its own rounding beside it."""
+"""The reference writes what mmpose computes: in float64, with its own rounding beside it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from fixtures.pictures import drawn
+from fixtures.images import drawn
 from fixtures.tiny_models import TinyModel
 from poseconform.compare.metrics import Detections
 from poseconform.compare.tolerances import NEAR_TIES, tolerance_for
-from poseconform.reference import network as oracle
+from poseconform.reference import network as reference
 from poseconform.reference.codecs import decode
 from poseconform.reference.detections import _shifts, _truth
 from poseconform.reference.values import DETECTION_OUTPUTS, Reference, Sample, read_reference
@@ -28,7 +28,7 @@ def samples() -> list[Sample]:
 
 def refer(tiny: TinyModel, folder: Path, precision: str = "fp32") -> Reference:
     arguments = (str(tiny.config), str(tiny.checkpoint), precision, samples(), str(folder))
-    return read_reference(folder, oracle.write_reference(*arguments))
+    return read_reference(folder, reference.write_reference(*arguments))
 
 
 @pytest.fixture(scope="module")
@@ -48,20 +48,20 @@ def test_outputs_are_the_models_own_in_float64(
     assert simcc.outputs["simcc_x"].shape == (3, 17, 128)
     assert simcc.outputs["simcc_y"].dtype == np.float64
     tiny = tiny_model("rtmpose_t")
-    model = oracle.load_model(str(tiny.config), str(tiny.checkpoint))
+    model = reference.load_model(str(tiny.config), str(tiny.checkpoint))
     with torch.no_grad():
         x, _ = model.head.forward(model.extract_feat(torch.from_numpy(simcc.inputs)))
     error = np.abs(x.numpy() - simcc.outputs["simcc_x"]).max()
-    # this very run is among those whose envelope is the yardstick
-    assert 0 < error <= simcc.yardsticks["simcc_x"].max * 1.5
-    assert simcc.yardsticks["simcc_x"].size_max == np.abs(simcc.outputs["simcc_x"]).max()
+    # this very run is among those whose envelope is the ref_error
+    assert 0 < error <= simcc.ref_errors["simcc_x"].max * 1.5
+    assert simcc.ref_errors["simcc_x"].size_max == np.abs(simcc.outputs["simcc_x"]).max()
 
 
-def test_inputs_are_the_pictures_as_mmpose_prepares_them(simcc: Reference) -> None:
+def test_inputs_are_the_images_as_mmpose_prepares_them(simcc: Reference) -> None:
     assert simcc.inputs.shape == (3, 3, 96, 64)
     assert simcc.inputs.dtype == np.float32
-    assert len({picture.tobytes() for picture in simcc.inputs}) == 3
-    assert np.abs(simcc.inputs).max() < 3  # normalised
+    assert len({image.tobytes() for image in simcc.inputs}) == 3
+    assert np.abs(simcc.inputs).max() < 3  # normalized
 
 
 def test_keypoints_are_decoded_from_the_outputs(
@@ -91,40 +91,40 @@ def test_facts_say_what_was_done(simcc: Reference) -> None:
     assert simcc.facts["torch"] == torch.__version__
 
 
-def test_half_precision_has_a_wider_yardstick(
+def test_half_precision_has_a_wider_ref_error(
     simcc: Reference, tiny_model: Callable[[str], TinyModel], tmp_path: Path
 ) -> None:
     half = refer(tiny_model("rtmpose_t"), tmp_path, "fp16")
     np.testing.assert_array_equal(half.outputs["simcc_x"], simcc.outputs["simcc_x"])
-    assert half.yardsticks["simcc_x"].rms > 30 * simcc.yardsticks["simcc_x"].rms
+    assert half.ref_errors["simcc_x"].rms > 30 * simcc.ref_errors["simcc_x"].rms
 
 
-def test_a_yardstick_is_measured_by_three_runs_at_fp32() -> None:
-    assert len(oracle.yardstick_runs("fp32")) == 3
-    assert oracle.yardstick(np.array([0.0, 3.0]), np.array([4.0, 0.0])).tolist() == [
+def test_a_ref_error_is_measured_by_three_runs_at_fp32() -> None:
+    assert len(reference.reference_runs("fp32")) == 3
+    assert reference.ref_error(np.array([0.0, 3.0]), np.array([4.0, 0.0])).tolist() == [
         3.0, pytest.approx(np.sqrt(4.5)), 4.0, pytest.approx(np.sqrt(8.0)),
     ]  # fmt: skip
-    assert oracle.yardstick(np.zeros(0), np.zeros(0)).tolist() == [0.0] * 4
+    assert reference.ref_error(np.zeros(0), np.zeros(0)).tolist() == [0.0] * 4
 
 
 def test_only_the_last_stage_of_many_counts() -> None:
     stages = [torch.zeros(1), torch.ones(1)]
-    assert oracle._final(stages)[0].item() == 1.0
-    assert len(oracle._final((torch.zeros(1), torch.ones(1)))) == 2
-    assert len(oracle._final(torch.zeros(1))) == 1
+    assert reference._final(stages)[0].item() == 1.0
+    assert len(reference._final((torch.zeros(1), torch.ones(1)))) == 2
+    assert len(reference._final(torch.zeros(1))) == 1
 
 
 def test_detections_come_with_what_is_sure_among_them(yolox: Reference) -> None:
     assert yolox.bottom_up
     assert yolox.inputs.shape == (3, 3, 96, 96)
-    assert set(yolox.yardsticks) == set(DETECTION_OUTPUTS)
+    assert set(yolox.ref_errors) == set(DETECTION_OUTPUTS)
     for truth in yolox.detections:
         assert len(truth.possible) == len(truth.stable) == len(truth.base) > 0
         assert (np.diff(truth.possible.scores) <= 0).all()
         assert truth.stable.any()
         assert not (truth.stable & ~truth.base).any()
         assert truth.possible.keypoints.shape[1:] == (17, 2)
-    assert 0 < yolox.yardsticks["dets.boxes"].max < 1e-2
+    assert 0 < yolox.ref_errors["dets.boxes"].max < 1e-2
 
 
 def test_image_detections_are_those_with_the_thresholds_as_they_are(yolox: Reference) -> None:

@@ -1,4 +1,4 @@
-"""The reference reads what the oracle wrote, and knows where its own decisions are near ties."""
+"""A reference is read as it was written, and knows where its own decisions are near ties."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fixtures.builders import make_people, make_reference, make_truth
 from poseconform.compare.tolerances import tolerance_for
-from poseconform.reference.values import DETECTION_OUTPUTS, FILE, Yardstick, read_reference
+from poseconform.reference.values import DETECTION_OUTPUTS, FILE, RefError, read_reference
 
 ROW = tolerance_for("*", "fp32")
 assert ROW is not None
@@ -34,11 +34,11 @@ def written(tmp_path: Path, **more: object) -> Path:
 def test_a_top_down_reference_comes_back(tmp_path: Path) -> None:
     output = np.random.default_rng(0).normal(size=(2, 3, 4))
     yard = np.array([1.0, 2.0, 3.0, 4.0])
-    folder = written(tmp_path, **{"output:simcc_x": output, "yardstick:simcc_x": yard})
+    folder = written(tmp_path, **{"output:simcc_x": output, "ref_error:simcc_x": yard})
     found = read_reference(folder, {"seconds": 1.0})
     assert not found.bottom_up
     np.testing.assert_array_equal(found.outputs["simcc_x"], output)
-    assert found.yardsticks == {"simcc_x": Yardstick(1.0, 2.0, 3.0, 4.0)}
+    assert found.ref_errors == {"simcc_x": RefError(1.0, 2.0, 3.0, 4.0)}
     np.testing.assert_array_equal(found.keypoints, np.arange(12.0).reshape(2, 3, 2))
     assert [float(k.mean()) for k in found.image_keypoints] == [0.0, 1.0]
     assert found.facts == {"seconds": 1.0}
@@ -50,16 +50,16 @@ def test_a_bottom_up_reference_comes_back(tmp_path: Path) -> None:
         for name in ("boxes", "scores", "keypoints", "keypoint_scores"):
             more[f"{name}:{i}"] = getattr(people, name)
         more |= {f"stable:{i}": np.array([True, False]), f"base:{i}": np.array([True, True])}
-    more |= {f"yardstick:{name}": np.ones(4) for name in DETECTION_OUTPUTS}
+    more |= {f"ref_error:{name}": np.ones(4) for name in DETECTION_OUTPUTS}
     found = read_reference(written(tmp_path, **more), {})
     assert found.bottom_up
     assert len(found.detections) == 2
     np.testing.assert_array_equal(found.detections[1].possible.boxes, people.boxes)
     assert found.detections[0].stable.tolist() == [True, False]
-    assert set(found.yardsticks) == set(DETECTION_OUTPUTS)
+    assert set(found.ref_errors) == set(DETECTION_OUTPUTS)
 
 
-def test_allowed_follows_the_outputs_own_yardstick() -> None:
+def test_allowed_follows_the_outputs_own_ref_error() -> None:
     reference = make_reference({"output": np.zeros((1, 2, 4, 4))})
     allowed = reference.allowed("output", ROW)
     assert allowed.max == max(ROW.floor_max * 1.0, ROW.k_max * 1e-6)
@@ -77,9 +77,9 @@ def test_a_gap_within_twice_the_allowed_error_is_a_near_tie(factor: float) -> No
 
 def test_the_least_accurate_output_decides_what_a_near_tie_is() -> None:
     outputs = {"simcc_x": np.zeros((1, 1, 8)), "simcc_y": np.zeros((1, 1, 8))}
-    yardsticks = {"simcc_x": Yardstick(0, 0, 1, 1), "simcc_y": Yardstick(0.1, 0.1, 1, 1)}
+    ref_errors = {"simcc_x": RefError(0, 0, 1, 1), "simcc_y": RefError(0.1, 0.1, 1, 1)}
     reference = make_reference(
-        outputs, yardsticks=yardsticks, argmax_gap=0.9 * 2 * ROW.k_max * 0.1
+        outputs, ref_errors=ref_errors, argmax_gap=0.9 * 2 * ROW.k_max * 0.1
     )
     assert reference.near_ties(ROW).all()
 

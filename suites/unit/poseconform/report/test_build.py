@@ -142,8 +142,8 @@ def hostile_results() -> Results:
                 exporter=HOSTILE,
                 effective_options={HOSTILE: HOSTILE},
                 graph=oc.GraphRecord({HOSTILE: 3}),
-                artefacts=(oc.ArtefactRecord(HOSTILE, "ab", 1),),
-                pictures=(oc.PictureRecord(HOSTILE, "AAAA", caption=HOSTILE),),
+                artifacts=(oc.ArtifactRecord(HOSTILE, "ab", 1),),
+                images=(oc.ImageRecord(HOSTILE, "AAAA", caption=HOSTILE),),
                 sources=(oc.SourceRecord(HOSTILE, f"unavailable:{HOSTILE}", HOSTILE),),
             )
         )
@@ -181,23 +181,21 @@ def test_logs_share_a_limit() -> None:
     assert payload.log_limit(cells[:1]) == payload.LOG_EACH
 
 
-def test_pictures_fill_what_room_there_is_failing_cells_first(
+def test_images_fill_what_room_there_is_failing_cells_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     cells = [
-        replace(
-            c, outcome="pass", stages=(), pictures=(oc.PictureRecord("p", f"{i:0>4}" * 5_000),)
-        )
+        replace(c, outcome="pass", stages=(), images=(oc.ImageRecord("p", f"{i:0>4}" * 5_000),))
         for i, c in enumerate(sample_results(6).cells)
     ]
     cells[3] = replace(cells[3], outcome="mismatch")
     results = replace(sample_results(6), cells=tuple(cells))
-    plain = len(render_html(replace(results, cells=tuple(replace(c, pictures=()) for c in cells))))
+    plain = len(render_html(replace(results, cells=tuple(replace(c, images=()) for c in cells))))
     monkeypatch.setattr(build, "PAGE_LIMIT", plain + 50_000)
     entries = data_of(render_html(results))["cells"]
-    with_pictures = {entry["id"] for entry in entries if "pictures" in entry}
-    assert cells[3].cell_id in with_pictures
-    assert len(with_pictures) == 2
+    with_images = {entry["id"] for entry in entries if "images" in entry}
+    assert cells[3].cell_id in with_images
+    assert len(with_images) == 2
     assert sum("left_out" in entry for entry in entries) == 4
 
 
@@ -276,24 +274,24 @@ def test_flows_of_which_nothing_was_selected_are_idle() -> None:
     assert idle_columns(grid_of(none)) == frozenset()
 
 
-def test_five_hundred_cells_with_a_picture_each_stay_within_the_budget() -> None:
-    """Every picture another one, as large as they get: failing cells keep theirs."""
+def test_five_hundred_cells_with_a_image_each_stay_within_the_budget() -> None:
+    """Every image another one, as large as they get: failing cells keep theirs."""
     results = sample_results(500)
     cells = tuple(
-        replace(c, pictures=(oc.PictureRecord("p", f"{n:04d}" * 1_500, "image/webp"),))
+        replace(c, images=(oc.ImageRecord("p", f"{n:04d}" * 1_500, "image/webp"),))
         for n, c in enumerate(results.cells)
     )
     html = render_html(replace(results, cells=cells))
     assert len(html.encode()) < 1_500_000
     entries = data_of(html)["cells"]
-    shown = [entry for entry in entries if "pictures" in entry]
-    assert 40 < len(shown) <= build.PICTURES_LIMIT / 6_200
+    shown = [entry for entry in entries if "images" in entry]
+    assert 40 < len(shown) <= build.IMAGES_LIMIT / 6_200
     assert all("results.json has it" in e["left_out"] for e in entries if e not in shown)
     bad = sum(oc.is_failure(c.outcome) for c in cells)
     assert 0 < bad < len(shown)
     ordered = build.page_of(replace(results, cells=cells)).cells
     failing = [e for e, c in zip(entries, ordered, strict=True) if oc.is_failure(c.outcome)]
-    assert all("pictures" in entry for entry in failing)
+    assert all("images" in entry for entry in failing)
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def test_what_is_no_number_is_left_out() -> None:
         headroom=math.nan,
         keypoint_error_px=oc.PixelError(max=math.inf),
         latency_ms=oc.LatencyRecord(5.0, math.nan),
-        artefacts=(),
+        artifacts=(),
         stages=(oc.StageRecord("load", math.nan),),
     )
     strips, bars = charts_of(grid_of([odd]))

@@ -35,7 +35,7 @@ def test_a_cell_says_its_weights_and_what_they_lost() -> None:
     assert facts["weights"] == "fitted"
     assert facts["accuracy"] == "lost 4.5 pt on 100 figures"
     assert facts["moved on figures"] == "2.61 / 10.97 / 26.10 px (mean / p99 / max), OKS 0.9879"
-    assert facts["quantised layers"] == "38 of 43"
+    assert facts["quantized layers"] == "38 of 43"
     assert facts["worst layer"] == "conv_39: 15.4 dB (at least 12 dB)"
 
 

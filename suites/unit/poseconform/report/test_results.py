@@ -49,11 +49,11 @@ FULL = cell(
             histogram=oc.HistogramRecord((-8.0, -7.0), (3,)),
         ),
     ),
-    artefacts=(oc.ArtefactRecord("end2end.onnx", "ab", 7),),
+    artifacts=(oc.ArtifactRecord("end2end.onnx", "ab", 7),),
     graph=oc.GraphRecord({"Conv": 2}, 2, 17, 8),
     effective_options={"threads": "1"},
     latency_ms=oc.LatencyRecord(3.2, 0.1, 20),
-    pictures=(oc.PictureRecord("astronaut", "AAAA"),),
+    images=(oc.ImageRecord("astronaut", "AAAA"),),
     sources=(oc.SourceRecord("linux", "pass"),),
     log_tail="a log",
     repro="pytest ...",
@@ -99,7 +99,7 @@ def test_nothing_is_left_when_writing_fails(tmp_path: Path, monkeypatch: object)
 
 def test_slim_leaves_out_what_a_baseline_does_not_need() -> None:
     kept = slim(results(FULL)).cells[0]
-    assert (kept.pictures, kept.log_tail, kept.repro) == ((), "", "")
+    assert (kept.images, kept.log_tail, kept.repro) == ((), "", "")
     assert kept.outputs == FULL.outputs
 
 
@@ -112,13 +112,13 @@ def _schema_of(kind: type) -> set[str]:
 @pytest.mark.parametrize(
     "kind",
     [
-        oc.ArtefactRecord,
+        oc.ArtifactRecord,
         oc.CellRecord,
         oc.GraphRecord,
         oc.HistogramRecord,
         oc.LatencyRecord,
         oc.OutputRecord,
-        oc.PictureRecord,
+        oc.ImageRecord,
         oc.PixelError,
         oc.SourceRecord,
         oc.StageRecord,

@@ -1,4 +1,4 @@
-"""The summary in a terminal, without colour, in ASCII, and on a narrow screen."""
+"""The summary in a terminal, without color, in ASCII, and on a narrow screen."""
 
 from __future__ import annotations
 
@@ -72,5 +72,5 @@ def test_many_failures_are_cut() -> None:
     assert f"... and {80 - MAX_FAILURES} cells more, in the report." in said
 
 
-def test_a_run_of_nothing_is_summarised() -> None:
+def test_a_run_of_nothing_is_summarized() -> None:
     assert summary(Results(environment={})).strip() == "There are no cells."

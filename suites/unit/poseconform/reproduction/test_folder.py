@@ -167,8 +167,8 @@ def test_the_script_says_so_where_nothing_differs(tmp_path: Path) -> None:
 def test_an_error_that_is_too_large_in_rms_alone_is_seen(tmp_path: Path) -> None:
     judge = judge_of("onnxruntime", tmp_path)
     reference = judge.known["reference"]
-    yardstick = replace(reference.yardsticks["output"], max=1.0, rms=1e-9)
-    judge.known["reference"] = replace(reference, yardsticks={"output": yardstick})
+    ref_error = replace(reference.ref_errors["output"], max=1.0, rms=1e-9)
+    judge.known["reference"] = replace(reference, ref_errors={"output": ref_error})
     ran = run_script(write(tmp_path / "repro", failure_of(make_cell("")), judge))
     assert (ran.returncode, ran.stdout[:15]) == (1, "output: DIFFERS"), ran.stderr
 

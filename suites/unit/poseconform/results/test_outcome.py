@@ -63,7 +63,7 @@ outputs = st.builds(
     headroom=measured,
     keypoint_error_px=pixels,
 )
-artefacts = st.builds(oc.ArtefactRecord, file=word, sha256=word, bytes=st.integers(0, 9))
+artifacts = st.builds(oc.ArtifactRecord, file=word, sha256=word, bytes=st.integers(0, 9))
 partials = st.builds(
     part,
     outcome=st.sampled_from(OUTCOMES),
@@ -74,13 +74,13 @@ partials = st.builds(
     benign_flips=st.none() | st.integers(0, 3),
     stages=st.lists(stages, max_size=4).map(tuple),
     outputs=st.lists(outputs, max_size=3).map(tuple),
-    artefacts=st.lists(artefacts, max_size=2).map(tuple),
+    artifacts=st.lists(artifacts, max_size=2).map(tuple),
     graph=st.none() | st.builds(oc.GraphRecord, ops=st.just({"Conv": 3}), nodes=st.integers(0, 3)),
     effective_options=st.dictionaries(word, word, max_size=2),
     latency_ms=st.none()
     | st.builds(oc.LatencyRecord, median=st.floats(1, 2), runs=st.integers(1, 2)),
     batches=st.lists(st.sampled_from([1, 2, 5]), max_size=2).map(tuple),
-    pictures=st.lists(st.builds(oc.PictureRecord, name=word, data=word), max_size=2).map(tuple),
+    images=st.lists(st.builds(oc.ImageRecord, name=word, data=word), max_size=2).map(tuple),
     log_tail=word,
     repro=word,
     tiers=st.lists(word, max_size=2).map(tuple),
@@ -236,10 +236,10 @@ def test_fields_keep_the_worst_and_lose_nothing() -> None:
     assert merged.latency_ms == oc.LatencyRecord(4.0, 0.1, 20)
 
 
-def test_an_artefact_with_two_hashes_shows_twice() -> None:
-    files = [oc.ArtefactRecord("end2end.onnx", digest, 7) for digest in ("aa", "bb", "aa")]
-    merged = merge_partials([part(artefacts=(f,)) for f in files])
-    assert [a.sha256 for a in merged.artefacts] == ["aa", "bb"]
+def test_an_artifact_with_two_hashes_shows_twice() -> None:
+    files = [oc.ArtifactRecord("end2end.onnx", digest, 7) for digest in ("aa", "bb", "aa")]
+    merged = merge_partials([part(artifacts=(f,)) for f in files])
+    assert [a.sha256 for a in merged.artifacts] == ["aa", "bb"]
 
 
 def test_cells_of_a_run_are_grouped_and_sorted() -> None:
@@ -281,7 +281,7 @@ def test_unknown_stages_are_refused() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"colour": "red"}, r"cell\.colour: not a field of CellRecord"),
+        ({"color": "red"}, r"cell\.color: not a field of CellRecord"),
         ({"headroom": "a lot"}, r"cell\.headroom: found 'a lot'; expected float"),
         ({"headroom": True}, r"cell\.headroom: found True; expected float"),
         ({"benign_flips": True}, r"cell\.benign_flips: found True; expected int"),

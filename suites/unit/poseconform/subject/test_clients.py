@@ -53,7 +53,7 @@ def test_a_box_has_the_type_that_the_reference_computes_in(detector: Detector) -
     assert answer.scores.tolist() == [1.0]
 
 
-def test_a_detector_sees_the_whole_picture_and_gives_scores(detector: Detector) -> None:
+def test_a_detector_sees_the_whole_image_and_gives_scores(detector: Detector) -> None:
     (answer,) = clients.posedeploy_sdk("folder", [SAMPLE], True)
     assert detector.asked == [(SAMPLE.image,)]
     assert answer.keypoints.shape == (2, 3, 2)

@@ -169,7 +169,7 @@ def test_deploy_makes_the_same_folder_as_the_command(
     assert done.folder == tmp_path / "sdk"
     assert [path.name for path in done.files] == ["end2end.onnx"]
     assert done.files[0].is_file()
-    assert done.artefact.precision == "fp32"
+    assert done.artifact.precision == "fp32"
     assert read_folder(done.folder).dataset_meta.keypoint_names[0] == "nose"
     again = exporting.Exported(**vars(done.exported))
     assert again.path.name == done.exported.graph

@@ -29,7 +29,7 @@ ALL = -1e9  # a random network's scores may be below 0
 Tiny = Callable[[str], TinyModel]
 
 
-def picture(seed: int = 0, size: tuple[int, int] = (120, 90)) -> np.ndarray:
+def photograph(seed: int = 0, size: tuple[int, int] = (120, 90)) -> np.ndarray:
     width, height = size
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
@@ -125,10 +125,10 @@ def test_backend_and_pytorch_give_equal_samples(
     processor, files = processor_of(config, tiny_model)
     backend = processor.build_backend_model([folders[config] / "end2end.onnx"])
     pytorch = processor.build_pytorch_model(files.checkpoint)
-    pictures = [picture(0), picture(1, (70, 110)), picture(2)]
-    found = backend.test_step(processor.create_input(pictures)[0])
+    images = [photograph(0), photograph(1, (70, 110)), photograph(2)]
+    found = backend.test_step(processor.create_input(images)[0])
     with torch.no_grad():
-        expected = pytorch.test_step(processor.create_input(pictures)[0])
+        expected = pytorch.test_step(processor.create_input(images)[0])
     assert len(found) == len(expected) == 3
     for ours, theirs in zip(found, expected, strict=True):
         assert_equal(ours.pred_instances, theirs.pred_instances)
@@ -149,18 +149,18 @@ def test_without_json_beside_it_the_configs_tell_how_to_decode(
     processor, _ = processor_of(YOLOX, tiny_model)
     bare = tmp_path / "end2end.onnx"
     bare.write_bytes((folders[YOLOX] / "end2end.onnx").read_bytes())
-    data = processor.create_input(picture())[0]
+    data = processor.create_input(photograph())[0]
     found = processor.build_backend_model(str(bare)).test_step(data)[0]
-    data = processor.create_input(picture())[0]
+    data = processor.create_input(photograph())[0]
     whole = processor.build_backend_model(folders[YOLOX] / "end2end.onnx").test_step(data)[0]
     np.testing.assert_array_equal(found.pred_instances.keypoints, whole.pred_instances.keypoints)
 
 
-def test_boxes_of_one_picture(folders: dict[str, Path], tiny_model: Tiny) -> None:
+def test_boxes_of_one_image(folders: dict[str, Path], tiny_model: Tiny) -> None:
     processor, _ = processor_of(SIMCC_STATIC, tiny_model)
     model = processor.build_backend_model([folders[SIMCC_STATIC] / "end2end.onnx"])
     boxes = [[0, 0, 60, 80], [40, 10, 110, 90]]
-    found = model.test_step(processor.create_input(picture(), bboxes=boxes)[0])
+    found = model.test_step(processor.create_input(photograph(), bboxes=boxes)[0])
     assert [s.pred_instances.bboxes.tolist() for s in found] == [[b] for b in boxes]
     assert (found[0].pred_instances.keypoints != found[1].pred_instances.keypoints).any()
 
@@ -168,10 +168,10 @@ def test_boxes_of_one_picture(folders: dict[str, Path], tiny_model: Tiny) -> Non
 def test_create_input_for_forward(folders: dict[str, Path], tiny_model: Tiny) -> None:
     processor, _ = processor_of(SIMCC_STATIC, tiny_model)
     model = processor.build_backend_model([folders[SIMCC_STATIC] / "end2end.onnx"])
-    data, tensor = processor.create_input(picture(), [64, 96], model.data_preprocessor)
+    data, tensor = processor.create_input(photograph(), [64, 96], model.data_preprocessor)
     assert tuple(tensor.shape) == (1, 3, 96, 64)
     found = model(**data, mode="predict")[0]
-    again = model.test_step(processor.create_input(picture())[0])[0]
+    again = model.test_step(processor.create_input(photograph())[0])[0]
     np.testing.assert_array_equal(found.pred_instances.keypoints, again.pred_instances.keypoints)
 
 
@@ -182,9 +182,9 @@ def test_create_input_for_forward(folders: dict[str, Path], tiny_model: Tiny) ->
         ({"imgs": __file__}, "OpenCV cannot read"),
         ({"imgs": np.zeros((4, 4), np.uint8)}, r"expected a uint8 array \[H, W, 3\]"),
         ({"imgs": []}, "found none; expected at least one"),
-        ({"imgs": [picture()], "input_shape": [64, 64]}, r"\[64, 64\] .* expected \[64, 96\]"),
-        ({"imgs": [picture()] * 2, "bboxes": [0, 0, 9, 9]}, "takes one picture"),
-        ({"imgs": picture(), "bboxes": [0, 0, 9]}, "boxes"),
+        ({"imgs": [photograph()], "input_shape": [64, 64]}, r"\[64, 64\] .* expected \[64, 96\]"),
+        ({"imgs": [photograph()] * 2, "bboxes": [0, 0, 9, 9]}, "takes one image"),
+        ({"imgs": photograph(), "bboxes": [0, 0, 9]}, "boxes"),
     ],
 )
 def test_create_input_refuses(arguments: Any, message: str, tiny_model: Tiny) -> None:
@@ -196,7 +196,7 @@ def test_create_input_refuses(arguments: Any, message: str, tiny_model: Tiny) ->
 def test_a_detector_takes_no_boxes(tiny_model: Tiny) -> None:
     processor, _ = processor_of(YOLOX, tiny_model)
     with pytest.raises(BadInputError, match="finds people itself"):
-        processor.create_input(picture(), bboxes=[0, 0, 9, 9])
+        processor.create_input(photograph(), bboxes=[0, 0, 9, 9])
 
 
 def test_build_backend_model_refuses(
@@ -229,7 +229,7 @@ def test_visualize(
 ) -> None:
     processor, _ = processor_of(SIMCC_STATIC, tiny_model)
     model = processor.build_backend_model([folders[SIMCC_STATIC] / "end2end.onnx"])
-    image = picture(size=(100, 150))  # the padded crop's borders are less of it
+    image = photograph(size=(100, 150))  # the padded crop's borders are less of it
     result = model.test_step(processor.create_input(image)[0])
     file = tmp_path / "made" / "output.png"
     drawing = processor.visualize(
@@ -263,4 +263,4 @@ def test_no_window_without_a_display(tiny_model: Tiny, monkeypatch: pytest.Monke
     monkeypatch.setattr(windows, "why_no_windows", lambda: "no display")
     processor, _ = processor_of(SIMCC_STATIC, tiny_model)
     with pytest.raises(UnavailableError, match=r"show_result: .* Use output_file instead"):
-        processor.visualize(picture(), [], show_result=True)
+        processor.visualize(photograph(), [], show_result=True)

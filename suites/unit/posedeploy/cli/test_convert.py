@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from fixtures.pictures import drawn
+from fixtures.images import drawn
 from fixtures.tiny_models import TinyModel
 from posedeploy import __version__
 from posedeploy.apis import comparing
@@ -64,16 +64,16 @@ def desk(
     tiny_model: Callable[[str], TinyModel],
 ) -> Desk:
     tiny = tiny_model("rtmpose_t")
-    picture = tmp_path / "figure.png"
-    cv2.imwrite(str(picture), drawn(3, (120, 90)).image)
-    (tmp_path / "notes.txt").write_text("not a checkpoint, not a picture")
+    image = tmp_path / "figure.png"
+    cv2.imwrite(str(image), drawn(3, (120, 90)).image)
+    (tmp_path / "notes.txt").write_text("not a checkpoint, not a image")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.tex").write_text("mine")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
     arguments = {
         "deploy": DEPLOY, "model": str(tiny.config), "checkpoint": str(tiny.checkpoint),
-        "picture": str(picture), "work_dir": "--work-dir=out",
+        "image": str(image), "work_dir": "--work-dir=out",
     }  # fmt: skip
     return Desk(tmp_path, capsys, monkeypatch, arguments)
 
@@ -98,8 +98,8 @@ BAD_INPUT: dict[str, tuple[dict[str, str], str]] = {
     "no checkpoint": ({"checkpoint": "nowhere.pth"}, "checkpoint nowhere.pth"),
     "a checkpoint that is text": ({"checkpoint": "notes.txt"}, "notes.txt"),
     "a checkpoint of another model": ({"checkpoint": "{other}"}, "tiny_yoloxpose_tiny.pth"),
-    "no picture": ({"picture": "nowhere.jpg"}, "picture nowhere.jpg"),
-    "a picture that is text": ({"picture": "notes.txt"}, "bytes that OpenCV cannot read"),
+    "no image": ({"image": "nowhere.jpg"}, "image nowhere.jpg"),
+    "a image that is text": ({"image": "notes.txt"}, "bytes that OpenCV cannot read"),
     "a work dir that is a file": ({"work_dir": "--work-dir=notes.txt"}, "work dir notes.txt"),
     "a work dir with other things in it": ({"work_dir": "--work-dir=full"}, "thesis.tex"),
     "a work dir below a file": ({"work_dir": "--work-dir=notes.txt/out"}, "cannot be written to"),
@@ -108,7 +108,7 @@ BAD_OPTIONS = {
     "a device of another backend": ("--device=npu:0", "a device of onnxruntime: cpu"),
     "no such log level": ("--log-level=LOUD", "one of CRITICAL, ERROR"),
     "no such exporter": ("--exporter=fax", "torchscript"),
-    "no such second picture": ("--test-img=nowhere.jpg", "picture nowhere.jpg"),
+    "no such second image": ("--test-img=nowhere.jpg", "image nowhere.jpg"),
 }
 
 
@@ -156,7 +156,7 @@ def test_a_backend_that_is_not_usable_here_has_a_code_of_its_own(
 def test_a_good_run_writes_the_folder_and_finds_the_same_keypoints(desk: Desk) -> None:
     second = desk.folder / "second.png"
     cv2.imwrite(str(second), drawn(4, (90, 120)).image)
-    done = desk.run(f"--test-img={desk.arguments['picture']}", f"--test-img={second}")
+    done = desk.run(f"--test-img={desk.arguments['image']}", f"--test-img={second}")
     assert done.code == 0, done
     assert done.out.count("same keypoints") == 2
     assert {path.name for path in (desk.folder / "out").iterdir()} == {
@@ -164,11 +164,11 @@ def test_a_good_run_writes_the_folder_and_finds_the_same_keypoints(desk: Desk) -
         "output_onnxruntime.jpg", "output_pytorch.jpg",
         "output_onnxruntime_1.jpg", "output_pytorch_1.jpg",
     }  # fmt: skip
-    drawn_picture = cv2.imread(str(desk.folder / "out" / "output_pytorch_1.jpg"))
-    assert drawn_picture is not None
+    drawn_image = cv2.imread(str(desk.folder / "out" / "output_pytorch_1.jpg"))
+    assert drawn_image is not None
     original = cv2.imread(str(second))
     assert original is not None
-    assert drawn_picture.shape == original.shape
+    assert drawn_image.shape == original.shape
     assert not [p for p in desk.folder.iterdir() if p.name.startswith(".")]
 
 

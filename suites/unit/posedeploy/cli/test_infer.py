@@ -1,4 +1,4 @@
-"""`posedeploy infer`: what it finds, draws and says, of pictures and of videos."""
+"""`posedeploy infer`: what it finds, draws and says, of images and of videos."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ Infer = Callable[..., Done]
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder to work in, with one picture in it."""
+    """A folder to work in, with one image in it."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
     cv2.imwrite(str(tmp_path / "photo.png"), draw_figure(3, SIZE)[0])
@@ -97,11 +97,11 @@ def read(path: Path) -> np.ndarray:
     return image
 
 
-def test_a_picture_is_drawn_on_and_told_of(infer: Infer, here: Path) -> None:
+def test_a_image_is_drawn_on_and_told_of(infer: Infer, here: Path) -> None:
     done = infer("photo.png")
     assert done.code == 0, done
     assert "sdk: onnxruntime fp32, input 64x96 px" in done.out
-    assert "photo.png: 1 person (the whole picture as one box), 17 of 17 keypoints" in done.out
+    assert "photo.png: 1 person (the whole image as one box), 17 of 17 keypoints" in done.out
     assert "-> poses/photo_poses.png" in done.out
     drawn = read(here / "poses" / "photo_poses.png")
     assert drawn.shape == (*SIZE[::-1], 3)
@@ -113,14 +113,14 @@ def test_json_lines_are_the_detectors_keypoints(infer: Infer, here: Path, sdk: P
     boxes = [[10.0, 5.0, 70.0, 85.0], [40.0, 0.5, 95.0, 90.0]]
     options = [f"--bbox={','.join(map(str, box))}" for box in boxes]
     done = infer("photo.png", "--json", *options)
-    model, picture = done.lines
+    model, image = done.lines
     assert (model["kind"], model["backend"], model["top_down"]) == ("model", "onnxruntime", True)
     assert model["keypoint_names"][0] == "nose"
-    assert (picture["source"], picture["written"]) == ("photo.png", None)
+    assert (image["source"], image["written"]) == ("photo.png", None)
     found = PoseDetector(sdk)(read(here / "photo.png"), boxes)
-    said = np.array([person["keypoints"] for person in picture["people"]], np.float32)
+    said = np.array([person["keypoints"] for person in image["people"]], np.float32)
     np.testing.assert_array_equal(said, found)
-    assert [person["box"] for person in picture["people"]] == boxes
+    assert [person["box"] for person in image["people"]] == boxes
     assert {path.name for path in here.iterdir()} == {"photo.png"}
 
 
@@ -141,19 +141,19 @@ def test_nobody_is_sure_enough_and_that_is_said(infer: Infer) -> None:
     assert "lower --min-score" in done.out
 
 
-def test_folders_and_patterns_leave_out_what_is_no_picture_and_say_so(
+def test_folders_and_patterns_leave_out_what_is_no_image_and_say_so(
     infer: Infer, here: Path
 ) -> None:
     more = here / "more"
     more.mkdir()
     for name in ("b.png", "a.png"):
         cv2.imwrite(str(more / name), draw_figure(4, SIZE)[0])
-    (more / "broken.jpg").write_text("no picture")
+    (more / "broken.jpg").write_text("no image")
     (more / "notes.txt").write_text("not asked for")
     done = infer("more", "more/*.png", "--out=drawn", "--json")
     assert done.code == 1
     kinds = [(line["kind"], Path(line.get("source", "-")).name) for line in done.lines[1:]]
-    assert kinds == [("picture", "a.png"), ("picture", "b.png"), ("unreadable", "broken.jpg")]
+    assert kinds == [("image", "a.png"), ("image", "b.png"), ("unreadable", "broken.jpg")]
     assert {p.name for p in (here / "drawn").iterdir()} == {"a_poses.png", "b_poses.png"}
     said = "left out: broken.jpg: a text file of 10 bytes that OpenCV cannot read"
     assert said in infer("more").out
@@ -167,7 +167,7 @@ def test_a_video_is_drawn_on_frame_by_frame(infer: Infer, here: Path) -> None:
     drawn, frames = frames_of(here / "poses" / "walk_poses.mp4"), frames_of(here / "walk.mp4")
     assert len(drawn) == 12
     differences = [np.abs(a.astype(int) - b).max() for a, b in zip(drawn, frames, strict=True)]
-    assert min(differences) > 100  # skeletons have colours of their own; compression has not
+    assert min(differences) > 100  # skeletons have colors of their own; compression has not
 
 
 def test_frames_as_json_lines_are_the_detectors(infer: Infer, here: Path, sdk: Path) -> None:
@@ -324,7 +324,7 @@ def test_names_differ_and_are_no_sources_own() -> None:
 def test_a_source_that_is_named_twice_is_done_once(here: Path) -> None:
     found = find_sources(["photo.png", ".", "*.png"])
     assert [(source.path.name, source.named) for source in found] == [("photo.png", True)]
-    with pytest.raises(BadInputError, match="no picture or video"):
+    with pytest.raises(BadInputError, match="no image or video"):
         find_sources(["*.jpg"])
 
 

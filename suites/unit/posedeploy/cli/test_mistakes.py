@@ -97,7 +97,7 @@ MISTAKES: Mapping[str, Mistake] = {
     "backend-that-pip-has-not":   Mistake("infer pplnn photo.png", no_pyppl),
     "backend-for-gpu-missing":    Mistake("infer tensorrt photo.png", no_engine),
     "boxes-as-width-and-height":  Mistake("infer sdk photo.png --bbox 300,200,100,150"),
-    "boxes-beside-the-picture":   Mistake("infer sdk photo.png --bbox 500,500,600,600"),
+    "boxes-beside-the-image":   Mistake("infer sdk photo.png --bbox 500,500,600,600"),
     "boxes-with-spaces":          Mistake("infer sdk photo.png --bbox 10 20 100 150"),
     "boxes-without-a-number":     Mistake("infer sdk photo.png --bbox nan,0,5,5"),
     "boxes-for-a-bottom-up":      Mistake("infer bottom_up photo.png --bbox 10,20,100,150"),
@@ -129,13 +129,13 @@ MISTAKES: Mapping[str, Mistake] = {
         "configs new --backend openvino --shape 256x192 --out model.pth"),
     "out-that-is-a-file":         Mistake("infer sdk photo.png --out model.pth"),
     "pattern-without-a-match":    Mistake("infer sdk photos/*.jpg"),
-    "picture-missing":            Mistake("infer sdk phoot.png"),
-    "picture-that-is-a-folder":   Mistake(
+    "image-missing":            Mistake("infer sdk phoot.png"),
+    "image-that-is-a-folder":   Mistake(
         converting().replace("photo.png", "photos")),
-    "picture-that-is-empty":      Mistake("infer sdk empty.jpg"),
-    "picture-to-compare-missing": Mistake(
+    "image-that-is-empty":      Mistake("infer sdk empty.jpg"),
+    "image-to-compare-missing": Mistake(
         converting().replace("photo.png", "phto.png")),
-    "picture-that-is-none":       Mistake("infer sdk notes.txt"),
+    "image-that-is-none":       Mistake("infer sdk notes.txt"),
     "precision-without-a-recipe": Mistake(
         "configs new --backend torchscript --precision int8 --shape 256x192"),
     "shape-no-multiple-of-32":    Mistake("configs new --backend openvino --shape 250x190"),
@@ -192,7 +192,7 @@ def desk(tiny_model: Any, tiny_sdk: Any, tmp_path_factory: pytest.TempPathFactor
         for path in (folder / backend).glob("*.json"):
             path.write_text(path.read_text().replace("onnxruntime", backend))
     (folder / "short.pth").write_bytes(tiny.checkpoint.read_bytes()[:4000])
-    (folder / "notes.txt").write_text("no picture")
+    (folder / "notes.txt").write_text("no image")
     for name, inside in (
         ("training", "epoch_10.pth"),
         ("full", "thesis.tex"),

@@ -51,7 +51,7 @@ def transforms(pipeline: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def other_colours(pipeline: dict[str, Any]) -> None:
+def other_colors(pipeline: dict[str, Any]) -> None:
     next(t for t in transforms(pipeline) if t["type"] == "Normalize")["to_rgb"] = False
 
 
@@ -70,10 +70,10 @@ def test_a_whole_folder_has_nothing_wrong_and_its_name_is_no_markup(
     assert (CLIENT in done.output) == bool(options)
 
 
-def test_colours_in_another_order_are_an_error_with_place_and_consequence(
+def test_colors_in_another_order_are_an_error_with_place_and_consequence(
     changed: Callable[..., Path],
 ) -> None:
-    done = run(str(changed("pipeline.json", other_colours)))
+    done = run(str(changed("pipeline.json", other_colors)))
     assert done.exit_code == 1
     for text in ("error", "pipeline.json", ".to_rgb", "False", "True", "silently wrong"):
         assert text in done.output
@@ -89,7 +89,7 @@ def test_a_warning_alone_is_no_failure(changed: Callable[..., Path]) -> None:
 def test_json_holds_every_part_of_a_finding_and_nothing_else(
     changed: Callable[..., Path],
 ) -> None:
-    folder = changed("pipeline.json", other_colours)
+    folder = changed("pipeline.json", other_colors)
     done = run(str(folder), "--json", "--client", CLIENT)
     said = json.loads(done.output)
     assert done.exit_code == 1

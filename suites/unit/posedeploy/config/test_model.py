@@ -1,4 +1,4 @@
-"""What is read of an MMPose config: family, head kind, shape, normalisation."""
+"""What is read of an MMPose config: family, head kind, shape, normalization."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_an_unsupported_head_lists_the_supported(tmp_path: Path) -> None:
     assert "RTMOHead" in caught.value.expected
 
 
-def test_a_deploy_config_in_place_of_a_model_config_is_recognised(tmp_path: Path) -> None:
+def test_a_deploy_config_in_place_of_a_model_config_is_recognized(tmp_path: Path) -> None:
     path = tmp_path / "deploy.py"
     path.write_text("backend_config = dict(type='onnxruntime')")
     with pytest.raises(BadInputError, match="This is a deploy config"):
@@ -70,7 +70,7 @@ def test_a_config_without_a_resizing_step_is_refused(tmp_path: Path) -> None:
         load_model_config(path)
 
 
-def test_a_config_of_mmpose_0_is_recognised(tmp_path: Path) -> None:
+def test_a_config_of_mmpose_0_is_recognized(tmp_path: Path) -> None:
     path = tmp_path / "old.py"
     path.write_text("model = dict(backbone=dict(type='HRNet'), keypoint_head=dict(type='T'))")
     with pytest.raises(BadInputError, match=r"MMPose 0\.x"):

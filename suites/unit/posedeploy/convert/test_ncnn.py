@@ -186,7 +186,7 @@ def test_names_and_sizes_are_written_into_the_param_file():
 
 def test_a_dynamic_batch_is_refused(tmp_path):
     ir = trace(tmp_path, batch="batch")
-    with pytest.raises(ConversionError, match="one picture at a time"):
+    with pytest.raises(ConversionError, match="one image at a time"):
         get_converter("ncnn", "fp32").convert(ir, config(), tmp_path)
 
 

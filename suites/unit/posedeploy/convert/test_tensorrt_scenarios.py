@@ -118,7 +118,7 @@ def test_an_engine_that_somebody_else_built_is_run_and_its_precision_is_unknown(
     engine.with_name(tensorrt.BUILD_FILE).unlink()
     session = scenarios.load(engine, "fp16")
     assert session.effective_options["inference_precision"] == "unknown"
-    assert session.run({"input": scenarios.pictures(1)})["output"].shape == (1, 4, 16, 12)
+    assert session.run({"input": scenarios.images(1)})["output"].shape == (1, 4, 16, 12)
 
 
 def test_without_a_device_the_library_is_not_touched(
@@ -160,7 +160,7 @@ def test_a_run_that_fails_says_what_tensorrt_said(
 
     monkeypatch.setattr(trt.IExecutionContext, "execute_async_v3", fail)
     with pytest.raises(RuntimeError, match="illegal memory access"):
-        session.run({"input": scenarios.pictures(1)})
+        session.run({"input": scenarios.images(1)})
 
 
 def test_what_a_session_holds_on_the_device_is_freed_with_it(machine: str, tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_what_a_session_holds_on_the_device_is_freed_with_it(machine: str, tmp_p
     held = cuda.wrapper()._held
     others = set(held)
     session = scenarios.load(engine)
-    session.run({"input": scenarios.pictures(1)})
+    session.run({"input": scenarios.images(1)})
     assert set(held) - others
     (ended,) = [e for e in weakref.finalize._registry if e.peek()[0] is session]  # type: ignore[attr-defined]
     assert ended.atexit, "nor may it outlive the program"

@@ -208,7 +208,7 @@ def test_fp32_and_legacy_fp16_take_the_graph_as_it_is(tmp_path: Path) -> None:
     assert {value.type.tensor_type.elem_type for value in ends} == {TensorProto.FLOAT}
 
 
-def test_int8_without_pictures_is_refused(tmp_path: Path) -> None:
+def test_int8_without_images_is_refused(tmp_path: Path) -> None:
     ir = write_network(tmp_path / "ir.onnx")
     with pytest.raises(BadInputError, match="nothing to calibrate on"):
         typed_graph(ir, config("tensorrt-int8_static-256x192"), tmp_path)
@@ -239,5 +239,5 @@ def test_weights_of_int8_are_symmetric(tmp_path: Path) -> None:
         zero = values[node.input[2]]
         assert zero.dtype.name == "int8"
         assert not zero.any(), node.name
-    assert done.recipe["quantised_layers"] >= 1
+    assert done.recipe["quantized_layers"] >= 1
     assert done.recipe["calibration"]["count"] == 4

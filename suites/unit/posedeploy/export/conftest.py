@@ -2,7 +2,7 @@
 
 Every model is built once a session from a config file of its own, as a user's would be.  The
 weights are random; batch-norm statistics and output layers are fitted to noise, because with
-fresh initialisation nothing depends on the picture and no two boxes overlap.
+fresh initialization nothing depends on the image and no two boxes overlap.
 """
 
 from __future__ import annotations
@@ -212,7 +212,7 @@ class Subject:
         return exportable_module(self.model, config, deploy_config or self.deploy_config(), stage)
 
     def image(self, batch: int, seed: int = 0) -> torch.Tensor:
-        """[N, 3, H, W]: blotches of noise, so that pictures differ in more than their grain."""
+        """[N, 3, H, W]: blotches of noise, so that images differ in more than their grain."""
         width, height = self.size
         noise = torch.Generator().manual_seed(seed)
         coarse = torch.randn((batch, 3, 6, 6), generator=noise)
@@ -252,7 +252,7 @@ def _condition(model: Any, image: torch.Tensor) -> None:
     """Batch norm and output layers fitted to `image`, so that every layer has something to say."""
     norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     for norm in norms:
-        # random networks amplify what differs between pictures; in the linear part of the
+        # random networks amplify what differs between images; in the linear part of the
         # activations they do so less
         nn.init.ones_(norm.bias)
         norm.momentum = None

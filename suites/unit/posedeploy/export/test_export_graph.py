@@ -19,13 +19,13 @@ def _floats(name, *shape):
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape))
 
 
-def _model(nodes, outputs=("y",), initialisers=(), opset=17):
+def _model(nodes, outputs=("y",), initializers=(), opset=17):
     graph = helper.make_graph(
         list(nodes),
         "by hand",
         [_floats("x", 1, 3)],
         [_floats(name, 1, 3) for name in outputs],
-        [numpy_helper.from_array(np.asarray(v, t), n) for n, v, t in initialisers],
+        [numpy_helper.from_array(np.asarray(v, t), n) for n, v, t in initializers],
     )
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
     proto.ir_version = 8
@@ -82,12 +82,12 @@ def test_a_shared_weight_is_read_directly():
         node("Add", ["x", "w"], ["a"]),
         node("Add", ["a", "v"], ["y"]),
     ]
-    proto = _model(nodes, initialisers=[("w", [[1, 2, 3]], np.float32)])
+    proto = _model(nodes, initializers=[("w", [[1, 2, 3]], np.float32)])
     assert _cleaned(proto) == ["Add", "Add"]
     assert [list(n.input) for n in proto.graph.node] == [["x", "w"], ["a", "w"]]
 
 
-def test_constants_become_initialisers_and_equal_ones_one():
+def test_constants_become_initializers_and_equal_ones_one():
     two = numpy_helper.from_array(np.array([2.0], np.float32))
     nodes = [
         node("Constant", [], ["a"], value=two),
@@ -118,7 +118,7 @@ def test_what_no_output_needs_goes():
         node("Neg", ["a"], ["dead"]),
         node("Abs", ["x"], ["y"]),
     ]
-    proto = _model(nodes, initialisers=[("unused", [1.0], np.float32)])
+    proto = _model(nodes, initializers=[("unused", [1.0], np.float32)])
     assert _cleaned(proto) == ["Abs"]
     assert not proto.graph.initializer
 
@@ -138,7 +138,7 @@ def test_subgraphs_keep_what_they_read():
         node("Identity", ["b"], ["c"]),
         choice,
     ]
-    proto = _model(nodes, initialisers=[("yes", True, np.bool_)])
+    proto = _model(nodes, initializers=[("yes", True, np.bool_)])
     assert _cleaned(proto) == ["Neg", "If"]
     names = [n.name for n in proto.graph.node]
     assert len(set(names)) == 2
@@ -207,7 +207,7 @@ def test_opset_18_is_lowered_where_that_is_exact():
         node("ReduceMax", ["x"], ["e"], keepdims=1),
         node("Sum", ["x", "a", "b", "c", "d", "e"], ["y"]),
     ]
-    proto = _model(nodes, initialisers=[("axes", [1], np.int64)], opset=18)
+    proto = _model(nodes, initializers=[("axes", [1], np.int64)], opset=18)
     assert _cleaned(proto) == ["ReduceMean", "Split", "ReduceMax", "Sum"]
     assert proto.opset_import[0].version == 17
     assert [t.name for t in proto.graph.initializer] == []

@@ -17,10 +17,10 @@ IOU, SCORE, MOST = 0.5, 0.4, 50
 def _crowd(seed, images=1, count=60):
     """Boxes [N, P, 4] in clusters, so that many overlap, and scores [N, 1, P]."""
     generator = torch.Generator().manual_seed(seed)
-    centres = torch.rand((images, count // 6, 2), generator=generator).repeat(1, 6, 1) * 100
-    centre = centres + 4 * torch.randn((images, count, 2), generator=generator)
+    centers = torch.rand((images, count // 6, 2), generator=generator).repeat(1, 6, 1) * 100
+    center = centers + 4 * torch.randn((images, count, 2), generator=generator)
     half = 10 + 5 * torch.rand((images, count, 2), generator=generator)
-    boxes = torch.cat([centre - half, centre + half], dim=-1)
+    boxes = torch.cat([center - half, center + half], dim=-1)
     return boxes, torch.rand((images, 1, count), generator=generator)
 
 

@@ -226,10 +226,10 @@ def test_another_opset_is_written_when_asked_for(subject, run_graph, tmp_path, n
 def test_names_are_the_deploy_configs(subject, tmp_path):
     it = subject("simcc")
     deploy = it.deploy_config(
-        "dynamic", input_names=("picture",), output_names=("across", "down"), name=None
+        "dynamic", input_names=("image",), output_names=("across", "down"), name=None
     )
     graph = export_onnx(it.exportable(deploy), deploy, tmp_path / "model.onnx")
-    assert [info.name for info in graph.inputs] == ["picture"]
+    assert [info.name for info in graph.inputs] == ["image"]
     assert [info.name for info in graph.outputs] == ["across", "down"]
     assert graph.outputs[0].shape == ("batch", 17, 128)
 

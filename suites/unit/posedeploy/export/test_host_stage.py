@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from poseconform.reference import host_detections as oracle_host
+from poseconform.reference import host_detections as reference_host
 from posedeploy.errors import BadInputError, ConversionError
 from posedeploy.export import DetectionStage, host_work, write_graph
 from posedeploy.export.ncnn_rewrites import ncnn_operators
@@ -46,7 +46,7 @@ def test_the_sdk_finds_the_people_of_predict(subject, assert_same_people, tmp_pa
     expected = it.predict(image)
     assert len(found.box_scores) > 6
     for row, one in enumerate(expected):
-        mine = found.picture == row
+        mine = found.image == row
         dets = np.concatenate([found.boxes[mine], found.box_scores[mine, None]], axis=1)
         points = np.concatenate([found.points[mine], found.point_scores[mine, :, None]], axis=2)
         assert_same_people(dets, points, one)
@@ -153,10 +153,10 @@ def test_the_judge_finds_the_people_of_predict(
     it = subject(name)
     image = it.image(1, seed=5)
     settings = {**it.config.test_cfg}
-    monkeypatch.setattr(oracle_host, "load_model", lambda *_: it.model)
+    monkeypatch.setattr(reference_host, "load_model", lambda *_: it.model)
     monkeypatch.setattr(it.model, "test_cfg", settings, raising=False)
     width, height = it.size
-    found = oracle_host.detections("c", "w", outputs_of(it, image, stage), (height, width))
+    found = reference_host.detections("c", "w", outputs_of(it, image, stage), (height, width))
     (expected,) = it.predict(image)
     order = np.argsort(-found["dets"][0, :, 4], kind="stable")
     assert_same_people(found["dets"][0, order], found["keypoints"][0, order], expected)
@@ -167,7 +167,7 @@ def test_the_judge_finds_the_people_of_predict(
 
 
 @pytest.mark.parametrize("name", DETECTORS)
-def test_the_trace_for_ncnn_holds_no_slice_of_pictures_and_is_exact(subject, tmp_path, name):
+def test_the_trace_for_ncnn_holds_no_slice_of_images_and_is_exact(subject, tmp_path, name):
     it = subject(name)
     config = dataclasses.replace(it.deploy_config(), backend="ncnn")
     module = it.exportable(stage=STAGES[name])

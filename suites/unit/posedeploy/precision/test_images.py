@@ -1,4 +1,4 @@
-"""Calibration sets: where they come from, and that the judge's pictures are not among them."""
+"""Calibration sets: where they come from, and that the judge's images are not among them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from fixtures.pictures import make_samples
+from fixtures.images import make_samples
 from posedeploy.apis.deploying import with_calib_images
 from posedeploy.config import CalibrationSettings, load_deploy_config, load_model_config
 from posedeploy.errors import BadInputError
@@ -18,8 +18,8 @@ from posedeploy.precision.calibration import required
 from posedeploy.precision.images import (
     DRAWN_COUNT,
     calibration_set,
+    image_files,
     model_preprocessor,
-    picture_files,
 )
 from posedeploy.precision.progress import watched
 from posedeploy.synthetic.drawn import drawn_figures
@@ -36,8 +36,8 @@ def few(count: int = 3, images: Path | None = None) -> CalibrationSettings:
     return CalibrationSettings(images, count)
 
 
-def hashes(pictures) -> set[str]:
-    return {hashlib.sha256(np.ascontiguousarray(p).tobytes()).hexdigest() for p in pictures}
+def hashes(images) -> set[str]:
+    return {hashlib.sha256(np.ascontiguousarray(p).tobytes()).hexdigest() for p in images}
 
 
 def test_the_default_is_at_least_32_drawn_figures():
@@ -59,16 +59,16 @@ def test_inputs_are_the_networks_own_and_the_same_every_time(name, side):
     assert found.facts() == {"source": found.source, "count": 3, "sha256": found.sha256}
 
 
-def test_the_judges_pictures_are_not_among_them():
-    """Neither as pictures nor as what the network sees."""
+def test_the_judges_images_are_not_among_them():
+    """Neither as images nor as what the network sees."""
     config = model("simcc_mobilenetv2")
     preprocessor = model_preprocessor(config)
     calibration = list(drawn_figures("calibration", DRAWN_COUNT))
     evaluation = list(drawn_figures("evaluation", DRAWN_COUNT))
     samples = make_samples()
-    judged = [*(f.picture for f in evaluation), *(s.image for s in samples)]
-    assert not hashes(f.picture for f in calibration) & hashes(judged)
-    regions = [preprocessor.regions(f.picture, f.bboxes) for f in evaluation]
+    judged = [*(f.image for f in evaluation), *(s.image for s in samples)]
+    assert not hashes(f.image for f in calibration) & hashes(judged)
+    regions = [preprocessor.regions(f.image, f.bboxes) for f in evaluation]
     regions += [preprocessor.regions(s.image, np.array([s.bbox], np.float32)) for s in samples]
     seen = hashes(preprocessor.tensor(region) for region in regions)
     assert not seen & hashes(calibration_set(config).inputs())
@@ -85,13 +85,13 @@ def test_no_two_inputs_are_the_same():
 @pytest.fixture
 def folder(tmp_path):
     for index in range(5):
-        picture = np.full((40, 30, 3), index * 20, np.uint8)
-        cv2.imwrite(str(tmp_path / f"{index}.png"), picture)
-    (tmp_path / "notes.txt").write_text("no picture")
+        image = np.full((40, 30, 3), index * 20, np.uint8)
+        cv2.imwrite(str(tmp_path / f"{index}.png"), image)
+    (tmp_path / "notes.txt").write_text("no image")
     return tmp_path
 
 
-def test_every_picture_of_a_folder_is_taken_by_name(folder):
+def test_every_image_of_a_folder_is_taken_by_name(folder):
     found = calibration_set(model("rtmpose_t"), CalibrationSettings(folder))
     assert found.count == 5
     means = [float(array.mean()) for array in found.inputs()]
@@ -107,13 +107,13 @@ def test_fewer_are_spread_over_the_folder(folder):
 
 
 @pytest.mark.parametrize("there", [True, False])
-def test_a_folder_without_pictures_is_an_error(tmp_path, there):
+def test_a_folder_without_images_is_an_error(tmp_path, there):
     place = tmp_path if there else tmp_path / "nothing"
-    with pytest.raises(BadInputError, match="no picture in it" if there else "no such folder"):
-        picture_files(place)
+    with pytest.raises(BadInputError, match="no image in it" if there else "no such folder"):
+        image_files(place)
 
 
-def test_a_picture_that_cannot_be_read_is_named(folder):
+def test_a_image_that_cannot_be_read_is_named(folder):
     (folder / "2.png").write_bytes(b"none")
     found = calibration_set(model("rtmpose_t"), CalibrationSettings(folder))
     with pytest.raises(BadInputError, match=r"2\.png"):

@@ -13,7 +13,7 @@ from posedeploy.convert.ncnn import weight_precision
 from posedeploy.errors import ConversionError
 from posedeploy.precision.calibration import CalibrationSet
 from posedeploy.precision.ncnn_files import Layer, kernel, read_param, walk, write_param
-from posedeploy.precision.ncnn_int8 import kept_layers, largest_values, quantise_ncnn
+from posedeploy.precision.ncnn_int8 import kept_layers, largest_values, quantize_ncnn
 from posedeploy.runtime import SessionOptions, get_runtime
 
 RNG = np.random.default_rng(0)
@@ -140,15 +140,15 @@ def test_what_cannot_be_walked_is_an_error(tmp_path, param, weights, words):
 
 
 @pytest.fixture
-def quantised(tmp_path):
+def quantized(tmp_path):
     pytest.importorskip("ncnn")
     files = write(tmp_path)
     out = tmp_path / "q.param", tmp_path / "q.bin"
-    return files, out, quantise_ncnn(files, out, noise())
+    return files, out, quantize_ncnn(files, out, noise())
 
 
-def test_the_network_runs_in_int8_and_computes_nearly_the_same(quantised):
-    files, out, done = quantised
+def test_the_network_runs_in_int8_and_computes_nearly_the_same(quantized):
+    files, out, done = quantized
     assert done.layers == ("c1", "c2", "c3", "fc1")
     assert done.kept == {"fc2": "last layers"}
     assert [weight_precision(*pair) for pair in (files, out)] == ["fp32", "int8"]
@@ -156,18 +156,18 @@ def test_the_network_runs_in_int8_and_computes_nearly_the_same(quantised):
     for array in noise().inputs():
         truth, found = run(files, "fp32", array), run(out, "int8", array)
         signal, error = signal + (truth**2).sum(), error + ((truth - found) ** 2).sum()
-    assert 0 < error < signal / 100  # 20 dB; none at all would mean that nothing was quantised
+    assert 0 < error < signal / 100  # 20 dB; none at all would mean that nothing was quantized
 
 
-def test_quantised_files_are_not_run_in_another_precision(quantised):
+def test_quantized_files_are_not_run_in_another_precision(quantized):
     """With its int8 switch off ncnn computes something else from them, without a word."""
-    _, out, _ = quantised
-    with pytest.raises(RuntimeError, match=r"q\.param is quantised"):
+    _, out, _ = quantized
+    with pytest.raises(RuntimeError, match=r"q\.param is quantized"):
         get_runtime("ncnn").load(out, "cpu", SessionOptions("fp32"))
 
 
-def test_layers_and_blobs_keep_their_names_and_scales_follow_the_bias(quantised):
-    files, out, _ = quantised
+def test_layers_and_blobs_keep_their_names_and_scales_follow_the_bias(quantized):
+    files, out, _ = quantized
     before, after = read_param(files[0]), read_param(out[0])
     assert [(x.name, x.inputs, x.outputs) for x in before] == [
         (x.name, x.inputs, x.outputs) for x in after
@@ -208,8 +208,8 @@ def test_litehrnets_depthwise_convolution_is_known_by_its_place(tmp_path):
     assert kept == {"last": "last layers", "dw": "LiteHRNet's last depthwise convolution"}
 
 
-def test_nothing_to_quantise_is_an_error(tmp_path):
+def test_nothing_to_quantize_is_an_error(tmp_path):
     files = write(tmp_path)
     names = [layer.name for layer in read_param(files[0])]
-    with pytest.raises(ConversionError, match="no layer that ncnn quantises"):
-        quantise_ncnn(files, (tmp_path / "q.param", tmp_path / "q.bin"), noise(), keep=names)
+    with pytest.raises(ConversionError, match="no layer that ncnn quantizes"):
+        quantize_ncnn(files, (tmp_path / "q.param", tmp_path / "q.bin"), noise(), keep=names)

@@ -12,7 +12,7 @@ from fixtures.small_graphs import detector_graph, noise, simcc_graph
 from posedeploy.errors import ConversionError
 from posedeploy.precision.float_layers import KEPT, kept_nodes, parts
 from posedeploy.precision.fp16 import to_fp16
-from posedeploy.precision.qdq import RECIPES, quantise_onnx, quantised_layers
+from posedeploy.precision.qdq import RECIPES, quantize_onnx, quantized_layers
 from posedeploy.runtime import SessionOptions, get_runtime
 
 pytest.importorskip("onnxruntime.quantization")
@@ -131,21 +131,21 @@ def test_a_deploy_configs_block_list_is_on_top_of_the_table(tmp_path):
 # --- int8 ---------------------------------------------------------------------------------------
 
 
-def quantise(ir: Path, out: Path, recipe: str = "onnxruntime", **arguments):
-    return quantise_onnx(ir, out, noise(0), RECIPES[recipe], **arguments)
+def quantize(ir: Path, out: Path, recipe: str = "onnxruntime", **arguments):
+    return quantize_onnx(ir, out, noise(0), RECIPES[recipe], **arguments)
 
 
 @pytest.mark.parametrize("recipe", sorted(RECIPES))
 @pytest.mark.parametrize("graph", [simcc_graph, detector_graph])
 def test_int8_is_near_and_valid_and_keeps_the_names(tmp_path, graph, recipe, capsys):
     ir, out = graph(tmp_path / "m.onnx"), tmp_path / "q.onnx"
-    done = quantise(ir, out, recipe)
+    done = quantize(ir, out, recipe)
     assert capsys.readouterr().out == ""  # calibrators print, and scripts read standard output
     onnx.checker.check_model(str(out), full_check=True)
     before, after = onnx.load(ir).graph, onnx.load(out).graph
     assert {n.name for n in before.node} <= {n.name for n in after.node}
     assert {t for n in before.node for t in n.output} <= {t for n in after.node for t in n.output}
-    assert done.layers == quantised_layers(after)
+    assert done.layers == quantized_layers(after)
     assert set(done.layers).isdisjoint(done.kept)
     for name in (value.name for value in before.output):
         assert sqnr(ir, out, name) > 20
@@ -153,7 +153,7 @@ def test_int8_is_near_and_valid_and_keeps_the_names(tmp_path, graph, recipe, cap
 
 def test_parts_that_stay_read_what_was_not_rounded(tmp_path):
     ir, out = simcc_graph(tmp_path / "m.onnx"), tmp_path / "q.onnx"
-    kept = quantise(ir, out).kept
+    kept = quantize(ir, out).kept
     original = {node.name: list(node.input) for node in onnx.load(ir).graph.node}
     for node in onnx.load(out).graph.node:
         if node.name in kept:
@@ -162,7 +162,7 @@ def test_parts_that_stay_read_what_was_not_rounded(tmp_path):
 
 def test_tensorrts_recipe_has_zero_points_of_zero_and_float_weights(tmp_path):
     out = tmp_path / "q.onnx"
-    quantise(simcc_graph(tmp_path / "m.onnx"), out, "tensorrt")
+    quantize(simcc_graph(tmp_path / "m.onnx"), out, "tensorrt")
     graph = onnx.load(out).graph
     points = {node.input[2] for node in graph.node if node.op_type.endswith("QuantizeLinear")}
     arrays = [onnx.numpy_helper.to_array(t) for t in graph.initializer if t.name in points]
@@ -174,7 +174,7 @@ def test_tensorrts_recipe_has_zero_points_of_zero_and_float_weights(tmp_path):
 
 def test_onnxruntimes_recipe_is_unsigned_by_signed_and_per_channel(tmp_path):
     out = tmp_path / "q.onnx"
-    quantise(simcc_graph(tmp_path / "m.onnx"), out)
+    quantize(simcc_graph(tmp_path / "m.onnx"), out)
     graph = onnx.load(out).graph
     kinds = {t.name: t.data_type for t in graph.initializer}
     activations = {kinds[n.input[2]] for n in graph.node if n.op_type == "QuantizeLinear"}
@@ -184,30 +184,30 @@ def test_onnxruntimes_recipe_is_unsigned_by_signed_and_per_channel(tmp_path):
     assert sizes["w2_scale"] == [4]
 
 
-def test_quantising_a_decode_costs_places(tmp_path):
+def test_quantizing_a_decode_costs_places(tmp_path):
     ir, out = detector_graph(tmp_path / "m.onnx"), tmp_path / "q.onnx"
-    quantise(ir, out)
+    quantize(ir, out)
     good = sqnr(ir, out, "boxes")
-    quantise(ir, out, keep=())
+    quantize(ir, out, keep=())
     assert sqnr(ir, out, "boxes") < good - 6
 
 
 def test_ranges_come_from_the_calibration_set(tmp_path):
     """Calibrated on inputs a hundredth as large, everything saturates."""
     ir, out = simcc_graph(tmp_path / "m.onnx"), tmp_path / "q.onnx"
-    quantise_onnx(ir, out, noise(0, scale=0.01), RECIPES["onnxruntime"])
+    quantize_onnx(ir, out, noise(0, scale=0.01), RECIPES["onnxruntime"])
     assert sqnr(ir, out, "simcc_x") < 20
 
 
 def test_it_is_the_same_file_every_time(tmp_path):
     ir, first, second = simcc_graph(tmp_path / "m.onnx"), tmp_path / "1.onnx", tmp_path / "2.onnx"
-    quantise(ir, first)
-    quantise(ir, second)
+    quantize(ir, first)
+    quantize(ir, second)
     assert first.read_bytes() == second.read_bytes()
 
 
-def test_a_graph_in_which_nothing_can_be_quantised_is_an_error(tmp_path):
+def test_a_graph_in_which_nothing_can_be_quantized_is_an_error(tmp_path):
     ir = simcc_graph(tmp_path / "m.onnx")
     everything = [node.name for node in onnx.load(ir).graph.node]
-    with pytest.raises(ConversionError, match="no layer that was quantised"):
-        quantise(ir, tmp_path / "q.onnx", keep=everything)
+    with pytest.raises(ConversionError, match="no layer that was quantized"):
+        quantize(ir, tmp_path / "q.onnx", keep=everything)

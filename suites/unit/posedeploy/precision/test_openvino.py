@@ -13,7 +13,7 @@ from posedeploy.config import load_deploy_config
 from posedeploy.convert import get_converter
 from posedeploy.errors import BadInputError, ConversionError, UnavailableError
 from posedeploy.precision import openvino_int8
-from posedeploy.precision.openvino_int8 import quantise_openvino, quantised_layers
+from posedeploy.precision.openvino_int8 import quantize_openvino, quantized_layers
 from posedeploy.runtime import PrecisionError, SessionOptions, get_runtime, probe_on
 
 ov = pytest.importorskip("openvino")
@@ -89,10 +89,10 @@ def test_int8_is_near_and_what_stays_stays(tmp_path, capsys, graph, output, stay
     assert done.precision == "int8"
     assert sqnr(run(full, "fp32", output), run(files, "int8", output)) > 20
     read = ov.Core().read_model(files[0])
-    layers = {name.removesuffix("/WithoutBiases") for name in quantised_layers(read)}
+    layers = {name.removesuffix("/WithoutBiases") for name in quantized_layers(read)}
     assert "conv1" in layers
     assert not layers & stays
-    assert done.recipe["quantised_layers"] == len(layers)
+    assert done.recipe["quantized_layers"] == len(layers)
     assert done.recipe["calibration"]["count"] == 8
 
 
@@ -105,17 +105,17 @@ def test_operations_keep_their_names(tmp_path):
     assert before <= after
 
 
-def test_nothing_to_quantise_is_an_error(tmp_path):
+def test_nothing_to_quantize_is_an_error(tmp_path):
     import onnx
 
     ir = simcc_graph(tmp_path / "m.onnx")
     everything = [node.name for node in onnx.load(ir).graph.node]
-    with pytest.raises(ConversionError, match="no layer that was quantised"):
-        quantise_openvino(ov.Core().read_model(ir), ir, noise(0), keep=everything)
+    with pytest.raises(ConversionError, match="no layer that was quantized"):
+        quantize_openvino(ov.Core().read_model(ir), ir, noise(0), keep=everything)
 
 
 def test_without_nncf_it_is_said_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "nncf", None)
     ir = simcc_graph(tmp_path / "m.onnx")
     with pytest.raises(UnavailableError, match="pip install nncf"):
-        quantise_openvino(ov.Core().read_model(ir), ir, noise(0))
+        quantize_openvino(ov.Core().read_model(ir), ir, noise(0))

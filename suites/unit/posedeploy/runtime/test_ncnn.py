@@ -57,9 +57,9 @@ def test_a_file_without_sizes_runs_and_tells_no_shapes(tmp_path):
     assert found["positive"].shape == (1, 2, 5, 7)
 
 
-def test_more_than_one_picture_is_refused(tmp_path):
+def test_more_than_one_image_is_refused(tmp_path):
     session = load(write(tmp_path))
-    with pytest.raises(RuntimeError, match="one picture at a time"):
+    with pytest.raises(RuntimeError, match="one image at a time"):
         session.run({"input": np.ones((2, 2, 3, 4), np.float32)})
 
 

@@ -115,7 +115,7 @@ def _not_there(_self: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "complaint"),
+    ("told", "failure"),
     [
         ({}, ""),
         ({"nodes_on_cpu": "none"}, ""),
@@ -126,7 +126,7 @@ def _not_there(_self: object) -> None:
     ],
 )
 def test_a_node_that_computes_values_on_the_cpu_fails_the_cell(
-    tmp_path: Path, told: dict[str, str], complaint: str
+    tmp_path: Path, told: dict[str, str], failure: str
 ) -> None:
     write_reshape(tmp_path / "end2end.onnx")
     loaded = SimpleNamespace(effective_options=told)
@@ -136,8 +136,8 @@ def test_a_node_that_computes_values_on_the_cpu_fails_the_cell(
     )
     flow = Flow("x", "", "onnxruntime", "fp32", "static", None)
     verdict = placement(judge, Cell(Model("m", "f", (), "", (4, 4), "c"), flow))
-    assert complaint in "; ".join(verdict.complaints)
-    assert bool(complaint) == bool(verdict.complaints)
+    assert failure in "; ".join(verdict.failures)
+    assert bool(failure) == bool(verdict.failures)
 
 
 def write_reshape(path: Path) -> None:

@@ -46,7 +46,7 @@ def tiny_graph(
     opset: int = 17,
     ir: int = 8,
 ) -> onnx.ModelProto:
-    """A graph whose outputs are parts of its input, so that a picture dictates the answer.
+    """A graph whose outputs are parts of its input, so that a image dictates the answer.
 
     heatmap: `output [N, 3, 16, 12]`, the input averaged over 4x4 px.
     simcc: `simcc_x [N, 3, 96]` and `simcc_y [N, 3, 128]`, means over columns and rows, twice.
@@ -101,7 +101,7 @@ def _transforms(kind: str) -> list[dict[str, Any]]:
         plain = {"type": "Normalize", "mean": [0, 0, 0], "std": [1, 1, 1], "to_rgb": False}
         return [{"type": "LoadImageFromFile"}, resize, plain, *tail]
     size = list(SIZE)
-    normalise = {
+    normalize = {
         "type": "Normalize",
         "mean": [123.675, 116.28, 103.53],
         "std": [58.395, 57.12, 57.375],
@@ -111,7 +111,7 @@ def _transforms(kind: str) -> list[dict[str, Any]]:
         {"type": "LoadImageFromFile"},
         {"type": "TopDownGetBboxCenterScale", "padding": 1.25, "image_size": size},
         {"type": "TopDownAffine", "image_size": size},
-        normalise,
+        normalize,
         *tail,
     ]
 
@@ -244,7 +244,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
 
 @pytest.fixture(scope="session")
 def _mmpose() -> None:
-    """Make mmpose importable: the oracle of pre-processing and decoding."""
+    """Make mmpose importable: the reference of pre-processing and decoding."""
     from posedeploy import compat
 
     compat.install()

@@ -1,4 +1,4 @@
-"""Drawings show what was found, in the data set's colours, and survive wild keypoints."""
+"""Drawings show what was found, in the data set's colors, and survive wild keypoints."""
 
 from __future__ import annotations
 
@@ -19,53 +19,53 @@ def person(*points: tuple[float, float, float]) -> np.ndarray:
     return np.array([points], float)
 
 
-def colour(image: np.ndarray, x: int, y: int) -> tuple[int, ...]:
+def color(image: np.ndarray, x: int, y: int) -> tuple[int, ...]:
     """RGB at a place."""
     return tuple(int(part) for part in image[y, x, ::-1])
 
 
 def is_blue(image: np.ndarray, x: int, y: int) -> bool:
     """True on a link: its edges are smoothed."""
-    red, green, blue = colour(image, x, y)
+    red, green, blue = color(image, x, y)
     return blue > 200 and max(red, green) < 50
 
 
-def test_keypoints_and_links_have_their_colours() -> None:
+def test_keypoints_and_links_have_their_colors() -> None:
     drawn = draw_poses(CANVAS, person((30, 50, 1), (170, 50, 1)), META)
-    assert colour(drawn, 30, 50) == RED
-    assert colour(drawn, 170, 50) == GREEN
+    assert color(drawn, 30, 50) == RED
+    assert color(drawn, 170, 50) == GREEN
     assert is_blue(drawn, 100, 50)
-    assert colour(drawn, 100, 20) == (128, 128, 128)
+    assert color(drawn, 100, 20) == (128, 128, 128)
     assert (CANVAS == 128).all()
 
 
-def test_what_has_no_colour_gets_one_and_no_links_means_dots() -> None:
+def test_what_has_no_color_gets_one_and_no_links_means_dots() -> None:
     drawn = draw_poses(CANVAS, person((30, 50, 1), (170, 50, 1)), DatasetMeta())
-    assert colour(drawn, 30, 50) == DEFAULT_COLOR
-    assert colour(drawn, 100, 50) == (128, 128, 128)
+    assert color(drawn, 30, 50) == DEFAULT_COLOR
+    assert color(drawn, 100, 50) == (128, 128, 128)
 
 
 def test_keypoints_below_the_score_and_their_links_are_left_out() -> None:
     drawn = draw_poses(CANVAS, person((30, 50, 0.9), (170, 50, 0.1)), META, min_score=0.5)
-    assert colour(drawn, 30, 50) == RED
-    assert colour(drawn, 170, 50) == (128, 128, 128)
-    assert colour(drawn, 100, 50) == (128, 128, 128)
+    assert color(drawn, 30, 50) == RED
+    assert color(drawn, 170, 50) == (128, 128, 128)
+    assert color(drawn, 100, 50) == (128, 128, 128)
 
 
 @pytest.mark.parametrize("wild", [np.nan, np.inf, -np.inf])
 def test_a_keypoint_that_is_no_number_is_left_out(wild: float) -> None:
     for x, y, score in ((wild, 50, 1), (170, wild, 1), (170, 50, wild)):
         drawn = draw_poses(CANVAS, person((30, 50, 1), (x, y, score)), META)
-        assert colour(drawn, 30, 50) == RED
-        assert colour(drawn, 170, 50) == (128, 128, 128)
+        assert color(drawn, 30, 50) == RED
+        assert color(drawn, 170, 50) == (128, 128, 128)
 
 
 @pytest.mark.parametrize("far", [-1e30, 1e30])
 def test_a_keypoint_far_outside_does_not_overflow(far: float) -> None:
     drawn = draw_poses(CANVAS, person((30, 50, 1), (far, 50, 1)), META)
-    assert colour(drawn, 30, 50) == RED
+    assert color(drawn, 30, 50) == RED
     assert is_blue(drawn, 60 if far > 0 else 10, 50)
 
 
-def test_nobody_leaves_the_picture_as_it_is() -> None:
+def test_nobody_leaves_the_image_as_it_is() -> None:
     np.testing.assert_array_equal(draw_poses(CANVAS, np.zeros((0, 2, 3)), META), CANVAS)

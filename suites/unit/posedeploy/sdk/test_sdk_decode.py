@@ -87,15 +87,15 @@ def test_heatmaps_decode_as_the_codec(name: str, maps: Any) -> None:
     cells = maps.shape[:1:-1]
     codec = getattr(codecs, params["type"])(SIZE, cells, **arguments)
     with np.errstate(all="ignore"):
-        oracle = [codec.decode(person.copy()) for person in maps]
+        reference = [codec.decode(person.copy()) for person in maps]
     before = maps.copy()
     ours = decoder(HEATMAP, {**params, "heatmap_size": list(cells)}).decode({"output": maps})
     np.testing.assert_array_equal(maps, before, "the graph's output was written to")
-    scores = np.concatenate([scores for _, scores in oracle])
-    # MMPose's blur divides by a maximum of 0, and its UDP step reads a neighbouring keypoint.
+    scores = np.concatenate([scores for _, scores in reference])
+    # MMPose's blur divides by a maximum of 0, and its UDP step reads a neighboring keypoint.
     peak = np.isfinite(scores) & ((scores > 0) | ("UDP" not in params["type"]))
     np.testing.assert_allclose(ours.point_scores[peak], scores[peak], rtol=3e-7)
-    points = np.concatenate([points for points, _ in oracle])
+    points = np.concatenate([points for points, _ in reference])
     np.testing.assert_allclose(ours.points[peak], points[peak], rtol=1e-6, atol=1e-6)
     assert np.isfinite(ours.points).all()
 
@@ -107,12 +107,12 @@ def test_combined_udp_maps_decode_as_the_codec(maps: Any) -> None:
     cells = maps.shape[:1:-1]
     assume(min(cells) > 11)  # OpenCV sums in another order where the kernel exceeds the map
     codec = UDPHeatmap(SIZE, cells, heatmap_type="combined", radius_factor=0.1, blur_kernel_size=5)
-    oracle = [codec.decode(person.copy()) for person in maps]
+    reference = [codec.decode(person.copy()) for person in maps]
     params = {"type": "UDPHeatmap", "heatmap_type": "combined", "radius_factor": 0.1}
     ours = decoder(HEATMAP, {**params, "blur_kernel_size": 5}).decode({"output": maps})
-    scores = np.concatenate([scores for _, scores in oracle])
+    scores = np.concatenate([scores for _, scores in reference])
     np.testing.assert_allclose(ours.point_scores, scores, rtol=2e-6, atol=1e-7)
-    points, peak = np.concatenate([points for points, _ in oracle]), scores > 0
+    points, peak = np.concatenate([points for points, _ in reference]), scores > 0
     np.testing.assert_allclose(ours.points[peak], points[peak], rtol=1e-6, atol=1e-6)
 
 
@@ -198,16 +198,16 @@ def test_detections_drop_padding_and_clip_boxes(component: str) -> None:
     keypoints = np.arange(2 * 3 * 2 * 3, dtype=np.float32).reshape(2, 3, 2, 3)
     params = {"input_size": [640, 416], "score_thr": 0.1, "type": "YOLOXPoseAnnotationProcessor"}
     ours = decoder(component, params, (640, 416)).decode({"dets": dets, "keypoints": keypoints})
-    assert ours.picture.tolist() == [0, 1]
+    assert ours.image.tolist() == [0, 1]
     np.testing.assert_array_equal(ours.boxes, [[0, 1, 640, 2], [0, 0, 9, 9]])
     np.testing.assert_array_equal(ours.points, keypoints[[0, 1], [0, 0], :, :2])
     np.testing.assert_array_equal(ours.point_scores, keypoints[[0, 1], [0, 0], :, 2])
     np.testing.assert_array_equal(ours.box_scores, np.float32([0.9, 0.3]))
     without = decoder(component, {}, (640, 416)).decode({"dets": dets, "keypoints": keypoints})
-    assert without.picture.tolist() == [0, 0, 1]
+    assert without.image.tolist() == [0, 0, 1]
 
 
-def test_nobody_in_the_picture_gives_empty_arrays() -> None:
+def test_nobody_in_the_image_gives_empty_arrays() -> None:
     outputs = {"dets": np.zeros((1, 5, 5), np.float32), "keypoints": np.zeros((1, 5, 17, 3))}
     ours = decoder("RTMODetections", {}, (640, 640)).decode(outputs)
     assert ours.points.shape == (0, 17, 2)
@@ -278,11 +278,11 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("component", "params", "complaint"), REFUSED)
+@pytest.mark.parametrize(("component", "params", "failure"), REFUSED)
 def test_parameters_that_contradict_are_refused(
-    component: str, params: dict[str, Any], complaint: str
+    component: str, params: dict[str, Any], failure: str
 ) -> None:
-    with pytest.raises(BadInputError, match=complaint):
+    with pytest.raises(BadInputError, match=failure):
         decoder(component, params)
 
 

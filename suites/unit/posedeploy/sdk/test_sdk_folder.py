@@ -117,14 +117,14 @@ BROKEN: dict[str, tuple[Change, str]] = {
 
 @pytest.mark.parametrize("what", BROKEN)
 def test_an_error_names_the_file_and_the_json_path(folders: Any, what: str) -> None:
-    change, complaint = BROKEN[what]
-    with pytest.raises(BadInputError, match=complaint) as caught:
+    change, failure = BROKEN[what]
+    with pytest.raises(BadInputError, match=failure) as caught:
         read_folder(folders.make("simcc", change))
     assert caught.value.subject.startswith(("deploy.json: $", "pipeline.json: $"))
 
 
 @pytest.mark.parametrize(
-    ("change", "complaint"),
+    ("change", "failure"),
     [
         (lambda m: m.update(skeleton_links=[[0, 3]]), r"skeleton_links\[0\]"),
         (lambda m: m.update(skeleton_links=[[0]]), "two keypoint indices from 0 to 2"),
@@ -134,10 +134,10 @@ def test_an_error_names_the_file_and_the_json_path(folders: Any, what: str) -> N
     ],
 )
 def test_dataset_meta_of_the_wrong_form_is_refused(
-    folders: Any, change: Change, complaint: str
+    folders: Any, change: Change, failure: str
 ) -> None:
     model = read_folder(folders.make("simcc", lambda content: change(meta(content))))
-    with pytest.raises(BadInputError, match=complaint):
+    with pytest.raises(BadInputError, match=failure):
         _ = model.dataset_meta
 
 
@@ -228,7 +228,7 @@ def test_an_mlpackage_is_a_directory(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "complaint"),
+    ("content", "failure"),
     [
         (b"\xff\xfe{}", "not UTF-8, at byte 0"),
         (b"", "Expecting value"),
@@ -243,9 +243,9 @@ def test_an_mlpackage_is_a_directory(tmp_path: Path) -> None:
         (b" " * (MAX_JSON_BYTES + 1), "at most"),
     ],
 )
-def test_json_is_read_strictly(tmp_path: Path, content: bytes, complaint: str) -> None:
+def test_json_is_read_strictly(tmp_path: Path, content: bytes, failure: str) -> None:
     (tmp_path / "deploy.json").write_bytes(content)
-    with pytest.raises(BadInputError, match=complaint) as caught:
+    with pytest.raises(BadInputError, match=failure) as caught:
         read_json(tmp_path, "deploy.json")
     assert "deploy.json" in str(caught.value)
 

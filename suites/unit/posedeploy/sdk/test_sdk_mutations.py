@@ -27,7 +27,7 @@ from posedeploy.sdk.validate import validate
 
 OLD = "mmdeploy-runtime-1.3.1"
 FILES = ("deploy.json", "pipeline.json", "detail.json", "end2end.onnx")
-PICTURE = np.random.default_rng(0).integers(180, 256, (64, 64, 3), dtype=np.uint8)
+IMAGE = np.random.default_rng(0).integers(180, 256, (64, 64, 3), dtype=np.uint8)
 Mutation = Callable[[Path, Path], object]  # the folder, and a directory outside it
 
 DEEP: Any = 0
@@ -174,7 +174,7 @@ def outcome(folder: Path, kind: str) -> str | np.ndarray[Any, Any]:
     try:
         with PoseDetector(folder) as detector:
             boxes = None if kind == "detections" else [[5, 5, 40, 60], [-9, 0, 99, 30]]
-            keypoints = detector(PICTURE, boxes)
+            keypoints = detector(IMAGE, boxes)
     except PoseDeployError as error:
         return str(error)
     assert keypoints.dtype == np.float32

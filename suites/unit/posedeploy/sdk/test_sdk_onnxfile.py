@@ -36,7 +36,7 @@ def test_facts_equal_those_of_onnx(folders: Any, tmp_path: Path, kind: str, batc
             assert info.dtype == "float32"
 
 
-def test_initialisers_among_the_inputs_are_no_inputs(folders: Any, tmp_path: Path) -> None:
+def test_initializers_among_the_inputs_are_no_inputs(folders: Any, tmp_path: Path) -> None:
     model = folders.graph("detections")
     model.graph.input.append(helper.make_tensor_value_info("axes", TensorProto.INT64, [3]))
     assert [i.name for i in read_onnx(write(tmp_path / "m.onnx", model)).inputs] == ["input"]
@@ -87,7 +87,7 @@ def test_graphs_nested_without_end_are_refused(folders: Any, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("data", "complaint"),
+    ("data", "failure"),
     [
         (b"", "no graph"),
         (b"\x08\x08", "no graph"),
@@ -97,9 +97,9 @@ def test_graphs_nested_without_end_are_refused(folders: Any, tmp_path: Path) -> 
         (b"\x08" + b"\xff" * 12, "varint"),
     ],
 )
-def test_what_is_no_onnx_file_is_refused(tmp_path: Path, data: bytes, complaint: str) -> None:
+def test_what_is_no_onnx_file_is_refused(tmp_path: Path, data: bytes, failure: str) -> None:
     (tmp_path / "m.onnx").write_bytes(data)
-    with pytest.raises(BadInputError, match=complaint):
+    with pytest.raises(BadInputError, match=failure):
         read_onnx(tmp_path / "m.onnx")
 
 

@@ -16,7 +16,7 @@ from posedeploy.runtime import onnxruntime as ort_runtime
 from posedeploy.sdk import PoseDetector
 
 RNG = np.random.default_rng(0)
-PICTURE = RNG.integers(180, 256, (90, 120, 3), dtype=np.uint8)
+IMAGE = RNG.integers(180, 256, (90, 120, 3), dtype=np.uint8)
 BOXES = [[10, 5, 60, 80], [-20, 0, 130, 50], [50, 50, 51, 52]]
 
 
@@ -29,19 +29,19 @@ def task(content: dict[str, Any], index: int) -> dict[str, Any]:
 
 
 def spotted(x: int, y: int) -> Any:
-    """A picture of the input's size in which one 4x4 block of heatmap cells is bright."""
-    picture = np.zeros((64, 48, 3), np.uint8)
-    picture[4 * y : 4 * y + 4, 4 * x : 4 * x + 4] = 255
-    return picture
+    """A image of the input's size in which one 4x4 block of heatmap cells is bright."""
+    image = np.zeros((64, 48, 3), np.uint8)
+    image[4 * y : 4 * y + 4, 4 * x : 4 * x + 4] = 255
+    return image
 
 
 def people(*rows: list[int]) -> Any:
-    """A 64x64 picture that the detections graph reads as these `dets` rows, 0 to 255."""
-    picture = np.zeros((64, 64, 3), np.uint8)
-    for line, row in zip(picture[..., 0], rows, strict=False):
+    """A 64x64 image that the detections graph reads as these `dets` rows, 0 to 255."""
+    image = np.zeros((64, 64, 3), np.uint8)
+    for line, row in zip(image[..., 0], rows, strict=False):
         line[:5] = row
-    picture[:4, :9, 1] = np.arange(36).reshape(4, 9)
-    return picture
+    image[:4, :9, 1] = np.arange(36).reshape(4, 9)
+    return image
 
 
 def test_a_bright_block_is_where_the_keypoint_is(folders: Any) -> None:
@@ -52,7 +52,7 @@ def test_a_bright_block_is_where_the_keypoint_is(folders: Any) -> None:
     keypoints = detector(spotted(5, 7))
     assert keypoints.shape == (1, 3, 3)
     assert keypoints.dtype == np.float32
-    np.testing.assert_array_equal(keypoints[0, :, :2], [[20, 28]] * 3)  # neighbours are equal
+    np.testing.assert_array_equal(keypoints[0, :, :2], [[20, 28]] * 3)  # neighbors are equal
     shifted = detector(np.pad(spotted(5, 7), ((30, 0), (17, 0), (0, 0))), [17, 30, 65, 94])
     np.testing.assert_array_equal(shifted[0, :, :2], [[37, 58]] * 3)
 
@@ -61,24 +61,24 @@ def test_a_bright_block_is_where_the_keypoint_is(folders: Any) -> None:
 @pytest.mark.parametrize("batch", ["batch", 1, 2])
 def test_boxes_together_equal_each_alone(folders: Any, kind: str, batch: int | str) -> None:
     detector = PoseDetector(folders.make(kind, batch=batch))
-    together = detector(PICTURE, BOXES)
+    together = detector(IMAGE, BOXES)
     assert together.shape == (3, 3, 3)
     assert (together[0, :, 2] > 0).all()
     for box, row in zip(BOXES, together, strict=True):
-        np.testing.assert_array_equal(detector(PICTURE, box)[0], row)
-        np.testing.assert_array_equal(detector(PICTURE, [box])[0], row)
-        np.testing.assert_array_equal(detector(PICTURE, np.array([box]))[0], row)
+        np.testing.assert_array_equal(detector(IMAGE, box)[0], row)
+        np.testing.assert_array_equal(detector(IMAGE, [box])[0], row)
+        np.testing.assert_array_equal(detector(IMAGE, np.array([box]))[0], row)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 100])
-def test_pictures_in_one_batch_equal_each_alone(folders: Any, batch_size: int) -> None:
+def test_images_in_one_batch_equal_each_alone(folders: Any, batch_size: int) -> None:
     detector = PoseDetector(folders.make("simcc"), batch_size=batch_size)
-    pictures, boxes = [PICTURE, PICTURE[:40], PICTURE[:, :30]], [BOXES, None, []]
-    found = detector.batch(pictures, boxes)
+    images, boxes = [IMAGE, IMAGE[:40], IMAGE[:, :30]], [BOXES, None, []]
+    found = detector.batch(images, boxes)
     assert [array.shape for array in found] == [(3, 3, 3), (1, 3, 3), (0, 3, 3)]
-    for picture, box, array in zip(pictures, boxes, found, strict=True):
-        np.testing.assert_array_equal(detector(picture, box), array)
-    assert [array.shape for array in detector.batch([PICTURE, PICTURE])] == [(1, 3, 3)] * 2
+    for image, box, array in zip(images, boxes, found, strict=True):
+        np.testing.assert_array_equal(detector(image, box), array)
+    assert [array.shape for array in detector.batch([IMAGE, IMAGE])] == [(1, 3, 3)] * 2
     assert detector.batch([]) == []
 
 
@@ -92,38 +92,38 @@ def test_the_graph_is_called_as_seldom_as_its_batch_allows(
         "run",
         lambda self, feed: calls.append(len(feed["input"])) or run(self, feed),  # type: ignore[func-returns-value]
     )
-    PoseDetector(folders.make("simcc"), batch_size=2)(PICTURE, BOXES)
-    PoseDetector(folders.make("simcc", batch=1))(PICTURE, BOXES)
-    PoseDetector(folders.make("simcc", batch=2))(PICTURE, BOXES)
+    PoseDetector(folders.make("simcc"), batch_size=2)(IMAGE, BOXES)
+    PoseDetector(folders.make("simcc", batch=1))(IMAGE, BOXES)
+    PoseDetector(folders.make("simcc", batch=2))(IMAGE, BOXES)
     assert calls == [2, 1, 1, 1, 1, 2, 2]
 
 
 def test_no_boxes_give_no_keypoints(folders: Any) -> None:
     for kind in ("heatmap", "simcc"):
-        assert PoseDetector(folders.make(kind))(PICTURE, []).shape == (0, 3, 3)
+        assert PoseDetector(folders.make(kind))(IMAGE, []).shape == (0, 3, 3)
 
 
 def test_given_boxes_come_back(folders: Any) -> None:
-    poses = PoseDetector(folders.make("simcc")).detect(PICTURE, BOXES)
+    poses = PoseDetector(folders.make("simcc")).detect(IMAGE, BOXES)
     np.testing.assert_array_equal(poses.boxes, np.float32(BOXES))
     assert poses.scores.tolist() == [1, 1, 1]
 
 
 def test_bottom_up_finds_people_and_drops_padding(folders: Any) -> None:
     detector = PoseDetector(folders.make("detections"))
-    picture = people([1, 2, 30, 40, 2], [5, 6, 200, 8, 1])
-    poses = detector.detect(picture)
+    image = people([1, 2, 30, 40, 2], [5, 6, 200, 8, 1])
+    poses = detector.detect(image)
     assert not detector.top_down
     np.testing.assert_array_equal(poses.boxes, [[1, 2, 30, 40], [5, 6, 64, 8]])
     assert poses.scores.tolist() == [2, 1]
     np.testing.assert_array_equal(poses.keypoints, np.arange(18).reshape(2, 3, 3))
-    np.testing.assert_array_equal(detector(picture), poses.keypoints)
+    np.testing.assert_array_equal(detector(image), poses.keypoints)
     assert detector(people()).shape == (0, 3, 3)
-    found = detector.batch([people(), picture, people([0, 0, 1, 1, 1])])
+    found = detector.batch([people(), image, people([0, 0, 1, 1, 1])])
     assert [len(array) for array in found] == [0, 2, 1]
 
 
-def test_bottom_up_maps_back_to_the_larger_picture(folders: Any) -> None:
+def test_bottom_up_maps_back_to_the_larger_image(folders: Any) -> None:
     detector = PoseDetector(folders.make("detections"))
     small = people([10, 20, 30, 40, 1])
     large = np.repeat(np.repeat(small, 2, 0), 2, 1)
@@ -136,7 +136,7 @@ def test_names_of_the_graph_may_be_mapped(folders: Any) -> None:
         content = folders.json("simcc")
         task(content, 1)["input_map"] = {"img": name}
         task(content, 1)["output_map"] = dict(zip(("simcc_x", "simcc_y"), position, strict=True))
-        assert PoseDetector(folders.write(content, graph))(PICTURE).shape == (1, 3, 3)
+        assert PoseDetector(folders.write(content, graph))(IMAGE).shape == (1, 3, 3)
 
 
 def test_what_a_caller_expects(folders: Any) -> None:
@@ -149,11 +149,11 @@ def test_what_a_caller_expects(folders: Any) -> None:
         assert detector.model.model.backend == "onnxruntime"
         assert detector.effective_options["intra_op_num_threads"] == "1"
     with pytest.raises(BadInputError, match="closed"):
-        detector(PICTURE)
+        detector(IMAGE)
 
 
 @pytest.mark.parametrize(
-    ("boxes", "complaint"),
+    ("boxes", "failure"),
     [
         ([1, 2, 3], "shape"),
         ([[1, 2, 3, 4, 5]], r"boxes\[:, :4\]"),
@@ -163,20 +163,20 @@ def test_what_a_caller_expects(folders: Any) -> None:
         (np.zeros((1, 1, 4)), "shape"),
     ],
 )
-def test_what_are_no_boxes_is_refused(folders: Any, boxes: Any, complaint: str) -> None:
+def test_what_are_no_boxes_is_refused(folders: Any, boxes: Any, failure: str) -> None:
     detector = PoseDetector(folders.make("simcc"))
-    with pytest.raises(BadInputError, match=complaint):
-        detector(PICTURE, boxes)
+    with pytest.raises(BadInputError, match=failure):
+        detector(IMAGE, boxes)
 
 
 def test_wrong_calls_are_refused(folders: Any) -> None:
     detector = PoseDetector(folders.make("detections"))
     with pytest.raises(BadInputError, match="finds the people itself"):
-        detector(PICTURE, [1, 2, 3, 4])
-    with pytest.raises(BadInputError, match="one list a picture"):
-        detector.batch([PICTURE], [])
+        detector(IMAGE, [1, 2, 3, 4])
+    with pytest.raises(BadInputError, match="one list a image"):
+        detector.batch([IMAGE], [])
     with pytest.raises(BadInputError, match="uint8"):
-        detector(PICTURE.astype(np.float32))
+        detector(IMAGE.astype(np.float32))
     with pytest.raises(BadInputError, match="batch_size"):
         PoseDetector(folders.make("simcc"), batch_size=0)
     with pytest.raises(BadInputError, match="one of cpu, cuda, which onnxruntime runs on"):
@@ -215,9 +215,9 @@ MISMATCHES: dict[str, tuple[Any, str]] = {
 
 @pytest.mark.parametrize("what", MISMATCHES)
 def test_a_folder_that_does_not_fit_its_graph_is_refused(folders: Any, what: str) -> None:
-    change, complaint = MISMATCHES[what]
-    with pytest.raises(BadInputError, match=complaint):
-        PoseDetector(folders.make("heatmap", change))(PICTURE)
+    change, failure = MISMATCHES[what]
+    with pytest.raises(BadInputError, match=failure):
+        PoseDetector(folders.make("heatmap", change))(IMAGE)
 
 
 def test_x_and_y_swapped_are_refused(folders: Any) -> None:
@@ -225,7 +225,7 @@ def test_x_and_y_swapped_are_refused(folders: Any) -> None:
         task(content, 1)["output_map"] = {"simcc_x": "simcc_y", "simcc_y": "simcc_x"}
 
     with pytest.raises(BadInputError, match=r"'simcc_x': found .*128.*expected .*96"):
-        PoseDetector(folders.make("simcc", swap))(PICTURE)
+        PoseDetector(folders.make("simcc", swap))(IMAGE)
 
 
 def test_a_file_that_the_backend_refuses(folders: Any) -> None:
@@ -244,7 +244,7 @@ def test_a_graph_that_fails_on_the_input(folders: Any) -> None:
     content = folders.json("heatmap")
     task(content, 1)["output_map"] = {"output": "reshaped"}
     with pytest.raises(BadInputError, match="onnxruntime fails on input"):
-        PoseDetector(folders.write(content, graph))(PICTURE)
+        PoseDetector(folders.write(content, graph))(IMAGE)
 
 
 def test_weights_outside_the_graph_are_not_read(folders: Any) -> None:

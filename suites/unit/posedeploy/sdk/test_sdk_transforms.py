@@ -41,12 +41,12 @@ def top_down(size: tuple[int, int], padding: float = 1.25, use_udp: bool = False
 
 def bottom_up(size: tuple[int, int], use_udp: bool = False, **norm: Any) -> Preprocessor:
     resize = {"type": "BottomupResize", "input_size": list(size), "pad_val": [114, 115, 116]}
-    normalise = {"type": "Normalize", **(norm or PLAIN)}
-    return compiled(LOAD, {**resize, "use_udp": use_udp}, normalise, *TAIL)
+    normalize = {"type": "Normalize", **(norm or PLAIN)}
+    return compiled(LOAD, {**resize, "use_udp": use_udp}, normalize, *TAIL)
 
 
 @st.composite
-def pictures(draw: st.DrawFn, side: int = 200) -> np.ndarray[Any, Any]:
+def images(draw: st.DrawFn, side: int = 200) -> np.ndarray[Any, Any]:
     shape = draw(st.tuples(st.integers(1, side), st.integers(1, side)))
     seed = draw(st.integers(0, 2**16))
     return np.random.default_rng(seed).integers(0, 256, (*shape, 3), dtype=np.uint8)
@@ -62,7 +62,7 @@ SIZES = st.sampled_from([(192, 256), (256, 256), (288, 384), (32, 17)])
 
 
 @given(
-    picture=pictures(),
+    image=images(),
     box=st.lists(COORDINATES, min_size=4, max_size=4),
     dtype=st.sampled_from([np.float32, np.float64]),
     size=SIZES,
@@ -70,52 +70,52 @@ SIZES = st.sampled_from([(192, 256), (256, 256), (288, 384), (32, 17)])
     use_udp=st.booleans(),
 )
 def test_top_down_equals_mmpose(
-    picture: Any, box: list[float], dtype: Any, size: Any, padding: float, use_udp: bool
+    image: Any, box: list[float], dtype: Any, size: Any, padding: float, use_udp: bool
 ) -> None:
     from mmpose.datasets.transforms import GetBBoxCenterScale, TopdownAffine
 
     boxes = np.array([box], dtype)
     with np.errstate(all="ignore"):
-        oracle = GetBBoxCenterScale(padding).transform({"img": picture, "bbox": boxes})
-        oracle = TopdownAffine(size, use_udp).transform(oracle)
+        reference = GetBBoxCenterScale(padding).transform({"img": image, "bbox": boxes})
+        reference = TopdownAffine(size, use_udp).transform(reference)
     ours = top_down(size, padding, use_udp)
-    (region,) = ours.regions(picture, boxes)
-    np.testing.assert_array_equal(ours.crop(region), oracle["img"])
-    np.testing.assert_array_equal(region.center, oracle["input_center"])
-    np.testing.assert_array_equal(region.scale, oracle["input_scale"])
-    assert region.center.dtype == oracle["input_center"].dtype
+    (region,) = ours.regions(image, boxes)
+    np.testing.assert_array_equal(ours.crop(region), reference["img"])
+    np.testing.assert_array_equal(region.center, reference["input_center"])
+    np.testing.assert_array_equal(region.scale, reference["input_scale"])
+    assert region.center.dtype == reference["input_center"].dtype
 
 
 @given(
-    picture=pictures(300),
+    image=images(300),
     size=st.sampled_from([(64, 64), (416, 416), (640, 416), (96, 160)]),
     use_udp=st.booleans(),
 )
-def test_bottom_up_equals_mmpose(picture: Any, size: tuple[int, int], use_udp: bool) -> None:
+def test_bottom_up_equals_mmpose(image: Any, size: tuple[int, int], use_udp: bool) -> None:
     from mmpose.datasets.transforms import BottomupResize
 
-    oracle = BottomupResize(size, pad_val=(114, 115, 116), use_udp=use_udp).transform(
-        {"img": picture, "ori_shape": picture.shape[:2]}
+    reference = BottomupResize(size, pad_val=(114, 115, 116), use_udp=use_udp).transform(
+        {"img": image, "ori_shape": image.shape[:2]}
     )
     ours = bottom_up(size, use_udp)
-    (region,) = ours.regions(picture, None)
-    np.testing.assert_array_equal(ours.crop(region), oracle["img"])
-    np.testing.assert_array_equal(region.center, oracle["input_center"])
-    np.testing.assert_array_equal(region.scale, oracle["input_scale"])
+    (region,) = ours.regions(image, None)
+    np.testing.assert_array_equal(ours.crop(region), reference["img"])
+    np.testing.assert_array_equal(region.center, reference["input_center"])
+    np.testing.assert_array_equal(region.scale, reference["input_scale"])
 
 
 @pytest.mark.parametrize("norm", [IMAGENET, PLAIN, {**IMAGENET, "to_rgb": False}])
-def test_normalisation_equals_mmpose_for_every_value(norm: dict[str, Any]) -> None:
+def test_normalization_equals_mmpose_for_every_value(norm: dict[str, Any]) -> None:
     import torch
     from mmpose.models.data_preprocessors import PoseDataPreprocessor
 
     values = np.arange(256, dtype=np.uint8)
-    picture = np.stack([np.resize(np.roll(values, i), (64, 64)) for i in range(3)], axis=-1)
+    image = np.stack([np.resize(np.roll(values, i), (64, 64)) for i in range(3)], axis=-1)
     ours = bottom_up((64, 64), **norm)
-    tensor = ours.tensor(ours.regions(picture, None))
-    oracle = PoseDataPreprocessor(norm["mean"], norm["std"], 32, bgr_to_rgb=norm["to_rgb"])
-    planes = torch.from_numpy(picture.transpose(2, 0, 1).copy())
-    expected = oracle({"inputs": [planes], "data_samples": []})["inputs"].numpy()
+    tensor = ours.tensor(ours.regions(image, None))
+    reference = PoseDataPreprocessor(norm["mean"], norm["std"], 32, bgr_to_rgb=norm["to_rgb"])
+    planes = torch.from_numpy(image.transpose(2, 0, 1).copy())
+    expected = reference({"inputs": [planes], "data_samples": []})["inputs"].numpy()
     assert tensor.dtype == np.float32
     np.testing.assert_array_equal(tensor, expected)
     assert len(np.unique(tensor[0, 0])) == 256
@@ -123,38 +123,38 @@ def test_normalisation_equals_mmpose_for_every_value(norm: dict[str, Any]) -> No
 
 def test_several_boxes_equal_each_alone() -> None:
     rng = np.random.default_rng(0)
-    picture = rng.integers(0, 256, (90, 120, 3), dtype=np.uint8)
+    image = rng.integers(0, 256, (90, 120, 3), dtype=np.uint8)
     boxes = rng.uniform(-20, 130, (5, 4))
     ours = top_down((48, 64))
-    together = ours.tensor(ours.regions(picture, boxes))
-    alone = [ours.tensor(ours.regions(picture, box[None])) for box in boxes]
+    together = ours.tensor(ours.regions(image, boxes))
+    alone = [ours.tensor(ours.regions(image, box[None])) for box in boxes]
     np.testing.assert_array_equal(together, np.concatenate(alone))
 
 
-def test_no_box_is_the_whole_picture() -> None:
-    picture = np.zeros((30, 50, 3), np.uint8)
-    (region,) = top_down((48, 64)).regions(picture, None)
+def test_no_box_is_the_whole_image() -> None:
+    image = np.zeros((30, 50, 3), np.uint8)
+    (region,) = top_down((48, 64)).regions(image, None)
     assert region.center.tolist() == [25.0, 15.0]
     assert region.box.tolist() == [0, 0, 50, 30]
 
 
 @pytest.mark.parametrize(
-    "picture",
+    "image",
     [
         np.zeros((4, 4, 3), np.float32),
         np.zeros((4, 4), np.uint8),
         np.zeros((4, 4, 4), np.uint8),
         np.zeros((0, 4, 3), np.uint8),
-        "picture.jpg",
+        "image.jpg",
         None,
     ],
 )
-def test_what_is_no_picture_is_refused(picture: Any) -> None:
+def test_what_is_no_image_is_refused(image: Any) -> None:
     with pytest.raises(BadInputError, match="a uint8 array"):
-        check_image(picture)
+        check_image(image)
 
 
-def test_a_picture_that_opencv_cannot_warp_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_image_that_opencv_cannot_warp_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: Any, **kwargs: Any) -> None:
         raise cv2.error("sides of 32767 px or more")
 
@@ -172,7 +172,7 @@ RESIZE = {"type": "BottomupResize", "input_size": [64, 64]}
 
 
 @pytest.mark.parametrize(
-    ("steps", "complaint"),
+    ("steps", "failure"),
     [
         ([], "transforms"),
         ([LOAD, BOX, WARP, NORM, TAIL[0]], "Collect"),
@@ -197,8 +197,8 @@ RESIZE = {"type": "BottomupResize", "input_size": [64, 64]}
         ([LOAD, RESIZE, NORM, {"type": "ImageToTensor", "keys": []}, TAIL[1]], "'img'"),
     ],
 )
-def test_transforms_that_cannot_be_honoured_are_refused(
-    steps: list[dict[str, Any]], complaint: str
+def test_transforms_that_cannot_be_honored_are_refused(
+    steps: list[dict[str, Any]], failure: str
 ) -> None:
-    with pytest.raises(BadInputError, match=complaint):
+    with pytest.raises(BadInputError, match=failure):
         compiled(*steps)

@@ -233,7 +233,7 @@ ERRORS: dict[str, tuple[str, Change, str, str]] = {
         "heatmap", lambda c: params(c).update(use_udp=True),
         f"pipeline.json {PARAMS_PATH}.use_udp", "False",
     ),
-    "colours swapped": (
+    "colors swapped": (
         "simcc", lambda c: (
             ours(c).update(model={"bgr_to_rgb": True}), step(c, 3).update(to_rgb=False),
         ),
@@ -437,8 +437,8 @@ def test_what_the_graph_itself_tells(folders: Any) -> None:
         "expected FP16, as the graph is (it is taken for what it is not)"
     ]
     node = onnx.helper.make_node("QuantizeLinear", ["input", "s"], ["q"])
-    quantised = graph_with(folders, lambda m: m.graph.node.append(node))
-    assert "INT8" in quantised[0].expected
+    quantized = graph_with(folders, lambda m: m.graph.node.append(node))
+    assert "INT8" in quantized[0].expected
     custom = graph_with(folders, lambda m: m.opset_import.add(domain="mmdeploy", version=1))
     assert "operators of mmdeploy" in custom[0].found
     elsewhere = graph_with(folders, external)

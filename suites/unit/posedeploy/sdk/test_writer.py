@@ -34,11 +34,11 @@ def deploy_config(config: ModelConfig, backend: str = "onnxruntime") -> DeployCo
     return load_deploy_config(f"pose-detection{middle}_{backend}_dynamic")
 
 
-def artefact(config: ModelConfig, batch: int | str = "batch", **fields: Any) -> writer.Artefact:
+def artifact(config: ModelConfig, batch: int | str = "batch", **fields: Any) -> writer.Artifact:
     width, height = config.input_size
     inputs = (TensorInfo("input", (batch, 3, height, width), "float32"),)
     outputs = (TensorInfo("output", (batch, 17, 64, 48), "float32"),)
-    return writer.Artefact(("end2end.onnx",), "fp32", inputs, outputs, **fields)
+    return writer.Artifact(("end2end.onnx",), "fp32", inputs, outputs, **fields)
 
 
 def params(config: ModelConfig) -> dict[str, Any]:
@@ -115,7 +115,7 @@ def test_udp_and_a_padding_of_ones_own_are_facts() -> None:
 def test_the_batch_is_what_the_graph_has() -> None:
     config = model("hrnet_w32")
     for batch, dynamic in ((1, False), ("batch", True)):
-        made = artefact(config, batch)
+        made = artifact(config, batch)
         entry = writer.deploy_json(made, config, "onnxruntime")["models"][0]
         pipeline = writer.pipeline_json(made, config, deploy_config(config))["pipeline"]
         net = next(task for task in pipeline["tasks"] if task["module"] == "Net")
@@ -126,7 +126,7 @@ def test_the_batch_is_what_the_graph_has() -> None:
 
 def test_a_runtime_that_knows_positions_only_is_told_positions() -> None:
     config = model("rtmpose_t")
-    made = artefact(config, names_are_positions=True)
+    made = artifact(config, names_are_positions=True)
     pipeline = writer.pipeline_json(made, config, deploy_config(config))["pipeline"]
     net = next(task for task in pipeline["tasks"] if task["module"] == "Net")
     assert net["input_map"] == {"img": "#0"}
@@ -136,7 +136,7 @@ def test_a_runtime_that_knows_positions_only_is_told_positions() -> None:
 
 def test_a_second_backend_file_is_the_weights() -> None:
     config = model("hrnet_w32")
-    made = replace(artefact(config), files=("end2end.xml", "end2end.bin"))
+    made = replace(artifact(config), files=("end2end.xml", "end2end.bin"))
     entry = writer.deploy_json(made, config, "openvino")["models"][0]
     assert (entry["net"], entry["weights"]) == ("end2end.xml", "end2end.bin")
 
@@ -178,7 +178,7 @@ def test_numpy_numbers_of_a_config_are_written_and_what_json_has_no_word_for_is_
     tmp_path: Path,
 ) -> None:
     config = model("hrnet_w32", sigma=np.float64(2.5))
-    arguments = (artefact(config), config, deploy_config(config), "w.pth", {"keypoint_names": []})
+    arguments = (artifact(config), config, deploy_config(config), "w.pth", {"keypoint_names": []})
     writer.write_json_files(tmp_path, *arguments)
     written = json.loads((tmp_path / "pipeline.json").read_text(encoding="utf-8"))
     assert written["pipeline"]["tasks"][-1]["params"]["sigma"] == 2.5

@@ -42,16 +42,16 @@ def fresh(name: str) -> Any:
     return build_model(config_of(name), None)
 
 
-def with_pictures(monkeypatch: pytest.MonkeyPatch, module: Any, count: int) -> None:
+def with_images(monkeypatch: pytest.MonkeyPatch, module: Any, count: int) -> None:
     """Fit to fewer figures, for time."""
-    monkeypatch.setattr(module, "PLAN", dataclasses.replace(module.PLAN, pictures=count))
+    monkeypatch.setattr(module, "PLAN", dataclasses.replace(module.PLAN, images=count))
 
 
 def test_fitted_litehrnet_finds_the_joints(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     """With a quarter of the figures that the plan asks for; the file is read as a user's own."""
-    with_pictures(monkeypatch, litehrnet, 16)
+    with_images(monkeypatch, litehrnet, 16)
     config = config_of("litehrnet_18")
     with caplog.at_level(logging.INFO, logger="posedeploy.synthetic.fitting"):
         checkpoint = checkpoint_for(config, tmp_path, "lite", kind="fitted")
@@ -72,7 +72,7 @@ def test_fitted_rtmpose_finds_most_joints_and_the_same_bits_come_twice(
     monkeypatch: pytest.MonkeyPatch,
 ):
     """An eighth of the plan's figures: far above chance (0.01), below what all of them reach."""
-    with_pictures(monkeypatch, cspnext, 24)
+    with_images(monkeypatch, cspnext, 24)
     config, states = config_of("rtmpose_t"), []
     for threads in (1, 2):
         before = torch.get_num_threads()

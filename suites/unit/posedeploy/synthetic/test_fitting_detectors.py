@@ -1,4 +1,4 @@
-"""The parts that detectors are fitted and measured with: votes, cells, colours, matching."""
+"""The parts that detectors are fitted and measured with: votes, cells, colors, matching."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from posedeploy.config import ModelConfig, load_model_config
 from posedeploy.synthetic.drawn import PALETTE
 from posedeploy.synthetic.fitting import __main__, can_fit, why_not, yoloxpose
 from posedeploy.synthetic.fitting.cells import box_values, cells_of, fit_cells, offsets, peaks
-from posedeploy.synthetic.fitting.colors import colour_directions, construct_focus
+from posedeploy.synthetic.fitting.colors import color_directions, construct_focus
 from posedeploy.synthetic.fitting.detector_accuracy import (
     DetectorAccuracy,
     Found,
@@ -23,7 +23,7 @@ from posedeploy.synthetic.fitting.detector_accuracy import (
     ious,
     matched,
     measure_detector,
-    summarise,
+    summarize,
 )
 from posedeploy.synthetic.fitting.fit import fit
 from posedeploy.synthetic.fitting.samples import Samples, make_samples
@@ -33,7 +33,7 @@ from posedeploy.zoo import config_path, model_row
 from posedeploy.zoo.build import build_model
 
 SIZE, SHAPE, STRIDE = (416, 416), (26, 26), 16.0
-PICTURES = 15  # to fit to; the plan asks for ten times as many
+IMAGES = 15  # to fit to; the plan asks for ten times as many
 
 
 @pytest.fixture(scope="module")
@@ -93,20 +93,18 @@ def test_cells_belong_to_the_nearest_person(samples: Samples):
     assert float(peaks(cells, (16.0,)).mean()) < 0.1
 
 
-def test_stem_rectifies_colours(fresh: Any):
+def test_stem_rectifies_colors(fresh: Any):
     stem = fresh.backbone.stem
     with torch.no_grad():
         construct_focus(stem)
-        pictures = torch.tensor(PALETTE, dtype=torch.float32)[:, :, None, None].expand(
-            -1, -1, 8, 8
-        )
-        seen = stem(pictures.contiguous())[:, :, 1, 1]  # away from the border
-    for channel, (direction, level) in enumerate(colour_directions()):
+        images = torch.tensor(PALETTE, dtype=torch.float32)[:, :, None, None].expand(-1, -1, 8, 8)
+        seen = stem(images.contiguous())[:, :, 1, 1]  # away from the border
+    for channel, (direction, level) in enumerate(color_directions()):
         above = torch.tensor(PALETTE, dtype=torch.float32) @ direction - level
         expected = nn.functional.silu(above * 10 / 128)
         assert torch.allclose(seen[:, channel], expected, atol=1e-3)
     rows = torch.cat([seen, torch.ones(len(seen), 1)], dim=1)
-    assert int(torch.linalg.matrix_rank(rows, rtol=1e-4)) >= 12  # colours alone have 4
+    assert int(torch.linalg.matrix_rank(rows, rtol=1e-4)) >= 12  # colors alone have 4
 
 
 class Tail(nn.Module):
@@ -161,21 +159,21 @@ def found_as_drawn(samples: Samples, shift: float = 0.0) -> list[Found]:
 
 
 def test_detections_are_matched_once_and_misses_count(samples: Samples):
-    perfect = summarise(matched(found_as_drawn(samples), samples), samples)
+    perfect = summarize(matched(found_as_drawn(samples), samples), samples)
     assert (perfect.recall, perfect.precision, perfect.pck, perfect.oks) == (1, 1, 1, 1)
-    shifted = summarise(matched(found_as_drawn(samples, shift=3.0), samples), samples)
+    shifted = summarize(matched(found_as_drawn(samples, shift=3.0), samples), samples)
     assert shifted.mean_px == pytest.approx(3 * 2**0.5, rel=1e-3)
     double = [
         Found(*(np.concatenate([part, part]) for part in (one.boxes, one.scores, one.joints)))
         for one in found_as_drawn(samples)
     ]
-    assert summarise(matched(double, samples), samples).precision == 0.5
+    assert summarize(matched(double, samples), samples).precision == 0.5
     half = [Found(one.boxes[:1], one.scores[:1], one.joints[:1]) for one in double]
-    missed = summarise(matched(half, samples), samples)
+    missed = summarize(matched(half, samples), samples)
     assert (missed.recall, missed.precision, missed.pck, missed.oks) == (0.5, 1, 0.5, 0.5)
     assert missed.mean_px == pytest.approx(0, abs=1e-3)
     nothing = [Found(np.zeros((0, 4)), np.zeros(0), np.zeros((0, 17, 2))) for _ in half]
-    empty = summarise(matched(nothing, samples), samples)
+    empty = summarize(matched(nothing, samples), samples)
     assert (empty.recall, empty.precision, empty.pck) == (0, 0, 0)
 
 
@@ -184,11 +182,9 @@ def test_iou_of_half_a_box():
     assert ious(box, boxes).tolist() == [0.5, 0.0]
 
 
-def test_few_pictures_already_make_a_detector(
-    config: ModelConfig, monkeypatch: pytest.MonkeyPatch
-):
-    """A tenth of the plan's pictures: every figure is found, and most joints, far above chance."""
-    few = dataclasses.replace(yoloxpose.PLAN, pictures=PICTURES)
+def test_few_images_already_make_a_detector(config: ModelConfig, monkeypatch: pytest.MonkeyPatch):
+    """A tenth of the plan's images: every figure is found, and most joints, far above chance."""
+    few = dataclasses.replace(yoloxpose.PLAN, images=IMAGES)
     monkeypatch.setattr(yoloxpose, "PLAN", few)
     torch.manual_seed(0)
     model: Any = build_model(config, None)
@@ -206,7 +202,7 @@ def test_few_pictures_already_make_a_detector(
 
 def test_unfitted_detector_finds_no_joints(fresh: Any, samples: Samples):
     """What makes the measures above mean something."""
-    measured = summarise(matched(detect(fresh, samples), samples), samples)
+    measured = summarize(matched(detect(fresh, samples), samples), samples)
     assert measured.pck < 0.1
 
 

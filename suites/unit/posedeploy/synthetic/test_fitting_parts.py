@@ -13,7 +13,7 @@ from posedeploy.synthetic.drawn import PALETTE
 from posedeploy.synthetic.fitting.accuracy import compare
 from posedeploy.synthetic.fitting.convolution import window_of, write
 from posedeploy.synthetic.fitting.grid import cell_offset
-from posedeploy.synthetic.fitting.randomness import initialise_smooth, scale_norm
+from posedeploy.synthetic.fitting.randomness import initialize_smooth, scale_norm
 from posedeploy.synthetic.fitting.ridge import Ridge, on_grid
 from posedeploy.synthetic.fitting.rounding import rounded
 from posedeploy.synthetic.fitting.samples import Samples, make_samples
@@ -192,9 +192,9 @@ def test_samples_are_crops_with_their_joints(samples: Samples, config: ModelConf
     mean, std = (torch.tensor(v).reshape(1, 3, 1, 1) for v in (config.mean, config.std))
     pixels = (samples.inputs * std + mean).flip(1)  # BGR, 0..255
     hits = 0
-    for picture, joints in zip(pixels, samples.joints[:, 0], strict=True):
+    for image, joints in zip(pixels, samples.joints[:, 0], strict=True):
         for joint, (x, y) in enumerate(joints.round().int().tolist()):
-            off = picture[:, y, x] - torch.tensor(PALETTE[joint])
+            off = image[:, y, x] - torch.tensor(PALETTE[joint])
             hits += bool(off.abs().max() < 60)
     assert hits / (6 * 17) > 0.95
 
@@ -227,7 +227,7 @@ def test_smooth_kernels_and_spread_thresholds():
     first, again = network(), network()
     with torch.no_grad():
         for each in (first, again):
-            initialise_smooth(each, 0, 64.0)
+            initialize_smooth(each, 0, 64.0)
     for a, b in zip(first.parameters(), again.parameters(), strict=True):
         assert (a == b).all()
     norm, weight = first[1].requires_grad_(False), first[2].weight
@@ -296,7 +296,7 @@ class Tiny(nn.Module):
 def test_block_is_fitted_to_what_its_shortcut_lacks(samples: Samples):
     model, maps = Tiny().eval(), JointMaps((8.0,))
     with torch.no_grad():
-        initialise_smooth(model, 0, 57.0)
+        initialize_smooth(model, 0, 57.0)
         bench = Workbench(model, samples, calibration=4)
         bench.fit(Stage("block.conv2", maps, norm="block.bn2", identity="block", keep=0.5))
         found = model.extract_feat(samples.inputs)[:, :17]

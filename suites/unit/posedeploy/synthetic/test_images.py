@@ -1,4 +1,4 @@
-"""Drawn figures have their joints where they say, and calibration pictures differ."""
+"""Drawn figures have their joints where they say, and calibration images differ."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from posedeploy.errors import UnavailableError
-from posedeploy.synthetic import images as pictures_module
+from posedeploy.synthetic import images as images_module
 from posedeploy.synthetic.images import (
     JOINTS,
-    calibration_pictures,
+    calibration_images,
     draw_figure,
     draw_scene,
-    joint_colour,
+    joint_color,
     network_input,
     photographs,
 )
@@ -22,10 +22,10 @@ from posedeploy.synthetic.images import (
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10_000), st.integers(48, 400), st.integers(48, 400))
-def test_joints_lie_inside_the_picture(seed: int, width: int, height: int):
-    picture, joints = draw_figure(seed, (width, height))
-    assert picture.shape == (height, width, 3)
-    assert picture.dtype == np.uint8
+def test_joints_lie_inside_the_image(seed: int, width: int, height: int):
+    image, joints = draw_figure(seed, (width, height))
+    assert image.shape == (height, width, 3)
+    assert image.dtype == np.uint8
     assert joints.shape == (17, 2)
     assert joints.dtype == np.float32
     assert (joints >= 0).all()
@@ -35,17 +35,17 @@ def test_joints_lie_inside_the_picture(seed: int, width: int, height: int):
 @pytest.mark.parametrize("seed", range(5))
 def test_joints_are_where_their_discs_are(seed: int):
     """At most a few of the 17 discs are covered by another one."""
-    picture, joints = draw_figure(seed, (384, 512))
+    image, joints = draw_figure(seed, (384, 512))
     hits = 0
     for joint, (x, y) in enumerate(np.round(joints).astype(int)):
-        patch = picture[y - 1 : y + 2, x - 1 : x + 2].mean(axis=(0, 1))
-        hits += bool(np.abs(patch - joint_colour(joint)).max() < 25)
+        patch = image[y - 1 : y + 2, x - 1 : x + 2].mean(axis=(0, 1))
+        hits += bool(np.abs(patch - joint_color(joint)).max() < 25)
     assert hits >= 13
 
 
-def test_joint_colours_are_far_apart():
-    colours = np.array([joint_colour(joint) for joint in range(len(JOINTS))], float)
-    distance = np.linalg.norm(colours[:, None] - colours[None], axis=2)
+def test_joint_colors_are_far_apart():
+    colors = np.array([joint_color(joint) for joint in range(len(JOINTS))], float)
+    distance = np.linalg.norm(colors[:, None] - colors[None], axis=2)
     assert distance[~np.eye(17, dtype=bool)].min() > 25
 
 
@@ -72,7 +72,7 @@ def test_scene_with_several_people_and_with_none():
     assert nobody.shape == (0, 17, 2)
 
 
-def test_too_small_a_picture():
+def test_too_small_a_image():
     with pytest.raises(ValueError, match="48 px"):
         draw_figure(0, (192, 20))
 
@@ -85,7 +85,7 @@ def test_photograph_is_of_a_dependency_and_cannot_be_changed():
 
 
 def test_photograph_missing(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(pictures_module.importlib.util, "find_spec", lambda _name: None)
+    monkeypatch.setattr(images_module.importlib.util, "find_spec", lambda _name: None)
     photographs.cache_clear()
     try:
         with pytest.raises(UnavailableError, match="Install matplotlib"):
@@ -94,8 +94,8 @@ def test_photograph_missing(monkeypatch: pytest.MonkeyPatch):
         photographs.cache_clear()
 
 
-def test_calibration_pictures_all_differ():
-    crops = calibration_pictures(6, (96, 128), seed=0) + calibration_pictures(6, (96, 128), seed=1)
+def test_calibration_images_all_differ():
+    crops = calibration_images(6, (96, 128), seed=0) + calibration_images(6, (96, 128), seed=1)
     assert {crop.shape for crop in crops} == {(128, 96, 3)}
     for index, crop in enumerate(crops):
         assert crop.std() > 20
@@ -104,11 +104,11 @@ def test_calibration_pictures_all_differ():
 
 
 def test_network_input_subtracts_divides_and_swaps():
-    picture = np.empty((2, 3, 3), np.uint8)
-    picture[:] = (10, 20, 30)  # BGR
-    rgb = network_input([picture, picture], (1, 2, 3), (2, 2, 2), bgr_to_rgb=True)
+    image = np.empty((2, 3, 3), np.uint8)
+    image[:] = (10, 20, 30)  # BGR
+    rgb = network_input([image, image], (1, 2, 3), (2, 2, 2), bgr_to_rgb=True)
     assert rgb.shape == (2, 3, 2, 3)
     assert rgb.dtype == np.float32
     assert rgb[0, :, 0, 0].tolist() == [14.5, 9.0, 3.5]
-    bgr = network_input([picture], (0, 0, 0), (1, 1, 1), bgr_to_rgb=False)
+    bgr = network_input([image], (0, 0, 0), (1, 1, 1), bgr_to_rgb=False)
     assert bgr[0, :, 1, 2].tolist() == [10.0, 20.0, 30.0]

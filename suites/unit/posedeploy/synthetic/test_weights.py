@@ -25,7 +25,7 @@ from posedeploy.zoo.build import build_model
 from posedeploy.zoo.checkpoints import load_checkpoint
 
 SIMCC = "simcc_mobilenetv2"
-SMALL = {"litehrnet_18": 3, "rtmo_t": 2, "rtmpose_t": 6, SIMCC: 6}  # -> pictures, for time
+SMALL = {"litehrnet_18": 3, "rtmo_t": 2, "rtmpose_t": 6, SIMCC: 6}  # -> images, for time
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def test_calibrated_weights_are_admitted(name: str, count: int, cache: Path):
 
 
 @pytest.mark.parametrize("name", ["rtmpose_t", SIMCC])
-def test_fresh_initialisation_fails_what_calibrated_weights_pass(name: str, cache: Path):
+def test_fresh_initialization_fails_what_calibrated_weights_pass(name: str, cache: Path):
     torch.manual_seed(0)
     fresh = measure(build_model(config_of(name), None), config_of(name))
     assert fresh.same_argmax > 0.5

@@ -260,8 +260,8 @@
     else byHand();
   }
 
-  function pictures(list) {
-    const holder = make("div", { class: "pictures" });
+  function images(list) {
+    const holder = make("div", { class: "images" });
     for (const [name, mime, place, caption] of list) {
       const words = caption || "Reference and deployed keypoints on " + name;
       const image = make("img", { src: "data:" + mime + ";base64," + pooled(place), alt: words, loading: "lazy" });
@@ -281,8 +281,8 @@
     const found = [];
     if (cell.repro) found.push(command(cell.repro));
     if (cell.log !== undefined) found.push(section("End of the log", make("pre", { class: "log", tabindex: "0" }, pooled(cell.log))));
-    if (cell.pictures) found.push(section("Pictures", pictures(cell.pictures)));
-    if (cell.left_out) found.push(section("Pictures", make("p", { class: "muted" }, cell.left_out)));
+    if (cell.images) found.push(section("Images", images(cell.images)));
+    if (cell.left_out) found.push(section("Images", make("p", { class: "muted" }, cell.left_out)));
     if (cell.done) found.push(stages(cell));
     if (cell.outputs) found.push(outputs(cell));
     const two = make("div", { class: "two" });
@@ -291,7 +291,7 @@
     if (two.childElementCount) found.push(two);
     if (cell.files) {
       const body = cell.files.map(([name, hash, size]) => [name, size, make("span", { class: "mono" }, hash)]);
-      found.push(section("Artefacts", table([["file", ""], ["size", "num"], ["SHA-256", "any"]], body)));
+      found.push(section("Artifacts", table([["file", ""], ["size", "num"], ["SHA-256", "any"]], body)));
     }
     if (cell.sources) {
       const body = cell.sources.map(([name, kind, words, why]) =>

@@ -1,4 +1,4 @@
-"""A labelled data set as the judge sees it: pictures, boxes, and COCO's own ground truth."""
+"""A labeled data set as the judge sees it: images, boxes, and COCO's own ground truth."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ PERSON = 1  # COCO's category
 
 
 @dataclass(frozen=True)
-class LabelledPicture:
-    """One picture.
+class LabeledImage:
+    """One image.
 
     Attributes:
         id: Its number in the ground truth.
         source: The file, or the pixels `[H, W, 3]` uint8, BGR.
         boxes: `[P, 4]` left, top, right, bottom in image px of the people with joints.
-        keypoints: `[P, 17, 3]` x and y in image px, COCO's visibility (0: not labelled).
+        keypoints: `[P, 17, 3]` x and y in image px, COCO's visibility (0: not labeled).
     """
 
     id: int
@@ -35,10 +35,10 @@ class LabelledPicture:
     keypoints: NDArray[np.float64]
 
     def pixels(self) -> Image:
-        """The picture.
+        """The image.
 
         Raises:
-            FileNotFoundError: The file is not there or is no picture.
+            FileNotFoundError: The file is not there or is no image.
         """
         if not isinstance(self.source, Path):
             return self.source
@@ -46,50 +46,50 @@ class LabelledPicture:
 
         image = cv2.imread(str(self.source))
         if image is None:
-            raise FileNotFoundError(f"{self.source}: no such picture, or not a whole one")
+            raise FileNotFoundError(f"{self.source}: no such image, or not a whole one")
         return image  # type: ignore[return-value]
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """Pictures with their ground truth.
+    """Images with their ground truth.
 
     Attributes:
         name: For people.
         key: Tells this set from any other, for caches.
-        pictures: In order.
+        images: In order.
         ground_truth: A dict in COCO's keypoint format: 'images', 'annotations', 'categories'.
         sigmas: `[17]` COCO's per-keypoint constants.
     """
 
     name: str
     key: str
-    pictures: tuple[LabelledPicture, ...]
+    images: tuple[LabeledImage, ...]
     ground_truth: Mapping[str, Any]
     sigmas: tuple[float, ...] = COCO_SIGMAS
 
 
 def from_people(
-    name: str, key: str, pictures: Sequence[tuple[Image, NDArray[Any], NDArray[Any]]]
+    name: str, key: str, people: Sequence[tuple[Image, NDArray[Any], NDArray[Any]]]
 ) -> DataSet:
-    """A data set of pictures in memory, all joints labelled.
+    """A data set of images in memory, all joints labeled.
 
     Args:
         name: For people.
         key: Tells this set from any other.
-        pictures: Pixels, boxes `[P, 4]` and keypoints `[P, 17, 2]` of each.
+        people: Pixels, boxes `[P, 4]` and keypoints `[P, 17, 2]` of each.
     """
     annotations: list[dict[str, Any]] = []
-    for image_id, (_, boxes, keypoints) in enumerate(pictures, 1):
+    for image_id, (_, boxes, keypoints) in enumerate(people, 1):
         for box, points in zip(boxes, keypoints, strict=True):
             annotations.append(_annotation(len(annotations) + 1, image_id, box, points))
     images = [
         {"id": i, "width": image.shape[1], "height": image.shape[0], "file_name": f"{i}.png"}
-        for i, (image, _, _) in enumerate(pictures, 1)
+        for i, (image, _, _) in enumerate(people, 1)
     ]
     return from_coco_dict(
         name, key, {"images": images, "annotations": annotations},
-        {i: image for i, (image, _, _) in enumerate(pictures, 1)},
+        {i: image for i, (image, _, _) in enumerate(people, 1)},
     )  # fmt: skip
 
 
@@ -114,7 +114,7 @@ def from_coco_dict(
         key: Tells this set from any other.
         content: 'images' and 'annotations'; crowds and people without joints stay in the ground
             truth, for COCO's metric knows what to do with them, and are no people to look for.
-        sources: Image id -> file or pixels; only these pictures count.
+        sources: Image id -> file or pixels; only these images count.
     """
     images = [image for image in content["images"] if image["id"] in sources]
     kept = [a for a in content["annotations"] if a["image_id"] in sources]
@@ -126,17 +126,17 @@ def from_coco_dict(
         "info": {}, "images": images, "annotations": kept,
         "categories": [{"id": PERSON, "name": "person"}],
     }  # fmt: skip
-    pictures = tuple(_picture(i["id"], sources[i["id"]], by_image[i["id"]]) for i in images)
-    return DataSet(name, key, pictures, truth)
+    labeled = tuple(_image(i["id"], sources[i["id"]], by_image[i["id"]]) for i in images)
+    return DataSet(name, key, labeled, truth)
 
 
-def _picture(
+def _image(
     image_id: int, source: Path | Image, people: Sequence[Mapping[str, Any]]
-) -> LabelledPicture:
+) -> LabeledImage:
     boxes = np.array([person["bbox"] for person in people], np.float32).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
     keypoints = np.array([person["keypoints"] for person in people], np.float64)
-    return LabelledPicture(image_id, source, boxes, keypoints.reshape(len(people), -1, 3))
+    return LabeledImage(image_id, source, boxes, keypoints.reshape(len(people), -1, 3))
 
 
 def read_coco(root: Path, split: str = "val2017", most: int = 0) -> DataSet:
@@ -145,7 +145,7 @@ def read_coco(root: Path, split: str = "val2017", most: int = 0) -> DataSet:
     Args:
         root: Holds `annotations/person_keypoints_<split>.json` and the folder `<split>`.
         split: Which part.
-        most: Only the first so many pictures with people; 0 takes all.
+        most: Only the first so many images with people; 0 takes all.
 
     Raises:
         pytest.UsageError: A file or folder is not there, or is not in this format.
