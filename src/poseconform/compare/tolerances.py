@@ -234,7 +234,7 @@ LAYER_LIMITS: tuple[LayerLimit, ...] = (
 # MSPN                             .005 / 0, 1, 0
 # RTMPose                          .54 / 1.1, .9992, .1   .53 / 1.1, .9992, .2
 # SimCC      .30 / .7, .9996, 0    .55 / 1.1, .9992, .1   .53 / 1.1, .9992, .2
-# bf16 (`pytest suites/quantization/test_bf16.py -rP` prints them, on a CPU with bf16 units)
+# bf16 (`pytest suites/precision/test_bf16.py -rP` prints them, on a CPU with bf16 units)
 # LiteHRNet                                               .15 / 2.8, .9993, 0
 # HRNet                                                   .27 / 2.8, .9984, 0
 # RTMPose                                                 .81 / 2.5, .9985, .4
