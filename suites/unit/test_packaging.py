@@ -31,9 +31,9 @@ OURS = {
 @pytest.mark.parametrize(
     ("folder", "names"),
     [
-        ("poseconform/report", {"schema.json"}),
+        ("poseconform/report/data", {"schema.json"}),
         (
-            "poseconform/report/templates",
+            "poseconform/report/page/templates",
             {"app.js", "charts.html.j2", "icons.svg", "index.html.j2", "style.css", "theme.js"},
         ),
         (

@@ -18,8 +18,7 @@ class BackendRow:
     """One backend.
 
     Attributes:
-        name: Backend name as in a deploy config's `backend_config.type`, and the module in this
-            package that holds its `RUNTIME`.
+        name: Backend name as in a deploy config's `backend_config.type`.
         distribution: Name of the package to install.
         min_version: Oldest version that is supported and tested.
         main_file: File that the folder's `deploy.json` names as `net`.
@@ -28,6 +27,7 @@ class BackendRow:
         by_position: True if its files know their inputs and outputs by position only.
         bound: (precision, device) for precisions that one device alone computes in.
         install: How to install it where pip cannot; '' where `distribution` is to be installed.
+        module: Module in this package that holds its `RUNTIME`; '' where it is called `name`.
     """
 
     name: str
@@ -39,6 +39,7 @@ class BackendRow:
     by_position: bool = False
     bound: tuple[tuple[str, str], ...] = ()
     install: str = ""
+    module: str = ""
 
     @property
     def install_step(self) -> str:
@@ -59,7 +60,8 @@ BACKENDS: tuple[BackendRow, ...] = (
     BackendRow("pplnn",       "pyppl",       "0.9",    "end2end.onnx",   "", ("cpu", "cuda"),
                bound=(("fp32", "cpu"), ("fp16", "cuda")),
                install="build it from source as upstream describes: docs/backends/pplnn.md"),
-    BackendRow("tensorrt",    "tensorrt",    "10.0",   "end2end.engine", "", ("cuda",)),
+    BackendRow("tensorrt",    "tensorrt",    "10.0",   "end2end.engine", "", ("cuda",),
+               module="tensorrt.runtime"),
     BackendRow("torchscript", "torch",       "2.6",    "end2end.pt",     "", CPU, True),
 )
 # fmt: on
@@ -120,5 +122,6 @@ def probe_on(name: str, device: str, inference_precision: str = "") -> Availabil
 
 def get_runtime(name: str) -> Runtime:
     """The runtime of a backend; importing it loads no native library until `load`."""
-    module = importlib.import_module(f"{__package__}.{backend_row(name).name}")
+    row = backend_row(name)
+    module = importlib.import_module(f"{__package__}.{row.module or row.name}")
     return cast("Runtime", module.RUNTIME)

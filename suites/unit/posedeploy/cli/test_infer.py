@@ -155,7 +155,7 @@ def test_folders_and_patterns_leave_out_what_is_no_image_and_say_so(
     kinds = [(line["kind"], Path(line.get("source", "-")).name) for line in done.lines[1:]]
     assert kinds == [("image", "a.png"), ("image", "b.png"), ("unreadable", "broken.jpg")]
     assert {p.name for p in (here / "drawn").iterdir()} == {"a_poses.png", "b_poses.png"}
-    said = "left out: broken.jpg: a text file of 10 bytes that OpenCV cannot read"
+    said = "left out: broken.jpg: a text file of 8 bytes that OpenCV cannot read"
     assert said in infer("more").out
 
 
@@ -366,7 +366,7 @@ def test_an_interrupt_leaves_nothing_half_written(here: Path, sdk: Path) -> None
     command = [sys.executable, "-c", program, "infer", str(sdk), "long.avi", "--out=drawn"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as child:
         deadline = time.monotonic() + 60
-        while not list(here.glob("drawn/.long_poses-*")):
+        while not list(here.glob("drawn/.long_poses*")):
             assert child.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.02)
