@@ -1,8 +1,8 @@
 """Writes requirements/*.txt from pyproject.toml, with uv: `python -m tox -e lock`.
 
-The files are the rows of `[tool.posedeploy.lock]`. All of them come from one resolution, so that any of
-them install together. Versions stay as they are while pyproject.toml admits them; `-- --upgrade` and
-`-- --upgrade-package NAME` move them.
+The files are the rows of `[tool.posedeploy.lock]`. All of them come from one resolution, so that
+any of them install together. Versions stay as they are while pyproject.toml admits them;
+`-- --upgrade` and `-- --upgrade-package NAME` move them.
 """
 
 from __future__ import annotations
@@ -31,18 +31,19 @@ def main(options: list[str]) -> None:
     """Write every file; `options` go to uv where versions are chosen."""
     pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
     rows: dict[str, dict[str, Any]] = pyproject["tool"]["posedeploy"]["lock"]
+    resolved = [row for row in rows.values() if "direct" not in row]
     with tempfile.TemporaryDirectory() as folder:
-        versions = Path(folder, "all.txt")
+        versions, core = Path(folder, "versions.txt"), Path(folder, "core.txt")
         versions.write_text("\n".join(sorted(_pins(FOLDER.glob("*.txt")))) + "\n")
-        _compile(versions, *_sources(row for row in rows.values() if "direct" not in row), *options)
-        core = Path(folder, "core.txt")
+        _compile(versions, *_sources(resolved), *options)
         _compile(core, "pyproject.toml", "--constraint", str(versions))
         for name, row in rows.items():
             arguments = [*_sources([row]), "--constraint", str(versions)]
             if "direct" in row:
                 arguments += ["--no-deps", "--no-strip-extras", *options]
-                if "extras" in row:  # the project's own dependencies are in core.txt
-                    arguments += [f"--no-emit-package={pin.split('==')[0]}" for pin in _pins([core])]
+            if "direct" in row and "extras" in row:  # the project's dependencies are in core.txt
+                names = [pin.split("==")[0] for pin in _pins([core])]
+                arguments += [f"--no-emit-package={name}" for name in names]
             file = FOLDER / f"{name}.txt"
             _compile(file, *arguments)
             file.write_text(_comment(row["about"]) + file.read_text())
@@ -55,7 +56,7 @@ def _pins(files: Iterable[Path]) -> set[str]:
 
 def _sources(rows: Iterable[dict[str, Any]]) -> list[str]:
     """What to lock: extras, which bring pyproject's `dependencies`, and dependency groups."""
-    arguments = []
+    arguments: list[str] = []
     for row in rows:
         if "extras" in row:
             arguments += ["pyproject.toml", *(f"--extra={extra}" for extra in row["extras"])]
