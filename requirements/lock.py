@@ -21,9 +21,11 @@ from uv import find_uv_bin
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "requirements"
 COMMENT_WIDTH = 99
+# Some packages want more than 3.11.0, and older versions of them would be locked for it.
+OLDEST_PYTHON = "3.11.5"
 COMPILE = (
     *("pip", "compile", "--quiet", "--no-header", "--no-annotate"),
-    *("--universal", "--python-version", "3.11", "--fork-strategy", "fewest"),
+    *("--universal", "--python-version", OLDEST_PYTHON, "--fork-strategy", "fewest"),
 )
 
 

@@ -71,26 +71,6 @@ def test_what_pyproject_asks_for_is_pinned_within_its_range(name: str) -> None:
         assert set(pins) == {canonicalize_name(one.name) for one in wanted}
 
 
-def test_one_package_has_one_version_in_all_files() -> None:
-    """Two files with different pins would not install together."""
-    versions: dict[str, set[str]] = {}
-    for name in FILES:
-        for package, version in _pins(name).items():
-            versions.setdefault(package, set()).add(version)
-    assert {package: found for package, found in versions.items() if len(found) > 1} == {}
-
-
-@pytest.mark.parametrize("name", sorted(FILES))
-def test_a_line_is_a_name_and_an_exact_version(name: str) -> None:
-    """No address, no path, no option: any index serves these files."""
-    for line in _lines(name):
-        pin = Requirement(line)
-        assert pin.url is None, line
-        assert [(one.operator, "*" in one.version) for one in pin.specifier] == [("==", False)], (
-            line
-        )
-
-
 def test_torch_is_locked_as_its_cpu_build() -> None:
     """CUDA's packages are several GB, and setuptools 81 has no pkg_resources for mmengine."""
     packages = {package for name in FILES for package in _pins(name)}
