@@ -26,6 +26,7 @@ OLDEST_PYTHON = "3.11.5"
 COMPILE = (
     *("pip", "compile", "--quiet", "--no-header", "--no-annotate"),
     *("--universal", "--python-version", OLDEST_PYTHON, "--fork-strategy", "fewest"),
+    *("--python", sys.executable, "--no-python-downloads"),
 )
 
 
