@@ -15,7 +15,7 @@ from posedeploy.cli.terminal import console, escape, print_json
 from posedeploy.errors import BadInputError, UnavailableError, did_you_mean
 from posedeploy.runtime import (
     Availability,
-    BackendRow,
+    BackendSpec,
     Code,
     backend_names,
     backend_row,
@@ -113,7 +113,7 @@ def backends(
 backends.__doc__ = f"{backends.__doc__}\n{EXAMPLES}"
 
 
-def _row(name: str) -> BackendRow:
+def _row(name: str) -> BackendSpec:
     if name not in backend_names():
         raise BadInputError(
             f"backend {name}", "no such backend", f"one of {', '.join(backend_names())}",
@@ -122,7 +122,7 @@ def _row(name: str) -> BackendRow:
     return backend_row(name)
 
 
-def facts_of(row: BackendRow) -> BackendFacts:
+def facts_of(row: BackendSpec) -> BackendFacts:
     """Probe a backend. Never raises; native libraries are loaded in child processes only."""
     found = get_runtime(row.name).probe()
     precisions, tools = _recipes(row.name)
@@ -141,7 +141,7 @@ def facts_of(row: BackendRow) -> BackendFacts:
     )
 
 
-def _install(row: BackendRow, found: Availability) -> str:
+def _install(row: BackendSpec, found: Availability) -> str:
     """The command that a probe's reason ends in; some backends are no packages and have none."""
     if found.code is Code.VERSION_TOO_OLD:
         return f"{PIP} --upgrade '{row.distribution}>={row.min_version}'"

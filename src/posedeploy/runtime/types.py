@@ -33,6 +33,49 @@ class Code(StrEnum):
     DISABLED_BY_USER = "disabled-by-user"
 
 
+class StoredPrecision(StrEnum):
+    """What is in a backend's file: the types that its weights are stored in."""
+
+    FP32 = "fp32"
+    FP16 = "fp16"
+    INT8 = "int8"
+
+
+class ComputePrecision(StrEnum):
+    """What a backend computes in."""
+
+    FP32 = "fp32"
+    FP16 = "fp16"
+    BF16 = "bf16"
+    INT8 = "int8"
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device to run on.
+
+    Attributes:
+        kind: 'cpu' or 'cuda'.
+        index: Its number among the devices of its kind.
+    """
+
+    kind: str
+    index: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> Device:
+        """The device that 'cpu', 'cuda' or 'cuda:1' names.
+
+        Raises:
+            ValueError: What follows the colon is no number.
+        """
+        kind, _, index = text.partition(":")
+        return cls(kind, int(index or 0))
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.index}" if self.index else self.kind
+
+
 @dataclass(frozen=True)
 class Availability:
     """Whether a backend can run on this machine: a value, never an exception.
