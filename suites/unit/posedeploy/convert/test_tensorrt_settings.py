@@ -142,7 +142,7 @@ def mine(tmp_path: Path, shapes: str, more: str = "") -> DeployConfig:
 
 def test_a_profile_that_is_left_open_takes_mmdeploys_batches(tmp_path: Path) -> None:
     settings = build_settings(mine(tmp_path, ""), {"input": ("batch", 3, 256, 192)}, True)
-    assert settings.profiles["input"].most == (4, 3, 256, 192)
+    assert settings.profiles["input"].max == (4, 3, 256, 192)
     assert settings.workspace == 0
 
 
