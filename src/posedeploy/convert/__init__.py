@@ -3,6 +3,7 @@
 from posedeploy.convert.registry import (
     built_for,
     conversion_availability,
+    conversion_row,
     get_converter,
     missing_tools,
 )
@@ -14,6 +15,7 @@ __all__ = [
     "Declared",
     "built_for",
     "conversion_availability",
+    "conversion_row",
     "get_converter",
     "missing_tools",
 ]

@@ -8,12 +8,19 @@ from typing import cast
 
 from posedeploy.convert.types import Converter
 from posedeploy.errors import BadInputError
-from posedeploy.runtime import Availability, Code, backend_names, backend_row, get_runtime
+from posedeploy.runtime import (
+    Availability,
+    BackendSpec,
+    Code,
+    backend_names,
+    backend_row,
+    get_runtime,
+)
 from posedeploy.runtime.probing import is_installed
 
 
-def get_converter(backend: str, precision: str) -> Converter:
-    """The converter of a backend.
+def conversion_row(backend: str, precision: str) -> BackendSpec:
+    """The row of a backend that there is a recipe for.
 
     Raises:
         BadInputError: There is none, or it has no recipe for the precision.
@@ -33,7 +40,17 @@ def get_converter(backend: str, precision: str) -> Converter:
             "a precision with a recipe: " + ", ".join(row.precisions),
             "Choose another deploy config.",
         )
-    return cast("Converter", importlib.import_module(row.converter))
+    return row
+
+
+def get_converter(backend: str, precision: str) -> Converter:
+    """The converter of a backend.
+
+    Raises:
+        BadInputError: There is none, or it has no recipe for the precision.
+    """
+    module = importlib.import_module(conversion_row(backend, precision).converter)
+    return cast("Converter", module)
 
 
 def missing_tools(backend: str) -> tuple[str, ...]:

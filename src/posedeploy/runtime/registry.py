@@ -242,7 +242,9 @@ def accepted_device(
     if parsed.kind not in devices:
         raise RuntimeError(f"{name}: device {device!r} is not one of {list(devices)}")
     if precisions and precision not in precisions:
-        raise RuntimeError(f"{name}: precision {str(precision)!r} is not one of {list(precisions)}")
+        raise RuntimeError(
+            f"{name}: precision {str(precision)!r} is not one of {list(precisions)}"
+        )
     return parsed
 
 

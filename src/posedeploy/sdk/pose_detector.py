@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from posedeploy.errors import BadInputError
+from posedeploy.heads import stage_of_component
 from posedeploy.runtime import Session
 from posedeploy.sdk.binding import Binding, bind
-from posedeploy.sdk.decode import COMPONENTS, Decoder, compile_decoder
+from posedeploy.sdk.decode import Decoder, compile_decoder
 from posedeploy.sdk.folder import SdkModel, read_folder
 from posedeploy.sdk.loading import load_session
 from posedeploy.sdk.meta import DatasetMeta
@@ -72,7 +73,7 @@ class PoseDetector:
         self._pre: Preprocessor = compile_transforms(self._model.transforms)
         model, size = self._model, self._pre.input_size
         self._decoder: Decoder = compile_decoder(model.component, model.params, size, model.folder)
-        if COMPONENTS[model.component].top_down != self._pre.top_down:
+        if stage_of_component(model.component)[0].top_down != self._pre.top_down:
             kind = "top-down" if self._pre.top_down else "bottom-up"
             raise model.params.error(f"a component for the {kind} transforms", model.component)
         self._meta = model.dataset_meta

@@ -91,10 +91,6 @@ def test_a_real_backend_says_what_it_computes_in(name: str) -> None:
     assert (fact.available, fact.own_precision) == (True, "fp32")
 
 
-def test_own_precisions_belong_to_backends() -> None:
-    assert set(backends_module.OWN_PRECISION) <= set(backend_names())
-
-
 def test_the_zoo_is_listed_with_what_was_published() -> None:
     said = json.loads(run("zoo", "list", "--json").output)
     assert {row["name"] for row in said} == {row.name for row in MODELS}
