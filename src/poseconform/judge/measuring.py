@@ -16,13 +16,10 @@ from poseconform.judge.judge import Judge, backend_files
 from poseconform.judge.stages import StageFailure
 from poseconform.matrix.cells import Cell, Model
 from poseconform.subject import posedeploy_subject as implementations
+from posedeploy.runtime import BACKENDS
 
 # Backend -> what measures the quantized layers of its files.
-MEASURES: Mapping[str, str] = {
-    "ncnn": "poseconform.evaluators.quantized.ncnn_param:measure",
-    "onnxruntime": "poseconform.evaluators.quantized.onnx_qdq:measure",
-    "openvino": "poseconform.evaluators.quantized.openvino_ir:measure",
-}
+MEASURES: Mapping[str, str] = {row.name: row.measure for row in BACKENDS if row.measure}
 LAYER_IMAGES = 6  # figures that layers are measured on: thousands of values of each
 
 

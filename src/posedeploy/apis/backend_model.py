@@ -1,8 +1,8 @@
 """An mmpose estimator whose network is a backend's.
 
 mmpose's own code does everything around the network: normalization, decoding, mapping to the
-image, the structure of the result.  So only what the backend computes can differ from PyTorch.  Where the graph holds the decoding too (detectors), its people take the place
-of what the head would have found.
+image, the structure of the result.  So only what the backend computes can differ from PyTorch.
+Where the graph holds the decoding too (detectors), its people replace what the head would find.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def build_backend_model(
     session = _load(deploy_config, files, device)
     model = _estimator(model_config)
     if model_config.head_kind.bottom_up:
-        decoder = _decoder(model_config, deploy_config, session, files[0].parent)
+        decoder = _decoder(model_config, session, files[0].parent)
         names = decoder.outputs
         model.head.predict = _predict(decoder)
     else:
@@ -158,15 +158,13 @@ def _estimator(model_config: ModelConfig) -> Any:
     return model
 
 
-def _decoder(
-    model_config: ModelConfig, deploy_config: DeployConfig, session: Session, folder: Path
-) -> Decoder:
-    """What makes people of a detector's outputs: from the folder, or else from the configs."""
+def _decoder(model_config: ModelConfig, session: Session, folder: Path) -> Decoder:
+    """The decoder of a detector's outputs: from the folder, or else from the model config."""
     size = model_config.input_size
     if (folder / DEPLOY).is_file():
         sdk = read_folder(folder)
         return compile_decoder(sdk.component, sdk.params, size, folder)
-    if "dets" not in {info.name for info in session.outputs} and len(session.outputs) != 2:
+    if len(session.outputs) != len(model_config.head_kind.outputs):
         raise BadInputError(
             f"folder {folder}",
             f"a graph without suppression, and no {PIPELINE} that says how to go on",

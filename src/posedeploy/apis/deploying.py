@@ -34,6 +34,7 @@ from posedeploy.precision.calibration import CalibrationSet
 from posedeploy.precision.images import calibration_set, image_files
 from posedeploy.runtime import (
     Availability,
+    Device,
     SessionOptions,
     backend_row,
     get_runtime,
@@ -209,7 +210,7 @@ def check_device(
             not asked for: converting may do without (`check_ready`).
     """
     devices = backend_row(deploy_config.backend).devices
-    kind = device.split(":", maxsplit=1)[0]
+    kind = Device.parse(device).kind
     if kind in devices[1:]:
         available = probe(deploy_config.backend, device)
         if not available.ok:

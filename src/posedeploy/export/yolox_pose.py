@@ -58,8 +58,8 @@ class YoloxPoseNetwork(nn.Module):
 
         Returns:
             `nms`: dets [N, M, 5], keypoints [N, M, K, 3].  `dense`: boxes [N, P, 4] (not
-            clipped), scores [N, P, 1], keypoints [N, P, K, 3].  `raw`: cls, obj, bbox, kpt_offset and
-            kpt_vis, as the last layers output them, each [N, P, C].
+            clipped), scores [N, P, 1], keypoints [N, P, K, 3].  `raw`: cls, obj, bbox, kpt_offset
+            and kpt_vis, as the last layers output them, each [N, P, C].
         """
         raw = self._raw(image)
         if self.stage == "raw":

@@ -14,7 +14,7 @@ from typing import Any
 
 from posedeploy.codecs import codec_of
 from posedeploy.config import DeployConfig, ModelConfig
-from posedeploy.runtime import TensorInfo
+from posedeploy.runtime import StoredPrecision, TensorInfo
 from posedeploy.sdk.provenance import compact_dataset_meta, detail_json
 
 __all__ = ["Artifact", "compact_dataset_meta", "detail_json", "write_json_files"]
@@ -34,7 +34,7 @@ class Artifact:
 
     Attributes:
         files: File names, the main one first.
-        precision: 'fp32', 'fp16' or 'int8', as read from the files.
+        precision: As read from the files.
         inputs: Inputs as the loaded session declares them.
         outputs: Outputs likewise.
         names_are_positions: True if the runtime knows tensors by position only (TorchScript).
@@ -43,7 +43,7 @@ class Artifact:
     """
 
     files: tuple[str, ...]
-    precision: str
+    precision: StoredPrecision
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
     names_are_positions: bool = False

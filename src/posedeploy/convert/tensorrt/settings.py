@@ -1,4 +1,4 @@
-"""Settings of an engine's build: what the deploy config asks for, in this TensorRT version's terms.
+"""Settings of an engine's build: what the deploy config asks for, as this TensorRT takes it.
 
 From 10.12 on, builder flags for precisions are deprecated, and 11 has none: there the graph's own
 types decide ("strongly typed").  Older versions get the flags.
@@ -45,7 +45,7 @@ class BuildSettings:
 
     Attributes:
         precision: Precision of the graph's weights.
-        workspace: Limit of scratch memory, bytes; 0 leaves TensorRT's default, all of the device's.
+        workspace: Limit of scratch memory, bytes; 0 for TensorRT's default, all of the device's.
         strongly_typed: True if the graph's types decide and no flag does.
         flags: Names of `BuilderFlag`s to set.
         profiles: Input name -> shapes, for inputs that are dynamic.

@@ -1,4 +1,4 @@
-"""Post-processing components by the names they have in `pipeline.json`: those of the heads' rows."""
+"""Post-processing components, by their names in `pipeline.json`, from the rows of the heads."""
 
 from __future__ import annotations
 
