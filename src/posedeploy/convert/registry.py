@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import shutil
+from collections.abc import Callable
 from typing import cast
 
 from posedeploy.convert.types import Converter
@@ -53,18 +54,32 @@ def get_converter(backend: str, precision: str) -> Converter:
     return cast("Converter", module)
 
 
-def missing_tools(backend: str) -> tuple[str, ...]:
+def _is_tool(name: str) -> bool:
+    return is_installed(name) or shutil.which(name) is not None
+
+
+def missing_tools(backend: str, is_tool: Callable[[str], bool] = _is_tool) -> tuple[str, ...]:
     """What converting for a backend needs and is not installed; nothing for unknown backends."""
     tools = backend_row(backend).tools if backend in backend_names() else ()
-    return tuple(t for t in tools if not is_installed(t) and shutil.which(t) is None)
+    return tuple(tool for tool in tools if not is_tool(tool))
 
 
-def conversion_availability(backend: str) -> Availability:
-    """Whether this machine can convert for a backend, which it may where it cannot run it."""
-    found = get_runtime(backend).probe()
+def conversion_availability(
+    backend: str,
+    running: Availability | None = None,
+    is_tool: Callable[[str], bool] = _is_tool,
+) -> Availability:
+    """Whether this machine can convert for a backend, which it may where it cannot run it.
+
+    Args:
+        backend: Its name.
+        running: Whether it can run here; None probes.
+        is_tool: Whether a package or a program is installed.
+    """
+    found = running or get_runtime(backend).probe()
     if not found.ok and found.code not in backend_row(backend).converts_without:
         return found
-    if missing := ", ".join(missing_tools(backend)):
+    if missing := ", ".join(missing_tools(backend, is_tool)):
         reason = f"no {missing}, which converts for {backend}"
         return Availability(Code.TOOL_MISSING, reason, found.version)
     return Availability(Code.AVAILABLE, "", found.version)

@@ -8,15 +8,15 @@ compute in fp16 whatever the package says.
 from __future__ import annotations
 
 import logging
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from posedeploy.runtime.probing import probe_import
+from posedeploy.runtime.host import HOST, Host
 from posedeploy.runtime.registry import accepted_device, backend_row
 from posedeploy.runtime.types import (
     Arrays,
@@ -95,22 +95,28 @@ class CoreMlSession:
         return {info.name: np.array(results[info.name]) for info in self.outputs}
 
 
+@dataclass(frozen=True)
 class CoreMl:
     """The `Runtime` of CoreML."""
 
+    host: Host = HOST
+    coremltools: Callable[[], Any] = import_coremltools
+
     def probe(self) -> Availability:
         row = backend_row("coreml")
-        found = probe_import("coremltools", ("coremltools",), row.min_version)
-        if found.ok and sys.platform != "darwin":
-            reason = f"CoreML predicts on macOS only; this is {sys.platform} (converting works)"
+        found = self.host.probe_import("coremltools", ("coremltools",), row.min_version)
+        if found.ok and self.host.platform != "darwin":
+            reason = (
+                f"CoreML predicts on macOS only; this is {self.host.platform} (converting works)"
+            )
             return Availability(Code.WRONG_OS, reason, found.version)
         return found
 
     def load(self, files: Sequence[Path], device: str, options: SessionOptions) -> CoreMlSession:
         accepted_device("coreml", device, options.precision, COMPUTE_UNITS)
-        if sys.platform != "darwin":
-            raise RuntimeError(f"coreml predicts on macOS only; this is {sys.platform}")
-        ct = import_coremltools()
+        if self.host.platform != "darwin":
+            raise RuntimeError(f"coreml predicts on macOS only; this is {self.host.platform}")
+        ct = self.coremltools()
         units = COMPUTE_UNITS[options.precision]
         try:
             model = ct.models.MLModel(str(files[0]), compute_units=getattr(ct.ComputeUnit, units))

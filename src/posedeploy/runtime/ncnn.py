@@ -9,13 +9,14 @@ refused in any other precision, for with the switch off ncnn computes wrong valu
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from posedeploy.runtime.probing import probe_import
+from posedeploy.runtime.host import HOST, Host
 from posedeploy.runtime.registry import accepted_device, backend_row
 from posedeploy.runtime.types import (
     Arrays,
@@ -100,11 +101,16 @@ def _must_be_zero(status: int, what: str) -> None:
         raise RuntimeError(f"ncnn refused {what} (status {status})")
 
 
+@dataclass(frozen=True)
 class Ncnn:
     """The `Runtime` of ncnn."""
 
+    host: Host = HOST
+
     def probe(self) -> Availability:
-        return probe_import("ncnn", ("ncnn",), backend_row("ncnn").min_version, "ncnn.Net()")
+        return self.host.probe_import(
+            "ncnn", ("ncnn",), backend_row("ncnn").min_version, "ncnn.Net()"
+        )
 
     def load(self, files: Sequence[Path], device: str, options: SessionOptions) -> NcnnSession:
         import ncnn

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
 from posedeploy.runtime import onnxruntime_cuda
-from posedeploy.runtime.probing import probe_import
+from posedeploy.runtime.host import HOST, Host
 from posedeploy.runtime.registry import accepted_device, backend_row
 from posedeploy.runtime.types import (
     Arrays,
@@ -52,16 +53,19 @@ class OnnxRuntimeSession:
         return dict(zip(names, self._session.run(names, ready), strict=True))
 
 
+@dataclass(frozen=True)
 class OnnxRuntime:
     """The `Runtime` of ONNX Runtime."""
 
+    host: Host = HOST
+
     def probe(self) -> Availability:
         row = backend_row("onnxruntime")
-        return probe_import("onnxruntime", row.distributions, row.min_version)
+        return self.host.probe_import("onnxruntime", row.distributions, row.min_version)
 
     def probe_device(self, kind: str) -> Availability:
         del kind  # CUDA is the only one besides the CPU
-        return onnxruntime_cuda.probe_cuda(self.probe())
+        return onnxruntime_cuda.probe_cuda(self.probe(), self.host)
 
     def load(
         self, files: Sequence[Path], device: str, options: SessionOptions

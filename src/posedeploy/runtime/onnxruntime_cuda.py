@@ -9,10 +9,11 @@ from __future__ import annotations
 import importlib.metadata
 import re
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
-from posedeploy.runtime.cuda_device import cuda_devices
-from posedeploy.runtime.probing import DEVICE_SECONDS, distribution_version, probe_import, too_old
+from posedeploy.runtime.host import HOST, Host
+from posedeploy.runtime.probing import DEVICE_SECONDS, too_old
 from posedeploy.runtime.registry import backend_row
 from posedeploy.runtime.types import Availability, Code, SessionOptions
 
@@ -33,31 +34,40 @@ session.run(None, dict(x=numpy.ones(1, numpy.float32)))
 """
 
 
-def probe_cuda(on_cpu: Availability) -> Availability:
-    """Whether ONNX Runtime can run on CUDA here, given what the probe for the CPU found."""
+def probe_cuda(
+    on_cpu: Availability, host: Host = HOST, requirements: Iterable[str] | None = None
+) -> Availability:
+    """Whether ONNX Runtime can run on CUDA here.
+
+    Args:
+        on_cpu: What the probe for the CPU found.
+        host: The machine.
+        requirements: Of the package onnxruntime-gpu; None reads those of the installed one.
+    """
     if not on_cpu.ok:
         return on_cpu
-    devices = cuda_devices()
+    devices = host.cuda()
     if not devices.ok:
         return Availability(devices.code, devices.reason, on_cpu.version)
-    if not distribution_version("onnxruntime-gpu"):
+    if not host.version("onnxruntime-gpu"):
         reason = "onnxruntime computes on the CPU only: python -m pip install onnxruntime-gpu"
         return Availability(Code.TOOL_MISSING, reason, on_cpu.version)
-    needed = needed_cuda()
+    if requirements is None:
+        requirements = importlib.metadata.requires("onnxruntime-gpu") or ()
+    needed = needed_cuda(requirements)
     if needed and too_old(devices.driver, needed):
         reason = f"the driver runs CUDA {devices.driver}; this onnxruntime-gpu needs {needed}"
         return Availability(Code.VERSION_TOO_OLD, reason, on_cpu.version)
     oldest = backend_row("onnxruntime").min_version
-    return probe_import("onnxruntime", ("onnxruntime-gpu",), oldest, _CHECK, DEVICE_SECONDS)
+    return host.probe_import("onnxruntime", ("onnxruntime-gpu",), oldest, _CHECK, DEVICE_SECONDS)
 
 
-def needed_cuda() -> str:
-    """The CUDA version that onnxruntime-gpu is built for; '' if its package does not name one.
+def needed_cuda(requirements: Iterable[str]) -> str:
+    """The CUDA version that onnxruntime-gpu is built for; '' if its requirements name none.
 
     Its extra `cuda` asks for `nvidia-cuda-runtime~=13.0`, or `nvidia-cuda-runtime-cu12~=12.0`.
     """
-    wheels = " ".join(importlib.metadata.requires("onnxruntime-gpu") or ())
-    found = re.search(r"nvidia-cuda-runtime[^~=]*~=\s*(\d+\.\d+)", wheels)
+    found = re.search(r"nvidia-cuda-runtime[^~=]*~=\s*(\d+\.\d+)", " ".join(requirements))
     return found[1] if found else ""
 
 

@@ -7,12 +7,14 @@ set, and read back from the compiled model.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
-from posedeploy.runtime.probing import probe_import, run_probe
+from posedeploy.runtime.host import HOST, Host
+from posedeploy.runtime.probing import PROBE_SECONDS
 from posedeploy.runtime.registry import accepted_device, backend_row
 from posedeploy.runtime.types import (
     Arrays,
@@ -66,21 +68,24 @@ class OpenVinoSession:
         return {info.name: results[i] for i, info in enumerate(self.outputs)}
 
 
+@dataclass(frozen=True)
 class OpenVino:
     """The `Runtime` of OpenVINO."""
+
+    host: Host = HOST
 
     def probe(self) -> Availability:
         # the plugin's own library is loaded only when it is asked for
         check = "assert 'CPU' in openvino.Core().available_devices, 'no CPU plugin'"
         oldest = backend_row("openvino").min_version
-        return probe_import("openvino", ("openvino",), oldest, check)
+        return self.host.probe_import("openvino", ("openvino",), oldest, check)
 
     def probe_inference_precision(self, word: str) -> Availability:
         found = self.probe()
         if not found.ok:
             return found
         code = "import openvino\nprint(*openvino.Core().get_property('CPU', '{}'))"
-        status, line = run_probe(code.format("OPTIMIZATION_CAPABILITIES"))
+        status, line = self.host.run(code.format("OPTIMIZATION_CAPABILITIES"), PROBE_SECONDS)
         if status != 0:
             reason = f"the CPU plugin failed: {line}"
             return Availability(Code.BROKEN_INSTALL, reason, found.version)

@@ -10,14 +10,15 @@ engine has no such option (`include/ppl/nn/engines/cuda/options.h`); its precisi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from posedeploy.runtime.cuda_device import cuda_devices
-from posedeploy.runtime.probing import ended, is_installed, run_probe, too_old
+from posedeploy.runtime.host import HOST, Host
+from posedeploy.runtime.probing import PROBE_SECONDS, ended, too_old
 from posedeploy.runtime.registry import accepted_device, backend_row
 from posedeploy.runtime.types import (
     Arrays,
@@ -94,15 +95,18 @@ def _must_succeed(common: Any, status: int, what: str) -> None:
         raise RuntimeError(f"PPLNN: {what}: {common.GetRetCodeStr(status)}")
 
 
+@dataclass(frozen=True)
 class Pplnn:
     """The `Runtime` of PPLNN."""
 
+    host: Host = HOST
+
     def probe(self) -> Availability:
-        return _probe("x86")
+        return _probe(self.host, "x86")
 
     def probe_device(self, kind: str) -> Availability:
-        found = _probe(ENGINES[kind][1])
-        devices = cuda_devices()
+        found = _probe(self.host, ENGINES[kind][1])
+        devices = self.host.cuda()
         if found.ok and not devices.ok:
             return Availability(devices.code, devices.reason, found.version)
         return found
@@ -159,10 +163,10 @@ def _runtime(nn: Any, common: Any, engine: Any, path: Path) -> Any:
     return runtime
 
 
-def _probe(engine: str) -> Availability:
-    if not is_installed("pyppl"):
+def _probe(host: Host, engine: str) -> Availability:
+    if not host.is_installed("pyppl"):
         return Availability(Code.NOT_INSTALLED, f"pyppl is not installed: {INSTALL}")
-    status, line = run_probe(_CHECK.format(engine=engine))
+    status, line = host.run(_CHECK.format(engine=engine), PROBE_SECONDS)
     if status == _ANOTHER:
         reason = f"the pyppl that is installed is another project, not PPLNN's: {INSTALL}"
         return Availability(Code.NOT_INSTALLED, reason)

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
-from posedeploy.runtime.probing import probe_import
+from posedeploy.runtime.host import HOST, Host
 from posedeploy.runtime.registry import accepted_device, backend_row
 from posedeploy.runtime.types import (
     Arrays,
@@ -80,11 +81,14 @@ class TorchScriptSession:
         return {n: t.numpy() for n, t in zip(names, tensors, strict=True)}
 
 
+@dataclass(frozen=True)
 class TorchScript:
     """The `Runtime` of TorchScript."""
 
+    host: Host = HOST
+
     def probe(self) -> Availability:
-        return probe_import("torch", ("torch",), backend_row("torchscript").min_version)
+        return self.host.probe_import("torch", ("torch",), backend_row("torchscript").min_version)
 
     def load(
         self, files: Sequence[Path], device: str, options: SessionOptions

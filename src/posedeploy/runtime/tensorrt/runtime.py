@@ -10,9 +10,10 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from posedeploy.runtime.cuda_device import cuda_devices
+from posedeploy.runtime.host import HOST, Host
 from posedeploy.runtime.registry import accepted_device
 from posedeploy.runtime.tensorrt.log import as_text, collecting_logger
 from posedeploy.runtime.tensorrt.probe import needed_cuda, probe
@@ -23,15 +24,18 @@ BUILD_FILE = "end2end.engine.json"
 UNKNOWN = "unknown"  # for engines that somebody else built
 
 
+@dataclass(frozen=True)
 class TensorRT:
     """The `Runtime` of TensorRT."""
 
+    host: Host = HOST
+
     def probe(self) -> Availability:
-        return probe()
+        return probe(self.host)
 
     def load(self, files: Sequence[Path], device: str, options: SessionOptions) -> TensorRTSession:
         number = accepted_device("tensorrt", device).index
-        found = cuda_devices()
+        found = self.host.cuda()
         if not found.ok:  # the library would end this process
             raise RuntimeError(f"tensorrt: {found.code}: {found.reason}")
         built = read_build(files[0])
@@ -92,19 +96,25 @@ def read_build(engine: Path) -> Mapping[str, str]:
     return found
 
 
-def prepare_process() -> None:
+def prepare_process(host: Host = HOST, path: Sequence[str] | None = None) -> None:
     """Let Polygraphy find the CUDA runtime of TensorRT's wheels, and silence its messages.
 
     CUDA 13's wheels put `libcudart.so.13` in `nvidia/cu13/lib`, where Polygraphy does not look;
     it searches LD_LIBRARY_PATH first.  torch may bring another CUDA: the one that TensorRT was
     built for comes first, for a driver of CUDA 12 refuses CUDA 13's.
+
+    Args:
+        host: The machine.
+        path: Where wheels are installed; None takes `sys.path`.
     """
     from polygraphy.logger import G_LOGGER
 
     G_LOGGER.module_severity = G_LOGGER.CRITICAL
-    newest_first = needed_cuda().startswith("13.")
+    newest_first = needed_cuda(host).startswith("13.")
     folders = ("cu13", "cuda_runtime") if newest_first else ("cuda_runtime", "cu13")
-    places = [Path(e) / "nvidia" / name / "lib" for name in folders for e in sys.path if e]
+    places = [
+        Path(e) / "nvidia" / name / "lib" for name in folders for e in (path or sys.path) if e
+    ]
     present = [entry for entry in os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep) if entry]
     more = [str(place) for place in places if place.is_dir() and str(place) not in present]
     if more:
