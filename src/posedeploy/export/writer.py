@@ -107,8 +107,8 @@ def export_onnx(
         )
     dynamic = deploy_config.dynamic_batch
     example = example_input(module, TRACED_BATCH[deploy_config.shape_mode])
-    proto = EXPORTERS[chosen](module, example, deploy_config.opset, dynamic)
-    clean(proto, deploy_config.opset)
+    exported = EXPORTERS[chosen](module, example, deploy_config.opset, dynamic)
+    proto = clean(exported, deploy_config.opset)
     found = problems(proto, module.input_names, module.output_names, BATCH if dynamic else 1)
     if found:
         raise ConversionError(
