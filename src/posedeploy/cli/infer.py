@@ -45,7 +45,7 @@ def infer(  # noqa: PLR0917 - the signature is the command line
         typer.Option(help="Folder for what is drawn. [default: poses; none with --json, --show]"),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON lines: the model, then one a image.")
+        bool, typer.Option("--json", help="Print JSON lines: the model, then one an image.")
     ] = False,
     show: Annotated[bool, typer.Option("--show", help="Open windows; q or Esc stops.")] = False,
     min_score: Annotated[

@@ -70,12 +70,12 @@ class JsonLines:
 
 
 class TextLines:
-    """A line a image and a line a video."""
+    """A line an image and a line a video."""
 
     def __init__(self, console: Console, inference: Inference) -> None:
         self._console = console
         self._inference = inference
-        self._scores: list[NDArray[np.float32]] = []  # of a image, or of a video's frames
+        self._scores: list[NDArray[np.float32]] = []  # of an image, or of a video's frames
 
     def start(self, detector: PoseDetector) -> None:
         """Say which model it is."""

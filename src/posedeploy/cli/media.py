@@ -13,7 +13,7 @@ from posedeploy.errors import BadInputError, did_you_mean
 IMAGES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
 _PATTERN = frozenset("*?[")
-DRAWN = "_poses"  # what is added to the name of a image that was drawn on
+DRAWN = "_poses"  # what is added to the name of an image that was drawn on
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def _sources(word: str) -> list[Source]:
         return _known(sorted(map(Path, glob.glob(word, recursive=True))), f"pattern {word}")
     neighbors = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
     raise BadInputError(
-        f"image {word}", "no such file", "a image, a video, a folder or a pattern",
+        f"image {word}", "no such file", "an image, a video, a folder or a pattern",
         did_you_mean(path.name, neighbors, "Check the path."),
     )  # fmt: skip
 

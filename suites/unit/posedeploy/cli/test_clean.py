@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from posedeploy.synthetic.images import draw_figure
+from posedeploy.synthetic.figures import draw_figure
 
 PROGRAM = '''
 import sys

@@ -26,7 +26,7 @@ from posedeploy.paths import whole_file
 from posedeploy.sdk import PoseDetector
 from posedeploy.sdk.images import write_image
 from posedeploy.sdk.windows import check_windows, why_no_windows
-from posedeploy.synthetic.images import draw_figure
+from posedeploy.synthetic.figures import draw_figure
 
 SIZE = (96, 144)  # as high and wide as the model's input, so that keypoints lie inside
 

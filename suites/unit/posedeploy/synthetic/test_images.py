@@ -10,15 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from posedeploy.errors import UnavailableError
-from posedeploy.synthetic.images import (
-    JOINTS,
-    calibration_images,
-    draw_figure,
-    draw_scene,
-    joint_color,
-    network_input,
-    photographs,
-)
+from posedeploy.synthetic.figures import JOINTS, draw_figure, draw_scene, joint_color
+from posedeploy.synthetic.images import calibration_images, network_input, photographs
 
 
 @settings(max_examples=25, deadline=None)
