@@ -13,6 +13,7 @@ from posedeploy.cli import backends as backends_module
 from posedeploy.cli import completion, suites
 from posedeploy.cli.app import app, missing_package
 from posedeploy.cli.app import run as run_application
+from posedeploy.cli.zoo import fetch_all
 from posedeploy.config import list_deploy_configs
 from posedeploy.errors import BadInputError, UnavailableError
 from posedeploy.runtime import BACKENDS, Availability, Code, backend_names
@@ -115,20 +116,20 @@ def test_a_model_is_shown_with_the_deploy_configs_that_fit() -> None:
     assert not [name for name in said["deploy_configs"] if "_rtmo_" not in name]
 
 
-def test_fetching_says_where_the_files_are(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_fetching_prints_the_paths(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     asked: list[tuple[str, Any, bool]] = []
 
-    def fetch(row: Any, folder: Path | None, *, offline: bool, on_progress: Any) -> Path:
+    def download(row: Any, folder: Path | None, *, offline: bool, on_progress: Any) -> Path:
         on_progress(5, 10)
         asked.append((row.name, folder, offline))
         return tmp_path / f"{row.name}.pth"
 
-    monkeypatch.setattr("posedeploy.zoo.download.fetch_checkpoint", fetch)
-    done = run("zoo", "fetch", "rtmpose_t", "rtmo_t", f"--folder={tmp_path}", "--offline")
+    rows = [row for row in MODELS if row.name in {"rtmpose_t", "rtmo_t"}]
+    fetch_all(rows, tmp_path, offline=True, download=download)
     assert asked == [("rtmo_t", tmp_path, True), ("rtmpose_t", tmp_path, True)]
-    assert f"rtmpose_t: {tmp_path}" in done.output.replace("\n", "")
+    assert f"rtmpose_t: {tmp_path}" in capsys.readouterr().out
+    missing = run("zoo", "fetch", "rtmpose_t", f"--folder={tmp_path}", "--offline")
+    assert isinstance(missing.exception, UnavailableError)
 
 
 SHOWN = {
