@@ -190,7 +190,9 @@ class Judge:
             checkpoint_key(model),
             lambda: self.in_torch(
                 "poseconform.subject.loading:checkpoint_for",
-                self.subject_spec, model, timeout=self.limits.weights,
+                self.subject_spec,
+                model,
+                timeout=self.limits.weights,
             ),
         )
         return made

@@ -99,9 +99,7 @@ def run(words: Sequence[str], application: Callable[..., object] = app) -> None:
         raise
 
 
-def missing_package(
-    error: ModuleNotFoundError, words: Sequence[str]
-) -> UnavailableError | None:
+def missing_package(error: ModuleNotFoundError, words: Sequence[str]) -> UnavailableError | None:
     """The error for a package that an environment for running alone lacks; None for others."""
     name = (error.name or "").partition(".")[0]
     if name not in CONVERTING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import sys
 from pathlib import Path
 
 import pytest
@@ -21,9 +20,7 @@ def posedeploy(*words: object) -> int:
     return int(caught.value.code or 0)
 
 
-def test_a_report_is_made(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_report_is_made(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     source = write_results(tmp_path / "results.json", sample_results(12))
     assert posedeploy("report", "build", source, "--out", tmp_path / "page") == 0
     assert f"wrote {tmp_path / 'page' / 'index.html'}" in capfd.readouterr().out
