@@ -108,8 +108,10 @@ class Judge:
 
     def with_execution(self, cell: Cell, execution: Execution) -> Judge:
         """Likewise, but the cell's backend is taken to have given these outputs."""
-        changed = {("conversion", cell.id): self.conversion(cell)}
-        return self._but(cell, {**changed, ("execution", cell.id): execution})
+        conversion = self.conversion(cell)
+        return self._but(
+            cell, {("conversion", cell.id): conversion, ("execution", cell.id): execution}
+        )
 
     def evaluating(self, cell: Cell) -> Judge:
         """Likewise, but the judge evaluates the cell's files itself (`execution.EVALUATORS`)."""

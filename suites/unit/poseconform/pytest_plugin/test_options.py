@@ -107,6 +107,7 @@ class Broken(FakeSubject):
     """Raises an error that is not for the user."""
 
     def flows(self, more: Sequence[str] = ()) -> tuple[Flow, ...]:
+        del more
         raise ZeroDivisionError
 
 
