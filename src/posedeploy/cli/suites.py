@@ -32,6 +32,7 @@ Examples:
     posedeploy test -m onnxruntime --models quick
     posedeploy test -m "rtmpose and dynamic" --require openvino
     posedeploy test parity --model-config my.py --checkpoint my.pth --report-dir reports/mine
+    posedeploy test --subject my_module:MyToolchain
     posedeploy test -m tensorrt -rs           what cannot run here, and why
     posedeploy test --help-pytest             all options of pytest and of the judge
 
