@@ -87,6 +87,7 @@ def export_onnx(
     deploy_config: DeployConfig,
     out_path: Path,
     exporter: str | None = None,
+    exporters: Mapping[str, Exporter] = EXPORTERS,
 ) -> ExportedGraph:
     """Write a module as one ONNX file.
 
@@ -95,19 +96,20 @@ def export_onnx(
         deploy_config: Opset, shape mode, and the exporter unless given.
         out_path: The file to write.
         exporter: 'torchscript' or 'dynamo'; None takes the deploy config's.
+        exporters: Name -> exporter.
 
     Raises:
         BadInputError: No such exporter.
         ConversionError: PyTorch cannot export the module, or what it wrote breaks the contract.
     """
     chosen = exporter or deploy_config.exporter
-    if chosen not in EXPORTERS:
+    if chosen not in exporters:
         raise BadInputError(
-            "--exporter", repr(chosen), f"one of {', '.join(EXPORTERS)}", "Choose one of them."
+            "--exporter", repr(chosen), f"one of {', '.join(exporters)}", "Choose one of them."
         )
     dynamic = deploy_config.dynamic_batch
     example = example_input(module, TRACED_BATCH[deploy_config.shape_mode])
-    exported = EXPORTERS[chosen](module, example, deploy_config.opset, dynamic)
+    exported = exporters[chosen](module, example, deploy_config.opset, dynamic)
     proto = clean(exported, deploy_config.opset)
     found = problems(proto, module.input_names, module.output_names, BATCH if dynamic else 1)
     if found:
