@@ -21,9 +21,7 @@ def free_bytes(folder: Path) -> int:
     return shutil.disk_usage(folder).free
 
 
-def make_room(
-    cache: Path, limit_gb: int, free: Callable[[Path], int] = free_bytes
-) -> None:
+def make_room(cache: Path, limit_gb: int, free: Callable[[Path], int] = free_bytes) -> None:
     """Bring the cache within its limit, and see that its disk has room.
 
     Args:

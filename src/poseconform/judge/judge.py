@@ -108,8 +108,10 @@ class Judge:
 
     def with_execution(self, cell: Cell, execution: Execution) -> Judge:
         """Likewise, but the cell's backend is taken to have given these outputs."""
-        changed = {("conversion", cell.id): self.conversion(cell)}
-        return self._but(cell, {**changed, ("execution", cell.id): execution})
+        conversion = self.conversion(cell)
+        return self._but(
+            cell, {("conversion", cell.id): conversion, ("execution", cell.id): execution}
+        )
 
     def evaluating(self, cell: Cell) -> Judge:
         """Likewise, but the judge evaluates the cell's files itself (`execution.EVALUATORS`)."""
@@ -190,7 +192,9 @@ class Judge:
             checkpoint_key(model),
             lambda: self.in_torch(
                 "poseconform.subject.loading:checkpoint_for",
-                self.subject_spec, model, timeout=self.limits.weights,
+                self.subject_spec,
+                model,
+                timeout=self.limits.weights,
             ),
         )
         return made

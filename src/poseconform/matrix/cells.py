@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 OTHER_FAMILY = "other"  # of a model that is in no row of the support table
 
+
 @dataclass(frozen=True)
 class Model:
     """One model under test.

@@ -22,8 +22,8 @@ from poseconform.subject.availability import (
 )
 from poseconform.subject.loading import DEFAULT_SUBJECT, SubjectError, load_subject
 from poseconform.subject.protocol import Subject
-from posedeploy.runtime import probe_on
 from posedeploy.paths import cache_dir
+from posedeploy.runtime import probe_on
 
 CACHE_VARIABLE = "POSECONFORM_CACHE"
 # `.ci/run` left 3.5 GB in an empty cache (ONNX Runtime in fp32 and what is planted): room for

@@ -27,7 +27,8 @@ def command(config: pytest.Config, cell: Cell) -> str:
     """The command that re-runs one cell."""
     flow = cell.flow.deploy_config
     words = [
-        "python", "-m", "pytest", "suites", *_model(subject_of(config), cell.model), *_carried(config),
+        "python", "-m", "pytest", "suites",
+        *_model(subject_of(config), cell.model), *_carried(config),
         *(["--deploy-config", flow] if "/" in flow else []), "-k", f"[{cell.id}]",
     ]  # fmt: skip
     return shlex.join(words)

@@ -7,12 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from poseconform.reference.values import Sample
+
+class Sample(Protocol):
+    """What a client is given: an image, and the box of one person in it."""
+
+    @property
+    def image(self) -> NDArray[np.uint8]:
+        """`[H, W, 3]` uint8, BGR."""
+        ...
+
+    @property
+    def bbox(self) -> tuple[float, float, float, float]:
+        """Left, top, right, bottom in image px."""
+        ...
 
 
 @dataclass(frozen=True)

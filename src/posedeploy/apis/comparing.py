@@ -101,9 +101,7 @@ def compare(
             pytorch = pytorch_keypoints(model, model_config, image)
             deployed = find(deployment.folder, image)
             scale = max(image.shape[1] / width, image.shape[0] / height) * BOX_PADDING
-            distances = keypoint_distances(
-                deployed, pytorch, deployment.artifact.precision, scale
-            )
+            distances = keypoint_distances(deployed, pytorch, deployment.artifact.precision, scale)
             compared.append(Compared(deployed, pytorch, distances))
     return tuple(compared)
 

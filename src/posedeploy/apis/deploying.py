@@ -133,13 +133,9 @@ def deploy(
             model_config, weights, deploy_config, Path(scratch),
             model=model, exporter=exporter, progress=progress,
         )  # fmt: skip
-        done = convert_exported(
-            exported, deploy_config, model_config, staging, progress=progress
-        )
+        done = convert_exported(exported, deploy_config, model_config, staging, progress=progress)
         if images:
-            done = _compare(
-                done, model_config, model, images, find=find, progress=progress
-            )
+            done = _compare(done, model_config, model, images, find=find, progress=progress)
     return replace(done, folder=target, files=tuple(target / path.name for path in done.files))
 
 

@@ -120,9 +120,7 @@ def resolve_checkpoint(
     )  # fmt: skip
 
 
-def published_checkpoint(
-    model_cfg: str | Path, fetch: Callable[..., Path] | None = None
-) -> Path:
+def published_checkpoint(model_cfg: str | Path, fetch: Callable[..., Path] | None = None) -> Path:
     """The published checkpoint of a zoo model, downloaded (with progress) unless it is there.
 
     Args:

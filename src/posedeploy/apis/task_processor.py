@@ -35,11 +35,17 @@ class PoseDetection:
         model_config: The model.
         deploy_config: The deployment.
         device: Where the backend model runs.
+        show: Shows a drawing under a title; None opens a window.
     """
 
     def __init__(
-        self, model_config: ModelConfig, deploy_config: DeployConfig, device: str
+        self,
+        model_config: ModelConfig,
+        deploy_config: DeployConfig,
+        device: str,
+        show: Callable[[Image, str], None] | None = None,
     ) -> None:
+        self._show = show or show_window
         self.model_config = model_config
         self.deploy_config = deploy_config
         self.device = device
@@ -152,7 +158,7 @@ class PoseDetection:
         if output_file:
             write(drawing, Path(output_file))
         if show_result:
-            show(drawing, window_name or "posedeploy")
+            self._show(drawing, window_name or "posedeploy")
         return drawing
 
     def _check_shape(self, input_shape: Sequence[int] | None) -> None:
@@ -296,11 +302,16 @@ def write(drawing: Image, path: Path) -> None:
         ) from error  # fmt: skip
 
 
-def show(drawing: Image, window_name: str) -> None:
+def show_window(drawing: Image, window_name: str, reason: str | None = None) -> None:
     """Show an image in a window until a key is pressed.
+
+    Args:
+        drawing: `[H, W, 3]` uint8, BGR.
+        window_name: Its title.
+        reason: Why there are no windows; None asks the system.
 
     Raises:
         UnavailableError: There is no display, or OpenCV has no windows.
     """
-    check_windows("Use output_file instead.", "show_result")
+    check_windows("Use output_file instead.", "show_result", reason)
     show_image(window_name, drawing)

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable, Sequence
 
 import typer
-from rich.console import Console
 
 from posedeploy import __version__
 from posedeploy.cli import INTERRUPTED, STOPPED
@@ -21,14 +20,15 @@ from posedeploy.cli.infer import infer
 from posedeploy.cli.profile import profile
 from posedeploy.cli.report import report
 from posedeploy.cli.suites import test
+from posedeploy.cli.terminal import console, escape
 from posedeploy.cli.validate import validate
 from posedeploy.cli.zoo import zoo
 from posedeploy.errors import PoseDeployError, UnavailableError
 
 # Packages of the extra `convert` and of mmpose, by the names they are imported by.
 CONVERTING = {
-    "addict", "filelock", "matplotlib", "mmcv", "mmengine", "mmpose", "onnx", "onnxscript",
-    "scipy", "torch", "yaml",
+    "addict", "filelock", "matplotlib", "mmcv", "mmengine", "mmpose", "onnx", "onnx_ir",
+    "onnxscript", "scipy", "torch", "yaml",
 }  # fmt: skip
 INSTALL_CONVERTING = (
     "python -m pip install 'posedeploy[convert]' && python -m pip install --no-deps "
@@ -95,13 +95,11 @@ def run(words: Sequence[str], application: Callable[..., object] = app) -> None:
         sys.exit(missing.exit_code)
     except SystemExit as ended:
         if ended.code == INTERRUPTED:
-            Console(stderr=True).print(STOPPED, style="bold")
+            console(stderr=True).print(STOPPED, style="bold")
         raise
 
 
-def missing_package(
-    error: ModuleNotFoundError, words: Sequence[str]
-) -> UnavailableError | None:
+def missing_package(error: ModuleNotFoundError, words: Sequence[str]) -> UnavailableError | None:
     """The error for a package that an environment for running alone lacks; None for others."""
     name = (error.name or "").partition(".")[0]
     if name not in CONVERTING:
@@ -114,15 +112,9 @@ def missing_package(
 
 
 def show_error(error: PoseDeployError) -> None:
-    """Print the four parts of an error, one a line."""
-    console = Console(stderr=True, highlight=False)
-    console.print(f"[bold red]error:[/] {_escape(error.subject)}", soft_wrap=True)
-    for label, text in (("found", error.found), ("expected", error.expected)):
-        console.print(f"  {label + ':':<10}{_escape(text)}", soft_wrap=True)
-    console.print(f"  {'next:':<10}{_escape(error.next_step)}", soft_wrap=True)
-
-
-def _escape(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
+    """Print the four parts of an error, one per line."""
+    out = console(stderr=True)
+    out.print(f"[bold red]error:[/] {escape(error.subject)}", soft_wrap=True)
+    parts = (("found:", error.found), ("expected:", error.expected), ("next:", error.next_step))
+    for label, text in parts:
+        out.print(f"  {label:<10}{escape(text)}", soft_wrap=True)

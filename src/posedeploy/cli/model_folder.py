@@ -1,4 +1,4 @@
-"""What people give in place of an SDK model folder, and what to do about it."""
+"""The arguments MODEL_DIR and --device."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ def check_model_folder(path: Path) -> Path:
     """The SDK model folder, given it or a file in it.
 
     Raises:
-        BadInputError: It is none; a checkpoint, or a folder with one, is told how to become one.
+        BadInputError: It is none. For a checkpoint, or a folder with one, the message has the
+            command that converts it.
     """
     folder = path if path.is_dir() else path.parent
     if path.exists() and (folder / _MARK).is_file():
@@ -42,7 +43,7 @@ def device_for(folder: Path, text: str | None) -> Device:
     """The device that the text names; without a text, the first that the folder's backend has.
 
     Raises:
-        BadInputError: What follows the colon is no number, or the folder cannot be read.
+        BadInputError: The text after the colon is no number, or the folder cannot be read.
     """
     if text is not None:
         return parse_device(text)
@@ -54,7 +55,7 @@ def parse_device(text: str) -> Device:
     """The device that 'cuda:1' names.
 
     Raises:
-        BadInputError: What follows the colon is no number.
+        BadInputError: The text after the colon is no number.
     """
     try:
         return Device.parse(text)

@@ -77,7 +77,7 @@ def export_onnx(
         deploy_config: Opset, shape mode, and the exporter unless given.
         out_path: The file to write.
         exporter: 'torchscript' or 'dynamo'; None takes the deploy config's.
-        exporters: The exporters by name.
+        exporters: Name -> exporter.
 
     Raises:
         BadInputError: No such exporter.
@@ -90,8 +90,8 @@ def export_onnx(
         )
     dynamic = deploy_config.dynamic_batch
     example = example_input(module, TRACED_BATCH[deploy_config.shape_mode])
-    proto = exporters[chosen](module, example, deploy_config.opset, dynamic)
-    clean(proto, deploy_config.opset)
+    exported = exporters[chosen](module, example, deploy_config.opset, dynamic)
+    proto = clean(exported, deploy_config.opset)
     found = problems(proto, module.input_names, module.output_names, BATCH if dynamic else 1)
     if found:
         raise ConversionError(

@@ -44,14 +44,12 @@ def load_session(model: SdkModel, device: Device, threads: int) -> Session:
         available = probe_on(name, str(device))
         if not available.ok:
             found = f"{available.code}: {available.reason}"
-            expected = f"a device on which {name} runs here"
-            raise UnavailableError(f"device {str(device)!r}", found, expected, f"Use {row.devices[0]}.")
+            expected, next_step = f"a device on which {name} runs here", f"Use {row.devices[0]}."
+            raise UnavailableError(f"device {str(device)!r}", found, expected, next_step)
     if files[0].suffix == ".onnx":
         refuse_external_data(files[0])
     try:
-        return get_runtime(name).load(
-            files, str(device), SessionOptions(model.precision, threads)
-        )
+        return get_runtime(name).load(files, str(device), SessionOptions(model.precision, threads))
     except ImportError as error:
         found, expected = f"no usable {row.distribution} ({error})", f"{name}, to run this folder"
         raise UnavailableError(f"backend {name}", found, expected, row.install_step) from error

@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 
 from posedeploy.config import ModelConfig
+from posedeploy.synthetic.admission import output_maps
 from posedeploy.synthetic.calibration import single_thread
 from posedeploy.synthetic.drawn import SIGMAS
 from posedeploy.synthetic.fitting.rounding import rounded
 from posedeploy.synthetic.fitting.samples import Samples, make_samples
-from posedeploy.synthetic.measures import output_maps
 
 _CHUNK = 8  # images a run, so that memory stays small
 _AREA = 0.53  # a person's part of the box; mmpose assumes it where no mask is at hand

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from posedeploy.config import ModelConfig, load_model_config
 from posedeploy.zoo.table import ModelRow, config_path
 
-# (head, backbone) -> the module of `zoo.fitting` with its plan.
+# (head, backbone) -> the module of `synthetic.fitting` with its plan.
 # fmt: off
 PLANS: Mapping[tuple[str, str], str] = {
     ("CPMHead", "HourglassNet"):  "hourglass",

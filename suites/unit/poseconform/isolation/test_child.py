@@ -91,7 +91,6 @@ def test_an_error_is_passed_on_with_its_type_and_log(child: Child) -> None:
     assert "complain" in caught.value.log_tail
 
 
-
 def test_an_error_carries_the_stage_that_it_names(child: Child) -> None:
     with pytest.raises(ChildFailure, match="Staged: at convert") as caught:
         child.call("child_helpers:fail_at", "convert", timeout=60)

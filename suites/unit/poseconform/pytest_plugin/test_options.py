@@ -77,7 +77,9 @@ def test_a_number_below_zero_is_refused(option: str, pytester: pytest.Pytester) 
 def test_a_checkpoint_is_for_the_model_it_names(tiny_model: Callable[[str], TinyModel]) -> None:
     path = tiny_model("rtmpose_t").checkpoint
     pair = f"rtmpose_s={path}"
-    selection = read_selection(options(models=["rtmpose_t", "rtmpose_s"], checkpoint=[pair]), SUBJECT)
+    selection = read_selection(
+        options(models=["rtmpose_t", "rtmpose_s"], checkpoint=[pair]), SUBJECT
+    )
     assert {m.name: bool(m.checkpoint) for m in selection.models} == {
         "rtmpose_s": True, "rtmpose_t": False,
     }  # fmt: skip
@@ -105,6 +107,7 @@ class Broken(FakeSubject):
     """Raises an error that is not for the user."""
 
     def flows(self, more: Sequence[str] = ()) -> tuple[Flow, ...]:
+        del more
         raise ZeroDivisionError
 
 

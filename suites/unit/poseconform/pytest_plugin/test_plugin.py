@@ -123,7 +123,9 @@ def test_a_finished_cell_has_one_line_and_failures_have_their_command(
         "no-driver" in lines[-1] and "left" not in lines[-1]
     )
     result.stdout.fnmatch_lines(["*re-run just this cell*"])
-    result.stdout.fnmatch_lines(["*python -m pytest suites --models m2 --subject fixtures.fake_subject:FakeSubject -k*"])
+    result.stdout.fnmatch_lines(
+        ["*python -m pytest suites --models m2 --subject fixtures.fake_subject:FakeSubject -k*"]
+    )
 
 
 def test_a_failures_message_ends_with_its_command_in_junit_too(matrix: pytest.Pytester) -> None:

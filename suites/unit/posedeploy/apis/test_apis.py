@@ -81,9 +81,7 @@ def test_a_device_that_is_not_here_is_unavailable(device: str) -> None:
 def test_a_backend_that_cannot_be_converted_for_is_unavailable() -> None:
     found = Availability(Code.BROKEN_INSTALL, "import onnxruntime failed")
     with pytest.raises(UnavailableError, match="found broken-install: import onnxruntime failed"):
-        deploying.check_ready(
-            load_deploy_config(STATIC), zoo("rtmpose_t"), probe=lambda _: found
-        )
+        deploying.check_ready(load_deploy_config(STATIC), zoo("rtmpose_t"), probe=lambda _: found)
 
 
 def test_only_a_place_of_ours_may_be_written_to(tmp_path: Path) -> None:
@@ -173,7 +171,11 @@ def test_an_export_is_read_back(tiny_model: Callable[[str], TinyModel], tmp_path
     model_config = load_model_config(tiny.config)
     made = exporting.export(model_config, tiny.checkpoint, config, tmp_path)
     found = exporting.read_exported(tmp_path)
-    assert (found.graph, found.opset, found.checkpoint) == (made.graph, made.opset, str(tiny.checkpoint))
+    assert (found.graph, found.opset, found.checkpoint) == (
+        made.graph,
+        made.opset,
+        str(tiny.checkpoint),
+    )
     assert found.nodes == made.nodes
     assert found.path.is_file()
 

@@ -24,7 +24,7 @@ from posedeploy.runtime import Availability, Code
 from posedeploy.runtime.onnxruntime import OnnxRuntime
 from posedeploy.runtime.pplnn import Pplnn
 from posedeploy.runtime.tensorrt.runtime import TensorRT
-from posedeploy.synthetic.images import draw_figure
+from posedeploy.synthetic.figures import draw_figure
 from posedeploy.zoo.table import mmpose_files
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,9 +20,7 @@ def posedeploy(*words: object) -> int:
     return int(caught.value.code or 0)
 
 
-def test_a_report_is_made(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_report_is_made(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     source = write_results(tmp_path / "results.json", sample_results(12))
     assert posedeploy("report", "build", source, "--out", tmp_path / "page") == 0
     assert f"wrote {tmp_path / 'page' / 'index.html'}" in capfd.readouterr().out
@@ -63,7 +61,7 @@ def test_help(
 def test_what_is_not_installed_is_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], gone: str
 ) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda n: None if n == gone else object())
+    monkeypatch.setitem(sys.modules, gone, None)
     assert posedeploy("report", "build", "x.json") == UnavailableError.exit_code
     said = " ".join(capsys.readouterr().err.split())
     assert "posedeploy report" in said

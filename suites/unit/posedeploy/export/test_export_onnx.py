@@ -258,7 +258,7 @@ def test_what_cannot_be_exported_is_a_typed_error(subject, tmp_path, capfd):
     assert "aten::" not in shown.out + shown.err
 
 
-def test_a_graph_that_breaks_the_contract_is_not_written(subject, tmp_path, monkeypatch):
+def test_a_graph_that_breaks_the_contract_is_not_written(subject, tmp_path):
     def exporter(module, example, opset, dynamic_batch):
         shape = list(example.shape)
         info = onnx.helper.make_tensor_value_info("input", onnx.TensorProto.FLOAT, shape)
@@ -271,7 +271,9 @@ def test_a_graph_that_breaks_the_contract_is_not_written(subject, tmp_path, monk
     deploy = it.deploy_config()
     with pytest.raises(ConversionError, match="operator domain mmdeploy"):
         export_onnx(
-            it.exportable(deploy), deploy, tmp_path / "model.onnx",
+            it.exportable(deploy),
+            deploy,
+            tmp_path / "model.onnx",
             exporters={"torchscript": exporter},
-        )  # fmt: skip
+        )
     assert list(tmp_path.iterdir()) == []
