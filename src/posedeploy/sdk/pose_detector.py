@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from posedeploy.errors import BadInputError
 from posedeploy.heads import stage_of_component
-from posedeploy.runtime import Device, Session
+from posedeploy.runtime import Device, Runtime, Session
 from posedeploy.sdk.binding import Binding, bind
 from posedeploy.sdk.decode import Decoder, compile_decoder
 from posedeploy.sdk.folder import SdkModel, read_folder
@@ -42,6 +42,7 @@ class PoseDetector:
         device_id: Which of several devices.
         threads: Threads within one operation; 0 lets the backend choose.
         batch_size: Most regions in one call of the graph, where its batch is dynamic.
+        runtime: Loads the backend's files; None takes the backend's own.
 
     Attributes:
         on_stage: Called with one of `STAGES` as each ends, so that a caller can time them.
@@ -63,6 +64,7 @@ class PoseDetector:
         *,
         threads: int = 1,
         batch_size: int = DEFAULT_BATCH,
+        runtime: Runtime | None = None,
     ) -> None:
         if batch_size < 1 or threads < 0:
             found = f"batch_size={batch_size}, threads={threads}"
@@ -78,7 +80,7 @@ class PoseDetector:
             raise model.params.error(f"a component for the {kind} transforms", model.component)
         self._meta = model.dataset_meta
         device = Device.parse(f"{device_name}:{device_id}" if device_id else device_name)
-        self._session: Session | None = load_session(model, device, threads)
+        self._session: Session | None = load_session(model, device, threads, runtime)
         self._binding: Binding = bind(model, self._session, self._decoder.outputs, size)
         self._batch = self._binding.batch or batch_size
         self._count = 0
