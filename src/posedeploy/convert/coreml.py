@@ -65,10 +65,10 @@ def _settings(deploy_config: DeployConfig) -> dict[str, Any]:
         )  # fmt: skip
     name = str(section.get("minimum_deployment_target", DEFAULT_TARGET))
     if not hasattr(ct.target, name):
-        known = ", ".join(word for word in vars(ct.target) if word.startswith(("iOS", "macOS")))
+        names = ", ".join(word for word in vars(ct.target) if word.startswith(("iOS", "macOS")))
         raise BadInputError(
             f"{deploy_config.path}: backend_config.minimum_deployment_target", repr(name),
-            f"one of {known}", "Change the field.",
+            f"one of {names}", "Change the field.",
         )  # fmt: skip
     return {
         "convert_to": form,

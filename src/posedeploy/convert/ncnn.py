@@ -1,4 +1,4 @@
-"""ncnn: a traced module through pnnx, believed only after it was run."""
+"""ncnn: a traced module through pnnx; the files are run and compared before they are accepted."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def weight_precision(param: Path, weights: Path) -> StoredPrecision:
 def check_numbers(
     traced: Path, files: Sequence[Path], shape: tuple[int, ...], precision: str
 ) -> None:
-    """Run both on noise: some layers pnnx converts without a word, and wrongly.
+    """Run both on noise: pnnx silently converts some layers wrongly.
 
     Raises:
         ConversionError: ncnn refuses the files or computes something else.

@@ -1,7 +1,7 @@
 """OpenVINO: the exported ONNX graph as OpenVINO's own pair of files.
 
 fp16 stores the weights in float16; what is computed in is a question of its own and stays float32
-unless the deploy config's `backend_config.inference_precision` says 'f16'.  The answer is written
+unless the deploy config's `backend_config.inference_precision` is 'f16'.  The choice is written
 into the `.xml` file, where the runtime reads it.
 """
 
@@ -35,7 +35,7 @@ def convert(
     """Reads the ONNX file and writes `.xml` and `.bin`.
 
     `model_inputs.opt_shapes` of MMDeploy's configs is where the input size comes from; the batch
-    is what `dynamic_axes` says.
+    is that of `dynamic_axes`.
     """
     import openvino as ov
 
@@ -67,7 +67,7 @@ def convert(
 
 
 def _record_precision(model: Any, deploy_config: DeployConfig) -> None:
-    """Write what to compute in into the model, where the deploy config says it."""
+    """Write what to compute in into the model, where the deploy config sets it."""
     asked = deploy_config.raw["backend_config"].get("inference_precision")
     if asked is None:
         return

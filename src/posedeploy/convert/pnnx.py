@@ -38,7 +38,7 @@ def find_pnnx() -> str:
         UnavailableError: It is not installed.
     """
     spec = importlib.util.find_spec("pnnx")
-    # importing the package would load torch; the program lies beside its modules
+    # importing the package would load torch; the program is in the same folder
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         for name in ("pnnx", "pnnx.exe"):
             if (Path(folder) / name).is_file():
@@ -101,7 +101,7 @@ def check_layers(subject: str, param: str, log: str) -> None:
     """Refuse a conversion that pnnx reports as a success and ncnn cannot run.
 
     Raises:
-        ConversionError: With the layers that ncnn lacks, or the lines of the log that say so.
+        ConversionError: With the layers that ncnn lacks, or the lines of the log that name them.
     """
     layers = [line.split() for line in param.splitlines()[2:] if line.strip()]
     foreign = [f"{words[0]} ({words[1]})" for words in layers if foreign_type(words[0])]

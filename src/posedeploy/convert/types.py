@@ -1,4 +1,4 @@
-"""What every converter looks like from outside."""
+"""Values and Protocol of the converters."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What YOLOX-Pose and RTMO share: priors, the choice among them, and rows of fixed number.
 
 Three stages can be exported.  `nms` is the whole detector; `dense` stops before non-maximum
-suppression, for backends that cannot hold it; `raw` is what the head's last layers put out,
+suppression, for backends that cannot hold it; `raw` is what the head's last layers output,
 for backends in which even the decode is too slow.
 
 All coordinates are in input px, x to the right and y down, origin at the corner of the input.
@@ -43,7 +43,7 @@ class DetectionSettings:
 def detection_settings(
     model_config: ModelConfig, deploy_config: DeployConfig
 ) -> DetectionSettings:
-    """The settings in force: what the model's `test_cfg` says wins (MMDeploy's rule).
+    """The settings in force: the model's `test_cfg` wins over the deploy config (MMDeploy's rule).
 
     Raises:
         BadInputError: The deploy config has no post-processing, or keeps no rows.

@@ -2,7 +2,7 @@
 
 The precision of an mlprogram is in the package, tensor by tensor.  `SessionOptions.precision`
 chooses the units that may compute: fp32 stays on the CPU, for the GPU and the Neural Engine
-compute in fp16 whatever the package says.
+compute in fp16 whatever the types in the package.
 """
 
 from __future__ import annotations

@@ -83,11 +83,11 @@ def _tensor_info(tensor: Any, common: Any) -> TensorInfo:
     """Name, shape and type; the shape is () where PPLNN does not know it before the first run."""
     shape = tensor.GetShape()
     sizes = tuple(int(size) for size in shape.GetDims())
-    known = all(size > 0 for size in sizes)
+    static = all(size > 0 for size in sizes)
     kind = shape.GetDataType()
     names = [name for name in DTYPES if getattr(common, name, None) == kind]
     # outputs that have not been computed have no type yet; those of pose models are float32
-    return TensorInfo(tensor.GetName(), sizes if known else (), DTYPES[(names or [*DTYPES])[0]])
+    return TensorInfo(tensor.GetName(), sizes if static else (), DTYPES[(names or [*DTYPES])[0]])
 
 
 def _must_succeed(common: Any, status: int, what: str) -> None:

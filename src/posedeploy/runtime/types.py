@@ -1,8 +1,8 @@
-"""What every backend runtime looks like from outside.
+"""Values and Protocols of the backend runtimes.
 
 This package imports numpy and the backend, nothing else: no config, no torch, no mmpose
-(the TorchScript runtime excepted).  The judge runs backend files through it, and so does the
-SDK; neither believes anything but what `Session` reads from the loaded file.
+(the TorchScript runtime excepted).  The judge and the SDK run backend files through it; all that
+`Session` returns is read from the loaded file.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ class PrecisionRuntime(Runtime, Protocol):
 
 
 class PrecisionError(RuntimeError):
-    """The backend computes in another precision here than it was told."""
+    """The backend computes in another precision here than the one that was set."""
 
 
 def as_contiguous(array: NDArray[Any], dtype: str) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""`PoseDetector`: an SDK model folder and a image in, keypoints out.
+"""`PoseDetector`: an SDK model folder and an image in, keypoints out.
 
 numpy, OpenCV and one backend; neither torch nor mmpose.  Called as MMDeploy's runtime is.
 """
@@ -123,11 +123,11 @@ class PoseDetector:
         self.close()
 
     def close(self) -> None:
-        """Let go of the backend's session. The detector cannot be called any more."""
+        """Release the backend's session. The detector cannot be called any more."""
         self._session = None
 
     def warm_up(self, calls: int = 1) -> None:
-        """Run the graph on blank input, so that the first image does not pay for it."""
+        """Run the graph on blank input, so that the first image is not slower."""
         width, height = self.input_size
         blank = np.zeros((self._binding.batch or 1, 3, height, width), np.float32)
         for _ in range(calls):
@@ -146,7 +146,7 @@ class PoseDetector:
             bottom-up model of the people found; 0 of them give `[0, K, 3]`.
 
         Raises:
-            BadInputError: Not a image, not boxes, or boxes for a bottom-up model.
+            BadInputError: Not an image, not boxes, or boxes for a bottom-up model.
         """
         return self.detect(img, bboxes).keypoints
 
@@ -161,10 +161,10 @@ class PoseDetector:
 
         Args:
             imgs: Images, as for a single call; their sizes may differ.
-            bboxes: One entry a image, each as for a single call.
+            bboxes: One entry an image, each as for a single call.
 
         Returns:
-            One array `[n, K, 3]` a image.
+            One array `[n, K, 3]` an image.
         """
         return [poses.keypoints for poses in self.detect_batch(imgs, bboxes)]
 
@@ -175,7 +175,7 @@ class PoseDetector:
         given = [None] * len(imgs) if bboxes is None else list(bboxes)
         if len(given) != len(imgs):
             found = f"{len(imgs)} images and {len(given)} lists of boxes"
-            raise BadInputError("bboxes", found, "one list a image", "Pass None where none is.")
+            raise BadInputError("bboxes", found, "one list an image", "Pass None where none is.")
         cuts = [self._regions(img, boxes) for img, boxes in zip(imgs, given, strict=True)]
         regions = [region for cut in cuts for region in cut]
         owners = np.repeat(np.arange(len(cuts)), [len(cut) for cut in cuts])
@@ -230,7 +230,7 @@ class PoseDetector:
         return placed, decoded.image
 
     def _keypoints(self) -> int:
-        """Number of keypoints; where no image has told it yet, blank input does."""
+        """Number of keypoints; before the first image it is read from a run on blank input."""
         if not self._count:
             width, height = self.input_size
             blank = np.zeros((height, width, 3), np.uint8)

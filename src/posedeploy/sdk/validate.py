@@ -1,7 +1,7 @@
 """`validate`: everything about an SDK model folder that makes a client crash or go wrong.
 
-Real clients accept a folder that gives wrong keypoints without a word, and die on one with a
-typo.  This looks for both, with nothing but the folder: no graph is run.
+Clients silently accept a folder that gives wrong keypoints, and crash on one with a typo.  This
+looks for both in the folder alone: no graph is run.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def validate(folder: str | Path, client: str | None = None) -> list[Finding]:
         Findings, errors before warnings; none for a folder that is right.
 
     Raises:
-        BadInputError: `client` is not one that is known.
+        BadInputError: There is no such client.
     """
     profile = client_named(client) if client else None
     path = Path(folder)
@@ -136,5 +136,5 @@ def _graph(model: SdkModel) -> OnnxFacts | None:
     try:
         files = model.backend_files()
     except BadInputError:
-        return None  # check_files has said so
+        return None  # check_files reports it
     return read_onnx(files[0]) if files[0].suffix == ".onnx" else None

@@ -59,7 +59,7 @@ def check_windows(instead: str, subject: str = "--show", reason: str | None = No
 
 
 def show_image(title: str, image: NDArray[np.uint8], milliseconds: int = 0) -> bool:
-    """Show a image in the window of that title.
+    """Show an image in the window of that title.
 
     Args:
         title: The window's title; the same title is the same window.

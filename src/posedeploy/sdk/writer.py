@@ -37,7 +37,7 @@ class Artifact:
         precision: As read from the files.
         inputs: Inputs as the loaded session declares them.
         outputs: Outputs likewise.
-        names_are_positions: True if the runtime knows tensors by position only (TorchScript).
+        names_are_positions: True if the files have tensors by position only (TorchScript).
         host: What the graph leaves to the host; empty if it holds everything.
         recipe: How its precision was lowered; empty for fp32.
     """

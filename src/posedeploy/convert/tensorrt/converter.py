@@ -1,7 +1,7 @@
 """TensorRT: the exported ONNX graph, typed for the flow's precision, as an engine.
 
 The engine runs on the TensorRT version and the kind of GPU that built it, and nowhere else;
-`target` says which these are here.
+`target` returns which these are here.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def convert(
 def build_facts(
     engine: Engine, settings: BuildSettings, here: Mapping[str, str]
 ) -> dict[str, str]:
-    """What an engine was built with, for the file beside it: the engine does not tell."""
+    """What an engine was built with, which cannot be read from the engine itself."""
     return {
         **here,
         "tensorrt": engine.version,
@@ -67,7 +67,7 @@ def build_facts(
 
 
 def timing_cache_file(here: Mapping[str, str]) -> Path:
-    """Where timings of builds are kept: one file a TensorRT version and kind of device."""
+    """The file with timings of builds: one for each TensorRT version and kind of device."""
     words = "_".join(here[key] for key in sorted(here)) or "unknown"
     return cache_dir() / "tensorrt" / f"{re.sub(r'[^A-Za-z0-9._]+', '-', words)}.timing"
 

@@ -138,9 +138,9 @@ def check_meta(model: SdkModel, keypoints: int | None) -> Iterator[Finding]:
             "keypoints get wrong names",
         )  # fmt: skip
     yield from _check_lengths(meta, path)
-    told = _section(model, "model").get("num_keypoints")
-    if isinstance(told, int) and keypoints is not None and told != keypoints:
-        found = DETAIL, "$.posedeploy.model.num_keypoints", show(told)
+    declared = _section(model, "model").get("num_keypoints")
+    if isinstance(declared, int) and keypoints is not None and declared != keypoints:
+        found = DETAIL, "$.posedeploy.model.num_keypoints", show(declared)
         yield error(*found, f"{keypoints}, as the graph has")
 
 
@@ -159,11 +159,11 @@ def _check_lengths(meta: DatasetMeta, path: str) -> Iterator[Finding]:
 
 
 def check_provenance(model: SdkModel, opset: int | None) -> Iterator[Finding]:
-    """What `detail.json` says of the conversion, against what lies in the folder."""
+    """The conversion as `detail.json` records it, against the files in the folder."""
     detail, entry = model.detail, model.model
-    told = detail.get("version")
-    if isinstance(told, str) and told != model.version:
-        yield warning(DETAIL, "$.version", show(told), f"{model.version!r}, as in {DEPLOY}")
+    version = detail.get("version")
+    if isinstance(version, str) and version != model.version:
+        yield warning(DETAIL, "$.version", show(version), f"{model.version!r}, as in {DEPLOY}")
     backend = detail.get("backend_config")
     backend = backend if isinstance(backend, dict) else {}
     if isinstance(backend.get("type"), str) and backend["type"] != entry.backend:

@@ -31,11 +31,11 @@ QUANTIZED = frozenset(
 def check_graph(
     model: SdkModel, graph: OnnxFacts, input_size: tuple[int, int], decoder: Decoder | None
 ) -> Iterator[Finding]:
-    """Everything that `pipeline.json` and `deploy.json` say about the graph.
+    """Everything in `pipeline.json` and `deploy.json` that must agree with the graph.
 
     Args:
         model: The folder.
-        graph: What its ONNX file says of itself.
+        graph: Facts of its ONNX file.
         input_size: Width and height that the transforms make, px.
         decoder: The decoder of its component, None where it could not be made.
     """
