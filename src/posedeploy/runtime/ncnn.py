@@ -172,7 +172,7 @@ def is_quantized(param: Path) -> bool:
 
 
 def what_is_wrong(param: Path) -> str:
-    """Why ncnn refuses a file, as far as its text shows: ncnn writes the reason to stderr alone."""
+    """Why ncnn refuses a file, as far as its text shows: it writes the reason to stderr alone."""
     lines = param.read_text(encoding="utf-8", errors="replace").splitlines()
     if not lines or lines[0].strip() != "7767517":
         return "it is no .param file (the first line is not 7767517)"
