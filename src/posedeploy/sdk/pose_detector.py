@@ -161,10 +161,10 @@ class PoseDetector:
 
         Args:
             imgs: Images, as for a single call; their sizes may differ.
-            bboxes: One entry an image, each as for a single call.
+            bboxes: One entry for each image, as for a single call.
 
         Returns:
-            One array `[n, K, 3]` an image.
+            One array `[n, K, 3]` for each image.
         """
         return [poses.keypoints for poses in self.detect_batch(imgs, bboxes)]
 
@@ -175,7 +175,7 @@ class PoseDetector:
         given = [None] * len(imgs) if bboxes is None else list(bboxes)
         if len(given) != len(imgs):
             found = f"{len(imgs)} images and {len(given)} lists of boxes"
-            raise BadInputError("bboxes", found, "one list an image", "Pass None where none is.")
+            raise BadInputError("bboxes", found, "one list for each image", "Pass None where none is.")
         cuts = [self._regions(img, boxes) for img, boxes in zip(imgs, given, strict=True)]
         regions = [region for cut in cuts for region in cut]
         owners = np.repeat(np.arange(len(cuts)), [len(cut) for cut in cuts])

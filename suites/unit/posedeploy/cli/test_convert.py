@@ -70,7 +70,7 @@ def desk(
     tiny = tiny_model("rtmpose_t")
     image = tmp_path / "figure.png"
     cv2.imwrite(str(image), drawn(3, (120, 90)).image)
-    (tmp_path / "notes.txt").write_text("not a checkpoint, not a image")
+    (tmp_path / "notes.txt").write_text("not a checkpoint, not an image")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.tex").write_text("mine")
     monkeypatch.chdir(tmp_path)
@@ -103,7 +103,7 @@ BAD_INPUT: dict[str, tuple[dict[str, str], str]] = {
     "a checkpoint that is text": ({"checkpoint": "notes.txt"}, "notes.txt"),
     "a checkpoint of another model": ({"checkpoint": "{other}"}, "tiny_yoloxpose_tiny.pth"),
     "no image": ({"image": "nowhere.jpg"}, "image nowhere.jpg"),
-    "a image that is text": ({"image": "notes.txt"}, "bytes that OpenCV cannot read"),
+    "an image that is text": ({"image": "notes.txt"}, "bytes that OpenCV cannot read"),
     "a work dir that is a file": ({"work_dir": "--work-dir=notes.txt"}, "work dir notes.txt"),
     "a work dir with other things in it": ({"work_dir": "--work-dir=full"}, "thesis.tex"),
     "a work dir below a file": ({"work_dir": "--work-dir=notes.txt/out"}, "cannot be written to"),

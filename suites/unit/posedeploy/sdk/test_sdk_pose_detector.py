@@ -197,7 +197,7 @@ def test_wrong_calls_are_refused(folders: Any) -> None:
     detector = PoseDetector(folders.make("detections"))
     with pytest.raises(BadInputError, match="finds the people itself"):
         detector(IMAGE, [1, 2, 3, 4])
-    with pytest.raises(BadInputError, match="one list a image"):
+    with pytest.raises(BadInputError, match="one list for each image"):
         detector.batch([IMAGE], [])
     with pytest.raises(BadInputError, match="uint8"):
         detector(IMAGE.astype(np.float32))
