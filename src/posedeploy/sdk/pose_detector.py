@@ -175,7 +175,7 @@ class PoseDetector:
         given = [None] * len(imgs) if bboxes is None else list(bboxes)
         if len(given) != len(imgs):
             found = f"{len(imgs)} images and {len(given)} lists of boxes"
-            raise BadInputError("bboxes", found, "one list for each image", "Pass None where none is.")
+            raise BadInputError("bboxes", found, "one list for each image", "Pass None for none.")
         cuts = [self._regions(img, boxes) for img, boxes in zip(imgs, given, strict=True)]
         regions = [region for cut in cuts for region in cut]
         owners = np.repeat(np.arange(len(cuts)), [len(cut) for cut in cuts])
