@@ -1,12 +1,15 @@
 """Kinds of heads: one row a kind. Everything that differs between kinds derives from its row.
 
-This module imports nothing, so that every room can read it; code is named by dotted paths and
-imported on use.
+This module imports nothing, so that every room can read it; code is named by dotted paths
+('package.module:name') and imported on use, by `load`.
 """
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -15,12 +18,40 @@ class Output:
 
     Attributes:
         name: Name in the graph and in `pipeline.json`.
-        axes: What each axis is: 'N' batch, 'K' keypoints, 'M' people, 'P' priors, 'H', 'W', 'Wx',
-            'Wy' bins, or a fixed size.
+        axes: What each axis is: 'N' batch, 'K' keypoints, 'M' people, 'P' priors, 'C' channels,
+            'H', 'W', 'Wx', 'Wy' bins, or a fixed size.
     """
 
     name: str
     axes: tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One place where a graph can end, and what decodes from there.
+
+    Attributes:
+        name: 'whole' for top-down models. Detectors: 'nms' holds everything; 'dense' ends before
+            non-maximum suppression; 'raw' ends with what the head's last layers output.
+        outputs: Outputs of the graph.
+        component: Post-processing component in `pipeline.json`; '' where nothing decodes it.
+        decoder: Code that reads the component's parameters into a decoder; '' likewise.
+        aliases: Other names of the component, which MMDeploy's client has as well.
+        host_weights: Code that writes the file of weights that the decoder needs; '' for none.
+            The decoder then takes the folder too.
+    """
+
+    name: str
+    outputs: tuple[Output, ...]
+    component: str = ""
+    decoder: str = ""
+    aliases: tuple[str, ...] = ()
+    host_weights: str = ""
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Names of the outputs, in the graph's order."""
+        return tuple(output.name for output in self.outputs)
 
 
 @dataclass(frozen=True)
@@ -33,32 +64,225 @@ class HeadSpec:
         mmpose_heads: MMPose head types of this kind.
         top_down: True if the model takes one person's crop, False if it takes the whole image and
             finds the people itself.
-        outputs: Outputs of the whole graph.
+        network: Code that makes the exportable module of a model, its configs and a stage's name.
+        stages: Where its graph can end, the whole graph first.
+        codecs: MMPose codec types that it can have; none where the head itself decodes.
+        multi_stage: Those of `mmpose_heads` whose `forward` gives a list of network stages, of
+            which the last counts.
     """
 
     kind: str
     word: str
     mmpose_heads: tuple[str, ...]
     top_down: bool
-    outputs: tuple[Output, ...]
+    network: str
+    stages: tuple[Stage, ...]
+    codecs: tuple[str, ...] = ()
+    multi_stage: tuple[str, ...] = ()
+
+    @property
+    def bottom_up(self) -> bool:
+        """True if the model takes the whole image and finds the people itself."""
+        return not self.top_down
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        """Outputs of the whole graph."""
+        return self.stages[0].outputs
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Names of the outputs of the whole graph."""
+        return self.stages[0].output_names
+
+    def stage(self, name: str) -> Stage:
+        """The stage of this name.
+
+        Raises:
+            KeyError: This kind has no such stage; the message lists those there are.
+        """
+        for stage in self.stages:
+            if stage.name == name:
+                return stage
+        names = ", ".join(stage.name for stage in self.stages)
+        raise KeyError(f"{self.kind} models have no stage {name!r}; there are: {names}")
+
+    def stage_for(self, wanted: Sequence[str]) -> Stage:
+        """The first of the wanted stages that can be decoded here, else the whole graph.
+
+        Args:
+            wanted: Names of stages, in a backend's order of preference.
+        """
+        for name in wanted:
+            for stage in self.stages:
+                if stage.name == name and stage.component:
+                    return stage
+        return self.stages[0]
 
 
-_DETECTIONS = (Output("dets", ("N", "M", 5)), Output("keypoints", ("N", "M", "K", 3)))
+def _detector(kind: str, head: str, network: str, component: str, raw: Stage) -> HeadSpec:
+    """The row of a detector like YOLOX-Pose: only its last layers differ from the others'."""
+    nms = Stage(
+        "nms",
+        (Output("dets", ("N", "M", 5)), Output("keypoints", ("N", "M", "K", 3))),
+        component, "posedeploy.sdk.decode.detections:detections_decoder",
+    )  # fmt: skip
+    dense = Stage(
+        "dense",
+        (
+            Output("boxes", ("N", "P", 4)),
+            Output("scores", ("N", "P", 1)),
+            Output("keypoints", ("N", "P", "K", 3)),
+        ),
+        "YOLOXPoseHostDetections", "posedeploy.sdk.decode.host_detections:dense_decoder",
+    )  # fmt: skip
+    return HeadSpec(kind, kind, (head,), False, network, (nms, dense, raw))
+
 
 # ---- modify this table to add a kind of head -----------------------------------------------
-# fmt: off
 HEADS: tuple[HeadSpec, ...] = (
-    HeadSpec("heatmap", "", ("CPMHead", "HeatmapHead", "MSPNHead"), True,
-             (Output("output", ("N", "K", "H", "W")),)),
-    HeadSpec("rtmo", "rtmo", ("RTMOHead",), False, _DETECTIONS),
-    HeadSpec("simcc", "simcc", ("RTMCCHead", "SimCCHead"), True,
-             (Output("simcc_x", ("N", "K", "Wx")), Output("simcc_y", ("N", "K", "Wy")))),
-    HeadSpec("yolox-pose", "yolox-pose", ("YOLOXPoseHead",), False, _DETECTIONS),
+    HeadSpec(
+        "heatmap",
+        "",
+        ("CPMHead", "HeatmapHead", "MSPNHead"),
+        True,
+        "posedeploy.export.heatmap:build",
+        (
+            Stage(
+                "whole",
+                (Output("output", ("N", "K", "H", "W")),),
+                "TopdownHeatmapSimpleHeadDecode",
+                "posedeploy.sdk.decode.heatmap:heatmap_decoder",
+                aliases=(
+                    "TopdownHeatmapBaseHeadDecode",
+                    "TopdownHeatmapMSMUHeadDecode",
+                    "TopdownHeatmapMultiStageHeadDecode",
+                    "ViPNASHeatmapSimpleHeadDecode",
+                ),
+            ),
+        ),
+        codecs=("MSRAHeatmap", "MegviiHeatmap", "UDPHeatmap"),
+        multi_stage=("CPMHead", "MSPNHead"),
+    ),
+    _detector(
+        "rtmo",
+        "RTMOHead",
+        "posedeploy.export.rtmo:build",
+        "RTMODetections",
+        Stage(
+            "raw",
+            (
+                Output("cls", ("N", "P", "C")),
+                Output("bbox", ("N", "P", 4)),
+                Output("kpt_vis", ("N", "P", "K")),
+                Output("pose_vec", ("N", "P", "C")),
+            ),
+            "RTMOHostDetections",
+            "posedeploy.sdk.decode.host_detections:raw_rtmo_decoder",
+            host_weights="posedeploy.export.pose_decoder_weights:write_pose_decoder",
+        ),
+    ),
+    HeadSpec(
+        "simcc",
+        "simcc",
+        ("RTMCCHead", "SimCCHead"),
+        True,
+        "posedeploy.export.simcc:build",
+        (
+            Stage(
+                "whole",
+                (Output("simcc_x", ("N", "K", "Wx")), Output("simcc_y", ("N", "K", "Wy"))),
+                "SimCCLabelDecode",
+                "posedeploy.sdk.decode.simcc:simcc_decoder",
+            ),
+        ),
+        codecs=("SimCCLabel",),
+    ),
+    _detector(
+        "yolox-pose",
+        "YOLOXPoseHead",
+        "posedeploy.export.yolox_pose:build",
+        "YOLOXPoseDetections",
+        Stage(
+            "raw",
+            (
+                Output("cls", ("N", "P", "C")),
+                Output("obj", ("N", "P", 1)),
+                Output("bbox", ("N", "P", 4)),
+                Output("kpt_offset", ("N", "P", "C")),
+                Output("kpt_vis", ("N", "P", "K")),
+            ),
+        ),
+    ),
 )
-# fmt: on
 # --------------------------------------------------------------------------------------------
 
 
 def head_words() -> tuple[str, ...]:
     """The words of all kinds in the names of deploy configs, '' among them."""
     return tuple(head.word for head in HEADS)
+
+
+def head_of_kind(kind: str) -> HeadSpec:
+    """The row of a kind.
+
+    Raises:
+        KeyError: No such kind.
+    """
+    return {head.kind: head for head in HEADS}[kind]
+
+
+def head_of_word(word: str) -> HeadSpec:
+    """The row of a word in the names of deploy configs, '' for heatmap.
+
+    Raises:
+        KeyError: No kind has this word.
+    """
+    return {head.word: head for head in HEADS}[word]
+
+
+def head_of_mmpose(head_type: str) -> HeadSpec | None:
+    """The row of an MMPose head type, None where there is none."""
+    return next((head for head in HEADS if head_type in head.mmpose_heads), None)
+
+
+def heads_of_outputs(names: Collection[str]) -> tuple[HeadSpec, ...]:
+    """All kinds whose whole graph has outputs of these names; detectors share theirs."""
+    return tuple(head for head in HEADS if set(head.output_names) == set(names))
+
+
+def head_of_outputs(names: Collection[str], word: str | None = None) -> HeadSpec | None:
+    """The kind whose whole graph has outputs of these names, None where there is none.
+
+    Args:
+        names: Names of a graph's outputs.
+        word: Decides where several kinds have these outputs; without it the last one counts.
+    """
+    found = heads_of_outputs(names)
+    named = tuple(head for head in found if head.word == word)
+    return (named or found)[-1] if found else None
+
+
+def component_names() -> tuple[str, ...]:
+    """Names of all post-processing components, aliases among them, sorted."""
+    stages = [stage for head in HEADS for stage in head.stages if stage.component]
+    return tuple(sorted({name for s in stages for name in (s.component, *s.aliases)}))
+
+
+def stage_of_component(component: str) -> tuple[HeadSpec, Stage]:
+    """The first row, and its stage, that a post-processing component decodes.
+
+    Raises:
+        KeyError: There is no such component.
+    """
+    for head in HEADS:
+        for stage in head.stages:
+            if component and component in {stage.component, *stage.aliases}:
+                return head, stage
+    raise KeyError(component)
+
+
+def load(path: str) -> Any:
+    """What a dotted path 'package.module:name' stands for."""
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)

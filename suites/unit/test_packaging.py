@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from posedeploy.config import config_root, list_deploy_configs
-from posedeploy.runtime import BACKENDS, BackendRow
+from posedeploy.runtime import BACKENDS, BackendSpec
 
 ROOT = Path(__file__).parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -131,7 +131,7 @@ def test_an_import_of_a_backend_is_seen(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("row", BACKENDS, ids=lambda row: row.name)
-def test_every_backend_that_pip_has_is_an_extra(row: BackendRow) -> None:
+def test_every_backend_that_pip_has_is_an_extra(row: BackendSpec) -> None:
     extras = PYPROJECT["project"]["optional-dependencies"]
     if row.install:  # pip has no such package
         assert row.name not in extras

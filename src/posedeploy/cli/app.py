@@ -6,9 +6,9 @@ Exit codes: 0 fine, 1 the result is bad, 2 bad input, 3 unavailable here, 130 in
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Sequence
 
 import typer
-from rich.console import Console
 
 from posedeploy import __version__
 from posedeploy.cli import INTERRUPTED, STOPPED
@@ -20,14 +20,15 @@ from posedeploy.cli.infer import infer
 from posedeploy.cli.profile import profile
 from posedeploy.cli.report import report
 from posedeploy.cli.suites import test
+from posedeploy.cli.terminal import console, escape
 from posedeploy.cli.validate import validate
 from posedeploy.cli.zoo import zoo
 from posedeploy.errors import PoseDeployError, UnavailableError
 
 # Packages of the extra `convert` and of mmpose, by the names they are imported by.
 CONVERTING = {
-    "addict", "filelock", "matplotlib", "mmcv", "mmengine", "mmpose", "onnx", "onnxscript",
-    "scipy", "torch", "yaml",
+    "addict", "filelock", "matplotlib", "mmcv", "mmengine", "mmpose", "onnx", "onnx_ir",
+    "onnxscript", "scipy", "torch", "yaml",
 }  # fmt: skip
 INSTALL_CONVERTING = (
     "python -m pip install 'posedeploy[convert]' && python -m pip install --no-deps "
@@ -74,47 +75,46 @@ app.command(rich_help_panel=JUDGE, context_settings=CONTEXT)(report)
 # --------------------------------------------------------------------------------------------
 
 
-def run() -> None:
-    """Run the command that `sys.argv` names, and exit."""
+def run(words: Sequence[str], application: Callable[..., object] = app) -> None:
+    """Run the command of these arguments, and exit.
+
+    Args:
+        words: The arguments, without the program's name.
+        application: The Typer application.
+    """
     try:
-        app(standalone_mode=True)
+        application(args=list(words), prog_name="posedeploy", standalone_mode=True)
     except PoseDeployError as error:
         show_error(error)
         sys.exit(error.exit_code)
     except ModuleNotFoundError as error:
-        missing = missing_package(error)
+        missing = missing_package(error, words)
         if missing is None:
             raise
         show_error(missing)
         sys.exit(missing.exit_code)
     except SystemExit as ended:
         if ended.code == INTERRUPTED:
-            Console(stderr=True).print(STOPPED, style="bold")
+            console(stderr=True).print(STOPPED, style="bold")
         raise
 
 
-def missing_package(error: ModuleNotFoundError) -> UnavailableError | None:
+def missing_package(error: ModuleNotFoundError, words: Sequence[str]) -> UnavailableError | None:
     """The error for a package that an environment for running alone lacks; None for others."""
     name = (error.name or "").partition(".")[0]
     if name not in CONVERTING:
         return None
     return UnavailableError(
-        f"posedeploy {' '.join(sys.argv[1:2])}", f"no package '{name}' in this environment",
+        f"posedeploy {' '.join(words[:1])}", f"no package '{name}' in this environment",
         "an environment for converting: infer, validate, profile and backends need less",
         f"Run: {INSTALL_CONVERTING}",
     )  # fmt: skip
 
 
 def show_error(error: PoseDeployError) -> None:
-    """Print the four parts of an error, one a line."""
-    console = Console(stderr=True, highlight=False)
-    console.print(f"[bold red]error:[/] {_escape(error.subject)}", soft_wrap=True)
-    for label, text in (("found", error.found), ("expected", error.expected)):
-        console.print(f"  {label + ':':<10}{_escape(text)}", soft_wrap=True)
-    console.print(f"  {'next:':<10}{_escape(error.next_step)}", soft_wrap=True)
-
-
-def _escape(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
+    """Print the four parts of an error, one per line."""
+    out = console(stderr=True)
+    out.print(f"[bold red]error:[/] {escape(error.subject)}", soft_wrap=True)
+    parts = (("found:", error.found), ("expected:", error.expected), ("next:", error.next_step))
+    for label, text in parts:
+        out.print(f"  {label:<10}{escape(text)}", soft_wrap=True)

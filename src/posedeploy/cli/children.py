@@ -1,4 +1,4 @@
-"""Commands that run in a child process, because the toolchain does not import its judge."""
+"""Commands that run in a child process, because the toolchain must not import the judge."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from collections.abc import Sequence
 
 from posedeploy.errors import UnavailableError
 
-# Everything after the command's name belongs to the child, `--help` too.
+# All arguments after the command's name are the child's, `--help` too.
 CONTEXT = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
-PROGRAM = "POSECONFORM_PROGRAM"  # environment variable: what the judge's command is called
+PROGRAM = "POSECONFORM_PROGRAM"  # environment variable with the name of the judge's command
 
-Needs = Sequence[tuple[str, str, str]]  # package, what it is, what to tell pip to install
+Needs = Sequence[tuple[str, str, str]]  # package, what it is, arguments of pip install
 
 
 def check_needs(command: str, needs: Needs) -> None:
     """Refuse a command whose packages are not installed.
 
     Raises:
-        UnavailableError: The first that is missing, and how to install it.
+        UnavailableError: With the first missing package and how to install it.
     """
     for name, what, install in needs:
         if importlib.util.find_spec(name) is None:
@@ -33,17 +33,16 @@ def check_needs(command: str, needs: Needs) -> None:
 def run_module(module: str, arguments: Sequence[str], program: str = "") -> int:
     """Run `python -m module` with this process's streams.
 
-    Ctrl-C reaches the child from the terminal; it is left to end in its own way, so that what it
-    was writing is put away and its exit code is the one that counts.
+    The terminal sends Ctrl-C to the child as well. This process ignores it and waits, so that the
+    child can finish what it writes, and returns the child's exit code.
 
     Args:
-        module: What to run.
+        module: The module.
         arguments: Its arguments.
-        program: What the child calls itself in its help; its own name by default.
+        program: The program's name in the child's help; the child's own by default.
 
     Returns:
-        The child's exit code; 128 plus the signal's number if a signal ended it, as a shell
-        says it.
+        The child's exit code; 128 plus the signal's number if a signal ended it, as in a shell.
     """
     # a handler, and not SIG_IGN, which the child would inherit
     before = signal.signal(signal.SIGINT, lambda *_: None)

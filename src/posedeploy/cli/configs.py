@@ -13,13 +13,13 @@ from posedeploy.cli.completion import complete_backend, complete_deploy_config
 from posedeploy.cli.terminal import console, escape, print_json
 from posedeploy.config import (
     DeployConfigName,
-    HeadKind,
     find_deploy_config,
     list_deploy_configs,
     load_deploy_config,
     parse_name,
 )
 from posedeploy.errors import BadInputError, UnavailableError
+from posedeploy.heads import HEADS, head_of_kind, head_of_word
 from posedeploy.paths import write_text
 
 configs = typer.Typer(no_args_is_help=True, help="The deploy configs: list, show, new.")
@@ -57,6 +57,14 @@ class Precision(StrEnum):
     INT8 = "int8"
 
 
+def _head_kind(text: str) -> str:
+    kinds = [head.kind for head in HEADS]
+    if text not in kinds:
+        raise typer.BadParameter(f"{text!r} is not one of {', '.join(kinds)}")
+    return text
+
+
+HeadOption = Annotated[str | None, typer.Option(help="Only this head kind.", parser=_head_kind)]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 BackendOption = Annotated[
     str | None, typer.Option(help="Only this backend.", autocompletion=complete_backend)
@@ -66,7 +74,7 @@ BackendOption = Annotated[
 @configs.command("list")
 def list_configs(
     backend: BackendOption = None,
-    head: Annotated[HeadKind | None, typer.Option(help="Only this head kind.")] = None,
+    head: HeadOption = None,
     precision: Annotated[Precision | None, typer.Option(help="Only this precision.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -98,7 +106,7 @@ def name_facts(name: str) -> dict[str, Any]:
     said = parse_name(name)
     return {
         "name": name,
-        "head": said.variant or HeadKind.HEATMAP.value,
+        "head": head_of_word(said.variant).kind,
         "backend": said.backend,
         "precision": said.precision,
         "batch": said.shape_mode,
@@ -128,7 +136,7 @@ def show_config(
         ) from error  # fmt: skip
     facts = {
         "path": str(path), "backend": loaded.backend, "precision": loaded.precision,
-        "head": loaded.variant or HeadKind.HEATMAP.value, "batch": loaded.shape_mode,
+        "head": head_of_word(loaded.variant).kind, "batch": loaded.shape_mode,
         "exporter": loaded.exporter if loaded.ir == "onnx" else "trace",
         "outputs": list(loaded.output_names),
         "width_height": list(loaded.input_shape) if loaded.input_shape else None,
@@ -154,8 +162,8 @@ show_config.__doc__ = f"{show_config.__doc__}\n{SHOW_EXAMPLES}"
 def new_config(  # noqa: PLR0917 - the signature is the command line
     backend: Annotated[str, typer.Option(help="Backend.", autocompletion=complete_backend)],
     head: Annotated[
-        HeadKind, typer.Option(help="Head kind of the models it is for.")
-    ] = HeadKind.HEATMAP,
+        str, typer.Option(help="Head kind of the models it is for.", parser=_head_kind)
+    ] = "heatmap",
     precision: Annotated[Precision, typer.Option(help="Precision.")] = Precision.FP32,
     shape: Annotated[
         str | None, typer.Option(metavar="HxW", help="Height x width of the input, px.")
@@ -170,7 +178,9 @@ def new_config(  # noqa: PLR0917 - the signature is the command line
     from posedeploy.config.composing import compose
 
     mode = "dynamic" if dynamic else "static"
-    name = DeployConfigName(head.variant, backend, precision.value, mode, parse_shape(shape))
+    name = DeployConfigName(
+        head_of_kind(head).word, backend, precision.value, mode, parse_shape(shape)
+    )
     text = compose(name)
     path = out / f"{name}.py"
     if path.exists() and not force:

@@ -45,7 +45,7 @@ def infer(  # noqa: PLR0917 - the signature is the command line
         typer.Option(help="Folder for what is drawn. [default: poses; none with --json, --show]"),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON lines: the model, then one a image.")
+        bool, typer.Option("--json", help="Print JSON lines: the model, then one an image.")
     ] = False,
     show: Annotated[bool, typer.Option("--show", help="Open windows; q or Esc stops.")] = False,
     min_score: Annotated[
@@ -60,19 +60,18 @@ def infer(  # noqa: PLR0917 - the signature is the command line
 
     Needs neither torch nor mmpose. Exit code 1: something could not be read to its end.
     """
-    from posedeploy.cli.inference import Inference
-    from posedeploy.cli.inference_report import JsonLines, TextLines
+    from posedeploy.cli.inference import Inference, JsonLines, TextLines
     from posedeploy.cli.media import drawn_names, find_sources, output_folder
     from posedeploy.sdk import PoseDetector
-    from posedeploy.sdk.windows import check_windows
+    from posedeploy.sdk.windows import check_windows, show_image
 
     boxes = [parse_box(text) for text in bbox or []]
     folder_of_model, found = check_model_folder(model_dir), find_sources(sources)
     if show:
         check_windows("Leave --show out, and open the images that --out writes.")
-    kind, number = device_for(folder_of_model, device)
+    chosen = device_for(folder_of_model, device)
     target = out or (None if as_json or show else DEFAULT_OUT)
-    with PoseDetector(folder_of_model, kind, number, threads=threads) as detector:
+    with PoseDetector(folder_of_model, chosen.kind, chosen.index, threads=threads) as detector:
         if boxes and not detector.top_down:
             raise BadInputError(
                 "--bbox", f"boxes, and {model_dir}, which finds the people itself",
@@ -80,16 +79,17 @@ def infer(  # noqa: PLR0917 - the signature is the command line
             )  # fmt: skip
         folder = output_folder(target) if target else None
         progress = items_progress(as_json=as_json)
-        inference = Inference(detector, boxes or None, folder, show, min_score)
+        window = show_image if show else None
+        inference = Inference(detector, boxes or None, folder, window, min_score)
         lines = JsonLines() if as_json else TextLines(progress.console, inference)
         lines.start(detector)
         with progress:
             names = drawn_names(found)
-            whole = [
+            complete = [
                 inference.run(source, name, lines, progress)
                 for source, name in zip(found, names, strict=True)
             ]
-    if not all(whole):
+    if not all(complete):
         raise typer.Exit(1)
 
 

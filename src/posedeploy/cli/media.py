@@ -1,19 +1,32 @@
-"""Images and videos, found by path, folder or pattern, and where drawings of them go."""
+"""Images and videos: found by path, folder or pattern; videos read and written with OpenCV."""
 
 from __future__ import annotations
 
 import glob
+import os
+import struct
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from posedeploy.errors import BadInputError, did_you_mean
+import cv2
+
+from posedeploy.errors import BadInputError, UnavailableError, did_you_mean
+from posedeploy.paths import whole_file
+from posedeploy.sdk.regions import Image
 
 IMAGES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
+DRAWN = "_poses"  # suffix of the names of drawn images
+CODEC = "mp4v"  # MPEG-4 part 2, which every build of OpenCV with FFmpeg can write
+DEFAULT_FPS = 25.0  # for a file without a frame rate
 _PATTERN = frozenset("*?[")
-DRAWN = "_poses"  # what is added to the name of a image that was drawn on
+_BOXED = (".m4v", ".mov", ".mp4")
+# Where a container holds no frame count, it is computed from the duration and rounded; a video is
+# truncated if more frames are missing than the larger of this number and this part.
+_ROUNDED_FRAMES, _ROUNDED_PART = 2, 0.01
 
 
 @dataclass(frozen=True)
@@ -23,7 +36,7 @@ class Source:
     Attributes:
         path: The file.
         is_video: True if its suffix is a video's.
-        named: True if the user named the file; False if a folder or a pattern did.
+        named: True if the user named the file; False if it is from a folder or a pattern.
     """
 
     path: Path
@@ -38,7 +51,7 @@ def find_sources(words: Sequence[str]) -> tuple[Source, ...]:
         words: Paths of files and folders, and patterns such as 'photos/**/*.jpg'.
 
     Raises:
-        BadInputError: One of them leads to nothing.
+        BadInputError: One of them matches nothing.
     """
     found: dict[Path, Source] = {}
     for word in words:
@@ -57,13 +70,13 @@ def _sources(word: str) -> list[Source]:
         return _known(sorted(map(Path, glob.glob(word, recursive=True))), f"pattern {word}")
     neighbors = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
     raise BadInputError(
-        f"image {word}", "no such file", "a image, a video, a folder or a pattern",
+        f"image {word}", "no such file", "an image, a video, a folder or a pattern",
         did_you_mean(path.name, neighbors, "Check the path."),
     )  # fmt: skip
 
 
 def _known(paths: Sequence[Path], subject: str) -> list[Source]:
-    """Those of the paths that are images or videos by their suffix."""
+    """The paths that are images or videos by their suffix."""
     kinds = {suffix: suffix in VIDEOS for suffix in (*IMAGES, *VIDEOS)}
     found = [
         Source(path, kinds[path.suffix.lower()], named=False)
@@ -81,7 +94,7 @@ def _known(paths: Sequence[Path], subject: str) -> list[Source]:
 
 
 def drawn_names(sources: Sequence[Source]) -> list[str]:
-    """A file name for what is drawn of each source: different ones, none of a source's own."""
+    """A unique file name for the drawing of each source."""
     taken: set[str] = set()
     names = []
     for source in sources:
@@ -97,10 +110,10 @@ def drawn_names(sources: Sequence[Source]) -> list[str]:
 
 
 def output_folder(path: Path) -> Path:
-    """The folder, made if it was not there.
+    """The folder, which is created if it is missing.
 
     Raises:
-        BadInputError: It cannot be made or written to.
+        BadInputError: It cannot be created or written to.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -112,3 +125,147 @@ def output_folder(path: Path) -> Path:
             f"--out {path}", found, "a folder that can be written to",
             "Choose another place.",
         ) from error  # fmt: skip
+
+
+@dataclass
+class Video:
+    """An open video.
+
+    Attributes:
+        path: The file.
+        fps: Frames per second.
+        declared: Number of frames that the file declares; 0 without a declaration.
+        capture: OpenCV's reader.
+        read: Number of frames that have been read.
+        stopped: True if the user stopped before the end.
+    """
+
+    path: Path
+    fps: float
+    declared: int
+    capture: cv2.VideoCapture
+    read: int = 0
+    stopped: bool = False
+
+    def frames(self) -> Iterator[Image]:
+        """The frames that can be read, `[H, W, 3]` uint8, BGR."""
+        while True:
+            success, frame = self.capture.read()
+            if not success or frame is None:
+                return
+            self.read += 1
+            yield frame  # type: ignore[misc]
+
+    @property
+    def truncated(self) -> bool:
+        """True if fewer frames could be read than the file declares."""
+        missing = self.declared - self.read
+        return not self.stopped and missing > max(_ROUNDED_FRAMES, self.declared * _ROUNDED_PART)
+
+
+@contextmanager
+def open_video(path: Path) -> Iterator[Video]:
+    """Open a video.
+
+    Raises:
+        BadInputError: OpenCV cannot read its first frame.
+    """
+    # FFmpeg's own messages on standard error are replaced by the errors below
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    try:
+        if not capture.isOpened() or not capture.grab():
+            raise _unreadable(path)
+        capture.release()
+        capture.open(str(path), cv2.CAP_FFMPEG)  # seeking back is not exact in every container
+        fps = frame_rate(capture.get(cv2.CAP_PROP_FPS))
+        declared = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        yield Video(path, fps, max(declared, 0), capture)
+    finally:
+        capture.release()
+
+
+def frame_rate(declared: float) -> float:
+    """The declared frames per second if they are plausible, else `DEFAULT_FPS`."""
+    return declared if 0 < declared <= 1000 else DEFAULT_FPS
+
+
+def _unreadable(path: Path) -> BadInputError:
+    size = f"{path.stat().st_size:,} bytes"
+    if path.suffix.lower() in _BOXED and "moov" not in _boxes(path):
+        return BadInputError(
+            f"video {path}",
+            f"{size} without an index (moov), so that no frame can be read: a file that was cut "
+            "off, or whose recording did not end well",
+            "a whole video", "Copy it again from where it came from.",
+        )  # fmt: skip
+    return BadInputError(
+        f"video {path}",
+        f"{size} of which OpenCV can read no frame: no codec for it here, or a damaged file",
+        "a whole video in a format that OpenCV's FFmpeg knows (MP4 with H.264, AVI, WebM)",
+        f"Try to play it; to convert it: ffmpeg -i {path.name} -c:v libx264 {path.stem}_new.mp4",
+    )
+
+
+def _boxes(path: Path) -> list[str]:
+    """Types of the outermost boxes of an MP4 file (ISO/IEC 14496-12, 4.2); [] for other files."""
+    types, length, start = [], path.stat().st_size, 0
+    with path.open("rb") as file:
+        while start + 8 <= length:
+            file.seek(start)
+            size, kind = struct.unpack(">I4s", file.read(8))
+            if size == 1:
+                size = int.from_bytes(file.read(8), "big")
+            types.append(kind.decode("latin-1"))
+            if size < 8:  # 0: up to the end of the file; others are invalid
+                break
+            start += size
+    return types
+
+
+@contextmanager
+def write_video(path: Path, fps: float, codec: str = CODEC) -> Iterator[Callable[[Image], None]]:
+    """A function that appends a frame to an MP4 file.
+
+    The file is written if the block ends without an error, and not at all otherwise.
+
+    Args:
+        path: The file, '.mp4'.
+        fps: Frames per second.
+        codec: FourCC of the codec.
+
+    Raises:
+        UnavailableError: The OpenCV that is installed cannot write videos.
+    """
+    writers: list[tuple[cv2.VideoWriter, tuple[int, int]]] = []
+    with whole_file(path) as temporary:
+
+        def write(image: Image) -> None:
+            if not writers:
+                size = image.shape[1], image.shape[0]
+                writers.append((_writer(temporary, fps, size, codec, path), size))
+            writer, size = writers[0]
+            if image.shape[1::-1] != size:  # the writer would drop it silently
+                image = cv2.resize(image, size)  # type: ignore[assignment]
+            writer.write(image)
+
+        try:
+            yield write
+        finally:
+            for writer, _ in writers:
+                writer.release()
+
+
+def _writer(
+    temporary: Path, fps: float, size: tuple[int, int], codec: str, path: Path
+) -> cv2.VideoWriter:
+    fourcc = cv2.VideoWriter.fourcc(*codec)
+    writer = cv2.VideoWriter(str(temporary), cv2.CAP_FFMPEG, fourcc, fps, size)
+    if not writer.isOpened():
+        raise UnavailableError(
+            f"video {path}", f"an OpenCV that cannot write {codec}",
+            "OpenCV with FFmpeg, as its wheels have it",
+            "Install opencv-python-headless, or use --json, which writes no video.",
+        )  # fmt: skip
+    return writer

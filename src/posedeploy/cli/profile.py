@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
+from rich.console import Console
 
 from posedeploy.cli.model_folder import check_model_folder, device_for
-from posedeploy.cli.profiling import TOTAL, Plan, Run, Summary, measure
 from posedeploy.cli.terminal import console, escape, print_json
 from posedeploy.errors import BadInputError
+from posedeploy.sdk import PoseDetector
+from posedeploy.sdk.images import read_image
 from posedeploy.sdk.pose_detector import STAGES
+from posedeploy.sdk.regions import Image
 
+TURN = 10  # calls of a folder before those of the next one
+TOTAL = "total"
 EXAMPLES = """
 Examples:
 
@@ -25,6 +34,152 @@ Examples:
 
     posedeploy profile work/rtmpose_s --json > latency.json
 """
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured.
+
+    Attributes:
+        batches: Numbers of regions in a call.
+        warm_up: Calls of each folder and batch before the measurement.
+        calls: Measured calls of each folder and batch.
+    """
+
+    batches: tuple[int, ...]
+    warm_up: int
+    calls: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Statistics of times in ms.
+
+    Attributes:
+        median: Median.
+        iqr: Interquartile range.
+        p99: 99th percentile.
+    """
+
+    median: float
+    iqr: float
+    p99: float
+
+
+@dataclass
+class Run:
+    """The times of one folder at one batch size.
+
+    Attributes:
+        folder: The folder as it was named.
+        batch: Regions in a call.
+        backend: Backend name.
+        precision: The precision that the folder declares.
+        options: The backend's effective options.
+        samples: Stage -> ms per call; 'total' is the whole call.
+    """
+
+    folder: str
+    batch: int
+    backend: str
+    precision: str
+    options: Mapping[str, str]
+    samples: dict[str, list[float]] = field(
+        default_factory=lambda: {name: [] for name in (*STAGES, TOTAL)}
+    )
+
+    def summary(self, stage: str) -> Summary:
+        """Statistics of a stage."""
+        low, median, high, p99 = np.percentile(self.samples[stage], [25, 50, 75, 99])
+        return Summary(float(median), float(high - low), float(p99))
+
+    @property
+    def fps(self) -> float:
+        """Regions per second, from the median of the whole call."""
+        return 1e3 * self.batch / self.summary(TOTAL).median
+
+    def to_json(self) -> dict[str, Any]:
+        """Statistics and samples, times in ms."""
+        return {
+            "folder": self.folder, "batch": self.batch, "backend": self.backend,
+            "precision": self.precision, "options": dict(self.options), "fps": self.fps,
+            "stages": {name: vars(self.summary(name)) for name in self.samples},
+            "samples": self.samples,
+        }  # fmt: skip
+
+
+class StopWatch:
+    """Adds up the time of each stage of a call.
+
+    Args:
+        clock: Returns the time in s.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._clock = clock
+        self._last = 0.0
+        self.seconds = dict.fromkeys(STAGES, 0.0)
+
+    def start(self) -> None:
+        """Begin a call."""
+        self.seconds = dict.fromkeys(STAGES, 0.0)
+        self._last = self._clock()
+
+    def mark(self, stage: str) -> None:
+        """A stage has ended."""
+        now = self._clock()
+        self.seconds[stage] += now - self._last
+        self._last = now
+
+
+def time_calls(detector: PoseDetector, images: Sequence[Image], calls: int, run: Run) -> None:
+    """Run a detector some times and add the times to a run."""
+    watch = StopWatch()
+    detector.on_stage = watch.mark
+    for _ in range(calls):
+        watch.start()
+        started = time.perf_counter()
+        detector.detect_batch(images)
+        watch.mark("post")
+        ended = time.perf_counter()
+        for stage, seconds in watch.seconds.items():
+            run.samples[stage].append(1e3 * seconds)
+        run.samples[TOTAL].append(1e3 * (ended - started))
+
+
+def measure(
+    detectors: Mapping[str, PoseDetector],
+    image: Image,
+    plan: Plan,
+    turn: Callable[[PoseDetector, Sequence[Image], int, Run], None] = time_calls,
+) -> list[Run]:
+    """Time the folders in turns of `TURN` calls.
+
+    Args:
+        detectors: Folder as it was named -> its detector.
+        image: `[H, W, 3]` uint8, BGR; a top-down model takes the whole image as the box.
+        plan: What is measured.
+        turn: Runs a detector some times and adds the times to a run.
+
+    Returns:
+        One run per folder and batch size, in the order of the folders within each batch size.
+    """
+    runs = []
+    for batch in plan.batches:
+        images = [image] * batch
+        group = {name: _run(name, detector, batch) for name, detector in detectors.items()}
+        for name, detector in detectors.items():
+            turn(detector, images, plan.warm_up, _run(name, detector, batch))
+        for start in range(0, plan.calls, TURN):
+            for name, detector in detectors.items():
+                turn(detector, images, min(TURN, plan.calls - start), group[name])
+        runs += list(group.values())
+    return runs
+
+
+def _run(name: str, detector: PoseDetector, batch: int) -> Run:
+    model = detector.model
+    return Run(name, batch, model.model.backend, model.precision, detector.effective_options)
 
 
 def profile(  # noqa: PLR0917 - the signature is the command line
@@ -47,12 +202,9 @@ def profile(  # noqa: PLR0917 - the signature is the command line
 ) -> None:
     """Measure pre-processing, session and post-processing, with the machine's fingerprint.
 
-    Folders take turns, so that a busy machine is busy for all of them. A number means something
-    only beside another one of the same machine and the same minute.
+    Folders take turns, so that other programs slow all of them down alike. Compare only numbers of
+    the same machine and the same minute.
     """
-    from posedeploy.sdk import PoseDetector
-    from posedeploy.sdk.images import read_image
-
     sizes = sorted(set(batch or [1]))
     plan = Plan(batches=tuple(sizes), warm_up=warm_up, calls=calls)
     image = read_image(img) if img else _figure()
@@ -60,19 +212,20 @@ def profile(  # noqa: PLR0917 - the signature is the command line
         raise BadInputError(
             "MODEL_DIRS", "a folder that is named twice", "each once", "Name it once."
         )
-    detectors = {
-        str(folder): PoseDetector(
-            checked, *device_for(checked, device), threads=threads, batch_size=max(sizes)
+    detectors = {}
+    for folder in model_dirs:
+        checked = check_model_folder(folder)
+        chosen = device_for(checked, device)
+        detectors[str(folder)] = PoseDetector(
+            checked, chosen.kind, chosen.index, threads=threads, batch_size=max(sizes)
         )
-        for folder, checked in zip(model_dirs, map(check_model_folder, model_dirs), strict=True)
-    }
     with console(stderr=True).status("measuring"):
         runs = measure(detectors, image, plan)
     machine = fingerprint(threads)
     if as_json:
         print_json({"machine": machine, "runs": [run.to_json() for run in runs]})
     else:
-        show(runs, machine)
+        show(console(), runs, machine)
 
 
 profile.__doc__ = f"{profile.__doc__}\n{EXAMPLES}"
@@ -85,9 +238,7 @@ def _figure() -> Any:
 
 
 def fingerprint(threads: int) -> dict[str, Any]:
-    """The machine, its packages, and how busy it was."""
-    import os
-
+    """The machine, its packages, and its load."""
     from posedeploy.cli.backends import machine_facts
     from posedeploy.runtime import BACKENDS
     from posedeploy.runtime.probing import distribution_version
@@ -105,7 +256,7 @@ def fingerprint(threads: int) -> dict[str, Any]:
 
 
 def _digits(value: float) -> str:
-    """Three digits that count."""
+    """Three significant digits."""
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
@@ -113,12 +264,12 @@ def _spread(summary: Summary) -> str:
     return f"{_digits(summary.median)} ±{summary.iqr / 2:.2g}"
 
 
-def show(runs: Sequence[Run], machine: Mapping[str, Any]) -> None:
-    """Print the table, the options in force, and the fingerprint."""
+def show(out: Console, runs: Sequence[Run], machine: Mapping[str, Any]) -> None:
+    """Print the table, the effective options, and the fingerprint."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    out, table = console(), Table(box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("folder", overflow="fold")
     for name in ("batch", "pre", "session", "post", "total", "p99", "FPS", "x"):
         table.add_column(name, justify="right")
@@ -133,8 +284,8 @@ def show(runs: Sequence[Run], machine: Mapping[str, Any]) -> None:
         )  # fmt: skip
     out.print(table)
     out.print(
-        "Medians in ms a call, ± half the interquartile range (of every stage with --json); p99 "
-        "of the total; FPS: regions a second; x: total beside the first folder's at that batch.",
+        "Medians in ms per call, ± half the interquartile range (of every stage with --json); p99 "
+        "of the total; FPS: regions per second; x: total over the first folder's at that batch.",
         style="dim",
     )
     for run in {run.folder: run for run in runs}.values():
@@ -151,5 +302,5 @@ def show(runs: Sequence[Run], machine: Mapping[str, Any]) -> None:
     if load is not None and load > machine["threads"] + 0.5:
         out.print(
             f"[yellow]other programs were busy (load {load:.1f}): compare the rows with each "
-            "other, and believe none of them alone[/]"
+            "other, and do not trust any of them alone[/]"
         )

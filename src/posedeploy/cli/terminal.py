@@ -1,4 +1,4 @@
-"""What the commands share of the terminal: consoles, progress bars, JSON on standard output."""
+"""Consoles, progress bars and JSON on standard output, for all commands."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ __all__ = ["SpeedColumn", "console", "escape", "items_progress", "print_json", "
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console that colors what it is told to and nothing else."""
+    """A console without automatic highlighting."""
     return Console(stderr=stderr, highlight=False)
 
 
 def to_json(value: Any, *, indent: int | None = None) -> str:
-    """A value as JSON; numbers that are not finite, for which JSON has no word, become null."""
+    """A value as JSON; numbers that are not finite become null."""
     return json.dumps(_finite(value), indent=indent, allow_nan=False, ensure_ascii=False)
 
 
@@ -50,7 +50,7 @@ def _finite(value: Any) -> Any:
 
 
 class SpeedColumn(ProgressColumn):
-    """Items a second."""
+    """Items per second."""
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
@@ -60,8 +60,8 @@ class SpeedColumn(ProgressColumn):
 def items_progress(*, as_json: bool) -> Progress:
     """A progress bar for images or frames.
 
-    Beside text on standard output it shares its console, so that lines appear above the bar.
-    Beside JSON it goes to standard error, and is left out where both are the same terminal.
+    With text on standard output it uses the same console, so that lines appear above the bar. With
+    JSON it uses standard error, and is hidden if standard output is a terminal too.
     """
     hidden = as_json and sys.stdout.isatty()
     shown_on = console(stderr=as_json)

@@ -1,8 +1,7 @@
-"""`posedeploy validate`: what in an SDK model folder makes a client crash or go wrong."""
+"""`posedeploy validate`: errors in an SDK model folder that make a client crash or fail."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from posedeploy.cli.terminal import console, escape, print_json
 from posedeploy.errors import BadInputError
 
 if TYPE_CHECKING:
@@ -40,9 +40,9 @@ def validate(
         bool, typer.Option("--json", help="Print the findings as JSON, for other programs.")
     ] = False,
 ) -> None:
-    """Say what is wrong with an SDK model folder, without running the graph in it.
+    """Check an SDK model folder for errors, without running the graph in it.
 
-    Exit code: 0 no errors (warnings may be there), 1 errors, 2 no such folder or client.
+    Exit code: 0 no errors (there may be warnings), 1 errors, 2 no such folder or client.
     """
     from posedeploy.sdk.validate import Level
     from posedeploy.sdk.validate import validate as findings_of
@@ -55,9 +55,10 @@ def validate(
     findings = findings_of(folder, client)
     errors = sum(finding.level is Level.ERROR for finding in findings)
     if as_json:
-        typer.echo(to_json(folder, client, findings))
+        items = [asdict(finding) for finding in findings]
+        print_json({"folder": str(folder), "client": client, "findings": items})
     else:
-        show(Console(highlight=False), folder, client, findings)
+        show(console(), folder, client, findings)
     if errors:
         raise typer.Exit(1)
 
@@ -65,31 +66,20 @@ def validate(
 validate.__doc__ = f"{validate.__doc__}\n{EXAMPLES}"
 
 
-def to_json(folder: Path, client: str | None, findings: Sequence[Finding]) -> str:
-    """The findings as a JSON object, errors first."""
-    content = {
-        "folder": str(folder),
-        "client": client,
-        "findings": [asdict(finding) for finding in findings],
-    }
-    return json.dumps(content, indent=2)
-
-
-def show(console: Console, folder: Path, client: str | None, findings: Sequence[Finding]) -> None:
+def show(out: Console, folder: Path, client: str | None, findings: Sequence[Finding]) -> None:
     """Print the findings as a table with a summary below it.
 
     Args:
-        console: Where to.
-        folder: The folder they are about.
-        client: The client that was asked for.
-        findings: What `posedeploy.sdk.validate` found.
+        out: The console.
+        folder: The folder that was validated.
+        client: The client that it was validated for.
+        findings: From `posedeploy.sdk.validate`, errors first.
     """
-    from rich.markup import escape
     from rich.table import Table
 
     whom = f" for {client}" if client else ""
     if not findings:
-        console.print(f"[green]nothing wrong[/] with {escape(str(folder))}{whom}", soft_wrap=True)
+        out.print(f"[green]nothing wrong[/] with {escape(str(folder))}{whom}", soft_wrap=True)
         return
     table = Table("", "where", "found", "expected", show_lines=True)
     for finding in findings:
@@ -98,7 +88,7 @@ def show(console: Console, folder: Path, client: str | None, findings: Sequence[
         expected = f"{finding.expected}\n({finding.consequence})".removesuffix("\n()")
         cells = map(escape, (place or str(folder), finding.found, expected))
         table.add_row(level, *cells)
-    console.print(table)
+    out.print(table)
     counts = {level: sum(f.level == level for f in findings) for level in COLORS}
-    said = ", ".join(f"{n} {level}{'' if n == 1 else 's'}" for level, n in counts.items())
-    console.print(f"{said} in {escape(str(folder))}{whom}", soft_wrap=True)
+    summary = ", ".join(f"{n} {level}{'' if n == 1 else 's'}" for level, n in counts.items())
+    out.print(f"{summary} in {escape(str(folder))}{whom}", soft_wrap=True)

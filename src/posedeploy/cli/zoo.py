@@ -1,8 +1,9 @@
-"""`posedeploy zoo`: the models this project answers for, and their trained checkpoints."""
+"""`posedeploy zoo`: the supported models and their trained checkpoints."""
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -89,7 +90,7 @@ def show_model(
     ],
     as_json: JsonOption = False,
 ) -> None:
-    """Show what is known of a model: config, checkpoint, and the deploy configs that fit it."""
+    """Show a model: its config, its checkpoint, and the deploy configs that fit it."""
     from posedeploy.zoo import model_row
 
     row = model_row(name)
@@ -133,13 +134,30 @@ def fetch(
         bool, typer.Option("--offline", help="Use no network: say what is missing and where.")
     ] = False,
 ) -> None:
-    """Download trained checkpoints; what is there already is checked and kept."""
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-
+    """Download trained checkpoints; files that are there already are checked and kept."""
     from posedeploy.zoo import models_of
     from posedeploy.zoo.download import fetch_checkpoint
 
-    out, rows = console(), models_of(names)
+    fetch_all(models_of(names), folder, offline=offline, download=fetch_checkpoint)
+
+
+fetch.__doc__ = f"{fetch.__doc__}\n{FETCH_EXAMPLES}"
+
+
+def fetch_all(
+    rows: Iterable[ModelRow], folder: Path | None, *, offline: bool, download: Callable[..., Path]
+) -> None:
+    """Download checkpoints with a progress bar, and print their paths.
+
+    Args:
+        rows: The models.
+        folder: Where checkpoints are kept; None takes the cache.
+        offline: Use no network.
+        download: As `posedeploy.zoo.download.fetch_checkpoint`.
+    """
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    out = console()
     columns = (
         TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
     )  # fmt: skip
@@ -147,19 +165,16 @@ def fetch(
         for row in rows:
             task = bar.add_task(row.name, total=None)
 
-            def told(done: int, total: int | None, task: Any = task) -> None:
+            def update(done: int, total: int | None, task: Any = task) -> None:
                 bar.update(task, completed=done, total=total)
 
-            path = fetch_checkpoint(row, folder, offline=offline, on_progress=told)
+            path = download(row, folder, offline=offline, on_progress=update)
             bar.remove_task(task)
             out.print(f"{row.name}: {escape(str(path))}", soft_wrap=True)
 
 
-fetch.__doc__ = f"{fetch.__doc__}\n{FETCH_EXAMPLES}"
-
-
 def facts_of(row: ModelRow) -> dict[str, Any]:
-    """What is known of a row; mmpose's part is empty where mmpose is not installed."""
+    """A row with its entry in mmpose's index, which is empty without mmpose."""
     from posedeploy.config import load_model_config
     from posedeploy.zoo import config_path, published
     from posedeploy.zoo.download import fetched

@@ -13,9 +13,7 @@ from posedeploy.config.deploy_config import (
 )
 from posedeploy.config.model_config import (
     FAMILIES,
-    HEADS,
     OTHER_FAMILY,
-    HeadKind,
     ModelConfig,
     load_model_config,
     model_config_from,
@@ -25,12 +23,10 @@ from posedeploy.config.naming import DeployConfigName, parse_name
 __all__ = [
     "EXPORTERS",
     "FAMILIES",
-    "HEADS",
     "OTHER_FAMILY",
     "CalibrationSettings",
     "DeployConfig",
     "DeployConfigName",
-    "HeadKind",
     "ModelConfig",
     "NmsSettings",
     "config_root",

@@ -1,7 +1,7 @@
-"""Running pnnx, and reading in what it wrote whether to believe it.
+"""Run pnnx and check what it wrote.
 
-pnnx ends with status 0 even when it has written layers that ncnn does not have.  What gives it
-away: words in its log, and names of layers in the `.param` file.
+pnnx ends with status 0 even when it has written layers that ncnn does not have.  They show in its
+log, and in the names of layers in the `.param` file.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def find_pnnx() -> str:
         UnavailableError: It is not installed.
     """
     spec = importlib.util.find_spec("pnnx")
-    # importing the package would load torch; the program lies beside its modules
+    # importing the package would load torch; the program is in the same folder
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         for name in ("pnnx", "pnnx.exe"):
             if (Path(folder) / name).is_file():
@@ -54,7 +54,14 @@ def find_pnnx() -> str:
     return found
 
 
-def run_pnnx(traced: Path, shape: tuple[int, ...], fp16: bool, folder: Path) -> NcnnFiles:
+def run_pnnx(  # noqa: PLR0917 - tests pass the last two
+    traced: Path,
+    shape: tuple[int, ...],
+    fp16: bool,
+    folder: Path,
+    program: str = "",
+    seconds: float = PNNX_SECONDS,
+) -> NcnnFiles:
     """Convert a traced module.
 
     Args:
@@ -62,6 +69,8 @@ def run_pnnx(traced: Path, shape: tuple[int, ...], fp16: bool, folder: Path) -> 
         shape: Shape of its input.
         fp16: True to store the weights in fp16.
         folder: A folder for what pnnx leaves behind.
+        program: Path of pnnx; '' finds it.
+        seconds: How long it may take.
 
     Raises:
         UnavailableError: pnnx is not installed.
@@ -70,36 +79,36 @@ def run_pnnx(traced: Path, shape: tuple[int, ...], fp16: bool, folder: Path) -> 
     copy = folder / "model.pt"
     copy.symlink_to(traced.resolve())
     sizes = ",".join(map(str, shape))
-    command = [find_pnnx(), copy.name, f"inputshape=[{sizes}]", f"fp16={int(fp16)}"]
+    command = [program or find_pnnx(), copy.name, f"inputshape=[{sizes}]", f"fp16={int(fp16)}"]
     try:
         done = subprocess.run(
             command, cwd=folder, capture_output=True, text=True, errors="replace",
-            timeout=PNNX_SECONDS, check=False,
+            timeout=seconds, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
-        raise _failed(traced, f"no end within {PNNX_SECONDS:g} s") from error
+        raise _failed(traced, f"no end within {seconds:g} s") from error
     param, weights = folder / "model.ncnn.param", folder / "model.ncnn.bin"
     log = done.stdout + done.stderr
     if done.returncode != 0 or not param.is_file() or not weights.is_file():
         last = (log.strip().splitlines() or ["nothing was printed"])[-1]
         raise _failed(traced, f"pnnx ended with status {done.returncode}: {last}")
     text = param.read_text(encoding="utf-8")
-    refuse_lies(str(traced), text, log)
+    check_layers(str(traced), text, log)
     return NcnnFiles(text, weights)
 
 
-def refuse_lies(subject: str, param: str, log: str) -> None:
-    """Refuse a conversion that pnnx calls a success and ncnn cannot run.
+def check_layers(subject: str, param: str, log: str) -> None:
+    """Refuse a conversion that pnnx reports as a success and ncnn cannot run.
 
     Raises:
-        ConversionError: With the layers that ncnn lacks, or the lines of the log that say so.
+        ConversionError: With the layers that ncnn lacks, or the lines of the log that name them.
     """
     layers = [line.split() for line in param.splitlines()[2:] if line.strip()]
     foreign = [f"{words[0]} ({words[1]})" for words in layers if foreign_type(words[0])]
-    said = [match.group().strip() for match in _LOG.finditer(log)]
-    if foreign or said:
+    logged = [match.group().strip() for match in _LOG.finditer(log)]
+    if foreign or logged:
         parts = [f"layers that ncnn lacks: {', '.join(foreign)}"] if foreign else []
-        parts += [f"pnnx says: {'; '.join(said[:3])}"] if said else []
+        parts += [f"pnnx logs: {'; '.join(logged[:3])}"] if logged else []
         raise ConversionError(
             "convert", subject, "; ".join(parts), "a graph of layers that ncnn has", _NEXT
         )

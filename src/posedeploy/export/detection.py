@@ -1,7 +1,7 @@
 """What YOLOX-Pose and RTMO share: priors, the choice among them, and rows of fixed number.
 
 Three stages can be exported.  `nms` is the whole detector; `dense` stops before non-maximum
-suppression, for backends that cannot hold it; `raw` is what the head's last layers put out,
+suppression, for backends that cannot hold it; `raw` is what the head's last layers output,
 for backends in which even the decode is too slow.
 
 All coordinates are in input px, x to the right and y down, origin at the corner of the input.
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 import torch
@@ -20,17 +19,6 @@ from torch import Tensor, nn
 from posedeploy.config import DeployConfig, ModelConfig
 from posedeploy.errors import BadInputError
 from posedeploy.export.nms import non_max_suppression
-
-
-class DetectionStage(StrEnum):
-    """How much of a detector the exported graph holds."""
-
-    NMS = "nms"
-    DENSE = "dense"
-    RAW = "raw"
-
-
-DENSE_NAMES = ("boxes", "scores", "keypoints")
 
 
 @dataclass(frozen=True)
@@ -55,7 +43,7 @@ class DetectionSettings:
 def detection_settings(
     model_config: ModelConfig, deploy_config: DeployConfig
 ) -> DetectionSettings:
-    """The settings in force: what the model's `test_cfg` says wins (MMDeploy's rule).
+    """The settings in force: the model's `test_cfg` wins over the deploy config (MMDeploy's rule).
 
     Raises:
         BadInputError: The deploy config has no post-processing, or keeps no rows.
@@ -66,7 +54,7 @@ def detection_settings(
             f"{deploy_config.path}: codebase_config.post_processing",
             "nothing",
             "NMS settings, for this model finds the people itself",
-            f"Take a pose-detection_{model_config.head_kind.variant}_… deploy config.",
+            f"Take a pose-detection_{model_config.head_kind.word}_… deploy config.",
         )
     keep = int(test_cfg.get("max_per_img", nms.keep_top_k))
     if keep <= 0:

@@ -1,4 +1,4 @@
-"""The dynamo exporter: `torch.onnx.export(dynamo=True)`. Slower today, and the one to come."""
+"""The dynamo exporter: `torch.onnx.export(dynamo=True)`. Slower; PyTorch's future default."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from posedeploy.export.nms import dynamo_operator
 
 NATIVE_OPSET = 18  # the lowest that torch's translations are written for
 LOWEST_OPSET = 17
-# They say what they fold or skip; nothing of it is for a person
-_TALKATIVE = ("torch.onnx", "onnxscript", "onnx_ir", "torch.export")
+# They log what they fold or skip, which is of no use to a user
+_LOGGERS = ("torch.onnx", "onnxscript", "onnx_ir", "torch.export")
 
 
 def export(
@@ -55,7 +55,7 @@ def export(
             raise ConversionError(
                 "export",
                 "the dynamo exporter",
-                # the error itself is a manual in colors; what it was raised from says what failed
+                # the error itself is a long colored text; its cause names what failed
                 str(error.__cause__ or error).strip().split("\n", 1)[0],
                 "a model that torch.export can capture",
                 "Try --exporter torchscript.",
@@ -84,8 +84,8 @@ def _translations() -> dict[Callable[..., Any], Callable[..., Any]]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """No warnings of what is known, and no progress messages."""
-    loggers = [logging.getLogger(name) for name in _TALKATIVE]
+    """No expected warnings, and no progress messages."""
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
     levels = [logger.level for logger in loggers]
     sink = io.StringIO()  # torch.export prints the graphs that it fails on
     with (

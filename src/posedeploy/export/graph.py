@@ -1,7 +1,7 @@
-"""Cleaning an exported ONNX graph, and the contract that it then keeps.
+"""The clean-up of an exported ONNX graph, and the contract that it fulfills afterwards.
 
-The passes work on the protobuf in place, once, without a copy of the weights.  The same input
-gives the same bytes: nothing of paths, stack traces or generated shape names is left.
+The passes are those of `onnx_ir`. The same input gives the same bytes: paths, stack traces and
+generated shape names are removed.
 """
 
 from __future__ import annotations
@@ -12,64 +12,58 @@ from typing import Any
 
 from posedeploy.errors import ConversionError
 from posedeploy.export.opset import OLD, lower
-from posedeploy.export.passes import (
-    constants_to_initializers,
-    drop_unused,
-    name_nodes,
-    remove_identities,
-)
 from posedeploy.runtime.types import TensorInfo
 
 BATCH = "batch"  # name of the dynamic batch dimension
-STANDARD_DOMAIN = {"", "ai.onnx"}
 MAX_IR_VERSION = 9
 TRAINING_OPS = ("Dropout", "Gradient", "Momentum", "Adam", "Adagrad")
+_SHARED_SIZE = 1024  # elements; larger weights are never equal, and comparing them takes time
 
 
-def clean(proto: Any, opset: int) -> None:
-    """Clean a `ModelProto` in place.
+def clean(proto: Any, opset: int) -> Any:
+    """The cleaned form of a `ModelProto`, which is left without its `value_info`.
 
     Args:
         proto: What an exporter wrote.
         opset: The opset that was asked for; a model of 18 is lowered to 17 where that is exact.
     """
-    graph = proto.graph
-    constants_to_initializers(graph)
-    remove_identities(graph)
-    if opset <= OLD < _opset(proto):
-        lower(proto)
-    drop_unused(graph)
-    name_nodes(graph)
-    del graph.value_info[:]
-    _strip_notes(proto)
-    _set_versions(proto)
-
-
-def _opset(proto: Any) -> int:
-    return int(next(e.version for e in proto.opset_import if e.domain in STANDARD_DOMAIN))
-
-
-def _set_versions(proto: Any) -> None:
-    """Import the domains that are used, and declare the lowest IR version that has them."""
     import onnx
+    import onnx_ir as ir
+    from onnx_ir.passes import common
 
-    used = {node.domain for node in proto.graph.node} - STANDARD_DOMAIN
-    standard = onnx.helper.make_opsetid("", _opset(proto))
-    kept = [entry for entry in proto.opset_import if entry.domain in used]
-    del proto.opset_import[:]
-    proto.opset_import.extend([standard, *kept])
-    proto.ir_version = onnx.helper.find_min_ir_version_for([standard])
-    proto.producer_name = "posedeploy"
-    proto.producer_version = ""
+    del proto.graph.value_info[:]  # generated shape names, which the passes would spread
+    model = ir.from_proto(proto)
+    outputs = [value.name for value in model.graph.outputs]
+    common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    common.DeduplicateInitializersPass(_SHARED_SIZE)(model)
+    if opset <= OLD < model.opset_imports[""]:
+        lower(model)
+    common.IdentityEliminationPass()(model)
+    common.OutputFixPass()(model)
+    for value, name in zip(model.graph.outputs, outputs, strict=True):
+        value.name = name  # eliminating an identity of an output has given it the name of another
+    common.RemoveUnusedNodesPass()(model)
+    common.RemoveUnusedOpsetsPass()(model)
+    common.NameFixPass()(model)
+    _strip_notes(model)
+    model.graph.name = "main_graph"
+    model.producer_name, model.producer_version = "posedeploy", None
+    standard = onnx.helper.make_opsetid("", model.opset_imports[""])
+    model.ir_version = onnx.helper.find_min_ir_version_for([standard])
+    cleaned = ir.to_proto(model)
+    del cleaned.graph.value_info[:]
+    return cleaned
 
 
-def _strip_notes(proto: Any) -> None:
-    """Take away documentation and metadata: they hold paths and stack traces."""
-    graph = proto.graph
-    graph.name = "main_graph"
-    for item in (proto, graph, *graph.node, *graph.initializer, *graph.input, *graph.output):
-        item.doc_string = ""
-        del item.metadata_props[:]
+def _strip_notes(model: Any) -> None:
+    """Remove documentation and metadata: they contain paths and stack traces."""
+    from onnx_ir.passes.common import ClearMetadataAndDocStringPass
+
+    ClearMetadataAndDocStringPass()(model)  # of graphs and nodes alone
+    graph = model.graph
+    for item in (model, graph, *graph.inputs, *graph.outputs, *graph.initializers.values()):
+        item.doc_string = None
+        item.metadata_props.clear()
 
 
 def set_shape(value: Any, shape: Sequence[int | str]) -> None:
@@ -102,7 +96,7 @@ def tensor_infos(values: Iterable[Any]) -> tuple[TensorInfo, ...]:
 def problems(
     proto: Any, inputs: Sequence[str], outputs: Sequence[str], batch: int | str
 ) -> list[str]:
-    """What breaks the contract of an exported graph, in words; empty if nothing does.
+    """What violates the contract of an exported graph, one message each.
 
     Args:
         proto: A cleaned `ModelProto`.

@@ -3,7 +3,7 @@
 In eager mode it is plain PyTorch; in the TorchScript exporter and in the dynamo exporter it is
 ONNX's `NonMaxSuppression`; in a plain trace it is a scripted function, so that the loop stays
 a loop.  All agree with `mmpose.evaluation.functional.nms_torch`: best first, a box goes if its
-IoU with a kept one is above the threshold.
+IoU with a chosen one is above the threshold.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def non_max_suppression(
         boxes: [N, P, 4], x1, y1, x2, y2 in px.
         scores: [N, 1, P].
         max_output: How many boxes an image keeps at most.
-        iou_threshold: Upper limit of the IoU of two kept boxes, inclusive.
+        iou_threshold: Upper limit of the IoU of two chosen boxes, inclusive.
         score_threshold: Lower limit of a score, exclusive.
 
     Returns:

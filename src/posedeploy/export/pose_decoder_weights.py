@@ -1,6 +1,6 @@
 """RTMO's dynamic coordinate classifier as a file of arrays, for hosts that decode themselves.
 
-Decoding all priors in ncnn takes seconds a image, while the few that survive suppression are
+Decoding all priors in ncnn takes seconds an image, while the few that survive suppression are
 decoded in milliseconds by a host that has these weights.  Batch norm is folded into the linear
 layer before it.  `posedeploy.sdk.decode.pose_decoder` reads the file.
 """

@@ -56,13 +56,13 @@ def export(
 
 @contextmanager
 def _shapes_of(module: ExportableModule) -> Iterator[list[list[int]]]:
-    """Shapes of the outputs, noted in passing: the exporter loses them behind a `Resize`."""
+    """Shapes of the outputs, recorded by a hook: the exporter loses them behind a `Resize`."""
     shapes: list[list[int]] = []
 
-    def note(_network: object, _inputs: object, outputs: tuple[torch.Tensor, ...]) -> None:
+    def record(_network: object, _inputs: object, outputs: tuple[torch.Tensor, ...]) -> None:
         shapes[:] = [[int(size) for size in output.shape] for output in outputs]
 
-    handle = module.network.register_forward_hook(note)
+    handle = module.network.register_forward_hook(record)
     try:
         yield shapes
     finally:
@@ -71,7 +71,7 @@ def _shapes_of(module: ExportableModule) -> Iterator[list[list[int]]]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """No warnings of what is known, and no dump of the whole graph when an export fails."""
+    """No expected warnings, and no dump of the whole graph when an export fails."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.simplefilter("ignore", FutureWarning)

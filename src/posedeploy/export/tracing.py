@@ -3,7 +3,7 @@
 `torch.jit.trace` records a tensor's shape as a computation, so that a size that is asked for
 becomes a chain of nodes in the graph, and an operator that wants a constant (adaptive pooling
 of LiteHRNet) cannot be exported at all.  Here only the batch is dynamic: in a feature map
-[N, C, H, W] everything but N is a constant, and this mode says so.  It changes no module.
+[N, C, H, W] everything but N is a constant, which this mode enforces.  It changes no module.
 """
 
 from __future__ import annotations

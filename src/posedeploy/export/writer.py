@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
@@ -21,28 +21,9 @@ from posedeploy.runtime.types import TensorInfo
 TRACED_BATCH = {"static": 1, "dynamic": 2}
 
 
-class Exporter(Protocol):
-    """One way from a module to an ONNX graph, before the clean-up."""
-
-    def __call__(
-        self, module: ExportableModule, example: torch.Tensor, opset: int, dynamic_batch: bool
-    ) -> Any:
-        """Export.
-
-        Args:
-            module: What to export.
-            example: An image batch [N, 3, H, W] float32.
-            opset: The opset that is asked for.
-            dynamic_batch: True to leave N open.
-
-        Returns:
-            An `onnx.ModelProto`, inputs and outputs named as the module says.
-
-        Raises:
-            ConversionError: PyTorch cannot export the module.
-        """
-        ...
-
+# One way from a module to an `onnx.ModelProto` before the clean-up, with the module's names of
+# inputs and outputs: module, example images [N, 3, H, W] float32, opset, whether N stays dynamic.
+Exporter = Callable[[ExportableModule, torch.Tensor, int, bool], Any]
 
 # fmt: off
 EXPORTERS: Mapping[str, Exporter] = {
@@ -87,6 +68,7 @@ def export_onnx(
     deploy_config: DeployConfig,
     out_path: Path,
     exporter: str | None = None,
+    exporters: Mapping[str, Exporter] = EXPORTERS,
 ) -> ExportedGraph:
     """Write a module as one ONNX file.
 
@@ -95,20 +77,21 @@ def export_onnx(
         deploy_config: Opset, shape mode, and the exporter unless given.
         out_path: The file to write.
         exporter: 'torchscript' or 'dynamo'; None takes the deploy config's.
+        exporters: Name -> exporter.
 
     Raises:
         BadInputError: No such exporter.
         ConversionError: PyTorch cannot export the module, or what it wrote breaks the contract.
     """
     chosen = exporter or deploy_config.exporter
-    if chosen not in EXPORTERS:
+    if chosen not in exporters:
         raise BadInputError(
-            "--exporter", repr(chosen), f"one of {', '.join(EXPORTERS)}", "Choose one of them."
+            "--exporter", repr(chosen), f"one of {', '.join(exporters)}", "Choose one of them."
         )
     dynamic = deploy_config.dynamic_batch
     example = example_input(module, TRACED_BATCH[deploy_config.shape_mode])
-    proto = EXPORTERS[chosen](module, example, deploy_config.opset, dynamic)
-    clean(proto, deploy_config.opset)
+    exported = exporters[chosen](module, example, deploy_config.opset, dynamic)
+    proto = clean(exported, deploy_config.opset)
     found = problems(proto, module.input_names, module.output_names, BATCH if dynamic else 1)
     if found:
         raise ConversionError(

@@ -1,1 +1,1 @@
-"""Calibration sets, and the recipes that make a model smaller: fp16 and int8."""
+"""Calibration sets, and the recipes for lower precision: fp16 and int8."""

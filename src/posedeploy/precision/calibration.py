@@ -1,4 +1,4 @@
-"""A calibration set: what the network sees while the ranges of int8 activations are measured.
+"""A calibration set: the inputs on which the ranges of int8 activations are measured.
 
 The set is an iterator that can be started again, not an array: five hundred inputs of 640 px
 would be 2.4 GB.
@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
 
 from posedeploy.errors import BadInputError
 
@@ -26,7 +28,7 @@ class CalibrationSet:
     """Inputs to calibrate on, already pre-processed.
 
     Attributes:
-        source: Where the images come from, in words for a person and for `detail.json`.
+        source: Where the images come from, for messages and `detail.json`.
         count: How many inputs there are.
         inputs: Starts an iteration over them: [1, 3, H, W] float32 each, normalized as the model's
             pre-processing does, the same ones in the same order every time.
@@ -38,7 +40,7 @@ class CalibrationSet:
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of all inputs, shapes included: two sets with one hash calibrate alike."""
+        """Hash of all inputs, shapes included: two sets with one hash give the same ranges."""
         digest = hashlib.sha256()
         for array in self.inputs():
             digest.update(str(array.shape).encode())
@@ -49,9 +51,25 @@ class CalibrationSet:
         """What `detail.json` records of the set."""
         return {"source": self.source, "count": self.count, "sha256": self.sha256}
 
+    def with_progress(self, task: str) -> Iterator[NDArray[np.float32]]:
+        """The inputs, with a progress bar on standard error if that is a terminal.
+
+        Args:
+            task: What is being done with them, for the bar.
+        """
+        console = Console(stderr=True)  # standard output is what scripts read
+        yield from track(
+            self.inputs(),
+            description=f"{task} on {self.count} inputs ({self.source})",
+            total=self.count,
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+
 
 def required(calibration: CalibrationSet | None, deploy_config: Path) -> CalibrationSet:
-    """The set, where there has to be one.
+    """The calibration set of a conversion that cannot do without one.
 
     Raises:
         BadInputError: There is none.

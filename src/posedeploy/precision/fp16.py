@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from posedeploy.errors import ConversionError
-from posedeploy.precision.float_layers import kept_nodes
+from posedeploy.precision.float_layers import float_nodes
 
 
 def to_fp16(
@@ -23,7 +23,7 @@ def to_fp16(
     Args:
         ir: The float32 graph.
         out: The file to write.
-        keep: Names of nodes that stay float32; None takes those of the table `kept.KEPT`.
+        keep: Names of nodes that stay float32; None takes those of `float_layers.FLOAT_PARTS`.
         keep_io_types: True for float32 inputs and outputs, as clients expect them.
         arguments: More of the converter's: `min_positive_val`, `max_finite_val`,
             `op_block_list`, `node_block_list` (on top of `keep`), `disable_shape_infer`.
@@ -39,11 +39,10 @@ def to_fp16(
     from onnxruntime.transformers.onnx_model import OnnxModel
 
     model = onnx.load(ir)
-    table = kept_nodes(model.graph, "fp16")
-    kept = table if keep is None else {name: table.get(name, "asked for") for name in keep}
+    kept = float_nodes(model.graph, "fp16", keep)
     kept |= dict.fromkeys(arguments.pop("node_block_list", None) or (), "deploy config")
     names = {node.name for node in model.graph.node}
-    # Stale shapes of intermediate values make the conversion name two casts alike.
+    # With the shapes of intermediate values the converter gives two casts the same name.
     del model.graph.value_info[:]
     try:
         converted = convert_float_to_float16(
@@ -54,70 +53,54 @@ def to_fp16(
             "convert", str(ir), f"{type(error).__name__}: {error}", "a graph in fp16",
             "Name the node or operator in node_block_list or op_block_list of common_config.",
         ) from error  # fmt: skip
-    remove_round_trips(converted.graph, names)
-    OnnxModel.graph_topological_sort(converted.graph, is_deterministic=True)  # casts came last
+    _remove_round_trips(converted.graph, names)
+    OnnxModel(converted).prune_graph(allow_remove_graph_inputs=False)  # casts without a reader
+    # the converter appends its casts at the end
+    OnnxModel.graph_topological_sort(converted.graph, is_deterministic=True)
     del converted.graph.value_info[:]
     out.write_bytes(converted.SerializeToString(deterministic=True))
     return kept
 
 
-def remove_round_trips(graph: Any, own: Collection[str]) -> None:
+def _remove_round_trips(graph: Any, originals: Collection[str]) -> None:
     """Let readers of float32 -> float16 -> float32 read the first float32, in place.
 
-    The converter puts a cast behind every node that it leaves and one in front of the next, which
-    rounds every tensor inside the parts that were to stay exact.
+    The converter puts a cast after every node that stays float32 and one before the next, which
+    would round every tensor inside the parts that stay exact.
 
     Args:
         graph: The converted graph.
-        own: Names of the nodes that were there before: their casts stay.
+        originals: Names of the nodes before the conversion: their casts stay.
     """
     import onnx
 
-    _drop_twins(graph)
-    added = [n for n in graph.node if n.op_type == "Cast" and n.name not in own]
+    _drop_duplicate_casts(graph)
+    added = [n for n in graph.node if n.op_type == "Cast" and n.name not in originals]
     halves = {n.output[0]: n.input[0] for n in added if _to(n) == onnx.TensorProto.FLOAT16}
     outputs = {value.name for value in graph.output}
     renamed: dict[str, str] = {}
     for node in added:
         if _to(node) == onnx.TensorProto.FLOAT and node.input[0] in halves:
             if node.output[0] in outputs:
-                node.input[0] = halves[node.input[0]]  # a cast of nothing that keeps the name
+                node.input[0] = halves[node.input[0]]  # float32 to float32: it keeps the name
             else:
                 renamed[node.output[0]] = halves[node.input[0]]
-    _rename(graph, renamed)
-    _drop_unread(graph, outputs)
+    for node in graph.node:
+        for i, name in enumerate(node.input):
+            node.input[i] = renamed.get(name, name)
 
 
-def _drop_twins(graph: Any) -> None:
-    """Leave one of several casts that put out the same tensor: one was made for every reader."""
+def _drop_duplicate_casts(graph: Any) -> None:
+    """Leave one of several casts with the same output: the converter adds one for every reader."""
     seen: set[str] = set()
-    twins = []
+    duplicates = []
     for i, node in enumerate(graph.node):
         if node.op_type == "Cast" and node.output[0] in seen:
-            twins.append(i)
+            duplicates.append(i)
         seen.update(node.output)
-    for i in reversed(twins):
+    for i in reversed(duplicates):
         del graph.node[i]
 
 
 def _to(node: Any) -> int:
     return int(next(a.i for a in node.attribute if a.name == "to"))
-
-
-def _rename(graph: Any, names: Mapping[str, str]) -> None:
-    for node in graph.node:
-        for i, name in enumerate(node.input):
-            if name in names:
-                node.input[i] = names[name]
-
-
-def _drop_unread(graph: Any, outputs: Collection[str]) -> None:
-    """Take out casts whose result nobody reads."""
-    read = {name for node in graph.node for name in node.input} | set(outputs)
-    dead = [
-        i
-        for i, node in enumerate(graph.node)
-        if node.op_type == "Cast" and node.output[0] not in read
-    ]
-    for i in reversed(dead):
-        del graph.node[i]

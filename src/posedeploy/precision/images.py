@@ -1,7 +1,7 @@
-"""Where a calibration set comes from: a folder of the user's images, or drawn figures.
+"""Calibration sets from a folder of the user's images, or from drawn figures.
 
-Images go through the pre-processing that the SDK model will have, so the ranges are those of
-what the network is going to see.
+Images go through the pre-processing that the SDK model will have, so the ranges are those of the
+network's inputs in use.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from posedeploy.sdk.writer import transforms
 from posedeploy.synthetic.drawn import drawn_figures
 
 DRAWN_COUNT = 32
-MOST = 256  # of a user's folder; ranges settle long before
-PEOPLE = 3  # in a drawn scene for models that find the people themselves
+MAX_COUNT = 256  # images of a user's folder; with more the ranges hardly change
+PEOPLE = 3  # in a drawn scene for bottom-up models
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 
 
@@ -36,8 +36,8 @@ def calibration_set(
 
     Args:
         model_config: Whose pre-processing to apply.
-        settings: A folder and a number; None and what is not in it take the defaults: 32 drawn
-            figures, or every image of a folder up to 256.
+        settings: A folder and a number. The defaults are 32 drawn figures, or every image of a
+            folder up to 256.
 
     Raises:
         BadInputError: The folder is missing, or there is no image in it.
@@ -46,7 +46,7 @@ def calibration_set(
     preprocessor = model_preprocessor(model_config)
     if settings.images is None:
         return _drawn(preprocessor, settings.count or DRAWN_COUNT)
-    paths = _spread(image_files(settings.images), settings.count or MOST)
+    paths = _spread(image_files(settings.images), settings.count or MAX_COUNT)
     return CalibrationSet(
         source=f"images of {settings.images}",
         count=len(paths),
@@ -55,15 +55,15 @@ def calibration_set(
 
 
 def model_preprocessor(model_config: ModelConfig) -> Preprocessor:
-    """What the SDK model will do to a image."""
-    # as pipeline.json will have them: a config's tuples are arrays there
+    """The pre-processing of the SDK model."""
+    # through JSON, as in pipeline.json: a config's tuples are arrays there
     steps = json.loads(json.dumps(transforms(model_config, model_config.input_size)))
     nodes = [Node(step, str(model_config.path)) for step in steps]
     return compile_transforms([Transform(str(node.value["type"]), node) for node in nodes])
 
 
 def _drawn(preprocessor: Preprocessor, count: int) -> CalibrationSet:
-    """Figures in their boxes for top-down models; for others scenes of several people."""
+    """Figures in their boxes for top-down models; scenes of several people for bottom-up ones."""
 
     def inputs() -> Iterator[NDArray[np.float32]]:
         if preprocessor.top_down:
@@ -84,7 +84,7 @@ def _whole(preprocessor: Preprocessor, image: NDArray[np.uint8]) -> NDArray[np.f
 
 
 def image_files(folder: Path) -> tuple[Path, ...]:
-    """The images of a folder by name; other files are passed over.
+    """The images of a folder by name; other files are ignored.
 
     Raises:
         BadInputError: No such folder, or no image in it.
@@ -92,19 +92,19 @@ def image_files(folder: Path) -> tuple[Path, ...]:
     if not folder.is_dir():
         raise BadInputError(
             f"calibration images {folder}", "no such folder", "a folder of images",
-            "Check the path; without it, drawn figures are taken.",
+            "Check the path; without a folder, drawn figures are used.",
         )  # fmt: skip
     found = tuple(sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES))
     if not found:
         raise BadInputError(
             f"calibration images {folder}", "no image in it",
             f"files that end in {', '.join(sorted(SUFFIXES))}",
-            "Put images of people there: one person each for a model that is given boxes.",
+            "Put images of people there: one person each for a top-down model.",
         )  # fmt: skip
     return found
 
 
-def _spread(paths: tuple[Path, ...], most: int) -> tuple[Path, ...]:
-    """At most `most` of them, evenly spread: neighbors in a folder are often alike."""
-    chosen = np.linspace(0, len(paths) - 1, min(most, len(paths))).round().astype(int)
+def _spread(paths: tuple[Path, ...], max_count: int) -> tuple[Path, ...]:
+    """At most `max_count` of them, evenly spread: neighbors in a folder are often alike."""
+    chosen = np.linspace(0, len(paths) - 1, min(max_count, len(paths))).round().astype(int)
     return tuple(paths[index] for index in chosen)

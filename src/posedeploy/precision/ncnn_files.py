@@ -1,8 +1,8 @@
 """Reading and writing ncnn's `.param` and `.bin` files.
 
-A `.bin` file is nothing but the weights, layer after layer: to find one layer's, those of all
-layers in front of it have to be measured.  How many numbers a layer type reads, and whether a
-word that tells their type stands before them, is from the layers' `load_model` in ncnn's source
+A `.bin` file holds the weights of one layer after the other and no index, so a layer's weights are
+found from the sizes of all layers before it. How many numbers a layer type reads, and whether a
+type tag precedes them, is from the layers' `load_model` in ncnn's source
 (https://github.com/Tencent/ncnn/tree/master/src/layer) and its operators.md.
 """
 
@@ -19,7 +19,7 @@ from posedeploy.errors import ConversionError
 
 MAGIC = "7767517"
 _FLOAT = 4  # bytes
-_TAG = 4  # bytes of the word in front of weights; 0 stands for float32
+_TAG = 4  # bytes of the tag before weights; 0 stands for float32
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,11 @@ class Layer:
 
 @dataclass(frozen=True)
 class Block:
-    """A run of numbers in a `.bin` file.
+    """Consecutive numbers in a `.bin` file.
 
     Attributes:
         count: How many.
-        tagged: True if a word with their type stands in front of them.
+        tagged: True if a type tag precedes them.
     """
 
     count: int
@@ -67,12 +67,12 @@ class Block:
 
 @dataclass(frozen=True)
 class Weights:
-    """Where a layer's numbers lie in a `.bin` file, in bytes from its beginning.
+    """A layer's numbers in a `.bin` file.
 
     Attributes:
         layer: The layer.
-        start: Where they begin.
-        end: Where those of the next layer begin.
+        start: Offset of the first byte.
+        end: Offset behind the last byte.
     """
 
     layer: Layer
@@ -114,11 +114,11 @@ def _attention(layer: Layer) -> Iterator[Block]:
 
 
 def _floats(times: int, size: int, flag: int | None = None) -> Callable[[Layer], Iterator[Block]]:
-    """`times` runs of as many floats as parameter `size` says, unless parameter `flag` is 0."""
+    """`times` times parameter `size` floats; none if parameter `flag` is 0."""
 
     def blocks(layer: Layer) -> Iterator[Block]:
-        there = flag is None or layer.number(flag, 1)
-        yield Block(times * layer.number(size) if there else 0, tagged=False)
+        present = flag is None or layer.number(flag, 1)
+        yield Block(times * layer.number(size) if present else 0, tagged=False)
 
     return blocks
 
@@ -146,50 +146,15 @@ WEIGHTED: Mapping[str, Callable[[Layer], Iterator[Block]]] = {
 }
 # fmt: on
 # Layers that read nothing from the `.bin` file.
-WEIGHTLESS = frozenset(
-    {
-        "AbsVal",
-        "BinaryOp",
-        "Clip",
-        "Concat",
-        "Crop",
-        "Dropout",
-        "Eltwise",
-        "Exp",
-        "ExpandDims",
-        "Flatten",
-        "GELU",
-        "HardSigmoid",
-        "HardSwish",
-        "Input",
-        "Interp",
-        "MatMul",
-        "Mish",
-        "Noop",
-        "Normalize",
-        "Packing",
-        "Padding",
-        "Permute",
-        "PixelShuffle",
-        "Pooling",
-        "Power",
-        "ReLU",
-        "Reduction",
-        "Reorg",
-        "Reshape",
-        "SELU",
-        "ShuffleChannel",
-        "Sigmoid",
-        "Slice",
-        "Softmax",
-        "Split",
-        "Squeeze",
-        "Swish",
-        "TanH",
-        "Tile",
-        "UnaryOp",
-    }
-)  # fmt: skip
+# fmt: off
+WEIGHTLESS = frozenset({
+    "AbsVal", "BinaryOp", "Clip", "Concat", "Crop", "Dropout", "Eltwise", "Exp", "ExpandDims",
+    "Flatten", "GELU", "HardSigmoid", "HardSwish", "Input", "Interp", "MatMul", "Mish", "Noop",
+    "Normalize", "Packing", "Padding", "Permute", "PixelShuffle", "Pooling", "Power", "ReLU",
+    "Reduction", "Reorg", "Reshape", "SELU", "ShuffleChannel", "Sigmoid", "Slice", "Softmax",
+    "Split", "Squeeze", "Swish", "TanH", "Tile", "UnaryOp",
+})
+# fmt: on
 # ----------------------------------------------------------------------------------------------
 
 
@@ -197,12 +162,12 @@ def read_param(path: Path) -> tuple[Layer, ...]:
     """The layers of a `.param` file, in its order.
 
     Raises:
-        ConversionError: It is none.
+        ConversionError: It is not a `.param` file.
     """
     lines = path.read_text(encoding="utf-8").splitlines()
     if not lines or lines[0].strip() != MAGIC:
         raise ConversionError(
-            "convert", path.name, "a first line that is not " + MAGIC, "a .param file of ncnn",
+            "convert", path.name, f"a first line that is not {MAGIC}", "a .param file of ncnn",
             "Convert the model again.",
         )  # fmt: skip
     return tuple(_layer(line.split()) for line in lines[2:] if line.strip())
@@ -229,28 +194,28 @@ def with_param(layer: Layer, key: int, value: str) -> Layer:
 
 
 def walk(layers: tuple[Layer, ...], content: bytes) -> tuple[Weights, ...]:
-    """Where every weighted layer's numbers lie in a float32 `.bin` file.
+    """The weights of every weighted layer in a float32 `.bin` file.
 
     Raises:
         ConversionError: A layer type is in neither table, weights are not float32, or the file is
-            longer or shorter than the layers say.
+            longer or shorter than the layers' sizes add up to.
     """
-    found, at = [], 0
+    found, end = [], 0
     for layer in layers:
         if layer.type in WEIGHTLESS:
             continue
         if layer.type not in WEIGHTED:
             raise _refused(f"layer {layer.name} of type {layer.type}", "types with a row", _ROW)
-        start = at
+        start = end
         for block in WEIGHTED[layer.type](layer):
             if not block.count:
                 continue
-            if block.tagged and content[at : at + _TAG] != bytes(_TAG):
+            if block.tagged and content[end : end + _TAG] != bytes(_TAG):
                 raise _refused(f"weights of {layer.name} that are not float32", "float32", _FP32)
-            at += block.count * _FLOAT + (_TAG if block.tagged else 0)
-        found.append(Weights(layer, start, at))
-    if at != len(content):
-        raise _refused(f"{len(content)} bytes", f"{at} bytes, as the layers say", _ROW)
+            end += block.count * _FLOAT + (_TAG if block.tagged else 0)
+        found.append(Weights(layer, start, end))
+    if end != len(content):
+        raise _refused(f"{len(content)} bytes", f"{end} bytes, by the layers' sizes", _ROW)
     return tuple(found)
 
 
@@ -263,7 +228,7 @@ def _refused(found: str, expected: str, next_step: str) -> ConversionError:
 
 
 def kernel(weights: Weights, content: bytes) -> NDArray[np.float32]:
-    """The first block of a layer's weights: its kernel, flat."""
+    """The first block of a layer's weights: its flattened kernel."""
     block = next(iter(WEIGHTED[weights.layer.type](weights.layer)))
     offset = weights.start + (_TAG if block.tagged else 0)
     return np.frombuffer(content, "<f4", block.count, offset)

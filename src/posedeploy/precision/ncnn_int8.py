@@ -1,7 +1,7 @@
-"""int8 for ncnn, without the tools that its wheels leave out.
+"""int8 for ncnn, in place of `ncnn2table` and `ncnn2int8`, which its wheels do not contain.
 
 ncnn quantizes float32 weights while it loads them if a layer's parameter 8 is set and scales
-follow its weights: 127 / largest weight for every output channel, and one 127 / largest input.
+follow its weights: 127 / largest weight for every output channel, and 127 / largest input once.
 The largest inputs are measured by running the float32 files on the calibration set.
 """
 
@@ -25,14 +25,13 @@ from posedeploy.precision.ncnn_files import (
     with_param,
     write_param,
 )
-from posedeploy.precision.progress import watched
 from posedeploy.precision.qdq import Quantized
 from posedeploy.runtime import SessionOptions
 from posedeploy.runtime.ncnn import KEEP_BLOBS, Ncnn
 
 _STEPS = 127.0
-_SMALLEST = 1e-12  # of a largest value: a channel of zeros keeps a finite scale
-_SCALE_TERM = 8  # parameter that says which scales follow
+_MIN_RANGE = 1e-12  # a channel of zeros keeps a finite scale
+_SCALE_TERM = 8  # parameter that declares which scales follow
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class Quantizable:
     """How ncnn quantizes a layer type.
 
     Attributes:
-        channels: Parameter that holds how many scales its weights have.
+        channels: Parameter with the number of scales that its weights have.
         term: Value of parameter 8.
     """
 
@@ -73,23 +72,27 @@ def quantize_ncnn(
         files: The float32 files.
         out: The files to write.
         calibration: What to measure the inputs' ranges on.
-        keep: Names of layers that stay float32; None takes those of `kept_layers`.
+        keep: Names of layers that stay float32; None takes those of `float_layers`.
 
     Raises:
         ConversionError: A layer's weights cannot be found, or nothing could be quantized.
     """
     layers, content = read_param(files[0]), files[1].read_bytes()
-    table = kept_layers(layers)
+    table = float_layers(layers)
     kept = table if keep is None else {name: table.get(name, "asked for") for name in keep}
-    places = [place for place in walk(layers, content) if _takes_int8(place.layer, kept)]
-    if not places:
+    quantizable = [
+        weights
+        for weights in walk(layers, content)
+        if weights.layer.type in QUANTIZABLE and weights.layer.name not in kept
+    ]
+    if not quantizable:
         raise ConversionError(
             "convert", files[0].name, "no layer that ncnn quantizes", "at least one",
             "Deploy it in fp32.",
         )  # fmt: skip
-    largest = largest_values(files, {place.layer.inputs[0] for place in places}, calibration)
-    out[1].write_bytes(_with_scales(content, places, largest))
-    terms = {place.layer.name: QUANTIZABLE[place.layer.type].term for place in places}
+    largest = largest_values(files, {w.layer.inputs[0] for w in quantizable}, calibration)
+    out[1].write_bytes(_with_scales(content, quantizable, largest))
+    terms = {w.layer.name: QUANTIZABLE[w.layer.type].term for w in quantizable}
     write_param(
         out[0],
         tuple(
@@ -100,21 +103,19 @@ def quantize_ncnn(
     return Quantized(tuple(terms), kept)
 
 
-def _takes_int8(layer: Layer, kept: Collection[str]) -> bool:
-    return layer.type in QUANTIZABLE and layer.name not in kept
-
-
-def _with_scales(content: bytes, places: Iterable[Weights], largest: Mapping[str, float]) -> bytes:
-    """The `.bin` file with scales behind the weights and bias of every layer in `places`."""
-    parts, last = [], 0
-    for place in places:
-        count = place.layer.number(QUANTIZABLE[place.layer.type].channels)
-        peaks = np.abs(kernel(place, content).reshape(count, -1)).max(axis=1)
-        scales = [*peaks, largest[place.layer.inputs[0]]]
-        numbers = _STEPS / np.maximum(np.array(scales, np.float64), _SMALLEST)
-        parts += [content[last : place.end], numbers.astype("<f4").tobytes()]
-        last = place.end
-    return b"".join([*parts, content[last:]])
+def _with_scales(
+    content: bytes, quantizable: Iterable[Weights], largest: Mapping[str, float]
+) -> bytes:
+    """The `.bin` file with scales after the weights and bias of every layer in `quantizable`."""
+    chunks, copied = [], 0
+    for weights in quantizable:
+        count = weights.layer.number(QUANTIZABLE[weights.layer.type].channels)
+        peaks = np.abs(kernel(weights, content).reshape(count, -1)).max(axis=1)
+        ranges = np.array([*peaks, largest[weights.layer.inputs[0]]], np.float64)
+        scales = _STEPS / np.maximum(ranges, _MIN_RANGE)
+        chunks += [content[copied : weights.end], scales.astype("<f4").tobytes()]
+        copied = weights.end
+    return b"".join([*chunks, content[copied:]])
 
 
 def largest_values(
@@ -123,13 +124,13 @@ def largest_values(
     """The largest absolute value of each blob over the calibration set, in float32.
 
     Raises:
-        ConversionError: ncnn refuses the files, or a blob cannot be had.
+        ConversionError: ncnn refuses the files, or a blob cannot be extracted.
     """
     options = SessionOptions("fp32", extra={KEEP_BLOBS: "yes"})
     try:
         session = Ncnn().load(files, "cpu", options)
         largest = dict.fromkeys(sorted(blobs), 0.0)
-        for array in watched(calibration, "measuring ranges"):
+        for array in calibration.with_progress("measuring ranges"):
             found = session.extract({session.inputs[0].name: array}, largest)
             for name, values in found.items():
                 largest[name] = max(largest[name], float(np.abs(values).max()))
@@ -140,8 +141,8 @@ def largest_values(
     return largest
 
 
-def kept_layers(layers: Iterable[Layer]) -> dict[str, str]:
-    """Layer name -> why it stays float32, by the parts of `kept.KEPT` that ncnn would quantize.
+def float_layers(layers: Iterable[Layer]) -> dict[str, str]:
+    """Layer name -> the part of `FLOAT_PARTS` it belongs to, for those that ncnn would quantize.
 
     Decode and NMS are on the host, and norms, softmax and attention have no int8 form in ncnn.
     """
@@ -171,9 +172,9 @@ def _last_learned(makers: Mapping[str, Layer], blob: str) -> list[Layer]:
 
 
 def _depthwise_in_front(makers: Mapping[str, Layer], last: Layer) -> list[Layer]:
-    """LiteHRNet's last depthwise convolution: one pointwise convolution lies between the two.
+    """LiteHRNet's last depthwise convolution: one pointwise convolution follows it before `last`.
 
-    pnnx names layers by type and number, so it is known by where it stands.
+    pnnx names layers by type and number, so the layer is identified by its position.
     """
     if last.type != "Convolution":
         return []

@@ -1,4 +1,4 @@
-"""int8 for OpenVINO: post-training quantization by NNCF, with the table of kept parts."""
+"""int8 for OpenVINO: post-training quantization by NNCF, with the table of float parts."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from numpy.typing import NDArray
 
 from posedeploy.errors import ConversionError, UnavailableError
 from posedeploy.precision.calibration import CalibrationSet
-from posedeploy.precision.float_layers import kept_nodes
-from posedeploy.precision.progress import watched
+from posedeploy.precision.float_layers import float_nodes
 from posedeploy.precision.qdq import Quantized
 
 # Operators with learned weights, as OpenVINO calls them.
 WEIGHTED = ("Convolution", "ConvolutionBackpropData", "GroupConvolution",
             "GroupConvolutionBackpropData", "MatMul")  # fmt: skip
-# What stands between a weight and its reader.
+# Operations between a weight and its reader.
 _BEHIND_WEIGHTS = ("Convert", "FakeQuantize", "Multiply", "Reshape", "Subtract")
 
 
@@ -34,9 +33,9 @@ def quantize_openvino(
 
     Args:
         model: The `openvino.Model`, read from `ir`.
-        ir: The ONNX file, whose node names the table of kept parts knows.
+        ir: The ONNX file, in which the float parts are searched.
         calibration: What to measure the ranges on.
-        keep: Names of ONNX nodes that stay float32; None takes those of the table `kept.KEPT`.
+        keep: Names of ONNX nodes that stay float32; None takes those of `FLOAT_PARTS`.
 
     Returns:
         The quantized model, and what was done.
@@ -48,8 +47,7 @@ def quantize_openvino(
     import onnx
 
     graph = onnx.load(ir).graph
-    table = kept_nodes(graph, "int8")
-    kept = table if keep is None else {name: table.get(name, "asked for") for name in keep}
+    kept = float_nodes(graph, "int8", keep)
     quantized = _by_nncf(model, calibration, friendly_names(model, graph, kept))
     layers = quantized_layers(quantized)
     if not layers:
@@ -61,9 +59,9 @@ def quantize_openvino(
 
 def _by_nncf(model: Any, calibration: CalibrationSet, ignored: list[str]) -> Any:
     nncf = _nncf()
-    data = nncf.Dataset(_Again(calibration))
+    data = nncf.Dataset(_Inputs(calibration))
     try:
-        # it draws its bars on standard output
+        # NNCF draws progress bars on standard output
         with contextlib.redirect_stdout(io.StringIO()):
             return nncf.quantize(
                 model,
@@ -91,14 +89,14 @@ def _nncf() -> Any:
     return nncf
 
 
-class _Again:
-    """The inputs of a set as an iterable: NNCF goes through them more than once."""
+class _Inputs:
+    """The inputs of a set as an iterable, which NNCF iterates more than once."""
 
     def __init__(self, calibration: CalibrationSet) -> None:
         self._calibration = calibration
 
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
-        return watched(self._calibration, "quantizing")
+        return self._calibration.with_progress("quantizing")
 
     def __len__(self) -> int:
         return self._calibration.count
@@ -107,23 +105,23 @@ class _Again:
 def friendly_names(model: Any, graph: Any, nodes: Mapping[str, str]) -> list[str]:
     """Friendly names of the operations that ONNX nodes became.
 
-    OpenVINO's ONNX reader calls an operation by the node, by the tensor if that is a graph
-    output, and parts of a node with a slash and a word behind it.
+    OpenVINO's ONNX reader names an operation after the node, after the tensor if that is a graph
+    output, and parts of a node with a slash and a suffix.
     """
-    words = set(nodes)
-    words |= {name for node in graph.node if node.name in nodes for name in node.output}
+    names = set(nodes)
+    names |= {name for node in graph.node if node.name in nodes for name in node.output}
     return [
         name
         for operation in model.get_ops()
         if operation.get_type_name() not in {"Constant", "Parameter", "Result"}
-        and ((name := operation.get_friendly_name()) in words or name.rsplit("/", 1)[0] in nodes)
+        and ((name := operation.get_friendly_name()) in names or name.rsplit("/", 1)[0] in nodes)
     ]
 
 
 def quantized_layers(model: Any) -> tuple[str, ...]:
     """Friendly names of the weighted operations whose weights have eight bits.
 
-    They are stored so, or as float32 with a FakeQuantize behind them (grouped convolutions).
+    They are stored so, or as float32 followed by a FakeQuantize (grouped convolutions).
     """
     return tuple(
         operation.get_friendly_name()
@@ -134,7 +132,7 @@ def quantized_layers(model: Any) -> tuple[str, ...]:
 
 
 def _eight_bits(node: Any) -> bool:
-    """True if what leads from a constant to this node rounds it, or it is stored rounded."""
+    """True if the constant is stored in eight bits, or rounded on its way to this node."""
     rounded = False
     while node.get_type_name() in _BEHIND_WEIGHTS:
         rounded = rounded or node.get_type_name() == "FakeQuantize"

@@ -14,9 +14,7 @@ from numpy.typing import NDArray
 
 from posedeploy.errors import ConversionError
 from posedeploy.precision.calibration import CalibrationSet
-from posedeploy.precision.float_layers import kept_nodes
-from posedeploy.precision.graph import WEIGHTED, GraphView, graph_view
-from posedeploy.precision.progress import watched
+from posedeploy.precision.float_layers import WEIGHTED, float_nodes
 
 
 @dataclass(frozen=True)
@@ -26,7 +24,7 @@ class QdqRecipe:
     Attributes:
         activations: 'uint8' or 'int8'.
         operators: Operators that are quantized.
-        outputs_too: True to quantize what these put out as well as what they read.
+        outputs_too: True to quantize their outputs as well as their inputs.
         options: `extra_options` of ONNX Runtime's `quantize_static`.
     """
 
@@ -36,8 +34,8 @@ class QdqRecipe:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-# Operators that ONNX Runtime's CPU kernels run on int8 and that lie between weighted layers; a
-# chain of them stays in int8 without a float in between.
+# Operators between weighted layers that ONNX Runtime's CPU kernels run on int8: a chain of them
+# stays in int8.
 _BETWEEN = (
     "Add", "AveragePool", "Clip", "Concat", "GlobalAveragePool", "MaxPool", "Mul", "Relu",
     "Reshape", "Resize", "Sigmoid", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze",
@@ -67,11 +65,11 @@ RECIPES: Mapping[str, QdqRecipe] = {
 
 @dataclass(frozen=True)
 class Quantized:
-    """What was done to a graph.
+    """What a quantizer did to a network.
 
     Attributes:
-        layers: Names of the weighted nodes that read quantized weights.
-        kept: Node name -> the part of the table that keeps it in float32.
+        layers: Names of the layers whose weights are quantized.
+        kept: Name -> the part it belongs to, for the layers that stayed float32.
     """
 
     layers: tuple[str, ...]
@@ -87,15 +85,14 @@ def quantize_onnx(
 ) -> Quantized:
     """Write the int8 form of an ONNX graph: per channel, ranges from minimum to maximum.
 
-    Nodes and tensors keep their names; what is added has names of its own.  A node that stays in
-    float32 reads what its producer computed, before any rounding.
+    Nodes and tensors keep their names. A node that stays in float32 reads its inputs unrounded.
 
     Args:
         ir: The float32 graph.
         out: The file to write.
         calibration: What to measure the ranges on.
         recipe: A row of `RECIPES`.
-        keep: Names of nodes that stay float32; None takes those of the table `kept.KEPT`.
+        keep: Names of nodes that stay float32; None takes those of `float_layers.FLOAT_PARTS`.
 
     Raises:
         ConversionError: ONNX Runtime refuses the graph, or nothing in it could be quantized.
@@ -104,16 +101,17 @@ def quantize_onnx(
     from onnxruntime.transformers.onnx_model import OnnxModel
 
     original = onnx.load(ir)
-    table = kept_nodes(original.graph, "int8")
-    kept = table if keep is None else {name: table.get(name, "asked for") for name in keep}
+    kept = float_nodes(original.graph, "int8", keep)
     quantized = _quantize(onnx.load(ir), out, calibration, recipe, sorted(kept))
-    restore(quantized.graph, original.graph, kept)
+    _restore(quantized.graph, original.graph, kept)
+    OnnxModel(quantized).prune_graph(allow_remove_graph_inputs=False)  # pairs without a reader
     layers = quantized_layers(quantized.graph)
     if not layers:
         raise ConversionError(
             "convert", str(ir), "no layer that was quantized", "at least one", "Deploy it in fp32."
         )
-    OnnxModel.graph_topological_sort(quantized.graph, is_deterministic=True)  # pairs came last
+    # the quantizer appends its pairs at the end
+    OnnxModel.graph_topological_sort(quantized.graph, is_deterministic=True)
     del quantized.graph.value_info[:]
     out.write_bytes(quantized.SerializeToString(deterministic=True))
     return Quantized(layers, kept)
@@ -126,7 +124,7 @@ def _quantize(
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
-    add_pre_process_metadata(model)  # else it warns that fusions might be missed
+    add_pre_process_metadata(model)  # without it there is a warning that fusions might be missed
     options = {
         "QDQKeepRemovableActivations": True,
         "OpTypesToExcludeOutputQuantization": [] if recipe.outputs_too else list(recipe.operators),
@@ -157,11 +155,11 @@ def _quantize(
 
 
 class _Reader:
-    """A `CalibrationDataReader` of ONNX Runtime, without importing it before it is needed."""
+    """A `CalibrationDataReader` of ONNX Runtime, by its methods: its class is not imported."""
 
     def __init__(self, calibration: CalibrationSet, name: str) -> None:
         self._name = name
-        self._inputs = watched(calibration, "measuring ranges")
+        self._inputs = calibration.with_progress("measuring ranges")
 
     def get_next(self) -> dict[str, NDArray[np.float32]] | None:
         array = next(self._inputs, None)
@@ -171,11 +169,11 @@ class _Reader:
         return iter(self.get_next, None)
 
 
-def restore(graph: Any, original: Any, names: Collection[str]) -> None:
+def _restore(graph: Any, original: Any, names: Collection[str]) -> None:
     """Let the named nodes read what they read in the original graph, in place.
 
-    Quantizers put a pair of nodes behind a tensor that one reader wants in int8 and let all its
-    readers read the pair.
+    A quantizer puts a pair of nodes after a tensor that one reader wants in int8, and lets all
+    readers of the tensor read the pair.
 
     Args:
         graph: The quantized graph; its nodes and tensors have kept their names.
@@ -185,42 +183,19 @@ def restore(graph: Any, original: Any, names: Collection[str]) -> None:
     inputs = {node.name: list(node.input) for node in original.node if node.name in names}
     for node in graph.node:
         if node.name in inputs:
-            del node.input[:]
-            node.input.extend(inputs[node.name])
-    there = {tensor.name for tensor in graph.initializer}
-    wanted = {name for node in inputs.values() for name in node} - there
+            node.input[:] = inputs[node.name]
+    present = {tensor.name for tensor in graph.initializer}
+    wanted = {name for node in inputs.values() for name in node} - present
     graph.initializer.extend(t for t in original.initializer if t.name in wanted)
-    _drop_unread_pairs(graph)
-
-
-def _drop_unread_pairs(graph: Any) -> None:
-    """Take out QuantizeLinear and DequantizeLinear nodes whose result nobody reads."""
-    outputs = {value.name for value in graph.output}
-    for operator in ("DequantizeLinear", "QuantizeLinear"):
-        read = {name for node in graph.node for name in node.input} | outputs
-        dead = [
-            i
-            for i, node in enumerate(graph.node)
-            if node.op_type == operator and node.output[0] not in read
-        ]
-        for i in reversed(dead):
-            del graph.node[i]
-    read = {name for node in graph.node for name in node.input} | outputs
-    for i in reversed(range(len(graph.initializer))):
-        if graph.initializer[i].name not in read:
-            del graph.initializer[i]
 
 
 def quantized_layers(graph: Any) -> tuple[str, ...]:
     """Names of the weighted nodes whose weights and inputs went through int8."""
-    view = graph_view(graph)
+    dequantized = {
+        name for node in graph.node if node.op_type == "DequantizeLinear" for name in node.output
+    }
     return tuple(
         node.name
-        for node in view.nodes
-        if node.op_type in WEIGHTED and all(_dequantized(view, name) for name in node.input[:2])
+        for node in graph.node
+        if node.op_type in WEIGHTED and dequantized.issuperset(node.input[:2])
     )
-
-
-def _dequantized(view: GraphView, tensor: str) -> bool:
-    maker = view.makers.get(tensor)
-    return maker is not None and maker.op_type == "DequantizeLinear"

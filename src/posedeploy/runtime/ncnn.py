@@ -1,22 +1,23 @@
 """ncnn on the CPU.
 
 A `.param` file names no batch and no output shapes: the batch is always 1, and the shapes of the
-outputs are those that a run on zeros gives.  fp16 and bf16 are on by default where the CPU has
-units for them, so every such switch is set.  int8 is what the file says for each layer, and such
-a file runs in no other precision: with its switch off ncnn computes something else from it.
+outputs are read from a run on zeros.  fp16 and bf16 are on by default where the CPU supports them,
+so every such switch is set.  Which layers are int8 is stored in the file; a quantized file is
+refused in any other precision, for with the switch off ncnn computes wrong values from it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from posedeploy.runtime.probing import probe_import
-from posedeploy.runtime.registry import backend_row
+from posedeploy.runtime.host import HOST, Host
+from posedeploy.runtime.registry import accepted_device, backend_row
 from posedeploy.runtime.types import (
     Arrays,
     Availability,
@@ -25,7 +26,6 @@ from posedeploy.runtime.types import (
     as_contiguous,
 )
 
-DEVICES = ("cpu",)
 # SessionOptions.precision -> the switches of ncnn.Option that are on; all others are off. fp16 is
 # storage: sums stay float32.
 _SWITCHES = ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_packed",
@@ -38,7 +38,7 @@ PRECISIONS: Mapping[str, tuple[str, ...]] = {
 }
 # Layer types in whose parameters number 8 says that int8 scales follow the weights
 _INT8_LAYERS = ("Convolution", "ConvolutionDepthWise", "InnerProduct")
-# Option of a session: 'yes' keeps every blob of a run, so that any number can be extracted
+# Option of a session: 'yes' stores every blob of a run, so that each can be extracted
 KEEP_BLOBS = "keep_blobs"
 
 
@@ -84,7 +84,7 @@ class NcnnSession:
         for name, array in feed.items():
             if len(array) != 1:
                 raise RuntimeError(f"ncnn runs one image at a time; {name} holds {len(array)}")
-            # a Mat made of an array shares its memory, and does not keep it alive
+            # a Mat of an array shares its memory and holds no reference to it
             mat = ncnn.Mat(as_contiguous(array[0], "float32")).clone()
             _must_be_zero(extractor.input(name, mat), f"input {name!r}")
         return {name: _extract(extractor, name) for name in names}
@@ -101,21 +101,21 @@ def _must_be_zero(status: int, what: str) -> None:
         raise RuntimeError(f"ncnn refused {what} (status {status})")
 
 
+@dataclass(frozen=True)
 class Ncnn:
     """The `Runtime` of ncnn."""
 
+    host: Host = HOST
+
     def probe(self) -> Availability:
-        return probe_import("ncnn", ("ncnn",), backend_row("ncnn").min_version, "ncnn.Net()")
+        return self.host.probe_import(
+            "ncnn", ("ncnn",), backend_row("ncnn").min_version, "ncnn.Net()"
+        )
 
     def load(self, files: Sequence[Path], device: str, options: SessionOptions) -> NcnnSession:
         import ncnn
 
-        if device.split(":", maxsplit=1)[0] not in DEVICES:
-            raise RuntimeError(f"ncnn: device {device!r} is not one of {list(DEVICES)}")
-        if options.precision not in PRECISIONS:
-            raise RuntimeError(
-                f"ncnn: precision {options.precision!r} is not one of {list(PRECISIONS)}"
-            )
+        accepted_device("ncnn", device, options.precision, PRECISIONS)
         if options.precision != "int8" and is_quantized(files[0]):
             raise RuntimeError(f"ncnn: {files[0].name} is quantized; precision must be 'int8'")
         net = ncnn.Net()
@@ -172,7 +172,7 @@ def is_quantized(param: Path) -> bool:
 
 
 def what_is_wrong(param: Path) -> str:
-    """What can be told of a file that ncnn refuses: ncnn itself writes to stderr alone."""
+    """Why ncnn refuses a file, as far as its text shows: it writes the reason to stderr alone."""
     lines = param.read_text(encoding="utf-8", errors="replace").splitlines()
     if not lines or lines[0].strip() != "7767517":
         return "it is no .param file (the first line is not 7767517)"

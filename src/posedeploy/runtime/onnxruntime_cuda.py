@@ -1,7 +1,7 @@
-"""What ONNX Runtime is told on CUDA, and what it says of it afterwards.
+"""ONNX Runtime's options on CUDA, and those that it reports afterwards.
 
-Its defaults are not taken: TF32 is on, and a provider that does not load is replaced by the CPU
-without a word, as is one that has no kernel for a node.
+Its defaults are not taken: TF32 is on, and the CPU silently replaces a provider that does not load
+or has no kernel for a node.
 """
 
 from __future__ import annotations
@@ -9,15 +9,17 @@ from __future__ import annotations
 import importlib.metadata
 import re
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
-from posedeploy.runtime.cuda_device import cuda_devices
-from posedeploy.runtime.probing import DEVICE_SECONDS, distribution_version, probe_import, too_old
+from posedeploy.runtime.host import HOST, Host
+from posedeploy.runtime.probing import DEVICE_SECONDS, too_old
+from posedeploy.runtime.registry import backend_row
 from posedeploy.runtime.types import Availability, Code, SessionOptions
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 RECORD_PLACEMENT = "session.record_ep_graph_assignment_info"  # read since 1.24, else ignored
-# A graph of one Relu over float32 [1], opset 13: whether CUDA works is known once it has run there
+# A graph of one Relu over float32 [1], opset 13: CUDA works if it runs there
 _RELU = (
     "080812003a330a0c0a0178120179220452656c751201675a0f0a0178120a0a08080112040a020801620f0a0179"
     "120a0a08080112040a02080142040a00100d"
@@ -32,42 +34,47 @@ session.run(None, dict(x=numpy.ones(1, numpy.float32)))
 """
 
 
-def probe_cuda(on_cpu: Availability, min_version: str) -> Availability:
+def probe_cuda(
+    on_cpu: Availability, host: Host = HOST, requirements: Iterable[str] | None = None
+) -> Availability:
     """Whether ONNX Runtime can run on CUDA here.
 
     Args:
         on_cpu: What the probe for the CPU found.
-        min_version: Oldest version supported.
+        host: The machine.
+        requirements: Of the package onnxruntime-gpu; None reads those of the installed one.
     """
     if not on_cpu.ok:
         return on_cpu
-    devices = cuda_devices()
+    devices = host.cuda()
     if not devices.ok:
         return Availability(devices.code, devices.reason, on_cpu.version)
-    if not distribution_version("onnxruntime-gpu"):
+    if not host.version("onnxruntime-gpu"):
         reason = "onnxruntime computes on the CPU only: python -m pip install onnxruntime-gpu"
         return Availability(Code.TOOL_MISSING, reason, on_cpu.version)
-    needed = needed_cuda()
+    if requirements is None:
+        requirements = importlib.metadata.requires("onnxruntime-gpu") or ()
+    needed = needed_cuda(requirements)
     if needed and too_old(devices.driver, needed):
         reason = f"the driver runs CUDA {devices.driver}; this onnxruntime-gpu needs {needed}"
         return Availability(Code.VERSION_TOO_OLD, reason, on_cpu.version)
-    return probe_import("onnxruntime", ("onnxruntime-gpu",), min_version, _CHECK, DEVICE_SECONDS)
+    oldest = backend_row("onnxruntime").min_version
+    return host.probe_import("onnxruntime", ("onnxruntime-gpu",), oldest, _CHECK, DEVICE_SECONDS)
 
 
-def needed_cuda() -> str:
-    """The CUDA that onnxruntime-gpu is built for, as its package says; '' if it does not.
+def needed_cuda(requirements: Iterable[str]) -> str:
+    """The CUDA version that onnxruntime-gpu is built for; '' if its requirements name none.
 
     Its extra `cuda` asks for `nvidia-cuda-runtime~=13.0`, or `nvidia-cuda-runtime-cu12~=12.0`.
     """
-    wheels = " ".join(importlib.metadata.requires("onnxruntime-gpu") or ())
-    found = re.search(r"nvidia-cuda-runtime[^~=]*~=\s*(\d+\.\d+)", wheels)
+    found = re.search(r"nvidia-cuda-runtime[^~=]*~=\s*(\d+\.\d+)", " ".join(requirements))
     return found[1] if found else ""
 
 
-def providers(number: str, options: SessionOptions) -> list[Any]:
-    """CUDA first, with TF32 off unless the precision is a lower one; the CPU for what is left."""
+def providers(number: int, options: SessionOptions) -> list[Any]:
+    """CUDA first, with TF32 off in fp32; the CPU for nodes without a CUDA kernel."""
     tf32 = "0" if options.precision == "fp32" else "1"
-    return [(CUDA, {"device_id": number or "0", "use_tf32": tf32}), CPU]
+    return [(CUDA, {"device_id": str(number), "use_tf32": tf32}), CPU]
 
 
 def placement(session: Any, precision: str) -> dict[str, str]:
@@ -79,10 +86,13 @@ def placement(session: Any, precision: str) -> dict[str, str]:
     found = session.get_providers()
     if found[0] != CUDA:
         raise RuntimeError(f"onnxruntime fell back from {CUDA} to {found[0]}")
-    told = session.get_provider_options()[CUDA]
-    effective = {"device_id": str(told.get("device_id", "?")), "tf32": str(told.get("use_tf32"))}
+    options = session.get_provider_options()[CUDA]
+    effective = {
+        "device_id": str(options.get("device_id", "?")),
+        "tf32": str(options.get("use_tf32")),
+    }
     if precision == "fp32" and effective["tf32"] != "0":
-        raise RuntimeError("onnxruntime computes in TF32 on CUDA, which it was told not to")
+        raise RuntimeError("onnxruntime computes in TF32 on CUDA although it is switched off")
     if not hasattr(session, "get_provider_graph_assignment_info"):
         return effective | {"nodes_on_cpu": "unknown"}
     left = Counter(

@@ -3,22 +3,23 @@
 No wheel of it exists, and PyPI's `pyppl` is another project of the same import name.  Names are
 those of upstream's tools (`tools/pplnn.py` of PPLNN 0.9.2).
 
-Graph fusion is off on x86: with it that engine computes HRNet wrongly, without a word.  The CUDA
-engine has no such option (`include/ppl/nn/engines/cuda/options.h`); it is told its precision.
+Graph fusion is off on x86: with it that engine computes HRNet wrongly, without an error.  The CUDA
+engine has no such option (`include/ppl/nn/engines/cuda/options.h`); its precision is set.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from posedeploy.runtime.cuda_device import cuda_devices
-from posedeploy.runtime.probing import is_installed, run_probe, too_old
-from posedeploy.runtime.registry import backend_row
+from posedeploy.runtime.host import HOST, Host
+from posedeploy.runtime.probing import PROBE_SECONDS, ended, too_old
+from posedeploy.runtime.registry import accepted_device, backend_row
 from posedeploy.runtime.types import (
     Arrays,
     Availability,
@@ -82,11 +83,11 @@ def _tensor_info(tensor: Any, common: Any) -> TensorInfo:
     """Name, shape and type; the shape is () where PPLNN does not know it before the first run."""
     shape = tensor.GetShape()
     sizes = tuple(int(size) for size in shape.GetDims())
-    known = all(size > 0 for size in sizes)
+    static = all(size > 0 for size in sizes)
     kind = shape.GetDataType()
     names = [name for name in DTYPES if getattr(common, name, None) == kind]
     # outputs that have not been computed have no type yet; those of pose models are float32
-    return TensorInfo(tensor.GetName(), sizes if known else (), DTYPES[(names or [*DTYPES])[0]])
+    return TensorInfo(tensor.GetName(), sizes if static else (), DTYPES[(names or [*DTYPES])[0]])
 
 
 def _must_succeed(common: Any, status: int, what: str) -> None:
@@ -94,31 +95,32 @@ def _must_succeed(common: Any, status: int, what: str) -> None:
         raise RuntimeError(f"PPLNN: {what}: {common.GetRetCodeStr(status)}")
 
 
+@dataclass(frozen=True)
 class Pplnn:
     """The `Runtime` of PPLNN."""
 
+    host: Host = HOST
+
     def probe(self) -> Availability:
-        return _probe("x86")
+        return _probe(self.host, "x86")
 
     def probe_device(self, kind: str) -> Availability:
-        found = _probe(ENGINES[kind][1])
-        devices = cuda_devices()
+        found = _probe(self.host, ENGINES[kind][1])
+        devices = self.host.cuda()
         if found.ok and not devices.ok:
             return Availability(devices.code, devices.reason, found.version)
         return found
 
     def load(self, files: Sequence[Path], device: str, options: SessionOptions) -> PplnnSession:
-        kind, _, number = device.partition(":")
-        if kind not in ENGINES:
-            raise RuntimeError(f"pplnn: device {device!r} is not one of {list(ENGINES)}")
-        precision, name = ENGINES[kind]
+        target = accepted_device("pplnn", device)
+        precision, name = ENGINES[target.kind]
         if options.precision != precision:
             raise RuntimeError(
-                f"pplnn computes in {precision} on {kind}; asked for {options.precision}"
+                f"pplnn computes in {precision} on {target.kind}; asked for {options.precision}"
             )
         from pyppl import common, nn
 
-        engine = _cuda(nn, common, int(number or 0)) if name == "cuda" else _x86(nn, common)
+        engine = _cuda(nn, common, target.index) if name == "cuda" else _x86(nn, common)
         runtime = _runtime(nn, common, engine, files[0])
         fusion = {"graph_fusion": "off"} if name == "x86" else {}
         effective = {"inference_precision": precision, "engine": name, **fusion}
@@ -161,16 +163,16 @@ def _runtime(nn: Any, common: Any, engine: Any, path: Path) -> Any:
     return runtime
 
 
-def _probe(engine: str) -> Availability:
-    if not is_installed("pyppl"):
+def _probe(host: Host, engine: str) -> Availability:
+    if not host.is_installed("pyppl"):
         return Availability(Code.NOT_INSTALLED, f"pyppl is not installed: {INSTALL}")
-    status, line = run_probe(_CHECK.format(engine=engine))
+    status, line = host.run(_CHECK.format(engine=engine), PROBE_SECONDS)
     if status == _ANOTHER:
         reason = f"the pyppl that is installed is another project, not PPLNN's: {INSTALL}"
         return Availability(Code.NOT_INSTALLED, reason)
     if status not in {0, _NO_ENGINE}:
-        how = f"killed by signal {-status}" if status < 0 else f"exit status {status}"
-        return Availability(Code.BROKEN_INSTALL, f"import pyppl failed ({how}): {line}")
+        reason = f"import pyppl failed ({ended(status)}): {line}"
+        return Availability(Code.BROKEN_INSTALL, reason)
     oldest = backend_row("pplnn").min_version
     if too_old(line, oldest):
         return Availability(Code.VERSION_TOO_OLD, f"PPLNN {line} is older than {oldest}", line)

@@ -9,8 +9,6 @@ import sys
 
 from packaging.version import InvalidVersion, Version
 
-from posedeploy.runtime.types import Availability, Code
-
 PROBE_SECONDS = 60.0
 # What runs on a GPU loads gigabytes of libraries the first time, and makes a context on the device
 DEVICE_SECONDS = 240.0
@@ -63,35 +61,6 @@ def run_probe(code: str, seconds: float = PROBE_SECONDS) -> tuple[int, str]:
     return done.returncode, lines[-1].strip() if lines else ""
 
 
-def probe_import(
-    module: str,
-    distributions: tuple[str, ...],
-    min_version: str,
-    check: str = "",
-    seconds: float = PROBE_SECONDS,
-) -> Availability:
-    """The probe most backends need: found, new enough, imports in a child process.
-
-    Args:
-        module: Module to import in the child.
-        distributions: Names under which it may be installed; the first found gives the version.
-        min_version: Oldest version supported.
-        check: More Python code for the child; it fails the probe by raising.
-        seconds: How long the child may take.
-    """
-    if not is_installed(module):
-        return Availability(
-            Code.NOT_INSTALLED, f"{module} is not installed: python -m pip install {module}"
-        )
-    version = distribution_version(*distributions)
-    if version and too_old(version, min_version):
-        return Availability(
-            Code.VERSION_TOO_OLD, f"{module} {version} is older than {min_version}", version
-        )
-    status, line = run_probe(f"import {module}\n{check}", seconds)
-    if status != 0:
-        how = f"killed by signal {-status}" if status < 0 else f"exit status {status}"
-        return Availability(
-            Code.BROKEN_INSTALL, f"import {module} failed ({how}): {line}", version
-        )
-    return Availability(Code.AVAILABLE, "", version)
+def ended(status: int) -> str:
+    """How a child process ended, by its exit status."""
+    return f"killed by signal {-status}" if status < 0 else f"exit status {status}"

@@ -1,45 +1,93 @@
-"""The backend table: one row a backend.
+"""The backend table: one row a backend. Everything that differs between backends derives from it.
 
-A backend's module is imported on use, so that asking about one backend never loads another.
-`main_file` and `weights_file` are the names in an SDK model folder (MMDeploy's names).
+A backend's modules are imported on use, so that asking about one backend never loads another.
 """
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import cast
 
-from posedeploy.runtime.types import Availability, Code, DeviceRuntime, PrecisionRuntime, Runtime
+from posedeploy.runtime.types import (
+    Availability,
+    Code,
+    Device,
+    DeviceRuntime,
+    PrecisionRuntime,
+    Runtime,
+    StoredPrecision,
+)
 
 
 @dataclass(frozen=True)
-class BackendRow:
+class BackendSpec:
     """One backend.
 
     Attributes:
         name: Backend name as in a deploy config's `backend_config.type`.
-        distribution: Name of the package to install.
+        display: The name that people use.
+        rank: Its place in reports: upstream's support table first, then ours.
+        distributions: Packages that change what it converts or computes; the first one is what
+            pip installs.
         min_version: Oldest version that is supported and tested.
-        main_file: File that the folder's `deploy.json` names as `net`.
+        main_file: File that the folder's `deploy.json` names as `net` (MMDeploy's names).
         weights_file: File named as `weights`, '' if there is none.
         devices: Device types it runs on.
+        precisions: Stored precisions that it has a recipe for.
+        form: The intermediate representation it is converted from: 'onnx', through one of the
+            exporters; 'torchscript', a traced module with the names of its inputs and outputs in
+            it; 'ncnn', a traced module in which is rewritten what ncnn lacks; or
+            'exported-program', what `torch.export` captures.
+        stages: Stages where a detector's graph may end, the preferred one first; none where the
+            backend holds non-maximum suppression.
+        dynamic_batch: True if its files can take any batch.
         by_position: True if its files know their inputs and outputs by position only.
         bound: (precision, device) for precisions that one device alone computes in.
-        install: How to install it where pip cannot; '' where `distribution` is to be installed.
-        module: Module in this package that holds its `RUNTIME`; '' where it is called `name`.
+        tools: Packages or programs that converting needs and running does not.
+        converts_without: Reasons for not running that do not matter for converting: its files can
+            be written where they cannot be run.
+        install: How to install it where pip cannot; '' where pip installs `distributions[0]`.
+        own_precision: Code that prints what it computes float32 graphs in if nothing is set, in a
+            child process; '' where that cannot be asked.
+        runtime: Module with `probe` and `load`.
+        converter: Module with `convert`.
+        target: Module whose `target` returns what of this machine the files are tied to; '' for
+            files that run anywhere.
+        measure: The judge's function that measures the quantized layers of its files; '' for none.
+        evaluator: The judge's module with a `load` like a runtime's, for machines on which the
+            backend cannot run; '' for none.
     """
 
     name: str
-    distribution: str
+    display: str
+    rank: int
+    distributions: tuple[str, ...]
     min_version: str
     main_file: str
     weights_file: str
     devices: tuple[str, ...]
+    precisions: tuple[StoredPrecision, ...]
+    form: str
+    stages: tuple[str, ...] = ()
+    dynamic_batch: bool = True
     by_position: bool = False
-    bound: tuple[tuple[str, str], ...] = ()
+    bound: tuple[tuple[StoredPrecision, str], ...] = ()
+    tools: tuple[str, ...] = ()
+    converts_without: frozenset[Code] = frozenset()
     install: str = ""
-    module: str = ""
+    own_precision: str = ""
+    runtime: str = ""
+    converter: str = ""
+    target: str = ""
+    measure: str = ""
+    evaluator: str = ""
+
+    @property
+    def distribution(self) -> str:
+        """What pip installs."""
+        return self.distributions[0]
 
     @property
     def install_step(self) -> str:
@@ -48,23 +96,69 @@ class BackendRow:
         return f"{how[0].upper()}{how[1:]}."
 
 
-CPU = ("cpu",)
+CPU, CUDA = "cpu", "cuda"
+FP32, FP16, INT8 = StoredPrecision.FP32, StoredPrecision.FP16, StoredPrecision.INT8
 
 # ---- modify this table to add a backend ---------------------------------------------------
-# fmt: off
-BACKENDS: tuple[BackendRow, ...] = (
-    BackendRow("coreml",      "coremltools", "8.0",    "end2end.mlpackage", "", CPU),
-    BackendRow("ncnn",        "ncnn",        "1.0.20250503", "end2end.param", "end2end.bin", CPU),
-    BackendRow("onnxruntime", "onnxruntime", "1.20",   "end2end.onnx",   "", ("cpu", "cuda")),
-    BackendRow("openvino",    "openvino",    "2024.4", "end2end.xml",    "end2end.bin", CPU),
-    BackendRow("pplnn",       "pyppl",       "0.9",    "end2end.onnx",   "", ("cpu", "cuda"),
-               bound=(("fp32", "cpu"), ("fp16", "cuda")),
-               install="build it from source as upstream describes: docs/backends/pplnn.md"),
-    BackendRow("tensorrt",    "tensorrt",    "10.0",   "end2end.engine", "", ("cuda",),
-               module="tensorrt.runtime"),
-    BackendRow("torchscript", "torch",       "2.6",    "end2end.pt",     "", CPU, True),
-)
-# fmt: on
+BACKENDS: tuple[BackendSpec, ...] = (
+    BackendSpec(
+        "coreml", "CoreML", 6, ("coremltools",), "8.0", "end2end.mlpackage", "", (CPU,),
+        (FP32, FP16), "exported-program", ("dense",), dynamic_batch=False,
+        converts_without=frozenset({Code.WRONG_OS}),
+        runtime="posedeploy.runtime.coreml", converter="posedeploy.convert.coreml",
+        evaluator="poseconform.evaluators.mil",
+    ),
+    BackendSpec(
+        "ncnn", "ncnn", 3, ("ncnn", "pnnx"), "1.0.20250503", "end2end.param", "end2end.bin",
+        # 'raw': decoding every candidate of RTMO in ncnn takes 6 to 10 s an image
+        (CPU,), (FP32, FP16, INT8), "ncnn", ("raw", "dense"), dynamic_batch=False,
+        tools=("pnnx",),
+        own_precision="import ncnn; o = ncnn.Option(); "
+        "print('fp16 if the CPU can' if o.use_fp16_arithmetic else 'fp32')",
+        runtime="posedeploy.runtime.ncnn", converter="posedeploy.convert.ncnn",
+        measure="poseconform.evaluators.quantized.ncnn_param:measure",
+    ),
+    BackendSpec(
+        "onnxruntime", "ONNX Runtime", 1, ("onnxruntime", "onnxruntime-gpu"), "1.20",
+        "end2end.onnx", "", (CPU, CUDA), (FP32, FP16, INT8), "onnx",
+        own_precision="print('fp32')",
+        runtime="posedeploy.runtime.onnxruntime", converter="posedeploy.convert.onnxruntime",
+        measure="poseconform.evaluators.quantized.onnx_qdq:measure",
+    ),
+    BackendSpec(
+        "openvino", "OpenVINO", 5, ("openvino", "nncf"), "2024.4", "end2end.xml", "end2end.bin",
+        (CPU,), (FP32, FP16, INT8), "onnx",
+        own_precision="import openvino as ov; "  # it differs from CPU to CPU
+        "print({'f32': 'fp32', 'f16': 'fp16'}.get(p := ov.Core().get_property('CPU', "
+        "'INFERENCE_PRECISION_HINT').get_type_name(), p))",
+        runtime="posedeploy.runtime.openvino", converter="posedeploy.convert.openvino",
+        measure="poseconform.evaluators.quantized.openvino_ir:measure",
+    ),
+    BackendSpec(
+        "pplnn", "PPLNN", 4, ("pyppl",), "0.9", "end2end.onnx", "", (CPU, CUDA), (FP32, FP16),
+        "onnx", ("raw", "dense"), dynamic_batch=False, bound=((FP32, CPU), (FP16, CUDA)),
+        converts_without=frozenset(  # it is converted with onnx alone
+            {Code.NOT_INSTALLED, Code.BROKEN_INSTALL, Code.VERSION_TOO_OLD, Code.NO_DEVICE}
+        ),
+        install="build it from source as upstream describes: docs/backends/pplnn.md",
+        runtime="posedeploy.runtime.pplnn", converter="posedeploy.convert.pplnn.converter",
+        evaluator="poseconform.evaluators.onnx",
+    ),
+    BackendSpec(
+        "tensorrt", "TensorRT", 2, ("tensorrt", "tensorrt-cu12", "tensorrt-cu13", "polygraphy"),
+        "10.0", "end2end.engine", "", (CUDA,), (FP32, FP16, INT8), "onnx", ("dense",),
+        runtime="posedeploy.runtime.tensorrt.runtime",
+        converter="posedeploy.convert.tensorrt.converter",
+        target="posedeploy.runtime.tensorrt.probe",
+    ),
+    BackendSpec(
+        "torchscript", "TorchScript", 7, ("torch",), "2.6", "end2end.pt", "", (CPU,), (FP32,),
+        "torchscript", by_position=True,
+        own_precision="import torch; p = torch.get_float32_matmul_precision(); "
+        "print('fp32' if p == 'highest' else f'fp32, products in {p} precision')",
+        runtime="posedeploy.runtime.torchscript", converter="posedeploy.convert.torchscript",
+    ),
+)  # fmt: skip
 # --------------------------------------------------------------------------------------------
 
 
@@ -73,7 +167,17 @@ def backend_names() -> tuple[str, ...]:
     return tuple(row.name for row in BACKENDS)
 
 
-def backend_row(name: str) -> BackendRow:
+def backends_by_rank() -> tuple[BackendSpec, ...]:
+    """All rows in the order in which reports show them."""
+    return tuple(sorted(BACKENDS, key=lambda row: row.rank))
+
+
+def backend_distributions() -> tuple[str, ...]:
+    """Every package that changes what some backend converts or computes."""
+    return tuple(dict.fromkeys(name for row in BACKENDS for name in row.distributions))
+
+
+def backend_row(name: str) -> BackendSpec:
     """The row of a backend.
 
     Raises:
@@ -86,15 +190,15 @@ def backend_row(name: str) -> BackendRow:
 
 
 def device_of(name: str, precision: str, asked: str = "") -> str:
-    """Where a backend computes in a precision: what is asked for, unless only one place does.
+    """The device that a backend computes a precision on: as asked, unless only one can.
 
     Args:
         name: Backend name.
-        precision: 'fp32', 'fp16', 'bf16' or 'int8'.
+        precision: Stored precision.
         asked: Device type, its number behind a colon; '' for the backend's first.
     """
     row = backend_row(name)
-    return dict(row.bound).get(precision) or asked or row.devices[0]
+    return dict[str, str](row.bound).get(precision) or asked or row.devices[0]
 
 
 def probe_on(name: str, device: str, inference_precision: str = "") -> Availability:
@@ -106,7 +210,7 @@ def probe_on(name: str, device: str, inference_precision: str = "") -> Availabil
         inference_precision: What it must compute in, in the backend's own word, where a deploy
             config says so (`backend_config.inference_precision`).
     """
-    row, kind = backend_row(name), device.split(":", maxsplit=1)[0]
+    row, kind = backend_row(name), Device.parse(device).kind
     if kind not in row.devices:
         there_are = ", ".join(row.devices)
         return Availability(
@@ -120,8 +224,30 @@ def probe_on(name: str, device: str, inference_precision: str = "") -> Availabil
     return runtime.probe()
 
 
+def accepted_device(
+    name: str, device: str, precision: str = "", precisions: Collection[str] = ()
+) -> Device:
+    """The device to load on, as a value; what the backend does not do is refused.
+
+    Args:
+        name: Backend name.
+        device: Device type, its number behind a colon.
+        precision: What is asked for.
+        precisions: What there is; nothing where any is taken.
+
+    Raises:
+        RuntimeError: With what there is.
+    """
+    parsed, devices = Device.parse(device), backend_row(name).devices
+    if parsed.kind not in devices:
+        raise RuntimeError(f"{name}: device {device!r} is not one of {list(devices)}")
+    if precisions and precision not in precisions:
+        raise RuntimeError(
+            f"{name}: precision {str(precision)!r} is not one of {list(precisions)}"
+        )
+    return parsed
+
+
 def get_runtime(name: str) -> Runtime:
     """The runtime of a backend; importing it loads no native library until `load`."""
-    row = backend_row(name)
-    module = importlib.import_module(f"{__package__}.{row.module or row.name}")
-    return cast("Runtime", module.RUNTIME)
+    return cast("Runtime", importlib.import_module(backend_row(name).runtime).RUNTIME)

@@ -1,8 +1,8 @@
-"""What every backend runtime looks like from outside.
+"""Values and Protocols of the backend runtimes.
 
 This package imports numpy and the backend, nothing else: no config, no torch, no mmpose
-(the TorchScript runtime excepted).  The judge runs backend files through it, and so does the
-SDK; neither believes anything but what `Session` reads from the loaded file.
+(the TorchScript runtime excepted).  The judge and the SDK run backend files through it; all that
+`Session` returns is read from the loaded file.
 """
 
 from __future__ import annotations
@@ -31,6 +31,51 @@ class Code(StrEnum):
     VERSION_TOO_OLD = "version-too-old"
     BROKEN_INSTALL = "broken-install"
     DISABLED_BY_USER = "disabled-by-user"
+
+
+class StoredPrecision(StrEnum):
+    """What is in a backend's file: the types that its weights are stored in."""
+
+    FP32 = "fp32"
+    FP16 = "fp16"
+    INT8 = "int8"
+
+
+class ComputePrecision(StrEnum):
+    """What a backend computes in."""
+
+    FP32 = "fp32"
+    FP16 = "fp16"
+    BF16 = "bf16"
+    INT8 = "int8"
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device to run on.
+
+    Attributes:
+        kind: 'cpu' or 'cuda'.
+        index: Its number among the devices of its kind.
+    """
+
+    kind: str
+    index: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> Device:
+        """The device that 'cpu', 'cuda' or 'cuda:1' names.
+
+        Raises:
+            ValueError: What follows the colon is no number.
+        """
+        kind, _, index = text.partition(":")
+        if index and not index.isdecimal():
+            raise ValueError(f"device {text!r}: {index!r} is no number")
+        return cls(kind, int(index or 0))
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.index}" if self.index else self.kind
 
 
 @dataclass(frozen=True)
@@ -140,7 +185,7 @@ class PrecisionRuntime(Runtime, Protocol):
 
 
 class PrecisionError(RuntimeError):
-    """The backend computes in another precision here than it was told."""
+    """The backend computes in another precision here than the one that was set."""
 
 
 def as_contiguous(array: NDArray[Any], dtype: str) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""Draw keypoints and skeletons on a image, in the data set's colors."""
+"""Draw keypoints and skeletons on an image, in the data set's colors."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from posedeploy.errors import BadInputError
 
 T = TypeVar("T")
 
-# A bool is an int in Python and is none in JSON; an int is a fine JSON number.
+# In Python a bool is an int, in JSON it is not; an integer is a valid JSON number.
 _NAMES: dict[type, str] = {
     bool: "true or false",
     dict: "an object",
@@ -19,12 +19,12 @@ _NAMES: dict[type, str] = {
     list: "an array",
     str: "a string",
 }
-MAX_NUMBER = 1e9  # no mean, sigma or count in a pipeline comes near it
+MAX_NUMBER = 1e9  # far above any mean, sigma or count in a pipeline
 MAX_SIDE = 4096  # px; networks' inputs have up to 1280
 
 
 def show(value: Any) -> str:
-    """A value as it goes into an error message: JSON-like and short."""
+    """A value for an error message: JSON-like and short."""
     text = repr(value)
     return text if len(text) <= 80 else text[:77] + "..."
 

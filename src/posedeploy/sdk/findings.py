@@ -1,4 +1,4 @@
-"""What the validator says about an SDK model folder."""
+"""Findings of the validator about an SDK model folder."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Finding:
         path: JSON path in that file; '' where it is about the whole file.
         found: What was found there.
         expected: What would have been right.
-        consequence: What a client makes of it; '' where `expected` says it all.
+        consequence: What a client makes of it; '' where `expected` explains it.
     """
 
     level: Level

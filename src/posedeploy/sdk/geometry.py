@@ -1,7 +1,7 @@
 """Where a box lands in the network's input: MMPose 1.3.2's arithmetic, bit for bit.
 
 Every expression keeps MMPose's order of operations and its mixture of float32 and float64,
-because one last bit of difference in a warp matrix is a image that differs.  Sources:
+because one last bit of difference in a warp matrix is an image that differs.  Sources:
 `bbox_xyxy2cs`, `get_warp_matrix` and `get_udp_warp_matrix` in mmpose/structures/bbox,
 `TopdownAffine` and `BottomupResize` in mmpose/datasets/transforms, all at rotation 0.
 """

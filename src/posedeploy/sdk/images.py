@@ -12,16 +12,18 @@ from posedeploy.sdk.regions import Image
 
 
 def read_image(path: Path) -> Image:
-    """A image as `[H, W, 3]` uint8, BGR.
+    """An image as `[H, W, 3]` uint8, BGR.
 
     Raises:
         BadInputError: There is no such file, or it is no image.
     """
     if path.is_dir():
-        raise BadInputError(f"image {path}", "a folder", "a image", "Name one of the files in it.")
+        raise BadInputError(
+            f"image {path}", "a folder", "an image", "Name one of the files in it."
+        )
     if not path.is_file():
         raise BadInputError(
-            f"image {path}", "no such file", "a image",
+            f"image {path}", "no such file", "an image",
             did_you_mean(path.name, names_beside(path), "Check the path."),
         )  # fmt: skip
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
@@ -34,7 +36,7 @@ def read_image(path: Path) -> Image:
 
 
 def write_image(path: Path, image: Image) -> None:
-    """Write a image in the format of its suffix; it is there whole or not at all.
+    """Write an image in the format of its suffix; it is there whole or not at all.
 
     Raises:
         BadInputError: OpenCV has no such format.
@@ -44,7 +46,7 @@ def write_image(path: Path, image: Image) -> None:
     except cv2.error as error:
         raise BadInputError(
             str(path), f"OpenCV cannot write {path.suffix or 'a file without a suffix'}",
-            "a image format", "Use .png.",
+            "an image format", "Use .png.",
         ) from error  # fmt: skip
     with whole_file(path) as written:
         written.write_bytes(encoded.tobytes())

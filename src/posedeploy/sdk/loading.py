@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from posedeploy.errors import BadInputError, UnavailableError
 from posedeploy.runtime import (
     Code,
+    Device,
     PrecisionError,
+    Runtime,
     Session,
     SessionOptions,
     backend_names,
     backend_row,
     get_runtime,
-    probe_on,
 )
+from posedeploy.runtime.types import DeviceRuntime
 from posedeploy.sdk.folder import DEPLOY, SdkModel
 from posedeploy.sdk.onnxfile import refuse_external_data
 
 
-def load_session(model: SdkModel, device: str, threads: int) -> Session:
+def load_session(
+    model: SdkModel, device: Device, threads: int, runtime: Runtime | None = None
+) -> Session:
     """Load the backend's files.
 
     Args:
         model: The folder.
-        device: Device type, with its number behind a colon where that is not 0.
+        device: Where to run it.
         threads: Threads within one operation; 0 lets the backend choose.
+        runtime: Loads the files; None takes the backend's.
 
     Raises:
         BadInputError: The backend is unknown, does not run on the device, or refuses the files;
@@ -36,19 +43,20 @@ def load_session(model: SdkModel, device: str, threads: int) -> Session:
         next_step = "Convert the model for one of these."
         raise BadInputError(f"{DEPLOY}: $.models[0].backend", found, expected, next_step)
     row, files = backend_row(name), model.backend_files()
-    if device.split(":", maxsplit=1)[0] not in row.devices:
+    runtime = runtime or get_runtime(name)
+    if device.kind not in row.devices:
         expected = f"one of {', '.join(row.devices)}, which {name} runs on"
-        raise BadInputError("device", repr(device), expected, f"Use {row.devices[0]}.")
-    if device.split(":", maxsplit=1)[0] in row.devices[1:]:
-        available = probe_on(name, device)
+        raise BadInputError("device", repr(str(device)), expected, f"Use {row.devices[0]}.")
+    if device.kind in row.devices[1:]:
+        available = cast("DeviceRuntime", runtime).probe_device(device.kind)
         if not available.ok:
             found = f"{available.code}: {available.reason}"
-            expected = f"a device on which {name} runs here"
-            raise UnavailableError(f"device {device!r}", found, expected, f"Use {row.devices[0]}.")
+            expected, next_step = f"a device on which {name} runs here", f"Use {row.devices[0]}."
+            raise UnavailableError(f"device {str(device)!r}", found, expected, next_step)
     if files[0].suffix == ".onnx":
         refuse_external_data(files[0])
     try:
-        return get_runtime(name).load(files, device, SessionOptions(model.precision, threads))
+        return runtime.load(files, str(device), SessionOptions(model.precision, threads))
     except ImportError as error:
         found, expected = f"no usable {row.distribution} ({error})", f"{name}, to run this folder"
         raise UnavailableError(f"backend {name}", found, expected, row.install_step) from error
@@ -58,20 +66,20 @@ def load_session(model: SdkModel, device: str, threads: int) -> Session:
             "Run it on such a machine, or convert with another deploy config.",
         ) from error  # fmt: skip
     except RuntimeError as error:
-        _check_available(name)
+        _check_available(name, runtime)
         expected = f"files that {name} can load"
         raise BadInputError(
             files[0].name, str(error), expected, "Convert the model again."
         ) from error
 
 
-def _check_available(name: str) -> None:
+def _check_available(name: str, runtime: Runtime) -> None:
     """Refuse a backend that cannot run here: then it is not the files that are to blame.
 
     Raises:
         UnavailableError: With the code and the reason.
     """
-    available = get_runtime(name).probe()
+    available = runtime.probe()
     if available.ok:
         return
     installed = available.code is not Code.NOT_INSTALLED

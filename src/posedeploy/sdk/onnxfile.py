@@ -1,4 +1,4 @@
-"""The few facts of an ONNX file that a folder is judged by, without the onnx package.
+"""The facts of an ONNX file that a folder is validated by, read without the onnx package.
 
 A reader of protobuf's wire format (https://protobuf.dev/programming-guides/encoding) for the
 messages of onnx.proto that matter here; weights are skipped, not read.  It serves the
@@ -46,7 +46,7 @@ _EXTERNAL_DATA, _DATA_LOCATION = 13, 14
 
 @dataclass(frozen=True)
 class OnnxFacts:
-    """What an ONNX file says of itself.
+    """Facts of an ONNX file.
 
     Attributes:
         ir_version: IR version.
@@ -130,8 +130,8 @@ def _tensor_info(value_info: memoryview) -> TensorInfo:
             dtype = DTYPES.get(_number(tensor, 1), "?")
             for dims in _only(tensor, 2)[:1]:
                 for dim in _only(dims, 1):
-                    known = [v for n, v in fields(dim) if n == 1 and isinstance(v, int)]
-                    shape.append(known[0] if known else _text(dim, 2) or "?")
+                    sizes = [v for n, v in fields(dim) if n == 1 and isinstance(v, int)]
+                    shape.append(sizes[0] if sizes else _text(dim, 2) or "?")
     return TensorInfo(_text(value_info, 1), tuple(shape), dtype)
 
 

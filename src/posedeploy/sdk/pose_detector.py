@@ -1,4 +1,4 @@
-"""`PoseDetector`: an SDK model folder and a image in, keypoints out.
+"""`PoseDetector`: an SDK model folder and an image in, keypoints out.
 
 numpy, OpenCV and one backend; neither torch nor mmpose.  Called as MMDeploy's runtime is.
 """
@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from posedeploy.errors import BadInputError
-from posedeploy.runtime import Session
+from posedeploy.heads import stage_of_component
+from posedeploy.runtime import Device, Runtime, Session
 from posedeploy.sdk.binding import Binding, bind
-from posedeploy.sdk.decode import COMPONENTS, Decoder, compile_decoder
+from posedeploy.sdk.decode import Decoder, compile_decoder
 from posedeploy.sdk.folder import SdkModel, read_folder
 from posedeploy.sdk.loading import load_session
 from posedeploy.sdk.meta import DatasetMeta
@@ -41,6 +42,7 @@ class PoseDetector:
         device_id: Which of several devices.
         threads: Threads within one operation; 0 lets the backend choose.
         batch_size: Most regions in one call of the graph, where its batch is dynamic.
+        runtime: Loads the backend's files; None takes the backend's own.
 
     Attributes:
         on_stage: Called with one of `STAGES` as each ends, so that a caller can time them.
@@ -62,6 +64,7 @@ class PoseDetector:
         *,
         threads: int = 1,
         batch_size: int = DEFAULT_BATCH,
+        runtime: Runtime | None = None,
     ) -> None:
         if batch_size < 1 or threads < 0:
             found = f"batch_size={batch_size}, threads={threads}"
@@ -72,12 +75,12 @@ class PoseDetector:
         self._pre: Preprocessor = compile_transforms(self._model.transforms)
         model, size = self._model, self._pre.input_size
         self._decoder: Decoder = compile_decoder(model.component, model.params, size, model.folder)
-        if COMPONENTS[model.component].top_down != self._pre.top_down:
+        if stage_of_component(model.component)[0].top_down != self._pre.top_down:
             kind = "top-down" if self._pre.top_down else "bottom-up"
             raise model.params.error(f"a component for the {kind} transforms", model.component)
         self._meta = model.dataset_meta
-        device = device_name if device_id == 0 else f"{device_name}:{device_id}"
-        self._session: Session | None = load_session(model, device, threads)
+        device = Device.parse(f"{device_name}:{device_id}" if device_id else device_name)
+        self._session: Session | None = load_session(model, device, threads, runtime)
         self._binding: Binding = bind(model, self._session, self._decoder.outputs, size)
         self._batch = self._binding.batch or batch_size
         self._count = 0
@@ -105,7 +108,7 @@ class PoseDetector:
 
     @property
     def effective_options(self) -> Mapping[str, str]:
-        """Options in force, as the backend tells them."""
+        """Options in force, as the backend reports them."""
         return self._open().effective_options
 
     def __enter__(self) -> Self:
@@ -120,11 +123,11 @@ class PoseDetector:
         self.close()
 
     def close(self) -> None:
-        """Let go of the backend's session. The detector cannot be called any more."""
+        """Release the backend's session. The detector cannot be called any more."""
         self._session = None
 
     def warm_up(self, calls: int = 1) -> None:
-        """Run the graph on blank input, so that the first image does not pay for it."""
+        """Run the graph on blank input, so that the first image is not slower."""
         width, height = self.input_size
         blank = np.zeros((self._binding.batch or 1, 3, height, width), np.float32)
         for _ in range(calls):
@@ -143,7 +146,7 @@ class PoseDetector:
             bottom-up model of the people found; 0 of them give `[0, K, 3]`.
 
         Raises:
-            BadInputError: Not a image, not boxes, or boxes for a bottom-up model.
+            BadInputError: Not an image, not boxes, or boxes for a bottom-up model.
         """
         return self.detect(img, bboxes).keypoints
 
@@ -158,10 +161,10 @@ class PoseDetector:
 
         Args:
             imgs: Images, as for a single call; their sizes may differ.
-            bboxes: One entry a image, each as for a single call.
+            bboxes: One entry for each image, as for a single call.
 
         Returns:
-            One array `[n, K, 3]` a image.
+            One array `[n, K, 3]` for each image.
         """
         return [poses.keypoints for poses in self.detect_batch(imgs, bboxes)]
 
@@ -172,7 +175,7 @@ class PoseDetector:
         given = [None] * len(imgs) if bboxes is None else list(bboxes)
         if len(given) != len(imgs):
             found = f"{len(imgs)} images and {len(given)} lists of boxes"
-            raise BadInputError("bboxes", found, "one list a image", "Pass None where none is.")
+            raise BadInputError("bboxes", found, "one list for each image", "Pass None for none.")
         cuts = [self._regions(img, boxes) for img, boxes in zip(imgs, given, strict=True)]
         regions = [region for cut in cuts for region in cut]
         owners = np.repeat(np.arange(len(cuts)), [len(cut) for cut in cuts])
@@ -227,7 +230,7 @@ class PoseDetector:
         return placed, decoded.image
 
     def _keypoints(self) -> int:
-        """Number of keypoints; where no image has told it yet, blank input does."""
+        """Number of keypoints; before the first image it is read from a run on blank input."""
         if not self._count:
             width, height = self.input_size
             blank = np.zeros((height, width, 3), np.uint8)

@@ -1,4 +1,4 @@
-"""`detail.json`: where a model came from, and what its config says that a folder must agree with.
+"""`detail.json`: where a model came from, and the facts of its config that a folder must match.
 
 Clients do without this file; `posedeploy validate` compares the rest of the folder with it.
 """
@@ -66,8 +66,8 @@ def detail_json(
 def model_facts(model_config: ModelConfig, keypoints: int) -> dict[str, Any]:
     """Facts of the model config without which keypoints are silently wrong.
 
-    They are read from the config here and from the pipeline by its clients, so that a folder in
-    which somebody changed one of the two can be told from a right one.
+    They come from the config, and clients read the pipeline: a folder in which one of the two was
+    changed is recognized.
 
     Args:
         model_config: The model.
@@ -85,7 +85,7 @@ def model_facts(model_config: ModelConfig, keypoints: int) -> dict[str, Any]:
     if keypoints:
         facts["num_keypoints"] = keypoints
     if model_config.head_kind.bottom_up:
-        # A bottom-up graph gives places itself: its codec encodes labels for training only.
+        # A bottom-up graph outputs coordinates itself: its codec encodes labels for training only.
         facts["pad_val"] = list(resize.get("pad_val", DEFAULT_PAD_VALUE))
     else:
         scale = steps.get("GetBBoxCenterScale") or {}

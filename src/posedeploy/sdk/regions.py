@@ -16,7 +16,7 @@ Image = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Region:
-    """The part of a image that becomes one input of the network.
+    """The part of an image that becomes one input of the network.
 
     Attributes:
         image: The image, `[H, W, 3]` uint8, BGR.

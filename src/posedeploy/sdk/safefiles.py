@@ -1,4 +1,4 @@
-"""Read files of an SDK model folder that nobody vouches for.
+"""Read files of an SDK model folder from an untrusted source.
 
 A folder may come from anywhere, so nothing outside it is ever opened, nothing but regular
 files is, and everything has a size limit.  JSON is stricter than Python's own reader: UTF-8,

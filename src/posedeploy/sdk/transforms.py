@@ -29,14 +29,14 @@ from posedeploy.sdk.regions import Image, Region
 
 @dataclass
 class Plan:
-    """What the transforms say, gathered step by step.
+    """Settings read from the transforms, one after the other.
 
     Attributes:
         done: Types of the transforms so far.
         padding: Factor on the boxes of a top-down model.
         input_size: Width and height of the network's input, px.
         use_udp: Warp with unbiased data processing.
-        pad_value: Color beside a whole image, in the image's channel order.
+        pad_value: Color of the border around a whole image, in the image's channel order.
         mean: Per channel, in the order the network gets them.
         std: Likewise.
         to_rgb: Swap blue and red.
@@ -83,7 +83,7 @@ def _bottomup_resize(step: Node, plan: Plan) -> None:
     if step.has("resize_mode"):
         step.at("resize_mode").one_of(["fit"])
     if step.get("aug_scales", list, []):
-        raise step.at("aug_scales").error("null: one scale a image")
+        raise step.at("aug_scales").error("null: one scale an image")
     if step.has("pad_val"):
         plan.pad_value = step.numbers("pad_val", 3)
     plan.input_size = size
@@ -123,7 +123,7 @@ TRANSFORMS: dict[str, tuple[Callable[[Node, Plan], None], tuple[str, ...]]] = {
 
 
 class Preprocessor:
-    """Compiled transforms: `regions` says what to cut out, `tensor` cuts and normalizes."""
+    """Compiled transforms: `regions` finds what to cut out, `tensor` cuts and normalizes."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
@@ -138,7 +138,7 @@ class Preprocessor:
         ]
 
     def regions(self, image: Image, boxes: Floats | None) -> list[Region]:
-        """What to cut out of a image: one region a box, or the whole image.
+        """What to cut out of an image: one region a box, or the whole image.
 
         Args:
             image: `[H, W, 3]` uint8, BGR.

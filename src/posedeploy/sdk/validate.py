@@ -1,7 +1,7 @@
 """`validate`: everything about an SDK model folder that makes a client crash or go wrong.
 
-Real clients accept a folder that gives wrong keypoints without a word, and die on one with a
-typo.  This looks for both, with nothing but the folder: no graph is run.
+Clients silently accept a folder that gives wrong keypoints, and crash on one with a typo.  This
+looks for both in the folder alone: no graph is run.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from posedeploy.errors import BadInputError
+from posedeploy.heads import stage_of_component
 from posedeploy.sdk.checks.clients import Client, check_client, client_named
 from posedeploy.sdk.checks.detail import check_facts, check_meta, check_provenance
 from posedeploy.sdk.checks.files import check_files, check_links
 from posedeploy.sdk.checks.graph import check_graph, keypoint_count
 from posedeploy.sdk.checks.schema import check_schema
-from posedeploy.sdk.decode import COMPONENTS, Decoder, compile_decoder
+from posedeploy.sdk.decode import Decoder, compile_decoder
 from posedeploy.sdk.findings import Finding, Level, error, from_exception, warning
 from posedeploy.sdk.folder import DETAIL, JSON_FILES, SdkModel, read_folder
 from posedeploy.sdk.onnxfile import OnnxFacts, read_onnx
@@ -37,7 +38,7 @@ def validate(folder: str | Path, client: str | None = None) -> list[Finding]:
         Findings, errors before warnings; none for a folder that is right.
 
     Raises:
-        BadInputError: `client` is not one that is known.
+        BadInputError: There is no such client.
     """
     profile = client_named(client) if client else None
     path = Path(folder)
@@ -116,7 +117,7 @@ def _compiled(
         decoder = compile_decoder(model.component, model.params, size, model.folder)
     except BadInputError as problem:
         return preprocessor, None, [from_exception(problem, "pipeline.json")]
-    if COMPONENTS[model.component].top_down == preprocessor.top_down:
+    if stage_of_component(model.component)[0].top_down == preprocessor.top_down:
         return preprocessor, decoder, []
     kind = "top-down" if preprocessor.top_down else "bottom-up"
     path = f"{model.params.path.removesuffix('.params')}.component"
@@ -135,5 +136,5 @@ def _graph(model: SdkModel) -> OnnxFacts | None:
     try:
         files = model.backend_files()
     except BadInputError:
-        return None  # check_files has said so
+        return None  # check_files reports it
     return read_onnx(files[0]) if files[0].suffix == ".onnx" else None

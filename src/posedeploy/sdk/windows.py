@@ -41,24 +41,25 @@ def why_no_windows(
     return " and ".join(reasons)
 
 
-def check_windows(instead: str, subject: str = "--show") -> None:
+def check_windows(instead: str, subject: str = "--show", reason: str | None = None) -> None:
     """Refuse to show images where no window can be opened.
 
     Args:
         instead: What to do instead, a sentence.
         subject: The option that asks for windows.
+        reason: Why there are none; None asks the system.
 
     Raises:
         UnavailableError: With the reason.
     """
-    if reason := why_no_windows():
+    if reason := why_no_windows() if reason is None else reason:
         raise UnavailableError(
             subject, reason, "a display, and an OpenCV with windows (opencv-python)", instead
         )
 
 
 def show_image(title: str, image: NDArray[np.uint8], milliseconds: int = 0) -> bool:
-    """Show a image in the window of that title.
+    """Show an image in the window of that title.
 
     Args:
         title: The window's title; the same title is the same window.

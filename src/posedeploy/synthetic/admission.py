@@ -1,7 +1,7 @@
-"""Is a set of weights fit to judge a backend by?  Measures, limits, and the table.
+"""Admission of weights: measures and limits that decide whether they can judge a backend.
 
-A network whose output ignores the image agrees with every broken backend, and one that
-amplifies rounding disagrees with every correct one.  `python -m posedeploy.synthetic.admission
+With a network whose output ignores the image every broken backend passes, and with one that
+amplifies rounding every correct backend fails. `python -m posedeploy.synthetic.admission
 [MODEL|TIER ...]` measures models of the zoo and exits with 1 if one is not admitted.
 """
 
@@ -9,49 +9,46 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from posedeploy.config import ModelConfig, load_model_config
+from posedeploy.heads import HeadSpec
 from posedeploy.paths import cache_dir
 from posedeploy.synthetic.calibration import single_thread
 from posedeploy.synthetic.images import calibration_images, network_input
-from posedeploy.synthetic.measures import (
-    centered,
-    detections,
-    gap,
-    output_maps,
-    same_argmax,
-    sqnr_db,
-)
 from posedeploy.synthetic.weights import calibrated_checkpoint
 from posedeploy.zoo.build import build_model
 from posedeploy.zoo.table import ALL, config_path, models_of
 
 IMAGES = 6
 _SEED = 9000  # far from the seeds of calibration
+_NO_NMS = 0.999999  # an IoU that no pair has; mmpose's RTMO head cannot run with 1
+
+Maps = Mapping[str, torch.Tensor]  # output -> [N, channels, positions]
 
 
 @dataclass(frozen=True)
 class Admission:
-    """What was measured on images that calibration has not seen.
+    """Measures on images that calibration has not seen.
 
     Attributes:
-        bf16_sqnr_db: Signal to noise of a bf16 autocast run, the worst output's; the signal is
-            what varies within a channel, so that a constant offset cannot pass for one.
-        same_argmax: Part of (pair of images, channel) whose maximum is at the same place.
+        bf16_sqnr_db: SQNR of a bf16 autocast run, of the worst output. The signal is the
+            variation within a channel, so that a constant offset does not count.
+        same_argmax: Part of (pair of images, channel) with the maximum at the same position.
         gap: Median difference of the largest and the second largest value of a channel, in
             standard deviations of the output; the smallest of the outputs.
         gap_over_noise: The same difference, divided by the largest difference between float32
             and float64.
         noise: That largest difference, in standard deviations of the output.
-        detections: Fewest and most detections on a image; None for a top-down model.
-        suppressed: Fewest candidates on a image that non-maximum suppression removes.
+        detections: Smallest and largest number of detections on an image; None for a top-down
+            model.
+        suppressed: Smallest number of candidates on an image that NMS removes.
         box_area: Smallest and largest area of a box, as parts of the input's.
-        at_border: Part of the boxes that three or four borders of the image clip.
+        at_border: Part of the boxes that are clipped by three or four borders of the image.
         keypoint_noise_px: Largest distance of a keypoint in float32 from float64, in input px.
     """
 
@@ -71,7 +68,7 @@ def measure(model: Any, model_config: ModelConfig, count: int = IMAGES) -> Admis
     """Measure a model. Runs it four times on each image, on one thread.
 
     Args:
-        model: What `build_model` gave.
+        model: From `build_model`.
         model_config: Its config.
         count: How many images, 2 at least.
     """
@@ -90,13 +87,13 @@ def measure(model: Any, model_config: ModelConfig, count: int = IMAGES) -> Admis
             maps16 = output_maps(model, model_config.head_kind, batch)
         found: dict[str, Any] = {}
         if bottom_up:
-            found = detections(model, model64, batch, model_config)
-    gaps = {name: gap(y) for name, y in maps64.items()}
+            found = _detections(model, model64, batch, model_config)
+    gaps = {name: _gap(y) for name, y in maps64.items()}
     noise = {name: float((maps[name] - y).abs().max()) for name, y in maps64.items()}
-    spread = {name: float(centered(y).std()) for name, y in maps64.items()}
+    spread = {name: float(_centered(y).std()) for name, y in maps64.items()}
     return Admission(
-        bf16_sqnr_db=min(sqnr_db(y, maps16[name]) for name, y in maps64.items()),
-        same_argmax=max(same_argmax(y) for y in maps64.values()),
+        bf16_sqnr_db=min(_sqnr_db(y, maps16[name]) for name, y in maps64.items()),
+        same_argmax=max(_same_argmax(y) for y in maps64.values()),
         gap=min(gaps[name] / spread[name] for name in maps64),
         gap_over_noise=min(gaps[name] / noise[name] for name in maps64),
         noise=max(noise[name] / spread[name] for name in maps64),
@@ -104,8 +101,96 @@ def measure(model: Any, model_config: ModelConfig, count: int = IMAGES) -> Admis
     )
 
 
+def output_maps(model: Any, head: HeadSpec, batch: torch.Tensor) -> Maps:
+    """The network's raw outputs, each as [N, channels, positions].
+
+    Heatmaps [N, K, H·W]; SimCC [N, K, Wx] and [N, K, Wy]; for detectors each kind of prediction
+    over the positions of all levels.
+    """
+    raw = model.head.forward(model.extract_feat(batch))
+    if head.top_down and len(head.outputs) > 1:
+        return dict(zip(head.output_names, raw, strict=True))
+    if head.top_down:
+        while not isinstance(raw, torch.Tensor):  # mmpose decodes the last unit of the last stage
+            raw = raw[-1]
+        return {head.output_names[0]: raw.flatten(2)}
+    return {
+        str(index): torch.cat([level.flatten(2) for level in levels], dim=2)
+        for index, levels in enumerate(raw)
+        if levels
+    }
+
+
+def _centered(y: torch.Tensor) -> torch.Tensor:
+    """An output [N, channels, positions] less each channel's mean."""
+    return y - y.mean(dim=(0, 2), keepdim=True)
+
+
+def _sqnr_db(y: torch.Tensor, noisy: torch.Tensor) -> float:
+    """Signal to quantization-noise ratio in dB; the signal is the variation within a channel."""
+    signal, noise = _centered(y).square().sum(), (noisy.double() - y).square().sum()
+    return float(10 * torch.log10(signal / noise))
+
+
+def _same_argmax(y: torch.Tensor) -> float:
+    """Part of (pair of images, channel) with the maximum at the same position, 0..1."""
+    peaks = y.argmax(dim=2)  # [N, channels]
+    same = (peaks[:, None] == peaks[None]).double().mean(dim=2)  # [N, N]
+    pairs = len(peaks) * (len(peaks) - 1)
+    return float((same.sum() - same.trace()) / pairs)
+
+
+def _gap(y: torch.Tensor) -> float:
+    """Median over images and channels of the largest value less the second largest."""
+    best, second = y.topk(2, dim=2).values.unbind(dim=2)
+    return float((best - second).median())
+
+
+def _detections(
+    model: Any, model64: Any, batch: torch.Tensor, model_config: ModelConfig
+) -> dict[str, Any]:
+    """The fields of `Admission` for a detector, from a normalized batch [N, 3, H, W]."""
+    features, features64 = model.extract_feat(batch), model64.extract_feat(batch.double())
+    found = _predict(model, features, model_config)
+    counts = [len(f.bboxes) for f in found]
+    if min(counts) == 0:
+        return {"detections": (0, max(counts)), "box_area": (0.0, 0.0)}
+    candidates = _predict(model, features, model_config, nms_thr=_NO_NMS)
+    truth = _predict(model64, features64, model_config)
+    width, height = model_config.input_size
+    boxes = torch.cat([torch.as_tensor(f.bboxes) for f in found])
+    area = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1) / (width * height)
+    clipped = (boxes[:, :2] <= 0).sum(1) + (boxes[:, 2:] >= torch.tensor([width, height])).sum(1)
+    return {
+        "detections": (min(counts), max(counts)),
+        "suppressed": min(len(c.bboxes) - n for c, n in zip(candidates, counts, strict=True)),
+        "box_area": (float(area.min()), float(area.max())),
+        "at_border": float((clipped >= 3).float().mean()),
+        "keypoint_noise_px": max(map(_keypoint_noise, found, truth)),
+    }
+
+
+def _predict(model: Any, features: Any, model_config: ModelConfig, **settings: float) -> list[Any]:
+    from mmpose.structures import PoseDataSample
+
+    sample = PoseDataSample(metainfo={"input_size": model_config.input_size})
+    results: list[Any] = model.head.predict(
+        features, [sample] * len(features[0]), test_cfg={**model.test_cfg, **settings}
+    )
+    return results
+
+
+def _keypoint_noise(found: Any, truth: Any) -> float:
+    """Largest keypoint distance in px, each detection against the one with the nearest box."""
+    boxes, boxes64 = (torch.as_tensor(f.bboxes).double() for f in (found, truth))
+    nearest = torch.cdist(boxes, boxes64).argmin(dim=1)
+    keypoints = torch.as_tensor(found.keypoints).double()
+    distance = keypoints - torch.as_tensor(truth.keypoints)[nearest]
+    return float(distance.norm(dim=-1).max())
+
+
 def failures(measured: Admission) -> tuple[str, ...]:
-    """The limits that a set of weights breaks, as sentences; none if it is admitted."""
+    """The limits that are violated, one message each; none if the weights are admitted."""
     checks = [
         (measured.bf16_sqnr_db >= 20, f"bf16 SQNR {measured.bf16_sqnr_db:.1f} dB < 20 dB"),
         (measured.same_argmax <= 0.1, f"same argmax on {measured.same_argmax:.0%} > 10 %"),
@@ -116,7 +201,7 @@ def failures(measured: Admission) -> tuple[str, ...]:
         (fewest, most), (smallest, largest) = measured.detections, measured.box_area
         checks += [
             (fewest >= 2 and most <= 200, f"{fewest} to {most} detections, not 2 to 200"),
-            (measured.suppressed >= 1, "a image on which no box is suppressed"),
+            (measured.suppressed >= 1, "an image on which no box is suppressed"),
             (smallest >= 1e-3 and largest <= 0.8, f"boxes of {smallest:.2g} to {largest:.2g}"),
             (measured.at_border <= 0.1, f"{measured.at_border:.0%} of the boxes are clipped"),
             (

@@ -1,10 +1,9 @@
-"""Weights calibrated on images: true batch-norm statistics, and outputs that say something.
+"""Weights calibrated on images: batch-norm statistics, and outputs that depend on the image.
 
-A freshly initialized network gives the same peak for every image, or logits of 1e4.  Here the
-batch norms get the statistics of real activations, and the last layers are set so that every
-output channel has mean 0 and standard deviation 1 over the calibration images: what is left
-varies with the image.  Detectors are aimed at boxes of a person's size and at a number of
-candidates that leaves non-maximum suppression something to do (`detection` has that part).
+The outputs of a freshly initialized network have the same peak for every image, or values of 1e4.
+Here the batch norms get the statistics of real activations, and the last layers are scaled and
+shifted so that every output channel has mean 0 and standard deviation 1 over the calibration
+images. The last layers of detectors are set by `detection`.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from posedeploy.synthetic.detection import aim_detector
 from posedeploy.synthetic.images import calibration_images, network_input
 from posedeploy.synthetic.layers import recording, rescale, scale_output
 
-# The layers that put out heatmaps or SimCC vectors, per head type.
+# Head type -> the layers whose outputs are heatmaps or SimCC vectors.
 # fmt: off
 FINAL_LAYERS: Mapping[str, Callable[[Any], list[nn.Module]]] = {
     "CPMHead":     lambda head: list(head.multi_final_layers),
@@ -33,16 +32,16 @@ FINAL_LAYERS: Mapping[str, Callable[[Any], list[nn.Module]]] = {
     "SimCCHead":   lambda head: [head.mlp_head_x, head.mlp_head_y],
 }
 # fmt: on
-_BATCHES, _BATCH = 2, 4  # of calibration images; more changes little
-_BOTTOM_UP_BATCH = 2  # whole scenes of 416 px and more: many positions in each
+_BATCHES, _BATCH = 2, 4  # number and size; more images change little
+_BOTTOM_UP_BATCH = 2  # scenes of 416 px and more have many positions each
 _PEOPLE = 3
 
 
 def calibrate(model: nn.Module, model_config: ModelConfig, seed: int) -> None:
-    """Turn a built model into one with informative, well-conditioned weights, in place.
+    """Give a model well-conditioned weights with which the outputs depend on the image, in place.
 
     Args:
-        model: What `build_model(model_config, None)` gave.
+        model: From `build_model(model_config, None)`.
         model_config: Its config.
         seed: Decides weights and calibration images.
     """
@@ -59,7 +58,7 @@ def calibrate(model: nn.Module, model_config: ModelConfig, seed: int) -> None:
 
 @contextlib.contextmanager
 def single_thread() -> Iterator[None]:
-    """One torch thread: sums are then taken in the same order on every run."""
+    """One torch thread, with which sums are taken in the same order on every run."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -83,7 +82,7 @@ def _batch(model_config: ModelConfig, seed: int) -> torch.Tensor:
 
 
 def _calibrate_batch_norms(model: Any, batches: list[torch.Tensor]) -> None:
-    """Running statistics = the mean over the batches; dropout and drop-path stay off."""
+    """Set running statistics to the mean over the batches, with dropout and drop-path off."""
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
     momentum = [norm.momentum for norm in norms]
     model.eval()
@@ -100,7 +99,7 @@ def _calibrate_batch_norms(model: Any, batches: list[torch.Tensor]) -> None:
 
 def _standardize_outputs(model: Any, head_type: str, batch: torch.Tensor) -> None:
     head, features = model.head, model.extract_feat(batch)
-    if hasattr(head, "gau"):  # its squared activations else drown the shortcut beside it
+    if hasattr(head, "gau"):  # its squared activations would dominate the shortcut
         seen = _outputs(head, features, [head.gau.o])
         scale_output(head.gau.o, seen[head.gau.o], 1.0)
     layers = FINAL_LAYERS[head_type](head)

@@ -1,9 +1,9 @@
-"""Random weights that are well conditioned: seeded, with small residual branches.
+"""Well-conditioned random weights: seeded, with small residual branches.
 
-He initialization (He et al., 2015, https://arxiv.org/abs/1502.01852) alone makes deep networks
-amplify rounding until a 16-bit or int8 run of any correct backend is noise.  Two settings for
-each kind of backbone mend it: a shift of every batch norm's bias, which keeps most activations
-on the linear side of the non-linearity, and a gain below 1 for the last batch norm of a residual
+With He initialization (He et al., 2015, https://arxiv.org/abs/1502.01852) alone, deep networks
+amplify rounding until a 16-bit or int8 run of a correct backend is noise. Two settings for each
+kind of backbone prevent it: a shift of every batch norm's bias, which keeps most activations in
+the linear part of the non-linearity, and a gain below 1 for the last batch norm of a residual
 block.
 """
 
@@ -26,7 +26,7 @@ class Conditioning:
     """How the batch norms of a model are set before calibration.
 
     Attributes:
-        bias_shift: Added to every bias (in standard deviations of what the norm puts out).
+        bias_shift: Added to every bias, in standard deviations of the norm's output.
         residual_gain: Multiplies the weight of the last norm of each residual block.
     """
 
@@ -34,22 +34,22 @@ class Conditioning:
     residual_gain: float
 
 
-# Backbone type -> its settings: the smallest shift that keeps rounding down (a larger one makes
-# the network ignore the image). `python -m posedeploy.synthetic.admission` measures both.
+# Backbone type -> its settings: the smallest shift that limits the amplification of rounding (with
+# a larger one the network ignores the image). `posedeploy.synthetic.admission` measures both.
 # fmt: off
 CONDITIONING: Mapping[str, Conditioning] = {
     "CSPDarknet":   Conditioning(1.0, 0.3),   # YOLOX-Pose, RTMO
     "CSPNeXt":      Conditioning(0.5, 0.3),   # RTMPose
     "HRNet":        Conditioning(0.0, 0.3),
     "HourglassNet": Conditioning(0.25, 0.3),
-    "LiteHRNet":    Conditioning(0.75, 1.0),  # has none of the residual blocks below
+    "LiteHRNet":    Conditioning(0.75, 1.0),  # without residual blocks
     "MSPN":         Conditioning(1.0, 0.3),
     "MobileNetV2":  Conditioning(0.5, 0.3),
     "ResNet":       Conditioning(0.0, 0.3),
 }
-OTHER = Conditioning(0.5, 0.3)  # a backbone outside the table: the middle of those in it
+OTHER = Conditioning(0.5, 0.3)  # for other backbones: the median of the table
 
-# Residual block -> its attributes that say whether this one has a shortcut (none: all have).
+# Residual block -> the attributes that declare a shortcut; without any, all blocks have one.
 RESIDUAL_BLOCKS: Mapping[str, tuple[str, ...]] = {
     "BasicBlock":        (),                                        # ResNet, HRNet, Hourglass
     "Bottleneck":        (),                                        # ResNet, HRNet, MSPN
@@ -66,14 +66,14 @@ _PIXEL_STD = 64.0  # about the standard deviation of pixel values, 0..255
 def initialize(model: nn.Module, conditioning: Conditioning, seed: int, input_std: float) -> None:
     """Give every convolution, linear layer and norm of a model seeded weights, in place.
 
-    Each tensor's values depend on the seed and its name only, so that adding a layer leaves the
-    others alone.  Batch-norm statistics are left for calibration.
+    A tensor's values depend on the seed and its name only, so that adding a layer does not change
+    the others. Batch-norm statistics are set by calibration.
 
     Args:
         model: An mmpose pose estimator.
         conditioning: The settings of its backbone.
         seed: Any non-negative integer.
-        input_std: What the config divides pixels by; 1 if pixels enter as 0..255.
+        input_std: The divisor of pixel values in the config; 1 if inputs are 0..255.
     """
     with torch.no_grad():
         for name, module in model.named_modules():
@@ -84,7 +84,7 @@ def initialize(model: nn.Module, conditioning: Conditioning, seed: int, input_st
                 _initialize_norm(module, name, seed, shift)
         for norm in last_norms(model):
             norm.weight.mul_(conditioning.residual_gain)
-        # Without it, raw pixels make running variances that are beyond float16's largest number.
+        # with inputs of 0..255, running variances would exceed float16's largest number
         _first_convolution(model).weight.mul_(input_std / _PIXEL_STD)
 
 
@@ -109,7 +109,7 @@ def _first_convolution(model: nn.Module) -> _ConvNd:
 def _initialize_weights(module: _ConvNd | nn.Linear, name: str, seed: int) -> None:
     weight = module.weight
     fan_in = float(weight[0].numel())
-    if isinstance(module, _ConvTransposeNd):  # [in, out, kH, kW]; each output sees 1/stride of it
+    if isinstance(module, _ConvTransposeNd):  # [in, out, kH, kW]; an output reads 1/stride of it
         fan_in = weight[:, 0].numel() / math.prod(module.stride)
     gain = next(gain for kind, gain in _GAIN.items() if isinstance(module, kind))
     weight.copy_(normal(f"{name}.weight", seed, weight.shape) * math.sqrt(gain / fan_in))
@@ -126,6 +126,6 @@ def _initialize_norm(module: nn.Module, name: str, seed: int, shift: float) -> N
 
 
 def normal(name: str, seed: int, shape: torch.Size) -> torch.Tensor:
-    """Standard normal float32; numpy's generators give the same numbers on every platform."""
+    """Standard normal float32, from numpy, whose generators are equal on every platform."""
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
     return torch.from_numpy(rng.standard_normal(tuple(shape), dtype=np.float32))

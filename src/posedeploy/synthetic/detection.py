@@ -1,8 +1,8 @@
-"""Aiming a randomly initialized YOLOX-Pose or RTMO head at plausible people.
+"""Plausible outputs for a randomly initialized YOLOX-Pose or RTMO head.
 
-Boxes come out the size of a person, keypoints within them, and scores so that about
-`CANDIDATES` positions a image are above the model's own threshold: non-maximum suppression
-then has overlapping boxes to choose from, and no image is empty.
+Boxes get the size of a person, keypoints lie within them, and about `CANDIDATES` positions per
+image have scores above the model's threshold: no image is empty, and non-maximum suppression has
+overlapping boxes to remove.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from torch import nn
 
 from posedeploy.synthetic.layers import recording, rescale, scale_output
 
-CANDIDATES = 100  # positions a image above the score threshold, on average
+CANDIDATES = 100  # positions per image above the score threshold, on average
 BOX = (0.18, 0.4)  # mean width and height of a box, as parts of the input's
 _SCORE_STD = 1.5  # of logits: scores spread over most of 0..1 without saturating
 _LOG_SIZE_STD = 0.2  # of the logarithm of width and height: most boxes are within 40 % of BOX
 _CENTER_STD = 0.3  # of a box's center, in strides; no box leaves the image
 _DCC_LOGIT_STD = 3.0  # peaks in RTMO's coordinate bins that still depend smoothly on the image
-_DCC_STEP = 7  # every seventh position is enough for a standard deviation
+_DCC_STEP = 7  # standard deviations are computed from every seventh position
 _SCORES = ("out_cls", "out_obj")
 
 
@@ -62,7 +62,7 @@ def _targets(
             [_CENTER_STD, _CENTER_STD, _LOG_SIZE_STD, _LOG_SIZE_STD],
         ),
         "out_cls": ([0.0], [_SCORE_STD]),
-        "out_kpt": ([0.0, 0.0], [width / 4, height / 4]),  # x and y by turns, in strides
+        "out_kpt": ([0.0, 0.0], [width / 4, height / 4]),  # x and y alternate, in strides
         "out_kpt_vis": ([0.0], [1.0]),
         "out_obj": ([0.0], [_SCORE_STD]),
         "out_pose": ([0.0], [1.0]),
@@ -84,7 +84,7 @@ def _set_channels(
 
 
 def _set_score_level(head: Any, features: Any, threshold: float) -> None:
-    """Shift the logits so that `CANDIDATES` positions a image are above the threshold."""
+    """Shift the logits so that `CANDIDATES` positions per image are above the threshold."""
     names = [name for name in _SCORES if len(getattr(head.head_module, name, ()))]
     layers = [layer for name in names for layer in _layers(head, name)]
     with recording(layers) as seen:
@@ -104,7 +104,7 @@ def _set_score_level(head: Any, features: Any, threshold: float) -> None:
 
 
 def _calibrate_dcc(head: Any, features: Any) -> None:
-    """RTMO's coordinate classifier, which no plain forward pass of the head runs."""
+    """Calibrate RTMO's coordinate classifier, which `head.forward` does not run."""
     dcc = head.dcc
     vectors, center_scale, grids = _dcc_sample(head, features)
     linear, norm = dcc.pose_to_kpts
@@ -113,10 +113,10 @@ def _calibrate_dcc(head: Any, features: Any) -> None:
     norm.running_var.copy_(tokens.var(dim=0))
     with recording([dcc.gau.o] if hasattr(dcc, "gau") else []) as seen:
         dcc.forward_test(vectors, center_scale, grids)
-    for layer, output in seen.items():  # squared activations else drown the shortcut beside it
+    for layer, output in seen.items():  # squared activations would dominate the shortcut
         scale_output(layer, output, 1.0)
-    # Wavelengths of the positional encoding, in px: all get the same slope, or a box that is
-    # off by 1e-3 px moves keypoints by a hundred times as much.
+    # Weights proportional to the wavelengths (px) of the positional encoding give all of them the
+    # same slope; otherwise an error of 1e-3 px in a box moves keypoints by 0.1 px.
     wavelengths = dcc.spe.dim_t / dcc.spe.dim_t.max()
     for layer in (dcc.x_fc, dcc.y_fc):
         layer.weight.mul_(wavelengths.repeat(2))  # cosines, then sines

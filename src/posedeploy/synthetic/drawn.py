@@ -1,8 +1,8 @@
 """The drawn data set: figures with known joints, in three splits that share no image.
 
 Weights are fitted on one split, int8 ranges are calibrated on another, and accuracy is measured
-on the third.  Every joint has a color of its own, left and right alike, so a mirrored figure is
-no figure of this set: its metainfo declares no left-right pairs, and a flip test is meaningless.
+on the third. Left and right joints have different colors, so a mirrored figure is not in the
+distribution: the metainfo declares no left-right pairs, and a flip test is meaningless.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from posedeploy.synthetic.figures import Image, draw_scene
-from posedeploy.synthetic.style import JOINTS, Style
+from posedeploy.synthetic.figures import JOINTS, Image, Style, draw_scene
 
 # First seed of each split. Other drawn images (calibrated weights, their admission, the
 # judge's samples) have seeds below 1e9; a test compares the sets.
@@ -24,7 +23,7 @@ SPLITS: Mapping[str, int] = {
     "evaluation": 30_000_000_000,
     "fitting": 10_000_000_000,
 }
-_LARGEST = 1_000_000_000  # images a split can have before it runs into the next one
+_MAX_COUNT = 1_000_000_000  # images of a split: less than the distance of two first seeds
 SIZE = (384, 384)
 
 # Twelve vivid hues, three dark and two pale ones: the nearest two are 127 apart in one channel.
@@ -51,7 +50,7 @@ SIGMAS = (
 )
 # fmt: on
 
-# What of a parsed metainfo says that left and right change places in a mirrored image.
+# Fields of a parsed metainfo for a data set without left-right pairs.
 WITHOUT_PAIRS: Mapping[str, Any] = {"flip_pairs": [], "flip_indices": list(range(len(JOINTS)))}
 
 
@@ -62,7 +61,7 @@ class Figure:
     Attributes:
         image: [H, W, 3] uint8, BGR.
         keypoints: [P, 17, 2] float32, x and y in image px, in COCO's order; all visible.
-        bboxes: [P, 4] float32, left, top, right, bottom in image px; they hold the whole figure.
+        bboxes: [P, 4] float32, left, top, right, bottom in image px, of the whole figures.
         name: Split and number, such as 'evaluation-12'.
     """
 
@@ -80,8 +79,7 @@ def drawn_figures(
     Args:
         split: 'fitting', 'calibration' or 'evaluation'.
         count: How many images.
-        people: People in each; their boxes share at most a tenth of the smaller one where there
-            is room (up to three).
+        people: People in each. Up to three, boxes intersect in at most a tenth of the smaller one.
         size: (W, H) of the images in px, at least 48 each. Another size is another set.
 
     Raises:
@@ -89,8 +87,8 @@ def drawn_figures(
     """
     if split not in SPLITS:
         raise ValueError(f"split {split!r} is none of {', '.join(SPLITS)}")
-    if not 0 <= count <= _LARGEST:
-        raise ValueError(f"{count} images; a split has {_LARGEST}")
+    if not 0 <= count <= _MAX_COUNT:
+        raise ValueError(f"{count} images; a split has {_MAX_COUNT}")
     for index in range(count):
         image, keypoints = draw_scene(SPLITS[split] + index, size, people, STYLE)
         yield Figure(image, keypoints, _boxes(keypoints, size), f"{split}-{index}")

@@ -1,7 +1,7 @@
-"""Drawn figures: people made of limbs, with the 17 joints of COCO at known places.
+"""Drawn figures: people made of limbs, with COCO's 17 joints at exact places.
 
-Each joint is a disc of its own color, so a network can be fitted to find it, on a background
-full of shapes and noise.  Everything is a function of its seed.
+Each joint is a disc of its own color, so that a network can be fitted to find it, on a background
+of random shapes and noise. Everything is a function of the seed.
 """
 
 from __future__ import annotations
@@ -13,23 +13,67 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from posedeploy.synthetic.style import JOINTS, PLAIN, Color, Style
-
 Image = NDArray[np.uint8]  # [H, W, 3], BGR
 Keypoints = NDArray[np.float32]  # [17, 2], x and y in image px
 Body = dict[str, NDArray[np.float64]]  # joint -> (x, y)
+Color = tuple[int, int, int]  # BGR
+
+# COCO's order: https://cocodataset.org/#keypoints-2020
+JOINTS = (
+    *("nose", "left_eye", "right_eye", "left_ear", "right_ear"),
+    *("left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_wrist"),
+    *("right_wrist", "left_hip", "right_hip", "left_knee", "right_knee"),
+    *("left_ankle", "right_ankle"),
+)
+
+
+@dataclass(frozen=True)
+class Style:
+    """Look of a drawn person, and limits on the distances between joints and between people.
+
+    Lengths are in heights of the person unless noted.
+
+    Attributes:
+        palette: BGR color of each joint's disc, in COCO's order.
+        disc: Radius of these discs.
+        smallest_disc: Their smallest radius in px.
+        head: Factor on the radius of the head and on the bones attached to it.
+        separation: Smallest distance of two joints; poses that violate it are drawn again.
+        crowd: Factor on the size of people where an image has several.
+        overlap: Largest intersection of two boxes over the area of the smaller one, 0..1; people
+            that violate it are placed again.
+    """
+
+    palette: tuple[Color, ...]
+    disc: float = 0.022
+    smallest_disc: float = 2.0
+    head: float = 1.0
+    separation: float = 0.0
+    crowd: float = 0.7
+    overlap: float = 1.0
+
+
+def joint_color(joint: int) -> Color:
+    """The BGR color of a joint's disc: 17 hues in three shades, neighbors far apart."""
+    hue, value = joint * 7 % len(JOINTS) * 180 / len(JOINTS), (255, 200, 150)[joint % 3]
+    pixel = np.array([[[hue, 255, value]]], np.uint8)
+    blue, green, red = cv2.cvtColor(pixel, cv2.COLOR_HSV2BGR)[0, 0].tolist()
+    return blue, green, red
+
+
+PLAIN = Style(tuple(joint_color(joint) for joint in range(len(JOINTS))))
 
 
 @dataclass(frozen=True)
 class Bone:
-    """A joint and where it sits, seen from the joint it hangs on.
+    """The position of a joint relative to its parent joint.
 
     Attributes:
-        parent: The joint it hangs on.
-        length: In heights of the person.
-        angle: Rest direction in degrees: 0 is down the page, 90 towards the figure's left hand,
-            which is on the right of the page.
-        spread: How far a pose turns it, in degrees to either side.
+        parent: The parent joint.
+        length: Distance of the two, in heights of the person.
+        angle: Direction from the parent in degrees: 0 is down in the image, 90 is right, which is
+            the figure's left.
+        spread: Largest rotation by a pose, in degrees to either side.
     """
 
     parent: str
@@ -65,8 +109,8 @@ BONES: Mapping[str, Bone] = {
 _TORSO = ("left_shoulder", "right_shoulder", "right_hip", "left_hip")
 _LIMBS = tuple((bone.parent, joint) for joint, bone in BONES.items() if bone.length >= 0.15)
 _SUBPIXEL = 4  # bits of fraction that OpenCV's drawing takes
-_MARGIN = 0.05  # of the image, kept free round a figure
-_ATTEMPTS = 100  # at a pose or a place that keeps its distance; the last one is taken then
+_MARGIN = 0.05  # of the image, free around a figure
+_ATTEMPTS = 100  # to find a pose and place within the limits; then the last one is taken
 
 
 def draw_figure(seed: int, size: tuple[int, int]) -> tuple[Image, Keypoints]:
@@ -77,7 +121,7 @@ def draw_figure(seed: int, size: tuple[int, int]) -> tuple[Image, Keypoints]:
         size: (W, H) of the image in px, at least 48 each.
 
     Returns:
-        The image, and where its joints are: x and y in image px, in COCO's order.
+        The image, and its joints [17, 2]: x and y in image px, in COCO's order.
     """
     image, people = draw_scene(seed, size, people=1)
     return image, people[0]
@@ -91,8 +135,8 @@ def draw_scene(
     Args:
         seed: Decides everything.
         size: (W, H) of the image in px, at least 48 each.
-        people: How many; 0 leaves the background.
-        style: What the people look like.
+        people: How many; 0 draws the background alone.
+        style: Look of the people.
 
     Returns:
         The image, and the joints [people, 17, 2] in image px, in drawing order.
@@ -118,7 +162,7 @@ def _person(
     scale: float,
     style: Style,
 ) -> Body:
-    """A person beside others [people, 17, 2], in image px; as near to them as `style` allows."""
+    """A person in image px, no nearer to the others [people, 17, 2] than `style` allows."""
     for _ in range(_ATTEMPTS):
         pose = _pose(rng, style)
         body = _placed(rng, pose, size, scale)
@@ -135,7 +179,7 @@ def _nearest(body: Body) -> float:
 
 
 def _overlap(body: Body, others: NDArray[np.float32]) -> float:
-    """The largest part of the smaller of two boxes that the body shares with another's, 0..1."""
+    """Largest intersection with another's box over the area of the smaller box, 0..1."""
     points = np.array([body[name] for name in JOINTS])
     low, high = points.min(axis=0), points.max(axis=0)
     largest = 0.0
@@ -143,7 +187,7 @@ def _overlap(body: Body, others: NDArray[np.float32]) -> float:
         low2, high2 = other.min(axis=0), other.max(axis=0)
         shared = np.prod(np.clip(np.minimum(high, high2) - np.maximum(low, low2), 0, None))
         largest = max(largest, float(shared / min(np.prod(high - low), np.prod(high2 - low2))))
-    return min(largest, 1.0)  # rounding can make the part of a box inside another exceed 1
+    return min(largest, 1.0)  # rounding can exceed 1 for a box inside another
 
 
 def _pose(rng: np.random.Generator, style: Style) -> Body:
@@ -158,7 +202,7 @@ def _pose(rng: np.random.Generator, style: Style) -> Body:
 
 
 def _placed(rng: np.random.Generator, body: Body, size: tuple[int, int], scale: float) -> Body:
-    """The body moved and scaled to a random place inside a image, in image px."""
+    """The body moved and scaled to a random place inside an image, in image px."""
     points = np.stack(list(body.values()))
     low, extent = points.min(axis=0), np.ptp(points, axis=0)
     room = np.array(size) * (1 - 2 * _MARGIN)
@@ -194,14 +238,14 @@ def _fixed(points: NDArray[np.float64]) -> NDArray[np.int32]:
 
 
 def _muted(rng: np.random.Generator) -> Color:
-    """A color near gray, so that the joints' discs stay the only saturated things."""
+    """A color near gray, so that only the joints' discs are saturated."""
     gray, tint = rng.uniform(50, 205), rng.uniform(-30, 30, 3)
     blue, green, red = np.clip(gray + tint, 0, 255).astype(int).tolist()
     return blue, green, red
 
 
 def _background(rng: np.random.Generator, width: int, height: int) -> Image:
-    """Soft patches of light and shade, with lines, boxes and discs strewn over them."""
+    """Smooth patches of brightness with random lines, boxes and discs."""
     cells = rng.integers(3, 9, 2)
     patches = rng.uniform(0, 255, (*cells, 1)) + rng.uniform(-40, 40, (*cells, 3))
     smooth = cv2.resize(patches.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)

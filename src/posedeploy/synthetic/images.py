@@ -1,4 +1,4 @@
-"""Images that need no download: a photograph from a dependency, and drawn figures of ours."""
+"""Images that need no download: a photograph from a dependency, and crops of drawn scenes."""
 
 from __future__ import annotations
 
@@ -12,20 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posedeploy.errors import UnavailableError
-from posedeploy.synthetic.figures import Image, Keypoints, draw_figure, draw_scene
-from posedeploy.synthetic.style import JOINTS, joint_color
-
-__all__ = [
-    "JOINTS",
-    "Image",
-    "Keypoints",
-    "calibration_images",
-    "draw_figure",
-    "draw_scene",
-    "joint_color",
-    "network_input",
-    "photographs",
-]
+from posedeploy.synthetic.figures import Image, draw_scene
 
 
 @functools.cache
@@ -55,7 +42,7 @@ def photographs() -> tuple[Image, ...]:
 def calibration_images(
     count: int, size: tuple[int, int], seed: int, people: int = 1
 ) -> list[Image]:
-    """Crops of photographs and drawn scenes by turns, each by a box of its own, half mirrored.
+    """Random crops of photographs and drawn scenes in turns, half of them mirrored.
 
     Args:
         count: How many.

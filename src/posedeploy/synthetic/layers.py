@@ -1,4 +1,4 @@
-"""Watching what layers put out, and changing it by a known scale and offset."""
+"""Recording the outputs of layers, and scaling and shifting them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import nn
 
 @contextlib.contextmanager
 def recording(layers: Iterable[nn.Module]) -> Iterator[dict[nn.Module, torch.Tensor]]:
-    """Keep what each layer puts out while the context is open; the last run wins."""
+    """Record each layer's output while the context is open; of several runs, the last one's."""
     seen: dict[nn.Module, torch.Tensor] = {}
     hooks = [
         layer.register_forward_hook(lambda module, _, output: seen.update({module: output}))
@@ -26,13 +26,13 @@ def recording(layers: Iterable[nn.Module]) -> Iterator[dict[nn.Module, torch.Ten
 
 
 def rescale(layer: Any, mean: torch.Tensor, gain: torch.Tensor, target: torch.Tensor) -> None:
-    """Change a layer in place so that what was `y` becomes `(y - mean) * gain + target`.
+    """Change a layer in place so that its output `y` becomes `(y - mean) * gain + target`.
 
     Args:
         layer: A convolution, linear layer or batch norm.
-        mean: [C], subtracted; dropped where the layer has no bias.
+        mean: [C], subtracted; ignored where the layer has no bias.
         gain: [C], multiplied.
-        target: [C], added; dropped where the layer has no bias.
+        target: [C], added; ignored where the layer has no bias.
     """
     layer.weight.mul_(gain.reshape(-1, *[1] * (layer.weight.ndim - 1)))
     if layer.bias is not None:
@@ -40,6 +40,6 @@ def rescale(layer: Any, mean: torch.Tensor, gain: torch.Tensor, target: torch.Te
 
 
 def scale_output(layer: Any, output: torch.Tensor, std: float) -> None:
-    """Scale a layer in place so that `output`, which it put out, would have had this deviation."""
+    """Scale a layer in place so that its `output` would have had this standard deviation."""
     zero = layer.weight.new_zeros(layer.weight.shape[0])
     rescale(layer, zero, torch.full_like(zero, std / float(output.std())), zero)

@@ -1,7 +1,7 @@
-"""Checkpoints made here, without training and without a network, cached by what went into them.
+"""Synthetic checkpoints, cached by a hash of everything that decides them.
 
-The files are real `.pth` checkpoints in MMEngine's layout and are read by the same code as a
-user's own.  A file that is there already is found without importing torch.
+The files are `.pth` checkpoints in MMEngine's layout, read by the same code as a user's own. A
+cached file is found without importing torch.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import functools
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import filelock
 
@@ -23,13 +23,16 @@ from posedeploy.synthetic.drawn import WITHOUT_PAIRS
 from posedeploy.synthetic.fitting import PLANS, plan_key, why_not
 from posedeploy.zoo.table import ModelRow, config_path
 
+if TYPE_CHECKING:
+    from posedeploy.synthetic.fitting.plan import Plan
+
 _LIBRARIES = ("mmpose", "numpy", "opencv-python-headless", "torch")
 # The modules whose source decides the weights.
 _RECIPE = (
     *("../zoo/build", "calibration", "conditioning", "detection"),
-    *("figures", "images", "layers", "style", "weights"),
+    *("figures", "images", "layers", "weights"),
 )
-# Kind of weights -> the modules that decide it beside `_RECIPE`; a fit's plan is one more.
+# Kind of weights -> the modules that decide it besides `_RECIPE` and a fit's plan.
 _FITTING = (
     *("cells", "colors", "convolution", "csp", "fit", "grid", "plan", "randomness"),
     *("ridge", "samples", "targets", "vectors", "votes", "workbench"),
@@ -38,12 +41,47 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "calibrated": (),
     "fitted": ("drawn", *(f"fitting/{name}" for name in _FITTING)),
 }
-_LOCK_SECONDS = 1800.0  # the slowest fit takes about four minutes on a quiet core
+_LOCK_SECONDS = 1800.0  # the slowest fit takes about four minutes on an idle core
+
+Make = Callable[[ModelConfig, int, str], dict[str, Any]]  # config, seed, kind -> checkpoint
 
 
 def calibrated_checkpoint(row: ModelRow, cache_dir: Path, seed: int = 0) -> Path:
-    """The checkpoint of a model in the zoo; made on first use. See `checkpoint_for`."""
+    """The calibrated checkpoint of a model of the zoo. See `checkpoint_for`."""
     return checkpoint_for(load_model_config(config_path(row)), cache_dir, row.name, seed)
+
+
+def checkpoint_content(
+    model_config: ModelConfig, seed: int, kind: str, plan: Plan | None = None
+) -> dict[str, Any]:
+    """The content of a checkpoint, computed: `meta` and `state_dict`.
+
+    Args:
+        model_config: The model's config.
+        seed: Decides the weights.
+        kind: A key of `KINDS`.
+        plan: How to fit; None takes the plan of the config's head and backbone.
+    """
+    import torch
+
+    from posedeploy.synthetic.calibration import calibrate
+    from posedeploy.zoo.build import build_model
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)  # for the few parameters that keep mmpose's own initialization
+        model: Any = build_model(model_config, None)
+    meta = {
+        "dataset_meta": model.dataset_meta,
+        "posedeploy": {"weights": kind, "seed": seed, "family": model_config.family},
+    }
+    if kind == "fitted":
+        from posedeploy.synthetic.fitting.fit import fit
+
+        fit(model, model_config, seed, plan)
+        meta["dataset_meta"] = {**model.dataset_meta, **WITHOUT_PAIRS}
+    else:
+        calibrate(model, model_config, seed)
+    return {"meta": meta, "state_dict": model.state_dict()}
 
 
 def checkpoint_for(
@@ -52,20 +90,23 @@ def checkpoint_for(
     name: str = "",
     seed: int = 0,
     kind: str = "calibrated",
+    *,
+    make: Make = checkpoint_content,
 ) -> Path:
-    """A checkpoint with weights that are made here; made on first use.
+    """A checkpoint with synthetic weights; made on first use.
 
     Args:
         model_config: The model's config.
         cache_dir: Where checkpoints are kept, in its folder `weights`.
-        name: What the file's name begins with; the config's stem by default.
+        name: Prefix of the file's name; the config's stem by default.
         seed: Decides the weights.
-        kind: 'calibrated', for any supported config: outputs that depend on the image, and
-            locate nothing. 'fitted', where `fitting.can_fit` says so: keypoints are found on the
+        kind: 'calibrated', for any supported config: outputs depend on the image and locate
+            nothing. 'fitted', for the models of `fitting.can_fit`: keypoints are located on the
             drawn data set.
+        make: Computes the content of a file that is missing.
 
     Returns:
-        The file. Its name carries a hash of the recipe, the config, the libraries and the seed.
+        The file. Its name contains a hash of the recipe, the config, the libraries and the seed.
         Bit-identical whenever it is made on one machine, equal to rounding on others.
 
     Raises:
@@ -78,7 +119,7 @@ def checkpoint_for(
     if not path.is_file():
         with filelock.FileLock(f"{path}.lock", timeout=_LOCK_SECONDS):
             if not path.is_file():
-                _write(path, _make(model_config, seed, kind))
+                _write(path, make(model_config, seed, kind))
     return path
 
 
@@ -95,29 +136,6 @@ def _check_kind(model_config: ModelConfig, kind: str) -> None:
         )
 
 
-def _make(model_config: ModelConfig, seed: int, kind: str) -> dict[str, Any]:
-    import torch
-
-    from posedeploy.synthetic.calibration import calibrate
-    from posedeploy.zoo.build import build_model
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)  # for the few parameters that keep mmpose's own initialization
-        model: Any = build_model(model_config, None)
-    meta = {
-        "dataset_meta": model.dataset_meta,
-        "posedeploy": {"weights": kind, "seed": seed, "family": model_config.family},
-    }
-    if kind == "fitted":
-        from posedeploy.synthetic.fitting.fit import fit
-
-        fit(model, model_config, seed)
-        meta["dataset_meta"] = {**model.dataset_meta, **WITHOUT_PAIRS}
-    else:
-        calibrate(model, model_config, seed)
-    return {"meta": meta, "state_dict": model.state_dict()}
-
-
 def _write(path: Path, content: dict[str, Any]) -> None:
     import torch
 
@@ -130,7 +148,7 @@ def _key(model_config: ModelConfig, seed: int, kind: str) -> str:
     facts = {
         "config": {name: config.get(name) for name in ("model", "codec", "test_dataloader")},
         "libraries": {name: _version(name) for name in _LIBRARIES},
-        "recipe": _recipe_hash(_modules(model_config, kind)),
+        "recipe": recipe_hash(recipe_modules(model_config, kind)),
         "seed": seed,
     }
     text = json.dumps(facts, sort_keys=True, default=str)
@@ -144,12 +162,14 @@ def _version(distribution: str) -> str:
         return ""
 
 
-def _modules(model_config: ModelConfig, kind: str) -> tuple[str, ...]:
+def recipe_modules(model_config: ModelConfig, kind: str) -> tuple[str, ...]:
+    """Names of the modules whose source decides a checkpoint, relative to this package."""
     plan = (f"fitting/{PLANS[plan_key(model_config)]}",) if kind == "fitted" else ()
     return (*_RECIPE, *KINDS[kind], *plan)
 
 
 @functools.cache
-def _recipe_hash(modules: tuple[str, ...]) -> str:
-    sources = (Path(__file__).parent.joinpath(f"{name}.py").read_bytes() for name in modules)
+def recipe_hash(modules: tuple[str, ...], folder: Path = Path(__file__).parent) -> str:
+    """Hash of the sources of modules in a folder."""
+    sources = (folder.joinpath(f"{name}.py").read_bytes() for name in modules)
     return hashlib.sha256(b"\0".join(sources)).hexdigest()

@@ -1,7 +1,7 @@
-"""The table of families and models, their checkpoints, and weights that need no network.
+"""The table of models, their checkpoints, and building a model from a config and a checkpoint.
 
-`build`, `checkpoints` and `weights` import torch and are imported as modules of their own, so
-that reading the table costs nothing.
+`build` and `checkpoints` import torch and are imported as modules, so that reading the table does
+not.
 """
 
 from posedeploy.zoo.table import (

@@ -1,7 +1,7 @@
 """An MMPose config and a checkpoint → a PyTorch model, on the CPU, in evaluation mode.
 
-Does what `mmpose.apis.init_model` does, without importing `mmpose.apis`, without looking for
-pretrained weights on the network, and with checkpoints that are read safely and must fit.
+Does what `mmpose.apis.init_model` does, but does not import `mmpose.apis`, downloads no pretrained
+weights, reads checkpoints without running code in them, and refuses those of another model.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from posedeploy.compat import install, without_missing_scopes
 from posedeploy.config import ModelConfig
 from posedeploy.zoo.checkpoints import Checkpoint, apply_checkpoint, load_checkpoint
 
-# How weights would be initialized before training; a checkpoint replaces them all.
+# Fields that initialize weights before training; a checkpoint replaces them all.
 _INITIALIZATION = ("init_cfg", "pretrained")
 
 
@@ -31,8 +31,8 @@ def build_model(model_config: ModelConfig, checkpoint: Path | None) -> torch.nn.
 
     Returns:
         The estimator on the CPU, float32, in evaluation mode, SyncBN reverted, flip test off.
-        `cfg` is the whole MMEngine config; `dataset_meta` is the checkpoint's or else the
-        config's.
+        `cfg` is the whole MMEngine config; `dataset_meta` is from the checkpoint, or from the
+        config if the checkpoint has none.
 
     Raises:
         BadInputError: The checkpoint cannot be read or belongs to another model.
@@ -57,14 +57,14 @@ def _estimator(model_config: ModelConfig) -> torch.nn.Module:
     config = _without(without_missing_scopes(model_config.config["model"]), _INITIALIZATION)
     config["train_cfg"] = None
     config["test_cfg"] = type(config)(model_config.test_cfg)
-    with _metainfo_found_quietly():
+    with _no_metainfo_warning():
         model: torch.nn.Module = revert_sync_batchnorm(MODELS.build(config))
     return model
 
 
 @contextlib.contextmanager
-def _metainfo_found_quietly() -> Iterator[None]:
-    """No warning that dataset files, named relative to mmpose's repository, lie in its wheel."""
+def _no_metainfo_warning() -> Iterator[None]:
+    """Silences the warning that a dataset file is taken from mmpose's wheel."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The metainfo config file", category=UserWarning)
         yield
@@ -83,8 +83,8 @@ def dataset_meta(model_config: ModelConfig, loaded: Checkpoint | None = None) ->
     """Joint names, skeleton and sigmas, in the form of mmpose's `parse_pose_metainfo`.
 
     Args:
-        model_config: Says which data set, if the checkpoint does not.
-        loaded: A checkpoint whose own data set comes first.
+        model_config: Its data set is taken if the checkpoint names none.
+        loaded: A checkpoint.
     """
     if loaded is not None and loaded.meta.get("dataset_meta"):
         meta: Mapping[str, Any] = loaded.meta["dataset_meta"]
@@ -94,6 +94,6 @@ def dataset_meta(model_config: ModelConfig, loaded: Checkpoint | None = None) ->
 
     dataset = model_config.config["test_dataloader"]["dataset"]
     metainfo = dataset.get("metainfo") or DATASETS.get(dataset["type"]).METAINFO
-    with _metainfo_found_quietly():
+    with _no_metainfo_warning():
         parsed: Mapping[str, Any] = parse_pose_metainfo(metainfo)
     return parsed

@@ -1,9 +1,9 @@
-"""Checkpoints: read safely, and put into a model only if they are that model's.
+"""Checkpoints: read without running code in them, and loaded only into the model they belong to.
 
-A `.pth` file is a pickle, and a pickle can run any code.  `torch.load(weights_only=True)`
-refuses everything but tensors and plain containers; what real MMEngine checkpoints hold beyond
-that (numpy arrays in `meta.dataset_meta`, training curves in `message_hub`) is allowed here by
-name, and the training curves are read into an inert class rather than MMEngine's own.
+A `.pth` file is a pickle, and a pickle can run any code. `torch.load(weights_only=True)` refuses
+everything but tensors and plain containers. MMEngine's checkpoints also contain numpy arrays (in
+`meta.dataset_meta`) and training curves (in `message_hub`); these types are allowed here by name,
+and the training curves are read into a class without methods in place of MMEngine's own.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ _SHAPES = re.compile(
     r"size mismatch for (\S+): .*?torch\.Size\(\[([^\]]*)\]\) from checkpoint, "
     r".*?torch\.Size\(\[([^\]]*)\]\)"
 )
-_SHOWN = 3  # keys named in a message; the rest is counted
+_SHOWN = 3  # keys listed in a message; the others are counted
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint file holds.
+    """The content of a checkpoint file.
 
     Attributes:
         path: The file.
         state_dict: Parameter or buffer name -> tensor, on the CPU.
-        meta: What MMEngine stored beside it (`dataset_meta`, `cfg`, versions); may be empty.
+        meta: MMEngine's metadata (`dataset_meta`, `cfg`, versions); may be empty.
     """
 
     path: Path
@@ -59,13 +59,13 @@ class Checkpoint:
 
 
 class TrainingCurve:
-    """Stands in for MMEngine's HistoryBuffer while unpickling; holds its state, runs nothing."""
+    """Replaces MMEngine's HistoryBuffer while unpickling; has its state and no methods."""
 
 
 def _curve_attribute(owner: object, name: str) -> str:
-    """What `getattr` may do in a checkpoint: name one of HistoryBuffer's statistics methods.
+    """Replaces `getattr` while unpickling; returns the name of a method of HistoryBuffer.
 
-    MMEngine pickles those methods (`mean`, `max`, ...) as `getattr(HistoryBuffer, 'mean')`.
+    MMEngine pickles its statistics methods (`mean`, `max`, …) as `getattr(HistoryBuffer, 'mean')`.
     """
     if owner is not TrainingCurve:
         raise pickle.UnpicklingError(f"Unsupported global: GLOBAL builtins.getattr on {owner!r}")
@@ -73,9 +73,9 @@ def _curve_attribute(owner: object, name: str) -> str:
 
 
 def _allowed_globals() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
-    """Objects a checkpoint may ask for, each under the name that pickles know it by.
+    """Objects that a checkpoint may refer to, each with its name in pickles.
 
-    numpy 1 pickles its constructors from `numpy.core`, numpy 2 from `numpy._core`; both are read.
+    numpy 1 pickles its constructors from `numpy.core`, numpy 2 from `numpy._core`.
     """
     reconstruct: Any = np.empty(0).__reduce__()[0]
     scalar: Any = np.float64(0).__reduce__()[0]
@@ -92,11 +92,11 @@ def _allowed_globals() -> list[Callable[..., Any] | tuple[Callable[..., Any], st
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a checkpoint file without running code that is in it.
+    """Read a checkpoint file without running code in it.
 
     Raises:
-        BadInputError: The file is missing, is no checkpoint, or its pickle asks for more than
-            tensors, plain containers and what `_allowed_globals` names.
+        BadInputError: The file is missing, is no checkpoint, or its pickle refers to more than
+            tensors, plain containers and `_allowed_globals`.
     """
     path = Path(path)
     if not path.is_file():
@@ -111,7 +111,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             "a state dict of tensors, or a dict with one under 'state_dict'",
             "Give the .pth file that training or mmpose's model zoo wrote.",
         )
-    # In place, for a copy would lose the layout versions that torch keeps beside the keys.
+    # in place: a copy would lose `_metadata`, torch's versions of the modules' layouts
     nn.modules.utils.consume_prefix_in_state_dict_if_present(state_dict, "module.")
     meta = content.get("meta") if content is not state_dict else None
     return Checkpoint(path, state_dict, meta if isinstance(meta, Mapping) else {})
@@ -123,25 +123,21 @@ def _unpickle(path: Path) -> Any:
             warnings.filterwarnings("ignore", message="Detected pickle protocol")
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle fails in any way; each becomes one error
-        wanted = sorted(set(_REFUSED.findall(str(error))))
-        if not isinstance(error, pickle.UnpicklingError) or not wanted:
-            raise _not_a_checkpoint(path, error) from error
+        refused = sorted(set(_REFUSED.findall(str(error))))
+        if not isinstance(error, pickle.UnpicklingError) or not refused:
+            raise BadInputError(
+                f"checkpoint {path}",
+                f"{what_it_is(path)} that torch cannot read ({type(error).__name__})",
+                "a checkpoint written by torch.save",
+                "Was the download cut short? Fetch the file again.",
+            ) from error
         raise BadInputError(
             f"checkpoint {path}",
-            f"a pickle that asks for {', '.join(wanted)}",
+            f"a pickle that asks for {', '.join(refused)}",
             "tensors, plain containers and numpy arrays only",
             "Unpickling more than that could run any code, so it was not loaded. If you trust "
             "the file, load it yourself and save only its 'state_dict' and 'meta'.",
         ) from error
-
-
-def _not_a_checkpoint(path: Path, error: Exception) -> BadInputError:
-    return BadInputError(
-        f"checkpoint {path}",
-        f"{what_it_is(path)} that torch cannot read ({type(error).__name__})",
-        "a checkpoint written by torch.save",
-        "Was the download cut short? Fetch the file again.",
-    )
 
 
 def _is_state_dict(value: dict[Any, Any]) -> bool:
@@ -157,21 +153,21 @@ def _description(content: object) -> str:
 
 
 def apply_checkpoint(model: torch.nn.Module, checkpoint: Checkpoint, model_name: str) -> None:
-    """Put a checkpoint's weights into a model, in place.
+    """Load a checkpoint's weights into a model, in place.
 
-    mmpose's own load hooks run first, so files of mmpose 0.x (`keypoint_head.…`) fit as well.
+    mmpose's own load hooks run first, so files of mmpose 0.x (`keypoint_head.…`) load as well.
 
     Args:
         model: An mmpose pose estimator.
         checkpoint: What `load_checkpoint` read.
-        model_name: What the model is called in messages (its config file, say).
+        model_name: The model's name in messages, such as its config file.
 
     Raises:
-        BadInputError: Keys are missing, left over or of another shape, `HARMLESS_KEYS` aside.
+        BadInputError: Keys other than `HARMLESS_KEYS` are missing, left over or of another shape.
     """
     try:
         model.load_state_dict(checkpoint.state_dict, strict=True)
-    except RuntimeError as error:  # raised after all that fits has been loaded
+    except RuntimeError as error:  # raised after every key that fits has been loaded
         found = _differences(str(error))
         if not found:
             raise
@@ -186,7 +182,7 @@ def apply_checkpoint(model: torch.nn.Module, checkpoint: Checkpoint, model_name:
 
 
 def _differences(message: str) -> list[tuple[str, list[str]]]:
-    """What torch's message of a strict load lists: kind of difference -> keys."""
+    """Kinds of difference with their keys, parsed from torch's message of a strict load."""
     found = [
         (kind, re.findall(r'"([^"]+)"', listed))
         for kind, label in (("missing", "Missing"), ("left over", "Unexpected"))

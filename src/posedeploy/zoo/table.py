@@ -1,7 +1,7 @@
-"""The models this project answers for: one row a model.
+"""The models that this project supports: one row a model.
 
-A new model is one row here.  Everything else about it is read from its MMPose config, which
-the mmpose wheel ships under `mmpose/.mim/configs`, and from mmpose's model index.
+A new model is one row here. Everything else is read from its MMPose config, which the mmpose wheel
+ships under `mmpose/.mim/configs`, and from mmpose's model index.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ class ModelRow:
     """One model.
 
     Attributes:
-        name: What the model is called on the command line, in tests and in reports.
+        name: Its name on the command line, in tests and in reports.
         family: Its row of the support table; a value of `posedeploy.config.FAMILIES`.
         config: Path of its config, relative to mmpose's `.mim/configs`.
-        tiers: The tiers it belongs to; every model belongs to 'all'.
+        tiers: Its tiers; every model also belongs to 'all'.
     """
 
     name: str
@@ -43,11 +43,11 @@ class ModelRow:
 
 @dataclass(frozen=True)
 class Published:
-    """What mmpose's model index says of a model.
+    """A model's entry in mmpose's model index.
 
     Attributes:
-        url: Where its trained checkpoint lies.
-        dataset: What the metrics were measured on.
+        url: URL of its trained checkpoint.
+        dataset: Data set of the metrics.
         metrics: Metric name -> value, e.g. 'AP' -> 0.716 (0..1; a few entries use 0..100).
     """
 
@@ -58,7 +58,7 @@ class Published:
 
 Q, D, R = TIERS  # the columns of the table below
 _HEATMAP = "body_2d_keypoint/topdown_heatmap/coco/td-hm_"
-_CONFIGS: Mapping[str, str] = {  # family -> what the path of its config begins with
+_CONFIGS: Mapping[str, str] = {  # family -> prefix of its configs' paths
     "HRNet": _HEATMAP,
     "Hourglass": _HEATMAP,
     "LiteHRNet": _HEATMAP,
@@ -109,13 +109,10 @@ def model_row(name: str) -> ModelRow:
 
 
 def models_of(selection: Sequence[str]) -> tuple[ModelRow, ...]:
-    """The rows that a selection of tiers, model names and 'all' stands for.
+    """The rows that are selected by tiers, model names and 'all', in the table's order.
 
     Args:
         selection: Words such as `["quick", "hrnet_w48"]`.
-
-    Returns:
-        The rows without repetition, in the table's order.
 
     Raises:
         BadInputError: A word is neither a tier nor a model nor 'all'.
@@ -146,7 +143,7 @@ def config_path(row: ModelRow) -> Path:
 
 
 def shipped_config(name: str) -> Path | None:
-    """The config with this file name (no folder) in mmpose's wheel; there are no two alike."""
+    """The config with this file name (no folder) in mmpose's wheel; the names are unique."""
     if Path(name).name != name or not name.endswith(".py"):
         return None
     return next((mmpose_files() / "configs").rglob(glob.escape(name)), None)
@@ -167,7 +164,7 @@ def mmpose_files() -> Path:
 
 
 def published(row: ModelRow) -> Published | None:
-    """What mmpose's model index says of a model; None if it lists no checkpoint for it."""
+    """A model's entry in mmpose's model index; None if the index lists no checkpoint for it."""
     for model in _index_entries(row):
         if model.get("Config") == f"configs/{row.config}" and "Weights" in model:
             results = model.get("Results") or [{}]

@@ -62,8 +62,8 @@ def rewrite(proto: Any) -> None:
     _apply(proto, _folded)
     _apply(proto, _replaced)
     read = {name for node in proto.graph.node for name in node.input}
-    kept = [tensor for tensor in proto.graph.initializer if tensor.name in read]
-    copies = [type(tensor).FromString(tensor.SerializeToString()) for tensor in kept]
+    used = [tensor for tensor in proto.graph.initializer if tensor.name in read]
+    copies = [type(tensor).FromString(tensor.SerializeToString()) for tensor in used]
     del proto.graph.initializer[:]
     proto.graph.initializer.extend(copies)
 
@@ -106,10 +106,10 @@ def _size_arithmetic(node: Any, graph: Graph) -> NDArray[Any] | None:
 
     if node.op_type == "Shape" and node.input[0] in graph.shapes and not node.attribute:
         return np.array(graph.shapes[node.input[0]], np.int64)
-    known = {t.name: t for t in graph.added} | dict(graph.constants)
-    if node.op_type not in _OF_SIZES or not all(name in known for name in node.input):
+    constants = {t.name: t for t in graph.added} | dict(graph.constants)
+    if node.op_type not in _OF_SIZES or not all(name in constants for name in node.input):
         return None
-    values = {name: numpy_helper.to_array(known[name]) for name in node.input}
+    values = {name: numpy_helper.to_array(constants[name]) for name in node.input}
     result: NDArray[Any] = ReferenceEvaluator(node).run(None, values)[0]
     return result
 

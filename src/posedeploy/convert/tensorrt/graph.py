@@ -1,4 +1,4 @@
-"""The ONNX graph that TensorRT is given: its types say what is computed in which precision.
+"""The ONNX graph that TensorRT builds: its types decide what is computed in which precision.
 
 fp16 is a graph of both types with float32 at its ends; int8 has explicit pairs of QuantizeLinear
 and DequantizeLinear around its layers, with zero points of 0.  Either runs on ONNX Runtime as it
@@ -84,7 +84,7 @@ def typed_graph(
 
 
 def check(path: Path) -> None:
-    """Refuse a graph that TensorRT's parser is known to refuse, before a device is asked.
+    """Refuse a graph that TensorRT's parser refuses for certain, before a device is used.
 
     Raises:
         ConversionError: With everything that is in the way.

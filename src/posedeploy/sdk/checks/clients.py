@@ -1,7 +1,7 @@
 """What a named client can and cannot do with a folder.
 
 The limits of mmdeploy-runtime 1.3.1 were measured with the wheel from PyPI (it bundles ONNX
-Runtime 1.15.1): it dies on most of what it cannot do, or does something else without a word.
+Runtime 1.15.1): it crashes on most of what it cannot do, or silently does something else.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def check_client(model: SdkModel, graph: OnnxFacts | None, client: Client) -> It
 
     Args:
         model: The folder.
-        graph: What its ONNX file says of itself, None where it has none.
+        graph: Facts of its ONNX file, None where it has none.
         client: The client.
     """
     for transform in model.transforms:

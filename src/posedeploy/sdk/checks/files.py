@@ -1,4 +1,4 @@
-"""The files of a folder: there, inside, and what the backend has."""
+"""The files of a folder: present, inside the folder, and of the backend's types."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def check_links(folder: Path) -> Iterator[Finding]:
 def check_files(model: SdkModel) -> Iterator[Finding]:
     """The backend's files as `deploy.json` names them."""
     entry = model.model
-    known = entry.backend in backend_names()
-    if not known:
+    has_runtime = entry.backend in backend_names()
+    if not has_runtime:
         yield error(
             DEPLOY, "$.models[0].backend", repr(entry.backend),
             f"one of {', '.join(backend_names())}", "no runtime for it; older clients crash",
@@ -46,7 +46,7 @@ def check_files(model: SdkModel) -> Iterator[Finding]:
             file_inside(model.folder, name, f"{DEPLOY}: {path}")
         except BadInputError as problem:
             yield from_exception(problem, DEPLOY)
-    if known:
+    if has_runtime:
         yield from _check_names(model)
 
 

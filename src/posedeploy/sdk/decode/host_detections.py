@@ -1,9 +1,9 @@
 """`YOLOXPoseHostDetections` and `RTMOHostDetections`: people from graphs without suppression.
 
 A backend that cannot hold non-maximum suppression (ncnn) ends its graph before it.  The first
-component takes decoded candidates; the second takes what RTMO's last layers put out, for decoding
-all candidates of RTMO costs more than the network, and decoding the chosen ones next to nothing.
-What comes out is what graphs with everything inside give to `DetectionsDecoder`.
+component takes decoded candidates; the second takes the outputs of RTMO's last layers: decoding
+all candidates of RTMO takes longer than the network, decoding the chosen ones almost no time.
+The results are those of `DetectionsDecoder` on graphs that hold everything.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Which of a dense detector's candidates become people: threshold, suppression, top-k.
 
 The same choice as the exported graphs make where they can hold it: best first, and a box goes
-if its IoU with a kept one is above the threshold (the rule of ONNX's `NonMaxSuppression`).
+if its IoU with a chosen one is above the threshold (the rule of ONNX's `NonMaxSuppression`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from posedeploy.sdk.fields import Node
 
 Floats = NDArray[np.float32]
-MOST_ROWS = 2**31 - 1
+MAX_ROWS = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,10 @@ class Suppression:
 
     Attributes:
         score_threshold: Lower limit of a score, exclusive.
-        iou_threshold: Upper limit of the IoU of two kept boxes, inclusive; from 1 on, all stay.
+        iou_threshold: Upper limit of the IoU of two chosen boxes, inclusive; from 1 on, all stay.
         pre_top_k: How many candidates, best first, take part at most.
         max_output: How many survive suppression at most.
-        keep_top_k: How many people a image has at most.
+        keep_top_k: How many people an image has at most.
     """
 
     score_threshold: float
@@ -45,21 +45,21 @@ class Suppression:
 
 
 def _suppress(
-    boxes: Floats, threshold: float, most: int, order: NDArray[np.intp]
+    boxes: Floats, threshold: float, limit: int, order: NDArray[np.intp]
 ) -> NDArray[np.intp]:
     """Greedy suppression of boxes `[P, 4]`, best first; the union has a floor of 1e-6 px²."""
-    kept: list[np.intp] = []
+    chosen: list[np.intp] = []
     area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     left = np.arange(len(boxes))
-    while left.size and len(kept) < most:
+    while left.size and len(chosen) < limit:
         best, others = left[0], left[1:]
-        kept.append(order[best])
+        chosen.append(order[best])
         low = np.maximum(boxes[best, :2], boxes[others, :2])
         high = np.minimum(boxes[best, 2:], boxes[others, 2:])
         overlap = (high - low).clip(np.float32(0)).prod(axis=1)
         union = (area[best] + area[others] - overlap).clip(np.float32(1e-6))
         left = others[overlap / union <= np.float32(threshold)]
-    return np.asarray(kept, np.intp)
+    return np.asarray(chosen, np.intp)
 
 
 def suppression(params: Node) -> Suppression:
@@ -80,7 +80,7 @@ def suppression(params: Node) -> Suppression:
 
 def _count(node: Node) -> int:
     """A count from 1 on; `Node.is_a` refuses what is larger than any real one."""
-    value = MOST_ROWS if node.value == MOST_ROWS else node.is_a(int)
+    value = MAX_ROWS if node.value == MAX_ROWS else node.is_a(int)
     if value < 1:
         raise node.error("an integer from 1")
     return value

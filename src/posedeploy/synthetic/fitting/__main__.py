@@ -1,6 +1,6 @@
 """`python -m posedeploy.synthetic.fitting [MODEL|TIER ...] [--people N]`: fit and measure.
 
-Detectors have a table of their own, and `--people` draws more or fewer figures a image for
+Detectors have a table of their own, and `--people` draws more or fewer figures an image for
 them. Models that cannot be fitted are listed with the reason. Exits with 1 if a fitted model is
 below what its family must reach.
 """
@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from posedeploy.config import ModelConfig, load_model_config
 from posedeploy.paths import cache_dir
@@ -20,7 +19,10 @@ from posedeploy.synthetic.fitting.fit import plan_of
 from posedeploy.synthetic.fitting.table import REQUIRED_PCK, why_not
 from posedeploy.synthetic.weights import checkpoint_for
 from posedeploy.zoo.build import build_model
-from posedeploy.zoo.table import ALL, ModelRow, config_path, models_of
+from posedeploy.zoo.table import ALL, config_path, models_of
+
+Measured = Accuracy | DetectorAccuracy
+Measure = Callable[[str, ModelConfig, int, int], Measured]
 
 FIGURES = 100  # of the evaluation split: images, for a detector, with several figures each
 
@@ -36,7 +38,7 @@ _DETECTORS = (
 )
 
 
-def table_row(name: str, measured: Accuracy | DetectorAccuracy, required: float) -> str:
+def table_row(name: str, measured: Measured, required: float) -> str:
     """One line of the Markdown table."""
     verdict = f"{required}" if measured.pck >= required else f"{required}: MISSED"
     detections = (
@@ -51,13 +53,29 @@ def table_row(name: str, measured: Accuracy | DetectorAccuracy, required: float)
     )
 
 
-def main(selection: Sequence[str], count: int = FIGURES, people: int = 0) -> int:
+def fit_and_measure(name: str, model_config: ModelConfig, count: int, people: int) -> Measured:
+    """Accuracy of the fitted weights of a model, which are made if they are not in the cache."""
+    checkpoint = checkpoint_for(model_config, cache_dir(), name, kind="fitted")
+    model = build_model(model_config, checkpoint)
+    if model_config.head_kind.bottom_up:
+        people = people or plan_of(model_config).people
+        return measure_detector(model, model_config, count, people)
+    return measure_top_down(model, model_config, count)
+
+
+def main(
+    selection: Sequence[str],
+    count: int = FIGURES,
+    people: int = 0,
+    measure: Measure = fit_and_measure,
+) -> int:
     """Measure the models of a selection and print the tables; 1 if one is not good enough.
 
     Args:
         selection: Names of models and tiers; all models by default.
         count: How many images of the evaluation split.
-        people: Figures a image for detectors; 0 for as many as they were fitted to.
+        people: Figures an image for detectors; 0 for as many as they were fitted to.
+        measure: Measures one model.
     """
     reached = True
     rows = models_of(selection or [ALL])
@@ -67,36 +85,20 @@ def main(selection: Sequence[str], count: int = FIGURES, people: int = 0) -> int
         if chosen:
             print(header)
         for row in chosen:
-            reached = _print_row(row, configs[row.name], count, people) and reached
+            if reason := why_not(row):
+                print(f"| {row.name} | not fitted: {reason} | | | | | | |", flush=True)
+                continue
+            measured = measure(row.name, configs[row.name], count, people)
+            required = REQUIRED_PCK[configs[row.name].head_kind.kind]
+            print(table_row(row.name, measured, required), flush=True)
+            reached = reached and measured.pck >= required
     return 0 if reached else 1
-
-
-def _print_row(row: ModelRow, model_config: ModelConfig, count: int, people: int) -> bool:
-    """Print a model's line; True unless it is below what it must reach."""
-    if reason := why_not(row):
-        print(f"| {row.name} | not fitted: {reason} | | | | | | |", flush=True)
-        return True
-    checkpoint = checkpoint_for(model_config, cache_dir(), row.name, kind="fitted")
-    model = build_model(model_config, checkpoint)
-    measured = _measure(model, model_config, count, people)
-    required = REQUIRED_PCK[model_config.head_kind]
-    print(table_row(row.name, measured, required), flush=True)
-    return measured.pck >= required
-
-
-def _measure(
-    model: Any, model_config: ModelConfig, count: int, people: int
-) -> Accuracy | DetectorAccuracy:
-    if model_config.head_kind.bottom_up:
-        people = people or plan_of(model_config).people
-        return measure_detector(model, model_config, count, people)
-    return measure_top_down(model, model_config, count)
 
 
 def _options(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m posedeploy.synthetic.fitting")
     parser.add_argument("selection", nargs="*", metavar="MODEL|TIER")
-    parser.add_argument("--people", type=int, default=0, help="figures a image for detectors")
+    parser.add_argument("--people", type=int, default=0, help="figures an image for detectors")
     return parser.parse_args(words)
 
 

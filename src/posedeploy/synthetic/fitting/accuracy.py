@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from posedeploy.config import HeadKind, ModelConfig
+from posedeploy.config import ModelConfig
+from posedeploy.synthetic.admission import output_maps
 from posedeploy.synthetic.calibration import single_thread
 from posedeploy.synthetic.drawn import SIGMAS
 from posedeploy.synthetic.fitting.rounding import rounded
 from posedeploy.synthetic.fitting.samples import Samples, make_samples
-from posedeploy.synthetic.measures import output_maps
 
 _CHUNK = 8  # images a run, so that memory stays small
 _AREA = 0.53  # a person's part of the box; mmpose assumes it where no mask is at hand
@@ -63,7 +63,7 @@ def locate(model: Any, model_config: ModelConfig, samples: Samples) -> NDArray[n
 
 
 def _decoded(codec: Any, model_config: ModelConfig, maps: Any) -> list[NDArray[np.floating[Any]]]:
-    if model_config.head_kind is HeadKind.HEATMAP:
+    if model_config.head_kind.kind == "heatmap":
         width, height = model_config.codec["heatmap_size"]
         outputs = maps["output"].unflatten(2, (height, width)).numpy()
         return [codec.decode(output)[0][0] for output in outputs]

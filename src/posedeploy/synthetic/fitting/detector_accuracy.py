@@ -1,4 +1,4 @@
-"""How well a detector finds drawn figures and their joints, several in a image."""
+"""How well a detector finds drawn figures and their joints, several in an image."""
 
 from __future__ import annotations
 

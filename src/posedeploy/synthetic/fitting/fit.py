@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from posedeploy.config import HeadKind, ModelConfig
+from posedeploy.config import ModelConfig
 from posedeploy.synthetic.calibration import single_thread
 from posedeploy.synthetic.fitting.grid import cell_offset
 from posedeploy.synthetic.fitting.plan import Plan
@@ -18,15 +18,16 @@ from posedeploy.synthetic.fitting.table import PLANS, plan_key
 from posedeploy.synthetic.fitting.workbench import Workbench, rounded_activations
 
 
-def fit(model: Any, model_config: ModelConfig, seed: int) -> None:
+def fit(model: Any, model_config: ModelConfig, seed: int, plan: Plan | None = None) -> None:
     """Turn a built model into one that locates the joints of drawn figures, in place.
 
     Args:
         model: What `build_model(model_config, None)` gave.
         model_config: Its config; `can_fit` says if there is a plan for it.
         seed: Decides the layers that stay random.
+        plan: How; None takes the plan of the config's head and backbone.
     """
-    plan = plan_of(model_config)
+    plan = plan or plan_of(model_config)
     with single_thread(), torch.no_grad():
         initialize_smooth(model, seed, min(model_config.std))
         plan.prepare(model)
@@ -51,7 +52,7 @@ def plan_of(model_config: ModelConfig) -> Plan:
 
 
 def _offset(model: Any, model_config: ModelConfig) -> float:
-    if model_config.head_kind is not HeadKind.HEATMAP:
+    if model_config.head_kind.kind != "heatmap":
         return 0.0
     width, height = model_config.codec["heatmap_size"]
     return cell_offset(model.head.decoder, (width, height))

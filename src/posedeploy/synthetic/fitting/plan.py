@@ -21,7 +21,7 @@ class Plan:
             is damped, so that it does not drown what is.
         stages: The layers to fit for a model, from the input to the output.
         finish: Fits what is no map: the vectors of a SimCC head. None for heatmaps.
-        people: People in a image; 1 for a top-down model.
+        people: People in an image; 1 for a top-down model.
         levels: Steps that activations are rounded to while fitting; 0 leaves them as they are.
     """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from posedeploy.cli import backends as backends_module
-from posedeploy.cli import completion, main, suites
+from posedeploy.cli import completion, suites
 from posedeploy.cli.app import app, missing_package
+from posedeploy.cli.app import run as run_application
+from posedeploy.cli.zoo import fetch_all
 from posedeploy.config import list_deploy_configs
 from posedeploy.errors import BadInputError, UnavailableError
 from posedeploy.runtime import BACKENDS, Availability, Code, backend_names
@@ -91,10 +93,6 @@ def test_a_real_backend_says_what_it_computes_in(name: str) -> None:
     assert (fact.available, fact.own_precision) == (True, "fp32")
 
 
-def test_own_precisions_belong_to_backends() -> None:
-    assert set(backends_module.OWN_PRECISION) <= set(backend_names())
-
-
 def test_the_zoo_is_listed_with_what_was_published() -> None:
     said = json.loads(run("zoo", "list", "--json").output)
     assert {row["name"] for row in said} == {row.name for row in MODELS}
@@ -115,20 +113,20 @@ def test_a_model_is_shown_with_the_deploy_configs_that_fit() -> None:
     assert not [name for name in said["deploy_configs"] if "_rtmo_" not in name]
 
 
-def test_fetching_says_where_the_files_are(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_fetching_prints_the_paths(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     asked: list[tuple[str, Any, bool]] = []
 
-    def fetch(row: Any, folder: Path | None, *, offline: bool, on_progress: Any) -> Path:
+    def download(row: Any, folder: Path | None, *, offline: bool, on_progress: Any) -> Path:
         on_progress(5, 10)
         asked.append((row.name, folder, offline))
         return tmp_path / f"{row.name}.pth"
 
-    monkeypatch.setattr("posedeploy.zoo.download.fetch_checkpoint", fetch)
-    done = run("zoo", "fetch", "rtmpose_t", "rtmo_t", f"--folder={tmp_path}", "--offline")
+    rows = [row for row in MODELS if row.name in {"rtmpose_t", "rtmo_t"}]
+    fetch_all(rows, tmp_path, offline=True, download=download)
     assert asked == [("rtmo_t", tmp_path, True), ("rtmpose_t", tmp_path, True)]
-    assert f"rtmpose_t: {tmp_path}" in done.output.replace("\n", "")
+    assert f"rtmpose_t: {tmp_path}" in capsys.readouterr().out
+    missing = run("zoo", "fetch", "rtmpose_t", f"--folder={tmp_path}", "--offline")
+    assert isinstance(missing.exception, UnavailableError)
 
 
 SHOWN = {
@@ -187,22 +185,17 @@ def test_the_help_names_every_command() -> None:
     ] == []
 
 
-def test_suites_of_the_checkout_come_first_then_the_packaged(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_suites_of_the_checkout_come_first_then_the_packaged(tmp_path: Path) -> None:
     assert suites.suites_root() == ROOT
     assert {"conversion", "parity", "unit"} <= set(suites.suite_names(ROOT))
     package = tmp_path / "poseconform"
     (package / suites.PACKAGED / "suites" / "parity").mkdir(parents=True)
     (package / "__init__.py").write_text("")
-    monkeypatch.setattr(suites, "__file__", str(tmp_path / "a" / "b" / "c" / "suites.py"))
-    monkeypatch.setattr(
-        suites.importlib.util, "find_spec",
-        lambda _: type("Spec", (), {"submodule_search_locations": [str(package)]}),
-    )  # fmt: skip
-    assert suites.suites_root() is None  # without its conftest.py it is none
+    assert suites.suites_root(packages=[package]) == ROOT
+    elsewhere = tmp_path / "a"
+    assert suites.suites_root(elsewhere, [package]) is None  # without its conftest.py it is none
     (package / suites.PACKAGED / "conftest.py").write_text("")
-    assert suites.suites_root() == package / suites.PACKAGED
+    assert suites.suites_root(elsewhere, [package]) == package / suites.PACKAGED
 
 
 def test_what_pytest_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,38 +209,33 @@ def test_what_pytest_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("code", [0, 1, 5])
-def test_the_suites_run_in_a_child_whose_code_is_ours(
-    monkeypatch: pytest.MonkeyPatch, code: int
-) -> None:
+def test_the_suites_run_in_a_child_whose_code_is_ours(code: int) -> None:
     seen: list[Any] = []
 
-    def module(name: str, words: list[str]) -> int:
+    def module(name: str, words: Sequence[str]) -> int:
         seen.append((name, words[-2:]))
         return code
 
-    monkeypatch.setattr(suites, "run_module", module)
-    assert run("test", "-m", "onnxruntime").exit_code == code
+    assert suites.run_suites(["-m", "onnxruntime"], ROOT, module) == code
     assert seen == [("pytest", ["-m", "onnxruntime"])]
 
 
-def test_without_suites_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(suites, "suites_root", lambda: None)
-    done = run("test")
-    assert isinstance(done.exception, UnavailableError)
-    assert "not installed here" in run("test", "--help").output
+def test_without_suites_the_command_is_unavailable(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UnavailableError, match="the conformance suites"):
+        suites.run_suites([], None)
+    assert suites.run_suites(["--help"], None) == 0
+    assert "not installed here" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("name", "known"), [("mmengine.config", True), ("surprise", False)])
 def test_a_missing_package_of_ours_is_an_answer_and_any_other_a_defect(
-    name: str, known: bool, monkeypatch: pytest.MonkeyPatch
+    name: str, known: bool
 ) -> None:
     error = ModuleNotFoundError(f"No module named {name!r}", name=name)
-    assert (missing_package(error) is not None) == known
+    assert (missing_package(error, ["convert"]) is not None) == known
 
     def fails(**_: object) -> None:
         raise error
 
-    monkeypatch.setattr("posedeploy.cli.app.app", fails)
-    monkeypatch.setattr(sys, "argv", ["posedeploy", "convert"])
     with pytest.raises(SystemExit if known else ModuleNotFoundError):
-        main()
+        run_application(["convert"], fails)

@@ -24,7 +24,7 @@ from posedeploy.runtime import Availability, Code
 from posedeploy.runtime.onnxruntime import OnnxRuntime
 from posedeploy.runtime.pplnn import Pplnn
 from posedeploy.runtime.tensorrt.runtime import TensorRT
-from posedeploy.synthetic.images import draw_figure
+from posedeploy.synthetic.figures import draw_figure
 from posedeploy.zoo.table import mmpose_files
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
@@ -223,9 +223,8 @@ def test_what_is_said(
     before = set(tmp_path.iterdir())
     mistake = MISTAKES[name]
     mistake.patch(monkeypatch)
-    monkeypatch.setattr(sys, "argv", ["posedeploy", *mistake.words.split()])
     with pytest.raises(SystemExit) as caught:
-        main()
+        main(mistake.words.split())
     out, err = capsys.readouterr()
     said = f"$ posedeploy {mistake.words}\n{out}{err}[exit code {caught.value.code}]\n"
     compare(SNAPSHOTS / f"{name}.txt", without_places(said, desk, tmp_path))

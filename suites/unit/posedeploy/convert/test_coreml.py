@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,14 +16,20 @@ from poseconform.evaluators.mil import EVALUATOR, MilSession, load, package_fact
 from poseconform.evaluators.mil.program import Operation, Program, Value, read_program
 from poseconform.judge.execution import load as load_for_judge
 from poseconform.judge.execution import run as run_for_judge
-from posedeploy.config import DeployConfig, HeadKind, load_deploy_config
+from posedeploy.config import DeployConfig, load_deploy_config
 from posedeploy.convert import Converted, conversion_availability, get_converter
 from posedeploy.errors import BadInputError, ConversionError
 from posedeploy.export import ExportableModule, write_graph
+from posedeploy.heads import head_of_kind
 from posedeploy.runtime import Code, SessionOptions, TensorInfo, coreml, get_runtime
+from posedeploy.runtime.coreml import CoreMl
+from posedeploy.runtime.cuda_device import CudaDevices
+from posedeploy.runtime.host import Host
 
 pytest.importorskip("coremltools")
 
+HEATMAP = head_of_kind("heatmap")
+NO_DEVICES = CudaDevices(Code.NO_DRIVER)
 FP32 = load_deploy_config("pose-detection_coreml_static-256x192")
 FP16 = load_deploy_config("pose-detection_coreml-fp16_static-256x192")
 INPUT = np.random.default_rng(0).random((1, 3, 16, 12), np.float32)
@@ -48,7 +53,9 @@ class Small(nn.Module):
 def converted(folder: Path, config: DeployConfig) -> tuple[Converted, nn.Module]:
     torch.manual_seed(0)
     network = Small().eval().requires_grad_(False)
-    module = ExportableModule(network, HeadKind.HEATMAP, None, (12, 16), ("input",), ("output",))
+    module = ExportableModule(
+        network, HEATMAP, HEATMAP.stages[0], (12, 16), ("input",), ("output",)
+    )
     graph = write_graph(module, config, folder, "exported-program")
     assert graph.path.name == "end2end.pt2"
     assert (graph.exporter, graph.opset) == ("torch.export", 0)
@@ -130,7 +137,7 @@ def test_what_torch_cannot_capture_is_an_error_of_the_export(tmp_path: Path) -> 
             return (x * 2,) if x.sum() > 0 else (x,)
 
     module = ExportableModule(
-        Deciding(), HeadKind.HEATMAP, None, (12, 16), ("input",), ("output",)
+        Deciding(), HEATMAP, HEATMAP.stages[0], (12, 16), ("input",), ("output",)
     )
     with pytest.raises(ConversionError, match=r"torch\.export: found"):
         write_graph(module, FP32, tmp_path, "exported-program")
@@ -142,7 +149,9 @@ def test_what_coremltools_cannot_convert_is_an_error_in_its_words(tmp_path: Path
             """An operator without a row."""
             return (torch.special.bessel_j0(x),)
 
-    module = ExportableModule(Fourier(), HeadKind.HEATMAP, None, (12, 16), ("input",), ("output",))
+    module = ExportableModule(
+        Fourier(), HEATMAP, HEATMAP.stages[0], (12, 16), ("input",), ("output",)
+    )
     path = write_graph(module, FP32, tmp_path, "exported-program").path
     with pytest.raises(ConversionError, match="bessel_j0"):
         get_converter("coreml", "fp32").convert(path, FP32, tmp_path)
@@ -184,32 +193,33 @@ def test_an_operation_that_fails_is_named(op: Operation, message: str) -> None:
 # ---- Apple's runtime, simulated ---------------------------------------------------------------
 
 
-def test_on_linux_it_says_that_it_predicts_on_macos_and_converts(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    here = coreml.Availability(Code.AVAILABLE, "", "9.0")
-    monkeypatch.setattr(coreml, "probe_import", lambda *_: here)
-    monkeypatch.setattr(sys, "platform", "linux")
-    found = get_runtime("coreml").probe()
+def on(platform: str, code: Code = Code.AVAILABLE, tools: Any = None) -> CoreMl:
+    """The runtime on a machine of this platform."""
+    installed = code is not Code.NOT_INSTALLED
+    host = Host(
+        platform, lambda _: installed, lambda *_: "9.0", lambda *_: (0, ""), lambda: NO_DEVICES
+    )
+    return CoreMl(host, lambda: tools)
+
+
+def test_on_linux_it_says_that_it_predicts_on_macos_and_converts() -> None:
+    found = on("linux").probe()
     assert found.code is Code.WRONG_OS
     assert "macOS only; this is linux" in found.reason
-    assert conversion_availability("coreml").ok
+    assert conversion_availability("coreml", found).ok
     with pytest.raises(RuntimeError, match="predicts on macOS only"):
-        get_runtime("coreml").load([Path("x")], "cpu", SessionOptions())
-    monkeypatch.setattr(sys, "platform", "darwin")
-    assert get_runtime("coreml").probe().ok
+        on("linux").load([Path("x")], "cpu", SessionOptions())
+    assert on("darwin").probe().ok
 
 
-def test_without_coremltools_nothing_converts(monkeypatch: pytest.MonkeyPatch) -> None:
-    absent = coreml.Availability(Code.NOT_INSTALLED, "no coremltools")
-    monkeypatch.setattr(coreml, "probe_import", lambda *_: absent)
-    assert conversion_availability("coreml") == absent
+def test_without_coremltools_nothing_converts() -> None:
+    absent = on("darwin", Code.NOT_INSTALLED).probe()
+    assert absent.code is Code.NOT_INSTALLED
+    assert conversion_availability("coreml", absent) == absent
 
 
 @pytest.mark.parametrize(("precision", "units"), [("fp32", "CPU_ONLY"), ("fp16", "ALL")])
-def test_the_precision_decides_which_units_compute(
-    monkeypatch: pytest.MonkeyPatch, made: Any, precision: str, units: str
-) -> None:
+def test_the_precision_decides_which_units_compute(made: Any, precision: str, units: str) -> None:
     path, _, _ = made[precision]
     spec = coreml.read_spec(path)
     told = []
@@ -229,9 +239,7 @@ def test_the_precision_decides_which_units_compute(
         models=SimpleNamespace(MLModel=Model),
         ComputeUnit=SimpleNamespace(CPU_ONLY="CPU_ONLY", ALL="ALL"),
     )
-    monkeypatch.setattr(coreml, "import_coremltools", lambda: fake)
-    monkeypatch.setattr(sys, "platform", "darwin")
-    session = get_runtime("coreml").load([path], "cpu", SessionOptions(precision))
+    session = on("darwin", tools=fake).load([path], "cpu", SessionOptions(precision))
     assert told == [(str(path), units)]
     assert session.effective_options["compute_units"] == units
     assert (session.effective_options["inference_precision"] == "fp32") == (precision == "fp32")
@@ -239,17 +247,15 @@ def test_the_precision_decides_which_units_compute(
     np.testing.assert_array_equal(session.run({"input": INPUT})["output"], INPUT[:, :1] * 2)
 
 
-def test_what_coreml_refuses_is_an_error_in_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_coreml_refuses_is_an_error_in_its_words() -> None:
     def refuse(_path: str, **_options: object) -> None:
         raise Exception("damaged weights")
 
     fake = SimpleNamespace(
         models=SimpleNamespace(MLModel=refuse), ComputeUnit=SimpleNamespace(CPU_ONLY=1)
     )
-    monkeypatch.setattr(coreml, "import_coremltools", lambda: fake)
-    monkeypatch.setattr(sys, "platform", "darwin")
     with pytest.raises(RuntimeError, match=r"could not load a\.mlpackage: damaged weights"):
-        get_runtime("coreml").load([Path("a.mlpackage")], "cpu", SessionOptions())
+        on("darwin", tools=fake).load([Path("a.mlpackage")], "cpu", SessionOptions())
 
 
 @pytest.mark.parametrize(

@@ -11,14 +11,13 @@ import pytest
 import torch
 from torch import nn
 
-from poseconform.subject.availability import Availabilities
 from posedeploy.apis.deploying import check_ready
 from posedeploy.config import load_deploy_config, load_model_config
-from posedeploy.convert import get_converter, missing_tools, pnnx
+from posedeploy.convert import conversion_availability, get_converter, missing_tools, pnnx
 from posedeploy.convert.ncnn import check_numbers, differences, named, read_signature
-from posedeploy.convert.pnnx import refuse_lies, run_pnnx
+from posedeploy.convert.pnnx import check_layers, run_pnnx
 from posedeploy.errors import ConversionError, UnavailableError
-from posedeploy.runtime import Code, SessionOptions, TensorInfo, get_runtime
+from posedeploy.runtime import Availability, SessionOptions, TensorInfo, get_runtime
 from posedeploy.runtime.torchscript import SIGNATURE, signature_text
 from posedeploy.zoo import config_path, model_row
 
@@ -136,23 +135,22 @@ def fake_pnnx(folder: Path, script: str) -> str:
         ("exit 0", "status 0: nothing was printed"),
     ],
 )
-def test_a_program_that_fails_or_writes_nothing_is_an_error(tmp_path, monkeypatch, script, words):
-    monkeypatch.setattr(pnnx, "find_pnnx", lambda: fake_pnnx(tmp_path, script))
+def test_a_program_that_fails_or_writes_nothing_is_an_error(tmp_path, script, words):
+    program = fake_pnnx(tmp_path, script)
     with pytest.raises(ConversionError, match=words):
-        run_pnnx(trace(tmp_path), SHAPE, False, tmp_path)
+        run_pnnx(trace(tmp_path), SHAPE, False, tmp_path, program)
 
 
-def test_a_program_that_does_not_end_is_an_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(pnnx, "find_pnnx", lambda: fake_pnnx(tmp_path, "exec sleep 60"))
-    monkeypatch.setattr(pnnx, "PNNX_SECONDS", 0.2)
+def test_a_program_that_does_not_end_is_an_error(tmp_path):
+    program = fake_pnnx(tmp_path, "exec sleep 60")
     with pytest.raises(ConversionError, match=r"no end within 0\.2 s"):
-        run_pnnx(trace(tmp_path), SHAPE, False, tmp_path)
+        run_pnnx(trace(tmp_path), SHAPE, False, tmp_path, program, seconds=0.2)
 
 
-def test_fp16_is_off_unless_asked_for(tmp_path, monkeypatch):
-    monkeypatch.setattr(pnnx, "find_pnnx", lambda: fake_pnnx(tmp_path, 'echo "$@"; exit 1'))
+def test_fp16_is_off_unless_asked_for(tmp_path):
+    program = fake_pnnx(tmp_path, 'echo "$@"; exit 1')
     with pytest.raises(ConversionError, match=r"inputshape=\[1,3,8,8\] fp16=0"):
-        run_pnnx(trace(tmp_path), SHAPE, False, tmp_path)
+        run_pnnx(trace(tmp_path), SHAPE, False, tmp_path, program)
 
 
 PARAM = "7767517\n2 2\nInput in0 0 1 in0\nReLU relu 1 1 in0 out0\n"
@@ -169,11 +167,11 @@ PARAM = "7767517\n2 2\nInput in0 0 1 in0\nReLU relu 1 1 in0 out0\n"
 )
 def test_every_way_of_lying_is_caught(param, log, words):
     with pytest.raises(ConversionError, match=words):
-        refuse_lies("traced.pt", param, log)
+        check_layers("traced.pt", param, log)
 
 
 def test_an_honest_conversion_is_believed():
-    refuse_lies("traced.pt", PARAM, "inline module = mmengine.ignored\nFLOPS = 7M\n")
+    check_layers("traced.pt", PARAM, "inline module = mmengine.ignored\nFLOPS = 7M\n")
 
 
 def test_names_and_sizes_are_written_into_the_param_file():
@@ -233,15 +231,19 @@ def test_files_that_ncnn_refuses_are_an_error(tmp_path):
         check_numbers(ir, [tmp_path / "x.param", tmp_path / "x.bin"], SHAPE, "fp32")
 
 
-def test_a_missing_program_is_told_before_any_work(monkeypatch):
+def test_a_missing_program_is_told_before_any_work() -> None:
     pytest.importorskip("ncnn")
-    monkeypatch.setattr("posedeploy.convert.registry.is_installed", lambda _: False)
-    monkeypatch.setattr("posedeploy.convert.registry.shutil.which", lambda _: None)
-    assert missing_tools("ncnn") == ("pnnx",)
-    assert missing_tools("onnxruntime") == missing_tools("no such backend") == ()
+
+    def nothing(_name: str) -> bool:
+        return False
+
+    def probe(backend: str) -> Availability:
+        return conversion_availability(backend, is_tool=nothing)
+
+    assert missing_tools("ncnn", nothing) == ("pnnx",)
+    assert missing_tools("onnxruntime", nothing) == missing_tools("no such backend") == ()
     model = load_model_config(config_path(model_row("rtmpose_t")))
+    deploy_config = load_deploy_config("pose-detection_simcc_ncnn_static-256x192")
     with pytest.raises(UnavailableError, match="tool-missing: no pnnx"):
-        check_ready(load_deploy_config("pose-detection_simcc_ncnn_static-256x192"), model)
-    found = Availabilities().of("ncnn")
-    assert found.code is Code.TOOL_MISSING
-    assert found.version
+        check_ready(deploy_config, model, probe=probe)
+    assert probe("ncnn").version

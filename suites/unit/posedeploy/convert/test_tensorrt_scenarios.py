@@ -17,10 +17,12 @@ import pytest
 
 from posedeploy.convert.tensorrt import converter
 from posedeploy.paths import CACHE_VARIABLE
-from posedeploy.runtime import SessionOptions, get_runtime
+from posedeploy.runtime import SessionOptions
 from posedeploy.runtime.cuda_device import CudaDevice, CudaDevices
+from posedeploy.runtime.host import Host
 from posedeploy.runtime.tensorrt import runtime as tensorrt
 from posedeploy.runtime.tensorrt import session as tensorrt_session
+from posedeploy.runtime.tensorrt.runtime import TensorRT
 from posedeploy.runtime.types import Code
 from suites.contract.tensorrt import fakes, plain, scenarios
 
@@ -79,7 +81,7 @@ def version(request: pytest.FixtureRequest) -> Iterator[str]:
 def machine(version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A machine with a device and that version."""
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
-    monkeypatch.setattr(tensorrt, "cuda_devices", lambda: DEVICE)
+    monkeypatch.setattr(tensorrt, "RUNTIME", TensorRT(Host(cuda=lambda: DEVICE)))
     here = {"compute_capability": "9.0", "device": "Fake GPU", "tensorrt": version}
     monkeypatch.setattr(converter, "target", lambda: here)
     return version
@@ -125,10 +127,10 @@ def test_without_a_device_the_library_is_not_touched(
     machine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     none = CudaDevices(Code.NO_DEVICE, "the driver shows no device")
-    monkeypatch.setattr(tensorrt, "cuda_devices", lambda: none)
+    runtime = TensorRT(Host(cuda=lambda: none))
     monkeypatch.setitem(sys.modules, "tensorrt", None)  # importing it would raise ImportError
     with pytest.raises(RuntimeError, match="no-device: the driver shows no device"):
-        get_runtime("tensorrt").load([tmp_path / "end2end.engine"], "cuda", SessionOptions())
+        runtime.load([tmp_path / "end2end.engine"], "cuda", SessionOptions())
 
 
 def test_a_device_that_runs_out_of_memory_says_what_tensorrt_said(

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto
 
-from poseconform.subject import posedeploy_subject as implementations
+from poseconform.subject.loading import load_subject
 from posedeploy.apis.exporting import export_spec
 from posedeploy.config import DeployConfig, list_deploy_configs, load_deploy_config
 from posedeploy.convert.tensorrt.converter import read_timings, write_timings
@@ -87,7 +87,7 @@ def test_every_config_can_be_built_and_exported(name: str) -> None:
     settings = build_settings(found, {"input": (batch, 3, height, width)}, False)
     assert bool(settings.profiles) == found.dynamic_batch
     asked = "nms" if "-nms" in name else "dense"
-    assert export_spec(found)["stage"] == (asked if found.nms else "nms")
+    assert export_spec(found)["stage"] == (asked if found.nms else "whole")
     if asked == "nms" and found.nms:
         assert found.nms.pre_top_k <= 3840
 
@@ -100,8 +100,8 @@ def test_every_head_kind_has_flows_of_every_precision(variant: str, precision: s
 
 
 def test_every_family_has_flows_of_every_precision() -> None:
-    flows = [flow for flow in implementations.flows() if flow.backend == "tensorrt"]
-    for model in implementations.models(["quick"]):
+    flows = [flow for flow in load_subject().flows() if flow.backend == "tensorrt"]
+    for model in load_subject().models(["quick"]):
         modes = {(f.precision, f.shape_mode) for f in flows if f.fits(model)}
         assert {precision for precision, _ in modes} == {"fp16", "fp32", "int8"}, model.name
         assert ("fp32", "static") in modes, model.name
@@ -142,7 +142,7 @@ def mine(tmp_path: Path, shapes: str, more: str = "") -> DeployConfig:
 
 def test_a_profile_that_is_left_open_takes_mmdeploys_batches(tmp_path: Path) -> None:
     settings = build_settings(mine(tmp_path, ""), {"input": ("batch", 3, 256, 192)}, True)
-    assert settings.profiles["input"].most == (4, 3, 256, 192)
+    assert settings.profiles["input"].max == (4, 3, 256, 192)
     assert settings.workspace == 0
 
 

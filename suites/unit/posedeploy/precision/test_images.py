@@ -21,7 +21,6 @@ from posedeploy.precision.images import (
     image_files,
     model_preprocessor,
 )
-from posedeploy.precision.progress import watched
 from posedeploy.synthetic.drawn import drawn_figures
 from posedeploy.zoo import config_path, model_row
 
@@ -160,7 +159,7 @@ def test_a_field_of_the_wrong_type_is_an_error(tmp_path, section):
 
 def test_progress_is_for_people_and_not_on_standard_output(capsys):
     found = calibration_set(model("rtmpose_t"), few(2))
-    assert len(list(watched(found, "measuring"))) == 2
+    assert len(list(found.with_progress("measuring"))) == 2
     assert capsys.readouterr().out == ""
 
 

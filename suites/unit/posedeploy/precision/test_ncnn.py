@@ -13,7 +13,7 @@ from posedeploy.convert.ncnn import weight_precision
 from posedeploy.errors import ConversionError
 from posedeploy.precision.calibration import CalibrationSet
 from posedeploy.precision.ncnn_files import Layer, kernel, read_param, walk, write_param
-from posedeploy.precision.ncnn_int8 import kept_layers, largest_values, quantize_ncnn
+from posedeploy.precision.ncnn_int8 import float_layers, largest_values, quantize_ncnn
 from posedeploy.runtime import SessionOptions, get_runtime
 
 RNG = np.random.default_rng(0)
@@ -204,7 +204,7 @@ def test_litehrnets_depthwise_convolution_is_known_by_its_place(tmp_path):
         "Convolution last 1 1 b output 6=9",
     ]  # fmt: skip
     param = f"7767517\n4 4\n{chr(10).join(lines)}\n"
-    kept = kept_layers(read_param(write(tmp_path, param)[0]))
+    kept = float_layers(read_param(write(tmp_path, param)[0]))
     assert kept == {"last": "last layers", "dw": "LiteHRNet's last depthwise convolution"}
 
 

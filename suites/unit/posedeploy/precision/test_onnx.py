@@ -10,7 +10,7 @@ import pytest
 
 from fixtures.small_graphs import detector_graph, noise, simcc_graph
 from posedeploy.errors import ConversionError
-from posedeploy.precision.float_layers import KEPT, kept_nodes, parts
+from posedeploy.precision.float_layers import FLOAT_PARTS, float_nodes, parts
 from posedeploy.precision.fp16 import to_fp16
 from posedeploy.precision.qdq import RECIPES, quantize_onnx, quantized_layers
 from posedeploy.runtime import SessionOptions, get_runtime
@@ -40,8 +40,8 @@ def sqnr(path: Path, other: Path, name: str) -> float:
 
 def test_what_stays_is_found_in_a_simcc_graph(tmp_path):
     graph = onnx.load(simcc_graph(tmp_path / "m.onnx")).graph
-    assert set(kept_nodes(graph, "fp16")) == {*NORM, "softmax"}
-    assert set(kept_nodes(graph, "int8")) == {*NORM, "softmax", "cls_x", "cls_y"}
+    assert set(float_nodes(graph, "fp16")) == {*NORM, "softmax"}
+    assert set(float_nodes(graph, "int8")) == {*NORM, "softmax", "cls_x", "cls_y"}
 
 
 def test_a_bias_after_the_last_layer_stays_with_it(tmp_path):
@@ -52,13 +52,13 @@ def test_a_bias_after_the_last_layer_stays_with_it(tmp_path):
     model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones(1, np.float32), "bias"))
     add = onnx.helper.make_node("Add", ["bias", "before_the_bias"], ["simcc_x"], name="bias_x")
     model.graph.node.append(add)
-    assert {"cls_x", "bias_x"} <= set(kept_nodes(model.graph, "int8"))
+    assert {"cls_x", "bias_x"} <= set(float_nodes(model.graph, "int8"))
 
 
 def test_the_decode_of_a_detector_stays_and_its_last_layers_are_convolutions(tmp_path):
     graph = onnx.load(detector_graph(tmp_path / "m.onnx")).graph
-    assert set(kept_nodes(graph, "fp16")) == DECODE
-    kept = kept_nodes(graph, "int8")
+    assert set(float_nodes(graph, "fp16")) == DECODE
+    kept = float_nodes(graph, "int8")
     assert set(kept) == {*DECODE, "head"}
     assert parts(kept) == {"decode and NMS": 5, "last layers": 1}
 
@@ -71,12 +71,12 @@ def test_litehrnets_depthwise_convolution_is_known_by_either_exporters_name(tmp_
         model.graph.node[0].name = "/backbone/head_layer/projects.3/depthwise_conv/conv/Conv"
     else:
         model.graph.node[0].input[1] = name
-    assert "LiteHRNet's last depthwise convolution" in kept_nodes(model.graph, "int8").values()
+    assert "LiteHRNet's last depthwise convolution" in float_nodes(model.graph, "int8").values()
 
 
 def test_every_row_has_a_reason():
-    assert len({row.part for row in KEPT}) == len(KEPT)
-    assert all(len(row.why) > 40 and row.precisions for row in KEPT)
+    assert len({row.part for row in FLOAT_PARTS}) == len(FLOAT_PARTS)
+    assert all(len(row.why) > 40 and row.precisions for row in FLOAT_PARTS)
 
 
 # --- fp16 ---------------------------------------------------------------------------------------

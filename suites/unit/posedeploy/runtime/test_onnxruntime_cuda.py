@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,6 @@ from onnx import TensorProto, helper, numpy_helper
 from poseconform.checks.contract import placement
 from poseconform.checks.onnx_facts import size_operators
 from poseconform.matrix.cells import Cell, Flow, Model
-from poseconform.subject.availability import Availabilities
 from posedeploy.runtime import (
     Availability,
     Code,
@@ -29,6 +27,7 @@ from posedeploy.runtime import (
     probe_on,
 )
 from posedeploy.runtime.cuda_device import CudaDevice, CudaDevices
+from posedeploy.runtime.host import Host
 
 GPU = CudaDevices(Code.AVAILABLE, "", "13.0", (CudaDevice("a GPU", "9.0"),))
 OLD = replace(GPU, driver="12.8")
@@ -91,7 +90,7 @@ def test_tf32_is_off_in_fp32_and_the_record_says_so(
 
 
 def test_tf32_that_stays_on_is_an_error(load: Callable[..., Any]) -> None:
-    with pytest.raises(RuntimeError, match="TF32 on CUDA, which it was told not to"):
+    with pytest.raises(RuntimeError, match="TF32 on CUDA although it is switched off"):
         load(tf32="1")
 
 
@@ -187,7 +186,6 @@ def test_what_computes_sizes_is_known_by_what_it_reads(tmp_path: Path) -> None:
     ],
 )
 def test_why_cuda_cannot_be_used(
-    monkeypatch: pytest.MonkeyPatch,
     on_cpu: Availability,
     devices: CudaDevices,
     gpu_version: str,
@@ -195,12 +193,8 @@ def test_why_cuda_cannot_be_used(
     code: Code,
     reason: str,
 ) -> None:
-    monkeypatch.setattr(onnxruntime_cuda, "cuda_devices", lambda: devices)
-    monkeypatch.setattr(onnxruntime_cuda, "distribution_version", lambda _: gpu_version)
-    monkeypatch.setattr("posedeploy.runtime.probing.distribution_version", lambda _: gpu_version)
-    monkeypatch.setattr("posedeploy.runtime.probing.run_probe", lambda *_: child)
-    monkeypatch.setattr(onnxruntime_cuda, "needed_cuda", lambda: "13.0")
-    found = onnxruntime_cuda.probe_cuda(on_cpu, "1.20")
+    host = Host("linux", lambda _: True, lambda *_: gpu_version, lambda *_: child, lambda: devices)
+    found = onnxruntime_cuda.probe_cuda(on_cpu, host, ("nvidia-cuda-runtime~=13.0",))
     assert found.code is code
     assert reason in found.reason
 
@@ -211,14 +205,11 @@ def test_why_cuda_cannot_be_used(
         (["nvidia-cufft~=12.0", 'nvidia-cuda-runtime~=13.0; extra == "cuda"'], "13.0"),
         (['nvidia-cuda-runtime-cu12~=12.0; extra == "cuda"'], "12.0"),
         (["numpy>=1.21"], ""),
-        (None, ""),
+        ([], ""),
     ],
 )
-def test_the_cuda_that_it_needs_is_what_its_package_asks_for(
-    monkeypatch: pytest.MonkeyPatch, wheels: list[str] | None, cuda: str
-) -> None:
-    monkeypatch.setattr(importlib.metadata, "requires", lambda _name: wheels)
-    assert onnxruntime_cuda.needed_cuda() == cuda
+def test_the_cuda_that_it_needs_is_what_its_package_asks_for(wheels: list[str], cuda: str) -> None:
+    assert onnxruntime_cuda.needed_cuda(wheels) == cuda
 
 
 def test_the_check_of_the_provider_refuses_a_package_without_cuda() -> None:
@@ -243,14 +234,7 @@ def test_where_a_backend_computes(backend: str, precision: str, asked: str, expe
     assert device_of(backend, precision, asked) == expected
 
 
-def test_a_backend_without_the_device_is_unavailable_there(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_backend_without_the_device_is_unavailable_there() -> None:
     found = probe_on("openvino", "cuda:0")
     assert found.code is Code.NO_DEVICE
     assert found.reason == "openvino does not run on cuda here, but: cpu"
-    absent = CudaDevices(Code.NO_DRIVER, "no NVIDIA driver")
-    monkeypatch.setattr(onnxruntime_cuda, "cuda_devices", lambda: absent)
-    asked = Availabilities(device="cuda")
-    assert asked.of("onnxruntime").code is Code.NO_DRIVER
-    assert list(asked.known) == ["onnxruntime on cuda"]

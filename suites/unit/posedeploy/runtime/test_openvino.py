@@ -20,6 +20,8 @@ from posedeploy.runtime import (
     get_runtime,
     probe_on,
 )
+from posedeploy.runtime.host import Host
+from posedeploy.runtime.openvino import OpenVino
 
 pytest.importorskip("openvino")
 
@@ -146,11 +148,11 @@ def test_an_operator_that_it_lacks_is_a_conversion_error(tmp_path):
         (-11, "", "f32", Code.BROKEN_INSTALL, "the CPU plugin failed"),
     ],
 )
-def test_a_precision_that_the_processor_lacks_is_unavailable(
-    monkeypatch, status, said, word, code, words
-):
-    monkeypatch.setattr("posedeploy.runtime.openvino.run_probe", lambda _: (status, said))
-    found = probe_on("openvino", "cpu", word)
+def test_a_precision_that_the_processor_lacks_is_unavailable(status, said, word, code, words):
+    def run(code: str, _seconds: float) -> tuple[int, str]:
+        return (status, said) if "OPTIMIZATION_CAPABILITIES" in code else (0, "")
+
+    found = OpenVino(Host(run=run)).probe_inference_precision(word)
     assert found.code is code
     assert words in found.reason
 

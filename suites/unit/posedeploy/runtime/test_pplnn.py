@@ -12,8 +12,10 @@ import pytest
 from onnx import TensorProto, helper
 
 from fixtures.fake_pyppl import FLOAT16, FUSION, KERNEL_TYPE, RC_UNSUPPORTED, Pyppl
-from posedeploy.runtime import Code, SessionOptions, get_runtime, pplnn, probe_on
+from posedeploy.runtime import Code, SessionOptions, get_runtime
 from posedeploy.runtime.cuda_device import CudaDevice, CudaDevices
+from posedeploy.runtime.host import Host
+from posedeploy.runtime.pplnn import Pplnn
 
 NN = """
 class onnx:
@@ -184,8 +186,6 @@ def test_cuda_needs_an_engine_and_a_device(
     with_cuda = NN.format(version="0.9.2") + "\nclass cuda: pass\n"
     package(tmp_path, monkeypatch, __init__="", nn=with_cuda, common="")
     none = CudaDevices(Code.NO_DRIVER, "no NVIDIA driver")
-    monkeypatch.setattr(pplnn, "cuda_devices", lambda: none)
-    assert probe_on("pplnn", "cuda").code is Code.NO_DRIVER
+    assert Pplnn(Host(cuda=lambda: none)).probe_device("cuda").code is Code.NO_DRIVER
     one = CudaDevices(Code.AVAILABLE, "", "12.8", (CudaDevice("a GPU", "9.0"),))
-    monkeypatch.setattr(pplnn, "cuda_devices", lambda: one)
-    assert probe_on("pplnn", "cuda").ok
+    assert Pplnn(Host(cuda=lambda: one)).probe_device("cuda").ok

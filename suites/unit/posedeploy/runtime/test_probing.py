@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from posedeploy.runtime import BACKENDS, Availability, Code, backend_row, get_runtime, probing
+from posedeploy.runtime.host import HOST
 
 Install = Callable[..., None]
 
@@ -34,7 +35,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
 
 
 def probe(check: str = "", name: str = "fakebackend") -> Availability:
-    return probing.probe_import(name, (name,), "1.5", check)
+    return HOST.probe_import(name, (name,), "1.5", check)
 
 
 def test_a_backend_that_imports_is_available(install: Install) -> None:

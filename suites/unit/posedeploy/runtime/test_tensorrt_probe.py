@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import importlib
 import os
-import sys
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from poseconform.subject.availability import Availabilities
 from posedeploy.convert import built_for
-from posedeploy.runtime import Availability, Code, get_runtime
+from posedeploy.runtime import Availability, Code
 from posedeploy.runtime.cuda_device import CudaDevice, CudaDevices
+from posedeploy.runtime.host import Host
 from posedeploy.runtime.probing import PROBE_SECONDS
 from posedeploy.runtime.tensorrt import probe as tensorrt_probe
-from posedeploy.runtime.tensorrt.runtime import prepare_process
+from posedeploy.runtime.tensorrt.runtime import TensorRT, prepare_process
 
 DEVICE = CudaDevices(Code.AVAILABLE, "", "13.0", (CudaDevice("NVIDIA H200", "9.0"),))
 
@@ -38,26 +36,18 @@ class Machine:
         self.tried.append(code)
         return self.started
 
+    def version(self, *names: str) -> str:
+        return next((self.distributions[n] for n in names if n in self.distributions), "")
 
-@pytest.fixture
-def on(monkeypatch: pytest.MonkeyPatch) -> Callable[[Machine], Availability]:
+    @property
+    def host(self) -> Host:
+        installed = self.modules.__contains__
+        return Host(self.platform, installed, self.version, self.run, lambda: self.cuda)
+
+
+def on(machine: Machine) -> Availability:
     """Probes a machine."""
-
-    def version(*names: str) -> str:
-        return next((machine.distributions[n] for n in names if n in machine.distributions), "")
-
-    def probe(given: Machine) -> Availability:
-        nonlocal machine
-        machine = given
-        monkeypatch.setattr(sys, "platform", given.platform)
-        monkeypatch.setattr(tensorrt_probe, "is_installed", lambda name: name in given.modules)
-        monkeypatch.setattr(tensorrt_probe, "distribution_version", version)
-        monkeypatch.setattr(tensorrt_probe, "cuda_devices", lambda: given.cuda)
-        monkeypatch.setattr(tensorrt_probe, "run_probe", given.run)
-        return get_runtime("tensorrt").probe()
-
-    machine = Machine()
-    return probe
+    return TensorRT(machine.host).probe()
 
 
 OLD_DRIVER = CudaDevices(Code.AVAILABLE, "", "12.4", DEVICE.devices)
@@ -79,17 +69,13 @@ NO_DRIVER = CudaDevices(Code.NO_DRIVER, "no NVIDIA driver: libcuda.so.1: not fou
         (Machine(started=(1, "libnvinfer.so")), Code.BROKEN_INSTALL, "status 1): libnvinfer.so"),
     ],
 )
-def test_what_is_missing_is_a_code_and_a_line(
-    on: Callable[[Machine], Availability], machine: Machine, code: Code, reason: str
-) -> None:
+def test_what_is_missing_is_a_code_and_a_line(machine: Machine, code: Code, reason: str) -> None:
     found = on(machine)
     assert found.code is code
     assert reason in found.reason
 
 
-def test_the_library_is_touched_last_and_in_a_child(
-    on: Callable[[Machine], Availability],
-) -> None:
+def test_the_library_is_touched_last_and_in_a_child() -> None:
     without = Machine(cuda=NO_DRIVER)
     on(without)
     assert without.tried == []  # it would have crashed
@@ -100,9 +86,7 @@ def test_the_library_is_touched_last_and_in_a_child(
 
 
 @pytest.mark.parametrize("distributions", [{"tensorrt-cu12": "10.16.1"}, {"tensorrt": "10.9"}])
-def test_packages_for_cuda_12_run_on_its_drivers(
-    on: Callable[[Machine], Availability], distributions: dict[str, str]
-) -> None:
+def test_packages_for_cuda_12_run_on_its_drivers(distributions: dict[str, str]) -> None:
     assert on(Machine(distributions=distributions, cuda=OLD_DRIVER)).ok
 
 
@@ -119,41 +103,22 @@ def test_the_cuda_runtime_is_the_one_that_tensorrt_was_built_for(
     places = {name: tmp_path / "nvidia" / name / "lib" for name in ("cu13", "cuda_runtime")}
     for place in places.values():
         place.mkdir(parents=True)
-    monkeypatch.setattr(sys, "path", [str(tmp_path), str(tmp_path)])
     monkeypatch.setenv("LD_LIBRARY_PATH", "/mine")
-    monkeypatch.setattr(
-        tensorrt_probe, "distribution_version",
-        lambda *names: next((distributions[n] for n in names if n in distributions), ""),
-    )  # fmt: skip
-    prepare_process()
+    host, path = Machine(distributions=distributions).host, [str(tmp_path), str(tmp_path)]
+    prepare_process(host, path)
     last = next(name for name in places if name != first)
     expected = ["/mine", str(places[first]), str(places[last])]
     assert os.environ["LD_LIBRARY_PATH"].split(os.pathsep) == expected
-    prepare_process()
+    prepare_process(host, path)
     assert os.environ["LD_LIBRARY_PATH"].split(os.pathsep) == expected
 
 
-def test_a_user_who_disables_it_is_obeyed_without_a_probe(
-    on: Callable[[Machine], Availability],
-) -> None:
-    machine = Machine()
-    on(machine)
-    machine.tried.clear()
-    found = Availabilities(disabled=("tensorrt",)).of("tensorrt")
-    assert found.code is Code.DISABLED_BY_USER
-    assert machine.tried == []
-
-
-def test_an_engine_is_tied_to_version_and_device(
-    on: Callable[[Machine], Availability],
-) -> None:
-    on(Machine())
-    assert tensorrt_probe.target() == {
+def test_an_engine_is_tied_to_version_and_device() -> None:
+    assert tensorrt_probe.target(Machine().host) == {
         "compute_capability": "9.0", "device": "NVIDIA H200", "tensorrt": "11.4.0"
     }  # fmt: skip
+    assert tensorrt_probe.target(Machine(cuda=NO_DEVICE).host) == {}
     assert built_for("tensorrt") == tensorrt_probe.target()
-    on(Machine(cuda=NO_DEVICE))
-    assert built_for("tensorrt") == tensorrt_probe.target() == {}
 
 
 def test_files_of_other_backends_run_anywhere() -> None:

@@ -46,7 +46,7 @@ def tiny_graph(
     opset: int = 17,
     ir: int = 8,
 ) -> onnx.ModelProto:
-    """A graph whose outputs are parts of its input, so that a image dictates the answer.
+    """A graph whose outputs are parts of its input, so that an image dictates the answer.
 
     heatmap: `output [N, 3, 16, 12]`, the input averaged over 4x4 px.
     simcc: `simcc_x [N, 3, 96]` and `simcc_y [N, 3, 128]`, means over columns and rows, twice.

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +14,8 @@ import onnx
 import pytest
 
 from posedeploy.errors import BadInputError, UnavailableError
-from posedeploy.runtime import Availability, Code, SessionOptions
-from posedeploy.runtime import onnxruntime as ort_runtime
+from posedeploy.runtime import Arrays, Availability, Code, Session, SessionOptions
+from posedeploy.runtime.onnxruntime import OnnxRuntime
 from posedeploy.sdk import PoseDetector
 
 RNG = np.random.default_rng(0)
@@ -82,20 +85,41 @@ def test_images_in_one_batch_equal_each_alone(folders: Any, batch_size: int) -> 
     assert detector.batch([]) == []
 
 
-def test_the_graph_is_called_as_seldom_as_its_batch_allows(
-    folders: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls: list[int] = []
-    run = ort_runtime.OnnxRuntimeSession.run
-    monkeypatch.setattr(
-        ort_runtime.OnnxRuntimeSession,
-        "run",
-        lambda self, feed: calls.append(len(feed["input"])) or run(self, feed),  # type: ignore[func-returns-value]
-    )
-    PoseDetector(folders.make("simcc"), batch_size=2)(IMAGE, BOXES)
-    PoseDetector(folders.make("simcc", batch=1))(IMAGE, BOXES)
-    PoseDetector(folders.make("simcc", batch=2))(IMAGE, BOXES)
-    assert calls == [2, 1, 1, 1, 1, 2, 2]
+class CountedSession:
+    """A session that notes the batch of each call."""
+
+    def __init__(self, session: Session, calls: list[int]) -> None:
+        self._session, self._calls = session, calls
+        self.inputs, self.outputs = session.inputs, session.outputs
+        self.effective_options = session.effective_options
+
+    def run(self, feed: Arrays) -> dict[str, Any]:
+        self._calls.append(len(feed["input"]))
+        return self._session.run(feed)
+
+
+@dataclass(frozen=True)
+class Replaced(OnnxRuntime):
+    """ONNX Runtime of which parts are other than here."""
+
+    calls: list[int] = field(default_factory=list)
+    missing: str = ""
+
+    def probe_device(self, kind: str) -> Availability:
+        return Availability(Code.NO_DEVICE, f"the driver has no {kind}")
+
+    def load(self, files: Sequence[Path], device: str, options: SessionOptions) -> Any:
+        if self.missing:
+            raise ImportError(f"No module named {self.missing!r}")
+        return CountedSession(super().load(files, device, options), self.calls)
+
+
+def test_the_graph_is_called_as_seldom_as_its_batch_allows(folders: Any) -> None:
+    counted = Replaced()
+    PoseDetector(folders.make("simcc"), batch_size=2, runtime=counted)(IMAGE, BOXES)
+    PoseDetector(folders.make("simcc", batch=1), runtime=counted)(IMAGE, BOXES)
+    PoseDetector(folders.make("simcc", batch=2), runtime=counted)(IMAGE, BOXES)
+    assert counted.calls == [2, 1, 1, 1, 1, 2, 2]
 
 
 def test_no_boxes_give_no_keypoints(folders: Any) -> None:
@@ -173,7 +197,7 @@ def test_wrong_calls_are_refused(folders: Any) -> None:
     detector = PoseDetector(folders.make("detections"))
     with pytest.raises(BadInputError, match="finds the people itself"):
         detector(IMAGE, [1, 2, 3, 4])
-    with pytest.raises(BadInputError, match="one list a image"):
+    with pytest.raises(BadInputError, match="one list for each image"):
         detector.batch([IMAGE], [])
     with pytest.raises(BadInputError, match="uint8"):
         detector(IMAGE.astype(np.float32))
@@ -183,13 +207,9 @@ def test_wrong_calls_are_refused(folders: Any) -> None:
         PoseDetector(folders.make("simcc"), "tpu", 1)
 
 
-def test_a_device_that_is_not_here_is_unavailable(
-    folders: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    gone = Availability(Code.NO_DEVICE, "the driver has no device")
-    monkeypatch.setattr(ort_runtime.OnnxRuntime, "probe_device", lambda *_: gone)
-    with pytest.raises(UnavailableError, match="no-device: the driver has no device"):
-        PoseDetector(folders.make("simcc"), "cuda", 1)
+def test_a_device_that_is_not_here_is_unavailable(folders: Any) -> None:
+    with pytest.raises(UnavailableError, match="no-device: the driver has no cuda"):
+        PoseDetector(folders.make("simcc"), "cuda", 1, runtime=Replaced())
 
 
 MISMATCHES: dict[str, tuple[Any, str]] = {
@@ -257,13 +277,9 @@ def test_weights_outside_the_graph_are_not_read(folders: Any) -> None:
         PoseDetector(folders.write(folders.json("detections"), graph))
 
 
-def test_a_backend_that_is_not_installed(folders: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(files: Any, device: str, options: SessionOptions) -> None:
-        raise ImportError("No module named 'onnxruntime'")
-
-    monkeypatch.setattr(ort_runtime.RUNTIME, "load", fail)
+def test_a_backend_that_is_not_installed(folders: Any) -> None:
     with pytest.raises(UnavailableError, match="pip install onnxruntime"):
-        PoseDetector(folders.make("simcc"))
+        PoseDetector(folders.make("simcc"), runtime=Replaced(missing="onnxruntime"))
 
 
 def test_importing_the_sdk_loads_no_training_framework_and_no_backend() -> None:

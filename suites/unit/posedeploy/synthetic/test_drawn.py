@@ -11,7 +11,8 @@ import pytest
 from fixtures.images import make_samples
 from posedeploy.compat import install
 from posedeploy.synthetic.drawn import PALETTE, SIZE, SPLITS, drawn_figures, drawn_metainfo
-from posedeploy.synthetic.images import JOINTS, calibration_images, draw_figure
+from posedeploy.synthetic.figures import JOINTS, draw_figure
+from posedeploy.synthetic.images import calibration_images
 
 
 def test_figures_are_the_same_on_every_call():

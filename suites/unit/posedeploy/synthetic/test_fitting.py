@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from posedeploy import synthetic
 from posedeploy.config import FAMILIES, ModelConfig, load_model_config
 from posedeploy.errors import BadInputError
-from posedeploy.synthetic import weights as weights_module
 from posedeploy.synthetic.fitting import (
     NOT_FITTED,
     PLANS,
@@ -25,11 +27,18 @@ from posedeploy.synthetic.fitting import (
 from posedeploy.synthetic.fitting.accuracy import Accuracy, measure_top_down
 from posedeploy.synthetic.fitting.fit import fit, plan_of
 from posedeploy.synthetic.fitting.table import REQUIRED_PCK
-from posedeploy.synthetic.weights import KINDS, checkpoint_for
+from posedeploy.synthetic.weights import (
+    KINDS,
+    checkpoint_content,
+    checkpoint_for,
+    recipe_hash,
+    recipe_modules,
+)
 from posedeploy.zoo import MODELS, config_path, model_row
 from posedeploy.zoo.build import build_model
 from posedeploy.zoo.checkpoints import load_checkpoint
 
+SYNTHETIC = Path(synthetic.__file__).parent
 FIGURES = 8  # of the evaluation split: 136 joints
 
 
@@ -42,19 +51,13 @@ def fresh(name: str) -> Any:
     return build_model(config_of(name), None)
 
 
-def with_images(monkeypatch: pytest.MonkeyPatch, module: Any, count: int) -> None:
-    """Fit to fewer figures, for time."""
-    monkeypatch.setattr(module, "PLAN", dataclasses.replace(module.PLAN, images=count))
-
-
-def test_fitted_litehrnet_finds_the_joints(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-):
+def test_fitted_litehrnet_finds_the_joints(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     """With a quarter of the figures that the plan asks for; the file is read as a user's own."""
-    with_images(monkeypatch, litehrnet, 16)
+    few = dataclasses.replace(litehrnet.PLAN, images=16)
+    make = functools.partial(checkpoint_content, plan=few)
     config = config_of("litehrnet_18")
     with caplog.at_level(logging.INFO, logger="posedeploy.synthetic.fitting"):
-        checkpoint = checkpoint_for(config, tmp_path, "lite", kind="fitted")
+        checkpoint = checkpoint_for(config, tmp_path, "lite", kind="fitted", make=make)
     model = build_model(config, checkpoint)
     measured = measure_top_down(model, config, FIGURES)
     assert measured.pck >= 0.97
@@ -68,17 +71,15 @@ def test_fitted_litehrnet_finds_the_joints(
     assert checkpoint.name.startswith("lite-")
 
 
-def test_fitted_rtmpose_finds_most_joints_and_the_same_bits_come_twice(
-    monkeypatch: pytest.MonkeyPatch,
-):
+def test_fitted_rtmpose_finds_most_joints_and_the_same_bits_come_twice():
     """An eighth of the plan's figures: far above chance (0.01), below what all of them reach."""
-    with_images(monkeypatch, cspnext, 24)
+    few = dataclasses.replace(cspnext.PLAN, images=24)
     config, states = config_of("rtmpose_t"), []
     for threads in (1, 2):
         before = torch.get_num_threads()
         torch.set_num_threads(threads)
         model = fresh("rtmpose_t")
-        fit(model, config, 0)
+        fit(model, config, 0, few)
         torch.set_num_threads(before)
         states.append(model.state_dict())
     for name, tensor in states[0].items():
@@ -107,7 +108,7 @@ def test_every_stage_of_a_plan_is_a_layer_of_the_model(row: Any):
         for path in (stage.norm, stage.identity):
             assert not path or model.get_submodule(path)
         assert 0 < stage.keep <= 1
-    assert config.head_kind in REQUIRED_PCK
+    assert config.head_kind.kind in REQUIRED_PCK
 
 
 def test_every_family_is_fitted_or_has_a_reason():
@@ -129,39 +130,39 @@ def test_a_model_that_cannot_be_fitted_is_refused_with_the_reason(tmp_path: Path
     assert not list(tmp_path.rglob("*.pth"))
 
 
-def test_kinds_are_different_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_kinds_are_different_files(tmp_path: Path):
     made: list[str] = []
-    monkeypatch.setattr(
-        weights_module, "_make", lambda _config, _seed, kind: made.append(kind) or {}
-    )
+
+    def make(_config: ModelConfig, _seed: int, kind: str) -> dict[str, Any]:
+        made.append(kind)
+        return {}
+
     config = config_of("litehrnet_18")
-    paths = {checkpoint_for(config, tmp_path, kind=kind) for kind in (*KINDS, *KINDS)}
+    paths = {checkpoint_for(config, tmp_path, kind=kind, make=make) for kind in (*KINDS, *KINDS)}
     assert len(paths) == len(made) == len(KINDS)
 
 
 @pytest.mark.parametrize("changed", ["ridge.py", "drawn.py", "litehrnet.py", "hrnet.py"])
-def test_sources_of_a_fit_decide_its_own_file_alone(
-    changed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(weights_module, "_make", lambda *_: {})
-    config = config_of("litehrnet_18")
-    weights_module._recipe_hash.cache_clear()
-    before = {kind: checkpoint_for(config, tmp_path, kind=kind) for kind in KINDS}
-    read_bytes = Path.read_bytes
-    monkeypatch.setattr(
-        Path, "read_bytes", lambda path: read_bytes(path) + b"#" * (path.name == changed)
+def test_sources_of_a_fit_decide_its_own_file_alone(changed: str, tmp_path: Path):
+    shutil.copytree(
+        SYNTHETIC.parent, tmp_path / "posedeploy", ignore=shutil.ignore_patterns("*pyc")
     )
-    weights_module._recipe_hash.cache_clear()
-    assert checkpoint_for(config, tmp_path, kind="calibrated") == before["calibrated"]
-    same = checkpoint_for(config, tmp_path, kind="fitted") == before["fitted"]
-    assert same == (changed == "hrnet.py")  # another model's plan
-    monkeypatch.undo()
-    weights_module._recipe_hash.cache_clear()
+    folder = tmp_path / "posedeploy" / SYNTHETIC.name
+    (source,) = folder.rglob(changed)
+    source.write_text(f"{source.read_text()}#")
+    config = config_of("litehrnet_18")
+    same = {
+        kind: recipe_hash(modules, folder) == recipe_hash(modules)
+        for kind in KINDS
+        for modules in (recipe_modules(config, kind),)
+    }
+    # hrnet.py is another model's plan
+    assert same == {"calibrated": True, "fitted": changed == "hrnet.py"}
 
 
 def test_every_module_that_fits_is_part_of_the_hash():
     """All of the package but what looks models up or measures them."""
-    folder = Path(weights_module.__file__).parent / "fitting"
+    folder = SYNTHETIC / "fitting"
     hashed = {name.removeprefix("fitting/") for name in KINDS["fitted"]} | set(PLANS.values())
     rest = {path.stem for path in folder.glob("*.py")} - hashed
     measures = {"accuracy", "detector_accuracy", "rounding"}
@@ -170,13 +171,11 @@ def test_every_module_that_fits_is_part_of_the_hash():
 
 @pytest.mark.parametrize(("pck", "code"), [(0.995, 0), (0.9, 1)])
 def test_command_prints_a_table_and_fails_below_the_requirement(
-    pck: float, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    pck: float, code: int, capsys: pytest.CaptureFixture[str]
 ):
     measured = Accuracy(pck=pck, pck_10=1.0, mean_px=1.25, median_px=1.0, oks=0.99, shift_px=0.5)
-    monkeypatch.setattr(__main__, "checkpoint_for", lambda *_, kind: Path(kind))
-    monkeypatch.setattr(__main__, "build_model", lambda *_: None)
-    monkeypatch.setattr(__main__, "measure_top_down", lambda *_: measured)
-    assert __main__.main(["litehrnet_18", "simcc_res50"]) == code
+    models = ["litehrnet_18", "simcc_res50"]
+    assert __main__.main(models, measure=lambda *_: measured) == code
     printed = capsys.readouterr().out
     assert f"| litehrnet_18 | {pck:.3f} | 1.000 | 1.25 | 1.00 | 0.990 | 0.50 | 0.99" in printed
     assert ("MISSED" in printed) == bool(code)

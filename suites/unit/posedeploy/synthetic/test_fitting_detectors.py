@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -182,13 +181,12 @@ def test_iou_of_half_a_box():
     assert ious(box, boxes).tolist() == [0.5, 0.0]
 
 
-def test_few_images_already_make_a_detector(config: ModelConfig, monkeypatch: pytest.MonkeyPatch):
+def test_few_images_already_make_a_detector(config: ModelConfig):
     """A tenth of the plan's images: every figure is found, and most joints, far above chance."""
     few = dataclasses.replace(yoloxpose.PLAN, images=IMAGES)
-    monkeypatch.setattr(yoloxpose, "PLAN", few)
     torch.manual_seed(0)
     model: Any = build_model(config, None)
-    fit(model, config, 0)
+    fit(model, config, 0, few)
     measured = measure_detector(model, config, 8, few.people)
     assert measured.recall >= 0.8
     assert measured.precision >= 0.8
@@ -213,13 +211,10 @@ def test_detector_of_another_size_is_refused():
 
 @pytest.mark.parametrize(("pck", "code"), [(0.9, 0), (0.8, 1)])
 def test_command_prints_a_table_of_detectors(
-    pck: float, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    pck: float, code: int, capsys: pytest.CaptureFixture[str]
 ):
     measured = DetectorAccuracy(0.98, 0.75, 0.8, pck, 0.95, 4.5, 3.5, 0.9, 1.25)
-    monkeypatch.setattr(__main__, "checkpoint_for", lambda *_, kind: Path(kind))
-    monkeypatch.setattr(__main__, "build_model", lambda *_: None)
-    monkeypatch.setattr(__main__, "measure_detector", lambda *_: measured)
-    assert __main__.main(["yoloxpose_tiny", "rtmo_t"]) == code
+    assert __main__.main(["yoloxpose_tiny", "rtmo_t"], measure=lambda *_: measured) == code
     printed = capsys.readouterr().out
     row = f"0.980 | 0.750 | 0.800 | {pck:.3f} | 0.950 | 4.50 | 3.50 | 0.900 | 1.25"
     assert f"| yoloxpose_tiny | {row}" in printed

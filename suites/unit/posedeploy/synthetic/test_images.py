@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from posedeploy.errors import UnavailableError
-from posedeploy.synthetic import images as images_module
-from posedeploy.synthetic.images import (
-    JOINTS,
-    calibration_images,
-    draw_figure,
-    draw_scene,
-    joint_color,
-    network_input,
-    photographs,
-)
+from posedeploy.synthetic.figures import JOINTS, draw_figure, draw_scene, joint_color
+from posedeploy.synthetic.images import calibration_images, network_input, photographs
 
 
 @settings(max_examples=25, deadline=None)
@@ -85,7 +79,7 @@ def test_photograph_is_of_a_dependency_and_cannot_be_changed():
 
 
 def test_photograph_missing(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(images_module.importlib.util, "find_spec", lambda _name: None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
     photographs.cache_clear()
     try:
         with pytest.raises(UnavailableError, match="Install matplotlib"):

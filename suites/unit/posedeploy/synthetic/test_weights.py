@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import multiprocessing
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,16 @@ import torch
 from posedeploy.config import ModelConfig, load_model_config
 from posedeploy.errors import BadInputError
 from posedeploy.paths import cache_dir
-from posedeploy.synthetic import weights as weights_module
-from posedeploy.synthetic.admission import Admission, failures, main, measure, table_row
+from posedeploy.synthetic.admission import (
+    Admission,
+    failures,
+    main,
+    measure,
+    output_maps,
+    table_row,
+)
 from posedeploy.synthetic.calibration import FINAL_LAYERS
 from posedeploy.synthetic.conditioning import CONDITIONING, last_norms
-from posedeploy.synthetic.measures import output_maps
 from posedeploy.synthetic.weights import calibrated_checkpoint, checkpoint_for
 from posedeploy.zoo import MODELS, config_path, model_row
 from posedeploy.zoo.build import build_model
@@ -83,10 +89,22 @@ def test_two_processes_write_the_same_bytes(cache: Path, tmp_path: Path):
     assert second.read_bytes() == first.read_bytes()
 
 
-def test_second_call_makes_nothing(cache: Path, monkeypatch: pytest.MonkeyPatch):
-    first = calibrated_checkpoint(model_row(SIMCC), cache)
-    monkeypatch.setattr(weights_module, "_make", None)
-    assert calibrated_checkpoint(model_row(SIMCC), cache) == first
+def nothing(_config: ModelConfig, _seed: int, _kind: str) -> dict[str, Any]:
+    return {}
+
+
+def test_second_call_makes_nothing(tmp_path: Path):
+    made: list[int] = []
+
+    def make(_config: ModelConfig, seed: int, _kind: str) -> dict[str, Any]:
+        made.append(seed)
+        return {}
+
+    config = config_of(SIMCC)
+    assert checkpoint_for(config, tmp_path, make=make) == checkpoint_for(
+        config, tmp_path, make=make
+    )
+    assert made == [0]
 
 
 def test_seed_decides(cache: Path):
@@ -97,24 +115,22 @@ def test_seed_decides(cache: Path):
     assert not torch.allclose(first.state_dict[weights], other.state_dict[weights])
 
 
-def test_config_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(weights_module, "_make", lambda *_: {})
+def test_config_decides(tmp_path: Path):
     changed = config_of(SIMCC)
-    before = checkpoint_for(changed, tmp_path)
+    before = checkpoint_for(changed, tmp_path, make=nothing)
     assert before.name.startswith(changed.path.stem)
     changed.config["model"]["head"]["simcc_split_ratio"] = 3.0
-    assert checkpoint_for(changed, tmp_path) != before
+    assert checkpoint_for(changed, tmp_path, make=nothing) != before
 
 
-def test_failure_leaves_no_file_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    def disk_full(_content: object, path: Path) -> None:
-        path.write_bytes(b"half")
-        raise OSError("No space left on device")
+def test_failure_leaves_no_file_behind(tmp_path: Path):
+    """A local function fails in the middle of writing: pickles cannot refer to it."""
 
-    monkeypatch.setattr(weights_module, "_make", lambda *_: {})
-    monkeypatch.setattr(torch, "save", disk_full)
-    with pytest.raises(OSError, match="No space left"):
-        calibrated_checkpoint(model_row(SIMCC), tmp_path)
+    def make(_config: ModelConfig, _seed: int, _kind: str) -> dict[str, Any]:
+        return {"first": torch.zeros(1000), "second": lambda: None}
+
+    with pytest.raises((AttributeError, pickle.PicklingError)):
+        checkpoint_for(config_of(SIMCC), tmp_path, make=make)
     assert not list(tmp_path.rglob("*.pth"))
 
 

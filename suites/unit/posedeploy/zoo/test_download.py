@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from posedeploy.errors import BadInputError, UnavailableError
-from posedeploy.zoo import MODELS, Published, download, model_row, published
+from posedeploy.zoo import MODELS, ModelRow, download, model_row, published
 
 CONTENT = bytes(range(256)) * 5000
 HASH = hashlib.sha256(CONTENT).hexdigest()[:8]
@@ -33,7 +33,7 @@ class Server:
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+def server() -> Iterator[Server]:
     state = Server()
 
     class Handler(BaseHTTPRequestHandler):
@@ -61,78 +61,90 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         thread = threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         state.url = f"http://127.0.0.1:{http.server_port}/{NAME}"
-        monkeypatch.setattr(
-            download, "published", lambda _: Published(state.url, "COCO", {"AP": 0.7})
-        )
         yield state
         http.shutdown()
         thread.join()
 
 
-def test_a_checkpoint_is_fetched_once_and_its_progress_told(
+def test_a_checkpoint_is_fetched_once_and_its_progress_reported(
     server: Server, tmp_path: Path
 ) -> None:
-    told: list[tuple[int, int | None]] = []
-    path = download.fetch_checkpoint(
-        ROW, tmp_path / "new", on_progress=lambda done, total: told.append((done, total))
+    progress: list[tuple[int, int | None]] = []
+    path = tmp_path / "new" / NAME
+    download.fetch(
+        server.url, path, on_progress=lambda done, total: progress.append((done, total))
     )
-    assert path == tmp_path / "new" / NAME
     assert path.read_bytes() == CONTENT
-    assert told[-1] == (len(CONTENT), len(CONTENT))
-    assert download.fetched(ROW, tmp_path / "new") == path
-    assert download.fetch_checkpoint(ROW, tmp_path / "new", offline=True) == path
+    assert progress[-1] == (len(CONTENT), len(CONTENT))
+    download.fetch(server.url, path, offline=True)
     assert server.asked == [None]
     assert not list(path.parent.glob("*.part"))
 
 
 @pytest.mark.parametrize("ranges", [True, False])
-def test_an_interrupted_download_goes_on_or_begins_anew(
+def test_an_interrupted_download_is_resumed_or_starts_anew(
     server: Server, tmp_path: Path, ranges: bool
 ) -> None:
+    path = tmp_path / NAME
     server.stop_after, server.ranges = 1000, ranges
     with pytest.raises(UnavailableError, match=r"the connection ended after 1,000 of 1,280,000"):
-        download.fetch_checkpoint(ROW, tmp_path)
+        download.fetch(server.url, path)
     assert (tmp_path / f"{NAME}.part").stat().st_size == 1000
-    assert download.fetched(ROW, tmp_path) is None
+    assert not path.exists()
     server.stop_after = None
-    assert download.fetch_checkpoint(ROW, tmp_path).read_bytes() == CONTENT
+    download.fetch(server.url, path)
+    assert path.read_bytes() == CONTENT
     assert server.asked == [None, "bytes=1000-"]
 
 
-def test_a_part_that_is_whole_already_is_taken(server: Server, tmp_path: Path) -> None:
+def test_a_part_that_is_complete_is_taken(server: Server, tmp_path: Path) -> None:
     (tmp_path / f"{NAME}.part").write_bytes(CONTENT)
-    assert download.fetch_checkpoint(ROW, tmp_path).read_bytes() == CONTENT
+    download.fetch(server.url, tmp_path / NAME)
+    assert (tmp_path / NAME).read_bytes() == CONTENT
     assert server.asked == [f"bytes={len(CONTENT)}-"]
 
 
-def test_what_is_not_what_its_name_says_is_refused_and_not_gone_on_from(
+def test_a_file_with_another_hash_is_refused_and_not_resumed(
     server: Server, tmp_path: Path
 ) -> None:
     server.content = b"<html>please log in</html>"
     with pytest.raises(BadInputError, match=f"SHA-256 {HASH}…, as its name says"):
-        download.fetch_checkpoint(ROW, tmp_path)
+        download.fetch(server.url, tmp_path / NAME)
     assert {path.suffix for path in tmp_path.iterdir()} == {".lock"}
     (tmp_path / NAME).write_bytes(b"damaged later")
     with pytest.raises(BadInputError, match=r"delete .* and fetch it again"):
-        download.fetch_checkpoint(ROW, tmp_path)
+        download.fetch(server.url, tmp_path / NAME)
 
 
-def test_offline_or_without_an_answer_one_line_says_what_goes_where(
+def test_offline_or_without_an_answer_the_error_names_the_file_and_its_place(
     server: Server, tmp_path: Path
 ) -> None:
+    path = tmp_path / NAME
     with pytest.raises(UnavailableError) as offline:
-        download.fetch_checkpoint(ROW, tmp_path, offline=True)
+        download.fetch(server.url, path, offline=True)
     server.status = 503
     with pytest.raises(UnavailableError) as refused:
-        download.fetch_checkpoint(ROW, tmp_path)
+        download.fetch(server.url, path)
     assert server.asked == [None]
-    server.url = f"http://127.0.0.1:1/{NAME}"
+    nowhere = f"http://127.0.0.1:1/{NAME}"
     with pytest.raises(UnavailableError) as silent:
-        download.fetch_checkpoint(ROW, tmp_path)
-    for caught in (offline, refused, silent):
-        assert caught.value.expected == server.url or caught is not silent
-        assert caught.value.next_step.endswith(f"put it at {tmp_path / NAME}")
+        download.fetch(nowhere, path)
+    for caught, url in ((offline, server.url), (refused, server.url), (silent, nowhere)):
+        assert caught.value.expected == url
+        assert caught.value.next_step.endswith(f"put it at {path}")
     assert "Service Unavailable" in refused.value.found
+
+
+def test_the_url_is_that_of_mmposes_index(tmp_path: Path) -> None:
+    with pytest.raises(UnavailableError) as offline:
+        download.fetch_checkpoint(ROW, tmp_path, offline=True)
+    known = published(ROW)
+    assert known is not None
+    assert offline.value.expected == known.url
+    assert download.fetched(ROW, tmp_path) is None
+    path = download.checkpoint_place(ROW, tmp_path)[1]
+    path.write_bytes(b"")
+    assert download.fetched(ROW, tmp_path) == path
 
 
 def test_a_name_without_a_hash_is_trusted(tmp_path: Path) -> None:
@@ -141,13 +153,11 @@ def test_a_name_without_a_hash_is_trusted(tmp_path: Path) -> None:
     download.check_hash(path)
 
 
-def test_a_model_without_a_checkpoint_is_refused(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(download, "published", lambda _: None)
-    assert download.fetched(ROW, tmp_path) is None
+def test_a_model_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
+    row = ModelRow("mine", ROW.family, ROW.config.replace("rtmpose-s", "mine"), ())
+    assert download.fetched(row, tmp_path) is None
     with pytest.raises(BadInputError, match="no checkpoint in mmpose's index"):
-        download.fetch_checkpoint(ROW, tmp_path)
+        download.fetch_checkpoint(row, tmp_path)
 
 
 def test_the_cache_is_where_checkpoints_go(

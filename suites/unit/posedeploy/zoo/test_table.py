@@ -11,7 +11,7 @@ import pytest
 from posedeploy.config import FAMILIES, load_model_config
 from posedeploy.errors import BadInputError, UnavailableError
 from posedeploy.zoo import MODELS, TIERS, ModelRow, config_path, model_row, models_of, published
-from posedeploy.zoo import table as table_module
+from posedeploy.zoo.table import mmpose_files
 
 DEFAULT = (
     "hrnet_w32 mspn50 litehrnet_18 hourglass52 simcc_mobilenetv2 rtmpose_s yoloxpose_s rtmo_s"
@@ -96,13 +96,13 @@ def test_config_that_the_installed_mmpose_lacks():
 
 
 def test_mmpose_not_installed(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(table_module.importlib.util, "find_spec", lambda _name: None)
-    table_module.mmpose_files.cache_clear()
+    monkeypatch.setitem(sys.modules, "mmpose", None)
+    mmpose_files.cache_clear()
     try:
         with pytest.raises(UnavailableError, match="pip install --no-deps mmpose"):
             config_path(model_row("rtmo_t"))
     finally:
-        table_module.mmpose_files.cache_clear()
+        mmpose_files.cache_clear()
 
 
 def test_reading_the_table_loads_no_heavy_package():
