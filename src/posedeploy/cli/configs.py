@@ -173,7 +173,7 @@ def new_config(  # noqa: PLR0917 - the signature is the command line
     out: Annotated[Path, typer.Option(help="Folder for the file.")] = Path(),
     force: Annotated[bool, typer.Option("--force", help="Replace a file of that name.")] = False,
 ) -> None:
-    """Write a deploy config to a file; its name follows the grammar and agrees with its content."""
+    """Write a deploy config to a file, to be changed; the name says what is in it."""
     _check_word("--backend", backend, backend_names())
     _check_word("--head", head, KINDS)
     _check_word("--precision", precision, precisions())

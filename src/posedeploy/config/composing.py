@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import copy
 import functools
-import pprint
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +25,8 @@ STRIDE = 32  # the coarsest stride of the backbones of the support table
 BATCHES = {"min_shape": 1, "opt_shape": 2, "max_shape": 4}
 # MMDeploy exports these as `ir_config`, all other forms as `onnx_config`.
 TORCHSCRIPT_FORMS = ("exported-program", "torchscript")
+
+LINE_WIDTH = 90
 
 Shape = tuple[int, int]  # (H, W) in input px
 
@@ -77,19 +78,14 @@ def compose(name: DeployConfigName) -> dict[str, Any]:
     """
     if wrong := conflict(name):
         raise BadInputError(f"deploy config {name}", *wrong, "Change that part of the name.")
-    _check_shape(name)
-    head = head_of_word(name.variant)
-    section = backend_row(name.backend).form in TORCHSCRIPT_FORMS
-    backend = _backend(name, head)
-    return {
-        ("ir_config" if section else "onnx_config"): _ir(name, head, torchscript=section),
-        "codebase_config": _codebase(name, head),
-        **backend,
-    }
-
-
-def _check_shape(name: DeployConfigName) -> None:
     extras = EXTRAS.get(name.backend, _NO_EXTRAS)
+    _check_shape(name, extras)
+    head = head_of_word(name.variant)
+    ir, backend = _ir(name, head, extras), _backend(name, head, extras)
+    return {**ir, "codebase_config": _codebase(name, head), **backend}
+
+
+def _check_shape(name: DeployConfigName, extras: Extras) -> None:
     if name.shape is None:
         if extras.needs_shape and name.shape_mode == "dynamic":
             raise BadInputError(
@@ -107,15 +103,18 @@ def _check_shape(name: DeployConfigName) -> None:
         )  # fmt: skip
 
 
-def _ir(name: DeployConfigName, head: HeadSpec, *, torchscript: bool) -> dict[str, Any]:
-    base = _base("torchscript_config" if torchscript else "onnx_config")
-    ir = base["ir_config" if torchscript else "onnx_config"]
-    ir["output_names"] = list(head.output_names)
-    ir["input_shape"] = [name.shape[1], name.shape[0]] if name.shape else None
-    if name.shape_mode == "dynamic":
-        tensors = [*ir["input_names"], *ir["output_names"]]
-        ir["dynamic_axes"] = {tensor: {0: "batch"} for tensor in tensors}
-    return ir | EXTRAS.get(name.backend, _NO_EXTRAS).ir
+def _ir(name: DeployConfigName, head: HeadSpec, extras: Extras) -> dict[str, Any]:
+    """`onnx_config` or `ir_config`, whichever the backend's form takes."""
+    torchscript = backend_row(name.backend).form in TORCHSCRIPT_FORMS
+    config = _base("torchscript_config" if torchscript else "onnx_config")
+    for ir in config.values():
+        ir["output_names"] = list(head.output_names)
+        ir["input_shape"] = [name.shape[1], name.shape[0]] if name.shape else None
+        if name.shape_mode == "dynamic":
+            tensors = [*ir["input_names"], *ir["output_names"]]
+            ir["dynamic_axes"] = {tensor: {0: "batch"} for tensor in tensors}
+        ir.update(extras.ir)
+    return config
 
 
 def _codebase(name: DeployConfigName, head: HeadSpec) -> dict[str, Any]:
@@ -128,7 +127,7 @@ def _codebase(name: DeployConfigName, head: HeadSpec) -> dict[str, Any]:
     return codebase
 
 
-def _backend(name: DeployConfigName, head: HeadSpec) -> dict[str, Any]:
+def _backend(name: DeployConfigName, head: HeadSpec, extras: Extras) -> dict[str, Any]:
     """`backend_config` and, for int8, `calib_config`."""
     precision = "" if name.precision == DEFAULT_PRECISION else f"-{name.precision}"
     config = _base(f"backends/{name.backend}{precision}")
@@ -138,7 +137,7 @@ def _backend(name: DeployConfigName, head: HeadSpec) -> dict[str, Any]:
             config["backend_config"]["precision"] = name.precision.upper()  # as MMDeploy has it
         if name.precision == "int8":
             config["calib_config"] = {"images": None, "count": None}
-    backend, extras = config["backend_config"], EXTRAS.get(name.backend, _NO_EXTRAS)
+    backend = config["backend_config"]
     if "keep_io_types" in backend.get("common_config", {}):
         # a detector outputs px of its input, which float16 has in steps of 0.5
         backend["common_config"]["keep_io_types"] = head.bottom_up
@@ -171,14 +170,17 @@ def _read_base(name: str) -> dict[str, Any]:
 
 def config_text(raw: Mapping[str, Any]) -> str:
     """A config as Python text that stands on its own, one top-level name after the other."""
-    return "\n\n".join(f"{name} = {_section_text(section)}" for name, section in raw.items())
+    return "\n\n".join(f"{name} = {_literal(section, 0)}" for name, section in raw.items())
 
 
-def _section_text(section: Any) -> str:
-    if not isinstance(section, Mapping):
-        return pprint.pformat(section, width=90, sort_dicts=False)
-    lines = []
-    for key, value in section.items():
-        text = pprint.pformat(value, width=90, sort_dicts=False).replace("\n", "\n    ")
-        lines.append(f"    {key!r}: {text},\n")
-    return f"{{\n{''.join(lines)}}}"
+def _literal(value: Any, indent: int) -> str:
+    """Python text of a value; a section, and what is long, has an item a line."""
+    text = repr(value)
+    if not isinstance(value, dict | list) or (indent and indent + len(text) < LINE_WIDTH):
+        return text
+    if isinstance(value, dict):
+        items = [f"{key!r}: {_literal(item, indent + 4)}" for key, item in value.items()]
+    else:
+        items = [_literal(item, indent + 4) for item in value]
+    lines = "".join(f"{' ' * (indent + 4)}{item},\n" for item in items)
+    return f"{text[0]}\n{lines}{' ' * indent}{text[-1]}"

@@ -141,7 +141,7 @@ def find_deploy_config(name_or_path: str | Path) -> Path | DeployConfigName:
         f"deploy config {name_or_path}",
         "a folder" if path.is_dir() else "no such file and no such name",
         f"a path, or a name: {grammar()}",
-        did_you_mean(Path(stem).name, list_deploy_configs(), "`posedeploy configs list` shows names."),
+        did_you_mean(Path(stem).name, list_deploy_configs(), "See `posedeploy configs list`."),
     )
 
 
@@ -156,7 +156,8 @@ def read_deploy_config(name_or_path: str | Path) -> Any:
     found = find_deploy_config(name_or_path)
     if isinstance(found, Path):
         return read_config(found, "deploy config")
-    return Config(compose(found), filename=str(found))
+    raw = compose(found)
+    return Config(raw, cfg_text=config_text(raw), filename=str(found))
 
 
 def load_deploy_config(name_or_path: str | Path) -> DeployConfig:

@@ -6,13 +6,14 @@ and what the conformance suite judges.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from posedeploy import heads
 from posedeploy.config.files import config_root
 from posedeploy.config.naming import SHAPE_MODES, DeployConfigName
-from posedeploy.heads import HEADS, HeadSpec
-from posedeploy.runtime.registry import BACKENDS, BackendSpec
+from posedeploy.runtime import registry
 
 BASE_FILE = "pose-detection_static"  # MMDeploy's base file, which names no backend
 # (H, W) of the zoo's models by the word of their head kind; a test compares them with the zoo.
@@ -82,11 +83,12 @@ def file_names() -> tuple[str, ...]:
 
 def list_deploy_configs() -> tuple[str, ...]:
     """Names (without '.py') of the listed deploy configs, sorted."""
-    names = (str(name) for backend in BACKENDS for head in HEADS for name in _of(backend, head))
+    rows = itertools.product(registry.BACKENDS, heads.HEADS)
+    names = [str(name) for backend, head in rows for name in _of(backend, head)]
     return tuple(sorted({*file_names(), *(REPLACED.get(name, name) for name in names)}))
 
 
-def _of(backend: BackendSpec, head: HeadSpec) -> Iterator[DeployConfigName]:
+def _of(backend: registry.BackendSpec, head: heads.HeadSpec) -> Iterator[DeployConfigName]:
     for row in LISTED.get(backend.name, ANY_BATCH if backend.dynamic_batch else ONE_BATCH):
         if row.heads and (row.heads == "top-down") != head.top_down:
             continue

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from posedeploy.heads import head_of_word, head_words
-from posedeploy.runtime.registry import BACKENDS, backend_names, backend_row
+from posedeploy.runtime import registry
 
 TASK = "pose-detection"
 DEFAULT_PRECISION = "fp32"  # not written in a name
@@ -90,7 +90,7 @@ IRREGULAR = {
 
 def precisions() -> tuple[str, ...]:
     """Every precision that a backend has, without repetition, in the order of the rows."""
-    return tuple(dict.fromkeys(word.value for row in BACKENDS for word in row.precisions))
+    return tuple(dict.fromkeys(word.value for row in registry.BACKENDS for word in row.precisions))
 
 
 def grammar() -> str:
@@ -114,7 +114,10 @@ def parse_name(name: str) -> DeployConfigName:
     if parsed is None:
         raise ValueError(f"{name!r} is not a deploy config's name; expected {grammar()}")
     if wrong := conflict(parsed):
-        raise ValueError(f"{name!r} is not a deploy config's name: {wrong[0]}; {wrong[1]}")
+        found, expected = wrong
+        raise ValueError(
+            f"{name!r} is not a deploy config's name: found {found}; expected {expected}"
+        )
     return parsed
 
 
@@ -141,7 +144,7 @@ def _pattern() -> str:
     return (
         rf"{TASK}"
         rf"(?:_(?P<variant>{_either(filter(None, head_words()))}))?"
-        rf"_(?P<backend>{_either(backend_names())})"
+        rf"_(?P<backend>{_either(registry.backend_names())})"
         rf"(?:-(?P<precision>{_either(lower)}))?"
         rf"(?:-(?P<option>{_either(OPTIONS)}))?"
         rf"_(?P<shape_mode>{_either(SHAPE_MODES)})"
@@ -155,18 +158,19 @@ def _either(words: Iterable[str]) -> str:
 
 
 def conflict(name: DeployConfigName) -> tuple[str, str] | None:
-    """The part of a name that its other parts rule out, and what there is; None if all fit."""
-    row = backend_row(name.backend)
+    """The part of a name that its other parts rule out, and what fits; None if all fit."""
+    row = registry.backend_row(name.backend)
     if name.precision not in row.precisions:
-        return f"precision {name.precision}", f"{row.name} has {', '.join(row.precisions)}"
+        there_are = ", ".join(row.precisions)
+        return f"precision {name.precision}", f"one that {row.name} has: {there_are}"
     if name.shape_mode == "dynamic" and not row.dynamic_batch:
-        return "a dynamic batch", f"the files of {row.name} take one batch size: static"
+        return "a dynamic batch", f"static: files of {row.name} take one batch size"
     if not name.option:
         return None
     option = OPTIONS[name.option]
     if name.backend != option.backend or name.precision not in option.precisions:
-        there = f"'{name.option}' is for {option.backend} with {', '.join(option.precisions)}"
-        return f"option {name.option}", there
+        there_are = ", ".join(option.precisions)
+        return f"option {name.option}", f"it for {option.backend} with {there_are} alone"
     if option.bottom_up and head_of_word(name.variant).top_down:
-        return f"option {name.option}", f"'{name.option}' is for bottom-up models"
+        return f"option {name.option}", "it for bottom-up models alone"
     return None
