@@ -88,6 +88,12 @@ CODECS: tuple[CodecSpec, ...] = (
 # --------------------------------------------------------------------------------------------
 
 
+def decisive_parameters() -> tuple[Parameter, ...]:
+    """The parameters of all codecs, each once, by name."""
+    found = {parameter.name: parameter for codec in CODECS for parameter in codec.parameters}
+    return tuple(found[name] for name in sorted(found))
+
+
 def codec_of(codec_type: str) -> CodecSpec | None:
     """The row of a codec type, None where there is none."""
     return next((codec for codec in CODECS if codec.type == codec_type), None)

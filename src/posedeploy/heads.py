@@ -64,7 +64,7 @@ class HeadSpec:
         mmpose_heads: MMPose head types of this kind.
         top_down: True if the model takes one person's crop, False if it takes the whole image and
             finds the people itself.
-        network: The exportable module.
+        network: Code that makes the exportable module of a model, its configs and a stage's name.
         stages: Where its graph can end, the whole graph first.
         codecs: MMPose codec types that it can have; none where the head itself decodes.
         multi_stage: Those of `mmpose_heads` whose `forward` gives a list of network stages, of
@@ -146,7 +146,7 @@ HEADS: tuple[HeadSpec, ...] = (
         "",
         ("CPMHead", "HeatmapHead", "MSPNHead"),
         True,
-        "posedeploy.export.heatmap:HeatmapNetwork",
+        "posedeploy.export.heatmap:build",
         (
             Stage(
                 "whole",
@@ -167,7 +167,7 @@ HEADS: tuple[HeadSpec, ...] = (
     _detector(
         "rtmo",
         "RTMOHead",
-        "posedeploy.export.rtmo:RtmoNetwork",
+        "posedeploy.export.rtmo:build",
         "RTMODetections",
         Stage(
             "raw",
@@ -187,7 +187,7 @@ HEADS: tuple[HeadSpec, ...] = (
         "simcc",
         ("RTMCCHead", "SimCCHead"),
         True,
-        "posedeploy.export.simcc:SimccNetwork",
+        "posedeploy.export.simcc:build",
         (
             Stage(
                 "whole",
@@ -201,7 +201,7 @@ HEADS: tuple[HeadSpec, ...] = (
     _detector(
         "yolox-pose",
         "YOLOXPoseHead",
-        "posedeploy.export.yolox_pose:YoloxPoseNetwork",
+        "posedeploy.export.yolox_pose:build",
         "YOLOXPoseDetections",
         Stage(
             "raw",
@@ -259,8 +259,27 @@ def head_of_outputs(names: Collection[str], word: str | None = None) -> HeadSpec
         word: Decides where several kinds have these outputs; without it the last one counts.
     """
     found = heads_of_outputs(names)
-    named = [head for head in found if head.word == word]
-    return (named or list(found) or [None])[-1]
+    named = tuple(head for head in found if head.word == word)
+    return (named or found)[-1] if found else None
+
+
+def component_names() -> tuple[str, ...]:
+    """Names of all post-processing components, aliases among them, sorted."""
+    stages = [stage for head in HEADS for stage in head.stages if stage.component]
+    return tuple(sorted({name for s in stages for name in (s.component, *s.aliases)}))
+
+
+def stage_of_component(component: str) -> tuple[HeadSpec, Stage]:
+    """The first row, and its stage, that a post-processing component decodes.
+
+    Raises:
+        KeyError: There is no such component.
+    """
+    for head in HEADS:
+        for stage in head.stages:
+            if component and component in {stage.component, *stage.aliases}:
+                return head, stage
+    raise KeyError(component)
 
 
 def load(path: str) -> Any:

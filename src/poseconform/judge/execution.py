@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from numpy.typing import NDArray
 
-from posedeploy.runtime import Session, SessionOptions, TensorInfo, get_runtime
+from posedeploy.runtime import Session, SessionOptions, TensorInfo, backend_row, get_runtime
 
 _sessions: list[Session] = []
 
@@ -37,14 +37,6 @@ class Ran:
     seconds: float
 
 
-# ---- modify this table to add a reading of the judge's own, for where a backend cannot run ----
-EVALUATORS: Mapping[str, str] = {
-    "coreml": "poseconform.evaluators.mil",  # module with a `load` like a runtime's
-    "pplnn": "poseconform.evaluators.onnx",
-}
-# ------------------------------------------------------------------------------------------------
-
-
 def load(
     backend: str,
     files: Sequence[str],
@@ -62,7 +54,8 @@ def load(
         evaluate: True for the judge's own reading of the files, False for the backend's runtime.
     """
     started = time.perf_counter()
-    own = importlib.import_module(EVALUATORS[backend]) if evaluate else get_runtime(backend)
+    module = backend_row(backend).evaluator
+    own = importlib.import_module(module) if evaluate else get_runtime(backend)
     session = cast("Session", own.load([Path(f) for f in files], device, options))
     _sessions[:] = [session]
     seconds = time.perf_counter() - started

@@ -15,25 +15,21 @@ from poseconform.isolation.child import ChildFailure
 from poseconform.judge.judge import Judge, backend_files
 from poseconform.judge.stages import StageFailure
 from poseconform.matrix.cells import Cell, Model
-from poseconform.subject import posedeploy_subject as implementations
+from posedeploy.runtime import BACKENDS
 
 # Backend -> what measures the quantized layers of its files.
-MEASURES: Mapping[str, str] = {
-    "ncnn": "poseconform.evaluators.quantized.ncnn_param:measure",
-    "onnxruntime": "poseconform.evaluators.quantized.onnx_qdq:measure",
-    "openvino": "poseconform.evaluators.quantized.openvino_ir:measure",
-}
+MEASURES: Mapping[str, str] = {row.name: row.measure for row in BACKENDS if row.measure}
 LAYER_IMAGES = 6  # figures that layers are measured on: thousands of values of each
 
 
-def float_twin(cell: Cell) -> Cell:
+def float_twin(judge: Judge, cell: Cell) -> Cell:
     """The float32 cell of the same model, weights, backend and shape mode.
 
     Raises:
         StageFailure: No such flow, at 'numeric'.
     """
     alike = replace(cell.flow, precision="fp32", inference_precision="")
-    for flow in implementations.flows():
+    for flow in judge.subject.flows():
         wanted = replace(alike, deploy_config=flow.deploy_config, shape=flow.shape)
         if flow == wanted and flow.fits(cell.model):
             return Cell(cell.model, flow)
@@ -47,7 +43,7 @@ def layer_noise(judge: Judge, cell: Cell) -> Quantized:
 
 
 def _measure_layers(judge: Judge, cell: Cell) -> Quantized:
-    folders = judge.conversion(cell).folder, judge.convert(float_twin(cell)).folder
+    folders = judge.conversion(cell).folder, judge.convert(float_twin(judge, cell)).folder
     files = [backend_files(cell, folder) for folder in folders]
     inputs = _layer_inputs(judge, cell)
     with judge.child(f"{cell.id}-layers") as child:

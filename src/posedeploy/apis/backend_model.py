@@ -1,14 +1,13 @@
 """An mmpose estimator whose network is a backend's.
 
-mmpose's own code does everything round the network: normalization, decoding, mapping to the
-image, the structure of the result.  So the result cannot differ from PyTorch's but by what the
-backend computes.  Where the graph holds the decoding too (detectors), its people take the place
-of what the head would have found.
+mmpose's own code does everything around the network: normalization, decoding, mapping to the
+image, the structure of the result.  So only what the backend computes can differ from PyTorch.
+Where the graph holds the decoding too (detectors), its people replace what the head would find.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from posedeploy.compat import install, without_missing_scopes
 from posedeploy.config import DeployConfig, ModelConfig
 from posedeploy.errors import BadInputError, UnavailableError
+from posedeploy.heads import HeadSpec
 from posedeploy.runtime import Session, SessionOptions, backend_row, get_runtime
 from posedeploy.sdk.binding import resolve
 from posedeploy.sdk.decode import Decoded, Decoder, compile_decoder
@@ -29,16 +29,6 @@ from posedeploy.sdk.writer import postprocess
 
 Outputs = dict[str, torch.Tensor]
 
-# What `forward` of a head gives, of the graph's outputs; the multi-stage heads give a list of
-# stages of which the graph holds the last.
-_FORWARD: Mapping[str, Callable[[Outputs], Any]] = {
-    "CPMHead": lambda outputs: [outputs["output"]],
-    "HeatmapHead": lambda outputs: outputs["output"],
-    "MSPNHead": lambda outputs: [outputs["output"]],
-    "RTMCCHead": lambda outputs: (outputs["simcc_x"], outputs["simcc_y"]),
-    "SimCCHead": lambda outputs: (outputs["simcc_x"], outputs["simcc_y"]),
-}
-
 
 def build_backend_model(
     model_config: ModelConfig, deploy_config: DeployConfig, files: Sequence[Path], device: str
@@ -47,18 +37,34 @@ def build_backend_model(
     session = _load(deploy_config, files, device)
     model = _estimator(model_config)
     if model_config.head_kind.bottom_up:
-        decoder = _decoder(model_config, deploy_config, session, files[0].parent)
+        decoder = _decoder(model_config, session, files[0].parent)
         names = decoder.outputs
         model.head.predict = _predict(decoder)
     else:
         names = deploy_config.output_names
-        model.head.forward = _FORWARD[model_config.head]
+        model.head.forward = _forward(model_config.head_kind, model_config.head)
     by_position = backend_row(deploy_config.backend).by_position
     network = BackendNetwork(session, names, by_position)
     model.backbone, model.session = network, session
     model.extract_feat = network
     estimator: torch.nn.Module = model.eval()
     return estimator
+
+
+def _forward(head: HeadSpec, head_type: str) -> Callable[[Outputs], Any]:
+    """`forward` of a head of mmpose, from the graph's outputs.
+
+    It returns one tensor, or a tuple of them, or a list of network stages of which the graph
+    holds the last.
+    """
+
+    def forward(outputs: Outputs) -> Any:
+        tensors = tuple(outputs[name] for name in head.output_names)
+        if head_type in head.multi_stage:
+            return list(tensors)
+        return tensors if len(tensors) > 1 else tensors[0]
+
+    return forward
 
 
 class BackendNetwork(torch.nn.Module):
@@ -152,21 +158,19 @@ def _estimator(model_config: ModelConfig) -> Any:
     return model
 
 
-def _decoder(
-    model_config: ModelConfig, deploy_config: DeployConfig, session: Session, folder: Path
-) -> Decoder:
-    """What makes people of a detector's outputs: from the folder, or else from the configs."""
+def _decoder(model_config: ModelConfig, session: Session, folder: Path) -> Decoder:
+    """The decoder of a detector's outputs: from the folder, or else from the model config."""
     size = model_config.input_size
     if (folder / DEPLOY).is_file():
         sdk = read_folder(folder)
         return compile_decoder(sdk.component, sdk.params, size, folder)
-    if "dets" not in {info.name for info in session.outputs} and len(session.outputs) != 2:
+    if len(session.outputs) != len(model_config.head_kind.outputs):
         raise BadInputError(
             f"folder {folder}",
             f"a graph without suppression, and no {PIPELINE} that says how to go on",
             "an SDK model folder", "Pass files in the folder that `posedeploy convert` wrote.",
         )  # fmt: skip
-    component, params = postprocess(model_config, deploy_config)
+    component, params = postprocess(model_config)
     return compile_decoder(component, Node(params, "model config"), size, folder)
 
 

@@ -13,15 +13,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from posedeploy.apis.progress import Progress, at_stage, silent
 from posedeploy.config import EXPORTERS, DeployConfig, ModelConfig
-from posedeploy.convert import Representation, get_converter
+from posedeploy.convert import conversion_row
 from posedeploy.errors import BadInputError, did_you_mean
+from posedeploy.heads import HeadSpec, head_of_word
 
 if TYPE_CHECKING:
     from torch import nn
 
 EXPORT_FILE = "export.json"
-STAGES = ("nms", "dense", "raw")  # posedeploy.export.DetectionStage, which would import torch
 
 
 @dataclass(frozen=True)
@@ -65,11 +66,11 @@ def export_spec(deploy_config: DeployConfig, exporter: str | None = None) -> dic
     Two deploy configs with equal specs share an export of one model.  The input's shape is not
     among what decides: a deploy config that names another than the model's is refused.
     """
-    representation = _representation(deploy_config)
-    onnx = representation.form == "onnx"
+    form = conversion_row(deploy_config.backend, deploy_config.precision).form
+    onnx = form == "onnx"
     return {
-        "form": representation.form,
-        "stage": _stage(deploy_config, deploy_config.variant),
+        "form": form,
+        "stage": _stage(deploy_config, head_of_word(deploy_config.variant)),
         "exporter": (exporter or deploy_config.exporter) if onnx else "trace",
         "opset": deploy_config.opset if onnx else 0,
         "input_names": deploy_config.input_names,
@@ -82,23 +83,21 @@ def export_spec(deploy_config: DeployConfig, exporter: str | None = None) -> dic
     }
 
 
-def _representation(deploy_config: DeployConfig) -> Representation:
-    return get_converter(deploy_config.backend, deploy_config.precision).representation
-
-
-def _stage(deploy_config: DeployConfig, variant: str) -> str:
-    """Where a detector's graph ends: as `backend_config.stage` says, or else as the backend likes.
+def _stage(deploy_config: DeployConfig, head: HeadSpec) -> str:
+    """Where a graph ends: `backend_config.stage`, or else the backend's preference.
 
     Raises:
-        BadInputError: There is no such stage.
+        BadInputError: There is no such stage, or nothing decodes it.
     """
     asked = deploy_config.raw["backend_config"].get("stage")
     if asked is None:
-        return _representation(deploy_config).stage(variant)
-    if asked not in STAGES:
+        row = conversion_row(deploy_config.backend, deploy_config.precision)
+        return head.stage_for(row.stages).name
+    stages = [stage.name for stage in head.stages if stage.component]
+    if asked not in stages:
         raise BadInputError(
             f"{deploy_config.path}: backend_config.stage", repr(asked),
-            f"one of {', '.join(STAGES)}", "Change the field, or leave it out.",
+            f"one of {', '.join(stages)}", "Change the field, or leave it out.",
         )  # fmt: skip
     return str(asked)
 
@@ -109,15 +108,16 @@ def check_fit(deploy_config: DeployConfig, model_config: ModelConfig) -> None:
     Raises:
         BadInputError: With both sides of the disagreement.
     """
-    wanted, found = model_config.head_kind.variant, deploy_config.variant
-    bottom_up = {"yolox-pose", "rtmo"}
-    if wanted != found and not ({wanted, found} <= bottom_up and deploy_config.name is None):
+    head, found = model_config.head_kind, head_of_word(deploy_config.variant)
+    shared = head.output_names == found.output_names and deploy_config.name is None
+    if head != found and not shared:
+        word = f"_{head.word}" if head.word else ""
         raise BadInputError(
             str(deploy_config.path),
-            f"outputs {list(deploy_config.output_names)} ({found or 'heatmap'} models)",
-            f"a deploy config for {wanted or 'heatmap'} models, for {model_config.path.name} has "
+            f"outputs {list(deploy_config.output_names)} ({found.kind} models)",
+            f"a deploy config for {head.kind} models, for {model_config.path.name} has "
             f"a {model_config.head}",
-            f"Use pose-detection{'_' + wanted if wanted else ''}_{deploy_config.backend}_….py.",
+            f"Use pose-detection{word}_{deploy_config.backend}_….py.",
         )
     shape = deploy_config.input_shape
     if shape is not None and shape != model_config.input_size:
@@ -142,52 +142,63 @@ def check_exporter(exporter: str | None) -> None:
         )  # fmt: skip
 
 
-def export_model(
-    model: nn.Module,
-    deploy_config: DeployConfig,
+def export(
     model_config: ModelConfig,
-    checkpoint: str,
+    checkpoint: str | Path,
+    deploy_config: DeployConfig,
     folder: Path,
     *,
+    model: nn.Module | None = None,
     exporter: str | None = None,
+    progress: Progress = silent,
 ) -> Exported:
     """Export a model into `folder`.
 
     Args:
-        model: The mmpose model in eval mode.
-        deploy_config: What to export.
         model_config: The model's config.
-        checkpoint: Where its weights came from, for the record.
+        checkpoint: Its weights.
+        deploy_config: What to export.
         folder: An existing folder.
+        model: The mmpose model with these weights in eval mode, if the caller has it already.
         exporter: 'torchscript' or 'dynamo'; None takes the deploy config's.
+        progress: Called when a stage begins or ends.
+
+    Raises:
+        BadInputError: The two configs do not fit each other, or the checkpoint not the model.
+        ConversionError: The exporter refused the model, at 'export'.
     """
-    from posedeploy.export import DetectionStage, exportable_module, host_work, write_graph
+    from posedeploy.export import exportable_module, host_work, write_graph
     from posedeploy.sdk.writer import compact_dataset_meta
+    from posedeploy.zoo.build import build_model
 
     check_fit(deploy_config, model_config)
+    if model is None:
+        with at_stage("model", progress):
+            model = build_model(model_config, Path(checkpoint))
     started = time.perf_counter()
-    representation = _representation(deploy_config)
-    stage = DetectionStage(_stage(deploy_config, model_config.head_kind.variant))
-    module = exportable_module(model, model_config, deploy_config, stage)
-    graph = write_graph(module, deploy_config, folder, representation.form, exporter)
-    exported = Exported(
-        folder=folder,
-        graph=graph.path.name,
-        exporter=graph.exporter,
-        opset=graph.opset,
-        ir_version=graph.ir_version,
-        nodes=dict(graph.nodes),
-        checkpoint=checkpoint,
-        dataset_meta=compact_dataset_meta(model.dataset_meta),  # type: ignore[arg-type]
-        seconds=round(time.perf_counter() - started, 3),
-        host=host_work(module, model, model_config, deploy_config, folder),
-    )
+    with at_stage("export", progress):
+        form = conversion_row(deploy_config.backend, deploy_config.precision).form
+        stage = _stage(deploy_config, model_config.head_kind)
+        module = exportable_module(model, model_config, deploy_config, stage)
+        graph = write_graph(module, deploy_config, folder, form, exporter)
+        exported = Exported(
+            folder=folder,
+            graph=graph.path.name,
+            exporter=graph.exporter,
+            opset=graph.opset,
+            ir_version=graph.ir_version,
+            nodes=dict(graph.nodes),
+            checkpoint=str(checkpoint),
+            dataset_meta=compact_dataset_meta(model.dataset_meta),  # type: ignore[arg-type]
+            seconds=round(time.perf_counter() - started, 3),
+            host=host_work(module, model, model_config, deploy_config, folder),
+        )
     facts = asdict(exported) | {"folder": ""}
     (folder / EXPORT_FILE).write_text(json.dumps(facts, indent=1), encoding="utf-8")
     return exported
 
 
 def read_exported(folder: Path) -> Exported:
-    """The export that `export_model` wrote into `folder`."""
+    """The export that `export` wrote into `folder`."""
     facts = json.loads((folder / EXPORT_FILE).read_text(encoding="utf-8"))
     return Exported(**facts | {"folder": folder})

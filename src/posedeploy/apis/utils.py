@@ -1,16 +1,84 @@
-"""`build_task_processor`, under the name that MMDeploy's users import it by."""
+"""Configs by path or name, and the task processor: what MMDeploy's users import by these names."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from posedeploy.apis.configs import load_config
 from posedeploy.apis.deploying import check_device
 from posedeploy.apis.exporting import check_fit
+from posedeploy.apis.sources import resolve_model_config
 from posedeploy.apis.task_processor import PoseDetection
-from posedeploy.config import deploy_config_from, model_config_from
+from posedeploy.config import (
+    deploy_config_from,
+    is_deploy_config_name,
+    model_config_from,
+    read_deploy_config,
+)
+from posedeploy.config.files import read_config
+from posedeploy.errors import BadInputError
 
-__all__ = ["build_task_processor"]
+# Where MMDeploy's documents find its deploy configs for MMPose; ours have the same names.
+MMDEPLOY_FOLDER = Path("configs/mmpose")
+
+
+def load_config(*args: Any) -> list[Any]:
+    """Read configs.
+
+    Args:
+        *args: Each a path; the name of a deploy config of this project
+            (`configs/mmpose/NAME.py`, as MMDeploy's documents write it, stands for ours where
+            there is no such file); the name of a model in the zoo, or of a config file that
+            mmpose ships; or an `mmengine.config.Config` that was read before.
+
+    Returns:
+        One `mmengine.config.Config` an argument, in order.
+
+    Raises:
+        BadInputError: One is none of these, or its file is no MMEngine config.
+
+    Example:
+        >>> from posedeploy.utils import load_config
+        >>> deploy_cfg, model_cfg = load_config("pose-detection_onnxruntime_static", "hrnet_w32")
+        >>> deploy_cfg.backend_config.type
+        'onnxruntime'
+    """
+    return [_read(a) if isinstance(a, str | Path) else a for a in args]
+
+
+def get_input_shape(deploy_cfg: Any) -> list[int] | None:
+    """The shape that a deploy config fixes.
+
+    Args:
+        deploy_cfg: A path, a name, or an `mmengine.config.Config`.
+
+    Returns:
+        `[W, H]` in input px; None where the config leaves it to the model.
+
+    Raises:
+        BadInputError: Not a deploy config for MMPose.
+    """
+    shape = deploy_config_from(load_config(deploy_cfg)[0]).input_shape
+    return None if shape is None else list(shape)
+
+
+def _read(name_or_path: str | Path) -> Any:
+    path = Path(name_or_path)
+    if path.is_file():
+        return read_config(path, "config")
+    name = path.name if path.parent in {Path(), MMDEPLOY_FOLDER} else str(path)
+    if is_deploy_config_name(name):
+        return read_deploy_config(name)
+    try:
+        path = resolve_model_config(name)
+    except BadInputError as error:
+        raise BadInputError(
+            f"config {name_or_path}",
+            "no such file and no such name",
+            "a path, the name of a deploy config, or the name of a model",
+            "`posedeploy configs list` and `posedeploy zoo list` show the names.",
+        ) from error
+    return read_config(path, "config")
 
 
 def build_task_processor(model_cfg: Any, deploy_cfg: Any, device: str = "cpu") -> PoseDetection:

@@ -36,19 +36,6 @@ Examples:
 PIP = "python -m pip install"
 PACKAGES = ("numpy", "opencv-python-headless", "torch", "mmpose", "mmengine", "onnx")
 
-# What a backend computes float32 graphs in if nobody tells it: one line, printed by a child
-# process. OpenVINO's differs from CPU to CPU; the others' is decided when they are built.
-OWN_PRECISION: Mapping[str, str] = {
-    "ncnn": "import ncnn; o = ncnn.Option(); "
-    "print('fp16 if the CPU can' if o.use_fp16_arithmetic else 'fp32')",
-    "onnxruntime": "print('fp32')",
-    "openvino": "import openvino as ov; "
-    "print({'f32': 'fp32', 'f16': 'fp16'}.get(p := ov.Core().get_property('CPU', "
-    "'INFERENCE_PRECISION_HINT').get_type_name(), p))",
-    "torchscript": "import torch; p = torch.get_float32_matmul_precision(); "
-    "print('fp32' if p == 'highest' else f'fp32, products in {p} precision')",
-}
-
 
 @dataclass(frozen=True)
 class BackendFacts:
@@ -64,7 +51,7 @@ class BackendFacts:
         devices: Device types it runs on.
         precisions: What can be converted to; empty where converting needs more packages.
         missing_tools: What converting for it needs and is not there.
-        own_precision: What it would compute float32 graphs in if nobody told it; '' if unknown.
+        own_precision: What it computes float32 graphs in by default; '' if unknown.
         install: The command that installs or upgrades it, '' where there is nothing to be done or
             it is no package.
     """
@@ -136,7 +123,7 @@ def facts_of(row: BackendSpec) -> BackendFacts:
         devices=row.devices,
         precisions=precisions,
         missing_tools=tools,
-        own_precision=_own_precision(row.name) if found.ok else "",
+        own_precision=_own_precision(row) if found.ok else "",
         install=_install(row, found),
     )
 
@@ -152,21 +139,19 @@ def _install(row: BackendSpec, found: Availability) -> str:
 def _recipes(name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Precisions that can be converted to, and tools for it that are missing."""
     try:
-        from posedeploy.convert import CONVERTERS, get_converter, missing_tools
+        from posedeploy.convert import get_converter, missing_tools
 
-        if name not in CONVERTERS:
-            return (), ()
-        # any recipe leads to the converter, which knows all of its own
-        precisions = tuple(get_converter(name, "fp32").precisions)
+        precisions = backend_row(name).precisions
+        get_converter(name, precisions[0])  # an environment for running alone cannot import it
         return precisions, missing_tools(name)
-    except ImportError as error:  # an environment for running alone
+    except ImportError as error:
         return (), (str(error.name),)
 
 
-def _own_precision(name: str) -> str:
-    if name not in OWN_PRECISION:
+def _own_precision(row: BackendSpec) -> str:
+    if not row.own_precision:
         return ""
-    status, line = run_probe(OWN_PRECISION[name])
+    status, line = run_probe(row.own_precision)
     return line if status == 0 else ""
 
 

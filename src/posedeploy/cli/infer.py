@@ -70,9 +70,11 @@ def infer(  # noqa: PLR0917 - the signature is the command line
     folder_of_model, found = check_model_folder(model_dir), find_sources(sources)
     if show:
         check_windows("Leave --show out, and open the images that --out writes.")
-    kind, number = device_for(folder_of_model, device)
+    chosen = device_for(folder_of_model, device)
     target = out or (None if as_json or show else DEFAULT_OUT)
-    with PoseDetector(folder_of_model, kind, number, threads=threads) as detector:
+    with PoseDetector(
+        folder_of_model, chosen.kind, chosen.index, threads=threads
+    ) as detector:
         if boxes and not detector.top_down:
             raise BadInputError(
                 "--bbox", f"boxes, and {model_dir}, which finds the people itself",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from posedeploy.errors import BadInputError
-from posedeploy.runtime import backend_names, backend_row
+from posedeploy.runtime import Device, backend_names, backend_row
 from posedeploy.sdk.folder import read_folder
 
 _MARK = "deploy.json"  # every SDK model folder has it
@@ -38,8 +38,8 @@ def check_model_folder(path: Path) -> Path:
     )
 
 
-def device_for(folder: Path, text: str | None) -> tuple[str, int]:
-    """Device type and number; without a word for it, the first that the folder's backend has.
+def device_for(folder: Path, text: str | None) -> Device:
+    """The device that the text names; without a text, the first that the folder's backend has.
 
     Raises:
         BadInputError: What follows the colon is no number, or the folder cannot be read.
@@ -47,16 +47,16 @@ def device_for(folder: Path, text: str | None) -> tuple[str, int]:
     if text is not None:
         return parse_device(text)
     backend = read_folder(folder).model.backend
-    return (backend_row(backend).devices[0] if backend in backend_names() else "cpu"), 0
+    return Device(backend_row(backend).devices[0] if backend in backend_names() else "cpu")
 
 
-def parse_device(text: str) -> tuple[str, int]:
-    """Device type and number: 'cuda:1' is ('cuda', 1).
+def parse_device(text: str) -> Device:
+    """The device that 'cuda:1' names.
 
     Raises:
         BadInputError: What follows the colon is no number.
     """
-    kind, _, number = text.partition(":")
-    if number and not number.isdecimal():
-        raise BadInputError("--device", text, "cpu, cuda or cuda:1", "Change it.")
-    return kind, int(number or 0)
+    try:
+        return Device.parse(text)
+    except ValueError:
+        raise BadInputError("--device", text, "cpu, cuda or cuda:1", "Change it.") from None

@@ -60,12 +60,13 @@ def profile(  # noqa: PLR0917 - the signature is the command line
         raise BadInputError(
             "MODEL_DIRS", "a folder that is named twice", "each once", "Name it once."
         )
-    detectors = {
-        str(folder): PoseDetector(
-            checked, *device_for(checked, device), threads=threads, batch_size=max(sizes)
+    detectors = {}
+    for folder in model_dirs:
+        checked = check_model_folder(folder)
+        chosen = device_for(checked, device)
+        detectors[str(folder)] = PoseDetector(
+            checked, chosen.kind, chosen.index, threads=threads, batch_size=max(sizes)
         )
-        for folder, checked in zip(model_dirs, map(check_model_folder, model_dirs), strict=True)
-    }
     with console(stderr=True).status("measuring"):
         runs = measure(detectors, image, plan)
     machine = fingerprint(threads)

@@ -16,9 +16,7 @@ from posedeploy.config.files import config_root
 from posedeploy.config.listing import list_deploy_configs
 from posedeploy.config.model_config import (
     FAMILIES,
-    HEADS,
     OTHER_FAMILY,
-    HeadKind,
     ModelConfig,
     load_model_config,
     model_config_from,
@@ -28,12 +26,10 @@ from posedeploy.config.naming import DeployConfigName, parse_name
 __all__ = [
     "EXPORTERS",
     "FAMILIES",
-    "HEADS",
     "OTHER_FAMILY",
     "CalibrationSettings",
     "DeployConfig",
     "DeployConfigName",
-    "HeadKind",
     "ModelConfig",
     "NmsSettings",
     "config_root",

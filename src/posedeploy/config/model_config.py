@@ -1,47 +1,17 @@
-"""What the toolchain needs to know of an MMPose model config."""
+"""An MMPose model config as a typed value."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from posedeploy.config.files import read_config
 from posedeploy.errors import BadInputError
-
-
-class HeadKind(StrEnum):
-    """What a head puts out, and so which exportable module and decoder serve it."""
-
-    HEATMAP = "heatmap"
-    SIMCC = "simcc"
-    YOLOX_POSE = "yolox-pose"
-    RTMO = "rtmo"
-
-    @property
-    def variant(self) -> str:
-        """The word for it in a deploy config's name ('' for heatmap)."""
-        return "" if self is HeadKind.HEATMAP else self.value
-
-    @property
-    def bottom_up(self) -> bool:
-        """True if the model takes the whole image and finds the people itself."""
-        return self in {HeadKind.YOLOX_POSE, HeadKind.RTMO}
-
+from posedeploy.heads import HEADS, HeadSpec, head_of_mmpose
 
 # fmt: off
-HEADS: Mapping[str, HeadKind] = {
-    "CPMHead":       HeadKind.HEATMAP,
-    "HeatmapHead":   HeadKind.HEATMAP,
-    "MSPNHead":      HeadKind.HEATMAP,
-    "RTMCCHead":     HeadKind.SIMCC,
-    "RTMOHead":      HeadKind.RTMO,
-    "SimCCHead":     HeadKind.SIMCC,
-    "YOLOXPoseHead": HeadKind.YOLOX_POSE,
-}
-
 # (head, backbone) -> family; '' stands for any backbone
 FAMILIES: Mapping[tuple[str, str], str] = {
     ("CPMHead", "HourglassNet"):  "Hourglass",
@@ -64,7 +34,7 @@ class ModelConfig:
     Attributes:
         path: The file.
         head: Type name of the head.
-        head_kind: What the head puts out.
+        head_kind: Row of the head's kind.
         family: Row of the support table, or 'other'.
         input_size: (W, H) in input px.
         mean: Mean that is subtracted, in the channel order of the network input, 0..255.
@@ -79,7 +49,7 @@ class ModelConfig:
 
     path: Path
     head: str
-    head_kind: HeadKind
+    head_kind: HeadSpec
     family: str
     input_size: tuple[int, int]
     mean: tuple[float, ...]
@@ -111,19 +81,20 @@ def model_config_from(config: Any) -> ModelConfig:
     if not isinstance(model, dict) or "head" not in model or "backbone" not in model:
         raise _no_model_config(path, config)
     head = str(model["head"]["type"])
-    if head not in HEADS:
+    kind = head_of_mmpose(head)
+    if kind is None:
         raise BadInputError(
             f"{path}: model.head.type",
             head,
-            "a supported head: " + ", ".join(sorted(HEADS)),
+            "a supported head: " + ", ".join(sorted(n for row in HEADS for n in row.mmpose_heads)),
             "Heads of other kinds need an export module and a decoder; see CONTRIBUTING.md.",
         )
     if "test_dataloader" not in config:
         raise BadInputError(
-            str(path), "no test_dataloader, whose pipeline says what the model's input is",
+            str(path), "no test_dataloader, whose pipeline holds the size of the model's input",
             "a whole MMPose config", "Inherit from a config that mmpose ships, as _base_.",
         )  # fmt: skip
-    return _facts(path, config, head)
+    return _typed(path, config, head, kind)
 
 
 def _no_model_config(path: Path, config: Any) -> BadInputError:
@@ -136,7 +107,7 @@ def _no_model_config(path: Path, config: Any) -> BadInputError:
     return BadInputError(str(path), found, "an MMPose 1.x model config", next_step)
 
 
-def _facts(path: Path, config: Any, head: str) -> ModelConfig:
+def _typed(path: Path, config: Any, head: str, kind: HeadSpec) -> ModelConfig:
     model = config["model"]
     pipeline = tuple(config["test_dataloader"]["dataset"]["pipeline"])
     codec = model["head"].get("decoder") or config.get("codec") or {}
@@ -146,7 +117,7 @@ def _facts(path: Path, config: Any, head: str) -> ModelConfig:
     return ModelConfig(
         path=path,
         head=head,
-        head_kind=HEADS[head],
+        head_kind=kind,
         family=family_of(head, str(model["backbone"]["type"])),
         input_size=_input_size(path, pipeline),
         mean=tuple(preprocessor.get("mean") or (0.0, 0.0, 0.0)),
@@ -167,9 +138,9 @@ def family_of(head: str, backbone: str) -> str:
 
 
 def _input_size(path: Path, pipeline: tuple[Mapping[str, Any], ...]) -> tuple[int, int]:
-    """(W, H) of the network input: what the test pipeline's last resizing transform says.
+    """(W, H) of the network input, from the test pipeline's last resizing transform.
 
-    The codec is not asked: yoloxpose_tiny inherits a codec of 640 and resizes to 416.
+    Not from the codec: yoloxpose_tiny inherits a codec of 640 and resizes to 416.
     """
     for transform in reversed(pipeline):
         if "input_size" in transform:

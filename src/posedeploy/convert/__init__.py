@@ -1,22 +1,21 @@
 """Intermediate representation -> the backend's files; one module a backend."""
 
 from posedeploy.convert.registry import (
-    CONVERTERS,
     built_for,
     conversion_availability,
+    conversion_row,
     get_converter,
     missing_tools,
 )
-from posedeploy.convert.types import Converted, Converter, Declared, Representation
+from posedeploy.convert.types import Converted, Converter, Declared
 
 __all__ = [
-    "CONVERTERS",
     "Converted",
     "Converter",
     "Declared",
-    "Representation",
     "built_for",
     "conversion_availability",
+    "conversion_row",
     "get_converter",
     "missing_tools",
 ]

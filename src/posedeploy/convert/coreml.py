@@ -1,12 +1,13 @@
 """CoreML: an exported program through coremltools, on Linux as on macOS.
 
-The precision is always said: coremltools' own default for an mlprogram is fp16.
+The precision is always set: coremltools' own default for an mlprogram is fp16.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
+import math
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -16,12 +17,12 @@ from typing import Any
 import numpy as np
 
 from posedeploy.config import DeployConfig
-from posedeploy.convert.types import Converted, Declared, Representation
+from posedeploy.convert.types import Converted, Declared
 from posedeploy.errors import BadInputError, ConversionError
 from posedeploy.precision.calibration import CalibrationSet
-from posedeploy.runtime import TensorInfo, backend_row
+from posedeploy.runtime import StoredPrecision, TensorInfo, backend_row
 from posedeploy.runtime.coreml import declared, import_coremltools, read_spec
-from posedeploy.runtime.torchscript import SIGNATURE, read_signature
+from posedeploy.runtime.torchscript import SIGNATURE, as_text, read_signature
 
 PRECISIONS = {"fp32": "FLOAT32", "fp16": "FLOAT16"}  # ours -> names of coremltools.precision
 DEFAULT_TARGET = "iOS16"  # the first whose inputs and outputs may be float16
@@ -29,30 +30,23 @@ DEFAULT_TARGET = "iOS16"  # the first whose inputs and outputs may be float16
 _FLOAT16, _FLOAT32 = 10, 11
 
 
-class CoreMlConverter:
+def convert(
+    ir: Path,
+    deploy_config: DeployConfig,
+    work_dir: Path,
+    calibration: CalibrationSet | None = None,
+) -> Converted:
     """An exported program to an `.mlpackage`; inputs and outputs are float32 at any precision.
 
     Fields of `backend_config`, by MMDeploy's names: `convert_to` ('mlprogram' alone) and
     `minimum_deployment_target` (a name of coremltools.target).
     """
-
-    precisions = ("fp32", "fp16")
-    representation = Representation("exported-program", {"yolox-pose": "dense", "rtmo": "dense"})
-    tools: tuple[str, ...] = ()
-
-    def convert(
-        self,
-        ir: Path,
-        deploy_config: DeployConfig,
-        work_dir: Path,
-        calibration: CalibrationSet | None = None,
-    ) -> Converted:
-        del calibration  # there is no int8 recipe
-        target = work_dir / backend_row("coreml").main_file
-        model = _converted(ir, deploy_config, _settings(deploy_config))
-        model.save(str(target))
-        spec = read_spec(target)
-        return Converted((target.name,), weight_precision(spec), Declared(*declared(spec)))
+    del calibration  # there is no int8 recipe
+    target = work_dir / backend_row("coreml").main_file
+    model = _converted(ir, deploy_config, _settings(deploy_config))
+    model.save(str(target))
+    spec = read_spec(target)
+    return Converted((target.name,), weight_precision(spec), Declared(*declared(spec)))
 
 
 def _settings(deploy_config: DeployConfig) -> dict[str, Any]:
@@ -89,11 +83,11 @@ def _converted(ir: Path, deploy_config: DeployConfig, settings: Mapping[str, Any
     ct = import_coremltools()
     extra = {SIGNATURE: ""}
     program = torch.export.load(ir, extra_files=extra)
-    inputs, outputs = read_signature(_as_text(extra[SIGNATURE]))
+    inputs, outputs = read_signature(as_text(extra[SIGNATURE]))
     try:
         with _quiet():
-            # coremltools has rows for core ATen only; and loading a program adds a node for each
-            # result that nothing uses, which coremltools refuses and this pass drops
+            # coremltools converts core ATen only. Loading a program adds a node for each unused
+            # result, which coremltools refuses; decomposing drops them.
             return ct.convert(
                 program.run_decompositions({}),
                 inputs=[_input_type(ct, info, deploy_config) for info in inputs],
@@ -102,15 +96,11 @@ def _converted(ir: Path, deploy_config: DeployConfig, settings: Mapping[str, Any
                 **settings,
             )
     except (RuntimeError, ValueError, TypeError, NotImplementedError, AssertionError) as error:
-        # what coremltools raises for operators it has no row for; the rest is a bug
+        # what coremltools raises for operators that it does not convert; the rest is a bug
         raise ConversionError(
             "convert", str(ir), str(error).strip().split("\n", 1)[0] or type(error).__name__,
             "a program that coremltools converts", "Report this model with the operator named.",
         ) from error  # fmt: skip
-
-
-def _as_text(content: str | bytes) -> str:
-    return content.decode("utf-8") if isinstance(content, bytes) else content
 
 
 def _input_type(ct: Any, info: TensorInfo, deploy_config: DeployConfig) -> Any:
@@ -134,7 +124,7 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def weight_precision(spec: Any) -> str:
+def weight_precision(spec: Any) -> StoredPrecision:
     """'fp32' or 'fp16': the type that holds most of a package's floating-point constants."""
     sizes: Counter[int] = Counter()
     for function in spec.mlProgram.functions.values():
@@ -143,14 +133,9 @@ def weight_precision(spec: Any) -> str:
                 if operation.type == "const":
                     kind = operation.outputs[0].type.tensorType
                     sizes[kind.dataType] += _count(kind)
-    return "fp16" if sizes[_FLOAT16] > sizes[_FLOAT32] else "fp32"
+    half = sizes[_FLOAT16] > sizes[_FLOAT32]
+    return StoredPrecision.FP16 if half else StoredPrecision.FP32
 
 
 def _count(tensor_type: Any) -> int:
-    count = 1
-    for dimension in tensor_type.dimensions:
-        count *= int(dimension.constant.size)
-    return count
-
-
-CONVERTER = CoreMlConverter()
+    return math.prod(int(dimension.constant.size) for dimension in tensor_type.dimensions)

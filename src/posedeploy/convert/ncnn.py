@@ -15,13 +15,13 @@ import numpy as np
 
 from posedeploy.config import DeployConfig
 from posedeploy.convert.pnnx import run_pnnx
-from posedeploy.convert.types import Converted, Representation
+from posedeploy.convert.types import Converted
 from posedeploy.errors import ConversionError
 from posedeploy.precision.calibration import CalibrationSet, required
 from posedeploy.precision.float_layers import parts
 from posedeploy.precision.ncnn_files import read_param
 from posedeploy.precision.ncnn_int8 import quantize_ncnn
-from posedeploy.runtime import SessionOptions, backend_row, get_runtime
+from posedeploy.runtime import SessionOptions, StoredPrecision, backend_row, get_runtime
 from posedeploy.runtime.ncnn import is_quantized
 from posedeploy.runtime.torchscript import SIGNATURE
 
@@ -36,50 +36,42 @@ _NO_PARAMETER = -1
 _AGREEMENT = {"fp32": 1e-3, "fp16": 0.5, "int8": math.inf}
 
 
-class NcnnConverter:
+def convert(
+    ir: Path,
+    deploy_config: DeployConfig,
+    work_dir: Path,
+    calibration: CalibrationSet | None = None,
+) -> Converted:
     """Traced module to `.param` and `.bin`; fp16 is off unless the deploy config asks for it.
 
     int8 starts from the float32 files, which are checked before they are quantized.
     """
-
-    precisions = ("fp32", "fp16", "int8")
-    # decoding every candidate of RTMO in ncnn takes 6 to 10 s a image
-    representation = Representation("ncnn", {"yolox-pose": "dense", "rtmo": "raw"})
-    tools: tuple[str, ...] = ("pnnx",)
-
-    def convert(
-        self,
-        ir: Path,
-        deploy_config: DeployConfig,
-        work_dir: Path,
-        calibration: CalibrationSet | None = None,
-    ) -> Converted:
-        row = backend_row("ncnn")
-        signature = read_signature(ir)
-        inputs, outputs = signature["inputs"], signature["outputs"]
-        shape = tuple(inputs[0]["shape"])
-        if not isinstance(shape[0], int):
-            raise ConversionError(
-                "convert", str(deploy_config.path), "a dynamic batch", "a static deploy config",
-                "ncnn runs one image at a time: remove dynamic_axes.",
-            )  # fmt: skip
-        fp16 = deploy_config.precision == "fp16"
-        files = (work_dir / row.main_file, work_dir / row.weights_file)
-        with tempfile.TemporaryDirectory(prefix="pnnx-") as scratch:
-            written = run_pnnx(ir, shape, fp16, Path(scratch))
-            names = [str(info["name"]) for info in outputs]
-            text = named(written.param, str(inputs[0]["name"]), names, shape)
-            files[0].write_text(text, encoding="utf-8")
-            shutil.copyfile(written.weights, files[1])
-        for extra in ir.parent.glob("*.npz"):  # weights that the host needs
-            shutil.copyfile(extra, work_dir / extra.name)
-        recipe: Mapping[str, Any] = {"name": "pnnx, weights in float16"} if fp16 else {}
-        check_numbers(ir, files, shape, weight_precision(*files))
-        if deploy_config.precision == "int8":
-            recipe = _int8(files, required(calibration, deploy_config.path))
-            check_numbers(ir, files, shape, "int8")
-        written_files = (row.main_file, row.weights_file)
-        return Converted(written_files, weight_precision(*files), recipe=recipe)
+    row = backend_row("ncnn")
+    signature = read_signature(ir)
+    inputs, outputs = signature["inputs"], signature["outputs"]
+    shape = tuple(inputs[0]["shape"])
+    if not isinstance(shape[0], int):
+        raise ConversionError(
+            "convert", str(deploy_config.path), "a dynamic batch", "a static deploy config",
+            "ncnn runs one image at a time: remove dynamic_axes.",
+        )  # fmt: skip
+    fp16 = deploy_config.precision == "fp16"
+    files = (work_dir / row.main_file, work_dir / row.weights_file)
+    with tempfile.TemporaryDirectory(prefix="pnnx-") as scratch:
+        written = run_pnnx(ir, shape, fp16, Path(scratch))
+        names = [str(info["name"]) for info in outputs]
+        text = named(written.param, str(inputs[0]["name"]), names, shape)
+        files[0].write_text(text, encoding="utf-8")
+        shutil.copyfile(written.weights, files[1])
+    for extra in ir.parent.glob("*.npz"):  # weights that the host needs
+        shutil.copyfile(extra, work_dir / extra.name)
+    recipe: Mapping[str, Any] = {"name": "pnnx, weights in float16"} if fp16 else {}
+    check_numbers(ir, files, shape, weight_precision(*files))
+    if deploy_config.precision == "int8":
+        recipe = _int8(files, required(calibration, deploy_config.path))
+        check_numbers(ir, files, shape, "int8")
+    written_files = (row.main_file, row.weights_file)
+    return Converted(written_files, weight_precision(*files), recipe=recipe)
 
 
 def _int8(files: tuple[Path, Path], calibration: CalibrationSet) -> Mapping[str, Any]:
@@ -134,13 +126,14 @@ def named(param: str, given: str, outputs: list[str], shape: tuple[int, ...]) ->
     return "\n".join(lines) + "\n"
 
 
-def weight_precision(param: Path, weights: Path) -> str:
+def weight_precision(param: Path, weights: Path) -> StoredPrecision:
     """'int8' if any layer is quantized; else by the size of the weights and their number."""
     if is_quantized(param):
-        return "int8"
+        return StoredPrecision.INT8
     layers = read_param(param)
     count = sum(layer.number(_WEIGHT_COUNT.get(layer.type, _NO_PARAMETER)) for layer in layers)
-    return "fp32" if weights.stat().st_size >= 4 * count else "fp16"
+    whole = weights.stat().st_size >= 4 * count
+    return StoredPrecision.FP32 if whole else StoredPrecision.FP16
 
 
 def check_numbers(
@@ -188,6 +181,3 @@ def differences(
         if not error <= limit * max(size, math.ulp(1.0)):
             found.append(f"{name}: off by {error:.3g} where the largest value is {size:.3g}")
     return found
-
-
-CONVERTER = NcnnConverter()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections import Counter
 from collections.abc import Mapping
@@ -9,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from posedeploy.config import DeployConfig
-from posedeploy.convert.types import ONNX, Converted
+from posedeploy.convert.types import Converted
 from posedeploy.precision.calibration import CalibrationSet, required
 from posedeploy.precision.float_layers import parts
 from posedeploy.precision.fp16 import to_fp16
 from posedeploy.precision.qdq import RECIPES, quantize_onnx
+from posedeploy.runtime import StoredPrecision
 
 # Arguments of the fp16 conversion that a deploy config may set, by the names MMDeploy gives them.
 _FP16_ARGUMENTS = (
@@ -22,29 +24,22 @@ _FP16_ARGUMENTS = (
 )  # fmt: skip
 
 
-class OnnxRuntimeConverter:
+def convert(
+    ir: Path,
+    deploy_config: DeployConfig,
+    work_dir: Path,
+    calibration: CalibrationSet | None = None,
+) -> Converted:
     """fp32: a copy. fp16: as `common_config` says. int8: QDQ, per channel, U8S8."""
-
-    precisions = ("fp32", "fp16", "int8")
-    representation = ONNX
-    tools: tuple[str, ...] = ()
-
-    def convert(
-        self,
-        ir: Path,
-        deploy_config: DeployConfig,
-        work_dir: Path,
-        calibration: CalibrationSet | None = None,
-    ) -> Converted:
-        target = work_dir / deploy_config.save_file
-        recipe: Mapping[str, Any] = {}
-        if deploy_config.precision == "fp16":
-            recipe = _fp16(ir, target, deploy_config)
-        elif deploy_config.precision == "int8":
-            recipe = _int8(ir, target, required(calibration, deploy_config.path))
-        elif ir != target:
-            shutil.copyfile(ir, target)
-        return Converted((target.name,), weight_precision(target), recipe=recipe)
+    target = work_dir / deploy_config.save_file
+    recipe: Mapping[str, Any] = {}
+    if deploy_config.precision == "fp16":
+        recipe = _fp16(ir, target, deploy_config)
+    elif deploy_config.precision == "int8":
+        recipe = _int8(ir, target, required(calibration, deploy_config.path))
+    elif ir != target:
+        shutil.copyfile(ir, target)
+    return Converted((target.name,), weight_precision(target), recipe=recipe)
 
 
 def _fp16(ir: Path, target: Path, deploy_config: DeployConfig) -> Mapping[str, Any]:
@@ -64,7 +59,7 @@ def _int8(ir: Path, target: Path, calibration: CalibrationSet) -> Mapping[str, A
     }
 
 
-def weight_precision(path: Path) -> str:
+def weight_precision(path: Path) -> StoredPrecision:
     """'fp32', 'fp16' or 'int8': the type that holds most of the graph's weights.
 
     Graphs in QDQ form are int8 as soon as a weight is stored so.
@@ -74,14 +69,8 @@ def weight_precision(path: Path) -> str:
     model = onnx.load(path)
     sizes: Counter[int] = Counter()
     for tensor in model.graph.initializer:
-        count = 1
-        for dim in tensor.dims:
-            count *= dim
-        sizes[tensor.data_type] += count
+        sizes[tensor.data_type] += math.prod(tensor.dims)
     if any(node.op_type == "QuantizeLinear" for node in model.graph.node):
-        return "int8"
-    kinds = onnx.TensorProto
-    return "fp16" if sizes[kinds.FLOAT16] > sizes[kinds.FLOAT] else "fp32"
-
-
-CONVERTER = OnnxRuntimeConverter()
+        return StoredPrecision.INT8
+    half = sizes[onnx.TensorProto.FLOAT16] > sizes[onnx.TensorProto.FLOAT]
+    return StoredPrecision.FP16 if half else StoredPrecision.FP32

@@ -13,64 +13,57 @@ from pathlib import Path
 from typing import Any
 
 from posedeploy.config import DeployConfig
-from posedeploy.convert.types import ONNX, Converted, Declared
+from posedeploy.convert.types import Converted, Declared
 from posedeploy.errors import BadInputError, ConversionError
 from posedeploy.precision.calibration import CalibrationSet, required
 from posedeploy.precision.float_layers import parts
 from posedeploy.precision.openvino_int8 import quantize_openvino
-from posedeploy.runtime import backend_row
+from posedeploy.runtime import StoredPrecision, backend_row
 from posedeploy.runtime.openvino import INFERENCE_PRECISION, tensor_info
 
 # Names of floating-point weights in OpenVINO -> ours
-_WEIGHTS = {"f32": "fp32", "f16": "fp16"}
+_WEIGHTS = {"f32": StoredPrecision.FP32, "f16": StoredPrecision.FP16}
 _COMPUTES = ("f32", "f16")
 
 
-class OpenVinoConverter:
+def convert(
+    ir: Path,
+    deploy_config: DeployConfig,
+    work_dir: Path,
+    calibration: CalibrationSet | None = None,
+) -> Converted:
     """Reads the ONNX file and writes `.xml` and `.bin`.
 
     `model_inputs.opt_shapes` of MMDeploy's configs is where the input size comes from; the batch
     is what `dynamic_axes` says.
     """
+    import openvino as ov
 
-    precisions = ("fp32", "fp16", "int8")
-    representation = ONNX
-    tools: tuple[str, ...] = ()
-
-    def convert(
-        self,
-        ir: Path,
-        deploy_config: DeployConfig,
-        work_dir: Path,
-        calibration: CalibrationSet | None = None,
-    ) -> Converted:
-        import openvino as ov
-
-        row, precision = backend_row("openvino"), deploy_config.precision
-        target = work_dir / row.main_file
-        recipe: Mapping[str, Any] = {}
-        try:
-            model = ov.Core().read_model(ir)
-            if precision == "int8":
-                model, recipe = _int8(model, ir, required(calibration, deploy_config.path))
-            elif precision == "fp16":
-                recipe = {"name": "weights compressed to float16"}
-            _record_precision(model, deploy_config)
-            # its default rounds the weights to fp16
-            ov.save_model(model, target, compress_to_fp16=precision == "fp16")
-            written = ov.Core().read_model(target)
-        except RuntimeError as error:
-            raise ConversionError(
-                "convert", str(ir), str(error), "a graph that OpenVINO reads",
-                "Report this model with the operator that the message names.",
-            ) from error  # fmt: skip
-        # read, not compiled: what computes in f16 is converted on machines that do not
-        declared = Declared(
-            tuple(map(tensor_info, written.inputs)), tuple(map(tensor_info, written.outputs))
-        )
-        return Converted(
-            (row.main_file, row.weights_file), weight_precision(written), declared, recipe
-        )
+    row, precision = backend_row("openvino"), deploy_config.precision
+    target = work_dir / row.main_file
+    recipe: Mapping[str, Any] = {}
+    try:
+        model = ov.Core().read_model(ir)
+        if precision == "int8":
+            model, recipe = _int8(model, ir, required(calibration, deploy_config.path))
+        elif precision == "fp16":
+            recipe = {"name": "weights compressed to float16"}
+        _record_precision(model, deploy_config)
+        # its default rounds the weights to fp16
+        ov.save_model(model, target, compress_to_fp16=precision == "fp16")
+        written = ov.Core().read_model(target)
+    except RuntimeError as error:
+        raise ConversionError(
+            "convert", str(ir), str(error), "a graph that OpenVINO reads",
+            "Report this model with the operator that the message names.",
+        ) from error  # fmt: skip
+    # read, not compiled: what computes in f16 is converted on machines that do not
+    declared = Declared(
+        tuple(map(tensor_info, written.inputs)), tuple(map(tensor_info, written.outputs))
+    )
+    return Converted(
+        (row.main_file, row.weights_file), weight_precision(written), declared, recipe
+    )
 
 
 def _record_precision(model: Any, deploy_config: DeployConfig) -> None:
@@ -96,17 +89,14 @@ def _int8(model: Any, ir: Path, calibration: CalibrationSet) -> tuple[Any, Mappi
     }
 
 
-def weight_precision(model: Any) -> str:
+def weight_precision(model: Any) -> StoredPrecision:
     """'int8' if anything is quantized, else 'fp32' or 'fp16': what holds most of the weights."""
     sizes = dict.fromkeys(_WEIGHTS.values(), 0)
     for node in model.get_ops():
         if node.get_type_name() == "FakeQuantize":
-            return "int8"
+            return StoredPrecision.INT8
         if node.get_type_name() == "Constant":
             kind = node.get_output_element_type(0).get_type_name()
             if kind in _WEIGHTS:
                 sizes[_WEIGHTS[kind]] += math.prod(node.get_output_shape(0))
     return max(sizes, key=lambda name: sizes[name])
-
-
-CONVERTER = OpenVinoConverter()

@@ -1,4 +1,4 @@
-"""The converters: one row a backend. A module is imported on use."""
+"""The converters of the backends; a module is imported on use."""
 
 from __future__ import annotations
 
@@ -8,32 +8,39 @@ from typing import cast
 
 from posedeploy.convert.types import Converter
 from posedeploy.errors import BadInputError
-from posedeploy.runtime import Availability, Code, get_runtime
+from posedeploy.runtime import (
+    Availability,
+    BackendSpec,
+    Code,
+    backend_names,
+    backend_row,
+    get_runtime,
+)
 from posedeploy.runtime.probing import is_installed
 
-# ---- modify this table to add a backend ----------------------------------------------------
-CONVERTERS: dict[str, str] = {
-    "coreml": "coreml",
-    "ncnn": "ncnn",
-    "onnxruntime": "onnxruntime",
-    "openvino": "openvino",
-    "pplnn": "pplnn.converter",
-    "tensorrt": "tensorrt.converter",
-    "torchscript": "torchscript",
-}
-# Backends whose files can be written where they cannot be run, and the reasons for not running
-# that do not matter then.
-CONVERTS_WITHOUT: dict[str, frozenset[Code]] = {
-    "coreml": frozenset({Code.WRONG_OS}),
-    # it is converted with onnx alone
-    "pplnn": frozenset(
-        {Code.NOT_INSTALLED, Code.BROKEN_INSTALL, Code.VERSION_TOO_OLD, Code.NO_DEVICE}
-    ),
-}
-# Backends whose files run only on machines like the one that wrote them -> the module whose
-# `target` says what has to be alike.
-TARGETS: dict[str, str] = {"tensorrt": "posedeploy.runtime.tensorrt.probe"}
-# ---------------------------------------------------------------------------------------------
+
+def conversion_row(backend: str, precision: str) -> BackendSpec:
+    """The row of a backend that there is a recipe for.
+
+    Raises:
+        BadInputError: There is none, or it has no recipe for the precision.
+    """
+    if backend not in backend_names():
+        raise BadInputError(
+            "backend_config.type",
+            repr(backend),
+            "a backend that can be converted to: " + ", ".join(backend_names()),
+            "Choose another deploy config.",
+        )
+    row = backend_row(backend)
+    if precision not in row.precisions:
+        raise BadInputError(
+            f"precision of the {backend} deploy config",
+            precision,
+            "a precision with a recipe: " + ", ".join(row.precisions),
+            "Choose another deploy config.",
+        )
+    return row
 
 
 def get_converter(backend: str, precision: str) -> Converter:
@@ -42,38 +49,20 @@ def get_converter(backend: str, precision: str) -> Converter:
     Raises:
         BadInputError: There is none, or it has no recipe for the precision.
     """
-    if backend not in CONVERTERS:
-        raise BadInputError(
-            "backend_config.type",
-            repr(backend),
-            "a backend that can be converted to: " + ", ".join(sorted(CONVERTERS)),
-            "Choose another deploy config.",
-        )
-    module = importlib.import_module(f"{__package__}.{CONVERTERS[backend]}")
-    converter = cast("Converter", module.CONVERTER)
-    if precision not in converter.precisions:
-        raise BadInputError(
-            f"precision of the {backend} deploy config",
-            precision,
-            "a precision with a recipe: " + ", ".join(converter.precisions),
-            "Choose another deploy config.",
-        )
-    return converter
+    module = importlib.import_module(conversion_row(backend, precision).converter)
+    return cast("Converter", module)
 
 
 def missing_tools(backend: str) -> tuple[str, ...]:
-    """What converting for a backend needs and is not there; nothing where there is no recipe."""
-    if backend not in CONVERTERS:
-        return ()
-    module = importlib.import_module(f"{__package__}.{CONVERTERS[backend]}")
-    converter = cast("Converter", module.CONVERTER)
-    return tuple(t for t in converter.tools if not is_installed(t) and shutil.which(t) is None)
+    """What converting for a backend needs and is not installed; nothing for unknown backends."""
+    tools = backend_row(backend).tools if backend in backend_names() else ()
+    return tuple(t for t in tools if not is_installed(t) and shutil.which(t) is None)
 
 
 def conversion_availability(backend: str) -> Availability:
     """Whether this machine can convert for a backend, which it may where it cannot run it."""
     found = get_runtime(backend).probe()
-    if not found.ok and found.code not in CONVERTS_WITHOUT.get(backend, ()):
+    if not found.ok and found.code not in backend_row(backend).converts_without:
         return found
     if missing := ", ".join(missing_tools(backend)):
         reason = f"no {missing}, which converts for {backend}"
@@ -83,7 +72,6 @@ def conversion_availability(backend: str) -> Availability:
 
 def built_for(backend: str) -> dict[str, str]:
     """What of this machine a backend's files are tied to; nothing for files that run anywhere."""
-    if backend not in TARGETS:
-        return {}
-    found: dict[str, str] = importlib.import_module(TARGETS[backend]).target()
+    row = backend_row(backend)
+    found: dict[str, str] = importlib.import_module(row.target).target() if row.target else {}
     return found

@@ -6,29 +6,19 @@ import shutil
 from pathlib import Path
 
 from posedeploy.config import DeployConfig
-from posedeploy.convert.types import Converted, Representation
+from posedeploy.convert.types import Converted
 from posedeploy.precision.calibration import CalibrationSet
-from posedeploy.runtime import backend_row
+from posedeploy.runtime import StoredPrecision, backend_row
 
 
-class TorchScriptConverter:
+def convert(
+    ir: Path,
+    deploy_config: DeployConfig,
+    work_dir: Path,
+    calibration: CalibrationSet | None = None,
+) -> Converted:
     """A copy."""
-
-    precisions = ("fp32",)
-    representation = Representation("torchscript")
-    tools: tuple[str, ...] = ()
-
-    def convert(
-        self,
-        ir: Path,
-        deploy_config: DeployConfig,
-        work_dir: Path,
-        calibration: CalibrationSet | None = None,
-    ) -> Converted:
-        del deploy_config, calibration
-        target = work_dir / backend_row("torchscript").main_file
-        shutil.copyfile(ir, target)
-        return Converted((target.name,), "fp32")
-
-
-CONVERTER = TorchScriptConverter()
+    del deploy_config, calibration
+    target = work_dir / backend_row("torchscript").main_file
+    shutil.copyfile(ir, target)
+    return Converted((target.name,), StoredPrecision.FP32)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from posedeploy.export.detection import DetectionSettings, DetectionStage, detection_settings
+from posedeploy.export.detection import DetectionSettings, detection_settings
 from posedeploy.export.module import ExportableModule, exportable_module
 from posedeploy.export.representations import host_work, write_graph
 from posedeploy.export.writer import EXPORTERS, ExportedGraph, export_onnx
@@ -10,7 +10,6 @@ from posedeploy.export.writer import EXPORTERS, ExportedGraph, export_onnx
 __all__ = [
     "EXPORTERS",
     "DetectionSettings",
-    "DetectionStage",
     "ExportableModule",
     "ExportedGraph",
     "detection_settings",

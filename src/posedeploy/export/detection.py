@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 import torch
@@ -20,17 +19,6 @@ from torch import Tensor, nn
 from posedeploy.config import DeployConfig, ModelConfig
 from posedeploy.errors import BadInputError
 from posedeploy.export.nms import non_max_suppression
-
-
-class DetectionStage(StrEnum):
-    """How much of a detector the exported graph holds."""
-
-    NMS = "nms"
-    DENSE = "dense"
-    RAW = "raw"
-
-
-DENSE_NAMES = ("boxes", "scores", "keypoints")
 
 
 @dataclass(frozen=True)
@@ -66,7 +54,7 @@ def detection_settings(
             f"{deploy_config.path}: codebase_config.post_processing",
             "nothing",
             "NMS settings, for this model finds the people itself",
-            f"Take a pose-detection_{model_config.head_kind.variant}_… deploy config.",
+            f"Take a pose-detection_{model_config.head_kind.word}_… deploy config.",
         )
     keep = int(test_cfg.get("max_per_img", nms.keep_top_k))
     if keep <= 0:

@@ -1,4 +1,4 @@
-"""The exportable module of heads that put out heatmaps: HeatmapHead, CPMHead, MSPNHead."""
+"""The exportable module of heads that output heatmaps: HeatmapHead, CPMHead, MSPNHead."""
 
 from __future__ import annotations
 
@@ -21,5 +21,10 @@ class HeatmapNetwork(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor]:
         """Normalized image [N, 3, H, W] → heatmaps [N, K, h, w]."""
         heatmaps = self.model.head(self.model.extract_feat(image))
-        # CPMHead and MSPNHead put out every stage; their `predict` decodes the last
+        # CPMHead and MSPNHead output every stage; their `predict` decodes the last
         return (heatmaps[-1] if isinstance(heatmaps, list | tuple) else heatmaps,)
+
+
+def build(model: Any, *_: object) -> HeatmapNetwork:
+    """The network of a model; nothing of its configs matters."""
+    return HeatmapNetwork(model)

@@ -9,18 +9,18 @@ from typing import Any, Protocol
 
 from torch import nn
 
-from posedeploy.config import DeployConfig, HeadKind, ModelConfig
-from posedeploy.export.detection import DetectionStage, detection_settings
+from posedeploy.config import DeployConfig, ModelConfig
+from posedeploy.export.detection import detection_settings
 from posedeploy.export.module import ExportableModule
 from posedeploy.export.ncnn_rewrites import ncnn_operators, without_slices
-from posedeploy.export.pose_decoder_weights import write_pose_decoder
 from posedeploy.export.program_writer import export_program
 from posedeploy.export.trace_writer import export_trace
 from posedeploy.export.writer import ExportedGraph, export_onnx
+from posedeploy.heads import load
 
 TRACED_FILE = "end2end.pt"
 PROGRAM_FILE = "end2end.pt2"
-DECODER_FILE = "end2end.npz"
+HOST_WEIGHTS_FILE = "end2end.npz"
 
 
 class Writer(Protocol):
@@ -105,17 +105,17 @@ def host_work(
 ) -> dict[str, Any]:
     """What the graph leaves to the host, as parameters of a post-processing component.
 
-    Writes `DECODER_FILE` into `folder` where the host needs weights.
+    Writes `HOST_WEIGHTS_FILE` into `folder` where the host needs weights.
 
     Returns:
         Nothing if the graph holds everything; else 'stage', the fields of `DetectionSettings`
         and, where there is a file of weights, its name as 'weights'.
     """
-    if module.stage is None or module.stage is DetectionStage.NMS:
+    if module.stage == module.head_kind.stages[0]:
         return {}
     settings = detection_settings(model_config, deploy_config)
-    work: dict[str, Any] = {"stage": module.stage.value, **asdict(settings)}
-    if module.stage is DetectionStage.RAW and module.head_kind is HeadKind.RTMO:
-        write_pose_decoder(model.head, module.input_size, folder / DECODER_FILE)
-        work["weights"] = DECODER_FILE
+    work: dict[str, Any] = {"stage": module.stage.name, **asdict(settings)}
+    if module.stage.host_weights:
+        load(module.stage.host_weights)(model.head, module.input_size, folder / HOST_WEIGHTS_FILE)
+        work["weights"] = HOST_WEIGHTS_FILE
     return work

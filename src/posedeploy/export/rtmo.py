@@ -13,19 +13,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from posedeploy.config import DeployConfig, ModelConfig
 from posedeploy.export.detection import (
     DetectionSettings,
-    DetectionStage,
     Rows,
     Selection,
     best_class,
     decode_boxes,
+    detection_settings,
     flatten_levels,
     priors,
     take,
 )
-
-RAW_NAMES = ("cls", "bbox", "kpt_vis", "pose_vec")
 
 
 class FixedPositionalEncoding(nn.Module):
@@ -113,7 +112,7 @@ class RtmoNetwork(nn.Module):
         model: The mmpose estimator; its neck's positional encoding is replaced.
         input_size: (W, H) in px.
         settings: Which priors become detections.
-        stage: Where the graph ends.
+        stage: Where the graph ends: 'nms', 'dense' or 'raw'.
     """
 
     points: Tensor
@@ -124,7 +123,7 @@ class RtmoNetwork(nn.Module):
         model: Any,
         input_size: tuple[int, int],
         settings: DetectionSettings,
-        stage: DetectionStage,
+        stage: str,
     ) -> None:
         super().__init__()
         self.model = model
@@ -136,7 +135,7 @@ class RtmoNetwork(nn.Module):
         self.select = Selection(settings, len(points))
         self.rows = Rows(input_size)
         self.decode = PoseDecoder(
-            model.head, len(points) if stage is DetectionStage.DENSE else settings.keep_top_k
+            model.head, len(points) if stage == "dense" else settings.keep_top_k
         )
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
@@ -144,15 +143,15 @@ class RtmoNetwork(nn.Module):
 
         Returns:
             `nms`: dets [N, M, 5], keypoints [N, M, K, 3].  `dense`: boxes [N, P, 4] (not
-            clipped), scores [N, P, 1], keypoints [N, P, K, 3].  `raw`: the logits and vectors
-            `RAW_NAMES`, each [N, P, C].
+            clipped), scores [N, P, 1], keypoints [N, P, K, 3].  `raw`: cls, bbox, kpt_vis and
+            pose_vec, as the last layers output them, each [N, P, C].
         """
         cls, bbox, kpt_vis, pose_vec = raw = self._raw(image)
-        if self.stage is DetectionStage.RAW:
+        if self.stage == "raw":
             return raw
         scores = best_class(cls.sigmoid())
         boxes = decode_boxes(bbox, self.points, self.strides)
-        if self.stage is DetectionStage.DENSE:
+        if self.stage == "dense":
             places = self.decode(pose_vec, boxes, self.points + torch.zeros_like(boxes[..., :2]))
             return boxes, scores, self._keypoints(places, kpt_vis)
         index, best = self.select(boxes, scores)
@@ -176,3 +175,11 @@ class RtmoNetwork(nn.Module):
     @staticmethod
     def _keypoints(places: Tensor, kpt_vis: Tensor) -> Tensor:
         return torch.cat([places, kpt_vis.sigmoid().unsqueeze(-1)], dim=-1)
+
+
+def build(
+    model: Any, model_config: ModelConfig, deploy_config: DeployConfig, stage: str
+) -> RtmoNetwork:
+    """The network of a model for a deploy config."""
+    size = deploy_config.input_shape or model_config.input_size
+    return RtmoNetwork(model, size, detection_settings(model_config, deploy_config), stage)

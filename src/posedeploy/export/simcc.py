@@ -22,3 +22,8 @@ class SimccNetwork(nn.Module):
         """Normalized image [N, 3, H, W] → simcc_x [N, K, W·ratio], simcc_y [N, K, H·ratio]."""
         simcc_x, simcc_y = self.model.head(self.model.extract_feat(image))
         return simcc_x, simcc_y
+
+
+def build(model: Any, *_: object) -> SimccNetwork:
+    """The network of a model; nothing of its configs matters."""
+    return SimccNetwork(model)

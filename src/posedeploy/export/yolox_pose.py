@@ -7,19 +7,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from posedeploy.config import DeployConfig, ModelConfig
 from posedeploy.export.detection import (
     DetectionSettings,
-    DetectionStage,
     Rows,
     Selection,
     best_class,
     decode_boxes,
+    detection_settings,
     flatten_levels,
     priors,
     take,
 )
-
-RAW_NAMES = ("cls", "obj", "bbox", "kpt_offset", "kpt_vis")
 
 
 class YoloxPoseNetwork(nn.Module):
@@ -29,7 +28,7 @@ class YoloxPoseNetwork(nn.Module):
         model: The mmpose estimator.
         input_size: (W, H) in px.
         settings: Which priors become detections.
-        stage: Where the graph ends.
+        stage: Where the graph ends: 'nms', 'dense' or 'raw'.
     """
 
     points: Tensor
@@ -40,7 +39,7 @@ class YoloxPoseNetwork(nn.Module):
         model: Any,
         input_size: tuple[int, int],
         settings: DetectionSettings,
-        stage: DetectionStage,
+        stage: str,
     ) -> None:
         super().__init__()
         self.model = model
@@ -59,14 +58,14 @@ class YoloxPoseNetwork(nn.Module):
 
         Returns:
             `nms`: dets [N, M, 5], keypoints [N, M, K, 3].  `dense`: boxes [N, P, 4] (not
-            clipped), scores [N, P, 1], keypoints [N, P, K, 3].  `raw`: the logits and offsets
-            `RAW_NAMES`, each [N, P, C].
+            clipped), scores [N, P, 1], keypoints [N, P, K, 3].  `raw`: cls, obj, bbox, kpt_offset
+            and kpt_vis, as the last layers output them, each [N, P, C].
         """
         raw = self._raw(image)
-        if self.stage is DetectionStage.RAW:
+        if self.stage == "raw":
             return raw
         boxes, scores, keypoints = self._dense(*raw)
-        if self.stage is DetectionStage.DENSE:
+        if self.stage == "dense":
             return boxes, scores, keypoints
         index, best = self.select(boxes, scores)
         chosen = take(keypoints.reshape(-1, self.priors, self.joints * 3), index, self.joints * 3)
@@ -87,3 +86,11 @@ class YoloxPoseNetwork(nn.Module):
         # the formula of YOLOXPoseHead.decode_kpt_reg
         places = offsets * self.strides.reshape(1, -1, 1, 1) + self.points.unsqueeze(1)
         return boxes, scores, torch.cat([places, kpt_vis.sigmoid().unsqueeze(-1)], dim=-1)
+
+
+def build(
+    model: Any, model_config: ModelConfig, deploy_config: DeployConfig, stage: str
+) -> YoloxPoseNetwork:
+    """The network of a model for a deploy config."""
+    size = deploy_config.input_shape or model_config.input_size
+    return YoloxPoseNetwork(model, size, detection_settings(model_config, deploy_config), stage)

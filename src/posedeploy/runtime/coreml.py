@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posedeploy.runtime.probing import probe_import
-from posedeploy.runtime.registry import backend_row
+from posedeploy.runtime.registry import accepted_device, backend_row
 from posedeploy.runtime.types import (
     Arrays,
     Availability,
@@ -27,7 +27,6 @@ from posedeploy.runtime.types import (
     as_contiguous,
 )
 
-DEVICES = ("cpu",)
 # SessionOptions.precision -> name of a coremltools.ComputeUnit
 COMPUTE_UNITS = {"fp32": "CPU_ONLY", "fp16": "ALL"}
 # ArrayFeatureType.ArrayDataType of CoreML's Model.proto -> numpy's
@@ -35,10 +34,9 @@ DTYPES = {65568: "float32", 65552: "float16", 65600: "float64", 131104: "int32"}
 
 
 def import_coremltools() -> Any:
-    """coremltools, without the warnings of an import on Linux or beside a newer torch.
+    """coremltools, without the warnings that it logs on Linux and with newer versions of torch.
 
-    On Linux it says for each class of Apple's runtime that it is not there, which the probe says
-    once, and in words.
+    On Linux it logs one for each missing class of Apple's runtime; the probe reports that once.
     """
     logger = logging.getLogger("coremltools")
     level = logger.level
@@ -109,12 +107,7 @@ class CoreMl:
         return found
 
     def load(self, files: Sequence[Path], device: str, options: SessionOptions) -> CoreMlSession:
-        if device.split(":", maxsplit=1)[0] not in DEVICES:
-            raise RuntimeError(f"coreml: device {device!r} is not one of {list(DEVICES)}")
-        if options.precision not in COMPUTE_UNITS:
-            raise RuntimeError(
-                f"coreml: precision {options.precision!r} is not one of {list(COMPUTE_UNITS)}"
-            )
+        accepted_device("coreml", device, options.precision, COMPUTE_UNITS)
         if sys.platform != "darwin":
             raise RuntimeError(f"coreml predicts on macOS only; this is {sys.platform}")
         ct = import_coremltools()
@@ -123,7 +116,7 @@ class CoreMl:
             model = ct.models.MLModel(str(files[0]), compute_units=getattr(ct.ComputeUnit, units))
         except Exception as error:  # coremltools raises Exception itself; the message is kept
             raise RuntimeError(f"coreml could not load {files[0].name}: {error}") from error
-        # beside fp32 nothing is claimed: with ALL, CoreML chooses a unit for each layer
+        # with ALL, CoreML chooses a unit for each layer, and does not say which
         precision = "fp32" if options.precision == "fp32" else "fp16 or fp32, layer by layer"
         return CoreMlSession(model, {"inference_precision": precision, "compute_units": units})
 

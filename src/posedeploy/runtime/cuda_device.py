@@ -1,4 +1,4 @@
-"""The NVIDIA driver and its devices, as a value: looked for in a child process, once a process."""
+"""The NVIDIA driver and its devices as a value, queried once a process, in a child process."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from posedeploy.runtime.probing import run_probe
+from posedeploy.runtime.probing import ended, run_probe
 from posedeploy.runtime.types import Code
 
 _SCRIPT = Path(__file__).with_name("cuda_probe.py")
@@ -28,7 +28,7 @@ class CudaDevice:
 
 @dataclass(frozen=True)
 class CudaDevices:
-    """What the driver shows.
+    """The driver and the devices that it reports.
 
     Attributes:
         code: `AVAILABLE`, `NO_DRIVER` or `NO_DEVICE`.
@@ -50,17 +50,17 @@ class CudaDevices:
 
 @cache
 def cuda_devices() -> CudaDevices:
-    """Ask the driver. Never raises; loads no native library in this process."""
+    """Query the driver. Never raises; loads no native library in this process."""
     return read_answer(
         *run_probe(f"import runpy; runpy.run_path({str(_SCRIPT)!r}, None, '__main__')")
     )
 
 
 def read_answer(status: int, line: str) -> CudaDevices:
-    """The value for what the script left: its exit status and its last line."""
+    """The value of the script's result: its exit status and its last line."""
     if status != 0:
-        how = f"killed by signal {-status}" if status < 0 else f"exit status {status}"
-        return CudaDevices(Code.NO_DRIVER, f"asking the NVIDIA driver failed ({how}): {line}")
+        reason = f"asking the NVIDIA driver failed ({ended(status)}): {line}"
+        return CudaDevices(Code.NO_DRIVER, reason)
     answer = json.loads(line)
     devices = tuple(CudaDevice(**device) for device in answer["devices"])
     return CudaDevices(Code(answer["code"]), answer["reason"], answer["driver"], devices)

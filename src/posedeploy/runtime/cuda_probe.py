@@ -1,8 +1,8 @@
-"""A script that asks the CUDA driver what there is, and prints the answer as one line of JSON.
+"""A script that prints the CUDA driver's version and devices as one line of JSON.
 
-It is run in a child process, by path, with nothing but the standard library: a driver that does
-not fit its kernel module may crash or hang.  The driver API is asked and not NVML, for it obeys
-CUDA_VISIBLE_DEVICES and MIG, and NVML fails in slices of a GPU.
+It is run in a child process, by path, with the standard library alone: a driver that does not fit
+its kernel module may crash or hang.  It uses the driver API, which obeys CUDA_VISIBLE_DEVICES and
+MIG; NVML does not, and fails in slices of a GPU.
 
 Functions, error codes and attributes are those of NVIDIA's CUDA Driver API reference.
 """
@@ -23,7 +23,7 @@ NAME_BYTES = 256
 
 
 def ask(cuda: Any) -> dict[str, Any]:
-    """What the driver says of itself and of its devices.
+    """The driver's version, and its devices.
 
     Args:
         cuda: The driver library, as `ctypes.CDLL` gives it.
@@ -51,7 +51,7 @@ def ask(cuda: Any) -> dict[str, Any]:
 
 
 def error_text(cuda: Any, status: int) -> str:
-    """The driver's own words for an error code."""
+    """The driver's text for an error code."""
     text = ctypes.c_char_p()
     cuda.cuGetErrorString(status, ctypes.byref(text))
     return f"{(text.value or b'unknown error').decode()} (error {status})"
@@ -71,7 +71,7 @@ def _device(cuda: Any, index: int) -> dict[str, str]:
 
 
 def main() -> None:
-    """Load the driver and print what it says."""
+    """Load the driver and print its answer."""
     try:
         answer = ask(ctypes.CDLL(LIBRARY))
     except OSError as error:

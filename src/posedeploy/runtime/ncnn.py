@@ -1,9 +1,9 @@
 """ncnn on the CPU.
 
 A `.param` file names no batch and no output shapes: the batch is always 1, and the shapes of the
-outputs are those that a run on zeros gives.  fp16 and bf16 are on by default where the CPU has
-units for them, so every such switch is set.  int8 is what the file says for each layer, and such
-a file runs in no other precision: with its switch off ncnn computes something else from it.
+outputs are read from a run on zeros.  fp16 and bf16 are on by default where the CPU supports them,
+so every such switch is set.  Which layers are int8 is stored in the file; a quantized file is
+refused in any other precision, for with the switch off ncnn computes wrong values from it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posedeploy.runtime.probing import probe_import
-from posedeploy.runtime.registry import backend_row
+from posedeploy.runtime.registry import accepted_device, backend_row
 from posedeploy.runtime.types import (
     Arrays,
     Availability,
@@ -25,7 +25,6 @@ from posedeploy.runtime.types import (
     as_contiguous,
 )
 
-DEVICES = ("cpu",)
 # SessionOptions.precision -> the switches of ncnn.Option that are on; all others are off. fp16 is
 # storage: sums stay float32.
 _SWITCHES = ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_packed",
@@ -38,7 +37,7 @@ PRECISIONS: Mapping[str, tuple[str, ...]] = {
 }
 # Layer types in whose parameters number 8 says that int8 scales follow the weights
 _INT8_LAYERS = ("Convolution", "ConvolutionDepthWise", "InnerProduct")
-# Option of a session: 'yes' keeps every blob of a run, so that any number can be extracted
+# Option of a session: 'yes' stores every blob of a run, so that each can be extracted
 KEEP_BLOBS = "keep_blobs"
 
 
@@ -84,7 +83,7 @@ class NcnnSession:
         for name, array in feed.items():
             if len(array) != 1:
                 raise RuntimeError(f"ncnn runs one image at a time; {name} holds {len(array)}")
-            # a Mat made of an array shares its memory, and does not keep it alive
+            # a Mat of an array shares its memory and holds no reference to it
             mat = ncnn.Mat(as_contiguous(array[0], "float32")).clone()
             _must_be_zero(extractor.input(name, mat), f"input {name!r}")
         return {name: _extract(extractor, name) for name in names}
@@ -110,12 +109,7 @@ class Ncnn:
     def load(self, files: Sequence[Path], device: str, options: SessionOptions) -> NcnnSession:
         import ncnn
 
-        if device.split(":", maxsplit=1)[0] not in DEVICES:
-            raise RuntimeError(f"ncnn: device {device!r} is not one of {list(DEVICES)}")
-        if options.precision not in PRECISIONS:
-            raise RuntimeError(
-                f"ncnn: precision {options.precision!r} is not one of {list(PRECISIONS)}"
-            )
+        accepted_device("ncnn", device, options.precision, PRECISIONS)
         if options.precision != "int8" and is_quantized(files[0]):
             raise RuntimeError(f"ncnn: {files[0].name} is quantized; precision must be 'int8'")
         net = ncnn.Net()

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from posedeploy.runtime import onnxruntime_cuda
 from posedeploy.runtime.probing import probe_import
-from posedeploy.runtime.registry import backend_row
+from posedeploy.runtime.registry import accepted_device, backend_row
 from posedeploy.runtime.types import (
     Arrays,
     Availability,
@@ -29,7 +29,6 @@ DTYPES = {
     "tensor(uint8)": "uint8",
     "tensor(bool)": "bool",
 }
-DEVICES = ("cpu", "cuda")
 
 
 def _tensor_info(arg: Any) -> TensorInfo:
@@ -58,22 +57,19 @@ class OnnxRuntime:
 
     def probe(self) -> Availability:
         row = backend_row("onnxruntime")
-        return probe_import("onnxruntime", ("onnxruntime", "onnxruntime-gpu"), row.min_version)
+        return probe_import("onnxruntime", row.distributions, row.min_version)
 
     def probe_device(self, kind: str) -> Availability:
         del kind  # CUDA is the only one besides the CPU
-        row = backend_row("onnxruntime")
-        return onnxruntime_cuda.probe_cuda(self.probe(), row.min_version)
+        return onnxruntime_cuda.probe_cuda(self.probe())
 
     def load(
         self, files: Sequence[Path], device: str, options: SessionOptions
     ) -> OnnxRuntimeSession:
         import onnxruntime as ort
 
-        kind, _, number = device.partition(":")
-        if kind not in DEVICES:
-            raise RuntimeError(f"onnxruntime: device {device!r} is not one of {list(DEVICES)}")
-        on_cuda = kind == "cuda"
+        target = accepted_device("onnxruntime", device)
+        on_cuda = target.kind == "cuda"
         opts = ort.SessionOptions()
         opts.intra_op_num_threads = options.threads
         opts.inter_op_num_threads = 1
@@ -82,7 +78,7 @@ class OnnxRuntime:
         if on_cuda:
             getattr(ort, "preload_dlls", lambda: None)()  # those of NVIDIA's wheels, since 1.21
             opts.add_session_config_entry(onnxruntime_cuda.RECORD_PLACEMENT, "1")
-            providers = onnxruntime_cuda.providers(number, options)
+            providers = onnxruntime_cuda.providers(target.index, options)
         try:
             session = ort.InferenceSession(str(files[0]), opts, providers=providers)
         except Exception as error:  # ORT's exceptions share no base class but Exception

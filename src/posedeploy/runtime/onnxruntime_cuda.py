@@ -1,7 +1,7 @@
-"""What ONNX Runtime is told on CUDA, and what it says of it afterwards.
+"""ONNX Runtime's options on CUDA, and those that it reports afterwards.
 
-Its defaults are not taken: TF32 is on, and a provider that does not load is replaced by the CPU
-without a word, as is one that has no kernel for a node.
+Its defaults are not taken: TF32 is on, and the CPU silently replaces a provider that does not load
+or has no kernel for a node.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from typing import Any
 
 from posedeploy.runtime.cuda_device import cuda_devices
 from posedeploy.runtime.probing import DEVICE_SECONDS, distribution_version, probe_import, too_old
+from posedeploy.runtime.registry import backend_row
 from posedeploy.runtime.types import Availability, Code, SessionOptions
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 RECORD_PLACEMENT = "session.record_ep_graph_assignment_info"  # read since 1.24, else ignored
-# A graph of one Relu over float32 [1], opset 13: whether CUDA works is known once it has run there
+# A graph of one Relu over float32 [1], opset 13: CUDA works if it runs there
 _RELU = (
     "080812003a330a0c0a0178120179220452656c751201675a0f0a0178120a0a08080112040a020801620f0a0179"
     "120a0a08080112040a02080142040a00100d"
@@ -32,13 +33,8 @@ session.run(None, dict(x=numpy.ones(1, numpy.float32)))
 """
 
 
-def probe_cuda(on_cpu: Availability, min_version: str) -> Availability:
-    """Whether ONNX Runtime can run on CUDA here.
-
-    Args:
-        on_cpu: What the probe for the CPU found.
-        min_version: Oldest version supported.
-    """
+def probe_cuda(on_cpu: Availability) -> Availability:
+    """Whether ONNX Runtime can run on CUDA here, given what the probe for the CPU found."""
     if not on_cpu.ok:
         return on_cpu
     devices = cuda_devices()
@@ -51,11 +47,12 @@ def probe_cuda(on_cpu: Availability, min_version: str) -> Availability:
     if needed and too_old(devices.driver, needed):
         reason = f"the driver runs CUDA {devices.driver}; this onnxruntime-gpu needs {needed}"
         return Availability(Code.VERSION_TOO_OLD, reason, on_cpu.version)
-    return probe_import("onnxruntime", ("onnxruntime-gpu",), min_version, _CHECK, DEVICE_SECONDS)
+    oldest = backend_row("onnxruntime").min_version
+    return probe_import("onnxruntime", ("onnxruntime-gpu",), oldest, _CHECK, DEVICE_SECONDS)
 
 
 def needed_cuda() -> str:
-    """The CUDA that onnxruntime-gpu is built for, as its package says; '' if it does not.
+    """The CUDA version that onnxruntime-gpu is built for; '' if its package does not name one.
 
     Its extra `cuda` asks for `nvidia-cuda-runtime~=13.0`, or `nvidia-cuda-runtime-cu12~=12.0`.
     """
@@ -64,10 +61,10 @@ def needed_cuda() -> str:
     return found[1] if found else ""
 
 
-def providers(number: str, options: SessionOptions) -> list[Any]:
-    """CUDA first, with TF32 off unless the precision is a lower one; the CPU for what is left."""
+def providers(number: int, options: SessionOptions) -> list[Any]:
+    """CUDA first, with TF32 off in fp32; the CPU for nodes without a CUDA kernel."""
     tf32 = "0" if options.precision == "fp32" else "1"
-    return [(CUDA, {"device_id": number or "0", "use_tf32": tf32}), CPU]
+    return [(CUDA, {"device_id": str(number), "use_tf32": tf32}), CPU]
 
 
 def placement(session: Any, precision: str) -> dict[str, str]:
@@ -79,10 +76,13 @@ def placement(session: Any, precision: str) -> dict[str, str]:
     found = session.get_providers()
     if found[0] != CUDA:
         raise RuntimeError(f"onnxruntime fell back from {CUDA} to {found[0]}")
-    told = session.get_provider_options()[CUDA]
-    effective = {"device_id": str(told.get("device_id", "?")), "tf32": str(told.get("use_tf32"))}
+    options = session.get_provider_options()[CUDA]
+    effective = {
+        "device_id": str(options.get("device_id", "?")),
+        "tf32": str(options.get("use_tf32")),
+    }
     if precision == "fp32" and effective["tf32"] != "0":
-        raise RuntimeError("onnxruntime computes in TF32 on CUDA, which it was told not to")
+        raise RuntimeError("onnxruntime computes in TF32 on CUDA although it is switched off")
     if not hasattr(session, "get_provider_graph_assignment_info"):
         return effective | {"nodes_on_cpu": "unknown"}
     left = Counter(

@@ -13,7 +13,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from posedeploy.runtime.probing import probe_import, run_probe
-from posedeploy.runtime.registry import backend_row
+from posedeploy.runtime.registry import accepted_device, backend_row
 from posedeploy.runtime.types import (
     Arrays,
     Availability,
@@ -24,22 +24,20 @@ from posedeploy.runtime.types import (
     as_contiguous,
 )
 
-# SessionOptions.precision -> ov::hint::inference_precision, for files that do not say it
-# themselves. "fp16" and "int8" say how weights are stored: int8 graphs tell which layers are
-# quantized, and everything else is computed in float32.
+# SessionOptions.precision -> ov::hint::inference_precision, for files that hold none. "fp16" and
+# "int8" are how weights are stored: what is not quantized is computed in float32.
 PRECISIONS = {"fp32": "f32", "fp16": "f32", "bf16": "bf16", "int8": "f32"}
-# Where a file says what to compute in: runtime information of the model, 'f32' or 'f16'.
+# Runtime information of a model that holds what to compute in: 'f32' or 'f16'.
 INFERENCE_PRECISION = ("posedeploy", "inference_precision")
 # Option of a session that overrides both: 'f32', 'f16' or 'bf16'.
 EXTRA = "inference_precision"
-DEVICES = {"cpu": "CPU"}
-# Inference precision -> how the CPU plugin lists it among its OPTIMIZATION_CAPABILITIES. One that
-# the processor has no instructions for is left out, and another one is computed in its place.
+# Inference precision -> its name among the CPU plugin's OPTIMIZATION_CAPABILITIES. What the CPU
+# has no instructions for is not listed, and the plugin computes in another precision instead.
 _CAPABILITIES = {"bf16": "BF16", "f16": "FP16", "f32": "FP32"}
 # OpenVINO's element types -> numpy's
 DTYPES = {"f32": "float32", "f16": "float16", "f64": "float64", "i64": "int64", "i32": "int32",
           "u8": "uint8", "boolean": "bool"}  # fmt: skip
-# What is read back after compiling: all that can change a number.
+# Properties read back after compiling: those that can change a result.
 _READ_BACK = ("INFERENCE_PRECISION_HINT", "EXECUTION_MODE_HINT", "INFERENCE_NUM_THREADS",
               "NUM_STREAMS", "DYNAMIC_QUANTIZATION_GROUP_SIZE")  # fmt: skip
 
@@ -72,10 +70,10 @@ class OpenVino:
     """The `Runtime` of OpenVINO."""
 
     def probe(self) -> Availability:
-        row = backend_row("openvino")
         # the plugin's own library is loaded only when it is asked for
         check = "assert 'CPU' in openvino.Core().available_devices, 'no CPU plugin'"
-        return probe_import("openvino", ("openvino",), row.min_version, check)
+        oldest = backend_row("openvino").min_version
+        return probe_import("openvino", ("openvino",), oldest, check)
 
     def probe_inference_precision(self, word: str) -> Availability:
         found = self.probe()
@@ -84,8 +82,8 @@ class OpenVino:
         code = "import openvino\nprint(*openvino.Core().get_property('CPU', '{}'))"
         status, line = run_probe(code.format("OPTIMIZATION_CAPABILITIES"))
         if status != 0:
-            said = f"the CPU plugin failed: {line}"
-            return Availability(Code.BROKEN_INSTALL, said, found.version)
+            reason = f"the CPU plugin failed: {line}"
+            return Availability(Code.BROKEN_INSTALL, reason, found.version)
         if _CAPABILITIES.get(word) in line.split():
             return found
         return Availability(
@@ -97,13 +95,7 @@ class OpenVino:
     def load(self, files: Sequence[Path], device: str, options: SessionOptions) -> OpenVinoSession:
         import openvino as ov
 
-        kind = device.split(":", maxsplit=1)[0]
-        if kind not in DEVICES:
-            raise RuntimeError(f"openvino: device {device!r} is not one of {list(DEVICES)}")
-        if options.precision not in PRECISIONS:
-            raise RuntimeError(
-                f"openvino: precision {options.precision!r} is not one of {list(PRECISIONS)}"
-            )
+        accepted_device("openvino", device, options.precision, PRECISIONS)
         core = ov.Core()
         model = core.read_model(*files[:2])
         wanted = {
@@ -114,7 +106,7 @@ class OpenVino:
         }
         if options.threads:
             wanted["INFERENCE_NUM_THREADS"] = str(options.threads)
-        compiled = core.compile_model(model, DEVICES[kind], wanted)
+        compiled = core.compile_model(model, "CPU", wanted)
         effective = _effective(compiled)
         if effective["inference_precision"] != wanted["INFERENCE_PRECISION_HINT"]:
             raise PrecisionError(
@@ -125,7 +117,7 @@ class OpenVino:
 
 
 def _inference_precision(model: Any, options: SessionOptions) -> str:
-    """The caller's word, else the file's, else what the precision stands for."""
+    """What the caller sets, else what the file holds, else the default of the precision."""
     if EXTRA in options.extra:
         return options.extra[EXTRA]
     if options.precision == "fp16" and model.has_rt_info(list(INFERENCE_PRECISION)):

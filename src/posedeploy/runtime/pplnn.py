@@ -3,8 +3,8 @@
 No wheel of it exists, and PyPI's `pyppl` is another project of the same import name.  Names are
 those of upstream's tools (`tools/pplnn.py` of PPLNN 0.9.2).
 
-Graph fusion is off on x86: with it that engine computes HRNet wrongly, without a word.  The CUDA
-engine has no such option (`include/ppl/nn/engines/cuda/options.h`); it is told its precision.
+Graph fusion is off on x86: with it that engine computes HRNet wrongly, without an error.  The CUDA
+engine has no such option (`include/ppl/nn/engines/cuda/options.h`); its precision is set.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posedeploy.runtime.cuda_device import cuda_devices
-from posedeploy.runtime.probing import is_installed, run_probe, too_old
-from posedeploy.runtime.registry import backend_row
+from posedeploy.runtime.probing import ended, is_installed, run_probe, too_old
+from posedeploy.runtime.registry import accepted_device, backend_row
 from posedeploy.runtime.types import (
     Arrays,
     Availability,
@@ -108,17 +108,15 @@ class Pplnn:
         return found
 
     def load(self, files: Sequence[Path], device: str, options: SessionOptions) -> PplnnSession:
-        kind, _, number = device.partition(":")
-        if kind not in ENGINES:
-            raise RuntimeError(f"pplnn: device {device!r} is not one of {list(ENGINES)}")
-        precision, name = ENGINES[kind]
+        target = accepted_device("pplnn", device)
+        precision, name = ENGINES[target.kind]
         if options.precision != precision:
             raise RuntimeError(
-                f"pplnn computes in {precision} on {kind}; asked for {options.precision}"
+                f"pplnn computes in {precision} on {target.kind}; asked for {options.precision}"
             )
         from pyppl import common, nn
 
-        engine = _cuda(nn, common, int(number or 0)) if name == "cuda" else _x86(nn, common)
+        engine = _cuda(nn, common, target.index) if name == "cuda" else _x86(nn, common)
         runtime = _runtime(nn, common, engine, files[0])
         fusion = {"graph_fusion": "off"} if name == "x86" else {}
         effective = {"inference_precision": precision, "engine": name, **fusion}
@@ -169,8 +167,8 @@ def _probe(engine: str) -> Availability:
         reason = f"the pyppl that is installed is another project, not PPLNN's: {INSTALL}"
         return Availability(Code.NOT_INSTALLED, reason)
     if status not in {0, _NO_ENGINE}:
-        how = f"killed by signal {-status}" if status < 0 else f"exit status {status}"
-        return Availability(Code.BROKEN_INSTALL, f"import pyppl failed ({how}): {line}")
+        reason = f"import pyppl failed ({ended(status)}): {line}"
+        return Availability(Code.BROKEN_INSTALL, reason)
     oldest = backend_row("pplnn").min_version
     if too_old(line, oldest):
         return Availability(Code.VERSION_TOO_OLD, f"PPLNN {line} is older than {oldest}", line)

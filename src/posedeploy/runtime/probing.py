@@ -63,6 +63,11 @@ def run_probe(code: str, seconds: float = PROBE_SECONDS) -> tuple[int, str]:
     return done.returncode, lines[-1].strip() if lines else ""
 
 
+def ended(status: int) -> str:
+    """How a child process ended, by its exit status."""
+    return f"killed by signal {-status}" if status < 0 else f"exit status {status}"
+
+
 def probe_import(
     module: str,
     distributions: tuple[str, ...],
@@ -85,13 +90,10 @@ def probe_import(
         )
     version = distribution_version(*distributions)
     if version and too_old(version, min_version):
-        return Availability(
-            Code.VERSION_TOO_OLD, f"{module} {version} is older than {min_version}", version
-        )
+        reason = f"{module} {version} is older than {min_version}"
+        return Availability(Code.VERSION_TOO_OLD, reason, version)
     status, line = run_probe(f"import {module}\n{check}", seconds)
     if status != 0:
-        how = f"killed by signal {-status}" if status < 0 else f"exit status {status}"
-        return Availability(
-            Code.BROKEN_INSTALL, f"import {module} failed ({how}): {line}", version
-        )
+        reason = f"import {module} failed ({ended(status)}): {line}"
+        return Availability(Code.BROKEN_INSTALL, reason, version)
     return Availability(Code.AVAILABLE, "", version)

@@ -6,6 +6,7 @@ A backend's modules are imported on use, so that asking about one backend never 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import cast
 
@@ -221,6 +222,30 @@ def probe_on(name: str, device: str, inference_precision: str = "") -> Availabil
     if inference_precision and hasattr(runtime, "probe_inference_precision"):
         return cast("PrecisionRuntime", runtime).probe_inference_precision(inference_precision)
     return runtime.probe()
+
+
+def accepted_device(
+    name: str, device: str, precision: str = "", precisions: Collection[str] = ()
+) -> Device:
+    """The device to load on, as a value; what the backend does not do is refused.
+
+    Args:
+        name: Backend name.
+        device: Device type, its number behind a colon.
+        precision: What is asked for.
+        precisions: What there is; nothing where any is taken.
+
+    Raises:
+        RuntimeError: With what there is.
+    """
+    parsed, devices = Device.parse(device), backend_row(name).devices
+    if parsed.kind not in devices:
+        raise RuntimeError(f"{name}: device {device!r} is not one of {list(devices)}")
+    if precisions and precision not in precisions:
+        raise RuntimeError(
+            f"{name}: precision {str(precision)!r} is not one of {list(precisions)}"
+        )
+    return parsed
 
 
 def get_runtime(name: str) -> Runtime:

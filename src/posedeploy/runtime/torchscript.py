@@ -1,8 +1,8 @@
 """TorchScript on the CPU: the one runtime that imports torch.
 
-A traced module knows its inputs and outputs by position only.  Our exporter puts their names and
-shapes beside the code, as an extra file in the archive; in a file without it they are called '#0',
-'#1' and so on, as in `pipeline.json`.
+A traced module has inputs and outputs by position only.  Our exporter adds their names and shapes
+to the archive as an extra file; in archives without it they are called '#0', '#1' and so on, as in
+`pipeline.json`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from posedeploy.runtime.probing import probe_import
-from posedeploy.runtime.registry import backend_row
+from posedeploy.runtime.registry import accepted_device, backend_row
 from posedeploy.runtime.types import (
     Arrays,
     Availability,
@@ -25,7 +25,6 @@ from posedeploy.runtime.types import (
 )
 
 SIGNATURE = "posedeploy.json"  # the extra file: {"inputs": [...], "outputs": [...]}
-DEVICES = ("cpu",)
 
 
 def signature_text(inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo]) -> str:
@@ -49,14 +48,15 @@ def read_signature(text: str) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo,
 
 
 def _positions(module: Any) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
-    """What can be told of a file of others: how many inputs and outputs there are."""
+    """Inputs and outputs of an archive without our extra file, by their number alone."""
     graph = module.forward.graph
-    given = len(list(graph.inputs())) - 1  # the first is the module itself
     result = next(iter(graph.outputs())).type()
-    made = len(result.elements()) if result.kind() == "TupleType" else 1
-    return tuple(TensorInfo(f"#{i}", (), "float32") for i in range(given)), tuple(
-        TensorInfo(f"#{i}", (), "float32") for i in range(made)
+    counts = (
+        len(list(graph.inputs())) - 1,  # the first is the module itself
+        len(result.elements()) if result.kind() == "TupleType" else 1,
     )
+    inputs, outputs = (tuple(TensorInfo(f"#{i}", (), "float32") for i in range(n)) for n in counts)
+    return inputs, outputs
 
 
 class TorchScriptSession:
@@ -92,10 +92,7 @@ class TorchScript:
         """See `Runtime.load`. Sets the threads of torch, which are the process's."""
         import torch
 
-        if device.split(":", maxsplit=1)[0] not in DEVICES:
-            raise RuntimeError(f"torchscript: device {device!r} is not one of {list(DEVICES)}")
-        if options.precision != "fp32":
-            raise RuntimeError(f"torchscript: precision {options.precision!r} is not 'fp32'")
+        accepted_device("torchscript", device, options.precision, ("fp32",))
         matmul = torch.get_float32_matmul_precision()
         if matmul != "highest":  # 'medium' multiplies in bf16 where the CPU has units for it
             raise RuntimeError(
@@ -111,10 +108,11 @@ class TorchScript:
             "float32_matmul_precision": matmul,
             "num_threads": str(torch.get_num_threads()),
         }
-        return TorchScriptSession(module.eval(), _as_text(extra[SIGNATURE]), effective)
+        return TorchScriptSession(module.eval(), as_text(extra[SIGNATURE]), effective)
 
 
-def _as_text(content: str | bytes) -> str:
+def as_text(content: str | bytes) -> str:
+    """An extra file of an archive, which torch reads as bytes or as text."""
     return content.decode("utf-8") if isinstance(content, bytes) else content
 
 

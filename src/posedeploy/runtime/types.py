@@ -70,6 +70,8 @@ class Device:
             ValueError: What follows the colon is no number.
         """
         kind, _, index = text.partition(":")
+        if index and not index.isdecimal():
+            raise ValueError(f"device {text!r}: {index!r} is no number")
         return cls(kind, int(index or 0))
 
     def __str__(self) -> str:

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from posedeploy.errors import BadInputError
+from posedeploy.runtime import ComputePrecision
 from posedeploy.sdk.fields import Node
 from posedeploy.sdk.meta import DatasetMeta, dataset_meta
 from posedeploy.sdk.safefiles import file_inside, read_json
 
 DEPLOY, PIPELINE, DETAIL = "deploy.json", "pipeline.json", "detail.json"
 JSON_FILES = (DEPLOY, PIPELINE, DETAIL)
-PRECISIONS = {"FP32": "fp32", "FP16": "fp16", "BF16": "bf16", "INT8": "int8"}
+PRECISIONS = {precision.value.upper(): precision for precision in ComputePrecision}
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,6 @@ class SdkModel:
         task: `deploy.json: $.task`, 'PoseDetector'.
         model: The one model in it.
         transforms: Pre-processing steps, in order.
-        is_batched: `is_batched` of the net task.
         input_map: Pipeline name -> graph input (its name, or '#i' by position).
         output_map: Pipeline name -> graph output, likewise.
         component: Name of the post-processing component.
@@ -75,7 +75,6 @@ class SdkModel:
     task: str
     model: ModelEntry
     transforms: tuple[Transform, ...]
-    is_batched: bool
     input_map: Mapping[str, str]
     output_map: Mapping[str, str]
     component: str
@@ -83,8 +82,8 @@ class SdkModel:
     detail: Mapping[str, Any]
 
     @property
-    def precision(self) -> str:
-        """Inference precision as a `SessionOptions` has it: 'fp32', 'fp16', 'bf16', 'int8'."""
+    def precision(self) -> ComputePrecision:
+        """What the graph is to be computed in."""
         return PRECISIONS[self.model.precision]
 
     @property
@@ -225,7 +224,6 @@ def read_folder(folder: str | Path) -> SdkModel:
             Transform(step.at("type").is_a(str), step)
             for step in transform.at("transforms").items()
         ),
-        is_batched=net.get("is_batched", bool, False),
         input_map=_name_map(net, "input_map"),
         output_map=_name_map(net, "output_map"),
         component=post.at("component").is_a(str),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from posedeploy.errors import BadInputError, UnavailableError
 from posedeploy.runtime import (
     Code,
+    Device,
     PrecisionError,
     Session,
     SessionOptions,
@@ -17,12 +18,12 @@ from posedeploy.sdk.folder import DEPLOY, SdkModel
 from posedeploy.sdk.onnxfile import refuse_external_data
 
 
-def load_session(model: SdkModel, device: str, threads: int) -> Session:
+def load_session(model: SdkModel, device: Device, threads: int) -> Session:
     """Load the backend's files.
 
     Args:
         model: The folder.
-        device: Device type, with its number behind a colon where that is not 0.
+        device: Where to run it.
         threads: Threads within one operation; 0 lets the backend choose.
 
     Raises:
@@ -36,19 +37,21 @@ def load_session(model: SdkModel, device: str, threads: int) -> Session:
         next_step = "Convert the model for one of these."
         raise BadInputError(f"{DEPLOY}: $.models[0].backend", found, expected, next_step)
     row, files = backend_row(name), model.backend_files()
-    if device.split(":", maxsplit=1)[0] not in row.devices:
+    if device.kind not in row.devices:
         expected = f"one of {', '.join(row.devices)}, which {name} runs on"
-        raise BadInputError("device", repr(device), expected, f"Use {row.devices[0]}.")
-    if device.split(":", maxsplit=1)[0] in row.devices[1:]:
-        available = probe_on(name, device)
+        raise BadInputError("device", repr(str(device)), expected, f"Use {row.devices[0]}.")
+    if device.kind in row.devices[1:]:
+        available = probe_on(name, str(device))
         if not available.ok:
             found = f"{available.code}: {available.reason}"
             expected = f"a device on which {name} runs here"
-            raise UnavailableError(f"device {device!r}", found, expected, f"Use {row.devices[0]}.")
+            raise UnavailableError(f"device {str(device)!r}", found, expected, f"Use {row.devices[0]}.")
     if files[0].suffix == ".onnx":
         refuse_external_data(files[0])
     try:
-        return get_runtime(name).load(files, device, SessionOptions(model.precision, threads))
+        return get_runtime(name).load(
+            files, str(device), SessionOptions(model.precision, threads)
+        )
     except ImportError as error:
         found, expected = f"no usable {row.distribution} ({error})", f"{name}, to run this folder"
         raise UnavailableError(f"backend {name}", found, expected, row.install_step) from error

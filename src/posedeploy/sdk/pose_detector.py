@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from posedeploy.errors import BadInputError
-from posedeploy.runtime import Session
+from posedeploy.heads import stage_of_component
+from posedeploy.runtime import Device, Session
 from posedeploy.sdk.binding import Binding, bind
-from posedeploy.sdk.decode import COMPONENTS, Decoder, compile_decoder
+from posedeploy.sdk.decode import Decoder, compile_decoder
 from posedeploy.sdk.folder import SdkModel, read_folder
 from posedeploy.sdk.loading import load_session
 from posedeploy.sdk.meta import DatasetMeta
@@ -72,11 +73,11 @@ class PoseDetector:
         self._pre: Preprocessor = compile_transforms(self._model.transforms)
         model, size = self._model, self._pre.input_size
         self._decoder: Decoder = compile_decoder(model.component, model.params, size, model.folder)
-        if COMPONENTS[model.component].top_down != self._pre.top_down:
+        if stage_of_component(model.component)[0].top_down != self._pre.top_down:
             kind = "top-down" if self._pre.top_down else "bottom-up"
             raise model.params.error(f"a component for the {kind} transforms", model.component)
         self._meta = model.dataset_meta
-        device = device_name if device_id == 0 else f"{device_name}:{device_id}"
+        device = Device.parse(f"{device_name}:{device_id}" if device_id else device_name)
         self._session: Session | None = load_session(model, device, threads)
         self._binding: Binding = bind(model, self._session, self._decoder.outputs, size)
         self._batch = self._binding.batch or batch_size
@@ -105,7 +106,7 @@ class PoseDetector:
 
     @property
     def effective_options(self) -> Mapping[str, str]:
-        """Options in force, as the backend tells them."""
+        """Options in force, as the backend reports them."""
         return self._open().effective_options
 
     def __enter__(self) -> Self:

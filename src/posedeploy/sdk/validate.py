@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from posedeploy.errors import BadInputError
+from posedeploy.heads import stage_of_component
 from posedeploy.sdk.checks.clients import Client, check_client, client_named
 from posedeploy.sdk.checks.detail import check_facts, check_meta, check_provenance
 from posedeploy.sdk.checks.files import check_files, check_links
 from posedeploy.sdk.checks.graph import check_graph, keypoint_count
 from posedeploy.sdk.checks.schema import check_schema
-from posedeploy.sdk.decode import COMPONENTS, Decoder, compile_decoder
+from posedeploy.sdk.decode import Decoder, compile_decoder
 from posedeploy.sdk.findings import Finding, Level, error, from_exception, warning
 from posedeploy.sdk.folder import DETAIL, JSON_FILES, SdkModel, read_folder
 from posedeploy.sdk.onnxfile import OnnxFacts, read_onnx
@@ -116,7 +117,7 @@ def _compiled(
         decoder = compile_decoder(model.component, model.params, size, model.folder)
     except BadInputError as problem:
         return preprocessor, None, [from_exception(problem, "pipeline.json")]
-    if COMPONENTS[model.component].top_down == preprocessor.top_down:
+    if stage_of_component(model.component)[0].top_down == preprocessor.top_down:
         return preprocessor, decoder, []
     kind = "top-down" if preprocessor.top_down else "bottom-up"
     path = f"{model.params.path.removesuffix('.params')}.component"

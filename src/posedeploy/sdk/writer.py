@@ -12,15 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from posedeploy.config import DeployConfig, HeadKind, ModelConfig
-from posedeploy.runtime import TensorInfo
+from posedeploy.codecs import codec_of
+from posedeploy.config import DeployConfig, ModelConfig
+from posedeploy.runtime import StoredPrecision, TensorInfo
 from posedeploy.sdk.provenance import compact_dataset_meta, detail_json
 
 __all__ = ["Artifact", "compact_dataset_meta", "detail_json", "write_json_files"]
 
 # The SDK format's version: MMDeploy's clients read a string here and compare it with nothing.
 FORMAT_VERSION = "1.3.1"
-DEFAULT_BLUR = 11  # blur_kernel_size of MMPose 1.3.2's MSRAHeatmap and UDPHeatmap, cells
 # What the client passes on with each image; MMDeploy writes the same keys.
 META_KEYS = (
     "img_shape", "pad_shape", "ori_shape", "img_norm_cfg", "scale_factor", "bbox_score",
@@ -34,7 +34,7 @@ class Artifact:
 
     Attributes:
         files: File names, the main one first.
-        precision: 'fp32', 'fp16' or 'int8', as read from the files.
+        precision: As read from the files.
         inputs: Inputs as the loaded session declares them.
         outputs: Outputs likewise.
         names_are_positions: True if the runtime knows tensors by position only (TorchScript).
@@ -43,7 +43,7 @@ class Artifact:
     """
 
     files: tuple[str, ...]
-    precision: str
+    precision: StoredPrecision
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
     names_are_positions: bool = False
@@ -121,7 +121,7 @@ def pipeline_json(
         "output": ["prep_output"],
         "transforms": transforms(model_config, _input_size(artifact)),
     }
-    component, params = postprocess(model_config, deploy_config, artifact.host)
+    component, params = postprocess(model_config, artifact.host)
     decode = {
         "type": "Task",
         "module": "mmpose",
@@ -189,62 +189,21 @@ _TRANSFORMS: Mapping[str, Callable[[Step, list[int]], dict[str, Any]]] = {
     },
 }
 
-# Which post-processing component decodes a head kind. The last two are names of ours: no old
-# client has a component for models that find the people themselves.
-COMPONENTS = {
-    HeadKind.HEATMAP: "TopdownHeatmapSimpleHeadDecode",
-    HeadKind.SIMCC: "SimCCLabelDecode",
-    HeadKind.YOLOX_POSE: "YOLOXPoseDetections",
-    HeadKind.RTMO: "RTMODetections",
-}
-# The same where the graph ends before non-maximum suppression: the component does the rest.
-HOST_COMPONENTS = {
-    (HeadKind.YOLOX_POSE, "dense"): "YOLOXPoseHostDetections",
-    (HeadKind.RTMO, "dense"): "YOLOXPoseHostDetections",
-    (HeadKind.RTMO, "raw"): "RTMOHostDetections",
-}
-
 
 def postprocess(
-    model_config: ModelConfig, deploy_config: DeployConfig, host: Mapping[str, Any] | None = None
+    model_config: ModelConfig, host: Mapping[str, Any] | None = None
 ) -> tuple[str, dict[str, Any]]:
-    """Component and parameters: the model's test_cfg, its codec, and the client's words."""
+    """Component and parameters: the model's test_cfg, its codec, and the client's fields."""
+    head = model_config.head_kind
     if host:
-        component = HOST_COMPONENTS[model_config.head_kind, host["stage"]]
+        component = head.stage(host["stage"]).component
         return component, {**host, "input_size": list(model_config.input_size)}
     params: dict[str, Any] = {**model_config.test_cfg, **model_config.codec}
-    params.update(_CODEC_PARAMS.get(str(model_config.codec.get("type")), _no_params)(params))
-    if model_config.head_kind is HeadKind.SIMCC:
-        codebase = deploy_config.raw.get("codebase_config", {})
-        params["export_postprocess"] = bool(codebase.get("export_postprocess", False))
-    if model_config.head_kind.bottom_up:
+    if codec := codec_of(str(model_config.codec.get("type"))):
+        params.update(codec.client_fields(params))
+    if head.bottom_up:
         params["input_size"] = list(model_config.input_size)
-    return COMPONENTS[model_config.head_kind], params
-
-
-def _no_params(params: Mapping[str, Any]) -> dict[str, Any]:
-    del params
-    return {}
-
-
-def _msra(params: Mapping[str, Any]) -> dict[str, Any]:
-    if not params.get("unbiased"):
-        return {"post_process": "default"}
-    return {"post_process": "unbiased", "modulate_kernel": _blur(params)}
-
-
-def _blur(params: Mapping[str, Any]) -> int:
-    """Size of the DARK blur, cells: old clients read it as `modulate_kernel`."""
-    return int(params.get("blur_kernel_size", DEFAULT_BLUR))
-
-
-_CODEC_PARAMS: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
-    "MSRAHeatmap": _msra,
-    "UDPHeatmap": lambda p: {
-        "post_process": "default", "use_udp": True, "modulate_kernel": _blur(p)
-    },
-    "MegviiHeatmap": lambda p: {"post_process": "megvii", "modulate_kernel": p["kernel_size"]},
-}  # fmt: skip
+    return head.stages[0].component, params
 
 
 def _plain(value: Any) -> Any:

@@ -7,25 +7,26 @@ from typing import Any
 
 import torch
 
-from posedeploy.config import HeadKind, ModelConfig
+from posedeploy.config import ModelConfig
+from posedeploy.heads import HeadSpec
 
 Maps = Mapping[str, torch.Tensor]  # output -> [N, channels, positions]
 _NO_NMS = 0.999999  # an IoU that no pair has; mmpose's RTMO head cannot run with 1
 
 
-def output_maps(model: Any, head_kind: HeadKind, batch: torch.Tensor) -> Maps:
+def output_maps(model: Any, head: HeadSpec, batch: torch.Tensor) -> Maps:
     """The network's raw outputs, each as [N, channels, positions].
 
     Heatmaps [N, K, H·W]; SimCC [N, K, Wx] and [N, K, Wy]; for detectors each kind of prediction
     over the positions of all levels.
     """
     raw = model.head.forward(model.extract_feat(batch))
-    if head_kind is HeadKind.SIMCC:
-        return {"simcc_x": raw[0], "simcc_y": raw[1]}
-    if head_kind is HeadKind.HEATMAP:
+    if head.top_down and len(head.outputs) > 1:
+        return dict(zip(head.output_names, raw, strict=True))
+    if head.top_down:
         while not isinstance(raw, torch.Tensor):  # the last unit of the last stage is decoded
             raw = raw[-1]
-        return {"output": raw.flatten(2)}
+        return {head.output_names[0]: raw.flatten(2)}
     return {
         str(index): torch.cat([level.flatten(2) for level in levels], dim=2)
         for index, levels in enumerate(raw)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from posedeploy.config import load_deploy_config
 from posedeploy.convert.tensorrt.build import build_engine, builder_facts
-from posedeploy.convert.tensorrt.converter import CONVERTER
+from posedeploy.convert.tensorrt.converter import convert
 from posedeploy.convert.tensorrt.settings import BuildSettings
 from posedeploy.errors import ConversionError
 from posedeploy.precision.calibration import CalibrationSet
@@ -63,7 +63,7 @@ def converted(folder: Path, precision: str, mode: str) -> tuple[Path, Path]:
     ))  # fmt: skip
     work = folder / "work"
     work.mkdir()
-    done = CONVERTER.convert(ir, load_deploy_config(config), work, calibration())
+    done = convert(ir, load_deploy_config(config), work, calibration())
     assert done.files == ("end2end.engine",), done
     assert done.precision == precision, done
     return ir, work / done.files[0]

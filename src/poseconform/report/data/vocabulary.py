@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from poseconform.results.outcome import CellRecord, is_failure
+from posedeploy.runtime import backends_by_rank
 
 
 @dataclass(frozen=True)
@@ -61,15 +62,8 @@ MEANINGS: dict[str, str] = {
 
 FAMILIES = ("HRNet", "MSPN", "LiteHRNet", "Hourglass", "SimCC", "RTMPose", "YOLOX-Pose", "RTMO")
 
-BACKENDS: tuple[tuple[str, str], ...] = (  # in the order of upstream's support table, then ours
-    ("onnxruntime", "ONNX Runtime"),
-    ("tensorrt", "TensorRT"),
-    ("ncnn", "ncnn"),
-    ("pplnn", "PPLNN"),
-    ("openvino", "OpenVINO"),
-    ("coreml", "CoreML"),
-    ("torchscript", "TorchScript"),
-)
+# in the order of upstream's support table, then ours
+BACKENDS = tuple((row.name, row.display) for row in backends_by_rank())
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 SHAPES = ("static", "dynamic")
 

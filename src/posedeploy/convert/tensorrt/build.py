@@ -1,8 +1,7 @@
 """ONNX file to TensorRT engine: parse, configure, build.
 
 No GPU is needed to check this module against the real API: `suites/contract/tensorrt` does.  A
-call of TensorRT that fails answers False or None, and says why in its log alone; all of that goes
-into the error.
+call of TensorRT that fails returns False or None, and logs the reason, which goes into the error.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from posedeploy.convert.tensorrt.settings import BuildSettings, Profile
 from posedeploy.errors import ConversionError
-from posedeploy.runtime.tensorrt.log import collecting_logger, said
+from posedeploy.runtime.tensorrt.log import as_text, collecting_logger
 
 if TYPE_CHECKING:
     import tensorrt as trt
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Engine:
-    """What a build leaves.
+    """The result of a build.
 
     Attributes:
         plan: The serialized engine.
@@ -50,7 +49,7 @@ def build_engine(graph: Path, settings: BuildSettings, timings: bytes = b"") -> 
         timings: A timing cache from an earlier build, or nothing.
 
     Raises:
-        ConversionError: The parser or the builder refuses; with all that they say.
+        ConversionError: The parser or the builder refuses; with everything they logged.
     """
     import tensorrt as trt
 
@@ -67,8 +66,8 @@ def build_engine(graph: Path, settings: BuildSettings, timings: bytes = b"") -> 
     if plan is None:
         raise _failed(graph, errors)
     cache = config.get_timing_cache()
-    kept = _content(cache.serialize()) if cache is not None else b""
-    return Engine(_content(plan), kept, str(trt.__version__))
+    timings = _content(cache.serialize()) if cache is not None else b""
+    return Engine(_content(plan), timings, str(trt.__version__))
 
 
 def _content(memory: trt.IHostMemory) -> bytes:
@@ -149,17 +148,16 @@ def _add_profile(
 def _dims(shapes: Profile) -> tuple[trt.Dims, trt.Dims, trt.Dims]:
     import tensorrt as trt
 
-    least, usual, most = (
-        trt.Dims(list(shape)) for shape in (shapes.least, shapes.usual, shapes.most)
-    )
-    return least, usual, most
+    return (
+        trt.Dims(list(shapes.min)), trt.Dims(list(shapes.opt)), trt.Dims(list(shapes.max))
+    )  # fmt: skip
 
 
 def _failed(graph: Path, errors: list[str]) -> ConversionError:
     return ConversionError(
         "convert",
         str(graph),
-        f"TensorRT refuses it: {said(errors)}",
+        f"TensorRT refuses it: {as_text(errors)}",
         "a graph that TensorRT builds",
         "Report this model with the operator that the message names.",
     )

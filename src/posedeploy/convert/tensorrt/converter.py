@@ -16,7 +16,7 @@ from posedeploy.config import DeployConfig
 from posedeploy.convert.tensorrt.build import Engine, build_engine, builder_facts
 from posedeploy.convert.tensorrt.graph import graph_inputs, typed_graph
 from posedeploy.convert.tensorrt.settings import BuildSettings, build_settings, is_strongly_typed
-from posedeploy.convert.types import Converted, Representation
+from posedeploy.convert.types import Converted
 from posedeploy.paths import cache_dir, whole_file
 from posedeploy.precision.calibration import CalibrationSet
 from posedeploy.runtime import backend_row
@@ -24,40 +24,31 @@ from posedeploy.runtime.tensorrt.probe import target
 from posedeploy.runtime.tensorrt.runtime import BUILD_FILE
 
 
-class TensorRTConverter:
+def convert(
+    ir: Path,
+    deploy_config: DeployConfig,
+    work_dir: Path,
+    calibration: CalibrationSet | None = None,
+) -> Converted:
     """Builds on the first device that CUDA shows.
 
     Detectors end before non-maximum suppression, which the host does; a deploy config whose
     `backend_config.stage` is 'nms' keeps it in the graph, where TensorRT has a layer of its own
     for it.  No plugin is used either way.
     """
-
-    precisions = ("fp32", "fp16", "int8")
-    representation = Representation("onnx", {"yolox-pose": "dense", "rtmo": "dense"})
-    tools: tuple[str, ...] = ()
-
-    def convert(
-        self,
-        ir: Path,
-        deploy_config: DeployConfig,
-        work_dir: Path,
-        calibration: CalibrationSet | None = None,
-    ) -> Converted:
-        row = backend_row("tensorrt")
-        strong = is_strongly_typed(*builder_facts())
-        settings = build_settings(deploy_config, graph_inputs(ir), strong)
-        here = target()
-        timings = timing_cache_file(here)
-        with tempfile.TemporaryDirectory(prefix="tensorrt-") as scratch:
-            graph = typed_graph(
-                ir, deploy_config, Path(scratch), calibration, strongly_typed=strong
-            )
-            engine = build_engine(graph.path, settings, read_timings(timings))
-        (work_dir / row.main_file).write_bytes(engine.plan)
-        facts = json.dumps(build_facts(engine, settings, here), indent=1)
-        (work_dir / BUILD_FILE).write_text(facts + "\n", encoding="utf-8")
-        write_timings(timings, engine.timing_cache)
-        return Converted((row.main_file,), settings.precision, recipe=graph.recipe)
+    row = backend_row("tensorrt")
+    strong = is_strongly_typed(*builder_facts())
+    settings = build_settings(deploy_config, graph_inputs(ir), strong)
+    here = target()
+    timings = timing_cache_file(here)
+    with tempfile.TemporaryDirectory(prefix="tensorrt-") as scratch:
+        graph = typed_graph(ir, deploy_config, Path(scratch), calibration, strongly_typed=strong)
+        engine = build_engine(graph.path, settings, read_timings(timings))
+    (work_dir / row.main_file).write_bytes(engine.plan)
+    facts = json.dumps(build_facts(engine, settings, here), indent=1)
+    (work_dir / BUILD_FILE).write_text(facts + "\n", encoding="utf-8")
+    write_timings(timings, engine.timing_cache)
+    return Converted((row.main_file,), settings.precision, recipe=graph.recipe)
 
 
 def build_facts(
@@ -95,6 +86,3 @@ def write_timings(path: Path, content: bytes) -> None:
         return
     with whole_file(path) as temporary:
         temporary.write_bytes(content)
-
-
-CONVERTER = TensorRTConverter()

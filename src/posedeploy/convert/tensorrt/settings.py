@@ -1,7 +1,7 @@
-"""How an engine is built: what the deploy config asks for, in the way this TensorRT version takes.
+"""Settings of an engine's build: what the deploy config asks for, as this TensorRT takes it.
 
 From 10.12 on, builder flags for precisions are deprecated, and 11 has none: there the graph's own
-types decide ("strongly typed").  Older versions get the flags, as a legacy recipe.
+types decide ("strongly typed").  Older versions get the flags.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from packaging.version import Version
 
 from posedeploy.config import DeployConfig
 from posedeploy.errors import BadInputError
+from posedeploy.runtime import StoredPrecision
 
 FIRST_STRONGLY_TYPED = Version("10.12")
 # Precision -> names of the builder flags that allow it where types do not decide
@@ -31,32 +32,26 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Profile:
-    """Shapes of one input, NCHW.
+    """Shapes of one input, NCHW: the smallest, the one the engine is tuned for, the largest."""
 
-    Attributes:
-        least: Smallest.
-        usual: What the engine is tuned for.
-        most: Largest.
-    """
-
-    least: Shape
-    usual: Shape
-    most: Shape
+    min: Shape
+    opt: Shape
+    max: Shape
 
 
 @dataclass(frozen=True)
 class BuildSettings:
-    """What the builder is told.
+    """Settings of the builder.
 
     Attributes:
-        precision: 'fp32', 'fp16' or 'int8'.
-        workspace: Most scratch memory, bytes; 0 leaves TensorRT's default, all of the device's.
+        precision: Precision of the graph's weights.
+        workspace: Limit of scratch memory, bytes; 0 for TensorRT's default, all of the device's.
         strongly_typed: True if the graph's types decide and no flag does.
         flags: Names of `BuilderFlag`s to set.
         profiles: Input name -> shapes, for inputs that are dynamic.
     """
 
-    precision: str
+    precision: StoredPrecision
     workspace: int
     strongly_typed: bool
     flags: tuple[str, ...] = ()
@@ -94,7 +89,7 @@ def build_settings(
     given = _given(backend)
     where = f"{deploy_config.path}: backend_config.model_inputs"
     return BuildSettings(
-        precision=deploy_config.precision,
+        precision=StoredPrecision(deploy_config.precision),
         workspace=int(common.get("max_workspace_size", 0)),
         strongly_typed=strongly_typed,
         flags=flags,

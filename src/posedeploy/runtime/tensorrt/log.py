@@ -1,4 +1,4 @@
-"""What TensorRT says, kept: its calls answer None or False, and the reason is in its log alone."""
+"""TensorRT's errors: its calls return None or False, and the reason is in its log alone."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import tensorrt as trt
 
-_KEPT = ("INTERNAL_ERROR", "ERROR")
+_SEVERITIES = ("INTERNAL_ERROR", "ERROR")
 
 
 def collecting_logger() -> tuple[trt.ILogger, list[str]]:
-    """This process's logger, and the list to which it adds every error in full, now empty.
+    """This process's logger, and the list to which it appends every error; the list is emptied.
 
-    There is one a process: while a builder, runtime or refitter lives, TensorRT writes what it
-    says globally to the logger of the first, and of another one given later it only warns
-    (`createInferRuntime` in its C++ API reference); a second list would stay empty.
+    There is one a process: while a builder, runtime or refitter lives, TensorRT logs to the logger
+    of the first one and ignores those given later (`createInferRuntime` in its C++ API reference).
     """
     import tensorrt as trt
 
@@ -38,12 +37,12 @@ def _logger_of(_module: object) -> tuple[trt.ILogger, list[str]]:
             trt.ILogger.__init__(self)
 
         def log(self, severity: trt.ILogger.Severity, msg: str) -> None:
-            if severity.name in _KEPT:
+            if severity.name in _SEVERITIES:
                 errors.append(msg.strip())
 
     return CollectingLogger(), errors
 
 
-def said(errors: list[str]) -> str:
-    """All that was logged, as one text."""
+def as_text(errors: list[str]) -> str:
+    """Everything that was logged, as one text."""
     return "; ".join(errors) or "it gave no reason"

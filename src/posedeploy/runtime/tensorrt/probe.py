@@ -1,7 +1,7 @@
 """Whether TensorRT can run here.
 
-The driver is asked before the library is touched: without a GPU, TensorRT's Python package
-segfaults rather than raises.  The library itself is tried in a child process.
+The driver is queried before the library is loaded: without a GPU, TensorRT's Python package
+segfaults instead of raising.  The library itself is tried in a child process.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from posedeploy.runtime.cuda_device import cuda_devices
 from posedeploy.runtime.probing import (
     DEVICE_SECONDS,
     distribution_version,
+    ended,
     is_installed,
     run_probe,
     too_old,
@@ -33,7 +34,7 @@ tensorrt.Builder(tensorrt.Logger(tensorrt.Logger.ERROR))
 
 
 def probe() -> Availability:
-    """From what costs least to what costs most; the first reason found is the answer."""
+    """Checks from the cheapest to the most expensive; the first one that fails is the answer."""
     if sys.platform not in SYSTEMS:
         return Availability(Code.WRONG_OS, f"there is no TensorRT for {sys.platform}")
     missing = next((m for m in ("tensorrt", "polygraphy") if not is_installed(m)), "")
@@ -56,7 +57,7 @@ def probe() -> Availability:
 
 
 def needed_cuda() -> str:
-    """The CUDA version that the driver must run at least; '' if the packages do not tell."""
+    """The oldest CUDA version that the driver must run; '' if no package is installed."""
     return next((cuda for name, cuda in DISTRIBUTIONS.items() if distribution_version(name)), "")
 
 
@@ -64,8 +65,8 @@ def _try_it(version: str) -> Availability:
     status, line = run_probe(_CHECK, DEVICE_SECONDS)
     if status == 0:
         return Availability(Code.AVAILABLE, "", version)
-    how = f"killed by signal {-status}" if status < 0 else f"exit status {status}"
-    return Availability(Code.BROKEN_INSTALL, f"TensorRT does not start ({how}): {line}", version)
+    reason = f"TensorRT does not start ({ended(status)}): {line}"
+    return Availability(Code.BROKEN_INSTALL, reason, version)
 
 
 def target() -> dict[str, str]:

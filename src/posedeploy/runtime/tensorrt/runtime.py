@@ -1,7 +1,7 @@
 """TensorRT on NVIDIA devices: engines that `posedeploy.convert.tensorrt.converter` built.
 
-An engine holds its own precision; what it was built with lies beside it in `BUILD_FILE`, for the
-engine itself does not tell.  TF32, which TensorRT uses by default, is off in all of them.
+An engine has a fixed precision, which cannot be read from it: `BUILD_FILE` next to it records what
+it was built with.  TF32, which TensorRT uses by default, is off in all of them.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from posedeploy.runtime.cuda_device import cuda_devices
-from posedeploy.runtime.tensorrt.log import collecting_logger, said
+from posedeploy.runtime.registry import accepted_device
+from posedeploy.runtime.tensorrt.log import as_text, collecting_logger
 from posedeploy.runtime.tensorrt.probe import needed_cuda, probe
 from posedeploy.runtime.tensorrt.session import TensorRTSession
 from posedeploy.runtime.types import Availability, SessionOptions
 
-DEVICES = ("cuda",)
 BUILD_FILE = "end2end.engine.json"
 UNKNOWN = "unknown"  # for engines that somebody else built
 
@@ -30,9 +30,7 @@ class TensorRT:
         return probe()
 
     def load(self, files: Sequence[Path], device: str, options: SessionOptions) -> TensorRTSession:
-        kind, _, index = device.partition(":")
-        if kind not in DEVICES:
-            raise RuntimeError(f"tensorrt: device {device!r} is not one of {list(DEVICES)}")
+        number = accepted_device("tensorrt", device).index
         found = cuda_devices()
         if not found.ok:  # the library would end this process
             raise RuntimeError(f"tensorrt: {found.code}: {found.reason}")
@@ -42,7 +40,6 @@ class TensorRT:
             raise RuntimeError(
                 f"{files[0].name} was built for {precision}, not for {options.precision}"
             )
-        number = int(index or 0)
         if number >= len(found.devices):
             raise RuntimeError(f"tensorrt: no device {number}; there are {len(found.devices)}")
         prepare_process()
@@ -61,7 +58,7 @@ def _session(path: Path, device: int, options: Mapping[str, str]) -> TensorRTSes
     engine = runtime.deserialize_cuda_engine(path.read_bytes())
     if engine is None:
         raise RuntimeError(
-            f"TensorRT {trt.__version__} does not load {path.name}: {said(errors)}"
+            f"TensorRT {trt.__version__} does not load {path.name}: {as_text(errors)}"
             " (an engine runs on the TensorRT version and the kind of GPU it was built for)"
         )
     effective = {**options, "tensorrt": trt.__version__}
@@ -96,11 +93,11 @@ def read_build(engine: Path) -> Mapping[str, str]:
 
 
 def prepare_process() -> None:
-    """Let Polygraphy find the CUDA runtime of TensorRT's wheels, and keep its messages to itself.
+    """Let Polygraphy find the CUDA runtime of TensorRT's wheels, and silence its messages.
 
     CUDA 13's wheels put `libcudart.so.13` in `nvidia/cu13/lib`, where Polygraphy does not look;
-    it reads LD_LIBRARY_PATH itself, first.  Both CUDAs may be there, for torch brings its own: the
-    one that TensorRT was built for comes first, for a driver of CUDA 12 refuses the other.
+    it searches LD_LIBRARY_PATH first.  torch may bring another CUDA: the one that TensorRT was
+    built for comes first, for a driver of CUDA 12 refuses CUDA 13's.
     """
     from polygraphy.logger import G_LOGGER
 
@@ -108,10 +105,10 @@ def prepare_process() -> None:
     newest_first = needed_cuda().startswith("13.")
     folders = ("cu13", "cuda_runtime") if newest_first else ("cuda_runtime", "cu13")
     places = [Path(e) / "nvidia" / name / "lib" for name in folders for e in sys.path if e]
-    known = [entry for entry in os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep) if entry]
-    more = [str(place) for place in places if place.is_dir() and str(place) not in known]
+    present = [entry for entry in os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep) if entry]
+    more = [str(place) for place in places if place.is_dir() and str(place) not in present]
     if more:
-        os.environ["LD_LIBRARY_PATH"] = os.pathsep.join([*known, *dict.fromkeys(more)])
+        os.environ["LD_LIBRARY_PATH"] = os.pathsep.join([*present, *dict.fromkeys(more)])
 
 
 RUNTIME = TensorRT()

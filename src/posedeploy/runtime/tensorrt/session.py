@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from posedeploy.runtime.tensorrt.log import said
+from posedeploy.runtime.tensorrt.log import as_text
 from posedeploy.runtime.types import Arrays, TensorInfo, as_contiguous
 
 if TYPE_CHECKING:
@@ -24,25 +24,20 @@ BATCH = "batch"
 
 @dataclass(frozen=True)
 class ShapeRange:
-    """What the engine's first optimization profile takes for one input.
+    """Shapes of one input that the engine's first optimization profile allows."""
 
-    Attributes:
-        least: Smallest shape.
-        most: Largest shape.
-    """
-
-    least: tuple[int, ...]
-    most: tuple[int, ...]
+    min: tuple[int, ...]
+    max: tuple[int, ...]
 
     def takes(self, shape: tuple[int, ...]) -> bool:
         """True if a tensor of this shape can be run."""
-        return len(shape) == len(self.least) and all(
-            a <= b <= c for a, b, c in zip(self.least, shape, self.most, strict=True)
+        return len(shape) == len(self.min) and all(
+            a <= b <= c for a, b, c in zip(self.min, shape, self.max, strict=True)
         )
 
     def __str__(self) -> str:
-        least, most = ("x".join(map(str, shape)) for shape in (self.least, self.most))
-        return least if least == most else f"{least} to {most}"
+        smallest, largest = ("x".join(map(str, shape)) for shape in (self.min, self.max))
+        return smallest if smallest == largest else f"{smallest} to {largest}"
 
 
 def tensor_infos(engine: trt.ICudaEngine, mode: trt.TensorIOMode) -> tuple[TensorInfo, ...]:
@@ -65,8 +60,8 @@ def shape_range(engine: trt.ICudaEngine, info: TensorInfo) -> ShapeRange:
     if all(isinstance(dim, int) for dim in info.shape):
         fixed = tuple(dim for dim in info.shape if isinstance(dim, int))
         return ShapeRange(fixed, fixed)
-    least, _, most = engine.get_tensor_profile_shape(info.name, 0)
-    return ShapeRange(sizes(least), sizes(most))
+    smallest, _, largest = engine.get_tensor_profile_shape(info.name, 0)
+    return ShapeRange(sizes(smallest), sizes(largest))
 
 
 def sizes(dims: trt.Dims) -> tuple[int, ...]:
@@ -74,27 +69,27 @@ def sizes(dims: trt.Dims) -> tuple[int, ...]:
     return tuple(dims[index] for index in range(len(dims)))
 
 
-def parts(count: int, most: int) -> Iterator[slice]:
-    """Slices of at most `most` rows that together are `count` rows; one empty slice for none.
+def parts(count: int, limit: int) -> Iterator[slice]:
+    """Slices of at most `limit` rows that together are `count` rows; one empty slice for none.
 
-    They are as even as can be, so that no rest is smaller than the profile's smallest batch.
+    Their lengths differ by at most 1, so that none is smaller than the profile's smallest batch.
     """
-    number = max(-(-count // most), 1)
+    number = max(-(-count // limit), 1)
     for part in range(number):
         yield slice(count * part // number, count * (part + 1) // number)
 
 
 class TensorRTSession:
-    """An engine with its context, stream and device memory, which `TrtRunner` looks after.
+    """An engine with its context, stream and device memory, which `TrtRunner` manages.
 
-    A batch larger than the profile's largest is run in parts: MMDeploy's deploy configs end at
-    batches of 1 or 4, and the caller should not have to know.
+    A batch larger than the profile's largest is run in parts: the profiles of MMDeploy's deploy
+    configs end at batches of 1 or 4.
 
     Args:
         engine: The engine.
         owners: What must live as long as the engine: its runtime and its logger.
-        errors: Where the logger writes.
-        effective_options: As the runtime knows them.
+        errors: The list that the logger appends to.
+        effective_options: Those of the build.
 
     Raises:
         RuntimeError: There is no memory for it on the device.
@@ -127,17 +122,17 @@ class TensorRTSession:
         try:
             runner.activate()
         except PolygraphyException as error:
-            raise RuntimeError(f"TensorRT: {error}: {said(self._errors)}") from error
+            raise RuntimeError(f"TensorRT: {error}: {as_text(self._errors)}") from error
         return runner
 
     def run(self, feed: Arrays) -> dict[str, NDArray[Any]]:
         dtypes = {info.name: info.dtype for info in self.inputs}
         ready = {name: as_contiguous(array, dtypes[name]) for name, array in feed.items()}
         counts = {len(array) for array in ready.values()}
-        most = min(shapes.most[0] for shapes in self._ranges.values())
+        limit = min(shapes.max[0] for shapes in self._ranges.values())
         pieces = [
             self._run_part({name: array[part] for name, array in ready.items()})
-            for part in parts(max(counts), most)
+            for part in parts(max(counts), limit)
         ]
         return {
             info.name: np.concatenate([piece[info.name] for piece in pieces])
@@ -157,7 +152,7 @@ class TensorRTSession:
         try:
             found = self._runner.infer(dict(feed))
         except PolygraphyException as error:
-            raise RuntimeError(f"TensorRT: {error}: {said(self._errors)}") from error
+            raise RuntimeError(f"TensorRT: {error}: {as_text(self._errors)}") from error
         # the runner gives views of buffers that its next run overwrites
         return {info.name: np.array(found[info.name]) for info in self.outputs}
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from posedeploy.codecs import Parameter, decisive_parameters
 from posedeploy.errors import BadInputError
 from posedeploy.sdk.fields import MAX_NUMBER, Node, is_json, show
 from posedeploy.sdk.findings import Finding, error, from_exception, warning
@@ -39,12 +40,6 @@ FACTS = (
     Fact("use_udp",    "BottomupResize",            "use_udp",    False),
     Fact("use_udp",    "TopDownAffine",             "use_udp",    False),
 )
-# Codec parameters that decide where a keypoint is found, with MMPose's defaults.
-DECISIVE: dict[str, Any] = {
-    "blur_kernel_size": 11, "heatmap_size": None, "heatmap_type": "gaussian", "input_size": None,
-    "kernel_size": None, "radius_factor": 0.0546875, "simcc_split_ratio": 2.0, "type": None,
-    "unbiased": False, "use_dark": False,
-}
 # fmt: on
 
 
@@ -93,12 +88,13 @@ def check_facts(model: SdkModel) -> Iterator[Finding]:
 
 def _check_codec(model: SdkModel, codec: dict[str, Any]) -> Iterator[Finding]:
     params = model.params
-    dark = codec.get("use_dark") is True
-    keys = [*DECISIVE, *(["sigma"] if dark else [])]
-    for key in keys:
-        default = DECISIVE.get(key)
+    for parameter in (*decisive_parameters(), Parameter("type")):
+        if parameter.only_with and codec.get(parameter.only_with) is not True:
+            continue
+        key = parameter.name
         wanted, value = (
-            default if side.get(key) is None else side[key] for side in (codec, params.value)
+            parameter.default if side.get(key) is None else side[key]
+            for side in (codec, params.value)
         )
         if wanted is not None and not same(value, wanted):
             yield error(

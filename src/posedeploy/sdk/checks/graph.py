@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posedeploy.errors import BadInputError
+from posedeploy.heads import stage_of_component
 from posedeploy.runtime import TensorInfo
 from posedeploy.sdk.binding import input_name, resolve
 from posedeploy.sdk.decode import Decoder
@@ -19,9 +20,6 @@ from posedeploy.sdk.onnxfile import OnnxFacts
 
 NET = "$.pipeline.tasks[?(@.module=='Net')]"
 MAX_ELEMENTS = 10**8  # of an output that is tried out; real ones have 10**6
-
-# The outputs that have an axis of keypoints, and which.
-KEYPOINT_AXIS = {"keypoints": 2, "kpt_vis": 2, "output": 1, "simcc_x": 1, "simcc_y": 1}
 
 # Operators that only quantized graphs have: ONNX operator specification.
 QUANTIZED = frozenset(
@@ -141,9 +139,10 @@ def _zeros(info: TensorInfo) -> NDArray[Any] | None:
 def keypoint_count(model: SdkModel, graph: OnnxFacts, decoder: Decoder) -> int | None:
     """Number of keypoints that the graph's outputs are for, None where it does not tell."""
     shapes = {info.name: info.shape for info in graph.outputs}
-    for name in set(decoder.outputs) & set(KEYPOINT_AXIS):
-        shape = shapes.get(resolve(name, model.output_map, list(shapes)) or "", ())
-        axis = KEYPOINT_AXIS[name]
+    _, stage = stage_of_component(model.component)
+    for output in stage.outputs:
+        shape = shapes.get(resolve(output.name, model.output_map, list(shapes)) or "", ())
+        axis = output.axes.index("K") if "K" in output.axes else len(shape)
         count = shape[axis] if len(shape) > axis else None
         if isinstance(count, int):
             return count // 3 if getattr(decoder, "method", "") == "combined" else count

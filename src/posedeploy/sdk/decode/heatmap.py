@@ -1,8 +1,8 @@
 """`TopdownHeatmapSimpleHeadDecode`: MSRA, DARK, Megvii and UDP heatmaps to keypoints.
 
 The parameters are MMDeploy's: those that its client obeys (`post_process`, `use_udp`,
-`modulate_kernel`) and those of the codec, which say what the model was trained for.  Where
-the two contradict each other the folder is refused: one of them gives wrong keypoints.
+`modulate_kernel`) and those of the codec that the model was trained with.  Where the two
+contradict each other the folder is refused: one of them gives wrong keypoints.
 """
 
 from __future__ import annotations
@@ -13,20 +13,16 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from posedeploy.codecs import CodecSpec, codec_of
+from posedeploy.heads import head_of_kind
 from posedeploy.sdk.decode import refine
 from posedeploy.sdk.decode.blur import modulate
 from posedeploy.sdk.decode.types import Decoded, Outputs, floats, same_input_size
 from posedeploy.sdk.fields import Node
 
 Method = Literal["default", "null", "dark", "megvii", "udp", "combined"]
-DEFAULT_KERNEL = 11  # of MSRAHeatmap, UDPHeatmap and of the client's modulate_kernel
+DEFAULT_KERNEL = 11  # of the client's modulate_kernel, and of the codecs that have a default
 
-# codec -> (its kernel's field, values of post_process that do not contradict it)
-CODECS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "MSRAHeatmap": ("blur_kernel_size", ("default",)),
-    "MegviiHeatmap": ("kernel_size", ("megvii",)),
-    "UDPHeatmap": ("blur_kernel_size", ("default",)),
-}
 # Without a codec in the params (folders of MMPose 0.x) the client's own fields decide.
 METHODS: dict[str, Method] = {
     "default": "default",
@@ -105,23 +101,29 @@ def _kernel(params: Node, key: str) -> int:
     return kernel
 
 
-def _codec_method(params: Node, codec: str) -> Method:
+def _codec(params: Node, name: str) -> CodecSpec:
+    codecs = head_of_kind("heatmap").codecs
+    codec = codec_of(name) if name in codecs else None
+    if codec is None:
+        raise params.at("type").error(f"one of {', '.join(codecs)}")
+    return codec
+
+
+def _codec_method(params: Node, codec: CodecSpec) -> Method:
     """The method for a codec of MMPose 1.x, and a refusal where another field contradicts it."""
-    if codec not in CODECS:
-        raise params.at("type").error(f"one of {', '.join(CODECS)}")
-    unbiased = codec == "MSRAHeatmap" and params.get("unbiased", bool, False)
-    udp = codec == "UDPHeatmap"
-    allowed = [*CODECS[codec][1], *(["unbiased"] if unbiased else [])]
+    unbiased = bool(codec.unbiased) and params.get("unbiased", bool, False)
+    fields = dict(codec.client)
     if params.has("post_process"):
+        allowed = [fields["post_process"], *(["unbiased"] if unbiased else [])]
         params.at("post_process").one_of(allowed)
     if params.has("use_udp"):
-        params.at("use_udp").one_of([udp])
-    if udp:
+        params.at("use_udp").one_of([fields.get("use_udp", False)])
+    if codec.type == "UDPHeatmap":
         combined = params.get("heatmap_type", str, "gaussian") == "combined"
         if params.has("heatmap_type"):
             params.at("heatmap_type").one_of(["gaussian", "combined"])
         return "combined" if combined else "udp"
-    if codec == "MegviiHeatmap":
+    if codec.type == "MegviiHeatmap":
         return "megvii"
     return "dark" if unbiased else "default"
 
@@ -148,7 +150,8 @@ def heatmap_decoder(params: Node, input_size: tuple[int, int]) -> HeatmapDecoder
         BadInputError: A parameter is wrong, or two contradict each other.
     """
     same_input_size(params, input_size)
-    codec = params.get("type", str, "")
+    name = params.get("type", str, "")
+    codec = _codec(params, name) if name else None
     method = _codec_method(params, codec) if codec else _client_method(params)
     radius = params.get("radius_factor", float, 0.0546875)
     if not 0 < radius <= 1:
@@ -157,6 +160,6 @@ def heatmap_decoder(params: Node, input_size: tuple[int, int]) -> HeatmapDecoder
         method=method,
         input_size=input_size,
         heatmap_size=params.size("heatmap_size") if params.has("heatmap_size") else None,
-        kernel=_kernel(params, CODECS[codec][0] if codec else ""),
+        kernel=_kernel(params, codec.kernel if codec else ""),
         radius_factor=radius,
     )

@@ -79,7 +79,7 @@ def _print_row(row: ModelRow, model_config: ModelConfig, count: int, people: int
     checkpoint = checkpoint_for(model_config, cache_dir(), row.name, kind="fitted")
     model = build_model(model_config, checkpoint)
     measured = _measure(model, model_config, count, people)
-    required = REQUIRED_PCK[model_config.head_kind]
+    required = REQUIRED_PCK[model_config.head_kind.kind]
     print(table_row(row.name, measured, required), flush=True)
     return measured.pck >= required
 

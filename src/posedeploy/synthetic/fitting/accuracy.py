@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from posedeploy.config import HeadKind, ModelConfig
+from posedeploy.config import ModelConfig
 from posedeploy.synthetic.calibration import single_thread
 from posedeploy.synthetic.drawn import SIGMAS
 from posedeploy.synthetic.fitting.rounding import rounded
@@ -63,7 +63,7 @@ def locate(model: Any, model_config: ModelConfig, samples: Samples) -> NDArray[n
 
 
 def _decoded(codec: Any, model_config: ModelConfig, maps: Any) -> list[NDArray[np.floating[Any]]]:
-    if model_config.head_kind is HeadKind.HEATMAP:
+    if model_config.head_kind.kind == "heatmap":
         width, height = model_config.codec["heatmap_size"]
         outputs = maps["output"].unflatten(2, (height, width)).numpy()
         return [codec.decode(output)[0][0] for output in outputs]

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from posedeploy.config import HeadKind, ModelConfig
+from posedeploy.config import ModelConfig
 from posedeploy.synthetic.calibration import single_thread
 from posedeploy.synthetic.fitting.grid import cell_offset
 from posedeploy.synthetic.fitting.plan import Plan
@@ -51,7 +51,7 @@ def plan_of(model_config: ModelConfig) -> Plan:
 
 
 def _offset(model: Any, model_config: ModelConfig) -> float:
-    if model_config.head_kind is not HeadKind.HEATMAP:
+    if model_config.head_kind.kind != "heatmap":
         return 0.0
     width, height = model_config.codec["heatmap_size"]
     return cell_offset(model.head.decoder, (width, height))

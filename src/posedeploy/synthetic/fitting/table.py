@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from posedeploy.config import HeadKind, ModelConfig, load_model_config
+from posedeploy.config import ModelConfig, load_model_config
 from posedeploy.zoo.table import ModelRow, config_path
 
 # (head, backbone) -> the module of `zoo.fitting` with its plan.
@@ -25,10 +25,10 @@ INPUTS: Mapping[str, tuple[int, int]] = {
 }
 
 # What a fitted model must reach on held-out figures, PCK at 0.05.
-REQUIRED_PCK: Mapping[HeadKind, float] = {
-    HeadKind.HEATMAP:    0.99,
-    HeadKind.SIMCC:      0.85,
-    HeadKind.YOLOX_POSE: 0.85,
+REQUIRED_PCK: Mapping[str, float] = {
+    "heatmap":    0.99,
+    "simcc":      0.85,
+    "yolox-pose": 0.85,
 }
 
 # Family -> why weights are not fitted for any model of it.

@@ -62,14 +62,10 @@ def sdk(tiny_sdk: Callable[[str], Path]) -> Path:
 
 
 @pytest.fixture
-def infer(
-    here: Path, sdk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Infer:
+def infer(here: Path, sdk: Path, capsys: pytest.CaptureFixture[str]) -> Infer:
     def run(*words: object, model: Path = sdk) -> Done:
-        argv = ["posedeploy", "infer", str(model), *map(str, words)]
-        monkeypatch.setattr(sys, "argv", argv)
         with pytest.raises(SystemExit) as caught:
-            main()
+            main(["infer", str(model), *map(str, words)])
         out, err = capsys.readouterr()
         return Done(int(caught.value.code or 0), out, err)
 

@@ -50,7 +50,7 @@ def test_the_shapes_are_those_of_the_zoo() -> None:
     for row in MODELS:
         config = load_model_config(config_path(row))
         width, height = config.input_size
-        found[config.head_kind.variant].add((height, width))
+        found[config.head_kind.word].add((height, width))
     assert found == {word: set(shapes) for word, shapes in SHAPES.items()}
 
 
@@ -66,7 +66,7 @@ def test_every_model_fits_a_listed_config_of_every_backend_and_precision(model) 
     for name in list_deploy_configs():
         deploy_config, parts = load_deploy_config(name), parse_name(name)
         shape = deploy_config.input_shape
-        if parts.variant == config.head_kind.variant and shape in {None, config.input_size}:
+        if parts.variant == config.head_kind.word and shape in {None, config.input_size}:
             check_fit(deploy_config, config)
             found.add((parts.backend, parts.precision))
     assert found == {(row.name, word) for row in BACKENDS for word in row.precisions}

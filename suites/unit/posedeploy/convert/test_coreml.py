@@ -17,14 +17,16 @@ from poseconform.evaluators.mil import EVALUATOR, MilSession, load, package_fact
 from poseconform.evaluators.mil.program import Operation, Program, Value, read_program
 from poseconform.judge.execution import load as load_for_judge
 from poseconform.judge.execution import run as run_for_judge
-from posedeploy.config import DeployConfig, HeadKind, load_deploy_config
+from posedeploy.config import DeployConfig, load_deploy_config
 from posedeploy.convert import Converted, conversion_availability, get_converter
 from posedeploy.errors import BadInputError, ConversionError
 from posedeploy.export import ExportableModule, write_graph
+from posedeploy.heads import head_of_kind
 from posedeploy.runtime import Code, SessionOptions, TensorInfo, coreml, get_runtime
 
 pytest.importorskip("coremltools")
 
+HEATMAP = head_of_kind("heatmap")
 FP32 = load_deploy_config("pose-detection_coreml_static-256x192")
 FP16 = load_deploy_config("pose-detection_coreml-fp16_static-256x192")
 INPUT = np.random.default_rng(0).random((1, 3, 16, 12), np.float32)
@@ -48,7 +50,9 @@ class Small(nn.Module):
 def converted(folder: Path, config: DeployConfig) -> tuple[Converted, nn.Module]:
     torch.manual_seed(0)
     network = Small().eval().requires_grad_(False)
-    module = ExportableModule(network, HeadKind.HEATMAP, None, (12, 16), ("input",), ("output",))
+    module = ExportableModule(
+        network, HEATMAP, HEATMAP.stages[0], (12, 16), ("input",), ("output",)
+    )
     graph = write_graph(module, config, folder, "exported-program")
     assert graph.path.name == "end2end.pt2"
     assert (graph.exporter, graph.opset) == ("torch.export", 0)
@@ -130,7 +134,7 @@ def test_what_torch_cannot_capture_is_an_error_of_the_export(tmp_path: Path) -> 
             return (x * 2,) if x.sum() > 0 else (x,)
 
     module = ExportableModule(
-        Deciding(), HeadKind.HEATMAP, None, (12, 16), ("input",), ("output",)
+        Deciding(), HEATMAP, HEATMAP.stages[0], (12, 16), ("input",), ("output",)
     )
     with pytest.raises(ConversionError, match=r"torch\.export: found"):
         write_graph(module, FP32, tmp_path, "exported-program")
@@ -142,7 +146,9 @@ def test_what_coremltools_cannot_convert_is_an_error_in_its_words(tmp_path: Path
             """An operator without a row."""
             return (torch.special.bessel_j0(x),)
 
-    module = ExportableModule(Fourier(), HeadKind.HEATMAP, None, (12, 16), ("input",), ("output",))
+    module = ExportableModule(
+        Fourier(), HEATMAP, HEATMAP.stages[0], (12, 16), ("input",), ("output",)
+    )
     path = write_graph(module, FP32, tmp_path, "exported-program").path
     with pytest.raises(ConversionError, match="bessel_j0"):
         get_converter("coreml", "fp32").convert(path, FP32, tmp_path)

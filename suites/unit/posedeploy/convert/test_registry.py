@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import pytest
 
 from posedeploy.config import list_deploy_configs, load_deploy_config
-from posedeploy.convert import CONVERTERS, get_converter
+from posedeploy.convert import get_converter
 from posedeploy.errors import BadInputError
-from posedeploy.runtime import BACKENDS, backend_row, get_runtime
-
-HAS_RECIPE = [name for name in list_deploy_configs()
-              if load_deploy_config(name).backend in CONVERTERS]  # fmt: skip
-
-
-def test_every_converter_has_a_runtime_and_every_row_its_module():
-    assert set(CONVERTERS) <= {row.name for row in BACKENDS}
-    for row in BACKENDS:
-        assert callable(get_runtime(row.name).probe)
+from posedeploy.export.representations import FORMS
+from posedeploy.heads import head_of_kind
+from posedeploy.runtime import BACKENDS, BackendSpec, backend_row, get_runtime
 
 
-def test_backends_that_take_onnx_share_one_export():
-    forms = {name: get_converter(name, "fp32").representation for name in CONVERTERS}
-    assert forms["onnxruntime"] == forms["openvino"]
-    assert forms["onnxruntime"].stage("rtmo") == "nms"
-    assert forms["ncnn"].stage("yolox-pose") == "dense"
-    assert forms["ncnn"].stage("rtmo") == "raw"
-    assert forms["ncnn"].stage("simcc") == "nms"
+@pytest.mark.parametrize("row", BACKENDS, ids=lambda row: row.name)
+def test_every_row_has_a_runtime_and_a_converter(row: BackendSpec) -> None:
+    assert callable(get_runtime(row.name).probe)
+    assert importlib.util.find_spec(row.converter) is not None
+    assert row.form in FORMS
+    assert {device for _, device in row.bound} <= set(row.devices)
+
+
+def test_the_stage_of_a_graph_is_what_the_backend_holds_and_the_head_decodes() -> None:
+    names = ("heatmap", "simcc", "yolox-pose", "rtmo")
+    found = {
+        row.name: [head_of_kind(name).stage_for(row.stages).name for name in names]
+        for row in BACKENDS
+    }
+    assert found["onnxruntime"] == found["openvino"] == ["whole", "whole", "nms", "nms"]
+    assert found["ncnn"] == found["pplnn"] == ["whole", "whole", "dense", "raw"]
+    assert found["tensorrt"] == found["coreml"] == ["whole", "whole", "dense", "dense"]
 
 
 @pytest.mark.parametrize(
@@ -70,7 +75,7 @@ def test_every_name_of_mmdeploy_is_there(name):
     ],
 )
 def test_every_head_kind_has_fp32_flows(variant, backend, modes):
-    configs = [load_deploy_config(name) for name in HAS_RECIPE]
+    configs = [load_deploy_config(name) for name in list_deploy_configs()]
     found = {
         config.shape_mode
         for config in configs

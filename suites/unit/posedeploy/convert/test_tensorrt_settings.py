@@ -87,7 +87,7 @@ def test_every_config_can_be_built_and_exported(name: str) -> None:
     settings = build_settings(found, {"input": (batch, 3, height, width)}, False)
     assert bool(settings.profiles) == found.dynamic_batch
     asked = "nms" if "-nms" in name else "dense"
-    assert export_spec(found)["stage"] == (asked if found.nms else "nms")
+    assert export_spec(found)["stage"] == (asked if found.nms else "whole")
     if asked == "nms" and found.nms:
         assert found.nms.pre_top_k <= 3840
 
@@ -142,7 +142,7 @@ def mine(tmp_path: Path, shapes: str, more: str = "") -> DeployConfig:
 
 def test_a_profile_that_is_left_open_takes_mmdeploys_batches(tmp_path: Path) -> None:
     settings = build_settings(mine(tmp_path, ""), {"input": ("batch", 3, 256, 192)}, True)
-    assert settings.profiles["input"].most == (4, 3, 256, 192)
+    assert settings.profiles["input"].max == (4, 3, 256, 192)
     assert settings.workspace == 0
 
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from posedeploy.config import DeployConfig, ModelConfig, load_deploy_config, load_model_config
-from posedeploy.export import DetectionStage, ExportableModule, exportable_module
+from posedeploy.export import ExportableModule, exportable_module
 from posedeploy.zoo.build import build_model
 
 JOINTS = 17
@@ -205,7 +205,7 @@ class Subject:
     def exportable(
         self,
         deploy_config: DeployConfig | None = None,
-        stage: DetectionStage = DetectionStage.NMS,
+        stage: str = "",
         **test_cfg: Any,
     ) -> ExportableModule:
         config = dataclasses.replace(self.config, test_cfg={**self.config.test_cfg, **test_cfg})

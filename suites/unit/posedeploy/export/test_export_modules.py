@@ -10,7 +10,7 @@ import torch
 
 from posedeploy.config import NmsSettings
 from posedeploy.errors import BadInputError
-from posedeploy.export import DetectionStage, detection_settings
+from posedeploy.export import detection_settings
 
 DETECTORS = ("yoloxpose", "rtmo")
 
@@ -64,7 +64,7 @@ def test_suppression_drops_somebody_and_boxes_are_clipped(subject, name):
     expected = it.predict(image)
     assert sum(len(e.bboxes) for e in expected) < sum(len(e.bboxes) for e in everybody)
     with torch.no_grad():
-        boxes, _, _ = it.exportable(stage=DetectionStage.DENSE).network(image)
+        boxes, _, _ = it.exportable(stage="dense").network(image)
         dets, _ = it.exportable().network(image)
     assert boxes.min() < 0
     assert dets.min() >= 0
@@ -121,7 +121,7 @@ def test_pre_selection_takes_the_best(subject, assert_same_people, name):
 def test_dense_stage_of_yoloxpose_decodes_every_prior(subject):
     it = subject("yoloxpose")
     image = it.image(2)
-    module = it.exportable(stage=DetectionStage.DENSE)
+    module = it.exportable(stage="dense")
     with torch.no_grad():
         boxes, scores, keypoints = module.network(image)
     assert module.output_names == ("boxes", "scores", "keypoints")
@@ -141,7 +141,7 @@ def test_dense_stage_of_rtmo_decodes_every_prior(subject):
     it = subject("rtmo")
     image = it.image(1)
     with torch.no_grad():
-        boxes, scores, keypoints = it.exportable(stage=DetectionStage.DENSE).network(image)
+        boxes, scores, keypoints = it.exportable(stage="dense").network(image)
     # an IoU above 1 does not exist: RTMO's predict fails where it is told to skip the NMS
     expected = it.predict(image, score_thr=-1.0, nms_thr=0.9999999)[0]
     order = np.argsort(-scores[0, :, 0].numpy(), kind="stable")
@@ -153,7 +153,7 @@ def test_dense_stage_of_rtmo_decodes_every_prior(subject):
 def test_raw_stage_is_what_the_last_layers_put_out(subject, name):
     it = subject(name)
     image = it.image(2)
-    module = it.exportable(stage=DetectionStage.RAW)
+    module = it.exportable(stage="raw")
     with torch.no_grad():
         raw = dict(zip(module.output_names, module.network(image), strict=True))
         levels = it.model.head(it.model.extract_feat(image))

@@ -36,7 +36,6 @@ def test_a_whole_folder_is_read(folders: Any) -> None:
     assert model.task == "PoseDetector"
     assert model.model.backend == "onnxruntime"
     assert model.model.dynamic_shape
-    assert model.is_batched
     assert model.precision == "fp32"
     assert model.input_map == {"img": "input"}
     assert model.component == "SimCCLabelDecode"

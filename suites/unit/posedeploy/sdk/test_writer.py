@@ -29,7 +29,7 @@ def model(name: str, **codec: Any) -> ModelConfig:
 
 
 def deploy_config(config: ModelConfig, backend: str = "onnxruntime") -> DeployConfig:
-    variant = config.head_kind.variant
+    variant = config.head_kind.word
     middle = f"_{variant}" if variant else ""
     return load_deploy_config(f"pose-detection{middle}_{backend}_dynamic")
 
@@ -42,7 +42,7 @@ def artifact(config: ModelConfig, batch: int | str = "batch", **fields: Any) -> 
 
 
 def params(config: ModelConfig) -> dict[str, Any]:
-    return writer.postprocess(config, deploy_config(config))[1]
+    return writer.postprocess(config)[1]
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_a_second_backend_file_is_the_weights() -> None:
 def test_what_the_graph_leaves_to_the_host_is_named(name: str, stage: str, component: str) -> None:
     config = model(name)
     host = {"stage": stage, "score_threshold": 0.1}
-    found, written = writer.postprocess(config, deploy_config(config), host)
+    found, written = writer.postprocess(config, host)
     assert found == component
     assert written == {**host, "input_size": [416, 416]}
 
