@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from torch import nn
 
@@ -13,8 +13,7 @@ from posedeploy.config import DeployConfig, ModelConfig
 from posedeploy.export.detection import detection_settings
 from posedeploy.export.module import ExportableModule
 from posedeploy.export.ncnn_rewrites import ncnn_operators, without_slices
-from posedeploy.export.program_writer import export_program
-from posedeploy.export.trace_writer import export_trace
+from posedeploy.export.torch_writers import export_program, export_trace
 from posedeploy.export.writer import ExportedGraph, export_onnx
 from posedeploy.heads import load
 
@@ -23,18 +22,8 @@ PROGRAM_FILE = "end2end.pt2"
 HOST_WEIGHTS_FILE = "end2end.npz"
 
 
-class Writer(Protocol):
-    """Writes one form."""
-
-    def __call__(
-        self,
-        module: ExportableModule,
-        deploy_config: DeployConfig,
-        folder: Path,
-        exporter: str | None,
-    ) -> ExportedGraph:
-        """Write the module into an existing folder; `exporter` is for ONNX alone."""
-        ...
+# module, deploy config, folder, ONNX exporter or None -> the graph in that folder
+Writer = Callable[[ExportableModule, DeployConfig, Path, str | None], ExportedGraph]
 
 
 def _onnx(
@@ -44,35 +33,15 @@ def _onnx(
     return export_onnx(module, deploy_config, folder / name, exporter)
 
 
-def _torchscript(
-    module: ExportableModule, deploy_config: DeployConfig, folder: Path, exporter: str | None
-) -> ExportedGraph:
-    del exporter
-    return export_trace(module, deploy_config, folder / TRACED_FILE)
-
-
-def _ncnn(
-    module: ExportableModule, deploy_config: DeployConfig, folder: Path, exporter: str | None
-) -> ExportedGraph:
-    del exporter
-    return export_trace(
-        without_slices(module), deploy_config, folder / TRACED_FILE, ncnn_operators
-    )
-
-
-def _program(
-    module: ExportableModule, deploy_config: DeployConfig, folder: Path, exporter: str | None
-) -> ExportedGraph:
-    del exporter
-    return export_program(module, deploy_config, folder / PROGRAM_FILE)
-
-
 # fmt: off
 FORMS: Mapping[str, Writer] = {
-    "exported-program": _program,
-    "ncnn":             _ncnn,
+    "exported-program": lambda module, config, folder, _: export_program(
+        module, config, folder / PROGRAM_FILE),
+    "ncnn":             lambda module, config, folder, _: export_trace(
+        without_slices(module), config, folder / TRACED_FILE, ncnn_operators),
     "onnx":             _onnx,
-    "torchscript":      _torchscript,
+    "torchscript":      lambda module, config, folder, _: export_trace(
+        module, config, folder / TRACED_FILE),
 }
 # fmt: on
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
@@ -21,28 +21,9 @@ from posedeploy.runtime.types import TensorInfo
 TRACED_BATCH = {"static": 1, "dynamic": 2}
 
 
-class Exporter(Protocol):
-    """One way from a module to an ONNX graph, before the clean-up."""
-
-    def __call__(
-        self, module: ExportableModule, example: torch.Tensor, opset: int, dynamic_batch: bool
-    ) -> Any:
-        """Export.
-
-        Args:
-            module: What to export.
-            example: An image batch [N, 3, H, W] float32.
-            opset: The opset that is asked for.
-            dynamic_batch: True to leave N open.
-
-        Returns:
-            An `onnx.ModelProto`, inputs and outputs named as the module says.
-
-        Raises:
-            ConversionError: PyTorch cannot export the module.
-        """
-        ...
-
+# One way from a module to an `onnx.ModelProto` before the clean-up, with the module's names of
+# inputs and outputs: module, example images [N, 3, H, W] float32, opset, whether N stays dynamic.
+Exporter = Callable[[ExportableModule, torch.Tensor, int, bool], Any]
 
 # fmt: off
 EXPORTERS: Mapping[str, Exporter] = {
