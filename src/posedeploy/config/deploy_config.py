@@ -210,17 +210,17 @@ def _typed(path: Path, raw: dict[str, Any]) -> DeployConfig:
     ir_config = _section(path, raw, "ir_config", "onnx_config")
     if codebase.get("type") != "mmpose":
         raise BadInputError(
-            f"{path}: codebase_config.type",
-            repr(codebase.get("type")),
-            "'mmpose'",
+            f"{path}: codebase_config.type", repr(codebase.get("type")), "'mmpose'",
             "This project deploys MMPose models; use a pose-detection config.",
-        )
+        )  # fmt: skip
+    if "type" not in backend_config:
+        raise BadInputError(f"{path}: backend_config.type", "nothing", "a value", "Add the field.")
     axes = ir_config.get("dynamic_axes") or {}
     input_names = tuple(ir_config.get("input_names", ("input",)))
     return DeployConfig(
         path=path,
         name=_name(path),
-        backend=_field(path, backend_config, "backend_config", "type"),
+        backend=str(backend_config["type"]),
         precision=_precision(path, backend_config),
         ir=str(ir_config.get("type", "onnx")),
         save_file=str(ir_config.get("save_file", "end2end.onnx")),
@@ -241,12 +241,6 @@ def _name(path: Path) -> DeployConfigName | None:
         return parse_name(path.name)
     except ValueError:
         return None
-
-
-def _field(path: Path, section: Mapping[str, Any], where: str, key: str) -> str:
-    if key not in section:
-        raise BadInputError(f"{path}: {where}.{key}", "nothing", "a value", "Add the field.")
-    return str(section[key])
 
 
 def _one_of(path: Path, where: str, value: object, allowed: tuple[str, ...]) -> str:
@@ -271,11 +265,9 @@ def _precision(path: Path, backend_config: Mapping[str, Any]) -> str:
 def _opset(path: Path, opset: int) -> int:
     if opset not in OPSETS:
         raise BadInputError(
-            f"{path}: onnx_config.opset_version",
-            str(opset),
-            f"{OPSETS[0]} to {OPSETS[-1]}",
+            f"{path}: onnx_config.opset_version", str(opset), f"{OPSETS[0]} to {OPSETS[-1]}",
             "Ask for 17, which every client here reads.",
-        )
+        )  # fmt: skip
     return opset
 
 
