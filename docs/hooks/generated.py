@@ -15,7 +15,12 @@ import typer.main
 
 from posedeploy import sdk
 from posedeploy.cli.app import app
-from posedeploy.config import list_deploy_configs, load_deploy_config
+from posedeploy.config import (
+    DeployConfigName,
+    find_deploy_config,
+    list_deploy_configs,
+    load_deploy_config,
+)
 from posedeploy.runtime.registry import BACKENDS
 from posedeploy.zoo import MODELS, published
 
@@ -40,10 +45,11 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def backends() -> str:
     """The backend table of the runtime package."""
-    head = ("backend", "package", "oldest version", "files", "devices")
+    head = ("backend", "package", "oldest version", "files", "precisions", "devices")
     return table(head, (
         (b.name, f"`{b.distribution}`", b.min_version,
-         ", ".join(f"`{f}`" for f in (b.main_file, b.weights_file) if f), ", ".join(b.devices))
+         ", ".join(f"`{f}`" for f in (b.main_file, b.weights_file) if f),
+         ", ".join(b.precisions), ", ".join(b.devices))
         for b in BACKENDS
     ))  # fmt: skip
 
@@ -84,13 +90,16 @@ def _leaves(group: Any, path: tuple[str, ...]) -> Iterable[tuple[tuple[str, ...]
 
 
 def deploy_configs() -> str:
-    """Every deploy config."""
-    head = ("name", "backend", "precision", "batch", "shape")
+    """Every listed deploy config."""
+    head = ("name", "backend", "precision", "batch", "shape", "MMDeploy's")
     rows = []
     for name in list_deploy_configs():
         config = load_deploy_config(name)
         shape = "{1}x{0}".format(*config.input_shape) if config.input_shape else "the model's"
-        rows.append((f"`{name}`", config.backend, config.precision, config.shape_mode, shape))
+        origin = "" if isinstance(find_deploy_config(name), DeployConfigName) else "yes"
+        rows.append(
+            (f"`{name}`", config.backend, config.precision, config.shape_mode, shape, origin)
+        )
     return table(head, rows)
 
 

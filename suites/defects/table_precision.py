@@ -11,7 +11,7 @@ import numpy as np
 from poseconform.judge.judge import Judge
 from poseconform.matrix.cells import Cell
 from poseconform.planted.defects import Defect, Site
-from posedeploy.config import config_root
+from posedeploy.config import deploy_config_text
 
 
 def calibrated_on_noise(judge: Judge, cell: Cell, scratch: Path) -> Judge:
@@ -23,11 +23,9 @@ def calibrated_on_noise(judge: Judge, cell: Cell, scratch: Path) -> Judge:
         noise = rng.integers(120, 136, (*cell.model.shape, 3), np.uint8)
         cv2.imwrite(str(images / f"{i}.png"), noise)
     config = scratch / "noise.py"
-    base = config_root() / f"{cell.flow.deploy_config}.py"
-    config.write_text(
-        f"_base_ = {str(base)!r}\ncalib_config = dict(images={str(images)!r}, count=8)\n",
-        encoding="utf-8",
-    )
+    text = deploy_config_text(cell.flow.deploy_config)
+    calibration = f"calib_config = dict(images={str(images)!r}, count=8)"
+    config.write_text(f"{text}\n{calibration}\n", encoding="utf-8")
     other = replace(cell, flow=replace(cell.flow, deploy_config=str(config)))
     return judge.with_conversion(cell, judge.convert(other))
 

@@ -27,7 +27,8 @@ from poseconform.report.data.merge import merge_results
 from poseconform.report.data.results import Results
 from poseconform.results.outcome import CellRecord, StageRecord
 from posedeploy.config import parse_name
-from posedeploy.config.naming import PRECISIONS, SHAPE_MODES, VARIANTS, DeployConfigName
+from posedeploy.config.naming import DeployConfigName
+from suites.unit.posedeploy.config.names import deploy_config_names
 
 positive = st.floats(0, 1e6)
 seeds = st.integers(0, 2**32)
@@ -123,19 +124,7 @@ def test_headroom_grows_with_the_error_and_shrinks_with_the_limit(
     assert (here <= 1) == within
 
 
-names = st.builds(
-    DeployConfigName,
-    st.sampled_from(VARIANTS),
-    st.from_regex(r"[a-z][a-z0-9]{0,9}", fullmatch=True).filter(
-        lambda word: word not in {*SHAPE_MODES, *VARIANTS}
-    ),
-    st.sampled_from(PRECISIONS),
-    st.sampled_from(SHAPE_MODES),
-    shape=st.none() | st.tuples(st.integers(1, 4096), st.integers(1, 4096)),
-)
-
-
-@given(names)
+@given(deploy_config_names(st.tuples(st.integers(1, 4096), st.integers(1, 4096))))
 def test_a_deploy_configs_name_is_what_it_says(name: DeployConfigName) -> None:
     assert parse_name(str(name)) == name
     assert str(parse_name(f"{name}.py")) == str(name)

@@ -23,14 +23,15 @@ LAYER_IMAGES = 6  # figures that layers are measured on: thousands of values of 
 
 
 def float_twin(judge: Judge, cell: Cell) -> Cell:
-    """The float32 cell of the same model, weights, backend and shape.
+    """The float32 cell of the same model, weights, backend and shape mode.
 
     Raises:
         StageFailure: No such flow, at 'numeric'.
     """
-    wanted = replace(cell.flow, precision="fp32", deploy_config="", inference_precision="")
+    alike = replace(cell.flow, precision="fp32", inference_precision="")
     for flow in judge.subject.flows():
-        if replace(flow, deploy_config="") == wanted:
+        wanted = replace(alike, deploy_config=flow.deploy_config, shape=flow.shape)
+        if flow == wanted and flow.fits(cell.model):
             return Cell(cell.model, flow)
     message = f"no fp32 flow to compare {cell.flow.label} with; add its deploy config"
     raise StageFailure("numeric", "failed", message)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from posedeploy.config import list_deploy_configs
+from posedeploy.config import is_deploy_config_name
 from posedeploy.errors import BadInputError, did_you_mean, names_beside
 from posedeploy.zoo import MODELS, config_path, model_row, shipped_config
 
@@ -59,7 +59,7 @@ def check_order(deploy_cfg: str | Path) -> None:
 
 
 def _next_for_model(name: str) -> str:
-    if name.removesuffix(".py") in list_deploy_configs():
+    if is_deploy_config_name(name):
         return "That is a deploy config: it comes first, the model config after it."
     return did_you_mean(name, [row.name for row in MODELS])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,12 @@ from posedeploy.apis.deploying import check_device
 from posedeploy.apis.exporting import check_fit
 from posedeploy.apis.sources import resolve_model_config
 from posedeploy.apis.task_processor import PoseDetection
-from posedeploy.config import deploy_config_from, find_deploy_config, model_config_from
+from posedeploy.config import (
+    deploy_config_from,
+    is_deploy_config_name,
+    model_config_from,
+    read_deploy_config,
+)
 from posedeploy.config.files import read_config
 from posedeploy.errors import BadInputError
 
@@ -39,7 +43,7 @@ def load_config(*args: Any) -> list[Any]:
         >>> deploy_cfg.backend_config.type
         'onnxruntime'
     """
-    return [read_config(_find(a), "config") if isinstance(a, str | Path) else a for a in args]
+    return [_read(a) if isinstance(a, str | Path) else a for a in args]
 
 
 def get_input_shape(deploy_cfg: Any) -> list[int] | None:
@@ -58,23 +62,23 @@ def get_input_shape(deploy_cfg: Any) -> list[int] | None:
     return None if shape is None else list(shape)
 
 
-def _find(name_or_path: str | Path) -> Path:
+def _read(name_or_path: str | Path) -> Any:
     path = Path(name_or_path)
     if path.is_file():
-        return path
+        return read_config(path, "config")
     name = path.name if path.parent in {Path(), MMDEPLOY_FOLDER} else str(path)
-    finders: tuple[Callable[[str], Path], ...] = (find_deploy_config, resolve_model_config)
-    for find in finders:
-        try:
-            return find(name)
-        except BadInputError:  # the next one may know it; if none does, that is the error
-            continue
-    raise BadInputError(
-        f"config {name_or_path}",
-        "no such file and no such name",
-        "a path, the name of a deploy config, or the name of a model",
-        "`posedeploy configs list` and `posedeploy zoo list` show the names.",
-    )
+    if is_deploy_config_name(name):
+        return read_deploy_config(name)
+    try:
+        path = resolve_model_config(name)
+    except BadInputError as error:
+        raise BadInputError(
+            f"config {name_or_path}",
+            "no such file and no such name",
+            "a path, the name of a deploy config, or the name of a model",
+            "`posedeploy configs list` and `posedeploy zoo list` show the names.",
+        ) from error
+    return read_config(path, "config")
 
 
 def build_task_processor(model_cfg: Any, deploy_cfg: Any, device: str = "cpu") -> PoseDetection:

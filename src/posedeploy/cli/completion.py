@@ -1,4 +1,4 @@
-"""What the shell completes: names of the zoo, of deploy configs, of backends, and paths."""
+"""Completions for the shell: models of the zoo, deploy configs, backends, and paths."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 
-def _matching(names: Iterable[str], begun: str) -> list[str]:
-    return [name for name in names if name.startswith(begun)]
+def _matching(names: Iterable[str], prefix: str) -> list[str]:
+    return [name for name in names if name.startswith(prefix)]
 
 
-def _paths(begun: str, fits: Callable[[Path], bool]) -> list[str]:
-    """Folders and fitting files that begin like this; a folder ends in a slash."""
-    base = Path(begun) if begun.endswith("/") else Path(begun).parent
+def _paths(prefix: str, fits: Callable[[Path], bool]) -> list[str]:
+    """Folders, with a slash, and files that fit, whose paths have this prefix."""
+    base = Path(prefix) if prefix.endswith("/") else Path(prefix).parent
     if not base.is_dir():
         return []
     found = []
     for path in sorted(base.iterdir()):
-        name = str(path) if str(base) != "." or begun.startswith("./") else path.name
-        name = f"./{name}" if begun.startswith("./") and not name.startswith("./") else name
-        if name.startswith(begun) and not path.name.startswith(".") and fits(path):
+        name = str(path) if str(base) != "." or prefix.startswith("./") else path.name
+        name = f"./{name}" if prefix.startswith("./") and not name.startswith("./") else name
+        if name.startswith(prefix) and not path.name.startswith(".") and fits(path):
             found.append(f"{name}/" if path.is_dir() else name)
     return found
 
@@ -41,19 +41,19 @@ def complete_model_config(incomplete: str) -> list[str]:
 
 
 def complete_config(incomplete: str) -> list[str]:
-    """Deploy configs of this project."""
+    """Deploy configs that are listed."""
     from posedeploy.config import list_deploy_configs
 
     return _matching(list_deploy_configs(), incomplete)
 
 
 def complete_deploy_config(incomplete: str) -> list[str]:
-    """Deploy configs of this project, and config files."""
+    """Deploy configs that are listed, and config files."""
     return [*complete_config(incomplete), *_paths(incomplete, _folder_or(".py"))]
 
 
 def complete_checkpoint(incomplete: str) -> list[str]:
-    """What stands for made weights, and checkpoint files."""
+    """The words for generated weights, and checkpoint files."""
     from posedeploy.apis.sources import CALIBRATED, FITTED
 
     return [*_matching((CALIBRATED, FITTED), incomplete), *_paths(incomplete, _folder_or(".pth"))]

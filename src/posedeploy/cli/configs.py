@@ -1,9 +1,9 @@
-"""`posedeploy configs`: the deploy configs; list them, look at one, make a new one."""
+"""`posedeploy configs`: list deploy configs, show one, write one to a file."""
 
 from __future__ import annotations
 
 import re
-from enum import StrEnum
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,14 +13,17 @@ from posedeploy.cli.completion import complete_backend, complete_deploy_config
 from posedeploy.cli.terminal import console, escape, print_json
 from posedeploy.config import (
     DeployConfigName,
+    deploy_config_text,
     find_deploy_config,
     list_deploy_configs,
     load_deploy_config,
     parse_name,
 )
-from posedeploy.errors import BadInputError, UnavailableError
+from posedeploy.config.naming import DEFAULT_PRECISION, precisions
+from posedeploy.errors import BadInputError, UnavailableError, did_you_mean
 from posedeploy.heads import HEADS, head_of_kind, head_of_word
 from posedeploy.paths import write_text
+from posedeploy.runtime.registry import backend_names
 
 configs = typer.Typer(no_args_is_help=True, help="The deploy configs: list, show, new.")
 
@@ -49,22 +52,7 @@ Examples:
 """
 
 
-class Precision(StrEnum):
-    """Precisions of the grammar."""
-
-    FP32 = "fp32"
-    FP16 = "fp16"
-    INT8 = "int8"
-
-
-def _head_kind(text: str) -> str:
-    kinds = [head.kind for head in HEADS]
-    if text not in kinds:
-        raise typer.BadParameter(f"{text!r} is not one of {', '.join(kinds)}")
-    return text
-
-
-HeadOption = Annotated[str | None, typer.Option(help="Only this head kind.", parser=_head_kind)]
+KINDS = tuple(head.kind for head in HEADS)
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 BackendOption = Annotated[
     str | None, typer.Option(help="Only this backend.", autocompletion=complete_backend)
@@ -74,11 +62,19 @@ BackendOption = Annotated[
 @configs.command("list")
 def list_configs(
     backend: BackendOption = None,
-    head: HeadOption = None,
-    precision: Annotated[Precision | None, typer.Option(help="Only this precision.")] = None,
+    head: Annotated[
+        str | None, typer.Option(metavar="|".join(KINDS), help="Only this head kind.")
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(metavar="|".join(precisions()), help="Only this precision.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the deploy configs of this project, a name a line; the names say what they are."""
+    """List the deploy configs that the zoo needs; any other name of the grammar works as well."""
+    if head is not None:
+        _check_word("--head", head, KINDS)
+    if precision is not None:
+        _check_word("--precision", precision, precisions())
     wanted = {"backend": backend, "head": head, "precision": precision}
     facts = [
         fact
@@ -91,8 +87,8 @@ def list_configs(
     if not facts:
         raise BadInputError(
             "posedeploy configs list", "no config of that kind",
-            "a backend, head kind and precision of the collection",
-            "Leave an option out, or make one: posedeploy configs new --help",
+            "a backend, head kind and precision of the list",
+            "Leave an option out. A name need not be listed: posedeploy configs show NAME",
         )  # fmt: skip
     for fact in facts:
         typer.echo(fact["name"])
@@ -102,15 +98,15 @@ list_configs.__doc__ = f"{list_configs.__doc__}\n{LIST_EXAMPLES}"
 
 
 def name_facts(name: str) -> dict[str, Any]:
-    """What a deploy config's name says."""
-    said = parse_name(name)
+    """The parts of a deploy config's name, as JSON has them."""
+    parts = parse_name(name)
     return {
         "name": name,
-        "head": head_of_word(said.variant).kind,
-        "backend": said.backend,
-        "precision": said.precision,
-        "batch": said.shape_mode,
-        "height_width": list(said.shape) if said.shape else None,
+        "head": head_of_word(parts.variant).kind,
+        "backend": parts.backend,
+        "precision": parts.precision,
+        "batch": parts.shape_mode,
+        "height_width": list(parts.shape) if parts.shape else None,
     }
 
 
@@ -124,18 +120,20 @@ def show_config(
     ],
     as_json: JsonOption = False,
 ) -> None:
-    """Show a deploy config: where it lies, what it says, and its text with all it inherits."""
-    path = find_deploy_config(config)
+    """Show a deploy config: its file, its settings, and its text with all that it inherits."""
+    found = find_deploy_config(config)
+    path = str(found) if isinstance(found, Path) else None
     try:
-        loaded = load_deploy_config(path)
+        loaded = load_deploy_config(config)
     except ImportError as error:
+        file = f". The file itself is {path}" if path else "."
         raise UnavailableError(
             f"deploy config {config}", f"no package '{error.name}'",
             "mmengine, which reads deploy configs",
-            f"Install it: python -m pip install mmengine. The file itself is {path}",
+            f"Install it: python -m pip install mmengine{file}",
         ) from error  # fmt: skip
     facts = {
-        "path": str(path), "backend": loaded.backend, "precision": loaded.precision,
+        "path": path, "backend": loaded.backend, "precision": loaded.precision,
         "head": head_of_word(loaded.variant).kind, "batch": loaded.shape_mode,
         "exporter": loaded.exporter if loaded.ir == "onnx" else "trace",
         "outputs": list(loaded.output_names),
@@ -144,15 +142,14 @@ def show_config(
     if as_json:
         print_json({**facts, "config": loaded.raw})
         return
-    from posedeploy.config.composing import config_text
-
+    absent = {"path": "none: composed from its name", "width_height": "the model's"}
     out = console()
     for label, value in facts.items():
         text = ", ".join(map(str, value)) if isinstance(value, list) else value
-        shown = "the model's" if value is None else str(text)
+        shown = absent[label] if value is None else str(text)
         out.print(f"{label.replace('_', ' x '):<15}{escape(shown)}", soft_wrap=True)
     out.print()
-    out.print(escape(config_text(loaded.raw)), soft_wrap=True)
+    out.print(escape(deploy_config_text(config)), soft_wrap=True)
 
 
 show_config.__doc__ = f"{show_config.__doc__}\n{SHOW_EXAMPLES}"
@@ -162,9 +159,11 @@ show_config.__doc__ = f"{show_config.__doc__}\n{SHOW_EXAMPLES}"
 def new_config(  # noqa: PLR0917 - the signature is the command line
     backend: Annotated[str, typer.Option(help="Backend.", autocompletion=complete_backend)],
     head: Annotated[
-        str, typer.Option(help="Head kind of the models it is for.", parser=_head_kind)
-    ] = "heatmap",
-    precision: Annotated[Precision, typer.Option(help="Precision.")] = Precision.FP32,
+        str, typer.Option(metavar="|".join(KINDS), help="Head kind of the models it is for.")
+    ] = head_of_word("").kind,
+    precision: Annotated[
+        str, typer.Option(metavar="|".join(precisions()), help="Precision.")
+    ] = DEFAULT_PRECISION,
     shape: Annotated[
         str | None, typer.Option(metavar="HxW", help="Height x width of the input, px.")
     ] = None,
@@ -174,14 +173,14 @@ def new_config(  # noqa: PLR0917 - the signature is the command line
     out: Annotated[Path, typer.Option(help="Folder for the file.")] = Path(),
     force: Annotated[bool, typer.Option("--force", help="Replace a file of that name.")] = False,
 ) -> None:
-    """Write a new deploy config; its name follows the grammar and agrees with its content."""
-    from posedeploy.config.composing import compose
-
+    """Write a deploy config to a file, to be changed; the name says what is in it."""
+    _check_word("--backend", backend, backend_names())
+    _check_word("--head", head, KINDS)
+    _check_word("--precision", precision, precisions())
     mode = "dynamic" if dynamic else "static"
-    name = DeployConfigName(
-        head_of_kind(head).word, backend, precision.value, mode, parse_shape(shape)
-    )
-    text = compose(name)
+    word = head_of_kind(head).word
+    name = DeployConfigName(word, backend, precision, mode, parse_shape(shape))
+    text = f"# {name}: written by `posedeploy configs new`\n{deploy_config_text(str(name))}\n"
     path = out / f"{name}.py"
     if path.exists() and not force:
         raise BadInputError(
@@ -199,6 +198,12 @@ def new_config(  # noqa: PLR0917 - the signature is the command line
 
 
 new_config.__doc__ = f"{new_config.__doc__}\n{NEW_EXAMPLES}"
+
+
+def _check_word(option: str, word: str, words: Sequence[str]) -> None:
+    if word not in words:
+        expected = f"one of: {', '.join(words)}"
+        raise BadInputError(option, word, expected, did_you_mean(word, words))
 
 
 def parse_shape(text: str | None) -> tuple[int, int] | None:

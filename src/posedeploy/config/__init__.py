@@ -1,16 +1,19 @@
 """Deploy configs and MMPose configs as typed values."""
 
-from posedeploy.config.calibration import CalibrationSettings
 from posedeploy.config.deploy_config import (
     EXPORTERS,
+    CalibrationSettings,
     DeployConfig,
     NmsSettings,
-    config_root,
     deploy_config_from,
+    deploy_config_text,
     find_deploy_config,
-    list_deploy_configs,
+    is_deploy_config_name,
     load_deploy_config,
+    read_deploy_config,
 )
+from posedeploy.config.files import config_root
+from posedeploy.config.listing import list_deploy_configs
 from posedeploy.config.model_config import (
     FAMILIES,
     OTHER_FAMILY,
@@ -31,10 +34,13 @@ __all__ = [
     "NmsSettings",
     "config_root",
     "deploy_config_from",
+    "deploy_config_text",
     "find_deploy_config",
+    "is_deploy_config_name",
     "list_deploy_configs",
     "load_deploy_config",
     "load_model_config",
     "model_config_from",
     "parse_name",
+    "read_deploy_config",
 ]

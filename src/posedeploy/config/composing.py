@@ -1,177 +1,186 @@
-"""New deploy configs by the naming grammar, made of what the collection's own configs hold.
+"""Deploy configs that are composed from their names.
 
-What a backend needs to be told at a precision, and what a head kind's graph puts out, is written
-in `deploy_configs/` once; a new config takes its backend part from a config of the same backend
-and precision, its model part from one of the same head kind, and its shape from the name.
+The graph's outputs come from the row of the head kind, the shape from the name, and what a backend
+needs at a precision from `deploy_configs/_base_/`, which MMDeploy's own configs inherit too:
+`_base_/backends/{backend}-{precision}.py` if there is one, else `{backend}.py` with the precision
+set. A backend that has neither gets its name and its precision.
 """
 
 from __future__ import annotations
 
 import copy
-import pprint
-import tempfile
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from posedeploy.config.deploy_config import DeployConfig, list_deploy_configs, load_deploy_config
-from posedeploy.config.naming import DeployConfigName, parse_name
-from posedeploy.errors import BadInputError, did_you_mean
+from posedeploy.config.files import config_root, read_config
+from posedeploy.config.naming import DEFAULT_PRECISION, OPTIONS, DeployConfigName, conflict
+from posedeploy.errors import BadInputError
+from posedeploy.heads import HeadSpec, head_of_word
+from posedeploy.runtime.registry import backend_row
 
 STRIDE = 32  # the coarsest stride of the backbones of the support table
-# (smallest, usual, largest) batch that an engine with a dynamic batch is built for, as MMDeploy's
-# configs have it
+# Batches that an engine with a dynamic batch is built for, as MMDeploy's configs have them.
 BATCHES = {"min_shape": 1, "opt_shape": 2, "max_shape": 4}
+# MMDeploy exports these as `ir_config`, all other forms as `onnx_config`.
+TORCHSCRIPT_FORMS = ("exported-program", "torchscript")
+
+LINE_WIDTH = 90
+
+Shape = tuple[int, int]  # (H, W) in input px
 
 
-def compose(name: DeployConfigName) -> str:
-    """The text of a new deploy config; it stands on its own, without `_base_` files.
+@dataclass(frozen=True)
+class Extras:
+    """What the configs of a backend hold beyond their base files.
+
+    Attributes:
+        ir: Fields of `onnx_config` or `ir_config`.
+        backend_config: Fields of `backend_config`; mappings are merged.
+        model_inputs: `backend_config.model_inputs` of a config with a shape, given the shape and
+            whether the batch is dynamic; None for none.
+        needs_shape: True if a config with a dynamic batch has to name its shape.
+    """
+
+    ir: Mapping[str, Any]
+    backend_config: Mapping[str, Any]
+    model_inputs: Callable[[Shape, bool], Any]
+    needs_shape: bool = False
+
+
+def _profiles(shape: Shape, dynamic: bool) -> Any:
+    """TensorRT's optimization profile; an engine with a static batch takes the graph's shape."""
+    if not dynamic:
+        return None
+    profile = {key: [batch, 3, *shape] for key, batch in BATCHES.items()}
+    return [{"input_shapes": {"input": profile}}]
+
+
+# ---- modify this table where a backend's configs hold more than its base file ------------------
+# fmt: off
+EXTRAS: Mapping[str, Extras] = {
+    "openvino": Extras({}, {}, lambda shape, _: [{"opt_shapes": {"input": [1, 3, *shape]}}]),
+    "pplnn":    Extras({"opset_version": 13}, {}, lambda shape, _: {"opt_shape": [1, 3, *shape]}),
+    "tensorrt": Extras({}, {"common_config": {"max_workspace_size": 1 << 30}}, _profiles, True),
+}
+# fmt: on
+_NO_EXTRAS = Extras({}, {}, lambda *_: None)
+# ------------------------------------------------------------------------------------------------
+
+
+def compose(name: DeployConfigName) -> dict[str, Any]:
+    """The deploy config that a name stands for, as plain dicts.
 
     Raises:
-        BadInputError: No config of the collection shows how such a one is made, or the shape is
-            missing or not a multiple of the stride.
+        BadInputError: The parts of the name do not go together, or the shape is missing or not a
+            multiple of the stride.
     """
-    backend, model = _templates(name)
-    _check_shape(name)
-    ir_key = "ir_config" if "ir_config" in model.raw else "onnx_config"
-    raw = {
-        ir_key: copy.deepcopy(dict(model.raw[ir_key])),
-        "codebase_config": copy.deepcopy(dict(model.raw["codebase_config"])),
-        "backend_config": copy.deepcopy(dict(backend.raw["backend_config"])),
-    }
-    if "calib_config" in backend.raw:
-        raw["calib_config"] = copy.deepcopy(dict(backend.raw["calib_config"]))
-    _set_ir(raw[ir_key], name)
-    _set_inputs(raw["backend_config"], name)
-    return _as_text(raw, name)
+    if wrong := conflict(name):
+        raise BadInputError(f"deploy config {name}", *wrong, "Change that part of the name.")
+    extras = EXTRAS.get(name.backend, _NO_EXTRAS)
+    _check_shape(name, extras)
+    head = head_of_word(name.variant)
+    ir, backend = _ir(name, head, extras), _backend(name, head, extras)
+    return {**ir, "codebase_config": _codebase(name, head), **backend}
 
 
-def _check_shape(name: DeployConfigName) -> None:
+def _check_shape(name: DeployConfigName, extras: Extras) -> None:
     if name.shape is None:
-        if all(parse_name(other).shape for other in _of(name.backend)):
+        if extras.needs_shape and name.shape_mode == "dynamic":
             raise BadInputError(
-                "--shape", "none", f"HxW: every config of {name.backend} has a fixed shape",
-                "Say it as --shape 256x192 (height x width).",
+                f"deploy config {name}", "no shape",
+                f"a shape: {name.backend} needs one for a dynamic batch",
+                f"Add one, height x width: {name}-256x192",
             )  # fmt: skip
         return
     if bad := [side for side in name.shape if side % STRIDE]:
         near = "x".join(str(max(STRIDE, round(side / STRIDE) * STRIDE)) for side in name.shape)
         raise BadInputError(
-            "--shape", f"{name.shape[0]}x{name.shape[1]}: {bad[0]} is no multiple of {STRIDE}",
+            f"deploy config {name}", f"{bad[0]}, which is no multiple of {STRIDE}",
             f"height x width in multiples of {STRIDE}, the stride of the backbones",
-            f"Use --shape {near}; the model config must have the same shape.",
+            f"Use {near}; the model config must have the same shape.",
         )  # fmt: skip
 
 
-def _of(backend: str, precision: str | None = None) -> list[str]:
-    """Names in the collection of a backend, and of a precision."""
-    parsed = {name: parse_name(name) for name in list_deploy_configs()}
-    return [
-        name
-        for name, said in parsed.items()
-        if said.backend == backend and precision in {None, said.precision} and not said.option
-    ]
+def _ir(name: DeployConfigName, head: HeadSpec, extras: Extras) -> dict[str, Any]:
+    """`onnx_config` or `ir_config`, whichever the backend's form takes."""
+    torchscript = backend_row(name.backend).form in TORCHSCRIPT_FORMS
+    config = _base("torchscript_config" if torchscript else "onnx_config")
+    for ir in config.values():
+        ir["output_names"] = list(head.output_names)
+        ir["input_shape"] = [name.shape[1], name.shape[0]] if name.shape else None
+        if name.shape_mode == "dynamic":
+            tensors = [*ir["input_names"], *ir["output_names"]]
+            ir["dynamic_axes"] = {tensor: {0: "batch"} for tensor in tensors}
+        ir.update(extras.ir)
+    return config
 
 
-def _templates(name: DeployConfigName) -> tuple[DeployConfig, DeployConfig]:
-    """A config of the same backend and precision, and one of the same head kind."""
-    same = _of(name.backend, name.precision)
-    if not same:
-        raise _without_example(name)
-    kin = [other for other in _of(name.backend) if parse_name(other).variant == name.variant]
-    if not kin:
-        raise BadInputError(
-            "--head", name.variant or "heatmap", f"a head kind {name.backend} has configs for",
-            f"Look at them: posedeploy configs list --backend {name.backend}",
-        )  # fmt: skip
-    return load_deploy_config(_nearest(name, same)), load_deploy_config(_nearest(name, kin))
+def _codebase(name: DeployConfigName, head: HeadSpec) -> dict[str, Any]:
+    if head.top_down:
+        return {"type": "mmpose", "task": "PoseDetection"}
+    codebase: dict[str, Any] = _base(head.word, "yolox-pose")["codebase_config"]
+    if name.option and (limit := OPTIONS[name.option].max_pre_top_k):
+        suppression = codebase["post_processing"]
+        suppression["pre_top_k"] = min(suppression["pre_top_k"], limit)
+    return codebase
 
 
-def _without_example(name: DeployConfigName) -> BadInputError:
-    said = [parse_name(other) for other in list_deploy_configs()]
-    names = sorted({other.backend for other in said})
-    if name.backend not in names:
-        return BadInputError(
-            "--backend", name.backend, "a backend that `posedeploy backends` shows",
-            did_you_mean(name.backend, names),
-        )  # fmt: skip
-    known = sorted({other.precision for other in said if other.backend == name.backend})
-    return BadInputError(
-        "--precision", f"{name.precision} for {name.backend}",
-        f"one that {name.backend} has deploy configs of: {', '.join(known)}",
-        "Choose one of these.",
-    )  # fmt: skip
+def _backend(name: DeployConfigName, head: HeadSpec, extras: Extras) -> dict[str, Any]:
+    """`backend_config` and, for int8, `calib_config`."""
+    precision = "" if name.precision == DEFAULT_PRECISION else f"-{name.precision}"
+    config = _base(f"backends/{name.backend}{precision}")
+    if not config:
+        config = _base(f"backends/{name.backend}") or {"backend_config": {"type": name.backend}}
+        if precision:
+            config["backend_config"]["precision"] = name.precision.upper()  # as MMDeploy has it
+        if name.precision == "int8":
+            config["calib_config"] = {"images": None, "count": None}
+    backend = config["backend_config"]
+    if "keep_io_types" in backend.get("common_config", {}):
+        # a detector outputs px of its input, which float16 has in steps of 0.5
+        backend["common_config"]["keep_io_types"] = head.bottom_up
+    _merge(backend, extras.backend_config)
+    if name.shape and (inputs := extras.model_inputs(name.shape, name.shape_mode == "dynamic")):
+        backend["model_inputs"] = inputs
+    if name.option:
+        _merge(backend, OPTIONS[name.option].backend_config)
+    return config
 
 
-def _nearest(name: DeployConfigName, names: Sequence[str]) -> str:
-    """The name most like another: what a backend is told depends on the batch first of all."""
-
-    def likeness(other: str) -> tuple[bool, bool, bool]:
-        said = parse_name(other)
-        return (
-            said.shape_mode == name.shape_mode,
-            (said.shape is None) == (name.shape is None),
-            said.variant == name.variant,
-        )
-
-    return max(names, key=likeness)
+def _merge(into: dict[str, Any], more: Mapping[str, Any]) -> None:
+    for key, value in more.items():
+        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
+            _merge(into[key], value)
+        else:
+            into[key] = copy.deepcopy(value)
 
 
-def _set_ir(ir: dict[str, Any], name: DeployConfigName) -> None:
-    ir["input_shape"] = [name.shape[1], name.shape[0]] if name.shape else None
-    ir.pop("dynamic_axes", None)
-    if name.shape_mode == "dynamic":
-        tensors = [*ir["input_names"], *ir["output_names"]]
-        ir["dynamic_axes"] = {tensor: {0: "batch"} for tensor in tensors}
+def _base(*names: str) -> dict[str, Any]:
+    """A copy of the first of these files in `_base_/` that there is; empty if there is none."""
+    return next((copy.deepcopy(found) for name in names if (found := _read_base(name))), {})
 
 
-def _set_inputs(backend: dict[str, Any], name: DeployConfigName) -> None:
-    """The shapes in `model_inputs`, which every backend nests differently."""
-    if name.shape is None:
-        backend.pop("model_inputs", None)
-    elif "model_inputs" in backend:
-        backend["model_inputs"] = _reshaped(backend["model_inputs"], name, "")
-
-
-def _reshaped(node: Any, name: DeployConfigName, key: str) -> Any:
-    if isinstance(node, dict):
-        return {inner: _reshaped(value, name, inner) for inner, value in node.items()}
-    if isinstance(node, list | tuple):
-        if len(node) == 4 and all(isinstance(side, int) for side in node) and name.shape:
-            batch = BATCHES.get(key, 1) if name.shape_mode == "dynamic" else 1
-            return [batch, node[1], *name.shape]
-        return [_reshaped(value, name, key) for value in node]
-    return node
+@functools.cache
+def _read_base(name: str) -> dict[str, Any]:
+    path = config_root() / "_base_" / f"{name}.py"
+    return read_config(path, "deploy config").to_dict() if path.is_file() else {}
 
 
 def config_text(raw: Mapping[str, Any]) -> str:
-    """A config as Python text, one top-level name after the other."""
-    return "\n\n".join(f"{name} = {_section_text(section)}" for name, section in raw.items())
+    """A config as Python text that stands on its own, one top-level name after the other."""
+    return "\n\n".join(f"{name} = {_literal(section, 0)}" for name, section in raw.items())
 
 
-def _section_text(section: Any) -> str:
-    if not isinstance(section, Mapping):
-        return pprint.pformat(section, width=90, sort_dicts=False)
-    lines = []
-    for key, value in section.items():
-        text = pprint.pformat(value, width=90, sort_dicts=False).replace("\n", "\n    ")
-        lines.append(f"    {key!r}: {text},\n")
-    return f"{{\n{''.join(lines)}}}"
-
-
-def _as_text(raw: Mapping[str, Any], name: DeployConfigName) -> str:
-    """The text, read again and compared with its name."""
-    text = f"# {name}: made by `posedeploy configs new`\n{config_text(raw)}\n"
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"{name}.py"
-        path.write_text(text, encoding="utf-8")
-        read = load_deploy_config(path)
-    shape = (read.input_shape[1], read.input_shape[0]) if name.shape and read.input_shape else None
-    content = DeployConfigName(read.variant, read.backend, read.precision, read.shape_mode, shape)
-    if content != name:
-        raise BadInputError(
-            str(name), f"a config that its own content would call {content}",
-            "a name that the content agrees with",
-            f"Copy a config of {name.backend} and change it by hand.",
-        )  # fmt: skip
-    return text
+def _literal(value: Any, indent: int) -> str:
+    """Python text of a value; a section, and what is long, has an item a line."""
+    text = repr(value)
+    if not isinstance(value, dict | list) or (indent and indent + len(text) < LINE_WIDTH):
+        return text
+    if isinstance(value, dict):
+        items = [f"{key!r}: {_literal(item, indent + 4)}" for key, item in value.items()]
+    else:
+        items = [_literal(item, indent + 4) for item in value]
+    lines = "".join(f"{' ' * (indent + 4)}{item},\n" for item in items)
+    return f"{text[0]}\n{lines}{' ' * indent}{text[-1]}"

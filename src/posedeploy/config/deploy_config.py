@@ -12,13 +12,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from posedeploy.config.calibration import CalibrationSettings, calibration_settings
-from posedeploy.config.files import read_config
-from posedeploy.config.naming import DeployConfigName, parse_name
+from posedeploy.config.composing import compose, config_text
+from posedeploy.config.files import config_root, read_config
+from posedeploy.config.listing import BASE_FILE, file_names, list_deploy_configs
+from posedeploy.config.naming import (
+    DEFAULT_PRECISION,
+    DeployConfigName,
+    grammar,
+    parse_name,
+    precisions,
+    split_name,
+)
 from posedeploy.errors import BadInputError, did_you_mean
+from posedeploy.heads import head_of_outputs
 
 EXPORTERS = ("torchscript", "dynamo")
-# 11: NonMaxSuppression and MMDeploy's own choice; 18: what IR 8 clients read
+# 11 is MMDeploy's choice and the first with NonMaxSuppression; 18 is the last of ONNX IR 8.
 OPSETS = range(11, 19)
 
 
@@ -37,14 +46,30 @@ class NmsSettings:
 
 
 @dataclass(frozen=True)
+class CalibrationSettings:
+    """`calib_config`: the images that the ranges of int8 are measured on.
+
+    MMDeploy's fields (`create_calib`, `calib_file`) name a cache of its own and change nothing
+    here.
+
+    Attributes:
+        images: A folder of images; None for drawn figures.
+        count: How many inputs at most; None for the default.
+    """
+
+    images: Path | None = None
+    count: int | None = None
+
+
+@dataclass(frozen=True)
 class DeployConfig:
     """One deploy config.
 
     Attributes:
-        path: The file it was read from.
-        name: What its file name says; None if the name is not by the grammar.
+        path: The file it was read from; its name if it was composed.
+        name: The parts of its name; None if that is not of the grammar.
         backend: `backend_config.type`.
-        precision: 'fp32', 'fp16' or 'int8', from `backend_config`.
+        precision: Stored precision, from `backend_config`.
         ir: 'onnx' or 'torchscript': what the exporter writes.
         save_file: File name of the exported intermediate representation.
         exporter: One of `EXPORTERS`.
@@ -87,48 +112,52 @@ class DeployConfig:
 
     @property
     def variant(self) -> str:
-        """The head kind that the output names belong to, as the grammar writes it."""
-        if "simcc_x" in self.output_names:
-            return "simcc"
-        if "dets" in self.output_names:
-            return self.name.variant if self.name else "yolox-pose"
-        return ""
+        """Word of the head kind that the output names belong to; '' if they are no kind's."""
+        head = head_of_outputs(self.output_names, self.name.variant if self.name else None)
+        return head.word if head else ""
 
 
-def config_root() -> Path:
-    """The folder with this project's deploy configs."""
-    here = Path(__file__).resolve()
-    installed = here.parents[1] / "deploy_configs"
-    return installed if installed.is_dir() else here.parents[3] / "deploy_configs"
+def is_deploy_config_name(name: str) -> bool:
+    """True for the name (with or without '.py') of a file of ours or of a config to compose."""
+    stem = name.removesuffix(".py")
+    return stem in {BASE_FILE, *file_names()} or split_name(stem) is not None
 
 
-def list_deploy_configs() -> tuple[str, ...]:
-    """Names (without '.py') of this project's deploy configs that name a backend, sorted."""
-    return tuple(sorted(p.stem for p in config_root().glob("*.py") if _is_flow(p.stem)))
-
-
-def _is_flow(stem: str) -> bool:
-    return stem != "pose-detection_static"  # MMDeploy's base file, which names no backend
-
-
-def find_deploy_config(name_or_path: str | Path) -> Path:
-    """The file that a name or a path stands for.
+def find_deploy_config(name_or_path: str | Path) -> Path | DeployConfigName:
+    """The file of a deploy config, or the parts of its name where it is composed.
 
     Raises:
-        BadInputError: Neither a file nor a name in `deploy_configs/`.
+        BadInputError: Neither a file nor a name of the grammar.
     """
     path = Path(name_or_path)
     if path.is_file():
         return path
-    named = config_root() / f"{str(name_or_path).removesuffix('.py')}.py"
-    if path.name == str(name_or_path) and named.is_file():
-        return named
+    stem = str(name_or_path).removesuffix(".py")
+    if stem in {BASE_FILE, *file_names()}:
+        return config_root() / f"{stem}.py"
+    if (name := split_name(stem)) is not None:
+        return name
     raise BadInputError(
         f"deploy config {name_or_path}",
         "a folder" if path.is_dir() else "no such file and no such name",
-        "a path, or a name that `posedeploy configs list` shows",
-        did_you_mean(named.stem, list_deploy_configs()),
+        f"a path, or a name: {grammar()}",
+        did_you_mean(Path(stem).name, list_deploy_configs(), "See `posedeploy configs list`."),
     )
+
+
+def read_deploy_config(name_or_path: str | Path) -> Any:
+    """A deploy config as an `mmengine.config.Config`, from its file or composed from its name.
+
+    Raises:
+        BadInputError: No such config, or its file is no MMEngine config.
+    """
+    from mmengine.config import Config
+
+    found = find_deploy_config(name_or_path)
+    if isinstance(found, Path):
+        return read_config(found, "deploy config")
+    raw = compose(found)
+    return Config(raw, cfg_text=config_text(raw), filename=str(found))
 
 
 def load_deploy_config(name_or_path: str | Path) -> DeployConfig:
@@ -137,9 +166,19 @@ def load_deploy_config(name_or_path: str | Path) -> DeployConfig:
     Raises:
         BadInputError: No such config, not a deploy config for MMPose, or a field that is wrong.
     """
-    path = find_deploy_config(name_or_path)
-    raw = read_config(path, "deploy config").to_dict()
-    return _typed(path, raw)
+    found = find_deploy_config(name_or_path)
+    if isinstance(found, Path):
+        return _typed(found, read_config(found, "deploy config").to_dict())
+    return _typed(Path(str(found)), compose(found))
+
+
+def deploy_config_text(name_or_path: str | Path) -> str:
+    """A deploy config as Python text with all that it inherits, without `_base_` files.
+
+    Raises:
+        BadInputError: As `load_deploy_config`.
+    """
+    return config_text(load_deploy_config(name_or_path).raw)
 
 
 def deploy_config_from(config: Any) -> DeployConfig:
@@ -171,17 +210,17 @@ def _typed(path: Path, raw: dict[str, Any]) -> DeployConfig:
     ir_config = _section(path, raw, "ir_config", "onnx_config")
     if codebase.get("type") != "mmpose":
         raise BadInputError(
-            f"{path}: codebase_config.type",
-            repr(codebase.get("type")),
-            "'mmpose'",
+            f"{path}: codebase_config.type", repr(codebase.get("type")), "'mmpose'",
             "This project deploys MMPose models; use a pose-detection config.",
-        )
+        )  # fmt: skip
+    if "type" not in backend_config:
+        raise BadInputError(f"{path}: backend_config.type", "nothing", "a value", "Add the field.")
     axes = ir_config.get("dynamic_axes") or {}
     input_names = tuple(ir_config.get("input_names", ("input",)))
     return DeployConfig(
         path=path,
         name=_name(path),
-        backend=_field(path, backend_config, "backend_config", "type"),
+        backend=str(backend_config["type"]),
         precision=_precision(path, backend_config),
         ir=str(ir_config.get("type", "onnx")),
         save_file=str(ir_config.get("save_file", "end2end.onnx")),
@@ -192,7 +231,7 @@ def _typed(path: Path, raw: dict[str, Any]) -> DeployConfig:
         input_shape=_shape(path, ir_config.get("input_shape")) or _backend_shape(backend_config),
         dynamic_batch=0 in {int(axis) for axis in axes.get(input_names[0], {})},
         nms=_nms(path, codebase.get("post_processing")),
-        calibration=calibration_settings(path, raw),
+        calibration=_calibration(path, raw.get("calib_config") or {}),
         raw=raw,
     )
 
@@ -204,12 +243,6 @@ def _name(path: Path) -> DeployConfigName | None:
         return None
 
 
-def _field(path: Path, section: Mapping[str, Any], where: str, key: str) -> str:
-    if key not in section:
-        raise BadInputError(f"{path}: {where}.{key}", "nothing", "a value", "Add the field.")
-    return str(section[key])
-
-
 def _one_of(path: Path, where: str, value: object, allowed: tuple[str, ...]) -> str:
     if value is None:
         return allowed[0]
@@ -219,24 +252,22 @@ def _one_of(path: Path, where: str, value: object, allowed: tuple[str, ...]) -> 
 
 
 def _precision(path: Path, backend_config: Mapping[str, Any]) -> str:
-    """MMDeploy writes a precision in three ways: lower case, upper case, TensorRT's flags."""
+    """MMDeploy has three ways to write it: lower case, upper case, TensorRT's flags."""
     common = backend_config.get("common_config") or {}
     if common.get("int8_mode"):
         return "int8"
     if common.get("fp16_mode"):
         return "fp16"
-    value = str(backend_config.get("precision", "fp32")).lower()
-    return _one_of(path, "backend_config.precision", value, ("fp32", "fp16", "int8"))
+    value = str(backend_config.get("precision", DEFAULT_PRECISION)).lower()
+    return _one_of(path, "backend_config.precision", value, precisions())
 
 
 def _opset(path: Path, opset: int) -> int:
     if opset not in OPSETS:
         raise BadInputError(
-            f"{path}: onnx_config.opset_version",
-            str(opset),
-            f"{OPSETS[0]} to {OPSETS[-1]}",
+            f"{path}: onnx_config.opset_version", str(opset), f"{OPSETS[0]} to {OPSETS[-1]}",
             "Ask for 17, which every client here reads.",
-        )
+        )  # fmt: skip
     return opset
 
 
@@ -279,3 +310,19 @@ def _nms(path: Path, section: Mapping[str, Any] | None) -> NmsSettings | None:
         raise BadInputError(
             f"{path}: codebase_config.post_processing", f"no {error}", "the field", "Add it."
         ) from error
+
+
+def _calibration(path: Path, section: Mapping[str, Any]) -> CalibrationSettings:
+    """`calib_config`; a relative `images` is relative to the folder of the deploy config."""
+    images, count = section.get("images"), section.get("count")
+    if images is not None and not isinstance(images, str):
+        raise BadInputError(
+            f"{path}: calib_config.images", repr(images), "the path of a folder of images",
+            "Change the field, or remove it to calibrate on drawn figures.",
+        )  # fmt: skip
+    if count is not None and not (isinstance(count, int) and count > 0):
+        raise BadInputError(
+            f"{path}: calib_config.count", repr(count), "a number of inputs, 1 or more",
+            "Change the field, or remove it.",
+        )  # fmt: skip
+    return CalibrationSettings(path.parent / images if images else None, count)

@@ -1,4 +1,4 @@
-"""Reading MMEngine config files, with errors for people."""
+"""Where the deploy configs are, and reading MMEngine config files with errors for people."""
 
 from __future__ import annotations
 
@@ -6,6 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from posedeploy.errors import BadInputError
+
+
+def config_root() -> Path:
+    """The folder with this project's deploy config files."""
+    here = Path(__file__).resolve()
+    installed = here.parents[1] / "deploy_configs"
+    return installed if installed.is_dir() else here.parents[3] / "deploy_configs"
 
 
 def read_config(path: Path, what: str) -> Any:
@@ -34,16 +41,16 @@ def read_config(path: Path, what: str) -> Any:
         )
     try:
         return Config.fromfile(str(path))
-    except SyntaxError as error:  # MMEngine parses a copy, whose name says nothing
+    except SyntaxError as error:  # the name in it is that of MMEngine's temporary copy
         raise BadInputError(
             str(path), f"a syntax error in line {error.lineno}: {error.msg}",
             f"a {what} in MMEngine's format, which is Python",
-            "Mend that line, or the one before it; it may be in a _base_ file.",
+            "Correct that line, or the one before it; it may be in a _base_ file.",
         ) from error  # fmt: skip
     except Exception as error:  # a config is Python: anything can come out of running it
         raise BadInputError(
             str(path),
             f"{type(error).__name__}: {error}",
             f"a {what} in MMEngine's format",
-            "Mend the file; its _base_ files must lie where it names them.",
+            "Correct the file; its _base_ files must be where it names them.",
         ) from error

@@ -1,48 +1,70 @@
 """The naming grammar of deploy configs: a parser and a printer.
 
-    pose-detection[_{simcc,yolox-pose,rtmo}]_{backend}[-{precision}][-{option}]_{static,dynamic}
-        [-{H}x{W}]
+    pose-detection[_{head}]_{backend}[-{precision}][-{option}]_{static,dynamic}[-{H}x{W}]
 
-"dynamic" means a dynamic batch; height and width are always fixed.  A name says H x W, the
-`input_shape` inside the file says [W, H] (both are MMDeploy's habit, and are kept).
+Heads are the words of `posedeploy.heads`, backends and their precisions the rows of
+`posedeploy.runtime.registry`. "dynamic" means a dynamic batch; height and width are always fixed.
+A name has H x W, `input_shape` in the config has [W, H]; both are MMDeploy's convention.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from posedeploy.heads import head_of_word, head_words
+from posedeploy.runtime import registry
 
 TASK = "pose-detection"
-VARIANTS = ("", "simcc", "yolox-pose", "rtmo")
-PRECISIONS = ("fp32", "fp16", "int8")
+DEFAULT_PRECISION = "fp32"  # not written in a name
 SHAPE_MODES = ("static", "dynamic")
-# What a flow does otherwise than the backend's other flows: 'nms' keeps non-maximum suppression
-# in the graph of a backend that leaves it to the host; 'f16' also computes in float16 on a backend
-# whose fp16 flows store weights so and compute in float32.
-OPTIONS = ("", "f16", "nms")
 
-_PATTERN = re.compile(
-    rf"{TASK}"
-    r"(?:_(?P<variant>simcc|yolox-pose|rtmo))?"
-    r"_(?P<backend>[a-z][a-z0-9]*)"
-    r"(?:-(?P<precision>fp16|int8))?"
-    r"(?:-(?P<option>f16|nms))?"
-    r"_(?P<shape_mode>static|dynamic)"
-    r"(?:-(?P<height>[1-9][0-9]*)x(?P<width>[1-9][0-9]*))?"
-)
+
+@dataclass(frozen=True)
+class Option:
+    """A word for flows that differ from the other flows of a backend.
+
+    Attributes:
+        backend: The backend that has it.
+        precisions: Its precisions that have it.
+        bottom_up: True if it is for bottom-up models alone.
+        backend_config: Fields that it sets.
+        max_pre_top_k: Limit of `post_processing.pre_top_k`; 0 for none.
+    """
+
+    backend: str
+    precisions: tuple[str, ...]
+    bottom_up: bool
+    backend_config: Mapping[str, Any] = field(hash=False)
+    max_pre_top_k: int = 0
+
+
+# ---- modify this table to add an option ------------------------------------------------------
+# fmt: off
+OPTIONS: Mapping[str, Option] = {
+    # computes in float16, where the other fp16 flows store weights in it and compute in float32
+    "f16": Option("openvino", ("fp16",), False, {"inference_precision": "f16"}),
+    # non-maximum suppression in the graph, where the other flows leave it to the host;
+    # TensorRT's TopK takes 3840 at most
+    "nms": Option("tensorrt", ("fp32", "fp16", "int8"), True, {"stage": "nms"}, 3840),
+}
+# fmt: on
+# ----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class DeployConfigName:
-    """What the name of a deploy config says.
+    """The parts of a deploy config's name.
 
     Attributes:
-        variant: '' for heatmap models, else one of `VARIANTS`.
+        variant: Word of the head kind; '' for heatmap models.
         backend: Backend name.
-        precision: One of `PRECISIONS`; fp32 is not written.
+        precision: One of the backend's precisions.
         shape_mode: 'static' or 'dynamic' (batch).
         shape: (H, W) in input px, None if the name has none.
-        option: One of `OPTIONS`.
+        option: A word of `OPTIONS`, or ''.
     """
 
     variant: str
@@ -54,39 +76,101 @@ class DeployConfigName:
 
     def __str__(self) -> str:
         variant = f"_{self.variant}" if self.variant else ""
-        precision = f"-{self.precision}" if self.precision != "fp32" else ""
+        precision = f"-{self.precision}" if self.precision != DEFAULT_PRECISION else ""
         shape = f"-{self.shape[0]}x{self.shape[1]}" if self.shape else ""
         option = f"-{self.option}" if self.option else ""
         return f"{TASK}{variant}_{self.backend}{precision}{option}_{self.shape_mode}{shape}"
 
 
-# Names of MMDeploy that do not follow the grammar, and what they stand for.
+# Names of MMDeploy that do not follow the grammar, and their parts.
 IRREGULAR = {
     "pose-detection_torchscript": DeployConfigName("", "torchscript", "fp32", "static"),
 }
+
+
+def precisions() -> tuple[str, ...]:
+    """Every precision that a backend has, without repetition, in the order of the rows."""
+    return tuple(dict.fromkeys(word.value for row in registry.BACKENDS for word in row.precisions))
+
+
+def grammar() -> str:
+    """The grammar in one line, with its words."""
+    heads = ",".join(word for word in head_words() if word)
+    lower = ",".join(word for word in precisions() if word != DEFAULT_PRECISION)
+    return (
+        f"{TASK}[_{{{heads}}}]_{{backend}}[-{{{lower}}}][-{{{','.join(OPTIONS)}}}]"
+        f"_{{{','.join(SHAPE_MODES)}}}[-{{H}}x{{W}}]"
+    )
 
 
 def parse_name(name: str) -> DeployConfigName:
     """Read a deploy config's name (with or without '.py').
 
     Raises:
-        ValueError: The name does not follow the grammar.
+        ValueError: The name does not follow the grammar, or its backend does not have the
+            precision, the option or a dynamic batch.
     """
+    parsed = split_name(name)
+    if parsed is None:
+        raise ValueError(f"{name!r} is not a deploy config's name; expected {grammar()}")
+    if wrong := conflict(parsed):
+        found, expected = wrong
+        raise ValueError(
+            f"{name!r} is not a deploy config's name: found {found}; expected {expected}"
+        )
+    return parsed
+
+
+def split_name(name: str) -> DeployConfigName | None:
+    """The parts of a name; None if it does not follow the grammar."""
     stem = name.removesuffix(".py")
     if stem in IRREGULAR:
         return IRREGULAR[stem]
-    match = _PATTERN.fullmatch(stem)
-    if match is None or match["backend"] in SHAPE_MODES:
-        raise ValueError(
-            f"{name!r} is not a deploy config's name; expected pose-detection"
-            "[_{simcc,yolox-pose,rtmo}]_{backend}[-{fp16,int8}][-{f16,nms}]_{static,dynamic}[-{H}x{W}]"
-        )
-    shape = (int(match["height"]), int(match["width"])) if match["height"] else None
+    match = re.fullmatch(_pattern(), stem)
+    if match is None:
+        return None
     return DeployConfigName(
         match["variant"] or "",
         match["backend"],
-        match["precision"] or "fp32",
+        match["precision"] or DEFAULT_PRECISION,
         match["shape_mode"],
-        shape,
+        (int(match["height"]), int(match["width"])) if match["height"] else None,
         match["option"] or "",
     )
+
+
+def _pattern() -> str:
+    lower = [word for word in precisions() if word != DEFAULT_PRECISION]
+    return (
+        rf"{TASK}"
+        rf"(?:_(?P<variant>{_either(filter(None, head_words()))}))?"
+        rf"_(?P<backend>{_either(registry.backend_names())})"
+        rf"(?:-(?P<precision>{_either(lower)}))?"
+        rf"(?:-(?P<option>{_either(OPTIONS)}))?"
+        rf"_(?P<shape_mode>{_either(SHAPE_MODES)})"
+        r"(?:-(?P<height>[1-9][0-9]{0,4})x(?P<width>[1-9][0-9]{0,4}))?"
+    )
+
+
+def _either(words: Iterable[str]) -> str:
+    """A pattern for one of the words, the longest first: one may begin like another."""
+    return "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
+
+
+def conflict(name: DeployConfigName) -> tuple[str, str] | None:
+    """The part of a name that its other parts rule out, and what fits; None if all fit."""
+    row = registry.backend_row(name.backend)
+    if name.precision not in row.precisions:
+        there_are = ", ".join(row.precisions)
+        return f"precision {name.precision}", f"one that {row.name} has: {there_are}"
+    if name.shape_mode == "dynamic" and not row.dynamic_batch:
+        return "a dynamic batch", f"static: files of {row.name} take one batch size"
+    if not name.option:
+        return None
+    option = OPTIONS[name.option]
+    if name.backend != option.backend or name.precision not in option.precisions:
+        there_are = ", ".join(option.precisions)
+        return f"option {name.option}", f"it for {option.backend} with {there_are} alone"
+    if option.bottom_up and head_of_word(name.variant).top_down:
+        return f"option {name.option}", "it for bottom-up models alone"
+    return None

@@ -16,7 +16,7 @@ from fixtures.tiny_models import TinyModel
 from posedeploy.apis.backend_model import build_backend_model
 from posedeploy.apis.task_processor import PoseDetection, show_window
 from posedeploy.apis.utils import build_task_processor
-from posedeploy.config import find_deploy_config
+from posedeploy.config import deploy_config_text
 from posedeploy.errors import BadInputError, UnavailableError
 from posedeploy.runtime import Availability, Code
 from posedeploy.runtime.onnxruntime import OnnxRuntime
@@ -41,8 +41,8 @@ def of_any_shape(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], st
 
     def path(name: str) -> str:
         file = folder / f"{name}.py"
-        base = find_deploy_config(name)
-        file.write_text(f"_base_ = {str(base)!r}\nonnx_config = dict(input_shape=None)\n")
+        text = deploy_config_text(name)
+        file.write_text(f"{text}\nonnx_config['input_shape'] = None\n", encoding="utf-8")
         return str(file)
 
     return path

@@ -1,8 +1,7 @@
-"""`posedeploy configs`: what is listed and shown; new configs are what their names say."""
+"""`posedeploy configs`: what is listed, shown and written."""
 
 from __future__ import annotations
 
-import itertools
 import json
 from pathlib import Path
 
@@ -10,11 +9,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from posedeploy.cli.app import app
-from posedeploy.config import DeployConfigName, list_deploy_configs, load_deploy_config, parse_name
-from posedeploy.config.composing import compose
+from posedeploy.config import list_deploy_configs, load_deploy_config
 from posedeploy.errors import BadInputError
-
-NAMES = list_deploy_configs()
 
 
 def run(*words: str) -> Result:
@@ -22,7 +18,7 @@ def run(*words: str) -> Result:
 
 
 def test_all_are_listed_a_name_a_line() -> None:
-    assert run("list").output.splitlines() == list(NAMES)
+    assert run("list").output.splitlines() == list(list_deploy_configs())
 
 
 def test_options_choose_among_them() -> None:
@@ -30,29 +26,54 @@ def test_options_choose_among_them() -> None:
     assert listed.output.splitlines() == [
         "pose-detection_simcc_onnxruntime_dynamic", "pose-detection_simcc_onnxruntime_static",
     ]  # fmt: skip
-    nothing = run("list", "--backend=fax")
-    assert isinstance(nothing.exception, BadInputError)
 
 
-def test_json_tells_the_parts_of_a_name() -> None:
-    said = {row["name"]: row for row in json.loads(run("list", "--json").output)}
-    assert said["pose-detection_rtmo_openvino_static-416x416"] == {
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--backend=fax",), "no config of that kind"),
+        (("--head=simc",), "Did you mean simcc"),
+        (("--precision=fp8",), "fp32, fp16, int8"),
+    ],
+)
+def test_what_is_not_listed_is_an_error(words: tuple[str, ...], message: str) -> None:
+    done = run("list", *words)
+    assert isinstance(done.exception, BadInputError)
+    assert message in str(done.exception)
+
+
+def test_json_has_the_parts_of_a_name() -> None:
+    rows = {row["name"]: row for row in json.loads(run("list", "--json").output)}
+    assert rows["pose-detection_rtmo_openvino_static-416x416"] == {
         "name": "pose-detection_rtmo_openvino_static-416x416", "head": "rtmo",
         "backend": "openvino", "precision": "fp32", "batch": "static",
         "height_width": [416, 416],
     }  # fmt: skip
 
 
-def test_one_is_shown_with_all_it_inherits() -> None:
+def test_a_file_is_shown_with_all_it_inherits() -> None:
     done = run("show", "pose-detection_simcc_openvino_static-256x192")
     assert done.exit_code == 0
     assert "width x height 192, 256" in done.output
     assert "'opset_version': 17" in done.output  # inherited from two files away
-    said = json.loads(run("show", "pose-detection_onnxruntime_static", "--json").output)
-    assert (said["head"], said["width_height"], said["exporter"]) == (
+    facts = json.loads(run("show", "pose-detection_onnxruntime_static", "--json").output)
+    assert (facts["head"], facts["width_height"], facts["exporter"]) == (
         "heatmap", None, "torchscript",
     )  # fmt: skip
-    assert said["config"]["backend_config"]["type"] == "onnxruntime"
+    assert facts["config"]["backend_config"]["type"] == "onnxruntime"
+    assert Path(facts["path"]).is_file()
+
+
+def test_any_name_of_the_grammar_is_shown() -> None:
+    name = "pose-detection_rtmo_openvino-int8_static-384x672"
+    assert name not in list_deploy_configs()
+    done = run("show", name)
+    assert "none: composed from its name" in done.output
+    assert "'input': [1, 3, 384, 672]" in done.output
+    facts = json.loads(run("show", f"{name}.py", "--json").output)
+    assert facts["path"] is None
+    parts = facts["head"], facts["precision"], facts["width_height"]
+    assert parts == ("rtmo", "int8", [672, 384])
 
 
 def test_the_text_that_is_shown_is_a_config(tmp_path: Path) -> None:
@@ -62,41 +83,33 @@ def test_the_text_that_is_shown_is_a_config(tmp_path: Path) -> None:
     assert load_deploy_config(path).raw == load_deploy_config(path.stem).raw
 
 
-KINDS = sorted(
-    {(said.backend, said.precision) for said in map(parse_name, NAMES) if not said.option}
-)
-
-
-@pytest.mark.parametrize(("backend", "precision"), KINDS, ids=lambda word: word)
-def test_new_configs_load_and_agree_with_their_names(
-    backend: str, precision: str, tmp_path: Path
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (("--backend=tensorrt", "--precision=fp16", "--shape=320x224", "--dynamic"),
+         "tensorrt-fp16_dynamic-320x224"),
+        (("--backend=ncnn", "--head=yolox-pose", "--shape=320x320"),
+         "yolox-pose_ncnn_static-320x320"),
+        (("--backend=tensorrt",), "tensorrt_static"),
+        # one of MMDeploy's: its file, with what it inherits
+        (("--backend=onnxruntime", "--head=simcc", "--dynamic"), "simcc_onnxruntime_dynamic"),
+    ],
+)  # fmt: skip
+def test_a_config_is_written_under_its_name(
+    words: tuple[str, ...], name: str, tmp_path: Path
 ) -> None:
-    heads = {said.variant for said in map(parse_name, NAMES) if said.backend == backend}
-    for head, mode in itertools.product(sorted(heads)[:2], ("static", "dynamic")):
-        name = DeployConfigName(head, backend, precision, mode, (320, 224))
-        path = tmp_path / f"{name}.py"
-        path.write_text(compose(name))
-        config = load_deploy_config(path)
-        assert config.name == name
-        found = (config.variant, config.backend, config.precision, config.shape_mode)
-        assert found == (head, backend, precision, mode)
-        assert config.input_shape == (224, 320)
+    assert run("new", *words, f"--out={tmp_path}").exit_code == 0
+    path = tmp_path / f"pose-detection_{name}.py"
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    written = load_deploy_config(path)
+    assert written.raw == load_deploy_config(path.stem).raw
+    assert str(written.name) == path.stem
 
 
-def test_an_engine_with_a_dynamic_batch_is_told_the_batches() -> None:
-    text = compose(DeployConfigName("simcc", "tensorrt", "fp16", "dynamic", (384, 288)))
-    for key, batch in (("min_shape", 1), ("opt_shape", 2), ("max_shape", 4)):
-        assert f"'{key}': [{batch}, 3, 384, 288]" in text
-    static = compose(DeployConfigName("simcc", "tensorrt", "fp16", "static", (384, 288)))
-    assert "[2, 3" not in static
-    assert "dynamic_axes" not in static
-
-
-def test_a_new_config_is_written_and_not_over_another(tmp_path: Path) -> None:
-    words = ("new", "--backend=onnxruntime", "--head=simcc", "--dynamic", f"--out={tmp_path}/a/b")
-    path = tmp_path / "a" / "b" / "pose-detection_simcc_onnxruntime_dynamic.py"
+def test_a_config_is_not_written_over_another(tmp_path: Path) -> None:
+    words = ("new", "--backend=onnxruntime", "--head=simcc", f"--out={tmp_path}/a/b")
+    path = tmp_path / "a" / "b" / "pose-detection_simcc_onnxruntime_static.py"
     assert run(*words).exit_code == 0
-    assert load_deploy_config(path).input_shape is None
     path.write_text("mine")
     assert isinstance(run(*words).exception, BadInputError)
     assert path.read_text() == "mine"
@@ -106,18 +119,21 @@ def test_a_new_config_is_written_and_not_over_another(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
-        (("--backend=tensorrt",), "every config of tensorrt has a fixed shape"),
+        (("--backend=tensorrt", "--dynamic"), "tensorrt needs one for a dynamic batch"),
+        (("--backend=ncnn", "--shape=64x64", "--dynamic"), "a dynamic batch"),
         (("--backend=openvino", "--shape=256"), "Write it as 256x192"),
-        (("--backend=openvino", "--shape=31x64"), "Use --shape 32x64"),
-        (("--backend=fax", "--shape=64x64"), "posedeploy backends"),
+        (("--backend=openvino", "--shape=31x64"), "Use 32x64"),
+        (("--backend=fax", "--shape=64x64"), "one of: coreml, ncnn"),
         (("--backend=torchscript", "--precision=int8", "--shape=64x64"), "fp32"),
         (("--backend=openvino", "--shape=64x64", "--out={file}"), "--out"),
     ],
 )
-def test_what_cannot_be_made_is_refused(words: tuple[str, ...], said: str, tmp_path: Path) -> None:
+def test_what_cannot_be_written_is_refused(
+    words: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("")
     done = run("new", *(word.format(file=tmp_path / "file") for word in words))
     assert isinstance(done.exception, BadInputError)
-    assert said in str(done.exception)
+    assert message in str(done.exception)

@@ -1,4 +1,4 @@
-"""The naming grammar: round trip, refusals, and that each file's name agrees with its content."""
+"""The naming grammar: names parse, print and are refused as its rows say."""
 
 from __future__ import annotations
 
@@ -6,42 +6,53 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from posedeploy.config import DeployConfig, list_deploy_configs, load_deploy_config, parse_name
 from posedeploy.config.naming import (
     IRREGULAR,
     OPTIONS,
-    PRECISIONS,
     SHAPE_MODES,
-    VARIANTS,
     DeployConfigName,
+    conflict,
+    grammar,
+    parse_name,
+    split_name,
 )
-
-names = st.builds(
-    DeployConfigName,
-    variant=st.sampled_from(VARIANTS),
-    backend=st.from_regex(r"[a-z][a-z0-9]{1,12}", fullmatch=True).filter(
-        lambda word: word not in {*SHAPE_MODES, *VARIANTS}
-    ),
-    precision=st.sampled_from(PRECISIONS),
-    shape_mode=st.sampled_from(SHAPE_MODES),
-    shape=st.none() | st.tuples(st.integers(1, 4096), st.integers(1, 4096)),
-    option=st.sampled_from(OPTIONS),
-)
+from posedeploy.heads import head_words
+from posedeploy.runtime import BACKENDS
+from suites.unit.posedeploy.config.names import deploy_config_names
 
 
-@given(names)
+@given(deploy_config_names(st.tuples(st.integers(1, 4096), st.integers(1, 4096))))
 def test_printed_names_parse_back(name: DeployConfigName) -> None:
     assert parse_name(str(name)) == name
     assert parse_name(f"{name}.py") == name
 
 
-@given(st.text(max_size=40))
+@given(
+    st.builds(
+        DeployConfigName,
+        st.sampled_from(head_words()),
+        st.sampled_from([row.name for row in BACKENDS]),
+        st.sampled_from(["fp32", "fp16", "int8"]),
+        st.sampled_from(SHAPE_MODES),
+        st.none(),
+        st.sampled_from(["", *OPTIONS]),
+    )
+)
+def test_parts_that_do_not_go_together_are_refused(name: DeployConfigName) -> None:
+    assert split_name(str(name)) == name
+    wrong = conflict(name)
+    if wrong is None:
+        assert parse_name(str(name)) == name
+    else:
+        with pytest.raises(ValueError, match="not a deploy config's name"):
+            parse_name(str(name))
+
+
+@given(st.text(max_size=40) | st.from_regex(r"pose-detection(_[a-z0-9-]{1,12}){1,3}"))
 def test_what_parses_prints_back(text: str) -> None:
-    try:
-        name = parse_name(text)
-    except ValueError:
-        return
-    assert str(name) == text.removesuffix(".py") or text.removesuffix(".py") in IRREGULAR
+    name = split_name(text)
+    stem = text.removesuffix(".py")
+    assert name is None or stem in IRREGULAR or str(name) == stem
 
 
 @pytest.mark.parametrize(
@@ -52,40 +63,38 @@ def test_what_parses_prints_back(text: str) -> None:
         "pose-detection_onnxruntime-fp32_static",  # fp32 is not written
         "pose-detection_onnxruntime_static_256x192",  # shape after '-', not '_'
         "pose-detection_onnxruntime_static-0256x192",
+        "pose-detection_rknn_static-256x192",  # a backend without a row
+        "pose-detection_heatmap_onnxruntime_static",  # heatmap has no word
         "detection_onnxruntime_static",
     ],
 )
 def test_names_off_the_grammar_are_refused(text: str) -> None:
+    assert split_name(text) is None
     with pytest.raises(ValueError, match="not a deploy config's name"):
         parse_name(text)
 
 
-@pytest.mark.parametrize("name", list_deploy_configs())
-def test_name_and_content_agree(name: str) -> None:
-    config = load_deploy_config(name)
-    said = parse_name(name)
-    assert (config.variant, config.backend, config.precision, config.shape_mode) == (
-        said.variant, said.backend, said.precision, said.shape_mode
-    )  # fmt: skip
-    if said.shape is not None:
-        assert config.input_shape == (said.shape[1], said.shape[0])
-    assert option(config) == said.option
+@pytest.mark.parametrize(
+    ("name", "part", "there"),
+    [
+        ("torchscript-int8_static", "precision int8", "torchscript has: fp32"),
+        ("ncnn_dynamic-256x192", "a dynamic batch", "static"),
+        ("openvino-int8-f16_static", "option f16", "openvino with fp16"),
+        ("onnxruntime-fp16-f16_static", "option f16", "openvino with fp16"),
+        ("simcc_tensorrt-nms_static", "option nms", "bottom-up"),
+    ],
+)
+def test_a_conflict_names_the_part_and_what_there_is(name: str, part: str, there: str) -> None:
+    parsed = split_name(f"pose-detection_{name}")
+    assert parsed is not None
+    wrong = conflict(parsed)
+    assert wrong is not None
+    assert wrong[0] == part
+    assert there in wrong[1]
 
 
-def option(config: DeployConfig) -> str:
-    """What the content says of `OPTIONS`."""
-    backend = config.raw["backend_config"]
-    if backend.get("inference_precision", "f32") != "f32":
-        return str(backend["inference_precision"])
-    return str(backend.get("stage", ""))
-
-
-@pytest.mark.parametrize("name", [n for n in list_deploy_configs() if n not in IRREGULAR])
-def test_content_gives_the_name(name: str) -> None:
-    """The other way: print the name from the content; only a shape may be left out of a name."""
-    config = load_deploy_config(name)
-    shape = parse_name(name).shape
-    printed = DeployConfigName(
-        config.variant, config.backend, config.precision, config.shape_mode, shape, option(config)
+def test_the_grammar_is_written_with_the_words_of_the_rows() -> None:
+    assert grammar() == (
+        "pose-detection[_{rtmo,simcc,yolox-pose}]_{backend}[-{fp16,int8}][-{f16,nms}]"
+        "_{static,dynamic}[-{H}x{W}]"
     )
-    assert str(printed) == name

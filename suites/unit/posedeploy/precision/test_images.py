@@ -12,7 +12,12 @@ import pytest
 
 from fixtures.images import make_samples
 from posedeploy.apis.deploying import with_calib_images
-from posedeploy.config import CalibrationSettings, load_deploy_config, load_model_config
+from posedeploy.config import (
+    CalibrationSettings,
+    deploy_config_text,
+    load_deploy_config,
+    load_model_config,
+)
 from posedeploy.errors import BadInputError
 from posedeploy.precision.calibration import required
 from posedeploy.precision.images import (
@@ -141,8 +146,7 @@ def test_the_option_is_refused_where_nothing_is_calibrated(folder):
 )
 def test_a_deploy_config_says_what_to_calibrate_on(tmp_path, section, settings):
     path = tmp_path / "mine.py"
-    base = Path(load_deploy_config(INT8).path)
-    path.write_text(f"_base_ = ['{base.as_posix()}']\ncalib_config = {section}\n")
+    path.write_text(f"{deploy_config_text(INT8)}\ncalib_config = {section}\n")
     found = load_deploy_config(path).calibration
     images = settings.images and tmp_path / settings.images
     assert found == dataclasses.replace(settings, images=images)
@@ -151,8 +155,7 @@ def test_a_deploy_config_says_what_to_calibrate_on(tmp_path, section, settings):
 @pytest.mark.parametrize("section", ["dict(images=3)", "dict(count=0)", "dict(count='many')"])
 def test_a_field_of_the_wrong_type_is_an_error(tmp_path, section):
     path = tmp_path / "mine.py"
-    base = Path(load_deploy_config(INT8).path)
-    path.write_text(f"_base_ = ['{base.as_posix()}']\ncalib_config = {section}\n")
+    path.write_text(f"{deploy_config_text(INT8)}\ncalib_config = {section}\n")
     with pytest.raises(BadInputError, match="calib_config"):
         load_deploy_config(path)
 

@@ -1,1 +1,0 @@
-backend_config = dict(type="ncnn", precision="FP16", use_vulkan=False)

@@ -1,7 +1,0 @@
-_base_ = [
-    "./_base_/torchscript_config.py",
-    "./_base_/backends/coreml.py",
-]
-
-ir_config = dict(input_shape=[256, 256])
-codebase_config = dict(type="mmpose", task="PoseDetection")

@@ -1,4 +1,0 @@
-_base_ = [
-    "./pose-detection_static.py",
-    "./_base_/backends/onnxruntime-int8.py",
-]

@@ -1,4 +1,0 @@
-_base_ = [
-    "./_base_/rtmo.py",
-    "./_base_/backends/onnxruntime.py",
-]

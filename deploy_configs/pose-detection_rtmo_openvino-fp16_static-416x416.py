@@ -1,8 +1,0 @@
-_base_ = [
-    "./_base_/rtmo.py",
-    "./_base_/backends/openvino-fp16.py",
-]
-
-backend_config = dict(
-    model_inputs=[dict(opt_shapes=dict(input=[1, 3, 416, 416]))],
-)

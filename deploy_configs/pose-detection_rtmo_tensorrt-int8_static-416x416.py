@@ -1,8 +1,0 @@
-_base_ = [
-    "./_base_/rtmo.py",
-    "./_base_/backends/tensorrt-int8.py",
-]
-
-onnx_config = dict(input_shape=[416, 416])
-
-backend_config = dict(common_config=dict(max_workspace_size=1 << 30))

@@ -1,4 +1,0 @@
-_base_ = [
-    "./_base_/simcc.py",
-    "./_base_/backends/onnxruntime-fp16.py",
-]

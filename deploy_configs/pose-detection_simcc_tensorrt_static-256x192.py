@@ -1,8 +1,0 @@
-_base_ = [
-    "./_base_/simcc.py",
-    "./_base_/backends/tensorrt.py",
-]
-
-onnx_config = dict(input_shape=[192, 256])
-
-backend_config = dict(common_config=dict(max_workspace_size=1 << 30))

@@ -1,4 +1,0 @@
-_base_ = [
-    "./_base_/yolox-pose.py",
-    "./_base_/backends/onnxruntime.py",
-]

@@ -1,8 +1,0 @@
-_base_ = [
-    "./_base_/yolox-pose.py",
-    "./_base_/backends/pplnn.py",
-]
-
-onnx_config = dict(opset_version=13, input_shape=[640, 640])
-
-backend_config = dict(model_inputs=dict(opt_shape=[1, 3, 640, 640]))

@@ -1,8 +1,0 @@
-_base_ = [
-    "./_base_/yolox-pose.py",
-    "./_base_/backends/tensorrt.py",
-]
-
-onnx_config = dict(input_shape=[640, 640])
-
-backend_config = dict(common_config=dict(max_workspace_size=1 << 30))
