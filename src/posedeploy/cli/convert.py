@@ -205,5 +205,5 @@ class Stages:
         if event.state == "started" and self._console.is_terminal:
             self._status = self._console.status(label)
             self._status.start()
-        if event.state != "started":
+        if event.state == "done":
             self._console.print(f"[dim]{event.seconds:6.1f} s[/]  {label}")
