@@ -1,4 +1,4 @@
-"""Who looks for people in labeled images: mmpose, and the client under test."""
+"""The people that mmpose's own estimator finds in labeled images, in float32."""
 
 from __future__ import annotations
 
@@ -11,20 +11,19 @@ from numpy.typing import NDArray
 
 from poseconform.datasets.labeled import LabeledImage
 from poseconform.datasets.scoring import People
-from poseconform.subject import clients
+from poseconform.matrix.cells import Model
+from poseconform.reference.heads import BottomUp, reference_head
 
-FILE = "people.npz"
+PEOPLE_FILE = "people.npz"
 
 
-def write_by_mmpose(
-    config_path: str, checkpoint: str, images: Sequence[LabeledImage], folder: str
+def write_people(
+    judged: Model, checkpoint: str, images: Sequence[LabeledImage], folder: str
 ) -> dict[str, object]:
-    """Let mmpose's own estimator look, in float32, and write what it finds.
-
-    Called by name in a child process that has torch loaded.
+    """Run mmpose's estimator and write what it finds; runs in a child that has torch loaded.
 
     Args:
-        config_path: MMPose model config.
+        judged: The model.
         checkpoint: Its checkpoint.
         images: With their true boxes, which top-down models get.
         folder: Where `people.npz` goes.
@@ -34,13 +33,13 @@ def write_by_mmpose(
     from poseconform.reference.network import load_model
 
     torch.set_num_threads(1)
-    model = load_model(config_path, checkpoint)
+    model = load_model(judged.config, checkpoint)
     from mmpose.apis import inference_bottomup, inference_topdown
 
     found = []
     for labeled in images:
         image = labeled.pixels()
-        if hasattr(model.head, "head_module"):
+        if isinstance(reference_head(judged.variant).kind, BottomUp):
             found.append(_people(inference_bottomup(model, image)[0]))
         else:
             parts = [_people(s) for s in inference_topdown(model, image, labeled.boxes)]
@@ -56,21 +55,8 @@ def _people(sample: Any) -> People:
     return People(np.concatenate([points, marks], -1), np.asarray(found.bbox_scores, np.float64))
 
 
-def by_client(folder: str, images: Sequence[LabeledImage], bottom_up: bool) -> list[People]:
-    """Let `posedeploy.sdk` look, from the folder alone; called by name in a child."""
-    with clients.detector_of(folder) as detector:
-        return [_ask(detector, labeled, bottom_up) for labeled in images]
-
-
-def _ask(detector: Any, labeled: LabeledImage, bottom_up: bool) -> People:
-    if not bottom_up and not len(labeled.boxes):
-        return nobody()
-    found = detector.detect(labeled.pixels(), None if bottom_up else labeled.boxes)
-    return People(np.asarray(found.keypoints, np.float64), np.asarray(found.scores, np.float64))
-
-
 def nobody() -> People:
-    """What is found where nobody is looked for."""
+    """No people, as of an image without any."""
     return People(np.zeros((0, 17, 3)), np.zeros(0))
 
 
@@ -82,18 +68,14 @@ def _joined(parts: Sequence[People]) -> People:
 
 def write(found: Sequence[People], folder: Path) -> None:
     """Write people of several images into `people.npz`."""
-    counts = [len(people.scores) for people in found]
-    whole = _joined([nobody(), *found]) if not any(counts) else _joined(
-        [people for people in found if len(people.scores)]
-    )  # fmt: skip
-    np.savez(
-        folder / FILE, counts=np.asarray(counts), keypoints=whole.keypoints, scores=whole.scores
-    )
+    whole = _joined([people for people in found if len(people.scores)] or [nobody()])
+    counts = np.asarray([len(people.scores) for people in found])
+    np.savez(folder / PEOPLE_FILE, counts=counts, keypoints=whole.keypoints, scores=whole.scores)
 
 
-def read(folder: Path) -> list[People]:
-    """What `write` wrote."""
-    with np.load(folder / FILE) as data:
+def read_people(folder: Path) -> list[People]:
+    """The people that `write` wrote."""
+    with np.load(folder / PEOPLE_FILE) as data:
         ends: NDArray[np.int64] = np.cumsum(data["counts"])[:-1]
         keypoints, scores = np.split(data["keypoints"], ends), np.split(data["scores"], ends)
     return [People(k, s) for k, s in zip(keypoints, scores, strict=True)]

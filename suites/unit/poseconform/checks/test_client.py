@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fixtures.builders import make_people, make_reference, make_truth
-from poseconform.compare.client import judge_client
+from poseconform.checks.sdk import judge_client
 from poseconform.compare.tolerances import tolerance_for
 from poseconform.reference.values import Sample
 from poseconform.subject.clients import ClientAnswer, posedeploy_sdk
