@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,7 +129,8 @@ def judge_detections(execution: Execution, reference: Reference, row: Tolerance)
         own = reference.ref_errors[name]
         records.append(output_record(name, got, error, own, allowed if row.gate_tensors else None))
         failures += exceeded(name, error, allowed, own)
-    return of_outputs(records, failures if row.gate_tensors else ())
+    verdict = of_outputs(records, failures if row.gate_tensors else ())
+    return replace(verdict, benign_flips=sum(m.benign for m in matched))
 
 
 def judge_detected_keypoints(

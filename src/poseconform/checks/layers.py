@@ -23,7 +23,11 @@ def _is_measured(cell: Cell, _device: str) -> bool:
 
 @check(stage="numeric", suite="parity", applies=_is_measured)
 def layers(judge: Judge, cell: Cell) -> Verdict:
-    """Each quantized layer on its own float32 input, read from the file; no coarse output."""
+    """Each quantized layer on its own float32 input, read from the file; no coarse output.
+
+    Raises:
+        LookupError: Nobody has measured how exact this backend's layers are.
+    """
     coarse = judge_steps(judge.execution(cell))
     limit = layer_limit_for(cell.model.family, cell.flow.backend)
     verdict = judge_layers(layer_noise(judge, cell), limit)

@@ -15,9 +15,13 @@ So k = 5 leaves a factor of four for honest kernels and catches every one of tho
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from poseconform.matrix.cells import Flow
+
+Row = TypeVar("Row")
 
 
 @dataclass(frozen=True)
@@ -113,10 +117,11 @@ NEAR_TIES = {
 SDK_P99_PX = 0.1
 
 
-def tolerance_for(backend: str, precision: str) -> Tolerance | None:
-    """The row for a flow; None if nobody has measured it."""
-    rows = [t for t in TOLERANCES if t.precision == precision and t.backend in {backend, "*"}]
-    return min(rows, key=lambda row: row.backend == "*", default=None)
+def tolerance_for(
+    backend: str, precision: str, rows: Sequence[Tolerance] = TOLERANCES
+) -> Tolerance | None:
+    """The row for a flow, the backend's own before '*'; None if nobody has measured it."""
+    return _most_particular(rows, precision=precision, backend=backend)
 
 
 def tolerance_of(flow: Flow) -> Tolerance:
@@ -319,13 +324,28 @@ ACCURACY_LIMITS: tuple[AccuracyLimit, ...] = (
 # ----------------------------------------------------------------------------------------------
 
 
-def layer_limit_for(family: str, backend: str) -> LayerLimit:
-    """The row for a family's flow, the most particular one."""
-    rows = [r for r in LAYER_LIMITS if r.family in {family, "*"} and r.backend in {backend, "*"}]
-    return min(rows, key=lambda row: (row.family == "*", row.backend == "*"))
+def layer_limit_for(
+    family: str, backend: str, rows: Sequence[LayerLimit] = LAYER_LIMITS
+) -> LayerLimit:
+    """The row for a family's flow, the most particular one: by family first.
+
+    Raises:
+        LookupError: Nobody has measured it.
+    """
+    limit = _most_particular(rows, family=family, backend=backend)
+    if limit is None:
+        raise LookupError(f"no limit for quantized layers of {family} on {backend}")
+    return limit
 
 
-def accuracy_limit_for(family: str, precision: str) -> AccuracyLimit | None:
+def accuracy_limit_for(
+    family: str, precision: str, rows: Sequence[AccuracyLimit] = ACCURACY_LIMITS
+) -> AccuracyLimit | None:
     """The row for a flow, the family's own before '*'; None if nobody has measured it."""
-    rows = [r for r in ACCURACY_LIMITS if r.precision == precision and r.family in {family, "*"}]
-    return min(rows, key=lambda row: row.family == "*", default=None)
+    return _most_particular(rows, precision=precision, family=family)
+
+
+def _most_particular(rows: Sequence[Row], **wanted: str) -> Row | None:
+    """The row whose fields are these or '*', with '*' in as few and as late fields as can be."""
+    fitting = [r for r in rows if all(getattr(r, k) in {v, "*"} for k, v in wanted.items())]
+    return min(fitting, key=lambda r: [getattr(r, k) == "*" for k in wanted], default=None)

@@ -53,7 +53,10 @@ def test_the_first_check_that_fails_has_caught_it() -> None:
 
 
 def test_the_checks_that_apply_run_where_none_are_named() -> None:
-    judge = cast("Judge", SimpleNamespace(device=lambda _cell: "cpu", conversion=fails(NOT_MADE)))
+    def conversion(_cell: object) -> None:
+        raise NOT_MADE
+
+    judge = cast("Judge", SimpleNamespace(device=lambda _cell: "cpu", conversion=conversion))
     assert first_failure(judge, DYNAMIC) == Catch("converts", "failed in export: no")
 
 
