@@ -28,32 +28,18 @@ from poseconform.results.outcome import (
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a check found. The fields after `stages` are those of the cell's record.
+    """What a check found, and what it measured.
 
     Attributes:
         failures: Why the check fails; empty on a pass.
         refusal: '<code>: <reason>' where the evidence allows no verdict, else ''.
         stages: Stages that are known to have passed, with the time that they took.
-        accuracy: Keypoints on figures.
-        artifacts: Files of the SDK model.
-        batches: Batch sizes that were run.
-        benign_flips: Near ties that went the other way.
-        checkpoint_sha256: Hash of the checkpoint that was converted.
-        dataset: AP, AR and PCK on a labeled data set.
-        effective_options: What the session reports of itself.
-        graph: Operators and versions of the ONNX file.
-        headroom: The largest headroom of the outputs.
-        images: Images with keypoints drawn on them.
-        keypoint_error_px: Distances of keypoints, input px.
-        latency_ms: Time of a run at batch 1.
-        layers: Quantized layers.
-        outputs: One record an output.
-        sdk_client_error_px: Distances of keypoints through a client, image px.
     """
 
     failures: tuple[str, ...] = ()
     refusal: str = ""
     stages: tuple[StageRecord, ...] = ()
+    # Fields of the cell's record
     accuracy: AccuracyRecord | None = None
     artifacts: tuple[ArtifactRecord, ...] = ()
     batches: tuple[int, ...] = ()

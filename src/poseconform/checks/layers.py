@@ -58,12 +58,13 @@ def judge_layers(found: Quantized, limit: LayerLimit) -> Verdict:
             f"{len(noisy)} of {quantized} quantized layers have less than {limit.min_db:g} dB "
             f"over their noise on their own float32 input: {names}"
         )
-    record = LayersRecord(quantized, found.multiplying, allowed_db=limit.min_db)
-    if quantized:
-        record = LayersRecord(
-            quantized, found.multiplying, float(noise.min()), float(np.median(noise)),
-            found.layers[0].name, limit.min_db,
-        )  # fmt: skip
+    record = LayersRecord(
+        quantized, found.multiplying,
+        min_db=float(noise.min()) if quantized else None,
+        median_db=float(np.median(noise)) if quantized else None,
+        worst=found.layers[0].name if quantized else "",
+        allowed_db=limit.min_db,
+    )  # fmt: skip
     return Verdict(tuple(failures), layers=record)
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from poseconform.datasets.labeled import LabeledImage
 from poseconform.datasets.scoring import People
@@ -41,9 +40,14 @@ def write_people(
         image = labeled.pixels()
         if isinstance(reference_head(judged.variant).kind, BottomUp):
             found.append(_people(inference_bottomup(model, image)[0]))
+        elif not len(labeled.boxes):
+            found.append(nobody())
         else:
             parts = [_people(s) for s in inference_topdown(model, image, labeled.boxes)]
-            found.append(_joined(parts) if len(labeled.boxes) else nobody())
+            keypoints, scores = (
+                [getattr(p, name) for p in parts] for name in ("keypoints", "scores")
+            )
+            found.append(People(np.concatenate(keypoints), np.concatenate(scores)))
     write(found, Path(folder))
     return {"images": len(images), "torch": torch.__version__}
 
@@ -60,22 +64,15 @@ def nobody() -> People:
     return People(np.zeros((0, 17, 3)), np.zeros(0))
 
 
-def _joined(parts: Sequence[People]) -> People:
-    return People(
-        np.concatenate([p.keypoints for p in parts]), np.concatenate([p.scores for p in parts])
-    )
-
-
 def write(found: Sequence[People], folder: Path) -> None:
     """Write people of several images into `people.npz`."""
-    whole = _joined([people for people in found if len(people.scores)] or [nobody()])
-    counts = np.asarray([len(people.scores) for people in found])
-    np.savez(folder / PEOPLE_FILE, counts=counts, keypoints=whole.keypoints, scores=whole.scores)
+    arrays = {f"keypoints:{i}": people.keypoints for i, people in enumerate(found)}
+    arrays |= {f"scores:{i}": people.scores for i, people in enumerate(found)}
+    np.savez(folder / PEOPLE_FILE, **arrays)  # type: ignore[arg-type]  # its stub is wrong
 
 
 def read_people(folder: Path) -> list[People]:
     """The people that `write` wrote."""
     with np.load(folder / PEOPLE_FILE) as data:
-        ends: NDArray[np.int64] = np.cumsum(data["counts"])[:-1]
-        keypoints, scores = np.split(data["keypoints"], ends), np.split(data["scores"], ends)
-    return [People(k, s) for k, s in zip(keypoints, scores, strict=True)]
+        count = len(data.files) // 2
+        return [People(data[f"keypoints:{i}"], data[f"scores:{i}"]) for i in range(count)]

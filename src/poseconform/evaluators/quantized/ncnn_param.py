@@ -59,16 +59,7 @@ class Layer:
 def measure(
     files: Sequence[str], float_files: Sequence[str], inputs: NDArray[np.float32]
 ) -> Quantized:
-    """Noise of every quantized layer.
-
-    Args:
-        files: The int8 net: .param, .bin.
-        float_files: The float32 net of the same model, whose blobs have the same names.
-        inputs: `[S, 3, H, W]` normalized.
-
-    Raises:
-        ValueError: A layer's blobs are not in the float32 net, or ncnn refuses a file.
-    """
+    """Noise of every quantized layer; see the package."""
     layers = [layer for layer in read_layers(Path(files[0])) if layer.quantized]
     exact_layers = list(read_layers(Path(float_files[0])))
     there = {blob for layer in exact_layers for blob in layer.tops}
