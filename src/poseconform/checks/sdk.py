@@ -60,8 +60,8 @@ def deploy_json(judge: Judge, cell: Cell) -> Verdict:
 
 def _unknown_targets(targets: Iterable[str], outputs: Sequence[TensorInfo]) -> list[str]:
     """Targets of an `output_map` that are neither a name nor a position of the graph's outputs."""
-    known = {info.name for info in outputs} | {f"#{i}" for i in range(len(outputs))}
-    return [target for target in targets if target not in known]
+    targets_of_graph = {info.name for info in outputs} | {f"#{i}" for i in range(len(outputs))}
+    return [target for target in targets if target not in targets_of_graph]
 
 
 @check(stage="sdk", suite="sdk_model")
@@ -103,7 +103,7 @@ def _highest(keypoints: NDArray[Any], scores: NDArray[Any]) -> NDArray[Any]:
 
 
 def _max_people(judge: Judge, cell: Cell) -> int:
-    """How many people a client can give for an image: the graph's rows, or what is kept after."""
+    """How many people a client can give for an image: the graph's rows, or the host's limit."""
     if not cell.model.bottom_up:
         return 1
     params = _tasks(judge, cell)[-1]["params"]

@@ -117,13 +117,13 @@ def from_coco_dict(
         sources: Image id -> file or pixels; other images are left out.
     """
     images = [image for image in content["images"] if image["id"] in sources]
-    kept = [a for a in content["annotations"] if a["image_id"] in sources]
+    annotations = [a for a in content["annotations"] if a["image_id"] in sources]
     by_image: dict[int, list[Mapping[str, Any]]] = {image["id"]: [] for image in images}
-    for annotation in kept:
+    for annotation in annotations:
         if annotation.get("num_keypoints", 0) > 0 and not annotation.get("iscrowd", 0):
             by_image[annotation["image_id"]].append(annotation)
     truth = {
-        "info": {}, "images": images, "annotations": kept,
+        "info": {}, "images": images, "annotations": annotations,
         "categories": [{"id": PERSON, "name": "person"}],
     }  # fmt: skip
     labeled = tuple(_image(i["id"], sources[i["id"]], by_image[i["id"]]) for i in images)

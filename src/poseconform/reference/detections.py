@@ -123,8 +123,8 @@ def _in_another_order(model: Any, margin: float, seed: int) -> Iterator[None]:
 
     def reordered(boxes: torch.Tensor, scores: torch.Tensor, threshold: float) -> torch.Tensor:
         noise = rng.uniform(-margin, margin, tuple(scores.shape))
-        kept: torch.Tensor = exact(boxes, scores + torch.from_numpy(noise), threshold)
-        return kept
+        indices: torch.Tensor = exact(boxes, scores + torch.from_numpy(noise), threshold)
+        return indices
 
     vars(module)["nms_torch"] = reordered
     try:

@@ -109,7 +109,7 @@ def layer_norm(p: Parameters) -> Tensor:
     x, axes = tensor(p["x"]), integers(p["axes"])
     last = tuple(range(x.dim() - len(axes), x.dim()))
     if tuple(sorted(axis % x.dim() for axis in axes)) != last:
-        raise NotImplementedError(f"layer_norm over axes {axes}; the last ones alone are known")
+        raise NotImplementedError(f"layer_norm over axes {axes}; known: the last ones")
     shape = [x.shape[axis] for axis in last]
     gamma, beta = optional(p, "gamma"), optional(p, "beta")
     return functional.layer_norm(x, shape, gamma, beta, number(p, "epsilon", 1e-5))
@@ -277,7 +277,7 @@ def max_pool(p: Parameters) -> Tensor:
 
 
 def avg_pool(p: Parameters) -> Tensor:
-    """The mean; padded places count unless `exclude_padding_from_average` says otherwise."""
+    """The mean; padding counts unless `exclude_padding_from_average` is set."""
     kernel, stride = _window(p)
     x, pad = tensor(p["x"]), padding(p)
     mean = functional.avg_pool2d(functional.pad(x, pad), kernel, stride)
@@ -297,7 +297,7 @@ def upsample_nearest(p: Parameters) -> Tensor:
 
 
 def upsample_bilinear(p: Parameters) -> Tensor:
-    """Linear in both directions; corners are aligned where the operation says so."""
+    """Linear in both directions; corners are aligned if `align_corners` is set."""
     x = tensor(p["x"])
     scales = [number(p, f"scale_factor_{side}", 1.0) for side in ("height", "width")]
     aligned = bool(p.get("align_corners", True))  # MIL's default

@@ -1,4 +1,4 @@
-"""Layers of an ncnn net that are told to compute in int8, in ncnn.
+"""Layers of an ncnn net that compute in int8, in ncnn.
 
 Such a layer has a parameter that is not 0, and its scales follow its weights in the `.bin`
 (ncnn's sources, `src/layer/convolution.cpp` and its siblings, `load_model`).  ncnn computes a
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from poseconform.evaluators.quantized.noise import NoiseMeter, Quantized
 
-# Layers that sum products -> the parameter that says how many int8 scales follow their weights.
+# Layers that sum products -> the parameter with the number of int8 scales after their weights.
 INT8_PARAMETER: Mapping[str, str] = {
     "Convolution": "8",
     "ConvolutionDepthWise": "8",
