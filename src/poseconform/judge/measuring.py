@@ -20,7 +20,6 @@ from poseconform.matrix.cells import Cell, Flow, Model
 from poseconform.reference.people import nobody, read_people
 from poseconform.reference.values import FigureReference, read_figures, sample_of
 from poseconform.subject import clients
-from poseconform.subject import posedeploy_subject as implementations
 
 # Backend -> what measures the quantized layers of its files.
 MEASURES: Mapping[str, str] = {
@@ -60,7 +59,7 @@ def layer_noise(judge: Judge, cell: Cell) -> Quantized:
 
 
 def _measure_layers(judge: Judge, cell: Cell) -> Quantized:
-    exact = float_cell(cell, implementations.flows())
+    exact = float_cell(cell, judge.subject.flows())
     folders = judge.conversion(cell).folder, judge.convert(exact).folder
     files = [backend_files(cell, folder) for folder in folders]
     inputs = _layer_inputs(judge, cell)

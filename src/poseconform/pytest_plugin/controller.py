@@ -123,10 +123,11 @@ class Controller:
     def _make_results(self) -> Any:
         from poseconform.report.data.results import new_results
 
-        selection = selection_of(self._config)
+        selection, found = selection_of(self._config), availabilities_of(self._config)
         exporter = self._config.option.exporter
-        cells = recording.complete(selection.cells, self._selected, self._partials, exporter)
-        found = availabilities_of(self._config)
+        cells = recording.complete(
+            selection.cells, self._selected, self._partials, exporter, found.subject.name
+        )
         if not found.known:  # with xdist the workers have probed
             for backend in sorted({c.backend for c in cells if c.outcome != "not-selected"}):
                 found.of(backend)

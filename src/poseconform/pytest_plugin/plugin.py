@@ -15,7 +15,7 @@ from poseconform.expectations import entries as expectations
 from poseconform.isolation.artifacts import ArtifactCache
 from poseconform.judge.judge import Judge
 from poseconform.judge.stages import Blocked, StageFailure
-from poseconform.matrix.cells import Cell, Model, mark_name
+from poseconform.matrix.cells import OTHER_FAMILY, Cell, Model, mark_name
 from poseconform.pytest_plugin import checking, recording
 from poseconform.pytest_plugin.controller import Controller
 from poseconform.pytest_plugin.expecting import Expected, fail_report
@@ -24,11 +24,12 @@ from poseconform.pytest_plugin.options import (
     all_cells,
     availabilities_of,
     selection_of,
+    subject_of,
 )
 from poseconform.pytest_plugin.reproduction import command, end_with, save
 from poseconform.pytest_plugin.scheduling import make_scheduler
 from poseconform.results.outcome import STAGES
-from poseconform.subject import posedeploy_subject as implementations
+from poseconform.subject.protocol import Subject
 from posedeploy.runtime import device_of
 
 REFUSED = pytest.StashKey[set[str]]()
@@ -43,7 +44,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register markers from the tables; read the selection."""
-    for line in markers():
+    for line in markers(subject_of(config)):
         config.addinivalue_line("markers", line)
     if config.option.collectonly or not hasattr(config, "workerinput"):
         config.pluginmanager.register(Controller(config), "poseconform-controller")
@@ -52,15 +53,15 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.xmlpath = str(report_dir / "junit.xml")
 
 
-def markers() -> Iterator[str]:
+def markers(subject: Subject) -> Iterator[str]:
     """One marker a backend, precision, shape mode, family and tier, and those of the suites."""
-    flows = implementations.flows()
+    flows = subject.flows()
     words = {
         "backend": {mark_name(f.backend) for f in flows},
         "precision": {f.precision for f in flows},
         "shape mode": {f.shape_mode for f in flows},
-        "family": {mark_name(f) for f in implementations.marked_families()},
-        "tier": {mark_name(t) for t in implementations.all_tiers()},
+        "family": {mark_name(f) for f in (*subject.families(), OTHER_FAMILY)},
+        "tier": {mark_name(t) for t in subject.tiers()},
     }
     for kind, names in words.items():
         yield from (f"{name}: cells of this {kind}" for name in sorted(names))
@@ -239,7 +240,12 @@ def pytest_runtest_makereport(
     decided = call.when == "call" or (call.when == "setup" and not report.passed)
     if cell is None or not decided:
         return report
-    base = recording.base_record(cell, item.config.option.exporter, command(item.config, cell))
+    base = recording.base_record(
+        cell,
+        item.config.option.exporter,
+        command(item.config, cell),
+        subject_of(item.config).name,
+    )
     error = call.excinfo.value if call.excinfo else None
     notes = item.stash.get(NOTES, recording.Notes())  # a mark can end a test before its setup
     expected = item.config.stash[EXPECTED]
@@ -279,6 +285,7 @@ def judge(
             exporter=config.option.exporter,
             figures=conformance_figures,
             dataset=dataset,
+            subject_spec=config.option.subject,
         )
         yield judge
         judge.close()

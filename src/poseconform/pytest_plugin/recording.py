@@ -21,7 +21,6 @@ from poseconform.results.outcome import (
     group_cells,
     tail,
 )
-from poseconform.subject import posedeploy_subject as implementations
 from posedeploy.runtime import Availability
 
 PROPERTY = "poseconform.cell"
@@ -49,7 +48,7 @@ class Notes:
         self.fields.update(fields)
 
 
-def base_record(cell: Cell, exporter: str, repro: str) -> CellRecord:
+def base_record(cell: Cell, exporter: str, repro: str, subject: str) -> CellRecord:
     """The identity of a cell as a record."""
     return CellRecord(
         model=cell.model.name,
@@ -58,7 +57,7 @@ def base_record(cell: Cell, exporter: str, repro: str) -> CellRecord:
         precision=cell.flow.precision,
         shape_mode=cell.flow.shape_mode,
         deploy_config=cell.flow.deploy_config,
-        implementation=implementations.NAME,
+        implementation=subject,
         exporter=exporter,
         tiers=cell.model.tiers,
         weights=USER if cell.model.checkpoint else cell.model.weights,
@@ -177,11 +176,12 @@ def complete(
     selected: Mapping[str, int],
     partials: Iterable[CellRecord],
     exporter: str,
+    subject: str,
 ) -> tuple[CellRecord, ...]:
     """The record of every cell of the matrix: judged, missing, or not selected."""
     records = {record.cell_id: record for record in group_cells(partials)}
     for cell in cells:
-        base = base_record(cell, exporter, "")
+        base = base_record(cell, exporter, "", subject)
         if base.cell_id not in records:
             outcome = "missing" if cell.id in selected else "not-selected"
             reason = "selected, but no result came back" if cell.id in selected else ""

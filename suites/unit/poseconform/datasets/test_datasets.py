@@ -17,6 +17,7 @@ import pytest
 
 import posedeploy
 from fixtures.builders import make_model
+from fixtures.fake_subject import FLOWS
 from fixtures.tiny_models import TinyModel
 from poseconform.compare.tolerances import LEAST_AP
 from poseconform.datasets.labeled import DataSet, from_people, read_coco
@@ -29,7 +30,6 @@ from poseconform.judge.stages import StageFailure
 from poseconform.matrix import weights
 from poseconform.matrix.cells import Cell, Model
 from poseconform.reference.people import nobody, read_people, write, write_people
-from poseconform.subject import posedeploy_subject as implementations
 from posedeploy.synthetic.drawn import drawn_figures
 
 SIZE = (160, 120)
@@ -220,7 +220,7 @@ def test_both_are_scored_on_the_same_set(tiny_model: Tiny, tmp_path: Path) -> No
     config, files = "pose-detection_simcc_onnxruntime_static", tiny_model("rtmpose_t")
     judge: Any = InProcess(tmp_path, files.checkpoint)
     model = replace(model_of(), config=str(files.config))
-    cell, data = Cell(model, implementations.flows()[0]), drawn(4)
+    cell, data = Cell(model, FLOWS[0]), drawn(4)
     with pytest.raises(StageFailure, match="no folder"):
         measuring.client_score(judge, cell, data)
     posedeploy.deploy(config, files.config, files.checkpoint, tmp_path / "sdk")

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fixtures.builders import make_cell, make_model
+from fixtures.builders import make_cell, make_flow, make_model
+from fixtures.fake_subject import FakeSubject
 from poseconform.checks.accuracy import accuracy
 from poseconform.checks.declaration import Check
 from poseconform.checks.layers import layers
@@ -20,17 +21,21 @@ from poseconform.datasets.labeled import LabeledImage
 from poseconform.evaluators.quantized.noise import LayerNoise, Quantized
 from poseconform.isolation.artifacts import ArtifactCache
 from poseconform.isolation.child import ChildCrash, ChildFailure
-from poseconform.judge.conversions import Conversion
 from poseconform.judge.execution import Ran
 from poseconform.judge.judge import Judge
 from poseconform.judge.measuring import FIGURES, float_cell
 from poseconform.judge.stages import Blocked, StageFailure
 from poseconform.matrix.cells import Cell
 from poseconform.reference.values import FIGURES_FILE
-from poseconform.subject import posedeploy_subject as implementations
 from poseconform.subject.availability import Availabilities
+from poseconform.subject.protocol import Conversion
 
-FLOWS = implementations.flows()
+FLOWS = tuple(
+    make_flow(head, precision=precision)
+    for head in ("rtmo", "simcc")
+    for precision in ("fp16", "fp32", "int8")
+)
+SUBJECT = FakeSubject(known_flows=FLOWS)
 TRUTH = np.random.default_rng(2).uniform(20, 180, (4, 17, 2))
 QUIET = Quantized((LayerNoise("l", "Conv", 40.0),), 1)
 FIGURE = LabeledImage(
@@ -44,11 +49,7 @@ def cell_of(label: str, **fields: Any) -> Cell:
 
 
 INT8, HALF = cell_of("simcc_onnxruntime-int8_static"), cell_of("simcc_onnxruntime-fp16_static")
-RTMO = next(
-    f.label
-    for f in FLOWS
-    if (f.variant, f.precision) == ("rtmo", "int8") and f.backend == "onnxruntime"
-)
+RTMO = "rtmo_onnxruntime-int8_static"
 
 
 def ones(count: int) -> NDArray[np.float32]:
@@ -127,7 +128,7 @@ class JudgeOfChildren(Judge):
 @pytest.fixture
 def judge(tmp_path: Path) -> JudgeOfChildren:
     return JudgeOfChildren(
-        ArtifactCache(tmp_path / "cache"), [], Availabilities(), tmp_path,
+        ArtifactCache(tmp_path / "cache"), [], Availabilities(SUBJECT), tmp_path,
         figures=lambda count: [FIGURE] * min(count, 4),
     )  # fmt: skip
 

@@ -34,7 +34,7 @@ def expected(
 
 
 def partial(*stages: StageRecord) -> CellRecord:
-    return replace(base_record(CELL, "", ""), stages=stages)
+    return replace(base_record(CELL, "", "", "fake"), stages=stages)
 
 
 def test_a_failure_is_excused_by_the_entry_about_it() -> None:

@@ -23,7 +23,7 @@ from poseconform.pytest_plugin.recording import (
 from poseconform.results.outcome import CellRecord, StageRecord, merge_partials
 
 CELL = make_cell()
-BASE = base_record(CELL, "dynamo", "pytest -k it")
+BASE = base_record(CELL, "dynamo", "pytest -k it", "posedeploy")
 
 
 def report(outcome: str, longrepr: Any = None, **fields: Any) -> pytest.TestReport:
@@ -45,7 +45,7 @@ def test_a_base_is_the_cells_identity() -> None:
     assert (BASE.model, BASE.family, BASE.backend) == ("m", "RTMPose", "onnxruntime")
     assert (BASE.exporter, BASE.weights, BASE.tiers) == ("dynamo", "calibrated", ("quick",))
     mine = replace(CELL, model=replace(CELL.model, checkpoint="x.pth"))
-    assert base_record(mine, "", "").weights == "user"
+    assert base_record(mine, "", "", "fake").weights == "user"
 
 
 def test_a_pass_carries_what_was_noted() -> None:
@@ -148,9 +148,9 @@ def test_the_cell_of_a_node_id(node: str, name: str) -> None:
 
 def test_every_cell_of_the_matrix_has_a_record() -> None:
     judged, lost, left = (make_cell(name=name) for name in ("judged", "lost", "left"))
-    made = replace(base_record(judged, "", ""), outcome="pass")
+    made = replace(base_record(judged, "", "", "fake"), outcome="pass")
     selected = {judged.id: 1, lost.id: 1}
-    found = complete([judged, lost, left], selected, [made, made], "")
+    found = complete([judged, lost, left], selected, [made, made], "", "fake")
     assert {record.model: record.outcome for record in found} == {
         "judged": "pass", "lost": "missing", "left": "not-selected",
     }  # fmt: skip

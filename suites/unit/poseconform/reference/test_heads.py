@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 
 from poseconform.reference.heads import BottomUp, reference_head
-from poseconform.subject import posedeploy_subject as implementations
+from poseconform.subject.loading import DEFAULT_SUBJECT, load_subject
 
 
 def test_only_known_outputs_of_a_detector_leave_suppression_to_the_host() -> None:
@@ -20,7 +20,7 @@ def test_only_known_outputs_of_a_detector_leave_suppression_to_the_host() -> Non
 
 
 def test_every_head_kind_of_the_flows_has_a_row() -> None:
-    for flow in implementations.flows():
+    for flow in load_subject(DEFAULT_SUBJECT).flows():
         assert reference_head(flow.variant).outputs
 
 
