@@ -70,7 +70,7 @@ def _expected_names(execution: Execution, cell: Cell) -> tuple[str, ...]:
 
 
 @check(
-    stage="contract", suite="parity", applies=lambda cell, _: bool(cell.model.bottom_up)
+    stage="contract", suite="parity", applies=lambda cell, _: cell.model.bottom_up
 )  # fmt: skip
 def padding(judge: Judge, cell: Cell) -> Verdict:
     """Detections descend by score and are padded with zero rows."""

@@ -39,7 +39,7 @@ class Ran:
 
 # ---- modify this table to add a reading of the judge's own, for where a backend cannot run ----
 EVALUATORS: Mapping[str, str] = {
-    "coreml": "poseconform.evaluators.mil.session",  # module with a `load` like a runtime's
+    "coreml": "poseconform.evaluators.mil",  # module with a `load` like a runtime's
     "pplnn": "poseconform.evaluators.onnx",
 }
 # ------------------------------------------------------------------------------------------------

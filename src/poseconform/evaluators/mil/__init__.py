@@ -6,3 +6,7 @@ proves nothing about Apple's runtime; results are recorded with `evaluator = mil
 
 The operators are defined in coremltools (`coremltools.converters.mil.mil.ops.defs`).
 """
+
+from poseconform.evaluators.mil.session import load
+
+__all__ = ["load"]
