@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,6 @@ MEASURES: Mapping[str, str] = {
     "onnxruntime": "poseconform.evaluators.quantized.onnx_qdq:measure",
     "openvino": "poseconform.evaluators.quantized.openvino_ir:measure",
 }
-T = TypeVar("T")
 LAYER_IMAGES = 6  # figures that layers are measured on: thousands of values of each
 FIGURES = 100  # of a measurement: 1700 keypoints, so the 99th percentile is the 17th worst
 
@@ -63,14 +62,11 @@ def _measure_layers(judge: Judge, cell: Cell) -> Quantized:
     folders = judge.conversion(cell).folder, judge.convert(exact).folder
     files = [backend_files(cell, folder) for folder in folders]
     inputs = _layer_inputs(judge, cell)
-
-    def measure(child: Child) -> Quantized:
+    with _child(judge, f"{cell.id}-layers", "numeric") as child:
         measured: Quantized = child.call(
             MEASURES[cell.flow.backend], *files, inputs, timeout=judge.limits.convert
         )
-        return measured
-
-    return _in_child(judge, f"{cell.id}-layers", "numeric", measure)
+    return measured
 
 
 def _layer_inputs(judge: Judge, cell: Cell) -> NDArray[np.float32]:
@@ -139,19 +135,16 @@ def _run_figures(judge: Judge, cell: Cell) -> NDArray[np.float64]:
     files = backend_files(cell, judge.conversion(cell).folder)
     inputs = figure_reference(judge, cell.model).inputs
     device = judge.device(cell)
-
-    def run(child: Child) -> list[Any]:
+    with _child(judge, f"{cell.id}-figures", "keypoints") as child:
         child.call(
             "poseconform.judge.execution:load",
             cell.flow.backend, files, device, judge.options_of(cell),
             timeout=judge.limits.load,
         )  # fmt: skip
-        return [
+        runs = [
             child.call("poseconform.judge.execution:run", one[None], timeout=judge.limits.run)
             for one in inputs
         ]
-
-    runs = _in_child(judge, f"{cell.id}-figures", "keypoints", run)
     names = list(runs[0].outputs)
     return judge.keypoints(
         cell.model, {name: np.concatenate([run.outputs[name] for run in runs]) for name in names}
@@ -184,16 +177,13 @@ def _people_of_mmpose(judge: Judge, model: Model, data: DataSet) -> list[People]
 def client_score(judge: Judge, cell: Cell, data: DataSet) -> Score:
     """The score of the SDK client with the cell's folder. Fails at 'sdk'."""
     folder = judge.conversion(cell).folder
-
-    def find(child: Child) -> list[People]:
+    with _child(judge, f"{cell.id}-dataset", "sdk") as child:
         found: list[People] = child.call(
             "poseconform.judge.measuring:people_of_client",
             str(folder), list(data.images), cell.model.bottom_up,
             timeout=judge.limits.run * max(10, len(data.images)),
         )  # fmt: skip
-        return found
-
-    return score(data, _in_child(judge, f"{cell.id}-dataset", "sdk", find), cell.model.bottom_up)
+    return score(data, found, cell.model.bottom_up)
 
 
 def people_of_client(folder: str, images: Sequence[LabeledImage], bottom_up: bool) -> list[People]:
@@ -212,10 +202,11 @@ def people_of_client(folder: str, images: Sequence[LabeledImage], bottom_up: boo
     return found
 
 
-def _in_child(judge: Judge, name: str, stage: str, work: Callable[[Child], T]) -> T:
-    """The result of some work in a fresh child; a failure of the child is one of the stage."""
+@contextmanager
+def _child(judge: Judge, name: str, stage: str) -> Iterator[Child]:
+    """A fresh child, whose failure is one of the stage."""
     with judge.child(name) as child:
         try:
-            return work(child)
+            yield child
         except ChildFailure as failure:
             raise StageFailure.from_child(stage, failure) from failure
