@@ -75,7 +75,7 @@ def _layer_inputs(judge: Judge, cell: Cell) -> NDArray[np.float32]:
     Fitted weights saturate on images without figures, where noise would prove nothing.
     """
     model, figures = cell.model, list(judge.figures(LAYER_IMAGES))
-    if figures_refused(model, figures) is None:
+    if figures and not model.bottom_up:
         return figure_reference(judge, model).inputs[:LAYER_IMAGES]
     if not figures or model.weights != "fitted":
         return judge.reference(model, cell.flow.precision).inputs
@@ -87,22 +87,6 @@ def _layer_inputs(judge: Judge, cell: Cell) -> NDArray[np.float32]:
 
 
 # ---- keypoints on figures --------------------------------------------------------------------
-
-
-def figures_refused(model: Model, figures: Sequence[LabeledImage]) -> tuple[str, str] | None:
-    """Code and reason where a model's keypoints on the figures cannot be measured at all."""
-    if not figures:
-        return "no-figures", "this run has no labeled figures"
-    if model.bottom_up and model.weights == "fitted":
-        return "people-not-matched", (
-            f"people that {model.family} finds are not matched with the figures; "
-            "suites/accuracy scores them"
-        )
-    if model.bottom_up:
-        return "weights-not-fitted", (
-            f"{model.weights} weights of {model.family} do not find the figures' joints"
-        )
-    return None
 
 
 def figure_reference(judge: Judge, model: Model) -> FigureReference:

@@ -20,9 +20,7 @@ from poseconform.compare.tolerances import (
     ShiftLimit,
     accuracy_limit_for,
 )
-from poseconform.datasets.labeled import LabeledImage
 from poseconform.datasets.scoring import Score
-from poseconform.judge.measuring import figures_refused
 from poseconform.reference.values import FigureReference
 from poseconform.results.outcome import AccuracyRecord
 
@@ -30,7 +28,6 @@ RNG = np.random.default_rng(1)
 TRUTH = RNG.uniform(20, 180, (10, 17, 2))
 SIZES = np.full((10, 2), 100.0)
 LIMIT = ShiftLimit(1.0, 3.0, 0.95, 2.0)
-FIGURE = LabeledImage(1, np.zeros((4, 4, 3), np.uint8), np.zeros((1, 4), np.float32), TRUTH[:1])
 
 
 def reference(keypoints: np.ndarray = TRUTH) -> FigureReference:
@@ -106,20 +103,6 @@ def test_a_model_with_nothing_to_lose_is_refused_with_a_code() -> None:
     assert "76.5%" in verdict.accuracy.reason
     assert verdict.refusal == f"fp32-accuracy-too-low: {verdict.accuracy.reason}"
     assert judge_figures(TRUTH, reference(), LIMIT).refusal == ""
-
-
-def test_what_cannot_be_measured_is_refused_with_a_code() -> None:
-    model = make_model()
-    assert figures_refused(model, [FIGURE]) is None
-    detector = make_model("rtmo")
-    fitted = replace(detector, weights="fitted")
-    found = [
-        figures_refused(model, []),
-        figures_refused(detector, [FIGURE]),
-        figures_refused(fitted, [FIGURE]),
-    ]
-    codes = ["no-figures", "weights-not-fitted", "people-not-matched"]
-    assert [refused and refused[0] for refused in found] == codes
 
 
 def test_limits_are_found_by_flow() -> None:

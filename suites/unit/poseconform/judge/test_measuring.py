@@ -196,6 +196,7 @@ def test_a_child_that_fails_fails_the_stage_once(
         ({"precision": "fp16"}, {"accuracy"}),
         ({"precision": "int8", "backend": "tensorrt"}, {"accuracy"}),
         ({"precision": "int8"}, {"accuracy", "layers"}),
+        ({"precision": "int8", "variant": "rtmo"}, {"layers"}),
     ],
 )
 def test_where_they_apply(fields: dict[str, str], expected: set[str]) -> None:
@@ -218,11 +219,11 @@ def test_the_reference_is_computed_once_for_all_flows(judge: JudgeOfChildren) ->
     assert len(judge.figures(FIGURES)) == 4
 
 
-def test_a_bottom_up_model_is_refused_with_a_code(judge: JudgeOfChildren) -> None:
-    verdict = accuracy(judge, cell_of(RTMO))
-    assert verdict.refusal.startswith("weights-not-fitted: calibrated weights of RTMO do not find")
+def test_a_run_without_figures_is_refused_with_a_code(judge: JudgeOfChildren) -> None:
+    verdict = accuracy(replace(judge, figures=lambda _count: ()), INT8)
+    assert verdict.refusal == "no-figures: this run has no labeled figures"
     assert verdict.accuracy is not None
-    assert verdict.accuracy.code == "weights-not-fitted"
+    assert verdict.accuracy.code == "no-figures"
 
 
 def test_a_flow_that_nobody_has_measured_is_an_error(judge: JudgeOfChildren) -> None:
