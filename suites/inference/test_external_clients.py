@@ -104,7 +104,7 @@ def refined_otherwise(keypoints: NDArray[np.float32], folder: Path) -> NDArray[n
     return found
 
 
-@pytest.mark.variants("", "simcc")
+@pytest.mark.heads("", "simcc")
 @pytest.mark.parametrize("image", ["astronaut", "hopper"])
 def test_mmdeploy_runtime_finds_what_we_find(
     cell: Cell, judge: Judge, image_name: str, child: Child, other: Child
@@ -127,7 +127,7 @@ def test_mmdeploy_runtime_finds_what_we_find(
     assert np.mean(~otherwise) > 0.5, "most keypoints must have been compared exactly"
 
 
-@pytest.mark.variants("", "simcc")
+@pytest.mark.heads("", "simcc")
 def test_mmdeploy_runtime_makes_no_difference_between_our_folder_and_mmdeploys(
     cell: Cell, judge: Judge, child: Child, other: Child, tmp_path: Path
 ) -> None:
@@ -197,7 +197,7 @@ def mmdeploy_folder(ours: Path, folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.variants("simcc")
+@pytest.mark.heads("simcc")
 @pytest.mark.parametrize("image", ["astronaut", "hopper"])
 def test_rtmlib_rtmpose_finds_what_we_find(
     cell: Cell, judge: Judge, image_name: str, child: Child, other: Child
@@ -211,7 +211,7 @@ def test_rtmlib_rtmpose_finds_what_we_find(
     np.testing.assert_allclose(theirs[..., :2], ours[..., :2], atol=EXACT_PX, rtol=0)
 
 
-@pytest.mark.variants("rtmo")
+@pytest.mark.heads("rtmo")
 @pytest.mark.parametrize("image", ["astronaut", "hopper"])
 def test_rtmlib_rtmo_finds_the_people_we_find(
     cell: Cell, judge: Judge, image_name: str, child: Child, other: Child

@@ -57,7 +57,7 @@ def names_and_shapes(judge: Judge, cell: Cell) -> Verdict:
 
 def _rows(execution: Execution, cell: Cell) -> list[tuple[str, object, object]]:
     """A graph that holds suppression has a row for as many people as its configs promise."""
-    promised = cell.model.places or cell.flow.places
+    promised = cell.model.max_detections or cell.flow.max_detections
     dets = execution.batches[0].outputs.get("dets")
     return [("rows of dets", dets.shape[1], promised)] if promised and dets is not None else []
 
@@ -65,7 +65,7 @@ def _rows(execution: Execution, cell: Cell) -> list[tuple[str, object, object]]:
 def _expected_names(execution: Execution, cell: Cell) -> tuple[str, ...]:
     """The contract's output names; where the rest is done on the host, in the graph's order."""
     found = tuple(info.name for info in execution.loaded.outputs)
-    head = reference_head(cell.model.variant)
+    head = reference_head(cell.model.head)
     return found if head.leaves_suppression(found) else head.outputs
 
 

@@ -109,7 +109,7 @@ def _max_people(judge: Judge, cell: Cell) -> int:
     params = _tasks(judge, cell)[-1]["params"]
     execution = judge.execution(cell)
     names = [info.name for info in execution.loaded.outputs]
-    if reference_head(cell.model.variant).leaves_suppression(names):
+    if reference_head(cell.model.head).leaves_suppression(names):
         return int(params["keep_top_k"])
     return int(execution.rows("dets")[0].shape[1])
 

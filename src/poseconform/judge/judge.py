@@ -258,7 +258,7 @@ class Judge:
                 ]
             except ChildFailure as failure:
                 raise StageFailure.from_child(stage, failure) from failure
-        if reference_head(cell.model.variant).leaves_suppression(i.name for i in loaded.outputs):
+        if reference_head(cell.model.head).leaves_suppression(i.name for i in loaded.outputs):
             batches = self._finish(cell.model, batches)
         return Execution(loaded, tuple(batches))
 

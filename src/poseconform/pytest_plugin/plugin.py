@@ -67,7 +67,7 @@ def markers(subject: Subject) -> Iterator[str]:
         yield from (f"{name}: cells of this {kind}" for name in sorted(names))
     yield f"stage(name): the stage that a test judges: {', '.join(STAGES)}"
     yield "flows(**fields): only cells whose flow has these fields; a tuple holds several values"
-    yield "variants(*names): only models of these head kinds"
+    yield "heads(*names): only models of these head kinds"
     yield checking.MARKER
     yield "anywhere: runs where files can be made for a backend, be it able to run there or not"
     yield "external: needs clients that other people wrote; tox -e clients"
@@ -166,10 +166,10 @@ def _model_name(item: pytest.Item) -> str:
 
 def _applies(metafunc: pytest.Metafunc, cell: Cell) -> bool:
     fields = {k: v for m in metafunc.definition.iter_markers("flows") for k, v in m.kwargs.items()}
-    names = {n for m in metafunc.definition.iter_markers("variants") for n in m.args}
+    names = {n for m in metafunc.definition.iter_markers("heads") for n in m.args}
     wanted = {k: v if isinstance(v, tuple) else (v,) for k, v in fields.items()}
     fits = all(getattr(cell.flow, key) in values for key, values in wanted.items())
-    return fits and (not names or cell.model.variant in names)
+    return fits and (not names or cell.model.head in names)
 
 
 def _named(names: Iterable[str]) -> Iterator[pytest.MarkDecorator]:

@@ -55,7 +55,7 @@ def write_figures(
     torch.set_num_threads(1)
     model = load_model(judged.config, checkpoint)
     batch = prepare(model, [sample_of(figure) for figure in figures], top_down=True)
-    outputs = final_outputs(reference_head(judged.variant), model, batch["inputs"])
+    outputs = final_outputs(reference_head(judged.head), model, batch["inputs"])
     keypoints, _ = decode_outputs(model.head.decoder, outputs)
     truth, sizes = _in_input_px(batch["data_samples"], figures)
     np.savez(

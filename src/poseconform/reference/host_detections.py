@@ -41,7 +41,7 @@ def detections(
         padded with zero rows to the M of the image with the most people.
     """
     model = load_model(judged.config, checkpoint)
-    return finish(model, reference_head(judged.variant), runs, judged.shape)
+    return finish(model, reference_head(judged.head), runs, judged.shape)
 
 
 def finish(

@@ -45,7 +45,7 @@ def write_reference(
     """
     started = time.perf_counter()
     torch.set_num_threads(1)
-    head, model = reference_head(judged.variant), load_model(judged.config, checkpoint)
+    head, model = reference_head(judged.head), load_model(judged.config, checkpoint)
     top_down = isinstance(head.kind, TopDown)
     batch = prepare(model, samples, top_down=top_down)
     if top_down:

@@ -38,7 +38,7 @@ def write_people(
     found = []
     for labeled in images:
         image = labeled.pixels()
-        if isinstance(reference_head(judged.variant).kind, BottomUp):
+        if isinstance(reference_head(judged.head).kind, BottomUp):
             found.append(_people(inference_bottomup(model, image)[0]))
         elif not len(labeled.boxes):
             found.append(nobody())

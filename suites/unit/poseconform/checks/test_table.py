@@ -203,7 +203,7 @@ APPLY: dict[tuple[tuple[str, str], ...], set[str]] = {
     (("backend", "onnxruntime"), ("shape_mode", "dynamic")): {
         "batch_dimension", "batches", "graph",
     },
-    (("backend", "openvino"), ("variant", "rtmo")): {"padding", "precision"},
+    (("backend", "openvino"), ("head", "rtmo")): {"padding", "precision"},
     (("backend", "tensorrt"), ("precision", "int8")): {"accuracy"},
     (("backend", "torchscript"),): set(),
 }  # fmt: skip
@@ -282,10 +282,10 @@ def test_a_shape_that_is_known_after_a_run_only_is_judged_by_the_numbers(
 
 
 def test_too_few_rows_of_detections_are_named(bottom_up: Evidence) -> None:
-    promised = replace(RTMO, flow=replace(RTMO.flow, places=50))
+    promised = replace(RTMO, flow=replace(RTMO.flow, max_detections=50))
     found = failures(bottom_up, promised, "names_and_shapes")
     assert found == "rows of dets: found 4; expected 50"
-    own = replace(promised, model=replace(RTMO.model, places=4))
+    own = replace(promised, model=replace(RTMO.model, max_detections=4))
     assert failures(bottom_up, own, "names_and_shapes") == ""
     dense = {name: RNG.normal(size=(3, 9, 4)) for name in ("scores", "boxes", "keypoints")}
     bottom_up.ran = make_execution(dense)

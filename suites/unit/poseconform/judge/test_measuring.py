@@ -45,7 +45,7 @@ FIGURE = LabeledImage(
 
 def cell_of(label: str, **fields: Any) -> Cell:
     (flow,) = (flow for flow in FLOWS if flow.label == label)
-    return Cell(make_model(flow.variant, **fields), flow)
+    return Cell(make_model(flow.head, **fields), flow)
 
 
 INT8, HALF = cell_of("simcc_onnxruntime-int8_static"), cell_of("simcc_onnxruntime-fp16_static")

@@ -21,7 +21,7 @@ def test_only_known_outputs_of_a_detector_leave_suppression_to_the_host() -> Non
 
 def test_every_head_kind_of_the_flows_has_a_row() -> None:
     for flow in load_subject(DEFAULT_SUBJECT).flows():
-        assert reference_head(flow.variant).outputs
+        assert reference_head(flow.head).outputs
 
 
 def test_a_kind_without_a_row_is_named_with_the_table() -> None:
