@@ -196,7 +196,7 @@ def test_a_child_that_fails_fails_the_stage_once(
         ({"precision": "fp16"}, {"accuracy"}),
         ({"precision": "int8", "backend": "tensorrt"}, {"accuracy"}),
         ({"precision": "int8"}, {"accuracy", "layers"}),
-        ({"precision": "int8", "variant": "rtmo"}, {"layers"}),
+        ({"precision": "int8", "head": "rtmo"}, {"layers"}),
     ],
 )
 def test_where_they_apply(fields: dict[str, str], expected: set[str]) -> None:

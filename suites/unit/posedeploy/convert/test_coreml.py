@@ -176,7 +176,10 @@ def test_an_operator_without_a_row_is_named_before_anything_runs() -> None:
 @pytest.mark.parametrize(
     ("op", "message"),
     [
-        (operation("relu", (3,)), r"relu 'it': shapes \[\(2,\)\]; the program declares \[\(3,\)\]"),
+        (
+            operation("relu", (3,)),
+            r"relu 'it': shapes \[\(2,\)\]; the program declares \[\(3,\)\]",
+        ),
         (operation("cast", dtype="int8"), "cast 'it': cast to int8"),
         (operation("clip", alpha=0.0), "clip 'it': 'beta'"),
     ],

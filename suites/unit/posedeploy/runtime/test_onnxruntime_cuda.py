@@ -15,6 +15,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from fixtures.fake_subject import FakeSubject
 from poseconform.checks.graph import size_operators
 from poseconform.checks.session import placement
 from poseconform.matrix.cells import Cell, Flow, Model
@@ -251,6 +252,6 @@ def test_a_backend_without_the_device_is_unavailable_there(
     assert found.reason == "openvino does not run on cuda here, but: cpu"
     absent = CudaDevices(Code.NO_DRIVER, "no NVIDIA driver")
     monkeypatch.setattr(onnxruntime_cuda, "cuda_devices", lambda: absent)
-    asked = Availabilities(device="cuda")
+    asked = Availabilities(FakeSubject(), device="cuda")
     assert asked.of("onnxruntime").code is Code.NO_DRIVER
     assert list(asked.known) == ["onnxruntime on cuda"]
