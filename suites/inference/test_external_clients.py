@@ -105,7 +105,7 @@ def refined_otherwise(keypoints: NDArray[np.float32], folder: Path) -> NDArray[n
 
 
 @pytest.mark.heads("", "simcc")
-@pytest.mark.parametrize("image", ["astronaut", "hopper"])
+@pytest.mark.parametrize("image_name", ["astronaut", "hopper"])
 def test_mmdeploy_runtime_finds_what_we_find(
     cell: Cell, judge: Judge, image_name: str, child: Child, other: Child
 ) -> None:
@@ -198,7 +198,7 @@ def mmdeploy_folder(ours: Path, folder: Path) -> Path:
 
 
 @pytest.mark.heads("simcc")
-@pytest.mark.parametrize("image", ["astronaut", "hopper"])
+@pytest.mark.parametrize("image_name", ["astronaut", "hopper"])
 def test_rtmlib_rtmpose_finds_what_we_find(
     cell: Cell, judge: Judge, image_name: str, child: Child, other: Child
 ) -> None:
@@ -212,7 +212,7 @@ def test_rtmlib_rtmpose_finds_what_we_find(
 
 
 @pytest.mark.heads("rtmo")
-@pytest.mark.parametrize("image", ["astronaut", "hopper"])
+@pytest.mark.parametrize("image_name", ["astronaut", "hopper"])
 def test_rtmlib_rtmo_finds_the_people_we_find(
     cell: Cell, judge: Judge, image_name: str, child: Child, other: Child
 ) -> None:
