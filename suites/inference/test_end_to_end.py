@@ -33,7 +33,7 @@ def assert_same(found: NDArray[np.float32], expected: NDArray[np.float32]) -> No
     np.testing.assert_allclose(found[..., 2], expected[..., 2], atol=SCORE, rtol=SCORE)
 
 
-@pytest.mark.variants("", "simcc")
+@pytest.mark.heads("", "simcc")
 @pytest.mark.parametrize("batch_size", [2, 16], ids=["in two calls", "in one call"])
 def test_several_boxes_equal_one_by_one(cell: Cell, judge: Judge, batch_size: int) -> None:
     image = photograph("astronaut")
@@ -45,7 +45,7 @@ def test_several_boxes_equal_one_by_one(cell: Cell, judge: Judge, batch_size: in
         assert_same(detector(image, BOXES[::-1]), one_by_one[::-1])
 
 
-@pytest.mark.variants("", "simcc")
+@pytest.mark.heads("", "simcc")
 def test_a_batch_of_images_equals_one_by_one(cell: Cell, judge: Judge) -> None:
     images = [photograph("astronaut"), photograph("hopper"), photograph("astronaut")]
     boxes = [BOXES, None, BOXES[1]]
@@ -56,7 +56,7 @@ def test_a_batch_of_images_equals_one_by_one(cell: Cell, judge: Judge) -> None:
             assert_same(part, detector(image, given))
 
 
-@pytest.mark.variants("yolox-pose", "rtmo")
+@pytest.mark.heads("yolox-pose", "rtmo")
 def test_a_batch_of_whole_images_equals_one_by_one(cell: Cell, judge: Judge) -> None:
     images = [photograph("astronaut"), photograph("hopper")[:400], photograph("hopper")]
     with PoseDetector(judge.conversion(cell).folder, batch_size=2) as detector:

@@ -104,8 +104,8 @@ def refined_otherwise(keypoints: NDArray[np.float32], folder: Path) -> NDArray[n
     return found
 
 
-@pytest.mark.variants("", "simcc")
-@pytest.mark.parametrize("image", ["astronaut", "hopper"])
+@pytest.mark.heads("", "simcc")
+@pytest.mark.parametrize("image_name", ["astronaut", "hopper"])
 def test_mmdeploy_runtime_finds_what_we_find(
     cell: Cell, judge: Judge, image_name: str, child: Child, other: Child
 ) -> None:
@@ -127,7 +127,7 @@ def test_mmdeploy_runtime_finds_what_we_find(
     assert np.mean(~otherwise) > 0.5, "most keypoints must have been compared exactly"
 
 
-@pytest.mark.variants("", "simcc")
+@pytest.mark.heads("", "simcc")
 def test_mmdeploy_runtime_makes_no_difference_between_our_folder_and_mmdeploys(
     cell: Cell, judge: Judge, child: Child, other: Child, tmp_path: Path
 ) -> None:
@@ -197,8 +197,8 @@ def mmdeploy_folder(ours: Path, folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.variants("simcc")
-@pytest.mark.parametrize("image", ["astronaut", "hopper"])
+@pytest.mark.heads("simcc")
+@pytest.mark.parametrize("image_name", ["astronaut", "hopper"])
 def test_rtmlib_rtmpose_finds_what_we_find(
     cell: Cell, judge: Judge, image_name: str, child: Child, other: Child
 ) -> None:
@@ -211,8 +211,8 @@ def test_rtmlib_rtmpose_finds_what_we_find(
     np.testing.assert_allclose(theirs[..., :2], ours[..., :2], atol=EXACT_PX, rtol=0)
 
 
-@pytest.mark.variants("rtmo")
-@pytest.mark.parametrize("image", ["astronaut", "hopper"])
+@pytest.mark.heads("rtmo")
+@pytest.mark.parametrize("image_name", ["astronaut", "hopper"])
 def test_rtmlib_rtmo_finds_the_people_we_find(
     cell: Cell, judge: Judge, image_name: str, child: Child, other: Child
 ) -> None:

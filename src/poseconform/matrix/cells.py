@@ -20,30 +20,28 @@ class Model:
         name: Zoo name, or the stem of the user's config.
         family: Row of the support table.
         tiers: Tiers it belongs to.
-        variant: Head kind as deploy configs write it: '', 'simcc', 'yolox-pose', 'rtmo'.
+        head: Head kind as deploy configs write it: '', 'simcc', 'yolox-pose', 'rtmo'.
         shape: (H, W) of the network input, px.
         config: Path of the MMPose config.
         checkpoint: Path of the user's checkpoint; '' for weights that are made.
         weights: Which weights are made where the user gives none: a word of `weights.KINDS`.
         seed: Decides weights that are made.
-        places: Rows of detections that its own `test_cfg` asks for; 0 leaves it to the flow.
+        max_detections: Rows of detections that its own `test_cfg` asks for; 0 leaves it to the
+            flow.
+        bottom_up: True if the model takes the whole image and finds the people itself.
     """
 
     name: str
     family: str
     tiers: tuple[str, ...]
-    variant: str
+    head: str
     shape: tuple[int, int]
     config: str
     checkpoint: str = ""
     weights: str = "calibrated"
     seed: int = 0
-    places: int = 0
-
-    @property
-    def bottom_up(self) -> bool:
-        """True if the model takes the whole image."""
-        return self.variant in {"yolox-pose", "rtmo"}
+    max_detections: int = 0
+    bottom_up: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,23 +50,24 @@ class Flow:
 
     Attributes:
         deploy_config: Name without '.py', or the user's path.
-        variant: Head kind it is for.
+        head: Head kind it is for.
         backend: Backend name.
         precision: 'fp32', 'fp16' or 'int8'.
         shape_mode: 'static' or 'dynamic' (batch).
         shape: (H, W) if the config fixes one.
-        places: Rows of detections that the config promises (`keep_top_k`); 0 if it names none.
+        max_detections: Rows of detections that the config promises (`keep_top_k`); 0 if it names
+            none.
         inference_precision: What the config says to compute in, in the backend's own word; '' for
             what the precision stands for.
     """
 
     deploy_config: str
-    variant: str
+    head: str
     backend: str
     precision: str
     shape_mode: str
     shape: tuple[int, int] | None
-    places: int = 0
+    max_detections: int = 0
     inference_precision: str = ""
 
     @property
@@ -82,7 +81,7 @@ class Flow:
 
     def fits(self, model: Model) -> bool:
         """True if this deploy config can deploy the model."""
-        return self.variant == model.variant and self.shape in {None, model.shape}
+        return self.head == model.head and self.shape in {None, model.shape}
 
 
 @dataclass(frozen=True)

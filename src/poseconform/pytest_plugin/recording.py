@@ -25,7 +25,7 @@ from posedeploy.runtime import Availability
 
 PROPERTY = "poseconform.cell"
 XPASS = "[XPASS(strict)]"  # how pytest begins to report a test that passed against its mark
-_CELL_ID = re.compile(r"\[(?P<id>[^\]]+)\]")
+_CELL_ID = re.compile(r"\[(?P<id>[^\[\]]+)\]$")  # the last brackets: a check may stand before
 
 
 @dataclass

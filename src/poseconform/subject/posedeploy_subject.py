@@ -81,11 +81,12 @@ class PosedeploySubject:
             name=Path(path).stem,
             family=config.family,
             tiers=(),
-            variant=config.head_kind.word,
+            head=config.head_kind.word,
             shape=(height, width),
             config=str(path),
             checkpoint=checkpoint,
-            places=int(config.test_cfg.get("max_per_img", 0)),
+            max_detections=int(config.test_cfg.get("max_per_img", 0)),
+            bottom_up=config.head_kind.bottom_up,
         )
 
     def flows(self, more: Sequence[str] = ()) -> tuple[Flow, ...]:
@@ -197,12 +198,12 @@ def _flow(name: str) -> Flow:
     shape = (config.input_shape[1], config.input_shape[0]) if config.input_shape else None
     return Flow(
         deploy_config=name,
-        variant=config.variant,
+        head=config.variant,
         backend=config.backend,
         precision=config.precision,
         shape_mode=config.shape_mode,
         shape=shape,
-        places=config.nms.keep_top_k if config.nms else 0,
+        max_detections=config.nms.keep_top_k if config.nms else 0,
         inference_precision=config.inference_precision,
     )
 

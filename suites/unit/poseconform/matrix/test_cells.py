@@ -12,9 +12,9 @@ SUBJECT = PosedeploySubject()
 MODEL = Model("m", "RTMPose", ("quick",), "simcc", (256, 192), "m.py")
 
 
-def flow(variant: str = "simcc", shape: tuple[int, int] | None = None) -> Flow:
-    name = f"pose-detection_{variant}_onnxruntime_static"
-    return Flow(name, variant, "onnxruntime", "fp32", "static", shape)
+def flow(head: str = "simcc", shape: tuple[int, int] | None = None) -> Flow:
+    name = f"pose-detection_{head}_onnxruntime_static"
+    return Flow(name, head, "onnxruntime", "fp32", "static", shape)
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ def flow(variant: str = "simcc", shape: tuple[int, int] | None = None) -> Flow:
         (flow(), True),
         (flow(shape=(256, 192)), True),
         (flow(shape=(192, 256)), False),
-        (flow(variant="rtmo"), False),
+        (flow(head="rtmo"), False),
     ],
 )
 def test_a_flow_fits_by_head_kind_and_shape(candidate: Flow, fits: bool) -> None:

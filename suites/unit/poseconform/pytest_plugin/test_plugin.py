@@ -36,7 +36,7 @@ def test_runs(cell, record):
 @pytest.mark.flows(shape_mode="dynamic")
 def test_dynamic_only(cell): pass
 
-@pytest.mark.variants("rtmo")
+@pytest.mark.heads("rtmo")
 def test_other_head_kinds_only(cell): pass
 
 def test_every_model(conformance_model): assert conformance_model.name

@@ -12,8 +12,14 @@ import pytest
 import torch
 from torch import nn
 
-from poseconform.evaluators.mil import EVALUATOR, MilSession, load, package_facts
-from poseconform.evaluators.mil.program import Operation, Program, Value, read_program
+from poseconform.evaluators.mil.program import (
+    Operation,
+    Program,
+    Value,
+    package_facts,
+    read_program,
+)
+from poseconform.evaluators.mil.session import EVALUATOR, MilSession, load
 from poseconform.judge.execution import load as load_for_judge
 from poseconform.judge.execution import run as run_for_judge
 from posedeploy.config import DeployConfig, load_deploy_config
@@ -179,7 +185,10 @@ def test_an_operator_without_a_row_is_named_before_anything_runs() -> None:
 @pytest.mark.parametrize(
     ("op", "message"),
     [
-        (operation("relu", (3,)), r"relu 'it': shapes \[\(2,\)\]; the program says \[\(3,\)\]"),
+        (
+            operation("relu", (3,)),
+            r"relu 'it': shapes \[\(2,\)\]; the program declares \[\(3,\)\]",
+        ),
         (operation("cast", dtype="int8"), "cast 'it': cast to int8"),
         (operation("clip", alpha=0.0), "clip 'it': 'beta'"),
     ],
