@@ -15,7 +15,7 @@ from poseconform.datasets.labeled import DataSet
 from poseconform.judge.judge import Judge
 from poseconform.matrix.cells import Cell, Model
 from poseconform.pytest_plugin.recording import Notes
-from poseconform.results.outcome import DatasetRecord
+from poseconform.results.records import DatasetRecord
 
 
 @pytest.mark.stage("keypoints")  # through the client; what is declared of a flow's keypoints holds

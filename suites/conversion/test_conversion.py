@@ -10,7 +10,7 @@ from poseconform.judge.conversions import stage_records
 from poseconform.judge.judge import Judge
 from poseconform.matrix.cells import Cell
 from poseconform.pytest_plugin.recording import Notes
-from poseconform.results.outcome import ArtifactRecord
+from poseconform.results.records import ArtifactRecord
 
 
 @pytest.mark.anywhere

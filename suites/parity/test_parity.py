@@ -15,7 +15,7 @@ from poseconform.compare.tolerances import tolerance_for
 from poseconform.judge.judge import Judge
 from poseconform.matrix.cells import Cell, Model
 from poseconform.pytest_plugin.recording import Notes
-from poseconform.results.outcome import LatencyRecord, StageRecord
+from poseconform.results.records import LatencyRecord, StageRecord
 
 MOST_NEAR_TIES = 0.05  # of all keypoints; more, and a flip could hide
 

@@ -15,8 +15,8 @@ import pytest
 from fixtures.fake_matrix import FAKE, PLUGINS
 from poseconform.pytest_plugin.baseline import baseline_file, summary_lines
 from poseconform.report.data.baseline import compare_with_baseline, update_baseline
-from poseconform.report.data.results import Results, new_results, read_results, write_results
 from poseconform.report.page.sample import sample_results
+from poseconform.results.results import Results, new_results, read_results, write_results
 
 pytest_plugins = ["pytester"]
 

@@ -15,9 +15,9 @@ import pytest
 
 from poseconform.report.build import render_html
 from poseconform.report.data.merge import merge_results
-from poseconform.report.data.results import Results
 from poseconform.report.page.sample import sample_results
-from poseconform.results import outcome as oc
+from poseconform.results import records as oc
+from poseconform.results.results import Results
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from poseconform.results.outcome import GraphRecord
+from poseconform.results.records import GraphRecord
 
 OPSETS = (17, 18)  # readable by mmdeploy-runtime 1.3.1 and by every backend here
 

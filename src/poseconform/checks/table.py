@@ -32,7 +32,7 @@ from poseconform.judge.runs import Execution
 from poseconform.matrix.cells import Cell
 from poseconform.reference.host_stage import is_unfinished
 from poseconform.reference.values import Reference
-from poseconform.results.outcome import ImageRecord
+from poseconform.results.records import ImageRecord
 from poseconform.subject.clients import ClientAnswer
 from posedeploy.runtime import TensorInfo
 

@@ -11,7 +11,7 @@ from poseconform.compare.tolerances import AccuracyLimit, LayerLimit
 from poseconform.datasets.accuracy import AccuracyReference, failures, measure
 from poseconform.evaluators.quantized.noise import Quantized
 from poseconform.judge.runs import Execution
-from poseconform.results.outcome import AccuracyRecord, LayersRecord
+from poseconform.results.records import AccuracyRecord, LayersRecord
 
 _NAMED = 3  # layers named in a failure; the rest is counted
 _STEPS, _VALUES = 256, 4096  # of eight bits; numbers without which few values are no surprise

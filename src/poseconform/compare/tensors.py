@@ -23,7 +23,7 @@ from poseconform.compare.metrics import (
 from poseconform.compare.tolerances import Allowed, Tolerance, headroom
 from poseconform.judge.runs import Execution
 from poseconform.reference.values import Reference, RefError
-from poseconform.results.outcome import (
+from poseconform.results.records import (
     AccuracyRecord,
     HistogramRecord,
     ImageRecord,

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from poseconform.compare.metrics import keypoint_distances, keypoint_similarity, within_reach
 from poseconform.compare.tolerances import LEAST_PCK, AccuracyLimit
 from poseconform.reference.values import Sample
-from poseconform.results.outcome import AccuracyRecord
+from poseconform.results.records import AccuracyRecord
 
 if TYPE_CHECKING:
     from poseconform.matrix.cells import Model

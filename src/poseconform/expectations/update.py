@@ -16,13 +16,8 @@ from pathlib import Path
 
 from poseconform.expectations.entries import Expectation, read_entries
 from poseconform.matrix.cells import Cell
-from poseconform.results.outcome import (
-    COMPARING_STAGES,
-    STAGES,
-    CellRecord,
-    StageRecord,
-    is_failure,
-)
+from poseconform.results.outcome import COMPARING_STAGES, STAGES, is_failure
+from poseconform.results.records import CellRecord, StageRecord
 from posedeploy.runtime import Code
 
 HEADER = "[[xfail]]"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from poseconform.isolation.child import ChildFailure
-from poseconform.results.outcome import StageRecord
+from poseconform.results.records import StageRecord
 
 
 @dataclass(frozen=True)

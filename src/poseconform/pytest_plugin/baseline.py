@@ -15,7 +15,7 @@ import pytest
 
 if TYPE_CHECKING:
     from poseconform.report.data.diff import Diff, Finding
-    from poseconform.report.data.results import Results
+    from poseconform.results.results import Results
 
 FOLDER = Path("reports/baselines")
 MAX_LINES = 30  # of one kind; the report's page has them all
@@ -65,8 +65,8 @@ def check_options(option: Any, root: Path) -> None:
     Raises:
         pytest.UsageError: A baseline is asked for that is not there, or is none.
     """
-    from poseconform.report.data.errors import ReportError
-    from poseconform.report.data.results import read_results
+    from poseconform.results.errors import ReportError
+    from poseconform.results.results import read_results
 
     if option.baseline is None and not option.fail_on_regression and not option.update_baseline:
         return
@@ -90,7 +90,7 @@ def compare(results: Results, path: Path) -> tuple[Diff | None, str]:
     Both are empty where there is no baseline.
     """
     from poseconform.report.data.baseline import compare_with_baseline
-    from poseconform.report.data.errors import ReportError
+    from poseconform.results.errors import ReportError
 
     try:
         return compare_with_baseline(results, path), ""
@@ -100,7 +100,7 @@ def compare(results: Results, path: Path) -> tuple[Diff | None, str]:
 
 def summary_lines(diff: Diff, path: Path) -> Iterator[str]:
     """The counts in one line, then one line a change, the regressions first."""
-    from poseconform.report.data.compare import CHANGES
+    from poseconform.report.data.diff import CHANGES
     from poseconform.report.text.strings import plural
 
     counts = ", ".join(f"{len(diff.of(kind))} {words}" for kind, words in CHANGES)
@@ -113,7 +113,7 @@ def summary_lines(diff: Diff, path: Path) -> Iterator[str]:
 
 
 def _line(finding: Finding) -> str:
-    from poseconform.report.data.compare import CHANGES
+    from poseconform.report.data.diff import CHANGES
     from poseconform.report.text.strings import one_line
 
     cell, words = finding.cell, dict(CHANGES).get(finding.kind, f"{finding.kind} grew")

@@ -18,12 +18,12 @@ from rich.text import Text
 from poseconform.report.build import build_report
 from poseconform.report.data.baseline import baseline_path, update_baseline
 from poseconform.report.data.diff import diff_results
-from poseconform.report.data.errors import ReportError
 from poseconform.report.data.merge import merge_results
-from poseconform.report.data.results import Results, read_results, write_results
 from poseconform.report.page.sample import sample_results
 from poseconform.report.text.diff_markdown import diff_markdown
 from poseconform.report.text.table import support_table, update_table
+from poseconform.results.errors import ReportError
+from poseconform.results.results import Results, read_results, write_results
 
 app = typer.Typer(
     help="From results.json to what a person reads.",

@@ -17,14 +17,14 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from poseconform.report.data.baseline import comparable
-from poseconform.report.data.results import Results, read_results
 from poseconform.report.data.vocabulary import failed, ran
 from poseconform.report.page.charts import LEFT, TOP, WIDTH
 from poseconform.report.page.page import Page, page_of
 from poseconform.report.page.payload import script_json
 from poseconform.report.text.strings import plural, visible
 from poseconform.report.text.table import support_table
-from poseconform.results.outcome import CellRecord
+from poseconform.results.records import CellRecord
+from poseconform.results.results import Results, read_results
 from posedeploy.paths import write_text
 
 PAGE_LIMIT = 1_400_000  # bytes that images may fill a page to; a mail or a wiki takes that much

@@ -15,8 +15,8 @@ from typing import Any
 
 from poseconform.report.data.diff import Diff, diff_results
 from poseconform.report.data.fingerprint import one_liner
-from poseconform.report.data.results import Results, read_results, slim, write_results
 from poseconform.report.data.vocabulary import ran
+from poseconform.results.results import Results, read_results, slim, write_results
 
 
 def platform_name(environment: Mapping[str, Any]) -> str:

@@ -10,12 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from poseconform.report.data.errors import ReportError
 from poseconform.report.data.fingerprint import RUNNERS, runners_of
-from poseconform.report.data.results import Results
 from poseconform.report.data.vocabulary import NOT_RUN, kind_of, severity
-from poseconform.results.join import rank
-from poseconform.results.outcome import CellRecord, SourceRecord
+from poseconform.results.errors import ReportError
+from poseconform.results.records import CELL_RECORD, CellRecord, SourceRecord, rank
+from poseconform.results.results import Results
 
 
 def merge_results(parts: Mapping[str, Results]) -> Results:
@@ -70,7 +69,7 @@ def _shown_first(cell: CellRecord) -> tuple[int, int, tuple[int, float], str]:
     not_run = NOT_RUN.index(kind) + 1 if kind in NOT_RUN else 0
     level, value = rank(cell.headroom)
     # without its sources: a cell that was merged before must not win for having some
-    text = replace(cell, sources=()).to_json()
+    text = CELL_RECORD.dump_json(replace(cell, sources=())).decode()
     return (not_run, severity(cell.outcome), (-level, -value), text)
 
 
@@ -84,6 +83,9 @@ def _facts(facts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 def _run(runs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     merged: dict[str, Any] = {RUNNERS: _facts(runs)}
+    reasons = {name: run.get("interrupted") for name, run in merged[RUNNERS].items()}
+    if interrupted := "; ".join(f"{n}: {reason}" for n, reason in reasons.items() if reason):
+        merged["interrupted"] = interrupted
     planted = [run.get("planted_defects") for run in merged[RUNNERS].values()]
     counted = [p for p in planted if isinstance(p, Mapping) and "total" in p]
     if counted:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from poseconform.results.outcome import CellRecord, is_failure
+from poseconform.results.outcome import is_failure
+from poseconform.results.records import CellRecord
 
 
 @dataclass(frozen=True)

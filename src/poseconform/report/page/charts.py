@@ -12,14 +12,69 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from poseconform.report.data.vocabulary import PRECISIONS, failed, in_order, ran
-from poseconform.report.page.chart_shapes import BarRow, Bars, Dot, Strip, StripRow
 from poseconform.report.page.grid import Grid
 from poseconform.report.text.strings import duration, headroom, number, pixels, size, visible
-from poseconform.results.outcome import STAGES, CellRecord
+from poseconform.results.outcome import STAGES
+from poseconform.results.records import CellRecord
 
 LEFT, RIGHT, WIDTH = 172.0, 422.0, 500.0  # of the plot, in units of the drawing
 ROW, TOP = 24.0, 14.0  # height of a row, and where the first begins
 _LOWEST, _HIGHEST = 1e-9, 1e9  # an axis spans no more than this, whatever was measured
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A dot with a title; `x` and `y` in units of the drawing."""
+
+    x: float
+    y: float
+    title: str
+    bad: bool
+
+
+@dataclass(frozen=True)
+class StripRow:
+    """A row of dots: those without a title are in `path`, `ranges` are their spreads."""
+
+    label: str
+    y: float
+    path: str
+    ranges: str
+    dots: tuple[Dot, ...]
+    note: str
+
+
+@dataclass(frozen=True)
+class Strip:
+    """A strip chart: `ticks` are places and labels, `limit` is the place of the limit."""
+
+    title: str
+    note: str
+    rows: tuple[StripRow, ...]
+    ticks: tuple[tuple[float, str], ...]
+    limit: float | None
+    height: float
+
+
+@dataclass(frozen=True)
+class BarRow:
+    """A row of segments: place, width, number of the stage, title."""
+
+    label: str
+    y: float
+    segments: tuple[tuple[float, float, int, str], ...]
+    note: str
+
+
+@dataclass(frozen=True)
+class Bars:
+    """A chart of stacked bars; `legend` are the numbers and names of the stages in it."""
+
+    title: str
+    note: str
+    rows: tuple[BarRow, ...]
+    legend: tuple[tuple[int, str], ...]
+    height: float
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What the template of the HTML report shows: plain values, made from `Results`."""
+"""The values that the template of the HTML report shows, made from `Results`."""
 
 from __future__ import annotations
 
@@ -6,10 +6,16 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from poseconform.report.data.compare import change_counts, changes
+from poseconform.report.data.diff import change_counts, changes
 from poseconform.report.data.fingerprint import Group, groups_of, one_liner
 from poseconform.report.data.planted import PlantedRow, planted_of, trust_of, without_planted
-from poseconform.report.data.results import Results
+from poseconform.report.data.verdict import (
+    Verdict,
+    counts,
+    disagreeing,
+    lone_failures,
+    verdict_of,
+)
 from poseconform.report.data.vocabulary import (
     BACKENDS,
     FAMILIES,
@@ -22,19 +28,8 @@ from poseconform.report.data.vocabulary import (
     in_order,
     look_of,
 )
-from poseconform.report.page.chart_shapes import Bars, Strip
-from poseconform.report.page.charts import charts_of
-from poseconform.report.page.grid import (
-    Column,
-    Grid,
-    Verdict,
-    counts,
-    disagreeing,
-    grid_of,
-    idle_columns,
-    lone_failures,
-    verdict_of,
-)
+from poseconform.report.page.charts import Bars, Strip, charts_of
+from poseconform.report.page.grid import Column, Grid, grid_of, idle_columns
 from poseconform.report.page.payload import payload_of
 from poseconform.report.text.strings import (
     duration,
@@ -46,7 +41,8 @@ from poseconform.report.text.strings import (
     points,
     visible,
 )
-from poseconform.results.outcome import CellRecord
+from poseconform.results.records import CellRecord
+from poseconform.results.results import Results
 
 CHANGE_MARKS = {
     "newly-failing": "new",
@@ -128,7 +124,7 @@ def page_of(results: Results, baseline: Results | None = None) -> Page:
     return Page(
         title="Compatibility report",
         created=visible(results.created),
-        verdict=verdict_of(cells),
+        verdict=verdict_of(cells, results.interrupted),
         tally=tally,
         trust=trust_of(results.run),
         planted=planted_of(results.run),

@@ -1,7 +1,6 @@
-"""Made-up results of any size: to look at the report, to measure it, to test it.
+"""Made-up results of any size, to look at the report, to measure it and to test it.
 
-No number in them was measured.  They are deterministic by seed, and hold every outcome and
-every field that a record can have.
+No number in them was measured. They are deterministic by seed, and hold every outcome.
 """
 
 from __future__ import annotations
@@ -11,12 +10,12 @@ import hashlib
 import math
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 
-from poseconform.report.data.results import Results, new_results
 from poseconform.report.data.vocabulary import FAMILIES, PRECISIONS, SHAPES
-from poseconform.results.outcome import (
-    STAGES,
+from poseconform.results.outcome import STAGES
+from poseconform.results.records import (
     ArtifactRecord,
     CellRecord,
     GraphRecord,
@@ -26,8 +25,8 @@ from poseconform.results.outcome import (
     OutputRecord,
     PixelError,
     StageRecord,
-    merge_partials,
 )
+from poseconform.results.results import Results, new_results
 
 _ENVIRONMENT = {
     "platform": "Linux-6.1 x86_64",
@@ -103,38 +102,35 @@ def _cell(rng: random.Random, identity: tuple[str, str, str, str, str]) -> CellR
         weights="fitted",
         checkpoint_sha256=hashlib.sha256(model.encode()).hexdigest(),
         repro=f'python -m pytest "suites/parity/test_parity.py::test_parity[{model}-{config}]"',
-        outcome="pass",
     )
     if backend == "tensorrt":
-        reason = "no NVIDIA device was found"
-        return merge_partials([_with(cell, outcome="unavailable:no-device", reason=reason)])
+        return cell.with_outcome(unavailable=("no-device", "no NVIDIA device was found"))
     rare = rng.random()
     if rare < 0.03:
-        return _with(cell, outcome="missing" if rare < 0.01 else "not-selected")
-    return merge_partials([_judged(rng, cell)])
-
-
-def _with(cell: CellRecord, **fields: object) -> CellRecord:
-    return CellRecord(**{**vars(cell), **fields})
+        return cell.with_outcome() if rare < 0.01 else cell.not_selected()
+    return _judged(rng, cell).with_outcome()
 
 
 def _judged(rng: random.Random, cell: CellRecord) -> CellRecord:
     weights = [weight for weight, _, _ in _OUTCOMES]
     _, bad_stage, outcome = rng.choices(_OUTCOMES, weights)[0]
     last = STAGES.index(bad_stage) if bad_stage else len(STAGES) - 1
-    numeric = last >= STAGES.index("numeric")
     headroom = rng.uniform(2, 30) if bad_stage else rng.uniform(0.05, 0.9)
-    stages = [StageRecord(name, round(rng.expovariate(1.5), 3)) for name in STAGES[: last + 1]]
-    log = ""
+    for name in STAGES[:last]:
+        cell = cell.with_stage(StageRecord(name, round(rng.expovariate(1.5), 3)))
+    declared = rng.random() < (0.3 if bad_stage else 0.01)
     if bad_stage:
         reason = f"made-up failure in {bad_stage}"
         code = {"crash": "SIGSEGV"}.get(outcome, "")
-        stages[-1] = StageRecord(bad_stage, 1.25, outcome, reason, code)
+        stage = StageRecord(bad_stage, 1.25, outcome, reason, code, declared)
         log = "\n".join(f"[{n:04d}] a line of a made-up log" for n in range(60))
-    claim = "xfail" if bad_stage and rng.random() < 0.3 else "pass"
-    claim = "xpass" if not bad_stage and rng.random() < 0.01 else claim
-    fields: dict[str, object] = {"stages": tuple(stages), "log_tail": log, "outcome": claim}
-    return _with(cell, **fields, **(_measured(rng, cell, headroom) if numeric else {}))
+        cell = replace(cell, log_tail=log)
+    else:
+        stage = StageRecord(STAGES[last], round(rng.expovariate(1.5), 3), expected=declared)
+    cell = cell.with_stage(stage)
+    if last < STAGES.index("numeric"):
+        return cell
+    return cell.with_measurements(**_measured(rng, cell, headroom))
 
 
 def _measured(rng: random.Random, cell: CellRecord, headroom: float) -> dict[str, object]:
@@ -148,7 +144,7 @@ def _measured(rng: random.Random, cell: CellRecord, headroom: float) -> dict[str
         "keypoint_error_px": error,
         "sdk_client_error_px": PixelError(worst / 25, worst / 2, worst * 1.2),
         "benign_flips": rng.choice([0, 0, 0, 1]),
-        "outputs": tuple(_output(rng, name, headroom, error) for name in names),
+        "outputs": tuple(_output(rng, name, headroom) for name in names),
         "artifacts": tuple(
             ArtifactRecord(name, digest, rng.randrange(900, 110_000_000))
             for name in ("deploy.json", "detail.json", "end2end.onnx", "pipeline.json")
@@ -161,7 +157,7 @@ def _measured(rng: random.Random, cell: CellRecord, headroom: float) -> dict[str
     }
 
 
-def _output(rng: random.Random, name: str, headroom: float, error: PixelError) -> OutputRecord:
+def _output(rng: random.Random, name: str, headroom: float) -> OutputRecord:
     allowed = rng.uniform(2e-5, 2e-3)
     center = math.log10(allowed * headroom) - 1.6
     edges = tuple(round(-9 + 0.25 * n, 2) for n in range(33))
@@ -182,9 +178,5 @@ def _output(rng: random.Random, name: str, headroom: float, error: PixelError) -
         headroom=headroom,
         cosine=1 - 1e-9 * headroom,
         sqnr_db=100 - 20 * math.log10(1 + headroom),
-        argmax_flips=rng.choice([0, 0, 1]),
-        benign_flips=rng.choice([0, 0, 1]),
-        keypoint_error_px=error,
-        oks=max(0.0, 1 - headroom / 1e4),
         histogram=HistogramRecord(edges, counts),
     )

@@ -13,11 +13,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from poseconform.report.data.results import Results
+from poseconform.report.data.verdict import verdict_of
 from poseconform.report.data.vocabulary import failed, kind_of, look_of, severity, words_of
-from poseconform.report.page.grid import Column, Grid, Row, grid_of, verdict_of
+from poseconform.report.page.grid import Column, Grid, Row, grid_of
 from poseconform.report.text.strings import headroom, one_line, pixels, plural, points, visible
-from poseconform.results.outcome import CellRecord
+from poseconform.results.records import CellRecord
+from poseconform.results.results import Results
 
 TEXT_WIDTH = 16  # of a place in the matrix: `<0.01 px h 0.09`
 PLACE_WIDTH = TEXT_WIDTH + 3  # with padding and border
@@ -29,7 +30,7 @@ _STYLES = {"good": "bold green", "bad": "bold red", "warn": "bold yellow", "none
 def print_summary(results: Results, console: Console) -> None:
     """Print verdict, matrix and failures of `results` to `console`."""
     cells = results.cells
-    verdict = verdict_of(cells)
+    verdict = verdict_of(cells, results.interrupted)
     console.print(Text(verdict.headline, style=_STYLES[verdict.group]))
     for detail in verdict.details:
         console.print(Text(detail))

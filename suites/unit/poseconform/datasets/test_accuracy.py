@@ -19,7 +19,7 @@ from poseconform.compare.tolerances import (
 from poseconform.datasets.accuracy import AccuracyReference, Figure, failures, measure, why_not
 from poseconform.evaluators.quantized.noise import LayerNoise, Quantized
 from poseconform.reference.values import Sample
-from poseconform.results.outcome import AccuracyRecord
+from poseconform.results.records import AccuracyRecord
 
 RNG = np.random.default_rng(1)
 TRUTH = RNG.uniform(20, 180, (10, 17, 2))

@@ -16,7 +16,8 @@ from poseconform.expectations.entries import (
     refuse_unmatched,
     this_system,
 )
-from poseconform.results.outcome import STAGES, StageRecord
+from poseconform.results.outcome import STAGES
+from poseconform.results.records import StageRecord
 
 GOOD = """
 [[xfail]]

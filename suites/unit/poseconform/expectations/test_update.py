@@ -14,7 +14,7 @@ from poseconform.expectations.entries import Expectation, load_expectations
 from poseconform.expectations.update import Change, Run, by_cell, changes, rewritten, update
 from poseconform.matrix.cells import Cell
 from poseconform.pytest_plugin.recording import base_record
-from poseconform.results.outcome import CellRecord, StageRecord
+from poseconform.results.records import CellRecord, StageRecord
 
 ONE, TWO = make_cell(name="one"), make_cell(name="two")
 ENTRY = Expectation("onnxruntime", "*", "*", "*", "numeric", "r", "l", source="here")

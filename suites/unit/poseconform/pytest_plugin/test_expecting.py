@@ -7,13 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from poseconform.pytest_plugin.expecting import Expected, fail_report
 
 from fixtures.builders import make_cell
 from poseconform.expectations.entries import SYSTEMS, Expectation, this_system
 from poseconform.isolation.child import ChildCrash
-from poseconform.pytest_plugin.expecting import Expected, fail_report
 from poseconform.pytest_plugin.recording import XPASS, base_record
-from poseconform.results.outcome import CellRecord, StageRecord
+from poseconform.results.records import CellRecord, StageRecord
 
 CELL, OTHER = make_cell(name="one"), make_cell(name="two")
 ENTRY = Expectation("onnxruntime", "one", "*", "*", "numeric", "rounds", "link", source="here")

@@ -20,7 +20,7 @@ from poseconform.pytest_plugin.recording import (
     partial_record,
     skip_reason,
 )
-from poseconform.results.outcome import CellRecord, StageRecord, merge_partials
+from poseconform.results.records import CellRecord, StageRecord, merge_partials
 
 CELL = make_cell()
 BASE = base_record(CELL, "dynamo", "pytest -k it")

@@ -14,13 +14,13 @@ import pytest
 
 from poseconform.report import build
 from poseconform.report.build import build_report, render_html
-from poseconform.report.data.errors import ReportError
-from poseconform.report.data.results import Results, write_results
 from poseconform.report.data.vocabulary import OUTCOMES
 from poseconform.report.page import payload
 from poseconform.report.page.grid import grid_of, idle_columns, lone_failures, verdict_of
 from poseconform.report.page.sample import sample_results
-from poseconform.results import outcome as oc
+from poseconform.results import records as oc
+from poseconform.results.errors import ReportError
+from poseconform.results.results import Results, write_results
 
 HOSTILE = (
     "</script><script>alert(1)</script>\"'`\u202egnp.exe\u0000<img src=x onerror=alert(2)>&amp;"
@@ -287,10 +287,10 @@ def test_five_hundred_cells_with_a_image_each_stay_within_the_budget() -> None:
     shown = [entry for entry in entries if "images" in entry]
     assert 40 < len(shown) <= build.IMAGES_LIMIT / 6_200
     assert all("results.json has it" in e["left_out"] for e in entries if e not in shown)
-    bad = sum(oc.is_failure(c.outcome) for c in cells)
+    bad = sum(is_failure(c.outcome) for c in cells)
     assert 0 < bad < len(shown)
     ordered = build.page_of(replace(results, cells=cells)).cells
-    failing = [e for e, c in zip(entries, ordered, strict=True) if oc.is_failure(c.outcome)]
+    failing = [e for e, c in zip(entries, ordered, strict=True) if is_failure(c.outcome)]
     assert all("images" in entry for entry in failing)
 
 

@@ -18,14 +18,14 @@ from poseconform.report.data.baseline import (
     update_baseline,
     updated_baseline,
 )
-from poseconform.report.data.errors import ReportError
 from poseconform.report.data.fingerprint import groups_of, one_liner
 from poseconform.report.data.merge import merge_results
-from poseconform.report.data.results import Results, read_results, write_results
 from poseconform.report.page.grid import disagreeing, verdict_of
 from poseconform.report.page.sample import sample_results
 from poseconform.report.text.table import BEGIN, END
-from poseconform.results.outcome import CellRecord
+from poseconform.results.errors import ReportError
+from poseconform.results.records import CellRecord
+from poseconform.results.results import Results, read_results, write_results
 
 CELL = replace(sample_results(1).cells[0], stages=(), outcome="pass")
 

@@ -9,10 +9,10 @@ import pytest
 from rich.console import Console
 
 from poseconform.report.data.facts import facts_of
-from poseconform.report.data.results import Results
 from poseconform.report.text.strings import points
 from poseconform.report.text.terminal import print_summary
-from poseconform.results.outcome import AccuracyRecord, CellRecord, LayersRecord
+from poseconform.results.records import AccuracyRecord, CellRecord, LayersRecord
+from poseconform.results.results import Results
 
 ACCURACY = AccuracyRecord(100, 2.611, 10.97, 26.1, 0.9879, 0.8982, 0.9435, 4.53)
 CELL = CellRecord(

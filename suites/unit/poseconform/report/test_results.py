@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from poseconform.report.data.errors import ReportError
-from poseconform.report.data.results import (
+from poseconform.results import records as oc
+from poseconform.results.errors import ReportError
+from poseconform.results.results import (
     Results,
     new_results,
     read_results,
@@ -19,7 +20,6 @@ from poseconform.report.data.results import (
     slim,
     write_results,
 )
-from poseconform.results import outcome as oc
 
 
 def cell(model: str = "rtmpose_t", **fields: object) -> oc.CellRecord:
@@ -130,8 +130,8 @@ def test_schema_and_records_have_the_same_fields(kind: type) -> None:
 
 def test_schema_knows_the_vocabulary() -> None:
     stage = schema()["$defs"]["stage"]["properties"]
-    assert tuple(stage["name"]["enum"]) == oc.STAGES
-    assert tuple(stage["outcome"]["enum"]) == oc.STAGE_OUTCOMES
+    assert tuple(stage["name"]["enum"]) == STAGES
+    assert tuple(stage["outcome"]["enum"]) == STAGE_OUTCOMES
     assert set(schema()["properties"]) == {f.name for f in dataclasses.fields(Results)}
 
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from poseconform.report.data.results import Results
 from poseconform.report.page.sample import sample_results
 from poseconform.report.text.terminal import MAX_FAILURES, print_summary
-from poseconform.results.outcome import PixelError
+from poseconform.results.records import PixelError
+from poseconform.results.results import Results
 
 
 def summary(results: Results, width: int = 120, encoding: str = "utf-8") -> str:

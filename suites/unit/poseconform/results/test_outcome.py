@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from poseconform.results import outcome as oc
 from poseconform.results.codec import from_plain, to_plain
-from poseconform.results.outcome import CellRecord, StageRecord, merge_partials
+
+from poseconform.results import records as oc
+from poseconform.results.records import CellRecord, StageRecord, merge_partials
 
 IDENTITY = {
     "model": "rtmpose_t",
@@ -47,9 +47,9 @@ measured = st.none() | st.floats(width=32) | st.just(math.nan)
 word = st.text(alphabet='ab\u202e<"\n', max_size=3)
 stages = st.builds(
     StageRecord,
-    name=st.sampled_from(oc.STAGES),
+    name=st.sampled_from(STAGES),
     seconds=st.sampled_from([0.0, -0.0, 0.5, 2.0]),
-    outcome=st.sampled_from(oc.STAGE_OUTCOMES),
+    outcome=st.sampled_from(STAGE_OUTCOMES),
     message=word,
     code=word,
     expected=st.booleans(),
@@ -117,7 +117,7 @@ def test_merge_is_idempotent(a: CellRecord, b: CellRecord) -> None:
 @given(st.lists(partials, min_size=1, max_size=4))
 def test_an_undeclared_failing_stage_is_never_merged_away(parts: list[CellRecord]) -> None:
     broken = replace(part(), stages=(StageRecord("convert", 0, "failed", "no"),))
-    assert oc.is_failure(merge_partials([*parts, broken]).outcome)
+    assert is_failure(merge_partials([*parts, broken]).outcome)
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
-
-from poseconform.results import outcome as oc
 from poseconform.results.codec import dumps, from_plain, to_plain
 from poseconform.results.join import join_fields, rank, strongest_stage
-from poseconform.results.outcome import CellRecord, StageRecord, merge_partials
+
+from poseconform.results import records as oc
+from poseconform.results.records import CellRecord, StageRecord, merge_partials
 
 IDENTITY = {
     "model": "rtmpose_t", "family": "RTMPose", "backend": "onnxruntime", "precision": "fp32",
@@ -61,7 +61,7 @@ def test_some_two_hundred_lines_of_a_log_are_kept() -> None:
 def test_which_outcomes_are_failures() -> None:
     bad = ["mismatch", "crash", "timeout", "xpass", "failed:load", "failed:sdk"]
     good = ["pass", "xfail", "not-selected", "missing", "unavailable:no-device"]
-    assert [o for o in (*good, *bad) if oc.is_failure(o)] == bad
+    assert [o for o in (*good, *bad) if is_failure(o)] == bad
 
 
 @pytest.mark.parametrize("outcome", ["mismatch", "failed", "timeout", "crash"])
@@ -227,7 +227,7 @@ def test_of_one_stage_the_more_telling_record_is_kept(weaker: int) -> None:
 
 
 def test_stages_come_in_their_order() -> None:
-    stages = [StageRecord(name) for name in oc.STAGES]
+    stages = [StageRecord(name) for name in STAGES]
     assert strongest_stage(stages[::-1]) == tuple(stages)
 
 
@@ -355,7 +355,7 @@ def test_an_unknown_stage_is_refused_with_those_there_are() -> None:
 
 
 def test_which_stages_fail() -> None:
-    found = [o for o in oc.STAGE_OUTCOMES if StageRecord("load", outcome=o).failing]
+    found = [o for o in STAGE_OUTCOMES if StageRecord("load", outcome=o).failing]
     assert found == ["mismatch", "failed", "timeout", "crash"]
 
 
