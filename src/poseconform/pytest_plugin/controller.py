@@ -215,9 +215,7 @@ class Controller:
             self._update_expectations(self._results, terminalreporter.write_line)
         publish(self._results, os.environ)
 
-    def _update_expectations(
-        self, results: Results, write_line: Callable[[str], None]
-    ) -> None:
+    def _update_expectations(self, results: Results, write_line: Callable[[str], None]) -> None:
         folder = self._config.rootpath / expectations.FOLDER
         availabilities = availabilities_of(self._config)
         entries = expectations.load_expectations(folder)

@@ -20,7 +20,7 @@ from poseconform.results.records import CellRecord, StageRecord, tail
 from posedeploy.runtime import Availability
 
 CELL = "poseconform_cell"  # attribute of a report of a cell's test: `{"id": ..., "outcome": ...}`
-UNEXPECTED_PASS = "unexpected pass"
+XPASS = "unexpected pass"
 
 
 @dataclass
@@ -145,9 +145,7 @@ class Recorder:
                 "Free the disk and run again."
             ) from error
 
-    def _excused(
-        self, cell: Cell, failure: StageRecord, report: pytest.TestReport
-    ) -> StageRecord:
+    def _excused(self, cell: Cell, failure: StageRecord, report: pytest.TestReport) -> StageRecord:
         entry = self._declared.excuse(cell, failure)
         if entry is None:
             return failure
@@ -231,10 +229,10 @@ def fail_unmet(
     notes = {e: f"{e.stage} passed: {e.note}, declared in {e.source}" for e in entries}
     note = "; ".join(notes.values())
     if report.failed:
-        report.sections.append((UNEXPECTED_PASS, note))
+        report.sections.append((XPASS, note))
     else:
         vars(report).pop("wasxfail", None)
-        report.outcome, report.longrepr = "failed", f"{UNEXPECTED_PASS}: {note}"
+        report.outcome, report.longrepr = "failed", f"{XPASS}: {note}"
     messages: dict[str, list[str]] = defaultdict(list)
     for entry, text in notes.items():
         messages[entry.stage].append(printable(text))

@@ -24,7 +24,7 @@ def group_of(node_id: str, tests: Mapping[str, CollectedTest]) -> str:
 def make_scheduler(
     config: pytest.Config, log: Any, read_tests: Callable[[], Mapping[str, CollectedTest]]
 ) -> Any:
-    """xdist's load-by-scope scheduler, with `group_of` as the scope.
+    """Xdist's load-by-scope scheduler, with `group_of` as the scope.
 
     Args:
         config: pytest's.

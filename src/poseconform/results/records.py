@@ -376,8 +376,7 @@ class CellRecord:
         Of an error that several checks measure the worst stays; `None` changes nothing.
 
         Raises:
-            TypeError: There is no such field.
-            ValueError: A value is not of the field's type.
+            ValueError: There is no such field, or a value is not of its type.
         """
         measured = {name: value for name, value in fields.items() if value is not None}
         for name in measured.keys() & _WORST.keys():
