@@ -61,11 +61,19 @@ def build_report(
     return paths
 
 
-def render_html(results: Results, baseline: Results | None = None) -> str:
-    """The page of `results` as one self-contained HTML document."""
+def render_html(
+    results: Results, baseline: Results | None = None, *, limit: int = PAGE_LIMIT
+) -> str:
+    """The page of `results` as one self-contained HTML document.
+
+    Args:
+        results: The results.
+        baseline: Results that changes are marked against.
+        limit: Bytes that images may fill the page to.
+    """
     page = page_of(results, baseline)
     without = _render(page)
-    room = min(IMAGES_LIMIT, PAGE_LIMIT - len(without.encode()))
+    room = min(IMAGES_LIMIT, limit - len(without.encode()))
     return _render(page) if _add_images(page, room) else without
 
 

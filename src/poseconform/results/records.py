@@ -444,8 +444,8 @@ def place_of(error: ValidationError) -> str:
     """Where the first thing is that a document has wrong, and what: `$.cells[0].code: ...`."""
     first = error.errors(include_url=False)[0]
     place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
-    message = first["msg"]
-    return f"${place}: {message if len(message) <= 200 else message[:197] + '...'}"
+    text = f"${place}: {first['msg']}"
+    return text if len(text) <= 250 else f"{text[:247]}..."
 
 
 def _severity(stage: StageRecord) -> tuple[bool, int, bool]:

@@ -138,7 +138,7 @@ def _entry(cell: CellRecord, pool: Pool, limit: int) -> dict[str, Any]:
         "failed": failed(cell),
         "code": visible(cell.code),
         "reason": visible(cell.reason),
-        "facts": _facts(cell),
+        "facts": facts_of(cell),
         "done": [_stage(stage) for stage in cell.stages],
         "outputs": [_output(output, pool) for output in cell.outputs],
         "files": [[visible(a.file), a.sha256, size(a.bytes)] for a in cell.artifacts],
@@ -158,7 +158,7 @@ def _entry(cell: CellRecord, pool: Pool, limit: int) -> dict[str, Any]:
     }
 
 
-def _facts(cell: CellRecord) -> list[list[str]]:
+def facts_of(cell: CellRecord) -> list[list[str]]:
     """Label and value of what is known of the whole cell, what was not measured left out."""
     latency = cell.latency_ms
     rows = (

@@ -39,6 +39,7 @@ _ENVIRONMENT = {
     "threads": {"OMP_NUM_THREADS": "1", "torch": 1},
     "packages": {"numpy": "2.4.6", "onnx": "1.20.0", "onnxruntime": "1.31.1", "torch": "2.13.0"},
 }
+_SEED = 56  # 120 cells have every outcome
 BACKENDS = ("onnxruntime", "tensorrt", "ncnn", "openvino")
 _OUTCOMES = (  # weight, failing stage, its outcome
     (86, "", "pass"),
@@ -58,7 +59,7 @@ _IMAGE = base64.b64encode(
 
 def sample_results(count: int = 120, seed: int = 0) -> Results:
     """`count` made-up cells: eight families, as many models as it takes, all flows."""
-    rng = random.Random(seed)  # noqa: S311 - nothing secret about it
+    rng = random.Random(_SEED + seed)  # noqa: S311 - nothing secret about it
     cells = [
         _cell(rng, identity) for identity, _ in zip(_identities(), range(count), strict=False)
     ]

@@ -7,8 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from poseconform.report.data.diff import change_counts, changes
-from poseconform.report.data.diff import THRESHOLDS, Diff, diff_results, grew
+from poseconform.report.data.diff import (
+    THRESHOLDS,
+    Diff,
+    change_counts,
+    changes,
+    diff_results,
+    grew,
+)
 from poseconform.report.data.fingerprint import differences, same_machine
 from poseconform.report.page.sample import sample_results
 from poseconform.report.text.diff_markdown import MAX_ROWS, diff_markdown

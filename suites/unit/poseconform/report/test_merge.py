@@ -20,7 +20,7 @@ from poseconform.report.data.baseline import (
 )
 from poseconform.report.data.fingerprint import groups_of, one_liner
 from poseconform.report.data.merge import merge_results
-from poseconform.report.page.grid import disagreeing, verdict_of
+from poseconform.report.data.verdict import disagreeing, verdict_of
 from poseconform.report.page.sample import sample_results
 from poseconform.report.text.table import BEGIN, END
 from poseconform.results.errors import ReportError
@@ -83,6 +83,11 @@ def test_facts_of_the_runners_stand_side_by_side() -> None:
     titles = [group.title for group in groups_of(merged.environment, merged.run)]
     assert titles == ["A", "B", "Run on a"]
     assert one_liner(merged.environment) == "a: Xeon; b: M2"
+
+
+def test_an_interrupted_run_stays_one() -> None:
+    parts = {"a": run(CELL, interrupted="SIGTERM"), "b": run(CELL)}
+    assert merge_results(parts).interrupted == "a: SIGTERM"
 
 
 def test_runners_need_names_of_their_own() -> None:

@@ -1,4 +1,4 @@
-"""The report shows accuracy lost in points beside the tensor error."""
+"""The report shows accuracy lost in points next to the tensor error."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from poseconform.report.data.facts import facts_of
+from poseconform.report.page.payload import facts_of
 from poseconform.report.text.strings import points
 from poseconform.report.text.terminal import print_summary
 from poseconform.results.records import AccuracyRecord, CellRecord, LayersRecord

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from fixtures.tiny_models import TinyModel
-from poseconform.pytest_plugin import scheduling
 from poseconform.subject import posedeploy_subject as implementations
 from poseconform.subject.posedeploy_subject import Request
 from posedeploy.apis import exporting
@@ -72,16 +71,3 @@ def test_weights_are_asked_of_the_toolchain(monkeypatch: pytest.MonkeyPatch) -> 
     )
     assert implementations.checkpoint_for("rtmpose_t") == "rtmpose_t-calibrated-0.pth"
     assert implementations.checkpoint_for("rtmpose_t", "fitted", 3) == "rtmpose_t-fitted-3.pth"
-
-
-@pytest.mark.parametrize(
-    ("node", "group"),
-    [
-        ("a.py::test[m-flow]", "m"),
-        ("a.py::test[m]", "m"),
-        ("a.py::test[other]", "a.py"),
-        ("b.py::C::test", "b.py"),
-    ],
-)
-def test_all_tests_of_a_model_go_to_one_worker(node: str, group: str) -> None:
-    assert scheduling.group_of(node, {"m-flow": "m", "m": "m"}) == group
