@@ -155,6 +155,8 @@ class Controller:
         if self._results is None:
             self._interrupted = str(session.shouldfail or session.shouldstop or "")
             self._write_report()
+        if self._results is not None:
+            run_folder(self._config).clear()  # now: until here a worker may have written
         worse = self._diff is not None and bool(self._diff.regressions)
         if worse and self._config.option.fail_on_regression:
             session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
@@ -191,7 +193,6 @@ class Controller:
         if self._config.option.report_dir:
             baseline = path if self._diff is not None else None
             self._paths = write_report(self._config.option.report_dir, results, baseline)
-        folder.clear()
         self._results = results
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:

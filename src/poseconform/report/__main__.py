@@ -1,11 +1,12 @@
-"""`python -m poseconform.report`: build, diff, merge, table, baseline, sample.
+"""`python -m poseconform.report`: build, diff, merge, table, baseline, schema, sample.
 
-Exit codes: 0, all is well; 1, a regression, or a table that is out of date; 2, an input that
+Exit codes: 0 for success; 1 for a regression, or a table that is out of date; 2 for an input that
 cannot be used.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -23,7 +24,8 @@ from poseconform.report.page.sample import sample_results
 from poseconform.report.text.diff_markdown import diff_markdown
 from poseconform.report.text.table import support_table, update_table
 from poseconform.results.errors import ReportError
-from poseconform.results.results import Results, read_results, write_results
+from poseconform.results.folder import RunFolder
+from poseconform.results.results import Results, read_results, schema, write_results
 
 app = typer.Typer(
     help="From results.json to what a person reads.",
@@ -39,13 +41,29 @@ BASELINES = Path("reports/baselines")
 
 @app.command()
 def build(
-    results: ResultsFile,
+    results: Annotated[
+        Path,
+        typer.Argument(help="A results.json, or the --report-dir of a run.", metavar="RESULTS"),
+    ],
     out: Out = None,
     baseline: Annotated[Path | None, typer.Option(help="Results to compare with.")] = None,
 ) -> None:
-    """Write index.html and support-table.md."""
+    """Write index.html and support-table.md.
+
+    For the folder of a run that was killed, results.json is made first, of what the run has done.
+    """
+    if results.is_dir():
+        run, results = RunFolder(results), results / "results.json"
+        if run.unfinished:
+            typer.echo(f"wrote {write_results(results, run.finish())}, of a run that did not end")
     for path in build_report(results, out or results.parent, baseline_path=baseline):
         typer.echo(f"wrote {path}")
+
+
+@app.command("schema")
+def print_schema() -> None:
+    """Print the JSON Schema of results.json."""
+    typer.echo(json.dumps(schema(), indent=1))
 
 
 @app.command()
