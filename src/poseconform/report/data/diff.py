@@ -61,9 +61,7 @@ THRESHOLDS: dict[str, Threshold] = {
     row.what: row
     for row in (
         Threshold("headroom", 2.0, 0.2, True, "other kernels move it by tens of per cent"),
-        Threshold(
-            "keypoint error", 2.0, 0.25, True, "a quarter of a pixel does not matter"
-        ),
+        Threshold("keypoint error", 2.0, 0.25, True, "a quarter of a pixel does not matter"),
         Threshold("latency", 1.25, 0.5, False, "a shared machine is that noisy"),
         Threshold("size", 1.05, 65_536, False, "a new version's metadata is smaller"),
     )

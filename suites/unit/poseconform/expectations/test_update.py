@@ -49,8 +49,8 @@ def passed(cell: Cell, stage: str = "numeric") -> CellRecord:
     return record(cell, "xpass", StageRecord(stage))
 
 
-def failed(cell: Cell, outcome: str = "mismatch", **fields: str) -> CellRecord:
-    stages = StageRecord("sdk", 0.0, "mismatch"), StageRecord("numeric", 0.0, outcome, **fields)
+def failed(cell: Cell, outcome: str = "mismatch", message: str = "") -> CellRecord:
+    stages = StageRecord("sdk", 0.0, "mismatch"), StageRecord("numeric", 0.0, outcome, message)
     return record(cell, outcome, StageRecord("run"), *stages)
 
 
@@ -155,7 +155,8 @@ def test_a_file_whose_entries_cannot_be_told_apart_is_left_alone(tmp_path: Path)
 
 
 def test_what_is_written_is_shown_and_can_be_read(tmp_path: Path) -> None:
-    folder, lines = tmp_path / "suites" / "expectations", []
+    folder = tmp_path / "suites" / "expectations"
+    lines: list[str] = []
     told = failed(ONE, message="odd \x7f \\ \n é")
     (path,) = update(folder, run_of([told]), lines.append)
     assert '+model = "one"' in lines

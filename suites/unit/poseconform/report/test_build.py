@@ -18,6 +18,7 @@ from poseconform.report.data.verdict import lone_failures, verdict_of
 from poseconform.report.data.vocabulary import OUTCOMES
 from poseconform.report.page import payload
 from poseconform.report.page.grid import grid_of, idle_columns
+from poseconform.report.page.page import page_of
 from poseconform.report.page.sample import sample_results
 from poseconform.results import records as oc
 from poseconform.results.errors import ReportError
@@ -127,13 +128,14 @@ def hostile_results() -> Results:
     results = sample_results(24)
     cells = []
     for cell in results.cells:
-        names = {"model": cell.model + HOSTILE, "family": HOSTILE, "backend": HOSTILE}
         outputs = tuple(replace(o, name=HOSTILE, dtype=HOSTILE) for o in cell.outputs)
         stages = (oc.StageRecord("load", 1, "crash", HOSTILE, HOSTILE),)
         cells.append(
             replace(
                 cell,
-                **names,
+                model=cell.model + HOSTILE,
+                family=HOSTILE,
+                backend=HOSTILE,
                 outcome="crash",
                 code=HOSTILE,
                 reason=HOSTILE * 50,
@@ -297,7 +299,7 @@ def test_five_hundred_cells_with_an_image_each_stay_within_the_budget() -> None:
     assert all("results.json has it" in e["left_out"] for e in entries if e not in shown)
     bad = sum(is_failure(c.outcome) for c in cells)
     assert 0 < bad < len(shown)
-    ordered = build.page_of(replace(results, cells=cells)).cells
+    ordered = page_of(replace(results, cells=cells)).cells
     failing = [e for e, c in zip(entries, ordered, strict=True) if is_failure(c.outcome)]
     assert all("images" in entry for entry in failing)
 

@@ -14,7 +14,6 @@ from poseconform.results import records as oc
 from poseconform.results.errors import ReportError
 from poseconform.results.results import (
     RESULTS,
-    SCHEMA_VERSION,
     Results,
     new_results,
     read_results,
@@ -22,6 +21,7 @@ from poseconform.results.results import (
     slim,
     write_results,
 )
+from poseconform.results.upgrade import SCHEMA_VERSION
 
 
 def cell(model: str = "rtmpose_t", **fields: object) -> oc.CellRecord:
