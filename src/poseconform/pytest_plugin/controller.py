@@ -147,24 +147,19 @@ class Controller:
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """The run is ended from outside: write the report before anything is torn down."""
         self._interrupted = str(excinfo.value) or "SIGINT"
-        self._write_report()
+        try:
+            self._finish()
+        except OSError:
+            self._results = None  # `pytest_sessionfinish` tries again, and reports the error
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write the report; compare with the baseline."""
-        if self._results is None:
-            self._interrupted = str(session.shouldfail or session.shouldstop or "")
-            self._write_report()
-        if self._results is not None:
-            run_folder(self._config).clear()  # now: until here a worker may have written
-        worse = self._diff is not None and bool(self._diff.regressions)
-        if worse and self._config.option.fail_on_regression:
-            session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
-
-    def _write_report(self) -> None:
         folder = self._config.option.report_dir
+        if not self._interrupted:
+            self._interrupted = str(session.shouldfail or session.shouldstop or "")
         try:
-            if self._selected:
+            if self._results is None:
                 self._finish()
             if folder:
                 self._paths += defect_score.write_table(folder, self._defects.facts())
@@ -174,8 +169,16 @@ class Controller:
                 "What is printed above is all that is left; free the disk and run again.",
                 pytest.ExitCode.INTERNAL_ERROR,
             )
+        if self._results is not None:
+            run_folder(self._config).clear()  # now: until here a worker may have written
+        worse = self._diff is not None and bool(self._diff.regressions)
+        if worse and self._config.option.fail_on_regression:
+            session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
 
     def _finish(self) -> None:
+        """Make the results of what has been done, and write the report."""
+        if not self._selected:
+            return
         folder = run_folder(self._config)
         run = folder.run()
         cells = folder.cells(run, interrupted=bool(self._interrupted))
