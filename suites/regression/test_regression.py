@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from fixtures.fake_matrix import FAKE, PLUGINS
+from fixtures.sample_results import sample_results
 from poseconform.pytest_plugin.baseline import baseline_file, summary_lines
 from poseconform.report.data.baseline import compare_with_baseline, update_baseline
-from poseconform.report.page.sample import sample_results
 from poseconform.results.results import Results, new_results, read_results, write_results
 
 pytest_plugins = ["pytester"]

@@ -13,10 +13,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from fixtures.sample_results import sample_results
 from poseconform.report.build import render_html
 from poseconform.report.data.merge import merge_results
 from poseconform.report.data.verdict import verdict_of
-from poseconform.report.page.sample import sample_results
 from poseconform.results import records as oc
 from poseconform.results.results import Results
 

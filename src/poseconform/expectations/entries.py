@@ -40,7 +40,7 @@ SYSTEMS = {"Linux": "linux", "Darwin": "macos", "Windows": "windows"}  # platfor
 OUTCOMES = STAGE_OUTCOMES[1:]
 _PATTERNS = ("model", "family", "deploy_config")
 _REQUIRED = ("stage", "reason", "link")
-_KNOWN = {"stage": STAGES, "outcome": OUTCOMES, "os": tuple(SYSTEMS.values())}
+_ALLOWED = {"stage": STAGES, "outcome": OUTCOMES, "os": tuple(SYSTEMS.values())}
 FIELDS = (*_PATTERNS, "version", "os", "outcome", *_REQUIRED)
 
 
@@ -213,9 +213,9 @@ def _entry(path: Path, index: int, raw: dict[str, Any]) -> Expectation:
     for name, value in raw.items():
         if not isinstance(value, str):
             raise pytest.UsageError(f"{where}: {name} = {value!r}; expected a string")
-    for name, known in _KNOWN.items():
-        if name in raw and raw[name] not in known:
-            raise pytest.UsageError(f"{where}: {name} {raw[name]!r}; expected one of {known}")
+    for name, allowed in _ALLOWED.items():
+        if name in raw and raw[name] not in allowed:
+            raise pytest.UsageError(f"{where}: {name} {raw[name]!r}; expected one of {allowed}")
     try:
         SpecifierSet(raw.get("version", ""))
     except InvalidSpecifier as error:

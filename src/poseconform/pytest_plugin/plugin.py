@@ -94,9 +94,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         return
     if tests:
         run_folder(config).write_tests(tests)
-    entries = () if config.option.runxfail else declared(config)
-    version_of = lambda backend: availabilities_of(config).of(backend).version  # noqa: E731
-    declarations = expectations.Declarations(entries, version_of)
+    declarations = expectations.Declarations(
+        () if config.option.runxfail else declared(config),
+        lambda backend: availabilities_of(config).of(backend).version,
+    )
     config.stash[RECORDER] = recording.Recorder(run_folder(config), cells, declarations)
 
 
@@ -135,7 +136,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """All tests of a model together, its cells one after the other, each by stage.
 
-    So a cell's result is known as early as it can be, and only one model at a time is in memory.
+    So a cell ends as early as it can, and only one model at a time is in memory.
     """
     places: dict[str, int] = {}
     for item in items:

@@ -29,7 +29,7 @@ class Notes:
 
     Attributes:
         fields: Fields of `CellRecord`.
-        stages: Stages that are known to have passed, besides the test's own.
+        stages: Stages that have passed, besides the test's own.
         unavailable: Why the backend cannot run here; None where it can.
     """
 
@@ -132,8 +132,8 @@ class Recorder:
         setattr(report, CELL, progress)
 
     def _state(self, test: CellTest) -> CellState:
-        known = self._states.get(test.cell.id) or self._folder.cell(test.cell.id)
-        return known or CellState(test.base)
+        state = self._states.get(test.cell.id) or self._folder.cell(test.cell.id)
+        return state or CellState(test.base)
 
     def _write(self, cell: Cell, state: CellState) -> None:
         self._states[cell.id] = state

@@ -1,4 +1,4 @@
-"""`python -m poseconform.report`: build, diff, merge, table, baseline, schema, sample.
+"""`python -m poseconform.report`: build, diff, merge, table, baseline, schema.
 
 Exit codes: 0 for success; 1 for a regression, or a table that is out of date; 2 for an input that
 cannot be used.
@@ -20,7 +20,6 @@ from poseconform.report.build import build_report
 from poseconform.report.data.baseline import baseline_path, update_baseline
 from poseconform.report.data.diff import diff_results
 from poseconform.report.data.merge import merge_results
-from poseconform.report.page.sample import sample_results
 from poseconform.report.text.diff_markdown import diff_markdown
 from poseconform.report.text.table import support_table, update_table
 from poseconform.results.errors import ReportError
@@ -35,7 +34,7 @@ app = typer.Typer(
 )
 
 ResultsFile = Annotated[Path, typer.Argument(help="A results.json.", metavar="RESULTS")]
-Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder; default: beside RESULTS.")]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder; default: that of RESULTS.")]
 BASELINES = Path("reports/baselines")
 
 
@@ -98,7 +97,7 @@ def merge(
 def table(
     results: ResultsFile,
     into: Annotated[Path | None, typer.Option(help="Markdown file with the two markers.")] = None,
-    check: Annotated[bool, typer.Option(help="Only say whether INTO is current.")] = False,
+    check: Annotated[bool, typer.Option(help="Only report whether INTO is current.")] = False,
 ) -> None:
     """Print the project's support table, or bring it up to date in a document.
 
@@ -126,16 +125,6 @@ def baseline(
     changed = update_baseline(found, path, write=update)
     typer.echo(diff_markdown(changed), nl=False)
     typer.echo(f"\nwrote {path}" if update else f"\nnothing was written; --update changes {path}")
-
-
-@app.command()
-def sample(
-    out: Annotated[Path, typer.Argument(help="The results.json to write.")],
-    cells: Annotated[int, typer.Option(help="How many cells.")] = 120,
-    seed: Annotated[int, typer.Option(help="Another seed, other results.")] = 0,
-) -> None:
-    """Write made-up results, to look at a report without a run."""
-    typer.echo(f"wrote {write_results(out, sample_results(cells, seed))}")
 
 
 def _named(part: str) -> tuple[str, Path]:

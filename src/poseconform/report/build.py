@@ -97,24 +97,24 @@ def _render(page: Page) -> str:
 
 
 def _add_images(page: Page, room: int) -> bool:
-    """Put images into the payload while there is room, the most telling cells first."""
+    """Put images into the payload while there is room, failing cells first."""
     entries: Sequence[dict[str, Any]] = page.payload["cells"]
     pool: list[Any] = page.payload["pool"]
-    known: dict[str, int] = {}
+    places: dict[str, int] = {}  # image -> its place in the pool
     order = sorted(range(len(entries)), key=lambda i: _interest(page.cells[i]))
     for index in order:
         images = page.cells[index].images
         shown = []
         for image in images:
-            cost = 200 + (0 if image.data in known else len(image.data))
+            cost = 200 + (0 if image.data in places else len(image.data))
             if cost > room:
                 continue
             room -= cost
-            if image.data not in known:
-                known[image.data] = len(pool)
+            if image.data not in places:
+                places[image.data] = len(pool)
                 pool.append(image.data)
             caption = visible(image.caption)
-            shown.append([visible(image.name), image.mime, known[image.data], caption])
+            shown.append([visible(image.name), image.mime, places[image.data], caption])
         if shown:
             entries[index]["images"] = shown
         if len(shown) < len(images):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import field, replace
-from numbers import Real
+from numbers import Integral, Real
 from typing import Annotated, Any
 
 from pydantic import (
@@ -46,6 +46,13 @@ def _read_number(value: Any) -> Any:
     return value
 
 
+def _read_count(value: Any) -> Any:
+    """An int of numpy's numbers."""
+    is_count = isinstance(value, Integral) and not isinstance(value, bool)
+    return int(value) if is_count else value
+
+
+Count = Annotated[int, BeforeValidator(_read_count), WithJsonSchema({"type": "integer"})]
 Number = Annotated[
     float,
     BeforeValidator(_read_number),
@@ -102,8 +109,8 @@ class HistogramRecord:
         counts: `[B]` elements in each bin; elements without an error are left out.
     """
 
-    edges: tuple[float, ...]
-    counts: tuple[int, ...]
+    edges: tuple[Number, ...]
+    counts: tuple[Count, ...]
 
 
 @dataclass(frozen=True, config=CONFIG)
@@ -137,7 +144,7 @@ class OutputRecord:
     """
 
     name: str
-    shape: tuple[int | str, ...] = ()
+    shape: tuple[Count | str, ...] = ()
     dtype: str = ""
     max_abs: Number | None = None
     rms: Number | None = None
@@ -162,8 +169,8 @@ class LayersRecord:
         median_db: The same of the median layer.
     """
 
-    quantized: int
-    multiplying: int
+    quantized: Count
+    multiplying: Count
     min_db: Number | None = None
     median_db: Number | None = None
     worst: str = ""
@@ -175,7 +182,7 @@ class AccuracyRecord:
     """Keypoints on held-out figures: against the same weights in PyTorch float32, and the truth.
 
     Attributes:
-        figures: How many; 0 where nothing was measured, and `code` says why.
+        figures: How many; 0 where nothing was measured, for the reason in `code`.
         shift_mean_px: Mean distance from PyTorch's keypoints, input px; p99 and max likewise.
         oks: Object keypoint similarity with PyTorch's keypoints, mean over figures, 0 to 1.
         pck: Fraction of keypoints within 5 % of the box's larger side of the truth.
@@ -184,7 +191,7 @@ class AccuracyRecord:
         code: Why the check refused, `reason` in one line; '' where it measured.
     """
 
-    figures: int = 0
+    figures: Count = 0
     shift_mean_px: Number | None = None
     shift_p99_px: Number | None = None
     shift_max_px: Number | None = None
@@ -208,7 +215,7 @@ class DatasetRecord:
     """
 
     name: str
-    images: int
+    images: Count
     ap: Number
     ap_reference: Number
     ar: Number
@@ -223,17 +230,17 @@ class ArtifactRecord:
 
     file: str
     sha256: str
-    bytes: int
+    bytes: Count
 
 
 @dataclass(frozen=True, config=CONFIG)
 class GraphRecord:
     """What is in the exported graph: operator type to count, nodes, opset, ONNX IR version."""
 
-    ops: Mapping[str, int] = field(default_factory=dict)
-    nodes: int | None = None
-    opset: int | None = None
-    ir: int | None = None
+    ops: Mapping[str, Count] = field(default_factory=dict)
+    nodes: Count | None = None
+    opset: Count | None = None
+    ir: Count | None = None
 
 
 @dataclass(frozen=True, config=CONFIG)
@@ -242,7 +249,7 @@ class LatencyRecord:
 
     median: Number
     iqr: Number = 0.0
-    runs: int = 1
+    runs: Count = 1
 
 
 @dataclass(frozen=True, config=CONFIG)
@@ -286,7 +293,7 @@ class CellRecord:
         deploy_config: File name in `deploy_configs/`, or a path the user gave.
         implementation: The implementation that converted.
         exporter: The exporter; part of the cell's identity.
-        outcome: The outcome; `outcome.py` says how it follows from the stages.
+        outcome: The outcome; `outcome.py` has the rules by which it follows from the stages.
         code: Availability code, signal name, or empty.
         reason: One line for a person; empty on a pass.
         headroom: Worst over the outputs; 1.0 is the limit.
@@ -326,14 +333,14 @@ class CellRecord:
     headroom: Number | None = None
     keypoint_error_px: PixelError | None = None
     sdk_client_error_px: PixelError | None = None
-    benign_flips: int | None = None
+    benign_flips: Count | None = None
     stages: tuple[StageRecord, ...] = ()
     outputs: tuple[OutputRecord, ...] = ()
     artifacts: tuple[ArtifactRecord, ...] = ()
     graph: GraphRecord | None = None
     effective_options: Mapping[str, str] = field(default_factory=dict)
     latency_ms: LatencyRecord | None = None
-    batches: tuple[int, ...] = ()
+    batches: tuple[Count, ...] = ()
     images: tuple[ImageRecord, ...] = ()
     checkpoint_sha256: str = ""
     weights: str = ""
@@ -362,11 +369,11 @@ class CellRecord:
         Several checks judge one stage: their times add up, and the worst result stays, a failure
         that was not declared before one that was.
         """
-        stages = {known.name: known for known in self.stages}
-        known = stages.get(stage.name)
-        if known is not None:
-            seconds = known.seconds + stage.seconds
-            stage = replace(max(known, stage, key=_severity), seconds=seconds)
+        stages = {record.name: record for record in self.stages}
+        earlier = stages.get(stage.name)
+        if earlier is not None:
+            seconds = earlier.seconds + stage.seconds
+            stage = replace(max(earlier, stage, key=_severity), seconds=seconds)
         stages[stage.name] = stage
         return replace(self, stages=tuple(stages[name] for name in STAGES if name in stages))
 

@@ -1,7 +1,7 @@
 """Results of several runners (CPU, GPU, macOS) as one.
 
-A cell that ran somewhere is shown as it ran; where several runners ran it, the worst of them is
-shown.  What each of them said stays in `sources`, and where they disagree the report says so.
+A cell that ran somewhere is shown as it ran; where several runners ran it, the worst result is
+shown. The result of each runner stays in `sources`, and the report marks where they differ.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from poseconform.results.results import Results
 
 
 def merge_results(parts: Mapping[str, Results]) -> Results:
-    """One `Results` of the `parts`, which are named by their runners; the order is no matter.
+    """One `Results` of the `parts`, which are named by their runners; their order does not matter.
 
     Raises:
         ReportError: There is nothing to merge, or a runner occurs twice.
@@ -53,14 +53,14 @@ def _check_runners(order: Sequence[str], parts: Mapping[str, Results]) -> None:
             seen.add(name)
 
 
-def _merged(told: Sequence[tuple[str, CellRecord]]) -> CellRecord:
-    shown = min((cell for _, cell in told), key=_shown_first)
-    sources = [source for runner, cell in told for source in _sources(runner, cell)]
+def _merged(cells: Sequence[tuple[str, CellRecord]]) -> CellRecord:
+    shown = min((cell for _, cell in cells), key=_shown_first)
+    sources = [source for runner, cell in cells for source in _sources(runner, cell)]
     return replace(shown, sources=tuple(sorted(sources, key=lambda s: s.runner)))
 
 
 def _sources(runner: str, cell: CellRecord) -> tuple[SourceRecord, ...]:
-    """What `runner` said; a cell that was merged before brings what its runners said."""
+    """The result of `runner`; a cell that was merged before has those of its runners."""
     return cell.sources or (SourceRecord(runner, cell.outcome, cell.reason, cell.headroom),)
 
 

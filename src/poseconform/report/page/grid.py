@@ -88,7 +88,7 @@ def column_of(cell: CellRecord, usual: tuple[str, str]) -> Column:
 
 
 def _options_of(cell: CellRecord) -> list[str]:
-    """What a deploy config's name says beside backend and precision: `f16` of `…-fp16-f16_…`."""
+    """Options in the name of a deploy config: `f16` of `...-fp16-f16_...`."""
     found = re.search(rf"(?:^|_){re.escape(cell.backend)}((?:-[a-z0-9]+)+)_", cell.deploy_config)
     return [word for word in found[1].split("-")[1:] if word not in PRECISIONS] if found else []
 

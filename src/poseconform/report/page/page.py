@@ -19,7 +19,6 @@ from poseconform.report.data.verdict import (
 from poseconform.report.data.vocabulary import (
     BACKENDS,
     FAMILIES,
-    MEANINGS,
     OUTCOMES,
     PRECISIONS,
     SHAPES,
@@ -138,7 +137,7 @@ def page_of(results: Results, baseline: Results | None = None) -> Page:
         strips=strips,
         bars=bars,
         lines=_lines(grid, ordered, changed),
-        legend=tuple((look, MEANINGS[look.kind]) for look in OUTCOMES),
+        legend=tuple((look, look.meaning) for look in OUTCOMES),
         fingerprint=groups_of(results.environment, without_planted(results.run)),
         payload=payload,
         cells=ordered,

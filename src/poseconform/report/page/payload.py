@@ -159,14 +159,14 @@ def _entry(cell: CellRecord, pool: Pool, limit: int) -> dict[str, Any]:
 
 
 def facts_of(cell: CellRecord) -> list[list[str]]:
-    """Label and value of what is known of the whole cell, what was not measured left out."""
+    """Label and value of the facts of a whole cell; what was not measured is left out."""
     latency = cell.latency_ms
     rows = (
         ("headroom", headroom(cell.headroom)),
         ("keypoint error", _three(cell.keypoint_error_px)),
         ("SDK client error", _three(cell.sdk_client_error_px)),
         ("benign flips", number(cell.benign_flips)),
-        *_below_fp32(cell),
+        *_accuracy(cell),
         ("latency", "" if latency is None else f"{number(latency.median)} ms"),
         ("latency, IQR", "" if latency is None else _spread(latency)),
         ("batches", ", ".join(str(n) for n in cell.batches)),
@@ -180,9 +180,9 @@ def facts_of(cell: CellRecord) -> list[list[str]]:
     return [[label, value] for label, value in rows if value not in {"", number(None)}]
 
 
-def _below_fp32(cell: CellRecord) -> Iterator[tuple[str, str]]:
-    """What is known of quantized layers and of keypoints on labeled figures."""
-    layers, found = cell.layers, cell.accuracy
+def _accuracy(cell: CellRecord) -> Iterator[tuple[str, str]]:
+    """Facts of quantized layers, and of keypoints on labeled figures and on a data set."""
+    layers, found, dataset = cell.layers, cell.accuracy, cell.dataset
     if layers is not None:
         worst = f"{number(layers.min_db)} dB (at least {number(layers.allowed_db)} dB)"
         yield "quantized layers", f"{layers.quantized} of {layers.multiplying}"
@@ -194,6 +194,14 @@ def _below_fp32(cell: CellRecord) -> Iterator[tuple[str, str]]:
         shown = " / ".join(pixels(value) for value in moved)
         yield "accuracy", f"{points(found.points_lost)} on {found.figures} figures"
         yield "moved on figures", f"{shown} px (mean / p99 / max), OKS {number(found.oks, 4)}"
+    if dataset is not None:
+        yield "data set", f"{plural(dataset.images, 'image')} of {visible(dataset.name)}"
+        for label, value, reference in (
+            ("AP", dataset.ap, dataset.ap_reference),
+            ("AR", dataset.ar, dataset.ar_reference),
+            ("PCK", dataset.pck, dataset.pck_reference),
+        ):
+            yield f"{label} on it", f"{number(value, 4)} (PyTorch {number(reference, 4)})"
 
 
 def _spread(latency: LatencyRecord) -> str:

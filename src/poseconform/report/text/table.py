@@ -1,7 +1,7 @@
 """The support table in Markdown: one row a family, one column a backend.
 
-It has the form of MMDeploy's table of supported models (docs/en/04-supported-codebases), so a
-reader of that one reads this one: `Y` and `N`, and three marks that it lacks.
+It has the form of MMDeploy's table of supported models (docs/en/04-supported-codebases): `Y` and
+`N`, and further marks.
 
 | mark | meaning |
 |---|---|
@@ -16,7 +16,7 @@ reader of that one reads this one: `Y` and `N`, and three marks that it lacks.
 The table of a run has the backends and families of the run. That of a document is about the
 project: it has every backend and family of the vocabulary.
 
-Beside the mark stand precision and shape modes: `fp32 sd` is fp32, static and dynamic.
+Precision and shape modes follow the mark: `fp32 sd` is fp32, static and dynamic.
 """
 
 from __future__ import annotations
@@ -60,13 +60,13 @@ def support_table(results: Results, *, whole: bool = False) -> str:
     """The table of `results` in Markdown, its legend below, ending with a newline.
 
     Args:
-        results: What is known.
-        whole: True for the project's table, in which every backend and every family has a place,
-            and says so where nothing is known of it; False for that of a run.
+        results: The results.
+        whole: True for the project's table, which has every backend and every family, with a
+            note where there is no result; False for that of a run.
     """
     cells = [c for c in results.cells if kind_of(c.outcome) != "not-selected"]
-    known = tuple(name for name, _ in BACKENDS)
-    backends = in_order((*(c.backend for c in cells), *(known if whole else ())), known)
+    names = tuple(name for name, _ in BACKENDS)
+    backends = in_order((*(c.backend for c in cells), *(names if whole else ())), names)
     families = in_order((*(c.family for c in cells), *(FAMILIES if whole else ())), FAMILIES)
     rows = []
     for family in families:

@@ -115,7 +115,7 @@ def _outcome(cell: CellRecord, ascii_only: bool) -> str:
 
 
 def _without_idle(grid: Grid) -> tuple[Grid, list[str]]:
-    """The grid without the columns in which nothing ran, and lines that say so instead."""
+    """The grid without the columns in which nothing ran, and a line for each kind of them."""
     busy: list[int] = []
     idle: dict[tuple[str, str], list[CellRecord]] = {}
     for index, column in enumerate(grid.columns):

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from poseconform.report.page.sample import sample_results
+from fixtures.sample_results import sample_results
 from poseconform.results.results import new_results, write_results
 from suites.defects import false_alarms
 

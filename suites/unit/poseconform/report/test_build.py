@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from fixtures.sample_results import sample_results
 from poseconform.report import build
 from poseconform.report.build import build_report, render_html
 from poseconform.report.data.verdict import lone_failures, verdict_of
@@ -19,7 +20,6 @@ from poseconform.report.data.vocabulary import OUTCOMES
 from poseconform.report.page import payload
 from poseconform.report.page.grid import grid_of, idle_columns
 from poseconform.report.page.page import page_of
-from poseconform.report.page.sample import sample_results
 from poseconform.results import records as oc
 from poseconform.results.errors import ReportError
 from poseconform.results.outcome import is_failure

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from fixtures.sample_results import sample_results
 from poseconform.report.data.diff import (
     THRESHOLDS,
     Diff,
@@ -16,7 +17,6 @@ from poseconform.report.data.diff import (
     grew,
 )
 from poseconform.report.data.fingerprint import differences, same_machine
-from poseconform.report.page.sample import sample_results
 from poseconform.report.text.diff_markdown import MAX_ROWS, diff_markdown
 from poseconform.results import records as oc
 from poseconform.results.results import Results

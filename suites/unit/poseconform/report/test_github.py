@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from poseconform.report.page.sample import sample_results
+from fixtures.sample_results import sample_results
 from poseconform.report.text.github import MAX_ROWS, publish, step_summary
 
 RESULTS = sample_results(60)

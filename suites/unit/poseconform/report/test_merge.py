@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.sample_results import sample_results
 from poseconform.report.__main__ import main
 from poseconform.report.build import render_html
 from poseconform.report.data.baseline import (
@@ -21,7 +22,6 @@ from poseconform.report.data.baseline import (
 from poseconform.report.data.fingerprint import groups_of, one_liner
 from poseconform.report.data.merge import merge_results
 from poseconform.report.data.verdict import disagreeing, verdict_of
-from poseconform.report.page.sample import sample_results
 from poseconform.report.text.table import BEGIN, END
 from poseconform.results.errors import ReportError
 from poseconform.results.records import CellRecord
@@ -147,7 +147,7 @@ def test_an_update_shows_before_it_writes(tmp_path: Path) -> None:
 
 def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one, two = tmp_path / "cpu" / "results.json", tmp_path / "gpu" / "results.json"
-    assert main(["sample", str(one), "--cells", "12"]) == 0
+    write_results(one, sample_results(12))
     write_results(two, sample_results(12, seed=5))
     assert main(["build", str(one), "--baseline", str(two)]) == 0
     assert (tmp_path / "cpu" / "index.html").exists()

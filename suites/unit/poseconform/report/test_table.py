@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from fixtures.sample_results import sample_results
 from poseconform.report.data.vocabulary import BACKENDS, FAMILIES
-from poseconform.report.page.sample import sample_results
 from poseconform.report.text.table import (
     BEGIN,
     END,

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from fixtures.sample_results import sample_results
 from poseconform.report.data.verdict import verdict_of
-from poseconform.report.page.sample import sample_results
 from poseconform.report.text import strings
 from poseconform.report.text.terminal import MAX_FAILURES, print_summary
 from poseconform.results.records import PixelError
