@@ -363,6 +363,21 @@ class CellRecord:
         parts = (self.model, config, self.implementation, self.exporter)
         return "/".join(part for part in parts if part)
 
+    @property
+    def worst_px(self) -> float | None:
+        """Worst keypoint error, input px."""
+        return None if self.keypoint_error_px is None else self.keypoint_error_px.max
+
+    @property
+    def artifact_bytes(self) -> int | None:
+        """Size of all files of the SDK model folder."""
+        return sum(artifact.bytes for artifact in self.artifacts) if self.artifacts else None
+
+    @property
+    def median_ms(self) -> float | None:
+        """Median run time of the backend, milliseconds."""
+        return None if self.latency_ms is None else self.latency_ms.median
+
     def with_stage(self, stage: StageRecord) -> CellRecord:
         """This record with the result of one more check of a stage.
 

@@ -150,11 +150,11 @@ def _flips(change: str, old: CellRecord | None, new: CellRecord | None) -> Itera
 def _numbers(old: CellRecord, new: CellRecord, *, timed: bool) -> Iterator[Finding]:
     rows = [
         ("headroom", old.headroom, new.headroom, headroom),
-        ("keypoint error", _worst_px(old), _worst_px(new), pixels),
-        ("size", _bytes(old), _bytes(new), lambda value: size(round(value or 0))),
+        ("keypoint error", old.worst_px, new.worst_px, pixels),
+        ("size", old.artifact_bytes, new.artifact_bytes, lambda value: size(round(value or 0))),
     ]
     if timed:
-        rows.append(("latency", _median(old), _median(new), number))
+        rows.append(("latency", old.median_ms, new.median_ms, number))
     for what, was, now, show in rows:
         limit = THRESHOLDS[what]
         if grew(limit, was, now) and not (what == "latency" and _within_spread(old, new)):
@@ -190,24 +190,12 @@ def _op_changes(old: Mapping[str, int], new: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {delta:+d}" for name, delta in deltas if delta)
 
 
-def _worst_px(cell: CellRecord) -> float | None:
-    return None if cell.keypoint_error_px is None else cell.keypoint_error_px.max
-
-
-def _median(cell: CellRecord) -> float | None:
-    return None if cell.latency_ms is None else cell.latency_ms.median
-
-
 def _within_spread(old: CellRecord, new: CellRecord) -> bool:
     """True if the medians differ by no more than both interquartile ranges together."""
     if old.latency_ms is None or new.latency_ms is None:
         return True
     spread = old.latency_ms.iqr + new.latency_ms.iqr
     return abs(new.latency_ms.median - old.latency_ms.median) <= spread
-
-
-def _bytes(cell: CellRecord) -> float | None:
-    return float(sum(a.bytes for a in cell.artifacts)) if cell.artifacts else None
 
 
 def changes(old: Results, new: Results) -> dict[str, str]:
@@ -224,8 +212,8 @@ def change_counts(found: Mapping[str, str]) -> tuple[tuple[str, str, int], ...]:
 
 
 def _change(old: CellRecord | None, new: CellRecord | None) -> str:
-    failing, failed_before = _fails(new), _fails(old)
-    if failing:
+    failed_before = old is not None and failed(old)
+    if new is not None and failed(new):
         return "still-failing" if failed_before else "newly-failing"
     if new is None or not ran(new):
         return _absent(old, new)
@@ -237,13 +225,6 @@ def _change(old: CellRecord | None, new: CellRecord | None) -> str:
 def _absent(old: CellRecord | None, new: CellRecord | None) -> str:
     was = "" if old is None else kind_of(old.outcome)
     kind = "" if new is None else kind_of(new.outcome)
-    lost = (kind == "missing" != was) or (_ran(old) and kind != "not-selected")
+    ran_before = old is not None and ran(old)
+    lost = (kind == "missing" != was) or (ran_before and kind != "not-selected")
     return "missing" if lost else ""
-
-
-def _fails(cell: CellRecord | None) -> bool:
-    return cell is not None and failed(cell)
-
-
-def _ran(cell: CellRecord | None) -> bool:
-    return cell is not None and ran(cell)

@@ -83,6 +83,12 @@ def verdict_of(cells: Sequence[CellRecord], interrupted: str = "") -> Verdict:
     return Verdict(group, headline, tuple(_details(cells, found, interrupted)))
 
 
+def bad_cells(cells: Iterable[CellRecord]) -> list[CellRecord]:
+    """Failing and missing cells, the worst first."""
+    bad = [c for c in cells if failed(c) or kind_of(c.outcome) == "missing"]
+    return sorted(bad, key=lambda c: (severity(c.outcome), c.cell_id))
+
+
 def interruption(interrupted: str) -> str:
     """The sentence on a run that ended early; '' for one that did not."""
     return f"The run was interrupted ({one_line(interrupted)})." if interrupted else ""

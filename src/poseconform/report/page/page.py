@@ -159,19 +159,17 @@ def _lines(
 
 
 def _brief(cell: CellRecord, index: int, changed: Mapping[str, str]) -> Brief:
-    error, latency = cell.keypoint_error_px, cell.latency_ms
-    worst = None if error is None else error.max
     detail = cell.outcome.partition(":")[2] or cell.code
     return Brief(
         index=index,
         look=look_of(cell.outcome),
         detail=one_line(detail, 40),
         mark=CHANGE_MARKS.get(changed.get(cell.cell_id, ""), "split" if disagreeing(cell) else ""),
-        pixels="" if worst is None else f"{pixels(worst)} px",
+        pixels="" if cell.worst_px is None else f"{pixels(cell.worst_px)} px",
         points=points(cell.accuracy.points_lost if cell.accuracy else None),
         headroom="" if cell.headroom is None else headroom(cell.headroom),
         fill="" if cell.headroom is None else _fill(cell.headroom),
-        latency="" if latency is None else f"{number(latency.median)} ms",
+        latency="" if cell.median_ms is None else f"{number(cell.median_ms)} ms",
     )
 
 

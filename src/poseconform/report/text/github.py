@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from poseconform.report.data.verdict import verdict_of
-from poseconform.report.data.vocabulary import failed, kind_of, severity, words_of
+from poseconform.report.data.verdict import bad_cells, verdict_of
+from poseconform.report.data.vocabulary import words_of
 from poseconform.report.text.strings import (
     Inert,
     markdown,
@@ -29,8 +29,7 @@ def step_summary(results: Results) -> str:
     verdict = verdict_of(results.cells, results.interrupted)
     lines = [f"## {markdown(verdict.headline)}", "", markdown(" ".join(verdict.details), 1000), ""]
     lines += [support_table(results), ""]
-    bad = [c for c in results.cells if failed(c) or kind_of(c.outcome) == "missing"]
-    bad.sort(key=lambda c: (severity(c.outcome), c.cell_id))
+    bad = bad_cells(results.cells)
     lines += markdown_table(
         ("Model", "Flow", "Outcome", "Reason", "Run again"),
         [
