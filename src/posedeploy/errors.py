@@ -25,6 +25,7 @@ class PoseDeployError(Exception):
     """
 
     exit_code: ClassVar[int] = 1
+    stage: str = ""  # of the conversion at which it was raised: 'export', 'convert', …; '' outside
 
     def __init__(self, subject: str, found: str, expected: str, next_step: str) -> None:
         super().__init__(subject, found, expected, next_step)

@@ -12,13 +12,12 @@ from poseconform.matrix.weights import AUTO, with_weights
 from poseconform.planted.defects import Defect, Site, first_failure
 from poseconform.planted.score import PROPERTY, Trial
 from poseconform.pytest_plugin.options import selection_of
-from poseconform.subject import posedeploy_subject as implementations
 from suites.defects.variants import GoodCell, TryIt, model_of
 
 
 @pytest.fixture(scope="session")
-def all_flows() -> tuple[Flow, ...]:
-    return implementations.flows()
+def all_flows(judge: Judge) -> tuple[Flow, ...]:
+    return judge.subject.flows()
 
 
 @pytest.fixture(scope="session")
@@ -44,11 +43,11 @@ def good_cell(
         if not computes.ok:  # of the processor, which no --require can change
             pytest.skip(f"unavailable:{computes.code}: {computes.reason}")
         if name not in models:
-            models[name] = model_of(name, folder)
+            models[name] = model_of(judge.subject, name, folder)
         cells = build_cells([models[name]], all_flows)
         fitting = [cell for cell in cells if site.holds(cell)]
         plain = min(fitting, key=lambda cell: len(cell.flow.label))  # without further options
-        return with_weights([plain], AUTO, implementations.can_fit)[0]
+        return with_weights([plain], AUTO, judge.subject.can_fit)[0]
 
     return find
 

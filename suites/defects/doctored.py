@@ -10,7 +10,7 @@ import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from poseconform.reference.network import load_model
-from poseconform.subject import posedeploy_subject as implementations
+from poseconform.subject import mmpose_models
 from posedeploy.config import load_model_config
 from posedeploy.paths import cache_dir
 from posedeploy.synthetic.weights import checkpoint_for
@@ -31,7 +31,7 @@ def other_epsilon(config: str, good: str, bad: str, factor: float, count: int) -
         factor: Of the epsilon.
         count: How many norms, from the middle of the network on; 0 for all.
     """
-    state = implementations.read_state_dict(Path(good))
+    state = mmpose_models.read_state_dict(Path(good))
     model = load_model(config, good)
     norms = [(n, m.eps) for n, m in model.named_modules() if isinstance(m, NORMS)]
     chosen = norms[len(norms) // 2 :][:count] if count else norms
@@ -50,19 +50,19 @@ def other_weights(config: str, _good: str, bad: str, seed: int) -> None:
 
 def never_loaded(config: str, good: str, bad: str) -> None:
     """The weights that the network starts from before anything is loaded into it."""
-    read = implementations.read_model_config(config)
+    read = mmpose_models.read_model_config(config)
     from mmpose.apis import init_model
 
     torch.manual_seed(0)
     model = init_model(read, None, device="cpu")
-    state = implementations.read_state_dict(Path(good))
+    state = mmpose_models.read_state_dict(Path(good))
     started = model.state_dict()
     _save({name: started[name] for name in state}, bad)
 
 
 def averages_lost(_config: str, good: str, bad: str) -> None:
     """Running means and variances as they are before training: 0 and 1."""
-    state = implementations.read_state_dict(Path(good))
+    state = mmpose_models.read_state_dict(Path(good))
     for name, tensor in state.items():
         if name.endswith("running_mean"):
             tensor.zero_()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from poseconform.matrix.cells import Cell, Model
 from poseconform.planted.defects import Defect, Site
-from poseconform.subject import posedeploy_subject as implementations
+from poseconform.subject.protocol import Subject
 
 GoodCell = Callable[[Site, str], Cell]  # of a site and a model's name
 TryIt = Callable[[Defect, str], None]
@@ -53,13 +53,13 @@ VARIANTS: Mapping[str, tuple[str, str]] = {
 }  # fmt: skip
 
 
-def model_of(name: str, folder: Path) -> Model:
+def model_of(subject: Subject, name: str, folder: Path) -> Model:
     """A model of the zoo, or of `VARIANTS`, whose config is then written into `folder`."""
     if name not in VARIANTS:
-        (model,) = implementations.models([name])
+        (model,) = subject.models([name])
         return model
     base, text = VARIANTS[name]
     path = folder / f"{name}.py"
-    (known,) = implementations.models([base])
+    (known,) = subject.models([base])
     path.write_text(text.replace("{base!r}", repr(known.config)), encoding="utf-8")
-    return implementations.model_from_config(str(path))
+    return subject.model_from_config(str(path))

@@ -14,7 +14,6 @@ from poseconform.checks.table import CHECKS
 from poseconform.judge.judge import Judge
 from poseconform.matrix.cells import build_cells
 from poseconform.matrix.weights import with_weights
-from poseconform.subject import posedeploy_subject as implementations
 
 CHECKED = ("precision", "numbers", "accuracy")
 MODELS = {
@@ -32,9 +31,9 @@ def test_what_openvino_computes_in_bf16_is_judged_as_bf16(judge: Judge, model: s
     computes = judge.availabilities.of("openvino", inference_precision="bf16")
     if not computes.ok:
         pytest.skip(f"unavailable:{computes.code}: {computes.reason}")
-    flows = [f for f in implementations.flows() if f.label == MODELS[model]]
+    flows = [f for f in judge.subject.flows() if f.label == MODELS[model]]
     (exact,) = with_weights(
-        build_cells(implementations.models([model]), flows), "fitted", implementations.can_fit
+        build_cells(judge.subject.models([model]), flows), "fitted", judge.subject.can_fit
     )
     cell = replace(exact, flow=replace(exact.flow, precision="bf16"))
     folder = judge.convert(exact)  # the run may know the same cell with other weights

@@ -25,7 +25,7 @@ from poseconform.judge.measuring import accuracy_reference, float_twin
 from poseconform.judge.stages import Blocked, StageFailure
 from poseconform.matrix.cells import Cell, build_cells
 from poseconform.matrix.weights import with_weights
-from poseconform.subject import posedeploy_subject as implementations
+from poseconform.subject.protocol import Subject
 from posedeploy.precision.calibration import CalibrationSet
 from posedeploy.precision.qdq import RECIPES, quantize_onnx
 from posedeploy.runtime.openvino import INFERENCE_PRECISION
@@ -36,9 +36,9 @@ IMAGES = 16  # to calibrate on
 OVERFLOW = 64.0
 
 
-def cell_of(label: str) -> Cell:
-    models, flows = implementations.models([MODEL]), implementations.flows()
-    cells = with_weights(build_cells(models, flows), "auto", implementations.can_fit)
+def cell_of(subject: Subject, label: str) -> Cell:
+    models, flows = subject.models([MODEL]), subject.flows()
+    cells = with_weights(build_cells(models, flows), "auto", subject.can_fit)
     return next(cell for cell in cells if cell.flow.label == label)
 
 
@@ -65,13 +65,13 @@ def sabotaged(judge: Judge, cell: Cell, folder: Path, plant: Callable[[Path], ob
 
 
 @pytest.fixture
-def int8() -> Cell:
-    return cell_of("simcc_onnxruntime-int8_static")
+def int8(judge: Judge) -> Cell:
+    return cell_of(judge.subject, "simcc_onnxruntime-int8_static")
 
 
 def quantized(judge: Judge, cell: Cell, inputs: NDArray[np.float32], **more: Any) -> Any:
     """What quantizes the cell's float32 graph on these inputs."""
-    exact = judge.convert(float_twin(cell)).folder / GRAPH
+    exact = judge.convert(float_twin(judge, cell)).folder / GRAPH
 
     def each() -> Iterator[NDArray[np.float32]]:
         yield from (one[None] for one in inputs)
@@ -117,9 +117,9 @@ def test_quantizing_what_must_stay_in_float32_fails(
 
 
 @pytest.fixture
-def fp16() -> Cell:
+def fp16(judge: Judge) -> Cell:
     """ONNX Runtime has no fp16 kernels on a CPU and takes the casts between its own away."""
-    return cell_of("simcc_openvino-fp16-f16_static-256x192")
+    return cell_of(judge.subject, "simcc_openvino-fp16-f16_static-256x192")
 
 
 def scaled_norms(graph: Any) -> None:
@@ -154,7 +154,7 @@ def scaled_norms(graph: Any) -> None:
 def scaled(judge: Judge, cell: Cell, scratch: Path, precision: str) -> Callable[[Path], object]:
     """What writes the cell's model with scaled norms as an IR that is computed in f16 or f32."""
     ov = pytest.importorskip("openvino")
-    exact = Cell(cell.model, cell_of("simcc_onnxruntime_static").flow)
+    exact = Cell(cell.model, cell_of(judge.subject, "simcc_onnxruntime_static").flow)
     model = onnx.load(judge.convert(exact).folder / GRAPH)
     scaled_norms(model.graph)
     onnx.save(model, scratch / "scaled.onnx")

@@ -153,7 +153,7 @@ def results(draw: st.DrawFn) -> Results:
     """What one runner says of some of three cells."""
     cells: list[CellRecord] = []
     for name in draw(st.sets(st.sampled_from(["a", "b", "c"]))):
-        base = base_record(make_cell(name=name), "", "", "")
+        base = base_record(make_cell(name=name), "", "", "fake")
         stage = draw(STAGES)
         outcome = {"pass": "pass", "mismatch": "mismatch", "crash": "crash"}[stage.outcome]
         outcome = draw(st.sampled_from([outcome, "unavailable:no-device", "not-selected"]))

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from fixtures.fake_matrix import FAKE, PLUGINS
+from fixtures.fake_subject import PLUGINS
 from fixtures.sample_results import sample_results
 from poseconform.pytest_plugin.baseline import baseline_file, summary_lines
 from poseconform.report.data.baseline import compare_with_baseline, update_baseline
@@ -115,7 +115,7 @@ def test_an_update_keeps_what_the_run_did_not_judge(old: Results, tmp_path: Path
 
 @pytest.fixture
 def matrix(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    pytester.makepyfile(fake=FAKE, test_cells=TESTS)
+    pytester.makepyfile(test_cells=TESTS)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(pytester.path), *sys.path]))
     monkeypatch.syspath_prepend(pytester.path)
     for name in ("POSECONFORM_DISABLE", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):

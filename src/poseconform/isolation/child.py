@@ -26,19 +26,27 @@ from typing import Any, BinaryIO
 
 _LENGTH = struct.Struct("!Q")
 LOG_TAIL_LINES = 30
+# Not `-m`: replies hold classes of this module, which would be `__main__`'s there.
+_MAIN = "from poseconform.isolation.child import main; main()"
 SINGLE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
 
-class ChildFailure(Exception):  # noqa: N818 - it is what happened, crash and timeout are kinds of it
-    """The call did not return a value. `kind` is 'error', 'crash' or 'timeout'."""
+class ChildFailure(Exception):  # noqa: N818 - crash and timeout are kinds of it
+    """The call did not return a value. `kind` is 'error', 'crash' or 'timeout'.
+
+    Attributes:
+        message: One line for a person.
+        log_tail: Traceback in the child, and the end of its log.
+        stage: The stage that the exception in the child named; '' if it named none.
+    """
 
     kind = "error"
 
-    def __init__(self, message: str, log_tail: str = "", error_type: str = "") -> None:
-        super().__init__(message, log_tail, error_type)
+    def __init__(self, message: str, log_tail: str = "", stage: str = "") -> None:
+        super().__init__(message, log_tail, stage)
         self.message = message
         self.log_tail = log_tail
-        self.error_type = error_type
+        self.stage = stage
 
     def __str__(self) -> str:
         return self.message
@@ -54,6 +62,23 @@ class ChildTimeout(ChildFailure):
     """The child gave no answer within the time limit and was killed."""
 
     kind = "timeout"
+
+
+@dataclass(frozen=True)
+class _Raised:
+    """An exception that a function raised in the child.
+
+    Attributes:
+        type: Name of its class.
+        message: Its text.
+        stage: Its attribute `stage`, by which a toolchain tells where it failed; '' without one.
+        traceback: As Python prints it.
+    """
+
+    type: str
+    message: str
+    stage: str
+    traceback: str
 
 
 @dataclass(frozen=True)
@@ -111,11 +136,10 @@ class Child:
             status = running.process.wait()
             self.close()
             raise ChildCrash(f"{_describe_exit(status)} in {target}", self._tail(start)) from error
-        ok, value = reply
-        if ok:
-            return value
-        error_type, message, trace = value
-        raise ChildFailure(f"{error_type}: {message}", trace + self._tail(start), error_type)
+        if isinstance(reply, _Raised):
+            message = f"{reply.type}: {reply.message}"
+            raise ChildFailure(message, reply.traceback + self._tail(start), reply.stage)
+        return reply[0]
 
     def close(self) -> None:
         """End the child; harmless when there is none."""
@@ -139,7 +163,7 @@ class Child:
         from_child, replies = os.pipe()
         with self._log.open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "poseconform.isolation.child", str(requests), str(replies)],
+                [sys.executable, "-c", _MAIN, str(requests), str(replies)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -199,12 +223,14 @@ def _serve(requests: BinaryIO, replies: BinaryIO) -> None:
         target, args = pickle.loads(requests.read(_LENGTH.unpack(header)[0]))  # noqa: S301 - our parent
         module, _, function = target.partition(":")
         try:
-            value = (True, getattr(importlib.import_module(module), function)(*args))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the parent must hear of it
-            value = (False, (type(error).__name__, str(error), traceback.format_exc()))
-        _send(replies, value)
+            reply: object = (getattr(importlib.import_module(module), function)(*args),)
+        except Exception as error:  # noqa: BLE001 - the parent raises it again
+            stage = str(getattr(error, "stage", ""))
+            reply = _Raised(type(error).__name__, str(error), stage, traceback.format_exc())
+        _send(replies, reply)
 
 
-if __name__ == "__main__":
-    with os.fdopen(int(sys.argv[1]), "rb") as _in, os.fdopen(int(sys.argv[2]), "wb") as _out:
-        _serve(_in, _out)
+def main() -> None:
+    """Serve on the two file descriptors of the command line."""
+    with os.fdopen(int(sys.argv[1]), "rb") as requests, os.fdopen(int(sys.argv[2]), "wb") as out:
+        _serve(requests, out)

@@ -1,8 +1,8 @@
-"""The judge at work in one pytest process: conversions, references and runs, each done once.
+"""Conversions, references and runs of one pytest process, each done once.
 
-Everything native happens in children: one that has torch loaded and serves many cells, and a
-fresh one a cell for the backend.  What fails, fails for the first test that asks; the others are
-told that they are blocked, and by what.
+Everything native happens in child processes: one that has torch loaded and serves many cells, and
+a fresh one for the backend of each cell. What fails, fails for the first test that asks; for the
+others it raises `Blocked`, which names the stage that failed.
 """
 
 from __future__ import annotations
@@ -27,15 +27,18 @@ from poseconform.isolation.artifacts import (
 )
 from poseconform.isolation.child import SINGLE_THREAD, Child, ChildFailure
 from poseconform.isolation.device_lock import device_lock
-from poseconform.judge.conversions import Conversion, failing_stage
+from poseconform.judge.conversions import conversion_stage
 from poseconform.judge.runs import Batch, Execution, plan_batches
 from poseconform.judge.stages import Blocked, StageFailure
 from poseconform.matrix.cells import Cell, Model
 from poseconform.reference.host_stage import is_unfinished, pad_rows
 from poseconform.reference.values import Reference, Sample, read_reference
-from poseconform.subject import clients
-from poseconform.subject import posedeploy_subject as implementations
 from poseconform.subject.availability import Availabilities
+from poseconform.subject.clients import ClientAnswer
+from poseconform.subject.environment import package_versions
+from poseconform.subject.loading import DEFAULT_SUBJECT
+from poseconform.subject.mmpose_models import config_text
+from poseconform.subject.protocol import Conversion, Subject
 from posedeploy.runtime import SessionOptions, backend_row, device_of
 
 T = TypeVar("T")
@@ -70,6 +73,9 @@ class Judge:
         limits: Time limits.
         options: Cell id -> session options where they are not what the flow stands for.
         figures: Gives labeled figures, as many as asked for; none by default.
+        subject_spec: 'module:object' from which child processes load the subject.
+        make_child: Makes a child process, given its log file and environment variables.
+        config_text: Gives a model config as text, for the key of its reference.
     """
 
     cache: ArtifactCache
@@ -80,8 +86,16 @@ class Judge:
     limits: Limits = field(default_factory=Limits)
     options: Mapping[str, SessionOptions] = field(default_factory=dict)
     figures: Callable[[int], Sequence[Figure]] = lambda _count: ()
+    subject_spec: str = DEFAULT_SUBJECT
+    make_child: Callable[[Path, dict[str, str]], Child] = Child
+    config_text: Callable[[str], str] = config_text
     _done: dict[tuple[str, ...], Any] = field(default_factory=dict)
     _torch: Child | None = None
+
+    @property
+    def subject(self) -> Subject:
+        """The implementation under test."""
+        return self.availabilities.subject
 
     def close(self) -> None:
         """End the child that has torch loaded."""
@@ -89,13 +103,15 @@ class Judge:
             self._torch.close()
 
     def with_conversion(self, cell: Cell, conversion: Conversion) -> Judge:
-        """A judge that knows everything this one knows, but judges another folder for one cell."""
+        """A judge with the results of this one, which judges another folder for one cell."""
         return self._but(cell, {("conversion", cell.id): conversion})
 
     def with_execution(self, cell: Cell, execution: Execution) -> Judge:
         """Likewise, but the cell's backend is taken to have given these outputs."""
-        known: dict[tuple[str, ...], Any] = {("conversion", cell.id): self.conversion(cell)}
-        return self._but(cell, {**known, ("execution", cell.id): execution})
+        conversion = self.conversion(cell)
+        return self._but(
+            cell, {("conversion", cell.id): conversion, ("execution", cell.id): execution}
+        )
 
     def evaluating(self, cell: Cell) -> Judge:
         """Likewise, but the judge evaluates the cell's files itself (`execution.EVALUATORS`)."""
@@ -109,24 +125,25 @@ class Judge:
         except StageFailure as failure:
             if failure.stage not in {"load", "run"}:
                 raise
-            said = failure.kind, failure.message, failure.code, failure.log_tail
-            raise StageFailure("numeric", *said) from failure
+            raise StageFailure(
+                "numeric", failure.kind, failure.message, failure.code, failure.log_tail
+            ) from failure
 
     def with_options(self, cell: Cell, options: SessionOptions) -> Judge:
-        """Likewise, but the cell's backend is told other options than its flow stands for."""
-        known: dict[tuple[str, ...], Any] = {("conversion", cell.id): self.conversion(cell)}
-        return replace(self._but(cell, known), options={**self.options, cell.id: options})
+        """Likewise, but the cell's backend runs with other options than its flow stands for."""
+        changed = self._but(cell, {("conversion", cell.id): self.conversion(cell)})
+        return replace(changed, options={**self.options, cell.id: options})
 
     def with_checkpoint(self, cell: Cell, checkpoint: Path) -> Judge:
         """Likewise, but the cell is converted from another checkpoint than the reference's."""
         self.reference(cell.model, cell.flow.precision)
         return self._but(cell, {checkpoint_key(cell.model): str(checkpoint)})
 
-    def _but(self, cell: Cell, known: dict[tuple[str, ...], Any]) -> Judge:
-        """This judge, knowing other things of a cell; both share the child that has torch."""
+    def _but(self, cell: Cell, done: Mapping[tuple[str, ...], Any]) -> Judge:
+        """This judge with other results for a cell; both share the child that has torch."""
         self._torch = self._torch or self._torch_child()
-        kept = {key: value for key, value in self._done.items() if key[1] != cell.id}
-        return replace(self, _done=kept | known)
+        others = {key: value for key, value in self._done.items() if key[1] != cell.id}
+        return replace(self, _done={**others, **done})
 
     def conversion(self, cell: Cell) -> Conversion:
         """The cell's SDK model folder. Fails at 'export' or 'convert'."""
@@ -153,12 +170,12 @@ class Judge:
         )
         return decoded
 
-    def client_answers(self, cell: Cell, count: int) -> list[clients.ClientAnswer]:
+    def client_answers(self, cell: Cell, count: int) -> list[ClientAnswer]:
         """Keypoints through the SDK client for the first `count` samples. Fails at 'sdk'."""
         folder = self.conversion(cell).folder
         with device_lock(self.device(cell)), self.child(cell.id) as child:
             try:
-                answers: list[clients.ClientAnswer] = child.call(
+                answers: list[ClientAnswer] = child.call(
                     "poseconform.subject.clients:posedeploy_sdk",
                     str(folder), list(self.samples[:count]), cell.model.bottom_up,
                     self.device(cell), timeout=self.limits.run * count,
@@ -174,51 +191,42 @@ class Judge:
         made: str = self.once(
             checkpoint_key(model),
             lambda: self.in_torch(
-                "poseconform.subject.posedeploy_subject:checkpoint_for",
-                model.name if model.tiers else model.config,
-                model.weights,
-                model.seed,
+                "poseconform.subject.loading:checkpoint_for",
+                self.subject_spec,
+                model,
                 timeout=self.limits.weights,
             ),
         )
         return made
 
     def once(self, key: tuple[str, ...], make: Callable[[], T]) -> T:
-        """What `make` gives; what fails, fails for who asks first, and blocks the others."""
+        """What `make` gives; a failure is raised for the first caller, and blocks the others."""
         if key not in self._done:
             try:
                 self._done[key] = make()
             except (StageFailure, ChildFailure) as failure:
                 self._done[key] = failure
                 raise
-        known = self._done[key]
-        if isinstance(known, ChildFailure):  # no stage of a cell: each cell must hear of it
-            raise known
-        if isinstance(known, StageFailure):
-            raise Blocked(known.stage, known.message)
-        return known  # type: ignore[no-any-return]
+        result = self._done[key]
+        if isinstance(result, ChildFailure):  # of no stage of a cell: it fails every cell
+            raise result
+        if isinstance(result, StageFailure):
+            raise Blocked(result.stage, result.message)
+        return result  # type: ignore[no-any-return]
 
     def convert(self, cell: Cell) -> Conversion:
-        """The same, whether or not this judge knows it already."""
+        """The same, whether or not this judge has done it already."""
         checkpoint = self.checkpoint(cell.model)
-        request = implementations.Request(
-            model_config=cell.model.config,
-            checkpoint=checkpoint,
-            deploy_config=cell.flow.deploy_config,
-            exporter=self.exporter,
-            cache_root=str(self.cache.root),
-            toolchain=implementations.toolchain_key(),
-        )
+        on_device = self.subject.builds_for_device(cell.flow.backend)
         try:
-            limit = self.limits.build if implementations.tied(cell.flow.backend) else None
-            facts = self.in_torch(
-                "poseconform.subject.posedeploy_subject:convert", request, timeout=limit
-            )
+            conversion: Conversion = self.in_torch(
+                "poseconform.subject.loading:convert",
+                self.subject_spec, cell, checkpoint, self.exporter, str(self.cache.root),
+                timeout=self.limits.build if on_device else None,
+            )  # fmt: skip
         except ChildFailure as failure:
-            raise StageFailure.from_child(failing_stage(failure), failure) from failure
-        files = {n.removeprefix("sdk/"): v for n, v in facts["files"].items()}
-        sha = self.once(("sha", checkpoint), lambda: file_sha256(Path(checkpoint)))
-        return Conversion(Path(facts["folder"]), files, facts["export"], facts["convert"], sha)
+            raise StageFailure.from_child(conversion_stage(failure), failure) from failure
+        return conversion
 
     def _execute(self, cell: Cell, evaluate: bool = False) -> Execution:
         flow = cell.flow
@@ -244,9 +252,9 @@ class Judge:
         return Execution(loaded, tuple(batches))
 
     def options_of(self, cell: Cell) -> SessionOptions:
-        """What the cell's backend is told."""
-        flows_own = SessionOptions(precision=cell.flow.precision, threads=1)
-        return self.options.get(cell.id, flows_own)
+        """How the cell's backend runs."""
+        default = SessionOptions(precision=cell.flow.precision, threads=1)
+        return self.options.get(cell.id, default)
 
     def _finish(self, model: Model, batches: Sequence[Batch]) -> list[Batch]:
         """Detections from outputs before suppression, padded to as many rows as the most have."""
@@ -261,9 +269,9 @@ class Judge:
             ]  # fmt: skip
         except ChildFailure as failure:
             raise StageFailure.from_child("run", failure) from failure
-        most = max(1, *(part["dets"].shape[1] for part in found))
+        rows = max(1, *(part["dets"].shape[1] for part in found))
         return [
-            replace(batch, detections=pad_rows(part, most))
+            replace(batch, detections=pad_rows(part, rows))
             for batch, part in zip(batches, found, strict=True)
         ]
 
@@ -289,13 +297,13 @@ class Judge:
         return read_reference(entry.path, entry.facts)
 
     def reference_parts(self, model: Model, samples: Sequence[Sample]) -> dict[str, object]:
-        """What PyTorch's answers for a model and its weights depend on."""
+        """What the reference of a model and its weights depends on."""
         return {
-            "model_config": implementations.config_text(model.config),
+            "model_config": self.config_text(model.config),
             "checkpoint": file_sha256(Path(self.checkpoint(model))),
             "samples": samples_sha256(samples),
             "judge": tree_sha256(Path(reference.__file__).parent),
-            "packages": implementations.versions(("torch", "mmpose", "numpy")),
+            "packages": package_versions(("torch", "mmpose", "numpy")),
         }
 
     def in_torch(self, target: str, *args: Any, timeout: float | None = None) -> Any:
@@ -304,11 +312,11 @@ class Judge:
         return self._torch.call(target, *args, timeout=timeout or self.limits.convert)
 
     def _torch_child(self) -> Child:
-        return Child(self.scratch / "torch.log", SINGLE_THREAD)
+        return self.make_child(self.scratch / "torch.log", SINGLE_THREAD)
 
     def child(self, name: str) -> Child:
         """A fresh child with a log of this name."""
-        return Child(self.scratch / f"{name.replace('/', '_')}.log", SINGLE_THREAD)
+        return self.make_child(self.scratch / f"{name.replace('/', '_')}.log", SINGLE_THREAD)
 
 
 def backend_files(cell: Cell, folder: Path) -> list[str]:
@@ -318,7 +326,7 @@ def backend_files(cell: Cell, folder: Path) -> list[str]:
 
 
 def checkpoint_key(model: Model) -> tuple[str, ...]:
-    """What a judge knows a model's checkpoint by."""
+    """The key of a model's checkpoint in `Judge.once`."""
     return ("checkpoint", model.name, model.weights)
 
 

@@ -15,7 +15,6 @@ from poseconform.isolation.child import ChildFailure
 from poseconform.judge.judge import Judge, backend_files
 from poseconform.judge.stages import StageFailure
 from poseconform.matrix.cells import Cell, Model
-from poseconform.subject import posedeploy_subject as implementations
 
 # Backend -> what measures the quantized layers of its files.
 MEASURES: Mapping[str, str] = {
@@ -26,14 +25,14 @@ MEASURES: Mapping[str, str] = {
 LAYER_IMAGES = 6  # figures that layers are measured on: thousands of values of each
 
 
-def float_twin(cell: Cell) -> Cell:
+def float_twin(judge: Judge, cell: Cell) -> Cell:
     """The float32 cell of the same model, weights, backend and shape.
 
     Raises:
         StageFailure: No such flow, at 'numeric'.
     """
     wanted = replace(cell.flow, precision="fp32", deploy_config="", inference_precision="")
-    for flow in implementations.flows():
+    for flow in judge.subject.flows():
         if replace(flow, deploy_config="") == wanted:
             return Cell(cell.model, flow)
     message = f"no fp32 flow to compare {cell.flow.label} with; add its deploy config"
@@ -46,7 +45,7 @@ def layer_noise(judge: Judge, cell: Cell) -> Quantized:
 
 
 def _measure_layers(judge: Judge, cell: Cell) -> Quantized:
-    folders = judge.conversion(cell).folder, judge.convert(float_twin(cell)).folder
+    folders = judge.conversion(cell).folder, judge.convert(float_twin(judge, cell)).folder
     files = [backend_files(cell, folder) for folder in folders]
     inputs = _layer_inputs(judge, cell)
     with judge.child(f"{cell.id}-layers") as child:

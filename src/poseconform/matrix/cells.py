@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+OTHER_FAMILY = "other"  # of a model that is in no row of the support table
+
 
 @dataclass(frozen=True)
 class Model:

@@ -23,12 +23,16 @@ from poseconform.isolation.disk import make_room
 from poseconform.planted import score as defect_score
 from poseconform.pytest_plugin import baseline as regression
 from poseconform.pytest_plugin import recording
-from poseconform.pytest_plugin.options import all_cells, availabilities_of, selection_of
+from poseconform.pytest_plugin.options import (
+    all_cells,
+    availabilities_of,
+    selection_of,
+    subject_of,
+)
 from poseconform.pytest_plugin.progress import Progress
 from poseconform.results.folder import RunFolder, RunRecord, export_counts
 from poseconform.results.records import CellRecord
 from poseconform.results.results import Results, new_results, write_results
-from poseconform.subject import posedeploy_subject as implementations
 from poseconform.subject.environment import fingerprint
 
 _FOLDER = pytest.StashKey[RunFolder]()
@@ -109,9 +113,10 @@ class Controller:
             run_folder(self._config).write_run(self._run_record())
 
     def _run_record(self) -> RunRecord:
-        option, cells = self._config.option, []
+        option, subject = self._config.option, subject_of(self._config).name
+        cells = []
         for cell in selection_of(self._config).cells:
-            base = recording.base_record(cell, implementations.NAME, option.exporter, "")
+            base = recording.base_record(cell, option.exporter, "", subject)
             chosen = cell.id in self._selected
             cells.append(base.with_outcome() if chosen else base.not_selected())
         run = {

@@ -14,9 +14,16 @@ import pytest
 from poseconform.matrix.cells import Cell, Flow, Model, build_cells
 from poseconform.matrix.weights import AUTO, CHOICES, PUBLISHED, with_weights
 from poseconform.pytest_plugin import baseline as regression
-from poseconform.subject import posedeploy_subject as implementations
-from poseconform.subject.availability import DISABLE_VARIABLE, Availabilities, disabled_backends
+from poseconform.subject.availability import (
+    DISABLE_VARIABLE,
+    Availabilities,
+    Probe,
+    disabled_backends,
+)
+from poseconform.subject.loading import DEFAULT_SUBJECT, SubjectError, load_subject
+from poseconform.subject.protocol import Subject
 from posedeploy.paths import cache_dir
+from posedeploy.runtime import probe_on
 
 CACHE_VARIABLE = "POSECONFORM_CACHE"
 # `.ci/run` left 3.5 GB in an empty cache (ONNX Runtime in fp32 and what is planted): room for
@@ -25,12 +32,20 @@ CACHE_LIMIT_GB = 20
 DEFAULT_MODELS = "quick"
 _SELECTION = pytest.StashKey["Selection"]()
 _AVAILABILITIES = pytest.StashKey[Availabilities]()
+PROBE = pytest.StashKey[Probe]()  # set by a plugin whose backends are not installed here
 
 
 def add_options(parser: pytest.Parser) -> None:
     """Register the options."""
     group = parser.getgroup("poseconform", "conformance of deployed pose models")
     add = group.addoption
+    add(
+        "--subject",
+        metavar="MODULE:OBJECT",
+        default=DEFAULT_SUBJECT,
+        help="the implementation under test: an instance, a class, or a function that gives one "
+        "(default: posedeploy)",
+    )
     add(
         "--models",
         action="append",
@@ -164,7 +179,7 @@ def _count(text: str) -> int:
 
 
 def default_cache() -> Path:
-    """Where artifacts are kept unless an option says otherwise."""
+    """Where artifacts are cached unless an option names another folder."""
     return cache_dir(CACHE_VARIABLE, "poseconform")
 
 
@@ -179,25 +194,38 @@ class Selection:
     disabled: frozenset[str]
 
 
-def read_selection(option: Any) -> Selection:
+def subject_of(config: pytest.Config) -> Subject:
+    """The implementation under test.
+
+    Raises:
+        pytest.UsageError: `--subject` names none.
+    """
+    try:
+        return load_subject(config.option.subject)
+    except SubjectError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+def read_selection(option: Any, subject: Subject) -> Selection:
     """The selection that the options stand for.
 
     Args:
         option: `pytest.Config.option`.
+        subject: The implementation under test.
 
     Raises:
         pytest.UsageError: An option names something that is not there.
     """
     try:
-        models = _models(option)
+        models = _models(option, subject)
         if option.weights == PUBLISHED:
-            implementations.fetch_published(models)
-        flows = implementations.flows(option.deploy_config)
-    except Exception as error:  # the toolchain's own errors are for people: pass them on
+            subject.fetch_published(models)
+        flows = subject.flows(option.deploy_config)
+    except Exception as error:  # the subject's own errors are for people: pass them on
         if hasattr(error, "next_step"):
             raise pytest.UsageError(str(error)) from error
         raise
-    cells = with_weights(build_cells(models, flows), option.weights, implementations.can_fit)
+    cells = with_weights(build_cells(models, flows), option.weights, subject.can_fit)
     backends = {flow.backend for flow in flows}
     disabled = disabled_backends(option.disable, os.environ.get(DISABLE_VARIABLE, ""))
     for name in (*option.require, *disabled):
@@ -210,14 +238,15 @@ def read_selection(option: Any) -> Selection:
 def selection_of(config: pytest.Config) -> Selection:
     """The run's selection, read when the first test asks for it."""
     if _SELECTION not in config.stash:
-        config.stash[_SELECTION] = read_selection(config.option)
+        config.stash[_SELECTION] = read_selection(config.option, subject_of(config))
     return config.stash[_SELECTION]
 
 
 def all_cells(config: pytest.Config) -> tuple[Cell, ...]:
     """The whole matrix: the zoo's models and those of this run, with every deploy config."""
     selection = selection_of(config)
-    zoo = implementations.models((*implementations.all_tiers(), "all"))
+    subject = subject_of(config)
+    zoo = subject.models((*subject.tiers(), "all"))
     models = {model.name: model for model in (*zoo, *selection.models)}
     return build_cells(models.values(), selection.flows)
 
@@ -226,18 +255,21 @@ def availabilities_of(config: pytest.Config) -> Availabilities:
     """What can run here, probed once a process."""
     if _AVAILABILITIES not in config.stash:
         config.stash[_AVAILABILITIES] = Availabilities(
-            selection_of(config).disabled, config.option.device
+            subject_of(config),
+            selection_of(config).disabled,
+            config.option.device,
+            config.stash.get(PROBE, probe_on),
         )
     return config.stash[_AVAILABILITIES]
 
 
-def _models(option: Any) -> tuple[Model, ...]:
+def _models(option: Any, subject: Subject) -> tuple[Model, ...]:
     words = [word for text in option.models or () for word in text.split(",") if word]
     if not words and not option.model_config:
         words = [DEFAULT_MODELS]
     models = (
-        *(implementations.models(words) if words else ()),
-        *(implementations.model_from_config(path) for path in option.model_config),
+        *(subject.models(words) if words else ()),
+        *(subject.model_from_config(path) for path in option.model_config),
     )
     seeded = tuple(replace(model, seed=option.weights_seed) for model in models)
     return _with_checkpoints(seeded, option.checkpoint)

@@ -13,7 +13,7 @@ from poseconform.expectations import entries as expectations
 from poseconform.isolation.artifacts import ArtifactCache
 from poseconform.judge.judge import Judge
 from poseconform.judge.stages import Blocked, StageFailure
-from poseconform.matrix.cells import Cell, Model, mark_name
+from poseconform.matrix.cells import OTHER_FAMILY, Cell, Model, mark_name
 from poseconform.pytest_plugin import recording
 from poseconform.pytest_plugin.controller import Controller, run_folder
 from poseconform.pytest_plugin.options import (
@@ -21,12 +21,13 @@ from poseconform.pytest_plugin.options import (
     all_cells,
     availabilities_of,
     selection_of,
+    subject_of,
 )
 from poseconform.pytest_plugin.reproduction import command, end_with, save
 from poseconform.pytest_plugin.scheduling import make_scheduler
 from poseconform.results.folder import CollectedTest
 from poseconform.results.outcome import STAGES
-from poseconform.subject import posedeploy_subject as implementations
+from poseconform.subject.protocol import Subject
 
 REFUSED = pytest.StashKey[set[str]]()
 NOTES = pytest.StashKey[recording.Notes]()
@@ -40,7 +41,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register markers from the tables; read the selection."""
-    for line in markers():
+    for line in markers(subject_of(config)):
         config.addinivalue_line("markers", line)
     if config.option.collectonly or not hasattr(config, "workerinput"):
         config.pluginmanager.register(Controller(config), "poseconform-controller")
@@ -49,15 +50,15 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.xmlpath = str(report_dir / "junit.xml")
 
 
-def markers() -> Iterator[str]:
+def markers(subject: Subject) -> Iterator[str]:
     """One marker a backend, precision, shape mode, family and tier, and those of the suites."""
-    flows = implementations.flows()
+    flows = subject.flows()
     words = {
         "backend": {mark_name(f.backend) for f in flows},
         "precision": {f.precision for f in flows},
         "shape mode": {f.shape_mode for f in flows},
-        "family": {mark_name(f) for f in implementations.marked_families()},
-        "tier": {mark_name(t) for t in implementations.all_tiers()},
+        "family": {mark_name(f) for f in (*subject.families(), OTHER_FAMILY)},
+        "tier": {mark_name(t) for t in subject.tiers()},
     }
     for kind, names in words.items():
         yield from (f"{name}: cells of this {kind}" for name in sorted(names))
@@ -259,7 +260,8 @@ def pytest_runtest_makereport(
 def _test(item: pytest.Item, cell: Cell) -> recording.CellTest:
     config = item.config
     again = command(config, cell)
-    base = recording.base_record(cell, implementations.NAME, config.option.exporter, again)
+    subject = subject_of(config).name
+    base = recording.base_record(cell, config.option.exporter, again, subject)
     return recording.CellTest(item.nodeid, cell, _stage(item), base)
 
 
@@ -277,6 +279,7 @@ def judge(
             scratch=Path(scratch),
             exporter=config.option.exporter,
             figures=conformance_figures,
+            subject_spec=config.option.subject,
         )
         yield judge
         judge.close()

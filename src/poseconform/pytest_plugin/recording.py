@@ -153,7 +153,7 @@ class Recorder:
         return replace(failure, expected=True, message=printable(entry.note))
 
 
-def base_record(cell: Cell, implementation: str, exporter: str, repro: str) -> CellRecord:
+def base_record(cell: Cell, exporter: str, repro: str, subject: str) -> CellRecord:
     """The identity of a cell as a record."""
     return CellRecord(
         model=cell.model.name,
@@ -162,7 +162,7 @@ def base_record(cell: Cell, implementation: str, exporter: str, repro: str) -> C
         precision=cell.flow.precision,
         shape_mode=cell.flow.shape_mode,
         deploy_config=cell.flow.deploy_config,
-        implementation=implementation,
+        implementation=subject,
         exporter=exporter,
         tiers=cell.model.tiers,
         weights=USER if cell.model.checkpoint else cell.model.weights,

@@ -8,12 +8,16 @@ from collections.abc import Iterator
 import pytest
 
 from poseconform.matrix.cells import Cell, Model
-from poseconform.pytest_plugin.options import availabilities_of
+from poseconform.pytest_plugin.options import availabilities_of, subject_of
 from poseconform.reproduction import folder as repro_folder
-from poseconform.subject import posedeploy_subject as implementations
+from poseconform.subject.loading import DEFAULT_SUBJECT
+from poseconform.subject.protocol import Subject
 
 # Options that change what a cell comes to -> their defaults; one that differs is in the command.
-CARRIED = {"device": "", "exporter": "", "weights": "auto", "weights_seed": 0, "image_set": 0}
+CARRIED = {
+    "subject": DEFAULT_SUBJECT, "device": "", "exporter": "", "weights": "auto",
+    "weights_seed": 0, "image_set": 0,
+}  # fmt: skip
 
 
 _WRITTEN = pytest.StashKey[set[str]]()  # cells that have a folder of this run
@@ -23,7 +27,8 @@ def command(config: pytest.Config, cell: Cell) -> str:
     """The command that re-runs one cell."""
     flow = cell.flow.deploy_config
     words = [
-        "python", "-m", "pytest", "suites", *_model(cell.model), *_carried(config),
+        "python", "-m", "pytest", "suites",
+        *_model(subject_of(config), cell.model), *_carried(config),
         *(["--deploy-config", flow] if "/" in flow else []), "-k", f"[{cell.id}]",
     ]  # fmt: skip
     return shlex.join(words)
@@ -58,6 +63,7 @@ def save(item: pytest.Item, cell: Cell, report: pytest.TestReport, again: str) -
     failure = repro_folder.Failure(
         cell, (crash.splitlines() or lines or ["failed"])[0], report.longreprtext, again,
         availabilities_of(item.config).of(cell.flow.backend).version,
+        subject_of(item.config).versions(),
     )  # fmt: skip
     judge = getattr(item, "funcargs", {}).get("judge")
     try:
@@ -69,8 +75,8 @@ def save(item: pytest.Item, cell: Cell, report: pytest.TestReport, again: str) -
     end_with(report, "reproduction folder", str(folder))
 
 
-def _model(model: Model) -> Iterator[str]:
-    named = bool(model.tiers) or implementations.in_zoo(model)
+def _model(subject: Subject, model: Model) -> Iterator[str]:
+    named = bool(model.tiers) or subject.has_name(model)
     yield from ("--models", model.name) if named else ("--model-config", model.config)
     if model.checkpoint:
         yield from ("--checkpoint", f"{model.name}={model.checkpoint}")

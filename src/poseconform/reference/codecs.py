@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from poseconform.subject import posedeploy_subject as implementations
+from poseconform.subject import mmpose_models
 
 
 def decode(config_path: str, outputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
@@ -20,7 +20,7 @@ def decode(config_path: str, outputs: Mapping[str, NDArray[Any]]) -> NDArray[np.
     """
     from mmpose.registry import KEYPOINT_CODECS
 
-    codec = KEYPOINT_CODECS.build(dict(implementations.read_codec(config_path)))
+    codec = KEYPOINT_CODECS.build(dict(mmpose_models.read_codec(config_path)))
     return decode_outputs(codec, outputs)[0]
 
 

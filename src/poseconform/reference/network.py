@@ -22,7 +22,7 @@ from poseconform.reference.codecs import decision_gaps, decode_outputs
 from poseconform.reference.detections import detection_arrays
 from poseconform.reference.half_precision import HalfSumsInFloat32
 from poseconform.reference.values import FILE, Sample
-from poseconform.subject import posedeploy_subject as implementations
+from poseconform.subject import mmpose_models
 
 Forward = Callable[[], Any]
 CHUNK = 2  # images a forward pass: float64 at 640 x 640 needs about a gigabyte for each
@@ -63,11 +63,11 @@ def write_reference(
 @functools.lru_cache(maxsize=1)
 def load_model(config_path: str, checkpoint: str) -> Any:
     """The mmpose model in eval mode, float32, flip test off."""
-    config = implementations.read_model_config(config_path)  # makes mmpose importable
+    config = mmpose_models.read_model_config(config_path)  # makes mmpose importable
     from mmpose.apis import init_model
 
     model = init_model(config, None, device="cpu")
-    model.load_state_dict(implementations.read_state_dict(Path(checkpoint)))
+    model.load_state_dict(mmpose_models.read_state_dict(Path(checkpoint)))
     model.test_cfg["flip_test"] = False
     return model.eval()
 

@@ -17,7 +17,7 @@ import json
 import platform
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -26,13 +26,12 @@ from numpy.typing import NDArray
 
 from poseconform.compare.tolerances import tolerance_for
 from poseconform.isolation.child import ChildFailure
-from poseconform.judge.conversions import Conversion
 from poseconform.judge.runs import Execution
 from poseconform.judge.stages import Blocked, StageFailure
 from poseconform.matrix.cells import Cell, Model
 from poseconform.reference.values import Reference
 from poseconform.reproduction.script import FILE, script
-from poseconform.subject import posedeploy_subject as implementations
+from poseconform.subject.protocol import Conversion
 from posedeploy.runtime import backend_row
 
 T = TypeVar("T")
@@ -69,6 +68,7 @@ class Failure:
         log: The whole text of the failure.
         command: Re-runs the cell.
         version: The backend's version.
+        packages: Name -> version of what the files were made with.
     """
 
     cell: Cell
@@ -76,6 +76,7 @@ class Failure:
     log: str
     command: str
     version: str
+    packages: Mapping[str, str] = field(default_factory=dict)
 
 
 def write(root: Path, failure: Failure, judge: Evidence | None, first: bool = True) -> Path:
@@ -189,7 +190,7 @@ def _facts(
         "allowed": _allowed(failure.cell, reference),
         "platform": platform.platform(),
         "python": platform.python_version(),
-        "packages": implementations.versions(implementations.PACKAGES),
+        "packages": dict(failure.packages),
     }
 
 

@@ -1,14 +1,15 @@
-"""Why a backend cannot run here: probed once a run, never raises, overridable by the user."""
+"""Whether a backend can run here: probed once a run, never raises, overridable by the user."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
-from poseconform.subject import posedeploy_subject as implementations
+from poseconform.subject.protocol import Subject
 from posedeploy.runtime import Availability, Code, backend_row, device_of, probe_on
 
 DISABLE_VARIABLE = "POSECONFORM_DISABLE"  # comma-separated backend names
+Probe = Callable[[str, str, str], Availability]
 
 
 @dataclass
@@ -16,13 +17,17 @@ class Availabilities:
     """Probes backends on first use and remembers the answer.
 
     Args:
+        subject: The implementation under test, which may need tools to convert.
         disabled: Backends that the user has switched off; they are not probed.
         device: Where the user wants them to run, '' for the first device of each.
+        probe: Probes a backend, given its name, a device, and what it must compute in.
     """
 
+    subject: Subject
     disabled: Collection[str] = ()
     device: str = ""
-    _known: dict[str, Availability] = field(default_factory=dict)
+    probe: Probe = probe_on
+    _running: dict[str, Availability] = field(default_factory=dict)
     _converting: dict[str, Availability] = field(default_factory=dict)
 
     def of(
@@ -43,31 +48,30 @@ class Availabilities:
         first = device.split(":", maxsplit=1)[0] == backend_row(backend).devices[0]
         name = backend if first else f"{backend} on {device}"
         name += f" in {inference_precision}" if inference_precision else ""
-        if name not in self._known:
-            self._known[name] = _probe(backend, device, inference_precision)
-        return self._known[name]
+        if name not in self._running:
+            self._running[name] = self._probe(backend, device, inference_precision)
+        return self._running[name]
 
     def of_converting(self, backend: str) -> Availability:
         """Whether files for `backend` can be made here, which may be so where it cannot run."""
         if backend in self.disabled:
             return self.of(backend)
         if backend not in self._converting:
-            self._converting[backend] = implementations.conversion_availability(backend)
+            self._converting[backend] = self.subject.conversion_availability(backend)
         return self._converting[backend]
 
     @property
     def known(self) -> dict[str, Availability]:
         """What has been probed so far."""
-        return dict(self._known)
+        return dict(self._running)
 
-
-def _probe(backend: str, device: str, inference_precision: str) -> Availability:
-    found = probe_on(backend, device, inference_precision)
-    missing = ", ".join(implementations.missing_tools(backend)) if found.ok else ""
-    if missing:
-        reason = f"{missing} is not installed, which converts for {backend}"
-        return Availability(Code.TOOL_MISSING, reason, found.version)
-    return found
+    def _probe(self, backend: str, device: str, inference_precision: str) -> Availability:
+        running = self.probe(backend, device, inference_precision)
+        missing = ", ".join(self.subject.missing_tools(backend)) if running.ok else ""
+        if missing:
+            reason = f"{missing} is not installed, which converts for {backend}"
+            return Availability(Code.TOOL_MISSING, reason, running.version)
+        return running
 
 
 def disabled_backends(options: Collection[str], environment: str) -> frozenset[str]:

@@ -1,17 +1,19 @@
-"""The fingerprint of a run: what a number depends on and cannot be seen in it."""
+"""The fingerprint of a run: machine, system and packages that a result depends on."""
 
 from __future__ import annotations
 
+import importlib.metadata
 import platform
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from poseconform.subject.availability import Availabilities
-from poseconform.subject.posedeploy_subject import PACKAGES, versions
 from posedeploy.runtime.machine import cpu_facts, gpu_facts, program_output
 
-MORE_PACKAGES = ("pytest", "pytest-xdist", "hypothesis", "scipy", "openvino", "ncnn", "tensorrt")
+# Packages of the judge itself; those of the implementation under test are the subject's.
+PACKAGES = ("pytest", "pytest-xdist", "hypothesis", "scipy", "openvino", "ncnn", "tensorrt")
 
 
 def fingerprint(availabilities: Availabilities, weights_seed: int = 0) -> dict[str, Any]:
@@ -21,7 +23,7 @@ def fingerprint(availabilities: Availabilities, weights_seed: int = 0) -> dict[s
         **gpu_facts(),
         "os": {"system": platform.platform(), "libc": " ".join(platform.libc_ver())},
         "python": sys.version.split()[0],
-        "packages": versions((*PACKAGES, *MORE_PACKAGES)),
+        "packages": {**availabilities.subject.versions(), **package_versions(PACKAGES)},
         "threads": {"backend": 1, "torch": 1},
         "seeds": {"weights": weights_seed},  # nothing else in a run is drawn at random
         "backends": {
@@ -30,6 +32,17 @@ def fingerprint(availabilities: Availabilities, weights_seed: int = 0) -> dict[s
         },
         "git": git_commit(Path.cwd()),
     }
+
+
+def package_versions(packages: Iterable[str]) -> dict[str, str]:
+    """Version of each package that is installed."""
+    versions = {}
+    for name in packages:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
 
 
 def git_commit(folder: Path) -> str:

@@ -7,24 +7,29 @@ process of the tests.  They are imported by name: none of them is a dependency.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from poseconform.subject.clients import detector_of
 
 Image = NDArray[np.uint8]
 Box = tuple[float, float, float, float]
 Keypoints = NDArray[np.float32]
 
 
-def posedeploy_sdk(folder: str, image: Image, boxes: Sequence[Box] | None) -> Keypoints:
+def posedeploy_sdk(
+    folder: str,
+    image: Image,
+    boxes: Sequence[Box] | None,
+    make: Callable[[str], Any] = detector_of,
+) -> Keypoints:
     """`posedeploy.sdk.PoseDetector`, all boxes in one call: `[n, K, 3]`, image px and score."""
-    from poseconform.subject.clients import detector_of
-
-    with detector_of(folder) as detector:
-        found: Keypoints = detector(image, None if boxes is None else list(boxes))
-    return found
+    with make(folder) as detector:
+        keypoints: Keypoints = detector(image, None if boxes is None else list(boxes))
+    return keypoints
 
 
 def mmdeploy_runtime(folder: str, image: Image, boxes: Sequence[Box]) -> Keypoints:

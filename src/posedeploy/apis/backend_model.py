@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from posedeploy.compat import install, without_missing_scopes
 from posedeploy.config import DeployConfig, ModelConfig
 from posedeploy.errors import BadInputError, UnavailableError
-from posedeploy.runtime import Session, SessionOptions, backend_row, get_runtime
+from posedeploy.runtime import Runtime, Session, SessionOptions, backend_row, get_runtime
 from posedeploy.sdk.binding import resolve
 from posedeploy.sdk.decode import Decoded, Decoder, compile_decoder
 from posedeploy.sdk.fields import Node
@@ -41,10 +41,22 @@ _FORWARD: Mapping[str, Callable[[Outputs], Any]] = {
 
 
 def build_backend_model(
-    model_config: ModelConfig, deploy_config: DeployConfig, files: Sequence[Path], device: str
+    model_config: ModelConfig,
+    deploy_config: DeployConfig,
+    files: Sequence[Path],
+    device: str,
+    runtime: Runtime | None = None,
 ) -> torch.nn.Module:
-    """An estimator in evaluation mode that calls the backend. See `PoseDetection`."""
-    session = _load(deploy_config, files, device)
+    """An estimator in evaluation mode that calls the backend. See `PoseDetection`.
+
+    Args:
+        model_config: The model.
+        deploy_config: The deployment.
+        files: The backend's files, the main one first.
+        device: Where the backend runs.
+        runtime: Loads the files; None takes the backend's.
+    """
+    session = _load(deploy_config, files, device, runtime or get_runtime(deploy_config.backend))
     model = _estimator(model_config)
     if model_config.head_kind.bottom_up:
         decoder = _decoder(model_config, deploy_config, session, files[0].parent)
@@ -110,14 +122,16 @@ class BackendNetwork(torch.nn.Module):
         return {n: np.asarray(outputs[str(g)])[:rows] for n, g in self._names.items()}
 
 
-def _load(deploy_config: DeployConfig, files: Sequence[Path], device: str) -> Session:
+def _load(
+    deploy_config: DeployConfig, files: Sequence[Path], device: str, runtime: Runtime
+) -> Session:
     for file in files:
         if not file.is_file():
             raise BadInputError(
                 f"backend file {file}", "no such file", "what `posedeploy convert` wrote",
                 "Check the path.",
             )  # fmt: skip
-    name, runtime = deploy_config.backend, get_runtime(deploy_config.backend)
+    name = deploy_config.backend
     available = runtime.probe()
     if not available.ok:
         raise UnavailableError(

@@ -1,7 +1,8 @@
-"""Keypoints of the deployed model beside PyTorch's, on one image."""
+"""Keypoints of the deployed model compared with PyTorch's, on images."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,17 +10,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from posedeploy.apis.progress import Progress, at_stage, silent
 from posedeploy.config import ModelConfig
 from posedeploy.runtime import device_of
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from posedeploy.apis.deploying import Deployment
+
+Image = NDArray[np.uint8]
+Keypoints = NDArray[np.float64]
+FindKeypoints = Callable[[Path, Image], Keypoints]
+
 # Largest distance, in px of the network's input, at which two keypoints count as the same.  fp32:
 # rounding moves a keypoint by less than 0.1 px unless two places tie; lower precisions move ties
 # often, and only the judge can tell a tie from a fault.
 LIMIT_PX = {"fp32": 1.0, "fp16": 4.0, "int8": 16.0}
 
+BOX_PADDING = 1.25  # of mmpose's GetBBoxCenterScale: the crop is larger than the box by it
 FAR_PX = 1e9  # stands for the distance of a keypoint that is not a number
 
 
@@ -47,7 +56,57 @@ class Comparison:
         return self.only_one == 0 and self.max_px <= self.limit_px
 
 
-def pytorch_keypoints(model: nn.Module, config: ModelConfig, image: NDArray[np.uint8]) -> Any:
+@dataclass(frozen=True)
+class Compared:
+    """What both found in one image.
+
+    Attributes:
+        deployed: `[N, K, 3]` image px, score.
+        pytorch: `[M, K, 3]` image px, score.
+        distances: How far they are from each other.
+    """
+
+    deployed: Keypoints
+    pytorch: Keypoints
+    distances: Comparison
+
+
+def compare(
+    deployment: Deployment,
+    model_config: ModelConfig,
+    model: nn.Module,
+    images: Sequence[Image],
+    *,
+    find: FindKeypoints | None = None,
+    progress: Progress = silent,
+) -> tuple[Compared, ...]:
+    """Compare an SDK model folder's keypoints with PyTorch's, image by image.
+
+    Args:
+        deployment: The folder.
+        model_config: The model's config.
+        model: The mmpose model in eval mode.
+        images: `[H, W, 3]` uint8, BGR.
+        find: Gives the keypoints of a folder on an image; None runs the SDK.
+        progress: Called when the stage begins or ends.
+
+    Raises:
+        UnavailableError: The backend does not run here.
+    """
+    find = find or sdk_keypoints
+    width, height = model_config.input_size
+    compared = []
+    with at_stage("compare", progress):
+        for image in images:
+            pytorch = pytorch_keypoints(model, model_config, image)
+            deployed = find(deployment.folder, image)
+            scale = max(image.shape[1] / width, image.shape[0] / height) * BOX_PADDING
+            distances = keypoint_distances(deployed, pytorch, deployment.artifact.precision, scale)
+            compared.append(Compared(deployed, pytorch, distances))
+    return tuple(compared)
+
+
+def pytorch_keypoints(model: nn.Module, config: ModelConfig, image: Image) -> Any:
     """Keypoints `[N, K, 3]` (image px, score) by mmpose itself; the whole image is one box."""
     from mmpose.apis import inference_bottomup, inference_topdown
 
@@ -58,7 +117,7 @@ def pytorch_keypoints(model: nn.Module, config: ModelConfig, image: NDArray[np.u
     return np.concatenate([points[..., :2], scores[..., None]], axis=-1)
 
 
-def sdk_keypoints(folder: Path, image: NDArray[np.uint8]) -> Any:
+def sdk_keypoints(folder: Path, image: Image) -> Keypoints:
     """Keypoints `[N, K, 3]` (image px, score), from the folder alone, where its backend runs.
 
     CPU where the backend runs there; TensorRT's is a GPU, and so is PPLNN's in float16.
@@ -71,9 +130,9 @@ def sdk_keypoints(folder: Path, image: NDArray[np.uint8]) -> Any:
         return np.asarray(detector(image), np.float64)
 
 
-def compare(
-    deployed: NDArray[np.float64],
-    pytorch: NDArray[np.float64],
+def keypoint_distances(
+    deployed: Keypoints,
+    pytorch: Keypoints,
     precision: str,
     image_px_per_input_px: float,
 ) -> Comparison:

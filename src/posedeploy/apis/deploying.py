@@ -1,15 +1,20 @@
-"""Model + deploy config -> SDK model folder: the one call behind `posedeploy convert`."""
+"""Model + deploy config -> SDK model folder: `export` -> `convert_exported` -> `compare`."""
 
 from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from posedeploy.apis.exporting import Exported, check_exporter, check_fit, export_model
-from posedeploy.apis.work_dir import check_work_dir, whole_folder
+from posedeploy import paths
+from posedeploy.apis.comparing import Compared, FindKeypoints, Image, compare
+from posedeploy.apis.exporting import Exported, check_exporter, check_fit, export
+from posedeploy.apis.progress import Progress, at_stage, silent
+from posedeploy.apis.sources import check_order, resolve_checkpoint, resolve_model_config
 from posedeploy.config import (
     CalibrationSettings,
     DeployConfig,
@@ -27,11 +32,19 @@ from posedeploy.convert import (
 from posedeploy.errors import BadInputError, ConversionError, UnavailableError
 from posedeploy.precision.calibration import CalibrationSet
 from posedeploy.precision.images import calibration_set, image_files
-from posedeploy.runtime import SessionOptions, backend_row, get_runtime, probe_on
+from posedeploy.runtime import (
+    Availability,
+    SessionOptions,
+    backend_row,
+    get_runtime,
+    probe_on,
+)
 from posedeploy.sdk.writer import Artifact, write_json_files
 
 if TYPE_CHECKING:
     from torch import nn
+
+SDK_FILES = {"deploy.json", "pipeline.json", "detail.json"}
 
 
 @dataclass(frozen=True)
@@ -45,6 +58,9 @@ class Deployment:
         artifact: What the loaded files say of themselves.
         exported: The export it was made from.
         convert_seconds: Time of the conversion after the export.
+        compared: Keypoints of each image that was given, next to PyTorch's.
+        not_compared: Why images that were given could not be compared, if they could not: the
+            backend converts here and runs elsewhere.
     """
 
     folder: Path
@@ -53,6 +69,8 @@ class Deployment:
     artifact: Artifact
     exported: Exported
     convert_seconds: float
+    compared: tuple[Compared, ...] = ()
+    not_compared: UnavailableError | None = None
 
 
 def deploy(
@@ -63,6 +81,10 @@ def deploy(
     *,
     exporter: str | None = None,
     calib_images: str | Path | None = None,
+    device: str | None = None,
+    images: Sequence[Image] = (),
+    find: FindKeypoints | None = None,
+    progress: Progress = silent,
 ) -> Deployment:
     """Convert an MMPose model into an SDK model folder.
 
@@ -74,31 +96,74 @@ def deploy(
         exporter: 'torchscript' or 'dynamo'; None takes the deploy config's.
         calib_images: Folder of images that int8 is calibrated on; None takes the deploy
             config's, or else drawn figures.
+        device: Where the backend is to run later; refused if it does not run there.
+        images: `[H, W, 3]` uint8, BGR, on which keypoints are compared with PyTorch's; drawings
+            of both go into the folder.
+        find: Gives the keypoints of a folder on an image; None runs the SDK.
+        progress: Called when a stage begins or ends.
 
     Returns:
         What was written.
 
     Raises:
         BadInputError: A config, the checkpoint or the work dir is not what it should be.
-        UnavailableError: The backend cannot run here.
+        UnavailableError: The backend cannot be converted for here.
         ConversionError: Exporter or backend refused the model.
     """
-    from posedeploy.apis.sources import check_order, resolve_checkpoint, resolve_model_config
     from posedeploy.zoo.build import build_model
 
     check_order(deploy_cfg)
     deploy_config = with_calib_images(load_deploy_config(deploy_cfg), calib_images)
     model_config = load_model_config(resolve_model_config(model_cfg))
+    if device is not None:
+        check_device(deploy_config, device)
     check_ready(deploy_config, model_config, exporter)
     target = Path(work_dir)
     check_work_dir(target)
-    weights = resolve_checkpoint(model_cfg, checkpoint)
-    model = build_model(model_config, weights)
-    with whole_folder(target) as staging:
-        done = deploy_model(
-            model, deploy_config, model_config, str(weights), staging, exporter=exporter
-        )
+    with at_stage("checkpoint", progress):
+        weights = resolve_checkpoint(model_cfg, checkpoint)
+    with at_stage("model", progress):
+        model = build_model(model_config, weights)
+    with (
+        whole_folder(target) as staging,
+        tempfile.TemporaryDirectory(dir=staging.parent, prefix=".export-") as scratch,
+    ):
+        exported = export(
+            model_config, weights, deploy_config, Path(scratch),
+            model=model, exporter=exporter, progress=progress,
+        )  # fmt: skip
+        done = convert_exported(exported, deploy_config, model_config, staging, progress=progress)
+        if images:
+            done = _compare(done, model_config, model, images, find=find, progress=progress)
     return replace(done, folder=target, files=tuple(target / path.name for path in done.files))
+
+
+def _compare(
+    done: Deployment,
+    model_config: ModelConfig,
+    model: nn.Module,
+    images: Sequence[Image],
+    *,
+    find: FindKeypoints | None,
+    progress: Progress,
+) -> Deployment:
+    """Compare on the images and draw both results into the folder."""
+    import cv2
+
+    from posedeploy.sdk.drawing import draw_poses
+    from posedeploy.sdk.folder import read_folder
+
+    try:
+        compared = compare(done, model_config, model, images, find=find, progress=progress)
+    except UnavailableError as error:
+        return replace(done, not_compared=error)
+    meta = read_folder(done.folder).dataset_meta
+    for i, (image, result) in enumerate(zip(images, compared, strict=True)):
+        suffix = "" if i == 0 else f"_{i}"
+        for name, points in ((done.backend, result.deployed), ("pytorch", result.pytorch)):
+            drawn = draw_poses(image, points, meta)
+            cv2.imwrite(str(done.folder / f"output_{name}{suffix}.jpg"), drawn)
+    return replace(done, compared=compared)
 
 
 def with_calib_images(
@@ -122,8 +187,17 @@ def with_calib_images(
     return replace(deploy_config, calibration=CalibrationSettings(images=folder))
 
 
-def check_device(deploy_config: DeployConfig, device: str) -> None:
+def check_device(
+    deploy_config: DeployConfig,
+    device: str,
+    probe: Callable[[str, str], Availability] = probe_on,
+) -> None:
     """Refuse a device that the backend does not run on, or that is not here.
+
+    Args:
+        deploy_config: Names the backend.
+        device: 'cpu', 'cuda', 'cuda:1', ….
+        probe: Gives the availability of a backend on a device.
 
     Raises:
         BadInputError: With the devices there are.
@@ -133,7 +207,7 @@ def check_device(deploy_config: DeployConfig, device: str) -> None:
     devices = backend_row(deploy_config.backend).devices
     kind = device.split(":", maxsplit=1)[0]
     if kind in devices[1:]:
-        available = probe_on(deploy_config.backend, device)
+        available = probe(deploy_config.backend, device)
         if not available.ok:
             raise UnavailableError(
                 f"--device {device}",
@@ -151,18 +225,21 @@ def check_device(deploy_config: DeployConfig, device: str) -> None:
 
 
 def check_ready(
-    deploy_config: DeployConfig, model_config: ModelConfig, exporter: str | None = None
+    deploy_config: DeployConfig,
+    model_config: ModelConfig,
+    exporter: str | None = None,
+    probe: Callable[[str], Availability] = conversion_availability,
 ) -> None:
     """Everything that can be refused before torch has done any work.
 
     Raises:
         BadInputError: The two configs do not fit, or there is no recipe or no such exporter.
-        UnavailableError: The backend cannot run here.
+        UnavailableError: The backend cannot be converted for here.
     """
     check_fit(deploy_config, model_config)
     check_exporter(exporter)
     get_converter(deploy_config.backend, deploy_config.precision)
-    available = conversion_availability(deploy_config.backend)
+    available = probe(deploy_config.backend)
     if not available.ok:
         missing = missing_tools(deploy_config.backend)
         raise UnavailableError(
@@ -174,61 +251,49 @@ def check_ready(
         )  # fmt: skip
 
 
-def deploy_model(
-    model: nn.Module,
-    deploy_config: DeployConfig,
-    model_config: ModelConfig,
-    checkpoint: str,
-    folder: Path,
-    *,
-    exporter: str | None = None,
-) -> Deployment:
-    """Export a loaded model and convert it into `folder`."""
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".export-") as scratch:
-        exported = export_model(
-            model, deploy_config, model_config, checkpoint, Path(scratch), exporter=exporter
-        )
-        return convert_exported(exported, deploy_config, model_config, folder)
-
-
 def convert_exported(
     exported: Exported,
     deploy_config: DeployConfig,
     model_config: ModelConfig,
     folder: Path,
+    *,
     calibration: CalibrationSet | None = None,
+    progress: Progress = silent,
 ) -> Deployment:
     """Convert an export into an SDK model folder; `folder` exists and is empty.
 
     Args:
-        exported: From `export_model`.
+        exported: From `export`.
         deploy_config: What to convert to.
         model_config: The model's config.
         folder: Where to.
         calibration: What int8 is calibrated on; None takes what the deploy config says.
+        progress: Called when the stage begins or ends.
 
     Raises:
         ConversionError: The backend refused the graph, at 'convert' or at 'load'.
     """
     started = time.perf_counter()
-    converter = get_converter(deploy_config.backend, deploy_config.precision)
-    if calibration is None and deploy_config.precision == "int8":
-        calibration = calibration_set(model_config, deploy_config.calibration)
-    converted = converter.convert(exported.path, deploy_config, folder, calibration)
-    files = tuple(folder / name for name in converted.files)
-    declared = converted.declared or _declared_when_loaded(files, deploy_config, converted)
-    artifact = Artifact(
-        converted.files,
-        converted.precision,
-        declared.inputs,
-        declared.outputs,
-        names_are_positions=backend_row(deploy_config.backend).by_position,
-        host=exported.host,
-        recipe=converted.recipe,
-    )
-    write_json_files(
-        folder, artifact, model_config, deploy_config, exported.checkpoint, exported.dataset_meta
-    )
+    with at_stage("convert", progress):
+        converter = get_converter(deploy_config.backend, deploy_config.precision)
+        if calibration is None and deploy_config.precision == "int8":
+            calibration = calibration_set(model_config, deploy_config.calibration)
+        converted = converter.convert(exported.path, deploy_config, folder, calibration)
+        files = tuple(folder / name for name in converted.files)
+        declared = converted.declared or _declared_when_loaded(files, deploy_config, converted)
+        artifact = Artifact(
+            converted.files,
+            converted.precision,
+            declared.inputs,
+            declared.outputs,
+            names_are_positions=backend_row(deploy_config.backend).by_position,
+            host=exported.host,
+            recipe=converted.recipe,
+        )
+        write_json_files(
+            folder, artifact, model_config, deploy_config,
+            exported.checkpoint, exported.dataset_meta,
+        )  # fmt: skip
     seconds = round(time.perf_counter() - started, 3)
     return Deployment(folder, deploy_config.backend, files, artifact, exported, seconds)
 
@@ -247,3 +312,52 @@ def _declared_when_loaded(
             "load", str(files[0]), str(error), "a file that the backend loads", "Report this."
         ) from error
     return Declared(session.inputs, session.outputs)
+
+
+def check_work_dir(target: Path) -> None:
+    """Refuse a place where a folder of ours may not be written.
+
+    Raises:
+        BadInputError: It is a file, holds something else, or cannot be written to.
+    """
+    place = next(path for path in target.absolute().parents if path.exists())
+    try:  # permissions alone do not tell: there are file systems that nobody can write to
+        with tempfile.TemporaryDirectory(dir=place, prefix=f".{target.name}-"):
+            pass
+    except OSError as error:
+        raise BadInputError(
+            f"work dir {target}", f"{place}, which cannot be written to ({error.strerror})",
+            "a place that can be written to", "Choose another place.",
+        ) from error  # fmt: skip
+    if not target.exists():
+        return
+    if not target.is_dir():
+        raise BadInputError(f"work dir {target}", "a file", "a folder", "Choose another place.")
+    names = {path.name for path in target.iterdir()}
+    if names and not names >= SDK_FILES:
+        raise BadInputError(
+            f"work dir {target}",
+            f"a folder with other things in it ({', '.join(sorted(names)[:5])})",
+            "an absent or empty folder, or an SDK model folder",
+            "Choose another place, or empty it.",
+        )
+
+
+@contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """`paths.whole_folder` for a work dir.
+
+    Raises:
+        BadInputError: The parent folder cannot be written to.
+    """
+    with ExitStack() as stack:
+        try:
+            staging = stack.enter_context(paths.whole_folder(target))
+        except OSError as error:
+            raise BadInputError(
+                f"work dir {target}",
+                error.strerror or str(error),
+                "a place that can be written to",
+                "Choose another place.",
+            ) from error
+        yield staging

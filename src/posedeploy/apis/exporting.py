@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from posedeploy.apis.progress import Progress, at_stage, silent
 from posedeploy.config import EXPORTERS, DeployConfig, ModelConfig
 from posedeploy.convert import Representation, get_converter
 from posedeploy.errors import BadInputError, did_you_mean
@@ -142,52 +143,63 @@ def check_exporter(exporter: str | None) -> None:
         )  # fmt: skip
 
 
-def export_model(
-    model: nn.Module,
-    deploy_config: DeployConfig,
+def export(
     model_config: ModelConfig,
-    checkpoint: str,
+    checkpoint: str | Path,
+    deploy_config: DeployConfig,
     folder: Path,
     *,
+    model: nn.Module | None = None,
     exporter: str | None = None,
+    progress: Progress = silent,
 ) -> Exported:
     """Export a model into `folder`.
 
     Args:
-        model: The mmpose model in eval mode.
-        deploy_config: What to export.
         model_config: The model's config.
-        checkpoint: Where its weights came from, for the record.
+        checkpoint: Its weights.
+        deploy_config: What to export.
         folder: An existing folder.
+        model: The mmpose model with these weights in eval mode, if the caller has it already.
         exporter: 'torchscript' or 'dynamo'; None takes the deploy config's.
+        progress: Called when a stage begins or ends.
+
+    Raises:
+        BadInputError: The two configs do not fit each other, or the checkpoint not the model.
+        ConversionError: The exporter refused the model, at 'export'.
     """
     from posedeploy.export import DetectionStage, exportable_module, host_work, write_graph
     from posedeploy.sdk.writer import compact_dataset_meta
+    from posedeploy.zoo.build import build_model
 
     check_fit(deploy_config, model_config)
+    if model is None:
+        with at_stage("model", progress):
+            model = build_model(model_config, Path(checkpoint))
     started = time.perf_counter()
-    representation = _representation(deploy_config)
-    stage = DetectionStage(_stage(deploy_config, model_config.head_kind.variant))
-    module = exportable_module(model, model_config, deploy_config, stage)
-    graph = write_graph(module, deploy_config, folder, representation.form, exporter)
-    exported = Exported(
-        folder=folder,
-        graph=graph.path.name,
-        exporter=graph.exporter,
-        opset=graph.opset,
-        ir_version=graph.ir_version,
-        nodes=dict(graph.nodes),
-        checkpoint=checkpoint,
-        dataset_meta=compact_dataset_meta(model.dataset_meta),  # type: ignore[arg-type]
-        seconds=round(time.perf_counter() - started, 3),
-        host=host_work(module, model, model_config, deploy_config, folder),
-    )
+    with at_stage("export", progress):
+        representation = _representation(deploy_config)
+        stage = DetectionStage(_stage(deploy_config, model_config.head_kind.variant))
+        module = exportable_module(model, model_config, deploy_config, stage)
+        graph = write_graph(module, deploy_config, folder, representation.form, exporter)
+        exported = Exported(
+            folder=folder,
+            graph=graph.path.name,
+            exporter=graph.exporter,
+            opset=graph.opset,
+            ir_version=graph.ir_version,
+            nodes=dict(graph.nodes),
+            checkpoint=str(checkpoint),
+            dataset_meta=compact_dataset_meta(model.dataset_meta),  # type: ignore[arg-type]
+            seconds=round(time.perf_counter() - started, 3),
+            host=host_work(module, model, model_config, deploy_config, folder),
+        )
     facts = asdict(exported) | {"folder": ""}
     (folder / EXPORT_FILE).write_text(json.dumps(facts, indent=1), encoding="utf-8")
     return exported
 
 
 def read_exported(folder: Path) -> Exported:
-    """The export that `export_model` wrote into `folder`."""
+    """The export that `export` wrote into `folder`."""
     facts = json.loads((folder / EXPORT_FILE).read_text(encoding="utf-8"))
     return Exported(**facts | {"folder": folder})

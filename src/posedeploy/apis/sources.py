@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
@@ -12,7 +13,6 @@ from posedeploy.zoo import MODELS, config_path, model_row, shipped_config
 
 # Weights that are made here: said in place of a checkpoint's path.
 CALIBRATED, FITTED = "calibrated", "fitted"
-ZOO_CHECKPOINT = CALIBRATED
 PUBLISHED = "zoo"  # downloaded
 _FOR_PEOPLE = "To find people, give a .pth file, or 'zoo'."
 _NOTES = {
@@ -75,7 +75,10 @@ def note_on(checkpoint: str | Path | None) -> str:
 
 
 def resolve_checkpoint(
-    model_cfg: str | Path, checkpoint: str | Path | None, seed: int = 0
+    model_cfg: str | Path,
+    checkpoint: str | Path | None,
+    seed: int = 0,
+    make: Callable[..., Path] | None = None,
 ) -> Path:
     """The checkpoint's path; without one, calibrated weights are made for the config and cached.
 
@@ -85,6 +88,7 @@ def resolve_checkpoint(
             'fitted' for made ones that locate the keypoints of drawn figures; 'zoo' for the
             published checkpoint, downloaded once.
         seed: Decides weights that are made.
+        make: Makes weights; None takes `posedeploy.synthetic.weights.checkpoint_for`.
 
     Raises:
         BadInputError: No such file, no weights can be fitted for this model, or none are
@@ -99,7 +103,7 @@ def resolve_checkpoint(
 
         config = load_model_config(resolve_model_config(model_cfg))
         name = str(model_cfg) if is_zoo_name(model_cfg) else ""
-        return checkpoint_for(config, cache_dir(), name, seed, kind)
+        return (make or checkpoint_for)(config, cache_dir(), name, seed, kind)
     if kind == PUBLISHED:
         return published_checkpoint(model_cfg)
     path = Path(checkpoint)
@@ -116,8 +120,12 @@ def resolve_checkpoint(
     )  # fmt: skip
 
 
-def published_checkpoint(model_cfg: str | Path) -> Path:
+def published_checkpoint(model_cfg: str | Path, fetch: Callable[..., Path] | None = None) -> Path:
     """The published checkpoint of a zoo model, downloaded (with progress) unless it is there.
+
+    Args:
+        model_cfg: A zoo name.
+        fetch: Downloads; None takes `posedeploy.zoo.download.fetch_checkpoint`.
 
     Raises:
         BadInputError: Not a zoo model, or none is published for it.
@@ -136,7 +144,7 @@ def published_checkpoint(model_cfg: str | Path) -> Path:
         )
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(f"checkpoint of {model_cfg}", total=None)
-        return fetch_checkpoint(
+        return (fetch or fetch_checkpoint)(
             model_row(str(model_cfg)),
             on_progress=lambda done, total: progress.update(task, completed=done, total=total),
         )

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from posedeploy.compat import install
 from posedeploy.config import DeployConfig, ModelConfig
 from posedeploy.errors import BadInputError
+from posedeploy.sdk.drawing import draw_poses
+from posedeploy.sdk.fields import Node
+from posedeploy.sdk.images import read_image, write_image
+from posedeploy.sdk.meta import dataset_meta as read_dataset_meta
+from posedeploy.sdk.poses import as_boxes
+from posedeploy.sdk.regions import Image, check_image
+from posedeploy.sdk.windows import check_windows, show_image
+from posedeploy.sdk.writer import compact_dataset_meta
 
 if TYPE_CHECKING:
     import torch
 
-Image = str | Path | NDArray[np.uint8]
+ImageSource = str | Path | Image
 Data = dict[str, list[Any]]
 
 
@@ -26,11 +35,17 @@ class PoseDetection:
         model_config: The model.
         deploy_config: The deployment.
         device: Where the backend model runs.
+        show: Shows a drawing under a title; None opens a window.
     """
 
     def __init__(
-        self, model_config: ModelConfig, deploy_config: DeployConfig, device: str
+        self,
+        model_config: ModelConfig,
+        deploy_config: DeployConfig,
+        device: str,
+        show: Callable[[Image, str], None] | None = None,
     ) -> None:
+        self._show = show or show_window
         self.model_config = model_config
         self.deploy_config = deploy_config
         self.device = device
@@ -62,7 +77,7 @@ class PoseDetection:
             model_files: The backend's files, the main one first.
 
         Returns:
-            An estimator: `test_step(data)` gives one `PoseDataSample` a image, as mmpose's own
+            An estimator: `test_step(data)` gives one `PoseDataSample` an image, as mmpose's own
             does, keypoints and boxes in image px.
 
         Raises:
@@ -78,7 +93,7 @@ class PoseDetection:
 
     def create_input(
         self,
-        imgs: Image | Sequence[Image],
+        imgs: ImageSource | Sequence[ImageSource],
         input_shape: Sequence[int] | None = None,
         data_preprocessor: Callable[..., Data] | None = None,
         *,
@@ -95,25 +110,23 @@ class PoseDetection:
                 models and a single image. None takes each whole image as one box.
 
         Returns:
-            What `test_step` takes, 'inputs' and 'data_samples', one entry a box (a image, for
+            What `test_step` takes, 'inputs' and 'data_samples', one entry a box (an image, for
             models that find people themselves); and the inputs alone, `[3, H, W]` uint8 each.
 
         Raises:
-            BadInputError: `input_shape` is not the model's, a image cannot be read, or boxes
+            BadInputError: `input_shape` is not the model's, an image cannot be read, or boxes
                 were given that nobody can use.
         """
         self._check_shape(input_shape)
         images = [imgs] if isinstance(imgs, str | Path | np.ndarray) else list(imgs)
-        from posedeploy.apis.inputs import collate, load
-
-        data = collate(self.model_config, [load(image) for image in images], bboxes)
+        data = collate(self.model_config, [load_image(image) for image in images], bboxes)
         if data_preprocessor is not None:
             data = data_preprocessor(data, False)
         return data, data["inputs"]
 
     def visualize(  # noqa: PLR0917 - MMDeploy's signature
         self,
-        image: Image,
+        image: ImageSource,
         result: Any,
         model: Any = None,
         window_name: str = "",
@@ -139,16 +152,13 @@ class PoseDetection:
             BadInputError: The image cannot be read, the drawing cannot be written, or there is
                 no display.
         """
-        from posedeploy.apis.inputs import load
-        from posedeploy.apis.showing import draw, show, write
-
         meta = getattr(model, "dataset_meta", None)
         samples = list(result) if isinstance(result, list | tuple) else [result]
-        drawing = draw(load(image), samples, meta, self.model_config, min_score)
+        drawing = draw(load_image(image), samples, meta, self.model_config, min_score)
         if output_file:
             write(drawing, Path(output_file))
         if show_result:
-            show(drawing, window_name or "posedeploy")
+            self._show(drawing, window_name or "posedeploy")
         return drawing
 
     def _check_shape(self, input_shape: Sequence[int] | None) -> None:
@@ -161,3 +171,147 @@ class PoseDetection:
             f"{list(expected)}, the input of {self.model_config.path.name}",
             "Use a deploy config of the model's shape, or one without a shape.",
         )
+
+
+def load_image(source: ImageSource) -> Image:
+    """An image as `[H, W, 3]` uint8, BGR, from a path or as it is.
+
+    Raises:
+        BadInputError: No such file, not an image, or not such an array.
+    """
+    if not isinstance(source, str | Path):
+        return check_image(source)
+    return check_image(read_image(Path(source)))
+
+
+def collate(
+    config: ModelConfig, images: Sequence[Image], bboxes: ArrayLike | None
+) -> dict[str, list[Any]]:
+    """What `test_step` takes: 'inputs' and 'data_samples', one entry a box or image.
+
+    Args:
+        config: The model.
+        images: Images, BGR.
+        bboxes: `[N, 4]` in image px, for one image of a top-down model; None takes the whole.
+
+    Raises:
+        BadInputError: Boxes for several images, or for a model that finds people itself.
+    """
+    from mmengine.dataset import pseudo_collate
+
+    from posedeploy.zoo.build import dataset_meta
+
+    if bboxes is not None and (config.head_kind.bottom_up or len(images) != 1):
+        reason = "finds people itself" if config.head_kind.bottom_up else "takes one image"
+        raise BadInputError(
+            "bboxes", f"boxes and {len(images)} images",
+            f"no boxes: {config.path.name} {reason}", "Leave them out, or call once an image.",
+        )  # fmt: skip
+    pipeline, meta = _pipeline(config), dataset_meta(config)
+    samples = [
+        pipeline({"img": image, **person, **meta})
+        for image in images
+        for person in _people(config, image, bboxes)
+    ]
+    if not samples:
+        raise BadInputError("images and boxes", "none", "at least one of each", "Pass an image.")
+    collated: dict[str, list[Any]] = pseudo_collate(samples)
+    return collated
+
+
+def _people(
+    config: ModelConfig, image: Image, bboxes: ArrayLike | None
+) -> list[dict[str, NDArray[np.float32]]]:
+    """What a top-down pipeline asks for besides the image, once a box."""
+    if config.head_kind.bottom_up:
+        return [{}]
+    height, width = image.shape[:2]
+    boxes = as_boxes([0, 0, width, height] if bboxes is None else bboxes).astype(np.float32)
+    return [{"bbox": box[None], "bbox_score": np.ones(1, np.float32)} for box in boxes]
+
+
+def _pipeline(config: ModelConfig) -> Callable[[dict[str, Any]], Any]:
+    install()
+    import mmpose.datasets.transforms  # noqa: F401  fills the registry
+    from mmengine.dataset import Compose
+    from mmengine.registry import init_default_scope
+
+    init_default_scope("mmpose")
+    compose: Callable[[dict[str, Any]], Any] = Compose([dict(t) for t in config.test_pipeline])
+    return compose
+
+
+def draw(
+    image: Image,
+    samples: Sequence[Any],
+    meta: Mapping[str, Any] | None,
+    config: ModelConfig,
+    min_score: float,
+) -> Image:
+    """A copy of the image with all people of `PoseDataSample`s on it.
+
+    Args:
+        image: `[H, W, 3]` uint8, BGR.
+        samples: Results of this image.
+        meta: A model's `dataset_meta`; None takes the config's.
+        config: The model.
+        min_score: Keypoints below this score are left out.
+
+    Raises:
+        BadInputError: A sample has no `pred_instances`.
+    """
+    if meta is None:
+        from posedeploy.zoo.build import dataset_meta
+
+        meta = dataset_meta(config)
+    compact = {"posedeploy": {"dataset_meta": compact_dataset_meta(meta)}}
+    people = [_points(sample) for sample in samples]
+    return draw_poses(
+        image,
+        np.concatenate(people) if people else np.zeros((0, 0, 3)),
+        read_dataset_meta(Node(compact, "dataset_meta")),
+        min_score,
+    )
+
+
+def _points(sample: Any) -> NDArray[np.float64]:
+    if "pred_instances" not in sample:
+        raise BadInputError(
+            "result", f"a {type(sample).__name__} without pred_instances",
+            "a PoseDataSample from `model.test_step(...)`", "Pass `result=results[0]`.",
+        )  # fmt: skip
+    found = sample.pred_instances
+    points = np.asarray(found.keypoints, np.float64)[..., :2]
+    scores = np.asarray(found.keypoint_scores, np.float64)
+    return np.concatenate([points, scores[..., None]], axis=-1)
+
+
+def write(drawing: Image, path: Path) -> None:
+    """Write an image, whole or not at all; its folder is made.
+
+    Raises:
+        BadInputError: The folder cannot be written to, or the suffix is no format of OpenCV's.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_image(path, drawing)
+    except OSError as error:
+        raise BadInputError(
+            f"output_file {path}", error.strerror or str(error), "a place for an image",
+            "Choose another.",
+        ) from error  # fmt: skip
+
+
+def show_window(drawing: Image, window_name: str, reason: str | None = None) -> None:
+    """Show an image in a window until a key is pressed.
+
+    Args:
+        drawing: `[H, W, 3]` uint8, BGR.
+        window_name: Its title.
+        reason: Why there are no windows; None asks the system.
+
+    Raises:
+        UnavailableError: There is no display, or OpenCV has no windows.
+    """
+    check_windows("Use output_file instead.", "show_result", reason)
+    show_image(window_name, drawing)

@@ -1,16 +1,80 @@
-"""`build_task_processor`, under the name that MMDeploy's users import it by."""
+"""Configs by path or name, and the task processor: what MMDeploy's users import by these names."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from posedeploy.apis.configs import load_config
 from posedeploy.apis.deploying import check_device
 from posedeploy.apis.exporting import check_fit
+from posedeploy.apis.sources import resolve_model_config
 from posedeploy.apis.task_processor import PoseDetection
-from posedeploy.config import deploy_config_from, model_config_from
+from posedeploy.config import deploy_config_from, find_deploy_config, model_config_from
+from posedeploy.config.files import read_config
+from posedeploy.errors import BadInputError
 
-__all__ = ["build_task_processor"]
+# Where MMDeploy's documents find its deploy configs for MMPose; ours have the same names.
+MMDEPLOY_FOLDER = Path("configs/mmpose")
+
+
+def load_config(*args: Any) -> list[Any]:
+    """Read configs.
+
+    Args:
+        *args: Each a path; the name of a deploy config of this project
+            (`configs/mmpose/NAME.py`, as MMDeploy's documents write it, stands for ours where
+            there is no such file); the name of a model in the zoo, or of a config file that
+            mmpose ships; or an `mmengine.config.Config` that was read before.
+
+    Returns:
+        One `mmengine.config.Config` an argument, in order.
+
+    Raises:
+        BadInputError: One is none of these, or its file is no MMEngine config.
+
+    Example:
+        >>> from posedeploy.utils import load_config
+        >>> deploy_cfg, model_cfg = load_config("pose-detection_onnxruntime_static", "hrnet_w32")
+        >>> deploy_cfg.backend_config.type
+        'onnxruntime'
+    """
+    return [read_config(_find(a), "config") if isinstance(a, str | Path) else a for a in args]
+
+
+def get_input_shape(deploy_cfg: Any) -> list[int] | None:
+    """The shape that a deploy config fixes.
+
+    Args:
+        deploy_cfg: A path, a name, or an `mmengine.config.Config`.
+
+    Returns:
+        `[W, H]` in input px; None where the config leaves it to the model.
+
+    Raises:
+        BadInputError: Not a deploy config for MMPose.
+    """
+    shape = deploy_config_from(load_config(deploy_cfg)[0]).input_shape
+    return None if shape is None else list(shape)
+
+
+def _find(name_or_path: str | Path) -> Path:
+    path = Path(name_or_path)
+    if path.is_file():
+        return path
+    name = path.name if path.parent in {Path(), MMDEPLOY_FOLDER} else str(path)
+    finders: tuple[Callable[[str], Path], ...] = (find_deploy_config, resolve_model_config)
+    for find in finders:
+        try:
+            return find(name)
+        except BadInputError:  # the next one may know it; if none does, that is the error
+            continue
+    raise BadInputError(
+        f"config {name_or_path}",
+        "no such file and no such name",
+        "a path, the name of a deploy config, or the name of a model",
+        "`posedeploy configs list` and `posedeploy zoo list` show the names.",
+    )
 
 
 def build_task_processor(model_cfg: Any, deploy_cfg: Any, device: str = "cpu") -> PoseDetection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 __all__ = ["INTERRUPTED", "STOPPED", "main"]
 
@@ -10,8 +11,8 @@ INTERRUPTED = 130  # what Typer exits with after Ctrl-C
 STOPPED = "interrupted; nothing half-written was left behind"
 
 
-def main() -> None:
-    """Entry point of the command `posedeploy`.
+def main(words: Sequence[str] | None = None) -> None:
+    """Run the command `posedeploy` with these arguments, `sys.argv`'s by default, and exit.
 
     Importing the commands takes a second or so, and Ctrl-C may fall into it.
     """
@@ -20,4 +21,4 @@ def main() -> None:
     except KeyboardInterrupt:
         print(STOPPED, file=sys.stderr)
         sys.exit(INTERRUPTED)
-    run()
+    run(sys.argv[1:] if words is None else words)

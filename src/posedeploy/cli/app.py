@@ -6,6 +6,7 @@ Exit codes: 0 fine, 1 the result is bad, 2 bad input, 3 unavailable here, 130 in
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Sequence
 
 import typer
 from rich.console import Console
@@ -74,15 +75,20 @@ app.command(rich_help_panel=JUDGE, context_settings=CONTEXT)(report)
 # --------------------------------------------------------------------------------------------
 
 
-def run() -> None:
-    """Run the command that `sys.argv` names, and exit."""
+def run(words: Sequence[str], application: Callable[..., object] = app) -> None:
+    """Run the command of these arguments, and exit.
+
+    Args:
+        words: The arguments, without the program's name.
+        application: The Typer application.
+    """
     try:
-        app(standalone_mode=True)
+        application(args=list(words), prog_name="posedeploy", standalone_mode=True)
     except PoseDeployError as error:
         show_error(error)
         sys.exit(error.exit_code)
     except ModuleNotFoundError as error:
-        missing = missing_package(error)
+        missing = missing_package(error, words)
         if missing is None:
             raise
         show_error(missing)
@@ -93,13 +99,13 @@ def run() -> None:
         raise
 
 
-def missing_package(error: ModuleNotFoundError) -> UnavailableError | None:
+def missing_package(error: ModuleNotFoundError, words: Sequence[str]) -> UnavailableError | None:
     """The error for a package that an environment for running alone lacks; None for others."""
     name = (error.name or "").partition(".")[0]
     if name not in CONVERTING:
         return None
     return UnavailableError(
-        f"posedeploy {' '.join(sys.argv[1:2])}", f"no package '{name}' in this environment",
+        f"posedeploy {' '.join(words[:1])}", f"no package '{name}' in this environment",
         "an environment for converting: infer, validate, profile and backends need less",
         f"Run: {INSTALL_CONVERTING}",
     )  # fmt: skip

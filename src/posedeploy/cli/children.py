@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from posedeploy.errors import UnavailableError
 
@@ -18,14 +18,21 @@ PROGRAM = "POSECONFORM_PROGRAM"  # environment variable: what the judge's comman
 Needs = Sequence[tuple[str, str, str]]  # package, what it is, what to tell pip to install
 
 
-def check_needs(command: str, needs: Needs) -> None:
+def check_needs(
+    command: str, needs: Needs, find: Callable[[str], object] = importlib.util.find_spec
+) -> None:
     """Refuse a command whose packages are not installed.
+
+    Args:
+        command: The command.
+        needs: What it needs.
+        find: Gives None for a package that is not installed.
 
     Raises:
         UnavailableError: The first that is missing, and how to install it.
     """
     for name, what, install in needs:
-        if importlib.util.find_spec(name) is None:
+        if find(name) is None:
             next_step = f"Install it: python -m pip install {install}"
             raise UnavailableError(command, f"no package '{name}'", what, next_step)
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -24,6 +22,10 @@ from posedeploy.sdk.windows import check_windows, show_files
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from rich.status import Status
+
+    from posedeploy.apis.comparing import Comparison, FindKeypoints
+    from posedeploy.apis.progress import StageEvent
 
 EXAMPLES = """
 Examples:
@@ -34,6 +36,13 @@ Examples:
     posedeploy convert deploy.py model.py model.pth photo.jpg --work-dir work/mine
 """
 LOG_LEVELS = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG")
+LABELS = {
+    "checkpoint": "checkpoint",
+    "model": "PyTorch model",
+    "export": "export",
+    "convert": "conversion",
+    "compare": "comparison with PyTorch",
+}
 DEFAULT_WORK_DIR = Path("work_dir")
 
 
@@ -127,6 +136,7 @@ def run(
     device: str | None,
     exporter: str | None,
     calib_images: Path | None = None,
+    find: FindKeypoints | None = None,
     console: Console,
 ) -> bool:
     """Convert, compare, write; True if the deployed model finds PyTorch's keypoints.
@@ -135,86 +145,33 @@ def run(
         UnavailableError: The backend converts here and runs elsewhere: the folder is written, and
             its keypoints are not compared.
     """
-    from posedeploy.apis import deploying, sources
-    from posedeploy.apis import work_dir as work_dir_of
-    from posedeploy.config import load_deploy_config, load_model_config
+    from posedeploy.apis import deploy
+    from posedeploy.apis.sources import note_on
 
-    sources.check_order(deploy_cfg)
-    deploy_config = deploying.with_calib_images(load_deploy_config(deploy_cfg), calib_images)
-    model_config = load_model_config(sources.resolve_model_config(model_cfg))
     if device is not None:
         parse_device(device)
-        deploying.check_device(deploy_config, device)
-    deploying.check_ready(deploy_config, model_config, exporter)
-    work_dir_of.check_work_dir(work_dir)
-    with step(console, "checkpoint"):
-        weights = sources.resolve_checkpoint(model_cfg, checkpoint)
-    with step(console, "PyTorch model"):
-        from posedeploy.zoo.build import build_model
-
-        model = build_model(model_config, weights)
-    with work_dir_of.whole_folder(work_dir) as staging:
-        with step(console, f"export and convert to {deploy_config.backend}"):
-            done = deploying.deploy_model(
-                model, deploy_config, model_config, str(weights), staging, exporter=exporter
-            )
-        same, nowhere = False, None
-        with step(console, "comparison with PyTorch"):
-            try:
-                same = compare_on(
-                    images, staging, model=model, model_config=model_config, done=done,
-                    console=console,
-                )  # fmt: skip
-            except UnavailableError as error:
-                nowhere = error
+    done = deploy(
+        deploy_cfg, model_cfg, checkpoint, work_dir,
+        exporter=exporter, calib_images=calib_images, device=device,
+        images=tuple(images.values()), find=find, progress=Stages(console),
+    )  # fmt: skip
+    for path, result in zip(images, done.compared, strict=False):
+        report(console, path, done.backend, result.distances)
     console.print(f"SDK model: [bold]{work_dir}[/]", soft_wrap=True)
     for path in sorted(work_dir.iterdir()):
         console.print(f"  {path.name:<24}{path.stat().st_size:>12,} bytes")
-    if note := sources.note_on(checkpoint):
+    if note := note_on(checkpoint):
         console.print(f"{note}", style="dim", soft_wrap=True)
-    if nowhere is not None:
+    if done.not_compared is not None:
         raise UnavailableError(
-            f"{work_dir}, which is whole but was not compared with PyTorch", nowhere.found,
-            f"{done.backend}, to find keypoints with it",
+            f"{work_dir}, which is whole but was not compared with PyTorch",
+            done.not_compared.found, f"{done.backend}, to find keypoints with it",
             f"Run posedeploy infer {work_dir} {next(iter(images))} where it runs.",
-        ) from nowhere  # fmt: skip
-    return same
+        ) from done.not_compared  # fmt: skip
+    return all(result.distances.same for result in done.compared)
 
 
-def compare_on(
-    images: dict[Path, NDArray[np.uint8]],
-    folder: Path,
-    *,
-    model: Any,
-    model_config: Any,
-    done: Any,
-    console: Console,
-) -> bool:
-    """Draw both results for every image into the folder; True if all are the same."""
-    import cv2
-
-    from posedeploy.apis import comparing
-    from posedeploy.sdk.drawing import draw_poses
-    from posedeploy.sdk.folder import read_folder
-
-    meta, backend = read_folder(folder).dataset_meta, done.backend
-    verdicts = []
-    for i, (path, image) in enumerate(images.items()):
-        pytorch = comparing.pytorch_keypoints(model, model_config, image)
-        deployed = comparing.sdk_keypoints(folder, image)
-        suffix = "" if i == 0 else f"_{i}"
-        for name, points in ((backend, deployed), ("pytorch", pytorch)):
-            drawn = draw_poses(image, points, meta)
-            cv2.imwrite(str(folder / f"output_{name}{suffix}.jpg"), drawn)
-        width, height = model_config.input_size
-        scale = max(image.shape[1] / width, image.shape[0] / height) * 1.25
-        result = comparing.compare(deployed, pytorch, done.artifact.precision, scale)
-        verdicts.append(result.same)
-        report(console, path, backend, result)
-    return all(verdicts)
-
-
-def report(console: Console, path: Path, backend: str, result: Any) -> None:
+def report(console: Console, path: Path, backend: str, result: Comparison) -> None:
     """One line on what the comparison found."""
     people = f"{result.people} {'person' if result.people == 1 else 'people'}"
     numbers = f"median {result.median_px:.3g} px, at most {result.max_px:.3g} px apart"
@@ -232,15 +189,21 @@ def report(console: Console, path: Path, backend: str, result: Any) -> None:
     )
 
 
-@contextmanager
-def step(console: Console, what: str) -> Iterator[None]:
-    """Say what is being done while it is done, and how long it took."""
-    import time
+class Stages:
+    """Shows the stage that is running, and prints a line with its seconds when it has ended."""
 
-    started = time.perf_counter()
-    if console.is_terminal:
-        with console.status(what):
-            yield
-    else:
-        yield
-    console.print(f"[dim]{time.perf_counter() - started:6.1f} s[/]  {what}")
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._status: Status | None = None
+
+    def __call__(self, event: StageEvent) -> None:
+        """Show that a stage began or ended."""
+        label = LABELS[event.stage]
+        if self._status is not None:
+            self._status.stop()
+            self._status = None
+        if event.state == "started" and self._console.is_terminal:
+            self._status = self._console.status(label)
+            self._status.start()
+        if event.state == "done":
+            self._console.print(f"[dim]{event.seconds:6.1f} s[/]  {label}")

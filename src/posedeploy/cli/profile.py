@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -68,7 +69,7 @@ def profile(  # noqa: PLR0917 - the signature is the command line
     }
     with console(stderr=True).status("measuring"):
         runs = measure(detectors, image, plan)
-    machine = fingerprint(threads)
+    machine = fingerprint(threads, load_average())
     if as_json:
         print_json({"machine": machine, "runs": [run.to_json() for run in runs]})
     else:
@@ -84,15 +85,17 @@ def _figure() -> Any:
     return draw_figure(1, (640, 480))[0]
 
 
-def fingerprint(threads: int) -> dict[str, Any]:
-    """The machine, its packages, and how busy it was."""
-    import os
+def load_average() -> float | None:
+    """Processes that ran or waited in the last minute; None where the system counts none."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
 
+
+def fingerprint(threads: int, load: float | None) -> dict[str, Any]:
+    """The machine, its packages, and how busy it was."""
     from posedeploy.cli.backends import machine_facts
     from posedeploy.runtime import BACKENDS
     from posedeploy.runtime.probing import distribution_version
 
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     versions = {row.distribution: distribution_version(row.distribution) for row in BACKENDS}
     facts = machine_facts()

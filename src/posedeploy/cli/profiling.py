@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -90,44 +90,56 @@ class Run:
 
 
 class StopWatch:
-    """Adds up the time of each stage of a call; what follows the last mark is 'post' as well."""
+    """Adds up the time of each stage of a call; what follows the last mark is 'post' as well.
 
-    def __init__(self) -> None:
+    Args:
+        clock: Seconds, monotonic.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._clock = clock
         self._last = 0.0
         self.seconds = dict.fromkeys(STAGES, 0.0)
 
     def start(self) -> None:
         """Begin a call."""
         self.seconds = dict.fromkeys(STAGES, 0.0)
-        self._last = time.perf_counter()
+        self._last = self._clock()
 
     def mark(self, stage: str) -> None:
         """A stage has ended."""
-        now = time.perf_counter()
+        now = self._clock()
         self.seconds[stage] += now - self._last
         self._last = now
 
 
-def measure(detectors: Mapping[str, PoseDetector], image: Image, plan: Plan) -> list[Run]:
+Turn = Callable[[PoseDetector, Sequence[Image], int, Run], None]
+
+
+def measure(
+    detectors: Mapping[str, PoseDetector], image: Image, plan: Plan, turn: Turn | None = None
+) -> list[Run]:
     """Time the folders in turns of `TURN` calls.
 
     Args:
         detectors: Folder as it was named -> its detector.
         image: `[H, W, 3]` uint8, BGR; the whole of it is the box of a top-down model.
         plan: What is measured.
+        turn: Calls a detector and adds the times to a run; None takes `time_calls`.
 
     Returns:
         One run a folder and batch size, in the order of the folders within each batch size.
     """
+    turn = turn or time_calls
     runs = []
     for batch in plan.batches:
         images = [image] * batch
         group = {name: _run(name, detector, batch) for name, detector in detectors.items()}
         for name, detector in detectors.items():
-            _turn(detector, images, plan.warm_up, _run(name, detector, batch))
+            turn(detector, images, plan.warm_up, _run(name, detector, batch))
         for start in range(0, plan.calls, TURN):
             for name, detector in detectors.items():
-                _turn(detector, images, min(TURN, plan.calls - start), group[name])
+                turn(detector, images, min(TURN, plan.calls - start), group[name])
         runs += list(group.values())
     return runs
 
@@ -137,7 +149,8 @@ def _run(name: str, detector: PoseDetector, batch: int) -> Run:
     return Run(name, batch, model.model.backend, model.precision, detector.effective_options)
 
 
-def _turn(detector: PoseDetector, images: Sequence[Image], calls: int, run: Run) -> None:
+def time_calls(detector: PoseDetector, images: Sequence[Image], calls: int, run: Run) -> None:
+    """Call the detector so many times and add the time of each stage to the run."""
     watch = StopWatch()
     detector.on_stage = watch.mark
     for _ in range(calls):

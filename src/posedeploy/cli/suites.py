@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import typer
@@ -17,6 +17,7 @@ NEEDS = (  # package, what it is, what to install
     ("mmpose", "what the judge compares with", "--no-deps mmpose==1.3.2"),
 )
 PACKAGED = "_suites"  # in the installed poseconform: the same tree as at the top of a checkout
+CHECKOUT = Path(__file__).resolve().parents[3]  # if this file is in one
 MATRIX = ("conversion", "parity", "sdk_model")  # what runs when no suite is named
 INI_FILES = ("pyproject.toml", "pytest.ini")
 HELP_WORDS = {"--help", "-h"}
@@ -31,6 +32,7 @@ Examples:
     posedeploy test -m onnxruntime --models quick
     posedeploy test -m "rtmpose and dynamic" --require openvino
     posedeploy test parity --model-config my.py --checkpoint my.pth --report-dir reports/mine
+    posedeploy test --subject my_module:MyToolchain
     posedeploy test -m tensorrt -rs           what cannot run here, and why
     posedeploy test --help-pytest             all options of pytest and of the judge
 
@@ -41,12 +43,26 @@ Exit codes: 0 every cell that ran passed, 1 one did not, 3 something needed is n
 
 def test(context: typer.Context) -> None:
     """Run the conformance suites: posedeploy test [SUITE...] [pytest's arguments]."""
-    words = list(context.args)
-    root = suites_root()
+    raise typer.Exit(run_suites(list(context.args), suites_root()))
+
+
+def run_suites(
+    words: Sequence[str], root: Path | None, run: Callable[[str, Sequence[str]], int] = run_module
+) -> int:
+    """Run the suites, or print the help.
+
+    Args:
+        words: The arguments.
+        root: What `suites_root` found.
+        run: Runs a module with arguments and gives its exit code.
+
+    Raises:
+        UnavailableError: There are no suites, or a package is missing.
+    """
     if HELP_WORDS & set(words):
         suites = ", ".join(suite_names(root)) if root else "not installed here"
         typer.echo(USAGE.format(matrix=", ".join(MATRIX), suites=suites), nl=False)
-        return
+        return 0
     check_needs("posedeploy test", NEEDS)
     if root is None:
         raise UnavailableError(
@@ -54,21 +70,25 @@ def test(context: typer.Context) -> None:
             "the conformance suites, which every wheel of this project brings",
             "Install it again: python -m pip install --force-reinstall posedeploy",
         )  # fmt: skip
-    raise typer.Exit(run_module("pytest", pytest_arguments(words, root)))
+    return run("pytest", pytest_arguments(words, root))
 
 
-def suites_root() -> Path | None:
+def suites_root(checkout: Path = CHECKOUT, packages: Sequence[Path] | None = None) -> Path | None:
     """The folder that holds `conftest.py`, `suites/` and `fixtures/`; None where there is none.
 
     A checkout's own comes first, for there the suites are being worked on; then the copy that a
     wheel has put into `poseconform`.
+
+    Args:
+        checkout: Where a checkout would have them.
+        packages: Folders of the package `poseconform`; None finds them.
     """
-    spec = importlib.util.find_spec("poseconform")
-    packages = [Path(place) for place in (spec.submodule_search_locations or [])] if spec else []
-    places = [Path(__file__).resolve().parents[3], *(place / PACKAGED for place in packages)]
-    for place in places:
-        if (place / "suites").is_dir() and (place / "conftest.py").is_file():
-            return place
+    if packages is None:
+        spec = importlib.util.find_spec("poseconform")
+        packages = [Path(p) for p in (spec.submodule_search_locations or [])] if spec else []
+    for folder in (checkout, *(package / PACKAGED for package in packages)):
+        if (folder / "suites").is_dir() and (folder / "conftest.py").is_file():
+            return folder
     return None
 
 

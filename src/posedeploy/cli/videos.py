@@ -115,7 +115,7 @@ def _boxes(path: Path) -> list[str]:
 
 
 @contextmanager
-def write_video(path: Path, fps: float) -> Iterator[Callable[[Image], None]]:
+def write_video(path: Path, fps: float, codec: str = CODEC) -> Iterator[Callable[[Image], None]]:
     """A function that adds a frame to an MP4 file.
 
     The file is there whole, once the block has ended well, or not at all.
@@ -123,17 +123,30 @@ def write_video(path: Path, fps: float) -> Iterator[Callable[[Image], None]]:
     Args:
         path: The file, '.mp4'.
         fps: Frames a second.
+        codec: Four letters by which FFmpeg knows it.
 
     Raises:
         UnavailableError: The OpenCV that is installed cannot write videos.
     """
     writers: list[tuple[cv2.VideoWriter, tuple[int, int]]] = []
+
+    def opened(temporary: Path, size: tuple[int, int]) -> cv2.VideoWriter:
+        letters = cv2.VideoWriter.fourcc(*codec)
+        writer = cv2.VideoWriter(str(temporary), cv2.CAP_FFMPEG, letters, fps, size)
+        if not writer.isOpened():
+            raise UnavailableError(
+                f"video {path}", f"an OpenCV that cannot write {codec}",
+                "OpenCV with FFmpeg, as its wheels have it",
+                "Install opencv-python-headless, or use --json, which writes no video.",
+            )  # fmt: skip
+        return writer
+
     with whole_file(path) as temporary:
 
         def write(image: Image) -> None:
             if not writers:
                 size = image.shape[1], image.shape[0]
-                writers.append((_writer(temporary, fps, size, path), size))
+                writers.append((opened(temporary, size), size))
             writer, size = writers[0]
             if image.shape[1::-1] != size:  # which the writer would leave out without a word
                 image = cv2.resize(image, size)  # type: ignore[assignment]
@@ -144,15 +157,3 @@ def write_video(path: Path, fps: float) -> Iterator[Callable[[Image], None]]:
         finally:
             for writer, _ in writers:
                 writer.release()
-
-
-def _writer(temporary: Path, fps: float, size: tuple[int, int], path: Path) -> cv2.VideoWriter:
-    codec = cv2.VideoWriter.fourcc(*CODEC)
-    writer = cv2.VideoWriter(str(temporary), cv2.CAP_FFMPEG, codec, fps, size)
-    if not writer.isOpened():
-        raise UnavailableError(
-            f"video {path}", f"an OpenCV that cannot write {CODEC}",
-            "OpenCV with FFmpeg, as its wheels have it",
-            "Install opencv-python-headless, or use --json, which writes no video.",
-        )  # fmt: skip
-    return writer

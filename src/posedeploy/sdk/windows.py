@@ -41,17 +41,20 @@ def why_no_windows(
     return " and ".join(reasons)
 
 
-def check_windows(instead: str, subject: str = "--show") -> None:
+def check_windows(
+    instead: str, subject: str = "--show", reason: str | None = None
+) -> None:
     """Refuse to show images where no window can be opened.
 
     Args:
         instead: What to do instead, a sentence.
         subject: The option that asks for windows.
+        reason: Why there are none; None asks the system.
 
     Raises:
         UnavailableError: With the reason.
     """
-    if reason := why_no_windows():
+    if reason := why_no_windows() if reason is None else reason:
         raise UnavailableError(
             subject, reason, "a display, and an OpenCV with windows (opencv-python)", instead
         )

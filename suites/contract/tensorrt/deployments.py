@@ -18,12 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from posedeploy.apis.deploying import deploy_model
-from posedeploy.apis.sources import resolve_model_config
-from posedeploy.config import load_deploy_config, load_model_config
+from posedeploy.apis import deploy
 from posedeploy.sdk import PoseDetector
 from posedeploy.synthetic.drawn import drawn_figures
-from posedeploy.zoo.build import build_model
 
 from .api import read_api
 from .fakes import install
@@ -39,10 +36,7 @@ class Model:
 
 def keypoints(model: Model, flow: str, device: str, folder: Path) -> NDArray[np.float32]:
     """Keypoints of a drawn figure, through an SDK model folder that is made here."""
-    config = load_model_config(resolve_model_config(model.name))
-    folder.mkdir()
-    network = build_model(config, Path(model.checkpoint))
-    deploy_model(network, load_deploy_config(flow), config, model.checkpoint, folder)
+    deploy(flow, model.name, model.checkpoint, folder)
     figure = next(iter(drawn_figures("evaluation", 1)))
     with PoseDetector(folder, device) as detector:
         return detector(figure.image, figure.bboxes if detector.top_down else None)

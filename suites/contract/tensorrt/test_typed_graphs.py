@@ -17,7 +17,7 @@ import onnxruntime as ort
 import pytest
 from numpy.typing import NDArray
 
-from posedeploy.apis.exporting import export_model
+from posedeploy.apis.exporting import export
 from posedeploy.apis.sources import resolve_checkpoint, resolve_model_config
 from posedeploy.config import (
     CalibrationSettings,
@@ -27,7 +27,6 @@ from posedeploy.config import (
 )
 from posedeploy.convert.tensorrt.graph import obstacles, typed_graph
 from posedeploy.precision.images import calibration_set
-from posedeploy.zoo.build import build_model
 
 # Small model of a family -> its deploy config, without the precision
 MODELS = {
@@ -69,7 +68,7 @@ def network(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     checkpoint = resolve_checkpoint(name, None)
     folder = tmp_path_factory.mktemp(name)
     deploy = load_deploy_config(deploy_config(name, "tensorrt"))
-    done = export_model(build_model(config, checkpoint), deploy, config, str(checkpoint), folder)
+    done = export(config, checkpoint, deploy, folder)
     # mirrored, a drawn figure is another image
     image = next(iter(calibration_set(config).inputs()))[..., ::-1].copy()
     return Network(config, done.path, image)

@@ -118,14 +118,14 @@ class Detector:
         return self
 
 
-def test_the_sdk_client_asks_with_a_box_or_with_the_whole_image(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("posedeploy.sdk.PoseDetector", Detector)
+def test_the_sdk_client_asks_with_a_box_or_with_the_whole_image() -> None:
+    def make(folder: str, _device: str) -> Detector:
+        return Detector(folder, "cpu", 0)
+
     sample = Sample("s", np.zeros((4, 6, 3), np.uint8), (10.0, 0.0, 3.0, 3.0))
-    (alone,) = posedeploy_sdk("folder", [sample], bottom_up=False)
+    (alone,) = posedeploy_sdk("folder", [sample], bottom_up=False, make=make)
     assert alone.keypoints.tolist() == [[[14.0, 14.0]] * 2]
     assert alone.scores.tolist() == [1.0]
-    (all_of_them,) = posedeploy_sdk("folder", [sample], bottom_up=True)
+    (all_of_them,) = posedeploy_sdk("folder", [sample], bottom_up=True, make=make)
     assert all_of_them.keypoints.tolist() == [[[6.0, 6.0]] * 2]
     assert all_of_them.scores.tolist() == [0.5]

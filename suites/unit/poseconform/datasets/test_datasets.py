@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import posedeploy
+from fixtures.fake_subject import FLOWS
 from fixtures.tiny_models import TinyModel
 from poseconform.datasets import answers, judging
 from poseconform.datasets.labeled import DataSet, from_people, read_coco
@@ -26,7 +27,6 @@ from poseconform.judge.judge import Limits
 from poseconform.judge.stages import StageFailure
 from poseconform.matrix import weights
 from poseconform.matrix.cells import Cell, Model
-from poseconform.subject import posedeploy_subject as implementations
 from posedeploy.synthetic.drawn import drawn_figures
 
 SIZE = (160, 120)
@@ -219,7 +219,7 @@ def test_both_are_scored_on_the_same_set(tiny_model: Tiny, tmp_path: Path) -> No
     config, files = "pose-detection_simcc_onnxruntime_static", tiny_model("rtmpose_t")
     judge: Any = InProcess(tmp_path, files.checkpoint)
     model = replace(model_of(), config=str(files.config))
-    cell, data = Cell(model, implementations.flows()[0]), drawn(4)
+    cell, data = Cell(model, FLOWS[0]), drawn(4)
     with pytest.raises(StageFailure, match="no folder"):
         judging.flow_score(judge, cell, data)
     posedeploy.deploy(config, files.config, files.checkpoint, tmp_path / "sdk")

@@ -39,7 +39,7 @@ link = "l"
 
 
 def record(cell: Cell, outcome: str, *stages: StageRecord, code: str = "") -> CellRecord:
-    made = base_record(cell, "posedeploy", "", "")
+    made = base_record(cell, "", "", "fake")
     for stage in stages:
         made = made.with_stage(stage)
     return replace(made, outcome=outcome, code=code)

@@ -26,6 +26,11 @@ def hang():
 def complain():
     print("detail on stdout")
     raise ValueError("what went wrong")
+class Staged(Exception):
+    def __init__(self, stage):
+        super().__init__("at " + stage)
+        self.stage = stage
+def fail_at(stage): raise Staged(stage)
 def chatter():
     os.write(1, b"noise on file descriptor 1\\n" * 1000)
     return "clean"
@@ -81,6 +86,12 @@ def test_a_hang_is_killed_in_time(child: Child) -> None:
 def test_an_error_is_passed_on_with_its_type_and_log(child: Child) -> None:
     with pytest.raises(ChildFailure) as caught:
         child.call("child_helpers:complain", timeout=60)
-    assert caught.value.error_type == "ValueError"
+    assert caught.value.stage == ""
     assert caught.value.message == "ValueError: what went wrong"
     assert "complain" in caught.value.log_tail
+
+
+def test_an_error_carries_the_stage_that_it_names(child: Child) -> None:
+    with pytest.raises(ChildFailure, match="Staged: at convert") as caught:
+        child.call("child_helpers:fail_at", "convert", timeout=60)
+    assert caught.value.stage == "convert"

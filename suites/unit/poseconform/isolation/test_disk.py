@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
-from fixtures.fake_matrix import FAKE, PLUGINS
+from fixtures.fake_subject import PLUGINS
 from poseconform.isolation.artifacts import MANIFEST, ArtifactCache
 from poseconform.isolation.disk import make_room
 
@@ -22,12 +22,10 @@ class Usage(NamedTuple):
     free: int
 
 
-def test_a_full_disk_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(100, 99, 10_000_000))
+def test_a_full_disk_is_refused(tmp_path: Path) -> None:
     with pytest.raises(pytest.UsageError, match=r"found 0.01 GB free.*expected at least 0.5 GB"):
-        make_room(tmp_path / "not" / "there", 1)
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**12, 0, 10**12))
-    make_room(tmp_path / "not" / "there", 1)
+        make_room(tmp_path / "not" / "there", 1, lambda _: 10_000_000)
+    make_room(tmp_path / "not" / "there", 1, lambda _: 10**12)
     assert not (tmp_path / "not").exists()
 
 
@@ -46,7 +44,7 @@ def test_the_cache_is_brought_within_its_limit(tmp_path: Path) -> None:
 
 @pytest.fixture
 def matrix(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    pytester.makepyfile(fake=FAKE, test_cells="def test_one(cell): pass")
+    pytester.makepyfile(test_cells="def test_one(cell): pass")
     monkeypatch.syspath_prepend(pytester.path)
     return pytester
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from fixtures.builders import make_cell, make_model
-from poseconform.isolation.artifacts import ArtifactCache
+from fixtures.fake_subject import FakeSubject
+from poseconform.isolation.artifacts import ArtifactCache, file_sha256
 from poseconform.isolation.child import ChildCrash, ChildFailure, ChildTimeout
-from poseconform.judge import judge as session
 from poseconform.judge.conversions import stage_records
 from poseconform.judge.execution import Loaded, Ran
 from poseconform.judge.judge import Judge, samples_sha256
@@ -22,6 +22,7 @@ from poseconform.judge.stages import Blocked, StageFailure
 from poseconform.reference.values import FILE, Sample
 from poseconform.subject.availability import Availabilities
 from poseconform.subject.clients import ClientAnswer
+from poseconform.subject.protocol import Conversion
 from posedeploy.runtime import SessionOptions, TensorInfo
 
 CELL = make_cell()
@@ -74,15 +75,20 @@ def loaded(*_args: Any) -> Loaded:
 
 
 @pytest.fixture
-def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type[FakeChild]:
+def child(tmp_path: Path) -> type[FakeChild]:
     checkpoint = tmp_path / "m.pth"
     checkpoint.write_bytes(b"weights")
     step = {"made": True, "seconds": 2.0}
-    facts = {"folder": str(tmp_path / "sdk"), "files": {"sdk/deploy.json": ("aa", 3)}}
+
+    def convert(_spec: str, _cell: object, path: str, *_more: str) -> Conversion:
+        files = {"deploy.json": ("aa", 3)}
+        sha256 = file_sha256(Path(path))
+        return Conversion(tmp_path / "sdk", files, step, step | {"made": False}, sha256)
+
     FakeChild.calls = []
     FakeChild.answers = {
-        "checkpoint_for": lambda _name, _kind, _seed: str(checkpoint),
-        "convert": lambda _request: facts | {"export": step, "convert": step | {"made": False}},
+        "checkpoint_for": lambda _spec, _model: str(checkpoint),
+        "convert": convert,
         "write_reference": write_reference,
         "load": loaded,
         "run": lambda feed: Ran({"simcc_x": np.zeros((len(feed), 2, 8), np.float32)}, 0.01),
@@ -91,16 +97,21 @@ def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type[FakeChild]:
             ClientAnswer(np.zeros((1, 2, 2)), np.ones(1)) for _ in samples
         ],
     }
-    monkeypatch.setattr(session, "Child", FakeChild)
-    monkeypatch.setattr(session.implementations, "config_text", lambda path: f"text of {path}")
     return FakeChild
+
+
+def make_judge(cache: ArtifactCache, scratch: Path, samples: Sequence[Sample] = SAMPLES) -> Judge:
+    subject = FakeSubject(on_device=frozenset({"tensorrt"}))
+    return Judge(
+        cache, samples, Availabilities(subject), scratch,
+        subject_spec="a:subject", make_child=FakeChild, config_text=lambda path: f"text of {path}",
+    )  # fmt: skip
 
 
 @pytest.fixture
 def judge(child: type[FakeChild], tmp_path: Path) -> Judge:
     del child
-    cache = ArtifactCache(tmp_path / "cache")
-    return Judge(cache, SAMPLES, Availabilities(), tmp_path / "scratch")
+    return make_judge(ArtifactCache(tmp_path / "cache"), tmp_path / "scratch")
 
 
 def names(child: type[FakeChild]) -> list[str]:
@@ -120,16 +131,13 @@ def test_a_conversion_is_asked_for_once(judge: Judge, child: type[FakeChild]) ->
     assert names(child) == ["checkpoint_for", "convert"]
     assert first.files == {"deploy.json": ("aa", 3)}
     assert len(first.checkpoint_sha256) == 64
-    request = child.calls[1][1][0]
-    assert (request.model_config, request.deploy_config) == ("m.py", CELL.flow.deploy_config)
+    spec, cell, _checkpoint, exporter, root = child.calls[1][1]
+    assert (spec, cell, exporter, root) == ("a:subject", CELL, "", str(judge.cache.root))
 
 
-def test_a_build_on_a_device_may_take_longer(
-    judge: Judge, child: type[FakeChild], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_build_on_a_device_may_take_longer(judge: Judge, child: type[FakeChild]) -> None:
     judge.conversion(CELL)
     assert child.calls[-1][2] == judge.limits.convert
-    monkeypatch.setattr(session.implementations, "tied", lambda backend: backend == "tensorrt")
     engine = make_cell(backend="tensorrt")
     judge.conversion(engine)
     assert child.calls[-1][0] == "convert"
@@ -154,36 +162,23 @@ def test_each_kind_of_weights_has_its_own_reference(judge: Judge, child: type[Fa
     fitted = replace(calibrated, weights="fitted")
     judge.checkpoint(calibrated)
     judge.checkpoint(fitted)
-    assert [args[1] for _, args, _ in child.calls] == ["calibrated", "fitted"]
+    assert [args[1].weights for _, args, _ in child.calls] == ["calibrated", "fitted"]
     assert judge.reference(fitted, "fp32") is not judge.reference(calibrated, "fp32")
 
 
-def test_a_model_that_is_not_in_the_zoo_has_weights_made_for_its_config(
-    judge: Judge, child: type[FakeChild]
-) -> None:
-    judge.checkpoint(make_model(name="zoo", config="zoo.py"))
-    judge.checkpoint(make_model(name="mine", tiers=(), config="mine.py"))
-    assert [args for _, args, _ in child.calls] == [
-        ("zoo", "calibrated", 0), ("mine.py", "calibrated", 0),
-    ]  # fmt: skip
-
-
 @pytest.mark.parametrize(
-    ("tail", "stage"),
-    [
-        ("in export_model", "export"),
-        ("in convert_exported\nboom", "convert"),
-        ('File "implementations.py", line 3, in _deploy', "convert"),
-    ],
-)
+    ("named", "stage"),
+    [("", "export"), ("export", "export"), ("model", "export"), ("convert", "convert"),
+     ("load", "convert")],
+)  # fmt: skip
 def test_a_failing_conversion_names_its_stage_and_blocks_the_rest(
-    judge: Judge, child: type[FakeChild], tail: str, stage: str
+    judge: Judge, child: type[FakeChild], named: str, stage: str
 ) -> None:
-    failing(child, "convert", ChildFailure("ValueError: no", tail, "ValueError"))
+    failing(child, "convert", ChildFailure("ValueError: no", "the log", named))
     with pytest.raises(StageFailure) as caught:
         judge.conversion(CELL)
     assert (caught.value.stage, caught.value.kind) == (stage, "failed")
-    assert caught.value.log_tail == tail
+    assert caught.value.log_tail == "the log"
     with pytest.raises(Blocked, match=f"blocked: {stage} failed"):
         judge.execution(CELL)
     assert names(child).count("convert") == 1
@@ -194,7 +189,7 @@ def test_a_reference_is_made_once_a_machine(
 ) -> None:
     first = judge.reference(CELL.model, "fp32")
     assert judge.reference(CELL.model, "fp32") is first
-    other = Judge(judge.cache, SAMPLES, Availabilities(), tmp_path / "other")
+    other = make_judge(judge.cache, tmp_path / "other")
     np.testing.assert_array_equal(other.reference(CELL.model, "fp32").inputs, first.inputs)
     assert names(child).count("write_reference") == 1
     assert first.facts["seconds"] == 1.0
@@ -211,7 +206,7 @@ def test_what_a_reference_depends_on_makes_it_anew(
     elif change == "checkpoint":
         (tmp_path / "m.pth").write_bytes(b"other weights")
     samples = SAMPLES[::-1] if change == "samples" else SAMPLES
-    other = Judge(judge.cache, samples, Availabilities(), tmp_path / "other")
+    other = make_judge(judge.cache, tmp_path / "other", samples)
     other.reference(CELL.model, precision)
     assert names(child).count("write_reference") == 2
 
@@ -352,7 +347,7 @@ def test_another_checkpoint_is_converted_and_judged_by_the_same_reference(
     assert changed.conversion(CELL).checkpoint_sha256 != judge.conversion(CELL).checkpoint_sha256
     changed.reference(CELL.model, "fp32")
     assert names(child)[done:] == ["convert"]
-    assert child.calls[done][1][0].checkpoint == str(other)
+    assert child.calls[done][1][2] == str(other)
 
 
 def test_other_outputs_can_be_taken_for_the_backend_s(

@@ -12,19 +12,20 @@ import numpy as np
 import pytest
 
 from fixtures.builders import make_cell
+from fixtures.fake_subject import FakeSubject
 from poseconform.checks import precision as precision_checks
 from poseconform.datasets.accuracy import ACCURACY_FILE, FIGURES, Figure
 from poseconform.evaluators.quantized.noise import LayerNoise, Quantized
 from poseconform.isolation.artifacts import ArtifactCache
 from poseconform.isolation.child import ChildCrash, ChildFailure
 from poseconform.judge import measuring
-from poseconform.judge.conversions import Conversion
 from poseconform.judge.execution import Ran
 from poseconform.judge.judge import Judge
 from poseconform.judge.stages import Blocked, StageFailure
-from poseconform.matrix.cells import Cell
+from poseconform.matrix.cells import Cell, Flow, Model
 from poseconform.reference.values import Sample
 from poseconform.subject.availability import Availabilities
+from poseconform.subject.protocol import Conversion
 
 INT8 = make_cell(precision="int8")
 TRUTH = np.random.default_rng(2).uniform(20, 180, (4, 17, 2))
@@ -84,37 +85,61 @@ def children() -> Children:
 NO_OUTPUTS = SimpleNamespace(loaded=SimpleNamespace(outputs=()))  # an execution
 
 
+def exact_flow(cell: Cell) -> Flow:
+    """The fp32 flow of a cell's backend and shape mode."""
+    label = f"simcc_{cell.flow.backend}_{cell.flow.shape_mode}"
+    return replace(cell.flow, precision="fp32", deploy_config=label)
+
+
+def make_judge(children: Children, folder: Path, cell: Cell = INT8, inputs: Any = None) -> Judge:
+    """A judge that converts nothing, and whose children are answers."""
+
+    class Answering(Judge):
+        def child(self, name: str) -> Any:
+            del name
+            return children
+
+        def in_torch(self, target: str, *args: Any, timeout: float | None = None) -> Any:
+            return children.call(target, *args, timeout=timeout)  # type: ignore[arg-type]
+
+        def reference_parts(self, *_args: Any) -> dict[str, object]:
+            return {"some": "parts"}
+
+        def checkpoint(self, model: Model) -> str:
+            del model
+            return "m.pth"
+
+        def execution(self, cell: Cell) -> Any:
+            del cell
+            return NO_OUTPUTS
+
+        def convert(self, cell: Cell) -> Conversion:
+            return Conversion(Path(cell.flow.label), {}, {}, {}, "")
+
+        def reference(self, model: Model, precision: str) -> Any:
+            del model, precision
+            return SimpleNamespace(inputs=inputs)
+
+    subject = FakeSubject(known_flows=(cell.flow, exact_flow(cell)))
+    cache = ArtifactCache(folder / "cache")
+    return Answering(cache, [], Availabilities(subject), folder, figures=some_figures)
+
+
 @pytest.fixture
-def judge(children: Children, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Judge:
-    made = Judge(
-        ArtifactCache(tmp_path / "cache"), [], Availabilities(), tmp_path, figures=some_figures
-    )
-    monkeypatch.setattr(Judge, "child", lambda _self, _name: children)
-    monkeypatch.setattr(
-        Judge, "in_torch",
-        lambda _self, target, *args, timeout=None: children.call(target, *args, timeout=timeout),
-    )  # fmt: skip
-    monkeypatch.setattr(Judge, "reference_parts", lambda *_args: {"some": "parts"})
-    monkeypatch.setattr(Judge, "checkpoint", lambda *_args: "m.pth")
-    monkeypatch.setattr(Judge, "execution", lambda *_args: NO_OUTPUTS)
-    monkeypatch.setattr(
-        Judge, "convert", lambda _self, cell: Conversion(Path(cell.flow.label), {}, {}, {}, "")
-    )
-    twin = replace(INT8.flow, precision="fp32", deploy_config="simcc_onnxruntime_static")
-    monkeypatch.setattr(measuring.implementations, "flows", lambda: (INT8.flow, twin))
-    return made
+def judge(children: Children, tmp_path: Path) -> Judge:
+    return make_judge(children, tmp_path)
 
 
 def test_the_twin_is_the_same_flow_in_fp32_with_the_same_weights(judge: Judge) -> None:
     cell = replace(INT8, model=replace(INT8.model, weights="fitted"))
-    twin = measuring.float_twin(cell)
+    twin = measuring.float_twin(judge, cell)
     assert (twin.flow.precision, twin.flow.backend) == ("fp32", "onnxruntime")
     assert twin.model == cell.model
 
 
 def test_a_flow_without_a_twin_fails_and_says_so(judge: Judge) -> None:
     with pytest.raises(StageFailure, match=r"no fp32 flow to compare .*int8"):
-        measuring.float_twin(make_cell(precision="int8", shape_mode="dynamic"))
+        measuring.float_twin(judge, make_cell(precision="int8", shape_mode="dynamic"))
 
 
 def test_layers_are_measured_once_on_the_files_of_both(judge: Judge, children: Children) -> None:
@@ -128,28 +153,19 @@ def test_layers_are_measured_once_on_the_files_of_both(judge: Judge, children: C
 
 
 def test_layers_of_a_model_that_takes_no_figures_run_on_the_judges_images(
-    judge: Judge, children: Children, monkeypatch: pytest.MonkeyPatch
+    children: Children, tmp_path: Path
 ) -> None:
-    class Known:
-        inputs = np.ones((2, 3, 8, 8), np.float32)
-
-    monkeypatch.setattr(Judge, "reference", lambda *_args: Known)
     cell = make_cell("rtmo", precision="int8")
-    flows = (replace(cell.flow, precision="fp32", deploy_config="twin"),)
-    monkeypatch.setattr(measuring.implementations, "flows", lambda: flows)
+    judge = make_judge(children, tmp_path, cell, np.ones((2, 3, 8, 8), np.float32))
     precision_checks.layers(judge, cell)
     assert children.asked[-1][1][2].shape == (2, 3, 8, 8)
 
 
-def test_layers_of_a_fitted_detector_run_on_figures(
-    judge: Judge, children: Children, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_layers_of_a_fitted_detector_run_on_figures(children: Children, tmp_path: Path) -> None:
     children.answers["prepared"] = lambda *args: np.ones((len(args[-1]), 3, 8, 8), np.float32)
     cell = make_cell("rtmo", precision="int8")
     cell = replace(cell, model=replace(cell.model, weights="fitted"))
-    flows = (replace(cell.flow, precision="fp32", deploy_config="twin"),)
-    monkeypatch.setattr(measuring.implementations, "flows", lambda: flows)
-    precision_checks.layers(judge, cell)
+    precision_checks.layers(make_judge(children, tmp_path, cell), cell)
     assert children.asked[-1][1][2].shape == (4, 3, 8, 8)
 
 

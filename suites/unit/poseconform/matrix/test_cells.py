@@ -6,10 +6,9 @@ import pytest
 
 from poseconform.compare.tolerances import tolerance_for
 from poseconform.matrix.cells import Cell, Flow, Model, build_cells, mark_name
-from poseconform.subject import posedeploy_subject as implementations
-from poseconform.subject.availability import Availabilities, disabled_backends
-from posedeploy.runtime import Availability, Code
+from poseconform.subject.posedeploy_subject import PosedeploySubject
 
+SUBJECT = PosedeploySubject()
 MODEL = Model("m", "RTMPose", ("quick",), "simcc", (256, 192), "m.py")
 
 
@@ -39,49 +38,25 @@ def test_a_cell_carries_its_markers() -> None:
     assert mark_name("YOLOX-Pose") == "yolox_pose"
 
 
-@pytest.mark.parametrize("tier", implementations.all_tiers())
+@pytest.mark.parametrize("tier", SUBJECT.tiers())
 def test_every_family_has_static_and_dynamic_fp32_on_onnxruntime(tier: str) -> None:
-    cells = build_cells(implementations.models([tier]), implementations.flows())
+    cells = build_cells(SUBJECT.models([tier]), SUBJECT.flows())
     found = {
         (c.model.family, c.flow.shape_mode)
         for c in cells
         if c.flow.backend == "onnxruntime" and c.flow.precision == "fp32"
     }
-    assert found == {(f, m) for f in implementations.all_families() for m in ("static", "dynamic")}
+    assert found == {(f, m) for f in SUBJECT.families() for m in ("static", "dynamic")}
 
 
 def test_every_deploy_config_that_has_no_shape_of_its_own_has_a_model() -> None:
-    models = implementations.models(["all"])
-    orphans = [f.label for f in implementations.flows() if not any(f.fits(m) for m in models)]
+    models = SUBJECT.models(["all"])
+    orphans = [f.label for f in SUBJECT.flows() if not any(f.fits(m) for m in models)]
     assert orphans == []
 
 
 def test_every_fp32_flow_has_a_tolerance() -> None:
-    flows = implementations.flows()
+    flows = SUBJECT.flows()
     lacking = {f.label for f in flows if f.precision != "int8"
                and tolerance_for(f.backend, f.precision) is None}  # fmt: skip
     assert lacking == set()
-
-
-def test_the_user_can_switch_a_backend_off_and_it_is_not_probed(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("posedeploy.runtime.registry.get_runtime", pytest.fail)
-    found = Availabilities(disabled_backends(["onnxruntime"], "ncnn, tensorrt"))
-    for name in ("onnxruntime", "ncnn", "tensorrt"):
-        assert found.of(name).code is Code.DISABLED_BY_USER
-
-
-def test_a_backend_is_probed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = []
-
-    class Runtime:
-        def probe(self) -> Availability:
-            calls.append(1)
-            return Availability(Code.NO_DEVICE, "none")
-
-    monkeypatch.setattr("posedeploy.runtime.registry.get_runtime", lambda _: Runtime())
-    found = Availabilities()
-    assert found.of("tensorrt") is found.of("tensorrt")
-    assert calls == [1]
-    assert found.known == {"tensorrt": Availability(Code.NO_DEVICE, "none")}

@@ -44,16 +44,16 @@ def test_a_choice_holds_at_every_precision() -> None:
 def test_what_cannot_be_fitted_is_calibrated_and_says_so() -> None:
     (cell,) = with_weights([CELL], "fitted", no)
     assert cell.model.weights == "calibrated"
-    assert base_record(cell, "", "", "").weights == "calibrated"
+    assert base_record(cell, "", "", "fake").weights == "calibrated"
 
 
 def test_the_users_own_checkpoint_comes_first() -> None:
     mine = replace(CELL, model=replace(CELL.model, checkpoint="mine.pth"))
     (cell,) = with_weights([mine], "fitted", yes)
     assert cell.model.weights == "user"
-    assert base_record(cell, "", "", "").weights == "user"
+    assert base_record(cell, "", "", "fake").weights == "user"
 
 
 def test_the_record_says_which_weights_were_used() -> None:
     (cell,) = with_weights([CELL], "fitted", yes)
-    assert base_record(cell, "", "", "").weights == "fitted"
+    assert base_record(cell, "", "", "fake").weights == "fitted"

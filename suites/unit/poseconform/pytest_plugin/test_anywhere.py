@@ -13,16 +13,16 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from fixtures.fake_matrix import FAKE, PLUGINS
+from fixtures.fake_subject import FakeSubject, plugins
 from poseconform.judge import execution
 from poseconform.judge import judge as session
-from poseconform.judge.conversions import Conversion
 from poseconform.judge.judge import Judge
 from poseconform.judge.runs import Execution
 from poseconform.judge.stages import Blocked, StageFailure
 from poseconform.matrix.cells import Cell, Flow, Model
 from poseconform.subject.availability import Availabilities
 from poseconform.subject.clients import detector_of
+from poseconform.subject.protocol import Conversion
 from posedeploy.runtime import SessionOptions
 
 pytest_plugins = ["pytester"]
@@ -57,9 +57,9 @@ def results(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Any:
     for name in ("POSECONFORM_DISABLE", "GITHUB_ACTIONS"):
         monkeypatch.delenv(name, raising=False)
 
-    def run(*options: str, fake: str = FAKE) -> dict[str, dict[str, Any]]:
-        pytester.makepyfile(fake=fake, test_cells=TESTS)
-        pytester.runpytest_inprocess(*PLUGINS, "--report-dir", "report", *options)
+    def run(*options: str, subject: str = "FakeSubject") -> dict[str, dict[str, Any]]:
+        pytester.makepyfile(test_cells=TESTS)
+        pytester.runpytest_inprocess(*plugins(subject), "--report-dir", "report", *options)
         cells = json.loads((pytester.path / "report/results.json").read_text())["cells"]
         return {f"{c['model']}-{c['backend']}-{c['shape_mode']}": c for c in cells}
 
@@ -88,8 +88,7 @@ def test_what_fails_without_the_backend_is_a_failure(results: Any) -> None:
 
 
 def test_where_files_cannot_be_made_either_everything_is_skipped(results: Any) -> None:
-    nothing = FAKE.replace("Availability(Code.AVAILABLE))", "Availability(Code.TOOL_MISSING))")
-    cell = results(fake=nothing)["m1-tensorrt-static"]
+    cell = results(subject="converts_nothing")["m1-tensorrt-static"]
     assert (cell["outcome"], cell["stages"]) == ("unavailable:no-driver", [])
 
 
@@ -118,7 +117,7 @@ class Evaluating(Judge):
 
 @pytest.fixture
 def judge(tmp_path: Path) -> Evaluating:
-    return Evaluating(session.ArtifactCache(tmp_path), [], Availabilities(), tmp_path)
+    return Evaluating(session.ArtifactCache(tmp_path), [], Availabilities(FakeSubject()), tmp_path)
 
 
 def test_the_judges_own_reading_takes_the_place_of_the_backends(judge: Evaluating) -> None:
@@ -174,10 +173,9 @@ def test_only_some_backends_have_another_reading() -> None:
     ("device", "expected"), [("cpu", ("cpu", 0)), ("cuda", ("cuda", 0)), ("cuda:2", ("cuda", 2))]
 )
 def test_the_sdk_client_runs_where_the_backend_does(
-    monkeypatch: pytest.MonkeyPatch, device: str, expected: tuple[str, int]
+    device: str, expected: tuple[str, int]
 ) -> None:
-    monkeypatch.setattr("posedeploy.sdk.PoseDetector", lambda _folder, *where: where)
-    assert detector_of("folder", device) == expected
+    assert detector_of("folder", device, lambda _folder, *where: where) == expected
 
 
 @pytest.mark.parametrize(

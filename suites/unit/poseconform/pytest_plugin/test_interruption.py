@@ -15,7 +15,7 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from fixtures.fake_matrix import FAKE, PLUGINS
+from fixtures.fake_subject import PLUGINS
 from poseconform.report.__main__ import main
 
 pytest_plugins = ["pytester"]
@@ -50,7 +50,7 @@ def start(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Iterator[Start]:
     """Starts pytest and returns once a test of the cell `HALF` runs."""
-    pytester.makepyfile(fake=FAKE, test_cells=TESTS)
+    pytester.makepyfile(test_cells=TESTS)
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)

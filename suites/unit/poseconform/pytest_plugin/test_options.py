@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fixtures.fake_subject import FLOWS, FakeSubject
 from fixtures.tiny_models import TinyModel
 from poseconform.matrix.cells import Cell, Flow, Model
 from poseconform.pytest_plugin.options import CACHE_VARIABLE, default_cache, read_selection
 from poseconform.pytest_plugin.reproduction import command
-from poseconform.subject import posedeploy_subject as implementations
+from poseconform.subject.loading import DEFAULT_SUBJECT, load_subject
 
 pytest_plugins = ["pytester"]
+
+
+SUBJECT = load_subject()
 
 
 def options(**given: Any) -> Namespace:
@@ -32,14 +36,14 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_quick_tier_is_what_nobody_asked_for() -> None:
-    selection = read_selection(options())
+    selection = read_selection(options(), SUBJECT)
     assert all("quick" in model.tiers for model in selection.models)
-    assert {model.family for model in selection.models} == set(implementations.all_families())
+    assert {model.family for model in selection.models} == set(SUBJECT.families())
     assert {cell.model.name for cell in selection.cells} == {m.name for m in selection.models}
 
 
 def test_names_and_tiers_add_up_in_the_tables_order() -> None:
-    selection = read_selection(options(models=["rtmpose_t,rtmpose_s", "rtmpose_t"]))
+    selection = read_selection(options(models=["rtmpose_t,rtmpose_s", "rtmpose_t"]), SUBJECT)
     assert [model.name for model in selection.models] == ["rtmpose_s", "rtmpose_t"]
 
 
@@ -48,19 +52,19 @@ def test_a_config_of_the_users_is_judged_alone_or_beside_others(
 ) -> None:
     tiny = tiny_model("rtmpose_t")
     mine = {"model_config": [str(tiny.config)], "checkpoint": [str(tiny.checkpoint)]}
-    alone = read_selection(options(**mine))
+    alone = read_selection(options(**mine), SUBJECT)
     (model,) = alone.models
     assert (model.name, model.family, model.shape) == ("tiny_rtmpose_t", "RTMPose", (96, 64))
     assert model.checkpoint == str(tiny.checkpoint)
-    both = read_selection(options(models=["rtmpose_t"], model_config=[str(tiny.config)]))
+    both = read_selection(options(models=["rtmpose_t"], model_config=[str(tiny.config)]), SUBJECT)
     assert [m.name for m in both.models] == ["rtmpose_t", "tiny_rtmpose_t"]
 
 
 def test_a_seed_decides_the_weights_of_every_model() -> None:
-    selection = read_selection(options(models=["rtmpose_t,rtmpose_s"], weights_seed=3))
+    selection = read_selection(options(models=["rtmpose_t,rtmpose_s"], weights_seed=3), SUBJECT)
     assert {model.seed for model in selection.models} == {3}
     assert {cell.model.seed for cell in selection.cells} == {3}
-    assert {model.seed for model in read_selection(options()).models} == {0}
+    assert {model.seed for model in read_selection(options(), SUBJECT).models} == {0}
 
 
 @pytest.mark.parametrize("option", ["--weights-seed", "--image-set"])
@@ -73,7 +77,9 @@ def test_a_number_below_zero_is_refused(option: str, pytester: pytest.Pytester) 
 def test_a_checkpoint_is_for_the_model_it_names(tiny_model: Callable[[str], TinyModel]) -> None:
     path = tiny_model("rtmpose_t").checkpoint
     pair = f"rtmpose_s={path}"
-    selection = read_selection(options(models=["rtmpose_t", "rtmpose_s"], checkpoint=[pair]))
+    selection = read_selection(
+        options(models=["rtmpose_t", "rtmpose_s"], checkpoint=[pair]), SUBJECT
+    )
     assert {m.name: bool(m.checkpoint) for m in selection.models} == {
         "rtmpose_s": True, "rtmpose_t": False,
     }  # fmt: skip
@@ -94,21 +100,31 @@ def test_a_checkpoint_is_for_the_model_it_names(tiny_model: Callable[[str], Tiny
 )
 def test_what_is_not_there_is_a_usage_error(given: dict[str, Any], message: str) -> None:
     with pytest.raises(pytest.UsageError, match=message):
-        read_selection(options(**given))
+        read_selection(options(**given), SUBJECT)
 
 
-def test_an_error_of_the_judge_itself_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(_more: object) -> None:
+class Broken(FakeSubject):
+    """Raises an error that is not for the user."""
+
+    def flows(self, more: Sequence[str] = ()) -> tuple[Flow, ...]:
+        del more
         raise ZeroDivisionError
 
-    monkeypatch.setattr(implementations, "flows", broken)
+
+def test_an_error_that_is_not_for_the_user_is_passed_on() -> None:
     with pytest.raises(ZeroDivisionError):
-        read_selection(options())
+        read_selection(options(), Broken())
+
+
+def test_another_subject_is_judged() -> None:
+    selection = read_selection(options(), FakeSubject())
+    assert selection.flows == FLOWS
+    assert [cell.model.name for cell in selection.cells] == ["m1"] * 3 + ["m2"] * 3
 
 
 def test_the_environment_switches_backends_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POSECONFORM_DISABLE", "tensorrt, ncnn")
-    selection = read_selection(options(disable=["onnxruntime"]))
+    selection = read_selection(options(disable=["onnxruntime"]), SUBJECT)
     assert selection.disabled == {"tensorrt", "ncnn", "onnxruntime"}
 
 
@@ -138,5 +154,6 @@ def test_a_command_runs_the_same_cell_again(
     name, tiers, checkpoint = model
     flow = Flow(deploy_config, "", "onnxruntime", "fp32", "static", None)
     cell = Cell(Model(name, "HRNet", tiers, "", (4, 4), f"{name}.py", checkpoint), flow)
-    config: Any = Namespace(option=Namespace(exporter=exporter))
+    option = Namespace(exporter=exporter, subject=DEFAULT_SUBJECT)
+    config: Any = Namespace(option=option, stash={})
     assert command(config, cell).startswith(f"python -m pytest suites {words} -k ")

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from fixtures.fake_matrix import FAKE, PLUGINS
+from fixtures.fake_subject import PLUGINS
 from poseconform.expectations.entries import load_expectations
 
 pytest_plugins = ["pytester"]
@@ -55,7 +55,7 @@ link = "https://example.org/1"
 
 @pytest.fixture
 def matrix(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    pytester.makepyfile(fake=FAKE, test_cells=TESTS)
+    pytester.makepyfile(test_cells=TESTS)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(pytester.path), *sys.path]))
     monkeypatch.syspath_prepend(pytester.path)
     for name in ("POSECONFORM_DISABLE", "GITHUB_ACTIONS"):
@@ -123,13 +123,18 @@ def test_a_finished_cell_has_one_line_and_failures_have_their_command(
         "no-driver" in lines[-1] and "left" not in lines[-1]
     )
     result.stdout.fnmatch_lines(["*re-run just this cell*"])
-    result.stdout.fnmatch_lines(["*python -m pytest suites --models m2 -k*"])
+    result.stdout.fnmatch_lines(
+        ["*python -m pytest suites --models m2 --subject fixtures.fake_subject:FakeSubject -k*"]
+    )
 
 
 def test_a_failures_message_ends_with_its_command_in_junit_too(matrix: pytest.Pytester) -> None:
     result = run(matrix, "--report-dir", "report", "-k", "m2 and numbers and dynamic")
     failure = str(result.stdout).partition("\n- generated xml file")[0].splitlines()
-    command = "python -m pytest suites --models m2 -k '[m2-simcc_onnxruntime_dynamic]'"
+    command = (
+        "python -m pytest suites --models m2 --subject fixtures.fake_subject:FakeSubject "
+        "-k '[m2-simcc_onnxruntime_dynamic]'"
+    )
     assert failure[-1] == command
     tree = ElementTree.parse(matrix.path / "report" / "junit.xml").getroot()  # noqa: S314 - ours
     (found,) = tree.iter("failure")

@@ -34,7 +34,7 @@ from poseconform.results.records import CellRecord, StageRecord
 from posedeploy.runtime import Availability, Code
 
 CELL = make_cell()
-BASE = base_record(CELL, "posedeploy", "dynamo", "pytest -k it")
+BASE = base_record(CELL, "dynamo", "pytest -k it", "posedeploy")
 ENTRY = Expectation("onnxruntime", "m", "*", "*", "numeric", "rounds", "link", source="here")
 TESTS = {"t::run": "run", "t::numbers": "numeric"}  # node id -> stage
 

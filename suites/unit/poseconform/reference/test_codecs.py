@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poseconform.reference.codecs import decision_gaps, decode, decode_outputs
-from poseconform.subject import posedeploy_subject as implementations
+from poseconform.subject.loading import load_subject
 
 
 class MSRAHeatmap:
@@ -102,7 +102,7 @@ def test_every_image_is_decoded_by_itself_from_a_copy() -> None:
 
 
 def test_a_models_own_codec_decodes_its_outputs() -> None:
-    (model,) = implementations.models(["rtmpose_t"])
+    (model,) = load_subject().models(["rtmpose_t"])
     height, width = model.shape
     x, y = np.zeros((1, 17, 2 * width)), np.zeros((1, 17, 2 * height))
     x[0, :, 100], y[0, :, 60] = 1.0, 1.0

@@ -24,7 +24,7 @@ from poseconform.report.text.table import (
 from poseconform.results.errors import ReportError
 from poseconform.results.records import CellRecord
 from poseconform.results.results import Results
-from poseconform.subject import posedeploy_subject as implementations
+from poseconform.subject.loading import load_subject
 
 
 def cell(outcome: str, backend: str = "onnxruntime", **fields: object) -> CellRecord:
@@ -102,9 +102,9 @@ def test_the_projects_table_says_what_nobody_has_run() -> None:
 
 def test_the_vocabulary_is_what_there_is() -> None:
     """`not run by us` is said of every backend and family in it, so each must have flows."""
-    models = implementations.models(["quick"])
+    models = load_subject().models(["quick"])
     assert {model.family for model in models} == set(FAMILIES)
-    flows = implementations.flows()
+    flows = load_subject().flows()
     assert {flow.backend for flow in flows} == {name for name, _ in BACKENDS}
     without = [
         (backend, model.name)

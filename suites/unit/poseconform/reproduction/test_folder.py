@@ -22,7 +22,6 @@ from fixtures.builders import (
     make_reference,
     make_truth,
 )
-from poseconform.judge.conversions import Conversion
 from poseconform.judge.runs import Execution
 from poseconform.judge.stages import Blocked
 from poseconform.matrix.cells import Cell
@@ -31,6 +30,7 @@ from poseconform.reference.values import Reference
 from poseconform.reproduction import folder as repro_folder
 from poseconform.reproduction.folder import Failure, write
 from poseconform.reproduction.script import script
+from poseconform.subject.protocol import Conversion
 from posedeploy.runtime import SessionOptions, backend_names, backend_row, get_runtime
 
 SAMPLES, SHAPE = 3, (3, 4, 5)
@@ -131,7 +131,7 @@ def judge_of(backend: str, tmp_path: Path, truth_is: float = 1.0) -> Judge:
 
 
 def failure_of(cell: Cell, message: str = 'output: 3 is "too" much') -> Failure:
-    return Failure(cell, message, "the log", "pytest -k it", "1.2.3")
+    return Failure(cell, message, "the log", "pytest -k it", "1.2.3", {"numpy": "2.0"})
 
 
 def run_script(folder: Path) -> subprocess.CompletedProcess[str]:

@@ -69,9 +69,7 @@ def test_rtmo_gets_bgr_and_does_not_suppress_again(monkeypatch: pytest.MonkeyPat
     assert found.shape == (1, 17, 3)
 
 
-def test_our_own_client_takes_all_boxes_in_one_call_or_none(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_our_own_client_takes_all_boxes_in_one_call_or_none() -> None:
     asked: list[object] = []
 
     class Detector:
@@ -85,7 +83,9 @@ def test_our_own_client_takes_all_boxes_in_one_call_or_none(
             asked.append(boxes)
             return np.zeros((2, 17, 3), np.float32)
 
-    monkeypatch.setattr("poseconform.subject.clients.detector_of", lambda _folder: Detector())
-    external_clients.posedeploy_sdk("folder", IMAGE, BOXES)
-    external_clients.posedeploy_sdk("folder", IMAGE, None)
+    def make(_folder: str) -> Detector:
+        return Detector()
+
+    external_clients.posedeploy_sdk("folder", IMAGE, BOXES, make)
+    external_clients.posedeploy_sdk("folder", IMAGE, None, make)
     assert asked == [BOXES, "closed", None, "closed"]

@@ -37,14 +37,12 @@ class Detector:
 
 
 @pytest.fixture
-def detector(monkeypatch: pytest.MonkeyPatch) -> Detector:
-    made = Detector()
-    monkeypatch.setattr(clients, "detector_of", lambda *_args: made)
-    return made
+def detector() -> Detector:
+    return Detector()
 
 
 def test_a_box_has_the_type_that_the_reference_computes_in(detector: Detector) -> None:
-    (answer,) = clients.posedeploy_sdk("folder", [SAMPLE], False)
+    (answer,) = clients.posedeploy_sdk("folder", [SAMPLE], False, make=lambda *_: detector)
     image, box = detector.asked[0]
     assert image is SAMPLE.image
     assert box.dtype == np.float32  # 0.1 is another number in float64, and so is the crop
@@ -54,7 +52,7 @@ def test_a_box_has_the_type_that_the_reference_computes_in(detector: Detector) -
 
 
 def test_a_detector_sees_the_whole_image_and_gives_scores(detector: Detector) -> None:
-    (answer,) = clients.posedeploy_sdk("folder", [SAMPLE], True)
+    (answer,) = clients.posedeploy_sdk("folder", [SAMPLE], True, make=lambda *_: detector)
     assert detector.asked == [(SAMPLE.image,)]
     assert answer.keypoints.shape == (2, 3, 2)
     assert answer.scores.tolist() == pytest.approx([0.9, 0.5])

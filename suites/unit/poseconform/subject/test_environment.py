@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.fake_subject import FakeSubject
 from poseconform.subject.availability import Availabilities
-from poseconform.subject.environment import fingerprint, git_commit
+from poseconform.subject.environment import fingerprint, git_commit, package_versions
 from posedeploy.runtime import Availability, Code
 from posedeploy.runtime.machine import cpu_facts, gpu_facts
 
@@ -43,11 +44,16 @@ def test_a_system_that_tells_nothing_is_no_error(tmp_path: Path) -> None:
 
 
 def test_the_fingerprint_is_json_and_names_probed_backends() -> None:
-    found = Availabilities(_known={"x": Availability(Code.AVAILABLE, "", "1.2")})
+    found = Availabilities(FakeSubject(), _running={"x": Availability(Code.AVAILABLE, "", "1.2")})
     facts = fingerprint(found)
     assert facts["backends"] == {"x": "available 1.2"}
     assert json.loads(json.dumps(facts)) == facts
-    assert facts["packages"]["numpy"]
+    assert facts["packages"]["pytest"]
+    assert facts["packages"]["fake"] == "1.0", "of the subject"
+
+
+def test_only_installed_packages_have_a_version() -> None:
+    assert set(package_versions(["numpy", "no-such-package"])) == {"numpy"}
 
 
 def test_a_commit_is_known_in_a_checkout_only(

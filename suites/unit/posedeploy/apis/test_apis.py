@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import posedeploy
 from fixtures.tiny_models import TinyModel
-from posedeploy.apis import comparing, deploying, exporting, sources, work_dir
+from posedeploy.apis import comparing, deploying, exporting, sources
+from posedeploy.apis.progress import StageEvent, at_stage
 from posedeploy.config import load_deploy_config, load_model_config
 from posedeploy.errors import BadInputError, ConversionError, UnavailableError
 from posedeploy.runtime import Availability, Code
-from posedeploy.runtime.onnxruntime import OnnxRuntime
 from posedeploy.sdk.folder import read_folder
 from posedeploy.zoo import config_path, model_row
 
@@ -72,64 +72,55 @@ def test_a_device_the_backend_lacks_is_refused(device: str) -> None:
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:1"])
-def test_a_device_that_is_not_here_is_unavailable(
-    device: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_device_that_is_not_here_is_unavailable(device: str) -> None:
     gone = Availability(Code.NO_DRIVER, "no NVIDIA driver")
-    monkeypatch.setattr(OnnxRuntime, "probe_device", lambda *_: gone)
     with pytest.raises(UnavailableError, match=r"no-driver: no NVIDIA driver; .* --device cpu"):
-        deploying.check_device(load_deploy_config(STATIC), device)
+        deploying.check_device(load_deploy_config(STATIC), device, lambda *_: gone)
 
 
-def test_a_backend_that_cannot_run_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_backend_that_cannot_be_converted_for_is_unavailable() -> None:
     found = Availability(Code.BROKEN_INSTALL, "import onnxruntime failed")
-    monkeypatch.setattr(OnnxRuntime, "probe", lambda _: found)
     with pytest.raises(UnavailableError, match="found broken-install: import onnxruntime failed"):
-        deploying.check_ready(load_deploy_config(STATIC), zoo("rtmpose_t"))
+        deploying.check_ready(load_deploy_config(STATIC), zoo("rtmpose_t"), probe=lambda _: found)
 
 
 def test_only_a_place_of_ours_may_be_written_to(tmp_path: Path) -> None:
-    work_dir.check_work_dir(tmp_path / "absent" / "deep")
+    deploying.check_work_dir(tmp_path / "absent" / "deep")
     (tmp_path / "empty").mkdir()
-    work_dir.check_work_dir(tmp_path / "empty")
+    deploying.check_work_dir(tmp_path / "empty")
     ours = tmp_path / "ours"
     ours.mkdir()
-    for name in (*work_dir.SDK_FILES, "end2end.onnx", "output_pytorch.jpg"):
+    for name in (*deploying.SDK_FILES, "end2end.onnx", "output_pytorch.jpg"):
         (ours / name).write_text("x")
-    work_dir.check_work_dir(ours)
+    deploying.check_work_dir(ours)
     (ours / "deploy.json").unlink()
     with pytest.raises(BadInputError, match="with other things in it"):
-        work_dir.check_work_dir(ours)
+        deploying.check_work_dir(ours)
     with pytest.raises(BadInputError, match="found a file; expected a folder"):
-        work_dir.check_work_dir(ours / "end2end.onnx")
+        deploying.check_work_dir(ours / "end2end.onnx")
     with pytest.raises(BadInputError, match="which cannot be written to"):
-        work_dir.check_work_dir(ours / "end2end.onnx" / "deep" / "er")
+        deploying.check_work_dir(ours / "end2end.onnx" / "deep" / "er")
 
 
-def test_a_place_that_may_not_be_written_to_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(**_: object) -> None:
-        raise OSError(errno.EROFS, "Read-only file system")
-
-    monkeypatch.setattr("posedeploy.apis.work_dir.tempfile.TemporaryDirectory", refuse)
-    with pytest.raises(BadInputError, match=r"cannot be written to \(Read-only file system\)"):
-        work_dir.check_work_dir(tmp_path / "out")
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a read-only file system")
+def test_a_place_that_may_not_be_written_to_is_refused() -> None:
+    with pytest.raises(BadInputError, match=r"work dir /proc/out: found /proc, .* written to"):
+        deploying.check_work_dir(Path("/proc/out"))  # nobody can, root included
 
 
 def test_asking_whether_a_place_can_be_written_to_leaves_nothing(tmp_path: Path) -> None:
-    work_dir.check_work_dir(tmp_path / "out")
+    deploying.check_work_dir(tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_appears_whole(tmp_path: Path) -> None:
     target = tmp_path / "deep" / "out"
-    with work_dir.whole_folder(target) as staging:
+    with deploying.whole_folder(target) as staging:
         (staging / "a").write_text("1")
         assert not target.exists()
     assert (target / "a").read_text() == "1"
     assert target.stat().st_mode & 0o777 == 0o755
-    with work_dir.whole_folder(target) as staging:
+    with deploying.whole_folder(target) as staging:
         (staging / "b").write_text("2")
     assert [path.name for path in target.iterdir()] == ["b"]
     assert [path.name for path in target.parent.iterdir()] == ["out"]
@@ -144,7 +135,7 @@ def test_a_folder_that_fails_half_way_leaves_what_was_there(
     if before:
         target.mkdir()
         (target / "old").write_text("kept")
-    with pytest.raises(type(error)), work_dir.whole_folder(target) as staging:  # noqa: PT012
+    with pytest.raises(type(error)), deploying.whole_folder(target) as staging:  # noqa: PT012
         (staging / "half").write_text("x")
         raise error
     assert [str(p.relative_to(tmp_path)) for p in sorted(tmp_path.rglob("*"))] == (
@@ -156,7 +147,7 @@ def test_a_parent_that_cannot_be_made_is_bad_input(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with (
         pytest.raises(BadInputError, match="a place that can be written to"),
-        work_dir.whole_folder(tmp_path / "file" / "out"),
+        deploying.whole_folder(tmp_path / "file" / "out"),
     ):
         pytest.fail("entered")
 
@@ -176,30 +167,64 @@ def test_deploy_makes_the_same_folder_as_the_command(
 
 
 def test_an_export_is_read_back(tiny_model: Callable[[str], TinyModel], tmp_path: Path) -> None:
-    from posedeploy.zoo.build import build_model
-
     tiny, config = tiny_model("rtmpose_t"), load_deploy_config(STATIC)
     model_config = load_model_config(tiny.config)
-    model = build_model(model_config, tiny.checkpoint)
-    made = exporting.export_model(model, config, model_config, "x.pth", tmp_path)
+    made = exporting.export(model_config, tiny.checkpoint, config, tmp_path)
     found = exporting.read_exported(tmp_path)
-    assert (found.graph, found.opset, found.checkpoint) == (made.graph, made.opset, "x.pth")
+    assert (found.graph, found.opset, found.checkpoint) == (
+        made.graph,
+        made.opset,
+        str(tiny.checkpoint),
+    )
     assert found.nodes == made.nodes
     assert found.path.is_file()
 
 
 def test_a_file_that_the_backend_refuses_is_a_conversion_error_at_load(
-    tiny_model: Callable[[str], TinyModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_model: Callable[[str], TinyModel], tmp_path: Path
 ) -> None:
-    def refuse(*_args: object) -> None:
-        raise RuntimeError("onnxruntime could not load it")
-
-    monkeypatch.setattr(OnnxRuntime, "load", refuse)
-    tiny = tiny_model("rtmpose_t")
-    with pytest.raises(ConversionError, match="could not load it") as caught:
-        posedeploy.deploy(STATIC, tiny.config, tiny.checkpoint, tmp_path / "sdk")
+    tiny, config = tiny_model("rtmpose_t"), load_deploy_config(STATIC)
+    model_config = load_model_config(tiny.config)
+    (tmp_path / "export").mkdir()
+    (tmp_path / "sdk").mkdir()
+    exported = exporting.export(model_config, tiny.checkpoint, config, tmp_path / "export")
+    graph = onnx.load(exported.path)
+    graph.graph.node[0].op_type = "NoSuchOperator"
+    onnx.save(graph, exported.path)
+    with pytest.raises(ConversionError, match="a file that the backend loads") as caught:
+        deploying.convert_exported(exported, config, model_config, tmp_path / "sdk")
     assert caught.value.stage == "load"
-    assert list(tmp_path.iterdir()) == []
+
+
+def test_progress_names_each_stage_and_its_seconds(
+    tiny_model: Callable[[str], TinyModel], tmp_path: Path
+) -> None:
+    events: list[StageEvent] = []
+    tiny = tiny_model("rtmpose_t")
+    image = np.zeros((90, 120, 3), np.uint8)
+    done = posedeploy.deploy(
+        STATIC, tiny.config, tiny.checkpoint, tmp_path / "sdk",
+        images=[image], progress=events.append,
+    )  # fmt: skip
+    assert [(e.stage, e.state) for e in events] == [
+        (stage, state)
+        for stage in ("checkpoint", "model", "export", "convert", "compare")
+        for state in ("started", "done")
+    ]
+    assert all((e.seconds > 0) == (e.state == "done") for e in events)
+    assert done.compared[0].distances.same
+    assert (tmp_path / "sdk" / "output_pytorch.jpg").is_file()
+
+
+def test_a_failure_carries_the_stage_it_happened_at() -> None:
+    events: list[StageEvent] = []
+    with pytest.raises(ValueError, match="no") as caught, at_stage("export", events.append):
+        raise ValueError("no")
+    assert caught.value.stage == "export"  # type: ignore[attr-defined]
+    assert [e.state for e in events] == ["started", "failed"]
+    with pytest.raises(ConversionError) as named, at_stage("convert", events.append):
+        raise ConversionError("load", "a", "b", "c", "d")
+    assert named.value.stage == "load"
 
 
 def test_zoo_names_stand_for_configs() -> None:
@@ -213,7 +238,7 @@ def test_zoo_names_stand_for_configs() -> None:
 
 
 def test_a_checkpoint_is_a_file_or_is_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     path = tmp_path / "a.pth"
     path.write_bytes(b"x")
@@ -223,21 +248,21 @@ def test_a_checkpoint_is_a_file_or_is_made(
     with pytest.raises(BadInputError, match="no such name"):
         sources.resolve_checkpoint("rtmpose_x", None)
     asked: list[tuple[str, str]] = []
-    monkeypatch.setattr(
-        "posedeploy.synthetic.weights.checkpoint_for",
-        lambda _config, _folder, name, _seed, kind: (asked.append((name, kind)), path)[1],
-    )
-    assert sources.resolve_checkpoint("rtmpose_t", None) == path
-    assert sources.resolve_checkpoint("rtmpose_t", "calibrated") == path
-    assert sources.resolve_checkpoint("rtmpose_t", "fitted") == path
-    assert sources.resolve_checkpoint(sources.resolve_model_config("rtmpose_t"), None) == path
+
+    def make(_config: object, _folder: Path, name: str, _seed: int, kind: str) -> Path:
+        asked.append((name, kind))
+        return path
+
+    for model, checkpoint in (
+        ("rtmpose_t", None), ("rtmpose_t", "calibrated"), ("rtmpose_t", "fitted"),
+        (sources.resolve_model_config("rtmpose_t"), None),
+    ):  # fmt: skip
+        assert sources.resolve_checkpoint(model, checkpoint, make=make) == path
     made = ("rtmpose_t", "calibrated")
     assert asked == [made, made, ("rtmpose_t", "fitted"), ("", "calibrated")]
 
 
-def test_a_published_checkpoint_is_fetched_for_a_zoo_model(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_published_checkpoint_is_fetched_for_a_zoo_model(tmp_path: Path) -> None:
     path, asked = tmp_path / "a.pth", []
 
     def fetch(row, on_progress):  # type: ignore[no-untyped-def]
@@ -245,8 +270,7 @@ def test_a_published_checkpoint_is_fetched_for_a_zoo_model(
         on_progress(1, None)
         return path
 
-    monkeypatch.setattr("posedeploy.zoo.download.fetch_checkpoint", fetch)
-    assert sources.resolve_checkpoint("rtmpose_t", "zoo") == path
+    assert sources.published_checkpoint("rtmpose_t", fetch) == path
     assert asked == ["rtmpose_t"]
     with pytest.raises(BadInputError, match="a model that is not in the zoo"):
         sources.resolve_checkpoint("my_own.py", "zoo")
@@ -257,7 +281,7 @@ PEOPLE = np.random.default_rng(0).uniform(0, 200, (3, 17, 3))
 
 @given(st.permutations(range(3)))
 def test_the_same_people_in_any_order_are_the_same(order: list[int]) -> None:
-    found = comparing.compare(PEOPLE[order], PEOPLE, "fp32", 1.0)
+    found = comparing.keypoint_distances(PEOPLE[order], PEOPLE, "fp32", 1.0)
     assert found.same
     assert (found.people, found.only_one, found.max_px) == (3, 0, 0.0)
 
@@ -268,28 +292,28 @@ def test_one_keypoint_may_be_off_by_the_limit_and_no_more(
 ) -> None:
     got = PEOPLE.copy()
     got[1, 4, 0] += moved
-    found = comparing.compare(got, PEOPLE, precision, scale)
+    found = comparing.keypoint_distances(got, PEOPLE, precision, scale)
     assert found.limit_px == comparing.LIMIT_PX[precision] * max(1.0, scale)
     assert found.max_px == pytest.approx(moved)
     assert found.same == (found.max_px <= found.limit_px)
 
 
 def test_people_that_only_one_finds_are_counted() -> None:
-    more = comparing.compare(PEOPLE, PEOPLE[:2], "fp32", 1.0)
+    more = comparing.keypoint_distances(PEOPLE, PEOPLE[:2], "fp32", 1.0)
     assert (more.people, more.only_one, more.same) == (2, 1, False)
     # a deployed detector keeps its best few, so fewer than PyTorch's is no difference …
-    assert comparing.compare(PEOPLE[:2], PEOPLE, "fp32", 1.0).same
+    assert comparing.keypoint_distances(PEOPLE[:2], PEOPLE, "fp32", 1.0).same
     # … but nobody where PyTorch finds somebody is
-    nobody = comparing.compare(PEOPLE[:0], PEOPLE, "fp32", 1.0)
+    nobody = comparing.keypoint_distances(PEOPLE[:0], PEOPLE, "fp32", 1.0)
     assert (nobody.people, nobody.only_one, nobody.same) == (0, 1, False)
-    empty = comparing.compare(PEOPLE[:0], PEOPLE[:0], "fp32", 1.0)
+    empty = comparing.keypoint_distances(PEOPLE[:0], PEOPLE[:0], "fp32", 1.0)
     assert (empty.people, empty.median_px, empty.same) == (0, 0.0, True)
 
 
 def test_a_keypoint_that_is_no_number_is_a_difference() -> None:
     got = PEOPLE.copy()
     got[0, 0, 0] = np.nan
-    assert not comparing.compare(got, PEOPLE, "fp32", 1.0).same
+    assert not comparing.keypoint_distances(got, PEOPLE, "fp32", 1.0).same
 
 
 @pytest.mark.parametrize(

@@ -13,13 +13,13 @@ import torch
 
 import posedeploy
 from fixtures.tiny_models import TinyModel
-from posedeploy.apis.task_processor import PoseDetection
+from posedeploy.apis.backend_model import build_backend_model
+from posedeploy.apis.task_processor import PoseDetection, show_window
 from posedeploy.apis.utils import build_task_processor
 from posedeploy.config import find_deploy_config
 from posedeploy.errors import BadInputError, UnavailableError
 from posedeploy.runtime import Availability, Code
 from posedeploy.runtime.onnxruntime import OnnxRuntime
-from posedeploy.sdk import windows
 from posedeploy.utils import get_input_shape, load_config
 
 SIMCC_STATIC = "pose-detection_simcc_onnxruntime_static"
@@ -200,7 +200,7 @@ def test_a_detector_takes_no_boxes(tiny_model: Tiny) -> None:
 
 
 def test_build_backend_model_refuses(
-    folders: dict[str, Path], tiny_model: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folders: dict[str, Path], tiny_model: Tiny, tmp_path: Path
 ) -> None:
     processor, _ = processor_of(SIMCC_STATIC, tiny_model)
     with pytest.raises(BadInputError, match="no such file"):
@@ -211,11 +211,24 @@ def test_build_backend_model_refuses(
         processor.build_backend_model([broken])
     with pytest.raises(BadInputError, match="outputs dets, keypoints; expected one with simcc_x"):
         processor.build_backend_model([folders[YOLOX] / "end2end.onnx"])
-    monkeypatch.setattr(
-        OnnxRuntime, "probe", lambda _: Availability(Code.NOT_INSTALLED, "no such package")
-    )
+
+
+class NotInstalled(OnnxRuntime):
+    """ONNX Runtime where it is not installed."""
+
+    def probe(self) -> Availability:
+        return Availability(Code.NOT_INSTALLED, "no such package")
+
+
+def test_a_backend_that_is_not_installed_is_unavailable(
+    folders: dict[str, Path], tiny_model: Tiny
+) -> None:
+    processor, _ = processor_of(SIMCC_STATIC, tiny_model)
+    configs = processor.model_config, processor.deploy_config
     with pytest.raises(UnavailableError, match="not-installed: no such package"):
-        processor.build_backend_model([folders[SIMCC_STATIC] / "end2end.onnx"])
+        build_backend_model(
+            *configs, [folders[SIMCC_STATIC] / "end2end.onnx"], "cpu", NotInstalled()
+        )
 
 
 def test_a_checkpoint_that_is_not_there(tiny_model: Tiny) -> None:
@@ -224,9 +237,7 @@ def test_a_checkpoint_that_is_not_there(tiny_model: Tiny) -> None:
         processor.build_pytorch_model("nothing.pth")
 
 
-def test_visualize(
-    folders: dict[str, Path], tiny_model: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_visualize(folders: dict[str, Path], tiny_model: Tiny, tmp_path: Path) -> None:
     processor, _ = processor_of(SIMCC_STATIC, tiny_model)
     model = processor.build_backend_model([folders[SIMCC_STATIC] / "end2end.onnx"])
     image = photograph(size=(100, 150))  # the padded crop's borders are less of it
@@ -252,15 +263,14 @@ def test_visualize(
     with pytest.raises(BadInputError, match=r"cannot write \.unheard-of"):
         processor.visualize(image, result, output_file=tmp_path / "output.unheard-of")
     shown: list[str] = []
-    monkeypatch.setattr(windows, "why_no_windows", lambda: "")
-    monkeypatch.setattr(cv2, "imshow", lambda name, _: shown.append(name))
-    monkeypatch.setattr(cv2, "waitKey", lambda _: 0)
-    processor.visualize(image, result, show_result=True)
+    showing = PoseDetection(
+        processor.model_config, processor.deploy_config, "cpu",
+        show=lambda _image, title: shown.append(title),
+    )  # fmt: skip
+    showing.visualize(image, result, show_result=True)
     assert shown == ["posedeploy"]
 
 
-def test_no_window_without_a_display(tiny_model: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(windows, "why_no_windows", lambda: "no display")
-    processor, _ = processor_of(SIMCC_STATIC, tiny_model)
+def test_no_window_without_a_display() -> None:
     with pytest.raises(UnavailableError, match=r"show_result: .* Use output_file instead"):
-        processor.visualize(photograph(), [], show_result=True)
+        show_window(photograph(), "title", reason="no display")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,16 +9,22 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import typer
+from rich.console import Console
 
 from fixtures.images import drawn
 from fixtures.tiny_models import TinyModel
 from posedeploy import __version__
 from posedeploy.apis import comparing
+from posedeploy.apis.comparing import FindKeypoints
 from posedeploy.cli import main
+from posedeploy.cli.app import run as run_application
 from posedeploy.cli.app import show_error
+from posedeploy.cli.convert import run
 from posedeploy.errors import ConversionError, UnavailableError
 from posedeploy.runtime import Availability, Code
 from posedeploy.runtime.onnxruntime import OnnxRuntime
+from posedeploy.sdk.images import read_image
 
 DEPLOY = "pose-detection_simcc_onnxruntime_static"
 
@@ -44,9 +49,8 @@ class Desk:
 
     def run(self, *options: str, **changes: str) -> Done:
         words = self.arguments | changes
-        self.monkeypatch.setattr(sys, "argv", ["posedeploy", "convert", *words.values(), *options])
         with pytest.raises(SystemExit) as caught:
-            main()
+            main(["convert", *words.values(), *options])
         said = self.capsys.readouterr()
         code = caught.value.code
         assert isinstance(code, int) or code is None
@@ -172,36 +176,53 @@ def test_a_good_run_writes_the_folder_and_finds_the_same_keypoints(desk: Desk) -
     assert not [p for p in desk.folder.iterdir() if p.name.startswith(".")]
 
 
-def test_other_keypoints_than_pytorchs_are_said_and_exit_with_1(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    right = comparing.sdk_keypoints
+def convert_with(desk: Desk, find: FindKeypoints) -> tuple[bool, str]:
+    """`convert.run` with another way to find the deployed model's keypoints; what it printed."""
+    console = Console(highlight=False, width=200)
+    words = [desk.arguments[name] for name in ("deploy", "model", "checkpoint")]
+    image = Path(desk.arguments["image"])
+    with console.capture() as capture:
+        same = run(
+            words[0], words[1], words[2], {image: read_image(image)},
+            work_dir=desk.folder / "out", device=None, exporter=None, find=find, console=console,
+        )  # fmt: skip
+    return same, capture.get()
 
+
+def test_other_keypoints_than_pytorchs_are_reported_and_are_no_success(desk: Desk) -> None:
     def wrong(folder: Path, image: np.ndarray) -> np.ndarray:
-        found: np.ndarray = right(folder, image)
+        found: np.ndarray = comparing.sdk_keypoints(folder, image)
         found[0, 3, 0] += 50
         return found
 
-    monkeypatch.setattr(comparing, "sdk_keypoints", wrong)
-    done = desk.run()
-    assert done.code == 1
-    assert "different keypoints" in done.out
-    assert "at most 50 px apart" in done.out
+    same, printed = convert_with(desk, wrong)
+    assert not same
+    assert "different keypoints" in printed
+    assert "at most 50 px apart" in printed
     assert (desk.folder / "out" / "output_pytorch.jpg").is_file()
 
 
-def test_an_interrupt_says_so_and_leaves_nothing(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupted(*_args: object, **_kwargs: object) -> None:
+def test_an_interrupt_leaves_nothing(desk: Desk) -> None:
+    def interrupted(_folder: Path, _image: np.ndarray) -> np.ndarray:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("posedeploy.apis.deploying.deploy_model", interrupted)
     before = desk.listing()
-    done = desk.run()
-    assert done.code == 130
-    assert "nothing half-written was left behind" in done.err
+    with pytest.raises(KeyboardInterrupt):
+        convert_with(desk, interrupted)
     assert desk.listing() == before
+
+
+def test_an_interrupted_command_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    stopped = typer.Typer()
+
+    @stopped.command()
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as caught:
+        run_application([], stopped)
+    assert caught.value.code == 130
+    assert "nothing half-written was left behind" in capsys.readouterr().err
 
 
 def test_an_error_is_printed_in_full_with_its_brackets(
@@ -214,27 +235,19 @@ def test_an_error_is_printed_in_full_with_its_brackets(
     assert said == [f"error: [file] {long}", *rest]
 
 
-def test_the_version_is_printed(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["posedeploy", "--version"])
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        main()
+        main(["--version"])
     assert capsys.readouterr().out.strip() == f"posedeploy {__version__}"
 
 
-def test_what_converts_here_and_runs_elsewhere_is_written_and_not_compared(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def elsewhere(*_args: object, **_kwargs: object) -> None:
+def test_what_converts_here_and_runs_elsewhere_is_written_and_not_compared(desk: Desk) -> None:
+    def elsewhere(_folder: Path, _image: np.ndarray) -> np.ndarray:
         raise UnavailableError("backend onnxruntime", "wrong-os: not here", "it", "Go there.")
 
-    monkeypatch.setattr(comparing, "sdk_keypoints", elsewhere)
-    done = desk.run()
-    assert done.code == 3
-    assert "was not compared with PyTorch" in done.err
-    assert "wrong-os: not here" in done.err
-    assert "posedeploy infer out" in done.err
-    assert "SDK model: out" in done.out
+    with pytest.raises(UnavailableError, match="was not compared with PyTorch") as caught:
+        convert_with(desk, elsewhere)
+    assert "wrong-os: not here" in str(caught.value)
+    assert "posedeploy infer" in caught.value.next_step
     there = {path.name for path in (desk.folder / "out").iterdir()}
     assert there == {"deploy.json", "detail.json", "pipeline.json", "end2end.onnx"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from posedeploy.cli import backends as backends_module
-from posedeploy.cli import completion, main, suites
+from posedeploy.cli import completion, suites
 from posedeploy.cli.app import app, missing_package
+from posedeploy.cli.app import run as run_application
 from posedeploy.config import list_deploy_configs
 from posedeploy.errors import BadInputError, UnavailableError
 from posedeploy.runtime import BACKENDS, Availability, Code, backend_names
@@ -187,22 +188,17 @@ def test_the_help_names_every_command() -> None:
     ] == []
 
 
-def test_suites_of_the_checkout_come_first_then_the_packaged(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_suites_of_the_checkout_come_first_then_the_packaged(tmp_path: Path) -> None:
     assert suites.suites_root() == ROOT
     assert {"conversion", "parity", "unit"} <= set(suites.suite_names(ROOT))
     package = tmp_path / "poseconform"
     (package / suites.PACKAGED / "suites" / "parity").mkdir(parents=True)
     (package / "__init__.py").write_text("")
-    monkeypatch.setattr(suites, "__file__", str(tmp_path / "a" / "b" / "c" / "suites.py"))
-    monkeypatch.setattr(
-        suites.importlib.util, "find_spec",
-        lambda _: type("Spec", (), {"submodule_search_locations": [str(package)]}),
-    )  # fmt: skip
-    assert suites.suites_root() is None  # without its conftest.py it is none
+    assert suites.suites_root(packages=[package]) == ROOT
+    elsewhere = tmp_path / "a"
+    assert suites.suites_root(elsewhere, [package]) is None  # without its conftest.py it is none
     (package / suites.PACKAGED / "conftest.py").write_text("")
-    assert suites.suites_root() == package / suites.PACKAGED
+    assert suites.suites_root(elsewhere, [package]) == package / suites.PACKAGED
 
 
 def test_what_pytest_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,38 +212,33 @@ def test_what_pytest_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("code", [0, 1, 5])
-def test_the_suites_run_in_a_child_whose_code_is_ours(
-    monkeypatch: pytest.MonkeyPatch, code: int
-) -> None:
+def test_the_suites_run_in_a_child_whose_code_is_ours(code: int) -> None:
     seen: list[Any] = []
 
-    def module(name: str, words: list[str]) -> int:
+    def module(name: str, words: Sequence[str]) -> int:
         seen.append((name, words[-2:]))
         return code
 
-    monkeypatch.setattr(suites, "run_module", module)
-    assert run("test", "-m", "onnxruntime").exit_code == code
+    assert suites.run_suites(["-m", "onnxruntime"], ROOT, module) == code
     assert seen == [("pytest", ["-m", "onnxruntime"])]
 
 
-def test_without_suites_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(suites, "suites_root", lambda: None)
-    done = run("test")
-    assert isinstance(done.exception, UnavailableError)
-    assert "not installed here" in run("test", "--help").output
+def test_without_suites_the_command_is_unavailable(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UnavailableError, match="the conformance suites"):
+        suites.run_suites([], None)
+    assert suites.run_suites(["--help"], None) == 0
+    assert "not installed here" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("name", "known"), [("mmengine.config", True), ("surprise", False)])
 def test_a_missing_package_of_ours_is_an_answer_and_any_other_a_defect(
-    name: str, known: bool, monkeypatch: pytest.MonkeyPatch
+    name: str, known: bool
 ) -> None:
     error = ModuleNotFoundError(f"No module named {name!r}", name=name)
-    assert (missing_package(error) is not None) == known
+    assert (missing_package(error, ["convert"]) is not None) == known
 
     def fails(**_: object) -> None:
         raise error
 
-    monkeypatch.setattr("posedeploy.cli.app.app", fails)
-    monkeypatch.setattr(sys, "argv", ["posedeploy", "convert"])
     with pytest.raises(SystemExit if known else ModuleNotFoundError):
-        main()
+        run_application(["convert"], fails)

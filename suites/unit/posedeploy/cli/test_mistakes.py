@@ -223,9 +223,8 @@ def test_what_is_said(
     before = set(tmp_path.iterdir())
     mistake = MISTAKES[name]
     mistake.patch(monkeypatch)
-    monkeypatch.setattr(sys, "argv", ["posedeploy", *mistake.words.split()])
     with pytest.raises(SystemExit) as caught:
-        main()
+        main(mistake.words.split())
     out, err = capsys.readouterr()
     said = f"$ posedeploy {mistake.words}\n{out}{err}[exit code {caught.value.code}]\n"
     compare(SNAPSHOTS / f"{name}.txt", without_places(said, desk, tmp_path))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 from posedeploy.cli import profiling
 from posedeploy.cli.app import app
+from posedeploy.cli.profile import fingerprint, show
 from posedeploy.errors import BadInputError
 from posedeploy.sdk import PoseDetector
 from posedeploy.sdk.pose_detector import STAGES
@@ -58,25 +58,29 @@ def test_the_table_compares_side_by_side_and_names_the_machine(
     folders: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folders[0].parent)
-    monkeypatch.setattr(os, "getloadavg", lambda: (7.0, 7.0, 7.0))
     shown = run("one", "two", *FEW, columns=80).stdout
-    for text in ("one", "two", "1.00", "±", "p99", "CPUs usable", "threads 1", "load 7.0"):
+    for text in ("one", "two", "1.00", "±", "p99", "CPUs usable", "threads 1", "load "):
         assert text in shown
-    assert "believe none of them" in " ".join(shown.split())
-    monkeypatch.setattr(os, "getloadavg", lambda: (0.2, 0.2, 0.2))
-    assert "other programs" not in run("one", *FEW).stdout
 
 
-def test_folders_take_turns(folders: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_busy_machine_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    show([], fingerprint(1, load=7.0))
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "load 7.0" in shown
+    assert "believe none of them" in shown
+    show([], fingerprint(1, load=0.2))
+    assert "other programs" not in capsys.readouterr().out
+
+
+def test_folders_take_turns(folders: list[Path]) -> None:
     turns: list[tuple[str, int]] = []
 
     def turn(_detector: object, _images: object, calls: int, found: profiling.Run) -> None:
         turns.append((Path(found.folder).name, calls))
 
-    monkeypatch.setattr(profiling, "_turn", turn)
     detectors = {str(folder): PoseDetector(folder) for folder in folders}
     plan = profiling.Plan(batches=(1,), warm_up=2, calls=25)
-    profiling.measure(detectors, np.zeros((9, 9, 3), np.uint8), plan)
+    profiling.measure(detectors, np.zeros((9, 9, 3), np.uint8), plan, turn)
     assert turns == [
         ("one", 2),
         ("two", 2),
@@ -86,10 +90,9 @@ def test_folders_take_turns(folders: list[Path], monkeypatch: pytest.MonkeyPatch
     ]
 
 
-def test_a_stop_watch_gives_every_moment_to_one_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stop_watch_gives_every_moment_to_one_stage() -> None:
     moments = iter([0.0, 1.0, 3.0, 3.5, 4.0, 6.0, 6.5, 7.0])
-    monkeypatch.setattr(profiling.time, "perf_counter", lambda: next(moments))
-    watch = profiling.StopWatch()
+    watch = profiling.StopWatch(lambda: next(moments))
     watch.start()
     for stage in ("pre", "session", "post", "pre", "session", "post", "post"):
         watch.mark(stage)

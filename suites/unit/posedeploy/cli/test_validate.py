@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -117,12 +116,10 @@ def test_json_of_a_whole_folder_is_an_empty_list(whole: Path) -> None:
 def test_bad_input_is_four_lines_and_status_2(
     words: list[str],
     said: str,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["posedeploy", "validate", *words])
     with pytest.raises(SystemExit) as caught:
-        main()
+        main(["validate", *words])
     out, err = capsys.readouterr()
     assert caught.value.code == 2
     assert out == ""

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from poseconform.subject.availability import Availabilities
+from poseconform.subject.loading import load_subject
 from posedeploy.apis.deploying import check_ready
 from posedeploy.config import load_deploy_config, load_model_config
 from posedeploy.convert import get_converter, missing_tools, pnnx
@@ -242,6 +243,6 @@ def test_a_missing_program_is_told_before_any_work(monkeypatch):
     model = load_model_config(config_path(model_row("rtmpose_t")))
     with pytest.raises(UnavailableError, match="tool-missing: no pnnx"):
         check_ready(load_deploy_config("pose-detection_simcc_ncnn_static-256x192"), model)
-    found = Availabilities().of("ncnn")
+    found = Availabilities(load_subject()).of("ncnn")
     assert found.code is Code.TOOL_MISSING
     assert found.version

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto
 
-from poseconform.subject import posedeploy_subject as implementations
+from poseconform.subject.loading import load_subject
 from posedeploy.apis.exporting import export_spec
 from posedeploy.config import DeployConfig, list_deploy_configs, load_deploy_config
 from posedeploy.convert.tensorrt.converter import read_timings, write_timings
@@ -100,8 +100,8 @@ def test_every_head_kind_has_flows_of_every_precision(variant: str, precision: s
 
 
 def test_every_family_has_flows_of_every_precision() -> None:
-    flows = [flow for flow in implementations.flows() if flow.backend == "tensorrt"]
-    for model in implementations.models(["quick"]):
+    flows = [flow for flow in load_subject().flows() if flow.backend == "tensorrt"]
+    for model in load_subject().models(["quick"]):
         modes = {(f.precision, f.shape_mode) for f in flows if f.fits(model)}
         assert {precision for precision, _ in modes} == {"fp16", "fp32", "int8"}, model.name
         assert ("fp32", "static") in modes, model.name
