@@ -1,4 +1,4 @@
-"""What the tests of planted defects share: good cells, and what is done with a row."""
+"""What the tests of planted defects share: good cells, and planting one row."""
 
 from __future__ import annotations
 
@@ -64,6 +64,8 @@ def try_it(
         request.node.user_properties.append((PROPERTY, trial.to_text()))
         caught = first_failure(defect.plant(judge, cell, tmp_path), cell)
         assert caught is not None, "no check failed"
-        assert caught.check == defect.caught_by, f"{caught.check} caught it first: {caught.says}"
+        assert caught.check == defect.caught_by, (
+            f"{caught.check} caught it first: {caught.message}"
+        )
 
     return plant

@@ -10,7 +10,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from poseconform.report.data.vocabulary import failed, kind_of
@@ -21,6 +21,11 @@ RUNS = (1, 2, 3, 4, 5)  # each is the seed of the weights and the number of the 
 FOLDER = Path("reports") / "false-alarms"
 SUITES = ("suites/conversion", "suites/parity", "suites/sdk_model")
 JUDGED = frozenset({"pass", "mismatch", "failed", "crash", "timeout", "missing", "xfail", "xpass"})
+
+
+def call(words: list[str]) -> int:
+    """Run a command in the terminal; its exit status."""
+    return subprocess.run(words, check=False).returncode
 
 
 def command(number: int, folder: Path, more: Sequence[str]) -> list[str]:
@@ -48,22 +53,27 @@ def verdict(number: int, status: int, cells: Sequence[CellRecord]) -> tuple[str,
     return line if quiet or alarms else f"{line}; pytest ended with {status}", quiet
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run, and say how many alarms there were; 1 if there was any."""
+def main(arguments: Sequence[str], call: Callable[[list[str]], int] = call) -> int:
+    """Run, and print how many alarms there were; 1 if there was any.
+
+    Args:
+        arguments: `--runs` and pytest's.
+        call: Runs a command and returns its exit status.
+    """
     runs, more = RUNS, list(arguments)
     if more[:1] == ["--runs"]:
         runs, more = tuple(map(int, more[1].split(","))), more[2:]
-    said, quiet = [], True
+    lines, quiet = [], True
     for number in runs:
         folder = FOLDER / str(number)
         (folder / "results.json").unlink(missing_ok=True)
-        status = subprocess.run(command(number, folder, more), check=False).returncode
+        status = call(command(number, folder, more))
         path = folder / "results.json"
         cells = read_results(path).cells if path.is_file() else ()
         line, well = verdict(number, status, cells)
-        said.append(line)
+        lines.append(line)
         quiet = quiet and well
-    print("\n".join(["", "=== false alarms ===", *said]))
+    print("\n".join(["", "=== false alarms ===", *lines]))
     return 0 if quiet else 1
 
 

@@ -1,7 +1,7 @@
-"""The table of planted defects is whole; what cannot be told is measured, so nobody believes more.
+"""Planted defects: the check that is named in the table must be the first that fails.
 
-Each defect is planted in good evidence, and the judge's ordinary checks run on that, in their
-order and unchanged (`test_planted_in_*.py`).
+Each defect is planted in good evidence, and the checks run on that, in their order and unchanged.
+Changes below the limit of detection are planted too, and their error is measured.
 """
 
 from __future__ import annotations
@@ -12,18 +12,23 @@ import pytest
 
 from poseconform.checks.table import CHECKS
 from poseconform.judge.judge import Judge
-from poseconform.planted.defects import WHERE, Site, first_failure
+from poseconform.planted.defects import WHERE, Defect, Site, first_failure
 from poseconform.planted.score import PROPERTY, Trial
 from suites.defects.table import DEFECTS, LIMITS, Limit
-from suites.defects.trials import families, good_sites, marks
-from suites.defects.variants import GoodCell
+from suites.defects.trials import families, good_sites, marks, trials
+from suites.defects.variants import GoodCell, TryIt
 
 
-@pytest.mark.parametrize(("site", "model"), good_sites(LIMITS))
-def test_what_changes_are_planted_in_is_good(
+@pytest.mark.parametrize(("site", "model"), good_sites((*DEFECTS, *LIMITS)))
+def test_defects_are_planted_in_good_cells(
     site: Site, model: str, judge: Judge, good_cell: GoodCell
 ) -> None:
     assert first_failure(judge, good_cell(site, model)) is None
+
+
+@pytest.mark.parametrize(("defect", "model"), trials(DEFECTS))
+def test_the_named_check_catches_it(defect: Defect, model: str, try_it: TryIt) -> None:
+    try_it(defect, model)
 
 
 @pytest.mark.parametrize(
@@ -36,11 +41,11 @@ def test_what_lies_under_the_limit_of_detection_does_so(
     tmp_path: Path,
     request: pytest.FixtureRequest,
 ) -> None:
-    """If it can be told after all, its place is in the table of defects."""
+    """A change that a check detects after all belongs into the table of defects."""
     (model,) = limit.site.models
     cell = good_cell(limit.site, model)
     changed = limit.plant(judge, cell, tmp_path)
-    own, outputs = (CHECKS["numbers"][1](j, cell).outputs for j in (judge, changed))
+    own, outputs = (CHECKS["tensors"](j, cell).outputs for j in (judge, changed))
     ratio = max(o.headroom for o in outputs if o.headroom is not None)
     trial = Trial(limit.name, cell=cell.id, ratio=ratio)
     request.node.user_properties.append((PROPERTY, trial.to_text()))

@@ -1,13 +1,13 @@
-"""Mutants of the judge's own arithmetic: `tox -e mutation`, or `-- outcome_join` for one module.
+"""Mutants of what decides a verdict: `tox -e mutation`, or `-- compare` for one folder.
 
-mutmut changes one thing at a time in the modules below and runs the tests that are named for
-them.  A mutant that no test notices has survived; at most one in twenty may.  It works on a copy
-of the sources in a temporary folder, with only what these tests need.
+mutmut changes one thing at a time in the folders below and runs the tests that are named for them.
+A mutant that no test notices has survived; at most one in twenty may. It works on a copy of the
+sources in a temporary folder, with the tests alone.
 
 mutmut rather than cosmic-ray: it forks a process that has imported everything once, and runs only
 the tests that reach the changed function, so a mutant costs a tenth of a second; cosmic-ray starts
-Python and pytest anew for every one.  What mutmut leaves alone is what is outside of functions:
-the tables of tolerances and of stages are covered by tests of their own.
+Python and pytest anew for every one. mutmut changes nothing outside of functions: the tables of
+tolerances and of stages have tests of their own.
 """
 
 from __future__ import annotations
@@ -25,26 +25,19 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 MOST_SURVIVORS = 0.05  # of all mutants
-# ---- modify this table to add a module: module of poseconform -> tests in suites/unit -----------
-MODULES: Mapping[str, tuple[str, ...]] = {
-    "availability": ("test_availability",),
-    "expectations": ("test_expectations",),
-    "expectations_update": ("test_expectations_update",),
-    "expecting": ("test_expecting",),
-    "metrics": ("test_metrics", "test_metrics_limits"),
-    "outcome": ("test_outcome", "test_outcome_records"),
-    "outcome_cell": ("test_outcome", "test_outcome_records"),
-    "outcome_codec": ("test_outcome", "test_outcome_records"),
-    "outcome_join": ("test_outcome", "test_outcome_records"),
-    "outcome_records": ("test_outcome", "test_outcome_records"),
-    "tolerance": ("test_tolerance", "test_tolerance_limits"),
+# ---- modify this table to add a folder: name -> (sources, their tests) --------------------------
+FOLDERS: Mapping[str, tuple[str, str]] = {
+    "compare": ("src/poseconform/compare", "suites/unit/poseconform/compare"),
+    "decode": ("src/posedeploy/sdk/decode", "suites/unit/posedeploy/sdk/test_sdk_decode.py"),
+    "results": ("src/poseconform/results", "suites/unit/poseconform/results"),
 }
+# -------------------------------------------------------------------------------------------------
 # Exit statuses of pytest as mutmut records them, and what they mean here.
 VERDICTS = {0: "survived", 1: "killed", 3: "killed", 5: "no tests", 33: "no tests", 36: "timeout"}
 NOTICED = ("killed", "timeout")
 _TIMEOUTS = (-signal.SIGXCPU, -signal.SIGKILL)
-# mutmut adds functions to a module, so what counts a module's functions finds too many.
-_DESELECTED = "suites/unit/test_metrics_limits.py::test_every_metric_is_here"
+# It counts the functions of a module, and mutmut adds some.
+_DESELECTED = "suites/unit/poseconform/compare/test_metrics_limits.py::test_every_metric_is_here"
 _SETTINGS = """
 [tool.mutmut]
 source_paths = ["src"]
@@ -66,27 +59,23 @@ settings.load_profile("mutation")
 """
 
 
-def prepare(folder: Path, modules: Sequence[str]) -> None:
+def prepare(folder: Path, names: Sequence[str]) -> None:
     """Fill the folder that mutmut works in."""
     ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
-    for name in ("src", "fixtures", "deploy_configs"):
+    for name in ("src", "fixtures", "deploy_configs", "suites/unit"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     shutil.copy(ROOT / "pytest.ini", folder)
     (folder / "conftest.py").write_text(_CONFTEST)
-    (folder / "suites" / "unit").mkdir(parents=True)
-    tests = sorted({name for module in modules for name in MODULES[module]})
-    paths = [Path("suites") / "unit" / f"{name}.py" for name in tests]
-    for path in paths:
-        shutil.copy(ROOT / path, folder / path)
-    only = [f"src/poseconform/{module}.py" for module in modules]
     settings = _SETTINGS.format(
-        only=json.dumps(only), tests=json.dumps([str(p) for p in paths]), deselected=_DESELECTED
+        only=json.dumps([f"{FOLDERS[name][0]}/*.py" for name in names]),
+        tests=json.dumps([FOLDERS[name][1] for name in names]),
+        deselected=_DESELECTED,
     )
     (folder / "pyproject.toml").write_text(settings)
 
 
 def read_verdicts(folder: Path) -> dict[str, str]:
-    """Mutant -> what became of it, from the files that mutmut leaves."""
+    """Mutant -> verdict, from the files that mutmut writes."""
     found: dict[str, str] = {}
     for path in sorted((folder / "mutants").rglob("*.py.meta")):
         statuses = json.loads(path.read_text())["exit_code_by_key"]
@@ -113,29 +102,32 @@ def show(folder: Path, names: Sequence[str]) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Mutate, test, count; 1 if too many survive, 2 if mutmut could not run."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
-    parser.add_argument("modules", nargs="*", metavar="MODULE", help=", ".join(MODULES))
+    parser.add_argument("folders", nargs="*", metavar="FOLDER", help=", ".join(FOLDERS))
     parser.add_argument("--processes", default="1", help="mutants at a time (default: 1)")
     options = parser.parse_args(arguments)
-    if unknown := sorted(set(options.modules) - set(MODULES)):
-        parser.error(f"no module {', '.join(unknown)}; there are: {', '.join(MODULES)}")
-    modules = options.modules or list(MODULES)
-    with tempfile.TemporaryDirectory(prefix="mutation-") as name:
-        folder = Path(name)
-        prepare(folder, modules)
+    if unknown := sorted(set(options.folders) - set(FOLDERS)):
+        parser.error(f"no folder {', '.join(unknown)}; there are: {', '.join(FOLDERS)}")
+    names = options.folders or list(FOLDERS)
+    with tempfile.TemporaryDirectory(prefix="mutation-") as temporary:
+        folder = Path(temporary)
+        prepare(folder, names)
         ran = mutmut(folder, "run", "--max-children", options.processes)
         verdicts = read_verdicts(folder)
         if ran.returncode or not verdicts:
             print(ran.stdout[-4000:], ran.stderr[-4000:], sep="\n")
             return 2
-        alive = [name for name, verdict in verdicts.items() if verdict not in NOTICED]
-        show(folder, alive)
+        survivors = [mutant for mutant, verdict in verdicts.items() if verdict not in NOTICED]
+        show(folder, survivors)
     print("\nmutants:", dict(Counter(verdicts.values())))
-    for module in modules:
-        here = [v for name, v in verdicts.items() if name.startswith(f"poseconform.{module}.")]
-        left = sum(v not in NOTICED for v in here)
-        print(f"  {module:20} {len(here):4} mutants, {left:3} alive")
-    share = len(alive) / len(verdicts)
-    print(f"{len(alive)} of {len(verdicts)} alive: {share:.1%}; at most {MOST_SURVIVORS:.0%}")
+    for name in names:
+        package = FOLDERS[name][0].removeprefix("src/").replace("/", ".")
+        here = [verdict for mutant, verdict in verdicts.items() if mutant.startswith(package)]
+        left = sum(verdict not in NOTICED for verdict in here)
+        print(f"  {name:20} {len(here):4} mutants, {left:3} survived")
+    share = len(survivors) / len(verdicts)
+    print(
+        f"{len(survivors)} of {len(verdicts)} survived: {share:.1%}; at most {MOST_SURVIVORS:.0%}"
+    )
     return int(share > MOST_SURVIVORS)
 
 

@@ -15,7 +15,7 @@ from poseconform.judge.judge import Judge
 from poseconform.matrix.cells import build_cells
 from poseconform.matrix.weights import with_weights
 
-CHECKED = ("precision", "numbers", "accuracy")
+CHECKED = ("precision", "tensors", "accuracy")
 MODELS = {
     "hrnet_w32": "openvino_static-256x192",
     "litehrnet_18": "openvino_static-256x192",
@@ -38,9 +38,9 @@ def test_what_openvino_computes_in_bf16_is_judged_as_bf16(judge: Judge, model: s
     cell = replace(exact, flow=replace(exact.flow, precision="bf16"))
     folder = judge.convert(exact)  # the run may know the same cell with other weights
     as_bf16 = judge.with_conversion(cell, folder)
-    found = {name: CHECKS[name][1](as_bf16, cell) for name in CHECKED}
+    found = {name: CHECKS[name](as_bf16, cell) for name in CHECKED}
     print(model, found["accuracy"].accuracy)
-    for output in found["numbers"].outputs:
+    for output in found["tensors"].outputs:
         print(
             output.name, f"{output.ratio:.2f} / {output.rms / output.ref32_rms:.2f} of autocast's"
         )
@@ -48,6 +48,6 @@ def test_what_openvino_computes_in_bf16_is_judged_as_bf16(judge: Judge, model: s
         CHECKED, ()
     )
     as_fp32 = judge.with_conversion(exact, folder).with_options(exact, as_bf16.options_of(cell))
-    said = {name: CHECKS[name][1](as_fp32, exact).failures for name in CHECKED[:2]}
-    assert said["precision"]
-    assert any("exceeds the allowed" in line for line in said["numbers"])
+    failures = {name: CHECKS[name](as_fp32, exact).failures for name in CHECKED[:2]}
+    assert failures["precision"]
+    assert any("exceeds the allowed" in line for line in failures["tensors"])

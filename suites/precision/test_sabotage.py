@@ -1,8 +1,8 @@
-"""Flows below fp32, sabotaged: the checks that judge them must say so.
+"""Flows below fp32, sabotaged: the checks that judge them must fail.
 
-A good SDK model folder is copied, its graph is replaced by a bad one, and the judge's ordinary
-checks run on the copy.  What is planted is what goes wrong in real deployments: ranges measured
-on the wrong images, layers quantized that must not be, sums of squares that leave fp16's range.
+A good SDK model folder is copied, its graph is replaced by a bad one, and the checks run on the
+copy. The faults are those of real deployments: ranges measured on the wrong images, layers
+quantized that must not be, sums of squares that leave fp16's range.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from onnx import helper, numpy_helper
 
 from poseconform.checks.table import CHECKS
 from poseconform.judge.judge import Judge
-from poseconform.judge.measuring import accuracy_reference, float_twin
-from poseconform.judge.stages import Blocked, StageFailure
+from poseconform.judge.measuring import figure_reference, float_cell
 from poseconform.matrix.cells import Cell, build_cells
 from poseconform.matrix.weights import with_weights
+from poseconform.planted.defects import failure_of
 from poseconform.subject.protocol import Subject
 from posedeploy.precision.calibration import CalibrationSet
 from posedeploy.precision.qdq import RECIPES, quantize_onnx
@@ -42,15 +42,9 @@ def cell_of(subject: Subject, label: str) -> Cell:
     return next(cell for cell in cells if cell.flow.label == label)
 
 
-def said(judge: Judge, cell: Cell, *names: str) -> dict[str, str]:
-    """What each check complains of; a stage that fails complains too."""
-    found = {}
-    for name in names:
-        try:
-            found[name] = "; ".join(CHECKS[name][1](judge, cell).failures)
-        except (StageFailure, Blocked) as failure:
-            found[name] = str(failure)
-    return found
+def failures(judge: Judge, cell: Cell, *names: str) -> dict[str, str]:
+    """The failures of each check, or the failure of its stage."""
+    return {name: failure_of(judge, cell, CHECKS[name]) for name in names}
 
 
 def sabotaged(judge: Judge, cell: Cell, folder: Path, plant: Callable[[Path], object]) -> Judge:
@@ -71,7 +65,7 @@ def int8(judge: Judge) -> Cell:
 
 def quantized(judge: Judge, cell: Cell, inputs: NDArray[np.float32], **more: Any) -> Any:
     """What quantizes the cell's float32 graph on these inputs."""
-    exact = judge.convert(float_twin(judge, cell)).folder / GRAPH
+    exact = judge.convert(float_cell(cell, judge.subject.flows())).folder / GRAPH
 
     def each() -> Iterator[NDArray[np.float32]]:
         yield from (one[None] for one in inputs)
@@ -85,10 +79,10 @@ def quantized(judge: Judge, cell: Cell, inputs: NDArray[np.float32], **more: Any
 @pytest.mark.int8
 @pytest.mark.onnxruntime
 def test_an_honest_int8_graph_passes(judge: Judge, int8: Cell, tmp_path: Path) -> None:
-    """The same way of planting, with nothing wrong: what fails below fails for its fault."""
-    figures = accuracy_reference(judge, int8.model).inputs[-IMAGES:]
+    """Planted in the same way, without a fault: the failures below come from their faults."""
+    figures = figure_reference(judge, int8.model).inputs[-IMAGES:]
     plant = quantized(judge, int8, figures)
-    found = said(sabotaged(judge, int8, tmp_path / "sdk", plant), int8, "layers", "accuracy")
+    found = failures(sabotaged(judge, int8, tmp_path / "sdk", plant), int8, "layers", "accuracy")
     assert found == {"layers": "", "accuracy": ""}
 
 
@@ -98,7 +92,7 @@ def test_ranges_measured_on_noise_fail(judge: Judge, int8: Cell, tmp_path: Path)
     shape = (IMAGES, 3, *int8.model.shape)
     noise = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     bad = sabotaged(judge, int8, tmp_path / "sdk", quantized(judge, int8, noise))
-    assert "quantized layers have less than" in said(bad, int8, "layers")["layers"]
+    assert "quantized layers have less than" in failures(bad, int8, "layers")["layers"]
 
 
 @pytest.mark.int8
@@ -107,9 +101,9 @@ def test_quantizing_what_must_stay_in_float32_fails(
     judge: Judge, int8: Cell, tmp_path: Path
 ) -> None:
     """The last layers too: their noise is small, and what comes out has 256 steps."""
-    figures = accuracy_reference(judge, int8.model).inputs[-IMAGES:]
+    figures = figure_reference(judge, int8.model).inputs[-IMAGES:]
     plant = quantized(judge, int8, figures, keep=())
-    found = said(sabotaged(judge, int8, tmp_path / "sdk", plant), int8, "layers")
+    found = failures(sabotaged(judge, int8, tmp_path / "sdk", plant), int8, "layers")
     assert "it is quantized itself" in found["layers"]
 
 
@@ -178,7 +172,7 @@ def test_norms_that_leave_the_range_of_fp16_fail(judge: Judge, fp16: Cell, tmp_p
     for precision in ("f32", "f16"):
         plant = scaled(judge, fp16, tmp_path, precision)
         planted = sabotaged(judge, fp16, tmp_path / precision, plant)
-        found[precision] = said(planted, fp16, "numbers", "accuracy")
-    assert found["f32"] == {"numbers": "", "accuracy": ""}
-    assert "exceeds the allowed" in found["f16"]["numbers"]
+        found[precision] = failures(planted, fp16, "tensors", "accuracy")
+    assert found["f32"] == {"tensors": "", "accuracy": ""}
+    assert "exceeds the allowed" in found["f16"]["tensors"]
     assert "mean shift of the keypoints" in found["f16"]["accuracy"]

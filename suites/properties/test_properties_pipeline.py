@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from fixtures.deployed import Deployed, images, samples
 from poseconform.compare.metrics import tensor_error
 from poseconform.compare.tolerances import Allowed, allowed_error, headroom, tolerance_for
-from poseconform.reference.codecs import decision_gaps, decode_outputs
-from poseconform.reference.network import reference_runs
+from poseconform.reference.codecs import decode_outputs, simcc_gaps
+from poseconform.reference.errors import REF_ERRORS
 from poseconform.reference.values import Sample
 
 Make = Callable[[str], Deployed]
@@ -40,7 +40,7 @@ def truth_and_limits(
     batch = torch.from_numpy(inputs)
     truth = forward(copy.deepcopy(one.model).double(), batch.double())
     errors = {name: np.zeros_like(values) for name, values in truth.items()}
-    for run in reference_runs("fp32"):
+    for run in REF_ERRORS["fp32"]:
         with run(one.model) as (ready, cast):
             for name, values in forward(ready, cast(batch)).items():
                 errors[name] = np.maximum(errors[name], np.abs(values - truth[name]))
@@ -88,7 +88,7 @@ def test_keypoints_are_mmposes_but_for_near_ties(group: list[Sample], deployed: 
     truth, limits = truth_and_limits(one, one.prepare(group))
     codec = one.model.head.decoder
     expected, _ = decode_outputs(codec, truth)
-    gaps, _ = decision_gaps(codec, truth)
+    gaps, _ = simcc_gaps(codec, truth)
     sure = gaps > 2 * max(limit.max for limit in limits.values())
     found = one.detector.detect_batch([s.image for s in group], [[s.bbox] for s in group])
     width, height = one.detector.input_size

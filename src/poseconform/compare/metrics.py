@@ -52,7 +52,7 @@ def tensor_error(got: Array, expected: Array) -> TensorError:
 
 
 def decibels(signal: float, noise: float) -> float:
-    """Signal over noise; noise that is not a number, or on no signal at all, leaves none."""
+    """Signal over noise; minus infinity for noise that is NaN or has no signal."""
     if noise == 0:
         return math.inf
     ratio = signal / noise
@@ -115,7 +115,13 @@ def keypoint_similarity(got: Array, expected: Array, areas: Array) -> Array:
     return np.asarray(np.exp(-squared / (2 * variances * areas[:, None])).mean(axis=-1))
 
 
-def within_reach(got: Array, truth: Array, sizes: Array, reach: float = 0.05) -> float:
+def within_reach(
+    got: Array,
+    truth: Array,
+    sizes: Array,
+    reach: float = 0.05,
+    labeled: NDArray[np.bool_] | None = None,
+) -> float:
     """PCK: the fraction of keypoints at most `reach` of the box's larger side from the truth.
 
     Args:
@@ -123,9 +129,10 @@ def within_reach(got: Array, truth: Array, sizes: Array, reach: float = 0.05) ->
         truth: `[S, K, 2]` px.
         sizes: `[S, 2]` width and height of the boxes, px.
         reach: Fraction of the larger side.
+        labeled: `[S, K]` which keypoints count; all if None.
     """
-    distances = keypoint_distances(got, truth)
-    return float((distances <= reach * sizes.max(axis=-1)[:, None]).mean())
+    near = keypoint_distances(got, truth) <= reach * sizes.max(axis=-1)[:, None]
+    return float((near if labeled is None else near[labeled]).mean())
 
 
 def same_argmax_fraction(output: Array) -> float:

@@ -1,4 +1,4 @@
-"""A labeled data set as the judge sees it: images, boxes, and COCO's own ground truth."""
+"""A labeled data set: images, boxes, and ground truth in COCO's format."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ class DataSet:
     """Images with their ground truth.
 
     Attributes:
-        name: For people.
-        key: Tells this set from any other, for caches.
+        name: For reports.
+        key: Unique name of this set, for caches.
         images: In order.
         ground_truth: A dict in COCO's keypoint format: 'images', 'annotations', 'categories'.
         sigmas: `[17]` COCO's per-keypoint constants.
@@ -75,8 +75,8 @@ def from_people(
     """A data set of images in memory, all joints labeled.
 
     Args:
-        name: For people.
-        key: Tells this set from any other.
+        name: For reports.
+        key: Unique name of this set.
         people: Pixels, boxes `[P, 4]` and keypoints `[P, 17, 2]` of each.
     """
     annotations: list[dict[str, Any]] = []
@@ -110,20 +110,20 @@ def from_coco_dict(
     """A data set from COCO's keypoint format.
 
     Args:
-        name: For people.
-        key: Tells this set from any other.
+        name: For reports.
+        key: Unique name of this set.
         content: 'images' and 'annotations'; crowds and people without joints stay in the ground
-            truth, for COCO's metric knows what to do with them, and are no people to look for.
-        sources: Image id -> file or pixels; only these images count.
+            truth, where COCO's metric ignores them, and are not among the images' people.
+        sources: Image id -> file or pixels; other images are left out.
     """
     images = [image for image in content["images"] if image["id"] in sources]
-    kept = [a for a in content["annotations"] if a["image_id"] in sources]
+    annotations = [a for a in content["annotations"] if a["image_id"] in sources]
     by_image: dict[int, list[Mapping[str, Any]]] = {image["id"]: [] for image in images}
-    for annotation in kept:
+    for annotation in annotations:
         if annotation.get("num_keypoints", 0) > 0 and not annotation.get("iscrowd", 0):
             by_image[annotation["image_id"]].append(annotation)
     truth = {
-        "info": {}, "images": images, "annotations": kept,
+        "info": {}, "images": images, "annotations": annotations,
         "categories": [{"id": PERSON, "name": "person"}],
     }  # fmt: skip
     labeled = tuple(_image(i["id"], sources[i["id"]], by_image[i["id"]]) for i in images)
@@ -133,10 +133,12 @@ def from_coco_dict(
 def _image(
     image_id: int, source: Path | Image, people: Sequence[Mapping[str, Any]]
 ) -> LabeledImage:
-    boxes = np.array([person["bbox"] for person in people], np.float32).reshape(-1, 4)
+    boxes = np.array([person["bbox"] for person in people], np.float64).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
     keypoints = np.array([person["keypoints"] for person in people], np.float64)
-    return LabeledImage(image_id, source, boxes, keypoints.reshape(len(people), -1, 3))
+    return LabeledImage(
+        image_id, source, boxes.astype(np.float32), keypoints.reshape(len(people), -1, 3)
+    )
 
 
 def read_coco(root: Path, split: str = "val2017", most: int = 0) -> DataSet:

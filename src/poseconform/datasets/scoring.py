@@ -11,19 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from poseconform.compare.metrics import keypoint_distances
+from poseconform.compare.metrics import within_reach
 from poseconform.datasets.labeled import PERSON, DataSet, LabeledImage
 
-REACH = 0.05  # of a box's larger side: PCK@.05
-# Keypoints that count towards a person's score: https://github.com/cocodataset/cocoapi scores are
-# the detector's; a top-down model's are its box's score times the mean of its keypoints' above
-# this one (Simple Baselines, Xiao et al. 2018, section 4.1).
+# A top-down model's score for a person is the box's score times the mean of the keypoint scores
+# above this one (Simple Baselines, Xiao et al. 2018, section 4.1).
 _LEAST_SCORE = 0.2
 
 
 @dataclass(frozen=True)
 class People:
-    """What somebody found in one image.
+    """People found in one image.
 
     Attributes:
         keypoints: `[P, K, 3]` x and y in image px, score.
@@ -50,7 +48,7 @@ class Score:
 
 
 def score(data: DataSet, found: Sequence[People], bottom_up: bool) -> Score:
-    """Accuracy of the people found, one entry a image in the data set's order."""
+    """Accuracy of the people found, one entry an image in the data set's order."""
     ap, ar = _coco(data, found, bottom_up)
     return Score(ap, ar, _pck(data, found, bottom_up))
 
@@ -100,15 +98,16 @@ def _result(image_id: int, keypoints: NDArray[np.float64], value: float) -> Mapp
 
 
 def _pck(data: DataSet, found: Sequence[People], bottom_up: bool) -> float:
-    near = labeled = 0
-    for image, people in zip(data.images, found, strict=True):
-        seen = image.keypoints[..., 2] > 0
-        labeled += int(seen.sum())
-        points = _paired(image, people, bottom_up)
-        sides = (image.boxes[:, 2:] - image.boxes[:, :2]).max(axis=-1, initial=0.0)
-        apart = keypoint_distances(points, image.keypoints[..., :2])
-        near += int((seen & (apart <= REACH * sides[:, None])).sum())
-    return near / labeled if labeled else 0.0
+    pairs = list(zip(data.images, found, strict=True))
+    truth = np.concatenate([image.keypoints for image in data.images])
+    if not (truth[..., 2] > 0).any():
+        return 0.0
+    return within_reach(
+        np.concatenate([_paired(image, people, bottom_up) for image, people in pairs]),
+        truth[..., :2],
+        np.concatenate([image.boxes[:, 2:] - image.boxes[:, :2] for image in data.images]),
+        labeled=truth[..., 2] > 0,
+    )
 
 
 def _paired(image: LabeledImage, people: People, bottom_up: bool) -> NDArray[np.float64]:

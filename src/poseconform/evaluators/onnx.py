@@ -1,6 +1,6 @@
 """A backend's ONNX file evaluated by ONNX Runtime, where the backend itself cannot run.
 
-That judges what the conversion did to the graph, and nothing of the backend.
+It checks the conversion of the graph, and proves nothing about the backend.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def load(files: Sequence[Path], device: str, options: SessionOptions) -> Session
 
 
 class _Evaluated:
-    """A session that says that it is not the backend's."""
+    """A session that reports this evaluator in place of the backend."""
 
     def __init__(self, session: Session) -> None:
         self.inputs, self.outputs = session.inputs, session.outputs

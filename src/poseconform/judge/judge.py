@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poseconform import reference
-from poseconform.datasets.accuracy import Figure
+from poseconform.datasets.labeled import DataSet, LabeledImage
 from poseconform.isolation.artifacts import (
     ArtifactCache,
     Entry,
@@ -31,7 +31,7 @@ from poseconform.judge.conversions import conversion_stage
 from poseconform.judge.runs import Batch, Execution, plan_batches
 from poseconform.judge.stages import Blocked, StageFailure
 from poseconform.matrix.cells import Cell, Model
-from poseconform.reference.host_stage import is_unfinished, pad_rows
+from poseconform.reference.heads import reference_head
 from poseconform.reference.values import Reference, Sample, read_reference
 from poseconform.subject.availability import Availabilities
 from poseconform.subject.clients import ClientAnswer
@@ -60,6 +60,15 @@ class Limits:
     run: float = 120.0
 
 
+def no_dataset(_bottom_up: bool) -> DataSet:
+    """Stands for a data set where a run has none.
+
+    Raises:
+        LookupError: Always.
+    """
+    raise LookupError("this run has no labeled data set")
+
+
 @dataclass
 class Judge:
     """Does each thing once a process.
@@ -72,7 +81,8 @@ class Judge:
         exporter: '' or the exporter that all deploy configs are overridden with.
         limits: Time limits.
         options: Cell id -> session options where they are not what the flow stands for.
-        figures: Gives labeled figures, as many as asked for; none by default.
+        figures: Gives labeled figures of one person, as many as asked for; none by default.
+        dataset: Gives the labeled data set for bottom-up models (True) or top-down ones.
         subject_spec: 'module:object' from which child processes load the subject.
         make_child: Makes a child process, given its log file and environment variables.
         config_text: Gives a model config as text, for the key of its reference.
@@ -85,7 +95,8 @@ class Judge:
     exporter: str = ""
     limits: Limits = field(default_factory=Limits)
     options: Mapping[str, SessionOptions] = field(default_factory=dict)
-    figures: Callable[[int], Sequence[Figure]] = lambda _count: ()
+    figures: Callable[[int], Sequence[LabeledImage]] = lambda _count: ()
+    dataset: Callable[[bool], DataSet] = no_dataset
     subject_spec: str = DEFAULT_SUBJECT
     make_child: Callable[[Path, dict[str, str]], Child] = Child
     config_text: Callable[[str], str] = config_text
@@ -247,7 +258,7 @@ class Judge:
                 ]
             except ChildFailure as failure:
                 raise StageFailure.from_child(stage, failure) from failure
-        if is_unfinished(cell.model.variant, (info.name for info in loaded.outputs)):
+        if reference_head(cell.model.variant).leaves_suppression(i.name for i in loaded.outputs):
             batches = self._finish(cell.model, batches)
         return Execution(loaded, tuple(batches))
 
@@ -257,22 +268,17 @@ class Judge:
         return self.options.get(cell.id, default)
 
     def _finish(self, model: Model, batches: Sequence[Batch]) -> list[Batch]:
-        """Detections from outputs before suppression, padded to as many rows as the most have."""
+        """The same batches with detections, made of outputs before suppression."""
         checkpoint = self.checkpoint(model)
         try:
-            found = [
-                self.in_torch(
-                    "poseconform.reference.host_detections:detections",
-                    model.config, checkpoint, dict(batch.outputs), model.shape,
-                )
-                for batch in batches
-            ]  # fmt: skip
+            found = self.in_torch(
+                "poseconform.reference.host_detections:detections",
+                model, checkpoint, [dict(batch.outputs) for batch in batches],
+            )  # fmt: skip
         except ChildFailure as failure:
             raise StageFailure.from_child("run", failure) from failure
-        rows = max(1, *(part["dets"].shape[1] for part in found))
         return [
-            replace(batch, detections=pad_rows(part, rows))
-            for batch, part in zip(batches, found, strict=True)
+            replace(batch, detections=part) for batch, part in zip(batches, found, strict=True)
         ]
 
     def _run(self, child: Child, inputs: NDArray[Any], plan: tuple[int, ...]) -> Batch:
@@ -290,7 +296,7 @@ class Judge:
             content_key("reference", parts),
             lambda folder: self.in_torch(
                 "poseconform.reference.network:write_reference",
-                model.config, checkpoint, precision, list(self.samples), str(folder),
+                model, checkpoint, precision, list(self.samples), str(folder),
                 timeout=self.limits.reference,
             ),
         )  # fmt: skip

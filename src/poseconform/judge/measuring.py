@@ -1,20 +1,25 @@
-"""What the judge measures below float32: noise of quantized layers, keypoints on figures."""
+"""Accuracy and quantization noise: what the judge measures on labeled images, each once."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from poseconform.datasets.accuracy import FIGURES, AccuracyReference, read_accuracy, why_not
+from poseconform.datasets.labeled import DataSet, LabeledImage
+from poseconform.datasets.scoring import People, Score, score
 from poseconform.evaluators.quantized.noise import Quantized
 from poseconform.isolation.artifacts import content_key
-from poseconform.isolation.child import ChildFailure
+from poseconform.isolation.child import Child, ChildFailure
 from poseconform.judge.judge import Judge, backend_files
 from poseconform.judge.stages import StageFailure
-from poseconform.matrix.cells import Cell, Model
+from poseconform.matrix.cells import Cell, Flow, Model
+from poseconform.reference.people import nobody, read_people
+from poseconform.reference.values import FigureReference, read_figures, sample_of
+from poseconform.subject import clients
 
 # Backend -> what measures the quantized layers of its files.
 MEASURES: Mapping[str, str] = {
@@ -23,16 +28,24 @@ MEASURES: Mapping[str, str] = {
     "openvino": "poseconform.evaluators.quantized.openvino_ir:measure",
 }
 LAYER_IMAGES = 6  # figures that layers are measured on: thousands of values of each
+FIGURES = 100  # of a measurement: 1700 keypoints, so the 99th percentile is the 17th worst
 
 
-def float_twin(judge: Judge, cell: Cell) -> Cell:
+# ---- quantized layers ------------------------------------------------------------------------
+
+
+def float_cell(cell: Cell, flows: Iterable[Flow]) -> Cell:
     """The float32 cell of the same model, weights, backend and shape.
+
+    Args:
+        cell: A cell below float32.
+        flows: All flows that there are.
 
     Raises:
         StageFailure: No such flow, at 'numeric'.
     """
     wanted = replace(cell.flow, precision="fp32", deploy_config="", inference_precision="")
-    for flow in judge.subject.flows():
+    for flow in flows:
         if replace(flow, deploy_config="") == wanted:
             return Cell(cell.model, flow)
     message = f"no fp32 flow to compare {cell.flow.label} with; add its deploy config"
@@ -45,80 +58,139 @@ def layer_noise(judge: Judge, cell: Cell) -> Quantized:
 
 
 def _measure_layers(judge: Judge, cell: Cell) -> Quantized:
-    folders = judge.conversion(cell).folder, judge.convert(float_twin(judge, cell)).folder
+    exact = float_cell(cell, judge.subject.flows())
+    folders = judge.conversion(cell).folder, judge.convert(exact).folder
     files = [backend_files(cell, folder) for folder in folders]
     inputs = _layer_inputs(judge, cell)
-    with judge.child(f"{cell.id}-layers") as child:
-        try:
-            found: Quantized = child.call(
-                MEASURES[cell.flow.backend], *files, inputs, timeout=judge.limits.convert
-            )
-        except ChildFailure as failure:
-            raise StageFailure.from_child("numeric", failure) from failure
-    return found
+    with _child(judge, f"{cell.id}-layers", "numeric") as child:
+        measured: Quantized = child.call(
+            MEASURES[cell.flow.backend], *files, inputs, timeout=judge.limits.convert
+        )
+    return measured
 
 
 def _layer_inputs(judge: Judge, cell: Cell) -> NDArray[np.float32]:
-    """Images like those that ranges are measured on: figures, where the weights find them.
+    """Figures where the weights find them, as the ranges were measured on figures.
 
-    Fitted weights saturate on what has no figures: noise on it would say nothing.
+    Fitted weights saturate on images without figures, where noise would prove nothing.
     """
     model, figures = cell.model, list(judge.figures(LAYER_IMAGES))
-    if why_not(model, figures) is None:
-        return accuracy_reference(judge, model).inputs[:LAYER_IMAGES]
+    if figures and not model.bottom_up:
+        return figure_reference(judge, model).inputs[:LAYER_IMAGES]
     if not figures or model.weights != "fitted":
         return judge.reference(model, cell.flow.precision).inputs
     inputs: NDArray[np.float32] = judge.in_torch(
-        "poseconform.reference.figure_inputs:prepared",
-        model.config, judge.checkpoint(model), figures, timeout=judge.limits.reference,
+        "poseconform.reference.figures:figure_inputs",
+        model, judge.checkpoint(model), figures, timeout=judge.limits.reference,
     )  # fmt: skip
     return inputs
 
 
-def accuracy_reference(judge: Judge, model: Model) -> AccuracyReference:
+# ---- keypoints on figures --------------------------------------------------------------------
+
+
+def figure_reference(judge: Judge, model: Model) -> FigureReference:
     """PyTorch's keypoints on the figures, with the cell's weights."""
-    key = ("accuracy", model.name, model.weights)
+    key = ("figures", model.name, model.weights)
     return judge.once(key, lambda: _refer(judge, model))
 
 
-def _refer(judge: Judge, model: Model) -> AccuracyReference:
+def _refer(judge: Judge, model: Model) -> FigureReference:
     figures = list(judge.figures(FIGURES))
-    parts = judge.reference_parts(model, [figure.sample for figure in figures])
+    parts = judge.reference_parts(model, [sample_of(figure) for figure in figures])
     parts["truth"] = [figure.keypoints.tolist() for figure in figures]
     entry = judge.cache.get_or_make(
-        content_key("accuracy", parts),
+        content_key("figures", parts),
         lambda folder: judge.in_torch(
-            "poseconform.reference.figures:write_accuracy",
-            model.config, judge.checkpoint(model), figures, str(folder),
+            "poseconform.reference.figures:write_figures",
+            model, judge.checkpoint(model), figures, str(folder),
             timeout=judge.limits.reference,
         ),
     )  # fmt: skip
-    return read_accuracy(entry.path)
+    return read_figures(entry.path)
 
 
 def figure_keypoints(judge: Judge, cell: Cell) -> NDArray[np.float64]:
     """Keypoints `[S, K, 2]` of a top-down cell on the figures, input px. Fails at 'keypoints'."""
-    return judge.once(("figures", cell.id), lambda: _run_figures(judge, cell))
+    return judge.once(("figure keypoints", cell.id), lambda: _run_figures(judge, cell))
 
 
 def _run_figures(judge: Judge, cell: Cell) -> NDArray[np.float64]:
     files = backend_files(cell, judge.conversion(cell).folder)
-    inputs = accuracy_reference(judge, cell.model).inputs
+    inputs = figure_reference(judge, cell.model).inputs
     device = judge.device(cell)
-    with judge.child(f"{cell.id}-figures") as child:
-        try:
-            child.call(
-                "poseconform.judge.execution:load",
-                cell.flow.backend, files, device, judge.options_of(cell),
-                timeout=judge.limits.load,
-            )  # fmt: skip
-            runs = [
-                child.call("poseconform.judge.execution:run", one[None], timeout=judge.limits.run)
-                for one in inputs
-            ]
-        except ChildFailure as failure:
-            raise StageFailure.from_child("keypoints", failure) from failure
+    with _child(judge, f"{cell.id}-figures", "keypoints") as child:
+        child.call(
+            "poseconform.judge.execution:load",
+            cell.flow.backend, files, device, judge.options_of(cell),
+            timeout=judge.limits.load,
+        )  # fmt: skip
+        runs = [
+            child.call("poseconform.judge.execution:run", one[None], timeout=judge.limits.run)
+            for one in inputs
+        ]
     names = list(runs[0].outputs)
     return judge.keypoints(
         cell.model, {name: np.concatenate([run.outputs[name] for run in runs]) for name in names}
     )
+
+
+# ---- a labeled data set, from image to people ------------------------------------------------
+
+
+def pytorch_score(judge: Judge, model: Model, data: DataSet) -> Score:
+    """The score of mmpose's own estimator, in float32, with the model's weights."""
+    key = ("dataset", model.name, model.weights, data.key)
+    found: list[People] = judge.once(key, lambda: _people_of_mmpose(judge, model, data))
+    return score(data, found, model.bottom_up)
+
+
+def _people_of_mmpose(judge: Judge, model: Model, data: DataSet) -> list[People]:
+    parts = judge.reference_parts(model, [])
+    entry = judge.cache.get_or_make(
+        content_key("dataset", {**parts, "data": data.key, "images": len(data.images)}),
+        lambda folder: judge.in_torch(
+            "poseconform.reference.people:write_people",
+            model, judge.checkpoint(model), list(data.images), str(folder),
+            timeout=judge.limits.run * max(10, len(data.images)),
+        ),
+    )  # fmt: skip
+    return read_people(entry.path)
+
+
+def client_score(judge: Judge, cell: Cell, data: DataSet) -> Score:
+    """The score of the SDK client with the cell's folder. Fails at 'sdk'."""
+    folder = judge.conversion(cell).folder
+    with _child(judge, f"{cell.id}-dataset", "sdk") as child:
+        found: list[People] = child.call(
+            "poseconform.judge.measuring:people_of_client",
+            str(folder), list(data.images), cell.model.bottom_up,
+            timeout=judge.limits.run * max(10, len(data.images)),
+        )  # fmt: skip
+    return score(data, found, cell.model.bottom_up)
+
+
+def people_of_client(folder: str, images: Sequence[LabeledImage], bottom_up: bool) -> list[People]:
+    """The people that `posedeploy.sdk` finds, from the folder alone; called by name in a child."""
+    found = []
+    with clients.detector_of(folder) as detector:
+        for labeled in images:
+            if not bottom_up and not len(labeled.boxes):
+                found.append(nobody())
+                continue
+            people = detector.detect(labeled.pixels(), None if bottom_up else labeled.boxes)
+            keypoints, scores = (
+                np.asarray(a, np.float64) for a in (people.keypoints, people.scores)
+            )
+            found.append(People(keypoints, scores))
+    return found
+
+
+@contextmanager
+def _child(judge: Judge, name: str, stage: str) -> Iterator[Child]:
+    """A fresh child, whose failure is one of the stage."""
+    with judge.child(name) as child:
+        try:
+            yield child
+        except ChildFailure as failure:
+            raise StageFailure.from_child(stage, failure) from failure

@@ -27,6 +27,7 @@ class Model:
         weights: Which weights are made where the user gives none: a word of `weights.KINDS`.
         seed: Decides weights that are made.
         places: Rows of detections that its own `test_cfg` asks for; 0 leaves it to the flow.
+        bottom_up: True if the model takes the whole image and finds the people itself.
     """
 
     name: str
@@ -39,11 +40,7 @@ class Model:
     weights: str = "calibrated"
     seed: int = 0
     places: int = 0
-
-    @property
-    def bottom_up(self) -> bool:
-        """True if the model takes the whole image."""
-        return self.variant in {"yolox-pose", "rtmo"}
+    bottom_up: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,18 @@
-"""Planted defects: what a suite is worth is what it catches, so somebody has to count.
+"""Planted defects: they measure what the suites catch.
 
 A defect is planted on good evidence (a folder, a checkpoint, session options, outputs), and the
-judge's ordinary checks run on it in their order, unchanged.  It counts as caught when the check
-that is named in its row is the first to fail.
+checks that apply to the cell run on it in their order, unchanged. It counts as caught when the
+check that is named in its row is the first to fail.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from poseconform.checks.table import CHECKS
+from poseconform.checks.declaration import Check
+from poseconform.checks.table import applicable
 from poseconform.judge.judge import Judge
 from poseconform.judge.stages import Blocked, StageFailure
 from poseconform.matrix.cells import Cell
@@ -33,8 +34,8 @@ class Site:
         backend: Of the flow.
         precision: Of the flow.
         shape_mode: 'static' or 'dynamic'.
-        inference_precision: What the backend must be able to compute in for the defect to be
-            there at all, in its own word.
+        inference_precision: What the backend must be able to compute in for the defect to have an
+            effect, in its own word.
     """
 
     models: tuple[str, ...]
@@ -79,30 +80,34 @@ class Defect:
 
 @dataclass(frozen=True)
 class Catch:
-    """The first check that failed, and what it said."""
+    """The first check that failed, and its failures.
+
+    Attributes:
+        check: Name of the check.
+        message: Its failures, or the first line of the stage's failure.
+    """
 
     check: str
-    says: str
+    message: str
 
 
-def applicable(cell: Cell) -> tuple[str, ...]:
-    """Names of the checks that the suites run on a cell, in the judge's order."""
-    unfit = set() if cell.model.bottom_up else {"padding"}
-    unfit |= {"batches"} if cell.flow.shape_mode == "static" else set()
-    return tuple(name for name in CHECKS if name not in unfit)
+def first_failure(judge: Judge, cell: Cell, checks: Sequence[Check] | None = None) -> Catch | None:
+    """The first check that fails on a cell; None if all pass.
 
-
-def first_failure(judge: Judge, cell: Cell) -> Catch | None:
-    """The first check that fails on a cell; None if all pass."""
-    for name in applicable(cell):
-        if says := reason(judge, cell, name):
-            return Catch(name, says)
+    Args:
+        judge: Of the defective cell.
+        cell: The cell.
+        checks: In their order; all that apply to the cell if None.
+    """
+    for check in applicable(cell, judge.device(cell)) if checks is None else checks:
+        if message := failure_of(judge, cell, check):
+            return Catch(check.name, message)
     return None
 
 
-def reason(judge: Judge, cell: Cell, name: str) -> str:
-    """What one check says against a cell, '' if it passes."""
+def failure_of(judge: Judge, cell: Cell, check: Check) -> str:
+    """The failures of one check on a cell, '' if it passes."""
     try:
-        return "; ".join(CHECKS[name][1](judge, cell).failures)
+        return "; ".join(check(judge, cell).failures)
     except (StageFailure, Blocked) as failure:
         return str(failure).splitlines()[0]

@@ -1,4 +1,4 @@
-"""How many planted defects a run has caught: from the tests' reports to the page."""
+"""How many planted defects a run has caught: from the reports of tests to the page."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Trial:
         cell: Id of the cell, '' if the test does not say.
         check: The check that had to catch it.
         link: Public issue, '' if there is none.
-        ratio: For what lies under the limit of detection: its error over the allowed error.
+        ratio: For a change below the limit of detection: its error over the allowed error.
     """
 
     defect: str
@@ -81,9 +81,9 @@ class Score:
         """One row a defect: caught if it was caught in every cell it was planted in."""
         rows: dict[str, dict[str, Any]] = {}
         for trial, passed in self.trials.items():
-            known = {"name": trial.defect, "where": trial.where, "check": trial.check}
+            common = {"name": trial.defect, "where": trial.where, "check": trial.check}
             row = rows.setdefault(
-                trial.defect, {**known, "link": trial.link, "cells": [], "caught": True}
+                trial.defect, {**common, "link": trial.link, "cells": [], "caught": True}
             )
             row["cells"] += [trial.cell] if trial.cell else []
             row["caught"] = row["caught"] and passed
@@ -91,7 +91,7 @@ class Score:
 
 
 def summary_lines(facts: Mapping[str, Any]) -> Iterator[str]:
-    """The score, what slipped through, and what cannot be told; nothing if none was planted.
+    """The score, what was not caught, and what is not detectable; nothing if none was planted.
 
     Args:
         facts: Of a run, with `planted_defects` or without.

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
+from poseconform.datasets.labeled import DataSet
 from poseconform.expectations import entries as expectations
 from poseconform.isolation.artifacts import ArtifactCache
 from poseconform.judge.judge import Judge
 from poseconform.judge.stages import Blocked, StageFailure
 from poseconform.matrix.cells import OTHER_FAMILY, Cell, Model, mark_name
-from poseconform.pytest_plugin import recording
+from poseconform.pytest_plugin import checking, recording
 from poseconform.pytest_plugin.controller import Controller, run_folder
 from poseconform.pytest_plugin.options import (
     add_options,
@@ -28,6 +29,7 @@ from poseconform.pytest_plugin.scheduling import make_scheduler
 from poseconform.results.folder import CollectedTest
 from poseconform.results.outcome import STAGES
 from poseconform.subject.protocol import Subject
+from posedeploy.runtime import device_of
 
 REFUSED = pytest.StashKey[set[str]]()
 NOTES = pytest.StashKey[recording.Notes]()
@@ -65,6 +67,7 @@ def markers(subject: Subject) -> Iterator[str]:
     yield f"stage(name): the stage that a test judges: {', '.join(STAGES)}"
     yield "flows(**fields): only cells whose flow has these fields; a tuple holds several values"
     yield "variants(*names): only models of these head kinds"
+    yield checking.MARKER
     yield "anywhere: runs where files can be made for a backend, be it able to run there or not"
     yield "external: needs clients that other people wrote; tox -e clients"
 
@@ -122,6 +125,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test that takes `cell` runs for every cell; one that takes `model`, for every model."""
     if "cell" in metafunc.fixturenames:
         cells = [c for c in selection_of(metafunc.config).cells if _applies(metafunc, c)]
+        if "check" in metafunc.fixturenames:
+            device = availabilities_of(metafunc.config).device
+            pairs = checking.parameters(
+                metafunc, cells, lambda c: device_of(c.flow.backend, c.flow.precision, device)
+            )
+            metafunc.parametrize(("cell", "check"), list(pairs))
+            return
         params = [pytest.param(c, id=c.id, marks=(*_named(c.marks),)) for c in cells]
         metafunc.parametrize("cell", params)
     elif "conformance_model" in metafunc.fixturenames:
@@ -269,8 +279,14 @@ def _test(item: pytest.Item, cell: Cell) -> recording.CellTest:
 def judge(
     request: pytest.FixtureRequest, conformance_samples: Any, conformance_figures: Any
 ) -> Iterator[Judge]:
-    """The judge of this process; its images come from the two other fixtures."""
+    """The judge of this process; its images come from the other fixtures."""
     config = request.config
+
+    def dataset(bottom_up: bool) -> DataSet:
+        """Of a fixture that only the accuracy suite needs."""
+        data: DataSet = request.getfixturevalue("conformance_dataset")(bottom_up)
+        return data
+
     with tempfile.TemporaryDirectory(prefix="poseconform-") as scratch:
         judge = Judge(
             cache=ArtifactCache(config.option.artifact_cache),
@@ -279,6 +295,7 @@ def judge(
             scratch=Path(scratch),
             exporter=config.option.exporter,
             figures=conformance_figures,
+            dataset=dataset,
             subject_spec=config.option.subject,
         )
         yield judge

@@ -37,22 +37,28 @@ def decode_outputs(
     return np.stack(points), np.stack(scores)
 
 
-def decision_gaps(
+def heatmap_gaps(
     codec: Any, outputs: Mapping[str, NDArray[np.float64]]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """How clear the decoder's decisions are, in units of the output.
 
     Returns:
-        `[S, K]` best minus second-best value (the lesser of both axes for SimCC), and `[S, K]`
-        least difference of a peak's neighbors (infinite where no quarter-cell step is taken).
+        `[S, K]` best minus second-best value, and `[S, K]` least difference of a peak's neighbors
+        (infinite where no quarter-cell step is taken).
     """
-    if "output" not in outputs:
-        gaps = [_top2_gap(array) for array in outputs.values()]
-        return np.minimum(*gaps), np.full_like(gaps[0], np.inf)
-    maps = _decision_maps(codec, outputs["output"])
+    (heatmaps,) = outputs.values()
+    maps = _decision_maps(codec, heatmaps)
     flat = maps.reshape(*maps.shape[:2], -1)
     shift = _shift_gap(maps) if _takes_quarter_step(codec) else np.full(maps.shape[:2], np.inf)
     return _top2_gap(flat), shift
+
+
+def simcc_gaps(
+    _codec: Any, outputs: Mapping[str, NDArray[np.float64]]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The same for vectors: the lesser gap of both axes, and no quarter-cell steps."""
+    x, y = (_top2_gap(array) for array in outputs.values())
+    return np.minimum(x, y), np.full_like(x, np.inf)
 
 
 def _top2_gap(vectors: NDArray[np.float64]) -> NDArray[np.float64]:

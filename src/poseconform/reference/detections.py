@@ -20,15 +20,14 @@ from numpy.typing import NDArray
 
 from poseconform.compare.metrics import Detections, match_detections
 from poseconform.compare.tolerances import NEAR_TIES, NearTie
-from poseconform.reference.values import DETECTION_OUTPUTS
+from poseconform.reference.errors import REF_ERRORS, ref_error
+from poseconform.reference.values import DETECTION_OUTPUTS, by_output
 
 ORDERS = 16  # orders that are tried: a pair that may swap within the margin does in some of them
 
 
 def detection_arrays(model: Any, batch: dict[str, Any], precision: str) -> dict[str, NDArray[Any]]:
     """The arrays of `reference.npz` for a bottom-up model."""
-    from poseconform.reference.network import ref_error, reference_runs
-
     ties = NEAR_TIES[precision]
     inputs, samples = batch["inputs"], batch["data_samples"]
     exact = _answers(copy.deepcopy(model).double(), inputs.double(), samples, _shifts(ties), ties)
@@ -38,14 +37,14 @@ def detection_arrays(model: Any, batch: dict[str, Any], precision: str) -> dict[
         arrays |= {f"{name}:{i}": array for name, array in _truth(variants).items()}
         arrays[f"image_keypoints:{i}"], arrays[f"image_scores:{i}"] = exact.image[i]
     runs = []
-    for run in reference_runs(precision):
+    for run in REF_ERRORS[precision]:
         with run(model) as (ready, cast):
             found = _answers(ready, cast(inputs), samples, ((0.0, 0.0),))
         runs.append(_matched_errors([v[0] for v in found.variants], truth, ties))
     for name in DETECTION_OUTPUTS:
         # matched sets may differ between runs, so the envelope is the worst run, not element-wise
         worst = max((r[name] for r in runs), key=lambda e: float(e.max(initial=0.0)))
-        size = np.concatenate([_columns(d)[name].ravel() for d in truth])
+        size = np.concatenate([by_output(d)[name].ravel() for d in truth])
         arrays[f"ref_error:{name}"] = ref_error(worst, size)
     return arrays | {k: np.zeros(0) for k in ("keypoints", "argmax_gap", "shift_gap")}
 
@@ -58,7 +57,7 @@ def _shifts(ties: NearTie) -> tuple[tuple[float, float], ...]:
 
 @dataclass(frozen=True)
 class _Answers:
-    """One entry a image.
+    """One entry an image.
 
     Attributes:
         variants: Detections with each pair of shifts.
@@ -116,7 +115,7 @@ def _in_another_order(model: Any, margin: float, seed: int) -> Iterator[None]:
     """Suppression that takes candidates in an order that their scores allow within the margin.
 
     Of two overlapping candidates the one that scores higher stays; where they score alike, either
-    may.  The scores that are told stay as they are.
+    may. The scores that are returned stay as they are.
     """
     module = sys.modules[type(model.head).__module__]
     exact = module.nms_torch
@@ -124,8 +123,8 @@ def _in_another_order(model: Any, margin: float, seed: int) -> Iterator[None]:
 
     def reordered(boxes: torch.Tensor, scores: torch.Tensor, threshold: float) -> torch.Tensor:
         noise = rng.uniform(-margin, margin, tuple(scores.shape))
-        kept: torch.Tensor = exact(boxes, scores + torch.from_numpy(noise), threshold)
-        return kept
+        indices: torch.Tensor = exact(boxes, scores + torch.from_numpy(noise), threshold)
+        return indices
 
     vars(module)["nms_torch"] = reordered
     try:
@@ -146,14 +145,14 @@ def _as_detections(result: Any) -> Detections:
 def _truth(variants: tuple[Detections, ...]) -> dict[str, NDArray[Any]]:
     """The union of all variants by descending score, and which are in all, and in the first."""
     count: dict[tuple[float, ...], list[int]] = {}
-    place: dict[tuple[float, ...], tuple[int, int]] = {}
+    first: dict[tuple[float, ...], tuple[int, int]] = {}
     for v, detections in enumerate(variants):
         for d in range(len(detections)):
             key = (*detections.boxes[d].tolist(), float(detections.scores[d]))
             count.setdefault(key, []).append(v)
-            place.setdefault(key, (v, d))
+            first.setdefault(key, (v, d))
     order = sorted(count, key=lambda key: -key[-1])
-    rows = [variants[place[key][0]].select(np.asarray([place[key][1]])) for key in order]
+    rows = [variants[first[key][0]].select(np.asarray([first[key][1]])) for key in order]
     empty = variants[0].select(np.zeros(0, np.intp))
     whole = {
         name: np.concatenate([getattr(d, name) for d in (empty, *rows)])
@@ -163,20 +162,13 @@ def _truth(variants: tuple[Detections, ...]) -> dict[str, NDArray[Any]]:
     return whole | {"stable": stable, "base": np.asarray([0 in count[k] for k in order], bool)}
 
 
-def _columns(detections: Detections) -> dict[str, NDArray[Any]]:
-    parts = (
-        detections.boxes, detections.scores, detections.keypoints, detections.keypoint_scores
-    )  # fmt: skip
-    return dict(zip(DETECTION_OUTPUTS, parts, strict=True))
-
-
 def _matched_errors(
     found: list[Detections], truth: list[Detections], ties: NearTie
 ) -> dict[str, NDArray[Any]]:
     errors: dict[str, list[NDArray[Any]]] = {name: [] for name in DETECTION_OUTPUTS}
     for got, expected in zip(found, truth, strict=True):
         rows, columns = match_detections(got, expected, ties.match_px)
-        exact = _columns(expected.select(columns))
-        for name, array in _columns(got.select(rows)).items():
+        exact = by_output(expected.select(columns))
+        for name, array in by_output(got.select(rows)).items():
             errors[name].append(np.abs(array - exact[name]).ravel())
     return {name: np.concatenate(parts) for name, parts in errors.items()}

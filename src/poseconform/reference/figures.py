@@ -1,6 +1,6 @@
-"""PyTorch's keypoints on labeled figures, in float32; runs in a child that has torch loaded.
+"""Labeled figures in PyTorch, in float32; runs in a child that has torch loaded.
 
-The weights are those of the flow, so what a flow adds to them is all that differs.
+The weights are those of the flow, so only what the flow changes differs.
 """
 
 from __future__ import annotations
@@ -13,18 +13,38 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from poseconform.datasets.accuracy import ACCURACY_FILE, Figure
+from poseconform.datasets.labeled import LabeledImage
+from poseconform.matrix.cells import Model
 from poseconform.reference.codecs import decode_outputs
+from poseconform.reference.heads import reference_head
 from poseconform.reference.network import final_outputs, load_model, prepare
+from poseconform.reference.values import FIGURES_FILE, sample_of
 
 
-def write_accuracy(
-    config_path: str, checkpoint: str, figures: Sequence[Figure], folder: str
-) -> Mapping[str, object]:
-    """Write `accuracy.npz` for a top-down model: inputs, PyTorch's keypoints and the truth.
+def figure_inputs(
+    judged: Model, checkpoint: str, figures: Sequence[LabeledImage]
+) -> NDArray[np.float32]:
+    """Normalized inputs `[S, 3, H, W]` of a model that takes whole images.
 
     Args:
-        config_path: MMPose model config.
+        judged: The model.
+        checkpoint: Its checkpoint.
+        figures: Labeled images.
+    """
+    torch.set_num_threads(1)
+    model = load_model(judged.config, checkpoint)
+    samples = [sample_of(figure) for figure in figures]
+    inputs = prepare(model, samples, top_down=False)["inputs"]
+    return np.asarray(inputs.numpy(), np.float32)
+
+
+def write_figures(
+    judged: Model, checkpoint: str, figures: Sequence[LabeledImage], folder: str
+) -> Mapping[str, object]:
+    """Write `figures.npz` for a top-down model: inputs, PyTorch's keypoints and the truth.
+
+    Args:
+        judged: The model.
         checkpoint: Its checkpoint.
         figures: Labeled images, one person each.
         folder: Where the file goes.
@@ -33,32 +53,32 @@ def write_accuracy(
         Facts for the record.
     """
     torch.set_num_threads(1)
-    model = load_model(config_path, checkpoint)
-    batch = prepare(model, [figure.sample for figure in figures])
-    outputs = final_outputs(model, batch["inputs"])
+    model = load_model(judged.config, checkpoint)
+    batch = prepare(model, [sample_of(figure) for figure in figures], top_down=True)
+    outputs = final_outputs(reference_head(judged.variant), model, batch["inputs"])
     keypoints, _ = decode_outputs(model.head.decoder, outputs)
     truth, sizes = _in_input_px(batch["data_samples"], figures)
     np.savez(
-        Path(folder) / ACCURACY_FILE, inputs=batch["inputs"].numpy(), keypoints=keypoints,
+        Path(folder) / FIGURES_FILE, inputs=batch["inputs"].numpy(), keypoints=keypoints,
         truth=truth, sizes=sizes,
     )  # fmt: skip
     return {"figures": len(figures), "torch": torch.__version__}
 
 
 def _in_input_px(
-    data_samples: Sequence[Any], figures: Sequence[Figure]
+    data_samples: Sequence[Any], figures: Sequence[LabeledImage]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """True keypoints `[S, K, 2]` and the boxes' sizes `[S, 2]`, both in input px.
 
-    mmpose's top-down crop is a translation and one scale: `input_center`, `input_scale` and
-    `input_size` of its packed samples say which.
+    mmpose's top-down crop is a translation and one scale, which `input_center`, `input_scale` and
+    `input_size` of its packed samples hold.
     """
     truth, sizes = [], []
     for sample, figure in zip(data_samples, figures, strict=True):
         extent = np.asarray(sample.input_scale, np.float64).reshape(2)
         scale = np.asarray(sample.input_size, np.float64) / extent
         corner = np.asarray(sample.input_center, np.float64).reshape(2) - extent / 2
-        left, top, right, bottom = figure.sample.bbox
-        truth.append((figure.keypoints - corner) * scale)
+        left, top, right, bottom = figure.boxes[0].tolist()
+        truth.append((figure.keypoints[0, :, :2] - corner) * scale)
         sizes.append(np.asarray([right - left, bottom - top]) * scale)
     return np.stack(truth), np.stack(sizes)

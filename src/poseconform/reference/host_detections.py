@@ -1,69 +1,93 @@
 """The rest of a detector whose graph ends before non-maximum suppression, by mmpose's own code.
 
-Some backends cannot hold suppression in their graph.  To judge such a graph by what it is for, its
-outputs have to become detections, and not by the toolchain's hand: here mmpose's head continues
-from the graph's outputs in place of its own layers', with its own thresholds.  The toolchain's
-host-side stage is judged apart, through the SDK client.
+Some backends cannot hold suppression in their graph. To judge such a graph, its outputs have to
+become detections without code of the toolchain: mmpose's head continues from the graph's outputs
+in place of its own layers', with its own thresholds. The toolchain's host-side stage is judged
+apart, through the SDK client.
 
 Called by name in a child process that has torch loaded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from poseconform.matrix.cells import Model
+from poseconform.reference.heads import DENSE, BottomUp, ReferenceHead, reference_head
 from poseconform.reference.network import load_model
 
-# What graphs without suppression put out, in the order of the contract
-DENSE = ("boxes", "scores", "keypoints")
-RAW: Mapping[str, tuple[str, ...]] = {
-    "YOLOXPoseHead": ("cls", "obj", "bbox", "kpt_offset", "kpt_vis"),
-    "RTMOHead": ("cls", "bbox", "kpt_vis", "pose_vec"),
-}
+Found = tuple[
+    torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor
+]  # boxes, scores, keypoints, visibilities
 
 
 def detections(
-    config_path: str, checkpoint: str, outputs: Mapping[str, NDArray[Any]], size: tuple[int, int]
-) -> dict[str, NDArray[np.float32]]:
-    """Detections of a image from outputs before suppression.
+    judged: Model, checkpoint: str, runs: Sequence[Mapping[str, NDArray[Any]]]
+) -> list[dict[str, NDArray[np.float32]]]:
+    """Detections of each image from outputs before suppression.
 
     Args:
-        config_path: MMPose model config.
+        judged: The model.
         checkpoint: Its checkpoint.
-        outputs: `DENSE` or `RAW` outputs of one image, `[1, P, ...]`.
-        size: (H, W) of the network's input, px.
+        runs: Dense or raw outputs of one image each, `[1, P, ...]`.
 
     Returns:
-        `dets [1, M, 5]` and `keypoints [1, M, K, 3]` in input px, one row a person.
+        `dets [1, M, 5]` and `keypoints [1, M, K, 3]` in input px for each image, a row a person,
+        padded with zero rows to the M of the image with the most people.
     """
-    model = load_model(config_path, checkpoint)
-    tensors = {name: torch.from_numpy(np.array(array)) for name, array in outputs.items()}
-    find = _from_dense if set(DENSE) <= set(tensors) else _from_raw
-    with torch.no_grad():
-        boxes, scores, places, visible = find(model, tensors, size)
+    model = load_model(judged.config, checkpoint)
+    return finish(model, reference_head(judged.variant), runs, judged.shape)
+
+
+def finish(
+    model: Any,
+    head: ReferenceHead,
+    runs: Sequence[Mapping[str, NDArray[Any]]],
+    size: tuple[int, int],
+) -> list[dict[str, NDArray[np.float32]]]:
+    """The same for a loaded model and the (H, W) of its input, px."""
+    found = []
+    for outputs in runs:
+        tensors = {name: torch.from_numpy(np.array(array)) for name, array in outputs.items()}
+        with torch.no_grad():
+            if set(DENSE) <= set(tensors):
+                people = _from_dense(model, tensors, size)
+            else:
+                people = _from_raw(model, cast("BottomUp", head.kind).layers, tensors, size)
+        found.append(people)
+    rows = max(1, *(len(people[0]) for people in found))
+    return [_as_outputs(people, rows) for people in found]
+
+
+def _as_outputs(people: Found, rows: int) -> dict[str, NDArray[np.float32]]:
+    boxes, scores, points, visible = people
     dets = torch.cat([boxes, scores.reshape(-1, 1)], dim=-1)
-    keypoints = torch.cat([places, visible.unsqueeze(-1)], dim=-1)
-    return {"dets": dets[None].float().numpy(), "keypoints": keypoints[None].float().numpy()}
+    keypoints = torch.cat([points, visible.unsqueeze(-1)], dim=-1)
+    pad = rows - len(dets)
+    return {
+        "dets": np.pad(dets[None].float().numpy(), [(0, 0), (0, pad), (0, 0)]),
+        "keypoints": np.pad(keypoints[None].float().numpy(), [(0, 0), (0, pad), (0, 0), (0, 0)]),
+    }
 
 
-Found = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
-
-
-def _from_raw(model: Any, tensors: Mapping[str, torch.Tensor], size: tuple[int, int]) -> Found:
+def _from_raw(
+    model: Any,
+    layers: Sequence[str],
+    tensors: Mapping[str, torch.Tensor],
+    size: tuple[int, int],
+) -> Found:
     """`head.predict`, its layers replaced by the graph's outputs."""
     from mmpose.structures import PoseDataSample
 
     height, width = size
-    names = RAW[type(model.head).__name__]
     strides = model.head.featmap_strides
-    levels = [_as_maps(tensors[name], size, strides) for name in names]
-    if len(levels) == 4:  # RTMOHead has offsets of keypoints third, which `predict` ignores
-        levels.insert(2, levels[2])
+    # any maps will do for a layer that `predict` does not read
+    levels = [_as_maps(tensors[name or layers[0]], size, strides) for name in layers]
     sample = PoseDataSample(metainfo={"input_size": (width, height)})
     model.head.forward = lambda _: tuple(levels)  # an attribute of this instance only
     try:

@@ -1,8 +1,8 @@
 """What PyTorch computes for a model: the value that a flow is judged against.
 
-`network` computes it in a child process and writes it; this module reads it and answers questions
-that need no torch: errors allowed, near ties.  Float64 is the truth (`ref64`); the reference error
-is how far honest rounding at the flow's precision goes.
+`network` and `figures` compute it in a child process and write it; this module reads it, and needs
+no torch. Float64 is the truth (`ref64`); the reference error is how far honest rounding at the
+flow's precision goes.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from poseconform.compare.metrics import Detections
+from poseconform.compare.metrics import Detections, within_reach
 from poseconform.compare.tolerances import Allowed, Tolerance, allowed_error
+from poseconform.datasets.labeled import LabeledImage
 
-FILE = "reference.npz"
+FILE, FIGURES_FILE = "reference.npz", "figures.npz"
 DETECTION_OUTPUTS = ("dets.boxes", "dets.scores", "keypoints.xy", "keypoints.scores")
 
 
@@ -37,6 +38,12 @@ class Sample:
     bbox: tuple[float, float, float, float]
 
 
+def sample_of(figure: LabeledImage) -> Sample:
+    """A labeled image with its first person."""
+    left, top, right, bottom = map(float, figure.boxes[0])
+    return Sample(str(figure.id), figure.pixels(), (left, top, right, bottom))
+
+
 @dataclass(frozen=True)
 class RefError:
     """PyTorch's own error of one output at the flow's precision, and the output's size."""
@@ -45,6 +52,28 @@ class RefError:
     rms: float
     size_max: float
     size_rms: float
+
+
+@dataclass(frozen=True)
+class FigureReference:
+    """PyTorch's keypoints on labeled figures, in float32, for a top-down model.
+
+    Attributes:
+        inputs: `[S, 3, H, W]` float32, normalized network inputs.
+        keypoints: `[S, K, 2]` input px, by the model's own codec.
+        truth: `[S, K, 2]` input px.
+        sizes: `[S, 2]` width and height of the boxes, input px.
+    """
+
+    inputs: NDArray[np.float32]
+    keypoints: NDArray[np.float64]
+    truth: NDArray[np.float64]
+    sizes: NDArray[np.float64]
+
+    @property
+    def pck(self) -> float:
+        """Fraction of PyTorch's keypoints that are near the truth."""
+        return within_reach(self.keypoints, self.truth, self.sizes)
 
 
 @dataclass(frozen=True)
@@ -62,6 +91,14 @@ class DetectionTruth:
     base: NDArray[np.bool_]
 
 
+def by_output(detections: Detections) -> dict[str, NDArray[np.floating]]:
+    """The arrays of detections under the names of `DETECTION_OUTPUTS`."""
+    parts = (
+        detections.boxes, detections.scores, detections.keypoints, detections.keypoint_scores
+    )  # fmt: skip
+    return dict(zip(DETECTION_OUTPUTS, parts, strict=True))
+
+
 @dataclass(frozen=True)
 class Reference:
     """The reference of one model at one precision.
@@ -76,7 +113,7 @@ class Reference:
         image_keypoints: One `[P, K, 2]` a sample, image px, by mmpose's own mapping.
         image_scores: One `[P]` a sample: person scores (1.0 for top-down models).
         detections: One a sample for bottom-up models.
-        facts: What the reference says of itself: versions, seconds.
+        facts: Versions and seconds.
     """
 
     inputs: NDArray[np.float32]
@@ -110,7 +147,7 @@ class Reference:
 
 
 def read_reference(folder: Path, facts: Mapping[str, Any]) -> Reference:
-    """The reference that `reference.write_reference` wrote into `folder`."""
+    """The reference that `network.write_reference` wrote into `folder`."""
     with np.load(folder / FILE) as data:
         arrays = {name: data[name] for name in data.files}
     samples = len(arrays["inputs"])
@@ -126,6 +163,12 @@ def read_reference(folder: Path, facts: Mapping[str, Any]) -> Reference:
         detections=tuple(_truth(arrays, i) for i in range(samples) if f"boxes:{i}" in arrays),
         facts=facts,
     )
+
+
+def read_figures(folder: Path) -> FigureReference:
+    """The reference that `figures.write_figures` wrote into `folder`."""
+    with np.load(folder / FIGURES_FILE) as data:
+        return FigureReference(data["inputs"], data["keypoints"], data["truth"], data["sizes"])
 
 
 def _named(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:

@@ -87,6 +87,7 @@ class PosedeploySubject:
             config=str(path),
             checkpoint=checkpoint,
             places=int(config.test_cfg.get("max_per_img", 0)),
+            bottom_up=config.head_kind.bottom_up,
         )
 
     def flows(self, more: Sequence[str] = ()) -> tuple[Flow, ...]:

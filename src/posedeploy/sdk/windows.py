@@ -41,9 +41,7 @@ def why_no_windows(
     return " and ".join(reasons)
 
 
-def check_windows(
-    instead: str, subject: str = "--show", reason: str | None = None
-) -> None:
+def check_windows(instead: str, subject: str = "--show", reason: str | None = None) -> None:
     """Refuse to show images where no window can be opened.
 
     Args:

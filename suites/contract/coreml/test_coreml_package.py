@@ -1,17 +1,18 @@
 """CoreML packages on any machine: what they declare, and what the judge itself computes from them.
 
-On macOS the suites `parity` and `sdk_model` judge Apple's runtime as well; elsewhere these are the
-only numbers there are, and the record says who computed them.
+On macOS the suites `parity` and `sdk_model` judge Apple's runtime as well; elsewhere these numbers
+are the only ones, and the record names the evaluator.
 """
 
 from __future__ import annotations
 
 import pytest
 
-from poseconform.checks import table as checks
-from poseconform.evaluators.mil import package_facts
+from poseconform.checks.declaration import Check
+from poseconform.evaluators.mil.program import package_facts
 from poseconform.judge.judge import Judge
 from poseconform.matrix.cells import Cell
+from poseconform.pytest_plugin.checking import perform_evaluating
 from poseconform.pytest_plugin.recording import Notes
 
 pytestmark = [pytest.mark.anywhere, pytest.mark.flows(backend="coreml")]
@@ -27,36 +28,6 @@ def test_the_package_has_the_precision_of_its_flow(cell: Cell, judge: Judge) -> 
     assert facts.element_types == ({"float32"} if cell.flow.precision == "fp32" else {"float16"})
 
 
-@pytest.mark.stage("contract")
-def test_the_package_has_the_names_and_shapes_of_the_contract(cell: Cell, judge: Judge) -> None:
-    checks.require(checks.names_and_shapes(judge.evaluating(cell), cell))
-
-
-@pytest.mark.stage("finite")
-def test_what_is_evaluated_depends_on_the_image(cell: Cell, judge: Judge) -> None:
-    checks.require(checks.alive(judge.evaluating(cell), cell))
-
-
-@pytest.mark.stage("numeric")
-def test_what_is_evaluated_matches_pytorch(cell: Cell, judge: Judge, record: Notes) -> None:
-    evaluating = judge.evaluating(cell)
-    verdict = checks.numbers(evaluating, cell)
-    if record.unavailable:  # where CoreML runs, its own numbers are the cell's
-        headrooms = [o.headroom for o in verdict.outputs if o.headroom is not None]
-        options = evaluating.execution(cell).loaded.effective_options
-        record(
-            outputs=verdict.outputs,
-            headroom=max(headrooms, default=None),
-            effective_options=dict(options),
-        )
-    checks.require(verdict)
-
-
-@pytest.mark.stage("keypoints")
-def test_keypoints_of_what_is_evaluated_match_pytorch(
-    cell: Cell, judge: Judge, record: Notes
-) -> None:
-    verdict = checks.keypoints(judge.evaluating(cell), cell)
-    if record.unavailable:
-        record(keypoint_error_px=verdict.pixels, benign_flips=verdict.benign_flips)
-    checks.require(verdict)
+@pytest.mark.checks("finite", "names_and_shapes", "tensors", "keypoints")
+def test_package_evaluated(cell: Cell, check: Check, judge: Judge, record: Notes) -> None:
+    perform_evaluating(check, judge, cell, record)

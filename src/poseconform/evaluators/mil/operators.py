@@ -1,8 +1,8 @@
 """MIL's operators in torch: one row an operator, only those that exported pose models hold.
 
-A function takes the operation's parameters, constants as they are and values as tensors, and gives
-a tensor or a tuple of them.  What a row does not cover raises `NotImplementedError` with what it
-was given: a wrong number would be worse.
+A function takes the operation's parameters (constants as they are, values as tensors) and returns
+a tensor or a tuple of them. A parameter that a row does not cover raises `NotImplementedError`: a
+wrong number would be worse.
 """
 
 from __future__ import annotations
@@ -10,17 +10,56 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from poseconform.evaluators.mil import sampling
-from poseconform.evaluators.mil.arguments import flag, integer, integers, number, optional, tensor
 from poseconform.reference.half_precision import HalfSumsInFloat32
 
 Parameters = Mapping[str, Any]
 Result = Tensor | tuple[Tensor, ...]
 Function = Callable[[Parameters], Result]
+
+
+# ---- parameters as torch takes them ------------------------------------------------------------
+
+
+def tensor(value: Any) -> Tensor:
+    """A tensor of a value or of a constant."""
+    return value if isinstance(value, Tensor) else torch.from_numpy(np.array(value))
+
+
+def optional(p: Mapping[str, Any], name: str) -> Tensor | None:
+    """A tensor, None if the operation has no such parameter."""
+    return tensor(p[name]) if name in p else None
+
+
+def integers(value: Any) -> tuple[int, ...]:
+    """A tuple of ints."""
+    return tuple(int(v) for v in np.asarray(value).ravel())
+
+
+def integer(value: Any) -> int:
+    """One int."""
+    return int(np.asarray(value).item())
+
+
+def number(p: Mapping[str, Any], name: str, default: float | None = None) -> float:
+    """One float; `default` where the operation leaves it out, which without one is an error.
+
+    Raises:
+        KeyError: The operation lacks the parameter and it has no default.
+    """
+    return default if default is not None and name not in p else float(np.asarray(p[name]).item())
+
+
+def flag(p: Mapping[str, Any], name: str) -> bool:
+    """One bool; False where the operation leaves it out."""
+    return bool(p.get(name, False))
+
+
+# ---- arithmetic ---------------------------------------------------------------------------------
 
 
 def unary(function: Callable[[Tensor], Tensor]) -> Function:
@@ -45,9 +84,9 @@ def reduction(function: Callable[[Tensor, tuple[int, ...], bool], Tensor]) -> Fu
 
 
 def summing(function: Callable[[Parameters], Tensor]) -> Function:
-    """An operator that sums many products: of float16 values in float32, and rounded once.
+    """An operator that sums products: of float16 values in float32, and rounded once.
 
-    So do the units that CoreML runs such a program on.
+    The units that CoreML runs such a program on do the same.
     """
 
     def run(p: Parameters) -> Tensor:
@@ -70,7 +109,7 @@ def layer_norm(p: Parameters) -> Tensor:
     x, axes = tensor(p["x"]), integers(p["axes"])
     last = tuple(range(x.dim() - len(axes), x.dim()))
     if tuple(sorted(axis % x.dim() for axis in axes)) != last:
-        raise NotImplementedError(f"layer_norm over axes {axes}; the last ones alone are known")
+        raise NotImplementedError(f"layer_norm over axes {axes}; known: the last ones")
     shape = [x.shape[axis] for axis in last]
     gamma, beta = optional(p, "gamma"), optional(p, "beta")
     return functional.layer_norm(x, shape, gamma, beta, number(p, "epsilon", 1e-5))
@@ -175,17 +214,110 @@ def softmax(p: Parameters) -> Tensor:
     return tensor(p["x"]).softmax(integer(p.get("axis", -1)))
 
 
+# ---- feature maps [N, C, H, W] -----------------------------------------------------------------
+
+
+def padding(p: Parameters) -> tuple[int, int, int, int]:
+    """(left, right, top, bottom), as `functional.pad` takes it.
+
+    MIL's `pad` is begin and end of each spatial dimension in turn; 'valid' pads nothing.
+    """
+    kind = str(p.get("pad_type", "valid"))
+    if kind == "valid":
+        return 0, 0, 0, 0
+    if kind != "custom":
+        raise NotImplementedError(f"pad_type {kind}; known: custom, valid")
+    top, bottom, left, right = integers(p["pad"])
+    return left, right, top, bottom
+
+
+def _sizes(p: Parameters, name: str) -> tuple[int, ...]:
+    return integers(p[name]) if name in p else (1, 1)
+
+
+def conv(p: Parameters) -> Tensor:
+    """2-D convolution, in groups; weight [C_out, C_in/groups, kH, kW]."""
+    x = functional.pad(tensor(p["x"]), padding(p))
+    groups = integer(p.get("groups", 1))
+    return functional.conv2d(
+        x, tensor(p["weight"]), optional(p, "bias"),
+        _sizes(p, "strides"), 0, _sizes(p, "dilations"), groups,
+    )  # fmt: skip
+
+
+def conv_transpose(p: Parameters) -> Tensor:
+    """2-D transposed convolution; weight [C_in, C_out/groups, kH, kW].  `pad` cuts the result."""
+    left, right, top, bottom = padding(p)
+    whole = functional.conv_transpose2d(
+        tensor(p["x"]), tensor(p["weight"]), optional(p, "bias"),
+        _sizes(p, "strides"), 0, 0, integer(p.get("groups", 1)), _sizes(p, "dilations"),
+    )  # fmt: skip
+    height, width = whole.shape[-2] - top - bottom, whole.shape[-1] - left - right
+    if "output_shape" in p:  # what the strides leave open is cut at the end
+        height, width = integers(p["output_shape"])[-2:]
+        if top + height > whole.shape[-2] or left + width > whole.shape[-1]:
+            raise NotImplementedError(f"conv_transpose to {height} x {width}, with output padding")
+    return whole[..., top : top + height, left : left + width]
+
+
+def _window(p: Parameters) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Kernel and stride of a pooling."""
+    if flag(p, "ceil_mode"):
+        raise NotImplementedError("pooling in ceil_mode")
+    kernel = integers(p["kernel_sizes"])
+    return kernel, integers(p["strides"]) if "strides" in p else kernel
+
+
+def max_pool(p: Parameters) -> Tensor:
+    """The largest; what is padded never is."""
+    kernel, stride = _window(p)
+    return functional.max_pool2d(
+        functional.pad(tensor(p["x"]), padding(p), value=float("-inf")), kernel, stride
+    )
+
+
+def avg_pool(p: Parameters) -> Tensor:
+    """The mean; padding counts unless `exclude_padding_from_average` is set."""
+    kernel, stride = _window(p)
+    x, pad = tensor(p["x"]), padding(p)
+    mean = functional.avg_pool2d(functional.pad(x, pad), kernel, stride)
+    if not flag(p, "exclude_padding_from_average"):
+        return mean
+    inside = functional.pad(torch.ones_like(x[:1, :1]), pad)
+    return mean / functional.avg_pool2d(inside, kernel, stride)
+
+
+def upsample_nearest(p: Parameters) -> Tensor:
+    """Each cell a whole number of times."""
+    scales = [number(p, f"scale_factor_{side}", 1.0) for side in ("height", "width")]
+    if any(scale != int(scale) for scale in scales):
+        raise NotImplementedError(f"upsample_nearest_neighbor by {scales}; known: whole numbers")
+    x = tensor(p["x"]).repeat_interleave(int(scales[0]), -2)
+    return x.repeat_interleave(int(scales[1]), -1)
+
+
+def upsample_bilinear(p: Parameters) -> Tensor:
+    """Linear in both directions; corners are aligned if `align_corners` is set."""
+    x = tensor(p["x"])
+    scales = [number(p, f"scale_factor_{side}", 1.0) for side in ("height", "width")]
+    aligned = bool(p.get("align_corners", True))  # MIL's default
+    if bool(p.get("half_pixel_centers", not aligned)) == aligned:
+        raise NotImplementedError("upsample_bilinear: half_pixel_centers and align_corners alike")
+    size = [round(n * scale) for n, scale in zip(x.shape[-2:], scales, strict=True)]
+    return functional.interpolate(x, size, mode="bilinear", align_corners=aligned)
+
+
 # ---- modify this table to add an operator --------------------------------------------------
 # fmt: off
 OPERATORS: Mapping[str, Function] = {
     "add":                       binary(torch.add),
-    "avg_pool":                  sampling.avg_pool,
+    "avg_pool":                  avg_pool,
     "batch_norm":                batch_norm,
     "cast":                      cast,
     "clip":                      clip,
     "concat":                    concat,
-    "conv":                      summing(sampling.conv),
-    "conv_transpose":            summing(sampling.conv_transpose),
+    "conv":                      summing(conv),
+    "conv_transpose":            summing(conv_transpose),
     "cos":                       unary(torch.cos),
     "exp":                       unary(torch.exp),
     "expand_dims":               expand_dims,
@@ -193,7 +325,7 @@ OPERATORS: Mapping[str, Function] = {
     "layer_norm":                layer_norm,
     "linear":                    summing(linear),
     "matmul":                    summing(matmul),
-    "max_pool":                  sampling.max_pool,
+    "max_pool":                  max_pool,
     "maximum":                   binary(torch.maximum),
     "mul":                       binary(torch.mul),
     "real_div":                  binary(torch.div),
@@ -217,8 +349,8 @@ OPERATORS: Mapping[str, Function] = {
         [tensor(v) for v in p["values"]], integer(p["axis"])),
     "sub":                       binary(torch.sub),
     "transpose":                 lambda p: tensor(p["x"]).permute(integers(p["perm"])),
-    "upsample_bilinear":         sampling.upsample_bilinear,
-    "upsample_nearest_neighbor": sampling.upsample_nearest,
+    "upsample_bilinear":         upsample_bilinear,
+    "upsample_nearest_neighbor": upsample_nearest,
 }
 # fmt: on
 # ---------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""A saved package as a list of operations with the constants filled in."""
+"""A saved package: its operations with the constants filled in, and its format and types."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from posedeploy.runtime.coreml import import_coremltools
+from posedeploy.runtime.coreml import import_coremltools, read_spec
 
-# What a parameter is: the name of a value, or a constant.  A list holds either.
+# A parameter: the name of a value, a constant, or a list of both
 Parameter = Any
+# DataType of MIL.proto -> numpy's names, floating-point types only
+_FLOATS = {10: "float16", 11: "float32", 12: "float64"}
+# Operators between an interface of one element type and a network of another
+_AT_THE_EDGE = frozenset({"cast", "const"})
 
 
 @dataclass(frozen=True)
@@ -91,3 +95,38 @@ def _parameter(value: Any) -> Parameter:
     if value.val is None:
         return Value(value.name)
     return value.val if isinstance(value.val, str | bool) else np.asarray(value.val)
+
+
+@dataclass(frozen=True)
+class PackageFacts:
+    """A package.
+
+    Attributes:
+        kind: What it holds, 'mlProgram' for a program.
+        specification_version: Version of CoreML's format; 7 is that of iOS 16.
+        element_types: numpy names of the floating-point types that its operations compute in.
+    """
+
+    kind: str
+    specification_version: int
+    element_types: frozenset[str]
+
+
+def package_facts(package: Path) -> PackageFacts:
+    """Facts of a package.
+
+    Raises:
+        RuntimeError: It is no package that can be read.
+    """
+    spec = read_spec(package)
+    types = {
+        _FLOATS[output.type.tensorType.dataType]
+        for function in spec.mlProgram.functions.values()
+        for block in function.block_specializations.values()
+        for operation in block.operations
+        for output in operation.outputs
+        if operation.type not in _AT_THE_EDGE and output.type.tensorType.dataType in _FLOATS
+    }
+    return PackageFacts(
+        str(spec.WhichOneof("Type")), int(spec.specificationVersion), frozenset(types)
+    )

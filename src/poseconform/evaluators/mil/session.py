@@ -72,7 +72,7 @@ def _evaluate(operation: Operation, values: Mapping[str, Tensor]) -> dict[str, T
     expected = [shape for _, shape in operation.outputs]
     if found != expected:
         raise RuntimeError(
-            f"{operation.kind} {operation.name!r}: shapes {found}; the program says {expected}"
+            f"{operation.kind} {operation.name!r}: shapes {found}; the program declares {expected}"
         )
     return {name: t for (name, _), t in zip(operation.outputs, tensors, strict=True)}
 

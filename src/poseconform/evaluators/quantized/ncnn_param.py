@@ -1,4 +1,4 @@
-"""Layers of an ncnn net that are told to compute in int8, in ncnn.
+"""Layers of an ncnn net that compute in int8, in ncnn.
 
 Such a layer has a parameter that is not 0, and its scales follow its weights in the `.bin`
 (ncnn's sources, `src/layer/convolution.cpp` and its siblings, `load_model`).  ncnn computes a
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from poseconform.evaluators.quantized.noise import NoiseMeter, Quantized
 
-# Layers that sum products -> the parameter that says how many int8 scales follow their weights.
+# Layers that sum products -> the parameter with the number of int8 scales after their weights.
 INT8_PARAMETER: Mapping[str, str] = {
     "Convolution": "8",
     "ConvolutionDepthWise": "8",
@@ -59,16 +59,7 @@ class Layer:
 def measure(
     files: Sequence[str], float_files: Sequence[str], inputs: NDArray[np.float32]
 ) -> Quantized:
-    """Noise of every quantized layer.
-
-    Args:
-        files: The int8 net: .param, .bin.
-        float_files: The float32 net of the same model, whose blobs have the same names.
-        inputs: `[S, 3, H, W]` normalized.
-
-    Raises:
-        ValueError: A layer's blobs are not in the float32 net, or ncnn refuses a file.
-    """
+    """Noise of every quantized layer; see the package."""
     layers = [layer for layer in read_layers(Path(files[0])) if layer.quantized]
     exact_layers = list(read_layers(Path(float_files[0])))
     there = {blob for layer in exact_layers for blob in layer.tops}

@@ -38,16 +38,7 @@ class Layer:
 def measure(
     files: Sequence[str], float_files: Sequence[str], inputs: NDArray[np.float32]
 ) -> Quantized:
-    """Noise of every quantized layer.
-
-    Args:
-        files: The int8 graph.
-        float_files: The float32 graph of the same model, whose tensors have the same names.
-        inputs: `[S, 3, H, W]` normalized.
-
-    Raises:
-        ValueError: A layer's tensors are not in the float32 graph.
-    """
+    """Noise of every quantized layer; see the package."""
     import onnx
 
     model, exact = onnx.load(files[0]), onnx.load(float_files[0])

@@ -46,16 +46,7 @@ class Layer:
 def measure(
     files: Sequence[str], float_files: Sequence[str], inputs: NDArray[np.float32]
 ) -> Quantized:
-    """Noise of every quantized layer.
-
-    Args:
-        files: The int8 model: .xml, .bin.
-        float_files: The float32 model of the same network, whose nodes have the same names.
-        inputs: `[S, 3, H, W]` normalized.
-
-    Raises:
-        ValueError: A layer's values are not in the float32 model.
-    """
+    """Noise of every quantized layer; see the package."""
     import openvino as ov
 
     core = ov.Core()

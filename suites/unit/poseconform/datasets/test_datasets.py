@@ -16,17 +16,20 @@ import numpy as np
 import pytest
 
 import posedeploy
+from fixtures.builders import make_model
 from fixtures.fake_subject import FLOWS
 from fixtures.tiny_models import TinyModel
-from poseconform.datasets import answers, judging
+from poseconform.compare.tolerances import LEAST_AP
 from poseconform.datasets.labeled import DataSet, from_people, read_coco
 from poseconform.datasets.scoring import People, Score, person_scores, score
 from poseconform.isolation.artifacts import ArtifactCache
 from poseconform.isolation.child import ChildFailure
+from poseconform.judge import measuring
 from poseconform.judge.judge import Limits
 from poseconform.judge.stages import StageFailure
 from poseconform.matrix import weights
 from poseconform.matrix.cells import Cell, Model
+from poseconform.reference.people import nobody, read_people, write, write_people
 from posedeploy.synthetic.drawn import drawn_figures
 
 SIZE = (160, 120)
@@ -78,8 +81,7 @@ def test_the_truth_scores_all_and_an_error_less(people: int, bottom_up: bool) ->
     worst = score(data, truth_of(data, shift=60.0), bottom_up)
     assert worst.ap < worse.ap < 1
     assert worst.pck < 0.2
-    nobody = score(data, [answers.nobody() for _ in data.images], True)
-    assert nobody == Score(0.0, 0.0, 0.0)
+    assert score(data, [nobody() for _ in data.images], True) == Score(0.0, 0.0, 0.0)
 
 
 def test_a_missed_person_costs_recall_and_pck() -> None:
@@ -141,9 +143,9 @@ def test_a_image_that_is_not_there(coco_root: Path) -> None:
 
 def test_people_are_written_and_read(tmp_path: Path) -> None:
     one = truth_of(drawn(2, 2))
-    for found in ([*one, answers.nobody()], [answers.nobody(), answers.nobody()]):
-        answers.write(found, tmp_path)
-        again = answers.read(tmp_path)
+    for found in ([*one, nobody()], [nobody(), nobody()]):
+        write(found, tmp_path)
+        again = read_people(tmp_path)
         assert len(again) == len(found)
         for a, b in zip(again, found, strict=True):
             np.testing.assert_array_equal(a.keypoints, b.keypoints)
@@ -164,12 +166,11 @@ def test_mmpose_and_the_client_find_the_same(
     posedeploy.deploy(config, model.config, model.checkpoint, tmp_path / "sdk")
     data, bottom_up = read_coco(coco_root), name == "yoloxpose_tiny"
     (tmp_path / "people").mkdir()
-    facts = answers.write_by_mmpose(
-        str(model.config), str(model.checkpoint), data.images, str(tmp_path / "people")
-    )
+    judged = make_model("yolox-pose" if bottom_up else "simcc", config=str(model.config))
+    facts = write_people(judged, str(model.checkpoint), data.images, str(tmp_path / "people"))
     assert facts["images"] == 4
-    theirs = answers.read(tmp_path / "people")
-    ours = answers.by_client(str(tmp_path / "sdk"), data.images, bottom_up)
+    theirs = read_people(tmp_path / "people")
+    ours = measuring.people_of_client(str(tmp_path / "sdk"), data.images, bottom_up)
     for one, other in zip(ours, theirs, strict=True):
         count = len(one.scores)  # a graph keeps keep_top_k people, best first
         assert 1 <= count <= len(other.scores)
@@ -221,42 +222,16 @@ def test_both_are_scored_on_the_same_set(tiny_model: Tiny, tmp_path: Path) -> No
     model = replace(model_of(), config=str(files.config))
     cell, data = Cell(model, FLOWS[0]), drawn(4)
     with pytest.raises(StageFailure, match="no folder"):
-        judging.flow_score(judge, cell, data)
+        measuring.client_score(judge, cell, data)
     posedeploy.deploy(config, files.config, files.checkpoint, tmp_path / "sdk")
-    reference = judging.pytorch_score(judge, model, data)
-    assert judging.flow_score(judge, cell, data) == reference
-    assert judging.pytorch_score(judge, model, data) == reference
-    assert judging.refusal(model, reference)  # random weights find nobody
+    reference = measuring.pytorch_score(judge, model, data)
+    assert measuring.client_score(judge, cell, data) == reference
+    assert measuring.pytorch_score(judge, model, data) == reference
+    assert reference.ap < LEAST_AP  # random weights find nobody
 
 
 def model_of(**fields: Any) -> Model:
     return Model("m", "HRNet", (), "", (256, 192), "m.py", **fields)
-
-
-@pytest.mark.parametrize("points", [-5.0, 5.0])
-def test_a_limit_has_two_sides(points: float) -> None:
-    limit = judging.limit_for("HRNet", "fp32")
-    reference = Score(0.8, 0.8, 0.8)
-    assert judging.failures(reference, reference, limit) == ()
-    for name in ("ap", "ar", "pck"):
-        values = {"ap": 0.8, "ar": 0.8, "pck": 0.8, name: 0.8 + points / 100}
-        (said,) = judging.failures(Score(**values), reference, limit)
-        assert f"{points:+.2f} points; allowed {limit.points}" in said
-    assert len(judging.failures(Score(*[float("nan")] * 3), reference, limit)) == 3
-
-
-def test_limits_have_reasons_and_grow_with_coarseness() -> None:
-    assert all(row.reason for row in judging.POINTS_LIMITS)
-    by_precision = [judging.limit_for("HRNet", p).points for p in ("fp32", "fp16", "int8")]
-    assert by_precision == sorted(by_precision)
-    with pytest.raises(LookupError, match="no limit for the accuracy of fp8"):
-        judging.limit_for("HRNet", "fp8")
-
-
-def test_a_model_that_finds_nothing_is_refused() -> None:
-    assert judging.refusal(model_of(), Score(0.9, 0.9, 0.9)) == ""
-    why = judging.refusal(model_of(), Score(0.1, 0.2, 0.3))
-    assert why.startswith("fp32-accuracy-too-low: PyTorch itself has AP 0.100 with calibrated")
 
 
 def test_published_weights_are_a_kind() -> None:

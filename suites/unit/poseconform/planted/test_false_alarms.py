@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -47,17 +46,16 @@ def test_every_run_has_its_own_seed_images_and_report(
     monkeypatch.chdir(tmp_path)
     calls = []
 
-    def run(words: list[str], check: bool) -> SimpleNamespace:
+    def call(words: list[str]) -> int:
         calls.append(words)
         folder = Path(words[words.index("--report-dir") + 1])
         folder.mkdir(parents=True)
         outcome = "mismatch" if words[words.index("--weights-seed") + 1] == "4" else "pass"
         results = new_results(cells(outcome), environment={}, run={})
         write_results(folder / "results.json", results)
-        return SimpleNamespace(returncode=int(outcome != "pass"))
+        return int(outcome != "pass")
 
-    monkeypatch.setattr(false_alarms.subprocess, "run", run)
-    assert false_alarms.main(["--runs", "2,4", "--models", "quick"]) == 1
+    assert false_alarms.main(["--runs", "2,4", "--models", "quick"], call) == 1
     assert [c[c.index("--image-set") + 1] for c in calls] == ["2", "4"]
     assert all(c[-2:] == ["--models", "quick"] for c in calls)
     assert capsys.readouterr().out.splitlines()[-2:] == [
@@ -72,6 +70,4 @@ def test_a_run_that_wrote_nothing_is_no_success(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    silent = SimpleNamespace(returncode=0)
-    monkeypatch.setattr(false_alarms.subprocess, "run", lambda _words, **_options: silent)
-    assert false_alarms.main(["--runs", "1"]) == 1
+    assert false_alarms.main(["--runs", "1"], lambda _words: 0) == 1

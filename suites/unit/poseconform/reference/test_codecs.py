@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poseconform.reference.codecs import decision_gaps, decode, decode_outputs
+from poseconform.reference.codecs import decode, decode_outputs, heatmap_gaps, simcc_gaps
 from poseconform.subject.loading import load_subject
 
 
@@ -35,31 +35,31 @@ def heatmap(best: float = 1.0, second: float = 0.4, left: float = 0.3, above: fl
 
 
 def test_the_gap_of_the_maximum_is_to_the_second_best_value_anywhere() -> None:
-    argmax, shift = decision_gaps(MSRAHeatmap(), heatmap())
+    argmax, shift = heatmap_gaps(MSRAHeatmap(), heatmap())
     assert argmax.tolist() == [[pytest.approx(0.6)]]
     assert shift.tolist() == [[pytest.approx(0.2)]]
 
 
 def test_a_codec_without_a_quarter_step_has_no_gap_of_shifts() -> None:
-    assert np.isinf(decision_gaps(UDPHeatmap(), heatmap())[1]).all()
+    assert np.isinf(heatmap_gaps(UDPHeatmap(), heatmap())[1]).all()
     dark = MSRAHeatmap()
     dark.unbiased = True
-    assert np.isinf(decision_gaps(dark, heatmap())[1]).all()
+    assert np.isinf(heatmap_gaps(dark, heatmap())[1]).all()
 
 
 def test_a_peak_at_the_border_has_a_gap_too() -> None:
     maps = np.zeros((1, 1, 5, 5))
     maps[0, 0, 0, 4] = 1.0
-    argmax, shift = decision_gaps(MSRAHeatmap(), {"output": maps})
+    argmax, shift = heatmap_gaps(MSRAHeatmap(), {"output": maps})
     assert argmax.tolist() == [[1.0]]
     assert np.isfinite(shift).all()
 
 
 def test_megvii_decides_on_the_blurred_map() -> None:
     maps = heatmap(best=1.0, second=1.0)
-    assert decision_gaps(MSRAHeatmap(), maps)[0].item() == 0.0
+    assert heatmap_gaps(MSRAHeatmap(), maps)[0].item() == 0.0
     before = maps["output"].copy()
-    assert decision_gaps(MegviiHeatmap(), maps)[0].item() > 0.0
+    assert heatmap_gaps(MegviiHeatmap(), maps)[0].item() > 0.0
     np.testing.assert_array_equal(maps["output"], before)
 
 
@@ -67,7 +67,7 @@ def test_megvii_decides_on_the_blurred_map() -> None:
 def test_simcc_is_as_sure_as_its_less_sure_axis(gap_x: float, gap_y: float) -> None:
     x, y = np.zeros((1, 1, 8)), np.zeros((1, 1, 6))
     x[0, 0, 2], y[0, 0, 3] = gap_x, gap_y
-    argmax, shift = decision_gaps(object(), {"simcc_x": x, "simcc_y": y})
+    argmax, shift = simcc_gaps(object(), {"simcc_x": x, "simcc_y": y})
     assert argmax.item() == min(gap_x, gap_y)
     assert np.isinf(shift).all()
 
@@ -76,8 +76,8 @@ def test_simcc_is_as_sure_as_its_less_sure_axis(gap_x: float, gap_y: float) -> N
 def test_gaps_belong_to_their_images(order: list[int]) -> None:
     vectors = np.random.default_rng(0).normal(size=(3, 2, 8))
     outputs = {"simcc_x": vectors, "simcc_y": 2 * vectors}
-    there = decision_gaps(object(), outputs)[0][order]
-    here = decision_gaps(object(), {name: array[order] for name, array in outputs.items()})[0]
+    there = simcc_gaps(object(), outputs)[0][order]
+    here = simcc_gaps(object(), {name: array[order] for name, array in outputs.items()})[0]
     np.testing.assert_array_equal(here, there)
 
 

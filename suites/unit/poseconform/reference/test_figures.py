@@ -8,29 +8,31 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fixtures.builders import make_model
 from fixtures.figures import evaluation_figures
 from fixtures.tiny_models import TinyModel
-from poseconform.datasets.accuracy import AccuracyReference, read_accuracy
-from poseconform.reference.figures import write_accuracy
-from poseconform.reference.network import REF_ERRORS
+from poseconform.reference.errors import REF_ERRORS
+from poseconform.reference.figures import write_figures
+from poseconform.reference.values import FigureReference, read_figures
 
 
 @pytest.fixture(scope="module")
 def found(
     tiny_model: Callable[[str], TinyModel], tmp_path_factory: pytest.TempPathFactory
-) -> AccuracyReference:
+) -> FigureReference:
     tiny, folder = tiny_model("rtmpose_t"), tmp_path_factory.mktemp("accuracy")
-    write_accuracy(str(tiny.config), str(tiny.checkpoint), evaluation_figures(3), str(folder))
-    return read_accuracy(Path(folder))
+    model = make_model(config=str(tiny.config))
+    write_figures(model, str(tiny.checkpoint), evaluation_figures(3), str(folder))
+    return read_figures(Path(folder))
 
 
-def test_there_is_an_input_and_a_truth_for_every_figure(found: AccuracyReference) -> None:
+def test_there_is_an_input_and_a_truth_for_every_figure(found: FigureReference) -> None:
     assert found.keypoints.shape == found.truth.shape == (3, 17, 2)
     assert found.inputs.dtype == np.float32
     assert found.sizes.shape == (3, 2)
 
 
-def test_the_truth_lies_on_the_discs_of_the_network_input(found: AccuracyReference) -> None:
+def test_the_truth_lies_on_the_discs_of_the_network_input(found: FigureReference) -> None:
     """All joints are inside, and differ from their surroundings where they are said to be."""
     height, width = found.inputs.shape[2:]
     assert (found.truth >= 0).all()

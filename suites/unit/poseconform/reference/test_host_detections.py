@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import numpy as np
 import pytest
 import torch
 
+from fixtures.builders import make_model
 from fixtures.images import drawn
 from fixtures.tiny_models import TinyModel
-from poseconform.reference import host_detections as reference_host
 from poseconform.reference import network as reference
-from poseconform.reference.host_stage import is_unfinished, pad_rows
+from poseconform.reference.heads import BottomUp, reference_head
+from poseconform.reference.host_detections import detections
 
 SIZE = (96, 96)
 
 
 @pytest.fixture(scope="module")
 def found(tiny_model: Callable[[str], TinyModel]):  # type: ignore[no-untyped-def]
-    """Paths, what the head's layers put out `[1, P, C]`, and what `predict` makes of it."""
+    """Paths, outputs of the head's layers `[1, P, C]`, and the people of `predict`."""
     tiny = tiny_model("yoloxpose_tiny")
     paths = str(tiny.config), str(tiny.checkpoint)
     model = reference.load_model(*paths)
-    batch = reference.prepare(model, [drawn(3, (200, 150))])
+    batch = reference.prepare(model, [drawn(3, (200, 150))], top_down=False)
     with torch.no_grad():
         feats = model.extract_feat(batch["inputs"])
         layers = model.head.forward(feats)
         people = model.head.predict(feats, batch["data_samples"], dict(model.test_cfg))[0]
-    names = reference_host.RAW["YOLOXPoseHead"]
+    names = cast("BottomUp", reference_head("yolox-pose").kind).raw
     rows = {
         name: torch.cat([m.permute(0, 2, 3, 1).flatten(1, 2) for m in maps], dim=1)
         for name, maps in zip(names, layers, strict=True)
@@ -36,20 +38,26 @@ def found(tiny_model: Callable[[str], TinyModel]):  # type: ignore[no-untyped-de
     return paths, rows, people
 
 
-def assert_equal(detections: dict[str, np.ndarray], people) -> None:  # type: ignore[no-untyped-def]
+def finished(
+    paths: tuple[str, str], *outputs: dict[str, np.ndarray]
+) -> list[dict[str, np.ndarray]]:
+    """Detections of each image."""
+    model = make_model("yolox-pose", config=paths[0], shape=SIZE)
+    return detections(model, paths[1], outputs)
+
+
+def assert_equal(ended: dict[str, np.ndarray], people) -> None:  # type: ignore[no-untyped-def]
     assert len(people.scores) > 1
-    np.testing.assert_allclose(detections["dets"][0, :, :4], people.bboxes, atol=1e-4)
-    np.testing.assert_allclose(detections["dets"][0, :, 4], people.scores, atol=1e-6)
-    np.testing.assert_allclose(detections["keypoints"][0, :, :, :2], people.keypoints, atol=1e-4)
-    np.testing.assert_allclose(
-        detections["keypoints"][0, :, :, 2], people.keypoint_scores, atol=1e-6
-    )
+    np.testing.assert_allclose(ended["dets"][0, :, :4], people.bboxes, atol=1e-4)
+    np.testing.assert_allclose(ended["dets"][0, :, 4], people.scores, atol=1e-6)
+    np.testing.assert_allclose(ended["keypoints"][0, :, :, :2], people.keypoints, atol=1e-4)
+    np.testing.assert_allclose(ended["keypoints"][0, :, :, 2], people.keypoint_scores, atol=1e-6)
 
 
 def test_raw_outputs_become_what_predict_finds(found) -> None:  # type: ignore[no-untyped-def]
     paths, rows, people = found
     outputs = {name: tensor.numpy() for name, tensor in rows.items()}
-    assert_equal(reference_host.detections(*paths, outputs, SIZE), people)
+    assert_equal(*finished(paths, outputs), people)
 
 
 def test_candidates_become_what_predict_finds(found) -> None:  # type: ignore[no-untyped-def]
@@ -65,32 +73,30 @@ def test_candidates_become_what_predict_finds(found) -> None:  # type: ignore[no
     keypoints = torch.cat([places, rows["kpt_vis"].sigmoid().unsqueeze(-1)], dim=-1)
     outputs = {"boxes": boxes, "scores": scores, "keypoints": keypoints}
     dense = {name: tensor.numpy() for name, tensor in outputs.items()}
-    detections = reference_host.detections(*paths, dense, SIZE)
+    (ended,) = finished(paths, dense)
     # the boxes are clipped to the input as the graph's contract says
-    assert detections["dets"][0, :, :4].min() >= 0
-    assert detections["dets"][0, :, :4].max() <= 96
-    assert len(detections["dets"][0]) == len(people.scores)
-    np.testing.assert_allclose(detections["dets"][0, :, 4], people.scores, atol=1e-6)
+    assert ended["dets"][0, :, :4].min() >= 0
+    assert ended["dets"][0, :, :4].max() <= 96
+    assert len(ended["dets"][0]) == len(people.scores)
+    np.testing.assert_allclose(ended["dets"][0, :, 4], people.scores, atol=1e-6)
 
 
 def test_nobody_above_the_threshold_is_nobody(found) -> None:  # type: ignore[no-untyped-def]
     paths, rows, _ = found
     outputs = {name: tensor.numpy() for name, tensor in rows.items()}
     outputs["cls"] = np.full_like(outputs["cls"], -50)
-    detections = reference_host.detections(*paths, outputs, SIZE)
-    assert detections["dets"].shape == (1, 0, 5)
-    assert detections["keypoints"].shape == (1, 0, 17, 3)
+    (ended,) = finished(paths, outputs)
+    assert ended["dets"].shape == (1, 1, 5)  # a row at least, of zeros
+    assert ended["keypoints"].shape == (1, 1, 17, 3)
+    assert not ended["dets"].any()
 
 
-def test_only_known_outputs_of_a_detector_are_unfinished() -> None:
-    assert is_unfinished("rtmo", ["keypoints", "scores", "boxes"])
-    assert is_unfinished("yolox-pose", reference_host.RAW["YOLOXPoseHead"])
-    assert not is_unfinished("rtmo", ["dets", "keypoints"])
-    assert not is_unfinished("simcc", ["keypoints", "scores", "boxes"])
-
-
-def test_rows_are_padded_with_zeros() -> None:
-    padded = pad_rows({"dets": np.ones((1, 2, 5)), "keypoints": np.ones((1, 2, 3, 3))}, 4)
-    assert padded["dets"].shape == (1, 4, 5)
-    assert padded["keypoints"].shape == (1, 4, 3, 3)
-    assert padded["dets"].sum() == 10
+def test_images_with_fewer_people_are_padded_with_zero_rows(found) -> None:  # type: ignore[no-untyped-def]
+    paths, rows, people = found
+    outputs = {name: tensor.numpy() for name, tensor in rows.items()}
+    empty = outputs | {"cls": np.full_like(outputs["cls"], -50)}
+    first, second = finished(paths, empty, outputs)
+    assert first["dets"].shape == (1, len(people.scores), 5)
+    assert not first["dets"].any()
+    assert not first["keypoints"].any()
+    assert_equal(second, people)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from fixtures.builders import make_model
 from fixtures.images import drawn
 from fixtures.tiny_models import TinyModel
 from poseconform.compare.metrics import Detections
@@ -16,6 +17,8 @@ from poseconform.compare.tolerances import NEAR_TIES, tolerance_for
 from poseconform.reference import network as reference
 from poseconform.reference.codecs import decode
 from poseconform.reference.detections import _shifts, _truth
+from poseconform.reference.errors import REF_ERRORS
+from poseconform.reference.heads import last_stage
 from poseconform.reference.values import DETECTION_OUTPUTS, Reference, Sample, read_reference
 
 ROW = tolerance_for("*", "fp32")
@@ -27,8 +30,12 @@ def samples() -> list[Sample]:
 
 
 def refer(tiny: TinyModel, folder: Path, precision: str = "fp32") -> Reference:
-    arguments = (str(tiny.config), str(tiny.checkpoint), precision, samples(), str(folder))
-    return read_reference(folder, reference.write_reference(*arguments))
+    word = "yolox-pose" if "yolox" in str(tiny.config) else "simcc"
+    model = make_model(word, config=str(tiny.config))
+    facts = reference.write_reference(
+        model, str(tiny.checkpoint), precision, samples(), str(folder)
+    )
+    return read_reference(folder, facts)
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +107,7 @@ def test_half_precision_has_a_wider_ref_error(
 
 
 def test_a_ref_error_is_measured_by_three_runs_at_fp32() -> None:
-    assert len(reference.reference_runs("fp32")) == 3
+    assert len(REF_ERRORS["fp32"]) == 3
     assert reference.ref_error(np.array([0.0, 3.0]), np.array([4.0, 0.0])).tolist() == [
         3.0, pytest.approx(np.sqrt(4.5)), 4.0, pytest.approx(np.sqrt(8.0)),
     ]  # fmt: skip
@@ -109,9 +116,8 @@ def test_a_ref_error_is_measured_by_three_runs_at_fp32() -> None:
 
 def test_only_the_last_stage_of_many_counts() -> None:
     stages = [torch.zeros(1), torch.ones(1)]
-    assert reference._final(stages)[0].item() == 1.0
-    assert len(reference._final((torch.zeros(1), torch.ones(1)))) == 2
-    assert len(reference._final(torch.zeros(1))) == 1
+    assert last_stage(stages)[0].item() == 1.0
+    assert len(last_stage(torch.zeros(1))) == 1
 
 
 def test_detections_come_with_what_is_sure_among_them(yolox: Reference) -> None:

@@ -13,8 +13,14 @@ import pytest
 import torch
 from torch import nn
 
-from poseconform.evaluators.mil import EVALUATOR, MilSession, load, package_facts
-from poseconform.evaluators.mil.program import Operation, Program, Value, read_program
+from poseconform.evaluators.mil.program import (
+    Operation,
+    Program,
+    Value,
+    package_facts,
+    read_program,
+)
+from poseconform.evaluators.mil.session import EVALUATOR, MilSession, load
 from poseconform.judge.execution import load as load_for_judge
 from poseconform.judge.execution import run as run_for_judge
 from posedeploy.config import DeployConfig, HeadKind, load_deploy_config

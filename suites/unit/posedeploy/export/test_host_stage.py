@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from poseconform.reference import host_detections as reference_host
+from poseconform.reference.heads import reference_head
+from poseconform.reference.host_detections import finish
 from posedeploy.errors import BadInputError, ConversionError
 from posedeploy.export import DetectionStage, host_work, write_graph
 from posedeploy.export.ncnn_rewrites import ncnn_operators
@@ -153,10 +154,10 @@ def test_the_judge_finds_the_people_of_predict(
     it = subject(name)
     image = it.image(1, seed=5)
     settings = {**it.config.test_cfg}
-    monkeypatch.setattr(reference_host, "load_model", lambda *_: it.model)
     monkeypatch.setattr(it.model, "test_cfg", settings, raising=False)
     width, height = it.size
-    found = reference_host.detections("c", "w", outputs_of(it, image, stage), (height, width))
+    head = reference_head(it.config.head_kind.variant)
+    (found,) = finish(it.model, head, [outputs_of(it, image, stage)], (height, width))
     (expected,) = it.predict(image)
     order = np.argsort(-found["dets"][0, :, 4], kind="stable")
     assert_same_people(found["dets"][0, order], found["keypoints"][0, order], expected)

@@ -15,8 +15,8 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from poseconform.checks.contract import placement
-from poseconform.checks.onnx_facts import size_operators
+from poseconform.checks.graph import size_operators
+from poseconform.checks.session import placement
 from poseconform.matrix.cells import Cell, Flow, Model
 from poseconform.subject.availability import Availabilities
 from posedeploy.runtime import (

@@ -1,16 +1,16 @@
-"""From a backend's outputs and the reference to records and failures.
+"""Tensors and keypoints of top-down models against the reference: records and failures.
 
-Each function returns what was measured, on a pass as well, and the failures that make a test
-fail; an empty list of failures is a pass.
+Every function returns its measurements on a pass as well.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from poseconform.checks.declaration import Verdict
 from poseconform.compare.metrics import (
     HISTOGRAM_EDGES,
     PixelDistances,
@@ -23,44 +23,14 @@ from poseconform.compare.metrics import (
 from poseconform.compare.tolerances import Allowed, Tolerance, headroom
 from poseconform.judge.runs import Execution
 from poseconform.reference.values import Reference, RefError
-from poseconform.results.records import (
-    AccuracyRecord,
-    HistogramRecord,
-    ImageRecord,
-    LayersRecord,
-    OutputRecord,
-    PixelError,
-)
+from poseconform.results.records import HistogramRecord, OutputRecord, PixelError
 
 # Freshly initialized networks give the same peak for every image (SimCC: all of them,
 # RTMPose: 94 %); calibrated ones at most 6 %.  Half is far from both.
 MOST_SAME_ARGMAX = 0.5
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What a check found.
-
-    Attributes:
-        outputs: Measurements, one record an output.
-        failures: Why the check fails; empty on a pass.
-        pixels: Keypoint distances where keypoints were compared.
-        benign_flips: Near ties that went the other way.
-        images: What a person can look at.
-        layers: Quantized layers, where they were measured.
-        accuracy: Keypoints on figures, where they were measured or refused.
-    """
-
-    outputs: tuple[OutputRecord, ...] = ()
-    failures: tuple[str, ...] = ()
-    pixels: PixelError | None = None
-    benign_flips: int | None = None
-    images: tuple[ImageRecord, ...] = ()
-    layers: LayersRecord | None = None
-    accuracy: AccuracyRecord | None = None
-
-
-def judge_alive(execution: Execution, top_down: bool) -> Verdict:
+def judge_finite(execution: Execution, top_down: bool) -> Verdict:
     """Finite, not constant, and different for different images."""
     failures = []
     for info in execution.loaded.outputs:
@@ -79,7 +49,7 @@ def judge_alive(execution: Execution, top_down: bool) -> Verdict:
                 f"{info.name}: {same_argmax_fraction(first):.0%} of the keypoints have the same "
                 f"peak in every image; expected at most {MOST_SAME_ARGMAX:.0%}"
             )
-    return Verdict(failures=tuple(failures))
+    return Verdict(tuple(failures))
 
 
 def judge_tensors(execution: Execution, reference: Reference, row: Tolerance) -> Verdict:
@@ -93,28 +63,33 @@ def judge_tensors(execution: Execution, reference: Reference, row: Tolerance) ->
         got, samples = execution.rows(name)
         if got.shape[1:] != truth.shape[1:]:
             failures.append(
-                f"{name}: shape {list(got.shape[1:])} a image; expected {list(truth.shape[1:])}"
+                f"{name}: shape {list(got.shape[1:])} per image; expected {list(truth.shape[1:])}"
             )
             continue
         error = tensor_error(got, truth[samples])
         allowed = reference.allowed(name, row)
-        yard = reference.ref_errors[name]
-        records.append(
-            output_record(name, got, error, yard, allowed if row.gate_tensors else None)
-        )
-        failures += complain(name, error, allowed, yard) if row.gate_tensors else []
-    return Verdict(tuple(records), tuple(failures))
+        own = reference.ref_errors[name]
+        records.append(output_record(name, got, error, own, allowed if row.gate_tensors else None))
+        failures += exceeded(name, error, allowed, own) if row.gate_tensors else []
+    return of_outputs(records, failures)
+
+
+def of_outputs(records: Sequence[OutputRecord], failures: Sequence[str]) -> Verdict:
+    """The verdict on outputs; its headroom is that of the worst one."""
+    headrooms = [record.headroom for record in records if record.headroom is not None]
+    return Verdict(tuple(failures), outputs=tuple(records), headroom=max(headrooms, default=None))
 
 
 def output_record(
     name: str,
     got: NDArray[np.floating],
     error: TensorError,
-    yard: RefError,
+    own: RefError,
     allowed: Allowed | None,
 ) -> OutputRecord:
-    """The record of one output; one that no limit is set for has no headroom."""
-    ratios = [e / y for e, y in ((error.max, yard.max), (error.rms, yard.rms)) if y > 0]
+    """The record of one output; without a limit it has no headroom."""
+    pairs = ((error.max, own.max), (error.rms, own.rms))
+    ratios = [found / expected for found, expected in pairs if expected > 0]
     return OutputRecord(
         name=name,
         shape=tuple(got.shape),
@@ -123,8 +98,8 @@ def output_record(
         rms=error.rms,
         allowed_max=allowed.max if allowed else None,
         allowed_rms=allowed.rms if allowed else None,
-        ref32_max=yard.max,
-        ref32_rms=yard.rms,
+        ref32_max=own.max,
+        ref32_rms=own.rms,
         ratio=max(ratios) if ratios else None,
         headroom=headroom(error.max, error.rms, allowed) if allowed else None,
         cosine=error.cosine,
@@ -133,16 +108,16 @@ def output_record(
     )
 
 
-def complain(name: str, error: TensorError, allowed: Allowed, yard: RefError) -> list[str]:
-    """A sentence for each limit that is exceeded; NaN exceeds every limit."""
+def exceeded(name: str, error: TensorError, allowed: Allowed, own: RefError) -> list[str]:
+    """A failure for each limit that is exceeded; NaN exceeds every limit."""
     pairs = (
-        ("maximum", error.max, allowed.max, yard.max),
-        ("RMS", error.rms, allowed.rms, yard.rms),
+        ("maximum", error.max, allowed.max, own.max),
+        ("RMS", error.rms, allowed.rms, own.rms),
     )
     return [
         f"{name}: {kind} error {value:.3g} exceeds the allowed {limit:.3g} "
-        f"(PyTorch's own error is {own:.3g})"
-        for kind, value, limit, own in pairs
+        f"(PyTorch's own error is {pytorch:.3g})"
+        for kind, value, limit, pytorch in pairs
         if not value <= limit
     ]
 
@@ -177,15 +152,15 @@ def judge_keypoints(
             f"{distances[r, k]:.2f} px"
         )
     return Verdict(
-        failures=tuple(failures),
+        tuple(failures),
         # where figures are judged instead, distances on images without clear peaks mislead
-        pixels=as_record(worst) if row.gate_keypoints else None,
+        keypoint_error_px=as_record(worst) if row.gate_keypoints else None,
         benign_flips=int((moved & ties).sum()),
     )
 
 
 def judge_overlap(execution: Execution, reference: Reference, row: Tolerance) -> Verdict:
-    """A image's result must not depend on the batch it is in."""
+    """An image's result must not depend on the batch it is in."""
     failures = []
     for name in execution.names:
         rows, samples = execution.rows(name)
@@ -198,7 +173,7 @@ def judge_overlap(execution: Execution, reference: Reference, row: Tolerance) ->
                     f"{name}: image {sample} differs by {difference:.3g} between batches; "
                     f"allowed {limit:.3g}"
                 )
-    return Verdict(failures=tuple(failures))
+    return Verdict(tuple(failures))
 
 
 def overlap_limit(name: str, reference: Reference, row: Tolerance) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fixtures.builders import make_people, make_reference, make_truth
-from poseconform.compare.client import judge_client
+from poseconform.checks.sdk import judge_client
 from poseconform.compare.tolerances import tolerance_for
 from poseconform.reference.values import Sample
 from poseconform.subject.clients import ClientAnswer, posedeploy_sdk
@@ -81,7 +81,7 @@ def test_all_people_in_any_order_pass() -> None:
 
 def test_a_missing_person_is_seen_where_there_is_place() -> None:
     assert bottom_up([0, 2, 3]) == (
-        "sample 0: 1 people of the reference are missing among 3 (there is place for 4)",
+        "sample 0: 1 people of the reference are missing among 3 (there is room for 4)",
     )
     assert bottom_up([0, 1], places=2) == ()
     assert bottom_up([1], places=2)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from poseconform.checks.declaration import Verdict
+from poseconform.checks.tensors import as_record, exceeded, of_outputs, output_record
 from poseconform.compare.metrics import (
     Detections,
     keypoint_distances,
@@ -14,15 +16,14 @@ from poseconform.compare.metrics import (
     pixel_distances,
     tensor_error,
 )
-from poseconform.compare.tensors import Verdict, as_record, complain, output_record
 from poseconform.compare.tolerances import NEAR_TIES, NearTie, Tolerance
 from poseconform.judge.runs import Execution
-from poseconform.reference.values import DETECTION_OUTPUTS, DetectionTruth, Reference
+from poseconform.reference.values import DETECTION_OUTPUTS, DetectionTruth, Reference, by_output
 
 
 @dataclass(frozen=True)
 class Matched:
-    """What became of one image's detections.
+    """Detections of one image, matched with the reference's.
 
     Attributes:
         got: Those that were matched.
@@ -62,36 +63,36 @@ def judge_rows(execution: Execution) -> Verdict:
             failures.append(f"image {sample}: scores do not descend")
         if np.any(row[padding] != 0) or np.any(points[padding] != 0):
             failures.append(f"image {sample}: a padding row is not zero")
-    return Verdict(failures=tuple(failures))
+    return Verdict(tuple(failures))
 
 
-def cut(truth: DetectionTruth, places: int, ties: NearTie) -> tuple[Detections, NDArray[np.bool_]]:
-    """What can be expected in `places` rows: possible detections, and which of them are stable.
+def cut(truth: DetectionTruth, rows: int, ties: NearTie) -> tuple[Detections, NDArray[np.bool_]]:
+    """Detections that are possible in so many rows, and which of them are stable.
 
-    Near the last place a detection is no longer stable: each near tie above can push it out.
+    Near the last row a detection is no longer stable: each near tie above can push it out.
     """
     base = np.flatnonzero(truth.base)
-    if len(base) <= places:
+    if len(base) <= rows:
         return truth.possible, truth.stable
     scores = truth.possible.scores
     unstable = int((~truth.stable).sum())
-    first, last = max(0, places - 1 - unstable), min(len(base) - 1, places + unstable)
+    first, last = max(0, rows - 1 - unstable), min(len(base) - 1, rows + unstable)
     sure, possible = scores[base[first]] + ties.score, scores[base[last]] - ties.score
     kept = scores >= possible
     return truth.possible.select(kept), (truth.stable & (scores > sure))[kept]
 
 
-def match_image(got: Detections, truth: DetectionTruth, places: int, ties: NearTie) -> Matched:
-    """Match one image's detections with what the reference makes possible."""
-    possible, stable = cut(truth, places, ties)
-    rows, columns = match_detections(got, possible, ties.match_px)
+def match_image(got: Detections, truth: DetectionTruth, rows: int, ties: NearTie) -> Matched:
+    """Match one image's detections, in so many rows, with the possible ones of the reference."""
+    possible, stable = cut(truth, rows, ties)
+    matched, counterparts = match_detections(got, possible, ties.match_px)
     found = np.zeros(len(possible), bool)
-    found[columns] = True
+    found[counterparts] = True
     return Matched(
-        got=got.select(rows),
-        expected=possible.select(columns),
+        got=got.select(matched),
+        expected=possible.select(counterparts),
         missing=int((stable & ~found).sum()),
-        extra=len(got) - len(rows),
+        extra=len(got) - len(matched),
         benign=int((~stable & ~found).sum()),
     )
 
@@ -111,26 +112,25 @@ def match_all(execution: Execution, reference: Reference, precision: str) -> lis
 def judge_detections(execution: Execution, reference: Reference, row: Tolerance) -> Verdict:
     """Sets of detections and the numbers of those that match, against float64."""
     matched = match_all(execution, reference, row.precision)
-    records, failures = [], []
     missing, extra = sum(m.missing for m in matched), sum(m.extra for m in matched)
-    if (missing or extra) and row.gate_tensors:
+    records, failures = [], []
+    if missing or extra:
         failures.append(
             f"detections: {missing} of the reference's are missing and {extra} are not the "
             f"reference's (near ties not counted; {sum(len(m.got) for m in matched)} match)"
         )
     if not any(len(m.got) for m in matched):
-        nothing = "detections: none matches, so nothing can be compared"
-        return Verdict((), (*failures, *([nothing] if row.gate_tensors else [])))
+        failures.append("detections: none matches, so nothing can be compared")
+        return Verdict(tuple(failures) if row.gate_tensors else ())
     for name in DETECTION_OUTPUTS:
-        got = np.concatenate([_column(m.got, name) for m in matched])
-        expected = np.concatenate([_column(m.expected, name) for m in matched])
+        got = np.concatenate([by_output(m.got)[name] for m in matched])
+        expected = np.concatenate([by_output(m.expected)[name] for m in matched])
         error, allowed = tensor_error(got, expected), reference.allowed(name, row)
-        yard = reference.ref_errors[name]
-        records.append(
-            output_record(name, got, error, yard, allowed if row.gate_tensors else None)
-        )
-        failures += complain(name, error, allowed, yard) if row.gate_tensors else []
-    return Verdict(tuple(records), tuple(failures), None, sum(m.benign for m in matched))
+        own = reference.ref_errors[name]
+        records.append(output_record(name, got, error, own, allowed if row.gate_tensors else None))
+        failures += exceeded(name, error, allowed, own)
+    verdict = of_outputs(records, failures if row.gate_tensors else ())
+    return replace(verdict, benign_flips=sum(m.benign for m in matched))
 
 
 def judge_detected_keypoints(
@@ -150,11 +150,5 @@ def judge_detected_keypoints(
             f"a keypoint of a matched detection is {worst.max:.3g} px off; "
             f"allowed {row.keypoint_px} px",
         )
-    return Verdict((), failures, as_record(worst), sum(m.benign for m in matched))
-
-
-def _column(detections: Detections, name: str) -> NDArray[np.floating]:
-    parts = (
-        detections.boxes, detections.scores, detections.keypoints, detections.keypoint_scores
-    )  # fmt: skip
-    return dict(zip(DETECTION_OUTPUTS, parts, strict=True))[name]
+    benign = sum(m.benign for m in matched)
+    return Verdict(failures, keypoint_error_px=as_record(worst), benign_flips=benign)

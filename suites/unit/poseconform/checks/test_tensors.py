@@ -1,4 +1,4 @@
-"""Verdicts on tensors and keypoints: each complains about what it is there for, and only that."""
+"""Verdicts on tensors and keypoints: each fails on its own fault, and only on that."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fixtures.builders import make_cell, make_execution, make_people, make_reference, make_truth
-from poseconform.checks.table import CHECKS, require, tolerance_of
-from poseconform.compare.tensors import (
-    Verdict,
-    judge_alive,
+from poseconform.checks.declaration import Verdict
+from poseconform.checks.table import CHECKS, require
+from poseconform.checks.tensors import (
+    judge_finite,
     judge_keypoints,
     judge_overlap,
     judge_tensors,
     overlap_limit,
 )
-from poseconform.compare.tolerances import tolerance_for
+from poseconform.compare.tolerances import tolerance_for, tolerance_of
 from poseconform.results.outcome import STAGES
 
 ROW, HALF = tolerance_for("onnxruntime", "fp32"), tolerance_for("onnxruntime", "fp16")
@@ -30,45 +30,45 @@ RNG = np.random.default_rng(1)
 TRUTH = RNG.normal(size=(3, 5, 16))
 
 
-def lively() -> np.ndarray:
+def varying() -> np.ndarray:
     return TRUTH.copy()
 
 
-def failures_of_alive(rows: np.ndarray, top_down: bool = True) -> str:
-    return "; ".join(judge_alive(make_execution({"output": rows}), top_down).failures)
+def failures_of_finite(rows: np.ndarray, top_down: bool = True) -> str:
+    return "; ".join(judge_finite(make_execution({"output": rows}), top_down).failures)
 
 
-def test_outputs_that_depend_on_the_image_are_alive() -> None:
-    assert failures_of_alive(lively()) == ""
+def test_outputs_that_depend_on_the_image_pass() -> None:
+    assert failures_of_finite(varying()) == ""
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_one_value_that_is_not_finite_is_counted(bad: float) -> None:
-    rows = lively()
+    rows = varying()
     rows[1, 2, 3] = bad
-    assert failures_of_alive(rows) == "output: 1 of 240 values are not finite"
+    assert failures_of_finite(rows) == "output: 1 of 240 values are not finite"
 
 
-def test_dead_outputs_are_named() -> None:
-    assert failures_of_alive(np.full((3, 5, 16), 0.25)) == "output: constant (0.25)"
-    same = np.repeat(lively()[:1], 3, axis=0)
-    assert failures_of_alive(same) == "output: the same for every image"
+def test_constant_outputs_are_named() -> None:
+    assert failures_of_finite(np.full((3, 5, 16), 0.25)) == "output: constant (0.25)"
+    same = np.repeat(varying()[:1], 3, axis=0)
+    assert failures_of_finite(same) == "output: the same for every image"
 
 
-def test_peaks_that_do_not_move_are_dead_for_top_down_models_only() -> None:
-    rows = lively()
+def test_peaks_that_do_not_move_fail_for_top_down_models_only() -> None:
+    rows = varying()
     rows[:, :3, 7] = 100 + RNG.normal(size=(3, 3))
-    assert "60% of the keypoints have the same peak" in failures_of_alive(rows)
-    assert failures_of_alive(rows, top_down=False) == ""
+    assert "60% of the keypoints have the same peak" in failures_of_finite(rows)
+    assert failures_of_finite(rows, top_down=False) == ""
     rows[:, 2, 7] = 0
     rows[np.arange(3), 2, np.arange(3)] = 100
-    assert failures_of_alive(rows) == ""
+    assert failures_of_finite(rows) == ""
 
 
 def test_one_image_in_two_batches_is_one_image() -> None:
-    rows = np.concatenate([lively()[:1]] * 2)
+    rows = np.concatenate([varying()[:1]] * 2)
     execution = make_execution({"output": rows}, plan=[(0,), (0,)])
-    assert judge_alive(execution, True).failures != ()
+    assert judge_finite(execution, True).failures != ()
 
 
 def test_the_truth_itself_passes_and_is_measured() -> None:
@@ -85,7 +85,7 @@ def test_the_truth_itself_passes_and_is_measured() -> None:
 def test_an_element_may_be_off_by_the_allowed_error_and_no_more(factor: float, place: int) -> None:
     reference = make_reference({"output": TRUTH})
     allowed = reference.allowed("output", ROW)
-    rows = lively()
+    rows = varying()
     rows.flat[place] += factor * allowed.max
     verdict = judge_tensors(make_execution({"output": rows}), reference, ROW)
     record = verdict.outputs[0]
@@ -96,13 +96,13 @@ def test_an_element_may_be_off_by_the_allowed_error_and_no_more(factor: float, p
 
 def test_rms_is_judged_by_itself() -> None:
     reference = make_reference({"output": TRUTH})
-    rows = lively() + 2 * reference.allowed("output", ROW).rms
+    rows = varying() + 2 * reference.allowed("output", ROW).rms
     verdict = judge_tensors(make_execution({"output": rows}), reference, ROW)
     assert [c.split(" error")[0] for c in verdict.failures] == ["output: RMS"]
 
 
 def test_nan_exceeds_every_limit() -> None:
-    rows = lively()
+    rows = varying()
     rows[0, 0, 0] = math.nan
     verdict = judge_tensors(
         make_execution({"output": rows}), make_reference({"output": TRUTH}), ROW
@@ -115,7 +115,7 @@ def test_missing_and_misshapen_outputs_are_failures_not_crashes() -> None:
     reference = make_reference({"simcc_x": TRUTH, "simcc_y": TRUTH})
     execution = make_execution({"simcc_x": TRUTH[:, :, :8]})
     assert judge_tensors(execution, reference, ROW).failures == (
-        "simcc_x: shape [5, 8] a image; expected [5, 16]",
+        "simcc_x: shape [5, 8] per image; expected [5, 16]",
         "output simcc_y is missing; the graph has ['simcc_x']",
     )
 
@@ -130,8 +130,8 @@ def keypoints_verdict(moved: float, *, tie: bool, row=ROW) -> Verdict:  # type: 
 def test_a_flip_is_benign_at_a_near_tie_only() -> None:
     tie = keypoints_verdict(9.0, tie=True)
     assert (tie.failures, tie.benign_flips) == ((), 1)
-    assert tie.pixels is not None
-    assert tie.pixels.max == 0.0
+    assert tie.keypoint_error_px is not None
+    assert tie.keypoint_error_px.max == 0.0
     clear = keypoints_verdict(9.0, tie=False)
     assert "1 of 15 keypoints moved" in clear.failures[0]
     assert "image 1, keypoint 4, 9.00 px" in clear.failures[0]
@@ -141,8 +141,8 @@ def test_a_flip_is_benign_at_a_near_tie_only() -> None:
 def test_a_move_within_the_limit_passes_and_is_measured() -> None:
     verdict = keypoints_verdict(0.9 * ROW.keypoint_px, tie=False)
     assert verdict.failures == ()
-    assert verdict.pixels is not None
-    assert verdict.pixels.max == pytest.approx(0.9 * ROW.keypoint_px)
+    assert verdict.keypoint_error_px is not None
+    assert verdict.keypoint_error_px.max == pytest.approx(0.9 * ROW.keypoint_px)
     assert keypoints_verdict(1.1 * ROW.keypoint_px, tie=False).failures
 
 
@@ -157,7 +157,7 @@ def test_a_keypoint_that_is_no_number_is_never_benign(tie: bool, row) -> None:  
 def test_flips_are_counted_where_they_are_not_gated() -> None:
     verdict = keypoints_verdict(50.0, tie=False, row=HALF)
     assert verdict.failures == ()
-    assert verdict.pixels is None  # figures say how far keypoints moved
+    assert verdict.keypoint_error_px is None  # figures are judged instead
 
 
 def test_a_batch_must_equal_its_parts() -> None:
@@ -189,10 +189,10 @@ def test_require_passes_on_a_clean_verdict_and_says_all_failures() -> None:
 
 
 def test_every_check_judges_a_stage() -> None:
-    assert {stage for stage, _ in CHECKS.values()} <= set(STAGES)
+    assert {check.stage for check in CHECKS.values()} <= set(STAGES)
 
 
 def test_a_flow_without_a_tolerance_cannot_pass() -> None:
-    assert tolerance_of(make_cell()) is ROW
+    assert tolerance_of(make_cell().flow) is ROW
     with pytest.raises(LookupError, match="no tolerance for onnxruntime int4"):
-        tolerance_of(make_cell(precision="int4"))
+        tolerance_of(make_cell(precision="int4").flow)

@@ -17,7 +17,7 @@ from fixtures.builders import (
     make_reference,
     make_truth,
 )
-from poseconform.compare.detections import (
+from poseconform.checks.detections import (
     as_detections,
     cut,
     judge_detected_keypoints,
@@ -53,8 +53,8 @@ def test_the_truth_itself_passes_and_every_part_is_measured() -> None:
     assert (sets.failures, sets.benign_flips) == ((), 0)
     assert tuple(record.name for record in sets.outputs) == DETECTION_OUTPUTS
     assert keypoints.failures == ()
-    assert keypoints.pixels is not None
-    assert keypoints.pixels.max < 1e-5
+    assert keypoints.keypoint_error_px is not None
+    assert keypoints.keypoint_error_px.max < 1e-5
 
 
 @given(st.permutations(range(len(SCORES))))

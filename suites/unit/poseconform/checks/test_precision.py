@@ -12,9 +12,9 @@ from fixtures.builders import (
     make_reference,
     make_truth,
 )
-from poseconform.compare.client import judge_client
-from poseconform.compare.detections import judge_detected_keypoints, judge_detections
-from poseconform.compare.tensors import judge_tensors
+from poseconform.checks.detections import judge_detected_keypoints, judge_detections
+from poseconform.checks.sdk import judge_client
+from poseconform.checks.tensors import judge_tensors
 from poseconform.compare.tolerances import NEAR_TIES, tolerance_for
 from poseconform.subject.clients import ClientAnswer
 

@@ -1,0 +1,118 @@
+"""What a check is: declared once, with the stage that it judges and the cells that it applies to.
+
+Suites, their markers and the planted defects derive from the declarations. A check that cannot
+fail for a cell does not apply to it, and is not collected for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from poseconform.judge.judge import Judge
+from poseconform.matrix.cells import Cell
+from poseconform.results.records import (
+    AccuracyRecord,
+    ArtifactRecord,
+    DatasetRecord,
+    GraphRecord,
+    ImageRecord,
+    LatencyRecord,
+    LayersRecord,
+    OutputRecord,
+    PixelError,
+    StageRecord,
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a check found, and what it measured.
+
+    Attributes:
+        failures: Why the check fails; empty on a pass.
+        refusal: '<code>: <reason>' where the evidence allows no verdict, else ''.
+        stages: Stages that are known to have passed, with the time that they took.
+    """
+
+    failures: tuple[str, ...] = ()
+    refusal: str = ""
+    stages: tuple[StageRecord, ...] = ()
+    # Fields of the cell's record
+    accuracy: AccuracyRecord | None = None
+    artifacts: tuple[ArtifactRecord, ...] = ()
+    batches: tuple[int, ...] = ()
+    benign_flips: int | None = None
+    checkpoint_sha256: str | None = None
+    dataset: DatasetRecord | None = None
+    effective_options: Mapping[str, str] | None = None
+    graph: GraphRecord | None = None
+    headroom: float | None = None
+    images: tuple[ImageRecord, ...] = ()
+    keypoint_error_px: PixelError | None = None
+    latency_ms: LatencyRecord | None = None
+    layers: LayersRecord | None = None
+    outputs: tuple[OutputRecord, ...] = ()
+    sdk_client_error_px: PixelError | None = None
+
+    def measured(self) -> dict[str, Any]:
+        """The fields of the cell's record that were measured."""
+        names = [f.name for f in fields(self) if f.name not in {"failures", "refusal", "stages"}]
+        found = {name: getattr(self, name) for name in names}
+        return {name: value for name, value in found.items() if value not in (None, ())}
+
+
+Function = Callable[[Judge, Cell], Verdict]
+Applies = Callable[[Cell, str], bool]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check; calling it runs it.
+
+    Attributes:
+        name: Name of its function; ids of tests and reports of planted defects show it.
+        stage: The stage that it judges.
+        suite: Folder of `suites/` that runs it.
+        function: Asks the judge for evidence and judges it; an earlier stage that fails raises
+            `StageFailure`.
+        applies: True for a cell (and the device that it runs on) for which the check can fail.
+        anywhere: True if it needs the converted files only, and no backend that can run.
+    """
+
+    name: str
+    stage: str
+    suite: str
+    function: Function
+    applies: Applies
+    anywhere: bool = False
+
+    def __call__(self, judge: Judge, cell: Cell) -> Verdict:
+        return self.function(judge, cell)
+
+
+def check(
+    *,
+    stage: str,
+    suite: str,
+    applies: Applies = lambda _cell, _device: True,
+    anywhere: bool = False,
+) -> Callable[[Function], Check]:
+    """Declare a function as a check; the arguments are the attributes of `Check`."""
+    return lambda function: Check(function.__name__, stage, suite, function, applies, anywhere)
+
+
+def declared_in(modules: Iterable[object]) -> Iterable[Check]:
+    """The checks of modules, in the order of their declaration."""
+    for module in modules:
+        yield from (value for value in vars(module).values() if isinstance(value, Check))
+
+
+def differences(compared: Iterable[tuple[str, object, object]]) -> tuple[str, ...]:
+    """A failure for each (what, found, expected) that differs."""
+    return tuple(
+        f"{what}: found {found}; expected {expected}"
+        for what, found, expected in compared
+        if found != expected
+    )

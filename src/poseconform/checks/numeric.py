@@ -1,0 +1,109 @@
+"""What comes out of the backend: finite, by the contract, equal to PyTorch's, and its keypoints.
+
+Each check picks the comparison for the model: tensors of a top-down model, or matched detections.
+"""
+
+from __future__ import annotations
+
+from poseconform.checks.declaration import Verdict, check, differences
+from poseconform.checks.detections import (
+    judge_detected_keypoints,
+    judge_detections,
+    judge_rows,
+)
+from poseconform.checks.tensors import (
+    judge_finite,
+    judge_keypoints,
+    judge_overlap,
+    judge_tensors,
+)
+from poseconform.compare.tolerances import tolerance_of
+from poseconform.judge.judge import Judge
+from poseconform.judge.runs import Execution
+from poseconform.matrix.cells import Cell
+from poseconform.reference.heads import reference_head
+
+
+@check(stage="finite", suite="parity")
+def finite(judge: Judge, cell: Cell) -> Verdict:
+    """Outputs are finite, not constant, and depend on the image."""
+    return judge_finite(judge.execution(cell), top_down=not cell.model.bottom_up)
+
+
+@check(stage="contract", suite="parity")
+def names_and_shapes(judge: Judge, cell: Cell) -> Verdict:
+    """Inputs and outputs have the contract's names, and the shapes that they declare.
+
+    A shape of `()` declares nothing: a runtime that knows it after a run only. Whether it is the
+    right one, `tensors` checks.
+    """
+    execution = judge.execution(cell)
+    inputs, outputs = execution.loaded.inputs, execution.loaded.outputs
+    compared: list[tuple[str, object, object]] = [
+        ("input names", [i.name for i in inputs], ["input"]),
+        ("output names", tuple(o.name for o in outputs), _expected_names(execution, cell)),
+        ("input shape", inputs[0].shape[1:], (3, *cell.model.shape)),
+        ("dynamic batch", isinstance(inputs[0].shape[0], str), cell.flow.shape_mode == "dynamic"),
+    ]
+    for info in outputs:
+        ran = [batch.outputs[info.name].shape for batch in execution.batches]
+        if info.shape:
+            shapes = {shape[1:] for shape in ran}
+            compared.append((f"shape of {info.name}", shapes, {tuple(info.shape[1:])}))
+        sizes = [len(batch.samples) for batch in execution.batches]
+        compared.append((f"batch of {info.name}", [shape[0] for shape in ran], sizes))
+    return Verdict(differences([*compared, *_rows(execution, cell)]))
+
+
+def _rows(execution: Execution, cell: Cell) -> list[tuple[str, object, object]]:
+    """A graph that holds suppression has a row for as many people as its configs promise."""
+    promised = cell.model.places or cell.flow.places
+    dets = execution.batches[0].outputs.get("dets")
+    return [("rows of dets", dets.shape[1], promised)] if promised and dets is not None else []
+
+
+def _expected_names(execution: Execution, cell: Cell) -> tuple[str, ...]:
+    """The contract's output names; where the rest is done on the host, in the graph's order."""
+    found = tuple(info.name for info in execution.loaded.outputs)
+    head = reference_head(cell.model.variant)
+    return found if head.leaves_suppression(found) else head.outputs
+
+
+@check(
+    stage="contract", suite="parity", applies=lambda cell, _: cell.model.bottom_up
+)  # fmt: skip
+def padding(judge: Judge, cell: Cell) -> Verdict:
+    """Detections descend by score and are padded with zero rows."""
+    return judge_rows(judge.execution(cell))
+
+
+@check(stage="numeric", suite="parity")
+def tensors(judge: Judge, cell: Cell) -> Verdict:
+    """Tensors, or matched detections, against PyTorch in float64."""
+    execution = judge.execution(cell)  # first: if it fails, its failure is the one to report
+    reference = judge.reference(cell.model, cell.flow.precision)
+    compare = judge_detections if cell.model.bottom_up else judge_tensors
+    return compare(execution, reference, tolerance_of(cell.flow))
+
+
+@check(
+    stage="numeric", suite="parity", applies=lambda cell, _: cell.flow.shape_mode == "dynamic"
+)  # fmt: skip
+def batches(judge: Judge, cell: Cell) -> Verdict:
+    """A batch equals its parts."""
+    execution = judge.execution(cell)
+    reference = judge.reference(cell.model, cell.flow.precision)
+    return judge_overlap(execution, reference, tolerance_of(cell.flow))
+
+
+@check(stage="keypoints", suite="parity")
+def keypoints(judge: Judge, cell: Cell) -> Verdict:
+    """Keypoints in px of the input."""
+    execution, row = judge.execution(cell), tolerance_of(cell.flow)
+    reference = judge.reference(cell.model, cell.flow.precision)
+    if cell.model.bottom_up:
+        return judge_detected_keypoints(execution, reference, row)
+    rows = {name: execution.rows(name) for name in reference.outputs}
+    samples = next(iter(rows.values()))[1]
+    decoded = judge.keypoints(cell.model, {name: values for name, (values, _) in rows.items()})
+    return judge_keypoints(decoded, samples, reference, row)

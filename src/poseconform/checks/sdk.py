@@ -1,0 +1,229 @@
+"""The SDK model folder: its JSON describes the files, and a client finds mmpose's keypoints."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from poseconform.checks.declaration import Verdict, check, differences
+from poseconform.checks.overlay import overlay
+from poseconform.checks.tensors import as_record
+from poseconform.compare.metrics import (
+    Detections,
+    keypoint_distances,
+    match_detections,
+    pixel_distances,
+)
+from poseconform.compare.tolerances import NEAR_TIES, SDK_P99_PX, Tolerance, tolerance_of
+from poseconform.judge.judge import Judge
+from poseconform.matrix.cells import Cell
+from poseconform.reference.heads import reference_head
+from poseconform.reference.values import Reference
+from poseconform.results.records import ImageRecord
+from poseconform.subject.clients import ClientAnswer
+from posedeploy.runtime import TensorInfo
+
+CLIENT_SAMPLES = 3  # images that go through a client; each one is a whole pipeline
+IMAGES_DRAWN = 1  # for the report
+PEOPLE_DRAWN = 3  # of an image: more would hide each other
+IMAGE_MATCH_PX = 8.0  # an image is at most some four times the input's size
+
+
+@check(stage="sdk", suite="sdk_model")
+def deploy_json(judge: Judge, cell: Cell) -> Verdict:
+    """`deploy.json` and `pipeline.json` describe the files as they are."""
+    folder = judge.conversion(cell).folder
+    loaded = judge.execution(cell).loaded
+    model = _read(judge, cell, "deploy.json")["models"][0]
+    net = next(t for t in _tasks(judge, cell) if t["module"] == "Net")
+    files = [name for name in (model["net"], model["weights"]) if name]
+    return Verdict(differences([
+        ("deploy.json: backend", model["backend"], cell.flow.backend),
+        ("deploy.json: precision", model["precision"], cell.flow.precision.upper()),
+        ("deploy.json: dynamic_shape", model["dynamic_shape"],
+         isinstance(loaded.inputs[0].shape[0], str)),
+        ("pipeline.json: name of the net", net["name"], model["name"]),
+        ("files that are missing", [n for n in files if not (folder / n).is_file()], []),
+        ("files outside the folder", [n for n in files if leaves_folder(n)], []),
+        ("pipeline.json: input_map",
+         net["input_map"]["img"] in {"#0", loaded.inputs[0].name}, True),
+        ("pipeline.json: output_map: no outputs of the graph",
+         _unknown_targets(net.get("output_map", {}).values(), loaded.outputs), []),
+    ]))  # fmt: skip
+
+
+def _unknown_targets(targets: Iterable[str], outputs: Sequence[TensorInfo]) -> list[str]:
+    """Targets of an `output_map` that are neither a name nor a position of the graph's outputs."""
+    targets_of_graph = {info.name for info in outputs} | {f"#{i}" for i in range(len(outputs))}
+    return [target for target in targets if target not in targets_of_graph]
+
+
+@check(stage="sdk", suite="sdk_model")
+def pre_processing_shape(judge: Judge, cell: Cell) -> Verdict:
+    """The pipeline resizes to the graph's input."""
+    steps = {t["type"]: t for t in _tasks(judge, cell)[0]["transforms"]}
+    resize = steps["BottomupResize" if cell.model.bottom_up else "TopDownAffine"]
+    width, height = resize["input_size" if cell.model.bottom_up else "image_size"]
+    shape = judge.execution(cell).loaded.inputs[0].shape
+    return Verdict(differences([("size of the resizing step", (height, width), tuple(shape[2:]))]))
+
+
+@check(stage="sdk", suite="sdk_model")
+def client(judge: Judge, cell: Cell) -> Verdict:
+    """Keypoints through the SDK client against mmpose's own, in image px."""
+    answers = judge.client_answers(cell, CLIENT_SAMPLES)
+    reference = judge.reference(cell.model, cell.flow.precision)
+    verdict = judge_client(answers, reference, tolerance_of(cell.flow), _max_people(judge, cell))
+    return replace(verdict, images=_images(judge, reference, answers[:IMAGES_DRAWN]))
+
+
+def _images(
+    judge: Judge, reference: Reference, answers: Sequence[ClientAnswer]
+) -> tuple[ImageRecord, ...]:
+    """Reference and client's keypoints of the people of each sample with the highest scores."""
+    return tuple(
+        overlay(
+            sample.image,
+            _highest(reference.image_keypoints[i], reference.image_scores[i]),
+            _highest(answer.keypoints, answer.scores),
+            sample.name,
+        )
+        for i, (sample, answer) in enumerate(zip(judge.samples, answers, strict=False))
+    )
+
+
+def _highest(keypoints: NDArray[Any], scores: NDArray[Any]) -> NDArray[Any]:
+    return keypoints[np.argsort(-scores, kind="stable")[:PEOPLE_DRAWN]]
+
+
+def _max_people(judge: Judge, cell: Cell) -> int:
+    """How many people a client can give for an image: the graph's rows, or the host's limit."""
+    if not cell.model.bottom_up:
+        return 1
+    params = _tasks(judge, cell)[-1]["params"]
+    execution = judge.execution(cell)
+    names = [info.name for info in execution.loaded.outputs]
+    if reference_head(cell.model.variant).leaves_suppression(names):
+        return int(params["keep_top_k"])
+    return int(execution.rows("dets")[0].shape[1])
+
+
+def _read(judge: Judge, cell: Cell, name: str) -> Any:
+    return json.loads((judge.conversion(cell).folder / name).read_text(encoding="utf-8"))
+
+
+def _tasks(judge: Judge, cell: Cell) -> list[dict[str, Any]]:
+    tasks: list[dict[str, Any]] = _read(judge, cell, "pipeline.json")["pipeline"]["tasks"]
+    return tasks
+
+
+def leaves_folder(name: str) -> bool:
+    """True if a file name in a JSON file leads out of the folder."""
+    path = PurePosixPath(name.replace("\\", "/"))
+    return path.is_absolute() or ".." in path.parts or ":" in path.parts[0]
+
+
+def judge_client(
+    answers: Sequence[ClientAnswer], reference: Reference, row: Tolerance, max_people: int
+) -> Verdict:
+    """Compare the answers for the first samples with the reference's image keypoints.
+
+    Args:
+        answers: One a sample.
+        reference: Of the model.
+        row: Tolerance of the flow.
+        max_people: How many people a client can give for an image.
+    """
+    if not answers:
+        return Verdict(("the client gave no answer",))
+    if reference.bottom_up:
+        distances, failures = _bottom_up(answers, reference, row, max_people)
+    else:
+        distances, failures = _top_down(answers, reference, row)
+    worst = pixel_distances(distances)
+    if not np.isfinite(distances).all():
+        failures.append("a keypoint through the SDK client is not finite")
+    elif row.gate_keypoints and not worst.p99 <= SDK_P99_PX:
+        failures.append(
+            f"keypoints through the SDK client are {worst.p99:.3g} px off at the 99th percentile "
+            f"(at most {worst.max:.3g} px); allowed {SDK_P99_PX} px"
+        )
+    return Verdict(tuple(failures), sdk_client_error_px=as_record(worst))
+
+
+def _top_down(
+    answers: Sequence[ClientAnswer], reference: Reference, row: Tolerance
+) -> tuple[NDArray[np.float64], list[str]]:
+    ties = reference.near_ties(row)
+    parts, failures = [], []
+    for i, answer in enumerate(answers):
+        expected = reference.image_keypoints[i]
+        if answer.keypoints.shape != expected.shape:
+            failures.append(
+                f"sample {i}: keypoints {list(answer.keypoints.shape)}; "
+                f"expected {list(expected.shape)}"
+            )
+            continue
+        distances = keypoint_distances(answer.keypoints, expected)
+        parts.append(distances[~ties[i] | ~np.isfinite(distances)])
+    return np.concatenate(parts) if parts else np.zeros(0), failures
+
+
+def _bottom_up(
+    answers: Sequence[ClientAnswer], reference: Reference, row: Tolerance, max_people: int
+) -> tuple[NDArray[np.float64], list[str]]:
+    parts, failures = [], []
+    for i, answer in enumerate(answers):
+        got = _people(answer.keypoints, answer.scores)
+        expected = _people(reference.image_keypoints[i], reference.image_scores[i])
+        rows, columns = match_detections(got, expected, IMAGE_MATCH_PX)
+        margin = NEAR_TIES[row.precision]
+        unsure = int((~reference.detections[i].stable).sum())
+        strange = len(got) - len(rows) > unsure or (len(rows) == 0 and len(expected) > 0)
+        if strange and row.gate_tensors:
+            failures.append(
+                f"sample {i}: {len(got) - len(rows)} of {len(got)} people are not among the "
+                f"reference's {len(expected)} (near ties within {margin.iou} IoU: {unsure})"
+            )
+        lost = missing_people(columns, reference.image_scores[i], reference, i, max_people)
+        if lost and row.gate_tensors:
+            failures.append(
+                f"sample {i}: {lost} people of the reference are missing among {len(got)} "
+                f"(there is room for {max_people})"
+            )
+        parts.append(keypoint_distances(got.keypoints[rows], expected.keypoints[columns]).ravel())
+    return np.concatenate(parts), failures
+
+
+def missing_people(
+    found: NDArray[np.intp],
+    scores: NDArray[np.float64],
+    reference: Reference,
+    sample: int,
+    max_people: int,
+) -> int:
+    """People that a client must find and has not: no near tie excuses them.
+
+    Args:
+        found: Those of the reference's people that were matched.
+        scores: `[P]` of all the reference's people.
+        reference: Of the model.
+        sample: Which image.
+        max_people: How many people the client can give; each near tie can push one more out.
+    """
+    truth = reference.detections[sample]
+    stable = truth.stable[truth.base]  # by descending score, as `possible` is
+    order = np.argsort(-scores, kind="stable")
+    sure = max(0, max_people - int((~truth.stable).sum()))
+    lost = ~np.isin(order, found) & stable
+    return int(lost[:sure].sum())
+
+
+def _people(keypoints: NDArray[np.float64], scores: NDArray[np.float64]) -> Detections:
+    return Detections(np.zeros((len(scores), 4)), scores, keypoints, np.zeros(keypoints.shape[:2]))

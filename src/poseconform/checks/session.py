@@ -1,0 +1,75 @@
+"""The backend loads the files, runs them, and reports the options that were asked for."""
+
+from __future__ import annotations
+
+import statistics
+
+import numpy as np
+
+from poseconform.checks.declaration import Verdict, check, differences
+from poseconform.checks.graph import onnx_file, size_operators
+from poseconform.judge.judge import Judge
+from poseconform.matrix.cells import Cell
+from poseconform.results.records import LatencyRecord, StageRecord
+
+# Words of the runtimes for float32
+FLOAT32 = frozenset({"fp32", "f32", "float32"})
+# These report the precision that they were asked for: a comparison with it cannot fail.
+_REPORT_NO_PRECISION = frozenset({"onnxruntime", "torchscript"})
+# These report the nodes that they placed on the CPU: 'none', 'Shape 2, TopK 1', or 'unknown'.
+_REPORT_PLACEMENT = frozenset({"onnxruntime"})
+NONE, UNKNOWN = "none", "unknown"
+
+
+@check(stage="run", suite="parity")
+def runs(judge: Judge, cell: Cell) -> Verdict:
+    """The backend loads the files and gives outputs for every batch."""
+    execution = judge.execution(cell)
+    empty = [batch.samples for batch in execution.batches if not batch.outputs]
+    single = [1000 * b.seconds for b in execution.batches if len(b.samples) == 1]
+    low, high = np.percentile(single, [25, 75]) if len(single) > 1 else (0.0, 0.0)
+    return Verdict(
+        differences([("batches without outputs", empty, [])]),
+        stages=(StageRecord("load", execution.loaded.seconds),),
+        effective_options=dict(execution.loaded.effective_options),
+        latency_ms=LatencyRecord(statistics.median(single), float(high - low), len(single)),
+        batches=tuple(sorted({len(b.samples) for b in execution.batches})),
+    )
+
+
+def _reports_precision(cell: Cell, _device: str) -> bool:
+    return cell.flow.precision == "fp32" and cell.flow.backend not in _REPORT_NO_PRECISION
+
+
+@check(stage="run", suite="parity", applies=_reports_precision)
+def precision(judge: Judge, cell: Cell) -> Verdict:
+    """A backend that is asked for float32 reports that it computes in float32.
+
+    Below float32 the precision in force differs from flow to flow, and the numbers are judged.
+    """
+    found = judge.execution(cell).loaded.effective_options.get("inference_precision")
+    if found is None or found in FLOAT32:
+        return Verdict()
+    return Verdict(differences([("inference precision in force", found, "fp32")]))
+
+
+def _reports_placement(cell: Cell, device: str) -> bool:
+    return cell.flow.backend in _REPORT_PLACEMENT and device != "cpu"
+
+
+@check(stage="run", suite="parity", applies=_reports_placement)
+def placement(judge: Judge, cell: Cell) -> Verdict:
+    """No node fell back from the device to the CPU, except those that compute sizes.
+
+    Nodes are compared by operator and count: optimization renames nodes, but adds none of these.
+    """
+    found = judge.execution(cell).loaded.effective_options.get("nodes_on_cpu", NONE)
+    if found == NONE:
+        return Verdict()
+    if found == UNKNOWN:
+        expected = "a list, which ONNX Runtime gives from 1.24 on"
+        return Verdict(differences([("nodes on the CPU", found, expected)]))
+    of_sizes = size_operators(onnx_file(judge, cell))
+    parts = (part.split() for part in found.split(", "))
+    left = [f"{kind} {count}" for kind, count in parts if int(count) > of_sizes[kind]]
+    return Verdict(differences([("nodes that fell back to the CPU", left, [])]))

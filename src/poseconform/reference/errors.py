@@ -1,0 +1,62 @@
+"""How far honest rounding at a precision goes: runs of the model in PyTorch, and their error."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from poseconform.reference.half_precision import HalfSumsInFloat32
+
+# A model -> the model as this run has it, and what casts its inputs
+Run = Callable[[Any], "contextlib.AbstractContextManager[tuple[Any, Callable[[Any], Any]]]"]
+
+
+@contextlib.contextmanager
+def _plain(model: Any) -> Iterator[tuple[Any, Callable[[Any], Any]]]:
+    yield model, lambda x: x
+
+
+@contextlib.contextmanager
+def _without_mkldnn(model: Any) -> Iterator[tuple[Any, Callable[[Any], Any]]]:
+    with torch.backends.mkldnn.flags(enabled=False):
+        yield model, lambda x: x
+
+
+@contextlib.contextmanager
+def _channels_last(model: Any) -> Iterator[tuple[Any, Callable[[Any], Any]]]:
+    layout: Any = torch.channels_last
+    yield copy.deepcopy(model).to(memory_format=layout), lambda x: x.to(memory_format=layout)
+
+
+@contextlib.contextmanager
+def _autocast(dtype: torch.dtype, model: Any) -> Iterator[tuple[Any, Callable[[Any], Any]]]:
+    with HalfSumsInFloat32(), torch.autocast("cpu", dtype):
+        yield model, lambda x: x
+
+
+# Precision of a flow -> honest runs, whose envelope is the reference error. One float32 run is
+# noisy (channels_last alone has 2.4 times the error of the default on hourglass52), so there are
+# three. Autocast, not `.half()`: a batch norm's running variance can exceed what float16 holds.
+# int8 has no run of its own: its error is compared with float32's.
+_FLOAT32 = (_plain, _without_mkldnn, _channels_last)
+REF_ERRORS: Mapping[str, tuple[Run, ...]] = {
+    "bf16": (functools.partial(_autocast, torch.bfloat16),),
+    "fp16": (functools.partial(_autocast, torch.float16),),
+    "fp32": _FLOAT32,
+    "int8": _FLOAT32,
+}
+
+
+def ref_error(errors: NDArray[Any], truth: NDArray[Any]) -> NDArray[np.float64]:
+    """The four numbers of `values.RefError`."""
+    if truth.size == 0:
+        return np.zeros(4)
+    rms = np.sqrt(np.square(errors).mean()), np.sqrt(np.square(truth).mean())
+    return np.asarray([errors.max(), rms[0], np.abs(truth).max(), rms[1]])

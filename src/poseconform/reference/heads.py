@@ -1,0 +1,108 @@
+"""Kinds of heads, as the judge sees them: one row a kind, and never code of the toolchain.
+
+A row holds what differs between kinds: the outputs that the contract promises, how what mmpose's
+head returns becomes them, how clear the decoder's decisions are, and the outputs of graphs that
+end before non-maximum suppression. Keypoints are decoded by each model's own codec, for all kinds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from poseconform.reference.codecs import heatmap_gaps, simcc_gaps
+
+Gaps = tuple[NDArray[np.float64], NDArray[np.float64]]
+# Outputs of graphs that end with decoded candidates, in the order of the contract
+DENSE = ("boxes", "scores", "keypoints")
+
+
+@dataclass(frozen=True)
+class TopDown:
+    """A head that is given one person's crop.
+
+    Attributes:
+        final: What `head.forward` returns -> the result's tensors, in the order of the outputs.
+        gaps: (codec, outputs by name) -> how clear the decoder's decisions are, `[S, K]` twice;
+            see `codecs.heatmap_gaps`.
+    """
+
+    final: Callable[[Any], tuple[Any, ...]]
+    gaps: Callable[[Any, Mapping[str, NDArray[np.float64]]], Gaps]
+
+
+@dataclass(frozen=True)
+class BottomUp:
+    """A head that is given the whole image and finds the people itself.
+
+    Attributes:
+        layers: Names of what `head.forward` returns, one a list of maps; '' for what
+            `head.predict` does not read, and no backend computes.
+    """
+
+    layers: tuple[str, ...]
+
+    @property
+    def raw(self) -> tuple[str, ...]:
+        """Outputs of graphs that end with the head's last layers."""
+        return tuple(name for name in self.layers if name)
+
+
+@dataclass(frozen=True)
+class ReferenceHead:
+    """One kind of head.
+
+    Attributes:
+        word: The word for it in the name of a deploy config; '' for heatmaps.
+        outputs: Outputs of the whole graph, in order.
+        kind: How mmpose itself is run.
+    """
+
+    word: str
+    outputs: tuple[str, ...]
+    kind: TopDown | BottomUp
+
+    def leaves_suppression(self, outputs: Iterable[str]) -> bool:
+        """True if a graph with these outputs, in any order, leaves suppression to the host."""
+        if isinstance(self.kind, TopDown):
+            return False
+        return frozenset(outputs) in {frozenset(DENSE), frozenset(self.kind.raw)}
+
+
+def last_stage(out: Any) -> tuple[Any, ...]:
+    """The only heatmaps, or those of the last stage of many, as MSPN has them."""
+    return (out[-1],) if isinstance(out, list) else (out,)
+
+
+_DETECTIONS = ("dets", "keypoints")
+
+# ---- modify this table to add a kind of head ---------------------------------------------------
+# fmt: off
+REFERENCE_HEADS: tuple[ReferenceHead, ...] = (
+    ReferenceHead("", ("output",), TopDown(last_stage, heatmap_gaps)),
+    ReferenceHead("rtmo", _DETECTIONS, BottomUp(("cls", "bbox", "", "kpt_vis", "pose_vec"))),
+    ReferenceHead("simcc", ("simcc_x", "simcc_y"), TopDown(tuple, simcc_gaps)),
+    ReferenceHead("yolox-pose", _DETECTIONS,
+                  BottomUp(("cls", "obj", "bbox", "kpt_offset", "kpt_vis"))),
+)
+# fmt: on
+# ------------------------------------------------------------------------------------------------
+
+
+def reference_head(word: str) -> ReferenceHead:
+    """The row of a kind.
+
+    Raises:
+        LookupError: There is none; the message names the table.
+    """
+    for head in REFERENCE_HEADS:
+        if head.word == word:
+            return head
+    raise LookupError(
+        f"no reference for the head kind {word!r}; known: "
+        f"{', '.join(repr(head.word) for head in REFERENCE_HEADS)}. Add a row to {__name__}."
+    )
