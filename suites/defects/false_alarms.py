@@ -13,9 +13,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from poseconform.report.data.results import read_results
 from poseconform.report.data.vocabulary import failed, kind_of
-from poseconform.results.outcome import CellRecord
+from poseconform.results.records import CellRecord
+from poseconform.results.results import read_results
 
 RUNS = (1, 2, 3, 4, 5)  # each is the seed of the weights and the number of the image set
 FOLDER = Path("reports") / "false-alarms"

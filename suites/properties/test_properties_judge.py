@@ -24,8 +24,8 @@ from poseconform.compare.metrics import (
 from poseconform.compare.tolerances import TOLERANCES, allowed_error, headroom
 from poseconform.pytest_plugin.recording import base_record
 from poseconform.report.data.merge import merge_results
-from poseconform.report.data.results import Results
-from poseconform.results.outcome import CellRecord, StageRecord
+from poseconform.results.records import CellRecord, StageRecord
+from poseconform.results.results import Results
 from posedeploy.config import parse_name
 from posedeploy.config.naming import DeployConfigName
 from suites.unit.posedeploy.config.names import deploy_config_names

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from fixtures.fake_subject import PLUGINS
+from fixtures.sample_results import sample_results
 from poseconform.pytest_plugin.baseline import baseline_file, summary_lines
 from poseconform.report.data.baseline import compare_with_baseline, update_baseline
-from poseconform.report.data.results import Results, new_results, read_results, write_results
-from poseconform.report.page.sample import sample_results
+from poseconform.results.results import Results, new_results, read_results, write_results
 
 pytest_plugins = ["pytester"]
 
@@ -223,16 +223,14 @@ def test_planted_defects_are_counted(
     assert "planted_defects" not in last(matrix)["run"]
 
 
-def test_github_is_told_where_it_is(
+def test_github_has_a_summary_and_annotations(
     matrix: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BROKEN", STATIC)
     assert "::error" not in str(run(matrix).stdout)
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(matrix.path / "summary.md"))
-    run(matrix).stdout.fnmatch_lines(
-        ["::error title=*m1*onnxruntime-fp32-static::*3 is too much*"]
-    )
+    run(matrix).stderr.fnmatch_lines(["*::error *test_cells.py*3 is too much*"])
     assert "PoseDetection" in (matrix.path / "summary.md").read_text()
 
 

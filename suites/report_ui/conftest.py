@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from fixtures.sample_results import sample_results
 from poseconform.report.build import render_html
-from poseconform.report.page.sample import sample_results
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

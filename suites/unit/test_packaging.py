@@ -31,7 +31,6 @@ OURS = {
 @pytest.mark.parametrize(
     ("folder", "names"),
     [
-        ("poseconform/report/data", {"schema.json"}),
         (
             "poseconform/report/page/templates",
             {"app.js", "charts.html.j2", "icons.svg", "index.html.j2", "style.css", "theme.js"},

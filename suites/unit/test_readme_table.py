@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from poseconform.pytest_plugin.baseline import baseline_file
-from poseconform.report.data.results import read_results
 from poseconform.report.text.table import update_table
+from poseconform.results.results import read_results
 
 ROOT = Path(__file__).parents[2]
 

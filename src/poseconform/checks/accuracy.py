@@ -38,7 +38,7 @@ from poseconform.judge.measuring import (
 from poseconform.matrix.cells import Cell, Model
 from poseconform.matrix.weights import FITTED_PRECISIONS
 from poseconform.reference.values import FigureReference
-from poseconform.results.outcome import AccuracyRecord, DatasetRecord
+from poseconform.results.records import AccuracyRecord, DatasetRecord
 
 
 def _compares_figures(cell: Cell, _device: str) -> bool:

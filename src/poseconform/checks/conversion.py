@@ -6,7 +6,7 @@ from poseconform.checks.declaration import Verdict, check, differences
 from poseconform.judge.conversions import stage_records
 from poseconform.judge.judge import Judge
 from poseconform.matrix.cells import Cell
-from poseconform.results.outcome import ArtifactRecord
+from poseconform.results.records import ArtifactRecord
 
 JSON_FILES = frozenset({"deploy.json", "detail.json", "pipeline.json"})
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from poseconform.judge.judge import Judge
 from poseconform.matrix.cells import Cell
-from poseconform.results.outcome import (
+from poseconform.results.records import (
     AccuracyRecord,
     ArtifactRecord,
     DatasetRecord,

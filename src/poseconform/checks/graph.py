@@ -11,7 +11,7 @@ from typing import Any
 from poseconform.checks.declaration import Verdict, check, differences
 from poseconform.judge.judge import Judge
 from poseconform.matrix.cells import Cell
-from poseconform.results.outcome import GraphRecord
+from poseconform.results.records import GraphRecord
 from posedeploy.runtime import backend_row
 
 # The oldest client of these folders: its ONNX Runtime reads nothing newer.

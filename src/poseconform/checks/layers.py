@@ -11,7 +11,7 @@ from poseconform.judge.judge import Judge
 from poseconform.judge.measuring import MEASURES, layer_noise
 from poseconform.judge.runs import Execution
 from poseconform.matrix.cells import Cell
-from poseconform.results.outcome import LayersRecord
+from poseconform.results.records import LayersRecord
 
 _NAMED = 3  # layers named in a failure; the rest is counted
 _STEPS, _VALUES = 256, 4096  # of eight bits; fewer numbers can take few values by chance

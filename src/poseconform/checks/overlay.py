@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from poseconform.results.outcome import ImageRecord
+from poseconform.results.records import ImageRecord
 
 Image = NDArray[np.uint8]
 Color = tuple[int, int, int]

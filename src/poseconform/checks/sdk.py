@@ -25,7 +25,7 @@ from poseconform.judge.judge import Judge
 from poseconform.matrix.cells import Cell
 from poseconform.reference.heads import reference_head
 from poseconform.reference.values import Reference
-from poseconform.results.outcome import ImageRecord
+from poseconform.results.records import ImageRecord
 from poseconform.subject.clients import ClientAnswer
 from posedeploy.runtime import TensorInfo
 

@@ -10,7 +10,7 @@ from poseconform.checks.declaration import Verdict, check, differences
 from poseconform.checks.graph import onnx_file, size_operators
 from poseconform.judge.judge import Judge
 from poseconform.matrix.cells import Cell
-from poseconform.results.outcome import LatencyRecord, StageRecord
+from poseconform.results.records import LatencyRecord, StageRecord
 
 # Words of the runtimes for float32
 FLOAT32 = frozenset({"fp32", "f32", "float32"})

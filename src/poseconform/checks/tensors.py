@@ -23,7 +23,7 @@ from poseconform.compare.metrics import (
 from poseconform.compare.tolerances import Allowed, Tolerance, headroom
 from poseconform.judge.runs import Execution
 from poseconform.reference.values import Reference, RefError
-from poseconform.results.outcome import HistogramRecord, OutputRecord, PixelError
+from poseconform.results.records import HistogramRecord, OutputRecord, PixelError
 
 # Freshly initialized networks give the same peak for every image (SimCC: all of them,
 # RTMPose: 94 %); calibrated ones at most 6 %.  Half is far from both.

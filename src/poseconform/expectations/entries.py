@@ -10,17 +10,17 @@
     reason = "…"
     link = "https://…"
 
-An entry excuses its stage and nothing else, whichever test the failure shows in.  Left out,
-`outcome` is what an honest disagreement comes to: a mismatch where numbers are compared, a
-failure at any other stage.  A crash or a hang is excused only by an entry that says so.  An entry
-whose stage passes fails the run, and so does one that no cell of the whole matrix could meet.
+An entry excuses its stage and nothing else, whichever test the failure shows in. Where `outcome`
+is left out, a mismatch is excused where values are compared, and a failure at any other stage. A
+crash or a hang is excused only by an entry that names it. An entry whose stage passes fails the
+run, and so does one that matches no cell of the whole matrix.
 """
 
 from __future__ import annotations
 
 import platform
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
@@ -32,14 +32,15 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from poseconform.matrix.cells import Cell
-from poseconform.results.outcome import COMPARING_STAGES, STAGES, StageRecord
+from poseconform.results.outcome import STAGE_OUTCOMES, STAGES, usual_failure
+from poseconform.results.records import CellRecord, StageRecord
 
 FOLDER = Path("suites") / "expectations"  # below pytest's root folder
 SYSTEMS = {"Linux": "linux", "Darwin": "macos", "Windows": "windows"}  # platform's name -> ours
-OUTCOMES = ("mismatch", "failed", "timeout", "crash")
+OUTCOMES = STAGE_OUTCOMES[1:]
 _PATTERNS = ("model", "family", "deploy_config")
 _REQUIRED = ("stage", "reason", "link")
-_KNOWN = {"stage": STAGES, "outcome": OUTCOMES, "os": tuple(SYSTEMS.values())}
+_ALLOWED = {"stage": STAGES, "outcome": OUTCOMES, "os": tuple(SYSTEMS.values())}
 FIELDS = (*_PATTERNS, "version", "os", "outcome", *_REQUIRED)
 
 
@@ -57,7 +58,7 @@ class Expectation:
         link: Where that is reported or documented.
         version: Versions of the backend, as PEP 440 writes them; '' for any.
         os: One of `SYSTEMS`' values, '' for any.
-        outcome: The one outcome of the stage that is excused; '' for an honest disagreement.
+        outcome: The one outcome of the stage that is excused; '' for `usual_failure`.
         source: File and place, for messages.
     """
 
@@ -79,7 +80,7 @@ class Expectation:
         return f"{self.reason} ({self.link})"
 
     def matches(self, cell: Cell) -> bool:
-        """True if the entry is about this cell, whatever version and system it runs on."""
+        """True if the entry's patterns match this cell, on any version and system."""
         pairs = (
             (self.model, cell.model.name), (self.family, cell.model.family),
             (self.deploy_config, cell.flow.label),
@@ -102,9 +103,46 @@ class Expectation:
             return False
 
     def excuses(self, failure: StageRecord) -> bool:
-        """True if a cell that this entry is about may fail so."""
-        usual = "mismatch" if self.stage in COMPARING_STAGES else "failed"
-        return (failure.name, failure.outcome) == (self.stage, self.outcome or usual)
+        """True if the entry declares this failure of a cell that it matches."""
+        outcome = self.outcome or usual_failure(self.stage)
+        return (failure.name, failure.outcome) == (self.stage, outcome)
+
+
+class Declarations:
+    """The declared failures of a run: which failure is excused, and which entry met none.
+
+    Args:
+        entries: All entries.
+        version_of: Backend -> its version here.
+        system: `platform.system()`.
+    """
+
+    def __init__(
+        self,
+        entries: Iterable[Expectation],
+        version_of: Callable[[str], str],
+        system: str = "",
+    ) -> None:
+        self._entries = tuple(entries)
+        self._version_of = version_of
+        self._system = system or this_system()
+
+    def excuse(self, cell: Cell, failure: StageRecord) -> Expectation | None:
+        """The entry that declares this failure of this cell, if there is one."""
+        return next((e for e in self._about(cell) if e.excuses(failure)), None)
+
+    def unmet(self, cell: Cell, record: CellRecord) -> tuple[Expectation, ...]:
+        """The entries about a cell, all of whose tests have ended, whose stage has passed."""
+        passed = {stage.name for stage in record.stages if not stage.failing}
+        return tuple(e for e in self._about(cell) if e.stage in passed)
+
+    def holds(self, entry: Expectation) -> bool:
+        """True if the conditions of an entry hold here."""
+        version = self._version_of(entry.backend) if entry.version else ""
+        return entry.holds(version, self._system)
+
+    def _about(self, cell: Cell) -> list[Expectation]:
+        return [e for e in self._entries if e.matches(cell) and self.holds(e)]
 
 
 def this_system() -> str:
@@ -113,7 +151,7 @@ def this_system() -> str:
 
 
 def refuse_unmatched(entries: Iterable[Expectation], cells: Iterable[Cell]) -> None:
-    """Refuse entries that no cell could meet.
+    """Refuse entries that match no cell.
 
     Args:
         entries: All entries.
@@ -139,7 +177,7 @@ def load_expectations(folder: Path) -> tuple[Expectation, ...]:
     """All entries of a folder; none if there is no such folder.
 
     Raises:
-        pytest.UsageError: An entry lacks a field, has an unknown one, or a value nobody knows.
+        pytest.UsageError: An entry lacks a field, or has one or a value that is not allowed.
     """
     entries = []
     for path in sorted(folder.glob("*.toml")):
@@ -175,9 +213,9 @@ def _entry(path: Path, index: int, raw: dict[str, Any]) -> Expectation:
     for name, value in raw.items():
         if not isinstance(value, str):
             raise pytest.UsageError(f"{where}: {name} = {value!r}; expected a string")
-    for name, known in _KNOWN.items():
-        if name in raw and raw[name] not in known:
-            raise pytest.UsageError(f"{where}: {name} {raw[name]!r}; expected one of {known}")
+    for name, allowed in _ALLOWED.items():
+        if name in raw and raw[name] not in allowed:
+            raise pytest.UsageError(f"{where}: {name} {raw[name]!r}; expected one of {allowed}")
     try:
         SpecifierSet(raw.get("version", ""))
     except InvalidSpecifier as error:

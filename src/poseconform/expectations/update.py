@@ -1,28 +1,25 @@
-"""`--update-expectations`: the files of declared failures as a run ended, and what that changes.
+"""`--update-expectations`: the files of declared failures follow the results of a run.
 
 A cell that failed is added, with a link for a person to fill in: until then the file is refused.
-An entry is removed when every cell it is about was judged in this run and passed its stage; where
-only some did, the run says so and a person narrows it.  Whatever else a file says is kept as it
-is, comments above an entry go with it.
+An entry is removed when every cell that it matches was judged in this run and passed its stage;
+where only some did, a line asks a person to narrow it. The rest of a file stays as it is; comments
+above an entry go with it.
 """
 
 from __future__ import annotations
 
 import difflib
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import tomlkit
+from tomlkit.items import AoT
+
 from poseconform.expectations.entries import Expectation, read_entries
 from poseconform.matrix.cells import Cell
-from poseconform.results.outcome import (
-    COMPARING_STAGES,
-    STAGES,
-    CellRecord,
-    StageRecord,
-    is_failure,
-)
+from poseconform.results.outcome import is_failure, usual_failure
+from poseconform.results.records import CellRecord, StageRecord
 from posedeploy.runtime import Code
 
 HEADER = "[[xfail]]"
@@ -44,12 +41,12 @@ class Change:
 
 @dataclass(frozen=True)
 class Run:
-    """What a run says of declared failures.
+    """The results of a run, with the declared failures.
 
     Attributes:
         entries: All entries.
         matrix: Every cell there is.
-        records: Cell's id -> what it came to, for those that were judged.
+        records: Cell's id -> its record, for cells that were judged.
         holds: Whether an entry's conditions hold here.
     """
 
@@ -66,8 +63,7 @@ def update(folder: Path, run: Run, write_line: Callable[[str], None]) -> list[Pa
         The files that changed.
 
     Raises:
-        ValueError: A file is laid out so that an entry's text cannot be found; nothing of it is
-            written.
+        ValueError: The entries of a file are not tables of their own; it is not written.
     """
     changed = []
     for backend, change in sorted(changes(run, write_line).items()):
@@ -114,49 +110,49 @@ def changes(run: Run, write_line: Callable[[str], None]) -> dict[str, Change]:
 
 def entry_text(cell: Cell, stage: StageRecord) -> str:
     """The text of a new entry for a cell that failed at `stage`."""
-    usual = "mismatch" if stage.name in COMPARING_STAGES else "failed"
-    fields = {
-        "model": cell.model.name,
-        "deploy_config": cell.flow.label,
-        "stage": stage.name,
-        **({} if stage.outcome == usual else {"outcome": stage.outcome}),
-        "reason": f"found: {stage.message or stage.outcome}",
-        "link": "",
-    }
-    lines = [f"{name} = {_toml(value)}" for name, value in fields.items()]
-    return "\n".join((FILL_IN, HEADER, *lines))
+    table = tomlkit.table()
+    table["model"] = cell.model.name
+    table["deploy_config"] = cell.flow.label
+    table["stage"] = stage.name
+    if stage.outcome != usual_failure(stage.name):
+        table["outcome"] = stage.outcome
+    table["reason"] = f"found: {stage.message or stage.outcome}"
+    table["link"] = ""
+    return f"{FILL_IN}\n{HEADER}\n{table.as_string()}".strip()
 
 
 def rewritten(text: str, change: Change, path: Path) -> str:
     """The text of a file without the entries removed and with those added.
 
+    Comments right above an entry belong to it; one blank line parts the entries.
+
     Raises:
-        ValueError: The file's entries cannot be told apart line by line.
+        ValueError: The entries are not tables of their own.
     """
-    count = len(read_entries(path, text.encode()))
-    lines = text.splitlines()
-    starts = list(_starts(lines))
-    if len(starts) != count:
+    read_entries(path, text.encode())  # refuses what is not TOML and what is no entry
+    document = tomlkit.parse(text)
+    entries = document.get("xfail", [])
+    if entries and not isinstance(entries, AoT):
         raise ValueError(
-            f"{path}: found {len(starts)} lines {HEADER} for {count} entries; expected one each. "
+            f"{path}: found xfail = [...]; expected a table {HEADER} for each entry. "
             "Write every entry as a table of its own."
         )
-    edges = [*starts, len(lines)]
-    kept = lines[: edges[0]]
-    for i, start in enumerate(starts):
-        kept += [] if i in change.removed else lines[start : edges[i + 1]]
-    parts = ["\n".join(kept).strip(), *change.added]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    parts = ["".join(item.as_string() for key, item in document.body if key is None)]
+    for table in entries:
+        parts[-1], comments = _split_comments(parts[-1])
+        trivia = table.trivia
+        parts.append(f"{comments}{HEADER}{trivia.comment_ws}{trivia.comment}\n{table.as_string()}")
+    remaining = [part for i, part in enumerate(parts) if i - 1 not in change.removed]
+    return "\n\n".join(p.strip() for p in (*remaining, *change.added) if p.strip()) + "\n"
 
 
-def _starts(lines: Sequence[str]) -> Iterator[int]:
-    """First line of every entry, the comments right above it included."""
-    for i, line in enumerate(lines):
-        if line.split("#")[0].strip() == HEADER:
-            start = i
-            while start and lines[start - 1].startswith("#"):
-                start -= 1
-            yield start
+def _split_comments(text: str) -> tuple[str, str]:
+    """`text` without the comment lines at its end, and those lines."""
+    lines = text.splitlines(keepends=True)
+    end = len(lines)
+    while end and lines[end - 1].startswith("#"):
+        end -= 1
+    return "".join(lines[:end]), "".join(lines[end:])
 
 
 def _passed(record: CellRecord | None, stage: str) -> bool:
@@ -170,12 +166,7 @@ def _undeclared(record: CellRecord | None) -> StageRecord | None:
     if record is None or not is_failure(record.outcome) or record.code in set(Code):
         return None
     failing = [s for s in record.stages if s.failing and not s.expected]
-    return min(failing, key=lambda s: STAGES.index(s.name), default=None)
-
-
-def _toml(text: str) -> str:
-    """A basic string: JSON's escapes are TOML's, but for DEL, which TOML wants escaped."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return failing[0] if failing else None
 
 
 def by_cell(cells: Iterable[Cell], records: Iterable[CellRecord]) -> dict[str, CellRecord]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from poseconform.isolation.child import ChildFailure
-from poseconform.results.outcome import StageRecord
+from poseconform.results.records import StageRecord
 from poseconform.subject.protocol import Conversion
 
 

@@ -1,7 +1,7 @@
 """A run against its baseline: which file that is, what is printed, and whether the run fails.
 
-The comparison itself is `report.baseline`'s; it needs the final record of every cell, so it is
-made once, when the session ends.
+The comparison itself is in `report/data/baseline.py`. It needs the final record of every cell, so
+it is made once, when the session ends.
 """
 
 from __future__ import annotations
@@ -9,17 +9,24 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-if TYPE_CHECKING:
-    from poseconform.report.data.diff import Diff, Finding
-    from poseconform.report.data.results import Results
+from poseconform.report.data.baseline import (
+    baseline_path,
+    compare_with_baseline,
+    update_baseline,
+)
+from poseconform.report.data.diff import CHANGES, Diff, Finding
+from poseconform.report.text.diff_markdown import diff_markdown
+from poseconform.report.text.strings import one_line, plural
+from poseconform.results.errors import ReportError
+from poseconform.results.results import Results, read_results
 
 FOLDER = Path("reports/baselines")
 MAX_LINES = 30  # of one kind; the report's page has them all
-# What is worth a line of its own under the counts; the rest is in the report.
+# What has a line of its own under the counts; the rest is in the report.
 LISTED = ("newly-failing", "missing", "headroom", "keypoint error", "still-failing",
           "newly-passing")  # fmt: skip
 
@@ -50,8 +57,6 @@ def baseline_file(option: Any, root: Path) -> Path:
 
     A device has one of its own: its cells are those of the CPU's runs, with other results.
     """
-    from poseconform.report.data.baseline import baseline_path
-
     here = {"os": platform.platform(), "cpu": {"machine": platform.machine()}}
     named: Path | None = option.baseline
     kind = option.device.split(":", maxsplit=1)[0]
@@ -60,14 +65,11 @@ def baseline_file(option: Any, root: Path) -> Path:
 
 
 def check_options(option: Any, root: Path) -> None:
-    """Refuse before the run what cannot be done after it.
+    """Check before the run what is needed after it.
 
     Raises:
         pytest.UsageError: A baseline is asked for that is not there, or is none.
     """
-    from poseconform.report.data.errors import ReportError
-    from poseconform.report.data.results import read_results
-
     if option.baseline is None and not option.fail_on_regression and not option.update_baseline:
         return
     path = baseline_file(option, root)
@@ -85,13 +87,10 @@ def check_options(option: Any, root: Path) -> None:
 
 
 def compare(results: Results, path: Path) -> tuple[Diff | None, str]:
-    """What changed since the baseline in `path`, and why it cannot be said, if it cannot.
+    """What changed since the baseline in `path`, or why it could not be compared.
 
     Both are empty where there is no baseline.
     """
-    from poseconform.report.data.baseline import compare_with_baseline
-    from poseconform.report.data.errors import ReportError
-
     try:
         return compare_with_baseline(results, path), ""
     except ReportError as error:  # only of a baseline that no option asked for: see check_options
@@ -100,9 +99,6 @@ def compare(results: Results, path: Path) -> tuple[Diff | None, str]:
 
 def summary_lines(diff: Diff, path: Path) -> Iterator[str]:
     """The counts in one line, then one line a change, the regressions first."""
-    from poseconform.report.data.compare import CHANGES
-    from poseconform.report.text.strings import plural
-
     counts = ", ".join(f"{len(diff.of(kind))} {words}" for kind, words in CHANGES)
     yield f"against {path}: {counts}; {plural(len(diff.regressions), 'regression')}"
     for kind in LISTED:
@@ -113,9 +109,6 @@ def summary_lines(diff: Diff, path: Path) -> Iterator[str]:
 
 
 def _line(finding: Finding) -> str:
-    from poseconform.report.data.compare import CHANGES
-    from poseconform.report.text.strings import one_line
-
     cell, words = finding.cell, dict(CHANGES).get(finding.kind, f"{finding.kind} grew")
     change = f"{finding.before} -> {finding.after}"
     note = f" ({finding.note})" if finding.note else ""
@@ -129,9 +122,6 @@ def update(results: Results, path: Path, write_line: Callable[[str], None]) -> N
         ReportError: The file is there and is not a `results.json`.
         OSError: It cannot be written.
     """
-    from poseconform.report.data.baseline import update_baseline
-    from poseconform.report.text.diff_markdown import diff_markdown
-
     changed = update_baseline(results, path, write=False)
     for line in diff_markdown(changed).splitlines():
         write_line(line)

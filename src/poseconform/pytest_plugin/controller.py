@@ -1,12 +1,17 @@
-"""The plugin's part that runs once: collects what all tests say, and writes the report."""
+"""The plugin's part that runs once: it collects the results of all tests and writes the report."""
 
 from __future__ import annotations
 
 import os
 import shlex
+import shutil
+import signal
 import sys
+import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +23,30 @@ from poseconform.isolation.disk import make_room
 from poseconform.planted import score as defect_score
 from poseconform.pytest_plugin import baseline as regression
 from poseconform.pytest_plugin import recording
-from poseconform.pytest_plugin.options import all_cells, availabilities_of, selection_of
-from poseconform.pytest_plugin.progress import Progress, count_tests
-from poseconform.results.outcome import CellRecord
+from poseconform.pytest_plugin.options import (
+    all_cells,
+    availabilities_of,
+    selection_of,
+    subject_of,
+)
+from poseconform.pytest_plugin.progress import Progress
+from poseconform.results.folder import RunFolder, RunRecord, export_counts
+from poseconform.results.records import CellRecord
+from poseconform.results.results import Results, new_results, write_results
 from poseconform.subject.environment import fingerprint
+
+_FOLDER = pytest.StashKey[RunFolder]()
+_WORKERINPUT = "poseconform_run_folder"
+
+
+def run_folder(config: pytest.Config) -> RunFolder:
+    """Where the files of this run are: in the report's folder, or in a temporary one."""
+    if _FOLDER not in config.stash:
+        workerinput = getattr(config, "workerinput", {})
+        named = workerinput.get(_WORKERINPUT) or config.option.report_dir
+        path = Path(named or tempfile.mkdtemp(prefix="poseconform-run-"))
+        config.stash[_FOLDER] = RunFolder(path.absolute())
+    return config.stash[_FOLDER]
 
 
 class Controller:
@@ -30,20 +55,37 @@ class Controller:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._started = time.monotonic()
-        self._partials: list[CellRecord] = []
-        self._selected: dict[str, int] = {}
+        self._selected: Counter[str] = Counter()  # cell id -> how many tests it has
         self._progress = Progress(self._write)
-        self._results: Any = None
+        self._results: Results | None = None
         self._paths: list[Path] = []
         self._defects = defect_score.Score()
         self._diff: Any = None
         self._no_diff = ""
+        self._interrupted = ""
+        self._handler: Any = None
 
     def pytest_sessionstart(self) -> None:
         """Refuse a baseline that is not there, and a full disk, before hours are spent."""
         option = self._config.option
         regression.check_options(option, self._config.rootpath)
         make_room(option.artifact_cache, option.artifact_cache_limit)
+        if not option.collectonly:
+            run_folder(self._config).clear()
+        if threading.current_thread() is threading.main_thread():
+            self._handler = signal.signal(signal.SIGTERM, _terminate)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """A worker writes its records where this process reads them."""
+        node.workerinput[_WORKERINPUT] = str(run_folder(self._config).path)
+
+    def pytest_unconfigure(self) -> None:
+        """Give back the signal handler; remove a temporary folder of a run that has ended."""
+        if self._handler is not None:
+            signal.signal(signal.SIGTERM, self._handler)
+        if _FOLDER in self._config.stash and self._config.option.report_dir is None:
+            shutil.rmtree(run_folder(self._config).path, ignore_errors=True)
 
     def _write(self, line: str) -> None:
         reporter = self._config.pluginmanager.get_plugin("terminalreporter")
@@ -60,20 +102,41 @@ class Controller:
         """With xdist: what a worker has selected; all select the same."""
         self._select(ids)
 
-    def _select(self, node_ids: list[str]) -> None:
-        if not self._selected:
-            self._selected = dict(count_tests(recording.cell_id_of(n) for n in node_ids))
-            cells = {c.id for c in selection_of(self._config).cells} if self._selected else set()
-            self._selected = {k: n for k, n in self._selected.items() if k in cells}
-            self._progress.start(self._selected)
+    def _select(self, node_ids: Iterable[str]) -> None:
+        if self._selected or self._config.option.collectonly:
+            return
+        tests = run_folder(self._config).tests()
+        cells = (tests[node_id].cell for node_id in node_ids if node_id in tests)
+        self._selected = Counter(cell for cell in cells if cell)
+        self._progress.start(self._selected)
+        if self._selected:
+            run_folder(self._config).write_run(self._run_record())
+
+    def _run_record(self) -> RunRecord:
+        option, subject = self._config.option, subject_of(self._config).name
+        cells = []
+        for cell in selection_of(self._config).cells:
+            base = recording.base_record(cell, option.exporter, "", subject)
+            chosen = cell.id in self._selected
+            cells.append(base.with_outcome() if chosen else base.not_selected())
+        run = {
+            "command": shlex.join(["python", "-m", "pytest", *sys.argv[1:]]),
+            "exporter": option.exporter or "the one of each deploy config",
+            "image_set": option.image_set,
+        }
+        return RunRecord(self._environment(cells), run, tuple(cells))
+
+    def _environment(self, cells: Iterable[CellRecord]) -> dict[str, Any]:
+        availabilities = availabilities_of(self._config)
+        for backend in sorted({c.backend for c in cells if c.outcome != "not-selected"}):
+            availabilities.of(backend)  # with xdist the workers have probed
+        return fingerprint(availabilities, self._config.option.weights_seed)
 
     def pytest_report_teststatus(
         self, report: pytest.TestReport, config: pytest.Config
     ) -> tuple[str, str, str] | None:
         """Tests of cells print no dot: the cell has a line of its own."""
-        of_a_cell = any(
-            name == recording.PROPERTY for name, _ in getattr(report, "user_properties", ())
-        )
+        of_a_cell = hasattr(report, recording.CELL)
         if config.option.verbose > 0 or not of_a_cell or hasattr(report, "wasxfail"):
             return None
         if report.passed:
@@ -83,20 +146,26 @@ class Controller:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """A test has ended, here or in a worker."""
         self._defects.add(report)
-        for name, value in report.user_properties if report.when != "teardown" else ():
-            if name == recording.PROPERTY:
-                cell_id, _, text = str(value).partition(" ")
-                partial = CellRecord.from_json(text) if text else None
-                self._partials += [partial] if partial else []
-                self._progress.add(cell_id, partial)
+        if (cell := getattr(report, recording.CELL, None)) is not None:
+            self._progress.add(cell["id"], cell["outcome"])
+
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """The run is ended from outside: write the report before anything is torn down."""
+        self._interrupted = str(excinfo.value) or "SIGINT"
+        try:
+            self._finish()
+        except OSError:
+            self._results = None  # `pytest_sessionfinish` tries again, and reports the error
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write the report; compare with the baseline."""
         folder = self._config.option.report_dir
+        if not self._interrupted:
+            self._interrupted = str(session.shouldfail or session.shouldstop or "")
         try:
-            if self._selected:
-                self._finish(session)
+            if self._results is None:
+                self._finish()
             if folder:
                 self._paths += defect_score.write_table(folder, self._defects.facts())
         except OSError as error:
@@ -105,47 +174,34 @@ class Controller:
                 "What is printed above is all that is left; free the disk and run again.",
                 pytest.ExitCode.INTERNAL_ERROR,
             )
-
-    def _finish(self, session: pytest.Session) -> None:
-        self._results = self._make_results()
-        path = regression.baseline_file(self._config.option, self._config.rootpath)
-        self._diff, self._no_diff = regression.compare(self._results, path)
-        if self._config.option.report_dir:
-            self._paths = recording.write_report(
-                self._config.option.report_dir,
-                self._results,
-                path if self._diff is not None else None,
-            )
+        if self._results is not None:
+            run_folder(self._config).clear()  # now: until here a worker may have written
         worse = self._diff is not None and bool(self._diff.regressions)
         if worse and self._config.option.fail_on_regression:
             session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
 
-    def _make_results(self) -> Any:
-        from poseconform.report.data.results import new_results
-
-        selection, found = selection_of(self._config), availabilities_of(self._config)
-        exporter = self._config.option.exporter
-        cells = recording.complete(
-            selection.cells, self._selected, self._partials, exporter, found.subject.name
-        )
-        if not found.known:  # with xdist the workers have probed
-            for backend in sorted({c.backend for c in cells if c.outcome != "not-selected"}):
-                found.of(backend)
-        environment = fingerprint(found, self._config.option.weights_seed)
-        return new_results(cells, environment=environment, run=self._run_facts(cells))
-
-    def _run_facts(self, cells: tuple[CellRecord, ...]) -> dict[str, Any]:
-        made = [s for c in cells for s in c.stages if s.name == "export" and s.seconds > 0]
-        done = [s for c in cells for s in c.stages if s.name == "export"]
-        return {
-            "command": shlex.join(["python", "-m", "pytest", *sys.argv[1:]]),
-            "seconds": round(time.monotonic() - self._started, 1),
-            "exports": len(made),
-            "cache_hits": len(done) - len(made),
-            "exporter": self._config.option.exporter or "as each deploy config says",
-            "image_set": self._config.option.image_set,
+    def _finish(self) -> None:
+        """Make the results of what has been done, and write the report."""
+        if not self._selected:
+            return
+        folder = run_folder(self._config)
+        run = folder.run()
+        cells = folder.cells(run, interrupted=bool(self._interrupted))
+        missing = any(cell.outcome == "missing" for cell in cells)
+        facts = {
+            **run.run,
+            **export_counts(cells),
             **self._defects.facts(),
+            **({"interrupted": self._interrupted} if self._interrupted and missing else {}),
+            "seconds": round(time.monotonic() - self._started, 1),
         }
+        results = new_results(cells, environment=self._environment(cells), run=facts)
+        path = regression.baseline_file(self._config.option, self._config.rootpath)
+        self._diff, self._no_diff = regression.compare(results, path)
+        if self._config.option.report_dir:
+            baseline = path if self._diff is not None else None
+            self._paths = write_report(self._config.option.report_dir, results, baseline)
+        self._results = results
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """The matrix in text, failures with their commands, and where the report is."""
@@ -163,25 +219,28 @@ class Controller:
         print_summary(self._results, console)
         for path in [*self._paths, self._config.option.xmlpath] if self._paths else []:
             terminalreporter.write_line(f"wrote {path}")
-        self._say_what_changed(terminalreporter.write_line)
+        self._print_changes(self._results, terminalreporter.write_line)
         if self._config.option.update_expectations:
-            self._update_expectations(terminalreporter.write_line)
-        for line in publish(self._results, os.environ):
-            terminalreporter.write_line(line)
+            self._update_expectations(self._results, terminalreporter.write_line)
+        publish(self._results, os.environ)
 
-    def _update_expectations(self, write_line: Callable[[str], None]) -> None:
+    def _update_expectations(self, results: Results, write_line: Callable[[str], None]) -> None:
         folder = self._config.rootpath / expectations.FOLDER
-        found, system = availabilities_of(self._config), expectations.this_system()
+        availabilities = availabilities_of(self._config)
+        entries = expectations.load_expectations(folder)
+        declared = expectations.Declarations(
+            entries, lambda backend: availabilities.of(backend).version
+        )
         matrix = all_cells(self._config)
         run = expectations_update.Run(
-            expectations.load_expectations(folder),
+            entries,
             matrix,
-            expectations_update.by_cell(matrix, self._results.cells),
-            lambda entry: entry.holds(found.of(entry.backend).version, system),
+            expectations_update.by_cell(matrix, results.cells),
+            declared.holds,
         )
         expectations_update.update(folder, run, write_line)
 
-    def _say_what_changed(self, write_line: Callable[[str], None]) -> None:
+    def _print_changes(self, results: Results, write_line: Callable[[str], None]) -> None:
         path = regression.baseline_file(self._config.option, self._config.rootpath)
         if self._diff is not None:
             for line in regression.summary_lines(self._diff, path):
@@ -189,4 +248,25 @@ class Controller:
         if self._no_diff:
             write_line(f"not compared: {self._no_diff}")
         if self._config.option.update_baseline:
-            regression.update(self._results, path, write_line)
+            regression.update(results, path, write_line)
+
+
+def write_report(folder: Path, results: Results, baseline: Path | None = None) -> list[Path]:
+    """Write `results.json` and everything that is made from it; the paths, page first.
+
+    Args:
+        folder: Made if it is not there.
+        results: The results.
+        baseline: Results that the page marks changes against.
+    """
+    from poseconform.report.build import build_report
+
+    path = write_results(folder / "results.json", results)
+    return [*build_report(path, folder, baseline_path=baseline), path]
+
+
+def _terminate(signum: int, frame: object) -> None:
+    """End the session as Ctrl-C does; a second signal is not to spoil the report."""
+    del frame
+    signal.signal(signum, signal.SIG_IGN)
+    raise pytest.exit.Exception(signal.Signals(signum).name)

@@ -1,9 +1,8 @@
-"""The pytest plugin: markers, collection, and what a test says of its cell. Thin on purpose."""
+"""The pytest plugin: markers, collection, and the results of tests. It only connects the rooms."""
 
 from __future__ import annotations
 
 import tempfile
-from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,7 @@ from poseconform.judge.judge import Judge
 from poseconform.judge.stages import Blocked, StageFailure
 from poseconform.matrix.cells import OTHER_FAMILY, Cell, Model, mark_name
 from poseconform.pytest_plugin import checking, recording
-from poseconform.pytest_plugin.controller import Controller
-from poseconform.pytest_plugin.expecting import Expected, fail_report
+from poseconform.pytest_plugin.controller import Controller, run_folder
 from poseconform.pytest_plugin.options import (
     add_options,
     all_cells,
@@ -28,13 +26,14 @@ from poseconform.pytest_plugin.options import (
 )
 from poseconform.pytest_plugin.reproduction import command, end_with, save
 from poseconform.pytest_plugin.scheduling import make_scheduler
+from poseconform.results.folder import CollectedTest
 from poseconform.results.outcome import STAGES
 from poseconform.subject.protocol import Subject
 from posedeploy.runtime import device_of
 
 REFUSED = pytest.StashKey[set[str]]()
 NOTES = pytest.StashKey[recording.Notes]()
-EXPECTED = pytest.StashKey[Expected]()
+RECORDER = pytest.StashKey[recording.Recorder]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -86,17 +85,30 @@ def pytest_collection(session: pytest.Session) -> None:
         _refuse_unmatched(session.config)
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist tells the controller what was collected
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Refuse entries about no cell; begin to watch what is declared to fail."""
+    """Refuse entries about no cell; prepare the records of the cells."""
     config = session.config
-    tests = Counter(cell.id for cell in map(_cell, session.items) if cell)
-    if tests and not hasattr(config, "workerinput"):
+    tests = {item.nodeid: _collected(item) for item in session.items}
+    tests = {node_id: test for node_id, test in tests.items() if test.model}
+    cells = {node_id: test for node_id, test in tests.items() if test.cell}
+    if cells and not hasattr(config, "workerinput"):
         _refuse_unmatched(config)
-    config.stash[EXPECTED] = Expected(
+    if config.option.collectonly:
+        return
+    if tests:
+        run_folder(config).write_tests(tests)
+    declarations = expectations.Declarations(
         () if config.option.runxfail else declared(config),
-        tests,
         lambda backend: availabilities_of(config).of(backend).version,
     )
+    config.stash[RECORDER] = recording.Recorder(run_folder(config), cells, declarations)
+
+
+def _collected(item: pytest.Item) -> CollectedTest:
+    cell, model = _cell(item), _model(item)
+    name = model.name if model else ""
+    return CollectedTest(cell.id, _stage(item), name) if cell else CollectedTest(model=name)
 
 
 def declared(config: pytest.Config) -> tuple[expectations.Expectation, ...]:
@@ -135,7 +147,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """All tests of a model together, its cells one after the other, each by stage.
 
-    So a cell's result is known as early as it can be, and only one model at a time is in memory.
+    So a cell ends as early as it can, and only one model at a time is in memory.
     """
     places: dict[str, int] = {}
     for item in items:
@@ -152,16 +164,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """One worker takes all tests of a model."""
-    selection = selection_of(config)
-    models = {model.name: model.name for model in selection.models}
-    models |= {cell.id: cell.model.name for cell in selection.cells}
-    return make_scheduler(config, log, models)
+    return make_scheduler(config, log, run_folder(config).tests)
+
+
+def _model(item: pytest.Item) -> Model | None:
+    cell = _cell(item)
+    model = cell.model if cell else _params(item).get("conformance_model")
+    return model if isinstance(model, Model) else None
 
 
 def _model_name(item: pytest.Item) -> str:
-    cell = _cell(item)
-    model = cell.model if cell else _params(item).get("conformance_model")
-    return model.name if isinstance(model, Model) else item.nodeid.split("::", maxsplit=1)[0]
+    model = _model(item)
+    return model.name if model else item.nodeid.split("::", maxsplit=1)[0]
 
 
 def _applies(metafunc: pytest.Metafunc, cell: Cell) -> bool:
@@ -199,24 +213,24 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     cell = _cell(item)
     if cell is None:
         return
-    item.stash[NOTES] = recording.Notes()
-    selection = selection_of(item.config)
+    notes = item.stash[NOTES] = recording.Notes()
+    item.config.stash[RECORDER].start(_test(item, cell))
     availabilities = availabilities_of(item.config)
     flow = cell.flow
     found = availabilities.of(flow.backend, flow.precision, flow.inference_precision)
     if found.ok:
         return
+    notes.unavailable = found
     if item.get_closest_marker("anywhere") and availabilities.of_converting(flow.backend).ok:
-        item.stash[NOTES].unavailable = found
         return
     # a processor without f16 is no reason for a runner to fail that has the backend
     whole = availabilities.of(flow.backend, flow.precision)
-    if flow.backend in selection.require and not whole.ok:
+    if flow.backend in selection_of(item.config).require and not whole.ok:
         message = f"{flow.backend} is required but unavailable: {found.code}: {found.reason}"
-        said = item.config.stash.setdefault(REFUSED, set())
-        if cell.id in said:
+        refused = item.config.stash.setdefault(REFUSED, set())
+        if cell.id in refused:
             pytest.skip(str(Blocked("load", message)))
-        said.add(cell.id)
+        refused.add(cell.id)
         raise StageFailure("load", "failed", message, found.code)
     pytest.skip(f"unavailable:{found.code}: {found.reason}")
 
@@ -234,34 +248,31 @@ def pytest_runtest_call() -> Generator[None, None, None]:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Attach what the test says of its cell to its report."""
+    """Append the result of a cell's test to the record of the cell."""
     report = yield
     cell = _cell(item)
     decided = call.when == "call" or (call.when == "setup" and not report.passed)
     if cell is None or not decided:
         return report
-    base = recording.base_record(
-        cell,
-        item.config.option.exporter,
-        command(item.config, cell),
-        subject_of(item.config).name,
-    )
+    test = _test(item, cell)
     error = call.excinfo.value if call.excinfo else None
     notes = item.stash.get(NOTES, recording.Notes())  # a mark can end a test before its setup
-    expected = item.config.stash[EXPECTED]
-    if call.when == "call" and report.failed:
-        expected.excuse_report(cell, _stage(item), report, error)
-    partial = recording.partial_record(base, _stage(item), notes, report, error)
-    if passed := expected.ended(cell, partial):
-        partial = fail_report(passed, report, partial or base)
-    text = partial.to_json() if partial else ""
-    report.user_properties.append((recording.PROPERTY, f"{cell.id} {text}"))
+    item.config.stash[RECORDER].end(test, notes, report, error)
     # JUnit takes the properties of the teardown's report, which copies the item's
-    item.user_properties += recording.junit_properties(partial or base, _stage(item))
+    measured = test.base.with_measurements(**notes.fields)
+    item.user_properties += recording.junit_properties(measured, test.stage)
     if report.failed:
-        save(item, cell, report, base.repro)
-        end_with(report, "re-run just this cell", base.repro)
+        save(item, cell, report, test.base.repro)
+        end_with(report, "re-run just this cell", test.base.repro)
     return report
+
+
+def _test(item: pytest.Item, cell: Cell) -> recording.CellTest:
+    config = item.config
+    again = command(config, cell)
+    subject = subject_of(config).name
+    base = recording.base_record(cell, config.option.exporter, again, subject)
+    return recording.CellTest(item.nodeid, cell, _stage(item), base)
 
 
 @pytest.fixture(scope="session")

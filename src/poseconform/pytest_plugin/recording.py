@@ -1,31 +1,26 @@
-"""From test reports to partial cell records, and from those to `results.json`."""
+"""What the tests of a cell find goes into the cell's record, which is on disk after every test."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from poseconform.expectations.entries import Declarations, Expectation
 from poseconform.isolation.child import ChildFailure
 from poseconform.judge.stages import StageFailure
 from poseconform.matrix.cells import Cell
 from poseconform.matrix.weights import USER
-from poseconform.results.outcome import (
-    COMPARING_STAGES,
-    CellRecord,
-    StageRecord,
-    group_cells,
-    tail,
-)
+from poseconform.results.folder import CellState, CollectedTest, RunFolder
+from poseconform.results.outcome import usual_failure
+from poseconform.results.records import CellRecord, StageRecord, tail
 from posedeploy.runtime import Availability
 
-PROPERTY = "poseconform.cell"
-XPASS = "[XPASS(strict)]"  # how pytest begins to report a test that passed against its mark
-_CELL_ID = re.compile(r"\[(?P<id>[^\[\]]+)\]$")  # the last brackets: a check may stand before
+CELL = "poseconform_cell"  # attribute of a report of a cell's test: `{"id": ..., "outcome": ...}`
+XPASS = "unexpected pass"
 
 
 @dataclass
@@ -34,9 +29,8 @@ class Notes:
 
     Attributes:
         fields: Fields of `CellRecord`.
-        stages: Stages that are known to have passed, beside the test's own.
-        unavailable: Why the backend cannot run here, in a test that does not need it to: the cell
-            has then passed what can be asked here, and is no pass.
+        stages: Stages that have passed, besides the test's own.
+        unavailable: Why the backend cannot run here; None where it can.
     """
 
     fields: dict[str, Any] = field(default_factory=dict)
@@ -46,6 +40,117 @@ class Notes:
     def __call__(self, **fields: Any) -> None:
         """Record fields of the cell."""
         self.fields.update(fields)
+
+
+@dataclass(frozen=True)
+class CellTest:
+    """A test of a cell.
+
+    Attributes:
+        node_id: pytest's.
+        cell: The cell.
+        stage: The stage that the test judges.
+        base: The cell's record before anything was done.
+    """
+
+    node_id: str
+    cell: Cell
+    stage: str
+    base: CellRecord
+
+
+class Recorder:
+    """Keeps the records of the cells that this process judges.
+
+    All tests of a cell run in one process, unless it dies; the process that takes over reads what
+    is on disk.
+
+    Args:
+        folder: Where the records are written.
+        tests: What each test of this run is about, by node id.
+        declared: The declared failures.
+    """
+
+    def __init__(
+        self, folder: RunFolder, tests: Mapping[str, CollectedTest], declared: Declarations
+    ) -> None:
+        self._folder = folder
+        self._declared = declared
+        self._states: dict[str, CellState] = {}
+        self._tests: dict[str, set[str]] = defaultdict(set)
+        for node_id, test in tests.items():
+            self._tests[test.cell].add(node_id)
+
+    def start(self, test: CellTest) -> None:
+        """A test begins.
+
+        Raises:
+            StageFailure: A process of this run has died in this test.
+        """
+        state = self._state(test)
+        died = state.running == test.node_id
+        state = state if died else state.after_crash()
+        self._write(test.cell, replace(state, running=test.node_id, stage=test.stage))
+        if died:
+            raise StageFailure(test.stage, "crash", "the process that ran this test died")
+
+    def end(self, test: CellTest, notes: Notes, report: pytest.TestReport, error: object) -> None:
+        """A test has ended: append its result to the record, and change the report if needed.
+
+        A failure that is declared becomes an xfail, as pytest writes one. The last test of a cell
+        fails if a stage that is declared to fail has passed.
+
+        Args:
+            test: The test.
+            notes: What it measured.
+            report: pytest's report of the phase that decided.
+            error: The exception that ended it, if any.
+        """
+        state = self._state(test)
+        record = state.record.with_measurements(**notes.fields)
+        for stage in notes.stages:
+            record = record.with_stage(stage)
+        result = stage_result(test.stage, report, error)
+        if result is not None and result.failing:
+            if report.when == "call" and report.failed:
+                result = self._excused(test.cell, result, report)
+            if not any(stage.failing and not stage.expected for stage in record.stages):
+                record = replace(record, log_tail=tail(printable(report.longreprtext)))
+        if result is not None and (result.failing or result.name not in _names(notes.stages)):
+            record = record.with_stage(result)
+        ended = {*state.ended, test.node_id}
+        left = self._tests[test.cell.id] - ended
+        if not left and (unmet := self._declared.unmet(test.cell, record)):
+            record = fail_unmet(unmet, report, record)
+        unavailable = state.unavailable
+        if notes.unavailable is not None:
+            unavailable = (str(notes.unavailable.code), notes.unavailable.reason)
+        unfinished = f"{len(ended)} of {len(ended | left)} tests have ended" if left else ""
+        record = record.with_outcome(unavailable, unfinished)
+        self._write(test.cell, CellState(record, tuple(sorted(ended)), "", "", unavailable))
+        progress = {"id": test.cell.id, "outcome": "" if left else record.outcome}
+        setattr(report, CELL, progress)
+
+    def _state(self, test: CellTest) -> CellState:
+        state = self._states.get(test.cell.id) or self._folder.cell(test.cell.id)
+        return state or CellState(test.base)
+
+    def _write(self, cell: Cell, state: CellState) -> None:
+        self._states[cell.id] = state
+        try:
+            self._folder.write_cell(cell.id, state)
+        except OSError as error:
+            raise pytest.exit.Exception(
+                f"{self._folder.path}: the record of {cell.id} could not be written: {error}. "
+                "Free the disk and run again."
+            ) from error
+
+    def _excused(self, cell: Cell, failure: StageRecord, report: pytest.TestReport) -> StageRecord:
+        entry = self._declared.excuse(cell, failure)
+        if entry is None:
+            return failure
+        report.outcome, report.wasxfail = "skipped", entry.note
+        return replace(failure, expected=True, message=printable(entry.note))
 
 
 def base_record(cell: Cell, exporter: str, repro: str, subject: str) -> CellRecord:
@@ -65,58 +170,90 @@ def base_record(cell: Cell, exporter: str, repro: str, subject: str) -> CellReco
     )
 
 
-def partial_record(
-    base: CellRecord, stage: str, notes: Notes, report: pytest.TestReport, error: object
-) -> CellRecord | None:
-    """What one test says of its cell; None if it says nothing (it was blocked).
+def stage_result(stage: str, report: pytest.TestReport, error: object) -> StageRecord | None:
+    """The result of a test as that of its stage; None if it was skipped.
+
+    pytest's own marks count: a test that fails under `xfail` failed as declared, one that passes
+    under it, which pytest reports as a failure without an exception if the mark is strict, passed
+    against its declaration.
+    """
+    reason = printable(str(getattr(report, "wasxfail", "")))
+    if report.passed:
+        return StageRecord(stage, report.duration, message=reason, expected=bool(reason))
+    if report.failed and error is None:
+        message = printable(str(report.longrepr))
+        return StageRecord(stage, report.duration, message=message, expected=True)
+    if report.skipped and not hasattr(report, "wasxfail"):
+        return None
+    failed = failed_stage(stage, report.duration, error)
+    if report.skipped:
+        return replace(failed, expected=True, message=reason or failed.message)
+    return failed
+
+
+def failed_stage(stage: str, seconds: float, error: object) -> StageRecord:
+    """How a test of a cell failed.
+
+    Only an assertion is a mismatch: after any other error in a stage that compares, nothing was
+    compared.
 
     Args:
-        base: `base_record`.
-        stage: The stage the test judges.
-        notes: What it measured.
-        report: pytest's report of the phase that decided.
-        error: The exception that ended it, if any.
+        stage: The stage that the test judges; the failure may name another.
+        seconds: Duration of the test.
+        error: The exception that ended it.
     """
-    record = replace(base, **notes.fields)
-    declared = hasattr(report, "wasxfail")
-    unexpected = str(report.longrepr).startswith(XPASS)
-    if report.passed or unexpected:
-        outcome = "xpass" if declared or unexpected else "pass"
-        reason = str(report.longrepr).removeprefix(XPASS).strip() if unexpected else ""
-        known = {
-            stage_record.name for stage_record in notes.stages
-        }  # these know better than the clock
-        own = () if stage in known else (StageRecord(stage, report.duration),)
-        stages = (*notes.stages, *own)
-        passed = replace(record, outcome=outcome, reason=reason, stages=stages)
-        return _as_far_as_it_goes(passed, notes.unavailable) if outcome == "pass" else passed
-    if report.skipped and not declared:
-        code, reason = _unavailable(report)
-        outcome = f"unavailable:{code}"
-        return replace(record, outcome=outcome, code=code, reason=reason) if code else None
-    failed = replace(failed_stage(stage, report, error), expected=declared)
-    return replace(
-        record,
-        outcome="xfail" if declared else "missing",
-        reason=(report.wasxfail if declared else "") or failed.message,
-        stages=(*notes.stages, failed),
-        log_tail=tail(report.longreprtext),
+    if isinstance(error, ChildFailure):  # of a child that serves many cells
+        error = StageFailure.from_child(stage, error)
+    if isinstance(error, StageFailure):
+        message = error.message.splitlines()[0] if error.message else error.kind
+        return StageRecord(error.stage, seconds, error.kind, printable(message), error.code)
+    compared = isinstance(error, AssertionError | pytest.fail.Exception)
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    kind = usual_failure(stage) if compared else "failed"
+    return StageRecord(stage, seconds, kind, printable(lines[0]))
+
+
+def fail_unmet(
+    entries: Iterable[Expectation], report: pytest.TestReport, record: CellRecord
+) -> CellRecord:
+    """Fail a cell's last test because stages that are declared to fail have passed.
+
+    Args:
+        entries: The declarations that were not met.
+        report: The report of that test; one that has failed anyway keeps its own message.
+        record: The record of the cell.
+
+    Returns:
+        The record in which those stages are marked.
+    """
+    notes = {e: f"{e.stage} passed: {e.note}, declared in {e.source}" for e in entries}
+    note = "; ".join(notes.values())
+    if report.failed:
+        report.sections.append((XPASS, note))
+    else:
+        vars(report).pop("wasxfail", None)
+        report.outcome, report.longrepr = "failed", f"{XPASS}: {note}"
+    messages: dict[str, list[str]] = defaultdict(list)
+    for entry, text in notes.items():
+        messages[entry.stage].append(printable(text))
+    stages = tuple(
+        replace(stage, expected=True, message="; ".join(messages[stage.name]))
+        if stage.name in messages
+        else stage
+        for stage in record.stages
     )
-
-
-def _as_far_as_it_goes(passed: CellRecord, unavailable: Availability | None) -> CellRecord:
-    """A pass of what needs no backend, in a cell whose backend cannot run here."""
-    if unavailable is None:
-        return passed
-    code = str(unavailable.code)
-    outcome = f"unavailable:{code}"
-    return replace(passed, outcome=outcome, code=code, reason=unavailable.reason)
+    return replace(record, stages=stages)
 
 
 def junit_properties(record: CellRecord, stage: str) -> list[tuple[str, object]]:
-    """What a JUnit report should say of one test of a cell; what was not measured is left out."""
+    """Properties of one test of a cell in the JUnit report; what was not measured is left out.
+
+    Args:
+        record: The cell with what this test measured.
+        stage: The stage that the test judges.
+    """
     error = record.keypoint_error_px or record.sdk_client_error_px
-    found = {
+    properties = {
         "model": record.model,
         "family": record.family,
         "backend": record.backend,
@@ -128,78 +265,13 @@ def junit_properties(record: CellRecord, stage: str) -> list[tuple[str, object]]
         "keypoint_error_px_max": error.max if error else None,
         "repro": record.repro,
     }
-    return [(name, value) for name, value in found.items() if value not in {None, ""}]
+    return [(name, value) for name, value in properties.items() if value not in {None, ""}]
 
 
-def failed_stage(stage: str, report: pytest.TestReport, error: object) -> StageRecord:
-    """How a test of a cell failed.
-
-    Only an assertion is a mismatch: whatever else goes wrong where numbers are compared, nothing
-    was compared.
-
-    Args:
-        stage: The stage that the test judges; the failure may name another.
-        report: pytest's report of the phase that decided.
-        error: The exception that ended it, if any.
-    """
-    if isinstance(error, ChildFailure):  # of a child that serves no cell alone
-        error = StageFailure.from_child(stage, error)
-    if isinstance(error, StageFailure):
-        message = error.message.splitlines()[0] if error.message else error.kind
-        return StageRecord(error.stage, report.duration, error.kind, message, error.code)
-    compared = isinstance(error, AssertionError | pytest.fail.Exception)
-    kind = "mismatch" if compared and stage in COMPARING_STAGES else "failed"
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return StageRecord(stage, report.duration, kind, lines[0])
+def printable(text: str) -> str:
+    """`text` with what UTF-8 cannot hold (undecodable bytes of a log) as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def skip_reason(report: pytest.TestReport) -> str:
-    """The reason of a skip, without pytest's prefix."""
-    text = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-    return text.removeprefix("Skipped: ")
-
-
-def _unavailable(report: pytest.TestReport) -> tuple[str, str]:
-    """Code and line of 'unavailable:<code>: <line>'; ('', '') for any other skip."""
-    match = re.match(r"unavailable:([\w-]+): (.*)", skip_reason(report), re.DOTALL)
-    return (match[1], match[2]) if match else ("", "")
-
-
-def cell_id_of(node_id: str) -> str:
-    """The cell's id in a test's node id, '' if it has none."""
-    match = _CELL_ID.search(node_id)
-    return match["id"] if match else ""
-
-
-def complete(
-    cells: Sequence[Cell],
-    selected: Mapping[str, int],
-    partials: Iterable[CellRecord],
-    exporter: str,
-    subject: str,
-) -> tuple[CellRecord, ...]:
-    """The record of every cell of the matrix: judged, missing, or not selected."""
-    records = {record.cell_id: record for record in group_cells(partials)}
-    for cell in cells:
-        base = base_record(cell, exporter, "", subject)
-        if base.cell_id not in records:
-            outcome = "missing" if cell.id in selected else "not-selected"
-            reason = "selected, but no result came back" if cell.id in selected else ""
-            records[base.cell_id] = replace(base, outcome=outcome, reason=reason)
-    return tuple(records.values())
-
-
-def write_report(folder: Path, results: Any, baseline: Path | None = None) -> list[Path]:
-    """Write `results.json` and everything that is made from it; the paths, page first.
-
-    Args:
-        folder: Made if it is not there.
-        results: `report.results.Results`.
-        baseline: Results that the page marks changes against.
-    """
-    from poseconform.report.build import build_report
-    from poseconform.report.data.results import write_results
-
-    path = write_results(folder / "results.json", results)
-    made = build_report(path, folder, baseline_path=baseline)
-    return [*(p for p in made if p != path), path]
+def _names(stages: Iterable[StageRecord]) -> set[str]:
+    return {stage.name for stage in stages}

@@ -51,7 +51,7 @@ def save(item: pytest.Item, cell: Cell, report: pytest.TestReport, again: str) -
     Args:
         item: The test that failed.
         cell: Its cell.
-        report: Its report; a folder that cannot be written is told there.
+        report: Its report; it gets a section if the folder cannot be written.
         again: The command that re-runs the cell.
     """
     root = item.config.option.repro_dir

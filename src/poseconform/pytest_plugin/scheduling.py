@@ -1,36 +1,43 @@
 """Which xdist worker gets which tests: all tests of a model go to one, as do those of a file.
 
-A worker that has a model's cells builds the model and reads its reference once, and a cell's
-earlier failure blocks its later stages.  xdist's own `--dist loadgroup` would do the same by
+A worker that has a model's cells builds the model and reads its reference once, and an earlier
+failure of a cell blocks its later stages. xdist's own `--dist loadgroup` would do the same by
 markers, but with pytest 9.2 xdist 3.8 does not see them: its suffix on node ids has no effect.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 
-from poseconform.pytest_plugin.recording import cell_id_of
+from poseconform.results.folder import CollectedTest
 
 
-def group_of(node_id: str, models: Mapping[str, str]) -> str:
-    """What a test belongs to: its cell's model, else its file.
+def group_of(node_id: str, tests: Mapping[str, CollectedTest]) -> str:
+    """What a test belongs to: its model, else its file."""
+    test = tests.get(node_id)
+    return test.model if test and test.model else node_id.split("::", maxsplit=1)[0]
+
+
+def make_scheduler(
+    config: pytest.Config, log: Any, read_tests: Callable[[], Mapping[str, CollectedTest]]
+) -> Any:
+    """Xdist's load-by-scope scheduler, with `group_of` as the scope.
 
     Args:
-        node_id: pytest's node id.
-        models: Parameter id (of a cell or of a model) -> model name.
+        config: pytest's.
+        log: xdist's.
+        read_tests: Gives what each test is about, once the workers have collected.
     """
-    return models.get(cell_id_of(node_id)) or node_id.split("::", maxsplit=1)[0]
-
-
-def make_scheduler(config: pytest.Config, log: Any, models: Mapping[str, str]) -> Any:
-    """Xdist's load-by-scope scheduler, with `group_of` as the scope."""
     from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
     class LoadByModel(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+        tests: Mapping[str, CollectedTest] = {}
+
         def _split_scope(self, nodeid: str) -> str:
-            return group_of(nodeid, models)
+            self.tests = self.tests or read_tests()
+            return group_of(nodeid, self.tests)
 
     return LoadByModel(config, log)

@@ -1,11 +1,12 @@
-"""`python -m poseconform.report`: build, diff, merge, table, baseline, sample.
+"""`python -m poseconform.report`: build, diff, merge, table, baseline, schema.
 
-Exit codes: 0, all is well; 1, a regression, or a table that is out of date; 2, an input that
+Exit codes: 0 for success; 1 for a regression, or a table that is out of date; 2 for an input that
 cannot be used.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -18,12 +19,12 @@ from rich.text import Text
 from poseconform.report.build import build_report
 from poseconform.report.data.baseline import baseline_path, update_baseline
 from poseconform.report.data.diff import diff_results
-from poseconform.report.data.errors import ReportError
 from poseconform.report.data.merge import merge_results
-from poseconform.report.data.results import Results, read_results, write_results
-from poseconform.report.page.sample import sample_results
 from poseconform.report.text.diff_markdown import diff_markdown
 from poseconform.report.text.table import support_table, update_table
+from poseconform.results.errors import ReportError
+from poseconform.results.folder import RunFolder
+from poseconform.results.results import Results, read_results, schema, write_results
 
 app = typer.Typer(
     help="From results.json to what a person reads.",
@@ -33,19 +34,35 @@ app = typer.Typer(
 )
 
 ResultsFile = Annotated[Path, typer.Argument(help="A results.json.", metavar="RESULTS")]
-Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder; default: beside RESULTS.")]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder; default: that of RESULTS.")]
 BASELINES = Path("reports/baselines")
 
 
 @app.command()
 def build(
-    results: ResultsFile,
+    results: Annotated[
+        Path,
+        typer.Argument(help="A results.json, or the --report-dir of a run.", metavar="RESULTS"),
+    ],
     out: Out = None,
     baseline: Annotated[Path | None, typer.Option(help="Results to compare with.")] = None,
 ) -> None:
-    """Write index.html and support-table.md."""
+    """Write index.html and support-table.md.
+
+    For the folder of a run that was killed, results.json is made first, of what the run has done.
+    """
+    if results.is_dir():
+        run, results = RunFolder(results), results / "results.json"
+        if run.unfinished:
+            typer.echo(f"wrote {write_results(results, run.finish())}, of a run that did not end")
     for path in build_report(results, out or results.parent, baseline_path=baseline):
         typer.echo(f"wrote {path}")
+
+
+@app.command("schema")
+def print_schema() -> None:
+    """Print the JSON Schema of results.json."""
+    typer.echo(json.dumps(schema(), indent=1))
 
 
 @app.command()
@@ -80,7 +97,7 @@ def merge(
 def table(
     results: ResultsFile,
     into: Annotated[Path | None, typer.Option(help="Markdown file with the two markers.")] = None,
-    check: Annotated[bool, typer.Option(help="Only say whether INTO is current.")] = False,
+    check: Annotated[bool, typer.Option(help="Only report whether INTO is current.")] = False,
 ) -> None:
     """Print the project's support table, or bring it up to date in a document.
 
@@ -108,16 +125,6 @@ def baseline(
     changed = update_baseline(found, path, write=update)
     typer.echo(diff_markdown(changed), nl=False)
     typer.echo(f"\nwrote {path}" if update else f"\nnothing was written; --update changes {path}")
-
-
-@app.command()
-def sample(
-    out: Annotated[Path, typer.Argument(help="The results.json to write.")],
-    cells: Annotated[int, typer.Option(help="How many cells.")] = 120,
-    seed: Annotated[int, typer.Option(help="Another seed, other results.")] = 0,
-) -> None:
-    """Write made-up results, to look at a report without a run."""
-    typer.echo(f"wrote {write_results(out, sample_results(cells, seed))}")
 
 
 def _named(part: str) -> tuple[str, Path]:

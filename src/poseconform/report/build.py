@@ -17,14 +17,14 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from poseconform.report.data.baseline import comparable
-from poseconform.report.data.results import Results, read_results
 from poseconform.report.data.vocabulary import failed, ran
 from poseconform.report.page.charts import LEFT, TOP, WIDTH
 from poseconform.report.page.page import Page, page_of
 from poseconform.report.page.payload import script_json
 from poseconform.report.text.strings import plural, visible
 from poseconform.report.text.table import support_table
-from poseconform.results.outcome import CellRecord
+from poseconform.results.records import CellRecord
+from poseconform.results.results import Results, read_results
 from posedeploy.paths import write_text
 
 PAGE_LIMIT = 1_400_000  # bytes that images may fill a page to; a mail or a wiki takes that much
@@ -61,11 +61,19 @@ def build_report(
     return paths
 
 
-def render_html(results: Results, baseline: Results | None = None) -> str:
-    """The page of `results` as one self-contained HTML document."""
+def render_html(
+    results: Results, baseline: Results | None = None, *, limit: int = PAGE_LIMIT
+) -> str:
+    """The page of `results` as one self-contained HTML document.
+
+    Args:
+        results: The results.
+        baseline: Results that changes are marked against.
+        limit: Bytes that images may fill the page to.
+    """
     page = page_of(results, baseline)
     without = _render(page)
-    room = min(IMAGES_LIMIT, PAGE_LIMIT - len(without.encode()))
+    room = min(IMAGES_LIMIT, limit - len(without.encode()))
     return _render(page) if _add_images(page, room) else without
 
 
@@ -89,24 +97,24 @@ def _render(page: Page) -> str:
 
 
 def _add_images(page: Page, room: int) -> bool:
-    """Put images into the payload while there is room, the most telling cells first."""
+    """Put images into the payload while there is room, failing cells first."""
     entries: Sequence[dict[str, Any]] = page.payload["cells"]
     pool: list[Any] = page.payload["pool"]
-    known: dict[str, int] = {}
+    places: dict[str, int] = {}  # image -> its place in the pool
     order = sorted(range(len(entries)), key=lambda i: _interest(page.cells[i]))
     for index in order:
         images = page.cells[index].images
         shown = []
         for image in images:
-            cost = 200 + (0 if image.data in known else len(image.data))
+            cost = 200 + (0 if image.data in places else len(image.data))
             if cost > room:
                 continue
             room -= cost
-            if image.data not in known:
-                known[image.data] = len(pool)
+            if image.data not in places:
+                places[image.data] = len(pool)
                 pool.append(image.data)
             caption = visible(image.caption)
-            shown.append([visible(image.name), image.mime, known[image.data], caption])
+            shown.append([visible(image.name), image.mime, places[image.data], caption])
         if shown:
             entries[index]["images"] = shown
         if len(shown) < len(images):

@@ -5,10 +5,10 @@
     sdk_model/       the files that were judged
     inputs.npz       `input [S, 3, H, W]`, the network's input of every image
     reference.npz    name -> `[S, ...]` float64, what PyTorch computes
-    output.npz       name -> `[R, ...]`, what the backend put out, batch after batch
+    output.npz       name -> `[R, ...]`, what the backend computed, batch after batch
     reproduce.py     runs the files on the inputs again; needs the backend alone
 
-What an earlier failure left nothing of is left out.
+Files of stages that an earlier failure prevented are missing.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ T = TypeVar("T")
 Arrays = dict[str, NDArray[Any]]
 
 
-class Knows(Protocol):
-    """What is asked of the judge."""
+class Evidence(Protocol):
+    """What the judge has of a cell."""
 
     def conversion(self, cell: Cell) -> Conversion:
         """The cell's SDK model folder."""
         ...
 
     def execution(self, cell: Cell) -> Execution:
-        """What the backend put out."""
+        """What the backend computed."""
         ...
 
     def reference(self, model: Model, precision: str) -> Reference:
@@ -60,7 +60,7 @@ class Knows(Protocol):
 
 @dataclass(frozen=True)
 class Failure:
-    """What a reproduction folder says of the failure.
+    """A failure, for its reproduction folder.
 
     Attributes:
         cell: The cell.
@@ -79,13 +79,13 @@ class Failure:
     packages: Mapping[str, str] = field(default_factory=dict)
 
 
-def write(root: Path, failure: Failure, judge: Knows | None, first: bool = True) -> Path:
+def write(root: Path, failure: Failure, judge: Evidence | None, first: bool = True) -> Path:
     """Write the folder of a failing cell.
 
     Args:
         root: Where the folders are.
-        failure: What to say.
-        judge: What to take the evidence from; None if the test had no judge.
+        failure: The failure.
+        judge: Gives the files and arrays; None if the test had no judge.
         first: True for the first failure of the cell in a run: what an earlier run left is
             removed. False adds to `failure.txt` and nothing else.
 
@@ -103,9 +103,9 @@ def write(root: Path, failure: Failure, judge: Knows | None, first: bool = True)
         file.write(f"{failure.message}\n\n{failure.log}\n\nre-run: {failure.command}\n\n")
     if not first or judge is None:
         return folder
-    conversion = _known(lambda: judge.conversion(cell))
-    execution = _known(lambda: judge.execution(cell))
-    reference = _known(lambda: judge.reference(cell.model, cell.flow.precision))
+    conversion = _if_there(lambda: judge.conversion(cell))
+    execution = _if_there(lambda: judge.execution(cell))
+    reference = _if_there(lambda: judge.reference(cell.model, cell.flow.precision))
     _write_evidence(folder, cell, conversion, execution, reference)
     facts = _facts(failure, judge.device(cell), execution, reference)
     (folder / "facts.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
@@ -115,8 +115,8 @@ def write(root: Path, failure: Failure, judge: Knows | None, first: bool = True)
     return folder
 
 
-def _known(ask: Callable[[], T]) -> T | None:
-    """What the judge knows; None where an earlier failure, reported elsewhere, is all there is."""
+def _if_there(ask: Callable[[], T]) -> T | None:
+    """What the judge has; None where an earlier failure, reported elsewhere, prevented it."""
     try:
         return ask()
     except (Blocked, StageFailure, ChildFailure):
@@ -152,14 +152,15 @@ def _detections(reference: Reference, rows: Mapping[str, int]) -> Arrays:
     if set(rows) != {"dets", "keypoints"}:
         return {}
     points = reference.detections[0].possible.keypoints.shape[1]
-    samples, places = len(reference.detections), rows["dets"]
-    dets, keypoints = np.zeros((samples, places, 5)), np.zeros((samples, places, points, 3))
+    samples, rows_of_dets = len(reference.detections), rows["dets"]
+    dets = np.zeros((samples, rows_of_dets, 5))
+    keypoints = np.zeros((samples, rows_of_dets, points, 3))
     for i, truth in enumerate(reference.detections):
-        kept = truth.possible.select(truth.base)
-        kept = kept.select(np.argsort(-kept.scores, kind="stable")[:places])
-        dets[i, : len(kept)] = np.concatenate([kept.boxes, kept.scores[:, None]], axis=-1)
-        keypoints[i, : len(kept), :, :2] = kept.keypoints
-        keypoints[i, : len(kept), :, 2] = kept.keypoint_scores
+        found = truth.possible.select(truth.base)
+        found = found.select(np.argsort(-found.scores, kind="stable")[:rows_of_dets])
+        dets[i, : len(found)] = np.concatenate([found.boxes, found.scores[:, None]], axis=-1)
+        keypoints[i, : len(found), :, :2] = found.keypoints
+        keypoints[i, : len(found), :, 2] = found.keypoint_scores
     return {"dets": dets, "keypoints": keypoints}
 
 
@@ -201,6 +202,6 @@ def _allowed(cell: Cell, reference: Reference | None) -> dict[str, tuple[float, 
     found: dict[str, tuple[float, float]] = {}
     for name in reference.ref_errors:
         output, limit = name.split(".")[0], reference.allowed(name, tolerance)
-        most, rms = found.get(output, (0.0, 0.0))
-        found[output] = max(most, limit.max), max(rms, limit.rms)
+        largest, rms = found.get(output, (0.0, 0.0))
+        found[output] = max(largest, limit.max), max(rms, limit.rms)
     return found

@@ -1,58 +1,66 @@
-"""What the record of a cell is made of: the stages, the outcomes, and what was measured.
+"""The record of a cell (model x flow): its stages and everything that was measured.
 
-Records are values.  `None` means "not measured"; NaN and infinity are measurements.
+Records are frozen values that pydantic validates when they are made and when they are read; the
+JSON Schema of `results.json` is generated from them. `None` means "not measured"; NaN and
+infinity are measurements, which JSON holds as the strings "NaN", "Infinity" and "-Infinity".
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field, replace
+from numbers import Integral, Real
+from typing import Annotated, Any
 
-STAGES: tuple[str, ...] = (
-    "export",  # PyTorch module to intermediate representation
-    "convert",  # intermediate representation to the backend's files
-    "load",  # the backend opens its files
-    "run",  # the backend computes something
-    "finite",  # no NaN, no infinity, not constant, depends on the input
-    "contract",  # names, shapes, dtypes, opset, dynamic dimensions are as DESIGN says
-    "numeric",  # tensors against PyTorch in float64
-    "keypoints",  # decoded keypoints in pixels of the input image
-    "sdk",  # the SDK model folder, through a client
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+)
+from pydantic.dataclasses import dataclass
+
+from poseconform.results.outcome import (
+    COMPARING_STAGES,
+    FAILED,
+    OUTCOME_PATTERN,
+    STAGE_OUTCOMES,
+    STAGES,
+    UNAVAILABLE,
 )
 
-# What a stage can come to, from the least to the most telling: of two records of one stage the
-# later in this list is kept.
-STAGE_OUTCOMES: tuple[str, ...] = ("skipped", "pass", "mismatch", "failed", "timeout", "crash")
-STAGE_FAILURES = frozenset({"mismatch", "failed", "timeout", "crash"})
-
-FAILED, UNAVAILABLE = "failed:", "unavailable:"
-PLAIN_OUTCOMES = frozenset(
-    {"pass", "mismatch", "crash", "timeout", "xfail", "xpass", "not-selected", "missing"}
-)
+CONFIG = ConfigDict(strict=True, extra="forbid", ser_json_inf_nan="strings")
+LOG_LIMIT = 16_000  # characters: some 200 lines, enough for a traceback and the backend's output
+_NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
-def check_outcome(outcome: str) -> str:
-    """`outcome` itself.
-
-    Raises:
-        ValueError: It is not one of the outcomes of the design of record.
-    """
-    stage = outcome.removeprefix(FAILED)
-    code = outcome.removeprefix(UNAVAILABLE)
-    known = (
-        outcome in PLAIN_OUTCOMES
-        or (outcome.startswith(FAILED) and stage in STAGES)
-        or (outcome.startswith(UNAVAILABLE) and code != "")
-    )
-    if not known:
-        plain = ", ".join(sorted(PLAIN_OUTCOMES))
-        raise ValueError(
-            f"outcome: found '{outcome}'; expected failed:<stage>, unavailable:<code> or {plain}"
-        )
-    return outcome
+def _read_number(value: Any) -> Any:
+    """A float of the three words for what JSON cannot hold, and of numpy's numbers."""
+    if isinstance(value, str):
+        return _NON_FINITE.get(value, value)
+    if isinstance(value, Real) and not isinstance(value, bool):
+        return float(value) + 0.0  # no negative zero: equal values are written alike
+    return value
 
 
-@dataclass(frozen=True)
+def _read_count(value: Any) -> Any:
+    """An int of numpy's numbers."""
+    is_count = isinstance(value, Integral) and not isinstance(value, bool)
+    return int(value) if is_count else value
+
+
+Count = Annotated[int, BeforeValidator(_read_count), WithJsonSchema({"type": "integer"})]
+Number = Annotated[
+    float,
+    BeforeValidator(_read_number),
+    WithJsonSchema({"type": ["number", "string"], "pattern": "^(NaN|-?Infinity)$"}),
+]
+
+
+@dataclass(frozen=True, config=CONFIG)
 class StageRecord:
     """One stage of one cell.
 
@@ -60,56 +68,61 @@ class StageRecord:
         name: One of `STAGES`.
         seconds: Wall-clock seconds; 0 when a cached artifact was used.
         outcome: One of `STAGE_OUTCOMES`.
-        message: One line for a person; empty on a pass.
+        message: One line for a person; empty on a pass that was not declared to fail.
         code: A word for a machine where there is one: a signal (`SIGSEGV`), an availability code.
-        expected: True when the failure was declared beforehand (xfail).
+        expected: True when the stage was declared to fail.
     """
 
-    name: str
-    seconds: float = 0.0
-    outcome: str = "pass"
+    name: Annotated[str, Field(json_schema_extra={"enum": list(STAGES)})]
+    seconds: Number = 0.0
+    outcome: Annotated[str, Field(json_schema_extra={"enum": list(STAGE_OUTCOMES)})] = "pass"
     message: str = ""
     code: str = ""
     expected: bool = False
 
     def __post_init__(self) -> None:
-        if self.name not in STAGES:
-            raise ValueError(f"stage: found '{self.name}'; expected one of {', '.join(STAGES)}")
-        if self.outcome not in STAGE_OUTCOMES:
-            expected = ", ".join(STAGE_OUTCOMES)
-            raise ValueError(
-                f"outcome of stage {self.name}: found '{self.outcome}'; expected {expected}"
-            )
+        for what, value, allowed in (
+            ("stage", self.name, STAGES),
+            (f"outcome of stage {self.name}", self.outcome, STAGE_OUTCOMES),
+        ):
+            if value not in allowed:
+                raise ValueError(f"{what}: found '{value}'; expected one of {', '.join(allowed)}")
 
     @property
     def failing(self) -> bool:
         """True for a failure, declared or not."""
-        return self.outcome in STAGE_FAILURES
+        return self.outcome != "pass"
+
+    @property
+    def as_outcome(self) -> str:
+        """The outcome of a cell that this stage decides by failing."""
+        wrong = self.outcome == "mismatch" and self.name not in COMPARING_STAGES
+        return f"{FAILED}{self.name}" if wrong or self.outcome == "failed" else self.outcome
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CONFIG)
 class HistogramRecord:
     """Absolute element errors of one output, in bins of log10.
 
     Attributes:
         edges: `[B + 1]` bin edges, log10 of the absolute error.
-        counts: `[B]` elements in each bin; elements with no error at all are left out.
+        counts: `[B]` elements in each bin; elements without an error are left out.
     """
 
-    edges: tuple[float, ...]
-    counts: tuple[int, ...]
+    edges: tuple[Number, ...]
+    counts: tuple[Count, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CONFIG)
 class PixelError:
     """Distance between reference and deployed keypoints, in pixels of the input image."""
 
-    p50: float | None = None
-    p99: float | None = None
-    max: float | None = None
+    p50: Number | None = None
+    p99: Number | None = None
+    max: Number | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CONFIG)
 class OutputRecord:
     """One output tensor against float64, worst over images and batches.
 
@@ -121,40 +134,32 @@ class OutputRecord:
         rms: Root mean square error.
         allowed_max: Limit of `max_abs`.
         allowed_rms: Limit of `rms`.
-        ref32_max: PyTorch's own float32 error (the ref_error), maximum.
+        ref32_max: PyTorch's own float32 error (the reference error), maximum.
         ref32_rms: The same, RMS.
-        ratio: Error over the ref_error, the worse of maximum and RMS.
+        ratio: Error over the reference error, the worse of maximum and RMS.
         headroom: Error over allowed error, the worse of the two; 1.0 is the limit.
         cosine: Cosine similarity with float64.
         sqnr_db: Signal to quantization noise ratio, dB.
-        argmax_flips: Keypoints whose peak moved.
-        benign_flips: Those of them where the reference itself was near a tie.
-        keypoint_error_px: Decoded from this output, input px.
-        oks: Object keypoint similarity with the reference, 0 to 1.
-        histogram: Where the element errors lie.
+        histogram: Distribution of the element errors.
     """
 
     name: str
-    shape: tuple[int | str, ...] = ()
+    shape: tuple[Count | str, ...] = ()
     dtype: str = ""
-    max_abs: float | None = None
-    rms: float | None = None
-    allowed_max: float | None = None
-    allowed_rms: float | None = None
-    ref32_max: float | None = None
-    ref32_rms: float | None = None
-    ratio: float | None = None
-    headroom: float | None = None
-    cosine: float | None = None
-    sqnr_db: float | None = None
-    argmax_flips: int | None = None
-    benign_flips: int | None = None
-    keypoint_error_px: PixelError | None = None
-    oks: float | None = None
+    max_abs: Number | None = None
+    rms: Number | None = None
+    allowed_max: Number | None = None
+    allowed_rms: Number | None = None
+    ref32_max: Number | None = None
+    ref32_rms: Number | None = None
+    ratio: Number | None = None
+    headroom: Number | None = None
+    cosine: Number | None = None
+    sqnr_db: Number | None = None
     histogram: HistogramRecord | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CONFIG)
 class LayersRecord:
     """Quantized layers of an int8 artifact, each on its own float32 input.
 
@@ -164,20 +169,20 @@ class LayersRecord:
         median_db: The same of the median layer.
     """
 
-    quantized: int
-    multiplying: int
-    min_db: float | None = None
-    median_db: float | None = None
+    quantized: Count
+    multiplying: Count
+    min_db: Number | None = None
+    median_db: Number | None = None
     worst: str = ""
-    allowed_db: float | None = None
+    allowed_db: Number | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CONFIG)
 class AccuracyRecord:
     """Keypoints on held-out figures: against the same weights in PyTorch float32, and the truth.
 
     Attributes:
-        figures: How many; 0 where nothing was measured, and `code` says why.
+        figures: How many; 0 where nothing was measured, for the reason in `code`.
         shift_mean_px: Mean distance from PyTorch's keypoints, input px; p99 and max likewise.
         oks: Object keypoint similarity with PyTorch's keypoints, mean over figures, 0 to 1.
         pck: Fraction of keypoints within 5 % of the box's larger side of the truth.
@@ -186,19 +191,19 @@ class AccuracyRecord:
         code: Why the check refused, `reason` in one line; '' where it measured.
     """
 
-    figures: int = 0
-    shift_mean_px: float | None = None
-    shift_p99_px: float | None = None
-    shift_max_px: float | None = None
-    oks: float | None = None
-    pck: float | None = None
-    pck_reference: float | None = None
-    points_lost: float | None = None
+    figures: Count = 0
+    shift_mean_px: Number | None = None
+    shift_p99_px: Number | None = None
+    shift_max_px: Number | None = None
+    oks: Number | None = None
+    pck: Number | None = None
+    pck_reference: Number | None = None
+    points_lost: Number | None = None
     code: str = ""
     reason: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CONFIG)
 class DatasetRecord:
     """A whole deployment on a labeled data set, and PyTorch on the same; each from 0 to 1.
 
@@ -206,48 +211,48 @@ class DatasetRecord:
         name: The data set.
         images: How many of it.
         ap: COCO's average precision of keypoints through the client; `ar` its average recall.
-        pck: Keypoints within 5 % of the box's larger side; `…_reference` the same of PyTorch.
+        pck: Keypoints within 5 % of the box's larger side; `..._reference` the same of PyTorch.
     """
 
     name: str
-    images: int
-    ap: float
-    ap_reference: float
-    ar: float
-    ar_reference: float
-    pck: float
-    pck_reference: float
+    images: Count
+    ap: Number
+    ap_reference: Number
+    ar: Number
+    ar_reference: Number
+    pck: Number
+    pck_reference: Number
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CONFIG)
 class ArtifactRecord:
     """A file of the SDK model folder: name relative to it, SHA-256 in hex, size in bytes."""
 
     file: str
     sha256: str
-    bytes: int
+    bytes: Count
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CONFIG)
 class GraphRecord:
     """What is in the exported graph: operator type to count, nodes, opset, ONNX IR version."""
 
-    ops: Mapping[str, int] = field(default_factory=dict)
-    nodes: int | None = None
-    opset: int | None = None
-    ir: int | None = None
+    ops: Mapping[str, Count] = field(default_factory=dict)
+    nodes: Count | None = None
+    opset: Count | None = None
+    ir: Count | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CONFIG)
 class LatencyRecord:
     """Time of one run of the backend at batch 1, milliseconds, over `runs` recorded runs."""
 
-    median: float
-    iqr: float = 0.0
-    runs: int = 1
+    median: Number
+    iqr: Number = 0.0
+    runs: Count = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CONFIG)
 class ImageRecord:
     """A small image with reference and deployed keypoints drawn over each other.
 
@@ -255,7 +260,7 @@ class ImageRecord:
         name: Name of the image, unique in its cell.
         data: Base64 of the file, without a prefix.
         mime: `image/jpeg`, `image/png` or `image/webp`.
-        caption: What a reader sees in it, also for a screen reader.
+        caption: What the image shows, also for a screen reader.
     """
 
     name: str
@@ -264,11 +269,222 @@ class ImageRecord:
     caption: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CONFIG)
 class SourceRecord:
-    """What one runner said of a cell, kept when the results of several runners are merged."""
+    """The result of a cell on one runner, of several that were merged."""
 
     runner: str
     outcome: str
     reason: str = ""
-    headroom: float | None = None
+    headroom: Number | None = None
+
+
+@dataclass(frozen=True, kw_only=True, config=CONFIG)
+class CellRecord:
+    """One cell of the matrix.
+
+    Attributes:
+        model: Name in the zoo table.
+        family: Row of the support table.
+        tiers: Tiers the model belongs to.
+        backend: Backend name.
+        precision: `fp32`, `fp16`, `bf16` or `int8`.
+        shape_mode: `static` or `dynamic` (batch).
+        deploy_config: File name in `deploy_configs/`, or a path the user gave.
+        implementation: The implementation that converted.
+        exporter: The exporter; part of the cell's identity.
+        outcome: The outcome; `outcome.py` has the rules by which it follows from the stages.
+        code: Availability code, signal name, or empty.
+        reason: One line for a person; empty on a pass.
+        headroom: Worst over the outputs; 1.0 is the limit.
+        keypoint_error_px: Worst over images and batches, input px.
+        sdk_client_error_px: The same through the SDK client, image px.
+        benign_flips: Keypoints that flipped where the reference was near a tie.
+        stages: One record a stage, in the order of `STAGES`.
+        outputs: One record an output.
+        artifacts: Files of the SDK model folder.
+        graph: The exported graph.
+        effective_options: Options in force, as the backend reports them.
+        latency_ms: Backend run time.
+        batches: Batch sizes that were compared.
+        images: Overlays.
+        checkpoint_sha256: Hash of the checkpoint, hex.
+        weights: Origin of the weights: `calibrated`, `fitted`, `zoo` or `user`.
+        layers: Quantized layers of an int8 flow.
+        accuracy: Keypoints on held-out figures, below fp32.
+        dataset: The whole deployment on a labeled data set.
+        log_tail: Last lines of the failing stage's log.
+        repro: A command that re-runs this cell alone.
+        sources: One entry a runner, after a merge of several runners.
+    """
+
+    model: str
+    family: str
+    backend: str
+    precision: str
+    shape_mode: Annotated[str, Field(pattern="^(static|dynamic)$")]
+    deploy_config: str
+    implementation: str = "posedeploy"
+    exporter: str = ""
+    tiers: tuple[str, ...] = ()
+    outcome: Annotated[str, Field(pattern=OUTCOME_PATTERN)] = "missing"
+    code: str = ""
+    reason: str = ""
+    headroom: Number | None = None
+    keypoint_error_px: PixelError | None = None
+    sdk_client_error_px: PixelError | None = None
+    benign_flips: Count | None = None
+    stages: tuple[StageRecord, ...] = ()
+    outputs: tuple[OutputRecord, ...] = ()
+    artifacts: tuple[ArtifactRecord, ...] = ()
+    graph: GraphRecord | None = None
+    effective_options: Mapping[str, str] = field(default_factory=dict)
+    latency_ms: LatencyRecord | None = None
+    batches: tuple[Count, ...] = ()
+    images: tuple[ImageRecord, ...] = ()
+    checkpoint_sha256: str = ""
+    weights: str = ""
+    layers: LayersRecord | None = None
+    accuracy: AccuracyRecord | None = None
+    dataset: DatasetRecord | None = None
+    log_tail: str = ""
+    repro: str = ""
+    sources: tuple[SourceRecord, ...] = ()
+
+    @property
+    def flow(self) -> str:
+        """Backend, precision and shape mode, e.g. `onnxruntime-fp32-dynamic`."""
+        return f"{self.backend}-{self.precision}-{self.shape_mode}"
+
+    @property
+    def cell_id(self) -> str:
+        """Name of the cell in reports, links and diffs."""
+        config = self.deploy_config.removesuffix(".py")
+        parts = (self.model, config, self.implementation, self.exporter)
+        return "/".join(part for part in parts if part)
+
+    @property
+    def worst_px(self) -> float | None:
+        """Worst keypoint error, input px."""
+        return None if self.keypoint_error_px is None else self.keypoint_error_px.max
+
+    @property
+    def artifact_bytes(self) -> int | None:
+        """Size of all files of the SDK model folder."""
+        return sum(artifact.bytes for artifact in self.artifacts) if self.artifacts else None
+
+    @property
+    def median_ms(self) -> float | None:
+        """Median run time of the backend, milliseconds."""
+        return None if self.latency_ms is None else self.latency_ms.median
+
+    def with_stage(self, stage: StageRecord) -> CellRecord:
+        """This record with the result of one more check of a stage.
+
+        Several checks judge one stage: their times add up, and the worst result stays, a failure
+        that was not declared before one that was.
+        """
+        stages = {record.name: record for record in self.stages}
+        earlier = stages.get(stage.name)
+        if earlier is not None:
+            seconds = earlier.seconds + stage.seconds
+            stage = replace(max(earlier, stage, key=_severity), seconds=seconds)
+        stages[stage.name] = stage
+        return replace(self, stages=tuple(stages[name] for name in STAGES if name in stages))
+
+    def with_measurements(self, **fields: Any) -> CellRecord:
+        """This record with what a check has measured.
+
+        Of an error that several checks measure the worst stays; `None` changes nothing.
+
+        Raises:
+            ValueError: There is no such field, or a value is not of its type.
+        """
+        measured = {name: value for name, value in fields.items() if value is not None}
+        for name in measured.keys() & _WORST.keys():
+            measured[name] = max(getattr(self, name), measured[name], key=_WORST[name])
+        return replace(self, **measured)
+
+    def with_outcome(
+        self, unavailable: tuple[str, str] | None = None, unfinished: str = ""
+    ) -> CellRecord:
+        """This record with the outcome that follows from its stages.
+
+        The table in `outcome.py` has the rules.
+
+        Args:
+            unavailable: Code and reason where the backend cannot run here.
+            unfinished: Which tests of the cell have not ended, in words; '' if all have.
+        """
+        outcome, code, reason = self._outcome(unavailable, unfinished)
+        return replace(self, outcome=outcome, code=code, reason=reason)
+
+    def not_selected(self) -> CellRecord:
+        """This record of a cell that the run leaves out."""
+        return replace(self, outcome="not-selected")
+
+    def _outcome(
+        self, unavailable: tuple[str, str] | None, unfinished: str
+    ) -> tuple[str, str, str]:
+        failing = [stage for stage in self.stages if stage.failing]
+        undeclared = next((stage for stage in failing if not stage.expected), None)
+        unexpected = [stage for stage in self.stages if stage.expected and not stage.failing]
+        found = ("pass", "", "")
+        if undeclared is not None:
+            found = (undeclared.as_outcome, undeclared.code, undeclared.message)
+        elif unexpected:
+            found = ("xpass", "", "; ".join(s.message for s in unexpected if s.message))
+        elif unfinished:
+            found = ("missing", "", unfinished)
+        elif failing:
+            found = ("xfail", failing[0].code, failing[0].message)
+        elif unavailable is not None:
+            found = (f"{UNAVAILABLE}{unavailable[0]}", *unavailable)
+        elif not self.stages:
+            found = ("missing", "", "selected, but no test returned a result")
+        return found
+
+
+def rank(value: float | None) -> tuple[int, float]:
+    """A total order of measurements: not measured, numbers, infinity, and NaN as the worst."""
+    if value is None:
+        return (0, 0.0)
+    return (2, 0.0) if math.isnan(value) else (1, float(value))
+
+
+def tail(text: str, limit: int = LOG_LIMIT) -> str:
+    """The last `limit` characters of a log, from the start of a line where there is one."""
+    if len(text) <= limit:
+        return text
+    end = text[-limit:]
+    newline = end.find("\n")
+    end = end[newline + 1 :] if 0 <= newline < limit // 2 else end
+    return f"[{len(text) - len(end)} earlier characters left out]\n{end}"
+
+
+def place_of(error: ValidationError) -> str:
+    """Where the first thing is that a document has wrong, and what: `$.cells[0].code: ...`."""
+    first = error.errors(include_url=False)[0]
+    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
+    text = f"${place}: {first['msg']}"
+    return text if len(text) <= 250 else f"{text[:247]}..."
+
+
+def _severity(stage: StageRecord) -> tuple[bool, int, bool]:
+    undeclared = stage.failing and not stage.expected
+    return (undeclared, STAGE_OUTCOMES.index(stage.outcome), stage.expected)
+
+
+def _pixel_rank(error: PixelError | None) -> tuple[tuple[int, float], ...]:
+    return () if error is None else (rank(error.max), rank(error.p99), rank(error.p50))
+
+
+# Errors that several checks of a cell measure, and the order in which they are worse.
+_WORST: Mapping[str, Any] = {
+    "benign_flips": rank,
+    "headroom": rank,
+    "keypoint_error_px": _pixel_rank,
+    "sdk_client_error_px": _pixel_rank,
+}
+
+CELL_RECORD: TypeAdapter[CellRecord] = TypeAdapter(CellRecord)

@@ -13,7 +13,6 @@ MODULE = "poseconform.report"
 NEEDS = (  # package, what it is, what to install
     ("poseconform", "the judge, of the same distribution", "--force-reinstall posedeploy"),
     ("jinja2", "what pages are made with", "'posedeploy[report]'"),
-    ("jsonschema", "what results are checked with", "'posedeploy[report]'"),
 )
 
 

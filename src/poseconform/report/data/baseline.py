@@ -1,8 +1,7 @@
-"""Baselines: what a platform is known to do, to compare a run with.
+"""Baselines: the results of a platform that runs are compared with.
 
-A baseline is a `results.json` without images, logs and commands that holds only the cells
-that ran.  An update changes the cells that the run judged and keeps the others, so a run of a
-few models does not throw the rest away.
+A baseline is a `results.json` without images, logs and commands that has only the cells that ran.
+An update changes the cells that the run judged and leaves the others as they are.
 """
 
 from __future__ import annotations
@@ -15,8 +14,8 @@ from typing import Any
 
 from poseconform.report.data.diff import Diff, diff_results
 from poseconform.report.data.fingerprint import one_liner
-from poseconform.report.data.results import Results, read_results, slim, write_results
 from poseconform.report.data.vocabulary import ran
+from poseconform.results.results import Results, read_results, slim, write_results
 
 
 def platform_name(environment: Mapping[str, Any]) -> str:
@@ -52,15 +51,14 @@ def comparable(baseline: Results, results: Results) -> Results:
     neither was an exporter.
     """
     judged = {(cell.model, cell.exporter) for cell in results.cells}
-    kept = tuple(cell for cell in baseline.cells if (cell.model, cell.exporter) in judged)
-    return replace(baseline, cells=kept)
+    cells = tuple(cell for cell in baseline.cells if (cell.model, cell.exporter) in judged)
+    return replace(baseline, cells=cells)
 
 
 def updated_baseline(old: Results | None, new: Results) -> Results:
-    """The baseline that `new` makes of `old`: judged cells replaced, the others kept."""
+    """The baseline that `new` makes of `old`: judged cells replaced, the others as they were."""
     judged = {cell.cell_id: cell for cell in slim(new).cells if ran(cell)}
-    kept = {} if old is None else {c.cell_id: c for c in old.cells if c.cell_id not in judged}
-    cells = {**kept, **judged}
+    cells = {**({} if old is None else old.by_id()), **judged}
     run = {"made on": one_liner(new.environment)}
     return replace(new, run=run, cells=tuple(cells[name] for name in sorted(cells)))
 

@@ -1,6 +1,20 @@
-"""What changed between two runs: a value, and Markdown for a pull request.
+"""What changed between two runs, cell by cell.
 
-`THRESHOLDS` is the one table that decides what is worth a line, and what is a regression.
+Changes of outcome:
+
+| then | now | change |
+|---|---|---|
+| not failing, or not there | failing | `newly-failing` |
+| failing | not failing, and ran | `newly-passing` |
+| failing | failing | `still-failing` |
+| ran | unavailable, or not there | `missing` |
+| not missing | missing | `missing` |
+| not there | ran, not failing | `new` |
+| anything else | | none |
+
+A cell that the selection of the run leaves out (`not-selected`) is no change.
+
+`THRESHOLDS` decides which changes of numbers are reported, and which are regressions.
 """
 
 from __future__ import annotations
@@ -9,23 +23,30 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from poseconform.report.data.compare import changes
 from poseconform.report.data.fingerprint import differences, same_machine
-from poseconform.report.data.results import Results
-from poseconform.report.data.vocabulary import ran, words_of
+from poseconform.report.data.vocabulary import failed, kind_of, ran, words_of
 from poseconform.report.text.strings import headroom, number, pixels, size
-from poseconform.results.outcome import CellRecord
+from poseconform.results.records import CellRecord
+from poseconform.results.results import Results
+
+CHANGES: tuple[tuple[str, str], ...] = (  # in the order of interest, with the words for a person
+    ("newly-failing", "newly failing"),
+    ("missing", "no longer run"),
+    ("still-failing", "still failing"),
+    ("newly-passing", "newly passing"),
+    ("new", "new"),
+)
 
 
 @dataclass(frozen=True)
 class Threshold:
-    """When a number that grew is worth saying.
+    """When a number that grew is reported.
 
     Attributes:
         what: The number.
         factor: It has grown by more than this,
         least: and to more than this, in its own unit.
-        regression: Whether that makes the diff a regression, or is only said.
+        regression: Whether that is a regression, or only reported.
         reason: Why these values.
     """
 
@@ -40,20 +61,13 @@ THRESHOLDS: dict[str, Threshold] = {
     row.what: row
     for row in (
         Threshold("headroom", 2.0, 0.2, True, "other kernels move it by tens of per cent"),
-        Threshold("keypoint error", 2.0, 0.25, True, "a quarter of a pixel is nobody's loss"),
+        Threshold("keypoint error", 2.0, 0.25, True, "a quarter of a pixel does not matter"),
         Threshold("latency", 1.25, 0.5, False, "a shared machine is that noisy"),
         Threshold("size", 1.05, 65_536, False, "a new version's metadata is smaller"),
     )
 }
 
-# Change of outcome to whether it is a regression.
-FLIPS: dict[str, bool] = {
-    "newly-failing": True,
-    "missing": True,
-    "still-failing": False,
-    "newly-passing": False,
-    "new": False,
-}
+REGRESSIONS = frozenset({"newly-failing", "missing"})  # of the changes of outcome
 
 
 @dataclass(frozen=True)
@@ -61,12 +75,12 @@ class Finding:
     """One thing that changed in one cell.
 
     Attributes:
-        kind: A key of `FLIPS` or `THRESHOLDS`, `outcome`, `graph` or `checkpoint`.
+        kind: One of `CHANGES`, a key of `THRESHOLDS`, `outcome`, `graph` or `checkpoint`.
         cell: The cell as it is now, or as it was if it is gone.
         before: The old value, in words.
         after: The new value, in words.
         regression: Whether it is a regression.
-        note: A reason or what else there is to say.
+        note: A reason, or more about the change.
     """
 
     kind: str
@@ -112,7 +126,7 @@ def diff_results(old: Results, new: Results) -> Diff:
     findings: list[Finding] = []
     for name in sorted({**before, **after}):
         findings += _flips(changed.get(name, ""), before.get(name), after.get(name))
-        if name in both and after[name].outcome == "pass":  # of a failure the flip says enough
+        if name in both and after[name].outcome == "pass":  # a failure is reported as one
             findings += _numbers(before[name], after[name], timed=timed)
         if name in both:
             findings += _graphs(before[name], after[name])
@@ -128,7 +142,7 @@ def _flips(change: str, old: CellRecord | None, new: CellRecord | None) -> Itera
     now = "not there" if new is None else words_of(new.outcome)
     note = "" if new is None else new.reason
     if change:
-        yield Finding(change, cell, was, now, FLIPS[change], note)
+        yield Finding(change, cell, was, now, change in REGRESSIONS, note)
     elif now not in {was, "not selected"}:
         yield Finding("outcome", cell, was, now, False, note)
 
@@ -136,11 +150,11 @@ def _flips(change: str, old: CellRecord | None, new: CellRecord | None) -> Itera
 def _numbers(old: CellRecord, new: CellRecord, *, timed: bool) -> Iterator[Finding]:
     rows = [
         ("headroom", old.headroom, new.headroom, headroom),
-        ("keypoint error", _worst_px(old), _worst_px(new), pixels),
-        ("size", _bytes(old), _bytes(new), lambda value: size(round(value or 0))),
+        ("keypoint error", old.worst_px, new.worst_px, pixels),
+        ("size", old.artifact_bytes, new.artifact_bytes, lambda value: size(round(value or 0))),
     ]
     if timed:
-        rows.append(("latency", _median(old), _median(new), number))
+        rows.append(("latency", old.median_ms, new.median_ms, number))
     for what, was, now, show in rows:
         limit = THRESHOLDS[what]
         if grew(limit, was, now) and not (what == "latency" and _within_spread(old, new)):
@@ -149,7 +163,7 @@ def _numbers(old: CellRecord, new: CellRecord, *, timed: bool) -> Iterator[Findi
 
 
 def grew(limit: Threshold, old: float | None, new: float | None) -> bool:
-    """True if a number grew beyond its threshold; one that is no number any more has grown."""
+    """True if a number grew beyond its threshold; one that became NaN has grown."""
     if new is None or old is None or math.isnan(old):
         return False
     return not new <= max(limit.factor * old, limit.least)
@@ -176,14 +190,6 @@ def _op_changes(old: Mapping[str, int], new: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {delta:+d}" for name, delta in deltas if delta)
 
 
-def _worst_px(cell: CellRecord) -> float | None:
-    return None if cell.keypoint_error_px is None else cell.keypoint_error_px.max
-
-
-def _median(cell: CellRecord) -> float | None:
-    return None if cell.latency_ms is None else cell.latency_ms.median
-
-
 def _within_spread(old: CellRecord, new: CellRecord) -> bool:
     """True if the medians differ by no more than both interquartile ranges together."""
     if old.latency_ms is None or new.latency_ms is None:
@@ -192,5 +198,33 @@ def _within_spread(old: CellRecord, new: CellRecord) -> bool:
     return abs(new.latency_ms.median - old.latency_ms.median) <= spread
 
 
-def _bytes(cell: CellRecord) -> float | None:
-    return float(sum(a.bytes for a in cell.artifacts)) if cell.artifacts else None
+def changes(old: Results, new: Results) -> dict[str, str]:
+    """Change by `cell_id`, of the cells of either that changed; see the module's table."""
+    before, after = old.by_id(), new.by_id()
+    found = {name: _change(before.get(name), after.get(name)) for name in {**before, **after}}
+    return {name: change for name, change in sorted(found.items()) if change}
+
+
+def change_counts(found: Mapping[str, str]) -> tuple[tuple[str, str, int], ...]:
+    """Change, words and number of cells, of all changes, in the order of interest."""
+    values = list(found.values())
+    return tuple((change, words, values.count(change)) for change, words in CHANGES)
+
+
+def _change(old: CellRecord | None, new: CellRecord | None) -> str:
+    failed_before = old is not None and failed(old)
+    if new is not None and failed(new):
+        return "still-failing" if failed_before else "newly-failing"
+    if new is None or not ran(new):
+        return _absent(old, new)
+    if failed_before:
+        return "newly-passing"
+    return "" if old is not None else "new"
+
+
+def _absent(old: CellRecord | None, new: CellRecord | None) -> str:
+    was = "" if old is None else kind_of(old.outcome)
+    kind = "" if new is None else kind_of(new.outcome)
+    ran_before = old is not None and ran(old)
+    lost = (kind == "missing" != was) or (ran_before and kind != "not-selected")
+    return "missing" if lost else ""

@@ -1,7 +1,7 @@
 """The environment of a run: shown in full, in one line, and compared with another's.
 
-A latency means something only beside another one from the same machine and the same software;
-`same_machine` decides that, by the fields of one table.
+Latencies are compared only if they are from the same machine and the same software;
+`same_machine` decides that by the fields of one table.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 
 from poseconform.report.text.strings import ABSENT, one_line, visible
 
-# What the one line shows, in this order, where it is known: a prefix, then where to look for it
-# (a value, or a value of a group).
+# What the one line shows, in this order: a prefix, then the names of the fact, the first of which
+# is taken that is there (a value, or a value of a group).
 _LINE: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("", ("cpu.model", "cpu")),
     ("", ("gpu.name", "gpu")),
@@ -56,7 +56,7 @@ def groups_of(environment: Mapping[str, Any], run: Mapping[str, Any]) -> tuple[G
 
 
 def runners_of(facts: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """What each runner said, of an environment or a run that `merge` made of several."""
+    """The facts of each runner, of an environment or a run that `merge` made of several."""
     found = facts.get(RUNNERS)
     if not isinstance(found, Mapping):
         return {}
@@ -95,7 +95,7 @@ def differences(
 def same_machine(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     """True if latencies of the two environments may be compared.
 
-    A machine that did not say what it is agrees with none.
+    A machine without a description is the same as none.
     """
     if not old.get("cpu"):
         return False

@@ -1,7 +1,7 @@
 """Results of several runners (CPU, GPU, macOS) as one.
 
-A cell that ran somewhere is shown as it ran; where several runners ran it, the worst of them is
-shown.  What each of them said stays in `sources`, and where they disagree the report says so.
+A cell that ran somewhere is shown as it ran; where several runners ran it, the worst result is
+shown. The result of each runner stays in `sources`, and the report marks where they differ.
 """
 
 from __future__ import annotations
@@ -10,16 +10,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from poseconform.report.data.errors import ReportError
 from poseconform.report.data.fingerprint import RUNNERS, runners_of
-from poseconform.report.data.results import Results
 from poseconform.report.data.vocabulary import NOT_RUN, kind_of, severity
-from poseconform.results.join import rank
-from poseconform.results.outcome import CellRecord, SourceRecord
+from poseconform.results.errors import ReportError
+from poseconform.results.records import CELL_RECORD, CellRecord, SourceRecord, rank
+from poseconform.results.results import Results
 
 
 def merge_results(parts: Mapping[str, Results]) -> Results:
-    """One `Results` of the `parts`, which are named by their runners; the order is no matter.
+    """One `Results` of the `parts`, which are named by their runners; their order does not matter.
 
     Raises:
         ReportError: There is nothing to merge, or a runner occurs twice.
@@ -54,14 +53,14 @@ def _check_runners(order: Sequence[str], parts: Mapping[str, Results]) -> None:
             seen.add(name)
 
 
-def _merged(told: Sequence[tuple[str, CellRecord]]) -> CellRecord:
-    shown = min((cell for _, cell in told), key=_shown_first)
-    sources = [source for runner, cell in told for source in _sources(runner, cell)]
+def _merged(cells: Sequence[tuple[str, CellRecord]]) -> CellRecord:
+    shown = min((cell for _, cell in cells), key=_shown_first)
+    sources = [source for runner, cell in cells for source in _sources(runner, cell)]
     return replace(shown, sources=tuple(sorted(sources, key=lambda s: s.runner)))
 
 
 def _sources(runner: str, cell: CellRecord) -> tuple[SourceRecord, ...]:
-    """What `runner` said; a cell that was merged before brings what its runners said."""
+    """The result of `runner`; a cell that was merged before has those of its runners."""
     return cell.sources or (SourceRecord(runner, cell.outcome, cell.reason, cell.headroom),)
 
 
@@ -70,7 +69,7 @@ def _shown_first(cell: CellRecord) -> tuple[int, int, tuple[int, float], str]:
     not_run = NOT_RUN.index(kind) + 1 if kind in NOT_RUN else 0
     level, value = rank(cell.headroom)
     # without its sources: a cell that was merged before must not win for having some
-    text = replace(cell, sources=()).to_json()
+    text = CELL_RECORD.dump_json(replace(cell, sources=())).decode()
     return (not_run, severity(cell.outcome), (-level, -value), text)
 
 
@@ -84,6 +83,9 @@ def _facts(facts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 def _run(runs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     merged: dict[str, Any] = {RUNNERS: _facts(runs)}
+    reasons = {name: run.get("interrupted") for name, run in merged[RUNNERS].items()}
+    if interrupted := "; ".join(f"{n}: {reason}" for n, reason in reasons.items() if reason):
+        merged["interrupted"] = interrupted
     planted = [run.get("planted_defects") for run in merged[RUNNERS].values()]
     counted = [p for p in planted if isinstance(p, Mapping) and "total" in p]
     if counted:

@@ -12,7 +12,7 @@ from poseconform.report.text.strings import number, one_line, plural, visible
 
 @dataclass(frozen=True)
 class PlantedRow:
-    """One defect, or a change that nobody could tell from rounding.
+    """One defect, or a change that cannot be told from rounding.
 
     Attributes:
         name: What was planted.
@@ -32,7 +32,7 @@ class PlantedRow:
 
 
 def trust_of(run: Mapping[str, Any]) -> str:
-    """The line that says why to believe the report: planted defects that were caught."""
+    """How many planted defects were caught, in one line; '' if none was planted."""
     planted = _planted(run)
     if "total" not in planted:
         return ""
@@ -41,7 +41,7 @@ def trust_of(run: Mapping[str, Any]) -> str:
 
 
 def planted_of(run: Mapping[str, Any]) -> tuple[PlantedRow, ...]:
-    """The rows of the page's table: what slipped through first, what cannot be told last."""
+    """The rows of the page's table: what was not caught first, what cannot be detected last."""
     planted = _planted(run)
     rows = [_row(raw) for raw in planted.get("rows", ())]
     rows.sort(key=lambda row: row.verdict == "caught")
@@ -50,10 +50,10 @@ def planted_of(run: Mapping[str, Any]) -> tuple[PlantedRow, ...]:
 
 def without_planted(run: Mapping[str, Any]) -> dict[str, Any]:
     """A run's facts, or those of every runner of a merge, without what has a table of its own."""
-    kept = {name: value for name, value in run.items() if name != "planted_defects"}
+    rest = {name: value for name, value in run.items() if name != "planted_defects"}
     if runners := runners_of(run):
-        kept[RUNNERS] = {name: without_planted(facts) for name, facts in runners.items()}
-    return kept
+        rest[RUNNERS] = {name: without_planted(facts) for name, facts in runners.items()}
+    return rest
 
 
 def _planted(run: Mapping[str, Any]) -> Mapping[str, Any]:

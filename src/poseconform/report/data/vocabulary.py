@@ -1,7 +1,7 @@
 """How outcomes, families and backends are shown: tables, one row each.
 
 The order of `OUTCOMES` is the order of severity: a group of cells is shown by the first row
-that occurs in it.  A glyph never stands alone, its word is always beside it.
+that occurs in it. A glyph is always shown with its word.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from poseconform.results.outcome import CellRecord, is_failure
+from poseconform.results.outcome import is_failure
+from poseconform.results.records import CellRecord
 from posedeploy.runtime import backends_by_rank
 
 
@@ -24,6 +25,7 @@ class Look:
         ascii: The same where only ASCII can be written.
         style: Rich style.
         group: `bad`, `warn`, `good`, `known` or `none`, which is a color in the page.
+        meaning: One sentence for the legend.
     """
 
     kind: str
@@ -32,33 +34,31 @@ class Look:
     ascii: str
     style: str
     group: str
+    meaning: str
 
 
 OUTCOMES: tuple[Look, ...] = (
-    Look("crash", "crash", "\u203c", "!!", "bold red", "bad"),
-    Look("timeout", "timeout", "\u25f7", "T", "bold red", "bad"),
-    Look("failed", "failed", "\u2717", "X", "bold red", "bad"),
-    Look("mismatch", "mismatch", "\u2260", "#", "bold red", "bad"),
-    Look("xpass", "xpass", "\u2191", "^", "bold magenta", "warn"),
-    Look("missing", "missing", "?", "?", "bold yellow", "warn"),
-    Look("xfail", "xfail", "\u21af", "x", "cyan", "known"),
-    Look("pass", "pass", "\u2713", "+", "green", "good"),
-    Look("unavailable", "unavailable", "\u2205", "0", "dim", "none"),
-    Look("not-selected", "not selected", "\u00b7", ".", "dim", "none"),
-)
-
-MEANINGS: dict[str, str] = {
-    "crash": "A native library died; the signal is named.",
-    "timeout": "The time limit of a stage passed.",
-    "failed": "A stage failed; the stage is named.",
-    "mismatch": "It runs, and differs from PyTorch by more than is allowed.",
-    "xpass": "Declared to fail, and passes: the declaration is out of date.",
-    "missing": "Expected to run, and no test reported it.",
-    "xfail": "Fails as declared, for the reason given.",
-    "pass": "Same keypoints and tensors as PyTorch, within the limits.",
-    "unavailable": "The backend cannot run on this machine; the code says why.",
-    "not-selected": "Left out by the selection of this run.",
-}
+    Look("crash", "crash", "\u203c", "!!", "bold red", "bad",
+         "A native library died; the signal is named."),
+    Look("timeout", "timeout", "\u25f7", "T", "bold red", "bad",
+         "The time limit of a stage passed."),
+    Look("failed", "failed", "\u2717", "X", "bold red", "bad",
+         "A stage failed; the stage is named."),
+    Look("mismatch", "mismatch", "\u2260", "#", "bold red", "bad",
+         "It runs, and differs from PyTorch by more than is allowed."),
+    Look("xpass", "xpass", "\u2191", "^", "bold magenta", "warn",
+         "Declared to fail, and passes: the declaration is out of date."),
+    Look("missing", "missing", "?", "?", "bold yellow", "warn",
+         "Expected to run, and no test reported it."),
+    Look("xfail", "xfail", "\u21af", "x", "cyan", "known",
+         "Fails as declared, for the reason given."),
+    Look("pass", "pass", "\u2713", "+", "green", "good",
+         "Same keypoints and tensors as PyTorch, within the limits."),
+    Look("unavailable", "unavailable", "\u2205", "0", "dim", "none",
+         "The backend cannot run on this machine; the code says why."),
+    Look("not-selected", "not selected", "\u00b7", ".", "dim", "none",
+         "Left out by the selection of this run."),
+)  # fmt: skip
 
 FAMILIES = ("HRNet", "MSPN", "LiteHRNet", "Hourglass", "SimCC", "RTMPose", "YOLOX-Pose", "RTMO")
 
@@ -115,8 +115,7 @@ def backend_name(backend: str) -> str:
     return _BACKEND_NAMES.get(backend, backend)
 
 
-def in_order(values: Iterable[str], known: tuple[str, ...]) -> tuple[str, ...]:
-    """Distinct `values`: those in `known` in its order, whatever their case, then the others."""
-    places = {name.casefold(): place for place, name in enumerate(known)}
-    last = len(known)
-    return tuple(sorted(set(values), key=lambda v: (places.get(v.casefold(), last), v)))
+def in_order(values: Iterable[str], order: tuple[str, ...]) -> tuple[str, ...]:
+    """Distinct `values`: those of `order` first, as ordered there in any case of letters."""
+    ranks = {name.casefold(): rank for rank, name in enumerate(order)}
+    return tuple(sorted(set(values), key=lambda v: (ranks.get(v.casefold(), len(order)), v)))

@@ -12,14 +12,69 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from poseconform.report.data.vocabulary import PRECISIONS, failed, in_order, ran
-from poseconform.report.page.chart_shapes import BarRow, Bars, Dot, Strip, StripRow
 from poseconform.report.page.grid import Grid
 from poseconform.report.text.strings import duration, headroom, number, pixels, size, visible
-from poseconform.results.outcome import STAGES, CellRecord
+from poseconform.results.outcome import STAGES
+from poseconform.results.records import CellRecord
 
 LEFT, RIGHT, WIDTH = 172.0, 422.0, 500.0  # of the plot, in units of the drawing
 ROW, TOP = 24.0, 14.0  # height of a row, and where the first begins
 _LOWEST, _HIGHEST = 1e-9, 1e9  # an axis spans no more than this, whatever was measured
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A dot with a title; `x` and `y` in units of the drawing."""
+
+    x: float
+    y: float
+    title: str
+    bad: bool
+
+
+@dataclass(frozen=True)
+class StripRow:
+    """A row of dots: those without a title are in `path`, `ranges` are their spreads."""
+
+    label: str
+    y: float
+    path: str
+    ranges: str
+    dots: tuple[Dot, ...]
+    note: str
+
+
+@dataclass(frozen=True)
+class Strip:
+    """A strip chart: `ticks` are places and labels, `limit` is the place of the limit."""
+
+    title: str
+    note: str
+    rows: tuple[StripRow, ...]
+    ticks: tuple[tuple[float, str], ...]
+    limit: float | None
+    height: float
+
+
+@dataclass(frozen=True)
+class BarRow:
+    """A row of segments: place, width, number of the stage, title."""
+
+    label: str
+    y: float
+    segments: tuple[tuple[float, float, int, str], ...]
+    note: str
+
+
+@dataclass(frozen=True)
+class Bars:
+    """A chart of stacked bars; `legend` are the numbers and names of the stages in it."""
+
+    title: str
+    note: str
+    rows: tuple[BarRow, ...]
+    legend: tuple[tuple[int, str], ...]
+    height: float
 
 
 @dataclass(frozen=True)
@@ -40,12 +95,12 @@ def charts_of(grid: Grid) -> tuple[tuple[Strip, ...], Bars | None]:
         _strip(
             "Error by flow",
             "Headroom of each cell: error over allowed error. Beyond the line it fails.",
-            flows, _headroom, headroom, limit=1.0,
+            flows, lambda c: (c.headroom, 0.0), headroom, limit=1.0,
         ),
         _strip(
             "Accuracy lost by precision",
             "Worst keypoint error of each cell, pixels of the input image.",
-            precisions, _pixels, lambda v: f"{pixels(v)} px",
+            precisions, lambda c: (c.worst_px, 0.0), lambda v: f"{pixels(v)} px",
         ),
         _strip(
             "Latency by flow",
@@ -55,7 +110,7 @@ def charts_of(grid: Grid) -> tuple[tuple[Strip, ...], Bars | None]:
         _strip(
             "Size by flow",
             "All files of the SDK model folder of each cell.",
-            flows, _size, lambda v: size(round(v)),
+            flows, lambda c: (c.artifact_bytes, 0.0), _size, tick=_size,
         ),
     )  # fmt: skip
     return tuple(strip for strip in strips if strip.rows), _bars(flows)
@@ -77,21 +132,8 @@ def _by_precision(grid: Grid) -> Groups:
     return [(visible(name), [c for c in cells if c.precision == name]) for name in names]
 
 
-def _headroom(cell: CellRecord) -> tuple[float | None, float]:
-    return cell.headroom, 0.0
-
-
-def _pixels(cell: CellRecord) -> tuple[float | None, float]:
-    return (None if cell.keypoint_error_px is None else cell.keypoint_error_px.max), 0.0
-
-
 def _latency(cell: CellRecord) -> tuple[float | None, float]:
-    latency = cell.latency_ms
-    return (None, 0.0) if latency is None else (latency.median, latency.iqr)
-
-
-def _size(cell: CellRecord) -> tuple[float | None, float]:
-    return (float(sum(a.bytes for a in cell.artifacts)) if cell.artifacts else None), 0.0
+    return cell.median_ms, 0.0 if cell.latency_ms is None else cell.latency_ms.iqr
 
 
 def _strip(
@@ -102,6 +144,7 @@ def _strip(
     show: Callable[[float], str],
     *,
     limit: float | None = None,
+    tick: Callable[[float], str] = number,
 ) -> Strip:
     rows = [(label, _samples(cells, measure)) for label, cells in groups]
     rows = [(label, samples) for label, samples in rows if samples]
@@ -112,7 +155,6 @@ def _strip(
         for index, (label, samples) in enumerate(rows)
     )
     step = max(1, math.ceil((high - low) / 5))
-    tick = show if measure is _size else number
     ticks = tuple((_x(10.0**p, low, high), tick(10.0**p)) for p in range(low, high + 1, step))
     at = None if limit is None else _x(limit, low, high)
     return Strip(title, note, drawn, ticks, at, TOP + ROW * len(rows) + 24)
@@ -189,6 +231,10 @@ def _bar_row(label: str, y: float, seconds: Sequence[float], longest: float) -> 
             segments.append((start, width, index, f"{STAGES[index]}: {duration(value)}"))
         start += width
     return BarRow(label, y, tuple(segments), duration(sum(seconds)))
+
+
+def _size(value: float) -> str:
+    return size(round(value))
 
 
 def _decades(values: Sequence[float]) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""What the template of the HTML report shows: plain values, made from `Results`."""
+"""The values that the template of the HTML report shows, made from `Results`."""
 
 from __future__ import annotations
 
@@ -6,14 +6,19 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from poseconform.report.data.compare import change_counts, changes
+from poseconform.report.data.diff import change_counts, changes
 from poseconform.report.data.fingerprint import Group, groups_of, one_liner
 from poseconform.report.data.planted import PlantedRow, planted_of, trust_of, without_planted
-from poseconform.report.data.results import Results
+from poseconform.report.data.verdict import (
+    Verdict,
+    counts,
+    disagreeing,
+    lone_failures,
+    verdict_of,
+)
 from poseconform.report.data.vocabulary import (
     BACKENDS,
     FAMILIES,
-    MEANINGS,
     OUTCOMES,
     PRECISIONS,
     SHAPES,
@@ -22,19 +27,8 @@ from poseconform.report.data.vocabulary import (
     in_order,
     look_of,
 )
-from poseconform.report.page.chart_shapes import Bars, Strip
-from poseconform.report.page.charts import charts_of
-from poseconform.report.page.grid import (
-    Column,
-    Grid,
-    Verdict,
-    counts,
-    disagreeing,
-    grid_of,
-    idle_columns,
-    lone_failures,
-    verdict_of,
-)
+from poseconform.report.page.charts import Bars, Strip, charts_of
+from poseconform.report.page.grid import Column, Grid, grid_of, idle_columns
 from poseconform.report.page.payload import payload_of
 from poseconform.report.text.strings import (
     duration,
@@ -46,7 +40,8 @@ from poseconform.report.text.strings import (
     points,
     visible,
 )
-from poseconform.results.outcome import CellRecord
+from poseconform.results.records import CellRecord
+from poseconform.results.results import Results
 
 CHANGE_MARKS = {
     "newly-failing": "new",
@@ -128,7 +123,7 @@ def page_of(results: Results, baseline: Results | None = None) -> Page:
     return Page(
         title="Compatibility report",
         created=visible(results.created),
-        verdict=verdict_of(cells),
+        verdict=verdict_of(cells, results.interrupted),
         tally=tally,
         trust=trust_of(results.run),
         planted=planted_of(results.run),
@@ -142,7 +137,7 @@ def page_of(results: Results, baseline: Results | None = None) -> Page:
         strips=strips,
         bars=bars,
         lines=_lines(grid, ordered, changed),
-        legend=tuple((look, MEANINGS[look.kind]) for look in OUTCOMES),
+        legend=tuple((look, look.meaning) for look in OUTCOMES),
         fingerprint=groups_of(results.environment, without_planted(results.run)),
         payload=payload,
         cells=ordered,
@@ -164,19 +159,17 @@ def _lines(
 
 
 def _brief(cell: CellRecord, index: int, changed: Mapping[str, str]) -> Brief:
-    error, latency = cell.keypoint_error_px, cell.latency_ms
-    worst = None if error is None else error.max
     detail = cell.outcome.partition(":")[2] or cell.code
     return Brief(
         index=index,
         look=look_of(cell.outcome),
         detail=one_line(detail, 40),
         mark=CHANGE_MARKS.get(changed.get(cell.cell_id, ""), "split" if disagreeing(cell) else ""),
-        pixels="" if worst is None else f"{pixels(worst)} px",
+        pixels="" if cell.worst_px is None else f"{pixels(cell.worst_px)} px",
         points=points(cell.accuracy.points_lost if cell.accuracy else None),
         headroom="" if cell.headroom is None else headroom(cell.headroom),
         fill="" if cell.headroom is None else _fill(cell.headroom),
-        latency="" if latency is None else f"{number(latency.median)} ms",
+        latency="" if cell.median_ms is None else f"{number(cell.median_ms)} ms",
     )
 
 

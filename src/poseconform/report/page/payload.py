@@ -1,8 +1,8 @@
-"""What the page's script needs to show one cell: display-ready, small, and inert.
+"""The data with which the page's script shows one cell: formatted, small, and inert.
 
-Numbers are formatted here, so that there is one place that formats; strings are made visible
-here (`text.visible`).  Values that many cells share (graphs, options, logs) are stored once in
-a pool and referred to by number.  Labels stand once at the top.
+Numbers are formatted here, and strings are made visible here (`strings.visible`). Values that many
+cells share (graphs, options, logs) are stored once in a pool and referred to by number, as are
+labels.
 """
 
 from __future__ import annotations
@@ -10,23 +10,39 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from poseconform.report.data.facts import facts_of
+from poseconform.report.data.verdict import disagreeing
 from poseconform.report.data.vocabulary import failed, kind_of, words_of
-from poseconform.report.page.grid import Grid, disagreeing, idle_columns
-from poseconform.report.text.strings import duration, headroom, number, pixels, size, visible
-from poseconform.results.outcome import STAGES, CellRecord, OutputRecord, PixelError, StageRecord
+from poseconform.report.page.grid import Grid, idle_columns
+from poseconform.report.text.strings import (
+    duration,
+    headroom,
+    number,
+    pixels,
+    plural,
+    points,
+    size,
+    visible,
+)
+from poseconform.results.outcome import STAGES
+from poseconform.results.records import (
+    CellRecord,
+    LatencyRecord,
+    OutputRecord,
+    PixelError,
+    StageRecord,
+)
 
-_COLOR = re.compile(r"\x1b\[[0-9;]*m")  # a terminal's colors say nothing on a page
+_COLOR = re.compile(r"\x1b\[[0-9;]*m")  # colors of a terminal
 
 LOG_EACH = 16_000  # characters of one log
 LOG_ALL = 200_000  # characters of all logs of a page
 LOG_LEAST = 1_500
 
-# Label, value, of one output.  The unit is the tensor's own where none is said.
+# Label, value, of one output.  Without a unit, the tensor's own.
 OUTPUT_ROWS: tuple[tuple[str, Callable[[OutputRecord], str]], ...] = (
     ("shape", lambda o: " \N{MULTIPLICATION SIGN} ".join(visible(str(n)) for n in o.shape)),
     ("dtype", lambda o: visible(o.dtype)),
@@ -40,12 +56,6 @@ OUTPUT_ROWS: tuple[tuple[str, Callable[[OutputRecord], str]], ...] = (
     ("headroom (limit 1)", lambda o: headroom(o.headroom)),
     ("1 \N{MINUS SIGN} cosine", lambda o: number(None if o.cosine is None else 1 - o.cosine, 2)),
     ("SQNR, dB", lambda o: number(o.sqnr_db)),
-    ("argmax flips", lambda o: number(o.argmax_flips)),
-    ("of them benign", lambda o: number(o.benign_flips)),
-    ("keypoints p50, px", lambda o: _pixel(o.keypoint_error_px, "p50")),
-    ("keypoints p99, px", lambda o: _pixel(o.keypoint_error_px, "p99")),
-    ("keypoints max, px", lambda o: _pixel(o.keypoint_error_px, "max")),
-    ("1 \N{MINUS SIGN} OKS", lambda o: number(None if o.oks is None else 1 - o.oks, 2)),
 )
 
 
@@ -148,8 +158,61 @@ def _entry(cell: CellRecord, pool: Pool, limit: int) -> dict[str, Any]:
     }
 
 
-def _pixel(error: PixelError | None, name: str) -> str:
-    return number(None) if error is None else pixels(getattr(error, name))
+def facts_of(cell: CellRecord) -> list[list[str]]:
+    """Label and value of the facts of a whole cell; what was not measured is left out."""
+    latency = cell.latency_ms
+    rows = (
+        ("headroom", headroom(cell.headroom)),
+        ("keypoint error", _three(cell.keypoint_error_px)),
+        ("SDK client error", _three(cell.sdk_client_error_px)),
+        ("benign flips", number(cell.benign_flips)),
+        *_accuracy(cell),
+        ("latency", "" if latency is None else f"{number(latency.median)} ms"),
+        ("latency, IQR", "" if latency is None else _spread(latency)),
+        ("batches", ", ".join(str(n) for n in cell.batches)),
+        ("weights", visible(cell.weights)),
+        ("checkpoint", cell.checkpoint_sha256[:12]),
+        ("deploy config", visible(cell.deploy_config)),
+        ("implementation", visible(cell.implementation)),
+        ("exporter", visible(cell.exporter)),
+        ("tiers", ", ".join(visible(tier) for tier in cell.tiers)),
+    )
+    return [[label, value] for label, value in rows if value not in {"", number(None)}]
+
+
+def _accuracy(cell: CellRecord) -> Iterator[tuple[str, str]]:
+    """Facts of quantized layers, and of keypoints on labeled figures and on a data set."""
+    layers, found, dataset = cell.layers, cell.accuracy, cell.dataset
+    if layers is not None:
+        worst = f"{number(layers.min_db)} dB (at least {number(layers.allowed_db)} dB)"
+        yield "quantized layers", f"{layers.quantized} of {layers.multiplying}"
+        yield "worst layer", f"{visible(layers.worst)}: {worst}" if layers.worst else ""
+    if found is not None and found.code:
+        yield "accuracy", f"not judged, {visible(found.code)}: {visible(found.reason)}"
+    elif found is not None:
+        moved = found.shift_mean_px, found.shift_p99_px, found.shift_max_px
+        shown = " / ".join(pixels(value) for value in moved)
+        yield "accuracy", f"{points(found.points_lost)} on {found.figures} figures"
+        yield "moved on figures", f"{shown} px (mean / p99 / max), OKS {number(found.oks, 4)}"
+    if dataset is not None:
+        yield "data set", f"{plural(dataset.images, 'image')} of {visible(dataset.name)}"
+        for label, value, reference in (
+            ("AP", dataset.ap, dataset.ap_reference),
+            ("AR", dataset.ar, dataset.ar_reference),
+            ("PCK", dataset.pck, dataset.pck_reference),
+        ):
+            yield f"{label} on it", f"{number(value, 4)} (PyTorch {number(reference, 4)})"
+
+
+def _spread(latency: LatencyRecord) -> str:
+    return f"{number(latency.iqr)} ms over {plural(latency.runs, 'run')}"
+
+
+def _three(error: PixelError | None) -> str:
+    if error is None:
+        return ""
+    values = (error.p50, error.p99, error.max)
+    return " / ".join(pixels(value) for value in values) + " px (p50 / p99 / max)"
 
 
 def _stage(stage: StageRecord) -> list[Any]:

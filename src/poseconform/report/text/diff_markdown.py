@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from poseconform.report.data.diff import THRESHOLDS, Diff, Finding
-from poseconform.report.text.strings import markdown, markdown_code, plural
+from poseconform.report.text.strings import markdown_code, markdown_table, plural
 
 MAX_ROWS = 40  # a comment on a forge holds some 65,000 characters
 
@@ -64,13 +64,13 @@ def _body(diff: Diff) -> Iterator[str]:
 
 
 def _rows(found: Sequence[Finding]) -> Iterator[str]:
-    yield "| Model | Flow | Before | After | |"
-    yield "|:--|:--|:--|:--|:--|"
-    for finding in found[:MAX_ROWS]:
-        cell = finding.cell
-        flow = " ".join(part for part in (cell.flow, cell.exporter) if part)
-        texts = (cell.model, flow, finding.before, finding.after, finding.note)
-        yield "| " + " | ".join(markdown(text) for text in texts) + " |"
+    yield from markdown_table(
+        ("Model", "Flow", "Before", "After", "Note"),
+        [
+            (f.cell.model, f"{f.cell.flow} {f.cell.exporter}".strip(), f.before, f.after, f.note)
+            for f in found[:MAX_ROWS]
+        ],
+    )
     if len(found) > MAX_ROWS:
         yield ""
         yield f"\N{HORIZONTAL ELLIPSIS} and {len(found) - MAX_ROWS} more."
@@ -87,9 +87,6 @@ def _environment(diff: Diff) -> Iterator[str]:
         return
     yield f"<details><summary>Environment: {plural(len(diff.environment), 'difference')}</summary>"
     yield ""
-    yield "| | Before | After |"
-    yield "|:--|:--|:--|"
-    for name, old, new in diff.environment[:MAX_ROWS]:
-        yield f"| {markdown(name)} | {markdown(old, 80)} | {markdown(new, 80)} |"
+    yield from markdown_table(("Fact", "Before", "After"), diff.environment[:MAX_ROWS], 80)
     yield ""
     yield "</details>"

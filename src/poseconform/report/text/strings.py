@@ -1,14 +1,14 @@
-"""Strings and numbers made fit to be shown: nothing hidden, nothing that acts.
+"""Strings and numbers made fit to be shown.
 
-Names, reasons and logs come from tools and users.  Control characters and the marks that
-reverse or hide text (Unicode Standard Annex 9, bidirectional formatting characters) are shown
-as escapes, so that what a reader sees is what is there.
+Names, reasons and logs come from tools and users. Control characters and the marks that reverse
+or hide text (Unicode Standard Annex 9, bidirectional formatting characters) are shown as escapes.
 """
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable, Sequence
 
 _HIDDEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
@@ -33,8 +33,33 @@ def markdown(text: str, limit: int = 200) -> str:
     return _MARKDOWN.sub(r"\\\1", one_line(text, limit)).replace("@", "&#64;")
 
 
+class Inert(str):
+    """Markdown that is fit for a table cell as it is."""
+
+    __slots__ = ()
+
+
+def markdown_table(
+    head: Sequence[str], rows: Iterable[Sequence[str]], limit: int = 200
+) -> list[str]:
+    """The lines of a Markdown table; none without rows.
+
+    Args:
+        head: Titles of the columns.
+        rows: Cells, which are made inert unless they are `Inert`.
+        limit: Characters of a cell.
+    """
+    lines = [
+        f"| {' | '.join(c if isinstance(c, Inert) else markdown(c, limit) for c in row)} |"
+        for row in rows
+    ]
+    return [f"| {' | '.join(head)} |", f"|{':--|' * len(head)}", *lines] if lines else []
+
+
 def markdown_code(text: str) -> str:
-    """`text` as inline code, fit for a table cell."""
+    """`text` as inline code, fit for a table cell; nothing for no text."""
+    if not text:
+        return ""
     line = one_line(text, 1000).replace("|", r"\|")
     fence = "`" * (max((len(run) for run in re.findall("`+", line)), default=0) + 1)
     pad = " " if "`" in line else ""
@@ -60,7 +85,7 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def pixels(value: float | None) -> str:
-    """A distance in pixels to a hundredth; what is smaller than that matters to nobody."""
+    """A distance in pixels to a hundredth; smaller ones are `<0.01`."""
     if value is None or not math.isfinite(value):
         return number(value)
     if 0 < value < 0.01:
@@ -76,7 +101,7 @@ def headroom(value: float | None) -> str:
 
 
 def points(value: float | None) -> str:
-    """Accuracy lost, in points of a hundred; a gain is said to be one."""
+    """Accuracy lost or gained, in points of a hundred."""
     if value is None or not math.isfinite(value):
         return "" if value is None else f"lost {number(value)} pt"
     return f"lost {max(value, 0.0):.1f} pt" if value > -0.05 else f"gained {-value:.1f} pt"
@@ -92,7 +117,7 @@ def size(count: int) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds as a person says them."""
+    """Seconds in the unit that a person would use."""
     if seconds is None or not math.isfinite(seconds):
         return number(seconds)
     if 0 < seconds < 0.1:

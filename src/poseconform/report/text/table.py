@@ -1,7 +1,7 @@
 """The support table in Markdown: one row a family, one column a backend.
 
-It has the form of MMDeploy's table of supported models (docs/en/04-supported-codebases), so a
-reader of that one reads this one: `Y` and `N`, and three marks that it lacks.
+It has the form of MMDeploy's table of supported models (docs/en/04-supported-codebases): `Y` and
+`N`, and further marks.
 
 | mark | meaning |
 |---|---|
@@ -13,11 +13,10 @@ reader of that one reads this one: `Y` and `N`, and three marks that it lacks.
 | blank | not selected, or there is no such flow |
 | not run by us | in a document's table: there are flows, and no result of any |
 
-A run's own table shows what the run was about.  A document's is about the project, so it has
-every backend and family of the vocabulary: a column that is left out would say that there is
-nothing, and a blank that it does not work.
+The table of a run has the backends and families of the run. That of a document is about the
+project: it has every backend and family of the vocabulary.
 
-Beside the mark stand precision and shape modes: `fp32 sd` is fp32, static and dynamic.
+Precision and shape modes follow the mark: `fp32 sd` is fp32, static and dynamic.
 """
 
 from __future__ import annotations
@@ -25,8 +24,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from poseconform.report.data.errors import ReportError
-from poseconform.report.data.results import Results
+from poseconform.report.data.verdict import interruption
 from poseconform.report.data.vocabulary import (
     BACKENDS,
     FAMILIES,
@@ -40,8 +38,10 @@ from poseconform.report.data.vocabulary import (
     severity,
     words_of,
 )
-from poseconform.report.text.strings import markdown
-from poseconform.results.outcome import CellRecord
+from poseconform.report.text.strings import Inert, markdown, markdown_table
+from poseconform.results.errors import ReportError
+from poseconform.results.records import CellRecord
+from poseconform.results.results import Results
 from posedeploy.paths import write_text
 
 BEGIN = "<!-- support-table: begin; made by `python -m poseconform.report table` -->"
@@ -60,28 +60,26 @@ def support_table(results: Results, *, whole: bool = False) -> str:
     """The table of `results` in Markdown, its legend below, ending with a newline.
 
     Args:
-        results: What is known.
-        whole: True for the project's table, in which every backend and every family has a place,
-            and says so where nothing is known of it; False for that of a run.
+        results: The results.
+        whole: True for the project's table, which has every backend and every family, with a
+            note where there is no result; False for that of a run.
     """
     cells = [c for c in results.cells if kind_of(c.outcome) != "not-selected"]
-    known = tuple(name for name, _ in BACKENDS)
-    backends = in_order((*(c.backend for c in cells), *(known if whole else ())), known)
+    names = tuple(name for name, _ in BACKENDS)
+    backends = in_order((*(c.backend for c in cells), *(names if whole else ())), names)
     families = in_order((*(c.family for c in cells), *(FAMILIES if whole else ())), FAMILIES)
-    lines = [
-        "| Model | Task | " + " | ".join(markdown(backend_name(b)) for b in backends) + " |",
-        "|:--|:--|" + ":--|" * len(backends),
-    ]
+    rows = []
     for family in families:
-        marks = (
-            _place([c for c in cells if c.family == family and c.backend == backend])
-            or (NOT_BY_US if whole else "")
-            for backend in backends
-        )
-        lines.append(f"| {markdown(family)} | PoseDetection | " + " | ".join(marks) + " |")
+        places = ([c for c in cells if (c.family, c.backend) == (family, b)] for b in backends)
+        blank = NOT_BY_US if whole else ""
+        marks = (Inert(_place(place) or blank) for place in places)
+        rows.append((family, "PoseDetection", *marks))
     if not cells:
         return "No cells were run.\n"
-    return "\n".join([*lines, "", WHOLE_LEGEND if whole else LEGEND, ""])
+    head = ("Model", "Task", *(markdown(backend_name(b)) for b in backends))
+    notes = [WHOLE_LEGEND if whole else LEGEND, interruption(results.interrupted)]
+    paragraphs = ["\n".join(markdown_table(head, rows)), *(note for note in notes if note)]
+    return "\n\n".join(paragraphs) + "\n"
 
 
 def mark_of(cells: Iterable[CellRecord]) -> str:

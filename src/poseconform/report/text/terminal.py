@@ -13,11 +13,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from poseconform.report.data.results import Results
-from poseconform.report.data.vocabulary import failed, kind_of, look_of, severity, words_of
-from poseconform.report.page.grid import Column, Grid, Row, grid_of, verdict_of
+from poseconform.report.data.verdict import bad_cells, verdict_of
+from poseconform.report.data.vocabulary import kind_of, look_of, words_of
+from poseconform.report.page.grid import Column, Grid, Row, grid_of
 from poseconform.report.text.strings import headroom, one_line, pixels, plural, points, visible
-from poseconform.results.outcome import CellRecord
+from poseconform.results.records import CellRecord
+from poseconform.results.results import Results
 
 TEXT_WIDTH = 16  # of a place in the matrix: `<0.01 px h 0.09`
 PLACE_WIDTH = TEXT_WIDTH + 3  # with padding and border
@@ -29,7 +30,7 @@ _STYLES = {"good": "bold green", "bad": "bold red", "warn": "bold yellow", "none
 def print_summary(results: Results, console: Console) -> None:
     """Print verdict, matrix and failures of `results` to `console`."""
     cells = results.cells
-    verdict = verdict_of(cells)
+    verdict = verdict_of(cells, results.interrupted)
     console.print(Text(verdict.headline, style=_STYLES[verdict.group]))
     for detail in verdict.details:
         console.print(Text(detail))
@@ -45,8 +46,7 @@ def print_summary(results: Results, console: Console) -> None:
 
 def failure_lines(cells: Sequence[CellRecord], *, ascii_only: bool = False) -> Iterator[Text]:
     """Failing and missing cells, worst first: what, why, and the command that shows it again."""
-    bad = [c for c in cells if failed(c) or kind_of(c.outcome) == "missing"]
-    bad.sort(key=lambda c: (severity(c.outcome), c.cell_id))
+    bad = bad_cells(cells)
     for cell in bad[:MAX_FAILURES]:
         name = one_line(f"{cell.model} \N{MULTIPLICATION SIGN} {cell.flow}")
         line = Text("\n")
@@ -96,13 +96,8 @@ def _place(cells: Sequence[CellRecord], ascii_only: bool) -> Text:
 
 
 def _numbers(cell: CellRecord) -> str:
-    error = cell.keypoint_error_px
-    parts = []
-    if error is not None and error.max is not None:
-        parts.append(f"{pixels(error.max)} px")
-    if cell.headroom is not None:
-        parts.append(f"h {headroom(cell.headroom)}")
-    return " ".join(parts)
+    error = "" if cell.worst_px is None else f"{pixels(cell.worst_px)} px"
+    return f"{error} {'' if cell.headroom is None else f'h {headroom(cell.headroom)}'}".strip()
 
 
 def _outcome(cell: CellRecord, ascii_only: bool) -> str:
@@ -114,7 +109,7 @@ def _outcome(cell: CellRecord, ascii_only: bool) -> str:
 
 
 def _without_idle(grid: Grid) -> tuple[Grid, list[str]]:
-    """The grid without the columns in which nothing ran, and lines that say so instead."""
+    """The grid without the columns in which nothing ran, and a line for each kind of them."""
     busy: list[int] = []
     idle: dict[tuple[str, str], list[CellRecord]] = {}
     for index, column in enumerate(grid.columns):

@@ -22,7 +22,7 @@ from poseconform.compare.tolerances import (
 )
 from poseconform.datasets.scoring import Score
 from poseconform.reference.values import FigureReference
-from poseconform.results.outcome import AccuracyRecord
+from poseconform.results.records import AccuracyRecord
 
 RNG = np.random.default_rng(1)
 TRUTH = RNG.uniform(20, 180, (10, 17, 2))

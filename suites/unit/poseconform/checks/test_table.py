@@ -29,7 +29,8 @@ from poseconform.judge.judge import Judge
 from poseconform.judge.runs import Execution
 from poseconform.matrix.cells import Cell
 from poseconform.reference.values import Reference, RefError, Sample
-from poseconform.results.outcome import STAGES, CellRecord
+from poseconform.results.outcome import STAGES
+from poseconform.results.records import CellRecord
 from poseconform.subject.clients import ClientAnswer
 from posedeploy.runtime import TensorInfo
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,16 @@ from poseconform.expectations.entries import (
     FIELDS,
     FOLDER,
     OUTCOMES,
+    SYSTEMS,
+    Declarations,
     Expectation,
     load_expectations,
     refuse_unmatched,
     this_system,
 )
-from poseconform.results.outcome import STAGES, StageRecord
+from poseconform.pytest_plugin.recording import base_record
+from poseconform.results.outcome import STAGES
+from poseconform.results.records import CellRecord, StageRecord
 
 GOOD = """
 [[xfail]]
@@ -124,7 +129,7 @@ def test_an_entry_excuses_an_honest_disagreement_at_its_stage_only(stage: str) -
     found = {
         (other, outcome)
         for other in STAGES
-        for outcome in ("pass", "skipped", *OUTCOMES)
+        for outcome in ("pass", *OUTCOMES)
         if declared.excuses(StageRecord(other, 0.0, outcome))
     }
     usual = "mismatch" if stage in {"numeric", "keypoints", "sdk"} else "failed"
@@ -200,3 +205,65 @@ def test_the_second_of_two_is_named_by_its_index(tmp_path: Path) -> None:
     root = declare(tmp_path, GOOD + GOOD.replace('reason = "rounds"', ""))
     with pytest.raises(pytest.UsageError, match=r"xfail\[1\]: found no reason"):
         load_expectations(root / FOLDER)
+
+
+# ---- the entries of a run ----------------------------------------------------------------------
+
+CELL, OTHER = make_cell(name="one"), make_cell(name="two")
+ENTRY = entry(model="one", source="here")
+WRONG = StageRecord("numeric", 0.0, "mismatch")
+PASSED = StageRecord("numeric")
+
+
+def declared(*entries: Expectation, version: str = "1.2", system: str = "Linux") -> Declarations:
+    def version_of(backend: str) -> str:
+        assert backend == "onnxruntime"
+        return version
+
+    return Declarations(entries, version_of, system)
+
+
+def record(*stages: StageRecord) -> CellRecord:
+    return replace(base_record(CELL, "", "", ""), stages=stages)
+
+
+def test_a_failure_is_excused_by_the_entry_about_it() -> None:
+    declarations = declared(replace(ENTRY, stage="sdk"), ENTRY)
+    assert declarations.excuse(CELL, WRONG) == ENTRY
+    assert declarations.excuse(OTHER, WRONG) is None
+    assert declarations.excuse(CELL, replace(WRONG, outcome="crash")) is None
+    assert declared().excuse(CELL, WRONG) is None
+
+
+def test_conditions_are_about_this_machine() -> None:
+    new, mac = replace(ENTRY, version=">=1.2"), replace(ENTRY, os="macos")
+    assert declared(new).excuse(CELL, WRONG) == new
+    assert declared(new, version="1.1").excuse(CELL, WRONG) is None
+    assert declared(mac).excuse(CELL, WRONG) is None
+    assert declared(mac, system="Darwin").excuse(CELL, WRONG) == mac
+    mine = replace(ENTRY, os=SYSTEMS[this_system()])
+    assert Declarations([mine], lambda _: "").excuse(CELL, WRONG) == mine
+
+
+def test_a_version_is_asked_for_only_where_an_entry_names_one() -> None:
+    def nobody(backend: str) -> str:
+        raise AssertionError(backend)
+
+    assert Declarations([ENTRY], nobody).excuse(CELL, WRONG) == ENTRY
+
+
+@pytest.mark.parametrize(
+    ("stages", "unmet"),
+    [
+        ((PASSED,), True),
+        ((StageRecord("run"), PASSED, StageRecord("sdk")), True),
+        ((WRONG,), False),
+        ((), False),
+        ((StageRecord("run"), StageRecord("sdk")), False),
+    ],
+)
+def test_an_entry_whose_stage_has_passed_is_unmet(
+    stages: tuple[StageRecord, ...], unmet: bool
+) -> None:
+    declarations = declared(ENTRY, replace(ENTRY, model="two"), replace(ENTRY, stage="load"))
+    assert declarations.unmet(CELL, record(*stages)) == ((ENTRY,) if unmet else ())

@@ -14,7 +14,7 @@ from poseconform.expectations.entries import Expectation, load_expectations
 from poseconform.expectations.update import Change, Run, by_cell, changes, rewritten, update
 from poseconform.matrix.cells import Cell
 from poseconform.pytest_plugin.recording import base_record
-from poseconform.results.outcome import CellRecord, StageRecord
+from poseconform.results.records import CellRecord, StageRecord
 
 ONE, TWO = make_cell(name="one"), make_cell(name="two")
 ENTRY = Expectation("onnxruntime", "*", "*", "*", "numeric", "r", "l", source="here")
@@ -39,17 +39,18 @@ link = "l"
 
 
 def record(cell: Cell, outcome: str, *stages: StageRecord, code: str = "") -> CellRecord:
-    return replace(
-        base_record(cell, "", "", "fake"), outcome=outcome, stages=tuple(stages), code=code
-    )
+    made = base_record(cell, "", "", "fake")
+    for stage in stages:
+        made = made.with_stage(stage)
+    return replace(made, outcome=outcome, code=code)
 
 
 def passed(cell: Cell, stage: str = "numeric") -> CellRecord:
     return record(cell, "xpass", StageRecord(stage))
 
 
-def failed(cell: Cell, outcome: str = "mismatch", **fields: str) -> CellRecord:
-    stages = StageRecord("sdk", 0.0, "mismatch"), StageRecord("numeric", 0.0, outcome, **fields)
+def failed(cell: Cell, outcome: str = "mismatch", message: str = "") -> CellRecord:
+    stages = StageRecord("sdk", 0.0, "mismatch"), StageRecord("numeric", 0.0, outcome, message)
     return record(cell, outcome, StageRecord("run"), *stages)
 
 
@@ -144,17 +145,18 @@ def test_comments_go_with_their_entry_and_the_rest_stays() -> None:
 def test_a_file_whose_entries_cannot_be_told_apart_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "onnxruntime.toml"
     path.write_text('xfail = [{model = "one"}]\n')
-    with pytest.raises(ValueError, match="found 0 lines") as caught:
+    with pytest.raises(ValueError, match="found xfail = ") as caught:
         update(tmp_path, run_of([failed(ONE)]), print)
     assert str(caught.value) == (
-        f"{path}: found 0 lines [[xfail]] for 1 entries; expected one each. Write every entry as "
-        "a table of its own."
+        f"{path}: found xfail = [...]; expected a table [[xfail]] for each entry. Write every "
+        "entry as a table of its own."
     )
     assert path.read_text() == 'xfail = [{model = "one"}]\n'
 
 
 def test_what_is_written_is_shown_and_can_be_read(tmp_path: Path) -> None:
-    folder, lines = tmp_path / "suites" / "expectations", []
+    folder = tmp_path / "suites" / "expectations"
+    lines: list[str] = []
     told = failed(ONE, message="odd \x7f \\ \n é")
     (path,) = update(folder, run_of([told]), lines.append)
     assert '+model = "one"' in lines

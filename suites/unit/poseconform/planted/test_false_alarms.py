@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from poseconform.report.data.results import new_results, write_results
-from poseconform.report.page.sample import sample_results
+from fixtures.sample_results import sample_results
+from poseconform.results.results import new_results, write_results
 from suites.defects import false_alarms
 
 GOOD = next(c for c in sample_results(40).cells if c.outcome == "pass")

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from fixtures.sample_results import sample_results
 from poseconform.planted.score import (
     FILE,
     PROPERTY,
@@ -20,8 +21,7 @@ from poseconform.planted.score import (
 from poseconform.report.build import build_report
 from poseconform.report.data.merge import merge_results
 from poseconform.report.data.planted import planted_of, trust_of, without_planted
-from poseconform.report.data.results import new_results, write_results
-from poseconform.report.page.sample import sample_results
+from poseconform.results.results import new_results, write_results
 
 LINK = "https://example.org/issues/1"
 SCALED = Trial("scaled", "weights", "a-cell", "numbers", LINK)

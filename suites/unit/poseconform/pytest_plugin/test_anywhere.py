@@ -14,8 +14,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from fixtures.fake_subject import FakeSubject, plugins
+from poseconform.isolation.artifacts import ArtifactCache
 from poseconform.judge import execution
-from poseconform.judge import judge as session
 from poseconform.judge.judge import Judge
 from poseconform.judge.runs import Execution
 from poseconform.judge.stages import Blocked, StageFailure
@@ -101,7 +101,7 @@ def test_what_is_required_fails_all_the_same(results: Any) -> None:
 class Evaluating(Judge):
     """A judge whose backend fails, or gives what it was told."""
 
-    answer: Any = None
+    answer: Execution | Exception | None = None
 
     def conversion(self, cell: Cell) -> Conversion:
         del cell
@@ -112,12 +112,13 @@ class Evaluating(Judge):
         assert evaluate, "the backend was asked to run"
         if isinstance(self.answer, Exception):
             raise self.answer
+        assert self.answer is not None
         return self.answer
 
 
 @pytest.fixture
 def judge(tmp_path: Path) -> Evaluating:
-    return Evaluating(session.ArtifactCache(tmp_path), [], Availabilities(FakeSubject()), tmp_path)
+    return Evaluating(ArtifactCache(tmp_path), [], Availabilities(FakeSubject()), tmp_path)
 
 
 def test_the_judges_own_reading_takes_the_place_of_the_backends(judge: Evaluating) -> None:

@@ -12,7 +12,7 @@ from poseconform.checks.declaration import Check, Verdict
 from poseconform.judge.judge import Judge
 from poseconform.pytest_plugin.checking import parameters, perform, perform_evaluating
 from poseconform.pytest_plugin.recording import Notes
-from poseconform.results.outcome import StageRecord
+from poseconform.results.records import StageRecord
 from posedeploy.runtime import Availability, Code
 
 CELL = make_cell(backend="ncnn")

@@ -12,15 +12,18 @@ from typing import Any
 
 import pytest
 
+from fixtures.sample_results import sample_results
 from poseconform.report import build
 from poseconform.report.build import build_report, render_html
-from poseconform.report.data.errors import ReportError
-from poseconform.report.data.results import Results, write_results
+from poseconform.report.data.verdict import lone_failures, verdict_of
 from poseconform.report.data.vocabulary import OUTCOMES
 from poseconform.report.page import payload
-from poseconform.report.page.grid import grid_of, idle_columns, lone_failures, verdict_of
-from poseconform.report.page.sample import sample_results
-from poseconform.results import outcome as oc
+from poseconform.report.page.grid import grid_of, idle_columns
+from poseconform.report.page.page import page_of
+from poseconform.results import records as oc
+from poseconform.results.errors import ReportError
+from poseconform.results.outcome import is_failure
+from poseconform.results.results import Results, write_results
 
 HOSTILE = (
     "</script><script>alert(1)</script>\"'`\u202egnp.exe\u0000<img src=x onerror=alert(2)>&amp;"
@@ -125,13 +128,14 @@ def hostile_results() -> Results:
     results = sample_results(24)
     cells = []
     for cell in results.cells:
-        names = {"model": cell.model + HOSTILE, "family": HOSTILE, "backend": HOSTILE}
         outputs = tuple(replace(o, name=HOSTILE, dtype=HOSTILE) for o in cell.outputs)
         stages = (oc.StageRecord("load", 1, "crash", HOSTILE, HOSTILE),)
         cells.append(
             replace(
                 cell,
-                **names,
+                model=cell.model + HOSTILE,
+                family=HOSTILE,
+                backend=HOSTILE,
                 outcome="crash",
                 code=HOSTILE,
                 reason=HOSTILE * 50,
@@ -181,9 +185,7 @@ def test_logs_share_a_limit() -> None:
     assert payload.log_limit(cells[:1]) == payload.LOG_EACH
 
 
-def test_images_fill_what_room_there_is_failing_cells_first(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_images_fill_what_room_there_is_failing_cells_first() -> None:
     cells = [
         replace(c, outcome="pass", stages=(), images=(oc.ImageRecord("p", f"{i:0>4}" * 5_000),))
         for i, c in enumerate(sample_results(6).cells)
@@ -191,8 +193,7 @@ def test_images_fill_what_room_there_is_failing_cells_first(
     cells[3] = replace(cells[3], outcome="mismatch")
     results = replace(sample_results(6), cells=tuple(cells))
     plain = len(render_html(replace(results, cells=tuple(replace(c, images=()) for c in cells))))
-    monkeypatch.setattr(build, "PAGE_LIMIT", plain + 50_000)
-    entries = data_of(render_html(results))["cells"]
+    entries = data_of(render_html(results, limit=plain + 50_000))["cells"]
     with_images = {entry["id"] for entry in entries if "images" in entry}
     assert cells[3].cell_id in with_images
     assert len(with_images) == 2
@@ -236,8 +237,17 @@ def test_every_sentence_of_the_verdict() -> None:
     assert verdict_of([judged, made]).details[-1] == (
         "Converted without the backend: 2 cells; files evaluated by the judge itself: 1."
     )
+    stopped = verdict_of([cell("pass"), cell("missing", 1)], "SIGTERM")
+    assert (stopped.group, stopped.details) == ("warn", ("The run was interrupted (SIGTERM).",))
     details = verdict_of([cell("crash"), cell("missing", 1), cell("not-selected", 2)]).details
     assert details == ("1 cell should have run and did not report.", "1 cell not selected.")
+
+
+def test_an_interrupted_run_is_named_on_the_page_and_in_the_table(tmp_path: Path) -> None:
+    results = replace(sample_results(20), run={"interrupted": "SIGTERM"})
+    made = build_report(write_results(tmp_path / "results.json", results), tmp_path)
+    for path in made:
+        assert "The run was interrupted (SIGTERM)." in path.read_text()
 
 
 def test_only_one_backend_fails() -> None:
@@ -274,7 +284,7 @@ def test_flows_of_which_nothing_was_selected_are_idle() -> None:
     assert idle_columns(grid_of(none)) == frozenset()
 
 
-def test_five_hundred_cells_with_a_image_each_stay_within_the_budget() -> None:
+def test_five_hundred_cells_with_an_image_each_stay_within_the_budget() -> None:
     """Every image another one, as large as they get: failing cells keep theirs."""
     results = sample_results(500)
     cells = tuple(
@@ -287,10 +297,10 @@ def test_five_hundred_cells_with_a_image_each_stay_within_the_budget() -> None:
     shown = [entry for entry in entries if "images" in entry]
     assert 40 < len(shown) <= build.IMAGES_LIMIT / 6_200
     assert all("results.json has it" in e["left_out"] for e in entries if e not in shown)
-    bad = sum(oc.is_failure(c.outcome) for c in cells)
+    bad = sum(is_failure(c.outcome) for c in cells)
     assert 0 < bad < len(shown)
-    ordered = build.page_of(replace(results, cells=cells)).cells
-    failing = [e for e, c in zip(entries, ordered, strict=True) if oc.is_failure(c.outcome)]
+    ordered = page_of(replace(results, cells=cells)).cells
+    failing = [e for e, c in zip(entries, ordered, strict=True) if is_failure(c.outcome)]
     assert all("images" in entry for entry in failing)
 
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
+from fixtures.sample_results import sample_results
 from poseconform.report.data.vocabulary import ran
 from poseconform.report.page.charts import LEFT, RIGHT, Strip, charts_of
 from poseconform.report.page.grid import grid_of
-from poseconform.report.page.sample import sample_results
-from poseconform.results import outcome as oc
+from poseconform.results import records as oc
 
 CELL = next(c for c in sample_results(20).cells if c.outcome == "pass")
 

@@ -7,13 +7,19 @@ from dataclasses import replace
 
 import pytest
 
-from poseconform.report.data.compare import change_counts, changes
-from poseconform.report.data.diff import THRESHOLDS, Diff, diff_results, grew
+from fixtures.sample_results import sample_results
+from poseconform.report.data.diff import (
+    THRESHOLDS,
+    Diff,
+    change_counts,
+    changes,
+    diff_results,
+    grew,
+)
 from poseconform.report.data.fingerprint import differences, same_machine
-from poseconform.report.data.results import Results
-from poseconform.report.page.sample import sample_results
 from poseconform.report.text.diff_markdown import MAX_ROWS, diff_markdown
-from poseconform.results import outcome as oc
+from poseconform.results import records as oc
+from poseconform.results.results import Results
 
 MEASURED = next(c for c in sample_results(40).cells if c.outcome == "pass" and c.latency_ms)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.sample_results import sample_results
 from poseconform.report.__main__ import main
 from poseconform.report.build import render_html
 from poseconform.report.data.baseline import (
@@ -18,14 +19,13 @@ from poseconform.report.data.baseline import (
     update_baseline,
     updated_baseline,
 )
-from poseconform.report.data.errors import ReportError
 from poseconform.report.data.fingerprint import groups_of, one_liner
 from poseconform.report.data.merge import merge_results
-from poseconform.report.data.results import Results, read_results, write_results
-from poseconform.report.page.grid import disagreeing, verdict_of
-from poseconform.report.page.sample import sample_results
+from poseconform.report.data.verdict import disagreeing, verdict_of
 from poseconform.report.text.table import BEGIN, END
-from poseconform.results.outcome import CellRecord
+from poseconform.results.errors import ReportError
+from poseconform.results.records import CellRecord
+from poseconform.results.results import Results, read_results, write_results
 
 CELL = replace(sample_results(1).cells[0], stages=(), outcome="pass")
 
@@ -85,6 +85,11 @@ def test_facts_of_the_runners_stand_side_by_side() -> None:
     assert one_liner(merged.environment) == "a: Xeon; b: M2"
 
 
+def test_an_interrupted_run_stays_one() -> None:
+    parts = {"a": run(CELL, interrupted="SIGTERM"), "b": run(CELL)}
+    assert merge_results(parts).interrupted == "a: SIGTERM"
+
+
 def test_runners_need_names_of_their_own() -> None:
     inner = merge_results({"a": run(CELL), "b": run(CELL)})
     with pytest.raises(ReportError, match="the runner 'a' twice"):
@@ -142,7 +147,7 @@ def test_an_update_shows_before_it_writes(tmp_path: Path) -> None:
 
 def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one, two = tmp_path / "cpu" / "results.json", tmp_path / "gpu" / "results.json"
-    assert main(["sample", str(one), "--cells", "12"]) == 0
+    write_results(one, sample_results(12))
     write_results(two, sample_results(12, seed=5))
     assert main(["build", str(one), "--baseline", str(two)]) == 0
     assert (tmp_path / "cpu" / "index.html").exists()

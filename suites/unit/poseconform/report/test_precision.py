@@ -1,4 +1,4 @@
-"""The report shows accuracy lost in points beside the tensor error."""
+"""The report shows accuracy lost in points next to the tensor error."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from poseconform.report.data.facts import facts_of
-from poseconform.report.data.results import Results
+from poseconform.report.page.payload import facts_of
 from poseconform.report.text.strings import points
 from poseconform.report.text.terminal import print_summary
-from poseconform.results.outcome import AccuracyRecord, CellRecord, LayersRecord
+from poseconform.results.records import AccuracyRecord, CellRecord, DatasetRecord, LayersRecord
+from poseconform.results.results import Results
 
 ACCURACY = AccuracyRecord(100, 2.611, 10.97, 26.1, 0.9879, 0.8982, 0.9435, 4.53)
 CELL = CellRecord(
@@ -49,6 +49,14 @@ def test_a_refusal_says_why() -> None:
 
 def test_fp32_cells_say_nothing_of_it() -> None:
     assert "accuracy" not in dict(facts_of(replace(CELL, accuracy=None, layers=None)))
+
+
+def test_a_data_set_has_its_three_measures() -> None:
+    dataset = DatasetRecord("coco", 50, 0.7, 0.71, 0.75, 0.752, 0.9, 0.91)
+    facts = dict(facts_of(replace(CELL, dataset=dataset)))
+    assert facts["data set"] == "50 images of coco"
+    assert facts["AP on it"] == "0.7 (PyTorch 0.71)"
+    assert facts["PCK on it"] == "0.9 (PyTorch 0.91)"
 
 
 def test_the_terminal_shows_points_under_the_tensor_error() -> None:

@@ -8,10 +8,8 @@ from typing import Any
 
 import pytest
 
-from poseconform.report.data.errors import ReportError
-from poseconform.report.data.results import Results
+from fixtures.sample_results import sample_results
 from poseconform.report.data.vocabulary import BACKENDS, FAMILIES
-from poseconform.report.page.sample import sample_results
 from poseconform.report.text.table import (
     BEGIN,
     END,
@@ -23,7 +21,9 @@ from poseconform.report.text.table import (
     support_table,
     update_table,
 )
-from poseconform.results.outcome import CellRecord
+from poseconform.results.errors import ReportError
+from poseconform.results.records import CellRecord
+from poseconform.results.results import Results
 from poseconform.subject.loading import load_subject
 
 

@@ -8,10 +8,12 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from poseconform.report.data.results import Results
-from poseconform.report.page.sample import sample_results
+from fixtures.sample_results import sample_results
+from poseconform.report.data.verdict import verdict_of
+from poseconform.report.text import strings
 from poseconform.report.text.terminal import MAX_FAILURES, print_summary
-from poseconform.results.outcome import PixelError
+from poseconform.results.records import PixelError
+from poseconform.results.results import Results
 
 
 def summary(results: Results, width: int = 120, encoding: str = "utf-8") -> str:
@@ -25,14 +27,16 @@ def summary(results: Results, width: int = 120, encoding: str = "utf-8") -> str:
 def test_it_says_what_failed_why_and_how_to_see_it_again() -> None:
     results = sample_results(60)
     said = summary(results)
-    assert said.splitlines()[0] == "2 of 44 cells fail: 1 crash, 1 mismatch."
+    assert said.splitlines()[0] == verdict_of(results.cells).headline
     assert "✓ pass" in said
-    assert "0.11 px h 0.41" in said
+    good = next(c for c in results.cells if c.outcome == "pass")
+    error = good.keypoint_error_px
+    assert error is not None
+    assert f"{strings.pixels(error.max)} px h {strings.headroom(good.headroom)}" in said
     assert "tensorrt: 12 cells unavailable: no-device (no NVIDIA device was found)" in said
-    crash = said.index(
-        "‼ crash: SIGSEGV  hrnet_v1_coco_256x192 \N{MULTIPLICATION SIGN} openvino-bf16-dynamic"
-    )
-    assert crash < said.index("≠ mismatch  hrnet_v1_coco_256x192") < said.rindex("? missing")
+    bad = next(c for c in results.cells if c.outcome == "crash")
+    crash = said.index(f"‼ crash: SIGSEGV  {bad.model} \N{MULTIPLICATION SIGN} {bad.flow}")
+    assert crash < said.rindex("≠ mismatch  ") < said.rindex("? missing")
     commands = [c.repro for c in results.cells if c.outcome in {"crash", "mismatch"}]
     assert commands
     assert all(command in said for command in commands)
@@ -73,4 +77,4 @@ def test_many_failures_are_cut() -> None:
 
 
 def test_a_run_of_nothing_is_summarized() -> None:
-    assert summary(Results(environment={})).strip() == "There are no cells."
+    assert summary(Results(environment={}, cells=())).strip() == "There are no cells."

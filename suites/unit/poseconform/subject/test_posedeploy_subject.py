@@ -12,7 +12,6 @@ from fixtures.builders import make_model
 from fixtures.tiny_models import TinyModel
 from poseconform.isolation.artifacts import ArtifactCache
 from poseconform.matrix.cells import Cell
-from poseconform.pytest_plugin import scheduling
 from poseconform.subject.posedeploy_subject import PosedeploySubject, toolchain_key
 from posedeploy.errors import BadInputError
 
@@ -76,16 +75,3 @@ def test_weights_are_made_for_a_name_in_the_zoo_or_for_a_config() -> None:
     assert subject.checkpoint_for(listed) == "rtmpose_t-fitted.pth"
     subject.checkpoint_for(make_model(name="mine", tiers=(), config="mine.py"))
     assert asked == [("rtmpose_t", "fitted", 3), ("mine.py", "calibrated", 0)]
-
-
-@pytest.mark.parametrize(
-    ("node", "group"),
-    [
-        ("a.py::test[m-flow]", "m"),
-        ("a.py::test[m]", "m"),
-        ("a.py::test[other]", "a.py"),
-        ("b.py::C::test", "b.py"),
-    ],
-)
-def test_all_tests_of_a_model_go_to_one_worker(node: str, group: str) -> None:
-    assert scheduling.group_of(node, {"m-flow": "m", "m": "m"}) == group

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from poseconform.report.data.results import write_results
-from poseconform.report.page.sample import sample_results
+from fixtures.sample_results import sample_results
+from poseconform.results.results import write_results
 from posedeploy.cli import main
 from posedeploy.cli.report import NEEDS
 from posedeploy.errors import UnavailableError

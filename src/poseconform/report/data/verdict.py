@@ -1,0 +1,153 @@
+"""The verdict on a run: one sentence, and what else there is to know at a glance."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from poseconform.report.data.vocabulary import (
+    NOT_RUN,
+    OUTCOMES,
+    detail_of,
+    failed,
+    kind_of,
+    ran,
+    severity,
+)
+from poseconform.report.text.strings import one_line, plural
+from poseconform.results.records import CellRecord
+
+_FAILURES = {
+    "crash": "crash",
+    "timeout": "timeout",
+    "mismatch": "mismatch",
+    "xpass": "unexpected pass",
+}
+_DETAILS = (
+    ("missing", "should have run and did not report."),
+    ("xfail", "failed as declared."),
+    ("unavailable", "could not run here: the backend is unavailable."),
+    ("not-selected", "not selected."),
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The verdict on a run, in words.
+
+    Attributes:
+        group: `bad`, `warn`, `good` or `none`.
+        headline: One sentence.
+        details: Further sentences, none of which changes the first.
+    """
+
+    group: str
+    headline: str
+    details: tuple[str, ...]
+
+
+def counts(cells: Iterable[CellRecord]) -> dict[str, int]:
+    """Cells by kind of outcome, in the order of severity, kinds that do not occur left out."""
+    found = Counter(kind_of(cell.outcome) for cell in cells)
+    return {look.kind: found[look.kind] for look in OUTCOMES if found[look.kind]}
+
+
+def verdict_of(cells: Sequence[CellRecord], interrupted: str = "") -> Verdict:
+    """The verdict on the `cells` of a run.
+
+    Args:
+        cells: All cells.
+        interrupted: Why the run ended before all its cells did; '' if it did not.
+    """
+    found = counts(cells)
+    judged = sum(ran(cell) for cell in cells)
+    bad = sum(failed(cell) for cell in cells)
+    passed = found.get("pass", 0)
+    if bad:
+        kinds, verb = ", ".join(_failures(cells)), "fails" if bad == 1 else "fail"
+        group, headline = "bad", f"{bad} of {plural(judged, 'cell')} {verb}: {kinds}."
+    elif missing := found.pop("missing", 0):
+        group = "warn"
+        headline = f"{plural(missing, 'cell')} should have run and did not report."
+    elif not judged:
+        nothing = "No backend ran." if _converted(cells) else "Nothing ran."
+        group, headline = "none", nothing if cells else "There are no cells."
+    elif passed < judged:
+        others = "the others fail as declared."
+        group, headline = "good", f"{passed} of {plural(judged, 'cell')} match PyTorch, {others}"
+    elif passed == 1:
+        group, headline = "good", "The one cell that ran matches PyTorch."
+    else:
+        group, headline = "good", f"All {passed} cells that ran match PyTorch."
+    return Verdict(group, headline, tuple(_details(cells, found, interrupted)))
+
+
+def bad_cells(cells: Iterable[CellRecord]) -> list[CellRecord]:
+    """Failing and missing cells, the worst first."""
+    bad = [c for c in cells if failed(c) or kind_of(c.outcome) == "missing"]
+    return sorted(bad, key=lambda c: (severity(c.outcome), c.cell_id))
+
+
+def interruption(interrupted: str) -> str:
+    """The sentence on a run that ended early; '' for one that did not."""
+    return f"The run was interrupted ({one_line(interrupted)})." if interrupted else ""
+
+
+def _details(
+    cells: Sequence[CellRecord], found: dict[str, int], interrupted: str
+) -> Iterator[str]:
+    if interrupted:
+        yield interruption(interrupted)
+    if split := sum(disagreeing(cell) for cell in cells):
+        yield f"On {plural(split, 'cell')} the runners disagree."
+    for kind, words in _DETAILS:
+        if kind in found:
+            yield f"{plural(found[kind], 'cell')} {words}"
+    if converted := _converted(cells):
+        yield converted
+
+
+def disagreeing(cell: CellRecord) -> bool:
+    """True if several runners ran the cell with different outcomes."""
+    outcomes = {s.outcome for s in cell.sources if kind_of(s.outcome) not in NOT_RUN}
+    return len(outcomes) > 1
+
+
+def lone_failures(cells: Sequence[CellRecord]) -> frozenset[str]:
+    """Ids of the failing cells whose model fails on one backend only, and passes on another."""
+    failing: dict[str, set[str]] = {}
+    passing: dict[str, set[str]] = {}
+    for cell in cells:
+        if failed(cell):
+            failing.setdefault(cell.model, set()).add(cell.backend)
+        elif ran(cell):
+            passing.setdefault(cell.model, set()).add(cell.backend)
+    return frozenset(
+        cell.cell_id
+        for cell in cells
+        if failed(cell)
+        and len(failing[cell.model]) == 1
+        and passing.get(cell.model, set()) - failing[cell.model]
+    )
+
+
+def _converted(cells: Sequence[CellRecord]) -> str:
+    """What was done for cells whose backend could not run; '' if nothing was."""
+    idle = [cell for cell in cells if not ran(cell)]
+    evaluated = [cell for cell in idle if "evaluator" in cell.effective_options]
+    made = [c for c in idle if any(s.name == "convert" and s.outcome == "pass" for s in c.stages)]
+    done = len({cell.cell_id for cell in (*evaluated, *made)})
+    if not done:
+        return ""
+    judged = f"; files evaluated by the judge itself: {len(evaluated)}" if evaluated else ""
+    return f"Converted without the backend: {plural(done, 'cell')}{judged}."
+
+
+def _failures(cells: Sequence[CellRecord]) -> Iterator[str]:
+    """`2 mismatch`, `1 failed in load`: failing cells by outcome, the worst first."""
+    found = Counter(cell.outcome for cell in cells if failed(cell))
+    for outcome in sorted(found, key=lambda o: (severity(o), o)):
+        stage = detail_of(outcome)
+        words = f"failed in {stage}" if stage else _FAILURES[kind_of(outcome)]
+        yield f"{found[outcome]} {words}"

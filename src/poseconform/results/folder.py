@@ -1,0 +1,192 @@
+"""A run on disk, so that a run that is killed leaves what it has done.
+
+    run.json       what was selected, the command and the environment
+    tests.json     node id -> cell, stage and model of a test
+    cells/*.json   the record of each cell so far, written before and after every test
+
+The folder is the report's, or a temporary one. A run that ends removes these files: by then
+`results.json` has everything.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from poseconform.results.errors import ReportError
+from poseconform.results.records import CONFIG, CellRecord, StageRecord, place_of
+from poseconform.results.results import Results, new_results
+from posedeploy.paths import write_text
+
+T = TypeVar("T")
+
+RUN, TESTS, CELLS = "run.json", "tests.json", "cells"
+KILLED = "it was killed, or is still running"
+
+
+@dataclass(frozen=True, config=CONFIG)
+class CollectedTest:
+    """What a test is about: its cell's id and stage, or '', and its model, or ''."""
+
+    cell: str = ""
+    stage: str = ""
+    model: str = ""
+
+
+@dataclass(frozen=True, config=CONFIG)
+class RunRecord:
+    """A run when it began.
+
+    Attributes:
+        environment: The fingerprint of the machine.
+        run: Facts of the run, for `Results.run`.
+        cells: Every cell of the matrix: `missing` if it was selected, else `not-selected`.
+    """
+
+    environment: Mapping[str, Any]
+    run: Mapping[str, Any]
+    cells: tuple[CellRecord, ...]
+
+
+@dataclass(frozen=True, config=CONFIG)
+class CellState:
+    """A cell while its tests run.
+
+    Attributes:
+        record: What has been done and measured.
+        ended: Node ids of the tests that have ended.
+        running: Node id of the test that runs, or ran when its process died; '' between tests.
+        stage: The stage that the running test judges.
+        unavailable: Code and reason where the backend cannot run here.
+    """
+
+    record: CellRecord
+    ended: tuple[str, ...] = ()
+    running: str = ""
+    stage: str = ""
+    unavailable: tuple[str, str] | None = None
+
+    def after_crash(self) -> CellState:
+        """The same when the process of the running test has died: its stage has crashed."""
+        if not self.running:
+            return self
+        crash = StageRecord(self.stage, 0.0, "crash", f"the process died in {self.running}")
+        record = self.record.with_stage(crash).with_outcome()
+        ended = tuple(sorted({*self.ended, self.running}))
+        return replace(self, record=record, ended=ended, running="", stage="")
+
+
+_RUN: TypeAdapter[RunRecord] = TypeAdapter(RunRecord)
+_TESTS: TypeAdapter[dict[str, CollectedTest]] = TypeAdapter(dict[str, CollectedTest])
+_STATE: TypeAdapter[CellState] = TypeAdapter(CellState)
+
+
+class RunFolder:
+    """Reads and writes the files of a run; each is written whole or not at all.
+
+    Args:
+        path: The folder; made when the first file is written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def unfinished(self) -> bool:
+        """True if a run has begun here and has not ended."""
+        return (self.path / RUN).is_file()
+
+    def clear(self) -> None:
+        """Remove the files of an earlier run."""
+        shutil.rmtree(self.path / CELLS, ignore_errors=True)
+        for name in (RUN, TESTS):
+            (self.path / name).unlink(missing_ok=True)
+
+    def write_run(self, run: RunRecord) -> None:
+        """Write what the run began with."""
+        self._write(RUN, _RUN.dump_json(run))
+
+    def write_tests(self, tests: Mapping[str, CollectedTest]) -> None:
+        """Write what each test is about, by node id; every worker writes the same."""
+        self._write(TESTS, _TESTS.dump_json(dict(tests)))
+
+    def tests(self) -> dict[str, CollectedTest]:
+        """What each test is about, by node id; nothing before the collection."""
+        path = self.path / TESTS
+        return _read(path, _TESTS) if path.is_file() else {}
+
+    def write_cell(self, cell_id: str, state: CellState) -> None:
+        """Write a cell's state; `cell_id` is the cell's name in test ids."""
+        self._write(f"{CELLS}/{_file_name(cell_id)}", _STATE.dump_json(state))
+
+    def cell(self, cell_id: str) -> CellState | None:
+        """A cell's state, if a test of it has begun."""
+        path = self.path / CELLS / _file_name(cell_id)
+        return _read(path, _STATE) if path.is_file() else None
+
+    def run(self) -> RunRecord:
+        """What the run began with.
+
+        Raises:
+            ReportError: There is no run here, or its file cannot be used.
+        """
+        return _read(self.path / RUN, _RUN)
+
+    def cells(self, run: RunRecord, *, interrupted: bool) -> tuple[CellRecord, ...]:
+        """The record of every cell of the matrix as it is on disk.
+
+        Args:
+            run: What the run began with.
+            interrupted: True if the run was ended from outside. If not, a test that began and
+                has no end has taken its process with it.
+        """
+        records = {record.cell_id: record for record in run.cells}
+        for path in sorted((self.path / CELLS).glob("*.json")):
+            state = _read(path, _STATE)
+            record = (state if interrupted else state.after_crash()).record
+            records[record.cell_id] = record
+        return tuple(records.values())
+
+    def finish(self) -> Results:
+        """The results of a run that was killed, as far as it got.
+
+        Raises:
+            ReportError: A file cannot be used.
+        """
+        run = self.run()
+        cells = self.cells(run, interrupted=True)
+        facts = {**run.run, **export_counts(cells), "interrupted": KILLED}
+        return new_results(cells, environment=run.environment, run=facts)
+
+    def _write(self, name: str, content: bytes) -> None:
+        write_text(self.path / name, content.decode())
+
+
+def export_counts(cells: Iterable[CellRecord]) -> dict[str, int]:
+    """How many exports were made, and how many were in the cache."""
+    seconds = [stage.seconds for c in cells for stage in c.stages if stage.name == "export"]
+    made = sum(value > 0 for value in seconds)
+    return {"exports": made, "cache_hits": len(seconds) - made}
+
+
+def _file_name(cell_id: str) -> str:
+    return f"{cell_id.replace('/', '_')}.json"
+
+
+def _read(path: Path, kind: TypeAdapter[T]) -> T:
+    try:
+        return kind.validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        found = place_of(error) if isinstance(error, ValidationError) else type(error).__name__
+        raise ReportError(
+            str(path),
+            f"no file of a run ({found})",
+            "a file that a conformance run wrote",
+            "Remove it and run again.",
+        ) from error
