@@ -91,7 +91,7 @@ class PosedeploySubject:
 
     def flows(self, more: Sequence[str] = ()) -> tuple[Flow, ...]:
         """Every deploy config of the project, and those that the user names."""
-        return tuple(_flow(name) for name in (*list_deploy_configs(), *more))
+        return tuple(_flow(name) for name in dict.fromkeys((*list_deploy_configs(), *more)))
 
     def can_fit(self, model: Model) -> bool:
         """Whether there are fitted weights for a model."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from posedeploy import compat
 from posedeploy.errors import BadInputError
 
 
@@ -39,6 +40,8 @@ def read_config(path: Path, what: str) -> Any:
             f"a {what} (.py)",
             "Check the path.",
         )
+    if b"custom_imports" in path.read_bytes():  # modules of the user's, which import mmpose
+        compat.install()
     try:
         return Config.fromfile(str(path))
     except SyntaxError as error:  # the name in it is that of MMEngine's temporary copy
