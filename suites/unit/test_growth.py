@@ -38,7 +38,7 @@ HEAD_ROWS: Rows = {
         "REFERENCE_HEADS: tuple[ReferenceHead, ...] = (",
         """ReferenceHead("coordinates", ("coordinates",), TopDown(
             lambda out: (out,),
-            lambda codec, outputs: (np.full(outputs["coordinates"].shape[:3:2], np.inf),) * 2)),""",
+            lambda _, outputs: (np.full(outputs["coordinates"].shape[:3:2], np.inf),) * 2)),""",
     ),
 }
 HEAD_MODULES = {
