@@ -1,6 +1,6 @@
-"""Parts of pages that are made from the code, so that they cannot disagree with it.
+"""Parts of pages that are generated from the code, so that they agree with it.
 
-A page says `<!-- made: NAME -->` on a line of its own; `PARTS` has what comes in its place.
+A line `<!-- made: NAME -->` of a page is replaced by the result of `PARTS[NAME]`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 import typer.main
 
+from poseconform.checks.table import CHECKS
 from posedeploy import sdk
 from posedeploy.cli.app import app
 from posedeploy.config import (
@@ -21,6 +22,7 @@ from posedeploy.config import (
     list_deploy_configs,
     load_deploy_config,
 )
+from posedeploy.heads import HEADS
 from posedeploy.runtime.registry import BACKENDS
 from posedeploy.zoo import MODELS, published
 
@@ -29,10 +31,10 @@ SCHEMAS = Path(sdk.__file__).parent / "schema"
 
 
 def on_page_markdown(markdown: str, **_: object) -> str:
-    """What MkDocs calls for each page.
+    """Called by MkDocs for each page.
 
     Raises:
-        KeyError: The page asks for a part that there is not.
+        KeyError: The page names a part that does not exist.
     """
     return MARK.sub(lambda match: PARTS[match[1]](), markdown)
 
@@ -54,6 +56,23 @@ def backends() -> str:
     ))  # fmt: skip
 
 
+def checks() -> str:
+    """Every declared check."""
+    return table(("check", "stage", "suite", "what it checks"), (
+        (f"`{c.name}`", c.stage, c.suite, (c.function.__doc__ or "").strip().split("\n")[0])
+        for c in CHECKS.values()
+    ))  # fmt: skip
+
+
+def heads() -> str:
+    """The kinds of heads, with the outputs of their whole graphs."""
+    return table(("head kind", "word", "MMPose heads", "outputs"), (
+        (h.kind, f"`{h.word}`" if h.word else "", ", ".join(f"`{t}`" for t in h.mmpose_heads),
+         ", ".join(f"`{o.name} [{', '.join(map(str, o.axes))}]`" for o in h.outputs))
+        for h in HEADS
+    ))  # fmt: skip
+
+
 def commands() -> str:
     """`--help` of every command."""
     group = typer.main.get_command(app)
@@ -64,7 +83,7 @@ def commands() -> str:
 
 
 def help_of(command: Any) -> str:
-    """What a command is for, and its arguments and options."""
+    """The docstring of a command, and its arguments and options."""
     lines = (command.help or "").strip().splitlines()  # brackets would be links, but in code
     doc = "\n".join(n if n.startswith("    ") else n.replace("[", "\\[") for n in lines)
     rows = [
@@ -76,7 +95,7 @@ def help_of(command: Any) -> str:
 
 
 def _names(parameter: Any) -> list[str]:
-    """An option's names, or what the usage line calls an argument."""
+    """The names of an option, or the name of an argument in the usage line."""
     is_argument = not any(name.startswith("-") for name in parameter.opts)
     return [parameter.metavar] if is_argument and parameter.metavar else list(parameter.opts)
 
@@ -104,7 +123,7 @@ def deploy_configs() -> str:
 
 
 def zoo() -> str:
-    """The models, with what mmpose's index says of them."""
+    """The models, with their published AP from mmpose's index."""
     rows = []
     for row in MODELS:
         found = published(row)
@@ -130,7 +149,7 @@ def _fields(node: Any, path: str, root: Any) -> Iterable[tuple[str, str, str]]:
     required = set(node.get("required", ()))
     for name, given in node.get("properties", {}).items():
         place, child = f"{path}.{name}", given
-        if "$ref" in given:  # what the field says of itself is more to the point
+        if "$ref" in given:  # the description of the field is more specific
             child = {**root["$defs"][given["$ref"].rsplit("/", 1)[-1]], **given}
         kind = child.get("type") or ("constant" if "const" in child else "")
         kind = " or ".join(kind) if isinstance(kind, list) else kind
@@ -148,8 +167,10 @@ def _fields(node: Any, path: str, root: Any) -> Iterable[tuple[str, str, str]]:
 
 PARTS: Mapping[str, Callable[[], str]] = {
     "backends": backends,
+    "checks": checks,
     "commands": commands,
     "deploy-configs": deploy_configs,
+    "heads": heads,
     "schema-deploy": schema("deploy"),
     "schema-detail": schema("detail"),
     "schema-pipeline": schema("pipeline"),
