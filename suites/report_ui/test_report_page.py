@@ -180,7 +180,7 @@ def test_the_command_can_be_copied(browser: Browser, report: str) -> None:
     page.get_by_role("button", name="Copied").wait_for()
     copied = page.evaluate("navigator.clipboard.readText()")
     assert copied in {c.repro for c in CELLS if c.outcome == "mismatch"}
-    assert page.locator("#said").text_content() == "Copied"
+    assert page.locator("#status").text_content() == "Copied"
     context.close()
 
 
@@ -189,8 +189,8 @@ def test_the_command_can_be_copied_without_a_clipboard(page: Page, report: str) 
     opened(page, report)
     page.locator(".c.k-mismatch").first.click()
     page.locator("#copy").click()
-    said = page.locator("#copy").inner_text()
-    assert said in {"Copied", "Selected: press Ctrl+C"}
+    label = page.locator("#copy").inner_text()
+    assert label in {"Copied", "Selected: press Ctrl+C"}
     assert "python -m pytest" in page.evaluate("getSelection().toString()")
 
 
@@ -317,7 +317,7 @@ def test_runners_that_disagree_are_shown(page: Page, tmp_path: Path) -> None:
     page.get_by_label("runners disagree").check()
     assert shown(page) == 7
     page.locator(".c:visible").first.click()
-    assert "What each runner said" in page.locator("dialog").inner_text()
+    assert "Results by runner" in page.locator("dialog").inner_text()
 
 
 def test_flows_that_nobody_selected_are_there_when_asked_for(page: Page, tmp_path: Path) -> None:

@@ -22,9 +22,8 @@ from poseconform.report.data.diff import diff_results
 from poseconform.report.data.merge import merge_results
 from poseconform.report.text.diff_markdown import diff_markdown
 from poseconform.report.text.table import support_table, update_table
-from poseconform.results.errors import ReportError
 from poseconform.results.folder import RunFolder
-from poseconform.results.results import Results, read_results, schema, write_results
+from poseconform.results.results import ReportError, Results, read_results, schema, write_results
 
 app = typer.Typer(
     help="From results.json to what a person reads.",

@@ -19,9 +19,8 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from poseconform.results.errors import ReportError
 from poseconform.results.records import CONFIG, CellRecord, StageRecord, place_of
-from poseconform.results.results import Results, new_results
+from poseconform.results.results import ReportError, Results, new_results
 from posedeploy.paths import write_text
 
 T = TypeVar("T")
@@ -41,12 +40,9 @@ class CollectedTest:
 
 @dataclass(frozen=True, config=CONFIG)
 class RunRecord:
-    """A run when it began.
+    """A run when it began: the environment and the facts of the run, as in `Results`.
 
-    Attributes:
-        environment: The fingerprint of the machine.
-        run: Facts of the run, for `Results.run`.
-        cells: Every cell of the matrix: `missing` if it was selected, else `not-selected`.
+    `cells` has every cell of the matrix: `missing` if it was selected, else `not-selected`.
     """
 
     environment: Mapping[str, Any]
@@ -59,7 +55,6 @@ class CellState:
     """A cell while its tests run.
 
     Attributes:
-        record: What has been done and measured.
         ended: Node ids of the tests that have ended.
         running: Node id of the test that runs, or ran when its process died; '' between tests.
         stage: The stage that the running test judges.
@@ -90,8 +85,7 @@ _STATE: TypeAdapter[CellState] = TypeAdapter(CellState)
 class RunFolder:
     """Reads and writes the files of a run; each is written whole or not at all.
 
-    Args:
-        path: The folder; made when the first file is written.
+    What reads raises a ReportError for a file that cannot be used.
     """
 
     def __init__(self, path: Path) -> None:
@@ -131,20 +125,14 @@ class RunFolder:
         return _read(path, _STATE) if path.is_file() else None
 
     def run(self) -> RunRecord:
-        """What the run began with.
-
-        Raises:
-            ReportError: There is no run here, or its file cannot be used.
-        """
+        """What the run began with; it is an error if there is no run here."""
         return _read(self.path / RUN, _RUN)
 
     def cells(self, run: RunRecord, *, interrupted: bool) -> tuple[CellRecord, ...]:
         """The record of every cell of the matrix as it is on disk.
 
-        Args:
-            run: What the run began with.
-            interrupted: True if the run was ended from outside. If not, a test that began and
-                has no end has taken its process with it.
+        Unless the run was `interrupted` from outside, a test that began and has no end has taken
+        its process with it.
         """
         records = {record.cell_id: record for record in run.cells}
         for path in sorted((self.path / CELLS).glob("*.json")):
@@ -154,11 +142,7 @@ class RunFolder:
         return tuple(records.values())
 
     def finish(self) -> Results:
-        """The results of a run that was killed, as far as it got.
-
-        Raises:
-            ReportError: A file cannot be used.
-        """
+        """The results of a run that was killed, as far as it got."""
         run = self.run()
         cells = self.cells(run, interrupted=True)
         facts = {**run.run, **export_counts(cells), "interrupted": KILLED}
@@ -183,10 +167,10 @@ def _read(path: Path, kind: TypeAdapter[T]) -> T:
     try:
         return kind.validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
-        found = place_of(error) if isinstance(error, ValidationError) else type(error).__name__
+        cause = place_of(error) if isinstance(error, ValidationError) else type(error).__name__
         raise ReportError(
             str(path),
-            f"no file of a run ({found})",
+            f"no file of a run ({cause})",
             "a file that a conformance run wrote",
             "Remove it and run again.",
         ) from error

@@ -12,9 +12,8 @@ from typing import Any
 
 from poseconform.report.data.fingerprint import RUNNERS, runners_of
 from poseconform.report.data.vocabulary import NOT_RUN, kind_of, severity
-from poseconform.results.errors import ReportError
 from poseconform.results.records import CELL_RECORD, CellRecord, SourceRecord, rank
-from poseconform.results.results import Results
+from poseconform.results.results import ReportError, Results
 
 
 def merge_results(parts: Mapping[str, Results]) -> Results:

@@ -23,9 +23,8 @@ from poseconform.report.data.fingerprint import groups_of, one_liner
 from poseconform.report.data.merge import merge_results
 from poseconform.report.data.verdict import disagreeing, verdict_of
 from poseconform.report.text.table import BEGIN, END
-from poseconform.results.errors import ReportError
 from poseconform.results.records import CellRecord
-from poseconform.results.results import Results, read_results, write_results
+from poseconform.results.results import ReportError, Results, read_results, write_results
 
 CELL = replace(sample_results(1).cells[0], stages=(), outcome="pass")
 

@@ -11,9 +11,10 @@ import pytest
 
 import fixtures
 from poseconform.results import records as oc
-from poseconform.results.errors import ReportError
 from poseconform.results.results import (
     RESULTS,
+    SCHEMA_VERSION,
+    ReportError,
     Results,
     new_results,
     read_results,
@@ -21,7 +22,6 @@ from poseconform.results.results import (
     slim,
     write_results,
 )
-from poseconform.results.upgrade import SCHEMA_VERSION
 
 
 def cell(model: str = "rtmpose_t", **fields: object) -> oc.CellRecord:
@@ -150,7 +150,7 @@ def test_bad_files_are_explained(tmp_path: Path, text: str, message: str) -> Non
     with pytest.raises(ReportError, match=message) as error:
         read_results(path)
     assert error.value.exit_code == 2
-    assert "results.json" in error.value.subject
+    assert "results.json" in str(error.value)
 
 
 def test_wrong_outcomes_and_overlong_values_are_explained(tmp_path: Path) -> None:

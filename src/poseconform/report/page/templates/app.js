@@ -82,9 +82,9 @@
   places.flat(2).forEach((button) => {
     const cell = cells[Number(button.dataset.i)];
     buttons[Number(button.dataset.i)] = button;
-    const said = [cell.model, cell.flow, cell.words, cell.change && CHANGES[cell.change]];
+    const words = [cell.model, cell.flow, cell.words, cell.change && CHANGES[cell.change]];
     const facts = (cell.facts || []).slice(0, 2).map((fact) => fact.join(" "));
-    button.setAttribute("aria-label", [...said, ...facts].filter(Boolean).join(", "));
+    button.setAttribute("aria-label", [...words, ...facts].filter(Boolean).join(", "));
   });
   let visible = [];
 
@@ -220,8 +220,8 @@
     const [low, high] = [Math.floor(Math.min(...values)), Math.ceil(Math.max(...values))];
     const x = (value) => left + (right - left) * (value - low) / (high - low || 1);
     const most = Math.max(...output.counts, 1);
-    const said = output.lines.map(([name, at]) => name + " 1e" + at.toFixed(1)).join(", ");
-    const svg = draw("svg", { viewBox: "0 0 400 160", role: "img", "aria-label": "Histogram of the errors of " + output.name + "; " + said });
+    const limits = output.lines.map(([name, at]) => name + " 1e" + at.toFixed(1)).join(", ");
+    const svg = draw("svg", { viewBox: "0 0 400 160", role: "img", "aria-label": "Histogram of the errors of " + output.name + "; " + limits });
     output.counts.forEach((count, bin) => {
       if (!count) return;
       // Square root: a single element far out is what one looks for, and would be invisible.
@@ -251,7 +251,7 @@
     return section("Run this cell again", make("div", { class: "command" }, make("pre", { tabindex: "0" }, text), button));
   }
   function copy(text, button) {
-    const say = (words) => { button.textContent = words; byId("said").textContent = words; };
+    const say = (words) => { button.textContent = words; byId("status").textContent = words; };
     const byHand = () => {
       getSelection().selectAllChildren(button.previousElementSibling);
       say(document.execCommand("copy") ? "Copied" : "Selected: press Ctrl+C");
@@ -296,7 +296,7 @@
     if (cell.sources) {
       const body = cell.sources.map(([name, kind, words, why]) =>
         [name, make("span", { class: "stage " + look(kind) }, icon(kind), " " + words), why || ""]);
-      found.push(section("What each runner said", table([["runner", ""], ["outcome", ""], ["reason", "any"]], body)));
+      found.push(section("Results by runner", table([["runner", ""], ["outcome", ""], ["reason", "any"]], body)));
     }
     return found;
   }
@@ -316,7 +316,7 @@
     byId("place").textContent = at < 0 ? "" : (at + 1) + " of " + visible.length;
     byId("previous").disabled = at <= 0;
     byId("next").disabled = at < 0 || at === visible.length - 1;
-    byId("said").textContent = "";
+    byId("status").textContent = "";
   }
   let open = -1;
   function openCell(index) {
