@@ -14,13 +14,8 @@ from poseconform.report.text.strings import number, one_line, plural, visible
 class PlantedRow:
     """One defect, or a change that cannot be told from rounding.
 
-    Attributes:
-        name: What was planted.
-        where: Where.
-        cells: In which cells.
-        check: The check that had to catch it, or how far the error was from the limit.
-        verdict: 'caught', 'not caught' or 'not detectable'.
-        link: Public issue, '' if there is none.
+    `check` had to catch it, or is how far the error was from the limit; `verdict` is 'caught',
+    'not caught' or 'not detectable'; `link` is a public issue or ''.
     """
 
     name: str

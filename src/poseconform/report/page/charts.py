@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from poseconform.report.data.vocabulary import PRECISIONS, failed, in_order, ran
 from poseconform.report.page.grid import Grid
@@ -22,8 +22,11 @@ ROW, TOP = 24.0, 14.0  # height of a row, and where the first begins
 _LOWEST, _HIGHEST = 1e-9, 1e9  # an axis spans no more than this, whatever was measured
 
 
-@dataclass(frozen=True)
-class Dot:
+Groups = Sequence[tuple[str, Sequence[CellRecord]]]
+Measure = Callable[[CellRecord], tuple[float | None, float]]  # value and spread
+
+
+class Dot(NamedTuple):
     """A dot with a title; `x` and `y` in units of the drawing."""
 
     x: float
@@ -32,53 +35,48 @@ class Dot:
     bad: bool
 
 
-@dataclass(frozen=True)
-class StripRow:
+class StripRow(NamedTuple):
     """A row of dots: those without a title are in `path`, `ranges` are their spreads."""
 
     label: str
     y: float
     path: str
     ranges: str
-    dots: tuple[Dot, ...]
+    dots: Sequence[Dot]
     note: str
 
 
-@dataclass(frozen=True)
-class Strip:
-    """A strip chart: `ticks` are places and labels, `limit` is the place of the limit."""
+class Strip(NamedTuple):
+    """A strip chart: `ticks` are x and labels, `limit` is the x of the limit."""
 
     title: str
     note: str
-    rows: tuple[StripRow, ...]
-    ticks: tuple[tuple[float, str], ...]
+    rows: Sequence[StripRow]
+    ticks: Sequence[tuple[float, str]]
     limit: float | None
     height: float
 
 
-@dataclass(frozen=True)
-class BarRow:
-    """A row of segments: place, width, number of the stage, title."""
+class BarRow(NamedTuple):
+    """A row of segments: x, width, index of the stage, title."""
 
     label: str
     y: float
-    segments: tuple[tuple[float, float, int, str], ...]
+    segments: Sequence[tuple[float, float, int, str]]
     note: str
 
 
-@dataclass(frozen=True)
-class Bars:
-    """A chart of stacked bars; `legend` are the numbers and names of the stages in it."""
+class Bars(NamedTuple):
+    """A chart of stacked bars; `legend` has the indices and names of the stages in it."""
 
     title: str
     note: str
-    rows: tuple[BarRow, ...]
-    legend: tuple[tuple[int, str], ...]
+    rows: Sequence[BarRow]
+    legend: Sequence[tuple[int, str]]
     height: float
 
 
-@dataclass(frozen=True)
-class Sample:
+class Sample(NamedTuple):
     """One cell in a strip: its value, the spread around it, and what to call it."""
 
     value: float
@@ -89,8 +87,15 @@ class Sample:
 
 def charts_of(grid: Grid) -> tuple[tuple[Strip, ...], Bars | None]:
     """The strips and the bars of the cells in `grid`; without those that had nothing to show."""
-    flows = _by_flow(grid)
-    precisions = _by_precision(grid)
+    flows = [
+        (visible(column.label), [c for c in grid.column(index) if ran(c)])
+        for index, column in enumerate(grid.columns)
+    ]
+    cells = [c for c in grid.cells if ran(c)]
+    precisions = [
+        (visible(name), [c for c in cells if c.precision == name])
+        for name in in_order((c.precision for c in cells), PRECISIONS)
+    ]
     strips = (
         _strip(
             "Error by flow",
@@ -116,22 +121,6 @@ def charts_of(grid: Grid) -> tuple[tuple[Strip, ...], Bars | None]:
     return tuple(strip for strip in strips if strip.rows), _bars(flows)
 
 
-Groups = Sequence[tuple[str, Sequence[CellRecord]]]
-
-
-def _by_flow(grid: Grid) -> Groups:
-    return [
-        (visible(column.label), [c for row in grid.rows for c in row.places[index] if ran(c)])
-        for index, column in enumerate(grid.columns)
-    ]
-
-
-def _by_precision(grid: Grid) -> Groups:
-    cells = [c for row in grid.rows for place in row.places for c in place if ran(c)]
-    names = in_order((c.precision for c in cells), PRECISIONS)
-    return [(visible(name), [c for c in cells if c.precision == name]) for name in names]
-
-
 def _latency(cell: CellRecord) -> tuple[float | None, float]:
     return cell.median_ms, 0.0 if cell.latency_ms is None else cell.latency_ms.iqr
 
@@ -140,7 +129,7 @@ def _strip(
     title: str,
     note: str,
     groups: Groups,
-    measure: Callable[[CellRecord], tuple[float | None, float]],
+    measure: Measure,
     show: Callable[[float], str],
     *,
     limit: float | None = None,
@@ -150,35 +139,30 @@ def _strip(
     rows = [(label, samples) for label, samples in rows if samples]
     values = [s.value for _, samples in rows for s in samples] + ([limit] if limit else [])
     low, high = _decades(values)
-    drawn = tuple(
+    drawn = [
         _strip_row(label, TOP + ROW * (index + 0.5), samples, (low, high), show)
         for index, (label, samples) in enumerate(rows)
-    )
+    ]
     step = max(1, math.ceil((high - low) / 5))
-    ticks = tuple((_x(10.0**p, low, high), tick(10.0**p)) for p in range(low, high + 1, step))
+    ticks = [(_x(10.0**p, low, high), tick(10.0**p)) for p in range(low, high + 1, step)]
     at = None if limit is None else _x(limit, low, high)
     return Strip(title, note, drawn, ticks, at, TOP + ROW * len(rows) + 24)
 
 
-def _samples(
-    cells: Iterable[CellRecord], measure: Callable[[CellRecord], tuple[float | None, float]]
-) -> list[Sample]:
-    found = []
+def _samples(cells: Iterable[CellRecord], measure: Measure) -> list[Sample]:
+    samples = []
     for cell in cells:
         value, spread = measure(cell)
         if value is not None and math.isfinite(value) and value >= 0:
             spread = spread if math.isfinite(spread) else 0.0
-            found.append(Sample(value, spread, visible(cell.model), failed(cell)))
-    return found
+            samples.append(Sample(value, spread, visible(cell.model), failed(cell)))
+    return samples
 
 
 def _strip_row(
-    label: str,
-    y: float,
-    samples: Sequence[Sample],
-    axis: tuple[int, int],
+    label: str, y: float, samples: Sequence[Sample], axis: tuple[int, int],
     show: Callable[[float], str],
-) -> StripRow:
+) -> StripRow:  # fmt: skip
     worst = max(samples, key=lambda s: s.value)
     dots, path, ranges = [], [], []
     for index, sample in enumerate(samples):
@@ -191,7 +175,7 @@ def _strip_row(
             dots.append(Dot(x, shifted, f"{sample.name}: {show(sample.value)}", sample.bad))
         else:
             path.append(f"M{x:.1f} {shifted:.1f}h0")
-    return StripRow(label, y, "".join(path), "".join(ranges), tuple(dots), show(worst.value))
+    return StripRow(label, y, "".join(path), "".join(ranges), dots, show(worst.value))
 
 
 def _bars(groups: Groups) -> Bars | None:
@@ -200,16 +184,16 @@ def _bars(groups: Groups) -> Bars | None:
     if not means:
         return None
     longest = max(sum(seconds) for _, seconds in means)
-    rows = tuple(
+    rows = [
         _bar_row(label, TOP + ROW * (index + 0.5), seconds, longest)
         for index, (label, seconds) in enumerate(means)
-    )
+    ]
     used = [i for i in range(len(STAGES)) if any(seconds[i] for _, seconds in means)]
     return Bars(
         "Time by stage",
         "Mean over the cells of a flow; what came from the cache took no time.",
         rows,
-        tuple((index, STAGES[index]) for index in used),
+        [(index, STAGES[index]) for index in used],
         TOP + ROW * len(rows) + 4,
     )
 
@@ -230,7 +214,7 @@ def _bar_row(label: str, y: float, seconds: Sequence[float], longest: float) -> 
         if value:
             segments.append((start, width, index, f"{STAGES[index]}: {duration(value)}"))
         start += width
-    return BarRow(label, y, tuple(segments), duration(sum(seconds)))
+    return BarRow(label, y, segments, duration(sum(seconds)))
 
 
 def _size(value: float) -> str:

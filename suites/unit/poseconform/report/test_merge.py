@@ -79,7 +79,7 @@ def test_order_and_steps_do_not_matter() -> None:
 
 def test_facts_of_the_runners_stand_side_by_side() -> None:
     merged = merge_results({"a": run(CELL, name="Xeon", seconds=3), "b": run(CELL, name="M2")})
-    titles = [group.title for group in groups_of(merged.environment, merged.run)]
+    titles = [title for title, _ in groups_of(merged.environment, merged.run)]
     assert titles == ["A", "B", "Run on a"]
     assert one_liner(merged.environment) == "a: Xeon; b: M2"
 
