@@ -19,7 +19,7 @@ from poseconform.report.data.baseline import (
     update_baseline,
 )
 from poseconform.report.data.diff import CHANGES, Diff, Finding
-from poseconform.report.text.diff_markdown import diff_markdown
+from poseconform.report.text.github import diff_markdown
 from poseconform.report.text.strings import one_line, plural
 from poseconform.results.results import ReportError, Results, read_results
 

@@ -17,7 +17,7 @@ from poseconform.report.data.diff import (
     grew,
 )
 from poseconform.report.data.fingerprint import differences, same_machine
-from poseconform.report.text.diff_markdown import MAX_ROWS, diff_markdown
+from poseconform.report.text.github import MAX_DIFF_ROWS, diff_markdown
 from poseconform.results import records as oc
 from poseconform.results.results import Results
 
@@ -173,10 +173,10 @@ def test_hostile_strings_stay_in_their_cell() -> None:
 
 
 def test_long_lists_are_cut() -> None:
-    cells = tuple(replace(MEASURED, model=f"m{n:03}") for n in range(MAX_ROWS + 5))
+    cells = tuple(replace(MEASURED, model=f"m{n:03}") for n in range(MAX_DIFF_ROWS + 5))
     bad = tuple(replace(c, outcome="crash") for c in cells)
     text = diff_markdown(diff_results(results(*cells), results(*bad)))
-    assert text.startswith(f"## {MAX_ROWS + 5} regressions in {MAX_ROWS + 5} cells\n")
+    assert text.startswith(f"## {MAX_DIFF_ROWS + 5} regressions in {MAX_DIFF_ROWS + 5} cells\n")
     assert "… and 5 more." in text
     assert len(text) < 65_000
 
