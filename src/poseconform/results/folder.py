@@ -26,7 +26,6 @@ from posedeploy.paths import write_text
 T = TypeVar("T")
 
 RUN, TESTS, CELLS = "run.json", "tests.json", "cells"
-KILLED = "it was killed, or is still running"
 
 
 @dataclass(frozen=True, config=CONFIG)
@@ -104,11 +103,11 @@ class RunFolder:
 
     def write_run(self, run: RunRecord) -> None:
         """Write what the run began with."""
-        self._write(RUN, _RUN.dump_json(run))
+        write_text(self.path / RUN, _RUN.dump_json(run).decode())
 
     def write_tests(self, tests: Mapping[str, CollectedTest]) -> None:
         """Write what each test is about, by node id; every worker writes the same."""
-        self._write(TESTS, _TESTS.dump_json(dict(tests)))
+        write_text(self.path / TESTS, _TESTS.dump_json(dict(tests)).decode())
 
     def tests(self) -> dict[str, CollectedTest]:
         """What each test is about, by node id; nothing before the collection."""
@@ -117,11 +116,11 @@ class RunFolder:
 
     def write_cell(self, cell_id: str, state: CellState) -> None:
         """Write a cell's state; `cell_id` is the cell's name in test ids."""
-        self._write(f"{CELLS}/{_file_name(cell_id)}", _STATE.dump_json(state))
+        write_text(self._cell_path(cell_id), _STATE.dump_json(state).decode())
 
     def cell(self, cell_id: str) -> CellState | None:
         """A cell's state, if a test of it has begun."""
-        path = self.path / CELLS / _file_name(cell_id)
+        path = self._cell_path(cell_id)
         return _read(path, _STATE) if path.is_file() else None
 
     def run(self) -> RunRecord:
@@ -145,11 +144,12 @@ class RunFolder:
         """The results of a run that was killed, as far as it got."""
         run = self.run()
         cells = self.cells(run, interrupted=True)
-        facts = {**run.run, **export_counts(cells), "interrupted": KILLED}
+        reason = "it was killed, or is still running"
+        facts = {**run.run, **export_counts(cells), "interrupted": reason}
         return new_results(cells, environment=run.environment, run=facts)
 
-    def _write(self, name: str, content: bytes) -> None:
-        write_text(self.path / name, content.decode())
+    def _cell_path(self, cell_id: str) -> Path:
+        return self.path / CELLS / f"{cell_id.replace('/', '_')}.json"
 
 
 def export_counts(cells: Iterable[CellRecord]) -> dict[str, int]:
@@ -157,10 +157,6 @@ def export_counts(cells: Iterable[CellRecord]) -> dict[str, int]:
     seconds = [stage.seconds for c in cells for stage in c.stages if stage.name == "export"]
     made = sum(value > 0 for value in seconds)
     return {"exports": made, "cache_hits": len(seconds) - made}
-
-
-def _file_name(cell_id: str) -> str:
-    return f"{cell_id.replace('/', '_')}.json"
 
 
 def _read(path: Path, kind: TypeAdapter[T]) -> T:

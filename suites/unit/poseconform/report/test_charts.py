@@ -9,14 +9,14 @@ import pytest
 
 from fixtures.sample_results import sample_results
 from poseconform.report.data.vocabulary import ran
-from poseconform.report.page.charts import LEFT, RIGHT, Strip, charts_of
+from poseconform.report.page.charts import LEFT, RIGHT, Chart, charts_of
 from poseconform.report.page.grid import grid_of
 from poseconform.results import records as oc
 
 CELL = next(c for c in sample_results(20).cells if c.outcome == "pass")
 
 
-def dots(strip: Strip) -> int:
+def dots(strip: Chart) -> int:
     return sum(row.path.count("M") + len(row.dots) for row in strip.rows)
 
 
