@@ -184,7 +184,7 @@ def _lines(grid: Grid, changed: Mapping[str, str]) -> list[tuple[str, str, list[
         (
             visible(row.family),
             visible(row.model),
-            [[_brief(cell, next(index), changed) for cell in place] for place in row.places],
+            [[_brief(cell, next(index), changed) for cell in group] for group in row.groups],
         )
         for row in grid.rows
     ]

@@ -32,7 +32,11 @@ from poseconform.results.outcome import (
     UNAVAILABLE,
 )
 
-CONFIG = ConfigDict(strict=True, extra="forbid", ser_json_inf_nan="strings")
+CONFIG = ConfigDict(
+    strict=True,
+    extra="forbid",
+    ser_json_inf_nan="strings",  # codespell:ignore ser
+)
 LOG_LIMIT = 16_000  # characters: some 200 lines, enough for a traceback and the backend's output
 _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 

@@ -3,9 +3,8 @@
 The file is strict JSON. `schema_version` grows when a reader of the old version could no longer
 read the file, or would read it wrongly. A file of an older version is upgraded when it is read:
 
-Version 2 (from 1): `artefacts`, `pictures` and `quantised` are `artifacts`, `images` and
-`quantized`; outputs have no `argmax_flips`, `benign_flips`, `keypoint_error_px` and `oks`, which
-were never measured; a stage cannot be `skipped`.
+Version 2 (from 1): names are those of `_RENAMED`; outputs lack what was never
+measured; a stage cannot be `skipped`.
 """
 
 from __future__ import annotations
@@ -24,7 +23,11 @@ from poseconform.results.records import CONFIG, CellRecord, place_of
 from posedeploy.paths import write_text
 
 SCHEMA_VERSION = 2
-_RENAMED = {"artefacts": "artifacts", "pictures": "images", "quantised": "quantized"}
+_RENAMED = {
+    "artefacts": "artifacts",  # codespell:ignore artefacts
+    "pictures": "images",  # codespell:ignore pictures
+    "quantised": "quantized",  # codespell:ignore quantised
+}
 _NEVER_MEASURED = frozenset({"argmax_flips", "benign_flips", "keypoint_error_px", "oks"})
 
 

@@ -12,7 +12,7 @@ from poseconform.report.text.strings import number, one_line, plural, visible
 
 @dataclass(frozen=True)
 class PlantedRow:
-    """One defect, or a change that cannot be told from rounding.
+    """One defect, or a change that is no larger than rounding.
 
     `check` had to catch it, or is how far the error was from the limit; `verdict` is 'caught',
     'not caught' or 'not detectable'; `link` is a public issue or ''.

@@ -18,8 +18,8 @@ from posedeploy.runtime import ComputePrecision, backends_by_rank
 class Look:
     """How one kind of outcome, which is the outcome up to its colon, is shown.
 
-    `style` is for Rich; `group` (`bad`, `warn`, `good`, `known` or `none`) is a color in the page;
-    `ascii` stands for `glyph` where only ASCII can be written; `meaning` is for the legend.
+    `style` is for Rich; `group` (`bad`, `warn`, `good`, `declared`, `none`) is a color in the
+    page; `ascii` stands for `glyph` where only ASCII can be written.
     """
 
     kind: str
@@ -44,12 +44,12 @@ OUTCOMES: tuple[Look, ...] = (
          "Declared to fail, and passes: the declaration is out of date."),
     Look("missing", "missing", "?", "?", "bold yellow", "warn",
          "Expected to run, and no test reported it."),
-    Look("xfail", "xfail", "\u21af", "x", "cyan", "known",
+    Look("xfail", "xfail", "\u21af", "x", "cyan", "declared",
          "Fails as declared, for the reason given."),
     Look("pass", "pass", "\u2713", "+", "green", "good",
          "Same keypoints and tensors as PyTorch, within the limits."),
     Look("unavailable", "unavailable", "\u2205", "0", "dim", "none",
-         "The backend cannot run on this machine; the code says why."),
+         "The backend cannot run on this machine; the code names the reason."),
     Look("not-selected", "not selected", "\u00b7", ".", "dim", "none",
          "Left out by the selection of this run."),
 )  # fmt: skip
@@ -87,7 +87,7 @@ def words_of(outcome: str) -> str:
 
 
 def severity(outcome: str) -> int:
-    """Place in `OUTCOMES`; 0 is the worst."""
+    """Index in `OUTCOMES`; 0 is the worst."""
     return OUTCOMES.index(look_of(outcome))
 
 

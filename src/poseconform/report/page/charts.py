@@ -118,12 +118,12 @@ def _strip(
     tick: Callable[[float], str] = number,
 ) -> Chart:
     samples = [(label, _samples(cells, measure)) for label, cells in groups]
-    samples = [(label, found) for label, found in samples if found]
-    values = [value for _, found in samples for _, value, _ in found]
+    samples = [(label, measured) for label, measured in samples if measured]
+    values = [value for _, measured in samples for _, value, _ in measured]
     axis = low, high = _decades([*values, *([limit] if limit else [])])
     rows = [
-        _strip_row(label, TOP + ROW * (index + 0.5), found, axis, show)
-        for index, (label, found) in enumerate(samples)
+        _strip_row(label, TOP + ROW * (index + 0.5), measured, axis, show)
+        for index, (label, measured) in enumerate(samples)
     ]
     step = max(1, math.ceil((high - low) / 5))
     ticks = [(_x(10.0**p, low, high), tick(10.0**p)) for p in range(low, high + 1, step)]
@@ -209,6 +209,6 @@ def _decades(values: Sequence[float]) -> tuple[int, int]:
 
 
 def _x(value: float, low: int, high: int) -> float:
-    """Place of `value` on the axis; zero, which has no logarithm, stands at its start."""
+    """X of `value` on the axis; zero, which has no logarithm, stands at its start."""
     share = (math.log10(value) - low) / (high - low) if value > 0 else 0.0
     return LEFT + (RIGHT - LEFT) * min(max(share, 0.0), 1.0)

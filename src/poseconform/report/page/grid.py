@@ -17,7 +17,7 @@ class Column:
     """One flow of the matrix.
 
     `variant` is what the deploy config does otherwise than others of its kind, and exporter and
-    implementation where they are not the usual ones; mostly empty.
+    implementation where they are not the most common ones; mostly empty.
     """
 
     backend: str
@@ -34,11 +34,11 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """One model: for each column the cells at that place (several deploy configs are rare)."""
+    """One model: for each column its cells (several deploy configs are rare)."""
 
     family: str
     model: str
-    places: tuple[tuple[CellRecord, ...], ...]
+    groups: tuple[tuple[CellRecord, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -51,35 +51,35 @@ class Grid:
     @property
     def cells(self) -> tuple[CellRecord, ...]:
         """All cells, row after row."""
-        return tuple(cell for row in self.rows for place in row.places for cell in place)
+        return tuple(cell for row in self.rows for group in row.groups for cell in group)
 
     def column(self, index: int) -> list[CellRecord]:
         """The cells of a column."""
-        return [cell for row in self.rows for cell in row.places[index]]
+        return [cell for row in self.rows for cell in row.groups[index]]
 
 
 def grid_of(cells: Sequence[CellRecord]) -> Grid:
     """Rows and columns of `cells`, in the order of the support table."""
     usual = {"", _most_common(c.exporter for c in cells)}
     usual |= {_most_common(c.implementation for c in cells)}
-    places: dict[tuple[str, str], dict[Column, list[CellRecord]]] = {}
+    groups: dict[tuple[str, str], dict[Column, list[CellRecord]]] = {}
     for cell in cells:
         unusual = [name for name in (cell.exporter, cell.implementation) if name not in usual]
         words = " ".join((*_options_of(cell), *unusual))
         column = Column(cell.backend, cell.precision, cell.shape_mode, words)
-        places.setdefault((cell.family, cell.model), {}).setdefault(column, []).append(cell)
-    columns = sorted({column for row in places.values() for column in row}, key=_column_key)
+        groups.setdefault((cell.family, cell.model), {}).setdefault(column, []).append(cell)
+    columns = sorted({column for row in groups.values() for column in row}, key=_column_key)
     rows = tuple(
-        Row(*key, tuple(tuple(places[key].get(column, ())) for column in columns))
-        for key in sorted(places, key=lambda key: (order_in((), key[0]), key[1]))
+        Row(*key, tuple(tuple(groups[key].get(column, ())) for column in columns))
+        for key in sorted(groups, key=lambda key: (order_in((), key[0]), key[1]))
     )
     return Grid(tuple(columns), rows)
 
 
 def _options_of(cell: CellRecord) -> list[str]:
     """Options in the name of a deploy config: `f16` of `...-fp16-f16_...`."""
-    found = re.search(rf"(?:^|_){re.escape(cell.backend)}((?:-[a-z0-9]+)+)_", cell.deploy_config)
-    return [word for word in found[1].split("-")[1:] if word not in PRECISIONS] if found else []
+    words = re.search(rf"(?:^|_){re.escape(cell.backend)}((?:-[a-z0-9]+)+)_", cell.deploy_config)
+    return [word for word in words[1].split("-")[1:] if word not in PRECISIONS] if words else []
 
 
 def idle_columns(grid: Grid) -> frozenset[str]:
@@ -93,8 +93,8 @@ def idle_columns(grid: Grid) -> frozenset[str]:
 
 
 def _most_common(values: Iterable[str]) -> str:
-    found = Counter(value for value in values if value)
-    return min(found, key=lambda value: (-found[value], value), default="")
+    counts = Counter(value for value in values if value)
+    return min(counts, key=lambda value: (-counts[value], value), default="")
 
 
 def _column_key(column: Column) -> tuple[Any, ...]:

@@ -77,8 +77,8 @@ def payload_of(grid: Grid, changed: Mapping[str, str], lone: Collection[str]) ->
     columns = [
         column
         for row in grid.rows
-        for column, place in zip(grid.columns, row.places, strict=True)
-        for _ in place
+        for column, group in zip(grid.columns, row.groups, strict=True)
+        for _ in group
     ]
     idle = idle_columns(grid)
     pool, limit = Pool(), log_limit(grid.cells)

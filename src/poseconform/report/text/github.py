@@ -76,8 +76,8 @@ def diff_markdown(diff: Diff) -> str:
     """`diff` as Markdown, regressions first, empty sections left out, ending with a newline."""
     count = len(diff.regressions)
     cells = len({f.cell.cell_id for f in diff.regressions})
-    found = f"{plural(count, 'regression')} in {plural(cells, 'cell')}"
-    lines = [f"## {found if count else 'No regression'}", ""]
+    regressions = f"{plural(count, 'regression')} in {plural(cells, 'cell')}"
+    lines = [f"## {regressions if count else 'No regression'}", ""]
     lines.append(f"{plural(diff.compared, 'cell')} ran in both.")
     if not diff.timed:
         lines.append("Latencies were not compared: the runs are of different machines.")

@@ -68,9 +68,10 @@ def support_table(results: Results, *, whole: bool = False) -> str:
     backends = in_order((*(c.backend for c in cells), *(BACKENDS if whole else ())), BACKENDS)
     rows = []
     for family in in_order(c.family for c in (results.cells if whole else cells)):
-        places = ([c for c in cells if (c.family, c.backend) == (family, b)] for b in backends)
+        groups = ([c for c in cells if (c.family, c.backend) == (family, b)] for b in backends)
         blank = NOT_BY_US if whole else ""
-        rows.append((family, "PoseDetection", *(Inert(_place(p) or blank) for p in places)))
+        marks = (Inert(_mark_and_notes(group) or blank) for group in groups)
+        rows.append((family, "PoseDetection", *marks))
     head = ("Model", "Task", *(markdown(backend_name(b)) for b in backends))
     notes = [WHOLE_LEGEND if whole else LEGEND, interruption(results.interrupted)]
     paragraphs = ["\n".join(markdown_table(head, rows)), *(note for note in notes if note)]
@@ -78,7 +79,7 @@ def support_table(results: Results, *, whole: bool = False) -> str:
 
 
 def mark_of(cells: Iterable[CellRecord]) -> str:
-    """`Y`, `P`, `N`, `X`, `U` or nothing, for the cells at one place of the table."""
+    """`Y`, `P`, `N`, `X`, `U` or nothing, for the cells in one cell of the table."""
     group = tuple(cells)
     judged = [c for c in group if ran(c)]
     passed = [c for c in judged if c.outcome == "pass"]
@@ -93,7 +94,7 @@ def mark_of(cells: Iterable[CellRecord]) -> str:
     return "U" if any(kind_of(c.outcome) == "unavailable" for c in group) else ""
 
 
-def _place(cells: Sequence[CellRecord]) -> str:
+def _mark_and_notes(cells: Sequence[CellRecord]) -> str:
     mark = mark_of(cells)
     if mark in {"", "U"}:
         codes = sorted({c.code for c in cells if c.code})

@@ -20,7 +20,7 @@ from poseconform.report.text.strings import headroom, one_line, pixels, plural, 
 from poseconform.results.records import CellRecord
 from poseconform.results.results import Results
 
-TEXT_WIDTH = 16  # of a place in the matrix: `<0.01 px h 0.09`
+TEXT_WIDTH = 16  # of a column of the matrix: `<0.01 px h 0.09`
 PLACE_WIDTH = TEXT_WIDTH + 3  # with padding and border
 MAX_FAILURES = 50  # a run with more than these has one cause, not fifty
 _IDLE = frozenset({"unavailable", "not-selected"})
@@ -78,7 +78,7 @@ def _table(grid: Grid, columns: Sequence[int], ascii_only: bool) -> Table:
             family = row.family
             table.add_section()
             table.add_row(Text(_written(one_line(family, 40), ascii_only), style="bold"))
-        texts = [_cells(row.places[index], ascii_only) for index in columns]
+        texts = [_cells(row.groups[index], ascii_only) for index in columns]
         table.add_row(Text(_written(one_line(row.model, 60), ascii_only)), *texts)
     return table
 
@@ -116,9 +116,9 @@ def _without_idle(grid: Grid) -> tuple[Grid, list[str]]:
         for cell in cells:
             idle.setdefault((column.backend, cell.outcome), []).append(cell)
     rows = tuple(
-        Row(row.family, row.model, tuple(row.places[i] for i in busy))
+        Row(row.family, row.model, tuple(row.groups[i] for i in busy))
         for row in grid.rows
-        if any(row.places[i] for i in busy)
+        if any(row.groups[i] for i in busy)
     )
     lines = []
     for (backend, outcome), cells in sorted(idle.items()):

@@ -45,11 +45,11 @@ def test_no_folder_declares_nothing(tmp_path: Path) -> None:
 
 
 def entry(**fields: str) -> Expectation:
-    known = {
+    defaults = {
         "backend": "onnxruntime", "model": "*", "family": "*", "deploy_config": "*",
         "stage": "numeric", "reason": "rounds", "link": "https://example.org/1",
     }  # fmt: skip
-    return Expectation(**known | fields)
+    return Expectation(**defaults | fields)
 
 
 def test_an_entry_is_read_whole(tmp_path: Path) -> None:

@@ -56,8 +56,8 @@ def read(html: str) -> Reader:
 
 
 def data_of(html: str) -> dict[str, Any]:
-    found = [body for attrs, body in read(html).scripts if attrs.get("id") == "data"]
-    data: dict[str, Any] = json.loads(found[0])
+    bodies = [body for attrs, body in read(html).scripts if attrs.get("id") == "data"]
+    data: dict[str, Any] = json.loads(bodies[0])
     return data
 
 
@@ -167,14 +167,14 @@ def test_hostile_strings_are_text() -> None:
     assert len(html.encode()) < 1_500_000
 
 
-def test_a_long_log_is_cut_and_says_so() -> None:
+def test_a_long_log_is_cut_with_a_note() -> None:
     cell = replace(sample_results(1).cells[0], log_tail="\x1b[31mred\x1b[0m\r" + "x" * 1_000_000)
-    found = data_of(render_html(replace(sample_results(1), cells=(cell,))))
-    log = found["pool"][found["cells"][0]["log"]]
+    page_data = data_of(render_html(replace(sample_results(1), cells=(cell,))))
+    log = page_data["pool"][page_data["cells"][0]["log"]]
     assert log.startswith("[984004 earlier characters are in results.json]\nxxx")
     short = replace(cell, log_tail="\x1b[31mred\x1b[0m\rnext")
-    found = data_of(render_html(replace(sample_results(1), cells=(short,))))
-    assert found["pool"][found["cells"][0]["log"]] == "red\nnext"
+    page_data = data_of(render_html(replace(sample_results(1), cells=(short,))))
+    assert page_data["pool"][page_data["cells"][0]["log"]] == "red\nnext"
 
 
 def test_logs_share_a_limit() -> None:
@@ -208,21 +208,24 @@ def test_every_sentence_of_the_verdict() -> None:
     def cell(outcome: str, n: int = 0) -> oc.CellRecord:
         return replace(sample_results(1).cells[0], stages=(), outcome=outcome, model=f"m{n}")
 
-    def said(*outcomes: str) -> tuple[str, str]:
+    def verdict_on(*outcomes: str) -> tuple[str, str]:
         verdict = verdict_of([cell(o, n) for n, o in enumerate(outcomes)])
         return verdict.group, verdict.headline
 
-    assert said("pass", "pass") == ("good", "All 2 cells that ran match PyTorch.")
-    assert said("pass") == ("good", "The one cell that ran matches PyTorch.")
-    assert said("pass", "xfail")[1] == "1 of 2 cells match PyTorch, the others fail as declared."
-    assert said("pass", "crash") == ("bad", "1 of 2 cells fails: 1 crash.")
+    assert verdict_on("pass", "pass") == ("good", "All 2 cells that ran match PyTorch.")
+    assert verdict_on("pass") == ("good", "The one cell that ran matches PyTorch.")
     assert (
-        said("xpass", "failed:load")[1]
+        verdict_on("pass", "xfail")[1]
+        == "1 of 2 cells match PyTorch, the others fail as declared."
+    )
+    assert verdict_on("pass", "crash") == ("bad", "1 of 2 cells fails: 1 crash.")
+    assert (
+        verdict_on("xpass", "failed:load")[1]
         == "2 of 2 cells fail: 1 failed in load, 1 unexpected pass."
     )
-    assert said("pass", "missing") == ("warn", "1 cell should have run and did not report.")
-    assert said("unavailable:no-device") == ("none", "Nothing ran.")
-    assert said() == ("none", "There are no cells.")
+    assert verdict_on("pass", "missing") == ("warn", "1 cell should have run and did not report.")
+    assert verdict_on("unavailable:no-device") == ("none", "Nothing ran.")
+    assert verdict_on() == ("none", "There are no cells.")
     made = replace(cell("unavailable:wrong-os"), stages=(oc.StageRecord("convert", 1.0, "pass"),))
     assert verdict_of([made]).headline == "No backend ran."
     assert verdict_of([made]).details[-1] == "Converted without the backend: 1 cell."
@@ -262,9 +265,9 @@ def test_an_unusual_exporter_has_columns_of_its_own() -> None:
     other = replace(cells[0], exporter="dynamo")
     grid = grid_of([*cells, other])
     assert [c.variant for c in grid.columns if c.variant] == ["dynamo"]
-    twin = replace(cells[0], deploy_config="another.py")
-    places = [place for row in grid_of([*cells, twin]).rows for place in row.places]
-    assert sorted(len(place) for place in places)[-1] == 2
+    other = replace(cells[0], deploy_config="another.py")
+    groups = [group for row in grid_of([*cells, other]).rows for group in row.groups]
+    assert sorted(len(group) for group in groups)[-1] == 2
 
 
 def test_flows_of_which_nothing_was_selected_are_idle() -> None:

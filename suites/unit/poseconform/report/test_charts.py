@@ -1,4 +1,4 @@
-"""The charts: every measured cell has its dot, in its place, whatever was measured."""
+"""The charts: every measured cell has its dot, at its x, whatever was measured."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def test_the_limit_parts_passing_from_failing() -> None:
     (dot,) = row.dots
     assert dot.bad
     assert dot.title == "bad: 3.00"
-    place = float(row.path.removeprefix("M").split()[0])
-    assert place < strip.limit < dot.x
+    x = float(row.path.removeprefix("M").split()[0])
+    assert x < strip.limit < dot.x
 
 
 @pytest.mark.parametrize("value", [0.0, 1e-300, 1e300])

@@ -38,8 +38,8 @@ def test_what_ran_is_shown_and_what_each_said_is_kept() -> None:
     merged = merge_results({"cpu": run(gone), "gpu": run(CELL)})
     (cell,) = merged.cells
     assert cell.outcome == "pass"
-    said = [(s.runner, s.outcome, s.reason) for s in cell.sources]
-    assert said == [("cpu", "unavailable:no-device", "no GPU"), ("gpu", "pass", "")]
+    sources = [(s.runner, s.outcome, s.reason) for s in cell.sources]
+    assert sources == [("cpu", "unavailable:no-device", "no GPU"), ("gpu", "pass", "")]
     assert not disagreeing(cell)
 
 
@@ -122,10 +122,10 @@ def test_a_baseline_keeps_what_a_run_did_not_judge() -> None:
         replace(other, outcome="not-selected"),
         replace(CELL, model="third", outcome="unavailable:no-device"),
     )
-    kept = updated_baseline(old, new)
-    assert {c.model: c.outcome for c in kept.cells} == {CELL.model: "pass", "other": "pass"}
-    assert kept.by_id()[CELL.cell_id].headroom == 0.3
-    assert kept.by_id()[CELL.cell_id].log_tail == ""
+    updated = updated_baseline(old, new)
+    assert {c.model: c.outcome for c in updated.cells} == {CELL.model: "pass", "other": "pass"}
+    assert updated.by_id()[CELL.cell_id].headroom == 0.3
+    assert updated.by_id()[CELL.cell_id].log_tail == ""
 
 
 def test_an_update_shows_before_it_writes(tmp_path: Path) -> None:
@@ -173,8 +173,8 @@ def test_command_line_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert main(["table", str(source), *into, "--check"]) == 1
     assert main(["table", str(source), *into]) == 0
     assert main(["table", str(source), *into, "--check"]) == 0
-    said = capsys.readouterr().out
-    assert [line.rpartition("table ")[2] for line in said.splitlines()] == [
+    output = capsys.readouterr().out
+    assert [line.rpartition("table ")[2] for line in output.splitlines()] == [
         "is out of date",
         "updated",
         "was current",

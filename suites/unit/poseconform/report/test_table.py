@@ -1,4 +1,4 @@
-"""The support table: upstream's form, our marks, and its place in a document."""
+"""The support table: upstream's form, our marks, and where it stands in a document."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_the_form_of_the_table() -> None:
     assert support_table(results()) == "No cells were run.\n"
 
 
-def test_the_projects_table_says_what_nobody_has_run() -> None:
+def test_the_projects_table_marks_what_was_never_run() -> None:
     found = results(
         cell("pass", family="RTMO"), cell("not-selected", "tensorrt"), cell("pass", "tvm"),
         cell("not-selected", family="MSPN"),
@@ -88,9 +88,9 @@ def test_the_projects_table_says_what_nobody_has_run() -> None:
     head, _, *rows = support_table(found, whole=True).splitlines()
     backends = [title.strip() for title in head.split("|")[3:-1]]
     assert backends == [*BACKENDS.values(), "tvm"]
-    places = {row.split("|")[1].strip(): row.split("|")[3:-1] for row in rows if "|" in row}
-    assert list(places) == ["HRNet", "MSPN", "RTMO"]
-    marks = {name: {mark.strip() for mark in row} for name, row in places.items()}
+    cells_of = {row.split("|")[1].strip(): row.split("|")[3:-1] for row in rows if "|" in row}
+    assert list(cells_of) == ["HRNet", "MSPN", "RTMO"]
+    marks = {name: {mark.strip() for mark in row} for name, row in cells_of.items()}
     assert marks["RTMO"] == {"Y (fp32 s)", NOT_BY_US}
     assert marks["HRNet"] == {"Y (fp32 s)", NOT_BY_US}
     assert marks["MSPN"] == {NOT_BY_US}
