@@ -79,7 +79,7 @@ class Expectation:
         )
 
     def holds(self, version: str, system: str) -> bool:
-        """True for this backend version on this system (`platform.system()`).
+        """True for this version of the backend on this system, as `platform.system()` names it.
 
         A version that cannot be read meets no condition: better a failure than a wrong excuse.
         """

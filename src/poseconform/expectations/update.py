@@ -51,8 +51,7 @@ class Run:
 def update(folder: Path, run: Run, write_line: Callable[[str], None]) -> list[Path]:
     """Rewrite the files in `folder`, show the difference, and return the files that changed.
 
-    Raises:
-        ValueError: The entries of a file are not tables of their own; it is not written.
+    A ValueError is raised, and nothing written, where entries are not tables of their own.
     """
     changed = []
     for backend, change in sorted(changes(run, write_line).items()):
@@ -111,10 +110,7 @@ def entry_text(cell: Cell, stage: StageRecord) -> str:
 def rewritten(text: str, change: Change, path: Path) -> str:
     """The text of a file without the entries removed and with those added.
 
-    Comments right above an entry belong to it; one blank line parts the entries.
-
-    Raises:
-        ValueError: The entries are not tables of their own.
+    Comments right above an entry belong to it; one blank line separates the entries.
     """
     read_entries(path, text.encode())  # refuses what is not TOML and what is no entry
     document = tomlkit.parse(text)

@@ -54,12 +54,9 @@ from posedeploy.paths import write_text
 PAGE_LIMIT = 1_400_000  # bytes that images may fill a page to; a mail or a wiki takes that much
 IMAGES_LIMIT = 500_000  # bytes of images alone: those of every failing cell of a bad run
 CHANGE_MARKS = {
-    "newly-failing": "new",
-    "newly-passing": "mended",
-    "still-failing": "still",
-    "missing": "gone",
-    "new": "added",
-}
+    "newly-failing": "new", "newly-passing": "mended", "still-failing": "still",
+    "missing": "gone", "new": "added",
+}  # fmt: skip
 
 
 def build_report(
@@ -70,8 +67,7 @@ def build_report(
     Changes against the results in `baseline_path` are marked on the page.
 
     Raises:
-        ReportError: A file of results cannot be read; the message says why.
-        OSError: The file system refused.
+        ReportError: A file of results cannot be read.
     """
     results = read_results(results_path)
     baseline = None if baseline_path is None else comparable(read_results(baseline_path), results)
@@ -85,12 +81,9 @@ def build_report(
 def render_html(
     results: Results, baseline: Results | None = None, *, limit: int = PAGE_LIMIT
 ) -> str:
-    """The page of `results` as one self-contained HTML document.
+    """The page of `results` as one HTML document, with changes against `baseline` marked.
 
-    Args:
-        results: The results.
-        baseline: Results that changes are marked against.
-        limit: Bytes that images may fill the page to.
+    Images fill it to at most `limit` bytes.
     """
     grid = grid_of(results.cells)
     changed = {} if baseline is None else changes(baseline, results)
@@ -164,11 +157,9 @@ def _add_images(cells: Sequence[CellRecord], payload: Mapping[str, Any], room: i
             shown.append([visible(image.name), image.mime, indices[image.data], caption])
         if shown:
             entry["images"] = shown
-        if len(shown) < len(cell.images):
-            left_out = plural(len(cell.images) - len(shown), "image")
-            entry["left_out"] = (
-                f"{left_out} left out to keep this page small; results.json has it."
-            )
+        if left_out := len(cell.images) - len(shown):
+            images = plural(left_out, "image")
+            entry["left_out"] = f"{images} left out to keep this page small; results.json has it."
 
 
 def _interest(cell_and_entry: tuple[CellRecord, Any]) -> tuple[bool, bool, float, str]:
@@ -192,15 +183,14 @@ def _lines(grid: Grid, changed: Mapping[str, str]) -> list[tuple[str, str, list[
 
 def _brief(cell: CellRecord, index: int, changed: Mapping[str, str]) -> dict[str, Any]:
     """A cell as the matrix shows it."""
+    mark = CHANGE_MARKS.get(changed.get(cell.cell_id, ""))
     room = cell.headroom
     filled = "100" if room is None or not 0 <= room < 1 else f"{round(100 * room)}"  # per cent
     return {
         "index": index,
         "look": look_of(cell.outcome),
         "detail": one_line(cell.outcome.partition(":")[2] or cell.code, 40),
-        "mark": CHANGE_MARKS.get(
-            changed.get(cell.cell_id, ""), "split" if disagreeing(cell) else ""
-        ),
+        "mark": mark or ("split" if disagreeing(cell) else ""),
         "pixels": "" if cell.worst_px is None else f"{pixels(cell.worst_px)} px",
         "points": points(cell.accuracy.points_lost if cell.accuracy else None),
         "headroom": "" if room is None else headroom(room),

@@ -69,12 +69,8 @@ class Failure:
 def write(root: Path, failure: Failure, judge: Evidence | None, first: bool = True) -> Path:
     """Write the folder of a failing cell below `root`, and return it.
 
-    Args:
-        root: Where the folders are.
-        failure: The failure.
-        judge: Gives the files and arrays; None if the test had no judge.
-        first: True for the first failure of the cell in a run: what an earlier run left is
-            removed. False adds to `failure.txt` and nothing else.
+    `judge` gives the files and arrays, and is None if the test had no judge. The `first` failure
+    of a cell in a run removes what an earlier run left; another adds to `failure.txt` alone.
     """
     folder, cell = root / failure.cell.id, failure.cell
     if first and (folder / "failure.txt").is_file():

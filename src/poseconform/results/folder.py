@@ -51,20 +51,13 @@ class RunRecord:
 
 @dataclass(frozen=True, config=CONFIG)
 class CellState:
-    """A cell while its tests run.
-
-    Attributes:
-        ended: Node ids of the tests that have ended.
-        running: Node id of the test that runs, or ran when its process died; '' between tests.
-        stage: The stage that the running test judges.
-        unavailable: Code and reason where the backend cannot run here.
-    """
+    """A cell while its tests, which are named by their node ids, run."""
 
     record: CellRecord
     ended: tuple[str, ...] = ()
-    running: str = ""
-    stage: str = ""
-    unavailable: tuple[str, str] | None = None
+    running: str = ""  # the test that runs, or ran when its process died; '' between tests
+    stage: str = ""  # which the running test judges
+    unavailable: tuple[str, str] | None = None  # code and reason, where the backend cannot run
 
     def after_crash(self) -> CellState:
         """The same when the process of the running test has died: its stage has crashed."""
@@ -165,8 +158,6 @@ def _read(path: Path, kind: TypeAdapter[T]) -> T:
     except (OSError, ValidationError) as error:
         cause = place_of(error) if isinstance(error, ValidationError) else type(error).__name__
         raise ReportError(
-            str(path),
-            f"no file of a run ({cause})",
-            "a file that a conformance run wrote",
+            str(path), f"no file of a run ({cause})", "a file that a conformance run wrote",
             "Remove it and run again.",
-        ) from error
+        ) from error  # fmt: skip

@@ -174,7 +174,6 @@ class AccuracyRecord:
         shift_mean_px: Mean distance from PyTorch's keypoints, input px; p99 and max likewise.
         oks: Mean object keypoint similarity with PyTorch's keypoints, 0 to 1.
         pck: Fraction of keypoints within 5 % of the box's larger side of the truth.
-        pck_reference: The same of PyTorch.
         points_lost: 100 times `pck_reference` less `pck`; negative for a gain.
         code: Why the check refused, `reason` in one line; '' where it measured.
     """
@@ -275,13 +274,9 @@ class CellRecord:
         keypoint_error_px: Worst over images and batches, input px.
         sdk_client_error_px: The same through the SDK client, image px.
         benign_flips: Keypoints that flipped where the reference was near a tie.
-        stages: One record a stage, in the order of `STAGES`.
         effective_options: Options in force, as the backend reports them.
         batches: Batch sizes that were compared.
         weights: Origin of the weights: `calibrated`, `fitted`, `zoo` or `user`.
-        layers: Quantized layers of an int8 flow.
-        accuracy: Keypoints on held-out figures, below fp32.
-        dataset: The whole deployment on a labeled data set.
         repro: A command that re-runs this cell alone.
         sources: One entry a runner, after a merge of several runners.
     """
@@ -349,8 +344,7 @@ class CellRecord:
     def with_stage(self, stage: StageRecord) -> CellRecord:
         """This record with the result of one more check of a stage.
 
-        Several checks judge one stage: their times add up, and the worst result stays, a failure
-        that was not declared before one that was.
+        Times add up, and the worst result stays, a failure that was not declared before others.
         """
         stages = {record.name: record for record in self.stages}
         earlier = stages.get(stage.name)

@@ -124,27 +124,23 @@ def read_results(path: Path) -> Results:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ReportError(
-            str(path),
-            f"no readable text file ({type(error).__name__})",
+            str(path), f"no readable text file ({type(error).__name__})",
             "a results.json written by a conformance run",
             "Give the path of one, for example reports/onnxruntime/results.json.",
-        ) from error
+        ) from error  # fmt: skip
     except json.JSONDecodeError as error:
         raise ReportError(
-            f"{path}, line {error.lineno}",
-            f"text that is not JSON ({error.msg})",
-            "a results.json",
-            "If the run that wrote it was interrupted, run it again.",
-        ) from error
+            f"{path}, line {error.lineno}", f"text that is not JSON ({error.msg})",
+            "a results.json", "If the run that wrote it was interrupted, run it again.",
+        ) from error  # fmt: skip
     try:
         return RESULTS.validate_json(json.dumps(_upgraded(data, path)))
     except ValidationError as error:
         raise ReportError(
-            str(path),
-            f"a value that does not belong there ({place_of(error)})",
+            str(path), f"a value that does not belong there ({place_of(error)})",
             "a document that follows the schema (python -m poseconform.report schema)",
             "Correct that value, or make the file again.",
-        ) from error
+        ) from error  # fmt: skip
 
 
 def _upgraded(document: Any, path: Path) -> dict[str, Any]:
@@ -153,12 +149,11 @@ def _upgraded(document: Any, path: Path) -> dict[str, Any]:
     if version == SCHEMA_VERSION:
         return dict(document)
     if version != 1:
+        found = "no schema_version" if version is None else f"schema_version {version!r}"
         raise ReportError(
-            str(path),
-            "no schema_version" if version is None else f"schema_version {version!r}",
-            f"schema_version 1 to {SCHEMA_VERSION}",
+            str(path), found, f"schema_version 1 to {SCHEMA_VERSION}",
             "If it is a results.json, read it with the version of poseconform that wrote it.",
-        )
+        )  # fmt: skip
     cells = _renamed(document.get("cells"))
     for cell in _dicts(cells):
         for output in _dicts(cell.get("outputs")):

@@ -30,11 +30,9 @@ def merge_results(parts: Mapping[str, Results]) -> Results:
     for name, occurrences in names.items():
         if occurrences > 1:
             raise ReportError(
-                "merge",
-                f"the runner '{name}' twice",
-                "runners with different names",
+                "merge", f"the runner '{name}' twice", "runners with different names",
                 "Give them names: NAME=path/to/results.json.",
-            )
+            )  # fmt: skip
     cells: dict[str, list[tuple[str, CellRecord]]] = {}
     for runner in order:
         for cell in parts[runner].cells:

@@ -27,14 +27,9 @@ from poseconform.report.text.strings import (
     size,
     visible,
 )
+from poseconform.results import records
 from poseconform.results.outcome import STAGES
-from poseconform.results.records import (
-    CellRecord,
-    GraphRecord,
-    OutputRecord,
-    PixelError,
-    StageRecord,
-)
+from poseconform.results.records import CellRecord
 
 _COLOR = re.compile(r"\x1b\[[0-9;]*m")  # colors of a terminal
 
@@ -69,21 +64,18 @@ class Pool:
 def payload_of(grid: Grid, changed: Mapping[str, str], lone: Collection[str]) -> dict[str, Any]:
     """The payload; its cells are those of `grid`, in the same order.
 
-    Args:
-        grid: The matrix.
-        changed: Change by `cell_id`.
-        lone: Ids of the cells that fail on one backend only.
+    `changed` has changes by `cell_id`, `lone` the ids of cells that fail on one backend only.
     """
-    columns = [
-        column
+    placed = [
+        (cell, column)
         for row in grid.rows
         for column, group in zip(grid.columns, row.groups, strict=True)
-        for _ in group
+        for cell in group
     ]
     idle = idle_columns(grid)
     pool, limit = Pool(), log_limit(grid.cells)
     cells = []
-    for cell, column in zip(grid.cells, columns, strict=True):
+    for cell, column in placed:
         entry = _entry(cell, pool, limit) | {
             "flow": visible(column.label),
             "variant": visible(column.variant),
@@ -188,14 +180,14 @@ def _accuracy(cell: CellRecord) -> Iterator[tuple[str, str]]:
             yield f"{label} on it", f"{number(value, 4)} (PyTorch {number(reference, 4)})"
 
 
-def _three(error: PixelError | None) -> str:
+def _three(error: records.PixelError | None) -> str:
     if error is None:
         return ""
     values = (error.p50, error.p99, error.max)
     return " / ".join(pixels(value) for value in values) + " px (p50 / p99 / max)"
 
 
-def _stage(stage: StageRecord) -> list[Any]:
+def _stage(stage: records.StageRecord) -> list[Any]:
     words = f"{stage.outcome}, declared" if stage.expected else stage.outcome
     text = duration(stage.seconds) if stage.seconds else "cached or instant"
     row: list[Any] = [STAGES.index(stage.name), _finite(stage.seconds), text, stage.outcome]
@@ -203,7 +195,7 @@ def _stage(stage: StageRecord) -> list[Any]:
     return row if notes == [stage.outcome, "", ""] else row + notes
 
 
-def _output(output: OutputRecord, pool: Pool) -> dict[str, Any]:
+def _output(output: records.OutputRecord, pool: Pool) -> dict[str, Any]:
     limits = {"allowed max": output.allowed_max, "PyTorch's own max": output.ref32_max}
     values = [
         " \N{MULTIPLICATION SIGN} ".join(visible(str(n)) for n in output.shape),
@@ -227,7 +219,7 @@ def _output(output: OutputRecord, pool: Pool) -> dict[str, Any]:
     return entry
 
 
-def _graph(graph: GraphRecord) -> dict[str, Any]:
+def _graph(graph: records.GraphRecord) -> dict[str, Any]:
     ops = sorted(graph.ops.items(), key=lambda item: (-item[1], item[0]))
     facts = (("nodes", graph.nodes), ("opset", graph.opset), ("IR version", graph.ir))
     return {

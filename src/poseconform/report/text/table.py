@@ -1,17 +1,7 @@
 """The support table in Markdown: one row a family, one column a backend.
 
 It has the form of MMDeploy's table of supported models (docs/en/04-supported-codebases): `Y` and
-`N`, and further marks.
-
-| mark | meaning |
-|---|---|
-| `Y` | every cell that ran passed |
-| `P` | some passed, some did not; those are named |
-| `N` | none passed |
-| `X` | fails as declared, and nothing passed |
-| `U` | could not run here: the backend is unavailable |
-| blank | not selected, or there is no such flow |
-| not run by us | in a document's table: there are flows, and no result of any |
+`N`, and further marks, which `LEGEND` explains.
 
 The table of a run has what the run selected. That of a document is about the project: it has every
 backend that there is, and every family of the results.
@@ -55,12 +45,9 @@ WHOLE_LEGEND = LEGEND.replace("Blank: not tried", f"{NOT_BY_US}: it has flows, a
 
 
 def support_table(results: Results, *, whole: bool = False) -> str:
-    """The table of `results` in Markdown, its legend below, ending with a newline.
+    """The table of a run in Markdown, its legend below, ending with a newline.
 
-    Args:
-        results: The results.
-        whole: True for the project's table, with a note where there is no result; False for that
-            of a run.
+    With `whole` it is the project's table, with a note where there is no result.
     """
     cells = [c for c in results.cells if kind_of(c.outcome) != "not-selected"]
     if not cells:
@@ -83,14 +70,10 @@ def mark_of(cells: Iterable[CellRecord]) -> str:
     group = tuple(cells)
     judged = [c for c in group if ran(c)]
     passed = [c for c in judged if c.outcome == "pass"]
-    if judged and len(passed) == len(judged):
-        return "Y"
     if passed:
-        return "P"
-    if any(failed(c) for c in judged):
-        return "N"
+        return "Y" if len(passed) == len(judged) else "P"
     if judged:
-        return "X"
+        return "N" if any(failed(c) for c in judged) else "X"
     return "U" if any(kind_of(c.outcome) == "unavailable" for c in group) else ""
 
 
@@ -129,33 +112,28 @@ def insert_table(document: str, table: str, subject: str) -> str:
     _, end, foot = rest.partition(END)
     if counts != (1, 1) or not end:
         raise ReportError(
-            subject,
-            f"markers: {counts[0]} begin, {counts[1]} end, or not in this order",
+            subject, f"markers: {counts[0]} begin, {counts[1]} end, or not in this order",
             "one begin and one end marker of the support table",
             f"Put these two lines where the table belongs: {BEGIN} and {END}",
-        )
+        )  # fmt: skip
     return f"{head}{BEGIN}\n\n{table.strip()}\n\n{end}{foot}"
 
 
 def update_table(path: Path, results: Results, *, check: bool = False) -> bool:
     """Bring the project's table in the file `path` up to date; with `check` only look.
 
-    Returns:
-        True if the file was current already.
+    Returns True if the file was current already.
 
     Raises:
         ReportError: The file has no markers, or cannot be read.
-        OSError: The file cannot be written.
     """
     try:
         document = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ReportError(
-            str(path),
-            f"no readable text file ({type(error).__name__})",
-            "the Markdown file that holds the support table",
-            "Give its path with --into.",
-        ) from error
+            str(path), f"no readable text file ({type(error).__name__})",
+            "the Markdown file that holds the support table", "Give its path with --into.",
+        ) from error  # fmt: skip
     new = insert_table(document, support_table(results, whole=True), str(path))
     if new != document and not check:
         write_text(path, new)
