@@ -88,7 +88,7 @@ def merge(
             name, path = Path(part).resolve().parent.name or "runner", part
         if name in named:
             raise ReportError(
-                part, f"the runner '{name}' twice", "others", "Use NAME=RESULTS."
+                part, f"the runner '{name}' twice", "different names", "Give NAME=RESULTS."
             )
         named[name] = read_results(Path(path))
     typer.echo(f"wrote {write_results(out, merge_results(named))}")
