@@ -1,6 +1,6 @@
 """A browser for the tests of the report page: the system's Chromium, driven by Playwright.
 
-Where one of them is not installed the tests are skipped, and the skip says which: the page
+Where one of them is not installed the tests are skipped, and the skip names it: the page
 itself needs neither.
 """
 

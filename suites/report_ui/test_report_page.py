@@ -32,7 +32,8 @@ def fragment(page: Page) -> dict[str, list[str]]:
 
 
 def shown(page: Page) -> int:
-    return page.locator("#grid .c:visible").count()
+    visible: int = page.locator("#grid .c:visible").count()
+    return visible
 
 
 def opened(page: Page, url: str) -> Page:
@@ -99,8 +100,8 @@ def test_search_takes_every_word(page: Page, report: str) -> None:
     opened(page, report)
     page.keyboard.press("/")
     page.keyboard.type("SIGSEGV openvino")
-    found = [c for c in CELLS if c.code == "SIGSEGV" and c.backend == "openvino"]
-    assert shown(page) == len(found) > 0
+    crashed = [c for c in CELLS if c.code == "SIGSEGV" and c.backend == "openvino"]
+    assert shown(page) == len(crashed) > 0
     page.locator("input[name=q]").fill("no such thing")
     assert page.locator("#empty").is_visible()
     assert page.locator("#shown").inner_text() == "0 of 120 cells"
@@ -163,11 +164,11 @@ def test_a_cell_can_be_sent_and_left_by_the_back_button(page: Page, report: str)
 def test_the_next_cell_of_those_shown(page: Page, report: str) -> None:
     opened(page, f"{report}#outcome=mismatch")
     page.locator(".c.k-mismatch").first.click()
-    assert page.locator("#place").inner_text() == f"1 of {count(outcome='mismatch')}"
+    assert page.locator("#position").inner_text() == f"1 of {count(outcome='mismatch')}"
     assert page.locator("#previous").is_disabled()
     first = fragment(page)["cell"]
     page.get_by_role("button", name="Next").click()
-    assert page.locator("#place").inner_text().startswith("2 of")
+    assert page.locator("#position").inner_text().startswith("2 of")
     assert fragment(page)["cell"] != first
     assert fragment(page)["outcome"] == ["mismatch"]
 
@@ -180,7 +181,7 @@ def test_the_command_can_be_copied(browser: Browser, report: str) -> None:
     page.get_by_role("button", name="Copied").wait_for()
     copied = page.evaluate("navigator.clipboard.readText()")
     assert copied in {c.repro for c in CELLS if c.outcome == "mismatch"}
-    assert page.locator("#said").text_content() == "Copied"
+    assert page.locator("#status").text_content() == "Copied"
     context.close()
 
 
@@ -189,8 +190,8 @@ def test_the_command_can_be_copied_without_a_clipboard(page: Page, report: str) 
     opened(page, report)
     page.locator(".c.k-mismatch").first.click()
     page.locator("#copy").click()
-    said = page.locator("#copy").inner_text()
-    assert said in {"Copied", "Selected: press Ctrl+C"}
+    label = page.locator("#copy").inner_text()
+    assert label in {"Copied", "Selected: press Ctrl+C"}
     assert "python -m pytest" in page.evaluate("getSelection().toString()")
 
 
@@ -226,8 +227,8 @@ def test_skipping_to_the_matrix(page: Page, report: str) -> None:
 
 
 def background(page: Page) -> str:
-    found: str = page.evaluate("getComputedStyle(document.body).backgroundColor")
-    return found
+    color: str = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    return color
 
 
 def test_themes(page: Page, report: str) -> None:
@@ -277,10 +278,10 @@ def test_accessibility(page: Page, report: str, scheme: Any, width: int) -> None
     for act in (None, ".c.k-mismatch"):
         if act:
             page.locator(act).first.click()
-        found = Axe().run(page).response["violations"]
+        violations = Axe().run(page).response["violations"]
         serious = [
             (v["id"], v["impact"], [n["html"][:160] for n in v["nodes"][:3]])
-            for v in found
+            for v in violations
             if v["impact"] in {"serious", "critical"}
         ]
         assert serious == [], json.dumps(serious, indent=1)
@@ -317,7 +318,7 @@ def test_runners_that_disagree_are_shown(page: Page, tmp_path: Path) -> None:
     page.get_by_label("runners disagree").check()
     assert shown(page) == 7
     page.locator(".c:visible").first.click()
-    assert "What each runner said" in page.locator("dialog").inner_text()
+    assert "Results by runner" in page.locator("dialog").inner_text()
 
 
 def test_flows_that_nobody_selected_are_there_when_asked_for(page: Page, tmp_path: Path) -> None:
@@ -358,8 +359,8 @@ def test_five_hundred_cells_within_the_budget(
     session.send("Performance.enable", {"timeDomain": "threadTicks"})
 
     def spent() -> float:
-        found = session.send("Performance.getMetrics")["metrics"]
-        return next(float(m["value"]) for m in found if m["name"] == "TaskDuration")
+        metrics = session.send("Performance.getMetrics")["metrics"]
+        return next(float(m["value"]) for m in metrics if m["name"] == "TaskDuration")
 
     loads = []
     for _ in range(5):

@@ -46,20 +46,10 @@ FIELDS = (*_PATTERNS, "version", "os", "outcome", *_REQUIRED)
 
 @dataclass(frozen=True)
 class Expectation:
-    """One entry.
+    """One entry of the file of `backend`; `source` is its file and index, for messages.
 
-    Attributes:
-        backend: The file's name.
-        model: Pattern of the model's name, as `fnmatch` reads it.
-        family: Pattern of its family.
-        deploy_config: Pattern of the flow's label.
-        stage: The stage that may fail.
-        reason: Why.
-        link: Where that is reported or documented.
-        version: Versions of the backend, as PEP 440 writes them; '' for any.
-        os: One of `SYSTEMS`' values, '' for any.
-        outcome: The one outcome of the stage that is excused; '' for `usual_failure`.
-        source: File and place, for messages.
+    `model`, `family` and `deploy_config` (the flow's label) are patterns of `fnmatch`; `version`
+    is a specifier of PEP 440. '' stands for any version, any system, and for `usual_failure`.
     """
 
     backend: str
@@ -81,15 +71,15 @@ class Expectation:
 
     def matches(self, cell: Cell) -> bool:
         """True if the entry's patterns match this cell, on any version and system."""
-        pairs = (
-            (self.model, cell.model.name), (self.family, cell.model.family),
-            (self.deploy_config, cell.flow.label),
-        )  # fmt: skip
-        same = self.backend == cell.flow.backend
-        return same and all(fnmatchcase(found, pattern) for pattern, found in pairs)
+        return (
+            self.backend == cell.flow.backend
+            and fnmatchcase(cell.model.name, self.model)
+            and fnmatchcase(cell.model.family, self.family)
+            and fnmatchcase(cell.flow.label, self.deploy_config)
+        )
 
     def holds(self, version: str, system: str) -> bool:
-        """True for this backend version on this system (`platform.system()`).
+        """True for this version of the backend on this system, as `platform.system()` names it.
 
         A version that cannot be read meets no condition: better a failure than a wrong excuse.
         """
@@ -111,21 +101,15 @@ class Expectation:
 class Declarations:
     """The declared failures of a run: which failure is excused, and which entry met none.
 
-    Args:
-        entries: All entries.
-        version_of: Backend -> its version here.
-        system: `platform.system()`.
+    `version_of` gives a backend's version here; `system` is named as `platform.system()` does.
     """
 
     def __init__(
-        self,
-        entries: Iterable[Expectation],
-        version_of: Callable[[str], str],
-        system: str = "",
+        self, entries: Iterable[Expectation], version_of: Callable[[str], str], system: str = ""
     ) -> None:
         self._entries = tuple(entries)
         self._version_of = version_of
-        self._system = system or this_system()
+        self._system = system or platform.system()
 
     def excuse(self, cell: Cell, failure: StageRecord) -> Expectation | None:
         """The entry that declares this failure of this cell, if there is one."""
@@ -145,30 +129,21 @@ class Declarations:
         return [e for e in self._entries if e.matches(cell) and self.holds(e)]
 
 
-def this_system() -> str:
-    """The name of this machine's system, as `Expectation.holds` takes it."""
-    return platform.system()
-
-
 def refuse_unmatched(entries: Iterable[Expectation], cells: Iterable[Cell]) -> None:
-    """Refuse entries that match no cell.
-
-    Args:
-        entries: All entries.
-        cells: The whole matrix, not only what this run selects.
+    """Refuse entries that match no cell of the whole matrix.
 
     Raises:
-        pytest.UsageError: There is such an entry; every one is named.
+        pytest.UsageError: There are such entries; every one is named.
     """
     cells = tuple(cells)
-    lost = [e for e in entries if not any(e.matches(cell) for cell in cells)]
-    if lost:
-        lines = [
-            f"{e.source}: model {e.model!r}, family {e.family!r}, deploy config "
-            f"{e.deploy_config!r}: found no such cell of {e.backend}; expected at least one of "
-            "the matrix. Correct the entry, or remove it."
-            for e in lost
-        ]
+    lines = [
+        f"{e.source}: model {e.model!r}, family {e.family!r}, deploy config {e.deploy_config!r}: "
+        f"found no such cell of {e.backend}; expected at least one of the matrix. "
+        "Correct the entry, or remove it."
+        for e in entries
+        if not any(e.matches(cell) for cell in cells)
+    ]
+    if lines:
         raise pytest.UsageError("\n".join(lines))
 
 
@@ -179,11 +154,11 @@ def load_expectations(folder: Path) -> tuple[Expectation, ...]:
     Raises:
         pytest.UsageError: An entry lacks a field, or has one or a value that is not allowed.
     """
-    entries = []
-    for path in sorted(folder.glob("*.toml")):
-        text = path.read_bytes()
-        entries += [_entry(path, i, raw) for i, raw in enumerate(read_entries(path, text))]
-    return tuple(entries)
+    return tuple(
+        _entry(path, index, raw)
+        for path in sorted(folder.glob("*.toml"))
+        for index, raw in enumerate(read_entries(path, path.read_bytes()))
+    )
 
 
 def read_entries(path: Path, content: bytes) -> list[dict[str, Any]]:
@@ -198,8 +173,8 @@ def read_entries(path: Path, content: bytes) -> list[dict[str, Any]]:
         raise pytest.UsageError(f"{path}: found no TOML ({error}); correct the file.") from error
     raw = data.pop("xfail", [])
     if data or not isinstance(raw, list):
-        found = sorted(data) or "another xfail"
-        raise pytest.UsageError(f"{path}: found {found}; expected [[xfail]] tables only.")
+        other = sorted(data) or "another xfail"
+        raise pytest.UsageError(f"{path}: found {other}; expected [[xfail]] tables only.")
     return raw
 
 

@@ -9,8 +9,11 @@ above an entry go with it.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 import tomlkit
@@ -23,17 +26,13 @@ from poseconform.results.records import CellRecord, StageRecord
 from posedeploy.runtime import Code
 
 HEADER = "[[xfail]]"
+_COMMENTS_AT_END = re.compile(r"^(?:#.*\n)+\Z", re.MULTILINE)
 FILL_IN = "# add the link where this is reported or documented: without one the file is refused"
 
 
 @dataclass
 class Change:
-    """What a run changes in one file.
-
-    Attributes:
-        removed: Places of entries that passed.
-        added: Blocks of text to append, in order.
-    """
+    """What a run changes in one file: indices of entries that go, blocks of text to append."""
 
     removed: set[int] = field(default_factory=set)
     added: list[str] = field(default_factory=list)
@@ -41,38 +40,26 @@ class Change:
 
 @dataclass(frozen=True)
 class Run:
-    """The results of a run, with the declared failures.
-
-    Attributes:
-        entries: All entries.
-        matrix: Every cell there is.
-        records: Cell's id -> its record, for cells that were judged.
-        holds: Whether an entry's conditions hold here.
-    """
+    """The results of a run, with the declared failures."""
 
     entries: Sequence[Expectation]
     matrix: Sequence[Cell]
-    records: Mapping[str, CellRecord]
-    holds: Callable[[Expectation], bool]
+    records: Mapping[str, CellRecord]  # of the cells that were judged, by the cell's id
+    holds: Callable[[Expectation], bool]  # whether an entry's conditions hold here
 
 
 def update(folder: Path, run: Run, write_line: Callable[[str], None]) -> list[Path]:
-    """Rewrite the files in `folder` and show the difference.
+    """Rewrite the files in `folder`, show the difference, and return the files that changed.
 
-    Returns:
-        The files that changed.
-
-    Raises:
-        ValueError: The entries of a file are not tables of their own; it is not written.
+    A ValueError is raised, and nothing written, where entries are not tables of their own.
     """
     changed = []
     for backend, change in sorted(changes(run, write_line).items()):
         path = folder / f"{backend}.toml"
         before = path.read_bytes().decode() if path.is_file() else ""
         after = rewritten(before, change, path)
-        for line in difflib.unified_diff(
-            before.splitlines(), after.splitlines(), str(path), str(path), lineterm=""
-        ):
+        lines, name = (before.splitlines(), after.splitlines()), str(path)
+        for line in difflib.unified_diff(*lines, name, name, lineterm=""):
             write_line(line)
         folder.mkdir(parents=True, exist_ok=True)
         path.write_bytes(after.encode())
@@ -84,50 +71,46 @@ def update(folder: Path, run: Run, write_line: Callable[[str], None]) -> list[Pa
 
 def changes(run: Run, write_line: Callable[[str], None]) -> dict[str, Change]:
     """Backend -> what changes in its file; backends without a change are left out."""
-    found: dict[str, Change] = {}
-    places: dict[str, int] = {}
+    by_backend: dict[str, Change] = defaultdict(Change)
+    indices: dict[str, Iterator[int]] = defaultdict(count)
     for entry in run.entries:
-        place = places[entry.backend] = places.get(entry.backend, -1) + 1
+        index = next(indices[entry.backend])
         about = [cell for cell in run.matrix if entry.matches(cell)]
-        passed = [c for c in about if _passed(run.records.get(c.id), entry.stage)]
+        passed = [c.id for c in about if _passed(run.records.get(c.id), entry.stage)]
         if not passed or not run.holds(entry):
             continue
         if len(passed) == len(about):
-            found.setdefault(entry.backend, Change()).removed.add(place)
+            by_backend[entry.backend].removed.add(index)
         else:
-            names = ", ".join(cell.id for cell in passed)
             write_line(
                 f"{entry.source}: {len(passed)} of the {len(about)} cells that it is about pass "
-                f"{entry.stage} ({names}); narrow it by hand"
+                f"{entry.stage} ({', '.join(passed)}); narrow it by hand"
             )
     for cell in run.matrix:
         stage = _undeclared(run.records.get(cell.id))
         if stage is not None:
-            block = entry_text(cell, stage)
-            found.setdefault(cell.flow.backend, Change()).added.append(block)
-    return found
+            by_backend[cell.flow.backend].added.append(entry_text(cell, stage))
+    return dict(by_backend)
 
 
 def entry_text(cell: Cell, stage: StageRecord) -> str:
     """The text of a new entry for a cell that failed at `stage`."""
-    table = tomlkit.table()
-    table["model"] = cell.model.name
-    table["deploy_config"] = cell.flow.label
-    table["stage"] = stage.name
-    if stage.outcome != usual_failure(stage.name):
-        table["outcome"] = stage.outcome
-    table["reason"] = f"found: {stage.message or stage.outcome}"
-    table["link"] = ""
-    return f"{FILL_IN}\n{HEADER}\n{table.as_string()}".strip()
+    usual = stage.outcome == usual_failure(stage.name)
+    fields = {
+        "model": cell.model.name,
+        "deploy_config": cell.flow.label,
+        "stage": stage.name,
+        **({} if usual else {"outcome": stage.outcome}),
+        "reason": f"found: {stage.message or stage.outcome}",
+        "link": "",
+    }
+    return f"{FILL_IN}\n{HEADER}\n{tomlkit.dumps(fields)}".strip()
 
 
 def rewritten(text: str, change: Change, path: Path) -> str:
     """The text of a file without the entries removed and with those added.
 
-    Comments right above an entry belong to it; one blank line parts the entries.
-
-    Raises:
-        ValueError: The entries are not tables of their own.
+    Comments right above an entry belong to it; one blank line separates the entries.
     """
     read_entries(path, text.encode())  # refuses what is not TOML and what is no entry
     document = tomlkit.parse(text)
@@ -139,38 +122,27 @@ def rewritten(text: str, change: Change, path: Path) -> str:
         )
     parts = ["".join(item.as_string() for key, item in document.body if key is None)]
     for table in entries:
-        parts[-1], comments = _split_comments(parts[-1])
+        comments = "".join(_COMMENTS_AT_END.findall(parts[-1]))
+        parts[-1] = parts[-1].removesuffix(comments)
         trivia = table.trivia
         parts.append(f"{comments}{HEADER}{trivia.comment_ws}{trivia.comment}\n{table.as_string()}")
     remaining = [part for i, part in enumerate(parts) if i - 1 not in change.removed]
     return "\n\n".join(p.strip() for p in (*remaining, *change.added) if p.strip()) + "\n"
 
 
-def _split_comments(text: str) -> tuple[str, str]:
-    """`text` without the comment lines at its end, and those lines."""
-    lines = text.splitlines(keepends=True)
-    end = len(lines)
-    while end and lines[end - 1].startswith("#"):
-        end -= 1
-    return "".join(lines[:end]), "".join(lines[end:])
-
-
 def _passed(record: CellRecord | None, stage: str) -> bool:
-    return record is not None and any(
-        s.name == stage and s.outcome == "pass" for s in record.stages
-    )
+    return any(s.name == stage and not s.failing for s in (record.stages if record else ()))
 
 
 def _undeclared(record: CellRecord | None) -> StageRecord | None:
     """The stage that an undeclared failure of a cell is of; not of a backend that is missing."""
     if record is None or not is_failure(record.outcome) or record.code in set(Code):
         return None
-    failing = [s for s in record.stages if s.failing and not s.expected]
-    return failing[0] if failing else None
+    return next((s for s in record.stages if s.failing and not s.expected), None)
 
 
 def by_cell(cells: Iterable[Cell], records: Iterable[CellRecord]) -> dict[str, CellRecord]:
     """Cell's id -> its record, for those cells of a run that have one."""
-    found = {(r.model, r.deploy_config): r for r in records}
+    by_names = {(r.model, r.deploy_config): r for r in records}
     names = {cell.id: (cell.model.name, cell.flow.deploy_config) for cell in cells}
-    return {name: found[key] for name, key in names.items() if key in found}
+    return {name: by_names[key] for name, key in names.items() if key in by_names}

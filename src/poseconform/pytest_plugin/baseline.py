@@ -19,10 +19,9 @@ from poseconform.report.data.baseline import (
     update_baseline,
 )
 from poseconform.report.data.diff import CHANGES, Diff, Finding
-from poseconform.report.text.diff_markdown import diff_markdown
+from poseconform.report.text.github import diff_markdown
 from poseconform.report.text.strings import one_line, plural
-from poseconform.results.errors import ReportError
-from poseconform.results.results import Results, read_results
+from poseconform.results.results import ReportError, Results, read_results
 
 FOLDER = Path("reports/baselines")
 MAX_LINES = 30  # of one kind; the report's page has them all

@@ -20,11 +20,10 @@ from poseconform.report.build import build_report
 from poseconform.report.data.baseline import baseline_path, update_baseline
 from poseconform.report.data.diff import diff_results
 from poseconform.report.data.merge import merge_results
-from poseconform.report.text.diff_markdown import diff_markdown
+from poseconform.report.text.github import diff_markdown
 from poseconform.report.text.table import support_table, update_table
-from poseconform.results.errors import ReportError
 from poseconform.results.folder import RunFolder
-from poseconform.results.results import Results, read_results, schema, write_results
+from poseconform.results.results import ReportError, Results, read_results, schema, write_results
 
 app = typer.Typer(
     help="From results.json to what a person reads.",
@@ -34,8 +33,6 @@ app = typer.Typer(
 )
 
 ResultsFile = Annotated[Path, typer.Argument(help="A results.json.", metavar="RESULTS")]
-Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder; default: that of RESULTS.")]
-BASELINES = Path("reports/baselines")
 
 
 @app.command()
@@ -44,7 +41,9 @@ def build(
         Path,
         typer.Argument(help="A results.json, or the --report-dir of a run.", metavar="RESULTS"),
     ],
-    out: Out = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder; default: that of RESULTS.")
+    ] = None,
     baseline: Annotated[Path | None, typer.Option(help="Results to compare with.")] = None,
 ) -> None:
     """Write index.html and support-table.md.
@@ -71,9 +70,9 @@ def diff(
     new: Annotated[Path, typer.Argument(help="The results now.")],
 ) -> None:
     """Print what changed as Markdown; exit code 1 on a regression."""
-    found = diff_results(read_results(old), read_results(new))
-    typer.echo(diff_markdown(found), nl=False)
-    raise typer.Exit(1 if found.regressions else 0)
+    difference = diff_results(read_results(old), read_results(new))
+    typer.echo(diff_markdown(difference), nl=False)
+    raise typer.Exit(1 if difference.regressions else 0)
 
 
 @app.command()
@@ -81,15 +80,17 @@ def merge(
     parts: Annotated[list[str], typer.Argument(help="RESULTS or NAME=RESULTS, one a runner.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The merged results.json.")],
 ) -> None:
-    """Make one results.json of those of several runners."""
+    """Make one results.json of those of several runners; without NAME the folder is the name."""
     named: dict[str, Results] = {}
     for part in parts:
-        name, path = _named(part)
+        name, equals, path = part.partition("=")
+        if not (equals and name) or Path(part).exists():
+            name, path = Path(part).resolve().parent.name or "runner", part
         if name in named:
             raise ReportError(
                 part, f"the runner '{name}' twice", "different names", "Give NAME=RESULTS."
             )
-        named[name] = read_results(path)
+        named[name] = read_results(Path(path))
     typer.echo(f"wrote {write_results(out, merge_results(named))}")
 
 
@@ -103,11 +104,10 @@ def table(
 
     Backends of which RESULTS hold nothing are columns too: 'not run by us'.
     """
-    found = read_results(results)
     if into is None:
-        typer.echo(support_table(found, whole=True), nl=False)
+        typer.echo(support_table(read_results(results), whole=True), nl=False)
         return
-    current = update_table(into, found, check=check)
+    current = update_table(into, read_results(results), check=check)
     done = "was current" if current else "is out of date" if check else "updated"
     typer.echo(f"{into}: the support table {done}")
     raise typer.Exit(1 if check and not current else 0)
@@ -116,23 +116,15 @@ def table(
 @app.command()
 def baseline(
     results: ResultsFile,
-    folder: Annotated[Path, typer.Option(help="Where baselines lie.")] = BASELINES,
+    folder: Annotated[Path, typer.Option(help="Where baselines lie.")] = Path("reports/baselines"),
     update: Annotated[bool, typer.Option(help="Write it, after showing what changes.")] = False,
 ) -> None:
     """Show what a run would change in the baseline of its platform; with --update, change it."""
-    found = read_results(results)
-    path = baseline_path(folder, found.environment)
-    changed = update_baseline(found, path, write=update)
+    run = read_results(results)
+    path = baseline_path(folder, run.environment)
+    changed = update_baseline(run, path, write=update)
     typer.echo(diff_markdown(changed), nl=False)
     typer.echo(f"\nwrote {path}" if update else f"\nnothing was written; --update changes {path}")
-
-
-def _named(part: str) -> tuple[str, Path]:
-    """Runner and path of `NAME=PATH`, or of a path, whose folder is then the runner."""
-    name, equals, path = part.partition("=")
-    if equals and name and not Path(part).exists():
-        return name, Path(path)
-    return Path(part).resolve().parent.name or "runner", Path(part)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -43,57 +43,34 @@ class Evidence(Protocol):
 
     def conversion(self, cell: Cell) -> Conversion:
         """The cell's SDK model folder."""
-        ...
 
     def execution(self, cell: Cell) -> Execution:
         """What the backend computed."""
-        ...
 
     def reference(self, model: Model, precision: str) -> Reference:
         """What PyTorch computes."""
-        ...
 
     def device(self, cell: Cell) -> str:
         """Where its backend runs."""
-        ...
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A failure, for its reproduction folder.
-
-    Attributes:
-        cell: The cell.
-        message: One line.
-        log: The whole text of the failure.
-        command: Re-runs the cell.
-        version: The backend's version.
-        packages: Name -> version of what the files were made with.
-    """
+    """A failure, for its reproduction folder."""
 
     cell: Cell
-    message: str
+    message: str  # one line
     log: str
-    command: str
-    version: str
-    packages: Mapping[str, str] = field(default_factory=dict)
+    command: str  # re-runs the cell
+    version: str  # of the backend
+    packages: Mapping[str, str] = field(default_factory=dict)  # name -> version
 
 
 def write(root: Path, failure: Failure, judge: Evidence | None, first: bool = True) -> Path:
-    """Write the folder of a failing cell.
+    """Write the folder of a failing cell below `root`, and return it.
 
-    Args:
-        root: Where the folders are.
-        failure: The failure.
-        judge: Gives the files and arrays; None if the test had no judge.
-        first: True for the first failure of the cell in a run: what an earlier run left is
-            removed. False adds to `failure.txt` and nothing else.
-
-    Returns:
-        The folder.
-
-    Raises:
-        OSError: It cannot be written.
+    `judge` gives the files and arrays, and is None if the test had no judge. The `first` failure
+    of a cell in a run removes what an earlier run left; another adds to `failure.txt` alone.
     """
     folder, cell = root / failure.cell.id, failure.cell
     if first and (folder / "failure.txt").is_file():
@@ -103,10 +80,13 @@ def write(root: Path, failure: Failure, judge: Evidence | None, first: bool = Tr
         file.write(f"{failure.message}\n\n{failure.log}\n\nre-run: {failure.command}\n\n")
     if not first or judge is None:
         return folder
-    conversion = _if_there(lambda: judge.conversion(cell))
-    execution = _if_there(lambda: judge.execution(cell))
-    reference = _if_there(lambda: judge.reference(cell.model, cell.flow.precision))
-    _write_evidence(folder, cell, conversion, execution, reference)
+    conversion = _if_there(judge.conversion, cell)
+    execution = _if_there(judge.execution, cell)
+    reference = _if_there(judge.reference, cell.model, cell.flow.precision)
+    if conversion:
+        shutil.copytree(conversion.folder, folder / "sdk_model", dirs_exist_ok=True)
+    for name, arrays in _arrays(cell, execution, reference).items():
+        np.savez(folder / f"{name}.npz", **arrays)  # type: ignore[arg-type]  # its stub is wrong
     facts = _facts(failure, judge.device(cell), execution, reference)
     (folder / "facts.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
     if conversion and reference:
@@ -115,33 +95,27 @@ def write(root: Path, failure: Failure, judge: Evidence | None, first: bool = Tr
     return folder
 
 
-def _if_there(ask: Callable[[], T]) -> T | None:
+def _if_there(ask: Callable[..., T], *arguments: Any) -> T | None:
     """What the judge has; None where an earlier failure, reported elsewhere, prevented it."""
     try:
-        return ask()
+        return ask(*arguments)
     except (Blocked, StageFailure, ChildFailure):
         return None
 
 
-def _write_evidence(
-    folder: Path,
-    cell: Cell,
-    conversion: Conversion | None,
-    execution: Execution | None,
-    reference: Reference | None,
-) -> None:
-    if conversion:
-        shutil.copytree(conversion.folder, folder / "sdk_model", dirs_exist_ok=True)
-    arrays: dict[str, Arrays] = {"output": {}}
+def _arrays(
+    cell: Cell, execution: Execution | None, reference: Reference | None
+) -> dict[str, Arrays]:
+    """File -> its arrays by name."""
+    output: Arrays = {}
     if execution:
         names = [info.name for info in execution.loaded.outputs]
-        arrays["output"] = {name: execution.graph_rows(name)[0] for name in names}
-    if reference:
-        rows = {name: array.shape[1] for name, array in arrays["output"].items() if array.ndim > 1}
-        truth = _detections(reference, rows) if cell.model.bottom_up else dict(reference.outputs)
-        arrays |= {"inputs": {"input": reference.inputs}, "reference": truth}
-    for name, values in arrays.items():
-        np.savez(folder / f"{name}.npz", **values)  # type: ignore[arg-type]  # its stub is wrong
+        output = {name: execution.graph_rows(name)[0] for name in names}
+    if not reference:
+        return {"output": output}
+    rows = {name: array.shape[1] for name, array in output.items() if array.ndim > 1}
+    truth = _detections(reference, rows) if cell.model.bottom_up else dict(reference.outputs)
+    return {"output": output, "inputs": {"input": reference.inputs}, "reference": truth}
 
 
 def _detections(reference: Reference, rows: Mapping[str, int]) -> Arrays:
@@ -156,11 +130,11 @@ def _detections(reference: Reference, rows: Mapping[str, int]) -> Arrays:
     dets = np.zeros((samples, rows_of_dets, 5))
     keypoints = np.zeros((samples, rows_of_dets, points, 3))
     for i, truth in enumerate(reference.detections):
-        found = truth.possible.select(truth.base)
-        found = found.select(np.argsort(-found.scores, kind="stable")[:rows_of_dets])
-        dets[i, : len(found)] = np.concatenate([found.boxes, found.scores[:, None]], axis=-1)
-        keypoints[i, : len(found), :, :2] = found.keypoints
-        keypoints[i, : len(found), :, 2] = found.keypoint_scores
+        people = truth.possible.select(truth.base)
+        people = people.select(np.argsort(-people.scores, kind="stable")[:rows_of_dets])
+        dets[i, : len(people)] = np.concatenate([people.boxes, people.scores[:, None]], axis=-1)
+        keypoints[i, : len(people), :, :2] = people.keypoints
+        keypoints[i, : len(people), :, 2] = people.keypoint_scores
     return {"dets": dets, "keypoints": keypoints}
 
 
@@ -186,7 +160,7 @@ def _facts(
         "dtype": loaded.inputs[0].dtype if loaded else "float32",
         "outputs": [info.name for info in loaded.outputs] if loaded else [],
         "options": dict(loaded.effective_options) if loaded else {},
-        "batches": [list(batch) for batch in batches],
+        "batches": batches or [[i] for i in range(samples)],
         "allowed": _allowed(failure.cell, reference),
         "platform": platform.platform(),
         "python": platform.python_version(),
@@ -199,9 +173,9 @@ def _allowed(cell: Cell, reference: Reference | None) -> dict[str, tuple[float, 
     tolerance = tolerance_for(cell.flow.backend, cell.flow.precision)
     if reference is None or tolerance is None:
         return {}
-    found: dict[str, tuple[float, float]] = {}
+    errors: dict[str, tuple[float, float]] = {}
     for name in reference.ref_errors:
         output, limit = name.split(".")[0], reference.allowed(name, tolerance)
-        largest, rms = found.get(output, (0.0, 0.0))
-        found[output] = max(largest, limit.max), max(rms, limit.rms)
-    return found
+        largest, rms = errors.get(output, (0.0, 0.0))
+        errors[output] = max(largest, limit.max), max(rms, limit.rms)
+    return errors

@@ -30,10 +30,10 @@ for start, samples in zip(np.cumsum([0, *map(len, facts["batches"])]), facts["ba
             errors.setdefault(name, []).append(error.ravel())
 for name, parts in errors.items():
     error, allowed = np.concatenate(parts), facts["allowed"][name]
-    found = error.max(), np.sqrt(np.square(error).mean())
-    good = found[0] <= allowed[0] and found[1] <= allowed[1]
+    values = error.max(), np.sqrt(np.square(error).mean())
+    good = values[0] <= allowed[0] and values[1] <= allowed[1]
     status = status or int(not good)
-    print(f"{name}: {'agrees' if good else 'DIFFERS'}: maximum and RMS error", found, "allowed", allowed)
+    print(f"{name}: {'agrees' if good else 'DIFFERS'}: maximum and RMS error", values, "allowed", allowed)
 for name, parts in changes.items():
     print(f"{name}: {max(parts):.6g} from the run that was judged")
 sys.exit(status)
@@ -80,8 +80,8 @@ options = {"INFERENCE_PRECISION_HINT": facts["options"].get("inference_precision
            "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0", "INFERENCE_NUM_THREADS": "1"}
 model = openvino.Core().compile_model(files[0], "CPU", options)
 def run(x):
-    found = model({facts["input"]: x})
-    return {name: found[i] for i, name in enumerate(facts["outputs"])}
+    result = model({facts["input"]: x})
+    return {name: result[i] for i, name in enumerate(facts["outputs"])}
 """,
     ),
     "torchscript": (
@@ -91,9 +91,9 @@ torch.set_num_threads(1)
 module = torch.jit.load(files[0], map_location="cpu").eval()
 def run(x):
     with torch.inference_mode():
-        found = module(torch.from_numpy(x))
-    found = [found] if isinstance(found, torch.Tensor) else found
-    return {name: tensor.numpy() for name, tensor in zip(facts["outputs"], found)}
+        result = module(torch.from_numpy(x))
+    result = [result] if isinstance(result, torch.Tensor) else result
+    return {name: tensor.numpy() for name, tensor in zip(facts["outputs"], result)}
 """,
     ),
 }
@@ -111,12 +111,7 @@ def run(x):
 
 
 def script(title: str, backend: str) -> str:
-    """The script's text.
-
-    Args:
-        title: One line: what fails where.
-        backend: Backend name.
-    """
+    """The script's text; `title` is one line: what fails where."""
     package, run = _RUNS.get(backend, _ANY)
     head = _HEAD.format(title=title.replace('"', "'").replace("\\", "/"), package=package)
     imports = f"import {package}\n" if backend in _RUNS else ""

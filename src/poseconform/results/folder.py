@@ -19,15 +19,13 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from poseconform.results.errors import ReportError
 from poseconform.results.records import CONFIG, CellRecord, StageRecord, place_of
-from poseconform.results.results import Results, new_results
+from poseconform.results.results import ReportError, Results, new_results
 from posedeploy.paths import write_text
 
 T = TypeVar("T")
 
 RUN, TESTS, CELLS = "run.json", "tests.json", "cells"
-KILLED = "it was killed, or is still running"
 
 
 @dataclass(frozen=True, config=CONFIG)
@@ -41,12 +39,9 @@ class CollectedTest:
 
 @dataclass(frozen=True, config=CONFIG)
 class RunRecord:
-    """A run when it began.
+    """A run when it began: the environment and the facts of the run, as in `Results`.
 
-    Attributes:
-        environment: The fingerprint of the machine.
-        run: Facts of the run, for `Results.run`.
-        cells: Every cell of the matrix: `missing` if it was selected, else `not-selected`.
+    `cells` has every cell of the matrix: `missing` if it was selected, else `not-selected`.
     """
 
     environment: Mapping[str, Any]
@@ -56,21 +51,13 @@ class RunRecord:
 
 @dataclass(frozen=True, config=CONFIG)
 class CellState:
-    """A cell while its tests run.
-
-    Attributes:
-        record: What has been done and measured.
-        ended: Node ids of the tests that have ended.
-        running: Node id of the test that runs, or ran when its process died; '' between tests.
-        stage: The stage that the running test judges.
-        unavailable: Code and reason where the backend cannot run here.
-    """
+    """A cell while its tests, which are named by their node ids, run."""
 
     record: CellRecord
     ended: tuple[str, ...] = ()
-    running: str = ""
-    stage: str = ""
-    unavailable: tuple[str, str] | None = None
+    running: str = ""  # the test that runs, or ran when its process died; '' between tests
+    stage: str = ""  # which the running test judges
+    unavailable: tuple[str, str] | None = None  # code and reason, where the backend cannot run
 
     def after_crash(self) -> CellState:
         """The same when the process of the running test has died: its stage has crashed."""
@@ -90,8 +77,7 @@ _STATE: TypeAdapter[CellState] = TypeAdapter(CellState)
 class RunFolder:
     """Reads and writes the files of a run; each is written whole or not at all.
 
-    Args:
-        path: The folder; made when the first file is written.
+    What reads raises a ReportError for a file that cannot be used.
     """
 
     def __init__(self, path: Path) -> None:
@@ -110,11 +96,11 @@ class RunFolder:
 
     def write_run(self, run: RunRecord) -> None:
         """Write what the run began with."""
-        self._write(RUN, _RUN.dump_json(run))
+        write_text(self.path / RUN, _RUN.dump_json(run).decode())
 
     def write_tests(self, tests: Mapping[str, CollectedTest]) -> None:
         """Write what each test is about, by node id; every worker writes the same."""
-        self._write(TESTS, _TESTS.dump_json(dict(tests)))
+        write_text(self.path / TESTS, _TESTS.dump_json(dict(tests)).decode())
 
     def tests(self) -> dict[str, CollectedTest]:
         """What each test is about, by node id; nothing before the collection."""
@@ -123,28 +109,22 @@ class RunFolder:
 
     def write_cell(self, cell_id: str, state: CellState) -> None:
         """Write a cell's state; `cell_id` is the cell's name in test ids."""
-        self._write(f"{CELLS}/{_file_name(cell_id)}", _STATE.dump_json(state))
+        write_text(self._cell_path(cell_id), _STATE.dump_json(state).decode())
 
     def cell(self, cell_id: str) -> CellState | None:
         """A cell's state, if a test of it has begun."""
-        path = self.path / CELLS / _file_name(cell_id)
+        path = self._cell_path(cell_id)
         return _read(path, _STATE) if path.is_file() else None
 
     def run(self) -> RunRecord:
-        """What the run began with.
-
-        Raises:
-            ReportError: There is no run here, or its file cannot be used.
-        """
+        """What the run began with; it is an error if there is no run here."""
         return _read(self.path / RUN, _RUN)
 
     def cells(self, run: RunRecord, *, interrupted: bool) -> tuple[CellRecord, ...]:
         """The record of every cell of the matrix as it is on disk.
 
-        Args:
-            run: What the run began with.
-            interrupted: True if the run was ended from outside. If not, a test that began and
-                has no end has taken its process with it.
+        Unless the run was `interrupted` from outside, a test that began and has no end has taken
+        its process with it.
         """
         records = {record.cell_id: record for record in run.cells}
         for path in sorted((self.path / CELLS).glob("*.json")):
@@ -154,18 +134,15 @@ class RunFolder:
         return tuple(records.values())
 
     def finish(self) -> Results:
-        """The results of a run that was killed, as far as it got.
-
-        Raises:
-            ReportError: A file cannot be used.
-        """
+        """The results of a run that was killed, as far as it got."""
         run = self.run()
         cells = self.cells(run, interrupted=True)
-        facts = {**run.run, **export_counts(cells), "interrupted": KILLED}
+        reason = "it was killed, or is still running"
+        facts = {**run.run, **export_counts(cells), "interrupted": reason}
         return new_results(cells, environment=run.environment, run=facts)
 
-    def _write(self, name: str, content: bytes) -> None:
-        write_text(self.path / name, content.decode())
+    def _cell_path(self, cell_id: str) -> Path:
+        return self.path / CELLS / f"{cell_id.replace('/', '_')}.json"
 
 
 def export_counts(cells: Iterable[CellRecord]) -> dict[str, int]:
@@ -175,18 +152,12 @@ def export_counts(cells: Iterable[CellRecord]) -> dict[str, int]:
     return {"exports": made, "cache_hits": len(seconds) - made}
 
 
-def _file_name(cell_id: str) -> str:
-    return f"{cell_id.replace('/', '_')}.json"
-
-
 def _read(path: Path, kind: TypeAdapter[T]) -> T:
     try:
         return kind.validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
-        found = place_of(error) if isinstance(error, ValidationError) else type(error).__name__
+        cause = place_of(error) if isinstance(error, ValidationError) else type(error).__name__
         raise ReportError(
-            str(path),
-            f"no file of a run ({found})",
-            "a file that a conformance run wrote",
+            str(path), f"no file of a run ({cause})", "a file that a conformance run wrote",
             "Remove it and run again.",
-        ) from error
+        ) from error  # fmt: skip

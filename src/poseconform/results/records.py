@@ -32,7 +32,11 @@ from poseconform.results.outcome import (
     UNAVAILABLE,
 )
 
-CONFIG = ConfigDict(strict=True, extra="forbid", ser_json_inf_nan="strings")
+CONFIG = ConfigDict(
+    strict=True,
+    extra="forbid",
+    ser_json_inf_nan="strings",  # codespell:ignore ser
+)
 LOG_LIMIT = 16_000  # characters: some 200 lines, enough for a traceback and the backend's output
 _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
@@ -48,8 +52,7 @@ def _read_number(value: Any) -> Any:
 
 def _read_count(value: Any) -> Any:
     """An int of numpy's numbers."""
-    is_count = isinstance(value, Integral) and not isinstance(value, bool)
-    return int(value) if is_count else value
+    return int(value) if isinstance(value, Integral) and not isinstance(value, bool) else value
 
 
 Count = Annotated[int, BeforeValidator(_read_count), WithJsonSchema({"type": "integer"})]
@@ -64,13 +67,8 @@ Number = Annotated[
 class StageRecord:
     """One stage of one cell.
 
-    Attributes:
-        name: One of `STAGES`.
-        seconds: Wall-clock seconds; 0 when a cached artifact was used.
-        outcome: One of `STAGE_OUTCOMES`.
-        message: One line for a person; empty on a pass that was not declared to fail.
-        code: A word for a machine where there is one: a signal (`SIGSEGV`), an availability code.
-        expected: True when the stage was declared to fail.
+    `seconds` is 0 when a cached artifact was used; `message` is one line for a person, `code` a
+    signal (`SIGSEGV`) or an availability code; `expected` marks a declared failure.
     """
 
     name: Annotated[str, Field(json_schema_extra={"enum": list(STAGES)})]
@@ -102,11 +100,9 @@ class StageRecord:
 
 @dataclass(frozen=True, config=CONFIG)
 class HistogramRecord:
-    """Absolute element errors of one output, in bins of log10.
+    """Absolute element errors of one output: `[B + 1]` edges in log10, `[B]` counts.
 
-    Attributes:
-        edges: `[B + 1]` bin edges, log10 of the absolute error.
-        counts: `[B]` elements in each bin; elements without an error are left out.
+    Elements without an error are left out.
     """
 
     edges: tuple[Number, ...]
@@ -126,21 +122,15 @@ class PixelError:
 class OutputRecord:
     """One output tensor against float64, worst over images and batches.
 
+    Errors and their limits are in the tensor's own unit.
+
     Attributes:
-        name: Tensor name in the graph.
         shape: Shape as run, e.g. `[1, 17, 64, 48]`; a str entry is a dynamic dimension's name.
-        dtype: numpy dtype name.
-        max_abs: Maximum absolute error, in the tensor's own unit, as are `rms` and `allowed_*`.
-        rms: Root mean square error.
-        allowed_max: Limit of `max_abs`.
-        allowed_rms: Limit of `rms`.
-        ref32_max: PyTorch's own float32 error (the reference error), maximum.
-        ref32_rms: The same, RMS.
+        ref32_max: PyTorch's own float32 error (the reference error), maximum; `ref32_rms` RMS.
         ratio: Error over the reference error, the worse of maximum and RMS.
         headroom: Error over allowed error, the worse of the two; 1.0 is the limit.
         cosine: Cosine similarity with float64.
         sqnr_db: Signal to quantization noise ratio, dB.
-        histogram: Distribution of the element errors.
     """
 
     name: str
@@ -163,10 +153,8 @@ class OutputRecord:
 class LayersRecord:
     """Quantized layers of an int8 artifact, each on its own float32 input.
 
-    Attributes:
-        quantized: How many layers compute in int8, of those `multiplying` that sum products.
-        min_db: Signal over quantization noise of the layer `worst`, dB; `allowed_db` its limit.
-        median_db: The same of the median layer.
+    `quantized` of the `multiplying` layers, which sum products, compute in int8. `min_db` is the
+    signal over quantization noise of the layer `worst`, dB; `allowed_db` is its limit.
     """
 
     quantized: Count
@@ -184,9 +172,8 @@ class AccuracyRecord:
     Attributes:
         figures: How many; 0 where nothing was measured, for the reason in `code`.
         shift_mean_px: Mean distance from PyTorch's keypoints, input px; p99 and max likewise.
-        oks: Object keypoint similarity with PyTorch's keypoints, mean over figures, 0 to 1.
+        oks: Mean object keypoint similarity with PyTorch's keypoints, 0 to 1.
         pck: Fraction of keypoints within 5 % of the box's larger side of the truth.
-        pck_reference: The same of PyTorch.
         points_lost: 100 times `pck_reference` less `pck`; negative for a gain.
         code: Why the check refused, `reason` in one line; '' where it measured.
     """
@@ -207,11 +194,8 @@ class AccuracyRecord:
 class DatasetRecord:
     """A whole deployment on a labeled data set, and PyTorch on the same; each from 0 to 1.
 
-    Attributes:
-        name: The data set.
-        images: How many of it.
-        ap: COCO's average precision of keypoints through the client; `ar` its average recall.
-        pck: Keypoints within 5 % of the box's larger side; `..._reference` the same of PyTorch.
+    `ap` and `ar` are COCO's average precision and recall of keypoints through the client; `pck`
+    counts keypoints within 5 % of the box's larger side.
     """
 
     name: str
@@ -254,13 +238,9 @@ class LatencyRecord:
 
 @dataclass(frozen=True, config=CONFIG)
 class ImageRecord:
-    """A small image with reference and deployed keypoints drawn over each other.
+    """A small image, in base64, with reference and deployed keypoints drawn over each other.
 
-    Attributes:
-        name: Name of the image, unique in its cell.
-        data: Base64 of the file, without a prefix.
-        mime: `image/jpeg`, `image/png` or `image/webp`.
-        caption: What the image shows, also for a screen reader.
+    `name` is unique in its cell; `caption` is also for a screen reader.
     """
 
     name: str
@@ -284,36 +264,19 @@ class CellRecord:
     """One cell of the matrix.
 
     Attributes:
-        model: Name in the zoo table.
         family: Row of the support table.
-        tiers: Tiers the model belongs to.
-        backend: Backend name.
-        precision: `fp32`, `fp16`, `bf16` or `int8`.
-        shape_mode: `static` or `dynamic` (batch).
         deploy_config: File name in `deploy_configs/`, or a path the user gave.
-        implementation: The implementation that converted.
-        exporter: The exporter; part of the cell's identity.
-        outcome: The outcome; `outcome.py` has the rules by which it follows from the stages.
+        exporter: Part of the cell's identity.
+        outcome: `outcome.py` has the rules by which it follows from the stages.
         code: Availability code, signal name, or empty.
         reason: One line for a person; empty on a pass.
         headroom: Worst over the outputs; 1.0 is the limit.
         keypoint_error_px: Worst over images and batches, input px.
         sdk_client_error_px: The same through the SDK client, image px.
         benign_flips: Keypoints that flipped where the reference was near a tie.
-        stages: One record a stage, in the order of `STAGES`.
-        outputs: One record an output.
-        artifacts: Files of the SDK model folder.
-        graph: The exported graph.
         effective_options: Options in force, as the backend reports them.
-        latency_ms: Backend run time.
         batches: Batch sizes that were compared.
-        images: Overlays.
-        checkpoint_sha256: Hash of the checkpoint, hex.
         weights: Origin of the weights: `calibrated`, `fitted`, `zoo` or `user`.
-        layers: Quantized layers of an int8 flow.
-        accuracy: Keypoints on held-out figures, below fp32.
-        dataset: The whole deployment on a labeled data set.
-        log_tail: Last lines of the failing stage's log.
         repro: A command that re-runs this cell alone.
         sources: One entry a runner, after a merge of several runners.
     """
@@ -381,8 +344,7 @@ class CellRecord:
     def with_stage(self, stage: StageRecord) -> CellRecord:
         """This record with the result of one more check of a stage.
 
-        Several checks judge one stage: their times add up, and the worst result stays, a failure
-        that was not declared before one that was.
+        Times add up, and the worst result stays, a failure that was not declared before others.
         """
         stages = {record.name: record for record in self.stages}
         earlier = stages.get(stage.name)
@@ -408,41 +370,34 @@ class CellRecord:
     def with_outcome(
         self, unavailable: tuple[str, str] | None = None, unfinished: str = ""
     ) -> CellRecord:
-        """This record with the outcome that follows from its stages.
-
-        The table in `outcome.py` has the rules.
+        """This record with the outcome that follows from its stages by the table in `outcome.py`.
 
         Args:
             unavailable: Code and reason where the backend cannot run here.
             unfinished: Which tests of the cell have not ended, in words; '' if all have.
         """
-        outcome, code, reason = self._outcome(unavailable, unfinished)
+        failing = [stage for stage in self.stages if stage.failing]
+        undeclared = next((stage for stage in failing if not stage.expected), None)
+        unexpected = [stage for stage in self.stages if stage.expected and not stage.failing]
+        decided = ("pass", "", "")
+        if undeclared is not None:
+            decided = (undeclared.as_outcome, undeclared.code, undeclared.message)
+        elif unexpected:
+            decided = ("xpass", "", "; ".join(s.message for s in unexpected if s.message))
+        elif unfinished:
+            decided = ("missing", "", unfinished)
+        elif failing:
+            decided = ("xfail", failing[0].code, failing[0].message)
+        elif unavailable is not None:
+            decided = (f"{UNAVAILABLE}{unavailable[0]}", *unavailable)
+        elif not self.stages:
+            decided = ("missing", "", "selected, but no test returned a result")
+        outcome, code, reason = decided
         return replace(self, outcome=outcome, code=code, reason=reason)
 
     def not_selected(self) -> CellRecord:
         """This record of a cell that the run leaves out."""
         return replace(self, outcome="not-selected")
-
-    def _outcome(
-        self, unavailable: tuple[str, str] | None, unfinished: str
-    ) -> tuple[str, str, str]:
-        failing = [stage for stage in self.stages if stage.failing]
-        undeclared = next((stage for stage in failing if not stage.expected), None)
-        unexpected = [stage for stage in self.stages if stage.expected and not stage.failing]
-        found = ("pass", "", "")
-        if undeclared is not None:
-            found = (undeclared.as_outcome, undeclared.code, undeclared.message)
-        elif unexpected:
-            found = ("xpass", "", "; ".join(s.message for s in unexpected if s.message))
-        elif unfinished:
-            found = ("missing", "", unfinished)
-        elif failing:
-            found = ("xfail", failing[0].code, failing[0].message)
-        elif unavailable is not None:
-            found = (f"{UNAVAILABLE}{unavailable[0]}", *unavailable)
-        elif not self.stages:
-            found = ("missing", "", "selected, but no test returned a result")
-        return found
 
 
 def rank(value: float | None) -> tuple[int, float]:

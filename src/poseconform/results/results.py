@@ -1,7 +1,10 @@
 """`results.json`: the one document that every report is made from.
 
 The file is strict JSON. `schema_version` grows when a reader of the old version could no longer
-read the file, or would read it wrongly; files of older versions are upgraded when they are read.
+read the file, or would read it wrongly. A file of an older version is upgraded when it is read:
+
+Version 2 (from 1): names are those of `_RENAMED`; outputs lack what was never
+measured; a stage cannot be `skipped`.
 """
 
 from __future__ import annotations
@@ -11,15 +14,33 @@ from collections.abc import Iterable, Mapping
 from dataclasses import field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from poseconform.results.errors import ReportError
 from poseconform.results.records import CONFIG, CellRecord, place_of
-from poseconform.results.upgrade import SCHEMA_VERSION, upgraded
 from posedeploy.paths import write_text
+
+SCHEMA_VERSION = 2
+_RENAMED = {
+    "artefacts": "artifacts",  # codespell:ignore artefacts
+    "pictures": "images",  # codespell:ignore pictures
+    "quantised": "quantized",  # codespell:ignore quantised
+}
+_NEVER_MEASURED = frozenset({"argmax_flips", "benign_flips", "keypoint_error_px", "oks"})
+
+
+class ReportError(Exception):
+    """An input of the report cannot be used: which, what it is, what was expected, what to do."""
+
+    exit_code: ClassVar[int] = 2
+
+    def __init__(self, subject: str, found: str, expected: str, next_step: str) -> None:
+        super().__init__(subject, found, expected, next_step)
+
+    def __str__(self) -> str:
+        return "{}: found {}; expected {}. {}".format(*self.args)
 
 
 @dataclass(frozen=True, kw_only=True, config=CONFIG)
@@ -27,14 +48,12 @@ class Results:
     """The results of one run, or of several merged ones.
 
     Attributes:
-        schema_version: Version of the document's form.
         created: When, ISO 8601 with a time zone.
         environment: The fingerprint of the machine: plain values, in groups of plain values
             (`packages`: name to version, and so on).
         run: What was asked for and what it cost: `command`, `selection`, `seconds`, `exports`,
             `cache_hits`, `planted_defects: {caught, total}`, and `interrupted`: why the run ended
             before all cells did, if it did.
-        cells: One record a cell.
     """
 
     schema_version: Annotated[int, Field(json_schema_extra={"const": SCHEMA_VERSION})] = (
@@ -88,11 +107,7 @@ def schema() -> dict[str, Any]:
 
 
 def write_results(path: Path, results: Results) -> Path:
-    """Write `results` to `path`, whole or not at all; missing folders are made.
-
-    Raises:
-        OSError: The file system refused.
-    """
+    """Write `results` to `path`, whole or not at all; missing folders are made."""
     data = json.loads(RESULTS.dump_json(results))  # NaN and infinity are strings in it
     write_text(path, json.dumps(data, allow_nan=False, indent=1, ensure_ascii=True) + "\n")
     return path
@@ -102,38 +117,61 @@ def read_results(path: Path) -> Results:
     """The results in the file `path`.
 
     Raises:
-        ReportError: There is no such file, it is not JSON, it is of a version that is not
-            known, or it does not follow the schema; the message names the place.
+        ReportError: There is no such file, it is not JSON, its version is unknown, or it does
+            not follow the schema; the message names the place.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ReportError(
-            str(path),
-            f"no readable text file ({type(error).__name__})",
+            str(path), f"no readable text file ({type(error).__name__})",
             "a results.json written by a conformance run",
             "Give the path of one, for example reports/onnxruntime/results.json.",
-        ) from error
-    return parse_results(text, str(path))
-
-
-def parse_results(text: str, subject: str) -> Results:
-    """The results in `text`; `subject` names the source in errors, which are `read_results`'s."""
-    try:
-        data = json.loads(text)
+        ) from error  # fmt: skip
     except json.JSONDecodeError as error:
         raise ReportError(
-            f"{subject}, line {error.lineno}",
-            f"text that is not JSON ({error.msg})",
-            "a results.json",
-            "If the run that wrote it was interrupted, run it again.",
-        ) from error
+            f"{path}, line {error.lineno}", f"text that is not JSON ({error.msg})",
+            "a results.json", "If the run that wrote it was interrupted, run it again.",
+        ) from error  # fmt: skip
     try:
-        return RESULTS.validate_json(json.dumps(upgraded(data, subject)))
+        return RESULTS.validate_json(json.dumps(_upgraded(data, path)))
     except ValidationError as error:
         raise ReportError(
-            subject,
-            f"a value that does not belong there ({place_of(error)})",
+            str(path), f"a value that does not belong there ({place_of(error)})",
             "a document that follows the schema (python -m poseconform.report schema)",
             "Correct that value, or make the file again.",
-        ) from error
+        ) from error  # fmt: skip
+
+
+def _upgraded(document: Any, path: Path) -> dict[str, Any]:
+    """The content of a file of any version in the form of this one."""
+    version = document.get("schema_version") if isinstance(document, dict) else None
+    if version == SCHEMA_VERSION:
+        return dict(document)
+    if version != 1:
+        found = "no schema_version" if version is None else f"schema_version {version!r}"
+        raise ReportError(
+            str(path), found, f"schema_version 1 to {SCHEMA_VERSION}",
+            "If it is a results.json, read it with the version of poseconform that wrote it.",
+        )  # fmt: skip
+    cells = _renamed(document.get("cells"))
+    for cell in _dicts(cells):
+        for output in _dicts(cell.get("outputs")):
+            for name in _NEVER_MEASURED & output.keys():
+                del output[name]
+        if isinstance(cell.get("stages"), list):
+            stages = [s for s in _dicts(cell["stages"]) if s.get("outcome") != "skipped"]
+            cell["stages"] = stages
+    return {**document, "schema_version": SCHEMA_VERSION, "cells": cells}
+
+
+def _renamed(value: Any) -> Any:
+    """A copy of `value` in which keys have the names of version 2."""
+    if isinstance(value, dict):
+        return {_RENAMED.get(name, name): _renamed(item) for name, item in value.items()}
+    return [_renamed(item) for item in value] if isinstance(value, list) else value
+
+
+def _dicts(value: Any) -> list[dict[str, Any]]:
+    """The objects in a list; what is none, or is no list, is for the reader to refuse."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

@@ -23,8 +23,8 @@ def platform_name(environment: Mapping[str, Any]) -> str:
     system, cpu = environment.get("os"), environment.get("cpu")
     name = system.get("system", "") if isinstance(system, Mapping) else str(system or "")
     machine = cpu.get("machine", "") if isinstance(cpu, Mapping) else ""
-    named = re.match(r"[A-Za-z]+", str(environment.get("platform") or name))
-    parts = (named.group() if named else "unknown", machine)
+    letters = re.match(r"[A-Za-z]+", str(environment.get("platform") or name))
+    parts = (letters.group() if letters else "unknown", machine)
     return "-".join(part.lower() for part in parts if part)
 
 
@@ -34,11 +34,7 @@ def baseline_path(folder: Path, environment: Mapping[str, Any]) -> Path:
 
 
 def compare_with_baseline(results: Results, path: Path) -> Diff | None:
-    """What changed since the baseline in the file `path`; None if there is no such file.
-
-    Raises:
-        ReportError: The file is not a `results.json`.
-    """
+    """What changed since the baseline in the file `path`; None if there is no such file."""
     if not path.exists():
         return None
     return diff_results(comparable(read_results(path), results), results)
@@ -64,12 +60,7 @@ def updated_baseline(old: Results | None, new: Results) -> Results:
 
 
 def update_baseline(results: Results, path: Path, *, write: bool) -> Diff:
-    """What an update of the baseline in the file `path` changes; with `write` it is done.
-
-    Raises:
-        ReportError: The file is there and is not a `results.json`.
-        OSError: The file cannot be written.
-    """
+    """What an update of the baseline in the file `path` changes; with `write` it is done."""
     old = read_results(path) if path.exists() else None
     new = updated_baseline(old, results)
     diff = diff_results(old or replace(new, cells=()), new)

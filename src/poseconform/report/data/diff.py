@@ -20,6 +20,7 @@ A cell that the selection of the run leaves out (`not-selected`) is no change.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -40,31 +41,19 @@ CHANGES: tuple[tuple[str, str], ...] = (  # in the order of interest, with the w
 
 @dataclass(frozen=True)
 class Threshold:
-    """When a number that grew is reported.
+    """A number that grew by more than `factor` and to more than `minimum` is reported."""
 
-    Attributes:
-        what: The number.
-        factor: It has grown by more than this,
-        least: and to more than this, in its own unit.
-        regression: Whether that is a regression, or only reported.
-        reason: Why these values.
-    """
-
-    what: str
     factor: float
-    least: float
+    minimum: float
     regression: bool
     reason: str
 
 
 THRESHOLDS: dict[str, Threshold] = {
-    row.what: row
-    for row in (
-        Threshold("headroom", 2.0, 0.2, True, "other kernels move it by tens of per cent"),
-        Threshold("keypoint error", 2.0, 0.25, True, "a quarter of a pixel does not matter"),
-        Threshold("latency", 1.25, 0.5, False, "a shared machine is that noisy"),
-        Threshold("size", 1.05, 65_536, False, "a new version's metadata is smaller"),
-    )
+    "headroom": Threshold(2.0, 0.2, True, "other kernels move it by tens of per cent"),
+    "keypoint error": Threshold(2.0, 0.25, True, "a quarter of a pixel does not matter"),
+    "latency": Threshold(1.25, 0.5, False, "a shared machine is that noisy"),
+    "size": Threshold(1.05, 65_536, False, "a new version's metadata is smaller"),
 }
 
 REGRESSIONS = frozenset({"newly-failing", "missing"})  # of the changes of outcome
@@ -72,15 +61,10 @@ REGRESSIONS = frozenset({"newly-failing", "missing"})  # of the changes of outco
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that changed in one cell.
+    """One thing that changed in one cell, with the old and the new value in words.
 
-    Attributes:
-        kind: One of `CHANGES`, a key of `THRESHOLDS`, `outcome`, `graph` or `checkpoint`.
-        cell: The cell as it is now, or as it was if it is gone.
-        before: The old value, in words.
-        after: The new value, in words.
-        regression: Whether it is a regression.
-        note: A reason, or more about the change.
+    `kind` is one of `CHANGES`, a key of `THRESHOLDS`, `outcome`, `graph` or `checkpoint`; `cell`
+    is as it is now, or as it was if it is gone.
     """
 
     kind: str
@@ -93,13 +77,10 @@ class Finding:
 
 @dataclass(frozen=True)
 class Diff:
-    """What changed between two runs.
+    """What changed between two runs, cell by cell.
 
-    Attributes:
-        findings: Everything that changed, cell by cell.
-        environment: Name, old and new value of what differs in the fingerprints.
-        timed: Whether latencies could be compared: the runs are of one machine.
-        compared: Number of cells that ran in both.
+    `environment` has name, old and new value of what differs in the fingerprints; `timed` is True
+    if latencies could be compared; `compared` cells ran in both.
     """
 
     findings: tuple[Finding, ...]
@@ -122,29 +103,28 @@ def diff_results(old: Results, new: Results) -> Diff:
     before, after = old.by_id(), new.by_id()
     changed = changes(old, new)
     timed = same_machine(old.environment, new.environment)
-    both = [name for name in after if name in before and ran(before[name]) and ran(after[name])]
     findings: list[Finding] = []
+    compared = 0
     for name in sorted({**before, **after}):
-        findings += _flips(changed.get(name, ""), before.get(name), after.get(name))
-        if name in both and after[name].outcome == "pass":  # a failure is reported as one
-            findings += _numbers(before[name], after[name], timed=timed)
-        if name in both:
-            findings += _graphs(before[name], after[name])
+        was, now = before.get(name), after.get(name)
+        findings += _flips(changed.get(name, ""), was, now)
+        if was is not None and now is not None and ran(was) and ran(now):
+            compared += 1
+            if now.outcome == "pass":  # a failure is reported as one
+                findings += _numbers(was, now, timed=timed)
+            findings += _graphs(was, now)
     environment = differences(old.environment, new.environment)
-    return Diff(tuple(findings), environment, timed, len(both))
+    return Diff(tuple(findings), environment, timed, compared)
 
 
 def _flips(change: str, old: CellRecord | None, new: CellRecord | None) -> Iterator[Finding]:
     cell = new or old
     if cell is None or (not change and (old is None or new is None)):
         return
-    was = "not there" if old is None else words_of(old.outcome)
-    now = "not there" if new is None else words_of(new.outcome)
-    note = "" if new is None else new.reason
-    if change:
-        yield Finding(change, cell, was, now, change in REGRESSIONS, note)
-    elif now not in {was, "not selected"}:
-        yield Finding("outcome", cell, was, now, False, note)
+    was, now = (words_of(c.outcome) if c else "not there" for c in (old, new))
+    if change or now not in {was, "not selected"}:
+        note = new.reason if new else ""
+        yield Finding(change or "outcome", cell, was, now, change in REGRESSIONS, note)
 
 
 def _numbers(old: CellRecord, new: CellRecord, *, timed: bool) -> Iterator[Finding]:
@@ -166,7 +146,7 @@ def grew(limit: Threshold, old: float | None, new: float | None) -> bool:
     """True if a number grew beyond its threshold; one that became NaN has grown."""
     if new is None or old is None or math.isnan(old):
         return False
-    return not new <= max(limit.factor * old, limit.least)
+    return not new <= max(limit.factor * old, limit.minimum)
 
 
 def _graphs(old: CellRecord, new: CellRecord) -> Iterator[Finding]:
@@ -179,15 +159,11 @@ def _graphs(old: CellRecord, new: CellRecord) -> Iterator[Finding]:
     facts = [(name, getattr(old.graph, name), getattr(new.graph, name)) for name in names]
     was = ", ".join(f"{name} {value}" for name, value, other in facts if value != other)
     now = ", ".join(f"{name} {other}" for name, value, other in facts if value != other)
-    ops = _op_changes(old.graph.ops, new.graph.ops)
+    deltas = Counter(new.graph.ops)
+    deltas.subtract(old.graph.ops)
+    ops = ", ".join(f"{name} {delta:+d}" for name, delta in sorted(deltas.items()) if delta)
     if was or ops:
         yield Finding("graph", new, was, now, note=ops)
-
-
-def _op_changes(old: Mapping[str, int], new: Mapping[str, int]) -> str:
-    names = sorted({*old, *new})
-    deltas = ((name, new.get(name, 0) - old.get(name, 0)) for name in names)
-    return ", ".join(f"{name} {delta:+d}" for name, delta in deltas if delta)
 
 
 def _within_spread(old: CellRecord, new: CellRecord) -> bool:
@@ -201,13 +177,13 @@ def _within_spread(old: CellRecord, new: CellRecord) -> bool:
 def changes(old: Results, new: Results) -> dict[str, str]:
     """Change by `cell_id`, of the cells of either that changed; see the module's table."""
     before, after = old.by_id(), new.by_id()
-    found = {name: _change(before.get(name), after.get(name)) for name in {**before, **after}}
-    return {name: change for name, change in sorted(found.items()) if change}
+    changed = {name: _change(before.get(name), after.get(name)) for name in {**before, **after}}
+    return {name: change for name, change in sorted(changed.items()) if change}
 
 
-def change_counts(found: Mapping[str, str]) -> tuple[tuple[str, str, int], ...]:
+def change_counts(changed: Mapping[str, str]) -> tuple[tuple[str, str, int], ...]:
     """Change, words and number of cells, of all changes, in the order of interest."""
-    values = list(found.values())
+    values = list(changed.values())
     return tuple((change, words, values.count(change)) for change, words in CHANGES)
 
 
@@ -215,16 +191,8 @@ def _change(old: CellRecord | None, new: CellRecord | None) -> str:
     failed_before = old is not None and failed(old)
     if new is not None and failed(new):
         return "still-failing" if failed_before else "newly-failing"
-    if new is None or not ran(new):
-        return _absent(old, new)
-    if failed_before:
-        return "newly-passing"
-    return "" if old is not None else "new"
-
-
-def _absent(old: CellRecord | None, new: CellRecord | None) -> str:
-    was = "" if old is None else kind_of(old.outcome)
-    kind = "" if new is None else kind_of(new.outcome)
-    ran_before = old is not None and ran(old)
-    lost = (kind == "missing" != was) or (ran_before and kind != "not-selected")
-    return "missing" if lost else ""
+    if new is not None and ran(new):
+        return "newly-passing" if failed_before else "" if old is not None else "new"
+    was, now = ("" if c is None else kind_of(c.outcome) for c in (old, new))
+    lost = old is not None and ran(old) and now != "not-selected"
+    return "missing" if lost or now == "missing" != was else ""

@@ -6,13 +6,13 @@ Latencies are compared only if they are from the same machine and the same softw
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from poseconform.report.text.strings import ABSENT, one_line, visible
+from posedeploy.runtime import backends_by_rank
 
-# What the one line shows, in this order: a prefix, then the names of the fact, the first of which
+# What the one line shows, in this order: a prefix, then the keys of the fact, the first of which
 # is taken that is there (a value, or a value of a group).
 _LINE: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("", ("cpu.model", "cpu")),
@@ -21,46 +21,45 @@ _LINE: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Python ", ("python",)),
 )
 _ACRONYMS = frozenset({"cpu", "gpu", "os"})
-_COMMIT = ("git_commit", "git")
-_LINE_PACKAGES = ("torch", "onnxruntime", "openvino", "ncnn", "tensorrt", "mmpose")
+_LINE_PACKAGES = dict.fromkeys(("torch", *(b.distribution for b in backends_by_rank()), "mmpose"))
 
 RUNNERS = "runners"  # where the facts of each runner are, after a merge
 
 # Fields that must agree before two latencies are compared.
 TIMING_FIELDS = ("cpu", "gpu", "driver", "threads", "power")
 
-
-@dataclass(frozen=True)
-class Group:
-    """A titled list of names and values."""
-
-    title: str
-    rows: tuple[tuple[str, str], ...]
+Group = tuple[str, list[tuple[str, str]]]  # title; names and values
 
 
-def groups_of(environment: Mapping[str, Any], run: Mapping[str, Any]) -> tuple[Group, ...]:
+def groups_of(environment: Mapping[str, Any], run: Mapping[str, Any]) -> list[Group]:
     """The fingerprint as titled lists: plain values first, then each group of its own."""
-    groups = [Group("Machine", _rows(environment))]
-    groups += [
-        _group(name, value)
-        for name, value in {**environment, **runners_of(environment)}.items()
-        if _is_group(value) and name != RUNNERS
-    ]
-    groups.append(Group("Run", _rows(run)))
-    groups += [
-        _group(f"run on {name}" if name in runners_of(run) else name, value)
-        for name, value in {**run, **runners_of(run)}.items()
-        if _is_group(value) and name != RUNNERS
-    ]
-    return tuple(group for group in groups if group.rows)
+    groups = [*_groups("Machine", environment, ""), *_groups("Run", run, "run on ")]
+    return [(title, rows) for title, rows in groups if rows]
+
+
+def _groups(title: str, facts: Mapping[str, Any], prefix: str) -> Iterator[Group]:
+    runners = runners_of(facts)
+    yield (
+        title,
+        [
+            (visible(str(name)).replace("_", " "), _text(value))
+            for name, value in facts.items()
+            if not isinstance(value, Mapping)
+        ],
+    )
+    for name, value in {**facts, **runners}.items():
+        if isinstance(value, Mapping) and name != RUNNERS:
+            words = visible(f"{prefix}{name}" if name in runners else name).replace("_", " ")
+            heading = words.upper() if words in _ACRONYMS else words[:1].upper() + words[1:]
+            yield heading, sorted(_flat(value).items())
 
 
 def runners_of(facts: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """The facts of each runner, of an environment or a run that `merge` made of several."""
-    found = facts.get(RUNNERS)
-    if not isinstance(found, Mapping):
+    runners = facts.get(RUNNERS)
+    if not isinstance(runners, Mapping):
         return {}
-    return {str(name): value for name, value in found.items() if isinstance(value, Mapping)}
+    return {str(name): value for name, value in runners.items() if isinstance(value, Mapping)}
 
 
 def one_liner(environment: Mapping[str, Any]) -> str:
@@ -69,12 +68,12 @@ def one_liner(environment: Mapping[str, Any]) -> str:
     if runners:
         lines = (f"{name}: {one_liner(value)}" for name, value in runners.items())
         return one_line("; ".join(lines), 800)
-    found = ((prefix, _first(environment, places)) for prefix, places in _LINE)
-    parts = [f"{prefix}{value}" for prefix, value in found if value not in {"", "none", ABSENT}]
+    facts = ((prefix, _first(environment, keys)) for prefix, keys in _LINE)
+    parts = [f"{prefix}{value}" for prefix, value in facts if value not in {"", "none", ABSENT}]
     packages = environment.get("packages")
     if isinstance(packages, Mapping):
         parts += [f"{name} {packages[name]}" for name in _LINE_PACKAGES if packages.get(name)]
-    commit = _first(environment, _COMMIT)
+    commit = _first(environment, ("git_commit", "git"))
     parts += [f"commit {commit[:13]}"] if commit else []
     return one_line(" \N{MIDDLE DOT} ".join(parts), 400)
 
@@ -102,10 +101,10 @@ def same_machine(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     return all(old.get(name) == new.get(name) for name in TIMING_FIELDS)
 
 
-def _first(environment: Mapping[str, Any], places: tuple[str, ...]) -> str:
-    """The first value found at one of `places`; empty if there is none."""
-    for place in places:
-        name, _, inner = place.partition(".")
+def _first(environment: Mapping[str, Any], keys: tuple[str, ...]) -> str:
+    """The first value that is there under one of `keys`; empty if there is none."""
+    for key in keys:
+        name, _, inner = key.partition(".")
         value = environment.get(name)
         if inner:
             value = value.get(inner) if isinstance(value, Mapping) else None
@@ -122,24 +121,6 @@ def _flat(environment: Mapping[str, Any]) -> dict[str, str]:
         else:
             flat[visible(str(name))] = _text(value)
     return flat
-
-
-def _group(name: str, value: Mapping[str, Any]) -> Group:
-    title = visible(name).replace("_", " ")
-    title = title.upper() if title in _ACRONYMS else title[:1].upper() + title[1:]
-    return Group(title, tuple(sorted(_flat(value).items())))
-
-
-def _rows(values: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    return tuple(
-        (visible(str(name)).replace("_", " "), _text(value))
-        for name, value in values.items()
-        if not _is_group(value)
-    )
-
-
-def _is_group(value: Any) -> bool:
-    return isinstance(value, Mapping)
 
 
 def _text(value: Any) -> str:

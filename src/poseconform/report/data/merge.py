@@ -6,15 +6,15 @@ shown. The result of each runner stays in `sources`, and the report marks where 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from poseconform.report.data.fingerprint import RUNNERS, runners_of
 from poseconform.report.data.vocabulary import NOT_RUN, kind_of, severity
-from poseconform.results.errors import ReportError
 from poseconform.results.records import CELL_RECORD, CellRecord, SourceRecord, rank
-from poseconform.results.results import Results
+from poseconform.results.results import ReportError, Results
 
 
 def merge_results(parts: Mapping[str, Results]) -> Results:
@@ -26,7 +26,13 @@ def merge_results(parts: Mapping[str, Results]) -> Results:
     if not parts:
         raise ReportError("merge", "no results", "at least one", "Name a results.json.")
     order = sorted(parts)
-    _check_runners(order, parts)
+    names = Counter(n for r in order for n in runners_of(parts[r].environment) or (r,))
+    for name, occurrences in names.items():
+        if occurrences > 1:
+            raise ReportError(
+                "merge", f"the runner '{name}' twice", "runners with different names",
+                "Give them names: NAME=path/to/results.json.",
+            )  # fmt: skip
     cells: dict[str, list[tuple[str, CellRecord]]] = {}
     for runner in order:
         for cell in parts[runner].cells:
@@ -39,29 +45,14 @@ def merge_results(parts: Mapping[str, Results]) -> Results:
     )
 
 
-def _check_runners(order: Sequence[str], parts: Mapping[str, Results]) -> None:
-    seen: set[str] = set()
-    for runner in order:
-        for name in runners_of(parts[runner].environment) or (runner,):
-            if name in seen:
-                raise ReportError(
-                    "merge",
-                    f"the runner '{name}' twice",
-                    "runners with different names",
-                    "Give them names: NAME=path/to/results.json.",
-                )
-            seen.add(name)
-
-
 def _merged(cells: Sequence[tuple[str, CellRecord]]) -> CellRecord:
     shown = min((cell for _, cell in cells), key=_shown_first)
-    sources = [source for runner, cell in cells for source in _sources(runner, cell)]
+    sources = [  # a cell that was merged before has those of its runners
+        source
+        for runner, c in cells
+        for source in c.sources or [SourceRecord(runner, c.outcome, c.reason, c.headroom)]
+    ]
     return replace(shown, sources=tuple(sorted(sources, key=lambda s: s.runner)))
-
-
-def _sources(runner: str, cell: CellRecord) -> tuple[SourceRecord, ...]:
-    """The result of `runner`; a cell that was merged before has those of its runners."""
-    return cell.sources or (SourceRecord(runner, cell.outcome, cell.reason, cell.headroom),)
 
 
 def _shown_first(cell: CellRecord) -> tuple[int, int, tuple[int, float], str]:
@@ -75,10 +66,10 @@ def _shown_first(cell: CellRecord) -> tuple[int, int, tuple[int, float], str]:
 
 def _facts(facts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """The facts of every runner by its name; those of a merge before are taken apart."""
-    found: dict[str, Any] = {}
+    by_runner: dict[str, Any] = {}
     for runner, values in facts.items():
-        found |= runners_of(values) or {runner: values}
-    return dict(sorted(found.items()))
+        by_runner |= runners_of(values) or {runner: values}
+    return dict(sorted(by_runner.items()))
 
 
 def _run(runs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

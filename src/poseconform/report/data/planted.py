@@ -12,15 +12,10 @@ from poseconform.report.text.strings import number, one_line, plural, visible
 
 @dataclass(frozen=True)
 class PlantedRow:
-    """One defect, or a change that cannot be told from rounding.
+    """One defect, or a change that is no larger than rounding.
 
-    Attributes:
-        name: What was planted.
-        where: Where.
-        cells: In which cells.
-        check: The check that had to catch it, or how far the error was from the limit.
-        verdict: 'caught', 'not caught' or 'not detectable'.
-        link: Public issue, '' if there is none.
+    `check` had to catch it, or is how far the error was from the limit; `verdict` is 'caught',
+    'not caught' or 'not detectable'; `link` is a public issue or ''.
     """
 
     name: str
@@ -42,10 +37,22 @@ def trust_of(run: Mapping[str, Any]) -> str:
 
 def planted_of(run: Mapping[str, Any]) -> tuple[PlantedRow, ...]:
     """The rows of the page's table: what was not caught first, what cannot be detected last."""
-    planted = _planted(run)
-    rows = [_row(raw) for raw in planted.get("rows", ())]
+    rows = []
+    for raw in _planted(run).get("rows", ()):
+        name, where, check = (
+            one_line(str(raw.get(key, ""))) for key in ("name", "where", "check")
+        )
+        cells = one_line(", ".join(map(str, raw.get("cells", ()))), 400)
+        link = visible(str(raw.get("link", "")))
+        verdict = "caught" if raw.get("caught") else "not caught"
+        link = link if link.startswith("https://") else ""
+        rows.append(PlantedRow(name, where, cells, check, verdict, link))
     rows.sort(key=lambda row: row.verdict == "caught")
-    return (*rows, *(_limit(raw) for raw in planted.get("not_detectable", ())))
+    for raw in _planted(run).get("not_detectable", ()):
+        name, cell = (one_line(str(raw.get(key, ""))) for key in ("name", "cell"))
+        share = f"{number(raw.get('ratio'), 2)} of the allowed error"
+        rows.append(PlantedRow(name, "", cell, share, "not detectable"))
+    return tuple(rows)
 
 
 def without_planted(run: Mapping[str, Any]) -> dict[str, Any]:
@@ -59,25 +66,3 @@ def without_planted(run: Mapping[str, Any]) -> dict[str, Any]:
 def _planted(run: Mapping[str, Any]) -> Mapping[str, Any]:
     planted = run.get("planted_defects")
     return planted if isinstance(planted, Mapping) else {}
-
-
-def _row(raw: Mapping[str, Any]) -> PlantedRow:
-    link = str(raw.get("link", ""))
-    return PlantedRow(
-        name=one_line(str(raw.get("name", ""))),
-        where=one_line(str(raw.get("where", ""))),
-        cells=one_line(", ".join(map(str, raw.get("cells", ()))), 400),
-        check=one_line(str(raw.get("check", ""))),
-        verdict="caught" if raw.get("caught") else "not caught",
-        link=visible(link) if link.startswith("https://") else "",
-    )
-
-
-def _limit(raw: Mapping[str, Any]) -> PlantedRow:
-    return PlantedRow(
-        name=one_line(str(raw.get("name", ""))),
-        where="",
-        cells=one_line(str(raw.get("cell", ""))),
-        check=f"{number(raw.get('ratio'), 2)} of the allowed error",
-        verdict="not detectable",
-    )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from poseconform.report.data.vocabulary import (
@@ -18,12 +18,6 @@ from poseconform.report.data.vocabulary import (
 from poseconform.report.text.strings import one_line, plural
 from poseconform.results.records import CellRecord
 
-_FAILURES = {
-    "crash": "crash",
-    "timeout": "timeout",
-    "mismatch": "mismatch",
-    "xpass": "unexpected pass",
-}
 _DETAILS = (
     ("missing", "should have run and did not report."),
     ("xfail", "failed as declared."),
@@ -34,12 +28,9 @@ _DETAILS = (
 
 @dataclass(frozen=True)
 class Verdict:
-    """The verdict on a run, in words.
+    """The verdict on a run in one sentence, and further ones, none of which changes the first.
 
-    Attributes:
-        group: `bad`, `warn`, `good` or `none`.
-        headline: One sentence.
-        details: Further sentences, none of which changes the first.
+    `group` is `bad`, `warn`, `good` or `none`.
     """
 
     group: str
@@ -49,25 +40,20 @@ class Verdict:
 
 def counts(cells: Iterable[CellRecord]) -> dict[str, int]:
     """Cells by kind of outcome, in the order of severity, kinds that do not occur left out."""
-    found = Counter(kind_of(cell.outcome) for cell in cells)
-    return {look.kind: found[look.kind] for look in OUTCOMES if found[look.kind]}
+    kinds = Counter(kind_of(cell.outcome) for cell in cells)
+    return {look.kind: kinds[look.kind] for look in OUTCOMES if kinds[look.kind]}
 
 
 def verdict_of(cells: Sequence[CellRecord], interrupted: str = "") -> Verdict:
-    """The verdict on the `cells` of a run.
-
-    Args:
-        cells: All cells.
-        interrupted: Why the run ended before all its cells did; '' if it did not.
-    """
-    found = counts(cells)
+    """The verdict on all `cells` of a run; `interrupted` is why it ended early, or ''."""
+    kinds = counts(cells)
     judged = sum(ran(cell) for cell in cells)
     bad = sum(failed(cell) for cell in cells)
-    passed = found.get("pass", 0)
+    passed = kinds.get("pass", 0)
     if bad:
-        kinds, verb = ", ".join(_failures(cells)), "fails" if bad == 1 else "fail"
-        group, headline = "bad", f"{bad} of {plural(judged, 'cell')} {verb}: {kinds}."
-    elif missing := found.pop("missing", 0):
+        failures, verb = ", ".join(_failures(cells)), "fails" if bad == 1 else "fail"
+        group, headline = "bad", f"{bad} of {plural(judged, 'cell')} {verb}: {failures}."
+    elif missing := kinds.pop("missing", 0):
         group = "warn"
         headline = f"{plural(missing, 'cell')} should have run and did not report."
     elif not judged:
@@ -80,7 +66,7 @@ def verdict_of(cells: Sequence[CellRecord], interrupted: str = "") -> Verdict:
         group, headline = "good", "The one cell that ran matches PyTorch."
     else:
         group, headline = "good", f"All {passed} cells that ran match PyTorch."
-    return Verdict(group, headline, tuple(_details(cells, found, interrupted)))
+    return Verdict(group, headline, tuple(_details(cells, kinds, interrupted)))
 
 
 def bad_cells(cells: Iterable[CellRecord]) -> list[CellRecord]:
@@ -95,15 +81,15 @@ def interruption(interrupted: str) -> str:
 
 
 def _details(
-    cells: Sequence[CellRecord], found: dict[str, int], interrupted: str
+    cells: Sequence[CellRecord], kinds: Mapping[str, int], interrupted: str
 ) -> Iterator[str]:
     if interrupted:
         yield interruption(interrupted)
     if split := sum(disagreeing(cell) for cell in cells):
         yield f"On {plural(split, 'cell')} the runners disagree."
     for kind, words in _DETAILS:
-        if kind in found:
-            yield f"{plural(found[kind], 'cell')} {words}"
+        if kind in kinds:
+            yield f"{plural(kinds[kind], 'cell')} {words}"
     if converted := _converted(cells):
         yield converted
 
@@ -116,38 +102,34 @@ def disagreeing(cell: CellRecord) -> bool:
 
 def lone_failures(cells: Sequence[CellRecord]) -> frozenset[str]:
     """Ids of the failing cells whose model fails on one backend only, and passes on another."""
-    failing: dict[str, set[str]] = {}
-    passing: dict[str, set[str]] = {}
+    failing: dict[str, set[str]] = defaultdict(set)
+    passing: dict[str, set[str]] = defaultdict(set)
     for cell in cells:
-        if failed(cell):
-            failing.setdefault(cell.model, set()).add(cell.backend)
-        elif ran(cell):
-            passing.setdefault(cell.model, set()).add(cell.backend)
-    return frozenset(
-        cell.cell_id
-        for cell in cells
-        if failed(cell)
-        and len(failing[cell.model]) == 1
-        and passing.get(cell.model, set()) - failing[cell.model]
-    )
+        if ran(cell):
+            (failing if failed(cell) else passing)[cell.model].add(cell.backend)
+    alone = {
+        model for model in failing if len(failing[model]) == 1 and passing[model] - failing[model]
+    }
+    return frozenset(c.cell_id for c in cells if failed(c) and c.model in alone)
 
 
 def _converted(cells: Sequence[CellRecord]) -> str:
     """What was done for cells whose backend could not run; '' if nothing was."""
     idle = [cell for cell in cells if not ran(cell)]
-    evaluated = [cell for cell in idle if "evaluator" in cell.effective_options]
-    made = [c for c in idle if any(s.name == "convert" and s.outcome == "pass" for s in c.stages)]
-    done = len({cell.cell_id for cell in (*evaluated, *made)})
-    if not done:
-        return ""
+    evaluated = {c.cell_id for c in idle if "evaluator" in c.effective_options}
+    done = evaluated | {
+        cell.cell_id
+        for cell in idle
+        if any(stage.name == "convert" and not stage.failing for stage in cell.stages)
+    }
     judged = f"; files evaluated by the judge itself: {len(evaluated)}" if evaluated else ""
-    return f"Converted without the backend: {plural(done, 'cell')}{judged}."
+    return f"Converted without the backend: {plural(len(done), 'cell')}{judged}." if done else ""
 
 
 def _failures(cells: Sequence[CellRecord]) -> Iterator[str]:
     """`2 mismatch`, `1 failed in load`: failing cells by outcome, the worst first."""
-    found = Counter(cell.outcome for cell in cells if failed(cell))
-    for outcome in sorted(found, key=lambda o: (severity(o), o)):
+    outcomes = Counter(cell.outcome for cell in cells if failed(cell))
+    for outcome in sorted(outcomes, key=lambda o: (severity(o), o)):
         stage = detail_of(outcome)
-        words = f"failed in {stage}" if stage else _FAILURES[kind_of(outcome)]
-        yield f"{found[outcome]} {words}"
+        words = f"failed in {stage}" if stage else outcome.replace("xpass", "unexpected pass")
+        yield f"{outcomes[outcome]} {words}"

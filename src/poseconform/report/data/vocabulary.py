@@ -1,4 +1,4 @@
-"""How outcomes, families and backends are shown: tables, one row each.
+"""How outcomes and backends are shown, and the order in which names are.
 
 The order of `OUTCOMES` is the order of severity: a group of cells is shown by the first row
 that occurs in it. A glyph is always shown with its word.
@@ -6,26 +6,20 @@ that occurs in it. A glyph is always shown with its word.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from poseconform.results.outcome import is_failure
 from poseconform.results.records import CellRecord
-from posedeploy.runtime import backends_by_rank
+from posedeploy.runtime import ComputePrecision, backends_by_rank
 
 
 @dataclass(frozen=True)
 class Look:
-    """How one kind of outcome is shown.
+    """How one kind of outcome, which is the outcome up to its colon, is shown.
 
-    Attributes:
-        kind: The outcome up to its colon.
-        word: The word in reports.
-        glyph: One character for terminals and Markdown.
-        ascii: The same where only ASCII can be written.
-        style: Rich style.
-        group: `bad`, `warn`, `good`, `known` or `none`, which is a color in the page.
-        meaning: One sentence for the legend.
+    `style` is for Rich; `group` (`bad`, `warn`, `good`, `declared`, `none`) is a color in the
+    page; `ascii` stands for `glyph` where only ASCII can be written.
     """
 
     kind: str
@@ -50,28 +44,25 @@ OUTCOMES: tuple[Look, ...] = (
          "Declared to fail, and passes: the declaration is out of date."),
     Look("missing", "missing", "?", "?", "bold yellow", "warn",
          "Expected to run, and no test reported it."),
-    Look("xfail", "xfail", "\u21af", "x", "cyan", "known",
+    Look("xfail", "xfail", "\u21af", "x", "cyan", "declared",
          "Fails as declared, for the reason given."),
     Look("pass", "pass", "\u2713", "+", "green", "good",
          "Same keypoints and tensors as PyTorch, within the limits."),
     Look("unavailable", "unavailable", "\u2205", "0", "dim", "none",
-         "The backend cannot run on this machine; the code says why."),
+         "The backend cannot run on this machine; the code names the reason."),
     Look("not-selected", "not selected", "\u00b7", ".", "dim", "none",
          "Left out by the selection of this run."),
 )  # fmt: skip
 
-FAMILIES = ("HRNet", "MSPN", "LiteHRNet", "Hourglass", "SimCC", "RTMPose", "YOLOX-Pose", "RTMO")
-
-# in the order of upstream's support table, then ours
-BACKENDS = tuple((row.name, row.display) for row in backends_by_rank())
-PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+# name -> the name people use, e.g. `ONNX Runtime`; in the order of upstream's table, then ours
+BACKENDS = {row.name: row.display for row in backends_by_rank()}
+PRECISIONS = tuple(precision.value for precision in ComputePrecision)
 SHAPES = ("static", "dynamic")
 
 # Kinds of outcome of what was not run; where several runners did not, the first is shown.
 NOT_RUN = ("unavailable", "missing", "not-selected")
 
 _LOOKS = {look.kind: look for look in OUTCOMES}
-_BACKEND_NAMES = dict(BACKENDS)
 
 
 def kind_of(outcome: str) -> str:
@@ -96,7 +87,7 @@ def words_of(outcome: str) -> str:
 
 
 def severity(outcome: str) -> int:
-    """Place in `OUTCOMES`; 0 is the worst."""
+    """Index in `OUTCOMES`; 0 is the worst."""
     return OUTCOMES.index(look_of(outcome))
 
 
@@ -111,11 +102,17 @@ def failed(cell: CellRecord) -> bool:
 
 
 def backend_name(backend: str) -> str:
-    """The name people use, e.g. `ONNX Runtime`."""
-    return _BACKEND_NAMES.get(backend, backend)
+    """The name people use."""
+    return BACKENDS.get(backend, backend)
 
 
-def in_order(values: Iterable[str], order: tuple[str, ...]) -> tuple[str, ...]:
-    """Distinct `values`: those of `order` first, as ordered there in any case of letters."""
-    ranks = {name.casefold(): rank for rank, name in enumerate(order)}
-    return tuple(sorted(set(values), key=lambda v: (ranks.get(v.casefold(), len(order)), v)))
+def in_order(values: Iterable[str], order: Collection[str] = ()) -> list[str]:
+    """Distinct `values`: those of `order` first, as ordered there, then by the alphabet."""
+    return sorted(set(values), key=lambda value: order_in(order, value))
+
+
+def order_in(order: Collection[str], value: str) -> tuple[int, str, str]:
+    """Sorts a value by its index in `order`, after which the others come by the alphabet."""
+    ranks = [name.casefold() for name in order]
+    lower = value.casefold()
+    return (ranks.index(lower) if lower in ranks else len(ranks), lower, value)

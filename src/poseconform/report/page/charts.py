@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from poseconform.report.data.vocabulary import PRECISIONS, failed, in_order, ran
 from poseconform.report.page.grid import Grid
@@ -21,9 +24,11 @@ LEFT, RIGHT, WIDTH = 172.0, 422.0, 500.0  # of the plot, in units of the drawing
 ROW, TOP = 24.0, 14.0  # height of a row, and where the first begins
 _LOWEST, _HIGHEST = 1e-9, 1e9  # an axis spans no more than this, whatever was measured
 
+Groups = Sequence[tuple[str, Sequence[CellRecord]]]
+Measure = Callable[[CellRecord], tuple[float | None, float]]  # value and spread
 
-@dataclass(frozen=True)
-class Dot:
+
+class Dot(NamedTuple):
     """A dot with a title; `x` and `y` in units of the drawing."""
 
     x: float
@@ -32,65 +37,47 @@ class Dot:
     bad: bool
 
 
-@dataclass(frozen=True)
-class StripRow:
-    """A row of dots: those without a title are in `path`, `ranges` are their spreads."""
+class Row(NamedTuple):
+    """A row of dots, or of segments of a bar: x, width, index of the stage, title.
+
+    Dots without a title are in `path`, spreads in `ranges`.
+    """
 
     label: str
     y: float
-    path: str
-    ranges: str
-    dots: tuple[Dot, ...]
     note: str
+    path: str = ""
+    ranges: str = ""
+    dots: Sequence[Dot] = ()
+    segments: Sequence[tuple[float, float, int, str]] = ()
 
 
-@dataclass(frozen=True)
-class Strip:
-    """A strip chart: `ticks` are places and labels, `limit` is the place of the limit."""
+class Chart(NamedTuple):
+    """A strip, which has `ticks` (x and label) and the x of a `limit`; or stacked bars.
+
+    `legend` has index and name of the stages in the bars.
+    """
 
     title: str
     note: str
-    rows: tuple[StripRow, ...]
-    ticks: tuple[tuple[float, str], ...]
-    limit: float | None
+    rows: Sequence[Row]
     height: float
+    ticks: Sequence[tuple[float, str]] = ()
+    limit: float | None = None
+    legend: Sequence[tuple[int, str]] = ()
 
 
-@dataclass(frozen=True)
-class BarRow:
-    """A row of segments: place, width, number of the stage, title."""
-
-    label: str
-    y: float
-    segments: tuple[tuple[float, float, int, str], ...]
-    note: str
-
-
-@dataclass(frozen=True)
-class Bars:
-    """A chart of stacked bars; `legend` are the numbers and names of the stages in it."""
-
-    title: str
-    note: str
-    rows: tuple[BarRow, ...]
-    legend: tuple[tuple[int, str], ...]
-    height: float
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One cell in a strip: its value, the spread around it, and what to call it."""
-
-    value: float
-    spread: float
-    name: str
-    bad: bool
-
-
-def charts_of(grid: Grid) -> tuple[tuple[Strip, ...], Bars | None]:
+def charts_of(grid: Grid) -> tuple[tuple[Chart, ...], Chart | None]:
     """The strips and the bars of the cells in `grid`; without those that had nothing to show."""
-    flows = _by_flow(grid)
-    precisions = _by_precision(grid)
+    flows = [
+        (visible(column.label), [c for c in grid.column(index) if ran(c)])
+        for index, column in enumerate(grid.columns)
+    ]
+    cells = [c for c in grid.cells if ran(c)]
+    precisions = [
+        (visible(name), [c for c in cells if c.precision == name])
+        for name in in_order((c.precision for c in cells), PRECISIONS)
+    ]
     strips = (
         _strip(
             "Error by flow",
@@ -116,22 +103,6 @@ def charts_of(grid: Grid) -> tuple[tuple[Strip, ...], Bars | None]:
     return tuple(strip for strip in strips if strip.rows), _bars(flows)
 
 
-Groups = Sequence[tuple[str, Sequence[CellRecord]]]
-
-
-def _by_flow(grid: Grid) -> Groups:
-    return [
-        (visible(column.label), [c for row in grid.rows for c in row.places[index] if ran(c)])
-        for index, column in enumerate(grid.columns)
-    ]
-
-
-def _by_precision(grid: Grid) -> Groups:
-    cells = [c for row in grid.rows for place in row.places for c in place if ran(c)]
-    names = in_order((c.precision for c in cells), PRECISIONS)
-    return [(visible(name), [c for c in cells if c.precision == name]) for name in names]
-
-
 def _latency(cell: CellRecord) -> tuple[float | None, float]:
     return cell.median_ms, 0.0 if cell.latency_ms is None else cell.latency_ms.iqr
 
@@ -140,97 +111,90 @@ def _strip(
     title: str,
     note: str,
     groups: Groups,
-    measure: Callable[[CellRecord], tuple[float | None, float]],
+    measure: Measure,
     show: Callable[[float], str],
     *,
     limit: float | None = None,
     tick: Callable[[float], str] = number,
-) -> Strip:
-    rows = [(label, _samples(cells, measure)) for label, cells in groups]
-    rows = [(label, samples) for label, samples in rows if samples]
-    values = [s.value for _, samples in rows for s in samples] + ([limit] if limit else [])
-    low, high = _decades(values)
-    drawn = tuple(
-        _strip_row(label, TOP + ROW * (index + 0.5), samples, (low, high), show)
-        for index, (label, samples) in enumerate(rows)
-    )
+) -> Chart:
+    samples = [(label, _samples(cells, measure)) for label, cells in groups]
+    samples = [(label, measured) for label, measured in samples if measured]
+    values = [value for _, measured in samples for _, value, _ in measured]
+    axis = low, high = _decades([*values, *([limit] if limit else [])])
+    rows = [
+        _strip_row(label, TOP + ROW * (index + 0.5), measured, axis, show)
+        for index, (label, measured) in enumerate(samples)
+    ]
     step = max(1, math.ceil((high - low) / 5))
-    ticks = tuple((_x(10.0**p, low, high), tick(10.0**p)) for p in range(low, high + 1, step))
+    ticks = [(_x(10.0**p, low, high), tick(10.0**p)) for p in range(low, high + 1, step)]
     at = None if limit is None else _x(limit, low, high)
-    return Strip(title, note, drawn, ticks, at, TOP + ROW * len(rows) + 24)
+    return Chart(title, note, rows, TOP + ROW * len(rows) + 24, ticks, at)
 
 
 def _samples(
-    cells: Iterable[CellRecord], measure: Callable[[CellRecord], tuple[float | None, float]]
-) -> list[Sample]:
-    found = []
-    for cell in cells:
-        value, spread = measure(cell)
-        if value is not None and math.isfinite(value) and value >= 0:
-            spread = spread if math.isfinite(spread) else 0.0
-            found.append(Sample(value, spread, visible(cell.model), failed(cell)))
-    return found
+    cells: Iterable[CellRecord], measure: Measure
+) -> list[tuple[CellRecord, float, float]]:
+    """The cells that were measured, with value and spread."""
+    measured = ((cell, *measure(cell)) for cell in cells)
+    return [
+        (cell, value, spread if math.isfinite(spread) else 0.0)
+        for cell, value, spread in measured
+        if value is not None and math.isfinite(value) and value >= 0
+    ]
 
 
 def _strip_row(
-    label: str,
-    y: float,
-    samples: Sequence[Sample],
-    axis: tuple[int, int],
-    show: Callable[[float], str],
-) -> StripRow:
-    worst = max(samples, key=lambda s: s.value)
+    label: str, y: float, samples: Sequence[tuple[CellRecord, float, float]],
+    axis: tuple[int, int], show: Callable[[float], str],
+) -> Row:  # fmt: skip
+    worst = max(samples, key=lambda sample: sample[1])
     dots, path, ranges = [], [], []
     for index, sample in enumerate(samples):
-        x, shifted = _x(sample.value, *axis), y + (index % 3 - 1) * 3.5
-        if sample.spread:
-            start = _x(max(sample.value - sample.spread / 2, _LOWEST), *axis)
-            end = _x(sample.value + sample.spread / 2, *axis)
-            ranges.append(f"M{start:.1f} {shifted:.1f}H{end:.1f}")
-        if sample.bad or sample is worst:
-            dots.append(Dot(x, shifted, f"{sample.name}: {show(sample.value)}", sample.bad))
+        cell, value, spread = sample
+        x, shifted = _x(value, *axis), y + (index % 3 - 1) * 3.5
+        if spread:
+            start = _x(max(value - spread / 2, _LOWEST), *axis)
+            ranges.append(f"M{start:.1f} {shifted:.1f}H{_x(value + spread / 2, *axis):.1f}")
+        if failed(cell) or sample is worst:
+            dots.append(Dot(x, shifted, f"{visible(cell.model)}: {show(value)}", failed(cell)))
         else:
             path.append(f"M{x:.1f} {shifted:.1f}h0")
-    return StripRow(label, y, "".join(path), "".join(ranges), tuple(dots), show(worst.value))
+    return Row(label, y, show(worst[1]), "".join(path), "".join(ranges), dots)
 
 
-def _bars(groups: Groups) -> Bars | None:
-    means = [(label, _means(cells)) for label, cells in groups]
-    means = [(label, seconds) for label, seconds in means if sum(seconds)]
+def _bars(groups: Groups) -> Chart | None:
+    means = [(label, _mean_seconds(cells)) for label, cells in groups]
+    means = [(label, seconds) for label, seconds in means if seconds.any()]
     if not means:
         return None
-    longest = max(sum(seconds) for _, seconds in means)
-    rows = tuple(
-        _bar_row(label, TOP + ROW * (index + 0.5), seconds, longest)
-        for index, (label, seconds) in enumerate(means)
-    )
-    used = [i for i in range(len(STAGES)) if any(seconds[i] for _, seconds in means)]
-    return Bars(
+    scale = (RIGHT - LEFT) / max(seconds.sum() for _, seconds in means)
+    rows = []
+    for row, (label, seconds) in enumerate(means):
+        starts = LEFT + scale * (np.cumsum(seconds) - seconds)
+        segments = [
+            (float(starts[i]), scale * value, i, f"{STAGES[i]}: {duration(value)}")
+            for i, value in enumerate(seconds.tolist())
+            if value
+        ]
+        y = TOP + ROW * (row + 0.5)
+        rows.append(Row(label, y, duration(float(seconds.sum())), segments=segments))
+    return Chart(
         "Time by stage",
         "Mean over the cells of a flow; what came from the cache took no time.",
         rows,
-        tuple((index, STAGES[index]) for index in used),
         TOP + ROW * len(rows) + 4,
+        legend=[(i, name) for i, name in enumerate(STAGES) if any(m[i] for _, m in means)],
     )
 
 
-def _means(cells: Sequence[CellRecord]) -> list[float]:
-    totals = [0.0] * len(STAGES)
+def _mean_seconds(cells: Sequence[CellRecord]) -> NDArray[np.float64]:
+    """`[S]` mean seconds of each of `STAGES`."""
+    totals = np.zeros(len(STAGES))
     for cell in cells:
         for stage in cell.stages:
             if math.isfinite(stage.seconds) and stage.seconds > 0:
                 totals[STAGES.index(stage.name)] += stage.seconds
-    return [total / max(len(cells), 1) for total in totals]
-
-
-def _bar_row(label: str, y: float, seconds: Sequence[float], longest: float) -> BarRow:
-    segments, start = [], LEFT
-    for index, value in enumerate(seconds):
-        width = (RIGHT - LEFT) * value / longest
-        if value:
-            segments.append((start, width, index, f"{STAGES[index]}: {duration(value)}"))
-        start += width
-    return BarRow(label, y, tuple(segments), duration(sum(seconds)))
+    return totals / max(len(cells), 1)
 
 
 def _size(value: float) -> str:
@@ -245,6 +209,6 @@ def _decades(values: Sequence[float]) -> tuple[int, int]:
 
 
 def _x(value: float, low: int, high: int) -> float:
-    """Place of `value` on the axis; zero, which has no logarithm, stands at its start."""
+    """X of `value` on the axis; zero, which has no logarithm, stands at its start."""
     share = (math.log10(value) - low) / (high - low) if value > 0 else 0.0
     return LEFT + (RIGHT - LEFT) * min(max(share, 0.0), 1.0)

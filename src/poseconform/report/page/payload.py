@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,14 +27,9 @@ from poseconform.report.text.strings import (
     size,
     visible,
 )
+from poseconform.results import records
 from poseconform.results.outcome import STAGES
-from poseconform.results.records import (
-    CellRecord,
-    LatencyRecord,
-    OutputRecord,
-    PixelError,
-    StageRecord,
-)
+from poseconform.results.records import CellRecord
 
 _COLOR = re.compile(r"\x1b\[[0-9;]*m")  # colors of a terminal
 
@@ -42,21 +37,12 @@ LOG_EACH = 16_000  # characters of one log
 LOG_ALL = 200_000  # characters of all logs of a page
 LOG_LEAST = 1_500
 
-# Label, value, of one output.  Without a unit, the tensor's own.
-OUTPUT_ROWS: tuple[tuple[str, Callable[[OutputRecord], str]], ...] = (
-    ("shape", lambda o: " \N{MULTIPLICATION SIGN} ".join(visible(str(n)) for n in o.shape)),
-    ("dtype", lambda o: visible(o.dtype)),
-    ("max error", lambda o: number(o.max_abs)),
-    ("allowed max", lambda o: number(o.allowed_max)),
-    ("PyTorch's own max", lambda o: number(o.ref32_max)),
-    ("RMS error", lambda o: number(o.rms)),
-    ("allowed RMS", lambda o: number(o.allowed_rms)),
-    ("PyTorch's own RMS", lambda o: number(o.ref32_rms)),
-    ("error \N{DIVISION SIGN} PyTorch's own", lambda o: number(o.ratio)),
-    ("headroom (limit 1)", lambda o: headroom(o.headroom)),
-    ("1 \N{MINUS SIGN} cosine", lambda o: number(None if o.cosine is None else 1 - o.cosine, 2)),
-    ("SQNR, dB", lambda o: number(o.sqnr_db)),
-)
+# Labels of the values of one output.  Without a unit, the tensor's own.
+OUTPUT_LABELS = (
+    "shape", "dtype", "max error", "allowed max", "PyTorch's own max", "RMS error", "allowed RMS",
+    "PyTorch's own RMS", "error \N{DIVISION SIGN} PyTorch's own", "headroom (limit 1)",
+    "1 \N{MINUS SIGN} cosine", "SQNR, dB",
+)  # fmt: skip
 
 
 @dataclass
@@ -64,51 +50,42 @@ class Pool:
     """Values that several cells share, each stored once."""
 
     values: list[Any] = field(default_factory=list)
-    places: dict[str, int] = field(default_factory=dict)
+    indices: dict[str, int] = field(default_factory=dict)
 
     def put(self, value: Any) -> int:
-        """The number of `value` in the pool."""
+        """The index of `value` in the pool."""
         key = json.dumps(value, sort_keys=True)
-        if key not in self.places:
-            self.places[key] = len(self.values)
+        if key not in self.indices:
+            self.indices[key] = len(self.values)
             self.values.append(value)
-        return self.places[key]
+        return self.indices[key]
 
 
-def payload_of(
-    grid: Grid, changed: Mapping[str, str], lone: Collection[str]
-) -> tuple[dict[str, Any], tuple[CellRecord, ...]]:
-    """The payload and the cells in its order, which is the order of the matrix.
+def payload_of(grid: Grid, changed: Mapping[str, str], lone: Collection[str]) -> dict[str, Any]:
+    """The payload; its cells are those of `grid`, in the same order.
 
-    Args:
-        grid: The matrix.
-        changed: Change by `cell_id`.
-        lone: Ids of the cells that fail on one backend only.
+    `changed` has changes by `cell_id`, `lone` the ids of cells that fail on one backend only.
     """
     placed = [
-        (cell, column.label, column.variant)
+        (cell, column)
         for row in grid.rows
-        for column, place in zip(grid.columns, row.places, strict=True)
-        for cell in place
+        for column, group in zip(grid.columns, row.groups, strict=True)
+        for cell in group
     ]
     idle = idle_columns(grid)
-    pool, limit = Pool(), log_limit([cell for cell, _, _ in placed])
+    pool, limit = Pool(), log_limit(grid.cells)
     cells = []
-    for cell, label, variant in placed:
-        entry = _entry(cell, pool, limit)
-        entry |= {
-            "flow": visible(label),
-            "variant": visible(variant),
+    for cell, column in placed:
+        entry = _entry(cell, pool, limit) | {
+            "flow": visible(column.label),
+            "variant": visible(column.variant),
             "change": changed.get(cell.cell_id, ""),
+            "lone": cell.cell_id in lone,
+            "split": disagreeing(cell),
+            "idle": column.label in idle,
         }
-        entry |= {"lone": cell.cell_id in lone, "split": disagreeing(cell)}
-        entry["idle"] = label in idle
-        cells.append(
-            {key: value for key, value in entry.items() if value not in ("", [], None, False)}
-        )
-    labels = [label for label, _ in OUTPUT_ROWS]
-    payload = {"labels": labels, "stages": list(STAGES), "cells": cells, "pool": pool.values}
-    return payload, tuple(cell for cell, _, _ in placed)
+        cells.append({k: v for k, v in entry.items() if v not in ("", [], None, False)})
+    return {"labels": OUTPUT_LABELS, "stages": STAGES, "cells": cells, "pool": pool.values}
 
 
 def log_limit(cells: Sequence[CellRecord]) -> int:
@@ -126,6 +103,7 @@ def script_json(value: Any) -> str:
 
 
 def _entry(cell: CellRecord, pool: Pool, limit: int) -> dict[str, Any]:
+    options = [[visible(k), visible(value)] for k, value in sorted(cell.effective_options.items())]
     return {
         "id": visible(cell.cell_id),
         "model": visible(cell.model),
@@ -142,17 +120,12 @@ def _entry(cell: CellRecord, pool: Pool, limit: int) -> dict[str, Any]:
         "done": [_stage(stage) for stage in cell.stages],
         "outputs": [_output(output, pool) for output in cell.outputs],
         "files": [[visible(a.file), a.sha256, size(a.bytes)] for a in cell.artifacts],
-        "graph": None if cell.graph is None else pool.put(_graph(cell)),
-        "options": pool.put(_pairs(cell.effective_options)) if cell.effective_options else None,
+        "graph": None if cell.graph is None else pool.put(_graph(cell.graph)),
+        "options": pool.put(options) if options else None,
         "log": pool.put(_log(cell.log_tail, limit)) if cell.log_tail else None,
         "repro": visible(cell.repro),
         "sources": [
-            [
-                visible(s.runner),
-                kind_of(s.outcome),
-                visible(words_of(s.outcome)),
-                visible(s.reason),
-            ]
+            [visible(s.runner), kind_of(s.outcome), *map(visible, (words_of(s.outcome), s.reason))]
             for s in cell.sources
         ],
     }
@@ -160,15 +133,18 @@ def _entry(cell: CellRecord, pool: Pool, limit: int) -> dict[str, Any]:
 
 def facts_of(cell: CellRecord) -> list[list[str]]:
     """Label and value of the facts of a whole cell; what was not measured is left out."""
-    latency = cell.latency_ms
+    median = spread = ""
+    if cell.latency_ms is not None:
+        median = f"{number(cell.latency_ms.median)} ms"
+        spread = f"{number(cell.latency_ms.iqr)} ms over {plural(cell.latency_ms.runs, 'run')}"
     rows = (
         ("headroom", headroom(cell.headroom)),
         ("keypoint error", _three(cell.keypoint_error_px)),
         ("SDK client error", _three(cell.sdk_client_error_px)),
         ("benign flips", number(cell.benign_flips)),
         *_accuracy(cell),
-        ("latency", "" if latency is None else f"{number(latency.median)} ms"),
-        ("latency, IQR", "" if latency is None else _spread(latency)),
+        ("latency", median),
+        ("latency, IQR", spread),
         ("batches", ", ".join(str(n) for n in cell.batches)),
         ("weights", visible(cell.weights)),
         ("checkpoint", cell.checkpoint_sha256[:12]),
@@ -182,18 +158,18 @@ def facts_of(cell: CellRecord) -> list[list[str]]:
 
 def _accuracy(cell: CellRecord) -> Iterator[tuple[str, str]]:
     """Facts of quantized layers, and of keypoints on labeled figures and on a data set."""
-    layers, found, dataset = cell.layers, cell.accuracy, cell.dataset
+    layers, accuracy, dataset = cell.layers, cell.accuracy, cell.dataset
     if layers is not None:
         worst = f"{number(layers.min_db)} dB (at least {number(layers.allowed_db)} dB)"
         yield "quantized layers", f"{layers.quantized} of {layers.multiplying}"
         yield "worst layer", f"{visible(layers.worst)}: {worst}" if layers.worst else ""
-    if found is not None and found.code:
-        yield "accuracy", f"not judged, {visible(found.code)}: {visible(found.reason)}"
-    elif found is not None:
-        moved = found.shift_mean_px, found.shift_p99_px, found.shift_max_px
-        shown = " / ".join(pixels(value) for value in moved)
-        yield "accuracy", f"{points(found.points_lost)} on {found.figures} figures"
-        yield "moved on figures", f"{shown} px (mean / p99 / max), OKS {number(found.oks, 4)}"
+    if accuracy is not None and accuracy.code:
+        yield "accuracy", f"not judged, {visible(accuracy.code)}: {visible(accuracy.reason)}"
+    elif accuracy is not None:
+        shifts = (accuracy.shift_mean_px, accuracy.shift_p99_px, accuracy.shift_max_px)
+        shown = " / ".join(pixels(value) for value in shifts)
+        yield "accuracy", f"{points(accuracy.points_lost)} on {accuracy.figures} figures"
+        yield "moved on figures", f"{shown} px (mean / p99 / max), OKS {number(accuracy.oks, 4)}"
     if dataset is not None:
         yield "data set", f"{plural(dataset.images, 'image')} of {visible(dataset.name)}"
         for label, value, reference in (
@@ -204,18 +180,14 @@ def _accuracy(cell: CellRecord) -> Iterator[tuple[str, str]]:
             yield f"{label} on it", f"{number(value, 4)} (PyTorch {number(reference, 4)})"
 
 
-def _spread(latency: LatencyRecord) -> str:
-    return f"{number(latency.iqr)} ms over {plural(latency.runs, 'run')}"
-
-
-def _three(error: PixelError | None) -> str:
+def _three(error: records.PixelError | None) -> str:
     if error is None:
         return ""
     values = (error.p50, error.p99, error.max)
     return " / ".join(pixels(value) for value in values) + " px (p50 / p99 / max)"
 
 
-def _stage(stage: StageRecord) -> list[Any]:
+def _stage(stage: records.StageRecord) -> list[Any]:
     words = f"{stage.outcome}, declared" if stage.expected else stage.outcome
     text = duration(stage.seconds) if stage.seconds else "cached or instant"
     row: list[Any] = [STAGES.index(stage.name), _finite(stage.seconds), text, stage.outcome]
@@ -223,41 +195,37 @@ def _stage(stage: StageRecord) -> list[Any]:
     return row if notes == [stage.outcome, "", ""] else row + notes
 
 
-def _output(output: OutputRecord, pool: Pool) -> dict[str, Any]:
-    entry: dict[str, Any] = {
-        "name": visible(output.name),
-        "rows": [show(output) for _, show in OUTPUT_ROWS],
-    }
+def _output(output: records.OutputRecord, pool: Pool) -> dict[str, Any]:
+    limits = {"allowed max": output.allowed_max, "PyTorch's own max": output.ref32_max}
+    values = [
+        " \N{MULTIPLICATION SIGN} ".join(visible(str(n)) for n in output.shape),
+        visible(output.dtype),
+        *map(number, (output.max_abs, *limits.values())),
+        *map(number, (output.rms, output.allowed_rms, output.ref32_rms, output.ratio)),
+        headroom(output.headroom),
+        number(None if output.cosine is None else 1 - output.cosine, 2),
+        number(output.sqnr_db),
+    ]
+    entry: dict[str, Any] = {"name": visible(output.name), "rows": values}
     histogram = output.histogram
     if histogram is not None and len(histogram.edges) == len(histogram.counts) + 1:
         entry["edges"] = pool.put([_finite(edge) for edge in histogram.edges])
-        entry["counts"] = list(histogram.counts)
+        entry["counts"] = histogram.counts
         entry["lines"] = [
             [label, round(math.log10(value), 3)]
-            for label, value in _lines(output)
+            for label, value in limits.items()
             if value is not None and math.isfinite(value) and value > 0
         ]
     return entry
 
 
-def _lines(output: OutputRecord) -> tuple[tuple[str, float | None], ...]:
-    return (("allowed max", output.allowed_max), ("PyTorch's own max", output.ref32_max))
-
-
-def _graph(cell: CellRecord) -> dict[str, Any]:
-    graph = cell.graph
-    if graph is None:
-        return {}
+def _graph(graph: records.GraphRecord) -> dict[str, Any]:
     ops = sorted(graph.ops.items(), key=lambda item: (-item[1], item[0]))
     facts = (("nodes", graph.nodes), ("opset", graph.opset), ("IR version", graph.ir))
     return {
         "facts": [[label, str(value)] for label, value in facts if value is not None],
         "ops": [[visible(name), count] for name, count in ops],
     }
-
-
-def _pairs(options: Mapping[str, str]) -> list[list[str]]:
-    return [[visible(name), visible(options[name])] for name in sorted(options)]
 
 
 def _log(text: str, limit: int) -> str:

@@ -1,4 +1,4 @@
-"""The summary of a GitHub job, in Markdown.
+"""Markdown for GitHub: the summary of a job, and a diff for a pull request.
 
 Annotations of failing tests are made by `pytest-github-actions-annotate-failures`. The summary
 goes to the file that `GITHUB_STEP_SUMMARY` names ("Workflow commands for GitHub Actions").
@@ -6,9 +6,10 @@ goes to the file that `GITHUB_STEP_SUMMARY` names ("Workflow commands for GitHub
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from poseconform.report.data.diff import THRESHOLDS, Diff, Finding, Threshold
 from poseconform.report.data.verdict import bad_cells, verdict_of
 from poseconform.report.data.vocabulary import words_of
 from poseconform.report.text.strings import (
@@ -21,7 +22,23 @@ from poseconform.report.text.strings import (
 from poseconform.report.text.table import support_table
 from poseconform.results.results import Results
 
-MAX_ROWS = 50
+MAX_ROWS = 50  # of a summary
+MAX_DIFF_ROWS = 40  # a comment on a forge holds some 65,000 characters
+
+_SECTIONS = (
+    ("newly-failing", "Newly failing"),
+    ("missing", "No longer run"),
+    ("headroom", "Headroom grew"),
+    ("keypoint error", "Keypoint error grew (px, worst)"),
+    ("still-failing", "Still failing"),
+    ("newly-passing", "Newly passing"),
+    ("outcome", "Other changes of outcome"),
+    ("latency", "Slower (ms, median)"),
+    ("size", "Larger"),
+    ("graph", "Graphs that changed"),
+    ("checkpoint", "Checkpoints that changed"),
+    ("new", "New cells"),
+)
 
 
 def step_summary(results: Results) -> str:
@@ -53,3 +70,48 @@ def publish(results: Results, environment: Mapping[str, str]) -> None:
     if environment.get("GITHUB_ACTIONS") == "true" and summary:
         with Path(summary).open("a", encoding="utf-8") as stream:
             stream.write(step_summary(results))
+
+
+def diff_markdown(diff: Diff) -> str:
+    """`diff` as Markdown, regressions first, empty sections left out, ending with a newline."""
+    count = len(diff.regressions)
+    cells = len({f.cell.cell_id for f in diff.regressions})
+    regressions = f"{plural(count, 'regression')} in {plural(cells, 'cell')}"
+    lines = [f"## {regressions if count else 'No regression'}", ""]
+    lines.append(f"{plural(diff.compared, 'cell')} ran in both.")
+    if not diff.timed:
+        lines.append("Latencies were not compared: the runs are of different machines.")
+    lines.append("")
+    for kind, title in _SECTIONS:
+        lines += _section(title, THRESHOLDS.get(kind), diff.of(kind))
+    if diff.environment:
+        count = len(diff.environment)
+        lines += [f"<details><summary>Environment: {plural(count, 'difference')}</summary>", ""]
+        lines += markdown_table(("Fact", "Before", "After"), diff.environment[:MAX_DIFF_ROWS], 80)
+        lines += ["", "</details>"]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _section(title: str, limit: Threshold | None, findings: Sequence[Finding]) -> Iterator[str]:
+    if not findings:
+        return
+    mark = " \N{EM DASH} regression" if any(f.regression for f in findings) else ""
+    yield from (f"### {title} ({len(findings)}){mark}", "")
+    if limit is not None:
+        grew = f"By more than a factor of {limit.factor:g} and to more than {limit.minimum:g}"
+        yield from (f"{grew}: {limit.reason}.", "")
+    rows = sorted(findings, key=lambda f: f.cell.cell_id)
+    yield from markdown_table(
+        ("Model", "Flow", "Before", "After", "Note"),
+        [
+            (f.cell.model, f"{f.cell.flow} {f.cell.exporter}".strip(), f.before, f.after, f.note)
+            for f in rows[:MAX_DIFF_ROWS]
+        ],
+    )
+    if len(rows) > MAX_DIFF_ROWS:
+        yield from ("", f"\N{HORIZONTAL ELLIPSIS} and {len(rows) - MAX_DIFF_ROWS} more.")
+    commands = [f.cell.repro for f in rows if f.regression and f.cell.repro]
+    if commands:
+        yield from ("", "Run again:", "")
+        yield from (f"- {markdown_code(command)}" for command in commands[:MAX_DIFF_ROWS])
+    yield ""

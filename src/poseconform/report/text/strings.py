@@ -44,10 +44,7 @@ def markdown_table(
 ) -> list[str]:
     """The lines of a Markdown table; none without rows.
 
-    Args:
-        head: Titles of the columns.
-        rows: Cells, which are made inert unless they are `Inert`.
-        limit: Characters of a cell.
+    Cells have at most `limit` characters and are made inert unless they are `Inert`.
     """
     lines = [
         f"| {' | '.join(c if isinstance(c, Inert) else markdown(c, limit) for c in row)} |"

@@ -1,20 +1,10 @@
 """The support table in Markdown: one row a family, one column a backend.
 
 It has the form of MMDeploy's table of supported models (docs/en/04-supported-codebases): `Y` and
-`N`, and further marks.
+`N`, and further marks, which `LEGEND` explains.
 
-| mark | meaning |
-|---|---|
-| `Y` | every cell that ran passed |
-| `P` | some passed, some did not; those are named |
-| `N` | none passed |
-| `X` | fails as declared, and nothing passed |
-| `U` | could not run here: the backend is unavailable |
-| blank | not selected, or there is no such flow |
-| not run by us | in a document's table: there are flows, and no result of any |
-
-The table of a run has the backends and families of the run. That of a document is about the
-project: it has every backend and family of the vocabulary.
+The table of a run has what the run selected. That of a document is about the project: it has every
+backend that there is, and every family of the results.
 
 Precision and shape modes follow the mark: `fp32 sd` is fp32, static and dynamic.
 """
@@ -27,7 +17,6 @@ from pathlib import Path
 from poseconform.report.data.verdict import interruption
 from poseconform.report.data.vocabulary import (
     BACKENDS,
-    FAMILIES,
     PRECISIONS,
     SHAPES,
     backend_name,
@@ -39,9 +28,8 @@ from poseconform.report.data.vocabulary import (
     words_of,
 )
 from poseconform.report.text.strings import Inert, markdown, markdown_table
-from poseconform.results.errors import ReportError
 from poseconform.results.records import CellRecord
-from poseconform.results.results import Results
+from poseconform.results.results import ReportError, Results
 from posedeploy.paths import write_text
 
 BEGIN = "<!-- support-table: begin; made by `python -m poseconform.report table` -->"
@@ -57,25 +45,20 @@ WHOLE_LEGEND = LEGEND.replace("Blank: not tried", f"{NOT_BY_US}: it has flows, a
 
 
 def support_table(results: Results, *, whole: bool = False) -> str:
-    """The table of `results` in Markdown, its legend below, ending with a newline.
+    """The table of a run in Markdown, its legend below, ending with a newline.
 
-    Args:
-        results: The results.
-        whole: True for the project's table, which has every backend and every family, with a
-            note where there is no result; False for that of a run.
+    With `whole` it is the project's table, with a note where there is no result.
     """
     cells = [c for c in results.cells if kind_of(c.outcome) != "not-selected"]
-    names = tuple(name for name, _ in BACKENDS)
-    backends = in_order((*(c.backend for c in cells), *(names if whole else ())), names)
-    families = in_order((*(c.family for c in cells), *(FAMILIES if whole else ())), FAMILIES)
-    rows = []
-    for family in families:
-        places = ([c for c in cells if (c.family, c.backend) == (family, b)] for b in backends)
-        blank = NOT_BY_US if whole else ""
-        marks = (Inert(_place(place) or blank) for place in places)
-        rows.append((family, "PoseDetection", *marks))
     if not cells:
         return "No cells were run.\n"
+    backends = in_order((*(c.backend for c in cells), *(BACKENDS if whole else ())), BACKENDS)
+    rows = []
+    for family in in_order(c.family for c in (results.cells if whole else cells)):
+        groups = ([c for c in cells if (c.family, c.backend) == (family, b)] for b in backends)
+        blank = NOT_BY_US if whole else ""
+        marks = (Inert(_mark_and_notes(group) or blank) for group in groups)
+        rows.append((family, "PoseDetection", *marks))
     head = ("Model", "Task", *(markdown(backend_name(b)) for b in backends))
     notes = [WHOLE_LEGEND if whole else LEGEND, interruption(results.interrupted)]
     paragraphs = ["\n".join(markdown_table(head, rows)), *(note for note in notes if note)]
@@ -83,51 +66,39 @@ def support_table(results: Results, *, whole: bool = False) -> str:
 
 
 def mark_of(cells: Iterable[CellRecord]) -> str:
-    """`Y`, `P`, `N`, `X`, `U` or nothing, for the cells at one place of the table."""
+    """`Y`, `P`, `N`, `X`, `U` or nothing, for the cells in one cell of the table."""
     group = tuple(cells)
     judged = [c for c in group if ran(c)]
     passed = [c for c in judged if c.outcome == "pass"]
-    if judged and len(passed) == len(judged):
-        return "Y"
     if passed:
-        return "P"
-    if any(failed(c) for c in judged):
-        return "N"
+        return "Y" if len(passed) == len(judged) else "P"
     if judged:
-        return "X"
+        return "N" if any(failed(c) for c in judged) else "X"
     return "U" if any(kind_of(c.outcome) == "unavailable" for c in group) else ""
 
 
-def _place(cells: Sequence[CellRecord]) -> str:
+def _mark_and_notes(cells: Sequence[CellRecord]) -> str:
     mark = mark_of(cells)
     if mark in {"", "U"}:
         codes = sorted({c.code for c in cells if c.code})
-        return f"{mark} {markdown(', '.join(codes))}{_evaluated(cells)}".strip()
-    good = _flows(c for c in cells if c.outcome == "pass")
-    bad = sorted((c for c in cells if ran(c) and c.outcome != "pass"), key=_worst_first)
-    notes = [f"{precision} {shapes}" for precision, shapes in good]
+        # files that the judge itself has evaluated, where their backend could not run
+        flows = ", ".join(_flows(c for c in cells if "evaluator" in c.effective_options))
+        evaluated = f" (files evaluated: {flows})" if flows else ""
+        return f"{mark} {markdown(', '.join(codes))}{evaluated}".strip()
+    bad = [c for c in cells if ran(c) and c.outcome != "pass"]
+    bad.sort(key=lambda c: (severity(c.outcome), c.cell_id))
+    notes = _flows(c for c in cells if c.outcome == "pass")
     for words in dict.fromkeys(words_of(c.outcome) for c in bad):
-        flows = _flows(c for c in bad if words_of(c.outcome) == words)
-        notes.append(f"{words}: " + ", ".join(f"{p} {shapes}" for p, shapes in flows))
+        wrong = _flows(c for c in bad if words_of(c.outcome) == words)
+        notes.append(f"{words}: {', '.join(wrong)}")
     return f"{mark} ({markdown('; '.join(notes))})"
 
 
-def _evaluated(cells: Iterable[CellRecord]) -> str:
-    """Flows whose files the judge itself has evaluated, where their backend could not run."""
-    flows = _flows(c for c in cells if "evaluator" in c.effective_options)
-    listed = ", ".join(f"{precision} {shapes}" for precision, shapes in flows)
-    return f" (files evaluated: {listed})" if listed else ""
-
-
-def _worst_first(cell: CellRecord) -> tuple[int, str]:
-    return (severity(cell.outcome), cell.cell_id)
-
-
-def _flows(cells: Iterable[CellRecord]) -> list[tuple[str, str]]:
-    """Precision and the letters of its shape modes, e.g. `('fp32', 'sd')`."""
-    found = {(c.precision, c.shape_mode) for c in cells}
-    precisions = in_order((p for p, _ in found), PRECISIONS)
-    return [(p, "".join(s[0] for s in SHAPES if (p, s) in found)) for p in precisions]
+def _flows(cells: Iterable[CellRecord]) -> list[str]:
+    """Precisions with the letters of their shape modes, e.g. `fp32 sd`."""
+    modes = {(c.precision, c.shape_mode) for c in cells}
+    precisions = in_order((precision for precision, _ in modes), PRECISIONS)
+    return [f"{p} {''.join(s[0] for s in SHAPES if (p, s) in modes)}" for p in precisions]
 
 
 def insert_table(document: str, table: str, subject: str) -> str:
@@ -136,44 +107,33 @@ def insert_table(document: str, table: str, subject: str) -> str:
     Raises:
         ReportError: The markers are not there, once each and in order; `subject` is named.
     """
-    if document.count(BEGIN) != 1 or document.count(END) != 1:
-        raise _no_markers(subject, f"{document.count(BEGIN)} begin, {document.count(END)} end")
+    counts = (document.count(BEGIN), document.count(END))
     head, _, rest = document.partition(BEGIN)
-    old, end, foot = rest.partition(END)
-    if not end or END in head:
-        raise _no_markers(subject, "the end before the begin")
-    del old
+    _, end, foot = rest.partition(END)
+    if counts != (1, 1) or not end:
+        raise ReportError(
+            subject, f"markers: {counts[0]} begin, {counts[1]} end, or not in this order",
+            "one begin and one end marker of the support table",
+            f"Put these two lines where the table belongs: {BEGIN} and {END}",
+        )  # fmt: skip
     return f"{head}{BEGIN}\n\n{table.strip()}\n\n{end}{foot}"
-
-
-def _no_markers(subject: str, found: str) -> ReportError:
-    return ReportError(
-        subject,
-        f"markers: {found}",
-        "one begin and one end marker of the support table",
-        f"Put these two lines where the table belongs: {BEGIN} and {END}",
-    )
 
 
 def update_table(path: Path, results: Results, *, check: bool = False) -> bool:
     """Bring the project's table in the file `path` up to date; with `check` only look.
 
-    Returns:
-        True if the file was current already.
+    Returns True if the file was current already.
 
     Raises:
         ReportError: The file has no markers, or cannot be read.
-        OSError: The file cannot be written.
     """
     try:
         document = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ReportError(
-            str(path),
-            f"no readable text file ({type(error).__name__})",
-            "the Markdown file that holds the support table",
-            "Give its path with --into.",
-        ) from error
+            str(path), f"no readable text file ({type(error).__name__})",
+            "the Markdown file that holds the support table", "Give its path with --into.",
+        ) from error  # fmt: skip
     new = insert_table(document, support_table(results, whole=True), str(path))
     if new != document and not check:
         write_text(path, new)

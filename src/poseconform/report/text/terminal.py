@@ -15,12 +15,12 @@ from rich.text import Text
 
 from poseconform.report.data.verdict import bad_cells, verdict_of
 from poseconform.report.data.vocabulary import kind_of, look_of, words_of
-from poseconform.report.page.grid import Column, Grid, Row, grid_of
+from poseconform.report.page.grid import Grid, Row, grid_of
 from poseconform.report.text.strings import headroom, one_line, pixels, plural, points, visible
 from poseconform.results.records import CellRecord
 from poseconform.results.results import Results
 
-TEXT_WIDTH = 16  # of a place in the matrix: `<0.01 px h 0.09`
+TEXT_WIDTH = 16  # of a column of the matrix: `<0.01 px h 0.09`
 PLACE_WIDTH = TEXT_WIDTH + 3  # with padding and border
 MAX_FAILURES = 50  # a run with more than these has one cause, not fifty
 _IDLE = frozenset({"unavailable", "not-selected"})
@@ -34,17 +34,20 @@ def print_summary(results: Results, console: Console) -> None:
     console.print(Text(verdict.headline, style=_STYLES[verdict.group]))
     for detail in verdict.details:
         console.print(Text(detail))
+    ascii_only = not console.encoding.lower().startswith("utf")
     grid, idle = _without_idle(grid_of(cells))
-    for columns in _that_fit(grid, console.width):
+    names = max((min(len(row.model), 60) for row in grid.rows), default=0)
+    count = max(1, (console.width - names - 4) // PLACE_WIDTH)
+    for start in range(0, len(grid.columns), count):
         console.print()
-        console.print(_table(grid, columns, _ascii(console)))
+        console.print(_table(grid, range(len(grid.columns))[start : start + count], ascii_only))
     for line in idle:
-        console.print(Text(_written(line, _ascii(console)), style="dim"))
-    for failure in failure_lines(cells, ascii_only=_ascii(console)):
+        console.print(Text(_written(line, ascii_only), style="dim"))
+    for failure in failure_lines(cells, ascii_only):
         console.print(failure, soft_wrap=True)
 
 
-def failure_lines(cells: Sequence[CellRecord], *, ascii_only: bool = False) -> Iterator[Text]:
+def failure_lines(cells: Sequence[CellRecord], ascii_only: bool) -> Iterator[Text]:
     """Failing and missing cells, worst first: what, why, and the command that shows it again."""
     bad = bad_cells(cells)
     for cell in bad[:MAX_FAILURES]:
@@ -65,7 +68,9 @@ def _table(grid: Grid, columns: Sequence[int], ascii_only: bool) -> Table:
     table = Table(pad_edge=False, header_style="bold", box=box.ASCII if ascii_only else box.SIMPLE)
     table.add_column("model", overflow="fold", min_width=8)
     for index in columns:
-        heading = _written(_heading(grid.columns[index]), ascii_only)
+        column = grid.columns[index]
+        parts = (column.backend, f"{column.precision} {column.shape_mode}", column.variant)
+        heading = _written("\n".join(one_line(part, 30) for part in parts if part), ascii_only)
         table.add_column(Text(heading), overflow="fold", min_width=TEXT_WIDTH)
     family = ""
     for row in grid.rows:
@@ -73,31 +78,22 @@ def _table(grid: Grid, columns: Sequence[int], ascii_only: bool) -> Table:
             family = row.family
             table.add_section()
             table.add_row(Text(_written(one_line(family, 40), ascii_only), style="bold"))
-        places = [_place(row.places[index], ascii_only) for index in columns]
-        table.add_row(Text(_written(one_line(row.model, 60), ascii_only)), *places)
+        texts = [_cells(row.groups[index], ascii_only) for index in columns]
+        table.add_row(Text(_written(one_line(row.model, 60), ascii_only)), *texts)
     return table
 
 
-def _heading(column: Column) -> str:
-    parts = (column.backend, f"{column.precision} {column.shape_mode}", column.variant)
-    return "\n".join(one_line(part, 30) for part in parts if part)
-
-
-def _place(cells: Sequence[CellRecord], ascii_only: bool) -> Text:
+def _cells(cells: Sequence[CellRecord], ascii_only: bool) -> Text:
     text = Text()
     for cell in cells:
         text.append("\n" if text else "")
         text.append(_outcome(cell, ascii_only), look_of(cell.outcome).style)
-        numbers = _written(_numbers(cell), ascii_only)
-        text.append(f"\n{numbers}" if numbers else "")
+        error = "" if cell.worst_px is None else f"{pixels(cell.worst_px)} px"
+        room = "" if cell.headroom is None else f"h {headroom(cell.headroom)}"
         lost = points(cell.accuracy.points_lost if cell.accuracy else None)
-        text.append(f"\n{_written(lost, ascii_only)}" if lost else "")
+        for line in (f"{error} {room}".strip(), lost):
+            text.append(f"\n{_written(line, ascii_only)}" if line else "")
     return text
-
-
-def _numbers(cell: CellRecord) -> str:
-    error = "" if cell.worst_px is None else f"{pixels(cell.worst_px)} px"
-    return f"{error} {'' if cell.headroom is None else f'h {headroom(cell.headroom)}'}".strip()
 
 
 def _outcome(cell: CellRecord, ascii_only: bool) -> str:
@@ -113,36 +109,23 @@ def _without_idle(grid: Grid) -> tuple[Grid, list[str]]:
     busy: list[int] = []
     idle: dict[tuple[str, str], list[CellRecord]] = {}
     for index, column in enumerate(grid.columns):
-        cells = [cell for row in grid.rows for cell in row.places[index]]
+        cells = grid.column(index)
         if any(kind_of(c.outcome) not in _IDLE for c in cells):
             busy.append(index)
             continue
         for cell in cells:
             idle.setdefault((column.backend, cell.outcome), []).append(cell)
     rows = tuple(
-        Row(row.family, row.model, tuple(row.places[i] for i in busy))
+        Row(row.family, row.model, tuple(row.groups[i] for i in busy))
         for row in grid.rows
-        if any(row.places[i] for i in busy)
+        if any(row.groups[i] for i in busy)
     )
-    lines = [_idle_line(*key, cells) for key, cells in sorted(idle.items())]
+    lines = []
+    for (backend, outcome), cells in sorted(idle.items()):
+        reason = next((f" ({one_line(c.reason, 120)})" for c in cells if c.reason), "")
+        words = f"{plural(len(cells), 'cell')} {one_line(words_of(outcome), 60)}"
+        lines.append(f"{one_line(backend, 30)}: {words}{reason}")
     return Grid(tuple(grid.columns[i] for i in busy), rows), lines
-
-
-def _idle_line(backend: str, outcome: str, cells: Sequence[CellRecord]) -> str:
-    reason = next((f" ({one_line(c.reason, 120)})" for c in cells if c.reason), "")
-    words = one_line(words_of(outcome), 60)
-    return f"{one_line(backend, 30)}: {plural(len(cells), 'cell')} {words}{reason}"
-
-
-def _that_fit(grid: Grid, width: int) -> Iterator[Sequence[int]]:
-    names = max((min(len(row.model), 60) for row in grid.rows), default=0)
-    count = max(1, (width - names - 4) // PLACE_WIDTH)
-    for start in range(0, len(grid.columns), count):
-        yield range(start, min(start + count, len(grid.columns)))
-
-
-def _ascii(console: Console) -> bool:
-    return not console.encoding.lower().startswith("utf")
 
 
 def _written(text: str, ascii_only: bool) -> str:

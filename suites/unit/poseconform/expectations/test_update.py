@@ -63,16 +63,16 @@ def run_of(
 
 def test_an_entry_goes_when_all_its_cells_pass() -> None:
     lines: list[str] = []
-    found = changes(run_of([passed(ONE), passed(TWO)], [ENTRY]), lines.append)
-    assert found == {"onnxruntime": Change({0}, [])}
+    changed = changes(run_of([passed(ONE), passed(TWO)], [ENTRY]), lines.append)
+    assert changed == {"onnxruntime": Change({0}, [])}
     assert lines == []
 
 
 def test_an_entry_stays_and_is_named_when_some_pass_or_were_not_run() -> None:
     for records in ([passed(ONE)], [passed(ONE), failed(TWO)]):
         lines: list[str] = []
-        found = changes(run_of(records, [ENTRY]), lines.append)
-        assert not any(change.removed for change in found.values())
+        changed = changes(run_of(records, [ENTRY]), lines.append)
+        assert not any(change.removed for change in changed.values())
         assert lines == [
             f"here: 1 of the 2 cells that it is about pass numeric ({ONE.id}); narrow it by hand"
         ]
@@ -88,14 +88,14 @@ def test_an_entry_stays_where_its_conditions_do_not_hold_or_nothing_was_judged()
 
 def test_entries_are_counted_file_by_file() -> None:
     other = replace(ENTRY, backend="ncnn")
-    keeps = replace(ENTRY, stage="sdk")
-    run = run_of([passed(ONE), passed(TWO)], [other, other, keeps, ENTRY])
+    remaining = replace(ENTRY, stage="sdk")
+    run = run_of([passed(ONE), passed(TWO)], [other, other, remaining, ENTRY])
     assert changes(run, print) == {"onnxruntime": Change({1}, [])}
 
 
 def test_a_failure_is_added_at_its_first_stage_with_what_was_found() -> None:
-    found = changes(run_of([failed(ONE, message='3 is "too" much')]), print)
-    (block,) = found["onnxruntime"].added
+    changed = changes(run_of([failed(ONE, message='3 is "too" much')]), print)
+    (block,) = changed["onnxruntime"].added
     (entry,) = tomllib.loads(block)["xfail"]
     assert entry == {
         "model": "one", "deploy_config": "simcc_onnxruntime_static", "stage": "numeric",
@@ -107,9 +107,9 @@ def test_a_failure_is_added_at_its_first_stage_with_what_was_found() -> None:
 @pytest.mark.parametrize("outcome", ["crash", "timeout", "failed"])
 def test_anything_but_an_honest_disagreement_is_named(outcome: str) -> None:
     whole = "failed:numeric" if outcome == "failed" else outcome
-    told = replace(failed(ONE), outcome=whole)
-    told = replace(told, stages=(StageRecord("numeric", 0.0, outcome),))
-    (block,) = changes(run_of([told]), print)["onnxruntime"].added
+    judged = replace(failed(ONE), outcome=whole)
+    judged = replace(judged, stages=(StageRecord("numeric", 0.0, outcome),))
+    (block,) = changes(run_of([judged]), print)["onnxruntime"].added
     (entry,) = tomllib.loads(block)["xfail"]
     assert (entry["outcome"], entry["reason"]) == (outcome, f"found: {outcome}")
 
@@ -157,8 +157,8 @@ def test_a_file_whose_entries_cannot_be_told_apart_is_left_alone(tmp_path: Path)
 def test_what_is_written_is_shown_and_can_be_read(tmp_path: Path) -> None:
     folder = tmp_path / "suites" / "expectations"
     lines: list[str] = []
-    told = failed(ONE, message="odd \x7f \\ \n é")
-    (path,) = update(folder, run_of([told]), lines.append)
+    judged = failed(ONE, message="odd \x7f \\ \n é")
+    (path,) = update(folder, run_of([judged]), lines.append)
     assert '+model = "one"' in lines
     assert "expectations: nothing to change" not in lines
     text = path.read_text(encoding="utf-8")
@@ -180,7 +180,7 @@ def test_the_difference_names_the_file_and_what_to_narrow(tmp_path: Path) -> Non
     path = tmp_path / "onnxruntime.toml"
     path.write_text(TEXT)
     third = make_cell(name="three")
-    matrix, told = (ONE, TWO, third), [passed(ONE), passed(TWO), failed(third)]
+    matrix, judged = (ONE, TWO, third), [passed(ONE), passed(TWO), failed(third)]
     entry = replace(ENTRY, source="there")
     seen: list[Expectation] = []
 
@@ -188,7 +188,7 @@ def test_the_difference_names_the_file_and_what_to_narrow(tmp_path: Path) -> Non
         seen.append(asked)
         return True
 
-    update(tmp_path, Run([entry], matrix, by_cell(matrix, told), holds), lines.append)
+    update(tmp_path, Run([entry], matrix, by_cell(matrix, judged), holds), lines.append)
     assert seen == [entry]
     assert lines[0] == (
         f"there: 2 of the 3 cells that it is about pass numeric ({ONE.id}, {TWO.id}); narrow it "
@@ -200,18 +200,18 @@ def test_the_difference_names_the_file_and_what_to_narrow(tmp_path: Path) -> Non
 
 
 def test_an_honest_failure_of_another_stage_is_not_named() -> None:
-    told = record(ONE, "failed:load", StageRecord("load", 0.0, "failed", "no such operator"))
-    (block,) = changes(run_of([told]), print)["onnxruntime"].added
+    judged = record(ONE, "failed:load", StageRecord("load", 0.0, "failed", "no such operator"))
+    (block,) = changes(run_of([judged]), print)["onnxruntime"].added
     (entry,) = tomllib.loads(block)["xfail"]
     assert "outcome" not in entry
-    told = record(ONE, "failed:load", StageRecord("load", 0.0, "mismatch", "odd"))
-    (block,) = changes(run_of([told]), print)["onnxruntime"].added
+    judged = record(ONE, "failed:load", StageRecord("load", 0.0, "mismatch", "odd"))
+    (block,) = changes(run_of([judged]), print)["onnxruntime"].added
     assert tomllib.loads(block)["xfail"][0]["outcome"] == "mismatch"
 
 
 def test_records_are_found_by_their_cell() -> None:
     other = make_cell(name="one", shape_mode="dynamic")
-    found = by_cell((ONE, TWO, other), [passed(ONE), failed(other)])
-    assert {name: r.outcome for name, r in found.items()} == {
+    records = by_cell((ONE, TWO, other), [passed(ONE), failed(other)])
+    assert {name: r.outcome for name, r in records.items()} == {
         ONE.id: "xpass", other.id: "mismatch",
     }  # fmt: skip

@@ -19,11 +19,9 @@ from poseconform.report.data.verdict import lone_failures, verdict_of
 from poseconform.report.data.vocabulary import OUTCOMES
 from poseconform.report.page import payload
 from poseconform.report.page.grid import grid_of, idle_columns
-from poseconform.report.page.page import page_of
 from poseconform.results import records as oc
-from poseconform.results.errors import ReportError
 from poseconform.results.outcome import is_failure
-from poseconform.results.results import Results, write_results
+from poseconform.results.results import ReportError, Results, write_results
 
 HOSTILE = (
     "</script><script>alert(1)</script>\"'`\u202egnp.exe\u0000<img src=x onerror=alert(2)>&amp;"
@@ -58,8 +56,8 @@ def read(html: str) -> Reader:
 
 
 def data_of(html: str) -> dict[str, Any]:
-    found = [body for attrs, body in read(html).scripts if attrs.get("id") == "data"]
-    data: dict[str, Any] = json.loads(found[0])
+    bodies = [body for attrs, body in read(html).scripts if attrs.get("id") == "data"]
+    data: dict[str, Any] = json.loads(bodies[0])
     return data
 
 
@@ -77,10 +75,10 @@ def test_files_are_written_from_results_alone(tmp_path: Path) -> None:
     results = sample_results(20)
     source = write_results(tmp_path / "results.json", results)
     base = write_results(tmp_path / "baseline.json", sample_results(20, seed=1))
-    made = build_report(source, tmp_path / "out", baseline_path=base)
-    assert made.html == tmp_path / "out" / "index.html"
-    assert made.html.read_text() == render_html(results, sample_results(20, seed=1))
-    assert "| HRNet | PoseDetection |" in made.support_table.read_text()
+    html, table = build_report(source, tmp_path / "out", baseline_path=base)
+    assert html == tmp_path / "out" / "index.html"
+    assert html.read_text() == render_html(results, sample_results(20, seed=1))
+    assert "| HRNet | PoseDetection |" in table.read_text()
     with pytest.raises(ReportError, match="no readable text file"):
         build_report(tmp_path / "none.json", tmp_path / "out")
 
@@ -169,14 +167,14 @@ def test_hostile_strings_are_text() -> None:
     assert len(html.encode()) < 1_500_000
 
 
-def test_a_long_log_is_cut_and_says_so() -> None:
+def test_a_long_log_is_cut_with_a_note() -> None:
     cell = replace(sample_results(1).cells[0], log_tail="\x1b[31mred\x1b[0m\r" + "x" * 1_000_000)
-    found = data_of(render_html(replace(sample_results(1), cells=(cell,))))
-    log = found["pool"][found["cells"][0]["log"]]
+    page_data = data_of(render_html(replace(sample_results(1), cells=(cell,))))
+    log = page_data["pool"][page_data["cells"][0]["log"]]
     assert log.startswith("[984004 earlier characters are in results.json]\nxxx")
     short = replace(cell, log_tail="\x1b[31mred\x1b[0m\rnext")
-    found = data_of(render_html(replace(sample_results(1), cells=(short,))))
-    assert found["pool"][found["cells"][0]["log"]] == "red\nnext"
+    page_data = data_of(render_html(replace(sample_results(1), cells=(short,))))
+    assert page_data["pool"][page_data["cells"][0]["log"]] == "red\nnext"
 
 
 def test_logs_share_a_limit() -> None:
@@ -210,21 +208,24 @@ def test_every_sentence_of_the_verdict() -> None:
     def cell(outcome: str, n: int = 0) -> oc.CellRecord:
         return replace(sample_results(1).cells[0], stages=(), outcome=outcome, model=f"m{n}")
 
-    def said(*outcomes: str) -> tuple[str, str]:
+    def verdict_on(*outcomes: str) -> tuple[str, str]:
         verdict = verdict_of([cell(o, n) for n, o in enumerate(outcomes)])
         return verdict.group, verdict.headline
 
-    assert said("pass", "pass") == ("good", "All 2 cells that ran match PyTorch.")
-    assert said("pass") == ("good", "The one cell that ran matches PyTorch.")
-    assert said("pass", "xfail")[1] == "1 of 2 cells match PyTorch, the others fail as declared."
-    assert said("pass", "crash") == ("bad", "1 of 2 cells fails: 1 crash.")
+    assert verdict_on("pass", "pass") == ("good", "All 2 cells that ran match PyTorch.")
+    assert verdict_on("pass") == ("good", "The one cell that ran matches PyTorch.")
     assert (
-        said("xpass", "failed:load")[1]
+        verdict_on("pass", "xfail")[1]
+        == "1 of 2 cells match PyTorch, the others fail as declared."
+    )
+    assert verdict_on("pass", "crash") == ("bad", "1 of 2 cells fails: 1 crash.")
+    assert (
+        verdict_on("xpass", "failed:load")[1]
         == "2 of 2 cells fail: 1 failed in load, 1 unexpected pass."
     )
-    assert said("pass", "missing") == ("warn", "1 cell should have run and did not report.")
-    assert said("unavailable:no-device") == ("none", "Nothing ran.")
-    assert said() == ("none", "There are no cells.")
+    assert verdict_on("pass", "missing") == ("warn", "1 cell should have run and did not report.")
+    assert verdict_on("unavailable:no-device") == ("none", "Nothing ran.")
+    assert verdict_on() == ("none", "There are no cells.")
     made = replace(cell("unavailable:wrong-os"), stages=(oc.StageRecord("convert", 1.0, "pass"),))
     assert verdict_of([made]).headline == "No backend ran."
     assert verdict_of([made]).details[-1] == "Converted without the backend: 1 cell."
@@ -264,9 +265,9 @@ def test_an_unusual_exporter_has_columns_of_its_own() -> None:
     other = replace(cells[0], exporter="dynamo")
     grid = grid_of([*cells, other])
     assert [c.variant for c in grid.columns if c.variant] == ["dynamo"]
-    twin = replace(cells[0], deploy_config="another.py")
-    places = [place for row in grid_of([*cells, twin]).rows for place in row.places]
-    assert sorted(len(place) for place in places)[-1] == 2
+    other = replace(cells[0], deploy_config="another.py")
+    groups = [group for row in grid_of([*cells, other]).rows for group in row.groups]
+    assert sorted(len(group) for group in groups)[-1] == 2
 
 
 def test_flows_of_which_nothing_was_selected_are_idle() -> None:
@@ -299,7 +300,7 @@ def test_five_hundred_cells_with_an_image_each_stay_within_the_budget() -> None:
     assert all("results.json has it" in e["left_out"] for e in entries if e not in shown)
     bad = sum(is_failure(c.outcome) for c in cells)
     assert 0 < bad < len(shown)
-    ordered = page_of(replace(results, cells=cells)).cells
+    ordered = grid_of(cells).cells
     failing = [e for e, c in zip(entries, ordered, strict=True) if is_failure(c.outcome)]
     assert all("images" in entry for entry in failing)
 

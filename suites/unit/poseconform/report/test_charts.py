@@ -1,4 +1,4 @@
-"""The charts: every measured cell has its dot, in its place, whatever was measured."""
+"""The charts: every measured cell has its dot, at its x, whatever was measured."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import pytest
 
 from fixtures.sample_results import sample_results
 from poseconform.report.data.vocabulary import ran
-from poseconform.report.page.charts import LEFT, RIGHT, Strip, charts_of
+from poseconform.report.page.charts import LEFT, RIGHT, Chart, charts_of
 from poseconform.report.page.grid import grid_of
 from poseconform.results import records as oc
 
 CELL = next(c for c in sample_results(20).cells if c.outcome == "pass")
 
 
-def dots(strip: Strip) -> int:
+def dots(strip: Chart) -> int:
     return sum(row.path.count("M") + len(row.dots) for row in strip.rows)
 
 
@@ -45,8 +45,8 @@ def test_the_limit_parts_passing_from_failing() -> None:
     (dot,) = row.dots
     assert dot.bad
     assert dot.title == "bad: 3.00"
-    place = float(row.path.removeprefix("M").split()[0])
-    assert place < strip.limit < dot.x
+    x = float(row.path.removeprefix("M").split()[0])
+    assert x < strip.limit < dot.x
 
 
 @pytest.mark.parametrize("value", [0.0, 1e-300, 1e300])

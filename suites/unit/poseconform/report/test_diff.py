@@ -17,7 +17,7 @@ from poseconform.report.data.diff import (
     grew,
 )
 from poseconform.report.data.fingerprint import differences, same_machine
-from poseconform.report.text.diff_markdown import MAX_ROWS, diff_markdown
+from poseconform.report.text.github import MAX_DIFF_ROWS, diff_markdown
 from poseconform.results import records as oc
 from poseconform.results.results import Results
 
@@ -129,9 +129,9 @@ def test_every_kind_of_change_is_counted() -> None:
         ]
         return results(*cells)
 
-    found = changes(run(before), run(after))
-    assert [count for _, _, count in change_counts(found)] == [1, 1, 1, 1, 1]
-    assert len(found) == 5
+    changed = changes(run(before), run(after))
+    assert [count for _, _, count in change_counts(changed)] == [1, 1, 1, 1, 1]
+    assert len(changed) == 5
 
 
 @pytest.mark.parametrize(
@@ -156,9 +156,9 @@ def test_growth_needs_a_factor_and_a_size(
 def test_operators_are_named() -> None:
     old = replace(MEASURED, graph=oc.GraphRecord({"Conv": 3, "Relu": 2}, 5, 17, 8))
     new = replace(MEASURED, graph=oc.GraphRecord({"Conv": 2, "Gelu": 1}, 3, 17, 8))
-    (found,) = diff_results(results(old), results(new)).findings
-    assert (found.before, found.after) == ("nodes 5", "nodes 3")
-    assert found.note == "Conv -1, Gelu +1, Relu -2"
+    (finding,) = diff_results(results(old), results(new)).findings
+    assert (finding.before, finding.after) == ("nodes 5", "nodes 3")
+    assert finding.note == "Conv -1, Gelu +1, Relu -2"
 
 
 def test_hostile_strings_stay_in_their_cell() -> None:
@@ -173,10 +173,10 @@ def test_hostile_strings_stay_in_their_cell() -> None:
 
 
 def test_long_lists_are_cut() -> None:
-    cells = tuple(replace(MEASURED, model=f"m{n:03}") for n in range(MAX_ROWS + 5))
+    cells = tuple(replace(MEASURED, model=f"m{n:03}") for n in range(MAX_DIFF_ROWS + 5))
     bad = tuple(replace(c, outcome="crash") for c in cells)
     text = diff_markdown(diff_results(results(*cells), results(*bad)))
-    assert text.startswith(f"## {MAX_ROWS + 5} regressions in {MAX_ROWS + 5} cells\n")
+    assert text.startswith(f"## {MAX_DIFF_ROWS + 5} regressions in {MAX_DIFF_ROWS + 5} cells\n")
     assert "… and 5 more." in text
     assert len(text) < 65_000
 

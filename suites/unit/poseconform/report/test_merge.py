@@ -23,9 +23,8 @@ from poseconform.report.data.fingerprint import groups_of, one_liner
 from poseconform.report.data.merge import merge_results
 from poseconform.report.data.verdict import disagreeing, verdict_of
 from poseconform.report.text.table import BEGIN, END
-from poseconform.results.errors import ReportError
 from poseconform.results.records import CellRecord
-from poseconform.results.results import Results, read_results, write_results
+from poseconform.results.results import ReportError, Results, read_results, write_results
 
 CELL = replace(sample_results(1).cells[0], stages=(), outcome="pass")
 
@@ -39,8 +38,8 @@ def test_what_ran_is_shown_and_what_each_said_is_kept() -> None:
     merged = merge_results({"cpu": run(gone), "gpu": run(CELL)})
     (cell,) = merged.cells
     assert cell.outcome == "pass"
-    said = [(s.runner, s.outcome, s.reason) for s in cell.sources]
-    assert said == [("cpu", "unavailable:no-device", "no GPU"), ("gpu", "pass", "")]
+    sources = [(s.runner, s.outcome, s.reason) for s in cell.sources]
+    assert sources == [("cpu", "unavailable:no-device", "no GPU"), ("gpu", "pass", "")]
     assert not disagreeing(cell)
 
 
@@ -80,7 +79,7 @@ def test_order_and_steps_do_not_matter() -> None:
 
 def test_facts_of_the_runners_stand_side_by_side() -> None:
     merged = merge_results({"a": run(CELL, name="Xeon", seconds=3), "b": run(CELL, name="M2")})
-    titles = [group.title for group in groups_of(merged.environment, merged.run)]
+    titles = [title for title, _ in groups_of(merged.environment, merged.run)]
     assert titles == ["A", "B", "Run on a"]
     assert one_liner(merged.environment) == "a: Xeon; b: M2"
 
@@ -123,10 +122,10 @@ def test_a_baseline_keeps_what_a_run_did_not_judge() -> None:
         replace(other, outcome="not-selected"),
         replace(CELL, model="third", outcome="unavailable:no-device"),
     )
-    kept = updated_baseline(old, new)
-    assert {c.model: c.outcome for c in kept.cells} == {CELL.model: "pass", "other": "pass"}
-    assert kept.by_id()[CELL.cell_id].headroom == 0.3
-    assert kept.by_id()[CELL.cell_id].log_tail == ""
+    updated = updated_baseline(old, new)
+    assert {c.model: c.outcome for c in updated.cells} == {CELL.model: "pass", "other": "pass"}
+    assert updated.by_id()[CELL.cell_id].headroom == 0.3
+    assert updated.by_id()[CELL.cell_id].log_tail == ""
 
 
 def test_an_update_shows_before_it_writes(tmp_path: Path) -> None:
@@ -174,8 +173,8 @@ def test_command_line_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert main(["table", str(source), *into, "--check"]) == 1
     assert main(["table", str(source), *into]) == 0
     assert main(["table", str(source), *into, "--check"]) == 0
-    said = capsys.readouterr().out
-    assert [line.rpartition("table ")[2] for line in said.splitlines()] == [
+    output = capsys.readouterr().out
+    assert [line.rpartition("table ")[2] for line in output.splitlines()] == [
         "is out of date",
         "updated",
         "was current",

@@ -26,38 +26,38 @@ def summary(results: Results, width: int = 120, encoding: str = "utf-8") -> str:
 
 def test_it_says_what_failed_why_and_how_to_see_it_again() -> None:
     results = sample_results(60)
-    said = summary(results)
-    assert said.splitlines()[0] == verdict_of(results.cells).headline
-    assert "✓ pass" in said
+    summary_text = summary(results)
+    assert summary_text.splitlines()[0] == verdict_of(results.cells).headline
+    assert "✓ pass" in summary_text
     good = next(c for c in results.cells if c.outcome == "pass")
     error = good.keypoint_error_px
     assert error is not None
-    assert f"{strings.pixels(error.max)} px h {strings.headroom(good.headroom)}" in said
-    assert "tensorrt: 12 cells unavailable: no-device (no NVIDIA device was found)" in said
+    assert f"{strings.pixels(error.max)} px h {strings.headroom(good.headroom)}" in summary_text
+    assert "tensorrt: 12 cells unavailable: no-device (no NVIDIA device was found)" in summary_text
     bad = next(c for c in results.cells if c.outcome == "crash")
-    crash = said.index(f"‼ crash: SIGSEGV  {bad.model} \N{MULTIPLICATION SIGN} {bad.flow}")
-    assert crash < said.rindex("≠ mismatch  ") < said.rindex("? missing")
+    crash = summary_text.index(f"‼ crash: SIGSEGV  {bad.model} \N{MULTIPLICATION SIGN} {bad.flow}")
+    assert crash < summary_text.rindex("≠ mismatch  ") < summary_text.rindex("? missing")
     commands = [c.repro for c in results.cells if c.outcome in {"crash", "mismatch"}]
     assert commands
-    assert all(command in said for command in commands)
+    assert all(command in summary_text for command in commands)
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])
 def test_no_line_of_the_matrix_is_wider_than_the_terminal(width: int) -> None:
-    said = summary(sample_results(60), width)
-    matrix = said.split("tensorrt:")[0]
+    summary_text = summary(sample_results(60), width)
+    matrix = summary_text.split("tensorrt:")[0]
     assert max(len(line) for line in matrix.splitlines()) <= width
     if width >= 80:
-        assert all(c.model in said for c in sample_results(60).cells)
+        assert all(c.model in summary_text for c in sample_results(60).cells)
 
 
 def test_ascii_terminals_get_ascii() -> None:
     cell = replace(sample_results(1).cells[0], model="modèle", outcome="crash", stages=())
     infinite = replace(cell, keypoint_error_px=PixelError(max=float("inf")), reason="“why”")
-    said = summary(replace(sample_results(1), cells=(infinite,)), encoding="ascii")
-    assert "!! crash" in said
-    assert "mod\\xe8le x onnxruntime-fp32-static" in said
-    assert "inf px" in said
+    summary_text = summary(replace(sample_results(1), cells=(infinite,)), encoding="ascii")
+    assert "!! crash" in summary_text
+    assert "mod\\xe8le x onnxruntime-fp32-static" in summary_text
+    assert "inf px" in summary_text
 
 
 def test_escapes_and_markup_do_nothing() -> None:
@@ -65,15 +65,15 @@ def test_escapes_and_markup_do_nothing() -> None:
     cell = replace(
         sample_results(1).cells[0], model=evil, reason=evil, repro=evil, outcome="crash"
     )
-    said = summary(replace(sample_results(1), cells=(replace(cell, stages=()),)))
-    assert "\x1b" not in said
-    assert "[red]\\u001b[2J[/red]" in said
+    summary_text = summary(replace(sample_results(1), cells=(replace(cell, stages=()),)))
+    assert "\x1b" not in summary_text
+    assert "[red]\\u001b[2J[/red]" in summary_text
 
 
 def test_many_failures_are_cut() -> None:
     cells = tuple(replace(c, outcome="crash", stages=()) for c in sample_results(80).cells)
-    said = summary(replace(sample_results(80), cells=cells))
-    assert f"... and {80 - MAX_FAILURES} cells more, in the report." in said
+    summary_text = summary(replace(sample_results(80), cells=cells))
+    assert f"... and {80 - MAX_FAILURES} cells more, in the report." in summary_text
 
 
 def test_a_run_of_nothing_is_summarized() -> None:

@@ -34,7 +34,7 @@ from poseconform.subject.protocol import Conversion
 from posedeploy.runtime import SessionOptions, backend_names, backend_row, get_runtime
 
 SAMPLES, SHAPE = 3, (3, 4, 5)
-WRONG = 1.01  # what the graph multiplies with; the reference says 1
+WRONG = 1.01  # what the graph multiplies with; the reference has 1
 PARAM = """7767517
 2 2
 Input input 0 1 input 0=5 1=4 2=3
@@ -77,20 +77,21 @@ def make_files(backend: str, folder: Path) -> None:
             def forward(self, x: torch.Tensor) -> torch.Tensor:
                 return x * WRONG
 
-        torch.jit.trace(Times(), torch.zeros(1, *SHAPE)).save(str(folder / "end2end.pt"))
+        trace: Any = torch.jit.trace  # it has no annotations
+        trace(Times(), torch.zeros(1, *SHAPE)).save(str(folder / "end2end.pt"))
 
 
 @dataclass
 class Judge:
-    """Knows what it is told; what it is not told, an earlier failure blocks."""
+    """Has `values`; what is not among them, an earlier failure blocks."""
 
     folder: Path
-    known: dict[str, Any] = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=dict)
 
     def _get(self, name: str) -> Any:
-        if name not in self.known:
+        if name not in self.values:
             raise Blocked(name, "it failed")
-        return self.known[name]
+        return self.values[name]
 
     def conversion(self, _cell: Cell) -> Conversion:
         return Conversion(self._get("folder"), {}, {}, {}, "")
@@ -99,10 +100,12 @@ class Judge:
         return "cpu"
 
     def execution(self, _cell: Cell) -> Execution:
-        return self._get("execution")
+        execution: Execution = self._get("execution")
+        return execution
 
     def reference(self, _model: Any, _precision: str) -> Reference:
-        return self._get("reference")
+        reference: Reference = self._get("reference")
+        return reference
 
 
 def judge_of(backend: str, tmp_path: Path, truth_is: float = 1.0) -> Judge:
@@ -124,10 +127,10 @@ def judge_of(backend: str, tmp_path: Path, truth_is: float = 1.0) -> Judge:
     reference = make_reference(
         {session.outputs[0].name: truth_is * inputs.astype(np.float64)}, inputs=inputs
     )
-    known = {
+    values = {
         "folder": folder, "execution": replace(execution, loaded=loaded), "reference": reference,
     }  # fmt: skip
-    return Judge(folder, known)
+    return Judge(folder, values)
 
 
 def failure_of(cell: Cell, message: str = 'output: 3 is "too" much') -> Failure:
@@ -153,12 +156,12 @@ def test_the_script_alone_sees_the_difference(backend: str, tmp_path: Path) -> N
     assert len(lines) <= 36, len(lines)
     ran = run_script(folder)
     assert ran.returncode == 1, ran.stderr
-    name = next(iter(judge.known["reference"].outputs))
+    name = next(iter(judge.values["reference"].outputs))
     assert ran.stdout.startswith(f"{name}: DIFFERS: maximum and RMS error (")
     assert f"{name}: 0 from the run that was judged" in ran.stdout
 
 
-def test_the_script_says_so_where_nothing_differs(tmp_path: Path) -> None:
+def test_the_script_agrees_where_nothing_differs(tmp_path: Path) -> None:
     judge = judge_of("onnxruntime", tmp_path, truth_is=WRONG)
     ran = run_script(write(tmp_path / "repro", failure_of(make_cell("")), judge))
     assert (ran.returncode, ran.stdout[:14]) == (0, "output: agrees"), ran.stderr
@@ -166,14 +169,14 @@ def test_the_script_says_so_where_nothing_differs(tmp_path: Path) -> None:
 
 def test_an_error_that_is_too_large_in_rms_alone_is_seen(tmp_path: Path) -> None:
     judge = judge_of("onnxruntime", tmp_path)
-    reference = judge.known["reference"]
+    reference = judge.values["reference"]
     ref_error = replace(reference.ref_errors["output"], max=1.0, rms=1e-9)
-    judge.known["reference"] = replace(reference, ref_errors={"output": ref_error})
+    judge.values["reference"] = replace(reference, ref_errors={"output": ref_error})
     ran = run_script(write(tmp_path / "repro", failure_of(make_cell("")), judge))
     assert (ran.returncode, ran.stdout[:15]) == (1, "output: DIFFERS"), ran.stderr
 
 
-def test_the_folder_says_what_was_judged_and_how(tmp_path: Path) -> None:
+def test_the_folder_has_what_was_judged_and_how(tmp_path: Path) -> None:
     judge = judge_of("onnxruntime", tmp_path)
     folder = write(tmp_path / "repro", failure_of(make_cell("")), judge)
     facts = json.loads((folder / "facts.json").read_text())
@@ -205,7 +208,7 @@ def test_a_second_failure_is_added_and_another_run_begins_anew(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("known", "files"),
+    ("values", "files"),
     [
         ((), {"failure.txt", "facts.json", "output.npz"}),
         (("folder",), {"failure.txt", "facts.json", "output.npz", "sdk_model"}),
@@ -215,10 +218,10 @@ def test_a_second_failure_is_added_and_another_run_begins_anew(tmp_path: Path) -
     ],
 )  # fmt: skip
 def test_what_an_earlier_failure_left_nothing_of_is_left_out(
-    known: tuple[str, ...], files: set[str], tmp_path: Path
+    values: tuple[str, ...], files: set[str], tmp_path: Path
 ) -> None:
     judge = judge_of("onnxruntime", tmp_path)
-    judge.known = {name: judge.known[name] for name in known}
+    judge.values = {name: judge.values[name] for name in values}
     folder = write(tmp_path / "repro", failure_of(make_cell("")), judge)
     assert {path.name for path in folder.iterdir()} == files
 
@@ -231,10 +234,10 @@ def test_without_a_judge_there_is_the_message(tmp_path: Path) -> None:
 def test_the_truth_of_a_detector_has_the_graphs_rows(tmp_path: Path) -> None:
     people = make_people([0.9, 0.5, 0.7])
     truth = make_truth(people)
-    found = as_outputs([people, people], places=2)
+    outputs = as_outputs([people, people], places=2)
     judge = Judge(tmp_path, {
         "folder": tmp_path / "none",
-        "execution": make_execution(found),
+        "execution": make_execution(outputs),
         "reference": make_reference(truths=[truth, truth]),
     })  # fmt: skip
     (tmp_path / "none").mkdir()
@@ -246,7 +249,7 @@ def test_the_truth_of_a_detector_has_the_graphs_rows(tmp_path: Path) -> None:
     np.testing.assert_array_equal(reference["keypoints"][1, 1, :, 2], people.keypoint_scores[2])
     assert set(json.loads((folder / "facts.json").read_text())["allowed"]) == {"dets", "keypoints"}
     dense = make_execution({"boxes": np.zeros((2, 9, 4)), "scores": np.zeros((2, 9))})
-    judge.known["execution"] = dense
+    judge.values["execution"] = dense
     folder = write(tmp_path / "dense", failure_of(make_cell("rtmo")), judge)
     assert np.load(folder / "reference.npz").files == []
 
@@ -278,6 +281,6 @@ def test_a_failure_ends_with_its_section_whatever_pytest_made_of_it() -> None:
     assert nothing.sections == [("again", "the command")]
 
 
-def test_the_evidence_is_named_as_the_folder_says() -> None:
+def test_the_files_are_those_of_the_docstring() -> None:
     names = ("facts.json", "inputs.npz", "reference.npz", "output.npz", "reproduce.py")
     assert all(name in (repro_folder.__doc__ or "") for name in names)

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from poseconform.results.errors import ReportError
 from poseconform.results.folder import (
     CellState,
     CollectedTest,
@@ -17,6 +16,7 @@ from poseconform.results.folder import (
     export_counts,
 )
 from poseconform.results.records import CellRecord, StageRecord
+from poseconform.results.results import ReportError
 
 
 def cell(model: str, **fields: Any) -> CellRecord:

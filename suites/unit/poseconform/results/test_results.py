@@ -11,9 +11,10 @@ import pytest
 
 import fixtures
 from poseconform.results import records as oc
-from poseconform.results.errors import ReportError
 from poseconform.results.results import (
     RESULTS,
+    SCHEMA_VERSION,
+    ReportError,
     Results,
     new_results,
     read_results,
@@ -21,7 +22,6 @@ from poseconform.results.results import (
     slim,
     write_results,
 )
-from poseconform.results.upgrade import SCHEMA_VERSION
 
 
 def cell(model: str = "rtmpose_t", **fields: object) -> oc.CellRecord:
@@ -93,9 +93,9 @@ def test_nothing_is_left_when_writing_fails(tmp_path: Path) -> None:
 
 
 def test_slim_leaves_out_what_a_baseline_does_not_need() -> None:
-    kept = slim(results(FULL)).cells[0]
-    assert (kept.images, kept.log_tail, kept.repro) == ((), "", "")
-    assert kept.outputs == FULL.outputs
+    slimmed = slim(results(FULL)).cells[0]
+    assert (slimmed.images, slimmed.log_tail, slimmed.repro) == ((), "", "")
+    assert slimmed.outputs == FULL.outputs
 
 
 def test_the_schema_is_one_that_others_can_use() -> None:
@@ -116,12 +116,14 @@ def test_files_of_the_first_version_still_read() -> None:
     assert (old["schema_version"], read.schema_version) == (1, SCHEMA_VERSION)
     assert [c.outcome for c in read.cells] == [c["outcome"] for c in old["cells"]]
     first, raw = read.cells[0], old["cells"][0]
-    assert [a.file for a in first.artifacts] == [a["file"] for a in raw["artefacts"]]
-    assert [i.name for i in first.images] == [i["name"] for i in raw["pictures"]]
+    artifacts = raw["artefacts"]  # codespell:ignore artefacts
+    assert [a.file for a in first.artifacts] == [a["file"] for a in artifacts]
+    images = raw["pictures"]  # codespell:ignore pictures
+    assert [i.name for i in first.images] == [i["name"] for i in images]
     assert first.layers is not None
-    assert first.layers.quantized == raw["layers"]["quantised"]
+    assert first.layers.quantized == raw["layers"]["quantised"]  # codespell:ignore quantised
     assert first.dataset is not None
-    assert first.dataset.images == raw["dataset"]["pictures"]
+    assert first.dataset.images == raw["dataset"]["pictures"]  # codespell:ignore pictures
     assert [o.headroom for o in first.outputs] == [o["headroom"] for o in raw["outputs"]]
     assert {"skipped"} == {s["outcome"] for s in raw["stages"]} - {s.outcome for s in first.stages}
 
@@ -150,7 +152,7 @@ def test_bad_files_are_explained(tmp_path: Path, text: str, message: str) -> Non
     with pytest.raises(ReportError, match=message) as error:
         read_results(path)
     assert error.value.exit_code == 2
-    assert "results.json" in error.value.subject
+    assert "results.json" in str(error.value)
 
 
 def test_wrong_outcomes_and_overlong_values_are_explained(tmp_path: Path) -> None:

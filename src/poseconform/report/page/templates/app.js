@@ -14,10 +14,10 @@
   };
   const LOOKS = {
     "crash": "bad", "timeout": "bad", "failed": "bad", "mismatch": "bad", "xpass": "warn",
-    "missing": "warn", "xfail": "known", "pass": "good",
+    "missing": "warn", "xfail": "declared", "pass": "good",
   };
   const look = (kind) => LOOKS[kind] || "none";
-  const pooled = (place) => (place === undefined ? undefined : data.pool[place]);
+  const pooled = (index) => (index === undefined ? undefined : data.pool[index]);
 
   // Everything is made of nodes and text; no string is ever parsed as HTML.
   function make(tag, attributes, ...children) {
@@ -82,9 +82,9 @@
   places.flat(2).forEach((button) => {
     const cell = cells[Number(button.dataset.i)];
     buttons[Number(button.dataset.i)] = button;
-    const said = [cell.model, cell.flow, cell.words, cell.change && CHANGES[cell.change]];
+    const words = [cell.model, cell.flow, cell.words, cell.change && CHANGES[cell.change]];
     const facts = (cell.facts || []).slice(0, 2).map((fact) => fact.join(" "));
-    button.setAttribute("aria-label", [...said, ...facts].filter(Boolean).join(", "));
+    button.setAttribute("aria-label", [...words, ...facts].filter(Boolean).join(", "));
   });
   let visible = [];
 
@@ -219,13 +219,13 @@
     if (!values.length) values.push(edges[0], edges[edges.length - 1]);
     const [low, high] = [Math.floor(Math.min(...values)), Math.ceil(Math.max(...values))];
     const x = (value) => left + (right - left) * (value - low) / (high - low || 1);
-    const most = Math.max(...output.counts, 1);
-    const said = output.lines.map(([name, at]) => name + " 1e" + at.toFixed(1)).join(", ");
-    const svg = draw("svg", { viewBox: "0 0 400 160", role: "img", "aria-label": "Histogram of the errors of " + output.name + "; " + said });
+    const largest = Math.max(...output.counts, 1);
+    const limits = output.lines.map(([name, at]) => name + " 1e" + at.toFixed(1)).join(", ");
+    const svg = draw("svg", { viewBox: "0 0 400 160", role: "img", "aria-label": "Histogram of the errors of " + output.name + "; " + limits });
     output.counts.forEach((count, bin) => {
       if (!count) return;
       // Square root: a single element far out is what one looks for, and would be invisible.
-      const height = Math.max(1, (bottom - top) * Math.sqrt(count / most));
+      const height = Math.max(1, (bottom - top) * Math.sqrt(count / largest));
       const width = Math.max(1, x(edges[bin + 1]) - x(edges[bin]) - 1);
       svg.append(draw("rect", { class: "fill", x: x(edges[bin]), y: bottom - height, width: width, height: height }));
     });
@@ -251,30 +251,30 @@
     return section("Run this cell again", make("div", { class: "command" }, make("pre", { tabindex: "0" }, text), button));
   }
   function copy(text, button) {
-    const say = (words) => { button.textContent = words; byId("said").textContent = words; };
+    const show = (words) => { button.textContent = words; byId("status").textContent = words; };
     const byHand = () => {
       getSelection().selectAllChildren(button.previousElementSibling);
-      say(document.execCommand("copy") ? "Copied" : "Selected: press Ctrl+C");
+      show(document.execCommand("copy") ? "Copied" : "Selected: press Ctrl+C");
     };
-    if (navigator.clipboard) navigator.clipboard.writeText(text).then(() => say("Copied"), byHand);
+    if (navigator.clipboard) navigator.clipboard.writeText(text).then(() => show("Copied"), byHand);
     else byHand();
   }
 
   function images(list) {
     const holder = make("div", { class: "images" });
-    for (const [name, mime, place, caption] of list) {
+    for (const [name, mime, index, caption] of list) {
       const words = caption || "Reference and deployed keypoints on " + name;
-      const image = make("img", { src: "data:" + mime + ";base64," + pooled(place), alt: words, loading: "lazy" });
+      const image = make("img", { src: "data:" + mime + ";base64," + pooled(index), alt: words, loading: "lazy" });
       holder.append(make("figure", {}, image, make("figcaption", {}, name + (caption ? ": " + caption : ""))));
     }
     return holder;
   }
 
-  function graph(found) {
-    const most = Math.max(...found.ops.map((op) => op[1]), 1);
-    const body = found.ops.map(([name, count]) =>
-      [name, String(count), make("div", { class: "strip", style: "width:" + (100 * count / most).toFixed(1) + "%" })]);
-    return section("Graph", pairs(found.facts), ...(body.length ? [table([["operator", ""], ["count", "num"], ["share of the most frequent", "graph", true]], body)] : []));
+  function graph(value) {
+    const largest = Math.max(...value.ops.map((op) => op[1]), 1);
+    const body = value.ops.map(([name, count]) =>
+      [name, String(count), make("div", { class: "strip", style: "width:" + (100 * count / largest).toFixed(1) + "%" })]);
+    return section("Graph", pairs(value.facts), ...(body.length ? [table([["operator", ""], ["count", "num"], ["share of the most frequent", "graph", true]], body)] : []));
   }
 
   function parts(cell) {
@@ -296,7 +296,7 @@
     if (cell.sources) {
       const body = cell.sources.map(([name, kind, words, why]) =>
         [name, make("span", { class: "stage " + look(kind) }, icon(kind), " " + words), why || ""]);
-      found.push(section("What each runner said", table([["runner", ""], ["outcome", ""], ["reason", "any"]], body)));
+      found.push(section("Results by runner", table([["runner", ""], ["outcome", ""], ["reason", "any"]], body)));
     }
     return found;
   }
@@ -313,10 +313,10 @@
     if (cell.reason) body.append(make("p", { class: "reason " + look(cell.kind) }, cell.reason));
     body.append(section("At a glance", pairs(cell.facts || [])), ...parts(cell));
     const at = visible.indexOf(index);
-    byId("place").textContent = at < 0 ? "" : (at + 1) + " of " + visible.length;
+    byId("position").textContent = at < 0 ? "" : (at + 1) + " of " + visible.length;
     byId("previous").disabled = at <= 0;
     byId("next").disabled = at < 0 || at === visible.length - 1;
-    byId("said").textContent = "";
+    byId("status").textContent = "";
   }
   let open = -1;
   function openCell(index) {
