@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,9 +12,9 @@ from poseconform.datasets.labeled import DataSet, LabeledImage
 from poseconform.datasets.scoring import People, Score, score
 from poseconform.evaluators.quantized.noise import Quantized
 from poseconform.isolation.artifacts import content_key
-from poseconform.isolation.child import Child, ChildFailure
 from poseconform.judge.judge import Judge, backend_files
-from poseconform.judge.stages import StageFailure
+from poseconform.judge.runs import plan_batches
+from poseconform.judge.stages import StageFailure, failing_at
 from poseconform.matrix.cells import Cell, Flow, Model
 from poseconform.reference.people import nobody, read_people
 from poseconform.reference.values import FigureReference, read_figures, sample_of
@@ -60,7 +59,7 @@ def _measure_layers(judge: Judge, cell: Cell) -> Quantized:
     folders = judge.conversion(cell).folder, judge.convert(exact).folder
     files = [backend_files(cell, folder) for folder in folders]
     inputs = _layer_inputs(judge, cell)
-    with _child(judge, f"{cell.id}-layers", "numeric") as child:
+    with judge.child(f"{cell.id}-layers") as child, failing_at("numeric"):
         measured: Quantized = child.call(
             MEASURES[cell.flow.backend], *files, inputs, timeout=judge.limits.convert
         )
@@ -116,17 +115,14 @@ def figure_keypoints(judge: Judge, cell: Cell) -> NDArray[np.float64]:
 def _run_figures(judge: Judge, cell: Cell) -> NDArray[np.float64]:
     files = backend_files(cell, judge.conversion(cell).folder)
     inputs = figure_reference(judge, cell.model).inputs
-    device = judge.device(cell)
-    with _child(judge, f"{cell.id}-figures", "keypoints") as child:
-        child.call(
-            "poseconform.judge.execution:load",
-            cell.flow.backend, files, device, judge.options_of(cell),
-            timeout=judge.limits.load,
-        )  # fmt: skip
-        runs = [
-            child.call("poseconform.judge.execution:run", one[None], timeout=judge.limits.run)
-            for one in inputs
-        ]
+    with judge.running(cell) as child:
+        try:
+            _, runs = judge.run_files(
+                child, cell, files, inputs, plan_batches("static", len(inputs))
+            )
+        except StageFailure as failure:
+            failure.stage = "keypoints"
+            raise
     names = list(runs[0].outputs)
     return judge.keypoints(
         cell.model, {name: np.concatenate([run.outputs[name] for run in runs]) for name in names}
@@ -159,7 +155,7 @@ def _people_of_mmpose(judge: Judge, model: Model, data: DataSet) -> list[People]
 def client_score(judge: Judge, cell: Cell, data: DataSet) -> Score:
     """The score of the SDK client with the cell's folder. Fails at 'sdk'."""
     folder = judge.conversion(cell).folder
-    with _child(judge, f"{cell.id}-dataset", "sdk") as child:
+    with judge.child(f"{cell.id}-dataset") as child, failing_at("sdk"):
         found: list[People] = child.call(
             "poseconform.judge.measuring:people_of_client",
             str(folder), list(data.images), cell.model.bottom_up,
@@ -182,13 +178,3 @@ def people_of_client(folder: str, images: Sequence[LabeledImage], bottom_up: boo
             )
             found.append(People(keypoints, scores))
     return found
-
-
-@contextmanager
-def _child(judge: Judge, name: str, stage: str) -> Iterator[Child]:
-    """A fresh child, whose failure is one of the stage."""
-    with judge.child(name) as child:
-        try:
-            yield child
-        except ChildFailure as failure:
-            raise StageFailure.from_child(stage, failure) from failure

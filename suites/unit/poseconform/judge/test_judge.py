@@ -14,11 +14,9 @@ from fixtures.builders import make_cell, make_model
 from fixtures.fake_subject import FakeSubject
 from poseconform.isolation.artifacts import ArtifactCache, file_sha256
 from poseconform.isolation.child import ChildCrash, ChildFailure, ChildTimeout
-from poseconform.judge.conversions import stage_records
-from poseconform.judge.execution import Loaded, Ran
 from poseconform.judge.judge import Judge, samples_sha256
-from poseconform.judge.runs import plan_batches
-from poseconform.judge.stages import Blocked, StageFailure
+from poseconform.judge.runs import Loaded, Ran, plan_batches
+from poseconform.judge.stages import Blocked, StageFailure, stage_records
 from poseconform.reference.values import FILE, Sample
 from poseconform.subject.availability import Availabilities
 from poseconform.subject.clients import ClientAnswer

@@ -21,9 +21,9 @@ from poseconform.datasets.labeled import LabeledImage
 from poseconform.evaluators.quantized.noise import LayerNoise, Quantized
 from poseconform.isolation.artifacts import ArtifactCache
 from poseconform.isolation.child import ChildCrash, ChildFailure
-from poseconform.judge.execution import Ran
 from poseconform.judge.judge import Judge
 from poseconform.judge.measuring import FIGURES, float_cell
+from poseconform.judge.runs import Ran
 from poseconform.judge.stages import Blocked, StageFailure
 from poseconform.matrix.cells import Cell
 from poseconform.reference.values import FIGURES_FILE
