@@ -250,7 +250,7 @@ class Judge:
         inputs = self.reference(cell.model, cell.flow.precision).inputs
         plans = plan_batches(cell.flow.shape_mode, len(inputs))
         with self.running(cell) as child:
-            loaded, batches = self.run_files(child, cell, files, inputs, plans, evaluate)
+            loaded, batches = self.run_files(child, cell, files, inputs, plans, evaluate=evaluate)
         if reference_head(cell.model.head).leaves_suppression(i.name for i in loaded.outputs):
             batches = self._finish(cell.model, batches)
         return Execution(loaded, tuple(batches))
@@ -262,6 +262,7 @@ class Judge:
         files: Sequence[str],
         inputs: NDArray[Any],
         plans: Sequence[tuple[int, ...]],
+        *,
         evaluate: bool = False,
     ) -> tuple[Loaded, list[Batch]]:
         """Load the cell's backend files in a child and run batches of the inputs.

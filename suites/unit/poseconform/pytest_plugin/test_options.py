@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from fixtures.fake_subject import FLOWS, FakeSubject
+from fixtures.fake_subject import FLOWS, PLUGINS, FakeSubject
 from fixtures.tiny_models import TinyModel
 from poseconform.matrix.cells import Cell, Flow, Model
-from poseconform.pytest_plugin.options import CACHE_VARIABLE, default_cache, read_selection
+from poseconform.pytest_plugin.options import CACHE_VARIABLE, add_options, read_selection
 from poseconform.pytest_plugin.reproduction import command
 from poseconform.subject.loading import DEFAULT_SUBJECT, load_subject
 
@@ -129,6 +129,12 @@ def test_the_environment_switches_backends_off(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_the_cache_lies_where_it_is_asked_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    def default_cache() -> Path:
+        parser = pytest.Parser(_ispytest=True)
+        add_options(parser)
+        path: Path = parser.parse_known_args([]).artifact_cache
+        return path
+
     monkeypatch.setenv(CACHE_VARIABLE, "/a")
     assert default_cache() == Path("/a")
     monkeypatch.delenv(CACHE_VARIABLE)
@@ -157,3 +163,9 @@ def test_a_command_runs_the_same_cell_again(
     option = Namespace(exporter=exporter, subject=DEFAULT_SUBJECT)
     config: Any = Namespace(option=option, stash={})
     assert command(config, cell).startswith(f"python -m pytest suites {words} -k ")
+
+
+def test_a_device_with_a_wrong_number_is_a_usage_error(pytester: pytest.Pytester) -> None:
+    ended = pytester.runpytest_inprocess(*PLUGINS, "--device", "cuda:x")
+    assert ended.ret == pytest.ExitCode.USAGE_ERROR
+    ended.stderr.fnmatch_lines(["*--device*device 'cuda:x': 'x' is no number*"])

@@ -13,7 +13,7 @@ from fixtures.builders import make_cell
 from poseconform.expectations.entries import Declarations, Expectation
 from poseconform.isolation.child import ChildCrash, ChildFailure, ChildTimeout
 from poseconform.judge.stages import Blocked, StageFailure
-from poseconform.pytest_plugin.progress import Progress
+from poseconform.pytest_plugin.controller import Progress
 from poseconform.pytest_plugin.recording import (
     CELL as PROGRESS,
 )

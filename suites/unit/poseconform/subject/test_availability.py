@@ -43,18 +43,18 @@ def asked() -> Asked:
 
 def test_a_backend_is_asked_once(asked: Asked) -> None:
     found = asked.availabilities()
-    assert found.known == {}
+    assert found.probed == {}
     assert found.of("onnxruntime") == found.of("onnxruntime") == HERE
     assert found.of("tensorrt") == GONE
     assert asked.probed == {"onnxruntime": 1, "tensorrt": 1}
-    assert found.known == {"onnxruntime": HERE, "tensorrt": GONE}
+    assert found.probed == {"onnxruntime": HERE, "tensorrt": GONE}
 
 
-def test_what_is_known_cannot_be_changed_from_outside(asked: Asked) -> None:
+def test_what_was_probed_cannot_be_changed_from_outside(asked: Asked) -> None:
     found = asked.availabilities()
     found.of("onnxruntime")
-    found.known.clear()
-    assert list(found.known) == ["onnxruntime"]
+    found.probed.clear()
+    assert list(found.probed) == ["onnxruntime"]
 
 
 def test_what_is_switched_off_is_not_asked(asked: Asked) -> None:
@@ -65,7 +65,7 @@ def test_what_is_switched_off_is_not_asked(asked: Asked) -> None:
     assert found.of("ncnn").ok
     assert asked.probed == {"ncnn": 1}
     assert not asked.converting
-    assert list(found.known) == ["ncnn"]
+    assert list(found.probed) == ["ncnn"]
 
 
 def test_whether_it_converts_is_another_question_and_is_asked_once_too(asked: Asked) -> None:
@@ -113,13 +113,13 @@ def test_another_device_of_a_backend_is_probed_apart() -> None:
         assert found.of("pplnn").version == "cpu"
         assert found.of("pplnn", "fp16").version == "cuda"
     assert probed == [("pplnn", "cpu"), ("pplnn", "cuda")]
-    assert list(found.known) == ["pplnn", "pplnn on cuda"]
+    assert list(found.probed) == ["pplnn", "pplnn on cuda"]
     wanted = Availabilities(FakeSubject(), device="cuda:1", probe=probe)
     assert wanted.of("onnxruntime").version == "cuda:1"
-    assert list(wanted.known) == ["onnxruntime on cuda:1"]
+    assert list(wanted.probed) == ["onnxruntime on cuda:1"]
     first = Availabilities(FakeSubject(), device="cpu:0", probe=probe)
     assert first.of("onnxruntime").version == "cpu:0"
-    assert list(first.known) == ["onnxruntime"], "whatever follows the device's type"
+    assert list(first.probed) == ["onnxruntime"], "whatever follows the device's type"
 
 
 def test_what_a_flow_computes_in_is_probed_apart() -> None:
@@ -130,4 +130,4 @@ def test_what_a_flow_computes_in_is_probed_apart() -> None:
     assert found.of("openvino", "fp16") == HERE
     assert found.of("openvino", "fp16", "f16") == GONE
     assert found.of("openvino", "fp16", "bf16") == HERE
-    assert list(found.known) == ["openvino", "openvino in f16", "openvino in bf16"]
+    assert list(found.probed) == ["openvino", "openvino in f16", "openvino in bf16"]

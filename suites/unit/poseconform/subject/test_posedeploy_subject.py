@@ -12,7 +12,13 @@ from fixtures.builders import make_model
 from fixtures.tiny_models import TinyModel
 from poseconform.isolation.artifacts import ArtifactCache
 from poseconform.matrix.cells import Cell
-from poseconform.subject.posedeploy_subject import PosedeploySubject, toolchain_key
+from poseconform.subject.posedeploy_subject import (
+    PosedeploySubject,
+    print_stage,
+    toolchain_key,
+)
+from poseconform.subject.protocol import Conversion
+from posedeploy.apis.progress import StageEvent
 from posedeploy.errors import BadInputError
 
 STATIC = "pose-detection_simcc_onnxruntime_static"
@@ -38,6 +44,41 @@ def test_a_cell_is_converted_once_and_found_again(tiny_cell: Cell, tmp_path: Pat
     assert (first.folder / "pipeline.json").is_file()
     assert first.export["exporter"] == "torchscript"
     assert len(first.checkpoint_sha256) == 64
+
+
+def test_a_changed_toolchain_exports_and_converts_anew(tiny_cell: Cell, tmp_path: Path) -> None:
+    cache, checkpoint = ArtifactCache(tmp_path), tiny_cell.model.checkpoint
+    events: list[tuple[str, str]] = []
+
+    def convert(key: str) -> Conversion:
+        subject = PosedeploySubject(
+            toolchain=lambda: key, progress=lambda event: events.append((event.stage, event.state))
+        )
+        return subject.convert(tiny_cell, checkpoint, "", cache)
+
+    stages = [
+        ("export", "started"),
+        ("export", "done"),
+        ("convert", "started"),
+        ("convert", "done"),
+    ]
+    first = convert("toolchain-1")
+    assert events == stages
+    convert("toolchain-1")
+    assert events == stages, "both are in the cache"
+    changed = convert("toolchain-2")
+    assert (changed.export["made"], changed.convert["made"]) == (True, True)
+    assert changed.folder != first.folder
+    assert events == stages * 2
+
+
+def test_stages_are_in_the_log_of_the_process(capsys: pytest.CaptureFixture[str]) -> None:
+    print_stage(StageEvent("export", "started"))
+    print_stage(StageEvent("export", "done", 2.04))
+    assert (
+        capsys.readouterr().out
+        == "posedeploy: export started\nposedeploy: export done after 2.0 s\n"
+    )
 
 
 def test_flows_of_one_representation_share_an_export(tiny_cell: Cell, tmp_path: Path) -> None:
