@@ -1,8 +1,7 @@
 """Which xdist worker gets which tests: all tests of a model go to one, as do those of a file.
 
-A worker that has a model's cells builds the model and reads its reference once, and an earlier
-failure of a cell blocks its later stages. xdist's own `--dist loadgroup` would do the same by
-markers, but with pytest 9.2 xdist 3.8 does not see them: its suffix on node ids has no effect.
+A worker builds a model and reads its reference once, and an earlier failure of a cell blocks its
+later stages. xdist's own `--dist loadgroup` has no effect with pytest 9.2 and xdist 3.8.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from poseconform.results.folder import CollectedTest
 
 
 def group_of(node_id: str, tests: Mapping[str, CollectedTest]) -> str:
-    """What a test belongs to: its model, else its file."""
+    """The model of a test, else its file."""
     test = tests.get(node_id)
     return test.model if test and test.model else node_id.split("::", maxsplit=1)[0]
 
@@ -26,10 +25,7 @@ def make_scheduler(
 ) -> Any:
     """Xdist's load-by-scope scheduler, with `group_of` as the scope.
 
-    Args:
-        config: pytest's.
-        log: xdist's.
-        read_tests: Gives what each test is about, once the workers have collected.
+    `read_tests` gives what each test is about, once the workers have collected.
     """
     from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 

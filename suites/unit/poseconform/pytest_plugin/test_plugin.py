@@ -11,8 +11,11 @@ from xml.etree import ElementTree
 
 import pytest
 
-from fixtures.fake_subject import PLUGINS
+from fixtures.fake_subject import PLUGINS, FakeSubject
 from poseconform.expectations.entries import load_expectations
+from poseconform.matrix.cells import Cell, Flow, Model, mark_name
+from poseconform.pytest_plugin.plugin import markers
+from posedeploy.runtime import BACKENDS
 
 pytest_plugins = ["pytester"]
 
@@ -110,6 +113,33 @@ def test_every_cell_comes_to_its_outcome_and_the_report_is_written(
     for name in ("index.html", "support-table.md", "junit.xml"):
         assert (matrix.path / "report" / name).stat().st_size > 0
         result.stdout.fnmatch_lines([f"wrote *{name}"])
+
+
+def test_markers_derive_from_the_rows() -> None:
+    flow = Flow("x_future_dynamic", "simcc", "fu-ture", "fp4", "ragged", None)
+    subject = FakeSubject(known_flows=(flow,), known_families=("New Family",))
+    names = {line.partition(":")[0] for line in markers(subject)}
+    assert {mark_name(row.name) for row in BACKENDS} <= names
+    assert {precision for row in BACKENDS for precision in row.precisions} <= names
+    assert {"fu_ture", "fp4", "ragged", "new_family", "other", "quick"} <= names
+    cell = Cell(Model("m", "New Family", ("quick",), "simcc", (4, 4), "m.py"), flow)
+    assert set(cell.marks) <= names, "every marker of a cell is registered"
+
+
+def test_tests_that_plant_in_a_model_belong_to_it(matrix: pytest.Pytester) -> None:
+    matrix.makepyfile(
+        test_planting="import pytest\n"
+        "@pytest.mark.parametrize('model', ['m1', 'elsewhere'])\n"
+        "def test_planted(model, judge): pass\n"
+        "@pytest.mark.parametrize('model', ['m1'])\n"
+        "def test_of_a_word(model): pass\n"
+    )
+    result = run(matrix, "--collect-only", "-q", "-k", "planted or word or runs")
+    ids = [line.split("::")[1] for line in result.outlines if "::" in line]
+    together, others = ids[:4], ids[4:]
+    assert together[0] == "test_planted[m1]", "with the tests of the model's cells"
+    assert all(name.startswith("test_runs[m1-") for name in together[1:])
+    assert others[-2:] == ["test_planted[elsewhere]", "test_of_a_word[m1]"]
 
 
 def test_a_finished_cell_has_one_line_and_failures_have_their_command(
