@@ -45,7 +45,7 @@ def check_options(option: Any, root: Path) -> None:
     """Check before the run what is needed after it.
 
     Raises:
-        pytest.UsageError: A baseline is asked for that is not there, or is none.
+        pytest.UsageError: A baseline that an option needs is missing, or is no baseline.
     """
     if option.baseline is None and not option.fail_on_regression and not option.update_baseline:
         return

@@ -110,7 +110,7 @@ def _count(text: str) -> int:
 
 @dataclass(frozen=True)
 class Selection:
-    """What a run is asked to judge."""
+    """What a run judges."""
 
     models: tuple[Model, ...]
     flows: tuple[Flow, ...]

@@ -153,12 +153,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     So a cell ends as early as it can, and only one model at a time is in memory.
     """
     groups = [_model_name(item) or item.nodeid.split("::", maxsplit=1)[0] for item in items]
-    places = {group: place for place, group in reversed(list(enumerate(groups)))}
+    first = {group: index for index, group in reversed(list(enumerate(groups)))}
 
     def order(pair: tuple[str, pytest.Item]) -> tuple[int, str, int]:
         group, item = pair
         cell = _cell(item)
-        return places[group], cell.id if cell else "", STAGES.index(_stage(item)) if cell else 0
+        return first[group], cell.id if cell else "", STAGES.index(_stage(item)) if cell else 0
 
     items[:] = [item for _, item in sorted(zip(groups, items, strict=True), key=order)]
 

@@ -99,7 +99,7 @@ def test_what_is_required_fails_all_the_same(results: Any) -> None:
 
 
 class Evaluating(Judge):
-    """A judge whose backend fails, or gives what it was told."""
+    """A judge whose backend fails, or gives an answer."""
 
     answer: Execution | Exception | None = None
 
@@ -109,7 +109,7 @@ class Evaluating(Judge):
 
     def _execute(self, cell: Cell, evaluate: bool = False) -> Execution:
         del cell
-        assert evaluate, "the backend was asked to run"
+        assert evaluate, "the backend must not run"
         if isinstance(self.answer, Exception):
             raise self.answer
         assert self.answer is not None
@@ -180,13 +180,13 @@ def test_the_sdk_client_runs_where_the_backend_does(
 
 
 @pytest.mark.parametrize(
-    ("backend", "precision", "asked", "expected"),
+    ("backend", "precision", "device", "expected"),
     [("coreml", "fp32", "", "cpu"), ("onnxruntime", "fp32", "cuda:1", "cuda:1"),
      ("pplnn", "fp16", "", "cuda")],
 )  # fmt: skip
 def test_a_cell_runs_where_the_user_wants_it(
-    judge: Evaluating, backend: str, precision: str, asked: str, expected: str
+    judge: Evaluating, backend: str, precision: str, device: str, expected: str
 ) -> None:
-    judge.availabilities.device = asked
+    judge.availabilities.device = device
     flow = Flow("x", "simcc", backend, precision, "static", None)
     assert judge.device(Cell(CELL.model, flow)) == expected

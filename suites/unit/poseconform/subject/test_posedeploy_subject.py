@@ -105,14 +105,14 @@ def test_the_toolchain_is_identified_by_its_source_and_packages() -> None:
 
 
 def test_weights_are_made_for_a_name_in_the_zoo_or_for_a_config() -> None:
-    asked: list[tuple[str, str, int]] = []
+    calls: list[tuple[str, str, int]] = []
 
     def resolve(source: str, kind: str, seed: int) -> Path:
-        asked.append((source, kind, seed))
+        calls.append((source, kind, seed))
         return Path(f"{source}-{kind}.pth")
 
     subject = PosedeploySubject(resolve)
     listed = make_model(name="rtmpose_t", weights="fitted", seed=3)
     assert subject.checkpoint_for(listed) == "rtmpose_t-fitted.pth"
     subject.checkpoint_for(make_model(name="mine", tiers=(), config="mine.py"))
-    assert asked == [("rtmpose_t", "fitted", 3), ("mine.py", "calibrated", 0)]
+    assert calls == [("rtmpose_t", "fitted", 3), ("mine.py", "calibrated", 0)]
