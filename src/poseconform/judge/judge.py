@@ -1,8 +1,8 @@
 """Conversions, references and runs of one pytest process, each done once.
 
 Everything native happens in child processes: one that has torch loaded and serves many cells, and
-a fresh one for the backend of each cell. What fails, fails for the first test that asks; for the
-others it raises `Blocked`, which names the stage that failed.
+a fresh one for the backend of each cell. A failure is raised for the first test that needs the
+result; for the others it is `Blocked`, which names the stage that failed.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Judge:
         exporter: '' or the exporter that all deploy configs are overridden with.
         limits: Time limits.
         options: Cell id -> session options where they are not what the flow stands for.
-        figures: Gives labeled figures of one person, as many as asked for; none by default.
+        figures: Gives so many labeled figures of one person; none by default.
         dataset: Gives the labeled data set for bottom-up models (True) or top-down ones.
         subject_spec: 'module:object' from which child processes load the subject.
         make_child: Makes a child process, given its log file and environment variables.
@@ -109,10 +109,8 @@ class Judge:
 
     def with_execution(self, cell: Cell, execution: Execution) -> Judge:
         """Likewise, but the cell's backend is taken to have given these outputs."""
-        conversion = self.conversion(cell)
-        return self._but(
-            cell, {("conversion", cell.id): conversion, ("execution", cell.id): execution}
-        )
+        results = {"conversion": self.conversion(cell), "execution": execution}
+        return self._but(cell, {(name, cell.id): result for name, result in results.items()})
 
     def evaluating(self, cell: Cell) -> Judge:
         """Likewise, but the judge evaluates the cell's files itself (`BackendSpec.evaluator`).
@@ -201,14 +199,10 @@ class Judge:
         """Path of the model's checkpoint; weights of its kind are made once."""
         if model.checkpoint:
             return model.checkpoint
+        target, seconds = "poseconform.subject.loading:checkpoint_for", self.limits.weights
         made: str = self.once(
             checkpoint_key(model),
-            lambda: self.in_torch(
-                "poseconform.subject.loading:checkpoint_for",
-                self.subject_spec,
-                model,
-                timeout=self.limits.weights,
-            ),
+            lambda: self.in_torch(target, self.subject_spec, model, timeout=seconds),
         )
         return made
 

@@ -33,10 +33,6 @@ FIGURES = 100  # of a measurement: 1700 keypoints, so the 99th percentile is the
 def float_cell(cell: Cell, flows: Iterable[Flow]) -> Cell:
     """The float32 cell of the same model, weights, backend and shape mode.
 
-    Args:
-        cell: A cell below float32.
-        flows: All flows that there are.
-
     Raises:
         StageFailure: No such flow, at 'numeric'.
     """
@@ -51,19 +47,19 @@ def float_cell(cell: Cell, flows: Iterable[Flow]) -> Cell:
 
 def layer_noise(judge: Judge, cell: Cell) -> Quantized:
     """Noise of the quantized layers of a cell. Fails at 'numeric'."""
-    return judge.once(("layers", cell.id), lambda: _measure_layers(judge, cell))
 
+    def measure() -> Quantized:
+        exact = float_cell(cell, judge.subject.flows())
+        folders = judge.conversion(cell).folder, judge.convert(exact).folder
+        files = [backend_files(cell, folder) for folder in folders]
+        inputs = _layer_inputs(judge, cell)
+        with judge.child(f"{cell.id}-layers") as child, failing_at("numeric"):
+            measured: Quantized = child.call(
+                MEASURES[cell.flow.backend], *files, inputs, timeout=judge.limits.convert
+            )
+        return measured
 
-def _measure_layers(judge: Judge, cell: Cell) -> Quantized:
-    exact = float_cell(cell, judge.subject.flows())
-    folders = judge.conversion(cell).folder, judge.convert(exact).folder
-    files = [backend_files(cell, folder) for folder in folders]
-    inputs = _layer_inputs(judge, cell)
-    with judge.child(f"{cell.id}-layers") as child, failing_at("numeric"):
-        measured: Quantized = child.call(
-            MEASURES[cell.flow.backend], *files, inputs, timeout=judge.limits.convert
-        )
-    return measured
+    return judge.once(("layers", cell.id), measure)
 
 
 def _layer_inputs(judge: Judge, cell: Cell) -> NDArray[np.float32]:
@@ -88,45 +84,43 @@ def _layer_inputs(judge: Judge, cell: Cell) -> NDArray[np.float32]:
 
 def figure_reference(judge: Judge, model: Model) -> FigureReference:
     """PyTorch's keypoints on the figures, with the cell's weights."""
-    key = ("figures", model.name, model.weights)
-    return judge.once(key, lambda: _refer(judge, model))
 
+    def refer() -> FigureReference:
+        figures, checkpoint = list(judge.figures(FIGURES)), judge.checkpoint(model)
+        parts = judge.reference_parts(model, [sample_of(figure) for figure in figures])
+        parts["truth"] = [figure.keypoints.tolist() for figure in figures]
+        entry = judge.cache.get_or_make(
+            content_key("figures", parts),
+            lambda folder: judge.in_torch(
+                "poseconform.reference.figures:write_figures",
+                model, checkpoint, figures, str(folder), timeout=judge.limits.reference,
+            ),
+        )  # fmt: skip
+        return read_figures(entry.path)
 
-def _refer(judge: Judge, model: Model) -> FigureReference:
-    figures = list(judge.figures(FIGURES))
-    parts = judge.reference_parts(model, [sample_of(figure) for figure in figures])
-    parts["truth"] = [figure.keypoints.tolist() for figure in figures]
-    entry = judge.cache.get_or_make(
-        content_key("figures", parts),
-        lambda folder: judge.in_torch(
-            "poseconform.reference.figures:write_figures",
-            model, judge.checkpoint(model), figures, str(folder),
-            timeout=judge.limits.reference,
-        ),
-    )  # fmt: skip
-    return read_figures(entry.path)
+    return judge.once(("figures", model.name, model.weights), refer)
 
 
 def figure_keypoints(judge: Judge, cell: Cell) -> NDArray[np.float64]:
     """Keypoints `[S, K, 2]` of a top-down cell on the figures, input px. Fails at 'keypoints'."""
-    return judge.once(("figure keypoints", cell.id), lambda: _run_figures(judge, cell))
 
-
-def _run_figures(judge: Judge, cell: Cell) -> NDArray[np.float64]:
-    files = backend_files(cell, judge.conversion(cell).folder)
-    inputs = figure_reference(judge, cell.model).inputs
-    with judge.running(cell) as child:
+    def run() -> NDArray[np.float64]:
+        files = backend_files(cell, judge.conversion(cell).folder)
+        inputs = figure_reference(judge, cell.model).inputs
+        plans = plan_batches("static", len(inputs))
         try:
-            _, runs = judge.run_files(
-                child, cell, files, inputs, plan_batches("static", len(inputs))
-            )
+            with judge.running(cell) as child:
+                _, batches = judge.run_files(child, cell, files, inputs, plans)
         except StageFailure as failure:
             failure.stage = "keypoints"
             raise
-    names = list(runs[0].outputs)
-    return judge.keypoints(
-        cell.model, {name: np.concatenate([run.outputs[name] for run in runs]) for name in names}
-    )
+        outputs = {
+            name: np.concatenate([batch.outputs[name] for batch in batches])
+            for name in batches[0].outputs
+        }
+        return judge.keypoints(cell.model, outputs)
+
+    return judge.once(("figure keypoints", cell.id), run)
 
 
 # ---- a labeled data set, from image to people ------------------------------------------------
@@ -134,22 +128,21 @@ def _run_figures(judge: Judge, cell: Cell) -> NDArray[np.float64]:
 
 def pytorch_score(judge: Judge, model: Model, data: DataSet) -> Score:
     """The score of mmpose's own estimator, in float32, with the model's weights."""
-    key = ("dataset", model.name, model.weights, data.key)
-    people: list[People] = judge.once(key, lambda: _people_of_mmpose(judge, model, data))
+
+    def find() -> list[People]:
+        parts = judge.reference_parts(model, [])
+        entry = judge.cache.get_or_make(
+            content_key("dataset", {**parts, "data": data.key, "images": len(data.images)}),
+            lambda folder: judge.in_torch(
+                "poseconform.reference.people:write_people",
+                model, judge.checkpoint(model), list(data.images), str(folder),
+                timeout=judge.limits.run * max(10, len(data.images)),
+            ),
+        )  # fmt: skip
+        return read_people(entry.path)
+
+    people = judge.once(("dataset", model.name, model.weights, data.key), find)
     return score(data, people, model.bottom_up)
-
-
-def _people_of_mmpose(judge: Judge, model: Model, data: DataSet) -> list[People]:
-    parts = judge.reference_parts(model, [])
-    entry = judge.cache.get_or_make(
-        content_key("dataset", {**parts, "data": data.key, "images": len(data.images)}),
-        lambda folder: judge.in_torch(
-            "poseconform.reference.people:write_people",
-            model, judge.checkpoint(model), list(data.images), str(folder),
-            timeout=judge.limits.run * max(10, len(data.images)),
-        ),
-    )  # fmt: skip
-    return read_people(entry.path)
 
 
 def client_score(judge: Judge, cell: Cell, data: DataSet) -> Score:

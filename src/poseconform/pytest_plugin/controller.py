@@ -1,4 +1,4 @@
-"""The plugin's part that runs once: it collects the results of all tests and writes the report."""
+"""The plugin's part that runs once: it schedules the tests, and reports what became of them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from poseconform.pytest_plugin.options import (
 from poseconform.report.data.diff import Diff
 from poseconform.report.data.vocabulary import words_of
 from poseconform.report.text.strings import duration
-from poseconform.results.folder import RunFolder, RunRecord, export_counts
+from poseconform.results.folder import CollectedTest, RunFolder, RunRecord, export_counts
 from poseconform.results.records import CellRecord
 from poseconform.results.results import Results, new_results, write_results
 from poseconform.subject.environment import fingerprint
@@ -128,7 +128,7 @@ class Controller:
         self._handler: Any = None
 
     def pytest_sessionstart(self) -> None:
-        """Refuse a baseline that is not there, and a full disk, before hours are spent."""
+        """Refuse a missing baseline and a full disk before any test runs."""
         option = self._config.option
         regression.check_options(option, self._config.rootpath)
         make_room(option.artifact_cache, option.artifact_cache_limit)
@@ -179,8 +179,7 @@ class Controller:
         cells = []
         for cell in selection_of(self._config).cells:
             base = recording.base_record(cell, option.exporter, "", subject)
-            chosen = cell.id in self._selected
-            cells.append(base.with_outcome() if chosen else base.not_selected())
+            cells.append(base.with_outcome() if cell.id in self._selected else base.not_selected())
         run = {
             "command": shlex.join(["python", "-m", "pytest", *sys.argv[1:]]),
             "exporter": option.exporter or "the one of each deploy config",
@@ -191,7 +190,7 @@ class Controller:
     def _environment(self, cells: Iterable[CellRecord]) -> dict[str, Any]:
         availabilities = availabilities_of(self._config)
         for backend in sorted({c.backend for c in cells if c.outcome != "not-selected"}):
-            availabilities.of(backend)  # with xdist the workers have probed
+            availabilities.of(backend)  # with xdist only the workers have probed
         return fingerprint(availabilities, self._config.option.weights_seed)
 
     def pytest_report_teststatus(
@@ -316,3 +315,30 @@ def _terminate(signum: int, frame: object) -> None:
     del frame
     signal.signal(signum, signal.SIG_IGN)
     raise pytest.exit.Exception(signal.Signals(signum).name)
+
+
+def group_of(node_id: str, tests: Mapping[str, CollectedTest]) -> str:
+    """The model of a test, else its file."""
+    test = tests.get(node_id)
+    return test.model if test and test.model else node_id.split("::", maxsplit=1)[0]
+
+
+def make_scheduler(
+    config: pytest.Config, log: Any, read_tests: Callable[[], Mapping[str, CollectedTest]]
+) -> Any:
+    """Xdist's load-by-scope scheduler, with `group_of` as the scope.
+
+    A worker builds a model and reads its reference once, and an earlier failure of a cell blocks
+    its later stages. xdist's own `--dist loadgroup` has no effect with pytest 9.2 and xdist 3.8.
+    `read_tests` gives what each test is about, once the workers have collected.
+    """
+    from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
+
+    class LoadByModel(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+        tests: Mapping[str, CollectedTest] = {}
+
+        def _split_scope(self, nodeid: str) -> str:
+            self.tests = self.tests or read_tests()
+            return group_of(nodeid, self.tests)
+
+    return LoadByModel(config, log)

@@ -16,7 +16,7 @@ from poseconform.judge.judge import Judge
 from poseconform.judge.stages import Blocked, StageFailure
 from poseconform.matrix.cells import OTHER_FAMILY, Cell, Model, mark_name
 from poseconform.pytest_plugin import checking, recording
-from poseconform.pytest_plugin.controller import Controller, run_folder
+from poseconform.pytest_plugin.controller import Controller, make_scheduler, run_folder
 from poseconform.pytest_plugin.options import (
     add_options,
     all_cells,
@@ -25,7 +25,6 @@ from poseconform.pytest_plugin.options import (
     subject_of,
 )  # fmt: skip
 from poseconform.pytest_plugin.reproduction import command, end_with, save
-from poseconform.pytest_plugin.scheduling import make_scheduler
 from poseconform.results.folder import CollectedTest
 from poseconform.results.outcome import STAGES
 from poseconform.subject.protocol import Subject

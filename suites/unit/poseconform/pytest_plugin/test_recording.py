@@ -13,7 +13,7 @@ from fixtures.builders import make_cell
 from poseconform.expectations.entries import Declarations, Expectation
 from poseconform.isolation.child import ChildCrash, ChildFailure, ChildTimeout
 from poseconform.judge.stages import Blocked, StageFailure
-from poseconform.pytest_plugin.controller import Progress
+from poseconform.pytest_plugin.controller import Progress, group_of
 from poseconform.pytest_plugin.recording import (
     CELL as PROGRESS,
 )
@@ -28,7 +28,6 @@ from poseconform.pytest_plugin.recording import (
     printable,
     stage_result,
 )
-from poseconform.pytest_plugin.scheduling import group_of
 from poseconform.results.folder import CollectedTest, RunFolder
 from poseconform.results.records import CellRecord, StageRecord
 from posedeploy.runtime import Availability, Code
