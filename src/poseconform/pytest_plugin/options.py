@@ -58,7 +58,8 @@ def add_options(parser: pytest.Parser) -> None:
         help="only the data set's first N images with people (default: all)")
     add("--weights-seed", metavar="N", type=_count, default=0,
         help="seed of weights that are made: other numbers, other weights (default: 0)")
-    add("--image-set", "--picture-set", metavar="N", type=_count, default=0,  # codespell:ignore picture
+    add("--image-set", "--picture-set",  # codespell:ignore picture
+        metavar="N", type=_count, default=0,
         help="which images to judge on: other numbers, other images (default: 0)")
     add("--deploy-config", action="append", metavar="PATH", default=[],
         help="judge this deploy config too")
@@ -83,10 +84,12 @@ def add_options(parser: pytest.Parser) -> None:
         help="rewrite suites/expectations/*.toml as this run ended, and show the diff")
     add("--repro-dir", metavar="DIR", type=Path,
         help="write a folder for each failing cell: files, inputs, outputs and a script")
-    add("--artifact-cache", "--artefact-cache", metavar="DIR", type=Path,  # codespell:ignore artefact
+    add("--artifact-cache", "--artefact-cache",  # codespell:ignore artefact
+        metavar="DIR", type=Path,
         default=cache_dir(CACHE_VARIABLE, "poseconform"),
         help=f"cache of conversions and references (also: {CACHE_VARIABLE})")
-    add("--artifact-cache-limit", "--artefact-cache-limit", metavar="GB", type=_count,  # codespell:ignore artefact
+    add("--artifact-cache-limit", "--artefact-cache-limit",  # codespell:ignore artefact
+        metavar="GB", type=_count,
         default=CACHE_LIMIT_GB,
         help="remove what was not used for longest above this size (default: %(default)s)")
     # fmt: on
