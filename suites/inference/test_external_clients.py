@@ -67,7 +67,7 @@ def other(tmp_path: Path) -> Iterator[Child]:
 
 def ask(process: Child, client: str, *args: Any) -> NDArray[np.float32]:
     found: NDArray[np.float32] = process.call(
-        f"poseconform.subject.external_clients:{client}", *args, timeout=CALL_SECONDS
+        f"poseconform.subject.clients:{client}", *args, timeout=CALL_SECONDS
     )
     return found
 
@@ -116,7 +116,7 @@ def test_mmdeploy_runtime_finds_what_we_find(
         photograph(image_name),
     )
     boxes = exact_boxes(size)
-    ours = ask(other, "posedeploy_sdk", folder, image, boxes)
+    ours = ask(other, "posedeploy_boxes", folder, image, boxes)
     theirs = ask(child, "mmdeploy_runtime", folder, image, boxes)
     assert np.ptp(ours[..., :2], axis=(0, 1)).min() > 20, "the places do not tell images apart"
     apart = np.abs(ours[..., :2] - theirs[..., :2]).max(axis=-1)
@@ -205,7 +205,7 @@ def test_rtmlib_rtmpose_finds_what_we_find(
     needs("rtmlib")
     folder, size, image = judge.conversion(cell).folder, input_size(cell), photograph(image_name)
     boxes = exact_boxes(size)
-    ours = ask(other, "posedeploy_sdk", str(folder), image, boxes)
+    ours = ask(other, "posedeploy_boxes", str(folder), image, boxes)
     theirs = ask(child, "rtmlib_rtmpose", str(folder / "end2end.onnx"), size, image, boxes)
     # places only: its score is the mean of the axes' maxima, MMPose's the lesser of the two
     np.testing.assert_allclose(theirs[..., :2], ours[..., :2], atol=EXACT_PX, rtol=0)
@@ -221,7 +221,7 @@ def test_rtmlib_rtmo_finds_the_people_we_find(
     # rtmlib pads on the right and below, MMPose around: a image of the input's size needs none
     image = np.ascontiguousarray(photograph(image_name)[:side, :side])
     assert image.shape[:2] == (side, side)
-    ours = ask(other, "posedeploy_sdk", str(folder), image, None)
+    ours = ask(other, "posedeploy_boxes", str(folder), image, None)
     theirs = ask(child, "rtmlib_rtmo", str(folder / "end2end.onnx"), side, image, 1e-6)
     assert len(ours) == len(theirs) > 0
     np.testing.assert_allclose(theirs[..., :2], ours[..., :2], atol=EXACT_PX, rtol=0)

@@ -1,4 +1,4 @@
-"""A run against its baseline: what is said, when the run fails, and what an update writes."""
+"""A run against its baseline: what is printed, when the run fails, and what an update writes."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def changed(old: Results, index: int, **fields: Any) -> Results:
     return replace(old, cells=tuple(cells))
 
 
-def said(old: Results, new: Results, tmp_path: Path) -> list[str]:
+def printed(old: Results, new: Results, tmp_path: Path) -> list[str]:
     path = write_results(tmp_path / "baseline.json", old)
     diff = compare_with_baseline(new, path)
     assert diff is not None
@@ -59,7 +59,7 @@ def said(old: Results, new: Results, tmp_path: Path) -> list[str]:
 
 
 def test_the_same_results_are_no_regression(old: Results, tmp_path: Path) -> None:
-    assert said(old, old, tmp_path) == [
+    assert printed(old, old, tmp_path) == [
         "against b.json: 0 newly failing, 0 no longer run, 0 still failing, 0 newly passing, "
         "0 new; 0 regressions"
     ]
@@ -83,18 +83,18 @@ def test_one_planted_change_is_found_and_nothing_else(
     words: str,
     regressions: int,
 ) -> None:
-    counts, *lines = said(changed(old, 2, **before), changed(old, 2, **after), tmp_path)
+    counts, *lines = printed(changed(old, 2, **before), changed(old, 2, **after), tmp_path)
     assert len(lines) == 1
     assert lines[0].startswith(f"  {words}: {old.cells[2].model}, ")
     assert counts.endswith(f"; {regressions} regression{'' if regressions == 1 else 's'}")
 
 
-def test_what_was_not_selected_is_nobodys_loss(old: Results, tmp_path: Path) -> None:
+def test_what_was_not_selected_is_no_regression(old: Results, tmp_path: Path) -> None:
     others = tuple(replace(c, model="another") for c in old.cells)
     exported = tuple(replace(c, exporter="dynamo") for c in old.cells)
     before = replace(old, cells=(*old.cells, *others, *exported))
     after = replace(old, cells=tuple(replace(c, outcome="not-selected") for c in old.cells))
-    counts, *lines = said(before, after, tmp_path)
+    counts, *lines = printed(before, after, tmp_path)
     assert counts.endswith("; 0 regressions")
     assert lines == []
 
@@ -192,7 +192,7 @@ def test_what_a_run_cannot_be_compared_with_is_refused_before_it(
     assert "text that is not JSON" in str(result.stderr)
 
 
-def test_a_baseline_that_nobody_named_and_is_broken_does_not_end_the_run(
+def test_a_broken_baseline_that_no_option_names_does_not_end_the_run(
     matrix: pytest.Pytester,
 ) -> None:
     path = baseline_file(SimpleNamespace(baseline=None, device=""), matrix.path)
@@ -215,9 +215,9 @@ def test_planted_defects_are_counted(
     assert score(matrix) == (3, 3)
     assert "3 of 3 planted defects caught" in (matrix.path / "report/index.html").read_text()
     monkeypatch.setenv("SLIPS_THROUGH", "two")
-    said = run(matrix, "--report-dir", "report")
+    ended = run(matrix, "--report-dir", "report")
     assert score(matrix) == (2, 3)
-    said.stdout.fnmatch_lines(["planted defects: 2 of 3 caught", "  not caught: two *"])
+    ended.stdout.fnmatch_lines(["planted defects: 2 of 3 caught", "  not caught: two *"])
     assert "| two |" in (matrix.path / "report/planted-defects.md").read_text()
     run(matrix, "--report-dir", "report", "-k", "numbers")
     assert "planted_defects" not in last(matrix)["run"]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from poseconform.checks.declaration import Verdict, check, differences
-from poseconform.judge.conversions import stage_records
 from poseconform.judge.judge import Judge
+from poseconform.judge.stages import stage_records
 from poseconform.matrix.cells import Cell
 from poseconform.results.records import ArtifactRecord
 

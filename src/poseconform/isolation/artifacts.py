@@ -1,9 +1,9 @@
 """The cache of conversions and references: content-addressed folders.
 
-An entry is a folder named by the hash of everything that went into it.  It is made once per
-machine under a file lock, renamed into place whole, and verified by hash when it is read, so
-tests and xdist workers share it without trusting it.  Every change of the toolchain makes every
-entry anew, so what has not been used for longest is removed when the cache grows past its limit.
+An entry is a folder named by the hash of everything that went into it. It is made once per
+machine under a file lock, renamed into place whole, and verified by hash when it is read. A
+change of the toolchain changes every key, so what has not been used for longest is removed when
+the cache grows past its limit.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from posedeploy.paths import whole_folder
+
 MANIFEST = "manifest.json"
 LOCK_SECONDS = 1800.0
-# Longer than any cell takes: what another run has just been given is not taken from it.
-SPARED_SECONDS = 1800.0
+SPARED_SECONDS = 1800.0  # longer than any cell takes: another run may still read the entry
 
 
 @dataclass(frozen=True)
@@ -82,64 +83,60 @@ class ArtifactCache:
             entry = self.find(key)
             if entry is not None:
                 return entry
-            folder = self.root / key
-            staging = self.root / f".{key}.{os.getpid()}"
-            shutil.rmtree(staging, ignore_errors=True)
-            staging.mkdir()
-            try:
+            with whole_folder(self.root / key) as staging:
                 facts = make(staging)
-                _write_manifest(staging, facts)
-                shutil.rmtree(folder, ignore_errors=True)
-                staging.rename(folder)
-            finally:
-                shutil.rmtree(staging, ignore_errors=True)
-            return Entry(folder, key, True, facts, _read_manifest(folder)[1])
+                paths = [p for p in sorted(staging.rglob("*")) if p.is_file()]
+                files = {
+                    str(p.relative_to(staging)): (file_sha256(p), p.stat().st_size) for p in paths
+                }
+                text = json.dumps({"facts": facts, "files": files}, indent=1)
+                (staging / MANIFEST).write_text(text, encoding="utf-8")
+            return Entry(self.root / key, key, True, facts, files)
 
     def find(self, key: str) -> Entry | None:
         """The entry for `key` if it is there and every file still has its hash."""
         folder = self.root / key
-        if not (folder / MANIFEST).is_file():
+        manifest = folder / MANIFEST
+        if not manifest.is_file():
             return None
-        facts, files = _read_manifest(folder)
+        data = json.loads(manifest.read_text(encoding="utf-8"))
+        files = {name: (str(sha), int(size)) for name, (sha, size) in data["files"].items()}
         for name, (sha256, size) in files.items():
             path = folder / name
             if not path.is_file() or path.stat().st_size != size or file_sha256(path) != sha256:
                 return None
-        os.utime(folder / MANIFEST)  # used: `prune` removes what was not for longest
-        return Entry(folder, key, False, facts, files)
+        os.utime(manifest)  # `prune` removes what has not been used for longest
+        return Entry(folder, key, False, data["facts"], files)
 
-    def prune(self, limit_bytes: int, spared_seconds: float = SPARED_SECONDS) -> int:
+    def prune(self, limit_bytes: int) -> int:
         """Remove the entries that were not used for longest until the rest is within the limit.
 
-        What another process holds, and what was used within `spared_seconds`, stays. Folders that
-        a killed process left half made go first.
+        What another process holds, and what was used within `SPARED_SECONDS`, stays. Folders that
+        a killed process left incomplete go first.
 
         Returns:
             How many bytes were removed.
         """
         now = time.time()
         folders = [(_last_used(path), path) for path in self.root.glob("*") if path.is_dir()]
-        idle = sorted(folder for folder in folders if now - folder[0] > spared_seconds)
-        half_made = [folder for folder in idle if folder[1].name.startswith(".")]
-        removed = sum(_remove(path) for _, path in half_made)
+        idle = sorted(folder for folder in folders if now - folder[0] > SPARED_SECONDS)
+        incomplete = [folder for folder in idle if folder[1].name.startswith(".")]
+        removed = sum(_remove(path) for _, path in incomplete)
         left = _bytes_in(self.root)
-        for used, path in (folder for folder in idle if folder not in half_made):
+        for used, path in (folder for folder in idle if folder not in incomplete):
             if left <= limit_bytes:
                 break
-            freed = self._remove_entry(path, used)
+            try:
+                with FileLock(self.root / f"{path.name}.lock", timeout=0):
+                    freed = _remove(path) if _last_used(path) == used else 0
+            except Timeout:  # being made or read
+                continue
             removed, left = removed + freed, left - freed
         return removed
 
-    def _remove_entry(self, path: Path, used: float) -> int:
-        try:
-            with FileLock(self.root / f"{path.name}.lock", timeout=0):
-                return _remove(path) if _last_used(path) == used else 0
-        except Timeout:
-            return 0  # being made or read
-
 
 def _last_used(folder: Path) -> float:
-    """When, in seconds since the epoch; infinity if another process has taken it away."""
+    """When, in seconds since the epoch; infinity if another process has removed it."""
     manifest = folder / MANIFEST
     try:
         return (manifest if manifest.is_file() else folder).stat().st_mtime
@@ -150,10 +147,10 @@ def _last_used(folder: Path) -> float:
 def _bytes_in(folder: Path) -> int:
     """Size of all files below a folder, which other processes may be changing."""
     size = 0
-    for place, _, names in os.walk(folder):
+    for parent, _, names in os.walk(folder):
         for name in names:
             with contextlib.suppress(FileNotFoundError):
-                size += (Path(place) / name).stat().st_size
+                size += (Path(parent) / name).stat().st_size
     return size
 
 
@@ -161,16 +158,3 @@ def _remove(folder: Path) -> int:
     size = _bytes_in(folder)
     shutil.rmtree(folder, ignore_errors=True)
     return size - _bytes_in(folder)
-
-
-def _write_manifest(folder: Path, facts: Mapping[str, object]) -> None:
-    paths = [p for p in sorted(folder.rglob("*")) if p.is_file()]
-    files = {str(p.relative_to(folder)): (file_sha256(p), p.stat().st_size) for p in paths}
-    text = json.dumps({"facts": facts, "files": files}, indent=1)
-    (folder / MANIFEST).write_text(text, encoding="utf-8")
-
-
-def _read_manifest(folder: Path) -> tuple[Mapping[str, object], Mapping[str, tuple[str, int]]]:
-    data = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    files = {name: (str(sha), int(size)) for name, (sha, size) in data["files"].items()}
-    return data["facts"], files

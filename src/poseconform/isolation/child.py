@@ -3,28 +3,24 @@
 A segfault, an abort or a hang in a native library ends the child, never the run: the caller
 gets an exception that names the signal, the call that was running and the end of the log.
 
-The child speaks pickles, length first, over two pipes of its own; its standard output and
-error go to a log file, so a chatty library can't garble a reply.
+Requests and replies go over a socket pair of their own; the child's standard output and error go
+to a log file, so that a library's output cannot corrupt a reply.
 """
 
 from __future__ import annotations
 
 import importlib
 import os
-import pickle
-import select
 import signal
-import struct
 import subprocess
 import sys
-import time
 import traceback
 from dataclasses import dataclass
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
-from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any
 
-_LENGTH = struct.Struct("!Q")
 LOG_TAIL_LINES = 30
 # Not `-m`: replies hold classes of this module, which would be `__main__`'s there.
 _MAIN = "from poseconform.isolation.child import main; main()"
@@ -37,7 +33,7 @@ class ChildFailure(Exception):  # noqa: N818 - crash and timeout are kinds of it
     Attributes:
         message: One line for a person.
         log_tail: Traceback in the child, and the end of its log.
-        stage: The stage that the exception in the child named; '' if it named none.
+        stage: The attribute `stage` of the exception in the child; '' without one.
     """
 
     kind = "error"
@@ -66,28 +62,11 @@ class ChildTimeout(ChildFailure):
 
 @dataclass(frozen=True)
 class _Raised:
-    """An exception that a function raised in the child.
+    """An exception that a function raised in the child; the fields are those of `ChildFailure`."""
 
-    Attributes:
-        type: Name of its class.
-        message: Its text.
-        stage: Its attribute `stage`, by which a toolchain tells where it failed; '' without one.
-        traceback: As Python prints it.
-    """
-
-    type: str
     message: str
-    stage: str
     traceback: str
-
-
-@dataclass(frozen=True)
-class _Running:
-    """A child process and this side's ends of its two pipes."""
-
-    process: subprocess.Popen[bytes]
-    requests: BinaryIO
-    replies: BinaryIO
+    stage: str
 
 
 class Child:
@@ -101,17 +80,13 @@ class Child:
     def __init__(self, log: Path, env: dict[str, str] | None = None) -> None:
         self._log = log
         self._env = env or {}
-        self._running: _Running | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._connection: Connection | None = None
 
     def __enter__(self) -> Child:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def call(self, target: str, *args: Any, timeout: float) -> Any:
@@ -127,73 +102,50 @@ class Child:
             ChildCrash: The child died.
             ChildTimeout: No answer in time.
         """
-        running = self._start()
+        process, connection = self._start()
         start = self._log.stat().st_size
         try:
-            _send(running.requests, (target, args))
-            reply = self._receive(running.replies, target, timeout)
-        except (BrokenPipeError, EOFError) as error:
-            status = running.process.wait()
+            connection.send((target, args))
+            if not connection.poll(timeout):
+                self.close()
+                message = f"no answer within {timeout:g} s in {target}"
+                raise ChildTimeout(message, self._tail(max(0, start - 4096)))
+            reply = connection.recv()
+        except (BrokenPipeError, ConnectionResetError, EOFError) as error:
+            status = process.wait()
             self.close()
-            raise ChildCrash(f"{_describe_exit(status)} in {target}", self._tail(start)) from error
+            end = signal.Signals(-status).name if status < 0 else f"exit status {status}"
+            raise ChildCrash(f"{end} in {target}", self._tail(start)) from error
         if isinstance(reply, _Raised):
-            message = f"{reply.type}: {reply.message}"
-            raise ChildFailure(message, reply.traceback + self._tail(start), reply.stage)
+            raise ChildFailure(reply.message, reply.traceback + self._tail(start), reply.stage)
         return reply[0]
 
     def close(self) -> None:
         """End the child; harmless when there is none."""
-        if self._running is None:
-            return
-        for pipe in (self._running.requests, self._running.replies):
-            try:
-                pipe.close()
-            except BrokenPipeError:
-                continue  # the child is gone already, which is what we want
-        self._running.process.kill()
-        self._running.process.wait()
-        self._running = None
+        if self._connection is not None:
+            self._connection.close()
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+        self._process = self._connection = None
 
-    def _start(self) -> _Running:
-        if self._running is not None and self._running.process.poll() is None:
-            return self._running
-        self.close()
+    def _start(self) -> tuple[subprocess.Popen[bytes], Connection]:
+        if self._process is not None and self._connection is not None:
+            if self._process.poll() is None:
+                return self._process, self._connection
+            self.close()
         self._log.parent.mkdir(parents=True, exist_ok=True)
-        requests, to_child = os.pipe()
-        from_child, replies = os.pipe()
-        with self._log.open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-c", _MAIN, str(requests), str(replies)],
+        self._connection, theirs = Pipe()
+        with theirs, self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _MAIN, str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 env={**os.environ, **self._env},
-                pass_fds=(requests, replies),
+                pass_fds=(theirs.fileno(),),
             )
-        os.close(requests)
-        os.close(replies)
-        to, back = os.fdopen(to_child, "wb"), os.fdopen(from_child, "rb", 0)
-        self._running = _Running(process, to, back)
-        return self._running
-
-    def _receive(self, replies: BinaryIO, target: str, timeout: float) -> Any:
-        deadline = time.monotonic() + timeout
-        parts = bytearray()
-        size = _LENGTH.size
-        while len(parts) < size:
-            left = max(0.0, deadline - time.monotonic())
-            if not select.select([replies], [], [], left)[0]:
-                start = max(0, self._log.stat().st_size - 4096)
-                self.close()
-                message = f"no answer within {timeout:g} s in {target}"
-                raise ChildTimeout(message, self._tail(start))
-            part = replies.read(min(size - len(parts), 1 << 20))
-            if not part:
-                raise EOFError
-            parts += part
-            if len(parts) == _LENGTH.size:
-                size += _LENGTH.unpack(parts)[0]
-        return pickle.loads(memoryview(parts)[_LENGTH.size :])  # noqa: S301 - our child
+        return self._process, self._connection
 
     def _tail(self, start: int) -> str:
         with self._log.open("rb") as log:
@@ -202,35 +154,19 @@ class Child:
         return "\n".join(text.splitlines()[-LOG_TAIL_LINES:])
 
 
-def _describe_exit(status: int) -> str:
-    if status < 0:
-        return signal.Signals(-status).name
-    return f"exit status {status}"
-
-
-def _send(pipe: BinaryIO, value: object) -> None:
-    data = pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
-    pipe.write(_LENGTH.pack(len(data)) + data)
-    pipe.flush()
-
-
-def _serve(requests: BinaryIO, replies: BinaryIO) -> None:
-    """The child's loop: one request, one reply, until the parent closes its end."""
-    while True:
-        header = requests.read(_LENGTH.size)
-        if len(header) < _LENGTH.size:
-            return
-        target, args = pickle.loads(requests.read(_LENGTH.unpack(header)[0]))  # noqa: S301 - our parent
-        module, _, function = target.partition(":")
-        try:
-            reply: object = (getattr(importlib.import_module(module), function)(*args),)
-        except Exception as error:  # noqa: BLE001 - the parent raises it again
-            stage = str(getattr(error, "stage", ""))
-            reply = _Raised(type(error).__name__, str(error), stage, traceback.format_exc())
-        _send(replies, reply)
-
-
 def main() -> None:
-    """Serve on the two file descriptors of the command line."""
-    with os.fdopen(int(sys.argv[1]), "rb") as requests, os.fdopen(int(sys.argv[2]), "wb") as out:
-        _serve(requests, out)
+    """Serve on the socket of the command line: one request, one reply, until it is closed."""
+    with Connection(int(sys.argv[1])) as connection:
+        while True:
+            try:
+                target, args = connection.recv()
+            except EOFError:
+                return
+            module, _, function = target.partition(":")
+            try:
+                reply: object = (getattr(importlib.import_module(module), function)(*args),)
+            except Exception as error:  # noqa: BLE001 - the parent raises it again
+                message = f"{type(error).__name__}: {error}"
+                stage = str(getattr(error, "stage", ""))
+                reply = _Raised(message, traceback.format_exc(), stage)
+            connection.send(reply)

@@ -1,14 +1,15 @@
 """Conversions, references and runs of one pytest process, each done once.
 
 Everything native happens in child processes: one that has torch loaded and serves many cells, and
-a fresh one for the backend of each cell. What fails, fails for the first test that asks; for the
-others it raises `Blocked`, which names the stage that failed.
+a fresh one for the backend of each cell. A failure is raised for the first test that needs the
+result; for the others it is `Blocked`, which names the stage that failed.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,18 +19,11 @@ from numpy.typing import NDArray
 
 from poseconform import reference
 from poseconform.datasets.labeled import DataSet, LabeledImage
-from poseconform.isolation.artifacts import (
-    ArtifactCache,
-    Entry,
-    content_key,
-    file_sha256,
-    tree_sha256,
-)
+from poseconform.isolation.artifacts import ArtifactCache, content_key, file_sha256, tree_sha256
 from poseconform.isolation.child import SINGLE_THREAD, Child, ChildFailure
 from poseconform.isolation.device_lock import device_lock
-from poseconform.judge.conversions import conversion_stage
-from poseconform.judge.runs import Batch, Execution, plan_batches
-from poseconform.judge.stages import Blocked, StageFailure
+from poseconform.judge.runs import Batch, Execution, Loaded, plan_batches
+from poseconform.judge.stages import Blocked, StageFailure, failing_at
 from poseconform.matrix.cells import Cell, Model
 from poseconform.reference.heads import reference_head
 from poseconform.reference.values import Reference, Sample, read_reference
@@ -39,7 +33,7 @@ from poseconform.subject.environment import package_versions
 from poseconform.subject.loading import DEFAULT_SUBJECT
 from poseconform.subject.mmpose_models import config_text
 from poseconform.subject.protocol import Conversion, Subject
-from posedeploy.runtime import SessionOptions, backend_row, device_of
+from posedeploy.runtime import Device, SessionOptions, backend_row, device_of
 
 T = TypeVar("T")
 
@@ -61,11 +55,7 @@ class Limits:
 
 
 def no_dataset(_bottom_up: bool) -> DataSet:
-    """Stands for a data set where a run has none.
-
-    Raises:
-        LookupError: Always.
-    """
+    """The data set of a run that has none: always a `LookupError`."""
     raise LookupError("this run has no labeled data set")
 
 
@@ -81,7 +71,7 @@ class Judge:
         exporter: '' or the exporter that all deploy configs are overridden with.
         limits: Time limits.
         options: Cell id -> session options where they are not what the flow stands for.
-        figures: Gives labeled figures of one person, as many as asked for; none by default.
+        figures: Gives so many labeled figures of one person; none by default.
         dataset: Gives the labeled data set for bottom-up models (True) or top-down ones.
         subject_spec: 'module:object' from which child processes load the subject.
         make_child: Makes a child process, given its log file and environment variables.
@@ -119,26 +109,25 @@ class Judge:
 
     def with_execution(self, cell: Cell, execution: Execution) -> Judge:
         """Likewise, but the cell's backend is taken to have given these outputs."""
-        conversion = self.conversion(cell)
-        return self._but(
-            cell, {("conversion", cell.id): conversion, ("execution", cell.id): execution}
-        )
+        results = {"conversion": self.conversion(cell), "execution": execution}
+        return self._but(cell, {(name, cell.id): result for name, result in results.items()})
 
     def evaluating(self, cell: Cell) -> Judge:
-        """Likewise, but the judge evaluates the cell's files itself (`execution.EVALUATORS`)."""
-        made = self.once(("evaluation", cell.id), lambda: self._evaluate(cell))
-        return self.with_execution(cell, made)
+        """Likewise, but the judge evaluates the cell's files itself (`BackendSpec.evaluator`).
 
-    def _evaluate(self, cell: Cell) -> Execution:
-        """Fails at 'numeric': the backend itself has neither loaded nor run anything."""
-        try:
-            return self._execute(cell, evaluate=True)
-        except StageFailure as failure:
-            if failure.stage not in {"load", "run"}:
+        Fails at 'numeric': the backend itself has neither loaded nor run anything.
+        """
+
+        def evaluate() -> Execution:
+            try:
+                return self._execute(cell, evaluate=True)
+            except StageFailure as failure:
+                if failure.stage not in {"load", "run"}:
+                    raise
+                failure.stage = "numeric"
                 raise
-            raise StageFailure(
-                "numeric", failure.kind, failure.message, failure.code, failure.log_tail
-            ) from failure
+
+        return self.with_execution(cell, self.once(("evaluation", cell.id), evaluate))
 
     def with_options(self, cell: Cell, options: SessionOptions) -> Judge:
         """Likewise, but the cell's backend runs with other options than its flow stands for."""
@@ -171,8 +160,21 @@ class Judge:
 
     def reference(self, model: Model, precision: str) -> Reference:
         """What PyTorch computes."""
-        key = ("reference", model.name, model.weights, precision)
-        return self.once(key, lambda: self._refer(model, precision))
+
+        def refer() -> Reference:
+            checkpoint, samples = self.checkpoint(model), list(self.samples)
+            parts = self.reference_parts(model, samples) | {"precision": precision}
+            entry = self.cache.get_or_make(
+                content_key("reference", parts),
+                lambda folder: self.in_torch(
+                    "poseconform.reference.network:write_reference",
+                    model, checkpoint, precision, samples, str(folder),
+                    timeout=self.limits.reference,
+                ),
+            )  # fmt: skip
+            return read_reference(entry.path, entry.facts)
+
+        return self.once(("reference", model.name, model.weights, precision), refer)
 
     def keypoints(self, model: Model, outputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
         """Keypoints `[R, K, 2]` in input px of raw outputs, by the model's own codec."""
@@ -183,30 +185,24 @@ class Judge:
 
     def client_answers(self, cell: Cell, count: int) -> list[ClientAnswer]:
         """Keypoints through the SDK client for the first `count` samples. Fails at 'sdk'."""
-        folder = self.conversion(cell).folder
-        with device_lock(self.device(cell)), self.child(cell.id) as child:
-            try:
-                answers: list[ClientAnswer] = child.call(
-                    "poseconform.subject.clients:posedeploy_sdk",
-                    str(folder), list(self.samples[:count]), cell.model.bottom_up,
-                    self.device(cell), timeout=self.limits.run * count,
-                )  # fmt: skip
-            except ChildFailure as failure:
-                raise StageFailure.from_child("sdk", failure) from failure
+        folder, device = self.conversion(cell).folder, self.device(cell)
+        samples = list(self.samples[:count])
+        with self.running(cell) as child, failing_at("sdk"):
+            answers: list[ClientAnswer] = child.call(
+                "poseconform.subject.clients:posedeploy_sdk",
+                str(folder), samples, cell.model.bottom_up, device,
+                timeout=self.limits.run * count,
+            )  # fmt: skip
         return answers
 
     def checkpoint(self, model: Model) -> str:
         """Path of the model's checkpoint; weights of its kind are made once."""
         if model.checkpoint:
             return model.checkpoint
+        target, seconds = "poseconform.subject.loading:checkpoint_for", self.limits.weights
         made: str = self.once(
             checkpoint_key(model),
-            lambda: self.in_torch(
-                "poseconform.subject.loading:checkpoint_for",
-                self.subject_spec,
-                model,
-                timeout=self.limits.weights,
-            ),
+            lambda: self.in_torch(target, self.subject_spec, model, timeout=seconds),
         )
         return made
 
@@ -236,31 +232,49 @@ class Judge:
                 timeout=self.limits.build if on_device else None,
             )  # fmt: skip
         except ChildFailure as failure:
-            raise StageFailure.from_child(conversion_stage(failure), failure) from failure
+            # an implementation that names a later stage, such as 'load' of its own file, has
+            # exported; one that names none may not have
+            exporting = failure.stage in {"", "model", "checkpoint", "export"}
+            stage = "export" if exporting else "convert"
+            raise StageFailure.from_child(stage, failure) from failure
         return conversion
 
     def _execute(self, cell: Cell, evaluate: bool = False) -> Execution:
-        flow = cell.flow
-        folder = self.conversion(cell).folder
-        files = backend_files(cell, folder)
-        inputs = self.reference(cell.model, flow.precision).inputs
-        options, stage = self.options_of(cell), "load"
-        with device_lock(self.device(cell)), self.child(cell.id) as child:
-            try:
-                loaded = child.call(
-                    "poseconform.judge.execution:load", flow.backend, files,
-                    self.device(cell), options, evaluate, timeout=self.limits.load,
-                )  # fmt: skip
-                stage = "run"
-                batches = [
-                    self._run(child, inputs, plan)
-                    for plan in plan_batches(flow.shape_mode, len(inputs))
-                ]
-            except ChildFailure as failure:
-                raise StageFailure.from_child(stage, failure) from failure
+        files = backend_files(cell, self.conversion(cell).folder)
+        inputs = self.reference(cell.model, cell.flow.precision).inputs
+        plans = plan_batches(cell.flow.shape_mode, len(inputs))
+        with self.running(cell) as child:
+            loaded, batches = self.run_files(child, cell, files, inputs, plans, evaluate=evaluate)
         if reference_head(cell.model.head).leaves_suppression(i.name for i in loaded.outputs):
             batches = self._finish(cell.model, batches)
         return Execution(loaded, tuple(batches))
+
+    def run_files(
+        self,
+        child: Child,
+        cell: Cell,
+        files: Sequence[str],
+        inputs: NDArray[Any],
+        plans: Sequence[tuple[int, ...]],
+        *,
+        evaluate: bool = False,
+    ) -> tuple[Loaded, list[Batch]]:
+        """Load the cell's backend files in a child and run batches of the inputs.
+
+        `plans` lists the inputs `[S, 3, H, W]` of each batch. Fails at 'load' or 'run'.
+        """
+        with failing_at("load"):
+            loaded = child.call(
+                "poseconform.judge.runs:load", cell.flow.backend, files,
+                self.device(cell), self.options_of(cell), evaluate, timeout=self.limits.load,
+            )  # fmt: skip
+        batches = []
+        with failing_at("run"):
+            for plan in plans:
+                seconds = self.limits.run * len(plan)
+                ran = child.call("poseconform.judge.runs:run", inputs[list(plan)], timeout=seconds)
+                batches.append(Batch(plan, ran.outputs, ran.seconds))
+        return loaded, batches
 
     def options_of(self, cell: Cell) -> SessionOptions:
         """How the cell's backend runs."""
@@ -269,38 +283,16 @@ class Judge:
 
     def _finish(self, model: Model, batches: Sequence[Batch]) -> list[Batch]:
         """The same batches with detections, made of outputs before suppression."""
-        checkpoint = self.checkpoint(model)
-        try:
-            found = self.in_torch(
+        outputs = [dict(batch.outputs) for batch in batches]
+        with failing_at("run"):
+            detections = self.in_torch(
                 "poseconform.reference.host_detections:detections",
-                model, checkpoint, [dict(batch.outputs) for batch in batches],
+                model, self.checkpoint(model), outputs,
             )  # fmt: skip
-        except ChildFailure as failure:
-            raise StageFailure.from_child("run", failure) from failure
         return [
-            replace(batch, detections=part) for batch, part in zip(batches, found, strict=True)
+            replace(batch, detections=part)
+            for batch, part in zip(batches, detections, strict=True)
         ]
-
-    def _run(self, child: Child, inputs: NDArray[Any], plan: tuple[int, ...]) -> Batch:
-        ran = child.call(
-            "poseconform.judge.execution:run",
-            inputs[list(plan)],
-            timeout=self.limits.run * len(plan),
-        )
-        return Batch(plan, ran.outputs, ran.seconds)
-
-    def _refer(self, model: Model, precision: str) -> Reference:
-        checkpoint = self.checkpoint(model)
-        parts = self.reference_parts(model, self.samples) | {"precision": precision}
-        entry: Entry = self.cache.get_or_make(
-            content_key("reference", parts),
-            lambda folder: self.in_torch(
-                "poseconform.reference.network:write_reference",
-                model, checkpoint, precision, list(self.samples), str(folder),
-                timeout=self.limits.reference,
-            ),
-        )  # fmt: skip
-        return read_reference(entry.path, entry.facts)
 
     def reference_parts(self, model: Model, samples: Sequence[Sample]) -> dict[str, object]:
         """What the reference of a model and its weights depends on."""
@@ -323,6 +315,12 @@ class Judge:
     def child(self, name: str) -> Child:
         """A fresh child with a log of this name."""
         return self.make_child(self.scratch / f"{name.replace('/', '_')}.log", SINGLE_THREAD)
+
+    @contextmanager
+    def running(self, cell: Cell) -> Iterator[Child]:
+        """A fresh child for the cell's backend, which has its device to itself."""
+        with device_lock(Device.parse(self.device(cell))), self.child(cell.id) as child:
+            yield child
 
 
 def backend_files(cell: Cell, folder: Path) -> list[str]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,9 +12,9 @@ from poseconform.datasets.labeled import DataSet, LabeledImage
 from poseconform.datasets.scoring import People, Score, score
 from poseconform.evaluators.quantized.noise import Quantized
 from poseconform.isolation.artifacts import content_key
-from poseconform.isolation.child import Child, ChildFailure
 from poseconform.judge.judge import Judge, backend_files
-from poseconform.judge.stages import StageFailure
+from poseconform.judge.runs import plan_batches
+from poseconform.judge.stages import StageFailure, failing_at
 from poseconform.matrix.cells import Cell, Flow, Model
 from poseconform.reference.people import nobody, read_people
 from poseconform.reference.values import FigureReference, read_figures, sample_of
@@ -34,10 +33,6 @@ FIGURES = 100  # of a measurement: 1700 keypoints, so the 99th percentile is the
 def float_cell(cell: Cell, flows: Iterable[Flow]) -> Cell:
     """The float32 cell of the same model, weights, backend and shape mode.
 
-    Args:
-        cell: A cell below float32.
-        flows: All flows that there are.
-
     Raises:
         StageFailure: No such flow, at 'numeric'.
     """
@@ -52,19 +47,19 @@ def float_cell(cell: Cell, flows: Iterable[Flow]) -> Cell:
 
 def layer_noise(judge: Judge, cell: Cell) -> Quantized:
     """Noise of the quantized layers of a cell. Fails at 'numeric'."""
-    return judge.once(("layers", cell.id), lambda: _measure_layers(judge, cell))
 
+    def measure() -> Quantized:
+        exact = float_cell(cell, judge.subject.flows())
+        folders = judge.conversion(cell).folder, judge.convert(exact).folder
+        files = [backend_files(cell, folder) for folder in folders]
+        inputs = _layer_inputs(judge, cell)
+        with judge.child(f"{cell.id}-layers") as child, failing_at("numeric"):
+            measured: Quantized = child.call(
+                MEASURES[cell.flow.backend], *files, inputs, timeout=judge.limits.convert
+            )
+        return measured
 
-def _measure_layers(judge: Judge, cell: Cell) -> Quantized:
-    exact = float_cell(cell, judge.subject.flows())
-    folders = judge.conversion(cell).folder, judge.convert(exact).folder
-    files = [backend_files(cell, folder) for folder in folders]
-    inputs = _layer_inputs(judge, cell)
-    with _child(judge, f"{cell.id}-layers", "numeric") as child:
-        measured: Quantized = child.call(
-            MEASURES[cell.flow.backend], *files, inputs, timeout=judge.limits.convert
-        )
-    return measured
+    return judge.once(("layers", cell.id), measure)
 
 
 def _layer_inputs(judge: Judge, cell: Cell) -> NDArray[np.float32]:
@@ -89,48 +84,43 @@ def _layer_inputs(judge: Judge, cell: Cell) -> NDArray[np.float32]:
 
 def figure_reference(judge: Judge, model: Model) -> FigureReference:
     """PyTorch's keypoints on the figures, with the cell's weights."""
-    key = ("figures", model.name, model.weights)
-    return judge.once(key, lambda: _refer(judge, model))
 
+    def refer() -> FigureReference:
+        figures, checkpoint = list(judge.figures(FIGURES)), judge.checkpoint(model)
+        parts = judge.reference_parts(model, [sample_of(figure) for figure in figures])
+        parts["truth"] = [figure.keypoints.tolist() for figure in figures]
+        entry = judge.cache.get_or_make(
+            content_key("figures", parts),
+            lambda folder: judge.in_torch(
+                "poseconform.reference.figures:write_figures",
+                model, checkpoint, figures, str(folder), timeout=judge.limits.reference,
+            ),
+        )  # fmt: skip
+        return read_figures(entry.path)
 
-def _refer(judge: Judge, model: Model) -> FigureReference:
-    figures = list(judge.figures(FIGURES))
-    parts = judge.reference_parts(model, [sample_of(figure) for figure in figures])
-    parts["truth"] = [figure.keypoints.tolist() for figure in figures]
-    entry = judge.cache.get_or_make(
-        content_key("figures", parts),
-        lambda folder: judge.in_torch(
-            "poseconform.reference.figures:write_figures",
-            model, judge.checkpoint(model), figures, str(folder),
-            timeout=judge.limits.reference,
-        ),
-    )  # fmt: skip
-    return read_figures(entry.path)
+    return judge.once(("figures", model.name, model.weights), refer)
 
 
 def figure_keypoints(judge: Judge, cell: Cell) -> NDArray[np.float64]:
     """Keypoints `[S, K, 2]` of a top-down cell on the figures, input px. Fails at 'keypoints'."""
-    return judge.once(("figure keypoints", cell.id), lambda: _run_figures(judge, cell))
 
+    def run() -> NDArray[np.float64]:
+        files = backend_files(cell, judge.conversion(cell).folder)
+        inputs = figure_reference(judge, cell.model).inputs
+        plans = plan_batches("static", len(inputs))
+        try:
+            with judge.running(cell) as child:
+                _, batches = judge.run_files(child, cell, files, inputs, plans)
+        except StageFailure as failure:
+            failure.stage = "keypoints"
+            raise
+        outputs = {
+            name: np.concatenate([batch.outputs[name] for batch in batches])
+            for name in batches[0].outputs
+        }
+        return judge.keypoints(cell.model, outputs)
 
-def _run_figures(judge: Judge, cell: Cell) -> NDArray[np.float64]:
-    files = backend_files(cell, judge.conversion(cell).folder)
-    inputs = figure_reference(judge, cell.model).inputs
-    device = judge.device(cell)
-    with _child(judge, f"{cell.id}-figures", "keypoints") as child:
-        child.call(
-            "poseconform.judge.execution:load",
-            cell.flow.backend, files, device, judge.options_of(cell),
-            timeout=judge.limits.load,
-        )  # fmt: skip
-        runs = [
-            child.call("poseconform.judge.execution:run", one[None], timeout=judge.limits.run)
-            for one in inputs
-        ]
-    names = list(runs[0].outputs)
-    return judge.keypoints(
-        cell.model, {name: np.concatenate([run.outputs[name] for run in runs]) for name in names}
-    )
+    return judge.once(("figure keypoints", cell.id), run)
 
 
 # ---- a labeled data set, from image to people ------------------------------------------------
@@ -138,57 +128,46 @@ def _run_figures(judge: Judge, cell: Cell) -> NDArray[np.float64]:
 
 def pytorch_score(judge: Judge, model: Model, data: DataSet) -> Score:
     """The score of mmpose's own estimator, in float32, with the model's weights."""
-    key = ("dataset", model.name, model.weights, data.key)
-    found: list[People] = judge.once(key, lambda: _people_of_mmpose(judge, model, data))
-    return score(data, found, model.bottom_up)
 
+    def find() -> list[People]:
+        parts = judge.reference_parts(model, [])
+        entry = judge.cache.get_or_make(
+            content_key("dataset", {**parts, "data": data.key, "images": len(data.images)}),
+            lambda folder: judge.in_torch(
+                "poseconform.reference.people:write_people",
+                model, judge.checkpoint(model), list(data.images), str(folder),
+                timeout=judge.limits.run * max(10, len(data.images)),
+            ),
+        )  # fmt: skip
+        return read_people(entry.path)
 
-def _people_of_mmpose(judge: Judge, model: Model, data: DataSet) -> list[People]:
-    parts = judge.reference_parts(model, [])
-    entry = judge.cache.get_or_make(
-        content_key("dataset", {**parts, "data": data.key, "images": len(data.images)}),
-        lambda folder: judge.in_torch(
-            "poseconform.reference.people:write_people",
-            model, judge.checkpoint(model), list(data.images), str(folder),
-            timeout=judge.limits.run * max(10, len(data.images)),
-        ),
-    )  # fmt: skip
-    return read_people(entry.path)
+    people = judge.once(("dataset", model.name, model.weights, data.key), find)
+    return score(data, people, model.bottom_up)
 
 
 def client_score(judge: Judge, cell: Cell, data: DataSet) -> Score:
     """The score of the SDK client with the cell's folder. Fails at 'sdk'."""
     folder = judge.conversion(cell).folder
-    with _child(judge, f"{cell.id}-dataset", "sdk") as child:
-        found: list[People] = child.call(
+    with judge.child(f"{cell.id}-dataset") as child, failing_at("sdk"):
+        people: list[People] = child.call(
             "poseconform.judge.measuring:people_of_client",
             str(folder), list(data.images), cell.model.bottom_up,
             timeout=judge.limits.run * max(10, len(data.images)),
         )  # fmt: skip
-    return score(data, found, cell.model.bottom_up)
+    return score(data, people, cell.model.bottom_up)
 
 
 def people_of_client(folder: str, images: Sequence[LabeledImage], bottom_up: bool) -> list[People]:
     """The people that `posedeploy.sdk` finds, from the folder alone; called by name in a child."""
-    found = []
+    results = []
     with clients.detector_of(folder) as detector:
         for labeled in images:
             if not bottom_up and not len(labeled.boxes):
-                found.append(nobody())
+                results.append(nobody())
                 continue
             people = detector.detect(labeled.pixels(), None if bottom_up else labeled.boxes)
             keypoints, scores = (
                 np.asarray(a, np.float64) for a in (people.keypoints, people.scores)
             )
-            found.append(People(keypoints, scores))
-    return found
-
-
-@contextmanager
-def _child(judge: Judge, name: str, stage: str) -> Iterator[Child]:
-    """A fresh child, whose failure is one of the stage."""
-    with judge.child(name) as child:
-        try:
-            yield child
-        except ChildFailure as failure:
-            raise StageFailure.from_child(stage, failure) from failure
+            results.append(People(keypoints, scores))
+    return results

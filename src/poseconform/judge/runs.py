@@ -1,15 +1,42 @@
-"""What came out of a backend: runs of a cell over all samples, in batches."""
+"""Load backend files, run them, and what came out: runs of a cell over all samples, in batches.
+
+`load` and `run` are called by name in a child process that holds the session; only numpy and the
+backend are loaded there.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import importlib
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from poseconform.judge import execution
+from posedeploy.runtime import Session, SessionOptions, TensorInfo, backend_row, get_runtime
+
+_sessions: list[Session] = []
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a session reports after loading."""
+
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    effective_options: Mapping[str, str]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Ran:
+    """Outputs of one run and how long the backend took."""
+
+    outputs: Mapping[str, NDArray[Any]]
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -18,7 +45,7 @@ class Batch:
 
     Attributes:
         samples: Which samples were in it.
-        outputs: What the graph put out.
+        outputs: The outputs of the graph.
         seconds: How long the backend took.
         detections: `dets` and `keypoints` where the graph ends before suppression, and mmpose's
             own head went on from there; empty elsewhere.
@@ -34,7 +61,7 @@ class Batch:
 class Execution:
     """A cell's backend run over all samples."""
 
-    loaded: execution.Loaded
+    loaded: Loaded
     batches: tuple[Batch, ...]
 
     @property
@@ -58,8 +85,38 @@ class Execution:
 def plan_batches(shape_mode: str, samples: int) -> tuple[tuple[int, ...], ...]:
     """Which samples are run together: one by one, or in batches of 1, 2 and 5 that overlap.
 
-    The overlap shows whether a image's result depends on its batch.
+    The overlap shows whether an image's result depends on its batch.
     """
     if shape_mode == "static":
         return tuple((i,) for i in range(samples))
     return ((0,), tuple(range(1, min(3, samples))), tuple(range(1, min(6, samples))))
+
+
+def load(
+    backend: str,
+    files: Sequence[str],
+    device: str,
+    options: SessionOptions,
+    evaluate: bool = False,
+) -> Loaded:
+    """Load a backend's files, the main one first, into a session that `run` runs.
+
+    `evaluate` is True for the judge's own evaluator of the files, False for the backend's runtime.
+    """
+    started = time.perf_counter()
+    module = backend_row(backend).evaluator
+    if evaluate and not module:
+        raise ValueError(f"the judge has no evaluator for {backend}")
+    runtime = importlib.import_module(module) if evaluate else get_runtime(backend)
+    session = cast("Session", runtime.load([Path(f) for f in files], device, options))
+    _sessions[:] = [session]
+    seconds = time.perf_counter() - started
+    return Loaded(session.inputs, session.outputs, dict(session.effective_options), seconds)
+
+
+def run(feed: NDArray[Any]) -> Ran:
+    """Run the loaded session on its only input, `[N, 3, H, W]` float32, normalized."""
+    session = _sessions[0]
+    started = time.perf_counter()
+    outputs = session.run({session.inputs[0].name: feed})
+    return Ran(outputs, time.perf_counter() - started)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from poseconform.isolation.child import ChildFailure
+from poseconform.results.records import StageRecord
+from poseconform.subject.protocol import Conversion
 
 
 class StageFailure(Exception):  # noqa: N818 - it is the failure, not an error of the judge
@@ -35,7 +40,7 @@ class StageFailure(Exception):  # noqa: N818 - it is the failure, not an error o
         return cls(stage, kind, failure.message, code, failure.log_tail)
 
 
-class Blocked(Exception):  # noqa: N818 - not an error: an earlier stage has failed and said so
+class Blocked(Exception):  # noqa: N818 - not an error: an earlier stage has failed and is recorded
     """A stage that cannot be judged because an earlier one failed, which was reported there."""
 
     def __init__(self, stage: str, message: str) -> None:
@@ -44,3 +49,21 @@ class Blocked(Exception):  # noqa: N818 - not an error: an earlier stage has fai
 
     def __str__(self) -> str:
         return f"blocked: {self.stage} failed ({self.message.splitlines()[0]})"
+
+
+@contextmanager
+def failing_at(stage: str) -> Iterator[None]:
+    """A failed call in a child within the block is a failure of the stage."""
+    try:
+        yield
+    except ChildFailure as failure:
+        raise StageFailure.from_child(stage, failure) from failure
+
+
+def stage_records(conversion: Conversion) -> tuple[StageRecord, ...]:
+    """Export and convert as stages; what was in the cache took no time."""
+    steps = {"export": conversion.export, "convert": conversion.convert}
+    return tuple(
+        StageRecord(name, float(facts["seconds"]) if facts["made"] else 0.0)
+        for name, facts in steps.items()
+    )

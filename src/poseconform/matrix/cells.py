@@ -20,7 +20,7 @@ class Model:
         name: Zoo name, or the stem of the user's config.
         family: Row of the support table.
         tiers: Tiers it belongs to.
-        head: Head kind as deploy configs write it: '', 'simcc', 'yolox-pose', 'rtmo'.
+        head: Head kind as deploy configs write it: '' (heatmap), 'simcc', 'yolox-pose', …
         shape: (H, W) of the network input, px.
         config: Path of the MMPose config.
         checkpoint: Path of the user's checkpoint; '' for weights that are made.
@@ -42,6 +42,11 @@ class Model:
     seed: int = 0
     max_detections: int = 0
     bottom_up: bool = False
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """Markers of its tests: family, tiers."""
+        return tuple(mark_name(word) for word in (self.family, *self.tiers))
 
 
 @dataclass(frozen=True)
@@ -73,11 +78,8 @@ class Flow:
     @property
     def label(self) -> str:
         """The name without what all names begin with."""
-        return (
-            self.deploy_config.rsplit("/", 1)[-1]
-            .removesuffix(".py")
-            .removeprefix("pose-detection_")
-        )
+        name = self.deploy_config.rsplit("/", 1)[-1].removesuffix(".py")
+        return name.removeprefix("pose-detection_")
 
     def fits(self, model: Model) -> bool:
         """True if this deploy config can deploy the model."""
@@ -100,10 +102,7 @@ class Cell:
     def marks(self) -> tuple[str, ...]:
         """Markers of its tests: backend, precision, shape mode, family, tiers."""
         flow = self.flow
-        return (
-            mark_name(flow.backend), flow.precision, flow.shape_mode,
-            mark_name(self.model.family), *(mark_name(tier) for tier in self.model.tiers),
-        )  # fmt: skip
+        return (mark_name(flow.backend), flow.precision, flow.shape_mode, *self.model.marks)
 
 
 def mark_name(word: str) -> str:

@@ -1,8 +1,8 @@
 """Which weights a cell is judged with.
 
-Calibrated random weights show whether tensors agree; they cannot show whether a keypoint is still
-found, for their peaks are ties of noise: at 16 bits and less nearly every one moves.  Fitted
-weights locate the joints of drawn figures, so there a keypoint that moves has a meaning.
+Calibrated random weights show whether tensors agree. Their peaks are ties of noise, nearly all of
+which move at 16 bits and less, so they cannot show whether keypoints are still found. Fitted
+weights locate the joints of drawn figures.
 """
 
 from __future__ import annotations
@@ -13,29 +13,23 @@ from dataclasses import replace
 from poseconform.matrix.cells import Cell, Model
 
 AUTO = "auto"
-PUBLISHED = "zoo"  # downloaded: they find people, where all others find drawn figures at most
+PUBLISHED = "zoo"  # downloaded: the only ones that find people
 KINDS = ("calibrated", "fitted", PUBLISHED)
 CHOICES = (AUTO, *KINDS)
 USER = "user"  # recorded where the user gave a checkpoint
 
-# Precisions at which keypoints are judged on figures, so that calibrated weights do not do.
+# Precisions at which keypoints are judged on figures, which needs fitted weights.
 FITTED_PRECISIONS = frozenset({"fp16", "bf16", "int8"})
 
 CanFit = Callable[[Model], bool]
 
 
 def weights_for(model: Model, precision: str, wanted: str, can_fit: CanFit) -> str:
-    """The kind of weights for a model at a precision.
+    """The kind of weights for a model at a precision: 'user' or one of `KINDS`.
 
-    Args:
-        model: Its own checkpoint, where it has one, is all that counts.
-        precision: Of the flow.
-        wanted: One of `CHOICES`; 'auto' fits where keypoints are judged on figures, which those
-            of a detector are not: its limits were measured with calibrated weights.
-        can_fit: Whether a model's family can be fitted; where not, weights are calibrated.
-
-    Returns:
-        'user' or one of `KINDS`.
+    The user's checkpoint decides; `wanted` is one of `CHOICES`. 'auto' fits where keypoints are
+    judged on figures. Those of a bottom-up model are not: its limits were measured with
+    calibrated weights. A family that cannot be fitted gets calibrated ones.
     """
     if model.checkpoint:
         return USER

@@ -13,42 +13,19 @@ from typing import Any
 
 import pytest
 
-from poseconform.report.data.baseline import (
-    baseline_path,
-    compare_with_baseline,
-    update_baseline,
-)
+from poseconform.report.data.baseline import baseline_path, compare_with_baseline, update_baseline
 from poseconform.report.data.diff import CHANGES, Diff, Finding
 from poseconform.report.text.github import diff_markdown
 from poseconform.report.text.strings import one_line, plural
 from poseconform.results.results import ReportError, Results, read_results
+from posedeploy.runtime import Device
 
 FOLDER = Path("reports/baselines")
 MAX_LINES = 30  # of one kind; the report's page has them all
 # What has a line of its own under the counts; the rest is in the report.
-LISTED = ("newly-failing", "missing", "headroom", "keypoint error", "still-failing",
-          "newly-passing")  # fmt: skip
-
-
-def add_options(add: Callable[..., None]) -> None:
-    """Register the options of this module with a group's `addoption`."""
-    add(
-        "--baseline",
-        metavar="PATH",
-        type=Path,
-        help=f"compare with these results (default: {FOLDER}/<platform>.json if it is there; with "
-        f"--device, {FOLDER}/<device>/<platform>.json)",
-    )
-    add(
-        "--fail-on-regression",
-        action="store_true",
-        help="fail the run if it is worse than the baseline",
-    )
-    add(
-        "--update-baseline",
-        action="store_true",
-        help="show what the run changes in the baseline, then change it",
-    )
+LISTED = (
+    "newly-failing", "missing", "headroom", "keypoint error", "still-failing", "newly-passing",
+)  # fmt: skip
 
 
 def baseline_file(option: Any, root: Path) -> Path:
@@ -58,7 +35,7 @@ def baseline_file(option: Any, root: Path) -> Path:
     """
     here = {"os": platform.platform(), "cpu": {"machine": platform.machine()}}
     named: Path | None = option.baseline
-    kind = option.device.split(":", maxsplit=1)[0]
+    kind = Device.parse(option.device).kind
     folder = root / FOLDER / ("" if kind == "cpu" else kind)
     return named if named is not None else baseline_path(folder, here)
 
@@ -67,7 +44,7 @@ def check_options(option: Any, root: Path) -> None:
     """Check before the run what is needed after it.
 
     Raises:
-        pytest.UsageError: A baseline is asked for that is not there, or is none.
+        pytest.UsageError: A baseline that an option needs is missing, or is no baseline.
     """
     if option.baseline is None and not option.fail_on_regression and not option.update_baseline:
         return
@@ -86,13 +63,10 @@ def check_options(option: Any, root: Path) -> None:
 
 
 def compare(results: Results, path: Path) -> tuple[Diff | None, str]:
-    """What changed since the baseline in `path`, or why it could not be compared.
-
-    Both are empty where there is no baseline.
-    """
+    """What changed since the baseline in `path`, and '' or why it could not be compared."""
     try:
         return compare_with_baseline(results, path), ""
-    except ReportError as error:  # only of a baseline that no option asked for: see check_options
+    except ReportError as error:  # only of a baseline that no option names: see check_options
         return None, str(error)
 
 
@@ -101,10 +75,10 @@ def summary_lines(diff: Diff, path: Path) -> Iterator[str]:
     counts = ", ".join(f"{len(diff.of(kind))} {words}" for kind, words in CHANGES)
     yield f"against {path}: {counts}; {plural(len(diff.regressions), 'regression')}"
     for kind in LISTED:
-        found = diff.of(kind)
-        yield from (_line(finding) for finding in found[:MAX_LINES])
-        if len(found) > MAX_LINES:
-            yield f"  ... and {len(found) - MAX_LINES} more: {kind}"
+        findings = diff.of(kind)
+        yield from (_line(finding) for finding in findings[:MAX_LINES])
+        if len(findings) > MAX_LINES:
+            yield f"  ... and {len(findings) - MAX_LINES} more: {kind}"
 
 
 def _line(finding: Finding) -> str:

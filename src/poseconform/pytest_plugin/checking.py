@@ -17,26 +17,26 @@ MARKER = "checks(*names, suite=''): the test runs these checks, or all of a suit
 _SUITES = (*VERDICT_SUITES, "accuracy")
 
 
+def marks(names: Iterable[str]) -> Iterator[pytest.MarkDecorator]:
+    """Markers by their names."""
+    yield from (getattr(pytest.mark, name) for name in names)
+
+
 def parameters(
     metafunc: pytest.Metafunc, cells: Iterable[Cell], device_of: Callable[[Cell], str]
 ) -> Iterator[Any]:
-    """(cell, check) for the checks of the `checks` marker that apply, marked with their stage.
-
-    Args:
-        metafunc: Of a test that takes `cell` and `check`.
-        cells: The cells that it runs for.
-        device_of: Gives the device that a cell runs on.
-    """
+    """(cell, check) for the checks of the `checks` marker that apply, marked with their stage."""
     (marker,) = metafunc.definition.iter_markers("checks")
     suite = marker.kwargs.get("suite", "")
     for cell in cells:
         for check in applicable(cell, device_of(cell), (suite,) if suite else _SUITES):
             if suite or check.name in marker.args:
-                marks = [pytest.mark.stage(check.stage)]
-                marks += [pytest.mark.anywhere] if check.anywhere else []
-                marks += [getattr(pytest.mark, name) for name in cell.marks]
+                names = (*cell.marks, "anywhere") if check.anywhere else cell.marks
                 # the cell comes last and in brackets of its own, as in tests of a cell alone
-                yield pytest.param(cell, check, id=f"{check.name}][{cell.id}", marks=marks)
+                yield pytest.param(
+                    cell, check, id=f"{check.name}][{cell.id}",
+                    marks=[pytest.mark.stage(check.stage), *marks(names)],
+                )  # fmt: skip
 
 
 def perform(check: Check, judge: Judge, cell: Cell, record: Notes) -> Verdict:

@@ -1,4 +1,4 @@
-"""The plugin's part that runs once: it collects the results of all tests and writes the report."""
+"""The plugin's part that runs once: it schedules the tests, and reports what became of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import pytest
 
 from poseconform.expectations import entries as expectations
 from poseconform.expectations import update as expectations_update
-from poseconform.isolation.disk import make_room
+from poseconform.isolation.artifacts import ArtifactCache
 from poseconform.planted import score as defect_score
 from poseconform.pytest_plugin import baseline as regression
 from poseconform.pytest_plugin import recording
@@ -29,14 +30,38 @@ from poseconform.pytest_plugin.options import (
     selection_of,
     subject_of,
 )
-from poseconform.pytest_plugin.progress import Progress
-from poseconform.results.folder import RunFolder, RunRecord, export_counts
+from poseconform.report.data.diff import Diff
+from poseconform.report.data.vocabulary import words_of
+from poseconform.report.text.strings import duration
+from poseconform.results.folder import CollectedTest, RunFolder, RunRecord, export_counts
 from poseconform.results.records import CellRecord
 from poseconform.results.results import Results, new_results, write_results
 from poseconform.subject.environment import fingerprint
 
 _FOLDER = pytest.StashKey[RunFolder]()
 _WORKERINPUT = "poseconform_run_folder"
+GB = 1_000_000_000
+# Enough for export, conversion and reference of most models (the hourglass's files have 375 MB
+# each); on a full disk every cell fails, each at another stage.
+MIN_FREE_BYTES = GB // 2
+
+
+def make_room(cache: Path, limit_gb: int) -> None:
+    """Bring the cache within its limit (10^9 bytes), and see that its disk has room.
+
+    Raises:
+        pytest.UsageError: Less is free than one cell needs.
+    """
+    if cache.is_dir():
+        ArtifactCache(cache).prune(limit_gb * GB)
+    existing = next(folder for folder in (cache, *cache.absolute().parents) if folder.exists())
+    free = shutil.disk_usage(existing).free
+    if free < MIN_FREE_BYTES:
+        raise pytest.UsageError(
+            f"--artifact-cache {cache}: found {free / GB:.2f} GB free on its disk; expected at "
+            f"least {MIN_FREE_BYTES / GB:g} GB. Remove the folder (it is a cache), lower "
+            "--artifact-cache-limit, or name a folder on another disk."
+        )
 
 
 def run_folder(config: pytest.Config) -> RunFolder:
@@ -47,6 +72,43 @@ def run_folder(config: pytest.Config) -> RunFolder:
         path = Path(named or tempfile.mkdtemp(prefix="poseconform-run-"))
         config.stash[_FOLDER] = RunFolder(path.absolute())
     return config.stash[_FOLDER]
+
+
+@dataclass
+class Progress:
+    """Writes one line for each cell when its last test has ended, with the time that is left.
+
+    Attributes:
+        write: Writes one line.
+        clock: Seconds, monotonic.
+        tests: How many tests each cell has.
+    """
+
+    write: Callable[[str], None]
+    clock: Callable[[], float] = time.monotonic
+    tests: Mapping[str, int] = field(default_factory=dict)
+    _started: float = 0.0
+    _ended: int = 0
+    _done: int = 0
+
+    def start(self, tests: Mapping[str, int]) -> None:
+        """The run begins."""
+        self.tests = tests
+        self._started = self.clock()
+
+    def add(self, cell_id: str, outcome: str) -> None:
+        """A test of a cell has ended; `outcome` is the cell's if it was the last one, else ''."""
+        if cell_id not in self.tests:
+            return
+        self._ended += 1
+        if not outcome:
+            return
+        self._done += 1
+        total, left = len(self.tests), sum(self.tests.values()) - self._ended
+        seconds = (self.clock() - self._started) / self._ended * left
+        eta = f", about {duration(seconds)} left" if self._done < total else ""
+        count = f"{self._done:{len(str(total))}}/{total}"
+        self.write(f"[{count}] {cell_id}: {words_of(outcome)}{eta}")
 
 
 class Controller:
@@ -60,13 +122,13 @@ class Controller:
         self._results: Results | None = None
         self._paths: list[Path] = []
         self._defects = defect_score.Score()
-        self._diff: Any = None
+        self._diff: Diff | None = None
         self._no_diff = ""
         self._interrupted = ""
         self._handler: Any = None
 
     def pytest_sessionstart(self) -> None:
-        """Refuse a baseline that is not there, and a full disk, before hours are spent."""
+        """Refuse a missing baseline and a full disk before any test runs."""
         option = self._config.option
         regression.check_options(option, self._config.rootpath)
         make_room(option.artifact_cache, option.artifact_cache_limit)
@@ -117,8 +179,7 @@ class Controller:
         cells = []
         for cell in selection_of(self._config).cells:
             base = recording.base_record(cell, option.exporter, "", subject)
-            chosen = cell.id in self._selected
-            cells.append(base.with_outcome() if chosen else base.not_selected())
+            cells.append(base.with_outcome() if cell.id in self._selected else base.not_selected())
         run = {
             "command": shlex.join(["python", "-m", "pytest", *sys.argv[1:]]),
             "exporter": option.exporter or "the one of each deploy config",
@@ -129,7 +190,7 @@ class Controller:
     def _environment(self, cells: Iterable[CellRecord]) -> dict[str, Any]:
         availabilities = availabilities_of(self._config)
         for backend in sorted({c.backend for c in cells if c.outcome != "not-selected"}):
-            availabilities.of(backend)  # with xdist the workers have probed
+            availabilities.of(backend)  # with xdist only the workers have probed
         return fingerprint(availabilities, self._config.option.weights_seed)
 
     def pytest_report_teststatus(
@@ -199,8 +260,12 @@ class Controller:
         path = regression.baseline_file(self._config.option, self._config.rootpath)
         self._diff, self._no_diff = regression.compare(results, path)
         if self._config.option.report_dir:
+            from poseconform.report.build import build_report
+
+            report = self._config.option.report_dir
+            written = write_results(report / "results.json", results)
             baseline = path if self._diff is not None else None
-            self._paths = write_report(self._config.option.report_dir, results, baseline)
+            self._paths = [*build_report(written, report, baseline_path=baseline), written]
         self._results = results
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
@@ -228,16 +293,10 @@ class Controller:
         folder = self._config.rootpath / expectations.FOLDER
         availabilities = availabilities_of(self._config)
         entries = expectations.load_expectations(folder)
-        declared = expectations.Declarations(
-            entries, lambda backend: availabilities.of(backend).version
-        )
+        declared = expectations.Declarations(entries, lambda name: availabilities.of(name).version)
         matrix = all_cells(self._config)
-        run = expectations_update.Run(
-            entries,
-            matrix,
-            expectations_update.by_cell(matrix, results.cells),
-            declared.holds,
-        )
+        by_cell = expectations_update.by_cell(matrix, results.cells)
+        run = expectations_update.Run(entries, matrix, by_cell, declared.holds)
         expectations_update.update(folder, run, write_line)
 
     def _print_changes(self, results: Results, write_line: Callable[[str], None]) -> None:
@@ -251,22 +310,35 @@ class Controller:
             regression.update(results, path, write_line)
 
 
-def write_report(folder: Path, results: Results, baseline: Path | None = None) -> list[Path]:
-    """Write `results.json` and everything that is made from it; the paths, page first.
-
-    Args:
-        folder: Made if it is not there.
-        results: The results.
-        baseline: Results that the page marks changes against.
-    """
-    from poseconform.report.build import build_report
-
-    path = write_results(folder / "results.json", results)
-    return [*build_report(path, folder, baseline_path=baseline), path]
-
-
 def _terminate(signum: int, frame: object) -> None:
     """End the session as Ctrl-C does; a second signal is not to spoil the report."""
     del frame
     signal.signal(signum, signal.SIG_IGN)
     raise pytest.exit.Exception(signal.Signals(signum).name)
+
+
+def group_of(node_id: str, tests: Mapping[str, CollectedTest]) -> str:
+    """The model of a test, else its file."""
+    test = tests.get(node_id)
+    return test.model if test and test.model else node_id.split("::", maxsplit=1)[0]
+
+
+def make_scheduler(
+    config: pytest.Config, log: Any, read_tests: Callable[[], Mapping[str, CollectedTest]]
+) -> Any:
+    """Xdist's load-by-scope scheduler, with `group_of` as the scope.
+
+    A worker builds a model and reads its reference once, and an earlier failure of a cell blocks
+    its later stages. xdist's own `--dist loadgroup` has no effect with pytest 9.2 and xdist 3.8.
+    `read_tests` gives what each test is about, once the workers have collected.
+    """
+    from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
+
+    class LoadByModel(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+        tests: Mapping[str, CollectedTest] = {}
+
+        def _split_scope(self, nodeid: str) -> str:
+            self.tests = self.tests or read_tests()
+            return group_of(nodeid, self.tests)
+
+    return LoadByModel(config, log)

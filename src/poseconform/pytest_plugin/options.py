@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,11 +22,10 @@ from poseconform.subject.availability import (
 from poseconform.subject.loading import DEFAULT_SUBJECT, SubjectError, load_subject
 from poseconform.subject.protocol import Subject
 from posedeploy.paths import cache_dir
-from posedeploy.runtime import probe_on
+from posedeploy.runtime import Device, probe_on
 
 CACHE_VARIABLE = "POSECONFORM_CACHE"
-# `.ci/run` left 3.5 GB in an empty cache (ONNX Runtime in fp32 and what is planted): room for
-# several such runs, so that going back to the last commit converts nothing again.
+# A run of `.ci/run` leaves 3.5 GB: room for several, so that the last commit's are still there.
 CACHE_LIMIT_GB = 20
 DEFAULT_MODELS = "quick"
 _SELECTION = pytest.StashKey["Selection"]()
@@ -37,138 +35,73 @@ PROBE = pytest.StashKey[Probe]()  # set by a plugin whose backends are not insta
 
 def add_options(parser: pytest.Parser) -> None:
     """Register the options."""
-    group = parser.getgroup("poseconform", "conformance of deployed pose models")
-    add = group.addoption
-    add(
-        "--subject",
-        metavar="MODULE:OBJECT",
-        default=DEFAULT_SUBJECT,
+    add = parser.getgroup("poseconform", "conformance of deployed pose models").addoption
+    # fmt: off
+    add("--subject", metavar="MODULE:OBJECT", default=DEFAULT_SUBJECT,
         help="the implementation under test: an instance, a class, or a function that gives one "
-        "(default: posedeploy)",
-    )
-    add(
-        "--models",
-        action="append",
-        metavar="TIER|NAME,…",
-        help=f"models: quick, default, reference, all, or names (default: {DEFAULT_MODELS})",
-    )
-    add(
-        "--model-config",
-        action="append",
-        metavar="PATH",
-        default=[],
-        help="judge this MMPose config too; without --models, judge nothing else",
-    )
-    add(
-        "--checkpoint",
-        action="append",
-        metavar="[MODEL=]PATH",
-        default=[],
-        help="checkpoint of a model, by the name it has in the report",
-    )
-    add(
-        "--weights",
-        choices=CHOICES,
-        default=AUTO,
+        "(default: posedeploy)")
+    add("--models", action="append", metavar="TIER|NAME,…",
+        help=f"models: quick, default, reference, all, or names (default: {DEFAULT_MODELS})")
+    add("--model-config", action="append", metavar="PATH", default=[],
+        help="judge this MMPose config too; without --models, judge nothing else")
+    add("--checkpoint", action="append", metavar="[MODEL=]PATH", default=[],
+        help="checkpoint of a model, by the name it has in the report")
+    add("--weights", choices=CHOICES, default=AUTO,
         help="weights of models without a checkpoint; auto: calibrated at fp32, fitted at fp16 "
         "and int8 for top-down families that can be fitted, else calibrated; zoo: published ones, "
-        "downloaded once",
-    )
-    add(
-        "--dataset",
-        choices=("drawn", "coco"),
-        default="drawn",
-        help="what suites/accuracy measures on: drawn figures, or COCO val2017 in --data-root",
-    )
-    add(
-        "--data-root",
-        metavar="DIR",
-        type=Path,
-        help="holds annotations/person_keypoints_val2017.json and val2017/",
-    )
-    add(
-        "--max-images",
-        metavar="N",
-        type=_count,
-        default=0,
-        help="only the data set's first N images with people (default: all)",
-    )
-    add(
-        "--weights-seed",
-        type=_count,
-        default=0,
-        metavar="N",
-        help="seed of weights that are made: other numbers, other weights (default: 0)",
-    )
-    add(
-        "--image-set",
-        "--picture-set",
-        type=_count,
-        default=0,
-        metavar="N",
-        help="which images to judge on: other numbers, other images (default: 0)",
-    )
-    add(
-        "--deploy-config",
-        action="append",
-        metavar="PATH",
-        default=[],
-        help="judge this deploy config too",
-    )
-    add(
-        "--exporter",
-        choices=("torchscript", "dynamo"),
-        default="",
-        help="override the exporter of every deploy config",
-    )
-    add(
-        "--device",
-        metavar="TYPE[:N]",
-        default="",
-        help="run on this device (cuda, cuda:1); a backend that has none is unavailable",
-    )
-    add(
-        "--require",
-        action="append",
-        metavar="BACKEND",
-        default=[],
-        help="fail, rather than skip, where this backend is unavailable",
-    )
-    add(
-        "--disable",
-        action="append",
-        metavar="BACKEND",
-        default=[],
-        help=f"treat this backend as switched off (also: {DISABLE_VARIABLE}=a,b)",
-    )
-    add(
-        "--report-dir",
-        metavar="DIR",
-        type=Path,
-        help="write results.json, index.html, support-table.md and junit.xml here",
-    )
-    add(
-        "--update-expectations",
-        action="store_true",
-        help="rewrite suites/expectations/*.toml as this run ended, and show the diff",
-    )
-    add(
-        "--repro-dir",
-        metavar="DIR",
-        type=Path,
-        help="write a folder for each failing cell: files, inputs, outputs and a script",
-    )
-    add("--artifact-cache", "--artefact-cache", metavar="DIR", type=Path, default=default_cache(),
-        help=f"cache of conversions and references (also: {CACHE_VARIABLE})")  # fmt: skip
-    add(
-        "--artifact-cache-limit",
-        "--artefact-cache-limit",
-        metavar="GB",
-        type=_count,
+        "downloaded once")
+    add("--dataset", choices=("drawn", "coco"), default="drawn",
+        help="what suites/accuracy measures on: drawn figures, or COCO val2017 in --data-root")
+    add("--data-root", metavar="DIR", type=Path,
+        help="holds annotations/person_keypoints_val2017.json and val2017/")
+    add("--max-images", metavar="N", type=_count, default=0,
+        help="only the data set's first N images with people (default: all)")
+    add("--weights-seed", metavar="N", type=_count, default=0,
+        help="seed of weights that are made: other numbers, other weights (default: 0)")
+    add("--image-set", "--picture-set",  # codespell:ignore picture
+        metavar="N", type=_count, default=0,
+        help="which images to judge on: other numbers, other images (default: 0)")
+    add("--deploy-config", action="append", metavar="PATH", default=[],
+        help="judge this deploy config too")
+    add("--exporter", choices=("torchscript", "dynamo"), default="",
+        help="override the exporter of every deploy config")
+    add("--device", metavar="TYPE[:N]", type=_device, default="",
+        help="run on this device (cuda, cuda:1); a backend that has none is unavailable")
+    add("--require", action="append", metavar="BACKEND", default=[],
+        help="fail, rather than skip, where this backend is unavailable")
+    add("--disable", action="append", metavar="BACKEND", default=[],
+        help=f"treat this backend as switched off (also: {DISABLE_VARIABLE}=a,b)")
+    add("--report-dir", metavar="DIR", type=Path,
+        help="write results.json, index.html, support-table.md and junit.xml here")
+    add("--baseline", metavar="PATH", type=Path,
+        help=f"compare with these results (default: {regression.FOLDER}/<platform>.json if it is "
+        f"there; with --device, {regression.FOLDER}/<device>/<platform>.json)")
+    add("--fail-on-regression", action="store_true",
+        help="fail the run if it is worse than the baseline")
+    add("--update-baseline", action="store_true",
+        help="show what the run changes in the baseline, then change it")
+    add("--update-expectations", action="store_true",
+        help="rewrite suites/expectations/*.toml as this run ended, and show the diff")
+    add("--repro-dir", metavar="DIR", type=Path,
+        help="write a folder for each failing cell: files, inputs, outputs and a script")
+    add("--artifact-cache", "--artefact-cache",  # codespell:ignore artefact
+        metavar="DIR", type=Path,
+        default=cache_dir(CACHE_VARIABLE, "poseconform"),
+        help=f"cache of conversions and references (also: {CACHE_VARIABLE})")
+    add("--artifact-cache-limit", "--artefact-cache-limit",  # codespell:ignore artefact
+        metavar="GB", type=_count,
         default=CACHE_LIMIT_GB,
-        help="remove what was not used for longest above this size (default: %(default)s)",
-    )
-    regression.add_options(add)
+        help="remove what was not used for longest above this size (default: %(default)s)")
+    # fmt: on
+
+
+def _device(text: str) -> str:
+    """A device such as 'cuda:1'."""
+    try:
+        Device.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
 
 
 def _count(text: str) -> int:
@@ -178,14 +111,9 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def default_cache() -> Path:
-    """Where artifacts are cached unless an option names another folder."""
-    return cache_dir(CACHE_VARIABLE, "poseconform")
-
-
 @dataclass(frozen=True)
 class Selection:
-    """What a run is asked to judge."""
+    """What a run judges."""
 
     models: tuple[Model, ...]
     flows: tuple[Flow, ...]
@@ -207,11 +135,7 @@ def subject_of(config: pytest.Config) -> Subject:
 
 
 def read_selection(option: Any, subject: Subject) -> Selection:
-    """The selection that the options stand for.
-
-    Args:
-        option: `pytest.Config.option`.
-        subject: The implementation under test.
+    """The selection of `pytest.Config.option`.
 
     Raises:
         pytest.UsageError: An option names something that is not there.
@@ -230,8 +154,9 @@ def read_selection(option: Any, subject: Subject) -> Selection:
     disabled = disabled_backends(option.disable, os.environ.get(DISABLE_VARIABLE, ""))
     for name in (*option.require, *disabled):
         if name not in backends:
-            there_are = ", ".join(sorted(backends))
-            raise pytest.UsageError(f"no backend {name!r}; there are: {there_are}")
+            raise pytest.UsageError(
+                f"no backend {name!r}; there are: {', '.join(sorted(backends))}"
+            )
     return Selection(models, flows, cells, frozenset(option.require), disabled)
 
 
@@ -267,17 +192,12 @@ def _models(option: Any, subject: Subject) -> tuple[Model, ...]:
     words = [word for text in option.models or () for word in text.split(",") if word]
     if not words and not option.model_config:
         words = [DEFAULT_MODELS]
-    models = (
+    models = [
         *(subject.models(words) if words else ()),
         *(subject.model_from_config(path) for path in option.model_config),
-    )
-    seeded = tuple(replace(model, seed=option.weights_seed) for model in models)
-    return _with_checkpoints(seeded, option.checkpoint)
-
-
-def _with_checkpoints(models: tuple[Model, ...], pairs: Iterable[str]) -> tuple[Model, ...]:
-    by_name = {model.name: model for model in models}
-    for pair in pairs:
+    ]
+    by_name = {model.name: replace(model, seed=option.weights_seed) for model in models}
+    for pair in option.checkpoint:
         name, _, path = pair.rpartition("=")
         name = name or (models[-1].name if len(models) == 1 else "")
         if name not in by_name:

@@ -1,9 +1,9 @@
-"""The pytest plugin: markers, collection, and the results of tests. It only connects the rooms."""
+"""The pytest plugin: markers, collection, and the results of tests."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +16,19 @@ from poseconform.judge.judge import Judge
 from poseconform.judge.stages import Blocked, StageFailure
 from poseconform.matrix.cells import OTHER_FAMILY, Cell, Model, mark_name
 from poseconform.pytest_plugin import checking, recording
-from poseconform.pytest_plugin.controller import Controller, run_folder
+from poseconform.pytest_plugin.controller import Controller, make_scheduler, run_folder
 from poseconform.pytest_plugin.options import (
     add_options,
     all_cells,
     availabilities_of,
     selection_of,
     subject_of,
-)
+)  # fmt: skip
 from poseconform.pytest_plugin.reproduction import command, end_with, save
-from poseconform.pytest_plugin.scheduling import make_scheduler
 from poseconform.results.folder import CollectedTest
 from poseconform.results.outcome import STAGES
 from poseconform.subject.protocol import Subject
-from posedeploy.runtime import device_of
+from posedeploy.runtime import BACKENDS, device_of
 
 REFUSED = pytest.StashKey[set[str]]()
 NOTES = pytest.StashKey[recording.Notes]()
@@ -55,9 +54,13 @@ def pytest_configure(config: pytest.Config) -> None:
 def markers(subject: Subject) -> Iterator[str]:
     """One marker a backend, precision, shape mode, family and tier, and those of the suites."""
     flows = subject.flows()
+    backends = {*(row.name for row in BACKENDS), *(f.backend for f in flows)}
     words = {
-        "backend": {mark_name(f.backend) for f in flows},
-        "precision": {f.precision for f in flows},
+        "backend": {mark_name(name) for name in backends},
+        "precision": {
+            *(p for row in BACKENDS for p in row.precisions),
+            *(f.precision for f in flows),
+        },
         "shape mode": {f.shape_mode for f in flows},
         "family": {mark_name(f) for f in (*subject.families(), OTHER_FAMILY)},
         "tier": {mark_name(t) for t in subject.tiers()},
@@ -85,12 +88,17 @@ def pytest_collection(session: pytest.Session) -> None:
         _refuse_unmatched(session.config)
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist tells the controller what was collected
+@pytest.hookimpl(tryfirst=True)  # before xdist sends the controller what was collected
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Refuse entries about no cell; prepare the records of the cells."""
     config = session.config
-    tests = {item.nodeid: _collected(item) for item in session.items}
-    tests = {node_id: test for node_id, test in tests.items() if test.model}
+    tests: dict[str, CollectedTest] = {}
+    for item in session.items:
+        if model := _model_name(item):
+            cell = _cell(item)
+            tests[item.nodeid] = CollectedTest(
+                cell.id if cell else "", _stage(item) if cell else "", model
+            )
     cells = {node_id: test for node_id, test in tests.items() if test.cell}
     if cells and not hasattr(config, "workerinput"):
         _refuse_unmatched(config)
@@ -105,12 +113,6 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     config.stash[RECORDER] = recording.Recorder(run_folder(config), cells, declarations)
 
 
-def _collected(item: pytest.Item) -> CollectedTest:
-    cell, model = _cell(item), _model(item)
-    name = model.name if model else ""
-    return CollectedTest(cell.id, _stage(item), name) if cell else CollectedTest(model=name)
-
-
 def declared(config: pytest.Config) -> tuple[expectations.Expectation, ...]:
     """All entries of this project."""
     return expectations.load_expectations(config.rootpath / expectations.FOLDER)
@@ -123,24 +125,24 @@ def _refuse_unmatched(config: pytest.Config) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test that takes `cell` runs for every cell; one that takes `model`, for every model."""
+    config = metafunc.config
     if "cell" in metafunc.fixturenames:
-        cells = [c for c in selection_of(metafunc.config).cells if _applies(metafunc, c)]
+        cells = [cell for cell in selection_of(config).cells if _applies(metafunc, cell)]
         if "check" in metafunc.fixturenames:
-            device = availabilities_of(metafunc.config).device
-            pairs = checking.parameters(
+            device = availabilities_of(config).device
+            params = checking.parameters(
                 metafunc, cells, lambda c: device_of(c.flow.backend, c.flow.precision, device)
             )
-            metafunc.parametrize(("cell", "check"), list(pairs))
+            metafunc.parametrize(("cell", "check"), list(params))
             return
-        params = [pytest.param(c, id=c.id, marks=(*_named(c.marks),)) for c in cells]
-        metafunc.parametrize("cell", params)
+        params = (pytest.param(c, id=c.id, marks=[*checking.marks(c.marks)]) for c in cells)
+        metafunc.parametrize("cell", list(params))
     elif "conformance_model" in metafunc.fixturenames:
-        models = selection_of(metafunc.config).models
-        params = [
-            pytest.param(model, id=model.name, marks=[*_named(_model_marks(model))])
-            for model in models
-        ]
-        metafunc.parametrize("conformance_model", params)
+        params = (
+            pytest.param(model, id=model.name, marks=[*checking.marks(model.marks)])
+            for model in selection_of(config).models
+        )
+        metafunc.parametrize("conformance_model", list(params))
 
 
 @pytest.hookimpl(trylast=True)
@@ -149,54 +151,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     So a cell ends as early as it can, and only one model at a time is in memory.
     """
-    places: dict[str, int] = {}
-    for item in items:
-        places.setdefault(_model_name(item), len(places))
+    groups = [_model_name(item) or item.nodeid.split("::", maxsplit=1)[0] for item in items]
+    first = {group: index for index, group in reversed(list(enumerate(groups)))}
 
-    def order(item: pytest.Item) -> tuple[int, str, int]:
+    def order(pair: tuple[str, pytest.Item]) -> tuple[int, str, int]:
+        group, item = pair
         cell = _cell(item)
-        stage = STAGES.index(_stage(item))
-        return places[_model_name(item)], cell.id if cell else "", stage if cell else 0
+        return first[group], cell.id if cell else "", STAGES.index(_stage(item)) if cell else 0
 
-    items.sort(key=order)
+    items[:] = [item for _, item in sorted(zip(groups, items, strict=True), key=order)]
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """One worker takes all tests of a model."""
     return make_scheduler(config, log, run_folder(config).tests)
-
-
-def _model(item: pytest.Item) -> Model | None:
-    cell = _cell(item)
-    model = cell.model if cell else _params(item).get("conformance_model")
-    return model if isinstance(model, Model) else None
-
-
-def _model_name(item: pytest.Item) -> str:
-    model = _model(item)
-    return model.name if model else item.nodeid.split("::", maxsplit=1)[0]
-
-
-def _applies(metafunc: pytest.Metafunc, cell: Cell) -> bool:
-    fields = {k: v for m in metafunc.definition.iter_markers("flows") for k, v in m.kwargs.items()}
-    names = {n for m in metafunc.definition.iter_markers("heads") for n in m.args}
-    wanted = {k: v if isinstance(v, tuple) else (v,) for k, v in fields.items()}
-    fits = all(getattr(cell.flow, key) in values for key, values in wanted.items())
-    return fits and (not names or cell.model.head in names)
-
-
-def _named(names: Iterable[str]) -> Iterator[pytest.MarkDecorator]:
-    yield from (getattr(pytest.mark, name) for name in names)
-
-
-def _model_marks(model: Model) -> Iterator[str]:
-    yield from (mark_name(word) for word in (model.family, *model.tiers))
-
-
-def _stage(node: pytest.Item | pytest.Function | Any) -> str:
-    marker = node.get_closest_marker("stage")
-    return str(marker.args[0]) if marker else STAGES[0]
 
 
 def _params(item: pytest.Item) -> Mapping[str, object]:
@@ -208,6 +177,35 @@ def _cell(item: pytest.Item) -> Cell | None:
     return cell if isinstance(cell, Cell) else None
 
 
+def _model_name(item: pytest.Item) -> str:
+    """The model that a test works on; '' for others.
+
+    It is that of its cell, or its parameter `conformance_model`, or, in a test that uses the
+    judge, its parameter `model`: the name of one, which may not be in this run.
+    """
+    if cell := _cell(item):
+        return cell.model.name
+    model = _params(item).get("conformance_model")
+    if isinstance(model, Model):
+        return model.name
+    named = _params(item).get("model")
+    judged = "judge" in getattr(item, "fixturenames", ())
+    return named if judged and isinstance(named, str) else ""
+
+
+def _applies(metafunc: pytest.Metafunc, cell: Cell) -> bool:
+    fields = {k: v for m in metafunc.definition.iter_markers("flows") for k, v in m.kwargs.items()}
+    names = {n for m in metafunc.definition.iter_markers("heads") for n in m.args}
+    wanted = {k: v if isinstance(v, tuple) else (v,) for k, v in fields.items()}
+    fits = all(getattr(cell.flow, key) in values for key, values in wanted.items())
+    return fits and (not names or cell.model.head in names)
+
+
+def _stage(item: pytest.Item) -> str:
+    marker = item.get_closest_marker("stage")
+    return str(marker.args[0]) if marker else STAGES[0]
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a cell whose backend is unavailable, with the code; fail if it is required."""
     cell = _cell(item)
@@ -217,22 +215,22 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     item.config.stash[RECORDER].start(_test(item, cell))
     availabilities = availabilities_of(item.config)
     flow = cell.flow
-    found = availabilities.of(flow.backend, flow.precision, flow.inference_precision)
-    if found.ok:
+    running = availabilities.of(flow.backend, flow.precision, flow.inference_precision)
+    if running.ok:
         return
-    notes.unavailable = found
+    notes.unavailable = running
     if item.get_closest_marker("anywhere") and availabilities.of_converting(flow.backend).ok:
         return
-    # a processor without f16 is no reason for a runner to fail that has the backend
-    whole = availabilities.of(flow.backend, flow.precision)
-    if flow.backend in selection_of(item.config).require and not whole.ok:
-        message = f"{flow.backend} is required but unavailable: {found.code}: {found.reason}"
+    # --require is about the backend, not about a processor's number formats
+    backend = availabilities.of(flow.backend, flow.precision)
+    if flow.backend in selection_of(item.config).require and not backend.ok:
+        message = f"{flow.backend} is required but unavailable: {running.code}: {running.reason}"
         refused = item.config.stash.setdefault(REFUSED, set())
         if cell.id in refused:
             pytest.skip(str(Blocked("load", message)))
         refused.add(cell.id)
-        raise StageFailure("load", "failed", message, found.code)
-    pytest.skip(f"unavailable:{found.code}: {found.reason}")
+        raise StageFailure("load", "failed", message, running.code)
+    pytest.skip(f"unavailable:{running.code}: {running.reason}")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -269,9 +267,9 @@ def pytest_runtest_makereport(
 
 def _test(item: pytest.Item, cell: Cell) -> recording.CellTest:
     config = item.config
-    again = command(config, cell)
-    subject = subject_of(config).name
-    base = recording.base_record(cell, config.option.exporter, again, subject)
+    base = recording.base_record(
+        cell, config.option.exporter, command(config, cell), subject_of(config).name
+    )
     return recording.CellTest(item.nodeid, cell, _stage(item), base)
 
 
@@ -282,8 +280,7 @@ def judge(
     """The judge of this process; its images come from the other fixtures."""
     config = request.config
 
-    def dataset(bottom_up: bool) -> DataSet:
-        """Of a fixture that only the accuracy suite needs."""
+    def dataset(bottom_up: bool) -> DataSet:  # of a fixture that only the accuracy suite has
         data: DataSet = request.getfixturevalue("conformance_dataset")(bottom_up)
         return data
 

@@ -1,4 +1,4 @@
-"""What the tests of a cell find goes into the cell's record, which is on disk after every test."""
+"""What the tests of a cell measure goes into its record, which is on disk after every test."""
 
 from __future__ import annotations
 
@@ -44,14 +44,7 @@ class Notes:
 
 @dataclass(frozen=True)
 class CellTest:
-    """A test of a cell.
-
-    Attributes:
-        node_id: pytest's.
-        cell: The cell.
-        stage: The stage that the test judges.
-        base: The cell's record before anything was done.
-    """
+    """A test of a stage of a cell; `base` is the cell's record before anything was done."""
 
     node_id: str
     cell: Cell
@@ -60,7 +53,7 @@ class CellTest:
 
 
 class Recorder:
-    """Keeps the records of the cells that this process judges.
+    """Writes the records of the cells that this process judges, before and after every test.
 
     All tests of a cell run in one process, unless it dies; the process that takes over reads what
     is on disk.
@@ -95,16 +88,10 @@ class Recorder:
             raise StageFailure(test.stage, "crash", "the process that ran this test died")
 
     def end(self, test: CellTest, notes: Notes, report: pytest.TestReport, error: object) -> None:
-        """A test has ended: append its result to the record, and change the report if needed.
+        """Append a test's result to the record of its cell, and change its report if needed.
 
         A failure that is declared becomes an xfail, as pytest writes one. The last test of a cell
-        fails if a stage that is declared to fail has passed.
-
-        Args:
-            test: The test.
-            notes: What it measured.
-            report: pytest's report of the phase that decided.
-            error: The exception that ended it, if any.
+        fails if a stage that is declared to fail has passed. `error` is what ended the test.
         """
         state = self._state(test)
         record = state.record.with_measurements(**notes.fields)
@@ -116,7 +103,8 @@ class Recorder:
                 result = self._excused(test.cell, result, report)
             if not any(stage.failing and not stage.expected for stage in record.stages):
                 record = replace(record, log_tail=tail(printable(report.longreprtext)))
-        if result is not None and (result.failing or result.name not in _names(notes.stages)):
+        measured = {stage.name for stage in notes.stages}
+        if result is not None and (result.failing or result.name not in measured):
             record = record.with_stage(result)
         ended = {*state.ended, test.node_id}
         left = self._tests[test.cell.id] - ended
@@ -173,9 +161,8 @@ def base_record(cell: Cell, exporter: str, repro: str, subject: str) -> CellReco
 def stage_result(stage: str, report: pytest.TestReport, error: object) -> StageRecord | None:
     """The result of a test as that of its stage; None if it was skipped.
 
-    pytest's own marks count: a test that fails under `xfail` failed as declared, one that passes
-    under it, which pytest reports as a failure without an exception if the mark is strict, passed
-    against its declaration.
+    pytest's own marks count: a test that fails under `xfail` failed as declared. One that passes
+    under a strict mark is a failure without an exception: it passed against its declaration.
     """
     reason = printable(str(getattr(report, "wasxfail", "")))
     if report.passed:
@@ -192,15 +179,10 @@ def stage_result(stage: str, report: pytest.TestReport, error: object) -> StageR
 
 
 def failed_stage(stage: str, seconds: float, error: object) -> StageRecord:
-    """How a test of a cell failed.
+    """How a test of a stage failed; the exception that ended it may name another stage.
 
     Only an assertion is a mismatch: after any other error in a stage that compares, nothing was
     compared.
-
-    Args:
-        stage: The stage that the test judges; the failure may name another.
-        seconds: Duration of the test.
-        error: The exception that ended it.
     """
     if isinstance(error, ChildFailure):  # of a child that serves many cells
         error = StageFailure.from_child(stage, error)
@@ -218,13 +200,7 @@ def fail_unmet(
 ) -> CellRecord:
     """Fail a cell's last test because stages that are declared to fail have passed.
 
-    Args:
-        entries: The declarations that were not met.
-        report: The report of that test; one that has failed anyway keeps its own message.
-        record: The record of the cell.
-
-    Returns:
-        The record in which those stages are marked.
+    A report that has failed anyway keeps its own message. The record gets marks on those stages.
     """
     notes = {e: f"{e.stage} passed: {e.note}, declared in {e.source}" for e in entries}
     note = "; ".join(notes.values())
@@ -246,20 +222,10 @@ def fail_unmet(
 
 
 def junit_properties(record: CellRecord, stage: str) -> list[tuple[str, object]]:
-    """Properties of one test of a cell in the JUnit report; what was not measured is left out.
-
-    Args:
-        record: The cell with what this test measured.
-        stage: The stage that the test judges.
-    """
+    """Properties of a test of a stage in the JUnit report; what was not measured is left out."""
+    names = ("model", "family", "backend", "precision", "shape_mode", "deploy_config")
     error = record.keypoint_error_px or record.sdk_client_error_px
-    properties = {
-        "model": record.model,
-        "family": record.family,
-        "backend": record.backend,
-        "precision": record.precision,
-        "shape_mode": record.shape_mode,
-        "deploy_config": record.deploy_config,
+    properties = {name: getattr(record, name) for name in names} | {
         "stage": stage,
         "headroom": record.headroom,
         "keypoint_error_px_max": error.max if error else None,
@@ -271,7 +237,3 @@ def junit_properties(record: CellRecord, stage: str) -> list[tuple[str, object]]
 def printable(text: str) -> str:
     """`text` with what UTF-8 cannot hold (undecodable bytes of a log) as escapes."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _names(stages: Iterable[StageRecord]) -> set[str]:
-    return {stage.name for stage in stages}

@@ -7,31 +7,30 @@ from collections.abc import Iterator
 
 import pytest
 
-from poseconform.matrix.cells import Cell, Model
+from poseconform.matrix.cells import Cell
 from poseconform.pytest_plugin.options import availabilities_of, subject_of
 from poseconform.reproduction import folder as repro_folder
 from poseconform.subject.loading import DEFAULT_SUBJECT
-from poseconform.subject.protocol import Subject
 
-# Options that change what a cell comes to -> their defaults; one that differs is in the command.
+# Options that change the result of a cell -> their defaults; one that differs is in the command.
 CARRIED = {
     "subject": DEFAULT_SUBJECT, "device": "", "exporter": "", "weights": "auto",
     "weights_seed": 0, "image_set": 0,
 }  # fmt: skip
-
-
 _WRITTEN = pytest.StashKey[set[str]]()  # cells that have a folder of this run
 
 
 def command(config: pytest.Config, cell: Cell) -> str:
     """The command that re-runs one cell."""
-    flow = cell.flow.deploy_config
-    words = [
+    model, flow = cell.model, cell.flow.deploy_config
+    listed = bool(model.tiers) or subject_of(config).has_name(model)
+    return shlex.join((
         "python", "-m", "pytest", "suites",
-        *_model(subject_of(config), cell.model), *_carried(config),
-        *(["--deploy-config", flow] if "/" in flow else []), "-k", f"[{cell.id}]",
-    ]  # fmt: skip
-    return shlex.join(words)
+        *(("--models", model.name) if listed else ("--model-config", model.config)),
+        *(("--checkpoint", f"{model.name}={model.checkpoint}") if model.checkpoint else ()),
+        *_carried(config),
+        *(("--deploy-config", flow) if "/" in flow else ()), "-k", f"[{cell.id}]",
+    ))  # fmt: skip
 
 
 def end_with(report: pytest.TestReport, title: str, text: str) -> None:
@@ -46,13 +45,10 @@ def end_with(report: pytest.TestReport, title: str, text: str) -> None:
 
 
 def save(item: pytest.Item, cell: Cell, report: pytest.TestReport, again: str) -> None:
-    """Write the cell's reproduction folder, if the run is to write them.
+    """Write the reproduction folder of a cell whose test failed, if the run is to write them.
 
-    Args:
-        item: The test that failed.
-        cell: Its cell.
-        report: Its report; it gets a section if the folder cannot be written.
-        again: The command that re-runs the cell.
+    The report of the test gets a section with the folder, or why it could not be written. `again`
+    is the command that re-runs the cell.
     """
     root = item.config.option.repro_dir
     if root is None:
@@ -73,13 +69,6 @@ def save(item: pytest.Item, cell: Cell, report: pytest.TestReport, again: str) -
         return
     written.add(cell.id)
     end_with(report, "reproduction folder", str(folder))
-
-
-def _model(subject: Subject, model: Model) -> Iterator[str]:
-    named = bool(model.tiers) or subject.has_name(model)
-    yield from ("--models", model.name) if named else ("--model-config", model.config)
-    if model.checkpoint:
-        yield from ("--checkpoint", f"{model.name}={model.checkpoint}")
 
 
 def _carried(config: pytest.Config) -> Iterator[str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from poseconform.subject.protocol import Subject
-from posedeploy.runtime import Availability, Code, backend_row, device_of, probe_on
+from posedeploy.runtime import Availability, Code, Device, backend_row, device_of, probe_on
 
 DISABLE_VARIABLE = "POSECONFORM_DISABLE"  # comma-separated backend names
 Probe = Callable[[str, str, str], Availability]
@@ -14,7 +14,7 @@ Probe = Callable[[str, str, str], Availability]
 
 @dataclass
 class Availabilities:
-    """Probes backends on first use and remembers the answer.
+    """Probes backends on first use and caches the answer.
 
     Args:
         subject: The implementation under test, which may need tools to convert.
@@ -35,21 +35,23 @@ class Availabilities:
     ) -> Availability:
         """Whether `backend` can run here, on the device that it computes in `precision` on.
 
-        Args:
-            backend: Its name.
-            precision: Of the flow.
-            inference_precision: What the flow says to compute in, in the backend's own word.
+        `inference_precision` is the flow's, in the backend's own word.
         """
         if backend in self.disabled:
             return Availability(
                 Code.DISABLED_BY_USER, f"{backend} is in {DISABLE_VARIABLE} or --disable"
             )
         device = device_of(backend, precision, self.device)
-        first = device.split(":", maxsplit=1)[0] == backend_row(backend).devices[0]
+        first = Device.parse(device).kind == backend_row(backend).devices[0]
         name = backend if first else f"{backend} on {device}"
         name += f" in {inference_precision}" if inference_precision else ""
         if name not in self._running:
-            self._running[name] = self._probe(backend, device, inference_precision)
+            running = self.probe(backend, device, inference_precision)
+            missing = ", ".join(self.subject.missing_tools(backend)) if running.ok else ""
+            if missing:
+                reason = f"{missing} is not installed, which converts for {backend}"
+                running = Availability(Code.TOOL_MISSING, reason, running.version)
+            self._running[name] = running
         return self._running[name]
 
     def of_converting(self, backend: str) -> Availability:
@@ -61,17 +63,9 @@ class Availabilities:
         return self._converting[backend]
 
     @property
-    def known(self) -> dict[str, Availability]:
-        """What has been probed so far."""
+    def probed(self) -> dict[str, Availability]:
+        """The answers so far."""
         return dict(self._running)
-
-    def _probe(self, backend: str, device: str, inference_precision: str) -> Availability:
-        running = self.probe(backend, device, inference_precision)
-        missing = ", ".join(self.subject.missing_tools(backend)) if running.ok else ""
-        if missing:
-            reason = f"{missing} is not installed, which converts for {backend}"
-            return Availability(Code.TOOL_MISSING, reason, running.version)
-        return running
 
 
 def disabled_backends(options: Collection[str], environment: str) -> frozenset[str]:

@@ -1,10 +1,12 @@
 """Clients: SDK model folder + image + boxes -> keypoints.
 
-Called by name in a child process that loads no torch.
+All are called by name in a child process that loads no torch: most mistakes of the clients that
+others wrote end the process with a signal. Those are imported by name, for none is a dependency.
 """
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -12,19 +14,23 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from posedeploy.runtime import Device
+
+Image = NDArray[np.uint8]  # [H, W, 3], BGR
+Box = tuple[float, float, float, float]  # left, top, right, bottom in image px
+Keypoints = NDArray[np.float32]  # [n, K, 3]: x and y in image px, score
+
 
 class Sample(Protocol):
     """What a client is given: an image, and the box of one person in it."""
 
     @property
-    def image(self) -> NDArray[np.uint8]:
+    def image(self) -> Image:
         """`[H, W, 3]` uint8, BGR."""
-        ...
 
     @property
-    def bbox(self) -> tuple[float, float, float, float]:
+    def bbox(self) -> Box:
         """Left, top, right, bottom in image px."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -46,8 +52,8 @@ def detector_of(
     """`posedeploy.sdk.PoseDetector` on a folder, on a device like 'cuda:1'."""
     from posedeploy.sdk import PoseDetector
 
-    kind, _, number = device.partition(":")
-    return (make or PoseDetector)(folder, kind, int(number or 0))
+    parsed = Device.parse(device)
+    return (make or PoseDetector)(folder, parsed.kind, parsed.index)
 
 
 def posedeploy_sdk(
@@ -58,18 +64,71 @@ def posedeploy_sdk(
     make: Callable[[str, str], Any] = detector_of,
 ) -> list[ClientAnswer]:
     """`posedeploy.sdk.PoseDetector` on each sample, on a device like 'cuda:1'."""
+
+    def answer(detector: Any, sample: Sample) -> ClientAnswer:
+        if bottom_up:
+            people = detector.detect(sample.image)
+            keypoints, scores = people.keypoints, people.scores
+        else:
+            # in the reference's type: the last bit of a box can decide a pixel, and so a near tie
+            keypoints = detector(sample.image, np.asarray(sample.bbox, np.float32))
+            scores = np.ones(len(keypoints))
+        points = np.asarray(keypoints[..., :2], np.float64)
+        return ClientAnswer(points, np.asarray(scores, np.float64))
+
     with make(folder, device) as detector:
-        return [_find(detector, sample, bottom_up) for sample in samples]
+        return [answer(detector, sample) for sample in samples]
 
 
-def _find(detector: Any, sample: Sample, bottom_up: bool) -> ClientAnswer:
-    if bottom_up:
-        people = detector.detect(sample.image)
-        return ClientAnswer(
-            np.asarray(people.keypoints[..., :2], np.float64),
-            np.asarray(people.scores, np.float64),
-        )
-    # in the reference's type: the last bit of a box can decide a pixel, and a pixel a near tie
-    box = np.asarray(sample.bbox, np.float32)
-    keypoints = detector(sample.image, box)
-    return ClientAnswer(np.asarray(keypoints[..., :2], np.float64), np.ones(len(keypoints)))
+def posedeploy_boxes(
+    folder: str,
+    image: Image,
+    boxes: Sequence[Box] | None,
+    make: Callable[[str], Any] = detector_of,
+) -> Keypoints:
+    """`posedeploy.sdk.PoseDetector`, all boxes in one call."""
+    with make(folder) as detector:
+        keypoints: Keypoints = detector(image, None if boxes is None else list(boxes))
+    return keypoints
+
+
+def mmdeploy_runtime(folder: str, image: Image, boxes: Sequence[Box]) -> Keypoints:
+    """MMDeploy's `PoseDetector` on an SDK model folder, all boxes in one call.
+
+    It counts the right and the bottom edge of a box as inside: a box that ends at 100 for all
+    other clients is passed as one that ends at 99.
+    """
+    module: Any = importlib.import_module("mmdeploy_runtime")
+    detector = module.PoseDetector(model_path=folder, device_name="cpu", device_id=0)
+    inclusive = [[left, top, right - 1, bottom - 1] for left, top, right, bottom in boxes]
+    return np.asarray(detector(image, inclusive), np.float32)
+
+
+def rtmlib_rtmpose(
+    graph: str, size: tuple[int, int], image: Image, boxes: Sequence[Box]
+) -> Keypoints:
+    """`RTMPose` of rtmlib on an ONNX file with an input of `size` (W, H) px, box by box.
+
+    It subtracts means in RGB order from the channels as they come, so it is given RGB.
+    """
+    module: Any = importlib.import_module("rtmlib")
+    pose = module.RTMPose(graph, model_input_size=size, backend="onnxruntime", device="cpu")
+    rgb = np.ascontiguousarray(image[..., ::-1])
+    keypoints, scores = pose(rgb, [list(box) for box in boxes])
+    return np.concatenate([keypoints, scores[..., None]], axis=-1).astype(np.float32)
+
+
+def rtmlib_rtmo(graph: str, side: int, image: Image, score_thr: float) -> Keypoints:
+    """`RTMO` of rtmlib without a second suppression: everyone that the graph found.
+
+    Args:
+        graph: The ONNX file, with outputs `dets` and `keypoints`.
+        side: Side of the network's input, px.
+        image: The image.
+        score_thr: Minimum score of a person; padding rows have 0.
+    """
+    module: Any = importlib.import_module("rtmlib")
+    size = (side, side)
+    pose = module.RTMO(graph, model_input_size=size, backend="onnxruntime", device="cpu")
+    keypoints, scores = pose(image, nms_thr=1.0, score_thr=score_thr)
+    return np.concatenate([keypoints, scores[..., None]], axis=-1).astype(np.float32)

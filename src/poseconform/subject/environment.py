@@ -29,7 +29,7 @@ def fingerprint(availabilities: Availabilities, weights_seed: int = 0) -> dict[s
         "seeds": {"weights": weights_seed},  # nothing else in a run is drawn at random
         "backends": {
             name: f"{value.code} {value.version}".strip()
-            for name, value in sorted(availabilities.known.items())
+            for name, value in sorted(availabilities.probed.items())
         },
         "git": git_commit(Path.cwd()),
     }

@@ -13,7 +13,6 @@ from poseconform.subject.protocol import Conversion, Subject
 
 DEFAULT_SUBJECT = "poseconform.subject.posedeploy_subject:PosedeploySubject"
 
-
 METHODS = tuple(name for name in vars(Subject) if not name.startswith("_"))
 
 
@@ -30,10 +29,7 @@ class SubjectError(ValueError):
 
 @cache
 def load_subject(spec: str = DEFAULT_SUBJECT) -> Subject:
-    """The subject that a spec names; one a process.
-
-    Args:
-        spec: 'module:object'. A class or a function is called without arguments.
+    """The subject that 'module:object' names; one a process. A class or a function is called.
 
     Raises:
         SubjectError: No such module, no such object, or it lacks methods.
@@ -49,9 +45,9 @@ def load_subject(spec: str = DEFAULT_SUBJECT) -> Subject:
         raise SubjectError(spec, f"found no module {error.name!r}") from error
     if not hasattr(module, name):
         raise SubjectError(spec, f"found no {name!r} in {module_name}")
-    found = getattr(module, name)
-    made = callable(found) and (isinstance(found, type) or not hasattr(found, "convert"))
-    subject = found() if made else found
+    value = getattr(module, name)
+    factory = callable(value) and (isinstance(value, type) or not hasattr(value, "convert"))
+    subject = value() if factory else value
     if missing := [method for method in METHODS if not hasattr(subject, method)]:
         raise SubjectError(spec, f"found an object without {', '.join(missing)}")
     return cast("Subject", subject)

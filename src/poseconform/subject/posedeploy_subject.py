@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, ClassVar
 
 import posedeploy
 from poseconform.isolation.artifacts import ArtifactCache, content_key, file_sha256, tree_sha256
@@ -15,11 +15,10 @@ from poseconform.subject.environment import package_versions
 from poseconform.subject.protocol import Conversion
 from posedeploy.apis.deploying import convert_exported
 from posedeploy.apis.exporting import check_fit, export, export_spec, read_exported
+from posedeploy.apis.progress import Progress, StageEvent
 from posedeploy.apis.sources import is_zoo_name, published_checkpoint, resolve_checkpoint
 from posedeploy.config import (
     FAMILIES,
-    DeployConfig,
-    ModelConfig,
     list_deploy_configs,
     load_deploy_config,
     load_model_config,
@@ -38,17 +37,34 @@ PACKAGES = (
 )  # fmt: skip
 
 
-class PosedeploySubject:
-    """`posedeploy`. See `Subject` for what each method answers.
+def print_stage(event: StageEvent) -> None:
+    """Write a stage to standard output: the log of the child process that converts."""
+    seconds = "" if event.state == "started" else f" after {event.seconds:.1f} s"
+    print(f"posedeploy: {event.stage} {event.state}{seconds}", flush=True)
 
-    Args:
+
+@cache
+def toolchain_key() -> str:
+    """A hash of everything but model and configs that a conversion depends on."""
+    root = Path(posedeploy.__file__).parent
+    parts = {"source": tree_sha256(root), "packages": package_versions(PACKAGES)}
+    return content_key("toolchain", parts)
+
+
+@dataclass(frozen=True)
+class PosedeploySubject:
+    """`posedeploy`. See `Subject` for what each method returns.
+
+    Attributes:
         resolve: Gives a checkpoint for a name or config, a kind of weights and a seed.
+        toolchain: Gives what the keys of the cache hold of the toolchain.
+        progress: Called when a stage of a conversion begins or ends.
     """
 
-    name = "posedeploy"
-
-    def __init__(self, resolve: Callable[[str, str, int], Path] = resolve_checkpoint) -> None:
-        self._resolve = resolve
+    resolve: Callable[[str, str, int], Path] = resolve_checkpoint
+    toolchain: Callable[[], str] = toolchain_key
+    progress: Progress = print_stage
+    name: ClassVar[str] = "posedeploy"
 
     def tiers(self) -> tuple[str, ...]:
         """Names of the zoo's tiers."""
@@ -62,9 +78,7 @@ class PosedeploySubject:
         """The zoo's models of a selection of tiers and names."""
         return tuple(
             replace(
-                self.model_from_config(str(config_path(row))),
-                name=row.name,
-                tiers=tuple(row.tiers),
+                self.model_from_config(str(config_path(row))), name=row.name, tiers=(*row.tiers,)
             )
             for row in models_of(selection)
         )
@@ -98,12 +112,7 @@ class PosedeploySubject:
         return _can_fit(model.config)
 
     def fetch_published(self, models: Sequence[Model]) -> None:
-        """Download the published checkpoints of the zoo's models that are not there yet.
-
-        Raises:
-            posedeploy.errors.PoseDeployError: A model has none, or the network is not there; the
-                message names the file to put where.
-        """
+        """Download the zoo's checkpoints that are not there yet; else a `PoseDeployError`."""
         for model in models:
             if not model.checkpoint:
                 published_checkpoint(_source(model))
@@ -126,7 +135,7 @@ class PosedeploySubject:
 
     def checkpoint_for(self, model: Model) -> str:
         """The checkpoint of the model's weights and seed, made if it is not cached."""
-        return str(self._resolve(_source(model), model.weights, model.seed))
+        return str(self.resolve(_source(model), model.weights, model.seed))
 
     def convert(
         self, cell: Cell, checkpoint: str, exporter: str, cache: ArtifactCache
@@ -136,39 +145,39 @@ class PosedeploySubject:
         model_config = load_model_config(cell.model.config)
         check_fit(deploy_config, model_config)
         sha256 = file_sha256(Path(checkpoint))
-        export_key = content_key(
-            "export",
-            {
-                "model_config": model_config.config.pretty_text,
-                "checkpoint": sha256,
-                "spec": export_spec(deploy_config, exporter or None),
-                "toolchain": toolchain_key(),
-            },
-        )
 
         def make_export(folder: Path) -> dict[str, object]:
-            model = _model(cell.model.config, checkpoint)
             done = export(
                 model_config, checkpoint, deploy_config, folder,
-                model=model, exporter=exporter or None,
+                model=_model(cell.model.config, checkpoint), exporter=exporter or None,
+                progress=self.progress,
             )  # fmt: skip
-            facts = asdict(done)
             names = ("exporter", "opset", "ir_version", "nodes", "seconds")
-            return {name: facts[name] for name in names}
+            return {name: getattr(done, name) for name in names}
 
-        exported = cache.get_or_make(export_key, make_export)
-        sdk_key = content_key(
-            "sdk",
-            {
-                "export": exported.key,
-                "deploy_config": deploy_config.raw,
-                "toolchain": toolchain_key(),
-                "target": built_for(deploy_config.backend),
-            },
-        )
-        deployed = cache.get_or_make(
-            sdk_key, lambda folder: _convert(exported.path, deploy_config, model_config, folder)
-        )
+        parts = {
+            "model_config": model_config.config.pretty_text,
+            "checkpoint": sha256,
+            "spec": export_spec(deploy_config, exporter or None),
+            "toolchain": self.toolchain(),
+        }
+        exported = cache.get_or_make(content_key("export", parts), make_export)
+
+        def make_sdk(folder: Path) -> dict[str, object]:
+            (folder / "sdk").mkdir()
+            done = convert_exported(
+                read_exported(exported.path), deploy_config, model_config, folder / "sdk",
+                progress=self.progress,
+            )  # fmt: skip
+            return {"seconds": done.convert_seconds}
+
+        parts = {
+            "export": exported.key,
+            "deploy_config": deploy_config.raw,
+            "toolchain": self.toolchain(),
+            "target": built_for(deploy_config.backend),
+        }
+        deployed = cache.get_or_make(content_key("sdk", parts), make_sdk)
         return Conversion(
             deployed.path / "sdk",
             {name.removeprefix("sdk/"): value for name, value in deployed.files.items()},
@@ -179,17 +188,8 @@ class PosedeploySubject:
 
 
 def _source(model: Model) -> str:
-    """What the toolchain knows a model by: its name in the zoo, or the path of its config."""
+    """Its name in the zoo, or the path of its config."""
     return model.name if model.tiers else model.config
-
-
-def _convert(
-    exported: Path, deploy_config: DeployConfig, model_config: ModelConfig, folder: Path
-) -> dict[str, object]:
-    sdk = folder / "sdk"
-    sdk.mkdir()
-    done = convert_exported(read_exported(exported), deploy_config, model_config, sdk)
-    return {"seconds": done.convert_seconds}
 
 
 @cache  # reading all takes a second, and each int8 cell looks through them for its fp32 flow
@@ -220,11 +220,3 @@ def _model(model_config: str, checkpoint: str) -> nn.Module:
     from posedeploy.zoo.build import build_model  # imports torch
 
     return build_model(load_model_config(model_config), Path(checkpoint))
-
-
-@cache
-def toolchain_key() -> str:
-    """A hash of everything but model and configs that a conversion depends on."""
-    root = Path(posedeploy.__file__).parent
-    parts: dict[str, Any] = {"source": tree_sha256(root), "packages": package_versions(PACKAGES)}
-    return content_key("toolchain", parts)

@@ -1,9 +1,7 @@
 """What the judge asks of the implementation under test.
 
 To judge another toolchain, write one class with these methods and name it with
-`--subject module:Class`. Values that cross this line are the judge's own: models, flows, cells
-and conversions. What comes back from a conversion is a folder, and everything that is said about
-it is read from the folder.
+`--subject module:Class`. A conversion gives a folder; the judge reads everything else from it.
 """
 
 from __future__ import annotations
@@ -25,8 +23,8 @@ class Conversion:
     Attributes:
         folder: The folder.
         files: File name -> (sha256, bytes).
-        export: Facts of the export: 'seconds', 'made' (False if it was in the cache), and what
-            the implementation tells of it.
+        export: Facts of the export: 'seconds', 'made' (False if it was in the cache), and more
+            that the implementation records.
         convert: Facts of the conversion, likewise.
         checkpoint_sha256: Hash of the checkpoint that it was made from.
     """
@@ -50,69 +48,51 @@ class Subject(Protocol):
     @property
     def name(self) -> str:
         """Its name in reports."""
-        ...
 
     def tiers(self) -> tuple[str, ...]:
         """Names of the groups of models that `--models` takes."""
-        ...
 
     def families(self) -> tuple[str, ...]:
         """The families that it supports: rows of the support table."""
-        ...
 
     def models(self, selection: Sequence[str]) -> tuple[Model, ...]:
         """The models of a selection of tiers and names."""
-        ...
 
     def has_name(self, model: Model) -> bool:
         """True if `--models` takes the model's name, False if only its config can be given."""
-        ...
 
     def model_from_config(self, path: str, checkpoint: str = "") -> Model:
         """A model from the user's MMPose config and checkpoint."""
-        ...
 
     def flows(self, more: Sequence[str] = ()) -> tuple[Flow, ...]:
         """Every deploy config that there is, and those that the user names."""
-        ...
 
     def can_fit(self, model: Model) -> bool:
         """True if it can make weights for the model that find the joints of drawn figures."""
-        ...
 
     def fetch_published(self, models: Sequence[Model]) -> None:
         """Download the published checkpoints of the models that are not there yet."""
-        ...
 
     def conversion_availability(self, backend: str) -> Availability:
         """Whether it can convert for a backend here, whether or not the backend runs here."""
-        ...
 
     def missing_tools(self, backend: str) -> tuple[str, ...]:
         """What it needs to convert for a backend and is not installed."""
-        ...
 
     def builds_for_device(self, backend: str) -> bool:
         """True if it builds files for this machine's device, which takes longer."""
-        ...
 
     def versions(self) -> Mapping[str, str]:
         """Version of each installed package that can change what it makes."""
-        ...
 
     def checkpoint_for(self, model: Model) -> str:
         """Path of a checkpoint for the model's weights and seed, made or fetched (child side)."""
-        ...
 
     def convert(
         self, cell: Cell, checkpoint: str, exporter: str, cache: ArtifactCache
     ) -> Conversion:
         """Convert a cell, or take it from the cache (child side).
 
-        Args:
-            cell: Model and deploy config.
-            checkpoint: The model's checkpoint.
-            exporter: 'torchscript', 'dynamo', or '' for the deploy config's.
-            cache: Holds what was made before; the key must hold everything that decides it.
+        `exporter` is 'torchscript', 'dynamo', or '' for the deploy config's. A key of the cache
+        must hold everything that decides the result.
         """
-        ...

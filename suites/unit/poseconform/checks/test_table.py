@@ -24,7 +24,6 @@ from fixtures.builders import (
 )
 from poseconform.checks.declaration import Verdict
 from poseconform.checks.table import CHECKS, VERDICT_SUITES, applicable
-from poseconform.judge.conversions import Conversion
 from poseconform.judge.judge import Judge
 from poseconform.judge.runs import Execution
 from poseconform.matrix.cells import Cell
@@ -32,6 +31,7 @@ from poseconform.reference.values import Reference, RefError, Sample
 from poseconform.results.outcome import STAGES
 from poseconform.results.records import CellRecord
 from poseconform.subject.clients import ClientAnswer
+from poseconform.subject.protocol import Conversion
 from posedeploy.runtime import TensorInfo
 
 RNG = np.random.default_rng(3)

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,7 @@ def big(n): return bytes(n)
 
 
 @pytest.fixture
-def child(tmp_path: Path):  # type: ignore[no-untyped-def]
+def child(tmp_path: Path) -> Iterator[Child]:
     (tmp_path / "child_helpers.py").write_text(HELPERS)
     env = {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
     with Child(tmp_path / "log" / "child.log", env) as child:

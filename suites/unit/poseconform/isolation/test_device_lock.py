@@ -1,4 +1,4 @@
-"""A GPU belongs to one process at a time, and the CPU to all."""
+"""A GPU belongs to one process at a time, and the CPU is not locked."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import filelock
 import pytest
 
 from poseconform.isolation.device_lock import device_lock, lock_path
+from posedeploy.runtime import Device
 
 
 @pytest.fixture(autouse=True)
@@ -16,8 +17,11 @@ def _temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
 
-@pytest.mark.parametrize("device", ["cuda", "cuda:1"])
-def test_a_gpu_is_held_until_the_block_ends(device: str) -> None:
+CPU, GPU, SECOND = Device("cpu"), Device("cuda"), Device("cuda", 1)
+
+
+@pytest.mark.parametrize("device", [GPU, SECOND])
+def test_a_gpu_is_held_until_the_block_ends(device: Device) -> None:
     with device_lock(device), pytest.raises(filelock.Timeout), device_lock(device, 0.01):
         raise AssertionError("held twice")
     with device_lock(device, 0.01):
@@ -25,10 +29,10 @@ def test_a_gpu_is_held_until_the_block_ends(device: str) -> None:
 
 
 def test_another_gpu_is_free() -> None:
-    with device_lock("cuda"), device_lock("cuda:1", 0.01):
-        assert lock_path("cuda") != lock_path("cuda:1")
+    with device_lock(GPU), device_lock(SECOND, 0.01):
+        assert lock_path(GPU) != lock_path(SECOND)
 
 
 def test_the_cpu_is_not_locked() -> None:
-    with device_lock("cpu"), device_lock("cpu", 0.01):
-        assert not lock_path("cpu").exists()
+    with device_lock(CPU), device_lock(CPU, 0.01):
+        assert not lock_path(CPU).exists()

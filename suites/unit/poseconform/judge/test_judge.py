@@ -13,12 +13,10 @@ import pytest
 from fixtures.builders import make_cell, make_model
 from fixtures.fake_subject import FakeSubject
 from poseconform.isolation.artifacts import ArtifactCache, file_sha256
-from poseconform.isolation.child import ChildCrash, ChildFailure, ChildTimeout
-from poseconform.judge.conversions import stage_records
-from poseconform.judge.execution import Loaded, Ran
+from poseconform.isolation.child import Child, ChildCrash, ChildFailure, ChildTimeout
 from poseconform.judge.judge import Judge, samples_sha256
-from poseconform.judge.runs import plan_batches
-from poseconform.judge.stages import Blocked, StageFailure
+from poseconform.judge.runs import Loaded, Ran, plan_batches
+from poseconform.judge.stages import Blocked, StageFailure, stage_records
 from poseconform.reference.values import FILE, Sample
 from poseconform.subject.availability import Availabilities
 from poseconform.subject.clients import ClientAnswer
@@ -32,7 +30,7 @@ SAMPLES = [
 Answer = Callable[..., Any]
 
 
-class FakeChild:
+class FakeChild(Child):
     """Answers calls from a table; an answer that is an exception is raised."""
 
     answers: dict[str, Answer]
@@ -59,12 +57,12 @@ class FakeChild:
 def write_reference(*args: Any) -> dict[str, object]:
     inputs = np.zeros((6, 3, 64, 48), np.float32)
     maps = np.zeros((6, 2, 8))
-    more = {f"image_keypoints:{i}": np.zeros((1, 2, 2)) for i in range(6)}
+    more: dict[str, Any] = {f"image_keypoints:{i}": np.zeros((1, 2, 2)) for i in range(6)}
     more |= {f"image_scores:{i}": np.ones(1) for i in range(6)}
+    arrays = {"output:simcc_x": maps, "ref_error:simcc_x": np.ones(4)} | more
     np.savez(
         Path(args[-1]) / FILE, inputs=inputs, keypoints=np.zeros((6, 2, 2)),
-        argmax_gap=np.ones((6, 2)), shift_gap=np.ones((6, 2)),
-        **{"output:simcc_x": maps, "ref_error:simcc_x": np.ones(4)}, **more,
+        argmax_gap=np.ones((6, 2)), shift_gap=np.ones((6, 2)), **arrays,
     )  # fmt: skip
     return {"seconds": 1.0}
 
@@ -262,8 +260,8 @@ def test_a_backend_that_fails_crashes_or_hangs_names_its_stage(
 
 
 def test_keypoints_are_decoded_by_the_models_codec(judge: Judge, child: type[FakeChild]) -> None:
-    found = judge.keypoints(CELL.model, {"simcc_x": np.zeros((3, 2, 8))})
-    assert found.shape == (3, 2, 2)
+    keypoints = judge.keypoints(CELL.model, {"simcc_x": np.zeros((3, 2, 8))})
+    assert keypoints.shape == (3, 2, 2)
     assert child.calls[0][1][0] == "m.py"
 
 
@@ -364,11 +362,11 @@ def test_other_outputs_can_be_taken_for_the_backend_s(
     assert len(child.calls) == done
 
 
-def test_other_options_are_told_to_the_backend_of_one_cell_alone(
+def test_other_options_are_for_the_backend_of_one_cell_alone(
     judge: Judge, child: type[FakeChild]
 ) -> None:
     judge.execution(CELL)
     judge.with_options(CELL, SessionOptions(precision="fp16")).execution(CELL)
-    told = [args[3].precision for name, args, _ in child.calls if name == "load"]
-    assert told == ["fp32", "fp16"]
+    precisions = [args[3].precision for name, args, _ in child.calls if name == "load"]
+    assert precisions == ["fp32", "fp16"]
     assert names(child).count("convert") == 1

@@ -21,9 +21,9 @@ from poseconform.datasets.labeled import LabeledImage
 from poseconform.evaluators.quantized.noise import LayerNoise, Quantized
 from poseconform.isolation.artifacts import ArtifactCache
 from poseconform.isolation.child import ChildCrash, ChildFailure
-from poseconform.judge.execution import Ran
 from poseconform.judge.judge import Judge
 from poseconform.judge.measuring import FIGURES, float_cell
+from poseconform.judge.runs import Ran
 from poseconform.judge.stages import Blocked, StageFailure
 from poseconform.matrix.cells import Cell
 from poseconform.reference.values import FIGURES_FILE
@@ -60,7 +60,7 @@ class Children:
     """Answers instead of children; what is an exception is raised."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[str, tuple[Any, ...]]] = []
+        self.calls: list[tuple[str, tuple[Any, ...]]] = []
         self.answers: dict[str, Any] = {
             "measure": QUIET,
             "load": None,
@@ -89,7 +89,7 @@ class Children:
 
     def call(self, target: str, *args: Any, timeout: float) -> Any:
         name = target.rpartition(":")[2]
-        self.asked.append((target, args))
+        self.calls.append((target, args))
         assert timeout != 0
         answer = self.answers[name]
         if isinstance(answer, Exception):
@@ -148,10 +148,10 @@ def test_a_flow_without_a_float_flow_fails_and_names_it() -> None:
 def test_layers_are_measured_once_on_the_files_of_both(judge: JudgeOfChildren) -> None:
     assert layers(judge, INT8).layers is not None
     layers(judge, INT8)
-    ((target, (files, twin, inputs)),) = [a for a in judge.children.asked if "measure" in a[0]]
+    ((target, (files, exact, inputs)),) = [a for a in judge.children.calls if "measure" in a[0]]
     assert target == "poseconform.evaluators.quantized.onnx_qdq:measure"
     assert files == ["simcc_onnxruntime-int8_static/end2end.onnx"]
-    assert twin == ["simcc_onnxruntime_static/end2end.onnx"]
+    assert exact == ["simcc_onnxruntime_static/end2end.onnx"]
     assert inputs.shape == (4, 3, 8, 8)
 
 
@@ -159,19 +159,19 @@ def test_layers_of_a_model_that_takes_no_figures_run_on_the_judges_images(
     judge: JudgeOfChildren,
 ) -> None:
     layers(judge, cell_of(RTMO))
-    assert judge.children.asked[-1][1][2].shape == (2, 3, 8, 8)
+    assert judge.children.calls[-1][1][2].shape == (2, 3, 8, 8)
 
 
 def test_layers_of_a_fitted_detector_run_on_figures(judge: JudgeOfChildren) -> None:
     layers(judge, cell_of(RTMO, weights="fitted"))
-    assert judge.children.asked[-1][1][2].shape == (4, 3, 8, 8)
+    assert judge.children.calls[-1][1][2].shape == (4, 3, 8, 8)
 
 
 def test_another_folder_is_measured_anew(judge: JudgeOfChildren) -> None:
     layers(judge, INT8)
     other = judge.with_conversion(INT8, Conversion(Path("other"), {}, {}, {}, ""))
     layers(other, INT8)
-    assert [a[1][0] for a in judge.children.asked if "measure" in a[0]][1] == [
+    assert [a[1][0] for a in judge.children.calls if "measure" in a[0]][1] == [
         "other/end2end.onnx"
     ]
 
@@ -209,13 +209,13 @@ def test_accuracy_runs_every_figure_alone(judge: JudgeOfChildren) -> None:
     assert verdict.failures == ()
     assert verdict.accuracy is not None
     assert (verdict.accuracy.figures, verdict.accuracy.points_lost) == (4, 0.0)
-    assert sum(target.endswith(":run") for target, _ in judge.children.asked) == 4
+    assert sum(target.endswith(":run") for target, _ in judge.children.calls) == 4
 
 
 def test_the_reference_is_computed_once_for_all_flows(judge: JudgeOfChildren) -> None:
     accuracy(judge, INT8)
     accuracy(judge, HALF)
-    assert sum("write_figures" in target for target, _ in judge.children.asked) == 1
+    assert sum("write_figures" in target for target, _ in judge.children.calls) == 1
     assert len(judge.figures(FIGURES)) == 4
 
 

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 
 from fixtures.fake_subject import FakeSubject, plugins
 from poseconform.isolation.artifacts import ArtifactCache
-from poseconform.judge import execution
+from poseconform.judge import runs
 from poseconform.judge.judge import Judge
 from poseconform.judge.runs import Execution
 from poseconform.judge.stages import Blocked, StageFailure
@@ -99,7 +99,7 @@ def test_what_is_required_fails_all_the_same(results: Any) -> None:
 
 
 class Evaluating(Judge):
-    """A judge whose backend fails, or gives what it was told."""
+    """A judge whose backend fails, or gives an answer."""
 
     answer: Execution | Exception | None = None
 
@@ -109,7 +109,7 @@ class Evaluating(Judge):
 
     def _execute(self, cell: Cell, evaluate: bool = False) -> Execution:
         del cell
-        assert evaluate, "the backend was asked to run"
+        assert evaluate, "the backend must not run"
         if isinstance(self.answer, Exception):
             raise self.answer
         assert self.answer is not None
@@ -122,7 +122,7 @@ def judge(tmp_path: Path) -> Evaluating:
 
 
 def test_the_judges_own_reading_takes_the_place_of_the_backends(judge: Evaluating) -> None:
-    judge.answer = Execution(execution.Loaded((), (), {"evaluator": "x"}, 0.0), ())
+    judge.answer = Execution(runs.Loaded((), (), {"evaluator": "x"}, 0.0), ())
     assert judge.evaluating(CELL).execution(CELL) is judge.answer
     judge.answer = RuntimeError("it is evaluated once")
     assert judge.evaluating(CELL).execution(CELL).loaded.effective_options["evaluator"] == "x"
@@ -158,16 +158,16 @@ def double(tmp_path: Path) -> Path:
 
 
 def test_pplnns_graphs_are_evaluated_in_float32_by_onnx_runtime(double: Path) -> None:
-    loaded = execution.load("pplnn", [str(double)], "cuda", SessionOptions("fp16"), evaluate=True)
+    loaded = runs.load("pplnn", [str(double)], "cuda", SessionOptions("fp16"), evaluate=True)
     assert loaded.effective_options == {"evaluator": "onnxruntime"}
     assert [info.name for info in loaded.inputs] == ["input"]
-    got = execution.run(np.ones((1, 3), np.float32)).outputs["output"]
+    got = runs.run(np.ones((1, 3), np.float32)).outputs["output"]
     np.testing.assert_array_equal(got, np.full((1, 3), 2.0, np.float32))
 
 
-def test_only_some_backends_have_another_reading() -> None:
-    with pytest.raises(KeyError):
-        execution.load("tensorrt", ["x"], "cuda", SessionOptions(), evaluate=True)
+def test_only_some_backends_have_an_evaluator() -> None:
+    with pytest.raises(ValueError, match="no evaluator for tensorrt"):
+        runs.load("tensorrt", ["x"], "cuda", SessionOptions(), evaluate=True)
 
 
 @pytest.mark.parametrize(
@@ -180,13 +180,13 @@ def test_the_sdk_client_runs_where_the_backend_does(
 
 
 @pytest.mark.parametrize(
-    ("backend", "precision", "asked", "expected"),
+    ("backend", "precision", "device", "expected"),
     [("coreml", "fp32", "", "cpu"), ("onnxruntime", "fp32", "cuda:1", "cuda:1"),
      ("pplnn", "fp16", "", "cuda")],
 )  # fmt: skip
 def test_a_cell_runs_where_the_user_wants_it(
-    judge: Evaluating, backend: str, precision: str, asked: str, expected: str
+    judge: Evaluating, backend: str, precision: str, device: str, expected: str
 ) -> None:
-    judge.availabilities.device = asked
+    judge.availabilities.device = device
     flow = Flow("x", "simcc", backend, precision, "static", None)
     assert judge.device(Cell(CELL.model, flow)) == expected

@@ -92,11 +92,11 @@ def run_facts(folder: Path) -> dict[str, Any]:
 
 
 def check_what_was_done(folder: Path) -> None:
-    found = outcomes(folder)
-    assert len(found) == 6
-    assert found[HALF] == "missing"
-    assert set(found.values()) <= {"pass", "missing", "unavailable:no-driver"}
-    assert found["m2-simcc_onnxruntime_dynamic"] == "pass"
+    ended = outcomes(folder)
+    assert len(ended) == 6
+    assert ended[HALF] == "missing"
+    assert set(ended.values()) <= {"pass", "missing", "unavailable:no-driver"}
+    assert ended["m2-simcc_onnxruntime_dynamic"] == "pass"
     for name in ("index.html", "support-table.md"):
         assert "The run was interrupted (" in (folder / name).read_text()
 
@@ -131,8 +131,8 @@ def test_the_report_of_a_killed_run_is_made_later(
     check_what_was_done(folder)
     assert "killed" in run_facts(folder)["interrupted"]
     assert run_facts(folder)["command"].startswith("python -m pytest")
-    _, alive = psutil.wait_procs(children, WAIT)
-    assert alive == [], "workers must not outlive the process that started them"
+    _, running = psutil.wait_procs(children, WAIT)
+    assert running == [], "workers must not outlive the process that started them"
 
 
 def test_a_worker_that_dies_has_crashed_in_its_stage(

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from fixtures.fake_subject import FLOWS, FakeSubject
+from fixtures.fake_subject import FLOWS, PLUGINS, FakeSubject
 from fixtures.tiny_models import TinyModel
 from poseconform.matrix.cells import Cell, Flow, Model
-from poseconform.pytest_plugin.options import CACHE_VARIABLE, default_cache, read_selection
+from poseconform.pytest_plugin.options import CACHE_VARIABLE, add_options, read_selection
 from poseconform.pytest_plugin.reproduction import command
 from poseconform.subject.loading import DEFAULT_SUBJECT, load_subject
 
@@ -22,12 +22,12 @@ pytest_plugins = ["pytester"]
 SUBJECT = load_subject()
 
 
-def options(**given: Any) -> Namespace:
-    known: dict[str, Any] = {
+def options(**values: Any) -> Namespace:
+    defaults: dict[str, Any] = {
         "models": None, "model_config": [], "checkpoint": [], "deploy_config": [],
         "require": [], "disable": [], "weights_seed": 0, "weights": "auto", "exporter": "",
     }  # fmt: skip
-    return Namespace(**known | given)
+    return Namespace(**defaults | values)
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +35,7 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("POSECONFORM_DISABLE", raising=False)
 
 
-def test_the_quick_tier_is_what_nobody_asked_for() -> None:
+def test_the_quick_tier_is_the_default() -> None:
     selection = read_selection(options(), SUBJECT)
     assert all("quick" in model.tiers for model in selection.models)
     assert {model.family for model in selection.models} == set(SUBJECT.families())
@@ -47,7 +47,7 @@ def test_names_and_tiers_add_up_in_the_tables_order() -> None:
     assert [model.name for model in selection.models] == ["rtmpose_s", "rtmpose_t"]
 
 
-def test_a_config_of_the_users_is_judged_alone_or_beside_others(
+def test_a_config_of_the_users_is_judged_alone_or_with_others(
     tiny_model: Callable[[str], TinyModel],
 ) -> None:
     tiny = tiny_model("rtmpose_t")
@@ -128,7 +128,13 @@ def test_the_environment_switches_backends_off(monkeypatch: pytest.MonkeyPatch) 
     assert selection.disabled == {"tensorrt", "ncnn", "onnxruntime"}
 
 
-def test_the_cache_lies_where_it_is_asked_to(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    def default_cache() -> Path:
+        parser = pytest.Parser(_ispytest=True)
+        add_options(parser)
+        path: Path = parser.parse_known_args([]).artifact_cache
+        return path
+
     monkeypatch.setenv(CACHE_VARIABLE, "/a")
     assert default_cache() == Path("/a")
     monkeypatch.delenv(CACHE_VARIABLE)
@@ -157,3 +163,9 @@ def test_a_command_runs_the_same_cell_again(
     option = Namespace(exporter=exporter, subject=DEFAULT_SUBJECT)
     config: Any = Namespace(option=option, stash={})
     assert command(config, cell).startswith(f"python -m pytest suites {words} -k ")
+
+
+def test_a_device_with_a_wrong_number_is_a_usage_error(pytester: pytest.Pytester) -> None:
+    ended = pytester.runpytest_inprocess(*PLUGINS, "--device", "cuda:x")
+    assert ended.ret == pytest.ExitCode.USAGE_ERROR
+    ended.stderr.fnmatch_lines(["*--device*device 'cuda:x': 'x' is no number*"])

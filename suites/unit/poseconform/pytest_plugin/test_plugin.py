@@ -11,8 +11,11 @@ from xml.etree import ElementTree
 
 import pytest
 
-from fixtures.fake_subject import PLUGINS
+from fixtures.fake_subject import PLUGINS, FakeSubject
 from poseconform.expectations.entries import load_expectations
+from poseconform.matrix.cells import Cell, Flow, Model, mark_name
+from poseconform.pytest_plugin.plugin import markers
+from posedeploy.runtime import BACKENDS
 
 pytest_plugins = ["pytester"]
 
@@ -95,21 +98,48 @@ def test_every_cell_comes_to_its_outcome_and_the_report_is_written(
     result = run(matrix, "--report-dir", "report")
     result.assert_outcomes(passed=10, failed=2, skipped=6)
     assert outcomes(matrix) == EXPECTED
-    found = cells(matrix)
-    crash = found["m2-simcc_onnxruntime_static"]
+    by_id = cells(matrix)
+    crash = by_id["m2-simcc_onnxruntime_static"]
     assert (crash["code"], crash["reason"]) == ("SIGSEGV", "SIGSEGV in load")
     assert "last words" in crash["log_tail"]
-    mismatch = found["m2-simcc_onnxruntime_dynamic"]
+    mismatch = by_id["m2-simcc_onnxruntime_dynamic"]
     assert mismatch["reason"].startswith("output: 3 is too much")
     assert mismatch["headroom"] == 0.5
-    assert found["m1-simcc_tensorrt_static"]["reason"] == "libcuda.so.1 is not there"
-    assert found["m1-simcc_onnxruntime_static"]["batches"] == [1]
+    assert by_id["m1-simcc_tensorrt_static"]["reason"] == "libcuda.so.1 is not there"
+    assert by_id["m1-simcc_onnxruntime_static"]["batches"] == [1]
     assert mismatch["repro"].endswith("-k '[m2-simcc_onnxruntime_dynamic]'")
     junit = (matrix.path / "report" / "junit.xml").read_text()
     assert '<property name="headroom" value="0.5"' in junit
     for name in ("index.html", "support-table.md", "junit.xml"):
         assert (matrix.path / "report" / name).stat().st_size > 0
         result.stdout.fnmatch_lines([f"wrote *{name}"])
+
+
+def test_markers_derive_from_the_rows() -> None:
+    flow = Flow("x_new_dynamic", "simcc", "new-one", "fp4", "ragged", None)
+    subject = FakeSubject(known_flows=(flow,), known_families=("New Family",))
+    names = {line.partition(":")[0] for line in markers(subject)}
+    assert {mark_name(row.name) for row in BACKENDS} <= names
+    assert {precision for row in BACKENDS for precision in row.precisions} <= names
+    assert {"new_one", "fp4", "ragged", "new_family", "other", "quick"} <= names
+    cell = Cell(Model("m", "New Family", ("quick",), "simcc", (4, 4), "m.py"), flow)
+    assert set(cell.marks) <= names, "every marker of a cell is registered"
+
+
+def test_tests_that_plant_in_a_model_belong_to_it(matrix: pytest.Pytester) -> None:
+    matrix.makepyfile(
+        test_planting="import pytest\n"
+        "@pytest.mark.parametrize('model', ['m1', 'elsewhere'])\n"
+        "def test_planted(model, judge): pass\n"
+        "@pytest.mark.parametrize('model', ['m1'])\n"
+        "def test_of_a_word(model): pass\n"
+    )
+    result = run(matrix, "--collect-only", "-q", "-k", "planted or word or runs")
+    ids = [line.split("::")[1] for line in result.outlines if "::" in line]
+    together, others = ids[:4], ids[4:]
+    assert together[0] == "test_planted[m1]", "with the tests of the model's cells"
+    assert all(name.startswith("test_runs[m1-") for name in together[1:])
+    assert others[-2:] == ["test_planted[elsewhere]", "test_of_a_word[m1]"]
 
 
 def test_a_finished_cell_has_one_line_and_failures_have_their_command(
@@ -137,8 +167,8 @@ def test_a_failures_message_ends_with_its_command_in_junit_too(matrix: pytest.Py
     )
     assert failure[-1] == command
     tree = ElementTree.parse(matrix.path / "report" / "junit.xml").getroot()  # noqa: S314 - ours
-    (found,) = tree.iter("failure")
-    assert (found.text or "").rstrip().endswith(command)
+    (element,) = tree.iter("failure")
+    assert (element.text or "").rstrip().endswith(command)
 
 
 def test_a_failing_cell_leaves_a_folder_where_that_is_asked_for(matrix: pytest.Pytester) -> None:
@@ -161,8 +191,8 @@ def test_expectations_are_rewritten_as_the_run_ended(matrix: pytest.Pytester) ->
     path.write_text("# ours\n" + path.read_text().replace('"m2"', '"m1"'))
     result = run(matrix, "--update-expectations", "-k", "not every")
     result.stdout.fnmatch_lines(["*-model = *m1*", "*+model = *m2*"])
-    found = tomllib.loads(path.read_text())["xfail"]
-    assert [(e["model"], e["deploy_config"], e["stage"], e.get("outcome")) for e in found] == [
+    entries = tomllib.loads(path.read_text())["xfail"]
+    assert [(e["model"], e["deploy_config"], e["stage"], e.get("outcome")) for e in entries] == [
         ("m2", "simcc_onnxruntime_static", "load", "crash"),
         ("m2", "simcc_onnxruntime_dynamic", "numeric", None),
     ]
@@ -207,9 +237,9 @@ def test_a_selected_cell_without_a_result_is_missing(matrix: pytest.Pytester) ->
     result.assert_outcomes(passed=3, failed=1)
     assert list(outcomes(matrix).values()).count("missing") == 0
     result = run(matrix, "--report-dir", "more", "--maxfail=1", "-m", "onnxruntime")
-    found = outcomes(matrix, "more")
-    assert found["m2-simcc_onnxruntime_dynamic"] == "mismatch"
-    assert found["m2-simcc_onnxruntime_static"] == "missing"
+    by_id = outcomes(matrix, "more")
+    assert by_id["m2-simcc_onnxruntime_dynamic"] == "mismatch"
+    assert by_id["m2-simcc_onnxruntime_static"] == "missing"
 
 
 def test_a_required_backend_that_is_unavailable_fails_once_a_cell(
@@ -250,8 +280,8 @@ def test_a_declared_failure_is_expected(matrix: pytest.Pytester) -> None:
     result.assert_outcomes(passed=5, xfailed=1)
     assert outcomes(matrix)["m2-simcc_onnxruntime_dynamic"] == "xfail"
     result.stdout.fnmatch_lines(["*known to round (https://example.org/1)*"])
-    found = cells(matrix)["m2-simcc_onnxruntime_dynamic"]
-    assert found["reason"] == "known to round (https://example.org/1)"
+    cell = cells(matrix)["m2-simcc_onnxruntime_dynamic"]
+    assert cell["reason"] == "known to round (https://example.org/1)"
     result = run(matrix, "--runxfail", "-k", "dynamic")
     result.assert_outcomes(passed=5, failed=1)
 
@@ -283,7 +313,7 @@ def test_an_entry_for_a_stage_that_no_test_carries_excuses_it(matrix: pytest.Pyt
     result = run(matrix, "--report-dir", "report", "-k", "m2 and static and onnxruntime")
     result.assert_outcomes(xfailed=1, skipped=1)
     assert outcomes(matrix)["m2-simcc_onnxruntime_static"] == "xfail"
-    declare(matrix, "static", stage="load")  # fails honestly, or so it says
+    declare(matrix, "static", stage="load")  # declared: it fails
     result = run(matrix, "--report-dir", "report", "-k", "m2 and static and onnxruntime")
     result.assert_outcomes(failed=1, skipped=1)
 
@@ -323,10 +353,10 @@ def test_a_declared_failure_that_does_not_come_fails(matrix: pytest.Pytester) ->
     declare(matrix, "dynamic")
     result = run(matrix, "--report-dir", "report", "-k", "dynamic")
     result.assert_outcomes(passed=5, failed=1)
-    found = cells(matrix)["m2-simcc_onnxruntime_dynamic"]
-    assert found["outcome"] == "xpass"
-    assert found["reason"].startswith("numeric passed: known to round (https://example.org/1)")
-    assert "onnxruntime.toml: xfail[0]" in found["reason"]
+    cell = cells(matrix)["m2-simcc_onnxruntime_dynamic"]
+    assert cell["outcome"] == "xpass"
+    assert cell["reason"].startswith("numeric passed: known to round (https://example.org/1)")
+    assert "onnxruntime.toml: xfail[0]" in cell["reason"]
 
 
 def test_a_declaration_that_is_wrong_is_one_usage_error(matrix: pytest.Pytester) -> None:
@@ -361,12 +391,12 @@ def test_the_judge_has_the_images_and_the_cache(matrix: pytest.Pytester) -> None
 
 
 def comparable(matrix: pytest.Pytester, report: str) -> dict[str, dict[str, Any]]:
-    found = cells(matrix, report)
-    for cell in found.values():
+    by_id = cells(matrix, report)
+    for cell in by_id.values():
         cell["log_tail"] = ""
         for stage in cell["stages"]:
             stage["seconds"] = 0
-    return found
+    return by_id
 
 
 def test_workers_change_nothing(matrix: pytest.Pytester) -> None:

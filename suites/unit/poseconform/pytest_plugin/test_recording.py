@@ -13,7 +13,7 @@ from fixtures.builders import make_cell
 from poseconform.expectations.entries import Declarations, Expectation
 from poseconform.isolation.child import ChildCrash, ChildFailure, ChildTimeout
 from poseconform.judge.stages import Blocked, StageFailure
-from poseconform.pytest_plugin.progress import Progress
+from poseconform.pytest_plugin.controller import Progress, group_of
 from poseconform.pytest_plugin.recording import (
     CELL as PROGRESS,
 )
@@ -28,7 +28,6 @@ from poseconform.pytest_plugin.recording import (
     printable,
     stage_result,
 )
-from poseconform.pytest_plugin.scheduling import group_of
 from poseconform.results.folder import CollectedTest, RunFolder
 from poseconform.results.records import CellRecord, StageRecord
 from posedeploy.runtime import Availability, Code
@@ -224,8 +223,8 @@ def test_junit_has_what_was_measured_and_nothing_else() -> None:
     ("stage", "kind"), [("numeric", "mismatch"), ("sdk", "mismatch"), ("contract", "failed")]
 )
 def test_an_assertion_is_a_mismatch_where_values_are_compared(stage: str, kind: str) -> None:
-    found = failed_stage(stage, 0.5, AssertionError("3 is too much\nmore"))
-    assert (found.name, found.outcome, found.message) == (stage, kind, "3 is too much")
+    failed = failed_stage(stage, 0.5, AssertionError("3 is too much\nmore"))
+    assert (failed.name, failed.outcome, failed.message) == (stage, kind, "3 is too much")
 
 
 def test_anything_but_an_assertion_compares_nothing() -> None:
@@ -290,7 +289,7 @@ def test_all_tests_of_a_model_go_to_one_worker(node_id: str, group: str) -> None
 
 
 class Clock:
-    """Seconds that pass when a test says so."""
+    """Seconds that pass when a test sets them."""
 
     now = 100.0
 
@@ -338,5 +337,5 @@ def test_a_childs_failure_becomes_a_stages(failure: ChildFailure, kind: str, cod
     assert str(StageFailure("load", "failed", "no")) == "failed in load: no"
 
 
-def test_blocked_says_by_what_in_one_line() -> None:
+def test_blocked_names_the_failed_stage_in_one_line() -> None:
     assert str(Blocked("load", "no\nmore")) == "blocked: load failed (no)"

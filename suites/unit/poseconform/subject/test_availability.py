@@ -1,4 +1,4 @@
-"""Why a backend cannot run here: asked once, switched off by the user, never raised."""
+"""Why a backend cannot run here: probed once, switched off by the user, never raised."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HERE = Availability(Code.AVAILABLE, "", "1.27")
 GONE = Availability(Code.NO_DRIVER, "libcuda.so.1 is not there", "10.1")
 
 
-class Asked:
+class Probes:
     """Counts which backends are probed, and answers."""
 
     def __init__(self) -> None:
@@ -37,51 +37,51 @@ class Asked:
 
 
 @pytest.fixture
-def asked() -> Asked:
-    return Asked()
+def probes() -> Probes:
+    return Probes()
 
 
-def test_a_backend_is_asked_once(asked: Asked) -> None:
-    found = asked.availabilities()
-    assert found.known == {}
-    assert found.of("onnxruntime") == found.of("onnxruntime") == HERE
-    assert found.of("tensorrt") == GONE
-    assert asked.probed == {"onnxruntime": 1, "tensorrt": 1}
-    assert found.known == {"onnxruntime": HERE, "tensorrt": GONE}
+def test_a_backend_is_probed_once(probes: Probes) -> None:
+    availabilities = probes.availabilities()
+    assert availabilities.probed == {}
+    assert availabilities.of("onnxruntime") == availabilities.of("onnxruntime") == HERE
+    assert availabilities.of("tensorrt") == GONE
+    assert probes.probed == {"onnxruntime": 1, "tensorrt": 1}
+    assert availabilities.probed == {"onnxruntime": HERE, "tensorrt": GONE}
 
 
-def test_what_is_known_cannot_be_changed_from_outside(asked: Asked) -> None:
-    found = asked.availabilities()
-    found.of("onnxruntime")
-    found.known.clear()
-    assert list(found.known) == ["onnxruntime"]
+def test_what_was_probed_cannot_be_changed_from_outside(probes: Probes) -> None:
+    availabilities = probes.availabilities()
+    availabilities.of("onnxruntime")
+    availabilities.probed.clear()
+    assert list(availabilities.probed) == ["onnxruntime"]
 
 
-def test_what_is_switched_off_is_not_asked(asked: Asked) -> None:
-    found = asked.availabilities({"onnxruntime"})
-    for answer in (found.of("onnxruntime"), found.of_converting("onnxruntime")):
+def test_what_is_switched_off_is_not_probed(probes: Probes) -> None:
+    availabilities = probes.availabilities({"onnxruntime"})
+    for answer in (availabilities.of("onnxruntime"), availabilities.of_converting("onnxruntime")):
         assert answer.code is Code.DISABLED_BY_USER
         assert answer.reason == "onnxruntime is in POSECONFORM_DISABLE or --disable"
-    assert found.of("ncnn").ok
-    assert asked.probed == {"ncnn": 1}
-    assert not asked.converting
-    assert list(found.known) == ["ncnn"]
+    assert availabilities.of("ncnn").ok
+    assert probes.probed == {"ncnn": 1}
+    assert not probes.converting
+    assert list(availabilities.probed) == ["ncnn"]
 
 
-def test_whether_it_converts_is_another_question_and_is_asked_once_too(asked: Asked) -> None:
-    found = asked.availabilities()
-    assert found.of_converting("tensorrt").ok
-    assert found.of_converting("tensorrt").version == "converts tensorrt"
-    assert (asked.converting, asked.probed) == ({"tensorrt": 1}, {})
+def test_whether_it_converts_is_another_probe_made_once_too(probes: Probes) -> None:
+    availabilities = probes.availabilities()
+    assert availabilities.of_converting("tensorrt").ok
+    assert availabilities.of_converting("tensorrt").version == "converts tensorrt"
+    assert (probes.converting, probes.probed) == ({"tensorrt": 1}, {})
 
 
-def test_tools_that_are_missing_make_a_backend_unavailable(asked: Asked) -> None:
-    asked.missing = {"ncnn": ("pnnx", "ncnn2int8"), "tensorrt": ("trtexec",)}
-    found = asked.availabilities()
-    ncnn = found.of("ncnn")
+def test_tools_that_are_missing_make_a_backend_unavailable(probes: Probes) -> None:
+    probes.missing = {"ncnn": ("pnnx", "ncnn2int8"), "tensorrt": ("trtexec",)}
+    availabilities = probes.availabilities()
+    ncnn = availabilities.of("ncnn")
     assert (ncnn.code, ncnn.version) == (Code.TOOL_MISSING, "1.27")
     assert ncnn.reason == "pnnx, ncnn2int8 is not installed, which converts for ncnn"
-    assert found.of("tensorrt") == GONE, "what cannot run at all says why"
+    assert availabilities.of("tensorrt") == GONE, "what cannot run at all says why"
 
 
 @pytest.mark.parametrize(
@@ -108,26 +108,26 @@ def test_another_device_of_a_backend_is_probed_apart() -> None:
         probed.append((backend, device))
         return Availability(Code.NO_DEVICE, f"{backend} on {device}", device)
 
-    found = Availabilities(FakeSubject(), probe=probe)
+    availabilities = Availabilities(FakeSubject(), probe=probe)
     for _ in range(2):
-        assert found.of("pplnn").version == "cpu"
-        assert found.of("pplnn", "fp16").version == "cuda"
+        assert availabilities.of("pplnn").version == "cpu"
+        assert availabilities.of("pplnn", "fp16").version == "cuda"
     assert probed == [("pplnn", "cpu"), ("pplnn", "cuda")]
-    assert list(found.known) == ["pplnn", "pplnn on cuda"]
+    assert list(availabilities.probed) == ["pplnn", "pplnn on cuda"]
     wanted = Availabilities(FakeSubject(), device="cuda:1", probe=probe)
     assert wanted.of("onnxruntime").version == "cuda:1"
-    assert list(wanted.known) == ["onnxruntime on cuda:1"]
+    assert list(wanted.probed) == ["onnxruntime on cuda:1"]
     first = Availabilities(FakeSubject(), device="cpu:0", probe=probe)
     assert first.of("onnxruntime").version == "cpu:0"
-    assert list(first.known) == ["onnxruntime"], "whatever follows the device's type"
+    assert list(first.probed) == ["onnxruntime"], "whatever follows the device's type"
 
 
 def test_what_a_flow_computes_in_is_probed_apart() -> None:
     def probe(_backend: str, _device: str, inference_precision: str) -> Availability:
         return GONE if inference_precision == "f16" else HERE
 
-    found = Availabilities(FakeSubject(), probe=probe)
-    assert found.of("openvino", "fp16") == HERE
-    assert found.of("openvino", "fp16", "f16") == GONE
-    assert found.of("openvino", "fp16", "bf16") == HERE
-    assert list(found.known) == ["openvino", "openvino in f16", "openvino in bf16"]
+    availabilities = Availabilities(FakeSubject(), probe=probe)
+    assert availabilities.of("openvino", "fp16") == HERE
+    assert availabilities.of("openvino", "fp16", "f16") == GONE
+    assert availabilities.of("openvino", "fp16", "bf16") == HERE
+    assert list(availabilities.probed) == ["openvino", "openvino in f16", "openvino in bf16"]

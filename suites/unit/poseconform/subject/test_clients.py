@@ -1,4 +1,4 @@
-"""What the SDK's client is asked, and what becomes of its answer."""
+"""What the SDK's client is called with, and what becomes of its answer."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ PEOPLE = np.arange(2 * 3 * 3, dtype=np.float32).reshape(2, 3, 3)
 
 
 class Detector:
-    """Keeps what it was asked."""
+    """Records its calls."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[Any, ...]] = []
+        self.calls: list[tuple[Any, ...]] = []
 
     def __enter__(self) -> Detector:
         return self
@@ -28,11 +28,11 @@ class Detector:
         return None
 
     def __call__(self, *args: Any) -> Any:
-        self.asked.append(args)
+        self.calls.append(args)
         return PEOPLE[:1]
 
     def detect(self, *args: Any) -> Any:
-        self.asked.append(args)
+        self.calls.append(args)
         return SimpleNamespace(keypoints=PEOPLE, scores=np.asarray([0.9, 0.5], np.float32))
 
 
@@ -43,7 +43,7 @@ def detector() -> Detector:
 
 def test_a_box_has_the_type_that_the_reference_computes_in(detector: Detector) -> None:
     (answer,) = clients.posedeploy_sdk("folder", [SAMPLE], False, make=lambda *_: detector)
-    image, box = detector.asked[0]
+    image, box = detector.calls[0]
     assert image is SAMPLE.image
     assert box.dtype == np.float32  # 0.1 is another number in float64, and so is the crop
     np.testing.assert_array_equal(box, np.asarray(SAMPLE.bbox, np.float32))
@@ -53,6 +53,6 @@ def test_a_box_has_the_type_that_the_reference_computes_in(detector: Detector) -
 
 def test_a_detector_sees_the_whole_image_and_gives_scores(detector: Detector) -> None:
     (answer,) = clients.posedeploy_sdk("folder", [SAMPLE], True, make=lambda *_: detector)
-    assert detector.asked == [(SAMPLE.image,)]
+    assert detector.calls == [(SAMPLE.image,)]
     assert answer.keypoints.shape == (2, 3, 2)
     assert answer.scores.tolist() == pytest.approx([0.9, 0.5])

@@ -1,4 +1,4 @@
-"""The fingerprint of a run says what it can and never fails."""
+"""The fingerprint of a run never fails."""
 
 from __future__ import annotations
 
@@ -39,13 +39,15 @@ def test_features_are_what_arm_calls_flags(tmp_path: Path) -> None:
     assert cpu_facts(path)["model"] == "unknown"
 
 
-def test_a_system_that_tells_nothing_is_no_error(tmp_path: Path) -> None:
+def test_a_system_without_facts_is_no_error(tmp_path: Path) -> None:
     assert set(cpu_facts(tmp_path / "none")) == {"count", "machine"}
 
 
 def test_the_fingerprint_is_json_and_names_probed_backends() -> None:
-    found = Availabilities(FakeSubject(), _running={"x": Availability(Code.AVAILABLE, "", "1.2")})
-    facts = fingerprint(found)
+    availabilities = Availabilities(
+        FakeSubject(), _running={"x": Availability(Code.AVAILABLE, "", "1.2")}
+    )
+    facts = fingerprint(availabilities)
     assert facts["backends"] == {"x": "available 1.2"}
     assert json.loads(json.dumps(facts)) == facts
     assert facts["packages"]["pytest"]
@@ -56,7 +58,7 @@ def test_only_installed_packages_have_a_version() -> None:
     assert set(package_versions(["numpy", "no-such-package"])) == {"numpy"}
 
 
-def test_a_commit_is_known_in_a_checkout_only(
+def test_a_commit_has_a_name_in_a_checkout_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
@@ -83,7 +85,7 @@ def test_without_git_there_is_no_commit(
     assert git_commit(tmp_path) == ""
 
 
-def test_gpus_and_their_driver_are_named_or_said_to_be_none(
+def test_gpus_and_their_driver_are_named_or_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -12,7 +12,13 @@ from fixtures.builders import make_model
 from fixtures.tiny_models import TinyModel
 from poseconform.isolation.artifacts import ArtifactCache
 from poseconform.matrix.cells import Cell
-from poseconform.subject.posedeploy_subject import PosedeploySubject, toolchain_key
+from poseconform.subject.posedeploy_subject import (
+    PosedeploySubject,
+    print_stage,
+    toolchain_key,
+)
+from poseconform.subject.protocol import Conversion
+from posedeploy.apis.progress import StageEvent
 from posedeploy.errors import BadInputError
 
 STATIC = "pose-detection_simcc_onnxruntime_static"
@@ -40,6 +46,41 @@ def test_a_cell_is_converted_once_and_found_again(tiny_cell: Cell, tmp_path: Pat
     assert len(first.checkpoint_sha256) == 64
 
 
+def test_a_changed_toolchain_exports_and_converts_anew(tiny_cell: Cell, tmp_path: Path) -> None:
+    cache, checkpoint = ArtifactCache(tmp_path), tiny_cell.model.checkpoint
+    events: list[tuple[str, str]] = []
+
+    def convert(key: str) -> Conversion:
+        subject = PosedeploySubject(
+            toolchain=lambda: key, progress=lambda event: events.append((event.stage, event.state))
+        )
+        return subject.convert(tiny_cell, checkpoint, "", cache)
+
+    stages = [
+        ("export", "started"),
+        ("export", "done"),
+        ("convert", "started"),
+        ("convert", "done"),
+    ]
+    first = convert("toolchain-1")
+    assert events == stages
+    convert("toolchain-1")
+    assert events == stages, "both are in the cache"
+    changed = convert("toolchain-2")
+    assert (changed.export["made"], changed.convert["made"]) == (True, True)
+    assert changed.folder != first.folder
+    assert events == stages * 2
+
+
+def test_stages_are_in_the_log_of_the_process(capsys: pytest.CaptureFixture[str]) -> None:
+    print_stage(StageEvent("export", "started"))
+    print_stage(StageEvent("export", "done", 2.04))
+    assert (
+        capsys.readouterr().out
+        == "posedeploy: export started\nposedeploy: export done after 2.0 s\n"
+    )
+
+
 def test_flows_of_one_representation_share_an_export(tiny_cell: Cell, tmp_path: Path) -> None:
     cache = ArtifactCache(tmp_path)
     SUBJECT.convert(tiny_cell, tiny_cell.model.checkpoint, "", cache)
@@ -64,14 +105,14 @@ def test_the_toolchain_is_identified_by_its_source_and_packages() -> None:
 
 
 def test_weights_are_made_for_a_name_in_the_zoo_or_for_a_config() -> None:
-    asked: list[tuple[str, str, int]] = []
+    calls: list[tuple[str, str, int]] = []
 
     def resolve(source: str, kind: str, seed: int) -> Path:
-        asked.append((source, kind, seed))
+        calls.append((source, kind, seed))
         return Path(f"{source}-{kind}.pth")
 
     subject = PosedeploySubject(resolve)
     listed = make_model(name="rtmpose_t", weights="fitted", seed=3)
     assert subject.checkpoint_for(listed) == "rtmpose_t-fitted.pth"
     subject.checkpoint_for(make_model(name="mine", tiers=(), config="mine.py"))
-    assert asked == [("rtmpose_t", "fitted", 3), ("mine.py", "calibrated", 0)]
+    assert calls == [("rtmpose_t", "fitted", 3), ("mine.py", "calibrated", 0)]

@@ -20,8 +20,8 @@ from poseconform.evaluators.mil.program import (
     read_program,
 )
 from poseconform.evaluators.mil.session import EVALUATOR, MilSession, load
-from poseconform.judge.execution import load as load_for_judge
-from poseconform.judge.execution import run as run_for_judge
+from poseconform.judge.runs import load as load_for_judge
+from poseconform.judge.runs import run as run_for_judge
 from posedeploy.config import DeployConfig, load_deploy_config
 from posedeploy.convert import Converted, conversion_availability, get_converter
 from posedeploy.errors import BadInputError, ConversionError

@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from poseconform.judge import execution
+from poseconform.judge import runs
 from posedeploy.config import load_deploy_config
 from posedeploy.convert import get_converter
 from posedeploy.convert.onnxruntime import weight_precision
@@ -74,11 +74,11 @@ def test_what_it_cannot_load_is_a_runtime_error_that_names_the_file(
 
 
 def test_the_judge_loads_once_and_runs_many_times(scale: Path) -> None:
-    loaded = execution.load("onnxruntime", [str(scale)], "cpu", SessionOptions())
+    loaded = runs.load("onnxruntime", [str(scale)], "cpu", SessionOptions())
     assert [info.name for info in loaded.outputs] == ["output"]
     assert loaded.seconds > 0
     for batch in (1, 3):
-        ran = execution.run(np.ones((batch, 1, 2), np.float32))
+        ran = runs.run(np.ones((batch, 1, 2), np.float32))
         assert ran.outputs["output"].shape == (batch, 1, 2)
         assert ran.seconds > 0
 

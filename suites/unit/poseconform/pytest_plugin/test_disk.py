@@ -1,4 +1,4 @@
-"""Room on the disk is looked for before a run, and missed in one line after it."""
+"""A full disk is refused before a run, and is one line after it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from fixtures.fake_subject import PLUGINS
 from poseconform.isolation.artifacts import MANIFEST, ArtifactCache
-from poseconform.isolation.disk import make_room
+from poseconform.pytest_plugin.controller import make_room
 
 pytest_plugins = ["pytester"]
 
@@ -22,10 +22,19 @@ class Usage(NamedTuple):
     free: int
 
 
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(100, 99, 10_000_000))
+
+
+@pytest.mark.usefixtures("full_disk")
 def test_a_full_disk_is_refused(tmp_path: Path) -> None:
     with pytest.raises(pytest.UsageError, match=r"found 0.01 GB free.*expected at least 0.5 GB"):
-        make_room(tmp_path / "not" / "there", 1, lambda _: 10_000_000)
-    make_room(tmp_path / "not" / "there", 1, lambda _: 10**12)
+        make_room(tmp_path / "not" / "there", 1)
+
+
+def test_the_cache_need_not_exist(tmp_path: Path) -> None:
+    make_room(tmp_path / "not" / "there", 1)
     assert not (tmp_path / "not").exists()
 
 
@@ -49,10 +58,8 @@ def matrix(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest
     return pytester
 
 
-def test_a_run_does_not_start_on_a_full_disk(
-    matrix: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(100, 99, 10_000_000))
+@pytest.mark.usefixtures("full_disk")
+def test_a_run_does_not_start_on_a_full_disk(matrix: pytest.Pytester) -> None:
     ended = matrix.runpytest_inprocess(*PLUGINS, "--artifact-cache", "cache")
     assert ended.ret == pytest.ExitCode.USAGE_ERROR
     ended.stderr.fnmatch_lines(["*--artifact-cache cache: found 0.01 GB free*"])
