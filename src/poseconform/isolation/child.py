@@ -14,6 +14,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import traceback
 from dataclasses import dataclass
 from multiprocessing import Pipe
@@ -104,18 +105,23 @@ class Child:
         """
         process, connection = self._start()
         start = self._log.stat().st_size
+        late = threading.Event()
+        # a timer, for a reply that stops half-way blocks `recv`, and `poll` does not see that
+        timer = threading.Timer(timeout, lambda: (late.set(), process.kill()))
+        timer.start()
         try:
             connection.send((target, args))
-            if not connection.poll(timeout):
-                self.close()
-                message = f"no answer within {timeout:g} s in {target}"
-                raise ChildTimeout(message, self._tail(max(0, start - 4096)))
             reply = connection.recv()
         except (BrokenPipeError, ConnectionResetError, EOFError) as error:
             status = process.wait()
             self.close()
+            if late.is_set():
+                message = f"no answer within {timeout:g} s in {target}"
+                raise ChildTimeout(message, self._tail(max(0, start - 4096))) from error
             end = signal.Signals(-status).name if status < 0 else f"exit status {status}"
             raise ChildCrash(f"{end} in {target}", self._tail(start)) from error
+        finally:
+            timer.cancel()
         if isinstance(reply, _Raised):
             raise ChildFailure(reply.message, reply.traceback + self._tail(start), reply.stage)
         return reply[0]
