@@ -43,7 +43,10 @@ def float_cell(cell: Cell, flows: Iterable[Flow]) -> Cell:
     """
     alike = replace(cell.flow, precision="fp32", inference_precision="")
     for flow in flows:
-        wanted = replace(alike, deploy_config=flow.deploy_config, shape=flow.shape)
+        wanted = replace(
+            alike, deploy_config=flow.deploy_config, shape=flow.shape,
+            host_suppression=flow.host_suppression,
+        )  # fmt: skip
         if flow == wanted and flow.fits(cell.model):
             return Cell(cell.model, flow)
     message = f"no fp32 flow to compare {cell.flow.label} with; add its deploy config"
