@@ -55,9 +55,7 @@ def accuracy(judge: Judge, cell: Cell) -> Verdict:
     """
     judge.conversion(cell)  # first: if it fails, its failure is the one to report
     if not judge.figures(FIGURES):
-        return _refusal(
-            AccuracyRecord(code="no-figures", reason="this run has no labeled figures")
-        )
+        return _refusal("no-figures", "this run has no labeled figures")
     limit = accuracy_limit_for(cell.model.family, cell.flow.precision)
     if limit is None or limit.shift is None:
         raise LookupError(
@@ -84,11 +82,7 @@ def judge_figures(
             f"PyTorch itself finds {reference.pck:.1%} of the joints; a model that has something "
             f"to lose finds {LEAST_PCK:.0%}"
         )
-        return _refusal(
-            AccuracyRecord(
-                code="fp32-accuracy-too-low", reason=reason, pck_reference=reference.pck
-            )
-        )
+        return _refusal("fp32-accuracy-too-low", reason, reference.pck)
     moved = keypoint_distances(keypoints, reference.keypoints)
     similarity = keypoint_similarity(keypoints, reference.keypoints, reference.sizes.prod(-1))
     pck = within_reach(keypoints, reference.truth, reference.sizes)
@@ -123,8 +117,9 @@ def shift_failures(record: AccuracyRecord, limit: ShiftLimit) -> tuple[str, ...]
     )
 
 
-def _refusal(record: AccuracyRecord) -> Verdict:
-    return Verdict(refusal=f"{record.code}: {record.reason}", accuracy=record)
+def _refusal(code: str, reason: str, pck: float | None = None) -> Verdict:
+    record = AccuracyRecord(code=code, reason=reason, pck_reference=pck)
+    return Verdict(refusal=f"{code}: {reason}", accuracy=record)
 
 
 # Through the client; expectations that are declared of a flow's keypoints hold here too.

@@ -6,8 +6,8 @@ import statistics
 
 import numpy as np
 
+from poseconform.checks.conversion import onnx_file, size_operators
 from poseconform.checks.declaration import Verdict, check, differences
-from poseconform.checks.graph import onnx_file, size_operators
 from poseconform.judge.judge import Judge
 from poseconform.matrix.cells import Cell
 from poseconform.results.records import LatencyRecord, StageRecord

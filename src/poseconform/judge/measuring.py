@@ -10,14 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poseconform.datasets.labeled import DataSet, LabeledImage
-from poseconform.datasets.scoring import People, Score, score
+from poseconform.datasets.scoring import People, Score, nobody, read_people, score
 from poseconform.evaluators.quantized.noise import Quantized
 from poseconform.isolation.artifacts import content_key
 from poseconform.isolation.child import Child, ChildFailure
 from poseconform.judge.judge import Judge, backend_files
 from poseconform.judge.stages import StageFailure
 from poseconform.matrix.cells import Cell, Flow, Model
-from poseconform.reference.people import nobody, read_people
 from poseconform.reference.values import FigureReference, read_figures, sample_of
 from poseconform.subject import clients
 from posedeploy.runtime import BACKENDS
@@ -151,7 +150,7 @@ def _people_of_mmpose(judge: Judge, model: Model, data: DataSet) -> list[People]
     entry = judge.cache.get_or_make(
         content_key("dataset", {**parts, "data": data.key, "images": len(data.images)}),
         lambda folder: judge.in_torch(
-            "poseconform.reference.people:write_people",
+            "poseconform.reference.figures:write_people",
             model, judge.checkpoint(model), list(data.images), str(folder),
             timeout=judge.limits.run * max(10, len(data.images)),
         ),

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from poseconform.reference.half_precision import HalfSumsInFloat32
+from poseconform.reference.errors import HalfSumsInFloat32
 
 Parameters = Mapping[str, Any]
 Function = Callable[[Parameters], Tensor | tuple[Tensor, ...]]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from poseconform.reference.half_precision import SUMS_OF_PRODUCTS, HalfSumsInFloat32
+from poseconform.reference.errors import SUMS_OF_PRODUCTS, HalfSumsInFloat32
 
 
 class Network(nn.Module):

@@ -30,7 +30,7 @@ def found(tiny_model: Callable[[str], TinyModel]):  # type: ignore[no-untyped-de
         feats = model.extract_feat(batch["inputs"])
         layers = model.head.forward(feats)
         people = model.head.predict(feats, batch["data_samples"], dict(model.test_cfg))[0]
-    names = cast("BottomUp", reference_head("yolox-pose").kind).raw
+    names = cast("BottomUp", reference_head("yolox-pose").kind).layers
     rows = {
         name: torch.cat([m.permute(0, 2, 3, 1).flatten(1, 2) for m in maps], dim=1)
         for name, maps in zip(names, layers, strict=True)
