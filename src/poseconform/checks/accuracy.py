@@ -57,11 +57,8 @@ def accuracy(judge: Judge, cell: Cell) -> Verdict:
     if not judge.figures(FIGURES):
         return _refusal("no-figures", "this run has no labeled figures")
     limit = accuracy_limit_for(cell.model.family, cell.flow.precision)
-    if limit is None or limit.shift is None:
-        raise LookupError(
-            f"no limit for keypoints of {cell.model.family} on {cell.flow.backend} "
-            f"{cell.flow.precision}"
-        )
+    if limit.shift is None:
+        raise LookupError(f"no limit for keypoints of {cell.model.family} {cell.flow.precision}")
     reference = figure_reference(judge, cell.model)
     return judge_figures(figure_keypoints(judge, cell), reference, limit.shift)
 
@@ -135,8 +132,6 @@ def dataset(judge: Judge, cell: Cell) -> Verdict:
     if refused := dataset_refusal(cell.model, reference):  # before minutes of conversion
         return Verdict(refusal=refused)
     limit = accuracy_limit_for(cell.model.family, cell.flow.precision)
-    if limit is None:
-        raise LookupError(f"no limit for the accuracy of {cell.flow.precision} flows")
     found = client_score(judge, cell, data)
     record = DatasetRecord(
         data.name, len(data.images), found.ap, reference.ap, found.ar, reference.ar,

@@ -108,13 +108,10 @@ def test_a_model_with_nothing_to_lose_is_refused_with_a_code() -> None:
 def test_limits_are_found_by_flow() -> None:
     for family in ("HRNet", "RTMPose", "SimCC"):
         for precision in ("bf16", "fp16", "int8"):
-            limit = accuracy_limit_for(family, precision)
-            assert limit is not None
-            assert limit.shift is not None
-    exact = accuracy_limit_for("RTMPose", "fp32")
-    assert exact is not None
-    assert exact.shift is None
-    assert accuracy_limit_for("HRNet", "fp8") is None
+            assert accuracy_limit_for(family, precision).shift is not None
+    assert accuracy_limit_for("RTMPose", "fp32").shift is None
+    with pytest.raises(LookupError, match="no limit for the accuracy of HRNet fp8 flows"):
+        accuracy_limit_for("HRNet", "fp8")
 
 
 @pytest.mark.parametrize("points", [-5.0, 5.0])

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fixtures.builders import make_cell, make_execution, make_people, make_reference, make_truth
+from fixtures.builders import make_execution, make_people, make_reference, make_truth
 from poseconform.checks.declaration import Verdict
 from poseconform.checks.table import CHECKS, require
 from poseconform.checks.tensors import (
@@ -20,7 +20,7 @@ from poseconform.checks.tensors import (
     judge_tensors,
     overlap_limit,
 )
-from poseconform.compare.tolerances import tolerance_for, tolerance_of
+from poseconform.compare.tolerances import tolerance_for
 from poseconform.results.outcome import STAGES
 
 ROW, HALF = tolerance_for("onnxruntime", "fp32"), tolerance_for("onnxruntime", "fp16")
@@ -193,6 +193,5 @@ def test_every_check_judges_a_stage() -> None:
 
 
 def test_a_flow_without_a_tolerance_cannot_pass() -> None:
-    assert tolerance_of(make_cell().flow) is ROW
     with pytest.raises(LookupError, match="no tolerance for onnxruntime int4"):
-        tolerance_of(make_cell(precision="int4").flow)
+        tolerance_for("onnxruntime", "int4")

@@ -77,7 +77,8 @@ def test_the_row_of_a_backend_goes_before_the_row_of_all() -> None:
     for row in TOLERANCES:
         assert tolerance_for(row.backend, row.precision) is row
     assert tolerance_for("no such backend", "fp32") is tolerance_for("*", "fp32")
-    assert tolerance_for("onnxruntime", "fp7") is None
+    with pytest.raises(LookupError, match="no tolerance for onnxruntime fp7"):
+        tolerance_for("onnxruntime", "fp7")
 
 
 def test_every_row_has_a_reason_and_its_near_ties() -> None:
