@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -81,7 +82,8 @@ def test_a_gain_is_as_suspicious_as_a_loss() -> None:
 
 @pytest.mark.parametrize("field", ["shift_mean_px", "shift_p99_px", "oks", "points_lost"])
 def test_what_is_not_a_number_exceeds_every_limit(field: str) -> None:
-    broken = replace(measured(TRUTH), **{field: float("nan")})
+    nan: dict[str, Any] = {field: float("nan")}
+    broken = replace(measured(TRUTH), **nan)
     assert len(shift_failures(broken, LIMIT)) == 1
 
 

@@ -24,7 +24,6 @@ from fixtures.builders import (
 )
 from poseconform.checks.declaration import Verdict
 from poseconform.checks.table import CHECKS, VERDICT_SUITES, applicable
-from poseconform.judge.conversions import Conversion
 from poseconform.judge.judge import Judge
 from poseconform.judge.runs import Execution
 from poseconform.matrix.cells import Cell
@@ -32,6 +31,7 @@ from poseconform.reference.values import Reference, RefError, Sample
 from poseconform.results.outcome import STAGES
 from poseconform.results.records import CellRecord
 from poseconform.subject.clients import ClientAnswer
+from poseconform.subject.protocol import Conversion
 from posedeploy.runtime import TensorInfo
 
 RNG = np.random.default_rng(3)
@@ -133,7 +133,10 @@ def bottom_up(tmp_path: Path) -> Evidence:
         image_keypoints=tuple(people.keypoints for people in images),
         image_scores=tuple(people.scores for people in images),
     )
-    answers = [ClientAnswer(people.keypoints, people.scores) for people in images]
+    answers = [
+        ClientAnswer(people.keypoints.astype(np.float64), people.scores.astype(np.float64))
+        for people in images
+    ]
     ran = make_execution(as_outputs(images, 4))
     return Evidence(tmp_path, ran, truth, POINTS, answers)
 
