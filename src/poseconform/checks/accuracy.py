@@ -132,12 +132,12 @@ def dataset(judge: Judge, cell: Cell) -> Verdict:
     if refused := dataset_refusal(cell.model, reference):  # before minutes of conversion
         return Verdict(refusal=refused)
     limit = accuracy_limit_for(cell.model.family, cell.flow.precision)
-    found = client_score(judge, cell, data)
+    deployed = client_score(judge, cell, data)
     record = DatasetRecord(
-        data.name, len(data.images), found.ap, reference.ap, found.ar, reference.ar,
-        found.pck, reference.pck,
+        data.name, len(data.images), deployed.ap, reference.ap, deployed.ar, reference.ar,
+        deployed.pck, reference.pck,
     )  # fmt: skip
-    return Verdict(score_failures(found, reference, limit), dataset=record)
+    return Verdict(score_failures(deployed, reference, limit), dataset=record)
 
 
 def dataset_refusal(model: Model, reference: Score) -> str:
@@ -150,11 +150,11 @@ def dataset_refusal(model: Model, reference: Score) -> str:
     )
 
 
-def score_failures(found: Score, reference: Score, limit: AccuracyLimit) -> tuple[str, ...]:
+def score_failures(deployed: Score, reference: Score, limit: AccuracyLimit) -> tuple[str, ...]:
     """A failure for each measure that differs by more than the limit, to either side."""
     pairs = (
-        ("AP", found.ap, reference.ap), ("AR", found.ar, reference.ar),
-        ("PCK@.05", found.pck, reference.pck),
+        ("AP", deployed.ap, reference.ap), ("AR", deployed.ar, reference.ar),
+        ("PCK@.05", deployed.pck, reference.pck),
     )  # fmt: skip
     return tuple(
         f"{name} {100 * ours:.2f}, PyTorch {100 * theirs:.2f}: {100 * (ours - theirs):+.2f} "

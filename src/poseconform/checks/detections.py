@@ -41,11 +41,9 @@ class Matched:
 
 
 def as_detections(dets: NDArray[np.floating], keypoints: NDArray[np.floating]) -> Detections:
-    """The real rows of one image's outputs; padding has a score of exactly 0.
+    """The real rows of `dets` `[M, 5]` and `keypoints` `[M, K, 3]`, input px.
 
-    Args:
-        dets: `[M, 5]` x1, y1, x2, y2 (input px), score.
-        keypoints: `[M, K, 3]` x, y (input px), score.
+    Padding has a score of exactly 0.
     """
     real = dets[:, 4] != 0
     d, k = dets[real].astype(np.float64), keypoints[real].astype(np.float64)

@@ -141,8 +141,8 @@ def _run_figures(judge: Judge, cell: Cell) -> NDArray[np.float64]:
 def pytorch_score(judge: Judge, model: Model, data: DataSet) -> Score:
     """The score of mmpose's own estimator, in float32, with the model's weights."""
     key = ("dataset", model.name, model.weights, data.key)
-    found: list[People] = judge.once(key, lambda: _people_of_mmpose(judge, model, data))
-    return score(data, found, model.bottom_up)
+    people: list[People] = judge.once(key, lambda: _people_of_mmpose(judge, model, data))
+    return score(data, people, model.bottom_up)
 
 
 def _people_of_mmpose(judge: Judge, model: Model, data: DataSet) -> list[People]:
@@ -162,28 +162,26 @@ def client_score(judge: Judge, cell: Cell, data: DataSet) -> Score:
     """The score of the SDK client with the cell's folder. Fails at 'sdk'."""
     folder = judge.conversion(cell).folder
     with _child(judge, f"{cell.id}-dataset", "sdk") as child:
-        found: list[People] = child.call(
+        people: list[People] = child.call(
             "poseconform.judge.measuring:people_of_client",
             str(folder), list(data.images), cell.model.bottom_up,
             timeout=judge.limits.run * max(10, len(data.images)),
         )  # fmt: skip
-    return score(data, found, cell.model.bottom_up)
+    return score(data, people, cell.model.bottom_up)
 
 
 def people_of_client(folder: str, images: Sequence[LabeledImage], bottom_up: bool) -> list[People]:
-    """The people that `posedeploy.sdk` finds, from the folder alone; called by name in a child."""
-    found = []
+    """People by `posedeploy.sdk`, from the folder alone; called by name in a child."""
+    detected = []
     with clients.detector_of(folder) as detector:
         for labeled in images:
             if not bottom_up and not len(labeled.boxes):
-                found.append(nobody())
+                detected.append(nobody())
                 continue
             people = detector.detect(labeled.pixels(), None if bottom_up else labeled.boxes)
-            keypoints, scores = (
-                np.asarray(a, np.float64) for a in (people.keypoints, people.scores)
-            )
-            found.append(People(keypoints, scores))
-    return found
+            arrays = (np.asarray(a, np.float64) for a in (people.keypoints, people.scores))
+            detected.append(People(*arrays))
+    return detected
 
 
 @contextmanager

@@ -115,7 +115,7 @@ def _from_dense(model: Any, tensors: Mapping[str, torch.Tensor], size: tuple[int
     above = scores > model.test_cfg["score_thr"]
     boxes, scores, keypoints = boxes[above], scores[above], keypoints[above]
     if len(boxes):
-        kept = nms_torch(boxes, scores, model.test_cfg["nms_thr"])
-        boxes, scores, keypoints = boxes[kept], scores[kept], keypoints[kept]
+        selected = nms_torch(boxes, scores, model.test_cfg["nms_thr"])
+        boxes, scores, keypoints = boxes[selected], scores[selected], keypoints[selected]
     limits = torch.tensor([width, height, width, height], dtype=boxes.dtype)
     return boxes.clamp(min=0.0).minimum(limits), scores, keypoints[..., :2], keypoints[..., 2]

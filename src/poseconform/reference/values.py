@@ -78,9 +78,9 @@ class DetectionTruth:
     """Detections of one image in float64.
 
     Attributes:
-        possible: Everything that some decision within the near-tie margins would have kept.
-        stable: `[D]` bool: kept by every such decision.
-        base: `[D]` bool: kept with the thresholds as they are.
+        possible: Everything that some decision within the near-tie margins gives.
+        stable: `[D]` bool: given by every such decision.
+        base: `[D]` bool: given by the thresholds as they are.
     """
 
     possible: Detections

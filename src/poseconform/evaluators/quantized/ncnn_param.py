@@ -104,7 +104,7 @@ def _net(files: Sequence[str]) -> Any:
 def _feed(extractor: Any, blob: str, value: NDArray[Any]) -> None:
     import ncnn
 
-    # a Mat made of an array shares its memory, and does not keep it alive
+    # a Mat made of an array shares its memory, and does not own it
     mat = ncnn.Mat(np.ascontiguousarray(value, np.float32)).clone()
     if extractor.input(blob, mat) != 0:
         raise ValueError(f"ncnn takes no input at blob {blob}")

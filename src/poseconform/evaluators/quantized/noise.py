@@ -1,7 +1,7 @@
 """How much noise each quantized layer of an int8 artifact adds.
 
-One module a backend beside this one reads the artifact and runs its layers, and depends on nothing
-of how it was made. Each layer is given the input that it has in the float32 file of the same
+One module for each backend reads the artifact and runs its layers; none depends on how the
+artifact was made. Each layer is given the input that it has in the float32 file of the same
 model, and its output is compared with the one there. A layer's own noise is well conditioned
 whatever the weights are; noise that has gone through a whole network of unfitted weights is not.
 

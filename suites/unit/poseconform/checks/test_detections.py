@@ -56,7 +56,8 @@ def test_the_truth_itself_passes_and_every_part_is_measured() -> None:
     assert tuple(record.name for record in sets.outputs) == DETECTION_OUTPUTS
     assert keypoints.failures == ()
     assert keypoints.keypoint_error_px is not None
-    assert (keypoints.keypoint_error_px.max or 0.0) < 1e-5
+    assert keypoints.keypoint_error_px.max is not None
+    assert keypoints.keypoint_error_px.max < 1e-5
 
 
 @given(st.permutations(range(len(SCORES))))
