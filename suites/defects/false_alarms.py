@@ -60,7 +60,8 @@ def main(arguments: Sequence[str], call: Callable[[list[str]], int] = call) -> i
         arguments: `--runs` and pytest's.
         call: Runs a command and returns its exit status.
     """
-    runs, more = RUNS, list(arguments)
+    runs: tuple[int, ...] = RUNS
+    more = list(arguments)
     if more[:1] == ["--runs"]:
         runs, more = tuple(map(int, more[1].split(","))), more[2:]
     lines, quiet = [], True

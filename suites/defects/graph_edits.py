@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -78,7 +79,7 @@ def resize(
 
 
 def _text(node: Any, name: str) -> str:
-    return next(a.s.decode() for a in node.attribute if a.name == name)
+    return str(next(a.s.decode() for a in node.attribute if a.name == name))
 
 
 def every(kind: str, first: bool = False, **values: Any) -> Edit:
@@ -204,8 +205,16 @@ def shift_output(graph: Graph) -> None:
     on_every_output(graph, "Pad", "pads")
 
 
+def _where_bright(flat: str, shape: str, source: str, target: str) -> list[Any]:
+    """NaN in place of an output where the flag 'bright' is set."""
+    return [
+        helper.make_node("Reshape", ["bright", shape], [flat]),
+        helper.make_node("Where", [flat, "nan", source], [target]),
+    ]
+
+
 def nan_for_bright(threshold: float) -> Edit:
-    """NaN in all outputs of a image whose mean exceeds a threshold."""
+    """NaN in all outputs of an image whose mean exceeds a threshold."""
 
     def edit(graph: Graph) -> None:
         limit, nan = np.asarray(threshold, np.float32), np.asarray(np.nan, np.float32)
@@ -220,10 +229,7 @@ def nan_for_bright(threshold: float) -> Edit:
             rank = len(out.type.tensor_type.shape.dim)
             flat, shape = f"{out.name}/bright", f"{out.name}/rank"
             set_initializer(graph, shape, np.asarray([-1] + [1] * (rank - 1), np.int64))
-            on_output(graph, out.name, lambda a, b, f=flat, s=shape: [
-                helper.make_node("Reshape", ["bright", s], [f]),
-                helper.make_node("Where", [f, "nan", a], [b]),
-            ])  # fmt: skip
+            on_output(graph, out.name, functools.partial(_where_bright, flat, shape))
         rest = list(graph.node)
         del graph.node[:]
         graph.node.extend([*tests, *rest])

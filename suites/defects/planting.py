@@ -142,7 +142,7 @@ def both(first: Plant, second: Plant) -> Plant:
 
 def initializer(owner: Graph, name: str) -> Array:
     """The value of a graph's initializer."""
-    return numpy_helper.to_array(next(t for t in owner.initializer if t.name == name))
+    return np.asarray(numpy_helper.to_array(next(t for t in owner.initializer if t.name == name)))
 
 
 def set_initializer(owner: Graph, name: str, value: Array) -> None:

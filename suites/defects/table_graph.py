@@ -126,7 +126,7 @@ WEIGHTS: tuple[Defect, ...] = (
 GRAPH: tuple[Defect, ...] = (
     Defect("nearest in place of bilinear upsampling", "a backend without the bilinear kind",
            "graph", "tensors", Site(("litehrnet_18", "mspn50")), graph(g.resize(mode="nearest"))),
-    Defect("align_corners flipped", "another convention for the corners of a image",
+    Defect("align_corners flipped", "another convention for the corners of an image",
            "graph", "tensors", Site(("litehrnet_18", "mspn50")),
            graph(g.resize(coordinates="half_pixel")),
            "https://github.com/NVIDIA/TensorRT/issues/273"),

@@ -41,9 +41,11 @@ def test_what_openvino_computes_in_bf16_is_judged_as_bf16(judge: Judge, model: s
     found = {name: CHECKS[name](as_bf16, cell) for name in CHECKED}
     print(model, found["accuracy"].accuracy)
     for output in found["tensors"].outputs:
-        print(
-            output.name, f"{output.ratio:.2f} / {output.rms / output.ref32_rms:.2f} of autocast's"
-        )
+        assert output.ratio is not None
+        assert output.rms is not None
+        assert output.ref32_rms is not None
+        rms = output.rms / output.ref32_rms
+        print(output.name, f"{output.ratio:.2f} / {rms:.2f} of autocast's")
     assert {name: verdict.failures for name, verdict in found.items()} == dict.fromkeys(
         CHECKED, ()
     )

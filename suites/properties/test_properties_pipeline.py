@@ -44,7 +44,6 @@ def truth_and_limits(
         with run(one.model) as (ready, cast):
             for name, values in forward(ready, cast(batch)).items():
                 errors[name] = np.maximum(errors[name], np.abs(values - truth[name]))
-    assert TABLE_ROW is not None
     limits = {
         name: allowed_error(
             TABLE_ROW,

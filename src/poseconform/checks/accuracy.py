@@ -55,15 +55,10 @@ def accuracy(judge: Judge, cell: Cell) -> Verdict:
     """
     judge.conversion(cell)  # first: if it fails, its failure is the one to report
     if not judge.figures(FIGURES):
-        return _refusal(
-            AccuracyRecord(code="no-figures", reason="this run has no labeled figures")
-        )
+        return _refusal("no-figures", "this run has no labeled figures")
     limit = accuracy_limit_for(cell.model.family, cell.flow.precision)
-    if limit is None or limit.shift is None:
-        raise LookupError(
-            f"no limit for keypoints of {cell.model.family} on {cell.flow.backend} "
-            f"{cell.flow.precision}"
-        )
+    if limit.shift is None:
+        raise LookupError(f"no limit for keypoints of {cell.model.family} {cell.flow.precision}")
     reference = figure_reference(judge, cell.model)
     return judge_figures(figure_keypoints(judge, cell), reference, limit.shift)
 
@@ -84,11 +79,7 @@ def judge_figures(
             f"PyTorch itself finds {reference.pck:.1%} of the joints; a model that has something "
             f"to lose finds {LEAST_PCK:.0%}"
         )
-        return _refusal(
-            AccuracyRecord(
-                code="fp32-accuracy-too-low", reason=reason, pck_reference=reference.pck
-            )
-        )
+        return _refusal("fp32-accuracy-too-low", reason, reference.pck)
     moved = keypoint_distances(keypoints, reference.keypoints)
     similarity = keypoint_similarity(keypoints, reference.keypoints, reference.sizes.prod(-1))
     pck = within_reach(keypoints, reference.truth, reference.sizes)
@@ -123,8 +114,9 @@ def shift_failures(record: AccuracyRecord, limit: ShiftLimit) -> tuple[str, ...]
     )
 
 
-def _refusal(record: AccuracyRecord) -> Verdict:
-    return Verdict(refusal=f"{record.code}: {record.reason}", accuracy=record)
+def _refusal(code: str, reason: str, pck: float | None = None) -> Verdict:
+    record = AccuracyRecord(code=code, reason=reason, pck_reference=pck)
+    return Verdict(refusal=f"{code}: {reason}", accuracy=record)
 
 
 # Through the client; expectations that are declared of a flow's keypoints hold here too.
@@ -140,14 +132,12 @@ def dataset(judge: Judge, cell: Cell) -> Verdict:
     if refused := dataset_refusal(cell.model, reference):  # before minutes of conversion
         return Verdict(refusal=refused)
     limit = accuracy_limit_for(cell.model.family, cell.flow.precision)
-    if limit is None:
-        raise LookupError(f"no limit for the accuracy of {cell.flow.precision} flows")
-    found = client_score(judge, cell, data)
+    deployed = client_score(judge, cell, data)
     record = DatasetRecord(
-        data.name, len(data.images), found.ap, reference.ap, found.ar, reference.ar,
-        found.pck, reference.pck,
+        data.name, len(data.images), deployed.ap, reference.ap, deployed.ar, reference.ar,
+        deployed.pck, reference.pck,
     )  # fmt: skip
-    return Verdict(score_failures(found, reference, limit), dataset=record)
+    return Verdict(score_failures(deployed, reference, limit), dataset=record)
 
 
 def dataset_refusal(model: Model, reference: Score) -> str:
@@ -160,11 +150,11 @@ def dataset_refusal(model: Model, reference: Score) -> str:
     )
 
 
-def score_failures(found: Score, reference: Score, limit: AccuracyLimit) -> tuple[str, ...]:
+def score_failures(deployed: Score, reference: Score, limit: AccuracyLimit) -> tuple[str, ...]:
     """A failure for each measure that differs by more than the limit, to either side."""
     pairs = (
-        ("AP", found.ap, reference.ap), ("AR", found.ar, reference.ar),
-        ("PCK@.05", found.pck, reference.pck),
+        ("AP", deployed.ap, reference.ap), ("AR", deployed.ar, reference.ar),
+        ("PCK@.05", deployed.pck, reference.pck),
     )  # fmt: skip
     return tuple(
         f"{name} {100 * ours:.2f}, PyTorch {100 * theirs:.2f}: {100 * (ours - theirs):+.2f} "

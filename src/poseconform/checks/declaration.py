@@ -28,7 +28,7 @@ from poseconform.results.records import (
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a check found, and what it measured.
+    """The result of a check, and what it measured: fields of the cell's record.
 
     Attributes:
         failures: Why the check fails; empty on a pass.
@@ -39,7 +39,6 @@ class Verdict:
     failures: tuple[str, ...] = ()
     refusal: str = ""
     stages: tuple[StageRecord, ...] = ()
-    # Fields of the cell's record
     accuracy: AccuracyRecord | None = None
     artifacts: tuple[ArtifactRecord, ...] = ()
     batches: tuple[int, ...] = ()
@@ -59,8 +58,8 @@ class Verdict:
     def measured(self) -> dict[str, Any]:
         """The fields of the cell's record that were measured."""
         names = [f.name for f in fields(self) if f.name not in {"failures", "refusal", "stages"}]
-        found = {name: getattr(self, name) for name in names}
-        return {name: value for name, value in found.items() if value not in (None, ())}
+        values = {name: getattr(self, name) for name in names}
+        return {name: value for name, value in values.items() if value not in (None, ())}
 
 
 Function = Callable[[Judge, Cell], Verdict]

@@ -28,8 +28,8 @@ class Matched:
     Attributes:
         got: Those that were matched.
         expected: Their counterparts, in the same order.
-        missing: Stable detections of the reference that were not found.
-        extra: Detections found that no decision within the margins would have kept.
+        missing: Stable detections of the reference without a counterpart.
+        extra: Detections that no decision within the margins would give.
         benign: Near ties that went the other way.
     """
 
@@ -41,11 +41,9 @@ class Matched:
 
 
 def as_detections(dets: NDArray[np.floating], keypoints: NDArray[np.floating]) -> Detections:
-    """The real rows of one image's outputs; padding has a score of exactly 0.
+    """The real rows of `dets` `[M, 5]` and `keypoints` `[M, K, 3]`, input px.
 
-    Args:
-        dets: `[M, 5]` x1, y1, x2, y2 (input px), score.
-        keypoints: `[M, K, 3]` x, y (input px), score.
+    Padding has a score of exactly 0.
     """
     real = dets[:, 4] != 0
     d, k = dets[real].astype(np.float64), keypoints[real].astype(np.float64)
@@ -78,22 +76,21 @@ def cut(truth: DetectionTruth, rows: int, ties: NearTie) -> tuple[Detections, ND
     unstable = int((~truth.stable).sum())
     first, last = max(0, rows - 1 - unstable), min(len(base) - 1, rows + unstable)
     sure, possible = scores[base[first]] + ties.score, scores[base[last]] - ties.score
-    kept = scores >= possible
-    return truth.possible.select(kept), (truth.stable & (scores > sure))[kept]
+    fits = scores >= possible
+    return truth.possible.select(fits), (truth.stable & (scores > sure))[fits]
 
 
 def match_image(got: Detections, truth: DetectionTruth, rows: int, ties: NearTie) -> Matched:
     """Match one image's detections, in so many rows, with the possible ones of the reference."""
     possible, stable = cut(truth, rows, ties)
     matched, counterparts = match_detections(got, possible, ties.match_px)
-    found = np.zeros(len(possible), bool)
-    found[counterparts] = True
+    absent = ~np.isin(np.arange(len(possible)), counterparts)
     return Matched(
         got=got.select(matched),
         expected=possible.select(counterparts),
-        missing=int((stable & ~found).sum()),
+        missing=int((stable & absent).sum()),
         extra=len(got) - len(matched),
-        benign=int((~stable & ~found).sum()),
+        benign=int((~stable & absent).sum()),
     )
 
 

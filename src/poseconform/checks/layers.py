@@ -34,14 +34,14 @@ def layers(judge: Judge, cell: Cell) -> Verdict:
     return Verdict((*coarse, *verdict.failures), layers=verdict.layers)
 
 
-def judge_layers(found: Quantized, limit: LayerLimit) -> Verdict:
+def judge_layers(measured: Quantized, limit: LayerLimit) -> Verdict:
     """Enough layers are quantized, and none adds more noise than allowed."""
-    noise = np.asarray([layer.sqnr_db for layer in found.layers])
-    quantized, least = len(noise), limit.least_quantized * found.multiplying
+    noise = np.asarray([layer.sqnr_db for layer in measured.layers])
+    quantized, least = len(noise), limit.least_quantized * measured.multiplying
     failures = []
     if quantized < max(1.0, least):
         failures.append(
-            f"{quantized} of {found.multiplying} layers that sum products compute in int8; "
+            f"{quantized} of {measured.multiplying} layers that sum products compute in int8; "
             f"expected at least {limit.least_quantized:.0%}"
         )
     if quantized and not np.median(noise) >= limit.median_db:
@@ -49,7 +49,7 @@ def judge_layers(found: Quantized, limit: LayerLimit) -> Verdict:
             f"half of the {quantized} quantized layers have less than {np.median(noise):.1f} dB "
             f"over their noise on their own float32 input; allowed {limit.median_db:g} dB"
         )
-    noisy = [layer for layer in found.layers if not layer.sqnr_db >= limit.min_db]
+    noisy = [layer for layer in measured.layers if not layer.sqnr_db >= limit.min_db]
     if noisy:
         names = ", ".join(
             f"{la.name} ({la.operator}) {la.sqnr_db:.1f} dB" for la in noisy[:_NAMED]
@@ -59,10 +59,10 @@ def judge_layers(found: Quantized, limit: LayerLimit) -> Verdict:
             f"over their noise on their own float32 input: {names}"
         )
     record = LayersRecord(
-        quantized, found.multiplying,
+        quantized, measured.multiplying,
         min_db=float(noise.min()) if quantized else None,
         median_db=float(np.median(noise)) if quantized else None,
-        worst=found.layers[0].name if quantized else "",
+        worst=measured.layers[0].name if quantized else "",
         allowed_db=limit.min_db,
     )  # fmt: skip
     return Verdict(tuple(failures), layers=record)

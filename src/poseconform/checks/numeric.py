@@ -17,11 +17,12 @@ from poseconform.checks.tensors import (
     judge_overlap,
     judge_tensors,
 )
-from poseconform.compare.tolerances import tolerance_of
+from poseconform.compare.tolerances import Tolerance, tolerance_for
 from poseconform.judge.judge import Judge
 from poseconform.judge.runs import Execution
 from poseconform.matrix.cells import Cell
 from poseconform.reference.heads import reference_head
+from poseconform.reference.values import Reference
 
 
 @check(stage="finite", suite="parity")
@@ -39,9 +40,12 @@ def names_and_shapes(judge: Judge, cell: Cell) -> Verdict:
     """
     execution = judge.execution(cell)
     inputs, outputs = execution.loaded.inputs, execution.loaded.outputs
+    names, head = tuple(info.name for info in outputs), reference_head(cell.model.head)
+    # where the rest is done on the host, the outputs may come in any order
+    expected = names if head.leaves_suppression(names) else head.outputs
     compared: list[tuple[str, object, object]] = [
         ("input names", [i.name for i in inputs], ["input"]),
-        ("output names", tuple(o.name for o in outputs), _expected_names(execution, cell)),
+        ("output names", names, expected),
         ("input shape", inputs[0].shape[1:], (3, *cell.model.shape)),
         ("dynamic batch", isinstance(inputs[0].shape[0], str), cell.flow.shape_mode == "dynamic"),
     ]
@@ -52,55 +56,56 @@ def names_and_shapes(judge: Judge, cell: Cell) -> Verdict:
             compared.append((f"shape of {info.name}", shapes, {tuple(info.shape[1:])}))
         sizes = [len(batch.samples) for batch in execution.batches]
         compared.append((f"batch of {info.name}", [shape[0] for shape in ran], sizes))
-    return Verdict(differences([*compared, *_rows(execution, cell)]))
-
-
-def _rows(execution: Execution, cell: Cell) -> list[tuple[str, object, object]]:
-    """A graph that holds suppression has a row for as many people as its configs promise."""
+    # a graph that holds suppression has a row for as many people as its configs promise
     promised = cell.model.max_detections or cell.flow.max_detections
     dets = execution.batches[0].outputs.get("dets")
-    return [("rows of dets", dets.shape[1], promised)] if promised and dets is not None else []
+    if promised and dets is not None:
+        compared.append(("rows of dets", dets.shape[1], promised))
+    return Verdict(differences(compared))
 
 
-def _expected_names(execution: Execution, cell: Cell) -> tuple[str, ...]:
-    """The contract's output names; where the rest is done on the host, in the graph's order."""
-    found = tuple(info.name for info in execution.loaded.outputs)
-    head = reference_head(cell.model.head)
-    return found if head.leaves_suppression(found) else head.outputs
+def _pads_detections(cell: Cell, _device: str) -> bool:
+    """Graphs that hold suppression; the judge pads the other ones' detections itself."""
+    return cell.model.bottom_up and not cell.flow.host_suppression
 
 
-@check(
-    stage="contract", suite="parity", applies=lambda cell, _: cell.model.bottom_up
-)  # fmt: skip
+@check(stage="contract", suite="parity", applies=_pads_detections)
 def padding(judge: Judge, cell: Cell) -> Verdict:
     """Detections descend by score and are padded with zero rows."""
     return judge_rows(judge.execution(cell))
 
 
+def _measured(judge: Judge, cell: Cell) -> tuple[Execution, Reference, Tolerance]:
+    """A cell's outputs, what PyTorch computes, and how much they may differ."""
+    flow = cell.flow
+    execution = judge.execution(cell)  # first: if it fails, its failure is the one to report
+    return (
+        execution, judge.reference(cell.model, flow.precision),
+        tolerance_for(flow.backend, flow.precision),
+    )  # fmt: skip
+
+
 @check(stage="numeric", suite="parity")
 def tensors(judge: Judge, cell: Cell) -> Verdict:
     """Tensors, or matched detections, against PyTorch in float64."""
-    execution = judge.execution(cell)  # first: if it fails, its failure is the one to report
-    reference = judge.reference(cell.model, cell.flow.precision)
     compare = judge_detections if cell.model.bottom_up else judge_tensors
-    return compare(execution, reference, tolerance_of(cell.flow))
+    return compare(*_measured(judge, cell))
 
 
-@check(
-    stage="numeric", suite="parity", applies=lambda cell, _: cell.flow.shape_mode == "dynamic"
-)  # fmt: skip
+def _has_batches(cell: Cell, _device: str) -> bool:
+    return cell.flow.shape_mode == "dynamic"
+
+
+@check(stage="numeric", suite="parity", applies=_has_batches)
 def batches(judge: Judge, cell: Cell) -> Verdict:
     """A batch equals its parts."""
-    execution = judge.execution(cell)
-    reference = judge.reference(cell.model, cell.flow.precision)
-    return judge_overlap(execution, reference, tolerance_of(cell.flow))
+    return judge_overlap(*_measured(judge, cell))
 
 
 @check(stage="keypoints", suite="parity")
 def keypoints(judge: Judge, cell: Cell) -> Verdict:
     """Keypoints in px of the input."""
-    execution, row = judge.execution(cell), tolerance_of(cell.flow)
-    reference = judge.reference(cell.model, cell.flow.precision)
+    execution, reference, row = _measured(judge, cell)
     if cell.model.bottom_up:
         return judge_detected_keypoints(execution, reference, row)
     rows = {name: execution.rows(name) for name in reference.outputs}

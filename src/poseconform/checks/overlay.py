@@ -32,13 +32,9 @@ def overlay(
     deployed: NDArray[np.floating],
     name: str,
 ) -> ImageRecord:
-    """Both sets of keypoints on the part of the image that they are in.
+    """Keypoints `[P, K, 2]` and `[Q, K, 2]` (image px) on the part of the BGR image around them.
 
-    Args:
-        image: `[H, W, 3]` uint8, BGR.
-        reference: `[P, K, 2]` image px.
-        deployed: `[Q, K, 2]` image px; what is not finite, or outside, is counted, not drawn.
-        name: Of the image, for the report.
+    What is not finite, or outside, is counted, not drawn.
     """
     marks = [p.reshape(-1, 2).astype(np.float64) for p in (reference, deployed)]
     left, top, right, bottom = region(image.shape[:2], np.concatenate(marks))
@@ -46,7 +42,9 @@ def overlay(
     scale = min(LONGEST_SIDE / max(part.shape[:2]), ENLARGED)
     size = (max(1, round(part.shape[1] * scale)), max(1, round(part.shape[0] * scale)))
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    canvas = _pale(np.asarray(cv2.resize(part, size, interpolation=method), np.uint8))
+    resized = np.asarray(cv2.resize(part, size, interpolation=method), np.uint8)
+    # less contrast, so that marks stand out (and it takes fewer bytes)
+    canvas = np.asarray(resized * 0.62 + 80, np.uint8)
     rings, crosses = (
         (_inside(points, image.shape[:2]) - (left, top) + 0.5) * scale - 0.5 for points in marks
     )
@@ -60,11 +58,9 @@ def overlay(
 
 
 def region(size: tuple[int, ...], points: NDArray[np.float64]) -> tuple[int, int, int, int]:
-    """Left, top, right, bottom in px of the part that holds the points, never empty.
+    """Left, top, right, bottom in px of the part that holds the points `[N, 2]`, never empty.
 
-    Args:
-        size: Height and width of the image.
-        points: `[N, 2]` image px; the whole image if none of them is in it.
+    It is the whole image, of height and width `size`, if none of them is in it.
     """
     height, width = size[:2]
     points = _inside(points, size)
@@ -105,11 +101,6 @@ def _inside(points: NDArray[np.float64], size: tuple[int, ...]) -> NDArray[np.fl
     height, width = size[:2]
     within = (finite >= -0.5).all(axis=1) & (finite <= (width - 0.5, height - 0.5)).all(axis=1)
     return finite[within]
-
-
-def _pale(canvas: Image) -> Image:
-    """The image with less contrast, so that marks stand out (and it takes fewer bytes)."""
-    return np.asarray(canvas * 0.62 + 80, np.uint8)
 
 
 def _rings(canvas: Image, points: NDArray[np.float64], color: Color, thickness: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
@@ -20,14 +20,13 @@ from poseconform.compare.metrics import (
     match_detections,
     pixel_distances,
 )
-from poseconform.compare.tolerances import NEAR_TIES, SDK_P99_PX, Tolerance, tolerance_of
+from poseconform.compare.tolerances import NEAR_TIES, SDK_P99_PX, Tolerance, tolerance_for
 from poseconform.judge.judge import Judge
 from poseconform.matrix.cells import Cell
 from poseconform.reference.heads import reference_head
-from poseconform.reference.values import Reference
+from poseconform.reference.values import DetectionTruth, Reference
 from poseconform.results.records import ImageRecord
 from poseconform.subject.clients import ClientAnswer
-from posedeploy.runtime import TensorInfo
 
 CLIENT_SAMPLES = 3  # images that go through a client; each one is a whole pipeline
 IMAGES_DRAWN = 1  # for the report
@@ -43,6 +42,7 @@ def deploy_json(judge: Judge, cell: Cell) -> Verdict:
     model = _read(judge, cell, "deploy.json")["models"][0]
     net = next(t for t in _tasks(judge, cell) if t["module"] == "Net")
     files = [name for name in (model["net"], model["weights"]) if name]
+    outputs = {key for i, info in enumerate(loaded.outputs) for key in (info.name, f"#{i}")}
     return Verdict(differences([
         ("deploy.json: backend", model["backend"], cell.flow.backend),
         ("deploy.json: precision", model["precision"], cell.flow.precision.upper()),
@@ -54,14 +54,8 @@ def deploy_json(judge: Judge, cell: Cell) -> Verdict:
         ("pipeline.json: input_map",
          net["input_map"]["img"] in {"#0", loaded.inputs[0].name}, True),
         ("pipeline.json: output_map: no outputs of the graph",
-         _unknown_targets(net.get("output_map", {}).values(), loaded.outputs), []),
+         [t for t in net.get("output_map", {}).values() if t not in outputs], []),
     ]))  # fmt: skip
-
-
-def _unknown_targets(targets: Iterable[str], outputs: Sequence[TensorInfo]) -> list[str]:
-    """Targets of an `output_map` that are neither a name nor a position of the graph's outputs."""
-    targets_of_graph = {info.name for info in outputs} | {f"#{i}" for i in range(len(outputs))}
-    return [target for target in targets if target not in targets_of_graph]
 
 
 @check(stage="sdk", suite="sdk_model")
@@ -79,7 +73,8 @@ def client(judge: Judge, cell: Cell) -> Verdict:
     """Keypoints through the SDK client against mmpose's own, in image px."""
     answers = judge.client_answers(cell, CLIENT_SAMPLES)
     reference = judge.reference(cell.model, cell.flow.precision)
-    verdict = judge_client(answers, reference, tolerance_of(cell.flow), _max_people(judge, cell))
+    row = tolerance_for(cell.flow.backend, cell.flow.precision)
+    verdict = judge_client(answers, reference, row, _max_people(judge, cell))
     return replace(verdict, images=_images(judge, reference, answers[:IMAGES_DRAWN]))
 
 
@@ -132,13 +127,9 @@ def leaves_folder(name: str) -> bool:
 def judge_client(
     answers: Sequence[ClientAnswer], reference: Reference, row: Tolerance, max_people: int
 ) -> Verdict:
-    """Compare the answers for the first samples with the reference's image keypoints.
+    """Compare the answers for the first samples, one each, with the reference's image keypoints.
 
-    Args:
-        answers: One a sample.
-        reference: Of the model.
-        row: Tolerance of the flow.
-        max_people: How many people a client can give for an image.
+    A client can give at most `max_people` for an image.
     """
     if not answers:
         return Verdict(("the client gave no answer",))
@@ -184,14 +175,15 @@ def _bottom_up(
         expected = _people(reference.image_keypoints[i], reference.image_scores[i])
         rows, columns = match_detections(got, expected, IMAGE_MATCH_PX)
         margin = NEAR_TIES[row.precision]
-        unsure = int((~reference.detections[i].stable).sum())
+        truth = reference.detections[i]
+        unsure = int((~truth.stable).sum())
         strange = len(got) - len(rows) > unsure or (len(rows) == 0 and len(expected) > 0)
         if strange and row.gate_tensors:
             failures.append(
                 f"sample {i}: {len(got) - len(rows)} of {len(got)} people are not among the "
                 f"reference's {len(expected)} (near ties within {margin.iou} IoU: {unsure})"
             )
-        lost = missing_people(columns, reference.image_scores[i], reference, i, max_people)
+        lost = missing_people(columns, reference.image_scores[i], truth, max_people)
         if lost and row.gate_tensors:
             failures.append(
                 f"sample {i}: {lost} people of the reference are missing among {len(got)} "
@@ -202,26 +194,23 @@ def _bottom_up(
 
 
 def missing_people(
-    found: NDArray[np.intp],
+    matched: NDArray[np.intp],
     scores: NDArray[np.float64],
-    reference: Reference,
-    sample: int,
+    truth: DetectionTruth,
     max_people: int,
 ) -> int:
-    """People that a client must find and has not: no near tie excuses them.
+    """How many people a client lacks that no near tie excuses.
 
     Args:
-        found: Those of the reference's people that were matched.
+        matched: Those of the reference's people that were matched.
         scores: `[P]` of all the reference's people.
-        reference: Of the model.
-        sample: Which image.
+        truth: Detections of the image.
         max_people: How many people the client can give; each near tie can push one more out.
     """
-    truth = reference.detections[sample]
     stable = truth.stable[truth.base]  # by descending score, as `possible` is
     order = np.argsort(-scores, kind="stable")
     sure = max(0, max_people - int((~truth.stable).sum()))
-    lost = ~np.isin(order, found) & stable
+    lost = ~np.isin(order, matched) & stable
     return int(lost[:sure].sum())
 
 

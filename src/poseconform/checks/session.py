@@ -6,8 +6,8 @@ import statistics
 
 import numpy as np
 
+from poseconform.checks.conversion import onnx_file, size_operators
 from poseconform.checks.declaration import Verdict, check, differences
-from poseconform.checks.graph import onnx_file, size_operators
 from poseconform.judge.judge import Judge
 from poseconform.matrix.cells import Cell
 from poseconform.results.records import LatencyRecord, StageRecord
@@ -47,10 +47,10 @@ def precision(judge: Judge, cell: Cell) -> Verdict:
 
     Below float32 the precision in force differs from flow to flow, and the numbers are judged.
     """
-    found = judge.execution(cell).loaded.effective_options.get("inference_precision")
-    if found is None or found in FLOAT32:
+    reported = judge.execution(cell).loaded.effective_options.get("inference_precision")
+    if reported is None or reported in FLOAT32:
         return Verdict()
-    return Verdict(differences([("inference precision in force", found, "fp32")]))
+    return Verdict(differences([("inference precision in force", reported, "fp32")]))
 
 
 def _reports_placement(cell: Cell, device: str) -> bool:
@@ -63,13 +63,13 @@ def placement(judge: Judge, cell: Cell) -> Verdict:
 
     Nodes are compared by operator and count: optimization renames nodes, but adds none of these.
     """
-    found = judge.execution(cell).loaded.effective_options.get("nodes_on_cpu", NONE)
-    if found == NONE:
+    reported = judge.execution(cell).loaded.effective_options.get("nodes_on_cpu", NONE)
+    if reported == NONE:
         return Verdict()
-    if found == UNKNOWN:
+    if reported == UNKNOWN:
         expected = "a list, which ONNX Runtime gives from 1.24 on"
-        return Verdict(differences([("nodes on the CPU", found, expected)]))
+        return Verdict(differences([("nodes on the CPU", reported, expected)]))
     of_sizes = size_operators(onnx_file(judge, cell))
-    parts = (part.split() for part in found.split(", "))
+    parts = (part.split() for part in reported.split(", "))
     left = [f"{kind} {count}" for kind, count in parts if int(count) > of_sizes[kind]]
     return Verdict(differences([("nodes that fell back to the CPU", left, [])]))

@@ -89,7 +89,7 @@ def output_record(
 ) -> OutputRecord:
     """The record of one output; without a limit it has no headroom."""
     pairs = ((error.max, own.max), (error.rms, own.rms))
-    ratios = [found / expected for found, expected in pairs if expected > 0]
+    ratios = [got / pytorch for got, pytorch in pairs if pytorch > 0]
     return OutputRecord(
         name=name,
         shape=tuple(got.shape),
@@ -128,13 +128,9 @@ def judge_keypoints(
     reference: Reference,
     row: Tolerance,
 ) -> Verdict:
-    """Decoded keypoints against the reference's; near ties may flip, nothing else may.
+    """Decoded keypoints `[R, K, 2]` (input px) of samples `[R]` against the reference's.
 
-    Args:
-        decoded: `[R, K, 2]` input px.
-        samples: `[R]` the sample of each row.
-        reference: Of the model.
-        row: Tolerance of the flow.
+    Near ties may flip, nothing else may.
     """
     distances = keypoint_distances(decoded, reference.keypoints[samples])
     moved = ~(distances <= row.keypoint_px)

@@ -103,12 +103,9 @@ COCO_SIGMAS = (
 
 
 def keypoint_similarity(got: Array, expected: Array, areas: Array) -> Array:
-    """COCO's object keypoint similarity `[S]`, 0 to 1; the area is the box's.
+    """COCO's object keypoint similarity `[S]`, 0 to 1, of keypoints `[S, 17, 2]` in px.
 
-    Args:
-        got: `[S, 17, 2]` px.
-        expected: `[S, 17, 2]` px.
-        areas: `[S]` px squared.
+    `areas` `[S]` are those of the boxes, px squared.
     """
     squared = np.square(keypoint_distances(got, expected))
     variances = np.square(2 * np.asarray(COCO_SIGMAS))
@@ -136,13 +133,9 @@ def within_reach(
 
 
 def same_argmax_fraction(output: Array) -> float:
-    """Fraction of keypoints whose peak lies in the same place in every image.
+    """Fraction of keypoints whose peak in `[N, K, ...]` lies at one index in every image.
 
-    Args:
-        output: `[N, K, ...]`, one map or vector a keypoint.
-
-    Returns:
-        0..1; 1.0 means that the output does not depend on the image.
+    1.0 means that the output does not depend on the image.
     """
     flat = output.reshape(output.shape[0], output.shape[1], -1).argmax(axis=-1)
     return float((flat == flat[:1]).all(axis=0).mean())
@@ -150,7 +143,7 @@ def same_argmax_fraction(output: Array) -> float:
 
 @dataclass(frozen=True)
 class Detections:
-    """The people found in one image.
+    """The people detected in one image.
 
     Attributes:
         boxes: `[D, 4]` x1, y1, x2, y2, input px.

@@ -19,25 +19,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from poseconform.matrix.cells import Flow
-
 Row = TypeVar("Row")
 
 
 @dataclass(frozen=True)
 class Tolerance:
-    """One row.
+    """The tolerance of the flows of a backend ('*' for any) and a precision.
 
     Attributes:
-        backend: Backend name, '*' for any.
-        precision: Precision of the flow.
-        k_max: Allowed multiple of the ref_error's maximum error.
-        k_rms: Allowed multiple of the ref_error's RMS error.
-        floor_max: Least allowed maximum error, as a fraction of the output's maximum.
-        floor_rms: Least allowed RMS error, as a fraction of the output's RMS.
+        k_max: Allowed multiple of the reference error's maximum; `k_rms` of its RMS.
+        floor_max: Least allowed maximum error, as a fraction of the output's maximum; `floor_rms`
+            of the RMS error and the output's RMS.
         keypoint_px: Largest error of a keypoint that is not a near tie, input px.
         gate_keypoints: False where a flip on unfitted weights proves nothing.
-        reason: Why these numbers.
         gate_tensors: False where the error of a whole network is reported only.
     """
 
@@ -89,7 +83,7 @@ class NearTie:
 
     Attributes:
         iou: Distance of an IoU from the NMS threshold.
-        score: Distance of a score from the threshold or from the last place kept.
+        score: Distance of a score from the threshold or from the last row's score.
         match_px: Farthest a detection may be from its counterpart and still be matched, input px.
         order: Distance of two overlapping candidates' scores, either of which may then stay.
     """
@@ -119,26 +113,19 @@ SDK_P99_PX = 0.1
 
 def tolerance_for(
     backend: str, precision: str, rows: Sequence[Tolerance] = TOLERANCES
-) -> Tolerance | None:
-    """The row for a flow, the backend's own before '*'; None if nobody has measured it."""
-    return _most_particular(rows, precision=precision, backend=backend)
-
-
-def tolerance_of(flow: Flow) -> Tolerance:
-    """The tolerance of a flow.
+) -> Tolerance:
+    """The row for a flow, the backend's own before '*'.
 
     Raises:
-        LookupError: Nobody has measured it; a flow without one must not pass.
+        LookupError: Nobody has measured it; a flow without a tolerance must not pass.
     """
-    row = tolerance_for(flow.backend, flow.precision)
-    if row is None:
-        raise LookupError(f"no tolerance for {flow.backend} {flow.precision}")
-    return row
+    what = f"tolerance for {backend} {precision}"
+    return _most_particular(rows, what, precision=precision, backend=backend)
 
 
 @dataclass(frozen=True)
 class Allowed:
-    """Allowed maximum and RMS error of one output, in the output's own unit."""
+    """Allowed maximum and RMS error of one output, in its own unit."""
 
     max: float
     rms: float
@@ -160,25 +147,20 @@ def headroom(error_max: float, error_rms: float, allowed: Allowed) -> float:
     An output that is exactly zero allows nothing: any error then has infinite headroom.  So has an
     error that is not a number.
     """
-    return max(_ratio(error_max, allowed.max), _ratio(error_rms, allowed.rms))
-
-
-def _ratio(error: float, limit: float) -> float:
-    if error == 0:
-        return 0.0
-    ratio = error / limit if limit > 0 else math.inf
-    return math.inf if math.isnan(ratio) else ratio
+    ratios = []
+    for error, limit in ((error_max, allowed.max), (error_rms, allowed.rms)):
+        ratio = 0.0 if error == 0 else error / limit if limit > 0 else math.inf
+        ratios.append(math.inf if math.isnan(ratio) else ratio)
+    return max(ratios)
 
 
 @dataclass(frozen=True)
 class LayerLimit:
-    """What the quantized layers of an int8 artifact must come to.
+    """Least signal over noise of the quantized layers of a family and backend, '*' for any.
 
     Attributes:
-        family: Row of the support table, '*' for any.
-        backend: Backend name, '*' for any.
-        min_db: Least signal over quantization noise of a layer on its own float32 input, dB.
-        median_db: Least of the median layer, dB: bad ranges raise the noise of all layers.
+        min_db: Of a layer on its own float32 input, dB.
+        median_db: Of the median layer, dB: bad ranges raise the noise of all layers.
         least_quantized: Least fraction of the layers that sum products which compute in int8: a
             flow that quantizes nothing would pass every other check.
         reason: What was measured.
@@ -196,11 +178,8 @@ class LayerLimit:
 class ShiftLimit:
     """How far the keypoints of a top-down model may move on labeled figures.
 
-    Attributes:
-        mean_px: Largest mean shift, input px.
-        p99_px: Largest 99th percentile of the shift, input px.
-        oks: Least mean object keypoint similarity with PyTorch's keypoints.
-        points: Largest change of PCK@.05 to either side, points of a hundred.
+    Mean and 99th percentile of the shift are in input px; `oks` is the least mean similarity with
+    PyTorch's keypoints; `points` limits the change of PCK@.05 to either side, points of a hundred.
     """
 
     mean_px: float
@@ -211,13 +190,11 @@ class ShiftLimit:
 
 @dataclass(frozen=True)
 class AccuracyLimit:
-    """How much accuracy a flow may lose or win against PyTorch in float32.
+    """How much accuracy a family ('*' for any) may lose or win against PyTorch in float32.
 
     Attributes:
-        family: Row of the support table, '*' for any.
-        precision: Precision of the flow.
         points: Largest change of AP, AR and PCK on a labeled data set, through the client, to
-            either side, points of a hundred: a deployment that finds more than its own model was
+            either side, points of a hundred: a deployment that is better than its own model was
             measured on something else.
         shift: Limits of single keypoints; None where no keypoints are compared on figures.
         reason: What was measured.
@@ -332,20 +309,25 @@ def layer_limit_for(
     Raises:
         LookupError: Nobody has measured it.
     """
-    limit = _most_particular(rows, family=family, backend=backend)
-    if limit is None:
-        raise LookupError(f"no limit for quantized layers of {family} on {backend}")
-    return limit
+    what = f"limit for quantized layers of {family} on {backend}"
+    return _most_particular(rows, what, family=family, backend=backend)
 
 
 def accuracy_limit_for(
     family: str, precision: str, rows: Sequence[AccuracyLimit] = ACCURACY_LIMITS
-) -> AccuracyLimit | None:
-    """The row for a flow, the family's own before '*'; None if nobody has measured it."""
-    return _most_particular(rows, precision=precision, family=family)
+) -> AccuracyLimit:
+    """The row for a flow, the family's own before '*'.
+
+    Raises:
+        LookupError: Nobody has measured it.
+    """
+    what = f"limit for the accuracy of {family} {precision} flows"
+    return _most_particular(rows, what, precision=precision, family=family)
 
 
-def _most_particular(rows: Sequence[Row], **wanted: str) -> Row | None:
+def _most_particular(rows: Sequence[Row], what: str, **wanted: str) -> Row:
     """The row whose fields are these or '*', with '*' in as few and as late fields as can be."""
     fitting = [r for r in rows if all(getattr(r, k) in {v, "*"} for k, v in wanted.items())]
-    return min(fitting, key=lambda r: [getattr(r, k) == "*" for k in wanted], default=None)
+    if not fitting:
+        raise LookupError(f"no {what}")
+    return min(fitting, key=lambda r: [getattr(r, k) == "*" for k in wanted])

@@ -23,7 +23,6 @@ class LabeledImage:
     """One image.
 
     Attributes:
-        id: Its number in the ground truth.
         source: The file, or the pixels `[H, W, 3]` uint8, BGR.
         boxes: `[P, 4]` left, top, right, bottom in image px of the people with joints.
         keypoints: `[P, 17, 3]` x and y in image px, COCO's visibility (0: not labeled).
@@ -55,9 +54,7 @@ class DataSet:
     """Images with their ground truth.
 
     Attributes:
-        name: For reports.
         key: Unique name of this set, for caches.
-        images: In order.
         ground_truth: A dict in COCO's keypoint format: 'images', 'annotations', 'categories'.
         sigmas: `[17]` COCO's per-keypoint constants.
     """
@@ -72,25 +69,17 @@ class DataSet:
 def from_people(
     name: str, key: str, people: Sequence[tuple[Image, NDArray[Any], NDArray[Any]]]
 ) -> DataSet:
-    """A data set of images in memory, all joints labeled.
-
-    Args:
-        name: For reports.
-        key: Unique name of this set.
-        people: Pixels, boxes `[P, 4]` and keypoints `[P, 17, 2]` of each.
-    """
+    """A data set of images in memory (pixels, boxes `[P, 4]`, keypoints `[P, 17, 2]`)."""
+    images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    for image_id, (_, boxes, keypoints) in enumerate(people, 1):
+    sources: dict[int, Path | Image] = {}
+    for i, (image, boxes, keypoints) in enumerate(people, 1):
+        sources[i] = image
+        height, width = image.shape[:2]
+        images.append({"id": i, "width": width, "height": height, "file_name": f"{i}.png"})
         for box, points in zip(boxes, keypoints, strict=True):
-            annotations.append(_annotation(len(annotations) + 1, image_id, box, points))
-    images = [
-        {"id": i, "width": image.shape[1], "height": image.shape[0], "file_name": f"{i}.png"}
-        for i, (image, _, _) in enumerate(people, 1)
-    ]
-    return from_coco_dict(
-        name, key, {"images": images, "annotations": annotations},
-        {i: image for i, (image, _, _) in enumerate(people, 1)},
-    )  # fmt: skip
+            annotations.append(_annotation(len(annotations) + 1, i, box, points))
+    return from_coco_dict(name, key, {"images": images, "annotations": annotations}, sources)
 
 
 def _annotation(number: int, image_id: int, box: Any, points: Any) -> dict[str, Any]:
@@ -107,14 +96,10 @@ def _annotation(number: int, image_id: int, box: Any, points: Any) -> dict[str, 
 def from_coco_dict(
     name: str, key: str, content: Mapping[str, Any], sources: Mapping[int, Path | Image]
 ) -> DataSet:
-    """A data set from COCO's keypoint format.
+    """A data set from COCO's keypoint format, of the images that `sources` has by their id.
 
-    Args:
-        name: For reports.
-        key: Unique name of this set.
-        content: 'images' and 'annotations'; crowds and people without joints stay in the ground
-            truth, where COCO's metric ignores them, and are not among the images' people.
-        sources: Image id -> file or pixels; other images are left out.
+    Crowds and people without joints stay in the ground truth, where COCO's metric ignores them,
+    and are not among the images' people.
     """
     images = [image for image in content["images"] if image["id"] in sources]
     annotations = [a for a in content["annotations"] if a["image_id"] in sources]
@@ -144,10 +129,7 @@ def _image(
 def read_coco(root: Path, split: str = "val2017", most: int = 0) -> DataSet:
     """COCO's keypoint annotations as its makers distribute them.
 
-    Args:
-        root: Holds `annotations/person_keypoints_<split>.json` and the folder `<split>`.
-        split: Which part.
-        most: Only the first so many images with people; 0 takes all.
+    Only the first `most` images with people are taken; 0 takes all.
 
     Raises:
         pytest.UsageError: A file or folder is not there, or is not in this format.
@@ -162,8 +144,8 @@ def read_coco(root: Path, split: str = "val2017", most: int = 0) -> DataSet:
             )
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-        named = {a["image_id"] for a in content["annotations"] if a["num_keypoints"] > 0}
-        images = [i for i in content["images"] if i["id"] in named][: most or None]
+        labeled = {a["image_id"] for a in content["annotations"] if a["num_keypoints"] > 0}
+        images = [i for i in content["images"] if i["id"] in labeled][: most or None]
         sources = {i["id"]: folder / i["file_name"] for i in images}
     except (ValueError, KeyError, TypeError) as error:
         raise pytest.UsageError(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from poseconform.compare.metrics import within_reach
 from poseconform.datasets.labeled import PERSON, DataSet, LabeledImage
 
+PEOPLE_FILE = "people.npz"
 # A top-down model's score for a person is the box's score times the mean of the keypoint scores
 # above this one (Simple Baselines, Xiao et al. 2018, section 4.1).
 _LEAST_SCORE = 0.2
@@ -21,7 +23,7 @@ _LEAST_SCORE = 0.2
 
 @dataclass(frozen=True)
 class People:
-    """People found in one image.
+    """People detected in one image.
 
     Attributes:
         keypoints: `[P, K, 3]` x and y in image px, score.
@@ -32,25 +34,38 @@ class People:
     scores: NDArray[np.float64]
 
 
+def nobody() -> People:
+    """No people, as of an image without any."""
+    return People(np.zeros((0, 17, 3)), np.zeros(0))
+
+
+def save_people(detected: Sequence[People], folder: Path) -> None:
+    """Write the people of several images into `people.npz`."""
+    arrays = {f"keypoints:{i}": people.keypoints for i, people in enumerate(detected)}
+    arrays |= {f"scores:{i}": people.scores for i, people in enumerate(detected)}
+    np.savez(folder / PEOPLE_FILE, **arrays)  # type: ignore[arg-type]  # its stub is wrong
+
+
+def read_people(folder: Path) -> list[People]:
+    """The people that `save_people` wrote."""
+    with np.load(folder / PEOPLE_FILE) as data:
+        count = len(data.files) // 2
+        return [People(data[f"keypoints:{i}"], data[f"scores:{i}"]) for i in range(count)]
+
+
 @dataclass(frozen=True)
 class Score:
-    """Accuracy on a data set, each from 0 to 1.
-
-    Attributes:
-        ap: COCO's average precision of keypoints, mean over OKS .50 to .95.
-        ar: Its average recall.
-        pck: Labeled keypoints within 5 % of the box's larger side.
-    """
+    """COCO's average precision (mean over OKS .50 to .95) and recall, and PCK@.05; 0 to 1."""
 
     ap: float
     ar: float
     pck: float
 
 
-def score(data: DataSet, found: Sequence[People], bottom_up: bool) -> Score:
-    """Accuracy of the people found, one entry an image in the data set's order."""
-    ap, ar = _coco(data, found, bottom_up)
-    return Score(ap, ar, _pck(data, found, bottom_up))
+def score(data: DataSet, detected: Sequence[People], bottom_up: bool) -> Score:
+    """Accuracy of detected people, one entry an image in the data set's order."""
+    ap, ar = _coco(data, detected, bottom_up)
+    return Score(ap, ar, _pck(data, detected, bottom_up))
 
 
 def person_scores(people: People, bottom_up: bool) -> NDArray[np.float64]:
@@ -63,17 +78,20 @@ def person_scores(people: People, bottom_up: bool) -> NDArray[np.float64]:
     return np.asarray(people.scores * mean)
 
 
-def _coco(data: DataSet, found: Sequence[People], bottom_up: bool) -> tuple[float, float]:
+def _coco(data: DataSet, detected: Sequence[People], bottom_up: bool) -> tuple[float, float]:
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    results = [
-        _result(image.id, keypoints, value)
-        for image, people in zip(data.images, found, strict=True)
-        for keypoints, value in zip(
-            people.keypoints, person_scores(people, bottom_up), strict=True
-        )
-    ]
+    results: list[dict[str, Any]] = []
+    for image, people in zip(data.images, detected, strict=True):
+        scores = person_scores(people, bottom_up)
+        results += [
+            {
+                "image_id": image.id, "category_id": PERSON,
+                "keypoints": keypoints.ravel().tolist(), "score": float(value),
+            }
+            for keypoints, value in zip(people.keypoints, scores, strict=True)
+        ]  # fmt: skip
     if not results:
         return 0.0, 0.0
     with contextlib.redirect_stdout(io.StringIO()):  # it prints its tables and has no switch
@@ -88,17 +106,8 @@ def _coco(data: DataSet, found: Sequence[People], bottom_up: bool) -> tuple[floa
     return float(evaluation.stats[0]), float(evaluation.stats[5])
 
 
-def _result(image_id: int, keypoints: NDArray[np.float64], value: float) -> Mapping[str, Any]:
-    return {
-        "image_id": image_id,
-        "category_id": PERSON,
-        "keypoints": keypoints.ravel().tolist(),
-        "score": float(value),
-    }
-
-
-def _pck(data: DataSet, found: Sequence[People], bottom_up: bool) -> float:
-    pairs = list(zip(data.images, found, strict=True))
+def _pck(data: DataSet, detected: Sequence[People], bottom_up: bool) -> float:
+    pairs = list(zip(data.images, detected, strict=True))
     truth = np.concatenate([image.keypoints for image in data.images])
     if not (truth[..., 2] > 0).any():
         return 0.0
@@ -111,7 +120,7 @@ def _pck(data: DataSet, found: Sequence[People], bottom_up: bool) -> float:
 
 
 def _paired(image: LabeledImage, people: People, bottom_up: bool) -> NDArray[np.float64]:
-    """Found keypoints `[P, K, 2]` in the order of the labeled people; infinity for the missed."""
+    """Keypoints `[P, K, 2]` in the order of the labeled people; infinity for the missed."""
     points = np.asarray(people.keypoints[..., :2], np.float64)
     if not bottom_up:
         return points

@@ -1,6 +1,6 @@
 """A backend's ONNX file evaluated by ONNX Runtime, where the backend itself cannot run.
 
-It checks the conversion of the graph, and proves nothing about the backend.
+This checks the conversion of the graph, and proves nothing about the backend.
 """
 
 from __future__ import annotations

@@ -64,6 +64,7 @@ class Flow:
             none.
         inference_precision: What the config says to compute in, in the backend's own word; '' for
             what the precision stands for.
+        host_suppression: True if graphs of detectors end before non-maximum suppression.
     """
 
     deploy_config: str
@@ -74,6 +75,7 @@ class Flow:
     shape: tuple[int, int] | None
     max_detections: int = 0
     inference_precision: str = ""
+    host_suppression: bool = False
 
     @property
     def label(self) -> str:

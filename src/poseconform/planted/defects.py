@@ -27,15 +27,10 @@ WHERE = (
 
 @dataclass(frozen=True)
 class Site:
-    """Which good cells a defect is planted in.
+    """Which good cells a defect is planted in: names of models, and the flow.
 
-    Attributes:
-        models: Names of models.
-        backend: Of the flow.
-        precision: Of the flow.
-        shape_mode: 'static' or 'dynamic'.
-        inference_precision: What the backend must be able to compute in for the defect to have an
-            effect, in its own word.
+    `inference_precision` is what the backend must be able to compute in for the defect to have an
+    effect, in its own word.
     """
 
     models: tuple[str, ...]
@@ -46,11 +41,10 @@ class Site:
 
     def holds(self, cell: Cell) -> bool:
         """True if the defect is planted in this cell."""
-        flow = cell.flow
-        found = (flow.backend, flow.precision, flow.shape_mode)
-        return cell.model.name in self.models and found == (
-            self.backend, self.precision, self.shape_mode
-        )  # fmt: skip
+        names = ("backend", "precision", "shape_mode")
+        return cell.model.name in self.models and all(
+            getattr(cell.flow, name) == getattr(self, name) for name in names
+        )
 
 
 @dataclass(frozen=True)
@@ -80,25 +74,14 @@ class Defect:
 
 @dataclass(frozen=True)
 class Catch:
-    """The first check that failed, and its failures.
-
-    Attributes:
-        check: Name of the check.
-        message: Its failures, or the first line of the stage's failure.
-    """
+    """The first check that failed; the message is its failures or the stage's failure."""
 
     check: str
     message: str
 
 
 def first_failure(judge: Judge, cell: Cell, checks: Sequence[Check] | None = None) -> Catch | None:
-    """The first check that fails on a cell; None if all pass.
-
-    Args:
-        judge: Of the defective cell.
-        cell: The cell.
-        checks: In their order; all that apply to the cell if None.
-    """
+    """The first of the checks that fails on a defective cell, of all that apply if None."""
     for check in applicable(cell, judge.device(cell)) if checks is None else checks:
         if message := failure_of(judge, cell, check):
             return Catch(check.name, message)

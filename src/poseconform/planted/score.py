@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from poseconform.report.text.strings import markdown, number
+from poseconform.report.text.strings import markdown_table, number
 
 PROPERTY = "poseconform.defect"  # of a test: the planted defect that it must catch
 FILE = "planted-defects.md"
@@ -18,15 +18,9 @@ FILE = "planted-defects.md"
 
 @dataclass(frozen=True)
 class Trial:
-    """One defect planted in one cell, as a test reports it.
+    """One defect planted in one cell, as a test reports it; `link` is a public issue.
 
-    Attributes:
-        defect: Name of the defect.
-        where: Where it was planted.
-        cell: Id of the cell, '' if the test does not say.
-        check: The check that had to catch it.
-        link: Public issue, '' if there is none.
-        ratio: For a change below the limit of detection: its error over the allowed error.
+    `ratio` is of a change below the limit of detection: its error over the allowed error.
     """
 
     defect: str
@@ -91,11 +85,7 @@ class Score:
 
 
 def summary_lines(facts: Mapping[str, Any]) -> Iterator[str]:
-    """The score, what was not caught, and what is not detectable; nothing if none was planted.
-
-    Args:
-        facts: Of a run, with `planted_defects` or without.
-    """
+    """The score, what was not caught, and what is not detectable; nothing if none was planted."""
     planted = facts.get("planted_defects")
     if not planted:
         return
@@ -108,40 +98,34 @@ def summary_lines(facts: Mapping[str, Any]) -> Iterator[str]:
         yield f"  not detectable: {row['name']} ({row['cell']}): {error}"
 
 
-def table_lines(facts: Mapping[str, Any]) -> Iterator[str]:
+def table_lines(facts: Mapping[str, Any]) -> list[str]:
     """The score and its table in Markdown; nothing if no defect was planted."""
     planted = facts.get("planted_defects")
     if not planted:
-        return
-    yield f"{planted['caught']} of {planted['total']} planted defects caught."
-    yield from _table(
+        return []
+    defects = markdown_table(
         ("Defect", "Planted in", "Cells", "Caught by", "Caught", "Reported"),
         [
             (row["name"], row["where"], ", ".join(row["cells"]), row["check"],
              "yes" if row["caught"] else "NO", row["link"])
             for row in planted.get("rows", ())
         ],
+        400,
     )  # fmt: skip
-    if planted.get("not_detectable"):
-        yield ""
-        yield "Not detectable: these stay within rounding."
-        yield from _table(
-            ("Change", "Cell", "Error \u00f7 allowed"),
-            [(r["name"], r["cell"], number(r["ratio"], 2)) for r in planted["not_detectable"]],
-        )
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    if rows:
-        yield ""
-        yield f"| {' | '.join(head)} |"
-        yield f"|{':--|' * len(head)}"
-        yield from (f"| {' | '.join(markdown(cell, 400) for cell in row)} |" for row in rows)
+    limits = markdown_table(
+        ("Change", "Cell", "Error \u00f7 allowed"),
+        [(r["name"], r["cell"], number(r["ratio"], 2)) for r in planted.get("not_detectable", ())],
+        400,
+    )
+    lines = [f"{planted['caught']} of {planted['total']} planted defects caught."]
+    lines += ["", *defects] if defects else []
+    note = "Not detectable: these stay within rounding."
+    return [*lines, "", note, "", *limits] if limits else lines
 
 
 def write_table(folder: Path, facts: Mapping[str, Any]) -> list[Path]:
     """Write the table into a report's folder; the path, or none if no defect was planted."""
-    lines = [*table_lines(facts)]
+    lines = table_lines(facts)
     if not lines:
         return []
     folder.mkdir(parents=True, exist_ok=True)

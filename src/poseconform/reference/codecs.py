@@ -12,11 +12,9 @@ from poseconform.subject import mmpose_models
 
 
 def decode(config_path: str, outputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
-    """Keypoints `[S, K, 2]` in input px of raw outputs, by the model's own codec.
+    """Keypoints `[S, K, 2]` in input px by the codec of an MMPose model config.
 
-    Args:
-        config_path: MMPose model config.
-        outputs: 'output' `[S, K, H, W]`, or 'simcc_x' `[S, K, Wx]` and 'simcc_y' `[S, K, Wy]`.
+    Outputs are 'output' `[S, K, H, W]`, or 'simcc_x' `[S, K, Wx]` and 'simcc_y' `[S, K, Wy]`.
     """
     from mmpose.registry import KEYPOINT_CODECS
 
@@ -49,8 +47,9 @@ def heatmap_gaps(
     (heatmaps,) = outputs.values()
     maps = _decision_maps(codec, heatmaps)
     flat = maps.reshape(*maps.shape[:2], -1)
-    shift = _shift_gap(maps) if _takes_quarter_step(codec) else np.full(maps.shape[:2], np.inf)
-    return _top2_gap(flat), shift
+    # MSRAHeatmap without DARK and MegviiHeatmap move a quarter cell to the higher neighbor
+    steps = not getattr(codec, "unbiased", False) and type(codec).__name__ != "UDPHeatmap"
+    return _top2_gap(flat), _shift_gap(maps) if steps else np.full(maps.shape[:2], np.inf)
 
 
 def simcc_gaps(
@@ -64,11 +63,6 @@ def simcc_gaps(
 def _top2_gap(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     top = np.partition(vectors, -2, axis=-1)[..., -2:]
     return np.asarray(top[..., 1] - top[..., 0])
-
-
-def _takes_quarter_step(codec: Any) -> bool:
-    """MSRAHeatmap without DARK and MegviiHeatmap move a quarter cell to the higher neighbor."""
-    return not getattr(codec, "unbiased", False) and type(codec).__name__ != "UDPHeatmap"
 
 
 def _decision_maps(codec: Any, maps: NDArray[np.float64]) -> NDArray[np.float64]:

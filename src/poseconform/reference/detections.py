@@ -30,7 +30,8 @@ def detection_arrays(model: Any, batch: dict[str, Any], precision: str) -> dict[
     """The arrays of `reference.npz` for a bottom-up model."""
     ties = NEAR_TIES[precision]
     inputs, samples = batch["inputs"], batch["data_samples"]
-    exact = _answers(copy.deepcopy(model).double(), inputs.double(), samples, _shifts(ties), ties)
+    double = copy.deepcopy(model).double()
+    exact = _predictions(double, inputs.double(), samples, _shifts(ties), ties)
     truth = [variants[0] for variants in exact.variants]
     arrays: dict[str, NDArray[Any]] = {"inputs": inputs.numpy()}
     for i, variants in enumerate(exact.variants):
@@ -39,8 +40,8 @@ def detection_arrays(model: Any, batch: dict[str, Any], precision: str) -> dict[
     runs = []
     for run in REF_ERRORS[precision]:
         with run(model) as (ready, cast):
-            found = _answers(ready, cast(inputs), samples, ((0.0, 0.0),))
-        runs.append(_matched_errors([v[0] for v in found.variants], truth, ties))
+            rounded = _predictions(ready, cast(inputs), samples, ((0.0, 0.0),))
+        runs.append(_matched_errors([v[0] for v in rounded.variants], truth, ties))
     for name in DETECTION_OUTPUTS:
         # matched sets may differ between runs, so the envelope is the worst run, not element-wise
         worst = max((r[name] for r in runs), key=lambda e: float(e.max(initial=0.0)))
@@ -56,26 +57,24 @@ def _shifts(ties: NearTie) -> tuple[tuple[float, float], ...]:
 
 
 @dataclass(frozen=True)
-class _Answers:
-    """One entry an image.
+class _Predictions:
+    """For each image: detections of each variant, and of the first one those in image px.
 
-    Attributes:
-        variants: Detections with each pair of shifts.
-        image: Keypoints `[P, K, 2]` (image px) and scores `[P]` with the first pair.
+    The latter are keypoints `[P, K, 2]` and scores `[P]`.
     """
 
     variants: list[tuple[Detections, ...]]
     image: list[tuple[NDArray[Any], NDArray[Any]]]
 
 
-def _answers(
+def _predictions(
     model: Any,
     inputs: torch.Tensor,
     samples: list[Any],
     shifts: Sequence[tuple[float, float]],
     ties: NearTie | None = None,
-) -> _Answers:
-    """What the model finds with each pair of shifts, and in each order that `ties` allow."""
+) -> _Predictions:
+    """Detections with each pair of shifts, and in each order that `ties` allow."""
     variants, image = [], []
     with torch.no_grad():
         for one, sample in zip(torch.split(inputs, 1), samples, strict=True):
@@ -86,17 +85,15 @@ def _answers(
                         results.append(model.head.predict(None, [sample], dict(model.test_cfg)))
             variants.append(tuple(_as_detections(result[0]) for result in results))
             mapped = model.add_pred_to_datasample(results[0], None, [copy.deepcopy(sample)])[0]
-            found = mapped.pred_instances
-            image.append((np.asarray(found.keypoints), np.asarray(found.bbox_scores)))
-    return _Answers(variants, image)
+            instances = mapped.pred_instances
+            image.append((np.asarray(instances.keypoints), np.asarray(instances.bbox_scores)))
+    return _Predictions(variants, image)
 
 
 def _moved(model: Any, shift: tuple[float, float]) -> dict[str, Any]:
     config = dict(model.test_cfg)
-    return config | {
-        "nms_thr": config["nms_thr"] + shift[0],
-        "score_thr": config["score_thr"] + shift[1],
-    }
+    shifts = zip(("nms_thr", "score_thr"), shift, strict=True)
+    return config | {name: config[name] + by for name, by in shifts}
 
 
 @contextlib.contextmanager
@@ -163,10 +160,10 @@ def _truth(variants: tuple[Detections, ...]) -> dict[str, NDArray[Any]]:
 
 
 def _matched_errors(
-    found: list[Detections], truth: list[Detections], ties: NearTie
+    rounded: list[Detections], truth: list[Detections], ties: NearTie
 ) -> dict[str, NDArray[Any]]:
     errors: dict[str, list[NDArray[Any]]] = {name: [] for name in DETECTION_OUTPUTS}
-    for got, expected in zip(found, truth, strict=True):
+    for got, expected in zip(rounded, truth, strict=True):
         rows, columns = match_detections(got, expected, ties.match_px)
         exact = by_output(expected.select(columns))
         for name, array in by_output(got.select(rows)).items():

@@ -1,4 +1,4 @@
-"""Labeled figures in PyTorch, in float32; runs in a child that has torch loaded.
+"""Labeled images in PyTorch, in float32; runs in a child that has torch loaded.
 
 The weights are those of the flow, so only what the flow changes differs.
 """
@@ -14,9 +14,10 @@ import torch
 from numpy.typing import NDArray
 
 from poseconform.datasets.labeled import LabeledImage
+from poseconform.datasets.scoring import People, nobody, save_people
 from poseconform.matrix.cells import Model
 from poseconform.reference.codecs import decode_outputs
-from poseconform.reference.heads import reference_head
+from poseconform.reference.heads import BottomUp, reference_head
 from poseconform.reference.network import final_outputs, load_model, prepare
 from poseconform.reference.values import FIGURES_FILE, sample_of
 
@@ -24,13 +25,7 @@ from poseconform.reference.values import FIGURES_FILE, sample_of
 def figure_inputs(
     judged: Model, checkpoint: str, figures: Sequence[LabeledImage]
 ) -> NDArray[np.float32]:
-    """Normalized inputs `[S, 3, H, W]` of a model that takes whole images.
-
-    Args:
-        judged: The model.
-        checkpoint: Its checkpoint.
-        figures: Labeled images.
-    """
+    """Normalized inputs `[S, 3, H, W]` of a model that takes whole images."""
     torch.set_num_threads(1)
     model = load_model(judged.config, checkpoint)
     samples = [sample_of(figure) for figure in figures]
@@ -43,14 +38,7 @@ def write_figures(
 ) -> Mapping[str, object]:
     """Write `figures.npz` for a top-down model: inputs, PyTorch's keypoints and the truth.
 
-    Args:
-        judged: The model.
-        checkpoint: Its checkpoint.
-        figures: Labeled images, one person each.
-        folder: Where the file goes.
-
-    Returns:
-        Facts for the record.
+    Each figure has one person. Returns facts for the record.
     """
     torch.set_num_threads(1)
     model = load_model(judged.config, checkpoint)
@@ -82,3 +70,38 @@ def _in_input_px(
         truth.append((figure.keypoints[0, :, :2] - corner) * scale)
         sizes.append(np.asarray([right - left, bottom - top]) * scale)
     return np.stack(truth), np.stack(sizes)
+
+
+def write_people(
+    judged: Model, checkpoint: str, images: Sequence[LabeledImage], folder: str
+) -> dict[str, object]:
+    """Write the people that mmpose's own estimator detects in images into `people.npz`.
+
+    Top-down models get the true boxes. Returns facts for the record.
+    """
+    torch.set_num_threads(1)
+    model = load_model(judged.config, checkpoint)
+    from mmpose.apis import inference_bottomup, inference_topdown
+
+    detected = []
+    for labeled in images:
+        image = labeled.pixels()
+        if isinstance(reference_head(judged.head).kind, BottomUp):
+            detected.append(_people(inference_bottomup(model, image)))
+        elif not len(labeled.boxes):
+            detected.append(nobody())
+        else:
+            detected.append(_people(inference_topdown(model, image, labeled.boxes)))
+    save_people(detected, Path(folder))
+    return {"images": len(images), "torch": torch.__version__}
+
+
+def _people(results: Sequence[Any]) -> People:
+    """The people of one image, which mmpose returns in one sample or one each."""
+    keypoints, scores = [], []
+    for instances in (result.pred_instances for result in results):
+        points = np.asarray(instances.keypoints, np.float64)[..., :2]
+        marks = np.asarray(instances.keypoint_scores, np.float64)[..., None]
+        keypoints.append(np.concatenate([points, marks], -1))
+        scores.append(np.asarray(instances.bbox_scores, np.float64))
+    return People(np.concatenate(keypoints), np.concatenate(scores))

@@ -37,19 +37,15 @@ class TopDown:
 
 @dataclass(frozen=True)
 class BottomUp:
-    """A head that is given the whole image and finds the people itself.
+    """A head that is given the whole image and detects the people itself.
 
     Attributes:
-        layers: Names of what `head.forward` returns, one a list of maps; '' for what
-            `head.predict` does not read, and no backend computes.
+        layers: Names of what `head.forward` returns, one a list of maps: the outputs of graphs
+            that end with the head's last layers. '' for what `head.predict` does not read, and
+            no backend computes.
     """
 
     layers: tuple[str, ...]
-
-    @property
-    def raw(self) -> tuple[str, ...]:
-        """Outputs of graphs that end with the head's last layers."""
-        return tuple(name for name in self.layers if name)
 
 
 @dataclass(frozen=True)
@@ -70,7 +66,8 @@ class ReferenceHead:
         """True if a graph with these outputs, in any order, leaves suppression to the host."""
         if isinstance(self.kind, TopDown):
             return False
-        return frozenset(outputs) in {frozenset(DENSE), frozenset(self.kind.raw)}
+        raw = frozenset(name for name in self.kind.layers if name)
+        return frozenset(outputs) in {frozenset(DENSE), raw}
 
 
 def last_stage(out: Any) -> tuple[Any, ...]:

@@ -21,20 +21,14 @@ from poseconform.matrix.cells import Model
 from poseconform.reference.heads import DENSE, BottomUp, ReferenceHead, reference_head
 from poseconform.reference.network import load_model
 
-Found = tuple[
-    torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor
-]  # boxes, scores, keypoints, visibilities
+# Boxes, scores, keypoints, visibilities
+People = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 def detections(
     judged: Model, checkpoint: str, runs: Sequence[Mapping[str, NDArray[Any]]]
 ) -> list[dict[str, NDArray[np.float32]]]:
-    """Detections of each image from outputs before suppression.
-
-    Args:
-        judged: The model.
-        checkpoint: Its checkpoint.
-        runs: Dense or raw outputs of one image each, `[1, P, ...]`.
+    """Detections from dense or raw outputs of one image each, `[1, P, ...]`.
 
     Returns:
         `dets [1, M, 5]` and `keypoints [1, M, K, 3]` in input px for each image, a row a person,
@@ -51,7 +45,7 @@ def finish(
     size: tuple[int, int],
 ) -> list[dict[str, NDArray[np.float32]]]:
     """The same for a loaded model and the (H, W) of its input, px."""
-    found = []
+    detected = []
     for outputs in runs:
         tensors = {name: torch.from_numpy(np.array(array)) for name, array in outputs.items()}
         with torch.no_grad():
@@ -59,12 +53,12 @@ def finish(
                 people = _from_dense(model, tensors, size)
             else:
                 people = _from_raw(model, cast("BottomUp", head.kind).layers, tensors, size)
-        found.append(people)
-    rows = max(1, *(len(people[0]) for people in found))
-    return [_as_outputs(people, rows) for people in found]
+        detected.append(people)
+    rows = max(1, *(len(people[0]) for people in detected))
+    return [_as_outputs(people, rows) for people in detected]
 
 
-def _as_outputs(people: Found, rows: int) -> dict[str, NDArray[np.float32]]:
+def _as_outputs(people: People, rows: int) -> dict[str, NDArray[np.float32]]:
     boxes, scores, points, visible = people
     dets = torch.cat([boxes, scores.reshape(-1, 1)], dim=-1)
     keypoints = torch.cat([points, visible.unsqueeze(-1)], dim=-1)
@@ -80,7 +74,7 @@ def _from_raw(
     layers: Sequence[str],
     tensors: Mapping[str, torch.Tensor],
     size: tuple[int, int],
-) -> Found:
+) -> People:
     """`head.predict`, its layers replaced by the graph's outputs."""
     from mmpose.structures import PoseDataSample
 
@@ -91,11 +85,11 @@ def _from_raw(
     sample = PoseDataSample(metainfo={"input_size": (width, height)})
     model.head.forward = lambda _: tuple(levels)  # an attribute of this instance only
     try:
-        found = model.head.predict(None, [sample], dict(model.test_cfg))[0]
+        instances = model.head.predict(None, [sample], dict(model.test_cfg))[0]
     finally:
         del model.head.forward
     return tuple(
-        torch.as_tensor(np.asarray(found[name]))
+        torch.as_tensor(np.asarray(instances[name]))
         for name in ("bboxes", "scores", "keypoints", "keypoint_scores")
     )  # type: ignore[return-value]
 
@@ -111,7 +105,7 @@ def _as_maps(rows: torch.Tensor, size: tuple[int, int], strides: Any) -> list[to
     return maps
 
 
-def _from_dense(model: Any, tensors: Mapping[str, torch.Tensor], size: tuple[int, int]) -> Found:
+def _from_dense(model: Any, tensors: Mapping[str, torch.Tensor], size: tuple[int, int]) -> People:
     """What `head.predict` does after decoding: threshold, `nms_torch`, clipping."""
     from mmpose.evaluation.functional import nms_torch
 
@@ -121,7 +115,7 @@ def _from_dense(model: Any, tensors: Mapping[str, torch.Tensor], size: tuple[int
     above = scores > model.test_cfg["score_thr"]
     boxes, scores, keypoints = boxes[above], scores[above], keypoints[above]
     if len(boxes):
-        kept = nms_torch(boxes, scores, model.test_cfg["nms_thr"])
-        boxes, scores, keypoints = boxes[kept], scores[kept], keypoints[kept]
+        selected = nms_torch(boxes, scores, model.test_cfg["nms_thr"])
+        boxes, scores, keypoints = boxes[selected], scores[selected], keypoints[selected]
     limits = torch.tensor([width, height, width, height], dtype=boxes.dtype)
     return boxes.clamp(min=0.0).minimum(limits), scores, keypoints[..., :2], keypoints[..., 2]

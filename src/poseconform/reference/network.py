@@ -31,17 +31,9 @@ CHUNK = 2  # images a forward pass: float64 at 640 x 640 needs about a gigabyte 
 def write_reference(
     judged: Model, checkpoint: str, precision: str, samples: Sequence[Sample], folder: str
 ) -> Mapping[str, object]:
-    """Compute the reference of one model and write it into `folder`.
+    """Write `reference.npz` of one model at the precision of a flow, which decides the runs.
 
-    Args:
-        judged: The model.
-        checkpoint: Its checkpoint.
-        precision: Precision of the flow, which decides the honest runs.
-        samples: Images and boxes.
-        folder: Where `reference.npz` goes.
-
-    Returns:
-        Facts for the record: seconds, torch and mmpose versions.
+    Returns facts for the record.
     """
     started = time.perf_counter()
     torch.set_num_threads(1)
@@ -74,15 +66,9 @@ def load_model(config_path: str, checkpoint: str) -> Any:
 
 
 def prepare(model: Any, samples: Sequence[Sample], *, top_down: bool) -> dict[str, Any]:
-    """Network inputs and data samples, by mmpose's own test pipeline.
+    """'inputs' `[S, 3, H, W]` (float32) and the list 'data_samples', by mmpose's test pipeline.
 
-    Args:
-        model: From `load_model`.
-        samples: Images and boxes.
-        top_down: True if the model is given the boxes.
-
-    Returns:
-        'inputs' `[S, 3, H, W]` float32 tensor, 'data_samples' a list.
+    Top-down models are given the boxes.
     """
     from mmengine.dataset import Compose, pseudo_collate
 

@@ -25,12 +25,9 @@ DETECTION_OUTPUTS = ("dets.boxes", "dets.scores", "keypoints.xy", "keypoints.sco
 
 @dataclass(frozen=True)
 class Sample:
-    """One image with one box.
+    """One image `[H, W, 3]` (uint8, BGR) with one box: left, top, right, bottom in image px.
 
-    Attributes:
-        name: For reports.
-        image: `[H, W, 3]` uint8, BGR.
-        bbox: `[4]` left, top, right, bottom in image px; bottom-up models see the whole image.
+    Bottom-up models see the whole image.
     """
 
     name: str
@@ -81,9 +78,9 @@ class DetectionTruth:
     """Detections of one image in float64.
 
     Attributes:
-        possible: Everything that some decision within the near-tie margins would have kept.
-        stable: `[D]` bool: kept by every such decision.
-        base: `[D]` bool: kept with the thresholds as they are.
+        possible: Everything that some decision within the near-tie margins gives.
+        stable: `[D]` bool: given by every such decision.
+        base: `[D]` bool: given by the thresholds as they are.
     """
 
     possible: Detections
@@ -93,9 +90,8 @@ class DetectionTruth:
 
 def by_output(detections: Detections) -> dict[str, NDArray[np.floating]]:
     """The arrays of detections under the names of `DETECTION_OUTPUTS`."""
-    parts = (
-        detections.boxes, detections.scores, detections.keypoints, detections.keypoint_scores
-    )  # fmt: skip
+    d = detections
+    parts = (d.boxes, d.scores, d.keypoints, d.keypoint_scores)
     return dict(zip(DETECTION_OUTPUTS, parts, strict=True))
 
 

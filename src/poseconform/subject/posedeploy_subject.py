@@ -24,7 +24,7 @@ from posedeploy.config import (
     load_model_config,
 )
 from posedeploy.convert import built_for, conversion_availability, missing_tools
-from posedeploy.runtime import Availability, backend_distributions
+from posedeploy.runtime import Availability, backend_distributions, backend_row
 from posedeploy.zoo import TIERS, config_path, models_of
 
 if TYPE_CHECKING:
@@ -196,6 +196,8 @@ def _source(model: Model) -> str:
 def _flow(name: str) -> Flow:
     config = load_deploy_config(name)
     shape = (config.input_shape[1], config.input_shape[0]) if config.input_shape else None
+    preferred = backend_row(config.backend).stages
+    ending = config.raw["backend_config"].get("stage") or (preferred[0] if preferred else "nms")
     return Flow(
         deploy_config=name,
         head=config.variant,
@@ -205,6 +207,7 @@ def _flow(name: str) -> Flow:
         shape=shape,
         max_detections=config.nms.keep_top_k if config.nms else 0,
         inference_precision=config.inference_precision,
+        host_suppression=ending != "nms",
     )
 
 

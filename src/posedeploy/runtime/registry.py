@@ -106,7 +106,7 @@ BACKENDS: tuple[BackendSpec, ...] = (
         (FP32, FP16), "exported-program", ("dense",), dynamic_batch=False,
         converts_without=frozenset({Code.WRONG_OS}),
         runtime="posedeploy.runtime.coreml", converter="posedeploy.convert.coreml",
-        evaluator="poseconform.evaluators.mil",
+        evaluator="poseconform.evaluators.mil.session",
     ),
     BackendSpec(
         "ncnn", "ncnn", 3, ("ncnn", "pnnx"), "1.0.20250503", "end2end.param", "end2end.bin",

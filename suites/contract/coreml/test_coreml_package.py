@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import pytest
 
+from fixtures.coreml_packages import package_facts
 from poseconform.checks.declaration import Check
-from poseconform.evaluators.mil.program import package_facts
 from poseconform.judge.judge import Judge
 from poseconform.matrix.cells import Cell
 from poseconform.pytest_plugin.checking import perform_evaluating

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import pytest
 
+from poseconform.checks.conversion import graph_facts
 from poseconform.checks.declaration import Check
-from poseconform.checks.graph import graph_facts
 from poseconform.checks.table import require
 from poseconform.judge.judge import Judge
 from poseconform.matrix.cells import Cell

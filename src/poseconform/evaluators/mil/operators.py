@@ -2,12 +2,13 @@
 
 A function takes the operation's parameters (constants as they are, values as tensors) and returns
 a tensor or a tuple of them. A parameter that a row does not cover raises `NotImplementedError`: a
-wrong number would be worse.
+wrong number would be worse. The operators are defined in coremltools
+(`coremltools.converters.mil.mil.ops.defs`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,14 +16,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from poseconform.reference.half_precision import HalfSumsInFloat32
+from poseconform.reference.errors import HalfSumsInFloat32
 
 Parameters = Mapping[str, Any]
-Result = Tensor | tuple[Tensor, ...]
-Function = Callable[[Parameters], Result]
-
-
-# ---- parameters as torch takes them ------------------------------------------------------------
+Function = Callable[[Parameters], Tensor | tuple[Tensor, ...]]
 
 
 def tensor(value: Any) -> Tensor:
@@ -30,7 +27,7 @@ def tensor(value: Any) -> Tensor:
     return value if isinstance(value, Tensor) else torch.from_numpy(np.array(value))
 
 
-def optional(p: Mapping[str, Any], name: str) -> Tensor | None:
+def optional(p: Parameters, name: str) -> Tensor | None:
     """A tensor, None if the operation has no such parameter."""
     return tensor(p[name]) if name in p else None
 
@@ -45,21 +42,14 @@ def integer(value: Any) -> int:
     return int(np.asarray(value).item())
 
 
-def number(p: Mapping[str, Any], name: str, default: float | None = None) -> float:
-    """One float; `default` where the operation leaves it out, which without one is an error.
-
-    Raises:
-        KeyError: The operation lacks the parameter and it has no default.
-    """
+def number(p: Parameters, name: str, default: float | None = None) -> float:
+    """One float; a parameter that is left out has its default, or raises `KeyError`."""
     return default if default is not None and name not in p else float(np.asarray(p[name]).item())
 
 
-def flag(p: Mapping[str, Any], name: str) -> bool:
+def flag(p: Parameters, name: str) -> bool:
     """One bool; False where the operation leaves it out."""
     return bool(p.get(name, False))
-
-
-# ---- arithmetic ---------------------------------------------------------------------------------
 
 
 def unary(function: Callable[[Tensor], Tensor]) -> Function:
@@ -84,10 +74,7 @@ def reduction(function: Callable[[Tensor, tuple[int, ...], bool], Tensor]) -> Fu
 
 
 def summing(function: Callable[[Parameters], Tensor]) -> Function:
-    """An operator that sums products: of float16 values in float32, and rounded once.
-
-    The units that CoreML runs such a program on do the same.
-    """
+    """An operator that sums products of float16 in float32 and rounds once, as CoreML's units."""
 
     def run(p: Parameters) -> Tensor:
         with HalfSumsInFloat32():
@@ -144,20 +131,17 @@ def split(p: Parameters) -> tuple[Tensor, ...]:
 def slice_by_index(p: Parameters) -> Tensor:
     """`x[begin:end:stride]`; masks stand for 'from the first', 'to the last' and 'just this'."""
     x, begin, end = tensor(p["x"]), integers(p["begin"]), integers(p["end"])
-    stride = integers(p["stride"]) if "stride" in p else (1,) * len(begin)
-    masks = [_mask(p, name, len(begin)) for name in ("begin_mask", "end_mask", "squeeze_mask")]
+    stride = integers(p.get("stride", np.ones(len(begin))))
     if min(stride) < 0:
         raise NotImplementedError(f"slice_by_index with stride {stride}")
+    names = ("begin_mask", "end_mask", "squeeze_mask")
+    masks = [integers(p.get(name, np.zeros(len(begin)))) for name in names]
     items: list[int | slice] = []
-    for i, (first, last, step) in enumerate(zip(begin, end, stride, strict=True)):
-        from_first, to_last, just_one = (mask[i] for mask in masks)
+    for first, last, step, *mask in zip(begin, end, stride, *masks, strict=True):
+        from_first, to_last, just_one = mask
         span = slice(None if from_first else first, None if to_last else last, step)
         items.append(first if just_one else span)
     return x[tuple(items)]
-
-
-def _mask(p: Parameters, name: str, length: int) -> Sequence[bool]:
-    return [bool(v) for v in integers(p[name])] if name in p else [False] * length
 
 
 def expand_dims(p: Parameters) -> Tensor:
@@ -214,13 +198,10 @@ def softmax(p: Parameters) -> Tensor:
     return tensor(p["x"]).softmax(integer(p.get("axis", -1)))
 
 
-# ---- feature maps [N, C, H, W] -----------------------------------------------------------------
-
-
 def padding(p: Parameters) -> tuple[int, int, int, int]:
-    """(left, right, top, bottom), as `functional.pad` takes it.
+    """(left, right, top, bottom) of maps `[N, C, H, W]`; MIL's `pad` is top, bottom, left, right.
 
-    MIL's `pad` is begin and end of each spatial dimension in turn; 'valid' pads nothing.
+    'valid' pads nothing.
     """
     kind = str(p.get("pad_type", "valid"))
     if kind == "valid":
@@ -232,7 +213,7 @@ def padding(p: Parameters) -> tuple[int, int, int, int]:
 
 
 def _sizes(p: Parameters, name: str) -> tuple[int, ...]:
-    return integers(p[name]) if name in p else (1, 1)
+    return integers(p.get(name, (1, 1)))
 
 
 def conv(p: Parameters) -> Tensor:
@@ -265,7 +246,7 @@ def _window(p: Parameters) -> tuple[tuple[int, ...], tuple[int, ...]]:
     if flag(p, "ceil_mode"):
         raise NotImplementedError("pooling in ceil_mode")
     kernel = integers(p["kernel_sizes"])
-    return kernel, integers(p["strides"]) if "strides" in p else kernel
+    return kernel, integers(p.get("strides", kernel))
 
 
 def max_pool(p: Parameters) -> Tensor:

@@ -1,8 +1,14 @@
-"""A saved package behind the `Session` protocol, evaluated with torch on the CPU."""
+"""A saved CoreML package behind the `Session` protocol, evaluated with torch on the CPU.
+
+A package holds a program in MIL, Apple's intermediate language, and its weights. Evaluating it
+operation by operation checks the conversion: weights, layouts, attributes, names. It proves
+nothing about Apple's runtime; results are recorded with `evaluator = mil-interpreter`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,35 +18,95 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from poseconform.evaluators.mil.operators import OPERATORS
-from poseconform.evaluators.mil.program import Operation, Program, Value, read_program
 from posedeploy.runtime import SessionOptions, TensorInfo
-from posedeploy.runtime.coreml import declared, read_spec
+from posedeploy.runtime.coreml import declared, import_coremltools, read_spec
 
 EVALUATOR = "mil-interpreter"
 
 
+@dataclass(frozen=True)
+class Value:
+    """The name of a value that an earlier operation computes, or of an input."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation of a program.
+
+    Attributes:
+        kind: Its operator, e.g. 'conv'.
+        name: Its name in the program.
+        parameters: By name: `Value`, numpy array, Python value, or a list of them; what the
+            program leaves out is not here.
+        outputs: Names and shapes of the values that it computes.
+    """
+
+    kind: str
+    name: str
+    parameters: Mapping[str, Any]
+    outputs: tuple[tuple[str, tuple[int, ...]], ...]
+
+
+def read_program(package: Path) -> tuple[Operation, ...]:
+    """The operations of a package's main function in order, with constants filled in.
+
+    Raises:
+        RuntimeError: It is no package with an mlprogram in it.
+    """
+    ct = import_coremltools()
+    from coremltools.converters.mil.frontend.milproto.load import load
+
+    try:
+        model = ct.models.MLModel(str(package), skip_model_load=True)
+    except Exception as error:  # coremltools raises Exception itself; the message is kept
+        raise RuntimeError(f"coremltools could not read {package.name}: {error}") from error
+    spec = model.get_spec()
+    if spec.WhichOneof("Type") != "mlProgram":
+        raise RuntimeError(f"{package.name} holds a {spec.WhichOneof('Type')}; expected mlProgram")
+    function = load(spec, spec.specificationVersion, model.weights_dir).functions["main"]
+    return tuple(
+        Operation(
+            op.op_type,
+            op.name,
+            {k: _parameter(v) for k, v in op.inputs.items() if v is not None},
+            tuple((value.name, tuple(map(int, value.shape))) for value in op.outputs),
+        )
+        for op in function.operations
+        if op.op_type != "const"
+    )
+
+
+def _parameter(value: Any) -> Any:
+    """A constant's value, or the name of what is computed."""
+    if isinstance(value, list | tuple):
+        return [_parameter(item) for item in value]
+    if value.val is None:
+        return Value(value.name)
+    return value.val if isinstance(value.val, str | bool) else np.asarray(value.val)
+
+
 class MilSession:
     """A program and its declared inputs and outputs.
-
-    Args:
-        program: From `read_program`.
-        inputs: As the package declares them.
-        outputs: As the package declares them.
 
     Raises:
         RuntimeError: The program holds an operator without a row.
     """
 
     def __init__(
-        self, program: Program, inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo]
+        self,
+        operations: Sequence[Operation],
+        inputs: Sequence[TensorInfo],
+        outputs: Sequence[TensorInfo],
     ) -> None:
-        unknown = sorted({op.kind for op in program.operations} - set(OPERATORS))
+        unknown = sorted({op.kind for op in operations} - set(OPERATORS))
         if unknown:
             raise RuntimeError(
                 f"the MIL interpreter has no row for: {', '.join(unknown)}; add it to "
                 "poseconform/evaluators/mil/operators.py"
             )
-        self._program = program
+        self._operations = operations
         self.inputs, self.outputs = tuple(inputs), tuple(outputs)
         self.effective_options: Mapping[str, str] = {"evaluator": EVALUATOR}
 
@@ -55,7 +121,7 @@ class MilSession:
             for info in self.inputs
         }
         with torch.inference_mode():
-            for operation in self._program.operations:
+            for operation in self._operations:
                 values |= _evaluate(operation, values)
         return {info.name: values[info.name].numpy() for info in self.outputs}
 
@@ -68,11 +134,12 @@ def _evaluate(operation: Operation, values: Mapping[str, Tensor]) -> dict[str, T
         # torch's errors name neither the operation nor its place in the program
         raise RuntimeError(f"{operation.kind} {operation.name!r}: {error}") from error
     tensors = (result,) if isinstance(result, Tensor) else result
-    found = [tuple(t.shape) for t in tensors]
+    computed = [tuple(t.shape) for t in tensors]
     expected = [shape for _, shape in operation.outputs]
-    if found != expected:
+    if computed != expected:
         raise RuntimeError(
-            f"{operation.kind} {operation.name!r}: shapes {found}; the program declares {expected}"
+            f"{operation.kind} {operation.name!r}: shapes {computed}; "
+            f"the program declares {expected}"
         )
     return {name: t for (name, _), t in zip(operation.outputs, tensors, strict=True)}
 

@@ -34,15 +34,7 @@ _HEADER = 2  # lines: magic, counts
 
 @dataclass(frozen=True)
 class Layer:
-    """One line of a `.param` file.
-
-    Attributes:
-        operator: Type.
-        name: Name.
-        bottoms: Blobs that it reads.
-        tops: Blobs that it makes.
-        parameters: Number -> value, as written.
-    """
+    """One line of a `.param` file: it reads the blobs `bottoms` and makes the blobs `tops`."""
 
     operator: str
     name: str
@@ -59,12 +51,12 @@ class Layer:
 def measure(
     files: Sequence[str], float_files: Sequence[str], inputs: NDArray[np.float32]
 ) -> Quantized:
-    """Noise of every quantized layer; see the package."""
+    """Noise of every quantized layer; see `noise`."""
     layers = [layer for layer in read_layers(Path(files[0])) if layer.quantized]
     exact_layers = list(read_layers(Path(float_files[0])))
-    there = {blob for layer in exact_layers for blob in layer.tops}
+    blobs = {blob for layer in exact_layers for blob in layer.tops}
     for layer in layers:
-        if lost := sorted({*layer.bottoms, *layer.tops} - there):
+        if lost := sorted({*layer.bottoms, *layer.tops} - blobs):
             raise ValueError(f"{layer.name}: the float32 net has no blob {lost[0]}")
     meter = NoiseMeter()
     exact, quantized = _net(float_files), _net(files)
@@ -112,7 +104,7 @@ def _net(files: Sequence[str]) -> Any:
 def _feed(extractor: Any, blob: str, value: NDArray[Any]) -> None:
     import ncnn
 
-    # a Mat made of an array shares its memory, and does not keep it alive
+    # a Mat made of an array shares its memory, and does not own it
     mat = ncnn.Mat(np.ascontiguousarray(value, np.float32)).clone()
     if extractor.input(blob, mat) != 0:
         raise ValueError(f"ncnn takes no input at blob {blob}")

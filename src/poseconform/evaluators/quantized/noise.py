@@ -1,4 +1,15 @@
-"""Signal and quantization noise of layers, pooled over images: numpy only."""
+"""How much noise each quantized layer of an int8 artifact adds.
+
+One module for each backend reads the artifact and runs its layers; none depends on how the
+artifact was made. Each layer is given the input that it has in the float32 file of the same
+model, and its output is compared with the one there. A layer's own noise is well conditioned
+whatever the weights are; noise that has gone through a whole network of unfitted weights is not.
+
+Each module has `measure(files, float_files, inputs)`, which runs in a child process that loads the
+backend: files of the int8 artifact and of the float32 one (whose layers have the same names), the
+main file first, and normalized inputs `[S, 3, H, W]`. It raises `ValueError` where a layer is not
+in the float32 file, or the backend refuses a file.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +26,8 @@ from poseconform.compare.metrics import decibels
 class LayerNoise:
     """One quantized layer on its own float32 input.
 
-    Attributes:
-        name: As the artifact calls it.
-        operator: As the backend calls it.
-        sqnr_db: Signal over noise of its output, dB; infinite without noise, minus infinite where
-            there is noise and no signal or the output is not a number.
+    `sqnr_db` is signal over noise of its output, pooled over images: infinite without noise, minus
+    infinite where there is noise and no signal or the output is not a number.
     """
 
     name: str
@@ -29,11 +37,9 @@ class LayerNoise:
 
 @dataclass(frozen=True)
 class Quantized:
-    """What is quantized in an artifact.
+    """The quantized layers of an artifact, the noisiest first.
 
-    Attributes:
-        layers: The quantized layers, the noisiest first.
-        multiplying: How many layers of the float32 file sum products: all that int8 is for.
+    `multiplying` counts the layers of the float32 file that sum products: all that int8 is for.
     """
 
     layers: tuple[LayerNoise, ...]
@@ -64,12 +70,8 @@ class NoiseMeter:
         )
 
     def layers(self, operators: Mapping[str, str]) -> tuple[LayerNoise, ...]:
-        """What was measured, the noisiest first.
-
-        Args:
-            operators: Layer -> operator.
-        """
-        found = [
+        """The measured layers, the noisiest first; `operators` is by layer."""
+        measured = (
             LayerNoise(name, operators[name], decibels(*sums)) for name, sums in self._sums.items()
-        ]
-        return tuple(sorted(found, key=lambda layer: layer.sqnr_db))
+        )
+        return tuple(sorted(measured, key=lambda layer: layer.sqnr_db))

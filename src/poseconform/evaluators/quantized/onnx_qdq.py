@@ -24,7 +24,6 @@ class Layer:
 
     Attributes:
         name: Its output tensor: unique, and the same in both graphs.
-        operator: Its operator.
         nodes: Output tensors of the node itself and of the pairs in front of it.
         reads: Float tensors that go into its pairs or into itself: fed by the judge.
     """
@@ -38,7 +37,7 @@ class Layer:
 def measure(
     files: Sequence[str], float_files: Sequence[str], inputs: NDArray[np.float32]
 ) -> Quantized:
-    """Noise of every quantized layer; see the package."""
+    """Noise of every quantized layer; see `noise`."""
     import onnx
 
     model, exact = onnx.load(files[0]), onnx.load(float_files[0])
@@ -81,11 +80,11 @@ def quantized_layers(graph: Any) -> tuple[Layer, ...]:
 
 def _constants(graph: Any) -> set[str]:
     """Tensors that depend on no input: exporters leave transposed weights to the runtime."""
-    found = {tensor.name for tensor in graph.initializer} | {""}
+    constants = {tensor.name for tensor in graph.initializer} | {""}
     for node in graph.node:  # in the order of computation, as ONNX requires
-        if all(name in found for name in node.input):
-            found.update(node.output)
-    return found
+        if constants.issuperset(node.input):
+            constants.update(node.output)
+    return constants
 
 
 def _layer(node: Any, makers: Mapping[str, Any], constants: set[str]) -> Layer:
@@ -107,32 +106,30 @@ def _alone(model: Any, layers: Sequence[Layer]) -> Any:
     import onnx
 
     reads = {name for layer in layers for name in layer.reads}
-    kept = {name for layer in layers for name in layer.nodes}
-    nodes = [node for node in model.graph.node if node.output[0] in kept]
+    wanted = {name for layer in layers for name in layer.nodes}
+    nodes = [node for node in model.graph.node if node.output[0] in wanted]
     for node in nodes:
         node.input[:] = [f"{_FED}{name}" if name in reads else name for name in node.input]
     used = {name for node in nodes for name in node.input}
-    graph = onnx.helper.make_graph(
-        nodes,
-        "layers",
-        [_float(f"{_FED}{name}") for name in sorted(reads)],
-        [_float(layer.name) for layer in layers],
-        [tensor for tensor in model.graph.initializer if tensor.name in used],
+    inputs = [_float(f"{_FED}{name}") for name in sorted(reads)]
+    outputs = [_float(layer.name) for layer in layers]
+    weights = [tensor for tensor in model.graph.initializer if tensor.name in used]
+    graph = onnx.helper.make_graph(nodes, "layers", inputs, outputs, weights)
+    return onnx.helper.make_model(
+        graph, opset_imports=model.opset_import, ir_version=model.ir_version
     )
-    settings = {"opset_imports": model.opset_import, "ir_version": model.ir_version}
-    return onnx.helper.make_model(graph, **settings)
 
 
 def _tapped(model: Any, wanted: set[str]) -> Any:
     """The float32 model with these tensors among its outputs."""
-    made = {name for node in model.graph.node for name in node.output}
-    there = {value.name for value in (*model.graph.input, *model.graph.output)}
-    if lost := sorted(wanted - made - there):
+    computed = {name for node in model.graph.node for name in node.output}
+    ends = {value.name for value in (*model.graph.input, *model.graph.output)}
+    if lost := sorted(wanted - computed - ends):
         raise ValueError(
             f"{len(lost)} tensors that the int8 graph quantizes are not in the float32 graph; "
             f"the first: {lost[0]}"
         )
-    model.graph.output.extend(_float(name) for name in sorted(wanted - there))
+    model.graph.output.extend(_float(name) for name in sorted(wanted - ends))
     return model
 
 

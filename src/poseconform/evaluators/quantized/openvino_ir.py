@@ -27,12 +27,7 @@ _SETTINGS = {
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer whose activations are quantized.
-
-    Attributes:
-        node: The node, in the int8 model.
-        quantizers: The FakeQuantize nodes of its activations.
-    """
+    """A node of the int8 model, and the FakeQuantize nodes of its activations."""
 
     node: Any
     quantizers: tuple[Any, ...]
@@ -46,13 +41,13 @@ class Layer:
 def measure(
     files: Sequence[str], float_files: Sequence[str], inputs: NDArray[np.float32]
 ) -> Quantized:
-    """Noise of every quantized layer; see the package."""
+    """Noise of every quantized layer; see `noise`."""
     import openvino as ov
 
     core = ov.Core()
     model, exact = core.read_model(*files[:2]), core.read_model(*float_files[:2])
     multiplying = sum(node.get_type_name() in MULTIPLYING for node in exact.get_ops())
-    layers = quantized_layers(model)
+    layers = list(quantized_layers(model))
     operators = {layer.name: str(layer.node.get_type_name()) for layer in layers}
     meter = NoiseMeter()
     if layers:
@@ -62,36 +57,24 @@ def measure(
         quantized = core.compile_model(alone, "CPU", _SETTINGS)
         for image in inputs:
             values = _run(tapped, [image[None]])
-            found = _run(quantized, values[len(ends) :])
-            for layer, got, expected in zip(layers, found, values, strict=False):
+            outputs = _run(quantized, values[len(ends) :])
+            for layer, got, expected in zip(layers, outputs, values, strict=False):
                 meter.add(layer.name, got, expected)
     return Quantized(meter.layers(operators), multiplying)
 
 
-def quantized_layers(model: Any) -> tuple[Layer, ...]:
+def quantized_layers(model: Any) -> Iterator[Layer]:
     """Layers all of whose activations are quantized, in the model's order."""
-    return tuple(_layers(model))
-
-
-def _layers(model: Any) -> Iterator[Layer]:
-    constant = _constants(model)
+    constants: set[str] = set()  # friendly names of the nodes that depend on no input
     for node in model.get_ordered_ops():
+        sources = [value.get_node().get_friendly_name() for value in node.input_values()]
+        if node.get_type_name() != "Parameter" and constants.issuperset(sources):
+            constants.add(node.get_friendly_name())
         if node.get_type_name() in MULTIPLYING:
-            operands = [node.input_value(i) for i in range(2)]
-            activations = [o for o in operands if o.get_node().get_friendly_name() not in constant]
-            found = [_quantizer(operand) for operand in activations]
-            if found and all(quantizer is not None for quantizer in found):
-                yield Layer(node, tuple(found))
-
-
-def _constants(model: Any) -> set[str]:
-    """Friendly names of the nodes that depend on no input."""
-    found: set[str] = set()
-    for node in model.get_ordered_ops():
-        sources = {value.get_node().get_friendly_name() for value in node.input_values()}
-        if node.get_type_name() != "Parameter" and sources <= found:
-            found.add(node.get_friendly_name())
-    return found
+            activations = [i for i in range(2) if sources[i] not in constants]
+            quantizers = tuple(_quantizer(node.input_value(i)) for i in activations)
+            if quantizers and all(quantizer is not None for quantizer in quantizers):
+                yield Layer(node, quantizers)
 
 
 def _quantizer(port: Any) -> Any:
@@ -110,10 +93,11 @@ def key_of(port: Any) -> str:
 def _alone(ov: Any, layers: Sequence[Layer]) -> tuple[list[str], Any]:
     """What the layers' quantizers read, and a model that takes it, in this order."""
     quantizers = {q.get_friendly_name(): q for layer in layers for q in layer.quantizers}
-    sources = {name: q.input_value(0) for name, q in quantizers.items()}
+    ports = {name: q.input_value(0) for name, q in quantizers.items()}
     parameters: dict[str, Any] = {}
     for name, quantizer in quantizers.items():
-        key, port = key_of(sources[name]), sources[name]
+        port = ports[name]
+        key = key_of(port)
         if key not in parameters:
             parameters[key] = ov.opset13.parameter(
                 port.get_partial_shape(), port.get_element_type()
@@ -136,5 +120,5 @@ def _tapped(ov: Any, model: Any, keys: Sequence[str]) -> Any:
 
 
 def _run(compiled: Any, feed: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
-    found = compiled.create_infer_request().infer(list(feed), share_outputs=False)
-    return [found[i] for i in range(len(compiled.outputs))]
+    results = compiled.create_infer_request().infer(list(feed), share_outputs=False)
+    return [results[i] for i in range(len(compiled.outputs))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -81,7 +82,8 @@ def test_a_gain_is_as_suspicious_as_a_loss() -> None:
 
 @pytest.mark.parametrize("field", ["shift_mean_px", "shift_p99_px", "oks", "points_lost"])
 def test_what_is_not_a_number_exceeds_every_limit(field: str) -> None:
-    broken = replace(measured(TRUTH), **{field: float("nan")})
+    nan: dict[str, Any] = {field: float("nan")}
+    broken = replace(measured(TRUTH), **nan)
     assert len(shift_failures(broken, LIMIT)) == 1
 
 
@@ -108,13 +110,10 @@ def test_a_model_with_nothing_to_lose_is_refused_with_a_code() -> None:
 def test_limits_are_found_by_flow() -> None:
     for family in ("HRNet", "RTMPose", "SimCC"):
         for precision in ("bf16", "fp16", "int8"):
-            limit = accuracy_limit_for(family, precision)
-            assert limit is not None
-            assert limit.shift is not None
-    exact = accuracy_limit_for("RTMPose", "fp32")
-    assert exact is not None
-    assert exact.shift is None
-    assert accuracy_limit_for("HRNet", "fp8") is None
+            assert accuracy_limit_for(family, precision).shift is not None
+    assert accuracy_limit_for("RTMPose", "fp32").shift is None
+    with pytest.raises(LookupError, match="no limit for the accuracy of HRNet fp8 flows"):
+        accuracy_limit_for("HRNet", "fp8")
 
 
 @pytest.mark.parametrize("points", [-5.0, 5.0])

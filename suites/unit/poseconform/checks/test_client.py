@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from fixtures.builders import make_people, make_reference, make_truth
 from poseconform.checks.sdk import judge_client
-from poseconform.compare.tolerances import tolerance_for
+from poseconform.compare.tolerances import Tolerance, tolerance_for
 from poseconform.reference.values import Sample
 from poseconform.subject.clients import ClientAnswer, posedeploy_sdk
 
 ROW, HALF = tolerance_for("onnxruntime", "fp32"), tolerance_for("onnxruntime", "fp16")
-assert ROW is not None
 assert HALF is not None
 POINTS = np.random.default_rng(0).uniform(0, 300, (2, 1, 17, 2))
 
 
-def top_down(moved: float = 0.0, *, tie: bool = False, row=ROW) -> tuple[str, ...]:  # type: ignore[no-untyped-def]
+def top_down(moved: float = 0.0, *, tie: bool = False, row: Tolerance = ROW) -> tuple[str, ...]:
     outputs = {"output": np.zeros((2, 17, 4, 4))}
     reference = make_reference(outputs, image_keypoints=tuple(POINTS))
     gap = np.ones((2, 17))
@@ -45,7 +45,7 @@ def test_a_keypoint_off_is_a_failure_unless_it_is_a_near_tie() -> None:
 
 @pytest.mark.parametrize("tie", [True, False])
 @pytest.mark.parametrize("row", [ROW, HALF], ids=["fp32", "fp16"])
-def test_a_keypoint_that_is_no_number_is_always_a_failure(tie: bool, row) -> None:  # type: ignore[no-untyped-def]
+def test_a_keypoint_that_is_no_number_is_always_a_failure(tie: bool, row: Tolerance) -> None:
     assert top_down(math.nan, tie=tie, row=row) == (
         "a keypoint through the SDK client is not finite",
     )
@@ -61,16 +61,18 @@ def test_no_answer_is_no_pass_and_another_count_of_people_is_named() -> None:
     )
 
 
-def bottom_up(kept: list[int], moved: float = 0.0, places: int = 4, **truth) -> tuple[str, ...]:  # type: ignore[no-untyped-def]
+def bottom_up(
+    kept: list[int], moved: float = 0.0, places: int = 4, **truth: Any
+) -> tuple[str, ...]:
     people = make_people([0.9, 0.7, 0.5, 0.3])
     reference = make_reference(
         truths=[make_truth(people, **truth)],
         image_keypoints=(people.keypoints,),
         image_scores=(people.scores,),
     )
-    got = people.keypoints[kept].copy()
+    got = people.keypoints[kept].astype(np.float64)
     got[:, :, 0] += moved
-    answer = ClientAnswer(got, people.scores[kept])
+    answer = ClientAnswer(got, people.scores[kept].astype(np.float64))
     return judge_client([answer], reference, ROW, places).failures
 
 

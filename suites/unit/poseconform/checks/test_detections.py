@@ -17,6 +17,7 @@ from fixtures.builders import (
     make_reference,
     make_truth,
 )
+from poseconform.checks.declaration import Verdict
 from poseconform.checks.detections import (
     as_detections,
     cut,
@@ -27,19 +28,20 @@ from poseconform.checks.detections import (
 )
 from poseconform.compare.metrics import Detections
 from poseconform.compare.tolerances import NEAR_TIES, tolerance_for
-from poseconform.reference.values import DETECTION_OUTPUTS, RefError
+from poseconform.reference.values import DETECTION_OUTPUTS, DetectionTruth, RefError
 
 ROW, TIES = tolerance_for("onnxruntime", "fp32"), NEAR_TIES["fp32"]
-assert ROW is not None
 WIDE = RefError(1e-2, 1e-2, 200.0, 100.0)  # float32 rows against float64
 SCORES = [0.9, 0.7, 0.5, 0.3]
 
 
 def one(index: int) -> np.ndarray:
-    return np.arange(len(SCORES)) == index
+    return np.asarray(np.arange(len(SCORES)) == index)
 
 
-def verdicts(got: list[Detections], truths: list, places: int = 6):  # type: ignore[type-arg,no-untyped-def]
+def verdicts(
+    got: list[Detections], truths: list[DetectionTruth], places: int = 6
+) -> tuple[Verdict, Verdict]:
     execution = make_execution(as_outputs(got, places))
     reference = make_reference(truths=truths, ref_error=WIDE)
     return judge_detections(execution, reference, ROW), judge_detected_keypoints(
@@ -54,6 +56,7 @@ def test_the_truth_itself_passes_and_every_part_is_measured() -> None:
     assert tuple(record.name for record in sets.outputs) == DETECTION_OUTPUTS
     assert keypoints.failures == ()
     assert keypoints.keypoint_error_px is not None
+    assert keypoints.keypoint_error_px.max is not None
     assert keypoints.keypoint_error_px.max < 1e-5
 
 

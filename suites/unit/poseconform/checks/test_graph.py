@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from poseconform.checks.graph import graph_facts
+from poseconform.checks.conversion import graph_facts
 
 
 def save(path: Path, **save_options: object) -> Path:

@@ -25,7 +25,7 @@ PEOPLE = np.array([[[60.0, 80.0], [200.0, 100.0], [120.0, 310.0]]])
 
 def decoded(data: str) -> np.ndarray:
     raw = np.frombuffer(base64.b64decode(data), np.uint8)
-    return cv2.imdecode(raw, cv2.IMREAD_COLOR)
+    return np.asarray(cv2.imdecode(raw, cv2.IMREAD_COLOR))
 
 
 def near(canvas: np.ndarray, color: tuple[int, int, int], within: float = 90.0) -> np.ndarray:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fixtures.builders import make_cell, make_execution, make_people, make_reference, make_truth
+from fixtures.builders import make_execution, make_people, make_reference, make_truth
 from poseconform.checks.declaration import Verdict
 from poseconform.checks.table import CHECKS, require
 from poseconform.checks.tensors import (
@@ -20,11 +20,10 @@ from poseconform.checks.tensors import (
     judge_tensors,
     overlap_limit,
 )
-from poseconform.compare.tolerances import tolerance_for, tolerance_of
+from poseconform.compare.tolerances import Tolerance, tolerance_for
 from poseconform.results.outcome import STAGES
 
 ROW, HALF = tolerance_for("onnxruntime", "fp32"), tolerance_for("onnxruntime", "fp16")
-assert ROW is not None
 assert HALF is not None
 RNG = np.random.default_rng(1)
 TRUTH = RNG.normal(size=(3, 5, 16))
@@ -89,6 +88,7 @@ def test_an_element_may_be_off_by_the_allowed_error_and_no_more(factor: float, p
     rows.flat[place] += factor * allowed.max
     verdict = judge_tensors(make_execution({"output": rows}), reference, ROW)
     record = verdict.outputs[0]
+    assert record.headroom is not None
     assert bool(verdict.failures) == (record.headroom > 1.0)
     if factor > 1.001:
         assert "output: maximum error" in verdict.failures[0]
@@ -120,7 +120,7 @@ def test_missing_and_misshapen_outputs_are_failures_not_crashes() -> None:
     )
 
 
-def keypoints_verdict(moved: float, *, tie: bool, row=ROW) -> Verdict:  # type: ignore[no-untyped-def]
+def keypoints_verdict(moved: float, *, tie: bool, row: Tolerance = ROW) -> Verdict:
     reference = make_reference({"output": TRUTH}, argmax_gap=0.0 if tie else 1.0)
     decoded = np.zeros((3, 5, 2))
     decoded[1, 4, 0] = moved
@@ -148,7 +148,7 @@ def test_a_move_within_the_limit_passes_and_is_measured() -> None:
 
 @pytest.mark.parametrize("tie", [True, False])
 @pytest.mark.parametrize("row", [ROW, HALF], ids=["fp32", "fp16"])
-def test_a_keypoint_that_is_no_number_is_never_benign(tie: bool, row) -> None:  # type: ignore[no-untyped-def]
+def test_a_keypoint_that_is_no_number_is_never_benign(tie: bool, row: Tolerance) -> None:
     verdict = keypoints_verdict(math.nan, tie=tie, row=row)
     assert verdict.failures[0] == "1 keypoints are not finite"
     assert verdict.benign_flips == 0
@@ -193,6 +193,5 @@ def test_every_check_judges_a_stage() -> None:
 
 
 def test_a_flow_without_a_tolerance_cannot_pass() -> None:
-    assert tolerance_of(make_cell().flow) is ROW
     with pytest.raises(LookupError, match="no tolerance for onnxruntime int4"):
-        tolerance_of(make_cell(precision="int4").flow)
+        tolerance_for("onnxruntime", "int4")

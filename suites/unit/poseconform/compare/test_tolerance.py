@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,18 +14,22 @@ from poseconform.compare.tolerances import (
     NEAR_TIES,
     TOLERANCES,
     Allowed,
+    Tolerance,
     allowed_error,
     headroom,
     tolerance_for,
 )
 
+Sizes = tuple[float, float, float, float]
 sizes = st.floats(0, 1e6)
 rows = st.sampled_from(TOLERANCES)
 FIELDS = ("k_max", "k_rms", "floor_max", "floor_rms")
 
 
 @given(rows, st.tuples(sizes, sizes, sizes, sizes), st.integers(0, 3), st.floats(0, 1e6))
-def test_allowed_is_monotone_in_every_size_and_ref_error(row, numbers, place, more) -> None:  # type: ignore[no-untyped-def]
+def test_allowed_is_monotone_in_every_size_and_ref_error(
+    row: Tolerance, numbers: Sizes, place: int, more: float
+) -> None:
     larger = list(numbers)
     larger[place] += more
     before, after = allowed_error(row, *numbers), allowed_error(row, *larger)
@@ -33,22 +38,29 @@ def test_allowed_is_monotone_in_every_size_and_ref_error(row, numbers, place, mo
 
 
 @given(rows, st.tuples(sizes, sizes, sizes, sizes), st.sampled_from(FIELDS), st.floats(0, 10))
-def test_allowed_is_monotone_in_every_field(row, numbers, name, more) -> None:  # type: ignore[no-untyped-def]
-    wider = replace(row, **{name: getattr(row, name) + more})
+def test_allowed_is_monotone_in_every_field(
+    row: Tolerance, numbers: Sizes, name: str, more: float
+) -> None:
+    field: dict[str, Any] = {name: getattr(row, name) + more}
+    wider = replace(row, **field)
     before, after = allowed_error(row, *numbers), allowed_error(wider, *numbers)
     assert after.max >= before.max
     assert after.rms >= before.rms
 
 
 @given(rows, sizes, sizes)
-def test_allowed_is_the_larger_of_floor_and_ref_error(row, size, ref_error) -> None:  # type: ignore[no-untyped-def]
+def test_allowed_is_the_larger_of_floor_and_ref_error(
+    row: Tolerance, size: float, ref_error: float
+) -> None:
     found = allowed_error(row, size, size, ref_error, ref_error)
     assert found.max == max(row.floor_max * size, row.k_max * ref_error)
     assert found.rms == max(row.floor_rms * size, row.k_rms * ref_error)
 
 
 @given(sizes, sizes, st.floats(1e-9, 1e3), st.floats(1e-9, 1e3), st.floats(0, 1e3))
-def test_headroom_is_monotone(worst, rms, limit_max, limit_rms, more) -> None:  # type: ignore[no-untyped-def]
+def test_headroom_is_monotone(
+    worst: float, rms: float, limit_max: float, limit_rms: float, more: float
+) -> None:
     allowed = Allowed(limit_max, limit_rms)
     here = headroom(worst, rms, allowed)
     assert headroom(worst + more, rms, allowed) >= here
@@ -57,7 +69,9 @@ def test_headroom_is_monotone(worst, rms, limit_max, limit_rms, more) -> None:  
 
 
 @given(sizes, sizes, st.floats(1e-9, 1e3), st.floats(1e-9, 1e3))
-def test_headroom_is_at_most_one_exactly_when_both_limits_hold(a, b, limit_a, limit_b) -> None:  # type: ignore[no-untyped-def]
+def test_headroom_is_at_most_one_exactly_when_both_limits_hold(
+    a: float, b: float, limit_a: float, limit_b: float
+) -> None:
     holds = a / limit_a <= 1 and b / limit_b <= 1
     assert (headroom(a, b, Allowed(limit_a, limit_b)) <= 1) == holds
 
@@ -77,7 +91,8 @@ def test_the_row_of_a_backend_goes_before_the_row_of_all() -> None:
     for row in TOLERANCES:
         assert tolerance_for(row.backend, row.precision) is row
     assert tolerance_for("no such backend", "fp32") is tolerance_for("*", "fp32")
-    assert tolerance_for("onnxruntime", "fp7") is None
+    with pytest.raises(LookupError, match="no tolerance for onnxruntime fp7"):
+        tolerance_for("onnxruntime", "fp7")
 
 
 def test_every_row_has_a_reason_and_its_near_ties() -> None:

@@ -59,11 +59,9 @@ def test_an_error_that_is_no_number_has_no_headroom() -> None:
 @pytest.mark.parametrize(("backend", "precision"), FLOWS)
 def test_a_flow_has_its_own_row_or_that_of_all(backend: str, precision: str) -> None:
     found = tolerance_for(backend, precision)
-    assert found is not None
     assert (found.backend, found.precision) == (backend, precision)
-    general = tolerance_for("nobody", precision)
-    assert general is None or general.backend == "*"
-    assert tolerance_for(backend, "fp7") is None
+    with pytest.raises(LookupError, match="no tolerance for"):
+        tolerance_for(backend, "fp7")
 
 
 def test_a_row_of_another_backend_is_never_taken() -> None:
@@ -72,7 +70,8 @@ def test_a_row_of_another_backend_is_never_taken() -> None:
     assert tolerance_for("a", first.precision, rows) is rows[2]
     assert tolerance_for("b", first.precision, rows) is rows[0]
     assert tolerance_for("c", first.precision, rows) is rows[1]
-    assert tolerance_for("c", first.precision, rows[2:]) is None
+    with pytest.raises(LookupError, match="no tolerance for c"):
+        tolerance_for("c", first.precision, rows[2:])
 
 
 ROWS = (("*", "*"), ("*", "ncnn"), ("RTMO", "*"), ("RTMO", "ncnn"), ("SimCC", "openvino"))
@@ -98,7 +97,8 @@ def test_the_most_particular_row_is_taken_family_first(order: int) -> None:
     assert accuracy_limit_for("RTMO", "int8", accuracies) is own
     assert accuracy_limit_for("HRNet", "int8", accuracies) is general
     assert accuracy_limit_for("RTMO", "fp16", accuracies) is other
-    assert accuracy_limit_for("HRNet", "fp16", accuracies) is None
+    with pytest.raises(LookupError, match="no limit for the accuracy of HRNet fp16"):
+        accuracy_limit_for("HRNet", "fp16", accuracies)
 
 
 def test_without_a_row_there_is_no_limit() -> None:

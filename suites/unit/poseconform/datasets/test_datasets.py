@@ -21,7 +21,15 @@ from fixtures.fake_subject import FLOWS
 from fixtures.tiny_models import TinyModel
 from poseconform.compare.tolerances import LEAST_AP
 from poseconform.datasets.labeled import DataSet, from_people, read_coco
-from poseconform.datasets.scoring import People, Score, person_scores, score
+from poseconform.datasets.scoring import (
+    People,
+    Score,
+    nobody,
+    person_scores,
+    read_people,
+    save_people,
+    score,
+)
 from poseconform.isolation.artifacts import ArtifactCache
 from poseconform.isolation.child import ChildFailure
 from poseconform.judge import measuring
@@ -29,7 +37,7 @@ from poseconform.judge.judge import Limits
 from poseconform.judge.stages import StageFailure
 from poseconform.matrix import weights
 from poseconform.matrix.cells import Cell, Model
-from poseconform.reference.people import nobody, read_people, write, write_people
+from poseconform.reference.figures import write_people
 from posedeploy.synthetic.drawn import drawn_figures
 
 SIZE = (160, 120)
@@ -144,7 +152,7 @@ def test_a_image_that_is_not_there(coco_root: Path) -> None:
 def test_people_are_written_and_read(tmp_path: Path) -> None:
     one = truth_of(drawn(2, 2))
     for found in ([*one, nobody()], [nobody(), nobody()]):
-        write(found, tmp_path)
+        save_people(found, tmp_path)
         again = read_people(tmp_path)
         assert len(again) == len(found)
         for a, b in zip(again, found, strict=True):

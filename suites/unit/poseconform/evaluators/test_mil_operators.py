@@ -122,7 +122,7 @@ CASES: list[tuple[str, dict[str, Any], Any]] = [
     ),
     (
         "linear",
-        {"x": X, "weight": Y[0, 0].numpy(), "bias": np.float32([1, 2, 3])},
+        {"x": X, "weight": Y[0, 0].numpy(), "bias": np.array([1, 2, 3], np.float32)},
         torch.einsum("abci,oi->abco", X, Y[0, 0]) + torch.tensor([1.0, 2.0, 3.0]),
     ),
     (

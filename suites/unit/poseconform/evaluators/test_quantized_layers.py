@@ -102,12 +102,12 @@ def test_an_onnx_graph_that_quantizes_nothing_has_no_layers(tmp_path: Path) -> N
     assert onnx_qdq.measure(name, name, INPUTS).layers == ()
 
 
-def test_an_onnx_twin_with_other_tensors_is_refused(tmp_path: Path) -> None:
-    twin = onnx.load(float_onnx(tmp_path / "f.onnx"))
-    for node in twin.graph.node:
+def test_an_onnx_float32_file_with_other_tensors_is_refused(tmp_path: Path) -> None:
+    other = onnx.load(float_onnx(tmp_path / "f.onnx"))
+    for node in other.graph.node:
         node.output[:] = ["other" if n == "first" else n for n in node.output]
         node.input[:] = ["other" if n == "first" else n for n in node.input]
-    onnx.save(twin, tmp_path / "f.onnx")
+    onnx.save(other, tmp_path / "f.onnx")
     with pytest.raises(ValueError, match=r"1 tensors .* the first: first"):
         onnx_qdq.measure([str(int8_onnx(tmp_path / "q.onnx"))], [str(tmp_path / "f.onnx")], INPUTS)
 
@@ -158,12 +158,12 @@ def test_an_openvino_model_that_quantizes_nothing_has_no_layers(tmp_path: Path) 
     assert openvino_ir.measure(files, files, INPUTS).layers == ()
 
 
-def test_an_openvino_twin_with_other_nodes_is_refused(tmp_path: Path) -> None:
-    twin = openvino_files(tmp_path, "f", None)
-    text = Path(twin[0]).read_text().replace('name="second"', 'name="other"')
-    Path(twin[0]).write_text(text)
+def test_an_openvino_float32_file_with_other_nodes_is_refused(tmp_path: Path) -> None:
+    other = openvino_files(tmp_path, "f", None)
+    text = Path(other[0]).read_text().replace('name="second"', 'name="other"')
+    Path(other[0]).write_text(text)
     with pytest.raises(ValueError, match=r"1 values .* the first: second:0"):
-        openvino_ir.measure(openvino_files(tmp_path, "q", 12.0), twin, INPUTS)
+        openvino_ir.measure(openvino_files(tmp_path, "q", 12.0), other, INPUTS)
 
 
 # ---- ncnn ------------------------------------------------------------------------------------
@@ -209,11 +209,11 @@ def test_an_ncnn_net_that_quantizes_nothing_has_no_layers(tmp_path: Path) -> Non
     assert ncnn_param.measure(files, files, INPUTS).layers == ()
 
 
-def test_an_ncnn_twin_with_other_blobs_is_refused(tmp_path: Path) -> None:
-    twin = ncnn_files(tmp_path, "f", None)
-    Path(twin[0]).write_text(Path(twin[0]).read_text().replace(" first ", " other "))
+def test_an_ncnn_float32_file_with_other_blobs_is_refused(tmp_path: Path) -> None:
+    other = ncnn_files(tmp_path, "f", None)
+    Path(other[0]).write_text(Path(other[0]).read_text().replace(" first ", " other "))
     with pytest.raises(ValueError, match="first: the float32 net has no blob first"):
-        ncnn_param.measure(ncnn_files(tmp_path, "q", 1.0), twin, INPUTS)
+        ncnn_param.measure(ncnn_files(tmp_path, "q", 1.0), other, INPUTS)
 
 
 def test_an_ncnn_file_that_is_refused_is_named(tmp_path: Path) -> None:

@@ -228,5 +228,5 @@ def test_a_run_without_figures_is_refused_with_a_code(judge: JudgeOfChildren) ->
 
 def test_a_flow_that_nobody_has_measured_is_an_error(judge: JudgeOfChildren) -> None:
     cell = replace(INT8, flow=replace(INT8.flow, precision="fp8"))
-    with pytest.raises(LookupError, match="no limit for keypoints of RTMPose on onnxruntime fp8"):
+    with pytest.raises(LookupError, match="no limit for the accuracy of RTMPose fp8"):
         accuracy(judge, cell)

@@ -26,7 +26,9 @@ class MegviiHeatmap(MSRAHeatmap):
     pass
 
 
-def heatmap(best: float = 1.0, second: float = 0.4, left: float = 0.3, above: float = 0.2):  # type: ignore[no-untyped-def]
+def heatmap(
+    best: float = 1.0, second: float = 0.4, left: float = 0.3, above: float = 0.2
+) -> dict[str, np.ndarray]:
     maps = np.zeros((1, 1, 9, 8))
     maps[0, 0, 4, 3] = best
     maps[0, 0, 8, 7] = second

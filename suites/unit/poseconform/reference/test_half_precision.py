@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from poseconform.reference.half_precision import SUMS_OF_PRODUCTS, HalfSumsInFloat32
+from poseconform.reference.errors import SUMS_OF_PRODUCTS, HalfSumsInFloat32
 
 
 class Network(nn.Module):
@@ -51,13 +52,13 @@ def test_no_product_is_left_to_16_bits(network: Network) -> None:
     """What is summed in float16 on this CPU takes minutes on another."""
     summed: list[tuple[object, torch.dtype]] = []
 
-    class Watching(torch.utils._python_dispatch.TorchDispatchMode):
+    class Watching(TorchDispatchMode):  # type: ignore[no-untyped-call]
         def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
             if func in SUMS_OF_PRODUCTS:
                 summed.append((func, args[0].dtype))
             return func(*args, **(kwargs or {}))
 
-    with Watching(), HalfSumsInFloat32(), torch.autocast("cpu", torch.float16):
+    with Watching(), HalfSumsInFloat32(), torch.autocast("cpu", torch.float16):  # type: ignore[no-untyped-call]
         network(torch.randn(1, 3, 10, 8))
     assert {dtype for _, dtype in summed} == {torch.float32}
     assert len({func for func, _ in summed}) >= 3

@@ -13,8 +13,8 @@ from poseconform.subject.loading import DEFAULT_SUBJECT, load_subject
 def test_only_known_outputs_of_a_detector_leave_suppression_to_the_host() -> None:
     rtmo, yolox = reference_head("rtmo"), reference_head("yolox-pose")
     assert rtmo.leaves_suppression(["keypoints", "scores", "boxes"])
-    assert yolox.leaves_suppression(cast("BottomUp", yolox.kind).raw)
-    assert not rtmo.leaves_suppression(cast("BottomUp", yolox.kind).raw)
+    assert yolox.leaves_suppression(cast("BottomUp", yolox.kind).layers)
+    assert not rtmo.leaves_suppression(cast("BottomUp", yolox.kind).layers)
     assert not rtmo.leaves_suppression(["dets", "keypoints"])
     assert not reference_head("simcc").leaves_suppression(["keypoints", "scores", "boxes"])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -19,9 +19,12 @@ from poseconform.reference.host_detections import detections
 SIZE = (96, 96)
 
 
+# Paths, outputs of the head's layers `[1, P, C]`, and the people of `predict`
+Predicted = tuple[tuple[str, str], dict[str, torch.Tensor], Any]
+
+
 @pytest.fixture(scope="module")
-def found(tiny_model: Callable[[str], TinyModel]):  # type: ignore[no-untyped-def]
-    """Paths, outputs of the head's layers `[1, P, C]`, and the people of `predict`."""
+def predicted(tiny_model: Callable[[str], TinyModel]) -> Predicted:
     tiny = tiny_model("yoloxpose_tiny")
     paths = str(tiny.config), str(tiny.checkpoint)
     model = reference.load_model(*paths)
@@ -30,7 +33,7 @@ def found(tiny_model: Callable[[str], TinyModel]):  # type: ignore[no-untyped-de
         feats = model.extract_feat(batch["inputs"])
         layers = model.head.forward(feats)
         people = model.head.predict(feats, batch["data_samples"], dict(model.test_cfg))[0]
-    names = cast("BottomUp", reference_head("yolox-pose").kind).raw
+    names = cast("BottomUp", reference_head("yolox-pose").kind).layers
     rows = {
         name: torch.cat([m.permute(0, 2, 3, 1).flatten(1, 2) for m in maps], dim=1)
         for name, maps in zip(names, layers, strict=True)
@@ -46,7 +49,7 @@ def finished(
     return detections(model, paths[1], outputs)
 
 
-def assert_equal(ended: dict[str, np.ndarray], people) -> None:  # type: ignore[no-untyped-def]
+def assert_equal(ended: dict[str, np.ndarray], people: Any) -> None:
     assert len(people.scores) > 1
     np.testing.assert_allclose(ended["dets"][0, :, :4], people.bboxes, atol=1e-4)
     np.testing.assert_allclose(ended["dets"][0, :, 4], people.scores, atol=1e-6)
@@ -54,14 +57,15 @@ def assert_equal(ended: dict[str, np.ndarray], people) -> None:  # type: ignore[
     np.testing.assert_allclose(ended["keypoints"][0, :, :, 2], people.keypoint_scores, atol=1e-6)
 
 
-def test_raw_outputs_become_what_predict_finds(found) -> None:  # type: ignore[no-untyped-def]
-    paths, rows, people = found
+def test_raw_outputs_become_what_predict_finds(predicted: Predicted) -> None:
+    paths, rows, people = predicted
     outputs = {name: tensor.numpy() for name, tensor in rows.items()}
-    assert_equal(*finished(paths, outputs), people)
+    (ended,) = finished(paths, outputs)
+    assert_equal(ended, people)
 
 
-def test_candidates_become_what_predict_finds(found) -> None:  # type: ignore[no-untyped-def]
-    paths, rows, people = found
+def test_candidates_become_what_predict_finds(predicted: Predicted) -> None:
+    paths, rows, people = predicted
     head = reference.load_model(*paths).head
     strides = [8] * 144 + [16] * 36 + [32] * 9
     levels = head.prior_generator.grid_priors([(12, 12), (6, 6), (3, 3)], device="cpu")
@@ -81,8 +85,8 @@ def test_candidates_become_what_predict_finds(found) -> None:  # type: ignore[no
     np.testing.assert_allclose(ended["dets"][0, :, 4], people.scores, atol=1e-6)
 
 
-def test_nobody_above_the_threshold_is_nobody(found) -> None:  # type: ignore[no-untyped-def]
-    paths, rows, _ = found
+def test_nobody_above_the_threshold_is_nobody(predicted: Predicted) -> None:
+    paths, rows, _ = predicted
     outputs = {name: tensor.numpy() for name, tensor in rows.items()}
     outputs["cls"] = np.full_like(outputs["cls"], -50)
     (ended,) = finished(paths, outputs)
@@ -91,8 +95,8 @@ def test_nobody_above_the_threshold_is_nobody(found) -> None:  # type: ignore[no
     assert not ended["dets"].any()
 
 
-def test_images_with_fewer_people_are_padded_with_zero_rows(found) -> None:  # type: ignore[no-untyped-def]
-    paths, rows, people = found
+def test_images_with_fewer_people_are_padded_with_zero_rows(predicted: Predicted) -> None:
+    paths, rows, people = predicted
     outputs = {name: tensor.numpy() for name, tensor in rows.items()}
     empty = outputs | {"cls": np.full_like(outputs["cls"], -50)}
     first, second = finished(paths, empty, outputs)

@@ -17,12 +17,11 @@ from poseconform.compare.tolerances import NEAR_TIES, tolerance_for
 from poseconform.reference import network as reference
 from poseconform.reference.codecs import decode
 from poseconform.reference.detections import _shifts, _truth
-from poseconform.reference.errors import REF_ERRORS
+from poseconform.reference.errors import REF_ERRORS, ref_error
 from poseconform.reference.heads import last_stage
 from poseconform.reference.values import DETECTION_OUTPUTS, Reference, Sample, read_reference
 
 ROW = tolerance_for("*", "fp32")
-assert ROW is not None
 
 
 def samples() -> list[Sample]:
@@ -38,13 +37,16 @@ def refer(tiny: TinyModel, folder: Path, precision: str = "fp32") -> Reference:
     return read_reference(folder, facts)
 
 
+Temp = pytest.TempPathFactory
+
+
 @pytest.fixture(scope="module")
-def simcc(tiny_model: Callable[[str], TinyModel], tmp_path_factory) -> Reference:  # type: ignore[no-untyped-def]
+def simcc(tiny_model: Callable[[str], TinyModel], tmp_path_factory: Temp) -> Reference:
     return refer(tiny_model("rtmpose_t"), tmp_path_factory.mktemp("simcc"))
 
 
 @pytest.fixture(scope="module")
-def yolox(tiny_model: Callable[[str], TinyModel], tmp_path_factory) -> Reference:  # type: ignore[no-untyped-def]
+def yolox(tiny_model: Callable[[str], TinyModel], tmp_path_factory: Temp) -> Reference:
     return refer(tiny_model("yoloxpose_tiny"), tmp_path_factory.mktemp("yolox"))
 
 
@@ -108,10 +110,10 @@ def test_half_precision_has_a_wider_ref_error(
 
 def test_a_ref_error_is_measured_by_three_runs_at_fp32() -> None:
     assert len(REF_ERRORS["fp32"]) == 3
-    assert reference.ref_error(np.array([0.0, 3.0]), np.array([4.0, 0.0])).tolist() == [
+    assert ref_error(np.array([0.0, 3.0]), np.array([4.0, 0.0])).tolist() == [
         3.0, pytest.approx(np.sqrt(4.5)), 4.0, pytest.approx(np.sqrt(8.0)),
     ]  # fmt: skip
-    assert reference.ref_error(np.zeros(0), np.zeros(0)).tolist() == [0.0] * 4
+    assert ref_error(np.zeros(0), np.zeros(0)).tolist() == [0.0] * 4
 
 
 def test_only_the_last_stage_of_many_counts() -> None:

@@ -90,6 +90,14 @@ def test_flows_of_one_representation_share_an_export(tiny_cell: Cell, tmp_path: 
     assert (lower.export["made"], lower.convert["made"]) == (False, True)
 
 
+@pytest.mark.parametrize(
+    ("words", "on_host"), [("onnxruntime", False), ("tensorrt", True), ("tensorrt-nms", False)]
+)
+def test_a_flow_tells_where_suppression_happens(words: str, on_host: bool) -> None:
+    found = [f for f in SUBJECT.flows() if f.label.startswith(f"rtmo_{words}_static")]
+    assert {flow.host_suppression for flow in found} == {on_host}
+
+
 def test_a_deploy_config_for_another_head_is_refused(tiny_cell: Cell, tmp_path: Path) -> None:
     flow = replace(tiny_cell.flow, deploy_config="pose-detection_onnxruntime_static")
     with pytest.raises(BadInputError, match="a deploy config for simcc models"):

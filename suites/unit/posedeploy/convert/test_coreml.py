@@ -12,16 +12,23 @@ import pytest
 import torch
 from torch import nn
 
-from poseconform.evaluators.mil.program import (
+from fixtures.coreml_packages import package_facts
+from poseconform.evaluators.mil.session import (
+    EVALUATOR,
+    MilSession,
     Operation,
-    Program,
     Value,
-    package_facts,
+    load,
     read_program,
 )
+<<<<<<< HEAD
 from poseconform.evaluators.mil.session import EVALUATOR, MilSession, load
 from poseconform.judge.runs import load as load_for_judge
 from poseconform.judge.runs import run as run_for_judge
+=======
+from poseconform.judge.execution import load as load_for_judge
+from poseconform.judge.execution import run as run_for_judge
+>>>>>>> w-r7
 from posedeploy.config import DeployConfig, load_deploy_config
 from posedeploy.convert import Converted, conversion_availability, get_converter
 from posedeploy.errors import BadInputError, ConversionError
@@ -179,7 +186,7 @@ INFOS = [TensorInfo("input", (2,), "float32")], [TensorInfo("output", (2,), "flo
 
 def test_an_operator_without_a_row_is_named_before_anything_runs() -> None:
     with pytest.raises(RuntimeError, match="no row for: lstm; add it to"):
-        MilSession(Program((operation("lstm"),), ("output",)), *INFOS)
+        MilSession((operation("lstm"),), *INFOS)
 
 
 @pytest.mark.parametrize(
@@ -194,7 +201,7 @@ def test_an_operator_without_a_row_is_named_before_anything_runs() -> None:
     ],
 )
 def test_an_operation_that_fails_is_named(op: Operation, message: str) -> None:
-    session = MilSession(Program((op,), ("output",)), *INFOS)
+    session = MilSession((op,), *INFOS)
     with pytest.raises(RuntimeError, match=message):
         session.run({"input": np.zeros(2)})
 

@@ -14,7 +14,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from poseconform.checks.graph import size_operators
+from poseconform.checks.conversion import size_operators
 from poseconform.checks.session import placement
 from poseconform.matrix.cells import Cell, Flow, Model
 from posedeploy.runtime import (
