@@ -15,9 +15,7 @@ from numpy.typing import NDArray
 
 from posedeploy.codecs import CodecSpec, codec_of
 from posedeploy.heads import head_of_kind
-from posedeploy.sdk.decode import refine
-from posedeploy.sdk.decode.blur import modulate
-from posedeploy.sdk.decode.types import Decoded, Outputs, floats, same_input_size
+from posedeploy.sdk.decode import Decoded, Outputs, floats, refine
 from posedeploy.sdk.fields import Node
 
 Method = Literal["default", "null", "dark", "megvii", "udp", "combined"]
@@ -73,7 +71,7 @@ class HeatmapDecoder:
         if self.method == "combined":
             return refine.combined_offsets(maps, self.kernel, self.radius_factor)
         if self.method == "megvii":
-            maps = modulate(maps, self.kernel)
+            maps = refine.modulate(maps, self.kernel)
         points, scores = refine.peaks(maps)
         if self.method == "dark":
             points = refine.dark(points, maps, self.kernel)
@@ -149,7 +147,6 @@ def heatmap_decoder(params: Node, input_size: tuple[int, int]) -> HeatmapDecoder
     Raises:
         BadInputError: A parameter is wrong, or two contradict each other.
     """
-    same_input_size(params, input_size)
     name = params.get("type", str, "")
     codec = _codec(params, name) if name else None
     method = _codec_method(params, codec) if codec else _client_method(params)

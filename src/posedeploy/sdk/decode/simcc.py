@@ -10,9 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from posedeploy.sdk.decode.blur import modulate_rows
-from posedeploy.sdk.decode.refine import NO_PEAK
-from posedeploy.sdk.decode.types import Decoded, Outputs, floats, same_input_size
+from posedeploy.sdk.decode import Decoded, Outputs, floats
+from posedeploy.sdk.decode.refine import NO_PEAK, modulate_rows
 from posedeploy.sdk.fields import Node
 
 
@@ -100,7 +99,6 @@ def simcc_decoder(params: Node, input_size: tuple[int, int]) -> SimCCDecoder:
     Raises:
         BadInputError: A parameter is wrong, or asks for what the client does not do either.
     """
-    same_input_size(params, input_size)
     if params.has("type"):
         params.at("type").one_of(["SimCCLabel"])
     if params.has("export_postprocess"):
