@@ -1,14 +1,18 @@
-"""Images read, and files written whole or not at all."""
+"""Images: read, written whole or not at all, checked."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
+import numpy as np
+from numpy.typing import NDArray
 
 from posedeploy.errors import BadInputError, did_you_mean, names_beside, what_it_is
 from posedeploy.paths import whole_file
-from posedeploy.sdk.regions import Image
+
+Image = NDArray[np.uint8]  # [H, W, 3], BGR
 
 
 def read_image(path: Path) -> Image:
@@ -50,3 +54,20 @@ def write_image(path: Path, image: Image) -> None:
         ) from error  # fmt: skip
     with whole_file(path) as written:
         written.write_bytes(encoded.tobytes())
+
+
+def check_image(image: Any) -> Image:
+    """The image, if it is one.
+
+    Raises:
+        BadInputError: It is not a uint8 array `[H, W, 3]` with pixels in it.
+    """
+    if isinstance(image, np.ndarray):
+        if image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3 and image.size:
+            return image
+        found = f"a {image.dtype} array of shape {list(image.shape)}"
+    else:
+        found = f"a {type(image).__name__}"
+    raise BadInputError(
+        "image", found, "a uint8 array [H, W, 3], BGR", "Read the file with cv2.imread."
+    )

@@ -14,23 +14,20 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from posedeploy.errors import BadInputError
-from posedeploy.heads import stage_of_component
 from posedeploy.runtime import Device, Runtime, Session
-from posedeploy.sdk.binding import Binding, bind
-from posedeploy.sdk.decode import Decoder, compile_decoder
+from posedeploy.sdk.binding import MISMATCH, bind, decoder_of, load_session
 from posedeploy.sdk.folder import SdkModel, read_folder
-from posedeploy.sdk.loading import load_session
+from posedeploy.sdk.images import Image, check_image
 from posedeploy.sdk.meta import DatasetMeta
 from posedeploy.sdk.poses import Poses, as_boxes, join, place, select
-from posedeploy.sdk.regions import Image, Region, check_image
-from posedeploy.sdk.transforms import Preprocessor, compile_transforms
+from posedeploy.sdk.transforms import Region, compile_transforms
 
 DEFAULT_BATCH = 16  # regions in one call of a graph with a dynamic batch
 STAGES = ("pre", "session", "post")  # of a call of the graph, in order
 
 
 def _unwatched(stage: str) -> None:
-    """Nobody wants to know."""
+    """No caller times the stages."""
 
 
 class PoseDetector:
@@ -72,16 +69,13 @@ class PoseDetector:
             raise BadInputError("PoseDetector", found, expected, "Pass other numbers.")
         path = Path(model_path)
         self._model = read_folder(path.parent if path.is_file() else path)
-        self._pre: Preprocessor = compile_transforms(self._model.transforms)
-        model, size = self._model, self._pre.input_size
-        self._decoder: Decoder = compile_decoder(model.component, model.params, size, model.folder)
-        if stage_of_component(model.component)[0].top_down != self._pre.top_down:
-            kind = "top-down" if self._pre.top_down else "bottom-up"
-            raise model.params.error(f"a component for the {kind} transforms", model.component)
-        self._meta = model.dataset_meta
+        self._pre = compile_transforms(self._model.transforms)
+        self._decoder = decoder_of(self._model, self._pre)
+        self._meta = self._model.dataset_meta
         device = Device.parse(f"{device_name}:{device_id}" if device_id else device_name)
-        self._session: Session | None = load_session(model, device, threads, runtime)
-        self._binding: Binding = bind(model, self._session, self._decoder.outputs, size)
+        self._session: Session | None = load_session(self._model, device, threads, runtime)
+        outputs, size = self._decoder.outputs, self._pre.input_size
+        self._binding = bind(self._model, self._session, outputs, size)
         self._batch = self._binding.batch or batch_size
         self._count = 0
         self.on_stage: Callable[[str], None] = _unwatched
@@ -211,7 +205,7 @@ class PoseDetector:
                 self._model.model.net,
                 f"{self._model.model.backend} fails on input {list(tensor.shape)}: {error}",
                 "a graph that takes it",
-                "The graph and pipeline.json do not belong together: convert the model again.",
+                MISMATCH,
             ) from error
         return {name: outputs[graph] for name, graph in self._binding.outputs.items()}
 

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from posedeploy.errors import BadInputError
 from posedeploy.sdk.fields import Node
-from posedeploy.sdk.folder import Transform
 from posedeploy.sdk.geometry import (
     Floats,
     centers_and_scales,
@@ -24,7 +23,26 @@ from posedeploy.sdk.geometry import (
     udp_warp_matrix,
     warp_matrix,
 )
-from posedeploy.sdk.regions import Image, Region
+from posedeploy.sdk.images import Image
+
+
+@dataclass(frozen=True)
+class Region:
+    """The part of an image that becomes one input of the network.
+
+    Attributes:
+        image: The image, `[H, W, 3]` uint8, BGR.
+        box: `[4]` left, top, right, bottom in image px, before any padding.
+        center: `[2]` (x, y) in image px.
+        scale: `[2]` (width, height) in image px.
+        matrix: `[2, 3]` from image px to input px.
+    """
+
+    image: Image
+    box: Floats
+    center: Floats
+    scale: Floats
+    matrix: Floats
 
 
 @dataclass
@@ -176,11 +194,9 @@ class Preprocessor:
         except cv2.error as error:
             height, width = region.image.shape[:2]
             raise BadInputError(
-                "image",
-                f"{width}x{height} px, which OpenCV cannot warp ({error.err})",
-                "sides below 32767 px",
-                "Make the image smaller.",
-            ) from error
+                "image", f"{width}x{height} px, which OpenCV cannot warp ({error.err})",
+                "sides below 32767 px", "Make the image smaller.",
+            ) from error  # fmt: skip
 
     def tensor(self, regions: Sequence[Region]) -> NDArray[np.float32]:
         """The network's input for these regions: `[N, 3, h, w]` float32, normalized."""
@@ -195,26 +211,27 @@ class Preprocessor:
         return result
 
 
-def compile_transforms(transforms: Sequence[Transform]) -> Preprocessor:
+def compile_transforms(transforms: Sequence[Node]) -> Preprocessor:
     """Compile the transforms of a folder.
 
     Raises:
         BadInputError: One is unknown, comes too early, or has a field that cannot be honored.
     """
     plan = Plan()
-    for transform in transforms:
-        if transform.type not in TRANSFORMS:
-            raise transform.fields.at("type").error(f"one of {', '.join(TRANSFORMS)}")
-        read, before = TRANSFORMS[transform.type]
-        if transform.type in plan.done or (before and not set(before) & set(plan.done)):
-            raise transform.fields.at("type").error(f"once, after {' or '.join(before) or 'none'}")
-        read(transform.fields, plan)
-        plan.done.append(transform.type)
+    for step in transforms:
+        kind = step.at("type")
+        name = kind.is_a(str)
+        if name not in TRANSFORMS:
+            raise kind.error(f"one of {', '.join(TRANSFORMS)}")
+        read, before = TRANSFORMS[name]
+        if name in plan.done or (before and not set(before) & set(plan.done)):
+            raise kind.error(f"once, after {' or '.join(before) or 'none'}")
+        read(step, plan)
+        plan.done.append(name)
     if not plan.done or plan.done[-1] != "Collect" or plan.input_size == (0, 0):
         raise BadInputError(
-            "pipeline.json: transforms",
-            ", ".join(plan.done) or "none",
+            "pipeline.json: transforms", ", ".join(plan.done) or "none",
             "LoadImageFromFile, then the transforms of a top-down or bottom-up model, to Collect",
             "Convert the model again.",
-        )
+        )  # fmt: skip
     return Preprocessor(plan)

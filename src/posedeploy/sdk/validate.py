@@ -11,18 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from posedeploy.errors import BadInputError
-from posedeploy.heads import stage_of_component
+from posedeploy.sdk.binding import decoder_of
 from posedeploy.sdk.checks.clients import Client, check_client, client_named
 from posedeploy.sdk.checks.detail import check_facts, check_meta, check_provenance
 from posedeploy.sdk.checks.files import check_files, check_links
 from posedeploy.sdk.checks.graph import check_graph, keypoint_count
 from posedeploy.sdk.checks.schema import check_schema
-from posedeploy.sdk.decode import Decoder, compile_decoder
 from posedeploy.sdk.findings import Finding, Level, error, from_exception, warning
-from posedeploy.sdk.folder import DETAIL, JSON_FILES, SdkModel, read_folder
+from posedeploy.sdk.folder import DETAIL, JSON_FILES, PIPELINE, SdkModel, read_folder
 from posedeploy.sdk.onnxfile import OnnxFacts, read_onnx
 from posedeploy.sdk.safefiles import read_json
-from posedeploy.sdk.transforms import Preprocessor, compile_transforms
+from posedeploy.sdk.transforms import compile_transforms
 
 __all__ = ["Finding", "Level", "validate"]
 
@@ -85,14 +84,16 @@ def _check_json(folder: Path, name: str) -> Iterator[Finding]:
 def _check_model(model: SdkModel, client: Client | None) -> Iterator[Finding]:
     """The checks that need a folder whose JSON files are readable."""
     yield from check_files(model)
-    preprocessor, decoder, problems = _compiled(model)
-    yield from problems
-    graph = None
+    preprocessor = decoder = graph = keypoints = None
+    try:
+        preprocessor = compile_transforms(model.transforms)
+        decoder = decoder_of(model, preprocessor)
+    except BadInputError as problem:
+        yield from_exception(problem, PIPELINE)
     try:
         graph = _graph(model)
     except BadInputError as problem:
         yield from_exception(problem, model.model.net)
-    keypoints = None
     if graph is not None and preprocessor is not None:
         yield from check_graph(model, graph, preprocessor.input_size, decoder)
     if graph is not None and decoder is not None:
@@ -102,29 +103,6 @@ def _check_model(model: SdkModel, client: Client | None) -> Iterator[Finding]:
     yield from check_provenance(model, graph.opsets.get("") if graph else None)
     if client is not None:
         yield from check_client(model, graph, client)
-
-
-def _compiled(
-    model: SdkModel,
-) -> tuple[Preprocessor | None, Decoder | None, list[Finding]]:
-    """Transforms and component made ready to run, and what stood in the way."""
-    try:
-        preprocessor = compile_transforms(model.transforms)
-    except BadInputError as problem:
-        return None, None, [from_exception(problem, "pipeline.json")]
-    try:
-        size = preprocessor.input_size
-        decoder = compile_decoder(model.component, model.params, size, model.folder)
-    except BadInputError as problem:
-        return preprocessor, None, [from_exception(problem, "pipeline.json")]
-    if stage_of_component(model.component)[0].top_down == preprocessor.top_down:
-        return preprocessor, decoder, []
-    kind = "top-down" if preprocessor.top_down else "bottom-up"
-    path = f"{model.params.path.removesuffix('.params')}.component"
-    mismatch = error(
-        model.params.file, path, repr(model.component), f"one for the {kind} transforms"
-    )
-    return preprocessor, None, [mismatch]
 
 
 def _graph(model: SdkModel) -> OnnxFacts | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from posedeploy.errors import BadInputError
 from posedeploy.sdk.checks.detail import step
+from posedeploy.sdk.fields import show
 from posedeploy.sdk.findings import Finding, error, warning
 from posedeploy.sdk.folder import PIPELINE, SdkModel
 from posedeploy.sdk.onnxfile import OnnxFacts
@@ -102,14 +103,13 @@ def check_client(model: SdkModel, graph: OnnxFacts | None, client: Client) -> It
         client: The client.
     """
     for transform in model.transforms:
-        if transform.type not in client.transforms:
-            path = f"{transform.fields.path}.type"
+        kind = transform.at("type")
+        if kind.value not in client.transforms:
             expected = f"one of {', '.join(sorted(client.transforms))}"
-            yield error(PIPELINE, path, repr(transform.type), expected, f"{client.name} crashes")
-    component = f"{model.params.path.removesuffix('.params')}.component"
+            yield error(PIPELINE, kind.path, show(kind.value), expected, f"{client.name} crashes")
     if model.component not in client.components:
-        expected = f"one of {', '.join(sorted(client.components))}"
-        yield error(PIPELINE, component, repr(model.component), expected, f"{client.name} crashes")
+        found, expected = show(model.component), f"one of {', '.join(sorted(client.components))}"
+        yield error(PIPELINE, model.component_path, found, expected, f"{client.name} crashes")
     for key, wrong, what in IGNORED:
         if wrong(model.params.value):
             path, found = f"{model.params.path}.{key}", repr(model.params.value.get(key))

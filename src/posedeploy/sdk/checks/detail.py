@@ -56,7 +56,7 @@ def same(left: Any, right: Any) -> bool:
 
 def step(model: SdkModel, kind: str) -> Node | None:
     """The first transform of this type."""
-    return next((t.fields for t in model.transforms if t.type == kind), None)
+    return next((t for t in model.transforms if t.value["type"] == kind), None)
 
 
 def _section(model: SdkModel, name: str) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def test_a_whole_folder_is_read(folders: Any) -> None:
     assert model.precision == "fp32"
     assert model.input_map == {"img": "input"}
     assert model.component == "SimCCLabelDecode"
-    assert [step.type for step in model.transforms][:3] == [
+    assert [step.value["type"] for step in model.transforms][:3] == [
         "LoadImageFromFile", "TopDownGetBboxCenterScale", "TopDownAffine"
     ]  # fmt: skip
     assert [path.name for path in model.backend_files()] == ["end2end.onnx"]

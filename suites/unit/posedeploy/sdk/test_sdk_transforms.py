@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from posedeploy.errors import BadInputError
 from posedeploy.sdk.fields import Node
-from posedeploy.sdk.folder import Transform
-from posedeploy.sdk.regions import check_image
+from posedeploy.sdk.images import check_image
 from posedeploy.sdk.transforms import Preprocessor, compile_transforms
 
 pytestmark = pytest.mark.usefixtures("_mmpose")
@@ -26,10 +25,7 @@ LOAD = {"type": "LoadImageFromFile"}
 
 def compiled(*steps: dict[str, Any]) -> Preprocessor:
     return compile_transforms(
-        [
-            Transform(str(step.get("type")), Node(step, "pipeline.json", f"$.transforms[{i}]"))
-            for i, step in enumerate(steps)
-        ]
+        [Node(step, "pipeline.json", f"$.transforms[{i}]") for i, step in enumerate(steps)]
     )
 
 
