@@ -48,6 +48,6 @@ def _pixel(x: float, y: float) -> tuple[int, int]:
     return round(float(place[0])), round(float(place[1]))
 
 
-def _bgr(colors: tuple[tuple[int, int, int], ...], index: int) -> tuple[int, int, int]:
+def _bgr(colors: tuple[tuple[int, ...], ...], index: int) -> tuple[int, int, int]:
     red, green, blue = colors[index] if index < len(colors) else DEFAULT_COLOR
     return blue, green, red

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from posedeploy.errors import BadInputError
 from posedeploy.sdk.binding import decoder_of
 from posedeploy.sdk.checks.clients import Client, check_client, client_named
 from posedeploy.sdk.checks.detail import check_facts, check_meta, check_provenance
-from posedeploy.sdk.checks.files import check_files, check_links
+from posedeploy.sdk.checks.files import check_files, check_links, check_schema
 from posedeploy.sdk.checks.graph import check_graph, keypoint_count
-from posedeploy.sdk.checks.schema import check_schema
 from posedeploy.sdk.findings import Finding, Level, error, from_exception, warning
 from posedeploy.sdk.folder import DETAIL, JSON_FILES, PIPELINE, SdkModel, read_folder
 from posedeploy.sdk.onnxfile import OnnxFacts, read_onnx
@@ -53,15 +51,12 @@ def validate(folder: str | Path, client: str | None = None) -> list[Finding]:
 
 def _all(folder: Path, client: Client | None) -> Iterator[Finding]:
     yield from check_links(folder)
-    wrong = False
-    for name in JSON_FILES:
-        for finding in _check_json(folder, name):
-            wrong |= finding.level is Level.ERROR
-            yield finding
+    in_json = [finding for name in JSON_FILES for finding in _check_json(folder, name)]
+    yield from in_json
     try:
         model = read_folder(folder)
     except BadInputError as problem:
-        if not wrong:  # otherwise it is one of those found already
+        if all(finding.level is not Level.ERROR for finding in in_json):
             yield from_exception(problem, "")
         return
     yield from _check_model(model, client)
@@ -74,7 +69,7 @@ def _check_json(folder: Path, name: str) -> Iterator[Finding]:
         yield warning(name, "", "no such file", "where the model came from", why)
         return
     try:
-        value: dict[str, Any] = read_json(folder, name)
+        value = read_json(folder, name)
     except BadInputError as problem:
         yield from_exception(problem, name)
         return

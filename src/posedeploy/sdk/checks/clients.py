@@ -34,8 +34,8 @@ class Client:
     max_opset: int
     doubtful_opset: int
     max_ir: int
-    transforms: frozenset[str]
-    components: frozenset[str]
+    transforms: tuple[str, ...]
+    components: tuple[str, ...]
 
 
 CLIENTS = {
@@ -44,14 +44,14 @@ CLIENTS = {
         max_opset=18,
         doubtful_opset=19,
         max_ir=9,
-        transforms=frozenset(
-            {"Collect", "ImageToTensor", "LoadImageFromFile", "Normalize", "TopDownAffine",
-             "TopDownGetBboxCenterScale"}
+        transforms=(
+            "Collect", "ImageToTensor", "LoadImageFromFile", "Normalize", "TopDownAffine",
+            "TopDownGetBboxCenterScale",
         ),
-        components=frozenset(
-            {"SimCCLabelDecode", "TopdownHeatmapBaseHeadDecode", "TopdownHeatmapMSMUHeadDecode",
-             "TopdownHeatmapMultiStageHeadDecode", "TopdownHeatmapSimpleHeadDecode",
-             "ViPNASHeatmapSimpleHeadDecode"}
+        components=(
+            "SimCCLabelDecode", "TopdownHeatmapBaseHeadDecode", "TopdownHeatmapMSMUHeadDecode",
+            "TopdownHeatmapMultiStageHeadDecode", "TopdownHeatmapSimpleHeadDecode",
+            "ViPNASHeatmapSimpleHeadDecode",
         ),
     )
 }  # fmt: skip
@@ -64,9 +64,8 @@ def client_named(name: str) -> Client:
         BadInputError: There is none; the message lists those there are.
     """
     if name not in CLIENTS:
-        raise BadInputError(
-            "client", repr(name), f"one of {', '.join(CLIENTS)}", "Pass one of these names."
-        )
+        expected = f"one of {', '.join(CLIENTS)}"
+        raise BadInputError("client", repr(name), expected, "Pass one of these names.")
     return CLIENTS[name]
 
 
@@ -95,21 +94,15 @@ IGNORED: tuple[tuple[str, Callable[[Params], bool], str], ...] = (
 
 
 def check_client(model: SdkModel, graph: OnnxFacts | None, client: Client) -> Iterator[Finding]:
-    """What this client cannot do, or does otherwise.
-
-    Args:
-        model: The folder.
-        graph: Facts of its ONNX file, None where it has none.
-        client: The client.
-    """
-    for transform in model.transforms:
-        kind = transform.at("type")
-        if kind.value not in client.transforms:
-            expected = f"one of {', '.join(sorted(client.transforms))}"
-            yield error(PIPELINE, kind.path, show(kind.value), expected, f"{client.name} crashes")
-    if model.component not in client.components:
-        found, expected = show(model.component), f"one of {', '.join(sorted(client.components))}"
-        yield error(PIPELINE, model.component_path, found, expected, f"{client.name} crashes")
+    """What this client cannot do, or does otherwise; `graph` is None without an ONNX file."""
+    names = [(t.path + ".type", t.value["type"], client.transforms) for t in model.transforms]
+    for path, value, allowed in (
+        *names,
+        (model.component_path, model.component, client.components),
+    ):
+        if value not in allowed:
+            expected = f"one of {', '.join(allowed)}"
+            yield error(PIPELINE, path, show(value), expected, f"{client.name} crashes")
     for key, wrong, what in IGNORED:
         if wrong(model.params.value):
             path, found = f"{model.params.path}.{key}", repr(model.params.value.get(key))
@@ -123,18 +116,18 @@ def check_client(model: SdkModel, graph: OnnxFacts | None, client: Client) -> It
 
 
 def _check_versions(net: str, graph: OnnxFacts, client: Client) -> Iterator[Finding]:
+    crash = f"{client.name} crashes"
     opset = graph.opsets.get("", graph.opsets.get("ai.onnx", 0))
+    found, expected = f"opset {opset}", f"opset {client.max_opset} or older"
     if opset > client.doubtful_opset:
-        expected = f"opset {client.max_opset} or older"
-        yield error(net, "", f"opset {opset}", expected, f"{client.name} crashes while loading")
+        yield error(net, "", found, expected, f"{crash} while loading")
     elif opset > client.max_opset:
         yield warning(
-            net, "", f"opset {opset}", f"opset {client.max_opset} or older",
-            f"{client.name} crashes if an operator in the graph is new in it",
-        )  # fmt: skip
+            net, "", found, expected, f"{crash} if an operator in the graph is new in it"
+        )
     if graph.ir_version > client.max_ir:
         found, expected = f"IR version {graph.ir_version}", f"{client.max_ir} or older"
-        yield error(net, "", found, expected, f"{client.name} crashes while loading")
+        yield error(net, "", found, expected, f"{crash} while loading")
     for info in (*graph.inputs, *graph.outputs):
         if info.dtype not in ("float32", "?"):
             yield error(net, "", f"{info.name!r} of {info.dtype}", "float32", client.name)

@@ -36,7 +36,7 @@ def check_graph(
         model: The folder.
         graph: Facts of its ONNX file.
         input_size: Width and height that the transforms make, px.
-        decoder: The decoder of its component, None where it could not be made.
+        decoder: Decoder of its component, None where it could not be made.
     """
     net = model.model.net
     if graph.external:
@@ -105,16 +105,13 @@ def _check_outputs(model: SdkModel, graph: OnnxFacts, decoder: Decoder) -> Itera
 
 
 def _zeros(info: TensorInfo) -> NDArray[Any] | None:
-    """Zeros of an output's shape, a dynamic batch as 1; None where it is not known."""
-    shape = [1 if isinstance(size, str) else size for size in info.shape[:1]]
-    for size in info.shape[1:]:
-        if isinstance(size, str):
-            return None
-        shape.append(size)
-    if not shape or prod(shape) > MAX_ELEMENTS or min(shape) < 0:
+    """Zeros of an output's shape, a dynamic batch as 1; None where a size is not declared."""
+    shape = [1 if i == 0 and isinstance(size, str) else size for i, size in enumerate(info.shape)]
+    sizes = [size for size in shape if isinstance(size, int)]
+    if not sizes or len(sizes) < len(shape) or prod(sizes) > MAX_ELEMENTS or min(sizes) < 0:
         return None
     dtype = np.float32 if info.dtype in ("?", "bfloat16") else np.dtype(info.dtype)
-    return np.zeros(shape, dtype)
+    return np.zeros(sizes, dtype)
 
 
 def keypoint_count(model: SdkModel, graph: OnnxFacts, decoder: Decoder) -> int | None:
@@ -131,15 +128,12 @@ def keypoint_count(model: SdkModel, graph: OnnxFacts, decoder: Decoder) -> int |
 
 
 def _check_precision(model: SdkModel, graph: OnnxFacts) -> Iterator[Finding]:
-    """What precision the weights and operators show, where there are weights that show it."""
-    shown = None
+    """The precision of weights and operators, where there are any that show it."""
+    names = {"float16": "FP16", "bfloat16": "BF16", "float32": "FP32"}
+    shown = next((names[t] for t in names if t in graph.weight_types), None)
     if graph.operators & QUANTIZED:
         shown = "INT8"
-    else:
-        names = {"float16": "FP16", "bfloat16": "BF16", "float32": "FP32"}
-        shown = next((names[t] for t in names if t in graph.weight_types), None)
     if shown not in (None, model.model.precision):
-        yield warning(
-            DEPLOY, "$.models[0].precision", model.model.precision, f"{shown}, as the graph is",
-            "it is taken for what it is not",
-        )  # fmt: skip
+        path, expected = "$.models[0].precision", f"{shown}, as the graph is"
+        why = "it is taken for what it is not"
+        yield warning(DEPLOY, path, model.model.precision, expected, why)

@@ -13,8 +13,8 @@ import pytest
 from fixtures.tiny_models import TinyModel
 from posedeploy.apis.deploying import deploy
 from posedeploy.config import DeployConfig, ModelConfig, load_deploy_config, load_model_config
-from posedeploy.runtime import TensorInfo
-from posedeploy.sdk import provenance, writer
+from posedeploy.runtime import StoredPrecision, TensorInfo
+from posedeploy.sdk import writer
 from posedeploy.sdk.validate import validate
 from posedeploy.zoo import config_path, model_row
 
@@ -38,7 +38,7 @@ def artifact(config: ModelConfig, batch: int | str = "batch", **fields: Any) -> 
     width, height = config.input_size
     inputs = (TensorInfo("input", (batch, 3, height, width), "float32"),)
     outputs = (TensorInfo("output", (batch, 17, 64, 48), "float32"),)
-    return writer.Artifact(("end2end.onnx",), "fp32", inputs, outputs, **fields)
+    return writer.Artifact(("end2end.onnx",), StoredPrecision("fp32"), inputs, outputs, **fields)
 
 
 def params(config: ModelConfig) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def test_simcc_is_told_whether_the_graph_decodes_and_has_no_word_of_heatmaps() -
 @pytest.mark.parametrize("name", TOP_DOWN)
 def test_facts_of_a_top_down_model(name: str) -> None:
     config = model(name)
-    facts = provenance.model_facts(config, 17)
+    facts = writer.model_facts(config, 17)
     assert facts["codec"] == dict(config.codec)
     assert facts["mean"] == [123.675, 116.28, 103.53]
     assert (facts["bgr_to_rgb"], facts["padding"], facts["use_udp"]) == (True, 1.25, False)
@@ -95,7 +95,7 @@ def test_facts_of_a_top_down_model(name: str) -> None:
 
 @pytest.mark.parametrize("name", BOTTOM_UP)
 def test_facts_of_a_bottom_up_model_hold_no_codec_but_a_padding_value(name: str) -> None:
-    facts = provenance.model_facts(model(name), 0)
+    facts = writer.model_facts(model(name), 0)
     assert (facts["pad_val"], facts["input_size"]) == ([114, 114, 114], [416, 416])
     assert facts["bgr_to_rgb"] is False
     assert not {"codec", "padding", "num_keypoints"} & set(facts)
@@ -108,7 +108,7 @@ def test_udp_and_a_padding_of_ones_own_are_facts() -> None:
         {"type": "TopdownAffine", "input_size": (192, 256), "use_udp": True},
     )
     config = replace(model("hrnet_w32"), test_pipeline=pipeline)
-    facts = provenance.model_facts(config, 17)
+    facts = writer.model_facts(config, 17)
     assert (facts["padding"], facts["use_udp"]) == (1.5, True)
 
 
@@ -167,7 +167,7 @@ def test_compact_meta_holds_each_flip_pair_once_and_plain_numbers() -> None:
         "sigmas": np.array([0.5, 0.25, 0.25], np.float32),
         "keypoint_colors": np.array([[255, 0, 1]], np.uint8),
     }
-    found = json.loads(json.dumps(provenance.compact_dataset_meta(meta)))
+    found = json.loads(json.dumps(writer.compact_dataset_meta(meta)))
     assert found["keypoint_names"] == ["nose", "left", "right"]
     assert found["flip_pairs"] == [[1, 2]]
     assert (found["sigmas"], found["keypoint_colors"]) == ([0.5, 0.25, 0.25], [[255, 0, 1]])
