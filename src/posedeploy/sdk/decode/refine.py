@@ -105,9 +105,7 @@ def quarter_shift(points: Points, maps: Maps) -> Points:
     shift[rows, 0] = maps[rows, y[rows], x[rows] + 1] - maps[rows, y[rows], x[rows] - 1]
     rows = np.flatnonzero((y > 1) & (y < height - 1) & (x > 0) & (x < width))
     shift[rows, 1] = maps[rows, y[rows] + 1, x[rows]] - maps[rows, y[rows] - 1, x[rows]]
-    points = points.copy()
-    points += np.sign(shift) * np.float32(0.25)
-    return points
+    return points + np.sign(shift) * np.float32(0.25)
 
 
 def megvii_shift(points: Points, maps: Maps) -> Points:
@@ -116,15 +114,12 @@ def megvii_shift(points: Points, maps: Maps) -> Points:
     height, width = maps.shape[1:]
     rows = np.flatnonzero((x > 1) & (x < width - 1) & (y > 1) & (y < height - 1))
     x, y = x[rows], y[rows]
-    difference = np.stack(
-        (
-            maps[rows, y, x + 1] - maps[rows, y, x - 1],
-            maps[rows, y + 1, x] - maps[rows, y - 1, x],
-        ),
-        axis=-1,
-    )
+    across = maps[rows, y, x + 1] - maps[rows, y, x - 1]
+    down = maps[rows, y + 1, x] - maps[rows, y - 1, x]
     shifted = points.copy()
-    shifted[rows] += np.sign(difference) * np.float32(0.25) + np.float32(0.5)
+    shifted[rows] += np.sign(np.stack((across, down), axis=-1)) * np.float32(0.25) + np.float32(
+        0.5
+    )
     return shifted
 
 
