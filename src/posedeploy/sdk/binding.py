@@ -33,17 +33,11 @@ MISMATCH = "The graph and pipeline.json do not belong together: convert the mode
 
 @dataclass(frozen=True)
 class Binding:
-    """How to call a session.
+    """How to call a session."""
 
-    Attributes:
-        input: Name of its one input.
-        outputs: Name in the pipeline -> name in the graph.
-        batch: Images a call must hold; 0 if the batch is dynamic.
-    """
-
-    input: str
-    outputs: Mapping[str, str]
-    batch: int
+    input: str  # name of its one input
+    outputs: Mapping[str, str]  # name in the pipeline -> name in the graph
+    batch: int  # images a call must hold; 0 if the batch is dynamic
 
 
 def resolve(name: str, mapping: Mapping[str, str], tensors: Sequence[str]) -> str | None:

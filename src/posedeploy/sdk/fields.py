@@ -42,16 +42,11 @@ class Node:
 
     Every method that returns a value raises `BadInputError` where the JSON has something else
     than it is asked for, or a number of absurd size.
-
-    Attributes:
-        value: The parsed value.
-        file: File name, e.g. 'pipeline.json'.
-        path: JSON path, e.g. '$.pipeline.tasks[1].name'.
     """
 
     value: Any
-    file: str
-    path: str = "$"
+    file: str  # file name, e.g. 'pipeline.json'
+    path: str = "$"  # JSON path, e.g. '$.pipeline.tasks[1].name'
 
     @property
     def subject(self) -> str:

@@ -20,23 +20,14 @@ class Level(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong with a folder.
-
-    Attributes:
-        level: Error or warning.
-        file: Name of the file it is about; '' for the folder.
-        path: JSON path in that file; '' where it is about the whole file.
-        found: What was found there.
-        expected: What would have been right.
-        consequence: What a client makes of it; '' where `expected` explains it.
-    """
+    """One thing that is wrong with a folder."""
 
     level: Level
-    file: str
-    path: str
-    found: str
-    expected: str
-    consequence: str = ""
+    file: str  # name of the file it is about; '' for the folder
+    path: str  # JSON path in that file; '' where it is about the whole file
+    found: str  # what was found there
+    expected: str  # what would have been right
+    consequence: str = ""  # what a client makes of it; '' where `expected` explains it
 
     def __str__(self) -> str:
         place = " ".join(part for part in (self.file, self.path) if part) or "folder"

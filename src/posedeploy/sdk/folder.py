@@ -24,54 +24,31 @@ PRECISIONS = {precision.value.upper(): precision for precision in ComputePrecisi
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """`deploy.json: $.models[0]`.
+    """`deploy.json: $.models[0]`."""
 
-    Attributes:
-        name: Name by which `pipeline.json` refers to it.
-        net: The backend's main file, relative to the folder.
-        weights: The backend's second file, '' if it has none.
-        backend: Backend name, e.g. 'onnxruntime'.
-        precision: 'FP32', 'FP16', 'BF16' or 'INT8'.
-        batch_size: Most images that a client may send in one call.
-        dynamic_shape: True if the batch dimension is dynamic.
-    """
-
-    name: str
-    net: str
-    weights: str
+    name: str  # name by which `pipeline.json` refers to it
+    net: str  # the backend's main file, relative to the folder
+    weights: str  # the backend's second file, '' if it has none
     backend: str
-    precision: str
-    batch_size: int
-    dynamic_shape: bool
+    precision: str  # 'FP32', 'FP16', 'BF16' or 'INT8'
+    batch_size: int  # most images that a client may send in one call
+    dynamic_shape: bool  # the batch dimension is dynamic
 
 
 @dataclass(frozen=True)
 class SdkModel:
-    """An SDK model folder whose JSON files are valid.
-
-    Attributes:
-        folder: Where it is.
-        version: `deploy.json: $.version`.
-        task: `deploy.json: $.task`, 'PoseDetector'.
-        model: The one model in it.
-        transforms: Pre-processing steps, in order.
-        input_map: Pipeline name -> graph input (its name, or '#i' by position).
-        output_map: Pipeline name -> graph output, likewise.
-        component: Name of the post-processing component.
-        params: Its parameters.
-        detail: `detail.json`, {} if there is none.
-    """
+    """An SDK model folder whose JSON files are valid."""
 
     folder: Path
-    version: str
-    task: str
+    version: str  # `deploy.json: $.version`
+    task: str  # `deploy.json: $.task`, 'PoseDetector'
     model: ModelEntry
-    transforms: tuple[Node, ...]
-    input_map: Mapping[str, str]
-    output_map: Mapping[str, str]
+    transforms: tuple[Node, ...]  # pre-processing steps, in order
+    input_map: Mapping[str, str]  # pipeline name -> graph input (its name, or '#i' by position)
+    output_map: Mapping[str, str]  # pipeline name -> graph output, likewise
     component: str
     params: Node
-    detail: Mapping[str, Any]
+    detail: Mapping[str, Any]  # `detail.json`, {} if there is none
 
     @property
     def precision(self) -> ComputePrecision:

@@ -46,25 +46,15 @@ _EXTERNAL_DATA, _DATA_LOCATION = 13, 14
 
 @dataclass(frozen=True)
 class OnnxFacts:
-    """Facts of an ONNX file.
-
-    Attributes:
-        ir_version: IR version.
-        opsets: Operator domain -> version; '' is ONNX's own domain.
-        inputs: Inputs that are not initializers.
-        outputs: Outputs.
-        external: Files outside the graph that it takes weights from.
-        operators: Types of the main graph's nodes.
-        weight_types: numpy dtype names of the main graph's initializers.
-    """
+    """Facts of an ONNX file."""
 
     ir_version: int
-    opsets: dict[str, int]
-    inputs: tuple[TensorInfo, ...]
+    opsets: dict[str, int]  # operator domain -> version; '' is ONNX's own domain
+    inputs: tuple[TensorInfo, ...]  # inputs that are not initializers
     outputs: tuple[TensorInfo, ...]
-    external: tuple[str, ...]
-    operators: frozenset[str]
-    weight_types: frozenset[str]
+    external: tuple[str, ...]  # files outside the graph that it takes weights from
+    operators: frozenset[str]  # types of the main graph's nodes
+    weight_types: frozenset[str]  # numpy dtype names of the main graph's initializers
 
 
 def _varint(data: memoryview, at: int) -> tuple[int, int]:

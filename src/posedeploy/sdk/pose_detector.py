@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -19,7 +18,7 @@ from posedeploy.sdk.binding import MISMATCH, bind, decoder_of, load_session
 from posedeploy.sdk.folder import SdkModel, read_folder
 from posedeploy.sdk.images import Image, check_image
 from posedeploy.sdk.meta import DatasetMeta
-from posedeploy.sdk.poses import Poses, as_boxes, join, place, select
+from posedeploy.sdk.poses import Poses, as_boxes, join, place
 from posedeploy.sdk.transforms import Region, compile_transforms
 
 DEFAULT_BATCH = 16  # regions in one call of a graph with a dynamic batch
@@ -64,9 +63,10 @@ class PoseDetector:
         runtime: Runtime | None = None,
     ) -> None:
         if batch_size < 1 or threads < 0:
-            found = f"batch_size={batch_size}, threads={threads}"
-            expected = "batch_size from 1, threads from 0"
-            raise BadInputError("PoseDetector", found, expected, "Pass other numbers.")
+            raise BadInputError(
+                "PoseDetector", f"batch_size={batch_size}, threads={threads}",
+                "batch_size from 1, threads from 0", "Pass other numbers.",
+            )  # fmt: skip
         path = Path(model_path)
         self._model = read_folder(path.parent if path.is_file() else path)
         self._pre = compile_transforms(self._model.transforms)
@@ -108,12 +108,7 @@ class PoseDetector:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -151,14 +146,9 @@ class PoseDetector:
     def batch(
         self, imgs: Sequence[Image], bboxes: Sequence[ArrayLike | None] | None = None
     ) -> list[NDArray[np.float32]]:
-        """Keypoints of several images, in as few calls of the graph as its batch allows.
+        """Keypoints `[n, K, 3]` of each image, in as few calls of the graph as its batch allows.
 
-        Args:
-            imgs: Images, as for a single call; their sizes may differ.
-            bboxes: One entry for each image, as for a single call.
-
-        Returns:
-            One array `[n, K, 3]` for each image.
+        Images and entries of `bboxes` are those of single calls; sizes may differ.
         """
         return [poses.keypoints for poses in self.detect_batch(imgs, bboxes)]
 
@@ -166,19 +156,21 @@ class PoseDetector:
         self, imgs: Sequence[Image], bboxes: Sequence[ArrayLike | None] | None = None
     ) -> list[Poses]:
         """The same with the boxes and their scores."""
-        given = [None] * len(imgs) if bboxes is None else list(bboxes)
-        if len(given) != len(imgs):
-            found = f"{len(imgs)} images and {len(given)} lists of boxes"
+        lists = [None] * len(imgs) if bboxes is None else list(bboxes)
+        if len(lists) != len(imgs):
+            found = f"{len(imgs)} images and {len(lists)} lists of boxes"
             raise BadInputError("bboxes", found, "one list for each image", "Pass None for none.")
-        cuts = [self._regions(img, boxes) for img, boxes in zip(imgs, given, strict=True)]
+        cuts = [self._regions(img, boxes) for img, boxes in zip(imgs, lists, strict=True)]
         regions = [region for cut in cuts for region in cut]
         owners = np.repeat(np.arange(len(cuts)), [len(cut) for cut in cuts])
         parts: list[list[Poses]] = [[] for _ in imgs]
         for start in range(0, len(regions), self._batch):
             chunk = slice(start, start + self._batch)
-            poses, of = self._infer(regions[chunk])
+            poses, region = self._infer(regions[chunk])
             for index in np.unique(owners[chunk]):
-                parts[index].append(select(poses, owners[chunk][of] == index))
+                rows = owners[chunk][region] == index
+                part = Poses(poses.keypoints[rows], poses.boxes[rows], poses.scores[rows])
+                parts[index].append(part)
         keypoints = 0 if all(parts) else self._keypoints()
         return [join(part, keypoints) for part in parts]
 

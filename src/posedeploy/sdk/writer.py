@@ -31,25 +31,15 @@ DEFAULT_PAD_VALUE = (0, 0, 0)
 
 @dataclass(frozen=True)
 class Artifact:
-    """What the written backend files are.
+    """What the written backend files are."""
 
-    Attributes:
-        files: File names, the main one first.
-        precision: As read from the files.
-        inputs: Inputs as the loaded session declares them.
-        outputs: Outputs likewise.
-        names_are_positions: True if the files have tensors by position only (TorchScript).
-        host: What the graph leaves to the host; empty if it holds everything.
-        recipe: How its precision was lowered; empty for fp32.
-    """
-
-    files: tuple[str, ...]
-    precision: StoredPrecision
-    inputs: tuple[TensorInfo, ...]
-    outputs: tuple[TensorInfo, ...]
-    names_are_positions: bool = False
-    host: Mapping[str, Any] = field(default_factory=dict)
-    recipe: Mapping[str, Any] = field(default_factory=dict)
+    files: tuple[str, ...]  # file names, the main one first
+    precision: StoredPrecision  # as read from the files
+    inputs: tuple[TensorInfo, ...]  # inputs as the loaded session declares them
+    outputs: tuple[TensorInfo, ...]  # outputs likewise
+    names_are_positions: bool = False  # tensors have positions only (TorchScript)
+    host: Mapping[str, Any] = field(default_factory=dict)  # what the graph leaves to the host
+    recipe: Mapping[str, Any] = field(default_factory=dict)  # how its precision was lowered
 
     @property
     def dynamic_batch(self) -> bool:

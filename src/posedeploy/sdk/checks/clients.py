@@ -19,21 +19,12 @@ from posedeploy.sdk.onnxfile import OnnxFacts
 
 @dataclass(frozen=True)
 class Client:
-    """A program that reads SDK model folders.
-
-    Attributes:
-        name: Name and version.
-        max_opset: Newest operator set that it loads, whatever is in the graph.
-        doubtful_opset: Newest that it loads if no operator in the graph is new in it.
-        max_ir: Newest IR version that it loads.
-        transforms: Transforms that it has.
-        components: Post-processing components that it has.
-    """
+    """A program that reads SDK model folders."""
 
     name: str
-    max_opset: int
-    doubtful_opset: int
-    max_ir: int
+    max_opset: int  # newest operator set that it loads, whatever is in the graph
+    doubtful_opset: int  # newest that it loads if no operator in the graph is new in it
+    max_ir: int  # newest IR version that it loads
     transforms: tuple[str, ...]
     components: tuple[str, ...]
 

@@ -20,21 +20,13 @@ Floats = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True)
 class Decoded:
-    """People in input px.
+    """People in input px."""
 
-    Attributes:
-        image: `[P]` index of the image in the batch.
-        points: `[P, K, 2]` (x, y).
-        point_scores: `[P, K]`.
-        boxes: `[P, 4]` left, top, right, bottom; None where the graph finds no boxes.
-        box_scores: `[P]`, likewise.
-    """
-
-    image: NDArray[np.intp]
-    points: Floats
-    point_scores: Floats
-    boxes: Floats | None = None
-    box_scores: Floats | None = None
+    image: NDArray[np.intp]  # `[P]` index of the image in the batch
+    points: Floats  # `[P, K, 2]` (x, y)
+    point_scores: Floats  # `[P, K]`
+    boxes: Floats | None = None  # `[P, 4]` left, top, right, bottom; None if there are none
+    box_scores: Floats | None = None  # `[P]`, likewise
 
 
 class Decoder(Protocol):

@@ -26,15 +26,10 @@ MAX_ROWS = 2**31 - 1
 
 @dataclass(frozen=True)
 class DetectionsDecoder:
-    """`dets [N, M, 5]` and `keypoints [N, M, K, 3]`, in input px, to people.
+    """`dets [N, M, 5]` and `keypoints [N, M, K, 3]`, in input px, to people."""
 
-    Attributes:
-        input_size: Width and height of the network's input, px: boxes are clipped to it.
-        score_threshold: Lower limit of a score, exclusive; 0 drops just the padding.
-    """
-
-    input_size: tuple[int, int]
-    score_threshold: float = 0.0
+    input_size: tuple[int, int]  # width, height of the input, px: boxes are clipped to it
+    score_threshold: float = 0.0  # lower limit of a score, exclusive; 0 drops just the padding
     outputs: tuple[str, ...] = ("dets", "keypoints")
 
     def decode(self, outputs: Outputs) -> Decoded:
@@ -65,20 +60,13 @@ class Suppression:
 
     The choice is that of the exported graphs which can hold it: best first, and a box goes if its
     IoU with a chosen one is above the threshold (the rule of ONNX's `NonMaxSuppression`).
-
-    Attributes:
-        score_threshold: Lower limit of a score, exclusive.
-        iou_threshold: Upper limit of the IoU of two chosen boxes, inclusive; from 1 on, all stay.
-        pre_top_k: How many candidates, best first, take part at most.
-        max_output: How many survive suppression at most.
-        keep_top_k: How many people an image has at most.
     """
 
-    score_threshold: float
-    iou_threshold: float
-    pre_top_k: int
-    max_output: int
-    keep_top_k: int
+    score_threshold: float  # lower limit of a score, exclusive
+    iou_threshold: float  # upper limit of the IoU of chosen boxes, inclusive; 1 keeps all
+    pre_top_k: int  # how many candidates, best first, take part at most
+    max_output: int  # how many survive suppression at most
+    keep_top_k: int  # how many people an image has at most
 
     def choose(self, boxes: Floats, scores: Floats) -> NDArray[np.intp]:
         """Indices of the people among boxes `[P, 4]` with scores `[P]`, best first."""

@@ -29,21 +29,13 @@ METHODS: dict[str, Method] = {
 
 @dataclass(frozen=True)
 class HeatmapDecoder:
-    """Heatmaps `output [N, K, H, W]` to keypoints.
+    """Heatmaps `output [N, K, H, W]` to keypoints."""
 
-    Attributes:
-        method: How a peak is refined.
-        input_size: Width and height of the network's input, px.
-        heatmap_size: Width and height of the heatmaps, cells; None takes the graph's.
-        kernel: Size of the blur, cells.
-        radius_factor: For combined UDP maps only.
-    """
-
-    method: Method
-    input_size: tuple[int, int]
-    heatmap_size: tuple[int, int] | None = None
-    kernel: int = DEFAULT_KERNEL
-    radius_factor: float = 0.0546875
+    method: Method  # how a peak is refined
+    input_size: tuple[int, int]  # width and height of the network's input, px
+    heatmap_size: tuple[int, int] | None = None  # width, height in cells; None takes the graph's
+    kernel: int = DEFAULT_KERNEL  # size of the blur, cells
+    radius_factor: float = 0.0546875  # for combined UDP maps only
     outputs: tuple[str, ...] = ("output",)
 
     def decode(self, outputs: Outputs) -> Decoded:

@@ -105,7 +105,9 @@ def quarter_shift(points: Points, maps: Maps) -> Points:
     shift[rows, 0] = maps[rows, y[rows], x[rows] + 1] - maps[rows, y[rows], x[rows] - 1]
     rows = np.flatnonzero((y > 1) & (y < height - 1) & (x > 0) & (x < width))
     shift[rows, 1] = maps[rows, y[rows] + 1, x[rows]] - maps[rows, y[rows] - 1, x[rows]]
-    return points + np.sign(shift) * np.float32(0.25)
+    shifted = points.copy()
+    shifted += np.sign(shift) * np.float32(0.25)
+    return shifted
 
 
 def megvii_shift(points: Points, maps: Maps) -> Points:

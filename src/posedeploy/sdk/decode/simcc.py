@@ -26,17 +26,13 @@ def dark_kernel(sigma: float) -> int:
 
 @dataclass(frozen=True)
 class SimCCDecoder:
-    """`simcc_x [N, K, Wx]` and `simcc_y [N, K, Wy]` to keypoints.
+    """`simcc_x [N, K, Wx]` and `simcc_y [N, K, Wy]` to keypoints."""
 
-    Attributes:
-        input_size: Width and height of the network's input, px.
-        split_ratio: Bins a pixel of the input.
-        dark_kernels: Sizes of the blur in x and y for DARK, bins; None without DARK.
-    """
-
-    input_size: tuple[int, int]
-    split_ratio: float
-    dark_kernels: tuple[int, ...] | None = None
+    input_size: tuple[int, int]  # width and height of the network's input, px
+    split_ratio: float  # bins a pixel of the input
+    dark_kernels: tuple[int, ...] | None = (
+        None  # sizes of the blur in x and y, bins; None without DARK
+    )
     outputs: tuple[str, ...] = ("simcc_x", "simcc_y")
 
     def decode(self, outputs: Outputs) -> Decoded:
