@@ -88,7 +88,7 @@ def test_keypoints_are_mmposes_but_for_near_ties(group: list[Sample], deployed: 
     truth, limits = truth_and_limits(one, one.prepare(group))
     codec = one.model.head.decoder
     expected, _ = decode_outputs(codec, truth)
-    gaps, _ = simcc_gaps(codec, truth)
+    gaps, _ = simcc_gaps(codec, {name: array.astype(np.float64) for name, array in truth.items()})
     sure = gaps > 2 * max(limit.max for limit in limits.values())
     found = one.detector.detect_batch([s.image for s in group], [[s.bbox] for s in group])
     width, height = one.detector.input_size

@@ -21,14 +21,13 @@ from posedeploy.runtime import (
     get_runtime,
 )
 from posedeploy.runtime.types import DeviceRuntime
-from posedeploy.sdk.decode import Decoder, compile_decoder
+from posedeploy.sdk.decode import MISMATCH, Decoder, compile_decoder
 from posedeploy.sdk.fields import Node
 from posedeploy.sdk.folder import DEPLOY, PIPELINE, SdkModel
 from posedeploy.sdk.onnxfile import refuse_external_data
 from posedeploy.sdk.transforms import Preprocessor
 
 NET = "$.pipeline.tasks[?(@.module=='Net')]"
-MISMATCH = "The graph and pipeline.json do not belong together: convert the model again."
 
 
 @dataclass(frozen=True)
@@ -41,10 +40,10 @@ class Binding:
 
 
 def resolve(name: str, mapping: Mapping[str, str], tensors: Sequence[str]) -> str | None:
-    """The graph's name for a pipeline name, None if the graph has no such tensor.
+    """The graph's name for a pipeline name like 'simcc_x', None if the graph has no such tensor.
 
     Args:
-        name: Name in the pipeline, e.g. 'simcc_x'.
+        name: Name in the pipeline.
         mapping: `input_map` or `output_map`; '#i' stands for a position.
         tensors: The graph's names, in its order.
     """
@@ -60,10 +59,7 @@ def bind_input(
 ) -> TensorInfo:
     """The graph's input for the image; a graph with one input needs no map.
 
-    Args:
-        model: The folder.
-        inputs: Inputs of the graph; a runtime that cannot tell a shape gives ().
-        input_size: Width and height that the transforms make, px.
+    A runtime that cannot tell a shape gives (); `input_size` is what the transforms make.
 
     Raises:
         BadInputError: The name or the shape does not fit.
@@ -139,13 +135,7 @@ def decoder_of(model: SdkModel, preprocessor: Preprocessor) -> Decoder:
 def load_session(
     model: SdkModel, device: Device, threads: int, runtime: Runtime | None = None
 ) -> Session:
-    """Load the backend's files.
-
-    Args:
-        model: The folder.
-        device: Where to run it.
-        threads: Threads within one operation; 0 lets the backend choose.
-        runtime: Loads the files; None takes the backend's.
+    """Load the backend's files; `threads` 0 and `runtime` None leave the choice to the backend.
 
     Raises:
         BadInputError: The backend is unknown, does not run on the device, or refuses the files;

@@ -12,13 +12,9 @@ T = TypeVar("T")
 
 # In Python a bool is an int, in JSON it is not; an integer is a valid JSON number.
 _NAMES: dict[type, str] = {
-    bool: "true or false",
-    dict: "an object",
-    float: "a number",
-    int: "an integer",
-    list: "an array",
-    str: "a string",
-}
+    bool: "true or false", dict: "an object", float: "a number", int: "an integer",
+    list: "an array", str: "a string",
+}  # fmt: skip
 MAX_NUMBER = 1e9  # far above any mean, sigma or count in a pipeline
 MAX_SIDE = 4096  # px; networks' inputs have up to 1280
 

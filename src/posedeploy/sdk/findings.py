@@ -48,10 +48,7 @@ def warning(file: str, path: str, found: str, expected: str, consequence: str = 
 def from_exception(problem: PoseDeployError, file: str, consequence: str = "") -> Finding:
     """An error that was raised, as a finding about the place that its subject names.
 
-    Args:
-        problem: Its subject is 'file: JSON path' where it is about a place in a file.
-        file: The file it is about where its subject names none.
-        consequence: What a client makes of it.
+    A subject is 'file: JSON path' for a place in a file; for others it is about `file`.
     """
     place = _SUBJECT.fullmatch(problem.subject)
     file, path = (place["file"], place["path"]) if place else (file, "")

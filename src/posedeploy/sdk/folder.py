@@ -132,10 +132,7 @@ def _name_map(net: Node, key: str) -> dict[str, str]:
 
 
 def read_folder(folder: str | Path) -> SdkModel:
-    """Read and check the JSON files of an SDK model folder.
-
-    Args:
-        folder: The folder, as `posedeploy convert` or MMDeploy's `tools/deploy.py` wrote it.
+    """Read and check the JSON files of a folder of `posedeploy convert` or MMDeploy.
 
     Raises:
         BadInputError: There is no such folder, or something in it is missing or wrong; the

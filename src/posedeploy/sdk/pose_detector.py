@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from posedeploy.errors import BadInputError
 from posedeploy.runtime import Device, Runtime, Session
-from posedeploy.sdk.binding import MISMATCH, bind, decoder_of, load_session
+from posedeploy.sdk.binding import bind, decoder_of, load_session
+from posedeploy.sdk.decode import MISMATCH
 from posedeploy.sdk.folder import SdkModel, read_folder
 from posedeploy.sdk.images import Image, check_image
 from posedeploy.sdk.meta import DatasetMeta
@@ -131,8 +132,7 @@ class PoseDetector:
                 list of them; None takes the whole image as one box.
 
         Returns:
-            `[n, K, 3]` float32: x, y in image px, score. n is the number of boxes, or for a
-            bottom-up model of the people found; 0 of them give `[0, K, 3]`.
+            `[n, K, 3]` float32: x, y in image px, score; n boxes or detected people, maybe 0.
 
         Raises:
             BadInputError: Not an image, not boxes, or boxes for a bottom-up model.
@@ -193,12 +193,9 @@ class PoseDetector:
         try:
             outputs = session.run({self._binding.input: tensor})
         except Exception as error:  # backends' exceptions share no base class but Exception
-            raise BadInputError(
-                self._model.model.net,
-                f"{self._model.model.backend} fails on input {list(tensor.shape)}: {error}",
-                "a graph that takes it",
-                MISMATCH,
-            ) from error
+            entry = self._model.model
+            found = f"{entry.backend} fails on input {list(tensor.shape)}: {error}"
+            raise BadInputError(entry.net, found, "a graph that takes it", MISMATCH) from error
         return {name: outputs[graph] for name, graph in self._binding.outputs.items()}
 
     def _infer(self, regions: Sequence[Region]) -> tuple[Poses, NDArray[np.intp]]:

@@ -25,14 +25,9 @@ __all__ = ["Finding", "Level", "validate"]
 
 
 def validate(folder: str | Path, client: str | None = None) -> list[Finding]:
-    """What is wrong with an SDK model folder.
+    """What is wrong with an SDK model folder, ours or MMDeploy's: errors before warnings.
 
-    Args:
-        folder: The folder; MMDeploy's are read as well as ours.
-        client: Name of a client that must be able to use it, e.g. 'mmdeploy-runtime-1.3.1'.
-
-    Returns:
-        Findings, errors before warnings; none for a folder that is right.
+    `client` is the name of a client that must be able to use it, e.g. 'mmdeploy-runtime-1.3.1'.
 
     Raises:
         BadInputError: There is no such client.

@@ -123,12 +123,7 @@ def pipeline_json(
 
 
 def transforms(model_config: ModelConfig, size: Sequence[int]) -> list[dict[str, Any]]:
-    """The test pipeline in the SDK's words, ending with normalization.
-
-    Args:
-        model_config: Whose test pipeline.
-        size: [W, H] of the network input, px.
-    """
+    """The test pipeline in the SDK's words, for an input of [W, H] px."""
     steps = [_transform(step, list(size)) for step in model_config.test_pipeline]
     normalize = {
         "type": "Normalize",
@@ -183,14 +178,6 @@ def detail_json(
     """`detail.json`: where a model came from, and the facts that the folder must match.
 
     Clients do without this file.  Its section `posedeploy` is ours, the others are MMDeploy's.
-
-    Args:
-        model_config: The model.
-        deploy_config: How it was converted.
-        checkpoint: Where its weights came from.
-        dataset_meta: What its keypoints are called, as `compact_dataset_meta` gives it.
-        recipe: Which layers were lowered in precision, and for int8 what the ranges were
-            measured on; empty for fp32.
     """
     raw = deploy_config.raw
     return {
@@ -221,11 +208,7 @@ def model_facts(model_config: ModelConfig, keypoints: int) -> dict[str, Any]:
     """Facts of the model config without which keypoints are silently wrong.
 
     They come from the config, and clients read the pipeline: a folder in which one of the two was
-    changed is recognized.
-
-    Args:
-        model_config: The model.
-        keypoints: How many keypoints the data set has; 0 where that is not known.
+    changed is recognized.  `keypoints` is 0 where their number is not known.
     """
     steps = {str(step["type"]).rsplit(".", 1)[-1]: step for step in model_config.test_pipeline}
     resize = steps.get("BottomupResize") or steps.get("TopdownAffine") or {}

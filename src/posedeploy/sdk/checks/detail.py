@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from posedeploy.codecs import Parameter, decisive_parameters
@@ -17,27 +16,18 @@ from posedeploy.sdk.folder import DEPLOY, DETAIL, PIPELINE, SdkModel
 IMAGENET_RGB = [123.675, 116.28, 103.53]
 
 
-@dataclass(frozen=True)
-class Fact:
-    """One fact of the model config, and the place in the transforms that must agree with it."""
-
-    name: str
-    transform: str
-    key: str
-    default: Any
-
-
 # fmt: off
-FACTS = (
-    Fact("bgr_to_rgb", "Normalize",                 "to_rgb",     True),
-    Fact("input_size", "BottomupResize",            "input_size", None),
-    Fact("input_size", "TopDownAffine",             "image_size", None),
-    Fact("mean",       "Normalize",                 "mean",       None),
-    Fact("pad_val",    "BottomupResize",            "pad_val",    [0, 0, 0]),
-    Fact("padding",    "TopDownGetBboxCenterScale", "padding",    1.25),
-    Fact("std",        "Normalize",                 "std",        None),
-    Fact("use_udp",    "BottomupResize",            "use_udp",    False),
-    Fact("use_udp",    "TopDownAffine",             "use_udp",    False),
+FACTS: tuple[tuple[str, str, str, Any], ...] = (
+    # fact of the model config, transform that must agree with it, its field, default of the field
+    ("bgr_to_rgb", "Normalize",                 "to_rgb",     True),
+    ("input_size", "BottomupResize",            "input_size", None),
+    ("input_size", "TopDownAffine",             "image_size", None),
+    ("mean",       "Normalize",                 "mean",       None),
+    ("pad_val",    "BottomupResize",            "pad_val",    [0, 0, 0]),
+    ("padding",    "TopDownGetBboxCenterScale", "padding",    1.25),
+    ("std",        "Normalize",                 "std",        None),
+    ("use_udp",    "BottomupResize",            "use_udp",    False),
+    ("use_udp",    "TopDownAffine",             "use_udp",    False),
 )
 # fmt: on
 
@@ -68,14 +58,14 @@ def _section(model: SdkModel, name: str) -> dict[str, Any]:
 def check_facts(model: SdkModel) -> Iterator[Finding]:
     """Transforms and codec parameters against the model config's facts."""
     facts = _section(model, "model")
-    for fact in FACTS:
-        fields = step(model, fact.transform)
-        if fact.name not in facts or fields is None:
+    for name, transform, key, default in FACTS:
+        fields = step(model, transform)
+        if name not in facts or fields is None:
             continue
-        value = fields.value.get(fact.key, fact.default)
-        if not same(value, facts[fact.name]):
-            expected = f"{show(facts[fact.name])}, as the model config has it"
-            path = f"{fields.path}.{fact.key}"
+        value = fields.value.get(key, default)
+        if not same(value, facts[name]):
+            expected = f"{show(facts[name])}, as the model config has it"
+            path = f"{fields.path}.{key}"
             yield error(PIPELINE, path, show(value), expected, "keypoints are silently wrong")
     codec = facts.get("codec")
     if isinstance(codec, dict):
@@ -112,12 +102,7 @@ def _check_color_order(norm: Node) -> Iterator[Finding]:
 
 
 def check_meta(model: SdkModel, keypoints: int | None) -> Iterator[Finding]:
-    """The keypoints' names against each other and against the graph.
-
-    Args:
-        model: The folder.
-        keypoints: How many keypoints the graph has, None where it does not declare it.
-    """
+    """The keypoints' names against each other and against the number in the graph, if known."""
     try:
         meta = model.dataset_meta
     except BadInputError as problem:

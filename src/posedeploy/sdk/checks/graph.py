@@ -32,11 +32,7 @@ def check_graph(
 ) -> Iterator[Finding]:
     """Everything in `pipeline.json` and `deploy.json` that must agree with the graph.
 
-    Args:
-        model: The folder.
-        graph: Facts of its ONNX file.
-        input_size: Width and height that the transforms make, px.
-        decoder: Decoder of its component, None where it could not be made.
+    `input_size` is what the transforms make; `decoder` is None where it could not be made.
     """
     net = model.model.net
     if graph.external:

@@ -16,6 +16,7 @@ from posedeploy.sdk.fields import Node
 
 Outputs = Mapping[str, NDArray[Any]]
 Floats = NDArray[np.floating[Any]]
+MISMATCH = "The graph and pipeline.json do not belong together: convert the model again."
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,6 @@ class Decoder(Protocol):
     @property
     def outputs(self) -> tuple[str, ...]:
         """Names of the graph outputs it needs."""
-        ...
 
     def decode(self, outputs: Outputs) -> Decoded:
         """People in a batch of outputs.
@@ -43,7 +43,6 @@ class Decoder(Protocol):
         Raises:
             BadInputError: An output has another shape than the decoder needs.
         """
-        ...
 
 
 def floats(outputs: Outputs, name: str, shape: tuple[int | str, ...]) -> NDArray[np.float32]:
@@ -59,11 +58,9 @@ def floats(outputs: Outputs, name: str, shape: tuple[int | str, ...]) -> NDArray
     )
     if not fits or array.dtype.kind not in "fiu":
         raise BadInputError(
-            f"graph output {name!r}",
-            f"{array.dtype} of shape {list(array.shape)}",
-            f"numbers of shape [{', '.join(map(str, shape))}]",
-            "The graph and pipeline.json do not belong together: convert the model again.",
-        )
+            f"graph output {name!r}", f"{array.dtype} of shape {list(array.shape)}",
+            f"numbers of shape [{', '.join(map(str, shape))}]", MISMATCH,
+        )  # fmt: skip
     return np.ascontiguousarray(array, dtype=np.float32)
 
 

@@ -39,11 +39,7 @@ def sigmoid(logits: Floats) -> Floats:
 
 
 class PoseDecoder:
-    """Keypoints of chosen priors.
-
-    Args:
-        arrays: Weights by the names of `SHAPES`, and of those shapes.
-    """
+    """Keypoints of chosen priors, from weights of the names and shapes of `SHAPES`."""
 
     def __init__(self, arrays: Mapping[str, Floats]) -> None:
         self._arrays = dict(arrays)
@@ -52,15 +48,12 @@ class PoseDecoder:
         self.joints = len(arrays["position"])
 
     def __call__(self, vectors: Floats, boxes: Floats, points: Floats) -> Floats:
-        """Decode M priors.
+        """Keypoints `[M, J, 2]` of M priors, all in input px.
 
         Args:
             vectors: Pose vectors `[M, C]`.
-            boxes: `[M, 4]` x1, y1, x2, y2 in input px, not clipped.
-            points: The priors' points `[M, 2]` in input px.
-
-        Returns:
-            `[M, J, 2]` in input px.
+            boxes: `[M, 4]` x1, y1, x2, y2, not clipped.
+            points: The priors' points `[M, 2]`.
         """
         arrays = self._arrays
         center: Floats = (boxes[:, :2] + boxes[:, 2:]) * np.float32(0.5)

@@ -24,10 +24,8 @@ def blur(maps: Maps, kernel: int, border: Literal["zero", "reflect"]) -> Maps:
     The maps are stacked into one tall image with margins between them, so that none sees its
     neighbor; rows keep their width, and with it OpenCV's order of additions.
 
-    Args:
-        maps: `[M, H, W]` float32.
-        kernel: Odd size of the kernel, cells; its sigma is OpenCV's default for that size.
-        border: What lies beyond a map: zeros, or the map reflected (without its edge cell).
+    The kernel's sigma is OpenCV's default for its odd size. Beyond a map lie zeros, or the map
+    reflected, without its edge cell.
     """
     count, height, width = maps.shape
     margin = kernel // 2
@@ -69,10 +67,7 @@ def _rescaled(blurred: NDArray[Any], original: NDArray[Any]) -> NDArray[Any]:
 
 
 def peaks(maps: Maps) -> tuple[Points, NDArray[np.float32]]:
-    """Where each map is largest, as `get_heatmap_maximum`.
-
-    Args:
-        maps: `[M, H, W]` float32.
+    """Where each map `[M, H, W]` is largest, as `get_heatmap_maximum`.
 
     Returns:
         `[M, 2]` (x, y) in heatmap cells, (-1, -1) where no value is above 0; and the values `[M]`.
@@ -118,10 +113,9 @@ def megvii_shift(points: Points, maps: Maps) -> Points:
     x, y = x[rows], y[rows]
     across = maps[rows, y, x + 1] - maps[rows, y, x - 1]
     down = maps[rows, y + 1, x] - maps[rows, y - 1, x]
+    direction = np.sign(np.stack((across, down), axis=-1))
     shifted = points.copy()
-    shifted[rows] += np.sign(np.stack((across, down), axis=-1)) * np.float32(0.25) + np.float32(
-        0.5
-    )
+    shifted[rows] += direction * np.float32(0.25) + np.float32(0.5)
     return shifted
 
 

@@ -32,7 +32,7 @@ def task(content: dict[str, Any], index: int) -> dict[str, Any]:
 
 
 def spotted(x: int, y: int) -> Any:
-    """A image of the input's size in which one 4x4 block of heatmap cells is bright."""
+    """An image of the input's size in which one 4x4 block of heatmap cells is bright."""
     image = np.zeros((64, 48, 3), np.uint8)
     image[4 * y : 4 * y + 4, 4 * x : 4 * x + 4] = 255
     return image
@@ -129,7 +129,7 @@ def test_no_boxes_give_no_keypoints(folders: Any) -> None:
 
 def test_given_boxes_come_back(folders: Any) -> None:
     poses = PoseDetector(folders.make("simcc")).detect(IMAGE, BOXES)
-    np.testing.assert_array_equal(poses.boxes, np.float32(BOXES))
+    np.testing.assert_array_equal(poses.boxes, np.array(BOXES, np.float32))
     assert poses.scores.tolist() == [1, 1, 1]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -150,13 +149,10 @@ def test_what_is_no_image_is_refused(image: Any) -> None:
         check_image(image)
 
 
-def test_a_image_that_opencv_cannot_warp_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*args: Any, **kwargs: Any) -> None:
-        raise cv2.error("sides of 32767 px or more")
-
-    monkeypatch.setattr(cv2, "warpAffine", refuse)
+def test_an_image_that_opencv_cannot_warp_is_refused() -> None:
     ours = top_down((48, 64))
-    (region,) = ours.regions(np.zeros((1, 40_000, 3), np.uint8), None)
+    # only some builds of OpenCV refuse the size; five channels are refused by all of them
+    (region,) = ours.regions(np.zeros((1, 40_000, 5), np.uint8), None)
     with pytest.raises(BadInputError, match="40000x1 px"):
         ours.crop(region)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import builtins
 import os
+import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,10 @@ Change = Callable[[Content], object]
 
 def entry(content: Content) -> Content:
     return content["deploy.json"]["models"][0]  # type: ignore[no-any-return]
+
+
+def drop(key: str, content: Content) -> None:
+    del entry(content)[key]
 
 
 def task(content: Content, index: int) -> Content:
@@ -117,8 +122,7 @@ ERRORS: dict[str, tuple[str, Change, str, str]] = {
     ),
     **{
         f"no {key}": (
-            "simcc", lambda c, key=key: entry(c).pop(key), "deploy.json $.models[0]",
-            f"a field '{key}'",
+            "simcc", partial(drop, key), "deploy.json $.models[0]", f"a field '{key}'",
         )
         for key in (
             "name", "net", "weights", "backend", "precision", "batch_size", "dynamic_shape",
@@ -507,14 +511,7 @@ def test_no_folder(tmp_path: Path) -> None:
 def test_without_jsonschema_the_first_mistake_is_still_found(
     folders: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = builtins.__import__
-
-    def missing(name: str, *args: Any, **kwargs: Any) -> Any:
-        if name == "jsonschema":
-            raise ImportError(name)
-        return real(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", missing)
+    monkeypatch.setitem(sys.modules, "jsonschema", None)  # importing it is an ImportError
     findings = validate(folders.make("simcc", lambda c: entry(c).pop("name")))
     assert places(findings, Level.ERROR) == ["deploy.json $.models[0]"]
     assert places(findings, Level.WARNING) == list(JSON_FILES)

@@ -68,15 +68,15 @@ def params(config: ModelConfig) -> dict[str, Any]:
         ),
     ],
 )
-def test_old_clients_are_told_how_a_codec_refines(
+def test_old_clients_get_fields_for_the_codecs_refinement(
     codec: dict[str, Any], expected: dict[str, Any]
 ) -> None:
     written = params(model("hrnet_w32", **codec))
-    told = {k: written[k] for k in ("post_process", "use_udp", "modulate_kernel") if k in written}
-    assert told == expected
+    fields = ("post_process", "use_udp", "modulate_kernel")
+    assert {k: written[k] for k in fields if k in written} == expected
 
 
-def test_simcc_is_told_whether_the_graph_decodes_and_has_no_word_of_heatmaps() -> None:
+def test_simcc_has_whether_the_graph_decodes_and_no_field_of_heatmaps() -> None:
     written = params(model("rtmpose_t"))
     assert written["export_postprocess"] is False
     assert not {"post_process", "modulate_kernel"} & set(written)
@@ -124,7 +124,7 @@ def test_the_batch_is_what_the_graph_has() -> None:
         assert net["name"] == entry["name"] == "topdownposeestimator"
 
 
-def test_a_runtime_that_knows_positions_only_is_told_positions() -> None:
+def test_a_runtime_with_positions_only_gets_positions() -> None:
     config = model("rtmpose_t")
     made = artifact(config, names_are_positions=True)
     pipeline = writer.pipeline_json(made, config, deploy_config(config))["pipeline"]
@@ -174,12 +174,13 @@ def test_compact_meta_holds_each_flip_pair_once_and_plain_numbers() -> None:
     assert found["skeleton_link_colors"] == []
 
 
-def test_numpy_numbers_of_a_config_are_written_and_what_json_has_no_word_for_is_refused(
+def test_numpy_numbers_of_a_config_are_written_and_what_json_cannot_hold_is_refused(
     tmp_path: Path,
 ) -> None:
     config = model("hrnet_w32", sigma=np.float64(2.5))
-    arguments = (artifact(config), config, deploy_config(config), "w.pth", {"keypoint_names": []})
-    writer.write_json_files(tmp_path, *arguments)
+    meta: dict[str, Any] = {"keypoint_names": []}
+    made, chosen = artifact(config), deploy_config(config)
+    writer.write_json_files(tmp_path, made, config, chosen, "w.pth", meta)
     written = json.loads((tmp_path / "pipeline.json").read_text(encoding="utf-8"))
     assert written["pipeline"]["tasks"][-1]["params"]["sigma"] == 2.5
     with pytest.raises(TypeError, match="a config holds a set"):
