@@ -16,9 +16,8 @@ from posedeploy.errors import BadInputError
 from posedeploy.runtime import Device, Runtime, Session
 from posedeploy.sdk.binding import bind, decoder_of, load_session
 from posedeploy.sdk.decode import MISMATCH
-from posedeploy.sdk.folder import SdkModel, read_folder
+from posedeploy.sdk.folder import read_folder
 from posedeploy.sdk.images import Image, check_image
-from posedeploy.sdk.meta import DatasetMeta
 from posedeploy.sdk.poses import Poses, as_boxes, join, place
 from posedeploy.sdk.transforms import Region, compile_transforms
 
@@ -42,6 +41,10 @@ class PoseDetector:
         runtime: Loads the backend's files; None takes the backend's own.
 
     Attributes:
+        model: The folder that was read.
+        dataset_meta: Keypoint names, skeleton, sigmas; empty where the folder has none.
+        top_down: True if the model takes boxes, False if it finds the people itself.
+        input_size: Width and height of the network's input, px.
         on_stage: Called with one of `STAGES` as each ends, so that a caller can time them.
 
     Raises:
@@ -69,37 +72,17 @@ class PoseDetector:
                 "batch_size from 1, threads from 0", "Pass other numbers.",
             )  # fmt: skip
         path = Path(model_path)
-        self._model = read_folder(path.parent if path.is_file() else path)
-        self._pre = compile_transforms(self._model.transforms)
-        self._decoder = decoder_of(self._model, self._pre)
-        self._meta = self._model.dataset_meta
+        self.model = read_folder(path.parent if path.is_file() else path)
+        self.dataset_meta = self.model.dataset_meta
+        self._pre = compile_transforms(self.model.transforms)
+        self.top_down, self.input_size = self._pre.top_down, self._pre.input_size
+        self._decoder = decoder_of(self.model, self._pre)
         device = Device.parse(f"{device_name}:{device_id}" if device_id else device_name)
-        self._session: Session | None = load_session(self._model, device, threads, runtime)
-        outputs, size = self._decoder.outputs, self._pre.input_size
-        self._binding = bind(self._model, self._session, outputs, size)
+        self._session: Session | None = load_session(self.model, device, threads, runtime)
+        self._binding = bind(self.model, self._session, self._decoder.outputs, self.input_size)
         self._batch = self._binding.batch or batch_size
         self._count = 0
         self.on_stage: Callable[[str], None] = _unwatched
-
-    @property
-    def model(self) -> SdkModel:
-        """The folder that was read."""
-        return self._model
-
-    @property
-    def dataset_meta(self) -> DatasetMeta:
-        """Keypoint names, skeleton, sigmas; empty where the folder has none."""
-        return self._meta
-
-    @property
-    def top_down(self) -> bool:
-        """True if the model takes boxes, False if it finds the people itself."""
-        return self._pre.top_down
-
-    @property
-    def input_size(self) -> tuple[int, int]:
-        """Width and height of the network's input, px."""
-        return self._pre.input_size
 
     @property
     def effective_options(self) -> Mapping[str, str]:
@@ -177,7 +160,7 @@ class PoseDetector:
     def _regions(self, img: Image, boxes: ArrayLike | None) -> list[Region]:
         if boxes is not None and not self.top_down:
             raise BadInputError(
-                "bboxes", "boxes", f"none: {self._model.model.name} finds the people itself",
+                "bboxes", "boxes", f"none: {self.model.model.name} finds the people itself",
                 "Pass the image alone.",
             )  # fmt: skip
         return self._pre.regions(check_image(img), None if boxes is None else as_boxes(boxes))
@@ -193,7 +176,7 @@ class PoseDetector:
         try:
             outputs = session.run({self._binding.input: tensor})
         except Exception as error:  # backends' exceptions share no base class but Exception
-            entry = self._model.model
+            entry = self.model.model
             found = f"{entry.backend} fails on input {list(tensor.shape)}: {error}"
             raise BadInputError(entry.net, found, "a graph that takes it", MISMATCH) from error
         return {name: outputs[graph] for name, graph in self._binding.outputs.items()}

@@ -40,15 +40,15 @@ def check_graph(
             net, "", f"weights in other files: {', '.join(graph.external)[:120]}",
             "one file with its weights in it", "mmdeploy-runtime 1.3.1 crashes",
         )  # fmt: skip
+    other_input = False  # outputs follow from the input: if it is another model's, so are they
     try:
         info = bind_input(model, graph.inputs, input_size)
-    except BadInputError as problem:  # the outputs follow from the input: nothing new there
-        why = "mmdeploy-runtime 1.3.1 aborts" if problem.subject != net else ""
-        yield from_exception(problem, net, why)
-        info = None
-    if info is not None:
+    except BadInputError as problem:
+        other_input = problem.subject == net
+        yield from_exception(problem, net, "" if other_input else "mmdeploy-runtime 1.3.1 aborts")
+    else:
         yield from _check_input(model, info, input_size)
-    if decoder is not None and info is not None:
+    if decoder is not None and not other_input:
         yield from _check_outputs(model, graph, decoder)
     yield from _check_precision(model, graph)
     custom = sorted(set(graph.opsets) - {"", "ai.onnx", "ai.onnx.ml"})
@@ -63,9 +63,12 @@ def _check_input(
     model: SdkModel, info: TensorInfo, input_size: tuple[int, int]
 ) -> Iterator[Finding]:
     net, (width, height) = model.model.net, input_size
+    found = f"input {info.name!r} of shape {list(info.shape)}"
+    expected = f"[N, 3, {height}, {width}], as the transforms make it"
+    if not info.shape:
+        yield error(net, "", found, expected)
+        return
     if any(isinstance(size, str) for size in info.shape[1:]):
-        found = f"input {info.name!r} of shape {list(info.shape)}"
-        expected = f"[N, 3, {height}, {width}], as the transforms make it"
         yield warning(net, "", found, expected)
     if info.dtype != "float32":
         found = f"input {info.name!r} of {info.dtype}"

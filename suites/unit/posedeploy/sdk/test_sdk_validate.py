@@ -461,6 +461,11 @@ def test_what_the_graph_itself_tells(folders: Any) -> None:
 
     assert [f.level for f in graph_with(folders, free)] == [Level.WARNING]
 
+    def shapeless(model: onnx.ModelProto) -> None:
+        model.graph.input[0].type.tensor_type.ClearField("shape")
+
+    assert [f.level for f in graph_with(folders, shapeless)] == [Level.ERROR]
+
 
 def test_shapes_that_the_graph_does_not_tell_are_not_judged(folders: Any) -> None:
     def unknown(model: onnx.ModelProto) -> None:
