@@ -33,9 +33,7 @@ class DatasetMeta:
 
 
 def dataset_meta(detail: Node) -> DatasetMeta:
-    """The data set's facts in `detail.json: $.posedeploy.dataset_meta`.
-
-    A folder without them (one that MMDeploy made) gives an empty `DatasetMeta`.
+    """The facts in `detail.json: $.posedeploy.dataset_meta`; empty in a folder of MMDeploy.
 
     Raises:
         BadInputError: They are there and have the wrong form.

@@ -25,11 +25,7 @@ def why_no_windows(
     """Why no window can be opened here; '' where one can.
 
     OpenCV's Qt build aborts the process where there is no display, so this comes first.
-
-    Args:
-        environment: Environment variables.
-        platform: As `sys.platform`.
-        build: OpenCV's build information; None asks the OpenCV that is installed.
+    `build` is OpenCV's build information; None asks the OpenCV that is installed.
     """
     lines = (cv2.getBuildInformation() if build is None else build).splitlines()
     toolkits = [line.split(":", 1)[1].strip() for line in lines if line.strip().startswith("GUI:")]

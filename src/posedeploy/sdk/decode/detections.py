@@ -43,11 +43,7 @@ class DetectionsDecoder:
 
 
 def detections_decoder(params: Node, input_size: tuple[int, int]) -> DetectionsDecoder:
-    """The decoder of a graph that holds non-maximum suppression; `score_thr` is optional.
-
-    Raises:
-        BadInputError: A parameter is wrong.
-    """
+    """The decoder of a graph that holds non-maximum suppression; `score_thr` is optional."""
     threshold = params.get("score_thr", float, 0.0)
     if not 0 <= threshold < 1:
         raise params.at("score_thr").error("a number from 0 to below 1")
@@ -132,11 +128,7 @@ class DenseDecoder:
 
 
 def dense_decoder(params: Node, input_size: tuple[int, int]) -> DenseDecoder:
-    """The decoder for the parameters of a `YOLOXPoseHostDetections`.
-
-    Raises:
-        BadInputError: A parameter is missing or wrong.
-    """
+    """The decoder for the parameters of a `YOLOXPoseHostDetections`."""
     return DenseDecoder(input_size, _suppression(params))
 
 

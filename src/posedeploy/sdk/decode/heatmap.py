@@ -118,11 +118,7 @@ def _client_method(params: Node) -> Method:
 
 
 def heatmap_decoder(params: Node, input_size: tuple[int, int]) -> HeatmapDecoder:
-    """The decoder for the parameters of a `TopdownHeatmapSimpleHeadDecode`.
-
-    Raises:
-        BadInputError: A parameter is wrong, or two contradict each other.
-    """
+    """The decoder for the parameters of a `TopdownHeatmapSimpleHeadDecode`."""
     codecs = head_of_kind("heatmap").codecs
     name = params.get("type", str, "")
     if name and name not in codecs:

@@ -136,12 +136,7 @@ def _wrong(
 
 
 def read_pose_decoder(folder: Path, name: str, subject: str) -> PoseDecoder:
-    """The decoder in a file of the folder, as the converter wrote it.
-
-    Args:
-        folder: The SDK model folder.
-        name: File name as the JSON has it.
-        subject: File and JSON path that `name` was read from, for messages.
+    """The decoder in a file of the folder; `subject` is where its name was read from.
 
     Raises:
         BadInputError: The file leads out of the folder or is no such archive, or an array is

@@ -203,9 +203,6 @@ def combined_offsets(
         maps: `[3 * M, H, W]`: class, x offset, y offset in turn.
         kernel: `blur_kernel_size` of the codec; the class maps are blurred with twice that + 1.
         radius_factor: Radius of the positive region, as a part of the map's longer side.
-
-    Returns:
-        `[M, 2]` in heatmap cells and the values of the blurred class maps `[M]`.
     """
     points, values = peaks(blur(maps[::3], 2 * kernel + 1, "reflect"))
     rows = np.flatnonzero(points[:, 0] >= 0)

@@ -77,11 +77,7 @@ def _sigmas(params: Node) -> tuple[float, ...]:
 
 
 def simcc_decoder(params: Node, input_size: tuple[int, int]) -> SimCCDecoder:
-    """The decoder for the parameters of a `SimCCLabelDecode`.
-
-    Raises:
-        BadInputError: A parameter is wrong, or asks for what the client does not do either.
-    """
+    """The decoder for the parameters of a `SimCCLabelDecode`."""
     for key, only in (("type", "SimCCLabel"), ("export_postprocess", False)):
         if params.has(key):
             params.at(key).one_of([only])

@@ -177,15 +177,15 @@ def test_mapping_to_the_image_equals_mmpose(seed: int, boxes: Any, dtype: Any) -
                 "input_center": centers[row], "input_scale": scales[row], "input_size": SIZE
             },
         )  # fmt: skip
-        found = InstanceData(
+        predicted = InstanceData(
             keypoints=points[row : row + 1].copy(), keypoint_scores=np.ones((1, 6))
         )
-        found.bboxes = found.bbox_scores = np.ones((1, 4))
-        sample.gt_instances = found
+        predicted.bboxes = predicted.bbox_scores = np.ones((1, 4))
+        sample.gt_instances = predicted
         TopdownPoseEstimator.add_pred_to_datasample(
-            SimpleNamespace(test_cfg={}), [found], None, [sample]
+            SimpleNamespace(test_cfg={}), [predicted], None, [sample]
         )
-        np.testing.assert_array_equal(ours[row], found.keypoints[0])
+        np.testing.assert_array_equal(ours[row], predicted.keypoints[0])
 
 
 @pytest.mark.parametrize("component", ["YOLOXPoseDetections", "RTMODetections"])

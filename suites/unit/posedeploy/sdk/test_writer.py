@@ -152,8 +152,8 @@ def test_a_second_backend_file_is_the_weights() -> None:
 def test_what_the_graph_leaves_to_the_host_is_named(name: str, stage: str, component: str) -> None:
     config = model(name)
     host = {"stage": stage, "score_threshold": 0.1}
-    found, written = writer.postprocess(config, host)
-    assert found == component
+    chosen, written = writer.postprocess(config, host)
+    assert chosen == component
     assert written == {**host, "input_size": [416, 416]}
 
 
@@ -167,11 +167,11 @@ def test_compact_meta_holds_each_flip_pair_once_and_plain_numbers() -> None:
         "sigmas": np.array([0.5, 0.25, 0.25], np.float32),
         "keypoint_colors": np.array([[255, 0, 1]], np.uint8),
     }
-    found = json.loads(json.dumps(writer.compact_dataset_meta(meta)))
-    assert found["keypoint_names"] == ["nose", "left", "right"]
-    assert found["flip_pairs"] == [[1, 2]]
-    assert (found["sigmas"], found["keypoint_colors"]) == ([0.5, 0.25, 0.25], [[255, 0, 1]])
-    assert found["skeleton_link_colors"] == []
+    compact = json.loads(json.dumps(writer.compact_dataset_meta(meta)))
+    assert compact["keypoint_names"] == ["nose", "left", "right"]
+    assert compact["flip_pairs"] == [[1, 2]]
+    assert (compact["sigmas"], compact["keypoint_colors"]) == ([0.5, 0.25, 0.25], [[255, 0, 1]])
+    assert compact["skeleton_link_colors"] == []
 
 
 def test_numpy_numbers_of_a_config_are_written_and_what_json_cannot_hold_is_refused(
