@@ -29,8 +29,8 @@ batches = st.lists(samples(), min_size=1, max_size=6)
 def forward(model: torch.nn.Module, inputs: torch.Tensor) -> dict[str, Floats]:
     """`simcc_x` and `simcc_y` of mmpose's model, float64 arrays."""
     with torch.no_grad():
-        detected = model.head.forward(model.extract_feat(inputs))  # type: ignore[operator,union-attr]
-    return {n: t.double().numpy() for n, t in zip(("simcc_x", "simcc_y"), detected, strict=True)}
+        outputs = model.head.forward(model.extract_feat(inputs))  # type: ignore[operator,union-attr]
+    return {n: t.double().numpy() for n, t in zip(("simcc_x", "simcc_y"), outputs, strict=True)}
 
 
 def truth_and_limits(
@@ -76,9 +76,9 @@ def test_a_batch_of_any_size_and_content_is_what_pytorch_computes(
     one = deployed(TOP_DOWN)
     inputs = one.prepare(group)
     truth, limits = truth_and_limits(one, inputs)
-    detected = one.run(inputs)
+    outputs = one.run(inputs)
     for name, values in truth.items():
-        error = tensor_error(detected[name], values)
+        error = tensor_error(outputs[name], values)
         assert headroom(error.max, error.rms, limits[name]) <= 1, name
 
 
@@ -108,8 +108,8 @@ def test_a_permuted_batch_permutes_the_outputs(
     one = deployed(name)
     inputs = one.prepare(group)
     order = np.random.default_rng(seed).permutation(len(group))
-    detected, permuted = one.run(inputs), one.run(inputs[order])
-    for output, values in detected.items():
+    outputs, permuted = one.run(inputs), one.run(inputs[order])
+    for output, values in outputs.items():
         scale = float(np.abs(values).max())
         np.testing.assert_allclose(permuted[output], values[order], rtol=0, atol=1e-6 * scale)
 

@@ -84,10 +84,10 @@ def _model_entry(deploy: Node) -> ModelEntry:
     entries = models.items()
     if len(entries) != 1:
         raise models.error("an array of one model", f"{len(entries)} models")
+    entries[0].at("precision").one_of(tuple(PRECISIONS))
     entry = entries[0].record(ModelEntry)
     if not 1 <= entry.batch_size <= 4096:
         raise entries[0].at("batch_size").error("an integer from 1 to 4096")
-    entries[0].at("precision").one_of(tuple(PRECISIONS))
     return entry
 
 
