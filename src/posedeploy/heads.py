@@ -134,7 +134,7 @@ def _detector(kind: str, head: str, network: str, component: str, raw: Stage) ->
             Output("scores", ("N", "P", 1)),
             Output("keypoints", ("N", "P", "K", 3)),
         ),
-        "YOLOXPoseHostDetections", "posedeploy.sdk.decode.host_detections:dense_decoder",
+        "YOLOXPoseHostDetections", "posedeploy.sdk.decode.detections:dense_decoder",
     )  # fmt: skip
     return HeadSpec(kind, kind, (head,), False, network, (nms, dense, raw))
 
@@ -178,7 +178,7 @@ HEADS: tuple[HeadSpec, ...] = (
                 Output("pose_vec", ("N", "P", "C")),
             ),
             "RTMOHostDetections",
-            "posedeploy.sdk.decode.host_detections:raw_rtmo_decoder",
+            "posedeploy.sdk.decode.detections:raw_rtmo_decoder",
             host_weights="posedeploy.export.pose_decoder_weights:write_pose_decoder",
         ),
     ),

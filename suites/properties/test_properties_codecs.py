@@ -30,12 +30,12 @@ class Codec:
 
     Attributes:
         kind: Class in `mmpose.codecs`.
-        arguments: Its arguments beside the input's size.
+        arguments: Its arguments besides the input's size.
         component: Our decoder.
         bin: Size of a bin, input px.
         margin: Least distance of a keypoint from the border, input px: the refinement of a peak
             reads its neighbors, and Megvii's kernel the cells beyond them.
-        words: What `pipeline.json` says beside type and arguments.
+        words: Fields of `pipeline.json` besides type and arguments.
     """
 
     kind: str
@@ -77,17 +77,17 @@ def points(draw: st.DrawFn, margin: float) -> np.ndarray[Any, Any]:
     axes = [st.floats(margin, side - 1 - margin, width=32) for side in SIZE]
     rows = draw(st.lists(st.tuples(*axes), min_size=KEYPOINTS, max_size=KEYPOINTS))
     step = draw(st.sampled_from([0.0, 0.5, 4.0]))
-    found = np.asarray([rows], np.float32)
-    return found if step == 0 else np.round(found / step) * np.float32(step)
+    encoded = np.asarray([rows], np.float32)
+    return encoded if step == 0 else np.round(encoded / step) * np.float32(step)
 
 
 def encode(codec: Any, keypoints: np.ndarray[Any, Any]) -> dict[str, np.ndarray[Any, Any]]:
     """What a perfect network would put out."""
     visible = np.ones(keypoints.shape[:2], np.float32)
-    found = codec.encode(keypoints.copy(), visible)
-    if "keypoint_x_labels" in found:
-        return {f"simcc_{axis}": found[f"keypoint_{axis}_labels"] for axis in "xy"}
-    return {"output": found["heatmaps"][None]}
+    encoded = codec.encode(keypoints.copy(), visible)
+    if "keypoint_x_labels" in encoded:
+        return {f"simcc_{axis}": encoded[f"keypoint_{axis}_labels"] for axis in "xy"}
+    return {"output": encoded["heatmaps"][None]}
 
 
 @pytest.mark.parametrize("name", CODECS)

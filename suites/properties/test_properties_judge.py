@@ -176,7 +176,7 @@ def test_merging_what_was_merged_changes_nothing(a: Results, b: Results) -> None
 @given(seed=seeds, size=st.integers(1, 30))
 def test_percentiles_are_in_order_and_within(seed: int, size: int) -> None:
     distances = np.random.default_rng(seed).exponential(size=size)
-    found = metrics.pixel_distances(distances)
-    assert distances.min() <= found.p50 <= found.p99 <= found.max == distances.max()
+    distance = metrics.pixel_distances(distances)
+    assert distances.min() <= distance.p50 <= distance.p99 <= distance.max == distances.max()
     assume(size > 1)
-    assert metrics.pixel_distances(distances[::-1]) == found
+    assert metrics.pixel_distances(distances[::-1]) == distance

@@ -29,8 +29,8 @@ batches = st.lists(samples(), min_size=1, max_size=6)
 def forward(model: torch.nn.Module, inputs: torch.Tensor) -> dict[str, Floats]:
     """`simcc_x` and `simcc_y` of mmpose's model, float64 arrays."""
     with torch.no_grad():
-        found = model.head.forward(model.extract_feat(inputs))  # type: ignore[operator,union-attr]
-    return {n: t.double().numpy() for n, t in zip(("simcc_x", "simcc_y"), found, strict=True)}
+        outputs = model.head.forward(model.extract_feat(inputs))  # type: ignore[operator,union-attr]
+    return {n: t.double().numpy() for n, t in zip(("simcc_x", "simcc_y"), outputs, strict=True)}
 
 
 def truth_and_limits(
@@ -75,9 +75,9 @@ def test_a_batch_of_any_size_and_content_is_what_pytorch_computes(
     one = deployed(TOP_DOWN)
     inputs = one.prepare(group)
     truth, limits = truth_and_limits(one, inputs)
-    found = one.run(inputs)
+    outputs = one.run(inputs)
     for name, values in truth.items():
-        error = tensor_error(found[name], values)
+        error = tensor_error(outputs[name], values)
         assert headroom(error.max, error.rms, limits[name]) <= 1, name
 
 
@@ -87,15 +87,15 @@ def test_keypoints_are_mmposes_but_for_near_ties(group: list[Sample], deployed: 
     truth, limits = truth_and_limits(one, one.prepare(group))
     codec = one.model.head.decoder
     expected, _ = decode_outputs(codec, truth)
-    gaps, _ = simcc_gaps(codec, truth)
+    gaps, _ = simcc_gaps(codec, {name: array.astype(np.float64) for name, array in truth.items()})
     sure = gaps > 2 * max(limit.max for limit in limits.values())
-    found = one.detector.detect_batch([s.image for s in group], [[s.bbox] for s in group])
+    detected = one.detector.detect_batch([s.image for s in group], [[s.bbox] for s in group])
     width, height = one.detector.input_size
     for i, sample in enumerate(group):
         (region,) = one.pre.regions(sample.image, np.asarray([sample.bbox], np.float32))
         size = np.asarray(region.scale, np.float64)
         image = expected[i] / (width, height) * size + region.center - size / 2
-        off = np.abs(found[i].keypoints[0, :, :2] - image) / size * (width, height)
+        off = np.abs(detected[i].keypoints[0, :, :2] - image) / size * (width, height)
         assert off[sure[i]].max(initial=0) <= 0.01, "input px"
 
 
@@ -107,8 +107,8 @@ def test_a_permuted_batch_permutes_the_outputs(
     one = deployed(name)
     inputs = one.prepare(group)
     order = np.random.default_rng(seed).permutation(len(group))
-    found, permuted = one.run(inputs), one.run(inputs[order])
-    for output, values in found.items():
+    outputs, permuted = one.run(inputs), one.run(inputs[order])
+    for output, values in outputs.items():
         scale = float(np.abs(values).max())
         np.testing.assert_allclose(permuted[output], values[order], rtol=0, atol=1e-6 * scale)
 

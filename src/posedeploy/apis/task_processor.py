@@ -14,10 +14,9 @@ from posedeploy.config import DeployConfig, ModelConfig
 from posedeploy.errors import BadInputError
 from posedeploy.sdk.drawing import draw_poses
 from posedeploy.sdk.fields import Node
-from posedeploy.sdk.images import read_image, write_image
+from posedeploy.sdk.images import Image, check_image, read_image, write_image
 from posedeploy.sdk.meta import dataset_meta as read_dataset_meta
 from posedeploy.sdk.poses import as_boxes
-from posedeploy.sdk.regions import Image, check_image
 from posedeploy.sdk.windows import check_windows, show_image
 from posedeploy.sdk.writer import compact_dataset_meta
 

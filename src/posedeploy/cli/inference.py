@@ -19,8 +19,7 @@ from posedeploy.cli.terminal import escape, to_json
 from posedeploy.errors import BadInputError
 from posedeploy.sdk import PoseDetector, Poses
 from posedeploy.sdk.drawing import draw_poses
-from posedeploy.sdk.images import read_image, write_image
-from posedeploy.sdk.regions import Image
+from posedeploy.sdk.images import Image, read_image, write_image
 
 # Shows an image in the window of a title for some milliseconds (0: until a key is pressed); False
 # if the user wants no more.

@@ -15,7 +15,7 @@ import cv2
 
 from posedeploy.errors import BadInputError, UnavailableError, did_you_mean
 from posedeploy.paths import whole_file
-from posedeploy.sdk.regions import Image
+from posedeploy.sdk.images import Image
 
 IMAGES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")

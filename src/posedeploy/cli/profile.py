@@ -17,9 +17,8 @@ from posedeploy.cli.model_folder import check_model_folder, device_for
 from posedeploy.cli.terminal import console, escape, print_json
 from posedeploy.errors import BadInputError
 from posedeploy.sdk import PoseDetector
-from posedeploy.sdk.images import read_image
+from posedeploy.sdk.images import Image, read_image
 from posedeploy.sdk.pose_detector import STAGES
-from posedeploy.sdk.regions import Image
 
 TURN = 10  # calls of a folder before those of the next one
 TOTAL = "total"

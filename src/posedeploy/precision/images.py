@@ -17,7 +17,6 @@ from posedeploy.config import CalibrationSettings, ModelConfig
 from posedeploy.errors import BadInputError
 from posedeploy.precision.calibration import CalibrationSet
 from posedeploy.sdk.fields import Node
-from posedeploy.sdk.folder import Transform
 from posedeploy.sdk.images import read_image
 from posedeploy.sdk.transforms import Preprocessor, compile_transforms
 from posedeploy.sdk.writer import transforms
@@ -59,7 +58,7 @@ def model_preprocessor(model_config: ModelConfig) -> Preprocessor:
     # through JSON, as in pipeline.json: a config's tuples are arrays there
     steps = json.loads(json.dumps(transforms(model_config, model_config.input_size)))
     nodes = [Node(step, str(model_config.path)) for step in steps]
-    return compile_transforms([Transform(str(node.value["type"]), node) for node in nodes])
+    return compile_transforms(nodes)
 
 
 def _drawn(preprocessor: Preprocessor, count: int) -> CalibrationSet:

@@ -1,37 +1,49 @@
-"""From the names in `pipeline.json` to the inputs and outputs of a loaded graph."""
+"""The graph of an SDK model folder: load it, and match it with `pipeline.json`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
-from posedeploy.errors import BadInputError
-from posedeploy.runtime import Session, TensorInfo
-from posedeploy.sdk.folder import PIPELINE, SdkModel
+from posedeploy.errors import BadInputError, UnavailableError
+from posedeploy.heads import stage_of_component
+from posedeploy.runtime import (
+    Code,
+    Device,
+    PrecisionError,
+    Runtime,
+    Session,
+    SessionOptions,
+    TensorInfo,
+    backend_names,
+    backend_row,
+    get_runtime,
+)
+from posedeploy.runtime.types import DeviceRuntime
+from posedeploy.sdk.decode import MISMATCH, Decoder, compile_decoder
+from posedeploy.sdk.fields import Node
+from posedeploy.sdk.folder import DEPLOY, PIPELINE, SdkModel
+from posedeploy.sdk.onnxfile import refuse_external_data
+from posedeploy.sdk.transforms import Preprocessor
 
-_MISMATCH = "The graph and pipeline.json do not belong together: convert the model again."
+NET = "$.pipeline.tasks[?(@.module=='Net')]"
 
 
 @dataclass(frozen=True)
 class Binding:
-    """How to call a session.
+    """How to call a session."""
 
-    Attributes:
-        input: Name of its one input.
-        outputs: Name in the pipeline -> name in the graph.
-        batch: Images a call must hold; 0 if the batch is dynamic.
-    """
-
-    input: str
-    outputs: Mapping[str, str]
-    batch: int
+    input: str  # name of its one input
+    outputs: Mapping[str, str]  # name in the pipeline -> name in the graph
+    batch: int  # images a call must hold; 0 if the batch is dynamic
 
 
 def resolve(name: str, mapping: Mapping[str, str], tensors: Sequence[str]) -> str | None:
-    """The graph's name for a pipeline name, None if the graph has no such tensor.
+    """The graph's name for a pipeline name like 'simcc_x', None if the graph has no such tensor.
 
     Args:
-        name: Name in the pipeline, e.g. 'simcc_x'.
+        name: Name in the pipeline.
         mapping: `input_map` or `output_map`; '#i' stands for a position.
         tensors: The graph's names, in its order.
     """
@@ -42,41 +54,49 @@ def resolve(name: str, mapping: Mapping[str, str], tensors: Sequence[str]) -> st
     return target if target in tensors else None
 
 
-def input_name(model: SdkModel, inputs: Sequence[str]) -> str | None:
-    """The graph's input for the image; a graph with one input needs no map to be understood."""
-    mapping = model.input_map if "img" in model.input_map else {"img": "#0"}
-    return resolve("img", mapping, inputs)
+def bind_input(
+    model: SdkModel, inputs: Sequence[TensorInfo], input_size: tuple[int, int]
+) -> TensorInfo:
+    """The graph's input for the image; a graph with one input needs no map.
 
+    A runtime that cannot tell a shape gives (); `input_size` is what the transforms make.
 
-def _bind_input(model: SdkModel, inputs: Sequence[TensorInfo]) -> TensorInfo:
+    Raises:
+        BadInputError: The name or the shape does not fit.
+    """
     names = [info.name for info in inputs]
-    name = input_name(model, names)
-    if name is None or len(inputs) != 1:
+    mapping = model.input_map if "img" in model.input_map else {"img": "#0"}
+    if resolve("img", mapping, names) is None or len(names) != 1:
         raise BadInputError(
-            f"{PIPELINE}: input_map",
-            f"{dict(model.input_map)}, and a graph with inputs {', '.join(names) or 'none'}",
-            "a map from 'img' to the graph's one input",
-            _MISMATCH,
-        )
-    return inputs[0]
+            f"{PIPELINE}: {NET}.input_map", str(dict(model.input_map)),
+            f"'img' mapped to the one input of the graph, which has {', '.join(names) or 'none'}",
+            MISMATCH,
+        )  # fmt: skip
+    info, (width, height) = inputs[0], input_size
+    pairs = zip(info.shape[1:], (3, height, width), strict=False)
+    wrong = len(info.shape) != 4 or any(isinstance(a, int) and a != b for a, b in pairs)
+    if info.shape and wrong:
+        raise BadInputError(
+            model.model.net, f"input {info.name!r} of shape {list(info.shape)}",
+            f"[N, 3, {height}, {width}], as the transforms make it", MISMATCH,
+        )  # fmt: skip
+    return info
 
 
-def _bind_outputs(
-    model: SdkModel, outputs: Sequence[TensorInfo], wanted: Sequence[str]
-) -> dict[str, str]:
-    names = [info.name for info in outputs]
-    bound: dict[str, str] = {}
-    for name in wanted:
-        found = resolve(name, model.output_map, names)
-        if found is None:
-            raise BadInputError(
-                f"{PIPELINE}: output_map",
-                f"{dict(model.output_map)}, and a graph with outputs {', '.join(names) or 'none'}",
-                f"{model.component} gets {', '.join(wanted)} from the graph",
-                _MISMATCH,
-            )
-        bound[name] = found
-    return bound
+def bind_outputs(model: SdkModel, names: Sequence[str], wanted: Sequence[str]) -> dict[str, str]:
+    """Names of the outputs in the pipeline -> in the graph.
+
+    Raises:
+        BadInputError: The graph lacks one that the decoder needs.
+    """
+    bound = {name: resolve(name, model.output_map, names) for name in wanted}
+    missing = [name for name, target in bound.items() if target is None]
+    if missing:
+        raise BadInputError(
+            f"{PIPELINE}: {NET}.output_map", f"no {', '.join(missing)} in {', '.join(names)}",
+            f"{', '.join(wanted)}, for {model.component}", MISMATCH,
+        )  # fmt: skip
+    return {name: str(target) for name, target in bound.items()}
 
 
 def bind(
@@ -84,29 +104,82 @@ def bind(
 ) -> Binding:
     """Match a folder's pipeline with the graph that was loaded.
 
-    Args:
-        model: The folder.
-        session: Its loaded graph.
-        wanted: Outputs that the decoder needs, by their names in the pipeline.
-        input_size: Width and height that the transforms make, px.
-
     Raises:
         BadInputError: The names or the shape of the input do not fit.
     """
-    info = _bind_input(model, session.inputs)
-    width, height = input_size
-    expected = (3, height, width)
-    if info.shape:  # a runtime that cannot tell gives ()
-        pairs = zip(info.shape[1:], expected, strict=False)
-        if len(info.shape) != 4 or any(isinstance(a, int) and a != b for a, b in pairs):
-            raise BadInputError(
-                f"graph input {info.name!r}",
-                f"shape {list(info.shape)}",
-                f"[N, 3, {height}, {width}], as the transforms of {PIPELINE} make it",
-                _MISMATCH,
-            )
+    info = bind_input(model, session.inputs, input_size)
     first = info.shape[0] if info.shape else "?"
     batch = first if isinstance(first, int) else 0
     if not info.shape and not model.model.dynamic_shape:
         batch = 1
-    return Binding(info.name, _bind_outputs(model, session.outputs, wanted), batch)
+    names = [output.name for output in session.outputs]
+    return Binding(info.name, bind_outputs(model, names, wanted), batch)
+
+
+def decoder_of(model: SdkModel, preprocessor: Preprocessor) -> Decoder:
+    """The decoder of a folder's component, for the transforms of the folder.
+
+    Raises:
+        BadInputError: The component is unknown, its parameters are wrong, or it is top-down and
+            the transforms are not.
+    """
+    size = preprocessor.input_size
+    decoder = compile_decoder(model.component, model.params, size, model.folder)
+    if stage_of_component(model.component)[0].top_down != preprocessor.top_down:
+        kind = "top-down" if preprocessor.top_down else "bottom-up"
+        component = Node(model.component, PIPELINE, model.component_path)
+        raise component.error(f"one for the {kind} transforms")
+    return decoder
+
+
+def load_session(
+    model: SdkModel, device: Device, threads: int, runtime: Runtime | None = None
+) -> Session:
+    """Load the backend's files; `threads` 0 and `runtime` None leave the choice to the backend.
+
+    Raises:
+        BadInputError: The backend is unknown, does not run on the device, or refuses the files;
+            or a file is missing, leads out of the folder, or names files that do.
+        UnavailableError: The backend cannot run here, or the device is not here.
+    """
+    name = model.model.backend
+    if name not in backend_names():
+        raise BadInputError(
+            f"{DEPLOY}: $.models[0].backend", repr(name), f"one of {', '.join(backend_names())}",
+            "Convert the model for one of these.",
+        )  # fmt: skip
+    row, files = backend_row(name), model.backend_files()
+    runtime = runtime or get_runtime(name)
+    if device.kind not in row.devices:
+        expected = f"one of {', '.join(row.devices)}, which {name} runs on"
+        raise BadInputError("device", repr(str(device)), expected, f"Use {row.devices[0]}.")
+    if device.kind in row.devices[1:]:
+        available = cast("DeviceRuntime", runtime).probe_device(device.kind)
+        if not available.ok:
+            raise UnavailableError(
+                f"device {str(device)!r}", f"{available.code}: {available.reason}",
+                f"a device on which {name} runs here", f"Use {row.devices[0]}.",
+            )  # fmt: skip
+    if files[0].suffix == ".onnx":
+        refuse_external_data(files[0])
+    try:
+        return runtime.load(files, str(device), SessionOptions(model.precision, threads))
+    except ImportError as error:
+        found, expected = f"no usable {row.distribution} ({error})", f"{name}, to run this folder"
+        raise UnavailableError(f"backend {name}", found, expected, row.install_step) from error
+    except PrecisionError as error:
+        raise UnavailableError(
+            f"backend {name}", str(error), "a machine that computes in the folder's precision",
+            "Run it on such a machine, or convert with another deploy config.",
+        ) from error  # fmt: skip
+    except RuntimeError as error:
+        available = runtime.probe()
+        if not available.ok:  # then it is not the files that are to blame
+            absent = available.code is Code.NOT_INSTALLED
+            raise UnavailableError(
+                f"backend {name}", f"{available.code}: {available.reason}",
+                f"{name}, to run this folder",
+                row.install_step if absent else "Run it where `posedeploy backends` shows it.",
+            ) from error  # fmt: skip
+        expected, next_step = f"files that {name} can load", "Convert the model again."
+        raise BadInputError(files[0].name, str(error), expected, next_step) from error

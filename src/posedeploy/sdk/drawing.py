@@ -18,13 +18,9 @@ def draw_poses(
     meta: DatasetMeta,
     min_score: float = 0.0,
 ) -> NDArray[np.uint8]:
-    """A copy of the image with every person's skeleton and keypoints on it.
+    """A copy of the BGR image with the keypoints `[N, K, 3]`, x, y in image px, score, on it.
 
-    Args:
-        image: `[H, W, 3]` uint8, BGR.
-        keypoints: `[N, K, 3]` x, y in image px, score.
-        meta: Skeleton and colors; without them only dots are drawn.
-        min_score: Keypoints below this score are left out.
+    Without a skeleton in `meta` only dots are drawn; keypoints below `min_score` are left out.
     """
     canvas = image.copy()
     thickness = max(1, round(min(image.shape[:2]) / IMAGE_PER_LINE))
@@ -48,6 +44,6 @@ def _pixel(x: float, y: float) -> tuple[int, int]:
     return round(float(place[0])), round(float(place[1]))
 
 
-def _bgr(colors: tuple[tuple[int, int, int], ...], index: int) -> tuple[int, int, int]:
+def _bgr(colors: tuple[tuple[int, ...], ...], index: int) -> tuple[int, int, int]:
     red, green, blue = colors[index] if index < len(colors) else DEFAULT_COLOR
     return blue, green, red

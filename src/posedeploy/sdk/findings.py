@@ -12,7 +12,7 @@ _SUBJECT = re.compile(r"(?P<file>[\w.-]+): (?P<path>\$.*)", re.DOTALL)
 
 
 class Level(StrEnum):
-    """How bad it is."""
+    """How severe a finding is."""
 
     ERROR = "error"  # a client dies, refuses the folder, or gives wrong keypoints
     WARNING = "warning"  # keypoints may differ, or something could not be checked
@@ -20,23 +20,14 @@ class Level(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong with a folder.
-
-    Attributes:
-        level: Error or warning.
-        file: Name of the file it is about; '' for the folder.
-        path: JSON path in that file; '' where it is about the whole file.
-        found: What was found there.
-        expected: What would have been right.
-        consequence: What a client makes of it; '' where `expected` explains it.
-    """
+    """One thing that is wrong with a folder."""
 
     level: Level
-    file: str
-    path: str
-    found: str
-    expected: str
-    consequence: str = ""
+    file: str  # name of the file it is about; '' for the folder
+    path: str  # JSON path in that file; '' where it is about the whole file
+    found: str  # what was found there
+    expected: str  # what would have been right
+    consequence: str = ""  # what a client makes of it; '' where `expected` explains it
 
     def __str__(self) -> str:
         place = " ".join(part for part in (self.file, self.path) if part) or "folder"
@@ -45,23 +36,20 @@ class Finding:
 
 
 def error(file: str, path: str, found: str, expected: str, consequence: str = "") -> Finding:
-    """An error."""
+    """A finding of level `ERROR`."""
     return Finding(Level.ERROR, file, path, found, expected, consequence)
 
 
 def warning(file: str, path: str, found: str, expected: str, consequence: str = "") -> Finding:
-    """A warning."""
+    """A finding of level `WARNING`."""
     return Finding(Level.WARNING, file, path, found, expected, consequence)
 
 
-def from_exception(problem: PoseDeployError, file: str) -> Finding:
-    """An error that the reader raised, as a finding.
+def from_exception(problem: PoseDeployError, file: str, consequence: str = "") -> Finding:
+    """An error that was raised, as a finding about the place that its subject names.
 
-    Args:
-        problem: Its subject is 'file: JSON path' where it is about a place in a file.
-        file: The file it is about where its subject names none.
+    A subject is 'file: JSON path' for a place in a file; for others it is about `file`.
     """
     place = _SUBJECT.fullmatch(problem.subject)
-    if place:
-        return error(place["file"], place["path"], problem.found, problem.expected)
-    return error(file, "", problem.found, problem.expected)
+    file, path = (place["file"], place["path"]) if place else (file, "")
+    return error(file, path, problem.found, problem.expected, consequence)

@@ -20,15 +20,9 @@ Floats = NDArray[np.floating[Any]]
 def centers_and_scales(
     boxes: Floats, padding: float, input_size: tuple[int, int]
 ) -> tuple[Floats, Floats]:
-    """Padded center and extent of boxes, brought to the aspect ratio of the input.
+    """Padded centers `[N, 2]` and sizes `[N, 2]` of boxes `[N, 4]`, image px, of their dtype.
 
-    Args:
-        boxes: `[N, 4]` left, top, right, bottom in image px, float32 or float64.
-        padding: Factor on width and height.
-        input_size: Width and height of the network's input, px.
-
-    Returns:
-        Centers `[N, 2]` (x, y) and scales `[N, 2]` (width, height), image px, of boxes' dtype.
+    The sizes are brought to the aspect ratio of the input; `padding` is a factor on them.
     """
     scales = (boxes[:, 2:] - boxes[:, :2]) * padding
     centers = (boxes[:, 2:] + boxes[:, :2]) * 0.5
@@ -53,10 +47,8 @@ def warp_matrix(
     source[1] = np.add(center, (scale[0] * -0.5, 0.0), dtype=np.float64)
     source[2] = source[1]
     source[2, 1] += source[0, 0] - source[1, 0]
-    target = np.array(
-        [[half_width, half_height], [0.0, half_height], [0.0, half_height + half_width]],
-        np.float32,
-    )
+    corner = half_height + half_width
+    target = np.array([[half_width, half_height], [0.0, half_height], [0.0, corner]], "float32")
     return cv2.getAffineTransform(source, target)  # type: ignore[return-value]
 
 
@@ -82,13 +74,8 @@ def fit_image(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.floating[Any]]]:
     """Fit a whole image into the input, aspect ratio kept, centered.
 
-    Args:
-        image_size: Width and height of the image, px.
-        input_size: Width and height of the network's input, px.
-        use_udp: As in the transform's field.
-
     Returns:
-        Center `[2]`, scale `[2]` (image px, float32) and the `[2, 3]` matrix.
+        Center `[2]`, scale `[2]` (image px, float32) and the `[2, 3]` matrix to input px.
     """
     (image_w, image_h), (input_w, input_h) = image_size, input_size
     ratio = image_w / image_h
@@ -105,19 +92,11 @@ def fit_image(
 def to_image(
     points: Floats, centers: Floats, scales: Floats, input_size: tuple[int, int]
 ) -> Floats:
-    """Map points from input px to image px.
+    """Map points `[N, ..., 2]`, one row a box, from input px to image px, float64.
 
-    Args:
-        points: `[N, ..., 2]` in input px, one row a box.
-        centers: `[N, 2]` of `centers_and_scales`.
-        scales: `[N, 2]` of `centers_and_scales`.
-        input_size: Width and height of the network's input, px.
-
-    Returns:
-        `[N, ..., 2]` in image px, float64.
+    Centers and scales `[N, 2]` are those of `centers_and_scales`.
     """
     shape = (len(points),) + (1,) * (points.ndim - 2) + (2,)
     center, scale = centers.reshape(shape), scales.reshape(shape)
     size = np.array(input_size)
-    mapped: Floats = points / size * scale + center - 0.5 * scale
-    return mapped
+    return points / size * scale + center - 0.5 * scale  # type: ignore[no-any-return]

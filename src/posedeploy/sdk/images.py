@@ -1,14 +1,18 @@
-"""Images read, and files written whole or not at all."""
+"""Images: read, written whole or not at all, checked."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
+import numpy as np
+from numpy.typing import NDArray
 
 from posedeploy.errors import BadInputError, did_you_mean, names_beside, what_it_is
 from posedeploy.paths import whole_file
-from posedeploy.sdk.regions import Image
+
+Image = NDArray[np.uint8]  # [H, W, 3], BGR
 
 
 def read_image(path: Path) -> Image:
@@ -17,21 +21,17 @@ def read_image(path: Path) -> Image:
     Raises:
         BadInputError: There is no such file, or it is no image.
     """
+    subject = f"image {path}"
     if path.is_dir():
-        raise BadInputError(
-            f"image {path}", "a folder", "an image", "Name one of the files in it."
-        )
+        raise BadInputError(subject, "a folder", "an image", "Name one of the files in it.")
     if not path.is_file():
-        raise BadInputError(
-            f"image {path}", "no such file", "an image",
-            did_you_mean(path.name, names_beside(path), "Check the path."),
-        )  # fmt: skip
+        next_step = did_you_mean(path.name, names_beside(path), "Check the path.")
+        raise BadInputError(subject, "no such file", "an image", next_step)
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if image is None:
-        raise BadInputError(
-            f"image {path}", f"{what_it_is(path)} that OpenCV cannot read",
-            "a JPEG or PNG image", "Check that the file is whole.",
-        )  # fmt: skip
+        found = f"{what_it_is(path)} that OpenCV cannot read"
+        next_step = "Check that the file is whole."
+        raise BadInputError(subject, found, "a JPEG or PNG image", next_step)
     return image  # type: ignore[return-value]
 
 
@@ -44,9 +44,22 @@ def write_image(path: Path, image: Image) -> None:
     try:
         encoded = cv2.imencode(path.suffix, image)[1]
     except cv2.error as error:
-        raise BadInputError(
-            str(path), f"OpenCV cannot write {path.suffix or 'a file without a suffix'}",
-            "an image format", "Use .png.",
-        ) from error  # fmt: skip
+        found = f"OpenCV cannot write {path.suffix or 'a file without a suffix'}"
+        raise BadInputError(str(path), found, "an image format", "Use .png.") from error
     with whole_file(path) as written:
         written.write_bytes(encoded.tobytes())
+
+
+def check_image(image: Any) -> Image:
+    """The image, if it is one.
+
+    Raises:
+        BadInputError: It is not a uint8 array `[H, W, 3]` with pixels in it.
+    """
+    found = f"a {type(image).__name__}"
+    if isinstance(image, np.ndarray):
+        if image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3 and image.size:
+            return image
+        found = f"a {image.dtype} array of shape {list(image.shape)}"
+    expected, next_step = "a uint8 array [H, W, 3], BGR", "Read the file with cv2.imread."
+    raise BadInputError("image", found, expected, next_step)

@@ -25,45 +25,15 @@ class DatasetMeta:
 
     dataset_name: str = ""
     keypoint_names: tuple[str, ...] = ()
-    skeleton_links: tuple[tuple[int, int], ...] = ()
+    skeleton_links: tuple[tuple[int, ...], ...] = ()
     sigmas: tuple[float, ...] = ()
-    keypoint_colors: tuple[tuple[int, int, int], ...] = ()
-    skeleton_link_colors: tuple[tuple[int, int, int], ...] = ()
-    flip_pairs: tuple[tuple[int, int], ...] = ()
-
-
-def _list(meta: Node, key: str) -> list[Node]:
-    items = meta.at(key).items() if meta.has(key) else []
-    if len(items) > MAX_KEYPOINTS:
-        raise meta.at(key).error(f"at most {MAX_KEYPOINTS} entries", f"{len(items)} entries")
-    return items
-
-
-def _pairs(meta: Node, key: str, count: int) -> tuple[tuple[int, int], ...]:
-    """Pairs of indices below `count` (any, where the number of keypoints is not known)."""
-    pairs = []
-    for item in _list(meta, key):
-        ends = [end.is_a(int) for end in item.items()]
-        if len(ends) != 2 or not all(0 <= end < (count or MAX_KEYPOINTS) for end in ends):
-            raise item.error(f"two keypoint indices from 0 to {(count or MAX_KEYPOINTS) - 1}")
-        pairs.append((ends[0], ends[1]))
-    return tuple(pairs)
-
-
-def _colors(meta: Node, key: str) -> tuple[tuple[int, int, int], ...]:
-    colors = []
-    for item in _list(meta, key):
-        parts = [part.is_a(int) for part in item.items()]
-        if len(parts) != 3 or not all(0 <= part <= 255 for part in parts):
-            raise item.error("[red, green, blue], each from 0 to 255")
-        colors.append((parts[0], parts[1], parts[2]))
-    return tuple(colors)
+    keypoint_colors: tuple[tuple[int, ...], ...] = ()
+    skeleton_link_colors: tuple[tuple[int, ...], ...] = ()
+    flip_pairs: tuple[tuple[int, ...], ...] = ()
 
 
 def dataset_meta(detail: Node) -> DatasetMeta:
-    """The data set's facts in `detail.json: $.posedeploy.dataset_meta`.
-
-    A folder without them (one that MMDeploy made) gives an empty `DatasetMeta`.
+    """The facts in `detail.json: $.posedeploy.dataset_meta`; empty in a folder of MMDeploy.
 
     Raises:
         BadInputError: They are there and have the wrong form.
@@ -71,13 +41,30 @@ def dataset_meta(detail: Node) -> DatasetMeta:
     if not detail.has("posedeploy") or not detail.at("posedeploy").has("dataset_meta"):
         return DatasetMeta()
     meta = detail.at("posedeploy").at("dataset_meta")
-    names = tuple(item.is_a(str) for item in _list(meta, "keypoint_names"))
+
+    def items(key: str) -> list[Node]:
+        nodes = meta.at(key).items() if meta.has(key) else []
+        if len(nodes) > MAX_KEYPOINTS:
+            raise meta.at(key).error(f"at most {MAX_KEYPOINTS} entries", f"{len(nodes)} entries")
+        return nodes
+
+    names = tuple(item.is_a(str) for item in items("keypoint_names"))
+    last = (len(names) or MAX_KEYPOINTS) - 1  # without names any number of keypoints
+
+    def pairs(key: str) -> tuple[tuple[int, ...], ...]:
+        expected = f"two keypoint indices from 0 to {last}"
+        return tuple(item.integers(2, 0, last, expected) for item in items(key))
+
+    def colors(key: str) -> tuple[tuple[int, ...], ...]:
+        expected = "[red, green, blue], each from 0 to 255"
+        return tuple(item.integers(3, 0, 255, expected) for item in items(key))
+
     return DatasetMeta(
         dataset_name=meta.get("dataset_name", str, ""),
         keypoint_names=names,
-        skeleton_links=_pairs(meta, "skeleton_links", len(names)),
-        sigmas=tuple(float(item.is_a(float)) for item in _list(meta, "sigmas")),
-        keypoint_colors=_colors(meta, "keypoint_colors"),
-        skeleton_link_colors=_colors(meta, "skeleton_link_colors"),
-        flip_pairs=_pairs(meta, "flip_pairs", len(names)),
+        skeleton_links=pairs("skeleton_links"),
+        sigmas=tuple(float(item.is_a(float)) for item in items("sigmas")),
+        keypoint_colors=colors("keypoint_colors"),
+        skeleton_link_colors=colors("skeleton_link_colors"),
+        flip_pairs=pairs("flip_pairs"),
     )

@@ -20,16 +20,9 @@ MAX_NESTING = 24  # of graphs in attributes of nodes; real ones have 2
 
 # TensorProto.DataType -> numpy's name
 DTYPES = {
-    1: "float32",
-    2: "uint8",
-    3: "int8",
-    6: "int32",
-    7: "int64",
-    9: "bool",
-    10: "float16",
-    11: "float64",
-    16: "bfloat16",
-}
+    1: "float32", 2: "uint8", 3: "int8", 6: "int32", 7: "int64", 9: "bool", 10: "float16",
+    11: "float64", 16: "bfloat16",
+}  # fmt: skip
 
 # Message -> fields through which a tensor can be reached (numbers of onnx.proto)
 _INTO: dict[str, dict[int, str]] = {
@@ -41,41 +34,29 @@ _INTO: dict[str, dict[int, str]] = {
     "Attribute": {5: "Tensor", 6: "Graph", 10: "Tensor", 11: "Graph", 22: "Sparse", 23: "Sparse"},
     "Sparse": {1: "Tensor", 2: "Tensor"},
 }
-_EXTERNAL_DATA, _DATA_LOCATION = 13, 14
 
 
 @dataclass(frozen=True)
 class OnnxFacts:
-    """Facts of an ONNX file.
-
-    Attributes:
-        ir_version: IR version.
-        opsets: Operator domain -> version; '' is ONNX's own domain.
-        inputs: Inputs that are not initializers.
-        outputs: Outputs.
-        external: Files outside the graph that it takes weights from.
-        operators: Types of the main graph's nodes.
-        weight_types: numpy dtype names of the main graph's initializers.
-    """
+    """Facts of an ONNX file."""
 
     ir_version: int
-    opsets: dict[str, int]
-    inputs: tuple[TensorInfo, ...]
+    opsets: dict[str, int]  # operator domain -> version; '' is ONNX's own domain
+    inputs: tuple[TensorInfo, ...]  # inputs that are not initializers
     outputs: tuple[TensorInfo, ...]
-    external: tuple[str, ...]
-    operators: frozenset[str]
-    weight_types: frozenset[str]
+    external: tuple[str, ...]  # files outside the graph that it takes weights from
+    operators: frozenset[str]  # types of the main graph's nodes
+    weight_types: frozenset[str]  # numpy dtype names of the main graph's initializers
 
 
 def _varint(data: memoryview, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while shift < 70:
+    value = 0
+    for shift in range(0, 70, 7):
         byte = data[at]
         at += 1
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
             return value, at
-        shift += 7
     raise ValueError("a varint of more than ten bytes")
 
 
@@ -89,23 +70,21 @@ def fields(data: memoryview) -> Iterator[tuple[int, Value]]:
     while at < len(data):
         try:
             key, at = _varint(data, at)
-            kind, size = key & 7, 0
-            if not key >> 3:
+            number, kind = key >> 3, key & 7
+            if not number:
                 raise ValueError("a field without a number")
             if kind == 0:
                 value, at = _varint(data, at)
-                yield key >> 3, value
+                yield number, value
                 continue
-            if kind == 2:
-                size, at = _varint(data, at)
+            size, at = _varint(data, at) if kind == 2 else ({1: 8, 5: 4}.get(kind, -1), at)
         except IndexError as error:
             raise ValueError("it ends in the middle of a field") from error
-        if kind not in (1, 2, 5):
+        if size < 0:
             raise ValueError(f"no such wire type: {kind}")
-        size = {1: 8, 5: 4}.get(kind, size)
         if at + size > len(data):
             raise ValueError("it ends in the middle of a field")
-        yield key >> 3, data[at : at + size]
+        yield number, data[at : at + size]
         at += size
 
 
@@ -125,13 +104,11 @@ def _tensor_info(value_info: memoryview) -> TensorInfo:
     """ValueInfoProto: name 1, type 2; TypeProto: tensor 1; its elem_type 1 and shape 2."""
     shape: list[int | str] = []
     dtype = "?"
-    for kind in _only(value_info, 2)[:1]:
-        for tensor in _only(kind, 1)[:1]:
-            dtype = DTYPES.get(_number(tensor, 1), "?")
-            for dims in _only(tensor, 2)[:1]:
-                for dim in _only(dims, 1):
-                    sizes = [v for n, v in fields(dim) if n == 1 and isinstance(v, int)]
-                    shape.append(sizes[0] if sizes else _text(dim, 2) or "?")
+    for tensor in [tensor for kind in _only(value_info, 2)[:1] for tensor in _only(kind, 1)[:1]]:
+        dtype = DTYPES.get(_number(tensor, 1), "?")
+        for dim in [dim for dims in _only(tensor, 2)[:1] for dim in _only(dims, 1)]:
+            sizes = [v for n, v in fields(dim) if n == 1 and isinstance(v, int)]
+            shape.append(sizes[0] if sizes else _text(dim, 2) or "?")
     return TensorInfo(_text(value_info, 1), tuple(shape), dtype)
 
 
@@ -140,10 +117,10 @@ def _external(data: memoryview, message: str, depth: int = 0) -> Iterator[str]:
     if depth > MAX_NESTING:
         raise ValueError(f"graphs nested deeper than {MAX_NESTING}")
     if message == "Tensor":
-        # data_location 1 is EXTERNAL; entries without it count as well: loaders differ
-        if _number(data, _DATA_LOCATION) == 1 or _only(data, _EXTERNAL_DATA):
-            entries = {_text(entry, 1): _text(entry, 2) for entry in _only(data, _EXTERNAL_DATA)}
-            yield entries.get("location", "?")
+        # data_location (14) 1 is EXTERNAL; entries (13) without it count too: loaders differ
+        entries = _only(data, 13)
+        if entries or _number(data, 14) == 1:
+            yield {_text(entry, 1): _text(entry, 2) for entry in entries}.get("location", "?")
         return
     for number, value in fields(data):
         below = _INTO[message].get(number)
@@ -169,21 +146,19 @@ def _facts(data: memoryview) -> OnnxFacts:
     )
 
 
-def _not_onnx(path: Path, found: str) -> BadInputError:
-    return BadInputError(path.name, found, "an ONNX file", "Convert the model again.")
-
-
 def read_onnx(path: Path) -> OnnxFacts:
     """Facts of an ONNX file.
 
     Raises:
         BadInputError: It is none.
     """
-    data = memoryview(path.read_bytes())
+    data = path.read_bytes()
     try:
-        return _facts(data)
+        return _facts(memoryview(data))
     except ValueError as error:
-        raise _not_onnx(path, f"no ONNX graph: {error}") from error
+        found = f"no ONNX graph: {error}" + ("" if data else " (an empty file)")
+        next_step = "Convert the model again."
+        raise BadInputError(path.name, found, "an ONNX file", next_step) from error
 
 
 def refuse_external_data(path: Path) -> None:
@@ -192,17 +167,18 @@ def refuse_external_data(path: Path) -> None:
     Raises:
         BadInputError: It does, or it is no ONNX file.
     """
-    with path.open("rb") as file:
-        if path.stat().st_size == 0:
-            raise _not_onnx(path, "an empty file")
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+    suspicious = path.stat().st_size == 0  # mmap takes no empty file
+    if not suspicious:
+        with (
+            path.open("rb") as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+        ):
             # External data is a list of key-value pairs, one of which has this key.
             suspicious = content.find(b"location") >= 0
     external = read_onnx(path).external if suspicious else ()
     if external:
         raise BadInputError(
-            path.name,
-            f"weights in other files: {', '.join(external)[:120]}",
+            path.name, f"weights in other files: {', '.join(external)[:120]}",
             "one ONNX file with its weights in it",
             "Save it without external data; clients do not read them.",
-        )
+        )  # fmt: skip

@@ -7,30 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from posedeploy.errors import BadInputError
-from posedeploy.heads import stage_of_component
 from posedeploy.runtime import Device, Runtime, Session
-from posedeploy.sdk.binding import Binding, bind
-from posedeploy.sdk.decode import Decoder, compile_decoder
-from posedeploy.sdk.folder import SdkModel, read_folder
-from posedeploy.sdk.loading import load_session
-from posedeploy.sdk.meta import DatasetMeta
-from posedeploy.sdk.poses import Poses, as_boxes, join, place, select
-from posedeploy.sdk.regions import Image, Region, check_image
-from posedeploy.sdk.transforms import Preprocessor, compile_transforms
+from posedeploy.sdk.binding import bind, decoder_of, load_session
+from posedeploy.sdk.decode import MISMATCH
+from posedeploy.sdk.folder import read_folder
+from posedeploy.sdk.images import Image, check_image
+from posedeploy.sdk.poses import Poses, as_boxes, join, place
+from posedeploy.sdk.transforms import Region, compile_transforms
 
 DEFAULT_BATCH = 16  # regions in one call of a graph with a dynamic batch
 STAGES = ("pre", "session", "post")  # of a call of the graph, in order
 
 
 def _unwatched(stage: str) -> None:
-    """Nobody wants to know."""
+    """No caller times the stages."""
 
 
 class PoseDetector:
@@ -45,6 +41,10 @@ class PoseDetector:
         runtime: Loads the backend's files; None takes the backend's own.
 
     Attributes:
+        model: The folder that was read.
+        dataset_meta: Keypoint names, skeleton, sigmas; empty where the folder has none.
+        top_down: True if the model takes boxes, False if it finds the people itself.
+        input_size: Width and height of the network's input, px.
         on_stage: Called with one of `STAGES` as each ends, so that a caller can time them.
 
     Raises:
@@ -67,44 +67,22 @@ class PoseDetector:
         runtime: Runtime | None = None,
     ) -> None:
         if batch_size < 1 or threads < 0:
-            found = f"batch_size={batch_size}, threads={threads}"
-            expected = "batch_size from 1, threads from 0"
-            raise BadInputError("PoseDetector", found, expected, "Pass other numbers.")
+            raise BadInputError(
+                "PoseDetector", f"batch_size={batch_size}, threads={threads}",
+                "batch_size from 1, threads from 0", "Pass other numbers.",
+            )  # fmt: skip
         path = Path(model_path)
-        self._model = read_folder(path.parent if path.is_file() else path)
-        self._pre: Preprocessor = compile_transforms(self._model.transforms)
-        model, size = self._model, self._pre.input_size
-        self._decoder: Decoder = compile_decoder(model.component, model.params, size, model.folder)
-        if stage_of_component(model.component)[0].top_down != self._pre.top_down:
-            kind = "top-down" if self._pre.top_down else "bottom-up"
-            raise model.params.error(f"a component for the {kind} transforms", model.component)
-        self._meta = model.dataset_meta
+        self.model = read_folder(path.parent if path.is_file() else path)
+        self.dataset_meta = self.model.dataset_meta
+        self._pre = compile_transforms(self.model.transforms)
+        self.top_down, self.input_size = self._pre.top_down, self._pre.input_size
+        self._decoder = decoder_of(self.model, self._pre)
         device = Device.parse(f"{device_name}:{device_id}" if device_id else device_name)
-        self._session: Session | None = load_session(model, device, threads, runtime)
-        self._binding: Binding = bind(model, self._session, self._decoder.outputs, size)
+        self._session: Session | None = load_session(self.model, device, threads, runtime)
+        self._binding = bind(self.model, self._session, self._decoder.outputs, self.input_size)
         self._batch = self._binding.batch or batch_size
         self._count = 0
         self.on_stage: Callable[[str], None] = _unwatched
-
-    @property
-    def model(self) -> SdkModel:
-        """The folder that was read."""
-        return self._model
-
-    @property
-    def dataset_meta(self) -> DatasetMeta:
-        """Keypoint names, skeleton, sigmas; empty where the folder has none."""
-        return self._meta
-
-    @property
-    def top_down(self) -> bool:
-        """True if the model takes boxes, False if it finds the people itself."""
-        return self._pre.top_down
-
-    @property
-    def input_size(self) -> tuple[int, int]:
-        """Width and height of the network's input, px."""
-        return self._pre.input_size
 
     @property
     def effective_options(self) -> Mapping[str, str]:
@@ -114,12 +92,7 @@ class PoseDetector:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -142,8 +115,7 @@ class PoseDetector:
                 list of them; None takes the whole image as one box.
 
         Returns:
-            `[n, K, 3]` float32: x, y in image px, score. n is the number of boxes, or for a
-            bottom-up model of the people found; 0 of them give `[0, K, 3]`.
+            `[n, K, 3]` float32: x, y in image px, score; n boxes or detected people, maybe 0.
 
         Raises:
             BadInputError: Not an image, not boxes, or boxes for a bottom-up model.
@@ -157,14 +129,9 @@ class PoseDetector:
     def batch(
         self, imgs: Sequence[Image], bboxes: Sequence[ArrayLike | None] | None = None
     ) -> list[NDArray[np.float32]]:
-        """Keypoints of several images, in as few calls of the graph as its batch allows.
+        """Keypoints `[n, K, 3]` of each image, in as few calls of the graph as its batch allows.
 
-        Args:
-            imgs: Images, as for a single call; their sizes may differ.
-            bboxes: One entry for each image, as for a single call.
-
-        Returns:
-            One array `[n, K, 3]` for each image.
+        Images and entries of `bboxes` are those of single calls; sizes may differ.
         """
         return [poses.keypoints for poses in self.detect_batch(imgs, bboxes)]
 
@@ -172,26 +139,28 @@ class PoseDetector:
         self, imgs: Sequence[Image], bboxes: Sequence[ArrayLike | None] | None = None
     ) -> list[Poses]:
         """The same with the boxes and their scores."""
-        given = [None] * len(imgs) if bboxes is None else list(bboxes)
-        if len(given) != len(imgs):
-            found = f"{len(imgs)} images and {len(given)} lists of boxes"
+        lists = [None] * len(imgs) if bboxes is None else list(bboxes)
+        if len(lists) != len(imgs):
+            found = f"{len(imgs)} images and {len(lists)} lists of boxes"
             raise BadInputError("bboxes", found, "one list for each image", "Pass None for none.")
-        cuts = [self._regions(img, boxes) for img, boxes in zip(imgs, given, strict=True)]
+        cuts = [self._regions(img, boxes) for img, boxes in zip(imgs, lists, strict=True)]
         regions = [region for cut in cuts for region in cut]
         owners = np.repeat(np.arange(len(cuts)), [len(cut) for cut in cuts])
         parts: list[list[Poses]] = [[] for _ in imgs]
         for start in range(0, len(regions), self._batch):
             chunk = slice(start, start + self._batch)
-            poses, of = self._infer(regions[chunk])
+            poses, region = self._infer(regions[chunk])
             for index in np.unique(owners[chunk]):
-                parts[index].append(select(poses, owners[chunk][of] == index))
+                rows = owners[chunk][region] == index
+                part = Poses(poses.keypoints[rows], poses.boxes[rows], poses.scores[rows])
+                parts[index].append(part)
         keypoints = 0 if all(parts) else self._keypoints()
         return [join(part, keypoints) for part in parts]
 
     def _regions(self, img: Image, boxes: ArrayLike | None) -> list[Region]:
         if boxes is not None and not self.top_down:
             raise BadInputError(
-                "bboxes", "boxes", f"none: {self._model.model.name} finds the people itself",
+                "bboxes", "boxes", f"none: {self.model.model.name} finds the people itself",
                 "Pass the image alone.",
             )  # fmt: skip
         return self._pre.regions(check_image(img), None if boxes is None else as_boxes(boxes))
@@ -207,12 +176,9 @@ class PoseDetector:
         try:
             outputs = session.run({self._binding.input: tensor})
         except Exception as error:  # backends' exceptions share no base class but Exception
-            raise BadInputError(
-                self._model.model.net,
-                f"{self._model.model.backend} fails on input {list(tensor.shape)}: {error}",
-                "a graph that takes it",
-                "The graph and pipeline.json do not belong together: convert the model again.",
-            ) from error
+            entry = self.model.model
+            found = f"{entry.backend} fails on input {list(tensor.shape)}: {error}"
+            raise BadInputError(entry.net, found, "a graph that takes it", MISMATCH) from error
         return {name: outputs[graph] for name, graph in self._binding.outputs.items()}
 
     def _infer(self, regions: Sequence[Region]) -> tuple[Poses, NDArray[np.intp]]:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from posedeploy.errors import BadInputError
 from posedeploy.sdk.decode import Decoded
 from posedeploy.sdk.geometry import Floats, to_image
-from posedeploy.sdk.regions import Region
+from posedeploy.sdk.transforms import Region
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,7 @@ class Poses:
 
     Attributes:
         keypoints: `[n, K, 3]` float32: x, y in image px, score.
-        boxes: `[n, 4]` float32: left, top, right, bottom in image px; what the model found, or
-            for a top-down model what it was given.
+        boxes: `[n, 4]` float32: left, top, right, bottom in image px, detected or given.
         scores: `[n]` float32: of the boxes; 1 for boxes that were given.
     """
 
@@ -57,13 +56,7 @@ def as_boxes(boxes: ArrayLike) -> Floats:
 
 
 def place(decoded: Decoded, regions: Sequence[Region], input_size: tuple[int, int]) -> Poses:
-    """Decoded people of some regions, mapped to the pixels of their images.
-
-    Args:
-        decoded: People in input px; `decoded.image` counts regions.
-        regions: What was cut out, in the order of the batch.
-        input_size: Width and height of the network's input, px.
-    """
+    """Decoded people, whose `image` counts the regions, mapped to the pixels of their images."""
     centers = np.stack([region.center for region in regions])[decoded.image]
     scales = np.stack([region.scale for region in regions])[decoded.image]
     people, keypoints = decoded.points.shape[:2]
@@ -81,20 +74,10 @@ def place(decoded: Decoded, regions: Sequence[Region], input_size: tuple[int, in
 def join(parts: Sequence[Poses], keypoints: int) -> Poses:
     """Several poses of one image as one; none give empty arrays for `keypoints`."""
     if not parts:
-        return Poses(
-            np.empty((0, keypoints, 3), np.float32),
-            np.empty((0, 4), np.float32),
-            np.empty(0, np.float32),
-        )
-    if len(parts) == 1:
-        return parts[0]
+        points, boxes = np.empty((0, keypoints, 3), np.float32), np.empty((0, 4), np.float32)
+        return Poses(points, boxes, np.empty(0, np.float32))
     return Poses(
         np.concatenate([part.keypoints for part in parts]),
         np.concatenate([part.boxes for part in parts]),
         np.concatenate([part.scores for part in parts]),
     )
-
-
-def select(poses: Poses, rows: NDArray[np.bool_]) -> Poses:
-    """Those people for whom `rows` is true."""
-    return Poses(poses.keypoints[rows], poses.boxes[rows], poses.scores[rows])

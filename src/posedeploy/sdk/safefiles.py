@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import stat
+from collections import Counter
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -20,17 +21,10 @@ MAX_JSON_DEPTH = 32  # real ones have 8
 MAX_BACKEND_BYTES = 2 * 2**30  # protobuf's own limit, and so ONNX's without external data
 MAX_PACKAGE_ENTRIES = 1000  # an .mlpackage has a handful
 
-_REMAKE = "Convert the model again, or copy the whole folder again."
 
-
-def _plain_name(name: str, subject: str) -> None:
-    """Refuse names that are no relative path below the folder."""
-    posix, windows = PurePosixPath(name), PureWindowsPath(name)
-    outward = posix.is_absolute() or windows.drive or windows.root or ".." in windows.parts
-    if not name or outward or "\0" in name or len(name) > 255:
-        raise BadInputError(
-            subject, f"{name[:80]!r}", "the name of a file in the folder itself", _REMAKE
-        )
+def _wrong(subject: str, found: str, expected: str) -> BadInputError:
+    next_step = "Convert the model again, or copy the whole folder again."
+    return BadInputError(subject, found, expected, next_step)
 
 
 def file_inside(folder: Path, name: str, subject: str, *, limit: int = MAX_BACKEND_BYTES) -> Path:
@@ -46,32 +40,30 @@ def file_inside(folder: Path, name: str, subject: str, *, limit: int = MAX_BACKE
         BadInputError: The name leads out of the folder, itself or through a link; there is no
             such file; it is not a regular file; it is larger than `limit`.
     """
-    _plain_name(name, subject)
+    posix, windows = PurePosixPath(name), PureWindowsPath(name)
+    outward = posix.is_absolute() or windows.drive or windows.root or ".." in windows.parts
+    if not name or outward or "\0" in name or len(name) > 255:
+        raise _wrong(subject, f"{name[:80]!r}", "the name of a file in the folder itself")
     path = folder / name
     try:
         real, root = path.resolve(strict=True), folder.resolve(strict=True)
         status = real.stat()
     except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links
         found = "no such file" if isinstance(error, FileNotFoundError) else str(error)
-        raise BadInputError(
-            subject, f"{name!r}: {found}", f"a file in {folder}", _REMAKE
-        ) from error
+        raise _wrong(subject, f"{name!r}: {found}", f"a file in {folder}") from error
     if not real.is_relative_to(root):
-        raise BadInputError(
-            subject, f"{name!r}, a link to {real}", f"a file that lies in {folder}", _REMAKE
-        )
+        raise _wrong(subject, f"{name!r}, a link to {real}", f"a file that lies in {folder}")
     if stat.S_ISDIR(status.st_mode) and name.endswith(".mlpackage"):
-        return _checked_package(real, subject, limit)
+        _check_package(real, subject, limit)
+        return real
     if not stat.S_ISREG(status.st_mode):
-        raise BadInputError(subject, f"{name!r}, not a regular file", "a regular file", _REMAKE)
+        raise _wrong(subject, f"{name!r}, not a regular file", "a regular file")
     if status.st_size > limit:
-        raise BadInputError(
-            subject, f"{name!r} of {status.st_size:,} bytes", f"at most {limit:,} bytes", _REMAKE
-        )
+        raise _wrong(subject, f"{name!r} of {status.st_size:,} bytes", f"at most {limit:,} bytes")
     return real
 
 
-def _checked_package(package: Path, subject: str, limit: int) -> Path:
+def _check_package(package: Path, subject: str, limit: int) -> None:
     """An `.mlpackage` is a directory: the same rules for everything in it, and no links."""
     total = 0
     for count, entry in enumerate(package.rglob("*"), start=1):
@@ -79,20 +71,16 @@ def _checked_package(package: Path, subject: str, limit: int) -> Path:
         regular = stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)
         total += status.st_size
         if not regular or count > MAX_PACKAGE_ENTRIES or total > limit:
-            raise BadInputError(
-                subject,
-                f"{entry.name!r} in {package.name} is a link, or the package is too large",
+            raise _wrong(
+                subject, f"{entry.name!r} in {package.name} is a link, or it is too large",
                 f"regular files, at most {MAX_PACKAGE_ENTRIES} and {limit:,} bytes together",
-                _REMAKE,
-            )
-    return package
+            )  # fmt: skip
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
-        seen: set[str] = set()
-        double = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        (double, _), *_ = Counter(key for key, _ in pairs).most_common(1)
         raise ValueError(f"the key {double!r} twice in one object")
     return result
 
@@ -114,11 +102,9 @@ def json_depth(value: Any, limit: int = MAX_JSON_DEPTH) -> int:
     while level and depth <= limit:
         containers = [item for item in level if isinstance(item, dict | list)]
         depth += bool(containers)
-        level = [
-            child
-            for item in containers
-            for child in (item.values() if isinstance(item, dict) else item)
-        ]
+        level = []
+        for item in containers:
+            level.extend(item.values() if isinstance(item, dict) else item)
     return depth
 
 
@@ -129,8 +115,9 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
         BadInputError: As `file_inside`; or the content is not UTF-8, not JSON, not an object,
             nested deeper than `MAX_JSON_DEPTH`, or has a key twice in one object.
     """
-    path = file_inside(folder, name, str(folder / name), limit=MAX_JSON_BYTES)
-    expected = "one JSON object in UTF-8"
+    subject, expected = str(folder / name), "one JSON object in UTF-8"
+    too_deep = f"nesting deeper than {MAX_JSON_DEPTH}"
+    path = file_inside(folder, name, subject, limit=MAX_JSON_BYTES)
     try:
         value = json.loads(
             path.read_bytes().decode("utf-8"),
@@ -140,16 +127,13 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
         )
     except UnicodeDecodeError as error:
         found = f"bytes that are not UTF-8, at byte {error.start}"
-        raise BadInputError(str(folder / name), found, expected, _REMAKE) from error
+        raise _wrong(subject, found, expected) from error
     except RecursionError as error:
-        found = f"nesting deeper than {MAX_JSON_DEPTH}"
-        raise BadInputError(str(folder / name), found, expected, _REMAKE) from error
+        raise _wrong(subject, too_deep, expected) from error
     except (OSError, ValueError) as error:
-        raise BadInputError(str(folder / name), str(error), expected, _REMAKE) from error
+        raise _wrong(subject, str(error), expected) from error
     if not isinstance(value, dict):
-        found = f"a JSON {type(value).__name__}"
-        raise BadInputError(str(folder / name), found, expected, _REMAKE)
+        raise _wrong(subject, f"a JSON {type(value).__name__}", expected)
     if json_depth(value) > MAX_JSON_DEPTH:
-        found = f"nesting deeper than {MAX_JSON_DEPTH}"
-        raise BadInputError(str(folder / name), found, expected, _REMAKE)
+        raise _wrong(subject, too_deep, expected)
     return value

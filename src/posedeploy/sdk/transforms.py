@@ -15,48 +15,47 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posedeploy.errors import BadInputError
+from posedeploy.sdk import geometry
 from posedeploy.sdk.fields import Node
-from posedeploy.sdk.folder import Transform
-from posedeploy.sdk.geometry import (
-    Floats,
-    centers_and_scales,
-    fit_image,
-    udp_warp_matrix,
-    warp_matrix,
-)
-from posedeploy.sdk.regions import Image, Region
+from posedeploy.sdk.geometry import Floats
+from posedeploy.sdk.images import Image
+
+
+@dataclass(frozen=True)
+class Region:
+    """The part of an image that becomes one input of the network."""
+
+    image: Image  # the image, `[H, W, 3]` uint8, BGR
+    box: Floats  # `[4]` left, top, right, bottom in image px, before any padding
+    center: Floats  # `[2]` (x, y) in image px
+    scale: Floats  # `[2]` (width, height) in image px
+    matrix: Floats  # `[2, 3]` from image px to input px
 
 
 @dataclass
 class Plan:
-    """Settings read from the transforms, one after the other.
+    """Settings read from the transforms, one after the other."""
 
-    Attributes:
-        done: Types of the transforms so far.
-        padding: Factor on the boxes of a top-down model.
-        input_size: Width and height of the network's input, px.
-        use_udp: Warp with unbiased data processing.
-        pad_value: Color of the border around a whole image, in the image's channel order.
-        mean: Per channel, in the order the network gets them.
-        std: Likewise.
-        to_rgb: Swap blue and red.
-    """
-
-    done: list[str] = field(default_factory=list)
-    padding: float = 1.25
-    input_size: tuple[int, int] = (0, 0)
-    use_udp: bool = False
-    pad_value: tuple[float, ...] = (0.0, 0.0, 0.0)
-    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    done: list[str] = field(default_factory=list)  # types of the transforms so far
+    padding: float = 1.25  # factor on the boxes of a top-down model
+    input_size: tuple[int, int] = (0, 0)  # width and height of the network's input, px
+    use_udp: bool = False  # warp with unbiased data processing
+    pad_value: tuple[float, ...] = (0.0, 0.0, 0.0)  # border of a whole image, in its channel order
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)  # per channel, in the network's order, as is `std`
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
     to_rgb: bool = False
 
 
+def _only(step: Node, **allowed: object) -> None:
+    """Refuse a field that is there and not the one value that can be honored."""
+    for key, value in allowed.items():
+        if step.has(key):
+            step.at(key).one_of([value])
+
+
 def _load_image(step: Node, plan: Plan) -> None:
     del plan
-    for key, only in (("color_type", "color"), ("channel_order", "bgr"), ("to_float32", False)):
-        if step.has(key):
-            step.at(key).one_of([only])
+    _only(step, color_type="color", channel_order="bgr", to_float32=False)
 
 
 def _center_scale(step: Node, plan: Plan) -> None:
@@ -80,8 +79,7 @@ def _bottomup_resize(step: Node, plan: Plan) -> None:
     size = step.size("input_size")
     if factor < 1 or any(side % factor for side in size):
         raise step.at("input_size").error(f"multiples of size_factor {factor}")
-    if step.has("resize_mode"):
-        step.at("resize_mode").one_of(["fit"])
+    _only(step, resize_mode="fit")
     if step.get("aug_scales", list, []):
         raise step.at("aug_scales").error("null: one scale an image")
     if step.has("pad_val"):
@@ -95,8 +93,7 @@ def _normalize(step: Node, plan: Plan) -> None:
     if not all(abs(value) > 1e-12 for value in plan.std):
         raise step.at("std").error("three numbers other than 0")
     plan.to_rgb = step.get("to_rgb", bool, True)  # the client's default
-    if step.has("to_float"):
-        step.at("to_float").one_of([True])
+    _only(step, to_float=True)
 
 
 def _image_keys(step: Node, plan: Plan) -> None:
@@ -138,21 +135,16 @@ class Preprocessor:
         ]
 
     def regions(self, image: Image, boxes: Floats | None) -> list[Region]:
-        """What to cut out of an image: one region a box, or the whole image.
-
-        Args:
-            image: `[H, W, 3]` uint8, BGR.
-            boxes: `[N, 4]` left, top, right, bottom in image px; None for the whole image.
-        """
+        """What to cut out: one region for each box `[N, 4]` in image px, or the whole image."""
         plan, (height, width) = self._plan, image.shape[:2]
         whole = np.array([[0, 0, width, height]], np.float32)
         if not self.top_down:
-            fitted = fit_image((width, height), plan.input_size, plan.use_udp)
+            fitted = geometry.fit_image((width, height), plan.input_size, plan.use_udp)
             return [Region(image, whole[0], *fitted)]
         boxes = whole if boxes is None else boxes
         with np.errstate(over="ignore", invalid="ignore"):
-            centers, scales = centers_and_scales(boxes, plan.padding, plan.input_size)
-            matrix = udp_warp_matrix if plan.use_udp else warp_matrix
+            centers, scales = geometry.centers_and_scales(boxes, plan.padding, plan.input_size)
+            matrix = geometry.udp_warp_matrix if plan.use_udp else geometry.warp_matrix
             return [
                 Region(image, box, center, scale, matrix(center, scale, plan.input_size))
                 for box, center, scale in zip(boxes, centers, scales, strict=True)
@@ -167,20 +159,15 @@ class Preprocessor:
         border = (0.0, 0.0, 0.0) if self.top_down else self._plan.pad_value
         try:
             return cv2.warpAffine(  # type: ignore[return-value]
-                region.image,
-                region.matrix,
-                self.input_size,
-                flags=cv2.INTER_LINEAR,
-                borderValue=border,
-            )
+                region.image, region.matrix, self.input_size,
+                flags=cv2.INTER_LINEAR, borderValue=border,
+            )  # fmt: skip
         except cv2.error as error:
             height, width = region.image.shape[:2]
             raise BadInputError(
-                "image",
-                f"{width}x{height} px, which OpenCV cannot warp ({error.err})",
-                "sides below 32767 px",
-                "Make the image smaller.",
-            ) from error
+                "image", f"{width}x{height} px, which OpenCV cannot warp ({error.err})",
+                "sides below 32767 px", "Make the image smaller.",
+            ) from error  # fmt: skip
 
     def tensor(self, regions: Sequence[Region]) -> NDArray[np.float32]:
         """The network's input for these regions: `[N, 3, h, w]` float32, normalized."""
@@ -195,26 +182,27 @@ class Preprocessor:
         return result
 
 
-def compile_transforms(transforms: Sequence[Transform]) -> Preprocessor:
+def compile_transforms(transforms: Sequence[Node]) -> Preprocessor:
     """Compile the transforms of a folder.
 
     Raises:
         BadInputError: One is unknown, comes too early, or has a field that cannot be honored.
     """
     plan = Plan()
-    for transform in transforms:
-        if transform.type not in TRANSFORMS:
-            raise transform.fields.at("type").error(f"one of {', '.join(TRANSFORMS)}")
-        read, before = TRANSFORMS[transform.type]
-        if transform.type in plan.done or (before and not set(before) & set(plan.done)):
-            raise transform.fields.at("type").error(f"once, after {' or '.join(before) or 'none'}")
-        read(transform.fields, plan)
-        plan.done.append(transform.type)
+    for step in transforms:
+        kind = step.at("type")
+        name = kind.is_a(str)
+        if name not in TRANSFORMS:
+            raise kind.error(f"one of {', '.join(TRANSFORMS)}")
+        read, before = TRANSFORMS[name]
+        if name in plan.done or (before and not set(before) & set(plan.done)):
+            raise kind.error(f"once, after {' or '.join(before) or 'none'}")
+        read(step, plan)
+        plan.done.append(name)
     if not plan.done or plan.done[-1] != "Collect" or plan.input_size == (0, 0):
         raise BadInputError(
-            "pipeline.json: transforms",
-            ", ".join(plan.done) or "none",
+            "pipeline.json: transforms", ", ".join(plan.done) or "none",
             "LoadImageFromFile, then the transforms of a top-down or bottom-up model, to Collect",
             "Convert the model again.",
-        )
+        )  # fmt: skip
     return Preprocessor(plan)

@@ -8,34 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from posedeploy.errors import BadInputError
-from posedeploy.heads import stage_of_component
+from posedeploy.sdk.binding import decoder_of
 from posedeploy.sdk.checks.clients import Client, check_client, client_named
 from posedeploy.sdk.checks.detail import check_facts, check_meta, check_provenance
-from posedeploy.sdk.checks.files import check_files, check_links
+from posedeploy.sdk.checks.files import check_files, check_links, check_schema
 from posedeploy.sdk.checks.graph import check_graph, keypoint_count
-from posedeploy.sdk.checks.schema import check_schema
-from posedeploy.sdk.decode import Decoder, compile_decoder
 from posedeploy.sdk.findings import Finding, Level, error, from_exception, warning
-from posedeploy.sdk.folder import DETAIL, JSON_FILES, SdkModel, read_folder
+from posedeploy.sdk.folder import DETAIL, JSON_FILES, PIPELINE, SdkModel, read_folder
 from posedeploy.sdk.onnxfile import OnnxFacts, read_onnx
 from posedeploy.sdk.safefiles import read_json
-from posedeploy.sdk.transforms import Preprocessor, compile_transforms
+from posedeploy.sdk.transforms import compile_transforms
 
 __all__ = ["Finding", "Level", "validate"]
 
 
 def validate(folder: str | Path, client: str | None = None) -> list[Finding]:
-    """What is wrong with an SDK model folder.
+    """What is wrong with an SDK model folder, ours or MMDeploy's: errors before warnings.
 
-    Args:
-        folder: The folder; MMDeploy's are read as well as ours.
-        client: Name of a client that must be able to use it, e.g. 'mmdeploy-runtime-1.3.1'.
-
-    Returns:
-        Findings, errors before warnings; none for a folder that is right.
+    `client` is the name of a client that must be able to use it, e.g. 'mmdeploy-runtime-1.3.1'.
 
     Raises:
         BadInputError: There is no such client.
@@ -54,15 +46,12 @@ def validate(folder: str | Path, client: str | None = None) -> list[Finding]:
 
 def _all(folder: Path, client: Client | None) -> Iterator[Finding]:
     yield from check_links(folder)
-    wrong = False
-    for name in JSON_FILES:
-        for finding in _check_json(folder, name):
-            wrong |= finding.level is Level.ERROR
-            yield finding
+    in_json = [finding for name in JSON_FILES for finding in _check_json(folder, name)]
+    yield from in_json
     try:
         model = read_folder(folder)
     except BadInputError as problem:
-        if not wrong:  # otherwise it is one of those found already
+        if all(finding.level is not Level.ERROR for finding in in_json):
             yield from_exception(problem, "")
         return
     yield from _check_model(model, client)
@@ -75,7 +64,7 @@ def _check_json(folder: Path, name: str) -> Iterator[Finding]:
         yield warning(name, "", "no such file", "where the model came from", why)
         return
     try:
-        value: dict[str, Any] = read_json(folder, name)
+        value = read_json(folder, name)
     except BadInputError as problem:
         yield from_exception(problem, name)
         return
@@ -85,14 +74,16 @@ def _check_json(folder: Path, name: str) -> Iterator[Finding]:
 def _check_model(model: SdkModel, client: Client | None) -> Iterator[Finding]:
     """The checks that need a folder whose JSON files are readable."""
     yield from check_files(model)
-    preprocessor, decoder, problems = _compiled(model)
-    yield from problems
-    graph = None
+    preprocessor = decoder = graph = keypoints = None
+    try:
+        preprocessor = compile_transforms(model.transforms)
+        decoder = decoder_of(model, preprocessor)
+    except BadInputError as problem:
+        yield from_exception(problem, PIPELINE)
     try:
         graph = _graph(model)
     except BadInputError as problem:
         yield from_exception(problem, model.model.net)
-    keypoints = None
     if graph is not None and preprocessor is not None:
         yield from check_graph(model, graph, preprocessor.input_size, decoder)
     if graph is not None and decoder is not None:
@@ -102,29 +93,6 @@ def _check_model(model: SdkModel, client: Client | None) -> Iterator[Finding]:
     yield from check_provenance(model, graph.opsets.get("") if graph else None)
     if client is not None:
         yield from check_client(model, graph, client)
-
-
-def _compiled(
-    model: SdkModel,
-) -> tuple[Preprocessor | None, Decoder | None, list[Finding]]:
-    """Transforms and component made ready to run, and what stood in the way."""
-    try:
-        preprocessor = compile_transforms(model.transforms)
-    except BadInputError as problem:
-        return None, None, [from_exception(problem, "pipeline.json")]
-    try:
-        size = preprocessor.input_size
-        decoder = compile_decoder(model.component, model.params, size, model.folder)
-    except BadInputError as problem:
-        return preprocessor, None, [from_exception(problem, "pipeline.json")]
-    if stage_of_component(model.component)[0].top_down == preprocessor.top_down:
-        return preprocessor, decoder, []
-    kind = "top-down" if preprocessor.top_down else "bottom-up"
-    path = f"{model.params.path.removesuffix('.params')}.component"
-    mismatch = error(
-        model.params.file, path, repr(model.component), f"one for the {kind} transforms"
-    )
-    return preprocessor, None, [mismatch]
 
 
 def _graph(model: SdkModel) -> OnnxFacts | None:

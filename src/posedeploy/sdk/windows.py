@@ -24,12 +24,8 @@ def why_no_windows(
 ) -> str:
     """Why no window can be opened here; '' where one can.
 
-    Asked before a window is, for OpenCV's Qt build aborts the process where there is no display.
-
-    Args:
-        environment: Environment variables.
-        platform: As `sys.platform`.
-        build: OpenCV's build information; None asks the OpenCV that is installed.
+    OpenCV's Qt build aborts the process where there is no display, so this comes first.
+    `build` is OpenCV's build information; None asks the OpenCV that is installed.
     """
     lines = (cv2.getBuildInformation() if build is None else build).splitlines()
     toolkits = [line.split(":", 1)[1].strip() for line in lines if line.strip().startswith("GUI:")]
@@ -53,21 +49,14 @@ def check_windows(instead: str, subject: str = "--show", reason: str | None = No
         UnavailableError: With the reason.
     """
     if reason := why_no_windows() if reason is None else reason:
-        raise UnavailableError(
-            subject, reason, "a display, and an OpenCV with windows (opencv-python)", instead
-        )
+        expected = "a display, and an OpenCV with windows (opencv-python)"
+        raise UnavailableError(subject, reason, expected, instead)
 
 
 def show_image(title: str, image: NDArray[np.uint8], milliseconds: int = 0) -> bool:
-    """Show an image in the window of that title.
+    """Show an image `[H, W, 3]`, BGR, in the window of that title; False after Escape or 'q'.
 
-    Args:
-        title: The window's title; the same title is the same window.
-        image: `[H, W, 3]` uint8, BGR.
-        milliseconds: How long to wait for a key; 0 waits until one is pressed.
-
-    Returns:
-        False if Escape or 'q' was pressed.
+    It waits so long for a key; 0 waits until one is pressed.
     """
     cv2.imshow(title, image)
     return (cv2.waitKey(milliseconds) & 0xFF) not in CLOSING_KEYS
@@ -76,8 +65,7 @@ def show_image(title: str, image: NDArray[np.uint8], milliseconds: int = 0) -> b
 def show_files(paths: list[Path]) -> None:
     """Show image files, each in a window of its own, until a key is pressed."""
     for path in paths:
-        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if image is not None:
+        if (image := cv2.imread(str(path), cv2.IMREAD_COLOR)) is not None:
             cv2.imshow(path.name, image)
     cv2.waitKey(0)
     cv2.destroyAllWindows()

@@ -7,17 +7,15 @@ come from the loaded backend files, not from the deploy config, so they cannot d
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from posedeploy.codecs import codec_of
 from posedeploy.config import DeployConfig, ModelConfig
 from posedeploy.runtime import StoredPrecision, TensorInfo
-from posedeploy.sdk.provenance import compact_dataset_meta, detail_json
-
-__all__ = ["Artifact", "compact_dataset_meta", "detail_json", "write_json_files"]
 
 # The SDK format's version: MMDeploy's clients read a string here and compare it with nothing.
 FORMAT_VERSION = "1.3.1"
@@ -26,29 +24,22 @@ META_KEYS = (
     "img_shape", "pad_shape", "ori_shape", "img_norm_cfg", "scale_factor", "bbox_score",
     "center", "scale",
 )  # fmt: skip
+# Defaults of MMPose 1.3.2's GetBBoxCenterScale and BottomupResize.
+DEFAULT_PADDING = 1.25
+DEFAULT_PAD_VALUE = (0, 0, 0)
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """What the written backend files are.
+    """What the written backend files are."""
 
-    Attributes:
-        files: File names, the main one first.
-        precision: As read from the files.
-        inputs: Inputs as the loaded session declares them.
-        outputs: Outputs likewise.
-        names_are_positions: True if the files have tensors by position only (TorchScript).
-        host: What the graph leaves to the host; empty if it holds everything.
-        recipe: How its precision was lowered; empty for fp32.
-    """
-
-    files: tuple[str, ...]
-    precision: StoredPrecision
-    inputs: tuple[TensorInfo, ...]
-    outputs: tuple[TensorInfo, ...]
-    names_are_positions: bool = False
-    host: Mapping[str, Any] = field(default_factory=dict)
-    recipe: Mapping[str, Any] = field(default_factory=dict)
+    files: tuple[str, ...]  # file names, the main one first
+    precision: StoredPrecision  # as read from the files
+    inputs: tuple[TensorInfo, ...]  # inputs as the loaded session declares them
+    outputs: tuple[TensorInfo, ...]  # outputs likewise
+    names_are_positions: bool = False  # tensors have positions only (TorchScript)
+    host: Mapping[str, Any] = field(default_factory=dict)  # what the graph leaves to the host
+    recipe: Mapping[str, Any] = field(default_factory=dict)  # how its precision was lowered
 
     @property
     def dynamic_batch(self) -> bool:
@@ -65,17 +56,11 @@ def write_json_files(  # noqa: PLR0917 - what a folder is made of, in one order 
     dataset_meta: Mapping[str, Any],
 ) -> None:
     """Write `deploy.json`, `pipeline.json` and `detail.json` into `folder`."""
+    recipe = artifact.recipe
     contents = {
         "deploy.json": deploy_json(artifact, model_config, deploy_config.backend),
         "pipeline.json": pipeline_json(artifact, model_config, deploy_config),
-        "detail.json": detail_json(
-            model_config,
-            deploy_config,
-            checkpoint,
-            dataset_meta,
-            format_version=FORMAT_VERSION,
-            recipe=artifact.recipe,
-        ),
+        "detail.json": detail_json(model_config, deploy_config, checkpoint, dataset_meta, recipe),
     }
     for name, content in contents.items():
         text = json.dumps(content, indent=4, default=_plain)
@@ -103,6 +88,8 @@ def pipeline_json(
 ) -> dict[str, Any]:
     """`pipeline.json`: pre-processing, network, post-processing."""
     by_position = artifact.names_are_positions
+    height, width = map(int, artifact.inputs[0].shape[2:])  # of the loaded graph's NCHW input
+    positions = {name: f"#{i}" for i, name in enumerate(deploy_config.output_names)}
     net = {
         "name": model_config.estimator.lower(),
         "type": "Task",
@@ -111,7 +98,7 @@ def pipeline_json(
         "input": ["prep_output"],
         "output": ["infer_output"],
         "input_map": {"img": "#0" if by_position else artifact.inputs[0].name},
-        "output_map": _output_map(artifact, deploy_config),
+        "output_map": positions if by_position else {},  # else the names are the component's
     }
     preprocess = {
         "type": "Task",
@@ -119,7 +106,7 @@ def pipeline_json(
         "name": "Preprocess",
         "input": ["img"],
         "output": ["prep_output"],
-        "transforms": transforms(model_config, _input_size(artifact)),
+        "transforms": transforms(model_config, (width, height)),
     }
     component, params = postprocess(model_config, artifact.host)
     decode = {
@@ -135,31 +122,9 @@ def pipeline_json(
     return {"pipeline": {"input": ["img"], "output": ["post_output"], "tasks": tasks}}
 
 
-def _output_map(artifact: Artifact, deploy_config: DeployConfig) -> dict[str, str]:
-    """Empty where the graph's names are the ones the post-processing asks for."""
-    if artifact.names_are_positions:
-        return {name: f"#{i}" for i, name in enumerate(deploy_config.output_names)}
-    return {}
-
-
-def _input_size(artifact: Artifact) -> list[int]:
-    """[W, H] in px, from the loaded graph's NCHW input."""
-    shape = artifact.inputs[0].shape
-    return [int(shape[3]), int(shape[2])]
-
-
 def transforms(model_config: ModelConfig, size: Sequence[int]) -> list[dict[str, Any]]:
-    """The test pipeline in the SDK's words, ending with normalization.
-
-    Args:
-        model_config: Whose test pipeline.
-        size: [W, H] of the network input, px.
-    """
-    steps: list[dict[str, Any]] = []
-    for step in model_config.test_pipeline:
-        translate = _TRANSFORMS.get(str(step["type"]))
-        if translate is not None:
-            steps.append(translate(step, list(size)))
+    """The test pipeline in the SDK's words, for an input of [W, H] px."""
+    steps = [_transform(step, list(size)) for step in model_config.test_pipeline]
     normalize = {
         "type": "Normalize",
         "mean": list(model_config.mean),
@@ -167,27 +132,24 @@ def transforms(model_config: ModelConfig, size: Sequence[int]) -> list[dict[str,
         "to_rgb": model_config.bgr_to_rgb,
     }
     collect = {"type": "Collect", "keys": ["img"], "meta_keys": list(META_KEYS)}
-    return [*steps, normalize, {"type": "ImageToTensor", "keys": ["img"]}, collect]
+    to_tensor = {"type": "ImageToTensor", "keys": ["img"]}
+    return [*filter(None, steps), normalize, to_tensor, collect]
 
 
-Step = Mapping[str, Any]
-_TRANSFORMS: Mapping[str, Callable[[Step, list[int]], dict[str, Any]]] = {
-    "LoadImage": lambda _step, _size: {"type": "LoadImageFromFile"},
-    "GetBBoxCenterScale": lambda step, size: {
-        "type": "TopDownGetBboxCenterScale",
-        "padding": step.get("padding", 1.25),
-        "image_size": size,
-    },
-    "TopdownAffine": lambda step, size: {
-        "type": "TopDownAffine",
-        "image_size": size,
-        **({"use_udp": True} if step.get("use_udp") else {}),
-    },
-    "BottomupResize": lambda step, size: {
-        **{key: value for key, value in step.items() if key != "input_size"},
-        "input_size": size,
-    },
-}
+def _transform(step: Mapping[str, Any], size: list[int]) -> dict[str, Any]:
+    """A step of the test pipeline in the SDK's words, {} where the SDK has none for it."""
+    match step["type"]:
+        case "LoadImage":
+            return {"type": "LoadImageFromFile"}
+        case "GetBBoxCenterScale":
+            padding = step.get("padding", DEFAULT_PADDING)
+            return {"type": "TopDownGetBboxCenterScale", "padding": padding, "image_size": size}
+        case "TopdownAffine":
+            udp = {"use_udp": True} if step.get("use_udp") else {}
+            return {"type": "TopDownAffine", "image_size": size, **udp}
+        case "BottomupResize":
+            return {**step, "input_size": size}
+    return {}
 
 
 def postprocess(
@@ -204,6 +166,86 @@ def postprocess(
     if head.bottom_up:
         params["input_size"] = list(model_config.input_size)
     return head.stages[0].component, params
+
+
+def detail_json(
+    model_config: ModelConfig,
+    deploy_config: DeployConfig,
+    checkpoint: str,
+    dataset_meta: Mapping[str, Any],
+    recipe: Mapping[str, Any],
+) -> dict[str, Any]:
+    """`detail.json`: where a model came from, and the facts that the folder must match.
+
+    Clients do without this file.  Its section `posedeploy` is ours, the others are MMDeploy's.
+    """
+    raw = deploy_config.raw
+    return {
+        "version": FORMAT_VERSION,
+        "codebase": {
+            "task": "PoseDetection",
+            "codebase": "mmpose",
+            "version": version("mmpose"),
+            "pth": checkpoint,
+            "config": str(model_config.path),
+        },
+        "codebase_config": raw["codebase_config"],
+        "onnx_config": raw["ir_config" if "ir_config" in raw else "onnx_config"],
+        "backend_config": raw["backend_config"],
+        "calib_config": raw.get("calib_config", {}),
+        "posedeploy": {
+            "version": version("posedeploy"),
+            "family": model_config.family,
+            "head": model_config.head,
+            "dataset_meta": dict(dataset_meta),
+            "model": model_facts(model_config, len(dataset_meta.get("keypoint_names", ()))),
+            **({"recipe": dict(recipe)} if recipe else {}),
+        },
+    }
+
+
+def model_facts(model_config: ModelConfig, keypoints: int) -> dict[str, Any]:
+    """Facts of the model config without which keypoints are silently wrong.
+
+    They come from the config, and clients read the pipeline: a folder in which one of the two was
+    changed is recognized.  `keypoints` is 0 where their number is not known.
+    """
+    steps = {str(step["type"]).rsplit(".", 1)[-1]: step for step in model_config.test_pipeline}
+    resize = steps.get("BottomupResize") or steps.get("TopdownAffine") or {}
+    facts: dict[str, Any] = {
+        "mean": list(model_config.mean),
+        "std": list(model_config.std),
+        "bgr_to_rgb": model_config.bgr_to_rgb,
+        "input_size": list(model_config.input_size),
+        "use_udp": bool(resize.get("use_udp", False)),
+    }
+    if keypoints:
+        facts["num_keypoints"] = keypoints
+    if model_config.head_kind.bottom_up:
+        # A bottom-up graph outputs coordinates itself: its codec encodes labels for training only.
+        facts["pad_val"] = list(resize.get("pad_val", DEFAULT_PAD_VALUE))
+    else:
+        scale = steps.get("GetBBoxCenterScale") or {}
+        facts["padding"] = float(scale.get("padding", DEFAULT_PADDING))
+        facts["codec"] = dict(model_config.codec)
+    return facts
+
+
+def compact_dataset_meta(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """What a client needs to name and draw keypoints, from mmpose's parsed metainfo."""
+    pairs = {tuple(sorted(pair)) for pair in enumerate(meta.get("flip_indices", ()))}
+    colors = {
+        key: [[int(part) for part in color] for color in meta.get(key, ())]
+        for key in ("keypoint_colors", "skeleton_link_colors")
+    }
+    return {
+        "dataset_name": meta.get("dataset_name", ""),
+        "keypoint_names": [meta["keypoint_id2name"][i] for i in range(meta["num_keypoints"])],
+        "skeleton_links": [list(link) for link in meta.get("skeleton_links", ())],
+        "sigmas": [float(s) for s in meta.get("sigmas", ())],
+        **colors,
+        "flip_pairs": [list(pair) for pair in sorted(pairs) if pair[0] != pair[1]],
+    }
 
 
 def _plain(value: Any) -> Any:

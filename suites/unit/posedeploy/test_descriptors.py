@@ -23,7 +23,7 @@ from posedeploy.heads import (
     load,
     stage_of_component,
 )
-from posedeploy.sdk.checks.schema import schema
+from posedeploy.sdk.checks.files import schema
 
 
 @pytest.mark.parametrize("head", HEADS, ids=lambda head: head.kind)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from posedeploy.errors import BadInputError
 from posedeploy.sdk.checks.detail import step
+from posedeploy.sdk.fields import show
 from posedeploy.sdk.findings import Finding, error, warning
 from posedeploy.sdk.folder import PIPELINE, SdkModel
 from posedeploy.sdk.onnxfile import OnnxFacts
@@ -18,23 +19,14 @@ from posedeploy.sdk.onnxfile import OnnxFacts
 
 @dataclass(frozen=True)
 class Client:
-    """A program that reads SDK model folders.
-
-    Attributes:
-        name: Name and version.
-        max_opset: Newest operator set that it loads, whatever is in the graph.
-        doubtful_opset: Newest that it loads if no operator in the graph is new in it.
-        max_ir: Newest IR version that it loads.
-        transforms: Transforms that it has.
-        components: Post-processing components that it has.
-    """
+    """A program that reads SDK model folders."""
 
     name: str
-    max_opset: int
-    doubtful_opset: int
-    max_ir: int
-    transforms: frozenset[str]
-    components: frozenset[str]
+    max_opset: int  # newest operator set that it loads, whatever is in the graph
+    doubtful_opset: int  # newest that it loads if no operator in the graph is new in it
+    max_ir: int  # newest IR version that it loads
+    transforms: tuple[str, ...]
+    components: tuple[str, ...]
 
 
 CLIENTS = {
@@ -43,14 +35,14 @@ CLIENTS = {
         max_opset=18,
         doubtful_opset=19,
         max_ir=9,
-        transforms=frozenset(
-            {"Collect", "ImageToTensor", "LoadImageFromFile", "Normalize", "TopDownAffine",
-             "TopDownGetBboxCenterScale"}
+        transforms=(
+            "Collect", "ImageToTensor", "LoadImageFromFile", "Normalize", "TopDownAffine",
+            "TopDownGetBboxCenterScale",
         ),
-        components=frozenset(
-            {"SimCCLabelDecode", "TopdownHeatmapBaseHeadDecode", "TopdownHeatmapMSMUHeadDecode",
-             "TopdownHeatmapMultiStageHeadDecode", "TopdownHeatmapSimpleHeadDecode",
-             "ViPNASHeatmapSimpleHeadDecode"}
+        components=(
+            "SimCCLabelDecode", "TopdownHeatmapBaseHeadDecode", "TopdownHeatmapMSMUHeadDecode",
+            "TopdownHeatmapMultiStageHeadDecode", "TopdownHeatmapSimpleHeadDecode",
+            "ViPNASHeatmapSimpleHeadDecode",
         ),
     )
 }  # fmt: skip
@@ -63,9 +55,8 @@ def client_named(name: str) -> Client:
         BadInputError: There is none; the message lists those there are.
     """
     if name not in CLIENTS:
-        raise BadInputError(
-            "client", repr(name), f"one of {', '.join(CLIENTS)}", "Pass one of these names."
-        )
+        expected = f"one of {', '.join(CLIENTS)}"
+        raise BadInputError("client", repr(name), expected, "Pass one of these names.")
     return CLIENTS[name]
 
 
@@ -94,22 +85,15 @@ IGNORED: tuple[tuple[str, Callable[[Params], bool], str], ...] = (
 
 
 def check_client(model: SdkModel, graph: OnnxFacts | None, client: Client) -> Iterator[Finding]:
-    """What this client cannot do, or does otherwise.
-
-    Args:
-        model: The folder.
-        graph: Facts of its ONNX file, None where it has none.
-        client: The client.
-    """
-    for transform in model.transforms:
-        if transform.type not in client.transforms:
-            path = f"{transform.fields.path}.type"
-            expected = f"one of {', '.join(sorted(client.transforms))}"
-            yield error(PIPELINE, path, repr(transform.type), expected, f"{client.name} crashes")
-    component = f"{model.params.path.removesuffix('.params')}.component"
-    if model.component not in client.components:
-        expected = f"one of {', '.join(sorted(client.components))}"
-        yield error(PIPELINE, component, repr(model.component), expected, f"{client.name} crashes")
+    """What this client cannot do, or does otherwise; `graph` is None without an ONNX file."""
+    names = [(t.path + ".type", t.value["type"], client.transforms) for t in model.transforms]
+    for path, value, allowed in (
+        *names,
+        (model.component_path, model.component, client.components),
+    ):
+        if value not in allowed:
+            expected = f"one of {', '.join(allowed)}"
+            yield error(PIPELINE, path, show(value), expected, f"{client.name} crashes")
     for key, wrong, what in IGNORED:
         if wrong(model.params.value):
             path, found = f"{model.params.path}.{key}", repr(model.params.value.get(key))
@@ -123,18 +107,18 @@ def check_client(model: SdkModel, graph: OnnxFacts | None, client: Client) -> It
 
 
 def _check_versions(net: str, graph: OnnxFacts, client: Client) -> Iterator[Finding]:
+    crash = f"{client.name} crashes"
     opset = graph.opsets.get("", graph.opsets.get("ai.onnx", 0))
+    found, expected = f"opset {opset}", f"opset {client.max_opset} or older"
     if opset > client.doubtful_opset:
-        expected = f"opset {client.max_opset} or older"
-        yield error(net, "", f"opset {opset}", expected, f"{client.name} crashes while loading")
+        yield error(net, "", found, expected, f"{crash} while loading")
     elif opset > client.max_opset:
         yield warning(
-            net, "", f"opset {opset}", f"opset {client.max_opset} or older",
-            f"{client.name} crashes if an operator in the graph is new in it",
-        )  # fmt: skip
+            net, "", found, expected, f"{crash} if an operator in the graph is new in it"
+        )
     if graph.ir_version > client.max_ir:
         found, expected = f"IR version {graph.ir_version}", f"{client.max_ir} or older"
-        yield error(net, "", found, expected, f"{client.name} crashes while loading")
+        yield error(net, "", found, expected, f"{crash} while loading")
     for info in (*graph.inputs, *graph.outputs):
         if info.dtype not in ("float32", "?"):
             yield error(net, "", f"{info.name!r} of {info.dtype}", "float32", client.name)

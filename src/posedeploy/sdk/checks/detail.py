@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from posedeploy.codecs import Parameter, decisive_parameters
@@ -12,33 +11,23 @@ from posedeploy.errors import BadInputError
 from posedeploy.sdk.fields import MAX_NUMBER, Node, is_json, show
 from posedeploy.sdk.findings import Finding, error, from_exception, warning
 from posedeploy.sdk.folder import DEPLOY, DETAIL, PIPELINE, SdkModel
-from posedeploy.sdk.meta import DatasetMeta
 
 # ImageNet's means in RGB order, which every MMPose config with bgr_to_rgb has.
 IMAGENET_RGB = [123.675, 116.28, 103.53]
 
 
-@dataclass(frozen=True)
-class Fact:
-    """One fact of the model config, and the place in the transforms that must agree with it."""
-
-    name: str
-    transform: str
-    key: str
-    default: Any
-
-
 # fmt: off
-FACTS = (
-    Fact("bgr_to_rgb", "Normalize",                 "to_rgb",     True),
-    Fact("input_size", "BottomupResize",            "input_size", None),
-    Fact("input_size", "TopDownAffine",             "image_size", None),
-    Fact("mean",       "Normalize",                 "mean",       None),
-    Fact("pad_val",    "BottomupResize",            "pad_val",    [0, 0, 0]),
-    Fact("padding",    "TopDownGetBboxCenterScale", "padding",    1.25),
-    Fact("std",        "Normalize",                 "std",        None),
-    Fact("use_udp",    "BottomupResize",            "use_udp",    False),
-    Fact("use_udp",    "TopDownAffine",             "use_udp",    False),
+FACTS: tuple[tuple[str, str, str, Any], ...] = (
+    # fact of the model config, transform that must agree with it, its field, default of the field
+    ("bgr_to_rgb", "Normalize",                 "to_rgb",     True),
+    ("input_size", "BottomupResize",            "input_size", None),
+    ("input_size", "TopDownAffine",             "image_size", None),
+    ("mean",       "Normalize",                 "mean",       None),
+    ("pad_val",    "BottomupResize",            "pad_val",    [0, 0, 0]),
+    ("padding",    "TopDownGetBboxCenterScale", "padding",    1.25),
+    ("std",        "Normalize",                 "std",        None),
+    ("use_udp",    "BottomupResize",            "use_udp",    False),
+    ("use_udp",    "TopDownAffine",             "use_udp",    False),
 )
 # fmt: on
 
@@ -56,7 +45,7 @@ def same(left: Any, right: Any) -> bool:
 
 def step(model: SdkModel, kind: str) -> Node | None:
     """The first transform of this type."""
-    return next((t.fields for t in model.transforms if t.type == kind), None)
+    return next((t for t in model.transforms if t.value["type"] == kind), None)
 
 
 def _section(model: SdkModel, name: str) -> dict[str, Any]:
@@ -69,25 +58,24 @@ def _section(model: SdkModel, name: str) -> dict[str, Any]:
 def check_facts(model: SdkModel) -> Iterator[Finding]:
     """Transforms and codec parameters against the model config's facts."""
     facts = _section(model, "model")
-    for fact in FACTS:
-        fields = step(model, fact.transform)
-        if fact.name not in facts or fields is None:
+    for name, transform, key, default in FACTS:
+        fields = step(model, transform)
+        if name not in facts or fields is None:
             continue
-        value = fields.value.get(fact.key, fact.default)
-        if not same(value, facts[fact.name]):
-            expected = f"{show(facts[fact.name])}, as the model config has it"
-            path = f"{fields.path}.{fact.key}"
+        value = fields.value.get(key, default)
+        if not same(value, facts[name]):
+            expected = f"{show(facts[name])}, as the model config has it"
+            path = f"{fields.path}.{key}"
             yield error(PIPELINE, path, show(value), expected, "keypoints are silently wrong")
     codec = facts.get("codec")
     if isinstance(codec, dict):
-        yield from _check_codec(model, codec)
+        yield from _check_codec(model.params, codec)
     norm = step(model, "Normalize")
     if norm is not None and "bgr_to_rgb" not in facts:
         yield from _check_color_order(norm)
 
 
-def _check_codec(model: SdkModel, codec: dict[str, Any]) -> Iterator[Finding]:
-    params = model.params
+def _check_codec(params: Node, codec: dict[str, Any]) -> Iterator[Finding]:
     for parameter in (*decisive_parameters(), Parameter("type")):
         if parameter.only_with and codec.get(parameter.only_with) is not True:
             continue
@@ -97,20 +85,15 @@ def _check_codec(model: SdkModel, codec: dict[str, Any]) -> Iterator[Finding]:
             for side in (codec, params.value)
         )
         if wanted is not None and not same(value, wanted):
-            yield error(
-                PIPELINE, f"{params.path}.{key}", show(value),
-                f"{show(wanted)}, as the codec of the model config has it",
-                "keypoints are silently wrong",
-            )  # fmt: skip
+            expected = f"{show(wanted)}, as the codec of the model config has it"
+            path = f"{params.path}.{key}"
+            yield error(PIPELINE, path, show(value), expected, "keypoints are silently wrong")
 
 
 def _check_color_order(norm: Node) -> Iterator[Finding]:
     """Without facts: ImageNet's means tell the order that they are in."""
     to_rgb, mean = norm.value.get("to_rgb", True), norm.value.get("mean")
-    wrong = (to_rgb is False and same(mean, IMAGENET_RGB)) or (
-        to_rgb is True and same(mean, IMAGENET_RGB[::-1])
-    )
-    if wrong:
+    if isinstance(to_rgb, bool) and same(mean, IMAGENET_RGB[::-1] if to_rgb else IMAGENET_RGB):
         yield warning(
             PIPELINE, f"{norm.path}.to_rgb", show(to_rgb),
             f"{show(not to_rgb)}: the means are ImageNet's in the other order",
@@ -119,64 +102,53 @@ def _check_color_order(norm: Node) -> Iterator[Finding]:
 
 
 def check_meta(model: SdkModel, keypoints: int | None) -> Iterator[Finding]:
-    """The keypoints' names against each other and against the graph.
-
-    Args:
-        model: The folder.
-        keypoints: How many keypoints the graph has, None where it does not tell.
-    """
+    """The keypoints' names against each other and against the number in the graph, if known."""
     try:
         meta = model.dataset_meta
     except BadInputError as problem:
         yield from_exception(problem, DETAIL)
         return
-    path = "$.posedeploy.dataset_meta"
-    count = len(meta.keypoint_names)
-    if count and keypoints is not None and count != keypoints:
-        yield error(
-            DETAIL, f"{path}.keypoint_names", f"{count} names", f"{keypoints}, as the graph has",
-            "keypoints get wrong names",
-        )  # fmt: skip
-    yield from _check_lengths(meta, path)
-    declared = _section(model, "model").get("num_keypoints")
-    if isinstance(declared, int) and keypoints is not None and declared != keypoints:
-        found = DETAIL, "$.posedeploy.model.num_keypoints", show(declared)
-        yield error(*found, f"{keypoints}, as the graph has")
-
-
-def _check_lengths(meta: DatasetMeta, path: str) -> Iterator[Finding]:
+    path, as_graph = "$.posedeploy.dataset_meta", f"{keypoints}, as the graph has"
     names, links = len(meta.keypoint_names), len(meta.skeleton_links)
-    expected = (
+    if names and keypoints not in (None, names):
+        found, why = f"{names} names", "keypoints get wrong names"
+        yield error(DETAIL, f"{path}.keypoint_names", found, as_graph, why)
+    lengths = (
         ("sigmas", len(meta.sigmas), names),
         ("keypoint_colors", len(meta.keypoint_colors), names),
         ("skeleton_link_colors", len(meta.skeleton_link_colors), links),
     )
-    for key, length, wanted in expected:
+    for key, length, wanted in lengths:
         if length not in (0, wanted):
             yield warning(DETAIL, f"{path}.{key}", f"{length} entries", f"{wanted} or none")
     if len(set(meta.keypoint_names)) != names:
         yield warning(DETAIL, f"{path}.keypoint_names", "a name twice", "each name once")
+    declared = _section(model, "model").get("num_keypoints")
+    if isinstance(declared, int) and keypoints not in (None, declared):
+        yield error(DETAIL, "$.posedeploy.model.num_keypoints", show(declared), as_graph)
 
 
 def check_provenance(model: SdkModel, opset: int | None) -> Iterator[Finding]:
     """The conversion as `detail.json` records it, against the files in the folder."""
+
+    def recorded(section: str, key: str) -> Any:
+        value = model.detail.get(section)
+        return value.get(key) if isinstance(value, dict) else None
+
     detail, entry = model.detail, model.model
-    version = detail.get("version")
+    version, backend = detail.get("version"), recorded("backend_config", "type")
+    precision, asked = (
+        recorded("backend_config", "precision"),
+        recorded("onnx_config", "opset_version"),
+    )
     if isinstance(version, str) and version != model.version:
         yield warning(DETAIL, "$.version", show(version), f"{model.version!r}, as in {DEPLOY}")
-    backend = detail.get("backend_config")
-    backend = backend if isinstance(backend, dict) else {}
-    if isinstance(backend.get("type"), str) and backend["type"] != entry.backend:
-        path, found = "$.backend_config.type", show(backend["type"])
-        yield warning(DETAIL, path, found, f"{entry.backend!r}, as in {DEPLOY}")
-    precision = backend.get("precision")
+    if isinstance(backend, str) and backend != entry.backend:
+        path, expected = "$.backend_config.type", f"{entry.backend!r}, as in {DEPLOY}"
+        yield warning(DETAIL, path, show(backend), expected)
     if isinstance(precision, str) and precision.upper() != entry.precision:
-        yield warning(
-            DEPLOY, "$.models[0].precision", entry.precision,
-            f"{precision.upper()}, as backend_config in {DETAIL} asks for",
-        )  # fmt: skip
-    config = detail.get("onnx_config")
-    asked = config.get("opset_version") if isinstance(config, dict) else None
-    if isinstance(asked, int) and opset is not None and asked != opset:
-        path, found = "$.onnx_config.opset_version", show(asked)
-        yield warning(DETAIL, path, found, f"{opset}, as the graph has")
+        expected = f"{precision.upper()}, as backend_config in {DETAIL} asks for"
+        yield warning(DEPLOY, "$.models[0].precision", entry.precision, expected)
+    if isinstance(asked, int) and opset not in (None, asked):
+        path = "$.onnx_config.opset_version"
+        yield warning(DETAIL, path, show(asked), f"{opset}, as the graph has")

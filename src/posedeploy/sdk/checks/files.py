@@ -1,16 +1,35 @@
-"""The files of a folder: present, inside the folder, and of the backend's types."""
+"""The files of a folder: the backend's as `deploy.json` names them, and the JSON by its schema."""
 
 from __future__ import annotations
 
+import importlib.resources
+import json
 from collections.abc import Iterator
+from functools import cache
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from posedeploy.errors import BadInputError
 from posedeploy.runtime import backend_names, backend_row
-from posedeploy.sdk.findings import Finding, error, from_exception, warning
-from posedeploy.sdk.folder import DEPLOY, SdkModel
+from posedeploy.sdk.fields import show
+from posedeploy.sdk.findings import Finding, Level, error, from_exception, warning
+from posedeploy.sdk.folder import DEPLOY, DETAIL, SdkModel
 from posedeploy.sdk.safefiles import MAX_PACKAGE_ENTRIES, file_inside
+
+MAX_FINDINGS = 20  # of one file; a thousand of the same kind tell no more
+
+# JSON Schema's keyword -> what it expects, in words; others show their value
+_EXPECTED = {
+    "exclusiveMaximum": "a number below {}",
+    "exclusiveMinimum": "a number above {}",
+    "maxItems": "at most {} items",
+    "maxLength": "at most {} characters",
+    "maximum": "at most {}",
+    "minItems": "at least {} items",
+    "minLength": "at least {} characters",
+    "minimum": "at least {}",
+}
 
 
 def check_links(folder: Path) -> Iterator[Finding]:
@@ -31,34 +50,74 @@ def check_links(folder: Path) -> Iterator[Finding]:
 
 
 def check_files(model: SdkModel) -> Iterator[Finding]:
-    """The backend's files as `deploy.json` names them."""
-    entry = model.model
-    has_runtime = entry.backend in backend_names()
-    if not has_runtime:
-        yield error(
-            DEPLOY, "$.models[0].backend", repr(entry.backend),
-            f"one of {', '.join(backend_names())}", "no runtime for it; older clients crash",
-        )  # fmt: skip
-    files = [("net", entry.net)] + ([("weights", entry.weights)] if entry.weights else [])
-    for key, name in files:
-        path = f"$.models[0].{key}"
+    """The backend's files: present, inside the folder, and of the backend's types."""
+    entry, path = model.model, "$.models[0]"
+    for key, name in (("net", entry.net), ("weights", entry.weights)):
         try:
-            file_inside(model.folder, name, f"{DEPLOY}: {path}")
+            if name or key == "net":
+                file_inside(model.folder, name, f"{DEPLOY}: {path}.{key}")
         except BadInputError as problem:
             yield from_exception(problem, DEPLOY)
-    if has_runtime:
-        yield from _check_names(model)
-
-
-def _check_names(model: SdkModel) -> Iterator[Finding]:
-    row, entry = backend_row(model.model.backend), model.model
-    if Path(entry.net).suffix != Path(row.main_file).suffix:
+    if entry.backend not in backend_names():
         yield error(
-            DEPLOY, "$.models[0].net", repr(entry.net), f"a {Path(row.main_file).suffix} file",
-            f"what {row.name} loads",
+            DEPLOY, f"{path}.backend", repr(entry.backend), f"one of {', '.join(backend_names())}",
+            "no runtime for it; older clients crash",
         )  # fmt: skip
+        return
+    row = backend_row(entry.backend)
+    suffix = Path(row.main_file).suffix
+    if Path(entry.net).suffix != suffix:
+        found, why = repr(entry.net), f"what {row.name} loads"
+        yield error(DEPLOY, f"{path}.net", found, f"a {suffix} file", why)
     if bool(entry.weights) != bool(row.weights_file):
         yield error(
-            DEPLOY, "$.models[0].weights", repr(entry.weights), repr(row.weights_file),
+            DEPLOY, f"{path}.weights", repr(entry.weights), repr(row.weights_file),
             f"{row.name} needs {'a' if row.weights_file else 'no'} weights file",
         )  # fmt: skip
+
+
+@cache
+def schema(name: str) -> dict[str, Any]:
+    """The JSON Schema of 'deploy.json', 'pipeline.json' or 'detail.json'."""
+    file = name.replace(".json", ".schema.json")
+    text = importlib.resources.files("posedeploy.sdk").joinpath("schema", file).read_text("utf-8")
+    loaded: dict[str, Any] = json.loads(text)
+    return loaded
+
+
+def _expected(keyword: str, value: Any) -> str:
+    match keyword:
+        case "contains":
+            return f"an array that holds {show(value.get('const'))}"
+        case "enum":
+            return f"one of {', '.join(map(show, value))}"
+        case "type":
+            return " or ".join(value) if isinstance(value, list) else str(value)
+    return _EXPECTED[keyword].format(value) if keyword in _EXPECTED else show(value)
+
+
+def check_schema(name: str, value: dict[str, Any]) -> Iterator[Finding]:
+    """What in the content of a JSON file its schema does not allow."""
+    try:
+        import jsonschema
+    except ImportError:
+        yield warning(
+            name, "", "no package jsonschema", "it, to check the file against its JSON Schema",
+            "only the first mistake in this file is reported",
+        )  # fmt: skip
+        return
+    problems = jsonschema.Draft202012Validator(schema(name)).iter_errors(value)
+    for problem in islice(problems, MAX_FINDINGS):
+        path, keyword = problem.json_path, str(problem.validator)
+        if keyword == "required":
+            missing = problem.message.split("'")[1]
+            found, expected = f"an object without {missing!r}", f"a field {missing!r}"
+            consequence = "clients cannot read the folder" if name != DETAIL else ""
+        else:
+            found = show(problem.instance)
+            expected = _expected(keyword, problem.validator_value)
+            consequence = str(problem.schema.get("description", "")).rstrip(".")
+        # no client reads detail.json, and only its section `posedeploy` is ours
+        severe = name != DETAIL or path.startswith("$.posedeploy")
+        level = Level.ERROR if severe else Level.WARNING
+        yield Finding(level, name, path, found, expected, consequence)

@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 from posedeploy.errors import BadInputError
 from posedeploy.heads import stage_of_component
 from posedeploy.runtime import TensorInfo
-from posedeploy.sdk.binding import input_name, resolve
+from posedeploy.sdk.binding import bind_input, bind_outputs, resolve
 from posedeploy.sdk.decode import Decoder
-from posedeploy.sdk.findings import Finding, error, warning
+from posedeploy.sdk.findings import Finding, error, from_exception, warning
 from posedeploy.sdk.folder import DEPLOY, PIPELINE, SdkModel
 from posedeploy.sdk.onnxfile import OnnxFacts
 
-NET = "$.pipeline.tasks[?(@.module=='Net')]"
 MAX_ELEMENTS = 10**8  # of an output that is tried out; real ones have 10**6
 
 # Operators that only quantized graphs have: ONNX operator specification.
@@ -33,11 +32,7 @@ def check_graph(
 ) -> Iterator[Finding]:
     """Everything in `pipeline.json` and `deploy.json` that must agree with the graph.
 
-    Args:
-        model: The folder.
-        graph: Facts of its ONNX file.
-        input_size: Width and height that the transforms make, px.
-        decoder: The decoder of its component, None where it could not be made.
+    `input_size` is what the transforms make; `decoder` is None where it could not be made.
     """
     net = model.model.net
     if graph.external:
@@ -45,10 +40,15 @@ def check_graph(
             net, "", f"weights in other files: {', '.join(graph.external)[:120]}",
             "one file with its weights in it", "mmdeploy-runtime 1.3.1 crashes",
         )  # fmt: skip
-    problems = list(_check_input(model, graph, input_size))
-    yield from problems
-    # Outputs follow from the input: where that is another model's, they tell nothing new.
-    if decoder is not None and not any(problem.file == net for problem in problems):
+    other_input = False  # outputs follow from the input: if it is another model's, so are they
+    try:
+        info = bind_input(model, graph.inputs, input_size)
+    except BadInputError as problem:
+        other_input = problem.subject == net
+        yield from_exception(problem, net, "" if other_input else "mmdeploy-runtime 1.3.1 aborts")
+    else:
+        yield from _check_input(model, info, input_size)
+    if decoder is not None and not other_input:
         yield from _check_outputs(model, graph, decoder)
     yield from _check_precision(model, graph)
     custom = sorted(set(graph.opsets) - {"", "ai.onnx", "ai.onnx.ml"})
@@ -60,34 +60,19 @@ def check_graph(
 
 
 def _check_input(
-    model: SdkModel, graph: OnnxFacts, input_size: tuple[int, int]
+    model: SdkModel, info: TensorInfo, input_size: tuple[int, int]
 ) -> Iterator[Finding]:
-    names = [info.name for info in graph.inputs]
-    name = input_name(model, names)
-    if name is None or len(names) != 1:
-        yield error(
-            PIPELINE, f"{NET}.input_map", str(dict(model.input_map)),
-            f"'img' mapped to the one input of the graph, which has {', '.join(names) or 'none'}",
-            "mmdeploy-runtime 1.3.1 aborts",
-        )  # fmt: skip
-        return
-    info, (width, height) = graph.inputs[0], input_size
+    net, (width, height) = model.model.net, input_size
+    found = f"input {info.name!r} of shape {list(info.shape)}"
     expected = f"[N, 3, {height}, {width}], as the transforms make it"
-    pairs = list(zip(info.shape[1:], (3, height, width), strict=False))
-    if len(info.shape) != 4 or any(isinstance(a, int) and a != b for a, b in pairs):
-        yield error(model.model.net, "", f"input {name!r} of shape {list(info.shape)}", expected)
+    if not info.shape:
+        yield error(net, "", found, expected)
         return
     if any(isinstance(size, str) for size in info.shape[1:]):
-        yield warning(model.model.net, "", f"input {name!r} of shape {list(info.shape)}", expected)
+        yield warning(net, "", found, expected)
     if info.dtype != "float32":
-        yield warning(
-            model.model.net, "", f"input {name!r} of {info.dtype}", "float32",
-            "clients feed float32",
-        )  # fmt: skip
-    yield from _check_batch(model, info)
-
-
-def _check_batch(model: SdkModel, info: TensorInfo) -> Iterator[Finding]:
+        found = f"input {info.name!r} of {info.dtype}"
+        yield warning(net, "", found, "float32", "clients feed float32")
     batch, entry = info.shape[0], model.model
     dynamic = isinstance(batch, str)
     if entry.dynamic_shape != dynamic:
@@ -103,20 +88,15 @@ def _check_batch(model: SdkModel, info: TensorInfo) -> Iterator[Finding]:
 
 
 def _check_outputs(model: SdkModel, graph: OnnxFacts, decoder: Decoder) -> Iterator[Finding]:
-    names = [info.name for info in graph.outputs]
-    bound = {name: resolve(name, model.output_map, names) for name in decoder.outputs}
-    missing = [name for name, found in bound.items() if found is None]
-    if missing:
-        yield error(
-            PIPELINE, f"{NET}.output_map", f"no {', '.join(missing)} in {', '.join(names)}",
-            f"{', '.join(decoder.outputs)}, for {model.component}",
-            "mmdeploy-runtime 1.3.1 aborts",
-        )  # fmt: skip
-        return
     infos = {info.name: info for info in graph.outputs}
-    trial = {name: _zeros(infos[str(found)]) for name, found in bound.items()}
+    try:
+        bound = bind_outputs(model, list(infos), decoder.outputs)
+    except BadInputError as problem:
+        yield from_exception(problem, PIPELINE, "mmdeploy-runtime 1.3.1 aborts")
+        return
+    trial = {name: _zeros(infos[target]) for name, target in bound.items()}
     if any(array is None for array in trial.values()):
-        return  # shapes that the graph does not tell cannot be wrong
+        return  # shapes that the graph does not declare cannot be wrong
     try:
         decoder.decode({name: array for name, array in trial.items() if array is not None})
     except BadInputError as problem:
@@ -124,16 +104,13 @@ def _check_outputs(model: SdkModel, graph: OnnxFacts, decoder: Decoder) -> Itera
 
 
 def _zeros(info: TensorInfo) -> NDArray[Any] | None:
-    """Zeros of an output's shape, a dynamic batch as 1; None where it is not known."""
-    shape = [1 if isinstance(size, str) else size for size in info.shape[:1]]
-    for size in info.shape[1:]:
-        if isinstance(size, str):
-            return None
-        shape.append(size)
-    if not shape or prod(shape) > MAX_ELEMENTS or min(shape) < 0:
+    """Zeros of an output's shape, a dynamic batch as 1; None where a size is not declared."""
+    shape = [1 if i == 0 and isinstance(size, str) else size for i, size in enumerate(info.shape)]
+    sizes = [size for size in shape if isinstance(size, int)]
+    if not sizes or len(sizes) < len(shape) or prod(sizes) > MAX_ELEMENTS or min(sizes) < 0:
         return None
     dtype = np.float32 if info.dtype in ("?", "bfloat16") else np.dtype(info.dtype)
-    return np.zeros(shape, dtype)
+    return np.zeros(sizes, dtype)
 
 
 def keypoint_count(model: SdkModel, graph: OnnxFacts, decoder: Decoder) -> int | None:
@@ -150,15 +127,12 @@ def keypoint_count(model: SdkModel, graph: OnnxFacts, decoder: Decoder) -> int |
 
 
 def _check_precision(model: SdkModel, graph: OnnxFacts) -> Iterator[Finding]:
-    """What precision the weights and operators show, where there are weights that show it."""
-    shown = None
+    """The precision of weights and operators, where there are any that show it."""
+    names = {"float16": "FP16", "bfloat16": "BF16", "float32": "FP32"}
+    shown = next((names[t] for t in names if t in graph.weight_types), None)
     if graph.operators & QUANTIZED:
         shown = "INT8"
-    else:
-        names = {"float16": "FP16", "bfloat16": "BF16", "float32": "FP32"}
-        shown = next((names[t] for t in names if t in graph.weight_types), None)
     if shown not in (None, model.model.precision):
-        yield warning(
-            DEPLOY, "$.models[0].precision", model.model.precision, f"{shown}, as the graph is",
-            "it is taken for what it is not",
-        )  # fmt: skip
+        path, expected = "$.models[0].precision", f"{shown}, as the graph is"
+        why = "it is taken for what it is not"
+        yield warning(DEPLOY, path, model.model.precision, expected, why)

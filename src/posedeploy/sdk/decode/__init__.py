@@ -1,23 +1,76 @@
-"""Post-processing components, by their names in `pipeline.json`, from the rows of the heads."""
+"""Post-processing components: from outputs of a graph to people in input px."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
+from posedeploy.errors import BadInputError
 from posedeploy.heads import component_names, load, stage_of_component
-from posedeploy.sdk.decode.types import Decoded, Decoder, Outputs
 from posedeploy.sdk.fields import Node
 
-__all__ = ["Decoded", "Decoder", "Outputs", "compile_decoder"]
+Outputs = Mapping[str, NDArray[Any]]
+Floats = NDArray[np.floating[Any]]
+MISMATCH = "The graph and pipeline.json do not belong together: convert the model again."
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """People in input px."""
+
+    image: NDArray[np.intp]  # `[P]` index of the image in the batch
+    points: Floats  # `[P, K, 2]` (x, y)
+    point_scores: Floats  # `[P, K]`
+    boxes: Floats | None = None  # `[P, 4]` left, top, right, bottom; None if there are none
+    box_scores: Floats | None = None  # `[P]`, likewise
+
+
+class Decoder(Protocol):
+    """A post-processing component, ready to run."""
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the graph outputs it needs."""
+
+    def decode(self, outputs: Outputs) -> Decoded:
+        """People in a batch of outputs.
+
+        Raises:
+            BadInputError: An output has another shape than the decoder needs.
+        """
+
+
+def floats(outputs: Outputs, name: str, shape: tuple[int | str, ...]) -> NDArray[np.float32]:
+    """The output `name` as contiguous float32 of the rank and the fixed sizes in `shape`.
+
+    Raises:
+        BadInputError: It has another shape, an empty dimension but N and M, or no numbers.
+    """
+    array = np.asarray(outputs[name])
+    fits = array.ndim == len(shape) and all(
+        want == have or (isinstance(want, str) and (have > 0 or want in "NM"))
+        for want, have in zip(shape, array.shape, strict=True)
+    )
+    if not fits or array.dtype.kind not in "fiu":
+        raise BadInputError(
+            f"graph output {name!r}", f"{array.dtype} of shape {list(array.shape)}",
+            f"numbers of shape [{', '.join(map(str, shape))}]", MISMATCH,
+        )  # fmt: skip
+    return np.ascontiguousarray(array, dtype=np.float32)
 
 
 def compile_decoder(
     component: str, params: Node, input_size: tuple[int, int], folder: Path = Path()
 ) -> Decoder:
-    """The decoder that a folder's post-processing task asks for.
+    """The decoder that a folder's post-processing task asks for, from the rows of the heads.
 
     Args:
-        component: Name of the component.
+        component: Name of the component in `pipeline.json`.
         params: Its parameters.
         input_size: Width and height that the transforms make, px.
         folder: The SDK model folder, for components that read a file of their own.
@@ -31,6 +84,8 @@ def compile_decoder(
         path = params.path.removesuffix(".params") + ".component"
         error = Node(component, params.file, path).error(f"one of {', '.join(component_names())}")
         raise error from None
+    if params.has("input_size") and params.size("input_size") != input_size:
+        raise params.at("input_size").error(f"{list(input_size)}, the size that is warped to")
     folders = (folder,) if stage.host_weights else ()
     decoder: Decoder = load(stage.decoder)(params, input_size, *folders)
     return decoder

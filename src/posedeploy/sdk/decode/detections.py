@@ -1,61 +1,195 @@
-"""`YOLOXPoseDetections` and `RTMODetections`: people that the graph itself found.
+"""People from detectors: `YOLOXPoseDetections`, `RTMODetections` and their host variants.
 
-These component names are ours: MMDeploy writes `UNKNOWN` for such models, and no client of
-its runs them.  The graph has decoded and suppressed already; what is left is to drop the zero
-rows that pad `dets` to a fixed length, as MMPose does to clip the boxes, and to map back.
+A graph that holds everything ends with `dets`, padded with zero rows: those are dropped.  A
+backend that cannot hold non-maximum suppression (ncnn) ends its graph before it:
+`YOLOXPoseHostDetections` takes decoded candidates, and `RTMOHostDetections` the outputs of RTMO's
+last layers, for decoding all its candidates takes longer than the network.  The results are the
+same.  The component names are ours: MMDeploy writes `UNKNOWN`, which no client of its runs.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from posedeploy.sdk.decode.types import Decoded, Outputs, floats, same_input_size
+from posedeploy.sdk.decode import Decoded, Outputs, floats
+from posedeploy.sdk.decode.pose_decoder import Floats, PoseDecoder, read_pose_decoder, sigmoid
 from posedeploy.sdk.fields import Node
+
+People = tuple[Floats, Floats, Floats]  # boxes [n, 4], scores [n], keypoints [n, K, 3]
+MAX_ROWS = 2**31 - 1
 
 
 @dataclass(frozen=True)
 class DetectionsDecoder:
-    """`dets [N, M, 5]` and `keypoints [N, M, K, 3]`, in input px, to people.
+    """`dets [N, M, 5]` and `keypoints [N, M, K, 3]`, in input px, to people."""
 
-    Attributes:
-        input_size: Width and height of the network's input, px: boxes are clipped to it.
-        score_threshold: People must score more than this; 0 drops just the padding.
-    """
-
-    input_size: tuple[int, int]
-    score_threshold: float = 0.0
+    input_size: tuple[int, int]  # width, height of the input, px: boxes are clipped to it
+    score_threshold: float = 0.0  # lower limit of a score, exclusive; 0 drops just the padding
     outputs: tuple[str, ...] = ("dets", "keypoints")
 
     def decode(self, outputs: Outputs) -> Decoded:
-        """All people of the batch, in the graph's order: by image, then by falling score."""
+        """People in the graph's order: by image, then by falling score."""
         dets = floats(outputs, "dets", ("N", "M", 5))
         keypoints = floats(outputs, "keypoints", (*dets.shape[:2], "K", 3))
         image, row = np.nonzero(dets[..., 4] > np.float32(self.score_threshold))
-        boxes, people = dets[image, row], keypoints[image, row]
-        limits = np.array([*self.input_size, *self.input_size], np.float32)
-        return Decoded(
-            image,
-            people[..., :2],
-            people[..., 2],
-            boxes[:, :4].clip(np.float32(0.0), limits),
-            boxes[:, 4],
-        )
+        boxes = dets[image, row]
+        people = boxes[:, :4], boxes[:, 4], keypoints[image, row]
+        return _decoded(image, people, self.input_size)
 
 
 def detections_decoder(params: Node, input_size: tuple[int, int]) -> DetectionsDecoder:
-    """The decoder for the parameters of a `YOLOXPoseDetections` or `RTMODetections`.
-
-    Args:
-        params: `params` of the component in `pipeline.json`; `score_thr` is obeyed.
-        input_size: Width and height that the transforms warp to, px.
-
-    Raises:
-        BadInputError: A parameter is wrong.
-    """
-    same_input_size(params, input_size)
+    """The decoder of a graph that holds non-maximum suppression; `score_thr` is optional."""
     threshold = params.get("score_thr", float, 0.0)
     if not 0 <= threshold < 1:
         raise params.at("score_thr").error("a number from 0 to below 1")
     return DetectionsDecoder(input_size, float(threshold))
+
+
+@dataclass(frozen=True)
+class Suppression:
+    """Which candidates become people; the names are those of `pipeline.json`.
+
+    The choice is that of the exported graphs which can hold it: best first, and a box goes if its
+    IoU with a chosen one is above the threshold (the rule of ONNX's `NonMaxSuppression`).
+    """
+
+    score_threshold: float  # lower limit of a score, exclusive
+    iou_threshold: float  # upper limit of the IoU of chosen boxes, inclusive; 1 keeps all
+    pre_top_k: int  # how many candidates, best first, take part at most
+    max_output: int  # how many survive suppression at most
+    keep_top_k: int  # how many people an image has at most
+
+    def choose(self, boxes: Floats, scores: Floats) -> NDArray[np.intp]:
+        """Indices of the people among boxes `[P, 4]` with scores `[P]`, best first."""
+        order = np.argsort(-scores, kind="stable")[: self.pre_top_k]
+        order = order[scores[order] > np.float32(self.score_threshold)]
+        if self.iou_threshold < 1.0:
+            order = order[self._suppress(boxes[order])]
+        return order[: self.keep_top_k]
+
+    def _suppress(self, boxes: Floats) -> NDArray[np.intp]:
+        """Greedy suppression of boxes `[P, 4]`, best first; the union has a floor of 1e-6 px²."""
+        chosen: list[np.intp] = []
+        area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+        left = np.arange(len(boxes))
+        while left.size and len(chosen) < self.max_output:
+            best, others = left[0], left[1:]
+            chosen.append(best)
+            low = np.maximum(boxes[best, :2], boxes[others, :2])
+            high = np.minimum(boxes[best, 2:], boxes[others, 2:])
+            overlap = (high - low).clip(np.float32(0)).prod(axis=1)
+            union = (area[best] + area[others] - overlap).clip(np.float32(1e-6))
+            left = others[overlap / union <= np.float32(self.iou_threshold)]
+        return np.asarray(chosen, np.intp)
+
+
+def _suppression(params: Node) -> Suppression:
+    score, iou = params.at("score_threshold"), params.at("iou_threshold")
+    if not 0 <= score.is_a(float) < 1:
+        raise score.error("a number from 0 to below 1")
+    if not 0 <= iou.is_a(float) <= 1:
+        raise iou.error("a number from 0 to 1")
+    counts = [_count(params.at(key)) for key in ("pre_top_k", "max_output", "keep_top_k")]
+    return Suppression(float(score.value), float(iou.value), *counts)
+
+
+def _count(node: Node) -> int:
+    """A count from 1 on; `Node.is_a` refuses what is larger than any real one."""
+    value = MAX_ROWS if node.value == MAX_ROWS else node.is_a(int)
+    if value < 1:
+        raise node.error("an integer from 1")
+    return value
+
+
+@dataclass(frozen=True)
+class DenseDecoder:
+    """`boxes [N, P, 4]`, `scores [N, P, 1]`, `keypoints [N, P, K, 3]` in input px, to people."""
+
+    input_size: tuple[int, int]
+    rule: Suppression
+    outputs: tuple[str, ...] = ("boxes", "scores", "keypoints")
+
+    def decode(self, outputs: Outputs) -> Decoded:
+        """People by image, then by falling score."""
+        boxes = floats(outputs, "boxes", ("N", "P", 4))
+        scores = floats(outputs, "scores", (*boxes.shape[:2], 1))[..., 0]
+        keypoints = floats(outputs, "keypoints", (*boxes.shape[:2], "K", 3))
+
+        def people(i: int) -> People:
+            chosen = self.rule.choose(boxes[i], scores[i])
+            return boxes[i, chosen], scores[i, chosen], keypoints[i, chosen]
+
+        return _joined(people, len(boxes), self.input_size)
+
+
+def dense_decoder(params: Node, input_size: tuple[int, int]) -> DenseDecoder:
+    """The decoder for the parameters of a `YOLOXPoseHostDetections`."""
+    return DenseDecoder(input_size, _suppression(params))
+
+
+@dataclass(frozen=True)
+class RawRtmoDecoder:
+    """`cls [N, P, 1]`, `bbox [N, P, 4]`, `kpt_vis [N, P, K]`, `pose_vec [N, P, C]`, to people."""
+
+    input_size: tuple[int, int]
+    rule: Suppression
+    pose: PoseDecoder
+    outputs: tuple[str, ...] = ("cls", "bbox", "kpt_vis", "pose_vec")
+
+    def decode(self, outputs: Outputs) -> Decoded:
+        """People by image, then by falling score."""
+        priors = len(self.pose.points)
+        cls = floats(outputs, "cls", ("N", priors, "C"))
+        count = len(cls)
+        bbox = floats(outputs, "bbox", (count, priors, 4))
+        visible = floats(outputs, "kpt_vis", (count, priors, self.pose.joints))
+        vectors = floats(outputs, "pose_vec", (count, priors, "C"))
+
+        def people(i: int) -> People:
+            scores = sigmoid(cls[i].max(axis=-1))
+            boxes = self._boxes(bbox[i])
+            chosen = self.rule.choose(boxes, scores)
+            points = self.pose(vectors[i, chosen], boxes[chosen], self.pose.points[chosen])
+            point_scores = sigmoid(visible[i, chosen])[..., None]
+            return boxes[chosen], scores[chosen], np.concatenate([points, point_scores], axis=-1)
+
+        return _joined(people, count, self.input_size)
+
+    def _boxes(self, offsets: Floats) -> Floats:
+        """Offsets (dx, dy, log w, log h) `[P, 4]` in strides to boxes in input px."""
+        stride = self.pose.strides[:, None]
+        center = offsets[:, :2] * stride + self.pose.points
+        # beyond this a side is longer than any image, and a little further it overflows
+        half = np.exp(offsets[:, 2:].clip(max=np.float32(20))) * stride / 2
+        return np.concatenate([center - half, center + half], axis=-1)
+
+
+def raw_rtmo_decoder(params: Node, input_size: tuple[int, int], folder: Path) -> RawRtmoDecoder:
+    """The decoder for the parameters of an `RTMOHostDetections`; its weights lie in `folder`.
+
+    Raises:
+        BadInputError: A parameter is missing or wrong, or so is the file of weights.
+    """
+    weights = params.at("weights")
+    pose = read_pose_decoder(folder, weights.is_a(str), weights.subject)
+    return RawRtmoDecoder(input_size, _suppression(params), pose)
+
+
+def _joined(people: Callable[[int], People], images: int, input_size: tuple[int, int]) -> Decoded:
+    parts = [people(i) for i in range(images)]
+    boxes, scores, keypoints = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    image = np.repeat(np.arange(images), [len(part[1]) for part in parts])
+    return _decoded(image, (boxes, scores, keypoints), input_size)
+
+
+def _decoded(image: NDArray[np.intp], people: People, input_size: tuple[int, int]) -> Decoded:
+    """The people of a batch, boxes clipped to the input as MMPose does."""
+    boxes, scores, keypoints = people
+    limits = np.array([*input_size, *input_size], np.float32)
+    boxes = boxes.clip(np.float32(0), limits)
+    return Decoded(image, keypoints[..., :2], keypoints[..., 2], boxes, scores)

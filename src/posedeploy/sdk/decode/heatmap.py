@@ -15,9 +15,7 @@ from numpy.typing import NDArray
 
 from posedeploy.codecs import CodecSpec, codec_of
 from posedeploy.heads import head_of_kind
-from posedeploy.sdk.decode import refine
-from posedeploy.sdk.decode.blur import modulate
-from posedeploy.sdk.decode.types import Decoded, Outputs, floats, same_input_size
+from posedeploy.sdk.decode import Decoded, Outputs, floats, refine
 from posedeploy.sdk.fields import Node
 
 Method = Literal["default", "null", "dark", "megvii", "udp", "combined"]
@@ -25,30 +23,19 @@ DEFAULT_KERNEL = 11  # of the client's modulate_kernel, and of the codecs that h
 
 # Without a codec in the params (folders of MMPose 0.x) the client's own fields decide.
 METHODS: dict[str, Method] = {
-    "default": "default",
-    "megvii": "megvii",
-    "null": "null",
-    "unbiased": "dark",
-}
+    "default": "default", "megvii": "megvii", "null": "null", "unbiased": "dark",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class HeatmapDecoder:
-    """Heatmaps `output [N, K, H, W]` to keypoints.
+    """Heatmaps `output [N, K, H, W]` to keypoints."""
 
-    Attributes:
-        method: How a peak is refined.
-        input_size: Width and height of the network's input, px.
-        heatmap_size: Width and height of the heatmaps, cells; None takes the graph's.
-        kernel: Size of the blur, cells.
-        radius_factor: For combined UDP maps only.
-    """
-
-    method: Method
-    input_size: tuple[int, int]
-    heatmap_size: tuple[int, int] | None = None
-    kernel: int = DEFAULT_KERNEL
-    radius_factor: float = 0.0546875
+    method: Method  # how a peak is refined
+    input_size: tuple[int, int]  # width and height of the network's input, px
+    heatmap_size: tuple[int, int] | None = None  # width, height in cells; None takes the graph's
+    kernel: int = DEFAULT_KERNEL  # size of the blur, cells
+    radius_factor: float = 0.0546875  # for combined UDP maps only
     outputs: tuple[str, ...] = ("output",)
 
     def decode(self, outputs: Outputs) -> Decoded:
@@ -73,7 +60,7 @@ class HeatmapDecoder:
         if self.method == "combined":
             return refine.combined_offsets(maps, self.kernel, self.radius_factor)
         if self.method == "megvii":
-            maps = modulate(maps, self.kernel)
+            maps = refine.modulate(maps, self.kernel)
         points, scores = refine.peaks(maps)
         if self.method == "dark":
             points = refine.dark(points, maps, self.kernel)
@@ -87,42 +74,33 @@ class HeatmapDecoder:
         return points, scores
 
 
-def _kernel(params: Node, key: str) -> int:
+def _kernel(params: Node, codec_key: str) -> int:
     """The blur's size from the codec's field or the client's; they must agree."""
-    keys = [name for name in (key, "modulate_kernel") if name and params.has(name)]
-    sizes = {params.at(name).is_a(int) for name in keys}
-    if not sizes:
-        return DEFAULT_KERNEL
+    keys = [key for key in (codec_key, "modulate_kernel") if key and params.has(key)]
+    sizes = {params.at(key).is_a(int) for key in keys}
     if len(sizes) > 1:
-        raise params.at("modulate_kernel").error(f"{params.value[key]}, as {key}")
-    kernel = sizes.pop()
+        raise params.at("modulate_kernel").error(f"{params.value[codec_key]}, as {codec_key}")
+    kernel = sizes.pop() if sizes else DEFAULT_KERNEL
     if not (3 <= kernel <= 255 and kernel % 2):
         raise params.at(keys[0]).error("an odd integer from 3 to 255")
     return kernel
-
-
-def _codec(params: Node, name: str) -> CodecSpec:
-    codecs = head_of_kind("heatmap").codecs
-    codec = codec_of(name) if name in codecs else None
-    if codec is None:
-        raise params.at("type").error(f"one of {', '.join(codecs)}")
-    return codec
 
 
 def _codec_method(params: Node, codec: CodecSpec) -> Method:
     """The method for a codec of MMPose 1.x, and a refusal where another field contradicts it."""
     unbiased = bool(codec.unbiased) and params.get("unbiased", bool, False)
     fields = dict(codec.client)
-    if params.has("post_process"):
-        allowed = [fields["post_process"], *(["unbiased"] if unbiased else [])]
-        params.at("post_process").one_of(allowed)
-    if params.has("use_udp"):
-        params.at("use_udp").one_of([fields.get("use_udp", False)])
+    allowed = {
+        "post_process": [fields["post_process"], *(["unbiased"] if unbiased else [])],
+        "use_udp": [fields.get("use_udp", False)],
+    }
     if codec.type == "UDPHeatmap":
-        combined = params.get("heatmap_type", str, "gaussian") == "combined"
-        if params.has("heatmap_type"):
-            params.at("heatmap_type").one_of(["gaussian", "combined"])
-        return "combined" if combined else "udp"
+        allowed["heatmap_type"] = ["gaussian", "combined"]
+    for key, values in allowed.items():
+        if params.has(key):
+            params.at(key).one_of(values)
+    if codec.type == "UDPHeatmap":
+        return "combined" if params.value.get("heatmap_type") == "combined" else "udp"
     if codec.type == "MegviiHeatmap":
         return "megvii"
     return "dark" if unbiased else "default"
@@ -140,24 +118,17 @@ def _client_method(params: Node) -> Method:
 
 
 def heatmap_decoder(params: Node, input_size: tuple[int, int]) -> HeatmapDecoder:
-    """The decoder for the parameters of a `TopdownHeatmapSimpleHeadDecode`.
-
-    Args:
-        params: `params` of the component in `pipeline.json`.
-        input_size: Width and height that the transforms warp to, px.
-
-    Raises:
-        BadInputError: A parameter is wrong, or two contradict each other.
-    """
-    same_input_size(params, input_size)
+    """The decoder for the parameters of a `TopdownHeatmapSimpleHeadDecode`."""
+    codecs = head_of_kind("heatmap").codecs
     name = params.get("type", str, "")
-    codec = _codec(params, name) if name else None
-    method = _codec_method(params, codec) if codec else _client_method(params)
+    if name and name not in codecs:
+        raise params.at("type").error(f"one of {', '.join(codecs)}")
+    codec = codec_of(name) if name else None
     radius = params.get("radius_factor", float, 0.0546875)
     if not 0 < radius <= 1:
         raise params.at("radius_factor").error("a number above 0 and at most 1")
     return HeatmapDecoder(
-        method=method,
+        method=_codec_method(params, codec) if codec else _client_method(params),
         input_size=input_size,
         heatmap_size=params.size("heatmap_size") if params.has("heatmap_size") else None,
         kernel=_kernel(params, codec.kernel if codec else ""),

@@ -8,19 +8,22 @@ lie across the box, once along x and once along y.  The expectation over the bin
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from posedeploy.errors import BadInputError
-from posedeploy.sdk.arrays import Shape, read_arrays
+from posedeploy.sdk.safefiles import file_inside
 
 Floats = NDArray[np.float32]
+MAX_ARRAY_BYTES = 256 * 2**20  # real ones have 3 MB
 
 # Name -> shape; J keypoints, F features of one, C pose vector, S attention, E encoding, P priors
-SHAPES: Mapping[str, Shape] = {
+SHAPES: Mapping[str, tuple[int | str, ...]] = {
     "pose_weight": ("JF", "C"), "pose_bias": ("JF",), "position": ("J", "S"),
     "uv_weight": ("UVS", "F"), "gamma": (2, "S"), "beta": (2, "S"), "out_weight": ("F", "V"),
     "shortcut": ("F",), "norm_gain": (1,), "norm_scale": (2,), "box_padding": (1,),
@@ -29,12 +32,14 @@ SHAPES: Mapping[str, Shape] = {
 }  # fmt: skip
 
 
-class PoseDecoder:
-    """Keypoints of chosen priors.
+def sigmoid(logits: Floats) -> Floats:
+    """1 / (1 + exp(-x)), without overflow."""
+    result: Floats = 1 / (1 + np.exp(-logits.clip(np.float32(-80))))
+    return result
 
-    Args:
-        arrays: Weights by the names of `SHAPES`, and of those shapes.
-    """
+
+class PoseDecoder:
+    """Keypoints of chosen priors, from weights of the names and shapes of `SHAPES`."""
 
     def __init__(self, arrays: Mapping[str, Floats]) -> None:
         self._arrays = dict(arrays)
@@ -43,15 +48,12 @@ class PoseDecoder:
         self.joints = len(arrays["position"])
 
     def __call__(self, vectors: Floats, boxes: Floats, points: Floats) -> Floats:
-        """Decode M priors.
+        """Keypoints `[M, J, 2]` of M priors, all in input px.
 
         Args:
             vectors: Pose vectors `[M, C]`.
-            boxes: `[M, 4]` x1, y1, x2, y2 in input px, not clipped.
-            points: The priors' points `[M, 2]` in input px.
-
-        Returns:
-            `[M, J, 2]` in input px.
+            boxes: `[M, 4]` x1, y1, x2, y2, not clipped.
+            points: The priors' points `[M, 2]`.
         """
         arrays = self._arrays
         center: Floats = (boxes[:, :2] + boxes[:, 2:]) * np.float32(0.5)
@@ -75,9 +77,9 @@ class PoseDecoder:
 
     def _attention(self, features: Floats) -> Floats:
         arrays = self._arrays
-        scale, least = arrays["norm_scale"]
+        scale, floor = arrays["norm_scale"]
         norm = np.sqrt((features * features).sum(axis=-1, keepdims=True)) * scale
-        normal = features / np.maximum(norm, least) * arrays["norm_gain"]
+        normal = features / np.maximum(norm, floor) * arrays["norm_gain"]
         mixed = normal @ arrays["uv_weight"].T
         mixed = mixed / (1 + np.exp(-mixed.clip(np.float32(-80))))  # SiLU, without overflow
         channels, width = arrays["gamma"].shape[1], arrays["out_weight"].shape[1]
@@ -100,13 +102,50 @@ class PoseDecoder:
         return chances
 
 
+def _arrays(folder: Path, name: str, subject: str) -> dict[str, Floats]:
+    """The arrays of an uncompressed `.npz`; the size of a compressed one would say nothing."""
+    path = file_inside(folder, name, subject, limit=MAX_ARRAY_BYTES)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            stored = all(i.compress_type == zipfile.ZIP_STORED for i in archive.infolist())
+        if not stored:
+            raise _wrong(name, "compressed arrays")
+        with np.load(path, allow_pickle=False) as data:
+            return {key: np.asarray(data[key]) for key in data.files}
+    except (zipfile.BadZipFile, ValueError, EOFError, KeyError, OSError) as error:
+        raise _wrong(name, f"no archive of arrays: {error}") from error
+
+
+def _check(name: str, key: str, array: NDArray[Any] | None, sizes: dict[str, int]) -> None:
+    """Refuse an array of another shape than `SHAPES` has; equal letters are equal sizes."""
+    if array is None:
+        raise _wrong(name, f"no array {key!r}")
+    shape = SHAPES[key]
+    fits = array.dtype == np.float32 and array.ndim == len(shape) and array.size > 0
+    for want, have in zip(shape, array.shape, strict=False):
+        fits = fits and have == (sizes.setdefault(want, have) if isinstance(want, str) else want)
+    if not fits or not np.isfinite(array).all():
+        found = f"{key!r}: {array.dtype} of shape {list(array.shape)}"
+        raise _wrong(name, found, f"finite float32 of shape [{', '.join(map(str, shape))}]")
+
+
+def _wrong(
+    name: str, found: str, expected: str = "an uncompressed .npz of arrays"
+) -> BadInputError:
+    return BadInputError(name, found, expected, "Convert the model again.")
+
+
 def read_pose_decoder(folder: Path, name: str, subject: str) -> PoseDecoder:
-    """The decoder in a file of the folder, as the converter wrote it.
+    """The decoder in a file of the folder; `subject` is where its name was read from.
 
     Raises:
-        BadInputError: It is not such a file.
+        BadInputError: The file leads out of the folder or is no such archive, or an array is
+            missing, of another shape or not finite.
     """
-    arrays = read_arrays(folder, name, subject, SHAPES)
+    arrays = _arrays(folder, name, subject)
+    letters: dict[str, int] = {}
+    for key in SHAPES:
+        _check(name, key, arrays.get(key), letters)
     joints, attention = arrays["position"].shape
     features, value = arrays["out_weight"].shape
     sizes = {  # array and axis -> what its size is made of
@@ -116,10 +155,6 @@ def read_pose_decoder(folder: Path, name: str, subject: str) -> PoseDecoder:
     }
     for (key, axis), size in sizes.items():
         if arrays[key].shape[axis] != size:
-            raise BadInputError(
-                name,
-                f"{key!r} of shape {list(arrays[key].shape)}",
-                f"{size} in dimension {axis}, as the other arrays have it",
-                "Convert the model again.",
-            )
+            found = f"{key!r} of shape {list(arrays[key].shape)}"
+            raise _wrong(name, found, f"{size} in dimension {axis}, as the other arrays have it")
     return PoseDecoder(arrays)

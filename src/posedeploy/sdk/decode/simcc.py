@@ -10,9 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from posedeploy.sdk.decode.blur import modulate_rows
-from posedeploy.sdk.decode.refine import NO_PEAK
-from posedeploy.sdk.decode.types import Decoded, Outputs, floats, same_input_size
+from posedeploy.sdk.decode import Decoded, Outputs, floats
+from posedeploy.sdk.decode.refine import NO_PEAK, modulate_rows
 from posedeploy.sdk.fields import Node
 
 
@@ -27,17 +26,13 @@ def dark_kernel(sigma: float) -> int:
 
 @dataclass(frozen=True)
 class SimCCDecoder:
-    """`simcc_x [N, K, Wx]` and `simcc_y [N, K, Wy]` to keypoints.
+    """`simcc_x [N, K, Wx]` and `simcc_y [N, K, Wy]` to keypoints."""
 
-    Attributes:
-        input_size: Width and height of the network's input, px.
-        split_ratio: Bins a pixel of the input.
-        dark_kernels: Sizes of the blur in x and y for DARK, bins; None without DARK.
-    """
-
-    input_size: tuple[int, int]
-    split_ratio: float
-    dark_kernels: tuple[int, int] | None = None
+    input_size: tuple[int, int]  # width and height of the network's input, px
+    split_ratio: float  # bins a pixel of the input
+    dark_kernels: tuple[int, ...] | None = (
+        None  # sizes of the blur in x and y, bins; None without DARK
+    )
     outputs: tuple[str, ...] = ("simcc_x", "simcc_y")
 
     def decode(self, outputs: Outputs) -> Decoded:
@@ -48,21 +43,15 @@ class SimCCDecoder:
         axes = [x, floats(outputs, "simcc_y", (people, keypoints, y_bins))]
         rows = [axis.reshape(people * keypoints, -1) for axis in axes]
         peaks = np.stack([axis.argmax(axis=1) for axis in rows], axis=-1)
-        heights = [
-            np.take_along_axis(axis, peaks[:, i : i + 1], 1)[:, 0] for i, axis in enumerate(rows)
-        ]
+        row = np.arange(people * keypoints)
+        heights = [axis[row, peaks[:, i]] for i, axis in enumerate(rows)]
         scores = np.where(heights[0] > heights[1], heights[1], heights[0])
         points = peaks.astype(np.float32)
-        if self.dark_kernels:
-            for i, (axis, kernel) in enumerate(zip(rows, self.dark_kernels, strict=True)):
-                points[:, i] = _dark(peaks[:, i], axis, kernel)
+        for i, kernel in enumerate(self.dark_kernels or ()):
+            points[:, i] = _dark(peaks[:, i], rows[i], kernel)
         points[scores <= 0.0] = NO_PEAK
-        points /= np.float32(self.split_ratio)
-        return Decoded(
-            np.arange(people),
-            points.reshape(people, keypoints, 2),
-            scores.reshape(people, keypoints),
-        )
+        points = (points / np.float32(self.split_ratio)).reshape(people, keypoints, 2)
+        return Decoded(np.arange(people), points, scores.reshape(people, keypoints))
 
 
 def _dark(peaks: NDArray[np.intp], rows: NDArray[np.float32], kernel: int) -> NDArray[np.float32]:
@@ -80,38 +69,24 @@ def _dark(peaks: NDArray[np.intp], rows: NDArray[np.float32], kernel: int) -> ND
     return peaks.astype(np.float32) - slope / curve
 
 
-def _sigmas(params: Node) -> tuple[float, float]:
-    if not params.has("sigma"):
-        return 6.0, 6.0  # SimCCLabel's default
-    if isinstance(params.value["sigma"], list):
-        x, y = params.numbers("sigma", 2)
-        return x, y
-    both = float(params.at("sigma").is_a(float))
-    return both, both
+def _sigmas(params: Node) -> tuple[float, ...]:
+    if isinstance(params.value.get("sigma"), list):
+        return params.numbers("sigma", 2)
+    sigma = params.at("sigma").is_a(float) if params.has("sigma") else 6.0  # SimCCLabel's default
+    return sigma, sigma
 
 
 def simcc_decoder(params: Node, input_size: tuple[int, int]) -> SimCCDecoder:
-    """The decoder for the parameters of a `SimCCLabelDecode`.
-
-    Args:
-        params: `params` of the component in `pipeline.json`.
-        input_size: Width and height that the transforms warp to, px.
-
-    Raises:
-        BadInputError: A parameter is wrong, or asks for what the client does not do either.
-    """
-    same_input_size(params, input_size)
-    if params.has("type"):
-        params.at("type").one_of(["SimCCLabel"])
-    if params.has("export_postprocess"):
-        params.at("export_postprocess").one_of([False])
+    """The decoder for the parameters of a `SimCCLabelDecode`."""
+    for key, only in (("type", "SimCCLabel"), ("export_postprocess", False)):
+        if params.has(key):
+            params.at(key).one_of([only])
     ratio = params.get("simcc_split_ratio", float, 2.0)
     if not 0.01 <= ratio <= 100:
         raise params.at("simcc_split_ratio").error("a number from 0.01 to 100")
     kernels = None
     if params.get("use_dark", bool, False):
-        x, y = (dark_kernel(sigma) for sigma in _sigmas(params))
+        x, y = kernels = tuple(dark_kernel(sigma) for sigma in _sigmas(params))
         if not (3 <= x <= 255 and 3 <= y <= 255):
             raise params.at("sigma").error("values from 0.8 to 38, for use_dark")
-        kernels = (x, y)
     return SimCCDecoder(input_size, float(ratio), kernels)

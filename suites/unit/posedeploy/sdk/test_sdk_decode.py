@@ -177,15 +177,15 @@ def test_mapping_to_the_image_equals_mmpose(seed: int, boxes: Any, dtype: Any) -
                 "input_center": centers[row], "input_scale": scales[row], "input_size": SIZE
             },
         )  # fmt: skip
-        found = InstanceData(
+        predicted = InstanceData(
             keypoints=points[row : row + 1].copy(), keypoint_scores=np.ones((1, 6))
         )
-        found.bboxes = found.bbox_scores = np.ones((1, 4))
-        sample.gt_instances = found
+        predicted.bboxes = predicted.bbox_scores = np.ones((1, 4))
+        sample.gt_instances = predicted
         TopdownPoseEstimator.add_pred_to_datasample(
-            SimpleNamespace(test_cfg={}), [found], None, [sample]
+            SimpleNamespace(test_cfg={}), [predicted], None, [sample]
         )
-        np.testing.assert_array_equal(ours[row], found.keypoints[0])
+        np.testing.assert_array_equal(ours[row], predicted.keypoints[0])
 
 
 @pytest.mark.parametrize("component", ["YOLOXPoseDetections", "RTMODetections"])
@@ -203,7 +203,7 @@ def test_detections_drop_padding_and_clip_boxes(component: str) -> None:
     np.testing.assert_array_equal(ours.boxes, [[0, 1, 640, 2], [0, 0, 9, 9]])
     np.testing.assert_array_equal(ours.points, keypoints[[0, 1], [0, 0], :, :2])
     np.testing.assert_array_equal(ours.point_scores, keypoints[[0, 1], [0, 0], :, 2])
-    np.testing.assert_array_equal(ours.box_scores, np.float32([0.9, 0.3]))
+    np.testing.assert_array_equal(ours.box_scores, np.array([0.9, 0.3], np.float32))
     without = decoder(component, {}, (640, 416)).decode({"dets": dets, "keypoints": keypoints})
     assert without.image.tolist() == [0, 0, 1]
 
@@ -219,7 +219,7 @@ def test_half_precision_outputs_are_decoded_in_float32() -> None:
     maps = np.zeros((1, 1, 16, 12), np.float16)
     maps[0, 0, 8, 4], maps[0, 0, 8, 5] = 1, 0.5
     ours = decoder(HEATMAP, {}, (48, 64)).decode({"output": maps})
-    np.testing.assert_array_equal(ours.points, np.float32([[[17, 32]]]))
+    np.testing.assert_array_equal(ours.points, [[[17, 32]]])
 
 
 def test_a_matrix_without_an_inverse_refines_nothing_and_spoils_no_other() -> None:

@@ -204,7 +204,7 @@ def add_facts(content: dict[str, Any]) -> None:
 
 @pytest.fixture(scope="session")
 def arena(folders: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Path], Path]:
-    """Whole folders of each kind, and a directory for their mutants beside one `outside`."""
+    """Whole folders of each kind, and a directory for their mutants next to one `outside`."""
     whole = {kind: folders.make(kind, add_facts) for kind in ("heatmap", "simcc", "detections")}
     root = tmp_path_factory.mktemp("mutants")
     shutil.copytree(whole["simcc"], root / "outside")

@@ -112,8 +112,8 @@ def test_an_empty_file_is_refused(tmp_path: Path) -> None:
 @given(data=st.binary(max_size=200))
 @example(data=bytes(8))
 def test_bytes_are_fields_or_no_protobuf(data: bytes) -> None:
-    known = {n: v for n, v in _fields_or_nothing(data) if isinstance(v, int)}
-    assert all(number > 0 and value >= 0 for number, value in known.items())
+    numbers = {n: v for n, v in _fields_or_nothing(data) if isinstance(v, int)}
+    assert all(number > 0 and value >= 0 for number, value in numbers.items())
 
 
 def _fields_or_nothing(data: bytes) -> list[tuple[int, Any]]:

@@ -32,7 +32,7 @@ def task(content: dict[str, Any], index: int) -> dict[str, Any]:
 
 
 def spotted(x: int, y: int) -> Any:
-    """A image of the input's size in which one 4x4 block of heatmap cells is bright."""
+    """An image of the input's size in which one 4x4 block of heatmap cells is bright."""
     image = np.zeros((64, 48, 3), np.uint8)
     image[4 * y : 4 * y + 4, 4 * x : 4 * x + 4] = 255
     return image
@@ -77,9 +77,9 @@ def test_boxes_together_equal_each_alone(folders: Any, kind: str, batch: int | s
 def test_images_in_one_batch_equal_each_alone(folders: Any, batch_size: int) -> None:
     detector = PoseDetector(folders.make("simcc"), batch_size=batch_size)
     images, boxes = [IMAGE, IMAGE[:40], IMAGE[:, :30]], [BOXES, None, []]
-    found = detector.batch(images, boxes)
-    assert [array.shape for array in found] == [(3, 3, 3), (1, 3, 3), (0, 3, 3)]
-    for image, box, array in zip(images, boxes, found, strict=True):
+    arrays = detector.batch(images, boxes)
+    assert [array.shape for array in arrays] == [(3, 3, 3), (1, 3, 3), (0, 3, 3)]
+    for image, box, array in zip(images, boxes, arrays, strict=True):
         np.testing.assert_array_equal(detector(image, box), array)
     assert [array.shape for array in detector.batch([IMAGE, IMAGE])] == [(1, 3, 3)] * 2
     assert detector.batch([]) == []
@@ -129,7 +129,7 @@ def test_no_boxes_give_no_keypoints(folders: Any) -> None:
 
 def test_given_boxes_come_back(folders: Any) -> None:
     poses = PoseDetector(folders.make("simcc")).detect(IMAGE, BOXES)
-    np.testing.assert_array_equal(poses.boxes, np.float32(BOXES))
+    np.testing.assert_array_equal(poses.boxes, np.array(BOXES, np.float32))
     assert poses.scores.tolist() == [1, 1, 1]
 
 
@@ -143,8 +143,8 @@ def test_bottom_up_finds_people_and_drops_padding(folders: Any) -> None:
     np.testing.assert_array_equal(poses.keypoints, np.arange(18).reshape(2, 3, 3))
     np.testing.assert_array_equal(detector(image), poses.keypoints)
     assert detector(people()).shape == (0, 3, 3)
-    found = detector.batch([people(), image, people([0, 0, 1, 1, 1])])
-    assert [len(array) for array in found] == [0, 2, 1]
+    arrays = detector.batch([people(), image, people([0, 0, 1, 1, 1])])
+    assert [len(array) for array in arrays] == [0, 2, 1]
 
 
 def test_bottom_up_maps_back_to_the_larger_image(folders: Any) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import builtins
 import os
+import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 from posedeploy.errors import BadInputError
 from posedeploy.sdk.checks.clients import CLIENTS, client_named
 from posedeploy.sdk.checks.detail import same
-from posedeploy.sdk.checks.schema import MAX_FINDINGS, schema
+from posedeploy.sdk.checks.files import MAX_FINDINGS, schema
 from posedeploy.sdk.findings import Finding, Level
 from posedeploy.sdk.folder import JSON_FILES
 from posedeploy.sdk.validate import validate
@@ -28,6 +29,10 @@ Change = Callable[[Content], object]
 
 def entry(content: Content) -> Content:
     return content["deploy.json"]["models"][0]  # type: ignore[no-any-return]
+
+
+def drop(key: str, content: Content) -> None:
+    del entry(content)[key]
 
 
 def task(content: Content, index: int) -> Content:
@@ -117,8 +122,7 @@ ERRORS: dict[str, tuple[str, Change, str, str]] = {
     ),
     **{
         f"no {key}": (
-            "simcc", lambda c, key=key: entry(c).pop(key), "deploy.json $.models[0]",
-            f"a field '{key}'",
+            "simcc", partial(drop, key), "deploy.json $.models[0]", f"a field '{key}'",
         )
         for key in (
             "name", "net", "weights", "backend", "precision", "batch_size", "dynamic_shape",
@@ -457,6 +461,11 @@ def test_what_the_graph_itself_tells(folders: Any) -> None:
 
     assert [f.level for f in graph_with(folders, free)] == [Level.WARNING]
 
+    def shapeless(model: onnx.ModelProto) -> None:
+        model.graph.input[0].type.tensor_type.ClearField("shape")
+
+    assert [f.level for f in graph_with(folders, shapeless)] == [Level.ERROR]
+
 
 def test_shapes_that_the_graph_does_not_tell_are_not_judged(folders: Any) -> None:
     def unknown(model: onnx.ModelProto) -> None:
@@ -507,14 +516,7 @@ def test_no_folder(tmp_path: Path) -> None:
 def test_without_jsonschema_the_first_mistake_is_still_found(
     folders: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = builtins.__import__
-
-    def missing(name: str, *args: Any, **kwargs: Any) -> Any:
-        if name == "jsonschema":
-            raise ImportError(name)
-        return real(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", missing)
+    monkeypatch.setitem(sys.modules, "jsonschema", None)  # importing it is an ImportError
     findings = validate(folders.make("simcc", lambda c: entry(c).pop("name")))
     assert places(findings, Level.ERROR) == ["deploy.json $.models[0]"]
     assert places(findings, Level.WARNING) == list(JSON_FILES)

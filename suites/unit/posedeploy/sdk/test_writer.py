@@ -13,8 +13,8 @@ import pytest
 from fixtures.tiny_models import TinyModel
 from posedeploy.apis.deploying import deploy
 from posedeploy.config import DeployConfig, ModelConfig, load_deploy_config, load_model_config
-from posedeploy.runtime import TensorInfo
-from posedeploy.sdk import provenance, writer
+from posedeploy.runtime import StoredPrecision, TensorInfo
+from posedeploy.sdk import writer
 from posedeploy.sdk.validate import validate
 from posedeploy.zoo import config_path, model_row
 
@@ -38,7 +38,7 @@ def artifact(config: ModelConfig, batch: int | str = "batch", **fields: Any) -> 
     width, height = config.input_size
     inputs = (TensorInfo("input", (batch, 3, height, width), "float32"),)
     outputs = (TensorInfo("output", (batch, 17, 64, 48), "float32"),)
-    return writer.Artifact(("end2end.onnx",), "fp32", inputs, outputs, **fields)
+    return writer.Artifact(("end2end.onnx",), StoredPrecision("fp32"), inputs, outputs, **fields)
 
 
 def params(config: ModelConfig) -> dict[str, Any]:
@@ -68,15 +68,15 @@ def params(config: ModelConfig) -> dict[str, Any]:
         ),
     ],
 )
-def test_old_clients_are_told_how_a_codec_refines(
+def test_old_clients_get_fields_for_the_codecs_refinement(
     codec: dict[str, Any], expected: dict[str, Any]
 ) -> None:
     written = params(model("hrnet_w32", **codec))
-    told = {k: written[k] for k in ("post_process", "use_udp", "modulate_kernel") if k in written}
-    assert told == expected
+    fields = ("post_process", "use_udp", "modulate_kernel")
+    assert {k: written[k] for k in fields if k in written} == expected
 
 
-def test_simcc_is_told_whether_the_graph_decodes_and_has_no_word_of_heatmaps() -> None:
+def test_simcc_has_whether_the_graph_decodes_and_no_field_of_heatmaps() -> None:
     written = params(model("rtmpose_t"))
     assert written["export_postprocess"] is False
     assert not {"post_process", "modulate_kernel"} & set(written)
@@ -85,7 +85,7 @@ def test_simcc_is_told_whether_the_graph_decodes_and_has_no_word_of_heatmaps() -
 @pytest.mark.parametrize("name", TOP_DOWN)
 def test_facts_of_a_top_down_model(name: str) -> None:
     config = model(name)
-    facts = provenance.model_facts(config, 17)
+    facts = writer.model_facts(config, 17)
     assert facts["codec"] == dict(config.codec)
     assert facts["mean"] == [123.675, 116.28, 103.53]
     assert (facts["bgr_to_rgb"], facts["padding"], facts["use_udp"]) == (True, 1.25, False)
@@ -95,7 +95,7 @@ def test_facts_of_a_top_down_model(name: str) -> None:
 
 @pytest.mark.parametrize("name", BOTTOM_UP)
 def test_facts_of_a_bottom_up_model_hold_no_codec_but_a_padding_value(name: str) -> None:
-    facts = provenance.model_facts(model(name), 0)
+    facts = writer.model_facts(model(name), 0)
     assert (facts["pad_val"], facts["input_size"]) == ([114, 114, 114], [416, 416])
     assert facts["bgr_to_rgb"] is False
     assert not {"codec", "padding", "num_keypoints"} & set(facts)
@@ -108,7 +108,7 @@ def test_udp_and_a_padding_of_ones_own_are_facts() -> None:
         {"type": "TopdownAffine", "input_size": (192, 256), "use_udp": True},
     )
     config = replace(model("hrnet_w32"), test_pipeline=pipeline)
-    facts = provenance.model_facts(config, 17)
+    facts = writer.model_facts(config, 17)
     assert (facts["padding"], facts["use_udp"]) == (1.5, True)
 
 
@@ -124,7 +124,7 @@ def test_the_batch_is_what_the_graph_has() -> None:
         assert net["name"] == entry["name"] == "topdownposeestimator"
 
 
-def test_a_runtime_that_knows_positions_only_is_told_positions() -> None:
+def test_a_runtime_with_positions_only_gets_positions() -> None:
     config = model("rtmpose_t")
     made = artifact(config, names_are_positions=True)
     pipeline = writer.pipeline_json(made, config, deploy_config(config))["pipeline"]
@@ -152,8 +152,8 @@ def test_a_second_backend_file_is_the_weights() -> None:
 def test_what_the_graph_leaves_to_the_host_is_named(name: str, stage: str, component: str) -> None:
     config = model(name)
     host = {"stage": stage, "score_threshold": 0.1}
-    found, written = writer.postprocess(config, host)
-    assert found == component
+    chosen, written = writer.postprocess(config, host)
+    assert chosen == component
     assert written == {**host, "input_size": [416, 416]}
 
 
@@ -167,19 +167,20 @@ def test_compact_meta_holds_each_flip_pair_once_and_plain_numbers() -> None:
         "sigmas": np.array([0.5, 0.25, 0.25], np.float32),
         "keypoint_colors": np.array([[255, 0, 1]], np.uint8),
     }
-    found = json.loads(json.dumps(provenance.compact_dataset_meta(meta)))
-    assert found["keypoint_names"] == ["nose", "left", "right"]
-    assert found["flip_pairs"] == [[1, 2]]
-    assert (found["sigmas"], found["keypoint_colors"]) == ([0.5, 0.25, 0.25], [[255, 0, 1]])
-    assert found["skeleton_link_colors"] == []
+    compact = json.loads(json.dumps(writer.compact_dataset_meta(meta)))
+    assert compact["keypoint_names"] == ["nose", "left", "right"]
+    assert compact["flip_pairs"] == [[1, 2]]
+    assert (compact["sigmas"], compact["keypoint_colors"]) == ([0.5, 0.25, 0.25], [[255, 0, 1]])
+    assert compact["skeleton_link_colors"] == []
 
 
-def test_numpy_numbers_of_a_config_are_written_and_what_json_has_no_word_for_is_refused(
+def test_numpy_numbers_of_a_config_are_written_and_what_json_cannot_hold_is_refused(
     tmp_path: Path,
 ) -> None:
     config = model("hrnet_w32", sigma=np.float64(2.5))
-    arguments = (artifact(config), config, deploy_config(config), "w.pth", {"keypoint_names": []})
-    writer.write_json_files(tmp_path, *arguments)
+    meta: dict[str, Any] = {"keypoint_names": []}
+    made, chosen = artifact(config), deploy_config(config)
+    writer.write_json_files(tmp_path, made, config, chosen, "w.pth", meta)
     written = json.loads((tmp_path / "pipeline.json").read_text(encoding="utf-8"))
     assert written["pipeline"]["tasks"][-1]["params"]["sigma"] == 2.5
     with pytest.raises(TypeError, match="a config holds a set"):
