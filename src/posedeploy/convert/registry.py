@@ -17,7 +17,7 @@ from posedeploy.runtime import (
     backend_row,
     get_runtime,
 )
-from posedeploy.runtime.probing import is_installed
+from posedeploy.runtime.host import is_installed
 
 
 def conversion_row(backend: str, precision: str) -> BackendSpec:

@@ -70,10 +70,10 @@ def _device(cuda: Any, index: int) -> dict[str, str]:
     }
 
 
-def main() -> None:
+def main(library: str = LIBRARY) -> None:
     """Load the driver and print its answer."""
     try:
-        answer = ask(ctypes.CDLL(LIBRARY))
+        answer = ask(ctypes.CDLL(library))
     except OSError as error:
         reason = f"no NVIDIA driver: {error}"
         answer = {"code": "no-driver", "reason": reason, "driver": "", "devices": []}

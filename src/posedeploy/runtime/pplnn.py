@@ -17,8 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from posedeploy.runtime.host import HOST, Host
-from posedeploy.runtime.probing import PROBE_SECONDS, ended, too_old
+from posedeploy.runtime.host import HOST, PROBE_SECONDS, Host, ended, too_old
 from posedeploy.runtime.registry import accepted_device, backend_row
 from posedeploy.runtime.types import (
     Arrays,
@@ -26,19 +25,14 @@ from posedeploy.runtime.types import (
     Code,
     SessionOptions,
     TensorInfo,
-    as_contiguous,
+    as_declared,
 )
 
 # Device -> the one precision that its engine computes in, and its name in pyppl.nn
 ENGINES = {"cpu": ("fp32", "x86"), "cuda": ("fp16", "cuda")}
-# Names of PPLNN's data types that a graph's inputs and outputs can have -> numpy's
-DTYPES = {
-    "DATATYPE_FLOAT32": "float32",
-    "DATATYPE_FLOAT16": "float16",
-    "DATATYPE_INT64": "int64",
-    "DATATYPE_INT32": "int32",
-    "DATATYPE_BOOL": "bool",
-}
+# PPLNN's data types, as DATATYPE_ in its names, that inputs and outputs can have -> numpy's
+DTYPES = {"FLOAT32": "float32", "FLOAT16": "float16", "INT64": "int64", "INT32": "int32",
+          "BOOL": "bool"}  # fmt: skip
 INSTALL = backend_row("pplnn").install
 _ANOTHER, _NO_ENGINE = 3, 4  # exit statuses of the check below
 # Importing a submodule imports the package, which may be anything; so this runs in a child.
@@ -65,18 +59,18 @@ class PplnnSession:
         self.outputs = tuple(_tensor_info(tensor, common) for tensor in outputs)
 
     def run(self, feed: Arrays) -> dict[str, NDArray[Any]]:
+        ready = as_declared(feed, self.inputs)
         for i, info in enumerate(self.inputs):
-            array = as_contiguous(feed[info.name], info.dtype)
-            status = self._runtime.GetInputTensor(i).ConvertFromHost(array)
+            status = self._runtime.GetInputTensor(i).ConvertFromHost(ready[info.name])
             _must_succeed(self._common, status, f"input {info.name!r}")
         _must_succeed(self._common, self._runtime.Run(), "run")
-        return {info.name: self._output(i, info) for i, info in enumerate(self.outputs)}
-
-    def _output(self, index: int, info: TensorInfo) -> NDArray[Any]:
-        data = self._runtime.GetOutputTensor(index).ConvertToHost()
-        if not data:
-            raise RuntimeError(f"PPLNN: output {info.name!r} could not be copied to the host")
-        return np.array(data, info.dtype)  # a copy: the next run overwrites the buffer
+        results = {}
+        for i, info in enumerate(self.outputs):
+            data = self._runtime.GetOutputTensor(i).ConvertToHost()
+            if not data:
+                raise RuntimeError(f"PPLNN: output {info.name!r} could not be copied to the host")
+            results[info.name] = np.array(data, info.dtype)  # the next run overwrites the buffer
+        return results
 
 
 def _tensor_info(tensor: Any, common: Any) -> TensorInfo:
@@ -85,9 +79,9 @@ def _tensor_info(tensor: Any, common: Any) -> TensorInfo:
     sizes = tuple(int(size) for size in shape.GetDims())
     static = all(size > 0 for size in sizes)
     kind = shape.GetDataType()
-    names = [name for name in DTYPES if getattr(common, name, None) == kind]
+    dtypes = (v for name, v in DTYPES.items() if getattr(common, f"DATATYPE_{name}", None) == kind)
     # outputs that have not been computed have no type yet; those of pose models are float32
-    return TensorInfo(tensor.GetName(), sizes if static else (), DTYPES[(names or [*DTYPES])[0]])
+    return TensorInfo(tensor.GetName(), sizes if static else (), next(dtypes, "float32"))
 
 
 def _must_succeed(common: Any, status: int, what: str) -> None:
@@ -105,11 +99,7 @@ class Pplnn:
         return _probe(self.host, "x86")
 
     def probe_device(self, kind: str) -> Availability:
-        found = _probe(self.host, ENGINES[kind][1])
-        devices = self.host.cuda()
-        if found.ok and not devices.ok:
-            return Availability(devices.code, devices.reason, found.version)
-        return found
+        return self.host.probe_cuda(_probe(self.host, ENGINES[kind][1]), "PPLNN")
 
     def load(self, files: Sequence[Path], device: str, options: SessionOptions) -> PplnnSession:
         target = accepted_device("pplnn", device)
@@ -122,8 +112,9 @@ class Pplnn:
 
         engine = _cuda(nn, common, target.index) if name == "cuda" else _x86(nn, common)
         runtime = _runtime(nn, common, engine, files[0])
-        fusion = {"graph_fusion": "off"} if name == "x86" else {}
-        effective = {"inference_precision": precision, "engine": name, **fusion}
+        effective = {"inference_precision": precision, "engine": name}
+        if name == "x86":
+            effective["graph_fusion"] = "off"
         return PplnnSession(runtime, common, effective)
 
 

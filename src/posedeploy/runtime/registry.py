@@ -147,9 +147,9 @@ BACKENDS: tuple[BackendSpec, ...] = (
     BackendSpec(
         "tensorrt", "TensorRT", 2, ("tensorrt", "tensorrt-cu12", "tensorrt-cu13", "polygraphy"),
         "10.0", "end2end.engine", "", (CUDA,), (FP32, FP16, INT8), "onnx", ("dense",),
-        runtime="posedeploy.runtime.tensorrt.runtime",
+        runtime="posedeploy.runtime.tensorrt",
         converter="posedeploy.convert.tensorrt.converter",
-        target="posedeploy.runtime.tensorrt.probe",
+        target="posedeploy.runtime.tensorrt",
     ),
     BackendSpec(
         "torchscript", "TorchScript", 7, ("torch",), "2.6", "end2end.pt", "", (CPU,), (FP32,),

@@ -1,9 +1,4 @@
-"""Values and Protocols of the backend runtimes.
-
-This package imports numpy and the backend, nothing else: no config, no torch, no mmpose
-(the TorchScript runtime excepted).  The judge and the SDK run backend files through it; all that
-`Session` returns is read from the loaded file.
-"""
+"""Values and Protocols of the backend runtimes."""
 
 from __future__ import annotations
 
@@ -52,12 +47,7 @@ class ComputePrecision(StrEnum):
 
 @dataclass(frozen=True)
 class Device:
-    """A device to run on.
-
-    Attributes:
-        kind: 'cpu' or 'cuda'.
-        index: Its number among the devices of its kind.
-    """
+    """A device to run on: 'cpu' or 'cuda', and its number among the devices of its kind."""
 
     kind: str
     index: int = 0
@@ -103,7 +93,7 @@ class TensorInfo:
     """One input or output as the loaded file declares it.
 
     Attributes:
-        name: Tensor name.
+        name: Its name.
         shape: One entry a dimension: an int, or the name of a dynamic dimension ('?' if unnamed);
             () if the backend does not know the shape before the first run.
         dtype: numpy dtype name, e.g. 'float32'.
@@ -144,7 +134,7 @@ class Session(Protocol):
 
     @property
     def effective_options(self) -> Mapping[str, str]:
-        """The options in force, read back from the backend where it can tell."""
+        """The options in force, read back from the backend where it reports them."""
         ...
 
     def run(self, feed: Arrays) -> dict[str, NDArray[Any]]:
@@ -188,6 +178,7 @@ class PrecisionError(RuntimeError):
     """The backend computes in another precision here than the one that was set."""
 
 
-def as_contiguous(array: NDArray[Any], dtype: str) -> NDArray[Any]:
-    """`array` as a C-contiguous array of `dtype` (numpy dtype name)."""
-    return np.ascontiguousarray(array, dtype=np.dtype(dtype))
+def as_declared(feed: Arrays, inputs: Sequence[TensorInfo]) -> dict[str, NDArray[Any]]:
+    """Arrays by input name, contiguous and of the types that a file declares."""
+    dtypes = {info.name: info.dtype for info in inputs}
+    return {name: np.ascontiguousarray(array, dtypes[name]) for name, array in feed.items()}

@@ -22,7 +22,7 @@ from posedeploy.convert.tensorrt.converter import convert
 from posedeploy.convert.tensorrt.settings import BuildSettings
 from posedeploy.errors import ConversionError
 from posedeploy.precision.calibration import CalibrationSet
-from posedeploy.runtime import SessionOptions, get_runtime
+from posedeploy.runtime import SessionOptions, StoredPrecision, get_runtime
 
 from .graphs import SIZE, write_foreign, write_network, write_suppression
 
@@ -169,7 +169,7 @@ def int8(folder: Path) -> None:
 
 def data_dependent_shape(folder: Path) -> None:
     graph = write_suppression(folder / "nms.onnx")
-    plan = build_engine(graph, BuildSettings("fp32", 0, strongly_typed()))
+    plan = build_engine(graph, BuildSettings(StoredPrecision.FP32, 0, strongly_typed()))
     engine = folder / "end2end.engine"
     engine.write_bytes(plan.plan)
     session = load(engine)
@@ -186,7 +186,7 @@ def data_dependent_shape(folder: Path) -> None:
 def parser_errors_in_full(folder: Path) -> None:
     graph = write_foreign(folder / "foreign.onnx")
     words = ("no importer registered", "FusedConv 'fused1'", "Gelu 'gelu1'", "onnxOpImporters.cpp")
-    settings = BuildSettings("fp32", 0, strongly_typed())
+    settings = BuildSettings(StoredPrecision.FP32, 0, strongly_typed())
     refused(lambda: build_engine(graph, settings), ConversionError, *words)
     damaged = folder / "damaged.onnx"
     damaged.write_bytes(b"\xff\xff not a graph")
@@ -197,7 +197,7 @@ def parser_errors_in_full(folder: Path) -> None:
 
 def builder_errors_in_full(folder: Path) -> None:
     graph = write_network(folder / "end2end.onnx", "batch")
-    settings = BuildSettings("fp32", 0, strongly_typed())
+    settings = BuildSettings(StoredPrecision.FP32, 0, strongly_typed())
     words = ("no optimization profile", str(graph))
     refused(lambda: build_engine(graph, settings), ConversionError, *words)
 
@@ -219,7 +219,7 @@ def foreign_engine(folder: Path) -> None:
 
 def timing_cache(folder: Path) -> None:
     graph = write_network(folder / "end2end.onnx")
-    settings = BuildSettings("fp32", 0, strongly_typed())
+    settings = BuildSettings(StoredPrecision.FP32, 0, strongly_typed())
     first = build_engine(graph, settings)
     assert first.timing_cache, "nothing to keep"
     assert build_engine(graph, settings, first.timing_cache).timing_cache == first.timing_cache
@@ -234,7 +234,7 @@ def second_errors_are_its_own(folder: Path) -> None:
     _, engine = converted(folder, "fp32", "static")
     alive = load(engine)
     graph = write_foreign(folder / "foreign.onnx")
-    settings = BuildSettings("fp32", 0, strongly_typed())
+    settings = BuildSettings(StoredPrecision.FP32, 0, strongly_typed())
     refused(lambda: build_engine(graph, settings), ConversionError, "no importer registered")
     damaged = folder / "damaged.onnx"
     damaged.write_bytes(b"\xff\xff not a graph")

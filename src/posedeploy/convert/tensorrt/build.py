@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from posedeploy.convert.tensorrt.settings import BuildSettings, Profile
 from posedeploy.errors import ConversionError
-from posedeploy.runtime.tensorrt.log import as_text, collecting_logger
+from posedeploy.runtime.tensorrt import as_text, collecting_logger
 
 if TYPE_CHECKING:
     import tensorrt as trt

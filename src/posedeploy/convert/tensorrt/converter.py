@@ -20,8 +20,7 @@ from posedeploy.convert.types import Converted
 from posedeploy.paths import cache_dir, whole_file
 from posedeploy.precision.calibration import CalibrationSet
 from posedeploy.runtime import backend_row
-from posedeploy.runtime.tensorrt.probe import target
-from posedeploy.runtime.tensorrt.runtime import BUILD_FILE
+from posedeploy.runtime.tensorrt import BUILD_FILE, target
 
 
 def convert(

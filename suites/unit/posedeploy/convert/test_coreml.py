@@ -29,8 +29,7 @@ from posedeploy.export import ExportableModule, write_graph
 from posedeploy.heads import head_of_kind
 from posedeploy.runtime import Code, SessionOptions, TensorInfo, coreml, get_runtime
 from posedeploy.runtime.coreml import CoreMl
-from posedeploy.runtime.cuda_device import CudaDevices
-from posedeploy.runtime.host import Host
+from posedeploy.runtime.host import CudaDevices, Host
 
 pytest.importorskip("coremltools")
 

@@ -17,12 +17,9 @@ import pytest
 
 from posedeploy.convert.tensorrt import converter
 from posedeploy.paths import CACHE_VARIABLE
-from posedeploy.runtime import SessionOptions
-from posedeploy.runtime.cuda_device import CudaDevice, CudaDevices
-from posedeploy.runtime.host import Host
-from posedeploy.runtime.tensorrt import runtime as tensorrt
-from posedeploy.runtime.tensorrt import session as tensorrt_session
-from posedeploy.runtime.tensorrt.runtime import TensorRT
+from posedeploy.runtime import SessionOptions, tensorrt
+from posedeploy.runtime.host import CudaDevice, CudaDevices, Host
+from posedeploy.runtime.tensorrt import TensorRT, parts
 from posedeploy.runtime.types import Code
 from suites.contract.tensorrt import fakes, plain, scenarios
 
@@ -97,9 +94,9 @@ def test_builds_and_runs(machine: str, name: str, tmp_path: Path) -> None:
     [(0, [0]), (1, [1]), (4, [4]), (5, [2, 3]), (8, [4, 4]), (9, [3, 3, 3]), (11, [3, 4, 4])],
 )
 def test_a_batch_is_run_in_parts_that_are_even(count: int, sizes: list[int]) -> None:
-    parts = list(tensorrt_session.parts(count, 4))
-    assert [part.stop - part.start for part in parts] == sizes
-    assert [row for part in parts for row in range(count)[part]] == list(range(count))
+    slices = list(parts(count, 4))
+    assert [part.stop - part.start for part in slices] == sizes
+    assert [row for part in slices for row in range(count)[part]] == list(range(count))
 
 
 def test_timings_of_a_build_are_there_for_the_next_one(machine: str, tmp_path: Path) -> None:

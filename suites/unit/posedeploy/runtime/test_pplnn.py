@@ -13,8 +13,7 @@ from onnx import TensorProto, helper
 
 from fixtures.fake_pyppl import FLOAT16, FUSION, KERNEL_TYPE, RC_UNSUPPORTED, Pyppl
 from posedeploy.runtime import Code, SessionOptions, get_runtime
-from posedeploy.runtime.cuda_device import CudaDevice, CudaDevices
-from posedeploy.runtime.host import Host
+from posedeploy.runtime.host import CudaDevice, CudaDevices, Host
 from posedeploy.runtime.pplnn import Pplnn
 
 NN = """
