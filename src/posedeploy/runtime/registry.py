@@ -141,7 +141,7 @@ BACKENDS: tuple[BackendSpec, ...] = (
             {Code.NOT_INSTALLED, Code.BROKEN_INSTALL, Code.VERSION_TOO_OLD, Code.NO_DEVICE}
         ),
         install="build it from source as upstream describes: docs/backends/pplnn.md",
-        runtime="posedeploy.runtime.pplnn", converter="posedeploy.convert.pplnn.converter",
+        runtime="posedeploy.runtime.pplnn", converter="posedeploy.convert.pplnn",
         evaluator="poseconform.evaluators.onnx",
     ),
     BackendSpec(

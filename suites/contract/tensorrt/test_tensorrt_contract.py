@@ -15,7 +15,7 @@ from .conftest import ROOT, Bindings, Outcomes
 from .scenarios import SCENARIOS
 
 ADAPTER = (
-    "src/posedeploy/convert/tensorrt/build.py",
+    "src/posedeploy/convert/tensorrt/converter.py",
     "src/posedeploy/runtime/tensorrt.py",
 )
 # Members that no run may do without, beside what the scenarios see of their effect

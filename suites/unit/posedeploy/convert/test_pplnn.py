@@ -18,8 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from posedeploy.apis import comparing
 from posedeploy.config import load_deploy_config
 from posedeploy.convert import conversion_availability, get_converter
-from posedeploy.convert.pplnn.operators import KERNELS, obstacles
-from posedeploy.convert.pplnn.rewrites import interpolation, rewrite
+from posedeploy.convert.pplnn import KERNELS, interpolation, obstacles, rewrite
 from posedeploy.errors import ConversionError
 
 INT = np.int64

@@ -76,7 +76,7 @@ def test_every_name_of_mmdeploy_is_there(name: str) -> None:
         ("torchscript", {"static", "dynamic"}),
     ],
 )
-def test_every_head_kind_has_fp32_flows(variant, backend: str, modes) -> None:
+def test_every_head_kind_has_fp32_flows(variant: str, backend: str, modes: set[str]) -> None:
     configs = [load_deploy_config(name) for name in list_deploy_configs()]
     found = {
         config.shape_mode

@@ -195,13 +195,12 @@ def test_inputs_are_read_from_the_graph(tmp_path: Path) -> None:
 
 def test_fp32_and_legacy_fp16_take_the_graph_as_it_is(tmp_path: Path) -> None:
     ir = write_network(tmp_path / "ir.onnx")
-    plain = typed_graph(ir, config("tensorrt_static-256x192"), tmp_path)
-    assert (plain.path, plain.recipe) == (ir, {})
+    assert typed_graph(ir, config("tensorrt_static-256x192"), tmp_path) == (ir, {})
     fp16 = config("tensorrt-fp16_static-256x192")
-    legacy = typed_graph(ir, fp16, tmp_path, strongly_typed=False)
-    assert legacy.path == ir
-    assert "builder flag" in legacy.recipe["name"]
-    typed = onnx.load(typed_graph(ir, fp16, tmp_path).path)
+    legacy, recipe = typed_graph(ir, fp16, tmp_path, strongly_typed=False)
+    assert legacy == ir
+    assert "builder flag" in recipe["name"]
+    typed = onnx.load(typed_graph(ir, fp16, tmp_path)[0])
     kinds = {tensor.data_type for tensor in typed.graph.initializer}
     assert TensorProto.FLOAT16 in kinds
     ends = [*typed.graph.input, *typed.graph.output]
@@ -230,8 +229,8 @@ def test_weights_of_int8_are_symmetric(tmp_path: Path) -> None:
     from suites.contract.tensorrt.scenarios import calibration
 
     ir = write_network(tmp_path / "ir.onnx")
-    done = typed_graph(ir, config("tensorrt-int8_static-256x192"), tmp_path, calibration())
-    graph = onnx.load(done.path).graph
+    path, recipe = typed_graph(ir, config("tensorrt-int8_static-256x192"), tmp_path, calibration())
+    graph = onnx.load(path).graph
     pairs = [node for node in graph.node if node.op_type == "QuantizeLinear"]
     values = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}
     assert pairs
@@ -239,5 +238,5 @@ def test_weights_of_int8_are_symmetric(tmp_path: Path) -> None:
         zero = values[node.input[2]]
         assert zero.dtype.name == "int8"
         assert not zero.any(), node.name
-    assert done.recipe["quantized_layers"] >= 1
-    assert done.recipe["calibration"]["count"] == 4
+    assert recipe["quantized_layers"] >= 1
+    assert recipe["calibration"]["count"] == 4
