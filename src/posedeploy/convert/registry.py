@@ -28,28 +28,22 @@ def conversion_row(backend: str, precision: str) -> BackendSpec:
     """
     if backend not in backend_names():
         raise BadInputError(
-            "backend_config.type",
-            repr(backend),
+            "backend_config.type", repr(backend),
             "a backend that can be converted to: " + ", ".join(backend_names()),
             "Choose another deploy config.",
-        )
+        )  # fmt: skip
     row = backend_row(backend)
     if precision not in row.precisions:
         raise BadInputError(
-            f"precision of the {backend} deploy config",
-            precision,
+            f"precision of the {backend} deploy config", precision,
             "a precision with a recipe: " + ", ".join(row.precisions),
             "Choose another deploy config.",
-        )
+        )  # fmt: skip
     return row
 
 
 def get_converter(backend: str, precision: str) -> Converter:
-    """The converter of a backend.
-
-    Raises:
-        BadInputError: There is none, or it has no recipe for the precision.
-    """
+    """The converter of a backend; raises as `conversion_row`."""
     module = importlib.import_module(conversion_row(backend, precision).converter)
     return cast("Converter", module)
 
@@ -71,10 +65,7 @@ def conversion_availability(
 ) -> Availability:
     """Whether this machine can convert for a backend, which it may where it cannot run it.
 
-    Args:
-        backend: Its name.
-        running: Whether it can run here; None probes.
-        is_tool: Whether a package or a program is installed.
+    `running` is whether it can run here; None probes.
     """
     found = running or get_runtime(backend).probe()
     if not found.ok and found.code not in backend_row(backend).converts_without:

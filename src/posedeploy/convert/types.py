@@ -64,7 +64,6 @@ class Converter(Protocol):
             ConversionError: The backend's tool refused; the message is its own.
             UnavailableError: The backend's tool is not installed.
         """
-        ...
 
 
 def int8_recipe(name: str, done: Quantized, calibration: CalibrationSet) -> dict[str, Any]:

@@ -23,23 +23,11 @@ NAME_BYTES = 256
 
 
 def ask(cuda: Any) -> dict[str, Any]:
-    """The driver's version, and its devices.
-
-    Args:
-        cuda: The driver library, as `ctypes.CDLL` gives it.
-
-    Returns:
-        'code' ('available', 'no-driver' or 'no-device'), 'reason', 'driver' (the newest CUDA it
-        runs, '12.4') and 'devices', each with 'name' and 'compute_capability'.
-    """
+    """The driver's version, and its devices, as the fields of `host.CudaDevices`."""
     version, count = ctypes.c_int(0), ctypes.c_int(0)
     cuda.cuDriverGetVersion(ctypes.byref(version))
-    answer: dict[str, Any] = {
-        "code": "available",
-        "reason": "",
-        "driver": f"{version.value // 1000}.{version.value % 1000 // 10}",
-        "devices": [],
-    }
+    driver = f"{version.value // 1000}.{version.value % 1000 // 10}"
+    answer: dict[str, Any] = {"code": "available", "reason": "", "driver": driver, "devices": []}
     status = int(cuda.cuInit(0)) or int(cuda.cuDeviceGetCount(ctypes.byref(count)))
     if status != 0:
         code = "no-driver" if status in DRIVER_ERRORS else "no-device"

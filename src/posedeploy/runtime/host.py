@@ -144,12 +144,8 @@ class Host:
     ) -> Availability:
         """The probe most backends need: installed, new enough, imports in a child process.
 
-        Args:
-            module: Module to import in the child.
-            distributions: Names under which it may be installed; the first gives the version.
-            min_version: Oldest version supported.
-            check: More Python code for the child; it fails the probe by raising.
-            seconds: How long the child may take.
+        The first of `distributions` that is installed gives the version.  `check` is more Python
+        code for the child; it fails the probe by raising.
         """
         installed = self.probe_version(module, distributions, min_version)
         if not installed.ok:
@@ -174,13 +170,7 @@ class Host:
         return Availability(Code.AVAILABLE, "", version)
 
     def probe_cuda(self, installed: Availability, package: str, needed: str = "") -> Availability:
-        """What is installed, if there is a device for it too.
-
-        Args:
-            installed: The package without its device.
-            package: Its name, for the reason.
-            needed: Oldest CUDA version that the driver must run, '' for any.
-        """
+        """What is installed, if there is a device and a driver of CUDA `needed` for it too."""
         if not installed.ok:
             return installed
         found = self.cuda()

@@ -119,7 +119,8 @@ class Pplnn:
 
 
 def _x86(nn: Any, common: Any) -> Any:
-    engine = _made(nn.x86, nn.x86.EngineOptions(), "x86")
+    engine = nn.x86.EngineFactory.Create(nn.x86.EngineOptions())
+    _must_exist(engine, "its x86 engine")
     status = engine.Configure(nn.x86.ENGINE_CONF_GRAPH_FUSION, 0)
     _must_succeed(common, status, "switching graph fusion off")
     return engine
@@ -128,17 +129,16 @@ def _x86(nn: Any, common: Any) -> Any:
 def _cuda(nn: Any, common: Any, number: int) -> Any:
     options = nn.cuda.EngineOptions()
     options.device_id = number
-    engine = _made(nn.cuda, options, "cuda")
+    engine = nn.cuda.EngineFactory.Create(options)
+    _must_exist(engine, "its cuda engine")
     kernels = engine.Configure(nn.cuda.ENGINE_CONF_SET_KERNEL_TYPE, common.DATATYPE_FLOAT16)
     _must_succeed(common, kernels, "asking for kernels in float16")
     return engine
 
 
-def _made(module: Any, options: Any, name: str) -> Any:
-    engine = module.EngineFactory.Create(options)
-    if not engine:
-        raise RuntimeError(f"PPLNN could not make its {name} engine")
-    return engine
+def _must_exist(made: object, what: str) -> None:
+    if not made:
+        raise RuntimeError(f"PPLNN could not make {what}")
 
 
 def _runtime(nn: Any, common: Any, engine: Any, path: Path) -> Any:
@@ -149,8 +149,7 @@ def _runtime(nn: Any, common: Any, engine: Any, path: Path) -> Any:
     _must_succeed(common, builder.SetResources(resources), "giving the builder its engine")
     _must_succeed(common, builder.Preprocess(), f"preparing {path.name}")
     runtime = builder.CreateRuntime()
-    if not runtime:
-        raise RuntimeError(f"PPLNN could not make a runtime of {path.name}")
+    _must_exist(runtime, f"a runtime of {path.name}")
     return runtime
 
 

@@ -173,9 +173,7 @@ def prepare_process(host: Host = HOST, path: Sequence[str] | None = None) -> Non
     it searches LD_LIBRARY_PATH first.  torch may bring another CUDA: the one that TensorRT was
     built for comes first, for a driver of CUDA 12 refuses CUDA 13's.
 
-    Args:
-        host: The machine.
-        path: Where wheels are installed; None takes `sys.path`.
+    `path` is where wheels are installed; None takes `sys.path`.
     """
     from polygraphy.logger import G_LOGGER
 
@@ -294,14 +292,8 @@ class TensorRTSession:
     A batch larger than the profile's largest is run in parts: the profiles of MMDeploy's deploy
     configs end at batches of 1 or 4.
 
-    Args:
-        engine: The engine.
-        owners: What must live as long as the engine: its runtime and its logger.
-        errors: The list that the logger appends to.
-        effective_options: Those of the build.
-
-    Raises:
-        RuntimeError: There is no memory for it on the device.
+    `owners` must live as long as the engine: its runtime and its logger, which appends to
+    `errors`.  A device without the memory for it is a `RuntimeError`.
     """
 
     def __init__(

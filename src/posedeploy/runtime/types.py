@@ -72,10 +72,8 @@ class Device:
 class Availability:
     """Whether a backend can run on this machine: a value, never an exception.
 
-    Attributes:
-        code: `Code.AVAILABLE`, or why not.
-        reason: One line for a person; empty when available.
-        version: The backend's version where one could be read.
+    `reason` is one line for a person, empty when available; `version` is the backend's, '' where
+    none could be read.
     """
 
     code: Code
@@ -109,7 +107,7 @@ class SessionOptions:
     """How to run. Numerical modes are explicit: nothing is left to a runtime's default.
 
     Attributes:
-        precision: Inference precision the backend must compute in: 'fp32', 'fp16', 'bf16', 'int8'.
+        precision: What the backend must compute in: 'fp32', 'fp16', 'bf16', 'int8'.
         threads: Intra-op threads; 0 lets the backend choose.
         extra: Backend-specific options, recorded with the result.
     """
@@ -125,21 +123,17 @@ class Session(Protocol):
     @property
     def inputs(self) -> tuple[TensorInfo, ...]:
         """Inputs as the file declares them, in the file's order."""
-        ...
 
     @property
     def outputs(self) -> tuple[TensorInfo, ...]:
         """Outputs as the file declares them, in the file's order."""
-        ...
 
     @property
     def effective_options(self) -> Mapping[str, str]:
         """The options in force, read back from the backend where it reports them."""
-        ...
 
     def run(self, feed: Arrays) -> dict[str, NDArray[Any]]:
         """Run once. Keys of `feed` are input names; keys of the result are output names."""
-        ...
 
 
 class Runtime(Protocol):
@@ -147,7 +141,6 @@ class Runtime(Protocol):
 
     def probe(self) -> Availability:
         """Whether this backend can run here. Never raises; loads no native library in-process."""
-        ...
 
     def load(self, files: Sequence[Path], device: str, options: SessionOptions) -> Session:
         """Load backend files (the main one first).
@@ -155,7 +148,6 @@ class Runtime(Protocol):
         Raises:
             RuntimeError: The backend refused the files; the message is the backend's own.
         """
-        ...
 
 
 class DeviceRuntime(Runtime, Protocol):
@@ -163,7 +155,6 @@ class DeviceRuntime(Runtime, Protocol):
 
     def probe_device(self, kind: str) -> Availability:
         """Whether it can run on a device of this type here. Never raises, as `probe`."""
-        ...
 
 
 class PrecisionRuntime(Runtime, Protocol):
@@ -171,7 +162,6 @@ class PrecisionRuntime(Runtime, Protocol):
 
     def probe_inference_precision(self, word: str) -> Availability:
         """Whether it computes in a precision, in its own word, here. Never raises, as `probe`."""
-        ...
 
 
 class PrecisionError(RuntimeError):

@@ -101,7 +101,8 @@ class ICudaEngine:
         return len(self._shapes)
 
     def get_tensor_name(self, index: int) -> str:
-        return list(self._shapes)[index]
+        names: list[str] = list(self._shapes)
+        return names[index]
 
     def get_tensor_mode(self, name: str) -> Any:
         modes = trt().TensorIOMode

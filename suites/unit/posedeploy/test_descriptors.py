@@ -19,7 +19,6 @@ from posedeploy.heads import (
     head_of_mmpose,
     head_of_outputs,
     head_of_word,
-    heads_of_outputs,
     load,
     stage_of_component,
 )

@@ -78,25 +78,15 @@ def read_timings(path: Path) -> bytes:
 
 
 def write_timings(path: Path, content: bytes) -> None:
-    """Put a timing cache in place whole; of builds that end together, the last one wins.
-
-    What the other one measured is measured again: that costs time, and no result.
-    """
-    if not content:
-        return
-    with whole_file(path) as temporary:
-        temporary.write_bytes(content)
+    """Put a timing cache in place whole; of builds that end together, the last one wins."""
+    if content:
+        with whole_file(path) as temporary:
+            temporary.write_bytes(content)
 
 
 @dataclass(frozen=True)
 class Engine:
-    """The result of a build.
-
-    Attributes:
-        plan: The serialized engine.
-        timing_cache: Timings of this build and those it was given, for the next one.
-        version: The TensorRT version that built it.
-    """
+    """The serialized engine, the timings of this and earlier builds, and TensorRT's version."""
 
     plan: bytes
     timing_cache: bytes
@@ -111,12 +101,7 @@ def builder_facts() -> tuple[str, tuple[str, ...]]:
 
 
 def build_engine(graph: Path, settings: BuildSettings, timings: bytes = b"") -> Engine:
-    """Build an engine for the current device.
-
-    Args:
-        graph: ONNX file. Where the network is strongly typed its types decide.
-        settings: From `build_settings`.
-        timings: A timing cache from an earlier build, or nothing.
+    """Build an engine of an ONNX file for the current device, with timings of earlier builds.
 
     Raises:
         ConversionError: The parser or the builder refuses; with everything they logged.
@@ -202,9 +187,7 @@ def _set_timings(config: trt.IBuilderConfig, content: bytes) -> bool:
 
 def _failed(graph: Path, errors: list[str]) -> ConversionError:
     return ConversionError(
-        "convert",
-        str(graph),
-        f"TensorRT refuses it: {as_text(errors)}",
+        "convert", str(graph), f"TensorRT refuses it: {as_text(errors)}",
         "a graph that TensorRT builds",
         "Report this model with the operator that the message names.",
-    )
+    )  # fmt: skip

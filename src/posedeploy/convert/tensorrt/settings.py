@@ -53,24 +53,16 @@ class BuildSettings:
 
 
 def is_strongly_typed(version: str, flags: Sequence[str]) -> bool:
-    """True if this TensorRT takes its precisions from the graph.
-
-    Args:
-        version: Of TensorRT.
-        flags: Names of the builder flags it has.
-    """
+    """True if a TensorRT of this version and these builder flags takes types from the graph."""
     return "FP16" not in flags or Version(version) >= FIRST_STRONGLY_TYPED
 
 
 def build_settings(
     deploy_config: DeployConfig, inputs: Mapping[str, Sequence[int | str]], strongly_typed: bool
 ) -> BuildSettings:
-    """What a deploy config means for the builder.
+    """What `common_config` and `model_inputs` of a deploy config mean for the builder.
 
-    Args:
-        deploy_config: `common_config` and `model_inputs` of its `backend_config`.
-        inputs: The graph's inputs, with a name in place of a dynamic dimension.
-        strongly_typed: Whether this TensorRT takes types from the graph.
+    Shapes of the graph's inputs have a name in place of a dynamic dimension.
 
     Raises:
         BadInputError: A profile is incomplete, or does not fit the graph.
