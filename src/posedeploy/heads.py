@@ -201,21 +201,14 @@ def head_of_mmpose(head_type: str) -> HeadSpec | None:
     return next((head for head in HEADS if head_type in head.mmpose_heads), None)
 
 
-def heads_of_outputs(names: Collection[str]) -> tuple[HeadSpec, ...]:
-    """All kinds whose whole graph has outputs of these names; detectors share theirs."""
-    return tuple(head for head in HEADS if set(head.output_names) == set(names))
-
-
 def head_of_outputs(names: Collection[str], word: str | None = None) -> HeadSpec | None:
     """The kind whose whole graph has outputs of these names, None where there is none.
 
-    Args:
-        names: Names of a graph's outputs.
-        word: Decides where several kinds have these outputs; without it the last one counts.
+    Detectors share theirs: there `word` decides, and without it the last kind counts.
     """
-    found = heads_of_outputs(names)
-    named = tuple(head for head in found if head.word == word)
-    return (named or found)[-1] if found else None
+    heads = [head for head in HEADS if set(head.output_names) == set(names)]
+    named = [head for head in heads if head.word == word]
+    return (named or heads)[-1] if heads else None
 
 
 def component_names() -> tuple[str, ...]:

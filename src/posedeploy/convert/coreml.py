@@ -5,12 +5,11 @@ The precision is always set: coremltools' own default for an mlprogram is fp16.
 
 from __future__ import annotations
 
-import contextlib
-import io
 import math
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +39,7 @@ def convert(
     """
     del calibration  # there is no int8 recipe
     target = folder / backend_row("coreml").main_file
-    model = _converted(ir, deploy_config)
-    model.save(str(target))
+    _converted(ir, deploy_config).save(str(target))
     spec = read_spec(target)
     return Converted((target.name,), weight_precision(spec), Declared(*declared(spec)))
 
@@ -84,12 +82,13 @@ def _converted(ir: Path, deploy_config: DeployConfig) -> Any:
     refuse_dynamic_batch(deploy_config, "Packages for CoreML hold one image here", inputs)
     settings = _settings(deploy_config)
     try:
-        with _quiet():
+        with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            warnings.simplefilter("ignore")  # and no progress bars: there is no switch for them
             # coremltools converts core ATen only. Loading a program adds a node for each unused
             # result, which coremltools refuses; decomposing drops them.
             return ct.convert(
                 program.run_decompositions({}),
-                inputs=[ct.TensorType(i.name, i.shape, dtype=np.float32) for i in inputs],
+                inputs=[ct.TensorType(i.name, i.shape, np.float32) for i in inputs],
                 outputs=[ct.TensorType(name=i.name, dtype=np.float32) for i in outputs],
                 skip_model_load=True,
                 **settings,
@@ -102,18 +101,6 @@ def _converted(ir: Path, deploy_config: DeployConfig) -> Any:
         ) from error  # fmt: skip
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """No progress bars: coremltools has no switch for them."""
-    with (
-        warnings.catch_warnings(),
-        contextlib.redirect_stdout(io.StringIO()),
-        contextlib.redirect_stderr(io.StringIO()),
-    ):
-        warnings.simplefilter("ignore")
-        yield
-
-
 def weight_precision(spec: Any) -> StoredPrecision:
     """'fp32' or 'fp16': the type that holds most of a package's floating-point constants."""
     sizes: Counter[int] = Counter()
@@ -122,8 +109,7 @@ def weight_precision(spec: Any) -> StoredPrecision:
             for operation in block.operations:
                 if operation.type == "const":
                     kind = operation.outputs[0].type.tensorType
-                    sizes[kind.dataType] += math.prod(
-                        int(d.constant.size) for d in kind.dimensions
-                    )
+                    count = math.prod(size.constant.size for size in kind.dimensions)
+                    sizes[kind.dataType] += count
     half = sizes[_FLOAT16] > sizes[_FLOAT32]
     return StoredPrecision.FP16 if half else StoredPrecision.FP32

@@ -67,17 +67,17 @@ def conversion_availability(
 
     `running` is whether it can run here; None probes.
     """
-    found = running or get_runtime(backend).probe()
-    if not found.ok and found.code not in backend_row(backend).converts_without:
-        return found
+    availability = running or get_runtime(backend).probe()
+    if not availability.ok and availability.code not in backend_row(backend).converts_without:
+        return availability
     if missing := ", ".join(missing_tools(backend, is_tool)):
         reason = f"no {missing}, which converts for {backend}"
-        return Availability(Code.TOOL_MISSING, reason, found.version)
-    return Availability(Code.AVAILABLE, "", found.version)
+        return Availability(Code.TOOL_MISSING, reason, availability.version)
+    return Availability(Code.AVAILABLE, "", availability.version)
 
 
 def built_for(backend: str) -> dict[str, str]:
     """What of this machine a backend's files are tied to; nothing for files that run anywhere."""
-    row = backend_row(backend)
-    found: dict[str, str] = importlib.import_module(row.target).target() if row.target else {}
-    return found
+    module = backend_row(backend).target
+    facts: dict[str, str] = importlib.import_module(module).target() if module else {}
+    return facts

@@ -95,13 +95,12 @@ class CoreMl:
 
     def probe(self) -> Availability:
         oldest = backend_row("coreml").min_version
-        found = self.host.probe_import("coremltools", ("coremltools",), oldest)
-        if found.ok and self.host.platform != "darwin":
-            reason = (
-                f"CoreML predicts on macOS only; this is {self.host.platform} (converting works)"
-            )
-            return Availability(Code.WRONG_OS, reason, found.version)
-        return found
+        installed = self.host.probe_import("coremltools", ("coremltools",), oldest)
+        system = self.host.platform
+        if not installed.ok or system == "darwin":
+            return installed
+        reason = f"CoreML predicts on macOS only; this is {system} (converting works)"
+        return Availability(Code.WRONG_OS, reason, installed.version)
 
     def load(self, files: Sequence[Path], device: str, options: SessionOptions) -> CoreMlSession:
         accepted_device("coreml", device, options.precision, COMPUTE_UNITS)

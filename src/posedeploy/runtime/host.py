@@ -173,11 +173,11 @@ class Host:
         """What is installed, if there is a device and a driver of CUDA `needed` for it too."""
         if not installed.ok:
             return installed
-        found = self.cuda()
-        if found.code is not Code.AVAILABLE:
-            return Availability(found.code, found.reason, installed.version)
-        if needed and too_old(found.driver, needed):
-            reason = f"the driver runs CUDA {found.driver}; this {package} needs {needed}"
+        cuda = self.cuda()
+        if cuda.code is not Code.AVAILABLE:
+            return Availability(cuda.code, cuda.reason, installed.version)
+        if needed and too_old(cuda.driver, needed):
+            reason = f"the driver runs CUDA {cuda.driver}; this {package} needs {needed}"
             return Availability(Code.VERSION_TOO_OLD, reason, installed.version)
         return installed
 

@@ -82,18 +82,20 @@ class OnnxRuntime:
     def probe_device(self, kind: str) -> Availability:
         """Whether it can run on CUDA, the only kind besides the CPU."""
         del kind
-        found = self.host.probe_cuda(self.probe(), "onnxruntime-gpu")
-        if not found.ok:
-            return found
+        availability = self.host.probe_cuda(self.probe(), "onnxruntime-gpu")
+        if not availability.ok:
+            return availability
         if not self.host.version("onnxruntime-gpu"):
             reason = "onnxruntime computes on the CPU only: python -m pip install onnxruntime-gpu"
-            return Availability(Code.TOOL_MISSING, reason, found.version)
+            return Availability(Code.TOOL_MISSING, reason, availability.version)
         requirements = self.requirements
         if requirements is None:
             requirements = importlib.metadata.requires("onnxruntime-gpu") or ()
-        found = self.host.probe_cuda(found, "onnxruntime-gpu", needed_cuda(requirements))
-        if not found.ok:
-            return found
+        availability = self.host.probe_cuda(
+            availability, "onnxruntime-gpu", needed_cuda(requirements)
+        )
+        if not availability.ok:
+            return availability
         oldest = backend_row("onnxruntime").min_version
         return self.host.probe_import(
             "onnxruntime", ("onnxruntime-gpu",), oldest, _CHECK, DEVICE_SECONDS
@@ -136,8 +138,8 @@ def needed_cuda(requirements: Iterable[str]) -> str:
 
     Its extra `cuda` asks for `nvidia-cuda-runtime~=13.0`, or `nvidia-cuda-runtime-cu12~=12.0`.
     """
-    found = re.search(r"nvidia-cuda-runtime[^~=]*~=\s*(\d+\.\d+)", " ".join(requirements))
-    return found[1] if found else ""
+    match = re.search(r"nvidia-cuda-runtime[^~=]*~=\s*(\d+\.\d+)", " ".join(requirements))
+    return match[1] if match else ""
 
 
 def _placement(session: Any, precision: str) -> dict[str, str]:

@@ -81,17 +81,17 @@ class OpenVino:
         return self.host.probe_import("openvino", ("openvino",), oldest, check)
 
     def probe_inference_precision(self, word: str) -> Availability:
-        found = self.probe()
-        if not found.ok:
-            return found
+        availability = self.probe()
+        if not availability.ok:
+            return availability
         status, line = self.host.run(_LIST_CAPABILITIES, PROBE_SECONDS)
         if status != 0:
             reason = f"the CPU plugin failed: {line}"
-            return Availability(Code.BROKEN_INSTALL, reason, found.version)
+            return Availability(Code.BROKEN_INSTALL, reason, availability.version)
         if _CAPABILITIES.get(word) in line.split():
-            return found
+            return availability
         reason = f"openvino does not compute in {word} on this CPU, but in: {line}"
-        return Availability(Code.NO_DEVICE, reason, found.version)
+        return Availability(Code.NO_DEVICE, reason, availability.version)
 
     def load(self, files: Sequence[Path], device: str, options: SessionOptions) -> OpenVinoSession:
         import openvino as ov

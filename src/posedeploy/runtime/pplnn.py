@@ -96,10 +96,28 @@ class Pplnn:
     host: Host = HOST
 
     def probe(self) -> Availability:
-        return _probe(self.host, "x86")
+        return self._probe_engine("x86")
 
     def probe_device(self, kind: str) -> Availability:
-        return self.host.probe_cuda(_probe(self.host, ENGINES[kind][1]), "PPLNN")
+        return self.host.probe_cuda(self._probe_engine(ENGINES[kind][1]), "PPLNN")
+
+    def _probe_engine(self, engine: str) -> Availability:
+        if not self.host.is_installed("pyppl"):
+            return Availability(Code.NOT_INSTALLED, f"pyppl is not installed: {INSTALL}")
+        status, line = self.host.run(_CHECK.format(engine=engine), PROBE_SECONDS)
+        if status == _ANOTHER:
+            reason = f"the pyppl that is installed is another project, not PPLNN's: {INSTALL}"
+            return Availability(Code.NOT_INSTALLED, reason)
+        if status not in {0, _NO_ENGINE}:
+            reason = f"import pyppl failed ({ended(status)}): {line}"
+            return Availability(Code.BROKEN_INSTALL, reason)
+        oldest = backend_row("pplnn").min_version
+        if too_old(line, oldest):
+            return Availability(Code.VERSION_TOO_OLD, f"PPLNN {line} is older than {oldest}", line)
+        if status == _NO_ENGINE:
+            reason = f"this pyppl was built without the {engine} engine: {INSTALL}"
+            return Availability(Code.NO_DEVICE, reason, line)
+        return Availability(Code.AVAILABLE, "", line)
 
     def load(self, files: Sequence[Path], device: str, options: SessionOptions) -> PplnnSession:
         target = accepted_device("pplnn", device)
@@ -151,25 +169,6 @@ def _runtime(nn: Any, common: Any, engine: Any, path: Path) -> Any:
     runtime = builder.CreateRuntime()
     _must_exist(runtime, f"a runtime of {path.name}")
     return runtime
-
-
-def _probe(host: Host, engine: str) -> Availability:
-    if not host.is_installed("pyppl"):
-        return Availability(Code.NOT_INSTALLED, f"pyppl is not installed: {INSTALL}")
-    status, line = host.run(_CHECK.format(engine=engine), PROBE_SECONDS)
-    if status == _ANOTHER:
-        reason = f"the pyppl that is installed is another project, not PPLNN's: {INSTALL}"
-        return Availability(Code.NOT_INSTALLED, reason)
-    if status not in {0, _NO_ENGINE}:
-        reason = f"import pyppl failed ({ended(status)}): {line}"
-        return Availability(Code.BROKEN_INSTALL, reason)
-    oldest = backend_row("pplnn").min_version
-    if too_old(line, oldest):
-        return Availability(Code.VERSION_TOO_OLD, f"PPLNN {line} is older than {oldest}", line)
-    if status == _NO_ENGINE:
-        reason = f"this pyppl was built without the {engine} engine: {INSTALL}"
-        return Availability(Code.NO_DEVICE, reason, line)
-    return Availability(Code.AVAILABLE, "", line)
 
 
 RUNTIME = Pplnn()

@@ -69,36 +69,36 @@ class TensorRT:
         if host.platform not in SYSTEMS:
             return Availability(Code.WRONG_OS, f"there is no TensorRT for {host.platform}")
         oldest, packages = backend_row("tensorrt").min_version, tuple(DISTRIBUTIONS)
-        found = host.probe_version("tensorrt", packages, oldest)
-        if found.ok and not host.is_installed("polygraphy"):
+        availability = host.probe_version("tensorrt", packages, oldest)
+        if availability.ok and not host.is_installed("polygraphy"):
             reason = "polygraphy is not installed: python -m pip install polygraphy"
             return Availability(Code.NOT_INSTALLED, reason)
-        found = host.probe_cuda(found, "TensorRT", needed_cuda(host))
-        if not found.ok:
-            return found
+        availability = host.probe_cuda(availability, "TensorRT", needed_cuda(host))
+        if not availability.ok:
+            return availability
         status, line = host.run(_CHECK, DEVICE_SECONDS)
         if status != 0:
             reason = f"TensorRT does not start ({ended(status)}): {line}"
-            return Availability(Code.BROKEN_INSTALL, reason, found.version)
-        return found
+            return Availability(Code.BROKEN_INSTALL, reason, availability.version)
+        return availability
 
     def load(self, files: Sequence[Path], device: str, options: SessionOptions) -> TensorRTSession:
         number = accepted_device("tensorrt", device).index
-        found = self.host.cuda()
-        if found.code is not Code.AVAILABLE:  # the library would end this process
-            raise RuntimeError(f"tensorrt: {found.code}: {found.reason}")
+        cuda = self.host.cuda()
+        if cuda.code is not Code.AVAILABLE:  # the library would end this process
+            raise RuntimeError(f"tensorrt: {cuda.code}: {cuda.reason}")
         built = read_build(files[0])
         precision = built.get("precision", UNKNOWN)
         if precision not in {options.precision, UNKNOWN}:
             raise RuntimeError(
                 f"{files[0].name} was built for {precision}, not for {options.precision}"
             )
-        if number >= len(found.devices):
-            raise RuntimeError(f"tensorrt: no device {number}; there are {len(found.devices)}")
+        if number >= len(cuda.devices):
+            raise RuntimeError(f"tensorrt: no device {number}; there are {len(cuda.devices)}")
         prepare_process()
         return _session(files[0], number, {
             "inference_precision": precision, "tf32": built.get("tf32", UNKNOWN),
-            "network": built.get("network", UNKNOWN), "device": found.devices[number].name,
+            "network": built.get("network", UNKNOWN), "device": cuda.devices[number].name,
         })  # fmt: skip
 
 
