@@ -27,7 +27,7 @@ _FP16_ARGUMENTS = (
 def convert(
     ir: Path, deploy_config: DeployConfig, folder: Path, calibration: CalibrationSet | None = None
 ) -> Converted:
-    """fp32: a copy. fp16: as `common_config` says. int8: QDQ, per channel, U8S8."""
+    """fp32: a copy. fp16: with the arguments in `common_config`. int8: QDQ, per channel, U8S8."""
     target = folder / deploy_config.save_file
     recipe: Mapping[str, Any] = {}
     if deploy_config.precision == "fp16":

@@ -31,7 +31,7 @@ def ask(cuda: Any) -> dict[str, Any]:
     status = int(cuda.cuInit(0)) or int(cuda.cuDeviceGetCount(ctypes.byref(count)))
     if status != 0:
         code = "no-driver" if status in DRIVER_ERRORS else "no-device"
-        return answer | {"code": code, "reason": f"the driver says: {error_text(cuda, status)}"}
+        return answer | {"code": code, "reason": f"the driver reports: {error_text(cuda, status)}"}
     if count.value == 0:
         return answer | {"code": "no-device", "reason": "the driver shows no device"}
     answer["devices"] = [_device(cuda, index) for index in range(count.value)]

@@ -54,8 +54,8 @@ def _members(node: ast.ClassDef) -> dict[str, Member]:
                 found[item.name] = Member(settable=True)
             else:
                 names = tuple(argument.arg for argument in item.args.args)[1:]
-                known = found.get(item.name, Member()).overloads
-                found[item.name] = Member((*known, names))
+                overloads = found.get(item.name, Member()).overloads
+                found[item.name] = Member((*overloads, names))
     return found
 
 

@@ -164,7 +164,7 @@ class OnnxParser:
 
 
 def parser_failures(model: Any) -> list[tuple[str, Any]]:
-    """What TensorRT's parser would say of nodes of a graph."""
+    """The errors of TensorRT's parser for nodes of a graph."""
     values = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
     found = []
     for node in model.graph.node:

@@ -1,7 +1,7 @@
 """TensorRT's runtime, engine and context, over ONNX Runtime.
 
-Outputs go where the allocator says, as those of engines with data-dependent shapes do; a shape
-out of the profile is refused.
+Outputs go where the allocator puts them, as those of engines with data-dependent shapes do; a
+shape out of the profile is refused.
 """
 
 from __future__ import annotations

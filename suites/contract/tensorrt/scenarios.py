@@ -69,7 +69,7 @@ def converted(folder: Path, precision: str, mode: str) -> tuple[Path, Path]:
 
 
 def plan_head(engine: Path) -> Mapping[str, Any]:
-    """What the fake builder was told."""
+    """The options that the fake builder was given."""
     head: Mapping[str, Any] = json.loads(engine.read_bytes().partition(b"\n")[0])
     return head
 
@@ -88,14 +88,14 @@ def on_onnxruntime(graph: Path, feed: NDArray[np.float32]) -> NDArray[Any]:
 
 def refused(call: Callable[[], object], kind: type[Exception], *words: str) -> None:
     """`call` raises `kind`, and the message has every one of the words."""
-    said = None
+    message = None
     try:
         call()
     except kind as error:
-        said = str(error)
-    assert said is not None, f"no {kind.__name__}"
-    missing = [word for word in words if word not in said]
-    assert not missing, f"{missing} not in: {said}"
+        message = str(error)
+    assert message is not None, f"no {kind.__name__}"
+    missing = [word for word in words if word not in message]
+    assert not missing, f"{missing} not in: {message}"
 
 
 def strongly_typed() -> bool:
@@ -223,15 +223,15 @@ def timing_cache(folder: Path) -> None:
     assert first.timing_cache, "nothing to keep"
     assert build_engine(graph, settings, first.timing_cache).timing_cache == first.timing_cache
     other = build_engine(graph, settings, b"timings:of another version")
-    assert other.timing_cache == first.timing_cache, "a foreign cache was kept"
+    assert other.timing_cache == first.timing_cache, "a foreign cache was used"
     damaged = build_engine(graph, settings, b"\0 half a file")
-    assert damaged.timing_cache == first.timing_cache, "a damaged cache was kept"
+    assert damaged.timing_cache == first.timing_cache, "a damaged cache was used"
 
 
 def second_errors_are_its_own(folder: Path) -> None:
     """TensorRT writes to the first logger of a process while what was made with it lives."""
     _, engine = converted(folder, "fp32", "static")
-    alive = load(engine)
+    loaded = load(engine)
     graph = write_foreign(folder / "foreign.onnx")
     settings = BuildSettings(StoredPrecision.FP32, 0, strongly_typed())
     refused(lambda: build_engine(graph, settings), ConversionError, "no importer registered")
@@ -241,7 +241,7 @@ def second_errors_are_its_own(folder: Path) -> None:
     other = folder / "other.engine"
     other.write_bytes(engine.read_bytes().replace(b'"version": "1', b'"version": "9', 1))
     refused(lambda: load(other), RuntimeError, "plan of 9")
-    assert alive.run({"input": images(1)})["output"].shape == (1, 4, *SIZE[1:])
+    assert loaded.run({"input": images(1)})["output"].shape == (1, 4, *SIZE[1:])
 
 
 SCENARIOS: Mapping[str, Callable[[Path], None]] = {

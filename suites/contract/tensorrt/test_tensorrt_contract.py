@@ -18,7 +18,7 @@ ADAPTER = (
     "src/posedeploy/convert/tensorrt/converter.py",
     "src/posedeploy/runtime/tensorrt.py",
 )
-# Members that no run may do without, beside what the scenarios see of their effect
+# Members that no run may do without, besides what the scenarios see of their effect
 CALLED = {
     "Builder.build_serialized_network", "IBuilderConfig.clear_flag",
     "IBuilderConfig.set_timing_cache", "IExecutionContext.execute_async_v3",

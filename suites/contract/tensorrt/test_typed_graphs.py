@@ -80,7 +80,7 @@ def deploy_config(model: str, flow: str) -> str:
 
 
 def run(graph: Path, feed: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
-    """All outputs, computed as the graph says: fusions would skip the rounding of a pair."""
+    """All outputs, computed as the graph defines: fusions would skip the rounding of a pair."""
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = 1

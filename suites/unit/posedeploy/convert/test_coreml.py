@@ -230,11 +230,11 @@ def test_without_coremltools_nothing_converts() -> None:
 def test_the_precision_decides_which_units_compute(made: Any, precision: str, units: str) -> None:
     path, _, _ = made[precision]
     spec = coreml.read_spec(path)
-    told = []
+    loaded = []
 
     class Model:
         def __init__(self, name: str, compute_units: str) -> None:
-            told.append((name, compute_units))
+            loaded.append((name, compute_units))
 
         def get_spec(self) -> Any:
             return spec
@@ -248,7 +248,7 @@ def test_the_precision_decides_which_units_compute(made: Any, precision: str, un
         ComputeUnit=SimpleNamespace(CPU_ONLY="CPU_ONLY", ALL="ALL"),
     )
     session = on("darwin", tools=fake).load([path], "cpu", SessionOptions(precision))
-    assert told == [(str(path), units)]
+    assert loaded == [(str(path), units)]
     assert session.effective_options["compute_units"] == units
     assert (session.effective_options["inference_precision"] == "fp32") == (precision == "fp32")
     assert session.inputs[0].shape == (1, 3, 16, 12)

@@ -107,7 +107,7 @@ def flattening() -> Any:
         (squeezing(), "Unsqueeze"),
         (flattening(), "Shape"),
     ],
-    ids=["resize", "norm", "norm, kept", "split", "split in parts", "squeeze", "flatten"],
+    ids=["resize", "norm", "norm, keepdims", "split", "split in parts", "squeeze", "flatten"],
 )
 def test_a_rewrite_keeps_the_numbers_and_leaves_no_obstacle(proto: Any, gone: str) -> None:
     shape = [d.dim_value for d in proto.graph.input[0].type.tensor_type.shape.dim]

@@ -175,7 +175,7 @@ def test_what_a_session_holds_on_the_device_is_freed_with_it(machine: str, tmp_p
     (ended,) = [e for e in weakref.finalize._registry if e.peek()[0] is session]  # type: ignore[attr-defined]
     assert ended.atexit, "nor may it outlive the program"
     del session
-    assert not ended.alive
+    assert not ended.alive  # codespell:ignore alive
     assert not set(buffers) - others
 
 

@@ -73,10 +73,10 @@ def test_devices_have_a_name_and_a_compute_capability() -> None:
 @pytest.mark.parametrize(
     ("driver", "code", "reason"),
     [
-        (Driver(init=100), Code.NO_DEVICE, "the driver says: what went wrong (error 100)"),
-        (Driver(init=803), Code.NO_DRIVER, "the driver says: what went wrong (error 803)"),
-        (Driver(init=77), Code.NO_DEVICE, "the driver says: unknown error (error 77)"),
-        (Driver(count=3), Code.NO_DEVICE, "the driver says: what went wrong (error 3)"),
+        (Driver(init=100), Code.NO_DEVICE, "the driver reports: what went wrong (error 100)"),
+        (Driver(init=803), Code.NO_DRIVER, "the driver reports: what went wrong (error 803)"),
+        (Driver(init=77), Code.NO_DEVICE, "the driver reports: unknown error (error 77)"),
+        (Driver(count=3), Code.NO_DEVICE, "the driver reports: what went wrong (error 3)"),
         (Driver(devices=()), Code.NO_DEVICE, "the driver shows no device"),
     ],
 )

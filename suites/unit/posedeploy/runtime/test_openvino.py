@@ -30,7 +30,7 @@ WEIGHT = RNG.standard_normal((16, 3 * 64)).astype(np.float32)
 
 
 def write_onnx(path: Path, batch: int | str = "batch", operator: str = "MatMul") -> Path:
-    """`output = flatten(input) @ WEIGHT.T`; an unknown `operator` in place of MatMul is kept."""
+    """`output = flatten(input) @ WEIGHT.T`; an unknown `operator` in place of MatMul stays."""
     make = helper.make_tensor_value_info
     shape = numpy_helper.from_array(np.array([-1, 3 * 64]), "shape")
     weight = numpy_helper.from_array(np.ascontiguousarray(WEIGHT.T), "weight")

@@ -1,4 +1,4 @@
-"""PPLNN's adapter over a fake `pyppl`, and the probe that tells it from PyPI's package."""
+"""PPLNN's adapter over a fake `pyppl`, and the probe that detects another package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a probe says of a backend that is missing, old or broken: a value, never an exception."""
+"""What a probe returns for a backend that is missing, old or broken: no exception."""
 
 from __future__ import annotations
 
