@@ -90,8 +90,8 @@ CODECS: tuple[CodecSpec, ...] = (
 
 def decisive_parameters() -> tuple[Parameter, ...]:
     """The parameters of all codecs, each once, by name."""
-    found = {parameter.name: parameter for codec in CODECS for parameter in codec.parameters}
-    return tuple(found[name] for name in sorted(found))
+    by_name = {parameter.name: parameter for codec in CODECS for parameter in codec.parameters}
+    return tuple(by_name[name] for name in sorted(by_name))
 
 
 def codec_of(codec_type: str) -> CodecSpec | None:

@@ -108,11 +108,7 @@ class HeadSpec:
         raise KeyError(f"{self.kind} models have no stage {name!r}; there are: {names}")
 
     def stage_for(self, wanted: Sequence[str]) -> Stage:
-        """The first of the wanted stages that can be decoded here, else the whole graph.
-
-        Args:
-            wanted: Names of stages, in a backend's order of preference.
-        """
+        """The first of the wanted stages that can be decoded here, else the whole graph."""
         for name in wanted:
             for stage in self.stages:
                 if stage.name == name and stage.component:
@@ -129,11 +125,8 @@ def _detector(kind: str, head: str, network: str, component: str, raw: Stage) ->
     )  # fmt: skip
     dense = Stage(
         "dense",
-        (
-            Output("boxes", ("N", "P", 4)),
-            Output("scores", ("N", "P", 1)),
-            Output("keypoints", ("N", "P", "K", 3)),
-        ),
+        (Output("boxes", ("N", "P", 4)), Output("scores", ("N", "P", 1)),
+         Output("keypoints", ("N", "P", "K", 3))),
         "YOLOXPoseHostDetections", "posedeploy.sdk.decode.detections:dense_decoder",
     )  # fmt: skip
     return HeadSpec(kind, kind, (head,), False, network, (nms, dense, raw))
@@ -142,79 +135,49 @@ def _detector(kind: str, head: str, network: str, component: str, raw: Stage) ->
 # ---- modify this table to add a kind of head -----------------------------------------------
 HEADS: tuple[HeadSpec, ...] = (
     HeadSpec(
-        "heatmap",
-        "",
-        ("CPMHead", "HeatmapHead", "MSPNHead"),
-        True,
+        "heatmap", "", ("CPMHead", "HeatmapHead", "MSPNHead"), True,
         "posedeploy.export.heatmap:build",
-        (
-            Stage(
-                "whole",
-                (Output("output", ("N", "K", "H", "W")),),
-                "TopdownHeatmapSimpleHeadDecode",
-                "posedeploy.sdk.decode.heatmap:heatmap_decoder",
-                aliases=(
-                    "TopdownHeatmapBaseHeadDecode",
-                    "TopdownHeatmapMSMUHeadDecode",
-                    "TopdownHeatmapMultiStageHeadDecode",
-                    "ViPNASHeatmapSimpleHeadDecode",
-                ),
+        (Stage(
+            "whole", (Output("output", ("N", "K", "H", "W")),),
+            "TopdownHeatmapSimpleHeadDecode", "posedeploy.sdk.decode.heatmap:heatmap_decoder",
+            aliases=(
+                "TopdownHeatmapBaseHeadDecode", "TopdownHeatmapMSMUHeadDecode",
+                "TopdownHeatmapMultiStageHeadDecode", "ViPNASHeatmapSimpleHeadDecode",
             ),
-        ),
+        ),),
         codecs=("MSRAHeatmap", "MegviiHeatmap", "UDPHeatmap"),
         multi_stage=("CPMHead", "MSPNHead"),
     ),
     _detector(
-        "rtmo",
-        "RTMOHead",
-        "posedeploy.export.rtmo:build",
-        "RTMODetections",
+        "rtmo", "RTMOHead", "posedeploy.export.rtmo:build", "RTMODetections",
         Stage(
             "raw",
-            (
-                Output("cls", ("N", "P", "C")),
-                Output("bbox", ("N", "P", 4)),
-                Output("kpt_vis", ("N", "P", "K")),
-                Output("pose_vec", ("N", "P", "C")),
-            ),
-            "RTMOHostDetections",
-            "posedeploy.sdk.decode.detections:raw_rtmo_decoder",
+            (Output("cls", ("N", "P", "C")), Output("bbox", ("N", "P", 4)),
+             Output("kpt_vis", ("N", "P", "K")), Output("pose_vec", ("N", "P", "C"))),
+            "RTMOHostDetections", "posedeploy.sdk.decode.detections:raw_rtmo_decoder",
             host_weights="posedeploy.export.pose_decoder_weights:write_pose_decoder",
         ),
     ),
     HeadSpec(
-        "simcc",
-        "simcc",
-        ("RTMCCHead", "SimCCHead"),
-        True,
-        "posedeploy.export.simcc:build",
-        (
-            Stage(
-                "whole",
-                (Output("simcc_x", ("N", "K", "Wx")), Output("simcc_y", ("N", "K", "Wy"))),
-                "SimCCLabelDecode",
-                "posedeploy.sdk.decode.simcc:simcc_decoder",
-            ),
-        ),
+        "simcc", "simcc", ("RTMCCHead", "SimCCHead"), True, "posedeploy.export.simcc:build",
+        (Stage(
+            "whole",
+            (Output("simcc_x", ("N", "K", "Wx")), Output("simcc_y", ("N", "K", "Wy"))),
+            "SimCCLabelDecode", "posedeploy.sdk.decode.simcc:simcc_decoder",
+        ),),
         codecs=("SimCCLabel",),
     ),
     _detector(
-        "yolox-pose",
-        "YOLOXPoseHead",
-        "posedeploy.export.yolox_pose:build",
+        "yolox-pose", "YOLOXPoseHead", "posedeploy.export.yolox_pose:build",
         "YOLOXPoseDetections",
         Stage(
             "raw",
-            (
-                Output("cls", ("N", "P", "C")),
-                Output("obj", ("N", "P", 1)),
-                Output("bbox", ("N", "P", 4)),
-                Output("kpt_offset", ("N", "P", "C")),
-                Output("kpt_vis", ("N", "P", "K")),
-            ),
+            (Output("cls", ("N", "P", "C")), Output("obj", ("N", "P", 1)),
+             Output("bbox", ("N", "P", 4)), Output("kpt_offset", ("N", "P", "C")),
+             Output("kpt_vis", ("N", "P", "K"))),
         ),
     ),
-)
+)  # fmt: skip
 # --------------------------------------------------------------------------------------------
 
 
@@ -224,20 +187,12 @@ def head_words() -> tuple[str, ...]:
 
 
 def head_of_kind(kind: str) -> HeadSpec:
-    """The row of a kind.
-
-    Raises:
-        KeyError: No such kind.
-    """
+    """The row of a kind; `KeyError` if there is none."""
     return {head.kind: head for head in HEADS}[kind]
 
 
 def head_of_word(word: str) -> HeadSpec:
-    """The row of a word in the names of deploy configs, '' for heatmap.
-
-    Raises:
-        KeyError: No kind has this word.
-    """
+    """The row of a word in the names of deploy configs, '' for heatmap; `KeyError` if none."""
     return {head.word: head for head in HEADS}[word]
 
 
@@ -246,21 +201,14 @@ def head_of_mmpose(head_type: str) -> HeadSpec | None:
     return next((head for head in HEADS if head_type in head.mmpose_heads), None)
 
 
-def heads_of_outputs(names: Collection[str]) -> tuple[HeadSpec, ...]:
-    """All kinds whose whole graph has outputs of these names; detectors share theirs."""
-    return tuple(head for head in HEADS if set(head.output_names) == set(names))
-
-
 def head_of_outputs(names: Collection[str], word: str | None = None) -> HeadSpec | None:
     """The kind whose whole graph has outputs of these names, None where there is none.
 
-    Args:
-        names: Names of a graph's outputs.
-        word: Decides where several kinds have these outputs; without it the last one counts.
+    Detectors share theirs: there `word` decides, and without it the last kind counts.
     """
-    found = heads_of_outputs(names)
-    named = tuple(head for head in found if head.word == word)
-    return (named or found)[-1] if found else None
+    heads = [head for head in HEADS if set(head.output_names) == set(names)]
+    named = [head for head in heads if head.word == word]
+    return (named or heads)[-1] if heads else None
 
 
 def component_names() -> tuple[str, ...]:
@@ -270,11 +218,7 @@ def component_names() -> tuple[str, ...]:
 
 
 def stage_of_component(component: str) -> tuple[HeadSpec, Stage]:
-    """The first row, and its stage, that a post-processing component decodes.
-
-    Raises:
-        KeyError: There is no such component.
-    """
+    """The first row, and its stage, that a post-processing component decodes; else `KeyError`."""
     for head in HEADS:
         for stage in head.stages:
             if component and component in {stage.component, *stage.aliases}:

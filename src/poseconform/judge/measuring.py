@@ -130,51 +130,27 @@ def figure_keypoints(judge: Judge, cell: Cell) -> NDArray[np.float64]:
 
 def pytorch_score(judge: Judge, model: Model, data: DataSet) -> Score:
     """The score of mmpose's own estimator, in float32, with the model's weights."""
-<<<<<<< HEAD
-=======
-    key = ("dataset", model.name, model.weights, data.key)
-    people: list[People] = judge.once(key, lambda: _people_of_mmpose(judge, model, data))
-    return score(data, people, model.bottom_up)
->>>>>>> w-r7
 
     def find() -> list[People]:
         parts = judge.reference_parts(model, [])
         entry = judge.cache.get_or_make(
             content_key("dataset", {**parts, "data": data.key, "images": len(data.images)}),
             lambda folder: judge.in_torch(
-                "poseconform.reference.people:write_people",
+                "poseconform.reference.figures:write_people",
                 model, judge.checkpoint(model), list(data.images), str(folder),
                 timeout=judge.limits.run * max(10, len(data.images)),
             ),
         )  # fmt: skip
         return read_people(entry.path)
 
-<<<<<<< HEAD
     people = judge.once(("dataset", model.name, model.weights, data.key), find)
     return score(data, people, model.bottom_up)
-=======
-def _people_of_mmpose(judge: Judge, model: Model, data: DataSet) -> list[People]:
-    parts = judge.reference_parts(model, [])
-    entry = judge.cache.get_or_make(
-        content_key("dataset", {**parts, "data": data.key, "images": len(data.images)}),
-        lambda folder: judge.in_torch(
-            "poseconform.reference.figures:write_people",
-            model, judge.checkpoint(model), list(data.images), str(folder),
-            timeout=judge.limits.run * max(10, len(data.images)),
-        ),
-    )  # fmt: skip
-    return read_people(entry.path)
->>>>>>> w-r7
 
 
 def client_score(judge: Judge, cell: Cell, data: DataSet) -> Score:
     """The score of the SDK client with the cell's folder. Fails at 'sdk'."""
     folder = judge.conversion(cell).folder
-<<<<<<< HEAD
     with judge.child(f"{cell.id}-dataset") as child, failing_at("sdk"):
-=======
-    with _child(judge, f"{cell.id}-dataset", "sdk") as child:
->>>>>>> w-r7
         people: list[People] = child.call(
             "poseconform.judge.measuring:people_of_client",
             str(folder), list(data.images), cell.model.bottom_up,
@@ -184,7 +160,6 @@ def client_score(judge: Judge, cell: Cell, data: DataSet) -> Score:
 
 
 def people_of_client(folder: str, images: Sequence[LabeledImage], bottom_up: bool) -> list[People]:
-<<<<<<< HEAD
     """The people that `posedeploy.sdk` finds, from the folder alone; called by name in a child."""
     results = []
     with clients.detector_of(folder) as detector:
@@ -198,26 +173,3 @@ def people_of_client(folder: str, images: Sequence[LabeledImage], bottom_up: boo
             )
             results.append(People(keypoints, scores))
     return results
-=======
-    """People by `posedeploy.sdk`, from the folder alone; called by name in a child."""
-    detected = []
-    with clients.detector_of(folder) as detector:
-        for labeled in images:
-            if not bottom_up and not len(labeled.boxes):
-                detected.append(nobody())
-                continue
-            people = detector.detect(labeled.pixels(), None if bottom_up else labeled.boxes)
-            arrays = (np.asarray(a, np.float64) for a in (people.keypoints, people.scores))
-            detected.append(People(*arrays))
-    return detected
-
-
-@contextmanager
-def _child(judge: Judge, name: str, stage: str) -> Iterator[Child]:
-    """A fresh child, whose failure is one of the stage."""
-    with judge.child(name) as child:
-        try:
-            yield child
-        except ChildFailure as failure:
-            raise StageFailure.from_child(stage, failure) from failure
->>>>>>> w-r7

@@ -21,8 +21,8 @@ from posedeploy.runtime import (
     backend_row,
     get_runtime,
 )
+from posedeploy.runtime.host import distribution_version, run_probe
 from posedeploy.runtime.machine import cpu_facts, gpu_facts
-from posedeploy.runtime.probing import distribution_version, run_probe
 
 EXAMPLES = """
 Examples:

@@ -240,7 +240,7 @@ def fingerprint(threads: int) -> dict[str, Any]:
     """The machine, its packages, and its load."""
     from posedeploy.cli.backends import machine_facts
     from posedeploy.runtime import BACKENDS
-    from posedeploy.runtime.probing import distribution_version
+    from posedeploy.runtime.host import distribution_version
 
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

@@ -10,12 +10,6 @@ from posedeploy.convert.registry import (
 from posedeploy.convert.types import Converted, Converter, Declared
 
 __all__ = [
-    "Converted",
-    "Converter",
-    "Declared",
-    "built_for",
-    "conversion_availability",
-    "conversion_row",
-    "get_converter",
-    "missing_tools",
-]
+    "Converted", "Converter", "Declared", "built_for", "conversion_availability",
+    "conversion_row", "get_converter", "missing_tools",
+]  # fmt: skip

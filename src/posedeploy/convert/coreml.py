@@ -5,22 +5,21 @@ The precision is always set: coremltools' own default for an mlprogram is fp16.
 
 from __future__ import annotations
 
-import contextlib
-import io
 import math
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from posedeploy.config import DeployConfig
-from posedeploy.convert.types import Converted, Declared
+from posedeploy.convert.types import Converted, Declared, refuse_dynamic_batch
 from posedeploy.errors import BadInputError, ConversionError
 from posedeploy.precision.calibration import CalibrationSet
-from posedeploy.runtime import StoredPrecision, TensorInfo, backend_row
+from posedeploy.runtime import StoredPrecision, backend_row
 from posedeploy.runtime.coreml import declared, import_coremltools, read_spec
 from posedeploy.runtime.torchscript import SIGNATURE, as_text, read_signature
 
@@ -31,10 +30,7 @@ _FLOAT16, _FLOAT32 = 10, 11
 
 
 def convert(
-    ir: Path,
-    deploy_config: DeployConfig,
-    work_dir: Path,
-    calibration: CalibrationSet | None = None,
+    ir: Path, deploy_config: DeployConfig, folder: Path, calibration: CalibrationSet | None = None
 ) -> Converted:
     """An exported program to an `.mlpackage`; inputs and outputs are float32 at any precision.
 
@@ -42,9 +38,8 @@ def convert(
     `minimum_deployment_target` (a name of coremltools.target).
     """
     del calibration  # there is no int8 recipe
-    target = work_dir / backend_row("coreml").main_file
-    model = _converted(ir, deploy_config, _settings(deploy_config))
-    model.save(str(target))
+    target = folder / backend_row("coreml").main_file
+    _converted(ir, deploy_config).save(str(target))
     spec = read_spec(target)
     return Converted((target.name,), weight_precision(spec), Declared(*declared(spec)))
 
@@ -77,20 +72,23 @@ def _settings(deploy_config: DeployConfig) -> dict[str, Any]:
     }
 
 
-def _converted(ir: Path, deploy_config: DeployConfig, settings: Mapping[str, Any]) -> Any:
+def _converted(ir: Path, deploy_config: DeployConfig) -> Any:
     import torch
 
     ct = import_coremltools()
     extra = {SIGNATURE: ""}
     program = torch.export.load(ir, extra_files=extra)
     inputs, outputs = read_signature(as_text(extra[SIGNATURE]))
+    refuse_dynamic_batch(deploy_config, "Packages for CoreML hold one image here", inputs)
+    settings = _settings(deploy_config)
     try:
-        with _quiet():
+        with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            warnings.simplefilter("ignore")  # and no progress bars: there is no switch for them
             # coremltools converts core ATen only. Loading a program adds a node for each unused
             # result, which coremltools refuses; decomposing drops them.
             return ct.convert(
                 program.run_decompositions({}),
-                inputs=[_input_type(ct, info, deploy_config) for info in inputs],
+                inputs=[ct.TensorType(i.name, i.shape, np.float32) for i in inputs],
                 outputs=[ct.TensorType(name=i.name, dtype=np.float32) for i in outputs],
                 skip_model_load=True,
                 **settings,
@@ -103,27 +101,6 @@ def _converted(ir: Path, deploy_config: DeployConfig, settings: Mapping[str, Any
         ) from error  # fmt: skip
 
 
-def _input_type(ct: Any, info: TensorInfo, deploy_config: DeployConfig) -> Any:
-    if not all(isinstance(size, int) for size in info.shape):
-        raise ConversionError(
-            "convert", str(deploy_config.path), "a dynamic batch", "a static deploy config",
-            "Packages for CoreML hold one image here: remove dynamic_axes.",
-        )  # fmt: skip
-    return ct.TensorType(name=info.name, shape=info.shape, dtype=np.float32)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """No progress bars: coremltools has no switch for them."""
-    with (
-        warnings.catch_warnings(),
-        contextlib.redirect_stdout(io.StringIO()),
-        contextlib.redirect_stderr(io.StringIO()),
-    ):
-        warnings.simplefilter("ignore")
-        yield
-
-
 def weight_precision(spec: Any) -> StoredPrecision:
     """'fp32' or 'fp16': the type that holds most of a package's floating-point constants."""
     sizes: Counter[int] = Counter()
@@ -132,10 +109,7 @@ def weight_precision(spec: Any) -> StoredPrecision:
             for operation in block.operations:
                 if operation.type == "const":
                     kind = operation.outputs[0].type.tensorType
-                    sizes[kind.dataType] += _count(kind)
+                    count = math.prod(size.constant.size for size in kind.dimensions)
+                    sizes[kind.dataType] += count
     half = sizes[_FLOAT16] > sizes[_FLOAT32]
     return StoredPrecision.FP16 if half else StoredPrecision.FP32
-
-
-def _count(tensor_type: Any) -> int:
-    return math.prod(int(dimension.constant.size) for dimension in tensor_type.dimensions)

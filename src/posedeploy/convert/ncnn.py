@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import importlib.util
 import math
+import re
 import shutil
+import subprocess
 import tempfile
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,96 +15,83 @@ from typing import Any
 import numpy as np
 
 from posedeploy.config import DeployConfig
-from posedeploy.convert.pnnx import run_pnnx
-from posedeploy.convert.types import Converted
-from posedeploy.errors import ConversionError
+from posedeploy.convert.types import (
+    Converted,
+    copy_host_weights,
+    int8_recipe,
+    refuse_dynamic_batch,
+)
+from posedeploy.errors import ConversionError, UnavailableError
 from posedeploy.precision.calibration import CalibrationSet, required
-from posedeploy.precision.float_layers import parts
 from posedeploy.precision.ncnn_files import read_param
 from posedeploy.precision.ncnn_int8 import quantize_ncnn
-from posedeploy.runtime import SessionOptions, StoredPrecision, backend_row, get_runtime
-from posedeploy.runtime.ncnn import is_quantized
+from posedeploy.runtime import Session, SessionOptions, StoredPrecision, backend_row, get_runtime
+from posedeploy.runtime.ncnn import foreign_type, is_quantized
 from posedeploy.runtime.torchscript import SIGNATURE
 
 # Parameter of a layer that holds how many weights it has (ncnn's operators.md)
 _WEIGHT_COUNT = {"Convolution": 6, "ConvolutionDepthWise": 6, "Deconvolution": 6,
                  "DeconvolutionDepthWise": 6, "InnerProduct": 2}  # fmt: skip
 _NO_PARAMETER = -1
+PNNX_SECONDS = 600.0  # the slowest model here takes 16
+_LOG = re.compile(
+    r"^(?=.*(unsupported|not supported|\bignore\b)).*$", re.IGNORECASE | re.MULTILINE
+)
 # Largest difference from the traced module, as a fraction of an output's largest value: honest
 # float32 stays below 1e-5, and fp16 below 2e-2 on calibrated weights but at .16 on RTMPose's
 # fitted ones, which know no noise; a layer that pnnx got wrong is off by its size.
-# In int8 the numbers are the judge's business; here only names, shapes and finiteness.
+# In int8 the judge compares the values; here only names, shapes and finiteness.
 _AGREEMENT = {"fp32": 1e-3, "fp16": 0.5, "int8": math.inf}
 
 
 def convert(
-    ir: Path,
-    deploy_config: DeployConfig,
-    work_dir: Path,
-    calibration: CalibrationSet | None = None,
+    ir: Path, deploy_config: DeployConfig, folder: Path, calibration: CalibrationSet | None = None
 ) -> Converted:
     """Traced module to `.param` and `.bin`; fp16 is off unless the deploy config asks for it.
 
     int8 starts from the float32 files, which are checked before they are quantized.
     """
     row = backend_row("ncnn")
-    signature = read_signature(ir)
-    inputs, outputs = signature["inputs"], signature["outputs"]
-    shape = tuple(inputs[0]["shape"])
-    if not isinstance(shape[0], int):
-        raise ConversionError(
-            "convert", str(deploy_config.path), "a dynamic batch", "a static deploy config",
-            "ncnn runs one image at a time: remove dynamic_axes.",
-        )  # fmt: skip
+    traced = load_traced(ir)
+    refuse_dynamic_batch(deploy_config, "ncnn runs one image at a time", traced.inputs)
+    shape = tuple(int(size) for size in traced.inputs[0].shape)
     fp16 = deploy_config.precision == "fp16"
-    files = (work_dir / row.main_file, work_dir / row.weights_file)
+    files = (folder / row.main_file, folder / row.weights_file)
     with tempfile.TemporaryDirectory(prefix="pnnx-") as scratch:
-        written = run_pnnx(ir, shape, fp16, Path(scratch))
-        names = [str(info["name"]) for info in outputs]
-        text = named(written.param, str(inputs[0]["name"]), names, shape)
+        param, weights = run_pnnx(ir, shape, fp16, Path(scratch))
+        names = [info.name for info in traced.outputs]
+        text = named(param, traced.inputs[0].name, names, shape)
         files[0].write_text(text, encoding="utf-8")
-        shutil.copyfile(written.weights, files[1])
-    for extra in ir.parent.glob("*.npz"):  # weights that the host needs
-        shutil.copyfile(extra, work_dir / extra.name)
+        shutil.copyfile(weights, files[1])
+    copy_host_weights(ir, folder)
     recipe: Mapping[str, Any] = {"name": "pnnx, weights in float16"} if fp16 else {}
-    check_numbers(ir, files, shape, weight_precision(*files))
+    check_numbers(traced, files, weight_precision(*files))
     if deploy_config.precision == "int8":
-        recipe = _int8(files, required(calibration, deploy_config.path))
-        check_numbers(ir, files, shape, "int8")
-    written_files = (row.main_file, row.weights_file)
-    return Converted(written_files, weight_precision(*files), recipe=recipe)
+        inputs = required(calibration, deploy_config.path)
+        with tempfile.TemporaryDirectory(prefix="ncnn-") as scratch:
+            floats = (Path(scratch) / row.main_file, Path(scratch) / row.weights_file)
+            for path, copy in zip(files, floats, strict=True):
+                shutil.copyfile(path, copy)
+            done = quantize_ncnn(floats, files, inputs)
+        recipe = int8_recipe("ncnn scales, per channel, min-max", done, inputs)
+        check_numbers(traced, files, "int8")
+    written = (row.main_file, row.weights_file)
+    return Converted(written, weight_precision(*files), recipe=recipe)
 
 
-def _int8(files: tuple[Path, Path], calibration: CalibrationSet) -> Mapping[str, Any]:
-    """Quantize the files in place."""
-    with tempfile.TemporaryDirectory(prefix="ncnn-") as scratch:
-        floats = (Path(scratch) / files[0].name, Path(scratch) / files[1].name)
-        for path, copy in zip(files, floats, strict=True):
-            shutil.copyfile(path, copy)
-        done = quantize_ncnn(floats, files, calibration)
-    return {
-        "name": "ncnn scales, per channel, min-max",
-        "kept": parts(done.kept),
-        "quantized_layers": len(done.layers),
-        "calibration": calibration.facts(),
-    }
-
-
-def read_signature(traced: Path) -> dict[str, Any]:
-    """Names and shapes of inputs and outputs that the exporter wrote into the archive.
+def load_traced(path: Path) -> Session:
+    """A module that the exporter has traced, with the names and shapes in its archive.
 
     Raises:
-        ConversionError: The file has none.
+        ConversionError: The archive has none.
     """
-    with zipfile.ZipFile(traced) as archive:
-        for name in archive.namelist():
-            if name.endswith(f"extra/{SIGNATURE}"):
-                found: dict[str, Any] = json.loads(archive.read(name))
-                return found
-    raise ConversionError(
-        "convert", str(traced), f"no {SIGNATURE} in the archive", "a module traced by posedeploy",
-        "Export the model again.",
-    )  # fmt: skip
+    session = get_runtime("torchscript").load([path], "cpu", SessionOptions(threads=0))
+    if not session.inputs[0].shape:
+        raise ConversionError(
+            "convert", str(path), f"no {SIGNATURE} in the archive",
+            "a module traced by posedeploy", "Export the model again.",
+        )  # fmt: skip
+    return session
 
 
 def named(param: str, given: str, outputs: list[str], shape: tuple[int, ...]) -> str:
@@ -112,17 +100,17 @@ def named(param: str, given: str, outputs: list[str], shape: tuple[int, ...]) ->
     pnnx calls tensors in0, out0, out1, …; the sizes are parameters 0, 1, 2: width, height,
     channels.
     """
-    words = {"in0": given} | {f"out{i}": name for i, name in enumerate(outputs)}
+    renamed = {"in0": given} | {f"out{i}": name for i, name in enumerate(outputs)}
     _, channels, height, width = shape
     lines = param.splitlines()
     for i, line in enumerate(lines[2:], start=2):
-        parts = line.split()
-        if not parts:
+        words = line.split()
+        if not words:
             continue
-        ends = 4 + int(parts[2]) + int(parts[3])
-        tensors = [words.get(name, name) for name in parts[4:ends]]
-        sizes = [f"0={width}", f"1={height}", f"2={channels}"] if parts[0] == "Input" else []
-        lines[i] = " ".join([*parts[:4], *tensors, *parts[ends:], *sizes])
+        end = 4 + int(words[2]) + int(words[3])
+        tensors = [renamed.get(name, name) for name in words[4:end]]
+        sizes = [f"0={width}", f"1={height}", f"2={channels}"] if words[0] == "Input" else []
+        lines[i] = " ".join([*words[:4], *tensors, *words[end:], *sizes])
     return "\n".join(lines) + "\n"
 
 
@@ -136,26 +124,24 @@ def weight_precision(param: Path, weights: Path) -> StoredPrecision:
     return StoredPrecision.FP32 if whole else StoredPrecision.FP16
 
 
-def check_numbers(
-    traced: Path, files: Sequence[Path], shape: tuple[int, ...], precision: str
-) -> None:
+def check_numbers(traced: Session, files: Sequence[Path], precision: str) -> None:
     """Run both on noise: pnnx silently converts some layers wrongly.
 
     Raises:
         ConversionError: ncnn refuses the files or computes something else.
     """
+    shape = [int(size) for size in traced.inputs[0].shape]
     noise = np.random.default_rng(0).random(shape, np.float32)
     try:
         session = get_runtime("ncnn").load(files, "cpu", SessionOptions(precision))
-        got = session.run({session.inputs[0].name: noise})
+        outputs = session.run({session.inputs[0].name: noise})
     except RuntimeError as error:
         raise ConversionError(
             "convert", files[0].name, str(error), "files that ncnn runs",
             "Rewrite the layer in posedeploy/export/ncnn_rewrites.py.",
         ) from error  # fmt: skip
-    original = get_runtime("torchscript").load([traced], "cpu", SessionOptions(threads=0))
-    wrong = differences(got, original.run({original.inputs[0].name: noise}), _AGREEMENT[precision])
-    if wrong:
+    expected = traced.run({traced.inputs[0].name: noise})
+    if wrong := differences(outputs, expected, _AGREEMENT[precision]):
         raise ConversionError(
             "convert", files[0].name, "; ".join(wrong), "what the traced module computes",
             "pnnx has converted a layer wrongly (F.normalize is known for it): rewrite it in "
@@ -169,15 +155,101 @@ def differences(
     limit: float,
 ) -> list[str]:
     """A sentence for each output that is missing, of another shape, or off."""
-    found = []
+    wrong = []
     for name, expected in truth.items():
         actual = got.get(name)
         if actual is None or actual.shape != expected.shape:
             shape = "nothing" if actual is None else f"shape {list(actual.shape)}"
-            found.append(f"{name}: {shape} instead of shape {list(expected.shape)}")
+            wrong.append(f"{name}: {shape} instead of shape {list(expected.shape)}")
             continue
         error = float(np.abs(actual - expected).max(initial=0.0))
         size = float(np.abs(expected).max(initial=0.0))
         if not error <= limit * max(size, math.ulp(1.0)):
-            found.append(f"{name}: off by {error:.3g} where the largest value is {size:.3g}")
-    return found
+            wrong.append(f"{name}: off by {error:.3g} where the largest value is {size:.3g}")
+    return wrong
+
+
+def _find_pnnx() -> str:
+    spec = importlib.util.find_spec("pnnx")
+    # importing the package would load torch; the program is in the same folder
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        for name in ("pnnx", "pnnx.exe"):
+            if (Path(folder) / name).is_file():
+                return str(Path(folder) / name)
+    program = shutil.which("pnnx")
+    if program is None:
+        raise UnavailableError(
+            "pnnx", "tool-missing: no such program", "pnnx, which converts for ncnn",
+            "Install it: python -m pip install pnnx",
+        )  # fmt: skip
+    return program
+
+
+def run_pnnx(  # noqa: PLR0917 - tests pass the last two
+    traced: Path,
+    shape: tuple[int, ...],
+    fp16: bool,
+    folder: Path,
+    program: str = "",
+    seconds: float = PNNX_SECONDS,
+) -> tuple[str, Path]:
+    """Convert a traced module: the text of the `.param` file, and the `.bin` file.
+
+    pnnx ends with status 0 even when it has written layers that ncnn does not have.  They show in
+    its log, and in the names of layers in the `.param` file.
+
+    Args:
+        traced: The `.pt` file.
+        shape: Shape of its input.
+        fp16: True to store the weights in fp16.
+        folder: Where pnnx writes its files.
+        program: Path of pnnx; '' finds it.
+        seconds: How long it may take.
+
+    Raises:
+        UnavailableError: pnnx is not installed.
+        ConversionError: It failed, or wrote what ncnn cannot run; the layer is named.
+    """
+    copy = folder / "model.pt"
+    copy.symlink_to(traced.resolve())
+    sizes = ",".join(map(str, shape))
+    command = [program or _find_pnnx(), copy.name, f"inputshape=[{sizes}]", f"fp16={int(fp16)}"]
+    try:
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, errors="replace",
+            timeout=seconds, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise _failed(traced, f"no end within {seconds:g} s") from error
+    param, weights = folder / "model.ncnn.param", folder / "model.ncnn.bin"
+    log = done.stdout + done.stderr
+    if done.returncode != 0 or not param.is_file() or not weights.is_file():
+        last = (log.strip().splitlines() or ["nothing was printed"])[-1]
+        raise _failed(traced, f"pnnx ended with status {done.returncode}: {last}")
+    text = param.read_text(encoding="utf-8")
+    check_layers(str(traced), text, log)
+    return text, weights
+
+
+def check_layers(subject: str, param: str, log: str) -> None:
+    """Refuse a conversion that pnnx reports as a success and ncnn cannot run.
+
+    Raises:
+        ConversionError: With the layers that ncnn lacks, or the lines of the log that name them.
+    """
+    layers = [line.split() for line in param.splitlines()[2:] if line.strip()]
+    foreign = [f"{words[0]} ({words[1]})" for words in layers if foreign_type(words[0])]
+    logged = [match.group().strip() for match in _LOG.finditer(log)]
+    if foreign or logged:
+        reasons = [f"layers that ncnn lacks: {', '.join(foreign)}"] if foreign else []
+        reasons += [f"pnnx logs: {'; '.join(logged[:3])}"] if logged else []
+        raise ConversionError(
+            "convert", subject, "; ".join(reasons), "a graph of layers that ncnn has",
+            "Rewrite it in posedeploy/export/ncnn_rewrites.py, or end the graph before it.",
+        )  # fmt: skip
+
+
+def _failed(traced: Path, reason: str) -> ConversionError:
+    return ConversionError(
+        "convert", str(traced), reason, "a module that pnnx converts", "Report this model."
+    )

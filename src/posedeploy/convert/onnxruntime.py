@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from posedeploy.config import DeployConfig
-from posedeploy.convert.types import Converted
+from posedeploy.convert.types import Converted, int8_recipe
 from posedeploy.precision.calibration import CalibrationSet, required
 from posedeploy.precision.float_layers import parts
 from posedeploy.precision.fp16 import to_fp16
@@ -25,38 +25,24 @@ _FP16_ARGUMENTS = (
 
 
 def convert(
-    ir: Path,
-    deploy_config: DeployConfig,
-    work_dir: Path,
-    calibration: CalibrationSet | None = None,
+    ir: Path, deploy_config: DeployConfig, folder: Path, calibration: CalibrationSet | None = None
 ) -> Converted:
-    """fp32: a copy. fp16: as `common_config` says. int8: QDQ, per channel, U8S8."""
-    target = work_dir / deploy_config.save_file
+    """fp32: a copy. fp16: with the arguments in `common_config`. int8: QDQ, per channel, U8S8."""
+    target = folder / deploy_config.save_file
     recipe: Mapping[str, Any] = {}
     if deploy_config.precision == "fp16":
-        recipe = _fp16(ir, target, deploy_config)
+        common = deploy_config.raw["backend_config"].get("common_config") or {}
+        arguments = {name: common[name] for name in _FP16_ARGUMENTS if name in common}
+        kept = to_fp16(ir, target, **arguments)
+        recipe = {"name": "onnxruntime.transformers.float16", "kept": parts(kept)}
     elif deploy_config.precision == "int8":
-        recipe = _int8(ir, target, required(calibration, deploy_config.path))
+        inputs = required(calibration, deploy_config.path)
+        done = quantize_onnx(ir, target, inputs, RECIPES["onnxruntime"])
+        name = "onnxruntime static QDQ, per channel, U8S8, min-max"
+        recipe = int8_recipe(name, done, inputs)
     elif ir != target:
         shutil.copyfile(ir, target)
     return Converted((target.name,), weight_precision(target), recipe=recipe)
-
-
-def _fp16(ir: Path, target: Path, deploy_config: DeployConfig) -> Mapping[str, Any]:
-    common = deploy_config.raw["backend_config"].get("common_config") or {}
-    arguments = {name: common[name] for name in _FP16_ARGUMENTS if name in common}
-    kept = to_fp16(ir, target, **arguments)
-    return {"name": "onnxruntime.transformers.float16", "kept": parts(kept)}
-
-
-def _int8(ir: Path, target: Path, calibration: CalibrationSet) -> Mapping[str, Any]:
-    done = quantize_onnx(ir, target, calibration, RECIPES["onnxruntime"])
-    return {
-        "name": "onnxruntime static QDQ, per channel, U8S8, min-max",
-        "kept": parts(done.kept),
-        "quantized_layers": len(done.layers),
-        "calibration": calibration.facts(),
-    }
 
 
 def weight_precision(path: Path) -> StoredPrecision:

@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from posedeploy.config import DeployConfig
-from posedeploy.convert.types import Converted, Declared
+from posedeploy.convert.types import Converted, Declared, int8_recipe
 from posedeploy.errors import BadInputError, ConversionError
 from posedeploy.precision.calibration import CalibrationSet, required
-from posedeploy.precision.float_layers import parts
 from posedeploy.precision.openvino_int8 import quantize_openvino
 from posedeploy.runtime import StoredPrecision, backend_row
 from posedeploy.runtime.openvino import INFERENCE_PRECISION, tensor_info
@@ -27,10 +26,7 @@ _COMPUTES = ("f32", "f16")
 
 
 def convert(
-    ir: Path,
-    deploy_config: DeployConfig,
-    work_dir: Path,
-    calibration: CalibrationSet | None = None,
+    ir: Path, deploy_config: DeployConfig, folder: Path, calibration: CalibrationSet | None = None
 ) -> Converted:
     """Reads the ONNX file and writes `.xml` and `.bin`.
 
@@ -40,12 +36,15 @@ def convert(
     import openvino as ov
 
     row, precision = backend_row("openvino"), deploy_config.precision
-    target = work_dir / row.main_file
+    target = folder / row.main_file
     recipe: Mapping[str, Any] = {}
     try:
         model = ov.Core().read_model(ir)
         if precision == "int8":
-            model, recipe = _int8(model, ir, required(calibration, deploy_config.path))
+            inputs = required(calibration, deploy_config.path)
+            model, done = quantize_openvino(model, ir, inputs)
+            name = "NNCF post-training quantization, per channel, min-max"
+            recipe = int8_recipe(name, done, inputs)
         elif precision == "fp16":
             recipe = {"name": "weights compressed to float16"}
         _record_precision(model, deploy_config)
@@ -61,9 +60,8 @@ def convert(
     declared = Declared(
         tuple(map(tensor_info, written.inputs)), tuple(map(tensor_info, written.outputs))
     )
-    return Converted(
-        (row.main_file, row.weights_file), weight_precision(written), declared, recipe
-    )
+    files = (row.main_file, row.weights_file)
+    return Converted(files, weight_precision(written), declared, recipe)
 
 
 def _record_precision(model: Any, deploy_config: DeployConfig) -> None:
@@ -77,16 +75,6 @@ def _record_precision(model: Any, deploy_config: DeployConfig) -> None:
             f"one of {', '.join(_COMPUTES)}", "Change the field.",
         )  # fmt: skip
     model.set_rt_info(asked, list(INFERENCE_PRECISION))
-
-
-def _int8(model: Any, ir: Path, calibration: CalibrationSet) -> tuple[Any, Mapping[str, Any]]:
-    quantized, done = quantize_openvino(model, ir, calibration)
-    return quantized, {
-        "name": "NNCF post-training quantization, per channel, min-max",
-        "kept": parts(done.kept),
-        "quantized_layers": len(done.layers),
-        "calibration": calibration.facts(),
-    }
 
 
 def weight_precision(model: Any) -> StoredPrecision:

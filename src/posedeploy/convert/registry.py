@@ -17,7 +17,7 @@ from posedeploy.runtime import (
     backend_row,
     get_runtime,
 )
-from posedeploy.runtime.probing import is_installed
+from posedeploy.runtime.host import is_installed
 
 
 def conversion_row(backend: str, precision: str) -> BackendSpec:
@@ -28,28 +28,22 @@ def conversion_row(backend: str, precision: str) -> BackendSpec:
     """
     if backend not in backend_names():
         raise BadInputError(
-            "backend_config.type",
-            repr(backend),
+            "backend_config.type", repr(backend),
             "a backend that can be converted to: " + ", ".join(backend_names()),
             "Choose another deploy config.",
-        )
+        )  # fmt: skip
     row = backend_row(backend)
     if precision not in row.precisions:
         raise BadInputError(
-            f"precision of the {backend} deploy config",
-            precision,
+            f"precision of the {backend} deploy config", precision,
             "a precision with a recipe: " + ", ".join(row.precisions),
             "Choose another deploy config.",
-        )
+        )  # fmt: skip
     return row
 
 
 def get_converter(backend: str, precision: str) -> Converter:
-    """The converter of a backend.
-
-    Raises:
-        BadInputError: There is none, or it has no recipe for the precision.
-    """
+    """The converter of a backend; raises as `conversion_row`."""
     module = importlib.import_module(conversion_row(backend, precision).converter)
     return cast("Converter", module)
 
@@ -71,22 +65,19 @@ def conversion_availability(
 ) -> Availability:
     """Whether this machine can convert for a backend, which it may where it cannot run it.
 
-    Args:
-        backend: Its name.
-        running: Whether it can run here; None probes.
-        is_tool: Whether a package or a program is installed.
+    `running` is whether it can run here; None probes.
     """
-    found = running or get_runtime(backend).probe()
-    if not found.ok and found.code not in backend_row(backend).converts_without:
-        return found
+    availability = running or get_runtime(backend).probe()
+    if not availability.ok and availability.code not in backend_row(backend).converts_without:
+        return availability
     if missing := ", ".join(missing_tools(backend, is_tool)):
         reason = f"no {missing}, which converts for {backend}"
-        return Availability(Code.TOOL_MISSING, reason, found.version)
-    return Availability(Code.AVAILABLE, "", found.version)
+        return Availability(Code.TOOL_MISSING, reason, availability.version)
+    return Availability(Code.AVAILABLE, "", availability.version)
 
 
 def built_for(backend: str) -> dict[str, str]:
     """What of this machine a backend's files are tied to; nothing for files that run anywhere."""
-    row = backend_row(backend)
-    found: dict[str, str] = importlib.import_module(row.target).target() if row.target else {}
-    return found
+    module = backend_row(backend).target
+    facts: dict[str, str] = importlib.import_module(module).target() if module else {}
+    return facts

@@ -12,13 +12,10 @@ from posedeploy.runtime import StoredPrecision, backend_row
 
 
 def convert(
-    ir: Path,
-    deploy_config: DeployConfig,
-    work_dir: Path,
-    calibration: CalibrationSet | None = None,
+    ir: Path, deploy_config: DeployConfig, folder: Path, calibration: CalibrationSet | None = None
 ) -> Converted:
     """A copy."""
     del deploy_config, calibration
-    target = work_dir / backend_row("torchscript").main_file
+    target = folder / backend_row("torchscript").main_file
     shutil.copyfile(ir, target)
     return Converted((target.name,), StoredPrecision.FP32)

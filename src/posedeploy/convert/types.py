@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from posedeploy.config import DeployConfig
+from posedeploy.errors import ConversionError
 from posedeploy.precision.calibration import CalibrationSet
+from posedeploy.precision.float_layers import parts
+from posedeploy.precision.qdq import Quantized
 from posedeploy.runtime import StoredPrecision, TensorInfo
 
 
@@ -25,7 +29,7 @@ class Converted:
     """The backend's files.
 
     Attributes:
-        files: File names in `work_dir`, the main one first.
+        files: File names, the main one first.
         precision: Read from the files that were written.
         declared: Inputs and outputs, read from the files that were written; None where they are
             read by loading the files, which takes a machine that the backend runs on.
@@ -45,19 +49,50 @@ class Converter(Protocol):
         self,
         ir: Path,
         deploy_config: DeployConfig,
-        work_dir: Path,
+        folder: Path,
         calibration: CalibrationSet | None = None,
     ) -> Converted:
-        """Turn the intermediate representation into the backend's files in `work_dir`.
+        """Turn the intermediate representation into the backend's files.
 
         Args:
             ir: The graph in the form that the backend's row names.
             deploy_config: How to convert.
-            work_dir: An existing folder.
+            folder: An existing folder, for the files.
             calibration: What int8 measures its ranges on; given for int8, None otherwise.
 
         Raises:
             ConversionError: The backend's tool refused; the message is its own.
             UnavailableError: The backend's tool is not installed.
         """
-        ...
+
+
+def int8_recipe(name: str, done: Quantized, calibration: CalibrationSet) -> dict[str, Any]:
+    """What `detail.json` records of a quantization."""
+    return {
+        "name": name,
+        "kept": parts(done.kept),
+        "quantized_layers": len(done.layers),
+        "calibration": calibration.facts(),
+    }
+
+
+def refuse_dynamic_batch(
+    deploy_config: DeployConfig, reason: str, inputs: Sequence[TensorInfo] = ()
+) -> None:
+    """Refuse a dynamic batch, in the deploy config or in the inputs of the graph.
+
+    Raises:
+        ConversionError: There is one.
+    """
+    named = any(isinstance(size, str) for info in inputs for size in info.shape)
+    if named or deploy_config.dynamic_batch:
+        raise ConversionError(
+            "convert", str(deploy_config.path), "a dynamic batch", "a static deploy config",
+            f"{reason}: remove dynamic_axes.",
+        )  # fmt: skip
+
+
+def copy_host_weights(ir: Path, folder: Path) -> None:
+    """Copy the weights that the host needs, which the export has written next to the graph."""
+    for path in ir.parent.glob("*.npz"):
+        shutil.copyfile(path, folder / path.name)

@@ -24,7 +24,7 @@ from posedeploy.runtime.types import (
     Code,
     SessionOptions,
     TensorInfo,
-    as_contiguous,
+    as_declared,
 )
 
 # SessionOptions.precision -> name of a coremltools.ComputeUnit
@@ -34,10 +34,7 @@ DTYPES = {65568: "float32", 65552: "float16", 65600: "float64", 131104: "int32"}
 
 
 def import_coremltools() -> Any:
-    """coremltools, without the warnings that it logs on Linux and with newer versions of torch.
-
-    On Linux it logs one for each missing class of Apple's runtime; the probe reports that once.
-    """
+    """coremltools, without its warnings about newer versions of torch and missing classes."""
     logger = logging.getLogger("coremltools")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -63,12 +60,8 @@ def read_spec(package: Path) -> Any:
 
 def declared(spec: Any) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
     """Inputs and outputs that a package declares; a size that may vary is '?'."""
-    description = spec.description
-    inputs, outputs = (
-        tuple(_tensor_info(feature) for feature in features)
-        for features in (description.input, description.output)
-    )
-    return inputs, outputs
+    inputs, outputs = spec.description.input, spec.description.output
+    return tuple(map(_tensor_info, inputs)), tuple(map(_tensor_info, outputs))
 
 
 def _tensor_info(feature: Any) -> TensorInfo:
@@ -89,9 +82,7 @@ class CoreMlSession:
         self.inputs, self.outputs = declared(model.get_spec())
 
     def run(self, feed: Arrays) -> dict[str, NDArray[Any]]:
-        dtypes = {info.name: info.dtype for info in self.inputs}
-        ready = {name: as_contiguous(array, dtypes[name]) for name, array in feed.items()}
-        results = self._model.predict(ready)
+        results = self._model.predict(as_declared(feed, self.inputs))
         return {info.name: np.array(results[info.name]) for info in self.outputs}
 
 
@@ -103,14 +94,13 @@ class CoreMl:
     coremltools: Callable[[], Any] = import_coremltools
 
     def probe(self) -> Availability:
-        row = backend_row("coreml")
-        found = self.host.probe_import("coremltools", ("coremltools",), row.min_version)
-        if found.ok and self.host.platform != "darwin":
-            reason = (
-                f"CoreML predicts on macOS only; this is {self.host.platform} (converting works)"
-            )
-            return Availability(Code.WRONG_OS, reason, found.version)
-        return found
+        oldest = backend_row("coreml").min_version
+        installed = self.host.probe_import("coremltools", ("coremltools",), oldest)
+        system = self.host.platform
+        if not installed.ok or system == "darwin":
+            return installed
+        reason = f"CoreML predicts on macOS only; this is {system} (converting works)"
+        return Availability(Code.WRONG_OS, reason, installed.version)
 
     def load(self, files: Sequence[Path], device: str, options: SessionOptions) -> CoreMlSession:
         accepted_device("coreml", device, options.precision, COMPUTE_UNITS)
@@ -122,7 +112,7 @@ class CoreMl:
             model = ct.models.MLModel(str(files[0]), compute_units=getattr(ct.ComputeUnit, units))
         except Exception as error:  # coremltools raises Exception itself; the message is kept
             raise RuntimeError(f"coreml could not load {files[0].name}: {error}") from error
-        # with ALL, CoreML chooses a unit for each layer, and does not say which
+        # with ALL, CoreML chooses a unit for each layer, and does not report which
         precision = "fp32" if options.precision == "fp32" else "fp16 or fp32, layer by layer"
         return CoreMlSession(model, {"inference_precision": precision, "compute_units": units})
 

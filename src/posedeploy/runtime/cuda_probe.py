@@ -23,27 +23,15 @@ NAME_BYTES = 256
 
 
 def ask(cuda: Any) -> dict[str, Any]:
-    """The driver's version, and its devices.
-
-    Args:
-        cuda: The driver library, as `ctypes.CDLL` gives it.
-
-    Returns:
-        'code' ('available', 'no-driver' or 'no-device'), 'reason', 'driver' (the newest CUDA it
-        runs, '12.4') and 'devices', each with 'name' and 'compute_capability'.
-    """
+    """The driver's version, and its devices, as the fields of `host.CudaDevices`."""
     version, count = ctypes.c_int(0), ctypes.c_int(0)
     cuda.cuDriverGetVersion(ctypes.byref(version))
-    answer: dict[str, Any] = {
-        "code": "available",
-        "reason": "",
-        "driver": f"{version.value // 1000}.{version.value % 1000 // 10}",
-        "devices": [],
-    }
+    driver = f"{version.value // 1000}.{version.value % 1000 // 10}"
+    answer: dict[str, Any] = {"code": "available", "reason": "", "driver": driver, "devices": []}
     status = int(cuda.cuInit(0)) or int(cuda.cuDeviceGetCount(ctypes.byref(count)))
     if status != 0:
         code = "no-driver" if status in DRIVER_ERRORS else "no-device"
-        return answer | {"code": code, "reason": f"the driver says: {error_text(cuda, status)}"}
+        return answer | {"code": code, "reason": f"the driver reports: {error_text(cuda, status)}"}
     if count.value == 0:
         return answer | {"code": "no-device", "reason": "the driver shows no device"}
     answer["devices"] = [_device(cuda, index) for index in range(count.value)]
@@ -70,10 +58,10 @@ def _device(cuda: Any, index: int) -> dict[str, str]:
     }
 
 
-def main() -> None:
+def main(library: str = LIBRARY) -> None:
     """Load the driver and print its answer."""
     try:
-        answer = ask(ctypes.CDLL(LIBRARY))
+        answer = ask(ctypes.CDLL(library))
     except OSError as error:
         reason = f"no NVIDIA driver: {error}"
         answer = {"code": "no-driver", "reason": reason, "driver": "", "devices": []}

@@ -1,21 +1,119 @@
-"""What probes ask of this machine, as one collaborator: packages, child processes, the driver."""
+"""The machine that probes query: packages, child processes, the NVIDIA driver.
+
+Nothing here raises for what is missing: the answer is a value.
+"""
 
 from __future__ import annotations
 
+import importlib.metadata
+import importlib.util
+import json
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
-from posedeploy.runtime.cuda_device import CudaDevices, cuda_devices
-from posedeploy.runtime.probing import (
-    PROBE_SECONDS,
-    distribution_version,
-    ended,
-    is_installed,
-    run_probe,
-    too_old,
-)
+from packaging.version import InvalidVersion, Version
+
 from posedeploy.runtime.types import Availability, Code
+
+PROBE_SECONDS = 60.0
+# What runs on a GPU loads gigabytes of libraries the first time, and makes a context on the device
+DEVICE_SECONDS = 240.0
+_CUDA_SCRIPT = Path(__file__).with_name("cuda_probe.py")
+
+
+def is_installed(module: str) -> bool:
+    """True if a top-level module can be found, without importing it."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def distribution_version(*distributions: str) -> str:
+    """Version of the first of these distributions that is installed, '' if none is."""
+    for name in distributions:
+        try:
+            return importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return ""
+
+
+def too_old(version: str, minimum: str) -> bool:
+    """True if `version` is a readable version below `minimum`."""
+    try:
+        return Version(version) < Version(minimum)
+    except InvalidVersion:
+        return False
+
+
+def run_probe(code: str, seconds: float = PROBE_SECONDS) -> tuple[int, str]:
+    """Run Python code in a child process, for native libraries may crash on import.
+
+    Returns:
+        The exit status (negative: killed by that signal; 124: ran out of time) and the last
+        line that it printed.
+    """
+    command = [sys.executable, "-c", code]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=seconds, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return 124, f"no answer within {seconds:g} s"
+    lines = (done.stdout.strip() or done.stderr.strip()).splitlines()
+    return done.returncode, lines[-1].strip() if lines else ""
+
+
+def ended(status: int) -> str:
+    """How a child process ended, by its exit status."""
+    return f"killed by signal {-status}" if status < 0 else f"exit status {status}"
+
+
+@dataclass(frozen=True)
+class CudaDevice:
+    """One device: the driver's name of it, and 'major.minor'."""
+
+    name: str
+    compute_capability: str
+
+
+@dataclass(frozen=True)
+class CudaDevices:
+    """The driver and the devices that it reports.
+
+    Attributes:
+        code: `AVAILABLE`, `NO_DRIVER` or `NO_DEVICE`.
+        reason: One line for a person; empty when available.
+        driver: Newest CUDA version that the driver runs, '' if there is none.
+        devices: The devices, in CUDA's order.
+    """
+
+    code: Code
+    reason: str = ""
+    driver: str = ""
+    devices: tuple[CudaDevice, ...] = ()
+
+
+def query_driver(run: Callable[[str], tuple[int, str]] = run_probe) -> CudaDevices:
+    """Query the driver in a child process; a driver that crashes or hangs counts as none."""
+    status, line = run(f"import runpy; runpy.run_path({str(_CUDA_SCRIPT)!r}, None, '__main__')")
+    if status != 0:
+        reason = f"asking the NVIDIA driver failed ({ended(status)}): {line}"
+        return CudaDevices(Code.NO_DRIVER, reason)
+    answer = json.loads(line)
+    devices = tuple(CudaDevice(**device) for device in answer["devices"])
+    return CudaDevices(Code(answer["code"]), answer["reason"], answer["driver"], devices)
+
+
+@cache
+def cuda_devices() -> CudaDevices:
+    """The driver and its devices, queried once a process."""
+    return query_driver()
 
 
 @dataclass(frozen=True)
@@ -44,15 +142,24 @@ class Host:
         check: str = "",
         seconds: float = PROBE_SECONDS,
     ) -> Availability:
-        """The probe most backends need: found, new enough, imports in a child process.
+        """The probe most backends need: installed, new enough, imports in a child process.
 
-        Args:
-            module: Module to import in the child.
-            distributions: Names under which it may be installed; the first gives the version.
-            min_version: Oldest version supported.
-            check: More Python code for the child; it fails the probe by raising.
-            seconds: How long the child may take.
+        The first of `distributions` that is installed gives the version.  `check` is more Python
+        code for the child; it fails the probe by raising.
         """
+        installed = self.probe_version(module, distributions, min_version)
+        if not installed.ok:
+            return installed
+        status, line = self.run(f"import {module}\n{check}", seconds)
+        if status != 0:
+            reason = f"import {module} failed ({ended(status)}): {line}"
+            return Availability(Code.BROKEN_INSTALL, reason, installed.version)
+        return installed
+
+    def probe_version(
+        self, module: str, distributions: tuple[str, ...], min_version: str
+    ) -> Availability:
+        """Whether a module is installed and new enough; it is not imported."""
         if not self.is_installed(module):
             reason = f"{module} is not installed: python -m pip install {module}"
             return Availability(Code.NOT_INSTALLED, reason)
@@ -60,11 +167,19 @@ class Host:
         if version and too_old(version, min_version):
             reason = f"{module} {version} is older than {min_version}"
             return Availability(Code.VERSION_TOO_OLD, reason, version)
-        status, line = self.run(f"import {module}\n{check}", seconds)
-        if status != 0:
-            reason = f"import {module} failed ({ended(status)}): {line}"
-            return Availability(Code.BROKEN_INSTALL, reason, version)
         return Availability(Code.AVAILABLE, "", version)
+
+    def probe_cuda(self, installed: Availability, package: str, needed: str = "") -> Availability:
+        """What is installed, if there is a device and a driver of CUDA `needed` for it too."""
+        if not installed.ok:
+            return installed
+        cuda = self.cuda()
+        if cuda.code is not Code.AVAILABLE:
+            return Availability(cuda.code, cuda.reason, installed.version)
+        if needed and too_old(cuda.driver, needed):
+            reason = f"the driver runs CUDA {cuda.driver}; this {package} needs {needed}"
+            return Availability(Code.VERSION_TOO_OLD, reason, installed.version)
+        return installed
 
 
 HOST = Host()

@@ -15,7 +15,7 @@ ISA_FLAGS = (
 
 
 def cpu_facts(cpuinfo: Path = Path("/proc/cpuinfo")) -> dict[str, Any]:
-    """Model name, count and the ISA flags that matter, as far as the system tells them."""
+    """Model name, count and the ISA flags that matter, as far as the system reports them."""
     facts: dict[str, Any] = {"count": os.cpu_count(), "machine": platform.machine()}
     if cpuinfo.is_file():
         first = cpuinfo.read_text(encoding="utf-8").split("\n\n", maxsplit=1)[0]

@@ -18,13 +18,7 @@ from numpy.typing import NDArray
 
 from posedeploy.runtime.host import HOST, Host
 from posedeploy.runtime.registry import accepted_device, backend_row
-from posedeploy.runtime.types import (
-    Arrays,
-    Availability,
-    SessionOptions,
-    TensorInfo,
-    as_contiguous,
-)
+from posedeploy.runtime.types import Arrays, Availability, SessionOptions, TensorInfo
 
 # SessionOptions.precision -> the switches of ncnn.Option that are on; all others are off. fp16 is
 # storage: sums stay float32.
@@ -46,10 +40,7 @@ class NcnnSession:
     """An `ncnn.Net` behind the `Session` protocol."""
 
     def __init__(
-        self,
-        net: Any,
-        inputs: tuple[TensorInfo, ...],
-        effective_options: Mapping[str, str],
+        self, net: Any, inputs: tuple[TensorInfo, ...], effective_options: Mapping[str, str]
     ) -> None:
         self._net = net
         self.effective_options = dict(effective_options)
@@ -85,15 +76,14 @@ class NcnnSession:
             if len(array) != 1:
                 raise RuntimeError(f"ncnn runs one image at a time; {name} holds {len(array)}")
             # a Mat of an array shares its memory and holds no reference to it
-            mat = ncnn.Mat(as_contiguous(array[0], "float32")).clone()
+            mat = ncnn.Mat(np.ascontiguousarray(array[0], np.float32)).clone()
             _must_be_zero(extractor.input(name, mat), f"input {name!r}")
-        return {name: _extract(extractor, name) for name in names}
-
-
-def _extract(extractor: Any, name: str) -> NDArray[np.float32]:
-    status, mat = extractor.extract(name)
-    _must_be_zero(status, f"output {name!r}")
-    return np.array(mat, np.float32)[None]
+        results = {}
+        for name in names:
+            status, mat = extractor.extract(name)
+            _must_be_zero(status, f"output {name!r}")
+            results[name] = np.array(mat, np.float32)[None]
+        return results
 
 
 def _must_be_zero(status: int, what: str) -> None:
@@ -108,9 +98,8 @@ class Ncnn:
     host: Host = HOST
 
     def probe(self) -> Availability:
-        return self.host.probe_import(
-            "ncnn", ("ncnn",), backend_row("ncnn").min_version, "ncnn.Net()"
-        )
+        oldest = backend_row("ncnn").min_version
+        return self.host.probe_import("ncnn", ("ncnn",), oldest, "ncnn.Net()")
 
     def load(self, files: Sequence[Path], device: str, options: SessionOptions) -> NcnnSession:
         import ncnn
@@ -151,9 +140,8 @@ def read_inputs(param: Path) -> tuple[TensorInfo, ...]:
     docs/developer-guide/operators.md).
     """
     infos = []
-    for line in param.read_text(encoding="utf-8", errors="replace").splitlines()[2:]:
-        words = line.split()
-        if words and words[0] == "Input":
+    for words in _layers(param):
+        if words[0] == "Input":
             sizes = dict(word.split("=", 1) for word in words[5:] if "=" in word)
             whole = all(sizes.get(key, "").isdigit() for key in "012")
             shape = (1, *(int(sizes[key]) for key in "210")) if whole else ()
@@ -163,20 +151,23 @@ def read_inputs(param: Path) -> tuple[TensorInfo, ...]:
 
 def is_quantized(param: Path) -> bool:
     """True if a layer of a `.param` file has scales for int8 (parameter 8 of its type)."""
-    lines = param.read_text(encoding="utf-8", errors="replace").splitlines()[2:]
-    words = [line.split() for line in lines if line.strip()]
     return any(
-        w[0] in _INT8_LAYERS and any(p.startswith("8=") and p != "8=0" for p in w[4:])
-        for w in words
+        words[0] in _INT8_LAYERS and any(p.startswith("8=") and p != "8=0" for p in words[4:])
+        for words in _layers(param)
     )
+
+
+def _layers(param: Path) -> list[list[str]]:
+    """The words of each layer's line, below the file's two lines of header."""
+    lines = param.read_text(encoding="utf-8", errors="replace").splitlines()[2:]
+    return [line.split() for line in lines if line.strip()]
 
 
 def what_is_wrong(param: Path) -> str:
     """Why ncnn refuses a file, as far as its text shows: it writes the reason to stderr alone."""
-    lines = param.read_text(encoding="utf-8", errors="replace").splitlines()
-    if not lines or lines[0].strip() != "7767517":
+    if param.read_bytes().split(b"\n", 1)[0].strip() != b"7767517":
         return "it is no .param file (the first line is not 7767517)"
-    foreign = sorted({w[0] for w in map(str.split, lines[2:]) if w and foreign_type(w[0])})
+    foreign = sorted({words[0] for words in _layers(param) if foreign_type(words[0])})
     return f"layers that ncnn lacks: {', '.join(foreign)}" if foreign else "a damaged file"
 
 

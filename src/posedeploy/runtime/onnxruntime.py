@@ -1,35 +1,51 @@
-"""ONNX Runtime on the CPU and on CUDA."""
+"""ONNX Runtime on the CPU and on CUDA.
+
+Its defaults for CUDA are not taken: TF32 is on, and the CPU silently replaces a provider that does
+not load or has no kernel for a node.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import importlib.metadata
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
-from posedeploy.runtime import onnxruntime_cuda
-from posedeploy.runtime.host import HOST, Host
+from posedeploy.runtime.host import DEVICE_SECONDS, HOST, Host
 from posedeploy.runtime.registry import accepted_device, backend_row
 from posedeploy.runtime.types import (
     Arrays,
     Availability,
+    Code,
     SessionOptions,
     TensorInfo,
-    as_contiguous,
+    as_declared,
 )
 
 # ONNX Runtime's names of element types -> numpy's
-DTYPES = {
-    "tensor(float)": "float32",
-    "tensor(float16)": "float16",
-    "tensor(double)": "float64",
-    "tensor(int64)": "int64",
-    "tensor(int32)": "int32",
-    "tensor(uint8)": "uint8",
-    "tensor(bool)": "bool",
-}
+DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64",
+          "tensor(int64)": "int64", "tensor(int32)": "int32", "tensor(uint8)": "uint8",
+          "tensor(bool)": "bool"}  # fmt: skip
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+RECORD_PLACEMENT = "session.record_ep_graph_assignment_info"  # read since 1.24, else ignored
+# A graph of one Relu over float32 [1], opset 13: CUDA works if it runs there
+_RELU = (
+    "080812003a330a0c0a0178120179220452656c751201675a0f0a0178120a0a08080112040a020801620f0a0179"
+    "120a0a08080112040a02080142040a00100d"
+)
+_CHECK = f"""
+import numpy
+getattr(onnxruntime, "preload_dlls", lambda: None)()
+assert "{CUDA}" in onnxruntime.get_available_providers(), "it was built without CUDA"
+session = onnxruntime.InferenceSession(bytes.fromhex("{_RELU}"), providers=["{CUDA}"])
+assert session.get_providers()[0] == "{CUDA}", "its CUDA provider does not load"
+session.run(None, dict(x=numpy.ones(1, numpy.float32)))
+"""
 
 
 def _tensor_info(arg: Any) -> TensorInfo:
@@ -47,10 +63,9 @@ class OnnxRuntimeSession:
         self.outputs = tuple(_tensor_info(arg) for arg in session.get_outputs())
 
     def run(self, feed: Arrays) -> dict[str, NDArray[Any]]:
-        dtypes = {info.name: info.dtype for info in self.inputs}
-        ready = {name: as_contiguous(array, dtypes[name]) for name, array in feed.items()}
         names = [info.name for info in self.outputs]
-        return dict(zip(names, self._session.run(names, ready), strict=True))
+        results = self._session.run(names, as_declared(feed, self.inputs))
+        return dict(zip(names, results, strict=True))
 
 
 @dataclass(frozen=True)
@@ -58,14 +73,33 @@ class OnnxRuntime:
     """The `Runtime` of ONNX Runtime."""
 
     host: Host = HOST
+    requirements: Iterable[str] | None = None  # of onnxruntime-gpu; None reads the installed one's
 
     def probe(self) -> Availability:
         row = backend_row("onnxruntime")
         return self.host.probe_import("onnxruntime", row.distributions, row.min_version)
 
     def probe_device(self, kind: str) -> Availability:
-        del kind  # CUDA is the only one besides the CPU
-        return onnxruntime_cuda.probe_cuda(self.probe(), self.host)
+        """Whether it can run on CUDA, the only kind besides the CPU."""
+        del kind
+        availability = self.host.probe_cuda(self.probe(), "onnxruntime-gpu")
+        if not availability.ok:
+            return availability
+        if not self.host.version("onnxruntime-gpu"):
+            reason = "onnxruntime computes on the CPU only: python -m pip install onnxruntime-gpu"
+            return Availability(Code.TOOL_MISSING, reason, availability.version)
+        requirements = self.requirements
+        if requirements is None:
+            requirements = importlib.metadata.requires("onnxruntime-gpu") or ()
+        availability = self.host.probe_cuda(
+            availability, "onnxruntime-gpu", needed_cuda(requirements)
+        )
+        if not availability.ok:
+            return availability
+        oldest = backend_row("onnxruntime").min_version
+        return self.host.probe_import(
+            "onnxruntime", ("onnxruntime-gpu",), oldest, _CHECK, DEVICE_SECONDS
+        )
 
     def load(
         self, files: Sequence[Path], device: str, options: SessionOptions
@@ -78,22 +112,60 @@ class OnnxRuntime:
         opts.intra_op_num_threads = options.threads
         opts.inter_op_num_threads = 1
         opts.log_severity_level = 3
-        providers: list[Any] = [onnxruntime_cuda.CPU]
+        providers: list[Any] = [CPU]
         if on_cuda:
             getattr(ort, "preload_dlls", lambda: None)()  # those of NVIDIA's wheels, since 1.21
-            opts.add_session_config_entry(onnxruntime_cuda.RECORD_PLACEMENT, "1")
-            providers = onnxruntime_cuda.providers(target.index, options)
+            opts.add_session_config_entry(RECORD_PLACEMENT, "1")
+            # TF32 is off in fp32; the CPU takes the nodes without a CUDA kernel
+            tf32 = "0" if options.precision == "fp32" else "1"
+            cuda = {"device_id": str(target.index), "use_tf32": tf32}
+            providers.insert(0, (CUDA, cuda))
         try:
             session = ort.InferenceSession(str(files[0]), opts, providers=providers)
         except Exception as error:  # ORT's exceptions share no base class but Exception
             raise RuntimeError(f"onnxruntime could not load {files[0].name}: {error}") from error
         effective = {
-            **(onnxruntime_cuda.placement(session, options.precision) if on_cuda else {}),
+            **(_placement(session, options.precision) if on_cuda else {}),
             "providers": ",".join(session.get_providers()),
             "intra_op_num_threads": str(options.threads),
             "inference_precision": options.precision,
         }
         return OnnxRuntimeSession(session, effective)
+
+
+def needed_cuda(requirements: Iterable[str]) -> str:
+    """The CUDA version that onnxruntime-gpu is built for; '' if its requirements name none.
+
+    Its extra `cuda` asks for `nvidia-cuda-runtime~=13.0`, or `nvidia-cuda-runtime-cu12~=12.0`.
+    """
+    match = re.search(r"nvidia-cuda-runtime[^~=]*~=\s*(\d+\.\d+)", " ".join(requirements))
+    return match[1] if match else ""
+
+
+def _placement(session: Any, precision: str) -> dict[str, str]:
+    """The options in force, and the nodes on the CPU: 'NonMaxSuppression 1, Shape 2', or 'none'.
+
+    Raises:
+        RuntimeError: It runs on the CPU after all, or in TF32 where float32 was asked for.
+    """
+    first = session.get_providers()[0]
+    if first != CUDA:
+        raise RuntimeError(f"onnxruntime fell back from {CUDA} to {first}")
+    options = session.get_provider_options()[CUDA]
+    device, tf32 = str(options.get("device_id", "?")), str(options.get("use_tf32"))
+    effective = {"device_id": device, "tf32": tf32}
+    if precision == "fp32" and tf32 != "0":
+        raise RuntimeError("onnxruntime computes in TF32 on CUDA although it is switched off")
+    if not hasattr(session, "get_provider_graph_assignment_info"):
+        return effective | {"nodes_on_cpu": "unknown"}
+    left = Counter(
+        node.op_type
+        for part in session.get_provider_graph_assignment_info()
+        if part.ep_name == CPU
+        for node in part.get_nodes()
+    )
+    listed = ", ".join(f"{kind} {count}" for kind, count in sorted(left.items()))
+    return effective | {"nodes_on_cpu": listed or "none"}
 
 
 RUNTIME = OnnxRuntime()

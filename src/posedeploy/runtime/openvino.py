@@ -13,8 +13,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from posedeploy.runtime.host import HOST, Host
-from posedeploy.runtime.probing import PROBE_SECONDS
+from posedeploy.runtime.host import HOST, PROBE_SECONDS, Host
 from posedeploy.runtime.registry import accepted_device, backend_row
 from posedeploy.runtime.types import (
     Arrays,
@@ -23,7 +22,7 @@ from posedeploy.runtime.types import (
     PrecisionError,
     SessionOptions,
     TensorInfo,
-    as_contiguous,
+    as_declared,
 )
 
 # SessionOptions.precision -> ov::hint::inference_precision, for files that hold none. "fp16" and
@@ -36,6 +35,9 @@ EXTRA = "inference_precision"
 # Inference precision -> its name among the CPU plugin's OPTIMIZATION_CAPABILITIES. What the CPU
 # has no instructions for is not listed, and the plugin computes in another precision instead.
 _CAPABILITIES = {"bf16": "BF16", "f16": "FP16", "f32": "FP32"}
+_LIST_CAPABILITIES = (
+    "import openvino; print(*openvino.Core().get_property('CPU', 'OPTIMIZATION_CAPABILITIES'))"
+)
 # OpenVINO's element types -> numpy's
 DTYPES = {"f32": "float32", "f16": "float16", "f64": "float64", "i64": "int64", "i32": "int32",
           "u8": "uint8", "boolean": "bool"}  # fmt: skip
@@ -61,10 +63,8 @@ class OpenVinoSession:
         self.outputs = tuple(tensor_info(port) for port in compiled.outputs)
 
     def run(self, feed: Arrays) -> dict[str, NDArray[Any]]:
-        dtypes = {info.name: info.dtype for info in self.inputs}
-        ready = {name: as_contiguous(array, dtypes[name]) for name, array in feed.items()}
         # by default results are views of buffers that the next run overwrites
-        results = self._request.infer(ready, share_outputs=False)
+        results = self._request.infer(as_declared(feed, self.inputs), share_outputs=False)
         return {info.name: results[i] for i, info in enumerate(self.outputs)}
 
 
@@ -81,21 +81,17 @@ class OpenVino:
         return self.host.probe_import("openvino", ("openvino",), oldest, check)
 
     def probe_inference_precision(self, word: str) -> Availability:
-        found = self.probe()
-        if not found.ok:
-            return found
-        code = "import openvino\nprint(*openvino.Core().get_property('CPU', '{}'))"
-        status, line = self.host.run(code.format("OPTIMIZATION_CAPABILITIES"), PROBE_SECONDS)
+        availability = self.probe()
+        if not availability.ok:
+            return availability
+        status, line = self.host.run(_LIST_CAPABILITIES, PROBE_SECONDS)
         if status != 0:
             reason = f"the CPU plugin failed: {line}"
-            return Availability(Code.BROKEN_INSTALL, reason, found.version)
+            return Availability(Code.BROKEN_INSTALL, reason, availability.version)
         if _CAPABILITIES.get(word) in line.split():
-            return found
-        return Availability(
-            Code.NO_DEVICE,
-            f"openvino does not compute in {word} on this CPU, but in: {line}",
-            found.version,
-        )
+            return availability
+        reason = f"openvino does not compute in {word} on this CPU, but in: {line}"
+        return Availability(Code.NO_DEVICE, reason, availability.version)
 
     def load(self, files: Sequence[Path], device: str, options: SessionOptions) -> OpenVinoSession:
         import openvino as ov
@@ -116,7 +112,7 @@ class OpenVino:
         if effective["inference_precision"] != wanted["INFERENCE_PRECISION_HINT"]:
             raise PrecisionError(
                 f"openvino computes in {effective['inference_precision']}, "
-                f"not in {wanted['INFERENCE_PRECISION_HINT']} as it was told"
+                f"not in {wanted['INFERENCE_PRECISION_HINT']} as it was set"
             )
         return OpenVinoSession(compiled, effective)
 
@@ -132,13 +128,12 @@ def _inference_precision(model: Any, options: SessionOptions) -> str:
 
 def _effective(compiled: Any) -> dict[str, str]:
     supported = set(compiled.get_property("SUPPORTED_PROPERTIES"))
-    found = {name.lower(): _word(compiled, name) for name in _READ_BACK if name in supported}
-    return {"inference_precision": found.pop("inference_precision_hint", "?"), **found}
+    values = {n.lower(): _text(compiled.get_property(n)) for n in _READ_BACK if n in supported}
+    return {"inference_precision": values.pop("inference_precision_hint", "?"), **values}
 
 
-def _word(compiled: Any, name: str) -> str:
+def _text(value: Any) -> str:
     """A property as OpenVINO writes it: `<Type: 'float32'>` is f32."""
-    value = compiled.get_property(name)
     named = getattr(value, "get_type_name", None) or getattr(value, "to_string", None)
     return str(named() if named else value)
 

@@ -17,8 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from posedeploy.runtime.host import HOST, Host
-from posedeploy.runtime.probing import PROBE_SECONDS, ended, too_old
+from posedeploy.runtime.host import HOST, PROBE_SECONDS, Host, ended, too_old
 from posedeploy.runtime.registry import accepted_device, backend_row
 from posedeploy.runtime.types import (
     Arrays,
@@ -26,19 +25,14 @@ from posedeploy.runtime.types import (
     Code,
     SessionOptions,
     TensorInfo,
-    as_contiguous,
+    as_declared,
 )
 
 # Device -> the one precision that its engine computes in, and its name in pyppl.nn
 ENGINES = {"cpu": ("fp32", "x86"), "cuda": ("fp16", "cuda")}
-# Names of PPLNN's data types that a graph's inputs and outputs can have -> numpy's
-DTYPES = {
-    "DATATYPE_FLOAT32": "float32",
-    "DATATYPE_FLOAT16": "float16",
-    "DATATYPE_INT64": "int64",
-    "DATATYPE_INT32": "int32",
-    "DATATYPE_BOOL": "bool",
-}
+# PPLNN's data types, as DATATYPE_ in its names, that inputs and outputs can have -> numpy's
+DTYPES = {"FLOAT32": "float32", "FLOAT16": "float16", "INT64": "int64", "INT32": "int32",
+          "BOOL": "bool"}  # fmt: skip
 INSTALL = backend_row("pplnn").install
 _ANOTHER, _NO_ENGINE = 3, 4  # exit statuses of the check below
 # Importing a submodule imports the package, which may be anything; so this runs in a child.
@@ -65,18 +59,18 @@ class PplnnSession:
         self.outputs = tuple(_tensor_info(tensor, common) for tensor in outputs)
 
     def run(self, feed: Arrays) -> dict[str, NDArray[Any]]:
+        ready = as_declared(feed, self.inputs)
         for i, info in enumerate(self.inputs):
-            array = as_contiguous(feed[info.name], info.dtype)
-            status = self._runtime.GetInputTensor(i).ConvertFromHost(array)
+            status = self._runtime.GetInputTensor(i).ConvertFromHost(ready[info.name])
             _must_succeed(self._common, status, f"input {info.name!r}")
         _must_succeed(self._common, self._runtime.Run(), "run")
-        return {info.name: self._output(i, info) for i, info in enumerate(self.outputs)}
-
-    def _output(self, index: int, info: TensorInfo) -> NDArray[Any]:
-        data = self._runtime.GetOutputTensor(index).ConvertToHost()
-        if not data:
-            raise RuntimeError(f"PPLNN: output {info.name!r} could not be copied to the host")
-        return np.array(data, info.dtype)  # a copy: the next run overwrites the buffer
+        results = {}
+        for i, info in enumerate(self.outputs):
+            data = self._runtime.GetOutputTensor(i).ConvertToHost()
+            if not data:
+                raise RuntimeError(f"PPLNN: output {info.name!r} could not be copied to the host")
+            results[info.name] = np.array(data, info.dtype)  # the next run overwrites the buffer
+        return results
 
 
 def _tensor_info(tensor: Any, common: Any) -> TensorInfo:
@@ -85,9 +79,9 @@ def _tensor_info(tensor: Any, common: Any) -> TensorInfo:
     sizes = tuple(int(size) for size in shape.GetDims())
     static = all(size > 0 for size in sizes)
     kind = shape.GetDataType()
-    names = [name for name in DTYPES if getattr(common, name, None) == kind]
+    dtypes = (v for name, v in DTYPES.items() if getattr(common, f"DATATYPE_{name}", None) == kind)
     # outputs that have not been computed have no type yet; those of pose models are float32
-    return TensorInfo(tensor.GetName(), sizes if static else (), DTYPES[(names or [*DTYPES])[0]])
+    return TensorInfo(tensor.GetName(), sizes if static else (), next(dtypes, "float32"))
 
 
 def _must_succeed(common: Any, status: int, what: str) -> None:
@@ -102,14 +96,28 @@ class Pplnn:
     host: Host = HOST
 
     def probe(self) -> Availability:
-        return _probe(self.host, "x86")
+        return self._probe_engine("x86")
 
     def probe_device(self, kind: str) -> Availability:
-        found = _probe(self.host, ENGINES[kind][1])
-        devices = self.host.cuda()
-        if found.ok and not devices.ok:
-            return Availability(devices.code, devices.reason, found.version)
-        return found
+        return self.host.probe_cuda(self._probe_engine(ENGINES[kind][1]), "PPLNN")
+
+    def _probe_engine(self, engine: str) -> Availability:
+        if not self.host.is_installed("pyppl"):
+            return Availability(Code.NOT_INSTALLED, f"pyppl is not installed: {INSTALL}")
+        status, line = self.host.run(_CHECK.format(engine=engine), PROBE_SECONDS)
+        if status == _ANOTHER:
+            reason = f"the pyppl that is installed is another project, not PPLNN's: {INSTALL}"
+            return Availability(Code.NOT_INSTALLED, reason)
+        if status not in {0, _NO_ENGINE}:
+            reason = f"import pyppl failed ({ended(status)}): {line}"
+            return Availability(Code.BROKEN_INSTALL, reason)
+        oldest = backend_row("pplnn").min_version
+        if too_old(line, oldest):
+            return Availability(Code.VERSION_TOO_OLD, f"PPLNN {line} is older than {oldest}", line)
+        if status == _NO_ENGINE:
+            reason = f"this pyppl was built without the {engine} engine: {INSTALL}"
+            return Availability(Code.NO_DEVICE, reason, line)
+        return Availability(Code.AVAILABLE, "", line)
 
     def load(self, files: Sequence[Path], device: str, options: SessionOptions) -> PplnnSession:
         target = accepted_device("pplnn", device)
@@ -122,13 +130,15 @@ class Pplnn:
 
         engine = _cuda(nn, common, target.index) if name == "cuda" else _x86(nn, common)
         runtime = _runtime(nn, common, engine, files[0])
-        fusion = {"graph_fusion": "off"} if name == "x86" else {}
-        effective = {"inference_precision": precision, "engine": name, **fusion}
+        effective = {"inference_precision": precision, "engine": name}
+        if name == "x86":
+            effective["graph_fusion"] = "off"
         return PplnnSession(runtime, common, effective)
 
 
 def _x86(nn: Any, common: Any) -> Any:
-    engine = _made(nn.x86, nn.x86.EngineOptions(), "x86")
+    engine = nn.x86.EngineFactory.Create(nn.x86.EngineOptions())
+    _must_exist(engine, "its x86 engine")
     status = engine.Configure(nn.x86.ENGINE_CONF_GRAPH_FUSION, 0)
     _must_succeed(common, status, "switching graph fusion off")
     return engine
@@ -137,17 +147,16 @@ def _x86(nn: Any, common: Any) -> Any:
 def _cuda(nn: Any, common: Any, number: int) -> Any:
     options = nn.cuda.EngineOptions()
     options.device_id = number
-    engine = _made(nn.cuda, options, "cuda")
+    engine = nn.cuda.EngineFactory.Create(options)
+    _must_exist(engine, "its cuda engine")
     kernels = engine.Configure(nn.cuda.ENGINE_CONF_SET_KERNEL_TYPE, common.DATATYPE_FLOAT16)
     _must_succeed(common, kernels, "asking for kernels in float16")
     return engine
 
 
-def _made(module: Any, options: Any, name: str) -> Any:
-    engine = module.EngineFactory.Create(options)
-    if not engine:
-        raise RuntimeError(f"PPLNN could not make its {name} engine")
-    return engine
+def _must_exist(made: object, what: str) -> None:
+    if not made:
+        raise RuntimeError(f"PPLNN could not make {what}")
 
 
 def _runtime(nn: Any, common: Any, engine: Any, path: Path) -> Any:
@@ -158,28 +167,8 @@ def _runtime(nn: Any, common: Any, engine: Any, path: Path) -> Any:
     _must_succeed(common, builder.SetResources(resources), "giving the builder its engine")
     _must_succeed(common, builder.Preprocess(), f"preparing {path.name}")
     runtime = builder.CreateRuntime()
-    if not runtime:
-        raise RuntimeError(f"PPLNN could not make a runtime of {path.name}")
+    _must_exist(runtime, f"a runtime of {path.name}")
     return runtime
-
-
-def _probe(host: Host, engine: str) -> Availability:
-    if not host.is_installed("pyppl"):
-        return Availability(Code.NOT_INSTALLED, f"pyppl is not installed: {INSTALL}")
-    status, line = host.run(_CHECK.format(engine=engine), PROBE_SECONDS)
-    if status == _ANOTHER:
-        reason = f"the pyppl that is installed is another project, not PPLNN's: {INSTALL}"
-        return Availability(Code.NOT_INSTALLED, reason)
-    if status not in {0, _NO_ENGINE}:
-        reason = f"import pyppl failed ({ended(status)}): {line}"
-        return Availability(Code.BROKEN_INSTALL, reason)
-    oldest = backend_row("pplnn").min_version
-    if too_old(line, oldest):
-        return Availability(Code.VERSION_TOO_OLD, f"PPLNN {line} is older than {oldest}", line)
-    if status == _NO_ENGINE:
-        reason = f"this pyppl was built without the {engine} engine: {INSTALL}"
-        return Availability(Code.NO_DEVICE, reason, line)
-    return Availability(Code.AVAILABLE, "", line)
 
 
 RUNTIME = Pplnn()

@@ -1,6 +1,6 @@
 """The backend table: one row a backend. Everything that differs between backends derives from it.
 
-A backend's modules are imported on use, so that asking about one backend never loads another.
+A backend's modules are imported on use: one backend never loads another.
 """
 
 from __future__ import annotations
@@ -26,32 +26,29 @@ class BackendSpec:
     """One backend.
 
     Attributes:
-        name: Backend name as in a deploy config's `backend_config.type`.
+        name: As in a deploy config's `backend_config.type`.
         display: The name that people use.
         rank: Its place in reports: upstream's support table first, then ours.
-        distributions: Packages that change what it converts or computes; the first one is what
-            pip installs.
+        distributions: Packages that change what it converts or computes; pip installs the first.
         min_version: Oldest version that is supported and tested.
         main_file: File that the folder's `deploy.json` names as `net` (MMDeploy's names).
         weights_file: File named as `weights`, '' if there is none.
-        devices: Device types it runs on.
+        devices: Device types it runs on, the default first.
         precisions: Stored precisions that it has a recipe for.
-        form: The intermediate representation it is converted from: 'onnx', through one of the
-            exporters; 'torchscript', a traced module with the names of its inputs and outputs in
-            it; 'ncnn', a traced module in which is rewritten what ncnn lacks; or
-            'exported-program', what `torch.export` captures.
+        form: What it is converted from: 'onnx', through one of the exporters; 'torchscript', a
+            traced module with its signature; 'ncnn', the same with what ncnn lacks rewritten; or
+            'exported-program', of `torch.export`.
         stages: Stages where a detector's graph may end, the preferred one first; none where the
             backend holds non-maximum suppression.
         dynamic_batch: True if its files can take any batch.
         by_position: True if its files know their inputs and outputs by position only.
         bound: (precision, device) for precisions that one device alone computes in.
         tools: Packages or programs that converting needs and running does not.
-        converts_without: Reasons for not running that do not matter for converting: its files can
-            be written where they cannot be run.
-        install: How to install it where pip cannot; '' where pip installs `distributions[0]`.
+        converts_without: Reasons for not running that do not matter for converting.
+        install: How to install it where pip cannot.
         own_precision: Code that prints what it computes float32 graphs in if nothing is set, in a
-            child process; '' where that cannot be asked.
-        runtime: Module with `probe` and `load`.
+            child process; '' where that cannot be read.
+        runtime: Module with `RUNTIME`, a `Runtime`.
         converter: Module with `convert`.
         target: Module whose `target` returns what of this machine the files are tied to; '' for
             files that run anywhere.
@@ -141,15 +138,15 @@ BACKENDS: tuple[BackendSpec, ...] = (
             {Code.NOT_INSTALLED, Code.BROKEN_INSTALL, Code.VERSION_TOO_OLD, Code.NO_DEVICE}
         ),
         install="build it from source as upstream describes: docs/backends/pplnn.md",
-        runtime="posedeploy.runtime.pplnn", converter="posedeploy.convert.pplnn.converter",
+        runtime="posedeploy.runtime.pplnn", converter="posedeploy.convert.pplnn",
         evaluator="poseconform.evaluators.onnx",
     ),
     BackendSpec(
         "tensorrt", "TensorRT", 2, ("tensorrt", "tensorrt-cu12", "tensorrt-cu13", "polygraphy"),
         "10.0", "end2end.engine", "", (CUDA,), (FP32, FP16, INT8), "onnx", ("dense",),
-        runtime="posedeploy.runtime.tensorrt.runtime",
+        runtime="posedeploy.runtime.tensorrt",
         converter="posedeploy.convert.tensorrt.converter",
-        target="posedeploy.runtime.tensorrt.probe",
+        target="posedeploy.runtime.tensorrt",
     ),
     BackendSpec(
         "torchscript", "TorchScript", 7, ("torch",), "2.6", "end2end.pt", "", (CPU,), (FP32,),
@@ -190,12 +187,9 @@ def backend_row(name: str) -> BackendSpec:
 
 
 def device_of(name: str, precision: str, asked: str = "") -> str:
-    """The device that a backend computes a precision on: as asked, unless only one can.
+    """The device that a backend computes a stored precision on: as asked, unless only one can.
 
-    Args:
-        name: Backend name.
-        precision: Stored precision.
-        asked: Device type, its number behind a colon; '' for the backend's first.
+    Devices are 'cpu', 'cuda' or 'cuda:1'; '' stands for the backend's first.
     """
     row = backend_row(name)
     return dict[str, str](row.bound).get(precision) or asked or row.devices[0]
@@ -204,18 +198,13 @@ def device_of(name: str, precision: str, asked: str = "") -> str:
 def probe_on(name: str, device: str, inference_precision: str = "") -> Availability:
     """Whether a backend can run on a device here. Never raises, as `Runtime.probe`.
 
-    Args:
-        name: Backend name.
-        device: Device type, its number behind a colon.
-        inference_precision: What it must compute in, in the backend's own word, where a deploy
-            config says so (`backend_config.inference_precision`).
+    `inference_precision` is what it must compute in, in the backend's own word, where a deploy
+    config sets it (`backend_config.inference_precision`).
     """
     row, kind = backend_row(name), Device.parse(device).kind
     if kind not in row.devices:
-        there_are = ", ".join(row.devices)
-        return Availability(
-            Code.NO_DEVICE, f"{name} does not run on {kind} here, but: {there_are}"
-        )
+        reason = f"{name} does not run on {kind} here, but: {', '.join(row.devices)}"
+        return Availability(Code.NO_DEVICE, reason)
     runtime = get_runtime(name)
     if kind != row.devices[0]:
         return cast("DeviceRuntime", runtime).probe_device(kind)
@@ -227,16 +216,10 @@ def probe_on(name: str, device: str, inference_precision: str = "") -> Availabil
 def accepted_device(
     name: str, device: str, precision: str = "", precisions: Collection[str] = ()
 ) -> Device:
-    """The device to load on, as a value; what the backend does not do is refused.
-
-    Args:
-        name: Backend name.
-        device: Device type, its number behind a colon.
-        precision: What is asked for.
-        precisions: What there is; nothing where any is taken.
+    """The device to load on, as a value.
 
     Raises:
-        RuntimeError: With what there is.
+        RuntimeError: The backend does not run on it, or the precision is none of `precisions`.
     """
     parsed, devices = Device.parse(device), backend_row(name).devices
     if parsed.kind not in devices:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from posedeploy.runtime.types import (
     Availability,
     SessionOptions,
     TensorInfo,
-    as_contiguous,
+    as_declared,
 )
 
 SIGNATURE = "posedeploy.json"  # the extra file: {"inputs": [...], "outputs": [...]}
@@ -30,19 +30,16 @@ SIGNATURE = "posedeploy.json"  # the extra file: {"inputs": [...], "outputs": [.
 
 def signature_text(inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo]) -> str:
     """The extra file's content."""
-    parts = {"inputs": inputs, "outputs": outputs}
-    lists = {
-        key: [{"name": i.name, "shape": list(i.shape), "dtype": i.dtype} for i in infos]
-        for key, infos in parts.items()
-    }
-    return json.dumps(lists)
+    return json.dumps(
+        {"inputs": [asdict(i) for i in inputs], "outputs": [asdict(o) for o in outputs]}
+    )
 
 
 def read_signature(text: str) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
     """Inputs and outputs that `signature_text` wrote."""
     data = json.loads(text)
     inputs, outputs = (
-        tuple(TensorInfo(str(i["name"]), tuple(i["shape"]), str(i["dtype"])) for i in data[key])
+        tuple(TensorInfo(i["name"], tuple(i["shape"]), i["dtype"]) for i in data[key])
         for key in ("inputs", "outputs")
     )
     return inputs, outputs
@@ -71,11 +68,9 @@ class TorchScriptSession:
     def run(self, feed: Arrays) -> dict[str, NDArray[Any]]:
         import torch
 
-        ready = [
-            torch.from_numpy(as_contiguous(feed[info.name], info.dtype)) for info in self.inputs
-        ]
+        ready = as_declared(feed, self.inputs)
         with torch.inference_mode():
-            results = self._module(*ready)
+            results = self._module(*(torch.from_numpy(ready[i.name]) for i in self.inputs))
         tensors = [results] if isinstance(results, torch.Tensor) else list(results)
         names = [info.name for info in self.outputs]
         return {n: t.numpy() for n, t in zip(names, tensors, strict=True)}

@@ -1,9 +1,4 @@
-"""Values and Protocols of the backend runtimes.
-
-This package imports numpy and the backend, nothing else: no config, no torch, no mmpose
-(the TorchScript runtime excepted).  The judge and the SDK run backend files through it; all that
-`Session` returns is read from the loaded file.
-"""
+"""Values and Protocols of the backend runtimes."""
 
 from __future__ import annotations
 
@@ -52,12 +47,7 @@ class ComputePrecision(StrEnum):
 
 @dataclass(frozen=True)
 class Device:
-    """A device to run on.
-
-    Attributes:
-        kind: 'cpu' or 'cuda'.
-        index: Its number among the devices of its kind.
-    """
+    """A device to run on: 'cpu' or 'cuda', and its number among the devices of its kind."""
 
     kind: str
     index: int = 0
@@ -82,10 +72,8 @@ class Device:
 class Availability:
     """Whether a backend can run on this machine: a value, never an exception.
 
-    Attributes:
-        code: `Code.AVAILABLE`, or why not.
-        reason: One line for a person; empty when available.
-        version: The backend's version where one could be read.
+    `reason` is one line for a person, empty when available; `version` is the backend's, '' where
+    none could be read.
     """
 
     code: Code
@@ -103,7 +91,7 @@ class TensorInfo:
     """One input or output as the loaded file declares it.
 
     Attributes:
-        name: Tensor name.
+        name: Its name.
         shape: One entry a dimension: an int, or the name of a dynamic dimension ('?' if unnamed);
             () if the backend does not know the shape before the first run.
         dtype: numpy dtype name, e.g. 'float32'.
@@ -119,7 +107,7 @@ class SessionOptions:
     """How to run. Numerical modes are explicit: nothing is left to a runtime's default.
 
     Attributes:
-        precision: Inference precision the backend must compute in: 'fp32', 'fp16', 'bf16', 'int8'.
+        precision: What the backend must compute in: 'fp32', 'fp16', 'bf16', 'int8'.
         threads: Intra-op threads; 0 lets the backend choose.
         extra: Backend-specific options, recorded with the result.
     """
@@ -135,21 +123,17 @@ class Session(Protocol):
     @property
     def inputs(self) -> tuple[TensorInfo, ...]:
         """Inputs as the file declares them, in the file's order."""
-        ...
 
     @property
     def outputs(self) -> tuple[TensorInfo, ...]:
         """Outputs as the file declares them, in the file's order."""
-        ...
 
     @property
     def effective_options(self) -> Mapping[str, str]:
-        """The options in force, read back from the backend where it can tell."""
-        ...
+        """The options in force, read back from the backend where it reports them."""
 
     def run(self, feed: Arrays) -> dict[str, NDArray[Any]]:
         """Run once. Keys of `feed` are input names; keys of the result are output names."""
-        ...
 
 
 class Runtime(Protocol):
@@ -157,7 +141,6 @@ class Runtime(Protocol):
 
     def probe(self) -> Availability:
         """Whether this backend can run here. Never raises; loads no native library in-process."""
-        ...
 
     def load(self, files: Sequence[Path], device: str, options: SessionOptions) -> Session:
         """Load backend files (the main one first).
@@ -165,7 +148,6 @@ class Runtime(Protocol):
         Raises:
             RuntimeError: The backend refused the files; the message is the backend's own.
         """
-        ...
 
 
 class DeviceRuntime(Runtime, Protocol):
@@ -173,7 +155,6 @@ class DeviceRuntime(Runtime, Protocol):
 
     def probe_device(self, kind: str) -> Availability:
         """Whether it can run on a device of this type here. Never raises, as `probe`."""
-        ...
 
 
 class PrecisionRuntime(Runtime, Protocol):
@@ -181,13 +162,13 @@ class PrecisionRuntime(Runtime, Protocol):
 
     def probe_inference_precision(self, word: str) -> Availability:
         """Whether it computes in a precision, in its own word, here. Never raises, as `probe`."""
-        ...
 
 
 class PrecisionError(RuntimeError):
     """The backend computes in another precision here than the one that was set."""
 
 
-def as_contiguous(array: NDArray[Any], dtype: str) -> NDArray[Any]:
-    """`array` as a C-contiguous array of `dtype` (numpy dtype name)."""
-    return np.ascontiguousarray(array, dtype=np.dtype(dtype))
+def as_declared(feed: Arrays, inputs: Sequence[TensorInfo]) -> dict[str, NDArray[Any]]:
+    """Arrays by input name, contiguous and of the types that a file declares."""
+    dtypes = {info.name: info.dtype for info in inputs}
+    return {name: np.ascontiguousarray(array, dtypes[name]) for name, array in feed.items()}

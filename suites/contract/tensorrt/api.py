@@ -54,8 +54,8 @@ def _members(node: ast.ClassDef) -> dict[str, Member]:
                 found[item.name] = Member(settable=True)
             else:
                 names = tuple(argument.arg for argument in item.args.args)[1:]
-                known = found.get(item.name, Member()).overloads
-                found[item.name] = Member((*known, names))
+                overloads = found.get(item.name, Member()).overloads
+                found[item.name] = Member((*overloads, names))
     return found
 
 
@@ -95,7 +95,7 @@ def _restrict(cls: type, members: Mapping[str, Member]) -> None:
             raise AttributeError(f"{cls.__name__} of this version has no {name} that can be set")
         object.__setattr__(self, name, value)
 
-    cls.__setattr__ = set_attribute  # type: ignore[method-assign]
+    type.__setattr__(cls, "__setattr__", set_attribute)
 
 
 def _recorded(method: Callable[..., Any], name: str, called: list[str]) -> Callable[..., Any]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import numpy_helper
 
 from .fake_common import expect, registered, shape_of, trt
@@ -164,7 +164,7 @@ class OnnxParser:
 
 
 def parser_failures(model: Any) -> list[tuple[str, Any]]:
-    """What TensorRT's parser would say of nodes of a graph."""
+    """The errors of TensorRT's parser for nodes of a graph."""
     values = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
     found = []
     for node in model.graph.node:

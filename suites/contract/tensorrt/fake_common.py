@@ -30,8 +30,8 @@ def shape_of(value: Any) -> list[int]:
 
 def registered(owner: Any, logger: Any) -> Any:
     """The logger that a new builder or runtime writes to: the first of those that live."""
-    known: list[tuple[Any, Any]] = vars(trt()).setdefault("_owners", [])
-    known[:] = [entry for entry in known if entry[0]() is not None]
-    first = known[0][1] if known else expect(logger, trt().ILogger)
-    known.append((weakref.ref(owner), first))
+    owners: list[tuple[Any, Any]] = vars(trt()).setdefault("_owners", [])
+    owners[:] = [entry for entry in owners if entry[0]() is not None]
+    first = owners[0][1] if owners else expect(logger, trt().ILogger)
+    owners.append((weakref.ref(owner), first))
     return first

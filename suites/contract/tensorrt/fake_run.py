@@ -1,7 +1,7 @@
 """TensorRT's runtime, engine and context, over ONNX Runtime.
 
-Outputs go where the allocator says, as those of engines with data-dependent shapes do; a shape
-out of the profile is refused.
+Outputs go where the allocator puts them, as those of engines with data-dependent shapes do; a
+shape out of the profile is refused.
 """
 
 from __future__ import annotations
@@ -101,7 +101,8 @@ class ICudaEngine:
         return len(self._shapes)
 
     def get_tensor_name(self, index: int) -> str:
-        return list(self._shapes)[index]
+        names: list[str] = list(self._shapes)
+        return names[index]
 
     def get_tensor_mode(self, name: str) -> Any:
         modes = trt().TensorIOMode

@@ -33,14 +33,13 @@ class TensorFormat(Enum):
     CHW16 = 10
 
 
-class Severity(IntEnum):
-    INTERNAL_ERROR = 0
-    ERROR = 1
-    WARNING = 2
-
-
 class ILogger:
-    Severity = Severity
+    class Severity(IntEnum):
+        """As TensorRT numbers them."""
+
+        INTERNAL_ERROR = 0
+        ERROR = 1
+        WARNING = 2
 
     def log(self, severity: Severity, msg: str) -> None:
         raise NotImplementedError

@@ -17,12 +17,11 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from posedeploy.config import load_deploy_config
-from posedeploy.convert.tensorrt.build import build_engine, builder_facts
-from posedeploy.convert.tensorrt.converter import convert
+from posedeploy.convert.tensorrt.converter import build_engine, builder_facts, convert
 from posedeploy.convert.tensorrt.settings import BuildSettings
 from posedeploy.errors import ConversionError
 from posedeploy.precision.calibration import CalibrationSet
-from posedeploy.runtime import SessionOptions, get_runtime
+from posedeploy.runtime import SessionOptions, StoredPrecision, get_runtime
 
 from .graphs import SIZE, write_foreign, write_network, write_suppression
 
@@ -70,7 +69,7 @@ def converted(folder: Path, precision: str, mode: str) -> tuple[Path, Path]:
 
 
 def plan_head(engine: Path) -> Mapping[str, Any]:
-    """What the fake builder was told."""
+    """The options that the fake builder was given."""
     head: Mapping[str, Any] = json.loads(engine.read_bytes().partition(b"\n")[0])
     return head
 
@@ -89,14 +88,14 @@ def on_onnxruntime(graph: Path, feed: NDArray[np.float32]) -> NDArray[Any]:
 
 def refused(call: Callable[[], object], kind: type[Exception], *words: str) -> None:
     """`call` raises `kind`, and the message has every one of the words."""
-    said = None
+    message = None
     try:
         call()
     except kind as error:
-        said = str(error)
-    assert said is not None, f"no {kind.__name__}"
-    missing = [word for word in words if word not in said]
-    assert not missing, f"{missing} not in: {said}"
+        message = str(error)
+    assert message is not None, f"no {kind.__name__}"
+    missing = [word for word in words if word not in message]
+    assert not missing, f"{missing} not in: {message}"
 
 
 def strongly_typed() -> bool:
@@ -169,7 +168,7 @@ def int8(folder: Path) -> None:
 
 def data_dependent_shape(folder: Path) -> None:
     graph = write_suppression(folder / "nms.onnx")
-    plan = build_engine(graph, BuildSettings("fp32", 0, strongly_typed()))
+    plan = build_engine(graph, BuildSettings(StoredPrecision.FP32, 0, strongly_typed()))
     engine = folder / "end2end.engine"
     engine.write_bytes(plan.plan)
     session = load(engine)
@@ -186,7 +185,7 @@ def data_dependent_shape(folder: Path) -> None:
 def parser_errors_in_full(folder: Path) -> None:
     graph = write_foreign(folder / "foreign.onnx")
     words = ("no importer registered", "FusedConv 'fused1'", "Gelu 'gelu1'", "onnxOpImporters.cpp")
-    settings = BuildSettings("fp32", 0, strongly_typed())
+    settings = BuildSettings(StoredPrecision.FP32, 0, strongly_typed())
     refused(lambda: build_engine(graph, settings), ConversionError, *words)
     damaged = folder / "damaged.onnx"
     damaged.write_bytes(b"\xff\xff not a graph")
@@ -197,7 +196,7 @@ def parser_errors_in_full(folder: Path) -> None:
 
 def builder_errors_in_full(folder: Path) -> None:
     graph = write_network(folder / "end2end.onnx", "batch")
-    settings = BuildSettings("fp32", 0, strongly_typed())
+    settings = BuildSettings(StoredPrecision.FP32, 0, strongly_typed())
     words = ("no optimization profile", str(graph))
     refused(lambda: build_engine(graph, settings), ConversionError, *words)
 
@@ -219,22 +218,22 @@ def foreign_engine(folder: Path) -> None:
 
 def timing_cache(folder: Path) -> None:
     graph = write_network(folder / "end2end.onnx")
-    settings = BuildSettings("fp32", 0, strongly_typed())
+    settings = BuildSettings(StoredPrecision.FP32, 0, strongly_typed())
     first = build_engine(graph, settings)
     assert first.timing_cache, "nothing to keep"
     assert build_engine(graph, settings, first.timing_cache).timing_cache == first.timing_cache
     other = build_engine(graph, settings, b"timings:of another version")
-    assert other.timing_cache == first.timing_cache, "a foreign cache was kept"
+    assert other.timing_cache == first.timing_cache, "a foreign cache was used"
     damaged = build_engine(graph, settings, b"\0 half a file")
-    assert damaged.timing_cache == first.timing_cache, "a damaged cache was kept"
+    assert damaged.timing_cache == first.timing_cache, "a damaged cache was used"
 
 
 def second_errors_are_its_own(folder: Path) -> None:
     """TensorRT writes to the first logger of a process while what was made with it lives."""
     _, engine = converted(folder, "fp32", "static")
-    alive = load(engine)
+    loaded = load(engine)
     graph = write_foreign(folder / "foreign.onnx")
-    settings = BuildSettings("fp32", 0, strongly_typed())
+    settings = BuildSettings(StoredPrecision.FP32, 0, strongly_typed())
     refused(lambda: build_engine(graph, settings), ConversionError, "no importer registered")
     damaged = folder / "damaged.onnx"
     damaged.write_bytes(b"\xff\xff not a graph")
@@ -242,7 +241,7 @@ def second_errors_are_its_own(folder: Path) -> None:
     other = folder / "other.engine"
     other.write_bytes(engine.read_bytes().replace(b'"version": "1', b'"version": "9', 1))
     refused(lambda: load(other), RuntimeError, "plan of 9")
-    assert alive.run({"input": images(1)})["output"].shape == (1, 4, *SIZE[1:])
+    assert loaded.run({"input": images(1)})["output"].shape == (1, 4, *SIZE[1:])
 
 
 SCENARIOS: Mapping[str, Callable[[Path], None]] = {

@@ -1,8 +1,8 @@
 """Empty libraries in place of NVIDIA's, compiled with the system's C compiler.
 
 The bindings load once nine symbols are there; everything that is made of Python objects and
-enumerations in them is then the real thing, and the factories fail cleanly.  The CUDA runtime's
-stand-in keeps "device" memory on the host, and the driver's says what the environment tells it.
+enumerations in them is then the real thing, and the factories fail cleanly.  The stand-in of the
+CUDA runtime keeps "device" memory on the host; the driver reads its answers from the environment.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ int cudaStreamDestroy(void *stream) { free(stream); return 0; }
 CUDA = """
 #include <stdlib.h>
 #include <string.h>
-static int told(const char *name, int otherwise) {
+static int setting(const char *name, int otherwise) {
     const char *text = getenv(name);
     return text ? atoi(text) : otherwise;
 }
 int cuInit(unsigned flags) {
-    int status = told("STAND_IN_CUINIT", 0);
+    int status = setting("STAND_IN_CUINIT", 0);
     if (status < 0) abort();
     return status;
 }
-int cuDriverGetVersion(int *version) { *version = told("STAND_IN_CUDA", 13000); return 0; }
-int cuDeviceGetCount(int *count) { *count = told("STAND_IN_DEVICES", 1); return 0; }
+int cuDriverGetVersion(int *version) { *version = setting("STAND_IN_CUDA", 13000); return 0; }
+int cuDeviceGetCount(int *count) { *count = setting("STAND_IN_DEVICES", 1); return 0; }
 int cuDeviceGet(int *device, int index) { *device = index; return 0; }
 int cuDeviceGetName(char *name, int size, int device) {
     strncpy(name, "Stand-in GPU", size); return 0;

@@ -15,12 +15,10 @@ from .conftest import ROOT, Bindings, Outcomes
 from .scenarios import SCENARIOS
 
 ADAPTER = (
-    "src/posedeploy/convert/tensorrt/build.py",
-    "src/posedeploy/runtime/tensorrt/runtime.py",
-    "src/posedeploy/runtime/tensorrt/log.py",
-    "src/posedeploy/runtime/tensorrt/session.py",
+    "src/posedeploy/convert/tensorrt/converter.py",
+    "src/posedeploy/runtime/tensorrt.py",
 )
-# Members that no run may do without, beside what the scenarios see of their effect
+# Members that no run may do without, besides what the scenarios see of their effect
 CALLED = {
     "Builder.build_serialized_network", "IBuilderConfig.clear_flag",
     "IBuilderConfig.set_timing_cache", "IExecutionContext.execute_async_v3",
@@ -113,7 +111,7 @@ def test_a_fake_that_a_version_lacks_cannot_be_used(bindings: Bindings) -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "code", "words"),
+    ("answers", "code", "words"),
     [
         ({}, "available", ""),
         ({"STAND_IN_CUINIT": "100"}, "no-device", "stand-in error (error 100)"),
@@ -123,11 +121,11 @@ def test_a_fake_that_a_version_lacks_cannot_be_used(bindings: Bindings) -> None:
     ],
 )
 def test_the_driver_is_asked_through_its_library(
-    bindings: Bindings, told: dict[str, str], code: str, words: str
+    bindings: Bindings, answers: dict[str, str], code: str, words: str
 ) -> None:
-    asking = ("-c", "import dataclasses, json; from posedeploy.runtime.cuda_device import *; "
+    asking = ("-c", "import dataclasses, json; from posedeploy.runtime.host import *; "
               "print(json.dumps(dataclasses.asdict(cuda_devices())))")  # fmt: skip
-    environment = {**bindings.environment, **told}
+    environment = {**bindings.environment, **answers}
     done = Bindings(bindings.version, bindings.stub, environment).run(*asking)
     found = json.loads(done.stdout)
     assert found["code"] == code, done.stderr
@@ -145,7 +143,7 @@ def test_the_runtime_library_of_cuda_13_is_found_in_its_wheel(
     place.mkdir(parents=True)
     (place / "libcudart.so.13").symlink_to(stand_ins / "libcudart.so.13")
     code = (
-        "from posedeploy.runtime.tensorrt.runtime import prepare_process, use_device\n"
+        "from posedeploy.runtime.tensorrt import prepare_process, use_device\n"
         "prepare_process()\nuse_device(0)\n"
         "from polygraphy import cuda\nprint(cuda.wrapper().handle._name)\n"
     )

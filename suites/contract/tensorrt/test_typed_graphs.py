@@ -80,7 +80,7 @@ def deploy_config(model: str, flow: str) -> str:
 
 
 def run(graph: Path, feed: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
-    """All outputs, computed as the graph says: fusions would skip the rounding of a pair."""
+    """All outputs, computed as the graph defines: fusions would skip the rounding of a pair."""
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = 1
@@ -101,12 +101,12 @@ def test_fp16_is_what_fp32_is_but_for_rounding(
 ) -> None:
     name = request.node.callspec.params["network"]
     deploy = load_deploy_config(deploy_config(name, "tensorrt-fp16"))
-    typed = typed_graph(network.ir, deploy, tmp_path)
-    model = onnx.load(typed.path)
+    path, _ = typed_graph(network.ir, deploy, tmp_path)
+    model = onnx.load(path)
     assert list(obstacles(model)) == []
     halves = [t for t in model.graph.initializer if t.data_type == onnx.TensorProto.FLOAT16]
     assert len(halves) > 10, "it is float32"
-    truth, found = run(network.ir, network.image), run(typed.path, network.image)
+    truth, found = run(network.ir, network.image), run(path, network.image)
     assert set(found) == set(truth)
     for output, values in truth.items():
         assert found[output].dtype == np.float32
@@ -120,10 +120,10 @@ def test_int8_rounds_every_layer_by_no_more_than_its_steps(
     name = request.node.callspec.params["network"]
     deploy = load_deploy_config(deploy_config(name, "tensorrt-int8"))
     images = calibration_set(network.config, CalibrationSettings(count=IMAGES))
-    typed = typed_graph(network.ir, deploy, tmp_path, images)
-    model = onnx.load(typed.path)
+    path, recipe = typed_graph(network.ir, deploy, tmp_path, images)
+    model = onnx.load(path)
     assert list(obstacles(model)) == []
-    assert typed.recipe["quantized_layers"] >= 20
+    assert recipe["quantized_layers"] >= 20
     asymmetric = [n.name for n in quantizers(model) if zero_point(model, n).any()]
     assert asymmetric == []
     measured = rounding(model, tmp_path / "tapped.onnx", network.image)
@@ -131,7 +131,7 @@ def test_int8_rounds_every_layer_by_no_more_than_its_steps(
     worst = min(measured, key=lambda tensor: measured[tensor])
     assert measured[worst] > WORST_LAYER_DB, (worst, measured[worst])
     assert float(np.median([*measured.values()])) > MEDIAN_LAYER_DB, measured
-    for output, values in run(typed.path, network.image).items():
+    for output, values in run(path, network.image).items():
         assert np.isfinite(values).all(), output
         assert values.std() > 0, output
 

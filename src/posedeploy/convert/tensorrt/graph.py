@@ -7,12 +7,13 @@ is, so it can be judged where no GPU is.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from posedeploy.config import DeployConfig
+from posedeploy.convert.types import int8_recipe
 from posedeploy.errors import ConversionError
 from posedeploy.precision.calibration import CalibrationSet, required
 from posedeploy.precision.float_layers import parts
@@ -22,21 +23,8 @@ from posedeploy.precision.qdq import RECIPES, quantize_onnx
 # What TensorRT's ONNX parser reads from 10.0 on (onnx-tensorrt, docs/operators.md).
 OPSETS = range(9, 21)
 # ITopKLayer's largest k, in every version (TensorRT's C++ API reference).
-MOST_TOP_K = 3840
+MAX_TOP_K = 3840
 TYPED_FILE = "typed.onnx"
-
-
-@dataclass(frozen=True)
-class TypedGraph:
-    """A graph for one precision.
-
-    Attributes:
-        path: The ONNX file.
-        recipe: How its precision was lowered, for `detail.json`; empty for float32.
-    """
-
-    path: Path
-    recipe: Mapping[str, Any] = field(default_factory=dict)
 
 
 def typed_graph(
@@ -46,32 +34,26 @@ def typed_graph(
     calibration: CalibrationSet | None = None,
     *,
     strongly_typed: bool = True,
-) -> TypedGraph:
-    """The graph for a deploy config's precision.
+) -> tuple[Path, Mapping[str, Any]]:
+    """The graph for a deploy config's precision, and how that was lowered, for `detail.json`.
 
     Args:
         ir: The exported graph, float32.
-        deploy_config: Says the precision.
+        deploy_config: Has the precision.
         folder: Where a graph of other types is written.
         calibration: What int8's ranges are measured on.
         strongly_typed: False for a TensorRT that takes fp16 from a builder flag; int8 is
             explicit everywhere.
 
     Raises:
-        ConversionError: The graph cannot be had in this precision, or TensorRT has no place for
-            something in it.
+        ConversionError: The graph cannot be had in this precision, or TensorRT does not take it.
     """
     target = folder / TYPED_FILE
     recipe: Mapping[str, Any] = {}
     if deploy_config.precision == "int8":
         measured = required(calibration, deploy_config.path)
         done = quantize_onnx(ir, target, measured, RECIPES["tensorrt"])
-        recipe = {
-            "name": "explicit QDQ, per channel, S8S8, min-max",
-            "kept": parts(done.kept),
-            "quantized_layers": len(done.layers),
-            "calibration": measured.facts(),
-        }
+        recipe = int8_recipe("explicit QDQ, per channel, S8S8, min-max", done, measured)
     elif deploy_config.precision == "fp16" and strongly_typed:
         kept = to_fp16(ir, target)
         recipe = {"name": "mixed-precision graph, float32 ends", "kept": parts(kept)}
@@ -80,7 +62,7 @@ def typed_graph(
         if deploy_config.precision == "fp16":
             recipe = {"name": "builder flag FP16: TensorRT chooses layer by layer"}
     check(target)
-    return TypedGraph(target, recipe)
+    return target, recipe
 
 
 def check(path: Path) -> None:
@@ -91,26 +73,31 @@ def check(path: Path) -> None:
     """
     import onnx
 
-    found = list(obstacles(onnx.load(path)))
-    if found:
+    if reasons := list(obstacles(onnx.load(path))):
         raise ConversionError(
-            "convert", str(path), "; ".join(found), "a graph that TensorRT reads",
+            "convert", str(path), "; ".join(reasons), "a graph that TensorRT reads",
             "Change the deploy config: opset_version, or pre_top_k and keep_top_k.",
         )  # fmt: skip
 
 
 def obstacles(model: Any) -> Iterator[str]:
-    """A sentence for each thing in a graph for which TensorRT has no place."""
+    """A sentence for each thing in a graph that TensorRT does not take."""
+    from onnx import TensorProto, numpy_helper
+
     for entry in model.opset_import:
         if entry.domain not in {"", "ai.onnx"}:
             yield f"operators of {entry.domain}, which would need a plugin"
         elif entry.version not in OPSETS:
             yield f"opset {entry.version}; TensorRT reads {OPSETS[0]} to {OPSETS[-1]}"
-    constants = _integers(model.graph)
+    constants = {
+        tensor.name: int(numpy_helper.to_array(tensor).reshape(-1)[0])
+        for tensor in model.graph.initializer
+        if tensor.data_type == TensorProto.INT64 and math.prod(tensor.dims) == 1
+    }
     for node in model.graph.node:
         count = constants.get(node.input[1], 0) if node.op_type == "TopK" else 0
-        if count > MOST_TOP_K:
-            yield f"{node.name} takes the {count} best; TensorRT's TopK takes {MOST_TOP_K} at most"
+        if count > MAX_TOP_K:
+            yield f"{node.name} takes the {count} best; TensorRT's TopK takes {MAX_TOP_K} at most"
 
 
 def graph_inputs(path: Path) -> Mapping[str, tuple[int | str, ...]]:
@@ -125,15 +112,3 @@ def graph_inputs(path: Path) -> Mapping[str, tuple[int | str, ...]]:
         )
         for value in graph.input
     }
-
-
-def _integers(graph: Any) -> Mapping[str, int]:
-    """Initializers that hold one integer."""
-    from onnx import TensorProto, numpy_helper
-
-    arrays = {
-        tensor.name: numpy_helper.to_array(tensor)
-        for tensor in graph.initializer
-        if tensor.data_type == TensorProto.INT64
-    }
-    return {name: int(array.reshape(-1)[0]) for name, array in arrays.items() if array.size == 1}

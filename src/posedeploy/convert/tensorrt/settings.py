@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from packaging.version import Version
 
@@ -18,20 +18,14 @@ from posedeploy.runtime import StoredPrecision
 
 FIRST_STRONGLY_TYPED = Version("10.12")
 # Precision -> names of the builder flags that allow it where types do not decide
-LEGACY_FLAGS: Mapping[str, tuple[str, ...]] = {
-    "fp16": ("FP16",),
-    "fp32": (),
-    "int8": ("INT8",),
-}
+LEGACY_FLAGS: Mapping[str, tuple[str, ...]] = {"fp16": ("FP16",), "fp32": (), "int8": ("INT8",)}
 # Batches of a profile that the deploy config leaves open: those of MMDeploy's own configs
 DEFAULT_BATCHES = (1, 2, 4)
 _SHAPES = ("min_shape", "opt_shape", "max_shape")
-
 Shape = tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class Profile:
+class Profile(NamedTuple):
     """Shapes of one input, NCHW: the smallest, the one the engine is tuned for, the largest."""
 
     min: Shape
@@ -59,24 +53,16 @@ class BuildSettings:
 
 
 def is_strongly_typed(version: str, flags: Sequence[str]) -> bool:
-    """True if this TensorRT takes its precisions from the graph.
-
-    Args:
-        version: Of TensorRT.
-        flags: Names of the builder flags it has.
-    """
+    """True if a TensorRT of this version and these builder flags takes types from the graph."""
     return "FP16" not in flags or Version(version) >= FIRST_STRONGLY_TYPED
 
 
 def build_settings(
     deploy_config: DeployConfig, inputs: Mapping[str, Sequence[int | str]], strongly_typed: bool
 ) -> BuildSettings:
-    """What a deploy config means for the builder.
+    """What `common_config` and `model_inputs` of a deploy config mean for the builder.
 
-    Args:
-        deploy_config: `common_config` and `model_inputs` of its `backend_config`.
-        inputs: The graph's inputs, with a name in place of a dynamic dimension.
-        strongly_typed: Whether this TensorRT takes types from the graph.
+    Shapes of the graph's inputs have a name in place of a dynamic dimension.
 
     Raises:
         BadInputError: A profile is incomplete, or does not fit the graph.
@@ -86,7 +72,8 @@ def build_settings(
     flags = () if strongly_typed else LEGACY_FLAGS[deploy_config.precision]
     if flags and common.get("fp16_mode") and "FP16" not in flags:
         flags = (*flags, "FP16")
-    given = _given(backend)
+    entries = backend.get("model_inputs") or [{}]
+    given: Mapping[str, Any] = entries[0].get("input_shapes") or {}
     where = f"{deploy_config.path}: backend_config.model_inputs"
     return BuildSettings(
         precision=StoredPrecision(deploy_config.precision),
@@ -99,12 +86,6 @@ def build_settings(
             if not all(isinstance(dim, int) for dim in shape)
         },
     )
-
-
-def _given(backend: Mapping[str, Any]) -> Mapping[str, Any]:
-    entries = backend.get("model_inputs") or [{}]
-    found: Mapping[str, Any] = entries[0].get("input_shapes") or {}
-    return found
 
 
 def _profile(
@@ -121,17 +102,14 @@ def _profile(
             "Add what is missing.",
         )  # fmt: skip
     shapes = tuple(tuple(int(size) for size in given[key]) for key in _SHAPES)
-    fits = all(
-        isinstance(dim, str) or {len(s) for s in shapes} != {len(shape)} or dim == s[axis]
-        for s in shapes
-        for axis, dim in enumerate(shape)
+    fits = {len(s) for s in shapes} == {len(shape)} and all(
+        low <= opt <= high and (isinstance(dim, str) or low == high == dim)
+        for low, opt, high, dim in zip(*shapes, shape, strict=True)
     )
-    rises = all(a <= b <= c for a, b, c in zip(*shapes, strict=False))
-    if not fits or not rises or {len(s) for s in shapes} != {len(shape)}:
+    if not fits:
+        listed = ", ".join(f"{key} {list(s)}" for key, s in zip(_SHAPES, shapes, strict=True))
         raise BadInputError(
-            f"{where}: {name}",
-            ", ".join(f"{key} {list(s)}" for key, s in zip(_SHAPES, shapes, strict=True)),
-            f"min <= opt <= max, and the graph's sizes {list(shape)}",
+            f"{where}: {name}", listed, f"min <= opt <= max, and the graph's sizes {list(shape)}",
             "Only the batch may change: height and width are the model's.",
-        )
+        )  # fmt: skip
     return Profile(*shapes)

@@ -23,7 +23,7 @@ from posedeploy.config import config_root
 from posedeploy.runtime import Availability, Code
 from posedeploy.runtime.onnxruntime import OnnxRuntime
 from posedeploy.runtime.pplnn import Pplnn
-from posedeploy.runtime.tensorrt.runtime import TensorRT
+from posedeploy.runtime.tensorrt import TensorRT
 from posedeploy.synthetic.figures import draw_figure
 from posedeploy.zoo.table import mmpose_files
 

@@ -21,14 +21,8 @@ from poseconform.evaluators.mil.session import (
     load,
     read_program,
 )
-<<<<<<< HEAD
-from poseconform.evaluators.mil.session import EVALUATOR, MilSession, load
 from poseconform.judge.runs import load as load_for_judge
 from poseconform.judge.runs import run as run_for_judge
-=======
-from poseconform.judge.execution import load as load_for_judge
-from poseconform.judge.execution import run as run_for_judge
->>>>>>> w-r7
 from posedeploy.config import DeployConfig, load_deploy_config
 from posedeploy.convert import Converted, conversion_availability, get_converter
 from posedeploy.errors import BadInputError, ConversionError
@@ -36,8 +30,7 @@ from posedeploy.export import ExportableModule, write_graph
 from posedeploy.heads import head_of_kind
 from posedeploy.runtime import Code, SessionOptions, TensorInfo, coreml, get_runtime
 from posedeploy.runtime.coreml import CoreMl
-from posedeploy.runtime.cuda_device import CudaDevices
-from posedeploy.runtime.host import Host
+from posedeploy.runtime.host import CudaDevices, Host
 
 pytest.importorskip("coremltools")
 
@@ -238,11 +231,11 @@ def test_without_coremltools_nothing_converts() -> None:
 def test_the_precision_decides_which_units_compute(made: Any, precision: str, units: str) -> None:
     path, _, _ = made[precision]
     spec = coreml.read_spec(path)
-    told = []
+    loaded = []
 
     class Model:
         def __init__(self, name: str, compute_units: str) -> None:
-            told.append((name, compute_units))
+            loaded.append((name, compute_units))
 
         def get_spec(self) -> Any:
             return spec
@@ -256,7 +249,7 @@ def test_the_precision_decides_which_units_compute(made: Any, precision: str, un
         ComputeUnit=SimpleNamespace(CPU_ONLY="CPU_ONLY", ALL="ALL"),
     )
     session = on("darwin", tools=fake).load([path], "cpu", SessionOptions(precision))
-    assert told == [(str(path), units)]
+    assert loaded == [(str(path), units)]
     assert session.effective_options["compute_units"] == units
     assert (session.effective_options["inference_precision"] == "fp32") == (precision == "fp32")
     assert session.inputs[0].shape == (1, 3, 16, 12)

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import stat
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from posedeploy.apis.deploying import check_ready
-from posedeploy.config import load_deploy_config, load_model_config
-from posedeploy.convert import conversion_availability, get_converter, missing_tools, pnnx
-from posedeploy.convert.ncnn import check_numbers, differences, named, read_signature
-from posedeploy.convert.pnnx import check_layers, run_pnnx
+from posedeploy.config import DeployConfig, load_deploy_config, load_model_config
+from posedeploy.convert import Converted, conversion_availability, get_converter, missing_tools
+from posedeploy.convert.ncnn import (
+    check_layers,
+    check_numbers,
+    differences,
+    load_traced,
+    named,
+    run_pnnx,
+)
 from posedeploy.errors import ConversionError, UnavailableError
 from posedeploy.runtime import Availability, SessionOptions, TensorInfo, get_runtime
 from posedeploy.runtime.torchscript import SIGNATURE, signature_text
@@ -54,18 +63,18 @@ def trace(folder: Path, behind: str = "relu", batch: int | str = 1) -> Path:
         TensorInfo(name, tuple(out.shape), "float32")
         for name, out in zip(("one", "two"), outputs, strict=True)
     )
-    traced = torch.jit.trace(module, example, check_trace=False)
+    traced = torch.jit.trace(module, example, check_trace=False)  # type: ignore[no-untyped-call]
     path = folder / "traced.pt"
     torch.jit.save(traced, str(path), _extra_files={SIGNATURE: signature_text(inputs, made)})
     return path
 
 
-def config(precision: str = "fp32"):
+def config(precision: str = "fp32") -> DeployConfig:
     name = "pose-detection_ncnn_static-256x192"
     return dataclasses.replace(load_deploy_config(name), precision=precision)
 
 
-def convert(folder: Path, behind: str = "relu", precision: str = "fp32"):
+def convert(folder: Path, behind: str = "relu", precision: str = "fp32") -> Converted:
     (folder / "out").mkdir()
     ir = trace(folder, behind)
     return get_converter("ncnn", precision).convert(ir, config(precision), folder / "out")
@@ -75,7 +84,9 @@ def convert(folder: Path, behind: str = "relu", precision: str = "fp32"):
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
-def test_files_are_named_by_the_contract_and_compute_the_same(tmp_path, precision):
+def test_files_are_named_by_the_contract_and_compute_the_same(
+    tmp_path: Path, precision: str
+) -> None:
     pytest.importorskip("ncnn")
     converted = convert(tmp_path, precision=precision)
     assert converted.files == ("end2end.param", "end2end.bin")
@@ -95,7 +106,9 @@ def test_files_are_named_by_the_contract_and_compute_the_same(tmp_path, precisio
     ("behind", "layer"),
     [("slices", "Tensor.slice"), ("topk", "torch.topk"), ("norm", "aten::linalg_norm")],
 )
-def test_a_layer_that_ncnn_lacks_is_an_error_with_its_name(tmp_path, behind, layer):
+def test_a_layer_that_ncnn_lacks_is_an_error_with_its_name(
+    tmp_path: Path, behind: str, layer: str
+) -> None:
     pytest.importorskip("ncnn")
     with pytest.raises(ConversionError, match="layers that ncnn lacks") as caught:
         convert(tmp_path, behind)
@@ -103,7 +116,7 @@ def test_a_layer_that_ncnn_lacks_is_an_error_with_its_name(tmp_path, behind, lay
     assert caught.value.stage == "convert"
 
 
-def test_weights_for_the_host_go_with_it(tmp_path):
+def test_weights_for_the_host_go_with_it(tmp_path: Path) -> None:
     pytest.importorskip("ncnn")
     (tmp_path / "end2end.npz").write_bytes(b"weights")
     convert(tmp_path)
@@ -113,9 +126,9 @@ def test_weights_for_the_host_go_with_it(tmp_path):
 # --- without it ---------------------------------------------------------------------------------
 
 
-def test_without_pnnx_the_tool_is_missing(monkeypatch, tmp_path):
-    monkeypatch.setattr(pnnx.importlib.util, "find_spec", lambda _: None)
-    monkeypatch.setattr(pnnx.shutil, "which", lambda _: None)
+def test_without_pnnx_the_tool_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "pnnx", None)  # what the import system takes for absent
+    monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UnavailableError, match="tool-missing") as caught:
         run_pnnx(trace(tmp_path), SHAPE, False, tmp_path)
     assert "pip install pnnx" in str(caught.value)
@@ -135,19 +148,21 @@ def fake_pnnx(folder: Path, script: str) -> str:
         ("exit 0", "status 0: nothing was printed"),
     ],
 )
-def test_a_program_that_fails_or_writes_nothing_is_an_error(tmp_path, script, words):
+def test_a_program_that_fails_or_writes_nothing_is_an_error(
+    tmp_path: Path, script: str, words: str
+) -> None:
     program = fake_pnnx(tmp_path, script)
     with pytest.raises(ConversionError, match=words):
         run_pnnx(trace(tmp_path), SHAPE, False, tmp_path, program)
 
 
-def test_a_program_that_does_not_end_is_an_error(tmp_path):
+def test_a_program_that_does_not_end_is_an_error(tmp_path: Path) -> None:
     program = fake_pnnx(tmp_path, "exec sleep 60")
     with pytest.raises(ConversionError, match=r"no end within 0\.2 s"):
         run_pnnx(trace(tmp_path), SHAPE, False, tmp_path, program, seconds=0.2)
 
 
-def test_fp16_is_off_unless_asked_for(tmp_path):
+def test_fp16_is_off_unless_asked_for(tmp_path: Path) -> None:
     program = fake_pnnx(tmp_path, 'echo "$@"; exit 1')
     with pytest.raises(ConversionError, match=r"inputshape=\[1,3,8,8\] fp16=0"):
         run_pnnx(trace(tmp_path), SHAPE, False, tmp_path, program)
@@ -165,16 +180,16 @@ PARAM = "7767517\n2 2\nInput in0 0 1 in0\nReLU relu 1 1 in0 out0\n"
         (PARAM, "fine\nignore Tensor.to Tensor.to_1 param copy=False\n", "Tensor.to_1"),
     ],
 )
-def test_every_way_of_lying_is_caught(param, log, words):
+def test_every_sign_of_a_failed_conversion_is_an_error(param: str, log: str, words: str) -> None:
     with pytest.raises(ConversionError, match=words):
         check_layers("traced.pt", param, log)
 
 
-def test_an_honest_conversion_is_believed():
+def test_a_good_conversion_is_accepted() -> None:
     check_layers("traced.pt", PARAM, "inline module = mmengine.ignored\nFLOPS = 7M\n")
 
 
-def test_names_and_sizes_are_written_into_the_param_file():
+def test_names_and_sizes_are_written_into_the_param_file() -> None:
     text = named(PARAM, "input", ["simcc_x"], (1, 3, 256, 192))
     assert text.splitlines()[2:] == [
         "Input in0 0 1 input 0=192 1=256 2=3",
@@ -182,17 +197,17 @@ def test_names_and_sizes_are_written_into_the_param_file():
     ]
 
 
-def test_a_dynamic_batch_is_refused(tmp_path):
+def test_a_dynamic_batch_is_refused(tmp_path: Path) -> None:
     ir = trace(tmp_path, batch="batch")
     with pytest.raises(ConversionError, match="one image at a time"):
         get_converter("ncnn", "fp32").convert(ir, config(), tmp_path)
 
 
-def test_a_trace_of_others_is_refused(tmp_path):
+def test_a_trace_of_others_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "other.pt"
-    torch.jit.save(torch.jit.trace(nn.ReLU(), torch.rand(1)), str(path))
+    torch.jit.save(torch.jit.trace(nn.ReLU(), torch.rand(1)), str(path))  # type: ignore[no-untyped-call]
     with pytest.raises(ConversionError, match=SIGNATURE):
-        read_signature(path)
+        load_traced(path)
 
 
 @pytest.mark.parametrize(
@@ -204,12 +219,12 @@ def test_a_trace_of_others_is_refused(tmp_path):
         ({"y": np.array([[1.0, np.nan]], np.float32)}, "off by nan"),
     ],
 )
-def test_numbers_that_differ_are_told(got, words):
+def test_numbers_that_differ_are_listed(got: dict[str, NDArray[Any]], words: str) -> None:
     (found,) = differences(got, {"y": np.array([[1.0, 2.0]], np.float32)}, 1e-3)
     assert words in found
 
 
-def test_a_layer_converted_wrongly_is_caught_by_its_numbers(tmp_path):
+def test_a_layer_converted_wrongly_is_caught_by_its_numbers(tmp_path: Path) -> None:
     """Pnnx writes some layers that ncnn has, and means something else by them."""
     pytest.importorskip("ncnn")
     convert(tmp_path)
@@ -219,19 +234,19 @@ def test_a_layer_converted_wrongly_is_caught_by_its_numbers(tmp_path):
     param.write_text(text)
     files = [param, param.with_suffix(".bin")]
     with pytest.raises(ConversionError, match="one: off by"):
-        check_numbers(tmp_path / "traced.pt", files, SHAPE, "fp32")
+        check_numbers(load_traced(tmp_path / "traced.pt"), files, "fp32")
 
 
-def test_files_that_ncnn_refuses_are_an_error(tmp_path):
+def test_files_that_ncnn_refuses_are_an_error(tmp_path: Path) -> None:
     pytest.importorskip("ncnn")
-    ir = trace(tmp_path)
+    ir = load_traced(trace(tmp_path))
     (tmp_path / "x.param").write_text(PARAM.replace("ReLU", "NoSuchLayer"))
     (tmp_path / "x.bin").write_bytes(b"")
     with pytest.raises(ConversionError, match="status"):
-        check_numbers(ir, [tmp_path / "x.param", tmp_path / "x.bin"], SHAPE, "fp32")
+        check_numbers(ir, [tmp_path / "x.param", tmp_path / "x.bin"], "fp32")
 
 
-def test_a_missing_program_is_told_before_any_work() -> None:
+def test_a_missing_program_is_an_error_before_any_work() -> None:
     pytest.importorskip("ncnn")
 
     def nothing(_name: str) -> bool:

@@ -18,8 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from posedeploy.apis import comparing
 from posedeploy.config import load_deploy_config
 from posedeploy.convert import conversion_availability, get_converter
-from posedeploy.convert.pplnn.operators import KERNELS, obstacles
-from posedeploy.convert.pplnn.rewrites import interpolation, rewrite
+from posedeploy.convert.pplnn import KERNELS, interpolation, obstacles, rewrite
 from posedeploy.errors import ConversionError
 
 INT = np.int64
@@ -108,7 +107,7 @@ def flattening() -> Any:
         (squeezing(), "Unsqueeze"),
         (flattening(), "Shape"),
     ],
-    ids=["resize", "norm", "norm, kept", "split", "split in parts", "squeeze", "flatten"],
+    ids=["resize", "norm", "norm, keepdims", "split", "split in parts", "squeeze", "flatten"],
 )
 def test_a_rewrite_keeps_the_numbers_and_leaves_no_obstacle(proto: Any, gone: str) -> None:
     shape = [d.dim_value for d in proto.graph.input[0].type.tensor_type.shape.dim]

@@ -40,12 +40,14 @@ def test_the_stage_of_a_graph_is_what_the_backend_holds_and_the_head_decodes() -
         ("torchscript", "int8", "a precision with a recipe: fp32"),
     ],
 )
-def test_what_has_no_recipe_is_an_error_that_lists_those_there_are(backend, precision, words):
+def test_what_has_no_recipe_is_an_error_that_lists_those_there_are(
+    backend: str, precision: str, words: str
+) -> None:
     with pytest.raises(BadInputError, match=words):
         get_converter(backend, precision)
 
 
-def test_an_unknown_backend_is_an_error_that_lists_those_there_are():
+def test_an_unknown_backend_is_an_error_that_lists_those_there_are() -> None:
     with pytest.raises(KeyError, match="openvino"):
         backend_row("nothing")
 
@@ -60,7 +62,7 @@ MMDEPLOY = (
 
 
 @pytest.mark.parametrize("name", MMDEPLOY)
-def test_every_name_of_mmdeploy_is_there(name):
+def test_every_name_of_mmdeploy_is_there(name: str) -> None:
     assert f"pose-detection_{name}" in list_deploy_configs()
 
 
@@ -74,7 +76,7 @@ def test_every_name_of_mmdeploy_is_there(name):
         ("torchscript", {"static", "dynamic"}),
     ],
 )
-def test_every_head_kind_has_fp32_flows(variant, backend, modes):
+def test_every_head_kind_has_fp32_flows(variant: str, backend: str, modes: set[str]) -> None:
     configs = [load_deploy_config(name) for name in list_deploy_configs()]
     found = {
         config.shape_mode

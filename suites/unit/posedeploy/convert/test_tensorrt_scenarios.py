@@ -16,13 +16,11 @@ from typing import Any
 import pytest
 
 from posedeploy.convert.tensorrt import converter
+from posedeploy.errors import ConversionError
 from posedeploy.paths import CACHE_VARIABLE
-from posedeploy.runtime import SessionOptions
-from posedeploy.runtime.cuda_device import CudaDevice, CudaDevices
-from posedeploy.runtime.host import Host
-from posedeploy.runtime.tensorrt import runtime as tensorrt
-from posedeploy.runtime.tensorrt import session as tensorrt_session
-from posedeploy.runtime.tensorrt.runtime import TensorRT
+from posedeploy.runtime import SessionOptions, tensorrt
+from posedeploy.runtime.host import CudaDevice, CudaDevices, Host
+from posedeploy.runtime.tensorrt import TensorRT, parts
 from posedeploy.runtime.types import Code
 from suites.contract.tensorrt import fakes, plain, scenarios
 
@@ -34,18 +32,18 @@ class HostMemory:
 
     def __init__(self) -> None:
         self.handle = SimpleNamespace(cudaSetDevice=lambda number: number)
-        self._held: dict[int, Any] = {}
+        self._buffers: dict[int, Any] = {}
 
     def check(self, status: int) -> None:
         assert status == 0
 
     def malloc(self, nbytes: int) -> int:
         memory = ctypes.create_string_buffer(max(nbytes, 1))
-        self._held[ctypes.addressof(memory)] = memory
+        self._buffers[ctypes.addressof(memory)] = memory
         return ctypes.addressof(memory)
 
     def free(self, ptr: int) -> None:
-        self._held.pop(ptr, None)
+        self._buffers.pop(ptr, None)
 
     def memcpy(self, dst: int, src: int, nbytes: int, **how: Any) -> None:
         assert how["stream_ptr"], "the default stream"
@@ -97,16 +95,16 @@ def test_builds_and_runs(machine: str, name: str, tmp_path: Path) -> None:
     [(0, [0]), (1, [1]), (4, [4]), (5, [2, 3]), (8, [4, 4]), (9, [3, 3, 3]), (11, [3, 4, 4])],
 )
 def test_a_batch_is_run_in_parts_that_are_even(count: int, sizes: list[int]) -> None:
-    parts = list(tensorrt_session.parts(count, 4))
-    assert [part.stop - part.start for part in parts] == sizes
-    assert [row for part in parts for row in range(count)[part]] == list(range(count))
+    slices = list(parts(count, 4))
+    assert [part.stop - part.start for part in slices] == sizes
+    assert [row for part in slices for row in range(count)[part]] == list(range(count))
 
 
 def test_timings_of_a_build_are_there_for_the_next_one(machine: str, tmp_path: Path) -> None:
     scenarios.converted(tmp_path, "fp32", "static")
-    kept = tmp_path / "cache" / "tensorrt" / f"9.0_Fake-GPU_{machine}.timing"
-    assert kept.read_bytes() == b"timings:" + machine.encode()
-    kept.write_bytes(b"timings:" + machine.encode())
+    cache = tmp_path / "cache" / "tensorrt" / f"9.0_Fake-GPU_{machine}.timing"
+    assert cache.read_bytes() == b"timings:" + machine.encode()
+    cache.write_bytes(b"timings:" + machine.encode())
     facts = tensorrt.read_build(tmp_path / "work" / "end2end.engine")
     assert facts["device"] == "Fake GPU"
     assert facts["tensorrt"] == machine
@@ -133,7 +131,7 @@ def test_without_a_device_the_library_is_not_touched(
         runtime.load([tmp_path / "end2end.engine"], "cuda", SessionOptions())
 
 
-def test_a_device_that_runs_out_of_memory_says_what_tensorrt_said(
+def test_a_device_that_runs_out_of_memory_reports_the_log_of_tensorrt(
     machine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trt = sys.modules["tensorrt"]
@@ -149,7 +147,7 @@ def test_a_device_that_runs_out_of_memory_says_what_tensorrt_said(
     assert "not this" not in str(caught.value)
 
 
-def test_a_run_that_fails_says_what_tensorrt_said(
+def test_a_run_that_fails_reports_the_log_of_tensorrt(
     machine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trt = sys.modules["tensorrt"]
@@ -169,16 +167,16 @@ def test_what_a_session_holds_on_the_device_is_freed_with_it(machine: str, tmp_p
     from polygraphy.cuda import cuda
 
     _, engine = scenarios.converted(tmp_path, "fp32", "static")
-    held = cuda.wrapper()._held
-    others = set(held)
+    buffers = cuda.wrapper()._buffers
+    others = set(buffers)
     session = scenarios.load(engine)
     session.run({"input": scenarios.images(1)})
-    assert set(held) - others
+    assert set(buffers) - others
     (ended,) = [e for e in weakref.finalize._registry if e.peek()[0] is session]  # type: ignore[attr-defined]
     assert ended.atexit, "nor may it outlive the program"
     del session
-    assert not ended.alive
-    assert not set(held) - others
+    assert not ended.alive  # codespell:ignore alive
+    assert not set(buffers) - others
 
 
 def test_a_builder_that_does_not_start_is_a_failed_conversion(
@@ -188,11 +186,11 @@ def test_a_builder_that_does_not_start_is_a_failed_conversion(
         raise TypeError("pybind11::init(): factory function returned nullptr")
 
     monkeypatch.setattr(sys.modules["tensorrt"].Builder, "__init__", nothing)
-    with pytest.raises(scenarios.ConversionError, match="factory function returned nullptr"):
+    with pytest.raises(ConversionError, match="factory function returned nullptr"):
         scenarios.converted(tmp_path, "fp32", "static")
 
 
-def test_a_cuda_runtime_that_refuses_is_said(
+def test_a_cuda_runtime_that_refuses_is_an_error(
     machine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from polygraphy.cuda import cuda

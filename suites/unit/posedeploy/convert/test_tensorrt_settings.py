@@ -1,4 +1,4 @@
-"""Deploy configs of TensorRT: all that MMDeploy has, what they mean, and what is wrong is said."""
+"""Deploy configs of TensorRT: those of MMDeploy, their meaning, and their errors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from posedeploy.convert.tensorrt.settings import Profile, build_settings, is_str
 from posedeploy.errors import BadInputError, ConversionError
 from suites.contract.tensorrt.graphs import write_foreign, write_network, write_suppression
 
-# MMDeploy 1.3.1's configs for MMPose, and what they say: precision, batches min, opt, max.
+# MMDeploy 1.3.1's configs for MMPose, and their content: precision, batches min, opt, max.
 # All set a workspace of 1 GiB.
 MMDEPLOY = {
     "rtmo_tensorrt-fp16_dynamic-640x640": ("fp16", (1, 1, 1)),
@@ -31,7 +31,7 @@ MMDEPLOY = {
     "tensorrt_static-256x256": ("fp32", (1, 1, 1)),
     "yolox-pose_tensorrt_dynamic-640x640": ("fp32", (1, 1, 1)),
 }
-# What they say of suppression: YOLOX-Pose's and RTMO's post_processing
+# Their suppression: YOLOX-Pose's and RTMO's post_processing
 SUPPRESSION = {
     "rtmo": {"pre_top_k": 2000, "keep_top_k": 50},
     "yolox-pose": {"pre_top_k": 5000, "keep_top_k": 100},
@@ -70,9 +70,9 @@ def test_mmdeploys_configs_mean_what_they_say(name: str) -> None:
     assert list(onnx_config["output_names"]) == OUTPUTS[variant]
     axes = {value: {0: "batch"} for value in ("input", *OUTPUTS[variant])}
     assert (onnx_config.get("dynamic_axes") or {}) == (axes if found.dynamic_batch else {})
-    said = found.raw["codebase_config"].get("post_processing")
+    section = found.raw["codebase_config"].get("post_processing")
     more = SUPPRESSION.get(variant)
-    assert said == (None if more is None else COMMON_SUPPRESSION | more)
+    assert section == (None if more is None else COMMON_SUPPRESSION | more)
     common = found.raw["backend_config"]["common_config"]
     assert bool(common["fp16_mode"]) == (precision in {"fp16", "int8"})
     assert bool(common.get("int8_mode")) == (precision == "int8")
@@ -195,13 +195,12 @@ def test_inputs_are_read_from_the_graph(tmp_path: Path) -> None:
 
 def test_fp32_and_legacy_fp16_take_the_graph_as_it_is(tmp_path: Path) -> None:
     ir = write_network(tmp_path / "ir.onnx")
-    plain = typed_graph(ir, config("tensorrt_static-256x192"), tmp_path)
-    assert (plain.path, plain.recipe) == (ir, {})
+    assert typed_graph(ir, config("tensorrt_static-256x192"), tmp_path) == (ir, {})
     fp16 = config("tensorrt-fp16_static-256x192")
-    legacy = typed_graph(ir, fp16, tmp_path, strongly_typed=False)
-    assert legacy.path == ir
-    assert "builder flag" in legacy.recipe["name"]
-    typed = onnx.load(typed_graph(ir, fp16, tmp_path).path)
+    legacy, recipe = typed_graph(ir, fp16, tmp_path, strongly_typed=False)
+    assert legacy == ir
+    assert "builder flag" in recipe["name"]
+    typed = onnx.load(typed_graph(ir, fp16, tmp_path)[0])
     kinds = {tensor.data_type for tensor in typed.graph.initializer}
     assert TensorProto.FLOAT16 in kinds
     ends = [*typed.graph.input, *typed.graph.output]
@@ -230,8 +229,8 @@ def test_weights_of_int8_are_symmetric(tmp_path: Path) -> None:
     from suites.contract.tensorrt.scenarios import calibration
 
     ir = write_network(tmp_path / "ir.onnx")
-    done = typed_graph(ir, config("tensorrt-int8_static-256x192"), tmp_path, calibration())
-    graph = onnx.load(done.path).graph
+    path, recipe = typed_graph(ir, config("tensorrt-int8_static-256x192"), tmp_path, calibration())
+    graph = onnx.load(path).graph
     pairs = [node for node in graph.node if node.op_type == "QuantizeLinear"]
     values = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}
     assert pairs
@@ -239,5 +238,5 @@ def test_weights_of_int8_are_symmetric(tmp_path: Path) -> None:
         zero = values[node.input[2]]
         assert zero.dtype.name == "int8"
         assert not zero.any(), node.name
-    assert done.recipe["quantized_layers"] >= 1
-    assert done.recipe["calibration"]["count"] == 4
+    assert recipe["quantized_layers"] >= 1
+    assert recipe["calibration"]["count"] == 4

@@ -65,7 +65,7 @@ def test_a_file_says_that_it_is_to_be_computed_in_f16(tmp_path):
         session = get_runtime("openvino").load(files, "cpu", SessionOptions("fp16"))
         assert session.effective_options["inference_precision"] == "f16"
     else:
-        with pytest.raises(PrecisionError, match="not in f16 as it was told"):
+        with pytest.raises(PrecisionError, match="not in f16 as it was set"):
             get_runtime("openvino").load(files, "cpu", SessionOptions("fp16"))
     again = SessionOptions("fp16", extra={"inference_precision": "f32"})
     session = get_runtime("openvino").load(files, "cpu", again)

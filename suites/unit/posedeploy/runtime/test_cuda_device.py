@@ -1,4 +1,4 @@
-"""The NVIDIA driver is asked in a child process; each answer of it becomes one code."""
+"""The NVIDIA driver is queried in a child process; each of its answers becomes one code."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from posedeploy.runtime import Code, cuda_device, cuda_probe
-from posedeploy.runtime.cuda_device import CudaDevice, CudaDevices, read_answer
+from posedeploy.runtime import Code, cuda_probe
+from posedeploy.runtime.host import CudaDevice, CudaDevices, cuda_devices, query_driver
 
 
 class Driver:
@@ -21,7 +21,9 @@ class Driver:
         devices: Names of the devices; all have compute capability 9.0.
     """
 
-    def __init__(self, init: int = 0, count: int = 0, devices: tuple[str, ...] = ("H200",)):
+    def __init__(
+        self, init: int = 0, count: int = 0, devices: tuple[str, ...] = ("H200",)
+    ) -> None:
         self.init, self.count, self.devices = init, count, devices
 
     def cuDriverGetVersion(self, version: Any) -> int:  # noqa: N802 - NVIDIA's names
@@ -55,9 +57,14 @@ class Driver:
         return 0
 
 
+def read(status: int, line: str) -> CudaDevices:
+    """The value of a script that ends with this status and this last line."""
+    return query_driver(lambda _code: (status, line))
+
+
 def test_devices_have_a_name_and_a_compute_capability() -> None:
     answer = cuda_probe.ask(Driver(devices=("H200", "L4")))
-    found = read_answer(0, json.dumps(answer))
+    found = read(0, json.dumps(answer))
     assert found == CudaDevices(
         Code.AVAILABLE, "", "12.4", (CudaDevice("H200", "9.0"), CudaDevice("L4", "9.0"))
     )
@@ -66,24 +73,21 @@ def test_devices_have_a_name_and_a_compute_capability() -> None:
 @pytest.mark.parametrize(
     ("driver", "code", "reason"),
     [
-        (Driver(init=100), Code.NO_DEVICE, "the driver says: what went wrong (error 100)"),
-        (Driver(init=803), Code.NO_DRIVER, "the driver says: what went wrong (error 803)"),
-        (Driver(init=77), Code.NO_DEVICE, "the driver says: unknown error (error 77)"),
-        (Driver(count=3), Code.NO_DEVICE, "the driver says: what went wrong (error 3)"),
+        (Driver(init=100), Code.NO_DEVICE, "the driver reports: what went wrong (error 100)"),
+        (Driver(init=803), Code.NO_DRIVER, "the driver reports: what went wrong (error 803)"),
+        (Driver(init=77), Code.NO_DEVICE, "the driver reports: unknown error (error 77)"),
+        (Driver(count=3), Code.NO_DEVICE, "the driver reports: what went wrong (error 3)"),
         (Driver(devices=()), Code.NO_DEVICE, "the driver shows no device"),
     ],
 )
 def test_a_driver_without_devices_says_why(driver: Driver, code: Code, reason: str) -> None:
-    found = read_answer(0, json.dumps(cuda_probe.ask(driver)))
+    found = read(0, json.dumps(cuda_probe.ask(driver)))
     assert (found.code, found.reason, found.devices) == (code, reason, ())
 
 
-def test_without_the_library_there_is_no_driver(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(cuda_probe, "LIBRARY", "libnothing-of-this-name.so.1")
-    cuda_probe.main()
-    found = read_answer(0, capsys.readouterr().out)
+def test_without_the_library_there_is_no_driver(capsys: pytest.CaptureFixture[str]) -> None:
+    cuda_probe.main("libnothing-of-this-name.so.1")
+    found = read(0, capsys.readouterr().out)
     assert found.code is Code.NO_DRIVER
     assert "libnothing-of-this-name.so.1" in found.reason
 
@@ -92,29 +96,18 @@ def test_without_the_library_there_is_no_driver(
     ("status", "words"), [(-11, "killed by signal 11"), (124, "exit status 124")]
 )
 def test_a_driver_that_crashes_or_hangs_counts_as_none(status: int, words: str) -> None:
-    found = read_answer(status, "the last line")
+    found = read(status, "the last line")
     assert found.code is Code.NO_DRIVER
     assert words in found.reason
     assert "the last line" in found.reason
 
 
-def test_the_script_runs_by_path_with_nothing_but_the_standard_library(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    asked: list[str] = []
-
-    def run(code: str) -> tuple[int, str]:
-        asked.append(code)
-        return cuda_device_run(code)
-
-    cuda_device_run = cuda_device.run_probe
-    monkeypatch.setattr(cuda_device, "run_probe", run)
-    cuda_device.cuda_devices.cache_clear()
-    try:
-        found = cuda_device.cuda_devices()
-        assert cuda_device.cuda_devices() is found
-    finally:
-        cuda_device.cuda_devices.cache_clear()
-    assert len(asked) == 1
+def test_the_script_runs_by_path_with_nothing_but_the_standard_library() -> None:
+    found = query_driver()
+    assert "failed" not in found.reason
     assert found.code in {Code.AVAILABLE, Code.NO_DEVICE, Code.NO_DRIVER}
-    assert found.ok == bool(found.devices)
+    assert (found.code is Code.AVAILABLE) == bool(found.devices)
+
+
+def test_the_driver_is_queried_once_a_process() -> None:
+    assert cuda_devices() is cuda_devices()

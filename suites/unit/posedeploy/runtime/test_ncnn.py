@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from posedeploy.runtime import SessionOptions, TensorInfo, get_runtime
+from posedeploy.runtime import Session, SessionOptions, TensorInfo, get_runtime
 from posedeploy.runtime.ncnn import foreign_type, read_inputs, what_is_wrong
 
 pytest.importorskip("ncnn")
@@ -29,11 +30,11 @@ def write(folder: Path, param: str = PARAM, sizes: str = "0=4 1=3 2=2") -> list[
     return files
 
 
-def load(files: list[Path], **options: object):
-    return get_runtime("ncnn").load(files, "cpu", SessionOptions(**options))  # type: ignore[arg-type]
+def load(files: list[Path], precision: str = "fp32", **options: Any) -> Session:
+    return get_runtime("ncnn").load(files, "cpu", SessionOptions(precision, **options))
 
 
-def test_shapes_come_from_the_input_layer_and_a_run(tmp_path):
+def test_shapes_come_from_the_input_layer_and_a_run(tmp_path: Path) -> None:
     session = load(write(tmp_path))
     assert session.inputs == (TensorInfo("input", (1, 2, 3, 4), "float32"),)
     assert {info.name: info.shape for info in session.outputs} == {
@@ -41,7 +42,7 @@ def test_shapes_come_from_the_input_layer_and_a_run(tmp_path):
     }  # fmt: skip
 
 
-def test_numbers(tmp_path):
+def test_numbers(tmp_path: Path) -> None:
     session = load(write(tmp_path))
     image = np.random.default_rng(0).standard_normal((1, 2, 3, 4)).astype(np.float32)
     found = session.run({"input": image})
@@ -49,7 +50,7 @@ def test_numbers(tmp_path):
     np.testing.assert_array_equal(found["negative"], -image)
 
 
-def test_a_file_without_sizes_runs_and_tells_no_shapes(tmp_path):
+def test_a_file_without_sizes_runs_and_tells_no_shapes(tmp_path: Path) -> None:
     session = load(write(tmp_path, sizes=""))
     assert session.inputs[0].shape == ()
     assert session.outputs[0].shape == ()
@@ -57,26 +58,26 @@ def test_a_file_without_sizes_runs_and_tells_no_shapes(tmp_path):
     assert found["positive"].shape == (1, 2, 5, 7)
 
 
-def test_more_than_one_image_is_refused(tmp_path):
+def test_more_than_one_image_is_refused(tmp_path: Path) -> None:
     session = load(write(tmp_path))
     with pytest.raises(RuntimeError, match="one image at a time"):
         session.run({"input": np.ones((2, 2, 3, 4), np.float32)})
 
 
-def test_an_input_that_is_not_there_is_refused(tmp_path):
+def test_an_input_that_is_not_there_is_refused(tmp_path: Path) -> None:
     session = load(write(tmp_path))
     with pytest.raises(RuntimeError, match="refused input 'image'"):
         session.run({"image": np.ones((1, 2, 3, 4), np.float32)})
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16", "int8"])
-def test_every_switch_of_a_precision_is_set(tmp_path, precision):
+def test_every_switch_of_a_precision_is_set(tmp_path: Path, precision: str) -> None:
     assert load(write(tmp_path), precision=precision).effective_options == {
         "inference_precision": precision, "num_threads": "1", "winograd": "true",
     }  # fmt: skip
 
 
-def test_a_layer_that_ncnn_lacks_is_named(tmp_path):
+def test_a_layer_that_ncnn_lacks_is_named(tmp_path: Path) -> None:
     files = write(tmp_path, PARAM.replace("ReLU", "Tensor.slice"))
     with pytest.raises(RuntimeError, match=r"layers that ncnn lacks: Tensor\.slice"):
         load(files)
@@ -86,7 +87,7 @@ def test_a_layer_that_ncnn_lacks_is_named(tmp_path):
     ("text", "words"),
     [("", "no .param file"), ("{}", "no .param file"), ("7767517\n1 1\nInput in\n", "damaged")],
 )
-def test_what_is_no_param_file_is_told(tmp_path, text, words):
+def test_what_is_no_param_file_is_told(tmp_path: Path, text: str, words: str) -> None:
     (tmp_path / "x.param").write_text(text)
     assert words in what_is_wrong(tmp_path / "x.param")
 
@@ -95,17 +96,19 @@ def test_what_is_no_param_file_is_told(tmp_path, text, words):
     ("device", "precision", "words"),
     [("cuda", "fp32", "'cuda' is not one of"), ("cpu", "int4", "'int4' is not one of")],
 )
-def test_what_it_cannot_do_is_refused_by_name(tmp_path, device, precision, words):
+def test_what_it_cannot_do_is_refused_by_name(
+    tmp_path: Path, device: str, precision: str, words: str
+) -> None:
     with pytest.raises(RuntimeError, match=words):
         get_runtime("ncnn").load(write(tmp_path), device, SessionOptions(precision=precision))
 
 
-def test_inputs_are_read_from_the_text(tmp_path):
+def test_inputs_are_read_from_the_text(tmp_path: Path) -> None:
     files = write(tmp_path)
     assert read_inputs(files[0])[0].shape == (1, 2, 3, 4)
     files = write(tmp_path, sizes="0=4 1=3")
     assert read_inputs(files[0])[0].shape == ()
 
 
-def test_names_with_dots_or_colons_are_foreign():
+def test_names_with_dots_or_colons_are_foreign() -> None:
     assert [foreign_type(n) for n in ("ReLU", "torch.topk", "aten::erfinv")] == [False, True, True]

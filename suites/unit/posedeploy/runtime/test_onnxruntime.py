@@ -1,4 +1,4 @@
-"""ONNX Runtime behind the protocol: what it says of a file, how it runs, what it refuses."""
+"""ONNX Runtime behind the protocol: what it reads of a file, how it runs, what it refuses."""
 
 from __future__ import annotations
 

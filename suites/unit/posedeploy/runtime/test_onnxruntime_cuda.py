@@ -1,4 +1,4 @@
-"""ONNX Runtime on CUDA, simulated: what it is told, and what it may not do in silence."""
+"""ONNX Runtime on CUDA, simulated: the options that it is given and those that it reports."""
 
 from __future__ import annotations
 
@@ -18,38 +18,35 @@ from poseconform.checks.conversion import size_operators
 from poseconform.checks.session import placement
 from poseconform.matrix.cells import Cell, Flow, Model
 from posedeploy.runtime import (
-    Availability,
     Code,
     SessionOptions,
     device_of,
     get_runtime,
-    onnxruntime_cuda,
     probe_on,
 )
-from posedeploy.runtime.cuda_device import CudaDevice, CudaDevices
-from posedeploy.runtime.host import Host
+from posedeploy.runtime.host import CudaDevice, CudaDevices, Host, run_probe
+from posedeploy.runtime.onnxruntime import _CHECK, OnnxRuntime, needed_cuda
 
 GPU = CudaDevices(Code.AVAILABLE, "", "13.0", (CudaDevice("a GPU", "9.0"),))
 OLD = replace(GPU, driver="12.8")
-HERE = Availability(Code.AVAILABLE, "", "1.31.1")
 
 
 class FakeSession:
-    """An `InferenceSession` on CUDA that remembers what it was told."""
+    """An `InferenceSession` on CUDA that records its options."""
 
     falls_back = False
     tf32 = ""  # '' obeys
     on_cpu: tuple[str, ...] = ()
 
     def __init__(self, _path: str, options: Any, providers: list[Any]) -> None:
-        self.told, self.options = providers, options
+        self.providers, self.options = providers, options
 
     def get_providers(self) -> list[str]:
         cuda = [] if self.falls_back else ["CUDAExecutionProvider"]
         return [*cuda, "CPUExecutionProvider"]
 
     def get_provider_options(self) -> dict[str, dict[str, str]]:
-        settings = dict(self.told[0][1])
+        settings = dict(self.providers[0][1])
         return {"CUDAExecutionProvider": settings | ({"use_tf32": self.tf32} if self.tf32 else {})}
 
     def get_provider_graph_assignment_info(self) -> list[Any]:
@@ -99,7 +96,7 @@ def test_a_provider_that_is_replaced_is_an_error(load: Callable[..., Any]) -> No
         load(falls_back=True)
 
 
-def test_nodes_on_the_cpu_are_told_by_kind(load: Callable[..., Any]) -> None:
+def test_nodes_on_the_cpu_are_listed_by_kind(load: Callable[..., Any]) -> None:
     options = load(on_cpu=("Shape", "TopK", "Shape")).effective_options
     assert options["nodes_on_cpu"] == "Shape 2, TopK 1"
 
@@ -114,7 +111,7 @@ def _not_there(_self: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "failure"),
+    ("options", "failure"),
     [
         ({}, ""),
         ({"nodes_on_cpu": "none"}, ""),
@@ -125,10 +122,10 @@ def _not_there(_self: object) -> None:
     ],
 )
 def test_a_node_that_computes_values_on_the_cpu_fails_the_cell(
-    tmp_path: Path, told: dict[str, str], failure: str
+    tmp_path: Path, options: dict[str, str], failure: str
 ) -> None:
     write_reshape(tmp_path / "end2end.onnx")
-    loaded = SimpleNamespace(effective_options=told)
+    loaded = SimpleNamespace(effective_options=options)
     judge: Any = SimpleNamespace(
         execution=lambda _cell: SimpleNamespace(loaded=loaded),
         conversion=lambda _cell: SimpleNamespace(folder=tmp_path),
@@ -159,42 +156,45 @@ def write_reshape(path: Path) -> None:
     onnx.save(helper.make_model(graph), path)
 
 
-def test_what_computes_sizes_is_known_by_what_it_reads(tmp_path: Path) -> None:
+def test_what_computes_sizes_is_recognized_by_what_it_reads(tmp_path: Path) -> None:
     write_reshape(tmp_path / "end2end.onnx")
     found = size_operators(tmp_path / "end2end.onnx")
     assert found == {"Concat": 1, "Gather": 1, "Shape": 1}
 
 
 @pytest.mark.parametrize(
-    ("on_cpu", "devices", "gpu_version", "child", "code", "reason"),
+    ("versions", "devices", "child", "code", "reason"),
     [
-        (
-            HERE,
-            OLD,
-            "1.31",
-            (0, ""),
-            Code.VERSION_TOO_OLD,
-            "CUDA 12.8; this onnxruntime-gpu needs 13",
-        ),
-        (Availability(Code.NOT_INSTALLED, "no"), GPU, "1.31", (0, ""), Code.NOT_INSTALLED, "no"),
-        (HERE, CudaDevices(Code.NO_DRIVER, "none"), "1.31", (0, ""), Code.NO_DRIVER, "none"),
-        (HERE, CudaDevices(Code.NO_DEVICE, "0"), "1.31", (0, ""), Code.NO_DEVICE, "0"),
-        (HERE, GPU, "", (0, ""), Code.TOOL_MISSING, "pip install onnxruntime-gpu"),
-        (HERE, GPU, "1.0", (0, ""), Code.VERSION_TOO_OLD, "1.0 is older than 1.20"),
-        (HERE, GPU, "1.31", (1, "no cuDNN"), Code.BROKEN_INSTALL, "no cuDNN"),
-        (HERE, GPU, "1.31", (0, ""), Code.AVAILABLE, ""),
+        (("1.31", "1.31"), OLD, (0, ""), Code.VERSION_TOO_OLD,
+         "CUDA 12.8; this onnxruntime-gpu needs 13"),
+        (None, GPU, (0, ""), Code.NOT_INSTALLED, "onnxruntime is not installed"),
+        (("1.31", "1.31"), CudaDevices(Code.NO_DRIVER, "none"), (0, ""), Code.NO_DRIVER, "none"),
+        (("1.31", "1.31"), CudaDevices(Code.NO_DEVICE, "0"), (0, ""), Code.NO_DEVICE, "0"),
+        (("1.31", ""), GPU, (0, ""), Code.TOOL_MISSING, "pip install onnxruntime-gpu"),
+        (("1.31", "1.0"), GPU, (0, ""), Code.VERSION_TOO_OLD, "1.0 is older than 1.20"),
+        (("1.31", "1.31"), GPU, (1, "no cuDNN"), Code.BROKEN_INSTALL, "no cuDNN"),
+        (("1.31", "1.31"), GPU, (0, ""), Code.AVAILABLE, ""),
     ],
-)
+)  # fmt: skip
 def test_why_cuda_cannot_be_used(
-    on_cpu: Availability,
+    versions: tuple[str, str] | None,
     devices: CudaDevices,
-    gpu_version: str,
     child: tuple[int, str],
     code: Code,
     reason: str,
 ) -> None:
-    host = Host("linux", lambda _: True, lambda *_: gpu_version, lambda *_: child, lambda: devices)
-    found = onnxruntime_cuda.probe_cuda(on_cpu, host, ("nvidia-cuda-runtime~=13.0",))
+    """`versions` are those of onnxruntime and onnxruntime-gpu; `child` checks the provider."""
+
+    def version(*names: str) -> str:
+        return dict(zip(("onnxruntime", "onnxruntime-gpu"), versions or ("", ""), strict=True))[
+            names[0]
+        ]
+
+    def run(code: str, _seconds: float) -> tuple[int, str]:
+        return child if "providers=" in code else (0, "")
+
+    host = Host("linux", lambda _: versions is not None, version, run, lambda: devices)
+    found = OnnxRuntime(host, ("nvidia-cuda-runtime~=13.0",)).probe_device("cuda")
     assert found.code is code
     assert reason in found.reason
 
@@ -209,13 +209,11 @@ def test_why_cuda_cannot_be_used(
     ],
 )
 def test_the_cuda_that_it_needs_is_what_its_package_asks_for(wheels: list[str], cuda: str) -> None:
-    assert onnxruntime_cuda.needed_cuda(wheels) == cuda
+    assert needed_cuda(wheels) == cuda
 
 
 def test_the_check_of_the_provider_refuses_a_package_without_cuda() -> None:
-    from posedeploy.runtime.probing import run_probe
-
-    status, line = run_probe(f"import onnxruntime\n{onnxruntime_cuda._CHECK}")
+    status, line = run_probe(f"import onnxruntime\n{_CHECK}")
     assert status == 1
     assert line == "AssertionError: it was built without CUDA"
 

@@ -30,7 +30,7 @@ WEIGHT = RNG.standard_normal((16, 3 * 64)).astype(np.float32)
 
 
 def write_onnx(path: Path, batch: int | str = "batch", operator: str = "MatMul") -> Path:
-    """`output = flatten(input) @ WEIGHT.T`; an unknown `operator` in place of MatMul is kept."""
+    """`output = flatten(input) @ WEIGHT.T`; an unknown `operator` in place of MatMul stays."""
     make = helper.make_tensor_value_info
     shape = numpy_helper.from_array(np.array([-1, 3 * 64]), "shape")
     weight = numpy_helper.from_array(np.ascontiguousarray(WEIGHT.T), "weight")
@@ -59,7 +59,7 @@ def files(tmp_path: Path) -> list[Path]:
     return [tmp_path / name for name in converted.files]
 
 
-def test_names_shapes_and_numbers(files):
+def test_names_shapes_and_numbers(files: list[Path]) -> None:
     session = get_runtime("openvino").load(files, "cpu", SessionOptions())
     assert session.inputs == (TensorInfo("input", ("?", 3, 8, 8), "float32"),)
     assert session.outputs == (TensorInfo("output", ("?", 16), "float32"),)
@@ -71,22 +71,24 @@ def test_names_shapes_and_numbers(files):
         )
 
 
-def test_results_are_not_overwritten_by_the_next_run(files):
+def test_results_are_not_overwritten_by_the_next_run(files: list[Path]) -> None:
     session = get_runtime("openvino").load(files, "cpu", SessionOptions())
     first = session.run({"input": np.ones((1, 3, 8, 8), np.float32)})["output"]
-    kept = first.copy()
+    copy = first.copy()
     session.run({"input": np.full((1, 3, 8, 8), -5, np.float32)})
-    np.testing.assert_array_equal(first, kept)
+    np.testing.assert_array_equal(first, copy)
 
 
-def test_the_precision_is_set_and_read_back(files):
+def test_the_precision_is_set_and_read_back(files: list[Path]) -> None:
     found = get_runtime("openvino").load(files, "cpu", SessionOptions(threads=1))
     assert found.effective_options["inference_precision"] == "f32"
     assert found.effective_options["inference_num_threads"] == "1"
     assert found.effective_options["num_streams"] == "1"
 
 
-def test_a_precision_that_is_not_taken_is_an_error(files, monkeypatch):
+def test_a_precision_that_is_not_taken_is_an_error(
+    files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("posedeploy.runtime.openvino._effective", lambda _: EFFECTIVE_BF16)
     with pytest.raises(RuntimeError, match="computes in bf16, not in f32"):
         get_runtime("openvino").load(files, "cpu", SessionOptions())
@@ -102,19 +104,21 @@ EFFECTIVE_BF16 = {"inference_precision": "bf16"}
         ("cpu", SessionOptions(precision="fp8"), "'fp8' is not one of"),
     ],
 )
-def test_what_it_cannot_do_is_refused_by_name(files, device, options, words):
+def test_what_it_cannot_do_is_refused_by_name(
+    files: list[Path], device: str, options: SessionOptions, words: str
+) -> None:
     with pytest.raises(RuntimeError, match=words):
         get_runtime("openvino").load(files, device, options)
 
 
-def test_files_that_are_none_are_a_runtime_error(tmp_path):
+def test_files_that_are_none_are_a_runtime_error(tmp_path: Path) -> None:
     broken = tmp_path / "end2end.xml"
     broken.write_text("<net>")
     with pytest.raises(RuntimeError):
         get_runtime("openvino").load([broken], "cpu", SessionOptions())
 
 
-def test_fp16_weights_are_reported_as_such(files):
+def test_fp16_weights_are_reported_as_such(files: list[Path]) -> None:
     import openvino as ov
 
     from posedeploy.convert.openvino import weight_precision
@@ -126,7 +130,7 @@ def test_fp16_weights_are_reported_as_such(files):
     assert weight_precision(ov.Core().read_model(rounded)) == "fp16"
 
 
-def test_an_operator_that_it_lacks_is_a_conversion_error(tmp_path):
+def test_an_operator_that_it_lacks_is_a_conversion_error(tmp_path: Path) -> None:
     ir = write_onnx(tmp_path / "model.onnx", operator="NoSuchOperator")
     config = load_deploy_config("pose-detection_openvino_dynamic")
     with pytest.raises(ConversionError, match="NoSuchOperator"):
@@ -134,7 +138,7 @@ def test_an_operator_that_it_lacks_is_a_conversion_error(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("status", "said", "word", "code", "words"),
+    ("status", "listed", "word", "code", "words"),
     [
         (0, "BF16 FP32 INT8", "bf16", Code.AVAILABLE, ""),
         (
@@ -148,16 +152,18 @@ def test_an_operator_that_it_lacks_is_a_conversion_error(tmp_path):
         (-11, "", "f32", Code.BROKEN_INSTALL, "the CPU plugin failed"),
     ],
 )
-def test_a_precision_that_the_processor_lacks_is_unavailable(status, said, word, code, words):
+def test_a_precision_that_the_processor_lacks_is_unavailable(
+    status: int, listed: str, word: str, code: Code, words: str
+) -> None:
     def run(code: str, _seconds: float) -> tuple[int, str]:
-        return (status, said) if "OPTIMIZATION_CAPABILITIES" in code else (0, "")
+        return (status, listed) if "OPTIMIZATION_CAPABILITIES" in code else (0, "")
 
     found = OpenVino(Host(run=run)).probe_inference_precision(word)
     assert found.code is code
     assert words in found.reason
 
 
-def test_what_this_processor_lists_is_what_is_computed(files):
+def test_what_this_processor_lists_is_what_is_computed(files: list[Path]) -> None:
     """The list and the compiled model must not contradict each other."""
     for word in ("f16", "bf16", "f32"):
         options = SessionOptions(extra={"inference_precision": word})
@@ -165,5 +171,5 @@ def test_what_this_processor_lists_is_what_is_computed(files):
             session = get_runtime("openvino").load(files, "cpu", options)
             assert session.effective_options["inference_precision"] == word
         else:
-            with pytest.raises(PrecisionError, match=f"not in {word} as it was told"):
+            with pytest.raises(PrecisionError, match=f"not in {word} as it was set"):
                 get_runtime("openvino").load(files, "cpu", options)

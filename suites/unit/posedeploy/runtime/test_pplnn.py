@@ -1,4 +1,4 @@
-"""PPLNN's adapter over a fake `pyppl`, and the probe that tells it from PyPI's package."""
+"""PPLNN's adapter over a fake `pyppl`, and the probe that detects another package."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from onnx import TensorProto, helper
 
 from fixtures.fake_pyppl import FLOAT16, FUSION, KERNEL_TYPE, RC_UNSUPPORTED, Pyppl
 from posedeploy.runtime import Code, SessionOptions, get_runtime
-from posedeploy.runtime.cuda_device import CudaDevice, CudaDevices
-from posedeploy.runtime.host import Host
+from posedeploy.runtime.host import CudaDevice, CudaDevices, Host
 from posedeploy.runtime.pplnn import Pplnn
 
 NN = """

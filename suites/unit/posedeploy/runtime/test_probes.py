@@ -1,14 +1,15 @@
-"""What a probe says of a backend that is missing, old or broken: a value, never an exception."""
+"""What a probe returns for a backend that is missing, old or broken: no exception."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from posedeploy.runtime import BACKENDS, Code, backend_row, get_runtime
-from posedeploy.runtime.probing import too_old
+from posedeploy.runtime.host import too_old
 
 # backend -> the module that its probe imports
 MODULES = {
@@ -18,12 +19,13 @@ MODULES = {
     "openvino": "openvino",
     "torchscript": "torch",
 }
+FakePackage = Callable[..., None]
 SEGFAULT = "import ctypes\nctypes.string_at(0)\n"
 NO_LIBRARY = "raise ImportError('libomp.so.5: cannot open shared object file')\n"
 
 
 @pytest.fixture
-def fake_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def fake_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakePackage:
     """Puts a package in front of the installed one, here and in child processes."""
 
     def make(module: str, distribution: str, version: str, code: str = "") -> None:
@@ -45,12 +47,14 @@ def fake_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 APART = {"pplnn"}
 
 
-def test_every_backend_that_converts_on_a_cpu_is_probed_here():
+def test_every_backend_that_converts_on_a_cpu_is_probed_here() -> None:
     assert set(MODULES) == {row.name for row in BACKENDS if "cpu" in row.devices} - APART
 
 
 @pytest.mark.parametrize(("backend", "module"), MODULES.items())
-def test_a_missing_package_is_not_installed(monkeypatch, backend, module):
+def test_a_missing_package_is_not_installed(
+    monkeypatch: pytest.MonkeyPatch, backend: str, module: str
+) -> None:
     monkeypatch.setitem(sys.modules, module, None)  # what the import system takes for absent
     found = get_runtime(backend).probe()
     assert found.code is Code.NOT_INSTALLED
@@ -58,7 +62,9 @@ def test_a_missing_package_is_not_installed(monkeypatch, backend, module):
 
 
 @pytest.mark.parametrize(("backend", "module"), MODULES.items())
-def test_an_old_package_is_too_old_and_is_not_imported(fake_package, backend, module):
+def test_an_old_package_is_too_old_and_is_not_imported(
+    fake_package: FakePackage, backend: str, module: str
+) -> None:
     fake_package(module, backend_row(backend).distribution, "0.0.1", SEGFAULT)
     found = get_runtime(backend).probe()
     assert (found.code, found.version) == (Code.VERSION_TOO_OLD, "0.0.1")
@@ -66,7 +72,9 @@ def test_an_old_package_is_too_old_and_is_not_imported(fake_package, backend, mo
 
 
 @pytest.mark.parametrize(("backend", "module"), MODULES.items())
-def test_a_library_that_crashes_is_a_broken_install(fake_package, backend, module):
+def test_a_library_that_crashes_is_a_broken_install(
+    fake_package: FakePackage, backend: str, module: str
+) -> None:
     fake_package(module, backend_row(backend).distribution, "9999.1", SEGFAULT)
     found = get_runtime(backend).probe()
     assert found.code is Code.BROKEN_INSTALL
@@ -75,14 +83,16 @@ def test_a_library_that_crashes_is_a_broken_install(fake_package, backend, modul
 
 
 @pytest.mark.parametrize("backend", ["ncnn", "openvino"])
-def test_a_library_that_does_not_load_is_a_broken_install(fake_package, backend):
+def test_a_library_that_does_not_load_is_a_broken_install(
+    fake_package: FakePackage, backend: str
+) -> None:
     fake_package(MODULES[backend], backend, "9999.1", NO_LIBRARY)
     found = get_runtime(backend).probe()
     assert found.code is Code.BROKEN_INSTALL
     assert "libomp.so.5" in found.reason
 
 
-def test_a_package_without_its_native_part_is_a_broken_install(fake_package):
+def test_a_package_without_its_native_part_is_a_broken_install(fake_package: FakePackage) -> None:
     fake_package("ncnn", "ncnn", "9999.1", "")  # imports, and has no Net
     found = get_runtime("ncnn").probe()
     assert found.code is Code.BROKEN_INSTALL
@@ -90,7 +100,7 @@ def test_a_package_without_its_native_part_is_a_broken_install(fake_package):
 
 
 @pytest.mark.parametrize("backend", MODULES)
-def test_an_installed_backend_is_available_with_its_version(backend):
+def test_an_installed_backend_is_available_with_its_version(backend: str) -> None:
     pytest.importorskip(MODULES[backend])
     found = get_runtime(backend).probe()
     expected = Code.WRONG_OS if (backend, sys.platform) == ("coreml", "linux") else Code.AVAILABLE

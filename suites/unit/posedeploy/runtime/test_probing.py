@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from posedeploy.runtime import BACKENDS, Availability, Code, backend_row, get_runtime, probing
-from posedeploy.runtime.host import HOST
+from posedeploy.runtime import BACKENDS, Availability, Code, backend_row, get_runtime
+from posedeploy.runtime.host import HOST, distribution_version, is_installed, run_probe, too_old
 
 Install = Callable[..., None]
 
@@ -82,14 +82,14 @@ def test_a_check_can_fail_a_backend_that_imports(install: Install) -> None:
 
 
 def test_a_probe_that_hangs_is_ended() -> None:
-    status, line = probing.run_probe("import time; time.sleep(60)", seconds=0.3)
+    status, line = run_probe("import time; time.sleep(60)", seconds=0.3)
     assert (status, line) == (124, "no answer within 0.3 s")
 
 
 def test_a_probe_gives_its_last_line() -> None:
-    assert probing.run_probe("print('a'); print('b')") == (0, "b")
-    assert probing.run_probe("") == (0, "")
-    status, line = probing.run_probe("raise ValueError('x')")
+    assert run_probe("print('a'); print('b')") == (0, "b")
+    assert run_probe("") == (0, "")
+    status, line = run_probe("raise ValueError('x')")
     assert (status, line) == (1, "ValueError: x")
 
 
@@ -99,16 +99,16 @@ def test_a_probe_gives_its_last_line() -> None:
      ("2024.4", "2024.4", False), ("unreadable", "1.0", False)],
 )  # fmt: skip
 def test_versions_are_compared_as_versions(version: str, minimum: str, old: bool) -> None:
-    assert probing.too_old(version, minimum) is old
+    assert too_old(version, minimum) is old
 
 
 def test_what_cannot_be_looked_up_is_not_installed() -> None:
-    assert not probing.is_installed("no_such_module")
-    assert not probing.is_installed("no_such_package.module")
-    assert not probing.is_installed("")
-    assert probing.is_installed("json")
-    assert probing.distribution_version("no-such-distribution", "numpy")
-    assert probing.distribution_version("no-such-distribution") == ""
+    assert not is_installed("no_such_module")
+    assert not is_installed("no_such_package.module")
+    assert not is_installed("")
+    assert is_installed("json")
+    assert distribution_version("no-such-distribution", "numpy")
+    assert distribution_version("no-such-distribution") == ""
 
 
 def test_onnxruntime_is_available_here() -> None:

@@ -11,11 +11,8 @@ import pytest
 
 from posedeploy.convert import built_for
 from posedeploy.runtime import Availability, Code
-from posedeploy.runtime.cuda_device import CudaDevice, CudaDevices
-from posedeploy.runtime.host import Host
-from posedeploy.runtime.probing import PROBE_SECONDS
-from posedeploy.runtime.tensorrt import probe as tensorrt_probe
-from posedeploy.runtime.tensorrt.runtime import TensorRT, prepare_process
+from posedeploy.runtime.host import PROBE_SECONDS, CudaDevice, CudaDevices, Host
+from posedeploy.runtime.tensorrt import TensorRT, prepare_process, target
 
 DEVICE = CudaDevices(Code.AVAILABLE, "", "13.0", (CudaDevice("NVIDIA H200", "9.0"),))
 
@@ -114,11 +111,11 @@ def test_the_cuda_runtime_is_the_one_that_tensorrt_was_built_for(
 
 
 def test_an_engine_is_tied_to_version_and_device() -> None:
-    assert tensorrt_probe.target(Machine().host) == {
+    assert target(Machine().host) == {
         "compute_capability": "9.0", "device": "NVIDIA H200", "tensorrt": "11.4.0"
     }  # fmt: skip
-    assert tensorrt_probe.target(Machine(cuda=NO_DEVICE).host) == {}
-    assert built_for("tensorrt") == tensorrt_probe.target()
+    assert target(Machine(cuda=NO_DEVICE).host) == {}
+    assert built_for("tensorrt") == target()
 
 
 def test_files_of_other_backends_run_anywhere() -> None:

@@ -27,13 +27,13 @@ class Two(nn.Module):
 
 
 def write(path: Path, signed: bool, module: nn.Module | None = None) -> Path:
-    traced = torch.jit.trace(module or Two(), torch.rand(2, 3, 8, 8))
+    traced = torch.jit.trace(module or Two(), torch.rand(2, 3, 8, 8))  # type: ignore[no-untyped-call]
     extra = {SIGNATURE: signature_text((INPUT,), OUTPUTS)} if signed else {}
     torch.jit.save(traced, str(path), _extra_files=extra)
     return path
 
 
-def test_names_come_from_the_file(tmp_path):
+def test_names_come_from_the_file(tmp_path: Path) -> None:
     session = get_runtime("torchscript").load(
         [write(tmp_path / "end2end.pt", signed=True)], "cpu", SessionOptions()
     )
@@ -45,7 +45,7 @@ def test_names_come_from_the_file(tmp_path):
     np.testing.assert_allclose(found["sum"], image.sum(axis=(1, 2, 3)), rtol=1e-5)
 
 
-def test_a_file_of_others_is_called_by_position(tmp_path):
+def test_a_file_of_others_is_called_by_position(tmp_path: Path) -> None:
     session = get_runtime("torchscript").load(
         [write(tmp_path / "end2end.pt", signed=False)], "cpu", SessionOptions()
     )
@@ -56,13 +56,13 @@ def test_a_file_of_others_is_called_by_position(tmp_path):
     assert float(session.run({"#0": image})["#1"][0]) == 192.0
 
 
-def test_one_output_is_no_tuple(tmp_path):
+def test_one_output_is_no_tuple(tmp_path: Path) -> None:
     path = write(tmp_path / "end2end.pt", signed=False, module=nn.ReLU())
     session = get_runtime("torchscript").load([path], "cpu", SessionOptions())
     assert list(session.run({"#0": -np.ones((1, 3, 8, 8), np.float32)})) == ["#0"]
 
 
-def test_options_in_force_are_told(tmp_path):
+def test_options_in_force_are_told(tmp_path: Path) -> None:
     path = write(tmp_path / "end2end.pt", signed=True)
     session = get_runtime("torchscript").load([path], "cpu", SessionOptions(threads=1))
     assert session.effective_options == {
@@ -70,7 +70,7 @@ def test_options_in_force_are_told(tmp_path):
     }  # fmt: skip
 
 
-def test_reduced_precision_of_the_process_is_refused(tmp_path):
+def test_reduced_precision_of_the_process_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "end2end.pt", signed=True)
     torch.set_float32_matmul_precision("medium")
     try:
@@ -87,18 +87,20 @@ def test_reduced_precision_of_the_process_is_refused(tmp_path):
         ("cpu", SessionOptions(precision="fp16"), "'fp16' is not"),
     ],
 )
-def test_what_it_cannot_do_is_refused_by_name(tmp_path, device, options, words):
+def test_what_it_cannot_do_is_refused_by_name(
+    tmp_path: Path, device: str, options: SessionOptions, words: str
+) -> None:
     with pytest.raises(RuntimeError, match=words):
         get_runtime("torchscript").load([tmp_path / "end2end.pt"], device, options)
 
 
-def test_a_file_that_is_none_is_a_runtime_error(tmp_path):
+def test_a_file_that_is_none_is_a_runtime_error(tmp_path: Path) -> None:
     (tmp_path / "end2end.pt").write_bytes(b"PK no archive")
     with pytest.raises(RuntimeError):
         get_runtime("torchscript").load([tmp_path / "end2end.pt"], "cpu", SessionOptions())
 
 
-def test_the_converter_copies_and_its_names_are_positions(tmp_path):
+def test_the_converter_copies_and_its_names_are_positions(tmp_path: Path) -> None:
     ir = write(tmp_path / "traced.pt", signed=True)
     config = load_deploy_config("pose-detection_torchscript")
     converted = get_converter("torchscript", "fp32").convert(ir, config, tmp_path)

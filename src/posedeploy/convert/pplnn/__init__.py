@@ -1,1 +1,0 @@
-"""Conversion to graphs in the operators that PPLNN has."""

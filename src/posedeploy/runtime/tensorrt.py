@@ -1,0 +1,365 @@
+"""TensorRT on NVIDIA devices: engines that `posedeploy.convert.tensorrt.converter` built.
+
+An engine has a fixed precision, which cannot be read from it: `BUILD_FILE` next to it records what
+it was built with.  TF32, which TensorRT uses by default, is off in all of them.
+
+The driver is queried before the library is loaded: without a GPU, TensorRT's Python package
+segfaults instead of raising.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from posedeploy.runtime.host import DEVICE_SECONDS, HOST, Host, ended
+from posedeploy.runtime.registry import accepted_device, backend_row
+from posedeploy.runtime.types import (
+    Arrays,
+    Availability,
+    Code,
+    SessionOptions,
+    TensorInfo,
+    as_declared,
+)
+
+if TYPE_CHECKING:
+    import tensorrt as trt
+
+SYSTEMS = ("linux", "win32")  # NVIDIA publishes it for no other
+# Distributions that bring `import tensorrt`, and the CUDA that their driver must run at least
+DISTRIBUTIONS = {"tensorrt-cu13": "13.0", "tensorrt-cu12": "12.0", "tensorrt": ""}
+BUILD_FILE = "end2end.engine.json"
+UNKNOWN = "unknown"  # for engines that somebody else built
+# Names of TensorRT's DataType -> numpy's
+DTYPES = {"FLOAT": "float32", "HALF": "float16", "INT8": "int8", "INT32": "int32",
+          "INT64": "int64", "BOOL": "bool", "UINT8": "uint8"}  # fmt: skip
+_CHECK = """
+from posedeploy.runtime.tensorrt import prepare_process, use_device
+prepare_process()
+import tensorrt
+import polygraphy.backend.trt
+use_device(0)
+tensorrt.Builder(tensorrt.Logger(tensorrt.Logger.ERROR))
+"""
+
+
+@dataclass(frozen=True)
+class TensorRT:
+    """The `Runtime` of TensorRT."""
+
+    host: Host = HOST
+
+    def probe(self) -> Availability:
+        """Checks from the cheapest to the most expensive; the first one that fails is the answer.
+
+        The library itself is tried in a child process.
+        """
+        host = self.host
+        if host.platform not in SYSTEMS:
+            return Availability(Code.WRONG_OS, f"there is no TensorRT for {host.platform}")
+        oldest, packages = backend_row("tensorrt").min_version, tuple(DISTRIBUTIONS)
+        availability = host.probe_version("tensorrt", packages, oldest)
+        if availability.ok and not host.is_installed("polygraphy"):
+            reason = "polygraphy is not installed: python -m pip install polygraphy"
+            return Availability(Code.NOT_INSTALLED, reason)
+        availability = host.probe_cuda(availability, "TensorRT", needed_cuda(host))
+        if not availability.ok:
+            return availability
+        status, line = host.run(_CHECK, DEVICE_SECONDS)
+        if status != 0:
+            reason = f"TensorRT does not start ({ended(status)}): {line}"
+            return Availability(Code.BROKEN_INSTALL, reason, availability.version)
+        return availability
+
+    def load(self, files: Sequence[Path], device: str, options: SessionOptions) -> TensorRTSession:
+        number = accepted_device("tensorrt", device).index
+        cuda = self.host.cuda()
+        if cuda.code is not Code.AVAILABLE:  # the library would end this process
+            raise RuntimeError(f"tensorrt: {cuda.code}: {cuda.reason}")
+        built = read_build(files[0])
+        precision = built.get("precision", UNKNOWN)
+        if precision not in {options.precision, UNKNOWN}:
+            raise RuntimeError(
+                f"{files[0].name} was built for {precision}, not for {options.precision}"
+            )
+        if number >= len(cuda.devices):
+            raise RuntimeError(f"tensorrt: no device {number}; there are {len(cuda.devices)}")
+        prepare_process()
+        return _session(files[0], number, {
+            "inference_precision": precision, "tf32": built.get("tf32", UNKNOWN),
+            "network": built.get("network", UNKNOWN), "device": cuda.devices[number].name,
+        })  # fmt: skip
+
+
+def needed_cuda(host: Host = HOST) -> str:
+    """The oldest CUDA version that the driver must run; '' if no package is installed."""
+    return next((cuda for name, cuda in DISTRIBUTIONS.items() if host.version(name)), "")
+
+
+def target(host: Host = HOST) -> dict[str, str]:
+    """What of this machine an engine is tied to; nothing where there is no device.
+
+    Engines run on the TensorRT version and the kind of device that built them (TensorRT's
+    support matrix); a cache of engines has to tell them apart.
+    """
+    devices = host.cuda().devices
+    if not devices:
+        return {}
+    return {
+        "compute_capability": devices[0].compute_capability,
+        "device": devices[0].name,
+        "tensorrt": host.version(*DISTRIBUTIONS),
+    }
+
+
+def read_build(engine: Path) -> Mapping[str, str]:
+    """What an engine was built with; nothing for one that somebody else built."""
+    path = engine.with_name(BUILD_FILE)
+    if not path.is_file():
+        return {}
+    facts: Mapping[str, str] = json.loads(path.read_text(encoding="utf-8"))
+    return facts
+
+
+def _session(path: Path, device: int, options: Mapping[str, str]) -> TensorRTSession:
+    import tensorrt as trt
+
+    use_device(device)
+    logger, errors = collecting_logger()
+    runtime = trt.Runtime(logger)
+    engine = runtime.deserialize_cuda_engine(path.read_bytes())
+    if engine is None:
+        raise RuntimeError(
+            f"TensorRT {trt.__version__} does not load {path.name}: {as_text(errors)}"
+            " (an engine runs on the TensorRT version and the kind of GPU it was built for)"
+        )
+    effective = {**options, "tensorrt": trt.__version__}
+    return TensorRTSession(engine, (runtime, logger), errors, effective)
+
+
+def use_device(number: int) -> None:
+    """Let this thread use a device, by its number among those that CUDA shows.
+
+    Raises:
+        RuntimeError: There is no CUDA runtime library, or it refuses the device.
+    """
+    from polygraphy import cuda
+    from polygraphy.exception import PolygraphyException
+
+    try:
+        wrapper = cuda.wrapper()
+        wrapper.check(wrapper.handle.cudaSetDevice(number))
+    except (OSError, PolygraphyException) as error:
+        raise RuntimeError(
+            f"the CUDA runtime (libcudart) does not take device {number}: {error}"
+        ) from error
+
+
+def prepare_process(host: Host = HOST, path: Sequence[str] | None = None) -> None:
+    """Let Polygraphy find the CUDA runtime of TensorRT's wheels, and silence its messages.
+
+    CUDA 13's wheels put `libcudart.so.13` in `nvidia/cu13/lib`, where Polygraphy does not look;
+    it searches LD_LIBRARY_PATH first.  torch may bring another CUDA: the one that TensorRT was
+    built for comes first, for a driver of CUDA 12 refuses CUDA 13's.
+
+    `path` is where wheels are installed; None takes `sys.path`.
+    """
+    from polygraphy.logger import G_LOGGER
+
+    G_LOGGER.module_severity = G_LOGGER.CRITICAL
+    newest_first = needed_cuda(host).startswith("13.")
+    names = ("cu13", "cuda_runtime") if newest_first else ("cuda_runtime", "cu13")
+    folders = [
+        Path(entry) / "nvidia" / name / "lib"
+        for name in names
+        for entry in (path or sys.path)
+        if entry
+    ]
+    present = [entry for entry in os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep) if entry]
+    more = [str(place) for place in folders if place.is_dir() and str(place) not in present]
+    if more:
+        os.environ["LD_LIBRARY_PATH"] = os.pathsep.join([*present, *dict.fromkeys(more)])
+
+
+def collecting_logger() -> tuple[trt.ILogger, list[str]]:
+    """This process's logger, and the list to which it appends every error; the list is emptied.
+
+    TensorRT's calls return None or False, and the reason is in its log alone.  There is one logger
+    a process: while a builder, runtime or refitter lives, TensorRT logs to the logger of the first
+    one and ignores those given later (`createInferRuntime` in its C++ API reference).
+    """
+    import tensorrt as trt
+
+    logger, errors = _logger_of(trt)
+    errors.clear()
+    return logger, errors
+
+
+@cache
+def _logger_of(_module: object) -> tuple[trt.ILogger, list[str]]:
+    import tensorrt as trt
+
+    errors: list[str] = []
+
+    class CollectingLogger(trt.ILogger):  # type: ignore[misc]  # Any where it is absent
+        """Called by TensorRT from any of its threads; warnings are dropped."""
+
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+
+        def log(self, severity: trt.ILogger.Severity, msg: str) -> None:
+            if severity.name in {"INTERNAL_ERROR", "ERROR"}:
+                errors.append(msg.strip())
+
+    return CollectingLogger(), errors
+
+
+def as_text(errors: list[str]) -> str:
+    """Everything that was logged, as one text."""
+    return "; ".join(errors) or "it gave no reason"
+
+
+@dataclass(frozen=True)
+class ShapeRange:
+    """Shapes of one input that the engine's first optimization profile allows."""
+
+    min: tuple[int, ...]
+    max: tuple[int, ...]
+
+    def takes(self, shape: tuple[int, ...]) -> bool:
+        """True if a tensor of this shape can be run."""
+        return len(shape) == len(self.min) and all(
+            a <= b <= c for a, b, c in zip(self.min, shape, self.max, strict=True)
+        )
+
+    def __str__(self) -> str:
+        smallest, largest = ("x".join(map(str, shape)) for shape in (self.min, self.max))
+        return smallest if smallest == largest else f"{smallest} to {largest}"
+
+
+def _tensor_infos(engine: trt.ICudaEngine, mode: trt.TensorIOMode) -> tuple[TensorInfo, ...]:
+    """Inputs or outputs of an engine, in its order."""
+    names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+    return tuple(_info(engine, name) for name in names if engine.get_tensor_mode(name) == mode)
+
+
+def _info(engine: trt.ICudaEngine, name: str) -> TensorInfo:
+    shape = _sizes(engine.get_tensor_shape(name))
+    dims = tuple(
+        size if size >= 0 else ("batch" if axis == 0 else "?") for axis, size in enumerate(shape)
+    )
+    kind = engine.get_tensor_dtype(name).name
+    return TensorInfo(name, dims, DTYPES.get(kind, kind))
+
+
+def _shape_range(engine: trt.ICudaEngine, info: TensorInfo) -> ShapeRange:
+    fixed = tuple(dim for dim in info.shape if isinstance(dim, int))
+    if len(fixed) == len(info.shape):
+        return ShapeRange(fixed, fixed)
+    smallest, _, largest = engine.get_tensor_profile_shape(info.name, 0)
+    return ShapeRange(_sizes(smallest), _sizes(largest))
+
+
+def _sizes(dims: trt.Dims) -> tuple[int, ...]:
+    """A shape as a tuple; `Dims` has a length and items, and no iterator."""
+    return tuple(dims[index] for index in range(len(dims)))
+
+
+def parts(count: int, limit: int) -> Iterator[slice]:
+    """Slices of at most `limit` rows that together are `count` rows; one empty slice for none.
+
+    Their lengths differ by at most 1, so that none is smaller than the profile's smallest batch.
+    """
+    number = max(-(-count // limit), 1)
+    for part in range(number):
+        yield slice(count * part // number, count * (part + 1) // number)
+
+
+class TensorRTSession:
+    """An engine with its context, stream and device memory, which Polygraphy's runner manages.
+
+    A batch larger than the profile's largest is run in parts: the profiles of MMDeploy's deploy
+    configs end at batches of 1 or 4.
+
+    `owners` must live as long as the engine: its runtime and its logger, which appends to
+    `errors`.  A device without the memory for it is a `RuntimeError`.
+    """
+
+    def __init__(
+        self,
+        engine: trt.ICudaEngine,
+        owners: tuple[object, ...],
+        errors: list[str],
+        effective_options: Mapping[str, str],
+    ) -> None:
+        import tensorrt as trt
+        from polygraphy.backend.trt import TrtRunner
+        from polygraphy.exception import PolygraphyException
+
+        self._errors = errors
+        self.inputs = _tensor_infos(engine, trt.TensorIOMode.INPUT)
+        self.outputs = _tensor_infos(engine, trt.TensorIOMode.OUTPUT)
+        self._ranges = {info.name: _shape_range(engine, info) for info in self.inputs}
+        profile = "; ".join(f"{name} {shapes}" for name, shapes in self._ranges.items())
+        self.effective_options = {**effective_options, "profile": profile}
+        self._runner = TrtRunner(engine)
+        try:
+            self._runner.activate()
+        except PolygraphyException as error:
+            raise RuntimeError(f"TensorRT: {error}: {as_text(errors)}") from error
+        # not __del__: a session that lives to the end of a program is ended while CUDA is there
+        weakref.finalize(self, _end, self._runner, owners)
+
+    def run(self, feed: Arrays) -> dict[str, NDArray[Any]]:
+        ready = as_declared(feed, self.inputs)
+        count = max(len(array) for array in ready.values())
+        limit = min(shapes.max[0] for shapes in self._ranges.values())
+        pieces = [
+            self._run_part({name: array[part] for name, array in ready.items()})
+            for part in parts(count, limit)
+        ]
+        return {
+            info.name: np.concatenate([piece[info.name] for piece in pieces])
+            for info in self.outputs
+        }
+
+    def _run_part(self, feed: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        from polygraphy.exception import PolygraphyException
+
+        for name, array in feed.items():
+            if not self._ranges[name].takes(array.shape):
+                raise RuntimeError(
+                    f"TensorRT: input {name!r} of shape {list(array.shape)} is outside of the "
+                    f"engine's profile: {self._ranges[name]}"
+                )
+        self._errors.clear()
+        try:
+            results = self._runner.infer(dict(feed))
+        except PolygraphyException as error:
+            raise RuntimeError(f"TensorRT: {error}: {as_text(self._errors)}") from error
+        # the runner gives views of buffers that its next run overwrites
+        return {info.name: np.array(results[info.name]) for info in self.outputs}
+
+
+def _end(runner: Any, _owners: tuple[object, ...]) -> None:
+    """Free what a runner holds on the device; the engine's owners live until then.
+
+    The runner itself frees its inputs, and not the outputs that its allocator made.
+    """
+    for array in runner.output_allocator.buffers.values():
+        array.free()
+    runner.deactivate()
+
+
+RUNTIME = TensorRT()

@@ -1,1 +1,0 @@
-"""TensorRT engines at run time."""
