@@ -30,15 +30,11 @@ class Exported:
     """An exported model.
 
     Attributes:
-        folder: Where it lies.
-        graph: File name of the graph.
-        exporter: Which exporter wrote it; 'trace' for TorchScript.
-        opset: ONNX opset; 0 for TorchScript.
-        ir_version: ONNX IR version; 0 for TorchScript.
+        graph: File name of the graph in `folder`.
+        exporter: 'trace' for TorchScript.
+        opset: ONNX opset; 0 for TorchScript, and so is `ir_version`.
         nodes: Operator type -> count.
-        checkpoint: The checkpoint it was made from.
         dataset_meta: Keypoint names, skeleton and colors, compact.
-        seconds: Time the export took.
         host: What is left to do on the host, as parameters of the post-processing; empty where
             the graph holds everything.
     """
@@ -103,11 +99,7 @@ def _stage(deploy_config: DeployConfig, head: HeadSpec) -> str:
 
 
 def check_fit(deploy_config: DeployConfig, model_config: ModelConfig) -> None:
-    """Refuse a deploy config for another head kind or shape.
-
-    Raises:
-        BadInputError: With both sides of the disagreement.
-    """
+    """Raise BadInputError for a deploy config of another head kind or shape."""
     head, found = model_config.head_kind, head_of_word(deploy_config.variant)
     shared = head.output_names == found.output_names and deploy_config.name is None
     if head != found and not shared:
@@ -122,19 +114,14 @@ def check_fit(deploy_config: DeployConfig, model_config: ModelConfig) -> None:
     shape = deploy_config.input_shape
     if shape is not None and shape != model_config.input_size:
         raise BadInputError(
-            f"{deploy_config.path}: input_shape",
-            f"{list(shape)} (W, H)",
+            f"{deploy_config.path}: input_shape", f"{list(shape)} (W, H)",
             f"{list(model_config.input_size)}, the input of {model_config.path.name}",
             "Choose a deploy config of that shape, or one without a shape.",
-        )
+        )  # fmt: skip
 
 
 def check_exporter(exporter: str | None) -> None:
-    """Refuse an exporter that there is not; None is the deploy config's.
-
-    Raises:
-        BadInputError: With those there are.
-    """
+    """Raise BadInputError for an unknown exporter; None is the deploy config's."""
     if exporter is not None and exporter not in EXPORTERS:
         raise BadInputError(
             "--exporter", exporter, f"one of {', '.join(EXPORTERS)}",
@@ -159,7 +146,7 @@ def export(
         checkpoint: Its weights.
         deploy_config: What to export.
         folder: An existing folder.
-        model: The mmpose model with these weights in eval mode, if the caller has it already.
+        model: The mmpose model with these weights in eval mode; None builds it.
         exporter: 'torchscript' or 'dynamo'; None takes the deploy config's.
         progress: Called when a stage begins or ends.
 
@@ -182,17 +169,12 @@ def export(
         module = exportable_module(model, model_config, deploy_config, stage)
         graph = write_graph(module, deploy_config, folder, form, exporter)
         exported = Exported(
-            folder=folder,
-            graph=graph.path.name,
-            exporter=graph.exporter,
-            opset=graph.opset,
-            ir_version=graph.ir_version,
-            nodes=dict(graph.nodes),
-            checkpoint=str(checkpoint),
+            folder=folder, graph=graph.path.name, exporter=graph.exporter, opset=graph.opset,
+            ir_version=graph.ir_version, nodes=dict(graph.nodes), checkpoint=str(checkpoint),
             dataset_meta=compact_dataset_meta(model.dataset_meta),  # type: ignore[arg-type]
             seconds=round(time.perf_counter() - started, 3),
             host=host_work(module, model, model_config, deploy_config, folder),
-        )
+        )  # fmt: skip
     facts = asdict(exported) | {"folder": ""}
     (folder / EXPORT_FILE).write_text(json.dumps(facts, indent=1), encoding="utf-8")
     return exported
