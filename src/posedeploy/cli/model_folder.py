@@ -16,8 +16,8 @@ def check_model_folder(path: Path) -> Path:
     """The SDK model folder, given it or a file in it.
 
     Raises:
-        BadInputError: It is none. For a checkpoint, or a folder with one, the message has the
-            command that converts it.
+        BadInputError: There is none. The message has the command that converts the checkpoint
+            that is there instead.
     """
     folder = path if path.is_dir() else path.parent
     if path.exists() and (folder / _MARK).is_file():
@@ -40,11 +40,7 @@ def check_model_folder(path: Path) -> Path:
 
 
 def device_for(folder: Path, text: str | None) -> Device:
-    """The device that the text names; without a text, the first that the folder's backend has.
-
-    Raises:
-        BadInputError: The text after the colon is no number, or the folder cannot be read.
-    """
+    """The device that the text names; None takes the first that the folder's backend has."""
     if text is not None:
         return parse_device(text)
     backend = read_folder(folder).model.backend
@@ -52,11 +48,7 @@ def device_for(folder: Path, text: str | None) -> Device:
 
 
 def parse_device(text: str) -> Device:
-    """The device that 'cuda:1' names.
-
-    Raises:
-        BadInputError: The text after the colon is no number.
-    """
+    """The device that 'cuda:1' names; BadInputError if what follows the colon is no number."""
     try:
         return Device.parse(text)
     except ValueError:

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from posedeploy.cli import main
-from posedeploy.cli.inference import Inference, JsonLines
+from posedeploy.cli.infer import Inference, JsonLines
 from posedeploy.cli.media import (
     DEFAULT_FPS,
     Source,

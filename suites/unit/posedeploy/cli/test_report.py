@@ -10,7 +10,7 @@ import pytest
 from fixtures.sample_results import sample_results
 from poseconform.results.results import write_results
 from posedeploy.cli import main
-from posedeploy.cli.report import NEEDS
+from posedeploy.cli.judge import REPORT_NEEDS
 from posedeploy.errors import UnavailableError
 
 
@@ -57,7 +57,7 @@ def test_help(
     assert [word for word in said if word not in out] == []
 
 
-@pytest.mark.parametrize("gone", [name for name, _, _ in NEEDS])
+@pytest.mark.parametrize("gone", [name for name, _, _ in REPORT_NEEDS])
 def test_what_is_not_installed_is_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], gone: str
 ) -> None:
