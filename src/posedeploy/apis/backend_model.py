@@ -78,14 +78,14 @@ class BackendNetwork(torch.nn.Module):
         self._session = session
         graph = [info.name for info in session.outputs]
         mapping = {name: f"#{i}" for i, name in enumerate(names)} if by_position else {}
-        found = {name: resolve(name, mapping, graph) for name in names}
-        if None in found.values() or len(graph) != len(names):
+        resolved = {name: resolve(name, mapping, graph) for name in names}
+        if None in resolved.values() or len(graph) != len(names):
             raise BadInputError(
                 "backend files", f"a graph with the outputs {', '.join(graph)}",
                 f"one with {', '.join(names)}, as the deploy config says",
                 "Pass the deploy config that the files were made with.",
             )  # fmt: skip
-        self._names = found
+        self._names = resolved
 
     def forward(self, inputs: torch.Tensor) -> Outputs:
         """`[N, 3, H, W]` float32 to outputs, image by image where the batch is static."""

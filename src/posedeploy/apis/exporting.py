@@ -100,13 +100,13 @@ def _stage(deploy_config: DeployConfig, head: HeadSpec) -> str:
 
 def check_fit(deploy_config: DeployConfig, model_config: ModelConfig) -> None:
     """Raise BadInputError for a deploy config of another head kind or shape."""
-    head, found = model_config.head_kind, head_of_word(deploy_config.variant)
-    shared = head.output_names == found.output_names and deploy_config.name is None
-    if head != found and not shared:
+    head, declared = model_config.head_kind, head_of_word(deploy_config.variant)
+    shared = head.output_names == declared.output_names and deploy_config.name is None
+    if head != declared and not shared:
         word = f"_{head.word}" if head.word else ""
         raise BadInputError(
             str(deploy_config.path),
-            f"outputs {list(deploy_config.output_names)} ({found.kind} models)",
+            f"outputs {list(deploy_config.output_names)} ({declared.kind} models)",
             f"a deploy config for {head.kind} models, for {model_config.path.name} has "
             f"a {model_config.head}",
             f"Use pose-detection{word}_{deploy_config.backend}_….py.",

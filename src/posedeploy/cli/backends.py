@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from posedeploy.cli.completion import complete_backend
+from posedeploy.cli.arguments import JsonOption, complete_backend
 from posedeploy.cli.terminal import console, escape, print_json
 from posedeploy.errors import BadInputError, UnavailableError, did_you_mean
 from posedeploy.runtime import (
@@ -74,7 +74,7 @@ def backends(
             autocompletion=complete_backend,
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Say which backends can run here, in which versions, and why the others cannot.
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from posedeploy.cli.completion import complete_backend, complete_deploy_config
+from posedeploy.cli.arguments import JsonOption, complete_backend, complete_deploy_config
 from posedeploy.cli.terminal import console, escape, print_json
 from posedeploy.config import (
     DeployConfigName,
@@ -29,7 +29,6 @@ configs = typer.Typer(no_args_is_help=True, help="The deploy configs: list, show
 
 
 KINDS = tuple(head.kind for head in HEADS)
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 BackendOption = Annotated[
     str | None, typer.Option(help="Only this backend.", autocompletion=complete_backend)
 ]
@@ -107,8 +106,8 @@ def show_config(
 
         posedeploy configs show mine.py --json
     """
-    found = find_deploy_config(config)
-    path = str(found) if isinstance(found, Path) else None
+    source = find_deploy_config(config)
+    path = str(source) if isinstance(source, Path) else None
     try:
         loaded = load_deploy_config(config)
     except ImportError as error:
@@ -156,7 +155,7 @@ def new_config(  # noqa: PLR0917 - the signature is the command line
     out: Annotated[Path, typer.Option(help="Folder for the file.")] = Path(),
     force: Annotated[bool, typer.Option("--force", help="Replace a file of that name.")] = False,
 ) -> None:
-    """Write a deploy config to a file, to be changed; the name says what is in it.
+    """Write a deploy config to a file, to be changed; its name has the settings.
 
     Examples:
 

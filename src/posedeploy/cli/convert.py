@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from posedeploy.cli.completion import (
+from posedeploy.cli.arguments import (
     complete_checkpoint,
     complete_deploy_config,
     complete_model_config,
+    parse_device,
 )
-from posedeploy.cli.model_folder import parse_device
 from posedeploy.errors import BadInputError, UnavailableError
 from posedeploy.sdk.images import read_image
 from posedeploy.sdk.windows import check_windows, show_files

@@ -15,6 +15,12 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 
+from posedeploy.cli.arguments import (
+    DeviceOption,
+    ThreadsOption,
+    check_model_folder,
+    device_for,
+)
 from posedeploy.cli.media import (
     Source,
     Video,
@@ -24,7 +30,6 @@ from posedeploy.cli.media import (
     output_folder,
     write_video,
 )
-from posedeploy.cli.model_folder import check_model_folder, device_for
 from posedeploy.cli.terminal import escape, items_progress, to_json
 from posedeploy.errors import BadInputError
 from posedeploy.sdk import PoseDetector, Poses
@@ -61,10 +66,8 @@ def infer(  # noqa: PLR0917 - the signature is the command line
     min_score: Annotated[
         float, typer.Option(help="Keypoints with a lower score are not drawn.")
     ] = 0.3,
-    device: Annotated[
-        str | None, typer.Option(help="cpu, cuda, cuda:1; by default the backend's first.")
-    ] = None,
-    threads: Annotated[int, typer.Option(min=0, help="Threads; 0: the backend's choice.")] = 1,
+    device: DeviceOption = None,
+    threads: ThreadsOption = 1,
 ) -> None:
     """Find keypoints in images and videos with an SDK model folder, and draw them.
 
@@ -81,7 +84,7 @@ def infer(  # noqa: PLR0917 - the signature is the command line
         posedeploy infer work/rtmpose_s photo.jpg --json > keypoints.jsonl
     """
     boxes = [parse_box(text) for text in bbox or []]
-    folder_of_model, found = check_model_folder(model_dir), find_sources(sources)
+    folder_of_model, images = check_model_folder(model_dir), find_sources(sources)
     if show:
         check_windows("Leave --show out, and open the images that --out writes.")
     chosen = device_for(folder_of_model, device)
@@ -99,10 +102,10 @@ def infer(  # noqa: PLR0917 - the signature is the command line
         lines = JsonLines() if as_json else TextLines(progress.console, inference)
         lines.start(detector)
         with progress:
-            names = drawn_names(found)
+            names = drawn_names(images)
             complete = [
                 inference.run(source, name, lines, progress)
-                for source, name in zip(found, names, strict=True)
+                for source, name in zip(images, names, strict=True)
             ]
     if not all(complete):
         raise typer.Exit(1)
@@ -297,8 +300,8 @@ class TextLines:
     def image(self, source: Path, image: Image, poses: Poses, written: Path | None) -> None:
         del image
         self._scores = [poses.keypoints[..., 2]]
-        found = f"{_people(len(poses.keypoints))}{self._boxes(poses)}{self._counts()}"
-        self._print(f"{escape(source.name)}: {found}{_arrow(written)}")
+        people = f"{_people(len(poses.keypoints))}{self._boxes(poses)}{self._counts()}"
+        self._print(f"{escape(source.name)}: {people}{_arrow(written)}")
 
     def frame(self, video: Video, image: Image, poses: Poses) -> None:
         del video, image

@@ -13,7 +13,12 @@ import numpy as np
 import typer
 from rich.console import Console
 
-from posedeploy.cli.model_folder import check_model_folder, device_for
+from posedeploy.cli.arguments import (
+    DeviceOption,
+    ThreadsOption,
+    check_model_folder,
+    device_for,
+)
 from posedeploy.cli.terminal import console, escape, print_json
 from posedeploy.errors import BadInputError
 from posedeploy.sdk import PoseDetector
@@ -162,12 +167,10 @@ def profile(  # noqa: PLR0917 - the signature is the command line
     batch: Annotated[
         list[int] | None, typer.Option(min=1, help="Regions in a call; may be repeated. [1]")
     ] = None,
-    threads: Annotated[int, typer.Option(min=0, help="Threads; 0: the backend's choice.")] = 1,
+    threads: ThreadsOption = 1,
     warm_up: Annotated[int, typer.Option(min=0, help="Calls before any is counted.")] = 10,
     calls: Annotated[int, typer.Option(min=2, help="Calls that are counted.")] = 100,
-    device: Annotated[
-        str | None, typer.Option(help="cpu, cuda, cuda:1; by default each backend's first.")
-    ] = None,
+    device: DeviceOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON with every sample.")] = False,
 ) -> None:
     """Measure pre-processing, session and post-processing, with the machine's fingerprint.

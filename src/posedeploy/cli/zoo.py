@@ -9,14 +9,12 @@ from typing import Annotated, Any
 
 import typer
 
-from posedeploy.cli.completion import complete_model
+from posedeploy.cli.arguments import JsonOption, complete_model
 from posedeploy.cli.terminal import console, escape, print_json
 from posedeploy.errors import BadInputError, UnavailableError
 from posedeploy.zoo import ModelRow
 
 zoo = typer.Typer(no_args_is_help=True, help="The models that this project answers for.")
-
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @zoo.command("list")
@@ -116,7 +114,7 @@ def fetch(
         Path | None, typer.Option(help="Where checkpoints go; by default the cache.")
     ] = None,
     offline: Annotated[
-        bool, typer.Option("--offline", help="Use no network: say what is missing and where.")
+        bool, typer.Option("--offline", help="Use no network: name what is missing and where.")
     ] = False,
 ) -> None:
     """Download trained checkpoints; files that are there already are checked and kept.

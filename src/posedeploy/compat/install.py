@@ -79,7 +79,7 @@ def _strip(node: Any, missing: set[str]) -> Any:
 def _imports(module: str) -> bool:
     """True if the real module imports.
 
-    A torchvision built for CUDA beside a CPU torch is installed and raises RuntimeError on
+    A torchvision built for CUDA, with a CPU torch, is installed and raises RuntimeError on
     import; a compiled mmcv for another torch raises ImportError or OSError.  A package that
     cannot be imported cannot be used, and its stand-in is no worse.
     """

@@ -148,11 +148,11 @@ def read_deploy_config(name_or_path: str | Path) -> Any:
     """
     from mmengine.config import Config
 
-    found = find_deploy_config(name_or_path)
-    if isinstance(found, Path):
-        return read_config(found, "deploy config")
-    raw = compose(found)
-    return Config(raw, cfg_text=config_text(raw), filename=str(found))
+    source = find_deploy_config(name_or_path)
+    if isinstance(source, Path):
+        return read_config(source, "deploy config")
+    raw = compose(source)
+    return Config(raw, cfg_text=config_text(raw), filename=str(source))
 
 
 def load_deploy_config(name_or_path: str | Path) -> DeployConfig:
@@ -161,10 +161,10 @@ def load_deploy_config(name_or_path: str | Path) -> DeployConfig:
     Raises:
         BadInputError: No such config, not a deploy config for MMPose, or a field that is wrong.
     """
-    found = find_deploy_config(name_or_path)
-    if isinstance(found, Path):
-        return _typed(found, read_config(found, "deploy config").to_dict())
-    return _typed(Path(str(found)), compose(found))
+    source = find_deploy_config(name_or_path)
+    if isinstance(source, Path):
+        return _typed(source, read_config(source, "deploy config").to_dict())
+    return _typed(Path(str(source)), compose(source))
 
 
 def deploy_config_text(name_or_path: str | Path) -> str:

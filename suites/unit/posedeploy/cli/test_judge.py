@@ -45,7 +45,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", 143),
     ],
 )
-def test_the_code_of_the_child_is_told_as_a_shell_tells_it(
+def test_the_exit_code_of_the_child_is_the_one_a_shell_gives(
     module: Path, text: str, code: int
 ) -> None:
     module.write_text(text)

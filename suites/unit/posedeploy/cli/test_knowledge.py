@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from posedeploy.cli import completion, judge
+from posedeploy.cli import arguments as completion
+from posedeploy.cli import judge
 from posedeploy.cli.app import app, missing_package
 from posedeploy.cli.app import run as run_application
 from posedeploy.cli.backends import Probes, facts_of
@@ -39,8 +40,8 @@ def test_every_backend_is_reported() -> None:
         openvino=Availability(Code.NO_DEVICE, "no CPU plugin", "2026.4.1"),
         torchscript=Availability(Code.VERSION_TOO_OLD, "torch 1.9 is older than 2.6", "1.9"),
     )
-    said = json.loads(run("backends", "--json", probes=probes).output)
-    rows = {row["name"]: row for row in said["backends"]}
+    printed = json.loads(run("backends", "--json", probes=probes).output)
+    rows = {row["name"]: row for row in printed["backends"]}
     assert set(rows) == set(backend_names())
     assert rows["onnxruntime"]["own_precision"] == "bf16"
     assert rows["onnxruntime"]["precisions"][0] == "fp32"
@@ -48,7 +49,7 @@ def test_every_backend_is_reported() -> None:
     assert rows["ncnn"]["install"] == "python -m pip install ncnn"
     assert (rows["onnxruntime"]["install"], rows["openvino"]["install"]) == ("", "")
     assert rows["torchscript"]["install"].startswith("python -m pip install --upgrade 'torch>=")
-    assert {"cpu", "gpu", "os", "python", "packages"} <= set(said)
+    assert {"cpu", "gpu", "os", "python", "packages"} <= set(printed)
     shown = run("backends", probes=probes).output
     assert "  ncnn: ncnn is not installed: python -m pip install ncnn\n" in shown
     assert "  openvino: no CPU plugin\n" in shown  # a device cannot be installed
@@ -69,16 +70,16 @@ def test_missing_tools_are_named_with_what_installs_them() -> None:
 
 
 @pytest.mark.parametrize("name", sorted({"onnxruntime"} & set(backend_names())))
-def test_a_real_backend_says_what_it_computes_in(name: str) -> None:
+def test_a_real_backend_reports_what_it_computes_in(name: str) -> None:
     row = next(row for row in BACKENDS if row.name == name)
     fact = facts_of(row)
     assert (fact.available, fact.own_precision) == (True, "fp32")
 
 
 def test_the_zoo_is_listed_with_what_was_published() -> None:
-    said = json.loads(run("zoo", "list", "--json").output)
-    assert {row["name"] for row in said} == {row.name for row in MODELS}
-    hrnet = next(row for row in said if row["name"] == "hrnet_w32")
+    printed = json.loads(run("zoo", "list", "--json").output)
+    assert {row["name"] for row in printed} == {row.name for row in MODELS}
+    hrnet = next(row for row in printed if row["name"] == "hrnet_w32")
     assert (hrnet["input_size"], hrnet["metrics"]["AP"]) == ([192, 256], 0.746)
     assert hrnet["url"].endswith("-81c58e40_20220909.pth")
     shown = run("zoo", "list", "quick", columns=80).output
@@ -89,10 +90,10 @@ def test_the_zoo_is_listed_with_what_was_published() -> None:
 
 
 def test_a_model_is_shown_with_the_deploy_configs_that_fit() -> None:
-    said = json.loads(run("zoo", "show", "rtmo_t", "--json").output)
-    assert "pose-detection_rtmo_openvino_static-416x416" in said["deploy_configs"]
-    assert "pose-detection_rtmo_openvino_static-640x640" not in said["deploy_configs"]
-    assert not [name for name in said["deploy_configs"] if "_rtmo_" not in name]
+    printed = json.loads(run("zoo", "show", "rtmo_t", "--json").output)
+    assert "pose-detection_rtmo_openvino_static-416x416" in printed["deploy_configs"]
+    assert "pose-detection_rtmo_openvino_static-640x640" not in printed["deploy_configs"]
+    assert not [name for name in printed["deploy_configs"] if "_rtmo_" not in name]
 
 
 def test_fetching_prints_the_paths(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -180,11 +181,13 @@ def test_suites_of_the_checkout_come_first_then_the_packaged(tmp_path: Path) -> 
     assert judge.suites_root(elsewhere, [package]) == package / judge.PACKAGED
 
 
-def test_what_pytest_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    told = judge.pytest_arguments(["parity", "sdk_model", "-m", "parity", "--help-pytest"], ROOT)
+def test_the_arguments_of_pytest() -> None:
+    arguments = judge.pytest_arguments(
+        ["parity", "sdk_model", "-m", "parity", "--help-pytest"], ROOT
+    )
     folders = [str(ROOT / "suites" / name) for name in ("parity", "sdk_model")]
     ini = ["-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT)]
-    assert told == [*ini, *folders, "-m", "parity", "--help"]
+    assert arguments == [*ini, *folders, "-m", "parity", "--help"]
     assert judge.pytest_arguments([], ROOT)[4:] == [
         str(ROOT / "suites" / name) for name in judge.MATRIX
     ]
