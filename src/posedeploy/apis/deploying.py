@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from posedeploy.apis.comparing import Compared, FindKeypoints, compare
-from posedeploy.apis.exporting import Exported, check_exporter, check_fit, export
+from posedeploy.apis.exporting import Exported, check_fit, export
 from posedeploy.apis.progress import Progress, at_stage, silent
 from posedeploy.apis.sources import is_zoo_name, resolve_checkpoint, resolve_model_config
 from posedeploy.config import (
+    EXPORTERS,
     CalibrationSettings,
     DeployConfig,
     ModelConfig,
@@ -21,7 +22,7 @@ from posedeploy.config import (
     load_model_config,
 )
 from posedeploy.convert import Declared, conversion_availability, get_converter, missing_tools
-from posedeploy.errors import BadInputError, ConversionError, UnavailableError
+from posedeploy.errors import BadInputError, ConversionError, UnavailableError, did_you_mean
 from posedeploy.paths import whole_folder
 from posedeploy.precision.calibration import CalibrationSet
 from posedeploy.precision.images import calibration_set, image_files
@@ -223,7 +224,11 @@ def check_ready(
         UnavailableError: The backend cannot be converted for here.
     """
     check_fit(deploy_config, model_config)
-    check_exporter(exporter)
+    if exporter is not None and exporter not in EXPORTERS:
+        raise BadInputError(
+            "--exporter", exporter, f"one of {', '.join(EXPORTERS)}",
+            did_you_mean(exporter, EXPORTERS, "Choose one of them."),
+        )  # fmt: skip
     get_converter(deploy_config.backend, deploy_config.precision)
     available = probe(deploy_config.backend)
     if not available.ok:

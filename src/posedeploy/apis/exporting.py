@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from posedeploy.apis.progress import Progress, at_stage, silent
-from posedeploy.config import EXPORTERS, DeployConfig, ModelConfig
+from posedeploy.config import DeployConfig, ModelConfig
 from posedeploy.convert import conversion_row
-from posedeploy.errors import BadInputError, did_you_mean
+from posedeploy.errors import BadInputError
 from posedeploy.heads import HeadSpec, head_of_word
 
 if TYPE_CHECKING:
@@ -117,15 +117,6 @@ def check_fit(deploy_config: DeployConfig, model_config: ModelConfig) -> None:
             f"{deploy_config.path}: input_shape", f"{list(shape)} (W, H)",
             f"{list(model_config.input_size)}, the input of {model_config.path.name}",
             "Choose a deploy config of that shape, or one without a shape.",
-        )  # fmt: skip
-
-
-def check_exporter(exporter: str | None) -> None:
-    """Raise BadInputError for an unknown exporter; None is the deploy config's."""
-    if exporter is not None and exporter not in EXPORTERS:
-        raise BadInputError(
-            "--exporter", exporter, f"one of {', '.join(EXPORTERS)}",
-            did_you_mean(exporter, EXPORTERS, "Choose one of them."),
         )  # fmt: skip
 
 

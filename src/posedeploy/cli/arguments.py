@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -25,8 +25,8 @@ def _matching(names: Iterable[str], prefix: str) -> list[str]:
     return [name for name in names if name.startswith(prefix)]
 
 
-def _paths(prefix: str, fits: Callable[[Path], bool]) -> list[str]:
-    """Folders, with a slash, and files that fit, whose paths have this prefix."""
+def _paths(prefix: str, suffix: str) -> list[str]:
+    """Folders, with a slash, and files with the suffix, whose paths have this prefix."""
     base = Path(prefix) if prefix.endswith("/") else Path(prefix).parent
     if not base.is_dir():
         return []
@@ -34,13 +34,10 @@ def _paths(prefix: str, fits: Callable[[Path], bool]) -> list[str]:
     for path in sorted(base.iterdir()):
         name = str(path) if str(base) != "." or prefix.startswith("./") else path.name
         name = f"./{name}" if prefix.startswith("./") and not name.startswith("./") else name
-        if name.startswith(prefix) and not path.name.startswith(".") and fits(path):
+        fits = path.is_dir() or path.suffix == suffix
+        if fits and name.startswith(prefix) and not path.name.startswith("."):
             paths.append(f"{name}/" if path.is_dir() else name)
     return paths
-
-
-def _folder_or(suffix: str) -> Callable[[Path], bool]:
-    return lambda path: path.is_dir() or path.suffix == suffix
 
 
 def complete_model(incomplete: str) -> list[str]:
@@ -52,7 +49,7 @@ def complete_model(incomplete: str) -> list[str]:
 
 def complete_model_config(incomplete: str) -> list[str]:
     """Models of the zoo, and config files."""
-    return [*complete_model(incomplete), *_paths(incomplete, _folder_or(".py"))]
+    return [*complete_model(incomplete), *_paths(incomplete, ".py")]
 
 
 def complete_config(incomplete: str) -> list[str]:
@@ -64,14 +61,14 @@ def complete_config(incomplete: str) -> list[str]:
 
 def complete_deploy_config(incomplete: str) -> list[str]:
     """Deploy configs that are listed, and config files."""
-    return [*complete_config(incomplete), *_paths(incomplete, _folder_or(".py"))]
+    return [*complete_config(incomplete), *_paths(incomplete, ".py")]
 
 
 def complete_checkpoint(incomplete: str) -> list[str]:
     """The words for generated weights, and checkpoint files."""
     from posedeploy.apis.sources import CALIBRATED, FITTED
 
-    return [*_matching((CALIBRATED, FITTED), incomplete), *_paths(incomplete, _folder_or(".pth"))]
+    return [*_matching((CALIBRATED, FITTED), incomplete), *_paths(incomplete, ".pth")]
 
 
 def complete_backend(incomplete: str) -> list[str]:

@@ -94,7 +94,11 @@ def convert(  # noqa: PLR0917 - the signature is the command line
 
         posedeploy convert deploy.py model.py model.pth photo.jpg --work-dir work/mine
     """
-    set_log_level(log_level)
+    level = log_level.upper()
+    if level not in LOG_LEVELS:
+        expected = f"one of {', '.join(LOG_LEVELS)}"
+        raise BadInputError("--log-level", log_level, expected, "Change it.")
+    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
     console = Console(highlight=False)
     if show:
         check_windows(f"Leave --show out, and look at the images in {work_dir}.")
@@ -109,13 +113,6 @@ def convert(  # noqa: PLR0917 - the signature is the command line
         show_files(sorted(work_dir.glob("output_*.jpg")))
     if not same:
         raise typer.Exit(1)
-
-
-def set_log_level(name: str) -> None:
-    """Set the level of all loggers; BadInputError if there is no such level."""
-    if name.upper() not in LOG_LEVELS:
-        raise BadInputError("--log-level", name, f"one of {', '.join(LOG_LEVELS)}", "Change it.")
-    logging.basicConfig(level=name.upper(), format="%(levelname)s %(name)s: %(message)s")
 
 
 def run(

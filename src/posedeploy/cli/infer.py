@@ -225,8 +225,7 @@ class Inference:
                 )  # fmt: skip
 
     def _drawn(self, image: Image, poses: Poses) -> NDArray[np.uint8]:
-        meta = self.detector.dataset_meta
-        return draw_poses(image, poses.keypoints, meta, self.min_score)
+        return draw_poses(image, poses.keypoints, self.detector.dataset_meta, self.min_score)
 
 
 def _people_json(poses: Poses) -> list[dict[str, Any]]:
@@ -300,8 +299,11 @@ class TextLines:
     def image(self, source: Path, image: Image, poses: Poses, written: Path | None) -> None:
         del image
         self._scores = [poses.keypoints[..., 2]]
-        people = f"{_people(len(poses.keypoints))}{self._boxes(poses)}{self._counts()}"
-        self._print(f"{escape(source.name)}: {people}{_arrow(written)}")
+        inference, people = self._inference, len(poses.keypoints)
+        whole = inference.detector.top_down and inference.boxes is None and people > 0
+        note = " (the whole image as one box)" if whole else ""
+        line = f"{_people(people)}{note}{self._counts()}{_arrow(written)}"
+        self._print(f"{escape(source.name)}: {line}")
 
     def frame(self, video: Video, image: Image, poses: Poses) -> None:
         del video, image
@@ -326,21 +328,14 @@ class TextLines:
 
     def _counts(self) -> str:
         """The number of keypoints that are drawn, and advice if there is none."""
-        scores = np.concatenate(
-            [part.ravel() for part in self._scores] or [np.empty(0, np.float32)]
-        )
-        self._scores = []
+        parts = [part.ravel() for part in self._scores]
+        scores, self._scores = np.concatenate(parts or [np.empty(0, np.float32)]), []
         if not scores.size:
             return ""
         limit = self._inference.min_score
         drawn = int(np.count_nonzero(scores >= limit))
         best = f"; the best is {np.nanmax(scores):.2g}: lower --min-score" if not drawn else ""
         return f", {drawn} of {scores.size} keypoints with a score from {limit:g}{best}"
-
-    def _boxes(self, poses: Poses) -> str:
-        top_down = self._inference.detector.top_down
-        whole = top_down and self._inference.boxes is None and len(poses.keypoints) > 0
-        return " (the whole image as one box)" if whole else ""
 
     def _print(self, text: str) -> None:
         self._console.print(text, soft_wrap=True)

@@ -108,7 +108,7 @@ class StopWatch:
 
 
 def time_calls(detector: PoseDetector, images: Sequence[Image], calls: int, run: Run) -> None:
-    """Run a detector some times and add the times to a run."""
+    """Run a detector a number of times and add the times to a run."""
     watch = StopWatch()
     detector.on_stage = watch.mark
     for _ in range(calls):

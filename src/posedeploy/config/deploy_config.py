@@ -240,8 +240,7 @@ def _name(path: Path) -> DeployConfigName | None:
 
 
 def _one_of(path: Path, where: str, value: object, allowed: tuple[str, ...]) -> str:
-    if value is None:
-        return allowed[0]
+    value = allowed[0] if value is None else value
     if value not in allowed:
         raise BadInputError(f"{path}: {where}", repr(value), f"one of {allowed}", "Change it.")
     return str(value)
