@@ -10,6 +10,7 @@ import json
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import cv2
 import pytest
@@ -115,9 +116,10 @@ def test_commands_and_options_exist(page: Path) -> None:
         assert used <= known, f"posedeploy {' '.join(words)}"
 
 
-def find(words: list[str]):  # type: ignore[no-untyped-def]
+def find(words: list[str]) -> tuple[Any, list[str]]:
     """The command that the words name, and the words that follow."""
-    command, rest = typer.main.get_command(app), list(words)
+    command: Any = typer.main.get_command(app)
+    rest = list(words)
     while getattr(command, "commands", None) and rest and not rest[0].startswith("-"):
         options = [c for w in rest[0].split("|") if (c := command.commands.get(w))]
         assert options, f"no command {rest[0]!r} in posedeploy {' '.join(words)}"

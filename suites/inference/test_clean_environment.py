@@ -95,9 +95,7 @@ def test_keypoints_from_the_folder_alone(
     np.testing.assert_allclose(np.array(said["keypoints"]), here, atol=1e-3)
 
 
-def test_the_command_line_is_there_and_says_what_it_lacks(
-    clean_python: Path, tmp_path: Path
-) -> None:
+def test_the_command_line_runs_and_names_what_it_lacks(clean_python: Path, tmp_path: Path) -> None:
     words = ["-m", "posedeploy", "validate", str(tmp_path)]
     done = subprocess.run(
         [str(clean_python), "-I", *words],

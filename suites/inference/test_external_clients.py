@@ -218,7 +218,7 @@ def test_rtmlib_rtmo_finds_the_people_we_find(
 ) -> None:
     needs("rtmlib")
     folder, (side, _) = judge.conversion(cell).folder, input_size(cell)
-    # rtmlib pads on the right and below, MMPose around: a image of the input's size needs none
+    # rtmlib pads on the right and below, MMPose around: an image of the input's size needs none
     image = np.ascontiguousarray(photograph(image_name)[:side, :side])
     assert image.shape[:2] == (side, side)
     ours = ask(other, "posedeploy_boxes", str(folder), image, None)

@@ -13,6 +13,7 @@ import pytest
 
 import posedeploy
 from fixtures.images import photograph
+from posedeploy.sdk.images import read_image
 from posedeploy.zoo import config_path, model_row
 
 pytestmark = pytest.mark.onnxruntime
@@ -48,7 +49,9 @@ SUBJECTS = (
 
 
 def snippet() -> str:
-    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    blocks: list[str] = re.findall(
+        r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL
+    )
     return next(block for block in blocks if "build_task_processor" in block)
 
 
@@ -78,9 +81,9 @@ def test_the_snippet_gives_what_mmpose_gives(
 
     names = run_snippet(subject)
 
-    drawn = cv2.imread("output_pose.png")
-    assert drawn.shape == cv2.imread(str(image)).shape
-    assert (drawn != cv2.imread(str(image))).any()
+    drawn, original = read_image(Path("output_pose.png")), read_image(image)
+    assert drawn.shape == original.shape
+    assert (np.asarray(drawn) != original).any()
     assert_same_sample(names["result"][0], reference(names, subject.model, image))
 
 

@@ -7,7 +7,8 @@ Where the graph holds the decoding too (detectors), its people replace what the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,9 @@ from numpy.typing import NDArray
 from posedeploy.compat import install, without_missing_scopes
 from posedeploy.config import DeployConfig, ModelConfig
 from posedeploy.errors import BadInputError, UnavailableError
-from posedeploy.heads import HeadSpec
 from posedeploy.runtime import Runtime, Session, SessionOptions, backend_row, get_runtime
 from posedeploy.sdk.binding import resolve
-from posedeploy.sdk.decode import Decoded, Decoder, compile_decoder
+from posedeploy.sdk.decode import Decoder, compile_decoder
 from posedeploy.sdk.fields import Node
 from posedeploy.sdk.folder import DEPLOY, PIPELINE, read_folder
 from posedeploy.sdk.writer import postprocess
@@ -37,24 +37,16 @@ def build_backend_model(
     device: str,
     runtime: Runtime | None = None,
 ) -> torch.nn.Module:
-    """An estimator in evaluation mode that calls the backend. See `PoseDetection`.
-
-    Args:
-        model_config: The model.
-        deploy_config: The deployment.
-        files: The backend's files, the main one first.
-        device: Where the backend runs.
-        runtime: Loads the files; None takes the backend's.
-    """
+    """As `PoseDetection.build_backend_model`; `runtime` None takes the backend's own."""
     session = _load(deploy_config, files, device, runtime or get_runtime(deploy_config.backend))
     model = _estimator(model_config)
     if model_config.head_kind.bottom_up:
         decoder = _decoder(model_config, session, files[0].parent)
         names = decoder.outputs
-        model.head.predict = _predict(decoder)
+        model.head.predict = functools.partial(_predict, decoder)
     else:
         names = deploy_config.output_names
-        model.head.forward = _forward(model_config.head_kind, model_config.head)
+        model.head.forward = functools.partial(_forward, model_config)
     by_position = backend_row(deploy_config.backend).by_position
     network = BackendNetwork(session, names, by_position)
     model.backbone, model.session = network, session
@@ -63,29 +55,19 @@ def build_backend_model(
     return estimator
 
 
-def _forward(head: HeadSpec, head_type: str) -> Callable[[Outputs], Any]:
-    """`forward` of a head of mmpose, from the graph's outputs.
-
-    It returns one tensor, or a tuple of them, or a list of network stages of which the graph
-    holds the last.
-    """
-
-    def forward(outputs: Outputs) -> Any:
-        tensors = tuple(outputs[name] for name in head.output_names)
-        if head_type in head.multi_stage:
-            return list(tensors)
-        return tensors if len(tensors) > 1 else tensors[0]
-
-    return forward
+def _forward(model_config: ModelConfig, outputs: Outputs) -> Any:
+    """`forward` of a head of mmpose: a tensor, a tuple, or the last network stage in a list."""
+    head = model_config.head_kind
+    tensors = tuple(outputs[name] for name in head.output_names)
+    if model_config.head in head.multi_stage:
+        return list(tensors)
+    return tensors if len(tensors) > 1 else tensors[0]
 
 
 class BackendNetwork(torch.nn.Module):
-    """The backend's session as a module: a batch in, named outputs back.
+    """The backend's session as a module: a batch in, the outputs `names` of the contract back.
 
-    Args:
-        session: The loaded graph.
-        names: Names of the outputs in the contract.
-        by_position: True if the graph knows its outputs by position only; they are in this order.
+    `by_position` is for graphs whose outputs have no names: they are in the order of `names`.
 
     Raises:
         BadInputError: The graph has other outputs.
@@ -96,15 +78,14 @@ class BackendNetwork(torch.nn.Module):
         self._session = session
         graph = [info.name for info in session.outputs]
         mapping = {name: f"#{i}" for i, name in enumerate(names)} if by_position else {}
-        found = {name: resolve(name, mapping, graph) for name in names}
-        if None in found.values() or len(graph) != len(names):
+        resolved = {name: resolve(name, mapping, graph) for name in names}
+        if None in resolved.values() or len(graph) != len(names):
             raise BadInputError(
-                "backend files",
-                f"a graph with the outputs {', '.join(graph)}",
+                "backend files", f"a graph with the outputs {', '.join(graph)}",
                 f"one with {', '.join(names)}, as the deploy config says",
                 "Pass the deploy config that the files were made with.",
-            )
-        self._names = found
+            )  # fmt: skip
+        self._names = resolved
 
     def forward(self, inputs: torch.Tensor) -> Outputs:
         """`[N, 3, H, W]` float32 to outputs, image by image where the batch is static."""
@@ -188,29 +169,22 @@ def _decoder(model_config: ModelConfig, session: Session, folder: Path) -> Decod
     return compile_decoder(component, Node(params, "model config"), size, folder)
 
 
-def _predict(decoder: Decoder) -> Callable[..., list[Any]]:
+def _predict(decoder: Decoder, outputs: Outputs, samples: Sequence[Any], **_: object) -> list[Any]:
     """`predict` of a detector's head, in the fields that mmpose's own heads give."""
-
-    def predict(outputs: Outputs, samples: Sequence[Any], **_: object) -> list[Any]:
-        found = decoder.decode({name: value.numpy() for name, value in outputs.items()})
-        return [_instances(found, i) for i in range(len(samples))]
-
-    return predict
-
-
-def _instances(found: Decoded, image: int) -> Any:
     from mmengine.structures import InstanceData
 
-    if found.boxes is None or found.box_scores is None:
+    decoded = decoder.decode({name: value.numpy() for name, value in outputs.items()})
+    if decoded.boxes is None or decoded.box_scores is None:
         raise TypeError("a detector's decoder gives boxes")
-    mine = found.image == image
-    scores, visible = found.box_scores[mine], found.point_scores[mine]
-    return InstanceData(
-        scores=scores,
-        labels=np.zeros(len(scores), np.int64),
-        bboxes=found.boxes[mine],
-        bbox_scores=scores,
-        keypoints=found.points[mine],
-        keypoint_scores=visible,
-        keypoints_visible=visible,
-    )
+    instances = []
+    for image in range(len(samples)):
+        rows = decoded.image == image
+        scores, visible = decoded.box_scores[rows], decoded.point_scores[rows]
+        instances.append(
+            InstanceData(
+                scores=scores, labels=np.zeros(len(scores), np.int64),
+                bboxes=decoded.boxes[rows], bbox_scores=scores, keypoints=decoded.points[rows],
+                keypoint_scores=visible, keypoints_visible=visible,
+            )
+        )  # fmt: skip
+    return instances

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from posedeploy.apis.progress import Progress, at_stage, silent
 from posedeploy.config import ModelConfig
 from posedeploy.runtime import device_of
+from posedeploy.sdk.regions import Image
 
 if TYPE_CHECKING:
     from torch import nn
 
     from posedeploy.apis.deploying import Deployment
 
-Image = NDArray[np.uint8]
 Keypoints = NDArray[np.float64]
 FindKeypoints = Callable[[Path, Image], Keypoints]
 
@@ -34,14 +34,12 @@ FAR_PX = 1e9  # stands for the distance of a keypoint that is not a number
 
 @dataclass(frozen=True)
 class Comparison:
-    """How far the deployed keypoints are from PyTorch's.
+    """How far the deployed keypoints are from PyTorch's; distances in image px.
 
     Attributes:
         people: People that both found.
         only_one: People that only one of them found.
-        median_px: Median distance, image px.
-        max_px: Largest distance, image px.
-        limit_px: Largest distance that counts as the same, image px.
+        limit_px: Largest distance that counts as the same.
     """
 
     people: int
@@ -58,13 +56,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Compared:
-    """What both found in one image.
-
-    Attributes:
-        deployed: `[N, K, 3]` image px, score.
-        pytorch: `[M, K, 3]` image px, score.
-        distances: How far they are from each other.
-    """
+    """The keypoints of one image: `[N, K, 3]` and `[M, K, 3]` image px, score."""
 
     deployed: Keypoints
     pytorch: Keypoints
@@ -87,7 +79,7 @@ def compare(
         model_config: The model's config.
         model: The mmpose model in eval mode.
         images: `[H, W, 3]` uint8, BGR.
-        find: Gives the keypoints of a folder on an image; None runs the SDK.
+        find: Returns the keypoints of a folder on an image; None runs the SDK.
         progress: Called when the stage begins or ends.
 
     Raises:
@@ -111,10 +103,14 @@ def pytorch_keypoints(model: nn.Module, config: ModelConfig, image: Image) -> An
     from mmpose.apis import inference_bottomup, inference_topdown
 
     infer = inference_bottomup if config.head_kind.bottom_up else inference_topdown
-    found = infer(model, image)[0].pred_instances
-    points = np.asarray(found.keypoints, np.float64)
-    scores = np.asarray(found.keypoint_scores, np.float64)
-    return np.concatenate([points[..., :2], scores[..., None]], axis=-1)
+    return keypoints_of(infer(model, image)[0].pred_instances)
+
+
+def keypoints_of(instances: Any) -> Keypoints:
+    """Keypoints `[N, K, 3]` (image px, score) of mmpose's `pred_instances`."""
+    points = np.asarray(instances.keypoints, np.float64)[..., :2]
+    scores = np.asarray(instances.keypoint_scores, np.float64)
+    return np.concatenate([points, scores[..., None]], axis=-1)
 
 
 def sdk_keypoints(folder: Path, image: Image) -> Keypoints:
@@ -131,10 +127,7 @@ def sdk_keypoints(folder: Path, image: Image) -> Keypoints:
 
 
 def keypoint_distances(
-    deployed: Keypoints,
-    pytorch: Keypoints,
-    precision: str,
-    image_px_per_input_px: float,
+    deployed: Keypoints, pytorch: Keypoints, precision: str, image_px_per_input_px: float
 ) -> Comparison:
     """Match people by the mean distance of their keypoints and measure the distances.
 
@@ -155,10 +148,5 @@ def keypoint_distances(
     rows, columns = linear_sum_assignment(cost)
     distances = apart[rows, columns]
     unmatched = len(deployed) + len(pytorch) - 2 * len(rows)
-    return Comparison(
-        people=len(rows),
-        only_one=unmatched,
-        median_px=float(np.median(distances)) if distances.size else 0.0,
-        max_px=float(distances.max(initial=0.0)),
-        limit_px=limit,
-    )
+    median = float(np.median(distances)) if distances.size else 0.0
+    return Comparison(len(rows), unmatched, median, float(distances.max(initial=0.0)), limit)

@@ -4,32 +4,26 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from posedeploy import paths
-from posedeploy.apis.comparing import Compared, FindKeypoints, Image, compare
-from posedeploy.apis.exporting import Exported, check_exporter, check_fit, export
+from posedeploy.apis.comparing import Compared, FindKeypoints, compare
+from posedeploy.apis.exporting import Exported, check_fit, export
 from posedeploy.apis.progress import Progress, at_stage, silent
-from posedeploy.apis.sources import check_order, resolve_checkpoint, resolve_model_config
+from posedeploy.apis.sources import is_zoo_name, resolve_checkpoint, resolve_model_config
 from posedeploy.config import (
+    EXPORTERS,
     CalibrationSettings,
     DeployConfig,
     ModelConfig,
     load_deploy_config,
     load_model_config,
 )
-from posedeploy.convert import (
-    Converted,
-    Declared,
-    conversion_availability,
-    get_converter,
-    missing_tools,
-)
-from posedeploy.errors import BadInputError, ConversionError, UnavailableError
+from posedeploy.convert import Declared, conversion_availability, get_converter, missing_tools
+from posedeploy.errors import BadInputError, ConversionError, UnavailableError, did_you_mean
+from posedeploy.paths import whole_folder
 from posedeploy.precision.calibration import CalibrationSet
 from posedeploy.precision.images import calibration_set, image_files
 from posedeploy.runtime import (
@@ -40,6 +34,7 @@ from posedeploy.runtime import (
     get_runtime,
     probe_on,
 )
+from posedeploy.sdk.regions import Image
 from posedeploy.sdk.writer import Artifact, write_json_files
 
 if TYPE_CHECKING:
@@ -53,15 +48,12 @@ class Deployment:
     """An SDK model folder that was written.
 
     Attributes:
-        folder: The folder.
-        backend: Backend name.
-        files: The backend's files in it, the main one first.
-        artifact: What the loaded files say of themselves.
-        exported: The export it was made from.
+        files: The backend's files in `folder`, the main one first.
+        artifact: What the loaded files declare.
         convert_seconds: Time of the conversion after the export.
-        compared: Keypoints of each image that was given, next to PyTorch's.
-        not_compared: Why images that were given could not be compared, if they could not: the
-            backend converts here and runs elsewhere.
+        compared: Keypoints of each image that was given, and PyTorch's.
+        not_compared: Why images could not be compared: the backend converts here and runs
+            elsewhere.
     """
 
     folder: Path
@@ -90,10 +82,10 @@ def deploy(
     """Convert an MMPose model into an SDK model folder.
 
     Args:
-        deploy_cfg: Deploy config: a path, or a name in `deploy_configs/`.
-        model_cfg: MMPose model config: a path, or a name in the zoo.
-        checkpoint: Checkpoint; None makes calibrated weights for a zoo model.
-        work_dir: Where the folder goes; absent, empty, or an SDK model folder (replaced whole).
+        deploy_cfg: A path, or a name in `deploy_configs/`.
+        model_cfg: A path, or a name in the zoo.
+        checkpoint: As `sources.resolve_checkpoint` takes it.
+        work_dir: The folder; absent, empty, or an SDK model folder (replaced whole).
         exporter: 'torchscript' or 'dynamo'; None takes the deploy config's.
         calib_images: Folder of images that int8 is calibrated on; None takes the deploy
             config's, or else drawn figures.
@@ -103,9 +95,6 @@ def deploy(
         find: Gives the keypoints of a folder on an image; None runs the SDK.
         progress: Called when a stage begins or ends.
 
-    Returns:
-        What was written.
-
     Raises:
         BadInputError: A config, the checkpoint or the work dir is not what it should be.
         UnavailableError: The backend cannot be converted for here.
@@ -113,7 +102,12 @@ def deploy(
     """
     from posedeploy.zoo.build import build_model
 
-    check_order(deploy_cfg)
+    if is_zoo_name(deploy_cfg):
+        raise BadInputError(
+            f"deploy config {deploy_cfg}", "the name of a model",
+            "a path, or a name that `posedeploy configs list` shows",
+            "The deploy config comes first, the model config after it.",
+        )  # fmt: skip
     deploy_config = with_calib_images(load_deploy_config(deploy_cfg), calib_images)
     model_config = load_model_config(resolve_model_config(model_cfg))
     if device is not None:
@@ -195,15 +189,10 @@ def check_device(
 ) -> None:
     """Refuse a device that the backend does not run on, or that is not here.
 
-    Args:
-        deploy_config: Names the backend.
-        device: 'cpu', 'cuda', 'cuda:1', ….
-        probe: Gives the availability of a backend on a device.
-
     Raises:
-        BadInputError: With the devices there are.
+        BadInputError: The backend never runs on it.
         UnavailableError: The backend runs there, but not on this machine. Its first device is
-            not asked for: converting may do without (`check_ready`).
+            not probed: converting may do without (`check_ready`).
     """
     devices = backend_row(deploy_config.backend).devices
     kind = Device.parse(device).kind
@@ -211,18 +200,15 @@ def check_device(
         available = probe(deploy_config.backend, device)
         if not available.ok:
             raise UnavailableError(
-                f"--device {device}",
-                f"{available.code}: {available.reason}",
+                f"--device {device}", f"{available.code}: {available.reason}",
                 f"a device on which {deploy_config.backend} runs here",
                 f"Use --device {devices[0]}.",
-            )
+            )  # fmt: skip
     if kind not in devices:
         raise BadInputError(
-            "--device",
-            device,
-            f"a device of {deploy_config.backend}: {', '.join(devices)}",
+            "--device", device, f"a device of {deploy_config.backend}: {', '.join(devices)}",
             "Choose another device or another deploy config.",
-        )
+        )  # fmt: skip
 
 
 def check_ready(
@@ -238,7 +224,11 @@ def check_ready(
         UnavailableError: The backend cannot be converted for here.
     """
     check_fit(deploy_config, model_config)
-    check_exporter(exporter)
+    if exporter is not None and exporter not in EXPORTERS:
+        raise BadInputError(
+            "--exporter", exporter, f"one of {', '.join(EXPORTERS)}",
+            did_you_mean(exporter, EXPORTERS, "Choose one of them."),
+        )  # fmt: skip
     get_converter(deploy_config.backend, deploy_config.precision)
     available = probe(deploy_config.backend)
     if not available.ok:
@@ -263,13 +253,7 @@ def convert_exported(
 ) -> Deployment:
     """Convert an export into an SDK model folder; `folder` exists and is empty.
 
-    Args:
-        exported: From `export`.
-        deploy_config: What to convert to.
-        model_config: The model's config.
-        folder: Where to.
-        calibration: What int8 is calibrated on; None takes what the deploy config says.
-        progress: Called when the stage begins or ends.
+    int8 is calibrated on `calibration`, or else on what the deploy config names.
 
     Raises:
         ConversionError: The backend refused the graph, at 'convert' or at 'load'.
@@ -281,38 +265,27 @@ def convert_exported(
             calibration = calibration_set(model_config, deploy_config.calibration)
         converted = converter.convert(exported.path, deploy_config, folder, calibration)
         files = tuple(folder / name for name in converted.files)
-        declared = converted.declared or _declared_when_loaded(files, deploy_config, converted)
+        row = backend_row(deploy_config.backend)
+        if (declared := converted.declared) is None:
+            options = SessionOptions(precision=converted.precision)
+            try:
+                session = get_runtime(row.name).load(files, row.devices[0], options)
+            except RuntimeError as error:
+                raise ConversionError(
+                    "load", str(files[0]), str(error), "a file that the backend loads",
+                    "Report this.",
+                ) from error  # fmt: skip
+            declared = Declared(session.inputs, session.outputs)
         artifact = Artifact(
-            converted.files,
-            converted.precision,
-            declared.inputs,
-            declared.outputs,
-            names_are_positions=backend_row(deploy_config.backend).by_position,
-            host=exported.host,
-            recipe=converted.recipe,
-        )
+            converted.files, converted.precision, declared.inputs, declared.outputs,
+            names_are_positions=row.by_position, host=exported.host, recipe=converted.recipe,
+        )  # fmt: skip
         write_json_files(
             folder, artifact, model_config, deploy_config,
             exported.checkpoint, exported.dataset_meta,
         )  # fmt: skip
     seconds = round(time.perf_counter() - started, 3)
     return Deployment(folder, deploy_config.backend, files, artifact, exported, seconds)
-
-
-def _declared_when_loaded(
-    files: tuple[Path, ...], deploy_config: DeployConfig, converted: Converted
-) -> Declared:
-    try:
-        session = get_runtime(deploy_config.backend).load(
-            files,
-            backend_row(deploy_config.backend).devices[0],
-            SessionOptions(precision=converted.precision),
-        )
-    except RuntimeError as error:
-        raise ConversionError(
-            "load", str(files[0]), str(error), "a file that the backend loads", "Report this."
-        ) from error
-    return Declared(session.inputs, session.outputs)
 
 
 def check_work_dir(target: Path) -> None:
@@ -341,24 +314,4 @@ def check_work_dir(target: Path) -> None:
             f"a folder with other things in it ({', '.join(sorted(names)[:5])})",
             "an absent or empty folder, or an SDK model folder",
             "Choose another place, or empty it.",
-        )
-
-
-@contextmanager
-def whole_folder(target: Path) -> Iterator[Path]:
-    """`paths.whole_folder` for a work dir.
-
-    Raises:
-        BadInputError: The parent folder cannot be written to.
-    """
-    with ExitStack() as stack:
-        try:
-            staging = stack.enter_context(paths.whole_folder(target))
-        except OSError as error:
-            raise BadInputError(
-                f"work dir {target}",
-                error.strerror or str(error),
-                "a place that can be written to",
-                "Choose another place.",
-            ) from error
-        yield staging
+        )  # fmt: skip

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from posedeploy.apis.progress import Progress, at_stage, silent
-from posedeploy.config import EXPORTERS, DeployConfig, ModelConfig
+from posedeploy.config import DeployConfig, ModelConfig
 from posedeploy.convert import conversion_row
-from posedeploy.errors import BadInputError, did_you_mean
+from posedeploy.errors import BadInputError
 from posedeploy.heads import HeadSpec, head_of_word
 
 if TYPE_CHECKING:
@@ -30,15 +30,11 @@ class Exported:
     """An exported model.
 
     Attributes:
-        folder: Where it lies.
-        graph: File name of the graph.
-        exporter: Which exporter wrote it; 'trace' for TorchScript.
-        opset: ONNX opset; 0 for TorchScript.
-        ir_version: ONNX IR version; 0 for TorchScript.
+        graph: File name of the graph in `folder`.
+        exporter: 'trace' for TorchScript.
+        opset: ONNX opset; 0 for TorchScript, and so is `ir_version`.
         nodes: Operator type -> count.
-        checkpoint: The checkpoint it was made from.
         dataset_meta: Keypoint names, skeleton and colors, compact.
-        seconds: Time the export took.
         host: What is left to do on the host, as parameters of the post-processing; empty where
             the graph holds everything.
     """
@@ -103,18 +99,14 @@ def _stage(deploy_config: DeployConfig, head: HeadSpec) -> str:
 
 
 def check_fit(deploy_config: DeployConfig, model_config: ModelConfig) -> None:
-    """Refuse a deploy config for another head kind or shape.
-
-    Raises:
-        BadInputError: With both sides of the disagreement.
-    """
-    head, found = model_config.head_kind, head_of_word(deploy_config.variant)
-    shared = head.output_names == found.output_names and deploy_config.name is None
-    if head != found and not shared:
+    """Raise BadInputError for a deploy config of another head kind or shape."""
+    head, declared = model_config.head_kind, head_of_word(deploy_config.variant)
+    shared = head.output_names == declared.output_names and deploy_config.name is None
+    if head != declared and not shared:
         word = f"_{head.word}" if head.word else ""
         raise BadInputError(
             str(deploy_config.path),
-            f"outputs {list(deploy_config.output_names)} ({found.kind} models)",
+            f"outputs {list(deploy_config.output_names)} ({declared.kind} models)",
             f"a deploy config for {head.kind} models, for {model_config.path.name} has "
             f"a {model_config.head}",
             f"Use pose-detection{word}_{deploy_config.backend}_….py.",
@@ -122,23 +114,9 @@ def check_fit(deploy_config: DeployConfig, model_config: ModelConfig) -> None:
     shape = deploy_config.input_shape
     if shape is not None and shape != model_config.input_size:
         raise BadInputError(
-            f"{deploy_config.path}: input_shape",
-            f"{list(shape)} (W, H)",
+            f"{deploy_config.path}: input_shape", f"{list(shape)} (W, H)",
             f"{list(model_config.input_size)}, the input of {model_config.path.name}",
             "Choose a deploy config of that shape, or one without a shape.",
-        )
-
-
-def check_exporter(exporter: str | None) -> None:
-    """Refuse an exporter that there is not; None is the deploy config's.
-
-    Raises:
-        BadInputError: With those there are.
-    """
-    if exporter is not None and exporter not in EXPORTERS:
-        raise BadInputError(
-            "--exporter", exporter, f"one of {', '.join(EXPORTERS)}",
-            did_you_mean(exporter, EXPORTERS, "Choose one of them."),
         )  # fmt: skip
 
 
@@ -159,7 +137,7 @@ def export(
         checkpoint: Its weights.
         deploy_config: What to export.
         folder: An existing folder.
-        model: The mmpose model with these weights in eval mode, if the caller has it already.
+        model: The mmpose model with these weights in eval mode; None builds it.
         exporter: 'torchscript' or 'dynamo'; None takes the deploy config's.
         progress: Called when a stage begins or ends.
 
@@ -182,17 +160,12 @@ def export(
         module = exportable_module(model, model_config, deploy_config, stage)
         graph = write_graph(module, deploy_config, folder, form, exporter)
         exported = Exported(
-            folder=folder,
-            graph=graph.path.name,
-            exporter=graph.exporter,
-            opset=graph.opset,
-            ir_version=graph.ir_version,
-            nodes=dict(graph.nodes),
-            checkpoint=str(checkpoint),
+            folder=folder, graph=graph.path.name, exporter=graph.exporter, opset=graph.opset,
+            ir_version=graph.ir_version, nodes=dict(graph.nodes), checkpoint=str(checkpoint),
             dataset_meta=compact_dataset_meta(model.dataset_meta),  # type: ignore[arg-type]
             seconds=round(time.perf_counter() - started, 3),
             host=host_work(module, model, model_config, deploy_config, folder),
-        )
+        )  # fmt: skip
     facts = asdict(exported) | {"folder": ""}
     (folder / EXPORT_FILE).write_text(json.dumps(facts, indent=1), encoding="utf-8")
     return exported

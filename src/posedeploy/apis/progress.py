@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class StageEvent:
 
     Attributes:
         stage: 'checkpoint', 'model', 'export', 'convert' or 'compare'.
-        state: 'started', 'done', or 'failed' where it ended with an exception.
+        state: 'failed' where it ended with an exception.
         seconds: How long it took; 0 where it has begun.
     """
 
@@ -24,12 +24,7 @@ class StageEvent:
     seconds: float = 0.0
 
 
-class Progress(Protocol):
-    """Called when a stage begins and when it ends."""
-
-    def __call__(self, event: StageEvent, /) -> None:
-        """Take notice of an event."""
-        ...
+Progress = Callable[[StageEvent], None]  # called when a stage begins and when it ends
 
 
 def silent(event: StageEvent) -> None:

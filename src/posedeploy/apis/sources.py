@@ -11,7 +11,7 @@ from posedeploy.config import is_deploy_config_name
 from posedeploy.errors import BadInputError, did_you_mean, names_beside
 from posedeploy.zoo import MODELS, config_path, model_row, shipped_config
 
-# Weights that are made here: said in place of a checkpoint's path.
+# Words in place of a checkpoint's path, for generated weights.
 CALIBRATED, FITTED = "calibrated", "fitted"
 PUBLISHED = "zoo"  # downloaded
 _FOR_PEOPLE = "To find people, give a .pth file, or 'zoo'."
@@ -36,32 +36,15 @@ def resolve_model_config(model_cfg: str | Path) -> Path:
         return config_path(model_row(str(model_cfg)))
     if shipped := shipped_config(str(model_cfg)):
         return shipped
+    next_step = did_you_mean(str(model_cfg), [row.name for row in MODELS])
+    if is_deploy_config_name(str(model_cfg)):
+        next_step = "That is a deploy config: it comes first, the model config after it."
     raise BadInputError(
         f"model config {model_cfg}",
         "a folder" if path.is_dir() else "no such file and no such name",
         "a path, the name of a config that mmpose ships, or one that `posedeploy zoo list` shows",
-        _next_for_model(str(model_cfg)),
-    )
-
-
-def check_order(deploy_cfg: str | Path) -> None:
-    """Refuse the name of a model where a deploy config belongs.
-
-    Raises:
-        BadInputError: It is one.
-    """
-    if is_zoo_name(deploy_cfg):
-        raise BadInputError(
-            f"deploy config {deploy_cfg}", "the name of a model",
-            "a path, or a name that `posedeploy configs list` shows",
-            "The deploy config comes first, the model config after it.",
-        )  # fmt: skip
-
-
-def _next_for_model(name: str) -> str:
-    if is_deploy_config_name(name):
-        return "That is a deploy config: it comes first, the model config after it."
-    return did_you_mean(name, [row.name for row in MODELS])
+        next_step,
+    )  # fmt: skip
 
 
 def is_zoo_name(model_cfg: str | Path) -> bool:
@@ -70,7 +53,7 @@ def is_zoo_name(model_cfg: str | Path) -> bool:
 
 
 def note_on(checkpoint: str | Path | None) -> str:
-    """What a person should know of a checkpoint that was made here; '' of others."""
+    """What a person should know of generated weights; '' for other checkpoints."""
     return _NOTES.get(str(CALIBRATED if checkpoint is None else checkpoint), "")
 
 
@@ -80,15 +63,15 @@ def resolve_checkpoint(
     seed: int = 0,
     make: Callable[..., Path] | None = None,
 ) -> Path:
-    """The checkpoint's path; without one, calibrated weights are made for the config and cached.
+    """The checkpoint's path; generated weights are made for the config and cached.
 
     Args:
         model_cfg: Path of the MMPose config, or a zoo name.
-        checkpoint: Path of a `.pth` file; None or 'calibrated' for weights that are made, and
-            'fitted' for made ones that locate the keypoints of drawn figures; 'zoo' for the
+        checkpoint: Path of a `.pth` file; None or 'calibrated' for generated weights, 'fitted'
+            for generated ones that locate the keypoints of drawn figures, 'zoo' for the
             published checkpoint, downloaded once.
-        seed: Decides weights that are made.
-        make: Makes weights; None takes `posedeploy.synthetic.weights.checkpoint_for`.
+        seed: Seed of generated weights.
+        make: Generates weights; None takes `posedeploy.synthetic.weights.checkpoint_for`.
 
     Raises:
         BadInputError: No such file, no weights can be fitted for this model, or none are
@@ -123,10 +106,6 @@ def resolve_checkpoint(
 def published_checkpoint(model_cfg: str | Path, fetch: Callable[..., Path] | None = None) -> Path:
     """The published checkpoint of a zoo model, downloaded (with progress) unless it is there.
 
-    Args:
-        model_cfg: A zoo name.
-        fetch: Downloads; None takes `posedeploy.zoo.download.fetch_checkpoint`.
-
     Raises:
         BadInputError: Not a zoo model, or none is published for it.
         UnavailableError: It cannot be downloaded; the message says which file to put where.
@@ -137,11 +116,10 @@ def published_checkpoint(model_cfg: str | Path, fetch: Callable[..., Path] | Non
 
     if not is_zoo_name(model_cfg):
         raise BadInputError(
-            f"checkpoint '{PUBLISHED}' for {model_cfg}",
-            "a model that is not in the zoo",
+            f"checkpoint '{PUBLISHED}' for {model_cfg}", "a model that is not in the zoo",
             "a name in the zoo",
             "Give the checkpoint's path; `posedeploy zoo list` shows the names.",
-        )
+        )  # fmt: skip
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(f"checkpoint of {model_cfg}", total=None)
         return (fetch or fetch_checkpoint)(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from posedeploy.apis.comparing import keypoints_of
 from posedeploy.compat import install
 from posedeploy.config import DeployConfig, ModelConfig
 from posedeploy.errors import BadInputError
@@ -30,11 +31,8 @@ Data = dict[str, list[Any]]
 class PoseDetection:
     """Builds models and inputs, and draws results.
 
-    Args:
-        model_config: The model.
-        deploy_config: The deployment.
-        device: Where the backend model runs.
-        show: Shows a drawing under a title; None opens a window.
+    `device` is where the backend model runs; `show` shows a drawing under a title (None opens a
+    window).
     """
 
     def __init__(
@@ -52,8 +50,7 @@ class PoseDetection:
     def build_pytorch_model(self, model_checkpoint: str | Path | None = None) -> Any:
         """The estimator of mmpose itself, in evaluation mode, on the CPU, flip test off.
 
-        Args:
-            model_checkpoint: A `.pth` file; None leaves the weights random.
+        Without a checkpoint (`.pth`) the weights stay random.
 
         Raises:
             BadInputError: The checkpoint cannot be read, or is another model's.
@@ -70,14 +67,10 @@ class PoseDetection:
     def build_backend_model(
         self, model_files: Sequence[str | Path] | str | Path, **_: object
     ) -> Any:
-        """An mmpose estimator whose network is the backend's.
+        """An mmpose estimator whose network is the backend's; of its files the main one is first.
 
-        Args:
-            model_files: The backend's files, the main one first.
-
-        Returns:
-            An estimator: `test_step(data)` gives one `PoseDataSample` an image, as mmpose's own
-            does, keypoints and boxes in image px.
+        `test_step(data)` gives one `PoseDataSample` an image, as mmpose's own does, keypoints and
+        boxes in image px.
 
         Raises:
             BadInputError: A file is missing or the backend refuses it, or the graph has other
@@ -116,9 +109,15 @@ class PoseDetection:
             BadInputError: `input_shape` is not the model's, an image cannot be read, or boxes
                 were given that nobody can use.
         """
-        self._check_shape(input_shape)
+        expected = self.model_config.input_size
+        if input_shape is not None and tuple(input_shape) != expected:
+            raise BadInputError(
+                "input_shape", f"{list(input_shape)} (W, H)",
+                f"{list(expected)}, the input of {self.model_config.path.name}",
+                "Use a deploy config of the model's shape, or one without a shape.",
+            )  # fmt: skip
         images = [imgs] if isinstance(imgs, str | Path | np.ndarray) else list(imgs)
-        data = collate(self.model_config, [load_image(image) for image in images], bboxes)
+        data = collate(self.model_config, [_load_image(image) for image in images], bboxes)
         if data_preprocessor is not None:
             data = data_preprocessor(data, False)
         return data, data["inputs"]
@@ -153,50 +152,34 @@ class PoseDetection:
         """
         meta = getattr(model, "dataset_meta", None)
         samples = list(result) if isinstance(result, list | tuple) else [result]
-        drawing = draw(load_image(image), samples, meta, self.model_config, min_score)
+        drawing = draw(_load_image(image), samples, meta, self.model_config, min_score)
         if output_file:
-            write(drawing, Path(output_file))
+            path = Path(output_file)
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_image(path, drawing)
+            except OSError as error:
+                raise BadInputError(
+                    f"output_file {path}", error.strerror or str(error), "a place for an image",
+                    "Choose another.",
+                ) from error  # fmt: skip
         if show_result:
             self._show(drawing, window_name or "posedeploy")
         return drawing
 
-    def _check_shape(self, input_shape: Sequence[int] | None) -> None:
-        expected = self.model_config.input_size
-        if input_shape is None or tuple(input_shape) == expected:
-            return
-        raise BadInputError(
-            "input_shape",
-            f"{list(input_shape)} (W, H)",
-            f"{list(expected)}, the input of {self.model_config.path.name}",
-            "Use a deploy config of the model's shape, or one without a shape.",
-        )
 
-
-def load_image(source: ImageSource) -> Image:
-    """An image as `[H, W, 3]` uint8, BGR, from a path or as it is.
-
-    Raises:
-        BadInputError: No such file, not an image, or not such an array.
-    """
-    if not isinstance(source, str | Path):
-        return check_image(source)
-    return check_image(read_image(Path(source)))
+def _load_image(source: ImageSource) -> Image:
+    return check_image(read_image(Path(source)) if isinstance(source, str | Path) else source)
 
 
 def collate(
     config: ModelConfig, images: Sequence[Image], bboxes: ArrayLike | None
 ) -> dict[str, list[Any]]:
-    """What `test_step` takes: 'inputs' and 'data_samples', one entry a box or image.
-
-    Args:
-        config: The model.
-        images: Images, BGR.
-        bboxes: `[N, 4]` in image px, for one image of a top-down model; None takes the whole.
-
-    Raises:
-        BadInputError: Boxes for several images, or for a model that finds people itself.
-    """
-    from mmengine.dataset import pseudo_collate
+    """What `create_input` returns, of images in BGR."""
+    install()
+    import mmpose.datasets.transforms  # noqa: F401  fills the registry
+    from mmengine.dataset import Compose, pseudo_collate
+    from mmengine.registry import init_default_scope
 
     from posedeploy.zoo.build import dataset_meta
 
@@ -206,7 +189,9 @@ def collate(
             "bboxes", f"boxes and {len(images)} images",
             f"no boxes: {config.path.name} {reason}", "Leave them out, or call once an image.",
         )  # fmt: skip
-    pipeline, meta = _pipeline(config), dataset_meta(config)
+    init_default_scope("mmpose")
+    pipeline: Any = Compose([dict(transform) for transform in config.test_pipeline])
+    meta = dataset_meta(config)
     samples = [
         pipeline({"img": image, **person, **meta})
         for image in images
@@ -221,23 +206,12 @@ def collate(
 def _people(
     config: ModelConfig, image: Image, bboxes: ArrayLike | None
 ) -> list[dict[str, NDArray[np.float32]]]:
-    """What a top-down pipeline asks for besides the image, once a box."""
+    """What a top-down pipeline needs besides the image, once a box."""
     if config.head_kind.bottom_up:
         return [{}]
     height, width = image.shape[:2]
     boxes = as_boxes([0, 0, width, height] if bboxes is None else bboxes).astype(np.float32)
     return [{"bbox": box[None], "bbox_score": np.ones(1, np.float32)} for box in boxes]
-
-
-def _pipeline(config: ModelConfig) -> Callable[[dict[str, Any]], Any]:
-    install()
-    import mmpose.datasets.transforms  # noqa: F401  fills the registry
-    from mmengine.dataset import Compose
-    from mmengine.registry import init_default_scope
-
-    init_default_scope("mmpose")
-    compose: Callable[[dict[str, Any]], Any] = Compose([dict(t) for t in config.test_pipeline])
-    return compose
 
 
 def draw(
@@ -247,17 +221,9 @@ def draw(
     config: ModelConfig,
     min_score: float,
 ) -> Image:
-    """A copy of the image with all people of `PoseDataSample`s on it.
+    """A copy of the image with all people of its `PoseDataSample`s on it.
 
-    Args:
-        image: `[H, W, 3]` uint8, BGR.
-        samples: Results of this image.
-        meta: A model's `dataset_meta`; None takes the config's.
-        config: The model.
-        min_score: Keypoints below this score are left out.
-
-    Raises:
-        BadInputError: A sample has no `pred_instances`.
+    Without `meta`, a model's `dataset_meta`, skeleton and colors are the config's.
     """
     if meta is None:
         from posedeploy.zoo.build import dataset_meta
@@ -265,12 +231,8 @@ def draw(
         meta = dataset_meta(config)
     compact = {"posedeploy": {"dataset_meta": compact_dataset_meta(meta)}}
     people = [_points(sample) for sample in samples]
-    return draw_poses(
-        image,
-        np.concatenate(people) if people else np.zeros((0, 0, 3)),
-        read_dataset_meta(Node(compact, "dataset_meta")),
-        min_score,
-    )
+    points = np.concatenate(people) if people else np.zeros((0, 0, 3))
+    return draw_poses(image, points, read_dataset_meta(Node(compact, "dataset_meta")), min_score)
 
 
 def _points(sample: Any) -> NDArray[np.float64]:
@@ -279,38 +241,13 @@ def _points(sample: Any) -> NDArray[np.float64]:
             "result", f"a {type(sample).__name__} without pred_instances",
             "a PoseDataSample from `model.test_step(...)`", "Pass `result=results[0]`.",
         )  # fmt: skip
-    found = sample.pred_instances
-    points = np.asarray(found.keypoints, np.float64)[..., :2]
-    scores = np.asarray(found.keypoint_scores, np.float64)
-    return np.concatenate([points, scores[..., None]], axis=-1)
-
-
-def write(drawing: Image, path: Path) -> None:
-    """Write an image, whole or not at all; its folder is made.
-
-    Raises:
-        BadInputError: The folder cannot be written to, or the suffix is no format of OpenCV's.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_image(path, drawing)
-    except OSError as error:
-        raise BadInputError(
-            f"output_file {path}", error.strerror or str(error), "a place for an image",
-            "Choose another.",
-        ) from error  # fmt: skip
+    return keypoints_of(sample.pred_instances)
 
 
 def show_window(drawing: Image, window_name: str, reason: str | None = None) -> None:
-    """Show an image in a window until a key is pressed.
+    """Show an image until a key is pressed; UnavailableError if there are no windows.
 
-    Args:
-        drawing: `[H, W, 3]` uint8, BGR.
-        window_name: Its title.
-        reason: Why there are no windows; None asks the system.
-
-    Raises:
-        UnavailableError: There is no display, or OpenCV has no windows.
+    `reason` is why there are none; None asks the system.
     """
     check_windows("Use output_file instead.", "show_result", reason)
     show_image(window_name, drawing)

@@ -54,9 +54,6 @@ def get_input_shape(deploy_cfg: Any) -> list[int] | None:
 
     Returns:
         `[W, H]` in input px; None where the config leaves it to the model.
-
-    Raises:
-        BadInputError: Not a deploy config for MMPose.
     """
     shape = deploy_config_from(load_config(deploy_cfg)[0]).input_shape
     return None if shape is None else list(shape)
@@ -73,11 +70,10 @@ def _read(name_or_path: str | Path) -> Any:
         path = resolve_model_config(name)
     except BadInputError as error:
         raise BadInputError(
-            f"config {name_or_path}",
-            "no such file and no such name",
+            f"config {name_or_path}", "no such file and no such name",
             "a path, the name of a deploy config, or the name of a model",
             "`posedeploy configs list` and `posedeploy zoo list` show the names.",
-        ) from error
+        ) from error  # fmt: skip
     return read_config(path, "config")
 
 
@@ -88,9 +84,6 @@ def build_task_processor(model_cfg: Any, deploy_cfg: Any, device: str = "cpu") -
         model_cfg: `mmengine.config.Config` of the model, a path, or a name.
         deploy_cfg: `mmengine.config.Config` of the deployment, a path, or a name.
         device: Where the backend model is to run: 'cpu', 'cuda', 'cuda:0', …
-
-    Returns:
-        The task processor.
 
     Raises:
         BadInputError: A config is not what it should be, the two do not fit each other (head

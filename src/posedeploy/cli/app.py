@@ -13,13 +13,11 @@ import typer
 from posedeploy import __version__
 from posedeploy.cli import INTERRUPTED, STOPPED
 from posedeploy.cli.backends import backends
-from posedeploy.cli.children import CONTEXT
 from posedeploy.cli.configs import configs
 from posedeploy.cli.convert import convert
 from posedeploy.cli.infer import infer
+from posedeploy.cli.judge import CONTEXT, report, test
 from posedeploy.cli.profile import profile
-from posedeploy.cli.report import report
-from posedeploy.cli.suites import test
 from posedeploy.cli.terminal import console, escape
 from posedeploy.cli.validate import validate
 from posedeploy.cli.zoo import zoo
@@ -76,12 +74,7 @@ app.command(rich_help_panel=JUDGE, context_settings=CONTEXT)(report)
 
 
 def run(words: Sequence[str], application: Callable[..., object] = app) -> None:
-    """Run the command of these arguments, and exit.
-
-    Args:
-        words: The arguments, without the program's name.
-        application: The Typer application.
-    """
+    """Run the command of these arguments (without the program's name), and exit."""
     try:
         application(args=list(words), prog_name="posedeploy", standalone_mode=True)
     except PoseDeployError as error:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 import typer
 
-from posedeploy.cli.completion import complete_backend
+from posedeploy.cli.arguments import JsonOption, complete_backend
 from posedeploy.cli.terminal import console, escape, print_json
 from posedeploy.errors import BadInputError, UnavailableError, did_you_mean
 from posedeploy.runtime import (
@@ -24,36 +24,22 @@ from posedeploy.runtime import (
 from posedeploy.runtime.host import distribution_version, run_probe
 from posedeploy.runtime.machine import cpu_facts, gpu_facts
 
-EXAMPLES = """
-Examples:
-
-    posedeploy backends
-
-    posedeploy backends openvino tensorrt && echo "both can run here"
-
-    posedeploy backends --json
-"""
 PIP = "python -m pip install"
 PACKAGES = ("numpy", "opencv-python-headless", "torch", "mmpose", "mmengine", "onnx")
 
 
 @dataclass(frozen=True)
 class BackendFacts:
-    """What can be told of a backend on this machine.
+    """A backend on this machine, as `--json` prints it.
 
     Attributes:
-        name: Backend name.
-        available: True if it can run here.
-        code: 'available', or why not.
-        reason: One line for a person; empty where it is available.
+        code: 'available', or why it cannot run here, for which `reason` has a line for a person.
         version: Version that is installed, '' if none is.
         min_version: Oldest version that is supported.
-        devices: Device types it runs on.
         precisions: What can be converted to; empty where converting needs more packages.
-        missing_tools: What converting for it needs and is not there.
+        missing_tools: Packages that converting needs and that are not installed.
         own_precision: What it computes float32 graphs in by default; '' if unknown.
-        install: The command that installs or upgrades it, '' where there is nothing to be done or
-            it is no package.
+        install: The command that installs or upgrades it; '' where no package does.
     """
 
     name: str
@@ -69,7 +55,17 @@ class BackendFacts:
     install: str
 
 
+@dataclass(frozen=True)
+class Probes:
+    """How this machine is asked: availability, missing tools and own precision of a backend."""
+
+    availability: Callable[[str], Availability]
+    missing_tools: Callable[[str], tuple[str, ...]]
+    own_precision: Callable[[BackendSpec], str]
+
+
 def backends(
+    context: typer.Context,
     names: Annotated[
         list[str] | None,
         typer.Argument(
@@ -78,16 +74,25 @@ def backends(
             autocompletion=complete_backend,
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Say which backends can run here, in which versions, and why the others cannot."""
+    """Say which backends can run here, in which versions, and why the others cannot.
+
+    Examples:
+
+        posedeploy backends
+
+        posedeploy backends openvino tensorrt && echo "both can run here"
+
+        posedeploy backends --json
+    """
     rows = [_row(name) for name in names or backend_names()]
     waiting = console(stderr=True)
     with waiting.status("asking the backends") as status:
         facts = []
         for row in rows:
             status.update(f"asking {row.name}")
-            facts.append(facts_of(row))
+            facts.append(facts_of(row, context.obj or PROBES))
     machine = machine_facts()
     if as_json:
         print_json({**machine, "backends": [asdict(fact) for fact in facts]})
@@ -95,9 +100,6 @@ def backends(
         show(facts, machine)
     if names and not all(fact.available for fact in facts):
         raise typer.Exit(UnavailableError.exit_code)
-
-
-backends.__doc__ = f"{backends.__doc__}\n{EXAMPLES}"
 
 
 def _row(name: str) -> BackendSpec:
@@ -109,50 +111,44 @@ def _row(name: str) -> BackendSpec:
     return backend_row(name)
 
 
-def facts_of(row: BackendSpec) -> BackendFacts:
-    """Probe a backend. Never raises; native libraries are loaded in child processes only."""
-    found = get_runtime(row.name).probe()
-    precisions, tools = _recipes(row.name)
-    return BackendFacts(
-        name=row.name,
-        available=found.ok,
-        code=found.code.value,
-        reason=found.reason,
-        version=found.version,
-        min_version=row.min_version,
-        devices=row.devices,
-        precisions=precisions,
-        missing_tools=tools,
-        own_precision=_own_precision(row) if found.ok else "",
-        install=_install(row, found),
-    )
+def _availability(name: str) -> Availability:
+    return get_runtime(name).probe()
 
 
-def _install(row: BackendSpec, found: Availability) -> str:
-    """The command that a probe's reason ends in; some backends are no packages and have none."""
-    if found.code is Code.VERSION_TOO_OLD:
-        return f"{PIP} --upgrade '{row.distribution}>={row.min_version}'"
-    _, pip, what = found.reason.partition(PIP)
-    return f"{pip}{what}" if found.code is Code.NOT_INSTALLED else ""
+def _missing_tools(name: str) -> tuple[str, ...]:
+    from posedeploy.convert import get_converter, missing_tools
 
-
-def _recipes(name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Precisions that can be converted to, and tools for it that are missing."""
-    try:
-        from posedeploy.convert import get_converter, missing_tools
-
-        precisions = backend_row(name).precisions
-        get_converter(name, precisions[0])  # an environment for running alone cannot import it
-        return precisions, missing_tools(name)
-    except ImportError as error:
-        return (), (str(error.name),)
+    get_converter(name, backend_row(name).precisions[0])  # its import may fail
+    return missing_tools(name)
 
 
 def _own_precision(row: BackendSpec) -> str:
-    if not row.own_precision:
-        return ""
-    status, line = run_probe(row.own_precision)
+    status, line = run_probe(row.own_precision) if row.own_precision else (1, "")
     return line if status == 0 else ""
+
+
+PROBES = Probes(_availability, _missing_tools, _own_precision)
+
+
+def facts_of(row: BackendSpec, probes: Probes = PROBES) -> BackendFacts:
+    """Probe a backend. Never raises; native libraries are loaded in child processes only."""
+    state = probes.availability(row.name)
+    precisions = row.precisions
+    try:
+        tools = probes.missing_tools(row.name)
+    except ImportError as error:  # an environment for running alone
+        precisions, tools = (), (str(error.name),)
+    install = ""
+    if state.code is Code.VERSION_TOO_OLD:
+        install = f"{PIP} --upgrade '{row.distribution}>={row.min_version}'"
+    elif state.code is Code.NOT_INSTALLED:  # the reason ends in it; some backends are no packages
+        install = "".join(state.reason.partition(PIP)[1:])
+    return BackendFacts(
+        name=row.name, available=state.ok, code=state.code.value, reason=state.reason,
+        version=state.version, min_version=row.min_version, devices=row.devices,
+        precisions=precisions, missing_tools=tools,
+        own_precision=probes.own_precision(row) if state.ok else "", install=install,
+    )  # fmt: skip
 
 
 def machine_facts() -> dict[str, Any]:
@@ -200,8 +196,8 @@ def show(facts: Sequence[BackendFacts], machine: Mapping[str, Any]) -> None:
 def _advice(fact: BackendFacts) -> list[str]:
     lines = []
     if not fact.available:
-        said = fact.install and fact.install not in fact.reason
-        lines.append(f"{fact.reason}: {fact.install}" if said else fact.reason)
+        more = fact.install and fact.install not in fact.reason
+        lines.append(f"{fact.reason}: {fact.install}" if more else fact.reason)
     if fact.missing_tools:
         tools = " ".join(fact.missing_tools)
         lines.append(f"converting for it needs: python -m pip install {tools}")

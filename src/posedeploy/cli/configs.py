@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from posedeploy.cli.completion import complete_backend, complete_deploy_config
+from posedeploy.cli.arguments import JsonOption, complete_backend, complete_deploy_config
 from posedeploy.cli.terminal import console, escape, print_json
 from posedeploy.config import (
     DeployConfigName,
@@ -27,33 +27,8 @@ from posedeploy.runtime.registry import backend_names
 
 configs = typer.Typer(no_args_is_help=True, help="The deploy configs: list, show, new.")
 
-LIST_EXAMPLES = """
-Examples:
-
-    posedeploy configs list
-
-    posedeploy configs list --backend openvino --head simcc
-
-    posedeploy configs list --json
-"""
-SHOW_EXAMPLES = """
-Examples:
-
-    posedeploy configs show pose-detection_simcc_onnxruntime_dynamic
-
-    posedeploy configs show mine.py --json
-"""
-NEW_EXAMPLES = """
-Examples:
-
-    posedeploy configs new --backend openvino --head simcc --shape 384x288
-
-    posedeploy configs new --backend tensorrt --precision fp16 --shape 256x192 --dynamic --out mine
-"""
-
 
 KINDS = tuple(head.kind for head in HEADS)
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 BackendOption = Annotated[
     str | None, typer.Option(help="Only this backend.", autocompletion=complete_backend)
 ]
@@ -70,7 +45,16 @@ def list_configs(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the deploy configs that the zoo needs; any other name of the grammar works as well."""
+    """List the deploy configs that the zoo needs; any other name of the grammar works as well.
+
+    Examples:
+
+        posedeploy configs list
+
+        posedeploy configs list --backend openvino --head simcc
+
+        posedeploy configs list --json
+    """
     if head is not None:
         _check_word("--head", head, KINDS)
     if precision is not None:
@@ -94,20 +78,14 @@ def list_configs(
         typer.echo(fact["name"])
 
 
-list_configs.__doc__ = f"{list_configs.__doc__}\n{LIST_EXAMPLES}"
-
-
 def name_facts(name: str) -> dict[str, Any]:
     """The parts of a deploy config's name, as JSON has them."""
     parts = parse_name(name)
     return {
-        "name": name,
-        "head": head_of_word(parts.variant).kind,
-        "backend": parts.backend,
-        "precision": parts.precision,
-        "batch": parts.shape_mode,
+        "name": name, "head": head_of_word(parts.variant).kind, "backend": parts.backend,
+        "precision": parts.precision, "batch": parts.shape_mode,
         "height_width": list(parts.shape) if parts.shape else None,
-    }
+    }  # fmt: skip
 
 
 @configs.command("show")
@@ -120,9 +98,16 @@ def show_config(
     ],
     as_json: JsonOption = False,
 ) -> None:
-    """Show a deploy config: its file, its settings, and its text with all that it inherits."""
-    found = find_deploy_config(config)
-    path = str(found) if isinstance(found, Path) else None
+    """Show a deploy config: its file, its settings, and its text with all that it inherits.
+
+    Examples:
+
+        posedeploy configs show pose-detection_simcc_onnxruntime_dynamic
+
+        posedeploy configs show mine.py --json
+    """
+    source = find_deploy_config(config)
+    path = str(source) if isinstance(source, Path) else None
     try:
         loaded = load_deploy_config(config)
     except ImportError as error:
@@ -152,9 +137,6 @@ def show_config(
     out.print(escape(deploy_config_text(config)), soft_wrap=True)
 
 
-show_config.__doc__ = f"{show_config.__doc__}\n{SHOW_EXAMPLES}"
-
-
 @configs.command("new")
 def new_config(  # noqa: PLR0917 - the signature is the command line
     backend: Annotated[str, typer.Option(help="Backend.", autocompletion=complete_backend)],
@@ -173,7 +155,15 @@ def new_config(  # noqa: PLR0917 - the signature is the command line
     out: Annotated[Path, typer.Option(help="Folder for the file.")] = Path(),
     force: Annotated[bool, typer.Option("--force", help="Replace a file of that name.")] = False,
 ) -> None:
-    """Write a deploy config to a file, to be changed; the name says what is in it."""
+    """Write a deploy config to a file, to be changed; its name has the settings.
+
+    Examples:
+
+        posedeploy configs new --backend openvino --head simcc --shape 384x288
+
+        posedeploy configs new --backend tensorrt --precision fp16 --shape 256x192 --dynamic
+        --out mine
+    """
     _check_word("--backend", backend, backend_names())
     _check_word("--head", head, KINDS)
     _check_word("--precision", precision, precisions())
@@ -197,9 +187,6 @@ def new_config(  # noqa: PLR0917 - the signature is the command line
     console().print(f"wrote {escape(str(path))}", soft_wrap=True)
 
 
-new_config.__doc__ = f"{new_config.__doc__}\n{NEW_EXAMPLES}"
-
-
 def _check_word(option: str, word: str, words: Sequence[str]) -> None:
     if word not in words:
         expected = f"one of: {', '.join(words)}"
@@ -207,11 +194,7 @@ def _check_word(option: str, word: str, words: Sequence[str]) -> None:
 
 
 def parse_shape(text: str | None) -> tuple[int, int] | None:
-    """(H, W) in px of 'HxW'.
-
-    Raises:
-        BadInputError: It is not of that form.
-    """
+    """(H, W) in px of 'HxW'; BadInputError for text of another form."""
     if text is None:
         return None
     match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from posedeploy.cli.completion import (
+from posedeploy.cli.arguments import (
     complete_checkpoint,
     complete_deploy_config,
     complete_model_config,
+    parse_device,
 )
-from posedeploy.cli.model_folder import parse_device
 from posedeploy.errors import BadInputError, UnavailableError
 from posedeploy.sdk.images import read_image
 from posedeploy.sdk.windows import check_windows, show_files
@@ -27,14 +27,6 @@ if TYPE_CHECKING:
     from posedeploy.apis.comparing import Comparison, FindKeypoints
     from posedeploy.apis.progress import StageEvent
 
-EXAMPLES = """
-Examples:
-
-    posedeploy convert pose-detection_simcc_onnxruntime_dynamic rtmpose_s calibrated photo.jpg
-    --work-dir work/rtmpose_s
-
-    posedeploy convert deploy.py model.py model.pth photo.jpg --work-dir work/mine
-"""
 LOG_LEVELS = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG")
 LABELS = {
     "checkpoint": "checkpoint",
@@ -43,7 +35,6 @@ LABELS = {
     "convert": "conversion",
     "compare": "comparison with PyTorch",
 }
-DEFAULT_WORK_DIR = Path("work_dir")
 
 
 def convert(  # noqa: PLR0917 - the signature is the command line
@@ -73,9 +64,9 @@ def convert(  # noqa: PLR0917 - the signature is the command line
         ),
     ],
     img: Annotated[Path, typer.Argument(metavar="IMAGE", help="Image to compare on.")],
-    work_dir: Annotated[
-        Path, typer.Option(help="Where the SDK model folder goes.")
-    ] = DEFAULT_WORK_DIR,
+    work_dir: Annotated[Path, typer.Option(help="Where the SDK model folder goes.")] = Path(
+        "work_dir"
+    ),
     test_img: Annotated[
         list[Path] | None, typer.Option(help="Compare on this image instead of IMAGE.")
     ] = None,
@@ -94,8 +85,20 @@ def convert(  # noqa: PLR0917 - the signature is the command line
     show: Annotated[bool, typer.Option("--show", help="Open a window with the result.")] = False,
     log_level: Annotated[str, typer.Option(help=f"One of {', '.join(LOG_LEVELS)}.")] = "WARNING",
 ) -> None:
-    """Convert a model, and compare its keypoints with PyTorch's."""
-    set_log_level(log_level)
+    """Convert a model, and compare its keypoints with PyTorch's.
+
+    Examples:
+
+        posedeploy convert pose-detection_simcc_onnxruntime_dynamic rtmpose_s calibrated photo.jpg
+        --work-dir work/rtmpose_s
+
+        posedeploy convert deploy.py model.py model.pth photo.jpg --work-dir work/mine
+    """
+    level = log_level.upper()
+    if level not in LOG_LEVELS:
+        expected = f"one of {', '.join(LOG_LEVELS)}"
+        raise BadInputError("--log-level", log_level, expected, "Change it.")
+    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
     console = Console(highlight=False)
     if show:
         check_windows(f"Leave --show out, and look at the images in {work_dir}.")
@@ -110,20 +113,6 @@ def convert(  # noqa: PLR0917 - the signature is the command line
         show_files(sorted(work_dir.glob("output_*.jpg")))
     if not same:
         raise typer.Exit(1)
-
-
-convert.__doc__ = f"{convert.__doc__}\n{EXAMPLES}"
-
-
-def set_log_level(name: str) -> None:
-    """Set the level of all loggers.
-
-    Raises:
-        BadInputError: No such level.
-    """
-    if name.upper() not in LOG_LEVELS:
-        raise BadInputError("--log-level", name, f"one of {', '.join(LOG_LEVELS)}", "Change it.")
-    logging.basicConfig(level=name.upper(), format="%(levelname)s %(name)s: %(message)s")
 
 
 def run(

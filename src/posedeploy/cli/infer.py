@@ -3,26 +3,41 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import numpy as np
 import typer
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import Progress
 
-from posedeploy.cli.model_folder import check_model_folder, device_for
-from posedeploy.cli.terminal import items_progress
+from posedeploy.cli.arguments import (
+    DeviceOption,
+    ThreadsOption,
+    check_model_folder,
+    device_for,
+)
+from posedeploy.cli.media import (
+    Source,
+    Video,
+    drawn_names,
+    find_sources,
+    open_video,
+    output_folder,
+    write_video,
+)
+from posedeploy.cli.terminal import escape, items_progress, to_json
 from posedeploy.errors import BadInputError
+from posedeploy.sdk import PoseDetector, Poses
+from posedeploy.sdk.drawing import draw_poses
+from posedeploy.sdk.images import read_image, write_image
+from posedeploy.sdk.regions import Image
+from posedeploy.sdk.windows import check_windows, show_image
 
-EXAMPLES = """
-Examples:
-
-    posedeploy infer work/rtmpose_s photo.jpg
-
-    posedeploy infer work/rtmpose_s photo.jpg --bbox 20,30,480,600 --out drawn
-
-    posedeploy infer work/rtmo_s walk.mp4 holidays/ 'more/**/*.png' --out drawn
-
-    posedeploy infer work/rtmpose_s photo.jpg --json > keypoints.jsonl
-"""
 DEFAULT_OUT = Path("poses")
 
 
@@ -51,22 +66,25 @@ def infer(  # noqa: PLR0917 - the signature is the command line
     min_score: Annotated[
         float, typer.Option(help="Keypoints with a lower score are not drawn.")
     ] = 0.3,
-    device: Annotated[
-        str | None, typer.Option(help="cpu, cuda, cuda:1; by default the backend's first.")
-    ] = None,
-    threads: Annotated[int, typer.Option(min=0, help="Threads; 0: the backend's choice.")] = 1,
+    device: DeviceOption = None,
+    threads: ThreadsOption = 1,
 ) -> None:
     """Find keypoints in images and videos with an SDK model folder, and draw them.
 
     Needs neither torch nor mmpose. Exit code 1: something could not be read to its end.
-    """
-    from posedeploy.cli.inference import Inference, JsonLines, TextLines
-    from posedeploy.cli.media import drawn_names, find_sources, output_folder
-    from posedeploy.sdk import PoseDetector
-    from posedeploy.sdk.windows import check_windows, show_image
 
+    Examples:
+
+        posedeploy infer work/rtmpose_s photo.jpg
+
+        posedeploy infer work/rtmpose_s photo.jpg --bbox 20,30,480,600 --out drawn
+
+        posedeploy infer work/rtmo_s walk.mp4 holidays/ 'more/**/*.png' --out drawn
+
+        posedeploy infer work/rtmpose_s photo.jpg --json > keypoints.jsonl
+    """
     boxes = [parse_box(text) for text in bbox or []]
-    folder_of_model, found = check_model_folder(model_dir), find_sources(sources)
+    folder_of_model, images = check_model_folder(model_dir), find_sources(sources)
     if show:
         check_windows("Leave --show out, and open the images that --out writes.")
     chosen = device_for(folder_of_model, device)
@@ -84,16 +102,13 @@ def infer(  # noqa: PLR0917 - the signature is the command line
         lines = JsonLines() if as_json else TextLines(progress.console, inference)
         lines.start(detector)
         with progress:
-            names = drawn_names(found)
+            names = drawn_names(images)
             complete = [
                 inference.run(source, name, lines, progress)
-                for source, name in zip(found, names, strict=True)
+                for source, name in zip(images, names, strict=True)
             ]
     if not all(complete):
         raise typer.Exit(1)
-
-
-infer.__doc__ = f"{infer.__doc__}\n{EXAMPLES}"
 
 
 def parse_box(text: str) -> list[float]:
@@ -117,3 +132,223 @@ def parse_box(text: str) -> list[float]:
             "--bbox", text, expected, f"If it was x,y,width,height, write {corner}."
         )
     return box
+
+
+# Shows an image in the window of a title for some milliseconds (0: until a key is pressed); False
+# if the user wants no more.
+Show = Callable[[str, NDArray[np.uint8], int], bool]
+
+
+@dataclass(frozen=True)
+class Inference:
+    """Finds, draws and reports poses.
+
+    Attributes:
+        boxes: `[left, top, right, bottom]` in image px, for every image; None without boxes.
+        out: Folder of the drawings; None draws nothing.
+        show: Opens windows; None opens none.
+        min_score: Keypoints with lower scores are not drawn.
+    """
+
+    detector: PoseDetector
+    boxes: list[list[float]] | None
+    out: Path | None
+    show: Show | None
+    min_score: float
+
+    def run(self, source: Source, name: str, reporter: Reporter, progress: Progress) -> bool:
+        """Process one source; False if it could not be read to its end.
+
+        `name` is the file name of the drawing; `progress` shows the number of frames.
+
+        Raises:
+            BadInputError: A file that the user named cannot be read at all.
+        """
+        written = self.out / name if self.out else None
+        try:
+            if source.is_video:
+                return self._video(source.path, written, reporter, progress)
+            image = read_image(source.path)
+            self._check_boxes(source.path, image)
+        except BadInputError as error:
+            if source.named:
+                raise
+            reporter.unreadable(source.path, error)
+            return False
+        self._image(source.path, image, written, reporter)
+        return True
+
+    def _image(self, path: Path, image: Image, written: Path | None, reporter: Reporter) -> None:
+        poses = self.detector.detect(image, self.boxes)
+        if written or self.show:
+            drawn = self._drawn(image, poses)
+            if written:
+                write_image(written, drawn)
+            if self.show:
+                self.show(path.name, drawn, 0)
+        reporter.image(path, image, poses, written)
+
+    def _video(
+        self, path: Path, written: Path | None, reporter: Reporter, progress: Progress
+    ) -> bool:
+        people = 0
+        with ExitStack() as stack:
+            video = stack.enter_context(open_video(path))
+            write = stack.enter_context(write_video(written, video.fps)) if written else None
+            task = progress.add_task(path.name, total=video.declared or None)
+            for image in video.frames():
+                self._check_boxes(path, image)
+                poses = self.detector.detect(image, self.boxes)
+                people += len(poses.keypoints)
+                reporter.frame(video, image, poses)
+                progress.advance(task)
+                if write or self.show:
+                    drawn = self._drawn(image, poses)
+                    if write:
+                        write(drawn)
+                    pause = max(1, round(1000 / video.fps))
+                    if self.show and not self.show(path.name, drawn, pause):
+                        video.stopped = True
+                        break
+            progress.remove_task(task)
+        reporter.video(video, people, written)
+        return not video.truncated
+
+    def _check_boxes(self, path: Path, image: Image) -> None:
+        height, width = image.shape[:2]
+        for left, top, right, bottom in self.boxes or ():
+            if left >= width or top >= height or right <= 0 or bottom <= 0:
+                raise BadInputError(
+                    f"--bbox {left:g},{top:g},{right:g},{bottom:g}",
+                    f"a box outside {path.name}, which is {width}x{height} px",
+                    "a box that overlaps the image", "Measure it in px of the image itself.",
+                )  # fmt: skip
+
+    def _drawn(self, image: Image, poses: Poses) -> NDArray[np.uint8]:
+        return draw_poses(image, poses.keypoints, self.detector.dataset_meta, self.min_score)
+
+
+def _people_json(poses: Poses) -> list[dict[str, Any]]:
+    """People as JSON: boxes and keypoints in image px, keypoints as [x, y, score]."""
+    return [
+        {"box": box.tolist(), "score": float(score), "keypoints": points.tolist()}
+        for box, score, points in zip(poses.boxes, poses.scores, poses.keypoints, strict=True)
+    ]
+
+
+def _size(image: Image) -> dict[str, int]:
+    return {"width": image.shape[1], "height": image.shape[0]}
+
+
+class JsonLines:
+    """Reports one JSON object per line: the model, then images, frames and videos."""
+
+    def start(self, detector: PoseDetector) -> None:
+        """Report the model and the names of its keypoints."""
+        model, meta = detector.model, detector.dataset_meta
+        self._line(
+            kind="model", folder=str(model.folder), name=model.model.name,
+            backend=model.model.backend, precision=model.precision,
+            input_size=list(detector.input_size), top_down=detector.top_down,
+            keypoint_names=list(meta.keypoint_names),
+            skeleton=[list(link) for link in meta.skeleton_links],
+        )  # fmt: skip
+
+    def image(self, source: Path, image: Image, poses: Poses, written: Path | None) -> None:
+        self._line(
+            kind="image", source=str(source), **_size(image), people=_people_json(poses),
+            written=str(written) if written else None,
+        )  # fmt: skip
+
+    def frame(self, video: Video, image: Image, poses: Poses) -> None:
+        self._line(
+            kind="frame", source=str(video.path), frame=video.read - 1, **_size(image),
+            people=_people_json(poses),
+        )  # fmt: skip
+
+    def video(self, video: Video, people: int, written: Path | None) -> None:
+        self._line(
+            kind="video", source=str(video.path), frames=video.read, declared=video.declared,
+            fps=video.fps, people=people, truncated=video.truncated,
+            written=str(written) if written else None,
+        )  # fmt: skip
+
+    def unreadable(self, source: Path, error: BadInputError) -> None:
+        self._line(kind="unreadable", source=str(source), found=error.found)
+
+    def _line(self, **content: Any) -> None:
+        typer.echo(to_json(content))
+
+
+class TextLines:
+    """Reports one line of text per image and video."""
+
+    def __init__(self, console: Console, inference: Inference) -> None:
+        self._console = console
+        self._inference = inference
+        self._scores: list[NDArray[np.float32]] = []  # of an image, or of a video's frames
+
+    def start(self, detector: PoseDetector) -> None:
+        """Report the model."""
+        model, (width, height) = detector.model, detector.input_size
+        self._print(
+            f"[bold]{escape(model.folder.name)}[/]: {model.model.backend} {model.precision}, "
+            f"input {width}x{height} px"
+        )
+
+    def image(self, source: Path, image: Image, poses: Poses, written: Path | None) -> None:
+        del image
+        self._scores = [poses.keypoints[..., 2]]
+        inference, people = self._inference, len(poses.keypoints)
+        whole = inference.detector.top_down and inference.boxes is None and people > 0
+        note = " (the whole image as one box)" if whole else ""
+        line = f"{_people(people)}{note}{self._counts()}{_arrow(written)}"
+        self._print(f"{escape(source.name)}: {line}")
+
+    def frame(self, video: Video, image: Image, poses: Poses) -> None:
+        del video, image
+        self._scores.append(poses.keypoints[..., 2])
+
+    def video(self, video: Video, people: int, written: Path | None) -> None:
+        seconds = f"{video.read / video.fps:.1f} s at {video.fps:.4g} fps"
+        rate = people / video.read if video.read else 0.0
+        many = f"{_people(rate)} a frame{self._counts()}"
+        name = escape(video.path.name)
+        if video.truncated:
+            self._print(
+                f"[bold red]truncated[/]: {name}: {video.read} of the {video.declared} frames "
+                f"that the file promises could be read ({seconds}); the rest is missing or "
+                f"damaged. {many}{_arrow(written)}"
+            )
+            return
+        self._print(f"{name}: {video.read} frames ({seconds}), {many}{_arrow(written)}")
+
+    def unreadable(self, source: Path, error: BadInputError) -> None:
+        self._print(f"[bold red]left out[/]: {escape(source.name)}: {escape(error.found)}")
+
+    def _counts(self) -> str:
+        """The number of keypoints that are drawn, and advice if there is none."""
+        parts = [part.ravel() for part in self._scores]
+        scores, self._scores = np.concatenate(parts or [np.empty(0, np.float32)]), []
+        if not scores.size:
+            return ""
+        limit = self._inference.min_score
+        drawn = int(np.count_nonzero(scores >= limit))
+        best = f"; the best is {np.nanmax(scores):.2g}: lower --min-score" if not drawn else ""
+        return f", {drawn} of {scores.size} keypoints with a score from {limit:g}{best}"
+
+    def _print(self, text: str) -> None:
+        self._console.print(text, soft_wrap=True)
+
+
+def _people(count: float) -> str:
+    if count == 0:
+        return "nobody"
+    return f"{count:.3g} {'person' if count == 1 else 'people'}"
+
+
+def _arrow(written: Path | None) -> str:
+    return f" -> {escape(str(written))}" if written else ""
+
+
+Reporter = JsonLines | TextLines

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import itertools
 import os
 import struct
 import tempfile
@@ -19,7 +20,6 @@ from posedeploy.sdk.images import Image
 
 IMAGES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
-DRAWN = "_poses"  # suffix of the names of drawn images
 CODEC = "mp4v"  # MPEG-4 part 2, which every build of OpenCV with FFmpeg can write
 DEFAULT_FPS = 25.0  # for a file without a frame rate
 _PATTERN = frozenset("*?[")
@@ -31,13 +31,7 @@ _ROUNDED_FRAMES, _ROUNDED_PART = 2, 0.01
 
 @dataclass(frozen=True)
 class Source:
-    """A image or a video to find poses in.
-
-    Attributes:
-        path: The file.
-        is_video: True if its suffix is a video's.
-        named: True if the user named the file; False if it is from a folder or a pattern.
-    """
+    """An image or a video; `named` is False if it comes from a folder or a pattern."""
 
     path: Path
     is_video: bool
@@ -45,19 +39,15 @@ class Source:
 
 
 def find_sources(words: Sequence[str]) -> tuple[Source, ...]:
-    """Files, the images and videos of folders, and what patterns match; each file once.
-
-    Args:
-        words: Paths of files and folders, and patterns such as 'photos/**/*.jpg'.
+    """The files of paths, folders and patterns such as 'photos/**/*.jpg'; each file once.
 
     Raises:
         BadInputError: One of them matches nothing.
     """
-    found: dict[Path, Source] = {}
-    for word in words:
-        for source in _sources(word):
-            found.setdefault(source.path, source)
-    return tuple(found.values())
+    sources: dict[Path, Source] = {}
+    for source in itertools.chain.from_iterable(map(_sources, words)):
+        sources.setdefault(source.path, source)
+    return tuple(sources.values())
 
 
 def _sources(word: str) -> list[Source]:
@@ -65,9 +55,9 @@ def _sources(word: str) -> list[Source]:
     if path.is_file():
         return [Source(path, path.suffix.lower() in VIDEOS, named=True)]
     if path.is_dir():
-        return _known(sorted(path.iterdir()), f"folder {word}")
+        return _by_suffix(sorted(path.iterdir()), f"folder {word}")
     if _PATTERN & set(word):
-        return _known(sorted(map(Path, glob.glob(word, recursive=True))), f"pattern {word}")
+        return _by_suffix(sorted(map(Path, glob.glob(word, recursive=True))), f"pattern {word}")
     neighbors = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
     raise BadInputError(
         f"image {word}", "no such file", "an image, a video, a folder or a pattern",
@@ -75,46 +65,40 @@ def _sources(word: str) -> list[Source]:
     )  # fmt: skip
 
 
-def _known(paths: Sequence[Path], subject: str) -> list[Source]:
+def _by_suffix(paths: Sequence[Path], subject: str) -> list[Source]:
     """The paths that are images or videos by their suffix."""
-    kinds = {suffix: suffix in VIDEOS for suffix in (*IMAGES, *VIDEOS)}
-    found = [
-        Source(path, kinds[path.suffix.lower()], named=False)
+    suffixes = (*IMAGES, *VIDEOS)
+    sources = [
+        Source(path, path.suffix.lower() in VIDEOS, named=False)
         for path in paths
-        if path.suffix.lower() in kinds and path.is_file()
+        if path.suffix.lower() in suffixes and path.is_file()
     ]
-    if not found:
+    if not sources:
         others = ", ".join(path.name for path in paths[:3])
         raise BadInputError(
             subject, f"no image or video{f', but {others}' if others else ''}",
-            f"files that end in {', '.join(s[1:] for s in kinds)}",
+            f"files that end in {', '.join(s[1:] for s in suffixes)}",
             "Check the path; patterns go down into folders with **.",
         )  # fmt: skip
-    return found
+    return sources
 
 
 def drawn_names(sources: Sequence[Source]) -> list[str]:
     """A unique file name for the drawing of each source."""
-    taken: set[str] = set()
-    names = []
+    names: list[str] = []
     for source in sources:
         suffix = ".mp4" if source.is_video else source.path.suffix.lower()
         suffix = suffix if suffix in (*IMAGES, ".mp4") else ".jpg"
-        count, name = 1, f"{source.path.stem}{DRAWN}{suffix}"
-        while name in taken:
+        count, name = 1, f"{source.path.stem}_poses{suffix}"
+        while name in names:
             count += 1
-            name = f"{source.path.stem}{DRAWN}_{count}{suffix}"
-        taken.add(name)
+            name = f"{source.path.stem}_poses_{count}{suffix}"
         names.append(name)
     return names
 
 
 def output_folder(path: Path) -> Path:
-    """The folder, which is created if it is missing.
-
-    Raises:
-        BadInputError: It cannot be created or written to.
-    """
+    """The folder, created if missing; BadInputError if it cannot be created or written to."""
     try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
@@ -132,10 +116,7 @@ class Video:
     """An open video.
 
     Attributes:
-        path: The file.
-        fps: Frames per second.
         declared: Number of frames that the file declares; 0 without a declaration.
-        capture: OpenCV's reader.
         read: Number of frames that have been read.
         stopped: True if the user stopped before the end.
     """
@@ -165,11 +146,7 @@ class Video:
 
 @contextmanager
 def open_video(path: Path) -> Iterator[Video]:
-    """Open a video.
-
-    Raises:
-        BadInputError: OpenCV cannot read its first frame.
-    """
+    """Open a video; BadInputError if OpenCV cannot read its first frame."""
     # FFmpeg's own messages on standard error are replaced by the errors below
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
@@ -230,22 +207,23 @@ def write_video(path: Path, fps: float, codec: str = CODEC) -> Iterator[Callable
 
     The file is written if the block ends without an error, and not at all otherwise.
 
-    Args:
-        path: The file, '.mp4'.
-        fps: Frames per second.
-        codec: FourCC of the codec.
-
     Raises:
         UnavailableError: The OpenCV that is installed cannot write videos.
     """
-    writers: list[tuple[cv2.VideoWriter, tuple[int, int]]] = []
+    writer, size = cv2.VideoWriter(), (0, 0)  # opened with the size of the first frame
     with whole_file(path) as temporary:
 
         def write(image: Image) -> None:
-            if not writers:
+            nonlocal size
+            if not writer.isOpened():
                 size = image.shape[1], image.shape[0]
-                writers.append((_writer(temporary, fps, size, codec, path), size))
-            writer, size = writers[0]
+                fourcc = cv2.VideoWriter.fourcc(*codec)
+                if not writer.open(str(temporary), cv2.CAP_FFMPEG, fourcc, fps, size):
+                    raise UnavailableError(
+                        f"video {path}", f"an OpenCV that cannot write {codec}",
+                        "OpenCV with FFmpeg, as its wheels have it",
+                        "Install opencv-python-headless, or use --json, which writes no video.",
+                    )  # fmt: skip
             if image.shape[1::-1] != size:  # the writer would drop it silently
                 image = cv2.resize(image, size)  # type: ignore[assignment]
             writer.write(image)
@@ -253,19 +231,4 @@ def write_video(path: Path, fps: float, codec: str = CODEC) -> Iterator[Callable
         try:
             yield write
         finally:
-            for writer, _ in writers:
-                writer.release()
-
-
-def _writer(
-    temporary: Path, fps: float, size: tuple[int, int], codec: str, path: Path
-) -> cv2.VideoWriter:
-    fourcc = cv2.VideoWriter.fourcc(*codec)
-    writer = cv2.VideoWriter(str(temporary), cv2.CAP_FFMPEG, fourcc, fps, size)
-    if not writer.isOpened():
-        raise UnavailableError(
-            f"video {path}", f"an OpenCV that cannot write {codec}",
-            "OpenCV with FFmpeg, as its wheels have it",
-            "Install opencv-python-headless, or use --json, which writes no video.",
-        )  # fmt: skip
-    return writer
+            writer.release()

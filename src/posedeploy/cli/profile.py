@@ -13,7 +13,12 @@ import numpy as np
 import typer
 from rich.console import Console
 
-from posedeploy.cli.model_folder import check_model_folder, device_for
+from posedeploy.cli.arguments import (
+    DeviceOption,
+    ThreadsOption,
+    check_model_folder,
+    device_for,
+)
 from posedeploy.cli.terminal import console, escape, print_json
 from posedeploy.errors import BadInputError
 from posedeploy.sdk import PoseDetector
@@ -22,28 +27,11 @@ from posedeploy.sdk.pose_detector import STAGES
 
 TURN = 10  # calls of a folder before those of the next one
 TOTAL = "total"
-EXAMPLES = """
-Examples:
-
-    posedeploy profile work/rtmpose_s
-
-    posedeploy profile work/ort work/openvino work/ncnn --threads 2
-
-    posedeploy profile work/rtmpose_s --batch 1 --batch 8 --calls 300
-
-    posedeploy profile work/rtmpose_s --json > latency.json
-"""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured.
-
-    Attributes:
-        batches: Numbers of regions in a call.
-        warm_up: Calls of each folder and batch before the measurement.
-        calls: Measured calls of each folder and batch.
-    """
+    """What is measured: numbers of regions in a call, and calls of each folder and batch."""
 
     batches: tuple[int, ...]
     warm_up: int
@@ -52,13 +40,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Summary:
-    """Statistics of times in ms.
-
-    Attributes:
-        median: Median.
-        iqr: Interquartile range.
-        p99: 99th percentile.
-    """
+    """Median, interquartile range and 99th percentile of times in ms."""
 
     median: float
     iqr: float
@@ -70,10 +52,7 @@ class Run:
     """The times of one folder at one batch size.
 
     Attributes:
-        folder: The folder as it was named.
         batch: Regions in a call.
-        backend: Backend name.
-        precision: The precision that the folder declares.
         options: The backend's effective options.
         samples: Stage -> ms per call; 'total' is the whole call.
     """
@@ -108,11 +87,7 @@ class Run:
 
 
 class StopWatch:
-    """Adds up the time of each stage of a call.
-
-    Args:
-        clock: Returns the time in s.
-    """
+    """Adds up the time of each stage of a call; `clock` returns the time in s."""
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock = clock
@@ -132,7 +107,7 @@ class StopWatch:
 
 
 def time_calls(detector: PoseDetector, images: Sequence[Image], calls: int, run: Run) -> None:
-    """Run a detector some times and add the times to a run."""
+    """Run a detector a number of times and add the times to a run."""
     watch = StopWatch()
     detector.on_stage = watch.mark
     for _ in range(calls):
@@ -158,7 +133,7 @@ def measure(
         detectors: Folder as it was named -> its detector.
         image: `[H, W, 3]` uint8, BGR; a top-down model takes the whole image as the box.
         plan: What is measured.
-        turn: Runs a detector some times and adds the times to a run.
+        turn: Runs a detector a number of times and adds the times to a run.
 
     Returns:
         One run per folder and batch size, in the order of the folders within each batch size.
@@ -191,22 +166,32 @@ def profile(  # noqa: PLR0917 - the signature is the command line
     batch: Annotated[
         list[int] | None, typer.Option(min=1, help="Regions in a call; may be repeated. [1]")
     ] = None,
-    threads: Annotated[int, typer.Option(min=0, help="Threads; 0: the backend's choice.")] = 1,
+    threads: ThreadsOption = 1,
     warm_up: Annotated[int, typer.Option(min=0, help="Calls before any is counted.")] = 10,
     calls: Annotated[int, typer.Option(min=2, help="Calls that are counted.")] = 100,
-    device: Annotated[
-        str | None, typer.Option(help="cpu, cuda, cuda:1; by default each backend's first.")
-    ] = None,
+    device: DeviceOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON with every sample.")] = False,
 ) -> None:
     """Measure pre-processing, session and post-processing, with the machine's fingerprint.
 
     Folders take turns, so that other programs slow all of them down alike. Compare only numbers of
     the same machine and the same minute.
+
+    Examples:
+
+        posedeploy profile work/rtmpose_s
+
+        posedeploy profile work/ort work/openvino work/ncnn --threads 2
+
+        posedeploy profile work/rtmpose_s --batch 1 --batch 8 --calls 300
+
+        posedeploy profile work/rtmpose_s --json > latency.json
     """
+    from posedeploy.synthetic.figures import draw_figure
+
     sizes = sorted(set(batch or [1]))
     plan = Plan(batches=tuple(sizes), warm_up=warm_up, calls=calls)
-    image = read_image(img) if img else _figure()
+    image = read_image(img) if img else draw_figure(1, (640, 480))[0]
     if len(set(model_dirs)) < len(model_dirs):
         raise BadInputError(
             "MODEL_DIRS", "a folder that is named twice", "each once", "Name it once."
@@ -225,15 +210,6 @@ def profile(  # noqa: PLR0917 - the signature is the command line
         print_json({"machine": machine, "runs": [run.to_json() for run in runs]})
     else:
         show(console(), runs, machine)
-
-
-profile.__doc__ = f"{profile.__doc__}\n{EXAMPLES}"
-
-
-def _figure() -> Any:
-    from posedeploy.synthetic.figures import draw_figure
-
-    return draw_figure(1, (640, 480))[0]
 
 
 def fingerprint(threads: int) -> dict[str, Any]:
@@ -259,10 +235,6 @@ def _digits(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def _spread(summary: Summary) -> str:
-    return f"{_digits(summary.median)} ±{summary.iqr / 2:.2g}"
-
-
 def show(out: Console, runs: Sequence[Run], machine: Mapping[str, Any]) -> None:
     """Print the table, the effective options, and the fingerprint."""
     from rich.box import SIMPLE_HEAD
@@ -277,9 +249,10 @@ def show(out: Console, runs: Sequence[Run], machine: Mapping[str, Any]) -> None:
         pre, session, post, total = map(run.summary, (*STAGES, TOTAL))
         best = first.setdefault(run.batch, total.median)
         table.add_row(
-            escape(run.folder), str(run.batch), _digits(pre.median), _spread(session),
-            _digits(post.median), _spread(total), _digits(total.p99), _digits(run.fps),
-            f"{total.median / best:.2f}",
+            escape(run.folder), str(run.batch), _digits(pre.median),
+            f"{_digits(session.median)} ±{session.iqr / 2:.2g}", _digits(post.median),
+            f"{_digits(total.median)} ±{total.iqr / 2:.2g}", _digits(total.p99),
+            _digits(run.fps), f"{total.median / best:.2f}",
         )  # fmt: skip
     out.print(table)
     out.print(

@@ -16,15 +16,6 @@ from posedeploy.errors import BadInputError
 if TYPE_CHECKING:
     from posedeploy.sdk.validate import Finding
 
-EXAMPLES = """
-Examples:
-
-    posedeploy validate work/rtmpose_s
-
-    posedeploy validate work/rtmpose_s --client mmdeploy-runtime-1.3.1
-
-    posedeploy validate work/rtmpose_s --json
-"""
 COLORS = {"error": "bold red", "warning": "yellow"}
 
 
@@ -43,6 +34,14 @@ def validate(
     """Check an SDK model folder for errors, without running the graph in it.
 
     Exit code: 0 no errors (there may be warnings), 1 errors, 2 no such folder or client.
+
+    Examples:
+
+        posedeploy validate work/rtmpose_s
+
+        posedeploy validate work/rtmpose_s --client mmdeploy-runtime-1.3.1
+
+        posedeploy validate work/rtmpose_s --json
     """
     from posedeploy.sdk.validate import Level
     from posedeploy.sdk.validate import validate as findings_of
@@ -63,18 +62,8 @@ def validate(
         raise typer.Exit(1)
 
 
-validate.__doc__ = f"{validate.__doc__}\n{EXAMPLES}"
-
-
 def show(out: Console, folder: Path, client: str | None, findings: Sequence[Finding]) -> None:
-    """Print the findings as a table with a summary below it.
-
-    Args:
-        out: The console.
-        folder: The folder that was validated.
-        client: The client that it was validated for.
-        findings: From `posedeploy.sdk.validate`, errors first.
-    """
+    """Print the findings as a table with a summary below it."""
     from rich.table import Table
 
     whom = f" for {client}" if client else ""

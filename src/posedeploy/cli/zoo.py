@@ -9,39 +9,12 @@ from typing import Annotated, Any
 
 import typer
 
-from posedeploy.cli.completion import complete_model
+from posedeploy.cli.arguments import JsonOption, complete_model
 from posedeploy.cli.terminal import console, escape, print_json
 from posedeploy.errors import BadInputError, UnavailableError
 from posedeploy.zoo import ModelRow
 
 zoo = typer.Typer(no_args_is_help=True, help="The models that this project answers for.")
-
-LIST_EXAMPLES = """
-Examples:
-
-    posedeploy zoo list
-
-    posedeploy zoo list quick rtmpose_m
-
-    posedeploy zoo list --json
-"""
-SHOW_EXAMPLES = """
-Examples:
-
-    posedeploy zoo show rtmpose_s
-
-    posedeploy zoo show rtmpose_s --json
-"""
-FETCH_EXAMPLES = """
-Examples:
-
-    posedeploy zoo fetch rtmpose_s
-
-    posedeploy zoo fetch quick
-
-    posedeploy zoo fetch rtmpose_s --offline
-"""
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @zoo.command("list")
@@ -52,7 +25,16 @@ def list_models(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List families, models, input sizes and published accuracy."""
+    """List families, models, input sizes and published accuracy.
+
+    Examples:
+
+        posedeploy zoo list
+
+        posedeploy zoo list quick rtmpose_m
+
+        posedeploy zoo list --json
+    """
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
@@ -80,9 +62,6 @@ def list_models(
     )
 
 
-list_models.__doc__ = f"{list_models.__doc__}\n{LIST_EXAMPLES}"
-
-
 @zoo.command("show")
 def show_model(
     name: Annotated[
@@ -90,7 +69,14 @@ def show_model(
     ],
     as_json: JsonOption = False,
 ) -> None:
-    """Show a model: its config, its checkpoint, and the deploy configs that fit it."""
+    """Show a model: its config, its checkpoint, and the deploy configs that fit it.
+
+    Examples:
+
+        posedeploy zoo show rtmpose_s
+
+        posedeploy zoo show rtmpose_s --json
+    """
     from posedeploy.zoo import model_row
 
     row = model_row(name)
@@ -118,9 +104,6 @@ def show_model(
         out.print(f"    {config}")
 
 
-show_model.__doc__ = f"{show_model.__doc__}\n{SHOW_EXAMPLES}"
-
-
 @zoo.command("fetch")
 def fetch(
     names: Annotated[
@@ -131,17 +114,23 @@ def fetch(
         Path | None, typer.Option(help="Where checkpoints go; by default the cache.")
     ] = None,
     offline: Annotated[
-        bool, typer.Option("--offline", help="Use no network: say what is missing and where.")
+        bool, typer.Option("--offline", help="Use no network: name what is missing and where.")
     ] = False,
 ) -> None:
-    """Download trained checkpoints; files that are there already are checked and kept."""
+    """Download trained checkpoints; files that are there already are checked and kept.
+
+    Examples:
+
+        posedeploy zoo fetch rtmpose_s
+
+        posedeploy zoo fetch quick
+
+        posedeploy zoo fetch rtmpose_s --offline
+    """
     from posedeploy.zoo import models_of
     from posedeploy.zoo.download import fetch_checkpoint
 
     fetch_all(models_of(names), folder, offline=offline, download=fetch_checkpoint)
-
-
-fetch.__doc__ = f"{fetch.__doc__}\n{FETCH_EXAMPLES}"
 
 
 def fetch_all(
@@ -149,11 +138,7 @@ def fetch_all(
 ) -> None:
     """Download checkpoints with a progress bar, and print their paths.
 
-    Args:
-        rows: The models.
-        folder: Where checkpoints are kept; None takes the cache.
-        offline: Use no network.
-        download: As `posedeploy.zoo.download.fetch_checkpoint`.
+    `download` has the parameters of `posedeploy.zoo.download.fetch_checkpoint`.
     """
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
@@ -180,21 +165,17 @@ def facts_of(row: ModelRow) -> dict[str, Any]:
     from posedeploy.zoo.download import fetched
 
     try:
-        known, path = published(row), fetched(row)
+        entry, path = published(row), fetched(row)
         size = load_model_config(config_path(row)).input_size
     except (UnavailableError, ImportError):  # an environment for running alone
-        known, path, size = None, None, None
+        entry, path, size = None, None, None
     return {
-        "name": row.name,
-        "family": row.family,
-        "config": row.config,
-        "input_size": list(size) if size else None,
-        "tiers": list(row.tiers),
-        "dataset": known.dataset if known else "",
-        "metrics": dict(known.metrics) if known else {},
-        "url": known.url if known else "",
-        "fetched": str(path or ""),
-    }
+        "name": row.name, "family": row.family, "config": row.config,
+        "input_size": list(size) if size else None, "tiers": list(row.tiers),
+        "dataset": entry.dataset if entry else "",
+        "metrics": dict(entry.metrics) if entry else {},
+        "url": entry.url if entry else "", "fetched": str(path or ""),
+    }  # fmt: skip
 
 
 def fitting_configs(row: ModelRow) -> list[str]:

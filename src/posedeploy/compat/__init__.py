@@ -7,8 +7,7 @@ installed and imports, the real one is used.
 
 from __future__ import annotations
 
-from posedeploy.compat.config_scopes import without_missing_scopes
-from posedeploy.compat.install import Provided, install
+from posedeploy.compat.install import Provided, install, without_missing_scopes
 from posedeploy.compat.stand_ins import STAND_INS, StandInUsedError
 
 __all__ = ["STAND_INS", "Provided", "StandInUsedError", "install", "without_missing_scopes"]

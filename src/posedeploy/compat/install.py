@@ -1,7 +1,13 @@
-"""Put the stand-ins in place, once a process."""
+"""Put the stand-ins in place, once a process, and take their scopes out of configs.
+
+RTMPose's configs have `_scope_='mmdet'` for a backbone (CSPNeXt) that mmpose itself has under the
+same name.  Without mmdet, mmengine falls back to mmpose's with a warning that it cannot find
+mmdet; taking the scope out of the config asks for mmpose's in the first place.
+"""
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.machinery
 import logging
@@ -27,28 +33,15 @@ _HARMLESS_WARNINGS = (
 
 @dataclass(frozen=True)
 class Provided:
-    """What `install` did.
-
-    Attributes:
-        real: Modules of the table whose real package is used.
-        stand_ins: Modules of the table that are provided by stand-ins.
-    """
+    """Modules of the table whose real package is used, and those that are stand-ins."""
 
     real: tuple[str, ...]
     stand_ins: tuple[str, ...]
 
 
-_state: list[Provided] = []
-
-
+@functools.cache
 def install() -> Provided:
-    """Provide what `import mmpose` needs and this environment lacks. Idempotent.
-
-    Returns:
-        Which modules are real and which are stand-ins.
-    """
-    if _state:
-        return _state[0]
+    """Provide what `import mmpose` needs and this environment lacks. Idempotent."""
     for message in _HARMLESS_WARNINGS:
         warnings.filterwarnings("ignore", message=message)
     real, provided = [], []
@@ -58,14 +51,35 @@ def install() -> Provided:
         else:
             _provide(row)
             provided.append(row.module)
-    _state.append(Provided(tuple(real), tuple(provided)))
-    return _state[0]
+    return Provided(tuple(real), tuple(provided))
+
+
+_PROBE_OF_SCOPE = {"mmdet": "mmdet.utils"}
+
+
+def without_missing_scopes(node: Any) -> Any:
+    """A copy of a config tree without `_scope_` entries of packages that are stand-ins here."""
+    missing = {s for s, module in _PROBE_OF_SCOPE.items() if module in install().stand_ins}
+    return _strip(node, missing)
+
+
+def _strip(node: Any, missing: set[str]) -> Any:
+    if isinstance(node, dict):
+        entries = {
+            key: _strip(value, missing)
+            for key, value in node.items()
+            if not (key == "_scope_" and value in missing)
+        }
+        return type(node)(entries)
+    if isinstance(node, list | tuple):
+        return type(node)(_strip(item, missing) for item in node)
+    return node
 
 
 def _imports(module: str) -> bool:
     """True if the real module imports.
 
-    A torchvision built for CUDA beside a CPU torch is installed and raises RuntimeError on
+    A torchvision built for CUDA, with a CPU torch, is installed and raises RuntimeError on
     import; a compiled mmcv for another torch raises ImportError or OSError.  A package that
     cannot be imported cannot be used, and its stand-in is no worse.
     """

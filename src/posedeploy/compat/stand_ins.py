@@ -1,7 +1,7 @@
 """The names that `import mmpose` needs and the supported families never run.
 
 One row a package: the module whose presence decides, where mmpose imports it, and what is
-provided in its place.  A stand-in that is run after all says so; it never computes.
+provided in its place.  A stand-in that is called raises; it never computes.
 """
 
 from __future__ import annotations
@@ -70,20 +70,18 @@ class StandIn:
 
     Attributes:
         module: The module that decides: if it imports, nothing is provided.
-        imported_by: The mmpose files that import it.
         names: Makes the modules to provide: module name -> its names.
     """
 
     module: str
-    imported_by: str
     names: Callable[[], Mapping[str, Mapping[str, Any]]]
 
 
 # fmt: off
 STAND_INS: tuple[StandIn, ...] = (
-    StandIn("mmcv.ops", "edpose_head.py, deformable_detr_layers.py", _mmcv_ops),
-    StandIn("mmdet.utils", "rtmo_head.py", _mmdet),
-    StandIn("torchvision.transforms", "visualization/simcc_vis.py", _torchvision),
-    StandIn("xtcocotools.coco", "datasets, evaluation/metrics", _xtcocotools),
+    StandIn("mmcv.ops",               _mmcv_ops),     # edpose_head.py, deformable_detr_layers.py
+    StandIn("mmdet.utils",            _mmdet),        # rtmo_head.py
+    StandIn("torchvision.transforms", _torchvision),  # visualization/simcc_vis.py
+    StandIn("xtcocotools.coco",       _xtcocotools),  # datasets, evaluation/metrics
 )
 # fmt: on

@@ -26,8 +26,6 @@ BATCHES = {"min_shape": 1, "opt_shape": 2, "max_shape": 4}
 # MMDeploy exports these as `ir_config`, all other forms as `onnx_config`.
 TORCHSCRIPT_FORMS = ("exported-program", "torchscript")
 
-LINE_WIDTH = 90
-
 Shape = tuple[int, int]  # (H, W) in input px
 
 
@@ -37,9 +35,8 @@ class Extras:
 
     Attributes:
         ir: Fields of `onnx_config` or `ir_config`.
-        backend_config: Fields of `backend_config`; mappings are merged.
-        model_inputs: `backend_config.model_inputs` of a config with a shape, given the shape and
-            whether the batch is dynamic; None for none.
+        model_inputs: Returns `backend_config.model_inputs`, or None, of a shape and whether the
+            batch is dynamic.
         needs_shape: True if a config with a dynamic batch has to name its shape.
     """
 
@@ -79,28 +76,22 @@ def compose(name: DeployConfigName) -> dict[str, Any]:
     if wrong := conflict(name):
         raise BadInputError(f"deploy config {name}", *wrong, "Change that part of the name.")
     extras = EXTRAS.get(name.backend, _NO_EXTRAS)
-    _check_shape(name, extras)
-    head = head_of_word(name.variant)
-    ir, backend = _ir(name, head, extras), _backend(name, head, extras)
-    return {**ir, "codebase_config": _codebase(name, head), **backend}
-
-
-def _check_shape(name: DeployConfigName, extras: Extras) -> None:
-    if name.shape is None:
-        if extras.needs_shape and name.shape_mode == "dynamic":
-            raise BadInputError(
-                f"deploy config {name}", "no shape",
-                f"a shape: {name.backend} needs one for a dynamic batch",
-                f"Add one, height x width: {name}-256x192",
-            )  # fmt: skip
-        return
-    if bad := [side for side in name.shape if side % STRIDE]:
+    if name.shape is None and extras.needs_shape and name.shape_mode == "dynamic":
+        raise BadInputError(
+            f"deploy config {name}", "no shape",
+            f"a shape: {name.backend} needs one for a dynamic batch",
+            f"Add one, height x width: {name}-256x192",
+        )  # fmt: skip
+    if name.shape and (bad := [side for side in name.shape if side % STRIDE]):
         near = "x".join(str(max(STRIDE, round(side / STRIDE) * STRIDE)) for side in name.shape)
         raise BadInputError(
             f"deploy config {name}", f"{bad[0]}, which is no multiple of {STRIDE}",
             f"height x width in multiples of {STRIDE}, the stride of the backbones",
             f"Use {near}; the model config must have the same shape.",
         )  # fmt: skip
+    head = head_of_word(name.variant)
+    ir, backend = _ir(name, head, extras), _backend(name, head, extras)
+    return {**ir, "codebase_config": _codebase(name, head), **backend}
 
 
 def _ir(name: DeployConfigName, head: HeadSpec, extras: Extras) -> dict[str, Any]:
@@ -158,8 +149,8 @@ def _merge(into: dict[str, Any], more: Mapping[str, Any]) -> None:
 
 
 def _base(*names: str) -> dict[str, Any]:
-    """A copy of the first of these files in `_base_/` that there is; empty if there is none."""
-    return next((copy.deepcopy(found) for name in names if (found := _read_base(name))), {})
+    """A copy of the first of these files in `_base_/` that exists; empty if none does."""
+    return next((copy.deepcopy(raw) for name in names if (raw := _read_base(name))), {})
 
 
 @functools.cache
@@ -176,7 +167,7 @@ def config_text(raw: Mapping[str, Any]) -> str:
 def _literal(value: Any, indent: int) -> str:
     """Python text of a value; a section, and what is long, has an item a line."""
     text = repr(value)
-    if not isinstance(value, dict | list) or (indent and indent + len(text) < LINE_WIDTH):
+    if not isinstance(value, dict | list) or (indent and indent + len(text) < 90):
         return text
     if isinstance(value, dict):
         items = [f"{key!r}: {_literal(item, indent + 4)}" for key, item in value.items()]

@@ -68,19 +68,14 @@ class DeployConfig:
     Attributes:
         path: The file it was read from; its name if it was composed.
         name: The parts of its name; None if that is not of the grammar.
-        backend: `backend_config.type`.
         precision: Stored precision, from `backend_config`.
         ir: 'onnx' or 'torchscript': what the exporter writes.
         save_file: File name of the exported intermediate representation.
         exporter: One of `EXPORTERS`.
-        opset: ONNX opset that is asked for.
-        input_names: Names of the graph's inputs.
-        output_names: Names of the graph's outputs.
         input_shape: (W, H) in input px, from the intermediate representation's `input_shape` or
             else the backend's `model_inputs`; None takes the model's.
         dynamic_batch: True if axis 0 of the input is dynamic.
-        nms: NMS settings; None for top-down models.
-        calibration: What int8 is calibrated on.
+        nms: None for top-down models.
         raw: The whole config as plain dicts.
     """
 
@@ -153,11 +148,11 @@ def read_deploy_config(name_or_path: str | Path) -> Any:
     """
     from mmengine.config import Config
 
-    found = find_deploy_config(name_or_path)
-    if isinstance(found, Path):
-        return read_config(found, "deploy config")
-    raw = compose(found)
-    return Config(raw, cfg_text=config_text(raw), filename=str(found))
+    source = find_deploy_config(name_or_path)
+    if isinstance(source, Path):
+        return read_config(source, "deploy config")
+    raw = compose(source)
+    return Config(raw, cfg_text=config_text(raw), filename=str(source))
 
 
 def load_deploy_config(name_or_path: str | Path) -> DeployConfig:
@@ -166,18 +161,14 @@ def load_deploy_config(name_or_path: str | Path) -> DeployConfig:
     Raises:
         BadInputError: No such config, not a deploy config for MMPose, or a field that is wrong.
     """
-    found = find_deploy_config(name_or_path)
-    if isinstance(found, Path):
-        return _typed(found, read_config(found, "deploy config").to_dict())
-    return _typed(Path(str(found)), compose(found))
+    source = find_deploy_config(name_or_path)
+    if isinstance(source, Path):
+        return _typed(source, read_config(source, "deploy config").to_dict())
+    return _typed(Path(str(source)), compose(source))
 
 
 def deploy_config_text(name_or_path: str | Path) -> str:
-    """A deploy config as Python text with all that it inherits, without `_base_` files.
-
-    Raises:
-        BadInputError: As `load_deploy_config`.
-    """
+    """A deploy config as Python text with all that it inherits, without `_base_` files."""
     return config_text(load_deploy_config(name_or_path).raw)
 
 
@@ -195,13 +186,12 @@ def _section(path: Path, raw: Mapping[str, Any], *names: str) -> dict[str, Any]:
         if isinstance(raw.get(name), dict):
             return dict(raw[name])
     there = sorted(raw)
-    found = ", ".join(there[:5]) + (", …" if len(there) > 5 else "") or "nothing"
+    listed = ", ".join(there[:5]) + (", …" if len(there) > 5 else "") or "nothing"
     raise BadInputError(
-        str(path),
-        f"no {' or '.join(names)} (top-level names: {found})",
+        str(path), f"no {' or '.join(names)} (top-level names: {listed})",
         "a deploy config: onnx_config or ir_config, codebase_config, backend_config",
         "Is this a model config? The deploy config comes first on the command line.",
-    )
+    )  # fmt: skip
 
 
 def _typed(path: Path, raw: dict[str, Any]) -> DeployConfig:
@@ -215,6 +205,12 @@ def _typed(path: Path, raw: dict[str, Any]) -> DeployConfig:
         )  # fmt: skip
     if "type" not in backend_config:
         raise BadInputError(f"{path}: backend_config.type", "nothing", "a value", "Add the field.")
+    opset = int(ir_config.get("opset_version", 17))
+    if opset not in OPSETS:
+        raise BadInputError(
+            f"{path}: onnx_config.opset_version", str(opset), f"{OPSETS[0]} to {OPSETS[-1]}",
+            "Ask for 17, which every client here reads.",
+        )  # fmt: skip
     axes = ir_config.get("dynamic_axes") or {}
     input_names = tuple(ir_config.get("input_names", ("input",)))
     return DeployConfig(
@@ -225,7 +221,7 @@ def _typed(path: Path, raw: dict[str, Any]) -> DeployConfig:
         ir=str(ir_config.get("type", "onnx")),
         save_file=str(ir_config.get("save_file", "end2end.onnx")),
         exporter=_one_of(path, "onnx_config.exporter", ir_config.get("exporter"), EXPORTERS),
-        opset=_opset(path, int(ir_config.get("opset_version", 17))),
+        opset=opset,
         input_names=input_names,
         output_names=tuple(ir_config.get("output_names", ("output",))),
         input_shape=_shape(path, ir_config.get("input_shape")) or _backend_shape(backend_config),
@@ -244,8 +240,7 @@ def _name(path: Path) -> DeployConfigName | None:
 
 
 def _one_of(path: Path, where: str, value: object, allowed: tuple[str, ...]) -> str:
-    if value is None:
-        return allowed[0]
+    value = allowed[0] if value is None else value
     if value not in allowed:
         raise BadInputError(f"{path}: {where}", repr(value), f"one of {allowed}", "Change it.")
     return str(value)
@@ -262,15 +257,6 @@ def _precision(path: Path, backend_config: Mapping[str, Any]) -> str:
     return _one_of(path, "backend_config.precision", value, precisions())
 
 
-def _opset(path: Path, opset: int) -> int:
-    if opset not in OPSETS:
-        raise BadInputError(
-            f"{path}: onnx_config.opset_version", str(opset), f"{OPSETS[0]} to {OPSETS[-1]}",
-            "Ask for 17, which every client here reads.",
-        )  # fmt: skip
-    return opset
-
-
 def _shape(path: Path, value: object) -> tuple[int, int] | None:
     if value is None:
         return None
@@ -283,8 +269,8 @@ def _shape(path: Path, value: object) -> tuple[int, int] | None:
 
 def _backend_shape(backend_config: Mapping[str, Any]) -> tuple[int, int] | None:
     """(W, H) of the first NCHW shape in `model_inputs`, which every backend nests differently."""
-    found = list(_nchw_shapes(backend_config.get("model_inputs")))
-    return (found[0][3], found[0][2]) if found else None
+    shape = next(_nchw_shapes(backend_config.get("model_inputs")), None)
+    return (shape[3], shape[2]) if shape else None
 
 
 def _nchw_shapes(node: object) -> Iterator[list[int]]:
@@ -300,12 +286,10 @@ def _nms(path: Path, section: Mapping[str, Any] | None) -> NmsSettings | None:
         return None
     try:
         return NmsSettings(
-            score_threshold=float(section["score_threshold"]),
-            iou_threshold=float(section["iou_threshold"]),
-            max_output_boxes_per_class=int(section["max_output_boxes_per_class"]),
-            pre_top_k=int(section["pre_top_k"]),
-            keep_top_k=int(section["keep_top_k"]),
-        )
+            float(section["score_threshold"]), float(section["iou_threshold"]),
+            int(section["max_output_boxes_per_class"]),
+            int(section["pre_top_k"]), int(section["keep_top_k"]),
+        )  # fmt: skip
     except KeyError as error:
         raise BadInputError(
             f"{path}: codebase_config.post_processing", f"no {error}", "the field", "Add it."

@@ -17,14 +17,7 @@ def config_root() -> Path:
 
 
 def read_config(path: Path, what: str) -> Any:
-    """Load an MMEngine Python config.
-
-    Args:
-        path: The file.
-        what: What the file should be, for messages ('deploy config', 'model config').
-
-    Returns:
-        The `mmengine.config.Config`.
+    """The `mmengine.config.Config` of a file; `what` it should be is for messages.
 
     Raises:
         BadInputError: The file is missing or is not a config.
@@ -52,8 +45,6 @@ def read_config(path: Path, what: str) -> Any:
         ) from error  # fmt: skip
     except Exception as error:  # a config is Python: anything can come out of running it
         raise BadInputError(
-            str(path),
-            f"{type(error).__name__}: {error}",
-            f"a {what} in MMEngine's format",
+            str(path), f"{type(error).__name__}: {error}", f"a {what} in MMEngine's format",
             "Correct the file; its _base_ files must be where it names them.",
-        ) from error
+        ) from error  # fmt: skip

@@ -31,7 +31,6 @@ class Listed:
     """Flows of a backend that are listed.
 
     Attributes:
-        shape_mode: 'static' or 'dynamic'.
         shapes: `ALL`: a config for each shape of the head kind; `FIRST`: for its first shape;
             `NONE`: one config that takes the model's shape.
         heads: 'top-down', 'bottom-up', or '' for both.
@@ -45,10 +44,6 @@ class Listed:
     precisions: tuple[str, ...] = ()
     option: str = ""
 
-
-# What a backend has that is not in the table below: its shape is the model's.
-ANY_BATCH = tuple(Listed(mode, NONE) for mode in SHAPE_MODES)
-ONE_BATCH = ANY_BATCH[:1]
 
 # ---- modify this table to list other flows -----------------------------------------------------
 # fmt: off
@@ -89,7 +84,9 @@ def list_deploy_configs() -> tuple[str, ...]:
 
 
 def _of(backend: registry.BackendSpec, head: heads.HeadSpec) -> Iterator[DeployConfigName]:
-    for row in LISTED.get(backend.name, ANY_BATCH if backend.dynamic_batch else ONE_BATCH):
+    modes = SHAPE_MODES if backend.dynamic_batch else SHAPE_MODES[:1]
+    of_the_models_shape = tuple(Listed(mode, NONE) for mode in modes)  # not in the table
+    for row in LISTED.get(backend.name, of_the_models_shape):
         if row.heads and (row.heads == "top-down") != head.top_down:
             continue
         shapes = SHAPES.get(head.word, ())

@@ -32,17 +32,13 @@ class ModelConfig:
     """One MMPose model config.
 
     Attributes:
-        path: The file.
         head: Type name of the head.
-        head_kind: Row of the head's kind.
         family: Row of the support table, or 'other'.
         input_size: (W, H) in input px.
         mean: Mean that is subtracted, in the channel order of the network input, 0..255.
-        std: Standard deviation that is divided by.
         bgr_to_rgb: True if the network takes RGB.
         codec: The codec that decodes (the last one if there are several).
         test_cfg: The model's `test_cfg`, flip test off.
-        test_pipeline: Transforms of the test pipeline.
         estimator: Type name of the pose estimator.
         config: The whole `mmengine.config.Config`.
     """
@@ -72,11 +68,7 @@ def load_model_config(path: str | Path) -> ModelConfig:
 
 
 def model_config_from(config: Any) -> ModelConfig:
-    """The typed value of an `mmengine.config.Config` that was read, and perhaps changed, before.
-
-    Raises:
-        BadInputError: Not an MMPose config, or its head is of no supported kind.
-    """
+    """As `load_model_config`, of an `mmengine.config.Config` that was read before."""
     path, model = Path(config.filename or "model config"), config.get("model")
     if not isinstance(model, dict) or "head" not in model or "backbone" not in model:
         raise _no_model_config(path, config)
@@ -147,8 +139,6 @@ def _input_size(path: Path, pipeline: tuple[Mapping[str, Any], ...]) -> tuple[in
             width, height = transform["input_size"]
             return int(width), int(height)
     raise BadInputError(
-        f"{path}: test_dataloader.dataset.pipeline",
-        "no transform with an input_size",
-        "TopdownAffine or BottomupResize",
-        "Is this an MMPose 1.x config?",
-    )
+        f"{path}: test_dataloader.dataset.pipeline", "no transform with an input_size",
+        "TopdownAffine or BottomupResize", "Is this an MMPose 1.x config?",
+    )  # fmt: skip

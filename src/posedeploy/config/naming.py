@@ -27,8 +27,7 @@ class Option:
     """A word for flows that differ from the other flows of a backend.
 
     Attributes:
-        backend: The backend that has it.
-        precisions: Its precisions that have it.
+        precisions: Precisions of the backend that have it.
         bottom_up: True if it is for bottom-up models alone.
         backend_config: Fields that it sets.
         max_pre_top_k: Limit of `post_processing.pre_top_k`; 0 for none.
@@ -60,8 +59,6 @@ class DeployConfigName:
 
     Attributes:
         variant: Word of the head kind; '' for heatmap models.
-        backend: Backend name.
-        precision: One of the backend's precisions.
         shape_mode: 'static' or 'dynamic' (batch).
         shape: (H, W) in input px, None if the name has none.
         option: A word of `OPTIONS`, or ''.
@@ -114,9 +111,8 @@ def parse_name(name: str) -> DeployConfigName:
     if parsed is None:
         raise ValueError(f"{name!r} is not a deploy config's name; expected {grammar()}")
     if wrong := conflict(parsed):
-        found, expected = wrong
         raise ValueError(
-            f"{name!r} is not a deploy config's name: found {found}; expected {expected}"
+            f"{name!r} is not a deploy config's name: found {wrong[0]}; expected {wrong[1]}"
         )
     return parsed
 
@@ -161,16 +157,16 @@ def conflict(name: DeployConfigName) -> tuple[str, str] | None:
     """The part of a name that its other parts rule out, and what fits; None if all fit."""
     row = registry.backend_row(name.backend)
     if name.precision not in row.precisions:
-        there_are = ", ".join(row.precisions)
-        return f"precision {name.precision}", f"one that {row.name} has: {there_are}"
+        words = ", ".join(row.precisions)
+        return f"precision {name.precision}", f"one that {row.name} has: {words}"
     if name.shape_mode == "dynamic" and not row.dynamic_batch:
         return "a dynamic batch", f"static: files of {row.name} take one batch size"
     if not name.option:
         return None
     option = OPTIONS[name.option]
     if name.backend != option.backend or name.precision not in option.precisions:
-        there_are = ", ".join(option.precisions)
-        return f"option {name.option}", f"it for {option.backend} with {there_are} alone"
+        words = ", ".join(option.precisions)
+        return f"option {name.option}", f"it for {option.backend} with {words} alone"
     if option.bottom_up and head_of_word(name.variant).top_down:
         return f"option {name.option}", "it for bottom-up models alone"
     return None

@@ -16,16 +16,17 @@ import posedeploy
 from fixtures.tiny_models import TinyModel
 from posedeploy.apis import comparing, deploying, exporting, sources
 from posedeploy.apis.progress import StageEvent, at_stage
-from posedeploy.config import load_deploy_config, load_model_config
+from posedeploy.config import ModelConfig, load_deploy_config, load_model_config
 from posedeploy.errors import BadInputError, ConversionError, UnavailableError
+from posedeploy.paths import whole_folder
 from posedeploy.runtime import Availability, Code
 from posedeploy.sdk.folder import read_folder
-from posedeploy.zoo import config_path, model_row
+from posedeploy.zoo import ModelRow, config_path, model_row
 
 STATIC = "pose-detection_simcc_onnxruntime_static"
 
 
-def zoo(name: str):  # type: ignore[no-untyped-def]
+def zoo(name: str) -> ModelConfig:
     return load_model_config(config_path(model_row(name)))
 
 
@@ -115,12 +116,12 @@ def test_asking_whether_a_place_can_be_written_to_leaves_nothing(tmp_path: Path)
 
 def test_a_folder_appears_whole(tmp_path: Path) -> None:
     target = tmp_path / "deep" / "out"
-    with deploying.whole_folder(target) as staging:
+    with whole_folder(target) as staging:
         (staging / "a").write_text("1")
         assert not target.exists()
     assert (target / "a").read_text() == "1"
     assert target.stat().st_mode & 0o777 == 0o755
-    with deploying.whole_folder(target) as staging:
+    with whole_folder(target) as staging:
         (staging / "b").write_text("2")
     assert [path.name for path in target.iterdir()] == ["b"]
     assert [path.name for path in target.parent.iterdir()] == ["out"]
@@ -135,7 +136,7 @@ def test_a_folder_that_fails_half_way_leaves_what_was_there(
     if before:
         target.mkdir()
         (target / "old").write_text("kept")
-    with pytest.raises(type(error)), deploying.whole_folder(target) as staging:  # noqa: PT012
+    with pytest.raises(type(error)), whole_folder(target) as staging:  # noqa: PT012
         (staging / "half").write_text("x")
         raise error
     assert [str(p.relative_to(tmp_path)) for p in sorted(tmp_path.rglob("*"))] == (
@@ -145,11 +146,8 @@ def test_a_folder_that_fails_half_way_leaves_what_was_there(
 
 def test_a_parent_that_cannot_be_made_is_bad_input(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    with (
-        pytest.raises(BadInputError, match="a place that can be written to"),
-        deploying.whole_folder(tmp_path / "file" / "out"),
-    ):
-        pytest.fail("entered")
+    with pytest.raises(BadInputError, match="a place that can be written to"):
+        posedeploy.deploy(STATIC, zoo("rtmpose_t").path, None, tmp_path / "file" / "out")
 
 
 def test_deploy_makes_the_same_folder_as_the_command(
@@ -265,7 +263,7 @@ def test_a_checkpoint_is_a_file_or_is_made(
 def test_a_published_checkpoint_is_fetched_for_a_zoo_model(tmp_path: Path) -> None:
     path, asked = tmp_path / "a.pth", []
 
-    def fetch(row, on_progress):  # type: ignore[no-untyped-def]
+    def fetch(row: ModelRow, on_progress: Callable[[int, int | None], None]) -> Path:
         asked.append(row.name)
         on_progress(1, None)
         return path
@@ -317,13 +315,13 @@ def test_a_keypoint_that_is_no_number_is_a_difference() -> None:
 
 
 @pytest.mark.parametrize(
-    ("checkpoint", "said"),
+    ("checkpoint", "note"),
     [(None, "find nobody"), ("calibrated", "find nobody"), ("fitted", "nothing in a photograph")],
 )
-def test_weights_that_are_made_come_with_a_word(checkpoint: str | None, said: str) -> None:
-    assert said in sources.note_on(checkpoint)
+def test_generated_weights_come_with_a_note(checkpoint: str | None, note: str) -> None:
+    assert note in sources.note_on(checkpoint)
 
 
 @pytest.mark.parametrize("checkpoint", ["zoo", "work/a.pth"])
-def test_weights_that_were_trained_come_without(checkpoint: str) -> None:
+def test_trained_weights_come_without_a_note(checkpoint: str) -> None:
     assert sources.note_on(checkpoint) == ""

@@ -143,7 +143,7 @@ def assert_equal(ours: Any, theirs: Any) -> None:
         np.testing.assert_allclose(ours[name], theirs[name][:people], atol=2e-2, err_msg=name)
 
 
-def test_without_json_beside_it_the_configs_tell_how_to_decode(
+def test_without_json_files_the_configs_decide_how_to_decode(
     folders: dict[str, Path], tiny_model: Tiny, tmp_path: Path
 ) -> None:
     processor, _ = processor_of(YOLOX, tiny_model)
@@ -168,6 +168,8 @@ def test_boxes_of_one_image(folders: dict[str, Path], tiny_model: Tiny) -> None:
 def test_create_input_for_forward(folders: dict[str, Path], tiny_model: Tiny) -> None:
     processor, _ = processor_of(SIMCC_STATIC, tiny_model)
     model = processor.build_backend_model([folders[SIMCC_STATIC] / "end2end.onnx"])
+    data: Any
+    tensor: Any  # a model's data_preprocessor makes one tensor of the list
     data, tensor = processor.create_input(photograph(), [64, 96], model.data_preprocessor)
     assert tuple(tensor.shape) == (1, 3, 96, 64)
     found = model(**data, mode="predict")[0]

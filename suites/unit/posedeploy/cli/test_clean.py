@@ -81,7 +81,7 @@ def test_what_needs_no_more_works(
     assert out
 
 
-def test_backends_say_what_is_not_there(clean: Callable[..., tuple[int, str, str]]) -> None:
+def test_backends_report_what_is_missing(clean: Callable[..., tuple[int, str, str]]) -> None:
     code, out, _ = clean("backends", "--json")
     assert code == 0
     found = {row["name"]: row for row in json.loads(out)["backends"]}
@@ -101,7 +101,7 @@ def test_backends_say_what_is_not_there(clean: Callable[..., tuple[int, str, str
         ("report", "build", "results.json"),
     ],
 )  # fmt: skip
-def test_what_needs_more_says_what(
+def test_a_command_that_needs_more_names_it(
     clean: Callable[..., tuple[int, str, str]], words: tuple[str, ...]
 ) -> None:
     code, _, err = clean(*words)

@@ -51,10 +51,10 @@ class Desk:
         words = self.arguments | changes
         with pytest.raises(SystemExit) as caught:
             main(["convert", *words.values(), *options])
-        said = self.capsys.readouterr()
+        printed = self.capsys.readouterr()
         code = caught.value.code
         assert isinstance(code, int) or code is None
-        return Done(code or 0, said.out, said.err)
+        return Done(code or 0, printed.out, printed.err)
 
     def listing(self) -> set[str]:
         return {str(p.relative_to(self.folder)) for p in self.folder.rglob("*")}
@@ -212,7 +212,9 @@ def test_an_interrupt_leaves_nothing(desk: Desk) -> None:
     assert desk.listing() == before
 
 
-def test_an_interrupted_command_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_interrupted_command_prints_that_nothing_was_left(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     stopped = typer.Typer()
 
     @stopped.command()
@@ -230,9 +232,9 @@ def test_an_error_is_printed_in_full_with_its_brackets(
 ) -> None:
     long = "x" * 300
     show_error(ConversionError("load", f"[file] {long}", "[red]", "a graph", "Do [it]."))
-    said = capsys.readouterr().err.splitlines()
+    printed = capsys.readouterr().err.splitlines()
     rest = ["  found:    [red]", "  expected: a graph", "  next:     Do [it]."]
-    assert said == [f"error: [file] {long}", *rest]
+    assert printed == [f"error: [file] {long}", *rest]
 
 
 def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:

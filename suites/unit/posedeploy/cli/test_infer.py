@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from posedeploy.cli import main
-from posedeploy.cli.inference import Inference, JsonLines
+from posedeploy.cli.infer import Inference, JsonLines
 from posedeploy.cli.media import (
     DEFAULT_FPS,
     Source,
@@ -101,7 +101,7 @@ def read(path: Path) -> np.ndarray:
     return image
 
 
-def test_a_image_is_drawn_on_and_told_of(infer: Infer, here: Path) -> None:
+def test_an_image_is_drawn_on_and_reported(infer: Infer, here: Path) -> None:
     done = infer("photo.png")
     assert done.code == 0, done
     assert "sdk: onnxruntime fp32, input 64x96 px" in done.out
@@ -122,8 +122,8 @@ def test_json_lines_are_the_detectors_keypoints(infer: Infer, here: Path, sdk: P
     assert model["keypoint_names"][0] == "nose"
     assert (image["source"], image["written"]) == ("photo.png", None)
     found = PoseDetector(sdk)(read(here / "photo.png"), boxes)
-    said = np.array([person["keypoints"] for person in image["people"]], np.float32)
-    np.testing.assert_array_equal(said, found)
+    printed = np.array([person["keypoints"] for person in image["people"]], np.float32)
+    np.testing.assert_array_equal(printed, found)
     assert [person["box"] for person in image["people"]] == boxes
     assert {path.name for path in here.iterdir()} == {"photo.png"}
 
@@ -139,13 +139,13 @@ def test_a_model_that_finds_people_itself_takes_no_boxes(
     assert refused.code == 2
 
 
-def test_nobody_is_sure_enough_and_that_is_said(infer: Infer) -> None:
+def test_scores_below_the_limit_are_reported(infer: Infer) -> None:
     done = infer("photo.png", "--min-score=1000")
     assert "0 of 17 keypoints with a score from 1000; the best is" in done.out
     assert "lower --min-score" in done.out
 
 
-def test_folders_and_patterns_leave_out_what_is_no_image_and_say_so(
+def test_folders_and_patterns_leave_out_and_report_what_is_no_image(
     infer: Infer, here: Path
 ) -> None:
     more = here / "more"
@@ -159,8 +159,8 @@ def test_folders_and_patterns_leave_out_what_is_no_image_and_say_so(
     kinds = [(line["kind"], Path(line.get("source", "-")).name) for line in done.lines[1:]]
     assert kinds == [("image", "a.png"), ("image", "b.png"), ("unreadable", "broken.jpg")]
     assert {p.name for p in (here / "drawn").iterdir()} == {"a_poses.png", "b_poses.png"}
-    said = "left out: broken.jpg: a text file of 8 bytes that OpenCV cannot read"
-    assert said in infer("more").out
+    printed = "left out: broken.jpg: a text file of 8 bytes that OpenCV cannot read"
+    assert printed in infer("more").out
 
 
 def test_a_video_is_drawn_on_frame_by_frame(infer: Infer, here: Path) -> None:
@@ -181,8 +181,8 @@ def test_frames_as_json_lines_are_the_detectors(infer: Infer, here: Path, sdk: P
     assert [line["frame"] for line in lines[:3]] == [0, 1, 2]
     detector = PoseDetector(sdk)
     for line, frame in zip(lines, frames_of(here / "walk.avi"), strict=False):
-        said = np.array(line["people"][0]["keypoints"], np.float32)
-        np.testing.assert_array_equal(said, detector(frame)[0])
+        printed = np.array(line["people"][0]["keypoints"], np.float32)
+        np.testing.assert_array_equal(printed, detector(frame)[0])
     assert (lines[3]["frames"], lines[3]["declared"], lines[3]["truncated"]) == (3, 3, False)
 
 
@@ -199,7 +199,7 @@ def test_of_a_truncated_video_all_that_is_there_is_drawn(infer: Infer, here: Pat
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "printed"),
     [
         ("cut.mp4", None, "without an index (moov)"),
         ("noise.avi", bytes(range(256)) * 20, "no codec for it here"),
@@ -208,13 +208,13 @@ def test_of_a_truncated_video_all_that_is_there_is_drawn(infer: Infer, here: Pat
     ],
 )
 def test_a_video_without_a_frame_is_refused_with_the_reason(
-    infer: Infer, here: Path, name: str, content: bytes | None, said: str
+    infer: Infer, here: Path, name: str, content: bytes | None, printed: str
 ) -> None:
     whole = film(here / "whole.mp4").read_bytes()
     (here / name).write_bytes(whole[:3000] if content is None else content)
     done = infer(name)
     assert done.code == 2
-    assert said in done.err
+    assert printed in done.err
     assert list((here / "poses").iterdir()) == []
 
 
@@ -283,10 +283,10 @@ WINDOWS = {
 
 @pytest.mark.parametrize("case", WINDOWS)
 def test_why_there_are_no_windows(case: str) -> None:
-    environment, platform, build, said = WINDOWS[case]
+    environment, platform, build, printed = WINDOWS[case]
     reason = why_no_windows(environment, platform, build)
-    assert (said in reason) if said else (reason == "")
-    if said:
+    assert (printed in reason) if printed else (reason == "")
+    if printed:
         with pytest.raises(UnavailableError, match="Look elsewhere"):
             check_windows("Look elsewhere.", reason=reason)
     else:
@@ -346,7 +346,7 @@ def test_a_file_is_whole_or_not_there(here: Path) -> None:
     assert {path.name for path in here.iterdir()} == {"photo.png"}
 
 
-def test_json_has_no_word_for_what_is_no_number() -> None:
+def test_json_has_null_for_what_is_no_number() -> None:
     assert to_json({"a": [1.5, float("nan")], "b": (float("inf"), 2)}) == (
         '{"a": [1.5, null], "b": [null, 2]}'
     )
@@ -376,7 +376,7 @@ def test_an_interrupt_leaves_nothing_half_written(here: Path, sdk: Path) -> None
             assert time.monotonic() < deadline
             time.sleep(0.02)
         os.kill(child.pid, signal.SIGINT)
-        _, said = child.communicate(timeout=60)
+        _, printed = child.communicate(timeout=60)
     assert child.returncode == 130
-    assert "interrupted; nothing half-written" in said
+    assert "interrupted; nothing half-written" in printed
     assert list((here / "drawn").iterdir()) == []

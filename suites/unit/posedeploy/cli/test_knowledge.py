@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from posedeploy.cli import backends as backends_module
-from posedeploy.cli import completion, suites
+from posedeploy.cli import arguments as completion
+from posedeploy.cli import judge
 from posedeploy.cli.app import app, missing_package
 from posedeploy.cli.app import run as run_application
+from posedeploy.cli.backends import Probes, facts_of
 from posedeploy.cli.zoo import fetch_all
 from posedeploy.config import list_deploy_configs
 from posedeploy.errors import BadInputError, UnavailableError
@@ -23,37 +24,24 @@ from posedeploy.zoo import MODELS
 ROOT = Path(__file__).parents[4]
 
 
-def run(*words: str, columns: int = 100) -> Result:
-    return CliRunner().invoke(app, list(words), env={"COLUMNS": str(columns)})
+def run(*words: str, columns: int = 100, probes: Probes | None = None) -> Result:
+    return CliRunner().invoke(app, list(words), env={"COLUMNS": str(columns)}, obj=probes)
 
 
-class Probed:
-    """A runtime that is found to be something."""
-
-    def __init__(self, code: Code, reason: str = "", version: str = "") -> None:
-        self.found = Availability(code, reason, version)
-
-    def probe(self) -> Availability:
-        return self.found
+def probes_with(tools: tuple[str, ...] = (), **states: Availability) -> Probes:
+    """Probes that start no child process; a backend without a state is available."""
+    available = Availability(Code.AVAILABLE, "", "9.9")
+    return Probes(lambda name: states.get(name, available), lambda _: tools, lambda _: "bf16")
 
 
-@pytest.fixture
-def probes(monkeypatch: pytest.MonkeyPatch) -> dict[str, Probed]:
-    """Backend -> what is found of it; no child process is started."""
-    found = {name: Probed(Code.AVAILABLE, "", "9.9") for name in backend_names()}
-    monkeypatch.setattr(backends_module, "get_runtime", lambda name: found[name])
-    monkeypatch.setattr(backends_module, "run_probe", lambda _code: (0, "bf16"))
-    return found
-
-
-def test_every_backend_is_told_of(probes: dict[str, Probed]) -> None:
-    probes["ncnn"] = Probed(
-        Code.NOT_INSTALLED, "ncnn is not installed: python -m pip install ncnn"
+def test_every_backend_is_reported() -> None:
+    probes = probes_with(
+        ncnn=Availability(Code.NOT_INSTALLED, "ncnn is not installed: python -m pip install ncnn"),
+        openvino=Availability(Code.NO_DEVICE, "no CPU plugin", "2026.4.1"),
+        torchscript=Availability(Code.VERSION_TOO_OLD, "torch 1.9 is older than 2.6", "1.9"),
     )
-    probes["openvino"] = Probed(Code.NO_DEVICE, "no CPU plugin", "2026.4.1")
-    probes["torchscript"] = Probed(Code.VERSION_TOO_OLD, "torch 1.9 is older than 2.6", "1.9")
-    said = json.loads(run("backends", "--json").output)
-    rows = {row["name"]: row for row in said["backends"]}
+    printed = json.loads(run("backends", "--json", probes=probes).output)
+    rows = {row["name"]: row for row in printed["backends"]}
     assert set(rows) == set(backend_names())
     assert rows["onnxruntime"]["own_precision"] == "bf16"
     assert rows["onnxruntime"]["precisions"][0] == "fp32"
@@ -61,42 +49,37 @@ def test_every_backend_is_told_of(probes: dict[str, Probed]) -> None:
     assert rows["ncnn"]["install"] == "python -m pip install ncnn"
     assert (rows["onnxruntime"]["install"], rows["openvino"]["install"]) == ("", "")
     assert rows["torchscript"]["install"].startswith("python -m pip install --upgrade 'torch>=")
-    assert {"cpu", "gpu", "os", "python", "packages"} <= set(said)
-    shown = run("backends").output
+    assert {"cpu", "gpu", "os", "python", "packages"} <= set(printed)
+    shown = run("backends", probes=probes).output
     assert "  ncnn: ncnn is not installed: python -m pip install ncnn\n" in shown
     assert "  openvino: no CPU plugin\n" in shown  # a device cannot be installed
     assert "  torchscript: torch 1.9 is older than 2.6: python -m pip install --upgrade" in shown
 
 
-def test_named_backends_decide_the_exit_code(probes: dict[str, Probed]) -> None:
-    assert run("backends", "onnxruntime").exit_code == 0
-    probes["openvino"] = Probed(Code.BROKEN_INSTALL, "import openvino failed")
-    assert run("backends", "onnxruntime", "openvino").exit_code == 3
-    assert run("backends").exit_code == 0
-    assert isinstance(run("backends", "onxruntime").exception, BadInputError)
+def test_named_backends_decide_the_exit_code() -> None:
+    probes = probes_with(openvino=Availability(Code.BROKEN_INSTALL, "import openvino failed"))
+    assert run("backends", "onnxruntime", probes=probes).exit_code == 0
+    assert run("backends", "onnxruntime", "openvino", probes=probes).exit_code == 3
+    assert run("backends", probes=probes).exit_code == 0
+    assert isinstance(run("backends", "onxruntime", probes=probes).exception, BadInputError)
 
 
-def test_what_converting_lacks_is_told(
-    probes: dict[str, Probed], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("posedeploy.convert.missing_tools", lambda _name: ("pnnx",))
-    assert (
-        "ncnn: converting for it needs: python -m pip install pnnx"
-        in run("backends", "ncnn").output
-    )
+def test_missing_tools_are_named_with_what_installs_them() -> None:
+    shown = run("backends", "ncnn", probes=probes_with(("pnnx",))).output
+    assert "ncnn: converting for it needs: python -m pip install pnnx" in shown
 
 
 @pytest.mark.parametrize("name", sorted({"onnxruntime"} & set(backend_names())))
-def test_a_real_backend_says_what_it_computes_in(name: str) -> None:
+def test_a_real_backend_reports_what_it_computes_in(name: str) -> None:
     row = next(row for row in BACKENDS if row.name == name)
-    fact = backends_module.facts_of(row)
+    fact = facts_of(row)
     assert (fact.available, fact.own_precision) == (True, "fp32")
 
 
 def test_the_zoo_is_listed_with_what_was_published() -> None:
-    said = json.loads(run("zoo", "list", "--json").output)
-    assert {row["name"] for row in said} == {row.name for row in MODELS}
-    hrnet = next(row for row in said if row["name"] == "hrnet_w32")
+    printed = json.loads(run("zoo", "list", "--json").output)
+    assert {row["name"] for row in printed} == {row.name for row in MODELS}
+    hrnet = next(row for row in printed if row["name"] == "hrnet_w32")
     assert (hrnet["input_size"], hrnet["metrics"]["AP"]) == ([192, 256], 0.746)
     assert hrnet["url"].endswith("-81c58e40_20220909.pth")
     shown = run("zoo", "list", "quick", columns=80).output
@@ -107,10 +90,10 @@ def test_the_zoo_is_listed_with_what_was_published() -> None:
 
 
 def test_a_model_is_shown_with_the_deploy_configs_that_fit() -> None:
-    said = json.loads(run("zoo", "show", "rtmo_t", "--json").output)
-    assert "pose-detection_rtmo_openvino_static-416x416" in said["deploy_configs"]
-    assert "pose-detection_rtmo_openvino_static-640x640" not in said["deploy_configs"]
-    assert not [name for name in said["deploy_configs"] if "_rtmo_" not in name]
+    printed = json.loads(run("zoo", "show", "rtmo_t", "--json").output)
+    assert "pose-detection_rtmo_openvino_static-416x416" in printed["deploy_configs"]
+    assert "pose-detection_rtmo_openvino_static-640x640" not in printed["deploy_configs"]
+    assert not [name for name in printed["deploy_configs"] if "_rtmo_" not in name]
 
 
 def test_fetching_prints_the_paths(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -186,25 +169,27 @@ def test_the_help_names_every_command() -> None:
 
 
 def test_suites_of_the_checkout_come_first_then_the_packaged(tmp_path: Path) -> None:
-    assert suites.suites_root() == ROOT
-    assert {"conversion", "parity", "unit"} <= set(suites.suite_names(ROOT))
+    assert judge.suites_root() == ROOT
+    assert {"conversion", "parity", "unit"} <= set(judge.suite_names(ROOT))
     package = tmp_path / "poseconform"
-    (package / suites.PACKAGED / "suites" / "parity").mkdir(parents=True)
+    (package / judge.PACKAGED / "suites" / "parity").mkdir(parents=True)
     (package / "__init__.py").write_text("")
-    assert suites.suites_root(packages=[package]) == ROOT
+    assert judge.suites_root(packages=[package]) == ROOT
     elsewhere = tmp_path / "a"
-    assert suites.suites_root(elsewhere, [package]) is None  # without its conftest.py it is none
-    (package / suites.PACKAGED / "conftest.py").write_text("")
-    assert suites.suites_root(elsewhere, [package]) == package / suites.PACKAGED
+    assert judge.suites_root(elsewhere, [package]) is None  # without its conftest.py it is none
+    (package / judge.PACKAGED / "conftest.py").write_text("")
+    assert judge.suites_root(elsewhere, [package]) == package / judge.PACKAGED
 
 
-def test_what_pytest_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    told = suites.pytest_arguments(["parity", "sdk_model", "-m", "parity", "--help-pytest"], ROOT)
+def test_the_arguments_of_pytest() -> None:
+    arguments = judge.pytest_arguments(
+        ["parity", "sdk_model", "-m", "parity", "--help-pytest"], ROOT
+    )
     folders = [str(ROOT / "suites" / name) for name in ("parity", "sdk_model")]
     ini = ["-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT)]
-    assert told == [*ini, *folders, "-m", "parity", "--help"]
-    assert suites.pytest_arguments([], ROOT)[4:] == [
-        str(ROOT / "suites" / name) for name in suites.MATRIX
+    assert arguments == [*ini, *folders, "-m", "parity", "--help"]
+    assert judge.pytest_arguments([], ROOT)[4:] == [
+        str(ROOT / "suites" / name) for name in judge.MATRIX
     ]
 
 
@@ -216,14 +201,14 @@ def test_the_suites_run_in_a_child_whose_code_is_ours(code: int) -> None:
         seen.append((name, words[-2:]))
         return code
 
-    assert suites.run_suites(["-m", "onnxruntime"], ROOT, module) == code
+    assert judge.run_suites(["-m", "onnxruntime"], ROOT, module) == code
     assert seen == [("pytest", ["-m", "onnxruntime"])]
 
 
 def test_without_suites_the_command_is_unavailable(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UnavailableError, match="the conformance suites"):
-        suites.run_suites([], None)
-    assert suites.run_suites(["--help"], None) == 0
+        judge.run_suites([], None)
+    assert judge.run_suites(["--help"], None) == 0
     assert "not installed here" in capsys.readouterr().out
 
 

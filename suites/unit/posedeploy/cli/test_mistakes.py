@@ -1,4 +1,4 @@
-"""The mistakes that people are most likely to make, and what is said to each.
+"""The mistakes that people are most likely to make, and what is printed to each.
 
 A row a mistake; what it prints is in `snapshots/`, a file each, to be read as a person would read
 it.  POSEDEPLOY_UPDATE_SNAPSHOTS=1 writes the files anew, and fails, so that they are looked at.
@@ -209,7 +209,7 @@ def desk(tiny_model: Any, tiny_sdk: Any, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.mark.parametrize("name", MISTAKES)
-def test_what_is_said(
+def test_what_is_printed(
     name: str,
     desk: Path,
     tmp_path: Path,
@@ -226,28 +226,28 @@ def test_what_is_said(
     with pytest.raises(SystemExit) as caught:
         main(mistake.words.split())
     out, err = capsys.readouterr()
-    said = f"$ posedeploy {mistake.words}\n{out}{err}[exit code {caught.value.code}]\n"
-    compare(SNAPSHOTS / f"{name}.txt", without_places(said, desk, tmp_path))
-    assert "Traceback" not in said
+    printed = f"$ posedeploy {mistake.words}\n{out}{err}[exit code {caught.value.code}]\n"
+    compare(SNAPSHOTS / f"{name}.txt", without_places(printed, desk, tmp_path))
+    assert "Traceback" not in printed
     new = {path.name for path in set(tmp_path.iterdir()) - before}
     assert new <= ({"poses"} if "infer" in mistake.words else set())
 
 
-def without_places(said: str, *folders: Path) -> str:
+def without_places(printed: str, *folders: Path) -> str:
     """The text with the folders of this machine replaced by words."""
     words = {str(folder): "HERE" for folder in folders}
     words |= {str(config_root()): "CONFIGS", str(mmpose_files()): "MMPOSE"}
     for place, word in words.items():
-        said = said.replace(place, word)
-    return said
+        printed = printed.replace(place, word)
+    return printed
 
 
-def compare(path: Path, said: str) -> None:
+def compare(path: Path, printed: str) -> None:
     if os.environ.get(UPDATE):
         path.parent.mkdir(exist_ok=True)
-        path.write_text(said, encoding="utf-8")
+        path.write_text(printed, encoding="utf-8")
         pytest.fail(f"{path.name} was written: read it, and run again without {UPDATE}")
-    assert said == path.read_text(encoding="utf-8")
+    assert printed == path.read_text(encoding="utf-8")
 
 
 def test_every_snapshot_belongs_to_a_mistake() -> None:
@@ -255,16 +255,16 @@ def test_every_snapshot_belongs_to_a_mistake() -> None:
 
 
 @pytest.mark.parametrize("name", MISTAKES)
-def test_a_snapshot_says_what_to_do_next_and_has_the_right_code(name: str) -> None:
-    said = (SNAPSHOTS / f"{name}.txt").read_text(encoding="utf-8")
-    code = said.rstrip().removesuffix("]").rpartition(" ")[2]
+def test_a_snapshot_has_the_next_step_and_the_right_code(name: str) -> None:
+    printed = (SNAPSHOTS / f"{name}.txt").read_text(encoding="utf-8")
+    code = printed.rstrip().removesuffix("]").rpartition(" ")[2]
     if name == "video-truncated":  # a result, though a bad one
         assert code == "1"
-        assert "frames that the file promises could be read" in said
+        assert "frames that the file promises could be read" in printed
         return
     unavailable = {"backend-for-gpu-missing", "backend-not-installed", "backend-that-pip-has-not",
                    "checkpoint-offline", "config-needs-mmengine",
                    "display-missing", "tensorrt-without-gpu"}  # fmt: skip
     assert code == ("3" if name in unavailable else "2")
     for part in ("error: ", "  found: ", "  expected: ", "  next: "):
-        assert said.count(part) == 1
+        assert printed.count(part) == 1

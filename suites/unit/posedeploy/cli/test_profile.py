@@ -35,11 +35,11 @@ def folders(tiny_sdk: Callable[[str], Path], tmp_path: Path) -> list[Path]:
 def test_json_has_every_sample_and_the_machine(folders: list[Path]) -> None:
     done = run(*folders, "--json", "--batch=1", "--batch=3", *FEW)
     assert done.exit_code == 0, done.output
-    said = json.loads(done.stdout)
-    assert [(r["folder"], r["batch"]) for r in said["runs"]] == [
+    printed = json.loads(done.stdout)
+    assert [(r["folder"], r["batch"]) for r in printed["runs"]] == [
         (str(folder), batch) for batch in (1, 3) for folder in folders
     ]
-    for found in said["runs"]:
+    for found in printed["runs"]:
         samples = {name: np.array(times) for name, times in found["samples"].items()}
         assert {len(times) for times in samples.values()} == {4}
         parts = sum(samples[name] for name in STAGES)
@@ -48,7 +48,7 @@ def test_json_has_every_sample_and_the_machine(folders: list[Path]) -> None:
         np.testing.assert_allclose(total["median"], np.median(samples["total"]))
         np.testing.assert_allclose(found["fps"], 1e3 * found["batch"] / total["median"])
         assert found["options"]["inference_precision"] == "fp32"
-    machine = said["machine"]
+    machine = printed["machine"]
     assert machine["threads"] == 1
     assert machine["packages"]["onnxruntime"]
     assert machine["usable_cpus"] >= 1

@@ -10,7 +10,7 @@ import pytest
 from fixtures.sample_results import sample_results
 from poseconform.results.results import write_results
 from posedeploy.cli import main
-from posedeploy.cli.report import NEEDS
+from posedeploy.cli.judge import REPORT_NEEDS
 from posedeploy.errors import UnavailableError
 
 
@@ -40,7 +40,7 @@ def test_the_exit_code_of_a_regression_and_of_bad_input_get_through(
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "printed"),
     [
         (("report", "--help"), ("build", "diff", "merge", "table", "baseline")),
         (("report", "baseline", "--help"), ("--folder", "--update")),
@@ -50,20 +50,20 @@ def test_the_exit_code_of_a_regression_and_of_bad_input_get_through(
 def test_help(
     capfd: pytest.CaptureFixture[str],
     words: tuple[str, ...],
-    said: tuple[str, ...],
+    printed: tuple[str, ...],
 ) -> None:
     assert posedeploy(*words) == 0
     out = capfd.readouterr().out
-    assert [word for word in said if word not in out] == []
+    assert [word for word in printed if word not in out] == []
 
 
-@pytest.mark.parametrize("gone", [name for name, _, _ in NEEDS])
+@pytest.mark.parametrize("gone", [name for name, _, _ in REPORT_NEEDS])
 def test_what_is_not_installed_is_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], gone: str
 ) -> None:
     monkeypatch.setitem(sys.modules, gone, None)
     assert posedeploy("report", "build", "x.json") == UnavailableError.exit_code
-    said = " ".join(capsys.readouterr().err.split())
-    assert "posedeploy report" in said
-    assert f"no package '{gone}'" in said
-    assert "pip install" in said
+    printed = " ".join(capsys.readouterr().err.split())
+    assert "posedeploy report" in printed
+    assert f"no package '{gone}'" in printed
+    assert "pip install" in printed

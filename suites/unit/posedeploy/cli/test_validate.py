@@ -90,10 +90,10 @@ def test_json_holds_every_part_of_a_finding_and_nothing_else(
 ) -> None:
     folder = changed("pipeline.json", other_colors)
     done = run(str(folder), "--json", "--client", CLIENT)
-    said = json.loads(done.output)
+    printed = json.loads(done.output)
     assert done.exit_code == 1
-    assert (said["folder"], said["client"]) == (str(folder), CLIENT)
-    (finding,) = said["findings"]
+    assert (printed["folder"], printed["client"]) == (str(folder), CLIENT)
+    (finding,) = printed["findings"]
     assert finding["level"] == "error"
     assert finding["file"] == "pipeline.json"
     assert finding["path"].endswith(".to_rgb")
@@ -106,7 +106,7 @@ def test_json_of_a_whole_folder_is_an_empty_list(whole: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "printed"),
     [
         (["no/such/folder"], "no such folder"),
         ([__file__], "a file"),
@@ -115,7 +115,7 @@ def test_json_of_a_whole_folder_is_an_empty_list(whole: Path) -> None:
 )
 def test_bad_input_is_four_lines_and_status_2(
     words: list[str],
-    said: str,
+    printed: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with pytest.raises(SystemExit) as caught:
@@ -123,5 +123,5 @@ def test_bad_input_is_four_lines_and_status_2(
     out, err = capsys.readouterr()
     assert caught.value.code == 2
     assert out == ""
-    assert said in err
+    assert printed in err
     assert len(err.splitlines()) == 4

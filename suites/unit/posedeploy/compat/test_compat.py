@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,7 +33,7 @@ def run(code: str, path: Path | None = None) -> subprocess.CompletedProcess[str]
     )
 
 
-def test_mmpose_imports_with_stand_ins_and_without_a_word_of_warning() -> None:
+def test_mmpose_imports_with_stand_ins_and_without_a_warning() -> None:
     done = run(REPORT)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
@@ -67,7 +68,7 @@ def test_a_package_that_does_not_import_is_replaced_and_named(tmp_path: Path) ->
     assert "operator nms does not exist" in done.stderr
 
 
-def test_a_stand_in_that_is_run_says_what_to_install() -> None:
+def test_a_stand_in_that_is_called_names_what_to_install() -> None:
     if "mmcv.ops" in install().real:
         pytest.skip("not-applicable: compiled mmcv is installed here")
     from mmcv.ops import MultiScaleDeformableAttention
@@ -81,7 +82,10 @@ def test_installing_twice_changes_nothing() -> None:
 
 
 def test_scopes_of_missing_packages_are_taken_out() -> None:
-    tree = {"backbone": {"_scope_": "mmdet", "type": "CSPNeXt"}, "x": [{"_scope_": "mmpose"}]}
+    tree: dict[str, Any] = {
+        "backbone": {"_scope_": "mmdet", "type": "CSPNeXt"},
+        "x": [{"_scope_": "mmpose"}],
+    }
     cleaned = without_missing_scopes(tree)
     if "mmdet.utils" in install().stand_ins:
         assert cleaned["backbone"] == {"type": "CSPNeXt"}

@@ -1,4 +1,4 @@
-"""Deploy configs: MMDeploy's own files load, and what is wrong is said."""
+"""Deploy configs: MMDeploy's own files load, and what is wrong is printed."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_every_way_to_write_a_precision_is_read(
         ("raise RuntimeError('boom')", "boom"),
     ],
 )
-def test_what_is_wrong_is_said(tmp_path: Path, text: str, message: str) -> None:
+def test_a_wrong_field_is_named(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(BadInputError) as caught:
         load_deploy_config(write(tmp_path, text))
     assert message in str(caught.value)

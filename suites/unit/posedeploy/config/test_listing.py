@@ -16,7 +16,7 @@ from posedeploy.config import (
 from posedeploy.config.listing import LISTED, SHAPES, file_names
 from posedeploy.heads import head_words
 from posedeploy.runtime import BACKENDS, backend_names
-from posedeploy.zoo import MODELS, config_path
+from posedeploy.zoo import MODELS, ModelRow, config_path
 
 # MMDeploy 1.3.1's deploy configs for MMPose and the backends here, without 'pose-detection_'.
 MMDEPLOY = frozenset(
@@ -60,7 +60,9 @@ def test_rows_are_of_heads_and_backends_that_there_are() -> None:
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda row: row.name)
-def test_every_model_fits_a_listed_config_of_every_backend_and_precision(model) -> None:
+def test_every_model_fits_a_listed_config_of_every_backend_and_precision(
+    model: ModelRow,
+) -> None:
     config = load_model_config(config_path(model))
     found = set()
     for name in list_deploy_configs():

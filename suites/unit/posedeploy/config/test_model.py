@@ -17,7 +17,7 @@ def test_the_family_is_found_from_the_config(row) -> None:  # type: ignore[no-un
     assert load_model_config(config_path(row)).family == row.family
 
 
-def test_the_input_size_is_what_the_pipeline_says_not_the_codec() -> None:
+def test_the_input_size_is_the_pipelines_not_the_codecs() -> None:
     config = load_model_config(config_path(model_row("yoloxpose_tiny")))
     assert config.codec["input_size"] == (640, 640)
     assert config.input_size == (416, 416)

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from posedeploy.cli import INTERRUPTED, STOPPED
-from posedeploy.cli.children import check_needs, run_module
+from posedeploy.cli.judge import check_needs, run_module
 from posedeploy.errors import UnavailableError
 
 PARENT = """
 import sys
-from posedeploy.cli.children import run_module
+from posedeploy.cli.judge import run_module
 sys.exit(run_module("patient", []))
 """
 CHILD = """
@@ -33,7 +33,7 @@ except KeyboardInterrupt:
 
 @pytest.fixture
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     return tmp_path / "patient.py"
 
 
@@ -45,7 +45,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", 143),
     ],
 )
-def test_the_code_of_the_child_is_told_as_a_shell_tells_it(
+def test_the_exit_code_of_the_child_is_the_one_a_shell_gives(
     module: Path, text: str, code: int
 ) -> None:
     module.write_text(text)

@@ -1,26 +1,38 @@
-"""`posedeploy test`: run the conformance suites, of the checkout or of the installed package."""
+"""`posedeploy test` and `posedeploy report`: the judge's commands, each in a child process.
+
+A child, because the toolchain must not import the judge. Options, help and exit codes of `report`
+are the judge's own.
+"""
 
 from __future__ import annotations
 
 import importlib.util
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import typer
 
-from posedeploy.cli.children import check_needs, run_module
 from posedeploy.errors import UnavailableError
 
-NEEDS = (  # package, what it is, what to install
-    ("poseconform", "the judge, of the same distribution", "--force-reinstall posedeploy"),
+# All arguments after the command's name are the child's, `--help` too.
+CONTEXT = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+PROGRAM = "POSECONFORM_PROGRAM"  # environment variable with the name of the judge's command
+
+Needs = Sequence[tuple[str, str, str]]  # package, what it is, arguments of pip install
+JUDGE = ("poseconform", "the judge, of the same distribution", "--force-reinstall posedeploy")
+REPORT_NEEDS: Needs = (JUDGE, ("jinja2", "what pages are made with", "'posedeploy[report]'"))
+TEST_NEEDS: Needs = (
+    JUDGE,
     ("pytest", "what runs the suites", "'posedeploy[test]'"),
     ("mmpose", "what the judge compares with", "--no-deps mmpose==1.3.2"),
 )
 PACKAGED = "_suites"  # in the installed poseconform: the same tree as at the top of a checkout
 CHECKOUT = Path(__file__).resolve().parents[3]  # if this file is in one
 MATRIX = ("conversion", "parity", "sdk_model")  # what runs when no suite is named
-INI_FILES = ("pyproject.toml", "pytest.ini")
-HELP_WORDS = {"--help", "-h"}
 USAGE = """\
 Usage: posedeploy test [SUITE...] [pytest's arguments]
 
@@ -41,6 +53,42 @@ Exit codes: 0 every cell that ran passed, 1 one did not, 3 something needed is n
 """
 
 
+def check_needs(command: str, needs: Needs) -> None:
+    """Raise UnavailableError for the first package that a command lacks."""
+    for name, what, install in needs:
+        if importlib.util.find_spec(name) is None:
+            next_step = f"Install it: python -m pip install {install}"
+            raise UnavailableError(command, f"no package '{name}'", what, next_step)
+
+
+def run_module(module: str, arguments: Sequence[str], program: str = "") -> int:
+    """Run `python -m module` with this process's streams.
+
+    The terminal sends Ctrl-C to the child as well. This process ignores it and waits, so that the
+    child can finish what it writes. `program` is the program's name in the child's help.
+
+    Returns:
+        The child's exit code; 128 plus the signal's number if a signal ended it, as in a shell.
+    """
+    # a handler, and not SIG_IGN, which the child would inherit
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        environment = {**os.environ, **({PROGRAM: program} if program else {})}
+        with subprocess.Popen(
+            [sys.executable, "-m", module, *arguments], env=environment
+        ) as child:
+            code = child.wait()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    return code if code >= 0 else 128 - code
+
+
+def report(context: typer.Context) -> None:
+    """Make, compare and merge reports: build, diff, merge, table, baseline."""
+    check_needs("posedeploy report", REPORT_NEEDS)
+    raise typer.Exit(run_module("poseconform.report", context.args, "posedeploy report"))
+
+
 def test(context: typer.Context) -> None:
     """Run the conformance suites: posedeploy test [SUITE...] [pytest's arguments]."""
     raise typer.Exit(run_suites(list(context.args), suites_root()))
@@ -49,21 +97,16 @@ def test(context: typer.Context) -> None:
 def run_suites(
     words: Sequence[str], root: Path | None, run: Callable[[str, Sequence[str]], int] = run_module
 ) -> int:
-    """Run the suites, or print the help.
-
-    Args:
-        words: The arguments.
-        root: What `suites_root` found.
-        run: Runs a module with arguments and gives its exit code.
+    """Run the suites in the folder `root`, or print the help; `run` runs a module.
 
     Raises:
         UnavailableError: There are no suites, or a package is missing.
     """
-    if HELP_WORDS & set(words):
+    if {"--help", "-h"} & set(words):
         suites = ", ".join(suite_names(root)) if root else "not installed here"
         typer.echo(USAGE.format(matrix=", ".join(MATRIX), suites=suites), nl=False)
         return 0
-    check_needs("posedeploy test", NEEDS)
+    check_needs("posedeploy test", TEST_NEEDS)
     if root is None:
         raise UnavailableError(
             "posedeploy test", f"neither suites/ in a checkout nor poseconform/{PACKAGED}",
@@ -76,12 +119,8 @@ def run_suites(
 def suites_root(checkout: Path = CHECKOUT, packages: Sequence[Path] | None = None) -> Path | None:
     """The folder that holds `conftest.py`, `suites/` and `fixtures/`; None where there is none.
 
-    A checkout's own comes first, for there the suites are being worked on; then the copy that a
-    wheel has put into `poseconform`.
-
-    Args:
-        checkout: Where a checkout would have them.
-        packages: Folders of the package `poseconform`; None finds them.
+    A checkout's own comes before the copy that a wheel has put into `poseconform`, whose folders
+    are `packages` (None finds them).
     """
     if packages is None:
         spec = importlib.util.find_spec("poseconform")
@@ -98,16 +137,10 @@ def suite_names(root: Path) -> list[str]:
 
 
 def pytest_arguments(words: Sequence[str], root: Path) -> list[str]:
-    """What pytest is told: the root, its ini file, the suites, and the rest of the words.
-
-    Args:
-        words: What the user said; names of suites at its beginning become their folders.
-        root: What `suites_root` found.
-    """
-    names, rest, known = [], list(words), suite_names(root)
-    while rest and rest[0] in known:
-        names.append(rest.pop(0))
-    ini = next((["-c", str(root / name)] for name in INI_FILES if (root / name).is_file()), [])
-    folders = [str(root / "suites" / name) for name in names or MATRIX]
-    rest = ["--help" if word == "--help-pytest" else word for word in rest]
+    """Arguments of pytest: the ini file, the root, the suites named first, the other words."""
+    count = next((i for i, word in enumerate(words) if word not in suite_names(root)), len(words))
+    files = (root / name for name in ("pyproject.toml", "pytest.ini"))
+    ini = next((["-c", str(file)] for file in files if file.is_file()), [])
+    folders = [str(root / "suites" / name) for name in words[:count] or MATRIX]
+    rest = ["--help" if word == "--help-pytest" else word for word in words[count:]]
     return [*ini, "--rootdir", str(root), *folders, *rest]

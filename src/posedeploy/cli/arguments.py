@@ -1,0 +1,119 @@
+"""Arguments that several commands take: types, completion in the shell, checks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from posedeploy.errors import BadInputError
+from posedeploy.runtime import Device, backend_names, backend_row
+from posedeploy.sdk.folder import read_folder
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+ThreadsOption = Annotated[int, typer.Option(min=0, help="Threads; 0: the backend's choice.")]
+DeviceOption = Annotated[
+    str | None, typer.Option(help="cpu, cuda, cuda:1; by default the backend's first.")
+]
+_MARK = "deploy.json"  # every SDK model folder has it
+_CONVERT = "posedeploy convert DEPLOY_CFG MODEL_CFG {checkpoint} IMAGE --work-dir DIR"
+
+
+def _matching(names: Iterable[str], prefix: str) -> list[str]:
+    return [name for name in names if name.startswith(prefix)]
+
+
+def _paths(prefix: str, suffix: str) -> list[str]:
+    """Folders, with a slash, and files with the suffix, whose paths have this prefix."""
+    base = Path(prefix) if prefix.endswith("/") else Path(prefix).parent
+    if not base.is_dir():
+        return []
+    paths = []
+    for path in sorted(base.iterdir()):
+        name = str(path) if str(base) != "." or prefix.startswith("./") else path.name
+        name = f"./{name}" if prefix.startswith("./") and not name.startswith("./") else name
+        fits = path.is_dir() or path.suffix == suffix
+        if fits and name.startswith(prefix) and not path.name.startswith("."):
+            paths.append(f"{name}/" if path.is_dir() else name)
+    return paths
+
+
+def complete_model(incomplete: str) -> list[str]:
+    """Models of the zoo."""
+    from posedeploy.zoo import MODELS
+
+    return _matching((row.name for row in MODELS), incomplete)
+
+
+def complete_model_config(incomplete: str) -> list[str]:
+    """Models of the zoo, and config files."""
+    return [*complete_model(incomplete), *_paths(incomplete, ".py")]
+
+
+def complete_config(incomplete: str) -> list[str]:
+    """Deploy configs that are listed."""
+    from posedeploy.config import list_deploy_configs
+
+    return _matching(list_deploy_configs(), incomplete)
+
+
+def complete_deploy_config(incomplete: str) -> list[str]:
+    """Deploy configs that are listed, and config files."""
+    return [*complete_config(incomplete), *_paths(incomplete, ".py")]
+
+
+def complete_checkpoint(incomplete: str) -> list[str]:
+    """The words for generated weights, and checkpoint files."""
+    from posedeploy.apis.sources import CALIBRATED, FITTED
+
+    return [*_matching((CALIBRATED, FITTED), incomplete), *_paths(incomplete, ".pth")]
+
+
+def complete_backend(incomplete: str) -> list[str]:
+    """Backends."""
+    return _matching(backend_names(), incomplete)
+
+
+def check_model_folder(path: Path) -> Path:
+    """The SDK model folder, given it or a file in it.
+
+    Raises:
+        BadInputError: There is none. The message has the command that converts the checkpoint
+            that is there instead.
+    """
+    folder = path if path.is_dir() else path.parent
+    if path.exists() and (folder / _MARK).is_file():
+        return folder
+    next_step = "Check the path; `posedeploy convert` writes such folders."
+    if not path.exists():
+        found = "no such folder"
+    elif path.is_dir():
+        names = sorted(p.name for p in path.iterdir())
+        inside = f" ({', '.join(names[:4])}{', …' if len(names) > 4 else ''})" if names else ""
+        found = f"a folder without {_MARK}{inside}"
+    else:
+        found = f"a file, in a folder without {_MARK}"
+    checkpoints = [path] if path.is_file() else sorted(path.glob("*.pth"))
+    if checkpoints and checkpoints[-1].suffix == ".pth":
+        next_step = f"Convert the checkpoint: {_CONVERT.format(checkpoint=checkpoints[-1])}"
+    raise BadInputError(
+        f"model folder {path}", found, f"an SDK model folder, with {_MARK} in it", next_step
+    )
+
+
+def device_for(folder: Path, text: str | None) -> Device:
+    """The device that the text names; None takes the first that the folder's backend has."""
+    if text is not None:
+        return parse_device(text)
+    backend = read_folder(folder).model.backend
+    return Device(backend_row(backend).devices[0] if backend in backend_names() else "cpu")
+
+
+def parse_device(text: str) -> Device:
+    """The device that 'cuda:1' names; BadInputError if what follows the colon is no number."""
+    try:
+        return Device.parse(text)
+    except ValueError:
+        raise BadInputError("--device", text, "cpu, cuda or cuda:1", "Change it.") from None
