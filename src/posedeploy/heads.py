@@ -146,7 +146,7 @@ HEADS: tuple[HeadSpec, ...] = (
         "",
         ("CPMHead", "HeatmapHead", "MSPNHead"),
         True,
-        "posedeploy.export.heatmap:build",
+        "posedeploy.export.top_down:HeatmapNetwork",
         (
             Stage(
                 "whole",
@@ -167,7 +167,7 @@ HEADS: tuple[HeadSpec, ...] = (
     _detector(
         "rtmo",
         "RTMOHead",
-        "posedeploy.export.rtmo:build",
+        "posedeploy.export.rtmo:RtmoNetwork",
         "RTMODetections",
         Stage(
             "raw",
@@ -187,7 +187,7 @@ HEADS: tuple[HeadSpec, ...] = (
         "simcc",
         ("RTMCCHead", "SimCCHead"),
         True,
-        "posedeploy.export.simcc:build",
+        "posedeploy.export.top_down:SimccNetwork",
         (
             Stage(
                 "whole",
@@ -201,7 +201,7 @@ HEADS: tuple[HeadSpec, ...] = (
     _detector(
         "yolox-pose",
         "YOLOXPoseHead",
-        "posedeploy.export.yolox_pose:build",
+        "posedeploy.export.yolox_pose:YoloxPoseNetwork",
         "YOLOXPoseDetections",
         Stage(
             "raw",
