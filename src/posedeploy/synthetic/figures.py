@@ -29,9 +29,7 @@ JOINTS = (
 
 @dataclass(frozen=True)
 class Style:
-    """Look of a drawn person, and limits on the distances between joints and between people.
-
-    Lengths are in heights of the person unless noted.
+    """Look of a drawn person, and limits on distances; lengths are in heights of the person.
 
     Attributes:
         palette: BGR color of each joint's disc, in COCO's order.
@@ -68,12 +66,8 @@ PLAIN = Style(tuple(joint_color(joint) for joint in range(len(JOINTS))))
 class Bone:
     """The position of a joint relative to its parent joint.
 
-    Attributes:
-        parent: The parent joint.
-        length: Distance of the two, in heights of the person.
-        angle: Direction from the parent in degrees: 0 is down in the image, 90 is right, which is
-            the figure's left.
-        spread: Largest rotation by a pose, in degrees to either side.
+    The length is in heights of the person. The angle is in degrees: 0 is down in the image, 90 is
+    right, which is the figure's left; a pose rotates it by up to `spread` to either side.
     """
 
     parent: str
@@ -114,11 +108,7 @@ _ATTEMPTS = 100  # to find a pose and place within the limits; then the last one
 
 
 def draw_figure(seed: int, size: tuple[int, int]) -> tuple[Image, Keypoints]:
-    """Draw one person on a cluttered background.
-
-    Args:
-        seed: Decides pose, place, colors and background.
-        size: (W, H) of the image in px, at least 48 each.
+    """Draw one person; see `draw_scene`.
 
     Returns:
         The image, and its joints [17, 2]: x and y in image px, in COCO's order.
@@ -130,13 +120,7 @@ def draw_figure(seed: int, size: tuple[int, int]) -> tuple[Image, Keypoints]:
 def draw_scene(
     seed: int, size: tuple[int, int], people: int, style: Style = PLAIN
 ) -> tuple[Image, NDArray[np.float32]]:
-    """Draw several people, who may overlap, on a cluttered background.
-
-    Args:
-        seed: Decides everything.
-        size: (W, H) of the image in px, at least 48 each.
-        people: How many; 0 draws the background alone.
-        style: Look of the people.
+    """Draw people, who may overlap, on a cluttered background of (W, H) px, at least 48 each.
 
     Returns:
         The image, and the joints [people, 17, 2] in image px, in drawing order.
@@ -227,9 +211,8 @@ def _draw(image: Image, body: Body, rng: np.random.Generator, style: Style) -> N
 
 
 def _disc(image: Image, center: NDArray[np.float64], radius: float, color: Color) -> None:
-    place = _fixed(center[None])[0]
-    fixed_radius = round(radius * 2**_SUBPIXEL)
-    cv2.circle(image, tuple(place), fixed_radius, color, -1, cv2.LINE_AA, _SUBPIXEL)
+    fixed_center, fixed_radius = _fixed(center[None])[0], round(radius * 2**_SUBPIXEL)
+    cv2.circle(image, tuple(fixed_center), fixed_radius, color, -1, cv2.LINE_AA, _SUBPIXEL)
 
 
 def _fixed(points: NDArray[np.float64]) -> NDArray[np.int32]:

@@ -34,7 +34,7 @@ def sqnr(path: Path, other: Path, name: str) -> float:
     for array in noise(99).inputs():
         truth, found = (run(p, array)[name].astype(float) for p in (path, other))
         signal, error = signal + (truth**2).sum(), error + ((truth - found) ** 2).sum()
-    return 10 * np.log10(signal / max(error, 1e-30))
+    return float(10 * np.log10(signal / max(error, 1e-30)))
 
 
 # --- the table ----------------------------------------------------------------------------------

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from fixtures.images import make_samples
-from posedeploy.compat import install
-from posedeploy.synthetic.drawn import PALETTE, SIZE, SPLITS, drawn_figures, drawn_metainfo
+from posedeploy.synthetic.drawn import PALETTE, SIZE, SPLITS, drawn_figures
 from posedeploy.synthetic.figures import JOINTS, draw_figure
 from posedeploy.synthetic.images import calibration_images
 
@@ -36,7 +35,8 @@ def test_joints_are_under_their_discs_and_inside_their_boxes(people: int) -> Non
     for figure in drawn_figures("evaluation", 8, people, (480, 480)):
         assert figure.keypoints.shape == (people, 17, 2)
         assert figure.bboxes.shape == (people, 4)
-        assert (figure.keypoints.dtype, figure.bboxes.dtype) == (np.float32, np.float32)
+        assert figure.keypoints.dtype == np.float32
+        assert figure.bboxes.dtype == np.float32
         assert (figure.keypoints >= figure.bboxes[:, None, :2]).all()
         assert (figure.keypoints <= figure.bboxes[:, None, 2:]).all()
         assert (figure.bboxes >= 0).all()
@@ -93,18 +93,6 @@ def test_colors_are_distinct() -> None:
     colors = np.array(PALETTE, float)
     distance = np.abs(colors[:, None] - colors[None]).max(axis=2)
     assert distance[~np.eye(len(JOINTS), dtype=bool)].min() >= 127
-
-
-def test_metainfo_has_no_left_right_pairs() -> None:
-    install()
-    from mmpose.datasets.datasets.utils import parse_pose_metainfo
-
-    meta = parse_pose_metainfo(drawn_metainfo())
-    assert meta["num_keypoints"] == 17
-    assert meta["flip_indices"] == list(range(17))
-    assert meta["flip_pairs"] == []
-    assert meta["keypoint_id2name"] == dict(enumerate(JOINTS))
-    assert meta["sigmas"].shape == (17,)
 
 
 def test_unknown_split_and_impossible_count() -> None:

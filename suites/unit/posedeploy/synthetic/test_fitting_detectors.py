@@ -121,7 +121,8 @@ class Tail(nn.Module):
         return inputs
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        return self.last(inputs)
+        outputs: torch.Tensor = self.last(inputs)
+        return outputs
 
 
 def test_cells_near_a_middle_are_fitted(samples: Samples) -> None:

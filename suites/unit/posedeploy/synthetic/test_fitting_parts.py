@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -114,8 +116,10 @@ def test_core_of_a_kernel() -> None:
 
 @pytest.mark.parametrize("bias", [True, False])
 def test_norm_behind_a_convolution_is_undone(bias: bool) -> None:
-    """Convolution and norm put out what was solved for; other channels stay as they were."""
+    """Convolution and norm compute what was solved for; other channels stay as they were."""
     conv, norm = nn.Conv2d(3, 8, 3, padding=1, bias=bias), nn.BatchNorm2d(8).eval()
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
     inputs, window = random(4, 3, 6, 6), window_of(conv)
     columns, before = window.columns(inputs), conv.weight[5:].clone()
     ridge = Ridge(27, 5)
@@ -224,7 +228,8 @@ def test_smooth_kernels_and_spread_thresholds() -> None:
             nn.Conv2d(3, 32, 3), nn.BatchNorm2d(32), nn.Conv2d(32, 32, 5, groups=32)
         )
 
-    first, again = network(), network()
+    first: Any = network()
+    again: Any = network()
     with torch.no_grad():
         for each in (first, again):
             initialize_smooth(each, 0, 64.0)
@@ -252,18 +257,18 @@ def test_rounded_activations_have_few_values_and_only_while_open() -> None:
 
 
 def test_rounded_model_works_with_256_steps_and_leaves_the_model_alone() -> None:
-    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 36, 5)).eval()
+    model: Any = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 36, 5)).eval()
     before, inputs = model[0].weight.clone(), random(2, 3, 8, 8)
     with torch.no_grad():
-        twin = rounded(model)
+        rounded_model: Any = rounded(model)
         assert (model[0].weight == before).all()
-        for layer, same in ((twin[0], model[0]), (twin[2], model[2])):
+        for layer, same in ((rounded_model[0], model[0]), (rounded_model[2], model[2])):
             steps = layer.weight / (same.weight.abs().flatten(1).amax(1) / 127).reshape(
                 -1, *[1] * (same.weight.ndim - 1)
             )
             assert torch.allclose(steps, steps.round(), atol=1e-3)
             assert steps.abs().max() <= 127.001
-        expected, found = model(inputs), twin(inputs)
+        expected, found = model(inputs), rounded_model(inputs)
     assert 0 < float((found - expected).abs().max()) < 0.1 * float(expected.abs().max())
 
 
@@ -275,11 +280,12 @@ class Block(nn.Module):
         self.conv2, self.bn2 = nn.Conv2d(24, 24, 3, padding=1, bias=False), nn.BatchNorm2d(24)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x + self.bn2(self.conv2(x))
+        normalized: torch.Tensor = self.bn2(self.conv2(x))
+        return x + normalized
 
 
 class Tiny(nn.Module):
-    """The least that a workbench needs of a pose estimator."""
+    """A minimal pose estimator for a workbench."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -294,21 +300,22 @@ class Tiny(nn.Module):
 
 
 def test_block_is_fitted_to_what_its_shortcut_lacks(samples: Samples) -> None:
-    model, maps = Tiny().eval(), JointMaps((8.0,))
+    model: Any = Tiny().eval()
+    maps = JointMaps((8.0,))
     with torch.no_grad():
         initialize_smooth(model, 0, 57.0)
-        bench = Workbench(model, samples, calibration=4)
-        bench.fit(Stage("block.conv2", maps, norm="block.bn2", identity="block", keep=0.5))
+        workbench = Workbench(model, samples, calibration=4)
+        workbench.fit(Stage("block.conv2", maps, norm="block.bn2", identity="block", keep=0.5))
         found = model.extract_feat(samples.inputs)[:, :17]
         shortcut = model.stem(samples.inputs)[:, :17]
     wanted = maps.draw(samples.joints, (64, 48), samples.size, 0.0)
     error = float((found - wanted).square().mean())
     assert error < 0.9 * float(wanted.var())
     assert error < 0.5 * float((shortcut - wanted).square().mean())
-    assert bench.fixed == {model.block.bn2}
+    assert workbench.fixed == {model.block.bn2}
     assert not model.stem[1].running_mean.eq(0).any()  # what lies before was calibrated
     statistics = model.stem[1].running_mean.clone()
-    bench.calibrate()
+    workbench.calibrate()
     assert not model.training
     assert torch.allclose(model.stem[1].running_mean, statistics)
 

@@ -153,11 +153,13 @@ def test_model_is_ready_to_run(cache: Path) -> None:
 
 def test_fresh_model_takes_its_metainfo_from_the_config() -> None:
     config = config_of(SIMCC)
-    assert build_model(config, None).dataset_meta["num_keypoints"] == 17
+    model: Any = build_model(config, None)
+    assert model.dataset_meta["num_keypoints"] == 17
     config.config["test_dataloader"]["dataset"]["metainfo"] = {
         "from_file": "configs/_base_/datasets/ap10k.py"
     }
-    assert build_model(config, None).dataset_meta["dataset_name"] == "ap10k"
+    model = build_model(config, None)
+    assert model.dataset_meta["dataset_name"] == "ap10k"
 
 
 def test_building_leaves_the_config_alone() -> None:
@@ -179,7 +181,7 @@ def test_checkpoint_of_mmpose_0_fits(cache: Path, tmp_path: Path) -> None:
            for key, value in checkpoint.state_dict.items()}  # fmt: skip
     assert set(old) != set(checkpoint.state_dict)
     torch.save({"state_dict": old, "meta": {"mmpose_version": "0.29.0"}}, tmp_path / "old.pth")
-    model = build_model(config_of("litehrnet_18"), tmp_path / "old.pth")
+    model: Any = build_model(config_of("litehrnet_18"), tmp_path / "old.pth")
     expected = checkpoint.state_dict["head.final_layer.weight"]
     assert torch.equal(model.head.final_layer.weight, expected)
     assert model.dataset_meta["dataset_name"] == "coco"

@@ -179,7 +179,7 @@ def test_path_that_is_no_file(tmp_path: Path, name: str, found: str) -> None:
     assert error.value.found == found
 
 
-def small_model() -> nn.Module:
+def small_model() -> Any:
     return nn.Sequential(OrderedDict(conv=nn.Conv2d(3, 4, 1), bn=nn.BatchNorm2d(4)))
 
 
