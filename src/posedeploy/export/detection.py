@@ -21,21 +21,13 @@ from posedeploy.export.nms import non_max_suppression
 
 @dataclass(frozen=True)
 class DetectionSettings:
-    """Which priors become detections.
+    """Which priors become detections."""
 
-    Attributes:
-        score_threshold: Lower limit of a score, exclusive; 0 or more.
-        iou_threshold: A box goes if its IoU with a better one is above this; 1 or more keeps all.
-        pre_top_k: How many priors, best first, take part at most.
-        max_output: How many survive non-maximum suppression at most.
-        keep_top_k: M, the number of rows of the outputs.
-    """
-
-    score_threshold: float
-    iou_threshold: float
-    pre_top_k: int
-    max_output: int
-    keep_top_k: int
+    score_threshold: float  # lower limit of a score, exclusive; 0 or more
+    iou_threshold: float  # a box with a larger IoU with a better one is removed; 1 keeps all
+    pre_top_k: int  # largest number of priors, best first, that take part
+    max_output: int  # largest number that survive non-maximum suppression
+    keep_top_k: int  # M, the number of rows of the outputs
 
 
 def detection_settings(

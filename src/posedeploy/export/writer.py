@@ -33,21 +33,13 @@ _REFUSALS = (RuntimeError, ValueError, TypeError)
 
 @dataclass(frozen=True)
 class ExportedGraph:
-    """One exported file, which holds everything, weights included.
-
-    Attributes:
-        path: The file.
-        exporter: Name of its exporter.
-        nodes: Operator -> how many nodes.
-        opset: Of ONNX, else 0; dynamo may write 18 where 17 was asked for.
-        ir_version: Of ONNX, else 0.
-    """
+    """One exported file, which holds everything, weights included."""
 
     path: Path
     exporter: str
-    nodes: Mapping[str, int]
-    opset: int = 0
-    ir_version: int = 0
+    nodes: Mapping[str, int]  # operator -> count
+    opset: int = 0  # of ONNX; dynamo may write 18 where 17 was asked for
+    ir_version: int = 0  # of ONNX
 
 
 def example_input(module: ExportableModule, batch: int) -> torch.Tensor:

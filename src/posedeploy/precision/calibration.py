@@ -24,18 +24,11 @@ Inputs = Callable[[], Iterator[NDArray[np.float32]]]
 
 @dataclass(frozen=True)
 class CalibrationSet:
-    """Inputs to calibrate on, already pre-processed.
+    """Inputs to calibrate on: [1, 3, H, W] float32, normalized by the model's pre-processing."""
 
-    Attributes:
-        source: Where the images come from, for messages and `detail.json`.
-        count: Number of inputs.
-        inputs: Starts an iteration over them, always in the same order: [1, 3, H, W] float32 each,
-            normalized by the model's pre-processing.
-    """
-
-    source: str
+    source: str  # where the images come from, for messages and `detail.json`
     count: int
-    inputs: Inputs
+    inputs: Inputs  # starts an iteration over them, always in the same order
 
     @cached_property
     def sha256(self) -> str:

@@ -19,19 +19,12 @@ from posedeploy.precision.float_layers import WEIGHTED, float_nodes
 
 @dataclass(frozen=True)
 class QdqRecipe:
-    """The QuantizeLinear and DequantizeLinear nodes that a backend expects.
+    """The QuantizeLinear and DequantizeLinear nodes that a backend expects."""
 
-    Attributes:
-        activations: 'uint8' or 'int8'.
-        operators: Operators that are quantized.
-        outputs_too: True to quantize their outputs as well as their inputs.
-        options: `extra_options` of ONNX Runtime's `quantize_static`.
-    """
-
-    activations: str
-    operators: tuple[str, ...]
-    outputs_too: bool
-    options: Mapping[str, Any] = field(default_factory=dict)
+    activations: str  # 'uint8' or 'int8'
+    operators: tuple[str, ...]  # that are quantized
+    outputs_too: bool  # quantizes their outputs as well as their inputs
+    options: Mapping[str, Any] = field(default_factory=dict)  # ORT's `extra_options`
 
 
 # Operators between weighted layers that ONNX Runtime's CPU kernels run on int8: a chain of them

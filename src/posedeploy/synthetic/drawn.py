@@ -56,19 +56,12 @@ WITHOUT_PAIRS: Mapping[str, Any] = {"flip_pairs": [], "flip_indices": list(range
 
 @dataclass(frozen=True)
 class Figure:
-    """One image of the drawn data set.
-
-    Attributes:
-        image: [H, W, 3] uint8, BGR.
-        keypoints: [P, 17, 2] float32, x and y in image px, in COCO's order; all visible.
-        bboxes: [P, 4] float32, x1, y1, x2, y2 in image px, of the whole figures.
-        name: Split and number, such as 'evaluation-12'.
-    """
+    """One image of the drawn data set."""
 
     image: Image
-    keypoints: NDArray[np.float32]
-    bboxes: NDArray[np.float32]
-    name: str
+    keypoints: NDArray[np.float32]  # [P, 17, 2], x and y in image px, COCO's order; all visible
+    bboxes: NDArray[np.float32]  # [P, 4], x1, y1, x2, y2 in image px, of the whole figures
+    name: str  # split and number, such as 'evaluation-12'
 
 
 def drawn_figures(

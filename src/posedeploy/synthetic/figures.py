@@ -29,25 +29,15 @@ JOINTS = (
 
 @dataclass(frozen=True)
 class Style:
-    """Look of a drawn person, and limits on distances; lengths are in heights of the person.
+    """Look of a drawn person, and limits on distances; lengths are in heights of the person."""
 
-    Attributes:
-        palette: BGR color of each joint's disc, in COCO's order.
-        disc: Radius of these discs.
-        smallest_disc: Their smallest radius in px.
-        head: Factor on the radius of the head and on the bones attached to it.
-        separation: Smallest distance of two joints; poses that violate it are drawn again.
-        crowd: Factor on the size of people where an image has several.
-        overlap: Largest intersection of two boxes over the area of the smaller one, 0..1; people
-            that violate it are placed again.
-    """
-
-    palette: tuple[Color, ...]
-    disc: float = 0.022
-    smallest_disc: float = 2.0
-    head: float = 1.0
-    separation: float = 0.0
-    crowd: float = 0.7
+    palette: tuple[Color, ...]  # BGR color of each joint's disc, in COCO's order
+    disc: float = 0.022  # radius of these discs
+    smallest_disc: float = 2.0  # their smallest radius in px
+    head: float = 1.0  # factor on the radius of the head and on the bones attached to it
+    separation: float = 0.0  # smallest distance of two joints; other poses are drawn again
+    crowd: float = 0.7  # factor on the size of people where an image has several
+    # largest intersection of two boxes over the area of the smaller one; others are placed again
     overlap: float = 1.0
 
 

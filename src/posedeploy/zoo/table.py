@@ -26,19 +26,12 @@ ALL = "all"
 
 @dataclass(frozen=True)
 class ModelRow:
-    """One model.
-
-    Attributes:
-        name: Its name on the command line, in tests and in reports.
-        family: A value of `posedeploy.config.FAMILIES`.
-        config: Path of its config, relative to mmpose's `.mim/configs`.
-        tiers: Its tiers; every model also belongs to 'all'.
-    """
+    """One model."""
 
     name: str
-    family: str
-    config: str
-    tiers: tuple[str, ...]
+    family: str  # a value of `posedeploy.config.FAMILIES`
+    config: str  # path relative to mmpose's `.mim/configs`
+    tiers: tuple[str, ...]  # every model also belongs to 'all'
 
 
 @dataclass(frozen=True)
