@@ -1,10 +1,8 @@
-"""What YOLOX-Pose and RTMO share: priors, the choice among them, and rows of fixed number.
+"""What YOLOX-Pose and RTMO share: priors, the choice among them, and a fixed number of rows.
 
-Three stages can be exported.  `nms` is the whole detector; `dense` stops before non-maximum
-suppression, for backends that cannot hold it; `raw` is what the head's last layers output,
-for backends in which even the decode is too slow.
-
-All coordinates are in input px, x to the right and y down, origin at the corner of the input.
+Three stages can be exported: `nms` is the whole detector, `dense` stops before non-maximum
+suppression, and `raw` has the outputs of the head's last layers, for backends that decode too
+slowly. All coordinates are in input px.
 """
 
 from __future__ import annotations
@@ -23,21 +21,13 @@ from posedeploy.export.nms import non_max_suppression
 
 @dataclass(frozen=True)
 class DetectionSettings:
-    """Which priors become detections.
+    """Which priors become detections."""
 
-    Attributes:
-        score_threshold: Lower limit of a score, exclusive; 0 or more.
-        iou_threshold: A box goes if its IoU with a better one is above this; 1 or more keeps all.
-        pre_top_k: How many priors, best first, take part at most.
-        max_output: How many survive non-maximum suppression at most.
-        keep_top_k: M, the number of rows of the outputs.
-    """
-
-    score_threshold: float
-    iou_threshold: float
-    pre_top_k: int
-    max_output: int
-    keep_top_k: int
+    score_threshold: float  # lower limit of a score, exclusive; 0 or more
+    iou_threshold: float  # a box with a larger IoU with a better one is removed; 1 keeps all
+    pre_top_k: int  # largest number of priors, best first, that take part
+    max_output: int  # largest number that survive non-maximum suppression
+    keep_top_k: int  # M, the number of rows of the outputs
 
 
 def detection_settings(
@@ -51,26 +41,23 @@ def detection_settings(
     nms, test_cfg = deploy_config.nms, model_config.test_cfg
     if nms is None:
         raise BadInputError(
-            f"{deploy_config.path}: codebase_config.post_processing",
-            "nothing",
-            "NMS settings, for this model finds the people itself",
+            f"{deploy_config.path}: codebase_config.post_processing", "nothing",
+            "NMS settings, for this model detects people itself",
             f"Take a pose-detection_{model_config.head_kind.word}_… deploy config.",
-        )
+        )  # fmt: skip
     keep = int(test_cfg.get("max_per_img", nms.keep_top_k))
     if keep <= 0:
         raise BadInputError(
-            f"{deploy_config.path}: codebase_config.post_processing.keep_top_k",
-            str(keep),
-            "1 or more: the number of rows that the outputs have",
-            "Change the field.",
-        )
+            f"{deploy_config.path}: codebase_config.post_processing.keep_top_k", str(keep),
+            "1 or more: the number of rows that the outputs have", "Change the field.",
+        )  # fmt: skip
     limits = [k for k in (nms.pre_top_k, int(test_cfg.get("nms_pre", 0))) if k > 0]
-    most = nms.max_output_boxes_per_class
+    max_output = nms.max_output_boxes_per_class
     return DetectionSettings(
         score_threshold=max(0.0, float(test_cfg.get("score_thr", nms.score_threshold))),
         iou_threshold=float(test_cfg.get("nms_thr", nms.iou_threshold)),
         pre_top_k=min(limits, default=2**31 - 1),
-        max_output=min(most, keep) if most > 0 else keep,
+        max_output=min(max_output, keep) if max_output > 0 else keep,
         keep_top_k=keep,
     )
 
@@ -88,28 +75,24 @@ def priors(head: Any, input_size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     strides = [int(stride) for stride in head.featmap_strides]
     if width % max(strides) or height % max(strides):
         raise BadInputError(
-            "input_shape",
-            f"{width}x{height} (WxH)",
+            "input_shape", f"{width}x{height} (WxH)",
             f"multiples of {max(strides)}, the network's largest stride",
             "Change input_shape in the deploy config or input_size in the model config.",
-        )
+        )  # fmt: skip
     # mmpose asks for (h, w) here; its own `switch_to_deploy` passes (w, h)
     sizes = [(height // stride, width // stride) for stride in strides]
     levels = head.prior_generator.grid_priors(sizes, dtype=torch.float32, device="cpu")
-    stride_of = [
-        torch.full((len(points),), float(stride))
-        for points, stride in zip(levels, strides, strict=True)
-    ]
-    return torch.cat(levels), torch.cat(stride_of)
+    counts = torch.tensor([len(points) for points in levels])
+    return torch.cat(levels), torch.tensor(strides).float().repeat_interleave(counts)
 
 
 def flatten_levels(levels: Sequence[Tensor]) -> Tensor:
     """Maps [N, C, h, w] of every level as one [N, P, C], in the order of `priors`."""
-    rows = []
-    for level in levels:
-        _, channels, height, width = level.shape
-        # -1 for the batch: a constant target, which needs no node that reads a shape
-        rows.append(level.permute(0, 2, 3, 1).reshape(-1, height * width, channels))
+    # -1 for the batch: a constant target, which needs no node that reads a shape
+    rows = [
+        level.permute(0, 2, 3, 1).reshape(-1, level.shape[2] * level.shape[3], level.shape[1])
+        for level in levels
+    ]
     return torch.cat(rows, dim=1)
 
 
@@ -135,12 +118,7 @@ def take(rows: Tensor, index: Tensor, width: int) -> Tensor:
 
 
 class Selection(nn.Module):
-    """Non-maximum suppression and top-k, to a fixed number of rows.
-
-    Args:
-        settings: What to keep.
-        count: P, the number of priors.
-    """
+    """Non-maximum suppression and top-k among `count` priors, to a fixed number of rows."""
 
     def __init__(self, settings: DetectionSettings, count: int) -> None:
         super().__init__()
@@ -174,24 +152,15 @@ class Selection(nn.Module):
         settings = self.settings
         if settings.iou_threshold >= 1.0:
             return torch.where(score > settings.score_threshold, score, 0.0)
-        selected = non_max_suppression(
-            boxes,
-            score.unsqueeze(1),
-            settings.max_output,
-            settings.iou_threshold,
-            settings.score_threshold,
-        )
+        limits = (settings.max_output, settings.iou_threshold, settings.score_threshold)
+        selected = non_max_suppression(boxes, score.unsqueeze(1), *limits)
         flat = score.reshape(-1)
-        at = selected[:, 0] * count + selected[:, 2]
-        return torch.zeros_like(flat).scatter(0, at, flat[at]).reshape(-1, count)
+        index = selected[:, 0] * count + selected[:, 2]
+        return torch.zeros_like(flat).scatter(0, index, flat[index]).reshape(-1, count)
 
 
 class Rows(nn.Module):
-    """The two outputs from the chosen rows.
-
-    Args:
-        input_size: (W, H) in px, to which boxes are clipped.
-    """
+    """The two outputs from the chosen rows; boxes are clipped to the input (W, H) px."""
 
     limit: Tensor
 
@@ -203,13 +172,11 @@ class Rows(nn.Module):
     def forward(self, boxes: Tensor, scores: Tensor, keypoints: Tensor) -> tuple[Tensor, Tensor]:
         """Boxes [N, M, 4], scores [N, M] and keypoints [N, M, K, 3] → `dets`, `keypoints`.
 
-        Boxes are clipped here, after the suppression, as `YOLOXPoseHead.predict` does.  Rows
-        whose score is 0 become exact zeros, whatever was computed in them.
+        Boxes are clipped after the suppression, as `YOLOXPoseHead.predict` does. Rows whose
+        score is 0 become exact zeros.
         """
         clipped = torch.minimum(boxes.clamp(min=0.0), self.limit)
-        found = (scores > 0.0).unsqueeze(-1)
+        detected = (scores > 0.0).unsqueeze(-1)
         dets = torch.cat([clipped, scores.unsqueeze(-1)], dim=-1)
-        return (
-            torch.where(found, dets, 0.0),
-            torch.where(found.unsqueeze(-1), keypoints, 0.0),
-        )
+        people = torch.where(detected.unsqueeze(-1), keypoints, 0.0)
+        return torch.where(detected, dets, 0.0), people

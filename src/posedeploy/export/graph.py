@@ -1,23 +1,41 @@
 """The clean-up of an exported ONNX graph, and the contract that it fulfills afterwards.
 
 The passes are those of `onnx_ir`. The same input gives the same bytes: paths, stack traces and
-generated shape names are removed.
+generated shape names are removed. A graph of opset 18, from the dynamo exporter, is lowered to 17
+for clients that read no more: ONNX's own converter lacks `Split` and stops at reductions whose
+axes are not a constant node, and onnxscript's converts upwards only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from posedeploy.errors import ConversionError
-from posedeploy.export.opset import OLD, lower
 from posedeploy.runtime.types import TensorInfo
 
 BATCH = "batch"  # name of the dynamic batch dimension
 MAX_IR_VERSION = 9
-TRAINING_OPS = ("Dropout", "Gradient", "Momentum", "Adam", "Adagrad")
+LOW_OPSET, HIGH_OPSET = 17, 18
+_TRAINING_OPS = ("Dropout", "Gradient", "Momentum", "Adam", "Adagrad")
 _SHARED_SIZE = 1024  # elements; larger weights are never equal, and comparing them takes time
+
+# Reductions whose axes became an input in opset 18.
+_REDUCTIONS = (
+    "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean",
+    "ReduceMin", "ReduceProd", "ReduceSumSquare",
+)  # fmt: skip
+# Operators that opset 18 changed and 17 can express -> attributes that 17 lacks.
+_NEW_ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(_REDUCTIONS, ("noop_with_empty_axes",)),
+    "Pad": (),
+    "Resize": ("antialias", "keep_aspect_ratio_policy"),
+    "ScatterElements": (),
+    "ScatterND": (),
+    # 17 divides evenly or not at all: the checker's shape inference refuses a rest
+    "Split": ("num_outputs",),
+}
 
 
 def clean(proto: Any, opset: int) -> Any:
@@ -36,7 +54,7 @@ def clean(proto: Any, opset: int) -> Any:
     outputs = [value.name for value in model.graph.outputs]
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     common.DeduplicateInitializersPass(_SHARED_SIZE)(model)
-    if opset <= OLD < model.opset_imports[""]:
+    if opset <= LOW_OPSET < model.opset_imports[""]:
         lower(model)
     common.IdentityEliminationPass()(model)
     common.OutputFixPass()(model)
@@ -45,7 +63,12 @@ def clean(proto: Any, opset: int) -> Any:
     common.RemoveUnusedNodesPass()(model)
     common.RemoveUnusedOpsetsPass()(model)
     common.NameFixPass()(model)
-    _strip_notes(model)
+    # documentation and metadata contain paths and stack traces
+    common.ClearMetadataAndDocStringPass()(model)  # of graphs and nodes alone
+    graph = model.graph
+    for item in (model, graph, *graph.inputs, *graph.outputs, *graph.initializers.values()):
+        item.doc_string = None
+        item.metadata_props.clear()
     model.graph.name = "main_graph"
     model.producer_name, model.producer_version = "posedeploy", None
     standard = onnx.helper.make_opsetid("", model.opset_imports[""])
@@ -55,15 +78,51 @@ def clean(proto: Any, opset: int) -> Any:
     return cleaned
 
 
-def _strip_notes(model: Any) -> None:
-    """Remove documentation and metadata: they contain paths and stack traces."""
-    from onnx_ir.passes.common import ClearMetadataAndDocStringPass
+def lower(model: Any) -> list[str]:
+    """Rewrite an `onnx_ir.Model` of opset 18 as opset 17, in place, if every node can be.
 
-    ClearMetadataAndDocStringPass()(model)  # of graphs and nodes alone
-    graph = model.graph
-    for item in (model, graph, *graph.inputs, *graph.outputs, *graph.initializers.values()):
-        item.doc_string = None
-        item.metadata_props.clear()
+    Returns:
+        The operators that cannot be rewritten; the model is changed only if there are none.
+    """
+    import onnx
+
+    changed = [
+        node
+        for node in model.graph
+        if onnx.defs.get_schema(node.op_type, HIGH_OPSET, node.domain).since_version == HIGH_OPSET
+    ]
+    obstacles = {node.op_type for node in changed if not _can_lower(node)}
+    if obstacles:
+        return sorted(obstacles)
+    for node in changed:
+        if node.op_type in _REDUCTIONS:
+            _axes_to_attribute(node)
+        for name in _NEW_ATTRIBUTES.get(node.op_type, ()):
+            node.attributes.pop(name, None)
+    model.opset_imports[""] = LOW_OPSET
+    return []
+
+
+def _can_lower(node: Any) -> bool:
+    if node.op_type in _REDUCTIONS:
+        return len(node.inputs) < 2 or node.inputs[1].is_initializer()
+    if node.op_type == "Pad":
+        return len(node.inputs) < 4  # the fourth input, axes, is new
+    if node.op_type in {"ScatterElements", "ScatterND"}:
+        return node.attributes.get_string("reduction", "none") not in {"max", "min"}
+    if node.op_type == "Resize":
+        attributes = node.attributes
+        return not attributes.get_int("antialias", 0) and not attributes.get_ints("axes", ())
+    return node.op_type in _NEW_ATTRIBUTES
+
+
+def _axes_to_attribute(node: Any) -> None:
+    import onnx_ir as ir
+
+    if len(node.inputs) > 1:
+        axes = node.inputs[1].const_value.numpy().tolist()
+        node.resize_inputs(1)
+        node.attributes["axes"] = ir.AttrInt64s("axes", axes)
 
 
 def set_shape(value: Any, shape: Sequence[int | str]) -> None:
@@ -100,31 +159,32 @@ def problems(
 
     Args:
         proto: A cleaned `ModelProto`.
-        inputs: The input names that it should have.
-        outputs: The output names that it should have.
+        inputs: Expected input names.
+        outputs: Expected output names.
         batch: The first dimension of every input and output.
     """
-    graph, found = proto.graph, []
-    for what, values, names in (
+    graph, messages = proto.graph, []
+    for what, values, expected in (
         ("inputs", graph.input, inputs),
         ("outputs", graph.output, outputs),
     ):
         infos = tensor_infos(values)
-        if tuple(info.name for info in infos) != tuple(names):
-            found.append(f"{what} {', '.join(info.name for info in infos)}")
-        found += [
+        names = [info.name for info in infos]
+        if names != list(expected):
+            messages.append(f"{what} {', '.join(names)}")
+        messages += [
             f"{info.name} of shape {list(info.shape)}"
             for info in infos
             if info.shape[:1] != (batch,) or not all(isinstance(n, int) for n in info.shape[1:])
         ]
     operators = {node.op_type for node in graph.node}
-    found += [f"training operator {op}" for op in TRAINING_OPS if op in operators]
-    found += sorted({f"operator domain {n.domain}" for n in graph.node if n.domain})
+    messages += [f"training operator {op}" for op in _TRAINING_OPS if op in operators]
+    messages += sorted({f"operator domain {n.domain}" for n in graph.node if n.domain})
     if proto.functions:
-        found.append(f"{len(proto.functions)} model-local functions")
+        messages.append(f"{len(proto.functions)} model-local functions")
     if proto.ir_version > MAX_IR_VERSION:
-        found.append(f"IR version {proto.ir_version}")
-    return found
+        messages.append(f"IR version {proto.ir_version}")
+    return messages
 
 
 def write_checked(proto: Any, path: Path) -> None:
@@ -142,9 +202,7 @@ def write_checked(proto: Any, path: Path) -> None:
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         path.unlink()
         raise ConversionError(
-            "export",
-            path.name,
-            f"a graph that onnx.checker refuses: {str(error).splitlines()[0]}",
-            "a valid graph",
+            "export", path.name,
+            f"a graph that onnx.checker refuses: {str(error).splitlines()[0]}", "a valid graph",
             "Try the other exporter with --exporter, and report this model.",
-        ) from error
+        ) from error  # fmt: skip

@@ -18,13 +18,9 @@ class ExportableModule:
     """What a writer needs of a model.
 
     Attributes:
-        network: Takes a normalized image [N, 3, H, W] float32; gives a tuple of tensors in the
+        network: Takes a normalized image [N, 3, H, W] float32; returns a tuple of tensors in the
             order of `output_names`. Evaluation mode, on the CPU; shares the model's weights.
-        head_kind: Row of the head's kind.
-        stage: How much of the model it holds.
         input_size: (W, H) in px.
-        input_names: Names of the graph's inputs.
-        output_names: Names of the graph's outputs.
     """
 
     network: nn.Module
@@ -36,22 +32,15 @@ class ExportableModule:
 
 
 def exportable_module(
-    model: nn.Module,
-    model_config: ModelConfig,
-    deploy_config: DeployConfig,
-    stage: str = "",
+    model: nn.Module, model_config: ModelConfig, deploy_config: DeployConfig, stage: str = ""
 ) -> ExportableModule:
-    """Wrap a model for export. The model itself is left as it is.
+    """Wrap an mmpose pose estimator for export. The model itself is not changed.
 
-    Args:
-        model: An mmpose pose estimator.
-        model_config: Its config.
-        deploy_config: Names, input size and NMS settings.
-        stage: Where the graph ends: a stage of the head's row; '' for the whole graph.
+    `stage` is a stage of the head's row, where the graph ends; '' for the whole graph.
 
     Raises:
-        BadInputError: The deploy config is for another head kind, or asks for what no graph
-            here computes.
+        BadInputError: The deploy config is for another head kind, or requires an unsupported
+            graph.
     """
     head = model_config.head_kind
     _check_fit(head, model_config, deploy_config)
@@ -77,33 +66,26 @@ def sharing_copy(model: nn.Module) -> Any:
 
 
 def _check_fit(head: HeadSpec, model_config: ModelConfig, deploy_config: DeployConfig) -> None:
-    name, found = deploy_config.name, len(deploy_config.output_names)
-    if found != len(head.outputs) or (name is not None and name.variant != head.word):
+    name, outputs = deploy_config.name, len(deploy_config.output_names)
+    if outputs != len(head.outputs) or (name is not None and name.variant != head.word):
         word = f"_{head.word}" if head.word else ""
         raise BadInputError(
-            str(deploy_config.path),
-            f"outputs {', '.join(deploy_config.output_names)}",
+            str(deploy_config.path), f"outputs {', '.join(deploy_config.output_names)}",
             f"a deploy config for {model_config.head} ({head.kind})",
             f"Take pose-detection{word}_{deploy_config.backend}_{deploy_config.shape_mode}….",
-        )
+        )  # fmt: skip
     if (deploy_config.raw.get("codebase_config") or {}).get("export_postprocess"):
         raise BadInputError(
-            f"{deploy_config.path}: codebase_config.export_postprocess",
-            "True",
+            f"{deploy_config.path}: codebase_config.export_postprocess", "True",
             "False: the graph ends with simcc_x and simcc_y, and the maximum is found outside",
             "Remove the field.",
-        )
-    axes = _dynamic_axes(deploy_config)
-    if axes - {0}:
+        )  # fmt: skip
+    section = deploy_config.raw.get("ir_config") or deploy_config.raw.get("onnx_config") or {}
+    dynamic_axes = (section.get("dynamic_axes") or {}).get(deploy_config.input_names[0]) or {}
+    axes = sorted(map(int, dynamic_axes))
+    if set(axes) - {0}:
         raise BadInputError(
-            f"{deploy_config.path}: dynamic_axes",
-            f"axes {', '.join(map(str, sorted(axes)))}",
+            f"{deploy_config.path}: dynamic_axes", f"axes {', '.join(map(str, axes))}",
             "axis 0 only: height and width of the input are fixed",
             "Remove the other axes and set input_shape.",
-        )
-
-
-def _dynamic_axes(deploy_config: DeployConfig) -> set[int]:
-    section = deploy_config.raw.get("ir_config") or deploy_config.raw.get("onnx_config") or {}
-    axes = (section.get("dynamic_axes") or {}).get(deploy_config.input_names[0]) or {}
-    return {int(axis) for axis in axes}
+        )  # fmt: skip

@@ -5,22 +5,21 @@
 | `x[..., ::2, ::2]` (Focus of CSPDarknet) | `Tensor.slice`, unknown | a one-hot 2x2 convolution |
 | `torch.linalg.norm` | unknown | `sqrt(sum(x * x))` |
 
-Nothing is patched in mmpose: modules are replaced in a copy, functions while tracing.
+mmpose is not patched: modules are replaced in a copy, functions while tracing.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from posedeploy.export.module import ExportableModule, sharing_copy
-from posedeploy.export.tracing import static_shapes
+from posedeploy.export.tracing import Replacing, static_shapes
 
 # Row and column of the pixel of each 2x2 block, in the order in which `Focus` stacks them.
 _CORNERS = ((0, 0), (1, 0), (0, 1), (1, 1))
@@ -29,17 +28,15 @@ _CORNERS = ((0, 0), (1, 0), (0, 1), (1, 1))
 class ConvolutionalFocus(nn.Module):
     """CSPDarknet's `Focus` without slices: each output channel picks one pixel of a 2x2 block.
 
-    The kernel is one 1 among zeros, so that the result is exact.
-
-    Args:
-        focus: mmpose's module; its convolution is kept.
-        channels: Channels of the image.
+    The kernel is one 1 among zeros, so that the result is exact. The module's own convolution
+    follows.
     """
 
     kernel: Tensor
 
-    def __init__(self, focus: Any, channels: int = 3) -> None:
+    def __init__(self, focus: Any) -> None:
         super().__init__()
+        channels = 3
         kernel = torch.zeros(4 * channels, channels, 2, 2)
         for corner, (row, column) in enumerate(_CORNERS):
             for channel in range(channels):
@@ -64,39 +61,18 @@ def without_slices(module: ExportableModule) -> ExportableModule:
     return dataclasses.replace(module, network=network.eval().requires_grad_(False))
 
 
-def euclidean_norm(x: Tensor, dim: int, keepdim: bool) -> Tensor:
-    """`torch.linalg.norm(x, dim=dim)` in operators that ncnn has."""
-    return (x * x).sum(dim, keepdim=keepdim).sqrt()
-
-
 def _linalg_norm(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    """The rewrite where it holds: the 2-norm over one dimension."""
-    given = dict(zip(("ord", "dim", "keepdim"), args, strict=False)) | kwargs
-    dim = given.get("dim")
-    if given.get("ord") in {None, 2} and isinstance(dim, int) and "dtype" not in given:
-        return euclidean_norm(x, dim, bool(given.get("keepdim", False)))
+    """The 2-norm over one dimension in operators that ncnn has; other norms unchanged."""
+    arguments = dict(zip(("ord", "dim", "keepdim"), args, strict=False)) | kwargs
+    dim, keepdim = arguments.get("dim"), bool(arguments.get("keepdim", False))
+    if arguments.get("ord") in {None, 2} and isinstance(dim, int) and "dtype" not in arguments:
+        return (x * x).sum(dim, keepdim=keepdim).sqrt()
     result: Tensor = torch.linalg.norm(x, *args, **kwargs)
     return result
-
-
-_REPLACEMENTS: dict[Any, Callable[..., Any]] = {
-    torch.linalg.norm: _linalg_norm,
-}
-
-
-class _NcnnOperators(TorchFunctionMode):
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        return _REPLACEMENTS.get(func, func)(*args, **(kwargs or {}))
 
 
 @contextmanager
 def ncnn_operators() -> Iterator[None]:
     """Trace in this context: constant shapes, and no operator that the table above names."""
-    with static_shapes(), _NcnnOperators():
+    with static_shapes(), Replacing({torch.linalg.norm: _linalg_norm}):
         yield

@@ -1,9 +1,9 @@
 """Non-maximum suppression, as one operation that every writer can express.
 
-In eager mode it is plain PyTorch; in the TorchScript exporter and in the dynamo exporter it is
-ONNX's `NonMaxSuppression`; in a plain trace it is a scripted function, so that the loop stays
-a loop.  All agree with `mmpose.evaluation.functional.nms_torch`: best first, a box goes if its
-IoU with a chosen one is above the threshold.
+In eager mode it is plain PyTorch; in both ONNX exporters it is ONNX's `NonMaxSuppression`; in a
+plain trace it is a scripted function, so that the loop stays a loop. All agree with
+`mmpose.evaluation.functional.nms_torch`: best first, a box is removed if its IoU with a chosen one
+is above the threshold.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def non_max_suppression(
     Args:
         boxes: [N, P, 4], x1, y1, x2, y2 in px.
         scores: [N, 1, P].
-        max_output: How many boxes an image keeps at most.
+        max_output: Largest number of boxes of an image.
         iou_threshold: Upper limit of the IoU of two chosen boxes, inclusive.
         score_threshold: Lower limit of a score, exclusive.
 
@@ -59,32 +59,32 @@ def greedy_nms(
         score = scores[image, 0]
         order = torch.argsort(score, descending=True, stable=True)
         order = order[score[order] > score_threshold]
-        kept = 0
-        while order.numel() > 0 and kept < max_output:
+        count = 0
+        while order.numel() > 0 and count < max_output:
             best = boxes[image, order[0]]
             others = boxes[image, order]
             rows.append(torch.stack([torch.full_like(order[0], image), order[0] * 0, order[0]]))
-            kept += 1
+            count += 1
             corner = torch.minimum(best[2:], others[:, 2:]) - torch.maximum(
                 best[:2], others[:, :2]
             )
             overlap = corner.clamp(min=0.0).prod(dim=1)
             area = (others[:, 2:] - others[:, :2]).prod(dim=1)
             union = (area[0] + area - overlap).clamp(min=1e-6)
-            stays = overlap / union <= iou_threshold
-            stays[0] = False
-            order = order[stays]
+            remains = overlap / union <= iou_threshold
+            remains[0] = False
+            order = order[remains]
     if len(rows) == 0:
         return torch.zeros((0, 3), dtype=torch.int64, device=boxes.device)
     return torch.stack(rows)
 
 
 class _TorchScriptExport(torch.autograd.Function):
-    """What the TorchScript exporter sees: it calls `symbolic`, and `forward` while it traces."""
+    """For the TorchScript exporter, which calls `symbolic`, and `forward` while it traces."""
 
     @staticmethod
     def forward(_ctx: Any, boxes: Tensor, _scores: Tensor, _settings: Settings) -> Tensor:
-        # any row will do: the exporter records the operator and looks at no value
+        # any row: the exporter records the operator and reads no value
         return torch.zeros((1, 3), dtype=torch.int64, device=boxes.device)
 
     @staticmethod
@@ -102,7 +102,7 @@ class _TorchScriptExport(torch.autograd.Function):
 
 @functools.cache
 def dynamo_operator() -> Callable[..., Tensor]:
-    """The operator that the dynamo exporter sees; its translation is in `dynamo_exporter`."""
+    """The operator for the dynamo exporter; its translation is in `exporters`."""
 
     @torch.library.custom_op("posedeploy::non_max_suppression", mutates_args=())
     def operator(

@@ -1,8 +1,8 @@
 """RTMO's dynamic coordinate classifier as a file of arrays, for hosts that decode themselves.
 
-Decoding all priors in ncnn takes seconds an image, while the few that survive suppression are
-decoded in milliseconds by a host that has these weights.  Batch norm is folded into the linear
-layer before it.  `posedeploy.sdk.decode.pose_decoder` reads the file.
+ncnn takes seconds to decode all priors of an image; a host with these weights takes milliseconds
+for the few that survive suppression. Batch norm is folded into the linear layer before it.
+`posedeploy.sdk.decode.pose_decoder` reads the file.
 """
 
 from __future__ import annotations
@@ -21,9 +21,7 @@ Floats = NDArray[np.float32]
 
 
 def write_pose_decoder(head: Any, input_size: tuple[int, int], path: Path) -> None:
-    """Write the weights of an `RTMOHead`'s DCC as an uncompressed `.npz` of float32 arrays.
-
-    The priors for an input of (W, H) px are in it too.
+    """Write an `RTMOHead`'s DCC and its priors (input of W, H px) as an `.npz` of float32 arrays.
 
     Raises:
         ConversionError: The DCC is of a kind that the host cannot compute.
@@ -58,7 +56,7 @@ def pose_decoder_arrays(head: Any) -> dict[str, Floats]:
 
 
 def _check(dcc: Any) -> None:
-    """What the host's arithmetic takes for granted, and every RTMO config of mmpose has."""
+    """Check what the host's decoder assumes, and every RTMO config of mmpose has."""
     gau = getattr(dcc, "gau", None)
     fits = (
         gau is not None
@@ -72,9 +70,7 @@ def _check(dcc: Any) -> None:
     )
     if not fits:
         raise ConversionError(
-            "export",
-            "the pose decoder of this RTMO",
-            str(dcc.gau_cfg),
+            "export", "the pose decoder of this RTMO", str(dcc.gau_cfg),
             "a gated attention unit with SiLU, additive positions, no bias and a shortcut",
             "Choose a backend whose graph holds the whole detector.",
-        )
+        )  # fmt: skip

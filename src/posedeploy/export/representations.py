@@ -13,14 +13,12 @@ from posedeploy.config import DeployConfig, ModelConfig
 from posedeploy.export.detection import detection_settings
 from posedeploy.export.module import ExportableModule
 from posedeploy.export.ncnn_rewrites import ncnn_operators, without_slices
-from posedeploy.export.torch_writers import export_program, export_trace
-from posedeploy.export.writer import ExportedGraph, export_onnx
+from posedeploy.export.writer import ExportedGraph, export_onnx, export_program, export_trace
 from posedeploy.heads import load
 
 TRACED_FILE = "end2end.pt"
 PROGRAM_FILE = "end2end.pt2"
 HOST_WEIGHTS_FILE = "end2end.npz"
-
 
 # module, deploy config, folder, ONNX exporter or None -> the graph in that folder
 Writer = Callable[[ExportableModule, DeployConfig, Path, str | None], ExportedGraph]
@@ -53,15 +51,7 @@ def write_graph(
     form: str,
     exporter: str | None = None,
 ) -> ExportedGraph:
-    """Write a module in the form that a converter starts from.
-
-    Args:
-        module: From `exportable_module`.
-        deploy_config: Names, shape mode, opset.
-        folder: An existing folder.
-        form: A key of `FORMS`.
-        exporter: Overrides the deploy config's ONNX exporter.
-    """
+    """Write a module in a form of `FORMS`; `exporter` overrides the deploy config's."""
     return FORMS[form](module, deploy_config, folder, exporter)
 
 
@@ -72,13 +62,13 @@ def host_work(
     deploy_config: DeployConfig,
     folder: Path,
 ) -> dict[str, Any]:
-    """What the graph leaves to the host, as parameters of a post-processing component.
+    """Parameters of the host's post-processing component, for what is not in the graph.
 
     Writes `HOST_WEIGHTS_FILE` into `folder` where the host needs weights.
 
     Returns:
-        Nothing if the graph holds everything; else 'stage', the fields of `DetectionSettings`
-        and, where there is a file of weights, its name as 'weights'.
+        Empty if the graph holds everything; else 'stage', the fields of `DetectionSettings` and,
+        where there is a file of weights, its name as 'weights'.
     """
     if module.stage == module.head_kind.stages[0]:
         return {}

@@ -1,8 +1,7 @@
 """The exportable module of RTMO.
 
-`switch_to_deploy` of mmpose is never called: it changes the model in place and builds priors
-and positional encodings from (w, h) where (h, w) is needed, so that only square inputs come
-out right.
+mmpose's `switch_to_deploy` is not used: it changes the model in place, and builds priors and
+positional encodings from (w, h) where (h, w) is needed, which is right for square inputs only.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from torch import Tensor, nn
 
 from posedeploy.config import DeployConfig, ModelConfig
 from posedeploy.export.detection import (
-    DetectionSettings,
     Rows,
     Selection,
     best_class,
@@ -28,11 +26,9 @@ from posedeploy.export.detection import (
 
 
 class FixedPositionalEncoding(nn.Module):
-    """In place of a neck's 2-D sine encoding: tables computed beforehand, one a feature size.
+    """Replaces a neck's `SinePositionalEncoding`: one computed table for each feature size.
 
-    Args:
-        encoding: mmpose's `SinePositionalEncoding`.
-        sizes: Feature sizes (h, w) that will be asked for, in cells.
+    Sizes are (h, w) in cells.
     """
 
     def __init__(self, encoding: Any, sizes: list[tuple[int, int]]) -> None:
@@ -53,8 +49,8 @@ class FixedPositionalEncoding(nn.Module):
 def fix_positional_encoding(neck: Any, input_size: tuple[int, int]) -> None:
     """Make a `HybridEncoder` take its encodings from buffers, in place.
 
-    Its forward has two ways: under the TorchScript exporter it reads `pos_enc_{i}`, everywhere
-    else it computes.  Both then give the same numbers.
+    Under the TorchScript exporter its forward reads `pos_enc_{i}`, elsewhere it computes them.
+    Both are the same values then.
     """
     if not hasattr(neck, "sincos_pos_enc") or neck.num_encoder_layers == 0:
         return
@@ -69,12 +65,7 @@ def fix_positional_encoding(neck: Any, input_size: tuple[int, int]) -> None:
 
 
 class PoseDecoder(nn.Module):
-    """RTMO's dynamic coordinate classifier: pose vectors and boxes → keypoints.
-
-    Args:
-        head: The mmpose `RTMOHead`.
-        rows: M, how many rows of an image are decoded.
-    """
+    """RTMO's dynamic coordinate classifier, for M = `rows` pose vectors and boxes an image."""
 
     def __init__(self, head: Any, rows: int) -> None:
         super().__init__()
@@ -85,47 +76,35 @@ class PoseDecoder(nn.Module):
         self.padding = float(head.bbox_padding)
 
     def forward(self, vectors: Tensor, boxes: Tensor, points: Tensor) -> Tensor:
-        """Decode some priors of every image.
+        """Pose vectors [N, M, C], boxes [N, M, 4], points [N, M, 2] → keypoints [N, M, K, 2] px.
 
-        Args:
-            vectors: Pose vectors [N, M, C].
-            boxes: [N, M, 4], not clipped, as `RTMOHead.predict` passes them.
-            points: The priors' points [N, M, 2].
-
-        Returns:
-            [N, M, K, 2] in px.
+        The boxes are not clipped, as in `RTMOHead.predict`.
         """
         center = (boxes[..., 2:] + boxes[..., :2]) * 0.5
         scale = (boxes[..., 2:] - boxes[..., :2]) * self.padding
-        found: Tensor = self.dcc.forward_test(
+        keypoints: Tensor = self.dcc.forward_test(
             vectors.reshape(-1, self.channels),
             torch.cat([center, scale], dim=-1).reshape(-1, 4),
             points.reshape(-1, 2),
         )
-        return found.reshape(-1, self.rows, self.joints, 2)
+        return keypoints.reshape(-1, self.rows, self.joints, 2)
 
 
 class RtmoNetwork(nn.Module):
-    """Image → people, as `RTMOHead.predict` finds them.
+    """Image → the people that `RTMOHead.predict` detects; `stage` is where the graph ends.
 
-    Args:
-        model: The mmpose estimator; its neck's positional encoding is replaced.
-        input_size: (W, H) in px.
-        settings: Which priors become detections.
-        stage: Where the graph ends: 'nms', 'dense' or 'raw'.
+    The positional encoding of the model's neck is replaced.
     """
 
     points: Tensor
     strides: Tensor
 
     def __init__(
-        self,
-        model: Any,
-        input_size: tuple[int, int],
-        settings: DetectionSettings,
-        stage: str,
+        self, model: Any, model_config: ModelConfig, deploy_config: DeployConfig, stage: str
     ) -> None:
         super().__init__()
+        settings = detection_settings(model_config, deploy_config)
+        input_size = deploy_config.input_shape or model_config.input_size
         self.model = model
         self.stage = stage
         points, strides = priors(model.head, input_size)
@@ -134,9 +113,8 @@ class RtmoNetwork(nn.Module):
         fix_positional_encoding(getattr(model, "neck", None), input_size)
         self.select = Selection(settings, len(points))
         self.rows = Rows(input_size)
-        self.decode = PoseDecoder(
-            model.head, len(points) if stage == "dense" else settings.keep_top_k
-        )
+        rows = len(points) if stage == "dense" else settings.keep_top_k
+        self.decode = PoseDecoder(model.head, rows)
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """Image [N, 3, H, W], normalized as the model's preprocessor does.
@@ -146,40 +124,26 @@ class RtmoNetwork(nn.Module):
             clipped), scores [N, P, 1], keypoints [N, P, K, 3].  `raw`: cls, bbox, kpt_vis and
             pose_vec, as the last layers output them, each [N, P, C].
         """
-        cls, bbox, kpt_vis, pose_vec = raw = self._raw(image)
+        cls_levels, bbox_levels, _, *others = self.model.head(self.model.extract_feat(image))
+        raw = tuple(map(flatten_levels, (cls_levels, bbox_levels, *others)))
         if self.stage == "raw":
             return raw
+        cls, bbox, kpt_vis, pose_vec = raw
         scores = best_class(cls.sigmoid())
         boxes = decode_boxes(bbox, self.points, self.strides)
         if self.stage == "dense":
-            places = self.decode(pose_vec, boxes, self.points + torch.zeros_like(boxes[..., :2]))
-            return boxes, scores, self._keypoints(places, kpt_vis)
+            points = self.points + torch.zeros_like(boxes[..., :2])
+            positions = self.decode(pose_vec, boxes, points)
+            return boxes, scores, self._keypoints(positions, kpt_vis)
         index, best = self.select(boxes, scores)
         # only the M chosen rows are decoded; M is fixed, so no reduction is ever empty
         chosen = take(boxes, index, 4)
         vectors = take(pose_vec, index, self.decode.channels)
-        places = self.decode(vectors, chosen, self.points[index])
+        positions = self.decode(vectors, chosen, self.points[index])
         visible = take(kpt_vis, index, self.decode.joints)
-        dets, people = self.rows(chosen, best, self._keypoints(places, visible))
+        dets, people = self.rows(chosen, best, self._keypoints(positions, visible))
         return dets, people
 
-    def _raw(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        cls, bbox, _, kpt_vis, pose_vec = self.model.head(self.model.extract_feat(image))
-        return (
-            flatten_levels(cls),
-            flatten_levels(bbox),
-            flatten_levels(kpt_vis),
-            flatten_levels(pose_vec),
-        )
-
     @staticmethod
-    def _keypoints(places: Tensor, kpt_vis: Tensor) -> Tensor:
-        return torch.cat([places, kpt_vis.sigmoid().unsqueeze(-1)], dim=-1)
-
-
-def build(
-    model: Any, model_config: ModelConfig, deploy_config: DeployConfig, stage: str
-) -> RtmoNetwork:
-    """The network of a model for a deploy config."""
-    size = deploy_config.input_shape or model_config.input_size
-    return RtmoNetwork(model, size, detection_settings(model_config, deploy_config), stage)
+    def _keypoints(positions: Tensor, kpt_vis: Tensor) -> Tensor:
+        return torch.cat([positions, kpt_vis.sigmoid().unsqueeze(-1)], dim=-1)

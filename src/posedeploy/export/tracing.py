@@ -1,16 +1,15 @@
 """Static shapes while a module is traced.
 
-`torch.jit.trace` records a tensor's shape as a computation, so that a size that is asked for
-becomes a chain of nodes in the graph, and an operator that wants a constant (adaptive pooling
-of LiteHRNet) cannot be exported at all.  Here only the batch is dynamic: in a feature map
-[N, C, H, W] everything but N is a constant, which this mode enforces.  It changes no module.
+`torch.jit.trace` records a tensor's shape as a computation: reading a size adds a chain of nodes
+to the graph, and an operator that requires a constant (LiteHRNet's adaptive pooling) cannot be
+exported. This mode makes C, H and W of feature maps [N, C, H, W] constants. It changes no module.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,21 +22,23 @@ from torch.overrides import TorchFunctionMode
 @contextmanager
 def static_shapes() -> Iterator[None]:
     """Trace in this context: C, H and W of feature maps are constants, N stays dynamic."""
-    with warnings.catch_warnings(), _StaticShapes():
+    with warnings.catch_warnings(), Replacing(_REPLACEMENTS):
         # int() of a traced size is meant here
         warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
         yield
 
 
-class _StaticShapes(TorchFunctionMode):
+class Replacing(TorchFunctionMode):
+    """While active, calls of the functions of a table go to their replacements."""
+
+    def __init__(self, replacements: Mapping[Any, Callable[..., Any]]) -> None:
+        super().__init__()
+        self._replacements = replacements
+
     def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        return _REPLACEMENTS.get(func, func)(*args, **(kwargs or {}))
+        return self._replacements.get(func, func)(*args, **(kwargs or {}))
 
 
 def _ints(sizes: Any) -> tuple[int, ...]:

@@ -1,9 +1,15 @@
-"""Exportable module → ONNX file, through one of two exporters."""
+"""Exportable module → a file: ONNX, a traced TorchScript module, or a `torch.export` program.
+
+Archives of TorchScript and `torch.export` hold names, shapes and types of inputs and outputs as an
+extra file.
+"""
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,48 +18,28 @@ import torch
 
 from posedeploy.config import DeployConfig
 from posedeploy.errors import BadInputError, ConversionError
-from posedeploy.export import dynamo_exporter, torchscript_exporter
-from posedeploy.export.graph import BATCH, clean, problems, tensor_infos, write_checked
+from posedeploy.export.exporters import EXPORTERS, Exporter
+from posedeploy.export.graph import BATCH, clean, problems, write_checked
 from posedeploy.export.module import ExportableModule
+from posedeploy.export.tracing import static_shapes
+from posedeploy.runtime.torchscript import SIGNATURE, signature_text
 from posedeploy.runtime.types import TensorInfo
 
 # A batch of two while tracing: a batch of one is folded into constants
 TRACED_BATCH = {"static": 1, "dynamic": 2}
-
-
-# One way from a module to an `onnx.ModelProto` before the clean-up, with the module's names of
-# inputs and outputs: module, example images [N, 3, H, W] float32, opset, whether N stays dynamic.
-Exporter = Callable[[ExportableModule, torch.Tensor, int, bool], Any]
-
-# fmt: off
-EXPORTERS: Mapping[str, Exporter] = {
-    "dynamo":      dynamo_exporter.export,
-    "torchscript": torchscript_exporter.export,
-}
-# fmt: on
+# What torch.jit and torch.export raise for a module that they cannot capture; the rest is a bug
+_REFUSALS = (RuntimeError, ValueError, TypeError)
 
 
 @dataclass(frozen=True)
 class ExportedGraph:
-    """One exported file, as it is on disk.
-
-    Attributes:
-        path: The file; it holds everything, weights included.
-        exporter: Which exporter wrote it.
-        opset: Its opset; dynamo may write 18 where 17 was asked for.
-        ir_version: Its IR version.
-        inputs: Its inputs in order.
-        outputs: Its outputs in order.
-        nodes: How many nodes of each operator it has.
-    """
+    """One exported file, which holds everything, weights included."""
 
     path: Path
     exporter: str
-    opset: int
-    ir_version: int
-    inputs: tuple[TensorInfo, ...]
-    outputs: tuple[TensorInfo, ...]
-    nodes: Mapping[str, int]
+    nodes: Mapping[str, int]  # operator -> count
+    opset: int = 0  # of ONNX; dynamo may write 18 where 17 was asked for
+    ir_version: int = 0  # of ONNX
 
 
 def example_input(module: ExportableModule, batch: int) -> torch.Tensor:
@@ -72,42 +58,104 @@ def export_onnx(
 ) -> ExportedGraph:
     """Write a module as one ONNX file.
 
-    Args:
-        module: From `exportable_module`.
-        deploy_config: Opset, shape mode, and the exporter unless given.
-        out_path: The file to write.
-        exporter: 'torchscript' or 'dynamo'; None takes the deploy config's.
-        exporters: Name -> exporter.
+    `exporter` is a name of `exporters`; None takes the deploy config's.
 
     Raises:
         BadInputError: No such exporter.
         ConversionError: PyTorch cannot export the module, or what it wrote breaks the contract.
     """
-    chosen = exporter or deploy_config.exporter
-    if chosen not in exporters:
+    name = exporter or deploy_config.exporter
+    if name not in exporters:
         raise BadInputError(
-            "--exporter", repr(chosen), f"one of {', '.join(exporters)}", "Choose one of them."
+            "--exporter", repr(name), f"one of {', '.join(exporters)}", "Choose one of them."
         )
     dynamic = deploy_config.dynamic_batch
     example = example_input(module, TRACED_BATCH[deploy_config.shape_mode])
-    exported = exporters[chosen](module, example, deploy_config.opset, dynamic)
+    exported = exporters[name](module, example, deploy_config.opset, dynamic)
     proto = clean(exported, deploy_config.opset)
-    found = problems(proto, module.input_names, module.output_names, BATCH if dynamic else 1)
-    if found:
+    messages = problems(proto, module.input_names, module.output_names, BATCH if dynamic else 1)
+    if messages:
         raise ConversionError(
-            "export",
-            f"{out_path.name} from the {chosen} exporter",
-            "; ".join(found),
+            "export", f"{out_path.name} from the {name} exporter", "; ".join(messages),
             "a clean graph of standard operators",
             "Try the other exporter with --exporter, and report this model.",
-        )
+        )  # fmt: skip
     write_checked(proto, out_path)
-    return ExportedGraph(
-        path=out_path,
-        exporter=chosen,
-        opset=proto.opset_import[0].version,
-        ir_version=proto.ir_version,
-        inputs=tensor_infos(proto.graph.input),
-        outputs=tensor_infos(proto.graph.output),
-        nodes=dict(sorted(Counter(node.op_type for node in proto.graph.node).items())),
-    )
+    nodes = _counts(node.op_type for node in proto.graph.node)
+    return ExportedGraph(out_path, name, nodes, proto.opset_import[0].version, proto.ir_version)
+
+
+def export_trace(
+    module: ExportableModule,
+    deploy_config: DeployConfig,
+    out_path: Path,
+    context: Callable[[], AbstractContextManager[None]] = static_shapes,
+) -> ExportedGraph:
+    """Trace a module in a context and save it.
+
+    Raises:
+        ConversionError: PyTorch cannot trace the module.
+    """
+    example = example_input(module, TRACED_BATCH[deploy_config.shape_mode])
+    with warnings.catch_warnings(), context(), torch.no_grad():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
+        try:
+            traced: Any = torch.jit.trace(  # type: ignore[no-untyped-call]
+                module.network, (example,), check_trace=False
+            )
+        except _REFUSALS as error:
+            raise ConversionError(
+                "export", "the TorchScript tracer", str(error).split("\n", 1)[0],
+                "a model that it can trace",
+                "Choose a backend that is converted from ONNX, and report this model.",
+            ) from error  # fmt: skip
+        signature = _signature(module, example, deploy_config.dynamic_batch)
+    torch.jit.save(traced, str(out_path), _extra_files={SIGNATURE: signature})
+    kinds = (node.kind() for node in traced.inlined_graph.nodes())
+    nodes = (kind.removeprefix("aten::") for kind in kinds if not kind.startswith("prim::"))
+    return ExportedGraph(out_path, "trace", _counts(nodes))
+
+
+def export_program(
+    module: ExportableModule, deploy_config: DeployConfig, out_path: Path
+) -> ExportedGraph:
+    """Capture a module with `torch.export` and save it as a `.pt2` file.
+
+    Raises:
+        ConversionError: The batch is dynamic, or `torch.export` cannot capture the module.
+    """
+    if deploy_config.dynamic_batch:
+        raise ConversionError(
+            "export", str(deploy_config.path), "a dynamic batch", "a static deploy config",
+            f"{deploy_config.backend} is converted from a program of one image: "
+            "remove dynamic_axes.",
+        )  # fmt: skip
+    example = example_input(module, 1)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        try:
+            program = torch.export.export(module.network, (example,))
+        except _REFUSALS as error:
+            raise ConversionError(
+                "export", "torch.export", str(error).split("\n", 1)[0],
+                "a model that it can capture", "Choose another backend, and report this model.",
+            ) from error  # fmt: skip
+        signature = _signature(module, example, dynamic=False)
+    torch.export.save(program, out_path, extra_files={SIGNATURE: signature})
+    calls = (str(node.target) for node in program.graph.nodes if node.op == "call_function")
+    return ExportedGraph(out_path, "torch.export", _counts(calls))
+
+
+def _signature(module: ExportableModule, example: torch.Tensor, dynamic: bool) -> str:
+    def info(name: str, tensor: torch.Tensor) -> TensorInfo:
+        batch: int | str = BATCH if dynamic else int(tensor.shape[0])
+        rest = (int(size) for size in tensor.shape[1:])
+        return TensorInfo(name, (batch, *rest), str(tensor.dtype).removeprefix("torch."))
+
+    outputs = zip(module.output_names, module.network(example), strict=True)
+    return signature_text([info(module.input_names[0], example)], [info(*o) for o in outputs])
+
+
+def _counts(nodes: Iterable[str]) -> dict[str, int]:
+    return dict(sorted(Counter(nodes).items()))

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from posedeploy.config import DeployConfig, ModelConfig
 from posedeploy.export.detection import (
-    DetectionSettings,
     Rows,
     Selection,
     best_class,
@@ -22,30 +21,21 @@ from posedeploy.export.detection import (
 
 
 class YoloxPoseNetwork(nn.Module):
-    """Image → people, as `YOLOXPoseHead.predict` finds them.
-
-    Args:
-        model: The mmpose estimator.
-        input_size: (W, H) in px.
-        settings: Which priors become detections.
-        stage: Where the graph ends: 'nms', 'dense' or 'raw'.
-    """
+    """Image → the people that `YOLOXPoseHead.predict` detects; `stage` is where the graph ends."""
 
     points: Tensor
     strides: Tensor
 
     def __init__(
-        self,
-        model: Any,
-        input_size: tuple[int, int],
-        settings: DetectionSettings,
-        stage: str,
+        self, model: Any, model_config: ModelConfig, deploy_config: DeployConfig, stage: str
     ) -> None:
         super().__init__()
+        settings = detection_settings(model_config, deploy_config)
+        input_size = deploy_config.input_shape or model_config.input_size
         self.model = model
         self.stage = stage
         self.joints = int(model.head.num_keypoints)
-        self.kept = settings.keep_top_k
+        self.keep_top_k = settings.keep_top_k
         points, strides = priors(model.head, input_size)
         self.register_buffer("points", points)
         self.register_buffer("strides", strides)
@@ -61,7 +51,8 @@ class YoloxPoseNetwork(nn.Module):
             clipped), scores [N, P, 1], keypoints [N, P, K, 3].  `raw`: cls, obj, bbox, kpt_offset
             and kpt_vis, as the last layers output them, each [N, P, C].
         """
-        raw = self._raw(image)
+        levels = self.model.head(self.model.extract_feat(image))
+        raw = tuple(flatten_levels(level) for level in levels)
         if self.stage == "raw":
             return raw
         boxes, scores, keypoints = self._dense(*raw)
@@ -69,13 +60,9 @@ class YoloxPoseNetwork(nn.Module):
             return boxes, scores, keypoints
         index, best = self.select(boxes, scores)
         chosen = take(keypoints.reshape(-1, self.priors, self.joints * 3), index, self.joints * 3)
-        people = chosen.reshape(-1, self.kept, self.joints, 3)
+        people = chosen.reshape(-1, self.keep_top_k, self.joints, 3)
         dets, people = self.rows(take(boxes, index, 4), best, people)
         return dets, people
-
-    def _raw(self, image: Tensor) -> tuple[Tensor, ...]:
-        levels = self.model.head(self.model.extract_feat(image))
-        return tuple(flatten_levels(level) for level in levels)
 
     def _dense(
         self, cls: Tensor, obj: Tensor, bbox: Tensor, kpt_offset: Tensor, kpt_vis: Tensor
@@ -84,13 +71,5 @@ class YoloxPoseNetwork(nn.Module):
         boxes = decode_boxes(bbox, self.points, self.strides)
         offsets = kpt_offset.reshape(-1, self.priors, self.joints, 2)
         # the formula of YOLOXPoseHead.decode_kpt_reg
-        places = offsets * self.strides.reshape(1, -1, 1, 1) + self.points.unsqueeze(1)
-        return boxes, scores, torch.cat([places, kpt_vis.sigmoid().unsqueeze(-1)], dim=-1)
-
-
-def build(
-    model: Any, model_config: ModelConfig, deploy_config: DeployConfig, stage: str
-) -> YoloxPoseNetwork:
-    """The network of a model for a deploy config."""
-    size = deploy_config.input_shape or model_config.input_size
-    return YoloxPoseNetwork(model, size, detection_settings(model_config, deploy_config), stage)
+        positions = offsets * self.strides.reshape(1, -1, 1, 1) + self.points.unsqueeze(1)
+        return boxes, scores, torch.cat([positions, kpt_vis.sigmoid().unsqueeze(-1)], dim=-1)

@@ -1,7 +1,6 @@
 """A calibration set: the inputs on which the ranges of int8 activations are measured.
 
-The set is an iterator that can be started again, not an array: five hundred inputs of 640 px
-would be 2.4 GB.
+The inputs are iterated anew each time, not held in memory: 500 of 640 px would be 2.4 GB.
 """
 
 from __future__ import annotations
@@ -25,18 +24,11 @@ Inputs = Callable[[], Iterator[NDArray[np.float32]]]
 
 @dataclass(frozen=True)
 class CalibrationSet:
-    """Inputs to calibrate on, already pre-processed.
+    """Inputs to calibrate on: [1, 3, H, W] float32, normalized by the model's pre-processing."""
 
-    Attributes:
-        source: Where the images come from, for messages and `detail.json`.
-        count: How many inputs there are.
-        inputs: Starts an iteration over them: [1, 3, H, W] float32 each, normalized as the model's
-            pre-processing does, the same ones in the same order every time.
-    """
-
-    source: str
+    source: str  # where the images come from, for messages and `detail.json`
     count: int
-    inputs: Inputs
+    inputs: Inputs  # starts an iteration over them, always in the same order
 
     @cached_property
     def sha256(self) -> str:
@@ -48,15 +40,11 @@ class CalibrationSet:
         return digest.hexdigest()
 
     def facts(self) -> dict[str, Any]:
-        """What `detail.json` records of the set."""
+        """The set in `detail.json`."""
         return {"source": self.source, "count": self.count, "sha256": self.sha256}
 
     def with_progress(self, task: str) -> Iterator[NDArray[np.float32]]:
-        """The inputs, with a progress bar on standard error if that is a terminal.
-
-        Args:
-            task: What is being done with them, for the bar.
-        """
+        """The inputs, with a progress bar for `task` on standard error if that is a terminal."""
         console = Console(stderr=True)  # standard output is what scripts read
         yield from track(
             self.inputs(),

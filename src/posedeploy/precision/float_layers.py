@@ -1,7 +1,6 @@
 """Which parts of a network stay in float32, and why: one row a part.
 
-Every recipe that works on an ONNX graph uses this table; ncnn's applies the same reasons to ncnn's
-own layers (`ncnn_int8`).
+Recipes for ONNX graphs use this table; `ncnn_int8` applies the same reasons to ncnn's layers.
 """
 
 from __future__ import annotations
@@ -30,14 +29,7 @@ Find = Callable[[Any], Iterable[Any]]
 
 @dataclass(frozen=True)
 class FloatPart:
-    """One part that stays in float32.
-
-    Attributes:
-        part: What it is called in reports.
-        precisions: For which precisions it stays.
-        why: The reason, with the measurement behind it where there is one.
-        find: Its nodes in an `onnx_ir.Graph`.
-    """
+    """One part that stays in float32 for some precisions; `find` returns its `onnx_ir` nodes."""
 
     part: str
     precisions: tuple[str, ...]
@@ -77,7 +69,7 @@ def _network_end(graph: Any) -> Callable[[Any], bool]:
 
 
 def _upstream(graph: Any, stop: Callable[[Any], bool]) -> Iterator[Any]:
-    """Nodes whose values reach the outputs, nearest first, up to and including those at `stop`."""
+    """Nodes that the outputs depend on, nearest first, up to and including those at `stop`."""
     seen: set[Any] = set()
     front = list(graph.outputs)
     while front:
@@ -97,31 +89,19 @@ def _operators(*operators: str) -> Find:
 
 def _norms(graph: Any) -> Iterable[Any]:
     """Layer norms, and x / max(scale * norm(x), eps) from the norm to the division."""
-    found = list(_operators("LayerNormalization", "InstanceNormalization")(graph))
+    nodes = list(_operators("LayerNormalization", "InstanceNormalization")(graph))
     for node in _operators("ReduceL2")(graph):
-        found += _until_division(node)
-    return found
-
-
-def _until_division(node: Any) -> list[Any]:
-    chain = [node]
-    while node.op_type != "Div":
-        readers = node.outputs[0].consumers()
-        if len(readers) != 1:
-            break
-        node = readers[0]
-        chain.append(node)
-    return chain
+        nodes.append(node)
+        while nodes[-1].op_type != "Div" and len(readers := nodes[-1].outputs[0].consumers()) == 1:
+            nodes.append(readers[0])
+    return nodes
 
 
 def _litehrnet(graph: Any) -> Iterable[Any]:
-    return [
-        node
-        for node in _operators("Conv")(graph)
-        if any(
-            map(_LITEHRNET.search, (node.name, *(v.name for v in node.inputs if v is not None)))
-        )
-    ]
+    def names(node: Any) -> list[str]:
+        return [node.name, *(value.name for value in node.inputs if value is not None)]
+
+    return [n for n in _operators("Conv")(graph) if any(map(_LITEHRNET.search, names(n)))]
 
 
 # ---- modify this table to keep another part in float32 --------------------------------------
@@ -152,20 +132,17 @@ def float_nodes(
 ) -> dict[str, str]:
     """Node name -> the part it belongs to, for the nodes of a graph that stay in float32.
 
-    Args:
-        proto: A `GraphProto` whose nodes all have names.
-        precision: 'fp16' or 'int8'.
-        names: The nodes that stay; None takes those of `FLOAT_PARTS`.
+    The nodes of the `GraphProto` all have names; `names` None takes those of `FLOAT_PARTS`.
     """
     import onnx_ir as ir
 
     graph = ir.from_proto(proto)
-    found: dict[str, str] = {}
+    part_of: dict[str, str] = {}
     for row in FLOAT_PARTS:
         if precision in row.precisions:
             for node in row.find(graph):
-                found.setdefault(node.name, row.part)
-    return found if names is None else {name: found.get(name, "asked for") for name in names}
+                part_of.setdefault(node.name, row.part)
+    return part_of if names is None else {n: part_of.get(n, "asked for") for n in names}
 
 
 def parts(kept: Mapping[str, str]) -> dict[str, int]:

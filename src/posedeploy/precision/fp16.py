@@ -20,13 +20,8 @@ def to_fp16(
 ) -> dict[str, str]:
     """Write the fp16 form of an ONNX graph, by `onnxruntime.transformers.float16`.
 
-    Args:
-        ir: The float32 graph.
-        out: The file to write.
-        keep: Names of nodes that stay float32; None takes those of `float_layers.FLOAT_PARTS`.
-        keep_io_types: True for float32 inputs and outputs, as clients expect them.
-        arguments: More of the converter's: `min_positive_val`, `max_finite_val`,
-            `op_block_list`, `node_block_list` (on top of `keep`), `disable_shape_infer`.
+    `keep` names the nodes that stay float32; None takes those of `float_layers.FLOAT_PARTS`.
+    `arguments` are more of the converter's; a `node_block_list` adds to `keep`.
 
     Returns:
         Node name -> part, for the nodes that stayed float32.
@@ -66,15 +61,20 @@ def _remove_round_trips(graph: Any, originals: Collection[str]) -> None:
     """Let readers of float32 -> float16 -> float32 read the first float32, in place.
 
     The converter puts a cast after every node that stays float32 and one before the next, which
-    would round every tensor inside the parts that stay exact.
-
-    Args:
-        graph: The converted graph.
-        originals: Names of the nodes before the conversion: their casts stay.
+    would round every tensor inside the parts that stay exact. `originals` are the names of the
+    nodes before the conversion: their casts stay.
     """
     import onnx
 
-    _drop_duplicate_casts(graph)
+    # of several casts with the same output one stays: the converter adds one for every reader
+    seen: set[str] = set()
+    duplicates = []
+    for i, node in enumerate(graph.node):
+        if node.op_type == "Cast" and node.output[0] in seen:
+            duplicates.append(i)
+        seen.update(node.output)
+    for i in reversed(duplicates):
+        del graph.node[i]
     added = [n for n in graph.node if n.op_type == "Cast" and n.name not in originals]
     halves = {n.output[0]: n.input[0] for n in added if _to(n) == onnx.TensorProto.FLOAT16}
     outputs = {value.name for value in graph.output}
@@ -88,18 +88,6 @@ def _remove_round_trips(graph: Any, originals: Collection[str]) -> None:
     for node in graph.node:
         for i, name in enumerate(node.input):
             node.input[i] = renamed.get(name, name)
-
-
-def _drop_duplicate_casts(graph: Any) -> None:
-    """Leave one of several casts with the same output: the converter adds one for every reader."""
-    seen: set[str] = set()
-    duplicates = []
-    for i, node in enumerate(graph.node):
-        if node.op_type == "Cast" and node.output[0] in seen:
-            duplicates.append(i)
-        seen.update(node.output)
-    for i in reversed(duplicates):
-        del graph.node[i]
 
 
 def _to(node: Any) -> int:

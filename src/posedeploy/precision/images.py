@@ -31,12 +31,9 @@ SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 def calibration_set(
     model_config: ModelConfig, settings: CalibrationSettings | None = None
 ) -> CalibrationSet:
-    """The calibration set for a model.
+    """The calibration set for a model: by default 32 drawn figures.
 
-    Args:
-        model_config: Whose pre-processing to apply.
-        settings: A folder and a number. The defaults are 32 drawn figures, or every image of a
-            folder up to 256.
+    Of a folder, every image is taken up to the count, by default 256.
 
     Raises:
         BadInputError: The folder is missing, or there is no image in it.
@@ -93,14 +90,14 @@ def image_files(folder: Path) -> tuple[Path, ...]:
             f"calibration images {folder}", "no such folder", "a folder of images",
             "Check the path; without a folder, drawn figures are used.",
         )  # fmt: skip
-    found = tuple(sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES))
-    if not found:
+    paths = tuple(sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES))
+    if not paths:
         raise BadInputError(
             f"calibration images {folder}", "no image in it",
             f"files that end in {', '.join(sorted(SUFFIXES))}",
             "Put images of people there: one person each for a top-down model.",
         )  # fmt: skip
-    return found
+    return paths
 
 
 def _spread(paths: tuple[Path, ...], max_count: int) -> tuple[Path, ...]:

@@ -1,15 +1,16 @@
 """Reading and writing ncnn's `.param` and `.bin` files.
 
 A `.bin` file holds the weights of one layer after the other and no index, so a layer's weights are
-found from the sizes of all layers before it. How many numbers a layer type reads, and whether a
+located by the sizes of all layers before it. How many numbers a layer type reads, and whether a
 type tag precedes them, is from the layers' `load_model` in ncnn's source
 (https://github.com/Tencent/ncnn/tree/master/src/layer) and its operators.md.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,17 +23,12 @@ _FLOAT = 4  # bytes
 _TAG = 4  # bytes of the tag before weights; 0 stands for float32
 
 
+Block = tuple[int, bool]  # how many numbers, and whether a type tag precedes them
+
+
 @dataclass(frozen=True)
 class Layer:
-    """One line of a `.param` file.
-
-    Attributes:
-        type: Layer type.
-        name: Layer name.
-        inputs: Names of the blobs it reads.
-        outputs: Names of the blobs it writes.
-        params: Parameter number -> text.
-    """
+    """One line of a `.param` file; inputs and outputs are blobs, parameters number -> text."""
 
     type: str
     name: str
@@ -53,100 +49,80 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Block:
-    """Consecutive numbers in a `.bin` file.
-
-    Attributes:
-        count: How many.
-        tagged: True if a type tag precedes them.
-    """
-
-    count: int
-    tagged: bool
-
-
-@dataclass(frozen=True)
 class Weights:
-    """A layer's numbers in a `.bin` file.
-
-    Attributes:
-        layer: The layer.
-        start: Offset of the first byte.
-        end: Offset behind the last byte.
-    """
+    """A layer's numbers in a `.bin` file, from byte `start` up to byte `end`."""
 
     layer: Layer
     start: int
     end: int
 
 
-def _convolution(layer: Layer) -> Iterator[Block]:
-    yield Block(layer.number(6), tagged=True)
-    yield Block(layer.number(0) * layer.number(5), tagged=False)
+Blocks = Callable[[Layer], Iterator[Block]]
 
 
-def _inner_product(layer: Layer) -> Iterator[Block]:
-    yield Block(layer.number(2), tagged=True)
-    yield Block(layer.number(0) * layer.number(1), tagged=False)
+def _weights_and_bias(weights: int, bias: int) -> Blocks:
+    """Parameter `weights` numbers, and a bias for each output if parameter `bias` is 1."""
+
+    def blocks(layer: Layer) -> Iterator[Block]:
+        yield layer.number(weights), True
+        yield layer.number(0) * layer.number(bias), False
+
+    return blocks
+
+
+def _floats(times: int, size: int, flag: int | None = None) -> Blocks:
+    """`times` times parameter `size` floats; none if parameter `flag` is 0."""
+
+    def blocks(layer: Layer) -> Iterator[Block]:
+        present = flag is None or layer.number(flag, 1)
+        yield times * layer.number(size) if present else 0, False
+
+    return blocks
 
 
 def _gemm(layer: Layer) -> Iterator[Block]:
     rows, columns, inner = (layer.number(key) for key in (7, 8, 9))
     broadcast = {-1: 0, 0: 1, 1: rows, 2: rows, 3: rows * columns, 4: columns}
-    yield Block(rows * inner * layer.number(4), tagged=True)
-    yield Block(inner * columns * layer.number(5), tagged=True)
-    yield Block(broadcast[layer.number(10)] * layer.number(6), tagged=True)
+    yield rows * inner * layer.number(4), True
+    yield inner * columns * layer.number(5), True
+    yield broadcast[layer.number(10)] * layer.number(6), True
 
 
 def _memory_data(layer: Layer) -> Iterator[Block]:
-    sides = [layer.number(key) for key in (0, 1, 11, 2)]
-    count = int(np.prod([side for side in sides if side])) if any(sides) else 0
-    yield Block(count, tagged=layer.number(21, 1) == 0)
+    sides = [side for key in (0, 1, 11, 2) if (side := layer.number(key))]
+    yield math.prod(sides) if sides else 0, layer.number(21, 1) == 0
 
 
 def _attention(layer: Layer) -> Iterator[Block]:
     width, weights = layer.number(0), layer.number(2)
-    queries = weights // width
     sides = (weights, width * layer.number(3, width), width * layer.number(4, width), weights)
-    for count, bias in zip(sides, (width, width, width, queries), strict=True):
-        yield Block(count, tagged=True)
-        yield Block(bias, tagged=False)
-
-
-def _floats(times: int, size: int, flag: int | None = None) -> Callable[[Layer], Iterator[Block]]:
-    """`times` times parameter `size` floats; none if parameter `flag` is 0."""
-
-    def blocks(layer: Layer) -> Iterator[Block]:
-        present = flag is None or layer.number(flag, 1)
-        yield Block(times * layer.number(size) if present else 0, tagged=False)
-
-    return blocks
+    for count, bias in zip(sides, (width, width, width, weights // width), strict=True):
+        yield count, True
+        yield bias, False
 
 
 def _scale(layer: Layer) -> Iterator[Block]:
-    yield Block(layer.number(0) * (1 + layer.number(1)), tagged=False)
+    yield layer.number(0) * (1 + layer.number(1)), False
 
 
 # ---- modify these tables to add a layer type -------------------------------------------------
 # fmt: off
-WEIGHTED: Mapping[str, Callable[[Layer], Iterator[Block]]] = {
+WEIGHTED: Mapping[str, Blocks] = {
     "BatchNorm":              _floats(4, 0),
-    "Convolution":            _convolution,
-    "ConvolutionDepthWise":   _convolution,
-    "Deconvolution":          _convolution,
-    "DeconvolutionDepthWise": _convolution,
+    "Convolution":            _weights_and_bias(6, 5),
+    "ConvolutionDepthWise":   _weights_and_bias(6, 5),
+    "Deconvolution":          _weights_and_bias(6, 5),
+    "DeconvolutionDepthWise": _weights_and_bias(6, 5),
     "Gemm":                   _gemm,
     "GroupNorm":              _floats(2, 1, 3),
-    "InnerProduct":           _inner_product,
+    "InnerProduct":           _weights_and_bias(2, 1),
     "LayerNorm":              _floats(2, 0, 2),
     "MemoryData":             _memory_data,
     "MultiHeadAttention":     _attention,
     "PReLU":                  _floats(1, 0),
     "Scale":                  _scale,
 }
-# fmt: on
 # Layers that read nothing from the `.bin` file.
-# fmt: off
 WEIGHTLESS = frozenset({
     "AbsVal", "BinaryOp", "Clip", "Concat", "Crop", "Dropout", "Eltwise", "Exp", "ExpandDims",
     "Flatten", "GELU", "HardSigmoid", "HardSwish", "Input", "Interp", "MatMul", "Mish", "Noop",
@@ -188,11 +164,6 @@ def write_param(path: Path, layers: tuple[Layer, ...]) -> None:
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def with_param(layer: Layer, key: int, value: str) -> Layer:
-    """The layer with another value of one parameter."""
-    return replace(layer, params={**layer.params, key: value})
-
-
 def walk(layers: tuple[Layer, ...], content: bytes) -> tuple[Weights, ...]:
     """The weights of every weighted layer in a float32 `.bin` file.
 
@@ -200,27 +171,28 @@ def walk(layers: tuple[Layer, ...], content: bytes) -> tuple[Weights, ...]:
         ConversionError: A layer type is in neither table, weights are not float32, or the file is
             longer or shorter than the layers' sizes add up to.
     """
-    found, end = [], 0
+    weights, end = [], 0
     for layer in layers:
         if layer.type in WEIGHTLESS:
             continue
         if layer.type not in WEIGHTED:
-            raise _refused(f"layer {layer.name} of type {layer.type}", "types with a row", _ROW)
+            text = f"layer {layer.name} of type {layer.type}"
+            raise _refused(text, "types with a row", _COMPARE)
         start = end
-        for block in WEIGHTED[layer.type](layer):
-            if not block.count:
+        for count, tagged in WEIGHTED[layer.type](layer):
+            if not count:
                 continue
-            if block.tagged and content[end : end + _TAG] != bytes(_TAG):
-                raise _refused(f"weights of {layer.name} that are not float32", "float32", _FP32)
-            end += block.count * _FLOAT + (_TAG if block.tagged else 0)
-        found.append(Weights(layer, start, end))
+            if tagged and content[end : end + _TAG] != bytes(_TAG):
+                text = f"weights of {layer.name} that are not float32"
+                raise _refused(text, "float32", "Run pnnx with fp16=0.")
+            end += count * _FLOAT + (_TAG if tagged else 0)
+        weights.append(Weights(layer, start, end))
     if end != len(content):
-        raise _refused(f"{len(content)} bytes", f"{end} bytes, by the layers' sizes", _ROW)
-    return tuple(found)
+        raise _refused(f"{len(content)} bytes", f"{end} bytes, by the layers' sizes", _COMPARE)
+    return tuple(weights)
 
 
-_ROW = "Compare the layer with WEIGHTED and WEIGHTLESS in posedeploy/precision/ncnn_files.py."
-_FP32 = "Run pnnx with fp16=0."
+_COMPARE = "Compare the layer with WEIGHTED and WEIGHTLESS in posedeploy/precision/ncnn_files.py."
 
 
 def _refused(found: str, expected: str, next_step: str) -> ConversionError:
@@ -229,6 +201,5 @@ def _refused(found: str, expected: str, next_step: str) -> ConversionError:
 
 def kernel(weights: Weights, content: bytes) -> NDArray[np.float32]:
     """The first block of a layer's weights: its flattened kernel."""
-    block = next(iter(WEIGHTED[weights.layer.type](weights.layer)))
-    offset = weights.start + (_TAG if block.tagged else 0)
-    return np.frombuffer(content, "<f4", block.count, offset)
+    count, tagged = next(WEIGHTED[weights.layer.type](weights.layer))
+    return np.frombuffer(content, "<f4", count, weights.start + (_TAG if tagged else 0))

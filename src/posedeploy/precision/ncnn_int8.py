@@ -8,7 +8,7 @@ The largest inputs are measured by running the float32 files on the calibration 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,6 @@ from posedeploy.precision.ncnn_files import (
     kernel,
     read_param,
     walk,
-    with_param,
     write_param,
 )
 from posedeploy.precision.qdq import Quantized
@@ -34,28 +33,16 @@ _MIN_RANGE = 1e-12  # a channel of zeros keeps a finite scale
 _SCALE_TERM = 8  # parameter that declares which scales follow
 
 
-@dataclass(frozen=True)
-class Quantizable:
-    """How ncnn quantizes a layer type.
-
-    Attributes:
-        channels: Parameter with the number of scales that its weights have.
-        term: Value of parameter 8.
-    """
-
-    channels: int
-    term: str
-
-
+# Layer type -> the parameter with the number of scales of its weights, and parameter 8's value.
 # fmt: off
-QUANTIZABLE: Mapping[str, Quantizable] = {
-    "Convolution":          Quantizable(0, "2"),
-    "ConvolutionDepthWise": Quantizable(7, "1"),
-    "InnerProduct":         Quantizable(0, "2"),
+QUANTIZABLE: Mapping[str, tuple[int, str]] = {
+    "Convolution":          (0, "2"),
+    "ConvolutionDepthWise": (7, "1"),
+    "InnerProduct":         (0, "2"),
 }
+# fmt: on
 # Layers that multiply by learned weights; a Gemm or an attention stays float32 in this recipe.
 _LEARNED = frozenset({*QUANTIZABLE, "Deconvolution", "DeconvolutionDepthWise", "Gemm"})
-# fmt: on
 
 
 def quantize_ncnn(
@@ -66,13 +53,8 @@ def quantize_ncnn(
 ) -> Quantized:
     """Write `.param` and `.bin` files whose convolutions and linear layers run in int8.
 
-    Layers and blobs keep their names.
-
-    Args:
-        files: The float32 files.
-        out: The files to write.
-        calibration: What to measure the inputs' ranges on.
-        keep: Names of layers that stay float32; None takes those of `float_layers`.
+    Layers and blobs keep their names. `keep` names the layers that stay float32; None takes those
+    of `float_layers`.
 
     Raises:
         ConversionError: A layer's weights cannot be found, or nothing could be quantized.
@@ -92,14 +74,9 @@ def quantize_ncnn(
         )  # fmt: skip
     largest = largest_values(files, {w.layer.inputs[0] for w in quantizable}, calibration)
     out[1].write_bytes(_with_scales(content, quantizable, largest))
-    terms = {w.layer.name: QUANTIZABLE[w.layer.type].term for w in quantizable}
-    write_param(
-        out[0],
-        tuple(
-            with_param(layer, _SCALE_TERM, terms[layer.name]) if layer.name in terms else layer
-            for layer in layers
-        ),
-    )
+    terms = {w.layer.name: {_SCALE_TERM: QUANTIZABLE[w.layer.type][1]} for w in quantizable}
+    written = (replace(x, params={**x.params, **terms.get(x.name, {})}) for x in layers)
+    write_param(out[0], tuple(written))
     return Quantized(tuple(terms), kept)
 
 
@@ -109,7 +86,7 @@ def _with_scales(
     """The `.bin` file with scales after the weights and bias of every layer in `quantizable`."""
     chunks, copied = [], 0
     for weights in quantizable:
-        count = weights.layer.number(QUANTIZABLE[weights.layer.type].channels)
+        count = weights.layer.number(QUANTIZABLE[weights.layer.type][0])
         peaks = np.abs(kernel(weights, content).reshape(count, -1)).max(axis=1)
         ranges = np.array([*peaks, largest[weights.layer.inputs[0]]], np.float64)
         scales = _STEPS / np.maximum(ranges, _MIN_RANGE)
@@ -131,8 +108,8 @@ def largest_values(
         session = Ncnn().load(files, "cpu", options)
         largest = dict.fromkeys(sorted(blobs), 0.0)
         for array in calibration.with_progress("measuring ranges"):
-            found = session.extract({session.inputs[0].name: array}, largest)
-            for name, values in found.items():
+            blobs_of = session.extract({session.inputs[0].name: array}, largest)
+            for name, values in blobs_of.items():
                 largest[name] = max(largest[name], float(np.abs(values).max()))
     except RuntimeError as error:
         raise ConversionError(
@@ -148,38 +125,37 @@ def float_layers(layers: Iterable[Layer]) -> dict[str, str]:
     """
     makers = {blob: layer for layer in layers for blob in layer.outputs}
     read = {blob for layer in layers for blob in layer.inputs}
-    found: dict[str, str] = {}
+    part_of: dict[str, str] = {}
     for blob in makers.keys() - read:
         for layer in _last_learned(makers, blob):
-            found[layer.name] = LAST_LAYERS
-            for before in _depthwise_in_front(makers, layer):
-                found[before.name] = LITEHRNET
-    return found
+            part_of[layer.name] = LAST_LAYERS
+            if depthwise := _depthwise_before(makers, layer):
+                part_of[depthwise.name] = LITEHRNET
+    return part_of
 
 
 def _last_learned(makers: Mapping[str, Layer], blob: str) -> list[Layer]:
-    front, seen, found = [blob], set[str](), []
+    front, seen, learned = [blob], set[str](), []
     while front:
         layer = makers.get(front.pop())
         if layer is None or layer.name in seen:
             continue
         seen.add(layer.name)
         if layer.type in _LEARNED:
-            found.append(layer)
+            learned.append(layer)
         else:
             front.extend(layer.inputs)
-    return found
+    return learned
 
 
-def _depthwise_in_front(makers: Mapping[str, Layer], last: Layer) -> list[Layer]:
+def _depthwise_before(makers: Mapping[str, Layer], last: Layer) -> Layer | None:
     """LiteHRNet's last depthwise convolution: one pointwise convolution follows it before `last`.
 
     pnnx names layers by type and number, so the layer is identified by its position.
     """
-    if last.type != "Convolution":
-        return []
-    pointwise = makers.get(last.inputs[0])
-    if pointwise is None or pointwise.type != "Convolution":
-        return []
-    depthwise = makers.get(pointwise.inputs[0])
-    return [depthwise] if depthwise and depthwise.type == "ConvolutionDepthWise" else []
+    layer: Layer | None = last
+    for kind in ("Convolution", "Convolution", "ConvolutionDepthWise"):
+        if layer is None or layer.type != kind:
+            return None
+        before, layer = layer, makers.get(layer.inputs[0])
+    return before

@@ -27,18 +27,10 @@ _BEHIND_WEIGHTS = ("Convert", "FakeQuantize", "Multiply", "Reshape", "Subtract")
 def quantize_openvino(
     model: Any, ir: Path, calibration: CalibrationSet, keep: Collection[str] | None = None
 ) -> tuple[Any, Quantized]:
-    """Quantize a model: per channel, min-max ranges, biases corrected.
+    """Quantize an `openvino.Model`, read from `ir`: per channel, min-max ranges, biases corrected.
 
-    Operations keep their friendly names.
-
-    Args:
-        model: The `openvino.Model`, read from `ir`.
-        ir: The ONNX file, in which the float parts are searched.
-        calibration: What to measure the ranges on.
-        keep: Names of ONNX nodes that stay float32; None takes those of `FLOAT_PARTS`.
-
-    Returns:
-        The quantized model, and what was done.
+    Operations keep their friendly names. `keep` names the ONNX nodes that stay float32; None takes
+    those of `FLOAT_PARTS`.
 
     Raises:
         UnavailableError: NNCF is not installed.
@@ -48,7 +40,7 @@ def quantize_openvino(
 
     graph = onnx.load(ir).graph
     kept = float_nodes(graph, "int8", keep)
-    quantized = _by_nncf(model, calibration, friendly_names(model, graph, kept))
+    quantized = _quantize(model, calibration, friendly_names(model, graph, kept))
     layers = quantized_layers(quantized)
     if not layers:
         raise ConversionError(
@@ -57,8 +49,15 @@ def quantize_openvino(
     return quantized, Quantized(layers, kept)
 
 
-def _by_nncf(model: Any, calibration: CalibrationSet, ignored: list[str]) -> Any:
-    nncf = _nncf()
+def _quantize(model: Any, calibration: CalibrationSet, ignored: list[str]) -> Any:
+    try:
+        import nncf
+    except ImportError as error:
+        raise UnavailableError(
+            "nncf", f"not installed ({error})", "NNCF, which quantizes for OpenVINO",
+            "Install it: python -m pip install nncf",
+        ) from error  # fmt: skip
+    nncf.set_log_level(logging.ERROR)
     data = nncf.Dataset(_Inputs(calibration))
     try:
         # NNCF draws progress bars on standard output
@@ -77,18 +76,6 @@ def _by_nncf(model: Any, calibration: CalibrationSet, ignored: list[str]) -> Any
         ) from error  # fmt: skip
 
 
-def _nncf() -> Any:
-    try:
-        import nncf
-    except ImportError as error:
-        raise UnavailableError(
-            "nncf", f"not installed ({error})", "NNCF, which quantizes for OpenVINO",
-            "Install it: python -m pip install nncf",
-        ) from error  # fmt: skip
-    nncf.set_log_level(logging.ERROR)
-    return nncf
-
-
 class _Inputs:
     """The inputs of a set as an iterable, which NNCF iterates more than once."""
 
@@ -103,7 +90,7 @@ class _Inputs:
 
 
 def friendly_names(model: Any, graph: Any, nodes: Mapping[str, str]) -> list[str]:
-    """Friendly names of the operations that ONNX nodes became.
+    """Friendly names of the operations made from ONNX nodes.
 
     OpenVINO's ONNX reader names an operation after the node, after the tensor if that is a graph
     output, and parts of a node with a slash and a suffix.

@@ -19,19 +19,12 @@ from posedeploy.precision.float_layers import WEIGHTED, float_nodes
 
 @dataclass(frozen=True)
 class QdqRecipe:
-    """How a backend wants its QuantizeLinear and DequantizeLinear nodes.
+    """The QuantizeLinear and DequantizeLinear nodes that a backend expects."""
 
-    Attributes:
-        activations: 'uint8' or 'int8'.
-        operators: Operators that are quantized.
-        outputs_too: True to quantize their outputs as well as their inputs.
-        options: `extra_options` of ONNX Runtime's `quantize_static`.
-    """
-
-    activations: str
-    operators: tuple[str, ...]
-    outputs_too: bool
-    options: Mapping[str, Any] = field(default_factory=dict)
+    activations: str  # 'uint8' or 'int8'
+    operators: tuple[str, ...]  # that are quantized
+    outputs_too: bool  # quantizes their outputs as well as their inputs
+    options: Mapping[str, Any] = field(default_factory=dict)  # ORT's `extra_options`
 
 
 # Operators between weighted layers that ONNX Runtime's CPU kernels run on int8: a chain of them
@@ -65,12 +58,7 @@ RECIPES: Mapping[str, QdqRecipe] = {
 
 @dataclass(frozen=True)
 class Quantized:
-    """What a quantizer did to a network.
-
-    Attributes:
-        layers: Names of the layers whose weights are quantized.
-        kept: Name -> the part it belongs to, for the layers that stayed float32.
-    """
+    """Names of the quantized layers, and name -> part of the layers that stayed float32."""
 
     layers: tuple[str, ...]
     kept: Mapping[str, str]
@@ -86,13 +74,7 @@ def quantize_onnx(
     """Write the int8 form of an ONNX graph: per channel, ranges from minimum to maximum.
 
     Nodes and tensors keep their names. A node that stays in float32 reads its inputs unrounded.
-
-    Args:
-        ir: The float32 graph.
-        out: The file to write.
-        calibration: What to measure the ranges on.
-        recipe: A row of `RECIPES`.
-        keep: Names of nodes that stay float32; None takes those of `float_layers.FLOAT_PARTS`.
+    `keep` names these nodes; None takes those of `float_layers.FLOAT_PARTS`.
 
     Raises:
         ConversionError: ONNX Runtime refuses the graph, or nothing in it could be quantized.
@@ -172,13 +154,8 @@ class _Reader:
 def _restore(graph: Any, original: Any, names: Collection[str]) -> None:
     """Let the named nodes read what they read in the original graph, in place.
 
-    A quantizer puts a pair of nodes after a tensor that one reader wants in int8, and lets all
+    A quantizer puts a pair of nodes after a tensor that one reader needs in int8, and lets all
     readers of the tensor read the pair.
-
-    Args:
-        graph: The quantized graph; its nodes and tensors have kept their names.
-        original: The graph before.
-        names: Names of the nodes that stay in float32.
     """
     inputs = {node.name: list(node.input) for node in original.node if node.name in names}
     for node in graph.node:

@@ -18,8 +18,7 @@ import torch
 from posedeploy.config import ModelConfig, load_model_config
 from posedeploy.heads import HeadSpec
 from posedeploy.paths import cache_dir
-from posedeploy.synthetic.calibration import single_thread
-from posedeploy.synthetic.images import calibration_images, network_input
+from posedeploy.synthetic.calibration import image_batch, single_thread
 from posedeploy.synthetic.weights import calibrated_checkpoint
 from posedeploy.zoo.build import build_model
 from posedeploy.zoo.table import ALL, config_path, models_of
@@ -65,29 +64,17 @@ class Admission:
 
 
 def measure(model: Any, model_config: ModelConfig, count: int = IMAGES) -> Admission:
-    """Measure a model. Runs it four times on each image, on one thread.
-
-    Args:
-        model: From `build_model`.
-        model_config: Its config.
-        count: How many images, 2 at least.
-    """
-    bottom_up = model_config.head_kind.bottom_up
-    images = calibration_images(
-        count, model_config.input_size, _SEED, people=3 if bottom_up else 1
-    )
-    batch = torch.from_numpy(
-        network_input(images, model_config.mean, model_config.std, model_config.bgr_to_rgb)
-    )
+    """Measure a model on images, 2 at least. Runs it four times on each, on one thread."""
+    batch = image_batch(model_config, count, _SEED)
     model64 = copy.deepcopy(model).double()
     with single_thread(), torch.no_grad():
         maps = output_maps(model, model_config.head_kind, batch)
         maps64 = output_maps(model64, model_config.head_kind, batch.double())
         with torch.autocast("cpu", dtype=torch.bfloat16):
             maps16 = output_maps(model, model_config.head_kind, batch)
-        found: dict[str, Any] = {}
-        if bottom_up:
-            found = _detections(model, model64, batch, model_config)
+        detector: dict[str, Any] = {}
+        if model_config.head_kind.bottom_up:
+            detector = _detections(model, model64, batch, model_config)
     gaps = {name: _gap(y) for name, y in maps64.items()}
     noise = {name: float((maps[name] - y).abs().max()) for name, y in maps64.items()}
     spread = {name: float(_centered(y).std()) for name, y in maps64.items()}
@@ -97,7 +84,7 @@ def measure(model: Any, model_config: ModelConfig, count: int = IMAGES) -> Admis
         gap=min(gaps[name] / spread[name] for name in maps64),
         gap_over_noise=min(gaps[name] / noise[name] for name in maps64),
         noise=max(noise[name] / spread[name] for name in maps64),
-        **found,
+        **detector,
     )
 
 
@@ -122,7 +109,7 @@ def output_maps(model: Any, head: HeadSpec, batch: torch.Tensor) -> Maps:
 
 
 def _centered(y: torch.Tensor) -> torch.Tensor:
-    """An output [N, channels, positions] less each channel's mean."""
+    """An output less each channel's mean."""
     return y - y.mean(dim=(0, 2), keepdim=True)
 
 
@@ -151,14 +138,14 @@ def _detections(
 ) -> dict[str, Any]:
     """The fields of `Admission` for a detector, from a normalized batch [N, 3, H, W]."""
     features, features64 = model.extract_feat(batch), model64.extract_feat(batch.double())
-    found = _predict(model, features, model_config)
-    counts = [len(f.bboxes) for f in found]
+    predicted = _predict(model, features, model_config)
+    counts = [len(p.bboxes) for p in predicted]
     if min(counts) == 0:
         return {"detections": (0, max(counts)), "box_area": (0.0, 0.0)}
     candidates = _predict(model, features, model_config, nms_thr=_NO_NMS)
     truth = _predict(model64, features64, model_config)
     width, height = model_config.input_size
-    boxes = torch.cat([torch.as_tensor(f.bboxes) for f in found])
+    boxes = torch.cat([torch.as_tensor(p.bboxes) for p in predicted])
     area = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1) / (width * height)
     clipped = (boxes[:, :2] <= 0).sum(1) + (boxes[:, 2:] >= torch.tensor([width, height])).sum(1)
     return {
@@ -166,7 +153,7 @@ def _detections(
         "suppressed": min(len(c.bboxes) - n for c, n in zip(candidates, counts, strict=True)),
         "box_area": (float(area.min()), float(area.max())),
         "at_border": float((clipped >= 3).float().mean()),
-        "keypoint_noise_px": max(map(_keypoint_noise, found, truth)),
+        "keypoint_noise_px": max(map(_keypoint_noise, predicted, truth)),
     }
 
 
@@ -180,11 +167,11 @@ def _predict(model: Any, features: Any, model_config: ModelConfig, **settings: f
     return results
 
 
-def _keypoint_noise(found: Any, truth: Any) -> float:
+def _keypoint_noise(predicted: Any, truth: Any) -> float:
     """Largest keypoint distance in px, each detection against the one with the nearest box."""
-    boxes, boxes64 = (torch.as_tensor(f.bboxes).double() for f in (found, truth))
+    boxes, boxes64 = (torch.as_tensor(p.bboxes).double() for p in (predicted, truth))
     nearest = torch.cdist(boxes, boxes64).argmin(dim=1)
-    keypoints = torch.as_tensor(found.keypoints).double()
+    keypoints = torch.as_tensor(predicted.keypoints).double()
     distance = keypoints - torch.as_tensor(truth.keypoints)[nearest]
     return float(distance.norm(dim=-1).max())
 
@@ -198,17 +185,15 @@ def failures(measured: Admission) -> tuple[str, ...]:
         (measured.gap_over_noise >= 20, f"gap {measured.gap_over_noise:.1f} x noise < 20"),
     ]
     if measured.detections is not None and measured.box_area is not None:
-        (fewest, most), (smallest, largest) = measured.detections, measured.box_area
+        (low, high), (smallest, largest) = measured.detections, measured.box_area
         checks += [
-            (fewest >= 2 and most <= 200, f"{fewest} to {most} detections, not 2 to 200"),
+            (low >= 2 and high <= 200, f"{low} to {high} detections, not 2 to 200"),
             (measured.suppressed >= 1, "an image on which no box is suppressed"),
             (smallest >= 1e-3 and largest <= 0.8, f"boxes of {smallest:.2g} to {largest:.2g}"),
             (measured.at_border <= 0.1, f"{measured.at_border:.0%} of the boxes are clipped"),
-            (
-                measured.keypoint_noise_px <= 0.02,
-                f"keypoints {measured.keypoint_noise_px:.3f} px from float64 > 0.02 px",
-            ),
         ]
+        noise = measured.keypoint_noise_px
+        checks.append((noise <= 0.02, f"keypoints {noise:.3f} px from float64 > 0.02 px"))
     return tuple(text for passed, text in checks if not passed)
 
 
@@ -222,25 +207,16 @@ _HEADER = (
 
 def table_row(name: str, measured: Admission) -> str:
     """One line of the Markdown table."""
-    cells = [
-        name,
-        f"{measured.bf16_sqnr_db:.1f}",
-        f"{measured.same_argmax:.3f}",
-        f"{measured.gap:.3f}",
-        f"{measured.gap_over_noise:.0f}",
-        f"{measured.noise:.1e}",
-    ]
-    if measured.detections is not None and measured.box_area is not None:
-        cells += [
-            "{} to {}".format(*measured.detections),
-            f"{measured.suppressed}",
-            "{:.3f} to {:.3f}".format(*measured.box_area),
-            f"{measured.at_border:.3f}",
-            f"{measured.keypoint_noise_px:.4f}",
-        ]
+    m = measured
+    cells = [name, f"{m.bf16_sqnr_db:.1f}", f"{m.same_argmax:.3f}", f"{m.gap:.3f}"]
+    cells += [f"{m.gap_over_noise:.0f}", f"{m.noise:.1e}"]
+    if m.detections is not None and m.box_area is not None:
+        (low, high), (smallest, largest) = m.detections, m.box_area
+        cells += [f"{low} to {high}", f"{m.suppressed}", f"{smallest:.3f} to {largest:.3f}"]
+        cells += [f"{m.at_border:.3f}", f"{m.keypoint_noise_px:.4f}"]
     else:
         cells += [""] * 5
-    cells.append("; ".join(failures(measured)) or "yes")
+    cells.append("; ".join(failures(m)) or "yes")
     return "| " + " | ".join(cells) + " |"
 
 

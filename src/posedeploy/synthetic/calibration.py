@@ -1,9 +1,9 @@
 """Weights calibrated on images: batch-norm statistics, and outputs that depend on the image.
 
-The outputs of a freshly initialized network have the same peak for every image, or values of 1e4.
-Here the batch norms get the statistics of real activations, and the last layers are scaled and
-shifted so that every output channel has mean 0 and standard deviation 1 over the calibration
-images. The last layers of detectors are set by `detection`.
+A freshly initialized network has the same peak for every image, or outputs of 1e4. Here the batch
+norms get the statistics of activations, and the last layers are scaled and shifted so that every
+output channel has mean 0 and standard deviation 1 over the calibration images. The last layers of
+detectors are set by `detection`.
 """
 
 from __future__ import annotations
@@ -38,17 +38,15 @@ _PEOPLE = 3
 
 
 def calibrate(model: nn.Module, model_config: ModelConfig, seed: int) -> None:
-    """Give a model well-conditioned weights with which the outputs depend on the image, in place.
+    """Set well-conditioned weights, with which outputs depend on the image, in place.
 
-    Args:
-        model: From `build_model(model_config, None)`.
-        model_config: Its config.
-        seed: Decides weights and calibration images.
+    The seed decides weights and calibration images.
     """
     backbone = str(model_config.config["model"]["backbone"]["type"]).rsplit(".", 1)[-1]
     with single_thread(), torch.no_grad():
         initialize(model, CONDITIONING.get(backbone, OTHER), seed, min(model_config.std))
-        batches = [_batch(model_config, seed + index) for index in range(_BATCHES)]
+        count = _BOTTOM_UP_BATCH if model_config.head_kind.bottom_up else _BATCH
+        batches = [image_batch(model_config, count, seed + index) for index in range(_BATCHES)]
         _calibrate_batch_norms(model, batches)
         if model_config.head_kind.bottom_up:
             aim_detector(model, torch.cat(batches), model_config.input_size)
@@ -67,18 +65,12 @@ def single_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _batch(model_config: ModelConfig, seed: int) -> torch.Tensor:
-    bottom_up = model_config.head_kind.bottom_up
-    images = calibration_images(
-        _BOTTOM_UP_BATCH if bottom_up else _BATCH,
-        model_config.input_size,
-        seed,
-        _PEOPLE if bottom_up else 1,
-    )
-    normalized = network_input(
-        images, model_config.mean, model_config.std, model_config.bgr_to_rgb
-    )
-    return torch.from_numpy(normalized)
+def image_batch(model_config: ModelConfig, count: int, seed: int) -> torch.Tensor:
+    """Normalized images [count, 3, H, W]; scenes of three people for a bottom-up model."""
+    people = _PEOPLE if model_config.head_kind.bottom_up else 1
+    images = calibration_images(count, model_config.input_size, seed, people)
+    mean, std = model_config.mean, model_config.std
+    return torch.from_numpy(network_input(images, mean, std, model_config.bgr_to_rgb))
 
 
 def _calibrate_batch_norms(model: Any, batches: list[torch.Tensor]) -> None:

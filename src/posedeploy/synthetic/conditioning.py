@@ -25,9 +25,8 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 class Conditioning:
     """How the batch norms of a model are set before calibration.
 
-    Attributes:
-        bias_shift: Added to every bias, in standard deviations of the norm's output.
-        residual_gain: Multiplies the weight of the last norm of each residual block.
+    The shift is added to every bias, in standard deviations of the norm's output; the gain
+    multiplies the weight of the last norm of each residual block.
     """
 
     bias_shift: float
@@ -66,14 +65,9 @@ _PIXEL_STD = 64.0  # about the standard deviation of pixel values, 0..255
 def initialize(model: nn.Module, conditioning: Conditioning, seed: int, input_std: float) -> None:
     """Give every convolution, linear layer and norm of a model seeded weights, in place.
 
-    A tensor's values depend on the seed and its name only, so that adding a layer does not change
-    the others. Batch-norm statistics are set by calibration.
-
-    Args:
-        model: An mmpose pose estimator.
-        conditioning: The settings of its backbone.
-        seed: Any non-negative integer.
-        input_std: The divisor of pixel values in the config; 1 if inputs are 0..255.
+    A tensor's values depend on the seed (0 or more) and its name only, so that adding a layer does
+    not change the others. Batch-norm statistics are set by calibration. `input_std` is the divisor
+    of pixel values in the config; 1 if inputs are 0..255.
     """
     with torch.no_grad():
         for name, module in model.named_modules():
@@ -85,7 +79,8 @@ def initialize(model: nn.Module, conditioning: Conditioning, seed: int, input_st
         for norm in last_norms(model):
             norm.weight.mul_(conditioning.residual_gain)
         # with inputs of 0..255, running variances would exceed float16's largest number
-        _first_convolution(model).weight.mul_(input_std / _PIXEL_STD)
+        first = next(module for module in model.modules() if isinstance(module, _ConvNd))
+        first.weight.mul_(input_std / _PIXEL_STD)
 
 
 def last_norms(model: nn.Module) -> Iterator[_BatchNorm]:
@@ -100,10 +95,6 @@ def last_norms(model: nn.Module) -> Iterator[_BatchNorm]:
             if isinstance(module, _BatchNorm) and not name.startswith("downsample")
         ]
         yield norms[-1]
-
-
-def _first_convolution(model: nn.Module) -> _ConvNd:
-    return next(module for module in model.modules() if isinstance(module, _ConvNd))
 
 
 def _initialize_weights(module: _ConvNd | nn.Linear, name: str, seed: int) -> None:

@@ -27,12 +27,9 @@ _SCORES = ("out_cls", "out_obj")
 
 
 def aim_detector(model: Any, batch: torch.Tensor, input_size: tuple[int, int]) -> None:
-    """Set the last layers of a detector, in place.
+    """Set the last layers of a YOLOX-Pose or RTMO model with calibrated batch norms, in place.
 
-    Args:
-        model: A pose estimator with a YOLOXPoseHead or RTMOHead, batch norms calibrated.
-        batch: Calibration images [N, 3, H, W], normalized.
-        input_size: (W, H) in px.
+    `batch` are calibration images [N, 3, H, W], normalized, of (W, H) px.
     """
     head = model.head
     features = model.extract_feat(batch)
@@ -93,12 +90,12 @@ def _set_score_level(head: Any, features: Any, threshold: float) -> None:
         torch.cat([seen[layer].flatten(1) for layer in _layers(head, name)], dim=1)
         for name in names
     ]
-    wanted = CANDIDATES * logits[0].shape[0]
+    target = CANDIDATES * logits[0].shape[0]
     low, high = -30.0, 30.0
     for _ in range(40):  # bisection: the count grows with the shift
         shift = (low + high) / 2
         scores = torch.stack([(logit + shift).sigmoid() for logit in logits]).prod(dim=0)
-        low, high = (shift, high) if int((scores > threshold).sum()) < wanted else (low, shift)
+        low, high = (shift, high) if int((scores > threshold).sum()) < target else (low, shift)
     for layer in layers:
         layer.bias.add_(high)
 
@@ -132,21 +129,14 @@ def _dcc_sample(head: Any, features: Any) -> tuple[torch.Tensor, torch.Tensor, t
 
     _, boxes, _, _, vectors = head.forward(features)
     grids = head.prior_generator.grid_priors([box.shape[2:] for box in boxes], device="cpu")
-    strides = torch.cat(
-        [
-            grid.new_full(grid.shape[:1], s)
-            for grid, s in zip(grids, head.featmap_strides, strict=True)
-        ]
-    )
+    levels = zip(grids, head.featmap_strides, strict=True)
+    strides = torch.cat([grid.new_full(grid.shape[:1], stride) for grid, stride in levels])
     priors = torch.cat(grids)
     decoded = head.decode_bbox(_flat(boxes), priors, strides)
     center, scale = bbox_xyxy2cs(decoded.flatten(0, 1)[::_DCC_STEP], head.bbox_padding)
     positions = priors.repeat(len(decoded), 1)[::_DCC_STEP]
-    return (
-        _flat(vectors).flatten(0, 1)[::_DCC_STEP],
-        torch.cat([center, scale], dim=1),
-        positions,
-    )
+    sample = _flat(vectors).flatten(0, 1)[::_DCC_STEP]
+    return sample, torch.cat([center, scale], dim=1), positions
 
 
 def _flat(levels: list[torch.Tensor]) -> torch.Tensor:

@@ -2,7 +2,7 @@
 
 Weights are fitted on one split, int8 ranges are calibrated on another, and accuracy is measured
 on the third. Left and right joints have different colors, so a mirrored figure is not in the
-distribution: the metainfo declares no left-right pairs, and a flip test is meaningless.
+distribution: no left-right pairs are declared, and a flip test is meaningless.
 """
 
 from __future__ import annotations
@@ -56,31 +56,21 @@ WITHOUT_PAIRS: Mapping[str, Any] = {"flip_pairs": [], "flip_indices": list(range
 
 @dataclass(frozen=True)
 class Figure:
-    """One image of the drawn data set.
-
-    Attributes:
-        image: [H, W, 3] uint8, BGR.
-        keypoints: [P, 17, 2] float32, x and y in image px, in COCO's order; all visible.
-        bboxes: [P, 4] float32, left, top, right, bottom in image px, of the whole figures.
-        name: Split and number, such as 'evaluation-12'.
-    """
+    """One image of the drawn data set."""
 
     image: Image
-    keypoints: NDArray[np.float32]
-    bboxes: NDArray[np.float32]
-    name: str
+    keypoints: NDArray[np.float32]  # [P, 17, 2], x and y in image px, COCO's order; all visible
+    bboxes: NDArray[np.float32]  # [P, 4], x1, y1, x2, y2 in image px, of the whole figures
+    name: str  # split and number, such as 'evaluation-12'
 
 
 def drawn_figures(
     split: str, count: int, people: int = 1, size: tuple[int, int] = SIZE
 ) -> Iterator[Figure]:
-    """The first images of a split; the same ones on every call.
+    """The first images of a split; the same ones on every call. Another size is another set.
 
-    Args:
-        split: 'fitting', 'calibration' or 'evaluation'.
-        count: How many images.
-        people: People in each. Up to three, boxes intersect in at most a tenth of the smaller one.
-        size: (W, H) of the images in px, at least 48 each. Another size is another set.
+    Up to three people in an image, boxes intersect in at most a tenth of the smaller one. The size
+    is (W, H) in px, at least 48 each.
 
     Raises:
         ValueError: No such split, or more images than a split has.
@@ -100,24 +90,3 @@ def _boxes(keypoints: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.
     margin = (high - low).max(axis=1, keepdims=True) * _BOX_MARGIN
     low, high = np.maximum(low - margin, 0), np.minimum(high + margin, np.array(size))
     return np.hstack([low, high]).astype(np.float32)
-
-
-def drawn_metainfo() -> dict[str, Any]:
-    """MMPose's description of the data set: COCO's joints and sigmas, no left-right pairs."""
-    return {
-        "dataset_name": "posedeploy-drawn",
-        "paper_info": {},
-        "keypoint_info": {
-            index: {
-                "name": name,
-                "id": index,
-                "color": list(PALETTE[index][::-1]),
-                "type": "upper" if index < JOINTS.index("left_hip") else "lower",
-                "swap": "",
-            }
-            for index, name in enumerate(JOINTS)
-        },
-        "skeleton_info": {},
-        "joint_weights": [1.0] * len(JOINTS),
-        "sigmas": list(SIGMAS),
-    }

@@ -29,27 +29,15 @@ JOINTS = (
 
 @dataclass(frozen=True)
 class Style:
-    """Look of a drawn person, and limits on the distances between joints and between people.
+    """Look of a drawn person, and limits on distances; lengths are in heights of the person."""
 
-    Lengths are in heights of the person unless noted.
-
-    Attributes:
-        palette: BGR color of each joint's disc, in COCO's order.
-        disc: Radius of these discs.
-        smallest_disc: Their smallest radius in px.
-        head: Factor on the radius of the head and on the bones attached to it.
-        separation: Smallest distance of two joints; poses that violate it are drawn again.
-        crowd: Factor on the size of people where an image has several.
-        overlap: Largest intersection of two boxes over the area of the smaller one, 0..1; people
-            that violate it are placed again.
-    """
-
-    palette: tuple[Color, ...]
-    disc: float = 0.022
-    smallest_disc: float = 2.0
-    head: float = 1.0
-    separation: float = 0.0
-    crowd: float = 0.7
+    palette: tuple[Color, ...]  # BGR color of each joint's disc, in COCO's order
+    disc: float = 0.022  # radius of these discs
+    smallest_disc: float = 2.0  # their smallest radius in px
+    head: float = 1.0  # factor on the radius of the head and on the bones attached to it
+    separation: float = 0.0  # smallest distance of two joints; other poses are drawn again
+    crowd: float = 0.7  # factor on the size of people where an image has several
+    # largest intersection of two boxes over the area of the smaller one; others are placed again
     overlap: float = 1.0
 
 
@@ -68,12 +56,8 @@ PLAIN = Style(tuple(joint_color(joint) for joint in range(len(JOINTS))))
 class Bone:
     """The position of a joint relative to its parent joint.
 
-    Attributes:
-        parent: The parent joint.
-        length: Distance of the two, in heights of the person.
-        angle: Direction from the parent in degrees: 0 is down in the image, 90 is right, which is
-            the figure's left.
-        spread: Largest rotation by a pose, in degrees to either side.
+    The length is in heights of the person. The angle is in degrees: 0 is down in the image, 90 is
+    right, which is the figure's left; a pose rotates it by up to `spread` to either side.
     """
 
     parent: str
@@ -114,11 +98,7 @@ _ATTEMPTS = 100  # to find a pose and place within the limits; then the last one
 
 
 def draw_figure(seed: int, size: tuple[int, int]) -> tuple[Image, Keypoints]:
-    """Draw one person on a cluttered background.
-
-    Args:
-        seed: Decides pose, place, colors and background.
-        size: (W, H) of the image in px, at least 48 each.
+    """Draw one person; see `draw_scene`.
 
     Returns:
         The image, and its joints [17, 2]: x and y in image px, in COCO's order.
@@ -130,13 +110,7 @@ def draw_figure(seed: int, size: tuple[int, int]) -> tuple[Image, Keypoints]:
 def draw_scene(
     seed: int, size: tuple[int, int], people: int, style: Style = PLAIN
 ) -> tuple[Image, NDArray[np.float32]]:
-    """Draw several people, who may overlap, on a cluttered background.
-
-    Args:
-        seed: Decides everything.
-        size: (W, H) of the image in px, at least 48 each.
-        people: How many; 0 draws the background alone.
-        style: Look of the people.
+    """Draw people, who may overlap, on a cluttered background of (W, H) px, at least 48 each.
 
     Returns:
         The image, and the joints [people, 17, 2] in image px, in drawing order.
@@ -227,9 +201,8 @@ def _draw(image: Image, body: Body, rng: np.random.Generator, style: Style) -> N
 
 
 def _disc(image: Image, center: NDArray[np.float64], radius: float, color: Color) -> None:
-    place = _fixed(center[None])[0]
-    fixed_radius = round(radius * 2**_SUBPIXEL)
-    cv2.circle(image, tuple(place), fixed_radius, color, -1, cv2.LINE_AA, _SUBPIXEL)
+    fixed_center, fixed_radius = _fixed(center[None])[0], round(radius * 2**_SUBPIXEL)
+    cv2.circle(image, tuple(fixed_center), fixed_radius, color, -1, cv2.LINE_AA, _SUBPIXEL)
 
 
 def _fixed(points: NDArray[np.float64]) -> NDArray[np.int32]:

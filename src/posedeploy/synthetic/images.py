@@ -30,11 +30,10 @@ def photographs() -> tuple[Image, ...]:
     image = cv2.imread(str(root / "mpl-data" / "sample_data" / "grace_hopper.jpg"))
     if image is None:
         raise UnavailableError(
-            "matplotlib's sample image",
-            f"no readable grace_hopper.jpg under {root}",
+            "matplotlib's sample image", f"no readable grace_hopper.jpg under {root}",
             "the file that every matplotlib wheel brings",
             "Install matplotlib, which mmpose needs as well.",
-        )
+        )  # fmt: skip
     image.flags.writeable = False
     return (image.astype(np.uint8, copy=False),)
 
@@ -42,14 +41,7 @@ def photographs() -> tuple[Image, ...]:
 def calibration_images(
     count: int, size: tuple[int, int], seed: int, people: int = 1
 ) -> list[Image]:
-    """Random crops of photographs and drawn scenes in turns, half of them mirrored.
-
-    Args:
-        count: How many.
-        size: (W, H) of each in px.
-        seed: Decides scenes, boxes and mirroring.
-        people: People in each drawn scene.
-    """
+    """Random crops (W, H) of photographs and drawn scenes in turns, half of them mirrored."""
     rng = np.random.default_rng([seed, count, *size])
     photos, crops = photographs(), []
     for index in range(count):
@@ -77,11 +69,7 @@ def network_input(
 ) -> NDArray[np.float32]:
     """Images [H, W, 3] in BGR as a normalized batch [N, 3, H, W].
 
-    Args:
-        images: All of the network's input size.
-        mean: Subtracted, in the channel order of the network, 0..255.
-        std: Divided by.
-        bgr_to_rgb: True if the network takes RGB.
+    Mean and std are in 0..255, in the network's channel order.
     """
     pixels = np.stack(images)[..., ::-1] if bgr_to_rgb else np.stack(images)
     batch = pixels.astype(np.float32) - np.array(mean, np.float32)

@@ -28,11 +28,7 @@ def recording(layers: Iterable[nn.Module]) -> Iterator[dict[nn.Module, torch.Ten
 def rescale(layer: Any, mean: torch.Tensor, gain: torch.Tensor, target: torch.Tensor) -> None:
     """Change a layer in place so that its output `y` becomes `(y - mean) * gain + target`.
 
-    Args:
-        layer: A convolution, linear layer or batch norm.
-        mean: [C], subtracted; ignored where the layer has no bias.
-        gain: [C], multiplied.
-        target: [C], added; ignored where the layer has no bias.
+    Each is [C]; without a bias the layer ignores `mean` and `target`.
     """
     layer.weight.mul_(gain.reshape(-1, *[1] * (layer.weight.ndim - 1)))
     if layer.bias is not None:

@@ -54,13 +54,9 @@ def calibrated_checkpoint(row: ModelRow, cache_dir: Path, seed: int = 0) -> Path
 def checkpoint_content(
     model_config: ModelConfig, seed: int, kind: str, plan: Plan | None = None
 ) -> dict[str, Any]:
-    """The content of a checkpoint, computed: `meta` and `state_dict`.
+    """The content of a checkpoint of a kind of `KINDS`, computed: `meta` and `state_dict`.
 
-    Args:
-        model_config: The model's config.
-        seed: Decides the weights.
-        kind: A key of `KINDS`.
-        plan: How to fit; None takes the plan of the config's head and backbone.
+    Without a plan, weights are fitted by the plan of the config's head and backbone.
     """
     import torch
 
@@ -93,21 +89,20 @@ def checkpoint_for(
     *,
     make: Make = checkpoint_content,
 ) -> Path:
-    """A checkpoint with synthetic weights; made on first use.
+    """A checkpoint with synthetic weights, in the cache's folder `weights`; made on first use.
 
     Args:
         model_config: The model's config.
-        cache_dir: Where checkpoints are kept, in its folder `weights`.
+        cache_dir: The cache.
         name: Prefix of the file's name; the config's stem by default.
         seed: Decides the weights.
         kind: 'calibrated', for any supported config: outputs depend on the image and locate
-            nothing. 'fitted', for the models of `fitting.can_fit`: keypoints are located on the
-            drawn data set.
+            nothing. 'fitted': keypoints are located on the drawn data set.
         make: Computes the content of a file that is missing.
 
     Returns:
-        The file. Its name contains a hash of the recipe, the config, the libraries and the seed.
-        Bit-identical whenever it is made on one machine, equal to rounding on others.
+        The file, named by a hash of the recipe, the config, the libraries and the seed. It is
+        bit-identical whenever it is made on one machine, equal to rounding on others.
 
     Raises:
         BadInputError: No such kind, or no fitted weights for this model.
@@ -119,7 +114,11 @@ def checkpoint_for(
     if not path.is_file():
         with filelock.FileLock(f"{path}.lock", timeout=_LOCK_SECONDS):
             if not path.is_file():
-                _write(path, make(model_config, seed, kind))
+                import torch
+
+                content = make(model_config, seed, kind)
+                with whole_file(path) as temporary:
+                    torch.save(content, temporary)
     return path
 
 
@@ -129,18 +128,10 @@ def _check_kind(model_config: ModelConfig, kind: str) -> None:
     reason = why_not(model_config) if kind == "fitted" else ""
     if reason:
         raise BadInputError(
-            f"fitted weights for {model_config.path.name}",
-            reason,
+            f"fitted weights for {model_config.path.name}", reason,
             "a head and backbone of the table in posedeploy.synthetic.fitting",
             "Take calibrated weights, or a checkpoint of your own.",
-        )
-
-
-def _write(path: Path, content: dict[str, Any]) -> None:
-    import torch
-
-    with whole_file(path) as temporary:
-        torch.save(content, temporary)
+        )  # fmt: skip
 
 
 def _key(model_config: ModelConfig, seed: int, kind: str) -> str:

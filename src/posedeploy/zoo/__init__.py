@@ -1,7 +1,6 @@
 """The table of models, their checkpoints, and building a model from a config and a checkpoint.
 
-`build` and `checkpoints` import torch and are imported as modules, so that reading the table does
-not.
+`build` and `checkpoints` import torch; reading the table does not.
 """
 
 from posedeploy.zoo.table import (

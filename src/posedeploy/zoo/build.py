@@ -1,7 +1,7 @@
 """An MMPose config and a checkpoint → a PyTorch model, on the CPU, in evaluation mode.
 
-Does what `mmpose.apis.init_model` does, but does not import `mmpose.apis`, downloads no pretrained
-weights, reads checkpoints without running code in them, and refuses those of another model.
+Like `mmpose.apis.init_model`, but it downloads no pretrained weights, reads checkpoints without
+running code in them, and refuses those of another model.
 """
 
 from __future__ import annotations
@@ -23,11 +23,7 @@ _INITIALIZATION = ("init_cfg", "pretrained")
 
 
 def build_model(model_config: ModelConfig, checkpoint: Path | None) -> torch.nn.Module:
-    """Build an mmpose pose estimator.
-
-    Args:
-        model_config: The model's config.
-        checkpoint: Its weights; None leaves the fresh random initialization.
+    """Build an mmpose pose estimator; without a checkpoint, with fresh random weights.
 
     Returns:
         The estimator on the CPU, float32, in evaluation mode, SyncBN reverted, flip test off.
@@ -38,15 +34,6 @@ def build_model(model_config: ModelConfig, checkpoint: Path | None) -> torch.nn.
         BadInputError: The checkpoint cannot be read or belongs to another model.
     """
     loaded = load_checkpoint(checkpoint) if checkpoint is not None else None
-    model = _estimator(model_config)
-    if loaded is not None:
-        apply_checkpoint(model, loaded, str(model_config.path))
-    vars(model).update(cfg=model_config.config, dataset_meta=dataset_meta(model_config, loaded))
-    model.eval()
-    return model
-
-
-def _estimator(model_config: ModelConfig) -> torch.nn.Module:
     install()
     import mmpose.models  # noqa: F401  fills the registry
     from mmengine.model.utils import revert_sync_batchnorm
@@ -59,7 +46,10 @@ def _estimator(model_config: ModelConfig) -> torch.nn.Module:
     config["test_cfg"] = type(config)(model_config.test_cfg)
     with _no_metainfo_warning():
         model: torch.nn.Module = revert_sync_batchnorm(MODELS.build(config))
-    return model
+    if loaded is not None:
+        apply_checkpoint(model, loaded, str(model_config.path))
+    vars(model).update(cfg=model_config.config, dataset_meta=dataset_meta(model_config, loaded))
+    return model.eval()
 
 
 @contextlib.contextmanager
@@ -72,8 +62,8 @@ def _no_metainfo_warning() -> Iterator[None]:
 
 def _without(node: Any, keys: tuple[str, ...]) -> Any:
     if isinstance(node, dict):
-        kept = {key: _without(value, keys) for key, value in node.items() if key not in keys}
-        return type(node)(kept)
+        fields = {key: _without(value, keys) for key, value in node.items() if key not in keys}
+        return type(node)(fields)
     if isinstance(node, list | tuple):
         return type(node)(_without(item, keys) for item in node)
     return node
@@ -82,9 +72,7 @@ def _without(node: Any, keys: tuple[str, ...]) -> Any:
 def dataset_meta(model_config: ModelConfig, loaded: Checkpoint | None = None) -> Mapping[str, Any]:
     """Joint names, skeleton and sigmas, in the form of mmpose's `parse_pose_metainfo`.
 
-    Args:
-        model_config: Its data set is taken if the checkpoint names none.
-        loaded: A checkpoint.
+    They are those of the checkpoint, or of the config's data set if it has none.
     """
     if loaded is not None and loaded.meta.get("dataset_meta"):
         meta: Mapping[str, Any] = loaded.meta["dataset_meta"]

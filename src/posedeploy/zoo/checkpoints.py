@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -45,13 +45,7 @@ _SHOWN = 3  # keys listed in a message; the others are counted
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The content of a checkpoint file.
-
-    Attributes:
-        path: The file.
-        state_dict: Parameter or buffer name -> tensor, on the CPU.
-        meta: MMEngine's metadata (`dataset_meta`, `cfg`, versions); may be empty.
-    """
+    """A checkpoint file: tensors on the CPU, and MMEngine's metadata, which may be empty."""
 
     path: Path
     state_dict: dict[str, torch.Tensor] = field(repr=False)
@@ -100,17 +94,19 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     """
     path = Path(path)
     if not path.is_file():
-        found = "a folder" if path.is_dir() else "no such file"
-        raise BadInputError(f"checkpoint {path}", found, "a .pth file", "Check the path.")
+        actual = "a folder" if path.is_dir() else "no such file"
+        raise BadInputError(f"checkpoint {path}", actual, "a .pth file", "Check the path.")
     content = _unpickle(path)
     state_dict = content.get("state_dict", content) if isinstance(content, dict) else None
-    if not isinstance(state_dict, dict) or not _is_state_dict(state_dict):
+    if not _is_state_dict(state_dict):
+        keys = ", ".join(map(repr, list(content)[:_SHOWN])) if isinstance(content, dict) else ""
         raise BadInputError(
             f"checkpoint {path}",
-            _description(content),
+            f"a dict with {keys or 'nothing in it'}" if isinstance(content, dict)
+            else f"a pickled {type(content).__name__}",
             "a state dict of tensors, or a dict with one under 'state_dict'",
             "Give the .pth file that training or mmpose's model zoo wrote.",
-        )
+        )  # fmt: skip
     # in place: a copy would lose `_metadata`, torch's versions of the modules' layouts
     nn.modules.utils.consume_prefix_in_state_dict_if_present(state_dict, "module.")
     meta = content.get("meta") if content is not state_dict else None
@@ -132,35 +128,26 @@ def _unpickle(path: Path) -> Any:
                 "Was the download cut short? Fetch the file again.",
             ) from error
         raise BadInputError(
-            f"checkpoint {path}",
-            f"a pickle that asks for {', '.join(refused)}",
+            f"checkpoint {path}", f"a pickle that asks for {', '.join(refused)}",
             "tensors, plain containers and numpy arrays only",
             "Unpickling more than that could run any code, so it was not loaded. If you trust "
             "the file, load it yourself and save only its 'state_dict' and 'meta'.",
-        ) from error
+        ) from error  # fmt: skip
 
 
-def _is_state_dict(value: dict[Any, Any]) -> bool:
-    return bool(value) and all(
-        isinstance(key, str) and isinstance(tensor, torch.Tensor) for key, tensor in value.items()
+def _is_state_dict(value: object) -> TypeGuard[dict[str, torch.Tensor]]:
+    return (
+        isinstance(value, dict)
+        and bool(value)
+        and all(isinstance(k, str) and isinstance(t, torch.Tensor) for k, t in value.items())
     )
-
-
-def _description(content: object) -> str:
-    if isinstance(content, Mapping):
-        return f"a dict with {', '.join(map(repr, list(content)[:_SHOWN])) or 'nothing in it'}"
-    return f"a pickled {type(content).__name__}"
 
 
 def apply_checkpoint(model: torch.nn.Module, checkpoint: Checkpoint, model_name: str) -> None:
     """Load a checkpoint's weights into a model, in place.
 
     mmpose's own load hooks run first, so files of mmpose 0.x (`keypoint_head.…`) load as well.
-
-    Args:
-        model: An mmpose pose estimator.
-        checkpoint: What `load_checkpoint` read.
-        model_name: The model's name in messages, such as its config file.
+    `model_name` is for messages.
 
     Raises:
         BadInputError: Keys other than `HARMLESS_KEYS` are missing, left over or of another shape.
@@ -168,28 +155,27 @@ def apply_checkpoint(model: torch.nn.Module, checkpoint: Checkpoint, model_name:
     try:
         model.load_state_dict(checkpoint.state_dict, strict=True)
     except RuntimeError as error:  # raised after every key that fits has been loaded
-        found = _differences(str(error))
-        if not found:
+        differences = _differences(str(error))
+        if not differences:
             raise
-        harmful = [text for keys in found if (text := _counted(*keys))]
+        harmful = [text for keys in differences if (text := _counted(*keys))]
         if harmful:
             raise BadInputError(
-                f"checkpoint {checkpoint.path}",
-                "; ".join(harmful),
+                f"checkpoint {checkpoint.path}", "; ".join(harmful),
                 f"exactly the weights of {model_name}",
                 "The checkpoint belongs to another model: give the config it was trained with.",
-            ) from error
+            ) from error  # fmt: skip
 
 
 def _differences(message: str) -> list[tuple[str, list[str]]]:
     """Kinds of difference with their keys, parsed from torch's message of a strict load."""
-    found = [
+    differences = [
         (kind, re.findall(r'"([^"]+)"', listed))
         for kind, label in (("missing", "Missing"), ("left over", "Unexpected"))
         for listed in re.findall(rf"{label} key\(s\) in state_dict: (.*)", message)
     ]
     shapes = [f"{key} [{a}] instead of [{b}]" for key, a, b in _SHAPES.findall(message)]
-    return [*found, ("of another shape", shapes)] if shapes else found
+    return [*differences, ("of another shape", shapes)] if shapes else differences
 
 
 def _counted(what: str, keys: list[str]) -> str:
@@ -197,6 +183,5 @@ def _counted(what: str, keys: list[str]) -> str:
     if not keys:
         return ""
     more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
-    return (
-        f"{len(keys)} key{'s' if len(keys) > 1 else ''} {what} ({', '.join(keys[:_SHOWN])}{more})"
-    )
+    noun = "keys" if len(keys) > 1 else "key"
+    return f"{len(keys)} {noun} {what} ({', '.join(keys[:_SHOWN])}{more})"

@@ -1,8 +1,7 @@
 """Published checkpoints: downloaded with resumption, checked by hash, kept in the cache.
 
-mmpose's publishing script puts the first eight digits of a checkpoint's SHA-256 into its name; a
-downloaded file is checked against them. The HTTP code is our own, for `pooch` compares whole
-hashes and starts an interrupted download anew, and `torch.hub` does the latter.
+A checkpoint's name has the first eight digits of its SHA-256, which are checked. The HTTP code is
+our own: `pooch` compares whole hashes, and neither it nor `torch.hub` resumes a download.
 """
 
 from __future__ import annotations
@@ -26,19 +25,15 @@ _CHUNK = 1 << 20
 _LOCK_SECONDS = 3600.0  # the largest checkpoint on a slow line
 _HASH = re.compile(r"-([0-9a-f]{8})(?:_\d{8})?\.pth$")  # rtmpose-s_…-8edcf0d7_20230127.pth
 
-OnProgress = Callable[[int, int | None], None]  # bytes downloaded, bytes in total if known
+OnProgress = Callable[[int, int | None], None]  # bytes downloaded, bytes in total or None
 
 
 def _ignore(_done: int, _total: int | None) -> None:
-    """The progress is not shown."""
+    pass
 
 
-def checkpoint_place(row: ModelRow, folder: Path | None = None) -> tuple[str, Path]:
-    """URL of a model's published checkpoint, and the path that it is downloaded to.
-
-    Args:
-        row: The model.
-        folder: Where checkpoints are kept; None takes the cache.
+def checkpoint_source(row: ModelRow, folder: Path | None = None) -> tuple[str, Path]:
+    """URL of a model's published checkpoint, and its path in a folder, by default the cache's.
 
     Raises:
         BadInputError: mmpose's index lists no checkpoint for it.
@@ -55,10 +50,10 @@ def checkpoint_place(row: ModelRow, folder: Path | None = None) -> tuple[str, Pa
 
 
 def fetched(row: ModelRow, folder: Path | None = None) -> Path | None:
-    """The downloaded checkpoint of a model, which was checked then; None if there is none."""
+    """The downloaded checkpoint of a model; None if there is none."""
     if published(row) is None:
         return None
-    _, path = checkpoint_place(row, folder)
+    _, path = checkpoint_source(row, folder)
     return path if path.is_file() else None
 
 
@@ -71,19 +66,12 @@ def fetch_checkpoint(
 ) -> Path:
     """The published checkpoint of a model, downloaded if it is not in the folder yet.
 
-    Args:
-        row: The model.
-        folder: Where checkpoints are kept; None takes the cache.
-        offline: Use no network.
-        on_progress: Called with the bytes downloaded, and their total where that is known.
-
     Raises:
         BadInputError: There is no checkpoint for the model, or a file does not match the hash in
             its name.
-        UnavailableError: Offline, or the server does not answer; the message names the file to
-            download and its place.
+        UnavailableError: Offline, or the server does not answer; the message has URL and path.
     """
-    url, path = checkpoint_place(row, folder)
+    url, path = checkpoint_source(row, folder)
     fetch(url, path, offline=offline, on_progress=on_progress)
     return path
 
@@ -93,8 +81,8 @@ def fetch(
 ) -> None:
     """Download a file whole or not at all, unless it is there; one process at a time.
 
-    An interrupted download leaves '….part', which the next one resumes. Arguments and errors are
-    those of `fetch_checkpoint`.
+    An interrupted download leaves '….part', which the next one resumes. Errors are those of
+    `fetch_checkpoint`.
     """
     import filelock  # an environment for running alone lists checkpoints without it
 
@@ -154,14 +142,10 @@ def _download(url: str, part: Path, on_progress: OnProgress) -> None:
 def check_hash(path: Path, name: str | None = None) -> None:
     """Refuse a file whose SHA-256 does not begin with the digits in its name.
 
-    A name without digits is accepted.
-
-    Args:
-        path: The file.
-        name: Its final name, if it differs.
+    A name without digits is accepted. `name` is the file's final name, if it differs.
 
     Raises:
-        BadInputError: With both hashes.
+        BadInputError: The hashes differ.
     """
     match = _HASH.search(name or path.name)
     if match is None:
@@ -170,15 +154,14 @@ def check_hash(path: Path, name: str | None = None) -> None:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if not digest.startswith(match[1]):
         raise BadInputError(
-            f"checkpoint {path}",
-            f"{path.stat().st_size:,} bytes with SHA-256 {digest[:8]}…",
+            f"checkpoint {path}", f"{path.stat().st_size:,} bytes with SHA-256 {digest[:8]}…",
             f"SHA-256 {match[1]}…, as its name says",
             f"It is damaged, or another file: delete {path} and fetch it again.",
-        )
+        )  # fmt: skip
 
 
-def _unavailable(url: str, path: Path, found: str) -> UnavailableError:
+def _unavailable(url: str, path: Path, reason: str) -> UnavailableError:
     return UnavailableError(
-        f"checkpoint {path.name}", found, url,
+        f"checkpoint {path.name}", reason, url,
         f"Download it where there is a network, and put it at {path}",
     )  # fmt: skip

@@ -26,29 +26,19 @@ ALL = "all"
 
 @dataclass(frozen=True)
 class ModelRow:
-    """One model.
-
-    Attributes:
-        name: Its name on the command line, in tests and in reports.
-        family: Its row of the support table; a value of `posedeploy.config.FAMILIES`.
-        config: Path of its config, relative to mmpose's `.mim/configs`.
-        tiers: Its tiers; every model also belongs to 'all'.
-    """
+    """One model."""
 
     name: str
-    family: str
-    config: str
-    tiers: tuple[str, ...]
+    family: str  # a value of `posedeploy.config.FAMILIES`
+    config: str  # path relative to mmpose's `.mim/configs`
+    tiers: tuple[str, ...]  # every model also belongs to 'all'
 
 
 @dataclass(frozen=True)
 class Published:
-    """A model's entry in mmpose's model index.
+    """A checkpoint in mmpose's model index, and its metrics on a data set.
 
-    Attributes:
-        url: URL of its trained checkpoint.
-        dataset: Data set of the metrics.
-        metrics: Metric name -> value, e.g. 'AP' -> 0.716 (0..1; a few entries use 0..100).
+    Metrics are such as 'AP' -> 0.716: 0..1, in a few entries 0..100.
     """
 
     url: str
@@ -102,17 +92,14 @@ def model_row(name: str) -> ModelRow:
     Raises:
         BadInputError: No model has that name.
     """
-    for row in MODELS:
-        if row.name == name:
-            return row
-    raise _unknown(name, [])
+    row = next((row for row in MODELS if row.name == name), None)
+    if row is None:
+        raise _unknown(name, [])
+    return row
 
 
 def models_of(selection: Sequence[str]) -> tuple[ModelRow, ...]:
-    """The rows that are selected by tiers, model names and 'all', in the table's order.
-
-    Args:
-        selection: Words such as `["quick", "hrnet_w48"]`.
+    """The rows of tiers, model names and 'all', such as `["quick", "hrnet_w48"]`, in table order.
 
     Raises:
         BadInputError: A word is neither a tier nor a model nor 'all'.
@@ -125,7 +112,7 @@ def models_of(selection: Sequence[str]) -> tuple[ModelRow, ...]:
 
 
 def config_path(row: ModelRow) -> Path:
-    """The MMPose config file of a model, found without importing mmpose.
+    """The MMPose config file of a model, without importing mmpose.
 
     Raises:
         UnavailableError: mmpose is not installed.
@@ -134,11 +121,9 @@ def config_path(row: ModelRow) -> Path:
     path = mmpose_files() / "configs" / row.config
     if not path.is_file():
         raise BadInputError(
-            f"model {row.name}",
-            f"no file {path}",
-            "mmpose 1.3's configs",
+            f"model {row.name}", f"no file {path}", "mmpose 1.3's configs",
             "Install mmpose==1.3.2.",
-        )
+        )  # fmt: skip
     return path
 
 
@@ -155,11 +140,10 @@ def mmpose_files() -> Path:
     spec = importlib.util.find_spec("mmpose")
     if spec is None or spec.origin is None:
         raise UnavailableError(
-            "mmpose",
-            "no such package in this environment",
+            "mmpose", "no such package in this environment",
             "mmpose 1.3, whose wheel brings the model configs",
             "pip install --no-deps mmpose==1.3.2 mmengine==0.10.7 mmcv-lite==2.1.0",
-        )
+        )  # fmt: skip
     return Path(spec.origin).parent / ".mim"
 
 

@@ -21,12 +21,12 @@ _INPUT_STEPS = 255
 
 def rounded(model: Any) -> Any:
     """A copy of a model whose layers work with 8 bits; ranges are those of each batch."""
-    twin = copy.deepcopy(model)
-    for layer in twin.modules():
+    copied = copy.deepcopy(model)
+    for layer in copied.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
             layer.weight.data = on_grid(layer.weight.data, _WEIGHT_STEPS)
             layer.register_forward_pre_hook(_round_input)
-    return twin
+    return copied
 
 
 def _round_input(_layer: nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:

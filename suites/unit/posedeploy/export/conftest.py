@@ -1,4 +1,4 @@
-"""Tiny models of every head kind, conditioned so that they find people in noise.
+"""Tiny models of every head kind, conditioned so that they detect people in noise.
 
 Every model is built once a session from a config file of its own, as a user's would be.  The
 weights are random; batch-norm statistics and output layers are fitted to noise, because with
@@ -58,13 +58,18 @@ def _simcc(size: tuple[int, int]) -> dict[str, Any]:
 
 
 def _heatmap_model() -> dict[str, Any]:
-    head = {"type": "HeatmapHead", "in_channels": 64, "out_channels": JOINTS, "loss": MSE}
+    head: dict[str, Any] = {
+        "type": "HeatmapHead",
+        "in_channels": 64,
+        "out_channels": JOINTS,
+        "loss": MSE,
+    }
     head |= {"deconv_out_channels": (16,), "deconv_kernel_sizes": (4,)}
     return {"backbone": RESNET, "head": head | {"decoder": _msra((64, 96), 16)}}
 
 
 def _cpm_model() -> dict[str, Any]:
-    backbone = {
+    backbone: dict[str, Any] = {
         "type": "HourglassNet",
         "downsample_times": 2,
         "num_stacks": 2,
@@ -72,15 +77,29 @@ def _cpm_model() -> dict[str, Any]:
         "stage_blocks": (1, 1, 1),
         "feat_channel": 16,
     }
-    head = {"type": "CPMHead", "in_channels": 16, "out_channels": JOINTS, "num_stages": 2}
+    head: dict[str, Any] = {
+        "type": "CPMHead",
+        "in_channels": 16,
+        "out_channels": JOINTS,
+        "num_stages": 2,
+    }
     head |= {"deconv_out_channels": None, "loss": MSE, "decoder": _msra((64, 64), 4)}
     return {"backbone": backbone, "head": head}
 
 
 def _mspn_model() -> dict[str, Any]:
-    units = {"unit_channels": 16, "num_stages": 2, "num_units": 2, "norm_cfg": NORM}
-    backbone = {"type": "MSPN", "num_blocks": [1, 1]} | units
-    head = {"type": "MSPNHead", "out_shape": (16, 12), "out_channels": JOINTS} | units
+    units: dict[str, Any] = {
+        "unit_channels": 16,
+        "num_stages": 2,
+        "num_units": 2,
+        "norm_cfg": NORM,
+    }
+    backbone: dict[str, Any] = {"type": "MSPN", "num_blocks": [1, 1]} | units
+    head: dict[str, Any] = {
+        "type": "MSPNHead",
+        "out_shape": (16, 12),
+        "out_channels": JOINTS,
+    } | units
     head |= {"level_indices": [0, 1] * 2, "loss": [MSE] * 4, "decoder": _msra((48, 64), 4)}
     return {"backbone": backbone, "head": head}
 
@@ -95,22 +114,32 @@ def _litehrnet_model() -> dict[str, Any]:
         "reduce_ratios": (8,),
         "num_channels": ((16, 32),),
     }
-    extra = {"stem": {"stem_channels": 16, "out_channels": 16, "expand_ratio": 1}}
+    extra: dict[str, Any] = {"stem": {"stem_channels": 16, "out_channels": 16, "expand_ratio": 1}}
     extra |= {"num_stages": 1, "stages_spec": stages, "with_head": True}
-    head = {"type": "HeatmapHead", "in_channels": 16, "out_channels": JOINTS, "loss": MSE}
+    head: dict[str, Any] = {
+        "type": "HeatmapHead",
+        "in_channels": 16,
+        "out_channels": JOINTS,
+        "loss": MSE,
+    }
     head |= {"deconv_out_channels": None, "decoder": _msra((48, 64), 4)}
     return {"backbone": {"type": "LiteHRNet", "in_channels": 3, "extra": extra}, "head": head}
 
 
 def _simcc_model() -> dict[str, Any]:
-    head = {"type": "SimCCHead", "in_channels": 64, "out_channels": JOINTS, "loss": KL}
+    head: dict[str, Any] = {
+        "type": "SimCCHead",
+        "in_channels": 64,
+        "out_channels": JOINTS,
+        "loss": KL,
+    }
     head |= {"input_size": (64, 96), "in_featuremap_size": (2, 3), "simcc_split_ratio": 2.0}
     head |= {"deconv_out_channels": None, "decoder": _simcc((64, 96))}
     return {"backbone": RESNET, "head": head}
 
 
 def _rtmpose_model() -> dict[str, Any]:
-    backbone = {
+    backbone: dict[str, Any] = {
         "type": "CSPNeXt",
         "deepen_factor": 0.167,
         "widen_factor": 0.125,
@@ -118,21 +147,35 @@ def _rtmpose_model() -> dict[str, Any]:
         "channel_attention": True,
         "norm_cfg": NORM,
     }
-    gau = {"hidden_dims": 32, "s": 16, "expansion_factor": 2, "dropout_rate": 0.0}
+    gau: dict[str, Any] = {"hidden_dims": 32, "s": 16, "expansion_factor": 2, "dropout_rate": 0.0}
     gau |= {"drop_path": 0.0, "act_fn": "SiLU", "use_rel_bias": False, "pos_enc": False}
-    head = {"type": "RTMCCHead", "in_channels": 128, "out_channels": JOINTS, "loss": KL}
+    head: dict[str, Any] = {
+        "type": "RTMCCHead",
+        "in_channels": 128,
+        "out_channels": JOINTS,
+        "loss": KL,
+    }
     head |= {"input_size": (64, 96), "in_featuremap_size": (2, 3), "simcc_split_ratio": 2.0}
     head |= {"final_layer_kernel_size": 3, "gau_cfg": gau, "decoder": _simcc((64, 96))}
     return {"backbone": backbone, "head": head}
 
 
 def _yoloxpose_model() -> dict[str, Any]:
-    neck = {"type": "YOLOXPAFPN", "in_channels": [32, 64, 128], "out_channels": 32}
+    neck: dict[str, Any] = {"type": "YOLOXPAFPN", "in_channels": [32, 64, 128], "out_channels": 32}
     neck |= {"num_csp_blocks": 1, "norm_cfg": NORM, "act_cfg": SWISH}
     neck |= {"upsample_cfg": {"scale_factor": 2, "mode": "nearest"}}
-    module = {"num_classes": 1, "in_channels": 256, "feat_channels": 256, "widen_factor": 0.125}
+    module: dict[str, Any] = {
+        "num_classes": 1,
+        "in_channels": 256,
+        "feat_channels": 256,
+        "widen_factor": 0.125,
+    }
     module |= {"stacked_convs": 1, "norm_cfg": NORM, "act_cfg": SWISH}
-    head = {"type": "YOLOXPoseHead", "num_keypoints": JOINTS, "featmap_strides": (8, 16, 32)}
+    head: dict[str, Any] = {
+        "type": "YOLOXPoseHead",
+        "num_keypoints": JOINTS,
+        "featmap_strides": (8, 16, 32),
+    }
     head |= {"head_module_cfg": module, "assigner": ASSIGNER, "loss_obj": BCE}
     head |= {
         "prior_generator": {"type": "MlvlPointGenerator", "offset": 0, "strides": [8, 16, 32]}
@@ -142,22 +185,39 @@ def _yoloxpose_model() -> dict[str, Any]:
 
 
 def _rtmo_model() -> dict[str, Any]:
-    encoder = {
+    encoder: dict[str, Any] = {
         "self_attn_cfg": {"embed_dims": 32, "num_heads": 4, "dropout": 0.0},
         "ffn_cfg": {"embed_dims": 32, "feedforward_channels": 64, "ffn_drop": 0.0},
     }
-    projector = {"type": "ChannelMapper", "in_channels": [32, 32], "kernel_size": 1}
+    projector: dict[str, Any] = {
+        "type": "ChannelMapper",
+        "in_channels": [32, 32],
+        "kernel_size": 1,
+    }
     projector |= {"out_channels": 64, "act_cfg": None, "norm_cfg": NORM, "num_outs": 2}
-    neck = {"type": "HybridEncoder", "in_channels": [32, 64, 128], "hidden_dim": 32}
+    neck: dict[str, Any] = {
+        "type": "HybridEncoder",
+        "in_channels": [32, 64, 128],
+        "hidden_dim": 32,
+    }
     neck |= {"deepen_factor": 0.33, "widen_factor": 0.5, "output_indices": [1, 2]}
     neck |= {"encoder_cfg": encoder, "projector": projector}
-    module = {"num_classes": 1, "in_channels": 256, "cls_feat_channels": 256}
+    module: dict[str, Any] = {"num_classes": 1, "in_channels": 256, "cls_feat_channels": 256}
     module |= {"widen_factor": 0.125, "channels_per_group": 36, "pose_vec_channels": 32}
     module |= {"stacked_convs": 1, "norm_cfg": NORM, "act_cfg": SWISH}
-    gau = {"s": 16, "expansion_factor": 2, "dropout_rate": 0.0, "drop_path": 0.0}
+    gau: dict[str, Any] = {"s": 16, "expansion_factor": 2, "dropout_rate": 0.0, "drop_path": 0.0}
     gau |= {"act_fn": "SiLU", "pos_enc": "add"}
-    dcc = {"in_channels": 32, "feat_channels": 16, "num_bins": (24, 32), "spe_channels": 16}
-    head = {"type": "RTMOHead", "num_keypoints": JOINTS, "featmap_strides": (16, 32)}
+    dcc: dict[str, Any] = {
+        "in_channels": 32,
+        "feat_channels": 16,
+        "num_bins": (24, 32),
+        "spe_channels": 16,
+    }
+    head: dict[str, Any] = {
+        "type": "RTMOHead",
+        "num_keypoints": JOINTS,
+        "featmap_strides": (16, 32),
+    }
     priors = {"type": "MlvlPointGenerator", "centralize_points": True, "strides": [16, 32]}
     head |= {"head_module_cfg": module, "assigner": ASSIGNER, "prior_generator": priors}
     head |= {"dcc_cfg": dcc | {"gau_cfg": gau}}
@@ -220,7 +280,7 @@ class Subject:
         return nn.functional.interpolate(coarse, (height, width), mode="bilinear") + 0.3 * fine
 
     def predict(self, image: torch.Tensor, **test_cfg: Any) -> list[Any]:
-        """What mmpose's own head finds: one `InstanceData` an image, numpy."""
+        """What mmpose's own head detects: one `InstanceData` an image, numpy."""
         samples = [SimpleNamespace(metainfo={"input_size": self.size}) for _ in image]
         settings = {**self.config.test_cfg, **test_cfg}
         with torch.no_grad():
@@ -249,7 +309,7 @@ def _write_config(folder: Path, name: str) -> Path:
 
 
 def _condition(model: Any, image: torch.Tensor) -> None:
-    """Batch norm and output layers fitted to `image`, so that every layer has something to say."""
+    """Batch norm and output layers fitted to `image`, so that no layer is constant."""
     norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     for norm in norms:
         # random networks amplify what differs between images; in the linear part of the

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -11,21 +14,23 @@ import torch
 
 from posedeploy.errors import BadInputError, ConversionError
 from posedeploy.export import export_onnx
+from posedeploy.export.graph import tensor_infos
 
 
-def _exported(it, folder, shape_mode, **changes):
+def _exported(it: Any, folder: Path, shape_mode: str, **changes: Any) -> tuple[Any, Any]:
     deploy = it.deploy_config(shape_mode, **changes)
     module = it.exportable(deploy)
     return module, export_onnx(module, deploy, folder / "dynamo.onnx", "dynamo")
 
 
-def _assert_contract(graph, module, batch):
+def _assert_contract(graph: Any, module: Any, batch: int | str) -> None:
     proto = onnx.load(str(graph.path))
     onnx.checker.check_model(str(graph.path), full_check=True)
     assert (graph.exporter, graph.ir_version) == ("dynamo", 8)
-    assert [info.name for info in graph.inputs] == ["input"]
-    assert tuple(info.name for info in graph.outputs) == module.output_names
-    for info in (*graph.inputs, *graph.outputs):
+    inputs, outputs = tensor_infos(proto.graph.input), tensor_infos(proto.graph.output)
+    assert [info.name for info in inputs] == ["input"]
+    assert tuple(info.name for info in outputs) == module.output_names
+    for info in (*inputs, *outputs):
         assert info.shape[0] == batch
         assert all(isinstance(size, int) for size in info.shape[1:])
     assert not {"Identity", "Constant", "Dropout"} & set(graph.nodes)
@@ -37,7 +42,12 @@ def _assert_contract(graph, module, batch):
     assert b"site-packages" not in graph.path.read_bytes()
 
 
-def test_heatmaps(subject, run_graph, tmp_path, capfd):
+def test_heatmaps(
+    subject: Callable[[str], Any],
+    run_graph: Callable[..., Any],
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     it = subject("heatmap")
     module, graph = _exported(it, tmp_path, "static", opset=18)
     assert graph.opset == 18
@@ -50,7 +60,9 @@ def test_heatmaps(subject, run_graph, tmp_path, capfd):
     assert shown.out + shown.err == ""
 
 
-def test_litehrnet_with_a_dynamic_batch(subject, run_graph, tmp_path):
+def test_litehrnet_with_a_dynamic_batch(
+    subject: Callable[[str], Any], run_graph: Callable[..., Any], tmp_path: Path
+) -> None:
     it = subject("litehrnet")
     module, graph = _exported(it, tmp_path, "dynamic")
     assert graph.opset == 17
@@ -62,7 +74,12 @@ def test_litehrnet_with_a_dynamic_batch(subject, run_graph, tmp_path):
         np.testing.assert_allclose(run_graph(graph.path, image)[0], expected, atol=5e-4)
 
 
-def test_people_and_nobody(subject, run_graph, assert_same_people, tmp_path):
+def test_people_and_nobody(
+    subject: Callable[[str], Any],
+    run_graph: Callable[..., Any],
+    assert_same_people: Callable[..., None],
+    tmp_path: Path,
+) -> None:
     it = subject("rtmo")
     image = it.image(6)
     best = [one.bbox_scores.max() for one in it.predict(image)]
@@ -81,18 +98,20 @@ def test_people_and_nobody(subject, run_graph, assert_same_people, tmp_path):
         assert not made.any()
 
 
-def test_an_opset_below_17_is_refused(subject, tmp_path):
+def test_an_opset_below_17_is_refused(subject: Callable[[str], Any], tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match="--exporter torchscript"):
         _exported(subject("heatmap"), tmp_path, "static", opset=11)
     assert list(tmp_path.iterdir()) == []
 
 
 class _Branches(torch.nn.Module):
-    def forward(self, image):
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return (image + 1,) if image.sum() > 0 else (image,)
 
 
-def test_what_cannot_be_exported_is_a_typed_error(subject, tmp_path, capfd):
+def test_what_cannot_be_exported_is_a_typed_error(
+    subject: Callable[[str], Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     it = subject("heatmap")
     deploy = it.deploy_config()
     module = dataclasses.replace(it.exportable(deploy), network=_Branches())

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import onnx
 import onnx_ir
@@ -10,17 +14,29 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from posedeploy.errors import ConversionError
-from posedeploy.export.graph import BATCH, clean, problems, set_shape, tensor_infos, write_checked
-from posedeploy.export.opset import lower
+from posedeploy.export.graph import (
+    BATCH,
+    clean,
+    lower,
+    problems,
+    set_shape,
+    tensor_infos,
+    write_checked,
+)
 
 FLOATS = [[1.0, -2.0, 3.0]]
 
 
-def _floats(name, *shape):
+def _floats(name: str, *shape: int | str) -> Any:
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape))
 
 
-def _model(nodes, outputs=("y",), initializers=(), opset=17):
+def _model(
+    nodes: Iterable[Any],
+    outputs: Sequence[str] = ("y",),
+    initializers: Iterable[tuple[str, Any, Any]] = (),
+    opset: int = 17,
+) -> Any:
     graph = helper.make_graph(
         list(nodes),
         "by hand",
@@ -33,12 +49,12 @@ def _model(nodes, outputs=("y",), initializers=(), opset=17):
     return proto
 
 
-def _run(proto):
+def _run(proto: Any) -> Any:
     session = ort.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
     return session.run(None, {"x": np.array(FLOATS, np.float32)})
 
 
-def _cleaned(proto, opset=17):
+def _cleaned(proto: Any, opset: int = 17) -> Any:
     """The cleaned model, which still computes the same."""
     names = [value.name for value in proto.graph.output]
     before = _run(proto)
@@ -50,14 +66,14 @@ def _cleaned(proto, opset=17):
     return cleaned
 
 
-def _operators(proto):
+def _operators(proto: Any) -> list[str]:
     return [node.op_type for node in proto.graph.node]
 
 
 node = helper.make_node
 
 
-def test_a_chain_of_identities_goes():
+def test_a_chain_of_identities_is_removed() -> None:
     chain = [
         node("Identity", ["x"], ["a"]),
         node("Neg", ["a"], ["b"]),
@@ -69,7 +85,7 @@ def test_a_chain_of_identities_goes():
     assert _operators(_cleaned(_model(chain))) == ["Neg", "Abs"]
 
 
-def test_identities_that_name_outputs_stay_where_they_must():
+def test_identities_that_name_outputs_stay_where_they_must() -> None:
     from_input = _model([node("Identity", ["x"], ["y"])])
     assert _operators(_cleaned(from_input)) == ["Identity"]
     twice = [
@@ -84,7 +100,7 @@ def test_identities_that_name_outputs_stay_where_they_must():
     assert _operators(_cleaned(_model(of_output, ("y", "z")))) == ["Neg", "Identity"]
 
 
-def test_a_shared_weight_is_read_directly():
+def test_a_shared_weight_is_read_directly() -> None:
     nodes = [
         node("Identity", ["w"], ["v"]),
         node("Add", ["x", "w"], ["a"]),
@@ -95,7 +111,7 @@ def test_a_shared_weight_is_read_directly():
     assert [list(n.input) for n in proto.graph.node] == [["x", "w"], ["a", "w"]]
 
 
-def test_constants_become_initializers_and_equal_ones_one():
+def test_constants_become_initializers_and_equal_ones_one() -> None:
     two = numpy_helper.from_array(np.array([2.0], np.float32))
     nodes = [
         node("Constant", [], ["a"], value=two),
@@ -114,16 +130,16 @@ def test_constants_become_initializers_and_equal_ones_one():
     assert [t.name for t in proto.graph.initializer] == ["a", "c", "axes", "index"]
 
 
-def test_a_constant_output_stays_a_node():
+def test_a_constant_output_stays_a_node() -> None:
     value = numpy_helper.from_array(np.ones((1, 3), np.float32))
     nodes = [node("Constant", [], ["z"], value=value), node("Neg", ["x"], ["y"])]
     assert _operators(_cleaned(_model(nodes, ("y", "z")))) == ["Constant", "Neg"]
 
 
-def test_what_no_output_needs_goes():
+def test_what_no_output_needs_is_removed() -> None:
     nodes = [
         node("Add", ["x", "unused"], ["a"]),
-        node("Neg", ["a"], ["dead"]),
+        node("Neg", ["a"], ["unused_output"]),
         node("Abs", ["x"], ["y"]),
     ]
     proto = _cleaned(_model(nodes, initializers=[("unused", [1.0], np.float32)]))
@@ -131,12 +147,12 @@ def test_what_no_output_needs_goes():
     assert not proto.graph.initializer
 
 
-def _branch(operator, out):
+def _branch(operator: str, out: str) -> Any:
     nodes = [node("Identity", ["a"], [f"{out}_in"]), node(operator, ["c"], [out])]
     return helper.make_graph(nodes, out, [], [_floats(out, 1, 3)])
 
 
-def test_subgraphs_keep_what_they_read():
+def test_subgraphs_keep_what_they_read() -> None:
     choice = node(
         "If", ["yes"], ["y"], then_branch=_branch("Neg", "t"), else_branch=_branch("Abs", "e")
     )
@@ -152,7 +168,7 @@ def test_subgraphs_keep_what_they_read():
     assert len(set(names)) == 2
 
 
-def test_every_node_gets_a_name_of_its_own():
+def test_every_node_gets_a_name_of_its_own() -> None:
     nodes = [
         node("Neg", ["x"], ["a"], name="n"),
         node("Abs", ["a"], ["b"], name="n"),
@@ -165,7 +181,7 @@ def test_every_node_gets_a_name_of_its_own():
     assert len(set(names)) == 3
 
 
-def test_nothing_of_the_machine_is_left():
+def test_nothing_of_the_machine_is_left() -> None:
     proto = _model([node("Neg", ["x"], ["y"], doc_string="File /home/me/model.py, line 3")])
     proto.graph.node[0].metadata_props.add(key="stack", value="/home/me")
     proto.metadata_props.add(key="where", value="/home/me")
@@ -177,7 +193,7 @@ def test_nothing_of_the_machine_is_left():
     assert [e.domain for e in proto.opset_import] == [""]
 
 
-def test_problems_are_named():
+def test_problems_are_named() -> None:
     good = _model([node("Neg", ["x"], ["y"])])
     assert problems(good, ["x"], ["y"], 1) == []
     assert problems(good, ["image"], ["y"], 1) == ["inputs x"]
@@ -187,19 +203,19 @@ def test_problems_are_named():
     foreign = _model([node("Neg", ["x"], ["y"], domain="mmdeploy"), node("Dropout", ["x"], ["z"])])
     foreign.ir_version = 10
     foreign.functions.add(name="f")
-    found = "; ".join(problems(foreign, ["x"], ["y"], 1))
+    messages = "; ".join(problems(foreign, ["x"], ["y"], 1))
     for word in ("mmdeploy", "Dropout", "functions", "IR version 10"):
-        assert word in found
+        assert word in messages
 
 
-def test_infos_say_what_the_file_says():
+def test_infos_are_those_of_the_file() -> None:
     proto = _model([node("Neg", ["x"], ["y"])])
     set_shape(proto.graph.output[0], [BATCH, 3])
     (info,) = tensor_infos(proto.graph.output)
     assert (info.name, info.shape, info.dtype) == ("y", (BATCH, 3), "float32")
 
 
-def test_a_file_that_the_checker_refuses_is_not_left(tmp_path):
+def test_a_file_that_the_checker_refuses_is_not_left(tmp_path: Path) -> None:
     proto = _model([node("Concat", ["x", "x"], ["y"], axis=0)])
     path = tmp_path / "bad.onnx"
     with pytest.raises(ConversionError, match=r"onnx\.checker refuses"):
@@ -207,7 +223,7 @@ def test_a_file_that_the_checker_refuses_is_not_left(tmp_path):
     assert not path.exists()
 
 
-def test_opset_18_is_lowered_where_that_is_exact():
+def test_opset_18_is_lowered_where_that_is_exact() -> None:
     nodes = [
         node("ReduceMean", ["x", "axes"], ["a"], keepdims=1, noop_with_empty_axes=0),
         node("Split", ["x"], ["b", "c", "d"], axis=1, num_outputs=3),
@@ -220,7 +236,7 @@ def test_opset_18_is_lowered_where_that_is_exact():
     assert [t.name for t in proto.graph.initializer] == []
 
 
-def test_opset_18_stays_where_lowering_would_not_be_exact():
+def test_opset_18_stays_where_lowering_would_not_be_exact() -> None:
     nodes = [
         node("Neg", ["x"], ["axes_of"]),
         node("Cast", ["axes_of"], ["i"], to=TensorProto.INT64),
@@ -235,7 +251,7 @@ def test_opset_18_stays_where_lowering_would_not_be_exact():
     assert model.opset_imports == {"": 18}
 
 
-def test_opset_18_stays_when_it_was_asked_for():
+def test_opset_18_stays_when_it_was_asked_for() -> None:
     proto = _model([node("ReduceMax", ["x"], ["y"], keepdims=1)], opset=18)
     proto.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 1
     assert _cleaned(proto, opset=18).opset_import[0].version == 18

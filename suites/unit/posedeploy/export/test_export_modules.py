@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from posedeploy.config import NmsSettings
+from posedeploy.config import DeployConfig, NmsSettings
 from posedeploy.errors import BadInputError
 from posedeploy.export import detection_settings
 
@@ -16,7 +18,7 @@ DETECTORS = ("yoloxpose", "rtmo")
 
 
 @pytest.mark.parametrize("name", ["heatmap", "cpm", "mspn", "litehrnet"])
-def test_heatmaps_are_those_of_the_last_stage(subject, name):
+def test_heatmaps_are_those_of_the_last_stage(subject: Callable[[str], Any], name: str) -> None:
     it = subject(name)
     image = it.image(2)
     with torch.no_grad():
@@ -30,7 +32,7 @@ def test_heatmaps_are_those_of_the_last_stage(subject, name):
 
 
 @pytest.mark.parametrize("name", ["simcc", "rtmpose"])
-def test_simcc_vectors_are_the_heads(subject, name):
+def test_simcc_vectors_are_the_heads(subject: Callable[[str], Any], name: str) -> None:
     it = subject(name)
     image = it.image(2)
     with torch.no_grad():
@@ -43,7 +45,9 @@ def test_simcc_vectors_are_the_heads(subject, name):
 
 
 @pytest.mark.parametrize("name", DETECTORS)
-def test_people_are_those_of_predict(subject, assert_same_people, name):
+def test_people_are_those_of_predict(
+    subject: Callable[[str], Any], assert_same_people: Callable[..., None], name: str
+) -> None:
     it = subject(name)
     image = it.image(3)
     with torch.no_grad():
@@ -57,7 +61,9 @@ def test_people_are_those_of_predict(subject, assert_same_people, name):
 
 
 @pytest.mark.parametrize("name", DETECTORS)
-def test_suppression_drops_somebody_and_boxes_are_clipped(subject, name):
+def test_suppression_drops_somebody_and_boxes_are_clipped(
+    subject: Callable[[str], Any], name: str
+) -> None:
     it = subject(name)
     image = it.image(2)
     everybody = it.predict(image, nms_thr=0.999)
@@ -72,7 +78,9 @@ def test_suppression_drops_somebody_and_boxes_are_clipped(subject, name):
     assert (dets[..., [1, 3]] <= it.size[1]).all()
 
 
-def test_without_suppression_every_candidate_stays(subject, assert_same_people):
+def test_without_suppression_every_candidate_stays(
+    subject: Callable[[str], Any], assert_same_people: Callable[..., None]
+) -> None:
     it = subject("yoloxpose")
     image = it.image(1)
     deploy = it.deploy_config(nms=NmsSettings(0.3, 0.65, 200, 5000, 200))
@@ -84,7 +92,7 @@ def test_without_suppression_every_candidate_stays(subject, assert_same_people):
 
 
 @pytest.mark.parametrize("name", DETECTORS)
-def test_nobody_gives_zeros(subject, name):
+def test_nobody_gives_zeros(subject: Callable[[str], Any], name: str) -> None:
     it = subject(name)
     with torch.no_grad():
         dets, keypoints = it.exportable(score_thr=0.9999).network(it.image(2))
@@ -93,7 +101,7 @@ def test_nobody_gives_zeros(subject, name):
 
 
 @pytest.mark.parametrize("name", DETECTORS)
-def test_fewer_priors_than_rows_are_padded(subject, name):
+def test_fewer_priors_than_rows_are_padded(subject: Callable[[str], Any], name: str) -> None:
     it = subject(name)
     deploy = it.deploy_config(nms=NmsSettings(0.3, 0.65, 900, 5000, 900))
     with torch.no_grad():
@@ -105,7 +113,9 @@ def test_fewer_priors_than_rows_are_padded(subject, name):
 
 
 @pytest.mark.parametrize("name", DETECTORS)
-def test_pre_selection_takes_the_best(subject, assert_same_people, name):
+def test_pre_selection_takes_the_best(
+    subject: Callable[[str], Any], assert_same_people: Callable[..., None], name: str
+) -> None:
     it = subject(name)
     image = it.image(3)
     deploy = it.deploy_config(nms=NmsSettings(0.3, 0.65, 200, 12, 10))
@@ -118,7 +128,7 @@ def test_pre_selection_takes_the_best(subject, assert_same_people, name):
         assert_same_people(dets[row].numpy(), keypoints[row].numpy(), one)
 
 
-def test_dense_stage_of_yoloxpose_decodes_every_prior(subject):
+def test_dense_stage_of_yoloxpose_decodes_every_prior(subject: Callable[[str], Any]) -> None:
     it = subject("yoloxpose")
     image = it.image(2)
     module = it.exportable(stage="dense")
@@ -137,12 +147,12 @@ def test_dense_stage_of_yoloxpose_decodes_every_prior(subject):
         np.testing.assert_array_equal(one.keypoints, keypoints[row, order, :, :2].numpy())
 
 
-def test_dense_stage_of_rtmo_decodes_every_prior(subject):
+def test_dense_stage_of_rtmo_decodes_every_prior(subject: Callable[[str], Any]) -> None:
     it = subject("rtmo")
     image = it.image(1)
     with torch.no_grad():
         boxes, scores, keypoints = it.exportable(stage="dense").network(image)
-    # an IoU above 1 does not exist: RTMO's predict fails where it is told to skip the NMS
+    # no IoU is above this; RTMO's predict fails with nms_thr=1.0, which skips the NMS
     expected = it.predict(image, score_thr=-1.0, nms_thr=0.9999999)[0]
     order = np.argsort(-scores[0, :, 0].numpy(), kind="stable")
     assert boxes.shape == (1, len(order), 4)
@@ -150,7 +160,9 @@ def test_dense_stage_of_rtmo_decodes_every_prior(subject):
 
 
 @pytest.mark.parametrize("name", DETECTORS)
-def test_raw_stage_is_what_the_last_layers_put_out(subject, name):
+def test_raw_stage_is_the_output_of_the_last_layers(
+    subject: Callable[[str], Any], name: str
+) -> None:
     it = subject(name)
     image = it.image(2)
     module = it.exportable(stage="raw")
@@ -165,7 +177,7 @@ def test_raw_stage_is_what_the_last_layers_put_out(subject, name):
     assert ("pose_vec" in raw) == (name == "rtmo")
 
 
-def _facts(model):
+def _facts(model: Any) -> dict[str, Any]:
     return {
         "modules": [(n, type(m), m.training, sorted(vars(m))) for n, m in model.named_modules()],
         "tensors": {n: t.clone() for n, t in model.state_dict().items()},
@@ -174,7 +186,7 @@ def _facts(model):
 
 
 @pytest.mark.parametrize("name", ["rtmo", "litehrnet", "rtmpose"])
-def test_the_model_is_left_as_it_is(subject, name):
+def test_the_model_is_left_as_it_is(subject: Callable[[str], Any], name: str) -> None:
     it = subject(name)
     before = _facts(it.model)
     with torch.no_grad():
@@ -186,14 +198,16 @@ def test_the_model_is_left_as_it_is(subject, name):
     assert all(torch.equal(after["tensors"][n], t) for n, t in before["tensors"].items())
 
 
-def test_weights_are_shared_not_copied(subject):
+def test_weights_are_shared_not_copied(subject: Callable[[str], Any]) -> None:
     it = subject("rtmo")
-    held = {t.data_ptr() for t in it.exportable().network.parameters()}
-    assert {p.data_ptr() for p in it.model.parameters()} == held
+    pointers = {t.data_ptr() for t in it.exportable().network.parameters()}
+    assert {p.data_ptr() for p in it.model.parameters()} == pointers
 
 
 @pytest.mark.parametrize("size", [(96, 160), (160, 96)])
-def test_rtmo_is_right_on_rectangles(subject, assert_same_people, size):
+def test_rtmo_is_right_on_rectangles(
+    subject: Callable[[str], Any], assert_same_people: Callable[..., None], size: tuple[int, int]
+) -> None:
     """Mmpose's own `switch_to_deploy` swaps width and height of priors and encodings."""
     it = subject("rtmo")
     it = dataclasses.replace(it, config=dataclasses.replace(it.config, input_size=size))
@@ -205,13 +219,13 @@ def test_rtmo_is_right_on_rectangles(subject, assert_same_people, size):
         assert_same_people(dets[row].numpy(), keypoints[row].numpy(), one)
 
 
-def test_the_deploy_configs_shape_wins(subject):
+def test_the_deploy_configs_shape_wins(subject: Callable[[str], Any]) -> None:
     it = subject("rtmo")
     assert it.exportable(it.deploy_config(input_shape=(64, 128))).input_size == (64, 128)
     assert it.exportable().input_size == it.size
 
 
-def test_settings_are_the_models_where_it_has_them(subject):
+def test_settings_are_the_models_where_it_has_them(subject: Callable[[str], Any]) -> None:
     it = subject("rtmo")
     deploy = it.deploy_config(nms=NmsSettings(0.05, 0.5, 20, 2000, 50))
     settings = detection_settings(it.config, deploy)
@@ -227,13 +241,13 @@ def test_settings_are_the_models_where_it_has_them(subject):
     assert settings.pre_top_k > 10**9
 
 
-def _refusal(it, deploy, **test_cfg):
+def _refusal(it: Any, deploy: DeployConfig, **test_cfg: Any) -> str:
     with pytest.raises(BadInputError) as caught:
         it.exportable(deploy, **test_cfg)
     return str(caught.value)
 
 
-def test_a_config_for_another_head_is_refused(subject):
+def test_a_config_for_another_head_is_refused(subject: Callable[[str], Any]) -> None:
     heatmap, rtmo = subject("heatmap"), subject("rtmo")
     assert "pose-detection_onnxruntime_static" in _refusal(heatmap, rtmo.deploy_config())
     assert "HeatmapHead" in _refusal(heatmap, subject("simcc").deploy_config())
@@ -243,7 +257,7 @@ def test_a_config_for_another_head_is_refused(subject):
     assert "RTMOHead" in _refusal(rtmo, nameless)
 
 
-def test_what_no_graph_here_computes_is_refused(subject):
+def test_what_no_graph_here_computes_is_refused(subject: Callable[[str], Any]) -> None:
     it = subject("simcc")
     maximum = it.deploy_config(raw={"codebase_config": {"export_postprocess": True}})
     assert "export_postprocess" in _refusal(it, maximum)
@@ -251,7 +265,7 @@ def test_what_no_graph_here_computes_is_refused(subject):
     assert "axis 0 only" in _refusal(it, it.deploy_config(raw=axes))
 
 
-def test_detectors_need_settings_rows_and_whole_strides(subject):
+def test_detectors_need_settings_rows_and_whole_strides(subject: Callable[[str], Any]) -> None:
     it = subject("rtmo")
     assert "post_processing" in _refusal(it, it.deploy_config(nms=None))
     nothing = it.deploy_config(nms=NmsSettings(0.05, 0.5, 20, 2000, 0))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from posedeploy.errors import BadInputError, ConversionError
 from posedeploy.export import host_work, write_graph
 from posedeploy.export.ncnn_rewrites import ncnn_operators
 from posedeploy.export.pose_decoder_weights import pose_decoder_arrays
+from posedeploy.runtime.torchscript import SIGNATURE, read_signature
 from posedeploy.sdk.decode import compile_decoder
 from posedeploy.sdk.decode.pose_decoder import read_pose_decoder
 from posedeploy.sdk.fields import Node
@@ -40,7 +43,12 @@ def decoder_of(it: Any, folder: Any, **changes: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", DETECTORS)
-def test_the_sdk_finds_the_people_of_predict(subject, assert_same_people, tmp_path, name):
+def test_the_sdk_finds_the_people_of_predict(
+    subject: Callable[[str], Any],
+    assert_same_people: Callable[..., None],
+    tmp_path: Path,
+    name: str,
+) -> None:
     it = subject(name)
     image = it.image(3)
     found = decoder_of(it, tmp_path).decode(outputs_of(it, image, STAGES[name]))
@@ -54,7 +62,7 @@ def test_the_sdk_finds_the_people_of_predict(subject, assert_same_people, tmp_pa
 
 
 @pytest.mark.parametrize("name", DETECTORS)
-def test_nobody_is_nobody(subject, tmp_path, name):
+def test_nobody_is_nobody(subject: Callable[[str], Any], tmp_path: Path, name: str) -> None:
     it = subject(name)
     outputs = outputs_of(it, it.image(1), STAGES[name])
     key = "scores" if name == "yoloxpose" else "cls"
@@ -65,7 +73,9 @@ def test_nobody_is_nobody(subject, tmp_path, name):
 
 
 @pytest.mark.parametrize("name", DETECTORS)
-def test_no_more_people_than_rows(subject, tmp_path, name):
+def test_no_more_people_than_rows(
+    subject: Callable[[str], Any], tmp_path: Path, name: str
+) -> None:
     it = subject(name)
     outputs = outputs_of(it, it.image(1), STAGES[name])
     every = decoder_of(it, tmp_path).decode(outputs)
@@ -74,14 +84,16 @@ def test_no_more_people_than_rows(subject, tmp_path, name):
     np.testing.assert_array_equal(two.box_scores, np.sort(every.box_scores)[::-1][:2])
 
 
-def test_a_graph_that_holds_everything_leaves_no_work(subject, tmp_path):
+def test_a_graph_that_holds_everything_leaves_no_work(
+    subject: Callable[[str], Any], tmp_path: Path
+) -> None:
     for name in ("yoloxpose", "simcc"):
         it = subject(name)
         assert host_work(it.exportable(), it.model, it.config, it.deploy_config(), tmp_path) == {}
     assert not list(tmp_path.iterdir())
 
 
-def test_the_numpy_classifier_is_mmposes(subject, tmp_path):
+def test_the_numpy_classifier_is_mmposes(subject: Callable[[str], Any], tmp_path: Path) -> None:
     it = subject("rtmo")
     decoder_of(it, tmp_path)  # writes the weights
     decode = read_pose_decoder(tmp_path, "end2end.npz", "x")
@@ -97,7 +109,7 @@ def test_the_numpy_classifier_is_mmposes(subject, tmp_path):
     np.testing.assert_allclose(decode(vectors, boxes, points), expected.numpy(), atol=2e-2)
 
 
-def test_a_classifier_of_another_kind_is_refused(subject):
+def test_a_classifier_of_another_kind_is_refused(subject: Callable[[str], Any]) -> None:
     head = subject("rtmo").model.head
     before = head.dcc.gau.pos_enc
     head.dcc.gau.pos_enc = "rope"
@@ -122,7 +134,12 @@ def _replace(arrays: dict[str, Any], name: str, value: Any) -> dict[str, Any]:
         (lambda a: _replace(a, "points", np.full_like(a["points"], np.nan)), "'points'"),
     ],
 )
-def test_weights_that_are_wrong_are_an_error(subject, tmp_path, change, words):
+def test_weights_that_are_wrong_are_an_error(
+    subject: Callable[[str], Any],
+    tmp_path: Path,
+    change: Callable[[dict[str, Any]], dict[str, Any]],
+    words: str,
+) -> None:
     it = subject("rtmo")
     decoder_of(it, tmp_path)
     with np.load(tmp_path / "end2end.npz") as data:
@@ -132,7 +149,7 @@ def test_weights_that_are_wrong_are_an_error(subject, tmp_path, change, words):
         read_pose_decoder(tmp_path, "end2end.npz", "x")
 
 
-def test_files_that_are_no_weights_are_an_error(tmp_path):
+def test_files_that_are_no_weights_are_an_error(tmp_path: Path) -> None:
     (tmp_path / "a.npz").write_bytes(b"PK nothing")
     np.savez_compressed(tmp_path / "b.npz", gamma=np.ones(3, np.float32))
     np.savez(tmp_path / "c.npz", gamma=np.array([{"a": "pickle"}], dtype=object))
@@ -149,12 +166,11 @@ def test_files_that_are_no_weights_are_an_error(tmp_path):
 @pytest.mark.parametrize("stage", ["dense", "raw"])
 @pytest.mark.parametrize("name", DETECTORS)
 def test_the_judge_finds_the_people_of_predict(
-    subject, assert_same_people, monkeypatch, name, stage
-):
+    subject: Callable[[str], Any], assert_same_people: Callable[..., None], name: str, stage: str
+) -> None:
     it = subject(name)
     image = it.image(1, seed=5)
-    settings = {**it.config.test_cfg}
-    monkeypatch.setattr(it.model, "test_cfg", settings, raising=False)
+    it.model.test_cfg = dict(it.config.test_cfg)
     width, height = it.size
     head = reference_head(it.config.head_kind.word)
     (found,) = finish(it.model, head, [outputs_of(it, image, stage)], (height, width))
@@ -168,13 +184,15 @@ def test_the_judge_finds_the_people_of_predict(
 
 
 @pytest.mark.parametrize("name", DETECTORS)
-def test_the_trace_for_ncnn_holds_no_slice_of_images_and_is_exact(subject, tmp_path, name):
+def test_the_trace_for_ncnn_holds_no_slice_of_images_and_is_exact(
+    subject: Callable[[str], Any], tmp_path: Path, name: str
+) -> None:
     it = subject(name)
     config = dataclasses.replace(it.deploy_config(), backend="ncnn")
     module = it.exportable(stage=STAGES[name])
     graph = write_graph(module, config, tmp_path, "ncnn")
     assert graph.path.name == "end2end.pt"
-    traced = torch.jit.load(str(graph.path))
+    traced = torch.jit.load(str(graph.path))  # type: ignore[no-untyped-call]
     image = it.image(1)
     with torch.no_grad():
         for got, expected in zip(traced(image), module.network(image), strict=True):
@@ -187,12 +205,17 @@ def test_the_trace_for_ncnn_holds_no_slice_of_images_and_is_exact(subject, tmp_p
 
 
 @pytest.mark.parametrize("name", ["rtmpose", "yoloxpose", "rtmo", "litehrnet"])
-def test_a_dynamic_trace_holds_everything(subject, tmp_path, name):
+def test_a_dynamic_trace_holds_everything(
+    subject: Callable[[str], Any], tmp_path: Path, name: str
+) -> None:
     it = subject(name)
     module = it.exportable()
     graph = write_graph(module, it.deploy_config("dynamic"), tmp_path, "torchscript")
-    assert graph.inputs[0].shape == ("batch", 3, it.size[1], it.size[0])
-    traced = torch.jit.load(str(graph.path))
+    extra = {SIGNATURE: ""}
+    traced = torch.jit.load(str(graph.path), _extra_files=extra)  # type: ignore[no-untyped-call]
+    inputs, outputs = read_signature(extra[SIGNATURE])
+    assert inputs[0].shape == ("batch", 3, it.size[1], it.size[0])
+    assert tuple(info.name for info in outputs) == module.output_names
     for batch in (1, 3):
         image = it.image(batch)
         with torch.no_grad():
@@ -200,7 +223,7 @@ def test_a_dynamic_trace_holds_everything(subject, tmp_path, name):
                 torch.testing.assert_close(got, expected, rtol=0, atol=1e-4)
 
 
-def test_norms_over_one_dimension_are_rewritten_and_others_are_not():
+def test_norms_over_one_dimension_are_rewritten_and_others_are_not() -> None:
     x = torch.randn((2, 3, 4))
 
     def norms(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -208,7 +231,7 @@ def test_norms_over_one_dimension_are_rewritten_and_others_are_not():
         return norm(x, dim=-1, keepdim=True), norm(x, 2, 1), norm(x, dim=(1, 2)), norm(x, 1, 2)
 
     with ncnn_operators():
-        traced = torch.jit.trace(norms, x)
+        traced = torch.jit.trace(norms, x)  # type: ignore[no-untyped-call]
     kinds = [node.kind() for node in traced.inlined_graph.nodes()]
     assert kinds.count("aten::linalg_norm") == 2
     assert kinds.count("aten::sqrt") == 2
@@ -216,7 +239,9 @@ def test_norms_over_one_dimension_are_rewritten_and_others_are_not():
         torch.testing.assert_close(got, expected)
 
 
-def test_what_cannot_be_traced_is_a_conversion_error(subject, tmp_path):
+def test_what_cannot_be_traced_is_a_conversion_error(
+    subject: Callable[[str], Any], tmp_path: Path
+) -> None:
     class Untraceable(torch.nn.Module):
         def forward(self, x: torch.Tensor) -> dict[str, object]:
             return {"output": x, "count": "one"}
@@ -237,7 +262,9 @@ def test_what_cannot_be_traced_is_a_conversion_error(subject, tmp_path):
         ({"input_size": [8, 8]}, "input_size"),
     ],
 )
-def test_parameters_out_of_range_are_an_error(subject, tmp_path, change, words):
+def test_parameters_out_of_range_are_an_error(
+    subject: Callable[[str], Any], tmp_path: Path, change: dict[str, Any], words: str
+) -> None:
     it = subject("yoloxpose")
     work = host_work(
         it.exportable(stage=STAGES[it.name]), it.model, it.config, it.deploy_config(), tmp_path
@@ -247,7 +274,9 @@ def test_parameters_out_of_range_are_an_error(subject, tmp_path, change, words):
         compile_decoder(COMPONENTS[it.name], node, it.size, tmp_path)
 
 
-def test_an_iou_threshold_of_one_keeps_all_boxes(subject, tmp_path):
+def test_an_iou_threshold_of_one_keeps_all_boxes(
+    subject: Callable[[str], Any], tmp_path: Path
+) -> None:
     it = subject("yoloxpose")
     outputs = outputs_of(it, it.image(1), STAGES[it.name])
     some = decoder_of(it, tmp_path).decode(outputs)
@@ -257,7 +286,9 @@ def test_an_iou_threshold_of_one_keeps_all_boxes(subject, tmp_path):
     assert len(every.box_scores) > len(some.box_scores)
 
 
-def test_an_onnx_graph_is_named_onnx_whatever_the_config_says(subject, tmp_path):
+def test_an_onnx_graph_is_named_onnx_whatever_the_config_says(
+    subject: Callable[[str], Any], tmp_path: Path
+) -> None:
     it = subject("simcc")
     config = dataclasses.replace(it.deploy_config(), save_file="model.pt")
     assert write_graph(it.exportable(), config, tmp_path, "onnx").path.name == "model.onnx"

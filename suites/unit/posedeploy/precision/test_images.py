@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,6 +16,7 @@ from fixtures.images import make_samples
 from posedeploy.apis.deploying import with_calib_images
 from posedeploy.config import (
     CalibrationSettings,
+    ModelConfig,
     deploy_config_text,
     load_deploy_config,
     load_model_config,
@@ -32,7 +35,7 @@ from posedeploy.zoo import config_path, model_row
 INT8 = "pose-detection_simcc_onnxruntime-int8_static"
 
 
-def model(name: str):
+def model(name: str) -> ModelConfig:
     return load_model_config(config_path(model_row(name)))
 
 
@@ -40,18 +43,20 @@ def few(count: int = 3, images: Path | None = None) -> CalibrationSettings:
     return CalibrationSettings(images, count)
 
 
-def hashes(images) -> set[str]:
+def hashes(images: Iterable[Any]) -> set[str]:
     return {hashlib.sha256(np.ascontiguousarray(p).tobytes()).hexdigest() for p in images}
 
 
-def test_the_default_is_at_least_32_drawn_figures():
+def test_the_default_is_at_least_32_drawn_figures() -> None:
     found = calibration_set(model("simcc_mobilenetv2"))
     assert found.count == DRAWN_COUNT >= 32
     assert found.source == "drawn figures of the split 'calibration'"
 
 
 @pytest.mark.parametrize(("name", "side"), [("rtmpose_t", (256, 192)), ("rtmo_t", (416, 416))])
-def test_inputs_are_the_networks_own_and_the_same_every_time(name, side):
+def test_inputs_are_the_networks_own_and_the_same_every_time(
+    name: str, side: tuple[int, int]
+) -> None:
     found = calibration_set(model(name), few())
     arrays = list(found.inputs())
     assert [array.shape for array in arrays] == [(1, 3, *side)] * 3
@@ -63,7 +68,7 @@ def test_inputs_are_the_networks_own_and_the_same_every_time(name, side):
     assert found.facts() == {"source": found.source, "count": 3, "sha256": found.sha256}
 
 
-def test_the_judges_images_are_not_among_them():
+def test_the_judges_images_are_not_among_them() -> None:
     """Neither as images nor as what the network sees."""
     config = model("simcc_mobilenetv2")
     preprocessor = model_preprocessor(config)
@@ -78,7 +83,7 @@ def test_the_judges_images_are_not_among_them():
     assert not seen & hashes(calibration_set(config).inputs())
 
 
-def test_no_two_inputs_are_the_same():
+def test_no_two_inputs_are_the_same() -> None:
     found = calibration_set(model("simcc_mobilenetv2"))
     assert len(hashes(found.inputs())) == found.count
 
@@ -87,7 +92,7 @@ def test_no_two_inputs_are_the_same():
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Path:
     for index in range(5):
         image = np.full((40, 30, 3), index * 20, np.uint8)
         cv2.imwrite(str(tmp_path / f"{index}.png"), image)
@@ -95,7 +100,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_every_image_of_a_folder_is_taken_by_name(folder):
+def test_every_image_of_a_folder_is_taken_by_name(folder: Path) -> None:
     found = calibration_set(model("rtmpose_t"), CalibrationSettings(folder))
     assert found.count == 5
     means = [float(array.mean()) for array in found.inputs()]
@@ -103,7 +108,7 @@ def test_every_image_of_a_folder_is_taken_by_name(folder):
     assert str(folder) in found.source
 
 
-def test_fewer_are_spread_over_the_folder(folder):
+def test_fewer_are_spread_over_the_folder(folder: Path) -> None:
     found = calibration_set(model("rtmpose_t"), few(2, folder))
     everything = list(calibration_set(model("rtmpose_t"), CalibrationSettings(folder)).inputs())
     for array, expected in zip(found.inputs(), (everything[0], everything[-1]), strict=True):
@@ -111,27 +116,27 @@ def test_fewer_are_spread_over_the_folder(folder):
 
 
 @pytest.mark.parametrize("there", [True, False])
-def test_a_folder_without_images_is_an_error(tmp_path, there):
+def test_a_folder_without_images_is_an_error(tmp_path: Path, there: bool) -> None:
     place = tmp_path if there else tmp_path / "nothing"
     with pytest.raises(BadInputError, match="no image in it" if there else "no such folder"):
         image_files(place)
 
 
-def test_a_image_that_cannot_be_read_is_named(folder):
+def test_an_image_that_cannot_be_read_is_named(folder: Path) -> None:
     (folder / "2.png").write_bytes(b"none")
     found = calibration_set(model("rtmpose_t"), CalibrationSettings(folder))
     with pytest.raises(BadInputError, match=r"2\.png"):
         list(found.inputs())
 
 
-def test_the_option_wins_over_the_deploy_config(folder):
+def test_the_option_wins_over_the_deploy_config(folder: Path) -> None:
     config = load_deploy_config(INT8)
     assert config.calibration == CalibrationSettings()
     assert with_calib_images(config, None) is config
     assert with_calib_images(config, folder).calibration == CalibrationSettings(folder)
 
 
-def test_the_option_is_refused_where_nothing_is_calibrated(folder):
+def test_the_option_is_refused_where_nothing_is_calibrated(folder: Path) -> None:
     config = load_deploy_config("pose-detection_simcc_onnxruntime_static")
     with pytest.raises(BadInputError, match="--calib-images"):
         with_calib_images(config, folder)
@@ -144,7 +149,9 @@ def test_the_option_is_refused_where_nothing_is_calibrated(folder):
         ("dict(images='mine', count=7)", CalibrationSettings(Path("mine"), 7)),
     ],
 )
-def test_a_deploy_config_says_what_to_calibrate_on(tmp_path, section, settings):
+def test_a_deploy_config_names_its_calibration_set(
+    tmp_path: Path, section: str, settings: CalibrationSettings
+) -> None:
     path = tmp_path / "mine.py"
     path.write_text(f"{deploy_config_text(INT8)}\ncalib_config = {section}\n")
     found = load_deploy_config(path).calibration
@@ -153,19 +160,21 @@ def test_a_deploy_config_says_what_to_calibrate_on(tmp_path, section, settings):
 
 
 @pytest.mark.parametrize("section", ["dict(images=3)", "dict(count=0)", "dict(count='many')"])
-def test_a_field_of_the_wrong_type_is_an_error(tmp_path, section):
+def test_a_field_of_the_wrong_type_is_an_error(tmp_path: Path, section: str) -> None:
     path = tmp_path / "mine.py"
     path.write_text(f"{deploy_config_text(INT8)}\ncalib_config = {section}\n")
     with pytest.raises(BadInputError, match="calib_config"):
         load_deploy_config(path)
 
 
-def test_progress_is_for_people_and_not_on_standard_output(capsys):
+def test_progress_is_for_people_and_not_on_standard_output(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     found = calibration_set(model("rtmpose_t"), few(2))
     assert len(list(found.with_progress("measuring"))) == 2
     assert capsys.readouterr().out == ""
 
 
-def test_int8_without_a_set_is_an_error():
+def test_int8_without_a_set_is_an_error() -> None:
     with pytest.raises(BadInputError, match="nothing to calibrate on"):
         required(None, Path("deploy.py"))

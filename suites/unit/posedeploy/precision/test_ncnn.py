@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,7 +53,7 @@ def noise(count: int = 8, scale: float = 1.0) -> CalibrationSet:
     return CalibrationSet("noise", count, inputs)
 
 
-def run(files: tuple[Path, Path], precision: str, array: NDArray[np.float32]):
+def run(files: tuple[Path, Path], precision: str, array: NDArray[np.float32]) -> Any:
     session = get_runtime("ncnn").load(files, "cpu", SessionOptions(precision))
     return session.run({"in": array})["output"]
 
@@ -60,7 +61,7 @@ def run(files: tuple[Path, Path], precision: str, array: NDArray[np.float32]):
 # --- the files ----------------------------------------------------------------------------------
 
 
-def test_a_param_file_is_written_as_it_was_read(tmp_path):
+def test_a_param_file_is_written_as_it_was_read(tmp_path: Path) -> None:
     layers = read_param(write(tmp_path)[0])
     assert layers[1] == Layer(
         "Convolution", "c1", ("in",), ("a",),
@@ -70,7 +71,7 @@ def test_a_param_file_is_written_as_it_was_read(tmp_path):
     assert read_param(tmp_path / "again.param") == layers
 
 
-def test_arrays_of_parameters_are_kept(tmp_path):
+def test_arrays_of_parameters_are_preserved(tmp_path: Path) -> None:
     line = "Slice s 1 2 a b c -23300=2,2,-233 1=0\n"
     files = write(tmp_path, "7767517\n2 4\nInput in 0 1 a\n" + line)
     slices = read_param(files[0])[1]
@@ -78,7 +79,7 @@ def test_arrays_of_parameters_are_kept(tmp_path):
     assert str(slices).split() == ["Slice", "s", "1", "2", "a", "b", "c", "1=0", "-23300=2,2,-233"]
 
 
-def test_every_layers_weights_are_found(tmp_path):
+def test_every_layers_weights_are_found(tmp_path: Path) -> None:
     files = write(tmp_path)
     content = files[1].read_bytes()
     places = walk(read_param(files[0]), content)
@@ -106,7 +107,7 @@ def test_every_layers_weights_are_found(tmp_path):
         ("MultiHeadAttention x 1 1 in o 0=8 1=2 2=64", 4 * (4 + 4 * 64) + 4 * 32),
     ],
 )
-def test_each_type_reads_as_many_bytes_as_ncnn(tmp_path, line, count):
+def test_each_type_reads_as_many_bytes_as_ncnn(tmp_path: Path, line: str, count: int) -> None:
     ncnn = pytest.importorskip("ncnn")
     param = f"7767517\n2 2\nInput in 0 1 in\n{line}\n"
     files = write(tmp_path, param, bytes(count))
@@ -130,7 +131,9 @@ def test_each_type_reads_as_many_bytes_as_ncnn(tmp_path, line, count):
         ("7\n", None, "not 7767517"),
     ],
 )
-def test_what_cannot_be_walked_is_an_error(tmp_path, param, weights, words):
+def test_what_cannot_be_walked_is_an_error(
+    tmp_path: Path, param: str, weights: bytes | None, words: str
+) -> None:
     files = write(tmp_path, param, weights)
     with pytest.raises(ConversionError, match=words):
         walk(read_param(files[0]), files[1].read_bytes())
@@ -140,14 +143,14 @@ def test_what_cannot_be_walked_is_an_error(tmp_path, param, weights, words):
 
 
 @pytest.fixture
-def quantized(tmp_path):
+def quantized(tmp_path: Path) -> Any:
     pytest.importorskip("ncnn")
     files = write(tmp_path)
     out = tmp_path / "q.param", tmp_path / "q.bin"
     return files, out, quantize_ncnn(files, out, noise())
 
 
-def test_the_network_runs_in_int8_and_computes_nearly_the_same(quantized):
+def test_the_network_runs_in_int8_and_computes_nearly_the_same(quantized: Any) -> None:
     files, out, done = quantized
     assert done.layers == ("c1", "c2", "c3", "fc1")
     assert done.kept == {"fc2": "last layers"}
@@ -159,14 +162,14 @@ def test_the_network_runs_in_int8_and_computes_nearly_the_same(quantized):
     assert 0 < error < signal / 100  # 20 dB; none at all would mean that nothing was quantized
 
 
-def test_quantized_files_are_not_run_in_another_precision(quantized):
+def test_quantized_files_are_not_run_in_another_precision(quantized: Any) -> None:
     """With its int8 switch off ncnn computes something else from them, without a word."""
     _, out, _ = quantized
     with pytest.raises(RuntimeError, match=r"q\.param is quantized"):
         get_runtime("ncnn").load(out, "cpu", SessionOptions("fp32"))
 
 
-def test_layers_and_blobs_keep_their_names_and_scales_follow_the_bias(quantized):
+def test_layers_and_blobs_keep_their_names_and_scales_follow_the_bias(quantized: Any) -> None:
     files, out, _ = quantized
     before, after = read_param(files[0]), read_param(out[0])
     assert [(x.name, x.inputs, x.outputs) for x in before] == [
@@ -182,7 +185,7 @@ def test_layers_and_blobs_keep_their_names_and_scales_follow_the_bias(quantized)
     assert len(written) - len(content) == 4 * (5 + 5 + 5 + 7)
 
 
-def test_ranges_follow_the_calibration_set(tmp_path):
+def test_ranges_follow_the_calibration_set(tmp_path: Path) -> None:
     pytest.importorskip("ncnn")
     files = write(tmp_path)
     small, large = (largest_values(files, {"in", "b"}, noise(4, s)) for s in (1.0, 10.0))
@@ -190,14 +193,14 @@ def test_ranges_follow_the_calibration_set(tmp_path):
     assert large["b"] > small["b"]
 
 
-def test_files_that_ncnn_refuses_are_an_error(tmp_path):
+def test_files_that_ncnn_refuses_are_an_error(tmp_path: Path) -> None:
     pytest.importorskip("ncnn")
     files = write(tmp_path, weights=b"")
     with pytest.raises(ConversionError, match="status"):
         largest_values(files, {"in"}, noise())
 
 
-def test_litehrnets_depthwise_convolution_is_known_by_its_place(tmp_path):
+def test_litehrnets_depthwise_convolution_is_identified_by_its_position(tmp_path: Path) -> None:
     param = PARAM.replace("fc1  1 1 d e", "fc1  1 1 x e").replace("fc2", "c4")
     lines = [
         "Input in 0 1 in", "ConvolutionDepthWise dw 1 1 in a 6=9", "Convolution pw 1 1 a b 6=9",
@@ -208,7 +211,7 @@ def test_litehrnets_depthwise_convolution_is_known_by_its_place(tmp_path):
     assert kept == {"last": "last layers", "dw": "LiteHRNet's last depthwise convolution"}
 
 
-def test_nothing_to_quantize_is_an_error(tmp_path):
+def test_nothing_to_quantize_is_an_error(tmp_path: Path) -> None:
     files = write(tmp_path)
     names = [layer.name for layer in read_param(files[0])]
     with pytest.raises(ConversionError, match="no layer that ncnn quantizes"):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -12,7 +14,7 @@ from fixtures.small_graphs import detector_graph, noise, simcc_graph
 from posedeploy.errors import ConversionError
 from posedeploy.precision.float_layers import FLOAT_PARTS, float_nodes, parts
 from posedeploy.precision.fp16 import to_fp16
-from posedeploy.precision.qdq import RECIPES, quantize_onnx, quantized_layers
+from posedeploy.precision.qdq import RECIPES, Quantized, quantize_onnx, quantized_layers
 from posedeploy.runtime import SessionOptions, get_runtime
 
 pytest.importorskip("onnxruntime.quantization")
@@ -32,19 +34,19 @@ def sqnr(path: Path, other: Path, name: str) -> float:
     for array in noise(99).inputs():
         truth, found = (run(p, array)[name].astype(float) for p in (path, other))
         signal, error = signal + (truth**2).sum(), error + ((truth - found) ** 2).sum()
-    return 10 * np.log10(signal / max(error, 1e-30))
+    return float(10 * np.log10(signal / max(error, 1e-30)))
 
 
 # --- the table ----------------------------------------------------------------------------------
 
 
-def test_what_stays_is_found_in_a_simcc_graph(tmp_path):
+def test_what_stays_is_found_in_a_simcc_graph(tmp_path: Path) -> None:
     graph = onnx.load(simcc_graph(tmp_path / "m.onnx")).graph
     assert set(float_nodes(graph, "fp16")) == {*NORM, "softmax"}
     assert set(float_nodes(graph, "int8")) == {*NORM, "softmax", "cls_x", "cls_y"}
 
 
-def test_a_bias_after_the_last_layer_stays_with_it(tmp_path):
+def test_a_bias_after_the_last_layer_stays_with_it(tmp_path: Path) -> None:
     """Exporters write a linear layer on a batch of unknown size as MatMul and Add."""
     model = onnx.load(simcc_graph(tmp_path / "m.onnx"))
     (last,) = (node for node in model.graph.node if node.name == "cls_x")
@@ -55,7 +57,9 @@ def test_a_bias_after_the_last_layer_stays_with_it(tmp_path):
     assert {"cls_x", "bias_x"} <= set(float_nodes(model.graph, "int8"))
 
 
-def test_the_decode_of_a_detector_stays_and_its_last_layers_are_convolutions(tmp_path):
+def test_the_decode_of_a_detector_stays_and_its_last_layers_are_convolutions(
+    tmp_path: Path,
+) -> None:
     graph = onnx.load(detector_graph(tmp_path / "m.onnx")).graph
     assert set(float_nodes(graph, "fp16")) == DECODE
     kept = float_nodes(graph, "int8")
@@ -64,7 +68,9 @@ def test_the_decode_of_a_detector_stays_and_its_last_layers_are_convolutions(tmp
 
 
 @pytest.mark.parametrize("where", ["node", "weight"])
-def test_litehrnets_depthwise_convolution_is_known_by_either_exporters_name(tmp_path, where):
+def test_litehrnets_depthwise_convolution_is_identified_by_either_exporters_name(
+    tmp_path: Path, where: str
+) -> None:
     model = onnx.load(simcc_graph(tmp_path / "m.onnx"))
     name = "backbone.head_layer.projects.3.depthwise_conv.conv.weight"
     if where == "node":
@@ -74,7 +80,7 @@ def test_litehrnets_depthwise_convolution_is_known_by_either_exporters_name(tmp_
     assert "LiteHRNet's last depthwise convolution" in float_nodes(model.graph, "int8").values()
 
 
-def test_every_row_has_a_reason():
+def test_every_row_has_a_reason() -> None:
     assert len({row.part for row in FLOAT_PARTS}) == len(FLOAT_PARTS)
     assert all(len(row.why) > 40 and row.precisions for row in FLOAT_PARTS)
 
@@ -83,7 +89,9 @@ def test_every_row_has_a_reason():
 
 
 @pytest.mark.parametrize("graph", [simcc_graph, detector_graph])
-def test_fp16_computes_the_same_and_is_a_valid_graph(tmp_path, graph):
+def test_fp16_computes_the_same_and_is_a_valid_graph(
+    tmp_path: Path, graph: Callable[[Path], Path]
+) -> None:
     ir, out = graph(tmp_path / "m.onnx"), tmp_path / "h.onnx"
     to_fp16(ir, out)
     onnx.checker.check_model(str(out), full_check=True)
@@ -91,7 +99,7 @@ def test_fp16_computes_the_same_and_is_a_valid_graph(tmp_path, graph):
         assert sqnr(ir, out, name) > 50
 
 
-def test_nothing_is_rounded_inside_a_part_that_stays(tmp_path):
+def test_nothing_is_rounded_inside_a_part_that_stays(tmp_path: Path) -> None:
     """A place of 640 px in float16 has steps of 0.5 px; the sum is exact to float32 here."""
     ir, out = detector_graph(tmp_path / "m.onnx"), tmp_path / "h.onnx"
     to_fp16(ir, out)
@@ -101,7 +109,7 @@ def test_nothing_is_rounded_inside_a_part_that_stays(tmp_path):
     assert np.abs(run(out, nothing)["boxes"] - run(ir, nothing)["boxes"]).max() > 0.05
 
 
-def test_the_norm_is_computed_in_float32(tmp_path):
+def test_the_norm_is_computed_in_float32(tmp_path: Path) -> None:
     """ONNX Runtime's CPU may fuse casts away and compute in float32 either way: see the types."""
     ir, out = simcc_graph(tmp_path / "m.onnx"), tmp_path / "h.onnx"
     for keep, dtype in ((None, onnx.TensorProto.FLOAT), ((), onnx.TensorProto.FLOAT16)):
@@ -112,7 +120,7 @@ def test_the_norm_is_computed_in_float32(tmp_path):
         assert {types[name] for name in made} == {dtype}
 
 
-def test_types_of_inputs_and_outputs_are_as_asked(tmp_path):
+def test_types_of_inputs_and_outputs_are_as_asked(tmp_path: Path) -> None:
     ir, out = simcc_graph(tmp_path / "m.onnx"), tmp_path / "h.onnx"
     for keep_io, dtype in ((True, onnx.TensorProto.FLOAT), (False, onnx.TensorProto.FLOAT16)):
         to_fp16(ir, out, keep_io_types=keep_io)
@@ -121,7 +129,7 @@ def test_types_of_inputs_and_outputs_are_as_asked(tmp_path):
         assert types == {dtype}
 
 
-def test_a_deploy_configs_block_list_is_on_top_of_the_table(tmp_path):
+def test_a_deploy_configs_block_list_is_on_top_of_the_table(tmp_path: Path) -> None:
     ir, out = simcc_graph(tmp_path / "m.onnx"), tmp_path / "h.onnx"
     kept = to_fp16(ir, out, node_block_list=["hidden"])
     assert kept["hidden"] == "deploy config"
@@ -131,13 +139,15 @@ def test_a_deploy_configs_block_list_is_on_top_of_the_table(tmp_path):
 # --- int8 ---------------------------------------------------------------------------------------
 
 
-def quantize(ir: Path, out: Path, recipe: str = "onnxruntime", **arguments):
+def quantize(ir: Path, out: Path, recipe: str = "onnxruntime", **arguments: Any) -> Quantized:
     return quantize_onnx(ir, out, noise(0), RECIPES[recipe], **arguments)
 
 
 @pytest.mark.parametrize("recipe", sorted(RECIPES))
 @pytest.mark.parametrize("graph", [simcc_graph, detector_graph])
-def test_int8_is_near_and_valid_and_keeps_the_names(tmp_path, graph, recipe, capsys):
+def test_int8_is_near_and_valid_and_keeps_the_names(
+    tmp_path: Path, graph: Callable[[Path], Path], recipe: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     ir, out = graph(tmp_path / "m.onnx"), tmp_path / "q.onnx"
     done = quantize(ir, out, recipe)
     assert capsys.readouterr().out == ""  # calibrators print, and scripts read standard output
@@ -151,7 +161,7 @@ def test_int8_is_near_and_valid_and_keeps_the_names(tmp_path, graph, recipe, cap
         assert sqnr(ir, out, name) > 20
 
 
-def test_parts_that_stay_read_what_was_not_rounded(tmp_path):
+def test_parts_that_stay_read_what_was_not_rounded(tmp_path: Path) -> None:
     ir, out = simcc_graph(tmp_path / "m.onnx"), tmp_path / "q.onnx"
     kept = quantize(ir, out).kept
     original = {node.name: list(node.input) for node in onnx.load(ir).graph.node}
@@ -160,7 +170,7 @@ def test_parts_that_stay_read_what_was_not_rounded(tmp_path):
             assert list(node.input) == original[node.name]
 
 
-def test_tensorrts_recipe_has_zero_points_of_zero_and_float_weights(tmp_path):
+def test_tensorrts_recipe_has_zero_points_of_zero_and_float_weights(tmp_path: Path) -> None:
     out = tmp_path / "q.onnx"
     quantize(simcc_graph(tmp_path / "m.onnx"), out, "tensorrt")
     graph = onnx.load(out).graph
@@ -172,7 +182,7 @@ def test_tensorrts_recipe_has_zero_points_of_zero_and_float_weights(tmp_path):
     assert weights["w1"] == onnx.TensorProto.FLOAT
 
 
-def test_onnxruntimes_recipe_is_unsigned_by_signed_and_per_channel(tmp_path):
+def test_onnxruntimes_recipe_is_unsigned_by_signed_and_per_channel(tmp_path: Path) -> None:
     out = tmp_path / "q.onnx"
     quantize(simcc_graph(tmp_path / "m.onnx"), out)
     graph = onnx.load(out).graph
@@ -184,7 +194,7 @@ def test_onnxruntimes_recipe_is_unsigned_by_signed_and_per_channel(tmp_path):
     assert sizes["w2_scale"] == [4]
 
 
-def test_quantizing_a_decode_costs_places(tmp_path):
+def test_quantizing_a_decode_costs_accuracy(tmp_path: Path) -> None:
     ir, out = detector_graph(tmp_path / "m.onnx"), tmp_path / "q.onnx"
     quantize(ir, out)
     good = sqnr(ir, out, "boxes")
@@ -192,21 +202,21 @@ def test_quantizing_a_decode_costs_places(tmp_path):
     assert sqnr(ir, out, "boxes") < good - 6
 
 
-def test_ranges_come_from_the_calibration_set(tmp_path):
+def test_ranges_come_from_the_calibration_set(tmp_path: Path) -> None:
     """Calibrated on inputs a hundredth as large, everything saturates."""
     ir, out = simcc_graph(tmp_path / "m.onnx"), tmp_path / "q.onnx"
     quantize_onnx(ir, out, noise(0, scale=0.01), RECIPES["onnxruntime"])
     assert sqnr(ir, out, "simcc_x") < 20
 
 
-def test_it_is_the_same_file_every_time(tmp_path):
+def test_it_is_the_same_file_every_time(tmp_path: Path) -> None:
     ir, first, second = simcc_graph(tmp_path / "m.onnx"), tmp_path / "1.onnx", tmp_path / "2.onnx"
     quantize(ir, first)
     quantize(ir, second)
     assert first.read_bytes() == second.read_bytes()
 
 
-def test_a_graph_in_which_nothing_can_be_quantized_is_an_error(tmp_path):
+def test_a_graph_in_which_nothing_can_be_quantized_is_an_error(tmp_path: Path) -> None:
     ir = simcc_graph(tmp_path / "m.onnx")
     everything = [node.name for node in onnx.load(ir).graph.node]
     with pytest.raises(ConversionError, match="no layer that was quantized"):

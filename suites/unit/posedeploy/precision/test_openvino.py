@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from fixtures.small_graphs import detector_graph, noise, simcc_graph
-from posedeploy.config import load_deploy_config
+from posedeploy.config import DeployConfig, load_deploy_config
 from posedeploy.convert import get_converter
 from posedeploy.errors import BadInputError, ConversionError, UnavailableError
 from posedeploy.precision import openvino_int8
@@ -22,13 +24,15 @@ pytest.importorskip("nncf")
 FILES = ("end2end.xml", "end2end.bin")
 
 
-def config(precision: str, **backend: str):
+def config(precision: str, **backend: str) -> DeployConfig:
     found = load_deploy_config("pose-detection_simcc_openvino-int8_static-256x192")
     section = {"type": "openvino", "precision": precision, **backend}
     return dataclasses.replace(found, precision=precision, raw={"backend_config": section})
 
 
-def convert(folder: Path, precision: str, graph=simcc_graph, **backend: str):
+def convert(
+    folder: Path, precision: str, graph: Callable[[Path], Path] = simcc_graph, **backend: str
+) -> tuple[Any, list[Path]]:
     out = folder / f"{precision}{''.join(backend.values())}"
     out.mkdir()
     calibration = noise(0) if precision == "int8" else None
@@ -48,7 +52,7 @@ def sqnr(truth: np.ndarray, found: np.ndarray) -> float:
     return float(10 * np.log10((truth.astype(float) ** 2).sum() / max(error, 1e-30)))
 
 
-def test_fp16_stores_half_and_computes_in_float32(tmp_path):
+def test_fp16_stores_half_and_computes_in_float32(tmp_path: Path) -> None:
     whole, full = convert(tmp_path, "fp32")
     half, rounded = convert(tmp_path, "fp16")
     assert (whole.precision, half.precision) == ("fp32", "fp16")
@@ -58,7 +62,7 @@ def test_fp16_stores_half_and_computes_in_float32(tmp_path):
     assert 50 < sqnr(truth, run(rounded, "fp16", "simcc_x")) < 120
 
 
-def test_a_file_says_that_it_is_to_be_computed_in_f16(tmp_path):
+def test_a_file_declares_that_it_is_computed_in_f16(tmp_path: Path) -> None:
     done, files = convert(tmp_path, "fp16", inference_precision="f16")
     assert done.precision == "fp16"
     if probe_on("openvino", "cpu", "f16").ok:
@@ -72,7 +76,7 @@ def test_a_file_says_that_it_is_to_be_computed_in_f16(tmp_path):
     assert session.effective_options["inference_precision"] == "f32"
 
 
-def test_an_inference_precision_that_is_none_is_refused(tmp_path):
+def test_an_inference_precision_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match=r"backend_config\.inference_precision"):
         convert(tmp_path, "fp16", inference_precision="f8")
 
@@ -81,7 +85,13 @@ def test_an_inference_precision_that_is_none_is_refused(tmp_path):
     ("graph", "output", "stays"),
     [(simcc_graph, "simcc_x", {"simcc_x", "simcc_y"}), (detector_graph, "boxes", {"head"})],
 )
-def test_int8_is_near_and_what_stays_stays(tmp_path, capsys, graph, output, stays):
+def test_int8_is_near_and_what_stays_stays(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    graph: Callable[[Path], Path],
+    output: str,
+    stays: set[str],
+) -> None:
     _, full = convert(tmp_path, "fp32", graph)
     capsys.readouterr()
     done, files = convert(tmp_path, "int8", graph)
@@ -96,7 +106,7 @@ def test_int8_is_near_and_what_stays_stays(tmp_path, capsys, graph, output, stay
     assert done.recipe["calibration"]["count"] == 8
 
 
-def test_operations_keep_their_names(tmp_path):
+def test_operations_keep_their_names(tmp_path: Path) -> None:
     ir = simcc_graph(tmp_path / "m.onnx")
     before = {op.get_friendly_name() for op in ov.Core().read_model(ir).get_ops()
               if op.get_type_name() in openvino_int8.WEIGHTED}  # fmt: skip
@@ -105,7 +115,7 @@ def test_operations_keep_their_names(tmp_path):
     assert before <= after
 
 
-def test_nothing_to_quantize_is_an_error(tmp_path):
+def test_nothing_to_quantize_is_an_error(tmp_path: Path) -> None:
     import onnx
 
     ir = simcc_graph(tmp_path / "m.onnx")
@@ -114,7 +124,9 @@ def test_nothing_to_quantize_is_an_error(tmp_path):
         quantize_openvino(ov.Core().read_model(ir), ir, noise(0), keep=everything)
 
 
-def test_without_nncf_it_is_said_what_to_install(tmp_path, monkeypatch):
+def test_without_nncf_the_error_names_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(__import__("sys").modules, "nncf", None)
     ir = simcc_graph(tmp_path / "m.onnx")
     with pytest.raises(UnavailableError, match="pip install nncf"):

@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 
 from fixtures.images import make_samples
-from posedeploy.compat import install
-from posedeploy.synthetic.drawn import PALETTE, SIZE, SPLITS, drawn_figures, drawn_metainfo
+from posedeploy.synthetic.drawn import PALETTE, SIZE, SPLITS, drawn_figures
 from posedeploy.synthetic.figures import JOINTS, draw_figure
 from posedeploy.synthetic.images import calibration_images
 
 
-def test_figures_are_the_same_on_every_call():
+def test_figures_are_the_same_on_every_call() -> None:
     first, again = (list(drawn_figures("fitting", 3)) for _ in range(2))
     for a, b in zip(first, again, strict=True):
         assert (a.image == b.image).all()
@@ -24,19 +23,20 @@ def test_figures_are_the_same_on_every_call():
     assert len({figure.image.tobytes() for figure in first}) == 3
 
 
-def test_more_images_begin_with_the_fewer():
+def test_more_images_begin_with_the_fewer() -> None:
     few, more = drawn_figures("evaluation", 2), drawn_figures("evaluation", 4)
     for a, b in zip(few, more, strict=False):
         assert (a.image == b.image).all()
 
 
 @pytest.mark.parametrize("people", [1, 3])
-def test_joints_are_under_their_discs_and_inside_their_boxes(people: int):
+def test_joints_are_under_their_discs_and_inside_their_boxes(people: int) -> None:
     hits, total = 0, 0  # limbs of another person may cover a disc, and some joints do
     for figure in drawn_figures("evaluation", 8, people, (480, 480)):
         assert figure.keypoints.shape == (people, 17, 2)
         assert figure.bboxes.shape == (people, 4)
-        assert (figure.keypoints.dtype, figure.bboxes.dtype) == (np.float32, np.float32)
+        assert figure.keypoints.dtype == np.float32
+        assert figure.bboxes.dtype == np.float32
         assert (figure.keypoints >= figure.bboxes[:, None, :2]).all()
         assert (figure.keypoints <= figure.bboxes[:, None, 2:]).all()
         assert (figure.bboxes >= 0).all()
@@ -49,14 +49,14 @@ def test_joints_are_under_their_discs_and_inside_their_boxes(people: int):
     assert hits / total >= (0.99 if people == 1 else 0.95)
 
 
-def test_people_in_one_image_keep_apart():
+def test_people_in_one_image_keep_apart() -> None:
     for figure in drawn_figures("fitting", 12, people=2, size=(480, 480)):
         (low, high), (low2, high2) = figure.bboxes.reshape(2, 2, 2)
         shared = np.prod(np.clip(np.minimum(high, high2) - np.maximum(low, low2), 0, None))
         assert shared <= 0.3 * min(np.prod(high - low), np.prod(high2 - low2))
 
 
-def test_splits_and_all_other_drawn_images_share_nothing():
+def test_splits_and_all_other_drawn_images_share_nothing() -> None:
     """At equal sizes, where equal seeds would give equal figures."""
     sets = {
         split: [figure.image for figure in drawn_figures(split, 40, size=(192, 256))]
@@ -72,7 +72,7 @@ def test_splits_and_all_other_drawn_images_share_nothing():
         assert not a & b, (name, other)
 
 
-def test_splits_share_nothing_with_the_images_of_the_judge():
+def test_splits_share_nothing_with_the_images_of_the_judge() -> None:
     for sample in make_samples():
         height, width = sample.image.shape[:2]
         for split in SPLITS:
@@ -84,30 +84,18 @@ def test_splits_share_nothing_with_the_images_of_the_judge():
         assert min(float(np.abs(pose - judged).max()) for pose in poses) > 5
 
 
-def test_seeds_of_splits_are_far_from_each_other_and_from_small_ones():
+def test_seeds_of_splits_are_far_from_each_other_and_from_small_ones() -> None:
     starts = [0, *sorted(SPLITS.values())]
     assert min(np.diff(starts)) >= 10_000_000_000
 
 
-def test_colors_can_be_told_apart():
+def test_colors_are_distinct() -> None:
     colors = np.array(PALETTE, float)
     distance = np.abs(colors[:, None] - colors[None]).max(axis=2)
     assert distance[~np.eye(len(JOINTS), dtype=bool)].min() >= 127
 
 
-def test_metainfo_has_no_left_right_pairs():
-    install()
-    from mmpose.datasets.datasets.utils import parse_pose_metainfo
-
-    meta = parse_pose_metainfo(drawn_metainfo())
-    assert meta["num_keypoints"] == 17
-    assert meta["flip_indices"] == list(range(17))
-    assert meta["flip_pairs"] == []
-    assert meta["keypoint_id2name"] == dict(enumerate(JOINTS))
-    assert meta["sigmas"].shape == (17,)
-
-
-def test_unknown_split_and_impossible_count():
+def test_unknown_split_and_impossible_count() -> None:
     with pytest.raises(ValueError, match="'training' is none of calibration, evaluation, fitting"):
         next(drawn_figures("training", 1))
     with pytest.raises(ValueError, match="a split has"):

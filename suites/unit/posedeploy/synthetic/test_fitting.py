@@ -51,7 +51,9 @@ def fresh(name: str) -> Any:
     return build_model(config_of(name), None)
 
 
-def test_fitted_litehrnet_finds_the_joints(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+def test_fitted_litehrnet_finds_the_joints(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """With a quarter of the figures that the plan asks for; the file is read as a user's own."""
     few = dataclasses.replace(litehrnet.PLAN, images=16)
     make = functools.partial(checkpoint_content, plan=few)
@@ -71,7 +73,7 @@ def test_fitted_litehrnet_finds_the_joints(tmp_path: Path, caplog: pytest.LogCap
     assert checkpoint.name.startswith("lite-")
 
 
-def test_fitted_rtmpose_finds_most_joints_and_the_same_bits_come_twice():
+def test_fitted_rtmpose_finds_most_joints_and_the_same_bits_come_twice() -> None:
     """An eighth of the plan's figures: far above chance (0.01), below what all of them reach."""
     few = dataclasses.replace(cspnext.PLAN, images=24)
     config, states = config_of("rtmpose_t"), []
@@ -87,14 +89,14 @@ def test_fitted_rtmpose_finds_most_joints_and_the_same_bits_come_twice():
     assert measure_top_down(model, config, FIGURES).pck_10 > 0.6
 
 
-def test_unfitted_weights_find_nothing():
+def test_unfitted_weights_find_nothing() -> None:
     """What makes the tests above mean something."""
     config = config_of("litehrnet_18")
     assert measure_top_down(fresh("litehrnet_18"), config, FIGURES).pck < 0.1
 
 
 @pytest.mark.parametrize("row", [row for row in MODELS if can_fit(row)], ids=lambda row: row.name)
-def test_every_stage_of_a_plan_is_a_layer_of_the_model(row: Any):
+def test_every_stage_of_a_plan_is_a_layer_of_the_model(row: Any) -> None:
     config = config_of(row.name)
     model: Any = fresh(row.name)
     plan = plan_of(config)
@@ -111,7 +113,7 @@ def test_every_stage_of_a_plan_is_a_layer_of_the_model(row: Any):
     assert config.head_kind.kind in REQUIRED_PCK
 
 
-def test_every_family_is_fitted_or_has_a_reason():
+def test_every_family_is_fitted_or_has_a_reason() -> None:
     planned = {FAMILIES.get(key) or FAMILIES[key[0], ""] for key in PLANS}
     assert planned | set(NOT_FITTED) == set(FAMILIES.values())
     assert not planned & set(NOT_FITTED)
@@ -122,7 +124,7 @@ def test_every_family_is_fitted_or_has_a_reason():
     assert why_not(model_row("simcc_res50")) == "no plan for a SimCCHead on a ResNet"
 
 
-def test_a_model_that_cannot_be_fitted_is_refused_with_the_reason(tmp_path: Path):
+def test_a_model_that_cannot_be_fitted_is_refused_with_the_reason(tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match="no plan for a SimCCHead on a ResNet"):
         checkpoint_for(config_of("simcc_res50"), tmp_path, kind="fitted")
     with pytest.raises(BadInputError, match="calibrated or fitted"):
@@ -130,7 +132,7 @@ def test_a_model_that_cannot_be_fitted_is_refused_with_the_reason(tmp_path: Path
     assert not list(tmp_path.rglob("*.pth"))
 
 
-def test_kinds_are_different_files(tmp_path: Path):
+def test_kinds_are_different_files(tmp_path: Path) -> None:
     made: list[str] = []
 
     def make(_config: ModelConfig, _seed: int, kind: str) -> dict[str, Any]:
@@ -143,7 +145,7 @@ def test_kinds_are_different_files(tmp_path: Path):
 
 
 @pytest.mark.parametrize("changed", ["ridge.py", "drawn.py", "litehrnet.py", "hrnet.py"])
-def test_sources_of_a_fit_decide_its_own_file_alone(changed: str, tmp_path: Path):
+def test_sources_of_a_fit_decide_its_own_file_alone(changed: str, tmp_path: Path) -> None:
     shutil.copytree(
         SYNTHETIC.parent, tmp_path / "posedeploy", ignore=shutil.ignore_patterns("*pyc")
     )
@@ -160,7 +162,7 @@ def test_sources_of_a_fit_decide_its_own_file_alone(changed: str, tmp_path: Path
     assert same == {"calibrated": True, "fitted": changed == "hrnet.py"}
 
 
-def test_every_module_that_fits_is_part_of_the_hash():
+def test_every_module_that_fits_is_part_of_the_hash() -> None:
     """All of the package but what looks models up or measures them."""
     folder = SYNTHETIC / "fitting"
     hashed = {name.removeprefix("fitting/") for name in KINDS["fitted"]} | set(PLANS.values())
@@ -172,7 +174,7 @@ def test_every_module_that_fits_is_part_of_the_hash():
 @pytest.mark.parametrize(("pck", "code"), [(0.995, 0), (0.9, 1)])
 def test_command_prints_a_table_and_fails_below_the_requirement(
     pck: float, code: int, capsys: pytest.CaptureFixture[str]
-):
+) -> None:
     measured = Accuracy(pck=pck, pck_10=1.0, mean_px=1.25, median_px=1.0, oks=0.99, shift_px=0.5)
     models = ["litehrnet_18", "simcc_res50"]
     assert __main__.main(models, measure=lambda *_: measured) == code

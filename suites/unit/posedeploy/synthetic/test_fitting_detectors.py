@@ -51,7 +51,7 @@ def fresh(config: ModelConfig) -> Any:
     return build_model(config, None)
 
 
-def test_joints_of_the_mean_figure_vote_for_its_middle(samples: Samples):
+def test_joints_of_the_mean_figure_vote_for_its_middle(samples: Samples) -> None:
     places = mean_places(samples.joints)
     middle = torch.tensor([208.0, 192.0])
     joints = (places + middle)[None, None]
@@ -70,7 +70,7 @@ def test_joints_of_the_mean_figure_vote_for_its_middle(samples: Samples):
     assert abs(row * STRIDE - float(expected)) <= STRIDE / 2
 
 
-def test_offsets_and_boxes_are_what_the_head_decodes(samples: Samples, fresh: Any):
+def test_offsets_and_boxes_are_what_the_head_decodes(samples: Samples, fresh: Any) -> None:
     cells = cells_of(samples.joints, samples.boxes, SHAPE, STRIDE)
     priors = cells.places.reshape(-1, 2)
     strides = priors.new_full((len(priors),), STRIDE)
@@ -81,7 +81,7 @@ def test_offsets_and_boxes_are_what_the_head_decodes(samples: Samples, fresh: An
     assert torch.allclose(boxes, cells.boxes.flatten(1, 2), atol=1e-3)
 
 
-def test_cells_belong_to_the_nearest_person(samples: Samples):
+def test_cells_belong_to_the_nearest_person(samples: Samples) -> None:
     cells = cells_of(samples.joints, samples.boxes, SHAPE, STRIDE)
     for person in range(2):
         column, row = (middles(samples.joints)[0, person] / STRIDE).round().long().tolist()
@@ -92,7 +92,7 @@ def test_cells_belong_to_the_nearest_person(samples: Samples):
     assert float(peaks(cells, (16.0,)).mean()) < 0.1
 
 
-def test_stem_rectifies_colors(fresh: Any):
+def test_stem_rectifies_colors(fresh: Any) -> None:
     stem = fresh.backbone.stem
     with torch.no_grad():
         construct_focus(stem)
@@ -121,10 +121,11 @@ class Tail(nn.Module):
         return inputs
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        return self.last(inputs)
+        outputs: torch.Tensor = self.last(inputs)
+        return outputs
 
 
-def test_cells_near_a_middle_are_fitted(samples: Samples):
+def test_cells_near_a_middle_are_fitted(samples: Samples) -> None:
     """Features that hold the answer: the layer finds it; far away nothing is asked of it."""
     cells = cells_of(samples.joints, samples.boxes, SHAPE, STRIDE)
     truth = torch.cat([offsets(cells), box_values(cells)], dim=-1)
@@ -142,7 +143,7 @@ def test_cells_near_a_middle_are_fitted(samples: Samples):
     assert float((found - wanted)[~near].abs().max()) > 10
 
 
-def test_every_stage_of_the_detectors_plan_is_a_layer_of_it(fresh: Any, samples: Samples):
+def test_every_stage_of_the_detectors_plan_is_a_layer_of_it(fresh: Any, samples: Samples) -> None:
     places = mean_places(samples.joints)
     stages = [*yoloxpose._early(), *yoloxpose._late(places)]
     assert len({stage.layer for stage in stages}) == len(stages) > 20
@@ -157,7 +158,7 @@ def found_as_drawn(samples: Samples, shift: float = 0.0) -> list[Found]:
     return [Found(boxes, np.array([0.9, 0.8]), joints + shift) for boxes, joints in pairs]
 
 
-def test_detections_are_matched_once_and_misses_count(samples: Samples):
+def test_detections_are_matched_once_and_misses_count(samples: Samples) -> None:
     perfect = summarize(matched(found_as_drawn(samples), samples), samples)
     assert (perfect.recall, perfect.precision, perfect.pck, perfect.oks) == (1, 1, 1, 1)
     shifted = summarize(matched(found_as_drawn(samples, shift=3.0), samples), samples)
@@ -176,12 +177,12 @@ def test_detections_are_matched_once_and_misses_count(samples: Samples):
     assert (empty.recall, empty.precision, empty.pck) == (0, 0, 0)
 
 
-def test_iou_of_half_a_box():
+def test_iou_of_half_a_box() -> None:
     box, boxes = np.array([0.0, 0, 10, 10]), np.array([[0.0, 0, 10, 5], [20, 20, 30, 30]])
     assert ious(box, boxes).tolist() == [0.5, 0.0]
 
 
-def test_few_images_already_make_a_detector(config: ModelConfig):
+def test_few_images_already_make_a_detector(config: ModelConfig) -> None:
     """A tenth of the plan's images: every figure is found, and most joints, far above chance."""
     few = dataclasses.replace(yoloxpose.PLAN, images=IMAGES)
     torch.manual_seed(0)
@@ -198,13 +199,13 @@ def test_few_images_already_make_a_detector(config: ModelConfig):
         assert float(logits.max()) < model.test_cfg["score_thr"]
 
 
-def test_unfitted_detector_finds_no_joints(fresh: Any, samples: Samples):
+def test_unfitted_detector_finds_no_joints(fresh: Any, samples: Samples) -> None:
     """What makes the measures above mean something."""
     measured = summarize(matched(detect(fresh, samples), samples), samples)
     assert measured.pck < 0.1
 
 
-def test_detector_of_another_size_is_refused():
+def test_detector_of_another_size_is_refused() -> None:
     assert can_fit(model_row("yoloxpose_tiny"))
     assert why_not(model_row("yoloxpose_s")) == "its plan is for inputs of 416 x 416"
 
@@ -212,7 +213,7 @@ def test_detector_of_another_size_is_refused():
 @pytest.mark.parametrize(("pck", "code"), [(0.9, 0), (0.8, 1)])
 def test_command_prints_a_table_of_detectors(
     pck: float, code: int, capsys: pytest.CaptureFixture[str]
-):
+) -> None:
     measured = DetectorAccuracy(0.98, 0.75, 0.8, pck, 0.95, 4.5, 3.5, 0.9, 1.25)
     assert __main__.main(["yoloxpose_tiny", "rtmo_t"], measure=lambda *_: measured) == code
     printed = capsys.readouterr().out

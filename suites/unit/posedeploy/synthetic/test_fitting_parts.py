@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -36,7 +38,7 @@ def random(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def test_ridge_finds_the_layer_that_made_the_targets():
+def test_ridge_finds_the_layer_that_made_the_targets() -> None:
     weight, bias, features = random(3, 5), random(3, seed=1), random(400, 5, seed=2)
     targets = features @ weight.T + bias
     ridge = Ridge(5, 3)
@@ -52,7 +54,7 @@ def test_ridge_finds_the_layer_that_made_the_targets():
     assert torch.allclose(solution.variance, plain.var(dim=0, unbiased=False), atol=1e-3)
 
 
-def test_ridge_weights_count_as_repeated_rows():
+def test_ridge_weights_count_as_repeated_rows() -> None:
     features, targets = random(50, 4), random(50, 2, seed=1)
     weighted, repeated = Ridge(4, 2), Ridge(4, 2)
     weighted.add(features, targets, torch.full((50,), 3.0))
@@ -63,7 +65,7 @@ def test_ridge_weights_count_as_repeated_rows():
     assert torch.allclose(a.explained, b.explained, atol=1e-6)
 
 
-def test_damping_keeps_the_weights_of_faint_features_small():
+def test_damping_keeps_the_weights_of_faint_features_small() -> None:
     """The penalty is uniform: what hardly varies gets no weight that int8 pays for."""
     features = random(300, 2) * torch.tensor([1.0, 1e-3])
     ridge = Ridge(2, 1)
@@ -72,7 +74,7 @@ def test_damping_keeps_the_weights_of_faint_features_small():
     assert ridge.solve(1e-2).weight.abs().max() < 1
 
 
-def test_ridge_without_a_bias():
+def test_ridge_without_a_bias() -> None:
     ridge = Ridge(3, 2)
     ridge.add(random(60, 3), random(60, 2, seed=1) + 5, torch.ones(60))
     assert ridge.solve(1e-3, free_bias=False).bias.abs().max() < 1e-6
@@ -85,7 +87,7 @@ def test_ridge_without_a_bias():
 )
 def test_columns_times_weights_are_the_convolution(
     kernel: int, stride: int, padding: int, dilation: int
-):
+) -> None:
     conv = nn.Conv2d(4, 6, kernel, stride, padding, dilation, bias=False)
     inputs = random(2, 4, 17, 14)
     window = window_of(conv)
@@ -96,7 +98,7 @@ def test_columns_times_weights_are_the_convolution(
     assert torch.allclose(found, expected.movedim(1, -1).flatten(0, 2), atol=1e-5)
 
 
-def test_core_of_a_kernel():
+def test_core_of_a_kernel() -> None:
     conv = nn.Conv2d(4, 6, 7, padding=3, bias=False)
     inputs = random(2, 4, 9, 8)
     window = window_of(conv, core=3)
@@ -113,9 +115,11 @@ def test_core_of_a_kernel():
 
 
 @pytest.mark.parametrize("bias", [True, False])
-def test_norm_behind_a_convolution_is_undone(bias: bool):
-    """Convolution and norm put out what was solved for; other channels stay as they were."""
+def test_norm_behind_a_convolution_is_undone(bias: bool) -> None:
+    """Convolution and norm compute what was solved for; other channels stay as they were."""
     conv, norm = nn.Conv2d(3, 8, 3, padding=1, bias=bias), nn.BatchNorm2d(8).eval()
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
     inputs, window = random(4, 3, 6, 6), window_of(conv)
     columns, before = window.columns(inputs), conv.weight[5:].clone()
     ridge = Ridge(27, 5)
@@ -133,7 +137,7 @@ def test_norm_behind_a_convolution_is_undone(bias: bool):
     assert (conv.weight[5:] == before).all()
 
 
-def test_maps_peak_at_the_joints():
+def test_maps_peak_at_the_joints() -> None:
     joints = torch.tensor([[10.0, 20.0], [33.0, 12.0]]).repeat(1, 9, 1)[:, :17, None]
     joints = joints.reshape(1, 1, 17, 2)
     maps = JointMaps((6.0,)).draw(joints, (16, 12), (48, 64), 0.0)
@@ -146,13 +150,13 @@ def test_maps_peak_at_the_joints():
     assert torch.allclose(shifted, maps, atol=1e-5)
 
 
-def test_people_share_a_map_and_do_not_add_up():
+def test_people_share_a_map_and_do_not_add_up() -> None:
     joints = torch.full((1, 2, 17, 2), 20.0)
     maps = JointMaps((6.0,), scale=1.0).draw(joints, (16, 16), (64, 64), 0.0)
     assert float(maps.max()) == pytest.approx(1.0)
 
 
-def test_moments_say_on_which_side_the_joint_is():
+def test_moments_say_on_which_side_the_joint_is() -> None:
     spec = JointMaps((8.0,), moments=True, scale=1.0, lift=1.0, floor=-0.25)
     joints = torch.full((1, 1, 17, 2), 30.0)
     maps = spec.draw(joints, (8, 8), (64, 64), 0.0) + 0.25
@@ -165,7 +169,7 @@ def test_moments_say_on_which_side_the_joint_is():
     assert dx.min() >= -0.001
 
 
-def test_simcc_labels_peak_at_the_joint():
+def test_simcc_labels_peak_at_the_joint() -> None:
     joints = torch.tensor([[[31.0, 77.5]] * 17])
     for axis, bins in ((0, 384), (1, 512)):
         labels = simcc_labels(joints, bins, axis, 2.0, 44.0)
@@ -174,7 +178,7 @@ def test_simcc_labels_peak_at_the_joint():
         assert float(labels.max()) == pytest.approx(1.0)
 
 
-def test_offset_is_what_the_codec_adds():
+def test_offset_is_what_the_codec_adds() -> None:
     install()
     from mmpose.registry import KEYPOINT_CODECS
 
@@ -185,7 +189,7 @@ def test_offset_is_what_the_codec_adds():
     assert cell_offset(megvii, (48, 64)) == pytest.approx(0.5)
 
 
-def test_samples_are_crops_with_their_joints(samples: Samples, config: ModelConfig):
+def test_samples_are_crops_with_their_joints(samples: Samples, config: ModelConfig) -> None:
     assert samples.inputs.shape == (6, 3, 256, 192)
     assert samples.size == (192, 256)
     assert samples.joints.shape == (6, 1, 17, 2)
@@ -199,12 +203,12 @@ def test_samples_are_crops_with_their_joints(samples: Samples, config: ModelConf
     assert hits / (6 * 17) > 0.95
 
 
-def test_a_box_fills_four_fifths_of_its_crop(samples: Samples):
+def test_a_box_fills_four_fifths_of_its_crop(samples: Samples) -> None:
     sides = samples.boxes[:, 0, 2:] - samples.boxes[:, 0, :2]
     assert torch.allclose((sides / torch.tensor([192, 256])).amax(dim=1), torch.tensor(0.8))
 
 
-def test_accuracy_of_known_mistakes(samples: Samples):
+def test_accuracy_of_known_mistakes(samples: Samples) -> None:
     true = samples.joints[:, 0].double().numpy()
     perfect = compare(true, samples)
     assert (perfect.pck, perfect.pck_10, perfect.mean_px) == (1.0, 1.0, 0.0)
@@ -218,13 +222,14 @@ def test_accuracy_of_known_mistakes(samples: Samples):
     assert 0 < near.oks < 0.9
 
 
-def test_smooth_kernels_and_spread_thresholds():
+def test_smooth_kernels_and_spread_thresholds() -> None:
     def network() -> nn.Module:
         return nn.Sequential(
             nn.Conv2d(3, 32, 3), nn.BatchNorm2d(32), nn.Conv2d(32, 32, 5, groups=32)
         )
 
-    first, again = network(), network()
+    first: Any = network()
+    again: Any = network()
     with torch.no_grad():
         for each in (first, again):
             initialize_smooth(each, 0, 64.0)
@@ -243,7 +248,7 @@ class ConvModule(nn.Conv2d):
     """Has the name of a block whose output is rounded."""
 
 
-def test_rounded_activations_have_few_values_and_only_while_open():
+def test_rounded_activations_have_few_values_and_only_while_open() -> None:
     model = nn.Sequential(ConvModule(3, 4, 3)).eval()
     with torch.no_grad(), rounded_activations(model, 10):
         assert len(model(random(1, 3, 20, 20)).unique()) <= 11
@@ -251,19 +256,19 @@ def test_rounded_activations_have_few_values_and_only_while_open():
         assert len(model(random(1, 3, 20, 20)).unique()) > 100
 
 
-def test_rounded_model_works_with_256_steps_and_leaves_the_model_alone():
-    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 36, 5)).eval()
+def test_rounded_model_works_with_256_steps_and_leaves_the_model_alone() -> None:
+    model: Any = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 36, 5)).eval()
     before, inputs = model[0].weight.clone(), random(2, 3, 8, 8)
     with torch.no_grad():
-        twin = rounded(model)
+        rounded_model: Any = rounded(model)
         assert (model[0].weight == before).all()
-        for layer, same in ((twin[0], model[0]), (twin[2], model[2])):
+        for layer, same in ((rounded_model[0], model[0]), (rounded_model[2], model[2])):
             steps = layer.weight / (same.weight.abs().flatten(1).amax(1) / 127).reshape(
                 -1, *[1] * (same.weight.ndim - 1)
             )
             assert torch.allclose(steps, steps.round(), atol=1e-3)
             assert steps.abs().max() <= 127.001
-        expected, found = model(inputs), twin(inputs)
+        expected, found = model(inputs), rounded_model(inputs)
     assert 0 < float((found - expected).abs().max()) < 0.1 * float(expected.abs().max())
 
 
@@ -275,11 +280,12 @@ class Block(nn.Module):
         self.conv2, self.bn2 = nn.Conv2d(24, 24, 3, padding=1, bias=False), nn.BatchNorm2d(24)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x + self.bn2(self.conv2(x))
+        normalized: torch.Tensor = self.bn2(self.conv2(x))
+        return x + normalized
 
 
 class Tiny(nn.Module):
-    """The least that a workbench needs of a pose estimator."""
+    """A minimal pose estimator for a workbench."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -293,27 +299,28 @@ class Tiny(nn.Module):
         return features
 
 
-def test_block_is_fitted_to_what_its_shortcut_lacks(samples: Samples):
-    model, maps = Tiny().eval(), JointMaps((8.0,))
+def test_block_is_fitted_to_what_its_shortcut_lacks(samples: Samples) -> None:
+    model: Any = Tiny().eval()
+    maps = JointMaps((8.0,))
     with torch.no_grad():
         initialize_smooth(model, 0, 57.0)
-        bench = Workbench(model, samples, calibration=4)
-        bench.fit(Stage("block.conv2", maps, norm="block.bn2", identity="block", keep=0.5))
+        workbench = Workbench(model, samples, calibration=4)
+        workbench.fit(Stage("block.conv2", maps, norm="block.bn2", identity="block", keep=0.5))
         found = model.extract_feat(samples.inputs)[:, :17]
         shortcut = model.stem(samples.inputs)[:, :17]
     wanted = maps.draw(samples.joints, (64, 48), samples.size, 0.0)
     error = float((found - wanted).square().mean())
     assert error < 0.9 * float(wanted.var())
     assert error < 0.5 * float((shortcut - wanted).square().mean())
-    assert bench.fixed == {model.block.bn2}
+    assert workbench.fixed == {model.block.bn2}
     assert not model.stem[1].running_mean.eq(0).any()  # what lies before was calibrated
     statistics = model.stem[1].running_mean.clone()
-    bench.calibrate()
+    workbench.calibrate()
     assert not model.training
     assert torch.allclose(model.stem[1].running_mean, statistics)
 
 
-def test_weights_on_the_grid_of_int8_stay_when_they_are_rounded_again():
+def test_weights_on_the_grid_of_int8_stay_when_they_are_rounded_again() -> None:
     features, targets = random(400, 6), random(400, 3, seed=1) + 5
     targets[:, 0] += features[:, 2] * 3
     ridge = Ridge(6, 3)

@@ -48,12 +48,12 @@ def calibrated(name: str, cache: Path) -> Any:
 
 
 @pytest.mark.parametrize(("name", "count"), SMALL.items())
-def test_calibrated_weights_are_admitted(name: str, count: int, cache: Path):
+def test_calibrated_weights_are_admitted(name: str, count: int, cache: Path) -> None:
     assert failures(measure(calibrated(name, cache), config_of(name), count)) == ()
 
 
 @pytest.mark.parametrize("name", ["rtmpose_t", SIMCC])
-def test_fresh_initialization_fails_what_calibrated_weights_pass(name: str, cache: Path):
+def test_fresh_initialization_fails_what_calibrated_weights_pass(name: str, cache: Path) -> None:
     torch.manual_seed(0)
     fresh = measure(build_model(config_of(name), None), config_of(name))
     assert fresh.same_argmax > 0.5
@@ -61,7 +61,7 @@ def test_fresh_initialization_fails_what_calibrated_weights_pass(name: str, cach
     assert measure(calibrated(name, cache), config_of(name)).same_argmax <= 0.1
 
 
-def test_outputs_have_mean_0_and_deviation_1(cache: Path):
+def test_outputs_have_mean_0_and_deviation_1(cache: Path) -> None:
     torch.manual_seed(0)
     model, config = calibrated(SIMCC, cache), config_of(SIMCC)
     with torch.no_grad():
@@ -78,7 +78,7 @@ def _make(folder: str) -> None:
     calibrated_checkpoint(model_row(SIMCC), Path(folder))
 
 
-def test_two_processes_write_the_same_bytes(cache: Path, tmp_path: Path):
+def test_two_processes_write_the_same_bytes(cache: Path, tmp_path: Path) -> None:
     first = calibrated_checkpoint(model_row(SIMCC), cache)
     child = multiprocessing.get_context("spawn").Process(target=_make, args=(str(tmp_path),))
     child.start()
@@ -93,7 +93,7 @@ def nothing(_config: ModelConfig, _seed: int, _kind: str) -> dict[str, Any]:
     return {}
 
 
-def test_second_call_makes_nothing(tmp_path: Path):
+def test_second_call_makes_nothing(tmp_path: Path) -> None:
     made: list[int] = []
 
     def make(_config: ModelConfig, seed: int, _kind: str) -> dict[str, Any]:
@@ -107,7 +107,7 @@ def test_second_call_makes_nothing(tmp_path: Path):
     assert made == [0]
 
 
-def test_seed_decides(cache: Path):
+def test_seed_decides(cache: Path) -> None:
     first = load_checkpoint(calibrated_checkpoint(model_row(SIMCC), cache))
     other = load_checkpoint(calibrated_checkpoint(model_row(SIMCC), cache, seed=1))
     assert first.path != other.path
@@ -115,7 +115,7 @@ def test_seed_decides(cache: Path):
     assert not torch.allclose(first.state_dict[weights], other.state_dict[weights])
 
 
-def test_config_decides(tmp_path: Path):
+def test_config_decides(tmp_path: Path) -> None:
     changed = config_of(SIMCC)
     before = checkpoint_for(changed, tmp_path, make=nothing)
     assert before.name.startswith(changed.path.stem)
@@ -123,7 +123,7 @@ def test_config_decides(tmp_path: Path):
     assert checkpoint_for(changed, tmp_path, make=nothing) != before
 
 
-def test_failure_leaves_no_file_behind(tmp_path: Path):
+def test_failure_leaves_no_file_behind(tmp_path: Path) -> None:
     """A local function fails in the middle of writing: pickles cannot refer to it."""
 
     def make(_config: ModelConfig, _seed: int, _kind: str) -> dict[str, Any]:
@@ -134,14 +134,14 @@ def test_failure_leaves_no_file_behind(tmp_path: Path):
     assert not list(tmp_path.rglob("*.pth"))
 
 
-def test_checkpoint_is_in_the_layout_of_mmengine(cache: Path):
+def test_checkpoint_is_in_the_layout_of_mmengine(cache: Path) -> None:
     checkpoint = load_checkpoint(calibrated_checkpoint(model_row(SIMCC), cache))
     assert checkpoint.meta["dataset_meta"]["dataset_name"] == "coco"
     assert checkpoint.meta["dataset_meta"]["sigmas"].shape == (17,)
     assert checkpoint.meta["posedeploy"]["weights"] == "calibrated"
 
 
-def test_model_is_ready_to_run(cache: Path):
+def test_model_is_ready_to_run(cache: Path) -> None:
     model = calibrated("rtmpose_t", cache)
     assert not model.training
     assert model.test_cfg["flip_test"] is False
@@ -151,16 +151,18 @@ def test_model_is_ready_to_run(cache: Path):
     assert {p.device.type for p in model.parameters()} == {"cpu"}
 
 
-def test_fresh_model_takes_its_metainfo_from_the_config():
+def test_fresh_model_takes_its_metainfo_from_the_config() -> None:
     config = config_of(SIMCC)
-    assert build_model(config, None).dataset_meta["num_keypoints"] == 17
+    model: Any = build_model(config, None)
+    assert model.dataset_meta["num_keypoints"] == 17
     config.config["test_dataloader"]["dataset"]["metainfo"] = {
         "from_file": "configs/_base_/datasets/ap10k.py"
     }
-    assert build_model(config, None).dataset_meta["dataset_name"] == "ap10k"
+    model = build_model(config, None)
+    assert model.dataset_meta["dataset_name"] == "ap10k"
 
 
-def test_building_leaves_the_config_alone():
+def test_building_leaves_the_config_alone() -> None:
     config = config_of("rtmpose_t")
     before = str(config.config.to_dict())
     build_model(config, None)
@@ -168,45 +170,47 @@ def test_building_leaves_the_config_alone():
 
 
 @pytest.mark.filterwarnings("error::UserWarning:mmpose")
-def test_building_frightens_nobody(capfd: pytest.CaptureFixture[str]):
+def test_building_prints_no_warning(capfd: pytest.CaptureFixture[str]) -> None:
     build_model(config_of("rtmpose_t"), None)
     assert capfd.readouterr() == ("", "")
 
 
-def test_checkpoint_of_mmpose_0_fits(cache: Path, tmp_path: Path):
+def test_checkpoint_of_mmpose_0_fits(cache: Path, tmp_path: Path) -> None:
     checkpoint = load_checkpoint(calibrated_checkpoint(model_row("litehrnet_18"), cache))
     old = {key.replace("head.", "keypoint_head.") if key.startswith("head.") else key: value
            for key, value in checkpoint.state_dict.items()}  # fmt: skip
     assert set(old) != set(checkpoint.state_dict)
     torch.save({"state_dict": old, "meta": {"mmpose_version": "0.29.0"}}, tmp_path / "old.pth")
-    model = build_model(config_of("litehrnet_18"), tmp_path / "old.pth")
+    model: Any = build_model(config_of("litehrnet_18"), tmp_path / "old.pth")
     expected = checkpoint.state_dict["head.final_layer.weight"]
     assert torch.equal(model.head.final_layer.weight, expected)
     assert model.dataset_meta["dataset_name"] == "coco"
 
 
-def test_checkpoint_of_another_family_is_refused(cache: Path):
+def test_checkpoint_of_another_family_is_refused(cache: Path) -> None:
     with pytest.raises(BadInputError) as error:
         build_model(config_of("rtmpose_t"), calibrated_checkpoint(model_row(SIMCC), cache))
     assert "keys missing" in error.value.found
     assert "rtmpose-t" in error.value.expected
 
 
-def test_every_backbone_of_the_zoo_has_its_conditioning():
+def test_every_backbone_of_the_zoo_has_its_conditioning() -> None:
     for row in MODELS:
         config = load_model_config(config_path(row))
         assert config.config["model"]["backbone"]["type"] in CONDITIONING, row.name
         assert config.head_kind.bottom_up or config.head in FINAL_LAYERS, row.name
 
 
-def test_only_blocks_with_a_shortcut_are_damped():
+def test_only_blocks_with_a_shortcut_are_damped() -> None:
     model = build_model(config_of(SIMCC), None)
     assert len(list(last_norms(model))) == 10  # MobileNetV2's blocks that keep their shape
     litehrnet = build_model(config_of("litehrnet_18"), None)
     assert not list(last_norms(litehrnet))
 
 
-def test_cache_is_where_the_variable_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_cache_is_the_folder_of_the_variable(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("POSEDEPLOY_CACHE", str(tmp_path / "mine"))
     assert cache_dir() == tmp_path / "mine"
     monkeypatch.delenv("POSEDEPLOY_CACHE")
@@ -231,7 +235,7 @@ GOOD = Admission(
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"bf16_sqnr_db": 19.0}, "bf16 SQNR 19.0 dB"),
         ({"same_argmax": 0.5}, "same argmax on 50%"),
@@ -245,17 +249,17 @@ GOOD = Admission(
         ({"keypoint_noise_px": 0.5}, "keypoints 0.500 px"),
     ],
 )
-def test_each_limit_refuses(change: dict[str, Any], said: str):
+def test_each_limit_refuses(change: dict[str, Any], message: str) -> None:
     assert failures(GOOD) == ()
     (failure,) = failures(dataclasses.replace(GOOD, **change))
-    assert said in failure
+    assert message in failure
 
 
-def test_weights_that_are_not_numbers_are_not_admitted():
+def test_weights_that_are_not_numbers_are_not_admitted() -> None:
     assert failures(dataclasses.replace(GOOD, bf16_sqnr_db=float("nan")))
 
 
-def test_detector_that_finds_nobody_is_measured_and_not_admitted(cache: Path):
+def test_detector_that_finds_nobody_is_measured_and_not_admitted(cache: Path) -> None:
     model = calibrated("rtmo_t", cache)
     with torch.no_grad():
         for layer in model.head.head_module.out_cls:
@@ -265,14 +269,14 @@ def test_detector_that_finds_nobody_is_measured_and_not_admitted(cache: Path):
     assert any("0 to 0 detections" in failure for failure in failures(measured))
 
 
-def test_table_has_as_many_cells_in_every_row():
+def test_table_has_as_many_cells_in_every_row() -> None:
     top_down = dataclasses.replace(GOOD, detections=None, box_area=None)
     assert table_row("a", GOOD).count("|") == table_row("b", top_down).count("|") == 13
 
 
 def test_command_prints_the_table(
     cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
+) -> None:
     monkeypatch.setenv("POSEDEPLOY_CACHE", str(cache))
     assert main([SIMCC]) == 0
     last = capsys.readouterr().out.splitlines()[-1]

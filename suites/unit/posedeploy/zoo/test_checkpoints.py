@@ -48,7 +48,7 @@ def mmengine_content() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_mmengine_checkpoint_is_read(tmp_path: Path, zipped: bool):
+def test_mmengine_checkpoint_is_read(tmp_path: Path, zipped: bool) -> None:
     torch.save(mmengine_content(), tmp_path / "a.pth", **{Z: zipped})
     checkpoint = load_checkpoint(tmp_path / "a.pth")
     assert list(checkpoint.state_dict) == ["weight", "bias"]
@@ -57,7 +57,7 @@ def test_mmengine_checkpoint_is_read(tmp_path: Path, zipped: bool):
     assert meta["num_keypoints"] == 17
 
 
-def test_checkpoint_pickled_under_numpy_1(tmp_path: Path):
+def test_checkpoint_pickled_under_numpy_1(tmp_path: Path) -> None:
     """Numpy 1 has its constructors in `numpy.core`, numpy 2 in `numpy._core`."""
     torch.save(mmengine_content(), tmp_path / "a.pth")
     with (
@@ -75,14 +75,14 @@ def test_checkpoint_pickled_under_numpy_1(tmp_path: Path):
     assert load_checkpoint(tmp_path / "b.pth").meta["dataset_meta"]["sigmas"].shape == (17,)
 
 
-def test_bare_state_dict_is_read(tmp_path: Path):
+def test_bare_state_dict_is_read(tmp_path: Path) -> None:
     torch.save(nn.Linear(3, 2).state_dict(), tmp_path / "a.pth")
     checkpoint = load_checkpoint(tmp_path / "a.pth")
     assert list(checkpoint.state_dict) == ["weight", "bias"]
     assert checkpoint.meta == {}
 
 
-def test_data_parallel_prefix_is_taken_off(tmp_path: Path):
+def test_data_parallel_prefix_is_taken_off(tmp_path: Path) -> None:
     state = {f"module.{key}": value for key, value in nn.Linear(3, 2).state_dict().items()}
     torch.save({"state_dict": state}, tmp_path / "a.pth")
     assert set(load_checkpoint(tmp_path / "a.pth").state_dict) == {"weight", "bias"}
@@ -106,7 +106,7 @@ class Reaches:
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_pickle_that_runs_code_is_refused_and_does_not_run(tmp_path: Path, zipped: bool):
+def test_pickle_that_runs_code_is_refused_and_does_not_run(tmp_path: Path, zipped: bool) -> None:
     marker = tmp_path / "it-ran"
     torch.save({"state_dict": {}, "x": Runs(marker)}, tmp_path / "a.pth", **{Z: zipped})
     with pytest.raises(BadInputError) as error:
@@ -121,7 +121,9 @@ def test_pickle_that_runs_code_is_refused_and_does_not_run(tmp_path: Path, zippe
     ("value", "wanted"),
     [(Reaches(), "builtins.getattr"), (nn.Linear(2, 2), "torch.nn.modules.linear.Linear")],
 )
-def test_pickle_that_wants_more_than_data_is_refused(tmp_path: Path, value: Any, wanted: str):
+def test_pickle_that_wants_more_than_data_is_refused(
+    tmp_path: Path, value: Any, wanted: str
+) -> None:
     torch.save({"state_dict": {"a": torch.ones(1)}, "x": value}, tmp_path / "a.pth")
     with pytest.raises(BadInputError) as error:
         load_checkpoint(tmp_path / "a.pth")
@@ -140,14 +142,14 @@ def test_pickle_that_wants_more_than_data_is_refused(tmp_path: Path, value: Any,
     ids=["empty", "html", "lfs", "text", "pickle"],
 )
 @pytest.mark.filterwarnings("error")
-def test_file_that_is_no_checkpoint(tmp_path: Path, content: bytes, found: str):
+def test_file_that_is_no_checkpoint(tmp_path: Path, content: bytes, found: str) -> None:
     (tmp_path / "a.pth").write_bytes(content)
     with pytest.raises(BadInputError) as error:
         load_checkpoint(tmp_path / "a.pth")
     assert error.value.found.startswith(found)
 
 
-def test_download_cut_short(tmp_path: Path):
+def test_download_cut_short(tmp_path: Path) -> None:
     torch.save(mmengine_content(), tmp_path / "a.pth")
     (tmp_path / "b.pth").write_bytes((tmp_path / "a.pth").read_bytes()[:-200])
     with pytest.raises(BadInputError, match="cut short"):
@@ -163,7 +165,7 @@ def test_download_cut_short(tmp_path: Path):
         ({"state_dict": {"a": 1}}, "'state_dict'"),
     ],
 )
-def test_saved_value_without_a_state_dict(tmp_path: Path, content: Any, found: str):
+def test_saved_value_without_a_state_dict(tmp_path: Path, content: Any, found: str) -> None:
     torch.save(content, tmp_path / "a.pth")
     with pytest.raises(BadInputError) as error:
         load_checkpoint(tmp_path / "a.pth")
@@ -171,13 +173,13 @@ def test_saved_value_without_a_state_dict(tmp_path: Path, content: Any, found: s
 
 
 @pytest.mark.parametrize(("name", "found"), [("gone.pth", "no such file"), (".", "a folder")])
-def test_path_that_is_no_file(tmp_path: Path, name: str, found: str):
+def test_path_that_is_no_file(tmp_path: Path, name: str, found: str) -> None:
     with pytest.raises(BadInputError) as error:
         load_checkpoint(tmp_path / name)
     assert error.value.found == found
 
 
-def small_model() -> nn.Module:
+def small_model() -> Any:
     return nn.Sequential(OrderedDict(conv=nn.Conv2d(3, 4, 1), bn=nn.BatchNorm2d(4)))
 
 
@@ -185,13 +187,13 @@ def checkpoint_of(state: dict[str, torch.Tensor]) -> Checkpoint:
     return Checkpoint(Path("weights.pth"), state, {})
 
 
-def test_matching_checkpoint_replaces_the_weights():
+def test_matching_checkpoint_replaces_the_weights() -> None:
     model, other = small_model(), small_model()
     apply_checkpoint(model, checkpoint_of(other.state_dict()), "model.py")
     assert torch.equal(model.conv.weight, other.conv.weight)
 
 
-def test_harmless_keys_may_be_absent_or_left_over():
+def test_harmless_keys_may_be_absent_or_left_over() -> None:
     state = small_model().state_dict()
     del state["bn.num_batches_tracked"]
     state["data_preprocessor.mean"] = torch.zeros(3)
@@ -201,7 +203,7 @@ def test_harmless_keys_may_be_absent_or_left_over():
     assert torch.equal(model.conv.weight, state["conv.weight"])
 
 
-def test_checkpoint_of_another_model_names_keys():
+def test_checkpoint_of_another_model_names_keys() -> None:
     state = {f"layer{i}.weight": torch.zeros(1) for i in range(5)}
     with pytest.raises(BadInputError) as error:
         apply_checkpoint(small_model(), checkpoint_of(state), "model.py")
@@ -212,21 +214,21 @@ def test_checkpoint_of_another_model_names_keys():
     assert "weights.pth" in text
 
 
-def test_checkpoint_with_more_layers_is_refused():
+def test_checkpoint_with_more_layers_is_refused() -> None:
     """One of a deeper model fits a shallow one but for what is left over."""
     state = small_model().state_dict() | {"stage2.weight": torch.zeros(1)}
     with pytest.raises(BadInputError, match=r"1 key left over \(stage2\.weight\)"):
         apply_checkpoint(small_model(), checkpoint_of(state), "model.py")
 
 
-def test_checkpoint_of_another_size_names_shapes():
+def test_checkpoint_of_another_size_names_shapes() -> None:
     state = small_model().state_dict() | {"conv.weight": torch.zeros(8, 3, 1, 1)}
     with pytest.raises(BadInputError) as error:
         apply_checkpoint(small_model(), checkpoint_of(state), "model.py")
     assert "conv.weight [8, 3, 1, 1] instead of [4, 3, 1, 1]" in error.value.found
 
 
-def test_shapes_do_not_hide_what_is_missing():
+def test_shapes_do_not_hide_what_is_missing() -> None:
     state = {"conv.weight": torch.zeros(8, 3, 1, 1), "fc.weight": torch.zeros(1)}
     with pytest.raises(BadInputError) as error:
         apply_checkpoint(small_model(), checkpoint_of(state), "model.py")
@@ -237,7 +239,7 @@ def test_shapes_do_not_hide_what_is_missing():
     )
 
 
-def test_error_that_is_not_about_keys_is_not_hidden():
+def test_error_that_is_not_about_keys_is_not_hidden() -> None:
     class OutOfMemory(nn.Module):
         def load_state_dict(self, *_args: object, **_kwargs: object) -> Any:
             raise RuntimeError("DefaultCPUAllocator: not enough memory")
@@ -246,7 +248,7 @@ def test_error_that_is_not_about_keys_is_not_hidden():
         apply_checkpoint(OutOfMemory(), checkpoint_of({}), "model.py")
 
 
-def test_key_without_which_results_change_may_not_be_absent():
+def test_key_without_which_results_change_may_not_be_absent() -> None:
     state = small_model().state_dict()
     del state["bn.running_var"]
     with pytest.raises(BadInputError, match=r"bn\.running_var"):

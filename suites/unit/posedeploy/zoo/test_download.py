@@ -138,11 +138,11 @@ def test_offline_or_without_an_answer_the_error_names_the_file_and_its_place(
 def test_the_url_is_that_of_mmposes_index(tmp_path: Path) -> None:
     with pytest.raises(UnavailableError) as offline:
         download.fetch_checkpoint(ROW, tmp_path, offline=True)
-    known = published(ROW)
-    assert known is not None
-    assert offline.value.expected == known.url
+    entry = published(ROW)
+    assert entry is not None
+    assert offline.value.expected == entry.url
     assert download.fetched(ROW, tmp_path) is None
-    path = download.checkpoint_place(ROW, tmp_path)[1]
+    path = download.checkpoint_source(ROW, tmp_path)[1]
     path.write_bytes(b"")
     assert download.fetched(ROW, tmp_path) == path
 
@@ -164,11 +164,11 @@ def test_the_cache_is_where_checkpoints_go(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("POSEDEPLOY_CACHE", str(tmp_path))
-    assert download.checkpoint_place(ROW)[1].parent == tmp_path / "checkpoints"
+    assert download.checkpoint_source(ROW)[1].parent == tmp_path / "checkpoints"
 
 
 @pytest.mark.parametrize("row", MODELS, ids=lambda row: row.name)
 def test_every_published_name_carries_a_hash(row: object) -> None:
-    known = published(row)  # type: ignore[arg-type]
-    assert known is not None
-    assert download._HASH.search(known.url)
+    entry = published(row)  # type: ignore[arg-type]
+    assert entry is not None
+    assert download._HASH.search(entry.url)

@@ -21,81 +21,81 @@ REFERENCE = (
 )
 
 
-def test_every_family_has_a_model_in_every_tier():
+def test_every_family_has_a_model_in_every_tier() -> None:
     for tier in TIERS:
         assert {row.family for row in models_of([tier])} == set(FAMILIES.values()), tier
 
 
-def test_no_tier_has_two_models_of_a_family():
+def test_no_tier_has_two_models_of_a_family() -> None:
     for tier in TIERS:
         families = [row.family for row in models_of([tier])]
         assert len(families) == len(set(families)), tier
 
 
-def test_names_are_unique_and_sorted():
+def test_names_are_unique_and_sorted() -> None:
     names = [row.name for row in MODELS]
     assert names == sorted(set(names))
     assert len(names) >= 16
 
 
 @pytest.mark.parametrize(("tier", "names"), [("default", DEFAULT), ("reference", REFERENCE)])
-def test_tier(tier: str, names: str):
+def test_tier(tier: str, names: str) -> None:
     assert {row.name for row in models_of([tier])} == set(names.split())
 
 
 @pytest.mark.parametrize("row", MODELS, ids=lambda row: row.name)
-def test_config_is_what_the_row_says(row: ModelRow):
+def test_config_is_that_of_the_row(row: ModelRow) -> None:
     assert load_model_config(config_path(row)).family == row.family
 
 
 @pytest.mark.parametrize("row", MODELS, ids=lambda row: row.name)
-def test_model_index_has_a_checkpoint(row: ModelRow):
+def test_model_index_has_a_checkpoint(row: ModelRow) -> None:
     found = published(row)
     assert found is not None
     assert found.url.endswith(".pth")
     assert 0.3 < found.metrics["AP"] < 1
 
 
-def test_model_that_the_index_does_not_list():
+def test_model_that_the_index_does_not_list() -> None:
     row = model_row("rtmpose_t")
     assert published(ModelRow(row.name, row.family, row.config + "x", ())) is None
 
 
-def test_selection_mixes_tiers_and_names_without_repetition():
+def test_selection_mixes_tiers_and_names_without_repetition() -> None:
     rows = models_of(["rtmo_t", "quick", "hrnet_w48"])
     assert [row.name for row in rows] == sorted(
         {"hrnet_w48"} | {row.name for row in models_of(["quick"])}
     )
 
 
-def test_all_is_all():
+def test_all_is_all() -> None:
     assert models_of(["all"]) == MODELS
 
 
-def test_empty_selection_is_empty():
+def test_empty_selection_is_empty() -> None:
     assert models_of([]) == ()
 
 
-def test_unknown_word_lists_what_there_is():
+def test_unknown_word_lists_what_there_is() -> None:
     with pytest.raises(BadInputError) as error:
         models_of(["quick", "resnet50"])
     for word in ("'resnet50'", "all", "quick", "rtmo_s"):
         assert word in str(error.value)
 
 
-def test_unknown_name_lists_the_models_and_not_the_tiers():
+def test_unknown_name_lists_the_models_and_not_the_tiers() -> None:
     with pytest.raises(BadInputError) as error:
         model_row("quick")
     assert "hrnet_w32" in error.value.expected
     assert "reference" not in error.value.expected
 
 
-def test_config_that_the_installed_mmpose_lacks():
+def test_config_that_the_installed_mmpose_lacks() -> None:
     with pytest.raises(BadInputError, match=r"no-such\.py"):
         config_path(ModelRow("m", "HRNet", "no-such.py", ()))
 
 
-def test_mmpose_not_installed(monkeypatch: pytest.MonkeyPatch):
+def test_mmpose_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mmpose", None)
     mmpose_files.cache_clear()
     try:
@@ -105,7 +105,7 @@ def test_mmpose_not_installed(monkeypatch: pytest.MonkeyPatch):
         mmpose_files.cache_clear()
 
 
-def test_reading_the_table_loads_no_heavy_package():
+def test_reading_the_table_loads_no_heavy_package() -> None:
     code = (
         "import sys; from posedeploy.zoo import *;"
         "config_path(model_row('rtmo_t')); published(model_row('rtmo_t'));"
@@ -115,5 +115,5 @@ def test_reading_the_table_loads_no_heavy_package():
     assert done.stdout.strip() == "[]"
 
 
-def test_paths_are_relative():
+def test_paths_are_relative() -> None:
     assert not any(Path(row.config).is_absolute() for row in MODELS)
