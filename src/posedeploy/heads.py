@@ -159,7 +159,8 @@ HEADS: tuple[HeadSpec, ...] = (
         ),
     ),
     HeadSpec(
-        "simcc", "simcc", ("RTMCCHead", "SimCCHead"), True, "posedeploy.export.top_down:SimccNetwork",
+        "simcc", "simcc", ("RTMCCHead", "SimCCHead"), True,
+        "posedeploy.export.top_down:SimccNetwork",
         (Stage(
             "whole",
             (Output("simcc_x", ("N", "K", "Wx")), Output("simcc_y", ("N", "K", "Wy"))),

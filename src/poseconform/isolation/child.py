@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import traceback
 from dataclasses import dataclass
 from multiprocessing import Pipe
@@ -105,9 +106,9 @@ class Child:
         """
         process, connection = self._start()
         start = self._log.stat().st_size
-        late = threading.Event()
         # a timer, for a reply that stops half-way blocks `recv`, and `poll` does not see that
-        timer = threading.Timer(timeout, lambda: (late.set(), process.kill()))
+        deadline = time.monotonic() + timeout
+        timer = threading.Timer(timeout, process.kill)
         timer.start()
         try:
             connection.send((target, args))
@@ -115,7 +116,7 @@ class Child:
         except (BrokenPipeError, ConnectionResetError, EOFError) as error:
             status = process.wait()
             self.close()
-            if late.is_set():
+            if time.monotonic() >= deadline:
                 message = f"no answer within {timeout:g} s in {target}"
                 raise ChildTimeout(message, self._tail(max(0, start - 4096))) from error
             end = signal.Signals(-status).name if status < 0 else f"exit status {status}"
