@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from posedeploy.apis.progress import Progress, at_stage, silent
 from posedeploy.config import ModelConfig
 from posedeploy.runtime import device_of
-from posedeploy.sdk.regions import Image
+from posedeploy.sdk.images import Image
 
 if TYPE_CHECKING:
     from torch import nn

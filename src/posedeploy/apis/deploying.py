@@ -34,7 +34,7 @@ from posedeploy.runtime import (
     get_runtime,
     probe_on,
 )
-from posedeploy.sdk.regions import Image
+from posedeploy.sdk.images import Image
 from posedeploy.sdk.writer import Artifact, write_json_files
 
 if TYPE_CHECKING:

@@ -34,8 +34,7 @@ from posedeploy.cli.terminal import escape, items_progress, to_json
 from posedeploy.errors import BadInputError
 from posedeploy.sdk import PoseDetector, Poses
 from posedeploy.sdk.drawing import draw_poses
-from posedeploy.sdk.images import read_image, write_image
-from posedeploy.sdk.regions import Image
+from posedeploy.sdk.images import Image, read_image, write_image
 from posedeploy.sdk.windows import check_windows, show_image
 
 DEFAULT_OUT = Path("poses")
