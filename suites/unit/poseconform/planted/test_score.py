@@ -101,13 +101,13 @@ def test_what_cannot_be_told_is_said_with_its_ratio() -> None:
 
 
 def test_the_table_is_written_beside_the_report(tmp_path: Path) -> None:
-    facts = scored(report(SCALED), report(Trial("a|b", "graph", "c", "alive"), "failed"))
+    facts = scored(report(SCALED), report(Trial("a|b", "graph", "c", "finite"), "failed"))
     (path,) = write_table(tmp_path / "new", facts)
     assert path == tmp_path / "new" / FILE
     lines = path.read_text().splitlines()
     assert "1 of 2 planted defects caught." in lines
     assert any(line.startswith("| scaled | weights | a-cell | numbers | yes |") for line in lines)
-    assert any(line.startswith(r"| a\|b | graph | c | alive | NO |") for line in lines)
+    assert any(line.startswith(r"| a\|b | graph | c | finite | NO |") for line in lines)
     assert write_table(tmp_path / "none", {}) == []
     assert not (tmp_path / "none").exists()
 
