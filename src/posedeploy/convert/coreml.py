@@ -44,13 +44,8 @@ def convert(
     return Converted((target.name,), weight_precision(spec), Declared(*declared(spec)))
 
 
-def _settings(deploy_config: DeployConfig) -> dict[str, Any]:
-    """Arguments of `coremltools.convert` that the deploy config decides.
-
-    Raises:
-        BadInputError: A field asks for what is not there.
-    """
-    ct = import_coremltools()
+def _settings(ct: Any, deploy_config: DeployConfig) -> dict[str, Any]:
+    """Arguments of `coremltools.convert` that the deploy config decides."""
     section = deploy_config.raw["backend_config"]
     form = str(section.get("convert_to", "mlprogram"))
     if form != "mlprogram":
@@ -80,7 +75,7 @@ def _converted(ir: Path, deploy_config: DeployConfig) -> Any:
     program = torch.export.load(ir, extra_files=extra)
     inputs, outputs = read_signature(as_text(extra[SIGNATURE]))
     refuse_dynamic_batch(deploy_config, "Packages for CoreML hold one image here", inputs)
-    settings = _settings(deploy_config)
+    settings = _settings(ct, deploy_config)
     try:
         with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
             warnings.simplefilter("ignore")  # and no progress bars: there is no switch for them

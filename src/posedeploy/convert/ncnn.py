@@ -32,7 +32,6 @@ from posedeploy.runtime.torchscript import SIGNATURE
 # Parameter of a layer that holds how many weights it has (ncnn's operators.md)
 _WEIGHT_COUNT = {"Convolution": 6, "ConvolutionDepthWise": 6, "Deconvolution": 6,
                  "DeconvolutionDepthWise": 6, "InnerProduct": 2}  # fmt: skip
-_NO_PARAMETER = -1
 PNNX_SECONDS = 600.0  # the slowest model here takes 16
 _LOG = re.compile(
     r"^(?=.*(unsupported|not supported|\bignore\b)).*$", re.IGNORECASE | re.MULTILINE
@@ -56,7 +55,8 @@ def convert(
     refuse_dynamic_batch(deploy_config, "ncnn runs one image at a time", traced.inputs)
     shape = tuple(int(size) for size in traced.inputs[0].shape)
     fp16 = deploy_config.precision == "fp16"
-    files = (folder / row.main_file, folder / row.weights_file)
+    written = (row.main_file, row.weights_file)
+    files = (folder / written[0], folder / written[1])
     with tempfile.TemporaryDirectory(prefix="pnnx-") as scratch:
         param, weights = run_pnnx(ir, shape, fp16, Path(scratch))
         names = [info.name for info in traced.outputs]
@@ -69,13 +69,10 @@ def convert(
     if deploy_config.precision == "int8":
         inputs = required(calibration, deploy_config.path)
         with tempfile.TemporaryDirectory(prefix="ncnn-") as scratch:
-            floats = (Path(scratch) / row.main_file, Path(scratch) / row.weights_file)
-            for path, copy in zip(files, floats, strict=True):
-                shutil.copyfile(path, copy)
-            done = quantize_ncnn(floats, files, inputs)
+            copies = [Path(shutil.copy(path, scratch)) for path in files]
+            done = quantize_ncnn((copies[0], copies[1]), files, inputs)
         recipe = int8_recipe("ncnn scales, per channel, min-max", done, inputs)
         check_numbers(traced, files, "int8")
-    written = (row.main_file, row.weights_file)
     return Converted(written, weight_precision(*files), recipe=recipe)
 
 
@@ -119,7 +116,7 @@ def weight_precision(param: Path, weights: Path) -> StoredPrecision:
     if is_quantized(param):
         return StoredPrecision.INT8
     layers = read_param(param)
-    count = sum(layer.number(_WEIGHT_COUNT.get(layer.type, _NO_PARAMETER)) for layer in layers)
+    count = sum(x.number(_WEIGHT_COUNT[x.type]) for x in layers if x.type in _WEIGHT_COUNT)
     whole = weights.stat().st_size >= 4 * count
     return StoredPrecision.FP32 if whole else StoredPrecision.FP16
 
@@ -198,13 +195,8 @@ def run_pnnx(  # noqa: PLR0917 - tests pass the last two
     pnnx ends with status 0 even when it has written layers that ncnn does not have.  They show in
     its log, and in the names of layers in the `.param` file.
 
-    Args:
-        traced: The `.pt` file.
-        shape: Shape of its input.
-        fp16: True to store the weights in fp16.
-        folder: Where pnnx writes its files.
-        program: Path of pnnx; '' finds it.
-        seconds: How long it may take.
+    `shape` is that of the input, `fp16` stores the weights so, and pnnx writes into `folder`.
+    A `program` of '' is searched for.
 
     Raises:
         UnavailableError: pnnx is not installed.

@@ -79,5 +79,4 @@ def conversion_availability(
 def built_for(backend: str) -> dict[str, str]:
     """What of this machine a backend's files are tied to; nothing for files that run anywhere."""
     module = backend_row(backend).target
-    facts: dict[str, str] = importlib.import_module(module).target() if module else {}
-    return facts
+    return dict(importlib.import_module(module).target()) if module else {}

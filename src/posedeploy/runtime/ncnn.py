@@ -57,14 +57,7 @@ class NcnnSession:
         return self.extract(feed, [info.name for info in self.outputs])
 
     def extract(self, feed: Arrays, names: Iterable[str]) -> dict[str, NDArray[Any]]:
-        """Run as far as these blobs need it; any blob of the `.param` file can be had.
-
-        Args:
-            feed: Input name -> [1, ...] array.
-            names: Blob names.
-
-        Returns:
-            Blob name -> [1, ...] float32.
+        """Blob name -> [1, ...] float32, for any blobs of the `.param` file.
 
         Raises:
             RuntimeError: ncnn has no such blob, or cannot compute it.

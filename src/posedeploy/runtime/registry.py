@@ -145,7 +145,7 @@ BACKENDS: tuple[BackendSpec, ...] = (
         "tensorrt", "TensorRT", 2, ("tensorrt", "tensorrt-cu12", "tensorrt-cu13", "polygraphy"),
         "10.0", "end2end.engine", "", (CUDA,), (FP32, FP16, INT8), "onnx", ("dense",),
         runtime="posedeploy.runtime.tensorrt",
-        converter="posedeploy.convert.tensorrt.converter",
+        converter="posedeploy.convert.tensorrt",
         target="posedeploy.runtime.tensorrt",
     ),
     BackendSpec(

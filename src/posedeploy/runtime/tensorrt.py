@@ -1,4 +1,4 @@
-"""TensorRT on NVIDIA devices: engines that `posedeploy.convert.tensorrt.converter` built.
+"""TensorRT on NVIDIA devices: engines that `posedeploy.convert.tensorrt` built.
 
 An engine has a fixed precision, which cannot be read from it: `BUILD_FILE` next to it records what
 it was built with.  TF32, which TensorRT uses by default, is off in all of them.
