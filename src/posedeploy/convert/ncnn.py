@@ -77,11 +77,7 @@ def convert(
 
 
 def load_traced(path: Path) -> Session:
-    """A module that the exporter has traced, with the names and shapes in its archive.
-
-    Raises:
-        ConversionError: The archive has none.
-    """
+    """A module that the exporter traced; ConversionError without names and shapes in it."""
     session = get_runtime("torchscript").load([path], "cpu", SessionOptions(threads=0))
     if not session.inputs[0].shape:
         raise ConversionError(
@@ -122,11 +118,7 @@ def weight_precision(param: Path, weights: Path) -> StoredPrecision:
 
 
 def check_numbers(traced: Session, files: Sequence[Path], precision: str) -> None:
-    """Run both on noise: pnnx silently converts some layers wrongly.
-
-    Raises:
-        ConversionError: ncnn refuses the files or computes something else.
-    """
+    """Run both on noise, for pnnx may convert wrongly; ConversionError if outputs differ."""
     shape = [int(size) for size in traced.inputs[0].shape]
     noise = np.random.default_rng(0).random(shape, np.float32)
     try:
@@ -224,11 +216,7 @@ def run_pnnx(  # noqa: PLR0917 - tests pass the last two
 
 
 def check_layers(subject: str, param: str, log: str) -> None:
-    """Refuse a conversion that pnnx reports as a success and ncnn cannot run.
-
-    Raises:
-        ConversionError: With the layers that ncnn lacks, or the lines of the log that name them.
-    """
+    """ConversionError if pnnx reports success and ncnn lacks layers, which it or the log names."""
     layers = [line.split() for line in param.splitlines()[2:] if line.strip()]
     foreign = [f"{words[0]} ({words[1]})" for words in layers if foreign_type(words[0])]
     logged = [match.group().strip() for match in _LOG.finditer(log)]

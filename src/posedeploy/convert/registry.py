@@ -21,11 +21,7 @@ from posedeploy.runtime.host import is_installed
 
 
 def conversion_row(backend: str, precision: str) -> BackendSpec:
-    """The row of a backend that there is a recipe for.
-
-    Raises:
-        BadInputError: There is none, or it has no recipe for the precision.
-    """
+    """The row of a backend; BadInputError if it is unknown or has no recipe for the precision."""
     if backend not in backend_names():
         raise BadInputError(
             "backend_config.type", repr(backend),

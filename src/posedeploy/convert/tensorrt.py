@@ -120,11 +120,7 @@ def typed_graph(
 
 
 def check(path: Path) -> None:
-    """Refuse a graph that TensorRT's parser refuses for certain, before a device is used.
-
-    Raises:
-        ConversionError: With everything that is in the way.
-    """
+    """ConversionError, before a device is used, for a graph that TensorRT's parser refuses."""
     import onnx
 
     if reasons := list(obstacles(onnx.load(path))):
@@ -200,8 +196,6 @@ def build_settings(
     deploy_config: DeployConfig, inputs: Mapping[str, Sequence[int | str]], strongly_typed: bool
 ) -> BuildSettings:
     """What `common_config` and `model_inputs` of a deploy config mean for the builder.
-
-    Shapes of the graph's inputs have a name in place of a dynamic dimension.
 
     Raises:
         BadInputError: A profile is incomplete, or does not fit the graph.
@@ -289,11 +283,7 @@ def builder_facts() -> tuple[str, tuple[str, ...]]:
 
 
 def build_engine(graph: Path, settings: BuildSettings, timings: bytes = b"") -> Engine:
-    """Build an engine of an ONNX file for the current device, with timings of earlier builds.
-
-    Raises:
-        ConversionError: The parser or the builder refuses; with everything they logged.
-    """
+    """Build an engine for the current device; ConversionError with everything that is logged."""
     import tensorrt as trt
 
     logger, errors = collecting_logger()

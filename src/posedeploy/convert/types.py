@@ -71,11 +71,7 @@ def int8_recipe(name: str, done: Quantized, calibration: CalibrationSet) -> dict
 def refuse_dynamic_batch(
     deploy_config: DeployConfig, reason: str, inputs: Sequence[TensorInfo] = ()
 ) -> None:
-    """Refuse a dynamic batch, in the deploy config or in the inputs of the graph.
-
-    Raises:
-        ConversionError: There is one.
-    """
+    """ConversionError for a dynamic batch, in the deploy config or the graph's inputs."""
     named = any(isinstance(size, str) for info in inputs for size in info.shape)
     if named or deploy_config.dynamic_batch:
         raise ConversionError(

@@ -8,7 +8,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -153,9 +152,3 @@ class PrecisionRuntime(Runtime, Protocol):
 
 class PrecisionError(RuntimeError):
     """The backend computes in another precision here than the one that was set."""
-
-
-def as_declared(feed: Arrays, inputs: Sequence[TensorInfo]) -> dict[str, NDArray[Any]]:
-    """Arrays by input name, contiguous and of the types that a file declares."""
-    dtypes = {info.name: info.dtype for info in inputs}
-    return {name: np.ascontiguousarray(array, dtypes[name]) for name, array in feed.items()}
