@@ -90,8 +90,7 @@ def load_traced(path: Path) -> Session:
 def named(param: str, given: str, outputs: list[str], shape: tuple[int, ...]) -> str:
     """A `.param` file with the contract's names, and the input's size in its Input layer.
 
-    pnnx calls tensors in0, out0, out1, …; the sizes are parameters 0, 1, 2: width, height,
-    channels.
+    pnnx calls tensors in0, out0, out1, …; parameters 0, 1, 2 are width, height, channels.
     """
     renamed = {"in0": given} | {f"out{i}": name for i, name in enumerate(outputs)}
     _, channels, height, width = shape

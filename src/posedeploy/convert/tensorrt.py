@@ -95,9 +95,8 @@ def typed_graph(
 ) -> tuple[Path, Mapping[str, Any]]:
     """The graph for a deploy config's precision, and how that was lowered, for `detail.json`.
 
-    A graph of other types than the exported float32 one is written into `folder`.
-    `strongly_typed` is False for a TensorRT that takes fp16 from a builder flag; int8 is explicit
-    everywhere.
+    A graph of other types than float32 is written into `folder`.  `strongly_typed` is False for a
+    TensorRT that takes fp16 from a builder flag; int8 is explicit everywhere.
 
     Raises:
         ConversionError: The graph cannot be had in this precision, or TensorRT does not take it.

@@ -83,15 +83,11 @@ class CudaDevice:
 
 @dataclass(frozen=True)
 class CudaDevices:
-    """The driver and its devices, in CUDA's order.
+    """The driver and its devices, in CUDA's order."""
 
-    `code` is `AVAILABLE`, `NO_DRIVER` or `NO_DEVICE`; `driver` is the newest CUDA version that the
-    driver runs, '' if there is none.
-    """
-
-    code: Code
+    code: Code  # AVAILABLE, NO_DRIVER or NO_DEVICE
     reason: str = ""
-    driver: str = ""
+    driver: str = ""  # the newest CUDA version that it runs
     devices: tuple[CudaDevice, ...] = ()
 
 

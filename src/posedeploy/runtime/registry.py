@@ -54,11 +54,9 @@ class BackendSpec:
         own_precision: Code that prints what it computes float32 graphs in if nothing is set, in a
             child process; '' where that cannot be read.
         runtime: Module with `RUNTIME`, a `Runtime`; `converter` is the one with `convert`.
-        target: Module whose `target` returns what of this machine the files are tied to; '' for
-            files that run anywhere.
+        target: Module whose `target` returns what the files are tied to; '' if they run anywhere.
         measure: The judge's function that measures the quantized layers of its files; '' for none.
-        evaluator: The judge's module with a `load` like a runtime's, for machines on which the
-            backend cannot run; '' for none.
+        evaluator: The judge's module with a `load`, for where it cannot run; '' for none.
     """
 
     name: str

@@ -54,10 +54,7 @@ class TensorRT:
     host: Host = HOST
 
     def probe(self) -> Availability:
-        """Checks from the cheapest to the most expensive; the first one that fails is the answer.
-
-        The library itself is tried in a child process.
-        """
+        """The first check that fails, cheapest first; the library is tried in a child process."""
         host = self.host
         if host.platform not in SYSTEMS:
             return Availability(Code.WRONG_OS, f"there is no TensorRT for {host.platform}")
