@@ -38,19 +38,40 @@ def convert(
     `minimum_deployment_target` (a name of coremltools.target).
     """
     del calibration  # there is no int8 recipe
+    import torch
+
+    ct = import_coremltools()
+    extra = {SIGNATURE: ""}
+    program = torch.export.load(ir, extra_files=extra)
+    inputs, outputs = read_signature(as_text(extra[SIGNATURE]))
+    refuse_dynamic_batch(deploy_config, "Packages for CoreML hold one image here", inputs)
+    settings = _settings(ct, deploy_config)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            warnings.simplefilter("ignore")  # and no progress bars: there is no switch for them
+            # coremltools converts core ATen only. Loading a program adds a node for each unused
+            # result, which coremltools refuses; decomposing drops them.
+            model = ct.convert(
+                program.run_decompositions({}),
+                inputs=[ct.TensorType(i.name, i.shape, np.float32) for i in inputs],
+                outputs=[ct.TensorType(name=i.name, dtype=np.float32) for i in outputs],
+                skip_model_load=True,
+                **settings,
+            )
+    except (RuntimeError, ValueError, TypeError, NotImplementedError, AssertionError) as error:
+        # what coremltools raises for operators that it does not convert; the rest is a bug
+        raise ConversionError(
+            "convert", str(ir), str(error).strip().split("\n", 1)[0] or type(error).__name__,
+            "a program that coremltools converts", "Report this model with the operator named.",
+        ) from error  # fmt: skip
     target = folder / backend_row("coreml").main_file
-    _converted(ir, deploy_config).save(str(target))
+    model.save(str(target))
     spec = read_spec(target)
     return Converted((target.name,), weight_precision(spec), Declared(*declared(spec)))
 
 
-def _settings(deploy_config: DeployConfig) -> dict[str, Any]:
-    """Arguments of `coremltools.convert` that the deploy config decides.
-
-    Raises:
-        BadInputError: A field asks for what is not there.
-    """
-    ct = import_coremltools()
+def _settings(ct: Any, deploy_config: DeployConfig) -> dict[str, Any]:
+    """Arguments of `coremltools.convert` that the deploy config decides."""
     section = deploy_config.raw["backend_config"]
     form = str(section.get("convert_to", "mlprogram"))
     if form != "mlprogram":
@@ -70,35 +91,6 @@ def _settings(deploy_config: DeployConfig) -> dict[str, Any]:
         "minimum_deployment_target": getattr(ct.target, name),
         "compute_precision": getattr(ct.precision, PRECISIONS[deploy_config.precision]),
     }
-
-
-def _converted(ir: Path, deploy_config: DeployConfig) -> Any:
-    import torch
-
-    ct = import_coremltools()
-    extra = {SIGNATURE: ""}
-    program = torch.export.load(ir, extra_files=extra)
-    inputs, outputs = read_signature(as_text(extra[SIGNATURE]))
-    refuse_dynamic_batch(deploy_config, "Packages for CoreML hold one image here", inputs)
-    settings = _settings(deploy_config)
-    try:
-        with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-            warnings.simplefilter("ignore")  # and no progress bars: there is no switch for them
-            # coremltools converts core ATen only. Loading a program adds a node for each unused
-            # result, which coremltools refuses; decomposing drops them.
-            return ct.convert(
-                program.run_decompositions({}),
-                inputs=[ct.TensorType(i.name, i.shape, np.float32) for i in inputs],
-                outputs=[ct.TensorType(name=i.name, dtype=np.float32) for i in outputs],
-                skip_model_load=True,
-                **settings,
-            )
-    except (RuntimeError, ValueError, TypeError, NotImplementedError, AssertionError) as error:
-        # what coremltools raises for operators that it does not convert; the rest is a bug
-        raise ConversionError(
-            "convert", str(ir), str(error).strip().split("\n", 1)[0] or type(error).__name__,
-            "a program that coremltools converts", "Report this model with the operator named.",
-        ) from error  # fmt: skip
 
 
 def weight_precision(spec: Any) -> StoredPrecision:

@@ -32,7 +32,6 @@ from posedeploy.runtime.torchscript import SIGNATURE
 # Parameter of a layer that holds how many weights it has (ncnn's operators.md)
 _WEIGHT_COUNT = {"Convolution": 6, "ConvolutionDepthWise": 6, "Deconvolution": 6,
                  "DeconvolutionDepthWise": 6, "InnerProduct": 2}  # fmt: skip
-_NO_PARAMETER = -1
 PNNX_SECONDS = 600.0  # the slowest model here takes 16
 _LOG = re.compile(
     r"^(?=.*(unsupported|not supported|\bignore\b)).*$", re.IGNORECASE | re.MULTILINE
@@ -56,7 +55,8 @@ def convert(
     refuse_dynamic_batch(deploy_config, "ncnn runs one image at a time", traced.inputs)
     shape = tuple(int(size) for size in traced.inputs[0].shape)
     fp16 = deploy_config.precision == "fp16"
-    files = (folder / row.main_file, folder / row.weights_file)
+    written = (row.main_file, row.weights_file)
+    files = (folder / written[0], folder / written[1])
     with tempfile.TemporaryDirectory(prefix="pnnx-") as scratch:
         param, weights = run_pnnx(ir, shape, fp16, Path(scratch))
         names = [info.name for info in traced.outputs]
@@ -69,22 +69,15 @@ def convert(
     if deploy_config.precision == "int8":
         inputs = required(calibration, deploy_config.path)
         with tempfile.TemporaryDirectory(prefix="ncnn-") as scratch:
-            floats = (Path(scratch) / row.main_file, Path(scratch) / row.weights_file)
-            for path, copy in zip(files, floats, strict=True):
-                shutil.copyfile(path, copy)
-            done = quantize_ncnn(floats, files, inputs)
+            copies = [Path(shutil.copy(path, scratch)) for path in files]
+            done = quantize_ncnn((copies[0], copies[1]), files, inputs)
         recipe = int8_recipe("ncnn scales, per channel, min-max", done, inputs)
         check_numbers(traced, files, "int8")
-    written = (row.main_file, row.weights_file)
     return Converted(written, weight_precision(*files), recipe=recipe)
 
 
 def load_traced(path: Path) -> Session:
-    """A module that the exporter has traced, with the names and shapes in its archive.
-
-    Raises:
-        ConversionError: The archive has none.
-    """
+    """A module that the exporter traced; ConversionError without names and shapes in it."""
     session = get_runtime("torchscript").load([path], "cpu", SessionOptions(threads=0))
     if not session.inputs[0].shape:
         raise ConversionError(
@@ -97,8 +90,7 @@ def load_traced(path: Path) -> Session:
 def named(param: str, given: str, outputs: list[str], shape: tuple[int, ...]) -> str:
     """A `.param` file with the contract's names, and the input's size in its Input layer.
 
-    pnnx calls tensors in0, out0, out1, …; the sizes are parameters 0, 1, 2: width, height,
-    channels.
+    pnnx calls tensors in0, out0, out1, …; parameters 0, 1, 2 are width, height, channels.
     """
     renamed = {"in0": given} | {f"out{i}": name for i, name in enumerate(outputs)}
     _, channels, height, width = shape
@@ -119,17 +111,13 @@ def weight_precision(param: Path, weights: Path) -> StoredPrecision:
     if is_quantized(param):
         return StoredPrecision.INT8
     layers = read_param(param)
-    count = sum(layer.number(_WEIGHT_COUNT.get(layer.type, _NO_PARAMETER)) for layer in layers)
+    count = sum(x.number(_WEIGHT_COUNT[x.type]) for x in layers if x.type in _WEIGHT_COUNT)
     whole = weights.stat().st_size >= 4 * count
     return StoredPrecision.FP32 if whole else StoredPrecision.FP16
 
 
 def check_numbers(traced: Session, files: Sequence[Path], precision: str) -> None:
-    """Run both on noise: pnnx silently converts some layers wrongly.
-
-    Raises:
-        ConversionError: ncnn refuses the files or computes something else.
-    """
+    """Run both on noise, for pnnx may convert wrongly; ConversionError if outputs differ."""
     shape = [int(size) for size in traced.inputs[0].shape]
     noise = np.random.default_rng(0).random(shape, np.float32)
     try:
@@ -198,13 +186,8 @@ def run_pnnx(  # noqa: PLR0917 - tests pass the last two
     pnnx ends with status 0 even when it has written layers that ncnn does not have.  They show in
     its log, and in the names of layers in the `.param` file.
 
-    Args:
-        traced: The `.pt` file.
-        shape: Shape of its input.
-        fp16: True to store the weights in fp16.
-        folder: Where pnnx writes its files.
-        program: Path of pnnx; '' finds it.
-        seconds: How long it may take.
+    `shape` is that of the input, `fp16` stores the weights so, and pnnx writes into `folder`.
+    A `program` of '' is searched for.
 
     Raises:
         UnavailableError: pnnx is not installed.
@@ -232,11 +215,7 @@ def run_pnnx(  # noqa: PLR0917 - tests pass the last two
 
 
 def check_layers(subject: str, param: str, log: str) -> None:
-    """Refuse a conversion that pnnx reports as a success and ncnn cannot run.
-
-    Raises:
-        ConversionError: With the layers that ncnn lacks, or the lines of the log that name them.
-    """
+    """ConversionError if pnnx reports success and ncnn lacks layers, which it or the log names."""
     layers = [line.split() for line in param.splitlines()[2:] if line.strip()]
     foreign = [f"{words[0]} ({words[1]})" for words in layers if foreign_type(words[0])]
     logged = [match.group().strip() for match in _LOG.finditer(log)]

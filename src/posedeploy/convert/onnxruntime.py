@@ -46,10 +46,7 @@ def convert(
 
 
 def weight_precision(path: Path) -> StoredPrecision:
-    """'fp32', 'fp16' or 'int8': the type that holds most of the graph's weights.
-
-    Graphs in QDQ form are int8 as soon as a weight is stored so.
-    """
+    """'int8' for graphs in QDQ form, else 'fp32' or 'fp16': what holds most of the weights."""
     import onnx
 
     model = onnx.load(path)

@@ -34,38 +34,31 @@ from posedeploy.runtime import StoredPrecision, TensorInfo, backend_row
 # ---- modify this table when PPLNN gets an operator ----------------------------------------
 # fmt: off
 KERNELS: Mapping[str, tuple[int, int]] = {
-    "Abs":                (6, 16),  "Add":               (7, 16),  "And":            (7, 16),
-    "ArgMax":             (1, 11),  "AveragePool":       (1, 16),
-    "BatchNormalization": (9, 13),
-    "Cast":               (9, 16),  "Ceil":              (6, 16),  "Clip":           (6, 16),
-    "Concat":             (4, 16),  "ConstantOfShape":   (9, 16),  "Conv":           (1, 16),
-    "ConvTranspose":      (1, 16),  "Cos":               (7, 16),  "CumSum":         (11, 16),
-    "DepthToSpace":       (1, 16),  "Div":               (7, 16),
-    "Equal":              (7, 16),  "Erf":               (9, 16),  "Exp":            (6, 16),
-    "Expand":             (8, 16),
-    "Flatten":            (1, 16),  "Floor":             (6, 16),
-    "Gather":             (1, 16),  "GatherND":          (11, 11), "Gemm":           (9, 16),
-    "GlobalAveragePool":  (1, 16),  "Greater":           (7, 16),
-    "HardSigmoid":        (6, 16),  "HardSwish":         (14, 16),
-    "Identity":           (1, 13),  "If":                (1, 12),
-    "LeakyRelu":          (6, 16),  "Less":              (7, 16),  "Log":            (6, 16),
-    "Loop":               (1, 12),
-    "MatMul":             (1, 16),  "Max":               (6, 16),  "MaxPool":        (1, 16),
-    "Min":                (6, 16),  "Mul":               (7, 16),
-    "NonMaxSuppression":  (10, 16), "NonZero":           (9, 12),  "Not":            (1, 16),
-    "OneHot":             (9, 11),
-    "PRelu":              (6, 16),  "Pad":               (2, 16),  "Pow":            (7, 16),
-    "Range":              (11, 16), "ReduceMax":         (1, 16),  "ReduceMean":     (1, 16),
-    "ReduceMin":          (1, 16),  "ReduceProd":        (1, 16),  "ReduceSum":      (1, 16),
-    "Relu":               (6, 16),  "Reshape":           (5, 13),  "Resize":         (11, 16),
-    "ScatterElements":    (11, 15), "ScatterND":         (11, 15), "Shape":          (1, 14),
-    "Sigmoid":            (6, 16),  "Sign":              (9, 16),  "Sin":            (7, 16),
-    "Slice":              (1, 16),  "Softmax":           (1, 16),  "Split":          (2, 12),
-    "Sqrt":               (6, 16),  "Squeeze":           (1, 12),  "Sub":            (7, 16),
-    "Sum":                (6, 16),
-    "Tanh":               (6, 16),  "Tile":              (6, 16),  "TopK":           (1, 16),
-    "Transpose":          (1, 16),
-    "Unsqueeze":          (1, 12),
+    "Abs":                (6, 16),  "Add":                (7, 16),  "And":                (7, 16),
+    "ArgMax":             (1, 11),  "AveragePool":        (1, 16),  "BatchNormalization": (9, 13),
+    "Cast":               (9, 16),  "Ceil":               (6, 16),  "Clip":               (6, 16),
+    "Concat":             (4, 16),  "ConstantOfShape":    (9, 16),  "Conv":               (1, 16),
+    "ConvTranspose":      (1, 16),  "Cos":                (7, 16),  "CumSum":             (11, 16),
+    "DepthToSpace":       (1, 16),  "Div":                (7, 16),  "Equal":              (7, 16),
+    "Erf":                (9, 16),  "Exp":                (6, 16),  "Expand":             (8, 16),
+    "Flatten":            (1, 16),  "Floor":              (6, 16),  "Gather":             (1, 16),
+    "GatherND":           (11, 11), "Gemm":               (9, 16),  "GlobalAveragePool":  (1, 16),
+    "Greater":            (7, 16),  "HardSigmoid":        (6, 16),  "HardSwish":          (14, 16),
+    "Identity":           (1, 13),  "If":                 (1, 12),  "LeakyRelu":          (6, 16),
+    "Less":               (7, 16),  "Log":                (6, 16),  "Loop":               (1, 12),
+    "MatMul":             (1, 16),  "Max":                (6, 16),  "MaxPool":            (1, 16),
+    "Min":                (6, 16),  "Mul":                (7, 16),  "NonMaxSuppression":  (10, 16),
+    "NonZero":            (9, 12),  "Not":                (1, 16),  "OneHot":             (9, 11),
+    "PRelu":              (6, 16),  "Pad":                (2, 16),  "Pow":                (7, 16),
+    "Range":              (11, 16), "ReduceMax":          (1, 16),  "ReduceMean":         (1, 16),
+    "ReduceMin":          (1, 16),  "ReduceProd":         (1, 16),  "ReduceSum":          (1, 16),
+    "Relu":               (6, 16),  "Reshape":            (5, 13),  "Resize":             (11, 16),
+    "ScatterElements":    (11, 15), "ScatterND":          (11, 15), "Shape":              (1, 14),
+    "Sigmoid":            (6, 16),  "Sign":               (9, 16),  "Sin":                (7, 16),
+    "Slice":              (1, 16),  "Softmax":            (1, 16),  "Split":              (2, 12),
+    "Sqrt":               (6, 16),  "Squeeze":            (1, 12),  "Sub":                (7, 16),
+    "Sum":                (6, 16),  "Tanh":               (6, 16),  "Tile":               (6, 16),
+    "TopK":               (1, 16),  "Transpose":          (1, 16),  "Unsqueeze":          (1, 12),
     "Where":              (9, 16),
 }
 # Of Resize it has these (mode, coordinate_transformation_mode, nearest_mode where it matters)
@@ -103,9 +96,9 @@ def convert(
             "Set onnx_config.opset_version to 13 if it is higher; else rewrite them in "
             "posedeploy/convert/pplnn.py, or choose another backend.",
         )  # fmt: skip
-    row = backend_row("pplnn")
+    main_file = backend_row("pplnn").main_file
     onnx.checker.check_model(proto, full_check=True)
-    onnx.save(proto, folder / row.main_file)
+    onnx.save(proto, folder / main_file)
     copy_host_weights(ir, folder)
     sizes = shapes(proto)
     inputs, outputs = (
@@ -113,28 +106,24 @@ def convert(
         for values in (proto.graph.input, proto.graph.output)
     )
     precision = StoredPrecision(deploy_config.precision)
-    return Converted((row.main_file,), precision, Declared(inputs, outputs))
+    return Converted((main_file,), precision, Declared(inputs, outputs))
 
 
 def obstacles(proto: Any) -> list[str]:
     """What of an ONNX graph PPLNN has no kernel for, one sentence a kind, sorted."""
     opset = next(e.version for e in proto.opset_import if e.domain in {"", "ai.onnx"})
-    return sorted({text for node in proto.graph.node for text in _of_node(node, int(opset))})
-
-
-def _of_node(node: Any, opset: int) -> Iterator[str]:
-    if node.domain not in {"", "ai.onnx"}:
-        yield f"{node.op_type} of domain {node.domain}: no kernel"
-        return
-    span = KERNELS.get(node.op_type)
-    if span is None:
-        yield f"{node.op_type}: no kernel"
-    elif not span[0] <= opset <= span[1]:
-        yield f"{node.op_type}: kernels for opset {span[0]} to {span[1]}, the graph has {opset}"
-    elif node.op_type == "Resize":
-        kind = resize_kind(node)
-        if kind not in RESIZES:
-            yield f"Resize ({', '.join(filter(None, kind))}): no kernel"
+    missing = set()
+    for node in proto.graph.node:
+        name, (first, last) = node.op_type, KERNELS.get(node.op_type, (0, 0))
+        if node.domain not in {"", "ai.onnx"}:
+            missing.add(f"{name} of domain {node.domain}: no kernel")
+        elif not last:
+            missing.add(f"{name}: no kernel")
+        elif not first <= opset <= last:
+            missing.add(f"{name}: kernels for opset {first} to {last}, the graph has {opset}")
+        elif name == "Resize" and (kind := resize_kind(node)) not in RESIZES:
+            missing.add(f"Resize ({', '.join(filter(None, kind))}): no kernel")
+    return sorted(missing)
 
 
 def resize_kind(node: Any) -> tuple[str, str, str]:
@@ -154,13 +143,7 @@ def _attributes(node: Any) -> dict[str, Any]:
 
 @dataclass
 class Graph:
-    """What a rewrite reads and adds to.
-
-    Attributes:
-        shapes: Shape of every value that has a static one.
-        constants: Initializers by name.
-        added: New initializers.
-    """
+    """What a rewrite reads and adds to: static shapes, initializers by name, new initializers."""
 
     shapes: Shapes
     constants: Mapping[str, Any]
@@ -173,12 +156,6 @@ class Graph:
         self.added.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
         return name
 
-    def integers(self, name: str) -> list[int]:
-        """The value of an initializer of integers."""
-        from onnx import numpy_helper
-
-        return [int(v) for v in numpy_helper.to_array(self.constants[name]).ravel()]
-
 
 Rewrite = Callable[[Any, Graph], Iterator[Any]]
 
@@ -188,10 +165,10 @@ def rewrite(proto: Any) -> None:
     _apply(proto, _folded)
     _apply(proto, _replaced)
     read = {name for node in proto.graph.node for name in node.input}
-    used = [tensor for tensor in proto.graph.initializer if tensor.name in read]
-    copies = [type(tensor).FromString(tensor.SerializeToString()) for tensor in used]
-    del proto.graph.initializer[:]
-    proto.graph.initializer.extend(copies)
+    tensors = proto.graph.initializer
+    for index in reversed(range(len(tensors))):
+        if tensors[index].name not in read:
+            del tensors[index]
 
 
 def _apply(proto: Any, change: Rewrite) -> None:
@@ -281,12 +258,16 @@ def _reduce_l2(node: Any, graph: Graph) -> Iterator[Any]:
 
 
 def _split(node: Any, graph: Graph) -> Iterator[Any]:
+    from onnx import numpy_helper
+
     x, axis = node.input[0], int(_attributes(node).get("axis", 0))
     if x not in graph.shapes:
         yield node
         return
-    equal = [graph.shapes[x][axis] // len(node.output)] * len(node.output)
-    parts = graph.integers(node.input[1]) if len(node.input) > 1 else equal
+    if len(node.input) > 1:
+        parts = numpy_helper.to_array(graph.constants[node.input[1]])
+    else:
+        parts = np.full(len(node.output), graph.shapes[x][axis] // len(node.output))
     ends = np.cumsum(parts)
     for y, start, end in zip(node.output, ends - parts, ends, strict=True):
         bounds = (("start", start), ("end", end), ("axis", axis))

@@ -21,11 +21,7 @@ from posedeploy.runtime.host import is_installed
 
 
 def conversion_row(backend: str, precision: str) -> BackendSpec:
-    """The row of a backend that there is a recipe for.
-
-    Raises:
-        BadInputError: There is none, or it has no recipe for the precision.
-    """
+    """The row of a backend; BadInputError if it is unknown or has no recipe for the precision."""
     if backend not in backend_names():
         raise BadInputError(
             "backend_config.type", repr(backend),
@@ -79,5 +75,4 @@ def conversion_availability(
 def built_for(backend: str) -> dict[str, str]:
     """What of this machine a backend's files are tied to; nothing for files that run anywhere."""
     module = backend_row(backend).target
-    facts: dict[str, str] = importlib.import_module(module).target() if module else {}
-    return facts
+    return dict(importlib.import_module(module).target()) if module else {}

@@ -26,14 +26,10 @@ class Declared:
 
 @dataclass(frozen=True)
 class Converted:
-    """The backend's files.
+    """The backend's files, the main one first, and their precision, read from the files.
 
-    Attributes:
-        files: File names, the main one first.
-        precision: Read from the files that were written.
-        declared: Inputs and outputs, read from the files that were written; None where they are
-            read by loading the files, which takes a machine that the backend runs on.
-        recipe: How the precision was lowered, for `detail.json`; empty for fp32.
+    `declared` is read from the files too, and None where only loading them on a machine that the
+    backend runs on tells; `recipe` is how the precision was lowered, for `detail.json`.
     """
 
     files: tuple[str, ...]
@@ -52,13 +48,9 @@ class Converter(Protocol):
         folder: Path,
         calibration: CalibrationSet | None = None,
     ) -> Converted:
-        """Turn the intermediate representation into the backend's files.
+        """Turn the graph, in the form that the backend's row names, into files in a folder.
 
-        Args:
-            ir: The graph in the form that the backend's row names.
-            deploy_config: How to convert.
-            folder: An existing folder, for the files.
-            calibration: What int8 measures its ranges on; given for int8, None otherwise.
+        `calibration` is what int8 measures its ranges on; None for other precisions.
 
         Raises:
             ConversionError: The backend's tool refused; the message is its own.
@@ -79,11 +71,7 @@ def int8_recipe(name: str, done: Quantized, calibration: CalibrationSet) -> dict
 def refuse_dynamic_batch(
     deploy_config: DeployConfig, reason: str, inputs: Sequence[TensorInfo] = ()
 ) -> None:
-    """Refuse a dynamic batch, in the deploy config or in the inputs of the graph.
-
-    Raises:
-        ConversionError: There is one.
-    """
+    """ConversionError for a dynamic batch, in the deploy config or the graph's inputs."""
     named = any(isinstance(size, str) for info in inputs for size in info.shape)
     if named or deploy_config.dynamic_batch:
         raise ConversionError(

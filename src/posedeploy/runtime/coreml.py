@@ -17,15 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posedeploy.runtime.host import HOST, Host
-from posedeploy.runtime.registry import accepted_device, backend_row
-from posedeploy.runtime.types import (
-    Arrays,
-    Availability,
-    Code,
-    SessionOptions,
-    TensorInfo,
-    as_declared,
-)
+from posedeploy.runtime.registry import accepted_device, as_declared, backend_row
+from posedeploy.runtime.types import Arrays, Availability, Code, SessionOptions, TensorInfo
 
 # SessionOptions.precision -> name of a coremltools.ComputeUnit
 COMPUTE_UNITS = {"fp32": "CPU_ONLY", "fp16": "ALL"}
@@ -46,11 +39,7 @@ def import_coremltools() -> Any:
 
 
 def read_spec(package: Path) -> Any:
-    """The protobuf of a saved package, on any machine.
-
-    Raises:
-        RuntimeError: It is no package that coremltools can read.
-    """
+    """The protobuf of a saved package, on any machine; RuntimeError if it cannot be read."""
     ct = import_coremltools()
     try:
         return ct.models.MLModel(str(package), skip_model_load=True).get_spec()

@@ -30,19 +30,15 @@ def ask(cuda: Any) -> dict[str, Any]:
     answer: dict[str, Any] = {"code": "available", "reason": "", "driver": driver, "devices": []}
     status = int(cuda.cuInit(0)) or int(cuda.cuDeviceGetCount(ctypes.byref(count)))
     if status != 0:
+        text = ctypes.c_char_p()
+        cuda.cuGetErrorString(status, ctypes.byref(text))
+        error = f"{(text.value or b'unknown error').decode()} (error {status})"
         code = "no-driver" if status in DRIVER_ERRORS else "no-device"
-        return answer | {"code": code, "reason": f"the driver reports: {error_text(cuda, status)}"}
+        return answer | {"code": code, "reason": f"the driver reports: {error}"}
     if count.value == 0:
         return answer | {"code": "no-device", "reason": "the driver shows no device"}
     answer["devices"] = [_device(cuda, index) for index in range(count.value)]
     return answer
-
-
-def error_text(cuda: Any, status: int) -> str:
-    """The driver's text for an error code."""
-    text = ctypes.c_char_p()
-    cuda.cuGetErrorString(status, ctypes.byref(text))
-    return f"{(text.value or b'unknown error').decode()} (error {status})"
 
 
 def _device(cuda: Any, index: int) -> dict[str, str]:

@@ -54,15 +54,14 @@ def too_old(version: str, minimum: str) -> bool:
 def run_probe(code: str, seconds: float = PROBE_SECONDS) -> tuple[int, str]:
     """Run Python code in a child process, for native libraries may crash on import.
 
-    Returns:
-        The exit status (negative: killed by that signal; 124: ran out of time) and the last
-        line that it printed.
+    Returns the exit status (negative: killed by that signal; 124: ran out of time) and the last
+    line that it printed.
     """
-    command = [sys.executable, "-c", code]
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=seconds, check=False
-        )
+            [sys.executable, "-c", code],
+            capture_output=True, text=True, timeout=seconds, check=False,
+        )  # fmt: skip
     except subprocess.TimeoutExpired:
         return 124, f"no answer within {seconds:g} s"
     lines = (done.stdout.strip() or done.stderr.strip()).splitlines()
@@ -84,18 +83,11 @@ class CudaDevice:
 
 @dataclass(frozen=True)
 class CudaDevices:
-    """The driver and the devices that it reports.
+    """The driver and its devices, in CUDA's order."""
 
-    Attributes:
-        code: `AVAILABLE`, `NO_DRIVER` or `NO_DEVICE`.
-        reason: One line for a person; empty when available.
-        driver: Newest CUDA version that the driver runs, '' if there is none.
-        devices: The devices, in CUDA's order.
-    """
-
-    code: Code
+    code: Code  # AVAILABLE, NO_DRIVER or NO_DEVICE
     reason: str = ""
-    driver: str = ""
+    driver: str = ""  # the newest CUDA version that it runs
     devices: tuple[CudaDevice, ...] = ()
 
 
@@ -118,15 +110,7 @@ def cuda_devices() -> CudaDevices:
 
 @dataclass(frozen=True)
 class Host:
-    """The machine that is probed.
-
-    Attributes:
-        platform: As `sys.platform`.
-        is_installed: Whether a top-level module can be found.
-        version: Version of the first of these distributions that is installed, '' if none is.
-        run: Runs Python code in a child process, for so many seconds: exit status, last line.
-        cuda: The NVIDIA driver and its devices.
-    """
+    """The machine that is probed: each field is, or replaces, the function of that name above."""
 
     platform: str = sys.platform
     is_installed: Callable[[str], bool] = is_installed

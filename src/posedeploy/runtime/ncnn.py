@@ -57,18 +57,7 @@ class NcnnSession:
         return self.extract(feed, [info.name for info in self.outputs])
 
     def extract(self, feed: Arrays, names: Iterable[str]) -> dict[str, NDArray[Any]]:
-        """Run as far as these blobs need it; any blob of the `.param` file can be had.
-
-        Args:
-            feed: Input name -> [1, ...] array.
-            names: Blob names.
-
-        Returns:
-            Blob name -> [1, ...] float32.
-
-        Raises:
-            RuntimeError: ncnn has no such blob, or cannot compute it.
-        """
+        """Blob name -> [1, ...] float32; RuntimeError for a blob that ncnn cannot compute."""
         import ncnn
 
         extractor = self._net.create_extractor()
@@ -115,11 +104,9 @@ class Ncnn:
         for switch in _SWITCHES:
             setattr(net.opt, switch, switch in PRECISIONS[options.precision])
         for path, load in zip(files, (net.load_param, net.load_model), strict=False):
-            status = load(str(path))
-            if status != 0:
-                raise RuntimeError(
-                    f"ncnn could not load {path.name} (status {status}): {what_is_wrong(files[0])}"
-                )
+            if status := load(str(path)):
+                reason = what_is_wrong(files[0])
+                raise RuntimeError(f"ncnn could not load {path.name} (status {status}): {reason}")
         return NcnnSession(net, read_inputs(files[0]), _effective(net))
 
 

@@ -17,15 +17,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from posedeploy.runtime.host import DEVICE_SECONDS, HOST, Host
-from posedeploy.runtime.registry import accepted_device, backend_row
-from posedeploy.runtime.types import (
-    Arrays,
-    Availability,
-    Code,
-    SessionOptions,
-    TensorInfo,
-    as_declared,
-)
+from posedeploy.runtime.registry import accepted_device, as_declared, backend_row
+from posedeploy.runtime.types import Arrays, Availability, Code, SessionOptions, TensorInfo
 
 # ONNX Runtime's names of element types -> numpy's
 DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64",
@@ -91,9 +84,8 @@ class OnnxRuntime:
         requirements = self.requirements
         if requirements is None:
             requirements = importlib.metadata.requires("onnxruntime-gpu") or ()
-        availability = self.host.probe_cuda(
-            availability, "onnxruntime-gpu", needed_cuda(requirements)
-        )
+        needed = needed_cuda(requirements)
+        availability = self.host.probe_cuda(availability, "onnxruntime-gpu", needed)
         if not availability.ok:
             return availability
         oldest = backend_row("onnxruntime").min_version

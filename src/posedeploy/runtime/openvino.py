@@ -14,7 +14,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from posedeploy.runtime.host import HOST, PROBE_SECONDS, Host
-from posedeploy.runtime.registry import accepted_device, backend_row
+from posedeploy.runtime.registry import accepted_device, as_declared, backend_row
 from posedeploy.runtime.types import (
     Arrays,
     Availability,
@@ -22,7 +22,6 @@ from posedeploy.runtime.types import (
     PrecisionError,
     SessionOptions,
     TensorInfo,
-    as_declared,
 )
 
 # SessionOptions.precision -> ov::hint::inference_precision, for files that hold none. "fp16" and

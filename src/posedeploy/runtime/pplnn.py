@@ -18,15 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posedeploy.runtime.host import HOST, PROBE_SECONDS, Host, ended, too_old
-from posedeploy.runtime.registry import accepted_device, backend_row
-from posedeploy.runtime.types import (
-    Arrays,
-    Availability,
-    Code,
-    SessionOptions,
-    TensorInfo,
-    as_declared,
-)
+from posedeploy.runtime.registry import accepted_device, as_declared, backend_row
+from posedeploy.runtime.types import Arrays, Availability, Code, SessionOptions, TensorInfo
 
 # Device -> the one precision that its engine computes in, and its name in pyppl.nn
 ENGINES = {"cpu": ("fp32", "x86"), "cuda": ("fp16", "cuda")}
@@ -128,7 +121,7 @@ class Pplnn:
             )
         from pyppl import common, nn
 
-        engine = _cuda(nn, common, target.index) if name == "cuda" else _x86(nn, common)
+        engine = _engine(nn, common, name, target.index)
         runtime = _runtime(nn, common, engine, files[0])
         effective = {"inference_precision": precision, "engine": name}
         if name == "x86":
@@ -136,21 +129,19 @@ class Pplnn:
         return PplnnSession(runtime, common, effective)
 
 
-def _x86(nn: Any, common: Any) -> Any:
-    engine = nn.x86.EngineFactory.Create(nn.x86.EngineOptions())
-    _must_exist(engine, "its x86 engine")
-    status = engine.Configure(nn.x86.ENGINE_CONF_GRAPH_FUSION, 0)
-    _must_succeed(common, status, "switching graph fusion off")
-    return engine
-
-
-def _cuda(nn: Any, common: Any, number: int) -> Any:
-    options = nn.cuda.EngineOptions()
-    options.device_id = number
-    engine = nn.cuda.EngineFactory.Create(options)
-    _must_exist(engine, "its cuda engine")
-    kernels = engine.Configure(nn.cuda.ENGINE_CONF_SET_KERNEL_TYPE, common.DATATYPE_FLOAT16)
-    _must_succeed(common, kernels, "asking for kernels in float16")
+def _engine(nn: Any, common: Any, name: str, number: int) -> Any:
+    module = getattr(nn, name)
+    options = module.EngineOptions()
+    if name == "cuda":
+        options.device_id = number
+    engine = module.EngineFactory.Create(options)
+    _must_exist(engine, f"its {name} engine")
+    if name == "cuda":
+        status = engine.Configure(module.ENGINE_CONF_SET_KERNEL_TYPE, common.DATATYPE_FLOAT16)
+        _must_succeed(common, status, "asking for kernels in float16")
+    else:
+        status = engine.Configure(module.ENGINE_CONF_GRAPH_FUSION, 0)
+        _must_succeed(common, status, "switching graph fusion off")
     return engine
 
 

@@ -1,16 +1,21 @@
 """The backend table: one row a backend. Everything that differs between backends derives from it.
 
-A backend's modules are imported on use: one backend never loads another.
+A backend's modules are imported on use: one backend never loads another.  What all of them do with
+their arguments is here too.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
 
 from posedeploy.runtime.types import (
+    Arrays,
     Availability,
     Code,
     Device,
@@ -18,6 +23,7 @@ from posedeploy.runtime.types import (
     PrecisionRuntime,
     Runtime,
     StoredPrecision,
+    TensorInfo,
 )
 
 
@@ -26,8 +32,7 @@ class BackendSpec:
     """One backend.
 
     Attributes:
-        name: As in a deploy config's `backend_config.type`.
-        display: The name that people use.
+        name: As in a deploy config's `backend_config.type`; `display` is for people.
         rank: Its place in reports: upstream's support table first, then ours.
         distributions: Packages that change what it converts or computes; pip installs the first.
         min_version: Oldest version that is supported and tested.
@@ -48,13 +53,10 @@ class BackendSpec:
         install: How to install it where pip cannot.
         own_precision: Code that prints what it computes float32 graphs in if nothing is set, in a
             child process; '' where that cannot be read.
-        runtime: Module with `RUNTIME`, a `Runtime`.
-        converter: Module with `convert`.
-        target: Module whose `target` returns what of this machine the files are tied to; '' for
-            files that run anywhere.
+        runtime: Module with `RUNTIME`, a `Runtime`; `converter` is the one with `convert`.
+        target: Module whose `target` returns what the files are tied to; '' if they run anywhere.
         measure: The judge's function that measures the quantized layers of its files; '' for none.
-        evaluator: The judge's module with a `load` like a runtime's, for machines on which the
-            backend cannot run; '' for none.
+        evaluator: The judge's module with a `load`, for where it cannot run; '' for none.
     """
 
     name: str
@@ -145,7 +147,7 @@ BACKENDS: tuple[BackendSpec, ...] = (
         "tensorrt", "TensorRT", 2, ("tensorrt", "tensorrt-cu12", "tensorrt-cu13", "polygraphy"),
         "10.0", "end2end.engine", "", (CUDA,), (FP32, FP16, INT8), "onnx", ("dense",),
         runtime="posedeploy.runtime.tensorrt",
-        converter="posedeploy.convert.tensorrt.converter",
+        converter="posedeploy.convert.tensorrt",
         target="posedeploy.runtime.tensorrt",
     ),
     BackendSpec(
@@ -175,11 +177,7 @@ def backend_distributions() -> tuple[str, ...]:
 
 
 def backend_row(name: str) -> BackendSpec:
-    """The row of a backend.
-
-    Raises:
-        KeyError: No such backend; the message lists those there are.
-    """
+    """The row of a backend; KeyError, with the names that there are, if there is none."""
     for row in BACKENDS:
         if row.name == name:
             return row
@@ -216,11 +214,7 @@ def probe_on(name: str, device: str, inference_precision: str = "") -> Availabil
 def accepted_device(
     name: str, device: str, precision: str = "", precisions: Collection[str] = ()
 ) -> Device:
-    """The device to load on, as a value.
-
-    Raises:
-        RuntimeError: The backend does not run on it, or the precision is none of `precisions`.
-    """
+    """The device to load on; RuntimeError if it or the precision is not supported."""
     parsed, devices = Device.parse(device), backend_row(name).devices
     if parsed.kind not in devices:
         raise RuntimeError(f"{name}: device {device!r} is not one of {list(devices)}")
@@ -229,6 +223,12 @@ def accepted_device(
             f"{name}: precision {str(precision)!r} is not one of {list(precisions)}"
         )
     return parsed
+
+
+def as_declared(feed: Arrays, inputs: Sequence[TensorInfo]) -> dict[str, NDArray[Any]]:
+    """Arrays by input name, contiguous and of the types that a file declares."""
+    dtypes = {info.name: info.dtype for info in inputs}
+    return {name: np.ascontiguousarray(array, dtypes[name]) for name, array in feed.items()}
 
 
 def get_runtime(name: str) -> Runtime:

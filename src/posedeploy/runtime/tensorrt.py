@@ -1,4 +1,4 @@
-"""TensorRT on NVIDIA devices: engines that `posedeploy.convert.tensorrt.converter` built.
+"""TensorRT on NVIDIA devices: engines that `posedeploy.convert.tensorrt` built.
 
 An engine has a fixed precision, which cannot be read from it: `BUILD_FILE` next to it records what
 it was built with.  TF32, which TensorRT uses by default, is off in all of them.
@@ -23,15 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posedeploy.runtime.host import DEVICE_SECONDS, HOST, Host, ended
-from posedeploy.runtime.registry import accepted_device, backend_row
-from posedeploy.runtime.types import (
-    Arrays,
-    Availability,
-    Code,
-    SessionOptions,
-    TensorInfo,
-    as_declared,
-)
+from posedeploy.runtime.registry import accepted_device, as_declared, backend_row
+from posedeploy.runtime.types import Arrays, Availability, Code, SessionOptions, TensorInfo
 
 if TYPE_CHECKING:
     import tensorrt as trt
@@ -61,10 +54,7 @@ class TensorRT:
     host: Host = HOST
 
     def probe(self) -> Availability:
-        """Checks from the cheapest to the most expensive; the first one that fails is the answer.
-
-        The library itself is tried in a child process.
-        """
+        """The first check that fails, cheapest first; the library is tried in a child process."""
         host = self.host
         if host.platform not in SYSTEMS:
             return Availability(Code.WRONG_OS, f"there is no TensorRT for {host.platform}")
@@ -87,18 +77,30 @@ class TensorRT:
         cuda = self.host.cuda()
         if cuda.code is not Code.AVAILABLE:  # the library would end this process
             raise RuntimeError(f"tensorrt: {cuda.code}: {cuda.reason}")
-        built = read_build(files[0])
+        path, built = files[0], read_build(files[0])
         precision = built.get("precision", UNKNOWN)
         if precision not in {options.precision, UNKNOWN}:
             raise RuntimeError(
-                f"{files[0].name} was built for {precision}, not for {options.precision}"
+                f"{path.name} was built for {precision}, not for {options.precision}"
             )
         if number >= len(cuda.devices):
             raise RuntimeError(f"tensorrt: no device {number}; there are {len(cuda.devices)}")
         prepare_process()
-        return _session(files[0], number, {
+        import tensorrt as trt
+
+        use_device(number)
+        logger, errors = collecting_logger()
+        runtime = trt.Runtime(logger)
+        engine = runtime.deserialize_cuda_engine(path.read_bytes())
+        if engine is None:
+            raise RuntimeError(
+                f"TensorRT {trt.__version__} does not load {path.name}: {as_text(errors)}"
+                " (an engine runs on the TensorRT version and the kind of GPU it was built for)"
+            )
+        return TensorRTSession(engine, (runtime, logger), errors, {
             "inference_precision": precision, "tf32": built.get("tf32", UNKNOWN),
             "network": built.get("network", UNKNOWN), "device": cuda.devices[number].name,
+            "tensorrt": trt.__version__,
         })  # fmt: skip
 
 
@@ -126,34 +128,11 @@ def target(host: Host = HOST) -> dict[str, str]:
 def read_build(engine: Path) -> Mapping[str, str]:
     """What an engine was built with; nothing for one that somebody else built."""
     path = engine.with_name(BUILD_FILE)
-    if not path.is_file():
-        return {}
-    facts: Mapping[str, str] = json.loads(path.read_text(encoding="utf-8"))
-    return facts
-
-
-def _session(path: Path, device: int, options: Mapping[str, str]) -> TensorRTSession:
-    import tensorrt as trt
-
-    use_device(device)
-    logger, errors = collecting_logger()
-    runtime = trt.Runtime(logger)
-    engine = runtime.deserialize_cuda_engine(path.read_bytes())
-    if engine is None:
-        raise RuntimeError(
-            f"TensorRT {trt.__version__} does not load {path.name}: {as_text(errors)}"
-            " (an engine runs on the TensorRT version and the kind of GPU it was built for)"
-        )
-    effective = {**options, "tensorrt": trt.__version__}
-    return TensorRTSession(engine, (runtime, logger), errors, effective)
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
 
 
 def use_device(number: int) -> None:
-    """Let this thread use a device, by its number among those that CUDA shows.
-
-    Raises:
-        RuntimeError: There is no CUDA runtime library, or it refuses the device.
-    """
+    """Let this thread use a device; RuntimeError if CUDA's runtime is missing or refuses it."""
     from polygraphy import cuda
     from polygraphy.exception import PolygraphyException
 
@@ -180,12 +159,8 @@ def prepare_process(host: Host = HOST, path: Sequence[str] | None = None) -> Non
     G_LOGGER.module_severity = G_LOGGER.CRITICAL
     newest_first = needed_cuda(host).startswith("13.")
     names = ("cu13", "cuda_runtime") if newest_first else ("cuda_runtime", "cu13")
-    folders = [
-        Path(entry) / "nvidia" / name / "lib"
-        for name in names
-        for entry in (path or sys.path)
-        if entry
-    ]
+    wheels = [Path(entry) / "nvidia" for entry in path or sys.path if entry]
+    folders = [wheel / name / "lib" for name in names for wheel in wheels]
     present = [entry for entry in os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep) if entry]
     more = [str(place) for place in folders if place.is_dir() and str(place) not in present]
     if more:
@@ -248,12 +223,6 @@ class ShapeRange:
         return smallest if smallest == largest else f"{smallest} to {largest}"
 
 
-def _tensor_infos(engine: trt.ICudaEngine, mode: trt.TensorIOMode) -> tuple[TensorInfo, ...]:
-    """Inputs or outputs of an engine, in its order."""
-    names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
-    return tuple(_info(engine, name) for name in names if engine.get_tensor_mode(name) == mode)
-
-
 def _info(engine: trt.ICudaEngine, name: str) -> TensorInfo:
     shape = _sizes(engine.get_tensor_shape(name))
     dims = tuple(
@@ -308,8 +277,11 @@ class TensorRTSession:
         from polygraphy.exception import PolygraphyException
 
         self._errors = errors
-        self.inputs = _tensor_infos(engine, trt.TensorIOMode.INPUT)
-        self.outputs = _tensor_infos(engine, trt.TensorIOMode.OUTPUT)
+        names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+        self.inputs, self.outputs = (
+            tuple(_info(engine, name) for name in names if engine.get_tensor_mode(name) == mode)
+            for mode in (trt.TensorIOMode.INPUT, trt.TensorIOMode.OUTPUT)
+        )
         self._ranges = {info.name: _shape_range(engine, info) for info in self.inputs}
         profile = "; ".join(f"{name} {shapes}" for name, shapes in self._ranges.items())
         self.effective_options = {**effective_options, "profile": profile}

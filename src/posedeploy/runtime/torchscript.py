@@ -16,14 +16,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from posedeploy.runtime.host import HOST, Host
-from posedeploy.runtime.registry import accepted_device, backend_row
-from posedeploy.runtime.types import (
-    Arrays,
-    Availability,
-    SessionOptions,
-    TensorInfo,
-    as_declared,
-)
+from posedeploy.runtime.registry import accepted_device, as_declared, backend_row
+from posedeploy.runtime.types import Arrays, Availability, SessionOptions, TensorInfo
 
 SIGNATURE = "posedeploy.json"  # the extra file: {"inputs": [...], "outputs": [...]}
 

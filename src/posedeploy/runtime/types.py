@@ -8,7 +8,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -54,11 +53,7 @@ class Device:
 
     @classmethod
     def parse(cls, text: str) -> Device:
-        """The device that 'cpu', 'cuda' or 'cuda:1' names.
-
-        Raises:
-            ValueError: What follows the colon is no number.
-        """
+        """The device that 'cpu', 'cuda' or 'cuda:1' names; ValueError for another index."""
         kind, _, index = text.partition(":")
         if index and not index.isdecimal():
             raise ValueError(f"device {text!r}: {index!r} is no number")
@@ -88,13 +83,10 @@ class Availability:
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """One input or output as the loaded file declares it.
+    """One input or output as the loaded file declares it; `dtype` is numpy's name.
 
-    Attributes:
-        name: Its name.
-        shape: One entry a dimension: an int, or the name of a dynamic dimension ('?' if unnamed);
-            () if the backend does not know the shape before the first run.
-        dtype: numpy dtype name, e.g. 'float32'.
+    A dimension is an int, or the name of a dynamic one ('?' if unnamed); the shape is () if the
+    backend does not know it before the first run.
     """
 
     name: str
@@ -106,10 +98,8 @@ class TensorInfo:
 class SessionOptions:
     """How to run. Numerical modes are explicit: nothing is left to a runtime's default.
 
-    Attributes:
-        precision: What the backend must compute in: 'fp32', 'fp16', 'bf16', 'int8'.
-        threads: Intra-op threads; 0 lets the backend choose.
-        extra: Backend-specific options, recorded with the result.
+    `precision` is what the backend must compute in, `threads` are intra-op (0: the backend
+    chooses), and `extra` are options of one backend.
     """
 
     precision: str = "fp32"
@@ -143,11 +133,7 @@ class Runtime(Protocol):
         """Whether this backend can run here. Never raises; loads no native library in-process."""
 
     def load(self, files: Sequence[Path], device: str, options: SessionOptions) -> Session:
-        """Load backend files (the main one first).
-
-        Raises:
-            RuntimeError: The backend refused the files; the message is the backend's own.
-        """
+        """Load backend files, the main one first; RuntimeError with the backend's own message."""
 
 
 class DeviceRuntime(Runtime, Protocol):
@@ -166,9 +152,3 @@ class PrecisionRuntime(Runtime, Protocol):
 
 class PrecisionError(RuntimeError):
     """The backend computes in another precision here than the one that was set."""
-
-
-def as_declared(feed: Arrays, inputs: Sequence[TensorInfo]) -> dict[str, NDArray[Any]]:
-    """Arrays by input name, contiguous and of the types that a file declares."""
-    dtypes = {info.name: info.dtype for info in inputs}
-    return {name: np.ascontiguousarray(array, dtypes[name]) for name, array in feed.items()}

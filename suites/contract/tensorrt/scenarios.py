@@ -17,8 +17,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from posedeploy.config import load_deploy_config
-from posedeploy.convert.tensorrt.converter import build_engine, builder_facts, convert
-from posedeploy.convert.tensorrt.settings import BuildSettings
+from posedeploy.convert.tensorrt import BuildSettings, build_engine, builder_facts, convert
 from posedeploy.errors import ConversionError
 from posedeploy.precision.calibration import CalibrationSet
 from posedeploy.runtime import SessionOptions, StoredPrecision, get_runtime

@@ -15,7 +15,7 @@ from .conftest import ROOT, Bindings, Outcomes
 from .scenarios import SCENARIOS
 
 ADAPTER = (
-    "src/posedeploy/convert/tensorrt/converter.py",
+    "src/posedeploy/convert/tensorrt.py",
     "src/posedeploy/runtime/tensorrt.py",
 )
 # Members that no run may do without, besides what the scenarios see of their effect

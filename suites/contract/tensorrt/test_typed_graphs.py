@@ -25,7 +25,7 @@ from posedeploy.config import (
     load_deploy_config,
     load_model_config,
 )
-from posedeploy.convert.tensorrt.graph import obstacles, typed_graph
+from posedeploy.convert.tensorrt import obstacles, typed_graph
 from posedeploy.precision.images import calibration_set
 
 # Small model of a family -> its deploy config, without the precision

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from posedeploy.convert.tensorrt import converter
+from posedeploy.convert import tensorrt as converter
 from posedeploy.errors import ConversionError
 from posedeploy.paths import CACHE_VARIABLE
 from posedeploy.runtime import SessionOptions, tensorrt

@@ -12,9 +12,16 @@ from onnx import TensorProto
 from poseconform.subject.loading import load_subject
 from posedeploy.apis.exporting import export_spec
 from posedeploy.config import DeployConfig, list_deploy_configs, load_deploy_config
-from posedeploy.convert.tensorrt.converter import read_timings, write_timings
-from posedeploy.convert.tensorrt.graph import check, graph_inputs, typed_graph
-from posedeploy.convert.tensorrt.settings import Profile, build_settings, is_strongly_typed
+from posedeploy.convert.tensorrt import (
+    Profile,
+    build_settings,
+    check,
+    graph_inputs,
+    is_strongly_typed,
+    read_timings,
+    typed_graph,
+    write_timings,
+)
 from posedeploy.errors import BadInputError, ConversionError
 from suites.contract.tensorrt.graphs import write_foreign, write_network, write_suppression
 
