@@ -80,11 +80,9 @@ def backends(
 
     Examples:
 
-        posedeploy backends
-
-        posedeploy backends openvino tensorrt && echo "both can run here"
-
-        posedeploy backends --json
+    - `posedeploy backends`
+    - `posedeploy backends openvino tensorrt && echo "both can run here"`
+    - `posedeploy backends --json`
     """
     rows = [_row(name) for name in names or backend_names()]
     waiting = console(stderr=True)

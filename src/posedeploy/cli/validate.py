@@ -37,11 +37,9 @@ def validate(
 
     Examples:
 
-        posedeploy validate work/rtmpose_s
-
-        posedeploy validate work/rtmpose_s --client mmdeploy-runtime-1.3.1
-
-        posedeploy validate work/rtmpose_s --json
+    - `posedeploy validate work/rtmpose_s`
+    - `posedeploy validate work/rtmpose_s --client mmdeploy-runtime-1.3.1`
+    - `posedeploy validate work/rtmpose_s --json`
     """
     from posedeploy.sdk.validate import Level
     from posedeploy.sdk.validate import validate as findings_of

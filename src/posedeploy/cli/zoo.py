@@ -29,11 +29,9 @@ def list_models(
 
     Examples:
 
-        posedeploy zoo list
-
-        posedeploy zoo list quick rtmpose_m
-
-        posedeploy zoo list --json
+    - `posedeploy zoo list`
+    - `posedeploy zoo list quick rtmpose_m`
+    - `posedeploy zoo list --json`
     """
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
@@ -73,9 +71,8 @@ def show_model(
 
     Examples:
 
-        posedeploy zoo show rtmpose_s
-
-        posedeploy zoo show rtmpose_s --json
+    - `posedeploy zoo show rtmpose_s`
+    - `posedeploy zoo show rtmpose_s --json`
     """
     from posedeploy.zoo import model_row
 
@@ -121,11 +118,9 @@ def fetch(
 
     Examples:
 
-        posedeploy zoo fetch rtmpose_s
-
-        posedeploy zoo fetch quick
-
-        posedeploy zoo fetch rtmpose_s --offline
+    - `posedeploy zoo fetch rtmpose_s`
+    - `posedeploy zoo fetch quick`
+    - `posedeploy zoo fetch rtmpose_s --offline`
     """
     from posedeploy.zoo import models_of
     from posedeploy.zoo.download import fetch_checkpoint
