@@ -19,12 +19,10 @@ zoo = typer.Typer(no_args_is_help=True, help="The models that this project answe
 
 @zoo.command("list")
 def list_models(
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="NAME", help="Models or tiers: quick, default, reference, all."),
-    ] = None,
+    names: Annotated[list[str] | None, typer.Argument(
+        metavar="NAME", help="Models or tiers: quick, default, reference, all.")] = None,
     as_json: JsonOption = False,
-) -> None:
+) -> None:  # fmt: skip
     """List families, models, input sizes and published accuracy.
 
     Examples:
@@ -62,11 +60,10 @@ def list_models(
 
 @zoo.command("show")
 def show_model(
-    name: Annotated[
-        str, typer.Argument(metavar="NAME", help="Model.", autocompletion=complete_model)
-    ],
+    name: Annotated[str, typer.Argument(
+        metavar="NAME", help="Model.", autocompletion=complete_model)],
     as_json: JsonOption = False,
-) -> None:
+) -> None:  # fmt: skip
     """Show a model: its config, its checkpoint, and the deploy configs that fit it.
 
     Examples:
@@ -103,17 +100,13 @@ def show_model(
 
 @zoo.command("fetch")
 def fetch(
-    names: Annotated[
-        list[str],
-        typer.Argument(metavar="NAME", help="Models or tiers.", autocompletion=complete_model),
-    ],
-    folder: Annotated[
-        Path | None, typer.Option(help="Where checkpoints go; by default the cache.")
-    ] = None,
-    offline: Annotated[
-        bool, typer.Option("--offline", help="Use no network: name what is missing and where.")
-    ] = False,
-) -> None:
+    names: Annotated[list[str], typer.Argument(
+        metavar="NAME", help="Models or tiers.", autocompletion=complete_model)],
+    folder: Annotated[Path | None, typer.Option(
+        help="Where checkpoints go; by default the cache.")] = None,
+    offline: Annotated[bool, typer.Option(
+        "--offline", help="Use no network: name what is missing and where.")] = False,
+) -> None:  # fmt: skip
     """Download trained checkpoints; files that are there already are checked and kept.
 
     Examples:
