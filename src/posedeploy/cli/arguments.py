@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from posedeploy.errors import BadInputError
+from posedeploy.errors import BadInputError, did_you_mean
 from posedeploy.runtime import Device, backend_names, backend_row
 from posedeploy.sdk.folder import read_folder
 
@@ -18,7 +19,6 @@ DeviceOption = Annotated[
     str | None, typer.Option(help="cpu, cuda, cuda:1; by default the backend's first.")
 ]
 _MARK = "deploy.json"  # every SDK model folder has it
-_CONVERT = "posedeploy convert DEPLOY_CFG MODEL_CFG {checkpoint} IMAGE --work-dir DIR"
 
 
 def _matching(names: Iterable[str], prefix: str) -> list[str]:
@@ -76,12 +76,18 @@ def complete_backend(incomplete: str) -> list[str]:
     return _matching(backend_names(), incomplete)
 
 
+def check_word(option: str, word: str, words: Sequence[str]) -> None:
+    """Raise BadInputError if the value of an option is none of the words."""
+    if word not in words:
+        expected = f"one of: {', '.join(words)}"
+        raise BadInputError(option, word, expected, did_you_mean(word, words))
+
+
 def check_model_folder(path: Path) -> Path:
     """The SDK model folder, given it or a file in it.
 
     Raises:
-        BadInputError: There is none. The message has the command that converts the checkpoint
-            that is there instead.
+        BadInputError: There is none. If a checkpoint is there, the message says how to convert it.
     """
     folder = path if path.is_dir() else path.parent
     if path.exists() and (folder / _MARK).is_file():
@@ -97,7 +103,10 @@ def check_model_folder(path: Path) -> Path:
         found = f"a file, in a folder without {_MARK}"
     checkpoints = [path] if path.is_file() else sorted(path.glob("*.pth"))
     if checkpoints and checkpoints[-1].suffix == ".pth":
-        next_step = f"Convert the checkpoint: {_CONVERT.format(checkpoint=checkpoints[-1])}"
+        next_step = (
+            f"Convert the checkpoint: posedeploy convert DEPLOY_CFG MODEL_CFG {checkpoints[-1]} "
+            "IMAGE --work-dir DIR"
+        )
     raise BadInputError(
         f"model folder {path}", found, f"an SDK model folder, with {_MARK} in it", next_step
     )
@@ -117,3 +126,17 @@ def parse_device(text: str) -> Device:
         return Device.parse(text)
     except ValueError:
         raise BadInputError("--device", text, "cpu, cuda or cuda:1", "Change it.") from None
+
+
+def output_folder(path: Path) -> Path:
+    """The folder, created if missing; BadInputError if it cannot be created or written to."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            return path
+    except OSError as error:
+        found = "a file" if path.is_file() else error.strerror or str(error)
+        raise BadInputError(
+            f"--out {path}", found, "a folder that can be written to",
+            "Choose another place.",
+        ) from error  # fmt: skip

@@ -30,29 +30,19 @@ PACKAGES = ("numpy", "opencv-python-headless", "torch", "mmpose", "mmengine", "o
 
 @dataclass(frozen=True)
 class BackendFacts:
-    """A backend on this machine, as `--json` prints it.
-
-    Attributes:
-        code: 'available', or why it cannot run here, for which `reason` has a line for a person.
-        version: Version that is installed, '' if none is.
-        min_version: Oldest version that is supported.
-        precisions: What can be converted to; empty where converting needs more packages.
-        missing_tools: Packages that converting needs and that are not installed.
-        own_precision: What it computes float32 graphs in by default; '' if unknown.
-        install: The command that installs or upgrades it; '' where no package does.
-    """
+    """A backend on this machine, as `--json` prints it; '' for what is unknown or absent."""
 
     name: str
     available: bool
-    code: str
-    reason: str
-    version: str
-    min_version: str
+    code: str  # 'available', or why it cannot run here
+    reason: str  # a line for a person
+    version: str  # that is installed
+    min_version: str  # the oldest that is supported
     devices: tuple[str, ...]
-    precisions: tuple[str, ...]
-    missing_tools: tuple[str, ...]
-    own_precision: str
-    install: str
+    precisions: tuple[str, ...]  # empty where converting needs more packages
+    missing_tools: tuple[str, ...]  # packages that converting needs
+    own_precision: str  # what it computes float32 graphs in by default
+    install: str  # command that installs or upgrades it
 
 
 @dataclass(frozen=True)
@@ -66,29 +56,21 @@ class Probes:
 
 def backends(
     context: typer.Context,
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="BACKEND",
-            help="Only these; exit code 3 if one cannot run here.",
-            autocompletion=complete_backend,
-        ),
-    ] = None,
+    names: Annotated[list[str] | None, typer.Argument(
+        metavar="BACKEND", help="Only these; exit code 3 if one cannot run here.",
+        autocompletion=complete_backend)] = None,
     as_json: JsonOption = False,
-) -> None:
+) -> None:  # fmt: skip
     """Say which backends can run here, in which versions, and why the others cannot.
 
     Examples:
 
-        posedeploy backends
-
-        posedeploy backends openvino tensorrt && echo "both can run here"
-
-        posedeploy backends --json
+    - `posedeploy backends`
+    - `posedeploy backends openvino tensorrt && echo "both can run here"`
+    - `posedeploy backends --json`
     """
     rows = [_row(name) for name in names or backend_names()]
-    waiting = console(stderr=True)
-    with waiting.status("asking the backends") as status:
+    with console(stderr=True).status("asking the backends") as status:
         facts = []
         for row in rows:
             status.update(f"asking {row.name}")

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from posedeploy.cli.arguments import JsonOption, complete_backend, complete_deploy_config
+from posedeploy.cli.arguments import (
+    JsonOption,
+    check_word,
+    complete_backend,
+    complete_deploy_config,
+    output_folder,
+)
 from posedeploy.cli.terminal import console, escape, print_json
 from posedeploy.config import (
     DeployConfigName,
@@ -20,45 +25,35 @@ from posedeploy.config import (
     parse_name,
 )
 from posedeploy.config.naming import DEFAULT_PRECISION, precisions
-from posedeploy.errors import BadInputError, UnavailableError, did_you_mean
+from posedeploy.errors import BadInputError, UnavailableError
 from posedeploy.heads import HEADS, head_of_kind, head_of_word
 from posedeploy.paths import write_text
 from posedeploy.runtime.registry import backend_names
 
 configs = typer.Typer(no_args_is_help=True, help="The deploy configs: list, show, new.")
-
-
 KINDS = tuple(head.kind for head in HEADS)
-BackendOption = Annotated[
-    str | None, typer.Option(help="Only this backend.", autocompletion=complete_backend)
-]
 
 
 @configs.command("list")
 def list_configs(
-    backend: BackendOption = None,
-    head: Annotated[
-        str | None, typer.Option(metavar="|".join(KINDS), help="Only this head kind.")
-    ] = None,
-    precision: Annotated[
-        str | None, typer.Option(metavar="|".join(precisions()), help="Only this precision.")
-    ] = None,
+    backend: Annotated[str | None, typer.Option(
+        help="Only this backend.", autocompletion=complete_backend)] = None,
+    head: Annotated[str | None, typer.Option(
+        metavar="|".join(KINDS), help="Only this head kind.")] = None,
+    precision: Annotated[str | None, typer.Option(
+        metavar="|".join(precisions()), help="Only this precision.")] = None,
     as_json: JsonOption = False,
-) -> None:
+) -> None:  # fmt: skip
     """List the deploy configs that the zoo needs; any other name of the grammar works as well.
 
     Examples:
 
-        posedeploy configs list
-
-        posedeploy configs list --backend openvino --head simcc
-
-        posedeploy configs list --json
+    - `posedeploy configs list`
+    - `posedeploy configs list --backend openvino --head simcc`
+    - `posedeploy configs list --json`
     """
-    if head is not None:
-        _check_word("--head", head, KINDS)
-    if precision is not None:
-        _check_word("--precision", precision, precisions())
+    check_word("--head", head or KINDS[0], KINDS)
+    check_word("--precision", precision or DEFAULT_PRECISION, precisions())
     wanted = {"backend": backend, "head": head, "precision": precision}
     facts = [
         fact
@@ -90,21 +85,16 @@ def name_facts(name: str) -> dict[str, Any]:
 
 @configs.command("show")
 def show_config(
-    config: Annotated[
-        str,
-        typer.Argument(
-            metavar="CONFIG", help="Name or path.", autocompletion=complete_deploy_config
-        ),
-    ],
+    config: Annotated[str, typer.Argument(
+        metavar="CONFIG", help="Name or path.", autocompletion=complete_deploy_config)],
     as_json: JsonOption = False,
-) -> None:
+) -> None:  # fmt: skip
     """Show a deploy config: its file, its settings, and its text with all that it inherits.
 
     Examples:
 
-        posedeploy configs show pose-detection_simcc_onnxruntime_dynamic
-
-        posedeploy configs show mine.py --json
+    - `posedeploy configs show pose-detection_simcc_onnxruntime_dynamic`
+    - `posedeploy configs show mine.py --json`
     """
     source = find_deploy_config(config)
     path = str(source) if isinstance(source, Path) else None
@@ -140,57 +130,39 @@ def show_config(
 @configs.command("new")
 def new_config(  # noqa: PLR0917 - the signature is the command line
     backend: Annotated[str, typer.Option(help="Backend.", autocompletion=complete_backend)],
-    head: Annotated[
-        str, typer.Option(metavar="|".join(KINDS), help="Head kind of the models it is for.")
-    ] = head_of_word("").kind,
-    precision: Annotated[
-        str, typer.Option(metavar="|".join(precisions()), help="Precision.")
-    ] = DEFAULT_PRECISION,
-    shape: Annotated[
-        str | None, typer.Option(metavar="HxW", help="Height x width of the input, px.")
-    ] = None,
-    dynamic: Annotated[
-        bool, typer.Option("--dynamic/--static", help="Whether the batch may vary.")
-    ] = False,
+    head: Annotated[str, typer.Option(
+        metavar="|".join(KINDS), help="Head kind of the models it is for."
+    )] = head_of_word("").kind,
+    precision: Annotated[str, typer.Option(
+        metavar="|".join(precisions()), help="Precision.")] = DEFAULT_PRECISION,
+    shape: Annotated[str | None, typer.Option(
+        metavar="HxW", help="Height x width of the input, px.")] = None,
+    dynamic: Annotated[bool, typer.Option(
+        "--dynamic/--static", help="Whether the batch may vary.")] = False,
     out: Annotated[Path, typer.Option(help="Folder for the file.")] = Path(),
     force: Annotated[bool, typer.Option("--force", help="Replace a file of that name.")] = False,
-) -> None:
+) -> None:  # fmt: skip
     """Write a deploy config to a file, to be changed; its name has the settings.
 
     Examples:
 
-        posedeploy configs new --backend openvino --head simcc --shape 384x288
-
-        posedeploy configs new --backend tensorrt --precision fp16 --shape 256x192 --dynamic
-        --out mine
+    - `posedeploy configs new --backend openvino --head simcc --shape 384x288`
+    - `posedeploy configs new --backend tensorrt --precision fp16 --shape 256x192 --dynamic
+      --out mine`
     """
-    _check_word("--backend", backend, backend_names())
-    _check_word("--head", head, KINDS)
-    _check_word("--precision", precision, precisions())
+    check_word("--backend", backend, backend_names())
+    check_word("--head", head, KINDS)
+    check_word("--precision", precision, precisions())
     mode = "dynamic" if dynamic else "static"
-    word = head_of_kind(head).word
-    name = DeployConfigName(word, backend, precision, mode, parse_shape(shape))
+    name = DeployConfigName(head_of_kind(head).word, backend, precision, mode, parse_shape(shape))
     text = f"# {name}: written by `posedeploy configs new`\n{deploy_config_text(str(name))}\n"
     path = out / f"{name}.py"
     if path.exists() and not force:
         raise BadInputError(
             str(path), "a file of that name", "a new one", "Use --force, or another --out."
         )
-    try:
-        write_text(path, text)
-    except OSError as error:
-        found = "a file" if out.is_file() else error.strerror or str(error)
-        raise BadInputError(
-            f"--out {out}", found, "a folder that can be written to",
-            "Choose another place.",
-        ) from error  # fmt: skip
+    write_text(output_folder(out) / path.name, text)
     console().print(f"wrote {escape(str(path))}", soft_wrap=True)
-
-
-def _check_word(option: str, word: str, words: Sequence[str]) -> None:
-    if word not in words:
-        expected = f"one of: {', '.join(words)}"
-        raise BadInputError(option, word, expected, did_you_mean(word, words))
 
 
 def parse_shape(text: str | None) -> tuple[int, int] | None:

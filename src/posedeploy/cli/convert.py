@@ -10,12 +10,14 @@ import typer
 from rich.console import Console
 
 from posedeploy.cli.arguments import (
+    check_word,
     complete_checkpoint,
     complete_deploy_config,
     complete_model_config,
     parse_device,
 )
-from posedeploy.errors import BadInputError, UnavailableError
+from posedeploy.cli.terminal import console
+from posedeploy.errors import UnavailableError
 from posedeploy.sdk.images import read_image
 from posedeploy.sdk.windows import check_windows, show_files
 
@@ -29,77 +31,47 @@ if TYPE_CHECKING:
 
 LOG_LEVELS = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG")
 LABELS = {
-    "checkpoint": "checkpoint",
-    "model": "PyTorch model",
-    "export": "export",
-    "convert": "conversion",
-    "compare": "comparison with PyTorch",
-}
+    "checkpoint": "checkpoint", "model": "PyTorch model", "export": "export",
+    "convert": "conversion", "compare": "comparison with PyTorch",
+}  # fmt: skip
 
 
 def convert(  # noqa: PLR0917 - the signature is the command line
-    deploy_cfg: Annotated[
-        str,
-        typer.Argument(
-            metavar="DEPLOY_CFG",
-            help="Deploy config: a path, or a name of `configs list`.",
-            autocompletion=complete_deploy_config,
-        ),
-    ],
-    model_cfg: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODEL_CFG",
-            help="MMPose model config: a path, or a name of `zoo list`.",
-            autocompletion=complete_model_config,
-        ),
-    ],
-    checkpoint: Annotated[
-        str,
-        typer.Argument(
-            metavar="CHECKPOINT",
-            help="A .pth file; 'zoo' for the published one, downloaded; 'calibrated' or 'fitted' "
-            "for weights that are made, to try things out.",
-            autocompletion=complete_checkpoint,
-        ),
-    ],
+    deploy_cfg: Annotated[str, typer.Argument(
+        metavar="DEPLOY_CFG", help="Deploy config: a path, or a name of `configs list`.",
+        autocompletion=complete_deploy_config)],
+    model_cfg: Annotated[str, typer.Argument(
+        metavar="MODEL_CFG", help="MMPose model config: a path, or a name of `zoo list`.",
+        autocompletion=complete_model_config)],
+    checkpoint: Annotated[str, typer.Argument(
+        metavar="CHECKPOINT", autocompletion=complete_checkpoint,
+        help="A .pth file; 'zoo' for the published one, downloaded; 'calibrated' or 'fitted' for "
+        "weights that are made, to try things out.")],
     img: Annotated[Path, typer.Argument(metavar="IMAGE", help="Image to compare on.")],
-    work_dir: Annotated[Path, typer.Option(help="Where the SDK model folder goes.")] = Path(
-        "work_dir"
-    ),
-    test_img: Annotated[
-        list[Path] | None, typer.Option(help="Compare on this image instead of IMAGE.")
-    ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="Device to run on; by default the backend's first.")
-    ] = None,
-    exporter: Annotated[
-        str | None, typer.Option(help="torchscript or dynamo; the deploy config's if not given.")
-    ] = None,
-    calib_images: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of images that int8 is calibrated on; drawn figures if not given."
-        ),
-    ] = None,
+    work_dir: Annotated[Path, typer.Option(
+        help="Where the SDK model folder goes.")] = Path("work_dir"),
+    test_img: Annotated[list[Path] | None, typer.Option(
+        help="Compare on this image instead of IMAGE.")] = None,
+    device: Annotated[str | None, typer.Option(
+        help="Device to run on; by default the backend's first.")] = None,
+    exporter: Annotated[str | None, typer.Option(
+        help="torchscript or dynamo; the deploy config's if not given.")] = None,
+    calib_images: Annotated[Path | None, typer.Option(
+        help="Folder of images that int8 is calibrated on; drawn figures if not given.")] = None,
     show: Annotated[bool, typer.Option("--show", help="Open a window with the result.")] = False,
     log_level: Annotated[str, typer.Option(help=f"One of {', '.join(LOG_LEVELS)}.")] = "WARNING",
-) -> None:
+) -> None:  # fmt: skip
     """Convert a model, and compare its keypoints with PyTorch's.
 
     Examples:
 
-        posedeploy convert pose-detection_simcc_onnxruntime_dynamic rtmpose_s calibrated photo.jpg
-        --work-dir work/rtmpose_s
-
-        posedeploy convert deploy.py model.py model.pth photo.jpg --work-dir work/mine
+    - `posedeploy convert pose-detection_simcc_onnxruntime_dynamic rtmpose_s calibrated photo.jpg
+      --work-dir work/rtmpose_s`
+    - `posedeploy convert deploy.py model.py model.pth photo.jpg --work-dir work/mine`
     """
-    level = log_level.upper()
-    if level not in LOG_LEVELS:
-        expected = f"one of {', '.join(LOG_LEVELS)}"
-        raise BadInputError("--log-level", log_level, expected, "Change it.")
-    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
-    console = Console(highlight=False)
+    check_word("--log-level", log_level.upper(), LOG_LEVELS)
+    logging.basicConfig(level=log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
+    out = console()
     if show:
         check_windows(f"Leave --show out, and look at the images in {work_dir}.")
     images = {path: read_image(path) for path in (test_img or [img])}
@@ -107,7 +79,7 @@ def convert(  # noqa: PLR0917 - the signature is the command line
     same = run(
         deploy_cfg, model_cfg, checkpoint, images,
         work_dir=work_dir, device=device, exporter=exporter, calib_images=calib_images,
-        console=console,
+        out=out,
     )  # fmt: skip
     if show:
         show_files(sorted(work_dir.glob("output_*.jpg")))
@@ -126,7 +98,7 @@ def run(
     exporter: str | None,
     calib_images: Path | None = None,
     find: FindKeypoints | None = None,
-    console: Console,
+    out: Console,
 ) -> bool:
     """Convert, compare, write; True if the deployed model finds PyTorch's keypoints.
 
@@ -142,15 +114,15 @@ def run(
     done = deploy(
         deploy_cfg, model_cfg, checkpoint, work_dir,
         exporter=exporter, calib_images=calib_images, device=device,
-        images=tuple(images.values()), find=find, progress=Stages(console),
+        images=tuple(images.values()), find=find, progress=Stages(out),
     )  # fmt: skip
     for path, result in zip(images, done.compared, strict=False):
-        report(console, path, done.backend, result.distances)
-    console.print(f"SDK model: [bold]{work_dir}[/]", soft_wrap=True)
+        report(out, path, done.backend, result.distances)
+    out.print(f"SDK model: [bold]{work_dir}[/]", soft_wrap=True)
     for path in sorted(work_dir.iterdir()):
-        console.print(f"  {path.name:<24}{path.stat().st_size:>12,} bytes")
+        out.print(f"  {path.name:<24}{path.stat().st_size:>12,} bytes")
     if note := note_on(checkpoint):
-        console.print(f"{note}", style="dim", soft_wrap=True)
+        out.print(f"{note}", style="dim", soft_wrap=True)
     if done.not_compared is not None:
         raise UnavailableError(
             f"{work_dir}, which is whole but was not compared with PyTorch",
@@ -160,17 +132,17 @@ def run(
     return all(result.distances.same for result in done.compared)
 
 
-def report(console: Console, path: Path, backend: str, result: Comparison) -> None:
+def report(out: Console, path: Path, backend: str, result: Comparison) -> None:
     """One line on what the comparison found."""
     people = f"{result.people} {'person' if result.people == 1 else 'people'}"
     numbers = f"median {result.median_px:.3g} px, at most {result.max_px:.3g} px apart"
     if result.same:
-        console.print(
+        out.print(
             f"[green]same keypoints[/]: {path.name}: {people}, {numbers} "
             f"(allowed {result.limit_px:.3g} px)", soft_wrap=True,
         )  # fmt: skip
         return
-    console.print(
+    out.print(
         f"[bold red]different keypoints[/]: {path.name}: {backend} and PyTorch: {people} in both, "
         f"{result.only_one} in one of them, {numbers} (allowed {result.limit_px:.3g} px). "
         "Look at output_*.jpg; the conformance suite tells a near tie from a fault.",

@@ -20,16 +20,9 @@ from posedeploy.cli.arguments import (
     ThreadsOption,
     check_model_folder,
     device_for,
-)
-from posedeploy.cli.media import (
-    Source,
-    Video,
-    drawn_names,
-    find_sources,
-    open_video,
     output_folder,
-    write_video,
 )
+from posedeploy.cli.media import Source, Video, drawn_names, find_sources, open_video, write_video
 from posedeploy.cli.terminal import escape, items_progress, to_json
 from posedeploy.errors import BadInputError
 from posedeploy.sdk import PoseDetector, Poses
@@ -37,57 +30,41 @@ from posedeploy.sdk.drawing import draw_poses
 from posedeploy.sdk.images import Image, read_image, write_image
 from posedeploy.sdk.windows import check_windows, show_image
 
-DEFAULT_OUT = Path("poses")
-
 
 def infer(  # noqa: PLR0917 - the signature is the command line
     model_dir: Annotated[Path, typer.Argument(metavar="MODEL_DIR", help="SDK model folder.")],
-    sources: Annotated[
-        list[str],
-        typer.Argument(metavar="IMAGE", help="Images, videos, folders with them, patterns."),
-    ],
-    bbox: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="L,T,R,B",
-            help="Box of a person in image px; may be repeated. Without one, a top-down model "
-            "takes the whole image as one box.",
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Folder for what is drawn. [default: poses; none with --json, --show]"),
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON lines: the model, then one an image.")
-    ] = False,
+    sources: Annotated[list[str], typer.Argument(
+        metavar="IMAGE", help="Images, videos, folders with them, patterns.")],
+    bbox: Annotated[list[str] | None, typer.Option(
+        metavar="L,T,R,B", help="Box of a person in image px; may be repeated. Without one, a "
+        "top-down model takes the whole image as one box.")] = None,
+    out: Annotated[Path | None, typer.Option(
+        help="Folder for what is drawn. [default: poses; none with --json, --show]")] = None,
+    as_json: Annotated[bool, typer.Option(
+        "--json", help="Print JSON lines: the model, then one an image.")] = False,
     show: Annotated[bool, typer.Option("--show", help="Open windows; q or Esc stops.")] = False,
-    min_score: Annotated[
-        float, typer.Option(help="Keypoints with a lower score are not drawn.")
-    ] = 0.3,
+    min_score: Annotated[float, typer.Option(
+        help="Keypoints with a lower score are not drawn.")] = 0.3,
     device: DeviceOption = None,
     threads: ThreadsOption = 1,
-) -> None:
+) -> None:  # fmt: skip
     """Find keypoints in images and videos with an SDK model folder, and draw them.
 
     Needs neither torch nor mmpose. Exit code 1: something could not be read to its end.
 
     Examples:
 
-        posedeploy infer work/rtmpose_s photo.jpg
-
-        posedeploy infer work/rtmpose_s photo.jpg --bbox 20,30,480,600 --out drawn
-
-        posedeploy infer work/rtmo_s walk.mp4 holidays/ 'more/**/*.png' --out drawn
-
-        posedeploy infer work/rtmpose_s photo.jpg --json > keypoints.jsonl
+    - `posedeploy infer work/rtmpose_s photo.jpg`
+    - `posedeploy infer work/rtmpose_s photo.jpg --bbox 20,30,480,600 --out drawn`
+    - `posedeploy infer work/rtmo_s walk.mp4 holidays/ 'more/**/*.png' --out drawn`
+    - `posedeploy infer work/rtmpose_s photo.jpg --json > keypoints.jsonl`
     """
     boxes = [parse_box(text) for text in bbox or []]
     folder_of_model, images = check_model_folder(model_dir), find_sources(sources)
     if show:
         check_windows("Leave --show out, and open the images that --out writes.")
     chosen = device_for(folder_of_model, device)
-    target = out or (None if as_json or show else DEFAULT_OUT)
+    target = out or (None if as_json or show else Path("poses"))
     with PoseDetector(folder_of_model, chosen.kind, chosen.index, threads=threads) as detector:
         if boxes and not detector.top_down:
             raise BadInputError(
@@ -95,16 +72,14 @@ def infer(  # noqa: PLR0917 - the signature is the command line
                 "boxes for a top-down model only", "Leave --bbox out.",
             )  # fmt: skip
         folder = output_folder(target) if target else None
-        progress = items_progress(as_json=as_json)
-        window = show_image if show else None
+        progress, window = items_progress(as_json=as_json), show_image if show else None
         inference = Inference(detector, boxes or None, folder, window, min_score)
         lines = JsonLines() if as_json else TextLines(progress.console, inference)
         lines.start(detector)
         with progress:
-            names = drawn_names(images)
             complete = [
                 inference.run(source, name, lines, progress)
-                for source, name in zip(images, names, strict=True)
+                for source, name in zip(images, drawn_names(images), strict=True)
             ]
     if not all(complete):
         raise typer.Exit(1)
@@ -133,27 +108,19 @@ def parse_box(text: str) -> list[float]:
     return box
 
 
-# Shows an image in the window of a title for some milliseconds (0: until a key is pressed); False
-# if the user wants no more.
+# Shows an image in the window of a title for some ms (0: until a key is pressed); False to stop.
 Show = Callable[[str, NDArray[np.uint8], int], bool]
 
 
 @dataclass(frozen=True)
 class Inference:
-    """Finds, draws and reports poses.
-
-    Attributes:
-        boxes: `[left, top, right, bottom]` in image px, for every image; None without boxes.
-        out: Folder of the drawings; None draws nothing.
-        show: Opens windows; None opens none.
-        min_score: Keypoints with lower scores are not drawn.
-    """
+    """Finds, draws and reports poses."""
 
     detector: PoseDetector
-    boxes: list[list[float]] | None
-    out: Path | None
+    boxes: list[list[float]] | None  # [left, top, right, bottom] in image px, of every image
+    out: Path | None  # folder of the drawings; None draws nothing
     show: Show | None
-    min_score: float
+    min_score: float  # of the keypoints that are drawn
 
     def run(self, source: Source, name: str, reporter: Reporter, progress: Progress) -> bool:
         """Process one source; False if it could not be read to its end.
@@ -227,23 +194,19 @@ class Inference:
         return draw_poses(image, poses.keypoints, self.detector.dataset_meta, self.min_score)
 
 
-def _people_json(poses: Poses) -> list[dict[str, Any]]:
-    """People as JSON: boxes and keypoints in image px, keypoints as [x, y, score]."""
-    return [
+def _found(image: Image, poses: Poses) -> dict[str, Any]:
+    """Size and people as JSON: boxes and keypoints in image px, keypoints as [x, y, score]."""
+    people = [
         {"box": box.tolist(), "score": float(score), "keypoints": points.tolist()}
         for box, score, points in zip(poses.boxes, poses.scores, poses.keypoints, strict=True)
     ]
-
-
-def _size(image: Image) -> dict[str, int]:
-    return {"width": image.shape[1], "height": image.shape[0]}
+    return {"width": image.shape[1], "height": image.shape[0], "people": people}
 
 
 class JsonLines:
     """Reports one JSON object per line: the model, then images, frames and videos."""
 
     def start(self, detector: PoseDetector) -> None:
-        """Report the model and the names of its keypoints."""
         model, meta = detector.model, detector.dataset_meta
         self._line(
             kind="model", folder=str(model.folder), name=model.model.name,
@@ -254,16 +217,12 @@ class JsonLines:
         )  # fmt: skip
 
     def image(self, source: Path, image: Image, poses: Poses, written: Path | None) -> None:
-        self._line(
-            kind="image", source=str(source), **_size(image), people=_people_json(poses),
-            written=str(written) if written else None,
-        )  # fmt: skip
+        path = str(written) if written else None
+        self._line(kind="image", source=str(source), **_found(image, poses), written=path)
 
     def frame(self, video: Video, image: Image, poses: Poses) -> None:
-        self._line(
-            kind="frame", source=str(video.path), frame=video.read - 1, **_size(image),
-            people=_people_json(poses),
-        )  # fmt: skip
+        place = {"source": str(video.path), "frame": video.read - 1}
+        self._line(kind="frame", **place, **_found(image, poses))
 
     def video(self, video: Video, people: int, written: Path | None) -> None:
         self._line(
@@ -288,7 +247,6 @@ class TextLines:
         self._scores: list[NDArray[np.float32]] = []  # of an image, or of a video's frames
 
     def start(self, detector: PoseDetector) -> None:
-        """Report the model."""
         model, (width, height) = detector.model, detector.input_size
         self._print(
             f"[bold]{escape(model.folder.name)}[/]: {model.model.backend} {model.precision}, "

@@ -6,7 +6,6 @@ import glob
 import itertools
 import os
 import struct
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import cv2
 
-from posedeploy.errors import BadInputError, UnavailableError, did_you_mean
+from posedeploy.errors import BadInputError, UnavailableError, did_you_mean, names_beside
 from posedeploy.paths import whole_file
 from posedeploy.sdk.images import Image
 
@@ -58,10 +57,9 @@ def _sources(word: str) -> list[Source]:
         return _by_suffix(sorted(path.iterdir()), f"folder {word}")
     if _PATTERN & set(word):
         return _by_suffix(sorted(map(Path, glob.glob(word, recursive=True))), f"pattern {word}")
-    neighbors = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
     raise BadInputError(
         f"image {word}", "no such file", "an image, a video, a folder or a pattern",
-        did_you_mean(path.name, neighbors, "Check the path."),
+        did_you_mean(path.name, names_beside(path), "Check the path."),
     )  # fmt: skip
 
 
@@ -95,20 +93,6 @@ def drawn_names(sources: Sequence[Source]) -> list[str]:
             name = f"{source.path.stem}_poses_{count}{suffix}"
         names.append(name)
     return names
-
-
-def output_folder(path: Path) -> Path:
-    """The folder, created if missing; BadInputError if it cannot be created or written to."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
-            return path
-    except OSError as error:
-        found = "a file" if path.is_file() else error.strerror or str(error)
-        raise BadInputError(
-            f"--out {path}", found, "a folder that can be written to",
-            "Choose another place.",
-        ) from error  # fmt: skip
 
 
 @dataclass

@@ -30,15 +30,6 @@ TOTAL = "total"
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What is measured: numbers of regions in a call, and calls of each folder and batch."""
-
-    batches: tuple[int, ...]
-    warm_up: int
-    calls: int
-
-
-@dataclass(frozen=True)
 class Summary:
     """Median, interquartile range and 99th percentile of times in ms."""
 
@@ -49,25 +40,18 @@ class Summary:
 
 @dataclass
 class Run:
-    """The times of one folder at one batch size.
-
-    Attributes:
-        batch: Regions in a call.
-        options: The backend's effective options.
-        samples: Stage -> ms per call; 'total' is the whole call.
-    """
+    """The times of one folder at one batch size."""
 
     folder: str
-    batch: int
+    batch: int  # regions in a call
     backend: str
     precision: str
-    options: Mapping[str, str]
-    samples: dict[str, list[float]] = field(
+    options: Mapping[str, str]  # the backend's effective ones
+    samples: dict[str, list[float]] = field(  # stage -> ms per call; 'total' is the whole call
         default_factory=lambda: {name: [] for name in (*STAGES, TOTAL)}
     )
 
     def summary(self, stage: str) -> Summary:
-        """Statistics of a stage."""
         low, median, high, p99 = np.percentile(self.samples[stage], [25, 50, 75, 99])
         return Summary(float(median), float(high - low), float(p99))
 
@@ -87,17 +71,12 @@ class Run:
 
 
 class StopWatch:
-    """Adds up the time of each stage of a call; `clock` returns the time in s."""
+    """Adds up the time of each stage of one call; `clock` returns the time in s."""
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock = clock
-        self._last = 0.0
         self.seconds = dict.fromkeys(STAGES, 0.0)
-
-    def start(self) -> None:
-        """Begin a call."""
-        self.seconds = dict.fromkeys(STAGES, 0.0)
-        self._last = self._clock()
+        self._last = clock()
 
     def mark(self, stage: str) -> None:
         """A stage has ended."""
@@ -108,10 +87,9 @@ class StopWatch:
 
 def time_calls(detector: PoseDetector, images: Sequence[Image], calls: int, run: Run) -> None:
     """Run a detector a number of times and add the times to a run."""
-    watch = StopWatch()
-    detector.on_stage = watch.mark
     for _ in range(calls):
-        watch.start()
+        watch = StopWatch()
+        detector.on_stage = watch.mark
         started = time.perf_counter()
         detector.detect_batch(images)
         watch.mark("post")
@@ -124,29 +102,29 @@ def time_calls(detector: PoseDetector, images: Sequence[Image], calls: int, run:
 def measure(
     detectors: Mapping[str, PoseDetector],
     image: Image,
-    plan: Plan,
+    batches: Sequence[int],
+    *,
+    warm_up: int,
+    calls: int,
     turn: Callable[[PoseDetector, Sequence[Image], int, Run], None] = time_calls,
 ) -> list[Run]:
-    """Time the folders in turns of `TURN` calls.
+    """Time the detectors of folders in turns of `TURN` calls.
 
-    Args:
-        detectors: Folder as it was named -> its detector.
-        image: `[H, W, 3]` uint8, BGR; a top-down model takes the whole image as the box.
-        plan: What is measured.
-        turn: Runs a detector a number of times and adds the times to a run.
+    A top-down model takes the whole image as the box. `batches` are numbers of regions in a call,
+    `warm_up` and `calls` are per folder and batch.
 
     Returns:
         One run per folder and batch size, in the order of the folders within each batch size.
     """
     runs = []
-    for batch in plan.batches:
+    for batch in batches:
         images = [image] * batch
         group = {name: _run(name, detector, batch) for name, detector in detectors.items()}
         for name, detector in detectors.items():
-            turn(detector, images, plan.warm_up, _run(name, detector, batch))
-        for start in range(0, plan.calls, TURN):
+            turn(detector, images, warm_up, _run(name, detector, batch))
+        for start in range(0, calls, TURN):
             for name, detector in detectors.items():
-                turn(detector, images, min(TURN, plan.calls - start), group[name])
+                turn(detector, images, min(TURN, calls - start), group[name])
         runs += list(group.values())
     return runs
 
@@ -157,21 +135,18 @@ def _run(name: str, detector: PoseDetector, batch: int) -> Run:
 
 
 def profile(  # noqa: PLR0917 - the signature is the command line
-    model_dirs: Annotated[
-        list[Path], typer.Argument(metavar="MODEL_DIR", help="SDK model folders.")
-    ],
-    img: Annotated[
-        Path | None, typer.Option(help="Image to run on; by default a drawn figure, 640x480.")
-    ] = None,
-    batch: Annotated[
-        list[int] | None, typer.Option(min=1, help="Regions in a call; may be repeated. [1]")
-    ] = None,
+    model_dirs: Annotated[list[Path], typer.Argument(
+        metavar="MODEL_DIR", help="SDK model folders.")],
+    img: Annotated[Path | None, typer.Option(
+        help="Image to run on; by default a drawn figure, 640x480.")] = None,
+    batch: Annotated[list[int] | None, typer.Option(
+        min=1, help="Regions in a call; may be repeated. [1]")] = None,
     threads: ThreadsOption = 1,
     warm_up: Annotated[int, typer.Option(min=0, help="Calls before any is counted.")] = 10,
     calls: Annotated[int, typer.Option(min=2, help="Calls that are counted.")] = 100,
     device: DeviceOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON with every sample.")] = False,
-) -> None:
+) -> None:  # fmt: skip
     """Measure pre-processing, session and post-processing, with the machine's fingerprint.
 
     Folders take turns, so that other programs slow all of them down alike. Compare only numbers of
@@ -179,18 +154,14 @@ def profile(  # noqa: PLR0917 - the signature is the command line
 
     Examples:
 
-        posedeploy profile work/rtmpose_s
-
-        posedeploy profile work/ort work/openvino work/ncnn --threads 2
-
-        posedeploy profile work/rtmpose_s --batch 1 --batch 8 --calls 300
-
-        posedeploy profile work/rtmpose_s --json > latency.json
+    - `posedeploy profile work/rtmpose_s`
+    - `posedeploy profile work/ort work/openvino work/ncnn --threads 2`
+    - `posedeploy profile work/rtmpose_s --batch 1 --batch 8 --calls 300`
+    - `posedeploy profile work/rtmpose_s --json > latency.json`
     """
     from posedeploy.synthetic.figures import draw_figure
 
     sizes = sorted(set(batch or [1]))
-    plan = Plan(batches=tuple(sizes), warm_up=warm_up, calls=calls)
     image = read_image(img) if img else draw_figure(1, (640, 480))[0]
     if len(set(model_dirs)) < len(model_dirs):
         raise BadInputError(
@@ -204,7 +175,7 @@ def profile(  # noqa: PLR0917 - the signature is the command line
             checked, chosen.kind, chosen.index, threads=threads, batch_size=max(sizes)
         )
     with console(stderr=True).status("measuring"):
-        runs = measure(detectors, image, plan)
+        runs = measure(detectors, image, sizes, warm_up=warm_up, calls=calls)
     machine = fingerprint(threads)
     if as_json:
         print_json({"machine": machine, "runs": [run.to_json() for run in runs]})

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from posedeploy.cli.arguments import JsonOption
 from posedeploy.cli.terminal import console, escape, print_json
 from posedeploy.errors import BadInputError
 
@@ -20,28 +21,21 @@ COLORS = {"error": "bold red", "warning": "yellow"}
 
 
 def validate(
-    folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="SDK model folder, ours or MMDeploy's.")
-    ],
-    client: Annotated[
-        str | None,
-        typer.Option(help="A client that must be able to use it: mmdeploy-runtime-1.3.1."),
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the findings as JSON, for other programs.")
-    ] = False,
-) -> None:
+    folder: Annotated[Path, typer.Argument(
+        metavar="FOLDER", help="SDK model folder, ours or MMDeploy's.")],
+    client: Annotated[str | None, typer.Option(
+        help="A client that must be able to use it: mmdeploy-runtime-1.3.1.")] = None,
+    as_json: JsonOption = False,
+) -> None:  # fmt: skip
     """Check an SDK model folder for errors, without running the graph in it.
 
     Exit code: 0 no errors (there may be warnings), 1 errors, 2 no such folder or client.
 
     Examples:
 
-        posedeploy validate work/rtmpose_s
-
-        posedeploy validate work/rtmpose_s --client mmdeploy-runtime-1.3.1
-
-        posedeploy validate work/rtmpose_s --json
+    - `posedeploy validate work/rtmpose_s`
+    - `posedeploy validate work/rtmpose_s --client mmdeploy-runtime-1.3.1`
+    - `posedeploy validate work/rtmpose_s --json`
     """
     from posedeploy.sdk.validate import Level
     from posedeploy.sdk.validate import validate as findings_of

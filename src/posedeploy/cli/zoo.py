@@ -19,21 +19,17 @@ zoo = typer.Typer(no_args_is_help=True, help="The models that this project answe
 
 @zoo.command("list")
 def list_models(
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="NAME", help="Models or tiers: quick, default, reference, all."),
-    ] = None,
+    names: Annotated[list[str] | None, typer.Argument(
+        metavar="NAME", help="Models or tiers: quick, default, reference, all.")] = None,
     as_json: JsonOption = False,
-) -> None:
+) -> None:  # fmt: skip
     """List families, models, input sizes and published accuracy.
 
     Examples:
 
-        posedeploy zoo list
-
-        posedeploy zoo list quick rtmpose_m
-
-        posedeploy zoo list --json
+    - `posedeploy zoo list`
+    - `posedeploy zoo list quick rtmpose_m`
+    - `posedeploy zoo list --json`
     """
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
@@ -64,18 +60,16 @@ def list_models(
 
 @zoo.command("show")
 def show_model(
-    name: Annotated[
-        str, typer.Argument(metavar="NAME", help="Model.", autocompletion=complete_model)
-    ],
+    name: Annotated[str, typer.Argument(
+        metavar="NAME", help="Model.", autocompletion=complete_model)],
     as_json: JsonOption = False,
-) -> None:
+) -> None:  # fmt: skip
     """Show a model: its config, its checkpoint, and the deploy configs that fit it.
 
     Examples:
 
-        posedeploy zoo show rtmpose_s
-
-        posedeploy zoo show rtmpose_s --json
+    - `posedeploy zoo show rtmpose_s`
+    - `posedeploy zoo show rtmpose_s --json`
     """
     from posedeploy.zoo import model_row
 
@@ -106,26 +100,20 @@ def show_model(
 
 @zoo.command("fetch")
 def fetch(
-    names: Annotated[
-        list[str],
-        typer.Argument(metavar="NAME", help="Models or tiers.", autocompletion=complete_model),
-    ],
-    folder: Annotated[
-        Path | None, typer.Option(help="Where checkpoints go; by default the cache.")
-    ] = None,
-    offline: Annotated[
-        bool, typer.Option("--offline", help="Use no network: name what is missing and where.")
-    ] = False,
-) -> None:
+    names: Annotated[list[str], typer.Argument(
+        metavar="NAME", help="Models or tiers.", autocompletion=complete_model)],
+    folder: Annotated[Path | None, typer.Option(
+        help="Where checkpoints go; by default the cache.")] = None,
+    offline: Annotated[bool, typer.Option(
+        "--offline", help="Use no network: name what is missing and where.")] = False,
+) -> None:  # fmt: skip
     """Download trained checkpoints; files that are there already are checked and kept.
 
     Examples:
 
-        posedeploy zoo fetch rtmpose_s
-
-        posedeploy zoo fetch quick
-
-        posedeploy zoo fetch rtmpose_s --offline
+    - `posedeploy zoo fetch rtmpose_s`
+    - `posedeploy zoo fetch quick`
+    - `posedeploy zoo fetch rtmpose_s --offline`
     """
     from posedeploy.zoo import models_of
     from posedeploy.zoo.download import fetch_checkpoint

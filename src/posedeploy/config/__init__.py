@@ -16,7 +16,6 @@ from posedeploy.config.files import config_root
 from posedeploy.config.listing import list_deploy_configs
 from posedeploy.config.model_config import (
     FAMILIES,
-    OTHER_FAMILY,
     ModelConfig,
     load_model_config,
     model_config_from,
@@ -24,23 +23,8 @@ from posedeploy.config.model_config import (
 from posedeploy.config.naming import DeployConfigName, parse_name
 
 __all__ = [
-    "EXPORTERS",
-    "FAMILIES",
-    "OTHER_FAMILY",
-    "CalibrationSettings",
-    "DeployConfig",
-    "DeployConfigName",
-    "ModelConfig",
-    "NmsSettings",
-    "config_root",
-    "deploy_config_from",
-    "deploy_config_text",
-    "find_deploy_config",
-    "is_deploy_config_name",
-    "list_deploy_configs",
-    "load_deploy_config",
-    "load_model_config",
-    "model_config_from",
-    "parse_name",
-    "read_deploy_config",
-]
+    "EXPORTERS", "FAMILIES", "CalibrationSettings", "DeployConfig", "DeployConfigName",
+    "ModelConfig", "NmsSettings", "config_root", "deploy_config_from", "deploy_config_text",
+    "find_deploy_config", "is_deploy_config_name", "list_deploy_configs", "load_deploy_config",
+    "load_model_config", "model_config_from", "parse_name", "read_deploy_config",
+]  # fmt: skip

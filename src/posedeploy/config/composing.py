@@ -23,27 +23,17 @@ from posedeploy.runtime.registry import backend_row
 STRIDE = 32  # the coarsest stride of the backbones of the support table
 # Batches that an engine with a dynamic batch is built for, as MMDeploy's configs have them.
 BATCHES = {"min_shape": 1, "opt_shape": 2, "max_shape": 4}
-# MMDeploy exports these as `ir_config`, all other forms as `onnx_config`.
-TORCHSCRIPT_FORMS = ("exported-program", "torchscript")
-
 Shape = tuple[int, int]  # (H, W) in input px
 
 
 @dataclass(frozen=True)
 class Extras:
-    """What the configs of a backend hold beyond their base files.
+    """What the configs of a backend hold beyond their base files."""
 
-    Attributes:
-        ir: Fields of `onnx_config` or `ir_config`.
-        model_inputs: Returns `backend_config.model_inputs`, or None, of a shape and whether the
-            batch is dynamic.
-        needs_shape: True if a config with a dynamic batch has to name its shape.
-    """
-
-    ir: Mapping[str, Any]
+    ir: Mapping[str, Any]  # fields of onnx_config or ir_config
     backend_config: Mapping[str, Any]
-    model_inputs: Callable[[Shape, bool], Any]
-    needs_shape: bool = False
+    model_inputs: Callable[[Shape, bool], Any]  # of a shape and whether the batch is dynamic
+    needs_shape: bool = False  # True if a config with a dynamic batch has to name its shape
 
 
 def _profiles(shape: Shape, dynamic: bool) -> Any:
@@ -95,8 +85,8 @@ def compose(name: DeployConfigName) -> dict[str, Any]:
 
 
 def _ir(name: DeployConfigName, head: HeadSpec, extras: Extras) -> dict[str, Any]:
-    """`onnx_config` or `ir_config`, whichever the backend's form takes."""
-    torchscript = backend_row(name.backend).form in TORCHSCRIPT_FORMS
+    """`ir_config` for the forms that MMDeploy exports as TorchScript, else `onnx_config`."""
+    torchscript = backend_row(name.backend).form in {"exported-program", "torchscript"}
     config = _base("torchscript_config" if torchscript else "onnx_config")
     for ir in config.values():
         ir["output_names"] = list(head.output_names)

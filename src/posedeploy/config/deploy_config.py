@@ -18,8 +18,8 @@ from posedeploy.config.listing import BASE_FILE, file_names, list_deploy_configs
 from posedeploy.config.naming import (
     DEFAULT_PRECISION,
     DeployConfigName,
+    conflict,
     grammar,
-    parse_name,
     precisions,
     split_name,
 )
@@ -33,10 +33,7 @@ OPSETS = range(11, 19)
 
 @dataclass(frozen=True)
 class NmsSettings:
-    """`codebase_config.post_processing`: scores in 0..1, counts of boxes.
-
-    The model's own `test_cfg` wins over score and IoU threshold (MMDeploy's rule).
-    """
+    """`codebase_config.post_processing`; the model's own `test_cfg` wins over the thresholds."""
 
     score_threshold: float
     iou_threshold: float
@@ -49,16 +46,11 @@ class NmsSettings:
 class CalibrationSettings:
     """`calib_config`: the images that the ranges of int8 are measured on.
 
-    MMDeploy's fields (`create_calib`, `calib_file`) name a cache of its own and change nothing
-    here.
-
-    Attributes:
-        images: A folder of images; None for drawn figures.
-        count: How many inputs at most; None for the default.
+    MMDeploy's fields (`create_calib`, `calib_file`) name a cache of its own and change nothing.
     """
 
-    images: Path | None = None
-    count: int | None = None
+    images: Path | None = None  # a folder; None for drawn figures
+    count: int | None = None  # at most this many inputs; None for the default
 
 
 @dataclass(frozen=True)
@@ -66,34 +58,25 @@ class DeployConfig:
     """One deploy config.
 
     Attributes:
-        path: The file it was read from; its name if it was composed.
-        name: The parts of its name; None if that is not of the grammar.
-        precision: Stored precision, from `backend_config`.
-        ir: 'onnx' or 'torchscript': what the exporter writes.
-        save_file: File name of the exported intermediate representation.
-        exporter: One of `EXPORTERS`.
         input_shape: (W, H) in input px, from the intermediate representation's `input_shape` or
             else the backend's `model_inputs`; None takes the model's.
-        dynamic_batch: True if axis 0 of the input is dynamic.
-        nms: None for top-down models.
-        raw: The whole config as plain dicts.
     """
 
-    path: Path
-    name: DeployConfigName | None
+    path: Path  # the file it was read from; its name if it was composed
+    name: DeployConfigName | None  # None if it is not of the grammar
     backend: str
-    precision: str
-    ir: str
-    save_file: str
+    precision: str  # of the stored weights
+    ir: str  # 'onnx' or 'torchscript'
+    save_file: str  # file name of the exported intermediate representation
     exporter: str
     opset: int
     input_names: tuple[str, ...]
     output_names: tuple[str, ...]
     input_shape: tuple[int, int] | None
     dynamic_batch: bool
-    nms: NmsSettings | None
+    nms: NmsSettings | None  # None for top-down models
     calibration: CalibrationSettings
-    raw: Mapping[str, Any] = field(repr=False, compare=False)
+    raw: Mapping[str, Any] = field(repr=False, compare=False)  # all of it, plain dicts
 
     @property
     def shape_mode(self) -> str:
@@ -114,8 +97,14 @@ class DeployConfig:
 
 def is_deploy_config_name(name: str) -> bool:
     """True for the name (with or without '.py') of a file of ours or of a config to compose."""
+    return _by_name(name) is not None
+
+
+def _by_name(name: str) -> Path | DeployConfigName | None:
     stem = name.removesuffix(".py")
-    return stem in {BASE_FILE, *file_names()} or split_name(stem) is not None
+    if stem in {BASE_FILE, *file_names()}:
+        return config_root() / f"{stem}.py"
+    return split_name(stem)
 
 
 def find_deploy_config(name_or_path: str | Path) -> Path | DeployConfigName:
@@ -125,19 +114,16 @@ def find_deploy_config(name_or_path: str | Path) -> Path | DeployConfigName:
         BadInputError: Neither a file nor a name of the grammar.
     """
     path = Path(name_or_path)
-    if path.is_file():
-        return path
-    stem = str(name_or_path).removesuffix(".py")
-    if stem in {BASE_FILE, *file_names()}:
-        return config_root() / f"{stem}.py"
-    if (name := split_name(stem)) is not None:
-        return name
-    raise BadInputError(
-        f"deploy config {name_or_path}",
-        "a folder" if path.is_dir() else "no such file and no such name",
-        f"a path, or a name: {grammar()}",
-        did_you_mean(Path(stem).name, list_deploy_configs(), "See `posedeploy configs list`."),
-    )
+    source = path if path.is_file() else _by_name(str(name_or_path))
+    if source is None:
+        raise BadInputError(
+            f"deploy config {name_or_path}",
+            "a folder" if path.is_dir() else "no such file and no such name",
+            f"a path, or a name: {grammar()}",
+            did_you_mean(path.name.removesuffix(".py"), list_deploy_configs(),
+                         "See `posedeploy configs list`."),
+        )  # fmt: skip
+    return source
 
 
 def read_deploy_config(name_or_path: str | Path) -> Any:
@@ -173,11 +159,7 @@ def deploy_config_text(name_or_path: str | Path) -> str:
 
 
 def deploy_config_from(config: Any) -> DeployConfig:
-    """The typed value of an `mmengine.config.Config` that was read, and perhaps changed, before.
-
-    Raises:
-        BadInputError: Not a deploy config for MMPose, or a field that is wrong.
-    """
+    """As `load_deploy_config`, of an `mmengine.config.Config` that was read before."""
     return _typed(Path(config.filename or "deploy config"), config.to_dict())
 
 
@@ -185,8 +167,7 @@ def _section(path: Path, raw: Mapping[str, Any], *names: str) -> dict[str, Any]:
     for name in names:
         if isinstance(raw.get(name), dict):
             return dict(raw[name])
-    there = sorted(raw)
-    listed = ", ".join(there[:5]) + (", …" if len(there) > 5 else "") or "nothing"
+    listed = ", ".join(sorted(raw)[:5]) + (", …" if len(raw) > 5 else "") or "nothing"
     raise BadInputError(
         str(path), f"no {' or '.join(names)} (top-level names: {listed})",
         "a deploy config: onnx_config or ir_config, codebase_config, backend_config",
@@ -213,9 +194,10 @@ def _typed(path: Path, raw: dict[str, Any]) -> DeployConfig:
         )  # fmt: skip
     axes = ir_config.get("dynamic_axes") or {}
     input_names = tuple(ir_config.get("input_names", ("input",)))
+    name = split_name(path.name)
     return DeployConfig(
         path=path,
-        name=_name(path),
+        name=name if name and not conflict(name) else None,
         backend=str(backend_config["type"]),
         precision=_precision(path, backend_config),
         ir=str(ir_config.get("type", "onnx")),
@@ -232,13 +214,6 @@ def _typed(path: Path, raw: dict[str, Any]) -> DeployConfig:
     )
 
 
-def _name(path: Path) -> DeployConfigName | None:
-    try:
-        return parse_name(path.name)
-    except ValueError:
-        return None
-
-
 def _one_of(path: Path, where: str, value: object, allowed: tuple[str, ...]) -> str:
     value = allowed[0] if value is None else value
     if value not in allowed:
@@ -249,10 +224,9 @@ def _one_of(path: Path, where: str, value: object, allowed: tuple[str, ...]) -> 
 def _precision(path: Path, backend_config: Mapping[str, Any]) -> str:
     """MMDeploy has three ways to write it: lower case, upper case, TensorRT's flags."""
     common = backend_config.get("common_config") or {}
-    if common.get("int8_mode"):
-        return "int8"
-    if common.get("fp16_mode"):
-        return "fp16"
+    for precision in ("int8", "fp16"):
+        if common.get(f"{precision}_mode"):
+            return precision
     value = str(backend_config.get("precision", DEFAULT_PRECISION)).lower()
     return _one_of(path, "backend_config.precision", value, precisions())
 

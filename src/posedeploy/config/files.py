@@ -27,12 +27,8 @@ def read_config(path: Path, what: str) -> Any:
     if not path.is_file():
         raise BadInputError(str(path), "no such file", f"a {what}", "Check the path.")
     if path.suffix != ".py":
-        raise BadInputError(
-            str(path),
-            f"a {path.suffix or 'suffixless'} file",
-            f"a {what} (.py)",
-            "Check the path.",
-        )
+        found = f"a {path.suffix or 'suffixless'} file"
+        raise BadInputError(str(path), found, f"a {what} (.py)", "Check the path.")
     if b"custom_imports" in path.read_bytes():  # modules of the user's, which import mmpose
         compat.install()
     try:

@@ -28,21 +28,13 @@ ALL, FIRST, NONE = "all", "first", "none"  # which of them are in the names
 
 @dataclass(frozen=True)
 class Listed:
-    """Flows of a backend that are listed.
-
-    Attributes:
-        shapes: `ALL`: a config for each shape of the head kind; `FIRST`: for its first shape;
-            `NONE`: one config that takes the model's shape.
-        heads: 'top-down', 'bottom-up', or '' for both.
-        precisions: Only these; empty for all that the backend has.
-        option: Word of `naming.OPTIONS`, or ''.
-    """
+    """Flows of a backend that are listed."""
 
     shape_mode: str
-    shapes: str
-    heads: str = ""
-    precisions: tuple[str, ...] = ()
-    option: str = ""
+    shapes: str  # ALL: a config for each of the head kind; NONE: one that takes the model's shape
+    heads: str = ""  # 'top-down', 'bottom-up', or '' for both
+    precisions: tuple[str, ...] = ()  # empty for all that the backend has
+    option: str = ""  # word of naming.OPTIONS
 
 
 # ---- modify this table to list other flows -----------------------------------------------------

@@ -29,33 +29,21 @@ OTHER_FAMILY = "other"  # a supported head on a backbone outside the support tab
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """One MMPose model config.
-
-    Attributes:
-        head: Type name of the head.
-        family: Row of the support table, or 'other'.
-        input_size: (W, H) in input px.
-        mean: Mean that is subtracted, in the channel order of the network input, 0..255.
-        bgr_to_rgb: True if the network takes RGB.
-        codec: The codec that decodes (the last one if there are several).
-        test_cfg: The model's `test_cfg`, flip test off.
-        estimator: Type name of the pose estimator.
-        config: The whole `mmengine.config.Config`.
-    """
+    """One MMPose model config."""
 
     path: Path
-    head: str
+    head: str  # type name
     head_kind: HeadSpec
-    family: str
-    input_size: tuple[int, int]
-    mean: tuple[float, ...]
+    family: str  # row of the support table, or 'other'
+    input_size: tuple[int, int]  # (W, H) in input px
+    mean: tuple[float, ...]  # in the channel order of the network input, 0..255; std too
     std: tuple[float, ...]
-    bgr_to_rgb: bool
-    codec: Mapping[str, Any]
-    test_cfg: Mapping[str, Any]
+    bgr_to_rgb: bool  # True if the network takes RGB
+    codec: Mapping[str, Any]  # the one that decodes: the last if there are several
+    test_cfg: Mapping[str, Any]  # without flip test
     test_pipeline: tuple[Mapping[str, Any], ...]
-    estimator: str
-    config: Any = field(repr=False, compare=False)
+    estimator: str  # type name
+    config: Any = field(repr=False, compare=False)  # the whole `mmengine.config.Config`
 
 
 def load_model_config(path: str | Path) -> ModelConfig:
@@ -75,18 +63,30 @@ def model_config_from(config: Any) -> ModelConfig:
     head = str(model["head"]["type"])
     kind = head_of_mmpose(head)
     if kind is None:
+        supported = ", ".join(sorted(name for row in HEADS for name in row.mmpose_heads))
         raise BadInputError(
-            f"{path}: model.head.type",
-            head,
-            "a supported head: " + ", ".join(sorted(n for row in HEADS for n in row.mmpose_heads)),
+            f"{path}: model.head.type", head, f"a supported head: {supported}",
             "Heads of other kinds need an export module and a decoder; see CONTRIBUTING.md.",
-        )
+        )  # fmt: skip
     if "test_dataloader" not in config:
         raise BadInputError(
             str(path), "no test_dataloader, whose pipeline holds the size of the model's input",
             "a whole MMPose config", "Inherit from a config that mmpose ships, as _base_.",
         )  # fmt: skip
-    return _typed(path, config, head, kind)
+    pipeline = tuple(config["test_dataloader"]["dataset"]["pipeline"])
+    codec = model["head"].get("decoder") or config.get("codec") or {}
+    preprocessor = model.get("data_preprocessor") or {}
+    return ModelConfig(
+        path=path, head=head, head_kind=kind,
+        family=family_of(head, str(model["backbone"]["type"])),
+        input_size=_input_size(path, pipeline),
+        mean=tuple(preprocessor.get("mean") or (0.0, 0.0, 0.0)),
+        std=tuple(preprocessor.get("std") or (1.0, 1.0, 1.0)),
+        bgr_to_rgb=bool(preprocessor.get("bgr_to_rgb", False)),
+        codec=dict(codec[-1] if isinstance(codec, list | tuple) else codec),
+        test_cfg={**(model.get("test_cfg") or {}), "flip_test": False},
+        test_pipeline=pipeline, estimator=str(model["type"]), config=config,
+    )  # fmt: skip
 
 
 def _no_model_config(path: Path, config: Any) -> BadInputError:
@@ -97,30 +97,6 @@ def _no_model_config(path: Path, config: Any) -> BadInputError:
     elif "backend_config" in config:
         next_step = "This is a deploy config, which comes first; the model config comes second."
     return BadInputError(str(path), found, "an MMPose 1.x model config", next_step)
-
-
-def _typed(path: Path, config: Any, head: str, kind: HeadSpec) -> ModelConfig:
-    model = config["model"]
-    pipeline = tuple(config["test_dataloader"]["dataset"]["pipeline"])
-    codec = model["head"].get("decoder") or config.get("codec") or {}
-    if isinstance(codec, list | tuple):
-        codec = codec[-1]
-    preprocessor = model.get("data_preprocessor") or {}
-    return ModelConfig(
-        path=path,
-        head=head,
-        head_kind=kind,
-        family=family_of(head, str(model["backbone"]["type"])),
-        input_size=_input_size(path, pipeline),
-        mean=tuple(preprocessor.get("mean") or (0.0, 0.0, 0.0)),
-        std=tuple(preprocessor.get("std") or (1.0, 1.0, 1.0)),
-        bgr_to_rgb=bool(preprocessor.get("bgr_to_rgb", False)),
-        codec=dict(codec),
-        test_cfg={**(model.get("test_cfg") or {}), "flip_test": False},
-        test_pipeline=pipeline,
-        estimator=str(model["type"]),
-        config=config,
-    )
 
 
 def family_of(head: str, backbone: str) -> str:

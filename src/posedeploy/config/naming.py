@@ -24,20 +24,13 @@ SHAPE_MODES = ("static", "dynamic")
 
 @dataclass(frozen=True)
 class Option:
-    """A word for flows that differ from the other flows of a backend.
-
-    Attributes:
-        precisions: Precisions of the backend that have it.
-        bottom_up: True if it is for bottom-up models alone.
-        backend_config: Fields that it sets.
-        max_pre_top_k: Limit of `post_processing.pre_top_k`; 0 for none.
-    """
+    """A word for flows that differ from the other flows of a backend."""
 
     backend: str
-    precisions: tuple[str, ...]
-    bottom_up: bool
-    backend_config: Mapping[str, Any] = field(hash=False)
-    max_pre_top_k: int = 0
+    precisions: tuple[str, ...]  # those of the backend that have it
+    bottom_up: bool  # True if it is for bottom-up models alone
+    backend_config: Mapping[str, Any] = field(hash=False)  # fields that it sets
+    max_pre_top_k: int = 0  # limit of post_processing.pre_top_k; 0 for none
 
 
 # ---- modify this table to add an option ------------------------------------------------------
@@ -55,21 +48,14 @@ OPTIONS: Mapping[str, Option] = {
 
 @dataclass(frozen=True)
 class DeployConfigName:
-    """The parts of a deploy config's name.
+    """The parts of a deploy config's name."""
 
-    Attributes:
-        variant: Word of the head kind; '' for heatmap models.
-        shape_mode: 'static' or 'dynamic' (batch).
-        shape: (H, W) in input px, None if the name has none.
-        option: A word of `OPTIONS`, or ''.
-    """
-
-    variant: str
+    variant: str  # word of the head kind; '' for heatmap models
     backend: str
     precision: str
-    shape_mode: str
-    shape: tuple[int, int] | None = None
-    option: str = ""
+    shape_mode: str  # 'static' or 'dynamic' (batch)
+    shape: tuple[int, int] | None = None  # (H, W) in input px
+    option: str = ""  # a word of OPTIONS
 
     def __str__(self) -> str:
         variant = f"_{self.variant}" if self.variant else ""
@@ -80,9 +66,7 @@ class DeployConfigName:
 
 
 # Names of MMDeploy that do not follow the grammar, and their parts.
-IRREGULAR = {
-    "pose-detection_torchscript": DeployConfigName("", "torchscript", "fp32", "static"),
-}
+IRREGULAR = {"pose-detection_torchscript": DeployConfigName("", "torchscript", "fp32", "static")}
 
 
 def precisions() -> tuple[str, ...]:
@@ -104,15 +88,15 @@ def parse_name(name: str) -> DeployConfigName:
     """Read a deploy config's name (with or without '.py').
 
     Raises:
-        ValueError: The name does not follow the grammar, or its backend does not have the
-            precision, the option or a dynamic batch.
+        ValueError: It does not follow the grammar, or its parts do not go together.
     """
     parsed = split_name(name)
     if parsed is None:
         raise ValueError(f"{name!r} is not a deploy config's name; expected {grammar()}")
     if wrong := conflict(parsed):
+        found, expected = wrong
         raise ValueError(
-            f"{name!r} is not a deploy config's name: found {wrong[0]}; expected {wrong[1]}"
+            f"{name!r} is not a deploy config's name: found {found}; expected {expected}"
         )
     return parsed
 
@@ -125,14 +109,11 @@ def split_name(name: str) -> DeployConfigName | None:
     match = re.fullmatch(_pattern(), stem)
     if match is None:
         return None
+    shape = (int(match["height"]), int(match["width"])) if match["height"] else None
     return DeployConfigName(
-        match["variant"] or "",
-        match["backend"],
-        match["precision"] or DEFAULT_PRECISION,
-        match["shape_mode"],
-        (int(match["height"]), int(match["width"])) if match["height"] else None,
-        match["option"] or "",
-    )
+        match["variant"] or "", match["backend"], match["precision"] or DEFAULT_PRECISION,
+        match["shape_mode"], shape, match["option"] or "",
+    )  # fmt: skip
 
 
 def _pattern() -> str:

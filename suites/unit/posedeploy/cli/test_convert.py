@@ -110,7 +110,7 @@ BAD_INPUT: dict[str, tuple[dict[str, str], str]] = {
 }  # fmt: skip
 BAD_OPTIONS = {
     "a device of another backend": ("--device=npu:0", "a device of onnxruntime: cpu"),
-    "no such log level": ("--log-level=LOUD", "one of CRITICAL, ERROR"),
+    "no such log level": ("--log-level=LOUD", "one of: CRITICAL, ERROR"),
     "no such exporter": ("--exporter=fax", "torchscript"),
     "no such second image": ("--test-img=nowhere.jpg", "image nowhere.jpg"),
 }
@@ -184,7 +184,7 @@ def convert_with(desk: Desk, find: FindKeypoints) -> tuple[bool, str]:
     with console.capture() as capture:
         same = run(
             words[0], words[1], words[2], {image: read_image(image)},
-            work_dir=desk.folder / "out", device=None, exporter=None, find=find, console=console,
+            work_dir=desk.folder / "out", device=None, exporter=None, find=find, out=console,
         )  # fmt: skip
     return same, capture.get()
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from posedeploy.cli.app import app
-from posedeploy.cli.profile import Plan, Run, StopWatch, fingerprint, measure, show
+from posedeploy.cli.profile import Run, StopWatch, fingerprint, measure, show
 from posedeploy.errors import BadInputError
 from posedeploy.sdk import PoseDetector
 from posedeploy.sdk.pose_detector import STAGES
@@ -79,8 +79,7 @@ def test_folders_take_turns(folders: list[Path]) -> None:
         turns.append((Path(found.folder).name, calls))
 
     detectors = {str(folder): PoseDetector(folder) for folder in folders}
-    plan = Plan(batches=(1,), warm_up=2, calls=25)
-    measure(detectors, np.zeros((9, 9, 3), np.uint8), plan, turn)
+    measure(detectors, np.zeros((9, 9, 3), np.uint8), [1], warm_up=2, calls=25, turn=turn)
     assert turns == [
         ("one", 2),
         ("two", 2),
@@ -93,7 +92,6 @@ def test_folders_take_turns(folders: list[Path]) -> None:
 def test_a_stop_watch_gives_every_moment_to_one_stage() -> None:
     moments = iter([0.0, 1.0, 3.0, 3.5, 4.0, 6.0, 6.5, 7.0])
     watch = StopWatch(lambda: next(moments))
-    watch.start()
     for stage in ("pre", "session", "post", "pre", "session", "post", "post"):
         watch.mark(stage)
     assert watch.seconds == {"pre": 1.5, "session": 4.0, "post": 1.5}

@@ -1,0 +1,185 @@
+"""What makes mmpose 1.3.2 import on a current stack, without compiled mmcv, mmdet, torchvision.
+
+Call `install()` before the first `import mmpose`. Stand-ins provide only names that mmpose imports
+and the supported families never run; a stand-in that is called raises. Where the real package is
+installed and imports, it is used.
+
+RTMPose's configs have `_scope_='mmdet'` for a backbone (CSPNeXt) that mmpose itself has under the
+same name. Without mmdet, mmengine falls back to mmpose's with a warning that it cannot find
+mmdet; taking the scope out of the config asks for mmpose's in the first place.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.machinery
+import logging
+import sys
+import types
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+# mmcv-lite has no compiled ops by intention, mmengine still reads pkg_resources, and mmpose calls
+# two functions of torch by an older signature.
+_HARMLESS_WARNINGS = (
+    "Fail to import ``MultiScaleDeformableAttention``",
+    "pkg_resources",
+    r"`torch\.cuda\.amp\.autocast",
+    r"torch\.meshgrid: in an upcoming release",
+)
+_MODULE_OF_SCOPE = {"mmdet": "mmdet.utils"}
+
+
+class StandInUsedError(RuntimeError):
+    """Code ran a name that was only provided so that `import mmpose` succeeds."""
+
+
+def _unusable(name: str, package: str) -> type:
+    """A class that can be imported, subclassed and registered, but not instantiated."""
+
+    def refuse(_self: object, *_args: object, **_kwargs: object) -> NoReturn:
+        raise StandInUsedError(
+            f"{name} was called, but {package} is not installed here; the supported model "
+            f"families do not need it. Install {package} to use this model."
+        )
+
+    return type(name.rsplit(".", 1)[-1], (), {"__init__": refuse, "__module__": __name__})
+
+
+# Module name -> the names in it, for the modules that a stand-in provides.
+_Modules = Mapping[str, Mapping[str, Any]]
+
+
+def _torchvision() -> _Modules:
+    image = _unusable("torchvision.transforms.ToPILImage", "torchvision")
+    return {
+        "torchvision": {"__version__": "0.0.0"},
+        "torchvision.transforms": {"ToPILImage": image},
+    }
+
+
+def _mmcv_ops() -> _Modules:
+    name = "MultiScaleDeformableAttention"
+    return {"mmcv.ops": {name: _unusable(f"mmcv.ops.{name}", "the compiled mmcv")}}
+
+
+def _mmdet() -> _Modules:
+    from mmengine.config import ConfigDict
+
+    def reduce_mean(_tensor: object) -> NoReturn:
+        raise StandInUsedError(
+            "mmdet.utils.reduce_mean belongs to training; install mmdet to train RTMO."
+        )
+
+    return {
+        "mmdet": {},
+        "mmdet.utils": {"ConfigType": ConfigDict | dict, "reduce_mean": reduce_mean},
+    }
+
+
+def _xtcocotools() -> _Modules:
+    # pycocotools has wheels for numpy 2 and the same import-time names; evaluation with
+    # xtcocotools' own arguments (sigmas, use_area) is not covered by it.
+    from pycocotools import coco, cocoeval, mask
+
+    modules = {"coco": coco, "cocoeval": cocoeval, "mask": mask}
+    return {"xtcocotools": {}} | {f"xtcocotools.{k}": vars(v) for k, v in modules.items()}
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """A row: if `module` imports, nothing is provided, else the modules that `names` returns."""
+
+    module: str
+    names: Callable[[], _Modules]
+
+
+# fmt: off
+STAND_INS: tuple[StandIn, ...] = (
+    StandIn("mmcv.ops",               _mmcv_ops),     # edpose_head.py, deformable_detr_layers.py
+    StandIn("mmdet.utils",            _mmdet),        # rtmo_head.py
+    StandIn("torchvision.transforms", _torchvision),  # visualization/simcc_vis.py
+    StandIn("xtcocotools.coco",       _xtcocotools),  # datasets, evaluation/metrics
+)
+# fmt: on
+
+
+@dataclass(frozen=True)
+class Provided:
+    """Modules of the table whose real package is used, and those that are stand-ins."""
+
+    real: tuple[str, ...]
+    stand_ins: tuple[str, ...]
+
+
+@functools.cache
+def install() -> Provided:
+    """Provide what `import mmpose` needs and this environment lacks, once a process."""
+    for message in _HARMLESS_WARNINGS:
+        warnings.filterwarnings("ignore", message=message)
+    real, provided = [], []
+    for row in STAND_INS:
+        if _imports(row.module):
+            real.append(row.module)
+            continue
+        provided.append(row.module)
+        for name, contents in row.names().items():
+            sys.modules[name] = module = _module(name, contents)
+            parent, _, leaf = name.rpartition(".")
+            if parent:
+                setattr(importlib.import_module(parent), leaf, module)
+    return Provided(tuple(real), tuple(provided))
+
+
+def without_missing_scopes(node: Any) -> Any:
+    """A copy of a config tree without `_scope_` entries of packages that are stand-ins here."""
+    missing = {s for s, module in _MODULE_OF_SCOPE.items() if module in install().stand_ins}
+    return _strip(node, missing)
+
+
+def _strip(node: Any, missing: set[str]) -> Any:
+    if isinstance(node, dict):
+        entries = {
+            key: _strip(value, missing)
+            for key, value in node.items()
+            if not (key == "_scope_" and value in missing)
+        }
+        return type(node)(entries)
+    if isinstance(node, list | tuple):
+        return type(node)(_strip(item, missing) for item in node)
+    return node
+
+
+def _imports(module: str) -> bool:
+    """True if the real module imports.
+
+    A torchvision built for CUDA, with a CPU torch, is installed and raises RuntimeError on
+    import; a compiled mmcv for another torch raises ImportError or OSError.  A package that
+    cannot be imported cannot be used, and its stand-in is no worse.
+    """
+    before = set(sys.modules)
+    try:
+        importlib.import_module(module)
+    except (ImportError, OSError, RuntimeError) as error:
+        if not isinstance(error, ModuleNotFoundError):
+            logging.getLogger(__name__).warning("%s does not import (%s)", module, error)
+        top = module.split(".", maxsplit=1)[0]
+        if top not in sys.modules:  # submodules of a half-imported package must not stay behind
+            for name in set(sys.modules) - before:
+                if name.startswith(f"{top}."):
+                    del sys.modules[name]
+        return False
+    return True
+
+
+def _module(name: str, contents: Mapping[str, Any]) -> types.ModuleType:
+    module = types.ModuleType(name, "Provided by posedeploy.compat so that mmpose imports.")
+    for key, value in contents.items():
+        if not key.startswith("__") or key == "__version__":
+            setattr(module, key, value)
+    module.__spec__ = importlib.machinery.ModuleSpec(name, loader=None, is_package=True)
+    module.__path__ = []
+    return module
