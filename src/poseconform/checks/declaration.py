@@ -28,17 +28,11 @@ from poseconform.results.records import (
 
 @dataclass(frozen=True)
 class Verdict:
-    """The result of a check, and what it measured: fields of the cell's record.
-
-    Attributes:
-        failures: Why the check fails; empty on a pass.
-        refusal: '<code>: <reason>' where the evidence allows no verdict, else ''.
-        stages: Stages that are known to have passed, with the time that they took.
-    """
+    """The result of a check, and what it measured: fields of the cell's record."""
 
     failures: tuple[str, ...] = ()
-    refusal: str = ""
-    stages: tuple[StageRecord, ...] = ()
+    refusal: str = ""  # '<code>: <reason>' where the evidence allows no verdict
+    stages: tuple[StageRecord, ...] = ()  # those that have passed, with the time that they took
     accuracy: AccuracyRecord | None = None
     artifacts: tuple[ArtifactRecord, ...] = ()
     batches: tuple[int, ...] = ()
@@ -68,24 +62,18 @@ Applies = Callable[[Cell, str], bool]
 
 @dataclass(frozen=True)
 class Check:
-    """One check; calling it runs it.
+    """One check; calling it asks the judge for evidence and judges it.
 
-    Attributes:
-        name: Name of its function; ids of tests and reports of planted defects show it.
-        stage: The stage that it judges.
-        suite: Folder of `suites/` that runs it.
-        function: Asks the judge for evidence and judges it; an earlier stage that fails raises
-            `StageFailure`.
-        applies: True for a cell (and the device that it runs on) for which the check can fail.
-        anywhere: True if it needs the converted files only, and no backend that can run.
+    An earlier stage that fails raises `StageFailure`. `applies` is True for a cell (and the device
+    that it runs on) for which the check can fail.
     """
 
-    name: str
+    name: str  # of its function; ids of tests and reports of planted defects show it
     stage: str
-    suite: str
+    suite: str  # folder of `suites/` that runs it
     function: Function
     applies: Applies
-    anywhere: bool = False
+    anywhere: bool = False  # True if it needs the converted files only, and no backend that runs
 
     def __call__(self, judge: Judge, cell: Cell) -> Verdict:
         return self.function(judge, cell)

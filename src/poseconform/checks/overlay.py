@@ -27,10 +27,7 @@ CAPTION = "orange rings: PyTorch in float64; blue crosses: deployed, through the
 
 
 def overlay(
-    image: Image,
-    reference: NDArray[np.floating],
-    deployed: NDArray[np.floating],
-    name: str,
+    image: Image, reference: NDArray[np.floating], deployed: NDArray[np.floating], name: str
 ) -> ImageRecord:
     """Keypoints `[P, K, 2]` and `[Q, K, 2]` (image px) on the part of the BGR image around them.
 

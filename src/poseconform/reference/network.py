@@ -97,20 +97,15 @@ def _tensor_arrays(
                 errors[name] = np.maximum(errors[name], np.abs(array - truth[name]))
     keypoints, _ = decode_outputs(model.head.decoder, truth)
     argmax_gap, shift_gap = _top_down(head).gaps(model.head.decoder, truth)
-    arrays = {f"output:{name}": array for name, array in truth.items()}
+    arrays = {
+        "inputs": inputs.numpy(), "keypoints": keypoints, "argmax_gap": argmax_gap,
+        "shift_gap": shift_gap,
+    }  # fmt: skip
+    arrays |= {f"output:{name}": array for name, array in truth.items()}
     arrays |= {f"ref_error:{n}": ref_error(errors[n], a) for n, a in truth.items()}
-    arrays |= {"keypoints": keypoints, "argmax_gap": argmax_gap, "shift_gap": shift_gap}
-    arrays |= _image_keypoints(model, batch, truth)
-    return arrays | {"inputs": inputs.numpy()}
-
-
-def _image_keypoints(
-    model: Any, batch: dict[str, Any], truth: Mapping[str, NDArray[Any]]
-) -> dict[str, NDArray[Any]]:
     outputs = tuple(torch.from_numpy(array) for array in truth.values())
     instances = model.head.decode(outputs[0] if len(outputs) == 1 else outputs)
     done = model.add_pred_to_datasample(instances, None, copy.deepcopy(batch["data_samples"]))
-    arrays = {}
     for i, sample in enumerate(done):
         arrays[f"image_keypoints:{i}"] = np.asarray(sample.pred_instances.keypoints, np.float64)
         arrays[f"image_scores:{i}"] = np.ones(1)
@@ -133,7 +128,5 @@ def final_outputs(
 
 def _top_down(head: ReferenceHead) -> TopDown:
     if not isinstance(head.kind, TopDown):
-        raise TypeError(
-            f"head kind {head.word!r} finds the people itself; expected a top-down one"
-        )
+        raise TypeError(f"head kind {head.word!r} finds the people itself; expected top-down")
     return head.kind
