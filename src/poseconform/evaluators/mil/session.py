@@ -35,18 +35,14 @@ class Value:
 class Operation:
     """One operation of a program.
 
-    Attributes:
-        kind: Its operator, e.g. 'conv'.
-        name: Its name in the program.
-        parameters: By name: `Value`, numpy array, Python value, or a list of them; what the
-            program leaves out is not here.
-        outputs: Names and shapes of the values that it computes.
+    A parameter is a `Value`, numpy array, Python value, or a list of them; what the program leaves
+    out is not among them.
     """
 
-    kind: str
+    kind: str  # its operator, e.g. 'conv'
     name: str
     parameters: Mapping[str, Any]
-    outputs: tuple[tuple[str, tuple[int, ...]], ...]
+    outputs: tuple[tuple[str, tuple[int, ...]], ...]  # names and shapes
 
 
 def read_program(package: Path) -> tuple[Operation, ...]:
@@ -151,11 +147,7 @@ def _filled(parameter: Any, values: Mapping[str, Tensor]) -> Any:
 
 
 def load(files: Sequence[Path], device: str, options: SessionOptions) -> MilSession:
-    """Read a package; the signature is that of `Runtime.load`.
-
-    Raises:
-        RuntimeError: It cannot be read, or holds an operator without a row.
-    """
+    """Read a package; the signature is that of `Runtime.load`."""
     del device
     if options.threads:
         torch.set_num_threads(options.threads)
