@@ -12,18 +12,7 @@ from typing import Any
 
 from poseconform.judge.judge import Judge
 from poseconform.matrix.cells import Cell
-from poseconform.results.records import (
-    AccuracyRecord,
-    ArtifactRecord,
-    DatasetRecord,
-    GraphRecord,
-    ImageRecord,
-    LatencyRecord,
-    LayersRecord,
-    OutputRecord,
-    PixelError,
-    StageRecord,
-)
+from poseconform.results import records
 
 
 @dataclass(frozen=True)
@@ -32,22 +21,22 @@ class Verdict:
 
     failures: tuple[str, ...] = ()
     refusal: str = ""  # '<code>: <reason>' where the evidence allows no verdict
-    stages: tuple[StageRecord, ...] = ()  # those that have passed, with the time that they took
-    accuracy: AccuracyRecord | None = None
-    artifacts: tuple[ArtifactRecord, ...] = ()
+    stages: tuple[records.StageRecord, ...] = ()  # those that passed, with the time they took
+    accuracy: records.AccuracyRecord | None = None
+    artifacts: tuple[records.ArtifactRecord, ...] = ()
     batches: tuple[int, ...] = ()
     benign_flips: int | None = None
     checkpoint_sha256: str | None = None
-    dataset: DatasetRecord | None = None
+    dataset: records.DatasetRecord | None = None
     effective_options: Mapping[str, str] | None = None
-    graph: GraphRecord | None = None
+    graph: records.GraphRecord | None = None
     headroom: float | None = None
-    images: tuple[ImageRecord, ...] = ()
-    keypoint_error_px: PixelError | None = None
-    latency_ms: LatencyRecord | None = None
-    layers: LayersRecord | None = None
-    outputs: tuple[OutputRecord, ...] = ()
-    sdk_client_error_px: PixelError | None = None
+    images: tuple[records.ImageRecord, ...] = ()
+    keypoint_error_px: records.PixelError | None = None
+    latency_ms: records.LatencyRecord | None = None
+    layers: records.LayersRecord | None = None
+    outputs: tuple[records.OutputRecord, ...] = ()
+    sdk_client_error_px: records.PixelError | None = None
 
     def measured(self) -> dict[str, Any]:
         """The fields of the cell's record that were measured."""

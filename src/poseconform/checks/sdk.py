@@ -147,11 +147,10 @@ def _top_down(
     ties = reference.near_ties(row)
     parts, failures = [], []
     for i, answer in enumerate(answers):
-        expected = reference.image_keypoints[i]
-        if answer.keypoints.shape != expected.shape:
+        shape, expected = answer.keypoints.shape, reference.image_keypoints[i]
+        if shape != expected.shape:
             failures.append(
-                f"sample {i}: keypoints {list(answer.keypoints.shape)}; "
-                f"expected {list(expected.shape)}"
+                f"sample {i}: keypoints {list(shape)}; expected {list(expected.shape)}"
             )
             continue
         distances = keypoint_distances(answer.keypoints, expected)

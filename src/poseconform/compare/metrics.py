@@ -29,11 +29,7 @@ class TensorError:
 
 
 def tensor_error(got: Array, expected: Array) -> TensorError:
-    """Compare two arrays of one shape; NaN in `got` makes every number NaN or infinite.
-
-    Raises:
-        ValueError: The shapes differ.
-    """
+    """Compare two arrays of one shape; NaN in `got` makes every number NaN or infinite."""
     if got.shape != expected.shape:
         raise ValueError(f"shapes differ: got {got.shape}, expected {expected.shape}")
     if expected.size == 0:
@@ -159,10 +155,8 @@ def match_detections(
 
     The distance is the largest of the box's and keypoints' coordinate differences plus a hundred
     times the score's: boxes clipped to the image coincide, their scores and keypoints do not.
-    Optimal assignment after Kuhn and Munkres, in scipy's implementation.
-
-    Returns:
-        Indices into `got` and `expected`, of one length.
+    Optimal assignment after Kuhn and Munkres, in scipy's implementation. The result is indices
+    into `got` and `expected`.
     """
     if len(got) == 0 or len(expected) == 0:
         return np.zeros(0, np.intp), np.zeros(0, np.intp)

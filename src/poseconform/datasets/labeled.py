@@ -26,11 +26,7 @@ class LabeledImage:
     keypoints: NDArray[np.float64]  # [P, 17, 3] x, y, COCO's visibility (0: not labeled)
 
     def pixels(self) -> Image:
-        """The image.
-
-        Raises:
-            FileNotFoundError: The file is not there or is no image.
-        """
+        """The image; raises `FileNotFoundError` where there is no file, or it is no image."""
         if not isinstance(self.source, Path):
             return self.source
         import cv2
@@ -109,10 +105,8 @@ def from_coco_dict(
 def read_coco(root: Path, split: str = "val2017", most: int = 0) -> DataSet:
     """COCO's keypoint annotations as its makers distribute them.
 
-    Only the first `most` images with people are taken; 0 takes all.
-
-    Raises:
-        pytest.UsageError: A file or folder is not there, or is not in this format.
+    Only the first `most` images with people are taken; 0 takes all. A file or folder that is not
+    there, or not in this format, raises `pytest.UsageError`.
     """
     file, folder = root / "annotations" / f"person_keypoints_{split}.json", root / split
     for path in (file, folder):

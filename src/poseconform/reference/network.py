@@ -31,10 +31,7 @@ CHUNK = 2  # images a forward pass: float64 at 640 x 640 needs about a gigabyte 
 def write_reference(
     judged: Model, checkpoint: str, precision: str, samples: Sequence[Sample], folder: str
 ) -> Mapping[str, object]:
-    """Write `reference.npz` of one model at the precision of a flow, which decides the runs.
-
-    Returns facts for the record.
-    """
+    """Write `reference.npz` of a model at a flow's precision; returns facts for the record."""
     started = time.perf_counter()
     torch.set_num_threads(1)
     head, model = reference_head(judged.head), load_model(judged.config, checkpoint)
@@ -66,10 +63,7 @@ def load_model(config_path: str, checkpoint: str) -> Any:
 
 
 def prepare(model: Any, samples: Sequence[Sample], *, top_down: bool) -> dict[str, Any]:
-    """'inputs' `[S, 3, H, W]` (float32) and the list 'data_samples', by mmpose's test pipeline.
-
-    Top-down models are given the boxes.
-    """
+    """'inputs' `[S, 3, H, W]` (float32) and the list 'data_samples', by mmpose's test pipeline."""
     from mmengine.dataset import Compose, pseudo_collate
 
     pipeline = Compose(model.cfg.test_dataloader.dataset.pipeline)

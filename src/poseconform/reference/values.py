@@ -25,10 +25,7 @@ DETECTION_OUTPUTS = ("dets.boxes", "dets.scores", "keypoints.xy", "keypoints.sco
 
 @dataclass(frozen=True)
 class Sample:
-    """One image `[H, W, 3]` (uint8, BGR) with one box: left, top, right, bottom in image px.
-
-    Bottom-up models see the whole image.
-    """
+    """One image `[H, W, 3]` (BGR) with one box: left, top, right, bottom in image px."""
 
     name: str
     image: NDArray[np.uint8]

@@ -46,11 +46,7 @@ class Operation:
 
 
 def read_program(package: Path) -> tuple[Operation, ...]:
-    """The operations of a package's main function in order, with constants filled in.
-
-    Raises:
-        RuntimeError: It is no package with an mlprogram in it.
-    """
+    """The operations of a package's main function in order, with constants filled in."""
     ct = import_coremltools()
     from coremltools.converters.mil.frontend.milproto.load import load
 
@@ -86,8 +82,7 @@ def _parameter(value: Any) -> Any:
 class MilSession:
     """A program and its declared inputs and outputs.
 
-    Raises:
-        RuntimeError: The program holds an operator without a row.
+    An operator without a row, or an operation that cannot be evaluated, raises `RuntimeError`.
     """
 
     def __init__(
@@ -107,11 +102,7 @@ class MilSession:
         self.effective_options: Mapping[str, str] = {"evaluator": EVALUATOR}
 
     def run(self, feed: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """See `Session.run`.
-
-        Raises:
-            RuntimeError: An operation cannot be evaluated, or gives another shape than declared.
-        """
+        """See `Session.run`."""
         values: dict[str, Tensor] = {
             info.name: torch.from_numpy(np.ascontiguousarray(feed[info.name], info.dtype))
             for info in self.inputs
