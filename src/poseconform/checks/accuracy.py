@@ -3,7 +3,8 @@
 `accuracy` compares single keypoints on drawn figures, from the backend's own outputs: below
 float32 a tensor that is close proves little about its keypoints. `dataset` compares AP, AR and PCK
 over the whole way from image to keypoint, through the client. AP and PCK are blunt (a shift of a
-pixel changes neither), but they are what people publish.
+pixel changes neither), but they are what people publish. Where nobody has measured the limit of a
+flow, both raise `LookupError`.
 """
 
 from __future__ import annotations
@@ -48,11 +49,7 @@ def _compares_figures(cell: Cell, _device: str) -> bool:
 
 @check(stage="keypoints", suite="parity", applies=_compares_figures)
 def accuracy(judge: Judge, cell: Cell) -> Verdict:
-    """Keypoints on labeled figures stay where PyTorch finds them.
-
-    Raises:
-        LookupError: Nobody has measured how far keypoints of this flow may move.
-    """
+    """Keypoints on labeled figures stay where PyTorch finds them."""
     judge.conversion(cell)  # first: if it fails, its failure is the one to report
     if not judge.figures(FIGURES):
         return _refusal("no-figures", "this run has no labeled figures")
@@ -68,8 +65,7 @@ def judge_figures(
 ) -> Verdict:
     """Compare a flow's keypoints `[S, K, 2]` (input px) with PyTorch's, of the same weights.
 
-    There is no verdict where PyTorch itself finds too few joints: such a model has nothing to
-    lose.
+    There is no verdict where PyTorch itself finds too few joints.
     """
     if not np.isfinite(keypoints).all():
         bad = int((~np.isfinite(keypoints)).sum())
@@ -81,20 +77,16 @@ def judge_figures(
         )
         return _refusal("fp32-accuracy-too-low", reason, reference.pck)
     moved = keypoint_distances(keypoints, reference.keypoints)
+    pixels = pixel_distances(moved)
     similarity = keypoint_similarity(keypoints, reference.keypoints, reference.sizes.prod(-1))
     pck = within_reach(keypoints, reference.truth, reference.sizes)
     record = AccuracyRecord(
-        figures=len(keypoints),
-        shift_mean_px=float(moved.mean()),
-        shift_p99_px=float(np.percentile(moved, 99)),
-        shift_max_px=float(moved.max()),
-        oks=float(similarity.mean()),
-        pck=pck,
-        pck_reference=reference.pck,
-        points_lost=100 * (reference.pck - pck),
-    )
-    pixels = as_record(pixel_distances(moved))
-    return Verdict(shift_failures(record, limit), accuracy=record, keypoint_error_px=pixels)
+        figures=len(keypoints), shift_mean_px=float(moved.mean()), shift_p99_px=pixels.p99,
+        shift_max_px=pixels.max, oks=float(similarity.mean()), pck=pck,
+        pck_reference=reference.pck, points_lost=100 * (reference.pck - pck),
+    )  # fmt: skip
+    failures = shift_failures(record, limit)
+    return Verdict(failures, accuracy=record, keypoint_error_px=as_record(pixels))
 
 
 def shift_failures(record: AccuracyRecord, limit: ShiftLimit) -> tuple[str, ...]:
@@ -122,11 +114,7 @@ def _refusal(code: str, reason: str, pck: float | None = None) -> Verdict:
 # Through the client; expectations that are declared of a flow's keypoints hold here too.
 @check(stage="keypoints", suite="accuracy")
 def dataset(judge: Judge, cell: Cell) -> Verdict:
-    """AP, AR and PCK on a labeled data set differ from PyTorch's by little, to either side.
-
-    Raises:
-        LookupError: Nobody has measured the precision.
-    """
+    """AP, AR and PCK on a labeled data set differ from PyTorch's by little, to either side."""
     data = judge.dataset(cell.model.bottom_up)
     reference = pytorch_score(judge, cell.model, data)
     if refused := dataset_refusal(cell.model, reference):  # before minutes of conversion

@@ -18,32 +18,25 @@ from posedeploy.runtime import backend_row
 # The oldest client of these folders: its ONNX Runtime reads nothing newer.
 CLIENT, NEWEST_IR = "mmdeploy-runtime 1.3.1", 9
 OPSETS = (17, 18)  # readable by that client and by every backend here
-JSON_FILES = frozenset({"deploy.json", "detail.json", "pipeline.json"})
-# Operators that have no effect in a frozen graph
-_USELESS = frozenset({"Dropout", "Identity"})
 
 
 @dataclass(frozen=True)
 class GraphFacts:
-    """What is in one ONNX file; a str in a shape is the name of a dynamic dimension.
-
-    `external_data` names initializers whose data lie outside the file, `training` the nodes in
-    training mode.
-    """
+    """What is in one ONNX file; a str in a shape is the name of a dynamic dimension."""
 
     record: GraphRecord
     domains: set[str]
     inputs: dict[str, tuple[int | str, ...]]
     outputs: dict[str, tuple[int | str, ...]]
-    external_data: tuple[str, ...]
-    training: tuple[str, ...]
+    external_data: tuple[str, ...]  # initializers whose data lie outside the file
+    training: tuple[str, ...]  # nodes in training mode
 
 
 @check(stage="convert", suite="conversion", anywhere=True)
 def converts(judge: Judge, cell: Cell) -> Verdict:
     """Export and conversion leave a folder with the SDK's JSON files."""
     conversion = judge.conversion(cell)
-    missing = sorted(JSON_FILES - set(conversion.files))
+    missing = sorted({"deploy.json", "detail.json", "pipeline.json"} - set(conversion.files))
     return Verdict(
         differences([("missing files", missing, [])]),
         stages=stage_records(conversion),
@@ -69,7 +62,7 @@ def graph(judge: Judge, cell: Cell) -> Verdict:
     """An ONNX graph is valid, whole, and old enough for other people's clients."""
     path = onnx_file(judge, cell)
     facts = graph_facts(path)
-    return Verdict((*_invalid(path), *_unreadable(facts)), graph=facts.record)
+    return Verdict(tuple(_failures(path, facts)), graph=facts.record)
 
 
 @check(stage="contract", suite="conversion", applies=_for_clients, anywhere=True)
@@ -86,11 +79,7 @@ def batch_dimension(judge: Judge, cell: Cell) -> Verdict:
 
 
 def graph_facts(path: Path) -> GraphFacts:
-    """Read an ONNX file.
-
-    Raises:
-        onnx.onnx_cpp2py_export.checker.ValidationError, DecodeError: It is no ONNX file.
-    """
+    """Read an ONNX file; raises `DecodeError` where it is none."""
     import onnx
 
     model = onnx.load(path, load_external_data=False)
@@ -102,7 +91,11 @@ def graph_facts(path: Path) -> GraphFacts:
         inputs={value.name: _shape(value) for value in model.graph.input},
         outputs={value.name: _shape(value) for value in model.graph.output},
         external_data=tuple(t.name for t in model.graph.initializer if t.external_data),
-        training=tuple(node.name for node in model.graph.node if _training(node)),
+        training=tuple(
+            node.name
+            for node in model.graph.node
+            if any(a.name == "training_mode" and a.i == 1 for a in node.attribute)
+        ),
     )
 
 
@@ -133,11 +126,8 @@ def _shape(value: Any) -> tuple[int | str, ...]:
     return tuple(d.dim_param or "?" if not d.HasField("dim_value") else d.dim_value for d in dims)
 
 
-def _training(node: Any) -> bool:
-    return any(a.name == "training_mode" and a.i == 1 for a in node.attribute)
-
-
-def _invalid(path: Path) -> Iterator[str]:
+def _failures(path: Path, facts: GraphFacts) -> Iterator[str]:
+    """What is invalid in the graph, and what other clients cannot read."""
     import onnx
 
     refusals = (onnx.checker.ValidationError, onnx.shape_inference.InferenceError)
@@ -145,14 +135,11 @@ def _invalid(path: Path) -> Iterator[str]:
         onnx.checker.check_model(str(path), full_check=True)
     except refusals as error:
         yield f"{path.name}: ONNX's checker refuses it: {str(error).splitlines()[0]}"
-
-
-def _unreadable(facts: GraphFacts) -> Iterator[str]:
     record = facts.record
     wrong = {
         "operators of other domains": sorted(facts.domains - {""}),
         "weights outside the file": list(facts.external_data),
-        "operators that do nothing": sorted(_USELESS & set(record.ops)),
+        "operators that do nothing": sorted({"Dropout", "Identity"} & set(record.ops)),
         "operators in training mode": list(facts.training),
     }
     yield from (f"{what}: {', '.join(names)}" for what, names in wrong.items() if names)

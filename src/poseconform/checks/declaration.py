@@ -12,48 +12,31 @@ from typing import Any
 
 from poseconform.judge.judge import Judge
 from poseconform.matrix.cells import Cell
-from poseconform.results.records import (
-    AccuracyRecord,
-    ArtifactRecord,
-    DatasetRecord,
-    GraphRecord,
-    ImageRecord,
-    LatencyRecord,
-    LayersRecord,
-    OutputRecord,
-    PixelError,
-    StageRecord,
-)
+from poseconform.results import records
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The result of a check, and what it measured: fields of the cell's record.
-
-    Attributes:
-        failures: Why the check fails; empty on a pass.
-        refusal: '<code>: <reason>' where the evidence allows no verdict, else ''.
-        stages: Stages that are known to have passed, with the time that they took.
-    """
+    """The result of a check, and what it measured: fields of the cell's record."""
 
     failures: tuple[str, ...] = ()
-    refusal: str = ""
-    stages: tuple[StageRecord, ...] = ()
-    accuracy: AccuracyRecord | None = None
-    artifacts: tuple[ArtifactRecord, ...] = ()
+    refusal: str = ""  # '<code>: <reason>' where the evidence allows no verdict
+    stages: tuple[records.StageRecord, ...] = ()  # those that passed, with the time they took
+    accuracy: records.AccuracyRecord | None = None
+    artifacts: tuple[records.ArtifactRecord, ...] = ()
     batches: tuple[int, ...] = ()
     benign_flips: int | None = None
     checkpoint_sha256: str | None = None
-    dataset: DatasetRecord | None = None
+    dataset: records.DatasetRecord | None = None
     effective_options: Mapping[str, str] | None = None
-    graph: GraphRecord | None = None
+    graph: records.GraphRecord | None = None
     headroom: float | None = None
-    images: tuple[ImageRecord, ...] = ()
-    keypoint_error_px: PixelError | None = None
-    latency_ms: LatencyRecord | None = None
-    layers: LayersRecord | None = None
-    outputs: tuple[OutputRecord, ...] = ()
-    sdk_client_error_px: PixelError | None = None
+    images: tuple[records.ImageRecord, ...] = ()
+    keypoint_error_px: records.PixelError | None = None
+    latency_ms: records.LatencyRecord | None = None
+    layers: records.LayersRecord | None = None
+    outputs: tuple[records.OutputRecord, ...] = ()
+    sdk_client_error_px: records.PixelError | None = None
 
     def measured(self) -> dict[str, Any]:
         """The fields of the cell's record that were measured."""
@@ -68,24 +51,18 @@ Applies = Callable[[Cell, str], bool]
 
 @dataclass(frozen=True)
 class Check:
-    """One check; calling it runs it.
+    """One check; calling it asks the judge for evidence and judges it.
 
-    Attributes:
-        name: Name of its function; ids of tests and reports of planted defects show it.
-        stage: The stage that it judges.
-        suite: Folder of `suites/` that runs it.
-        function: Asks the judge for evidence and judges it; an earlier stage that fails raises
-            `StageFailure`.
-        applies: True for a cell (and the device that it runs on) for which the check can fail.
-        anywhere: True if it needs the converted files only, and no backend that can run.
+    An earlier stage that fails raises `StageFailure`. `applies` is True for a cell (and the device
+    that it runs on) for which the check can fail.
     """
 
-    name: str
+    name: str  # of its function; ids of tests and reports of planted defects show it
     stage: str
-    suite: str
+    suite: str  # folder of `suites/` that runs it
     function: Function
     applies: Applies
-    anywhere: bool = False
+    anywhere: bool = False  # True if it needs the converted files only, and no backend that runs
 
     def __call__(self, judge: Judge, cell: Cell) -> Verdict:
         return self.function(judge, cell)

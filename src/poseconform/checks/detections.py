@@ -23,21 +23,13 @@ from poseconform.reference.values import DETECTION_OUTPUTS, DetectionTruth, Refe
 
 @dataclass(frozen=True)
 class Matched:
-    """Detections of one image, matched with the reference's.
-
-    Attributes:
-        got: Those that were matched.
-        expected: Their counterparts, in the same order.
-        missing: Stable detections of the reference without a counterpart.
-        extra: Detections that no decision within the margins would give.
-        benign: Near ties that went the other way.
-    """
+    """Detections of one image that were matched with the reference's, and the rest, counted."""
 
     got: Detections
-    expected: Detections
-    missing: int
-    extra: int
-    benign: int
+    expected: Detections  # counterparts, in the same order
+    missing: int  # stable detections of the reference without a counterpart
+    extra: int  # detections that no decision within the margins would give
+    benign: int  # near ties that went the other way
 
 
 def as_detections(dets: NDArray[np.floating], keypoints: NDArray[np.floating]) -> Detections:
@@ -135,17 +127,16 @@ def judge_detected_keypoints(
 ) -> Verdict:
     """Keypoints of matched detections, in px of the input."""
     matched = match_all(execution, reference, row.precision)
-    distances = np.concatenate(
-        [keypoint_distances(m.got.keypoints, m.expected.keypoints).ravel() for m in matched]
-    )
-    worst = pixel_distances(distances)
-    failures: tuple[str, ...] = ()
-    if not distances.size and row.gate_tensors:
-        failures = ("no detection matches, so no keypoint can be compared",)
+    parts = [keypoint_distances(m.got.keypoints, m.expected.keypoints).ravel() for m in matched]
+    worst = pixel_distances(np.concatenate(parts))
+    failure = ""
+    if row.gate_tensors and not any(part.size for part in parts):
+        failure = "no detection matches, so no keypoint can be compared"
     elif row.gate_keypoints and not worst.max <= row.keypoint_px:
-        failures = (
+        failure = (
             f"a keypoint of a matched detection is {worst.max:.3g} px off; "
-            f"allowed {row.keypoint_px} px",
+            f"allowed {row.keypoint_px} px"
         )
     benign = sum(m.benign for m in matched)
+    failures = (failure,) if failure else ()
     return Verdict(failures, keypoint_error_px=as_record(worst), benign_flips=benign)

@@ -13,7 +13,6 @@ from poseconform.judge.runs import Execution
 from poseconform.matrix.cells import Cell
 from poseconform.results.records import LayersRecord
 
-_NAMED = 3  # layers named in a failure; the rest is counted
 _STEPS, _VALUES = 256, 4096  # of eight bits; fewer numbers can take few values by chance
 
 
@@ -23,11 +22,7 @@ def _is_measured(cell: Cell, _device: str) -> bool:
 
 @check(stage="numeric", suite="parity", applies=_is_measured)
 def layers(judge: Judge, cell: Cell) -> Verdict:
-    """Each quantized layer on its own float32 input, read from the file; no coarse output.
-
-    Raises:
-        LookupError: Nobody has measured how exact this backend's layers are.
-    """
+    """Each quantized layer on its own float32 input, read from the file; no coarse output."""
     coarse = judge_steps(judge.execution(cell))
     limit = layer_limit_for(cell.model.family, cell.flow.backend)
     verdict = judge_layers(layer_noise(judge, cell), limit)
@@ -51,12 +46,10 @@ def judge_layers(measured: Quantized, limit: LayerLimit) -> Verdict:
         )
     noisy = [layer for layer in measured.layers if not layer.sqnr_db >= limit.min_db]
     if noisy:
-        names = ", ".join(
-            f"{la.name} ({la.operator}) {la.sqnr_db:.1f} dB" for la in noisy[:_NAMED]
-        )
+        worst = [f"{layer.name} ({layer.operator}) {layer.sqnr_db:.1f} dB" for layer in noisy[:3]]
         failures.append(
             f"{len(noisy)} of {quantized} quantized layers have less than {limit.min_db:g} dB "
-            f"over their noise on their own float32 input: {names}"
+            f"over their noise on their own float32 input: {', '.join(worst)}"
         )
     record = LayersRecord(
         quantized, measured.multiplying,

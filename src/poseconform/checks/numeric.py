@@ -6,17 +6,8 @@ Each check picks the comparison for the model: tensors of a top-down model, or m
 from __future__ import annotations
 
 from poseconform.checks.declaration import Verdict, check, differences
-from poseconform.checks.detections import (
-    judge_detected_keypoints,
-    judge_detections,
-    judge_rows,
-)
-from poseconform.checks.tensors import (
-    judge_finite,
-    judge_keypoints,
-    judge_overlap,
-    judge_tensors,
-)
+from poseconform.checks.detections import judge_detected_keypoints, judge_detections, judge_rows
+from poseconform.checks.tensors import judge_finite, judge_keypoints, judge_overlap, judge_tensors
 from poseconform.compare.tolerances import Tolerance, tolerance_for
 from poseconform.judge.judge import Judge
 from poseconform.judge.runs import Execution
@@ -77,12 +68,9 @@ def padding(judge: Judge, cell: Cell) -> Verdict:
 
 def _measured(judge: Judge, cell: Cell) -> tuple[Execution, Reference, Tolerance]:
     """A cell's outputs, what PyTorch computes, and how much they may differ."""
-    flow = cell.flow
     execution = judge.execution(cell)  # first: if it fails, its failure is the one to report
-    return (
-        execution, judge.reference(cell.model, flow.precision),
-        tolerance_for(flow.backend, flow.precision),
-    )  # fmt: skip
+    reference = judge.reference(cell.model, cell.flow.precision)
+    return execution, reference, tolerance_for(cell.flow.backend, cell.flow.precision)
 
 
 @check(stage="numeric", suite="parity")

@@ -27,10 +27,7 @@ CAPTION = "orange rings: PyTorch in float64; blue crosses: deployed, through the
 
 
 def overlay(
-    image: Image,
-    reference: NDArray[np.floating],
-    deployed: NDArray[np.floating],
-    name: str,
+    image: Image, reference: NDArray[np.floating], deployed: NDArray[np.floating], name: str
 ) -> ImageRecord:
     """Keypoints `[P, K, 2]` and `[Q, K, 2]` (image px) on the part of the BGR image around them.
 
@@ -74,11 +71,7 @@ def region(size: tuple[int, ...], points: NDArray[np.float64]) -> tuple[int, int
 
 
 def encode(canvas: Image) -> str:
-    """Base64 of a WebP file of at most `MOST_BYTES`, as good as that allows.
-
-    Raises:
-        ValueError: OpenCV cannot write WebP, or no quality is small enough.
-    """
+    """Base64 of a WebP file of at most `MOST_BYTES`, as good as that allows."""
     for candidate, quality in _attempts(canvas):
         done, data = cv2.imencode(".webp", candidate, [cv2.IMWRITE_WEBP_QUALITY, quality])
         text = base64.b64encode(data.tobytes()).decode() if done else ""

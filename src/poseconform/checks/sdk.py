@@ -25,7 +25,6 @@ from poseconform.judge.judge import Judge
 from poseconform.matrix.cells import Cell
 from poseconform.reference.heads import reference_head
 from poseconform.reference.values import DetectionTruth, Reference
-from poseconform.results.records import ImageRecord
 from poseconform.subject.clients import ClientAnswer
 
 CLIENT_SAMPLES = 3  # images that go through a client; each one is a whole pipeline
@@ -39,7 +38,7 @@ def deploy_json(judge: Judge, cell: Cell) -> Verdict:
     """`deploy.json` and `pipeline.json` describe the files as they are."""
     folder = judge.conversion(cell).folder
     loaded = judge.execution(cell).loaded
-    model = _read(judge, cell, "deploy.json")["models"][0]
+    model = json.loads((folder / "deploy.json").read_text(encoding="utf-8"))["models"][0]
     net = next(t for t in _tasks(judge, cell) if t["module"] == "Net")
     files = [name for name in (model["net"], model["weights"]) if name]
     outputs = {key for i, info in enumerate(loaded.outputs) for key in (info.name, f"#{i}")}
@@ -75,25 +74,22 @@ def client(judge: Judge, cell: Cell) -> Verdict:
     reference = judge.reference(cell.model, cell.flow.precision)
     row = tolerance_for(cell.flow.backend, cell.flow.precision)
     verdict = judge_client(answers, reference, row, _max_people(judge, cell))
-    return replace(verdict, images=_images(judge, reference, answers[:IMAGES_DRAWN]))
-
-
-def _images(
-    judge: Judge, reference: Reference, answers: Sequence[ClientAnswer]
-) -> tuple[ImageRecord, ...]:
-    """Reference and client's keypoints of the people of each sample with the highest scores."""
-    return tuple(
+    images = tuple(
         overlay(
             sample.image,
             _highest(reference.image_keypoints[i], reference.image_scores[i]),
             _highest(answer.keypoints, answer.scores),
             sample.name,
         )
-        for i, (sample, answer) in enumerate(zip(judge.samples, answers, strict=False))
+        for i, (sample, answer) in enumerate(
+            zip(judge.samples, answers[:IMAGES_DRAWN], strict=False)
+        )
     )
+    return replace(verdict, images=images)
 
 
 def _highest(keypoints: NDArray[Any], scores: NDArray[Any]) -> NDArray[Any]:
+    """Keypoints of the people with the highest scores."""
     return keypoints[np.argsort(-scores, kind="stable")[:PEOPLE_DRAWN]]
 
 
@@ -109,12 +105,9 @@ def _max_people(judge: Judge, cell: Cell) -> int:
     return int(execution.rows("dets")[0].shape[1])
 
 
-def _read(judge: Judge, cell: Cell, name: str) -> Any:
-    return json.loads((judge.conversion(cell).folder / name).read_text(encoding="utf-8"))
-
-
 def _tasks(judge: Judge, cell: Cell) -> list[dict[str, Any]]:
-    tasks: list[dict[str, Any]] = _read(judge, cell, "pipeline.json")["pipeline"]["tasks"]
+    text = (judge.conversion(cell).folder / "pipeline.json").read_text(encoding="utf-8")
+    tasks: list[dict[str, Any]] = json.loads(text)["pipeline"]["tasks"]
     return tasks
 
 
@@ -154,11 +147,10 @@ def _top_down(
     ties = reference.near_ties(row)
     parts, failures = [], []
     for i, answer in enumerate(answers):
-        expected = reference.image_keypoints[i]
-        if answer.keypoints.shape != expected.shape:
+        shape, expected = answer.keypoints.shape, reference.image_keypoints[i]
+        if shape != expected.shape:
             failures.append(
-                f"sample {i}: keypoints {list(answer.keypoints.shape)}; "
-                f"expected {list(expected.shape)}"
+                f"sample {i}: keypoints {list(shape)}; expected {list(expected.shape)}"
             )
             continue
         distances = keypoint_distances(answer.keypoints, expected)
@@ -174,14 +166,14 @@ def _bottom_up(
         got = _people(answer.keypoints, answer.scores)
         expected = _people(reference.image_keypoints[i], reference.image_scores[i])
         rows, columns = match_detections(got, expected, IMAGE_MATCH_PX)
-        margin = NEAR_TIES[row.precision]
         truth = reference.detections[i]
         unsure = int((~truth.stable).sum())
         strange = len(got) - len(rows) > unsure or (len(rows) == 0 and len(expected) > 0)
         if strange and row.gate_tensors:
             failures.append(
                 f"sample {i}: {len(got) - len(rows)} of {len(got)} people are not among the "
-                f"reference's {len(expected)} (near ties within {margin.iou} IoU: {unsure})"
+                f"reference's {len(expected)} (near ties within "
+                f"{NEAR_TIES[row.precision].iou} IoU: {unsure})"
             )
         lost = missing_people(columns, reference.image_scores[i], truth, max_people)
         if lost and row.gate_tensors:
@@ -194,18 +186,11 @@ def _bottom_up(
 
 
 def missing_people(
-    matched: NDArray[np.intp],
-    scores: NDArray[np.float64],
-    truth: DetectionTruth,
-    max_people: int,
+    matched: NDArray[np.intp], scores: NDArray[np.float64], truth: DetectionTruth, max_people: int
 ) -> int:
-    """How many people a client lacks that no near tie excuses.
+    """How many of the reference's people, of scores `[P]`, a client lacks and no near tie excuses.
 
-    Args:
-        matched: Those of the reference's people that were matched.
-        scores: `[P]` of all the reference's people.
-        truth: Detections of the image.
-        max_people: How many people the client can give; each near tie can push one more out.
+    A client can give `max_people`; each near tie can push one more out.
     """
     stable = truth.stable[truth.base]  # by descending score, as `possible` is
     order = np.argsort(-scores, kind="stable")

@@ -12,13 +12,8 @@ from poseconform.judge.judge import Judge
 from poseconform.matrix.cells import Cell
 from poseconform.results.records import LatencyRecord, StageRecord
 
-# Words of the runtimes for float32
-FLOAT32 = frozenset({"fp32", "f32", "float32"})
 # These report the precision that they were asked for: a comparison with it cannot fail.
 _REPORT_NO_PRECISION = frozenset({"onnxruntime", "torchscript"})
-# These report the nodes that they placed on the CPU: 'none', 'Shape 2, TopK 1', or 'unknown'.
-_REPORT_PLACEMENT = frozenset({"onnxruntime"})
-NONE, UNKNOWN = "none", "unknown"
 
 
 @check(stage="run", suite="parity")
@@ -48,13 +43,14 @@ def precision(judge: Judge, cell: Cell) -> Verdict:
     Below float32 the precision in force differs from flow to flow, and the numbers are judged.
     """
     reported = judge.execution(cell).loaded.effective_options.get("inference_precision")
-    if reported is None or reported in FLOAT32:
+    if reported in {None, "fp32", "f32", "float32"}:
         return Verdict()
     return Verdict(differences([("inference precision in force", reported, "fp32")]))
 
 
 def _reports_placement(cell: Cell, device: str) -> bool:
-    return cell.flow.backend in _REPORT_PLACEMENT and device != "cpu"
+    """ONNX Runtime reports its nodes on the CPU: 'none', 'Shape 2, TopK 1', or 'unknown'."""
+    return cell.flow.backend == "onnxruntime" and device != "cpu"
 
 
 @check(stage="run", suite="parity", applies=_reports_placement)
@@ -63,10 +59,10 @@ def placement(judge: Judge, cell: Cell) -> Verdict:
 
     Nodes are compared by operator and count: optimization renames nodes, but adds none of these.
     """
-    reported = judge.execution(cell).loaded.effective_options.get("nodes_on_cpu", NONE)
-    if reported == NONE:
+    reported = judge.execution(cell).loaded.effective_options.get("nodes_on_cpu", "none")
+    if reported == "none":
         return Verdict()
-    if reported == UNKNOWN:
+    if reported == "unknown":
         expected = "a list, which ONNX Runtime gives from 1.24 on"
         return Verdict(differences([("nodes on the CPU", reported, expected)]))
     of_sizes = size_operators(onnx_file(judge, cell))

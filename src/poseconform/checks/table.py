@@ -28,11 +28,7 @@ def applicable(cell: Cell, device: str, suites: Iterable[str] = VERDICT_SUITES) 
 
 
 def require(verdict: Verdict) -> Verdict:
-    """The verdict itself.
-
-    Raises:
-        AssertionError: It holds failures; they are the message.
-    """
+    """The verdict itself; its failures, if any, are raised as an `AssertionError`."""
     if verdict.failures:
         raise AssertionError("; ".join(verdict.failures))
     return verdict

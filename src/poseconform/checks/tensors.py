@@ -66,8 +66,7 @@ def judge_tensors(execution: Execution, reference: Reference, row: Tolerance) ->
                 f"{name}: shape {list(got.shape[1:])} per image; expected {list(truth.shape[1:])}"
             )
             continue
-        error = tensor_error(got, truth[samples])
-        allowed = reference.allowed(name, row)
+        error, allowed = tensor_error(got, truth[samples]), reference.allowed(name, row)
         own = reference.ref_errors[name]
         records.append(output_record(name, got, error, own, allowed if row.gate_tensors else None))
         failures += exceeded(name, error, allowed, own) if row.gate_tensors else []
@@ -89,23 +88,16 @@ def output_record(
 ) -> OutputRecord:
     """The record of one output; without a limit it has no headroom."""
     pairs = ((error.max, own.max), (error.rms, own.rms))
-    ratios = [got / pytorch for got, pytorch in pairs if pytorch > 0]
     return OutputRecord(
-        name=name,
-        shape=tuple(got.shape),
-        dtype=str(got.dtype),
-        max_abs=error.max,
-        rms=error.rms,
-        allowed_max=allowed.max if allowed else None,
-        allowed_rms=allowed.rms if allowed else None,
-        ref32_max=own.max,
-        ref32_rms=own.rms,
-        ratio=max(ratios) if ratios else None,
+        name=name, shape=tuple(got.shape), dtype=str(got.dtype),
+        max_abs=error.max, rms=error.rms,
+        allowed_max=allowed.max if allowed else None, allowed_rms=allowed.rms if allowed else None,
+        ref32_max=own.max, ref32_rms=own.rms,
+        ratio=max((ours / pytorch for ours, pytorch in pairs if pytorch > 0), default=None),
         headroom=headroom(error.max, error.rms, allowed) if allowed else None,
-        cosine=error.cosine,
-        sqnr_db=error.sqnr_db,
+        cosine=error.cosine, sqnr_db=error.sqnr_db,
         histogram=HistogramRecord(HISTOGRAM_EDGES, error.histogram),
-    )
+    )  # fmt: skip
 
 
 def exceeded(name: str, error: TensorError, allowed: Allowed, own: RefError) -> list[str]:
@@ -123,10 +115,7 @@ def exceeded(name: str, error: TensorError, allowed: Allowed, own: RefError) -> 
 
 
 def judge_keypoints(
-    decoded: NDArray[np.float64],
-    samples: NDArray[np.intp],
-    reference: Reference,
-    row: Tolerance,
+    decoded: NDArray[np.float64], samples: NDArray[np.intp], reference: Reference, row: Tolerance
 ) -> Verdict:
     """Decoded keypoints `[R, K, 2]` (input px) of samples `[R]` against the reference's.
 

@@ -29,11 +29,7 @@ class TensorError:
 
 
 def tensor_error(got: Array, expected: Array) -> TensorError:
-    """Compare two arrays of one shape; NaN in `got` makes every number NaN or infinite.
-
-    Raises:
-        ValueError: The shapes differ.
-    """
+    """Compare two arrays of one shape; NaN in `got` makes every number NaN or infinite."""
     if got.shape != expected.shape:
         raise ValueError(f"shapes differ: got {got.shape}, expected {expected.shape}")
     if expected.size == 0:
@@ -80,11 +76,8 @@ def pixel_distances(distances: Array) -> PixelDistances:
     """Percentiles of `[...]` distances."""
     if distances.size == 0:
         return PixelDistances(0.0, 0.0, 0.0)
-    return PixelDistances(
-        float(np.percentile(distances, 50)),
-        float(np.percentile(distances, 99)),
-        float(distances.max()),
-    )
+    p50, p99 = np.percentile(distances, [50, 99]).tolist()
+    return PixelDistances(p50, p99, float(distances.max()))
 
 
 def keypoint_distances(got: Array, expected: Array) -> Array:
@@ -119,14 +112,10 @@ def within_reach(
     reach: float = 0.05,
     labeled: NDArray[np.bool_] | None = None,
 ) -> float:
-    """PCK: the fraction of keypoints at most `reach` of the box's larger side from the truth.
+    """PCK: the fraction of keypoints `[S, K, 2]` at most `reach` of the box's larger side away.
 
-    Args:
-        got: `[S, K, 2]` px.
-        truth: `[S, K, 2]` px.
-        sizes: `[S, 2]` width and height of the boxes, px.
-        reach: Fraction of the larger side.
-        labeled: `[S, K]` which keypoints count; all if None.
+    `sizes` `[S, 2]` are width and height of the boxes, px; `labeled` `[S, K]` says which keypoints
+    count, all if None.
     """
     near = keypoint_distances(got, truth) <= reach * sizes.max(axis=-1)[:, None]
     return float((near if labeled is None else near[labeled]).mean())
@@ -143,19 +132,12 @@ def same_argmax_fraction(output: Array) -> float:
 
 @dataclass(frozen=True)
 class Detections:
-    """The people detected in one image.
+    """The people detected in one image, in input px."""
 
-    Attributes:
-        boxes: `[D, 4]` x1, y1, x2, y2, input px.
-        scores: `[D]`.
-        keypoints: `[D, K, 2]` input px.
-        keypoint_scores: `[D, K]`.
-    """
-
-    boxes: Array
-    scores: Array
-    keypoints: Array
-    keypoint_scores: Array
+    boxes: Array  # [D, 4] x1, y1, x2, y2
+    scores: Array  # [D]
+    keypoints: Array  # [D, K, 2]
+    keypoint_scores: Array  # [D, K]
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -173,19 +155,16 @@ def match_detections(
 
     The distance is the largest of the box's and keypoints' coordinate differences plus a hundred
     times the score's: boxes clipped to the image coincide, their scores and keypoints do not.
-    Optimal assignment after Kuhn and Munkres, in scipy's implementation.
-
-    Returns:
-        Indices into `got` and `expected`, of one length.
+    Optimal assignment after Kuhn and Munkres, in scipy's implementation. The result is indices
+    into `got` and `expected`.
     """
     if len(got) == 0 or len(expected) == 0:
-        empty = np.zeros(0, np.intp)
-        return empty, empty
+        return np.zeros(0, np.intp), np.zeros(0, np.intp)
     boxes = np.abs(got.boxes[:, None] - expected.boxes[None]).max(axis=-1)
     keypoints = np.abs(got.keypoints[:, None] - expected.keypoints[None]).max(axis=(-1, -2))
     scores = np.abs(got.scores[:, None] - expected.scores[None])
     cost = np.maximum(boxes, keypoints) + 100.0 * scores
-    cost = np.where(np.isfinite(cost), cost, 1e9)
+    cost[~np.isfinite(cost)] = 1e9
     rows, columns = linear_sum_assignment(np.minimum(cost, 10 * match_px))
     near = cost[rows, columns] <= match_px
     return rows[near], columns[near]

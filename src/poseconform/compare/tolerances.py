@@ -24,27 +24,18 @@ Row = TypeVar("Row")
 
 @dataclass(frozen=True)
 class Tolerance:
-    """The tolerance of the flows of a backend ('*' for any) and a precision.
-
-    Attributes:
-        k_max: Allowed multiple of the reference error's maximum; `k_rms` of its RMS.
-        floor_max: Least allowed maximum error, as a fraction of the output's maximum; `floor_rms`
-            of the RMS error and the output's RMS.
-        keypoint_px: Largest error of a keypoint that is not a near tie, input px.
-        gate_keypoints: False where a flip on unfitted weights proves nothing.
-        gate_tensors: False where the error of a whole network is reported only.
-    """
+    """The tolerance of the flows of a backend ('*' for any) and a precision."""
 
     backend: str
     precision: str
-    k_max: float
-    k_rms: float
-    floor_max: float
-    floor_rms: float
-    keypoint_px: float
-    gate_keypoints: bool
+    k_max: float  # allowed multiple of the reference error's maximum
+    k_rms: float  # the same of its RMS
+    floor_max: float  # least allowed maximum error, as a fraction of the output's maximum
+    floor_rms: float  # the same of the RMS error and the output's RMS
+    keypoint_px: float  # largest error of a keypoint that is not a near tie, input px
+    gate_keypoints: bool  # False where a flip on unfitted weights proves nothing
     reason: str
-    gate_tensors: bool = True
+    gate_tensors: bool = True  # False where the error of a whole network is reported only
 
 
 # ---- modify this table to add a flow's tolerance --------------------------------------------
@@ -79,19 +70,12 @@ TOLERANCES: tuple[Tolerance, ...] = (
 
 @dataclass(frozen=True)
 class NearTie:
-    """How close two candidates of the reference must be for a flip to be benign.
+    """How close two candidates of the reference must be for a flip to be benign."""
 
-    Attributes:
-        iou: Distance of an IoU from the NMS threshold.
-        score: Distance of a score from the threshold or from the last row's score.
-        match_px: Farthest a detection may be from its counterpart and still be matched, input px.
-        order: Distance of two overlapping candidates' scores, either of which may then stay.
-    """
-
-    iou: float
-    score: float
-    match_px: float
-    order: float
+    iou: float  # distance of an IoU from the NMS threshold
+    score: float  # distance of a score from the threshold or from the last row's score
+    match_px: float  # farthest that a detection may be from its counterpart, input px
+    order: float  # distance of two overlapping candidates' scores, either of which may then stay
 
 
 # fp32: boxes of calibrated weights are exact to 1e-3 px, which moves the IoU of a box of 10 px by
@@ -114,11 +98,7 @@ SDK_P99_PX = 0.1
 def tolerance_for(
     backend: str, precision: str, rows: Sequence[Tolerance] = TOLERANCES
 ) -> Tolerance:
-    """The row for a flow, the backend's own before '*'.
-
-    Raises:
-        LookupError: Nobody has measured it; a flow without a tolerance must not pass.
-    """
+    """The row for a flow, the backend's own before '*'."""
     what = f"tolerance for {backend} {precision}"
     return _most_particular(rows, what, precision=precision, backend=backend)
 
@@ -158,52 +138,41 @@ def headroom(error_max: float, error_rms: float, allowed: Allowed) -> float:
 class LayerLimit:
     """Least signal over noise of the quantized layers of a family and backend, '*' for any.
 
-    Attributes:
-        min_db: Of a layer on its own float32 input, dB.
-        median_db: Of the median layer, dB: bad ranges raise the noise of all layers.
-        least_quantized: Least fraction of the layers that sum products which compute in int8: a
-            flow that quantizes nothing would pass every other check.
-        reason: What was measured.
+    `least_quantized` is the least fraction of the layers that sum products which compute in int8:
+    a flow that quantizes nothing would pass every other check.
     """
 
     family: str
     backend: str
-    min_db: float
-    median_db: float
+    min_db: float  # of a layer on its own float32 input
+    median_db: float  # of the median layer: bad ranges raise the noise of all layers
     least_quantized: float
     reason: str
 
 
 @dataclass(frozen=True)
 class ShiftLimit:
-    """How far the keypoints of a top-down model may move on labeled figures.
-
-    Mean and 99th percentile of the shift are in input px; `oks` is the least mean similarity with
-    PyTorch's keypoints; `points` limits the change of PCK@.05 to either side, points of a hundred.
-    """
+    """How far the keypoints of a top-down model may move on labeled figures, in input px."""
 
     mean_px: float
     p99_px: float
-    oks: float
-    points: float
+    oks: float  # least mean similarity with PyTorch's keypoints
+    points: float  # change of PCK@.05 to either side, points of a hundred
 
 
 @dataclass(frozen=True)
 class AccuracyLimit:
     """How much accuracy a family ('*' for any) may lose or win against PyTorch in float32.
 
-    Attributes:
-        points: Largest change of AP, AR and PCK on a labeled data set, through the client, to
-            either side, points of a hundred: a deployment that is better than its own model was
-            measured on something else.
-        shift: Limits of single keypoints; None where no keypoints are compared on figures.
-        reason: What was measured.
+    `points` of a hundred limits the change of AP, AR and PCK on a labeled data set, through the
+    client, to either side: a deployment that is better than its own model was measured on
+    something else.
     """
 
     family: str
     precision: str
     points: float
-    shift: ShiftLimit | None
+    shift: ShiftLimit | None  # None where no keypoints are compared on figures
     reason: str
 
 
@@ -304,11 +273,7 @@ ACCURACY_LIMITS: tuple[AccuracyLimit, ...] = (
 def layer_limit_for(
     family: str, backend: str, rows: Sequence[LayerLimit] = LAYER_LIMITS
 ) -> LayerLimit:
-    """The row for a family's flow, the most particular one: by family first.
-
-    Raises:
-        LookupError: Nobody has measured it.
-    """
+    """The row for a family's flow, the most particular one: by family first."""
     what = f"limit for quantized layers of {family} on {backend}"
     return _most_particular(rows, what, family=family, backend=backend)
 
@@ -316,17 +281,17 @@ def layer_limit_for(
 def accuracy_limit_for(
     family: str, precision: str, rows: Sequence[AccuracyLimit] = ACCURACY_LIMITS
 ) -> AccuracyLimit:
-    """The row for a flow, the family's own before '*'.
-
-    Raises:
-        LookupError: Nobody has measured it.
-    """
+    """The row for a flow, the family's own before '*'."""
     what = f"limit for the accuracy of {family} {precision} flows"
     return _most_particular(rows, what, precision=precision, family=family)
 
 
 def _most_particular(rows: Sequence[Row], what: str, **wanted: str) -> Row:
-    """The row whose fields are these or '*', with '*' in as few and as late fields as can be."""
+    """The row whose fields are these or '*', with '*' in as few and as late fields as can be.
+
+    Raises:
+        LookupError: Nobody has measured it; a flow without a limit must not pass.
+    """
     fitting = [r for r in rows if all(getattr(r, k) in {v, "*"} for k, v in wanted.items())]
     if not fitting:
         raise LookupError(f"no {what}")

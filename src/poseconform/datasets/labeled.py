@@ -12,33 +12,21 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from poseconform.compare.metrics import COCO_SIGMAS
-
 Image = NDArray[np.uint8]
 PERSON = 1  # COCO's category
 
 
 @dataclass(frozen=True)
 class LabeledImage:
-    """One image.
-
-    Attributes:
-        source: The file, or the pixels `[H, W, 3]` uint8, BGR.
-        boxes: `[P, 4]` left, top, right, bottom in image px of the people with joints.
-        keypoints: `[P, 17, 3]` x and y in image px, COCO's visibility (0: not labeled).
-    """
+    """One image, and the people with joints in it, in image px."""
 
     id: int
-    source: Path | Image
-    boxes: NDArray[np.float32]
-    keypoints: NDArray[np.float64]
+    source: Path | Image  # the file, or the pixels [H, W, 3], BGR
+    boxes: NDArray[np.float32]  # [P, 4] left, top, right, bottom
+    keypoints: NDArray[np.float64]  # [P, 17, 3] x, y, COCO's visibility (0: not labeled)
 
     def pixels(self) -> Image:
-        """The image.
-
-        Raises:
-            FileNotFoundError: The file is not there or is no image.
-        """
+        """The image; raises `FileNotFoundError` where there is no file, or it is no image."""
         if not isinstance(self.source, Path):
             return self.source
         import cv2
@@ -51,19 +39,12 @@ class LabeledImage:
 
 @dataclass(frozen=True)
 class DataSet:
-    """Images with their ground truth.
-
-    Attributes:
-        key: Unique name of this set, for caches.
-        ground_truth: A dict in COCO's keypoint format: 'images', 'annotations', 'categories'.
-        sigmas: `[17]` COCO's per-keypoint constants.
-    """
+    """Images with their ground truth in COCO's keypoint format."""
 
     name: str
-    key: str
+    key: str  # unique, for caches
     images: tuple[LabeledImage, ...]
     ground_truth: Mapping[str, Any]
-    sigmas: tuple[float, ...] = COCO_SIGMAS
 
 
 def from_people(
@@ -72,13 +53,12 @@ def from_people(
     """A data set of images in memory (pixels, boxes `[P, 4]`, keypoints `[P, 17, 2]`)."""
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    sources: dict[int, Path | Image] = {}
     for i, (image, boxes, keypoints) in enumerate(people, 1):
-        sources[i] = image
         height, width = image.shape[:2]
         images.append({"id": i, "width": width, "height": height, "file_name": f"{i}.png"})
         for box, points in zip(boxes, keypoints, strict=True):
             annotations.append(_annotation(len(annotations) + 1, i, box, points))
+    sources = {i: image for i, (image, _, _) in enumerate(people, 1)}
     return from_coco_dict(name, key, {"images": images, "annotations": annotations}, sources)
 
 
@@ -111,28 +91,22 @@ def from_coco_dict(
         "info": {}, "images": images, "annotations": annotations,
         "categories": [{"id": PERSON, "name": "person"}],
     }  # fmt: skip
-    labeled = tuple(_image(i["id"], sources[i["id"]], by_image[i["id"]]) for i in images)
-    return DataSet(name, key, labeled, truth)
-
-
-def _image(
-    image_id: int, source: Path | Image, people: Sequence[Mapping[str, Any]]
-) -> LabeledImage:
-    boxes = np.array([person["bbox"] for person in people], np.float64).reshape(-1, 4)
-    boxes[:, 2:] += boxes[:, :2]
-    keypoints = np.array([person["keypoints"] for person in people], np.float64)
-    return LabeledImage(
-        image_id, source, boxes.astype(np.float32), keypoints.reshape(len(people), -1, 3)
-    )
+    labeled = []
+    for image_id, people in by_image.items():
+        boxes = np.array([person["bbox"] for person in people], np.float64).reshape(-1, 4)
+        boxes[:, 2:] += boxes[:, :2]
+        keypoints = np.array([p["keypoints"] for p in people], np.float64).reshape(-1, 17, 3)
+        labeled.append(
+            LabeledImage(image_id, sources[image_id], boxes.astype(np.float32), keypoints)
+        )
+    return DataSet(name, key, tuple(labeled), truth)
 
 
 def read_coco(root: Path, split: str = "val2017", most: int = 0) -> DataSet:
     """COCO's keypoint annotations as its makers distribute them.
 
-    Only the first `most` images with people are taken; 0 takes all.
-
-    Raises:
-        pytest.UsageError: A file or folder is not there, or is not in this format.
+    Only the first `most` images with people are taken; 0 takes all. A file or folder that is not
+    there, or not in this format, raises `pytest.UsageError`.
     """
     file, folder = root / "annotations" / f"person_keypoints_{split}.json", root / split
     for path in (file, folder):

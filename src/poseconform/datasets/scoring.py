@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from poseconform.compare.metrics import within_reach
+from poseconform.compare.metrics import COCO_SIGMAS, within_reach
 from poseconform.datasets.labeled import PERSON, DataSet, LabeledImage
 
 PEOPLE_FILE = "people.npz"
@@ -23,15 +23,10 @@ _LEAST_SCORE = 0.2
 
 @dataclass(frozen=True)
 class People:
-    """People detected in one image.
+    """People detected in one image."""
 
-    Attributes:
-        keypoints: `[P, K, 3]` x and y in image px, score.
-        scores: `[P]` of the boxes; 1 where a box was given.
-    """
-
-    keypoints: NDArray[np.float64]
-    scores: NDArray[np.float64]
+    keypoints: NDArray[np.float64]  # [P, K, 3] x and y in image px, score
+    scores: NDArray[np.float64]  # [P] of the boxes; 1 where a box was given
 
 
 def nobody() -> People:
@@ -99,7 +94,7 @@ def _coco(data: DataSet, detected: Sequence[People], bottom_up: bool) -> tuple[f
         truth.dataset = dict(data.ground_truth)
         truth.createIndex()
         evaluation = COCOeval(truth, truth.loadRes(results), "keypoints")
-        evaluation.params.kpt_oks_sigmas = np.asarray(data.sigmas)
+        evaluation.params.kpt_oks_sigmas = np.asarray(COCO_SIGMAS)
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
@@ -107,7 +102,7 @@ def _coco(data: DataSet, detected: Sequence[People], bottom_up: bool) -> tuple[f
 
 
 def _pck(data: DataSet, detected: Sequence[People], bottom_up: bool) -> float:
-    pairs = list(zip(data.images, detected, strict=True))
+    pairs = zip(data.images, detected, strict=True)
     truth = np.concatenate([image.keypoints for image in data.images])
     if not (truth[..., 2] > 0).any():
         return 0.0

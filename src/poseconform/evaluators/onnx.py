@@ -14,9 +14,8 @@ from posedeploy.runtime import Session, SessionOptions, get_runtime
 def load(files: Sequence[Path], device: str, options: SessionOptions) -> Session:
     """Load the file on the CPU, in float32; the signature is that of `Runtime.load`."""
     del device
-    options = SessionOptions("fp32", options.threads)
-    session = get_runtime("onnxruntime").load(files[:1], "cpu", options)
-    return _Evaluated(session)
+    float32 = SessionOptions("fp32", options.threads)
+    return _Evaluated(get_runtime("onnxruntime").load(files[:1], "cpu", float32))
 
 
 class _Evaluated:

@@ -27,17 +27,13 @@ WHERE = (
 
 @dataclass(frozen=True)
 class Site:
-    """Which good cells a defect is planted in: names of models, and the flow.
-
-    `inference_precision` is what the backend must be able to compute in for the defect to have an
-    effect, in its own word.
-    """
+    """Which good cells a defect is planted in: names of models, and the flow."""
 
     models: tuple[str, ...]
     backend: str = "onnxruntime"
     precision: str = "fp32"
     shape_mode: str = "dynamic"
-    inference_precision: str = ""
+    inference_precision: str = ""  # that the backend must have for an effect, in its own word
 
     def holds(self, cell: Cell) -> bool:
         """True if the defect is planted in this cell."""
@@ -49,27 +45,16 @@ class Site:
 
 @dataclass(frozen=True)
 class Defect:
-    """One row of the table.
+    """One row of the table."""
 
-    Attributes:
-        name: What is wrong.
-        simulates: Where it comes from in real life.
-        where: Where it is planted, one of `WHERE`.
-        caught_by: The check that must be the first to fail; '' if none can.
-        site: The good cells.
-        plant: How.
-        link: Public issue that reported it, '' if there is none.
-        missed: Why no check fails: the row stays in the table and counts as planted.
-    """
-
-    name: str
-    simulates: str
-    where: str
-    caught_by: str
+    name: str  # what is wrong
+    simulates: str  # where it comes from in real life
+    where: str  # where it is planted, one of `WHERE`
+    caught_by: str  # the check that must be the first to fail; '' if none can
     site: Site
     plant: Plant
-    link: str = ""
-    missed: str = ""
+    link: str = ""  # public issue that reported it
+    missed: str = ""  # why no check fails: the row stays in the table and counts as planted
 
 
 @dataclass(frozen=True)

@@ -49,8 +49,7 @@ class Score:
 
     def add(self, report: pytest.TestReport) -> None:
         """A test has ended; if it planted a defect and was not skipped, its outcome counts."""
-        skipped = report.skipped and not hasattr(report, "wasxfail")
-        if report.when != "call" or skipped:
+        if report.when != "call" or (report.skipped and not hasattr(report, "wasxfail")):
             return
         for name, value in report.user_properties:
             if name == PROPERTY:
@@ -68,17 +67,19 @@ class Score:
             for t, passed in self.limits.items()
             if passed
         ]
-        counts = {"caught": sum(row["caught"] for row in rows), "total": len(rows)}
-        return {"planted_defects": {**counts, "rows": rows, "not_detectable": limits}}
+        caught = sum(row["caught"] for row in rows)
+        return {"planted_defects": {
+            "caught": caught, "total": len(rows), "rows": rows, "not_detectable": limits,
+        }}  # fmt: skip
 
     def _rows(self) -> list[dict[str, Any]]:
         """One row a defect: caught if it was caught in every cell it was planted in."""
         rows: dict[str, dict[str, Any]] = {}
         for trial, passed in self.trials.items():
-            common = {"name": trial.defect, "where": trial.where, "check": trial.check}
-            row = rows.setdefault(
-                trial.defect, {**common, "link": trial.link, "cells": [], "caught": True}
-            )
+            row = rows.setdefault(trial.defect, {
+                "name": trial.defect, "where": trial.where, "check": trial.check,
+                "link": trial.link, "cells": [], "caught": True,
+            })  # fmt: skip
             row["cells"] += [trial.cell] if trial.cell else []
             row["caught"] = row["caught"] and passed
         return list(rows.values())
@@ -119,8 +120,8 @@ def table_lines(facts: Mapping[str, Any]) -> list[str]:
     )
     lines = [f"{planted['caught']} of {planted['total']} planted defects caught."]
     lines += ["", *defects] if defects else []
-    note = "Not detectable: these stay within rounding."
-    return [*lines, "", note, "", *limits] if limits else lines
+    note = ["", "Not detectable: these stay within rounding.", ""]
+    return [*lines, *note, *limits] if limits else lines
 
 
 def write_table(folder: Path, facts: Mapping[str, Any]) -> list[Path]:

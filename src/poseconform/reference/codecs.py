@@ -40,16 +40,18 @@ def heatmap_gaps(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """How clear the decoder's decisions are, in units of the output.
 
-    Returns:
-        `[S, K]` best minus second-best value, and `[S, K]` least difference of a peak's neighbors
-        (infinite where no quarter-cell step is taken).
+    `[S, K]` best minus second-best value, and `[S, K]` least difference of a peak's neighbors
+    (infinite where no quarter-cell step is taken).
     """
-    (heatmaps,) = outputs.values()
-    maps = _decision_maps(codec, heatmaps)
-    flat = maps.reshape(*maps.shape[:2], -1)
+    (maps,) = outputs.values()
+    if type(codec).__name__ == "MegviiHeatmap":  # blurs before it takes the maximum
+        from mmpose.codecs.utils import gaussian_blur
+
+        maps = np.stack([gaussian_blur(sample.copy(), codec.kernel_size) for sample in maps])
+    gap = _top2_gap(maps.reshape(*maps.shape[:2], -1))
     # MSRAHeatmap without DARK and MegviiHeatmap move a quarter cell to the higher neighbor
     steps = not getattr(codec, "unbiased", False) and type(codec).__name__ != "UDPHeatmap"
-    return _top2_gap(flat), _shift_gap(maps) if steps else np.full(maps.shape[:2], np.inf)
+    return gap, _shift_gap(maps) if steps else np.full_like(gap, np.inf)
 
 
 def simcc_gaps(
@@ -63,15 +65,6 @@ def simcc_gaps(
 def _top2_gap(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     top = np.partition(vectors, -2, axis=-1)[..., -2:]
     return np.asarray(top[..., 1] - top[..., 0])
-
-
-def _decision_maps(codec: Any, maps: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The maps on which the decoder takes the maximum: MegviiHeatmap blurs first."""
-    if type(codec).__name__ != "MegviiHeatmap":
-        return maps
-    from mmpose.codecs.utils import gaussian_blur
-
-    return np.stack([gaussian_blur(sample.copy(), codec.kernel_size) for sample in maps])
 
 
 def _shift_gap(maps: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -11,7 +11,6 @@ import contextlib
 import copy
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -31,17 +30,17 @@ def detection_arrays(model: Any, batch: dict[str, Any], precision: str) -> dict[
     ties = NEAR_TIES[precision]
     inputs, samples = batch["inputs"], batch["data_samples"]
     double = copy.deepcopy(model).double()
-    exact = _predictions(double, inputs.double(), samples, _shifts(ties), ties)
-    truth = [variants[0] for variants in exact.variants]
+    exact, image = _predictions(double, inputs.double(), samples, _shifts(ties), ties)
+    truth = [variants[0] for variants in exact]
     arrays: dict[str, NDArray[Any]] = {"inputs": inputs.numpy()}
-    for i, variants in enumerate(exact.variants):
+    for i, variants in enumerate(exact):
         arrays |= {f"{name}:{i}": array for name, array in _truth(variants).items()}
-        arrays[f"image_keypoints:{i}"], arrays[f"image_scores:{i}"] = exact.image[i]
+        arrays[f"image_keypoints:{i}"], arrays[f"image_scores:{i}"] = image[i]
     runs = []
     for run in REF_ERRORS[precision]:
         with run(model) as (ready, cast):
-            rounded = _predictions(ready, cast(inputs), samples, ((0.0, 0.0),))
-        runs.append(_matched_errors([v[0] for v in rounded.variants], truth, ties))
+            rounded, _ = _predictions(ready, cast(inputs), samples, ((0.0, 0.0),))
+        runs.append(_matched_errors([variants[0] for variants in rounded], truth, ties))
     for name in DETECTION_OUTPUTS:
         # matched sets may differ between runs, so the envelope is the worst run, not element-wise
         worst = max((r[name] for r in runs), key=lambda e: float(e.max(initial=0.0)))
@@ -56,25 +55,17 @@ def _shifts(ties: NearTie) -> tuple[tuple[float, float], ...]:
     return ((0.0, 0.0), *sides)
 
 
-@dataclass(frozen=True)
-class _Predictions:
-    """For each image: detections of each variant, and of the first one those in image px.
-
-    The latter are keypoints `[P, K, 2]` and scores `[P]`.
-    """
-
-    variants: list[tuple[Detections, ...]]
-    image: list[tuple[NDArray[Any], NDArray[Any]]]
-
-
 def _predictions(
     model: Any,
     inputs: torch.Tensor,
     samples: list[Any],
     shifts: Sequence[tuple[float, float]],
     ties: NearTie | None = None,
-) -> _Predictions:
-    """Detections with each pair of shifts, and in each order that `ties` allow."""
+) -> tuple[list[tuple[Detections, ...]], list[tuple[NDArray[Any], NDArray[Any]]]]:
+    """Detections of each image with each pair of shifts, and in each order that `ties` allow.
+
+    The second list has keypoints `[P, K, 2]` and scores `[P]` of the first pair in image px.
+    """
     variants, image = [], []
     with torch.no_grad():
         for one, sample in zip(torch.split(inputs, 1), samples, strict=True):
@@ -87,7 +78,7 @@ def _predictions(
             mapped = model.add_pred_to_datasample(results[0], None, [copy.deepcopy(sample)])[0]
             instances = mapped.pred_instances
             image.append((np.asarray(instances.keypoints), np.asarray(instances.bbox_scores)))
-    return _Predictions(variants, image)
+    return variants, image
 
 
 def _moved(model: Any, shift: tuple[float, float]) -> dict[str, Any]:

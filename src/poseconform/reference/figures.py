@@ -36,10 +36,7 @@ def figure_inputs(
 def write_figures(
     judged: Model, checkpoint: str, figures: Sequence[LabeledImage], folder: str
 ) -> Mapping[str, object]:
-    """Write `figures.npz` for a top-down model: inputs, PyTorch's keypoints and the truth.
-
-    Each figure has one person. Returns facts for the record.
-    """
+    """Write `figures.npz` of figures with one person each; returns facts for the record."""
     torch.set_num_threads(1)
     model = load_model(judged.config, checkpoint)
     batch = prepare(model, [sample_of(figure) for figure in figures], top_down=True)
@@ -75,9 +72,9 @@ def _in_input_px(
 def write_people(
     judged: Model, checkpoint: str, images: Sequence[LabeledImage], folder: str
 ) -> dict[str, object]:
-    """Write the people that mmpose's own estimator detects in images into `people.npz`.
+    """Write `people.npz` of mmpose's own estimator; returns facts for the record.
 
-    Top-down models get the true boxes. Returns facts for the record.
+    Top-down models get the true boxes.
     """
     torch.set_num_threads(1)
     model = load_model(judged.config, checkpoint)

@@ -25,10 +25,8 @@ DENSE = ("boxes", "scores", "keypoints")
 class TopDown:
     """A head that is given one person's crop.
 
-    Attributes:
-        final: What `head.forward` returns -> the result's tensors, in the order of the outputs.
-        gaps: (codec, outputs by name) -> how clear the decoder's decisions are, `[S, K]` twice;
-            see `codecs.heatmap_gaps`.
+    `final` makes the tensors of the outputs, in order, of what `head.forward` returns; `gaps` is
+    how clear the decoder's decisions are, see `codecs.heatmap_gaps`.
     """
 
     final: Callable[[Any], tuple[Any, ...]]
@@ -39,10 +37,8 @@ class TopDown:
 class BottomUp:
     """A head that is given the whole image and detects the people itself.
 
-    Attributes:
-        layers: Names of what `head.forward` returns, one a list of maps: the outputs of graphs
-            that end with the head's last layers. '' for what `head.predict` does not read, and
-            no backend computes.
+    `layers` names what `head.forward` returns, one a list of maps: the outputs of graphs that end
+    with the head's last layers. '' stands for what `head.predict` does not read.
     """
 
     layers: tuple[str, ...]
@@ -50,16 +46,10 @@ class BottomUp:
 
 @dataclass(frozen=True)
 class ReferenceHead:
-    """One kind of head.
+    """One kind of head, and how mmpose itself is run."""
 
-    Attributes:
-        word: The word for it in the name of a deploy config; '' for heatmaps.
-        outputs: Outputs of the whole graph, in order.
-        kind: How mmpose itself is run.
-    """
-
-    word: str
-    outputs: tuple[str, ...]
+    word: str  # in the name of a deploy config; '' for heatmaps
+    outputs: tuple[str, ...]  # of the whole graph, in order
     kind: TopDown | BottomUp
 
     def leaves_suppression(self, outputs: Iterable[str]) -> bool:
@@ -91,11 +81,7 @@ REFERENCE_HEADS: tuple[ReferenceHead, ...] = (
 
 
 def reference_head(word: str) -> ReferenceHead:
-    """The row of a kind.
-
-    Raises:
-        LookupError: There is none; the message names the table.
-    """
+    """The row of a kind; raises `LookupError` where there is none."""
     for head in REFERENCE_HEADS:
         if head.word == word:
             return head

@@ -30,9 +30,8 @@ def detections(
 ) -> list[dict[str, NDArray[np.float32]]]:
     """Detections from dense or raw outputs of one image each, `[1, P, ...]`.
 
-    Returns:
-        `dets [1, M, 5]` and `keypoints [1, M, K, 3]` in input px for each image, a row a person,
-        padded with zero rows to the M of the image with the most people.
+    `dets [1, M, 5]` and `keypoints [1, M, K, 3]` in input px for each image, a row a person,
+    padded with zero rows to the M of the image with the most people.
     """
     model = load_model(judged.config, checkpoint)
     return finish(model, reference_head(judged.head), runs, judged.shape)
@@ -70,10 +69,7 @@ def _as_outputs(people: People, rows: int) -> dict[str, NDArray[np.float32]]:
 
 
 def _from_raw(
-    model: Any,
-    layers: Sequence[str],
-    tensors: Mapping[str, torch.Tensor],
-    size: tuple[int, int],
+    model: Any, layers: Sequence[str], tensors: Mapping[str, torch.Tensor], size: tuple[int, int]
 ) -> People:
     """`head.predict`, its layers replaced by the graph's outputs."""
     from mmpose.structures import PoseDataSample

@@ -31,10 +31,7 @@ CHUNK = 2  # images a forward pass: float64 at 640 x 640 needs about a gigabyte 
 def write_reference(
     judged: Model, checkpoint: str, precision: str, samples: Sequence[Sample], folder: str
 ) -> Mapping[str, object]:
-    """Write `reference.npz` of one model at the precision of a flow, which decides the runs.
-
-    Returns facts for the record.
-    """
+    """Write `reference.npz` of a model at a flow's precision; returns facts for the record."""
     started = time.perf_counter()
     torch.set_num_threads(1)
     head, model = reference_head(judged.head), load_model(judged.config, checkpoint)
@@ -66,10 +63,7 @@ def load_model(config_path: str, checkpoint: str) -> Any:
 
 
 def prepare(model: Any, samples: Sequence[Sample], *, top_down: bool) -> dict[str, Any]:
-    """'inputs' `[S, 3, H, W]` (float32) and the list 'data_samples', by mmpose's test pipeline.
-
-    Top-down models are given the boxes.
-    """
+    """'inputs' `[S, 3, H, W]` (float32) and the list 'data_samples', by mmpose's test pipeline."""
     from mmengine.dataset import Compose, pseudo_collate
 
     pipeline = Compose(model.cfg.test_dataloader.dataset.pipeline)
@@ -97,20 +91,15 @@ def _tensor_arrays(
                 errors[name] = np.maximum(errors[name], np.abs(array - truth[name]))
     keypoints, _ = decode_outputs(model.head.decoder, truth)
     argmax_gap, shift_gap = _top_down(head).gaps(model.head.decoder, truth)
-    arrays = {f"output:{name}": array for name, array in truth.items()}
+    arrays = {
+        "inputs": inputs.numpy(), "keypoints": keypoints, "argmax_gap": argmax_gap,
+        "shift_gap": shift_gap,
+    }  # fmt: skip
+    arrays |= {f"output:{name}": array for name, array in truth.items()}
     arrays |= {f"ref_error:{n}": ref_error(errors[n], a) for n, a in truth.items()}
-    arrays |= {"keypoints": keypoints, "argmax_gap": argmax_gap, "shift_gap": shift_gap}
-    arrays |= _image_keypoints(model, batch, truth)
-    return arrays | {"inputs": inputs.numpy()}
-
-
-def _image_keypoints(
-    model: Any, batch: dict[str, Any], truth: Mapping[str, NDArray[Any]]
-) -> dict[str, NDArray[Any]]:
     outputs = tuple(torch.from_numpy(array) for array in truth.values())
     instances = model.head.decode(outputs[0] if len(outputs) == 1 else outputs)
     done = model.add_pred_to_datasample(instances, None, copy.deepcopy(batch["data_samples"]))
-    arrays = {}
     for i, sample in enumerate(done):
         arrays[f"image_keypoints:{i}"] = np.asarray(sample.pred_instances.keypoints, np.float64)
         arrays[f"image_scores:{i}"] = np.ones(1)
@@ -133,7 +122,5 @@ def final_outputs(
 
 def _top_down(head: ReferenceHead) -> TopDown:
     if not isinstance(head.kind, TopDown):
-        raise TypeError(
-            f"head kind {head.word!r} finds the people itself; expected a top-down one"
-        )
+        raise TypeError(f"head kind {head.word!r} finds the people itself; expected top-down")
     return head.kind

@@ -25,10 +25,7 @@ DETECTION_OUTPUTS = ("dets.boxes", "dets.scores", "keypoints.xy", "keypoints.sco
 
 @dataclass(frozen=True)
 class Sample:
-    """One image `[H, W, 3]` (uint8, BGR) with one box: left, top, right, bottom in image px.
-
-    Bottom-up models see the whole image.
-    """
+    """One image `[H, W, 3]` (BGR) with one box: left, top, right, bottom in image px."""
 
     name: str
     image: NDArray[np.uint8]
@@ -53,19 +50,12 @@ class RefError:
 
 @dataclass(frozen=True)
 class FigureReference:
-    """PyTorch's keypoints on labeled figures, in float32, for a top-down model.
+    """PyTorch's keypoints on labeled figures, in float32, for a top-down model; in input px."""
 
-    Attributes:
-        inputs: `[S, 3, H, W]` float32, normalized network inputs.
-        keypoints: `[S, K, 2]` input px, by the model's own codec.
-        truth: `[S, K, 2]` input px.
-        sizes: `[S, 2]` width and height of the boxes, input px.
-    """
-
-    inputs: NDArray[np.float32]
-    keypoints: NDArray[np.float64]
-    truth: NDArray[np.float64]
-    sizes: NDArray[np.float64]
+    inputs: NDArray[np.float32]  # [S, 3, H, W] normalized network inputs
+    keypoints: NDArray[np.float64]  # [S, K, 2] by the model's own codec
+    truth: NDArray[np.float64]  # [S, K, 2]
+    sizes: NDArray[np.float64]  # [S, 2] width and height of the boxes
 
     @property
     def pck(self) -> float:
@@ -75,17 +65,11 @@ class FigureReference:
 
 @dataclass(frozen=True)
 class DetectionTruth:
-    """Detections of one image in float64.
+    """Detections of one image in float64."""
 
-    Attributes:
-        possible: Everything that some decision within the near-tie margins gives.
-        stable: `[D]` bool: given by every such decision.
-        base: `[D]` bool: given by the thresholds as they are.
-    """
-
-    possible: Detections
-    stable: NDArray[np.bool_]
-    base: NDArray[np.bool_]
+    possible: Detections  # everything that some decision within the near-tie margins gives
+    stable: NDArray[np.bool_]  # [D] given by every such decision
+    base: NDArray[np.bool_]  # [D] given by the thresholds as they are
 
 
 def by_output(detections: Detections) -> dict[str, NDArray[np.floating]]:
@@ -97,31 +81,21 @@ def by_output(detections: Detections) -> dict[str, NDArray[np.floating]]:
 
 @dataclass(frozen=True)
 class Reference:
-    """The reference of one model at one precision.
+    """The reference of one model at one precision, for S samples.
 
-    Attributes:
-        inputs: `[S, 3, H, W]` float32, normalized network inputs, one a sample.
-        outputs: Output name -> `[S, ...]` float64; empty for bottom-up models.
-        ref_errors: Output name -> PyTorch's error (for detections: `DETECTION_OUTPUTS`).
-        keypoints: `[S, K, 2]` decoded from `outputs`, input px; empty for bottom-up models.
-        argmax_gap: `[S, K]` best minus second-best value where the decoder takes the maximum.
-        shift_gap: `[S, K]` least difference that decides the decoder's quarter-cell step.
-        image_keypoints: One `[P, K, 2]` a sample, image px, by mmpose's own mapping.
-        image_scores: One `[P]` a sample: person scores (1.0 for top-down models).
-        detections: One a sample for bottom-up models.
-        facts: Versions and seconds.
+    Bottom-up models have `detections`, and neither `outputs` nor `keypoints`.
     """
 
-    inputs: NDArray[np.float32]
-    outputs: Mapping[str, NDArray[np.float64]]
-    ref_errors: Mapping[str, RefError]
-    keypoints: NDArray[np.float64]
-    argmax_gap: NDArray[np.float64]
-    shift_gap: NDArray[np.float64]
-    image_keypoints: tuple[NDArray[np.float64], ...]
-    image_scores: tuple[NDArray[np.float64], ...]
+    inputs: NDArray[np.float32]  # [S, 3, H, W] normalized network inputs
+    outputs: Mapping[str, NDArray[np.float64]]  # [S, ...] by name
+    ref_errors: Mapping[str, RefError]  # by output (for detections: `DETECTION_OUTPUTS`)
+    keypoints: NDArray[np.float64]  # [S, K, 2] decoded from `outputs`, input px
+    argmax_gap: NDArray[np.float64]  # [S, K] best minus second best where the maximum decides
+    shift_gap: NDArray[np.float64]  # [S, K] least difference that decides the quarter-cell step
+    image_keypoints: tuple[NDArray[np.float64], ...]  # [P, K, 2], image px, mapped by mmpose
+    image_scores: tuple[NDArray[np.float64], ...]  # [P] of the people, 1.0 for top-down models
     detections: tuple[DetectionTruth, ...]
-    facts: Mapping[str, Any]
+    facts: Mapping[str, Any]  # versions and seconds
 
     @property
     def bottom_up(self) -> bool:

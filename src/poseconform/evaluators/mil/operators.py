@@ -166,11 +166,6 @@ def matmul(p: Parameters) -> Tensor:
     return x @ (y.mT if flag(p, "transpose_y") else y)
 
 
-def linear(p: Parameters) -> Tensor:
-    """`x @ weight.T + bias`."""
-    return functional.linear(tensor(p["x"]), tensor(p["weight"]), optional(p, "bias"))
-
-
 def cast(p: Parameters) -> Tensor:
     """To another element type, by its name in MIL."""
     types = {
@@ -182,20 +177,10 @@ def cast(p: Parameters) -> Tensor:
     return tensor(p["x"]).to(types[name])
 
 
-def clip(p: Parameters) -> Tensor:
-    """Between `alpha` and `beta`."""
-    return tensor(p["x"]).clamp(number(p, "alpha"), number(p, "beta"))
-
-
 def sigmoid_hard(p: Parameters) -> Tensor:
     """`min(max(alpha * x + beta, 0), 1)`; 0.2 and 0.5 where they are left out."""
     x = tensor(p["x"])
     return (number(p, "alpha", 0.2) * x + number(p, "beta", 0.5)).clamp(0.0, 1.0)
-
-
-def softmax(p: Parameters) -> Tensor:
-    """Over `axis`, the last one where it is left out."""
-    return tensor(p["x"]).softmax(integer(p.get("axis", -1)))
 
 
 def padding(p: Parameters) -> tuple[int, int, int, int]:
@@ -212,26 +197,23 @@ def padding(p: Parameters) -> tuple[int, int, int, int]:
     return left, right, top, bottom
 
 
-def _sizes(p: Parameters, name: str) -> tuple[int, ...]:
-    return integers(p.get(name, (1, 1)))
-
-
 def conv(p: Parameters) -> Tensor:
     """2-D convolution, in groups; weight [C_out, C_in/groups, kH, kW]."""
     x = functional.pad(tensor(p["x"]), padding(p))
-    groups = integer(p.get("groups", 1))
+    strides, dilations = (integers(p.get(name, (1, 1))) for name in ("strides", "dilations"))
     return functional.conv2d(
         x, tensor(p["weight"]), optional(p, "bias"),
-        _sizes(p, "strides"), 0, _sizes(p, "dilations"), groups,
+        strides, 0, dilations, integer(p.get("groups", 1)),
     )  # fmt: skip
 
 
 def conv_transpose(p: Parameters) -> Tensor:
     """2-D transposed convolution; weight [C_in, C_out/groups, kH, kW].  `pad` cuts the result."""
     left, right, top, bottom = padding(p)
+    strides, dilations = (integers(p.get(name, (1, 1))) for name in ("strides", "dilations"))
     whole = functional.conv_transpose2d(
         tensor(p["x"]), tensor(p["weight"]), optional(p, "bias"),
-        _sizes(p, "strides"), 0, 0, integer(p.get("groups", 1)), _sizes(p, "dilations"),
+        strides, 0, 0, integer(p.get("groups", 1)), dilations,
     )  # fmt: skip
     height, width = whole.shape[-2] - top - bottom, whole.shape[-1] - left - right
     if "output_shape" in p:  # what the strides leave open is cut at the end
@@ -295,7 +277,8 @@ OPERATORS: Mapping[str, Function] = {
     "avg_pool":                  avg_pool,
     "batch_norm":                batch_norm,
     "cast":                      cast,
-    "clip":                      clip,
+    "clip":                      lambda p: tensor(p["x"]).clamp(
+        number(p, "alpha"), number(p, "beta")),
     "concat":                    concat,
     "conv":                      summing(conv),
     "conv_transpose":            summing(conv_transpose),
@@ -304,7 +287,8 @@ OPERATORS: Mapping[str, Function] = {
     "expand_dims":               expand_dims,
     "gelu":                      gelu,
     "layer_norm":                layer_norm,
-    "linear":                    summing(linear),
+    "linear":                    summing(lambda p: functional.linear(
+        tensor(p["x"]), tensor(p["weight"]), optional(p, "bias"))),
     "matmul":                    summing(matmul),
     "max_pool":                  max_pool,
     "maximum":                   binary(torch.maximum),
@@ -321,7 +305,7 @@ OPERATORS: Mapping[str, Function] = {
     "silu":                      unary(functional.silu),
     "sin":                       unary(torch.sin),
     "slice_by_index":            slice_by_index,
-    "softmax":                   softmax,
+    "softmax":                   lambda p: tensor(p["x"]).softmax(integer(p.get("axis", -1))),
     "split":                     split,
     "sqrt":                      unary(torch.sqrt),
     "square":                    unary(torch.square),

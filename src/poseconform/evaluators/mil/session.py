@@ -35,26 +35,18 @@ class Value:
 class Operation:
     """One operation of a program.
 
-    Attributes:
-        kind: Its operator, e.g. 'conv'.
-        name: Its name in the program.
-        parameters: By name: `Value`, numpy array, Python value, or a list of them; what the
-            program leaves out is not here.
-        outputs: Names and shapes of the values that it computes.
+    A parameter is a `Value`, numpy array, Python value, or a list of them; what the program leaves
+    out is not among them.
     """
 
-    kind: str
+    kind: str  # its operator, e.g. 'conv'
     name: str
     parameters: Mapping[str, Any]
-    outputs: tuple[tuple[str, tuple[int, ...]], ...]
+    outputs: tuple[tuple[str, tuple[int, ...]], ...]  # names and shapes
 
 
 def read_program(package: Path) -> tuple[Operation, ...]:
-    """The operations of a package's main function in order, with constants filled in.
-
-    Raises:
-        RuntimeError: It is no package with an mlprogram in it.
-    """
+    """The operations of a package's main function in order, with constants filled in."""
     ct = import_coremltools()
     from coremltools.converters.mil.frontend.milproto.load import load
 
@@ -90,8 +82,7 @@ def _parameter(value: Any) -> Any:
 class MilSession:
     """A program and its declared inputs and outputs.
 
-    Raises:
-        RuntimeError: The program holds an operator without a row.
+    An operator without a row, or an operation that cannot be evaluated, raises `RuntimeError`.
     """
 
     def __init__(
@@ -111,11 +102,7 @@ class MilSession:
         self.effective_options: Mapping[str, str] = {"evaluator": EVALUATOR}
 
     def run(self, feed: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """See `Session.run`.
-
-        Raises:
-            RuntimeError: An operation cannot be evaluated, or gives another shape than declared.
-        """
+        """See `Session.run`."""
         values: dict[str, Tensor] = {
             info.name: torch.from_numpy(np.ascontiguousarray(feed[info.name], info.dtype))
             for info in self.inputs
@@ -151,11 +138,7 @@ def _filled(parameter: Any, values: Mapping[str, Tensor]) -> Any:
 
 
 def load(files: Sequence[Path], device: str, options: SessionOptions) -> MilSession:
-    """Read a package; the signature is that of `Runtime.load`.
-
-    Raises:
-        RuntimeError: It cannot be read, or holds an operator without a row.
-    """
+    """Read a package; the signature is that of `Runtime.load`."""
     del device
     if options.threads:
         torch.set_num_threads(options.threads)

@@ -19,17 +19,13 @@ from poseconform.evaluators.quantized.noise import NoiseMeter, Quantized
 
 # Layers that sum products -> the parameter with the number of int8 scales after their weights.
 INT8_PARAMETER: Mapping[str, str] = {
-    "Convolution": "8",
-    "ConvolutionDepthWise": "8",
-    "Gemm": "18",
-    "InnerProduct": "8",
+    "Convolution": "8", "ConvolutionDepthWise": "8", "Gemm": "18", "InnerProduct": "8",
     "MultiHeadAttention": "18",
-}
+}  # fmt: skip
 _SIXTEEN_BIT = (
     "use_bf16_packed", "use_bf16_storage", "use_fp16_arithmetic", "use_fp16_packed",
     "use_fp16_storage",
 )  # fmt: skip
-_HEADER = 2  # lines: magic, counts
 
 
 @dataclass(frozen=True)
@@ -77,7 +73,7 @@ def measure(
 
 def read_layers(param: Path) -> Iterator[Layer]:
     """The layers of a `.param` file."""
-    for line in param.read_text(encoding="utf-8").splitlines()[_HEADER:]:
+    for line in param.read_text(encoding="utf-8").splitlines()[2:]:  # magic, counts
         words = line.split()
         if words:
             end = 4 + int(words[2])

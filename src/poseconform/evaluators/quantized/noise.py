@@ -53,11 +53,7 @@ class NoiseMeter:
         self._sums: dict[str, tuple[float, float]] = {}
 
     def add(self, layer: str, got: NDArray[np.floating], expected: NDArray[np.floating]) -> None:
-        """Add one image's output of a layer.
-
-        Raises:
-            ValueError: The shapes differ: the two files do not hold the same layer.
-        """
+        """Add one image's output of a layer."""
         if got.shape != expected.shape:
             raise ValueError(
                 f"layer {layer}: int8 output {list(got.shape)}, float32 {list(expected.shape)}"

@@ -20,18 +20,12 @@ _RENAMED = "_QuantizeLinear_Input"  # ONNX Runtime's quantizer adds it to graph 
 
 @dataclass(frozen=True)
 class Layer:
-    """A node that computes on dequantized values.
+    """A node that computes on dequantized values."""
 
-    Attributes:
-        name: Its output tensor: unique, and the same in both graphs.
-        nodes: Output tensors of the node itself and of the pairs in front of it.
-        reads: Float tensors that go into its pairs or into itself: fed by the judge.
-    """
-
-    name: str
+    name: str  # its output tensor: unique, and the same in both graphs
     operator: str
-    nodes: frozenset[str]
-    reads: frozenset[str]
+    nodes: frozenset[str]  # output tensors of the node itself and of the pairs in front of it
+    reads: frozenset[str]  # float tensors that go into its pairs or into itself: fed by the judge
 
 
 def measure(
@@ -69,22 +63,16 @@ def original(tensor: str) -> str:
 def quantized_layers(graph: Any) -> tuple[Layer, ...]:
     """Nodes both of whose operands come out of int8, in the graph's order."""
     makers = {name: node for node in graph.node for name in node.output}
-    constants = _constants(graph)
+    constants = {tensor.name for tensor in graph.initializer} | {""}
+    for node in graph.node:  # exporters leave transposed weights to the runtime
+        if constants.issuperset(node.input):
+            constants.update(node.output)
     return tuple(
         _layer(node, makers, constants)
         for node in graph.node
         if node.op_type in MULTIPLYING
         and all(name in makers and makers[name].op_type == DEQUANTIZE for name in node.input[:2])
     )
-
-
-def _constants(graph: Any) -> set[str]:
-    """Tensors that depend on no input: exporters leave transposed weights to the runtime."""
-    constants = {tensor.name for tensor in graph.initializer} | {""}
-    for node in graph.node:  # in the order of computation, as ONNX requires
-        if constants.issuperset(node.input):
-            constants.update(node.output)
-    return constants
 
 
 def _layer(node: Any, makers: Mapping[str, Any], constants: set[str]) -> Layer:

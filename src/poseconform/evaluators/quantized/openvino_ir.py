@@ -93,10 +93,10 @@ def key_of(port: Any) -> str:
 def _alone(ov: Any, layers: Sequence[Layer]) -> tuple[list[str], Any]:
     """What the layers' quantizers read, and a model that takes it, in this order."""
     quantizers = {q.get_friendly_name(): q for layer in layers for q in layer.quantizers}
-    ports = {name: q.input_value(0) for name, q in quantizers.items()}
+    # all are read before the first one is replaced
+    ports = [(quantizer, quantizer.input_value(0)) for quantizer in quantizers.values()]
     parameters: dict[str, Any] = {}
-    for name, quantizer in quantizers.items():
-        port = ports[name]
+    for quantizer, port in ports:
         key = key_of(port)
         if key not in parameters:
             parameters[key] = ov.opset13.parameter(
