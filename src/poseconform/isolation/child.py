@@ -42,9 +42,7 @@ class ChildFailure(Exception):  # noqa: N818 - crash and timeout are kinds of it
 
     def __init__(self, message: str, log_tail: str = "", stage: str = "") -> None:
         super().__init__(message, log_tail, stage)
-        self.message = message
-        self.log_tail = log_tail
-        self.stage = stage
+        self.message, self.log_tail, self.stage = message, log_tail, stage
 
     def __str__(self) -> str:
         return self.message
@@ -72,11 +70,9 @@ class _Raised:
 
 
 class Child:
-    """A child Python process that runs functions by name.
+    """A child Python process that runs functions by name; its output is appended to `log`.
 
-    Args:
-        log: File for the child's output; appended to.
-        env: Environment variables on top of this process's.
+    It has the environment variables `env` on top of this process's.
     """
 
     def __init__(self, log: Path, env: dict[str, str] | None = None) -> None:
@@ -92,12 +88,9 @@ class Child:
         self.close()
 
     def call(self, target: str, *args: Any, timeout: float) -> Any:
-        """Run `module:function` in the child.
+        """Run 'package.module:function' in the child, with picklable arguments.
 
-        Args:
-            target: Dotted module and function, 'package.module:function'.
-            args: Picklable arguments.
-            timeout: Seconds; the child is killed when they have passed.
+        The child is killed after `timeout` seconds.
 
         Raises:
             ChildFailure: The function raised (its message is passed on).
@@ -146,12 +139,9 @@ class Child:
         with theirs, self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", _MAIN, str(theirs.fileno())],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env={**os.environ, **self._env},
-                pass_fds=(theirs.fileno(),),
-            )
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                env={**os.environ, **self._env}, pass_fds=(theirs.fileno(),),
+            )  # fmt: skip
         return self._process, self._connection
 
     def _tail(self, start: int) -> str:

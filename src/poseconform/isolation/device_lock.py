@@ -28,10 +28,9 @@ def lock_path(device: Device) -> Path:
 
 @contextmanager
 def device_lock(device: Device, seconds: float = LOCK_SECONDS) -> Iterator[None]:
-    """Hold a device for the block, after at most so many seconds; the CPU is not locked.
+    """Hold a device for the block; the CPU is not locked.
 
-    Raises:
-        filelock.Timeout: Another process held it all that time.
+    A `filelock.Timeout` if another process holds it for so many seconds.
     """
     if device.kind == "cpu":
         yield
