@@ -17,7 +17,6 @@ import sys
 import threading
 import time
 import traceback
-from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -58,15 +57,6 @@ class ChildTimeout(ChildFailure):
     """The child gave no answer within the time limit and was killed."""
 
     kind = "timeout"
-
-
-@dataclass(frozen=True)
-class _Raised:
-    """An exception that a function raised in the child; the fields are those of `ChildFailure`."""
-
-    message: str
-    traceback: str
-    stage: str
 
 
 class Child:
@@ -116,8 +106,8 @@ class Child:
             raise ChildCrash(f"{end} in {target}", self._tail(start)) from error
         finally:
             timer.cancel()
-        if isinstance(reply, _Raised):
-            raise ChildFailure(reply.message, reply.traceback + self._tail(start), reply.stage)
+        if isinstance(reply, ChildFailure):
+            raise ChildFailure(reply.message, reply.log_tail + self._tail(start), reply.stage)
         return reply[0]
 
     def close(self) -> None:
@@ -165,5 +155,5 @@ def main() -> None:
             except Exception as error:  # noqa: BLE001 - the parent raises it again
                 message = f"{type(error).__name__}: {error}"
                 stage = str(getattr(error, "stage", ""))
-                reply = _Raised(message, traceback.format_exc(), stage)
+                reply = ChildFailure(message, traceback.format_exc(), stage)
             connection.send(reply)

@@ -1,8 +1,4 @@
-"""One process at a time on a GPU: xdist's workers share it, and so do runs side by side.
-
-What is guarded is loading and running, which hold device memory and are timed; exports and
-conversions go on in the meantime.
-"""
+"""One process at a time loads and runs on a GPU, which xdist's workers and other runs share."""
 
 from __future__ import annotations
 
