@@ -30,21 +30,13 @@ SPARED_SECONDS = 1800.0  # longer than any cell takes: another run may still rea
 
 @dataclass(frozen=True)
 class Entry:
-    """One cached folder.
-
-    Attributes:
-        path: The folder.
-        key: Its content address.
-        made: True if this call made it, False if it was there.
-        facts: What the producer returned (JSON).
-        files: File name -> (sha256, bytes).
-    """
+    """One cached folder."""
 
     path: Path
-    key: str
-    made: bool
-    facts: Mapping[str, object]
-    files: Mapping[str, tuple[str, int]]
+    key: str  # its content address
+    made: bool  # True if this call made it, False if it was there
+    facts: Mapping[str, object]  # what the producer returned (JSON)
+    files: Mapping[str, tuple[str, int]]  # name -> (sha256, bytes)
 
 
 def content_key(kind: str, parts: Mapping[str, object]) -> str:
@@ -112,10 +104,7 @@ class ArtifactCache:
         """Remove the entries that were not used for longest until the rest is within the limit.
 
         What another process holds, and what was used within `SPARED_SECONDS`, stays. Folders that
-        a killed process left incomplete go first.
-
-        Returns:
-            How many bytes were removed.
+        a killed process left incomplete go first. Returns how many bytes were removed.
         """
         now = time.time()
         folders = [(_last_used(path), path) for path in self.root.glob("*") if path.is_dir()]

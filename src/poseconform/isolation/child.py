@@ -17,7 +17,6 @@ import sys
 import threading
 import time
 import traceback
-from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -42,9 +41,7 @@ class ChildFailure(Exception):  # noqa: N818 - crash and timeout are kinds of it
 
     def __init__(self, message: str, log_tail: str = "", stage: str = "") -> None:
         super().__init__(message, log_tail, stage)
-        self.message = message
-        self.log_tail = log_tail
-        self.stage = stage
+        self.message, self.log_tail, self.stage = message, log_tail, stage
 
     def __str__(self) -> str:
         return self.message
@@ -62,21 +59,10 @@ class ChildTimeout(ChildFailure):
     kind = "timeout"
 
 
-@dataclass(frozen=True)
-class _Raised:
-    """An exception that a function raised in the child; the fields are those of `ChildFailure`."""
-
-    message: str
-    traceback: str
-    stage: str
-
-
 class Child:
-    """A child Python process that runs functions by name.
+    """A child Python process that runs functions by name; its output is appended to `log`.
 
-    Args:
-        log: File for the child's output; appended to.
-        env: Environment variables on top of this process's.
+    It has the environment variables `env` on top of this process's.
     """
 
     def __init__(self, log: Path, env: dict[str, str] | None = None) -> None:
@@ -92,12 +78,9 @@ class Child:
         self.close()
 
     def call(self, target: str, *args: Any, timeout: float) -> Any:
-        """Run `module:function` in the child.
+        """Run 'package.module:function' in the child, with picklable arguments.
 
-        Args:
-            target: Dotted module and function, 'package.module:function'.
-            args: Picklable arguments.
-            timeout: Seconds; the child is killed when they have passed.
+        The child is killed after `timeout` seconds.
 
         Raises:
             ChildFailure: The function raised (its message is passed on).
@@ -123,8 +106,8 @@ class Child:
             raise ChildCrash(f"{end} in {target}", self._tail(start)) from error
         finally:
             timer.cancel()
-        if isinstance(reply, _Raised):
-            raise ChildFailure(reply.message, reply.traceback + self._tail(start), reply.stage)
+        if isinstance(reply, ChildFailure):
+            raise ChildFailure(reply.message, reply.log_tail + self._tail(start), reply.stage)
         return reply[0]
 
     def close(self) -> None:
@@ -146,12 +129,9 @@ class Child:
         with theirs, self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", _MAIN, str(theirs.fileno())],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env={**os.environ, **self._env},
-                pass_fds=(theirs.fileno(),),
-            )
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                env={**os.environ, **self._env}, pass_fds=(theirs.fileno(),),
+            )  # fmt: skip
         return self._process, self._connection
 
     def _tail(self, start: int) -> str:
@@ -175,5 +155,5 @@ def main() -> None:
             except Exception as error:  # noqa: BLE001 - the parent raises it again
                 message = f"{type(error).__name__}: {error}"
                 stage = str(getattr(error, "stage", ""))
-                reply = _Raised(message, traceback.format_exc(), stage)
+                reply = ChildFailure(message, traceback.format_exc(), stage)
             connection.send(reply)

@@ -1,8 +1,4 @@
-"""One process at a time on a GPU: xdist's workers share it, and so do runs side by side.
-
-What is guarded is loading and running, which hold device memory and are timed; exports and
-conversions go on in the meantime.
-"""
+"""One process at a time loads and runs on a GPU, which xdist's workers and other runs share."""
 
 from __future__ import annotations
 
@@ -28,10 +24,9 @@ def lock_path(device: Device) -> Path:
 
 @contextmanager
 def device_lock(device: Device, seconds: float = LOCK_SECONDS) -> Iterator[None]:
-    """Hold a device for the block, after at most so many seconds; the CPU is not locked.
+    """Hold a device for the block; the CPU is not locked.
 
-    Raises:
-        filelock.Timeout: Another process held it all that time.
+    A `filelock.Timeout` if another process holds it for so many seconds.
     """
     if device.kind == "cpu":
         yield

@@ -27,9 +27,8 @@ from poseconform.judge.stages import Blocked, StageFailure, failing_at
 from poseconform.matrix.cells import Cell, Model
 from poseconform.reference.heads import reference_head
 from poseconform.reference.values import Reference, Sample, read_reference
-from poseconform.subject.availability import Availabilities
 from poseconform.subject.clients import ClientAnswer
-from poseconform.subject.environment import package_versions
+from poseconform.subject.environment import Availabilities, package_versions
 from poseconform.subject.loading import DEFAULT_SUBJECT
 from poseconform.subject.mmpose_models import config_text
 from poseconform.subject.protocol import Conversion, Subject
@@ -64,12 +63,8 @@ class Judge:
     """Does each thing once a process.
 
     Args:
-        cache: The artifact cache.
-        samples: Images with boxes.
-        availabilities: What can run here.
         scratch: Folder for the children's logs.
         exporter: '' or the exporter that all deploy configs are overridden with.
-        limits: Time limits.
         options: Cell id -> session options where they are not what the flow stands for.
         figures: Gives so many labeled figures of one person; none by default.
         dataset: Gives the labeled data set for bottom-up models (True) or top-down ones.
@@ -122,9 +117,8 @@ class Judge:
             try:
                 return self._execute(cell, evaluate=True)
             except StageFailure as failure:
-                if failure.stage not in {"load", "run"}:
-                    raise
-                failure.stage = "numeric"
+                if failure.stage in {"load", "run"}:
+                    failure.stage = "numeric"
                 raise
 
         return self.with_execution(cell, self.once(("evaluation", cell.id), evaluate))
@@ -141,7 +135,7 @@ class Judge:
 
     def _but(self, cell: Cell, done: Mapping[tuple[str, ...], Any]) -> Judge:
         """This judge with other results for a cell; both share the child that has torch."""
-        self._torch = self._torch or self._torch_child()
+        self._torch = self._torch or self.child("torch")
         others = {key: value for key, value in self._done.items() if key[1] != cell.id}
         return replace(self, _done={**others, **done})
 
@@ -155,8 +149,7 @@ class Judge:
 
     def device(self, cell: Cell) -> str:
         """Where the cell's backend is to run."""
-        flow = cell.flow
-        return device_of(flow.backend, flow.precision, self.availabilities.device)
+        return device_of(cell.flow.backend, cell.flow.precision, self.availabilities.device)
 
     def reference(self, model: Model, precision: str) -> Reference:
         """What PyTorch computes."""
@@ -200,11 +193,10 @@ class Judge:
         if model.checkpoint:
             return model.checkpoint
         target, seconds = "poseconform.subject.loading:checkpoint_for", self.limits.weights
-        made: str = self.once(
+        return self.once(
             checkpoint_key(model),
-            lambda: self.in_torch(target, self.subject_spec, model, timeout=seconds),
+            lambda: str(self.in_torch(target, self.subject_spec, model, timeout=seconds)),
         )
-        return made
 
     def once(self, key: tuple[str, ...], make: Callable[[], T]) -> T:
         """What `make` gives; a failure is raised for the first caller, and blocks the others."""
@@ -250,15 +242,9 @@ class Judge:
         return Execution(loaded, tuple(batches))
 
     def run_files(
-        self,
-        child: Child,
-        cell: Cell,
-        files: Sequence[str],
-        inputs: NDArray[Any],
-        plans: Sequence[tuple[int, ...]],
-        *,
-        evaluate: bool = False,
-    ) -> tuple[Loaded, list[Batch]]:
+        self, child: Child, cell: Cell, files: Sequence[str], inputs: NDArray[Any],
+        plans: Sequence[tuple[int, ...]], *, evaluate: bool = False,
+    ) -> tuple[Loaded, list[Batch]]:  # fmt: skip
         """Load the cell's backend files in a child and run batches of the inputs.
 
         `plans` lists the inputs `[S, 3, H, W]` of each batch. Fails at 'load' or 'run'.
@@ -278,8 +264,7 @@ class Judge:
 
     def options_of(self, cell: Cell) -> SessionOptions:
         """How the cell's backend runs."""
-        default = SessionOptions(precision=cell.flow.precision, threads=1)
-        return self.options.get(cell.id, default)
+        return self.options.get(cell.id, SessionOptions(cell.flow.precision, threads=1))
 
     def _finish(self, model: Model, batches: Sequence[Batch]) -> list[Batch]:
         """The same batches with detections, made of outputs before suppression."""
@@ -289,10 +274,8 @@ class Judge:
                 "poseconform.reference.host_detections:detections",
                 model, self.checkpoint(model), outputs,
             )  # fmt: skip
-        return [
-            replace(batch, detections=part)
-            for batch, part in zip(batches, detections, strict=True)
-        ]
+        pairs = zip(batches, detections, strict=True)
+        return [replace(batch, detections=part) for batch, part in pairs]
 
     def reference_parts(self, model: Model, samples: Sequence[Sample]) -> dict[str, object]:
         """What the reference of a model and its weights depends on."""
@@ -306,11 +289,8 @@ class Judge:
 
     def in_torch(self, target: str, *args: Any, timeout: float | None = None) -> Any:
         """Call a function in the child that has torch loaded."""
-        self._torch = self._torch or self._torch_child()
+        self._torch = self._torch or self.child("torch")
         return self._torch.call(target, *args, timeout=timeout or self.limits.convert)
-
-    def _torch_child(self) -> Child:
-        return self.make_child(self.scratch / "torch.log", SINGLE_THREAD)
 
     def child(self, name: str) -> Child:
         """A fresh child with a log of this name."""

@@ -26,15 +26,8 @@ LAYER_IMAGES = 6  # figures that layers are measured on: thousands of values of 
 FIGURES = 100  # of a measurement: 1700 keypoints, so the 99th percentile is the 17th worst
 
 
-# ---- quantized layers ------------------------------------------------------------------------
-
-
 def float_cell(cell: Cell, flows: Iterable[Flow]) -> Cell:
-    """The float32 cell of the same model, weights, backend and shape mode.
-
-    Raises:
-        StageFailure: No such flow, at 'numeric'.
-    """
+    """The float32 cell of the same model, weights, backend and shape mode, or a `StageFailure`."""
     alike = replace(cell.flow, precision="fp32", inference_precision="")
     for flow in flows:
         wanted = replace(
@@ -81,9 +74,6 @@ def _layer_inputs(judge: Judge, cell: Cell) -> NDArray[np.float32]:
     return inputs
 
 
-# ---- keypoints on figures --------------------------------------------------------------------
-
-
 def figure_reference(judge: Judge, model: Model) -> FigureReference:
     """PyTorch's keypoints on the figures, with the cell's weights."""
 
@@ -123,9 +113,6 @@ def figure_keypoints(judge: Judge, cell: Cell) -> NDArray[np.float64]:
         return judge.keypoints(cell.model, outputs)
 
     return judge.once(("figure keypoints", cell.id), run)
-
-
-# ---- a labeled data set, from image to people ------------------------------------------------
 
 
 def pytorch_score(judge: Judge, model: Model, data: DataSet) -> Score:
@@ -168,8 +155,6 @@ def people_of_client(folder: str, images: Sequence[LabeledImage], bottom_up: boo
                 results.append(nobody())
                 continue
             people = detector.detect(labeled.pixels(), None if bottom_up else labeled.boxes)
-            keypoints, scores = (
-                np.asarray(a, np.float64) for a in (people.keypoints, people.scores)
-            )
-            results.append(People(keypoints, scores))
+            keypoints = np.asarray(people.keypoints, np.float64)
+            results.append(People(keypoints, np.asarray(people.scores, np.float64)))
     return results

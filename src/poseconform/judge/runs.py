@@ -41,14 +41,10 @@ class Ran:
 
 @dataclass(frozen=True)
 class Batch:
-    """One run of the backend.
+    """One run of the backend, on samples that it names by their index.
 
-    Attributes:
-        samples: Which samples were in it.
-        outputs: The outputs of the graph.
-        seconds: How long the backend took.
-        detections: `dets` and `keypoints` where the graph ends before suppression, and mmpose's
-            own head went on from there; empty elsewhere.
+    Where the graph ends before suppression, mmpose's own head has made `detections` of its
+    outputs: `dets` and `keypoints`; elsewhere they are empty.
     """
 
     samples: tuple[int, ...]

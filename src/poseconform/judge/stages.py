@@ -11,15 +11,7 @@ from poseconform.subject.protocol import Conversion
 
 
 class StageFailure(Exception):  # noqa: N818 - it is the failure, not an error of the judge
-    """A stage of a cell failed.
-
-    Attributes:
-        stage: One of `outcome.STAGES`.
-        kind: 'failed', 'crash' or 'timeout'.
-        message: One line for a person.
-        code: Signal name, or ''.
-        log_tail: End of the child's log.
-    """
+    """A stage of a cell failed; `kind` is 'failed', 'crash' or 'timeout', `code` the signal."""
 
     def __init__(
         self, stage: str, kind: str, message: str, code: str = "", log_tail: str = ""
@@ -62,8 +54,8 @@ def failing_at(stage: str) -> Iterator[None]:
 
 def stage_records(conversion: Conversion) -> tuple[StageRecord, ...]:
     """Export and convert as stages; what was in the cache took no time."""
-    steps = {"export": conversion.export, "convert": conversion.convert}
+    steps = (("export", conversion.export), ("convert", conversion.convert))
     return tuple(
         StageRecord(name, float(facts["seconds"]) if facts["made"] else 0.0)
-        for name, facts in steps.items()
+        for name, facts in steps
     )

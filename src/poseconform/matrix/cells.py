@@ -19,7 +19,6 @@ class Model:
     Attributes:
         name: Zoo name, or the stem of the user's config.
         family: Row of the support table.
-        tiers: Tiers it belongs to.
         head: Head kind as deploy configs write it: '' (heatmap), 'simcc', 'yolox-pose', …
         shape: (H, W) of the network input, px.
         config: Path of the MMPose config.
@@ -56,7 +55,6 @@ class Flow:
     Attributes:
         deploy_config: Name without '.py', or the user's path.
         head: Head kind it is for.
-        backend: Backend name.
         precision: 'fp32', 'fp16' or 'int8'.
         shape_mode: 'static' or 'dynamic' (batch).
         shape: (H, W) if the config fixes one.

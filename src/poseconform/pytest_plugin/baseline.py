@@ -1,8 +1,4 @@
-"""A run against its baseline: which file that is, what is printed, and whether the run fails.
-
-The comparison itself is in `report/data/baseline.py`. It needs the final record of every cell, so
-it is made once, when the session ends.
-"""
+"""A run against its baseline: which file that is, what is printed, and whether the run fails."""
 
 from __future__ import annotations
 
@@ -33,19 +29,16 @@ def baseline_file(option: Any, root: Path) -> Path:
 
     A device has one of its own: its cells are those of the CPU's runs, with other results.
     """
-    here = {"os": platform.platform(), "cpu": {"machine": platform.machine()}}
     named: Path | None = option.baseline
+    if named is not None:
+        return named
     kind = Device.parse(option.device).kind
-    folder = root / FOLDER / ("" if kind == "cpu" else kind)
-    return named if named is not None else baseline_path(folder, here)
+    here = {"os": platform.platform(), "cpu": {"machine": platform.machine()}}
+    return baseline_path(root / FOLDER / ("" if kind == "cpu" else kind), here)
 
 
 def check_options(option: Any, root: Path) -> None:
-    """Check before the run what is needed after it.
-
-    Raises:
-        pytest.UsageError: A baseline that an option needs is missing, or is no baseline.
-    """
+    """Raise a `pytest.UsageError` if a baseline that an option needs is missing, or is none."""
     if option.baseline is None and not option.fail_on_regression and not option.update_baseline:
         return
     path = baseline_file(option, root)
@@ -91,12 +84,9 @@ def _line(finding: Finding) -> str:
 def update(results: Results, path: Path, write_line: Callable[[str], None]) -> None:
     """Show what `results` change in the baseline `path`, then write it.
 
-    Raises:
-        ReportError: The file is there and is not a `results.json`.
-        OSError: It cannot be written.
+    A file there that is no `results.json` is a `ReportError`.
     """
-    changed = update_baseline(results, path, write=False)
-    for line in diff_markdown(changed).splitlines():
+    for line in diff_markdown(update_baseline(results, path, write=False)).splitlines():
         write_line(line)
     update_baseline(results, path, write=True)
     write_line(f"wrote {path}")

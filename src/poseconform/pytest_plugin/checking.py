@@ -17,9 +17,9 @@ MARKER = "checks(*names, suite=''): the test runs these checks, or all of a suit
 _SUITES = (*VERDICT_SUITES, "accuracy")
 
 
-def marks(names: Iterable[str]) -> Iterator[pytest.MarkDecorator]:
+def marks(names: Iterable[str]) -> list[pytest.MarkDecorator]:
     """Markers by their names."""
-    yield from (getattr(pytest.mark, name) for name in names)
+    return [getattr(pytest.mark, name) for name in names]
 
 
 def parameters(

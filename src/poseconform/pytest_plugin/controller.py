@@ -47,10 +47,9 @@ MIN_FREE_BYTES = GB // 2
 
 
 def make_room(cache: Path, limit_gb: int) -> None:
-    """Bring the cache within its limit (10^9 bytes), and see that its disk has room.
+    """Bring the cache within its limit (10^9 bytes).
 
-    Raises:
-        pytest.UsageError: Less is free than one cell needs.
+    Raises a `pytest.UsageError` if its disk has less free space than one cell needs.
     """
     if cache.is_dir():
         ArtifactCache(cache).prune(limit_gb * GB)
@@ -76,25 +75,18 @@ def run_folder(config: pytest.Config) -> RunFolder:
 
 @dataclass
 class Progress:
-    """Writes one line for each cell when its last test has ended, with the time that is left.
-
-    Attributes:
-        write: Writes one line.
-        clock: Seconds, monotonic.
-        tests: How many tests each cell has.
-    """
+    """Writes one line for each cell when its last test has ended, with the time that is left."""
 
     write: Callable[[str], None]
-    clock: Callable[[], float] = time.monotonic
-    tests: Mapping[str, int] = field(default_factory=dict)
+    clock: Callable[[], float] = time.monotonic  # seconds
+    tests: Mapping[str, int] = field(default_factory=dict)  # how many each cell has
     _started: float = 0.0
     _ended: int = 0
     _done: int = 0
 
     def start(self, tests: Mapping[str, int]) -> None:
         """The run begins."""
-        self.tests = tests
-        self._started = self.clock()
+        self.tests, self._started = tests, self.clock()
 
     def add(self, cell_id: str, outcome: str) -> None:
         """A test of a cell has ended; `outcome` is the cell's if it was the last one, else ''."""

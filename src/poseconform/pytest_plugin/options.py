@@ -13,12 +13,12 @@ import pytest
 from poseconform.matrix.cells import Cell, Flow, Model, build_cells
 from poseconform.matrix.weights import AUTO, CHOICES, PUBLISHED, with_weights
 from poseconform.pytest_plugin import baseline as regression
-from poseconform.subject.availability import (
+from poseconform.subject.environment import (
     DISABLE_VARIABLE,
     Availabilities,
     Probe,
     disabled_backends,
-)
+)  # fmt: skip
 from poseconform.subject.loading import DEFAULT_SUBJECT, SubjectError, load_subject
 from poseconform.subject.protocol import Subject
 from posedeploy.paths import cache_dir
@@ -85,18 +85,15 @@ def add_options(parser: pytest.Parser) -> None:
     add("--repro-dir", metavar="DIR", type=Path,
         help="write a folder for each failing cell: files, inputs, outputs and a script")
     add("--artifact-cache", "--artefact-cache",  # codespell:ignore artefact
-        metavar="DIR", type=Path,
-        default=cache_dir(CACHE_VARIABLE, "poseconform"),
+        metavar="DIR", type=Path, default=cache_dir(CACHE_VARIABLE, "poseconform"),
         help=f"cache of conversions and references (also: {CACHE_VARIABLE})")
     add("--artifact-cache-limit", "--artefact-cache-limit",  # codespell:ignore artefact
-        metavar="GB", type=_count,
-        default=CACHE_LIMIT_GB,
+        metavar="GB", type=_count, default=CACHE_LIMIT_GB,
         help="remove what was not used for longest above this size (default: %(default)s)")
     # fmt: on
 
 
 def _device(text: str) -> str:
-    """A device such as 'cuda:1'."""
     try:
         Device.parse(text)
     except ValueError as error:
@@ -105,7 +102,6 @@ def _device(text: str) -> str:
 
 
 def _count(text: str) -> int:
-    """A number from 0 on."""
     if not text.isascii() or not text.isdigit():
         raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 on")
     return int(text)
@@ -123,11 +119,7 @@ class Selection:
 
 
 def subject_of(config: pytest.Config) -> Subject:
-    """The implementation under test.
-
-    Raises:
-        pytest.UsageError: `--subject` names none.
-    """
+    """The implementation under test; a `pytest.UsageError` if `--subject` names none."""
     try:
         return load_subject(config.option.subject)
     except SubjectError as error:
@@ -135,11 +127,7 @@ def subject_of(config: pytest.Config) -> Subject:
 
 
 def read_selection(option: Any, subject: Subject) -> Selection:
-    """The selection of `pytest.Config.option`.
-
-    Raises:
-        pytest.UsageError: An option names something that is not there.
-    """
+    """What `pytest.Config.option` selects; a `pytest.UsageError` if it names what is not there."""
     try:
         models = _models(option, subject)
         if option.weights == PUBLISHED:
@@ -154,9 +142,8 @@ def read_selection(option: Any, subject: Subject) -> Selection:
     disabled = disabled_backends(option.disable, os.environ.get(DISABLE_VARIABLE, ""))
     for name in (*option.require, *disabled):
         if name not in backends:
-            raise pytest.UsageError(
-                f"no backend {name!r}; there are: {', '.join(sorted(backends))}"
-            )
+            names = ", ".join(sorted(backends))
+            raise pytest.UsageError(f"no backend {name!r}; there are: {names}")
     return Selection(models, flows, cells, frozenset(option.require), disabled)
 
 
@@ -169,8 +156,7 @@ def selection_of(config: pytest.Config) -> Selection:
 
 def all_cells(config: pytest.Config) -> tuple[Cell, ...]:
     """The whole matrix: the zoo's models and those of this run, with every deploy config."""
-    selection = selection_of(config)
-    subject = subject_of(config)
+    selection, subject = selection_of(config), subject_of(config)
     zoo = subject.models((*subject.tiers(), "all"))
     models = {model.name: model for model in (*zoo, *selection.models)}
     return build_cells(models.values(), selection.flows)
@@ -180,11 +166,9 @@ def availabilities_of(config: pytest.Config) -> Availabilities:
     """What can run here, probed once a process."""
     if _AVAILABILITIES not in config.stash:
         config.stash[_AVAILABILITIES] = Availabilities(
-            subject_of(config),
-            selection_of(config).disabled,
-            config.option.device,
+            subject_of(config), selection_of(config).disabled, config.option.device,
             config.stash.get(PROBE, probe_on),
-        )
+        )  # fmt: skip
     return config.stash[_AVAILABILITIES]
 
 
@@ -201,10 +185,8 @@ def _models(option: Any, subject: Subject) -> tuple[Model, ...]:
         name, _, path = pair.rpartition("=")
         name = name or (models[-1].name if len(models) == 1 else "")
         if name not in by_name:
-            raise pytest.UsageError(
-                f"--checkpoint {pair}: no model {name!r} in this run; "
-                f"there are: {', '.join(by_name)}"
-            )
+            there = f"no model {name!r} in this run; there are: {', '.join(by_name)}"
+            raise pytest.UsageError(f"--checkpoint {pair}: {there}")
         if not Path(path).is_file():
             raise pytest.UsageError(f"--checkpoint {pair}: no such file {path}")
         by_name[name] = replace(by_name[name], checkpoint=str(Path(path).resolve()))

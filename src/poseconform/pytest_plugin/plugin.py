@@ -57,10 +57,8 @@ def markers(subject: Subject) -> Iterator[str]:
     backends = {*(row.name for row in BACKENDS), *(f.backend for f in flows)}
     words = {
         "backend": {mark_name(name) for name in backends},
-        "precision": {
-            *(p for row in BACKENDS for p in row.precisions),
-            *(f.precision for f in flows),
-        },
+        "precision": {p for row in BACKENDS for p in row.precisions}
+        | {f.precision for f in flows},
         "shape mode": {f.shape_mode for f in flows},
         "family": {mark_name(f) for f in (*subject.families(), OTHER_FAMILY)},
         "tier": {mark_name(t) for t in subject.tiers()},
@@ -135,13 +133,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             )
             metafunc.parametrize(("cell", "check"), list(params))
             return
-        params = (pytest.param(c, id=c.id, marks=[*checking.marks(c.marks)]) for c in cells)
+        params = (pytest.param(c, id=c.id, marks=checking.marks(c.marks)) for c in cells)
         metafunc.parametrize("cell", list(params))
     elif "conformance_model" in metafunc.fixturenames:
-        params = (
-            pytest.param(model, id=model.name, marks=[*checking.marks(model.marks)])
-            for model in selection_of(config).models
-        )
+        models = selection_of(config).models
+        params = (pytest.param(m, id=m.name, marks=checking.marks(m.marks)) for m in models)
         metafunc.parametrize("conformance_model", list(params))
 
 
@@ -213,8 +209,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         return
     notes = item.stash[NOTES] = recording.Notes()
     item.config.stash[RECORDER].start(_test(item, cell))
-    availabilities = availabilities_of(item.config)
-    flow = cell.flow
+    availabilities, flow = availabilities_of(item.config), cell.flow
     running = availabilities.of(flow.backend, flow.precision, flow.inference_precision)
     if running.ok:
         return
@@ -286,15 +281,10 @@ def judge(
 
     with tempfile.TemporaryDirectory(prefix="poseconform-") as scratch:
         judge = Judge(
-            cache=ArtifactCache(config.option.artifact_cache),
-            samples=conformance_samples,
-            availabilities=availabilities_of(config),
-            scratch=Path(scratch),
-            exporter=config.option.exporter,
-            figures=conformance_figures,
-            dataset=dataset,
-            subject_spec=config.option.subject,
-        )
+            ArtifactCache(config.option.artifact_cache), conformance_samples,
+            availabilities_of(config), Path(scratch), config.option.exporter,
+            figures=conformance_figures, dataset=dataset, subject_spec=config.option.subject,
+        )  # fmt: skip
         yield judge
         judge.close()
 

@@ -25,17 +25,11 @@ XPASS = "unexpected pass"
 
 @dataclass
 class Notes:
-    """What a test has measured so far, for the record of its cell.
+    """What a test has measured so far, for the record of its cell."""
 
-    Attributes:
-        fields: Fields of `CellRecord`.
-        stages: Stages that have passed, besides the test's own.
-        unavailable: Why the backend cannot run here; None where it can.
-    """
-
-    fields: dict[str, Any] = field(default_factory=dict)
-    stages: list[StageRecord] = field(default_factory=list)
-    unavailable: Availability | None = None
+    fields: dict[str, Any] = field(default_factory=dict)  # of `CellRecord`
+    stages: list[StageRecord] = field(default_factory=list)  # that passed, besides the test's own
+    unavailable: Availability | None = None  # why the backend cannot run here
 
     def __call__(self, **fields: Any) -> None:
         """Record fields of the cell."""
@@ -56,12 +50,7 @@ class Recorder:
     """Writes the records of the cells that this process judges, before and after every test.
 
     All tests of a cell run in one process, unless it dies; the process that takes over reads what
-    is on disk.
-
-    Args:
-        folder: Where the records are written.
-        tests: What each test of this run is about, by node id.
-        declared: The declared failures.
+    is on disk. `tests` says by node id what each test of this run is about.
     """
 
     def __init__(
@@ -75,11 +64,7 @@ class Recorder:
             self._tests[test.cell].add(node_id)
 
     def start(self, test: CellTest) -> None:
-        """A test begins.
-
-        Raises:
-            StageFailure: A process of this run has died in this test.
-        """
+        """A test begins; a `StageFailure` if a process of this run has died in it."""
         state = self._state(test)
         died = state.running == test.node_id
         state = state if died else state.after_crash()
@@ -116,8 +101,7 @@ class Recorder:
         unfinished = f"{len(ended)} of {len(ended | left)} tests have ended" if left else ""
         record = record.with_outcome(unavailable, unfinished)
         self._write(test.cell, CellState(record, tuple(sorted(ended)), "", "", unavailable))
-        progress = {"id": test.cell.id, "outcome": "" if left else record.outcome}
-        setattr(report, CELL, progress)
+        setattr(report, CELL, {"id": test.cell.id, "outcome": "" if left else record.outcome})
 
     def _state(self, test: CellTest) -> CellState:
         state = self._states.get(test.cell.id) or self._folder.cell(test.cell.id)
@@ -143,19 +127,13 @@ class Recorder:
 
 def base_record(cell: Cell, exporter: str, repro: str, subject: str) -> CellRecord:
     """The identity of a cell as a record."""
+    model, flow = cell.model, cell.flow
     return CellRecord(
-        model=cell.model.name,
-        family=cell.model.family,
-        backend=cell.flow.backend,
-        precision=cell.flow.precision,
-        shape_mode=cell.flow.shape_mode,
-        deploy_config=cell.flow.deploy_config,
-        implementation=subject,
-        exporter=exporter,
-        tiers=cell.model.tiers,
-        weights=USER if cell.model.checkpoint else cell.model.weights,
-        repro=repro,
-    )
+        model=model.name, family=model.family, tiers=model.tiers,
+        weights=USER if model.checkpoint else model.weights,
+        backend=flow.backend, precision=flow.precision, shape_mode=flow.shape_mode,
+        deploy_config=flow.deploy_config, implementation=subject, exporter=exporter, repro=repro,
+    )  # fmt: skip
 
 
 def stage_result(stage: str, report: pytest.TestReport, error: object) -> StageRecord | None:
@@ -226,11 +204,9 @@ def junit_properties(record: CellRecord, stage: str) -> list[tuple[str, object]]
     names = ("model", "family", "backend", "precision", "shape_mode", "deploy_config")
     error = record.keypoint_error_px or record.sdk_client_error_px
     properties = {name: getattr(record, name) for name in names} | {
-        "stage": stage,
-        "headroom": record.headroom,
+        "stage": stage, "headroom": record.headroom, "repro": record.repro,
         "keypoint_error_px_max": error.max if error else None,
-        "repro": record.repro,
-    }
+    }  # fmt: skip
     return [(name, value) for name, value in properties.items() if value not in {None, ""}]
 
 

@@ -47,8 +47,7 @@ def end_with(report: pytest.TestReport, title: str, text: str) -> None:
 def save(item: pytest.Item, cell: Cell, report: pytest.TestReport, again: str) -> None:
     """Write the reproduction folder of a cell whose test failed, if the run is to write them.
 
-    The report of the test gets a section with the folder, or why it could not be written. `again`
-    is the command that re-runs the cell.
+    The report of the test tells where, or why not. `again` is the command that re-runs the cell.
     """
     root = item.config.option.repro_dir
     if root is None:

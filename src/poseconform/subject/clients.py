@@ -35,15 +35,10 @@ class Sample(Protocol):
 
 @dataclass(frozen=True)
 class ClientAnswer:
-    """What a client found in one sample.
+    """What a client found in one sample."""
 
-    Attributes:
-        keypoints: `[P, K, 2]` image px.
-        scores: `[P]` person scores (1.0 for top-down models).
-    """
-
-    keypoints: NDArray[np.float64]
-    scores: NDArray[np.float64]
+    keypoints: NDArray[np.float64]  # [P, K, 2], image px
+    scores: NDArray[np.float64]  # [P], of persons; 1.0 for top-down models
 
 
 def detector_of(
@@ -57,12 +52,9 @@ def detector_of(
 
 
 def posedeploy_sdk(
-    folder: str,
-    samples: Sequence[Sample],
-    bottom_up: bool,
-    device: str = "cpu",
+    folder: str, samples: Sequence[Sample], bottom_up: bool, device: str = "cpu",
     make: Callable[[str, str], Any] = detector_of,
-) -> list[ClientAnswer]:
+) -> list[ClientAnswer]:  # fmt: skip
     """`posedeploy.sdk.PoseDetector` on each sample, on a device like 'cuda:1'."""
 
     def answer(detector: Any, sample: Sample) -> ClientAnswer:
@@ -81,11 +73,9 @@ def posedeploy_sdk(
 
 
 def posedeploy_boxes(
-    folder: str,
-    image: Image,
-    boxes: Sequence[Box] | None,
+    folder: str, image: Image, boxes: Sequence[Box] | None,
     make: Callable[[str], Any] = detector_of,
-) -> Keypoints:
+) -> Keypoints:  # fmt: skip
     """`posedeploy.sdk.PoseDetector`, all boxes in one call."""
     with make(folder) as detector:
         keypoints: Keypoints = detector(image, None if boxes is None else list(boxes))
@@ -121,14 +111,10 @@ def rtmlib_rtmpose(
 def rtmlib_rtmo(graph: str, side: int, image: Image, score_thr: float) -> Keypoints:
     """`RTMO` of rtmlib without a second suppression: everyone that the graph found.
 
-    Args:
-        graph: The ONNX file, with outputs `dets` and `keypoints`.
-        side: Side of the network's input, px.
-        image: The image.
-        score_thr: Minimum score of a person; padding rows have 0.
+    The ONNX file takes a square of `side` px, and has outputs `dets` and `keypoints`. Persons
+    below `score_thr` are left out; padding rows have 0.
     """
     module: Any = importlib.import_module("rtmlib")
-    size = (side, side)
-    pose = module.RTMO(graph, model_input_size=size, backend="onnxruntime", device="cpu")
+    pose = module.RTMO(graph, model_input_size=(side, side), backend="onnxruntime", device="cpu")
     keypoints, scores = pose(image, nms_thr=1.0, score_thr=score_thr)
     return np.concatenate([keypoints, scores[..., None]], axis=-1).astype(np.float32)

@@ -1,20 +1,93 @@
-"""The fingerprint of a run: machine, system and packages that a result depends on."""
+"""What a run finds on this machine: backends that can run, and all that a result depends on."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import platform
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from poseconform.subject.availability import Availabilities
-from posedeploy.runtime import backend_distributions
+from poseconform.subject.protocol import Subject
+from posedeploy.runtime import (
+    Availability,
+    Code,
+    Device,
+    backend_distributions,
+    backend_row,
+    device_of,
+    probe_on,
+)  # fmt: skip
 from posedeploy.runtime.machine import cpu_facts, gpu_facts, program_output
 
+DISABLE_VARIABLE = "POSECONFORM_DISABLE"  # comma-separated backend names
+Probe = Callable[[str, str, str], Availability]
 # Packages of the judge itself; those of the implementation under test are the subject's.
 PACKAGES = ("pytest", "pytest-xdist", "hypothesis", "scipy", *backend_distributions())
+
+
+@dataclass
+class Availabilities:
+    """Whether backends can run here: each is probed once, on first use, and none raises.
+
+    Args:
+        subject: The implementation under test, which may need tools to convert.
+        disabled: Backends that the user has switched off; they are not probed.
+        device: Where the user wants them to run, '' for the first device of each.
+        probe: Probes a backend, given its name, a device, and what it must compute in.
+    """
+
+    subject: Subject
+    disabled: Collection[str] = ()
+    device: str = ""
+    probe: Probe = probe_on
+    _running: dict[str, Availability] = field(default_factory=dict)
+    _converting: dict[str, Availability] = field(default_factory=dict)
+
+    def of(
+        self, backend: str, precision: str = "fp32", inference_precision: str = ""
+    ) -> Availability:
+        """Whether `backend` can run here, on the device that it computes in `precision` on.
+
+        `inference_precision` is the flow's, in the backend's own word.
+        """
+        if backend in self.disabled:
+            return Availability(
+                Code.DISABLED_BY_USER, f"{backend} is in {DISABLE_VARIABLE} or --disable"
+            )
+        device = device_of(backend, precision, self.device)
+        first = Device.parse(device).kind == backend_row(backend).devices[0]
+        name = backend if first else f"{backend} on {device}"
+        name += f" in {inference_precision}" if inference_precision else ""
+        if name not in self._running:
+            running = self.probe(backend, device, inference_precision)
+            missing = ", ".join(self.subject.missing_tools(backend)) if running.ok else ""
+            if missing:
+                reason = f"{missing} is not installed, which converts for {backend}"
+                running = Availability(Code.TOOL_MISSING, reason, running.version)
+            self._running[name] = running
+        return self._running[name]
+
+    def of_converting(self, backend: str) -> Availability:
+        """Whether files for `backend` can be made here, which may be so where it cannot run."""
+        if backend in self.disabled:
+            return self.of(backend)
+        if backend not in self._converting:
+            self._converting[backend] = self.subject.conversion_availability(backend)
+        return self._converting[backend]
+
+    @property
+    def probed(self) -> dict[str, Availability]:
+        """The answers so far."""
+        return dict(self._running)
+
+
+def disabled_backends(options: Collection[str], environment: str) -> frozenset[str]:
+    """Backends named by --disable or by the environment variable."""
+    return frozenset(options) | {name.strip() for name in environment.split(",") if name.strip()}
 
 
 def fingerprint(availabilities: Availabilities, weights_seed: int = 0) -> dict[str, Any]:
@@ -39,10 +112,8 @@ def package_versions(packages: Iterable[str]) -> dict[str, str]:
     """Version of each package that is installed."""
     versions = {}
     for name in packages:
-        try:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     return versions
 
 

@@ -12,7 +12,6 @@ from poseconform.matrix.cells import Cell, Model
 from poseconform.subject.protocol import Conversion, Subject
 
 DEFAULT_SUBJECT = "poseconform.subject.posedeploy_subject:PosedeploySubject"
-
 METHODS = tuple(name for name in vars(Subject) if not name.startswith("_"))
 
 
@@ -31,8 +30,7 @@ class SubjectError(ValueError):
 def load_subject(spec: str = DEFAULT_SUBJECT) -> Subject:
     """The subject that 'module:object' names; one a process. A class or a function is called.
 
-    Raises:
-        SubjectError: No such module, no such object, or it lacks methods.
+    A `SubjectError` if there is no such module or object, or it lacks methods.
     """
     module_name, _, name = spec.partition(":")
     if not module_name or not name:

@@ -1,7 +1,4 @@
-"""MMPose configs and checkpoints, as the reference reads them to run mmpose itself.
-
-mmpose 1.3.2 imports on a current stack only after `posedeploy.compat` has prepared it.
-"""
+"""MMPose configs and checkpoints, as the reference reads them to run mmpose itself."""
 
 from __future__ import annotations
 
@@ -22,7 +19,7 @@ def config_text(path: str) -> str:
 
 def read_model_config(path: str) -> Any:
     """An MMEngine config that mmpose can build."""
-    compat.install()
+    compat.install()  # mmpose 1.3.2 imports on a current stack only after it
     config = load_model_config(path).config
     config.model = compat.without_missing_scopes(config.model)
     return config

@@ -17,12 +17,7 @@ from posedeploy.apis.deploying import convert_exported
 from posedeploy.apis.exporting import check_fit, export, export_spec, read_exported
 from posedeploy.apis.progress import Progress, StageEvent
 from posedeploy.apis.sources import is_zoo_name, published_checkpoint, resolve_checkpoint
-from posedeploy.config import (
-    FAMILIES,
-    list_deploy_configs,
-    load_deploy_config,
-    load_model_config,
-)
+from posedeploy.config import FAMILIES, list_deploy_configs, load_deploy_config, load_model_config
 from posedeploy.convert import built_for, conversion_availability, missing_tools
 from posedeploy.runtime import Availability, backend_distributions, backend_row
 from posedeploy.zoo import TIERS, config_path, models_of
@@ -55,10 +50,8 @@ def toolchain_key() -> str:
 class PosedeploySubject:
     """`posedeploy`. See `Subject` for what each method returns.
 
-    Attributes:
-        resolve: Gives a checkpoint for a name or config, a kind of weights and a seed.
-        toolchain: Gives what the keys of the cache hold of the toolchain.
-        progress: Called when a stage of a conversion begins or ends.
+    `resolve` gives a checkpoint for a name or config, a kind of weights and a seed, and
+    `toolchain` what the keys of the cache hold of the toolchain.
     """
 
     resolve: Callable[[str, str, int], Path] = resolve_checkpoint
@@ -76,12 +69,10 @@ class PosedeploySubject:
 
     def models(self, selection: Sequence[str]) -> tuple[Model, ...]:
         """The zoo's models of a selection of tiers and names."""
-        return tuple(
-            replace(
-                self.model_from_config(str(config_path(row))), name=row.name, tiers=(*row.tiers,)
-            )
-            for row in models_of(selection)
+        made = (
+            (row, self.model_from_config(str(config_path(row)))) for row in models_of(selection)
         )
+        return tuple(replace(model, name=row.name, tiers=(*row.tiers,)) for row, model in made)
 
     def has_name(self, model: Model) -> bool:
         """True if it is in the zoo."""
@@ -92,16 +83,11 @@ class PosedeploySubject:
         config = load_model_config(path)
         width, height = config.input_size
         return Model(
-            name=Path(path).stem,
-            family=config.family,
-            tiers=(),
-            head=config.head_kind.word,
-            shape=(height, width),
-            config=str(path),
-            checkpoint=checkpoint,
+            name=Path(path).stem, family=config.family, tiers=(), head=config.head_kind.word,
+            shape=(height, width), config=str(path), checkpoint=checkpoint,
             max_detections=int(config.test_cfg.get("max_per_img", 0)),
             bottom_up=config.head_kind.bottom_up,
-        )
+        )  # fmt: skip
 
     def flows(self, more: Sequence[str] = ()) -> tuple[Flow, ...]:
         """Every deploy config of the project, and those that the user names."""
@@ -172,11 +158,9 @@ class PosedeploySubject:
             return {"seconds": done.convert_seconds}
 
         parts = {
-            "export": exported.key,
-            "deploy_config": deploy_config.raw,
-            "toolchain": self.toolchain(),
-            "target": built_for(deploy_config.backend),
-        }
+            "export": exported.key, "deploy_config": deploy_config.raw,
+            "toolchain": self.toolchain(), "target": built_for(deploy_config.backend),
+        }  # fmt: skip
         deployed = cache.get_or_make(content_key("sdk", parts), make_sdk)
         return Conversion(
             deployed.path / "sdk",
@@ -199,16 +183,11 @@ def _flow(name: str) -> Flow:
     preferred = backend_row(config.backend).stages
     ending = config.raw["backend_config"].get("stage") or (preferred[0] if preferred else "nms")
     return Flow(
-        deploy_config=name,
-        head=config.variant,
-        backend=config.backend,
-        precision=config.precision,
-        shape_mode=config.shape_mode,
-        shape=shape,
+        deploy_config=name, head=config.variant, backend=config.backend,
+        precision=config.precision, shape_mode=config.shape_mode, shape=shape,
         max_detections=config.nms.keep_top_k if config.nms else 0,
-        inference_precision=config.inference_precision,
-        host_suppression=ending != "nms",
-    )
+        inference_precision=config.inference_precision, host_suppression=ending != "nms",
+    )  # fmt: skip
 
 
 @cache

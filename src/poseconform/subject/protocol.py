@@ -18,19 +18,14 @@ from posedeploy.runtime import Availability
 
 @dataclass(frozen=True)
 class Conversion:
-    """An SDK model folder, and facts of how it was made.
+    """An SDK model folder, and facts of how it was exported and converted.
 
-    Attributes:
-        folder: The folder.
-        files: File name -> (sha256, bytes).
-        export: Facts of the export: 'seconds', 'made' (False if it was in the cache), and more
-            that the implementation records.
-        convert: Facts of the conversion, likewise.
-        checkpoint_sha256: Hash of the checkpoint that it was made from.
+    Facts are 'seconds', 'made' (False if it was in the cache), and more that the implementation
+    records.
     """
 
     folder: Path
-    files: Mapping[str, tuple[str, int]]
+    files: Mapping[str, tuple[str, int]]  # name -> (sha256, bytes)
     export: Mapping[str, Any]
     convert: Mapping[str, Any]
     checkpoint_sha256: str

@@ -27,7 +27,7 @@ from poseconform.judge.runs import Ran
 from poseconform.judge.stages import Blocked, StageFailure
 from poseconform.matrix.cells import Cell
 from poseconform.reference.values import FIGURES_FILE
-from poseconform.subject.availability import Availabilities
+from poseconform.subject.environment import Availabilities
 from poseconform.subject.protocol import Conversion
 
 FLOWS = tuple(

@@ -20,8 +20,8 @@ from poseconform.judge.judge import Judge
 from poseconform.judge.runs import Execution
 from poseconform.judge.stages import Blocked, StageFailure
 from poseconform.matrix.cells import Cell, Flow, Model
-from poseconform.subject.availability import Availabilities
 from poseconform.subject.clients import detector_of
+from poseconform.subject.environment import Availabilities
 from poseconform.subject.protocol import Conversion
 from posedeploy.runtime import SessionOptions
 

@@ -8,7 +8,7 @@ from collections.abc import Collection
 import pytest
 
 from fixtures.fake_subject import FakeSubject
-from poseconform.subject.availability import Availabilities, disabled_backends
+from poseconform.subject.environment import Availabilities, disabled_backends
 from posedeploy.runtime import Availability, Code
 
 HERE = Availability(Code.AVAILABLE, "", "1.27")

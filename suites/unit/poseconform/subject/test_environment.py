@@ -9,8 +9,12 @@ from pathlib import Path
 import pytest
 
 from fixtures.fake_subject import FakeSubject
-from poseconform.subject.availability import Availabilities
-from poseconform.subject.environment import fingerprint, git_commit, package_versions
+from poseconform.subject.environment import (
+    Availabilities,
+    fingerprint,
+    git_commit,
+    package_versions,
+)
 from posedeploy.runtime import Availability, Code
 from posedeploy.runtime.machine import cpu_facts, gpu_facts
 
