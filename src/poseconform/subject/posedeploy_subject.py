@@ -25,7 +25,7 @@ from posedeploy.config import (
 )
 from posedeploy.convert import built_for, conversion_availability, missing_tools
 from posedeploy.runtime import Availability, backend_distributions, backend_row
-from posedeploy.zoo import TIERS, config_path, models_of
+from posedeploy.zoo.table import TIERS, config_path, models_of
 
 if TYPE_CHECKING:
     from torch import nn

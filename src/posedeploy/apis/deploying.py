@@ -47,13 +47,8 @@ SDK_FILES = {"deploy.json", "pipeline.json", "detail.json"}
 class Deployment:
     """An SDK model folder that was written.
 
-    Attributes:
-        files: The backend's files in `folder`, the main one first.
-        artifact: What the loaded files declare.
-        convert_seconds: Time of the conversion after the export.
-        compared: Keypoints of each image that was given, and PyTorch's.
-        not_compared: Why images could not be compared: the backend converts here and runs
-            elsewhere.
+    `files` are the backend's, the main one first; `artifact` is what they declare when loaded.
+    `compared` has one entry an image; `not_compared` is set where the backend only converts here.
     """
 
     folder: Path
@@ -61,7 +56,7 @@ class Deployment:
     files: tuple[Path, ...]
     artifact: Artifact
     exported: Exported
-    convert_seconds: float
+    convert_seconds: float  # after the export
     compared: tuple[Compared, ...] = ()
     not_compared: UnavailableError | None = None
 
@@ -92,7 +87,7 @@ def deploy(
         device: Where the backend is to run later; refused if it does not run there.
         images: `[H, W, 3]` uint8, BGR, on which keypoints are compared with PyTorch's; drawings
             of both go into the folder.
-        find: Gives the keypoints of a folder on an image; None runs the SDK.
+        find: As `compare` takes it.
         progress: Called when a stage begins or ends.
 
     Raises:
@@ -267,9 +262,10 @@ def convert_exported(
         files = tuple(folder / name for name in converted.files)
         row = backend_row(deploy_config.backend)
         if (declared := converted.declared) is None:
-            options = SessionOptions(precision=converted.precision)
             try:
-                session = get_runtime(row.name).load(files, row.devices[0], options)
+                session = get_runtime(row.name).load(
+                    files, row.devices[0], SessionOptions(precision=converted.precision)
+                )
             except RuntimeError as error:
                 raise ConversionError(
                     "load", str(files[0]), str(error), "a file that the backend loads",
