@@ -159,11 +159,7 @@ def _compare(
 def with_calib_images(
     deploy_config: DeployConfig, calib_images: str | Path | None
 ) -> DeployConfig:
-    """The deploy config with another folder of calibration images.
-
-    Raises:
-        BadInputError: It is not for int8, or there are no images in the folder.
-    """
+    """The deploy config, which must be for int8, with another folder of calibration images."""
     if calib_images is None:
         return deploy_config
     if deploy_config.precision != "int8":
@@ -184,10 +180,7 @@ def check_device(
 ) -> None:
     """Refuse a device that the backend does not run on, or that is not here.
 
-    Raises:
-        BadInputError: The backend never runs on it.
-        UnavailableError: The backend runs there, but not on this machine. Its first device is
-            not probed: converting may do without (`check_ready`).
+    The backend's first device is not probed: converting may do without (`check_ready`).
     """
     devices = backend_row(deploy_config.backend).devices
     kind = Device.parse(device).kind
@@ -212,12 +205,7 @@ def check_ready(
     exporter: str | None = None,
     probe: Callable[[str], Availability] = conversion_availability,
 ) -> None:
-    """Everything that can be refused before torch has done any work.
-
-    Raises:
-        BadInputError: The two configs do not fit, or there is no recipe or no such exporter.
-        UnavailableError: The backend cannot be converted for here.
-    """
+    """Everything that can be refused before torch has done any work."""
     check_fit(deploy_config, model_config)
     if exporter is not None and exporter not in EXPORTERS:
         raise BadInputError(
@@ -285,11 +273,7 @@ def convert_exported(
 
 
 def check_work_dir(target: Path) -> None:
-    """Refuse a place where a folder of ours may not be written.
-
-    Raises:
-        BadInputError: It is a file, holds something else, or cannot be written to.
-    """
+    """Refuse a file, a folder with other things in it, and what cannot be written to."""
     place = next(path for path in target.absolute().parents if path.exists())
     try:  # permissions alone do not tell: there are file systems that nobody can write to
         with tempfile.TemporaryDirectory(dir=place, prefix=f".{target.name}-"):

@@ -70,11 +70,7 @@ def export_spec(deploy_config: DeployConfig, exporter: str | None = None) -> dic
 
 
 def _stage(deploy_config: DeployConfig, head: HeadSpec) -> str:
-    """Where a graph ends: `backend_config.stage`, or else the backend's preference.
-
-    Raises:
-        BadInputError: There is no such stage, or nothing decodes it.
-    """
+    """Where a graph ends: `backend_config.stage`, or else the backend's preference."""
     asked = deploy_config.raw["backend_config"].get("stage")
     if asked is None:
         row = conversion_row(deploy_config.backend, deploy_config.precision)

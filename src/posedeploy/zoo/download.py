@@ -33,12 +33,7 @@ def _ignore(_done: int, _total: int | None) -> None:
 
 
 def checkpoint_source(row: ModelRow, folder: Path | None = None) -> tuple[str, Path]:
-    """URL of a model's published checkpoint, and its path in a folder, by default the cache's.
-
-    Raises:
-        BadInputError: mmpose's index lists no checkpoint for it.
-        UnavailableError: mmpose, which ships the index, is not installed.
-    """
+    """URL of a model's published checkpoint, and its path in a folder, by default the cache's."""
     entry = published(row)
     if entry is None:
         raise BadInputError(

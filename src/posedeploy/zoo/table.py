@@ -92,11 +92,7 @@ def model_row(name: str) -> ModelRow:
 
 
 def models_of(selection: Sequence[str]) -> tuple[ModelRow, ...]:
-    """The rows of tiers, model names and 'all', such as `["quick", "hrnet_w48"]`, in table order.
-
-    Raises:
-        BadInputError: A word is neither a tier nor a model nor 'all'.
-    """
+    """The rows of tiers, model names and 'all', such as `["quick", "hrnet_w48"]`, in table order."""
     names = {row.name for row in MODELS}
     for word in selection:
         if word not in names and word not in TIERS and word != ALL:
@@ -105,12 +101,7 @@ def models_of(selection: Sequence[str]) -> tuple[ModelRow, ...]:
 
 
 def config_path(row: ModelRow) -> Path:
-    """The MMPose config file of a model, without importing mmpose.
-
-    Raises:
-        UnavailableError: mmpose is not installed.
-        BadInputError: The installed mmpose has no such config.
-    """
+    """The MMPose config file of a model, without importing mmpose."""
     path = mmpose_files() / "configs" / row.config
     if not path.is_file():
         raise BadInputError(
