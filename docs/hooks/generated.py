@@ -24,7 +24,7 @@ from posedeploy.config import (
 )
 from posedeploy.heads import HEADS
 from posedeploy.runtime.registry import BACKENDS
-from posedeploy.zoo import MODELS, published
+from posedeploy.zoo.table import MODELS, published
 
 MARK = re.compile(r"^<!-- made: ([a-z0-9-]+) -->$", re.MULTILINE)
 SCHEMAS = Path(sdk.__file__).parent / "schema"

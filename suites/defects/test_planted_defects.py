@@ -66,6 +66,6 @@ def test_every_row_says_what_it_is() -> None:
 @pytest.mark.fp32
 @pytest.mark.onnxruntime
 def test_every_family_has_defects_planted_in_it() -> None:
-    from posedeploy.zoo import MODELS
+    from posedeploy.zoo.table import MODELS
 
     assert {*families(DEFECTS)} == {row.family for row in MODELS}

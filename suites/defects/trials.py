@@ -46,7 +46,7 @@ def good_sites(rows: Iterable[Defect | Limit]) -> list[Any]:
 
 def families(defects: Iterable[Defect]) -> Iterator[str]:
     """Families of the zoo that a defect is planted in."""
-    from posedeploy.zoo import MODELS
+    from posedeploy.zoo.table import MODELS
 
     known = {row.name: row.family for row in MODELS}
     for defect in defects:

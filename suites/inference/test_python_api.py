@@ -14,7 +14,7 @@ import pytest
 import posedeploy
 from fixtures.images import photograph
 from posedeploy.sdk.images import read_image
-from posedeploy.zoo import config_path, model_row
+from posedeploy.zoo.table import config_path, model_row
 
 pytestmark = pytest.mark.onnxruntime
 

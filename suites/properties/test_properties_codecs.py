@@ -109,7 +109,7 @@ def test_what_a_codec_writes_is_read_within_half_a_bin(name: str, data: st.DataO
 
 def test_every_codec_of_the_zoo_is_here() -> None:
     from posedeploy.config import load_model_config
-    from posedeploy.zoo import config_path, models_of
+    from posedeploy.zoo.table import config_path, models_of
 
     used = {load_model_config(config_path(row)).codec["type"] for row in models_of(["all"])}
     no_bins = {"YOLOXPoseAnnotationProcessor"}  # the head itself puts out coordinates

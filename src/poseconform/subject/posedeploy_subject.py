@@ -20,7 +20,7 @@ from posedeploy.apis.sources import is_zoo_name, published_checkpoint, resolve_c
 from posedeploy.config import FAMILIES, list_deploy_configs, load_deploy_config, load_model_config
 from posedeploy.convert import built_for, conversion_availability, missing_tools
 from posedeploy.runtime import Availability, backend_distributions, backend_row
-from posedeploy.zoo import TIERS, config_path, models_of
+from posedeploy.zoo.table import TIERS, config_path, models_of
 
 if TYPE_CHECKING:
     from torch import nn

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.config import ConfigDict
-from numpy.typing import NDArray
 
 from posedeploy.compat import install, without_missing_scopes
 from posedeploy.config import DeployConfig, ModelConfig
@@ -47,10 +46,8 @@ def build_backend_model(
     else:
         names = deploy_config.output_names
         model.head.forward = functools.partial(_forward, model_config)
-    by_position = backend_row(deploy_config.backend).by_position
-    network = BackendNetwork(session, names, by_position)
-    model.backbone, model.session = network, session
-    model.extract_feat = network
+    network = BackendNetwork(session, names, backend_row(deploy_config.backend).by_position)
+    model.backbone, model.extract_feat, model.session = network, network, session
     estimator: torch.nn.Module = model.eval()
     return estimator
 
@@ -91,33 +88,26 @@ class BackendNetwork(torch.nn.Module):
         """`[N, 3, H, W]` float32 to outputs, image by image where the batch is static."""
         info, batch = self._session.inputs[0], inputs.detach().cpu().numpy()
         size = info.shape[0] if info.shape and isinstance(info.shape[0], int) else len(batch)
-        parts = [
-            self._run(info.name, batch[start : start + size], size)
-            for start in range(0, len(batch), size)
+        count = len(batch)  # a static batch is filled up, and the surplus rows are dropped
+        batch = np.pad(batch, [(0, -count % size), (0, 0), (0, 0), (0, 0)])
+        runs = [
+            self._session.run({info.name: np.ascontiguousarray(batch[start : start + size])})
+            for start in range(0, count, size)
         ]
         return {
-            name: torch.from_numpy(np.concatenate([part[name] for part in parts]))
-            for name in self._names
+            name: torch.from_numpy(np.concatenate([run[str(output)] for run in runs])[:count])
+            for name, output in self._names.items()
         }
-
-    def _run(self, name: str, part: NDArray[Any], size: int) -> dict[str, NDArray[Any]]:
-        missing = size - len(part)
-        if missing:  # a static batch is filled up, and the surplus rows are dropped
-            part = np.concatenate([part, np.zeros((missing, *part.shape[1:]), part.dtype)])
-        outputs = self._session.run({name: np.ascontiguousarray(part)})
-        rows = size - missing
-        return {n: np.asarray(outputs[str(g)])[:rows] for n, g in self._names.items()}
 
 
 def _load(
     deploy_config: DeployConfig, files: Sequence[Path], device: str, runtime: Runtime
 ) -> Session:
-    for file in files:
-        if not file.is_file():
-            raise BadInputError(
-                f"backend file {file}", "no such file", "what `posedeploy convert` wrote",
-                "Check the path.",
-            )  # fmt: skip
+    if missing := [file for file in files if not file.is_file()]:
+        raise BadInputError(
+            f"backend file {missing[0]}", "no such file", "what `posedeploy convert` wrote",
+            "Check the path.",
+        )  # fmt: skip
     name = deploy_config.backend
     available = runtime.probe()
     if not available.ok:
@@ -125,9 +115,8 @@ def _load(
             f"backend {name}", f"{available.code}: {available.reason}", "a backend that runs here",
             "`posedeploy backends` says how to install it.",
         )  # fmt: skip
-    options = SessionOptions(deploy_config.precision, threads=0)
     try:
-        return runtime.load(files, device, options)
+        return runtime.load(files, device, SessionOptions(deploy_config.precision, threads=0))
     except RuntimeError as error:
         raise BadInputError(
             str(files[0]), str(error), f"files that {name} can load", "Convert the model again."

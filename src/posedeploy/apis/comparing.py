@@ -34,19 +34,13 @@ FAR_PX = 1e9  # stands for the distance of a keypoint that is not a number
 
 @dataclass(frozen=True)
 class Comparison:
-    """How far the deployed keypoints are from PyTorch's; distances in image px.
+    """How far the deployed keypoints are from PyTorch's; distances in image px."""
 
-    Attributes:
-        people: People that both found.
-        only_one: People that only one of them found.
-        limit_px: Largest distance that counts as the same.
-    """
-
-    people: int
-    only_one: int
+    people: int  # that both found
+    only_one: int  # people that only one of them found
     median_px: float
     max_px: float
-    limit_px: float
+    limit_px: float  # largest distance that counts as the same
 
     @property
     def same(self) -> bool:
@@ -74,13 +68,8 @@ def compare(
 ) -> tuple[Compared, ...]:
     """Compare an SDK model folder's keypoints with PyTorch's, image by image.
 
-    Args:
-        deployment: The folder.
-        model_config: The model's config.
-        model: The mmpose model in eval mode.
-        images: `[H, W, 3]` uint8, BGR.
-        find: Returns the keypoints of a folder on an image; None runs the SDK.
-        progress: Called when the stage begins or ends.
+    `images` are `[H, W, 3]` uint8, BGR; `model` is in eval mode; `find` returns the keypoints of
+    a folder on an image (None runs the SDK).
 
     Raises:
         UnavailableError: The backend does not run here.
@@ -131,12 +120,8 @@ def keypoint_distances(
 ) -> Comparison:
     """Match people by the mean distance of their keypoints and measure the distances.
 
-    Args:
-        deployed: `[N, K, 3]` image px, score.
-        pytorch: `[M, K, 3]` image px, score; a deployed detector keeps at most `keep_top_k`
-            people, best first, so only as many of PyTorch's are compared.
-        precision: Precision of the deployed model.
-        image_px_per_input_px: Scale of the image to the network's input.
+    Keypoints are `[N, K, 3]` and `[M, K, 3]`, image px and score. A deployed detector keeps at
+    most `keep_top_k` people, best first, so only as many of PyTorch's are compared.
     """
     from scipy.optimize import linear_sum_assignment
 

@@ -47,13 +47,8 @@ SDK_FILES = {"deploy.json", "pipeline.json", "detail.json"}
 class Deployment:
     """An SDK model folder that was written.
 
-    Attributes:
-        files: The backend's files in `folder`, the main one first.
-        artifact: What the loaded files declare.
-        convert_seconds: Time of the conversion after the export.
-        compared: Keypoints of each image that was given, and PyTorch's.
-        not_compared: Why images could not be compared: the backend converts here and runs
-            elsewhere.
+    `files` are the backend's, the main one first; `artifact` is what they declare when loaded.
+    `compared` has one entry an image; `not_compared` is set where the backend only converts here.
     """
 
     folder: Path
@@ -61,7 +56,7 @@ class Deployment:
     files: tuple[Path, ...]
     artifact: Artifact
     exported: Exported
-    convert_seconds: float
+    convert_seconds: float  # after the export
     compared: tuple[Compared, ...] = ()
     not_compared: UnavailableError | None = None
 
@@ -92,7 +87,7 @@ def deploy(
         device: Where the backend is to run later; refused if it does not run there.
         images: `[H, W, 3]` uint8, BGR, on which keypoints are compared with PyTorch's; drawings
             of both go into the folder.
-        find: Gives the keypoints of a folder on an image; None runs the SDK.
+        find: As `compare` takes it.
         progress: Called when a stage begins or ends.
 
     Raises:
@@ -164,11 +159,7 @@ def _compare(
 def with_calib_images(
     deploy_config: DeployConfig, calib_images: str | Path | None
 ) -> DeployConfig:
-    """The deploy config with another folder of calibration images.
-
-    Raises:
-        BadInputError: It is not for int8, or there are no images in the folder.
-    """
+    """The deploy config, which must be for int8, with another folder of calibration images."""
     if calib_images is None:
         return deploy_config
     if deploy_config.precision != "int8":
@@ -189,10 +180,7 @@ def check_device(
 ) -> None:
     """Refuse a device that the backend does not run on, or that is not here.
 
-    Raises:
-        BadInputError: The backend never runs on it.
-        UnavailableError: The backend runs there, but not on this machine. Its first device is
-            not probed: converting may do without (`check_ready`).
+    The backend's first device is not probed: converting may do without (`check_ready`).
     """
     devices = backend_row(deploy_config.backend).devices
     kind = Device.parse(device).kind
@@ -217,12 +205,7 @@ def check_ready(
     exporter: str | None = None,
     probe: Callable[[str], Availability] = conversion_availability,
 ) -> None:
-    """Everything that can be refused before torch has done any work.
-
-    Raises:
-        BadInputError: The two configs do not fit, or there is no recipe or no such exporter.
-        UnavailableError: The backend cannot be converted for here.
-    """
+    """Everything that can be refused before torch has done any work."""
     check_fit(deploy_config, model_config)
     if exporter is not None and exporter not in EXPORTERS:
         raise BadInputError(
@@ -267,9 +250,10 @@ def convert_exported(
         files = tuple(folder / name for name in converted.files)
         row = backend_row(deploy_config.backend)
         if (declared := converted.declared) is None:
-            options = SessionOptions(precision=converted.precision)
             try:
-                session = get_runtime(row.name).load(files, row.devices[0], options)
+                session = get_runtime(row.name).load(
+                    files, row.devices[0], SessionOptions(precision=converted.precision)
+                )
             except RuntimeError as error:
                 raise ConversionError(
                     "load", str(files[0]), str(error), "a file that the backend loads",
@@ -289,11 +273,7 @@ def convert_exported(
 
 
 def check_work_dir(target: Path) -> None:
-    """Refuse a place where a folder of ours may not be written.
-
-    Raises:
-        BadInputError: It is a file, holds something else, or cannot be written to.
-    """
+    """Refuse a file, a folder with other things in it, and what cannot be written to."""
     place = next(path for path in target.absolute().parents if path.exists())
     try:  # permissions alone do not tell: there are file systems that nobody can write to
         with tempfile.TemporaryDirectory(dir=place, prefix=f".{target.name}-"):

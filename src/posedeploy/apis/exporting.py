@@ -27,27 +27,18 @@ EXPORT_FILE = "export.json"
 
 @dataclass(frozen=True)
 class Exported:
-    """An exported model.
-
-    Attributes:
-        graph: File name of the graph in `folder`.
-        exporter: 'trace' for TorchScript.
-        opset: ONNX opset; 0 for TorchScript, and so is `ir_version`.
-        nodes: Operator type -> count.
-        dataset_meta: Keypoint names, skeleton and colors, compact.
-        host: What is left to do on the host, as parameters of the post-processing; empty where
-            the graph holds everything.
-    """
+    """An exported model."""
 
     folder: Path
-    graph: str
-    exporter: str
-    opset: int
+    graph: str  # file name in `folder`
+    exporter: str  # 'trace' for TorchScript
+    opset: int  # 0 for TorchScript, and so is `ir_version`
     ir_version: int
-    nodes: Mapping[str, int]
+    nodes: Mapping[str, int]  # operator type -> count
     checkpoint: str
-    dataset_meta: Mapping[str, Any]
+    dataset_meta: Mapping[str, Any]  # compact
     seconds: float
+    # parameters of the post-processing that is left to the host; empty where the graph holds all
     host: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -64,6 +55,7 @@ def export_spec(deploy_config: DeployConfig, exporter: str | None = None) -> dic
     """
     form = conversion_row(deploy_config.backend, deploy_config.precision).form
     onnx = form == "onnx"
+    codebase = deploy_config.raw["codebase_config"]
     return {
         "form": form,
         "stage": _stage(deploy_config, head_of_word(deploy_config.variant)),
@@ -73,18 +65,12 @@ def export_spec(deploy_config: DeployConfig, exporter: str | None = None) -> dic
         "output_names": deploy_config.output_names,
         "dynamic_batch": deploy_config.dynamic_batch,
         "nms": asdict(deploy_config.nms) if deploy_config.nms else None,
-        "export_postprocess": bool(
-            deploy_config.raw["codebase_config"].get("export_postprocess", False)
-        ),
+        "export_postprocess": bool(codebase.get("export_postprocess", False)),
     }
 
 
 def _stage(deploy_config: DeployConfig, head: HeadSpec) -> str:
-    """Where a graph ends: `backend_config.stage`, or else the backend's preference.
-
-    Raises:
-        BadInputError: There is no such stage, or nothing decodes it.
-    """
+    """Where a graph ends: `backend_config.stage`, or else the backend's preference."""
     asked = deploy_config.raw["backend_config"].get("stage")
     if asked is None:
         row = conversion_row(deploy_config.backend, deploy_config.precision)
@@ -130,16 +116,10 @@ def export(
     exporter: str | None = None,
     progress: Progress = silent,
 ) -> Exported:
-    """Export a model into `folder`.
+    """Export a model into `folder`, which exists.
 
-    Args:
-        model_config: The model's config.
-        checkpoint: Its weights.
-        deploy_config: What to export.
-        folder: An existing folder.
-        model: The mmpose model with these weights in eval mode; None builds it.
-        exporter: 'torchscript' or 'dynamo'; None takes the deploy config's.
-        progress: Called when a stage begins or ends.
+    `model` is the mmpose model with the checkpoint's weights in eval mode (None builds it);
+    `exporter` is 'torchscript' or 'dynamo' (None takes the deploy config's).
 
     Raises:
         BadInputError: The two configs do not fit each other, or the checkpoint not the model.

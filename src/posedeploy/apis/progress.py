@@ -11,12 +11,9 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class StageEvent:
-    """A stage began or ended.
+    """A stage began, or ended after so many seconds; 'failed' with an exception.
 
-    Attributes:
-        stage: 'checkpoint', 'model', 'export', 'convert' or 'compare'.
-        state: 'failed' where it ended with an exception.
-        seconds: How long it took; 0 where it has begun.
+    The stages are 'checkpoint', 'model', 'export', 'convert' and 'compare'.
     """
 
     stage: str

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from posedeploy.config import is_deploy_config_name
 from posedeploy.errors import BadInputError, did_you_mean, names_beside
-from posedeploy.zoo import MODELS, config_path, model_row, shipped_config
+from posedeploy.zoo.table import MODELS, config_path, model_row, shipped_config
 
 # Words in place of a checkpoint's path, for generated weights.
 CALIBRATED, FITTED = "calibrated", "fitted"
@@ -24,20 +24,16 @@ _NOTES = {
 
 
 def resolve_model_config(model_cfg: str | Path) -> Path:
-    """The model config's path, given a path, a zoo name or the name of a file in mmpose's wheel.
-
-    Raises:
-        BadInputError: Neither.
-    """
-    path = Path(model_cfg)
+    """The model config's path, given a path, a zoo name or the name of a file in mmpose's wheel."""
+    path, name = Path(model_cfg), str(model_cfg)
     if path.is_file():
         return path
-    if is_zoo_name(model_cfg):
-        return config_path(model_row(str(model_cfg)))
-    if shipped := shipped_config(str(model_cfg)):
+    if is_zoo_name(name):
+        return config_path(model_row(name))
+    if shipped := shipped_config(name):
         return shipped
-    next_step = did_you_mean(str(model_cfg), [row.name for row in MODELS])
-    if is_deploy_config_name(str(model_cfg)):
+    next_step = did_you_mean(name, [row.name for row in MODELS])
+    if is_deploy_config_name(name):
         next_step = "That is a deploy config: it comes first, the model config after it."
     raise BadInputError(
         f"model config {model_cfg}",
@@ -65,13 +61,10 @@ def resolve_checkpoint(
 ) -> Path:
     """The checkpoint's path; generated weights are made for the config and cached.
 
-    Args:
-        model_cfg: Path of the MMPose config, or a zoo name.
-        checkpoint: Path of a `.pth` file; None or 'calibrated' for generated weights, 'fitted'
-            for generated ones that locate the keypoints of drawn figures, 'zoo' for the
-            published checkpoint, downloaded once.
-        seed: Seed of generated weights.
-        make: Generates weights; None takes `posedeploy.synthetic.weights.checkpoint_for`.
+    The checkpoint is the path of a `.pth` file; None or 'calibrated' for generated weights,
+    'fitted' for generated ones that locate the keypoints of drawn figures, or 'zoo' for the
+    published checkpoint, downloaded once. `make` generates weights; None takes
+    `posedeploy.synthetic.weights.checkpoint_for`.
 
     Raises:
         BadInputError: No such file, no weights can be fitted for this model, or none are
@@ -104,12 +97,7 @@ def resolve_checkpoint(
 
 
 def published_checkpoint(model_cfg: str | Path, fetch: Callable[..., Path] | None = None) -> Path:
-    """The published checkpoint of a zoo model, downloaded (with progress) unless it is there.
-
-    Raises:
-        BadInputError: Not a zoo model, or none is published for it.
-        UnavailableError: It cannot be downloaded; the message says which file to put where.
-    """
+    """The published checkpoint of a zoo model, downloaded (with progress) unless it is there."""
     from rich.progress import Progress
 
     from posedeploy.zoo.download import fetch_checkpoint

@@ -58,10 +58,6 @@ class PoseDetection:
         from posedeploy.zoo.build import build_model
 
         checkpoint = None if model_checkpoint is None else Path(model_checkpoint)
-        if checkpoint is not None and not checkpoint.is_file():
-            raise BadInputError(
-                f"checkpoint {checkpoint}", "no such file", "a .pth file", "Check the path."
-            )
         return build_model(self.model_config, checkpoint)
 
     def build_backend_model(
@@ -225,23 +221,19 @@ def draw(
 
     Without `meta`, a model's `dataset_meta`, skeleton and colors are the config's.
     """
-    if meta is None:
-        from posedeploy.zoo.build import dataset_meta
+    from posedeploy.zoo.build import dataset_meta
 
-        meta = dataset_meta(config)
-    compact = {"posedeploy": {"dataset_meta": compact_dataset_meta(meta)}}
-    people = [_points(sample) for sample in samples]
-    points = np.concatenate(people) if people else np.zeros((0, 0, 3))
-    return draw_poses(image, points, read_dataset_meta(Node(compact, "dataset_meta")), min_score)
-
-
-def _points(sample: Any) -> NDArray[np.float64]:
-    if "pred_instances" not in sample:
-        raise BadInputError(
-            "result", f"a {type(sample).__name__} without pred_instances",
-            "a PoseDataSample from `model.test_step(...)`", "Pass `result=results[0]`.",
-        )  # fmt: skip
-    return keypoints_of(sample.pred_instances)
+    people = [np.zeros((0, 0, 3))] if not samples else []
+    for sample in samples:
+        if "pred_instances" not in sample:
+            raise BadInputError(
+                "result", f"a {type(sample).__name__} without pred_instances",
+                "a PoseDataSample from `model.test_step(...)`", "Pass `result=results[0]`.",
+            )  # fmt: skip
+        people.append(keypoints_of(sample.pred_instances))
+    compact = compact_dataset_meta(dataset_meta(config) if meta is None else meta)
+    node = Node({"posedeploy": {"dataset_meta": compact}}, "dataset_meta")
+    return draw_poses(image, np.concatenate(people), read_dataset_meta(node), min_score)
 
 
 def show_window(drawing: Image, window_name: str, reason: str | None = None) -> None:

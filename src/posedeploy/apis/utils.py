@@ -47,13 +47,9 @@ def load_config(*args: Any) -> list[Any]:
 
 
 def get_input_shape(deploy_cfg: Any) -> list[int] | None:
-    """The shape that a deploy config fixes.
+    """The shape that a deploy config (a path, a name or a `Config`) fixes: `[W, H]` in input px.
 
-    Args:
-        deploy_cfg: A path, a name, or an `mmengine.config.Config`.
-
-    Returns:
-        `[W, H]` in input px; None where the config leaves it to the model.
+    None where the config leaves it to the model.
     """
     shape = deploy_config_from(load_config(deploy_cfg)[0]).input_shape
     return None if shape is None else list(shape)

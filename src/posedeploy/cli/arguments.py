@@ -42,7 +42,7 @@ def _paths(prefix: str, suffix: str) -> list[str]:
 
 def complete_model(incomplete: str) -> list[str]:
     """Models of the zoo."""
-    from posedeploy.zoo import MODELS
+    from posedeploy.zoo.table import MODELS
 
     return _matching((row.name for row in MODELS), incomplete)
 

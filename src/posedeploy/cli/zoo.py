@@ -12,7 +12,7 @@ import typer
 from posedeploy.cli.arguments import JsonOption, complete_model
 from posedeploy.cli.terminal import console, escape, print_json
 from posedeploy.errors import BadInputError, UnavailableError
-from posedeploy.zoo import ModelRow
+from posedeploy.zoo.table import ModelRow
 
 zoo = typer.Typer(no_args_is_help=True, help="The models that this project answers for.")
 
@@ -34,7 +34,7 @@ def list_models(
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    from posedeploy.zoo import ALL, models_of
+    from posedeploy.zoo.table import ALL, models_of
 
     facts = [facts_of(row) for row in models_of(names or [ALL])]
     if as_json:
@@ -71,7 +71,7 @@ def show_model(
     - `posedeploy zoo show rtmpose_s`
     - `posedeploy zoo show rtmpose_s --json`
     """
-    from posedeploy.zoo import model_row
+    from posedeploy.zoo.table import model_row
 
     row = model_row(name)
     fact = facts_of(row)
@@ -115,8 +115,8 @@ def fetch(
     - `posedeploy zoo fetch quick`
     - `posedeploy zoo fetch rtmpose_s --offline`
     """
-    from posedeploy.zoo import models_of
     from posedeploy.zoo.download import fetch_checkpoint
+    from posedeploy.zoo.table import models_of
 
     fetch_all(models_of(names), folder, offline=offline, download=fetch_checkpoint)
 
@@ -149,8 +149,8 @@ def fetch_all(
 def facts_of(row: ModelRow) -> dict[str, Any]:
     """A row with its entry in mmpose's index, which is empty without mmpose."""
     from posedeploy.config import load_model_config
-    from posedeploy.zoo import config_path, published
     from posedeploy.zoo.download import fetched
+    from posedeploy.zoo.table import config_path, published
 
     try:
         entry, path = published(row), fetched(row)
@@ -170,7 +170,7 @@ def fitting_configs(row: ModelRow) -> list[str]:
     """Names of the deploy configs of this project that fit a model."""
     from posedeploy.apis.exporting import check_fit
     from posedeploy.config import list_deploy_configs, load_deploy_config, load_model_config
-    from posedeploy.zoo import config_path
+    from posedeploy.zoo.table import config_path
 
     try:
         model_config = load_model_config(config_path(row))

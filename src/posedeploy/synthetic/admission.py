@@ -32,35 +32,20 @@ Maps = Mapping[str, torch.Tensor]  # output -> [N, channels, positions]
 
 @dataclass(frozen=True)
 class Admission:
-    """Measures on images that calibration has not seen.
+    """Measures on images that calibration has not seen."""
 
-    Attributes:
-        bf16_sqnr_db: SQNR of a bf16 autocast run, of the worst output. The signal is the
-            variation within a channel, so that a constant offset does not count.
-        same_argmax: Part of (pair of images, channel) with the maximum at the same position.
-        gap: Median difference of the largest and the second largest value of a channel, in
-            standard deviations of the output; the smallest of the outputs.
-        gap_over_noise: The same difference, divided by the largest difference between float32
-            and float64.
-        noise: That largest difference, in standard deviations of the output.
-        detections: Smallest and largest number of detections on an image; None for a top-down
-            model.
-        suppressed: Smallest number of candidates on an image that NMS removes.
-        box_area: Smallest and largest area of a box, as parts of the input's.
-        at_border: Part of the boxes that are clipped by three or four borders of the image.
-        keypoint_noise_px: Largest distance of a keypoint in float32 from float64, in input px.
-    """
-
-    bf16_sqnr_db: float
-    same_argmax: float
+    bf16_sqnr_db: float  # of a bf16 autocast run, the worst output's; see `_sqnr_db`
+    same_argmax: float  # part of (pair of images, channel) with the maximum at the same position
+    # Median difference of the largest and the second largest value of a channel, in standard
+    # deviations of the output: the smallest of the outputs, and divided by `noise`.
     gap: float
     gap_over_noise: float
-    noise: float
-    detections: tuple[int, int] | None = None
-    suppressed: int = 0
-    box_area: tuple[float, float] | None = None
-    at_border: float = 0.0
-    keypoint_noise_px: float = 0.0
+    noise: float  # largest difference of float32 from float64, in standard deviations
+    detections: tuple[int, int] | None = None  # fewest and most on an image; None if top-down
+    suppressed: int = 0  # smallest number of candidates on an image that NMS removes
+    box_area: tuple[float, float] | None = None  # smallest and largest, as parts of the input's
+    at_border: float = 0.0  # part of the boxes that 3 or 4 borders of the image clip
+    keypoint_noise_px: float = 0.0  # largest distance of float32 from float64, in input px
 
 
 def measure(model: Any, model_config: ModelConfig, count: int = IMAGES) -> Admission:
@@ -114,13 +99,12 @@ def _centered(y: torch.Tensor) -> torch.Tensor:
 
 
 def _sqnr_db(y: torch.Tensor, noisy: torch.Tensor) -> float:
-    """Signal to quantization-noise ratio in dB; the signal is the variation within a channel."""
+    """Signal to quantization-noise ratio in dB; a channel's constant offset is no signal."""
     signal, noise = _centered(y).square().sum(), (noisy.double() - y).square().sum()
     return float(10 * torch.log10(signal / noise))
 
 
 def _same_argmax(y: torch.Tensor) -> float:
-    """Part of (pair of images, channel) with the maximum at the same position, 0..1."""
     peaks = y.argmax(dim=2)  # [N, channels]
     same = (peaks[:, None] == peaks[None]).double().mean(dim=2)  # [N, N]
     pairs = len(peaks) * (len(peaks) - 1)
@@ -197,33 +181,27 @@ def failures(measured: Admission) -> tuple[str, ...]:
     return tuple(text for passed, text in checks if not passed)
 
 
-_HEADER = (
-    "| model | bf16 SQNR dB | same argmax | gap, std | gap ÷ noise | fp32 noise, std "
-    "| detections | suppressed | box area | clipped | keypoint noise, px | admitted |\n"
-    + "|---" * 12
-    + "|"
-)
-
-
 def table_row(name: str, measured: Admission) -> str:
     """One line of the Markdown table."""
     m = measured
     cells = [name, f"{m.bf16_sqnr_db:.1f}", f"{m.same_argmax:.3f}", f"{m.gap:.3f}"]
     cells += [f"{m.gap_over_noise:.0f}", f"{m.noise:.1e}"]
+    detector = [""] * 5
     if m.detections is not None and m.box_area is not None:
         (low, high), (smallest, largest) = m.detections, m.box_area
-        cells += [f"{low} to {high}", f"{m.suppressed}", f"{smallest:.3f} to {largest:.3f}"]
-        cells += [f"{m.at_border:.3f}", f"{m.keypoint_noise_px:.4f}"]
-    else:
-        cells += [""] * 5
-    cells.append("; ".join(failures(m)) or "yes")
-    return "| " + " | ".join(cells) + " |"
+        detector = [f"{low} to {high}", f"{m.suppressed}", f"{smallest:.3f} to {largest:.3f}"]
+        detector += [f"{m.at_border:.3f}", f"{m.keypoint_noise_px:.4f}"]
+    return "| " + " | ".join([*cells, *detector, "; ".join(failures(m)) or "yes"]) + " |"
 
 
 def main(selection: Sequence[str]) -> int:
     """Measure the models of a selection and print the table; 1 if one is not admitted."""
     rows = models_of(selection or [ALL])
-    print(_HEADER)
+    print(
+        "| model | bf16 SQNR dB | same argmax | gap, std | gap ÷ noise | fp32 noise, std "
+        "| detections | suppressed | box area | clipped | keypoint noise, px | admitted |"
+    )
+    print("|---" * 12 + "|")
     admitted = True
     for row in rows:
         model_config = load_model_config(config_path(row))

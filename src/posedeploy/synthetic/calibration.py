@@ -2,14 +2,18 @@
 
 A freshly initialized network has the same peak for every image, or outputs of 1e4. Here the batch
 norms get the statistics of activations, and the last layers are scaled and shifted so that every
-output channel has mean 0 and standard deviation 1 over the calibration images. The last layers of
-detectors are set by `detection`.
+output channel has mean 0 and standard deviation 1 over the calibration images.
+
+A detector's last layers get plausible outputs: boxes of the size of a person with the keypoints in
+them, and about `CANDIDATES` positions per image with scores above the model's threshold, so that
+no image is empty and non-maximum suppression has overlapping boxes to remove.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -18,9 +22,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from posedeploy.config import ModelConfig
 from posedeploy.synthetic.conditioning import CONDITIONING, OTHER, initialize
-from posedeploy.synthetic.detection import aim_detector
 from posedeploy.synthetic.images import calibration_images, network_input
-from posedeploy.synthetic.layers import recording, rescale, scale_output
 
 # Head type -> the layers whose outputs are heatmaps or SimCC vectors.
 # fmt: off
@@ -35,6 +37,15 @@ FINAL_LAYERS: Mapping[str, Callable[[Any], list[nn.Module]]] = {
 _BATCHES, _BATCH = 2, 4  # number and size; more images change little
 _BOTTOM_UP_BATCH = 2  # scenes of 416 px and more have many positions each
 _PEOPLE = 3
+
+CANDIDATES = 100  # positions per image above the score threshold, on average
+BOX = (0.18, 0.4)  # mean width and height of a box, as parts of the input's
+_SCORE_STD = 1.5  # of logits: scores spread over most of 0..1 without saturating
+_LOG_SIZE_STD = 0.2  # of the logarithm of width and height: most boxes are within 40 % of BOX
+_CENTER_STD = 0.3  # of a box's center, in strides; no box leaves the image
+_DCC_LOGIT_STD = 3.0  # peaks in RTMO's coordinate bins that still depend smoothly on the image
+_DCC_STEP = 7  # standard deviations are computed from every seventh position
+_SCORES = ("out_cls", "out_obj")
 
 
 def calibrate(model: nn.Module, model_config: ModelConfig, seed: int) -> None:
@@ -107,3 +118,152 @@ def _outputs(head: Any, features: Any, layers: list[nn.Module]) -> dict[nn.Modul
     with recording(layers) as seen:
         head.forward(features)
     return seen
+
+
+def aim_detector(model: Any, batch: torch.Tensor, input_size: tuple[int, int]) -> None:
+    """Set the last layers of a YOLOX-Pose or RTMO model with calibrated batch norms, in place.
+
+    `batch` are calibration images [N, 3, H, W], normalized, of (W, H) px.
+    """
+    head = model.head
+    features = model.extract_feat(batch)
+    layers = [layer for name in _targets(head, 1, input_size) for layer in _layers(head, name)]
+    with recording(layers) as seen:
+        head.forward(features)
+    for level, stride in enumerate(head.featmap_strides):
+        for name, (mean, std) in _targets(head, stride, input_size).items():
+            _set_channels(_layers(head, name)[level], seen, mean, std)
+    _set_score_level(head, features, float(model.test_cfg.get("score_thr", 0.01)))
+    if hasattr(head, "dcc"):
+        _calibrate_dcc(head, features)
+
+
+def _layers(head: Any, name: str) -> list[Any]:
+    return list(getattr(head.head_module, name))
+
+
+def _targets(
+    head: Any, stride: int, input_size: tuple[int, int]
+) -> Mapping[str, tuple[list[float], list[float]]]:
+    """Output layer -> mean and standard deviation of its channels, tiled if there are more."""
+    width, height = (part * size / stride for part, size in zip(BOX, input_size, strict=True))
+    rows = {
+        "out_bbox": (
+            [0.0, 0.0, math.log(width), math.log(height)],
+            [_CENTER_STD, _CENTER_STD, _LOG_SIZE_STD, _LOG_SIZE_STD],
+        ),
+        "out_cls": ([0.0], [_SCORE_STD]),
+        "out_kpt": ([0.0, 0.0], [width / 4, height / 4]),  # x and y alternate, in strides
+        "out_kpt_vis": ([0.0], [1.0]),
+        "out_obj": ([0.0], [_SCORE_STD]),
+        "out_pose": ([0.0], [1.0]),
+    }
+    return {name: row for name, row in rows.items() if len(getattr(head.head_module, name, ()))}
+
+
+def _set_channels(
+    layer: nn.Module, seen: Mapping[nn.Module, torch.Tensor], mean: list[float], std: list[float]
+) -> None:
+    output = seen[layer].movedim(1, 0).flatten(1)  # [C, N·H·W]
+    repeats = output.shape[0] // len(mean)
+    rescale(
+        layer,
+        output.mean(dim=1),
+        torch.tensor(std).repeat(repeats) / output.std(dim=1),
+        torch.tensor(mean).repeat(repeats),
+    )
+
+
+def _set_score_level(head: Any, features: Any, threshold: float) -> None:
+    """Shift the logits so that `CANDIDATES` positions per image are above the threshold."""
+    names = [name for name in _SCORES if len(getattr(head.head_module, name, ()))]
+    layers = [layer for name in names for layer in _layers(head, name)]
+    with recording(layers) as seen:
+        head.forward(features)
+    logits = [
+        torch.cat([seen[layer].flatten(1) for layer in _layers(head, name)], dim=1)
+        for name in names
+    ]
+    target = CANDIDATES * logits[0].shape[0]
+    low, high = -30.0, 30.0
+    for _ in range(40):  # bisection: the count grows with the shift
+        shift = (low + high) / 2
+        scores = torch.stack([(logit + shift).sigmoid() for logit in logits]).prod(dim=0)
+        low, high = (shift, high) if int((scores > threshold).sum()) < target else (low, shift)
+    for layer in layers:
+        layer.bias.add_(high)
+
+
+def _calibrate_dcc(head: Any, features: Any) -> None:
+    """Calibrate RTMO's coordinate classifier, which `head.forward` does not run."""
+    dcc = head.dcc
+    vectors, center_scale, grids = _dcc_sample(head, features)
+    linear, norm = dcc.pose_to_kpts
+    tokens: torch.Tensor = linear(vectors)
+    norm.running_mean.copy_(tokens.mean(dim=0))
+    norm.running_var.copy_(tokens.var(dim=0))
+    with recording([dcc.gau.o] if hasattr(dcc, "gau") else []) as seen:
+        dcc.forward_test(vectors, center_scale, grids)
+    for layer, output in seen.items():  # squared activations would dominate the shortcut
+        scale_output(layer, output, 1.0)
+    # Weights proportional to the wavelengths (px) of the positional encoding give all of them the
+    # same slope; otherwise an error of 1e-3 px in a box moves keypoints by 0.1 px.
+    wavelengths = dcc.spe.dim_t / dcc.spe.dim_t.max()
+    for layer in (dcc.x_fc, dcc.y_fc):
+        layer.weight.mul_(wavelengths.repeat(2))  # cosines, then sines
+    encodings = dcc._get_bin_enc(center_scale, grids)
+    logits = dcc._pose_feats_to_heatmaps(vectors, *encodings)
+    for layer, logit in zip((dcc.x_fc, dcc.y_fc), logits, strict=True):
+        scale_output(layer, logit - logit.mean(dim=-1, keepdim=True), _DCC_LOGIT_STD)
+
+
+def _dcc_sample(head: Any, features: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Pose vectors [S, C], boxes as center and scale [S, 4], positions [S, 2], in input px."""
+    from mmpose.structures.bbox import bbox_xyxy2cs
+
+    _, boxes, _, _, vectors = head.forward(features)
+    grids = head.prior_generator.grid_priors([box.shape[2:] for box in boxes], device="cpu")
+    levels = zip(grids, head.featmap_strides, strict=True)
+    strides = torch.cat([grid.new_full(grid.shape[:1], stride) for grid, stride in levels])
+    priors = torch.cat(grids)
+    decoded = head.decode_bbox(_flat(boxes), priors, strides)
+    center, scale = bbox_xyxy2cs(decoded.flatten(0, 1)[::_DCC_STEP], head.bbox_padding)
+    positions = priors.repeat(len(decoded), 1)[::_DCC_STEP]
+    sample = _flat(vectors).flatten(0, 1)[::_DCC_STEP]
+    return sample, torch.cat([center, scale], dim=1), positions
+
+
+def _flat(levels: list[torch.Tensor]) -> torch.Tensor:
+    """Per-level maps [N, C, H, W] as one tensor [N, positions, C]."""
+    return torch.cat([level.flatten(2).transpose(1, 2) for level in levels], dim=1)
+
+
+@contextlib.contextmanager
+def recording(layers: Iterable[nn.Module]) -> Iterator[dict[nn.Module, torch.Tensor]]:
+    """Record each layer's output while the context is open; of several runs, the last one's."""
+    seen: dict[nn.Module, torch.Tensor] = {}
+    hooks = [
+        layer.register_forward_hook(lambda module, _, output: seen.update({module: output}))
+        for layer in layers
+    ]
+    try:
+        yield seen
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def rescale(layer: Any, mean: torch.Tensor, gain: torch.Tensor, target: torch.Tensor) -> None:
+    """Change a layer in place so that its output `y` becomes `(y - mean) * gain + target`.
+
+    Each is [C]; without a bias the layer ignores `mean` and `target`.
+    """
+    layer.weight.mul_(gain.reshape(-1, *[1] * (layer.weight.ndim - 1)))
+    if layer.bias is not None:
+        layer.bias.copy_((layer.bias - mean) * gain + target)
+
+
+def scale_output(layer: Any, output: torch.Tensor, std: float) -> None:
+    """Scale a layer in place so that its `output` would have had this standard deviation."""
+    zero = layer.weight.new_zeros(layer.weight.shape[0])
+    rescale(layer, zero, torch.full_like(zero, std / float(output.std())), zero)

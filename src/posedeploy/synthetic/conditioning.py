@@ -23,14 +23,10 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 @dataclass(frozen=True)
 class Conditioning:
-    """How the batch norms of a model are set before calibration.
+    """How the batch norms of a model are set before calibration."""
 
-    The shift is added to every bias, in standard deviations of the norm's output; the gain
-    multiplies the weight of the last norm of each residual block.
-    """
-
-    bias_shift: float
-    residual_gain: float
+    bias_shift: float  # added to every bias, in standard deviations of the norm's output
+    residual_gain: float  # multiplies the weight of the last norm of each residual block
 
 
 # Backbone type -> its settings: the smallest shift that limits the amplification of rounding (with

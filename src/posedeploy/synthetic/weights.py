@@ -6,6 +6,7 @@ cached file is found without importing torch.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import importlib.metadata
@@ -28,10 +29,7 @@ if TYPE_CHECKING:
 
 _LIBRARIES = ("mmpose", "numpy", "opencv-python-headless", "torch")
 # The modules whose source decides the weights.
-_RECIPE = (
-    *("../zoo/build", "calibration", "conditioning", "detection"),
-    *("figures", "images", "layers", "weights"),
-)
+_RECIPE = ("../zoo/build", "calibration", "conditioning", "figures", "images", "weights")
 # Kind of weights -> the modules that decide it besides `_RECIPE` and a fit's plan.
 _FITTING = (
     *("cells", "colors", "convolution", "csp", "fit", "grid", "plan", "randomness"),
@@ -91,18 +89,10 @@ def checkpoint_for(
 ) -> Path:
     """A checkpoint with synthetic weights, in the cache's folder `weights`; made on first use.
 
-    Args:
-        model_config: The model's config.
-        cache_dir: The cache.
-        name: Prefix of the file's name; the config's stem by default.
-        seed: Decides the weights.
-        kind: 'calibrated', for any supported config: outputs depend on the image and locate
-            nothing. 'fitted': keypoints are located on the drawn data set.
-        make: Computes the content of a file that is missing.
-
-    Returns:
-        The file, named by a hash of the recipe, the config, the libraries and the seed. It is
-        bit-identical whenever it is made on one machine, equal to rounding on others.
+    Its name is the given one (the config's stem by default) and a hash of the recipe, the config,
+    the libraries and the seed. It is bit-identical whenever it is made on one machine, equal to
+    rounding on others. With 'calibrated' weights, for any supported config, outputs depend on the
+    image and locate nothing; with 'fitted' ones keypoints are located on the drawn data set.
 
     Raises:
         BadInputError: No such kind, or no fitted weights for this model.
@@ -136,21 +126,18 @@ def _check_kind(model_config: ModelConfig, kind: str) -> None:
 
 def _key(model_config: ModelConfig, seed: int, kind: str) -> str:
     config = model_config.config.to_dict()
+    libraries = dict.fromkeys(_LIBRARIES, "")
+    for name in _LIBRARIES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # OpenCV's names differ
+            libraries[name] = importlib.metadata.version(name)
     facts = {
         "config": {name: config.get(name) for name in ("model", "codec", "test_dataloader")},
-        "libraries": {name: _version(name) for name in _LIBRARIES},
+        "libraries": libraries,
         "recipe": recipe_hash(recipe_modules(model_config, kind)),
         "seed": seed,
     }
     text = json.dumps(facts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _version(distribution: str) -> str:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:  # OpenCV goes by several names
-        return ""
 
 
 def recipe_modules(model_config: ModelConfig, kind: str) -> tuple[str, ...]:

@@ -18,9 +18,6 @@ from posedeploy.compat import install, without_missing_scopes
 from posedeploy.config import ModelConfig
 from posedeploy.zoo.checkpoints import Checkpoint, apply_checkpoint, load_checkpoint
 
-# Fields that initialize weights before training; a checkpoint replaces them all.
-_INITIALIZATION = ("init_cfg", "pretrained")
-
 
 def build_model(model_config: ModelConfig, checkpoint: Path | None) -> torch.nn.Module:
     """Build an mmpose pose estimator; without a checkpoint, with fresh random weights.
@@ -41,7 +38,7 @@ def build_model(model_config: ModelConfig, checkpoint: Path | None) -> torch.nn.
     from mmpose.registry import MODELS
 
     init_default_scope("mmpose")
-    config = _without(without_missing_scopes(model_config.config["model"]), _INITIALIZATION)
+    config = _without_initialization(without_missing_scopes(model_config.config["model"]))
     config["train_cfg"] = None
     config["test_cfg"] = type(config)(model_config.test_cfg)
     with _no_metainfo_warning():
@@ -60,12 +57,13 @@ def _no_metainfo_warning() -> Iterator[None]:
         yield
 
 
-def _without(node: Any, keys: tuple[str, ...]) -> Any:
+def _without_initialization(node: Any) -> Any:
+    """A config without the fields that initialize weights before training."""
     if isinstance(node, dict):
-        fields = {key: _without(value, keys) for key, value in node.items() if key not in keys}
-        return type(node)(fields)
+        fields = {k: v for k, v in node.items() if k not in {"init_cfg", "pretrained"}}
+        return type(node)({key: _without_initialization(value) for key, value in fields.items()})
     if isinstance(node, list | tuple):
-        return type(node)(_without(item, keys) for item in node)
+        return type(node)(map(_without_initialization, node))
     return node
 
 

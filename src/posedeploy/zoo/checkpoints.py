@@ -22,8 +22,6 @@ from torch import nn
 
 from posedeploy.errors import BadInputError, what_it_is
 
-_HISTORY_BUFFER = "mmengine.logging.history_buffer.HistoryBuffer"
-
 # Keys that may be absent from a checkpoint or be left over in it, each with its reason.
 # fmt: off
 HARMLESS_KEYS: Mapping[str, str] = {
@@ -75,7 +73,7 @@ def _allowed_globals() -> list[Callable[..., Any] | tuple[Callable[..., Any], st
     scalar: Any = np.float64(0).__reduce__()[0]
     dtypes = {type(np.dtype(code)) for code in "?bBhHiIlLqQefdSUO"}
     return [
-        (TrainingCurve, _HISTORY_BUFFER),
+        (TrainingCurve, "mmengine.logging.history_buffer.HistoryBuffer"),
         (_curve_attribute, "builtins.getattr"),
         (np.dtype, "numpy.dtype"),
         (np.ndarray, "numpy.ndarray"),
@@ -99,11 +97,12 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     content = _unpickle(path)
     state_dict = content.get("state_dict", content) if isinstance(content, dict) else None
     if not _is_state_dict(state_dict):
-        keys = ", ".join(map(repr, list(content)[:_SHOWN])) if isinstance(content, dict) else ""
+        actual = f"a pickled {type(content).__name__}"
+        if isinstance(content, dict):
+            keys = ", ".join(map(repr, list(content)[:_SHOWN]))
+            actual = f"a dict with {keys or 'nothing in it'}"
         raise BadInputError(
-            f"checkpoint {path}",
-            f"a dict with {keys or 'nothing in it'}" if isinstance(content, dict)
-            else f"a pickled {type(content).__name__}",
+            f"checkpoint {path}", actual,
             "a state dict of tensors, or a dict with one under 'state_dict'",
             "Give the .pth file that training or mmpose's model zoo wrote.",
         )  # fmt: skip

@@ -20,7 +20,7 @@ from posedeploy.paths import cache_dir
 from posedeploy.zoo.table import ModelRow, published
 
 FOLDER = "checkpoints"  # in the cache
-TIMEOUT_SECONDS = 30.0  # without a byte
+_TIMEOUT_SECONDS = 30.0  # without a byte
 _CHUNK = 1 << 20
 _LOCK_SECONDS = 3600.0  # the largest checkpoint on a slow line
 _HASH = re.compile(r"-([0-9a-f]{8})(?:_\d{8})?\.pth$")  # rtmpose-s_…-8edcf0d7_20230127.pth
@@ -33,12 +33,7 @@ def _ignore(_done: int, _total: int | None) -> None:
 
 
 def checkpoint_source(row: ModelRow, folder: Path | None = None) -> tuple[str, Path]:
-    """URL of a model's published checkpoint, and its path in a folder, by default the cache's.
-
-    Raises:
-        BadInputError: mmpose's index lists no checkpoint for it.
-        UnavailableError: mmpose, which ships the index, is not installed.
-    """
+    """URL of a model's published checkpoint, and its path in a folder, by default the cache's."""
     entry = published(row)
     if entry is None:
         raise BadInputError(
@@ -51,10 +46,8 @@ def checkpoint_source(row: ModelRow, folder: Path | None = None) -> tuple[str, P
 
 def fetched(row: ModelRow, folder: Path | None = None) -> Path | None:
     """The downloaded checkpoint of a model; None if there is none."""
-    if published(row) is None:
-        return None
-    _, path = checkpoint_source(row, folder)
-    return path if path.is_file() else None
+    path = checkpoint_source(row, folder)[1] if published(row) else None
+    return path if path and path.is_file() else None
 
 
 def fetch_checkpoint(
@@ -110,17 +103,12 @@ def fetch(
 
 
 def _download(url: str, part: Path, on_progress: OnProgress) -> None:
-    """Append to `part` what it lacks of a file.
-
-    Raises:
-        OSError: The server cannot be reached, refuses, or stops before the end.
-        http.client.HTTPException: Its answer is no proper HTTP.
-    """
+    """Append to `part` what it lacks of a file."""
     done = part.stat().st_size if part.is_file() else 0
     headers = {"Range": f"bytes={done}-"} if done else {}
     request = urllib.request.Request(url, headers=headers)  # noqa: S310 - mmpose's index names it
     try:
-        response = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)  # noqa: S310
+        response = urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS)  # noqa: S310
     except urllib.error.HTTPError as error:
         if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             return  # the part is complete; its hash is checked next
@@ -140,12 +128,9 @@ def _download(url: str, part: Path, on_progress: OnProgress) -> None:
 
 
 def check_hash(path: Path, name: str | None = None) -> None:
-    """Refuse a file whose SHA-256 does not begin with the digits in its name.
+    """Refuse a file whose SHA-256 does not begin with the digits in its name, if it has any.
 
-    A name without digits is accepted. `name` is the file's final name, if it differs.
-
-    Raises:
-        BadInputError: The hashes differ.
+    `name` is the file's final name, if it differs.
     """
     match = _HASH.search(name or path.name)
     if match is None:

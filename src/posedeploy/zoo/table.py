@@ -36,14 +36,11 @@ class ModelRow:
 
 @dataclass(frozen=True)
 class Published:
-    """A checkpoint in mmpose's model index, and its metrics on a data set.
-
-    Metrics are such as 'AP' -> 0.716: 0..1, in a few entries 0..100.
-    """
+    """A checkpoint in mmpose's model index, and its metrics on a data set."""
 
     url: str
     dataset: str
-    metrics: Mapping[str, float]
+    metrics: Mapping[str, float]  # such as 'AP' -> 0.716: 0..1, in a few entries 0..100
 
 
 Q, D, R = TIERS  # the columns of the table below
@@ -87,23 +84,15 @@ MODELS: tuple[ModelRow, ...] = (
 
 
 def model_row(name: str) -> ModelRow:
-    """The row of a name.
-
-    Raises:
-        BadInputError: No model has that name.
-    """
-    row = next((row for row in MODELS if row.name == name), None)
-    if row is None:
-        raise _unknown(name, [])
-    return row
+    """The row of a name; BadInputError if no model has it."""
+    for row in MODELS:
+        if row.name == name:
+            return row
+    raise _unknown(name, [])
 
 
 def models_of(selection: Sequence[str]) -> tuple[ModelRow, ...]:
-    """The rows of tiers, model names and 'all', such as `["quick", "hrnet_w48"]`, in table order.
-
-    Raises:
-        BadInputError: A word is neither a tier nor a model nor 'all'.
-    """
+    """The rows of tiers, model names and 'all', such as `["quick", "hrnet_w48"]`, in table order."""
     names = {row.name for row in MODELS}
     for word in selection:
         if word not in names and word not in TIERS and word != ALL:
@@ -112,12 +101,7 @@ def models_of(selection: Sequence[str]) -> tuple[ModelRow, ...]:
 
 
 def config_path(row: ModelRow) -> Path:
-    """The MMPose config file of a model, without importing mmpose.
-
-    Raises:
-        UnavailableError: mmpose is not installed.
-        BadInputError: The installed mmpose has no such config.
-    """
+    """The MMPose config file of a model, without importing mmpose."""
     path = mmpose_files() / "configs" / row.config
     if not path.is_file():
         raise BadInputError(
@@ -151,13 +135,9 @@ def published(row: ModelRow) -> Published | None:
     """A model's entry in mmpose's model index; None if the index lists no checkpoint for it."""
     for model in _index_entries(row):
         if model.get("Config") == f"configs/{row.config}" and "Weights" in model:
-            results = model.get("Results") or [{}]
-            metrics = results[0].get("Metrics") or {}
-            return Published(
-                url=str(model["Weights"]),
-                dataset=str(results[0].get("Dataset", "")),
-                metrics={str(name): float(value) for name, value in metrics.items()},
-            )
+            result = (model.get("Results") or [{}])[0]
+            metrics = {str(k): float(v) for k, v in (result.get("Metrics") or {}).items()}
+            return Published(str(model["Weights"]), str(result.get("Dataset", "")), metrics)
     return None
 
 

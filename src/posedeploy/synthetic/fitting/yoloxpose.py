@@ -14,8 +14,8 @@ import torch
 from torch import nn
 
 from posedeploy.config import ModelConfig
+from posedeploy.synthetic.calibration import aim_detector
 from posedeploy.synthetic.conditioning import CONDITIONING, initialize
-from posedeploy.synthetic.detection import aim_detector
 from posedeploy.synthetic.fitting.cells import Cells, box_values, fit_cells, offsets, peaks
 from posedeploy.synthetic.fitting.colors import construct_focus
 from posedeploy.synthetic.fitting.csp import csp_stages

@@ -21,7 +21,7 @@ from posedeploy.errors import BadInputError, ConversionError, UnavailableError
 from posedeploy.paths import whole_folder
 from posedeploy.runtime import Availability, Code
 from posedeploy.sdk.folder import read_folder
-from posedeploy.zoo import ModelRow, config_path, model_row
+from posedeploy.zoo.table import ModelRow, config_path, model_row
 
 STATIC = "pose-detection_simcc_onnxruntime_static"
 

@@ -19,7 +19,7 @@ from posedeploy.cli.zoo import fetch_all
 from posedeploy.config import list_deploy_configs
 from posedeploy.errors import BadInputError, UnavailableError
 from posedeploy.runtime import BACKENDS, Availability, Code, backend_names
-from posedeploy.zoo import MODELS
+from posedeploy.zoo.table import MODELS
 
 ROOT = Path(__file__).parents[4]
 

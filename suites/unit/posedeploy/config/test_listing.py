@@ -16,7 +16,7 @@ from posedeploy.config import (
 from posedeploy.config.listing import LISTED, SHAPES, file_names
 from posedeploy.heads import head_words
 from posedeploy.runtime import BACKENDS, backend_names
-from posedeploy.zoo import MODELS, ModelRow, config_path
+from posedeploy.zoo.table import MODELS, ModelRow, config_path
 
 # MMDeploy 1.3.1's deploy configs for MMPose and the backends here, without 'pose-detection_'.
 MMDEPLOY = frozenset(

@@ -9,7 +9,7 @@ import pytest
 from posedeploy.config import FAMILIES, load_model_config
 from posedeploy.config.model_config import OTHER_FAMILY, family_of
 from posedeploy.errors import BadInputError
-from posedeploy.zoo import MODELS, config_path, model_row
+from posedeploy.zoo.table import MODELS, config_path, model_row
 
 
 @pytest.mark.parametrize("row", MODELS, ids=lambda row: row.name)

@@ -28,7 +28,7 @@ from posedeploy.convert.ncnn import (
 from posedeploy.errors import ConversionError, UnavailableError
 from posedeploy.runtime import Availability, SessionOptions, TensorInfo, get_runtime
 from posedeploy.runtime.torchscript import SIGNATURE, signature_text
-from posedeploy.zoo import config_path, model_row
+from posedeploy.zoo.table import config_path, model_row
 
 SHAPE = (1, 3, 8, 8)
 

@@ -30,7 +30,7 @@ from posedeploy.precision.images import (
     model_preprocessor,
 )
 from posedeploy.synthetic.drawn import drawn_figures
-from posedeploy.zoo import config_path, model_row
+from posedeploy.zoo.table import config_path, model_row
 
 INT8 = "pose-detection_simcc_onnxruntime-int8_static"
 

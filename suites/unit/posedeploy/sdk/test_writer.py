@@ -16,7 +16,7 @@ from posedeploy.config import DeployConfig, ModelConfig, load_deploy_config, loa
 from posedeploy.runtime import StoredPrecision, TensorInfo
 from posedeploy.sdk import writer
 from posedeploy.sdk.validate import validate
-from posedeploy.zoo import config_path, model_row
+from posedeploy.zoo.table import config_path, model_row
 
 TOP_DOWN = ("hrnet_w32", "mspn50", "rtmpose_t")
 BOTTOM_UP = ("rtmo_t", "yoloxpose_tiny")

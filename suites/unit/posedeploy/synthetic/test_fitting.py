@@ -34,9 +34,9 @@ from posedeploy.synthetic.weights import (
     recipe_hash,
     recipe_modules,
 )
-from posedeploy.zoo import MODELS, config_path, model_row
 from posedeploy.zoo.build import build_model
 from posedeploy.zoo.checkpoints import load_checkpoint
+from posedeploy.zoo.table import MODELS, config_path, model_row
 
 SYNTHETIC = Path(synthetic.__file__).parent
 FIGURES = 8  # of the evaluation split: 136 joints

@@ -28,8 +28,8 @@ from posedeploy.synthetic.fitting.fit import fit
 from posedeploy.synthetic.fitting.samples import Samples, make_samples
 from posedeploy.synthetic.fitting.votes import VoteMaps, mean_places, middles
 from posedeploy.synthetic.fitting.workbench import Workbench
-from posedeploy.zoo import config_path, model_row
 from posedeploy.zoo.build import build_model
+from posedeploy.zoo.table import config_path, model_row
 
 SIZE, SHAPE, STRIDE = (416, 416), (26, 26), 16.0
 IMAGES = 15  # to fit to; the plan asks for ten times as many

@@ -21,7 +21,7 @@ from posedeploy.synthetic.fitting.rounding import rounded
 from posedeploy.synthetic.fitting.samples import Samples, make_samples
 from posedeploy.synthetic.fitting.targets import JointMaps, simcc_labels
 from posedeploy.synthetic.fitting.workbench import Stage, Workbench, rounded_activations
-from posedeploy.zoo import config_path, model_row
+from posedeploy.zoo.table import config_path, model_row
 
 
 @pytest.fixture(scope="module")

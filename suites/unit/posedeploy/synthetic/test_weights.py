@@ -26,9 +26,9 @@ from posedeploy.synthetic.admission import (
 from posedeploy.synthetic.calibration import FINAL_LAYERS
 from posedeploy.synthetic.conditioning import CONDITIONING, last_norms
 from posedeploy.synthetic.weights import calibrated_checkpoint, checkpoint_for
-from posedeploy.zoo import MODELS, config_path, model_row
 from posedeploy.zoo.build import build_model
 from posedeploy.zoo.checkpoints import load_checkpoint
+from posedeploy.zoo.table import MODELS, config_path, model_row
 
 SIMCC = "simcc_mobilenetv2"
 SMALL = {"litehrnet_18": 3, "rtmo_t": 2, "rtmpose_t": 6, SIMCC: 6}  # -> images, for time

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from posedeploy.errors import BadInputError, UnavailableError
-from posedeploy.zoo import MODELS, ModelRow, download, model_row, published
+from posedeploy.zoo import download
+from posedeploy.zoo.table import MODELS, ModelRow, model_row, published
 
 CONTENT = bytes(range(256)) * 5000
 HASH = hashlib.sha256(CONTENT).hexdigest()[:8]

@@ -10,8 +10,16 @@ import pytest
 
 from posedeploy.config import FAMILIES, load_model_config
 from posedeploy.errors import BadInputError, UnavailableError
-from posedeploy.zoo import MODELS, TIERS, ModelRow, config_path, model_row, models_of, published
-from posedeploy.zoo.table import mmpose_files
+from posedeploy.zoo.table import (
+    MODELS,
+    TIERS,
+    ModelRow,
+    config_path,
+    mmpose_files,
+    model_row,
+    models_of,
+    published,
+)
 
 DEFAULT = (
     "hrnet_w32 mspn50 litehrnet_18 hourglass52 simcc_mobilenetv2 rtmpose_s yoloxpose_s rtmo_s"
@@ -107,7 +115,7 @@ def test_mmpose_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_reading_the_table_loads_no_heavy_package() -> None:
     code = (
-        "import sys; from posedeploy.zoo import *;"
+        "import sys; from posedeploy.zoo.table import *;"
         "config_path(model_row('rtmo_t')); published(model_row('rtmo_t'));"
         "print(sorted({'torch', 'mmpose', 'mmcv', 'cv2'} & set(sys.modules)))"
     )
