@@ -66,11 +66,7 @@ class SdkModel:
         return dataset_meta(Node(self.detail, DETAIL))
 
     def backend_files(self) -> tuple[Path, ...]:
-        """The backend's files, the main one first.
-
-        Raises:
-            BadInputError: One is missing, no regular file, or outside the folder.
-        """
+        """The backend's files, the main one first; a BadInputError as by `file_inside`."""
         names = {"net": self.model.net, "weights": self.model.weights}
         return tuple(
             file_inside(self.folder, name, f"{DEPLOY}: $.models[0].{key}")

@@ -74,8 +74,7 @@ def fit_image(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.floating[Any]]]:
     """Fit a whole image into the input, aspect ratio kept, centered.
 
-    Returns:
-        Center `[2]`, scale `[2]` (image px, float32) and the `[2, 3]` matrix to input px.
+    It returns center `[2]` and scale `[2]` in image px, float32, and the matrix `[2, 3]`.
     """
     (image_w, image_h), (input_w, input_h) = image_size, input_size
     ratio = image_w / image_h

@@ -25,10 +25,6 @@ DEFAULT_BATCH = 16  # regions in one call of a graph with a dynamic batch
 STAGES = ("pre", "session", "post")  # of a call of the graph, in order
 
 
-def _unwatched(stage: str) -> None:
-    """No caller times the stages."""
-
-
 class PoseDetector:
     """Finds keypoints with the model in an SDK model folder.
 
@@ -41,8 +37,6 @@ class PoseDetector:
         runtime: Loads the backend's files; None takes the backend's own.
 
     Attributes:
-        model: The folder that was read.
-        dataset_meta: Keypoint names, skeleton, sigmas; empty where the folder has none.
         top_down: True if the model takes boxes, False if it finds the people itself.
         input_size: Width and height of the network's input, px.
         on_stage: Called with one of `STAGES` as each ends, so that a caller can time them.
@@ -82,7 +76,7 @@ class PoseDetector:
         self._binding = bind(self.model, self._session, self._decoder.outputs, self.input_size)
         self._batch = self._binding.batch or batch_size
         self._count = 0
-        self.on_stage: Callable[[str], None] = _unwatched
+        self.on_stage: Callable[[str], None] = lambda _stage: None
 
     @property
     def effective_options(self) -> Mapping[str, str]:
@@ -129,10 +123,7 @@ class PoseDetector:
     def batch(
         self, imgs: Sequence[Image], bboxes: Sequence[ArrayLike | None] | None = None
     ) -> list[NDArray[np.float32]]:
-        """Keypoints `[n, K, 3]` of each image, in as few calls of the graph as its batch allows.
-
-        Images and entries of `bboxes` are those of single calls; sizes may differ.
-        """
+        """Keypoints `[n, K, 3]` of each image, in as few calls as the graph's batch allows."""
         return [poses.keypoints for poses in self.detect_batch(imgs, bboxes)]
 
     def detect_batch(

@@ -151,11 +151,7 @@ class Preprocessor:
             ]
 
     def crop(self, region: Region) -> Image:
-        """The warped region, `[h, w, 3]` uint8, still in the image's channel order.
-
-        Raises:
-            BadInputError: OpenCV cannot warp the image, because a side has 32767 px or more.
-        """
+        """The warped region, `[h, w, 3]` uint8, still in the image's channel order."""
         border = (0.0, 0.0, 0.0) if self.top_down else self._plan.pad_value
         try:
             return cv2.warpAffine(  # type: ignore[return-value]
@@ -185,8 +181,7 @@ class Preprocessor:
 def compile_transforms(transforms: Sequence[Node]) -> Preprocessor:
     """Compile the transforms of a folder.
 
-    Raises:
-        BadInputError: One is unknown, comes too early, or has a field that cannot be honored.
+    A BadInputError names one that is unknown or too early, or a field that cannot be honored.
     """
     plan = Plan()
     for step in transforms:

@@ -27,10 +27,7 @@ __all__ = ["Finding", "Level", "validate"]
 def validate(folder: str | Path, client: str | None = None) -> list[Finding]:
     """What is wrong with an SDK model folder, ours or MMDeploy's: errors before warnings.
 
-    `client` is the name of a client that must be able to use it, e.g. 'mmdeploy-runtime-1.3.1'.
-
-    Raises:
-        BadInputError: There is no such client.
+    `client` names one that must be able to use it; a BadInputError lists those there are.
     """
     profile = client_named(client) if client else None
     path = Path(folder)
@@ -96,11 +93,7 @@ def _check_model(model: SdkModel, client: Client | None) -> Iterator[Finding]:
 
 
 def _graph(model: SdkModel) -> OnnxFacts | None:
-    """Facts of an ONNX file; None for other backends' files and for files that are not there.
-
-    Raises:
-        BadInputError: It is no ONNX file.
-    """
+    """Facts of an ONNX file; None for other backends' files and for files that are not there."""
     try:
         files = model.backend_files()
     except BadInputError:

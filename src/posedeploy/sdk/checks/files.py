@@ -81,8 +81,7 @@ def schema(name: str) -> dict[str, Any]:
     """The JSON Schema of 'deploy.json', 'pipeline.json' or 'detail.json'."""
     file = name.replace(".json", ".schema.json")
     text = importlib.resources.files("posedeploy.sdk").joinpath("schema", file).read_text("utf-8")
-    loaded: dict[str, Any] = json.loads(text)
-    return loaded
+    return json.loads(text)  # type: ignore[no-any-return]
 
 
 def _expected(keyword: str, value: Any) -> str:

@@ -170,11 +170,7 @@ class RawRtmoDecoder:
 
 
 def raw_rtmo_decoder(params: Node, input_size: tuple[int, int], folder: Path) -> RawRtmoDecoder:
-    """The decoder for the parameters of an `RTMOHostDetections`; its weights lie in `folder`.
-
-    Raises:
-        BadInputError: A parameter is missing or wrong, or so is the file of weights.
-    """
+    """The decoder for the parameters of an `RTMOHostDetections`; its weights lie in `folder`."""
     weights = params.at("weights")
     pose = read_pose_decoder(folder, weights.is_a(str), weights.subject)
     return RawRtmoDecoder(input_size, _suppression(params), pose)

@@ -50,10 +50,8 @@ class HeatmapDecoder:
             scaled = points / (cells - 1) * self.input_size
         else:
             scaled = points * (np.array(self.input_size) / cells).astype(np.float32)
-        keypoints = channels // 3 if self.method == "combined" else channels
-        return Decoded(
-            np.arange(people), scaled.reshape(people, keypoints, 2), scores.reshape(people, -1)
-        )
+        scores = scores.reshape(people, -1)
+        return Decoded(np.arange(people), scaled.reshape(*scores.shape, 2), scores)
 
     def _peaks(self, maps: NDArray[np.float32]) -> tuple[refine.Points, NDArray[np.float32]]:
         """Refined peaks `[M, 2]` in heatmap cells and scores `[M]`."""

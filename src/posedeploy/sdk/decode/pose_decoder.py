@@ -34,8 +34,7 @@ SHAPES: Mapping[str, tuple[int | str, ...]] = {
 
 def sigmoid(logits: Floats) -> Floats:
     """1 / (1 + exp(-x)), without overflow."""
-    result: Floats = 1 / (1 + np.exp(-logits.clip(np.float32(-80))))
-    return result
+    return 1 / (1 + np.exp(-logits.clip(np.float32(-80))))  # type: ignore[no-any-return]
 
 
 class PoseDecoder:
@@ -50,10 +49,7 @@ class PoseDecoder:
     def __call__(self, vectors: Floats, boxes: Floats, points: Floats) -> Floats:
         """Keypoints `[M, J, 2]` of M priors, all in input px.
 
-        Args:
-            vectors: Pose vectors `[M, C]`.
-            boxes: `[M, 4]` x1, y1, x2, y2, not clipped.
-            points: The priors' points `[M, 2]`.
+        Of pose vectors `[M, C]`, boxes `[M, 4]` (not clipped) and the priors' points `[M, 2]`.
         """
         arrays = self._arrays
         center: Floats = (boxes[:, :2] + boxes[:, 2:]) * np.float32(0.5)
@@ -89,8 +85,7 @@ class PoseDecoder:
         )
         match = (query @ key.transpose(0, 2, 1)) / np.sqrt(np.float32(channels))
         weights = np.square(np.maximum(match, np.float32(0)))
-        result: Floats = (gate * (weights @ value)) @ arrays["out_weight"].T
-        return result
+        return (gate * (weights @ value)) @ arrays["out_weight"].T  # type: ignore[no-any-return]
 
     def _chances(self, features: Floats, bins: Floats) -> Floats:
         """Softmax over bins `[M, B]` of how well features `[M, J, E]` match their encodings."""
@@ -98,8 +93,7 @@ class PoseDecoder:
         encoding = np.concatenate([np.cos(angle), np.sin(angle)], axis=-1)
         logits = features @ encoding.transpose(0, 2, 1)
         weight = np.exp(logits - logits.max(axis=-1, keepdims=True))
-        chances: Floats = weight / weight.sum(axis=-1, keepdims=True)
-        return chances
+        return weight / weight.sum(axis=-1, keepdims=True)  # type: ignore[no-any-return]
 
 
 def _arrays(folder: Path, name: str, subject: str) -> dict[str, Floats]:
@@ -107,9 +101,8 @@ def _arrays(folder: Path, name: str, subject: str) -> dict[str, Floats]:
     path = file_inside(folder, name, subject, limit=MAX_ARRAY_BYTES)
     try:
         with zipfile.ZipFile(path) as archive:
-            stored = all(i.compress_type == zipfile.ZIP_STORED for i in archive.infolist())
-        if not stored:
-            raise _wrong(name, "compressed arrays")
+            if any(i.compress_type != zipfile.ZIP_STORED for i in archive.infolist()):
+                raise _wrong(name, "compressed arrays")
         with np.load(path, allow_pickle=False) as data:
             return {key: np.asarray(data[key]) for key in data.files}
     except (zipfile.BadZipFile, ValueError, EOFError, KeyError, OSError) as error:
@@ -138,9 +131,8 @@ def _wrong(
 def read_pose_decoder(folder: Path, name: str, subject: str) -> PoseDecoder:
     """The decoder in a file of the folder; `subject` is where its name was read from.
 
-    Raises:
-        BadInputError: The file leads out of the folder or is no such archive, or an array is
-            missing, of another shape or not finite.
+    A BadInputError refuses a file outside the folder, one that is no such archive, and an array
+    that is missing, of another shape or not finite.
     """
     arrays = _arrays(folder, name, subject)
     letters: dict[str, int] = {}
