@@ -6,6 +6,7 @@ numpy, OpenCV and one backend; neither torch nor mmpose.  Called as MMDeploy's r
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -75,7 +76,6 @@ class PoseDetector:
         self._session: Session | None = load_session(self.model, device, threads, runtime)
         self._binding = bind(self.model, self._session, self._decoder.outputs, self.input_size)
         self._batch = self._binding.batch or batch_size
-        self._count = 0
         self.on_stage: Callable[[str], None] = lambda _stage: None
 
     @property
@@ -134,7 +134,13 @@ class PoseDetector:
         if len(lists) != len(imgs):
             found = f"{len(imgs)} images and {len(lists)} lists of boxes"
             raise BadInputError("bboxes", found, "one list for each image", "Pass None for none.")
-        cuts = [self._regions(img, boxes) for img, boxes in zip(imgs, lists, strict=True)]
+        if not self.top_down and any(boxes is not None for boxes in lists):
+            expected = f"none: {self.model.model.name} finds the people itself"
+            raise BadInputError("bboxes", "boxes", expected, "Pass the image alone.")
+        cuts = [
+            self._pre.regions(check_image(img), None if boxes is None else as_boxes(boxes))
+            for img, boxes in zip(imgs, lists, strict=True)
+        ]
         regions = [region for cut in cuts for region in cut]
         owners = np.repeat(np.arange(len(cuts)), [len(cut) for cut in cuts])
         parts: list[list[Poses]] = [[] for _ in imgs]
@@ -145,16 +151,8 @@ class PoseDetector:
                 rows = owners[chunk][region] == index
                 part = Poses(poses.keypoints[rows], poses.boxes[rows], poses.scores[rows])
                 parts[index].append(part)
-        keypoints = 0 if all(parts) else self._keypoints()
+        keypoints = 0 if all(parts) else self._keypoints
         return [join(part, keypoints) for part in parts]
-
-    def _regions(self, img: Image, boxes: ArrayLike | None) -> list[Region]:
-        if boxes is not None and not self.top_down:
-            raise BadInputError(
-                "bboxes", "boxes", f"none: {self.model.model.name} finds the people itself",
-                "Pass the image alone.",
-            )  # fmt: skip
-        return self._pre.regions(check_image(img), None if boxes is None else as_boxes(boxes))
 
     def _open(self) -> Session:
         if self._session is None:
@@ -186,12 +184,9 @@ class PoseDetector:
         self.on_stage("post")
         return placed, decoded.image
 
+    @cached_property
     def _keypoints(self) -> int:
-        """Number of keypoints; before the first image it is read from a run on blank input."""
-        if not self._count:
-            width, height = self.input_size
-            blank = np.zeros((height, width, 3), np.uint8)
-            box = np.array([[0, 0, width, height]], np.float32) if self.top_down else None
-            poses, _ = self._infer(self._pre.regions(blank, box))
-            self._count = poses.keypoints.shape[1]
-        return self._count
+        """Number of keypoints, read from a run on a blank image."""
+        width, height = self.input_size
+        poses, _ = self._infer(self._pre.regions(np.zeros((height, width, 3), np.uint8), None))
+        return int(poses.keypoints.shape[1])

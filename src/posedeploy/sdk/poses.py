@@ -10,8 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from posedeploy.errors import BadInputError
 from posedeploy.sdk.decode import Decoded
-from posedeploy.sdk.geometry import Floats, to_image
-from posedeploy.sdk.transforms import Region
+from posedeploy.sdk.transforms import Floats, Region, to_image
 
 
 @dataclass(frozen=True)

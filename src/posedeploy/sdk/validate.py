@@ -11,11 +11,11 @@ from pathlib import Path
 
 from posedeploy.errors import BadInputError
 from posedeploy.sdk.binding import decoder_of
+from posedeploy.sdk.checks import Finding, Level, error, from_exception, warning
 from posedeploy.sdk.checks.clients import Client, check_client, client_named
 from posedeploy.sdk.checks.detail import check_facts, check_meta, check_provenance
 from posedeploy.sdk.checks.files import check_files, check_links, check_schema
 from posedeploy.sdk.checks.graph import check_graph, keypoint_count
-from posedeploy.sdk.findings import Finding, Level, error, from_exception, warning
 from posedeploy.sdk.folder import DETAIL, JSON_FILES, PIPELINE, SdkModel, read_folder
 from posedeploy.sdk.onnxfile import OnnxFacts, read_onnx
 from posedeploy.sdk.safefiles import read_json

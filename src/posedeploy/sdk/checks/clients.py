@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from posedeploy.errors import BadInputError
+from posedeploy.sdk.checks import Finding, error, warning
 from posedeploy.sdk.checks.detail import step
 from posedeploy.sdk.fields import show
-from posedeploy.sdk.findings import Finding, error, warning
 from posedeploy.sdk.folder import PIPELINE, SdkModel
 from posedeploy.sdk.onnxfile import OnnxFacts
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from posedeploy.codecs import Parameter, decisive_parameters
 from posedeploy.errors import BadInputError
+from posedeploy.sdk.checks import Finding, error, from_exception, warning
 from posedeploy.sdk.fields import MAX_NUMBER, Node, is_json, show
-from posedeploy.sdk.findings import Finding, error, from_exception, warning
 from posedeploy.sdk.folder import DEPLOY, DETAIL, PIPELINE, SdkModel
 
 # ImageNet's means in RGB order, which every MMPose config with bgr_to_rgb has.

@@ -12,8 +12,8 @@ from typing import Any
 
 from posedeploy.errors import BadInputError
 from posedeploy.runtime import backend_names, backend_row
+from posedeploy.sdk.checks import Finding, Level, error, from_exception, warning
 from posedeploy.sdk.fields import show
-from posedeploy.sdk.findings import Finding, Level, error, from_exception, warning
 from posedeploy.sdk.folder import DEPLOY, DETAIL, SdkModel
 from posedeploy.sdk.safefiles import MAX_PACKAGE_ENTRIES, file_inside
 

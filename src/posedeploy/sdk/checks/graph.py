@@ -13,8 +13,8 @@ from posedeploy.errors import BadInputError
 from posedeploy.heads import stage_of_component
 from posedeploy.runtime import TensorInfo
 from posedeploy.sdk.binding import bind_input, bind_outputs, resolve
+from posedeploy.sdk.checks import Finding, error, from_exception, warning
 from posedeploy.sdk.decode import Decoder
-from posedeploy.sdk.findings import Finding, error, from_exception, warning
 from posedeploy.sdk.folder import DEPLOY, PIPELINE, SdkModel
 from posedeploy.sdk.onnxfile import OnnxFacts
 
