@@ -96,10 +96,8 @@ def bind(
 ) -> Binding:
     """Match a folder's pipeline with the graph that was loaded."""
     info = bind_input(model, session.inputs, input_size)
-    first = info.shape[0] if info.shape else "?"
+    first = info.shape[0] if info.shape else int(not model.model.dynamic_shape)
     batch = first if isinstance(first, int) else 0
-    if not info.shape and not model.model.dynamic_shape:
-        batch = 1
     names = [output.name for output in session.outputs]
     return Binding(info.name, bind_outputs(model, names, wanted), batch)
 

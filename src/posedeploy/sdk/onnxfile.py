@@ -158,18 +158,14 @@ def read_onnx(path: Path) -> OnnxFacts:
 
 def refuse_external_data(path: Path) -> None:
     """Raise a BadInputError if an ONNX file takes weights from other files."""
-    suspicious = path.stat().st_size == 0  # mmap takes no empty file
-    if not suspicious:
-        with (
-            path.open("rb") as file,
-            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
-        ):
-            # External data is a list of key-value pairs, one of which has this key.
-            suspicious = content.find(b"location") >= 0
-    external = read_onnx(path).external if suspicious else ()
-    if external:
-        raise BadInputError(
-            path.name, f"weights in other files: {', '.join(external)[:120]}",
-            "one ONNX file with its weights in it",
-            "Save it without external data; clients do not read them.",
-        )  # fmt: skip
+    with path.open("rb") as file:
+        suspicious = path.stat().st_size == 0  # mmap takes no empty file
+        if not suspicious:
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                # External data is a list of key-value pairs, one of which has this key.
+                suspicious = content.find(b"location") >= 0
+    if suspicious and (external := read_onnx(path).external):
+        found = f"weights in other files: {', '.join(external)[:120]}"
+        expected = "one ONNX file with its weights in it"
+        next_step = "Save it without external data; clients do not read them."
+        raise BadInputError(path.name, found, expected, next_step)

@@ -101,15 +101,11 @@ class PoseDetector:
             self._run(blank)
 
     def __call__(self, img: Image, bboxes: ArrayLike | None = None) -> NDArray[np.float32]:
-        """Keypoints of the people in one image.
+        """Keypoints `[n, K, 3]` float32 (x, y in image px, score) of n people in one image.
 
-        Args:
-            img: `[H, W, 3]` uint8, BGR, as `cv2.imread` gives it.
-            bboxes: For top-down models: one box `[left, top, right, bottom]` in image px, or a
-                list of them; None takes the whole image as one box.
-
-        Returns:
-            `[n, K, 3]` float32: x, y in image px, score; n boxes or detected people, maybe 0.
+        `img` is `[H, W, 3]` uint8, BGR, as `cv2.imread` gives it.  `bboxes` is for top-down
+        models: one box `[left, top, right, bottom]` in image px or a list of them; None takes the
+        whole image as one box.  n is the number of boxes or of detected people, maybe 0.
 
         Raises:
             BadInputError: Not an image, not boxes, or boxes for a bottom-up model.

@@ -67,12 +67,10 @@ def compile_decoder(
     `input_size` is the width and height that the transforms make, px; `folder` is for components
     that read a file of their own.  A BadInputError names an unknown component or parameter.
     """
-    try:
-        _, stage = stage_of_component(component)
-    except KeyError:
+    if component not in component_names():
         path = params.path.removesuffix(".params") + ".component"
-        error = Node(component, params.file, path).error(f"one of {', '.join(component_names())}")
-        raise error from None
+        raise Node(component, params.file, path).error(f"one of {', '.join(component_names())}")
+    _, stage = stage_of_component(component)
     if params.has("input_size") and params.size("input_size") != input_size:
         raise params.at("input_size").error(f"{list(input_size)}, the size that is warped to")
     folders = (folder,) if stage.host_weights else ()

@@ -88,10 +88,8 @@ def _codec_method(params: Node, codec: CodecSpec) -> Method:
     """The method for a codec of MMPose 1.x, and a refusal where another field contradicts it."""
     unbiased = bool(codec.unbiased) and params.get("unbiased", bool, False)
     fields = dict(codec.client)
-    allowed = {
-        "post_process": [fields["post_process"], *(["unbiased"] if unbiased else [])],
-        "use_udp": [fields.get("use_udp", False)],
-    }
+    post_processes = [fields["post_process"], *(["unbiased"] if unbiased else [])]
+    allowed = {"post_process": post_processes, "use_udp": [fields.get("use_udp", False)]}
     if codec.type == "UDPHeatmap":
         allowed["heatmap_type"] = ["gaussian", "combined"]
     for key, values in allowed.items():
