@@ -128,10 +128,11 @@ def load_session(
     """
     name = model.model.backend
     if name not in backend_names():
-        raise BadInputError(
-            f"{DEPLOY}: $.models[0].backend", repr(name), f"one of {', '.join(backend_names())}",
-            "Convert the model for one of these.",
-        )  # fmt: skip
+        subject, expected = (
+            f"{DEPLOY}: $.models[0].backend",
+            f"one of {', '.join(backend_names())}",
+        )
+        raise BadInputError(subject, repr(name), expected, "Convert the model for one of these.")
     row, files = backend_row(name), model.backend_files()
     runtime = runtime or get_runtime(name)
     if device.kind not in row.devices:

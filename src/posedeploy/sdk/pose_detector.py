@@ -62,10 +62,8 @@ class PoseDetector:
         runtime: Runtime | None = None,
     ) -> None:
         if batch_size < 1 or threads < 0:
-            raise BadInputError(
-                "PoseDetector", f"batch_size={batch_size}, threads={threads}",
-                "batch_size from 1, threads from 0", "Pass other numbers.",
-            )  # fmt: skip
+            found, expected = f"{batch_size=}, {threads=}", "batch_size from 1, threads from 0"
+            raise BadInputError("PoseDetector", found, expected, "Pass other numbers.")
         path = Path(model_path)
         self.model = read_folder(path.parent if path.is_file() else path)
         self.dataset_meta = self.model.dataset_meta

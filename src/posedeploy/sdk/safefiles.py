@@ -65,10 +65,9 @@ def _check_package(package: Path, subject: str, limit: int) -> None:
         regular = stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)
         total += status.st_size
         if not regular or count > MAX_PACKAGE_ENTRIES or total > limit:
-            raise _wrong(
-                subject, f"{entry.name!r} in {package.name} is a link, or it is too large",
-                f"regular files, at most {MAX_PACKAGE_ENTRIES} and {limit:,} bytes together",
-            )  # fmt: skip
+            found = f"{entry.name!r} in {package.name} is a link, or it is too large"
+            expected = f"regular files, at most {MAX_PACKAGE_ENTRIES} and {limit:,} bytes together"
+            raise _wrong(subject, found, expected)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

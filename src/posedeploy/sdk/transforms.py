@@ -248,10 +248,9 @@ class Preprocessor:
             )  # fmt: skip
         except cv2.error as error:
             height, width = region.image.shape[:2]
-            raise BadInputError(
-                "image", f"{width}x{height} px, which OpenCV cannot warp ({error.err})",
-                "sides below 32767 px", "Make the image smaller.",
-            ) from error  # fmt: skip
+            found = f"{width}x{height} px, which OpenCV cannot warp ({error.err})"
+            next_step = "Make the image smaller."
+            raise BadInputError("image", found, "sides below 32767 px", next_step) from error
 
     def tensor(self, regions: Sequence[Region]) -> NDArray[np.float32]:
         """The network's input for these regions: `[N, 3, h, w]` float32, normalized."""

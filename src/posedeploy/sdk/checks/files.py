@@ -59,10 +59,9 @@ def check_files(model: SdkModel) -> Iterator[Finding]:
         except BadInputError as problem:
             yield from_exception(problem, DEPLOY)
     if entry.backend not in backend_names():
-        yield error(
-            DEPLOY, f"{path}.backend", repr(entry.backend), f"one of {', '.join(backend_names())}",
-            "no runtime for it; older clients crash",
-        )  # fmt: skip
+        found, expected = repr(entry.backend), f"one of {', '.join(backend_names())}"
+        why = "no runtime for it; older clients crash"
+        yield error(DEPLOY, f"{path}.backend", found, expected, why)
         return
     row = backend_row(entry.backend)
     suffix = Path(row.main_file).suffix
@@ -70,10 +69,8 @@ def check_files(model: SdkModel) -> Iterator[Finding]:
         found, why = repr(entry.net), f"what {row.name} loads"
         yield error(DEPLOY, f"{path}.net", found, f"a {suffix} file", why)
     if bool(entry.weights) != bool(row.weights_file):
-        yield error(
-            DEPLOY, f"{path}.weights", repr(entry.weights), repr(row.weights_file),
-            f"{row.name} needs {'a' if row.weights_file else 'no'} weights file",
-        )  # fmt: skip
+        why = f"{row.name} needs {'a' if row.weights_file else 'no'} weights file"
+        yield error(DEPLOY, f"{path}.weights", repr(entry.weights), repr(row.weights_file), why)
 
 
 @cache
@@ -100,10 +97,9 @@ def check_schema(name: str, value: dict[str, Any]) -> Iterator[Finding]:
     try:
         import jsonschema
     except ImportError:
-        yield warning(
-            name, "", "no package jsonschema", "it, to check the file against its JSON Schema",
-            "only the first mistake in this file is reported",
-        )  # fmt: skip
+        expected = "it, to check the file against its JSON Schema"
+        why = "only the first mistake in this file is reported"
+        yield warning(name, "", "no package jsonschema", expected, why)
         return
     problems = jsonschema.Draft202012Validator(schema(name)).iter_errors(value)
     for problem in islice(problems, MAX_FINDINGS):
