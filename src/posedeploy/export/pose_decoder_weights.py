@@ -2,7 +2,7 @@
 
 ncnn takes seconds to decode all priors of an image; a host with these weights takes milliseconds
 for the few that survive suppression. Batch norm is folded into the linear layer before it.
-`posedeploy.sdk.decode.pose_decoder` reads the file.
+`posedeploy.sdk.decode.detections` reads the file.
 """
 
 from __future__ import annotations

@@ -42,10 +42,7 @@ class Binding:
 def resolve(name: str, mapping: Mapping[str, str], tensors: Sequence[str]) -> str | None:
     """The graph's name for a pipeline name like 'simcc_x', None if the graph has no such tensor.
 
-    Args:
-        name: Name in the pipeline.
-        mapping: `input_map` or `output_map`; '#i' stands for a position.
-        tensors: The graph's names, in its order.
+    In `mapping` (`input_map` or `output_map`) '#i' stands for a position among the tensors.
     """
     target = mapping.get(name, name)
     if target.startswith("#") and target[1:].isascii() and target[1:].isdigit():
@@ -59,10 +56,8 @@ def bind_input(
 ) -> TensorInfo:
     """The graph's input for the image; a graph with one input needs no map.
 
-    A runtime that cannot tell a shape gives (); `input_size` is what the transforms make.
-
-    Raises:
-        BadInputError: The name or the shape does not fit.
+    A runtime that cannot tell a shape gives (); `input_size` is what the transforms make.  A
+    BadInputError says which name or shape does not fit.
     """
     names = [info.name for info in inputs]
     mapping = model.input_map if "img" in model.input_map else {"img": "#0"}
@@ -84,34 +79,25 @@ def bind_input(
 
 
 def bind_outputs(model: SdkModel, names: Sequence[str], wanted: Sequence[str]) -> dict[str, str]:
-    """Names of the outputs in the pipeline -> in the graph.
-
-    Raises:
-        BadInputError: The graph lacks one that the decoder needs.
-    """
-    bound = {name: resolve(name, model.output_map, names) for name in wanted}
-    missing = [name for name, target in bound.items() if target is None]
+    """Names of the outputs in the pipeline -> in the graph; a BadInputError if it lacks one."""
+    resolved = {name: resolve(name, model.output_map, names) for name in wanted}
+    bound = {name: target for name, target in resolved.items() if target is not None}
+    missing = ", ".join(name for name in wanted if name not in bound)
     if missing:
         raise BadInputError(
-            f"{PIPELINE}: {NET}.output_map", f"no {', '.join(missing)} in {', '.join(names)}",
+            f"{PIPELINE}: {NET}.output_map", f"no {missing} in {', '.join(names)}",
             f"{', '.join(wanted)}, for {model.component}", MISMATCH,
         )  # fmt: skip
-    return {name: str(target) for name, target in bound.items()}
+    return bound
 
 
 def bind(
     model: SdkModel, session: Session, wanted: Sequence[str], input_size: tuple[int, int]
 ) -> Binding:
-    """Match a folder's pipeline with the graph that was loaded.
-
-    Raises:
-        BadInputError: The names or the shape of the input do not fit.
-    """
+    """Match a folder's pipeline with the graph that was loaded."""
     info = bind_input(model, session.inputs, input_size)
-    first = info.shape[0] if info.shape else "?"
+    first = info.shape[0] if info.shape else int(not model.model.dynamic_shape)
     batch = first if isinstance(first, int) else 0
-    if not info.shape and not model.model.dynamic_shape:
-        batch = 1
     names = [output.name for output in session.outputs]
     return Binding(info.name, bind_outputs(model, names, wanted), batch)
 
@@ -119,9 +105,7 @@ def bind(
 def decoder_of(model: SdkModel, preprocessor: Preprocessor) -> Decoder:
     """The decoder of a folder's component, for the transforms of the folder.
 
-    Raises:
-        BadInputError: The component is unknown, its parameters are wrong, or it is top-down and
-            the transforms are not.
+    A BadInputError is that of `compile_decoder`, or says that only one of the two is top-down.
     """
     size = preprocessor.input_size
     decoder = compile_decoder(model.component, model.params, size, model.folder)
@@ -144,10 +128,11 @@ def load_session(
     """
     name = model.model.backend
     if name not in backend_names():
-        raise BadInputError(
-            f"{DEPLOY}: $.models[0].backend", repr(name), f"one of {', '.join(backend_names())}",
-            "Convert the model for one of these.",
-        )  # fmt: skip
+        subject, expected = (
+            f"{DEPLOY}: $.models[0].backend",
+            f"one of {', '.join(backend_names())}",
+        )
+        raise BadInputError(subject, repr(name), expected, "Convert the model for one of these.")
     row, files = backend_row(name), model.backend_files()
     runtime = runtime or get_runtime(name)
     if device.kind not in row.devices:

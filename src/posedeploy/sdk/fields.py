@@ -36,8 +36,7 @@ def is_json(value: Any, kind: type) -> bool:
 class Node:
     """A value somewhere in a JSON file of an SDK model folder.
 
-    Every method that returns a value raises `BadInputError` where the JSON has something else
-    than it is asked for, or a number of absurd size.
+    Its methods raise a BadInputError where the JSON has something else, or an absurd number.
     """
 
     value: Any

@@ -66,11 +66,7 @@ class SdkModel:
         return dataset_meta(Node(self.detail, DETAIL))
 
     def backend_files(self) -> tuple[Path, ...]:
-        """The backend's files, the main one first.
-
-        Raises:
-            BadInputError: One is missing, no regular file, or outside the folder.
-        """
+        """The backend's files, the main one first; a BadInputError as by `file_inside`."""
         names = {"net": self.model.net, "weights": self.model.weights}
         return tuple(
             file_inside(self.folder, name, f"{DEPLOY}: $.models[0].{key}")
@@ -80,14 +76,13 @@ class SdkModel:
 
 
 def _model_entry(deploy: Node) -> ModelEntry:
-    models = deploy.at("models")
-    entries = models.items()
-    if len(entries) != 1:
-        raise models.error("an array of one model", f"{len(entries)} models")
-    entries[0].at("precision").one_of(tuple(PRECISIONS))
-    entry = entries[0].record(ModelEntry)
+    models = deploy.at("models").items()
+    if len(models) != 1:
+        raise deploy.at("models").error("an array of one model", f"{len(models)} models")
+    models[0].at("precision").one_of(tuple(PRECISIONS))
+    entry = models[0].record(ModelEntry)
     if not 1 <= entry.batch_size <= 4096:
-        raise entries[0].at("batch_size").error("an integer from 1 to 4096")
+        raise models[0].at("batch_size").error("an integer from 1 to 4096")
     return entry
 
 

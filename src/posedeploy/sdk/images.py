@@ -16,11 +16,7 @@ Image = NDArray[np.uint8]  # [H, W, 3], BGR
 
 
 def read_image(path: Path) -> Image:
-    """An image as `[H, W, 3]` uint8, BGR.
-
-    Raises:
-        BadInputError: There is no such file, or it is no image.
-    """
+    """An image file as `[H, W, 3]` uint8, BGR; a BadInputError where it is none."""
     subject = f"image {path}"
     if path.is_dir():
         raise BadInputError(subject, "a folder", "an image", "Name one of the files in it.")
@@ -36,11 +32,7 @@ def read_image(path: Path) -> Image:
 
 
 def write_image(path: Path, image: Image) -> None:
-    """Write an image in the format of its suffix; it is there whole or not at all.
-
-    Raises:
-        BadInputError: OpenCV has no such format.
-    """
+    """Write an image in the format of its suffix; it is there whole or not at all."""
     try:
         encoded = cv2.imencode(path.suffix, image)[1]
     except cv2.error as error:
@@ -51,11 +43,7 @@ def write_image(path: Path, image: Image) -> None:
 
 
 def check_image(image: Any) -> Image:
-    """The image, if it is one.
-
-    Raises:
-        BadInputError: It is not a uint8 array `[H, W, 3]` with pixels in it.
-    """
+    """The image; a BadInputError where it is no uint8 array `[H, W, 3]` with pixels in it."""
     found = f"a {type(image).__name__}"
     if isinstance(image, np.ndarray):
         if image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3 and image.size:

@@ -63,8 +63,7 @@ def _varint(data: memoryview, at: int) -> tuple[int, int]:
 def fields(data: memoryview) -> Iterator[tuple[int, Value]]:
     """Field numbers and values of one message: ints, or the bytes of what has a length.
 
-    Raises:
-        ValueError: Not protobuf's wire format.
+    A ValueError says what is not protobuf's wire format.
     """
     at = 0
     while at < len(data):
@@ -147,11 +146,7 @@ def _facts(data: memoryview) -> OnnxFacts:
 
 
 def read_onnx(path: Path) -> OnnxFacts:
-    """Facts of an ONNX file.
-
-    Raises:
-        BadInputError: It is none.
-    """
+    """Facts of an ONNX file; a BadInputError where it is none."""
     data = path.read_bytes()
     try:
         return _facts(memoryview(data))
@@ -162,23 +157,15 @@ def read_onnx(path: Path) -> OnnxFacts:
 
 
 def refuse_external_data(path: Path) -> None:
-    """Refuse an ONNX file that takes weights from other files.
-
-    Raises:
-        BadInputError: It does, or it is no ONNX file.
-    """
-    suspicious = path.stat().st_size == 0  # mmap takes no empty file
-    if not suspicious:
-        with (
-            path.open("rb") as file,
-            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
-        ):
-            # External data is a list of key-value pairs, one of which has this key.
-            suspicious = content.find(b"location") >= 0
-    external = read_onnx(path).external if suspicious else ()
-    if external:
-        raise BadInputError(
-            path.name, f"weights in other files: {', '.join(external)[:120]}",
-            "one ONNX file with its weights in it",
-            "Save it without external data; clients do not read them.",
-        )  # fmt: skip
+    """Raise a BadInputError if an ONNX file takes weights from other files."""
+    with path.open("rb") as file:
+        suspicious = path.stat().st_size == 0  # mmap takes no empty file
+        if not suspicious:
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                # External data is a list of key-value pairs, one of which has this key.
+                suspicious = content.find(b"location") >= 0
+    if suspicious and (external := read_onnx(path).external):
+        found = f"weights in other files: {', '.join(external)[:120]}"
+        expected = "one ONNX file with its weights in it"
+        next_step = "Save it without external data; clients do not read them."
+        raise BadInputError(path.name, found, expected, next_step)

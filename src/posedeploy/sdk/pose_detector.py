@@ -6,6 +6,7 @@ numpy, OpenCV and one backend; neither torch nor mmpose.  Called as MMDeploy's r
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,10 +26,6 @@ DEFAULT_BATCH = 16  # regions in one call of a graph with a dynamic batch
 STAGES = ("pre", "session", "post")  # of a call of the graph, in order
 
 
-def _unwatched(stage: str) -> None:
-    """No caller times the stages."""
-
-
 class PoseDetector:
     """Finds keypoints with the model in an SDK model folder.
 
@@ -41,8 +38,6 @@ class PoseDetector:
         runtime: Loads the backend's files; None takes the backend's own.
 
     Attributes:
-        model: The folder that was read.
-        dataset_meta: Keypoint names, skeleton, sigmas; empty where the folder has none.
         top_down: True if the model takes boxes, False if it finds the people itself.
         input_size: Width and height of the network's input, px.
         on_stage: Called with one of `STAGES` as each ends, so that a caller can time them.
@@ -67,10 +62,8 @@ class PoseDetector:
         runtime: Runtime | None = None,
     ) -> None:
         if batch_size < 1 or threads < 0:
-            raise BadInputError(
-                "PoseDetector", f"batch_size={batch_size}, threads={threads}",
-                "batch_size from 1, threads from 0", "Pass other numbers.",
-            )  # fmt: skip
+            found, expected = f"{batch_size=}, {threads=}", "batch_size from 1, threads from 0"
+            raise BadInputError("PoseDetector", found, expected, "Pass other numbers.")
         path = Path(model_path)
         self.model = read_folder(path.parent if path.is_file() else path)
         self.dataset_meta = self.model.dataset_meta
@@ -81,8 +74,7 @@ class PoseDetector:
         self._session: Session | None = load_session(self.model, device, threads, runtime)
         self._binding = bind(self.model, self._session, self._decoder.outputs, self.input_size)
         self._batch = self._binding.batch or batch_size
-        self._count = 0
-        self.on_stage: Callable[[str], None] = _unwatched
+        self.on_stage: Callable[[str], None] = lambda _stage: None
 
     @property
     def effective_options(self) -> Mapping[str, str]:
@@ -107,15 +99,11 @@ class PoseDetector:
             self._run(blank)
 
     def __call__(self, img: Image, bboxes: ArrayLike | None = None) -> NDArray[np.float32]:
-        """Keypoints of the people in one image.
+        """Keypoints `[n, K, 3]` float32 (x, y in image px, score) of n people in one image.
 
-        Args:
-            img: `[H, W, 3]` uint8, BGR, as `cv2.imread` gives it.
-            bboxes: For top-down models: one box `[left, top, right, bottom]` in image px, or a
-                list of them; None takes the whole image as one box.
-
-        Returns:
-            `[n, K, 3]` float32: x, y in image px, score; n boxes or detected people, maybe 0.
+        `img` is `[H, W, 3]` uint8, BGR, as `cv2.imread` gives it.  `bboxes` is for top-down
+        models: one box `[left, top, right, bottom]` in image px or a list of them; None takes the
+        whole image as one box.  n is the number of boxes or of detected people, maybe 0.
 
         Raises:
             BadInputError: Not an image, not boxes, or boxes for a bottom-up model.
@@ -129,10 +117,7 @@ class PoseDetector:
     def batch(
         self, imgs: Sequence[Image], bboxes: Sequence[ArrayLike | None] | None = None
     ) -> list[NDArray[np.float32]]:
-        """Keypoints `[n, K, 3]` of each image, in as few calls of the graph as its batch allows.
-
-        Images and entries of `bboxes` are those of single calls; sizes may differ.
-        """
+        """Keypoints `[n, K, 3]` of each image, in as few calls as the graph's batch allows."""
         return [poses.keypoints for poses in self.detect_batch(imgs, bboxes)]
 
     def detect_batch(
@@ -143,7 +128,13 @@ class PoseDetector:
         if len(lists) != len(imgs):
             found = f"{len(imgs)} images and {len(lists)} lists of boxes"
             raise BadInputError("bboxes", found, "one list for each image", "Pass None for none.")
-        cuts = [self._regions(img, boxes) for img, boxes in zip(imgs, lists, strict=True)]
+        if not self.top_down and any(boxes is not None for boxes in lists):
+            expected = f"none: {self.model.model.name} finds the people itself"
+            raise BadInputError("bboxes", "boxes", expected, "Pass the image alone.")
+        cuts = [
+            self._pre.regions(check_image(img), None if boxes is None else as_boxes(boxes))
+            for img, boxes in zip(imgs, lists, strict=True)
+        ]
         regions = [region for cut in cuts for region in cut]
         owners = np.repeat(np.arange(len(cuts)), [len(cut) for cut in cuts])
         parts: list[list[Poses]] = [[] for _ in imgs]
@@ -154,16 +145,8 @@ class PoseDetector:
                 rows = owners[chunk][region] == index
                 part = Poses(poses.keypoints[rows], poses.boxes[rows], poses.scores[rows])
                 parts[index].append(part)
-        keypoints = 0 if all(parts) else self._keypoints()
+        keypoints = 0 if all(parts) else self._keypoints
         return [join(part, keypoints) for part in parts]
-
-    def _regions(self, img: Image, boxes: ArrayLike | None) -> list[Region]:
-        if boxes is not None and not self.top_down:
-            raise BadInputError(
-                "bboxes", "boxes", f"none: {self.model.model.name} finds the people itself",
-                "Pass the image alone.",
-            )  # fmt: skip
-        return self._pre.regions(check_image(img), None if boxes is None else as_boxes(boxes))
 
     def _open(self) -> Session:
         if self._session is None:
@@ -195,12 +178,9 @@ class PoseDetector:
         self.on_stage("post")
         return placed, decoded.image
 
+    @cached_property
     def _keypoints(self) -> int:
-        """Number of keypoints; before the first image it is read from a run on blank input."""
-        if not self._count:
-            width, height = self.input_size
-            blank = np.zeros((height, width, 3), np.uint8)
-            box = np.array([[0, 0, width, height]], np.float32) if self.top_down else None
-            poses, _ = self._infer(self._pre.regions(blank, box))
-            self._count = poses.keypoints.shape[1]
-        return self._count
+        """Number of keypoints, read from a run on a blank image."""
+        width, height = self.input_size
+        poses, _ = self._infer(self._pre.regions(np.zeros((height, width, 3), np.uint8), None))
+        return int(poses.keypoints.shape[1])

@@ -28,17 +28,11 @@ def _wrong(subject: str, found: str, expected: str) -> BadInputError:
 
 
 def file_inside(folder: Path, name: str, subject: str, *, limit: int = MAX_BACKEND_BYTES) -> Path:
-    """Path of a regular file that really lies in `folder`.
+    """Path of a regular file of at most `limit` bytes that really lies in `folder`.
 
-    Args:
-        folder: The SDK model folder.
-        name: File name as written in a JSON file; relative, with `/`.
-        subject: File and JSON path that `name` was read from, for the error message.
-        limit: Largest size accepted, in bytes.
-
-    Raises:
-        BadInputError: The name leads out of the folder, itself or through a link; there is no
-            such file; it is not a regular file; it is larger than `limit`.
+    `name` is relative, with `/`; `subject` is the file and JSON path that it was read from.  A
+    BadInputError tells a name that leads out of the folder, itself or through a link, no such
+    file, one that is not regular, and one that is too large.
     """
     posix, windows = PurePosixPath(name), PureWindowsPath(name)
     outward = posix.is_absolute() or windows.drive or windows.root or ".." in windows.parts
@@ -71,10 +65,9 @@ def _check_package(package: Path, subject: str, limit: int) -> None:
         regular = stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)
         total += status.st_size
         if not regular or count > MAX_PACKAGE_ENTRIES or total > limit:
-            raise _wrong(
-                subject, f"{entry.name!r} in {package.name} is a link, or it is too large",
-                f"regular files, at most {MAX_PACKAGE_ENTRIES} and {limit:,} bytes together",
-            )  # fmt: skip
+            found = f"{entry.name!r} in {package.name} is a link, or it is too large"
+            expected = f"regular files, at most {MAX_PACKAGE_ENTRIES} and {limit:,} bytes together"
+            raise _wrong(subject, found, expected)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -111,12 +104,10 @@ def json_depth(value: Any, limit: int = MAX_JSON_DEPTH) -> int:
 def read_json(folder: Path, name: str) -> dict[str, Any]:
     """The JSON object in a file of the folder.
 
-    Raises:
-        BadInputError: As `file_inside`; or the content is not UTF-8, not JSON, not an object,
-            nested deeper than `MAX_JSON_DEPTH`, or has a key twice in one object.
+    A BadInputError is raised as by `file_inside`, and where the content is not UTF-8, not JSON,
+    not an object, nested deeper than `MAX_JSON_DEPTH`, or has a key twice in one object.
     """
     subject, expected = str(folder / name), "one JSON object in UTF-8"
-    too_deep = f"nesting deeper than {MAX_JSON_DEPTH}"
     path = file_inside(folder, name, subject, limit=MAX_JSON_BYTES)
     try:
         value = json.loads(
@@ -125,15 +116,15 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
             parse_constant=_constant,
             parse_float=_float,
         )
+        if not isinstance(value, dict):
+            raise ValueError(f"a JSON {type(value).__name__}")
+        if json_depth(value) > MAX_JSON_DEPTH:
+            raise RecursionError
     except UnicodeDecodeError as error:
         found = f"bytes that are not UTF-8, at byte {error.start}"
         raise _wrong(subject, found, expected) from error
     except RecursionError as error:
-        raise _wrong(subject, too_deep, expected) from error
+        raise _wrong(subject, f"nesting deeper than {MAX_JSON_DEPTH}", expected) from error
     except (OSError, ValueError) as error:
         raise _wrong(subject, str(error), expected) from error
-    if not isinstance(value, dict):
-        raise _wrong(subject, f"a JSON {type(value).__name__}", expected)
-    if json_depth(value) > MAX_JSON_DEPTH:
-        raise _wrong(subject, too_deep, expected)
     return value

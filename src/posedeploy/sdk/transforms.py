@@ -2,23 +2,111 @@
 
 The transforms are compiled once, when a folder is loaded, into a `Preprocessor`.  Its results
 equal those of MMPose 1.3.2's own pipeline (GetBBoxCenterScale, TopdownAffine or BottomupResize,
-PackPoseInputs, PoseDataPreprocessor) to the last bit for uint8 images.
+PackPoseInputs, PoseDataPreprocessor) to the last bit for uint8 images.  The functions that place
+a box keep MMPose's order of operations and its mixture of float32 and float64 (`bbox_xyxy2cs`,
+`get_warp_matrix` and `get_udp_warp_matrix` in mmpose/structures/bbox, at rotation 0): one last
+bit of difference in a warp matrix is an image that differs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from posedeploy.errors import BadInputError
-from posedeploy.sdk import geometry
 from posedeploy.sdk.fields import Node
-from posedeploy.sdk.geometry import Floats
 from posedeploy.sdk.images import Image
+
+Floats = NDArray[np.floating[Any]]
+
+
+def centers_and_scales(
+    boxes: Floats, padding: float, input_size: tuple[int, int]
+) -> tuple[Floats, Floats]:
+    """Padded centers `[N, 2]` and sizes `[N, 2]` of boxes `[N, 4]`, image px, of their dtype.
+
+    The sizes are brought to the aspect ratio of the input; `padding` is a factor on them.
+    """
+    scales = (boxes[:, 2:] - boxes[:, :2]) * padding
+    centers = (boxes[:, 2:] + boxes[:, :2]) * 0.5
+    ratio = input_size[0] / input_size[1]
+    width, height = scales[:, :1], scales[:, 1:]
+    wide = width > height * ratio
+    fixed = np.where(wide, np.hstack([width, width / ratio]), np.hstack([height * ratio, height]))
+    return centers, fixed
+
+
+def warp_matrix(
+    center: Floats, scale: Floats, output_size: tuple[int, int]
+) -> NDArray[np.float64]:
+    """The `[2, 3]` matrix from image px to input px for one box, without UDP.
+
+    Three point pairs define it: the box's center, the middle of its left side, and a third at a
+    right angle to them.  The points are float32, and OpenCV solves for the matrix in float64.
+    """
+    half_width, half_height = output_size[0] * 0.5, output_size[1] * 0.5
+    source = np.empty((3, 2), np.float32)
+    source[0] = center
+    source[1] = np.add(center, (scale[0] * -0.5, 0.0), dtype=np.float64)
+    source[2] = source[1]
+    source[2, 1] += source[0, 0] - source[1, 0]
+    corner = half_height + half_width
+    target = np.array([[half_width, half_height], [0.0, half_height], [0.0, corner]], "float32")
+    return cv2.getAffineTransform(source, target)  # type: ignore[return-value]
+
+
+def udp_warp_matrix(
+    center: Floats, scale: Floats, output_size: tuple[float, float]
+) -> NDArray[np.float32]:
+    """The same with unbiased data processing: pixels are points, so n of them span n - 1.
+
+    Huang et al., "The Devil is in the Details" (CVPR 2020).  The matrix is float32.
+    """
+    matrix = np.zeros((2, 3), np.float32)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        for axis in (0, 1):
+            factor = (output_size[axis] - 1) / scale[axis]
+            matrix[axis, axis] = factor
+            matrix[axis, 1 - axis] = 0.0 * factor
+            matrix[axis, 2] = factor * (-center[axis] + 0.5 * scale[axis])
+    return matrix
+
+
+def fit_image(
+    image_size: tuple[int, int], input_size: tuple[int, int], use_udp: bool
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.floating[Any]]]:
+    """Fit a whole image into the input, aspect ratio kept, centered.
+
+    It returns center `[2]` and scale `[2]` in image px, float32, and the matrix `[2, 3]`.
+    """
+    (image_w, image_h), (input_w, input_h) = image_size, input_size
+    ratio = image_w / image_h
+    fitted = min(input_w, input_h * ratio), min(input_h, input_w / ratio)
+    if use_udp:
+        center = np.array([(image_w - 1.0) / 2, (image_h - 1.0) / 2], np.float32)
+        scale = np.array([image_w, image_h], np.float32)
+        return center, scale, udp_warp_matrix(center, scale, fitted)
+    center = np.array([image_w / 2, image_h / 2], np.float32)
+    scale = np.array([image_w * input_w / fitted[0], image_h * input_h / fitted[1]], np.float32)
+    return center, scale, warp_matrix(center, scale, input_size)
+
+
+def to_image(
+    points: Floats, centers: Floats, scales: Floats, input_size: tuple[int, int]
+) -> Floats:
+    """Map points `[N, ..., 2]`, one row a box, from input px to image px, float64.
+
+    Centers and scales `[N, 2]` are those of `centers_and_scales`.
+    """
+    shape = (len(points),) + (1,) * (points.ndim - 2) + (2,)
+    center, scale = centers.reshape(shape), scales.reshape(shape)
+    size = np.array(input_size)
+    return points / size * scale + center - 0.5 * scale  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
@@ -139,23 +227,19 @@ class Preprocessor:
         plan, (height, width) = self._plan, image.shape[:2]
         whole = np.array([[0, 0, width, height]], np.float32)
         if not self.top_down:
-            fitted = geometry.fit_image((width, height), plan.input_size, plan.use_udp)
+            fitted = fit_image((width, height), plan.input_size, plan.use_udp)
             return [Region(image, whole[0], *fitted)]
         boxes = whole if boxes is None else boxes
         with np.errstate(over="ignore", invalid="ignore"):
-            centers, scales = geometry.centers_and_scales(boxes, plan.padding, plan.input_size)
-            matrix = geometry.udp_warp_matrix if plan.use_udp else geometry.warp_matrix
+            centers, scales = centers_and_scales(boxes, plan.padding, plan.input_size)
+            matrix = udp_warp_matrix if plan.use_udp else warp_matrix
             return [
                 Region(image, box, center, scale, matrix(center, scale, plan.input_size))
                 for box, center, scale in zip(boxes, centers, scales, strict=True)
             ]
 
     def crop(self, region: Region) -> Image:
-        """The warped region, `[h, w, 3]` uint8, still in the image's channel order.
-
-        Raises:
-            BadInputError: OpenCV cannot warp the image, because a side has 32767 px or more.
-        """
+        """The warped region, `[h, w, 3]` uint8, still in the image's channel order."""
         border = (0.0, 0.0, 0.0) if self.top_down else self._plan.pad_value
         try:
             return cv2.warpAffine(  # type: ignore[return-value]
@@ -164,10 +248,9 @@ class Preprocessor:
             )  # fmt: skip
         except cv2.error as error:
             height, width = region.image.shape[:2]
-            raise BadInputError(
-                "image", f"{width}x{height} px, which OpenCV cannot warp ({error.err})",
-                "sides below 32767 px", "Make the image smaller.",
-            ) from error  # fmt: skip
+            found = f"{width}x{height} px, which OpenCV cannot warp ({error.err})"
+            next_step = "Make the image smaller."
+            raise BadInputError("image", found, "sides below 32767 px", next_step) from error
 
     def tensor(self, regions: Sequence[Region]) -> NDArray[np.float32]:
         """The network's input for these regions: `[N, 3, h, w]` float32, normalized."""
@@ -185,8 +268,7 @@ class Preprocessor:
 def compile_transforms(transforms: Sequence[Node]) -> Preprocessor:
     """Compile the transforms of a folder.
 
-    Raises:
-        BadInputError: One is unknown, comes too early, or has a field that cannot be honored.
+    A BadInputError names one that is unknown or too early, or a field that cannot be honored.
     """
     plan = Plan()
     for step in transforms:

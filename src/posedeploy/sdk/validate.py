@@ -11,11 +11,11 @@ from pathlib import Path
 
 from posedeploy.errors import BadInputError
 from posedeploy.sdk.binding import decoder_of
+from posedeploy.sdk.checks import Finding, Level, error, from_exception, warning
 from posedeploy.sdk.checks.clients import Client, check_client, client_named
 from posedeploy.sdk.checks.detail import check_facts, check_meta, check_provenance
 from posedeploy.sdk.checks.files import check_files, check_links, check_schema
 from posedeploy.sdk.checks.graph import check_graph, keypoint_count
-from posedeploy.sdk.findings import Finding, Level, error, from_exception, warning
 from posedeploy.sdk.folder import DETAIL, JSON_FILES, PIPELINE, SdkModel, read_folder
 from posedeploy.sdk.onnxfile import OnnxFacts, read_onnx
 from posedeploy.sdk.safefiles import read_json
@@ -27,10 +27,7 @@ __all__ = ["Finding", "Level", "validate"]
 def validate(folder: str | Path, client: str | None = None) -> list[Finding]:
     """What is wrong with an SDK model folder, ours or MMDeploy's: errors before warnings.
 
-    `client` is the name of a client that must be able to use it, e.g. 'mmdeploy-runtime-1.3.1'.
-
-    Raises:
-        BadInputError: There is no such client.
+    `client` names one that must be able to use it; a BadInputError lists those there are.
     """
     profile = client_named(client) if client else None
     path = Path(folder)
@@ -96,11 +93,7 @@ def _check_model(model: SdkModel, client: Client | None) -> Iterator[Finding]:
 
 
 def _graph(model: SdkModel) -> OnnxFacts | None:
-    """Facts of an ONNX file; None for other backends' files and for files that are not there.
-
-    Raises:
-        BadInputError: It is no ONNX file.
-    """
+    """Facts of an ONNX file; None for other backends' files and for files that are not there."""
     try:
         files = model.backend_files()
     except BadInputError:

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from posedeploy.errors import UnavailableError
 
 DISPLAY_VARIABLES = ("DISPLAY", "WAYLAND_DISPLAY")  # of X11 and of Wayland
-CLOSING_KEYS = (27, ord("q"))
 
 
 def why_no_windows(
@@ -38,15 +37,10 @@ def why_no_windows(
 
 
 def check_windows(instead: str, subject: str = "--show", reason: str | None = None) -> None:
-    """Refuse to show images where no window can be opened.
+    """Raise an UnavailableError where no window can be opened.
 
-    Args:
-        instead: What to do instead, a sentence.
-        subject: The option that asks for windows.
-        reason: Why there are none; None asks the system.
-
-    Raises:
-        UnavailableError: With the reason.
+    `subject` is the option that asks for windows, `instead` a sentence that says what to do, and
+    `reason` why there are none; None asks the system.
     """
     if reason := why_no_windows() if reason is None else reason:
         expected = "a display, and an OpenCV with windows (opencv-python)"
@@ -59,7 +53,7 @@ def show_image(title: str, image: NDArray[np.uint8], milliseconds: int = 0) -> b
     It waits so long for a key; 0 waits until one is pressed.
     """
     cv2.imshow(title, image)
-    return (cv2.waitKey(milliseconds) & 0xFF) not in CLOSING_KEYS
+    return (cv2.waitKey(milliseconds) & 0xFF) not in (27, ord("q"))
 
 
 def show_files(paths: list[Path]) -> None:

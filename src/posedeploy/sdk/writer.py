@@ -71,13 +71,10 @@ def deploy_json(artifact: Artifact, model_config: ModelConfig, backend: str) -> 
     """`deploy.json`: the backend files and how they may be called."""
     entry = {
         "name": model_config.estimator.lower(),
-        "net": artifact.files[0],
-        "weights": artifact.files[1] if len(artifact.files) > 1 else "",
-        "backend": backend,
-        "precision": artifact.precision.upper(),
-        "batch_size": 1,
-        "dynamic_shape": artifact.dynamic_batch,
-    }
+        "net": artifact.files[0], "weights": artifact.files[1] if artifact.files[1:] else "",
+        "backend": backend, "precision": artifact.precision.upper(),
+        "batch_size": 1, "dynamic_shape": artifact.dynamic_batch,
+    }  # fmt: skip
     return {
         "version": FORMAT_VERSION, "task": "PoseDetector", "models": [entry], "customs": []
     }  # fmt: skip
@@ -91,33 +88,23 @@ def pipeline_json(
     height, width = map(int, artifact.inputs[0].shape[2:])  # of the loaded graph's NCHW input
     positions = {name: f"#{i}" for i, name in enumerate(deploy_config.output_names)}
     net = {
-        "name": model_config.estimator.lower(),
-        "type": "Task",
-        "module": "Net",
+        "name": model_config.estimator.lower(), "type": "Task", "module": "Net",
         "is_batched": artifact.dynamic_batch and not by_position,
-        "input": ["prep_output"],
-        "output": ["infer_output"],
+        "input": ["prep_output"], "output": ["infer_output"],
         "input_map": {"img": "#0" if by_position else artifact.inputs[0].name},
         "output_map": positions if by_position else {},  # else the names are the component's
-    }
+    }  # fmt: skip
     preprocess = {
-        "type": "Task",
-        "module": "Transform",
-        "name": "Preprocess",
-        "input": ["img"],
-        "output": ["prep_output"],
+        "type": "Task", "module": "Transform", "name": "Preprocess",
+        "input": ["img"], "output": ["prep_output"],
         "transforms": transforms(model_config, (width, height)),
-    }
+    }  # fmt: skip
     component, params = postprocess(model_config, artifact.host)
     decode = {
-        "type": "Task",
-        "module": "mmpose",
-        "name": "postprocess",
-        "component": component,
-        "params": params,
-        "output": ["post_output"],
-        "input": ["prep_output", "infer_output"],
-    }
+        "type": "Task", "module": "mmpose", "name": "postprocess",
+        "component": component, "params": params,
+        "output": ["post_output"], "input": ["prep_output", "infer_output"],
+    }  # fmt: skip
     tasks = [preprocess, net, decode]
     return {"pipeline": {"input": ["img"], "output": ["post_output"], "tasks": tasks}}
 
@@ -125,12 +112,8 @@ def pipeline_json(
 def transforms(model_config: ModelConfig, size: Sequence[int]) -> list[dict[str, Any]]:
     """The test pipeline in the SDK's words, for an input of [W, H] px."""
     steps = [_transform(step, list(size)) for step in model_config.test_pipeline]
-    normalize = {
-        "type": "Normalize",
-        "mean": list(model_config.mean),
-        "std": list(model_config.std),
-        "to_rgb": model_config.bgr_to_rgb,
-    }
+    mean, std = list(model_config.mean), list(model_config.std)
+    normalize = {"type": "Normalize", "mean": mean, "std": std, "to_rgb": model_config.bgr_to_rgb}
     collect = {"type": "Collect", "keys": ["img"], "meta_keys": list(META_KEYS)}
     to_tensor = {"type": "ImageToTensor", "keys": ["img"]}
     return [*filter(None, steps), normalize, to_tensor, collect]

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from posedeploy.errors import BadInputError
+from posedeploy.sdk.checks import Finding, error, warning
 from posedeploy.sdk.checks.detail import step
 from posedeploy.sdk.fields import show
-from posedeploy.sdk.findings import Finding, error, warning
 from posedeploy.sdk.folder import PIPELINE, SdkModel
 from posedeploy.sdk.onnxfile import OnnxFacts
 
@@ -29,31 +29,23 @@ class Client:
     components: tuple[str, ...]
 
 
-CLIENTS = {
-    "mmdeploy-runtime-1.3.1": Client(
-        name="mmdeploy-runtime-1.3.1",
-        max_opset=18,
-        doubtful_opset=19,
-        max_ir=9,
-        transforms=(
-            "Collect", "ImageToTensor", "LoadImageFromFile", "Normalize", "TopDownAffine",
-            "TopDownGetBboxCenterScale",
-        ),
-        components=(
-            "SimCCLabelDecode", "TopdownHeatmapBaseHeadDecode", "TopdownHeatmapMSMUHeadDecode",
-            "TopdownHeatmapMultiStageHeadDecode", "TopdownHeatmapSimpleHeadDecode",
-            "ViPNASHeatmapSimpleHeadDecode",
-        ),
-    )
-}  # fmt: skip
+_RUNTIME = Client(
+    name="mmdeploy-runtime-1.3.1", max_opset=18, doubtful_opset=19, max_ir=9,
+    transforms=(
+        "Collect", "ImageToTensor", "LoadImageFromFile", "Normalize", "TopDownAffine",
+        "TopDownGetBboxCenterScale",
+    ),
+    components=(
+        "SimCCLabelDecode", "TopdownHeatmapBaseHeadDecode", "TopdownHeatmapMSMUHeadDecode",
+        "TopdownHeatmapMultiStageHeadDecode", "TopdownHeatmapSimpleHeadDecode",
+        "ViPNASHeatmapSimpleHeadDecode",
+    ),
+)  # fmt: skip
+CLIENTS = {_RUNTIME.name: _RUNTIME}
 
 
 def client_named(name: str) -> Client:
-    """The client of this name.
-
-    Raises:
-        BadInputError: There is none; the message lists those there are.
-    """
+    """The client of this name; a BadInputError lists the names where there is none."""
     if name not in CLIENTS:
         expected = f"one of {', '.join(CLIENTS)}"
         raise BadInputError("client", repr(name), expected, "Pass one of these names.")
@@ -87,10 +79,8 @@ IGNORED: tuple[tuple[str, Callable[[Params], bool], str], ...] = (
 def check_client(model: SdkModel, graph: OnnxFacts | None, client: Client) -> Iterator[Finding]:
     """What this client cannot do, or does otherwise; `graph` is None without an ONNX file."""
     names = [(t.path + ".type", t.value["type"], client.transforms) for t in model.transforms]
-    for path, value, allowed in (
-        *names,
-        (model.component_path, model.component, client.components),
-    ):
+    names.append((model.component_path, model.component, client.components))
+    for path, value, allowed in names:
         if value not in allowed:
             expected = f"one of {', '.join(allowed)}"
             yield error(PIPELINE, path, show(value), expected, f"{client.name} crashes")
@@ -113,9 +103,8 @@ def _check_versions(net: str, graph: OnnxFacts, client: Client) -> Iterator[Find
     if opset > client.doubtful_opset:
         yield error(net, "", found, expected, f"{crash} while loading")
     elif opset > client.max_opset:
-        yield warning(
-            net, "", found, expected, f"{crash} if an operator in the graph is new in it"
-        )
+        why = f"{crash} if an operator in the graph is new in it"
+        yield warning(net, "", found, expected, why)
     if graph.ir_version > client.max_ir:
         found, expected = f"IR version {graph.ir_version}", f"{client.max_ir} or older"
         yield error(net, "", found, expected, f"{crash} while loading")

@@ -8,13 +8,13 @@ from typing import Any
 
 from posedeploy.codecs import Parameter, decisive_parameters
 from posedeploy.errors import BadInputError
+from posedeploy.sdk.checks import Finding, error, from_exception, warning
 from posedeploy.sdk.fields import MAX_NUMBER, Node, is_json, show
-from posedeploy.sdk.findings import Finding, error, from_exception, warning
 from posedeploy.sdk.folder import DEPLOY, DETAIL, PIPELINE, SdkModel
 
 # ImageNet's means in RGB order, which every MMPose config with bgr_to_rgb has.
 IMAGENET_RGB = [123.675, 116.28, 103.53]
-
+SILENT = "keypoints are silently wrong"
 
 # fmt: off
 FACTS: tuple[tuple[str, str, str, Any], ...] = (
@@ -65,8 +65,7 @@ def check_facts(model: SdkModel) -> Iterator[Finding]:
         value = fields.value.get(key, default)
         if not same(value, facts[name]):
             expected = f"{show(facts[name])}, as the model config has it"
-            path = f"{fields.path}.{key}"
-            yield error(PIPELINE, path, show(value), expected, "keypoints are silently wrong")
+            yield error(PIPELINE, f"{fields.path}.{key}", show(value), expected, SILENT)
     codec = facts.get("codec")
     if isinstance(codec, dict):
         yield from _check_codec(model.params, codec)
@@ -86,8 +85,7 @@ def _check_codec(params: Node, codec: dict[str, Any]) -> Iterator[Finding]:
         )
         if wanted is not None and not same(value, wanted):
             expected = f"{show(wanted)}, as the codec of the model config has it"
-            path = f"{params.path}.{key}"
-            yield error(PIPELINE, path, show(value), expected, "keypoints are silently wrong")
+            yield error(PIPELINE, f"{params.path}.{key}", show(value), expected, SILENT)
 
 
 def _check_color_order(norm: Node) -> Iterator[Finding]:
@@ -135,20 +133,16 @@ def check_provenance(model: SdkModel, opset: int | None) -> Iterator[Finding]:
         value = model.detail.get(section)
         return value.get(key) if isinstance(value, dict) else None
 
-    detail, entry = model.detail, model.model
-    version, backend = detail.get("version"), recorded("backend_config", "type")
-    precision, asked = (
-        recorded("backend_config", "precision"),
-        recorded("onnx_config", "opset_version"),
-    )
-    if isinstance(version, str) and version != model.version:
-        yield warning(DETAIL, "$.version", show(version), f"{model.version!r}, as in {DEPLOY}")
-    if isinstance(backend, str) and backend != entry.backend:
-        path, expected = "$.backend_config.type", f"{entry.backend!r}, as in {DEPLOY}"
-        yield warning(DETAIL, path, show(backend), expected)
+    entry, as_deploy = model.model, f"as in {DEPLOY}"
+    backend, asked = recorded("backend_config", "type"), recorded("onnx_config", "opset_version")
+    for path, value, kind, actual, where in (
+        ("$.version", model.detail.get("version"), str, model.version, as_deploy),
+        ("$.backend_config.type", backend, str, entry.backend, as_deploy),
+        ("$.onnx_config.opset_version", asked, int, opset, "as the graph has"),
+    ):
+        if isinstance(value, kind) and actual not in (None, value):
+            yield warning(DETAIL, path, show(value), f"{actual!r}, {where}")
+    precision = recorded("backend_config", "precision")
     if isinstance(precision, str) and precision.upper() != entry.precision:
         expected = f"{precision.upper()}, as backend_config in {DETAIL} asks for"
         yield warning(DEPLOY, "$.models[0].precision", entry.precision, expected)
-    if isinstance(asked, int) and opset not in (None, asked):
-        path = "$.onnx_config.opset_version"
-        yield warning(DETAIL, path, show(asked), f"{opset}, as the graph has")

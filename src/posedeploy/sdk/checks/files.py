@@ -12,8 +12,8 @@ from typing import Any
 
 from posedeploy.errors import BadInputError
 from posedeploy.runtime import backend_names, backend_row
+from posedeploy.sdk.checks import Finding, Level, error, from_exception, warning
 from posedeploy.sdk.fields import show
-from posedeploy.sdk.findings import Finding, Level, error, from_exception, warning
 from posedeploy.sdk.folder import DEPLOY, DETAIL, SdkModel
 from posedeploy.sdk.safefiles import MAX_PACKAGE_ENTRIES, file_inside
 
@@ -59,10 +59,9 @@ def check_files(model: SdkModel) -> Iterator[Finding]:
         except BadInputError as problem:
             yield from_exception(problem, DEPLOY)
     if entry.backend not in backend_names():
-        yield error(
-            DEPLOY, f"{path}.backend", repr(entry.backend), f"one of {', '.join(backend_names())}",
-            "no runtime for it; older clients crash",
-        )  # fmt: skip
+        found, expected = repr(entry.backend), f"one of {', '.join(backend_names())}"
+        why = "no runtime for it; older clients crash"
+        yield error(DEPLOY, f"{path}.backend", found, expected, why)
         return
     row = backend_row(entry.backend)
     suffix = Path(row.main_file).suffix
@@ -70,10 +69,8 @@ def check_files(model: SdkModel) -> Iterator[Finding]:
         found, why = repr(entry.net), f"what {row.name} loads"
         yield error(DEPLOY, f"{path}.net", found, f"a {suffix} file", why)
     if bool(entry.weights) != bool(row.weights_file):
-        yield error(
-            DEPLOY, f"{path}.weights", repr(entry.weights), repr(row.weights_file),
-            f"{row.name} needs {'a' if row.weights_file else 'no'} weights file",
-        )  # fmt: skip
+        why = f"{row.name} needs {'a' if row.weights_file else 'no'} weights file"
+        yield error(DEPLOY, f"{path}.weights", repr(entry.weights), repr(row.weights_file), why)
 
 
 @cache
@@ -81,8 +78,7 @@ def schema(name: str) -> dict[str, Any]:
     """The JSON Schema of 'deploy.json', 'pipeline.json' or 'detail.json'."""
     file = name.replace(".json", ".schema.json")
     text = importlib.resources.files("posedeploy.sdk").joinpath("schema", file).read_text("utf-8")
-    loaded: dict[str, Any] = json.loads(text)
-    return loaded
+    return json.loads(text)  # type: ignore[no-any-return]
 
 
 def _expected(keyword: str, value: Any) -> str:
@@ -101,10 +97,9 @@ def check_schema(name: str, value: dict[str, Any]) -> Iterator[Finding]:
     try:
         import jsonschema
     except ImportError:
-        yield warning(
-            name, "", "no package jsonschema", "it, to check the file against its JSON Schema",
-            "only the first mistake in this file is reported",
-        )  # fmt: skip
+        expected = "it, to check the file against its JSON Schema"
+        why = "only the first mistake in this file is reported"
+        yield warning(name, "", "no package jsonschema", expected, why)
         return
     problems = jsonschema.Draft202012Validator(schema(name)).iter_errors(value)
     for problem in islice(problems, MAX_FINDINGS):

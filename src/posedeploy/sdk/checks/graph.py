@@ -13,8 +13,8 @@ from posedeploy.errors import BadInputError
 from posedeploy.heads import stage_of_component
 from posedeploy.runtime import TensorInfo
 from posedeploy.sdk.binding import bind_input, bind_outputs, resolve
+from posedeploy.sdk.checks import Finding, error, from_exception, warning
 from posedeploy.sdk.decode import Decoder
-from posedeploy.sdk.findings import Finding, error, from_exception, warning
 from posedeploy.sdk.folder import DEPLOY, PIPELINE, SdkModel
 from posedeploy.sdk.onnxfile import OnnxFacts
 
@@ -36,10 +36,9 @@ def check_graph(
     """
     net = model.model.net
     if graph.external:
-        yield error(
-            net, "", f"weights in other files: {', '.join(graph.external)[:120]}",
-            "one file with its weights in it", "mmdeploy-runtime 1.3.1 crashes",
-        )  # fmt: skip
+        found = f"weights in other files: {', '.join(graph.external)[:120]}"
+        why = "mmdeploy-runtime 1.3.1 crashes"
+        yield error(net, "", found, "one file with its weights in it", why)
     other_input = False  # outputs follow from the input: if it is another model's, so are they
     try:
         info = bind_input(model, graph.inputs, input_size)
@@ -53,10 +52,8 @@ def check_graph(
     yield from _check_precision(model, graph)
     custom = sorted(set(graph.opsets) - {"", "ai.onnx", "ai.onnx.ml"})
     if custom:
-        yield warning(
-            net, "", f"operators of {', '.join(custom)}", "ONNX's own operators",
-            "only runtimes that have them load the graph",
-        )  # fmt: skip
+        found, why = f"operators of {', '.join(custom)}", "only runtimes that have them load it"
+        yield warning(net, "", found, "ONNX's own operators", why)
 
 
 def _check_input(

@@ -38,18 +38,13 @@ class Decoder(Protocol):
         """Names of the graph outputs it needs."""
 
     def decode(self, outputs: Outputs) -> Decoded:
-        """People in a batch of outputs.
-
-        Raises:
-            BadInputError: An output has another shape than the decoder needs.
-        """
+        """People in a batch of outputs; a BadInputError for shapes that it cannot decode."""
 
 
 def floats(outputs: Outputs, name: str, shape: tuple[int | str, ...]) -> NDArray[np.float32]:
     """The output `name` as contiguous float32 of the rank and the fixed sizes in `shape`.
 
-    Raises:
-        BadInputError: It has another shape, an empty dimension but N and M, or no numbers.
+    A BadInputError refuses another shape, an empty dimension but N and M, and what is no number.
     """
     array = np.asarray(outputs[name])
     fits = array.ndim == len(shape) and all(
@@ -69,23 +64,14 @@ def compile_decoder(
 ) -> Decoder:
     """The decoder that a folder's post-processing task asks for, from the rows of the heads.
 
-    Args:
-        component: Name of the component in `pipeline.json`.
-        params: Its parameters.
-        input_size: Width and height that the transforms make, px.
-        folder: The SDK model folder, for components that read a file of their own.
-
-    Raises:
-        BadInputError: The component is unknown, or its parameters are wrong.
+    `input_size` is the width and height that the transforms make, px; `folder` is for components
+    that read a file of their own.  A BadInputError names an unknown component or parameter.
     """
-    try:
-        _, stage = stage_of_component(component)
-    except KeyError:
+    if component not in component_names():
         path = params.path.removesuffix(".params") + ".component"
-        error = Node(component, params.file, path).error(f"one of {', '.join(component_names())}")
-        raise error from None
+        raise Node(component, params.file, path).error(f"one of {', '.join(component_names())}")
+    _, stage = stage_of_component(component)
     if params.has("input_size") and params.size("input_size") != input_size:
         raise params.at("input_size").error(f"{list(input_size)}, the size that is warped to")
     folders = (folder,) if stage.host_weights else ()
-    decoder: Decoder = load(stage.decoder)(params, input_size, *folders)
-    return decoder
+    return load(stage.decoder)(params, input_size, *folders)  # type: ignore[no-any-return]

@@ -50,10 +50,8 @@ class HeatmapDecoder:
             scaled = points / (cells - 1) * self.input_size
         else:
             scaled = points * (np.array(self.input_size) / cells).astype(np.float32)
-        keypoints = channels // 3 if self.method == "combined" else channels
-        return Decoded(
-            np.arange(people), scaled.reshape(people, keypoints, 2), scores.reshape(people, -1)
-        )
+        scores = scores.reshape(people, -1)
+        return Decoded(np.arange(people), scaled.reshape(*scores.shape, 2), scores)
 
     def _peaks(self, maps: NDArray[np.float32]) -> tuple[refine.Points, NDArray[np.float32]]:
         """Refined peaks `[M, 2]` in heatmap cells and scores `[M]`."""
@@ -90,10 +88,8 @@ def _codec_method(params: Node, codec: CodecSpec) -> Method:
     """The method for a codec of MMPose 1.x, and a refusal where another field contradicts it."""
     unbiased = bool(codec.unbiased) and params.get("unbiased", bool, False)
     fields = dict(codec.client)
-    allowed = {
-        "post_process": [fields["post_process"], *(["unbiased"] if unbiased else [])],
-        "use_udp": [fields.get("use_udp", False)],
-    }
+    post_processes = [fields["post_process"], *(["unbiased"] if unbiased else [])]
+    allowed = {"post_process": post_processes, "use_udp": [fields.get("use_udp", False)]}
     if codec.type == "UDPHeatmap":
         allowed["heatmap_type"] = ["gaussian", "combined"]
     for key, values in allowed.items():

@@ -22,10 +22,8 @@ def blur(maps: Maps, kernel: int, border: Literal["zero", "reflect"]) -> Maps:
     """Blur `[M, H, W]` heatmaps with OpenCV's Gaussian of `kernel` cells.
 
     The maps are stacked into one tall image with margins between them, so that none sees its
-    neighbor; rows keep their width, and with it OpenCV's order of additions.
-
-    The kernel's sigma is OpenCV's default for its odd size. Beyond a map lie zeros, or the map
-    reflected, without its edge cell.
+    neighbor; rows keep their width, and with it OpenCV's order of additions.  Beyond a map lie
+    zeros, or the map reflected, without its edge cell.
     """
     count, height, width = maps.shape
     margin = kernel // 2
@@ -62,15 +60,13 @@ def _rescaled(blurred: NDArray[Any], original: NDArray[Any]) -> NDArray[Any]:
     top, blurred_top = original.max(axes, keepdims=True), blurred.max(axes, keepdims=True)
     factor = np.ones_like(top)
     np.divide(top, blurred_top, out=factor, where=blurred_top != 0)
-    rescaled: NDArray[Any] = blurred * factor
-    return rescaled
+    return blurred * factor  # type: ignore[no-any-return]
 
 
 def peaks(maps: Maps) -> tuple[Points, NDArray[np.float32]]:
-    """Where each map `[M, H, W]` is largest, as `get_heatmap_maximum`.
+    """Where each map `[M, H, W]` is largest, as `get_heatmap_maximum`, and the values `[M]`.
 
-    Returns:
-        `[M, 2]` (x, y) in heatmap cells, (-1, -1) where no value is above 0; and the values `[M]`.
+    Points are `[M, 2]` (x, y) in heatmap cells, (-1, -1) where no value is above 0.
     """
     count, _, width = maps.shape
     flat = maps.reshape(count, -1)
@@ -174,8 +170,7 @@ def dark_udp(points: Points, maps: Maps, kernel: int) -> Points:
     def log_at(dx: int, dy: int) -> NDArray[np.float32]:
         column, line = (x + dx).clip(0, width - 1), (y + dy).clip(0, height - 1)
         near: NDArray[np.float32] = blurred[rows, line, column]
-        clipped: NDArray[np.float32] = near.clip(np.float32(1e-3), np.float32(50.0))
-        return np.log(clipped)
+        return np.log(near.clip(np.float32(1e-3), np.float32(50.0)))  # type: ignore[no-any-return]
 
     here, half = log_at(0, 0), np.float32(0.5)
     left, right, above, below = log_at(-1, 0), log_at(1, 0), log_at(0, -1), log_at(0, 1)
@@ -195,14 +190,10 @@ def dark_udp(points: Points, maps: Maps, kernel: int) -> Points:
 def combined_offsets(
     maps: Maps, kernel: int, radius_factor: float
 ) -> tuple[Points, NDArray[np.float32]]:
-    """Peaks of UDP's combined maps: a class map and two offset maps a keypoint.
+    """Peaks of UDP's combined maps `[3 * M, H, W]`: class, x offset, y offset in turn.
 
-    As `UDPHeatmap.decode` with `heatmap_type='combined'`.
-
-    Args:
-        maps: `[3 * M, H, W]`: class, x offset, y offset in turn.
-        kernel: `blur_kernel_size` of the codec; the class maps are blurred with twice that + 1.
-        radius_factor: Radius of the positive region, as a part of the map's longer side.
+    As `UDPHeatmap.decode` with `heatmap_type='combined'`.  `kernel` is the codec's; the class
+    maps are blurred with twice that + 1.  `radius_factor` is a part of the map's longer side.
     """
     points, values = peaks(blur(maps[::3], 2 * kernel + 1, "reflect"))
     rows = np.flatnonzero(points[:, 0] >= 0)

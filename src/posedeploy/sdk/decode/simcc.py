@@ -30,9 +30,7 @@ class SimCCDecoder:
 
     input_size: tuple[int, int]  # width and height of the network's input, px
     split_ratio: float  # bins a pixel of the input
-    dark_kernels: tuple[int, ...] | None = (
-        None  # sizes of the blur in x and y, bins; None without DARK
-    )
+    dark_kernels: tuple[int, ...] = ()  # sizes of the blur in x and y, bins; () without DARK
     outputs: tuple[str, ...] = ("simcc_x", "simcc_y")
 
     def decode(self, outputs: Outputs) -> Decoded:
@@ -47,7 +45,7 @@ class SimCCDecoder:
         heights = [axis[row, peaks[:, i]] for i, axis in enumerate(rows)]
         scores = np.where(heights[0] > heights[1], heights[1], heights[0])
         points = peaks.astype(np.float32)
-        for i, kernel in enumerate(self.dark_kernels or ()):
+        for i, kernel in enumerate(self.dark_kernels):
             points[:, i] = _dark(peaks[:, i], rows[i], kernel)
         points[scores <= 0.0] = NO_PEAK
         points = (points / np.float32(self.split_ratio)).reshape(people, keypoints, 2)
@@ -60,20 +58,12 @@ def _dark(peaks: NDArray[np.intp], rows: NDArray[np.float32], kernel: int) -> ND
 
     def log_at(shift: int) -> NDArray[np.float32]:
         near = np.take_along_axis(padded, peaks[:, None] + 2 + shift, axis=1)[:, 0]
-        clipped: NDArray[np.float32] = near.clip(np.float32(1e-3), np.float32(50.0))
-        return np.log(clipped)
+        return np.log(near.clip(np.float32(1e-3), np.float32(50.0)))  # type: ignore[no-any-return]
 
     half, quarter = np.float32(0.5), np.float32(0.25)
     slope = half * (log_at(1) - log_at(-1))
     curve = np.float32(1e-9) + quarter * (log_at(2) - 2 * log_at(0) + log_at(-2))
     return peaks.astype(np.float32) - slope / curve
-
-
-def _sigmas(params: Node) -> tuple[float, ...]:
-    if isinstance(params.value.get("sigma"), list):
-        return params.numbers("sigma", 2)
-    sigma = params.at("sigma").is_a(float) if params.has("sigma") else 6.0  # SimCCLabel's default
-    return sigma, sigma
 
 
 def simcc_decoder(params: Node, input_size: tuple[int, int]) -> SimCCDecoder:
@@ -84,9 +74,13 @@ def simcc_decoder(params: Node, input_size: tuple[int, int]) -> SimCCDecoder:
     ratio = params.get("simcc_split_ratio", float, 2.0)
     if not 0.01 <= ratio <= 100:
         raise params.at("simcc_split_ratio").error("a number from 0.01 to 100")
-    kernels = None
+    kernels: tuple[int, ...] = ()
     if params.get("use_dark", bool, False):
-        x, y = kernels = tuple(dark_kernel(sigma) for sigma in _sigmas(params))
-        if not (3 <= x <= 255 and 3 <= y <= 255):
+        if isinstance(params.value.get("sigma"), list):
+            sigmas = params.numbers("sigma", 2)
+        else:  # 6 is SimCCLabel's default
+            sigmas = 2 * (params.at("sigma").is_a(float) if params.has("sigma") else 6.0,)
+        kernels = tuple(map(dark_kernel, sigmas))
+        if not all(3 <= kernel <= 255 for kernel in kernels):
             raise params.at("sigma").error("values from 0.8 to 38, for use_dark")
     return SimCCDecoder(input_size, float(ratio), kernels)

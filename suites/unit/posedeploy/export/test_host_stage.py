@@ -19,7 +19,7 @@ from posedeploy.export.ncnn_rewrites import ncnn_operators
 from posedeploy.export.pose_decoder_weights import pose_decoder_arrays
 from posedeploy.runtime.torchscript import SIGNATURE, read_signature
 from posedeploy.sdk.decode import compile_decoder
-from posedeploy.sdk.decode.pose_decoder import read_pose_decoder
+from posedeploy.sdk.decode.detections import read_pose_decoder
 from posedeploy.sdk.fields import Node
 
 DETECTORS = ("yoloxpose", "rtmo")

@@ -16,7 +16,7 @@ from posedeploy.sdk.decode import compile_decoder
 from posedeploy.sdk.decode.refine import inverses
 from posedeploy.sdk.decode.simcc import dark_kernel
 from posedeploy.sdk.fields import Node
-from posedeploy.sdk.geometry import to_image
+from posedeploy.sdk.transforms import to_image
 
 pytestmark = [
     pytest.mark.usefixtures("_mmpose"),

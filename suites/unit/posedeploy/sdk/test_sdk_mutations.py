@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from posedeploy.errors import PoseDeployError
 from posedeploy.sdk import PoseDetector
-from posedeploy.sdk.findings import Level
+from posedeploy.sdk.checks import Level
 from posedeploy.sdk.safefiles import MAX_JSON_BYTES
 from posedeploy.sdk.validate import validate
 

@@ -15,10 +15,10 @@ import onnx
 import pytest
 
 from posedeploy.errors import BadInputError
+from posedeploy.sdk.checks import Finding, Level
 from posedeploy.sdk.checks.clients import CLIENTS, client_named
 from posedeploy.sdk.checks.detail import same
 from posedeploy.sdk.checks.files import MAX_FINDINGS, schema
-from posedeploy.sdk.findings import Finding, Level
 from posedeploy.sdk.folder import JSON_FILES
 from posedeploy.sdk.validate import validate
 
