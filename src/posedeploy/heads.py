@@ -136,7 +136,7 @@ def _detector(kind: str, head: str, network: str, component: str, raw: Stage) ->
 HEADS: tuple[HeadSpec, ...] = (
     HeadSpec(
         "heatmap", "", ("CPMHead", "HeatmapHead", "MSPNHead"), True,
-        "posedeploy.export.top_down:HeatmapNetwork",
+        "posedeploy.export.networks:HeatmapNetwork",
         (Stage(
             "whole", (Output("output", ("N", "K", "H", "W")),),
             "TopdownHeatmapSimpleHeadDecode", "posedeploy.sdk.decode.heatmap:heatmap_decoder",
@@ -149,7 +149,7 @@ HEADS: tuple[HeadSpec, ...] = (
         multi_stage=("CPMHead", "MSPNHead"),
     ),
     _detector(
-        "rtmo", "RTMOHead", "posedeploy.export.rtmo:RtmoNetwork", "RTMODetections",
+        "rtmo", "RTMOHead", "posedeploy.export.networks:RtmoNetwork", "RTMODetections",
         Stage(
             "raw",
             (Output("cls", ("N", "P", "C")), Output("bbox", ("N", "P", 4)),
@@ -160,7 +160,7 @@ HEADS: tuple[HeadSpec, ...] = (
     ),
     HeadSpec(
         "simcc", "simcc", ("RTMCCHead", "SimCCHead"), True,
-        "posedeploy.export.top_down:SimccNetwork",
+        "posedeploy.export.networks:SimccNetwork",
         (Stage(
             "whole",
             (Output("simcc_x", ("N", "K", "Wx")), Output("simcc_y", ("N", "K", "Wy"))),
@@ -169,7 +169,7 @@ HEADS: tuple[HeadSpec, ...] = (
         codecs=("SimCCLabel",),
     ),
     _detector(
-        "yolox-pose", "YOLOXPoseHead", "posedeploy.export.yolox_pose:YoloxPoseNetwork",
+        "yolox-pose", "YOLOXPoseHead", "posedeploy.export.networks:YoloxPoseNetwork",
         "YOLOXPoseDetections",
         Stage(
             "raw",

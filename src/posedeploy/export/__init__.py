@@ -2,8 +2,7 @@
 
 from posedeploy.export.detection import detection_settings
 from posedeploy.export.module import ExportableModule, exportable_module
-from posedeploy.export.representations import host_work, write_graph
-from posedeploy.export.writer import export_onnx
+from posedeploy.export.representations import export_onnx, host_work, write_graph
 
 __all__ = [
     "ExportableModule",

@@ -63,13 +63,10 @@ def detection_settings(
 
 
 def priors(head: Any, input_size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """The priors of a YOLOX-Pose or RTMO head, for an input of (W, H) px.
-
-    Returns:
-        Points [P, 2] in input px and strides [P] in px, level by level, row by row.
+    """Points [P, 2] in input px and strides [P] in px, level by level, row by row.
 
     Raises:
-        BadInputError: W or H is no multiple of the largest stride.
+        BadInputError: W or H of the input is no multiple of the head's largest stride.
     """
     width, height = input_size
     strides = [int(stride) for stride in head.featmap_strides]
@@ -126,11 +123,9 @@ class Selection(nn.Module):
         self.count = count
 
     def forward(self, boxes: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
-        """Choose among boxes [N, P, 4] (x1, y1, x2, y2) with scores [N, P, 1].
+        """Boxes [N, P, 4] (x1, y1, x2, y2), scores [N, P, 1] → indices, scores, both [N, M].
 
-        Returns:
-            Indices [N, M] int64 into the P priors, and their scores [N, M], descending; a score
-            of 0 marks a row of padding.
+        Indices are int64; scores descend, and a score of 0 marks a row of padding.
         """
         settings, count = self.settings, self.count
         score, chosen = scores.reshape(-1, count), None

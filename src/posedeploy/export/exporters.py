@@ -22,8 +22,6 @@ from posedeploy.export.tracing import static_shapes
 # Module, example images [N, 3, H, W] float32, opset, whether N stays dynamic -> `ModelProto`
 # with the module's names of inputs and outputs.
 Exporter = Callable[[ExportableModule, torch.Tensor, int, bool], Any]
-# They log what they fold or skip, which is of no use to a user
-_LOGGERS = ("torch.onnx", "onnxscript", "onnx_ir", "torch.export")
 
 
 def torchscript(
@@ -163,13 +161,13 @@ def _no_graph_log() -> Iterator[None]:
 @contextmanager
 def _no_messages() -> Iterator[None]:
     """Silence progress messages, and the graphs that torch.export prints when it fails."""
-    loggers = {name: logging.getLogger(name) for name in _LOGGERS}
-    levels = {name: logger.level for name, logger in loggers.items()}
+    names = ("torch.onnx", "onnxscript", "onnx_ir", "torch.export")  # they log what they fold
+    levels = {logging.getLogger(name): logging.getLogger(name).level for name in names}
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-        for logger in loggers.values():
+        for logger in levels:
             logger.setLevel(logging.ERROR)
         try:
             yield
         finally:
-            for name, level in levels.items():
-                loggers[name].setLevel(level)
+            for logger, level in levels.items():
+                logger.setLevel(level)

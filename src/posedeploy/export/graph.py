@@ -39,11 +39,9 @@ _NEW_ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
 
 
 def clean(proto: Any, opset: int) -> Any:
-    """The cleaned form of a `ModelProto`, which is left without its `value_info`.
+    """The cleaned form of a `ModelProto`, which loses its `value_info`.
 
-    Args:
-        proto: What an exporter wrote.
-        opset: The opset that was asked for; a model of 18 is lowered to 17 where that is exact.
+    A model of opset 18 is lowered where 17 was asked for and that is exact.
     """
     import onnx
     import onnx_ir as ir
@@ -79,12 +77,12 @@ def clean(proto: Any, opset: int) -> Any:
 
 
 def lower(model: Any) -> list[str]:
-    """Rewrite an `onnx_ir.Model` of opset 18 as opset 17, in place, if every node can be.
+    """Rewrite an `onnx_ir.Model` of opset 18 as opset 17, in place.
 
-    Returns:
-        The operators that cannot be rewritten; the model is changed only if there are none.
+    Returns the operators that cannot be rewritten; the model changes only if there are none.
     """
     import onnx
+    import onnx_ir as ir
 
     changed = [
         node
@@ -95,8 +93,10 @@ def lower(model: Any) -> list[str]:
     if obstacles:
         return sorted(obstacles)
     for node in changed:
-        if node.op_type in _REDUCTIONS:
-            _axes_to_attribute(node)
+        if node.op_type in _REDUCTIONS and len(node.inputs) > 1:
+            axes = node.inputs[1].const_value.numpy().tolist()
+            node.resize_inputs(1)
+            node.attributes["axes"] = ir.AttrInt64s("axes", axes)
         for name in _NEW_ATTRIBUTES.get(node.op_type, ()):
             node.attributes.pop(name, None)
     model.opset_imports[""] = LOW_OPSET
@@ -114,15 +114,6 @@ def _can_lower(node: Any) -> bool:
         attributes = node.attributes
         return not attributes.get_int("antialias", 0) and not attributes.get_ints("axes", ())
     return node.op_type in _NEW_ATTRIBUTES
-
-
-def _axes_to_attribute(node: Any) -> None:
-    import onnx_ir as ir
-
-    if len(node.inputs) > 1:
-        axes = node.inputs[1].const_value.numpy().tolist()
-        node.resize_inputs(1)
-        node.attributes["axes"] = ir.AttrInt64s("axes", axes)
 
 
 def set_shape(value: Any, shape: Sequence[int | str]) -> None:
@@ -155,13 +146,9 @@ def tensor_infos(values: Iterable[Any]) -> tuple[TensorInfo, ...]:
 def problems(
     proto: Any, inputs: Sequence[str], outputs: Sequence[str], batch: int | str
 ) -> list[str]:
-    """What violates the contract of an exported graph, one message each.
+    """What violates the contract of a cleaned `ModelProto`, one message each.
 
-    Args:
-        proto: A cleaned `ModelProto`.
-        inputs: Expected input names.
-        outputs: Expected output names.
-        batch: The first dimension of every input and output.
+    Inputs and outputs have these names and the first dimension `batch`.
     """
     graph, messages = proto.graph, []
     for what, values, expected in (

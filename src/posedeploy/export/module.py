@@ -17,16 +17,14 @@ from posedeploy.heads import HeadSpec, Stage, load
 class ExportableModule:
     """What a writer needs of a model.
 
-    Attributes:
-        network: Takes a normalized image [N, 3, H, W] float32; returns a tuple of tensors in the
-            order of `output_names`. Evaluation mode, on the CPU; shares the model's weights.
-        input_size: (W, H) in px.
+    The network takes a normalized image [N, 3, H, W] float32 and returns a tuple of tensors in the
+    order of `output_names`. It is in evaluation mode, on the CPU, and shares the model's weights.
     """
 
     network: nn.Module
     head_kind: HeadSpec
     stage: Stage
-    input_size: tuple[int, int]
+    input_size: tuple[int, int]  # (W, H) in px
     input_names: tuple[str, ...]
     output_names: tuple[str, ...]
 
@@ -39,8 +37,7 @@ def exportable_module(
     `stage` is a stage of the head's row, where the graph ends; '' for the whole graph.
 
     Raises:
-        BadInputError: The deploy config is for another head kind, or requires an unsupported
-            graph.
+        BadInputError: The deploy config is for another head kind or an unsupported graph.
     """
     head = model_config.head_kind
     _check_fit(head, model_config, deploy_config)

@@ -21,26 +21,22 @@ from torch import Tensor, nn
 from posedeploy.export.module import ExportableModule, sharing_copy
 from posedeploy.export.tracing import Replacing, static_shapes
 
-# Row and column of the pixel of each 2x2 block, in the order in which `Focus` stacks them.
-_CORNERS = ((0, 0), (1, 0), (0, 1), (1, 1))
-
 
 class ConvolutionalFocus(nn.Module):
     """CSPDarknet's `Focus` without slices: each output channel picks one pixel of a 2x2 block.
 
-    The kernel is one 1 among zeros, so that the result is exact. The module's own convolution
-    follows.
+    The kernel is one 1 among zeros, so the result is exact. The module's own convolution follows.
     """
 
     kernel: Tensor
 
     def __init__(self, focus: Any) -> None:
         super().__init__()
-        channels = 3
-        kernel = torch.zeros(4 * channels, channels, 2, 2)
-        for corner, (row, column) in enumerate(_CORNERS):
-            for channel in range(channels):
-                kernel[corner * channels + channel, channel, row, column] = 1.0
+        kernel = torch.zeros(12, 3, 2, 2)
+        # the order in which `Focus` stacks the pixels of a 2x2 block
+        for corner, (row, column) in enumerate(((0, 0), (1, 0), (0, 1), (1, 1))):
+            for channel in range(3):
+                kernel[corner * 3 + channel, channel, row, column] = 1.0
         self.register_buffer("kernel", kernel)
         self.conv = focus.conv
 

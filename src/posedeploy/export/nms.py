@@ -15,23 +15,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-Settings = tuple[int, float, float]  # max_output, iou_threshold, score_threshold
-
 
 def non_max_suppression(
     boxes: Tensor, scores: Tensor, max_output: int, iou_threshold: float, score_threshold: float
 ) -> Tensor:
     """ONNX's `NonMaxSuppression` for one class.
 
-    Args:
-        boxes: [N, P, 4], x1, y1, x2, y2 in px.
-        scores: [N, 1, P].
-        max_output: Largest number of boxes of an image.
-        iou_threshold: Upper limit of the IoU of two chosen boxes, inclusive.
-        score_threshold: Lower limit of a score, exclusive.
-
-    Returns:
-        [S, 3] int64 rows (image, class 0, prior), image by image, best first.
+    Boxes [N, P, 4] (x1, y1, x2, y2 in px) and scores [N, 1, P] → [S, 3] int64 rows (image, class
+    0, prior), image by image, best first, at most `max_output` an image. The IoU of two chosen
+    boxes is at most `iou_threshold`; scores are above `score_threshold`.
     """
     settings = (max_output, iou_threshold, score_threshold)
     selected: Tensor
@@ -50,10 +42,7 @@ def non_max_suppression(
 def greedy_nms(
     boxes: Tensor, scores: Tensor, max_output: int, iou_threshold: float, score_threshold: float
 ) -> Tensor:
-    """The same in plain PyTorch; `torch.jit.script` compiles it.
-
-    The union has a floor of 1e-6 px², as in mmpose's `bbox_overlaps`.
-    """
+    """The same in plain PyTorch; `torch.jit.script` compiles it."""
     rows: list[Tensor] = []
     for image in range(boxes.shape[0]):
         score = scores[image, 0]
@@ -70,7 +59,7 @@ def greedy_nms(
             )
             overlap = corner.clamp(min=0.0).prod(dim=1)
             area = (others[:, 2:] - others[:, :2]).prod(dim=1)
-            union = (area[0] + area - overlap).clamp(min=1e-6)
+            union = (area[0] + area - overlap).clamp(min=1e-6)  # as mmpose's `bbox_overlaps`
             remains = overlap / union <= iou_threshold
             remains[0] = False
             order = order[remains]
@@ -83,12 +72,12 @@ class _TorchScriptExport(torch.autograd.Function):
     """For the TorchScript exporter, which calls `symbolic`, and `forward` while it traces."""
 
     @staticmethod
-    def forward(_ctx: Any, boxes: Tensor, _scores: Tensor, _settings: Settings) -> Tensor:
+    def forward(_ctx: Any, boxes: Tensor, _scores: Tensor, _settings: object) -> Tensor:
         # any row: the exporter records the operator and reads no value
         return torch.zeros((1, 3), dtype=torch.int64, device=boxes.device)
 
     @staticmethod
-    def symbolic(g: Any, boxes: Any, scores: Any, settings: Settings) -> Any:
+    def symbolic(g: Any, boxes: Any, scores: Any, settings: tuple[int, float, float]) -> Any:
         dtypes = (torch.int64, torch.float32, torch.float32)
         limits = [
             g.op("Constant", value_t=torch.tensor([value], dtype=dtype))

@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 from posedeploy.errors import ConversionError
 from posedeploy.export.detection import priors
 
-Floats = NDArray[np.float32]
-
 
 def write_pose_decoder(head: Any, input_size: tuple[int, int], path: Path) -> None:
     """Write an `RTMOHead`'s DCC and its priors (input of W, H px) as an `.npz` of float32 arrays.
@@ -32,7 +30,7 @@ def write_pose_decoder(head: Any, input_size: tuple[int, int], path: Path) -> No
     np.savez(path, **ready)
 
 
-def pose_decoder_arrays(head: Any) -> dict[str, Floats]:
+def pose_decoder_arrays(head: Any) -> dict[str, NDArray[np.float32]]:
     """The arrays by name; matrices are [out, in], as PyTorch has them."""
     dcc = head.dcc
     _check(dcc)

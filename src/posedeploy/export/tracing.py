@@ -45,24 +45,20 @@ def _ints(sizes: Any) -> tuple[int, ...]:
     return tuple(int(size) for size in sizes)
 
 
-def _is_feature_map(tensor: Tensor) -> bool:
-    return tensor.dim() == 4
-
-
 def _shape(tensor: Tensor) -> Sequence[Any]:
     shape = tensor.shape
-    return torch.Size((shape[0], *_ints(shape[1:]))) if _is_feature_map(tensor) else shape
+    return torch.Size((shape[0], *_ints(shape[1:]))) if tensor.dim() == 4 else shape
 
 
 def _size(tensor: Tensor, dim: int | None = None) -> Any:
     if dim is None:
         return _shape(tensor)
     size = tensor.size(dim)
-    return int(size) if _is_feature_map(tensor) and dim % 4 else size
+    return int(size) if tensor.dim() == 4 and dim % 4 else size
 
 
 def _chunk(tensor: Tensor, chunks: int, dim: int = 0) -> Any:
-    if not _is_feature_map(tensor) or dim % 4 == 0:
+    if tensor.dim() != 4 or dim % 4 == 0:
         return tensor.chunk(chunks, dim)
     return torch.split(tensor, math.ceil(int(tensor.shape[dim]) / chunks), dim)
 
@@ -75,7 +71,7 @@ def _interpolate(
     **kwargs: Any,
 ) -> Tensor:
     """With a constant scale where that is exact: `Resize` then needs no shape of the batch."""
-    if size is None or not _is_feature_map(input):
+    if size is None or input.dim() != 4:
         return functional.interpolate(input, size, scale_factor, *args, **kwargs)
     target = _ints(size) if isinstance(size, Sequence) else (int(size), int(size))
     source = _ints(input.shape[2:])
