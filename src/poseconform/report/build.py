@@ -24,6 +24,7 @@ from poseconform.report.data.planted import planted_of, trust_of, without_plante
 from poseconform.report.data.verdict import counts, disagreeing, lone_failures, verdict_of
 from poseconform.report.data.vocabulary import (
     BACKENDS,
+    FAMILIES,
     OUTCOMES,
     PRECISIONS,
     SHAPES,
@@ -202,7 +203,7 @@ def _brief(cell: CellRecord, index: int, changed: Mapping[str, str]) -> dict[str
 def _choices(cells: Sequence[CellRecord]) -> list[tuple[str, str, list[str]]]:
     """The filters with a list: name in the hash, label, values."""
     rows = (
-        ("family", "Family", in_order(c.family for c in cells)),
+        ("family", "Family", in_order((c.family for c in cells), FAMILIES)),
         ("model", "Model", in_order(c.model for c in cells)),
         ("backend", "Backend", in_order((c.backend for c in cells), tuple(BACKENDS))),
         ("precision", "Precision", in_order((c.precision for c in cells), PRECISIONS)),

@@ -56,6 +56,8 @@ OUTCOMES: tuple[Look, ...] = (
 
 # name -> the name people use, e.g. `ONNX Runtime`; in the order of upstream's table, then ours
 BACKENDS = {row.name: row.display for row in backends_by_rank()}
+# Families of the support table, in the order of upstream's; others come after them.
+FAMILIES = ("HRNet", "MSPN", "LiteHRNet", "Hourglass", "SimCC", "RTMPose", "YOLOX-Pose", "RTMO")
 PRECISIONS = tuple(precision.value for precision in ComputePrecision)
 SHAPES = ("static", "dynamic")
 

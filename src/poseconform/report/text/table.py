@@ -17,6 +17,7 @@ from pathlib import Path
 from poseconform.report.data.verdict import interruption
 from poseconform.report.data.vocabulary import (
     BACKENDS,
+    FAMILIES,
     PRECISIONS,
     SHAPES,
     backend_name,
@@ -54,7 +55,8 @@ def support_table(results: Results, *, whole: bool = False) -> str:
         return "No cells were run.\n"
     backends = in_order((*(c.backend for c in cells), *(BACKENDS if whole else ())), BACKENDS)
     rows = []
-    for family in in_order(c.family for c in (results.cells if whole else cells)):
+    families = (c.family for c in (results.cells if whole else cells))
+    for family in in_order(families, FAMILIES):
         groups = ([c for c in cells if (c.family, c.backend) == (family, b)] for b in backends)
         blank = NOT_BY_US if whole else ""
         marks = (Inert(_mark_and_notes(group) or blank) for group in groups)
