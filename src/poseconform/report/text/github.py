@@ -12,13 +12,7 @@ from pathlib import Path
 from poseconform.report.data.diff import THRESHOLDS, Diff, Finding, Threshold
 from poseconform.report.data.verdict import bad_cells, verdict_of
 from poseconform.report.data.vocabulary import words_of
-from poseconform.report.text.strings import (
-    Inert,
-    markdown,
-    markdown_code,
-    markdown_table,
-    plural,
-)
+from poseconform.report.text.strings import Inert, markdown, markdown_code, markdown_table, plural
 from poseconform.report.text.table import support_table
 from poseconform.results.results import Results
 
