@@ -66,9 +66,6 @@ def build_report(
     """Write `index.html` and `support-table.md` for the file `results_path` into `out_dir`.
 
     Changes against the results in `baseline_path` are marked on the page.
-
-    Raises:
-        ReportError: A file of results cannot be read.
     """
     results = read_results(results_path)
     baseline = None if baseline_path is None else comparable(read_results(baseline_path), results)

@@ -55,11 +55,7 @@ def step_summary(results: Results) -> str:
 
 
 def publish(results: Results, environment: Mapping[str, str]) -> None:
-    """Write the summary where `environment` (of the process) asks for it.
-
-    Raises:
-        OSError: The summary's file cannot be written.
-    """
+    """Write the summary where `environment` (of the process) asks for it."""
     summary = environment.get("GITHUB_STEP_SUMMARY")
     if environment.get("GITHUB_ACTIONS") == "true" and summary:
         with Path(summary).open("a", encoding="utf-8") as stream:
