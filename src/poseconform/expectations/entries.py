@@ -130,11 +130,7 @@ class Declarations:
 
 
 def refuse_unmatched(entries: Iterable[Expectation], cells: Iterable[Cell]) -> None:
-    """Refuse entries that match no cell of the whole matrix.
-
-    Raises:
-        pytest.UsageError: There are such entries; every one is named.
-    """
+    """Raise a pytest.UsageError that names every entry that matches no cell of the matrix."""
     cells = tuple(cells)
     lines = [
         f"{e.source}: model {e.model!r}, family {e.family!r}, deploy config {e.deploy_config!r}: "
@@ -149,11 +145,7 @@ def refuse_unmatched(entries: Iterable[Expectation], cells: Iterable[Cell]) -> N
 
 @cache
 def load_expectations(folder: Path) -> tuple[Expectation, ...]:
-    """All entries of a folder; none if there is no such folder.
-
-    Raises:
-        pytest.UsageError: An entry lacks a field, or has one or a value that is not allowed.
-    """
+    """All entries of a folder, if it is there; a pytest.UsageError names what is wrong."""
     return tuple(
         _entry(path, index, raw)
         for path in sorted(folder.glob("*.toml"))
@@ -162,11 +154,7 @@ def load_expectations(folder: Path) -> tuple[Expectation, ...]:
 
 
 def read_entries(path: Path, content: bytes) -> list[dict[str, Any]]:
-    """The raw entries of a file's content; `path` is for messages.
-
-    Raises:
-        pytest.UsageError: It is not TOML, or holds anything but `[[xfail]]` tables.
-    """
+    """The raw entries of a file's content; a pytest.UsageError names `path` and what is wrong."""
     try:
         data = tomllib.loads(content.decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -24,6 +24,7 @@ from poseconform.report.data.planted import planted_of, trust_of, without_plante
 from poseconform.report.data.verdict import counts, disagreeing, lone_failures, verdict_of
 from poseconform.report.data.vocabulary import (
     BACKENDS,
+    FAMILIES,
     OUTCOMES,
     PRECISIONS,
     SHAPES,
@@ -65,9 +66,6 @@ def build_report(
     """Write `index.html` and `support-table.md` for the file `results_path` into `out_dir`.
 
     Changes against the results in `baseline_path` are marked on the page.
-
-    Raises:
-        ReportError: A file of results cannot be read.
     """
     results = read_results(results_path)
     baseline = None if baseline_path is None else comparable(read_results(baseline_path), results)
@@ -202,7 +200,7 @@ def _brief(cell: CellRecord, index: int, changed: Mapping[str, str]) -> dict[str
 def _choices(cells: Sequence[CellRecord]) -> list[tuple[str, str, list[str]]]:
     """The filters with a list: name in the hash, label, values."""
     rows = (
-        ("family", "Family", in_order(c.family for c in cells)),
+        ("family", "Family", in_order((c.family for c in cells), FAMILIES)),
         ("model", "Model", in_order(c.model for c in cells)),
         ("backend", "Backend", in_order((c.backend for c in cells), tuple(BACKENDS))),
         ("precision", "Precision", in_order((c.precision for c in cells), PRECISIONS)),

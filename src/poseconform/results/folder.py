@@ -39,14 +39,11 @@ class CollectedTest:
 
 @dataclass(frozen=True, config=CONFIG)
 class RunRecord:
-    """A run when it began: the environment and the facts of the run, as in `Results`.
-
-    `cells` has every cell of the matrix: `missing` if it was selected, else `not-selected`.
-    """
+    """A run when it began, with `environment` and `run` of its `Results`."""
 
     environment: Mapping[str, Any]
     run: Mapping[str, Any]
-    cells: tuple[CellRecord, ...]
+    cells: tuple[CellRecord, ...]  # of the whole matrix: `missing` if selected, or `not-selected`
 
 
 @dataclass(frozen=True, config=CONFIG)
@@ -75,10 +72,7 @@ _STATE: TypeAdapter[CellState] = TypeAdapter(CellState)
 
 
 class RunFolder:
-    """Reads and writes the files of a run; each is written whole or not at all.
-
-    What reads raises a ReportError for a file that cannot be used.
-    """
+    """Reads and writes the files of a run; a file that cannot be used raises a ReportError."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -117,7 +111,7 @@ class RunFolder:
         return _read(path, _STATE) if path.is_file() else None
 
     def run(self) -> RunRecord:
-        """What the run began with; it is an error if there is no run here."""
+        """What the run began with."""
         return _read(self.path / RUN, _RUN)
 
     def cells(self, run: RunRecord, *, interrupted: bool) -> tuple[CellRecord, ...]:

@@ -32,26 +32,22 @@ from poseconform.results.outcome import (
     UNAVAILABLE,
 )
 
-CONFIG = ConfigDict(
-    strict=True,
-    extra="forbid",
-    ser_json_inf_nan="strings",  # codespell:ignore ser
-)
+# codespell:ignore-next-line ser
+CONFIG = ConfigDict(strict=True, extra="forbid", ser_json_inf_nan="strings")
 LOG_LIMIT = 16_000  # characters: some 200 lines, enough for a traceback and the backend's output
-_NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
 def _read_number(value: Any) -> Any:
-    """A float of the three words for what JSON cannot hold, and of numpy's numbers."""
+    """A float of the words for what JSON cannot hold, and of numpy's numbers."""
     if isinstance(value, str):
-        return _NON_FINITE.get(value, value)
+        words = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+        return words.get(value, value)
     if isinstance(value, Real) and not isinstance(value, bool):
         return float(value) + 0.0  # no negative zero: equal values are written alike
     return value
 
 
 def _read_count(value: Any) -> Any:
-    """An int of numpy's numbers."""
     return int(value) if isinstance(value, Integral) and not isinstance(value, bool) else value
 
 
@@ -120,21 +116,14 @@ class PixelError:
 
 @dataclass(frozen=True, config=CONFIG)
 class OutputRecord:
-    """One output tensor against float64, worst over images and batches.
+    """One output tensor against float64, worst over images and batches, in the tensor's own unit.
 
-    Errors and their limits are in the tensor's own unit.
-
-    Attributes:
-        shape: Shape as run, e.g. `[1, 17, 64, 48]`; a str entry is a dynamic dimension's name.
-        ref32_max: PyTorch's own float32 error (the reference error), maximum; `ref32_rms` RMS.
-        ratio: Error over the reference error, the worse of maximum and RMS.
-        headroom: Error over allowed error, the worse of the two; 1.0 is the limit.
-        cosine: Cosine similarity with float64.
-        sqnr_db: Signal to quantization noise ratio, dB.
+    `ref32_*` is PyTorch's own float32 error (the reference error). `ratio` is error over reference
+    error and `headroom` error over allowed error (1.0 is the limit), the worse of maximum and RMS.
     """
 
     name: str
-    shape: tuple[Count | str, ...] = ()
+    shape: tuple[Count | str, ...] = ()  # as run; a str is a dynamic dimension's name
     dtype: str = ""
     max_abs: Number | None = None
     rms: Number | None = None
@@ -145,7 +134,7 @@ class OutputRecord:
     ratio: Number | None = None
     headroom: Number | None = None
     cosine: Number | None = None
-    sqnr_db: Number | None = None
+    sqnr_db: Number | None = None  # signal to quantization noise ratio
     histogram: HistogramRecord | None = None
 
 
@@ -169,13 +158,9 @@ class LayersRecord:
 class AccuracyRecord:
     """Keypoints on held-out figures: against the same weights in PyTorch float32, and the truth.
 
-    Attributes:
-        figures: How many; 0 where nothing was measured, for the reason in `code`.
-        shift_mean_px: Mean distance from PyTorch's keypoints, input px; p99 and max likewise.
-        oks: Mean object keypoint similarity with PyTorch's keypoints, 0 to 1.
-        pck: Fraction of keypoints within 5 % of the box's larger side of the truth.
-        points_lost: 100 times `pck_reference` less `pck`; negative for a gain.
-        code: Why the check refused, `reason` in one line; '' where it measured.
+    `shift_*` are distances from PyTorch's keypoints, input px; `oks` is the mean object keypoint
+    similarity with them, 0 to 1; `pck` is the fraction of keypoints within 5 % of the box's larger
+    side of the truth.
     """
 
     figures: Count = 0
@@ -185,8 +170,8 @@ class AccuracyRecord:
     oks: Number | None = None
     pck: Number | None = None
     pck_reference: Number | None = None
-    points_lost: Number | None = None
-    code: str = ""
+    points_lost: Number | None = None  # 100 (pck_reference - pck); negative for a gain
+    code: str = ""  # why the check refused, and then `figures` is 0; '' where it measured
     reason: str = ""
 
 
@@ -229,7 +214,7 @@ class GraphRecord:
 
 @dataclass(frozen=True, config=CONFIG)
 class LatencyRecord:
-    """Time of one run of the backend at batch 1, milliseconds, over `runs` recorded runs."""
+    """Time of one run of the backend at batch 1, ms, over `runs` recorded runs."""
 
     median: Number
     iqr: Number = 0.0
@@ -261,58 +246,40 @@ class SourceRecord:
 
 @dataclass(frozen=True, kw_only=True, config=CONFIG)
 class CellRecord:
-    """One cell of the matrix.
-
-    Attributes:
-        family: Row of the support table.
-        deploy_config: File name in `deploy_configs/`, or a path the user gave.
-        exporter: Part of the cell's identity.
-        outcome: `outcome.py` has the rules by which it follows from the stages.
-        code: Availability code, signal name, or empty.
-        reason: One line for a person; empty on a pass.
-        headroom: Worst over the outputs; 1.0 is the limit.
-        keypoint_error_px: Worst over images and batches, input px.
-        sdk_client_error_px: The same through the SDK client, image px.
-        benign_flips: Keypoints that flipped where the reference was near a tie.
-        effective_options: Options in force, as the backend reports them.
-        batches: Batch sizes that were compared.
-        weights: Origin of the weights: `calibrated`, `fitted`, `zoo` or `user`.
-        repro: A command that re-runs this cell alone.
-        sources: One entry a runner, after a merge of several runners.
-    """
+    """One cell of the matrix; errors are the worst over outputs, images and batches."""
 
     model: str
-    family: str
+    family: str  # row of the support table
     backend: str
     precision: str
     shape_mode: Annotated[str, Field(pattern="^(static|dynamic)$")]
-    deploy_config: str
+    deploy_config: str  # file name in `deploy_configs/`, or a path the user gave
     implementation: str = "posedeploy"
     exporter: str = ""
     tiers: tuple[str, ...] = ()
     outcome: Annotated[str, Field(pattern=OUTCOME_PATTERN)] = "missing"
-    code: str = ""
-    reason: str = ""
-    headroom: Number | None = None
-    keypoint_error_px: PixelError | None = None
-    sdk_client_error_px: PixelError | None = None
-    benign_flips: Count | None = None
+    code: str = ""  # availability code or signal name
+    reason: str = ""  # one line for a person; '' on a pass
+    headroom: Number | None = None  # 1.0 is the limit
+    keypoint_error_px: PixelError | None = None  # input px
+    sdk_client_error_px: PixelError | None = None  # through the SDK client, px of the image
+    benign_flips: Count | None = None  # of keypoints whose reference was near a tie
     stages: tuple[StageRecord, ...] = ()
     outputs: tuple[OutputRecord, ...] = ()
     artifacts: tuple[ArtifactRecord, ...] = ()
     graph: GraphRecord | None = None
-    effective_options: Mapping[str, str] = field(default_factory=dict)
+    effective_options: Mapping[str, str] = field(default_factory=dict)  # as the backend reports
     latency_ms: LatencyRecord | None = None
-    batches: tuple[Count, ...] = ()
+    batches: tuple[Count, ...] = ()  # sizes that were compared
     images: tuple[ImageRecord, ...] = ()
     checkpoint_sha256: str = ""
-    weights: str = ""
+    weights: str = ""  # origin: `calibrated`, `fitted`, `zoo` or `user`
     layers: LayersRecord | None = None
     accuracy: AccuracyRecord | None = None
     dataset: DatasetRecord | None = None
     log_tail: str = ""
-    repro: str = ""
-    sources: tuple[SourceRecord, ...] = ()
+    repro: str = ""  # a command that runs this cell again, alone
+    sources: tuple[SourceRecord, ...] = ()  # one a runner, after a merge
 
     @property
     def flow(self) -> str:
@@ -355,13 +322,7 @@ class CellRecord:
         return replace(self, stages=tuple(stages[name] for name in STAGES if name in stages))
 
     def with_measurements(self, **fields: Any) -> CellRecord:
-        """This record with what a check has measured.
-
-        Of an error that several checks measure the worst stays; `None` changes nothing.
-
-        Raises:
-            ValueError: There is no such field, or a value is not of its type.
-        """
+        """This record with what a check measured; the worst of an error stays, None is ignored."""
         measured = {name: value for name, value in fields.items() if value is not None}
         for name in measured.keys() & _WORST.keys():
             measured[name] = max(getattr(self, name), measured[name], key=_WORST[name])
@@ -372,27 +333,26 @@ class CellRecord:
     ) -> CellRecord:
         """This record with the outcome that follows from its stages by the table in `outcome.py`.
 
-        Args:
-            unavailable: Code and reason where the backend cannot run here.
-            unfinished: Which tests of the cell have not ended, in words; '' if all have.
+        `unavailable` is code and reason where the backend cannot run here; `unfinished` names the
+        tests of the cell that have not ended.
         """
         failing = [stage for stage in self.stages if stage.failing]
         undeclared = next((stage for stage in failing if not stage.expected), None)
         unexpected = [stage for stage in self.stages if stage.expected and not stage.failing]
-        decided = ("pass", "", "")
+        outcome, code, reason = "pass", "", ""
         if undeclared is not None:
-            decided = (undeclared.as_outcome, undeclared.code, undeclared.message)
+            outcome, code, reason = undeclared.as_outcome, undeclared.code, undeclared.message
         elif unexpected:
-            decided = ("xpass", "", "; ".join(s.message for s in unexpected if s.message))
+            outcome, reason = "xpass", "; ".join(s.message for s in unexpected if s.message)
         elif unfinished:
-            decided = ("missing", "", unfinished)
+            outcome, reason = "missing", unfinished
         elif failing:
-            decided = ("xfail", failing[0].code, failing[0].message)
+            outcome, code, reason = "xfail", failing[0].code, failing[0].message
         elif unavailable is not None:
-            decided = (f"{UNAVAILABLE}{unavailable[0]}", *unavailable)
+            code, reason = unavailable
+            outcome = f"{UNAVAILABLE}{code}"
         elif not self.stages:
-            decided = ("missing", "", "selected, but no test returned a result")
-        outcome, code, reason = decided
+            outcome, reason = "missing", "selected, but no test returned a result"
         return replace(self, outcome=outcome, code=code, reason=reason)
 
     def not_selected(self) -> CellRecord:
@@ -435,11 +395,7 @@ def _pixel_rank(error: PixelError | None) -> tuple[tuple[int, float], ...]:
 
 
 # Errors that several checks of a cell measure, and the order in which they are worse.
-_WORST: Mapping[str, Any] = {
-    "benign_flips": rank,
-    "headroom": rank,
-    "keypoint_error_px": _pixel_rank,
-    "sdk_client_error_px": _pixel_rank,
-}
+_WORST: dict[str, Any] = {"benign_flips": rank, "headroom": rank}
+_WORST |= dict.fromkeys(("keypoint_error_px", "sdk_client_error_px"), _pixel_rank)
 
 CELL_RECORD: TypeAdapter[CellRecord] = TypeAdapter(CellRecord)

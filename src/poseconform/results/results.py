@@ -3,8 +3,8 @@
 The file is strict JSON. `schema_version` grows when a reader of the old version could no longer
 read the file, or would read it wrongly. A file of an older version is upgraded when it is read:
 
-Version 2 (from 1): names are those of `_RENAMED`; outputs lack what was never
-measured; a stage cannot be `skipped`.
+Version 2 (from 1): names are those of `_RENAMED`; outputs lack what was never measured; a stage
+cannot be `skipped`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from poseconform.results.records import CONFIG, CellRecord, place_of
 from posedeploy.paths import write_text
 
 SCHEMA_VERSION = 2
+_Version = Annotated[int, Field(json_schema_extra={"const": SCHEMA_VERSION})]
 _RENAMED = {
     "artefacts": "artifacts",  # codespell:ignore artefacts
     "pictures": "images",  # codespell:ignore pictures
@@ -47,19 +48,13 @@ class ReportError(Exception):
 class Results:
     """The results of one run, or of several merged ones.
 
-    Attributes:
-        created: When, ISO 8601 with a time zone.
-        environment: The fingerprint of the machine: plain values, in groups of plain values
-            (`packages`: name to version, and so on).
-        run: What was asked for and what it cost: `command`, `selection`, `seconds`, `exports`,
-            `cache_hits`, `planted_defects: {caught, total}`, and `interrupted`: why the run ended
-            before all cells did, if it did.
+    `environment` is the fingerprint of the machine: plain values, and groups of them (`packages`).
+    `run` is what was asked for and what it cost: `command`, `selection`, `seconds`, `exports`,
+    `cache_hits`, `planted_defects`, and `interrupted`: why the run ended early, if it did.
     """
 
-    schema_version: Annotated[int, Field(json_schema_extra={"const": SCHEMA_VERSION})] = (
-        SCHEMA_VERSION
-    )
-    created: str = ""
+    schema_version: _Version = SCHEMA_VERSION
+    created: str = ""  # ISO 8601 with a time zone
     environment: Mapping[str, Any]
     run: Mapping[str, Any] = field(default_factory=dict)
     cells: tuple[CellRecord, ...]
@@ -114,12 +109,7 @@ def write_results(path: Path, results: Results) -> Path:
 
 
 def read_results(path: Path) -> Results:
-    """The results in the file `path`.
-
-    Raises:
-        ReportError: There is no such file, it is not JSON, its version is unknown, or it does
-            not follow the schema; the message names the place.
-    """
+    """The results in the file `path`; a ReportError names the place that cannot be read."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -160,13 +150,11 @@ def _upgraded(document: Any, path: Path) -> dict[str, Any]:
             for name in _NEVER_MEASURED & output.keys():
                 del output[name]
         if isinstance(cell.get("stages"), list):
-            stages = [s for s in _dicts(cell["stages"]) if s.get("outcome") != "skipped"]
-            cell["stages"] = stages
+            cell["stages"] = [s for s in _dicts(cell["stages"]) if s.get("outcome") != "skipped"]
     return {**document, "schema_version": SCHEMA_VERSION, "cells": cells}
 
 
 def _renamed(value: Any) -> Any:
-    """A copy of `value` in which keys have the names of version 2."""
     if isinstance(value, dict):
         return {_RENAMED.get(name, name): _renamed(item) for name, item in value.items()}
     return [_renamed(item) for item in value] if isinstance(value, list) else value

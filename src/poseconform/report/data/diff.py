@@ -61,14 +61,10 @@ REGRESSIONS = frozenset({"newly-failing", "missing"})  # of the changes of outco
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that changed in one cell, with the old and the new value in words.
+    """One thing that changed in one cell, with the old and the new value in words."""
 
-    `kind` is one of `CHANGES`, a key of `THRESHOLDS`, `outcome`, `graph` or `checkpoint`; `cell`
-    is as it is now, or as it was if it is gone.
-    """
-
-    kind: str
-    cell: CellRecord
+    kind: str  # one of `CHANGES`, a key of `THRESHOLDS`, `outcome`, `graph` or `checkpoint`
+    cell: CellRecord  # as it is now, or as it was if it is gone
     before: str
     after: str
     regression: bool = False
@@ -77,16 +73,12 @@ class Finding:
 
 @dataclass(frozen=True)
 class Diff:
-    """What changed between two runs, cell by cell.
-
-    `environment` has name, old and new value of what differs in the fingerprints; `timed` is True
-    if latencies could be compared; `compared` cells ran in both.
-    """
+    """What changed between two runs, cell by cell."""
 
     findings: tuple[Finding, ...]
-    environment: tuple[tuple[str, str, str], ...]
-    timed: bool
-    compared: int
+    environment: tuple[tuple[str, str, str], ...]  # name, old and new value of what differs
+    timed: bool  # latencies could be compared
+    compared: int  # cells that ran in both
 
     @property
     def regressions(self) -> tuple[Finding, ...]:
@@ -131,7 +123,7 @@ def _numbers(old: CellRecord, new: CellRecord, *, timed: bool) -> Iterator[Findi
     rows = [
         ("headroom", old.headroom, new.headroom, headroom),
         ("keypoint error", old.worst_px, new.worst_px, pixels),
-        ("size", old.artifact_bytes, new.artifact_bytes, lambda value: size(round(value or 0))),
+        ("size", old.artifact_bytes, new.artifact_bytes, lambda value: size(value or 0)),
     ]
     if timed:
         rows.append(("latency", old.median_ms, new.median_ms, number))

@@ -64,8 +64,7 @@ def runners_of(facts: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 def one_liner(environment: Mapping[str, Any]) -> str:
     """The environment in one line."""
-    runners = runners_of(environment)
-    if runners:
+    if runners := runners_of(environment):
         lines = (f"{name}: {one_liner(value)}" for name, value in runners.items())
         return one_line("; ".join(lines), 800)
     facts = ((prefix, _first(environment, keys)) for prefix, keys in _LINE)
@@ -92,13 +91,8 @@ def differences(
 
 
 def same_machine(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    """True if latencies of the two environments may be compared.
-
-    A machine without a description is the same as none.
-    """
-    if not old.get("cpu"):
-        return False
-    return all(old.get(name) == new.get(name) for name in TIMING_FIELDS)
+    """True if latencies may be compared; a machine without a description is the same as none."""
+    return bool(old.get("cpu")) and all(old.get(n) == new.get(n) for n in TIMING_FIELDS)
 
 
 def _first(environment: Mapping[str, Any], keys: tuple[str, ...]) -> str:

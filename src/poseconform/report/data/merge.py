@@ -18,11 +18,7 @@ from poseconform.results.results import ReportError, Results
 
 
 def merge_results(parts: Mapping[str, Results]) -> Results:
-    """One `Results` of the `parts`, which are named by their runners; their order does not matter.
-
-    Raises:
-        ReportError: There is nothing to merge, or a runner occurs twice.
-    """
+    """One `Results` of the `parts` by the names of their runners, in any order."""
     if not parts:
         raise ReportError("merge", "no results", "at least one", "Name a results.json.")
     order = sorted(parts)

@@ -12,18 +12,14 @@ from poseconform.report.text.strings import number, one_line, plural, visible
 
 @dataclass(frozen=True)
 class PlantedRow:
-    """One defect, or a change that is no larger than rounding.
-
-    `check` had to catch it, or is how far the error was from the limit; `verdict` is 'caught',
-    'not caught' or 'not detectable'; `link` is a public issue or ''.
-    """
+    """One defect, or a change that is no larger than rounding."""
 
     name: str
     where: str
     cells: str
-    check: str
-    verdict: str
-    link: str = ""
+    check: str  # that had to catch it, or how far the error was from the limit
+    verdict: str  # 'caught', 'not caught' or 'not detectable'
+    link: str = ""  # to a public issue
 
 
 def trust_of(run: Mapping[str, Any]) -> str:

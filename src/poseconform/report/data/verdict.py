@@ -28,12 +28,9 @@ _DETAILS = (
 
 @dataclass(frozen=True)
 class Verdict:
-    """The verdict on a run in one sentence, and further ones, none of which changes the first.
+    """The verdict on a run in one sentence, and further ones, none of which changes the first."""
 
-    `group` is `bad`, `warn`, `good` or `none`.
-    """
-
-    group: str
+    group: str  # `bad`, `warn`, `good` or `none`
     headline: str
     details: tuple[str, ...]
 

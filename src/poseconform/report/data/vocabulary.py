@@ -16,18 +16,14 @@ from posedeploy.runtime import ComputePrecision, backends_by_rank
 
 @dataclass(frozen=True)
 class Look:
-    """How one kind of outcome, which is the outcome up to its colon, is shown.
-
-    `style` is for Rich; `group` (`bad`, `warn`, `good`, `declared`, `none`) is a color in the
-    page; `ascii` stands for `glyph` where only ASCII can be written.
-    """
+    """How one kind of outcome, which is the outcome up to its colon, is shown."""
 
     kind: str
     word: str
     glyph: str
-    ascii: str
-    style: str
-    group: str
+    ascii: str  # stands for `glyph` where only ASCII can be written
+    style: str  # for Rich
+    group: str  # a color in the page: `bad`, `warn`, `good`, `declared` or `none`
     meaning: str
 
 
@@ -56,6 +52,8 @@ OUTCOMES: tuple[Look, ...] = (
 
 # name -> the name people use, e.g. `ONNX Runtime`; in the order of upstream's table, then ours
 BACKENDS = {row.name: row.display for row in backends_by_rank()}
+# Families of the support table, in the order of upstream's; others come after them.
+FAMILIES = ("HRNet", "MSPN", "LiteHRNet", "Hourglass", "SimCC", "RTMPose", "YOLOX-Pose", "RTMO")
 PRECISIONS = tuple(precision.value for precision in ComputePrecision)
 SHAPES = ("static", "dynamic")
 

@@ -29,7 +29,7 @@ Measure = Callable[[CellRecord], tuple[float | None, float]]  # value and spread
 
 
 class Dot(NamedTuple):
-    """A dot with a title; `x` and `y` in units of the drawing."""
+    """A dot with a title."""
 
     x: float
     y: float
@@ -97,7 +97,7 @@ def charts_of(grid: Grid) -> tuple[tuple[Chart, ...], Chart | None]:
         _strip(
             "Size by flow",
             "All files of the SDK model folder of each cell.",
-            flows, lambda c: (c.artifact_bytes, 0.0), _size, tick=_size,
+            flows, lambda c: (c.artifact_bytes, 0.0), size, tick=size,
         ),
     )  # fmt: skip
     return tuple(strip for strip in strips if strip.rows), _bars(flows)
@@ -195,10 +195,6 @@ def _mean_seconds(cells: Sequence[CellRecord]) -> NDArray[np.float64]:
             if math.isfinite(stage.seconds) and stage.seconds > 0:
                 totals[STAGES.index(stage.name)] += stage.seconds
     return totals / max(len(cells), 1)
-
-
-def _size(value: float) -> str:
-    return size(round(value))
 
 
 def _decades(values: Sequence[float]) -> tuple[int, int]:

@@ -8,7 +8,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from poseconform.report.data.vocabulary import BACKENDS, PRECISIONS, SHAPES, kind_of, order_in
+from poseconform.report.data.vocabulary import (
+    BACKENDS,
+    FAMILIES,
+    PRECISIONS,
+    SHAPES,
+    kind_of,
+    order_in,
+)
 from poseconform.results.records import CellRecord
 
 
@@ -71,7 +78,7 @@ def grid_of(cells: Sequence[CellRecord]) -> Grid:
     columns = sorted({column for row in groups.values() for column in row}, key=_column_key)
     rows = tuple(
         Row(*key, tuple(tuple(groups[key].get(column, ())) for column in columns))
-        for key in sorted(groups, key=lambda key: (order_in((), key[0]), key[1]))
+        for key in sorted(groups, key=lambda key: (order_in(FAMILIES, key[0]), key[1]))
     )
     return Grid(tuple(columns), rows)
 

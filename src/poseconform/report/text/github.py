@@ -12,13 +12,7 @@ from pathlib import Path
 from poseconform.report.data.diff import THRESHOLDS, Diff, Finding, Threshold
 from poseconform.report.data.verdict import bad_cells, verdict_of
 from poseconform.report.data.vocabulary import words_of
-from poseconform.report.text.strings import (
-    Inert,
-    markdown,
-    markdown_code,
-    markdown_table,
-    plural,
-)
+from poseconform.report.text.strings import Inert, markdown, markdown_code, markdown_table, plural
 from poseconform.report.text.table import support_table
 from poseconform.results.results import Results
 
@@ -61,11 +55,7 @@ def step_summary(results: Results) -> str:
 
 
 def publish(results: Results, environment: Mapping[str, str]) -> None:
-    """Write the summary where `environment` (of the process) asks for it.
-
-    Raises:
-        OSError: The summary's file cannot be written.
-    """
+    """Write the summary where `environment` (of the process) asks for it."""
     summary = environment.get("GITHUB_STEP_SUMMARY")
     if environment.get("GITHUB_ACTIONS") == "true" and summary:
         with Path(summary).open("a", encoding="utf-8") as stream:

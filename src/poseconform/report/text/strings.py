@@ -104,9 +104,9 @@ def points(value: float | None) -> str:
     return f"lost {max(value, 0.0):.1f} pt" if value > -0.05 else f"gained {-value:.1f} pt"
 
 
-def size(count: int) -> str:
+def size(count: float) -> str:
     """A size in bytes with a decimal unit."""
-    value, units = float(count), ["B", "kB", "MB", "GB"]
+    value, units = float(round(count)), ["B", "kB", "MB", "GB"]
     while value >= 1000 and len(units) > 1:
         value /= 1000
         units.pop(0)

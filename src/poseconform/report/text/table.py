@@ -17,6 +17,7 @@ from pathlib import Path
 from poseconform.report.data.verdict import interruption
 from poseconform.report.data.vocabulary import (
     BACKENDS,
+    FAMILIES,
     PRECISIONS,
     SHAPES,
     backend_name,
@@ -54,7 +55,8 @@ def support_table(results: Results, *, whole: bool = False) -> str:
         return "No cells were run.\n"
     backends = in_order((*(c.backend for c in cells), *(BACKENDS if whole else ())), BACKENDS)
     rows = []
-    for family in in_order(c.family for c in (results.cells if whole else cells)):
+    families = (c.family for c in (results.cells if whole else cells))
+    for family in in_order(families, FAMILIES):
         groups = ([c for c in cells if (c.family, c.backend) == (family, b)] for b in backends)
         blank = NOT_BY_US if whole else ""
         marks = (Inert(_mark_and_notes(group) or blank) for group in groups)
@@ -102,11 +104,7 @@ def _flows(cells: Iterable[CellRecord]) -> list[str]:
 
 
 def insert_table(document: str, table: str, subject: str) -> str:
-    """`document` with the text between its two markers replaced by `table`.
-
-    Raises:
-        ReportError: The markers are not there, once each and in order; `subject` is named.
-    """
+    """`document` with the text between its markers replaced; errors name `subject`."""
     counts = (document.count(BEGIN), document.count(END))
     head, _, rest = document.partition(BEGIN)
     _, end, foot = rest.partition(END)
@@ -120,13 +118,7 @@ def insert_table(document: str, table: str, subject: str) -> str:
 
 
 def update_table(path: Path, results: Results, *, check: bool = False) -> bool:
-    """Bring the project's table in the file `path` up to date; with `check` only look.
-
-    Returns True if the file was current already.
-
-    Raises:
-        ReportError: The file has no markers, or cannot be read.
-    """
+    """Bring the project's table in a file up to date (`check`: only look); True if it was."""
     try:
         document = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

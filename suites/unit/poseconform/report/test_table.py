@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from fixtures.sample_results import sample_results
-from poseconform.report.data.vocabulary import BACKENDS
+from poseconform.report.data.vocabulary import BACKENDS, FAMILIES
+from poseconform.report.page.grid import grid_of
 from poseconform.report.text.table import (
     BEGIN,
     END,
@@ -78,6 +79,15 @@ def test_the_form_of_the_table() -> None:
     ]
     assert table.endswith("dynamic batch.\n")
     assert support_table(results()) == "No cells were run.\n"
+
+
+def test_families_stand_in_the_order_of_upstreams_table_and_others_after_them() -> None:
+    families = ("Zed", *reversed(FAMILIES), "DEKR")
+    cells = [cell("pass", family=family) for family in families]
+    rows = support_table(results(*cells)).splitlines()[2:]
+    shown = [row.split("|")[1].strip() for row in rows if "|" in row]
+    assert shown == [*FAMILIES, "DEKR", "Zed"]
+    assert [row.family for row in grid_of(cells).rows] == shown
 
 
 def test_the_projects_table_marks_what_was_never_run() -> None:
