@@ -24,7 +24,7 @@ _NOTES = {
 
 
 def resolve_model_config(model_cfg: str | Path) -> Path:
-    """The model config's path, given a path, a zoo name or the name of a file in mmpose's wheel."""
+    """The model config's path, given a path, a zoo name or the name of a file of mmpose."""
     path, name = Path(model_cfg), str(model_cfg)
     if path.is_file():
         return path

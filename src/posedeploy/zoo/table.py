@@ -92,7 +92,7 @@ def model_row(name: str) -> ModelRow:
 
 
 def models_of(selection: Sequence[str]) -> tuple[ModelRow, ...]:
-    """The rows of tiers, model names and 'all', such as `["quick", "hrnet_w48"]`, in table order."""
+    """Rows of tiers, model names and "all", such as `["quick", "hrnet_w48"]`, in table order."""
     names = {row.name for row in MODELS}
     for word in selection:
         if word not in names and word not in TIERS and word != ALL:
