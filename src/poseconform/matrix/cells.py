@@ -14,33 +14,19 @@ OTHER_FAMILY = "other"  # of a model that is in no row of the support table
 
 @dataclass(frozen=True)
 class Model:
-    """One model under test.
+    """One model under test."""
 
-    Attributes:
-        name: Zoo name, or the stem of the user's config.
-        family: Row of the support table.
-        head: Head kind as deploy configs write it: '' (heatmap), 'simcc', 'yolox-pose', …
-        shape: (H, W) of the network input, px.
-        config: Path of the MMPose config.
-        checkpoint: Path of the user's checkpoint; '' for weights that are made.
-        weights: Which weights are made where the user gives none: a word of `weights.KINDS`.
-        seed: Decides weights that are made.
-        max_detections: Rows of detections that its own `test_cfg` asks for; 0 leaves it to the
-            flow.
-        bottom_up: True if the model takes the whole image and finds the people itself.
-    """
-
-    name: str
-    family: str
+    name: str  # in the zoo, or the stem of the user's config
+    family: str  # row of the support table
     tiers: tuple[str, ...]
-    head: str
-    shape: tuple[int, int]
-    config: str
-    checkpoint: str = ""
-    weights: str = "calibrated"
-    seed: int = 0
-    max_detections: int = 0
-    bottom_up: bool = False
+    head: str  # as deploy configs write it: '' (heatmap), 'simcc', 'yolox-pose', …
+    shape: tuple[int, int]  # (H, W) of the network input, px
+    config: str  # path of the MMPose config
+    checkpoint: str = ""  # path of the user's; '' for weights that are made
+    weights: str = "calibrated"  # which are made where the user gives none: of `weights.KINDS`
+    seed: int = 0  # decides weights that are made
+    max_detections: int = 0  # that its own `test_cfg` asks for; 0 leaves it to the flow
+    bottom_up: bool = False  # takes the whole image and finds the people itself
 
     @property
     def marks(self) -> tuple[str, ...]:
@@ -50,30 +36,17 @@ class Model:
 
 @dataclass(frozen=True)
 class Flow:
-    """What one deploy config stands for.
+    """What one deploy config stands for."""
 
-    Attributes:
-        deploy_config: Name without '.py', or the user's path.
-        head: Head kind it is for.
-        precision: 'fp32', 'fp16' or 'int8'.
-        shape_mode: 'static' or 'dynamic' (batch).
-        shape: (H, W) if the config fixes one.
-        max_detections: Rows of detections that the config promises (`keep_top_k`); 0 if it names
-            none.
-        inference_precision: What the config says to compute in, in the backend's own word; '' for
-            what the precision stands for.
-        host_suppression: True if graphs of detectors end before non-maximum suppression.
-    """
-
-    deploy_config: str
-    head: str
+    deploy_config: str  # name without '.py', or the user's path
+    head: str  # kind of head that it is for
     backend: str
-    precision: str
-    shape_mode: str
-    shape: tuple[int, int] | None
-    max_detections: int = 0
-    inference_precision: str = ""
-    host_suppression: bool = False
+    precision: str  # 'fp32', 'fp16' or 'int8'
+    shape_mode: str  # 'static' or 'dynamic' (batch)
+    shape: tuple[int, int] | None  # (H, W), if the config fixes one
+    max_detections: int = 0  # that the config promises (`keep_top_k`); 0 if it names none
+    inference_precision: str = ""  # in the backend's own word; '' for what the precision says
+    host_suppression: bool = False  # graphs of detectors end before non-maximum suppression
 
     @property
     def label(self) -> str:

@@ -24,25 +24,18 @@ from posedeploy.runtime import (
 from posedeploy.runtime.machine import cpu_facts, gpu_facts, program_output
 
 DISABLE_VARIABLE = "POSECONFORM_DISABLE"  # comma-separated backend names
-Probe = Callable[[str, str, str], Availability]
+Probe = Callable[[str, str, str], Availability]  # of a backend, device, inference precision
 # Packages of the judge itself; those of the implementation under test are the subject's.
 PACKAGES = ("pytest", "pytest-xdist", "hypothesis", "scipy", *backend_distributions())
 
 
 @dataclass
 class Availabilities:
-    """Whether backends can run here: each is probed once, on first use, and none raises.
-
-    Args:
-        subject: The implementation under test, which may need tools to convert.
-        disabled: Backends that the user has switched off; they are not probed.
-        device: Where the user wants them to run, '' for the first device of each.
-        probe: Probes a backend, given its name, a device, and what it must compute in.
-    """
+    """Whether backends can run here: each is probed once, on first use, and none raises."""
 
     subject: Subject
-    disabled: Collection[str] = ()
-    device: str = ""
+    disabled: Collection[str] = ()  # by the user; they are not probed
+    device: str = ""  # where the user wants backends to run; '' for the first device of each
     probe: Probe = probe_on
     _running: dict[str, Availability] = field(default_factory=dict)
     _converting: dict[str, Availability] = field(default_factory=dict)
