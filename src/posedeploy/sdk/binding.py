@@ -128,10 +128,8 @@ def load_session(
     """
     name = model.model.backend
     if name not in backend_names():
-        subject, expected = (
-            f"{DEPLOY}: $.models[0].backend",
-            f"one of {', '.join(backend_names())}",
-        )
+        subject = f"{DEPLOY}: $.models[0].backend"
+        expected = f"one of {', '.join(backend_names())}"
         raise BadInputError(subject, repr(name), expected, "Convert the model for one of these.")
     row, files = backend_row(name), model.backend_files()
     runtime = runtime or get_runtime(name)
