@@ -97,20 +97,14 @@ def drawn_names(sources: Sequence[Source]) -> list[str]:
 
 @dataclass
 class Video:
-    """An open video.
-
-    Attributes:
-        declared: Number of frames that the file declares; 0 without a declaration.
-        read: Number of frames that have been read.
-        stopped: True if the user stopped before the end.
-    """
+    """An open video."""
 
     path: Path
     fps: float
-    declared: int
+    declared: int  # frames, by the file's header; 0 without a declaration
     capture: cv2.VideoCapture
-    read: int = 0
-    stopped: bool = False
+    read: int = 0  # frames
+    stopped: bool = False  # True if the user stopped before the end
 
     def frames(self) -> Iterator[Image]:
         """The frames that can be read, `[H, W, 3]` uint8, BGR."""
