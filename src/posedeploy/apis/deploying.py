@@ -159,7 +159,10 @@ def _compare(
 def with_calib_images(
     deploy_config: DeployConfig, calib_images: str | Path | None
 ) -> DeployConfig:
-    """The deploy config, which must be for int8, with another folder of calibration images."""
+    """The deploy config with another folder of calibration images.
+
+    BadInputError if it is not for int8, or if there are no images in the folder.
+    """
     if calib_images is None:
         return deploy_config
     if deploy_config.precision != "int8":
@@ -180,7 +183,8 @@ def check_device(
 ) -> None:
     """Refuse a device that the backend does not run on, or that is not here.
 
-    The backend's first device is not probed: converting may do without (`check_ready`).
+    BadInputError if the backend never runs on it, else UnavailableError. The backend's first
+    device is not probed: converting may do without (`check_ready`).
     """
     devices = backend_row(deploy_config.backend).devices
     kind = Device.parse(device).kind
@@ -205,7 +209,10 @@ def check_ready(
     exporter: str | None = None,
     probe: Callable[[str], Availability] = conversion_availability,
 ) -> None:
-    """Everything that can be refused before torch has done any work."""
+    """Everything that can be refused before torch has done any work.
+
+    BadInputError for the configs and the exporter, UnavailableError for a missing converter.
+    """
     check_fit(deploy_config, model_config)
     if exporter is not None and exporter not in EXPORTERS:
         raise BadInputError(
@@ -273,7 +280,7 @@ def convert_exported(
 
 
 def check_work_dir(target: Path) -> None:
-    """Refuse a file, a folder with other things in it, and what cannot be written to."""
+    """BadInputError for a file, a folder with other things in it, and what is not writable."""
     place = next(path for path in target.absolute().parents if path.exists())
     try:  # permissions alone do not tell: there are file systems that nobody can write to
         with tempfile.TemporaryDirectory(dir=place, prefix=f".{target.name}-"):

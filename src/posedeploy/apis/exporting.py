@@ -70,7 +70,7 @@ def export_spec(deploy_config: DeployConfig, exporter: str | None = None) -> dic
 
 
 def _stage(deploy_config: DeployConfig, head: HeadSpec) -> str:
-    """Where a graph ends: `backend_config.stage`, or else the backend's preference."""
+    """Where a graph ends: `backend_config.stage` (checked), or else the backend's preference."""
     asked = deploy_config.raw["backend_config"].get("stage")
     if asked is None:
         row = conversion_row(deploy_config.backend, deploy_config.precision)

@@ -24,7 +24,10 @@ _NOTES = {
 
 
 def resolve_model_config(model_cfg: str | Path) -> Path:
-    """The model config's path, given a path, a zoo name or the name of a file of mmpose."""
+    """The path of a model config: a path, a zoo name or the name of a file in mmpose's wheel.
+
+    BadInputError for anything else.
+    """
     path, name = Path(model_cfg), str(model_cfg)
     if path.is_file():
         return path
@@ -97,7 +100,10 @@ def resolve_checkpoint(
 
 
 def published_checkpoint(model_cfg: str | Path, fetch: Callable[..., Path] | None = None) -> Path:
-    """The published checkpoint of a zoo model, downloaded (with progress) unless it is there."""
+    """The published checkpoint of a zoo model, downloaded (with progress) unless it is there.
+
+    BadInputError if none is published, UnavailableError if it cannot be downloaded.
+    """
     from rich.progress import Progress
 
     from posedeploy.zoo.download import fetch_checkpoint

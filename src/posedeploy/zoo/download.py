@@ -33,7 +33,10 @@ def _ignore(_done: int, _total: int | None) -> None:
 
 
 def checkpoint_source(row: ModelRow, folder: Path | None = None) -> tuple[str, Path]:
-    """URL of a model's published checkpoint, and its path in a folder, by default the cache's."""
+    """URL of a model's published checkpoint, and its path in a folder, by default the cache's.
+
+    BadInputError if mmpose's index lists none, UnavailableError without mmpose.
+    """
     entry = published(row)
     if entry is None:
         raise BadInputError(
@@ -128,7 +131,7 @@ def _download(url: str, part: Path, on_progress: OnProgress) -> None:
 
 
 def check_hash(path: Path, name: str | None = None) -> None:
-    """Refuse a file whose SHA-256 does not begin with the digits in its name, if it has any.
+    """BadInputError for a file whose SHA-256 does not begin with the digits in its name, if any.
 
     `name` is the file's final name, if it differs.
     """

@@ -92,7 +92,7 @@ def model_row(name: str) -> ModelRow:
 
 
 def models_of(selection: Sequence[str]) -> tuple[ModelRow, ...]:
-    """Rows of tiers, model names and "all", such as `["quick", "hrnet_w48"]`, in table order."""
+    """The rows of tiers, model names and 'all', in table order; BadInputError for other words."""
     names = {row.name for row in MODELS}
     for word in selection:
         if word not in names and word not in TIERS and word != ALL:
@@ -101,7 +101,10 @@ def models_of(selection: Sequence[str]) -> tuple[ModelRow, ...]:
 
 
 def config_path(row: ModelRow) -> Path:
-    """The MMPose config file of a model, without importing mmpose."""
+    """The MMPose config file of a model, without importing mmpose.
+
+    UnavailableError if mmpose is not installed, BadInputError if it has no such config.
+    """
     path = mmpose_files() / "configs" / row.config
     if not path.is_file():
         raise BadInputError(
