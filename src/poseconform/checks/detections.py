@@ -33,11 +33,8 @@ class Matched:
 
 
 def as_detections(dets: NDArray[np.floating], keypoints: NDArray[np.floating]) -> Detections:
-    """The real rows of `dets` `[M, 5]` and `keypoints` `[M, K, 3]`, input px.
-
-    Padding has a score of exactly 0.
-    """
-    real = dets[:, 4] != 0
+    """Rows of `dets` `[M, 5]` and `keypoints` `[M, K, 3]`, input px, that are not padding."""
+    real = dets[:, 4] != 0  # padding has a score of exactly 0
     d, k = dets[real].astype(np.float64), keypoints[real].astype(np.float64)
     return Detections(d[:, :4], d[:, 4], k[..., :2], k[..., 2])
 
