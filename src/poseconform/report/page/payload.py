@@ -62,10 +62,7 @@ class Pool:
 
 
 def payload_of(grid: Grid, changed: Mapping[str, str], lone: Collection[str]) -> dict[str, Any]:
-    """The payload; its cells are those of `grid`, in the same order.
-
-    `changed` has changes by `cell_id`, `lone` the ids of cells that fail on one backend only.
-    """
+    """The payload of the cells of `grid`, in its order; `changed` is by `cell_id`, `lone` ids."""
     placed = [
         (cell, column)
         for row in grid.rows
