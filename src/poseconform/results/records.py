@@ -61,18 +61,14 @@ Number = Annotated[
 
 @dataclass(frozen=True, config=CONFIG)
 class StageRecord:
-    """One stage of one cell.
-
-    `seconds` is 0 when a cached artifact was used; `message` is one line for a person, `code` a
-    signal (`SIGSEGV`) or an availability code; `expected` marks a declared failure.
-    """
+    """One stage of one cell."""
 
     name: Annotated[str, Field(json_schema_extra={"enum": list(STAGES)})]
-    seconds: Number = 0.0
+    seconds: Number = 0.0  # 0 when a cached artifact was used
     outcome: Annotated[str, Field(json_schema_extra={"enum": list(STAGE_OUTCOMES)})] = "pass"
-    message: str = ""
-    code: str = ""
-    expected: bool = False
+    message: str = ""  # one line for a person
+    code: str = ""  # a signal (`SIGSEGV`) or an availability code
+    expected: bool = False  # a declared failure
 
     def __post_init__(self) -> None:
         for what, value, allowed in (
