@@ -36,7 +36,6 @@ _COLOR = re.compile(r"\x1b\[[0-9;]*m")  # colors of a terminal
 LOG_EACH = 16_000  # characters of one log
 LOG_ALL = 200_000  # characters of all logs of a page
 LOG_LEAST = 1_500
-
 # Labels of the values of one output.  Without a unit, the tensor's own.
 OUTPUT_LABELS = (
     "shape", "dtype", "max error", "allowed max", "PyTorch's own max", "RMS error", "allowed RMS",
