@@ -79,10 +79,7 @@ class Expectation:
         )
 
     def holds(self, version: str, system: str) -> bool:
-        """True for this version of the backend on this system, as `platform.system()` names it.
-
-        A version that cannot be read meets no condition: better a failure than a wrong excuse.
-        """
+        """True for this version of the backend on this system, as `platform.system()` names it."""
         if self.os and self.os != SYSTEMS.get(system):
             return False
         if not self.version:
@@ -90,7 +87,7 @@ class Expectation:
         try:
             return SpecifierSet(self.version).contains(Version(version), prereleases=True)
         except InvalidVersion:
-            return False
+            return False  # better a failure than a wrong excuse
 
     def excuses(self, failure: StageRecord) -> bool:
         """True if the entry declares this failure of a cell that it matches."""

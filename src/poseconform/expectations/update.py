@@ -49,10 +49,7 @@ class Run:
 
 
 def update(folder: Path, run: Run, write_line: Callable[[str], None]) -> list[Path]:
-    """Rewrite the files in `folder`, show the difference, and return the files that changed.
-
-    A ValueError is raised, and nothing written, where entries are not tables of their own.
-    """
+    """Rewrite the files in `folder`, show the difference, and return the files that changed."""
     changed = []
     for backend, change in sorted(changes(run, write_line).items()):
         path = folder / f"{backend}.toml"

@@ -79,10 +79,7 @@ def build_report(
 def render_html(
     results: Results, baseline: Results | None = None, *, limit: int = PAGE_LIMIT
 ) -> str:
-    """The page of `results` as one HTML document, with changes against `baseline` marked.
-
-    Images fill it to at most `limit` bytes.
-    """
+    """The page as HTML, changes against `baseline` marked; images fill it to `limit` bytes."""
     grid = grid_of(results.cells)
     changed = {} if baseline is None else changes(baseline, results)
     lone = lone_failures(results.cells)

@@ -144,10 +144,8 @@ def _facts(
     flow = failure.cell.flow
     row = backend_row(flow.backend)
     loaded = execution.loaded if execution else None
-    samples = len(reference.inputs) if reference else 0
-    batches = (
-        [b.samples for b in execution.batches] if execution else [[i] for i in range(samples)]
-    )
+    single = [[i] for i in range(len(reference.inputs) if reference else 0)]
+    batches = [b.samples for b in execution.batches] if execution else single
     return {
         "cell": failure.cell.id,
         "message": failure.message,
@@ -160,7 +158,7 @@ def _facts(
         "dtype": loaded.inputs[0].dtype if loaded else "float32",
         "outputs": [info.name for info in loaded.outputs] if loaded else [],
         "options": dict(loaded.effective_options) if loaded else {},
-        "batches": batches or [[i] for i in range(samples)],
+        "batches": batches or single,
         "allowed": _allowed(failure.cell, reference),
         "platform": platform.platform(),
         "python": platform.python_version(),

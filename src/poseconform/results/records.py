@@ -61,18 +61,14 @@ Number = Annotated[
 
 @dataclass(frozen=True, config=CONFIG)
 class StageRecord:
-    """One stage of one cell.
-
-    `seconds` is 0 when a cached artifact was used; `message` is one line for a person, `code` a
-    signal (`SIGSEGV`) or an availability code; `expected` marks a declared failure.
-    """
+    """One stage of one cell."""
 
     name: Annotated[str, Field(json_schema_extra={"enum": list(STAGES)})]
-    seconds: Number = 0.0
+    seconds: Number = 0.0  # 0 when a cached artifact was used
     outcome: Annotated[str, Field(json_schema_extra={"enum": list(STAGE_OUTCOMES)})] = "pass"
-    message: str = ""
-    code: str = ""
-    expected: bool = False
+    message: str = ""  # one line for a person
+    code: str = ""  # a signal (`SIGSEGV`) or an availability code
+    expected: bool = False  # a declared failure
 
     def __post_init__(self) -> None:
         for what, value, allowed in (
@@ -96,10 +92,7 @@ class StageRecord:
 
 @dataclass(frozen=True, config=CONFIG)
 class HistogramRecord:
-    """Absolute element errors of one output: `[B + 1]` edges in log10, `[B]` counts.
-
-    Elements without an error are left out.
-    """
+    """Nonzero absolute errors of one output: `[B + 1]` edges in log10, `[B]` counts."""
 
     edges: tuple[Number, ...]
     counts: tuple[Count, ...]
@@ -140,18 +133,14 @@ class OutputRecord:
 
 @dataclass(frozen=True, config=CONFIG)
 class LayersRecord:
-    """Quantized layers of an int8 artifact, each on its own float32 input.
+    """Quantized layers of an int8 artifact, each on its own float32 input."""
 
-    `quantized` of the `multiplying` layers, which sum products, compute in int8. `min_db` is the
-    signal over quantization noise of the layer `worst`, dB; `allowed_db` is its limit.
-    """
-
-    quantized: Count
-    multiplying: Count
-    min_db: Number | None = None
+    quantized: Count  # layers that compute in int8
+    multiplying: Count  # layers that sum products
+    min_db: Number | None = None  # signal over quantization noise, of the layer `worst`
     median_db: Number | None = None
     worst: str = ""
-    allowed_db: Number | None = None
+    allowed_db: Number | None = None  # limit of `min_db`
 
 
 @dataclass(frozen=True, config=CONFIG)
@@ -223,15 +212,12 @@ class LatencyRecord:
 
 @dataclass(frozen=True, config=CONFIG)
 class ImageRecord:
-    """A small image, in base64, with reference and deployed keypoints drawn over each other.
+    """A small image with reference and deployed keypoints drawn over each other."""
 
-    `name` is unique in its cell; `caption` is also for a screen reader.
-    """
-
-    name: str
-    data: str
+    name: str  # unique in its cell
+    data: str  # base64
     mime: str = "image/jpeg"
-    caption: str = ""
+    caption: str = ""  # also for a screen reader
 
 
 @dataclass(frozen=True, config=CONFIG)

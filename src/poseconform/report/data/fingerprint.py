@@ -1,8 +1,4 @@
-"""The environment of a run: shown in full, in one line, and compared with another's.
-
-Latencies are compared only if they are from the same machine and the same software;
-`same_machine` decides that by the fields of one table.
-"""
+"""The environment of a run: shown in full, in one line, and compared with another's."""
 
 from __future__ import annotations
 
@@ -25,8 +21,7 @@ _LINE_PACKAGES = dict.fromkeys(("torch", *(b.distribution for b in backends_by_r
 
 RUNNERS = "runners"  # where the facts of each runner are, after a merge
 
-# Fields that must agree before two latencies are compared.
-TIMING_FIELDS = ("cpu", "gpu", "driver", "threads", "power")
+TIMING_FIELDS = ("cpu", "gpu", "driver", "threads", "power")  # must agree to compare latencies
 
 Group = tuple[str, list[tuple[str, str]]]  # title; names and values
 
@@ -82,10 +77,9 @@ def differences(
 ) -> tuple[tuple[str, str, str], ...]:
     """Name, old and new value of everything in which two environments differ."""
     before, after = _flat(old), _flat(new)
-    names = sorted({*before, *after})
     return tuple(
         (name, before.get(name, ABSENT), after.get(name, ABSENT))
-        for name in names
+        for name in sorted({*before, *after})
         if before.get(name) != after.get(name)
     )
 

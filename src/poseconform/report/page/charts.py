@@ -38,33 +38,27 @@ class Dot(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A row of dots, or of segments of a bar: x, width, index of the stage, title.
-
-    Dots without a title are in `path`, spreads in `ranges`.
-    """
+    """A row of dots, or of segments of a bar."""
 
     label: str
     y: float
     note: str
-    path: str = ""
-    ranges: str = ""
+    path: str = ""  # of the dots without a title
+    ranges: str = ""  # path of the spreads
     dots: Sequence[Dot] = ()
-    segments: Sequence[tuple[float, float, int, str]] = ()
+    segments: Sequence[tuple[float, float, int, str]] = ()  # x, width, index of the stage, title
 
 
 class Chart(NamedTuple):
-    """A strip, which has `ticks` (x and label) and the x of a `limit`; or stacked bars.
-
-    `legend` has index and name of the stages in the bars.
-    """
+    """A strip, which has ticks and may have a limit; or stacked bars, which have a legend."""
 
     title: str
     note: str
     rows: Sequence[Row]
     height: float
-    ticks: Sequence[tuple[float, str]] = ()
-    limit: float | None = None
-    legend: Sequence[tuple[int, str]] = ()
+    ticks: Sequence[tuple[float, str]] = ()  # x and label
+    limit: float | None = None  # its x
+    legend: Sequence[tuple[int, str]] = ()  # index and name of the stages in the bars
 
 
 def charts_of(grid: Grid) -> tuple[tuple[Chart, ...], Chart | None]:
@@ -92,7 +86,8 @@ def charts_of(grid: Grid) -> tuple[tuple[Chart, ...], Chart | None]:
         _strip(
             "Latency by flow",
             "Median at batch 1 and interquartile range over the recorded runs, ms.",
-            flows, _latency, lambda v: f"{number(v)} ms",
+            flows, lambda c: (c.median_ms, c.latency_ms.iqr if c.latency_ms else 0.0),
+            lambda v: f"{number(v)} ms",
         ),
         _strip(
             "Size by flow",
@@ -101,10 +96,6 @@ def charts_of(grid: Grid) -> tuple[tuple[Chart, ...], Chart | None]:
         ),
     )  # fmt: skip
     return tuple(strip for strip in strips if strip.rows), _bars(flows)
-
-
-def _latency(cell: CellRecord) -> tuple[float | None, float]:
-    return cell.median_ms, 0.0 if cell.latency_ms is None else cell.latency_ms.iqr
 
 
 def _strip(

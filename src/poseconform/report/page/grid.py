@@ -21,16 +21,12 @@ from poseconform.results.records import CellRecord
 
 @dataclass(frozen=True)
 class Column:
-    """One flow of the matrix.
-
-    `variant` is what the deploy config does otherwise than others of its kind, and exporter and
-    implementation where they are not the most common ones; mostly empty.
-    """
+    """One flow of the matrix."""
 
     backend: str
     precision: str
     shape_mode: str
-    variant: str = ""
+    variant: str = ""  # options of the deploy config; exporter, implementation if uncommon
 
     @property
     def label(self) -> str:

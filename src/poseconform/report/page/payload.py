@@ -36,7 +36,6 @@ _COLOR = re.compile(r"\x1b\[[0-9;]*m")  # colors of a terminal
 LOG_EACH = 16_000  # characters of one log
 LOG_ALL = 200_000  # characters of all logs of a page
 LOG_LEAST = 1_500
-
 # Labels of the values of one output.  Without a unit, the tensor's own.
 OUTPUT_LABELS = (
     "shape", "dtype", "max error", "allowed max", "PyTorch's own max", "RMS error", "allowed RMS",
@@ -62,10 +61,7 @@ class Pool:
 
 
 def payload_of(grid: Grid, changed: Mapping[str, str], lone: Collection[str]) -> dict[str, Any]:
-    """The payload; its cells are those of `grid`, in the same order.
-
-    `changed` has changes by `cell_id`, `lone` the ids of cells that fail on one backend only.
-    """
+    """The payload of the cells of `grid`, in its order; `changed` is by `cell_id`, `lone` ids."""
     placed = [
         (cell, column)
         for row in grid.rows

@@ -46,10 +46,7 @@ WHOLE_LEGEND = LEGEND.replace("Blank: not tried", f"{NOT_BY_US}: it has flows, a
 
 
 def support_table(results: Results, *, whole: bool = False) -> str:
-    """The table of a run in Markdown, its legend below, ending with a newline.
-
-    With `whole` it is the project's table, with a note where there is no result.
-    """
+    """The table of a run in Markdown with its legend; with `whole` that of the project."""
     cells = [c for c in results.cells if kind_of(c.outcome) != "not-selected"]
     if not cells:
         return "No cells were run.\n"
