@@ -40,6 +40,11 @@ def test_numbers(cell, record):
         signal.pause()
     record(headroom=0.5)
 """
+# What runs in a shell's background ignores SIGINT, and so would the processes that it starts.
+MAIN = (
+    "import signal, sys, pytest; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "sys.exit(pytest.main(sys.argv[1:]))"
+)
 WAIT = 60  # seconds after which a process that should have ended has failed to
 HALF = "m2-simcc_onnxruntime_static"
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -62,7 +67,7 @@ def start(
 
     def run(*options: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, "-m", "pytest", *PLUGINS, "--report-dir", "report", *options],
+            [sys.executable, "-c", MAIN, *PLUGINS, "--report-dir", "report", *options],
             cwd=pytester.path, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         processes.append(process)
