@@ -18,7 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from posedeploy.apis import deploy
+from posedeploy.apis.deploying import convert_exported
+from posedeploy.apis.exporting import export
+from posedeploy.apis.sources import resolve_model_config
+from posedeploy.config import load_deploy_config, load_model_config
 from posedeploy.sdk import PoseDetector
 from posedeploy.synthetic.drawn import drawn_figures
 
@@ -36,7 +39,16 @@ class Model:
 
 def keypoints(model: Model, flow: str, device: str, folder: Path) -> NDArray[np.float32]:
     """Keypoints of a drawn figure, through an SDK model folder that is made here."""
-    deploy(flow, model.name, model.checkpoint, folder)
+    config, deploy_config = (
+        load_model_config(resolve_model_config(model.name)),
+        load_deploy_config(flow),
+    )
+    exported = folder.with_name(f"{folder.name}-export")
+    exported.mkdir()
+    folder.mkdir()
+    # not `deploy`, which refuses TensorRT where its package is not installed
+    graph = export(config, model.checkpoint, deploy_config, exported)
+    convert_exported(graph, deploy_config, config, folder)
     figure = next(iter(drawn_figures("evaluation", 1)))
     with PoseDetector(folder, device) as detector:
         return detector(figure.image, figure.bboxes if detector.top_down else None)
