@@ -3,8 +3,8 @@
 `accuracy` compares single keypoints on drawn figures, from the backend's own outputs: below
 float32 a tensor that is close proves little about its keypoints. `dataset` compares AP, AR and PCK
 over the whole way from image to keypoint, through the client. AP and PCK are blunt (a shift of a
-pixel changes neither), but they are what people publish. Where nobody has measured the limit of a
-flow, both raise `LookupError`.
+pixel changes neither), but they are what people publish. Both raise `LookupError` for a flow
+that has no measured limit.
 """
 
 from __future__ import annotations

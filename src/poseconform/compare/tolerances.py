@@ -290,7 +290,7 @@ def _most_particular(rows: Sequence[Row], what: str, **wanted: str) -> Row:
     """The row whose fields are these or '*', with '*' in as few and as late fields as can be.
 
     Raises:
-        LookupError: Nobody has measured it; a flow without a limit must not pass.
+        LookupError: There is no row: a flow without a measured limit must not pass.
     """
     fitting = [r for r in rows if all(getattr(r, k) in {v, "*"} for k, v in wanted.items())]
     if not fitting:

@@ -103,12 +103,12 @@ class Judge:
         return self._but(cell, {("conversion", cell.id): conversion})
 
     def with_execution(self, cell: Cell, execution: Execution) -> Judge:
-        """Likewise, but the cell's backend is taken to have given these outputs."""
+        """A judge with the results of this one, and these outputs of the cell's backend."""
         results = {"conversion": self.conversion(cell), "execution": execution}
         return self._but(cell, {(name, cell.id): result for name, result in results.items()})
 
     def evaluating(self, cell: Cell) -> Judge:
-        """Likewise, but the judge evaluates the cell's files itself (`BackendSpec.evaluator`).
+        """A judge that evaluates the cell's files itself (`BackendSpec.evaluator`).
 
         Fails at 'numeric': the backend itself has neither loaded nor run anything.
         """
@@ -124,12 +124,12 @@ class Judge:
         return self.with_execution(cell, self.once(("evaluation", cell.id), evaluate))
 
     def with_options(self, cell: Cell, options: SessionOptions) -> Judge:
-        """Likewise, but the cell's backend runs with other options than its flow stands for."""
+        """A judge that runs the cell's backend with other options than those of its flow."""
         changed = self._but(cell, {("conversion", cell.id): self.conversion(cell)})
         return replace(changed, options={**self.options, cell.id: options})
 
     def with_checkpoint(self, cell: Cell, checkpoint: Path) -> Judge:
-        """Likewise, but the cell is converted from another checkpoint than the reference's."""
+        """A judge that converts the cell from another checkpoint than the reference's."""
         self.reference(cell.model, cell.flow.precision)
         return self._but(cell, {checkpoint_key(cell.model): str(checkpoint)})
 
@@ -214,7 +214,7 @@ class Judge:
         return result  # type: ignore[no-any-return]
 
     def convert(self, cell: Cell) -> Conversion:
-        """The same, whether or not this judge has done it already."""
+        """Convert the cell, even if this judge has done it already."""
         checkpoint = self.checkpoint(cell.model)
         on_device = self.subject.builds_for_device(cell.flow.backend)
         try:
