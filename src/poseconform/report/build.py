@@ -55,7 +55,7 @@ from posedeploy.paths import write_text
 PAGE_LIMIT = 1_400_000  # bytes that images may fill a page to; a mail or a wiki takes that much
 IMAGES_LIMIT = 500_000  # bytes of images alone: those of every failing cell of a bad run
 CHANGE_MARKS = {
-    "newly-failing": "new", "newly-passing": "mended", "still-failing": "still",
+    "newly-failing": "new", "newly-passing": "fixed", "still-failing": "still",
     "missing": "gone", "new": "added",
 }  # fmt: skip
 
