@@ -18,6 +18,7 @@ from posedeploy.runtime.types import (
     ComputePrecision,
     Device,
     PrecisionError,
+    RefusedError,
     Runtime,
     Session,
     SessionOptions,
@@ -27,7 +28,7 @@ from posedeploy.runtime.types import (
 
 __all__ = [
     "BACKENDS", "Arrays", "Availability", "BackendSpec", "Code", "ComputePrecision", "Device",
-    "PrecisionError", "Runtime", "Session", "SessionOptions", "StoredPrecision", "TensorInfo",
-    "backend_distributions", "backend_names", "backend_row", "backends_by_rank", "device_of",
-    "get_runtime", "probe_on",
+    "PrecisionError", "RefusedError", "Runtime", "Session", "SessionOptions", "StoredPrecision",
+    "TensorInfo", "backend_distributions", "backend_names", "backend_row", "backends_by_rank",
+    "device_of", "get_runtime", "probe_on",
 ]  # fmt: skip

@@ -17,7 +17,14 @@ from numpy.typing import NDArray
 
 from posedeploy.runtime.host import HOST, Host
 from posedeploy.runtime.registry import accepted_device, as_declared, backend_row
-from posedeploy.runtime.types import Arrays, Availability, SessionOptions, TensorInfo
+from posedeploy.runtime.torchscript_program import problems
+from posedeploy.runtime.types import (
+    Arrays,
+    Availability,
+    RefusedError,
+    SessionOptions,
+    TensorInfo,
+)
 
 SIGNATURE = "posedeploy.json"  # the extra file: {"inputs": [...], "outputs": [...]}
 
@@ -82,7 +89,11 @@ class TorchScript:
     def load(
         self, files: Sequence[Path], device: str, options: SessionOptions
     ) -> TorchScriptSession:
-        """See `Runtime.load`. Sets the threads of torch, which are the process's."""
+        """See `Runtime.load`. Sets the threads of torch, which are the process's.
+
+        Raises:
+            RefusedError: The program in the archive is not of the operators of a pose network.
+        """
         import torch
 
         accepted_device("torchscript", device, options.precision, ("fp32",))
@@ -94,6 +105,14 @@ class TorchScript:
             )
         if options.threads:
             torch.set_num_threads(options.threads)
+        # by PyTorch's own reader, so that what is checked is what is loaded
+        archive = torch._C.PyTorchFileReader(str(files[0]))
+        try:
+            found = list(problems(archive.get_all_records(), archive.get_record))
+        except UnicodeDecodeError as error:
+            raise RefusedError("records whose names are not UTF-8") from error
+        if found:
+            raise RefusedError("; ".join(found[:3]))
         extra = {SIGNATURE: ""}
         module = torch.jit.load(str(files[0]), map_location="cpu", _extra_files=extra)  # type: ignore[no-untyped-call]
         effective = {

@@ -152,3 +152,7 @@ class PrecisionRuntime(Runtime, Protocol):
 
 class PrecisionError(RuntimeError):
     """The backend computes in another precision here than the one that was set."""
+
+
+class RefusedError(RuntimeError):
+    """The file is a program with operators beyond those of a pose network: it is not loaded."""

@@ -12,6 +12,7 @@ from posedeploy.runtime import (
     Code,
     Device,
     PrecisionError,
+    RefusedError,
     Runtime,
     Session,
     SessionOptions,
@@ -19,6 +20,7 @@ from posedeploy.runtime import (
     backend_names,
     backend_row,
     get_runtime,
+    torchscript_program,
 )
 from posedeploy.runtime.types import DeviceRuntime
 from posedeploy.sdk.decode import MISMATCH, Decoder, compile_decoder
@@ -155,6 +157,9 @@ def load_session(
             f"backend {name}", str(error), "a machine that computes in the folder's precision",
             "Run it on such a machine, or convert with another deploy config.",
         ) from error  # fmt: skip
+    except RefusedError as error:
+        expected, next_step = torchscript_program.EXPECTED, torchscript_program.NEXT_STEP
+        raise BadInputError(files[0].name, str(error), expected, next_step) from error
     except RuntimeError as error:
         available = runtime.probe()
         if not available.ok:  # then it is not the files that are to blame

@@ -14,7 +14,7 @@ from posedeploy.sdk.binding import decoder_of
 from posedeploy.sdk.checks import Finding, Level, error, from_exception, warning
 from posedeploy.sdk.checks.clients import Client, check_client, client_named
 from posedeploy.sdk.checks.detail import check_facts, check_meta, check_provenance
-from posedeploy.sdk.checks.files import check_files, check_links, check_schema
+from posedeploy.sdk.checks.files import check_files, check_links, check_program, check_schema
 from posedeploy.sdk.checks.graph import check_graph, keypoint_count
 from posedeploy.sdk.folder import DETAIL, JSON_FILES, PIPELINE, SdkModel, read_folder
 from posedeploy.sdk.onnxfile import OnnxFacts, read_onnx
@@ -71,6 +71,7 @@ def _check_json(folder: Path, name: str) -> Iterator[Finding]:
 def _check_model(model: SdkModel, client: Client | None) -> Iterator[Finding]:
     """The checks that need a folder whose JSON files are readable."""
     yield from check_files(model)
+    yield from check_program(model)
     preprocessor = decoder = graph = keypoints = None
     try:
         preprocessor = compile_transforms(model.transforms)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from posedeploy.errors import BadInputError
-from posedeploy.runtime import backend_names, backend_row
+from posedeploy.runtime import backend_names, backend_row, torchscript_program
 from posedeploy.sdk.checks import Finding, Level, error, from_exception, warning
 from posedeploy.sdk.fields import show
 from posedeploy.sdk.folder import DEPLOY, DETAIL, SdkModel
@@ -71,6 +71,23 @@ def check_files(model: SdkModel) -> Iterator[Finding]:
     if bool(entry.weights) != bool(row.weights_file):
         why = f"{row.name} needs {'a' if row.weights_file else 'no'} weights file"
         yield error(DEPLOY, f"{path}.weights", repr(entry.weights), repr(row.weights_file), why)
+
+
+def check_program(model: SdkModel) -> Iterator[Finding]:
+    """A TorchScript file is a program: what it may do beyond computing, before anyone loads it."""
+    net = model.model.net
+    if model.model.backend != "torchscript" and not net.endswith((".pt", ".pth")):
+        return
+    try:
+        path = file_inside(model.folder, net, DEPLOY)
+    except BadInputError:
+        return  # check_files reports it
+    why = "it could touch other files: posedeploy does not load it, others would"
+    try:
+        for found in islice(torchscript_program.problems_of_file(path), MAX_FINDINGS):
+            yield error(net, "", found, torchscript_program.EXPECTED, why)
+    except ValueError as problem:
+        yield error(net, "", str(problem), "an archive of torch.jit.save", "no client loads it")
 
 
 @cache

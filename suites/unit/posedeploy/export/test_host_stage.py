@@ -18,6 +18,7 @@ from posedeploy.export import host_work, write_graph
 from posedeploy.export.ncnn_rewrites import ncnn_operators
 from posedeploy.export.pose_decoder_weights import pose_decoder_arrays
 from posedeploy.runtime.torchscript import SIGNATURE, read_signature
+from posedeploy.runtime.torchscript_program import problems_of_file
 from posedeploy.sdk.decode import compile_decoder
 from posedeploy.sdk.decode.detections import read_pose_decoder
 from posedeploy.sdk.fields import Node
@@ -204,13 +205,17 @@ def test_the_trace_for_ncnn_holds_no_slice_of_images_and_is_exact(
     )
 
 
-@pytest.mark.parametrize("name", ["rtmpose", "yoloxpose", "rtmo", "litehrnet"])
-def test_a_dynamic_trace_holds_everything(
+@pytest.mark.parametrize(
+    "name",
+    ["cpm", "heatmap", "litehrnet", "mspn", "rtmo", "rtmpose", "simcc", "yoloxpose"],
+)
+def test_a_dynamic_trace_holds_everything_and_listed_operators_only(
     subject: Callable[[str], Any], tmp_path: Path, name: str
 ) -> None:
     it = subject(name)
     module = it.exportable()
     graph = write_graph(module, it.deploy_config("dynamic"), tmp_path, "torchscript")
+    assert not list(problems_of_file(graph.path))
     extra = {SIGNATURE: ""}
     traced = torch.jit.load(str(graph.path), _extra_files=extra)  # type: ignore[no-untyped-call]
     inputs, outputs = read_signature(extra[SIGNATURE])

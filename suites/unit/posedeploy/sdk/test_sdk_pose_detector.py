@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -292,3 +293,17 @@ def test_importing_the_sdk_loads_no_training_framework_and_no_backend() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_program_that_could_touch_files_is_refused_with_what_to_do(folders: Any) -> None:
+    pytest.importorskip("torch")
+    new = {"net": "end2end.pt", "backend": "torchscript"}
+    folder = folders.make(
+        "heatmap", lambda content: content["deploy.json"]["models"][0].update(new)
+    )
+    code = 'def forward(self, x):\n  return torch.from_file("x", True, 4)\n'
+    with zipfile.ZipFile(folder / "end2end.pt", "w") as archive:
+        archive.writestr("end2end/code/__torch__.py", code)
+        archive.writestr("end2end/version", "3\n")
+    with pytest.raises(BadInputError, match="torch.from_file.*Do not run it"):
+        PoseDetector(folder)

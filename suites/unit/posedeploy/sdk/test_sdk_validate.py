@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import zipfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -539,3 +540,27 @@ def test_equality_of_json_values() -> None:
     assert same(10**400, 10**400)
     for left, right in ((1, True), ([1], [1, 2]), (10**400, 0.5), ("a", 1), (1, 1.001), (None, 0)):
         assert not same(left, right)
+
+
+@pytest.mark.parametrize(
+    ("call", "wrong"), [("torch.relu(x)", []), ('torch.from_file("x", True, 4)', ["end2end.pt"])]
+)
+def test_a_program_that_could_touch_files_is_an_error(
+    folders: Any, call: str, wrong: list[str]
+) -> None:
+    def of_torchscript(content: Content) -> None:
+        entry(content).update(net="end2end.pt", backend="torchscript")
+        content["detail.json"]["backend_config"]["type"] = "torchscript"
+
+    folder = folders.make("heatmap", of_torchscript)
+    with zipfile.ZipFile(folder / "end2end.pt", "w") as archive:
+        archive.writestr("end2end/code/__torch__.py", f"def forward(self, x):\n  return {call}\n")
+    assert places(validate(folder)) == wrong
+
+
+def test_what_is_no_program_at_all_is_an_error(folders: Any) -> None:
+    new = {"net": "end2end.pt", "backend": "torchscript"}
+    folder = folders.make("heatmap", lambda content: entry(content).update(new))
+    (folder / "end2end.pt").write_bytes(b"PK no archive")
+    (finding,) = [f for f in validate(folder) if f.level is Level.ERROR]
+    assert "no TorchScript archive" in finding.found
