@@ -1,10 +1,11 @@
-"""Cache folders, and files and folders that are written whole or not at all.
+"""Cache folders, hashes of files, and files and folders that are written whole or not at all.
 
 Uses the standard library alone, so that every room, and the judge, can use it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import tempfile
@@ -23,6 +24,12 @@ def cache_dir(variable: str = CACHE_VARIABLE, name: str = "posedeploy") -> Path:
     if named := os.environ.get(variable):
         return Path(named)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / name
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from posedeploy.paths import whole_folder
+from posedeploy.paths import file_sha256, whole_folder
 
 MANIFEST = "manifest.json"
 LOCK_SECONDS = 1800.0
@@ -43,12 +43,6 @@ def content_key(kind: str, parts: Mapping[str, object]) -> str:
     """The address of what is made from `parts`: 'kind-<24 hex digits>'."""
     text = json.dumps(parts, sort_keys=True, default=str)
     return f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:24]}"
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def tree_sha256(root: Path, pattern: str = "*.py") -> str:

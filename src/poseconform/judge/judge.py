@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from poseconform import reference
 from poseconform.datasets.labeled import DataSet, LabeledImage
-from poseconform.isolation.artifacts import ArtifactCache, content_key, file_sha256, tree_sha256
+from poseconform.isolation.artifacts import ArtifactCache, content_key, tree_sha256
 from poseconform.isolation.child import SINGLE_THREAD, Child, ChildFailure
 from poseconform.isolation.device_lock import device_lock
 from poseconform.judge.runs import Batch, Execution, Loaded, plan_batches
@@ -32,6 +32,7 @@ from poseconform.subject.environment import Availabilities, package_versions
 from poseconform.subject.loading import DEFAULT_SUBJECT
 from poseconform.subject.mmpose_models import config_text
 from poseconform.subject.protocol import Conversion, Subject
+from posedeploy.paths import file_sha256
 from posedeploy.runtime import Device, SessionOptions, backend_row, device_of
 
 T = TypeVar("T")

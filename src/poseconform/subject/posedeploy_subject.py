@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import posedeploy
-from poseconform.isolation.artifacts import ArtifactCache, content_key, file_sha256, tree_sha256
+from poseconform.isolation.artifacts import ArtifactCache, content_key, tree_sha256
 from poseconform.matrix.cells import Cell, Flow, Model
 from poseconform.subject.environment import package_versions
 from poseconform.subject.protocol import Conversion
@@ -19,6 +19,7 @@ from posedeploy.apis.progress import Progress, StageEvent
 from posedeploy.apis.sources import is_zoo_name, published_checkpoint, resolve_checkpoint
 from posedeploy.config import FAMILIES, list_deploy_configs, load_deploy_config, load_model_config
 from posedeploy.convert import built_for, conversion_availability, missing_tools
+from posedeploy.paths import file_sha256
 from posedeploy.runtime import Availability, backend_distributions, backend_row
 from posedeploy.zoo.table import TIERS, config_path, models_of
 

@@ -17,7 +17,7 @@ from posedeploy.errors import BadInputError
 if TYPE_CHECKING:
     from posedeploy.sdk.validate import Finding
 
-COLORS = {"error": "bold red", "warning": "yellow"}
+COLORS = {"error": "bold red", "warning": "yellow", "note": "dim"}
 
 
 def validate(
@@ -61,8 +61,10 @@ def show(out: Console, folder: Path, client: str | None, findings: Sequence[Find
     from rich.table import Table
 
     whom = f" for {client}" if client else ""
-    if not findings:
+    wrong = [finding for finding in findings if finding.level != "note"]
+    if not wrong:
         out.print(f"[green]nothing wrong[/] with {escape(str(folder))}{whom}", soft_wrap=True)
+    if not findings:
         return
     table = Table("", "where", "found", "expected", show_lines=True)
     for finding in findings:
@@ -72,6 +74,9 @@ def show(out: Console, folder: Path, client: str | None, findings: Sequence[Find
         cells = map(escape, (place or str(folder), finding.found, expected))
         table.add_row(level, *cells)
     out.print(table)
+    if not wrong:
+        return
     counts = {level: sum(f.level == level for f in findings) for level in COLORS}
-    summary = ", ".join(f"{n} {level}{'' if n == 1 else 's'}" for level, n in counts.items())
+    shown = {level: n for level, n in counts.items() if n or level != "note"}
+    summary = ", ".join(f"{n} {level}{'' if n == 1 else 's'}" for level, n in shown.items())
     out.print(f"{summary} in {escape(str(folder))}{whom}", soft_wrap=True)

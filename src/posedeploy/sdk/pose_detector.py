@@ -5,6 +5,7 @@ numpy, OpenCV and one backend; neither torch nor mmpose.  Called as MMDeploy's r
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from posedeploy.errors import BadInputError
 from posedeploy.runtime import Device, Runtime, Session
 from posedeploy.sdk.binding import bind, decoder_of, load_session
+from posedeploy.sdk.checksums import HASHED_BYTES, mismatches
 from posedeploy.sdk.decode import MISMATCH
 from posedeploy.sdk.folder import read_folder
 from posedeploy.sdk.images import Image, check_image
@@ -36,6 +38,8 @@ class PoseDetector:
         threads: Threads within one operation; 0 lets the backend choose.
         batch_size: Most regions in one call of the graph, where its batch is dynamic.
         runtime: Loads the backend's files; None takes the backend's own.
+        verify: Whether the backend's files must be those that the checksums in `detail.json` are
+            of, if it has any; None compares files up to 128 MiB so, and the size of larger ones.
 
     Attributes:
         top_down: True if the model takes boxes, False if it finds the people itself.
@@ -43,7 +47,8 @@ class PoseDetector:
         on_stage: Called with one of `STAGES` as each ends, so that a caller can time them.
 
     Raises:
-        BadInputError: The folder is not whole, contradicts itself or does not fit its graph.
+        BadInputError: The folder is not whole, contradicts itself or does not fit its graph, or a
+            file in it is not the one that was converted.
         UnavailableError: The backend is not installed.
 
     Example:
@@ -60,6 +65,7 @@ class PoseDetector:
         threads: int = 1,
         batch_size: int = DEFAULT_BATCH,
         runtime: Runtime | None = None,
+        verify: bool | None = None,
     ) -> None:
         if batch_size < 1 or threads < 0:
             found, expected = f"{batch_size=}, {threads=}", "batch_size from 1, threads from 0"
@@ -70,6 +76,9 @@ class PoseDetector:
         self._pre = compile_transforms(self.model.transforms)
         self.top_down, self.input_size = self._pre.top_down, self._pre.input_size
         self._decoder = decoder_of(self.model, self._pre)
+        if verify is not False:
+            for problem in mismatches(self.model, math.inf if verify else HASHED_BYTES):
+                raise problem
         device = Device.parse(f"{device_name}:{device_id}" if device_id else device_name)
         self._session: Session | None = load_session(self.model, device, threads, runtime)
         self._binding = bind(self.model, self._session, self._decoder.outputs, self.input_size)

@@ -14,7 +14,13 @@ from posedeploy.sdk.binding import decoder_of
 from posedeploy.sdk.checks import Finding, Level, error, from_exception, warning
 from posedeploy.sdk.checks.clients import Client, check_client, client_named
 from posedeploy.sdk.checks.detail import check_facts, check_meta, check_provenance
-from posedeploy.sdk.checks.files import check_files, check_links, check_program, check_schema
+from posedeploy.sdk.checks.files import (
+    check_checksums,
+    check_files,
+    check_links,
+    check_program,
+    check_schema,
+)
 from posedeploy.sdk.checks.graph import check_graph, keypoint_count
 from posedeploy.sdk.folder import DETAIL, JSON_FILES, PIPELINE, SdkModel, read_folder
 from posedeploy.sdk.onnxfile import OnnxFacts, read_onnx
@@ -25,7 +31,7 @@ __all__ = ["Finding", "Level", "validate"]
 
 
 def validate(folder: str | Path, client: str | None = None) -> list[Finding]:
-    """What is wrong with an SDK model folder, ours or MMDeploy's: errors before warnings.
+    """What is wrong with an SDK model folder, ours or MMDeploy's: errors, warnings, notes.
 
     `client` names one that must be able to use it; a BadInputError lists those there are.
     """
@@ -33,7 +39,8 @@ def validate(folder: str | Path, client: str | None = None) -> list[Finding]:
     path = Path(folder)
     if not path.is_dir():
         return [error("", "", "no directory", "an SDK model folder")]
-    findings = sorted(_all(path, profile), key=lambda finding: finding.level is not Level.ERROR)
+    levels = list(Level)
+    findings = sorted(_all(path, profile), key=lambda finding: levels.index(finding.level))
     # The schema, the reader and a client's limits may all object to one place: once is enough.
     unique: dict[tuple[str, str], Finding] = {}
     for finding in findings:
@@ -70,7 +77,10 @@ def _check_json(folder: Path, name: str) -> Iterator[Finding]:
 
 def _check_model(model: SdkModel, client: Client | None) -> Iterator[Finding]:
     """The checks that need a folder whose JSON files are readable."""
-    yield from check_files(model)
+    in_files = list(check_files(model))
+    yield from in_files
+    if all(finding.level is not Level.ERROR for finding in in_files):
+        yield from check_checksums(model)
     yield from check_program(model)
     preprocessor = decoder = graph = keypoints = None
     try:

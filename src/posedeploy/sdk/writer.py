@@ -16,6 +16,7 @@ from typing import Any
 from posedeploy.codecs import codec_of
 from posedeploy.config import DeployConfig, ModelConfig
 from posedeploy.runtime import StoredPrecision, TensorInfo
+from posedeploy.sdk.checksums import checksums
 
 # The SDK format's version: MMDeploy's clients read a string here and compare it with nothing.
 FORMAT_VERSION = "1.3.1"
@@ -55,13 +56,15 @@ def write_json_files(  # noqa: PLR0917 - what a folder is made of, in one order 
     checkpoint: str,
     dataset_meta: Mapping[str, Any],
 ) -> None:
-    """Write `deploy.json`, `pipeline.json` and `detail.json` into `folder`."""
-    recipe = artifact.recipe
+    """Write `deploy.json`, `pipeline.json` and `detail.json` into `folder`, which has the files."""
     contents = {
         "deploy.json": deploy_json(artifact, model_config, deploy_config.backend),
         "pipeline.json": pipeline_json(artifact, model_config, deploy_config),
-        "detail.json": detail_json(model_config, deploy_config, checkpoint, dataset_meta, recipe),
-    }
+        "detail.json": detail_json(
+            model_config, deploy_config, checkpoint, dataset_meta, artifact.recipe,
+            checksums(folder, artifact.files),
+        ),
+    }  # fmt: skip
     for name, content in contents.items():
         text = json.dumps(content, indent=4, default=_plain)
         (folder / name).write_text(text + "\n", encoding="utf-8")
@@ -151,12 +154,13 @@ def postprocess(
     return head.stages[0].component, params
 
 
-def detail_json(
+def detail_json(  # noqa: PLR0917 - the sources of its sections, in their order
     model_config: ModelConfig,
     deploy_config: DeployConfig,
     checkpoint: str,
     dataset_meta: Mapping[str, Any],
     recipe: Mapping[str, Any],
+    files: Mapping[str, Any],
 ) -> dict[str, Any]:
     """`detail.json`: where a model came from, and the facts that the folder must match.
 
@@ -183,6 +187,7 @@ def detail_json(
             "dataset_meta": dict(dataset_meta),
             "model": model_facts(model_config, len(dataset_meta.get("keypoint_names", ()))),
             **({"recipe": dict(recipe)} if recipe else {}),
+            "files": dict(files),
         },
     }
 

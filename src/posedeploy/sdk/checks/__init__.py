@@ -19,6 +19,7 @@ class Level(StrEnum):
 
     ERROR = "error"  # a client dies, refuses the folder, or gives wrong keypoints
     WARNING = "warning"  # keypoints may differ, or something could not be checked
+    NOTE = "note"  # nothing is wrong: what the folder does not let anyone check
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,11 @@ def error(file: str, path: str, found: str, expected: str, consequence: str = ""
 def warning(file: str, path: str, found: str, expected: str, consequence: str = "") -> Finding:
     """A finding of level `WARNING`."""
     return Finding(Level.WARNING, file, path, found, expected, consequence)
+
+
+def note(file: str, path: str, found: str, expected: str, consequence: str = "") -> Finding:
+    """A finding of level `NOTE`."""
+    return Finding(Level.NOTE, file, path, found, expected, consequence)
 
 
 def from_exception(problem: PoseDeployError, file: str, consequence: str = "") -> Finding:

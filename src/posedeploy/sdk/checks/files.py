@@ -12,7 +12,8 @@ from typing import Any
 
 from posedeploy.errors import BadInputError
 from posedeploy.runtime import backend_names, backend_row, torchscript_program
-from posedeploy.sdk.checks import Finding, Level, error, from_exception, warning
+from posedeploy.sdk.checks import Finding, Level, error, from_exception, note, warning
+from posedeploy.sdk.checksums import mismatches, recorded
 from posedeploy.sdk.fields import show
 from posedeploy.sdk.folder import DEPLOY, DETAIL, SdkModel
 from posedeploy.sdk.safefiles import MAX_PACKAGE_ENTRIES, file_inside
@@ -71,6 +72,19 @@ def check_files(model: SdkModel) -> Iterator[Finding]:
     if bool(entry.weights) != bool(row.weights_file):
         why = f"{row.name} needs {'a' if row.weights_file else 'no'} weights file"
         yield error(DEPLOY, f"{path}.weights", repr(entry.weights), repr(row.weights_file), why)
+
+
+def check_checksums(model: SdkModel) -> Iterator[Finding]:
+    """The backend's files against the checksums in `detail.json`."""
+    try:
+        if model.detail and recorded(model) is None:
+            why = "files of another model or with flipped bits go unnoticed"
+            expected = "those that `posedeploy convert` writes"
+            yield note(DETAIL, "$.posedeploy.files", "no checksums", expected, why)
+        for problem in islice(mismatches(model), MAX_FINDINGS):
+            yield from_exception(problem, problem.subject, "keypoints are silently wrong")
+    except BadInputError as problem:
+        yield from_exception(problem, DETAIL)
 
 
 def check_program(model: SdkModel) -> Iterator[Finding]:

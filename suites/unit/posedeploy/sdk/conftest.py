@@ -5,6 +5,7 @@ The fixtures hand out functions, so that hypothesis may call them as often as it
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from typing import Any
 import onnx
 import pytest
 from onnx import TensorProto, helper
+
+from posedeploy.sdk.checksums import checksums
 
 SIZE = (48, 64)  # width, height of the top-down graphs' input, px
 SQUARE = 64  # side of the bottom-up graph's input, px
@@ -212,15 +215,17 @@ class Folders:
         return tiny_graph(kind, batch, **how)
 
     def write(self, content: dict[str, Any], graph: onnx.ModelProto | bytes | None = None) -> Path:
-        """Write a folder; without a graph it has no backend file."""
+        """Write a folder; without a graph it has no backend file and no checksums."""
         folder = self.root / f"model_{len(self.made)}"
         self.made.append(folder)
         folder.mkdir()
-        for name, value in content.items():
-            (folder / name).write_text(json.dumps(value, indent=4), encoding="utf-8")
         if graph is not None:
             data = graph if isinstance(graph, bytes) else graph.SerializeToString()
             (folder / "end2end.onnx").write_bytes(data)
+            with contextlib.suppress(KeyError, TypeError):  # a test may have removed the section
+                content["detail.json"]["posedeploy"]["files"] = checksums(folder, ["end2end.onnx"])
+        for name, value in content.items():
+            (folder / name).write_text(json.dumps(value, indent=4), encoding="utf-8")
         return folder
 
     def make(

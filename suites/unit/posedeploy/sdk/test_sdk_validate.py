@@ -53,7 +53,7 @@ def ours(content: Content) -> Content:
 
 
 def places(findings: list[Finding], level: Level | None = None) -> list[str]:
-    wanted = [f for f in findings if level in (None, f.level)]
+    wanted = [f for f in findings if level in (None, f.level) and f.level is not Level.NOTE]
     return [f"{finding.file} {finding.path}".strip() for finding in wanted]
 
 
@@ -552,7 +552,9 @@ def test_a_program_that_could_touch_files_is_an_error(
         entry(content).update(net="end2end.pt", backend="torchscript")
         content["detail.json"]["backend_config"]["type"] = "torchscript"
 
-    folder = folders.make("heatmap", of_torchscript)
+    content = folders.json("heatmap")
+    of_torchscript(content)
+    folder = folders.write(content)
     with zipfile.ZipFile(folder / "end2end.pt", "w") as archive:
         archive.writestr("end2end/code/__torch__.py", f"def forward(self, x):\n  return {call}\n")
     assert places(validate(folder)) == wrong
@@ -560,7 +562,9 @@ def test_a_program_that_could_touch_files_is_an_error(
 
 def test_what_is_no_program_at_all_is_an_error(folders: Any) -> None:
     new = {"net": "end2end.pt", "backend": "torchscript"}
-    folder = folders.make("heatmap", lambda content: entry(content).update(new))
+    content = folders.json("heatmap")
+    entry(content).update(new)
+    folder = folders.write(content)
     (folder / "end2end.pt").write_bytes(b"PK no archive")
     (finding,) = [f for f in validate(folder) if f.level is Level.ERROR]
     assert "no TorchScript archive" in finding.found

@@ -180,6 +180,7 @@ def test_numpy_numbers_of_a_config_are_written_and_what_json_cannot_hold_is_refu
     config = model("hrnet_w32", sigma=np.float64(2.5))
     meta: dict[str, Any] = {"keypoint_names": []}
     made, chosen = artifact(config), deploy_config(config)
+    (tmp_path / "end2end.onnx").write_bytes(b"")
     writer.write_json_files(tmp_path, made, config, chosen, "w.pth", meta)
     written = json.loads((tmp_path / "pipeline.json").read_text(encoding="utf-8"))
     assert written["pipeline"]["tasks"][-1]["params"]["sigma"] == 2.5
