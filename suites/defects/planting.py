@@ -18,6 +18,7 @@ from poseconform.judge.judge import Judge
 from poseconform.judge.runs import Execution
 from poseconform.matrix.cells import Cell
 from poseconform.planted.defects import Plant
+from posedeploy.paths import file_sha256
 from posedeploy.runtime import SessionOptions
 
 Graph = Any  # onnx has no types
@@ -37,7 +38,22 @@ def folder(edit: Callable[[Path], None]) -> Plant:
     return plant
 
 
-def onnx_model(edit: Callable[[Any], None]) -> Plant:
+def converted(edit: Callable[[Path], None]) -> Plant:
+    """The same for a defect of the conversion, which records checksums of what it wrote."""
+
+    def change(copy: Path) -> None:
+        edit(copy)
+        path = copy / "detail.json"
+        data = json.loads(path.read_text(encoding="utf-8"))
+        for name, entry in data["posedeploy"]["files"].items():
+            file = copy / name
+            entry.update(sha256=file_sha256(file), bytes=file.stat().st_size)
+        path.write_text(json.dumps(data), encoding="utf-8")
+
+    return folder(change)
+
+
+def onnx_model(edit: Callable[[Any], None], plant: Callable[..., Plant] = converted) -> Plant:
     """Change the ONNX model; what the exporter declared of shapes inside is dropped first."""
 
     def change(copy: Path) -> None:
@@ -48,7 +64,7 @@ def onnx_model(edit: Callable[[Any], None]) -> Plant:
         path.unlink()
         onnx.save(model, path)
 
-    return folder(change)
+    return plant(change)
 
 
 def graph(edit: Callable[[Graph], None]) -> Plant:
@@ -108,6 +124,22 @@ def checkpoint(edit: str, *args: object) -> Plant:
         return judge.with_checkpoint(cell, bad)
 
     return plant
+
+
+def of_another_checkpoint(name: str, plant: Callable[[Callable[[Path], None]], Plant]) -> Plant:
+    """One of the backend's files is that of another checkpoint; `plant` is how it got there."""
+
+    def exchanged(judge: Judge, cell: Cell, scratch: Path) -> Judge:
+        (scratch / "other").mkdir()
+        other = checkpoint("other_weights", 1)(judge, cell, scratch / "other").conversion(cell)
+
+        def edit(copy: Path) -> None:
+            (copy / name).unlink()
+            shutil.copyfile(other.folder / name, copy / name)
+
+        return plant(edit)(judge, cell, scratch)
+
+    return exchanged
 
 
 def options(**fields: Any) -> Plant:

@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from poseconform.planted.defects import Defect, Site
-from suites.defects.planting import deploy_json, folder, params, step, task
+from suites.defects.planting import (
+    deploy_json,
+    folder,
+    of_another_checkpoint,
+    onnx_model,
+    params,
+    step,
+    task,
+)
 
 RTMPOSE, LITE = ("rtmpose_t",), ("litehrnet_18",)
 
@@ -110,6 +118,12 @@ FOLDER: tuple[Defect, ...] = (
            "JSON", "deploy_json", Site(RTMPOSE), deploy_json(net="../sdk/end2end.onnx")),
     Defect("a file that is named and missing", "a copy without the large files",
            "JSON", "deploy_json", Site(RTMPOSE), deploy_json(weights="end2end.bin")),
+    Defect("weights of another model under the same name", "two folders whose files were mixed",
+           "files", "tensors", Site(RTMPOSE, backend="openvino", shape_mode="static"),
+           of_another_checkpoint("end2end.bin", folder)),
+    Defect("the graph is another file of the same model", "a file exchanged after the conversion",
+           "files", "deploy_json", Site(LITE),
+           onnx_model(lambda model: setattr(model, "doc_string", "again"), folder)),
     Defect("the graph is missing", "likewise",
            "files", "runs", Site(RTMPOSE), folder(remove("end2end.onnx"))),
     Defect("the graph is cut short", "a download that broke off",

@@ -11,7 +11,15 @@ from poseconform.judge.judge import Judge
 from poseconform.matrix.cells import Cell
 from poseconform.planted.defects import Defect, Site
 from suites.defects import graph_edits as g
-from suites.defects.planting import Array, checkpoint, folder, graph, onnx_model
+from suites.defects.planting import (
+    Array,
+    checkpoint,
+    converted,
+    folder,
+    graph,
+    of_another_checkpoint,
+    onnx_model,
+)
 
 SMALL = ("litehrnet_18", "rtmpose_t", "simcc_mobilenetv2")
 ALL = ("hourglass52", "hrnet_w32", "litehrnet_18", "mspn50", "rtmo_t", "rtmpose_t",
@@ -53,20 +61,7 @@ def earlier_unit(judge: Judge, cell: Cell, scratch: Path) -> Judge:
         model.graph.output[0].CopyFrom(declared)
         onnx.save(model, path)
 
-    return folder(edit)(judge, cell, scratch)
-
-
-def stale_artifact(judge: Judge, cell: Cell, scratch: Path) -> Judge:
-    """The folder is new, the file in it is that of another checkpoint."""
-    (scratch / "other").mkdir()
-    other = checkpoint("other_weights", 1)(judge, cell, scratch / "other").conversion(cell)
-
-    def edit(copy: Path) -> None:
-        old = (other.folder / "end2end.onnx").read_bytes()
-        (copy / "end2end.onnx").unlink()
-        (copy / "end2end.onnx").write_bytes(old)
-
-    return folder(edit)(judge, cell, scratch)
+    return converted(edit)(judge, cell, scratch)
 
 
 def newer_opset(model: onnx.ModelProto) -> None:
@@ -120,7 +115,8 @@ WEIGHTS: tuple[Defect, ...] = (
            "checkpoint", "tensors", Site(("rtmpose_t", "rtmo_t")),
            checkpoint("other_weights", 1)),
     Defect("a stale file of another checkpoint", "a work folder that is used twice",
-           "files", "tensors", Site(("litehrnet_18",)), stale_artifact),
+           "files", "tensors", Site(("litehrnet_18",)),
+           of_another_checkpoint("end2end.onnx", converted)),
 )
 
 GRAPH: tuple[Defect, ...] = (

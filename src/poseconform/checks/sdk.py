@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from poseconform.matrix.cells import Cell
 from poseconform.reference.heads import reference_head
 from poseconform.reference.values import DetectionTruth, Reference
 from poseconform.subject.clients import ClientAnswer
+from posedeploy.paths import file_sha256
 
 CLIENT_SAMPLES = 3  # images that go through a client; each one is a whole pipeline
 IMAGES_DRAWN = 1  # for the report
@@ -50,11 +51,25 @@ def deploy_json(judge: Judge, cell: Cell) -> Verdict:
         ("pipeline.json: name of the net", net["name"], model["name"]),
         ("files that are missing", [n for n in files if not (folder / n).is_file()], []),
         ("files outside the folder", [n for n in files if leaves_folder(n)], []),
+        ("files that detail.json has another checksum of", _changed(folder), []),
         ("pipeline.json: input_map",
          net["input_map"]["img"] in {"#0", loaded.inputs[0].name}, True),
         ("pipeline.json: output_map: no outputs of the graph",
          [t for t in net.get("output_map", {}).values() if t not in outputs], []),
     ]))  # fmt: skip
+
+
+def _changed(folder: Path) -> list[str]:
+    """Files that are not those that `detail.json` has checksums of, if it has any."""
+    detail = json.loads((folder / "detail.json").read_text(encoding="utf-8"))
+    recorded = detail.get("posedeploy", {}).get("files", {})
+    return [
+        name
+        for name, file in recorded.items()
+        if leaves_folder(name)
+        or not (folder / name).is_file()
+        or file_sha256(folder / name) != file["sha256"]
+    ]
 
 
 @check(stage="sdk", suite="sdk_model")

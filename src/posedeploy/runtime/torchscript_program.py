@@ -21,54 +21,52 @@ NEXT_STEP = "Do not run it unless you know who made it. Add what a network needs
 
 # ---- modify this list to allow another operator: none of them touches files --------------------
 # Names as in `torch.NAME`, that is `aten::NAME`; the same operator in place has a further '_'.
-OPERATORS = frozenset(
-    """
-    __and__ __contains__ __derive_index __getitem__ __is__ __isnot__ __not__ __or__
-    __range_length __xor__ _convolution _native_multi_head_attention _set_item
-    _shape_as_tensor _softmax _transformer_encoder_layer_fwd _unwrap_optional
-    _upsample_bicubic2d_aa _upsample_bilinear2d_aa _weight_norm
-    abs adaptive_avg_pool1d adaptive_avg_pool2d adaptive_max_pool1d adaptive_max_pool2d add
-    addcdiv addcmul addmm all amax amin any append arange argmax argmin argsort atan atan2
-    avg_pool1d avg_pool2d avg_pool3d
-    baddbmm batch_norm bitwise_and bitwise_not bitwise_or bmm broadcast_tensors broadcast_to
-    bucketize
-    cat ceil celu channel_shuffle chunk clamp clamp_max clamp_min clone constant_pad_nd contiguous
-    conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d copy cos cross cumsum
-    detach device diagonal dict dim div divide dot dropout
-    einsum elu embedding empty empty_like eq erf exp expand expand_as extend eye
-    feature_dropout fill flatten flip floor floor_divide floordiv format full full_like
-    gather ge gelu get glu greater grid_sampler grid_sampler_2d group_norm gt
-    hardsigmoid hardswish hardtanh hash
-    im2col index index_add index_fill index_put index_select insert instance_norm is_floating_point
-    isfinite isinf isnan item items
-    keys kthvalue
-    layer_norm le leaky_relu len lerp less linalg_norm linalg_vector_norm linear linspace list log
-    log10 log1p log2 log_sigmoid log_softmax logical_and logical_not logical_or logical_xor
-    logsumexp lt
-    masked_fill masked_scatter masked_select matmul max max_pool1d max_pool2d
-    max_pool2d_with_indices maximum mean median meshgrid min minimum mish mm movedim mul multiply
-    nan_to_num narrow ne neg new_empty new_full new_ones new_zeros nonzero norm numel numpy_T
-    one_hot ones ones_like outer
-    pad permute pixel_shuffle pixel_unshuffle pop pow prelu prod
-    reciprocal reflection_pad1d reflection_pad2d relu relu6 remainder repeat repeat_interleave
-    replication_pad1d replication_pad2d reshape reshape_as reverse roll round rrelu rsqrt rsub
-    scalar_tensor scaled_dot_product_attention scatter scatter_add scatter_reduce select
-    select_scatter selu sigmoid sign silu sin size slice slice_scatter softmax softplus sort split
-    split_with_sizes sqrt square squeeze stack std std_mean sub sum swapaxes swapdims
-    t tan tanh tensor tensor_split threshold tile to topk transpose tril triu true_divide trunc
-    type_as
-    unbind unflatten unfold unsqueeze upsample_bicubic2d upsample_bilinear2d upsample_linear1d
-    upsample_nearest1d upsample_nearest2d upsample_nearest_exact2d
-    values var var_mean view view_as
-    where
-    zeros zeros_like
-    """.split()
-)
+OPERATORS = frozenset({
+    "__and__", "__contains__", "__derive_index", "__getitem__", "__is__", "__isnot__", "__not__",
+    "__or__", "__range_length", "__xor__", "_convolution", "_native_multi_head_attention",
+    "_set_item", "_shape_as_tensor", "_softmax", "_transformer_encoder_layer_fwd",
+    "_unwrap_optional", "_upsample_bicubic2d_aa", "_upsample_bilinear2d_aa", "_weight_norm",
+    "abs", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_max_pool1d",
+    "adaptive_max_pool2d", "add", "addcdiv", "addcmul", "addmm", "all", "amax", "amin", "any",
+    "append", "arange", "argmax", "argmin", "argsort", "atan", "atan2", "avg_pool1d",
+    "avg_pool2d", "avg_pool3d", "baddbmm", "batch_norm", "bitwise_and", "bitwise_not",
+    "bitwise_or", "bmm", "broadcast_tensors", "broadcast_to", "bucketize", "cat", "ceil", "celu",
+    "channel_shuffle", "chunk", "clamp", "clamp_max", "clamp_min", "clone", "constant_pad_nd",
+    "contiguous", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
+    "conv_transpose3d", "copy", "cos", "cross", "cumsum", "detach", "device", "diagonal", "dict",
+    "dim", "div", "divide", "dot", "dropout", "einsum", "elu", "embedding", "empty", "empty_like",
+    "eq", "erf", "exp", "expand", "expand_as", "extend", "eye", "feature_dropout", "fill",
+    "flatten", "flip", "floor", "floor_divide", "floordiv", "format", "full", "full_like",
+    "gather", "ge", "gelu", "get", "glu", "greater", "grid_sampler", "grid_sampler_2d",
+    "group_norm", "gt", "hardsigmoid", "hardswish", "hardtanh", "hash", "im2col", "index",
+    "index_add", "index_fill", "index_put", "index_select", "insert", "instance_norm",
+    "is_floating_point", "isfinite", "isinf", "isnan", "item", "items", "keys", "kthvalue",
+    "layer_norm", "le", "leaky_relu", "len", "lerp", "less", "linalg_norm", "linalg_vector_norm",
+    "linear", "linspace", "list", "log", "log10", "log1p", "log2", "log_sigmoid", "log_softmax",
+    "logical_and", "logical_not", "logical_or", "logical_xor", "logsumexp", "lt", "masked_fill",
+    "masked_scatter", "masked_select", "matmul", "max", "max_pool1d", "max_pool2d",
+    "max_pool2d_with_indices", "maximum", "mean", "median", "meshgrid", "min", "minimum", "mish",
+    "mm", "movedim", "mul", "multiply", "nan_to_num", "narrow", "ne", "neg", "new_empty",
+    "new_full", "new_ones", "new_zeros", "nonzero", "norm", "numel", "numpy_T", "one_hot", "ones",
+    "ones_like", "outer", "pad", "permute", "pixel_shuffle", "pixel_unshuffle", "pop", "pow",
+    "prelu", "prod", "reciprocal", "reflection_pad1d", "reflection_pad2d", "relu", "relu6",
+    "remainder", "repeat", "repeat_interleave", "replication_pad1d", "replication_pad2d",
+    "reshape", "reshape_as", "reverse", "roll", "round", "rrelu", "rsqrt", "rsub",
+    "scalar_tensor", "scaled_dot_product_attention", "scatter", "scatter_add", "scatter_reduce",
+    "select", "select_scatter", "selu", "sigmoid", "sign", "silu", "sin", "size", "slice",
+    "slice_scatter", "softmax", "softplus", "sort", "split", "split_with_sizes", "sqrt", "square",
+    "squeeze", "stack", "std", "std_mean", "sub", "sum", "swapaxes", "swapdims", "t", "tan",
+    "tanh", "tensor", "tensor_split", "threshold", "tile", "to", "topk", "transpose", "tril",
+    "triu", "true_divide", "trunc", "type_as", "unbind", "unflatten", "unfold", "unsqueeze",
+    "upsample_bicubic2d", "upsample_bilinear2d", "upsample_linear1d", "upsample_nearest1d",
+    "upsample_nearest2d", "upsample_nearest_exact2d", "values", "var", "var_mean", "view",
+    "view_as", "where", "zeros", "zeros_like",
+})  # fmt: skip
 # Names as in `ops.NAMESPACE.NAME`.
-OTHERS = frozenset(
-    "prim.NumToTensor prim.data prim.device prim.dtype prim.is_cuda prim.layout prim.max prim.min "
-    "prim.requires_grad prim.type prim.unchecked_unwrap_optional".split()
-)
+OTHERS = frozenset({
+    "prim.NumToTensor", "prim.data", "prim.device", "prim.dtype", "prim.is_cuda", "prim.layout",
+    "prim.max", "prim.min", "prim.requires_grad", "prim.type", "prim.unchecked_unwrap_optional",
+})  # fmt: skip
 # ------------------------------------------------------------------------------------------------
 
 # The names from which a program reaches operators, and what follows: PyTorch writes it unspaced.
@@ -103,8 +101,7 @@ def problems(names: Iterable[str], read: Callable[[str], bytes]) -> Iterator[str
 
 
 def _in_code(code: bytes) -> Iterator[str]:
-    for root, rest in _ROOT.findall(code):
-        root, rest = root.decode("ascii"), rest.decode("ascii")
+    for root, rest in ((a.decode("ascii"), b.decode("ascii")) for a, b in _ROOT.findall(code)):
         allowed = OPERATORS if root == "torch" else OTHERS
         if not {rest, rest.removesuffix("_")} & allowed:
             yield f"the operator {root}.{rest}" if rest else f"the name {root!r} by itself"

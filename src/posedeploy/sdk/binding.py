@@ -9,6 +9,7 @@ from typing import cast
 from posedeploy.errors import BadInputError, UnavailableError
 from posedeploy.heads import stage_of_component
 from posedeploy.runtime import (
+    BackendSpec,
     Code,
     Device,
     PrecisionError,
@@ -118,6 +119,20 @@ def decoder_of(model: SdkModel, preprocessor: Preprocessor) -> Decoder:
     return decoder
 
 
+def _check_device(row: BackendSpec, runtime: Runtime, device: Device) -> None:
+    """The errors of `load_session` about the device."""
+    if device.kind not in row.devices:
+        expected = f"one of {', '.join(row.devices)}, which {row.name} runs on"
+        raise BadInputError("device", repr(str(device)), expected, f"Use {row.devices[0]}.")
+    if device.kind in row.devices[1:]:
+        available = cast("DeviceRuntime", runtime).probe_device(device.kind)
+        if not available.ok:
+            raise UnavailableError(
+                f"device {str(device)!r}", f"{available.code}: {available.reason}",
+                f"a device on which {row.name} runs here", f"Use {row.devices[0]}.",
+            )  # fmt: skip
+
+
 def load_session(
     model: SdkModel, device: Device, threads: int, runtime: Runtime | None = None
 ) -> Session:
@@ -135,16 +150,7 @@ def load_session(
         raise BadInputError(subject, repr(name), expected, "Convert the model for one of these.")
     row, files = backend_row(name), model.backend_files()
     runtime = runtime or get_runtime(name)
-    if device.kind not in row.devices:
-        expected = f"one of {', '.join(row.devices)}, which {name} runs on"
-        raise BadInputError("device", repr(str(device)), expected, f"Use {row.devices[0]}.")
-    if device.kind in row.devices[1:]:
-        available = cast("DeviceRuntime", runtime).probe_device(device.kind)
-        if not available.ok:
-            raise UnavailableError(
-                f"device {str(device)!r}", f"{available.code}: {available.reason}",
-                f"a device on which {name} runs here", f"Use {row.devices[0]}.",
-            )  # fmt: skip
+    _check_device(row, runtime, device)
     if files[0].suffix == ".onnx":
         refuse_external_data(files[0])
     try:

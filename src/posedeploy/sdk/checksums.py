@@ -31,7 +31,7 @@ class Checksum:
 
 
 def checksums(folder: Path, names: Sequence[str]) -> dict[str, dict[str, str | int]]:
-    """`$.posedeploy.files` for the backend's files of these names; a package is all it contains."""
+    """`$.posedeploy.files` for the backend's files of these names; packages count file by file."""
     return {
         name: asdict(Checksum(file_sha256(path), path.stat().st_size))
         for name, path in _files(folder, names).items()
@@ -50,7 +50,7 @@ def _files(folder: Path, names: Sequence[str]) -> dict[str, Path]:
 
 
 def recorded(model: SdkModel) -> dict[str, Checksum] | None:
-    """The checksums of a folder by file name; None where it has none. A BadInputError as `Node`."""
+    """The checksums of a folder by file name, None where it has none; BadInputError as `Node`."""
     ours = Node(model.detail, DETAIL).get("posedeploy", dict, {})
     if "files" not in ours:
         return None

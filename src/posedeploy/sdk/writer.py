@@ -56,7 +56,7 @@ def write_json_files(  # noqa: PLR0917 - what a folder is made of, in one order 
     checkpoint: str,
     dataset_meta: Mapping[str, Any],
 ) -> None:
-    """Write `deploy.json`, `pipeline.json` and `detail.json` into `folder`, which has the files."""
+    """Write `deploy.json`, `pipeline.json` and `detail.json` beside the files in `folder`."""
     contents = {
         "deploy.json": deploy_json(artifact, model_config, deploy_config.backend),
         "pipeline.json": pipeline_json(artifact, model_config, deploy_config),
