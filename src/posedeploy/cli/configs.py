@@ -24,8 +24,9 @@ from posedeploy.config import (
     load_deploy_config,
     parse_name,
 )
+from posedeploy.config.composing import config_text
 from posedeploy.config.naming import DEFAULT_PRECISION, precisions
-from posedeploy.errors import BadInputError, UnavailableError
+from posedeploy.errors import BadInputError
 from posedeploy.heads import HEADS, head_of_kind, head_of_word
 from posedeploy.paths import write_text
 from posedeploy.runtime.registry import backend_names
@@ -91,6 +92,8 @@ def show_config(
 ) -> None:  # fmt: skip
     """Show a deploy config: its file, its settings, and its text with all that it inherits.
 
+    The file is read, not run.
+
     Examples:
 
     - `posedeploy configs show pose-detection_simcc_onnxruntime_dynamic`
@@ -98,15 +101,7 @@ def show_config(
     """
     source = find_deploy_config(config)
     path = str(source) if isinstance(source, Path) else None
-    try:
-        loaded = load_deploy_config(config)
-    except ImportError as error:
-        file = f". The file itself is {path}" if path else "."
-        raise UnavailableError(
-            f"deploy config {config}", f"no package '{error.name}'",
-            "mmengine, which reads deploy configs",
-            f"Install it: python -m pip install mmengine{file}",
-        ) from error  # fmt: skip
+    loaded = load_deploy_config(config, run=False)
     facts = {
         "path": path, "backend": loaded.backend, "precision": loaded.precision,
         "head": head_of_word(loaded.variant).kind, "batch": loaded.shape_mode,
@@ -124,7 +119,7 @@ def show_config(
         shown = absent[label] if value is None else str(text)
         out.print(f"{label.replace('_', ' x '):<15}{escape(shown)}", soft_wrap=True)
     out.print()
-    out.print(escape(deploy_config_text(config)), soft_wrap=True)
+    out.print(escape(config_text(loaded.raw)), soft_wrap=True)
 
 
 @configs.command("new")

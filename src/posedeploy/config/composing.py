@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from posedeploy.config.files import config_root, read_config
+from posedeploy.config.files import config_root
+from posedeploy.config.literals import read_literals
 from posedeploy.config.naming import DEFAULT_PRECISION, OPTIONS, DeployConfigName, conflict
 from posedeploy.errors import BadInputError
 from posedeploy.heads import HeadSpec, head_of_word
@@ -146,7 +147,7 @@ def _base(*names: str) -> dict[str, Any]:
 @functools.cache
 def _read_base(name: str) -> dict[str, Any]:
     path = config_root() / "_base_" / f"{name}.py"
-    return read_config(path, "deploy config").to_dict() if path.is_file() else {}
+    return read_literals(path) if path.is_file() else {}
 
 
 def config_text(raw: Mapping[str, Any]) -> str:

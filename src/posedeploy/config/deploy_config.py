@@ -15,6 +15,7 @@ from typing import Any
 from posedeploy.config.composing import compose, config_text
 from posedeploy.config.files import config_root, read_config
 from posedeploy.config.listing import BASE_FILE, file_names, list_deploy_configs
+from posedeploy.config.literals import NotLiteralError, read_literals
 from posedeploy.config.naming import (
     DEFAULT_PRECISION,
     DeployConfigName,
@@ -129,28 +130,42 @@ def find_deploy_config(name_or_path: str | Path) -> Path | DeployConfigName:
 def read_deploy_config(name_or_path: str | Path) -> Any:
     """A deploy config as an `mmengine.config.Config`, from its file or composed from its name.
 
+    As `load_deploy_config`, it runs a file only where there is more than literals in it.
+
     Raises:
         BadInputError: No such config, or its file is no MMEngine config.
     """
     from mmengine.config import Config
 
     source = find_deploy_config(name_or_path)
-    if isinstance(source, Path):
-        return read_config(source, "deploy config")
-    raw = compose(source)
+    raw = _raw(source) if isinstance(source, Path) else compose(source)
     return Config(raw, cfg_text=config_text(raw), filename=str(source))
 
 
-def load_deploy_config(name_or_path: str | Path) -> DeployConfig:
+def load_deploy_config(name_or_path: str | Path, *, run: bool = True) -> DeployConfig:
     """Read a deploy config by path or by name.
+
+    A file of literals is read without running it; `run` is whether another one is run, by
+    MMEngine.
 
     Raises:
         BadInputError: No such config, not a deploy config for MMPose, or a field that is wrong.
+        NotLiteralError: The file would have to be run, and `run` is False.
     """
     source = find_deploy_config(name_or_path)
     if isinstance(source, Path):
-        return _typed(source, read_config(source, "deploy config").to_dict())
+        return _typed(source, _raw(source, run=run))
     return _typed(Path(str(source)), compose(source))
+
+
+def _raw(path: Path, *, run: bool = True) -> dict[str, Any]:
+    try:
+        return read_literals(path)
+    except NotLiteralError:
+        if not run:
+            raise
+        raw: dict[str, Any] = read_config(path, "deploy config").to_dict()
+        return raw
 
 
 def deploy_config_text(name_or_path: str | Path) -> str:
