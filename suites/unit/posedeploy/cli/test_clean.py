@@ -67,6 +67,8 @@ def test_keypoints_are_found_and_drawn(clean: Callable[..., tuple[int, str, str]
     [
         ("profile", "sdk", "--calls=2", "--warm-up=0"),
         ("configs", "list"),
+        ("configs", "show", "pose-detection_simcc_onnxruntime_static"),
+        ("configs", "new", "--backend", "openvino", "--shape", "256x192"),
         ("zoo", "list"),
         ("zoo", "show", "rtmpose_t"),
         ("validate", "sdk"),
@@ -94,8 +96,6 @@ def test_backends_report_what_is_missing(clean: Callable[..., tuple[int, str, st
     [
         ("convert", "pose-detection_simcc_onnxruntime_static", "rtmpose_t", "calibrated",
          "photo.png"),
-        ("configs", "show", "pose-detection_simcc_onnxruntime_static"),
-        ("configs", "new", "--backend", "openvino", "--shape", "256x192"),
         ("zoo", "fetch", "rtmpose_t"),
         ("test", "-m", "onnxruntime"),
         ("report", "build", "results.json"),
