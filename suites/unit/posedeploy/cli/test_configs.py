@@ -137,3 +137,12 @@ def test_what_cannot_be_written_is_refused(
     done = run("new", *(word.format(file=tmp_path / "file") for word in words))
     assert isinstance(done.exception, BadInputError)
     assert message in str(done.exception)
+
+
+def test_show_reads_a_file_and_runs_none(tmp_path: Path) -> None:
+    path, made = tmp_path / "mine.py", tmp_path / "made"
+    path.write_text(f"onnx_config = dict(opset_version=open({str(made)!r}, 'w').close())\n")
+    done = run("show", str(path))
+    assert isinstance(done.exception, BadInputError)
+    assert "`dict(opset_version=open(" in done.exception.found
+    assert not made.exists()

@@ -85,6 +85,28 @@ def test_a_warning_alone_is_no_failure(changed: Callable[..., Path]) -> None:
     assert "0 errors, 1 warning in" in done.output
 
 
+def test_a_folder_without_checksums_has_nothing_wrong_and_a_note(
+    changed: Callable[..., Path],
+) -> None:
+    done = run(str(changed("detail.json", lambda detail: detail["posedeploy"].pop("files"))))
+    assert done.exit_code == 0
+    assert "nothing wrong" in done.output
+    assert "no checksums" in done.output
+    assert "0 errors" not in done.output
+
+
+def test_flipped_bits_are_an_error(changed: Callable[..., Path]) -> None:
+    folder = changed("detail.json", lambda _: None)
+    path = folder / "end2end.onnx"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0x40
+    path.unlink()
+    path.write_bytes(content)
+    done = run(str(folder))
+    assert done.exit_code == 1
+    assert "SHA-256" in done.output
+
+
 def test_json_holds_every_part_of_a_finding_and_nothing_else(
     changed: Callable[..., Path],
 ) -> None:
