@@ -375,6 +375,12 @@ LIES: dict[str, tuple[str, tuple[Any, ...], Any, str]] = {
     ),
     "outside": ("deploy.json", ("models", 0, "net"), "../end2end.onnx", "outside the folder"),
     "absolute": ("deploy.json", ("models", 0, "net"), "/end2end.onnx", "outside the folder"),
+    "checksum": (
+        "detail.json",
+        ("posedeploy",),
+        {"files": {"end2end.onnx": {"sha256": "0" * 64, "bytes": 0}}},
+        "another checksum of: found ['end2end.onnx']",
+    ),
     "drive": ("deploy.json", ("models", 0, "net"), "C:\\end2end.onnx", "outside the folder"),
 }
 

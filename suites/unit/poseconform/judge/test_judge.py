@@ -12,12 +12,13 @@ import pytest
 
 from fixtures.builders import make_cell, make_model
 from fixtures.fake_subject import FakeSubject
-from poseconform.isolation.artifacts import ArtifactCache, file_sha256
+from poseconform.isolation.artifacts import ArtifactCache
 from poseconform.isolation.child import Child, ChildCrash, ChildFailure, ChildTimeout
 from poseconform.judge.judge import Judge, samples_sha256
 from poseconform.judge.runs import Loaded, Ran, plan_batches
 from poseconform.judge.stages import Blocked, StageFailure, stage_records
 from poseconform.reference.values import FILE, Sample
+from posedeploy.paths import file_sha256
 from poseconform.subject.clients import ClientAnswer
 from poseconform.subject.environment import Availabilities
 from poseconform.subject.protocol import Conversion

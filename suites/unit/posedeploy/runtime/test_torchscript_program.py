@@ -157,7 +157,7 @@ def _appended(good: bytes, name: str) -> bytes:
         lambda _: b"",
         lambda good: good[: len(good) // 2],
         lambda good: b"before" + good,
-        lambda good: good.replace(b"end2end/version", b"elsewher/versio"),
+        lambda good: good.replace(b"end2end/version", b"another/version"),
         lambda good: _appended(good, "end2end/CODE/__torch__.py"),
     ],
     ids=["empty", "cut", "bytes before", "two folders", "a name twice"],
