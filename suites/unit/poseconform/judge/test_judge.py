@@ -18,10 +18,10 @@ from poseconform.judge.judge import Judge, samples_sha256
 from poseconform.judge.runs import Loaded, Ran, plan_batches
 from poseconform.judge.stages import Blocked, StageFailure, stage_records
 from poseconform.reference.values import FILE, Sample
-from posedeploy.paths import file_sha256
 from poseconform.subject.clients import ClientAnswer
 from poseconform.subject.environment import Availabilities
 from poseconform.subject.protocol import Conversion
+from posedeploy.paths import file_sha256
 from posedeploy.runtime import SessionOptions, TensorInfo
 
 CELL = make_cell()

@@ -14,7 +14,11 @@ import torch
 from torch import nn
 
 from posedeploy.runtime import RefusedError, SessionOptions, get_runtime
-from posedeploy.runtime.torchscript_program import OPERATORS, problems_of_file
+from posedeploy.runtime.torchscript_program import (
+    MAX_CODE_BYTES,
+    OPERATORS,
+    problems_of_file,
+)
 
 BEFORE = b"somebody's file."
 FILE = '("{victim}", True, 4)'
@@ -168,6 +172,15 @@ def test_a_file_that_is_no_such_archive_is_named_so(
     path = archive(tmp_path / "end2end.pt", f"{HEAD}return x\n")
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(ValueError, match="no TorchScript archive"):
+        list(problems_of_file(path))
+
+
+def test_a_program_that_would_fill_the_memory_is_not_unpacked(tmp_path: Path) -> None:
+    path = tmp_path / "end2end.pt"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for index in range(3):
+            file.writestr(f"end2end/code/{index}.py", bytes(MAX_CODE_BYTES // 2))
+    with pytest.raises(ValueError, match="a program of 100,663,296 bytes"):
         list(problems_of_file(path))
 
 
