@@ -22,6 +22,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from posedeploy.paths import whole_folder
+from posedeploy.runtime.processes import held
 
 MANIFEST = "manifest.json"
 LOCK_SECONDS = 1800.0
@@ -71,7 +72,7 @@ class ArtifactCache:
         Whatever `make` raises is passed on, and leaves nothing behind.
         """
         self.root.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.root / f"{key}.lock", timeout=LOCK_SECONDS):
+        with held(FileLock(self.root / f"{key}.lock", timeout=LOCK_SECONDS)):
             entry = self.find(key)
             if entry is not None:
                 return entry

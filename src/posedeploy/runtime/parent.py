@@ -1,4 +1,4 @@
-"""End this process when its parent ends; also a script that does so and becomes another program.
+"""End this process when its parent ends; on Linux also as a script that becomes another program.
 
 Run by path, with the standard library alone: `python parent.py PARENT PROGRAM ARGUMENT...`.
 """
@@ -38,11 +38,10 @@ def _watch(parent: int) -> None:
 
 
 def main() -> None:
-    """Become the program of the command line; where this is not Linux, without the promise."""
+    """Become the program of the command line, which ends with its parent."""
     parent, *command = sys.argv[1:]
-    if sys.platform == "linux":
-        end_with_parent(int(parent))
-    os.execvp(command[0], command)
+    end_with_parent(int(parent))
+    os.execvp(command[0], command)  # noqa: S606 - no shell is wanted
 
 
 if __name__ == "__main__":

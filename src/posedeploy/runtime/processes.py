@@ -196,9 +196,10 @@ def run_program(
 
     Raises:
         OutOfTimeError: It exceeded a limit, and was killed.
-        OSError: No Python to start it with. A program that is not there ends with status 1.
+        OSError: It could not be started; on Linux it then ends with status 1.
     """
-    start = [sys.executable, "-I", "-S", str(_PARENT_SCRIPT), str(os.getpid()), *command]
+    tie = (sys.executable, "-I", "-S", str(_PARENT_SCRIPT), str(os.getpid()))
+    start = [*(tie if sys.platform == "linux" else ()), *command]
     with subprocess.Popen(
         start, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         text=True, errors="replace",
