@@ -25,7 +25,7 @@ from posedeploy.paths import whole_folder
 from posedeploy.runtime.processes import held
 
 MANIFEST = "manifest.json"
-LOCK_SECONDS = 1800.0
+LOCK_SECONDS = 18000.0  # the last resort of a conversion (poseconform.judge.limits)
 SPARED_SECONDS = 1800.0  # longer than any cell takes: another run may still read the entry
 
 

@@ -56,9 +56,9 @@ class Limits:
     weights: Scale = Scale(2700.0, idle=WEIGHTS_IDLE_SECONDS)
     reference: Scale = Scale(900.0, idle=CONVERTING_IDLE_SECONDS)
     # int8 runs the model on calibration images: 70 s for yoloxpose_tiny
-    convert: Scale = Scale(900.0, 400.0, CONVERTING_IDLE_SECONDS)
+    convert: Scale = Scale(900.0, 300.0, CONVERTING_IDLE_SECONDS)
     # times kernels on a device, which several workers share
-    build: Scale = Scale(3600.0, 400.0, CONVERTING_IDLE_SECONDS)
+    build: Scale = Scale(3600.0, 300.0, CONVERTING_IDLE_SECONDS)
     # compiles the graph, after importing the backend: 8 s for an int8 graph in OpenVINO
     load: Scale = Scale(120.0, 60.0)
     run: Scale = Scale(60.0, 30.0)

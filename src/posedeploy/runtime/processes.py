@@ -19,7 +19,9 @@ from pathlib import Path
 from typing import Any
 
 POLL_SECONDS = 0.5
-HANG_SECONDS = 45.0  # no CPU used: loading from a disk, which is seen, is the longest honest wait
+# Without any CPU use. What is honest waits for a processor or a disk, which is seen. A cell hangs
+# twice, in its run and in the client: that costs less than a minute.
+HANG_SECONDS = 25.0
 IDLE_SHARE = 0.01  # of a processor: what polls for something that never comes uses 0.1 %
 TICKS = 0.05  # CPU seconds: five ticks of the kernel's counters, which one interrupt may move
 WALL_SECONDS = 3600.0  # the last resort is at least this,
