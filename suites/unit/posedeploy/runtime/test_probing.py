@@ -16,7 +16,6 @@ from posedeploy.runtime.host import (
     OUT_OF_TIME,
     distribution_version,
     is_installed,
-    query_driver,
     run_probe,
     too_old,
 )  # fmt: skip
@@ -119,20 +118,6 @@ def test_a_backend_that_does_not_import_in_time_is_not_broken(install: Install) 
     assert (found.code, found.version) == (Code.PROBE_TIMEOUT, "2.0")
     assert found.reason.startswith("import fakebackend did not end: hang: no CPU used for")
     assert not found.ok
-
-
-@pytest.mark.parametrize(
-    ("status", "code", "how"),
-    [
-        (-11, Code.NO_DRIVER, "failed (killed by signal 11): line"),
-        (OUT_OF_TIME, Code.PROBE_TIMEOUT, "did not end: line"),
-    ],
-)
-def test_a_driver_that_does_not_answer_in_time_is_not_missing(
-    status: int, code: Code, how: str
-) -> None:
-    found = query_driver(lambda _code: (status, "line"))
-    assert (found.code, found.reason) == (code, f"asking the NVIDIA driver {how}")
 
 
 def test_a_probe_gives_its_last_line() -> None:
