@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from posedeploy.runtime import Device
 from posedeploy.runtime.processes import HANG_SECONDS, Limit
 
-# CPU seconds an image of a model that no reference was made of yet: the slowest of the zoo's
-# smallest models (hourglass52) takes this
+# PyTorch's CPU seconds an image for a model that has no reference yet: the slowest of the zoo's
+# quick tier, hourglass52, takes 2.3 to 3.1
 UNKNOWN_SECONDS = 3.0
 # Conversions, and other implementations in them, may wait for programs and services that are not
 # their children, and do not say so
@@ -48,8 +48,8 @@ class Limits:
     """Each kind of call.
 
     PyTorch's time is that of a reference: a pass in float64 and three at the flow's precision,
-    some seven times one float32 pass. The factors are at least five times the slowest that was
-    measured, on the models of the default tier.
+    seven to ten times one float32 pass. The limits are at least five times what was measured on
+    hourglass52, and what the rows of the Linux baseline took.
     """
 
     # fitting takes minutes of one core for the largest models, before any reference
@@ -62,7 +62,7 @@ class Limits:
     # compiles the graph, after importing the backend: 8 s for an int8 graph in OpenVINO
     load: Scale = Scale(120.0, 60.0)
     run: Scale = Scale(60.0, 30.0)
-    # numpy and Python in place of a backend
+    # numpy in place of a backend: fp16, which has no instructions there, took 56 times PyTorch's
     evaluate: Scale = Scale(300.0, 400.0)
     # loads and runs
     client: Scale = Scale(120.0, 30.0)
