@@ -22,9 +22,10 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from posedeploy.paths import file_sha256, whole_folder
+from posedeploy.runtime.processes import held
 
 MANIFEST = "manifest.json"
-LOCK_SECONDS = 1800.0
+LOCK_SECONDS = 18000.0  # the last resort of a conversion (poseconform.judge.limits)
 SPARED_SECONDS = 1800.0  # longer than any cell takes: another run may still read the entry
 
 
@@ -65,7 +66,7 @@ class ArtifactCache:
         Whatever `make` raises is passed on, and leaves nothing behind.
         """
         self.root.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.root / f"{key}.lock", timeout=LOCK_SECONDS):
+        with held(FileLock(self.root / f"{key}.lock", timeout=LOCK_SECONDS)):
             entry = self.find(key)
             if entry is not None:
                 return entry

@@ -12,8 +12,9 @@ from filelock import FileLock
 
 from posedeploy.runtime import Device
 
-# A cell holds it for at most its limits of loading and running; many workers may queue.
-LOCK_SECONDS = 3600.0
+# A cell holds it for at most its limits of loading and running, which on a busy machine are hours;
+# many workers may queue.
+LOCK_SECONDS = 36000.0
 
 
 def lock_path(device: Device) -> Path:

@@ -238,7 +238,8 @@ def test_anything_but_an_assertion_compares_nothing() -> None:
     ("error", "kind", "code"),
     [
         (ChildCrash("SIGSEGV in reference", "tail"), "crash", "SIGSEGV"),
-        (ChildTimeout("no answer", "tail"), "timeout", ""),
+        (ChildTimeout("timeout: still computing", "tail", code="cpu-time"), "timeout", "cpu-time"),
+        (ChildTimeout("hang: no CPU used", "tail", code="hang"), "timeout", "hang"),
         (ChildFailure("ValueError: no", "tail"), "failed", ""),
     ],
 )
@@ -327,7 +328,8 @@ def test_tests_of_cells_that_were_not_selected_are_not_counted() -> None:
     [
         (ChildFailure("ValueError: no", "tail"), "failed", ""),
         (ChildCrash("SIGABRT in run", "tail"), "crash", "SIGABRT"),
-        (ChildTimeout("no answer", "tail"), "timeout", ""),
+        (ChildTimeout("timeout: still computing", "tail", code="cpu-time"), "timeout", "cpu-time"),
+        (ChildTimeout("hang: no CPU used", "tail", code="hang"), "timeout", "hang"),
     ],
 )
 def test_a_childs_failure_becomes_a_stages(failure: ChildFailure, kind: str, code: str) -> None:

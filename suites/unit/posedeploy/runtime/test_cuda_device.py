@@ -9,7 +9,13 @@ from typing import Any
 import pytest
 
 from posedeploy.runtime import Code, cuda_probe
-from posedeploy.runtime.host import CudaDevice, CudaDevices, cuda_devices, query_driver
+from posedeploy.runtime.host import (
+    OUT_OF_TIME,
+    CudaDevice,
+    CudaDevices,
+    cuda_devices,
+    query_driver,
+)  # fmt: skip
 
 
 class Driver:
@@ -93,13 +99,17 @@ def test_without_the_library_there_is_no_driver(capsys: pytest.CaptureFixture[st
 
 
 @pytest.mark.parametrize(
-    ("status", "words"), [(-11, "killed by signal 11"), (124, "exit status 124")]
+    ("status", "code", "how"),
+    [
+        (-11, Code.NO_DRIVER, "failed (killed by signal 11)"),
+        (OUT_OF_TIME, Code.PROBE_TIMEOUT, "did not end"),
+    ],
 )
-def test_a_driver_that_crashes_or_hangs_counts_as_none(status: int, words: str) -> None:
+def test_a_driver_that_crashes_is_none_and_one_that_hangs_did_not_answer(
+    status: int, code: Code, how: str
+) -> None:
     found = read(status, "the last line")
-    assert found.code is Code.NO_DRIVER
-    assert words in found.reason
-    assert "the last line" in found.reason
+    assert (found.code, found.reason) == (code, f"asking the NVIDIA driver {how}: the last line")
 
 
 def test_the_script_runs_by_path_with_nothing_but_the_standard_library() -> None:
