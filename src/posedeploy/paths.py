@@ -36,7 +36,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         OSError: The file system refused; `path` is as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem[:40]}-") as folder:
         temporary = Path(folder) / path.name
         yield temporary
         temporary.replace(path)
