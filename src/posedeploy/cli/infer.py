@@ -95,7 +95,7 @@ def infer(  # noqa: PLR0917 - the signature is the command line
                 inference.run(source, name, lines, progress)
                 for source, name in zip(images, drawn_names(images), strict=True)
             ]
-            if not all(complete):
+            if len(complete) > 1 and not all(complete):
                 count = f"{complete.count(False)} of {len(complete)}"
                 progress.console.print(f"[bold red]{count} could not be read to the end[/]")
     if not all(complete):
