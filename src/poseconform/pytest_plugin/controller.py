@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -210,8 +210,18 @@ class Controller:
         except OSError:
             self._results = None  # `pytest_sessionfinish` tries again, and reports the error
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
+        """Write the report when the others are done, whether or not they could write theirs."""
+        try:
+            result = yield
+        except OSError as error:  # of junit.xml
+            self._report(session)
+            pytest.exit(f"{error}; the other reports are written", pytest.ExitCode.INTERNAL_ERROR)
+        self._report(session)
+        return result
+
+    def _report(self, session: pytest.Session) -> None:
         """Write the report; compare with the baseline."""
         folder = self._config.option.report_dir
         if not self._interrupted:

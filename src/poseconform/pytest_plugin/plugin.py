@@ -21,6 +21,7 @@ from poseconform.pytest_plugin.options import (
     add_options,
     all_cells,
     availabilities_of,
+    check_folders,
     selection_of,
     subject_of,
 )  # fmt: skip
@@ -44,6 +45,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register markers from the tables; read the selection."""
     for line in markers(subject_of(config)):
         config.addinivalue_line("markers", line)
+    if not hasattr(config, "workerinput"):
+        check_folders(config.option)
     if config.option.collectonly or not hasattr(config, "workerinput"):
         config.pluginmanager.register(Controller(config), "poseconform-controller")
     report_dir = config.option.report_dir
