@@ -64,7 +64,7 @@ class ConversionError(PoseDeployError):
         self.stage = stage
 
 
-# ---- modify this table to add an error of the file system ---------------------------------------
+# ---- modify this table to add an error of the file system ----------------------------------
 # errno -> (class, expected, next step)
 # fmt: off
 _ROOM = (UnavailableError, "room for what is written", "Free some space, or choose another place.")
@@ -86,7 +86,7 @@ _REFUSALS: dict[int, tuple[type[PoseDeployError], str, str]] = {
 }
 _OTHER = (UnavailableError, "a file system that reads and writes", "Choose another place.")
 # fmt: on
-# --------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------
 
 
 @overload

@@ -26,6 +26,7 @@ from posedeploy.errors import BadInputError, UnavailableError, storage_error
 )
 def test_the_file_system_refused(code: int, kind: type, next_step: str) -> None:
     error = storage_error(OSError(code, os.strerror(code), "work/a.bin"))
+    assert error is not None
     assert type(error) is kind
     assert (error.subject, error.found, error.next_step) == (
         "work/a.bin", os.strerror(code), next_step,
@@ -35,7 +36,8 @@ def test_the_file_system_refused(code: int, kind: type, next_step: str) -> None:
 def test_a_cache_is_moved_by_its_variable(tmp_path: Path) -> None:
     caches = {tmp_path / "cache": "POSEDEPLOY_CACHE"}
     for name, moved in (("cache/weights/a.pth", True), ("cached/a.pth", False)):
-        error = storage_error(OSError(errno.EROFS, "Read-only", str(tmp_path / name)), None, caches)
+        raised = OSError(errno.EROFS, "Read-only", str(tmp_path / name))
+        error = storage_error(raised, None, caches)
         assert error is not None
         assert error.next_step.startswith("Set POSEDEPLOY_CACHE") == moved
 
