@@ -113,7 +113,7 @@ def storage_error(
     named = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
     kind, expected, next_step = _REFUSALS.get(error.errno or 0, _OTHER)
     if subject is None:
-        if not named and (kind, expected, next_step) != _ROOM:
+        if error.errno is None or not (named or (kind, expected, next_step) == _ROOM):
             return None
         subject, named = named or "the output", ""
     for folder, variable in caches.items():

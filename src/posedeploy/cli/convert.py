@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,13 +12,14 @@ from rich.console import Console
 
 from posedeploy.cli.arguments import (
     MaxPixelsOption,
+    check_name,
     check_word,
     complete_checkpoint,
     complete_deploy_config,
     complete_model_config,
     parse_device,
 )
-from posedeploy.cli.terminal import console
+from posedeploy.cli.terminal import console, one_line
 from posedeploy.errors import BadInputError, UnavailableError
 from posedeploy.sdk.images import MAX_PIXELS, read_image
 from posedeploy.sdk.windows import check_windows, show_files
@@ -77,6 +79,7 @@ def convert(  # noqa: PLR0917 - the signature is the command line
     out = console()
     if show:
         check_windows(f"Leave --show out, and look at the images in {work_dir}.")
+    check_name(f"work dir {work_dir}", work_dir)
     images = {path: read_image(path, max_pixels) for path in (test_img or [img])}
     read_image(img, max_pixels)
     for path, image in images.items():
@@ -134,16 +137,17 @@ def run(
     )  # fmt: skip
     for path, result in zip(images, done.compared, strict=False):
         report(out, path, done.backend, result.distances)
-    out.print(f"SDK model: [bold]{work_dir}[/]", soft_wrap=True)
+    out.print(f"SDK model: [bold]{one_line(str(work_dir))}[/]", soft_wrap=True)
     for path in sorted(work_dir.iterdir()):
-        out.print(f"  {path.name:<24}{path.stat().st_size:>12,} bytes")
+        out.print(f"  {one_line(path.name):<24}{path.stat().st_size:>12,} bytes")
     if note := note_on(checkpoint):
         out.print(f"{note}", style="dim", soft_wrap=True)
     if done.not_compared is not None:
+        again = ("posedeploy", "infer", work_dir, next(iter(images)))
         raise UnavailableError(
             f"{work_dir}, which is whole but was not compared with PyTorch",
             done.not_compared.found, f"{done.backend}, to find keypoints with it",
-            f"Run posedeploy infer {work_dir} {next(iter(images))} where it runs.",
+            f"Run {shlex.join(map(str, again))} where it runs.",
         ) from done.not_compared  # fmt: skip
     return all(result.distances.same for result in done.compared)
 
@@ -151,15 +155,16 @@ def run(
 def report(out: Console, path: Path, backend: str, result: Comparison) -> None:
     """One line on what the comparison found."""
     people = f"{result.people} {'person' if result.people == 1 else 'people'}"
+    name = one_line(path.name)
     numbers = f"median {result.median_px:.3g} px, at most {result.max_px:.3g} px apart"
     if result.same:
         out.print(
-            f"[green]same keypoints[/]: {path.name}: {people}, {numbers} "
+            f"[green]same keypoints[/]: {name}: {people}, {numbers} "
             f"(allowed {result.limit_px:.3g} px)", soft_wrap=True,
         )  # fmt: skip
         return
     out.print(
-        f"[bold red]different keypoints[/]: {path.name}: {backend} and PyTorch: {people} in both, "
+        f"[bold red]different keypoints[/]: {name}: {backend} and PyTorch: {people} in both, "
         f"{result.only_one} in one of them, {numbers} (allowed {result.limit_px:.3g} px). "
         "Look at output_*.jpg; the conformance suite tells a near tie from a fault.",
         soft_wrap=True,

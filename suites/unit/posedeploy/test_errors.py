@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import re
+import urllib.error
+from email.message import Message
 from pathlib import Path
 
 import pytest
@@ -54,3 +56,5 @@ def test_a_full_disk_needs_no_name_and_other_errors_do() -> None:
     assert storage_error(OSError(errno.EPIPE, "Broken pipe")) is None
     assert storage_error(ConnectionResetError(errno.ECONNRESET, "reset")) is None
     assert storage_error(OSError("no number")) is None
+    url = "http://127.0.0.1/x.pth"
+    assert storage_error(urllib.error.HTTPError(url, 404, "Not Found", Message(), None)) is None

@@ -158,6 +158,25 @@ def test_an_image_above_the_limit_is_refused_and_one_that_jpeg_cannot_hold(desk:
     assert "wide.png" in done.err
 
 
+@pytest.mark.parametrize("name", ["[b]a[bold", "a\nb", "-a b", "%s'\"", "ü✓"])
+def test_names_of_image_and_work_dir(desk: Desk, name: str) -> None:
+    image = desk.folder / f"{name}.png"
+    image.write_bytes(Path(desk.arguments["image"]).read_bytes())
+    work = desk.folder / f"work {name}"
+    done = desk.run(image=str(image), work_dir=f"--work-dir={work}")
+    assert done.code == 0, done
+    printed = "".join(c if c.isprintable() else repr(c)[1:-1] for c in name)
+    assert f"{printed}.png" in done.out
+    assert (work / "deploy.json").is_file()
+
+
+def test_a_work_dir_of_other_bytes_than_utf_8_is_refused(desk: Desk) -> None:
+    before = desk.listing()
+    done = desk.run(work_dir="--work-dir=\udcff")
+    assert_refused(done, desk, before)
+    assert r"error: work dir \udcff" in done.err
+
+
 def test_a_disk_that_is_full_is_one_error_and_leaves_nothing(desk: Desk, small_disk: Path) -> None:
     before = desk.listing()
     done = desk.run(work_dir=f"--work-dir={small_disk / 'out'}")

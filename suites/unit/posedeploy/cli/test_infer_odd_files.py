@@ -48,9 +48,9 @@ def sdk(tiny_sdk: Callable[[str], Path]) -> Path:
 def infer(sdk: Path, tmp_path: Path) -> Callable[..., Done]:
     """The command in a process of its own: what OpenCV does with some of these files ends it."""
 
-    def run(*words: str) -> Done:
+    def run(*words: str, model: str = str(sdk)) -> Done:
         done = subprocess.run(
-            [sys.executable, "-m", "posedeploy", "infer", str(sdk), *words], cwd=tmp_path,
+            [sys.executable, "-m", "posedeploy", "infer", model, *words], cwd=tmp_path,
             capture_output=True, check=False, timeout=120,
             env={**os.environ, "COLUMNS": "300", "OMP_NUM_THREADS": "1", "PYTHONUTF8": "1"},
         )  # fmt: skip
@@ -225,3 +225,11 @@ def test_a_video_that_was_not_written_to_its_end_is_an_error(tmp_path: Path) -> 
     with pytest.raises(UnavailableError, match="not written to its end"):
         cut([tmp_path])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_folder_of_other_bytes_than_utf_8_is_refused(
+    infer: Callable[..., Done], tmp_path: Path
+) -> None:
+    (tmp_path / "a.png").write_bytes(encoded())
+    done = infer("a.png", model="\udcff")
+    assert (done.code, r"error: model folder \udcff" in done.err) == (2, True)

@@ -65,13 +65,16 @@ def big_tiff(width: int, height: int) -> bytes:
 
 def patched(suffix: str, before: bytes, layout: str, side: int, skip: int = 0) -> bytes:
     """An image whose header declares a square of that side instead, after the bytes `before`."""
-    content = bytearray(encoded(suffix))
+    try:
+        content = bytearray(encoded(suffix))
+    except cv2.error:  # this OpenCV does not write the format
+        return b""
     struct.pack_into(layout, content, content.index(before) + len(before) + skip, side, side)
     return bytes(content)
 
 
 SIDE = 60_000
-BOMBS: dict[str, bytes] = {
+CONTENTS: dict[str, bytes] = {
     "whole.png": png(32_000, 32_000, 32_000),
     "header.png": png(100_000, 100_000, 1),
     "x.avif": patched(".avif", b"ispe", ">II", SIDE, 4),
@@ -92,6 +95,7 @@ BOMBS: dict[str, bytes] = {
     "big.tif": big_tiff(SIDE, SIDE),
     "x.webp": b"RIFF" + struct.pack("<I", 22) + b"WEBPVP8X\x0a\0\0\0\0\0\0\0" + b"\xff\xff\0" * 2,
 }  # fmt: skip
+BOMBS = {name: content for name, content in CONTENTS.items() if content}
 
 
 @pytest.mark.parametrize("name", BOMBS)
