@@ -101,8 +101,8 @@ def check_model_folder(path: Path) -> Path:
     """The SDK model folder, given it or a file in it.
 
     Raises:
-        BadInputError: There is none, or its name is not UTF-8. If a checkpoint is there, the message
-            says how to convert it.
+        BadInputError: There is none, or its name is not UTF-8. If a checkpoint is there, the
+            message says how to convert it.
     """
     folder = path if path.is_dir() else path.parent
     check_name(f"model folder {path}", folder)
