@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import signal
 import sys
@@ -30,6 +29,7 @@ from poseconform.pytest_plugin.options import (
     selection_of,
     subject_of,
 )
+from poseconform.pytest_plugin.reproduction import shell_word
 from poseconform.report.data.diff import Diff
 from poseconform.report.data.vocabulary import words_of
 from poseconform.report.text.strings import duration
@@ -173,7 +173,7 @@ class Controller:
             base = recording.base_record(cell, option.exporter, "", subject)
             cells.append(base.with_outcome() if cell.id in self._selected else base.not_selected())
         run = {
-            "command": shlex.join(["python", "-m", "pytest", *sys.argv[1:]]),
+            "command": " ".join(["python -m pytest", *map(shell_word, sys.argv[1:])]),
             "exporter": option.exporter or "the one of each deploy config",
             "image_set": option.image_set,
         }

@@ -14,7 +14,7 @@ from poseconform.expectations import entries as expectations
 from poseconform.isolation.artifacts import ArtifactCache
 from poseconform.judge.judge import Judge
 from poseconform.judge.stages import Blocked, StageFailure
-from poseconform.matrix.cells import OTHER_FAMILY, Cell, Model, mark_name
+from poseconform.matrix.cells import OTHER_FAMILY, Cell, Model, mark_name, plain
 from poseconform.pytest_plugin import checking, recording
 from poseconform.pytest_plugin.controller import Controller, make_scheduler, run_folder
 from poseconform.pytest_plugin.options import (
@@ -42,6 +42,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register markers from the tables; read the selection."""
+    _refuse_undecodable(config)
     for line in markers(subject_of(config)):
         config.addinivalue_line("markers", line)
     if config.option.collectonly or not hasattr(config, "workerinput"):
@@ -49,6 +50,20 @@ def pytest_configure(config: pytest.Config) -> None:
     report_dir = config.option.report_dir
     if report_dir and not config.option.xmlpath:
         config.option.xmlpath = str(report_dir / "junit.xml")
+
+
+def _refuse_undecodable(config: pytest.Config) -> None:
+    """A `pytest.UsageError` for an argument that xdist cannot send to its workers."""
+    for word in config.invocation_params.args if _distributed(config) else ():
+        if (shown := recording.printable(str(word))) != str(word):
+            raise pytest.UsageError(
+                f"-n: found the argument {shown}; expected UTF-8, which is all that workers can "
+                "be sent. Rename the file, or run with -n 0."
+            )
+
+
+def _distributed(config: pytest.Config) -> bool:
+    return str(config.getoption("dist", "no")) != "no"
 
 
 def markers(subject: Subject) -> Iterator[str]:
@@ -81,8 +96,9 @@ def pytest_collection(session: pytest.Session) -> None:
     if any((*named, option.require, option.disable)):
         selection_of(session.config)
     declared(session.config)
-    distributed = session.config.getoption("dist", "no") != "no"
-    if distributed and not hasattr(session.config, "workerinput"):  # workers need not repeat it
+    if _distributed(session.config) and not hasattr(
+        session.config, "workerinput"
+    ):  # workers need not repeat it
         _refuse_unmatched(session.config)
 
 
@@ -95,7 +111,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         if model := _model_name(item):
             cell = _cell(item)
             tests[item.nodeid] = CollectedTest(
-                cell.id if cell else "", _stage(item) if cell else "", model
+                cell.id if cell else "", _stage(item) if cell else "", recording.printable(model)
             )
     cells = {node_id: test for node_id, test in tests.items() if test.cell}
     if cells and not hasattr(config, "workerinput"):
@@ -137,7 +153,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("cell", list(params))
     elif "conformance_model" in metafunc.fixturenames:
         models = selection_of(config).models
-        params = (pytest.param(m, id=m.name, marks=checking.marks(m.marks)) for m in models)
+        params = (pytest.param(m, id=plain(m.name), marks=checking.marks(m.marks)) for m in models)
         metafunc.parametrize("conformance_model", list(params))
 
 

@@ -129,10 +129,11 @@ def base_record(cell: Cell, exporter: str, repro: str, subject: str) -> CellReco
     """The identity of a cell as a record."""
     model, flow = cell.model, cell.flow
     return CellRecord(
-        model=model.name, family=model.family, tiers=model.tiers,
+        model=printable(model.name), family=model.family, tiers=model.tiers,
         weights=USER if model.checkpoint else model.weights,
         backend=flow.backend, precision=flow.precision, shape_mode=flow.shape_mode,
-        deploy_config=flow.deploy_config, implementation=subject, exporter=exporter, repro=repro,
+        deploy_config=printable(flow.deploy_config), implementation=subject, exporter=exporter,
+        repro=repro,
     )  # fmt: skip
 
 
@@ -211,5 +212,5 @@ def junit_properties(record: CellRecord, stage: str) -> list[tuple[str, object]]
 
 
 def printable(text: str) -> str:
-    """`text` with what UTF-8 cannot hold (undecodable bytes of a log) as escapes."""
+    """`text` with what UTF-8 cannot hold (undecodable bytes of a log, of a name) as escapes."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
