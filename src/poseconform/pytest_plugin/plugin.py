@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
@@ -47,9 +48,20 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", line)
     if config.option.collectonly or not hasattr(config, "workerinput"):
         config.pluginmanager.register(Controller(config), "poseconform-controller")
-    report_dir = config.option.report_dir
-    if report_dir and not config.option.xmlpath:
-        config.option.xmlpath = str(report_dir / "junit.xml")
+    if config.option.report_dir and not config.option.xmlpath:
+        config.option.xmlpath = _junit_file(config.option.report_dir)
+
+
+def _junit_file(report_dir: Path) -> str:
+    """Where pytest is to write JUnit's report; it expands what looks like `~` and variables."""
+    path = str(report_dir / "junit.xml")
+    path = path if not path.startswith("~") else f"./{path}"
+    if os.path.expandvars(path) != path:
+        raise pytest.UsageError(
+            f"--report-dir {report_dir}: found the name of an environment variable, for which "
+            "pytest would put its value; expected another folder's name. Rename it."
+        )
+    return path
 
 
 def _refuse_undecodable(config: pytest.Config) -> None:

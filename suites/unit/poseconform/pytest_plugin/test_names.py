@@ -105,6 +105,19 @@ def test_the_command_of_a_cell_runs_that_cell_alone(matrix: pytest.Pytester, nam
         assert ended[failure["model"], failure["deploy_config"]] == "mismatch"
 
 
+@pytest.mark.parametrize("name", ODD_NAMES, ids=id_of)
+def test_a_report_folder_has_any_name(matrix: pytest.Pytester, name: str) -> None:
+    options = ("--models", "m1", "-m", "onnxruntime and static", f"--report-dir={name}")
+    result = matrix.runpytest_inprocess(*PLUGINS, *options)
+    if name == "$HOME":
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines(["*--report-dir $HOME: found the name of an environment*"])
+        return
+    result.assert_outcomes(passed=2)
+    written = {path.name for path in (matrix.path / name).iterdir()}
+    assert written == {"index.html", "junit.xml", "results.json", "support-table.md"}
+
+
 def test_workers_take_any_name_too(matrix: pytest.Pytester) -> None:
     options = [f"--model-config={name}.py" for name in LOADED]
     result = matrix.runpytest_subprocess(
