@@ -156,7 +156,7 @@ def test_ids_are_unique_and_plain() -> None:
 
 
 def selected(**given: Any) -> list[tuple[str, str]]:
-    option = {
+    option: dict[str, Any] = {
         "models": None, "model_config": [], "checkpoint": [], "deploy_config": [], "require": [],
         "disable": [], "weights": "auto", "weights_seed": 0,
     }  # fmt: skip
