@@ -24,6 +24,7 @@ from poseconform.planted import score as defect_score
 from poseconform.pytest_plugin import baseline as regression
 from poseconform.pytest_plugin import recording
 from poseconform.pytest_plugin.options import (
+    CACHE_VARIABLE,
     all_cells,
     availabilities_of,
     selection_of,
@@ -37,6 +38,7 @@ from poseconform.results.folder import CollectedTest, RunFolder, RunRecord, expo
 from poseconform.results.records import CellRecord
 from poseconform.results.results import Results, new_results, write_results
 from poseconform.subject.environment import fingerprint
+from posedeploy.paths import scratch_folder
 
 _FOLDER = pytest.StashKey[RunFolder]()
 _WORKERINPUT = "poseconform_run_folder"
@@ -49,11 +51,21 @@ MIN_FREE_BYTES = GB // 2
 def make_room(cache: Path, limit_gb: int) -> None:
     """Bring the cache within its limit (10^9 bytes).
 
-    Raises a `pytest.UsageError` if its disk has less free space than one cell needs.
+    Raises a `pytest.UsageError` if nothing can be written there, or if its disk has less free
+    space than one cell needs.
     """
+    existing = next(folder for folder in (cache, *cache.absolute().parents) if folder.exists())
+    try:
+        with scratch_folder("check", existing):
+            pass
+    except OSError as error:
+        raise pytest.UsageError(
+            f"--artifact-cache {cache}: found {existing}, which cannot be written to "
+            f"({error.strerror}); expected a folder that can. Name another one, by the option or "
+            f"by {CACHE_VARIABLE}."
+        ) from error
     if cache.is_dir():
         ArtifactCache(cache).prune(limit_gb * GB)
-    existing = next(folder for folder in (cache, *cache.absolute().parents) if folder.exists())
     free = shutil.disk_usage(existing).free
     if free < MIN_FREE_BYTES:
         raise pytest.UsageError(
@@ -123,8 +135,8 @@ class Controller:
         """Refuse a missing baseline and a full disk before any test runs."""
         option = self._config.option
         regression.check_options(option, self._config.rootpath)
-        make_room(option.artifact_cache, option.artifact_cache_limit)
         if not option.collectonly:
+            make_room(option.artifact_cache, option.artifact_cache_limit)
             run_folder(self._config).clear()
         if threading.current_thread() is threading.main_thread():
             self._handler = signal.signal(signal.SIGTERM, _terminate)
@@ -199,6 +211,9 @@ class Controller:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """A test has ended, here or in a worker."""
         self._defects.add(report)
+        if self._config.option.verbose > 0:
+            for line in getattr(report, recording.MESSAGES, ()):
+                self._write(line)
         if (cell := getattr(report, recording.CELL, None)) is not None:
             self._progress.add(cell["id"], cell["outcome"])
 

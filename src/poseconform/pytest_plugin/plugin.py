@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from collections.abc import Generator, Iterator, Mapping
@@ -12,7 +13,7 @@ import pytest
 
 from poseconform.datasets.labeled import DataSet
 from poseconform.expectations import entries as expectations
-from poseconform.isolation.artifacts import ArtifactCache
+from poseconform.isolation.artifacts import ArtifactCache, CacheError
 from poseconform.judge.judge import Judge
 from poseconform.judge.stages import Blocked, StageFailure
 from poseconform.matrix.cells import OTHER_FAMILY, Cell, Model, mark_name, plain
@@ -34,6 +35,7 @@ from posedeploy.runtime import BACKENDS, device_of
 REFUSED = pytest.StashKey[set[str]]()
 NOTES = pytest.StashKey[recording.Notes]()
 RECORDER = pytest.StashKey[recording.Recorder]()
+MESSAGES = pytest.StashKey[recording.Messages]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -44,12 +46,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Register markers from the tables; read the selection."""
     _refuse_undecodable(config)
+    config.stash[MESSAGES] = recording.Messages()
+    logging.getLogger("poseconform").addHandler(config.stash[MESSAGES])
     for line in markers(subject_of(config)):
         config.addinivalue_line("markers", line)
     if config.option.collectonly or not hasattr(config, "workerinput"):
         config.pluginmanager.register(Controller(config), "poseconform-controller")
     if config.option.report_dir and not config.option.xmlpath:
         config.option.xmlpath = _junit_file(config.option.report_dir)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Log no more."""
+    if MESSAGES in config.stash:
+        logging.getLogger("poseconform").removeHandler(config.stash[MESSAGES])
 
 
 def _junit_file(report_dir: Path) -> str:
@@ -271,12 +281,15 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Append the result of a cell's test to the record of the cell."""
     report = yield
+    item.config.stash[MESSAGES].move_to(report)
     cell = _cell(item)
     decided = call.when == "call" or (call.when == "setup" and not report.passed)
     if cell is None or not decided:
         return report
     test = _test(item, cell)
     error = call.excinfo.value if call.excinfo else None
+    if isinstance(error, CacheError):  # where it was raised tells a person nothing
+        report.longrepr = str(error)
     notes = item.stash.get(NOTES, recording.Notes())  # a mark can end a test before its setup
     item.config.stash[RECORDER].end(test, notes, report, error)
     # JUnit takes the properties of the teardown's report, which copies the item's

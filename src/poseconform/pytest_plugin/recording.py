@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -20,7 +21,26 @@ from poseconform.results.records import CellRecord, StageRecord, tail
 from posedeploy.runtime import Availability
 
 CELL = "poseconform_cell"  # attribute of a report of a cell's test: `{"id": ..., "outcome": ...}`
+MESSAGES = "poseconform_messages"  # attribute of a report: what was logged during its test
 XPASS = "unexpected pass"
+
+
+class Messages(logging.Handler):
+    """Keeps what the judge logs until the report of a test takes it along, from workers too."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a line."""
+        self._lines.append(printable(record.getMessage()))
+
+    def move_to(self, report: pytest.TestReport) -> None:
+        """Give the lines to a report."""
+        if self._lines:
+            setattr(report, MESSAGES, self._lines)
+            self._lines = []
 
 
 @dataclass
