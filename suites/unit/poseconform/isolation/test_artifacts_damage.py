@@ -108,7 +108,10 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "entry: a dangling link": (in_place_of("k", dangling), "found a link in the place of"),
     "entry: unreadable": (lambda r: (r / "k").chmod(0), "Permission denied"),
     "entry: a folder in it unreadable": (lambda r: (r / "k" / "sub").chmod(0), "Permission"),
-    "lock: a folder": (in_place_of("k.lock", full_folder), "found a folder in the place of a lock"),
+    "lock: a folder": (
+        in_place_of("k.lock", full_folder),
+        "found a folder in the place of a lock",
+    ),
     "lock: unreadable": (lambda r: (r / "k.lock").chmod(0), "found a file in the place of a lock"),
     "lock: a dangling link": (in_place_of("k.lock", dangling), "found a link in the place of a"),
 }
@@ -146,7 +149,9 @@ def test_a_link_to_a_whole_entry_is_read(tmp_path: Path) -> None:
 
 def test_facts_that_json_writes_otherwise_are_whole(tmp_path: Path) -> None:
     cache = ArtifactCache(tmp_path)
-    cache.get_or_make("k", lambda _: {"a": (1, 2.5e-300), "b": {9: 1, 10: float("nan")}, "c": 1e22})
+    cache.get_or_make(
+        "k", lambda _: {"a": (1, 2.5e-300), "b": {9: 1, 10: float("nan")}, "c": 1e22}
+    )
     assert not cache.get_or_make("k", lambda _: pytest.fail("made twice")).made
 
 
