@@ -10,6 +10,7 @@ process that writes there removes it.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -25,6 +26,8 @@ if sys.platform != "win32":
     import fcntl
 
 CACHE_VARIABLE = "POSEDEPLOY_CACHE"
+_FULL = frozenset({errno.EDQUOT, errno.ENOSPC})
+_NO_ROOM = 1 << 16  # bytes: with fewer left, the disk is why a library could not write
 _PARTIAL = re.compile(r"\..*-partial-\d+-[a-z0-9_]{8}", re.DOTALL)
 _OLDER = ".older"  # ends the name of the folder that is being replaced
 _LONGEST_NAME = 80  # bytes of a name in a hidden one; file systems take 255
@@ -40,6 +43,56 @@ def cache_dir(variable: str = CACHE_VARIABLE, name: str = "posedeploy") -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / name
 
 
+def check_writable(folder: Path) -> None:
+    """Write to a folder, or to where it would be made, and leave nothing behind.
+
+    Permissions alone do not tell: there are file systems that nobody can write to, and full ones.
+
+    Raises:
+        OSError: The file system refused; it names the folder that is there.
+    """
+    wanted = folder.absolute()
+    place = next(path for path in (wanted, *wanted.parents) if path.exists())
+    try:
+        with tempfile.TemporaryFile(dir=place) as file:
+            file.write(bytes(4096))
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(place)) from error
+
+
+@contextmanager
+def errors_naming(path: Path) -> Iterator[None]:
+    """Errors of the file system within the block name `path`.
+
+    `write` names no file, libraries raise errors of their own for a full disk, and a temporary
+    name beside `path` tells a person nothing.
+    """
+    try:
+        yield
+    except Exception as error:
+        if (refusal := _refusal(error, path)) is None:
+            raise
+        raise refusal from error
+
+
+def _refusal(error: Exception, path: Path) -> OSError | None:
+    """The error of the file system that is behind another one, about `path`; None without one."""
+    hidden = os.path.join(path.parent.absolute(), ".")
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and (cause is error or cause.errno in _FULL):
+            unnamed = cause.filename is None and cause.errno in _FULL
+            if unnamed or os.path.abspath(str(cause.filename)).startswith(hidden):
+                return OSError(cause.errno, cause.strerror, str(path))
+            return None  # it names another file
+        cause = cause.__cause__ or cause.__context__
+    system = os.statvfs(path.parent)
+    blocks = system.f_bfree if os.geteuid() == 0 else system.f_bavail
+    if blocks * system.f_frsize < _NO_ROOM:
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+    return None
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """A temporary file that replaces `path` if the block ends without an error.
@@ -52,7 +105,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers_once(path.parent.absolute())
-    with _partial_folder(path.parent, path.name) as folder:
+    with errors_naming(path), _partial_folder(path.parent, path.name) as folder:
         temporary = folder / path.name
         yield temporary
         temporary.replace(path)
@@ -84,7 +137,8 @@ def whole_folder(target: Path) -> Iterator[Path]:
     _put_back(target)
     with _partial_folder(target.parent, target.name) as staging:
         staging.chmod(0o755)  # mkdtemp's folders are private; the result should not be
-        yield staging
+        with errors_naming(target):
+            yield staging
         _put_in_place(staging, target)
 
 

@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ from poseconform.results.folder import CollectedTest, RunFolder, RunRecord, expo
 from poseconform.results.records import CellRecord
 from poseconform.results.results import Results, new_results, write_results
 from poseconform.subject.environment import fingerprint
-from posedeploy.paths import scratch_folder
+from posedeploy.paths import check_writable
 
 _FOLDER = pytest.StashKey[RunFolder]()
 _WORKERINPUT = "poseconform_run_folder"
@@ -54,18 +54,17 @@ def make_room(cache: Path, limit_gb: int) -> None:
     Raises a `pytest.UsageError` if nothing can be written there, or if its disk has less free
     space than one cell needs.
     """
-    existing = next(folder for folder in (cache, *cache.absolute().parents) if folder.exists())
     try:
-        with scratch_folder("check", existing):
-            pass
+        check_writable(cache)
     except OSError as error:
         raise pytest.UsageError(
-            f"--artifact-cache {cache}: found {existing}, which cannot be written to "
+            f"--artifact-cache {cache}: found {error.filename}, which cannot be written to "
             f"({error.strerror}); expected a folder that can. Name another one, by the option or "
             f"by {CACHE_VARIABLE}."
         ) from error
     if cache.is_dir():
         ArtifactCache(cache).prune(limit_gb * GB)
+    existing = next(folder for folder in (cache, *cache.absolute().parents) if folder.exists())
     free = shutil.disk_usage(existing).free
     if free < MIN_FREE_BYTES:
         raise pytest.UsageError(
@@ -225,8 +224,18 @@ class Controller:
         except OSError:
             self._results = None  # `pytest_sessionfinish` tries again, and reports the error
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
+        """Write the report when the others are done, whether or not they could write theirs."""
+        try:
+            result = yield
+        except OSError as error:  # of junit.xml
+            self._report(session)
+            pytest.exit(f"{error}; the other reports are written", pytest.ExitCode.INTERNAL_ERROR)
+        self._report(session)
+        return result
+
+    def _report(self, session: pytest.Session) -> None:
         """Write the report; compare with the baseline."""
         folder = self._config.option.report_dir
         if not self._interrupted:

@@ -22,7 +22,7 @@ from poseconform.subject.environment import (
 )  # fmt: skip
 from poseconform.subject.loading import DEFAULT_SUBJECT, SubjectError, load_subject
 from poseconform.subject.protocol import Subject
-from posedeploy.paths import cache_dir
+from posedeploy.paths import cache_dir, check_writable
 from posedeploy.runtime import Device, probe_on
 
 CACHE_VARIABLE = "POSECONFORM_CACHE"
@@ -117,6 +117,22 @@ class Selection:
     cells: tuple[Cell, ...]
     require: frozenset[str]
     disabled: frozenset[str]
+
+
+def check_folders(option: Any) -> None:
+    """A `pytest.UsageError` if what the run makes could not be written where options say."""
+    for name, folder in (
+        ("--report-dir", option.report_dir),
+        ("--repro-dir", option.repro_dir),
+    ):
+        try:
+            if folder is not None:
+                check_writable(folder)
+        except OSError as error:
+            raise pytest.UsageError(
+                f"{name} {folder}: found {error.filename}, which cannot be written to "
+                f"({error.strerror}); expected a folder that can. Name another one."
+            ) from error
 
 
 def subject_of(config: pytest.Config) -> Subject:

@@ -23,6 +23,7 @@ from poseconform.pytest_plugin.options import (
     add_options,
     all_cells,
     availabilities_of,
+    check_folders,
     selection_of,
     subject_of,
 )  # fmt: skip
@@ -50,6 +51,8 @@ def pytest_configure(config: pytest.Config) -> None:
     logging.getLogger("poseconform").addHandler(config.stash[MESSAGES])
     for line in markers(subject_of(config)):
         config.addinivalue_line("markers", line)
+    if not hasattr(config, "workerinput"):
+        check_folders(config.option)
     if config.option.collectonly or not hasattr(config, "workerinput"):
         config.pluginmanager.register(Controller(config), "poseconform-controller")
     if config.option.report_dir and not config.option.xmlpath:

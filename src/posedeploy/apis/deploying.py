@@ -14,7 +14,6 @@ from posedeploy.apis.progress import Progress, at_stage, silent
 from posedeploy.apis.sources import is_zoo_name, resolve_checkpoint, resolve_model_config
 from posedeploy.config import (
     EXPORTERS,
-    CalibrationSettings,
     DeployConfig,
     ModelConfig,
     load_deploy_config,
@@ -33,7 +32,7 @@ from posedeploy.runtime import (
     get_runtime,
     probe_on,
 )
-from posedeploy.sdk.images import Image
+from posedeploy.sdk.images import Image, write_image
 from posedeploy.sdk.writer import Artifact, write_json_files
 
 if TYPE_CHECKING:
@@ -68,6 +67,7 @@ def deploy(
     *,
     exporter: str | None = None,
     calib_images: str | Path | None = None,
+    max_pixels: int | None = None,
     device: str | None = None,
     images: Sequence[Image] = (),
     find: FindKeypoints | None = None,
@@ -83,6 +83,8 @@ def deploy(
         exporter: 'torchscript' or 'dynamo'; None takes the deploy config's.
         calib_images: Folder of images that int8 is calibrated on; None takes the deploy
             config's, or else drawn figures.
+        max_pixels: Width times height above which one of them is left out; None takes the
+            default of `sdk.images`.
         device: Where the backend is to run later; refused if it does not run there.
         images: `[H, W, 3]` uint8, BGR, on which keypoints are compared with PyTorch's; drawings
             of both go into the folder.
@@ -102,7 +104,7 @@ def deploy(
             "a path, or a name that `posedeploy configs list` shows",
             "The deploy config comes first, the model config after it.",
         )  # fmt: skip
-    deploy_config = with_calib_images(load_deploy_config(deploy_cfg), calib_images)
+    deploy_config = with_calib_images(load_deploy_config(deploy_cfg), calib_images, max_pixels)
     model_config = load_model_config(resolve_model_config(model_cfg))
     if device is not None:
         check_device(deploy_config, device)
@@ -137,8 +139,6 @@ def _compare(
     progress: Progress,
 ) -> Deployment:
     """Compare on the images and draw both results into the folder."""
-    import cv2
-
     from posedeploy.sdk.drawing import draw_poses
     from posedeploy.sdk.folder import read_folder
 
@@ -151,19 +151,22 @@ def _compare(
         suffix = "" if i == 0 else f"_{i}"
         for name, points in ((done.backend, result.deployed), ("pytorch", result.pytorch)):
             drawn = draw_poses(image, points, meta)
-            cv2.imwrite(str(done.folder / f"output_{name}{suffix}.jpg"), drawn)
+            write_image(done.folder / f"output_{name}{suffix}.jpg", drawn)
     return replace(done, compared=compared)
 
 
 def with_calib_images(
-    deploy_config: DeployConfig, calib_images: str | Path | None
+    deploy_config: DeployConfig, calib_images: str | Path | None, max_pixels: int | None = None
 ) -> DeployConfig:
-    """The deploy config with another folder of calibration images.
+    """The deploy config with another folder of calibration images, and their limit of pixels.
 
     BadInputError if it is not for int8, or if there are no images in the folder.
     """
+    settings = deploy_config.calibration
+    if max_pixels is not None:
+        settings = replace(settings, max_pixels=max_pixels)
     if calib_images is None:
-        return deploy_config
+        return replace(deploy_config, calibration=settings)
     if deploy_config.precision != "int8":
         raise BadInputError(
             "--calib-images", f"{calib_images}, with an {deploy_config.precision} deploy config",
@@ -172,7 +175,7 @@ def with_calib_images(
         )  # fmt: skip
     folder = Path(calib_images)
     image_files(folder)
-    return replace(deploy_config, calibration=CalibrationSettings(images=folder))
+    return replace(deploy_config, calibration=replace(settings, images=folder, count=None))
 
 
 def check_device(

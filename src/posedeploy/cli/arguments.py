@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from posedeploy.errors import BadInputError, did_you_mean
+from posedeploy.errors import BadInputError, did_you_mean, storage_error
+from posedeploy.paths import check_writable
 from posedeploy.runtime import Device, backend_names, backend_row
 from posedeploy.sdk.folder import read_folder
+from posedeploy.sdk.images import MOST_PIXELS
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ThreadsOption = Annotated[int, typer.Option(min=0, help="Threads; 0: the backend's choice.")]
+MaxPixelsOption = Annotated[int, typer.Option(
+    min=1, max=MOST_PIXELS, help="Leave out images and frames of more pixels.")]
 DeviceOption = Annotated[
     str | None, typer.Option(help="cpu, cuda, cuda:1; by default the backend's first.")
 ]
@@ -129,14 +132,19 @@ def parse_device(text: str) -> Device:
 
 
 def output_folder(path: Path) -> Path:
-    """The folder, created if missing; BadInputError if it cannot be created or written to."""
+    """The folder, created if missing.
+
+    Raises:
+        BadInputError: It cannot be created or written to.
+        UnavailableError: Its file system is full.
+    """
+    option = f"--out {path}"
+    if path.exists() and not path.is_dir():
+        expected = "a folder that can be written to"
+        raise BadInputError(option, "a file", expected, "Choose another place.")
     try:
         path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
-            return path
+        check_writable(path)
     except OSError as error:
-        found = "a file" if path.is_file() else error.strerror or str(error)
-        raise BadInputError(
-            f"--out {path}", found, "a folder that can be written to",
-            "Choose another place.",
-        ) from error  # fmt: skip
+        raise storage_error(error, option) from error
+    return path

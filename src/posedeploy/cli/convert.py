@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from posedeploy.cli.arguments import (
+    MaxPixelsOption,
     check_word,
     complete_checkpoint,
     complete_deploy_config,
@@ -17,8 +18,8 @@ from posedeploy.cli.arguments import (
     parse_device,
 )
 from posedeploy.cli.terminal import console
-from posedeploy.errors import UnavailableError
-from posedeploy.sdk.images import read_image
+from posedeploy.errors import BadInputError, UnavailableError
+from posedeploy.sdk.images import MAX_PIXELS, read_image
 from posedeploy.sdk.windows import check_windows, show_files
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from posedeploy.apis.progress import StageEvent
 
 LOG_LEVELS = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG")
+JPEG_SIDE = 65500  # px, libjpeg's limit
 LABELS = {
     "checkpoint": "checkpoint", "model": "PyTorch model", "export": "export",
     "convert": "conversion", "compare": "comparison with PyTorch",
@@ -58,6 +60,7 @@ def convert(  # noqa: PLR0917 - the signature is the command line
         help="torchscript or dynamo; the deploy config's if not given.")] = None,
     calib_images: Annotated[Path | None, typer.Option(
         help="Folder of images that int8 is calibrated on; drawn figures if not given.")] = None,
+    max_pixels: MaxPixelsOption = MAX_PIXELS,
     show: Annotated[bool, typer.Option("--show", help="Open a window with the result.")] = False,
     log_level: Annotated[str, typer.Option(help=f"One of {', '.join(LOG_LEVELS)}.")] = "WARNING",
 ) -> None:  # fmt: skip
@@ -74,17 +77,29 @@ def convert(  # noqa: PLR0917 - the signature is the command line
     out = console()
     if show:
         check_windows(f"Leave --show out, and look at the images in {work_dir}.")
-    images = {path: read_image(path) for path in (test_img or [img])}
-    read_image(img)
+    images = {path: read_image(path, max_pixels) for path in (test_img or [img])}
+    read_image(img, max_pixels)
+    for path, image in images.items():
+        check_drawable(path, image)
     same = run(
         deploy_cfg, model_cfg, checkpoint, images,
         work_dir=work_dir, device=device, exporter=exporter, calib_images=calib_images,
-        out=out,
+        max_pixels=max_pixels, out=out,
     )  # fmt: skip
     if show:
         show_files(sorted(work_dir.glob("output_*.jpg")))
     if not same:
         raise typer.Exit(1)
+
+
+def check_drawable(path: Path, image: NDArray[np.uint8]) -> None:
+    """Raise a BadInputError for an image whose drawing JPEG cannot hold: it would be too late."""
+    height, width = image.shape[:2]
+    if max(width, height) > JPEG_SIDE:
+        raise BadInputError(
+            f"image {path}", f"{width}x{height} px", f"sides of up to {JPEG_SIDE} px: what is "
+            "found is drawn to JPEG files", "Make it smaller.",
+        )  # fmt: skip
 
 
 def run(
@@ -97,6 +112,7 @@ def run(
     device: str | None,
     exporter: str | None,
     calib_images: Path | None = None,
+    max_pixels: int = MAX_PIXELS,
     find: FindKeypoints | None = None,
     out: Console,
 ) -> bool:
@@ -113,7 +129,7 @@ def run(
         parse_device(device)
     done = deploy(
         deploy_cfg, model_cfg, checkpoint, work_dir,
-        exporter=exporter, calib_images=calib_images, device=device,
+        exporter=exporter, calib_images=calib_images, max_pixels=max_pixels, device=device,
         images=tuple(images.values()), find=find, progress=Stages(out),
     )  # fmt: skip
     for path, result in zip(images, done.compared, strict=False):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -63,6 +64,30 @@ def test_a_run_does_not_start_on_a_full_disk(matrix: pytest.Pytester) -> None:
     ended = matrix.runpytest_inprocess(*PLUGINS, "--artifact-cache", "cache")
     assert ended.ret == pytest.ExitCode.USAGE_ERROR
     ended.stderr.fnmatch_lines(["*--artifact-cache cache: found 0.01 GB free*"])
+
+
+@pytest.mark.parametrize("option", ["--report-dir", "--repro-dir"])
+@pytest.mark.parametrize("distributed", [(), ("-n", "1")])
+def test_a_folder_that_cannot_be_written_to_is_refused_before_the_run(
+    matrix: pytest.Pytester, option: str, distributed: tuple[str, ...]
+) -> None:
+    (matrix.path / "taken").write_text("a file")
+    ended = matrix.runpytest_subprocess(*PLUGINS, option, "taken/here", *distributed)
+    assert ended.ret == pytest.ExitCode.USAGE_ERROR
+    line = f"ERROR: {option} taken/here: found */taken, which cannot be written to (Not a dir*"
+    ended.stderr.fnmatch_lines([line])
+    assert "Traceback" not in ended.stderr.str() + ended.stdout.str()
+    assert "passed" not in ended.stdout.str()
+
+
+def test_results_outlive_a_junit_file_that_cannot_be_written(matrix: pytest.Pytester) -> None:
+    (matrix.path / "out" / "junit.xml").mkdir(parents=True)
+    ended = matrix.runpytest_inprocess(*PLUGINS, "--report-dir", "out", "-k", "onnxruntime_static")
+    assert ended.ret == pytest.ExitCode.INTERNAL_ERROR
+    ended.stderr.fnmatch_lines(["*Is a directory: *out/junit.xml'; the other reports are written"])
+    assert "Traceback" not in ended.stderr.str() + ended.stdout.str()
+    content = json.loads((matrix.path / "out" / "results.json").read_text())
+    assert "pass" in {cell["outcome"] for cell in content["cells"]}
 
 
 def test_a_report_that_cannot_be_written_is_one_line(matrix: pytest.Pytester) -> None:
