@@ -17,7 +17,7 @@ from posedeploy.cli.arguments import (
     complete_model_config,
     parse_device,
 )
-from posedeploy.cli.terminal import console
+from posedeploy.cli.terminal import console, one_line
 from posedeploy.errors import BadInputError, UnavailableError
 from posedeploy.sdk.images import MAX_PIXELS, read_image
 from posedeploy.sdk.windows import check_windows, show_files
@@ -134,9 +134,7 @@ def run(
     )  # fmt: skip
     for path, result in zip(images, done.compared, strict=False):
         report(out, path, done.backend, result.distances)
-    out.print(f"SDK model: [bold]{work_dir}[/]", soft_wrap=True)
-    for path in sorted(work_dir.iterdir()):
-        out.print(f"  {path.name:<24}{path.stat().st_size:>12,} bytes")
+    show_folder(out, work_dir)
     if note := note_on(checkpoint):
         out.print(f"{note}", style="dim", soft_wrap=True)
     if done.not_compared is not None:
@@ -148,18 +146,27 @@ def run(
     return all(result.distances.same for result in done.compared)
 
 
+def show_folder(out: Console, folder: Path) -> None:
+    """A line on an SDK model folder, and one on each of its files."""
+    out.print(f"SDK model: [bold]{one_line(str(folder))}[/]", soft_wrap=True)
+    for path in sorted(folder.iterdir()):
+        size = f"{path.stat().st_size:>12,} bytes"
+        out.print(f"  {one_line(f'{path.name:<24}')}{size}", soft_wrap=True)
+
+
 def report(out: Console, path: Path, backend: str, result: Comparison) -> None:
     """One line on what the comparison found."""
+    name = one_line(path.name)
     people = f"{result.people} {'person' if result.people == 1 else 'people'}"
     numbers = f"median {result.median_px:.3g} px, at most {result.max_px:.3g} px apart"
     if result.same:
         out.print(
-            f"[green]same keypoints[/]: {path.name}: {people}, {numbers} "
+            f"[green]same keypoints[/]: {name}: {people}, {numbers} "
             f"(allowed {result.limit_px:.3g} px)", soft_wrap=True,
         )  # fmt: skip
         return
     out.print(
-        f"[bold red]different keypoints[/]: {path.name}: {backend} and PyTorch: {people} in both, "
+        f"[bold red]different keypoints[/]: {name}: {backend} and PyTorch: {people} in both, "
         f"{result.only_one} in one of them, {numbers} (allowed {result.limit_px:.3g} px). "
         "Look at output_*.jpg; the conformance suite tells a near tie from a fault.",
         soft_wrap=True,

@@ -223,7 +223,7 @@ def show(out: Console, runs: Sequence[Run], machine: Mapping[str, Any]) -> None:
         pre, session, post, total = map(run.summary, (*STAGES, TOTAL))
         best = first.setdefault(run.batch, total.median)
         table.add_row(
-            escape(run.folder), str(run.batch), _digits(pre.median),
+            one_line(run.folder), str(run.batch), _digits(pre.median),
             f"{_digits(session.median)} ±{session.iqr / 2:.2g}", _digits(post.median),
             f"{_digits(total.median)} ±{total.iqr / 2:.2g}", _digits(total.p99),
             _digits(run.fps), f"{total.median / best:.2f}",
@@ -236,7 +236,7 @@ def show(out: Console, runs: Sequence[Run], machine: Mapping[str, Any]) -> None:
     )
     for run in {run.folder: run for run in runs}.values():
         options = ", ".join(f"{key} {value}" for key, value in run.options.items())
-        out.print(f"  [bold]{escape(run.folder)}[/]: {run.backend}: {escape(options)}",
+        out.print(f"  [bold]{one_line(run.folder)}[/]: {run.backend}: {escape(options)}",
                   soft_wrap=True)  # fmt: skip
     cpu, load = machine["cpu"], machine["load_average"]
     out.print(

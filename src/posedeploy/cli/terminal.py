@@ -25,8 +25,8 @@ __all__ = ["SpeedColumn", "console", "escape", "items_progress", "one_line", "pr
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console without automatic highlighting."""
-    return Console(stderr=stderr, highlight=False)
+    """A console that colors nothing of itself, and takes `:name:` in a text for no emoji."""
+    return Console(stderr=stderr, highlight=False, emoji=False)
 
 
 def one_line(text: str) -> str:
