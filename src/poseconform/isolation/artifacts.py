@@ -28,6 +28,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from posedeploy.paths import whole_folder
+from posedeploy.runtime.processes import waiting
 
 LOG = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
@@ -142,7 +143,7 @@ class ArtifactCache:
         """Hold the lock of an entry; what is in its file's place and is no file is removed."""
         path = self.root / f"{key}.lock"
         lock = FileLock(path, timeout=LOCK_SECONDS)
-        with _refused(self.root):
+        with _refused(self.root), waiting():
             self.root.mkdir(parents=True, exist_ok=True)
             try:
                 lock.acquire()

@@ -42,6 +42,11 @@ from posedeploy.paths import check_writable
 
 _FOLDER = pytest.StashKey[RunFolder]()
 _WORKERINPUT = "poseconform_run_folder"
+CONTROLLER = "poseconform_controller"  # name of the controller's pid in a worker's input
+# Besides Ctrl-C; Windows lacks the second, which a closed terminal sends.
+STOP_SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
 GB = 1_000_000_000
 # Enough for export, conversion and reference of most models (the hourglass's files have 375 MB
 # each); on a full disk every cell fails, each at another stage.
@@ -128,7 +133,8 @@ class Controller:
         self._diff: Diff | None = None
         self._no_diff = ""
         self._interrupted = ""
-        self._handler: Any = None
+        self._handlers: dict[int, Any] = {}
+        self._crashed: set[str] = set()  # node ids of tests whose worker died
 
     def pytest_sessionstart(self) -> None:
         """Refuse a missing baseline and a full disk before any test runs."""
@@ -138,17 +144,25 @@ class Controller:
             make_room(option.artifact_cache, option.artifact_cache_limit)
             run_folder(self._config).clear()
         if threading.current_thread() is threading.main_thread():
-            self._handler = signal.signal(signal.SIGTERM, _terminate)
+            for signum in STOP_SIGNALS:
+                if signal.getsignal(signum) is not signal.SIG_IGN:  # as under nohup
+                    self._handlers[signum] = signal.signal(signum, _terminate)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         """A worker writes its records where this process reads them."""
         node.workerinput[_WORKERINPUT] = str(run_folder(self._config).path)
+        node.workerinput[CONTROLLER] = os.getpid()
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_handlecrashitem(self, crashitem: str) -> None:
+        """A worker died in a test, or before it; another may have taken over by now."""
+        self._crashed.add(crashitem)
 
     def pytest_unconfigure(self) -> None:
         """Give back the signal handler; remove a temporary folder of a run that has ended."""
-        if self._handler is not None:
-            signal.signal(signal.SIGTERM, self._handler)
+        for signum, handler in self._handlers.items():
+            signal.signal(signum, handler)
         if _FOLDER in self._config.stash and self._config.option.report_dir is None:
             shutil.rmtree(run_folder(self._config).path, ignore_errors=True)
 
@@ -216,6 +230,7 @@ class Controller:
         if (cell := getattr(report, recording.CELL, None)) is not None:
             self._progress.add(cell["id"], cell["outcome"])
 
+    @pytest.hookimpl(tryfirst=True)
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """The run is ended from outside: write the report before anything is torn down."""
         self._interrupted = str(excinfo.value) or "SIGINT"
@@ -263,7 +278,7 @@ class Controller:
             return
         folder = run_folder(self._config)
         run = folder.run()
-        cells = folder.cells(run, interrupted=bool(self._interrupted))
+        cells = folder.cells(run, interrupted=bool(self._interrupted), crashed=self._crashed)
         missing = any(cell.outcome == "missing" for cell in cells)
         facts = {
             **run.run,
@@ -329,7 +344,8 @@ class Controller:
 def _terminate(signum: int, frame: object) -> None:
     """End the session as Ctrl-C does; a second signal is not to spoil the report."""
     del frame
-    signal.signal(signum, signal.SIG_IGN)
+    for one in STOP_SIGNALS:
+        signal.signal(one, signal.SIG_IGN)
     raise pytest.exit.Exception(signal.Signals(signum).name)
 
 

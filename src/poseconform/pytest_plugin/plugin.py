@@ -18,7 +18,12 @@ from poseconform.judge.judge import Judge
 from poseconform.judge.stages import Blocked, StageFailure
 from poseconform.matrix.cells import OTHER_FAMILY, Cell, Model, mark_name, plain
 from poseconform.pytest_plugin import checking, recording
-from poseconform.pytest_plugin.controller import Controller, make_scheduler, run_folder
+from poseconform.pytest_plugin.controller import (
+    CONTROLLER,
+    Controller,
+    make_scheduler,
+    run_folder,
+)
 from poseconform.pytest_plugin.options import (
     add_options,
     all_cells,
@@ -32,6 +37,7 @@ from poseconform.results.folder import CollectedTest
 from poseconform.results.outcome import STAGES
 from poseconform.subject.protocol import Subject
 from posedeploy.runtime import BACKENDS, device_of
+from posedeploy.runtime.parent import end_with_parent
 
 REFUSED = pytest.StashKey[set[str]]()
 NOTES = pytest.StashKey[recording.Notes]()
@@ -46,6 +52,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register markers from the tables; read the selection."""
+    if (controller := getattr(config, "workerinput", {}).get(CONTROLLER)) is not None:
+        end_with_parent(controller)
     _refuse_undecodable(config)
     config.stash[MESSAGES] = recording.Messages()
     logging.getLogger("poseconform").addHandler(config.stash[MESSAGES])

@@ -58,11 +58,13 @@ class CellState:
 
     def after_crash(self) -> CellState:
         """The same when the process of the running test has died: its stage has crashed."""
-        if not self.running:
-            return self
-        crash = StageRecord(self.stage, 0.0, "crash", f"the process died in {self.running}")
+        return self.crashed_in(self.running, self.stage) if self.running else self
+
+    def crashed_in(self, node_id: str, stage: str) -> CellState:
+        """The same when the process that was to run this test of the stage has died."""
+        crash = StageRecord(stage, 0.0, "crash", f"the process died in {node_id}")
         record = self.record.with_stage(crash).with_outcome()
-        ended = tuple(sorted({*self.ended, self.running}))
+        ended = tuple(sorted({*self.ended, node_id}))
         return replace(self, record=record, ended=ended, running="", stage="")
 
 
@@ -114,15 +116,23 @@ class RunFolder:
         """What the run began with."""
         return _read(self.path / RUN, _RUN)
 
-    def cells(self, run: RunRecord, *, interrupted: bool) -> tuple[CellRecord, ...]:
+    def cells(
+        self, run: RunRecord, *, interrupted: bool, crashed: Iterable[str] = ()
+    ) -> tuple[CellRecord, ...]:
         """The record of every cell of the matrix as it is on disk.
 
         Unless the run was `interrupted` from outside, a test that began and has no end has taken
-        its process with it.
+        its process with it. Of the tests `crashed` (node ids) that is known.
         """
+        tests = self.tests()
+        died = {tests[node_id].cell: node_id for node_id in crashed if node_id in tests}
         records = {record.cell_id: record for record in run.cells}
+        bases = {self._cell_path(cell): cell for cell in died}
         for path in sorted((self.path / CELLS).glob("*.json")):
             state = _read(path, _STATE)
+            if path in bases:
+                node_id = died[bases[path]]
+                state = state.crashed_in(node_id, tests[node_id].stage)
             record = (state if interrupted else state.after_crash()).record
             records[record.cell_id] = record
         return tuple(records.values())

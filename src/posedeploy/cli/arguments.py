@@ -16,8 +16,9 @@ from posedeploy.sdk.images import MOST_PIXELS
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ThreadsOption = Annotated[int, typer.Option(min=0, help="Threads; 0: the backend's choice.")]
-MaxPixelsOption = Annotated[int, typer.Option(
-    min=1, max=MOST_PIXELS, help="Leave out images and frames of more pixels.")]
+MaxPixelsOption = Annotated[
+    int, typer.Option(min=1, max=MOST_PIXELS, help="Leave out images and frames of more pixels.")
+]
 DeviceOption = Annotated[
     str | None, typer.Option(help="cpu, cuda, cuda:1; by default the backend's first.")
 ]

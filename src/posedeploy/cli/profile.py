@@ -20,7 +20,7 @@ from posedeploy.cli.arguments import (
     check_model_folder,
     device_for,
 )
-from posedeploy.cli.terminal import console, escape, print_json
+from posedeploy.cli.terminal import console, escape, one_line, print_json
 from posedeploy.errors import BadInputError
 from posedeploy.sdk import PoseDetector
 from posedeploy.sdk.images import MAX_PIXELS, Image, read_image

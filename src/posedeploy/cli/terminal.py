@@ -21,7 +21,15 @@ from rich.progress import (
 )
 from rich.text import Text
 
-__all__ = ["SpeedColumn", "console", "escape", "items_progress", "one_line", "print_json", "to_json"]
+__all__ = [
+    "SpeedColumn",
+    "console",
+    "escape",
+    "items_progress",
+    "one_line",
+    "print_json",
+    "to_json",
+]
 
 
 def console(*, stderr: bool = False) -> Console:

@@ -35,7 +35,9 @@ def test_the_file_system_refused(code: int, kind: type, next_step: str) -> None:
 def test_a_cache_is_moved_by_its_variable(tmp_path: Path) -> None:
     caches = {tmp_path / "cache": "POSEDEPLOY_CACHE"}
     for name, moved in (("cache/weights/a.pth", True), ("cached/a.pth", False)):
-        error = storage_error(OSError(errno.EROFS, "Read-only", str(tmp_path / name)), None, caches)
+        error = storage_error(
+            OSError(errno.EROFS, "Read-only", str(tmp_path / name)), None, caches
+        )
         assert error is not None
         assert error.next_step.startswith("Set POSEDEPLOY_CACHE") == moved
 

@@ -80,7 +80,10 @@ def test_every_images_fault_is_left_out_and_the_run_goes_on(
     for name in ("a.png", "z.png"):
         (folder / name).write_bytes(encoded())
     bombs = {
-        "bomb.bmp": b"BM" + bytes(12) + np.array([40, 60_000, 60_000], "<u4").tobytes() + bytes(80),
+        "bomb.bmp": b"BM"
+        + bytes(12)
+        + np.array([40, 60_000, 60_000], "<u4").tobytes()
+        + bytes(80),
         "bomb.tif": b"II*\0\x08\0\0\0\2\0"
         + np.array([[0x00040100, 1, 60_000], [0x00040101, 1, 60_000]], "<u4").tobytes(),
         "empty.jpg": b"",
@@ -192,8 +195,9 @@ def giant(path: Path, side: int) -> Path:
 def test_a_video_of_giant_frames_is_refused_by_its_header(
     infer: Callable[..., Done], tmp_path: Path
 ) -> None:
-    with pytest.raises(BadInputError, match="12000x12000 px"), open_video(
-        giant(tmp_path / "giant.avi", 12_000)
+    with (
+        pytest.raises(BadInputError, match="12000x12000 px"),
+        open_video(giant(tmp_path / "giant.avi", 12_000)),
     ):
         pass
     done = infer("giant.avi")

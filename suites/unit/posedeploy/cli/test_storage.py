@@ -63,7 +63,9 @@ def test_a_video_that_does_not_fit_on_the_disk(run: Run, sdk: Path, small_disk: 
     assert list(small_disk.iterdir()) == []
 
 
-@pytest.mark.parametrize("words", [("infer", "{sdk}", "a.png"), ("configs", "new", "--backend=ncnn")])
+@pytest.mark.parametrize(
+    "words", [("infer", "{sdk}", "a.png"), ("configs", "new", "--backend=ncnn")]
+)
 def test_a_folder_for_output_that_is_read_only(
     run: Run, sdk: Path, read_only: Path, words: tuple[str, ...]
 ) -> None:
