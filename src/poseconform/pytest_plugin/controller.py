@@ -191,6 +191,22 @@ class Controller:
         if self._selected:
             run_folder(self._config).write_run(self._run_record())
 
+    def _dead(self) -> dict[str, tuple[str, str]]:
+        """Id of a cell's record -> the test and stage in which, or before which, its worker died.
+
+        What a worker had not finished when it was killed is not known to be right, even if its
+        record on disk is that of a pass: another worker may have done the rest.
+        """
+        tests = run_folder(self._config).tests()
+        died = {tests[n].cell: (n, tests[n].stage) for n in self._crashed if n in tests}
+        option, subject = self._config.option, subject_of(self._config).name
+        cells = selection_of(self._config).cells if died else ()
+        return {
+            recording.base_record(cell, option.exporter, "", subject).cell_id: died[cell.id]
+            for cell in cells
+            if cell.id in died
+        }
+
     def _run_record(self) -> RunRecord:
         option, subject = self._config.option, subject_of(self._config).name
         cells = []
@@ -278,7 +294,7 @@ class Controller:
             return
         folder = run_folder(self._config)
         run = folder.run()
-        cells = folder.cells(run, interrupted=bool(self._interrupted), crashed=self._crashed)
+        cells = folder.cells(run, interrupted=bool(self._interrupted), crashed=self._dead())
         missing = any(cell.outcome == "missing" for cell in cells)
         facts = {
             **run.run,
@@ -372,5 +388,15 @@ def make_scheduler(
         def _split_scope(self, nodeid: str) -> str:
             self.tests = self.tests or read_tests()
             return group_of(nodeid, self.tests)
+
+        def _assign_work_unit(self, node: Any) -> None:
+            # xdist queues again what a dead worker had completed too; a worker that is given
+            # such a unit has nothing to run, reports nothing, and is given no other
+            for scope in [scope for scope, unit in self.workqueue.items() if all(unit.values())]:
+                del self.workqueue[scope]
+            if self.workqueue:
+                super()._assign_work_unit(node)
+            else:
+                node.shutdown()
 
     return LoadByModel(config, log)

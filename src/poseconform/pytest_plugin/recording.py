@@ -84,9 +84,10 @@ class Recorder:
             self._tests[test.cell].add(node_id)
 
     def start(self, test: CellTest) -> None:
-        """A test begins; a `StageFailure` if a process of this run has died in it."""
+        """A test begins; a `StageFailure` if a process of this run has died in it or after it."""
         state = self._state(test)
-        died = state.running == test.node_id
+        ended_elsewhere = test.cell.id not in self._states and test.node_id in state.ended
+        died = state.running == test.node_id or ended_elsewhere
         state = state if died else state.after_crash()
         self._write(test.cell, replace(state, running=test.node_id, stage=test.stage))
         if died:

@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -117,24 +118,26 @@ class RunFolder:
         return _read(self.path / RUN, _RUN)
 
     def cells(
-        self, run: RunRecord, *, interrupted: bool, crashed: Iterable[str] = ()
+        self,
+        run: RunRecord,
+        *,
+        interrupted: bool,
+        crashed: Mapping[str, tuple[str, str]] = MappingProxyType({}),
     ) -> tuple[CellRecord, ...]:
         """The record of every cell of the matrix as it is on disk.
 
         Unless the run was `interrupted` from outside, a test that began and has no end has taken
-        its process with it. Of the tests `crashed` (node ids) that is known.
+        its process with it. `crashed` are further ones: record's id -> node id and stage of the
+        test that a process was to run when it died.
         """
-        tests = self.tests()
-        died = {tests[node_id].cell: node_id for node_id in crashed if node_id in tests}
         records = {record.cell_id: record for record in run.cells}
-        bases = {self._cell_path(cell): cell for cell in died}
         for path in sorted((self.path / CELLS).glob("*.json")):
             state = _read(path, _STATE)
-            if path in bases:
-                node_id = died[bases[path]]
-                state = state.crashed_in(node_id, tests[node_id].stage)
             record = (state if interrupted else state.after_crash()).record
             records[record.cell_id] = record
+        for cell_id, (node_id, stage) in crashed.items():
+            if all(known.outcome != "crash" for known in records[cell_id].stages):
+                records[cell_id] = CellState(records[cell_id]).crashed_in(node_id, stage).record
         return tuple(records.values())
 
     def finish(self) -> Results:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
 
-__all__ = ["INTERRUPTED", "STOPPED", "STOP_CODES", "STOP_SIGNALS", "main"]
+__all__ = ["INTERRUPTED", "STOPPED", "STOP_CODES", "STOP_SIGNALS", "exiting_on_signals", "main"]
 
 INTERRUPTED = 130  # what Typer exits with after Ctrl-C
 STOPPED = "interrupted; nothing half-written was left behind"
@@ -29,7 +29,7 @@ def main(words: Sequence[str] | None = None) -> None:
     end the process does so by `SystemExit`, so that what is half-written is removed; the exit
     code is then 128 and the number of the signal, as in a shell.
     """
-    with _exiting_on_signals():
+    with exiting_on_signals():
         try:
             from posedeploy.cli.app import run
         except KeyboardInterrupt:
@@ -39,7 +39,7 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 @contextmanager
-def _exiting_on_signals() -> Iterator[None]:
+def exiting_on_signals() -> Iterator[None]:
     """Exit on `STOP_SIGNALS`, apart from those that are ignored, as under `nohup`."""
     before = {s: signal.getsignal(s) for s in STOP_SIGNALS}
     handled = {s: old for s, old in before.items() if old is not signal.SIG_IGN}
