@@ -1,10 +1,10 @@
-"""Native work in a child process with a time limit.
+"""Native work in a child process with limits of time.
 
 A segfault, an abort or a hang in a native library ends the child, never the run: the caller
 gets an exception that names the signal, the call that was running and the end of the log.
 
 Requests and replies go over a socket pair of their own; the child's standard output and error go
-to a log file, so that a library's output cannot corrupt a reply.
+to a log file, so that a library's output cannot corrupt a reply. A child ends with its parent.
 """
 
 from __future__ import annotations
@@ -15,12 +15,24 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
+
+from posedeploy.runtime.parent import end_with_parent
+from posedeploy.runtime.processes import (
+    POLL_SECONDS,
+    Limit,
+    Overrun,
+    Usage,
+    Watch,
+    tell_waiting,
+    usage_of,
+)  # fmt: skip
 
 LOG_TAIL_LINES = 30
 # Not `-m`: replies hold classes of this module, which would be `__main__`'s there.
@@ -33,11 +45,13 @@ class ChildFailure(Exception):  # noqa: N818 - crash and timeout are kinds of it
 
     Attributes:
         message: One line for a person.
+        code: Of a timeout, the limit: 'hang', 'cpu-time' or 'wall-clock'; '' for the others.
         log_tail: Traceback in the child, and the end of its log.
         stage: The attribute `stage` of the exception in the child; '' without one.
     """
 
     kind = "error"
+    code = ""
 
     def __init__(self, message: str, log_tail: str = "", stage: str = "") -> None:
         super().__init__(message, log_tail, stage)
@@ -54,20 +68,38 @@ class ChildCrash(ChildFailure):
 
 
 class ChildTimeout(ChildFailure):
-    """The child gave no answer within the time limit and was killed."""
+    """The child exceeded a limit before it answered, and was killed."""
 
     kind = "timeout"
+
+    def __init__(self, message: str, log_tail: str = "", stage: str = "", code: str = "") -> None:
+        super().__init__(message, log_tail, stage)
+        self.code = code
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Before its reply, a child sends that it waits for another process, and that it is over."""
+
+    begins: bool
 
 
 class Child:
     """A child Python process that runs functions by name; its output is appended to `log`.
 
-    It has the environment variables `env` on top of this process's.
+    It has the environment variables `env` on top of this process's. It ends with the thread that
+    makes the first call. `usage` reads what a process has used.
     """
 
-    def __init__(self, log: Path, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        log: Path,
+        env: dict[str, str] | None = None,
+        usage: Callable[[int], Usage | None] = usage_of,
+    ) -> None:
         self._log = log
         self._env = env or {}
+        self._usage = usage
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
 
@@ -77,35 +109,37 @@ class Child:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def call(self, target: str, *args: Any, timeout: float) -> Any:
+    def call(self, target: str, *args: Any, timeout: float | Limit) -> Any:
         """Run 'package.module:function' in the child, with picklable arguments.
 
-        The child is killed after `timeout` seconds.
+        The child is killed when it exceeds `timeout`; a number are seconds of its CPU time.
 
         Raises:
             ChildFailure: The function raised (its message is passed on).
             ChildCrash: The child died.
-            ChildTimeout: No answer in time.
+            ChildTimeout: It exceeded a limit.
         """
         process, connection = self._start()
         start = self._log.stat().st_size
-        # a timer, for a reply that stops half-way blocks `recv`, and `poll` does not see that
-        deadline = time.monotonic() + timeout
-        timer = threading.Timer(timeout, process.kill)
-        timer.start()
+        limit = timeout if isinstance(timeout, Limit) else Limit(timeout)
+        guard = _Guard(process, Watch(limit, lambda: self._usage(process.pid)))
+        guard.start()
         try:
             connection.send((target, args))
-            reply = connection.recv()
+            while isinstance(reply := connection.recv(), Waiting):
+                guard.watch.waiting = reply.begins
         except (BrokenPipeError, ConnectionResetError, EOFError) as error:
             status = process.wait()
             self.close()
-            if time.monotonic() >= deadline:
-                message = f"no answer within {timeout:g} s in {target}"
-                raise ChildTimeout(message, self._tail(max(0, start - 4096))) from error
+            if (overrun := guard.overrun) is not None:
+                message, tail = f"{overrun.message}, in {target}", self._tail(max(0, start - 4096))
+                raise ChildTimeout(message, tail, code=overrun.code) from error
             end = signal.Signals(-status).name if status < 0 else f"exit status {status}"
             raise ChildCrash(f"{end} in {target}", self._tail(start)) from error
         finally:
-            timer.cancel()
+            guard.stop()
+        if guard.overrun is not None:  # killed just after it answered
+            self.close()
         if isinstance(reply, ChildFailure):
             raise ChildFailure(reply.message, reply.log_tail + self._tail(start), reply.stage)
         return reply[0]
@@ -128,7 +162,7 @@ class Child:
         self._connection, theirs = Pipe()
         with theirs, self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _MAIN, str(theirs.fileno())],
+                [sys.executable, "-c", _MAIN, str(theirs.fileno()), str(os.getpid())],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 env={**os.environ, **self._env}, pass_fds=(theirs.fileno(),),
             )  # fmt: skip
@@ -141,9 +175,41 @@ class Child:
         return "\n".join(text.splitlines()[-LOG_TAIL_LINES:])
 
 
+class _Guard(threading.Thread):
+    """Kills a child that exceeds its limit.
+
+    A thread, for a reply that stops half-way blocks `recv`, and `poll` does not see that.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], watch: Watch) -> None:
+        super().__init__(daemon=True)
+        self.watch = watch
+        self.overrun: Overrun | None = None
+        self._process, self._stopped = process, threading.Event()
+
+    def run(self) -> None:
+        while self.overrun is None and not self._stopped.wait(POLL_SECONDS):
+            self.overrun = self.watch.overrun()
+        if self.overrun is not None:
+            self._process.kill()
+
+    def stop(self) -> None:
+        """The child has answered or ended."""
+        self._stopped.set()
+        self.join()
+
+
 def main() -> None:
     """Serve on the socket of the command line: one request, one reply, until it is closed."""
+    end_with_parent(int(sys.argv[2]))
+    sending = threading.Lock()  # any thread may begin to wait
     with Connection(int(sys.argv[1])) as connection:
+
+        def send(message: object) -> None:
+            with sending:
+                connection.send(message)
+
+        tell_waiting(lambda begins: send(Waiting(begins)))
         while True:
             try:
                 target, args = connection.recv()
@@ -156,4 +222,4 @@ def main() -> None:
                 message = f"{type(error).__name__}: {error}"
                 stage = str(getattr(error, "stage", ""))
                 reply = ChildFailure(message, traceback.format_exc(), stage)
-            connection.send(reply)
+            send(reply)

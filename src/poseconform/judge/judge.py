@@ -22,6 +22,7 @@ from poseconform.datasets.labeled import DataSet, LabeledImage
 from poseconform.isolation.artifacts import ArtifactCache, content_key, file_sha256, tree_sha256
 from poseconform.isolation.child import SINGLE_THREAD, Child, ChildFailure
 from poseconform.isolation.device_lock import device_lock
+from poseconform.judge.limits import Limits, Scale
 from poseconform.judge.runs import Batch, Execution, Loaded, plan_batches
 from poseconform.judge.stages import Blocked, StageFailure, failing_at
 from poseconform.matrix.cells import Cell, Model
@@ -33,24 +34,9 @@ from poseconform.subject.loading import DEFAULT_SUBJECT
 from poseconform.subject.mmpose_models import config_text
 from poseconform.subject.protocol import Conversion, Subject
 from posedeploy.runtime import Device, SessionOptions, backend_row, device_of
+from posedeploy.runtime.processes import Limit
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Seconds that one call in a child may take before it counts as a hang.
-
-    `build` is for conversions that time kernels on a device, which several workers share;
-    `weights` for fitting, which takes minutes of one idle core for the largest models.
-    """
-
-    build: float = 3600.0
-    weights: float = 2700.0
-    convert: float = 900.0
-    reference: float = 900.0
-    load: float = 300.0
-    run: float = 120.0
 
 
 def no_dataset(_bottom_up: bool) -> DataSet:
@@ -162,9 +148,10 @@ class Judge:
                 lambda folder: self.in_torch(
                     "poseconform.reference.network:write_reference",
                     model, checkpoint, precision, samples, str(folder),
-                    timeout=self.limits.reference,
+                    timeout=self.limits.reference.limit(),
                 ),
             )  # fmt: skip
+            self.learn(model, entry.facts)
             return read_reference(entry.path, entry.facts)
 
         return self.once(("reference", model.name, model.weights, precision), refer)
@@ -184,7 +171,7 @@ class Judge:
             answers: list[ClientAnswer] = child.call(
                 "poseconform.subject.clients:posedeploy_sdk",
                 str(folder), samples, cell.model.bottom_up, device,
-                timeout=self.limits.run * count,
+                timeout=self.limit(self.limits.client, cell, count),
             )  # fmt: skip
         return answers
 
@@ -192,10 +179,10 @@ class Judge:
         """Path of the model's checkpoint; weights of its kind are made once."""
         if model.checkpoint:
             return model.checkpoint
-        target, seconds = "poseconform.subject.loading:checkpoint_for", self.limits.weights
+        target, limit = "poseconform.subject.loading:checkpoint_for", self.limits.weights.limit()
         return self.once(
             checkpoint_key(model),
-            lambda: str(self.in_torch(target, self.subject_spec, model, timeout=seconds)),
+            lambda: str(self.in_torch(target, self.subject_spec, model, timeout=limit)),
         )
 
     def once(self, key: tuple[str, ...], make: Callable[[], T]) -> T:
@@ -217,11 +204,12 @@ class Judge:
         """Convert the cell, even if this judge has done it already."""
         checkpoint = self.checkpoint(cell.model)
         on_device = self.subject.builds_for_device(cell.flow.backend)
+        scale = self.limits.build if on_device else self.limits.convert
         try:
             conversion: Conversion = self.in_torch(
                 "poseconform.subject.loading:convert",
                 self.subject_spec, cell, checkpoint, self.exporter, str(self.cache.root),
-                timeout=self.limits.build if on_device else None,
+                timeout=scale.limit(self.pytorch_seconds(cell.model)),
             )  # fmt: skip
         except ChildFailure as failure:
             # an implementation that names a later stage, such as 'load' of its own file, has
@@ -252,15 +240,31 @@ class Judge:
         with failing_at("load"):
             loaded = child.call(
                 "poseconform.judge.runs:load", cell.flow.backend, files,
-                self.device(cell), self.options_of(cell), evaluate, timeout=self.limits.load,
+                self.device(cell), self.options_of(cell), evaluate,
+                timeout=self.limit(self.limits.load, cell),
             )  # fmt: skip
         batches = []
+        scale = self.limits.evaluate if evaluate else self.limits.run
         with failing_at("run"):
             for plan in plans:
-                seconds = self.limits.run * len(plan)
-                ran = child.call("poseconform.judge.runs:run", inputs[list(plan)], timeout=seconds)
+                limit = self.limit(scale, cell, len(plan))
+                ran = child.call("poseconform.judge.runs:run", inputs[list(plan)], timeout=limit)
                 batches.append(Batch(plan, ran.outputs, ran.seconds))
         return loaded, batches
+
+    def limit(self, scale: Scale, cell: Cell, images: int = 1) -> Limit:
+        """What a call of the cell's backend on so many images may take."""
+        return scale.limit(self.pytorch_seconds(cell.model), images, self.device(cell))
+
+    def learn(self, model: Model, facts: Mapping[str, Any]) -> None:
+        """Keep what PyTorch took for a model, from the facts of its reference."""
+        key = _pytorch_key(model)
+        seconds = float(facts.get("cpu_seconds_per_image", 0.0))
+        self._done[key] = max(self._done.get(key, 0.0), seconds)
+
+    def pytorch_seconds(self, model: Model) -> float:
+        """CPU seconds that PyTorch took for one image of a model, 0.0 if it is not known yet."""
+        return float(self._done.get(_pytorch_key(model), 0.0))
 
     def options_of(self, cell: Cell) -> SessionOptions:
         """How the cell's backend runs."""
@@ -287,10 +291,10 @@ class Judge:
             "packages": package_versions(("torch", "mmpose", "numpy")),
         }
 
-    def in_torch(self, target: str, *args: Any, timeout: float | None = None) -> Any:
+    def in_torch(self, target: str, *args: Any, timeout: Limit | None = None) -> Any:
         """Call a function in the child that has torch loaded."""
         self._torch = self._torch or self.child("torch")
-        return self._torch.call(target, *args, timeout=timeout or self.limits.convert)
+        return self._torch.call(target, *args, timeout=timeout or self.limits.convert.limit())
 
     def child(self, name: str) -> Child:
         """A fresh child with a log of this name."""
@@ -312,6 +316,10 @@ def backend_files(cell: Cell, folder: Path) -> list[str]:
 def checkpoint_key(model: Model) -> tuple[str, ...]:
     """The key of a model's checkpoint in `Judge.once`."""
     return ("checkpoint", model.name, model.weights)
+
+
+def _pytorch_key(model: Model) -> tuple[str, ...]:
+    return ("pytorch seconds", model.name, model.weights)
 
 
 def samples_sha256(samples: Sequence[Sample]) -> str:

@@ -50,8 +50,9 @@ def layer_noise(judge: Judge, cell: Cell) -> Quantized:
         inputs = _layer_inputs(judge, cell)
         with judge.child(f"{cell.id}-layers") as child, failing_at("numeric"):
             measured: Quantized = child.call(
-                MEASURES[cell.flow.backend], *files, inputs, timeout=judge.limits.convert
-            )
+                MEASURES[cell.flow.backend], *files, inputs,
+                timeout=judge.limits.convert.limit(judge.pytorch_seconds(cell.model)),
+            )  # fmt: skip
         return measured
 
     return judge.once(("layers", cell.id), measure)
@@ -69,7 +70,7 @@ def _layer_inputs(judge: Judge, cell: Cell) -> NDArray[np.float32]:
         return judge.reference(model, cell.flow.precision).inputs
     inputs: NDArray[np.float32] = judge.in_torch(
         "poseconform.reference.figures:figure_inputs",
-        model, judge.checkpoint(model), figures, timeout=judge.limits.reference,
+        model, judge.checkpoint(model), figures, timeout=judge.limits.reference.limit(),
     )  # fmt: skip
     return inputs
 
@@ -85,9 +86,11 @@ def figure_reference(judge: Judge, model: Model) -> FigureReference:
             content_key("figures", parts),
             lambda folder: judge.in_torch(
                 "poseconform.reference.figures:write_figures",
-                model, checkpoint, figures, str(folder), timeout=judge.limits.reference,
+                model, checkpoint, figures, str(folder),
+                timeout=judge.limits.reference.limit(),
             ),
         )  # fmt: skip
+        judge.learn(model, entry.facts)
         return read_figures(entry.path)
 
     return judge.once(("figures", model.name, model.weights), refer)
@@ -125,7 +128,9 @@ def pytorch_score(judge: Judge, model: Model, data: DataSet) -> Score:
             lambda folder: judge.in_torch(
                 "poseconform.reference.figures:write_people",
                 model, judge.checkpoint(model), list(data.images), str(folder),
-                timeout=judge.limits.run * max(10, len(data.images)),
+                timeout=judge.limits.client.limit(
+                    judge.pytorch_seconds(model), len(data.images)
+                ),
             ),
         )  # fmt: skip
         return read_people(entry.path)
@@ -141,7 +146,7 @@ def client_score(judge: Judge, cell: Cell, data: DataSet) -> Score:
         people: list[People] = child.call(
             "poseconform.judge.measuring:people_of_client",
             str(folder), list(data.images), cell.model.bottom_up,
-            timeout=judge.limits.run * max(10, len(data.images)),
+            timeout=judge.limit(judge.limits.client, cell, len(data.images)),
         )  # fmt: skip
     return score(data, people, cell.model.bottom_up)
 

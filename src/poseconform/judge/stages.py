@@ -11,7 +11,11 @@ from poseconform.subject.protocol import Conversion
 
 
 class StageFailure(Exception):  # noqa: N818 - it is the failure, not an error of the judge
-    """A stage of a cell failed; `kind` is 'failed', 'crash' or 'timeout', `code` the signal."""
+    """A stage of a cell failed; `kind` is 'failed', 'crash' or 'timeout'.
+
+    `code` is the signal of a crash, or of a timeout what ran out: 'hang', 'cpu-time' or
+    'wall-clock'.
+    """
 
     def __init__(
         self, stage: str, kind: str, message: str, code: str = "", log_tail: str = ""
@@ -28,7 +32,7 @@ class StageFailure(Exception):  # noqa: N818 - it is the failure, not an error o
     def from_child(cls, stage: str, failure: ChildFailure) -> StageFailure:
         """The failure of a call in a child as the failure of a stage."""
         kind = "failed" if failure.kind == "error" else failure.kind
-        code = failure.message.split()[0] if failure.kind == "crash" else ""
+        code = failure.message.split()[0] if failure.kind == "crash" else failure.code
         return cls(stage, kind, failure.message, code, failure.log_tail)
 
 

@@ -37,13 +37,16 @@ def write_reference(
     head, model = reference_head(judged.head), load_model(judged.config, checkpoint)
     top_down = isinstance(head.kind, TopDown)
     batch = prepare(model, samples, top_down=top_down)
+    computing = time.process_time()
     if top_down:
         arrays = _tensor_arrays(head, model, batch, precision)
     else:
         arrays = detection_arrays(model, batch, precision)
+    computed = time.process_time() - computing
     np.savez(Path(folder) / FILE, **arrays)  # type: ignore[arg-type]  # its stub is wrong
     return {
         "seconds": round(time.perf_counter() - started, 3),
+        "cpu_seconds_per_image": round(computed / len(samples), 4),
         "torch": torch.__version__,
         "precision": precision,
         "samples": [sample.name for sample in samples],

@@ -67,7 +67,7 @@ class StageRecord:
     seconds: Number = 0.0  # 0 when a cached artifact was used
     outcome: Annotated[str, Field(json_schema_extra={"enum": list(STAGE_OUTCOMES)})] = "pass"
     message: str = ""  # one line for a person
-    code: str = ""  # a signal (`SIGSEGV`) or an availability code
+    code: str = ""  # a signal (`SIGSEGV`), an availability code, or a timeout's (`hang`)
     expected: bool = False  # a declared failure
 
     def __post_init__(self) -> None:
@@ -244,7 +244,7 @@ class CellRecord:
     exporter: str = ""
     tiers: tuple[str, ...] = ()
     outcome: Annotated[str, Field(pattern=OUTCOME_PATTERN)] = "missing"
-    code: str = ""  # availability code or signal name
+    code: str = ""  # availability code, signal name, or what ran out: `hang`, `cpu-time`
     reason: str = ""  # one line for a person; '' on a pass
     headroom: Number | None = None  # 1.0 is the limit
     keypoint_error_px: PixelError | None = None  # input px

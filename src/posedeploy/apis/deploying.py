@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +21,7 @@ from posedeploy.config import (
 )
 from posedeploy.convert import Declared, conversion_availability, get_converter, missing_tools
 from posedeploy.errors import BadInputError, ConversionError, UnavailableError, did_you_mean
-from posedeploy.paths import whole_folder
+from posedeploy.paths import scratch_folder, whole_folder
 from posedeploy.precision.calibration import CalibrationSet
 from posedeploy.precision.images import calibration_set, image_files
 from posedeploy.runtime import (
@@ -118,10 +117,10 @@ def deploy(
         model = build_model(model_config, weights)
     with (
         whole_folder(target) as staging,
-        tempfile.TemporaryDirectory(dir=staging.parent, prefix=".export-") as scratch,
+        scratch_folder("export", staging.parent) as scratch,
     ):
         exported = export(
-            model_config, weights, deploy_config, Path(scratch),
+            model_config, weights, deploy_config, scratch,
             model=model, exporter=exporter, progress=progress,
         )  # fmt: skip
         done = convert_exported(exported, deploy_config, model_config, staging, progress=progress)
@@ -286,13 +285,18 @@ def check_work_dir(target: Path) -> None:
     """BadInputError for a file, a folder with other things in it, and what is not writable."""
     place = next(path for path in target.absolute().parents if path.exists())
     try:  # permissions alone do not tell: there are file systems that nobody can write to
-        with tempfile.TemporaryDirectory(dir=place, prefix=f".{target.name}-"):
+        with scratch_folder(target.name, place):
             pass
     except OSError as error:
         raise BadInputError(
             f"work dir {target}", f"{place}, which cannot be written to ({error.strerror})",
             "a place that can be written to", "Choose another place.",
         ) from error  # fmt: skip
+    if target.resolve() in {Path.cwd(), *Path.cwd().parents}:
+        raise BadInputError(
+            f"work dir {target}", "the current folder, or one around it",
+            "a folder that can be replaced by another", "Name a folder in it.",
+        )  # fmt: skip
     if not target.exists():
         return
     if not target.is_dir():

@@ -1,6 +1,7 @@
 """The application, and how an error becomes a message and an exit code.
 
-Exit codes: 0 fine, 1 the result is bad, 2 bad input, 3 unavailable here, 130 interrupted.
+Exit codes: 0 fine, 1 the result is bad, 2 bad input, 3 unavailable here, 130 interrupted;
+128 and its number for another signal.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Callable, Sequence
 import typer
 
 from posedeploy import __version__
-from posedeploy.cli import INTERRUPTED, STOPPED
+from posedeploy.cli import STOP_CODES, STOPPED
 from posedeploy.cli.backends import backends
 from posedeploy.cli.configs import configs
 from posedeploy.cli.convert import convert
@@ -103,7 +104,7 @@ def run(words: Sequence[str], application: Callable[..., object] = app) -> None:
         show_error(missing)
         sys.exit(missing.exit_code)
     except SystemExit as ended:
-        if ended.code == INTERRUPTED:
+        if ended.code in STOP_CODES:
             console(stderr=True).print(STOPPED, style="bold")
         raise
 

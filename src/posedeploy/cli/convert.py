@@ -137,9 +137,7 @@ def run(
     )  # fmt: skip
     for path, result in zip(images, done.compared, strict=False):
         report(out, path, done.backend, result.distances)
-    out.print(f"SDK model: [bold]{one_line(str(work_dir))}[/]", soft_wrap=True)
-    for path in sorted(work_dir.iterdir()):
-        out.print(f"  {one_line(path.name):<24}{path.stat().st_size:>12,} bytes")
+    show_folder(out, work_dir)
     if note := note_on(checkpoint):
         out.print(f"{note}", style="dim", soft_wrap=True)
     if done.not_compared is not None:
@@ -152,10 +150,18 @@ def run(
     return all(result.distances.same for result in done.compared)
 
 
+def show_folder(out: Console, folder: Path) -> None:
+    """A line on an SDK model folder, and one on each of its files."""
+    out.print(f"SDK model: [bold]{one_line(str(folder))}[/]", soft_wrap=True)
+    for path in sorted(folder.iterdir()):
+        size = f"{path.stat().st_size:>12,} bytes"
+        out.print(f"  {one_line(f'{path.name:<24}')}{size}", soft_wrap=True)
+
+
 def report(out: Console, path: Path, backend: str, result: Comparison) -> None:
     """One line on what the comparison found."""
-    people = f"{result.people} {'person' if result.people == 1 else 'people'}"
     name = one_line(path.name)
+    people = f"{result.people} {'person' if result.people == 1 else 'people'}"
     numbers = f"median {result.median_px:.3g} px, at most {result.max_px:.3g} px apart"
     if result.same:
         out.print(

@@ -6,7 +6,6 @@ import importlib.util
 import math
 import re
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,12 +26,13 @@ from posedeploy.precision.ncnn_files import read_param
 from posedeploy.precision.ncnn_int8 import quantize_ncnn
 from posedeploy.runtime import Session, SessionOptions, StoredPrecision, backend_row, get_runtime
 from posedeploy.runtime.ncnn import foreign_type, is_quantized
+from posedeploy.runtime.processes import Limit, OutOfTimeError, run_program
 from posedeploy.runtime.torchscript import SIGNATURE
 
 # Parameter of a layer that holds how many weights it has (ncnn's operators.md)
 _WEIGHT_COUNT = {"Convolution": 6, "ConvolutionDepthWise": 6, "Deconvolution": 6,
                  "DeconvolutionDepthWise": 6, "InnerProduct": 2}  # fmt: skip
-PNNX_SECONDS = 600.0  # the slowest model here takes 16
+PNNX_LIMIT = Limit(600.0)  # of CPU: the slowest model here takes 16 s
 _LOG = re.compile(
     r"^(?=.*(unsupported|not supported|\bignore\b)).*$", re.IGNORECASE | re.MULTILINE
 )
@@ -179,7 +179,7 @@ def run_pnnx(  # noqa: PLR0917 - tests pass the last two
     fp16: bool,
     folder: Path,
     program: str = "",
-    seconds: float = PNNX_SECONDS,
+    limit: Limit = PNNX_LIMIT,
 ) -> tuple[str, Path]:
     """Convert a traced module: the text of the `.param` file, and the `.bin` file.
 
@@ -198,17 +198,14 @@ def run_pnnx(  # noqa: PLR0917 - tests pass the last two
     sizes = ",".join(map(str, shape))
     command = [program or _find_pnnx(), copy.name, f"inputshape=[{sizes}]", f"fp16={int(fp16)}"]
     try:
-        done = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, errors="replace",
-            timeout=seconds, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired as error:
-        raise _failed(traced, f"no end within {seconds:g} s") from error
+        done = run_program(command, limit, folder)
+    except OutOfTimeError as error:
+        raise _failed(traced, f"pnnx did not end: {error}") from error
     param, weights = folder / "model.ncnn.param", folder / "model.ncnn.bin"
     log = done.stdout + done.stderr
-    if done.returncode != 0 or not param.is_file() or not weights.is_file():
+    if done.status != 0 or not param.is_file() or not weights.is_file():
         last = (log.strip().splitlines() or ["nothing was printed"])[-1]
-        raise _failed(traced, f"pnnx ended with status {done.returncode}: {last}")
+        raise _failed(traced, f"pnnx ended with status {done.status}: {last}")
     text = param.read_text(encoding="utf-8")
     check_layers(str(traced), text, log)
     return text, weights

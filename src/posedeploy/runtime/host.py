@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import json
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,11 +16,15 @@ from pathlib import Path
 
 from packaging.version import InvalidVersion, Version
 
+from posedeploy.runtime.processes import Limit, OutOfTimeError, run_program
 from posedeploy.runtime.types import Availability, Code
 
+# CPU seconds; half as many without any CPU use are a hang
 PROBE_SECONDS = 60.0
 # What runs on a GPU loads gigabytes of libraries the first time, and makes a context on the device
 DEVICE_SECONDS = 240.0
+OUT_OF_TIME = 124  # the status of a probe that exceeded its limits, as that of coreutils' timeout
+PROBE_TRIES = 2  # a machine may have been too busy for one
 _CUDA_SCRIPT = Path(__file__).with_name("cuda_probe.py")
 
 
@@ -54,23 +57,36 @@ def too_old(version: str, minimum: str) -> bool:
 def run_probe(code: str, seconds: float = PROBE_SECONDS) -> tuple[int, str]:
     """Run Python code in a child process, for native libraries may crash on import.
 
-    Returns the exit status (negative: killed by that signal; 124: ran out of time) and the last
-    line that it printed.
+    It may use so many seconds of CPU, and half as many without using any. One that exceeds this
+    is run again.
+
+    Returns the exit status (negative: killed by that signal; `OUT_OF_TIME`) and the last line that
+    it printed, or the limit that it exceeded.
     """
-    try:
-        done = subprocess.run(
-            [sys.executable, "-c", code],
-            capture_output=True, text=True, timeout=seconds, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        return 124, f"no answer within {seconds:g} s"
-    lines = (done.stdout.strip() or done.stderr.strip()).splitlines()
-    return done.returncode, lines[-1].strip() if lines else ""
+    for _ in range(PROBE_TRIES):
+        try:
+            done = run_program([sys.executable, "-c", code], Limit(seconds, seconds / 2))
+        except OutOfTimeError as error:
+            overrun = str(error)
+            continue
+        lines = (done.stdout.strip() or done.stderr.strip()).splitlines()
+        return done.status, lines[-1].strip() if lines else ""
+    return OUT_OF_TIME, f"{overrun}, in each of {PROBE_TRIES} tries"
 
 
 def ended(status: int) -> str:
     """How a child process ended, by its exit status."""
     return f"killed by signal {-status}" if status < 0 else f"exit status {status}"
+
+
+def failed(what: str, status: int, line: str, version: str = "") -> Availability:
+    """The answer after a child process that did `what` ended with a status other than 0.
+
+    What did not end in time is not broken: the machine may be too busy.
+    """
+    if status == OUT_OF_TIME:
+        return Availability(Code.PROBE_TIMEOUT, f"{what} did not end: {line}", version)
+    return Availability(Code.BROKEN_INSTALL, f"{what} failed ({ended(status)}): {line}", version)
 
 
 @dataclass(frozen=True)
@@ -85,18 +101,19 @@ class CudaDevice:
 class CudaDevices:
     """The driver and its devices, in CUDA's order."""
 
-    code: Code  # AVAILABLE, NO_DRIVER or NO_DEVICE
+    code: Code  # AVAILABLE, NO_DRIVER, NO_DEVICE or PROBE_TIMEOUT
     reason: str = ""
     driver: str = ""  # the newest CUDA version that it runs
     devices: tuple[CudaDevice, ...] = ()
 
 
 def query_driver(run: Callable[[str], tuple[int, str]] = run_probe) -> CudaDevices:
-    """Query the driver in a child process; a driver that crashes or hangs counts as none."""
+    """Query the driver in a child process; a driver that crashes counts as none."""
     status, line = run(f"import runpy; runpy.run_path({str(_CUDA_SCRIPT)!r}, None, '__main__')")
     if status != 0:
-        reason = f"asking the NVIDIA driver failed ({ended(status)}): {line}"
-        return CudaDevices(Code.NO_DRIVER, reason)
+        found = failed("asking the NVIDIA driver", status, line)
+        code = Code.NO_DRIVER if found.code is Code.BROKEN_INSTALL else found.code
+        return CudaDevices(code, found.reason)
     answer = json.loads(line)
     devices = tuple(CudaDevice(**device) for device in answer["devices"])
     return CudaDevices(Code(answer["code"]), answer["reason"], answer["driver"], devices)
@@ -136,8 +153,7 @@ class Host:
             return installed
         status, line = self.run(f"import {module}\n{check}", seconds)
         if status != 0:
-            reason = f"import {module} failed ({ended(status)}): {line}"
-            return Availability(Code.BROKEN_INSTALL, reason, installed.version)
+            return failed(f"import {module}", status, line, installed.version)
         return installed
 
     def probe_version(

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
 from pathlib import Path
 from typing import Any
+
+from posedeploy.runtime.processes import Limit, OutOfTimeError, run_program
 
 # ISA flags that change which kernels run, and so how results round.
 ISA_FLAGS = (
     "avx2", "avx512f", "avx512_fp16", "avx512_bf16", "amx_tile", "amx_bf16", "f16c", "fma",
 )  # fmt: skip
+# git and nvidia-smi answer within a second of CPU; a GPU that was asleep takes tens of seconds
+PROGRAM_LIMIT = Limit(10.0)
 
 
 def cpu_facts(cpuinfo: Path = Path("/proc/cpuinfo")) -> dict[str, Any]:
@@ -39,9 +42,7 @@ def gpu_facts() -> dict[str, str]:
 def program_output(command: list[str], folder: Path | None = None) -> str:
     """What a program found on PATH prints; '' if it is not there, fails or hangs."""
     try:
-        run = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, timeout=10, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
+        run = run_program(command, PROGRAM_LIMIT, folder)
+    except (OSError, OutOfTimeError):
         return ""
-    return run.stdout.strip() if run.returncode == 0 else ""
+    return run.stdout.strip() if run.status == 0 else ""

@@ -13,7 +13,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from posedeploy.runtime.host import HOST, PROBE_SECONDS, Host
+from posedeploy.runtime.host import HOST, PROBE_SECONDS, Host, failed
 from posedeploy.runtime.registry import accepted_device, as_declared, backend_row
 from posedeploy.runtime.types import (
     Arrays,
@@ -85,8 +85,7 @@ class OpenVino:
             return availability
         status, line = self.host.run(_LIST_CAPABILITIES, PROBE_SECONDS)
         if status != 0:
-            reason = f"the CPU plugin failed: {line}"
-            return Availability(Code.BROKEN_INSTALL, reason, availability.version)
+            return failed("loading the CPU plugin", status, line, availability.version)
         if _CAPABILITIES.get(word) in line.split():
             return availability
         reason = f"openvino does not compute in {word} on this CPU, but in: {line}"

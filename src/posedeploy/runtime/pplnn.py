@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from posedeploy.runtime.host import HOST, PROBE_SECONDS, Host, ended, too_old
+from posedeploy.runtime.host import HOST, PROBE_SECONDS, Host, failed, too_old
 from posedeploy.runtime.registry import accepted_device, as_declared, backend_row
 from posedeploy.runtime.types import Arrays, Availability, Code, SessionOptions, TensorInfo
 
@@ -102,8 +102,7 @@ class Pplnn:
             reason = f"the pyppl that is installed is another project, not PPLNN's: {INSTALL}"
             return Availability(Code.NOT_INSTALLED, reason)
         if status not in {0, _NO_ENGINE}:
-            reason = f"import pyppl failed ({ended(status)}): {line}"
-            return Availability(Code.BROKEN_INSTALL, reason)
+            return failed("import pyppl", status, line)
         oldest = backend_row("pplnn").min_version
         if too_old(line, oldest):
             return Availability(Code.VERSION_TOO_OLD, f"PPLNN {line} is older than {oldest}", line)

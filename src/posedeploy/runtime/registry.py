@@ -137,7 +137,10 @@ BACKENDS: tuple[BackendSpec, ...] = (
         "pplnn", "PPLNN", 4, ("pyppl",), "0.9", "end2end.onnx", "", (CPU, CUDA), (FP32, FP16),
         "onnx", ("raw", "dense"), dynamic_batch=False, bound=((FP32, CPU), (FP16, CUDA)),
         converts_without=frozenset(  # it is converted with onnx alone
-            {Code.NOT_INSTALLED, Code.BROKEN_INSTALL, Code.VERSION_TOO_OLD, Code.NO_DEVICE}
+            {
+                Code.NOT_INSTALLED, Code.BROKEN_INSTALL, Code.PROBE_TIMEOUT, Code.VERSION_TOO_OLD,
+                Code.NO_DEVICE,
+            }
         ),
         install="build it from source as upstream describes: docs/backends/pplnn.md",
         runtime="posedeploy.runtime.pplnn", converter="posedeploy.convert.pplnn",

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from posedeploy.runtime.host import DEVICE_SECONDS, HOST, Host, ended
+from posedeploy.runtime.host import DEVICE_SECONDS, HOST, Host, failed
 from posedeploy.runtime.registry import accepted_device, as_declared, backend_row
 from posedeploy.runtime.types import Arrays, Availability, Code, SessionOptions, TensorInfo
 
@@ -68,8 +68,7 @@ class TensorRT:
             return availability
         status, line = host.run(_CHECK, DEVICE_SECONDS)
         if status != 0:
-            reason = f"TensorRT does not start ({ended(status)}): {line}"
-            return Availability(Code.BROKEN_INSTALL, reason, availability.version)
+            return failed("starting TensorRT", status, line, availability.version)
         return availability
 
     def load(self, files: Sequence[Path], device: str, options: SessionOptions) -> TensorRTSession:

@@ -24,6 +24,7 @@ class Code(StrEnum):
     WRONG_OS = "wrong-os"
     VERSION_TOO_OLD = "version-too-old"
     BROKEN_INSTALL = "broken-install"
+    PROBE_TIMEOUT = "probe-timeout"
     DISABLED_BY_USER = "disabled-by-user"
 
 

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from posedeploy.errors import BadInputError, UnavailableError
 from posedeploy.paths import cache_dir, errors_naming
+from posedeploy.runtime.processes import held, waiting
 from posedeploy.zoo.table import ModelRow, published
 
 FOLDER = "checkpoints"  # in the cache
@@ -89,11 +90,12 @@ def fetch(
         raise _unavailable(url, path, "no such file, and --offline")
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
-    with filelock.FileLock(f"{path}.lock", timeout=_LOCK_SECONDS):
+    with held(filelock.FileLock(f"{path}.lock", timeout=_LOCK_SECONDS)):
         if path.is_file():  # another process has downloaded it meanwhile
             return
         try:
-            _download(url, part, on_progress)
+            with waiting():
+                _download(url, part, on_progress)
         except (OSError, http.client.HTTPException) as error:  # URLError is an OSError
             if getattr(error, "filename", None) == str(part):
                 raise  # not the server, but the disk

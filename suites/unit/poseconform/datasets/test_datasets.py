@@ -33,11 +33,12 @@ from poseconform.datasets.scoring import (
 from poseconform.isolation.artifacts import ArtifactCache
 from poseconform.isolation.child import ChildFailure
 from poseconform.judge import measuring
-from poseconform.judge.judge import Limits
+from poseconform.judge.limits import Limits, Scale
 from poseconform.judge.stages import StageFailure
 from poseconform.matrix import weights
 from poseconform.matrix.cells import Cell, Model
 from poseconform.reference.figures import write_people
+from posedeploy.runtime.processes import Limit
 from posedeploy.synthetic.drawn import drawn_figures
 
 SIZE = (160, 120)
@@ -204,13 +205,19 @@ class InProcess:
     def checkpoint(self, _model: Model) -> str:
         return str(self.path)
 
+    def pytorch_seconds(self, _model: Model) -> float:
+        return 0.0
+
+    def limit(self, scale: Scale, _cell: Any, images: int) -> Limit:
+        return scale.limit(images=images)
+
     def reference_parts(self, _model: Model, _samples: Any) -> dict[str, object]:
         return {"checkpoint": self.path.name}
 
     def conversion(self, _cell: Any) -> Any:
         return SimpleNamespace(folder=self.folder / "sdk")
 
-    def in_torch(self, target: str, *args: Any, **_: float) -> Any:
+    def in_torch(self, target: str, *args: Any, **_: Limit) -> Any:
         module, name = target.split(":")
         return getattr(importlib.import_module(module), name)(*args)
 
@@ -218,7 +225,7 @@ class InProcess:
     def child(self, _name: str) -> Iterator[Any]:
         yield SimpleNamespace(call=self.call)
 
-    def call(self, target: str, *args: Any, timeout: float) -> Any:
+    def call(self, target: str, *args: Any, timeout: Limit) -> Any:
         if not (self.folder / "sdk").is_dir():
             raise ChildFailure("no folder")
         return self.in_torch(target, *args, timeout=timeout)

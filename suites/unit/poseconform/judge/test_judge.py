@@ -15,6 +15,7 @@ from fixtures.fake_subject import FakeSubject
 from poseconform.isolation.artifacts import ArtifactCache, file_sha256
 from poseconform.isolation.child import Child, ChildCrash, ChildFailure, ChildTimeout
 from poseconform.judge.judge import Judge, samples_sha256
+from poseconform.judge.limits import DEVICE_IDLE_SECONDS
 from poseconform.judge.runs import Loaded, Ran, plan_batches
 from poseconform.judge.stages import Blocked, StageFailure, stage_records
 from poseconform.reference.values import FILE, Sample
@@ -22,6 +23,7 @@ from poseconform.subject.clients import ClientAnswer
 from poseconform.subject.environment import Availabilities
 from poseconform.subject.protocol import Conversion
 from posedeploy.runtime import SessionOptions, TensorInfo
+from posedeploy.runtime.processes import HANG_SECONDS, Limit
 
 CELL = make_cell()
 SAMPLES = [
@@ -34,7 +36,7 @@ class FakeChild(Child):
     """Answers calls from a table; an answer that is an exception is raised."""
 
     answers: dict[str, Answer]
-    calls: list[tuple[str, tuple[Any, ...], float]]
+    calls: list[tuple[str, tuple[Any, ...], Limit]]
 
     def __init__(self, log: Path, env: dict[str, str] | None = None) -> None:
         self.log, self.env, self.closed = log, env, False
@@ -48,7 +50,8 @@ class FakeChild(Child):
     def close(self) -> None:
         self.closed = True
 
-    def call(self, target: str, *args: Any, timeout: float) -> Any:
+    def call(self, target: str, *args: Any, timeout: float | Limit) -> Any:
+        assert isinstance(timeout, Limit)
         name = target.rpartition(":")[2]
         self.calls.append((name, args, timeout))
         return self.answers[name](*args)
@@ -64,7 +67,7 @@ def write_reference(*args: Any) -> dict[str, object]:
         Path(args[-1]) / FILE, inputs=inputs, keypoints=np.zeros((6, 2, 2)),
         argmax_gap=np.ones((6, 2)), shift_gap=np.ones((6, 2)), **arrays,
     )  # fmt: skip
-    return {"seconds": 1.0}
+    return {"seconds": 1.0, "cpu_seconds_per_image": 5.0}
 
 
 def loaded(*_args: Any) -> Loaded:
@@ -135,11 +138,44 @@ def test_a_conversion_is_asked_for_once(judge: Judge, child: type[FakeChild]) ->
 
 def test_a_build_on_a_device_may_take_longer(judge: Judge, child: type[FakeChild]) -> None:
     judge.conversion(CELL)
-    assert child.calls[-1][2] == judge.limits.convert
+    assert child.calls[-1][2] == judge.limits.convert.limit()
     engine = make_cell(backend="tensorrt")
     judge.conversion(engine)
     assert child.calls[-1][0] == "convert"
-    assert child.calls[-1][2] == judge.limits.build > judge.limits.convert
+    assert child.calls[-1][2] == judge.limits.build.limit()
+    assert judge.limits.build.limit().cpu > judge.limits.convert.limit().cpu
+
+
+def test_limits_grow_with_what_pytorch_took_for_the_model(
+    judge: Judge, child: type[FakeChild]
+) -> None:
+    judge.conversion(CELL)
+    assert judge.pytorch_seconds(CELL.model) == 0.0  # not known yet
+    judge.execution(CELL)
+    assert judge.pytorch_seconds(CELL.model) == 5.0
+    limits = {name: limit for name, _, limit in child.calls}
+    assert limits["load"] == judge.limits.load.limit(5.0)
+    assert limits["run"] == judge.limits.run.limit(5.0)
+    judge.execution(make_cell(shape_mode="dynamic"))
+    assert [limit.cpu for name, _, limit in child.calls if name == "run"][6:] == [
+        judge.limits.run.limit(5.0, images).cpu for images in (1, 2, 5)
+    ]
+    assert judge.pytorch_seconds(make_model(name="another")) == 0.0
+
+
+def test_the_judges_own_evaluation_may_take_longer(judge: Judge, child: type[FakeChild]) -> None:
+    judge.evaluating(CELL)
+    limits = {name: limit for name, _, limit in child.calls}
+    assert limits["run"] == judge.limits.evaluate.limit(5.0)
+    assert limits["run"].cpu > judge.limits.run.limit(5.0).cpu
+
+
+def test_a_device_may_be_waited_for_longer(child: type[FakeChild], tmp_path: Path) -> None:
+    del child
+    judge = make_judge(ArtifactCache(tmp_path / "cache"), tmp_path / "scratch")
+    cell = make_cell(backend="tensorrt")
+    assert judge.limit(judge.limits.run, cell).idle == DEVICE_IDLE_SECONDS
+    assert judge.limit(judge.limits.run, CELL).idle == HANG_SECONDS
 
 
 def test_stages_of_a_conversion_take_no_time_where_it_was_found(
@@ -243,7 +279,7 @@ def test_batches_of_few_samples_hold_no_more_than_there_are() -> None:
     [
         ("load", ChildFailure("RuntimeError: no"), "failed", ""),
         ("load", ChildCrash("SIGSEGV in load", "log"), "crash", "SIGSEGV"),
-        ("run", ChildTimeout("no answer within 1 s"), "timeout", ""),
+        ("run", ChildTimeout("hang: no CPU used for 45 s", code="hang"), "timeout", "hang"),
     ],
 )
 def test_a_backend_that_fails_crashes_or_hangs_names_its_stage(
@@ -268,7 +304,8 @@ def test_keypoints_are_decoded_by_the_models_codec(judge: Judge, child: type[Fak
 def test_a_client_answers_for_the_first_samples(judge: Judge, child: type[FakeChild]) -> None:
     assert len(judge.client_answers(CELL, 3)) == 3
     name, args, timeout = child.calls[-1]
-    assert (name, args[2], timeout) == ("posedeploy_sdk", False, 3 * judge.limits.run)
+    limit = judge.limits.client.limit(judge.pytorch_seconds(CELL.model), 3)
+    assert (name, args[2], timeout) == ("posedeploy_sdk", False, limit)
     failing(child, "posedeploy_sdk", ChildCrash("SIGABRT in it"))
     with pytest.raises(StageFailure, match="crash in sdk: SIGABRT in it"):
         judge.client_answers(CELL, 3)

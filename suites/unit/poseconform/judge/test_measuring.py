@@ -29,6 +29,7 @@ from poseconform.matrix.cells import Cell
 from poseconform.reference.values import FIGURES_FILE
 from poseconform.subject.environment import Availabilities
 from poseconform.subject.protocol import Conversion
+from posedeploy.runtime.processes import Limit
 
 FLOWS = tuple(
     make_flow(head, precision=precision)
@@ -87,10 +88,10 @@ class Children:
     def __exit__(self, *_error: object) -> None:
         return
 
-    def call(self, target: str, *args: Any, timeout: float) -> Any:
+    def call(self, target: str, *args: Any, timeout: Limit) -> Any:
         name = target.rpartition(":")[2]
         self.calls.append((target, args))
-        assert timeout != 0
+        assert timeout.cpu > 0
         answer = self.answers[name]
         if isinstance(answer, Exception):
             raise answer
@@ -106,8 +107,8 @@ class JudgeOfChildren(Judge):
     def child(self, _name: str) -> Any:
         return self.children
 
-    def in_torch(self, target: str, *args: Any, timeout: float | None = None) -> Any:
-        return self.children.call(target, *args, timeout=timeout or 1.0)
+    def in_torch(self, target: str, *args: Any, timeout: Limit | None = None) -> Any:
+        return self.children.call(target, *args, timeout=timeout or Limit(1.0))
 
     def reference_parts(self, *_args: Any) -> dict[str, object]:
         return {"some": "parts"}

@@ -27,6 +27,7 @@ from posedeploy.convert.ncnn import (
 )
 from posedeploy.errors import ConversionError, UnavailableError
 from posedeploy.runtime import Availability, SessionOptions, TensorInfo, get_runtime
+from posedeploy.runtime.processes import Limit
 from posedeploy.runtime.torchscript import SIGNATURE, signature_text
 from posedeploy.zoo.table import config_path, model_row
 
@@ -157,9 +158,9 @@ def test_a_program_that_fails_or_writes_nothing_is_an_error(
 
 
 def test_a_program_that_does_not_end_is_an_error(tmp_path: Path) -> None:
-    program = fake_pnnx(tmp_path, "exec sleep 60")
-    with pytest.raises(ConversionError, match=r"no end within 0\.2 s"):
-        run_pnnx(trace(tmp_path), SHAPE, False, tmp_path, program, seconds=0.2)
+    program, limit = fake_pnnx(tmp_path, "exec sleep 60"), Limit(60.0, idle=0.8)
+    with pytest.raises(ConversionError, match="pnnx did not end: hang: no CPU used"):
+        run_pnnx(trace(tmp_path), SHAPE, False, tmp_path, program, limit)
 
 
 def test_fp16_is_off_unless_asked_for(tmp_path: Path) -> None:

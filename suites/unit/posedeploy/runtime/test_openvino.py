@@ -149,7 +149,8 @@ def test_an_operator_that_it_lacks_is_a_conversion_error(tmp_path: Path) -> None
             "does not compute in f16 on this CPU, but in",
         ),
         (0, "FP16 FP32 INT8", "f16", Code.AVAILABLE, ""),
-        (-11, "", "f32", Code.BROKEN_INSTALL, "the CPU plugin failed"),
+        (124, "hang: x", "f32", Code.PROBE_TIMEOUT, "the CPU plugin did not end: hang: x"),
+        (-11, "", "f32", Code.BROKEN_INSTALL, "loading the CPU plugin failed"),
     ],
 )
 def test_a_precision_that_the_processor_lacks_is_unavailable(

@@ -64,6 +64,7 @@ NO_DRIVER = CudaDevices(Code.NO_DRIVER, "no NVIDIA driver: libcuda.so.1: not fou
         (Machine(cuda=OLD_DRIVER), Code.VERSION_TOO_OLD, "CUDA 12.4; this TensorRT needs 13.0"),
         (Machine(started=(-11, "")), Code.BROKEN_INSTALL, "killed by signal 11"),
         (Machine(started=(1, "libnvinfer.so")), Code.BROKEN_INSTALL, "status 1): libnvinfer.so"),
+        (Machine(started=(124, "hang: x")), Code.PROBE_TIMEOUT, "TensorRT did not end: hang: x"),
     ],
 )
 def test_what_is_missing_is_a_code_and_a_line(machine: Machine, code: Code, reason: str) -> None:
