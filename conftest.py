@@ -3,6 +3,7 @@
 pytest_plugins = [
     "poseconform.pytest_plugin.plugin",
     "fixtures.deployed",
+    "fixtures.disks",
     "fixtures.figures",
     "fixtures.images",
     "fixtures.profiles",

@@ -9,9 +9,12 @@ Exit codes: 0 fine; 1 the result is bad; 2 bad input; 3 unavailable here; 130 in
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+import errno
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from types import MappingProxyType
+from typing import ClassVar, overload
 
 
 class PoseDeployError(Exception):
@@ -59,6 +62,66 @@ class ConversionError(PoseDeployError):
         super().__init__(subject, found, expected, next_step)
         self.args = (stage, subject, found, expected, next_step)  # so that it pickles
         self.stage = stage
+
+
+# ---- modify this table to add an error of the file system ----------------------------------
+# errno -> (class, expected, next step)
+# fmt: off
+_ROOM = (UnavailableError, "room for what is written", "Free some space, or choose another place.")
+_ACCESS = (BadInputError, "a place that can be read and written",
+           "Choose another place, or change its permissions.")
+_REFUSALS: dict[int, tuple[type[PoseDeployError], str, str]] = {
+    errno.EACCES:       _ACCESS,
+    errno.EDQUOT:       _ROOM,
+    errno.EEXIST:       (BadInputError, "a folder, or nothing yet", "Move what is there."),
+    errno.EFBIG:        _ROOM,
+    errno.EISDIR:       (BadInputError, "a file, or nothing yet", "Move what is there."),
+    errno.ELOOP:        (BadInputError, "a link that leads to a file", "Check the links."),
+    errno.ENAMETOOLONG: (BadInputError, "a name that the file system takes", "Shorten it."),
+    errno.ENOENT:       (BadInputError, "a path that is there", "Check it."),
+    errno.ENOSPC:       _ROOM,
+    errno.ENOTDIR:      (BadInputError, "folders alone on the way to it", "Check the path."),
+    errno.EPERM:        _ACCESS,
+    errno.EROFS:        _ACCESS,
+}
+_OTHER = (UnavailableError, "a file system that reads and writes", "Choose another place.")
+# fmt: on
+# --------------------------------------------------------------------------------------------
+
+
+@overload
+def storage_error(error: OSError, subject: str) -> PoseDeployError: ...
+
+
+@overload
+def storage_error(
+    error: OSError, subject: None = None, caches: Mapping[Path, str] = ...
+) -> PoseDeployError | None: ...
+
+
+def storage_error(
+    error: OSError, subject: str | None = None, caches: Mapping[Path, str] = MappingProxyType({})
+) -> PoseDeployError | None:
+    """The error for a person where the file system refused.
+
+    Args:
+        error: What was raised.
+        subject: What it is about. None: the file that it names; where it names none, it is
+            about a full disk, or not about the file system and the answer is None.
+        caches: Folder of a cache -> the environment variable that names another one.
+    """
+    named = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
+    kind, expected, next_step = _REFUSALS.get(error.errno or 0, _OTHER)
+    if subject is None:
+        if error.errno is None or not (named or (kind, expected, next_step) == _ROOM):
+            return None
+        subject, named = named or "the output", ""
+    for folder, variable in caches.items():
+        if Path(subject).absolute().is_relative_to(folder.absolute()):
+            next_step = f"Set {variable} to a folder that can be written to, with room in it."
+    found = error.strerror or str(error)
+    found = f"{named}: {found}" if named and named not in subject else found
+    return kind(subject, found, expected, next_step)
 
 
 def did_you_mean(word: str, names: Sequence[str], otherwise: str = "Check the spelling.") -> str:

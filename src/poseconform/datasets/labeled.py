@@ -31,7 +31,8 @@ class LabeledImage:
             return self.source
         import cv2
 
-        image = cv2.imread(str(self.source))
+        content = np.fromfile(self.source, np.uint8)  # `cv2.imread` takes names of UTF-8 alone
+        image = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
         if image is None:
             raise FileNotFoundError(f"{self.source}: no such image, or not a whole one")
         return image  # type: ignore[return-value]

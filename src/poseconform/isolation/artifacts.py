@@ -3,7 +3,8 @@
 An entry is a folder named by the hash of everything that went into it. It is made once per
 machine under a file lock, renamed into place whole, and verified by hash when it is read. A
 change of the toolchain changes every key, so what has not been used for longest is removed when
-the cache grows past its limit.
+the cache grows past its limit. Whatever is in an entry's place and cannot be read as one, or whose
+hash is another, is logged as a warning and made again.
 """
 
 from __future__ import annotations
@@ -11,19 +12,25 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import math
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
+from pydantic import TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from posedeploy.paths import file_sha256, whole_folder
-from posedeploy.runtime.processes import held
+from posedeploy.runtime.processes import waiting
 
+LOG = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
 LOCK_SECONDS = 18000.0  # the last resort of a conversion (poseconform.judge.limits)
 SPARED_SECONDS = 1800.0  # longer than any cell takes: another run may still read the entry
@@ -38,6 +45,43 @@ class Entry:
     made: bool  # True if this call made it, False if it was there
     facts: Mapping[str, object]  # what the producer returned (JSON)
     files: Mapping[str, tuple[str, int]]  # name -> (sha256, bytes)
+
+
+@pydantic_dataclass(frozen=True)
+class Manifest:
+    """What is in an entry; `digest` is the hash of the rest, which damage changes."""
+
+    facts: Mapping[str, Any]
+    files: Mapping[str, tuple[str, int]]
+    digest: str = ""
+
+    def hashed(self) -> str:
+        """What `digest` should be: SHA-256 in hex."""
+        text = json.dumps({"facts": self.facts, "files": self.files}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+_MANIFEST: TypeAdapter[Manifest] = TypeAdapter(Manifest)
+
+
+class CacheError(Exception):
+    """The cache's folder cannot be used: which it is, what was found, what to do."""
+
+    def __init__(self, root: Path, error: OSError) -> None:
+        super().__init__(root, error)
+        self.root, self.error = root, error
+
+    def __str__(self) -> str:
+        place = self.error.filename or self.root
+        return (
+            f"artifact cache {self.root}: found {self.error.strerror or self.error} at {place}; "
+            "expected a folder that can be written to. Name another with --artifact-cache, or "
+            "make room on its disk."
+        )
+
+
+class DamagedError(Exception):
+    """An entry that is not as it was made, and why."""
 
 
 def content_key(kind: str, parts: Mapping[str, object]) -> str:
@@ -63,37 +107,69 @@ class ArtifactCache:
     def get_or_make(self, key: str, make: Callable[[Path], Mapping[str, object]]) -> Entry:
         """The entry for `key`; `make(folder)` fills it if it is not there or was damaged.
 
-        Whatever `make` raises is passed on, and leaves nothing behind.
+        Whatever `make` raises is passed on, and leaves nothing behind. A CacheError if the cache
+        cannot be written to.
         """
-        self.root.mkdir(parents=True, exist_ok=True)
-        with held(FileLock(self.root / f"{key}.lock", timeout=LOCK_SECONDS)):
+        with self._locked(key):
             entry = self.find(key)
             if entry is not None:
                 return entry
-            with whole_folder(self.root / key) as staging:
-                facts = make(staging)
+            with _refused(self.root):
+                _clear(self.root / key)
+            return self._made(key, make)
+
+    def _made(self, key: str, make: Callable[[Path], Mapping[str, object]]) -> Entry:
+        with whole_folder(self.root / key) as staging:
+            facts = make(staging)
+            with _refused(self.root):
                 paths = [p for p in sorted(staging.rglob("*")) if p.is_file()]
                 files = {
                     str(p.relative_to(staging)): (file_sha256(p), p.stat().st_size) for p in paths
                 }
-                text = json.dumps({"facts": facts, "files": files}, indent=1)
+                content = {"facts": facts, "files": files}
+                digest = _MANIFEST.validate_json(json.dumps(content)).hashed()
+                text = json.dumps(content | {"digest": digest}, indent=1)
                 (staging / MANIFEST).write_text(text, encoding="utf-8")
-            return Entry(self.root / key, key, True, facts, files)
+        return Entry(self.root / key, key, True, facts, files)
+
+    @contextmanager
+    def _locked(self, key: str) -> Iterator[None]:
+        """Hold the lock of an entry; what is in its file's place and is no file is removed."""
+        path = self.root / f"{key}.lock"
+        lock = FileLock(path, timeout=LOCK_SECONDS)
+        with _refused(self.root), waiting():
+            self.root.mkdir(parents=True, exist_ok=True)
+            try:
+                lock.acquire()
+            except OSError as error:
+                readable = path.is_file() and not isinstance(error, PermissionError)
+                if isinstance(error, Timeout) or readable or not os.path.lexists(path):
+                    raise
+                LOG.warning("%s: found %s in the place of a lock; removed", path, _kind(path))
+                _clear(path)
+                lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
 
     def find(self, key: str) -> Entry | None:
         """The entry for `key` if it is there and every file still has its hash."""
         folder = self.root / key
-        manifest = folder / MANIFEST
-        if not manifest.is_file():
+        if not os.path.lexists(folder):
             return None
-        data = json.loads(manifest.read_text(encoding="utf-8"))
-        files = {name: (str(sha), int(size)) for name, (sha, size) in data["files"].items()}
-        for name, (sha256, size) in files.items():
-            path = folder / name
-            if not path.is_file() or path.stat().st_size != size or file_sha256(path) != sha256:
-                return None
-        os.utime(manifest)  # `prune` removes what has not been used for longest
-        return Entry(folder, key, False, data["facts"], files)
+        try:
+            manifest = _read_manifest(folder)
+            for name, (sha256, size) in manifest.files.items():
+                path = folder / name
+                if path.stat().st_size != size or file_sha256(path) != sha256:
+                    raise DamagedError(f"{name} is not as it was made")
+        except (OSError, DamagedError) as error:
+            LOG.warning("%s: %s; it is made again", folder, error)
+            return None
+        with contextlib.suppress(OSError):  # a disk that can be read from only
+            os.utime(folder / MANIFEST)  # `prune` removes what has not been used for longest
+        return Entry(folder, key, False, manifest.facts, manifest.files)
 
     def prune(self, limit_bytes: int) -> int:
         """Remove the entries that were not used for longest until the rest is within the limit.
@@ -117,6 +193,50 @@ class ArtifactCache:
                 continue
             removed, left = removed + freed, left - freed
         return removed
+
+
+def _read_manifest(folder: Path) -> Manifest:
+    path = folder / MANIFEST
+    if not folder.is_dir() or not path.is_file():
+        where, what = (path, MANIFEST) if folder.is_dir() else (folder, "a folder")
+        raise DamagedError(f"found {_kind(where)} in the place of {what}")
+    try:
+        manifest = _MANIFEST.validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise DamagedError(f"{MANIFEST} cannot be read ({error.errors()[0]['msg']})") from error
+    if manifest.digest != manifest.hashed():
+        raise DamagedError(f"{MANIFEST} is not as it was made")
+    return manifest
+
+
+@contextmanager
+def _refused(root: Path) -> Iterator[None]:
+    """What the file system refuses is a CacheError."""
+    try:
+        yield
+    except Timeout:
+        raise
+    except OSError as error:
+        raise CacheError(root, error) from error
+
+
+def _kind(path: Path) -> str:
+    """What is in a place, in words."""
+    kinds = (("a link", path.is_symlink), ("a folder", path.is_dir), ("a file", path.is_file))
+    found = next((word for word, holds in kinds if holds()), "something else")
+    return found if os.path.lexists(path) else "nothing"
+
+
+def _clear(path: Path) -> None:
+    """Remove whatever is in a place."""
+    if path.is_symlink() or not path.is_dir():
+        path.unlink(missing_ok=True)
+        return
+    path.chmod(0o700)
+    for parent, folders, _ in os.walk(path):
+        for name in folders:
+            (Path(parent) / name).chmod(0o700)
+    shutil.rmtree(path)
 
 
 def _last_used(folder: Path) -> float:

@@ -6,9 +6,14 @@ names one, is the model's.
 
 from __future__ import annotations
 
+import hashlib
+import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+_OTHER_CHARACTERS = re.compile(r"[^A-Za-z0-9_.+-]")
+_LONGEST = 120  # characters of an id; it is a file name too
 OTHER_FAMILY = "other"  # of a model that is in no row of the support table
 
 
@@ -54,6 +59,11 @@ class Flow:
         name = self.deploy_config.rsplit("/", 1)[-1].removesuffix(".py")
         return name.removeprefix("pose-detection_")
 
+    @property
+    def is_file(self) -> bool:
+        """True for a deploy config that the user named by its path."""
+        return "/" in self.deploy_config or self.deploy_config.endswith(".py")
+
     def fits(self, model: Model) -> bool:
         """True if this deploy config can deploy the model."""
         return self.head == model.head and self.shape in {None, model.shape}
@@ -68,14 +78,30 @@ class Cell:
 
     @property
     def id(self) -> str:
-        """Name in test ids: 'rtmpose_s-simcc_onnxruntime_dynamic'."""
-        return f"{self.model.name}-{self.flow.label}"
+        """Name in test ids and of files: 'rtmpose_s-simcc_onnxruntime_dynamic'.
+
+        It ends with a hash where names of the user's could be those of another cell.
+        """
+        name = f"{self.model.name}-{self.flow.label}"
+        return plain(name, self.flow.deploy_config if self.flow.is_file else "")
 
     @property
     def marks(self) -> tuple[str, ...]:
         """Markers of its tests: backend, precision, shape mode, family, tiers."""
         flow = self.flow
         return (mark_name(flow.backend), flow.precision, flow.shape_mode, *self.model.marks)
+
+
+def plain(name: str, path: str = "") -> str:
+    """A name that is fit for ids of tests, `-k` and files: letters, digits and `_.+-`.
+
+    What is changed for that, or has a `path` that its name does not tell, gets a hash.
+    """
+    safe = _OTHER_CHARACTERS.sub("_", name)[:_LONGEST]
+    if safe == name and not path:
+        return name
+    digest = hashlib.sha256(os.fsencode(f"{name}\0{path}")).hexdigest()
+    return f"{safe}-{digest[:8]}"
 
 
 def mark_name(word: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import signal
 import sys
@@ -11,7 +10,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,11 +24,13 @@ from poseconform.planted import score as defect_score
 from poseconform.pytest_plugin import baseline as regression
 from poseconform.pytest_plugin import recording
 from poseconform.pytest_plugin.options import (
+    CACHE_VARIABLE,
     all_cells,
     availabilities_of,
     selection_of,
     subject_of,
 )
+from poseconform.pytest_plugin.reproduction import shell_word
 from poseconform.report.data.diff import Diff
 from poseconform.report.data.vocabulary import words_of
 from poseconform.report.text.strings import duration
@@ -37,9 +38,15 @@ from poseconform.results.folder import CollectedTest, RunFolder, RunRecord, expo
 from poseconform.results.records import CellRecord
 from poseconform.results.results import Results, new_results, write_results
 from poseconform.subject.environment import fingerprint
+from posedeploy.paths import check_writable
 
 _FOLDER = pytest.StashKey[RunFolder]()
 _WORKERINPUT = "poseconform_run_folder"
+CONTROLLER = "poseconform_controller"  # name of the controller's pid in a worker's input
+# Besides Ctrl-C; Windows lacks the second, which a closed terminal sends.
+STOP_SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
 GB = 1_000_000_000
 # Enough for export, conversion and reference of most models (the hourglass's files have 375 MB
 # each); on a full disk every cell fails, each at another stage.
@@ -49,8 +56,17 @@ MIN_FREE_BYTES = GB // 2
 def make_room(cache: Path, limit_gb: int) -> None:
     """Bring the cache within its limit (10^9 bytes).
 
-    Raises a `pytest.UsageError` if its disk has less free space than one cell needs.
+    Raises a `pytest.UsageError` if nothing can be written there, or if its disk has less free
+    space than one cell needs.
     """
+    try:
+        check_writable(cache)
+    except OSError as error:
+        raise pytest.UsageError(
+            f"--artifact-cache {cache}: found {error.filename}, which cannot be written to "
+            f"({error.strerror}); expected a folder that can. Name another one, by the option or "
+            f"by {CACHE_VARIABLE}."
+        ) from error
     if cache.is_dir():
         ArtifactCache(cache).prune(limit_gb * GB)
     existing = next(folder for folder in (cache, *cache.absolute().parents) if folder.exists())
@@ -117,27 +133,37 @@ class Controller:
         self._diff: Diff | None = None
         self._no_diff = ""
         self._interrupted = ""
-        self._handler: Any = None
+        self._unwritten = ""  # what could not be written of the report, and why
+        self._handlers: dict[int, Any] = {}
+        self._crashed: set[str] = set()  # node ids of tests whose worker died
 
     def pytest_sessionstart(self) -> None:
         """Refuse a missing baseline and a full disk before any test runs."""
         option = self._config.option
         regression.check_options(option, self._config.rootpath)
-        make_room(option.artifact_cache, option.artifact_cache_limit)
         if not option.collectonly:
+            make_room(option.artifact_cache, option.artifact_cache_limit)
             run_folder(self._config).clear()
         if threading.current_thread() is threading.main_thread():
-            self._handler = signal.signal(signal.SIGTERM, _terminate)
+            for signum in STOP_SIGNALS:
+                if signal.getsignal(signum) is not signal.SIG_IGN:  # as under nohup
+                    self._handlers[signum] = signal.signal(signum, _terminate)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         """A worker writes its records where this process reads them."""
         node.workerinput[_WORKERINPUT] = str(run_folder(self._config).path)
+        node.workerinput[CONTROLLER] = os.getpid()
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_handlecrashitem(self, crashitem: str) -> None:
+        """A worker died in a test, or before it; another may have taken over by now."""
+        self._crashed.add(crashitem)
 
     def pytest_unconfigure(self) -> None:
         """Give back the signal handler; remove a temporary folder of a run that has ended."""
-        if self._handler is not None:
-            signal.signal(signal.SIGTERM, self._handler)
+        for signum, handler in self._handlers.items():
+            signal.signal(signum, handler)
         if _FOLDER in self._config.stash and self._config.option.report_dir is None:
             shutil.rmtree(run_folder(self._config).path, ignore_errors=True)
 
@@ -166,6 +192,22 @@ class Controller:
         if self._selected:
             run_folder(self._config).write_run(self._run_record())
 
+    def _dead(self) -> dict[str, tuple[str, str]]:
+        """Id of a cell's record -> the test and stage in which, or before which, its worker died.
+
+        What a worker had not finished when it was killed is not known to be right, even if its
+        record on disk is that of a pass: another worker may have done the rest.
+        """
+        tests = run_folder(self._config).tests()
+        died = {tests[n].cell: (n, tests[n].stage) for n in self._crashed if n in tests}
+        option, subject = self._config.option, subject_of(self._config).name
+        cells = selection_of(self._config).cells if died else ()
+        return {
+            recording.base_record(cell, option.exporter, "", subject).cell_id: died[cell.id]
+            for cell in cells
+            if cell.id in died
+        }
+
     def _run_record(self) -> RunRecord:
         option, subject = self._config.option, subject_of(self._config).name
         cells = []
@@ -173,7 +215,7 @@ class Controller:
             base = recording.base_record(cell, option.exporter, "", subject)
             cells.append(base.with_outcome() if cell.id in self._selected else base.not_selected())
         run = {
-            "command": shlex.join(["python", "-m", "pytest", *sys.argv[1:]]),
+            "command": " ".join(["python -m pytest", *map(shell_word, sys.argv[1:])]),
             "exporter": option.exporter or "the one of each deploy config",
             "image_set": option.image_set,
         }
@@ -199,9 +241,13 @@ class Controller:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """A test has ended, here or in a worker."""
         self._defects.add(report)
+        if self._config.option.verbose > 0:
+            for line in getattr(report, recording.MESSAGES, ()):
+                self._write(line)
         if (cell := getattr(report, recording.CELL, None)) is not None:
             self._progress.add(cell["id"], cell["outcome"])
 
+    @pytest.hookimpl(tryfirst=True)
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """The run is ended from outside: write the report before anything is torn down."""
         self._interrupted = str(excinfo.value) or "SIGINT"
@@ -210,8 +256,18 @@ class Controller:
         except OSError:
             self._results = None  # `pytest_sessionfinish` tries again, and reports the error
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
+        """Write the report when the others are done, whether or not they could write theirs."""
+        try:
+            result = yield
+        except OSError as error:  # of junit.xml
+            result, session.exitstatus = None, pytest.ExitCode.INTERNAL_ERROR
+            self._unwritten = f"{error}"
+        self._report(session)
+        return result
+
+    def _report(self, session: pytest.Session) -> None:
         """Write the report; compare with the baseline."""
         folder = self._config.option.report_dir
         if not self._interrupted:
@@ -222,12 +278,12 @@ class Controller:
             if folder:
                 self._paths += defect_score.write_table(folder, self._defects.facts())
         except OSError as error:
-            pytest.exit(
+            session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+            self._unwritten = (
                 f"--report-dir {folder}: the report could not be written: {error}. "
-                "What is printed above is all that is left; free the disk and run again.",
-                pytest.ExitCode.INTERNAL_ERROR,
+                "What is printed here is all that is left; free the disk and run again."
             )
-        if self._results is not None:
+        if self._results is not None and not self._unwritten:
             run_folder(self._config).clear()  # now: until here a worker may have written
         worse = self._diff is not None and bool(self._diff.regressions)
         if worse and self._config.option.fail_on_regression:
@@ -239,7 +295,7 @@ class Controller:
             return
         folder = run_folder(self._config)
         run = folder.run()
-        cells = folder.cells(run, interrupted=bool(self._interrupted))
+        cells = folder.cells(run, interrupted=bool(self._interrupted), crashed=self._dead())
         missing = any(cell.outcome == "missing" for cell in cells)
         facts = {
             **run.run,
@@ -248,7 +304,9 @@ class Controller:
             **({"interrupted": self._interrupted} if self._interrupted and missing else {}),
             "seconds": round(time.monotonic() - self._started, 1),
         }
-        results = new_results(cells, environment=self._environment(cells), run=facts)
+        self._results = results = new_results(
+            cells, environment=self._environment(cells), run=facts
+        )
         path = regression.baseline_file(self._config.option, self._config.rootpath)
         self._diff, self._no_diff = regression.compare(results, path)
         if self._config.option.report_dir:
@@ -258,12 +316,13 @@ class Controller:
             written = write_results(report / "results.json", results)
             baseline = path if self._diff is not None else None
             self._paths = [*build_report(written, report, baseline_path=baseline), written]
-        self._results = results
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """The matrix in text, failures with their commands, and where the report is."""
         for line in defect_score.summary_lines(self._defects.facts()):
             terminalreporter.write_line(line)
+        if self._unwritten:
+            terminalreporter.write_line(self._unwritten, red=True)
         if self._results is None:
             return
         from rich.console import Console
@@ -305,7 +364,8 @@ class Controller:
 def _terminate(signum: int, frame: object) -> None:
     """End the session as Ctrl-C does; a second signal is not to spoil the report."""
     del frame
-    signal.signal(signum, signal.SIG_IGN)
+    for one in STOP_SIGNALS:
+        signal.signal(one, signal.SIG_IGN)
     raise pytest.exit.Exception(signal.Signals(signum).name)
 
 
@@ -332,5 +392,15 @@ def make_scheduler(
         def _split_scope(self, nodeid: str) -> str:
             self.tests = self.tests or read_tests()
             return group_of(nodeid, self.tests)
+
+        def _assign_work_unit(self, node: Any) -> None:
+            # xdist queues again what a dead worker had completed too; a worker that is given
+            # such a unit has nothing to run, reports nothing, and is given no other
+            for scope in [scope for scope, unit in self.workqueue.items() if all(unit.values())]:
+                del self.workqueue[scope]
+            if self.workqueue:
+                super()._assign_work_unit(node)
+            else:
+                node.shutdown()
 
     return LoadByModel(config, log)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from poseconform.subject.environment import (
 )  # fmt: skip
 from poseconform.subject.loading import DEFAULT_SUBJECT, SubjectError, load_subject
 from poseconform.subject.protocol import Subject
-from posedeploy.paths import cache_dir
+from posedeploy.paths import cache_dir, check_writable
 from posedeploy.runtime import Device, probe_on
 
 CACHE_VARIABLE = "POSECONFORM_CACHE"
@@ -118,6 +119,22 @@ class Selection:
     disabled: frozenset[str]
 
 
+def check_folders(option: Any) -> None:
+    """A `pytest.UsageError` if what the run makes could not be written where options say."""
+    for name, folder in (
+        ("--report-dir", option.report_dir),
+        ("--repro-dir", option.repro_dir),
+    ):
+        try:
+            if folder is not None:
+                check_writable(folder)
+        except OSError as error:
+            raise pytest.UsageError(
+                f"{name} {folder}: found {error.filename}, which cannot be written to "
+                f"({error.strerror}); expected a folder that can. Name another one."
+            ) from error
+
+
 def subject_of(config: pytest.Config) -> Subject:
     """The implementation under test; a `pytest.UsageError` if `--subject` names none."""
     try:
@@ -180,10 +197,16 @@ def _models(option: Any, subject: Subject) -> tuple[Model, ...]:
         *(subject.models(words) if words else ()),
         *(subject.model_from_config(path) for path in option.model_config),
     ]
+    for model in models:
+        configs = dict.fromkeys(m.config for m in models if m.name == model.name)
+        if len(configs) > 1:
+            raise pytest.UsageError(
+                f"two models are called {model.name!r}: {', '.join(configs)}; the report names "
+                "them by their files: rename one, or leave it out."
+            )
     by_name = {model.name: replace(model, seed=option.weights_seed) for model in models}
     for pair in option.checkpoint:
-        name, _, path = pair.rpartition("=")
-        name = name or (models[-1].name if len(models) == 1 else "")
+        name, path = _named_checkpoint(pair, tuple(by_name))
         if name not in by_name:
             there = f"no model {name!r} in this run; there are: {', '.join(by_name)}"
             raise pytest.UsageError(f"--checkpoint {pair}: {there}")
@@ -191,3 +214,15 @@ def _models(option: Any, subject: Subject) -> tuple[Model, ...]:
             raise pytest.UsageError(f"--checkpoint {pair}: no such file {path}")
         by_name[name] = replace(by_name[name], checkpoint=str(Path(path).resolve()))
     return tuple(by_name.values())
+
+
+def _named_checkpoint(pair: str, names: Sequence[str]) -> tuple[str, str]:
+    """Model and path of `[MODEL=]PATH`; both may contain equals signs."""
+    named = [name for name in names if pair.startswith(f"{name}=")]
+    if named:
+        name = max(named, key=len)
+        return name, pair.removeprefix(f"{name}=")
+    if len(names) == 1 and ("=" not in pair or Path(pair).is_file()):
+        return names[0], pair
+    name, equals, path = pair.partition("=")
+    return (name, path) if equals else ("", pair)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import tempfile
 from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
@@ -11,16 +13,22 @@ import pytest
 
 from poseconform.datasets.labeled import DataSet
 from poseconform.expectations import entries as expectations
-from poseconform.isolation.artifacts import ArtifactCache
+from poseconform.isolation.artifacts import ArtifactCache, CacheError
 from poseconform.judge.judge import Judge
 from poseconform.judge.stages import Blocked, StageFailure
-from poseconform.matrix.cells import OTHER_FAMILY, Cell, Model, mark_name
+from poseconform.matrix.cells import OTHER_FAMILY, Cell, Model, mark_name, plain
 from poseconform.pytest_plugin import checking, recording
-from poseconform.pytest_plugin.controller import Controller, make_scheduler, run_folder
+from poseconform.pytest_plugin.controller import (
+    CONTROLLER,
+    Controller,
+    make_scheduler,
+    run_folder,
+)
 from poseconform.pytest_plugin.options import (
     add_options,
     all_cells,
     availabilities_of,
+    check_folders,
     selection_of,
     subject_of,
 )  # fmt: skip
@@ -29,10 +37,12 @@ from poseconform.results.folder import CollectedTest
 from poseconform.results.outcome import STAGES
 from poseconform.subject.protocol import Subject
 from posedeploy.runtime import BACKENDS, device_of
+from posedeploy.runtime.parent import end_with_parent
 
 REFUSED = pytest.StashKey[set[str]]()
 NOTES = pytest.StashKey[recording.Notes]()
 RECORDER = pytest.StashKey[recording.Recorder]()
+MESSAGES = pytest.StashKey[recording.Messages]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -42,13 +52,51 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register markers from the tables; read the selection."""
+    if (controller := getattr(config, "workerinput", {}).get(CONTROLLER)) is not None:
+        end_with_parent(controller)
+    _refuse_undecodable(config)
+    config.stash[MESSAGES] = recording.Messages()
+    logging.getLogger("poseconform").addHandler(config.stash[MESSAGES])
     for line in markers(subject_of(config)):
         config.addinivalue_line("markers", line)
+    if not hasattr(config, "workerinput"):
+        check_folders(config.option)
     if config.option.collectonly or not hasattr(config, "workerinput"):
         config.pluginmanager.register(Controller(config), "poseconform-controller")
-    report_dir = config.option.report_dir
-    if report_dir and not config.option.xmlpath:
-        config.option.xmlpath = str(report_dir / "junit.xml")
+    if config.option.report_dir and not config.option.xmlpath:
+        config.option.xmlpath = _junit_file(config.option.report_dir)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Log no more."""
+    if MESSAGES in config.stash:
+        logging.getLogger("poseconform").removeHandler(config.stash[MESSAGES])
+
+
+def _junit_file(report_dir: Path) -> str:
+    """Where pytest is to write JUnit's report; it expands what looks like `~` and variables."""
+    path = str(report_dir / "junit.xml")
+    path = path if not path.startswith("~") else f"./{path}"
+    if os.path.expandvars(path) != path:
+        raise pytest.UsageError(
+            f"--report-dir {report_dir}: found the name of an environment variable, for which "
+            "pytest would put its value; expected another folder's name. Rename it."
+        )
+    return path
+
+
+def _refuse_undecodable(config: pytest.Config) -> None:
+    """A `pytest.UsageError` for an argument that xdist cannot send to its workers."""
+    for word in config.invocation_params.args if _distributed(config) else ():
+        if (shown := recording.printable(str(word))) != str(word):
+            raise pytest.UsageError(
+                f"-n: found the argument {shown}; expected UTF-8, which is all that workers can "
+                "be sent. Rename the file, or run with -n 0."
+            )
+
+
+def _distributed(config: pytest.Config) -> bool:
+    return str(config.getoption("dist", "no")) != "no"
 
 
 def markers(subject: Subject) -> Iterator[str]:
@@ -81,8 +129,9 @@ def pytest_collection(session: pytest.Session) -> None:
     if any((*named, option.require, option.disable)):
         selection_of(session.config)
     declared(session.config)
-    distributed = session.config.getoption("dist", "no") != "no"
-    if distributed and not hasattr(session.config, "workerinput"):  # workers need not repeat it
+    if _distributed(session.config) and not hasattr(
+        session.config, "workerinput"
+    ):  # workers need not repeat it
         _refuse_unmatched(session.config)
 
 
@@ -95,7 +144,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         if model := _model_name(item):
             cell = _cell(item)
             tests[item.nodeid] = CollectedTest(
-                cell.id if cell else "", _stage(item) if cell else "", model
+                cell.id if cell else "", _stage(item) if cell else "", recording.printable(model)
             )
     cells = {node_id: test for node_id, test in tests.items() if test.cell}
     if cells and not hasattr(config, "workerinput"):
@@ -137,7 +186,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("cell", list(params))
     elif "conformance_model" in metafunc.fixturenames:
         models = selection_of(config).models
-        params = (pytest.param(m, id=m.name, marks=checking.marks(m.marks)) for m in models)
+        params = (pytest.param(m, id=plain(m.name), marks=checking.marks(m.marks)) for m in models)
         metafunc.parametrize("conformance_model", list(params))
 
 
@@ -243,12 +292,15 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Append the result of a cell's test to the record of the cell."""
     report = yield
+    item.config.stash[MESSAGES].move_to(report)
     cell = _cell(item)
     decided = call.when == "call" or (call.when == "setup" and not report.passed)
     if cell is None or not decided:
         return report
     test = _test(item, cell)
     error = call.excinfo.value if call.excinfo else None
+    if isinstance(error, CacheError):  # where it was raised tells a person nothing
+        report.longrepr = str(error)
     notes = item.stash.get(NOTES, recording.Notes())  # a mark can end a test before its setup
     item.config.stash[RECORDER].end(test, notes, report, error)
     # JUnit takes the properties of the teardown's report, which copies the item's

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -20,7 +21,26 @@ from poseconform.results.records import CellRecord, StageRecord, tail
 from posedeploy.runtime import Availability
 
 CELL = "poseconform_cell"  # attribute of a report of a cell's test: `{"id": ..., "outcome": ...}`
+MESSAGES = "poseconform_messages"  # attribute of a report: what was logged during its test
 XPASS = "unexpected pass"
+
+
+class Messages(logging.Handler):
+    """Keeps what the judge logs until the report of a test takes it along, from workers too."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a line."""
+        self._lines.append(printable(record.getMessage()))
+
+    def move_to(self, report: pytest.TestReport) -> None:
+        """Give the lines to a report."""
+        if self._lines:
+            setattr(report, MESSAGES, self._lines)
+            self._lines = []
 
 
 @dataclass
@@ -64,9 +84,10 @@ class Recorder:
             self._tests[test.cell].add(node_id)
 
     def start(self, test: CellTest) -> None:
-        """A test begins; a `StageFailure` if a process of this run has died in it."""
+        """A test begins; a `StageFailure` if a process of this run has died in it or after it."""
         state = self._state(test)
-        died = state.running == test.node_id
+        ended_elsewhere = test.cell.id not in self._states and test.node_id in state.ended
+        died = state.running == test.node_id or ended_elsewhere
         state = state if died else state.after_crash()
         self._write(test.cell, replace(state, running=test.node_id, stage=test.stage))
         if died:
@@ -129,10 +150,11 @@ def base_record(cell: Cell, exporter: str, repro: str, subject: str) -> CellReco
     """The identity of a cell as a record."""
     model, flow = cell.model, cell.flow
     return CellRecord(
-        model=model.name, family=model.family, tiers=model.tiers,
+        model=printable(model.name), family=model.family, tiers=model.tiers,
         weights=USER if model.checkpoint else model.weights,
         backend=flow.backend, precision=flow.precision, shape_mode=flow.shape_mode,
-        deploy_config=flow.deploy_config, implementation=subject, exporter=exporter, repro=repro,
+        deploy_config=printable(flow.deploy_config), implementation=subject, exporter=exporter,
+        repro=repro,
     )  # fmt: skip
 
 
@@ -211,5 +233,5 @@ def junit_properties(record: CellRecord, stage: str) -> list[tuple[str, object]]
 
 
 def printable(text: str) -> str:
-    """`text` with what UTF-8 cannot hold (undecodable bytes of a log) as escapes."""
+    """`text` with what UTF-8 cannot hold (undecodable bytes of a log, of a name) as escapes."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

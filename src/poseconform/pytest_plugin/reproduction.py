@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Iterator
 
@@ -22,15 +23,34 @@ _WRITTEN = pytest.StashKey[set[str]]()  # cells that have a folder of this run
 
 def command(config: pytest.Config, cell: Cell) -> str:
     """The command that re-runs one cell."""
-    model, flow = cell.model, cell.flow.deploy_config
+    model, flow = cell.model, cell.flow
+    named = flow.is_file or flow.deploy_config in getattr(config.option, "deploy_config", ())
     listed = bool(model.tiers) or subject_of(config).has_name(model)
-    return shlex.join((
-        "python", "-m", "pytest", "suites",
-        *(("--models", model.name) if listed else ("--model-config", model.config)),
-        *(("--checkpoint", f"{model.name}={model.checkpoint}") if model.checkpoint else ()),
+    options = [
+        ("--models", model.name) if listed else ("--model-config", model.config),
+        *([("--checkpoint", f"{model.name}={model.checkpoint}")] if model.checkpoint else ()),
         *_carried(config),
-        *(("--deploy-config", flow) if "/" in flow else ()), "-k", f"[{cell.id}]",
-    ))  # fmt: skip
+        *([("--deploy-config", flow.deploy_config)] if named else ()),
+        ("-k", f"[{cell.id}]"),
+    ]
+    words = (word for name, value in options for word in _option(name, value))
+    return " ".join(("python -m pytest suites", *(shell_word(word) for word in words)))
+
+
+def _option(name: str, value: str) -> tuple[str, ...]:
+    """An option's words: one, where the value would be taken for an option."""
+    return (f"{name}={value}",) if value.startswith("-") else (name, value)
+
+
+def shell_word(word: str) -> str:
+    """A word as bash, zsh and ksh read it, in printable characters."""
+    if word.isprintable():
+        return shlex.quote(word)
+    shown = (
+        chr(byte) if 32 <= byte < 127 and byte not in b"'\\" else f"\\x{byte:02x}"
+        for byte in os.fsencode(word)
+    )
+    return f"$'{''.join(shown)}'"
 
 
 def end_with(report: pytest.TestReport, title: str, text: str) -> None:
@@ -70,8 +90,8 @@ def save(item: pytest.Item, cell: Cell, report: pytest.TestReport, again: str) -
     end_with(report, "reproduction folder", str(folder))
 
 
-def _carried(config: pytest.Config) -> Iterator[str]:
+def _carried(config: pytest.Config) -> Iterator[tuple[str, str]]:
     for name, default in CARRIED.items():
         value = getattr(config.option, name, default)
         if value not in {default, None}:
-            yield from (f"--{name.replace('_', '-')}", str(value))
+            yield f"--{name.replace('_', '-')}", str(value)

@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -58,11 +59,13 @@ class CellState:
 
     def after_crash(self) -> CellState:
         """The same when the process of the running test has died: its stage has crashed."""
-        if not self.running:
-            return self
-        crash = StageRecord(self.stage, 0.0, "crash", f"the process died in {self.running}")
+        return self.crashed_in(self.running, self.stage) if self.running else self
+
+    def crashed_in(self, node_id: str, stage: str) -> CellState:
+        """The same when the process that was to run this test of the stage has died."""
+        crash = StageRecord(stage, 0.0, "crash", f"the process died in {node_id}")
         record = self.record.with_stage(crash).with_outcome()
-        ended = tuple(sorted({*self.ended, self.running}))
+        ended = tuple(sorted({*self.ended, node_id}))
         return replace(self, record=record, ended=ended, running="", stage="")
 
 
@@ -114,17 +117,27 @@ class RunFolder:
         """What the run began with."""
         return _read(self.path / RUN, _RUN)
 
-    def cells(self, run: RunRecord, *, interrupted: bool) -> tuple[CellRecord, ...]:
+    def cells(
+        self,
+        run: RunRecord,
+        *,
+        interrupted: bool,
+        crashed: Mapping[str, tuple[str, str]] = MappingProxyType({}),
+    ) -> tuple[CellRecord, ...]:
         """The record of every cell of the matrix as it is on disk.
 
         Unless the run was `interrupted` from outside, a test that began and has no end has taken
-        its process with it.
+        its process with it. `crashed` are further ones: record's id -> node id and stage of the
+        test that a process was to run when it died.
         """
         records = {record.cell_id: record for record in run.cells}
         for path in sorted((self.path / CELLS).glob("*.json")):
             state = _read(path, _STATE)
             record = (state if interrupted else state.after_crash()).record
             records[record.cell_id] = record
+        for cell_id, (node_id, stage) in crashed.items():
+            if all(known.outcome != "crash" for known in records[cell_id].stages):
+                records[cell_id] = CellState(records[cell_id]).crashed_in(node_id, stage).record
         return tuple(records.values())
 
     def finish(self) -> Results:

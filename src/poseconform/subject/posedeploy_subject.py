@@ -17,7 +17,13 @@ from posedeploy.apis.deploying import convert_exported
 from posedeploy.apis.exporting import check_fit, export, export_spec, read_exported
 from posedeploy.apis.progress import Progress, StageEvent
 from posedeploy.apis.sources import is_zoo_name, published_checkpoint, resolve_checkpoint
-from posedeploy.config import FAMILIES, list_deploy_configs, load_deploy_config, load_model_config
+from posedeploy.config import (
+    FAMILIES,
+    is_deploy_config_name,
+    list_deploy_configs,
+    load_deploy_config,
+    load_model_config,
+)
 from posedeploy.convert import built_for, conversion_availability, missing_tools
 from posedeploy.paths import file_sha256
 from posedeploy.runtime import Availability, backend_distributions, backend_row
@@ -92,7 +98,8 @@ class PosedeploySubject:
 
     def flows(self, more: Sequence[str] = ()) -> tuple[Flow, ...]:
         """Every deploy config of the project, and those that the user names."""
-        return tuple(_flow(name) for name in dict.fromkeys((*list_deploy_configs(), *more)))
+        names = dict.fromkeys((*list_deploy_configs(), *map(_listed_or_path, more)))
+        return tuple(_flow(name) for name in names)
 
     def can_fit(self, model: Model) -> bool:
         """Whether there are fitted weights for a model."""
@@ -175,6 +182,13 @@ class PosedeploySubject:
 def _source(model: Model) -> str:
     """Its name in the zoo, or the path of its config."""
     return model.name if model.tiers else model.config
+
+
+def _listed_or_path(given: str) -> str:
+    """A deploy config so that a file of the user's and one of ours differ, be it by one name."""
+    if Path(given).is_file():
+        return given if "/" in given else f"./{given}"
+    return given.removesuffix(".py") if is_deploy_config_name(given) else given
 
 
 @cache  # reading all takes a second, and each int8 cell looks through them for its fp32 flow

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +14,6 @@ from posedeploy.apis.progress import Progress, at_stage, silent
 from posedeploy.apis.sources import is_zoo_name, resolve_checkpoint, resolve_model_config
 from posedeploy.config import (
     EXPORTERS,
-    CalibrationSettings,
     DeployConfig,
     ModelConfig,
     load_deploy_config,
@@ -23,7 +21,7 @@ from posedeploy.config import (
 )
 from posedeploy.convert import Declared, conversion_availability, get_converter, missing_tools
 from posedeploy.errors import BadInputError, ConversionError, UnavailableError, did_you_mean
-from posedeploy.paths import whole_folder
+from posedeploy.paths import scratch_folder, whole_folder
 from posedeploy.precision.calibration import CalibrationSet
 from posedeploy.precision.images import calibration_set, image_files
 from posedeploy.runtime import (
@@ -34,7 +32,7 @@ from posedeploy.runtime import (
     get_runtime,
     probe_on,
 )
-from posedeploy.sdk.images import Image
+from posedeploy.sdk.images import Image, write_image
 from posedeploy.sdk.writer import Artifact, write_json_files
 
 if TYPE_CHECKING:
@@ -69,6 +67,7 @@ def deploy(
     *,
     exporter: str | None = None,
     calib_images: str | Path | None = None,
+    max_pixels: int | None = None,
     device: str | None = None,
     images: Sequence[Image] = (),
     find: FindKeypoints | None = None,
@@ -84,6 +83,8 @@ def deploy(
         exporter: 'torchscript' or 'dynamo'; None takes the deploy config's.
         calib_images: Folder of images that int8 is calibrated on; None takes the deploy
             config's, or else drawn figures.
+        max_pixels: Width times height above which one of them is left out; None takes the
+            default of `sdk.images`.
         device: Where the backend is to run later; refused if it does not run there.
         images: `[H, W, 3]` uint8, BGR, on which keypoints are compared with PyTorch's; drawings
             of both go into the folder.
@@ -103,7 +104,7 @@ def deploy(
             "a path, or a name that `posedeploy configs list` shows",
             "The deploy config comes first, the model config after it.",
         )  # fmt: skip
-    deploy_config = with_calib_images(load_deploy_config(deploy_cfg), calib_images)
+    deploy_config = with_calib_images(load_deploy_config(deploy_cfg), calib_images, max_pixels)
     model_config = load_model_config(resolve_model_config(model_cfg))
     if device is not None:
         check_device(deploy_config, device)
@@ -116,10 +117,10 @@ def deploy(
         model = build_model(model_config, weights)
     with (
         whole_folder(target) as staging,
-        tempfile.TemporaryDirectory(dir=staging.parent, prefix=".export-") as scratch,
+        scratch_folder("export", staging.parent) as scratch,
     ):
         exported = export(
-            model_config, weights, deploy_config, Path(scratch),
+            model_config, weights, deploy_config, scratch,
             model=model, exporter=exporter, progress=progress,
         )  # fmt: skip
         done = convert_exported(exported, deploy_config, model_config, staging, progress=progress)
@@ -138,8 +139,6 @@ def _compare(
     progress: Progress,
 ) -> Deployment:
     """Compare on the images and draw both results into the folder."""
-    import cv2
-
     from posedeploy.sdk.drawing import draw_poses
     from posedeploy.sdk.folder import read_folder
 
@@ -152,19 +151,22 @@ def _compare(
         suffix = "" if i == 0 else f"_{i}"
         for name, points in ((done.backend, result.deployed), ("pytorch", result.pytorch)):
             drawn = draw_poses(image, points, meta)
-            cv2.imwrite(str(done.folder / f"output_{name}{suffix}.jpg"), drawn)
+            write_image(done.folder / f"output_{name}{suffix}.jpg", drawn)
     return replace(done, compared=compared)
 
 
 def with_calib_images(
-    deploy_config: DeployConfig, calib_images: str | Path | None
+    deploy_config: DeployConfig, calib_images: str | Path | None, max_pixels: int | None = None
 ) -> DeployConfig:
-    """The deploy config with another folder of calibration images.
+    """The deploy config with another folder of calibration images, and their limit of pixels.
 
     BadInputError if it is not for int8, or if there are no images in the folder.
     """
+    settings = deploy_config.calibration
+    if max_pixels is not None:
+        settings = replace(settings, max_pixels=max_pixels)
     if calib_images is None:
-        return deploy_config
+        return replace(deploy_config, calibration=settings)
     if deploy_config.precision != "int8":
         raise BadInputError(
             "--calib-images", f"{calib_images}, with an {deploy_config.precision} deploy config",
@@ -173,7 +175,7 @@ def with_calib_images(
         )  # fmt: skip
     folder = Path(calib_images)
     image_files(folder)
-    return replace(deploy_config, calibration=CalibrationSettings(images=folder))
+    return replace(deploy_config, calibration=replace(settings, images=folder, count=None))
 
 
 def check_device(
@@ -283,13 +285,18 @@ def check_work_dir(target: Path) -> None:
     """BadInputError for a file, a folder with other things in it, and what is not writable."""
     place = next(path for path in target.absolute().parents if path.exists())
     try:  # permissions alone do not tell: there are file systems that nobody can write to
-        with tempfile.TemporaryDirectory(dir=place, prefix=f".{target.name}-"):
+        with scratch_folder(target.name, place):
             pass
     except OSError as error:
         raise BadInputError(
             f"work dir {target}", f"{place}, which cannot be written to ({error.strerror})",
             "a place that can be written to", "Choose another place.",
         ) from error  # fmt: skip
+    if target.resolve() in {Path.cwd(), *Path.cwd().parents}:
+        raise BadInputError(
+            f"work dir {target}", "the current folder, or one around it",
+            "a folder that can be replaced by another", "Name a folder in it.",
+        )  # fmt: skip
     if not target.exists():
         return
     if not target.is_dir():

@@ -1,27 +1,31 @@
 """The application, and how an error becomes a message and an exit code.
 
-Exit codes: 0 fine, 1 the result is bad, 2 bad input, 3 unavailable here, 130 interrupted.
+Exit codes: 0 fine, 1 the result is bad, 2 bad input, 3 unavailable here, 130 interrupted;
+128 and its number for another signal.
 """
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 from collections.abc import Callable, Sequence
 
 import typer
 
 from posedeploy import __version__
-from posedeploy.cli import INTERRUPTED, STOPPED
+from posedeploy.cli import STOP_CODES, STOPPED
 from posedeploy.cli.backends import backends
 from posedeploy.cli.configs import configs
 from posedeploy.cli.convert import convert
 from posedeploy.cli.infer import infer
 from posedeploy.cli.judge import CONTEXT, report, test
 from posedeploy.cli.profile import profile
-from posedeploy.cli.terminal import console, escape
+from posedeploy.cli.terminal import console, one_line
 from posedeploy.cli.validate import validate
 from posedeploy.cli.zoo import zoo
-from posedeploy.errors import PoseDeployError, UnavailableError
+from posedeploy.errors import PoseDeployError, UnavailableError, storage_error
+from posedeploy.paths import CACHE_VARIABLE, cache_dir
 
 # Packages of the extra `convert` and of mmpose, by the names they are imported by.
 CONVERTING = {
@@ -74,12 +78,25 @@ app.command(rich_help_panel=JUDGE, context_settings=CONTEXT)(report)
 
 
 def run(words: Sequence[str], application: Callable[..., object] = app) -> None:
-    """Run the command of these arguments (without the program's name), and exit."""
+    """Run the command of these arguments (without the program's name), and exit.
+
+    What standard output cannot encode is printed as an escape, which in JSON stands for the same:
+    the bytes of file names need not be UTF-8.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         application(args=list(words), prog_name="posedeploy", standalone_mode=True)
     except PoseDeployError as error:
         show_error(error)
         sys.exit(error.exit_code)
+    except OSError as error:
+        refused = storage_error(error, caches={cache_dir(): CACHE_VARIABLE})
+        if refused is None:
+            raise
+        drop_output()
+        show_error(refused)
+        sys.exit(refused.exit_code)
     except ModuleNotFoundError as error:
         missing = missing_package(error, words)
         if missing is None:
@@ -87,9 +104,18 @@ def run(words: Sequence[str], application: Callable[..., object] = app) -> None:
         show_error(missing)
         sys.exit(missing.exit_code)
     except SystemExit as ended:
-        if ended.code == INTERRUPTED:
+        if ended.code in STOP_CODES:
             console(stderr=True).print(STOPPED, style="bold")
         raise
+
+
+def drop_output() -> None:
+    """Drop what standard output could not take, which Python would try again as it ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with open(os.devnull, "w", encoding="utf-8") as sink:
+            os.dup2(sink.fileno(), sys.stdout.fileno())
 
 
 def missing_package(error: ModuleNotFoundError, words: Sequence[str]) -> UnavailableError | None:
@@ -107,7 +133,7 @@ def missing_package(error: ModuleNotFoundError, words: Sequence[str]) -> Unavail
 def show_error(error: PoseDeployError) -> None:
     """Print the four parts of an error, one per line."""
     out = console(stderr=True)
-    out.print(f"[bold red]error:[/] {escape(error.subject)}", soft_wrap=True)
+    out.print(f"[bold red]error:[/] {one_line(error.subject)}", soft_wrap=True)
     parts = (("found:", error.found), ("expected:", error.expected), ("next:", error.next_step))
     for label, text in parts:
-        out.print(f"  {label:<10}{escape(text)}", soft_wrap=True)
+        out.print(f"  {label:<10}{one_line(text)}", soft_wrap=True)

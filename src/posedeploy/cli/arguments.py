@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import tempfile
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from posedeploy.errors import BadInputError, did_you_mean
+from posedeploy.errors import BadInputError, did_you_mean, storage_error
+from posedeploy.paths import check_writable
 from posedeploy.runtime import Device, backend_names, backend_row
 from posedeploy.sdk.folder import read_folder
+from posedeploy.sdk.images import MOST_PIXELS
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ThreadsOption = Annotated[int, typer.Option(min=0, help="Threads; 0: the backend's choice.")]
+MaxPixelsOption = Annotated[
+    int, typer.Option(min=1, max=MOST_PIXELS, help="Leave out images and frames of more pixels.")
+]
 DeviceOption = Annotated[
     str | None, typer.Option(help="cpu, cuda, cuda:1; by default the backend's first.")
 ]
@@ -83,13 +88,24 @@ def check_word(option: str, word: str, words: Sequence[str]) -> None:
         raise BadInputError(option, word, expected, did_you_mean(word, words))
 
 
+def check_name(subject: str, path: Path) -> None:
+    """Raise BadInputError for a path that is not UTF-8: backends cannot open a file there."""
+    try:
+        os.fsencode(path.absolute()).decode()
+    except UnicodeDecodeError as error:
+        expected, next_step = "a name that backends can open", "Rename it, or choose another."
+        raise BadInputError(subject, "a name that is not UTF-8", expected, next_step) from error
+
+
 def check_model_folder(path: Path) -> Path:
     """The SDK model folder, given it or a file in it.
 
     Raises:
-        BadInputError: There is none. If a checkpoint is there, the message says how to convert it.
+        BadInputError: There is none, or its name is not UTF-8. If a checkpoint is there, the
+            message says how to convert it.
     """
     folder = path if path.is_dir() else path.parent
+    check_name(f"model folder {path}", folder)
     if path.exists() and (folder / _MARK).is_file():
         return folder
     next_step = "Check the path; `posedeploy convert` writes such folders."
@@ -129,14 +145,19 @@ def parse_device(text: str) -> Device:
 
 
 def output_folder(path: Path) -> Path:
-    """The folder, created if missing; BadInputError if it cannot be created or written to."""
+    """The folder, created if missing.
+
+    Raises:
+        BadInputError: It cannot be created or written to.
+        UnavailableError: Its file system is full.
+    """
+    option = f"--out {path}"
+    if path.exists() and not path.is_dir():
+        expected = "a folder that can be written to"
+        raise BadInputError(option, "a file", expected, "Choose another place.")
     try:
         path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
-            return path
+        check_writable(path)
     except OSError as error:
-        found = "a file" if path.is_file() else error.strerror or str(error)
-        raise BadInputError(
-            f"--out {path}", found, "a folder that can be written to",
-            "Choose another place.",
-        ) from error  # fmt: skip
+        raise storage_error(error, option) from error
+    return path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,15 +11,17 @@ import typer
 from rich.console import Console
 
 from posedeploy.cli.arguments import (
+    MaxPixelsOption,
+    check_name,
     check_word,
     complete_checkpoint,
     complete_deploy_config,
     complete_model_config,
     parse_device,
 )
-from posedeploy.cli.terminal import console
-from posedeploy.errors import UnavailableError
-from posedeploy.sdk.images import read_image
+from posedeploy.cli.terminal import console, one_line
+from posedeploy.errors import BadInputError, UnavailableError
+from posedeploy.sdk.images import MAX_PIXELS, read_image
 from posedeploy.sdk.windows import check_windows, show_files
 
 if TYPE_CHECKING:
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from posedeploy.apis.progress import StageEvent
 
 LOG_LEVELS = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG")
+JPEG_SIDE = 65500  # px, libjpeg's limit
 LABELS = {
     "checkpoint": "checkpoint", "model": "PyTorch model", "export": "export",
     "convert": "conversion", "compare": "comparison with PyTorch",
@@ -58,6 +62,7 @@ def convert(  # noqa: PLR0917 - the signature is the command line
         help="torchscript or dynamo; the deploy config's if not given.")] = None,
     calib_images: Annotated[Path | None, typer.Option(
         help="Folder of images that int8 is calibrated on; drawn figures if not given.")] = None,
+    max_pixels: MaxPixelsOption = MAX_PIXELS,
     show: Annotated[bool, typer.Option("--show", help="Open a window with the result.")] = False,
     log_level: Annotated[str, typer.Option(help=f"One of {', '.join(LOG_LEVELS)}.")] = "WARNING",
 ) -> None:  # fmt: skip
@@ -74,17 +79,30 @@ def convert(  # noqa: PLR0917 - the signature is the command line
     out = console()
     if show:
         check_windows(f"Leave --show out, and look at the images in {work_dir}.")
-    images = {path: read_image(path) for path in (test_img or [img])}
-    read_image(img)
+    check_name(f"work dir {work_dir}", work_dir)
+    images = {path: read_image(path, max_pixels) for path in (test_img or [img])}
+    read_image(img, max_pixels)
+    for path, image in images.items():
+        check_drawable(path, image)
     same = run(
         deploy_cfg, model_cfg, checkpoint, images,
         work_dir=work_dir, device=device, exporter=exporter, calib_images=calib_images,
-        out=out,
+        max_pixels=max_pixels, out=out,
     )  # fmt: skip
     if show:
         show_files(sorted(work_dir.glob("output_*.jpg")))
     if not same:
         raise typer.Exit(1)
+
+
+def check_drawable(path: Path, image: NDArray[np.uint8]) -> None:
+    """Raise a BadInputError for an image whose drawing JPEG cannot hold: it would be too late."""
+    height, width = image.shape[:2]
+    if max(width, height) > JPEG_SIDE:
+        raise BadInputError(
+            f"image {path}", f"{width}x{height} px", f"sides of up to {JPEG_SIDE} px: what is "
+            "found is drawn to JPEG files", "Make it smaller.",
+        )  # fmt: skip
 
 
 def run(
@@ -97,6 +115,7 @@ def run(
     device: str | None,
     exporter: str | None,
     calib_images: Path | None = None,
+    max_pixels: int = MAX_PIXELS,
     find: FindKeypoints | None = None,
     out: Console,
 ) -> bool:
@@ -113,37 +132,45 @@ def run(
         parse_device(device)
     done = deploy(
         deploy_cfg, model_cfg, checkpoint, work_dir,
-        exporter=exporter, calib_images=calib_images, device=device,
+        exporter=exporter, calib_images=calib_images, max_pixels=max_pixels, device=device,
         images=tuple(images.values()), find=find, progress=Stages(out),
     )  # fmt: skip
     for path, result in zip(images, done.compared, strict=False):
         report(out, path, done.backend, result.distances)
-    out.print(f"SDK model: [bold]{work_dir}[/]", soft_wrap=True)
-    for path in sorted(work_dir.iterdir()):
-        out.print(f"  {path.name:<24}{path.stat().st_size:>12,} bytes")
+    show_folder(out, work_dir)
     if note := note_on(checkpoint):
         out.print(f"{note}", style="dim", soft_wrap=True)
     if done.not_compared is not None:
+        again = ("posedeploy", "infer", work_dir, next(iter(images)))
         raise UnavailableError(
             f"{work_dir}, which is whole but was not compared with PyTorch",
             done.not_compared.found, f"{done.backend}, to find keypoints with it",
-            f"Run posedeploy infer {work_dir} {next(iter(images))} where it runs.",
+            f"Run {shlex.join(map(str, again))} where it runs.",
         ) from done.not_compared  # fmt: skip
     return all(result.distances.same for result in done.compared)
 
 
+def show_folder(out: Console, folder: Path) -> None:
+    """A line on an SDK model folder, and one on each of its files."""
+    out.print(f"SDK model: [bold]{one_line(str(folder))}[/]", soft_wrap=True)
+    for path in sorted(folder.iterdir()):
+        size = f"{path.stat().st_size:>12,} bytes"
+        out.print(f"  {one_line(f'{path.name:<24}')}{size}", soft_wrap=True)
+
+
 def report(out: Console, path: Path, backend: str, result: Comparison) -> None:
     """One line on what the comparison found."""
+    name = one_line(path.name)
     people = f"{result.people} {'person' if result.people == 1 else 'people'}"
     numbers = f"median {result.median_px:.3g} px, at most {result.max_px:.3g} px apart"
     if result.same:
         out.print(
-            f"[green]same keypoints[/]: {path.name}: {people}, {numbers} "
+            f"[green]same keypoints[/]: {name}: {people}, {numbers} "
             f"(allowed {result.limit_px:.3g} px)", soft_wrap=True,
         )  # fmt: skip
         return
     out.print(
-        f"[bold red]different keypoints[/]: {path.name}: {backend} and PyTorch: {people} in both, "
+        f"[bold red]different keypoints[/]: {name}: {backend} and PyTorch: {people} in both, "
         f"{result.only_one} in one of them, {numbers} (allowed {result.limit_px:.3g} px). "
         "Look at output_*.jpg; the conformance suite tells a near tie from a fault.",
         soft_wrap=True,

@@ -17,17 +17,26 @@ from rich.progress import Progress
 
 from posedeploy.cli.arguments import (
     DeviceOption,
+    MaxPixelsOption,
     ThreadsOption,
     check_model_folder,
     device_for,
     output_folder,
 )
-from posedeploy.cli.media import Source, Video, drawn_names, find_sources, open_video, write_video
-from posedeploy.cli.terminal import escape, items_progress, to_json
+from posedeploy.cli.media import (
+    Source,
+    Video,
+    drawn_names,
+    find_sources,
+    open_video,
+    quiet_opencv,
+    write_video,
+)
+from posedeploy.cli.terminal import items_progress, one_line, to_json
 from posedeploy.errors import BadInputError
 from posedeploy.sdk import PoseDetector, Poses
 from posedeploy.sdk.drawing import draw_poses
-from posedeploy.sdk.images import Image, read_image, write_image
+from posedeploy.sdk.images import MAX_PIXELS, Image, read_image, write_image
 from posedeploy.sdk.windows import check_windows, show_image
 
 
@@ -45,12 +54,14 @@ def infer(  # noqa: PLR0917 - the signature is the command line
     show: Annotated[bool, typer.Option("--show", help="Open windows; q or Esc stops.")] = False,
     min_score: Annotated[float, typer.Option(
         help="Keypoints with a lower score are not drawn.")] = 0.3,
+    max_pixels: MaxPixelsOption = MAX_PIXELS,
     device: DeviceOption = None,
     threads: ThreadsOption = 1,
 ) -> None:  # fmt: skip
     """Find keypoints in images and videos with an SDK model folder, and draw them.
 
-    Needs neither torch nor mmpose. Exit code 1: something could not be read to its end.
+    Needs neither torch nor mmpose. Of several files, those that cannot be read are left out, and
+    the exit code is 1.
 
     Examples:
 
@@ -63,9 +74,12 @@ def infer(  # noqa: PLR0917 - the signature is the command line
     folder_of_model, images = check_model_folder(model_dir), find_sources(sources)
     if show:
         check_windows("Leave --show out, and open the images that --out writes.")
+    quiet_opencv()
     chosen = device_for(folder_of_model, device)
     target = out or (None if as_json or show else Path("poses"))
-    with PoseDetector(folder_of_model, chosen.kind, chosen.index, threads=threads) as detector:
+    with PoseDetector(
+        folder_of_model, chosen.kind, chosen.index, threads=threads, max_pixels=max_pixels
+    ) as detector:
         if boxes and not detector.top_down:
             raise BadInputError(
                 "--bbox", f"boxes, and {model_dir}, which finds the people itself",
@@ -81,6 +95,9 @@ def infer(  # noqa: PLR0917 - the signature is the command line
                 inference.run(source, name, lines, progress)
                 for source, name in zip(images, drawn_names(images), strict=True)
             ]
+            if len(complete) > 1 and not all(complete):
+                count = f"{complete.count(False)} of {len(complete)}"
+                progress.console.print(f"[bold red]{count} could not be read to the end[/]")
     if not all(complete):
         raise typer.Exit(1)
 
@@ -128,23 +145,23 @@ class Inference:
         `name` is the file name of the drawing; `progress` shows the number of frames.
 
         Raises:
-            BadInputError: A file that the user named cannot be read at all.
+            BadInputError: The only file cannot be read, or drawn; others are left out.
         """
         written = self.out / name if self.out else None
         try:
             if source.is_video:
                 return self._video(source.path, written, reporter, progress)
-            image = read_image(source.path)
-            self._check_boxes(source.path, image)
+            self._image(source.path, written, reporter)
         except BadInputError as error:
-            if source.named:
+            if source.alone:
                 raise
             reporter.unreadable(source.path, error)
             return False
-        self._image(source.path, image, written, reporter)
         return True
 
-    def _image(self, path: Path, image: Image, written: Path | None, reporter: Reporter) -> None:
+    def _image(self, path: Path, written: Path | None, reporter: Reporter) -> None:
+        image = read_image(path, self.detector.max_pixels)
+        self._check_boxes(path, image)
         poses = self.detector.detect(image, self.boxes)
         if written or self.show:
             drawn = self._drawn(image, poses)
@@ -159,9 +176,9 @@ class Inference:
     ) -> bool:
         people = 0
         with ExitStack() as stack:
-            video = stack.enter_context(open_video(path))
+            video = stack.enter_context(open_video(path, self.detector.max_pixels))
             write = stack.enter_context(write_video(written, video.fps)) if written else None
-            task = progress.add_task(path.name, total=video.declared or None)
+            task = progress.add_task(one_line(path.name), total=video.declared or None)
             for image in video.frames():
                 self._check_boxes(path, image)
                 poses = self.detector.detect(image, self.boxes)
@@ -249,7 +266,7 @@ class TextLines:
     def start(self, detector: PoseDetector) -> None:
         model, (width, height) = detector.model, detector.input_size
         self._print(
-            f"[bold]{escape(model.folder.name)}[/]: {model.model.backend} {model.precision}, "
+            f"[bold]{one_line(model.folder.name)}[/]: {model.model.backend} {model.precision}, "
             f"input {width}x{height} px"
         )
 
@@ -260,7 +277,7 @@ class TextLines:
         whole = inference.detector.top_down and inference.boxes is None and people > 0
         note = " (the whole image as one box)" if whole else ""
         line = f"{_people(people)}{note}{self._counts()}{_arrow(written)}"
-        self._print(f"{escape(source.name)}: {line}")
+        self._print(f"{one_line(source.name)}: {line}")
 
     def frame(self, video: Video, image: Image, poses: Poses) -> None:
         del video, image
@@ -270,7 +287,7 @@ class TextLines:
         seconds = f"{video.read / video.fps:.1f} s at {video.fps:.4g} fps"
         rate = people / video.read if video.read else 0.0
         many = f"{_people(rate)} a frame{self._counts()}"
-        name = escape(video.path.name)
+        name = one_line(video.path.name)
         if video.truncated:
             self._print(
                 f"[bold red]truncated[/]: {name}: {video.read} of the {video.declared} frames "
@@ -281,7 +298,7 @@ class TextLines:
         self._print(f"{name}: {video.read} frames ({seconds}), {many}{_arrow(written)}")
 
     def unreadable(self, source: Path, error: BadInputError) -> None:
-        self._print(f"[bold red]left out[/]: {escape(source.name)}: {escape(error.found)}")
+        self._print(f"[bold red]left out[/]: {one_line(source.name)}: {one_line(error.found)}")
 
     def _counts(self) -> str:
         """The number of keypoints that are drawn, and advice if there is none."""
@@ -305,7 +322,7 @@ def _people(count: float) -> str:
 
 
 def _arrow(written: Path | None) -> str:
-    return f" -> {escape(str(written))}" if written else ""
+    return f" -> {one_line(str(written))}" if written else ""
 
 
 Reporter = JsonLines | TextLines

@@ -16,7 +16,9 @@ from pathlib import Path
 
 import typer
 
+from posedeploy.cli import STOP_SIGNALS
 from posedeploy.errors import UnavailableError
+from posedeploy.runtime.processes import ending_with_this
 
 # All arguments after the command's name are the child's, `--help` too.
 CONTEXT = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
@@ -65,21 +67,34 @@ def run_module(module: str, arguments: Sequence[str], program: str = "") -> int:
     """Run `python -m module` with this process's streams.
 
     The terminal sends Ctrl-C to the child as well. This process ignores it and waits, so that the
-    child can finish what it writes. `program` is the program's name in the child's help.
+    child can finish what it writes; other signals that would end this process are passed on.
+    `program` is the program's name in the child's help.
 
     Returns:
         The child's exit code; 128 plus the signal's number if a signal ended it, as in a shell.
     """
+    children: list[subprocess.Popen[bytes]] = []
+
+    def pass_on(signum: int, frame: object) -> None:
+        del frame
+        for child in children:
+            child.send_signal(signum)
+
+    before = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, *STOP_SIGNALS)}
     # a handler, and not SIG_IGN, which the child would inherit
-    before = signal.signal(signal.SIGINT, lambda *_: None)
+    signal.signal(signal.SIGINT, lambda *_: None)
+    environment = {**os.environ, **({PROGRAM: program} if program else {})}
+    command = [sys.executable, "-m", module, *arguments]
     try:
-        environment = {**os.environ, **({PROGRAM: program} if program else {})}
-        with subprocess.Popen(
-            [sys.executable, "-m", module, *arguments], env=environment
-        ) as child:
+        with subprocess.Popen(ending_with_this(command), env=environment) as child:
+            children.append(child)
+            for signum in STOP_SIGNALS:
+                if before[signum] is not signal.SIG_IGN:  # as under nohup
+                    signal.signal(signum, pass_on)
             code = child.wait()
     finally:
-        signal.signal(signal.SIGINT, before)
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
     return code if code >= 0 else 128 - code
 
 

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import itertools
 import os
 import struct
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
 
 from posedeploy.errors import BadInputError, UnavailableError, did_you_mean, names_beside
 from posedeploy.paths import whole_file
-from posedeploy.sdk.images import Image
+from posedeploy.sdk.images import MAX_PIXELS, Image, check_size
 
 IMAGES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
 CODEC = "mp4v"  # MPEG-4 part 2, which every build of OpenCV with FFmpeg can write
 DEFAULT_FPS = 25.0  # for a file without a frame rate
+# Sides of a frame of MPEG-4 part 2, px: FFmpeg's encoder refuses larger ones.
+MOST_SIDE = 8191
+# Bytes of a file name, the limit of most file systems; digits of a hash for a shortened one.
+_NAME_BYTES, _HASH_DIGITS = 255, 8
 _PATTERN = frozenset("*?[")
 _BOXED = (".m4v", ".mov", ".mp4")
 # Where a container holds no frame count, it is computed from the duration and rounded; a video is
@@ -30,11 +36,11 @@ _ROUNDED_FRAMES, _ROUNDED_PART = 2, 0.01
 
 @dataclass(frozen=True)
 class Source:
-    """An image or a video; `named` is False if it comes from a folder or a pattern."""
+    """An image or a video; `alone` if the user named it, and nothing else."""
 
     path: Path
     is_video: bool
-    named: bool
+    alone: bool
 
 
 def find_sources(words: Sequence[str]) -> tuple[Source, ...]:
@@ -46,13 +52,15 @@ def find_sources(words: Sequence[str]) -> tuple[Source, ...]:
     sources: dict[Path, Source] = {}
     for source in itertools.chain.from_iterable(map(_sources, words)):
         sources.setdefault(source.path, source)
-    return tuple(sources.values())
+    if len(sources) == 1:
+        return tuple(sources.values())
+    return tuple(replace(source, alone=False) for source in sources.values())
 
 
 def _sources(word: str) -> list[Source]:
     path = Path(word)
     if path.is_file():
-        return [Source(path, path.suffix.lower() in VIDEOS, named=True)]
+        return [Source(path, path.suffix.lower() in VIDEOS, alone=True)]
     if path.is_dir():
         return _by_suffix(sorted(path.iterdir()), f"folder {word}")
     if _PATTERN & set(word):
@@ -67,7 +75,7 @@ def _by_suffix(paths: Sequence[Path], subject: str) -> list[Source]:
     """The paths that are images or videos by their suffix."""
     suffixes = (*IMAGES, *VIDEOS)
     sources = [
-        Source(path, path.suffix.lower() in VIDEOS, named=False)
+        Source(path, path.suffix.lower() in VIDEOS, alone=False)
         for path in paths
         if path.suffix.lower() in suffixes and path.is_file()
     ]
@@ -83,16 +91,27 @@ def _by_suffix(paths: Sequence[Path], subject: str) -> list[Source]:
 
 def drawn_names(sources: Sequence[Source]) -> list[str]:
     """A unique file name for the drawing of each source."""
-    names: list[str] = []
+    names: dict[str, None] = {}  # in order
     for source in sources:
         suffix = ".mp4" if source.is_video else source.path.suffix.lower()
         suffix = suffix if suffix in (*IMAGES, ".mp4") else ".jpg"
-        count, name = 1, f"{source.path.stem}_poses{suffix}"
+        name = _fitting(source.path.stem, f"_poses{suffix}")
+        count = 1
         while name in names:
             count += 1
-            name = f"{source.path.stem}_poses_{count}{suffix}"
-        names.append(name)
-    return names
+            name = _fitting(source.path.stem, f"_poses_{count}{suffix}")
+        names[name] = None
+    return list(names)
+
+
+def _fitting(stem: str, end: str) -> str:
+    """Stem and end; if they are too long for a file name, a hash replaces the rest of the stem."""
+    content, room = os.fsencode(stem), _NAME_BYTES - len(os.fsencode(end))
+    if len(content) > room:
+        digits = hashlib.sha256(content).hexdigest()[:_HASH_DIGITS]
+        cut = content[: room - 1 - _HASH_DIGITS].decode(errors="ignore")
+        return f"{cut}-{digits}{end}"
+    return f"{stem}{end}"
 
 
 @dataclass
@@ -107,10 +126,12 @@ class Video:
     stopped: bool = False  # True if the user stopped before the end
 
     def frames(self) -> Iterator[Image]:
-        """The frames that can be read, `[H, W, 3]` uint8, BGR."""
+        """The frames that can be read, `[H, W, 3]` uint8, BGR; BadInputError if there is none."""
         while True:
             success, frame = self.capture.read()
             if not success or frame is None:
+                if not self.read:
+                    raise _unreadable(self.path)
                 return
             self.read += 1
             yield frame  # type: ignore[misc]
@@ -123,22 +144,54 @@ class Video:
 
 
 @contextmanager
-def open_video(path: Path) -> Iterator[Video]:
-    """Open a video; BadInputError if OpenCV cannot read its first frame."""
-    # FFmpeg's own messages on standard error are replaced by the errors below
+def open_video(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Video]:
+    """Open a video.
+
+    Raises:
+        BadInputError: It declares frames of more than `max_pixels`, or OpenCV cannot read one.
+    """
+    quiet_opencv()
+    capture = cv2.VideoCapture()
+    with _opencv_path(path) as opened:
+        try:
+            if not capture.open(opened, cv2.CAP_FFMPEG):
+                raise _unreadable(path)
+            sides = (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
+            width, height = (int(capture.get(side)) for side in sides)
+            check_size((width, height), f"video {path}", max_pixels)
+            if not capture.grab():
+                raise _unreadable(path)
+            capture.release()
+            capture.open(opened, cv2.CAP_FFMPEG)  # seeking back is not exact in every container
+            fps = frame_rate(capture.get(cv2.CAP_PROP_FPS))
+            declared = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+            yield Video(path, fps, max(declared, 0), capture)
+        finally:
+            capture.release()
+
+
+def quiet_opencv() -> None:
+    """Keep OpenCV's and FFmpeg's messages off standard error: the errors here replace them."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+
+
+@contextmanager
+def _opencv_path(path: Path) -> Iterator[str]:
+    """An absolute path for OpenCV to open a video at.
+
+    OpenCV ends with SIGSEGV on a name that is not UTF-8, which is opened through a link; and
+    FFmpeg takes the name of a protocol for what a relative path has before a colon.
+    """
     try:
-        if not capture.isOpened() or not capture.grab():
-            raise _unreadable(path)
-        capture.release()
-        capture.open(str(path), cv2.CAP_FFMPEG)  # seeking back is not exact in every container
-        fps = frame_rate(capture.get(cv2.CAP_PROP_FPS))
-        declared = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        yield Video(path, fps, max(declared, 0), capture)
-    finally:
-        capture.release()
+        os.fsencode(path.absolute()).decode()
+    except UnicodeDecodeError:
+        with tempfile.TemporaryDirectory(prefix="posedeploy-") as folder:
+            link = Path(folder) / f"video{path.suffix}"
+            link.symlink_to(path.absolute())
+            yield str(link)
+    else:
+        yield str(path.absolute())
 
 
 def frame_rate(declared: float) -> float:
@@ -165,18 +218,29 @@ def _unreadable(path: Path) -> BadInputError:
 
 def _boxes(path: Path) -> list[str]:
     """Types of the outermost boxes of an MP4 file (ISO/IEC 14496-12, 4.2); [] for other files."""
-    types, length, start = [], path.stat().st_size, 0
+    return [kind for kind, _ in _boxes_and_ends(path)]
+
+
+def _is_whole(path: Path) -> bool:
+    """True for an MP4 file with an index, the last box of which ends where the file does."""
+    boxes = _boxes_and_ends(path)
+    return "moov" in dict(boxes) and boxes[-1][1] == path.stat().st_size
+
+
+def _boxes_and_ends(path: Path) -> list[tuple[str, int]]:
+    """Types of the outermost boxes, and the byte that each declares to end before."""
+    boxes, length, start = [], path.stat().st_size, 0
     with path.open("rb") as file:
         while start + 8 <= length:
             file.seek(start)
             size, kind = struct.unpack(">I4s", file.read(8))
             if size == 1:
                 size = int.from_bytes(file.read(8), "big")
-            types.append(kind.decode("latin-1"))
+            boxes.append((kind.decode("latin-1"), start + size))
             if size < 8:  # 0: up to the end of the file; others are invalid
                 break
             start += size
-    return types
+    return boxes
 
 
 @contextmanager
@@ -186,17 +250,22 @@ def write_video(path: Path, fps: float, codec: str = CODEC) -> Iterator[Callable
     The file is written if the block ends without an error, and not at all otherwise.
 
     Raises:
-        UnavailableError: The OpenCV that is installed cannot write videos.
+        BadInputError: The frames are too large for the codec.
+        OSError: The disk is full.
+        UnavailableError: The OpenCV that is installed cannot write videos, or has left out a part.
     """
     writer, size = cv2.VideoWriter(), (0, 0)  # opened with the size of the first frame
-    with whole_file(path) as temporary:
+    with whole_file(path) as temporary, _opencv_path(temporary) as opened:
 
         def write(image: Image) -> None:
             nonlocal size
             if not writer.isOpened():
                 size = image.shape[1], image.shape[0]
+                if max(size) > MOST_SIDE:
+                    found, expected = f"frames of {size[0]}x{size[1]} px", f"up to {MOST_SIDE} px"
+                    raise BadInputError(f"video {path}", found, expected, "Use --json.")
                 fourcc = cv2.VideoWriter.fourcc(*codec)
-                if not writer.open(str(temporary), cv2.CAP_FFMPEG, fourcc, fps, size):
+                if not writer.open(opened, cv2.CAP_FFMPEG, fourcc, fps, size):
                     raise UnavailableError(
                         f"video {path}", f"an OpenCV that cannot write {codec}",
                         "OpenCV with FFmpeg, as its wheels have it",
@@ -210,3 +279,8 @@ def write_video(path: Path, fps: float, codec: str = CODEC) -> Iterator[Callable
             yield write
         finally:
             writer.release()
+        if not _is_whole(temporary):  # OpenCV reports no error of writing
+            raise UnavailableError(
+                f"video {path}", "a file that OpenCV has not written to its end", "a whole file",
+                "Check the space and the quota there.",
+            )  # fmt: skip

@@ -15,14 +15,15 @@ from rich.console import Console
 
 from posedeploy.cli.arguments import (
     DeviceOption,
+    MaxPixelsOption,
     ThreadsOption,
     check_model_folder,
     device_for,
 )
-from posedeploy.cli.terminal import console, escape, print_json
+from posedeploy.cli.terminal import console, one_line, print_json
 from posedeploy.errors import BadInputError
 from posedeploy.sdk import PoseDetector
-from posedeploy.sdk.images import Image, read_image
+from posedeploy.sdk.images import MAX_PIXELS, Image, read_image
 from posedeploy.sdk.pose_detector import STAGES
 
 TURN = 10  # calls of a folder before those of the next one
@@ -144,6 +145,7 @@ def profile(  # noqa: PLR0917 - the signature is the command line
     threads: ThreadsOption = 1,
     warm_up: Annotated[int, typer.Option(min=0, help="Calls before any is counted.")] = 10,
     calls: Annotated[int, typer.Option(min=2, help="Calls that are counted.")] = 100,
+    max_pixels: MaxPixelsOption = MAX_PIXELS,
     device: DeviceOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON with every sample.")] = False,
 ) -> None:  # fmt: skip
@@ -162,7 +164,7 @@ def profile(  # noqa: PLR0917 - the signature is the command line
     from posedeploy.synthetic.figures import draw_figure
 
     sizes = sorted(set(batch or [1]))
-    image = read_image(img) if img else draw_figure(1, (640, 480))[0]
+    image = read_image(img, max_pixels) if img else draw_figure(1, (640, 480))[0]
     if len(set(model_dirs)) < len(model_dirs):
         raise BadInputError(
             "MODEL_DIRS", "a folder that is named twice", "each once", "Name it once."
@@ -172,8 +174,9 @@ def profile(  # noqa: PLR0917 - the signature is the command line
         checked = check_model_folder(folder)
         chosen = device_for(checked, device)
         detectors[str(folder)] = PoseDetector(
-            checked, chosen.kind, chosen.index, threads=threads, batch_size=max(sizes)
-        )
+            checked, chosen.kind, chosen.index,
+            threads=threads, batch_size=max(sizes), max_pixels=max_pixels,
+        )  # fmt: skip
     with console(stderr=True).status("measuring"):
         runs = measure(detectors, image, sizes, warm_up=warm_up, calls=calls)
     machine = fingerprint(threads)
@@ -220,7 +223,7 @@ def show(out: Console, runs: Sequence[Run], machine: Mapping[str, Any]) -> None:
         pre, session, post, total = map(run.summary, (*STAGES, TOTAL))
         best = first.setdefault(run.batch, total.median)
         table.add_row(
-            escape(run.folder), str(run.batch), _digits(pre.median),
+            one_line(run.folder), str(run.batch), _digits(pre.median),
             f"{_digits(session.median)} ±{session.iqr / 2:.2g}", _digits(post.median),
             f"{_digits(total.median)} ±{total.iqr / 2:.2g}", _digits(total.p99),
             _digits(run.fps), f"{total.median / best:.2f}",
@@ -233,7 +236,7 @@ def show(out: Console, runs: Sequence[Run], machine: Mapping[str, Any]) -> None:
     )
     for run in {run.folder: run for run in runs}.values():
         options = ", ".join(f"{key} {value}" for key, value in run.options.items())
-        out.print(f"  [bold]{escape(run.folder)}[/]: {run.backend}: {escape(options)}",
+        out.print(f"  [bold]{one_line(run.folder)}[/]: {run.backend}: {one_line(options)}",
                   soft_wrap=True)  # fmt: skip
     cpu, load = machine["cpu"], machine["load_average"]
     out.print(

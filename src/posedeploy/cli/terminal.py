@@ -21,12 +21,22 @@ from rich.progress import (
 )
 from rich.text import Text
 
-__all__ = ["SpeedColumn", "console", "escape", "items_progress", "print_json", "to_json"]
+__all__ = [
+    "SpeedColumn", "console", "escape", "items_progress", "one_line", "print_json", "to_json",
+]  # fmt: skip
 
 
 def console(*, stderr: bool = False) -> Console:
     """A console without automatic highlighting."""
     return Console(stderr=stderr, highlight=False)
+
+
+def one_line(text: str) -> str:
+    """Text for a console, without markup and with escapes for what is not printable.
+
+    The names of files may hold line breaks, codes for the terminal, and bytes that are not UTF-8.
+    """
+    return escape("".join(c if c.isprintable() else repr(c)[1:-1] for c in text))
 
 
 def to_json(value: Any, *, indent: int | None = None) -> str:

@@ -52,6 +52,7 @@ class CalibrationSettings:
 
     images: Path | None = None  # a folder; None for drawn figures
     count: int | None = None  # at most this many inputs; None for the default
+    max_pixels: int | None = None  # larger images are left out; None for the default
 
 
 @dataclass(frozen=True)

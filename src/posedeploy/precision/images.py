@@ -7,6 +7,7 @@ network's inputs in use.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,11 +18,12 @@ from posedeploy.config import CalibrationSettings, ModelConfig
 from posedeploy.errors import BadInputError
 from posedeploy.precision.calibration import CalibrationSet
 from posedeploy.sdk.fields import Node
-from posedeploy.sdk.images import read_image
+from posedeploy.sdk.images import MAX_PIXELS, read_image
 from posedeploy.sdk.transforms import Preprocessor, compile_transforms
 from posedeploy.sdk.writer import transforms
 from posedeploy.synthetic.drawn import drawn_figures
 
+_LOG = logging.getLogger(__name__)
 DRAWN_COUNT = 32
 MAX_COUNT = 256  # images of a user's folder; with more the ranges hardly change
 PEOPLE = 3  # in a drawn scene for bottom-up models
@@ -33,21 +35,39 @@ def calibration_set(
 ) -> CalibrationSet:
     """The calibration set for a model: by default 32 drawn figures.
 
-    Of a folder, every image is taken up to the count, by default 256.
+    Of a folder, every image is taken up to the count, by default 256. Those that cannot be read
+    are left out, with a warning in the log.
 
     Raises:
-        BadInputError: The folder is missing, or there is no image in it.
+        BadInputError: The folder is missing, or there is no image in it that can be read.
     """
     settings = settings or CalibrationSettings()
     preprocessor = model_preprocessor(model_config)
     if settings.images is None:
         return _drawn(preprocessor, settings.count or DRAWN_COUNT)
-    paths = _spread(image_files(settings.images), settings.count or MAX_COUNT)
+    max_pixels = settings.max_pixels or MAX_PIXELS
+    chosen = _spread(image_files(settings.images), settings.count or MAX_COUNT)
+    paths = tuple(path for path in chosen if _readable(path, max_pixels))
+    if not paths:
+        raise BadInputError(
+            f"calibration images {settings.images}", f"{len(chosen)} images, none of which can be "
+            "read", "images of people", "See the warnings above for the reasons.",
+        )  # fmt: skip
     return CalibrationSet(
         source=f"images of {settings.images}",
         count=len(paths),
-        inputs=lambda: (_whole(preprocessor, read_image(path)) for path in paths),
+        inputs=lambda: (_whole(preprocessor, read_image(path, max_pixels)) for path in paths),
     )
+
+
+def _readable(path: Path, max_pixels: int) -> bool:
+    """Whether an image can be read: a header tells too little."""
+    try:
+        read_image(path, max_pixels)
+    except BadInputError as error:
+        _LOG.warning("left out of the calibration: %s", error)
+        return False
+    return True
 
 
 def model_preprocessor(model_config: ModelConfig) -> Preprocessor:

@@ -188,6 +188,15 @@ class Ended:
     stderr: str
 
 
+def ending_with_this(command: Sequence[str]) -> list[str]:
+    """A command whose program ends when the thread of this process that starts it does (on Linux).
+
+    A program that cannot be started then ends with status 1.
+    """
+    tie = (sys.executable, "-I", "-S", str(_PARENT_SCRIPT), str(os.getpid()))
+    return [*(tie if sys.platform == "linux" else ()), *command]
+
+
 def run_program(
     command: Sequence[str],
     limit: Limit,
@@ -200,11 +209,9 @@ def run_program(
         OutOfTimeError: It exceeded a limit, and was killed.
         OSError: It could not be started; on Linux it then ends with status 1.
     """
-    tie = (sys.executable, "-I", "-S", str(_PARENT_SCRIPT), str(os.getpid()))
-    start = [*(tie if sys.platform == "linux" else ()), *command]
     with subprocess.Popen(
-        start, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True, errors="replace",
+        ending_with_this(command), cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, errors="replace",
     ) as process:  # fmt: skip
         watch = Watch(limit, lambda: usage(process.pid))
         while True:

@@ -1,4 +1,4 @@
-"""Images: read, written whole or not at all, checked."""
+"""Images: read within a limit of pixels, written whole or not at all, checked."""
 
 from __future__ import annotations
 
@@ -11,43 +11,109 @@ from numpy.typing import NDArray
 
 from posedeploy.errors import BadInputError, did_you_mean, names_beside, what_it_is
 from posedeploy.paths import whole_file
+from posedeploy.sdk.image_headers import declared_size
 
 Image = NDArray[np.uint8]  # [H, W, 3], BGR
 
+MAX_PIXELS = 100_000_000  # of an image unless the caller sets another limit: 300 MB decoded
+# OpenCV ends with SIGSEGV on arrays above 2 GiB: the limit of the limits.
+MOST_PIXELS = (2**31 - 1) // 3
+# Bytes of a file that is read: of its largest pixels (four channels of 16 bits), and of what
+# comes beside them (profiles, previews), whatever the limit of pixels.
+_BYTES_PER_PIXEL, _BYTES_BESIDE = 8, 64 << 20
+_READER = "posedeploy.sdk.images.read_image"
+_RAISE_LIMIT = "Make the image smaller, or raise the limit: --max-pixels, max_pixels in Python."
 
-def read_image(path: Path) -> Image:
-    """An image file as `[H, W, 3]` uint8, BGR; a BadInputError where it is none."""
+
+def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> Image:
+    """An image file as `[H, W, 3]` uint8, BGR.
+
+    What the header declares is checked before it is decoded. The first image of a file with
+    several is taken; one that a camera has turned is turned back.
+
+    Args:
+        path: The file; its name may be of any bytes.
+        max_pixels: Width times height that are decoded; at most `MOST_PIXELS` are in any case.
+
+    Raises:
+        BadInputError: No file, no image, or one above the limit.
+    """
     subject = f"image {path}"
-    if path.is_dir():
-        raise BadInputError(subject, "a folder", "an image", "Name one of the files in it.")
-    if not path.is_file():
-        next_step = did_you_mean(path.name, names_beside(path), "Check the path.")
-        raise BadInputError(subject, "no such file", "an image", next_step)
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    data = _content(path, subject, max_pixels)
+    if (size := declared_size(data)) is None:
+        raise _unreadable(path, subject)
+    check_size(size, subject, max_pixels)
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except (cv2.error, MemoryError) as error:
+        raise _unreadable(path, subject) from error
     if image is None:
-        found = f"{what_it_is(path)} that OpenCV cannot read"
-        next_step = "Check that the file is whole."
-        raise BadInputError(subject, found, "a JPEG or PNG image", next_step)
+        raise _unreadable(path, subject)
     return image  # type: ignore[return-value]
 
 
-def write_image(path: Path, image: Image) -> None:
-    """Write an image in the format of its suffix; it is there whole or not at all."""
+def _content(path: Path, subject: str, max_pixels: int) -> bytes:
+    """The bytes of a file, unless they are more than an image of so many pixels can have."""
     try:
-        encoded = cv2.imencode(path.suffix, image)[1]
-    except cv2.error as error:
+        if path.is_dir():
+            raise BadInputError(subject, "a folder", "an image", "Name one of the files in it.")
+        if not path.is_file():
+            next_step = did_you_mean(path.name, names_beside(path), "Check the path.")
+            raise BadInputError(subject, "no such file", "an image", next_step)
+        size, most = path.stat().st_size, _BYTES_BESIDE + _BYTES_PER_PIXEL * max_pixels
+        if size > most:
+            found, expected = f"a file of {size:,} bytes", f"at most {most:,} bytes"
+            raise BadInputError(subject, found, expected, _RAISE_LIMIT)
+        return path.read_bytes()
+    except OSError as error:
+        found = error.strerror or str(error)
+        raise BadInputError(subject, found, "a file that can be read", "Check it.") from error
+
+
+def _unreadable(path: Path, subject: str) -> BadInputError:
+    found = f"{what_it_is(path)} that OpenCV cannot read"
+    return BadInputError(subject, found, "a JPEG or PNG image", "Check that the file is whole.")
+
+
+def check_size(size: tuple[int, int], subject: str, max_pixels: int = MAX_PIXELS) -> None:
+    """Raise a BadInputError if width times height, px, are above the limit."""
+    (width, height), limit = size, min(max_pixels, MOST_PIXELS)
+    if width * height > limit:
+        found = f"{width}x{height} px, {width * height:,} in all"
+        raise BadInputError(subject, found, f"at most {limit:,} px", _RAISE_LIMIT)
+
+
+def write_image(path: Path, image: Image) -> None:
+    """Write an image in the format of its suffix; it is there whole or not at all.
+
+    Raises:
+        BadInputError: OpenCV cannot write the format, or not an image of this size in it.
+        OSError: The file system refused.
+    """
+    try:
+        done, encoded = cv2.imencode(path.suffix, image)
+    except (cv2.error, MemoryError) as error:
         found = f"OpenCV cannot write {path.suffix or 'a file without a suffix'}"
         raise BadInputError(str(path), found, "an image format", "Use .png.") from error
+    if not done:
+        height, width = image.shape[:2]
+        found = f"{width}x{height} px, which OpenCV cannot write as {path.suffix}"
+        raise BadInputError(str(path), found, "sides that the format can hold", "Use .png.")
     with whole_file(path) as written:
         written.write_bytes(encoded.tobytes())
 
 
-def check_image(image: Any) -> Image:
-    """The image; a BadInputError where it is no uint8 array `[H, W, 3]` with pixels in it."""
+def check_image(image: Any, max_pixels: int = MAX_PIXELS) -> Image:
+    """The image; a BadInputError where it is no uint8 array `[H, W, 3]` with pixels in it.
+
+    More pixels than the limit are refused too. Any strides will do: OpenCV copies what is not
+    contiguous.
+    """
     found = f"a {type(image).__name__}"
     if isinstance(image, np.ndarray):
         if image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3 and image.size:
+            check_size((image.shape[1], image.shape[0]), "image", max_pixels)
             return image
         found = f"a {image.dtype} array of shape {list(image.shape)}"
-    expected, next_step = "a uint8 array [H, W, 3], BGR", "Read the file with cv2.imread."
+    expected, next_step = "a uint8 array [H, W, 3], BGR", f"Read the file with {_READER}."
     raise BadInputError("image", found, expected, next_step)

@@ -20,7 +20,7 @@ from posedeploy.sdk.binding import bind, decoder_of, load_session
 from posedeploy.sdk.checksums import HASHED_BYTES, mismatches
 from posedeploy.sdk.decode import MISMATCH
 from posedeploy.sdk.folder import read_folder
-from posedeploy.sdk.images import Image, check_image
+from posedeploy.sdk.images import MAX_PIXELS, Image, check_image
 from posedeploy.sdk.poses import Poses, as_boxes, join, place
 from posedeploy.sdk.transforms import Region, compile_transforms
 
@@ -40,6 +40,7 @@ class PoseDetector:
         runtime: Loads the backend's files; None takes the backend's own.
         verify: Whether the backend's files must be those that the checksums in `detail.json` are
             of, if it has any; None compares files up to 128 MiB so, and the size of larger ones.
+        max_pixels: Width times height of the largest image that is taken.
 
     Attributes:
         top_down: True if the model takes boxes, False if it finds the people itself.
@@ -66,7 +67,9 @@ class PoseDetector:
         batch_size: int = DEFAULT_BATCH,
         runtime: Runtime | None = None,
         verify: bool | None = None,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
+        self.max_pixels = max_pixels
         if batch_size < 1 or threads < 0:
             found, expected = f"{batch_size=}, {threads=}", "batch_size from 1, threads from 0"
             raise BadInputError("PoseDetector", found, expected, "Pass other numbers.")
@@ -115,7 +118,8 @@ class PoseDetector:
         whole image as one box.  n is the number of boxes or of detected people, maybe 0.
 
         Raises:
-            BadInputError: Not an image, not boxes, or boxes for a bottom-up model.
+            BadInputError: Not an image, one above `max_pixels`, not boxes, or boxes for a
+                bottom-up model.
         """
         return self.detect(img, bboxes).keypoints
 
@@ -140,9 +144,10 @@ class PoseDetector:
         if not self.top_down and any(boxes is not None for boxes in lists):
             expected = f"none: {self.model.model.name} finds the people itself"
             raise BadInputError("bboxes", "boxes", expected, "Pass the image alone.")
+        images = [check_image(img, self.max_pixels) for img in imgs]
         cuts = [
-            self._pre.regions(check_image(img), None if boxes is None else as_boxes(boxes))
-            for img, boxes in zip(imgs, lists, strict=True)
+            self._pre.regions(image, None if boxes is None else as_boxes(boxes))
+            for image, boxes in zip(images, lists, strict=True)
         ]
         regions = [region for cut in cuts for region in cut]
         owners = np.repeat(np.arange(len(cuts)), [len(cut) for cut in cuts])

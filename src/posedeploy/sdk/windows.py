@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posedeploy.errors import UnavailableError
+from posedeploy.sdk.images import read_image
 
 DISPLAY_VARIABLES = ("DISPLAY", "WAYLAND_DISPLAY")  # of X11 and of Wayland
 
@@ -59,7 +60,6 @@ def show_image(title: str, image: NDArray[np.uint8], milliseconds: int = 0) -> b
 def show_files(paths: list[Path]) -> None:
     """Show image files, each in a window of its own, until a key is pressed."""
     for path in paths:
-        if (image := cv2.imread(str(path), cv2.IMREAD_COLOR)) is not None:
-            cv2.imshow(path.name, image)
+        cv2.imshow(path.name, read_image(path))
     cv2.waitKey(0)
     cv2.destroyAllWindows()

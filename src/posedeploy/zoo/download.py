@@ -16,7 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from posedeploy.errors import BadInputError, UnavailableError
-from posedeploy.paths import cache_dir
+from posedeploy.paths import cache_dir, errors_naming
 from posedeploy.runtime.processes import held, waiting
 from posedeploy.zoo.table import ModelRow, published
 
@@ -97,6 +97,8 @@ def fetch(
             with waiting():
                 _download(url, part, on_progress)
         except (OSError, http.client.HTTPException) as error:  # URLError is an OSError
+            if getattr(error, "filename", None) == str(part):
+                raise  # not the server, but the disk
             reason = str(getattr(error, "reason", error)) or type(error).__name__
             raise _unavailable(url, path, f"no usable answer ({reason})") from error
         try:
@@ -123,7 +125,7 @@ def _download(url: str, part: Path, on_progress: OnProgress) -> None:
             done = 0
         length = response.headers.get("Content-Length")
         total = done + int(length) if length else None
-        with part.open("ab" if done else "wb") as file:
+        with errors_naming(part), part.open("ab" if done else "wb") as file:
             while chunk := response.read(_CHUNK):
                 file.write(chunk)
                 done += len(chunk)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import select
 import signal
 import subprocess
@@ -26,17 +27,29 @@ import os
 import pytest
 import signal
 
+HALF = "m2-simcc_onnxruntime_static"
+
 @pytest.mark.stage("run")
 def test_runs(cell, record):
     record(batches=(1,))
 
+@pytest.fixture
+def dying(request):
+    yield
+    # the test is over and its record is on disk; the report may not have reached the controller
+    if os.environ.get("DIE") == "after" and request.node.callspec.params["cell"].id == HALF:
+        os.kill(os.getpid(), signal.SIGKILL)
+
 @pytest.mark.stage("numeric")
-def test_numbers(cell, record):
-    if "BLOCK" in os.environ and cell.id == "m2-simcc_onnxruntime_static":
+def test_numbers(cell, record, dying):
+    if "BLOCK" in os.environ and cell.id == HALF:
         with open(os.environ["BLOCK"], "w") as pipe:
             pipe.write(str(os.getpid()))
-        if "DIE" in os.environ:
+        if os.environ.get("DIE") == "in":
             os.kill(os.getpid(), signal.SIGKILL)
+        if os.environ.get("DIE") == "after":
+            record(headroom=0.5)
+            return
         signal.pause()
     record(headroom=0.5)
 """
@@ -45,6 +58,12 @@ MAIN = (
     "import signal, sys, pytest; signal.signal(signal.SIGINT, signal.default_int_handler); "
     "sys.exit(pytest.main(sys.argv[1:]))"
 )
+# Makes standard input the terminal of its session, as a shell's is, and becomes the program.
+IN_TERMINAL = (
+    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    "os.execv(sys.argv[1], sys.argv[1:])"
+)
+STOPPING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 WAIT = 60  # seconds after which a process that should have ended has failed to
 HALF = "m2-simcc_onnxruntime_static"
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -65,11 +84,18 @@ def start(
         monkeypatch.delenv(name, raising=False)
     processes: list[subprocess.Popen[str]] = []
 
-    def run(*options: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, "-c", MAIN, *PLUGINS, "--report-dir", "report", *options],
-            cwd=pytester.path, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+    def run(*options: str, terminal: int | None = None) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", MAIN, *PLUGINS, "--report-dir", "report", *options]
+        if terminal is None:
+            process = subprocess.Popen(
+                command, cwd=pytester.path, text=True,
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+        else:
+            process = subprocess.Popen(
+                [sys.executable, "-c", IN_TERMINAL, *command], cwd=pytester.path, text=True,
+                stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True,
+            )  # fmt: skip
         processes.append(process)
         assert select.select([reader], [], [], WAIT)[0], "no test of the cell has begun"
         assert os.read(reader, 100)
@@ -107,7 +133,7 @@ def check_what_was_done(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "two-workers"])
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT], ids=lambda s: s.name)
+@pytest.mark.parametrize("signum", STOPPING, ids=lambda s: s.name)
 def test_a_run_that_is_stopped_writes_its_report(
     start: Start, pytester: pytest.Pytester, signum: signal.Signals, workers: tuple[str, ...]
 ) -> None:
@@ -140,17 +166,48 @@ def test_the_report_of_a_killed_run_is_made_later(
     assert running == [], "workers must not outlive the process that started them"
 
 
-def test_a_worker_that_dies_has_crashed_in_its_stage(
-    start: Start, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("workers", "when", "restart"),
+    [
+        ("1", "in", ()),
+        ("2", "after", ()),
+        ("1", "after", ("--max-worker-restart", "0")),
+        ("2", "in", ("--max-worker-restart", "0")),
+    ],
+)
+def test_a_worker_that_is_killed_has_crashed_in_its_cell(
+    start: Start,
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+    when: str,
+    restart: tuple[str, ...],
+    workers: str,
 ) -> None:
-    monkeypatch.setenv("DIE", "1")
-    process = start("-n", "2")
-    process.communicate(timeout=WAIT)
+    monkeypatch.setenv("DIE", when)
+    process = start("-n", workers, *restart)
+    output, _ = process.communicate(timeout=WAIT)
     assert process.returncode == pytest.ExitCode.TESTS_FAILED
     folder = pytester.path / "report"
-    assert outcomes(folder)[HALF] == "crash"
-    assert sorted(outcomes(folder).values()).count("pass") == 3
-    assert "interrupted" not in run_facts(folder)
+    ended = outcomes(folder)
+    assert ended[HALF] == "crash"
+    assert set(ended.values()) <= {"crash", "pass", "missing", "unavailable:no-driver"}
+    assert "match PyTorch" not in output
+    for name in ("index.html", "support-table.md"):
+        assert "match PyTorch" not in (folder / name).read_text()
+        assert "crash" in (folder / name).read_text()
+    if not restart:
+        assert sorted(ended.values()).count("pass") == 3
+        assert "interrupted" not in run_facts(folder)
+
+
+def test_a_closed_terminal_leaves_the_report(start: Start, pytester: pytest.Pytester) -> None:
+    ours, theirs = pty.openpty()
+    process = start(terminal=theirs)
+    os.close(theirs)
+    os.close(ours)  # the system sends SIGHUP
+    process.wait(WAIT)
+    check_what_was_done(pytester.path / "report")
+    assert run_facts(pytester.path / "report")["interrupted"] == "SIGHUP"
 
 
 def test_a_time_limit_of_the_session_is_named(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from fixtures.builders import make_model
+from fixtures.odd_names import ODD_NAMES, id_of
 from fixtures.tiny_models import TinyModel
 from poseconform.isolation.artifacts import ArtifactCache
 from poseconform.matrix.cells import Cell
@@ -19,6 +21,7 @@ from poseconform.subject.posedeploy_subject import (
 )
 from poseconform.subject.protocol import Conversion
 from posedeploy.apis.progress import StageEvent
+from posedeploy.config import deploy_config_text
 from posedeploy.errors import BadInputError
 
 STATIC = "pose-detection_simcc_onnxruntime_static"
@@ -31,6 +34,30 @@ def tiny_cell(tiny_model: Callable[[str], TinyModel]) -> Cell:
     model = SUBJECT.model_from_config(str(tiny.config), str(tiny.checkpoint))
     (flow,) = (flow for flow in SUBJECT.flows() if flow.deploy_config == STATIC)
     return Cell(model, flow)
+
+
+@pytest.mark.parametrize("name", ODD_NAMES, ids=id_of)
+def test_configs_of_any_name_are_read(
+    tiny_model: Callable[[str], TinyModel], tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / f"{name}.py"
+    shutil.copy(tiny_model("rtmpose_t").config, path)
+    model = SUBJECT.model_from_config(str(path))
+    assert (model.name, model.family, model.config) == (path.stem, "RTMPose", str(path))
+    path.write_text(deploy_config_text(STATIC))
+    assert Cell(model, SUBJECT.flows([str(path)])[-1]).flow.backend == "onnxruntime"
+
+
+def test_a_file_of_the_users_and_a_config_of_ours_are_two_flows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    listed = {flow.deploy_config for flow in SUBJECT.flows()}
+    assert {flow.deploy_config for flow in SUBJECT.flows([f"{STATIC}.py"])} == listed
+    Path(f"{STATIC}.py").write_text(deploy_config_text(STATIC))
+    assert {f.deploy_config for f in SUBJECT.flows([f"{STATIC}.py"])} - listed == {
+        f"./{STATIC}.py"
+    }
 
 
 def test_a_cell_is_converted_once_and_found_again(tiny_cell: Cell, tmp_path: Path) -> None:

@@ -109,6 +109,15 @@ def test_a_place_that_may_not_be_written_to_is_refused() -> None:
         deploying.check_work_dir(Path("/proc/out"))  # nobody can, root included
 
 
+def test_the_current_folder_is_no_work_dir(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for place in (Path(), tmp_path, tmp_path.parent / "x" / "..", tmp_path.parent):
+        with pytest.raises(BadInputError, match="found the current folder"):
+            deploying.check_work_dir(place)
+
+
 def test_asking_whether_a_place_can_be_written_to_leaves_nothing(tmp_path: Path) -> None:
     deploying.check_work_dir(tmp_path / "out")
     assert list(tmp_path.iterdir()) == []

@@ -264,7 +264,7 @@ def test_windows_show_what_is_drawn_until_the_user_stops(
 
     path = film(here / "walk.avi", frames=12, codec="MJPG")
     inference = Inference(PoseDetector(sdk), None, None, show, min_score=0.3)
-    source = Source(path, is_video=True, named=True)
+    source = Source(path, is_video=True, alone=True)
     assert inference.run(source, "", JsonLines(), items_progress(as_json=True))
     last = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (len(shown), last["frames"], last["truncated"]) == (frames, frames, False)
@@ -316,7 +316,7 @@ def test_a_place_that_cannot_be_written_to(infer: Infer, here: Path) -> None:
 
 def test_names_differ_and_are_no_sources_own() -> None:
     paths = ["a/x.jpg", "b/x.jpg", "x.mov", "c/x.JPG", "x.gif"]
-    names = drawn_names([Source(Path(p), p.endswith("mov"), named=True) for p in paths])
+    names = drawn_names([Source(Path(p), p.endswith("mov"), alone=True) for p in paths])
     assert names == [
         "x_poses.jpg",
         "x_poses_2.jpg",
@@ -328,7 +328,7 @@ def test_names_differ_and_are_no_sources_own() -> None:
 
 def test_a_source_that_is_named_twice_is_done_once(here: Path) -> None:
     found = find_sources(["photo.png", ".", "*.png"])
-    assert [(source.path.name, source.named) for source in found] == [("photo.png", True)]
+    assert [(source.path.name, source.alone) for source in found] == [("photo.png", True)]
     with pytest.raises(BadInputError, match="no image or video"):
         find_sources(["*.jpg"])
 

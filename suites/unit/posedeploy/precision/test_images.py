@@ -122,17 +122,30 @@ def test_a_folder_without_images_is_an_error(tmp_path: Path, there: bool) -> Non
         image_files(place)
 
 
-def test_an_image_that_cannot_be_read_is_named(folder: Path) -> None:
+def test_images_that_cannot_be_read_are_left_out(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (folder / "2.png").write_bytes(b"none")
-    found = calibration_set(model("rtmpose_t"), CalibrationSettings(folder))
-    with pytest.raises(BadInputError, match=r"2\.png"):
-        list(found.inputs())
+    (folder / "3.png").unlink()
+    (folder / "3.png").mkdir()
+    cv2.imwrite(str(folder / "4.png"), np.zeros((90, 90, 3), np.uint8))
+    settings = CalibrationSettings(folder, max_pixels=90 * 90 - 1)
+    found = calibration_set(model("rtmpose_t"), settings)
+    assert found.count == len(list(found.inputs())) == 2
+    for name, reason in (("2.png", "cannot read"), ("3.png", "a folder"), ("4.png", "90x90 px")):
+        assert any(name in text and reason in text for text in caplog.messages)
+    for name in ("0.png", "1.png"):
+        (folder / name).write_bytes(b"")
+    with pytest.raises(BadInputError, match="5 images, none of which can be read"):
+        calibration_set(model("rtmpose_t"), settings)
 
 
 def test_the_option_wins_over_the_deploy_config(folder: Path) -> None:
     config = load_deploy_config(INT8)
     assert config.calibration == CalibrationSettings()
-    assert with_calib_images(config, None) is config
+    assert with_calib_images(config, None) == config
+    limited = with_calib_images(config, None, 5).calibration
+    assert limited == CalibrationSettings(max_pixels=5)
     assert with_calib_images(config, folder).calibration == CalibrationSettings(folder)
 
 

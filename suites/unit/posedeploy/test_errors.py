@@ -1,0 +1,60 @@
+"""An OSError as an error for a person."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import urllib.error
+from email.message import Message
+from pathlib import Path
+
+import pytest
+
+from posedeploy.errors import BadInputError, UnavailableError, storage_error
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "next_step"),
+    [
+        (errno.ENOSPC, UnavailableError, "Free some space, or choose another place."),
+        (errno.EDQUOT, UnavailableError, "Free some space, or choose another place."),
+        (errno.EROFS, BadInputError, "Choose another place, or change its permissions."),
+        (errno.EACCES, BadInputError, "Choose another place, or change its permissions."),
+        (errno.ENAMETOOLONG, BadInputError, "Shorten it."),
+        (errno.EEXIST, BadInputError, "Move what is there."),
+        (errno.EIO, UnavailableError, "Choose another place."),
+    ],
+)
+def test_the_file_system_refused(code: int, kind: type, next_step: str) -> None:
+    error = storage_error(OSError(code, os.strerror(code), "work/a.bin"))
+    assert error is not None
+    assert type(error) is kind
+    assert (error.subject, error.found, error.next_step) == (
+        "work/a.bin", os.strerror(code), next_step,
+    )  # fmt: skip
+
+
+def test_a_cache_is_moved_by_its_variable(tmp_path: Path) -> None:
+    caches = {tmp_path / "cache": "POSEDEPLOY_CACHE"}
+    for name, moved in (("cache/weights/a.pth", True), ("cached/a.pth", False)):
+        raised = OSError(errno.EROFS, "Read-only", str(tmp_path / name))
+        error = storage_error(raised, None, caches)
+        assert error is not None
+        assert error.next_step.startswith("Set POSEDEPLOY_CACHE") == moved
+
+
+def test_an_option_is_named_with_the_file() -> None:
+    error = storage_error(OSError(errno.EROFS, "Read-only", "/mnt/x"), "--out poses")
+    assert str(error).startswith("--out poses: found /mnt/x: Read-only; expected a place")
+
+
+def test_a_full_disk_needs_no_name_and_other_errors_do() -> None:
+    error = storage_error(OSError(errno.ENOSPC, "No space left on device"))
+    assert error is not None
+    assert re.match("the output: found No space left", str(error))
+    assert storage_error(OSError(errno.EPIPE, "Broken pipe")) is None
+    assert storage_error(ConnectionResetError(errno.ECONNRESET, "reset")) is None
+    assert storage_error(OSError("no number")) is None
+    url = "http://127.0.0.1/x.pth"
+    assert storage_error(urllib.error.HTTPError(url, 404, "Not Found", Message(), None)) is None
