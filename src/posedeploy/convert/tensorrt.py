@@ -65,9 +65,7 @@ def convert(
     here = target()
     timings = timing_cache_file(here)
     with scratch_folder("tensorrt") as scratch:
-        graph, recipe = typed_graph(
-            ir, deploy_config, scratch, calibration, strongly_typed=strong
-        )
+        graph, recipe = typed_graph(ir, deploy_config, scratch, calibration, strongly_typed=strong)
         engine = build_engine(graph, settings, read_timings(timings))
     (folder / row.main_file).write_bytes(engine.plan)
     facts = {  # which cannot be read from the engine itself
