@@ -9,6 +9,7 @@ above an entry go with it.
 from __future__ import annotations
 
 import difflib
+import glob
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -94,14 +95,19 @@ def entry_text(cell: Cell, stage: StageRecord) -> str:
     """The text of a new entry for a cell that failed at `stage`."""
     usual = stage.outcome == usual_failure(stage.name)
     fields = {
-        "model": cell.model.name,
-        "deploy_config": cell.flow.label,
+        "model": _pattern(cell.model.name),
+        "deploy_config": _pattern(cell.flow.label),
         "stage": stage.name,
         **({} if usual else {"outcome": stage.outcome}),
         "reason": f"found: {stage.message or stage.outcome}",
         "link": "",
     }
     return f"{FILL_IN}\n{HEADER}\n{tomlkit.dumps(fields)}".strip()
+
+
+def _pattern(name: str) -> str:
+    """A pattern for a name, in UTF-8: its `?` stands for a byte of a name that is not."""
+    return glob.escape(name).encode("utf-8", "replace").decode("utf-8")
 
 
 def rewritten(text: str, change: Change, path: Path) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -36,6 +35,7 @@ from poseconform.pytest_plugin.reproduction import command, end_with, save
 from poseconform.results.folder import CollectedTest
 from poseconform.results.outcome import STAGES
 from poseconform.subject.protocol import Subject
+from posedeploy.paths import scratch_folder
 from posedeploy.runtime import BACKENDS, device_of
 from posedeploy.runtime.parent import end_with_parent
 
@@ -331,10 +331,10 @@ def judge(
         data: DataSet = request.getfixturevalue("conformance_dataset")(bottom_up)
         return data
 
-    with tempfile.TemporaryDirectory(prefix="poseconform-") as scratch:
+    with scratch_folder("poseconform") as scratch:
         judge = Judge(
             ArtifactCache(config.option.artifact_cache), conformance_samples,
-            availabilities_of(config), Path(scratch), config.option.exporter,
+            availabilities_of(config), scratch, config.option.exporter,
             figures=conformance_figures, dataset=dataset, subject_spec=config.option.subject,
         )  # fmt: skip
         yield judge

@@ -6,7 +6,6 @@ import importlib.util
 import math
 import re
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from posedeploy.convert.types import (
     refuse_dynamic_batch,
 )
 from posedeploy.errors import ConversionError, UnavailableError
+from posedeploy.paths import scratch_folder
 from posedeploy.precision.calibration import CalibrationSet, required
 from posedeploy.precision.ncnn_files import read_param
 from posedeploy.precision.ncnn_int8 import quantize_ncnn
@@ -57,8 +57,8 @@ def convert(
     fp16 = deploy_config.precision == "fp16"
     written = (row.main_file, row.weights_file)
     files = (folder / written[0], folder / written[1])
-    with tempfile.TemporaryDirectory(prefix="pnnx-") as scratch:
-        param, weights = run_pnnx(ir, shape, fp16, Path(scratch))
+    with scratch_folder("pnnx") as scratch:
+        param, weights = run_pnnx(ir, shape, fp16, scratch)
         names = [info.name for info in traced.outputs]
         text = named(param, traced.inputs[0].name, names, shape)
         files[0].write_text(text, encoding="utf-8")
@@ -68,7 +68,7 @@ def convert(
     check_numbers(traced, files, weight_precision(*files))
     if deploy_config.precision == "int8":
         inputs = required(calibration, deploy_config.path)
-        with tempfile.TemporaryDirectory(prefix="ncnn-") as scratch:
+        with scratch_folder("ncnn") as scratch:
             copies = [Path(shutil.copy(path, scratch)) for path in files]
             done = quantize_ncnn((copies[0], copies[1]), files, inputs)
         recipe = int8_recipe("ncnn scales, per channel, min-max", done, inputs)

@@ -16,7 +16,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +26,7 @@ from packaging.version import Version
 from posedeploy.config import DeployConfig
 from posedeploy.convert.types import Converted, int8_recipe
 from posedeploy.errors import BadInputError, ConversionError
-from posedeploy.paths import cache_dir, whole_file
+from posedeploy.paths import cache_dir, scratch_folder, whole_file
 from posedeploy.precision.calibration import CalibrationSet, required
 from posedeploy.precision.float_layers import parts
 from posedeploy.precision.fp16 import to_fp16
@@ -65,10 +64,8 @@ def convert(
     settings = build_settings(deploy_config, graph_inputs(ir), strong)
     here = target()
     timings = timing_cache_file(here)
-    with tempfile.TemporaryDirectory(prefix="tensorrt-") as scratch:
-        graph, recipe = typed_graph(
-            ir, deploy_config, Path(scratch), calibration, strongly_typed=strong
-        )
+    with scratch_folder("tensorrt") as scratch:
+        graph, recipe = typed_graph(ir, deploy_config, scratch, calibration, strongly_typed=strong)
         engine = build_engine(graph, settings, read_timings(timings))
     (folder / row.main_file).write_bytes(engine.plan)
     facts = {  # which cannot be read from the engine itself

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import io
 import logging
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,6 +16,7 @@ from posedeploy.export.graph import BATCH, HIGH_OPSET, LOW_OPSET, set_shape
 from posedeploy.export.module import ExportableModule
 from posedeploy.export.nms import dynamo_operator
 from posedeploy.export.tracing import static_shapes
+from posedeploy.paths import scratch_folder
 
 # Module, example images [N, 3, H, W] float32, opset, whether N stays dynamic -> `ModelProto`
 # with the module's names of inputs and outputs.
@@ -31,8 +30,8 @@ def torchscript(
     import onnx
 
     names = (*module.input_names, *module.output_names)
-    with tempfile.TemporaryDirectory() as folder, _shapes_of(module) as shapes:
-        path = Path(folder) / "traced.onnx"
+    with scratch_folder("onnx-export") as folder, _shapes_of(module) as shapes:
+        path = folder / "traced.onnx"
         with _no_warnings("torch.onnx"), _no_graph_log(), static_shapes(), torch.no_grad():
             try:
                 torch.onnx.export(

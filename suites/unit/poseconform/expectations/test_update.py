@@ -10,8 +10,17 @@ from pathlib import Path
 import pytest
 
 from fixtures.builders import make_cell
+from fixtures.odd_names import ODD_NAMES, id_of
 from poseconform.expectations.entries import Expectation, load_expectations
-from poseconform.expectations.update import Change, Run, by_cell, changes, rewritten, update
+from poseconform.expectations.update import (
+    Change,
+    Run,
+    by_cell,
+    changes,
+    entry_text,
+    rewritten,
+    update,
+)
 from poseconform.matrix.cells import Cell
 from poseconform.pytest_plugin.recording import base_record
 from poseconform.results.records import CellRecord, StageRecord
@@ -215,3 +224,13 @@ def test_records_are_found_by_their_cell() -> None:
     assert {name: r.outcome for name, r in records.items()} == {
         ONE.id: "xpass", other.id: "mismatch",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ODD_NAMES, ids=id_of)
+def test_a_new_entry_is_about_its_cell_alone(name: str, tmp_path: Path) -> None:
+    cell = make_cell(name=name)
+    text = entry_text(cell, StageRecord("numeric", 0.1, "mismatch", "too much"))
+    (tmp_path / "onnxruntime.toml").write_text(text.replace('link = ""', 'link = "l"'), "utf-8")
+    (entry,) = load_expectations(tmp_path)
+    assert entry.matches(cell)
+    assert not entry.matches(make_cell(name=f"{name}_"))

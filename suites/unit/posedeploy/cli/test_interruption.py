@@ -31,8 +31,8 @@ def convert(**_):
     with whole_folder(Path("work")) as folder, scratch_folder("export", Path()) as scratch:
         (folder / "half").write_text("x")
         (scratch / "half").write_text("x")
-        os.write(int(sys.argv[1]), b"half")
         print("a line", flush=True)
+        os.write(int(sys.argv[1]), b"half")
         time.sleep(60)
 
 with exiting_on_signals():
