@@ -1,4 +1,4 @@
-"""The artifact cache in a run: what is made again is said, what cannot be used is one error."""
+"""The artifact cache in a run: what is made again is logged; what cannot be used is an error."""
 
 from __future__ import annotations
 
