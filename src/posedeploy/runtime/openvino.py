@@ -50,7 +50,7 @@ _READ_BACK = ("INFERENCE_PRECISION_HINT", "EXECUTION_MODE_HINT", "INFERENCE_NUM_
 # Calls of one session that compute at the same time. Each such stream is compiled while loading
 # and holds its own activations: 5 to 30 MB and 0.02 to 0.15 s of one core for models of the zoo.
 MAX_STREAMS = 4
-_BINDING = Lock()
+_BINDING = Lock()  # of what the Python binding makes at its first use
 
 
 def tensor_info(port: Any) -> TensorInfo:
@@ -129,6 +129,8 @@ class OpenVino:
             "INFERENCE_PRECISION_HINT": _inference_precision(model, options),
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",  # activations stay as they are
             "PERFORMANCE_HINT": "LATENCY",
+            # by default the first stream of every session and process computes on core 0
+            "ENABLE_CPU_PINNING": False,
         }
         compiled = self._compile(core, model, wanted, options.threads)
         effective = _effective(compiled)
@@ -139,7 +141,7 @@ class OpenVino:
             )
         return OpenVinoSession(compiled, effective)
 
-    def _compile(self, core: Any, model: Any, wanted: Mapping[str, str], threads: int) -> Any:
+    def _compile(self, core: Any, model: Any, wanted: Mapping[str, Any], threads: int) -> Any:
         """A compiled model of one stream or more, each with `threads` threads."""
         if not threads:
             return core.compile_model(model, "CPU", {**wanted, "NUM_STREAMS": "1"})

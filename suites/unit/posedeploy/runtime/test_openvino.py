@@ -94,6 +94,12 @@ def test_the_precision_is_set_and_read_back(files: list[Path]) -> None:
     assert options["inference_num_threads"] == options["num_streams"], "one thread a call"
 
 
+def test_sessions_are_not_bound_to_the_same_core(files: list[Path]) -> None:
+    """Two processes with a session each took twice the time of one: both computed on core 0."""
+    session = get_runtime("openvino").load(files, "cpu", SessionOptions())
+    assert session._compiled.get_property("ENABLE_CPU_PINNING") is False  # type: ignore[attr-defined]
+
+
 @dataclass
 class Core:
     """An `openvino.Core` of a machine with some cores, as far as compiling is concerned."""
