@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -58,7 +57,7 @@ def folder(
 
 def images() -> list[NDArray[np.uint8]]:
     """Parts of a photograph."""
-    image = cv2.resize(photograph("astronaut"), (512, 512))
+    image = photograph("astronaut")
     return [image[40 * i : 40 * i + 200, 30 * i : 30 * i + 160].copy() for i in range(THREADS)]
 
 
