@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -63,16 +64,21 @@ def _tensor_info(feature: Any) -> TensorInfo:
 
 
 class CoreMlSession:
-    """A `coremltools.models.MLModel` behind the `Session` protocol."""
+    """A `coremltools.models.MLModel` behind the `Session` protocol.
+
+    One thread at a time predicts: "Use an MLModel instance on one thread or one dispatch queue at
+    a time" (Apple's documentation of `MLModel`).
+    """
 
     def __init__(self, model: Any, effective_options: Mapping[str, str]) -> None:
-        self._model = model
+        self._model, self._lock = model, Lock()
         self.effective_options = dict(effective_options)
         self.inputs, self.outputs = declared(model.get_spec())
 
     def run(self, feed: Arrays) -> dict[str, NDArray[Any]]:
-        results = self._model.predict(as_declared(feed, self.inputs))
-        return {info.name: np.array(results[info.name]) for info in self.outputs}
+        with self._lock:
+            results = self._model.predict(as_declared(feed, self.inputs))
+            return {info.name: np.array(results[info.name]) for info in self.outputs}
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,11 @@ KEEP_BLOBS = "keep_blobs"
 
 
 class NcnnSession:
-    """An `ncnn.Net` behind the `Session` protocol."""
+    """An `ncnn.Net` behind the `Session` protocol.
+
+    A loaded net is read alone and its pool of memory is locked; what a run computes is held by its
+    extractor, and each run has one of its own.
+    """
 
     def __init__(
         self, net: Any, inputs: tuple[TensorInfo, ...], effective_options: Mapping[str, str]

@@ -47,7 +47,10 @@ def _tensor_info(arg: Any) -> TensorInfo:
 
 
 class OnnxRuntimeSession:
-    """An `onnxruntime.InferenceSession` behind the `Session` protocol."""
+    """An `onnxruntime.InferenceSession` behind the `Session` protocol.
+
+    Threads may call its `Run` at the same time, as its C API says (`OrtApi::Run`).
+    """
 
     def __init__(self, session: Any, effective_options: Mapping[str, str]) -> None:
         self._session = session

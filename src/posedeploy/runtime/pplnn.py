@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -41,10 +42,13 @@ sys.exit(0 if hasattr(nn, "{{engine}}") else {_NO_ENGINE})
 
 
 class PplnnSession:
-    """A `pyppl.nn.Runtime` behind the `Session` protocol."""
+    """A `pyppl.nn.Runtime` behind the `Session` protocol.
+
+    Its inputs and outputs are tensors of the runtime, so one thread at a time runs it.
+    """
 
     def __init__(self, runtime: Any, common: Any, effective_options: Mapping[str, str]) -> None:
-        self._runtime, self._common = runtime, common
+        self._runtime, self._common, self._lock = runtime, common, Lock()
         self.effective_options = dict(effective_options)
         inputs = [runtime.GetInputTensor(i) for i in range(runtime.GetInputCount())]
         outputs = [runtime.GetOutputTensor(i) for i in range(runtime.GetOutputCount())]
@@ -53,6 +57,10 @@ class PplnnSession:
 
     def run(self, feed: Arrays) -> dict[str, NDArray[Any]]:
         ready = as_declared(feed, self.inputs)
+        with self._lock:
+            return self._run(ready)
+
+    def _run(self, ready: Arrays) -> dict[str, NDArray[Any]]:
         for i, info in enumerate(self.inputs):
             status = self._runtime.GetInputTensor(i).ConvertFromHost(ready[info.name])
             _must_succeed(self._common, status, f"input {info.name!r}")

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -96,7 +97,7 @@ class TensorRT:
                 f"TensorRT {trt.__version__} does not load {path.name}: {as_text(errors)}"
                 " (an engine runs on the TensorRT version and the kind of GPU it was built for)"
             )
-        return TensorRTSession(engine, (runtime, logger), errors, {
+        return TensorRTSession(engine, number, (runtime, logger), errors, {
             "inference_precision": precision, "tf32": built.get("tf32", UNKNOWN),
             "network": built.get("network", UNKNOWN), "device": cuda.devices[number].name,
             "tensorrt": trt.__version__,
@@ -260,13 +261,18 @@ class TensorRTSession:
     A batch larger than the profile's largest is run in parts: the profiles of MMDeploy's deploy
     configs end at batches of 1 or 4.
 
-    `owners` must live as long as the engine: its runtime and its logger, which appends to
-    `errors`.  A device without the memory for it is a `RuntimeError`.
+    One thread at a time runs it: a context, its stream and its buffers serve one call (TensorRT's
+    developer guide, "Threading").  A context for each call would need the memory of all
+    activations again, and the calls would still take turns on the device.
+
+    `device` is the device's number. `owners` must live as long as the engine: its runtime and its
+    logger, which appends to `errors`.  A device without the memory for it is a `RuntimeError`.
     """
 
     def __init__(
         self,
         engine: trt.ICudaEngine,
+        device: int,
         owners: tuple[object, ...],
         errors: list[str],
         effective_options: Mapping[str, str],
@@ -275,7 +281,7 @@ class TensorRTSession:
         from polygraphy.backend.trt import TrtRunner
         from polygraphy.exception import PolygraphyException
 
-        self._errors = errors
+        self._errors, self._device, self._lock = errors, device, Lock()
         names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
         self.inputs, self.outputs = (
             tuple(_info(engine, name) for name in names if engine.get_tensor_mode(name) == mode)
@@ -296,10 +302,12 @@ class TensorRTSession:
         ready = as_declared(feed, self.inputs)
         count = max(len(array) for array in ready.values())
         limit = min(shapes.max[0] for shapes in self._ranges.values())
-        pieces = [
-            self._run_part({name: array[part] for name, array in ready.items()})
-            for part in parts(count, limit)
-        ]
+        with self._lock:
+            use_device(self._device)  # CUDA's current device is a thread's
+            pieces = [
+                self._run_part({name: array[part] for name, array in ready.items()})
+                for part in parts(count, limit)
+            ]
         return {
             info.name: np.concatenate([piece[info.name] for piece in pieces])
             for info in self.outputs

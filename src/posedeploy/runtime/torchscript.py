@@ -59,10 +59,17 @@ def _positions(module: Any) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, .
 
 
 class TorchScriptSession:
-    """A traced module behind the `Session` protocol."""
+    """A traced module behind the `Session` protocol.
 
-    def __init__(self, module: Any, signature: str, effective_options: Mapping[str, str]) -> None:
-        self._module = module
+    Threads may run it at the same time.  `threads` are those of an operation, 0 for torch's own
+    choice: torch has one number for the process, and each thread takes it on with its first
+    operation, so that another session, or a thread that comes later, would change it.
+    """
+
+    def __init__(
+        self, module: Any, signature: str, effective_options: Mapping[str, str], threads: int = 0
+    ) -> None:
+        self._module, self._threads = module, threads
         self.effective_options = dict(effective_options)
         self.inputs, self.outputs = read_signature(signature) if signature else _positions(module)
 
@@ -70,6 +77,8 @@ class TorchScriptSession:
         import torch
 
         ready = as_declared(feed, self.inputs)
+        if self._threads and torch.get_num_threads() != self._threads:
+            torch.set_num_threads(self._threads)
         with torch.inference_mode():
             results = self._module(*(torch.from_numpy(ready[i.name]) for i in self.inputs))
         tensors = [results] if isinstance(results, torch.Tensor) else list(results)
@@ -120,7 +129,9 @@ class TorchScript:
             "float32_matmul_precision": matmul,
             "num_threads": str(torch.get_num_threads()),
         }
-        return TorchScriptSession(module.eval(), as_text(extra[SIGNATURE]), effective)
+        return TorchScriptSession(
+            module.eval(), as_text(extra[SIGNATURE]), effective, options.threads
+        )
 
 
 def as_text(content: str | bytes) -> str:

@@ -109,7 +109,11 @@ class SessionOptions:
 
 
 class Session(Protocol):
-    """A loaded backend file."""
+    """A loaded backend file.
+
+    `run` may be called from several threads at the same time: each call gets the result of its
+    own feed, equal in every bit to what a single thread gets.
+    """
 
     @property
     def inputs(self) -> tuple[TensorInfo, ...]:
@@ -124,7 +128,10 @@ class Session(Protocol):
         """The options in force, read back from the backend where it reports them."""
 
     def run(self, feed: Arrays) -> dict[str, NDArray[Any]]:
-        """Run once. Keys of `feed` are input names; keys of the result are output names."""
+        """Run once. Keys of `feed` are input names; keys of the result are output names.
+
+        The result is the caller's own: no later call writes to its arrays.
+        """
 
 
 class Runtime(Protocol):

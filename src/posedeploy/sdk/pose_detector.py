@@ -31,6 +31,8 @@ STAGES = ("pre", "session", "post")  # of a call of the graph, in order
 class PoseDetector:
     """Finds keypoints with the model in an SDK model folder.
 
+    Threads may call one detector at the same time; each gets the result of its own image.
+
     Args:
         model_path: The folder, or one of the files in it.
         device_name: 'cpu', or 'cuda' for a backend that runs there.
@@ -45,7 +47,8 @@ class PoseDetector:
     Attributes:
         top_down: True if the model takes boxes, False if it finds the people itself.
         input_size: Width and height of the network's input, px.
-        on_stage: Called with one of `STAGES` as each ends, so that a caller can time them.
+        on_stage: Called with one of `STAGES` as each ends, so that a caller can time them; in the
+            thread that called the detector.
 
     Raises:
         BadInputError: The folder is not whole, contradicts itself or does not fit its graph, or a

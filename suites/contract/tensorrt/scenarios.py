@@ -16,6 +16,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from fixtures.threads import THREADS, compare_threads
 from posedeploy.config import load_deploy_config
 from posedeploy.convert.tensorrt import BuildSettings, build_engine, builder_facts, convert
 from posedeploy.errors import ConversionError
@@ -243,11 +244,18 @@ def second_errors_are_its_own(folder: Path) -> None:
     assert loaded.run({"input": images(1)})["output"].shape == (1, 4, *SIZE[1:])
 
 
+def threads(folder: Path) -> None:
+    _, engine = converted(folder, "fp32", "static")
+    feeds = [{"input": images(1, seed)} for seed in range(THREADS)]
+    found = compare_threads(load(engine).run, feeds)
+    assert not found.mismatches, found
+
+
 SCENARIOS: Mapping[str, Callable[[Path], None]] = {
     scenario.__name__: scenario
     for scenario in (
         builder_errors_in_full, data_dependent_shape, foreign_engine, fp16, fp32_dynamic,
         fp32_static, int8, out_of_profile, parser_errors_in_full, second_errors_are_its_own,
-        timing_cache,
+        threads, timing_cache,
     )
 }  # fmt: skip

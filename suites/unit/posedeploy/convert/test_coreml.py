@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 from torch import nn
 
 from fixtures.coreml_packages import package_facts
+from fixtures.threads import THREADS, compare_threads
 from poseconform.evaluators.mil.session import (
     EVALUATOR,
     MilSession,
@@ -254,6 +256,32 @@ def test_the_precision_decides_which_units_compute(made: Any, precision: str, un
     assert (session.effective_options["inference_precision"] == "fp32") == (precision == "fp32")
     assert session.inputs[0].shape == (1, 3, 16, 12)
     np.testing.assert_array_equal(session.run({"input": INPUT})["output"], INPUT[:, :1] * 2)
+
+
+def test_threads_do_not_get_each_others_results(made: Any) -> None:
+    path, _, _ = made["fp32"]
+
+    class Model:
+        """Holds its input while it computes, as a model that one thread may use does."""
+
+        def __init__(self, _name: str, **_options: object) -> None:
+            self.array = INPUT
+
+        def get_spec(self) -> Any:
+            return coreml.read_spec(path)
+
+        def predict(self, feed: dict[str, Any]) -> dict[str, Any]:
+            self.array = feed["input"]
+            time.sleep(0)
+            return {"output": self.array[:, :1] * 2}
+
+    fake = SimpleNamespace(
+        models=SimpleNamespace(MLModel=Model), ComputeUnit=SimpleNamespace(CPU_ONLY=1)
+    )
+    session = on("darwin", tools=fake).load([path], "cpu", SessionOptions())
+    feeds = [{"input": INPUT + value} for value in range(THREADS)]
+    found = compare_threads(session.run, feeds)
+    assert (found.calls, found.mismatches) == (504, 0)
 
 
 def test_what_coreml_refuses_is_an_error_in_its_words() -> None:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import threading
 import weakref
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -31,8 +33,13 @@ class HostMemory:
     """Polygraphy's wrapper of the CUDA runtime, with memory of this process for a device's."""
 
     def __init__(self) -> None:
-        self.handle = SimpleNamespace(cudaSetDevice=lambda number: number)
+        self.handle = SimpleNamespace(cudaSetDevice=self._set_device)
+        self.devices: list[tuple[int, int]] = []  # the thread and its device
         self._buffers: dict[int, Any] = {}
+
+    def _set_device(self, number: int) -> int:
+        self.devices.append((threading.get_ident(), number))
+        return 0
 
     def check(self, status: int) -> None:
         assert status == 0
@@ -161,6 +168,19 @@ def test_a_run_that_fails_reports_the_log_of_tensorrt(
     monkeypatch.setattr(trt.IExecutionContext, "execute_async_v3", fail)
     with pytest.raises(RuntimeError, match="illegal memory access"):
         session.run({"input": scenarios.images(1)})
+
+
+def test_each_thread_that_runs_a_session_uses_its_device(machine: str, tmp_path: Path) -> None:
+    """CUDA's current device is a thread's, and the first one until it is set."""
+    from polygraphy.cuda import cuda
+
+    _, engine = scenarios.converted(tmp_path, "fp32", "static")
+    devices = CudaDevices(Code.AVAILABLE, "", "13.0", 2 * DEVICE.devices)
+    session = TensorRT(Host(cuda=lambda: devices)).load([engine], "cuda:1", SessionOptions())
+    feed = {"input": scenarios.images(1)}
+    with ThreadPoolExecutor(1) as threads:
+        ident = threads.submit(lambda: (session.run(feed), threading.get_ident())[1]).result()
+    assert (ident, 1) in cuda.wrapper().devices
 
 
 def test_what_a_session_holds_on_the_device_is_freed_with_it(machine: str, tmp_path: Path) -> None:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Barrier
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnx
@@ -21,7 +28,7 @@ from posedeploy.runtime import (
     probe_on,
 )
 from posedeploy.runtime.host import Host
-from posedeploy.runtime.openvino import OpenVino
+from posedeploy.runtime.openvino import MAX_STREAMS, OpenVino, OpenVinoSession
 
 pytest.importorskip("openvino")
 
@@ -82,8 +89,130 @@ def test_results_are_not_overwritten_by_the_next_run(files: list[Path]) -> None:
 def test_the_precision_is_set_and_read_back(files: list[Path]) -> None:
     found = get_runtime("openvino").load(files, "cpu", SessionOptions(threads=1))
     assert found.effective_options["inference_precision"] == "f32"
-    assert found.effective_options["inference_num_threads"] == "1"
-    assert found.effective_options["num_streams"] == "1"
+    options = found.effective_options
+    assert 1 <= int(options["num_streams"]) <= MAX_STREAMS
+    assert options["inference_num_threads"] == options["num_streams"], "one thread a call"
+
+
+def test_sessions_are_not_bound_to_the_same_core(files: list[Path]) -> None:
+    """Two processes with a session each took twice the time of one: both computed on core 0."""
+    session = get_runtime("openvino").load(files, "cpu", SessionOptions())
+    assert session._compiled.get_property("ENABLE_CPU_PINNING") is False  # type: ignore[attr-defined]
+
+
+@dataclass
+class Core:
+    """An `openvino.Core` of a machine with some cores, as far as compiling is concerned."""
+
+    cores: int
+    compiled: list[dict[str, Any]] = field(default_factory=list)
+
+    def compile_model(self, _model: object, _device: str, wanted: dict[str, Any]) -> Any:
+        threads = min(wanted.get("INFERENCE_NUM_THREADS", self.cores), self.cores)
+        streams = min(int(wanted["NUM_STREAMS"]), threads)
+        self.compiled.append(wanted)
+        facts = {"NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": threads}
+        return SimpleNamespace(get_property=facts.__getitem__)
+
+
+@pytest.mark.parametrize(
+    ("threads", "cores", "physical", "compiled"),
+    [
+        (1, 8, 8, [(4, 4)]),
+        (1, 2, 2, [(2, 2)]),
+        (1, 8, 2, [(4, 4)]),  # the plugin makes two streams of it, each with its one thread
+        (2, 8, 8, [(4, 8)]),
+        (2, 8, 4, [(4, 8), (2, 4)]),  # four streams would have one thread each
+        (2, 4, 2, [(2, 4), (1, 2)]),
+        (8, 4, 4, [(1, 8)]),
+        (3, 9, 1, [(3, 9)]),  # one stream on the one core
+    ],
+)
+def test_each_stream_has_the_threads_of_a_call(
+    threads: int, cores: int, physical: int, compiled: list[tuple[int, int]]
+) -> None:
+    core = Core(physical)
+    OpenVino(cores=cores)._compile(core, None, {}, threads)
+    found = [(c["NUM_STREAMS"], c["INFERENCE_NUM_THREADS"]) for c in core.compiled]
+    assert found == compiled
+
+
+def test_where_the_backend_chooses_the_threads_one_call_has_them_all() -> None:
+    core = Core(4)
+    OpenVino()._compile(core, None, {}, 0)
+    assert core.compiled == [{"NUM_STREAMS": "1"}]
+
+
+class Requests:
+    """A compiled model whose requests count themselves, and of which some calls fail."""
+
+    inputs = outputs = ()
+
+    def __init__(self) -> None:
+        self.made = 0
+        self.failing = False
+        self.running = Barrier(1)
+
+    def create_infer_request(self) -> Any:
+        self.made += 1
+        return SimpleNamespace(infer=self._infer)
+
+    def _infer(self, _feed: object, **_options: object) -> list[object]:
+        self.running.wait(10)
+        if self.failing:
+            raise RuntimeError("no memory")
+        return []
+
+
+def test_there_are_as_many_requests_as_have_run_at_once() -> None:
+    requests = Requests()
+    session = OpenVinoSession(requests, {})
+    for _ in range(3):
+        session.run({})
+    assert requests.made == 1
+    requests.running = Barrier(4)
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(session.run, [{}] * 12))
+    assert requests.made == 4
+
+
+def test_a_request_whose_call_failed_is_not_used_again() -> None:
+    requests = Requests()
+    session = OpenVinoSession(requests, {})
+    requests.failing = True
+    with pytest.raises(RuntimeError, match="no memory"):
+        session.run({})
+    requests.failing = False
+    session.run({})
+    session.run({})
+    assert requests.made == 2
+
+
+FIRST_CALLS = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+import numpy as np
+from posedeploy.runtime import SessionOptions, get_runtime
+
+session = get_runtime("openvino").load([Path(p) for p in sys.argv[1:]], "cpu", SessionOptions())
+start = Barrier(8)
+
+def first(value):
+    start.wait()
+    session.run({"input": np.full((1, 3, 8, 8), value, np.float32)})
+
+with ThreadPoolExecutor(8) as threads:
+    list(threads.map(first, range(8)))
+"""
+
+
+def test_the_first_calls_of_a_process_may_come_from_several_threads(files: list[Path]) -> None:
+    """In a process of its own: the binding's first conversions of arrays lock each other out."""
+    command = [sys.executable, "-c", FIRST_CALLS, *map(str, files)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_precision_that_is_not_taken_is_an_error(

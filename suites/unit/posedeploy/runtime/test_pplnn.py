@@ -12,6 +12,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from fixtures.fake_pyppl import FLOAT16, FUSION, KERNEL_TYPE, RC_UNSUPPORTED, Pyppl
+from fixtures.threads import THREADS, compare_threads
 from posedeploy.runtime import Code, SessionOptions, get_runtime
 from posedeploy.runtime.host import CudaDevice, CudaDevices, Host
 from posedeploy.runtime.pplnn import Pplnn
@@ -64,6 +65,13 @@ def test_it_runs_with_graph_fusion_off_and_copies_what_it_gives(fake: Pyppl, dou
     assert (one == 2).all(), "the next run has changed what this one gave"
     assert (two == 4).all()
     assert one.dtype == np.float32
+
+
+def test_threads_do_not_get_each_others_results(fake: Pyppl, double: Path) -> None:
+    session = load(double)
+    feeds = [{"input": np.full((1, 3, 2, 2), value)} for value in range(THREADS)]
+    found = compare_threads(session.run, feeds)
+    assert (found.calls, found.mismatches) == (504, 0)
 
 
 def test_shapes_that_are_not_known_before_a_run_are_left_open(fake: Pyppl, double: Path) -> None:

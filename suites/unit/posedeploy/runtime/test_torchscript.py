@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import nn
 
 from posedeploy.config import load_deploy_config
 from posedeploy.convert import get_converter
-from posedeploy.runtime import SessionOptions, TensorInfo, backend_row, get_runtime
+from posedeploy.runtime import Session, SessionOptions, TensorInfo, backend_row, get_runtime
 from posedeploy.runtime.torchscript import SIGNATURE, signature_text
 
 INPUT = TensorInfo("input", ("batch", 3, 8, 8), "float32")
@@ -68,6 +69,23 @@ def test_options_in_force_are_told(tmp_path: Path) -> None:
     assert session.effective_options == {
         "inference_precision": "fp32", "float32_matmul_precision": "highest", "num_threads": "1",
     }  # fmt: skip
+
+
+def test_a_session_keeps_its_number_of_threads(tmp_path: Path) -> None:
+    """Torch's number of threads is the process's: the sums of another number round differently."""
+    path = write(tmp_path / "end2end.pt", signed=True)
+    one, two = (
+        get_runtime("torchscript").load([path], "cpu", SessionOptions(threads=n)) for n in (1, 2)
+    )
+    feed = {"input": np.ones((1, 3, 8, 8), np.float32)}
+
+    def threads_of(session: Session) -> int:
+        session.run(feed)
+        return torch.get_num_threads()
+
+    assert [threads_of(session) for session in (one, two, one)] == [1, 2, 1]
+    with ThreadPoolExecutor(1) as other:
+        assert other.submit(threads_of, one).result() == 1
 
 
 def test_reduced_precision_of_the_process_is_refused(tmp_path: Path) -> None:
