@@ -68,4 +68,4 @@ def _leave_closed_terminal() -> None:
         with contextlib.suppress(OSError):  # closed
             # a character device that is no terminal: it was one, or is the null device
             if stat.S_ISCHR(os.fstat(descriptor).st_mode) and not os.isatty(descriptor):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+                os.dup2(os.open(os.devnull, os.O_RDWR), descriptor)

@@ -189,8 +189,8 @@ def test_a_child_is_told_and_does_not_outlive_the_command(
         children = psutil.Process(parent.pid).children()
         assert len(children) == 1
         parent.send_signal(signum)
-        _, alive = psutil.wait_procs(children, WAIT)
-        assert alive == []
+        _, running = psutil.wait_procs(children, WAIT)
+        assert running == []
         if signum == signal.SIGKILL:
             assert parent.wait(WAIT) == -signal.SIGKILL
         else:
