@@ -19,6 +19,7 @@ from posedeploy.cli.arguments import (
     complete_model_config,
     parse_device,
 )
+from posedeploy.cli.stopping import stopping
 from posedeploy.cli.terminal import console, one_line
 from posedeploy.errors import BadInputError, UnavailableError
 from posedeploy.sdk.images import MAX_PIXELS, read_image
@@ -187,6 +188,8 @@ class Stages:
     def __call__(self, event: StageEvent) -> None:
         """Show that a stage began or ended."""
         label = LABELS[event.stage]
+        if event.state == "started":
+            stopping.check()
         if self._status is not None:
             self._status.stop()
             self._status = None

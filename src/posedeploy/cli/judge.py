@@ -16,7 +16,7 @@ from pathlib import Path
 
 import typer
 
-from posedeploy.cli import STOP_SIGNALS
+from posedeploy.cli.stopping import STOP_SIGNALS
 from posedeploy.errors import UnavailableError
 from posedeploy.runtime.processes import ending_with_this
 

@@ -17,13 +17,14 @@ import pytest
 
 from fixtures.tiny_models import TinyModel
 from posedeploy.cli import STOPPED
+from posedeploy.cli.stopping import Stopping
 from posedeploy.synthetic.figures import draw_figure
 
 # A command that is half through when it says so on its pipe.
 COMMAND = """
 import os, sys, time
 from pathlib import Path
-from posedeploy.cli import exiting_on_signals
+from posedeploy.cli.stopping import exiting_on_signals
 from posedeploy.cli.app import run
 from posedeploy.paths import scratch_folder, whole_folder
 
@@ -107,6 +108,20 @@ def test_a_closed_terminal_leaves_nothing_half_written(start: Start, tmp_path: P
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_signal_that_native_code_swallowed_is_raised_again() -> None:
+    now = 0.0
+    handler = Stopping(lambda: now)
+    handler.check()
+    for seconds, code in ((0.0, 129), (7.0, 143)):
+        now = seconds
+        with pytest.raises(SystemExit, match=f"{code}"):
+            handler(code - 128, None)
+        with pytest.raises(SystemExit, match=f"{code}"):
+            handler.check()
+        now += 1.0
+        handler(signal.SIGHUP, None)  # does not cut short what the first began
+
+
 def test_what_is_ignored_stays_ignored(start: Start, tmp_path: Path) -> None:
     process = start(sys.executable, "-c", IGNORING)  # as `nohup` starts it
     process.send_signal(signal.SIGHUP)
@@ -174,8 +189,8 @@ def test_a_child_is_told_and_does_not_outlive_the_command(
         children = psutil.Process(parent.pid).children()
         assert len(children) == 1
         parent.send_signal(signum)
-        _, alive = psutil.wait_procs(children, WAIT)
-        assert alive == []
+        _, running = psutil.wait_procs(children, WAIT)
+        assert running == []
         if signum == signal.SIGKILL:
             assert parent.wait(WAIT) == -signal.SIGKILL
         else:
