@@ -64,7 +64,7 @@ class ConversionError(PoseDeployError):
         self.stage = stage
 
 
-# ---- modify this table to add an error of the file system ---------------------------------------
+# ---- modify this table to add an error of the file system ----------------------------------
 # errno -> (class, expected, next step)
 # fmt: off
 _ROOM = (UnavailableError, "room for what is written", "Free some space, or choose another place.")
@@ -86,7 +86,7 @@ _REFUSALS: dict[int, tuple[type[PoseDeployError], str, str]] = {
 }
 _OTHER = (UnavailableError, "a file system that reads and writes", "Choose another place.")
 # fmt: on
-# --------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------
 
 
 @overload
@@ -113,7 +113,7 @@ def storage_error(
     named = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
     kind, expected, next_step = _REFUSALS.get(error.errno or 0, _OTHER)
     if subject is None:
-        if not named and (kind, expected, next_step) != _ROOM:
+        if error.errno is None or not (named or (kind, expected, next_step) == _ROOM):
             return None
         subject, named = named or "the output", ""
     for folder, variable in caches.items():

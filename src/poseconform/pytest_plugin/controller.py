@@ -133,6 +133,7 @@ class Controller:
         self._diff: Diff | None = None
         self._no_diff = ""
         self._interrupted = ""
+        self._unwritten = ""  # what could not be written of the report, and why
         self._handlers: dict[int, Any] = {}
         self._crashed: set[str] = set()  # node ids of tests whose worker died
 
@@ -261,8 +262,8 @@ class Controller:
         try:
             result = yield
         except OSError as error:  # of junit.xml
-            self._report(session)
-            pytest.exit(f"{error}; the other reports are written", pytest.ExitCode.INTERNAL_ERROR)
+            result, session.exitstatus = None, pytest.ExitCode.INTERNAL_ERROR
+            self._unwritten = f"{error}"
         self._report(session)
         return result
 
@@ -277,12 +278,12 @@ class Controller:
             if folder:
                 self._paths += defect_score.write_table(folder, self._defects.facts())
         except OSError as error:
-            pytest.exit(
+            session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+            self._unwritten = (
                 f"--report-dir {folder}: the report could not be written: {error}. "
-                "What is printed above is all that is left; free the disk and run again.",
-                pytest.ExitCode.INTERNAL_ERROR,
+                "What is printed here is all that is left; free the disk and run again."
             )
-        if self._results is not None:
+        if self._results is not None and not self._unwritten:
             run_folder(self._config).clear()  # now: until here a worker may have written
         worse = self._diff is not None and bool(self._diff.regressions)
         if worse and self._config.option.fail_on_regression:
@@ -303,7 +304,9 @@ class Controller:
             **({"interrupted": self._interrupted} if self._interrupted and missing else {}),
             "seconds": round(time.monotonic() - self._started, 1),
         }
-        results = new_results(cells, environment=self._environment(cells), run=facts)
+        self._results = results = new_results(
+            cells, environment=self._environment(cells), run=facts
+        )
         path = regression.baseline_file(self._config.option, self._config.rootpath)
         self._diff, self._no_diff = regression.compare(results, path)
         if self._config.option.report_dir:
@@ -313,12 +316,13 @@ class Controller:
             written = write_results(report / "results.json", results)
             baseline = path if self._diff is not None else None
             self._paths = [*build_report(written, report, baseline_path=baseline), written]
-        self._results = results
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """The matrix in text, failures with their commands, and where the report is."""
         for line in defect_score.summary_lines(self._defects.facts()):
             terminalreporter.write_line(line)
+        if self._unwritten:
+            terminalreporter.write_line(self._unwritten, red=True)
         if self._results is None:
             return
         from rich.console import Console

@@ -109,9 +109,12 @@ def sdk_keypoints(folder: Path, image: Image) -> Keypoints:
     """
     from posedeploy.sdk import PoseDetector
     from posedeploy.sdk.folder import read_folder
+    from posedeploy.sdk.images import MOST_PIXELS
 
     sdk = read_folder(folder)
-    with PoseDetector(folder, device_of(sdk.model.backend, sdk.precision)) as detector:
+    device = device_of(sdk.model.backend, sdk.precision)
+    # the caller has set the limit of pixels as the image was read
+    with PoseDetector(folder, device, max_pixels=MOST_PIXELS) as detector:
         return np.asarray(detector(image), np.float64)
 
 

@@ -114,7 +114,8 @@ def drop_output() -> None:
     try:
         sys.stdout.flush()
     except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with open(os.devnull, "w", encoding="utf-8") as sink:
+            os.dup2(sink.fileno(), sys.stdout.fileno())
 
 
 def missing_package(error: ModuleNotFoundError, words: Sequence[str]) -> UnavailableError | None:

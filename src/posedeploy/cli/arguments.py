@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -87,13 +88,24 @@ def check_word(option: str, word: str, words: Sequence[str]) -> None:
         raise BadInputError(option, word, expected, did_you_mean(word, words))
 
 
+def check_name(subject: str, path: Path) -> None:
+    """Raise BadInputError for a path that is not UTF-8: backends cannot open a file there."""
+    try:
+        os.fsencode(path.absolute()).decode()
+    except UnicodeDecodeError as error:
+        expected, next_step = "a name that backends can open", "Rename it, or choose another."
+        raise BadInputError(subject, "a name that is not UTF-8", expected, next_step) from error
+
+
 def check_model_folder(path: Path) -> Path:
     """The SDK model folder, given it or a file in it.
 
     Raises:
-        BadInputError: There is none. If a checkpoint is there, the message says how to convert it.
+        BadInputError: There is none, or its name is not UTF-8. If a checkpoint is there, the
+            message says how to convert it.
     """
     folder = path if path.is_dir() else path.parent
+    check_name(f"model folder {path}", folder)
     if path.exists() and (folder / _MARK).is_file():
         return folder
     next_step = "Check the path; `posedeploy convert` writes such folders."

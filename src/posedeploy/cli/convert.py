@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,7 @@ from rich.console import Console
 
 from posedeploy.cli.arguments import (
     MaxPixelsOption,
+    check_name,
     check_word,
     complete_checkpoint,
     complete_deploy_config,
@@ -78,6 +80,7 @@ def convert(  # noqa: PLR0917 - the signature is the command line
     out = console()
     if show:
         check_windows(f"Leave --show out, and look at the images in {work_dir}.")
+    check_name(f"work dir {work_dir}", work_dir)
     images = {path: read_image(path, max_pixels) for path in (test_img or [img])}
     read_image(img, max_pixels)
     for path, image in images.items():
@@ -139,10 +142,11 @@ def run(
     if note := note_on(checkpoint):
         out.print(f"{note}", style="dim", soft_wrap=True)
     if done.not_compared is not None:
+        again = ("posedeploy", "infer", work_dir, next(iter(images)))
         raise UnavailableError(
             f"{work_dir}, which is whole but was not compared with PyTorch",
             done.not_compared.found, f"{done.backend}, to find keypoints with it",
-            f"Run posedeploy infer {work_dir} {next(iter(images))} where it runs.",
+            f"Run {shlex.join(map(str, again))} where it runs.",
         ) from done.not_compared  # fmt: skip
     return all(result.distances.same for result in done.compared)
 

@@ -20,7 +20,7 @@ from posedeploy.cli.arguments import (
     check_model_folder,
     device_for,
 )
-from posedeploy.cli.terminal import console, escape, one_line, print_json
+from posedeploy.cli.terminal import console, one_line, print_json
 from posedeploy.errors import BadInputError
 from posedeploy.sdk import PoseDetector
 from posedeploy.sdk.images import MAX_PIXELS, Image, read_image
@@ -236,7 +236,7 @@ def show(out: Console, runs: Sequence[Run], machine: Mapping[str, Any]) -> None:
     )
     for run in {run.folder: run for run in runs}.values():
         options = ", ".join(f"{key} {value}" for key, value in run.options.items())
-        out.print(f"  [bold]{one_line(run.folder)}[/]: {run.backend}: {escape(options)}",
+        out.print(f"  [bold]{one_line(run.folder)}[/]: {run.backend}: {one_line(options)}",
                   soft_wrap=True)  # fmt: skip
     cpu, load = machine["cpu"], machine["load_average"]
     out.print(

@@ -22,19 +22,13 @@ from rich.progress import (
 from rich.text import Text
 
 __all__ = [
-    "SpeedColumn",
-    "console",
-    "escape",
-    "items_progress",
-    "one_line",
-    "print_json",
-    "to_json",
-]
+    "SpeedColumn", "console", "escape", "items_progress", "one_line", "print_json", "to_json",
+]  # fmt: skip
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console that colors nothing of itself, and takes `:name:` in a text for no emoji."""
-    return Console(stderr=stderr, highlight=False, emoji=False)
+    """A console without automatic highlighting."""
+    return Console(stderr=stderr, highlight=False)
 
 
 def one_line(text: str) -> str:

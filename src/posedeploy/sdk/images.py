@@ -18,9 +18,10 @@ Image = NDArray[np.uint8]  # [H, W, 3], BGR
 MAX_PIXELS = 100_000_000  # of an image unless the caller sets another limit: 300 MB decoded
 # OpenCV ends with SIGSEGV on arrays above 2 GiB: the limit of the limits.
 MOST_PIXELS = (2**31 - 1) // 3
-# Bytes of a file, which may be read: of its largest pixels (four channels of float32), and of
-# what comes beside them (profiles, previews), whatever the limit of pixels.
-_BYTES_PER_PIXEL, _BYTES_BESIDE = 16, 64 << 20
+# Bytes of a file that is read: of its largest pixels (four channels of 16 bits), and of what
+# comes beside them (profiles, previews), whatever the limit of pixels.
+_BYTES_PER_PIXEL, _BYTES_BESIDE = 8, 64 << 20
+_READER = "posedeploy.sdk.images.read_image"
 _RAISE_LIMIT = "Make the image smaller, or raise the limit: --max-pixels, max_pixels in Python."
 
 
@@ -114,5 +115,5 @@ def check_image(image: Any, max_pixels: int = MAX_PIXELS) -> Image:
             check_size((image.shape[1], image.shape[0]), "image", max_pixels)
             return image
         found = f"a {image.dtype} array of shape {list(image.shape)}"
-    expected, next_step = "a uint8 array [H, W, 3], BGR", "Read the file with cv2.imread."
+    expected, next_step = "a uint8 array [H, W, 3], BGR", f"Read the file with {_READER}."
     raise BadInputError("image", found, expected, next_step)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import re
+import urllib.error
+from email.message import Message
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,7 @@ from posedeploy.errors import BadInputError, UnavailableError, storage_error
 )
 def test_the_file_system_refused(code: int, kind: type, next_step: str) -> None:
     error = storage_error(OSError(code, os.strerror(code), "work/a.bin"))
+    assert error is not None
     assert type(error) is kind
     assert (error.subject, error.found, error.next_step) == (
         "work/a.bin", os.strerror(code), next_step,
@@ -35,9 +38,8 @@ def test_the_file_system_refused(code: int, kind: type, next_step: str) -> None:
 def test_a_cache_is_moved_by_its_variable(tmp_path: Path) -> None:
     caches = {tmp_path / "cache": "POSEDEPLOY_CACHE"}
     for name, moved in (("cache/weights/a.pth", True), ("cached/a.pth", False)):
-        error = storage_error(
-            OSError(errno.EROFS, "Read-only", str(tmp_path / name)), None, caches
-        )
+        raised = OSError(errno.EROFS, "Read-only", str(tmp_path / name))
+        error = storage_error(raised, None, caches)
         assert error is not None
         assert error.next_step.startswith("Set POSEDEPLOY_CACHE") == moved
 
@@ -54,3 +56,5 @@ def test_a_full_disk_needs_no_name_and_other_errors_do() -> None:
     assert storage_error(OSError(errno.EPIPE, "Broken pipe")) is None
     assert storage_error(ConnectionResetError(errno.ECONNRESET, "reset")) is None
     assert storage_error(OSError("no number")) is None
+    url = "http://127.0.0.1/x.pth"
+    assert storage_error(urllib.error.HTTPError(url, 404, "Not Found", Message(), None)) is None

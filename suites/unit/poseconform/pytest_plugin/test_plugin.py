@@ -179,8 +179,8 @@ def test_a_failing_cell_leaves_a_folder_where_that_is_asked_for(matrix: pytest.P
     assert text.startswith("AssertionError: output: 3 is too much")
     assert f"-k '[{folders[0]}]'" in text
     result.stdout.fnmatch_lines([f"again/{folders[0]}"])
-    (matrix.path / "file").write_text("")
-    result = run(matrix, "--repro-dir", "file", "-k", "m2 and dynamic")
+    (matrix.path / "taken" / folders[0] / "failure.txt").mkdir(parents=True)
+    result = run(matrix, "--repro-dir", "taken", "-k", "m2 and dynamic")
     result.assert_outcomes(passed=2, failed=1)
     result.stdout.fnmatch_lines(["*no reproduction folder*"])
 

@@ -20,7 +20,7 @@ from posedeploy.apis.comparing import FindKeypoints
 from posedeploy.cli import main
 from posedeploy.cli.app import run as run_application
 from posedeploy.cli.app import show_error
-from posedeploy.cli.convert import run
+from posedeploy.cli.convert import JPEG_SIDE, run
 from posedeploy.errors import ConversionError, UnavailableError
 from posedeploy.runtime import Availability, Code
 from posedeploy.runtime.onnxruntime import OnnxRuntime
@@ -144,6 +144,45 @@ def test_bad_options_are_refused_in_the_same_way(desk: Desk, case: str) -> None:
     done = desk.run(option)
     assert_refused(done, desk, before)
     assert named in done.err
+
+
+def test_an_image_above_the_limit_is_refused_and_one_that_jpeg_cannot_hold(desk: Desk) -> None:
+    before = desk.listing()
+    done = desk.run(f"--max-pixels={120 * 90 - 1}")
+    assert_refused(done, desk, before)
+    assert "120x90 px" in done.err
+    cv2.imwrite("wide.png", np.zeros((1, JPEG_SIDE + 1, 3), np.uint8))
+    before = desk.listing()
+    done = desk.run(image="wide.png")
+    assert_refused(done, desk, before)
+    assert "wide.png" in done.err
+
+
+@pytest.mark.parametrize("name", ["[b]a[bold", "a\nb", "-a b", "%s'\"", "ü✓"])
+def test_names_of_image_and_work_dir(desk: Desk, name: str) -> None:
+    image = desk.folder / f"{name}.png"
+    image.write_bytes(Path(desk.arguments["image"]).read_bytes())
+    work = desk.folder / f"work {name}"
+    done = desk.run(image=str(image), work_dir=f"--work-dir={work}")
+    assert done.code == 0, done
+    printed = "".join(c if c.isprintable() else repr(c)[1:-1] for c in name)
+    assert f"{printed}.png" in done.out
+    assert (work / "deploy.json").is_file()
+
+
+def test_a_work_dir_of_other_bytes_than_utf_8_is_refused(desk: Desk) -> None:
+    before = desk.listing()
+    done = desk.run(work_dir="--work-dir=\udcff")
+    assert_refused(done, desk, before)
+    assert r"error: work dir \udcff" in done.err
+
+
+def test_a_disk_that_is_full_is_one_error_and_leaves_nothing(desk: Desk, small_disk: Path) -> None:
+    before = desk.listing()
+    done = desk.run(work_dir=f"--work-dir={small_disk / 'out'}")
+    assert_refused(done, desk, before, 3)
+    assert f"error: {small_disk / 'out'}\n  found:    No space left on device" in done.err
+    assert list(small_disk.iterdir()) == []
 
 
 def test_a_backend_that_is_not_usable_here_has_a_code_of_its_own(

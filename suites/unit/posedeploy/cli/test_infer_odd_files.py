@@ -48,9 +48,9 @@ def sdk(tiny_sdk: Callable[[str], Path]) -> Path:
 def infer(sdk: Path, tmp_path: Path) -> Callable[..., Done]:
     """The command in a process of its own: what OpenCV does with some of these files ends it."""
 
-    def run(*words: str) -> Done:
+    def run(*words: str, model: str = str(sdk)) -> Done:
         done = subprocess.run(
-            [sys.executable, "-m", "posedeploy", "infer", str(sdk), *words], cwd=tmp_path,
+            [sys.executable, "-m", "posedeploy", "infer", model, *words], cwd=tmp_path,
             capture_output=True, check=False, timeout=120,
             env={**os.environ, "COLUMNS": "300", "OMP_NUM_THREADS": "1", "PYTHONUTF8": "1"},
         )  # fmt: skip
@@ -80,10 +80,8 @@ def test_every_images_fault_is_left_out_and_the_run_goes_on(
     for name in ("a.png", "z.png"):
         (folder / name).write_bytes(encoded())
     bombs = {
-        "bomb.bmp": b"BM"
-        + bytes(12)
-        + np.array([40, 60_000, 60_000], "<u4").tobytes()
-        + bytes(80),
+        "bomb.bmp": bytes.fromhex("424d").ljust(14, b"\0")
+        + np.array([40, 60_000, 60_000, *range(20)], "<u4").tobytes(),
         "bomb.tif": b"II*\0\x08\0\0\0\2\0"
         + np.array([[0x00040100, 1, 60_000], [0x00040101, 1, 60_000]], "<u4").tobytes(),
         "empty.jpg": b"",
@@ -227,3 +225,11 @@ def test_a_video_that_was_not_written_to_its_end_is_an_error(tmp_path: Path) -> 
     with pytest.raises(UnavailableError, match="not written to its end"):
         cut([tmp_path])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_folder_of_other_bytes_than_utf_8_is_refused(
+    infer: Callable[..., Done], tmp_path: Path
+) -> None:
+    (tmp_path / "a.png").write_bytes(encoded())
+    done = infer("a.png", model="\udcff")
+    assert (done.code, r"error: model folder \udcff" in done.err) == (2, True)

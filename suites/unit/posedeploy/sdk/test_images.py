@@ -65,13 +65,16 @@ def big_tiff(width: int, height: int) -> bytes:
 
 def patched(suffix: str, before: bytes, layout: str, side: int, skip: int = 0) -> bytes:
     """An image whose header declares a square of that side instead, after the bytes `before`."""
-    content = bytearray(encoded(suffix))
+    try:
+        content = bytearray(encoded(suffix))
+    except cv2.error:  # this OpenCV does not write the format
+        return b""
     struct.pack_into(layout, content, content.index(before) + len(before) + skip, side, side)
     return bytes(content)
 
 
 SIDE = 60_000
-BOMBS: dict[str, bytes] = {
+CONTENTS: dict[str, bytes] = {
     "whole.png": png(32_000, 32_000, 32_000),
     "header.png": png(100_000, 100_000, 1),
     "x.avif": patched(".avif", b"ispe", ">II", SIDE, 4),
@@ -92,6 +95,7 @@ BOMBS: dict[str, bytes] = {
     "big.tif": big_tiff(SIDE, SIDE),
     "x.webp": b"RIFF" + struct.pack("<I", 22) + b"WEBPVP8X\x0a\0\0\0\0\0\0\0" + b"\xff\xff\0" * 2,
 }  # fmt: skip
+BOMBS = {name: content for name, content in CONTENTS.items() if content}
 
 
 @pytest.mark.parametrize("name", BOMBS)
@@ -132,7 +136,7 @@ def test_the_declared_size_is_the_decoded_one(name: str, tmp_path: Path) -> None
         pytest.skip(f"this OpenCV does not write {name}")
     assert declared_size(path.read_bytes()) == SIZE
     expected = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    np.testing.assert_array_equal(read_image(path), expected)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(read_image(path), expected)
     with pytest.raises(BadInputError, match=f"at most {SIZE[0] * SIZE[1] - 1:,} px"):
         read_image(path, SIZE[0] * SIZE[1] - 1)
 
@@ -154,7 +158,8 @@ def test_variants_of_the_formats_are_read(suffix: str, options: tuple[int, ...])
 @pytest.mark.parametrize(
     "content",
     [
-        b"", b"\xff\xd8\xff", b"\xff\xd8" + b"\xff\xe0\0\2" * 20_000, b"BM", b"II*\0\xff\xff\xff\xff",
+        b"", b"\xff\xd8\xff", b"\xff\xd8" + b"\xff\xe0\0\2" * 20_000, b"BM",
+        b"II*\0\xff\xff\xff\xff",
         b"P6" + b"#" * 100_000, b"P7\nWIDTH 5\nENDHDR\nHEIGHT 5", b"P5 5 " + b"9" * 5_000 + b" 1",
         b"#?RADIANCE\n" + b"-Y " * 50_000, b"RIFF\0\0\0\0WEBPVP8 ", b"\x89PNG\r\n\x1a\n",
         b"II*\0\x08\0\0\0\x01\0\0\1\x04\0", b"no image",
@@ -206,7 +211,7 @@ def test_a_file_that_is_larger_than_its_pixels_can_be_is_not_read(tmp_path: Path
     os.truncate(path, 200_000_000)
     with pytest.raises(BadInputError, match="a file of 200,000,000 bytes"):
         read_image(path, 8_000_000)
-    assert read_image(path).shape == (*SIZE[::-1], 3)  # 100 million pixels may have 1.6 GB
+    assert read_image(path).shape == (*SIZE[::-1], 3)  # 100 million pixels may have 0.8 GB
 
 
 @pytest.mark.parametrize("stem", [b"\xff\xfe", b"a\nb", b"x" * 251, "ünï ✓".encode(), b"%d: 'q'"])

@@ -73,6 +73,34 @@ def test_boxes_together_equal_each_alone(folders: Any, kind: str, batch: int | s
         np.testing.assert_array_equal(detector(IMAGE, np.array([box]))[0], row)
 
 
+STRIDES = {
+    "mirrored": (slice(None), slice(None, None, -1)),
+    "upside down": (slice(None, None, -1),),
+    "rgb": (slice(None), slice(None), slice(None, None, -1)),
+    "every other": (slice(None, None, 2), slice(None, None, 3)),
+}
+
+
+@pytest.mark.parametrize("case", STRIDES)
+def test_any_strides_will_do(folders: Any, case: str) -> None:
+    detector, image = PoseDetector(folders.make("heatmap")), IMAGE[STRIDES[case]]
+    assert not image.flags.c_contiguous
+    np.testing.assert_array_equal(detector(image), detector(image.copy()))
+    read_only = np.broadcast_to(image[:1], image.shape)
+    np.testing.assert_array_equal(detector(read_only), detector(read_only.copy()))
+
+
+def test_an_array_above_the_limit_is_refused(folders: Any) -> None:
+    detector = PoseDetector(folders.make("heatmap"), max_pixels=90 * 120)
+    assert len(detector(IMAGE)) == 1
+    with pytest.raises(BadInputError, match=r"120x91 px.*at most 10,800 px.*max_pixels"):
+        detector(np.zeros((91, 120, 3), np.uint8))
+    giant = np.broadcast_to(np.uint8(0), (32_000, 32_000, 3))  # 2.9 GiB if it were copied
+    for limit in (10**8, 10**12):
+        with pytest.raises(BadInputError, match="32000x32000 px"):
+            PoseDetector(folders.make("heatmap"), max_pixels=limit)(giant)
+
+
 @pytest.mark.parametrize("batch_size", [1, 2, 100])
 def test_images_in_one_batch_equal_each_alone(folders: Any, batch_size: int) -> None:
     detector = PoseDetector(folders.make("simcc"), batch_size=batch_size)

@@ -67,6 +67,12 @@ def server() -> Iterator[Server]:
         thread.join()
 
 
+def test_a_full_disk_is_not_the_servers_fault(server: Server, small_disk: Path) -> None:
+    with pytest.raises(OSError, match="No space left") as caught:
+        download.fetch(server.url, small_disk / NAME)
+    assert caught.value.filename == str(small_disk / f"{NAME}.part")
+
+
 def test_a_checkpoint_is_fetched_once_and_its_progress_reported(
     server: Server, tmp_path: Path
 ) -> None:
