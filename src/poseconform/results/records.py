@@ -63,7 +63,9 @@ def _read_text(value: Any) -> Any:
 def _read_facts(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {_read_text(name): _read_facts(item) for name, item in value.items()}
-    return [_read_facts(v) for v in value] if isinstance(value, list | tuple) else _read_text(value)
+    return (
+        [_read_facts(v) for v in value] if isinstance(value, list | tuple) else _read_text(value)
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -176,7 +176,10 @@ def read_results(path: Path) -> Results:
         if isinstance(error, json.JSONDecodeError):
             found, where = f"text that is not JSON ({error.msg})", f"{path}, line {error.lineno}"
         raise ReportError(
-            where, found, "a results.json", "If the run that wrote it was interrupted, run it again."
+            where,
+            found,
+            "a results.json",
+            "If the run that wrote it was interrupted, run it again.",
         ) from error
     upgraded = _upgraded(data, path)
     try:

@@ -5,6 +5,7 @@ Exit codes: 0 fine, 1 the result is bad, 2 bad input, 3 unavailable here, 130 in
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable, Sequence
 
@@ -75,6 +76,8 @@ app.command(rich_help_panel=JUDGE, context_settings=CONTEXT)(report)
 
 def run(words: Sequence[str], application: Callable[..., object] = app) -> None:
     """Run the command of these arguments (without the program's name), and exit."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name may hold what UTF-8 cannot
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         application(args=list(words), prog_name="posedeploy", standalone_mode=True)
     except PoseDeployError as error:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
+from pathlib import Path
 from typing import cast
 
 from posedeploy.errors import BadInputError, UnavailableError
@@ -24,10 +26,12 @@ from posedeploy.runtime.types import DeviceRuntime
 from posedeploy.sdk.decode import MISMATCH, Decoder, compile_decoder
 from posedeploy.sdk.fields import Node
 from posedeploy.sdk.folder import DEPLOY, PIPELINE, SdkModel
-from posedeploy.sdk.onnxfile import refuse_external_data
+from posedeploy.sdk.onnxfile import refuse_external_data, refuse_other_than_xml
 from posedeploy.sdk.transforms import Preprocessor
 
 NET = "$.pipeline.tasks[?(@.module=='Net')]"
+MAX_BATCH = 1024  # images that a graph may declare; real ones have up to 64
+MAX_CALL_BYTES = 512 * 2**20  # of one input or output; 64 images of 640 x 640 px have 315 MB
 
 
 @dataclass(frozen=True)
@@ -91,10 +95,34 @@ def bind_outputs(model: SdkModel, names: Sequence[str], wanted: Sequence[str]) -
     return bound
 
 
+def check_sizes(net: str, tensors: Sequence[TensorInfo]) -> None:
+    """Refuse a graph that declares sizes which no machine should allocate, with a BadInputError.
+
+    A call of a graph with a static batch holds that many images, however few there are.
+    """
+    for info in tensors:
+        sizes = [size for size in info.shape if isinstance(size, int)]
+        batch = info.shape[0] if info.shape else 1
+        large = 4 * prod(sizes) > MAX_CALL_BYTES or (isinstance(batch, int) and batch > MAX_BATCH)
+        if large or min(sizes, default=1) < 1:
+            raise BadInputError(
+                net, f"{info.name!r} of shape [{', '.join(map(str, info.shape))}]",
+                f"sizes from 1, at most {MAX_BATCH} images and {MAX_CALL_BYTES >> 20} MiB in one "
+                "call", "Convert the model with a smaller batch, or with a dynamic one.",
+            )  # fmt: skip
+
+
+def batch_of(binding: Binding, asked: int, input_size: tuple[int, int]) -> int:
+    """Regions in one call: the graph's own batch, or else as many as were asked for and fit."""
+    width, height = input_size
+    return binding.batch or min(asked, MAX_CALL_BYTES // (4 * 3 * width * height))
+
+
 def bind(
     model: SdkModel, session: Session, wanted: Sequence[str], input_size: tuple[int, int]
 ) -> Binding:
     """Match a folder's pipeline with the graph that was loaded."""
+    check_sizes(model.model.net, [*session.inputs, *session.outputs])
     info = bind_input(model, session.inputs, input_size)
     first = info.shape[0] if info.shape else int(not model.model.dynamic_shape)
     batch = first if isinstance(first, int) else 0
@@ -114,6 +142,22 @@ def decoder_of(model: SdkModel, preprocessor: Preprocessor) -> Decoder:
         component = Node(model.component, PIPELINE, model.component_path)
         raise component.error(f"one for the {kind} transforms")
     return decoder
+
+
+def check_kind(model: SdkModel, path: Path) -> None:
+    """Refuse a main file of another kind than the backend's, with a BadInputError.
+
+    A backend may read more kinds than its own, whatever the file is called: OpenVINO reads ONNX
+    from an '.xml', and with it the files that the graph names.
+    """
+    suffix = Path(backend_row(model.model.backend).main_file).suffix
+    if Path(model.model.net).suffix != suffix:
+        raise BadInputError(
+            f"{DEPLOY}: $.models[0].net", repr(model.model.net), f"a {suffix} file",
+            "Convert the model again.",
+        )  # fmt: skip
+    if suffix == ".xml":
+        refuse_other_than_xml(path)
 
 
 def load_session(
@@ -143,7 +187,8 @@ def load_session(
                 f"device {str(device)!r}", f"{available.code}: {available.reason}",
                 f"a device on which {name} runs here", f"Use {row.devices[0]}.",
             )  # fmt: skip
-    if files[0].suffix == ".onnx":
+    check_kind(model, files[0])
+    if Path(row.main_file).suffix == ".onnx":
         refuse_external_data(files[0])
     try:
         return runtime.load(files, str(device), SessionOptions(model.precision, threads))

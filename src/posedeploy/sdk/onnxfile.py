@@ -7,12 +7,13 @@ validator, and keeps `PoseDetector` from loading a graph that names files outsid
 
 from __future__ import annotations
 
+import codecs
 import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from posedeploy.errors import BadInputError
+from posedeploy.errors import BadInputError, what_it_is
 from posedeploy.runtime import TensorInfo
 
 Value = int | memoryview
@@ -107,7 +108,8 @@ def _tensor_info(value_info: memoryview) -> TensorInfo:
         dtype = DTYPES.get(_number(tensor, 1), "?")
         for dim in [dim for dims in _only(tensor, 2)[:1] for dim in _only(dims, 1)]:
             sizes = [v for n, v in fields(dim) if n == 1 and isinstance(v, int)]
-            shape.append(sizes[0] if sizes else _text(dim, 2) or "?")
+            known = [size for size in sizes if size < 2**63]  # int64; one below 0 is dynamic
+            shape.append(known[0] if known else _text(dim, 2) or "?")
     return TensorInfo(_text(value_info, 1), tuple(shape), dtype)
 
 
@@ -154,6 +156,15 @@ def read_onnx(path: Path) -> OnnxFacts:
         found = f"no ONNX graph: {error}" + ("" if data else " (an empty file)")
         next_step = "Convert the model again."
         raise BadInputError(path.name, found, "an ONNX file", next_step) from error
+
+
+def refuse_other_than_xml(path: Path) -> None:
+    """Raise a BadInputError if a file is no XML. No ONNX file begins as XML does."""
+    with path.open("rb") as file:
+        start = file.read(4).removeprefix(codecs.BOM_UTF8)
+    if not start.startswith(b"<"):
+        found, next_step = what_it_is(path), "Convert the model again."
+        raise BadInputError(path.name, f"{found}, which is no XML", "OpenVINO's XML", next_step)
 
 
 def refuse_external_data(path: Path) -> None:

@@ -202,7 +202,9 @@ def test_what_no_machine_has_so_many_of_is_counted_and_not_shown() -> None:
     """1.5 million facts and a histogram of as many bins made a page of 90 MB."""
     many = 10_000
     histogram = oc.HistogramRecord((0.5,) * (many + 1), (1,) * many)
-    cell = replace(sample_results(1).cells[0], outputs=(oc.OutputRecord("x", histogram=histogram),))
+    cell = replace(
+        sample_results(1).cells[0], outputs=(oc.OutputRecord("x", histogram=histogram),)
+    )
     environment = {"os": "Linux", "packages": {f"p{i}": "1" for i in range(many)}}
     page = render_html(Results(environment=environment, run={"seconds": 1.0}, cells=(cell,)))
     assert len(page) < 500_000
