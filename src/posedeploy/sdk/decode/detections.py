@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from posedeploy.errors import BadInputError
 from posedeploy.sdk.decode import Decoded, Outputs, floats
+from posedeploy.sdk.decode.refine import only_numbers
 from posedeploy.sdk.fields import Node
 from posedeploy.sdk.safefiles import file_inside
 
@@ -52,7 +53,8 @@ class DetectionsDecoder:
         """People in the graph's order: by image, then by falling score."""
         dets = floats(outputs, "dets", ("N", "M", 5))
         keypoints = floats(outputs, "keypoints", (*dets.shape[:2], "K", 3))
-        image, row = np.nonzero(dets[..., 4] > np.float32(self.score_threshold))
+        chosen = dets[..., 4] > np.float32(self.score_threshold)
+        image, row = np.nonzero(chosen & np.isfinite(dets).all(axis=-1))
         boxes = dets[image, row]
         people = boxes[:, :4], boxes[:, 4], keypoints[image, row]
         return _decoded(image, people, self.input_size)
@@ -84,6 +86,7 @@ class Suppression:
         """Indices of the people among boxes `[P, 4]` with scores `[P]`, best first."""
         order = np.argsort(-scores, kind="stable")[: self.pre_top_k]
         order = order[scores[order] > np.float32(self.score_threshold)]
+        order = order[np.isfinite(boxes[order]).all(axis=-1)]  # one that is no box overlaps none
         if self.iou_threshold < 1.0:
             order = order[self._suppress(boxes[order])]
         return order[: self.keep_top_k]
@@ -343,8 +346,12 @@ def _joined(people: Callable[[int], People], images: int, input_size: tuple[int,
 
 
 def _decoded(image: NDArray[np.intp], people: People, input_size: tuple[int, int]) -> Decoded:
-    """The people of a batch, boxes clipped to the input as MMPose does."""
+    """The people of a batch, boxes clipped to the input as MMPose does.
+
+    A keypoint that is not finite has the score NaN.
+    """
     boxes, scores, keypoints = people
     limits = np.array([*input_size, *input_size], np.float32)
     boxes = boxes.clip(np.float32(0), limits)
-    return Decoded(image, keypoints[..., :2], keypoints[..., 2], boxes, scores)
+    points, point_scores = only_numbers(keypoints[..., :2], keypoints[..., 2])
+    return Decoded(image, points, point_scores, boxes, scores)
