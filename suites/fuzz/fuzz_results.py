@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from pathlib import Path
 
@@ -32,4 +33,5 @@ def one(data: bytes) -> None:
     write_results(path, results)
     again = read_results(path)
     assert repr(again) == repr(results)
-    render_html(merge_results({"a": results, "b": again})).encode()
+    with contextlib.suppress(ReportError):  # a file that was merged before has runners of its own
+        render_html(merge_results({"a": results, "b": again})).encode()
