@@ -80,7 +80,7 @@ def fuzz(name: str, seconds: int, *, keep: bool) -> int:
             flush=True,
         )
         if done.returncode:
-            print(log[-6000:], file=sys.stderr)
+            print(log[-4000:], file=sys.stderr)
         if keep:
             smallest = Path(folder, "smallest")
             smallest.mkdir()

@@ -6,7 +6,6 @@ import contextlib
 import tempfile
 from pathlib import Path
 
-from poseconform.planted.score import summary_lines
 from poseconform.report.build import render_html
 from poseconform.report.data.diff import diff_results
 from poseconform.report.data.merge import merge_results
@@ -29,7 +28,6 @@ def one(data: bytes) -> None:
     render_html(results, slim(results)).encode()
     support_table(results).encode()
     diff_markdown(diff_results(slim(results), results)).encode()
-    "\n".join(summary_lines(results.run)).encode()
     write_results(path, results)
     again = read_results(path)
     assert repr(again) == repr(results)
