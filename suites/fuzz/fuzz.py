@@ -105,7 +105,15 @@ def worker(name: str, arguments: list[str]) -> None:
 
     with atheris.instrument_imports(include=["poseconform", "posedeploy"]):
         function = target(name)
-    atheris.Setup([sys.argv[0], *arguments], function)
+    from suites.fuzz.fuzz_folder import SEPARATOR
+    from suites.fuzz.mutations import mutator
+
+    separators = {"folder": SEPARATOR, "results": None}
+    mutators = {}
+    if name in separators:  # atheris.Mutate is another function once Fuzz has been called
+        mutate = mutator(lambda data, longest: atheris.Mutate(data, longest), separators[name])
+        mutators["custom_mutator"] = mutate
+    atheris.Setup([sys.argv[0], *arguments], function, **mutators)
     atheris.Fuzz()
 
 

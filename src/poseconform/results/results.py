@@ -96,10 +96,10 @@ _RUN_FACTS: TypeAdapter[_RunFacts] = TypeAdapter(_RunFacts)
 
 def _checked_run(run: Mapping[str, Any]) -> Mapping[str, Any]:
     try:
-        _RUN_FACTS.validate_python(run, strict=True)
+        read: Mapping[str, Any] = _RUN_FACTS.validate_python(run, strict=True)
     except ValidationError as error:
         raise ValueError(place_of(error)) from error
-    return run
+    return {name: read[name] for name in run}
 
 
 @dataclass(frozen=True, kw_only=True, config=CONFIG)

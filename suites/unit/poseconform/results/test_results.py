@@ -239,6 +239,14 @@ def test_counts_fit_in_64_bits(tmp_path: Path, name: str, value: object) -> None
         read_results(path)
 
 
+def test_numbers_of_a_run_that_json_cannot_hold_are_numbers_again(tmp_path: Path) -> None:
+    planted = {"not_detectable": [{"name": "b", "ratio": math.inf}]}
+    run = {"other": 1, "seconds": math.inf, "planted_defects": planted}
+    path = write_results(tmp_path / "r.json", new_results([], environment={}, run=run))
+    assert read_results(path).run == run
+    assert list(read_results(path).run) == list(run)
+
+
 def test_planted_defects_are_read_as_they_were_written(tmp_path: Path) -> None:
     run = {"planted_defects": PLANTED, "runners": {"a": {"planted_defects": PLANTED, "x": 1}}}
     path = write_results(tmp_path / "r.json", new_results([FULL], environment={}, run=run))
