@@ -17,7 +17,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -99,6 +101,11 @@ def _dictionary(name: str) -> str:
     return "".join(f'"{line}"\n' for line in lines)
 
 
+def _mutate_bytes(atheris: Any, data: bytes, longest: int) -> bytes:
+    """Its `Mutate`, which is another function once `Fuzz` has been called."""
+    return atheris.Mutate(data, longest)  # type: ignore[no-any-return]
+
+
 def worker(name: str, arguments: list[str]) -> None:
     """Fuzz in this process; libFuzzer ends it."""
     import atheris
@@ -110,8 +117,8 @@ def worker(name: str, arguments: list[str]) -> None:
 
     separators = {"folder": SEPARATOR, "results": None}
     mutators = {}
-    if name in separators:  # atheris.Mutate is another function once Fuzz has been called
-        mutate = mutator(lambda data, longest: atheris.Mutate(data, longest), separators[name])
+    if name in separators:
+        mutate = mutator(partial(_mutate_bytes, atheris), separators[name])
         mutators["custom_mutator"] = mutate
     atheris.Setup([sys.argv[0], *arguments], function, **mutators)
     atheris.Fuzz()

@@ -15,7 +15,7 @@ from posedeploy.sdk.validate import validate
 
 FILES = (*JSON_FILES, "end2end.onnx")
 SEPARATOR = b"\n--\n"  # between the files of one input; a missing part is a missing file
-_FOLDER = tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
+_FOLDER = tempfile.TemporaryDirectory()
 
 
 def one(data: bytes) -> None:

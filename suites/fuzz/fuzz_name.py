@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from posedeploy.config.naming import conflict, parse_name, split_name
+from posedeploy.config.naming import DeployConfigName, conflict, parse_name, split_name
 
 
 def one(data: bytes) -> None:
     """Parse one name."""
     name = data.decode("utf-8", "surrogateescape")
-    parts = split_name(name)
+    parts, parsed = split_name(name), _parsed(name)
+    assert (parsed is None) == (parts is None or conflict(parts) is not None)
+    if parsed is not None:
+        assert parsed == parts
+        assert _parsed(str(parsed)) == parsed
+        assert _parsed(f"{parsed}.py") == parsed
+
+
+def _parsed(name: str) -> DeployConfigName | None:
     try:
-        parsed = parse_name(name)
+        return parse_name(name)
     except ValueError as error:
-        assert parts is None or conflict(parts), name
-        assert ascii(name)[1:-1] or str(error)
-        return
-    assert parsed == parts
-    assert parse_name(str(parsed)) == parsed, name
-    assert parse_name(f"{parsed}.py") == parsed, name
+        str(error).encode("utf-8", "backslashreplace")
+        return None

@@ -13,7 +13,7 @@ from poseconform.report.text.github import diff_markdown
 from poseconform.report.text.table import support_table
 from poseconform.results.results import ReportError, read_results, slim, write_results
 
-_FOLDER = tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
+_FOLDER = tempfile.TemporaryDirectory()
 
 
 def one(data: bytes) -> None:

@@ -193,7 +193,7 @@ def test_the_cache_is_where_checkpoints_go(
 def test_a_length_that_is_no_number_is_no_usable_answer(server: Server, tmp_path: Path) -> None:
     for length in ("many", "-5", "1_280_000", "9" * 400, "1e3"):
         server.length = length
-        with pytest.raises(UnavailableError, match="no usable answer .a Content-Length of"):
+        with pytest.raises(UnavailableError, match=r"no usable answer .a Content-Length of"):
             download.fetch(server.url, tmp_path / NAME)
     server.length = ""
     download.fetch(server.url, tmp_path / NAME)
@@ -202,7 +202,14 @@ def test_a_length_that_is_no_number_is_no_usable_answer(server: Server, tmp_path
 
 @pytest.mark.parametrize(
     "place",
-    ["http://[::1", "file:///etc/hostname", "ftp://127.0.0.1/x", "http://[bad]:x/", "gopher:", "//"],
+    [
+        "http://[::1",
+        "file:///etc/hostname",
+        "ftp://127.0.0.1/x",
+        "http://[bad]:x/",
+        "gopher:",
+        "//",
+    ],
 )
 def test_a_redirect_to_nowhere_is_no_usable_answer(
     server: Server, tmp_path: Path, place: str
