@@ -75,8 +75,12 @@ app.command(rich_help_panel=JUDGE, context_settings=CONTEXT)(report)
 
 
 def run(words: Sequence[str], application: Callable[..., object] = app) -> None:
-    """Run the command of these arguments (without the program's name), and exit."""
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name may hold what UTF-8 cannot
+    """Run the command of these arguments (without the program's name), and exit.
+
+    What standard output cannot encode is printed as an escape, which in JSON stands for the same:
+    the bytes of file names need not be UTF-8.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         application(args=list(words), prog_name="posedeploy", standalone_mode=True)

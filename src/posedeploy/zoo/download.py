@@ -87,8 +87,8 @@ def fetch(
     """Download a file whole or not at all, unless it is there; one process at a time.
 
     An interrupted download leaves '….part', which the next one resumes. Nothing is left of a file
-    of more than `max_bytes`. Errors are those of `fetch_checkpoint`, and a BadInputError where the
-    file system refuses.
+    of more than `max_bytes`. Errors are those of `fetch_checkpoint`, a BadInputError where
+    something else is in a file's place, and an OSError where the disk is full.
     """
     import filelock  # an environment for running alone lists checkpoints without it
 
@@ -106,6 +106,8 @@ def fetch(
             _download(url, part, max_bytes, on_progress)
         except (OSError, ValueError, http.client.HTTPException) as error:
             # URLError is an OSError; a ValueError is about a URL that a server redirects to
+            if getattr(error, "filename", None) == str(part):
+                raise  # not the server, but the disk
             reason = str(getattr(error, "reason", error)) or type(error).__name__
             raise _unavailable(url, path, f"no usable answer ({reason})") from error
         try:
@@ -123,18 +125,20 @@ def _check_places(path: Path, *others: Path) -> None:
         if place.exists() and not place.is_file():
             found = "a folder" if place.is_dir() else "what is no regular file"
             raise BadInputError(str(place), found, "a file, or nothing yet", next_step)
-    with _writing(path.parent, "a folder that can be made"):
+    try:
         path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        found = error.strerror or str(error)
+        raise BadInputError(str(path.parent), found, "a folder", next_step) from error
 
 
 @contextmanager
-def _writing(path: Path, expected: str) -> Iterator[None]:
-    """What the file system refuses within the block, as a BadInputError about `path`."""
+def _naming(path: Path) -> Iterator[None]:
+    """Errors of the file system within the block name `path`; `write` names no file."""
     try:
         yield
     except OSError as error:
-        found, next_step = error.strerror or str(error), "Free the disk, or name another folder."
-        raise BadInputError(str(path), found, expected, next_step) from error
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _opener() -> urllib.request.OpenerDirector:
@@ -182,12 +186,11 @@ def _download(url: str, part: Path, max_bytes: int, on_progress: OnProgress) -> 
         total = _total(response, done)
         if total is not None and total > max_bytes:
             raise ConnectionError(f"{total:,} bytes; a checkpoint has at most {max_bytes:,}")
-        expected = "room for a checkpoint"
-        with _writing(part, expected):
+        with _naming(part):
             file = part.open("ab" if done else "wb", buffering=0)
         with file:
             while chunk := response.read(_CHUNK):
-                with _writing(part, expected):
+                with _naming(part):
                     file.write(chunk)
                 done += len(chunk)
                 if done > max_bytes:
