@@ -8,8 +8,10 @@ refused in any other precision, for with the switch off ncnn computes wrong valu
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,7 @@ PRECISIONS: Mapping[str, tuple[str, ...]] = {
 _INT8_LAYERS = ("Convolution", "ConvolutionDepthWise", "InnerProduct")
 # Option of a session: 'yes' stores every blob of a run, so that each can be extracted
 KEEP_BLOBS = "keep_blobs"
+MAX_INPUT_BYTES = 512 * 2**20  # of one image; one of 640 x 640 px has 5 MB
 
 
 class NcnnSession:
@@ -96,6 +99,7 @@ class Ncnn:
         accepted_device("ncnn", device, options.precision, PRECISIONS)
         if options.precision != "int8" and is_quantized(files[0]):
             raise RuntimeError(f"ncnn: {files[0].name} is quantized; precision must be 'int8'")
+        inputs = read_inputs(files[0])
         net = ncnn.Net()
         net.opt.use_vulkan_compute = False
         net.opt.lightmode = options.extra.get(KEEP_BLOBS) != "yes"
@@ -107,7 +111,7 @@ class Ncnn:
             if status := load(str(path)):
                 reason = what_is_wrong(files[0])
                 raise RuntimeError(f"ncnn could not load {path.name} (status {status}): {reason}")
-        return NcnnSession(net, read_inputs(files[0]), _effective(net))
+        return NcnnSession(net, inputs, _effective(net))
 
 
 def _effective(net: Any) -> dict[str, str]:
@@ -123,16 +127,25 @@ def _effective(net: Any) -> dict[str, str]:
 def read_inputs(param: Path) -> tuple[TensorInfo, ...]:
     """Inputs of a `.param` file; a shape is () unless its Input layer has the sizes.
 
+    A RuntimeError is about sizes above `MAX_INPUT_BYTES`: a session runs on zeros of them.
+
     Parameters 0, 1 and 2 of an Input layer are width, height and channels (ncnn's file format,
     docs/developer-guide/operators.md).
     """
     infos = []
     for words in _layers(param):
-        if words[0] == "Input":
-            sizes = dict(word.split("=", 1) for word in words[5:] if "=" in word)
-            whole = all(sizes.get(key, "").isdigit() for key in "012")
-            shape = (1, *(int(sizes[key]) for key in "210")) if whole else ()
-            infos.append(TensorInfo(words[4], shape, "float32"))
+        if words[0] == "Input" and len(words) > 4:
+            name, parameters = words[4], words[5:]
+            sizes = dict(word.split("=", 1) for word in parameters if "=" in word)
+            whole = all(re.fullmatch(r"[0-9]+", sizes.get(key, "")) for key in "012")
+            # of more than 9 digits: too large in any case, and too long for `int`
+            shape = (1, *(int(sizes[key][:10]) for key in "210")) if whole else ()
+            if shape and (min(shape) < 1 or 4 * prod(shape) > MAX_INPUT_BYTES):
+                raise RuntimeError(
+                    f"ncnn: {name!r} of shape {list(shape)} in {param.name}; expected sizes from "
+                    f"1, at most {MAX_INPUT_BYTES >> 20} MiB"
+                )
+            infos.append(TensorInfo(name, shape, "float32"))
     return tuple(infos)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from posedeploy import strictjson
 from posedeploy.runtime.host import HOST, Host
 from posedeploy.runtime.registry import accepted_device, as_declared, backend_row
 from posedeploy.runtime.types import Arrays, Availability, SessionOptions, TensorInfo
@@ -30,12 +31,19 @@ def signature_text(inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo]) 
 
 
 def read_signature(text: str) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
-    """Inputs and outputs that `signature_text` wrote."""
-    data = json.loads(text)
-    inputs, outputs = (
-        tuple(TensorInfo(i["name"], tuple(i["shape"]), i["dtype"]) for i in data[key])
-        for key in ("inputs", "outputs")
-    )
+    """Inputs and outputs that `signature_text` wrote; a RuntimeError for anything else."""
+    try:
+        data = strictjson.parse(text)
+        inputs, outputs = (
+            tuple(TensorInfo(i["name"], tuple(i["shape"]), i["dtype"]) for i in data[key])
+            for key in ("inputs", "outputs")
+        )
+        for info in (*inputs, *outputs):
+            sizes = {type(size) for size in info.shape}
+            if {type(info.name), type(info.dtype)} != {str} or not sizes <= {int, str}:
+                raise TypeError(f"{info.name!r:.40} is not described as a tensor")
+    except (KeyError, TypeError, ValueError) as error:
+        raise RuntimeError(f"torchscript: the {SIGNATURE} in it is damaged: {error}") from error
     return inputs, outputs
 
 
