@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posedeploy.runtime.host import HOST, Host
+from posedeploy.runtime.limits import refuse_beyond_limits
 from posedeploy.runtime.registry import accepted_device, backend_row
 from posedeploy.runtime.types import Arrays, Availability, SessionOptions, TensorInfo
 
@@ -36,7 +36,6 @@ PRECISIONS: Mapping[str, tuple[str, ...]] = {
 _INT8_LAYERS = ("Convolution", "ConvolutionDepthWise", "InnerProduct")
 # Option of a session: 'yes' stores every blob of a run, so that each can be extracted
 KEEP_BLOBS = "keep_blobs"
-MAX_INPUT_BYTES = 512 * 2**20  # of one image; one of 640 x 640 px has 5 MB
 
 
 class NcnnSession:
@@ -100,6 +99,7 @@ class Ncnn:
         if options.precision != "int8" and is_quantized(files[0]):
             raise RuntimeError(f"ncnn: {files[0].name} is quantized; precision must be 'int8'")
         inputs = read_inputs(files[0])
+        refuse_beyond_limits("ncnn", inputs)  # a session runs on zeros of them
         net = ncnn.Net()
         net.opt.use_vulkan_compute = False
         net.opt.lightmode = options.extra.get(KEEP_BLOBS) != "yes"
@@ -127,8 +127,6 @@ def _effective(net: Any) -> dict[str, str]:
 def read_inputs(param: Path) -> tuple[TensorInfo, ...]:
     """Inputs of a `.param` file; a shape is () unless its Input layer has the sizes.
 
-    A RuntimeError is about sizes above `MAX_INPUT_BYTES`: a session runs on zeros of them.
-
     Parameters 0, 1 and 2 of an Input layer are width, height and channels (ncnn's file format,
     docs/developer-guide/operators.md).
     """
@@ -140,11 +138,6 @@ def read_inputs(param: Path) -> tuple[TensorInfo, ...]:
             whole = all(re.fullmatch(r"[0-9]+", sizes.get(key, "")) for key in "012")
             # of more than 9 digits: too large in any case, and too long for `int`
             shape = (1, *(int(sizes[key][:10]) for key in "210")) if whole else ()
-            if shape and (min(shape) < 1 or 4 * prod(shape) > MAX_INPUT_BYTES):
-                raise RuntimeError(
-                    f"ncnn: {name!r} of shape {list(shape)} in {param.name}; expected sizes from "
-                    f"1, at most {MAX_INPUT_BYTES >> 20} MiB"
-                )
             infos.append(TensorInfo(name, shape, "float32"))
     return tuple(infos)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import cast
 
@@ -21,6 +20,7 @@ from posedeploy.runtime import (
     backend_names,
     backend_row,
     get_runtime,
+    limits,
 )
 from posedeploy.runtime.types import DeviceRuntime
 from posedeploy.sdk.decode import MISMATCH, Decoder, compile_decoder
@@ -30,8 +30,6 @@ from posedeploy.sdk.onnxfile import refuse_external_data, refuse_other_than_xml
 from posedeploy.sdk.transforms import Preprocessor
 
 NET = "$.pipeline.tasks[?(@.module=='Net')]"
-MAX_BATCH = 1024  # images that a graph may declare; real ones have up to 64
-MAX_CALL_BYTES = 512 * 2**20  # of one input or output; 64 images of 640 x 640 px have 315 MB
 
 
 @dataclass(frozen=True)
@@ -96,26 +94,16 @@ def bind_outputs(model: SdkModel, names: Sequence[str], wanted: Sequence[str]) -
 
 
 def check_sizes(net: str, tensors: Sequence[TensorInfo]) -> None:
-    """Refuse a graph that declares sizes which no machine should allocate, with a BadInputError.
-
-    A call of a graph with a static batch holds that many images, however few there are.
-    """
-    for info in tensors:
-        sizes = [size for size in info.shape if isinstance(size, int)]
-        batch = info.shape[0] if info.shape else 1
-        large = 4 * prod(sizes) > MAX_CALL_BYTES or (isinstance(batch, int) and batch > MAX_BATCH)
-        if large or min(sizes, default=1) < 1:
-            raise BadInputError(
-                net, f"{info.name!r} of shape [{', '.join(map(str, info.shape))}]",
-                f"sizes from 1, at most {MAX_BATCH} images and {MAX_CALL_BYTES >> 20} MiB in one "
-                "call", "Convert the model with a smaller batch, or with a dynamic one.",
-            )  # fmt: skip
+    """Refuse a graph that declares what no machine should allocate, with a BadInputError."""
+    if found := limits.beyond_limits(tensors):
+        next_step = "Convert the model with a smaller batch, or with a dynamic one."
+        raise BadInputError(net, found, limits.EXPECTED, next_step)
 
 
 def batch_of(binding: Binding, asked: int, input_size: tuple[int, int]) -> int:
     """Regions in one call: the graph's own batch, or else as many as were asked for and fit."""
     width, height = input_size
-    return binding.batch or min(asked, MAX_CALL_BYTES // (4 * 3 * width * height))
+    return binding.batch or min(asked, limits.MAX_CALL_BYTES // (4 * 3 * width * height))
 
 
 def bind(

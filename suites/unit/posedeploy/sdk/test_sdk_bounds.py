@@ -20,9 +20,10 @@ from onnx import TensorProto, helper
 
 from posedeploy.errors import BadInputError
 from posedeploy.runtime import Arrays, Session, SessionOptions, TensorInfo
+from posedeploy.runtime.limits import MAX_CALL_BYTES
 from posedeploy.runtime.onnxruntime import OnnxRuntime
 from posedeploy.sdk import PoseDetector
-from posedeploy.sdk.binding import MAX_CALL_BYTES, Binding, batch_of
+from posedeploy.sdk.binding import Binding, batch_of
 from posedeploy.sdk.checks import Level
 from posedeploy.sdk.decode.detections import read_pose_decoder
 from posedeploy.sdk.validate import validate
