@@ -30,10 +30,12 @@ def signature_text(inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo]) 
     )
 
 
-def read_signature(text: str) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
+def read_signature(
+    content: str | bytes,
+) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
     """Inputs and outputs that `signature_text` wrote; a RuntimeError for anything else."""
     try:
-        data = strictjson.parse(text)
+        data = strictjson.parse(as_text(content))
         inputs, outputs = (
             tuple(TensorInfo(i["name"], tuple(i["shape"]), i["dtype"]) for i in data[key])
             for key in ("inputs", "outputs")
@@ -62,7 +64,9 @@ def _positions(module: Any) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, .
 class TorchScriptSession:
     """A traced module behind the `Session` protocol."""
 
-    def __init__(self, module: Any, signature: str, effective_options: Mapping[str, str]) -> None:
+    def __init__(
+        self, module: Any, signature: str | bytes, effective_options: Mapping[str, str]
+    ) -> None:
         self._module = module
         self.effective_options = dict(effective_options)
         self.inputs, self.outputs = read_signature(signature) if signature else _positions(module)
@@ -109,7 +113,7 @@ class TorchScript:
             "float32_matmul_precision": matmul,
             "num_threads": str(torch.get_num_threads()),
         }
-        return TorchScriptSession(module.eval(), as_text(extra[SIGNATURE]), effective)
+        return TorchScriptSession(module.eval(), extra[SIGNATURE], effective)
 
 
 def as_text(content: str | bytes) -> str:

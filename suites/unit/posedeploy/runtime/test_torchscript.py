@@ -118,9 +118,9 @@ def test_the_converter_copies_and_its_names_are_positions(tmp_path: Path) -> Non
         '{"inputs": [{"name": "a", "shape": [null], "dtype": "float32"}], "outputs": []}',
         '{"inputs": [{"name": "a", "shape": 7, "dtype": "float32"}], "outputs": []}',
         '{"inputs": [{"name": "a", "shape": [], "dtype": [1]}], "outputs": []}',
-        '{"inputs": ' + "[" * 100_000,
+        '{"inputs": ' + "[" * 100_000, b"\xff\xfe",
     ],
 )  # fmt: skip
-def test_a_signature_that_is_none_is_damaged(signature: str) -> None:
+def test_a_signature_that_is_none_is_damaged(signature: str | bytes) -> None:
     with pytest.raises(RuntimeError, match=r"posedeploy\.json in it is damaged"):
         read_signature(signature)
