@@ -23,7 +23,7 @@ OURS = {
     f"suites/{name}"
     for name in (
         "benchmarks", "contract", "documents", "inference", "mutation", "regression",
-        "report_ui", "unit",
+        "fuzz", "report_ui", "unit",
     )
 }  # fmt: skip
 

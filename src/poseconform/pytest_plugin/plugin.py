@@ -294,8 +294,10 @@ def pytest_runtest_makereport(
     report = yield
     item.config.stash[MESSAGES].move_to(report)
     cell = _cell(item)
-    decided = call.when == "call" or (call.when == "setup" and not report.passed)
-    if cell is None or not decided:
+    if cell is None:
+        return report
+    if call.when == "teardown" or (call.when == "setup" and report.passed):
+        recording.shorten(report)
         return report
     test = _test(item, cell)
     error = call.excinfo.value if call.excinfo else None
@@ -308,6 +310,8 @@ def pytest_runtest_makereport(
     item.user_properties += recording.junit_properties(measured, test.stage)
     if report.failed:
         save(item, cell, report, test.base.repro)
+    recording.shorten(report)
+    if report.failed:
         end_with(report, "re-run just this cell", test.base.repro)
     return report
 

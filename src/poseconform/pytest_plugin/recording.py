@@ -17,12 +17,13 @@ from poseconform.matrix.cells import Cell
 from poseconform.matrix.weights import USER
 from poseconform.results.folder import CellState, CollectedTest, RunFolder
 from poseconform.results.outcome import usual_failure
-from poseconform.results.records import CellRecord, StageRecord, tail
+from poseconform.results.records import LOG_LIMIT, CellRecord, StageRecord, tail
 from posedeploy.runtime import Availability
 
 CELL = "poseconform_cell"  # attribute of a report of a cell's test: `{"id": ..., "outcome": ...}`
 MESSAGES = "poseconform_messages"  # attribute of a report: what was logged during its test
 XPASS = "unexpected pass"
+MESSAGE_LIMIT = 1000  # characters; it is one line for a person
 
 
 class Messages(logging.Handler):
@@ -168,7 +169,7 @@ def stage_result(stage: str, report: pytest.TestReport, error: object) -> StageR
     if report.passed:
         return StageRecord(stage, report.duration, message=reason, expected=bool(reason))
     if report.failed and error is None:
-        message = printable(str(report.longrepr))
+        message = brief(str(report.longrepr))
         return StageRecord(stage, report.duration, message=message, expected=True)
     if report.skipped and not hasattr(report, "wasxfail"):
         return None
@@ -188,11 +189,11 @@ def failed_stage(stage: str, seconds: float, error: object) -> StageRecord:
         error = StageFailure.from_child(stage, error)
     if isinstance(error, StageFailure):
         message = error.message.splitlines()[0] if error.message else error.kind
-        return StageRecord(error.stage, seconds, error.kind, printable(message), error.code)
+        return StageRecord(error.stage, seconds, error.kind, brief(message), error.code)
     compared = isinstance(error, AssertionError | pytest.fail.Exception)
     lines = str(error).strip().splitlines() or [type(error).__name__]
     kind = usual_failure(stage) if compared else "failed"
-    return StageRecord(stage, seconds, kind, printable(lines[0]))
+    return StageRecord(stage, seconds, kind, brief(lines[0]))
 
 
 def fail_unmet(
@@ -221,6 +222,15 @@ def fail_unmet(
     return replace(record, stages=stages)
 
 
+def shorten(report: pytest.TestReport) -> None:
+    """Leave `LOG_LIMIT` characters of each text of a report, which JUnit holds twice."""
+    if report.failed and len(report.longreprtext) > LOG_LIMIT:
+        crash = getattr(getattr(report.longrepr, "reprcrash", None), "message", "")
+        headline = brief(crash.partition("\n")[0])
+        report.longrepr = f"{headline}\n{tail(report.longreprtext)}".lstrip("\n")
+    report.sections = [(title, tail(text)) for title, text in report.sections]
+
+
 def junit_properties(record: CellRecord, stage: str) -> list[tuple[str, object]]:
     """Properties of a test of a stage in the JUnit report; what was not measured is left out."""
     names = ("model", "family", "backend", "precision", "shape_mode", "deploy_config")
@@ -230,6 +240,12 @@ def junit_properties(record: CellRecord, stage: str) -> list[tuple[str, object]]
         "keypoint_error_px_max": error.max if error else None,
     }  # fmt: skip
     return [(name, value) for name, value in properties.items() if value not in {None, ""}]
+
+
+def brief(text: str) -> str:
+    """`text` printable, at most `MESSAGE_LIMIT` characters of it."""
+    shown = printable(text[: MESSAGE_LIMIT + 1])
+    return shown if len(shown) <= MESSAGE_LIMIT else f"{shown[: MESSAGE_LIMIT - 1]}…"
 
 
 def printable(text: str) -> str:

@@ -6,6 +6,7 @@ cannot be used.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -129,6 +130,8 @@ def baseline(
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and give its exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name may hold what UTF-8 cannot
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app(arguments, prog_name=os.environ.get("POSECONFORM_PROGRAM"))
     except (ReportError, OSError) as error:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
+from functools import cache
 from importlib.resources import files
 from itertools import count, groupby
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from poseconform.report.data.baseline import comparable
@@ -115,15 +116,7 @@ def render_html(
 
 def _render(page: Mapping[str, Any], payload: Mapping[str, Any]) -> str:
     script, theme = _template("app.js"), _template("theme.js")
-    environment = Environment(
-        loader=FunctionLoader(_template),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"breakable": _breakable, "shorten": _shorten, "visible": visible}
-    return environment.get_template("index.html.j2").render(
+    return _page().render(
         page=page,
         style=Markup(_template("style.css")),  # noqa: S704 - our own file
         script=Markup(script),  # noqa: S704 - our own file
@@ -132,6 +125,20 @@ def _render(page: Mapping[str, Any], payload: Mapping[str, Any]) -> str:
         script_hashes=Markup(f"{_csp_hash(theme)} {_csp_hash(script)}"),  # noqa: S704 - base64
         data=Markup(script_json(payload)),  # noqa: S704 - made inert by script_json
     )
+
+
+@cache
+def _page() -> Template:
+    """The page's template, compiled once."""
+    environment = Environment(
+        loader=FunctionLoader(_template),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"breakable": _breakable, "shorten": _shorten, "visible": visible}
+    return environment.get_template("index.html.j2")
 
 
 def _add_images(cells: Sequence[CellRecord], payload: Mapping[str, Any], room: int) -> None:

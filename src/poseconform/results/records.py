@@ -7,21 +7,23 @@ infinity are measurements, which JSON holds as the strings "NaN", "Infinity" and
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import field, replace
 from numbers import Integral, Real
 from typing import Annotated, Any
 
 from pydantic import (
-    BeforeValidator,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
     TypeAdapter,
     ValidationError,
     WithJsonSchema,
 )
 from pydantic.dataclasses import dataclass
+from pydantic_core import core_schema
 
 from poseconform.results.outcome import (
     COMPARING_STAGES,
@@ -51,12 +53,60 @@ def _read_count(value: Any) -> Any:
     return int(value) if isinstance(value, Integral) and not isinstance(value, bool) else value
 
 
-Count = Annotated[int, BeforeValidator(_read_count), WithJsonSchema({"type": "integer"})]
+def _read_text(value: Any) -> Any:
+    """A string that UTF-8 can hold: bytes of a file name that it cannot become escapes."""
+    if isinstance(value, str) and not value.isascii():
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    return value
+
+
+def _read_facts(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {_read_text(name): _read_facts(item) for name, item in value.items()}
+    return (
+        [_read_facts(v) for v in value] if isinstance(value, list | tuple) else _read_text(value)
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _FromPython:
+    """Prepares a value that Python code gives.
+
+    One from JSON is taken as it is, millions of them without a call of a Python function;
+    `words`: or prepared, where it is none of the type.
+    """
+
+    prepare: Callable[[Any], Any]
+    words: str = ""  # what the type is called in an error, with its words
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        plain = handler(source)
+        prepared = core_schema.no_info_before_validator_function(self.prepare, plain)
+        of_json = plain
+        if self.words:
+            of_json = core_schema.union_schema(
+                [plain, prepared], mode="left_to_right",
+                custom_error_type="no_such_word",
+                custom_error_message=f"Input should be {self.words}",
+            )  # fmt: skip
+        return core_schema.json_or_python_schema(of_json, prepared)
+
+
+_64_BITS = 2**63
+
+Count = Annotated[
+    int, Field(ge=-_64_BITS, lt=_64_BITS), _FromPython(_read_count),
+    WithJsonSchema({"type": "integer", "minimum": -_64_BITS, "exclusiveMaximum": _64_BITS}),
+]  # fmt: skip
+Facts = Annotated[Mapping[str, Any], _FromPython(_read_facts)]
 Number = Annotated[
     float,
-    BeforeValidator(_read_number),
+    _FromPython(_read_number, "a valid number, 'NaN', 'Infinity' or '-Infinity'"),
     WithJsonSchema({"type": ["number", "string"], "pattern": "^(NaN|-?Infinity)$"}),
 ]
+Text = Annotated[str, _FromPython(_read_text)]
 
 
 @dataclass(frozen=True, config=CONFIG)
@@ -66,8 +116,8 @@ class StageRecord:
     name: Annotated[str, Field(json_schema_extra={"enum": list(STAGES)})]
     seconds: Number = 0.0  # 0 when a cached artifact was used
     outcome: Annotated[str, Field(json_schema_extra={"enum": list(STAGE_OUTCOMES)})] = "pass"
-    message: str = ""  # one line for a person
-    code: str = ""  # a signal (`SIGSEGV`), an availability code, or a timeout's (`hang`)
+    message: Text = ""  # one line for a person
+    code: Text = ""  # a signal (`SIGSEGV`), an availability code, or a timeout's (`hang`)
     expected: bool = False  # a declared failure
 
     def __post_init__(self) -> None:
@@ -115,9 +165,9 @@ class OutputRecord:
     error and `headroom` error over allowed error (1.0 is the limit), the worse of maximum and RMS.
     """
 
-    name: str
-    shape: tuple[Count | str, ...] = ()  # as run; a str is a dynamic dimension's name
-    dtype: str = ""
+    name: Text
+    shape: tuple[Count | Text, ...] = ()  # as run; a str is a dynamic dimension's name
+    dtype: Text = ""
     max_abs: Number | None = None
     rms: Number | None = None
     allowed_max: Number | None = None
@@ -139,7 +189,7 @@ class LayersRecord:
     multiplying: Count  # layers that sum products
     min_db: Number | None = None  # signal over quantization noise, of the layer `worst`
     median_db: Number | None = None
-    worst: str = ""
+    worst: Text = ""
     allowed_db: Number | None = None  # limit of `min_db`
 
 
@@ -160,8 +210,8 @@ class AccuracyRecord:
     pck: Number | None = None
     pck_reference: Number | None = None
     points_lost: Number | None = None  # 100 (pck_reference - pck); negative for a gain
-    code: str = ""  # why the check refused, and then `figures` is 0; '' where it measured
-    reason: str = ""
+    code: Text = ""  # why the check refused, and then `figures` is 0; '' where it measured
+    reason: Text = ""
 
 
 @dataclass(frozen=True, config=CONFIG)
@@ -172,7 +222,7 @@ class DatasetRecord:
     counts keypoints within 5 % of the box's larger side.
     """
 
-    name: str
+    name: Text
     images: Count
     ap: Number
     ap_reference: Number
@@ -186,8 +236,8 @@ class DatasetRecord:
 class ArtifactRecord:
     """A file of the SDK model folder: name relative to it, SHA-256 in hex, size in bytes."""
 
-    file: str
-    sha256: str
+    file: Text
+    sha256: Text
     bytes: Count
 
 
@@ -195,7 +245,7 @@ class ArtifactRecord:
 class GraphRecord:
     """What is in the exported graph: operator type to count, nodes, opset, ONNX IR version."""
 
-    ops: Mapping[str, Count] = field(default_factory=dict)
+    ops: Mapping[Text, Count] = field(default_factory=dict)
     nodes: Count | None = None
     opset: Count | None = None
     ir: Count | None = None
@@ -214,19 +264,19 @@ class LatencyRecord:
 class ImageRecord:
     """A small image with reference and deployed keypoints drawn over each other."""
 
-    name: str  # unique in its cell
-    data: str  # base64
-    mime: str = "image/jpeg"
-    caption: str = ""  # also for a screen reader
+    name: Text  # unique in its cell
+    data: Text  # base64
+    mime: Text = "image/jpeg"
+    caption: Text = ""  # also for a screen reader
 
 
 @dataclass(frozen=True, config=CONFIG)
 class SourceRecord:
     """The result of a cell on one runner, of several that were merged."""
 
-    runner: str
-    outcome: str
-    reason: str = ""
+    runner: Text
+    outcome: Text
+    reason: Text = ""
     headroom: Number | None = None
 
 
@@ -234,18 +284,18 @@ class SourceRecord:
 class CellRecord:
     """One cell of the matrix; errors are the worst over outputs, images and batches."""
 
-    model: str
-    family: str  # row of the support table
-    backend: str
-    precision: str
+    model: Text
+    family: Text  # row of the support table
+    backend: Text
+    precision: Text
     shape_mode: Annotated[str, Field(pattern="^(static|dynamic)$")]
-    deploy_config: str  # file name in `deploy_configs/`, or a path the user gave
-    implementation: str = "posedeploy"
-    exporter: str = ""
-    tiers: tuple[str, ...] = ()
+    deploy_config: Text  # file name in `deploy_configs/`, or a path the user gave
+    implementation: Text = "posedeploy"
+    exporter: Text = ""
+    tiers: tuple[Text, ...] = ()
     outcome: Annotated[str, Field(pattern=OUTCOME_PATTERN)] = "missing"
-    code: str = ""  # availability code, signal name, or what ran out: `hang`, `cpu-time`
-    reason: str = ""  # one line for a person; '' on a pass
+    code: Text = ""  # availability code, signal name, or what ran out: `hang`, `cpu-time`
+    reason: Text = ""  # one line for a person; '' on a pass
     headroom: Number | None = None  # 1.0 is the limit
     keypoint_error_px: PixelError | None = None  # input px
     sdk_client_error_px: PixelError | None = None  # through the SDK client, px of the image
@@ -254,17 +304,17 @@ class CellRecord:
     outputs: tuple[OutputRecord, ...] = ()
     artifacts: tuple[ArtifactRecord, ...] = ()
     graph: GraphRecord | None = None
-    effective_options: Mapping[str, str] = field(default_factory=dict)  # as the backend reports
+    effective_options: Mapping[Text, Text] = field(default_factory=dict)  # as the backend reports
     latency_ms: LatencyRecord | None = None
     batches: tuple[Count, ...] = ()  # sizes that were compared
     images: tuple[ImageRecord, ...] = ()
-    checkpoint_sha256: str = ""
-    weights: str = ""  # origin: `calibrated`, `fitted`, `zoo` or `user`
+    checkpoint_sha256: Text = ""
+    weights: Text = ""  # origin: `calibrated`, `fitted`, `zoo` or `user`
     layers: LayersRecord | None = None
     accuracy: AccuracyRecord | None = None
     dataset: DatasetRecord | None = None
-    log_tail: str = ""
-    repro: str = ""  # a command that runs this cell again, alone
+    log_tail: Text = ""
+    repro: Text = ""  # a command that runs this cell again, alone
     sources: tuple[SourceRecord, ...] = ()  # one a runner, after a merge
 
     @property

@@ -21,7 +21,7 @@ from posedeploy.errors import BadInputError, ConversionError
 from posedeploy.precision.calibration import CalibrationSet
 from posedeploy.runtime import StoredPrecision, backend_row
 from posedeploy.runtime.coreml import declared, import_coremltools, read_spec
-from posedeploy.runtime.torchscript import SIGNATURE, as_text, read_signature
+from posedeploy.runtime.torchscript import SIGNATURE, read_signature
 
 PRECISIONS = {"fp32": "FLOAT32", "fp16": "FLOAT16"}  # ours -> names of coremltools.precision
 DEFAULT_TARGET = "iOS16"  # the first whose inputs and outputs may be float16
@@ -43,7 +43,7 @@ def convert(
     ct = import_coremltools()
     extra = {SIGNATURE: ""}
     program = torch.export.load(ir, extra_files=extra)
-    inputs, outputs = read_signature(as_text(extra[SIGNATURE]))
+    inputs, outputs = read_signature(extra[SIGNATURE])
     refuse_dynamic_batch(deploy_config, "Packages for CoreML hold one image here", inputs)
     settings = _settings(ct, deploy_config)
     try:

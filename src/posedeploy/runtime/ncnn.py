@@ -8,6 +8,7 @@ refused in any other precision, for with the switch off ncnn computes wrong valu
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posedeploy.runtime.host import HOST, Host
+from posedeploy.runtime.limits import refuse_beyond_limits
 from posedeploy.runtime.registry import accepted_device, backend_row
 from posedeploy.runtime.types import Arrays, Availability, SessionOptions, TensorInfo
 
@@ -100,6 +102,8 @@ class Ncnn:
         accepted_device("ncnn", device, options.precision, PRECISIONS)
         if options.precision != "int8" and is_quantized(files[0]):
             raise RuntimeError(f"ncnn: {files[0].name} is quantized; precision must be 'int8'")
+        inputs = read_inputs(files[0])
+        refuse_beyond_limits("ncnn", inputs)  # a session runs on zeros of them
         net = ncnn.Net()
         net.opt.use_vulkan_compute = False
         net.opt.lightmode = options.extra.get(KEEP_BLOBS) != "yes"
@@ -111,7 +115,7 @@ class Ncnn:
             if status := load(str(path)):
                 reason = what_is_wrong(files[0])
                 raise RuntimeError(f"ncnn could not load {path.name} (status {status}): {reason}")
-        return NcnnSession(net, read_inputs(files[0]), _effective(net))
+        return NcnnSession(net, inputs, _effective(net))
 
 
 def _effective(net: Any) -> dict[str, str]:
@@ -132,11 +136,13 @@ def read_inputs(param: Path) -> tuple[TensorInfo, ...]:
     """
     infos = []
     for words in _layers(param):
-        if words[0] == "Input":
-            sizes = dict(word.split("=", 1) for word in words[5:] if "=" in word)
-            whole = all(sizes.get(key, "").isdigit() for key in "012")
-            shape = (1, *(int(sizes[key]) for key in "210")) if whole else ()
-            infos.append(TensorInfo(words[4], shape, "float32"))
+        if words[0] == "Input" and len(words) > 4:
+            name, parameters = words[4], words[5:]
+            sizes = dict(word.split("=", 1) for word in parameters if "=" in word)
+            whole = all(re.fullmatch(r"[0-9]+", sizes.get(key, "")) for key in "012")
+            # of more than 9 digits: too large in any case, and too long for `int`
+            shape = (1, *(int(sizes[key][:10]) for key in "210")) if whole else ()
+            infos.append(TensorInfo(name, shape, "float32"))
     return tuple(infos)
 
 

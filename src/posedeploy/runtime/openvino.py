@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posedeploy.runtime.host import HOST, PROBE_SECONDS, Host, failed
+from posedeploy.runtime.limits import refuse_beyond_limits
 from posedeploy.runtime.registry import accepted_device, as_declared, backend_row
 from posedeploy.runtime.types import (
     Arrays,
@@ -124,6 +125,8 @@ class OpenVino:
         _initialize(ov)
         core = ov.Core()
         model = core.read_model(*files[:2])
+        # before it is compiled: that allocates what the graph computes
+        refuse_beyond_limits("openvino", map(tensor_info, (*model.inputs, *model.outputs)))
         wanted = {
             "INFERENCE_PRECISION_HINT": _inference_precision(model, options),
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",  # activations stay as they are

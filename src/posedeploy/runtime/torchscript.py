@@ -15,6 +15,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from posedeploy import strictjson
 from posedeploy.runtime.host import HOST, Host
 from posedeploy.runtime.registry import accepted_device, as_declared, backend_row
 from posedeploy.runtime.torchscript_program import problems
@@ -36,13 +37,22 @@ def signature_text(inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo]) 
     )
 
 
-def read_signature(text: str) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
-    """Inputs and outputs that `signature_text` wrote."""
-    data = json.loads(text)
-    inputs, outputs = (
-        tuple(TensorInfo(i["name"], tuple(i["shape"]), i["dtype"]) for i in data[key])
-        for key in ("inputs", "outputs")
-    )
+def read_signature(
+    content: str | bytes,
+) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
+    """Inputs and outputs that `signature_text` wrote; a RuntimeError for anything else."""
+    try:
+        data = strictjson.parse(as_text(content))
+        inputs, outputs = (
+            tuple(TensorInfo(i["name"], tuple(i["shape"]), i["dtype"]) for i in data[key])
+            for key in ("inputs", "outputs")
+        )
+        for info in (*inputs, *outputs):
+            sizes = {type(size) for size in info.shape}
+            if {type(info.name), type(info.dtype)} != {str} or not sizes <= {int, str}:
+                raise TypeError(f"{info.name!r:.40} is not described as a tensor")
+    except (KeyError, TypeError, ValueError) as error:
+        raise RuntimeError(f"torchscript: the {SIGNATURE} in it is damaged: {error}") from error
     return inputs, outputs
 
 
@@ -67,7 +77,11 @@ class TorchScriptSession:
     """
 
     def __init__(
-        self, module: Any, signature: str, effective_options: Mapping[str, str], threads: int = 0
+        self,
+        module: Any,
+        signature: str | bytes,
+        effective_options: Mapping[str, str],
+        threads: int = 0,
     ) -> None:
         self._module, self._threads = module, threads
         self.effective_options = dict(effective_options)
@@ -129,9 +143,7 @@ class TorchScript:
             "float32_matmul_precision": matmul,
             "num_threads": str(torch.get_num_threads()),
         }
-        return TorchScriptSession(
-            module.eval(), as_text(extra[SIGNATURE]), effective, options.threads
-        )
+        return TorchScriptSession(module.eval(), extra[SIGNATURE], effective, options.threads)
 
 
 def as_text(content: str | bytes) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import cast
 
 from posedeploy.errors import BadInputError, UnavailableError
@@ -21,13 +22,14 @@ from posedeploy.runtime import (
     backend_names,
     backend_row,
     get_runtime,
+    limits,
     torchscript_program,
 )
 from posedeploy.runtime.types import DeviceRuntime
 from posedeploy.sdk.decode import MISMATCH, Decoder, compile_decoder
 from posedeploy.sdk.fields import Node
 from posedeploy.sdk.folder import DEPLOY, PIPELINE, SdkModel
-from posedeploy.sdk.onnxfile import refuse_external_data
+from posedeploy.sdk.onnxfile import refuse_external_data, refuse_other_than_xml
 from posedeploy.sdk.transforms import Preprocessor
 
 NET = "$.pipeline.tasks[?(@.module=='Net')]"
@@ -94,10 +96,24 @@ def bind_outputs(model: SdkModel, names: Sequence[str], wanted: Sequence[str]) -
     return bound
 
 
+def check_sizes(net: str, tensors: Sequence[TensorInfo]) -> None:
+    """Refuse a graph that declares what no machine should allocate, with a BadInputError."""
+    if found := limits.beyond_limits(tensors):
+        next_step = "Convert the model with a smaller batch, or with a dynamic one."
+        raise BadInputError(net, found, limits.EXPECTED, next_step)
+
+
+def batch_of(binding: Binding, asked: int, input_size: tuple[int, int]) -> int:
+    """Regions in one call: the graph's own batch, or else as many as were asked for and fit."""
+    width, height = input_size
+    return binding.batch or min(asked, limits.MAX_CALL_BYTES // (4 * 3 * width * height))
+
+
 def bind(
     model: SdkModel, session: Session, wanted: Sequence[str], input_size: tuple[int, int]
 ) -> Binding:
     """Match a folder's pipeline with the graph that was loaded."""
+    check_sizes(model.model.net, [*session.inputs, *session.outputs])
     info = bind_input(model, session.inputs, input_size)
     first = info.shape[0] if info.shape else int(not model.model.dynamic_shape)
     batch = first if isinstance(first, int) else 0
@@ -133,6 +149,22 @@ def _check_device(row: BackendSpec, runtime: Runtime, device: Device) -> None:
             )  # fmt: skip
 
 
+def check_kind(model: SdkModel, path: Path) -> None:
+    """Refuse a main file of another kind than the backend's, with a BadInputError.
+
+    A backend may read more kinds than its own, whatever the file is called: OpenVINO reads ONNX
+    from an '.xml', and with it the files that the graph names.
+    """
+    suffix = Path(backend_row(model.model.backend).main_file).suffix
+    if Path(model.model.net).suffix != suffix:
+        raise BadInputError(
+            f"{DEPLOY}: $.models[0].net", repr(model.model.net), f"a {suffix} file",
+            "Convert the model again.",
+        )  # fmt: skip
+    if suffix == ".xml":
+        refuse_other_than_xml(path)
+
+
 def load_session(
     model: SdkModel, device: Device, threads: int, runtime: Runtime | None = None
 ) -> Session:
@@ -151,7 +183,8 @@ def load_session(
     row, files = backend_row(name), model.backend_files()
     runtime = runtime or get_runtime(name)
     _check_device(row, runtime, device)
-    if files[0].suffix == ".onnx":
+    check_kind(model, files[0])
+    if Path(row.main_file).suffix == ".onnx":
         refuse_external_data(files[0])
     try:
         return runtime.load(files, str(device), SessionOptions(model.precision, threads))

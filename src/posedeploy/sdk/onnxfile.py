@@ -7,16 +7,18 @@ validator, and keeps `PoseDetector` from loading a graph that names files outsid
 
 from __future__ import annotations
 
+import codecs
 import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from posedeploy.errors import BadInputError
+from posedeploy.errors import BadInputError, what_it_is
 from posedeploy.runtime import TensorInfo
 
 Value = int | memoryview
 MAX_NESTING = 24  # of graphs in attributes of nodes; real ones have 2
+MAX_FIELDS = 500_000  # that are looked at, some of them several times
 
 # TensorProto.DataType -> numpy's name
 DTYPES = {
@@ -87,73 +89,99 @@ def fields(data: memoryview) -> Iterator[tuple[int, Value]]:
         at += size
 
 
-def _only(data: memoryview, number: int) -> list[memoryview]:
-    return [v for n, v in fields(data) if n == number and isinstance(v, memoryview)]
+class _Reader:
+    """Reads one file; a ValueError where it has more than `MAX_FIELDS` fields to look at."""
 
+    def __init__(self) -> None:
+        self._left = MAX_FIELDS
 
-def _text(data: memoryview, number: int) -> str:
-    return "".join(bytes(v).decode("utf-8", "replace") for v in _only(data, number)[:1])
+    def fields(self, data: memoryview) -> Iterator[tuple[int, Value]]:
+        """The fields of one message, counted."""
+        for field in fields(data):
+            self._left -= 1
+            if self._left < 0:
+                raise ValueError(f"more than {MAX_FIELDS:,} fields")
+            yield field
 
+    def _only(self, data: memoryview, number: int) -> list[memoryview]:
+        return [v for n, v in self.fields(data) if n == number and isinstance(v, memoryview)]
 
-def _number(data: memoryview, number: int) -> int:
-    return next((v for n, v in fields(data) if n == number and isinstance(v, int)), 0)
+    def _text(self, data: memoryview, number: int) -> str:
+        return "".join(bytes(v).decode("utf-8", "replace") for v in self._only(data, number)[:1])
 
+    def _number(self, data: memoryview, number: int) -> int:
+        return next((v for n, v in self.fields(data) if n == number and isinstance(v, int)), 0)
 
-def _tensor_info(value_info: memoryview) -> TensorInfo:
-    """ValueInfoProto: name 1, type 2; TypeProto: tensor 1; its elem_type 1 and shape 2."""
-    shape: list[int | str] = []
-    dtype = "?"
-    for tensor in [tensor for kind in _only(value_info, 2)[:1] for tensor in _only(kind, 1)[:1]]:
-        dtype = DTYPES.get(_number(tensor, 1), "?")
-        for dim in [dim for dims in _only(tensor, 2)[:1] for dim in _only(dims, 1)]:
-            sizes = [v for n, v in fields(dim) if n == 1 and isinstance(v, int)]
-            shape.append(sizes[0] if sizes else _text(dim, 2) or "?")
-    return TensorInfo(_text(value_info, 1), tuple(shape), dtype)
+    def _tensor_info(self, value_info: memoryview) -> TensorInfo:
+        """ValueInfoProto: name 1, type 2; TypeProto: tensor 1; its elem_type 1 and shape 2."""
+        shape: list[int | str] = []
+        dtype = "?"
+        for tensor in [
+            tensor for kind in self._only(value_info, 2)[:1] for tensor in self._only(kind, 1)[:1]
+        ]:
+            dtype = DTYPES.get(self._number(tensor, 1), "?")
+            for dim in [dim for dims in self._only(tensor, 2)[:1] for dim in self._only(dims, 1)]:
+                sizes = [v for n, v in self.fields(dim) if n == 1 and isinstance(v, int)]
+                known = [size for size in sizes if size < 2**63]  # int64; one below 0 is dynamic
+                shape.append(known[0] if known else self._text(dim, 2) or "?")
+        return TensorInfo(self._text(value_info, 1), tuple(shape), dtype)
 
+    def _external(self, data: memoryview, message: str, depth: int = 0) -> Iterator[str]:
+        """Locations of external data anywhere below a message."""
+        if depth > MAX_NESTING:
+            raise ValueError(f"graphs nested deeper than {MAX_NESTING}")
+        if message == "Tensor":
+            # data_location (14) 1 is EXTERNAL; entries (13) without it count too: loaders differ
+            entries = self._only(data, 13)
+            if entries or self._number(data, 14) == 1:
+                yield {self._text(entry, 1): self._text(entry, 2) for entry in entries}.get(
+                    "location", "?"
+                )
+            return
+        for number, value in self.fields(data):
+            below = _INTO[message].get(number)
+            if below and isinstance(value, memoryview):
+                yield from self._external(value, below, depth + (below == "Graph"))
 
-def _external(data: memoryview, message: str, depth: int = 0) -> Iterator[str]:
-    """Locations of external data anywhere below a message."""
-    if depth > MAX_NESTING:
-        raise ValueError(f"graphs nested deeper than {MAX_NESTING}")
-    if message == "Tensor":
-        # data_location (14) 1 is EXTERNAL; entries (13) without it count too: loaders differ
-        entries = _only(data, 13)
-        if entries or _number(data, 14) == 1:
-            yield {_text(entry, 1): _text(entry, 2) for entry in entries}.get("location", "?")
-        return
-    for number, value in fields(data):
-        below = _INTO[message].get(number)
-        if below and isinstance(value, memoryview):
-            yield from _external(value, below, depth + (below == "Graph"))
-
-
-def _facts(data: memoryview) -> OnnxFacts:
-    graphs = _only(data, 7)
-    if len(graphs) != 1:
-        raise ValueError("no graph in it")
-    graph = graphs[0]
-    initialized = {_text(tensor, 8) for tensor in _only(graph, 5)}
-    inputs = [_tensor_info(value) for value in _only(graph, 11)]
-    return OnnxFacts(
-        ir_version=_number(data, 1),
-        opsets={_text(entry, 1): _number(entry, 2) for entry in _only(data, 8)},
-        inputs=tuple(info for info in inputs if info.name not in initialized),
-        outputs=tuple(_tensor_info(value) for value in _only(graph, 12)),
-        external=tuple(sorted(set(_external(data, "Model")))),
-        operators=frozenset(_text(node, 4) for node in _only(graph, 1)),
-        weight_types=frozenset(DTYPES.get(_number(t, 2), "?") for t in _only(graph, 5)),
-    )
+    def facts(self, data: memoryview) -> OnnxFacts:
+        """What a whole file tells."""
+        graphs = self._only(data, 7)
+        if len(graphs) != 1:
+            raise ValueError("no graph in it")
+        graph = graphs[0]
+        initialized = {self._text(tensor, 8) for tensor in self._only(graph, 5)}
+        inputs = [self._tensor_info(value) for value in self._only(graph, 11)]
+        return OnnxFacts(
+            ir_version=self._number(data, 1),
+            opsets={self._text(entry, 1): self._number(entry, 2) for entry in self._only(data, 8)},
+            inputs=tuple(info for info in inputs if info.name not in initialized),
+            outputs=tuple(self._tensor_info(value) for value in self._only(graph, 12)),
+            external=tuple(sorted(set(self._external(data, "Model")))),
+            operators=frozenset(self._text(node, 4) for node in self._only(graph, 1)),
+            weight_types=frozenset(
+                DTYPES.get(self._number(t, 2), "?") for t in self._only(graph, 5)
+            ),
+        )
 
 
 def read_onnx(path: Path) -> OnnxFacts:
     """Facts of an ONNX file; a BadInputError where it is none."""
     data = path.read_bytes()
     try:
-        return _facts(memoryview(data))
+        return _Reader().facts(memoryview(data))
     except ValueError as error:
         found = f"no ONNX graph: {error}" + ("" if data else " (an empty file)")
         next_step = "Convert the model again."
         raise BadInputError(path.name, found, "an ONNX file", next_step) from error
+
+
+def refuse_other_than_xml(path: Path) -> None:
+    """Raise a BadInputError if a file is no XML. No ONNX file begins as XML does."""
+    with path.open("rb") as file:
+        start = file.read(4).removeprefix(codecs.BOM_UTF8)
+    if not start.startswith(b"<"):
+        found, next_step = what_it_is(path), "Convert the model again."
+        raise BadInputError(path.name, f"{found}, which is no XML", "OpenVINO's XML", next_step)
 
 
 def refuse_external_data(path: Path) -> None:

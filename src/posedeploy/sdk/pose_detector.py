@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from posedeploy.errors import BadInputError
 from posedeploy.runtime import Device, Runtime, Session
-from posedeploy.sdk.binding import bind, decoder_of, load_session
+from posedeploy.sdk.binding import batch_of, bind, decoder_of, load_session
 from posedeploy.sdk.checksums import HASHED_BYTES, mismatches
 from posedeploy.sdk.decode import MISMATCH
 from posedeploy.sdk.folder import read_folder
@@ -88,7 +88,7 @@ class PoseDetector:
         device = Device.parse(f"{device_name}:{device_id}" if device_id else device_name)
         self._session: Session | None = load_session(self.model, device, threads, runtime)
         self._binding = bind(self.model, self._session, self._decoder.outputs, self.input_size)
-        self._batch = self._binding.batch or batch_size
+        self._batch = batch_of(self._binding, batch_size, self.input_size)
         self.on_stage: Callable[[str], None] = lambda _stage: None
 
     @property
@@ -179,7 +179,14 @@ class PoseDetector:
             entry = self.model.model
             found = f"{entry.backend} fails on input {list(tensor.shape)}: {error}"
             raise BadInputError(entry.net, found, "a graph that takes it", MISMATCH) from error
-        return {name: outputs[graph] for name, graph in self._binding.outputs.items()}
+        bound = {name: outputs[graph] for name, graph in self._binding.outputs.items()}
+        for name, array in bound.items():
+            if array.shape[:1] != tensor.shape[:1]:
+                raise BadInputError(
+                    f"graph output {name!r}", f"{array.dtype} of shape {list(array.shape)}",
+                    f"{len(tensor)} rows, one an image", MISMATCH,
+                )  # fmt: skip
+        return bound
 
     def _infer(self, regions: Sequence[Region]) -> tuple[Poses, NDArray[np.intp]]:
         """Poses of at most a batch of regions, and the region that each belongs to."""

@@ -12,6 +12,8 @@ from posedeploy.errors import BadInputError
 from posedeploy.sdk.decode import Decoded
 from posedeploy.sdk.transforms import Floats, Region, to_image
 
+MAX_COORDINATE = 1e7  # px; OpenCV warps images with sides below 32767
+
 
 @dataclass(frozen=True)
 class Poses:
@@ -26,10 +28,12 @@ def as_boxes(boxes: ArrayLike) -> Floats:
     """Boxes as `[N, 4]`; float32 stays, everything else becomes float64.
 
     MMPose computes in the boxes' own type, and so the same boxes give the same pixels.  A
-    BadInputError says what is no box, or not finite.
+    BadInputError says what is no box, not finite, or beyond `MAX_COORDINATE`.
     """
     try:
         array = np.asarray(boxes)
+        if array.dtype.kind not in "fiuO" and array.size:
+            raise ValueError(f"could not convert {array.dtype} to numbers")
         array = array if array.dtype == np.float32 else array.astype(np.float64)
         if array.size == 0:
             return array.reshape(0, 4)
@@ -38,8 +42,13 @@ def as_boxes(boxes: ArrayLike) -> Floats:
             raise ValueError(f"shape {list(array.shape)}")
         if not np.isfinite(array).all():
             raise ValueError("values that are not finite")
-    except (TypeError, ValueError) as error:
-        expected = "[left, top, right, bottom] or a list of such, finite numbers in px"
+        if np.abs(array).max() > MAX_COORDINATE:
+            raise ValueError(f"{np.abs(array).max():g} px")
+    except (OverflowError, TypeError, ValueError) as error:
+        expected = (
+            "[left, top, right, bottom] or a list of such, finite numbers in px, "
+            f"at most {MAX_COORDINATE:g}"
+        )
         next_step = "Pass boxes[:, :4] where the boxes carry scores."
         raise BadInputError("boxes", str(error), expected, next_step) from error
     return array

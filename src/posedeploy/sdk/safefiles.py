@@ -1,23 +1,19 @@
 """Read files of an SDK model folder from an untrusted source.
 
 A folder may come from anywhere, so nothing outside it is ever opened, nothing but regular
-files is, and everything has a size limit.  JSON is stricter than Python's own reader: UTF-8,
-no duplicate keys, no NaN or infinity, bounded depth.
+files is, and everything has a size limit.  JSON is read by `strictjson`.
 """
 
 from __future__ import annotations
 
-import json
-import math
 import stat
-from collections import Counter
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
+from posedeploy import strictjson
 from posedeploy.errors import BadInputError
 
 MAX_JSON_BYTES = 4 * 2**20  # real ones have a few kB
-MAX_JSON_DEPTH = 32  # real ones have 8
 MAX_BACKEND_BYTES = 2 * 2**30  # protobuf's own limit, and so ONNX's without external data
 MAX_PACKAGE_ENTRIES = 1000  # an .mlpackage has a handful
 
@@ -70,61 +66,21 @@ def _check_package(package: Path, subject: str, limit: int) -> None:
             raise _wrong(subject, found, expected)
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        (double, _), *_ = Counter(key for key, _ in pairs).most_common(1)
-        raise ValueError(f"the key {double!r} twice in one object")
-    return result
-
-
-def _constant(name: str) -> Any:
-    raise ValueError(f"{name}, which is no JSON number")
-
-
-def _float(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"the number {text[:20]}, larger than a double holds")
-    return value
-
-
-def json_depth(value: Any, limit: int = MAX_JSON_DEPTH) -> int:
-    """Depth of nesting of a parsed JSON value; stops counting at `limit` + 1."""
-    level, depth = [value], 0
-    while level and depth <= limit:
-        containers = [item for item in level if isinstance(item, dict | list)]
-        depth += bool(containers)
-        level = []
-        for item in containers:
-            level.extend(item.values() if isinstance(item, dict) else item)
-    return depth
-
-
 def read_json(folder: Path, name: str) -> dict[str, Any]:
     """The JSON object in a file of the folder.
 
-    A BadInputError is raised as by `file_inside`, and where the content is not UTF-8, not JSON,
-    not an object, nested deeper than `MAX_JSON_DEPTH`, or has a key twice in one object.
+    A BadInputError is raised as by `file_inside`, and where the content is not UTF-8, not an
+    object, or not what `strictjson.parse` takes.
     """
     subject, expected = str(folder / name), "one JSON object in UTF-8"
     path = file_inside(folder, name, subject, limit=MAX_JSON_BYTES)
     try:
-        value = json.loads(
-            path.read_bytes().decode("utf-8"),
-            object_pairs_hook=_object,
-            parse_constant=_constant,
-            parse_float=_float,
-        )
+        value = strictjson.parse(path.read_bytes().decode("utf-8"))
         if not isinstance(value, dict):
             raise ValueError(f"a JSON {type(value).__name__}")
-        if json_depth(value) > MAX_JSON_DEPTH:
-            raise RecursionError
     except UnicodeDecodeError as error:
         found = f"bytes that are not UTF-8, at byte {error.start}"
         raise _wrong(subject, found, expected) from error
-    except RecursionError as error:
-        raise _wrong(subject, f"nesting deeper than {MAX_JSON_DEPTH}", expected) from error
     except (OSError, ValueError) as error:
         raise _wrong(subject, str(error), expected) from error
     return value

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from posedeploy.errors import BadInputError
-from posedeploy.sdk.binding import decoder_of
+from posedeploy.runtime import backend_names, backend_row
+from posedeploy.sdk.binding import check_kind, decoder_of
 from posedeploy.sdk.checks import Finding, Level, error, from_exception, warning
 from posedeploy.sdk.checks.clients import Client, check_client, client_named
 from posedeploy.sdk.checks.detail import check_facts, check_meta, check_provenance
@@ -109,4 +110,8 @@ def _graph(model: SdkModel) -> OnnxFacts | None:
         files = model.backend_files()
     except BadInputError:
         return None  # check_files reports it
-    return read_onnx(files[0]) if files[0].suffix == ".onnx" else None
+    suffix = Path(model.model.net).suffix
+    if model.model.backend in backend_names():  # check_files reports others
+        check_kind(model, files[0])
+        suffix = Path(backend_row(model.model.backend).main_file).suffix
+    return read_onnx(files[0]) if suffix == ".onnx" else None

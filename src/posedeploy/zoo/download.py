@@ -11,12 +11,13 @@ import http.client
 import re
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from posedeploy.errors import BadInputError, UnavailableError
-from posedeploy.paths import cache_dir, errors_naming
+from posedeploy.paths import cache_dir
 from posedeploy.runtime.processes import held, waiting
 from posedeploy.zoo.table import ModelRow, published
 
@@ -24,6 +25,9 @@ FOLDER = "checkpoints"  # in the cache
 _TIMEOUT_SECONDS = 30.0  # without a byte
 _CHUNK = 1 << 20
 _LOCK_SECONDS = 3600.0  # the largest checkpoint on a slow line
+MAX_BYTES = (
+    2 * 2**30
+)  # mmpose's index has no sizes; the largest checkpoint of the table has 0.5 GB
 _HASH = re.compile(r"-([0-9a-f]{8})(?:_\d{8})?\.pth$")  # rtmpose-s_…-8edcf0d7_20230127.pth
 
 OnProgress = Callable[[int, int | None], None]  # bytes downloaded, bytes in total or None
@@ -74,12 +78,18 @@ def fetch_checkpoint(
 
 
 def fetch(
-    url: str, path: Path, *, offline: bool = False, on_progress: OnProgress = _ignore
+    url: str,
+    path: Path,
+    *,
+    offline: bool = False,
+    on_progress: OnProgress = _ignore,
+    max_bytes: int = MAX_BYTES,
 ) -> None:
     """Download a file whole or not at all, unless it is there; one process at a time.
 
-    An interrupted download leaves '….part', which the next one resumes. Errors are those of
-    `fetch_checkpoint`.
+    An interrupted download leaves '….part', which the next one resumes. Nothing is left of a file
+    of more than `max_bytes`. Errors are those of `fetch_checkpoint`, a BadInputError where
+    something else is in a file's place, and an OSError where the disk is full.
     """
     import filelock  # an environment for running alone lists checkpoints without it
 
@@ -88,15 +98,16 @@ def fetch(
         return
     if offline:
         raise _unavailable(url, path, "no such file, and --offline")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
-    with held(filelock.FileLock(f"{path}.lock", timeout=_LOCK_SECONDS)):
+    part, lock = (path.with_name(f"{path.name}{suffix}") for suffix in (".part", ".lock"))
+    _check_places(path, part, lock)
+    with held(filelock.FileLock(lock, timeout=_LOCK_SECONDS)):
         if path.is_file():  # another process has downloaded it meanwhile
             return
         try:
             with waiting():
-                _download(url, part, on_progress)
-        except (OSError, http.client.HTTPException) as error:  # URLError is an OSError
+                _download(url, part, max_bytes, on_progress)
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            # URLError is an OSError; a ValueError is about a URL that a server redirects to
             if getattr(error, "filename", None) == str(part):
                 raise  # not the server, but the disk
             reason = str(getattr(error, "reason", error)) or type(error).__name__
@@ -109,13 +120,64 @@ def fetch(
         part.replace(path)
 
 
-def _download(url: str, part: Path, on_progress: OnProgress) -> None:
+def _check_places(path: Path, *others: Path) -> None:
+    """Refuse a place for a file where something else is, and make the folder of `path`."""
+    next_step = "Move it away, or name another folder."
+    for place in (path, *others):
+        if place.exists() and not place.is_file():
+            found = "a folder" if place.is_dir() else "what is no regular file"
+            raise BadInputError(str(place), found, "a file, or nothing yet", next_step)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        found = error.strerror or str(error)
+        raise BadInputError(str(path.parent), found, "a folder", next_step) from error
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Errors of the file system within the block name `path`; `write` names no file."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    """Opens HTTP alone: the usual one follows a redirect to FTP too."""
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler, urllib.request.UnknownHandler, urllib.request.HTTPHandler,
+        urllib.request.HTTPSHandler, urllib.request.HTTPDefaultErrorHandler,
+        urllib.request.HTTPRedirectHandler, urllib.request.HTTPErrorProcessor,
+    ):  # fmt: skip
+        opener.add_handler(handler())
+    return opener
+
+
+def _total(response: http.client.HTTPResponse, done: int) -> int | None:
+    """Bytes of the whole file, of which an answer brings what follows `done`; None if unknown."""
+    span = response.headers.get("Content-Range")
+    if done and span is not None and not span.startswith(f"bytes {done}-"):
+        raise ConnectionError(f"{span[:40]!r} where the bytes from {done:,} were asked for")
+    length = response.headers.get("Content-Length")
+    if length is None:
+        return None
+    if not re.fullmatch(r"[0-9]{1,18}", length):
+        raise ConnectionError(f"a Content-Length of {length[:40]!r}")
+    return done + int(length)
+
+
+def _download(url: str, part: Path, max_bytes: int, on_progress: OnProgress) -> None:
     """Append to `part` what it lacks of a file."""
     done = part.stat().st_size if part.is_file() else 0
+    if done > max_bytes:
+        part.unlink()
+        done = 0
     headers = {"Range": f"bytes={done}-"} if done else {}
     request = urllib.request.Request(url, headers=headers)  # noqa: S310 - mmpose's index names it
     try:
-        response = urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS)  # noqa: S310
+        response = _opener().open(request, timeout=_TIMEOUT_SECONDS)
     except urllib.error.HTTPError as error:
         if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             return  # the part is complete; its hash is checked next
@@ -123,12 +185,19 @@ def _download(url: str, part: Path, on_progress: OnProgress) -> None:
     with response:
         if response.status != http.HTTPStatus.PARTIAL_CONTENT:  # a server without ranges
             done = 0
-        length = response.headers.get("Content-Length")
-        total = done + int(length) if length else None
-        with errors_naming(part), part.open("ab" if done else "wb") as file:
+        total = _total(response, done)
+        if total is not None and total > max_bytes:
+            raise ConnectionError(f"{total:,} bytes; a checkpoint has at most {max_bytes:,}")
+        with _naming(part):
+            file = part.open("ab" if done else "wb", buffering=0)
+        with file:
             while chunk := response.read(_CHUNK):
-                file.write(chunk)
+                with _naming(part):
+                    file.write(chunk)
                 done += len(chunk)
+                if done > max_bytes:
+                    part.unlink()  # nothing to resume
+                    raise ConnectionError(f"more than {max_bytes:,} bytes")
                 on_progress(done, total)
     if total is not None and done < total:
         raise ConnectionError(f"the connection ended after {done:,} of {total:,} bytes")

@@ -23,13 +23,23 @@ RUNNERS = "runners"  # where the facts of each runner are, after a merge
 
 TIMING_FIELDS = ("cpu", "gpu", "driver", "threads", "power")  # must agree to compare latencies
 
+MAX_FACTS = 1_000  # of a page; a merge of five runners has 300
+
 Group = tuple[str, list[tuple[str, str]]]  # title; names and values
 
 
 def groups_of(environment: Mapping[str, Any], run: Mapping[str, Any]) -> list[Group]:
     """The fingerprint as titled lists: plain values first, then each group of its own."""
-    groups = [*_groups("Machine", environment, ""), *_groups("Run", run, "run on ")]
-    return [(title, rows) for title, rows in groups if rows]
+    shown: list[Group] = []
+    room, left_out = MAX_FACTS, 0
+    for title, rows in (*_groups("Machine", environment, ""), *_groups("Run", run, "run on ")):
+        left_out += len(rows[room:])
+        if rows[:room]:
+            shown.append((title, rows[:room]))
+        room -= len(rows[:room])
+    if left_out:
+        shown.append(("Left out", [("facts", f"{left_out:,}; results.json has them")]))
+    return shown
 
 
 def _groups(title: str, facts: Mapping[str, Any], prefix: str) -> Iterator[Group]:

@@ -36,6 +36,7 @@ _COLOR = re.compile(r"\x1b\[[0-9;]*m")  # colors of a terminal
 LOG_EACH = 16_000  # characters of one log
 LOG_ALL = 200_000  # characters of all logs of a page
 LOG_LEAST = 1_500
+MAX_BINS = 1_000  # of a histogram on a page; ours have 40
 # Labels of the values of one output.  Without a unit, the tensor's own.
 OUTPUT_LABELS = (
     "shape", "dtype", "max error", "allowed max", "PyTorch's own max", "RMS error", "allowed RMS",
@@ -204,7 +205,8 @@ def _output(output: records.OutputRecord, pool: Pool) -> dict[str, Any]:
     ]
     entry: dict[str, Any] = {"name": visible(output.name), "rows": values}
     histogram = output.histogram
-    if histogram is not None and len(histogram.edges) == len(histogram.counts) + 1:
+    bins = 0 if histogram is None else len(histogram.counts)
+    if histogram is not None and len(histogram.edges) == bins + 1 <= MAX_BINS + 1:
         entry["edges"] = pool.put([_finite(edge) for edge in histogram.edges])
         entry["counts"] = histogram.counts
         entry["lines"] = [

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from posedeploy.errors import BadInputError
 from posedeploy.heads import stage_of_component
 from posedeploy.runtime import TensorInfo
-from posedeploy.sdk.binding import bind_input, bind_outputs, resolve
+from posedeploy.sdk.binding import bind_input, bind_outputs, check_sizes, resolve
 from posedeploy.sdk.checks import Finding, error, from_exception, warning
 from posedeploy.sdk.decode import Decoder
 from posedeploy.sdk.folder import DEPLOY, PIPELINE, SdkModel
 from posedeploy.sdk.onnxfile import OnnxFacts
 
-MAX_ELEMENTS = 10**8  # of an output that is tried out; real ones have 10**6
+MAX_ELEMENTS = 2 * 10**7  # of an output that is tried out; real ones have 10**6
 
 # Operators that only quantized graphs have: ONNX operator specification.
 QUANTIZED = frozenset(
@@ -39,6 +39,11 @@ def check_graph(
         found = f"weights in other files: {', '.join(graph.external)[:120]}"
         why = "mmdeploy-runtime 1.3.1 crashes"
         yield error(net, "", found, "one file with its weights in it", why)
+    try:
+        check_sizes(net, [*graph.inputs, *graph.outputs])
+    except BadInputError as problem:
+        yield from_exception(problem, net, "a client allocates it, or dies")
+        return
     other_input = False  # outputs follow from the input: if it is another model's, so are they
     try:
         info = bind_input(model, graph.inputs, input_size)

@@ -44,11 +44,11 @@ class Decoder(Protocol):
 def floats(outputs: Outputs, name: str, shape: tuple[int | str, ...]) -> NDArray[np.float32]:
     """The output `name` as contiguous float32 of the rank and the fixed sizes in `shape`.
 
-    A BadInputError refuses another shape, an empty dimension but N and M, and what is no number.
+    A BadInputError refuses another shape, an empty dimension but M, and what is no number.
     """
     array = np.asarray(outputs[name])
     fits = array.ndim == len(shape) and all(
-        want == have or (isinstance(want, str) and (have > 0 or want in "NM"))
+        want == have or (isinstance(want, str) and (have > 0 or want == "M"))
         for want, have in zip(shape, array.shape, strict=True)
     )
     if not fits or array.dtype.kind not in "fiu":

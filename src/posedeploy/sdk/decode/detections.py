@@ -9,9 +9,11 @@ same.  The component names are ours: MMDeploy writes `UNKNOWN`, which no client 
 
 from __future__ import annotations
 
+import io
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +22,14 @@ from numpy.typing import NDArray
 
 from posedeploy.errors import BadInputError
 from posedeploy.sdk.decode import Decoded, Outputs, floats
+from posedeploy.sdk.decode.refine import only_numbers
 from posedeploy.sdk.fields import Node
 from posedeploy.sdk.safefiles import file_inside
 
 Floats = NDArray[np.float32]
 People = tuple[Floats, Floats, Floats]  # boxes [n, 4], scores [n], keypoints [n, K, 3]
 MAX_ROWS = 2**31 - 1
-MAX_ARRAY_BYTES = 256 * 2**20  # real ones have 3 MB
+MAX_ARRAY_BYTES = 64 * 2**20  # real ones have 3 MB
 
 # Name -> shape; J keypoints, F features of one, C pose vector, S attention, E encoding, P priors
 SHAPES: Mapping[str, tuple[int | str, ...]] = {
@@ -50,7 +53,8 @@ class DetectionsDecoder:
         """People in the graph's order: by image, then by falling score."""
         dets = floats(outputs, "dets", ("N", "M", 5))
         keypoints = floats(outputs, "keypoints", (*dets.shape[:2], "K", 3))
-        image, row = np.nonzero(dets[..., 4] > np.float32(self.score_threshold))
+        chosen = dets[..., 4] > np.float32(self.score_threshold)
+        image, row = np.nonzero(chosen & np.isfinite(dets).all(axis=-1))
         boxes = dets[image, row]
         people = boxes[:, :4], boxes[:, 4], keypoints[image, row]
         return _decoded(image, people, self.input_size)
@@ -82,6 +86,7 @@ class Suppression:
         """Indices of the people among boxes `[P, 4]` with scores `[P]`, best first."""
         order = np.argsort(-scores, kind="stable")[: self.pre_top_k]
         order = order[scores[order] > np.float32(self.score_threshold)]
+        order = order[np.isfinite(boxes[order]).all(axis=-1)]  # one that is no box overlaps none
         if self.iou_threshold < 1.0:
             order = order[self._suppress(boxes[order])]
         return order[: self.keep_top_k]
@@ -217,17 +222,33 @@ class PoseDecoder:
         return weight / weight.sum(axis=-1, keepdims=True)  # type: ignore[no-any-return]
 
 
-def _arrays(folder: Path, name: str, subject: str) -> dict[str, Floats]:
+def _arrays(folder: Path, name: str, subject: str) -> dict[str, NDArray[Any]]:
     """The arrays of an uncompressed `.npz`; the size of a compressed one would say nothing."""
     path = file_inside(folder, name, subject, limit=MAX_ARRAY_BYTES)
     try:
         with zipfile.ZipFile(path) as archive:
-            if any(i.compress_type != zipfile.ZIP_STORED for i in archive.infolist()):
+            entries = archive.infolist()
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
                 raise _wrong(name, "compressed arrays")
-        with np.load(path, allow_pickle=False) as data:
-            return {key: np.asarray(data[key]) for key in data.files}
-    except (zipfile.BadZipFile, ValueError, EOFError, KeyError, OSError) as error:
+            if sum(entry.file_size for entry in entries) > path.stat().st_size:
+                raise _wrong(name, "arrays that are larger than the file together")
+            return {e.filename.removesuffix(".npy"): _array(archive.read(e)) for e in entries}
+    except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError, OSError) as error:
         raise _wrong(name, f"no archive of arrays: {error}") from error
+
+
+def _array(content: bytes) -> NDArray[Any]:
+    """The array in a `.npy` file, without a copy; a ValueError where it says another size."""
+    file = io.BytesIO(content)
+    version = np.lib.format.read_magic(file)
+    if version != (1, 0):
+        raise ValueError(f"format {version} of NumPy, and not (1, 0)")
+    shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+    size = len(content) - file.tell()
+    if dtype.hasobject or min(shape, default=0) < 0 or prod(shape) * dtype.itemsize != size:
+        raise ValueError(f"{dtype} of shape {list(shape)} in {size:,} bytes")
+    array = np.frombuffer(content, dtype, offset=file.tell())
+    return array.reshape(shape, order="F" if fortran else "C")
 
 
 def _check(name: str, key: str, array: NDArray[Any] | None, sizes: dict[str, int]) -> None:
@@ -325,8 +346,12 @@ def _joined(people: Callable[[int], People], images: int, input_size: tuple[int,
 
 
 def _decoded(image: NDArray[np.intp], people: People, input_size: tuple[int, int]) -> Decoded:
-    """The people of a batch, boxes clipped to the input as MMPose does."""
+    """The people of a batch, boxes clipped to the input as MMPose does.
+
+    A keypoint that is not finite has the score NaN.
+    """
     boxes, scores, keypoints = people
     limits = np.array([*input_size, *input_size], np.float32)
     boxes = boxes.clip(np.float32(0), limits)
-    return Decoded(image, keypoints[..., :2], keypoints[..., 2], boxes, scores)
+    points, point_scores = only_numbers(keypoints[..., :2], keypoints[..., 2])
+    return Decoded(image, points, point_scores, boxes, scores)

@@ -44,7 +44,8 @@ class HeatmapDecoder:
         heatmaps = floats(outputs, "output", ("N", "K", *size))
         people, channels, height, width = heatmaps.shape
         maps = heatmaps.reshape(people * channels, height, width)
-        points, scores = self._peaks(maps)
+        with np.errstate(invalid="ignore", over="ignore"):
+            points, scores = refine.only_numbers(*self._peaks(maps))
         cells = np.array([width, height])
         if self.method in ("udp", "combined"):
             scaled = points / (cells - 1) * self.input_size
@@ -53,7 +54,7 @@ class HeatmapDecoder:
         scores = scores.reshape(people, -1)
         return Decoded(np.arange(people), scaled.reshape(*scores.shape, 2), scores)
 
-    def _peaks(self, maps: NDArray[np.float32]) -> tuple[refine.Points, NDArray[np.float32]]:
+    def _peaks(self, maps: NDArray[np.float32]) -> tuple[refine.Floats, refine.Floats]:
         """Refined peaks `[M, 2]` in heatmap cells and scores `[M]`."""
         if self.method == "combined":
             return refine.combined_offsets(maps, self.kernel, self.radius_factor)

@@ -1,8 +1,10 @@
 """Peaks of heatmaps and their refinement below one cell, for all keypoints at once.
 
 Each function equals the one of MMPose 1.3.2 that it names, in float32 and in the same order of
-operations.  One difference is wanted: a keypoint without a peak (score 0 or less) stays at
-(-1, -1), where MMPose's UDP and SimCC refinements read a neighboring keypoint's values.
+operations.  Two differences are wanted: a keypoint without a peak (score 0 or less) stays at
+(-1, -1), where MMPose's UDP and SimCC refinements read a neighboring keypoint's values; and one
+whose outputs are NaN or infinite is there too, with score NaN, where MMPose gives it the score of
+the other axis of SimCC, or of its peak.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 
 Maps = NDArray[np.float32]
 Points = NDArray[np.float32]
+Floats = NDArray[np.floating[Any]]
 NO_PEAK = -1.0
 
 
@@ -76,6 +79,15 @@ def peaks(maps: Maps) -> tuple[Points, NDArray[np.float32]]:
     points = np.stack((columns, rows), axis=-1).astype(np.float32)
     points[values <= 0.0] = NO_PEAK
     return points, values
+
+
+def only_numbers(points: Floats, scores: Floats) -> tuple[Floats, Floats]:
+    """Points `[..., 2]` and scores `[...]`; (-1, -1) and NaN where one is not finite."""
+    finite = np.isfinite(points).all(axis=-1) & np.isfinite(scores)
+    if finite.all():
+        return points, scores
+    no_peak, no_score = points.dtype.type(NO_PEAK), scores.dtype.type(np.nan)
+    return np.where(finite[..., None], points, no_peak), np.where(finite, scores, no_score)
 
 
 def _cells(points: Points) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

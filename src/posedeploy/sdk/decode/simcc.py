@@ -1,6 +1,6 @@
 """`SimCCLabelDecode`: two distributions a keypoint to keypoints (SimCC, RTMPose).
 
-Equals `SimCCLabel.decode` of MMPose 1.3.2, with and without DARK.
+Equals `SimCCLabel.decode` of MMPose 1.3.2, with and without DARK, where the outputs are finite.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posedeploy.sdk.decode import Decoded, Outputs, floats
-from posedeploy.sdk.decode.refine import NO_PEAK, modulate_rows
+from posedeploy.sdk.decode.refine import NO_PEAK, modulate_rows, only_numbers
 from posedeploy.sdk.fields import Node
 
 
@@ -44,10 +44,13 @@ class SimCCDecoder:
         row = np.arange(people * keypoints)
         heights = [axis[row, peaks[:, i]] for i, axis in enumerate(rows)]
         scores = np.where(heights[0] > heights[1], heights[1], heights[0])
+        scores[~np.isfinite(heights).all(axis=0)] = np.nan
         points = peaks.astype(np.float32)
-        for i, kernel in enumerate(self.dark_kernels):
-            points[:, i] = _dark(peaks[:, i], rows[i], kernel)
+        with np.errstate(invalid="ignore", over="ignore"):
+            for i, kernel in enumerate(self.dark_kernels):
+                points[:, i] = _dark(peaks[:, i], rows[i], kernel)
         points[scores <= 0.0] = NO_PEAK
+        points, scores = only_numbers(points, scores)
         points = (points / np.float32(self.split_ratio)).reshape(people, keypoints, 2)
         return Decoded(np.arange(people), points, scores.reshape(people, keypoints))
 

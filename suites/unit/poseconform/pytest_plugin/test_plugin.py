@@ -171,6 +171,31 @@ def test_a_failures_message_ends_with_its_command_in_junit_too(matrix: pytest.Py
     assert (element.text or "").rstrip().endswith(command)
 
 
+def test_a_long_log_is_cut_in_every_file_of_a_report(matrix: pytest.Pytester) -> None:
+    """30 lines of 100 kB made 6 MB of junit.xml."""
+    matrix.makepyfile(
+        test_long="import pytest\n"
+        "from poseconform.judge.stages import StageFailure\n"
+        "@pytest.mark.stage('run')\n"
+        "def test_it(cell):\n"
+        "    print('p' * 10**6)\n"
+        "    lines = ['x' * 10**5] * 30 + ['last words']\n"
+        "    raise StageFailure('load', 'crash', 'm' * 10**5, 'SIGSEGV', '\\n'.join(lines))\n"
+    )
+    result = run(matrix, "--report-dir", "report", "-k", "long and m1", "-o", "junit_logging=all")
+    result.assert_outcomes(failed=2, skipped=1)
+    assert "test_long.py::test_it[m1-simcc_onnxruntime_static] - poseconform" in str(result.stdout)
+    tree = ElementTree.parse(matrix.path / "report" / "junit.xml").getroot()  # noqa: S314 - ours
+    for element in tree.iter("failure"):
+        assert "last words" in (element.text or "")
+        assert (element.text or "").rstrip().endswith("]'"), "it ends with the command"
+    for path in (matrix.path / "report").glob("*.*"):
+        assert path.stat().st_size < 300_000, path.name
+    for cell in json.loads((matrix.path / "report" / "results.json").read_text())["cells"]:
+        assert len(cell["reason"]) <= 1000
+    assert len(str(result.stdout)) < 300_000
+
+
 def test_a_failing_cell_leaves_a_folder_where_that_is_asked_for(matrix: pytest.Pytester) -> None:
     result = run(matrix, "--repro-dir", "again", "-k", "m2")
     folders = sorted(path.name for path in (matrix.path / "again").iterdir())

@@ -198,6 +198,19 @@ def test_images_fill_what_room_there_is_failing_cells_first() -> None:
     assert sum("left_out" in entry for entry in entries) == 4
 
 
+def test_what_no_machine_has_so_many_of_is_counted_and_not_shown() -> None:
+    """1.5 million facts and a histogram of as many bins made a page of 90 MB."""
+    many = 10_000
+    histogram = oc.HistogramRecord((0.5,) * (many + 1), (1,) * many)
+    cell = replace(
+        sample_results(1).cells[0], outputs=(oc.OutputRecord("x", histogram=histogram),)
+    )
+    environment = {"os": "Linux", "packages": {f"p{i}": "1" for i in range(many)}}
+    page = render_html(Results(environment=environment, run={"seconds": 1.0}, cells=(cell,)))
+    assert len(page) < 500_000
+    assert "9,002; results.json has them" in page
+
+
 def test_results_without_cells_still_make_a_page() -> None:
     html = render_html(Results(environment={}, cells=()))
     assert "There are no cells." in html

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 import fixtures
 from poseconform.results import records as oc
 from poseconform.results.results import (
+    MAX_BYTES,
     RESULTS,
     SCHEMA_VERSION,
     ReportError,
@@ -172,3 +174,119 @@ def test_missing_and_binary_files_are_explained(tmp_path: Path, content: bytes |
         path.write_bytes(content)
     with pytest.raises(ReportError, match="found no readable text file"):
         read_results(path)
+
+
+PLANTED: dict[str, object] = {
+    "caught": 1, "total": 2,
+    "rows": [{"name": "a", "where": "", "cells": ["c"], "check": "", "link": "", "caught": True}],
+    "not_detectable": [{"name": "b", "cell": "c", "ratio": 0.5}],
+}  # fmt: skip
+
+
+def document(**fields: object) -> str:
+    values: dict[str, object] = {"schema_version": 2, "environment": {}, "cells": []}
+    return json.dumps(values | fields)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (document().replace("{}", '{"a": ' + "9" * 5000 + "}"), "larger than a double holds"),
+        (document().replace("[]", "[" * 100_000), "nesting deeper than 32"),
+        (document(environment={"a": "\ud800"}), r"\\ud800, half of a surrogate pair"),
+        (document().replace("{}", '{"a": 1, "a": 2}'), "the key 'a' twice"),
+        (document().replace("{}", '{"a": NaN}'), "NaN, which is no JSON number"),
+        (document(cells=5), r"\$\.cells"),
+        (document(schema_version=10**300), "an older|schema_version 1000"),
+        (document(run={"seconds": "long"}), r"\$\.run.*seconds"),
+        (document(run={"seconds": 10**400}), "larger than a double holds"),
+        (document(run={"exports": 2**64}), r"\$\.run.*exports"),
+        (document(run={"cache_hits": True}), r"\$\.run.*cache_hits"),
+        (document(run={"interrupted": ["x"]}), r"\$\.run.*interrupted"),
+        (document(run={"planted_defects": 3}), r"\$\.run.*planted_defects"),
+        (document(run={"planted_defects": {"total": "many"}}), r"planted_defects\.total"),
+        (document(run={"planted_defects": {"rows": 7}}), r"planted_defects\.rows"),
+        (document(run={"planted_defects": {"rows": [3]}}), r"planted_defects\.rows\[0\]"),
+        (document(run={"planted_defects": {"not_detectable": [{"ratio": "a"}]}}), r"\.ratio"),
+        (document(run={"runners": {"a": {"planted_defects": []}}}), r"runners\.a\.planted"),
+    ],
+)
+def test_hostile_files_are_explained_at_once(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "results.json"
+    path.write_text(text)
+    start = time.process_time()
+    with pytest.raises(ReportError, match=message) as error:
+        read_results(path)
+    assert time.process_time() - start < 1
+    assert len(str(error.value)) < 600
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("artifacts", [{"file": "a", "sha256": "", "bytes": 10**300}]),
+        ("benign_flips", -(2**63) - 1),
+        ("graph", {"ops": {"Conv": 2**64}}),
+        ("batches", [10**30]),
+    ],
+)
+def test_counts_fit_in_64_bits(tmp_path: Path, name: str, value: object) -> None:
+    path = write_results(tmp_path / "results.json", results(FULL))
+    data = json.loads(path.read_text())
+    data["cells"][0][name] = value
+    path.write_text(json.dumps(data))
+    with pytest.raises(ReportError, match=rf"\$\.cells\[0\]\.{name}.* (less|greater) than"):
+        read_results(path)
+
+
+def test_numbers_of_a_run_that_json_cannot_hold_are_numbers_again(tmp_path: Path) -> None:
+    planted = {"not_detectable": [{"name": "b", "ratio": math.inf}]}
+    run = {"other": 1, "seconds": math.inf, "planted_defects": planted}
+    path = write_results(tmp_path / "r.json", new_results([], environment={}, run=run))
+    assert read_results(path).run == run
+    assert list(read_results(path).run) == list(run)
+
+
+def test_planted_defects_are_read_as_they_were_written(tmp_path: Path) -> None:
+    run = {"planted_defects": PLANTED, "runners": {"a": {"planted_defects": PLANTED, "x": 1}}}
+    path = write_results(tmp_path / "r.json", new_results([FULL], environment={}, run=run))
+    assert read_results(path).run == run
+
+
+def test_names_that_utf8_cannot_hold_lose_nothing(tmp_path: Path) -> None:
+    """A file name with a byte that is not UTF-8 is a lone surrogate in Python."""
+    name = "m\udcff.py"
+    written = new_results(
+        [cell(name, reason=name, images=(oc.ImageRecord(name, "AA"),))],
+        environment={name: [name, {"b": name}]}, run={"command": name, "selection": (name,)},
+    )  # fmt: skip
+    read = read_results(write_results(tmp_path / "results.json", written))
+    (only,), shown = read.cells, r"m\udcff.py"
+    assert (only.model, only.reason, only.images[0].name) == (shown, shown, shown)
+    assert read.environment == {shown: [shown, {"b": shown}]}
+    assert read.run == {"command": shown, "selection": [shown]}
+
+
+def test_a_file_too_large_and_a_matrix_too_wide_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    with path.open("wb") as file:
+        file.truncate(MAX_BYTES + 1)  # a sparse file
+    with pytest.raises(ReportError, match=f"found {MAX_BYTES + 1:,} bytes; expected at most"):
+        read_results(path)
+    many = [cell(f"m{i}", backend=f"b{i}") for i in range(1000)]
+    write_results(path, new_results(many, environment={}, run={}))
+    with pytest.raises(ReportError, match="1,000 models by 1,000 flows"):
+        read_results(path)
+
+
+def test_a_large_file_is_read_in_seconds(tmp_path: Path) -> None:
+    """34 MB of numbers took 20 s of a core."""
+    path = tmp_path / "results.json"
+    many = 600_000
+    output = {"name": "x", "histogram": {"edges": [0.5] * (many + 1), "counts": [1] * many}}
+    raw = json.loads(RESULTS.dump_json(results(FULL)))
+    raw["cells"][0]["outputs"] = [output]
+    path.write_text(json.dumps(raw))
+    start = time.process_time()
+    assert read_results(path).cells[0].outputs[0].histogram is not None
+    assert time.process_time() - start < 1

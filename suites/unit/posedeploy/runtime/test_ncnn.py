@@ -112,3 +112,23 @@ def test_inputs_are_read_from_the_text(tmp_path: Path) -> None:
 
 def test_names_with_dots_or_colons_are_foreign() -> None:
     assert [foreign_type(n) for n in ("ReLU", "torch.topk", "aten::erfinv")] == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        "0=100000 1=100000 2=100000", "0=8192 1=8192 2=8192", f"0={'9' * 5000} 1=3 2=2",
+        "0=0 1=3 2=2",
+    ],
+)  # fmt: skip
+def test_an_input_that_nobody_can_hold_is_refused_before_it_is_allocated(
+    tmp_path: Path, sizes: str
+) -> None:
+    with pytest.raises(RuntimeError, match=r"'input' .*; expected sizes from 1, .* MiB"):
+        load(write(tmp_path, sizes=sizes))
+
+
+@pytest.mark.parametrize("line", ["Input", "Input in 0 1", "Input in 0 1 input 0=\u00b2 1=1 2=1"])
+def test_an_input_layer_that_is_cut_is_damaged(tmp_path: Path, line: str) -> None:
+    (tmp_path / "a.param").write_text(f"7767517\n1 1\n{line}\n", encoding="utf-8")
+    assert all(info.shape == () for info in read_inputs(tmp_path / "a.param"))

@@ -303,3 +303,13 @@ def test_what_this_processor_lists_is_what_is_computed(files: list[Path]) -> Non
         else:
             with pytest.raises(PrecisionError, match=f"not in {word} as it was set"):
                 get_runtime("openvino").load(files, "cpu", options)
+
+
+@pytest.mark.parametrize("batch", [5_000, 100_000])
+def test_a_batch_that_nobody_can_hold_is_refused_before_it_is_compiled(
+    tmp_path: Path, batch: int
+) -> None:
+    """Compiling a graph of 100,000 images took 3.6 GB."""
+    path = write_onnx(tmp_path / "a.onnx", batch)
+    with pytest.raises(RuntimeError, match=rf"'input' of shape \[{batch}, 3, 8, 8\]; expected"):
+        get_runtime("openvino").load([path], "cpu", SessionOptions())

@@ -13,7 +13,7 @@ from torch import nn
 from posedeploy.config import load_deploy_config
 from posedeploy.convert import get_converter
 from posedeploy.runtime import Session, SessionOptions, TensorInfo, backend_row, get_runtime
-from posedeploy.runtime.torchscript import SIGNATURE, signature_text
+from posedeploy.runtime.torchscript import SIGNATURE, read_signature, signature_text
 
 INPUT = TensorInfo("input", ("batch", 3, 8, 8), "float32")
 OUTPUTS = (
@@ -125,3 +125,20 @@ def test_the_converter_copies_and_its_names_are_positions(tmp_path: Path) -> Non
     assert converted.files == ("end2end.pt",)
     assert (tmp_path / "end2end.pt").read_bytes() == ir.read_bytes()
     assert backend_row("torchscript").by_position
+
+
+@pytest.mark.parametrize(
+    "signature",
+    [
+        "", "{", "[]", "{}", '{"inputs": 3, "outputs": []}', '{"inputs": [{}], "outputs": []}',
+        '{"inputs": [{"name": 3, "shape": [1], "dtype": "float32"}], "outputs": []}',
+        '{"inputs": [{"name": "a", "shape": [1.5], "dtype": "float32"}], "outputs": []}',
+        '{"inputs": [{"name": "a", "shape": [null], "dtype": "float32"}], "outputs": []}',
+        '{"inputs": [{"name": "a", "shape": 7, "dtype": "float32"}], "outputs": []}',
+        '{"inputs": [{"name": "a", "shape": [], "dtype": [1]}], "outputs": []}',
+        '{"inputs": ' + "[" * 100_000, b"\xff\xfe",
+    ],
+)  # fmt: skip
+def test_a_signature_that_is_none_is_damaged(signature: str | bytes) -> None:
+    with pytest.raises(RuntimeError, match=r"posedeploy\.json in it is damaged"):
+        read_signature(signature)

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from posedeploy.errors import BadInputError
 from posedeploy.heads import component_names, stage_of_component
 from posedeploy.sdk.decode import compile_decoder
+from posedeploy.sdk.decode.detections import DenseDecoder, Suppression
+from posedeploy.sdk.decode.heatmap import HeatmapDecoder
 from posedeploy.sdk.decode.refine import inverses
-from posedeploy.sdk.decode.simcc import dark_kernel
+from posedeploy.sdk.decode.simcc import SimCCDecoder, dark_kernel
 from posedeploy.sdk.fields import Node
 from posedeploy.sdk.transforms import to_image
 
@@ -311,3 +313,71 @@ def test_the_heatmap_aliases_are_one_component() -> None:
     aliases = [name for name in component_names() if "Heatmap" in name]
     assert len(aliases) == 5
     assert len({stage_of_component(name)[1].decoder for name in aliases}) == 1
+
+
+# ---- outputs that are no numbers ---------------------------------------------------------------
+
+BAD = st.sampled_from([np.nan, np.inf])
+
+
+def simcc_outputs(rng: np.random.Generator) -> dict[str, Any]:
+    return {
+        "simcc_x": rng.random((2, 3, 96), np.float32) + 1,
+        "simcc_y": rng.random((2, 3, 128), np.float32) + 1,
+    }
+
+
+@pytest.mark.parametrize("use_dark", [False, True])
+@pytest.mark.parametrize("name", ["simcc_x", "simcc_y"])
+@given(bad=BAD, place=st.integers(0, 95))
+def test_an_axis_that_is_no_number_is_no_keypoint(
+    use_dark: bool, name: str, bad: float, place: int
+) -> None:
+    outputs = simcc_outputs(np.random.default_rng(0))
+    decoder = SimCCDecoder((48, 64), 2.0, (11, 11) if use_dark else ())
+    whole = decoder.decode(outputs)
+    outputs[name][1, 2, place] = bad
+    decoded = decoder.decode(outputs)
+    assert np.isnan(decoded.point_scores[1, 2])
+    np.testing.assert_array_equal(decoded.points[1, 2], [-0.5, -0.5])
+    others = np.ones((2, 3), bool)
+    others[1, 2] = False
+    np.testing.assert_array_equal(decoded.points[others], whole.points[others])
+    np.testing.assert_array_equal(decoded.point_scores[others], whole.point_scores[others])
+
+
+@pytest.mark.parametrize("method", ["default", "null", "dark", "megvii", "udp", "combined"])
+@given(bad=BAD, place=st.integers(0, 191), channel=st.integers(0, 2))
+def test_a_heatmap_that_is_no_number_is_no_keypoint(
+    method: Any, bad: float, place: int, channel: int
+) -> None:
+    maps = np.random.default_rng(0).random((2, 9, 16, 12), np.float32) + 1
+    decoder = HeatmapDecoder(method, (48, 64), None, 5)
+    whole = decoder.decode({"output": maps.copy()})
+    step = 3 if method == "combined" else 1
+    row = step * 2 + (channel if method == "combined" else 0)
+    if channel and method == "combined":  # an offset: it counts where the peak is
+        maps[1, row] = bad
+    else:
+        maps[1, row].flat[place] = bad
+    decoded = decoder.decode({"output": maps})
+    assert np.isnan(decoded.point_scores[1, 2])
+    assert np.isfinite(decoded.points).all()
+    others = np.ones(decoded.point_scores.shape, bool)
+    others[1, 2] = False
+    np.testing.assert_array_equal(decoded.points[others], whole.points[others])
+    np.testing.assert_array_equal(decoded.point_scores[others], whole.point_scores[others])
+
+
+def test_detections_that_are_no_numbers_suppress_nobody_and_are_not_believed() -> None:
+    rule = Suppression(0.1, 0.5, 10, 10, 10)
+    boxes = np.array([[np.nan] * 4, [0, 0, 9, 9], [20, 20, 30, 30]], np.float32)
+    keypoints = np.ones((1, 3, 2, 3), np.float32)
+    keypoints[0, 1, 0, 1] = np.nan
+    keypoints[0, 2, 1, 0] = np.inf
+    scores = np.array([[0.9], [0.8], [0.7]], np.float32)
+    decoded = DenseDecoder((64, 64), rule).decode(
+        {"boxes": boxes[None], "scores": scores[None], "keypoints": keypoints}
+    )
+    np.testing.assert_array_equal(decoded.box_scores, np.array([0.8, 0.7], np.float32))
+    np.testing.assert_array_equal(np.isnan(decoded.point_scores), [[True, False], [False, True]])

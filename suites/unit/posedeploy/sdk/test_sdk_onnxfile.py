@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,33 @@ def test_an_empty_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "m.onnx").touch()
     with pytest.raises(BadInputError, match="an empty file"):
         refuse_external_data(tmp_path / "m.onnx")
+
+
+def message(number: int, content: bytes) -> bytes:
+    """A field of protobuf that holds a message."""
+    size, length = len(content), b""
+    while size > 0x7F:
+        length, size = length + bytes([size & 0x7F | 0x80]), size >> 7
+    return bytes([number << 3 | 2]) + length + bytes([size]) + content
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x08\x01" * 5_000_000,
+        b"\x3a\x00" * 5_000_000,
+        message(7, b"\x0a\x00" * 3_000_000),
+        message(7, message(1, b"\x2a\x00" * 50_000) * 40),
+    ],
+    ids=["numbers", "graphs", "nodes", "attributes"],
+)
+def test_fields_without_end_are_refused_at_once(tmp_path: Path, data: bytes) -> None:
+    """6 MB of empty nodes took 45 s."""
+    (tmp_path / "m.onnx").write_bytes(data)
+    start = time.process_time()
+    with pytest.raises(BadInputError, match=r"more than 500,000 fields"):
+        read_onnx(tmp_path / "m.onnx")
+    assert time.process_time() - start < 4
 
 
 @given(data=st.binary(max_size=200))

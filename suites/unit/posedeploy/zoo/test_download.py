@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import resource
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -30,6 +32,10 @@ class Server:
     ranges: bool = True
     stop_after: int | None = None
     status: int = 200
+    length: str | None = None  # of the answer, in place of the right one; '' for none
+    redirect: str = ""
+    endless: bool = False
+    content_range: str = ""
     asked: list[str | None] = field(default_factory=list)
 
 
@@ -45,15 +51,31 @@ def server() -> Iterator[Server]:
             if state.status != 200:
                 self.send_error(state.status)
                 return
+            if state.redirect:
+                self.send_response(302)
+                self.send_header("Location", state.redirect)
+                self.end_headers()
+                return
             if start and start >= len(state.content) and state.ranges:
                 self.send_error(416)
                 return
             start = start if state.ranges else 0
             body = state.content[start:]
             self.send_response(206 if start else 200)
-            self.send_header("Content-Length", str(len(body)))
+            if start:
+                last, total = len(state.content) - 1, len(state.content)
+                right = f"bytes {start}-{last}/{total}"
+                self.send_header("Content-Range", state.content_range or right)
+            length = str(len(body)) if state.length is None else state.length
+            if length:
+                self.send_header("Content-Length", length)
             self.end_headers()
-            self.wfile.write(body[: state.stop_after])
+            try:
+                self.wfile.write(body[: state.stop_after])
+                while state.endless:
+                    self.wfile.write(body)
+            except ConnectionError:
+                pass  # whoever asked has had enough
 
         def log_message(self, *_: object) -> None:
             pass
@@ -172,6 +194,99 @@ def test_the_cache_is_where_checkpoints_go(
 ) -> None:
     monkeypatch.setenv("POSEDEPLOY_CACHE", str(tmp_path))
     assert download.checkpoint_source(ROW)[1].parent == tmp_path / "checkpoints"
+
+
+def test_a_length_that_is_no_number_is_no_usable_answer(server: Server, tmp_path: Path) -> None:
+    for length in ("many", "-5", "1_280_000", "9" * 400, "1e3"):
+        server.length = length
+        with pytest.raises(UnavailableError, match=r"no usable answer .a Content-Length of"):
+            download.fetch(server.url, tmp_path / NAME)
+    server.length = ""
+    download.fetch(server.url, tmp_path / NAME)
+    assert (tmp_path / NAME).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "http://[::1",
+        "file:///etc/hostname",
+        "ftp://127.0.0.1/x",
+        "http://[bad]:x/",
+        "gopher:",
+        "//",
+    ],
+)
+def test_a_redirect_to_nowhere_is_no_usable_answer(
+    server: Server, tmp_path: Path, place: str
+) -> None:
+    server.redirect = place
+    with pytest.raises(UnavailableError) as error:
+        download.fetch(server.url, tmp_path / NAME)
+    assert "no usable answer" in error.value.found
+    assert not (tmp_path / NAME).exists()
+
+
+@pytest.mark.parametrize("where", ["", ".part", ".lock"])
+def test_a_folder_in_the_way_is_named_before_anything_is_fetched(
+    server: Server, tmp_path: Path, where: str
+) -> None:
+    (tmp_path / f"{NAME}{where}").mkdir()
+    with pytest.raises(BadInputError, match=f"{NAME}{where}: found a folder") as error:
+        download.fetch(server.url, tmp_path / NAME)
+    assert error.value.next_step
+    assert server.asked == []
+
+
+def test_a_file_in_the_place_of_the_folder_is_named(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadInputError, match=r"file: found .* expected a folder"):
+        download.fetch(server.url, tmp_path / "file" / NAME)
+    assert server.asked == []
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_no_more_is_fetched_than_a_checkpoint_can_have(
+    server: Server, tmp_path: Path, declared: bool
+) -> None:
+    """A server that does not stop, with and without a length."""
+    server.length = str(10**13) if declared else ""
+    server.endless = True
+    start = time.monotonic()
+    with pytest.raises(UnavailableError, match=r"more than 5,000,000 bytes|10,000,000,000,000"):
+        download.fetch(server.url, tmp_path / NAME, max_bytes=5_000_000)
+    assert time.monotonic() - start < 5
+    assert not list(tmp_path.glob("*.part"))
+    assert not (tmp_path / NAME).exists()
+
+
+def test_a_part_larger_than_any_checkpoint_is_fetched_anew(server: Server, tmp_path: Path) -> None:
+    (tmp_path / f"{NAME}.part").write_bytes(b"x" * 6_000_000)
+    download.fetch(server.url, tmp_path / NAME, max_bytes=5_000_000)
+    assert (tmp_path / NAME).read_bytes() == CONTENT
+    assert server.asked == [None]
+
+
+def test_a_file_system_that_refuses_is_not_blamed_on_the_server(
+    server: Server, tmp_path: Path
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(OSError, match="File too large") as caught:
+            download.fetch(server.url, tmp_path / NAME)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert caught.value.filename == str(tmp_path / f"{NAME}.part")
+    assert not (tmp_path / NAME).exists()
+
+
+def test_an_answer_to_another_range_is_not_appended(server: Server, tmp_path: Path) -> None:
+    (tmp_path / f"{NAME}.part").write_bytes(CONTENT[:1000])
+    server.content_range = "bytes 5-1279999/1280000"
+    with pytest.raises(UnavailableError, match="bytes 5-"):
+        download.fetch(server.url, tmp_path / NAME)
+    assert (tmp_path / f"{NAME}.part").read_bytes() == CONTENT[:1000]
 
 
 @pytest.mark.parametrize("row", MODELS, ids=lambda row: row.name)
