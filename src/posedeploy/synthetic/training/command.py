@@ -6,12 +6,13 @@ import argparse
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
+from datetime import timedelta
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from posedeploy.config import load_model_config
+from posedeploy.config import ModelConfig, load_model_config
 from posedeploy.errors import PoseDeployError
 from posedeploy.synthetic.training.evaluation import Evaluation
 from posedeploy.synthetic.training.loop import Settings, Training
@@ -26,27 +27,30 @@ def main(words: Sequence[str]) -> int:
     options = _parser().parse_args(words)
     console = Console()
     try:
-        training = _training(options)
+        model_config = load_model_config(config_path(model_row(options.model)))
+        training = _training(options, model_config)
+        _run(training, Evaluation(model_config, options.figures), options, console)
     except PoseDeployError as error:
         Console(stderr=True).print(str(error), style="red", markup=False)
         return error.exit_code
-    model_config = load_model_config(config_path(model_row(options.model)))
-    evaluate = Evaluation(model_config, options.figures)
-    _run(training, evaluate, options, console)
+    except KeyboardInterrupt:
+        console.print("Interrupted. Go on with the same command and --resume.")
+        return 130
     console.print(f"{training.weights}: {training.weights.stat().st_size / 1e6:.1f} MB")
     return 0
 
 
-def _training(options: argparse.Namespace) -> Training:
+def _training(options: argparse.Namespace, model_config: ModelConfig) -> Training:
     recipe = recipe_of(options.model)
     changed = {name: getattr(options, name) for name in ("steps", "batch", "rate")}
     recipe = replace(recipe, **{k: v for k, v in changed.items() if v is not None})
     names = {field.name for field in fields(Settings)}
     settings = Settings(**{k: v for k, v in vars(options).items() if k in names})
-    model_config = load_model_config(config_path(model_row(options.model)))
     training = Training(options.model, model_config, recipe, settings, options.out)
     if options.resume:
         training.resume()
+    else:
+        training.start()
     return training
 
 
@@ -63,7 +67,7 @@ def _run(
             if step % options.log_every and len(measures) == 1:
                 return
             pace = (time.perf_counter() - started) / (step - first)
-            left = time.strftime("%H:%M:%S", time.gmtime(pace * (training.steps - step)))
+            left = timedelta(seconds=round(pace * (training.steps - step)))
             found = ", ".join(f"{name} {value:.4g}" for name, value in measures.items())
             progress.console.print(
                 f"{options.model} step {step} of {training.steps}: {found}; "
@@ -81,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Train a model from nothing on drawn figures.",
     )
     default = Settings()
-    parser.add_argument("model", choices=sorted(RECIPES), metavar="MODEL", help=", ".join(RECIPES))
+    parser.add_argument("model", help=", ".join(RECIPES))
     parser.add_argument("--out", type=Path, required=True, help="folder of the training")
     parser.add_argument("--resume", action="store_true", help="go on from the folder's checkpoint")
     parser.add_argument("--steps", type=int, help="steps; the recipe's by default")

@@ -91,6 +91,19 @@ class Training:
         """Steps in all."""
         return self._recipe.steps
 
+    def start(self) -> None:
+        """Begin the log.
+
+        Raises:
+            BadInputError: The folder has a training already.
+        """
+        if (self._folder / _STATE).is_file():
+            raise BadInputError(
+                f"--out {self._folder}", "a training that was begun", "a folder without one",
+                "Give --resume to go on with it, or another folder.",
+            )  # fmt: skip
+        write_text(self._folder / _LOG, "")
+
     def resume(self) -> None:
         """Go on from the folder's last checkpoint.
 
@@ -121,14 +134,12 @@ class Training:
         )
 
     def run(self, evaluate: Evaluate, report: Report = lambda _step, _measures: None) -> None:
-        """Train to the recipe's last step, and write the averaged weights.
+        """Train to the recipe's last step, and write the averaged weights; `start` comes first.
 
         Args:
             evaluate: Measures a model.
             report: Called after every step, with 'loss', and what was evaluated if it was.
         """
-        if self._step == 0:
-            write_text(self._folder / _LOG, "")
         started = time.process_time() - self._seconds
         with _threads(self._settings.threads), torch.random.fork_rng():
             for batch in self._batches():

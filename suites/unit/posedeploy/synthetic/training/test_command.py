@@ -31,9 +31,12 @@ def test_a_training_and_its_continuation(
     assert "the options that it was started with" in capsys.readouterr().err.replace("\n", " ")
 
 
-def test_a_model_without_a_recipe_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit):
-        main(["rtmpose_x", "--out", str(tmp_path)])
+def test_a_model_without_a_recipe_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["rtmpose_s", "--out", str(tmp_path)]) == 2
+    assert "no recipe for it" in capsys.readouterr().err
+    assert main(["rtmpose_x", "--out", str(tmp_path)]) == 2
     with pytest.raises(BadInputError, match="Did you mean rtmpose_t"):
         recipe_of("rtmpose_s")
 

@@ -54,8 +54,8 @@ def trained(
             raise Interrupted
 
     training = Training("tiny", config, RECIPES[name], replace(SETTINGS, **changes), folder)
-    if resume:
-        training.resume()
+    begin = training.resume if resume else training.start
+    begin()
     try:
         training.run(measured, report)
     except Interrupted:
@@ -105,6 +105,7 @@ def test_the_loss_falls_and_the_weights_load(
     training = Training(
         "tiny", config, Recipe(steps=50, batch=8, rate=4e-3, warmup=5), SETTINGS, tmp_path / "out"
     )
+    training.start()
     training.run(measured, lambda _step, measures: losses.append(measures["loss"]))
     assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
     model: Any = build_model(config, training.weights)
@@ -130,6 +131,8 @@ def test_a_folder_that_cannot_be_resumed_is_refused(
     trained(config, "rtmpose_t", tmp_path, stop=3)
     with pytest.raises(BadInputError, match="options that it was started with"):
         trained(config, "rtmpose_t", tmp_path, resume=True, seed=1)
+    with pytest.raises(BadInputError, match="a training that was begun"):
+        trained(config, "rtmpose_t", tmp_path)
 
 
 def test_the_rate_rises_and_falls() -> None:
