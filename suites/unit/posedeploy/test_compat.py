@@ -77,6 +77,16 @@ def test_a_stand_in_that_is_called_names_what_to_install() -> None:
         MultiScaleDeformableAttention(embed_dims=8)
 
 
+def test_the_stand_in_for_a_mean_over_processes_is_the_value_in_a_single_one() -> None:
+    """RTMO's loss takes it; mmdet's own function does the same."""
+    install()
+    import torch
+    from mmdet.utils import reduce_mean
+
+    count = torch.tensor(3.0)
+    assert reduce_mean(count) is count
+
+
 def test_installing_twice_changes_nothing() -> None:
     assert install() is install()
 
