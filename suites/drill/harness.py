@@ -31,6 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 GIB = 2**30
 MOST_MEMORY = 2 * GIB  # that one attempt may allocate
 HANG_SECONDS = 60.0
+_NOTE = "attempt: "  # begins a line of a child's log
 # How libraries word an allocation that failed: beyond `MOST_MEMORY` no more is to be had here.
 _NO_MEMORY = re.compile(
     r"bad.?alloc|MemoryError|(unable|failed) to allocate|insufficient memory|out of memory"
@@ -78,8 +79,9 @@ class Attempt:
     kinds: list[str] = field(default_factory=list)
 
     def note(self, kind: str) -> str:
-        """Note what the attempt does, for the result of one that ends in an exception."""
+        """Note what the attempt does, for the result of one that ends otherwise than it should."""
         self.kinds.append(kind)
+        print(f"{_NOTE}{kind!a}", file=sys.__stdout__, flush=True)
         return kind
 
 
@@ -242,8 +244,9 @@ class Drill:
         except ChildFailure as failure:
             outcomes = {"crash": Outcome.CRASH, "timeout": Outcome.HANG}
             outcome = outcomes.get(failure.kind, Outcome.TRACEBACK)
-            tail = failure.log_tail.strip().rpartition("\n")[2]
-            result = Result(outcome, "", f"{failure.message}: {tail[:200]}")
+            log = failure.log_tail.strip().split("\n")
+            kinds = [line.removeprefix(_NOTE) for line in log if line.startswith(_NOTE)]
+            result = Result(outcome, "".join(kinds[-1:]), f"{failure.message}: {log[-1][:200]}")
         return Done(group.name, index, result, round(time.monotonic() - started, 3))
 
     def _again(self, one: Done, group: Group, number: int) -> Done:
