@@ -13,5 +13,10 @@ GROUPS: tuple[Group, ...] = (
     Group("arrays", 300, 60, f"{_HERE}.images:array", "odd arrays and boxes"),
     Group("conversions", 24, 0, f"{_HERE}.kills:conversion", "conversions, killed", False, 300),
     Group("judges", 12, 2, f"{_HERE}.kills:judge", "runs of the judge, killed", False, 120),
+    Group("cache", 22, 22, f"{_HERE}.damage:cache", "damaged entries of the artifact cache"),
+    Group("results", 200, 30, f"{_HERE}.damage:results", "damaged results files"),
+    Group("servers", 24, 6, f"{_HERE}.damage:server", "hostile servers of checkpoints"),
+    Group("payloads", 9, 9, f"{_HERE}.payloads:attempt", "files that try to do something"),
+    Group("names", 16, 2, f"{_HERE}.payloads:name", "names of configs and folders", False, 120),
 )
 # --------------------------------------------------------------------------------------------

@@ -13,7 +13,6 @@ import queue
 import random
 import re
 import resource
-import shutil
 import sys
 import tempfile
 import threading
@@ -143,13 +142,14 @@ def _limited_memory() -> Iterator[None]:
         raise MemoryError(f"{taken / GIB:.1f} GiB were taken")
 
 
-def attempt(target: str, index: int, seed: int, arena: str, limited: bool) -> Result:
+def attempt(
+    target: str, index: int, seed: int, arena: str, scratch: str, limited: bool
+) -> Result:
     """Make one attempt, in a child process."""
     module, _, function = target.partition(":")
     act: Callable[[Attempt], Result] = getattr(importlib.import_module(module), function)
     rng = random.Random(f"{seed} {target} {index}")  # noqa: S311 - nothing secret about it
-    scratch = Path(tempfile.mkdtemp(prefix="drill-"))
-    given = Attempt(index, rng, Path(arena), scratch)
+    given = Attempt(index, rng, Path(arena), Path(scratch))
     try:
         if not limited:
             return act(given)
@@ -162,9 +162,7 @@ def attempt(target: str, index: int, seed: int, arena: str, limited: bool) -> Re
         where = "" if memory else f" ({Path(place.filename).name}:{place.lineno})"
         outcome = Outcome.MEMORY if memory else Outcome.TRACEBACK
         return Result(outcome, " ".join(given.kinds), f"{text[:300]}{where}")
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-    if result.outcome is Outcome.REFUSED and _NO_MEMORY.search(result.detail):
+    if result.outcome in {Outcome.REFUSED, Outcome.BROKEN} and _NO_MEMORY.search(result.detail):
         return replace(result, outcome=Outcome.MEMORY)
     return result
 
@@ -238,9 +236,12 @@ class Drill:
     def attempt(self, child: Child, group: Group, index: int) -> Done:
         """Make one attempt in a child, and judge how the child took it."""
         started = time.monotonic()
-        arguments = (group.target, index, self.seed, str(self.arena), group.limited)
+        arguments = group.target, index, self.seed, str(self.arena)
         try:
-            result = child.call(f"{__name__}:attempt", *arguments, timeout=group.seconds)
+            with tempfile.TemporaryDirectory(prefix="drill-", ignore_cleanup_errors=True) as scratch:
+                result = child.call(
+                    f"{__name__}:attempt", *arguments, scratch, group.limited, timeout=group.seconds
+                )
         except ChildFailure as failure:
             outcomes = {"crash": Outcome.CRASH, "timeout": Outcome.HANG}
             outcome = outcomes.get(failure.kind, Outcome.TRACEBACK)
