@@ -21,11 +21,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.progress import TimeRemainingColumn as Remaining
 
-from posedeploy.paths import write_text
+from poseconform.pytest_plugin.options import CACHE_VARIABLE
+from posedeploy.paths import cache_dir, write_text
 from suites.drill.groups import GROUPS
 from suites.drill.harness import ROOT, Done, Drill, Group, Outcome
 from suites.drill.models import make
 
+CACHE = cache_dir(CACHE_VARIABLE, "poseconform")
 COLUMNS = ("group", "attempts", *(str(outcome) for outcome in Outcome))
 
 
@@ -89,10 +91,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m suites.drill", description=__doc__)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", action="append", choices=names, metavar="GROUP", help=str(names))
-    parser.add_argument("--index", type=int, action="append", help="of an attempt; with one --only")
+    parser.add_argument(
+        "--index", type=int, action="append", help="of an attempt; with one --only"
+    )
     parser.add_argument("--scale", type=float, default=1.0, help="part of the attempts")
     parser.add_argument("--workers", type=int, default=min(4, os.cpu_count() or 1))
-    parser.add_argument("--cache", type=Path, default=ROOT / "reports" / "drill" / "cache")
+    parser.add_argument("--cache", type=Path, default=CACHE, help="of the models")
     parser.add_argument("--out", type=Path, default=ROOT / "reports" / "drill")
     options = parser.parse_args(arguments)
     groups = [group for group in GROUPS if group.name in (options.only or names)]

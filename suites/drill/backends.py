@@ -46,7 +46,7 @@ def threads(given: Attempt) -> Result:
 
 
 # A stand-in for onnxruntime, whose faults are named by the content of the model's file.
-STAND_IN = '''
+STAND_IN = """
 import ctypes, os, sys, time
 import numpy as np
 
@@ -64,7 +64,7 @@ FAULTS = {
     "computes without an end": lambda: [None for _ in iter(int, 1) if not kept or kept],
     "exits with 0": lambda: os._exit(0),
     "forks": lambda: os.fork() or (time.sleep(20), os._exit(0)),
-    "leaks": lambda: kept.append(np.ones(2 ** 26)),
+    "leaks": lambda: kept.append(np.ones(2 ** 22)),
     "prints 100 MB": lambda: [os.write(1, b"x" * 2 ** 20) for _ in range(100)],
     "prints lines": lambda: [print("::error::x" + "y" * 1000) for _ in range(20000)],
     "raises": lambda: 1 / 0,
@@ -93,8 +93,8 @@ class InferenceSession:
         if self.fault == "gives objects": out[0] = np.array([print], object)
         if self.fault == "gives too few": out.pop()
         return out
-'''  # noqa: E501 - a program
-TESTS = '''
+"""  # noqa: E501 - a program
+TESTS = """
 import numpy as np
 import pytest
 from poseconform.judge.judge import Limits
@@ -113,7 +113,7 @@ def test_runs(judge, cell, record, tmp_path):
         assert x.shape == (len(batch.samples), 2, 96) and x.dtype == np.float32
         assert np.isfinite(x).all()
     record(batches=(1, 2))
-'''
+"""
 HARMLESS = {"forks", "leaks", "prints 100 MB", "prints lines"}
 # ---- modify this table to add a fault of the stand-in: fault -> the stage that it is in -----
 FAULTS: Mapping[str, str] = {

@@ -88,7 +88,9 @@ DAMAGES: Mapping[str, Callable[[Path], object]] = {
     "lock: a link to nothing": _lock(lambda path: path.symlink_to("nowhere")),
     "manifest: a folder": _in_place(Path.mkdir, MANIFEST),
     "manifest: a list": _written(b"[]"),
-    "manifest: another encoding": _written(json.dumps({"facts": {}, "files": {}}).encode("utf-16")),
+    "manifest: another encoding": _written(
+        json.dumps({"facts": {}, "files": {}}).encode("utf-16")
+    ),
     "manifest: bytes": _written(b"\xff\xfe\x00\x80"),
     "manifest: empty": _written(b""),
     "manifest: files is no object": _rewrite(lambda data: data.update(files=3)),
@@ -161,7 +163,8 @@ def results(given: Attempt) -> Result:
     kind = given.note(what)
     out, statuses = str(given.scratch / "out"), set()
     for words in (
-        ("build", str(bad), "--out", out), ("build", str(good), "--out", out, "--baseline", str(bad)),
+        ("build", str(bad), "--out", out),
+        ("build", str(good), "--out", out, "--baseline", str(bad)),
         ("diff", str(good), str(bad)), ("merge", f"a={bad}", f"b={good}", "--out", f"{out}.json"),
         ("table", str(bad)),
     ):  # fmt: skip
@@ -206,7 +209,8 @@ SERVERS: Mapping[str, Callable[[], Any]] = {
     "a line without an end": lambda: itertools.repeat(b"x" * 2**16),
     "another file": lambda: [_OK, bytes(len(BODY))],
     "bad chunks": lambda: [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"],
-    "headers without an end": lambda: itertools.chain([b"HTTP/1.1 200 OK\r\n"], itertools.repeat(b"a: b\r\n")),
+    "headers without an end": lambda: itertools.chain(
+        [b"HTTP/1.1 200 OK\r\n"], itertools.repeat(b"a: b\r\n")),
     "half of the body": lambda: [_OK, BODY[: len(BODY) // 2]],
     "length, huge": lambda: _lengths(b"9" * 30),
     "length, negative": lambda: _lengths(b"-5"),
@@ -215,7 +219,8 @@ SERVERS: Mapping[str, Callable[[], Any]] = {
     "length, too small": lambda: _lengths(b"10"),
     "no HTTP": lambda: [b"\xff" * 1000],
     "nothing": lambda: [b""],
-    "parts of another range": lambda: [b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 5-9/10\r\n"
+    "parts of another range": lambda: [
+        b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 5-9/10\r\n"
                                        b"Content-Length: 5\r\n\r\nxxxxx"],
     "redirect in a circle": lambda: _redirect(b"/" + NAME.encode()),
     "redirect to a file": lambda: _redirect(b"file:///etc/passwd"),

@@ -37,8 +37,8 @@ VALUES = (
 )  # fmt: skip
 # Whole contents of a file.
 CONTENTS = (
-    b"", b"\xff\xfe\x00", b"\xef\xbb\xbf{}", b"[" * 50_000, b'{"a":1,"a":2}', b"{}", b"null", b"[]",
-    b"\x00" * 100, b" " * 2**23, b'{"version": "caf\xe9"}', b'{"a": ' + b"9" * 5000 + b"}",
+    b"", b"\xff\xfe\x00", b"\xef\xbb\xbf{}", b"[" * 50_000, b'{"a":1,"a":2}', b"{}", b"null",
+    b"[]", b"\x00" * 100, b" " * 2**23, b'{"version": "caf\xe9"}', b'{"a": ' + b"9" * 5000 + b"}",
     b'{"\\ud800": "\\udfff"}', b"version https://git-lfs.github.com/spec/v1\n", b"<!doctype html>",
 )  # fmt: skip
 SIZES = (0, 1, 2, 7, 5000, 100_000, 2**31 - 1, 2**31, 2**40, 2**63 - 1, -1, -7)
@@ -119,7 +119,9 @@ def replace_by_special(folder: Path, base: Base, rng: Random, arena: Path) -> st
     """A link, a folder or a pipe in a file's place."""
     path = rng.choice(sorted(folder.iterdir()))
     path.unlink()
-    what = rng.choice(("outside", "/dev/zero", "/proc/self/mem", "itself", "sibling", "dir", "pipe"))
+    what = rng.choice(
+        ("outside", "/dev/zero", "/proc/self/mem", "itself", "sibling", "dir", "pipe")
+    )
     if what == "dir":
         path.mkdir()
     elif what == "pipe":
@@ -237,7 +239,8 @@ def _edit_openvino(folder: Path, rng: Random) -> str:
     what, old, new = rng.choice((
         ("entities", "<net ", f"{BOMB}<net "), ("entity", 'name="', 'name="&e9;'),
         ("outside", "<net ", '<!DOCTYPE a [<!ENTITY e9 SYSTEM "/etc/passwd">]><net '),
-        ("type", 'type="Const"', 'type="Other"'), ("type", 'type="Convolution"', 'type="ReadValue"'),
+        ("type", 'type="Const"', 'type="Other"'),
+        ("type", 'type="Convolution"', 'type="ReadValue"'),
         ("element", "f32", "string"), ("element", "f32", "u1"),
     ))  # fmt: skip
     path.write_text(text.replace(old, new, 1), encoding="utf-8")
@@ -307,8 +310,8 @@ def reseal(folder: Path, whole: Path) -> None:
         if changed.is_file() and not changed.is_symlink() and path.name != detail.name:
             old, new = (hashlib.sha256(one.read_bytes()).hexdigest() for one in (path, changed))
             text = text.replace(old.encode(), new.encode())
-            sizes = (b": %d" % one.stat().st_size for one in (path, changed))
-            text = text.replace(*sizes)
+            size, new_size = (b": %d" % one.stat().st_size for one in (path, changed))
+            text = text.replace(size, new_size)
     detail.write_bytes(text)
 
 
@@ -328,7 +331,9 @@ def ask_client(folder: Path, whole: Path, head: str) -> Client:
     except PoseDeployError as error:
         return Client("refused", str(error))
     if not np.array_equal(found, right, equal_nan=True):
-        return Client("different", f"{found.shape}, scores up to {found[..., 2].max(initial=0):.2g}")
+        return Client(
+            "different", f"{found.shape}, scores up to {found[..., 2].max(initial=0):.2g}"
+        )
     return Client("same")
 
 

@@ -142,9 +142,7 @@ def _limited_memory() -> Iterator[None]:
         raise MemoryError(f"{taken / GIB:.1f} GiB were taken")
 
 
-def attempt(
-    target: str, index: int, seed: int, arena: str, scratch: str, limited: bool
-) -> Result:
+def attempt(target: str, index: int, seed: int, arena: str, scratch: str, limited: bool) -> Result:
     """Make one attempt, in a child process."""
     module, _, function = target.partition(":")
     act: Callable[[Attempt], Result] = getattr(importlib.import_module(module), function)
@@ -184,7 +182,7 @@ def cli(*words: str) -> tuple[int, str]:
     printed = []
     for stream in (out, err):
         stream.flush()
-        printed.append(stream.buffer.getvalue().decode("utf-8", "replace"))  # type: ignore[attr-defined]
+        printed.append(stream.buffer.getvalue().decode("utf-8", "replace"))
     return int(status) if isinstance(status, int) else 1, "".join(printed)
 
 
@@ -238,9 +236,15 @@ class Drill:
         started = time.monotonic()
         arguments = group.target, index, self.seed, str(self.arena)
         try:
-            with tempfile.TemporaryDirectory(prefix="drill-", ignore_cleanup_errors=True) as scratch:
+            with tempfile.TemporaryDirectory(
+                prefix="drill-", ignore_cleanup_errors=True
+            ) as scratch:
                 result = child.call(
-                    f"{__name__}:attempt", *arguments, scratch, group.limited, timeout=group.seconds
+                    f"{__name__}:attempt",
+                    *arguments,
+                    scratch,
+                    group.limited,
+                    timeout=group.seconds,
                 )
         except ChildFailure as failure:
             outcomes = {"crash": Outcome.CRASH, "timeout": Outcome.HANG}

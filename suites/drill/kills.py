@@ -31,7 +31,11 @@ def environment(scratch: Path) -> dict[str, str]:
     """A child's: temporary files lie in the attempt's folder."""
     (scratch / "tmp").mkdir(exist_ok=True)
     paths = [str(scratch), str(ROOT / "src"), str(ROOT)]
-    mine = {"OMP_NUM_THREADS": "1", "TMPDIR": str(scratch / "tmp"), "PYTHONPATH": os.pathsep.join(paths)}
+    mine = {
+        "OMP_NUM_THREADS": "1",
+        "TMPDIR": str(scratch / "tmp"),
+        "PYTHONPATH": os.pathsep.join(paths),
+    }
     hidden = {"GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER"}
     return {**{k: v for k, v in os.environ.items() if k not in hidden}, **mine}
 
@@ -62,7 +66,7 @@ def kill(process: subprocess.Popen[bytes], signum: int) -> list[psutil.Process]:
     for child in alive:
         child.kill()
     process.wait()
-    return alive
+    return list(alive)
 
 
 def wait_for(ready: Callable[[], object], process: subprocess.Popen[bytes]) -> None:

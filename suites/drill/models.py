@@ -62,7 +62,9 @@ def fill(folder: Path) -> Mapping[str, object]:
             made = checkpoint_for(config, folder, seed=seed)
             checkpoint = shutil.copyfile(made, folder / f"{head}{suffix}.pth")
             for base in (base for base in BASES if base.head == head):
-                deploy(base.deploy_config, tiny.config, checkpoint, folder / f"{base.name}{suffix}")
+                deploy(
+                    base.deploy_config, tiny.config, checkpoint, folder / f"{base.name}{suffix}"
+                )
     shutil.rmtree(folder / "weights")
     return {}
 
@@ -72,7 +74,10 @@ def make(cache: str) -> str:
     from poseconform.isolation.artifacts import ArtifactCache, content_key, tree_sha256
     from suites.drill.harness import ROOT
 
-    parts = {"source": tree_sha256(ROOT / "src" / "posedeploy"), "models": Path(__file__).read_text()}
+    parts = {
+        "source": tree_sha256(ROOT / "src" / "posedeploy"),
+        "models": Path(__file__).read_text(),
+    }
     return str(ArtifactCache(Path(cache)).get_or_make(content_key("drill", parts), fill).path)
 
 

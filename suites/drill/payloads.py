@@ -18,7 +18,7 @@ from posedeploy.errors import PoseDeployError
 from suites.drill.damage import run_report
 from suites.drill.folders import ask_client, reseal
 from suites.drill.harness import Attempt, Outcome, Result, cli, tail
-from suites.drill.kills import environment, start
+from suites.drill.kills import start
 
 BASE = "simcc_torchscript"
 _CANARY = b"0123456789abcdef" * 64
@@ -64,10 +64,12 @@ def _checkpoint(how: str) -> Callable[[Attempt], Result]:
     return act
 
 
-# Statements of a module of TorchScript that has the model's inputs and outputs; FILE is the user's.
+# Statements of a module of TorchScript that has the model's inputs and outputs.
+# FILE is a file of the user.
 _PROGRAMS = {
     "endless": "while x.numel() > 0:\n        x = x + 1",
-    "file when called": "y = torch.from_file('FILE', True, 64)\n    y.zero_()\n    x = x + y.sum()",
+    "file when called": "y = torch.from_file('FILE', True, 64)\n"
+    "    y.zero_()\n    x = x + y.sum()",
     "file when loaded": "pass",
     "gigabytes": "x = x + torch.ones([4000, 1000, 1000])[0, 0, 0]",
 }
@@ -95,7 +97,9 @@ def _torchscript(name: str) -> Callable[[Attempt], Result]:
         canary.write_bytes(_CANARY)
         whole, folder = given.arena / BASE, given.scratch / "model"
         shutil.copytree(whole, folder)
-        source = _FORWARD.format(_PROGRAMS[name]) + (_SET_STATE if name == "file when loaded" else "")
+        source = _FORWARD.format(_PROGRAMS[name]) + (
+            _SET_STATE if name == "file when loaded" else ""
+        )
         source = _MODULE + "".join(f"    {line}\n" for line in source.splitlines())
         module = _import(given.scratch / "program.py", source.replace("FILE", str(canary)))
         signature = {"posedeploy.json": ""}
@@ -103,12 +107,16 @@ def _torchscript(name: str) -> Callable[[Attempt], Result]:
         torch.jit.script(module.Program()).save(str(folder / "end2end.pt"), _extra_files=signature)
         canary.write_bytes(_CANARY)
         reseal(folder, whole)
-        status, text = cli("validate", str(folder))
+        status, _ = cli("validate", str(folder))
         if status == 0:
             client = ask_client(folder, whole, "simcc")
             if canary.read_bytes() != _CANARY:
                 return Result(Outcome.BROKEN, name, f"a file outside was changed; {client.words}")
-            return Result(Outcome.BROKEN, name, f"validate finds nothing; client {client.answer} {client.words}")
+            return Result(
+                Outcome.BROKEN,
+                name,
+                f"validate finds nothing; client {client.answer} {client.words}",
+            )
         client = ask_client(folder, whole, "simcc")
         changed = canary.read_bytes() != _CANARY
         words = f"validate {status}; client {client.answer}: {client.words[:200]}"
@@ -129,7 +137,9 @@ def _import(path: Path, source: str) -> Any:
     return module
 
 
-HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>[a](javascript:b)|\n::error::c"
+HOSTILE = (
+    "</script><script>alert(1)</script><img src=x onerror=alert(2)>[a](javascript:b)|\n::error::c"
+)
 PLAIN = "x" * 20
 _FREE = ("model", "family", "reason", "code", "log_tail", "repro", "message", "name", "caption")
 
@@ -175,7 +185,7 @@ def _report_of(words: str, folder: Path) -> tuple[str, str]:
 
 def markup(given: Attempt) -> Result:
     """Markup in a results file: the page has the elements that it has for plain words."""
-    pages = []
+    pages: list[Any] = []
     for words in (PLAIN, HOSTILE):
         folder = given.scratch / str(len(pages))
         folder.mkdir()
@@ -244,18 +254,26 @@ def name(given: Attempt) -> Result:
     config.write_text("model = dict(type='TopdownPoseEstimator')\n")
     options = ["test_cells.py", f"--model-config={config.name}", f"--report-dir={report.name}"]
     workers = ["-n", "2"] if given.index % 2 else []
-    ci = f"import os; os.environ.update(GITHUB_ACTIONS='true', GITHUB_STEP_SUMMARY={str(folder / 'summary')!r}); "
-    main = f"{ci}import pytest; sys.exit(pytest.main(sys.argv[1:]))"
+    main = "import os, pytest; os.environ.update(GITHUB_ACTIONS='true', GITHUB_STEP_SUMMARY='s'); "
+    main += "sys.exit(pytest.main(sys.argv[1:]))"
     process = start([main, *PLUGINS, *options, *workers], folder)
     status = process.wait(SECONDS)
     text = (folder / "log").read_text(errors="replace")
     if status == 4 and "Traceback" not in text:
         return Result(Outcome.REFUSED, kind, tail(text))
-    if "INTERNALERROR" in text or "Traceback (most" in text or not (report / "results.json").is_file():
+    if (
+        "INTERNALERROR" in text
+        or "Traceback (most" in text
+        or not (report / "results.json").is_file()
+    ):
         return Result(Outcome.BROKEN, kind, f"exit status {status}: {tail(text)}")
     cells = json.loads((report / "results.json").read_text())["cells"]
     outcomes = sorted(cell["outcome"] for cell in cells)
-    said = [line for line in text.splitlines() if line.startswith("::") and not line.startswith("::error file=")]
+    said = [
+        line
+        for line in text.splitlines()
+        if line.startswith("::") and not line.startswith("::error file=")
+    ]
     wrong = [f"a line for CI: {line[:80]}" for line in said]
     if outcomes != ["mismatch", "mismatch", "unavailable:no-driver"]:
         wrong.append(f"outcomes {outcomes}")
