@@ -9,11 +9,10 @@ from threading import Barrier
 
 import numpy as np
 
-from fixtures.fake_subject import PLUGINS
 from posedeploy.sdk import PoseDetector
 from suites.drill.harness import Attempt, Outcome, Result, tail
-from suites.drill.kills import start
 from suites.drill.models import BASES, BOXES, IMAGE
+from suites.drill.processes import start_judge
 
 THREADS, CALLS = 8, 504  # of one attempt
 SECONDS = 100
@@ -133,12 +132,9 @@ def fault(given: Attempt) -> Result:
     name, folder = sorted(FAULTS)[given.index % len(FAULTS)], given.scratch
     kind = given.note(f"{name}, at {FAULTS[name]}")
     (folder / "fault").write_text(f"{FAULTS[name]} {name}")
-    (folder / "test_cells.py").write_text(TESTS)
     (folder / "onnxruntime").mkdir()
     (folder / "onnxruntime" / "__init__.py").write_text(STAND_IN)
-    main = "import pytest; sys.exit(pytest.main(sys.argv[1:]))"
-    process = start([main, *PLUGINS, "test_cells.py", "--report-dir", "report"], folder)
-    status = process.wait(SECONDS)
+    status = start_judge(folder, TESTS).wait(SECONDS)
     text = (folder / "log").read_text(errors="replace")
     path = folder / "report" / "results.json"
     if status not in {0, 1} or "INTERNALERROR" in text or not path.is_file():

@@ -268,8 +268,3 @@ class Drill:
 def tail(text: str) -> str:
     """The end of what a program printed, on one line."""
     return " ".join(text.split())[-300:]
-
-
-def python(*words: str) -> list[str]:
-    """A command of this interpreter."""
-    return [sys.executable, *words]

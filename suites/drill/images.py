@@ -123,7 +123,10 @@ def _unusual(rng: Random) -> tuple[str, bytes]:
     ramp = np.arange(5 * 7, dtype=np.uint16).reshape(5, 7) * 1800
     makers: dict[str, Callable[[], bytes]] = {
         "alpha": lambda: _pillow("PNG", mode="RGBA"),
-        "animated GIF": lambda: _pillow("GIF"),
+        **{
+            f"animated {kind}": functools.partial(_animated, kind)
+            for kind in ("GIF", "PNG", "WEBP")
+        },
         "arithmetic noise": lambda: rng.randbytes(5000),
         "16-bit gray": lambda: _encoded(".png", ramp),
         "16-bit TIFF": lambda: _encoded(".tiff", np.dstack([ramp] * 3)),
@@ -142,6 +145,13 @@ def _unusual(rng: Random) -> tuple[str, bytes]:
     }
     kind = rng.choice(sorted(makers))
     return kind, makers[kind]()
+
+
+def _animated(kind: str) -> bytes:
+    from PIL import Image
+
+    frames = [Image.fromarray(IMAGE[:, ::-1]) for _ in range(3)]
+    return _pillow(kind, save_all=True, append_images=frames)
 
 
 def _exif(orientation: int) -> Any:

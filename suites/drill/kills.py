@@ -8,72 +8,21 @@ done and that the run was interrupted, and no cell passes whose tests had not al
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import cv2
 import psutil
 
-from fixtures.fake_subject import PLUGINS
-from suites.drill.harness import ROOT, Attempt, Outcome, Result, cli, python, tail
+from suites.drill.harness import Attempt, Outcome, Result, cli, tail
 from suites.drill.models import BASES, IMAGE, Base, config_of, sibling
+from suites.drill.processes import WAIT, environment, kill, python, start, start_judge, wait_for
 
 SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGKILL)
-WAIT = 30.0  # seconds after which a killed process and its children should have ended
-
-
-def environment(scratch: Path) -> dict[str, str]:
-    """A child's: temporary files lie in the attempt's folder."""
-    (scratch / "tmp").mkdir(exist_ok=True)
-    paths = [str(scratch), str(ROOT / "src"), str(ROOT)]
-    mine = {
-        "OMP_NUM_THREADS": "1",
-        "TMPDIR": str(scratch / "tmp"),
-        "PYTHONPATH": os.pathsep.join(paths),
-    }
-    hidden = {"GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER"}
-    return {**{k: v for k, v in os.environ.items() if k not in hidden}, **mine}
-
-
-def start(words: Sequence[str], folder: Path) -> subprocess.Popen[bytes]:
-    """A program in a session of its own, whose output goes to a file; no signal is ignored."""
-    program = "import signal, sys; [signal.signal(s, signal.SIG_DFL) for s in (1, 15)]; "
-    program += f"signal.signal(2, signal.default_int_handler); {words[0]}"
-    with (folder / "log").open("ab") as log:
-        return subprocess.Popen(
-            python("-c", program, *words[1:]), cwd=folder, env=environment(folder),
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-        )  # fmt: skip
-
-
-def kill(process: subprocess.Popen[bytes], signum: int) -> list[psutil.Process]:
-    """Send a signal to a process alone; its descendants that outlive it are returned, ended."""
-    try:
-        children = psutil.Process(process.pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        children = []
-    process.send_signal(signum)
-    try:
-        process.wait(WAIT)
-    except subprocess.TimeoutExpired:
-        children.append(psutil.Process(process.pid))
-    _, alive = psutil.wait_procs(children, 5)
-    for child in alive:
-        child.kill()
-    process.wait()
-    return list(alive)
-
-
-def wait_for(ready: Callable[[], object], process: subprocess.Popen[bytes]) -> None:
-    """Wait until a function gives something true, or the process ends."""
-    end = time.monotonic() + WAIT
-    while not ready() and process.poll() is None and time.monotonic() < end:
-        time.sleep(0.005)
 
 
 def _words(base: Base, given: Attempt, checkpoint: str) -> list[str]:
@@ -145,7 +94,7 @@ import pytest
 
 def note(cell, stage):
     with open("ended", "a") as file:
-        file.write(f"{cell.id} {stage}\\n")
+        file.write(f"{cell.model.name} {cell.flow.deploy_config} {stage}\\n")
 
 @pytest.mark.stage("run")
 def test_runs(cell, record):
@@ -173,10 +122,7 @@ def judge(given: Attempt) -> Result:
     signum, workers, target = JUDGED[given.index % len(JUDGED)]
     kind = given.note(f"{signum.name} of a {target}, {workers} workers")
     folder, moment = given.scratch, given.rng.random()
-    (folder / "test_cells.py").write_text(TESTS)
-    options = ["test_cells.py", "--report-dir", "report", *(["-n", "2"] if workers else [])]
-    main = "import pytest; sys.exit(pytest.main(sys.argv[1:]))"
-    process = start([main, *PLUGINS, *options], folder)
+    process = start_judge(folder, TESTS, *(["-n", "2"] if workers else []))
     wait_for((folder / "began").exists, process)
     time.sleep(moment * 1.2)
     if target == "worker":
@@ -207,10 +153,7 @@ def _wrong_in_report(folder: Path, log: str) -> list[str]:
         return [f"no results.json: {tail(log)}"]
     data = json.loads((report / "results.json").read_text())
     ended = (folder / "ended").read_text().split("\n") if (folder / "ended").exists() else []
-    outcomes = {
-        f"{c['model']}-{c['deploy_config'].removeprefix('pose-detection_')}": c["outcome"]
-        for c in data["cells"]
-    }
+    outcomes = {f"{c['model']} {c['deploy_config']}": c["outcome"] for c in data["cells"]}
     early = [
         cell for cell, outcome in outcomes.items()
         if outcome == "pass" and not {f"{cell} run", f"{cell} numeric"} <= {*ended}

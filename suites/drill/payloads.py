@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import re
@@ -11,14 +12,16 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from fixtures.fake_subject import PLUGINS
+import cv2
+
 from fixtures.sample_results import sample_results
 from poseconform.results.results import write_results
 from posedeploy.errors import PoseDeployError
 from suites.drill.damage import run_report
 from suites.drill.folders import ask_client, reseal
 from suites.drill.harness import Attempt, Outcome, Result, cli, tail
-from suites.drill.kills import start
+from suites.drill.models import BASES, IMAGE, config_of
+from suites.drill.processes import start_judge
 
 BASE = "simcc_torchscript"
 _CANARY = b"0123456789abcdef" * 64
@@ -157,8 +160,6 @@ class _Tags(HTMLParser):
 
 def _report_of(words: str, folder: Path) -> tuple[str, str]:
     """The page and the table of results whose free texts are `words`."""
-    import json
-
     path = folder / "results.json"
     write_results(path, sample_results(40))
 
@@ -205,11 +206,6 @@ def _difference(pages: list[Any]) -> str:
     return f"{len(pages[0][0])} and {len(pages[1][0])} elements; new: {more[:5]}"
 
 
-def number_of_payloads() -> int:
-    """How many rows `PAYLOADS` has."""
-    return len(PAYLOADS)
-
-
 # ---- modify this table to add a payload ----------------------------------------------------
 PAYLOADS: Mapping[str, Callable[[Attempt], Result]] = {
     **{f"checkpoint, {how}": _checkpoint(how) for how in ("bare", "meta", "weights", "old")},
@@ -244,37 +240,50 @@ def test_numbers(cell):
 
 
 def name(given: Attempt) -> Result:
-    """A name of a model config and of the report's folder, through the judge under CI."""
-    import json
+    """A name of every file and folder of a conversion, or of a run of the judge under CI."""
+    word = NAMES[given.index // 2 % len(NAMES)]
+    kind = given.note(f"{'judge' if given.index % 2 else 'conversion'}, {word!r}")
+    return (_named_judge if given.index % 2 else _named_conversion)(
+        given.scratch, word, kind, given
+    )
 
-    kind = given.note(repr(NAMES[given.index % len(NAMES)]))
-    word, folder = NAMES[given.index % len(NAMES)], given.scratch
-    (folder / "test_cells.py").write_text(TESTS)
+
+def _named_conversion(folder: Path, word: str, kind: str, given: Attempt) -> Result:
+    config, checkpoint, image = (folder / f"{word}{suffix}" for suffix in (".py", ".pth", ".png"))
+    shutil.copyfile(config_of(given.arena, "simcc"), config)
+    shutil.copyfile(given.arena / "simcc.pth", checkpoint)
+    image.write_bytes(cv2.imencode(".png", IMAGE)[1].tobytes())
+    work = folder / word
+    status, text = cli(
+        "convert",
+        f"--work-dir={work}",
+        BASES[0].deploy_config,
+        *map(str, (config, checkpoint, image)),
+    )
+    if status == 2:
+        return Result(Outcome.REFUSED, kind, tail(text))
+    whole = status in {0, 1} and cli("validate", str(work))[0] == 0
+    return Result(Outcome.SAME if whole else Outcome.BROKEN, kind, tail(text) * (not whole))
+
+
+def _named_judge(folder: Path, word: str, kind: str, given: Attempt) -> Result:
     config, report = folder / f"{word}.py", folder / f"{word}-report"
     config.write_text("model = dict(type='TopdownPoseEstimator')\n")
-    options = ["test_cells.py", f"--model-config={config.name}", f"--report-dir={report.name}"]
-    workers = ["-n", "2"] if given.index % 2 else []
-    main = "import os, pytest; os.environ.update(GITHUB_ACTIONS='true', GITHUB_STEP_SUMMARY='s'); "
-    main += "sys.exit(pytest.main(sys.argv[1:]))"
-    process = start([main, *PLUGINS, *options, *workers], folder)
-    status = process.wait(SECONDS)
+    status = start_judge(
+        folder, TESTS, f"--model-config={config.name}", f"--report-dir={report.name}",
+        *(["-n", "2"] if given.index // 2 % 2 else []),
+        before="os.environ.update(GITHUB_ACTIONS='true', GITHUB_STEP_SUMMARY='summary')",
+    ).wait(SECONDS)  # fmt: skip
     text = (folder / "log").read_text(errors="replace")
     if status == 4 and "Traceback" not in text:
         return Result(Outcome.REFUSED, kind, tail(text))
-    if (
-        "INTERNALERROR" in text
-        or "Traceback (most" in text
-        or not (report / "results.json").is_file()
-    ):
+    path = report / "results.json"
+    if "INTERNALERROR" in text or "Traceback (most" in text or not path.is_file():
         return Result(Outcome.BROKEN, kind, f"exit status {status}: {tail(text)}")
-    cells = json.loads((report / "results.json").read_text())["cells"]
-    outcomes = sorted(cell["outcome"] for cell in cells)
-    said = [
-        line
-        for line in text.splitlines()
-        if line.startswith("::") and not line.startswith("::error file=")
-    ]
-    wrong = [f"a line for CI: {line[:80]}" for line in said]
+    outcomes = sorted(cell["outcome"] for cell in json.loads(path.read_text())["cells"])
+    commands = [line for line in text.splitlines() if line.startswith("::")]
+    others = [line for line in commands if not line.startswith("::error file=")]
+    wrong = [f"a line for CI: {line[:80]}" for line in others]
     if outcomes != ["mismatch", "mismatch", "unavailable:no-driver"]:
         wrong.append(f"outcomes {outcomes}")
     return Result(Outcome.BROKEN if wrong else Outcome.SAME, kind, "; ".join(wrong))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ def test_the_slice_has_no_finding() -> None:
 
 
 # What an attempt may do: the drill must tell what it was.
-ACTS = {
+ACTS: dict[Outcome, Callable[[], object]] = {
     Outcome.CRASH: os.abort,
     Outcome.HANG: lambda: time.sleep(60),
     Outcome.MEMORY: lambda: np.ones(2**29),
@@ -62,7 +63,7 @@ def test_every_row_of_a_table_is_attempted() -> None:
     rows = {
         "backends": FAULTS,
         "cache": DAMAGES,
-        "names": NAMES,
+        "names": NAMES * 2,
         "payloads": PAYLOADS,
         "servers": SERVERS,
     }
