@@ -57,7 +57,7 @@ def kill(process: subprocess.Popen[bytes], signum: int) -> list[psutil.Process]:
         process.wait(WAIT)
     except subprocess.TimeoutExpired:
         children.append(psutil.Process(process.pid))
-    _, alive = psutil.wait_procs(children, 5)
+    _, alive = psutil.wait_procs(children, 15)
     for child in alive:
         child.kill()
     process.wait()
