@@ -40,7 +40,7 @@ def threads(given: Attempt) -> Result:
             counts, far = zip(*pool.map(work, range(THREADS)), strict=True)
     if not sum(counts):
         return Result(Outcome.SAME, kind)
-    detail = f"{sum(counts)} of {CALLS} calls differ, up to {max(far):.0f} px"
+    detail = f"{sum(counts)} of {CALLS} calls differ; of as many people up to {max(far):.0f} px"
     return Result(Outcome.SILENT, kind, detail)
 
 

@@ -205,8 +205,9 @@ def _edit_onnx(folder: Path, rng: Random) -> str:
     path.write_bytes(model.SerializeToString())
     if what == "suffix":  # external weights, in a file that isn't named as one of ONNX
         path.rename(folder / "end2end.model")
-        deploy = folder / "deploy.json"
-        deploy.write_text(deploy.read_text().replace("end2end.onnx", "end2end.model"))
+        for name in ("deploy.json", "detail.json"):
+            text = (folder / name).read_text(encoding="utf-8")
+            (folder / name).write_text(text.replace("end2end.onnx", "end2end.model"))
     return f"{what} {size}"
 
 
@@ -307,8 +308,9 @@ def reseal(folder: Path, whole: Path) -> None:
     text = detail.read_bytes()
     for path in sorted(whole.iterdir()):
         changed = folder / path.name
+        changed = changed if changed.exists() else changed.with_suffix(".model")
         if changed.is_file() and not changed.is_symlink() and path.name != detail.name:
-            old, new = (hashlib.sha256(one.read_bytes()).hexdigest() for one in (path, changed))
+            old, new = _hash(path), _hash(changed)
             text = text.replace(old.encode(), new.encode())
             size, new_size = (b": %d" % one.stat().st_size for one in (path, changed))
             text = text.replace(size, new_size)
@@ -337,6 +339,18 @@ def ask_client(folder: Path, whole: Path, head: str) -> Client:
     return Client("same")
 
 
+def _is_recorded(folder: Path, whole: Path) -> bool:
+    """True if a file was changed whose checksum is recorded: the backend's at least."""
+    names = {path.name for path in (*whole.iterdir(), *folder.iterdir())} - {"detail.json"}
+    changed = [name for name in names if _hash(folder / name) != _hash(whole / name)]
+    detail = (whole / "detail.json").read_text(encoding="utf-8")
+    return any(name not in JSON_NAMES or _hash(whole / name) in detail for name in changed)
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "nothing"
+
+
 def attempt(given: Attempt) -> Result:
     """One mutant of one base."""
     mutate, resealed = MUTATIONS[given.index % len(MUTATIONS)]
@@ -359,5 +373,5 @@ def attempt(given: Attempt) -> Result:
         return Result(Outcome.REFUSED, kind, f"validate {status}; client: {client.answer}")
     if client.answer == "same":
         return Result(Outcome.SAME, kind)
-    claimed = not resealed and not what.startswith("detail.json")
+    claimed = not resealed and _is_recorded(folder, whole)
     return Result(Outcome.SILENT if claimed else Outcome.DIFFERENT, kind, client.words)
