@@ -234,6 +234,7 @@ class Drill:
     def attempt(self, child: Child, group: Group, index: int) -> Done:
         """Make one attempt in a child, and judge how the child took it."""
         started = time.monotonic()
+        limit = group.seconds
         arguments = group.target, index, self.seed, str(self.arena)
         try:
             with tempfile.TemporaryDirectory(
@@ -244,7 +245,7 @@ class Drill:
                     *arguments,
                     scratch,
                     group.limited,
-                    timeout=group.seconds,
+                    timeout=limit,
                 )
         except ChildFailure as failure:
             outcomes = {"crash": Outcome.CRASH, "timeout": Outcome.HANG}

@@ -57,11 +57,11 @@ def kill(process: subprocess.Popen[bytes], signum: int) -> list[psutil.Process]:
         process.wait(WAIT)
     except subprocess.TimeoutExpired:
         children.append(psutil.Process(process.pid))
-    _, alive = psutil.wait_procs(children, 15)
-    for child in alive:
+    _, running = psutil.wait_procs(children, 15)
+    for child in running:
         child.kill()
     process.wait()
-    return list(alive)
+    return list(running)
 
 
 def wait_for(ready: Callable[[], object], process: subprocess.Popen[bytes]) -> None:

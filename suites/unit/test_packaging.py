@@ -22,7 +22,7 @@ PLACES = WHEEL["force-include"]
 OURS = {
     f"suites/{name}"
     for name in (
-        "benchmarks", "contract", "documents", "inference", "mutation", "regression",
+        "benchmarks", "contract", "documents", "drill", "inference", "mutation", "regression",
         "report_ui", "unit",
     )
 }  # fmt: skip
