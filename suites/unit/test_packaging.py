@@ -22,8 +22,8 @@ PLACES = WHEEL["force-include"]
 OURS = {
     f"suites/{name}"
     for name in (
-        "benchmarks", "contract", "documents", "inference", "mutation", "regression",
-        "fuzz", "report_ui", "unit",
+        "benchmarks", "contract", "documents", "drill", "fuzz", "inference", "mutation",
+        "regression", "report_ui", "unit",
     )
 }  # fmt: skip
 

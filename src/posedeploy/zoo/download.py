@@ -11,13 +11,12 @@ import http.client
 import re
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from posedeploy.errors import BadInputError, UnavailableError
-from posedeploy.paths import cache_dir
+from posedeploy.paths import cache_dir, errors_naming
 from posedeploy.runtime.processes import held, waiting
 from posedeploy.zoo.table import ModelRow, published
 
@@ -134,15 +133,6 @@ def _check_places(path: Path, *others: Path) -> None:
         raise BadInputError(str(path.parent), found, "a folder", next_step) from error
 
 
-@contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Errors of the file system within the block name `path`; `write` names no file."""
-    try:
-        yield
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error
-
-
 def _opener() -> urllib.request.OpenerDirector:
     """Opens HTTP alone: the usual one follows a redirect to FTP too."""
     opener = urllib.request.OpenerDirector()
@@ -188,11 +178,11 @@ def _download(url: str, part: Path, max_bytes: int, on_progress: OnProgress) -> 
         total = _total(response, done)
         if total is not None and total > max_bytes:
             raise ConnectionError(f"{total:,} bytes; a checkpoint has at most {max_bytes:,}")
-        with _naming(part):
+        with errors_naming(part):
             file = part.open("ab" if done else "wb", buffering=0)
         with file:
             while chunk := response.read(_CHUNK):
-                with _naming(part):
+                with errors_naming(part):
                     file.write(chunk)
                 done += len(chunk)
                 if done > max_bytes:

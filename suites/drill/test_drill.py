@@ -1,0 +1,71 @@
+"""A slice of the drill, which `tox -e drill` runs whole, and whether it notices what it is for."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from suites.drill.__main__ import CACHE, findings, run, table
+from suites.drill.backends import FAULTS
+from suites.drill.damage import DAMAGES, SERVERS
+from suites.drill.groups import GROUPS
+from suites.drill.harness import Attempt, Drill, Group, Outcome, Result
+from suites.drill.payloads import NAMES, PAYLOADS
+
+SEED = 0
+
+
+@pytest.mark.timeout(600)
+def test_the_slice_has_no_finding() -> None:
+    tasks = [(group, group.full * i // group.few) for group in GROUPS for i in range(group.few)]
+    done = run(tasks, seed=SEED, workers=1, cache=CACHE, console=Console(quiet=True))
+    assert len(done) == len(tasks)
+    assert not findings(done, SEED), findings(done, SEED)
+
+
+# What an attempt may do: the drill must tell what it was.
+ACTS: dict[Outcome, Callable[[], object]] = {
+    Outcome.CRASH: os.abort,
+    Outcome.HANG: lambda: time.sleep(60),
+    Outcome.MEMORY: lambda: np.ones(2**29),
+    Outcome.TRACEBACK: lambda: 1 / 0,
+    Outcome.SAME: lambda: None,
+}
+
+
+def act(given: Attempt) -> Result:
+    """An attempt that does one of `ACTS`."""
+    outcome = list(ACTS)[given.index]
+    given.note(f"kind {outcome}")
+    ACTS[outcome]()
+    return Result(Outcome.SAME, "kind same", f"{given.rng.random()}")
+
+
+def test_what_attempts_do_is_told(tmp_path: Path) -> None:
+    group = Group("acts", 5, 5, f"{__name__}:act", "", seconds=5)
+    drill = Drill(SEED, tmp_path, tmp_path, workers=2)
+    done = drill.run([(group, index) for index in range(5)], lambda _: None)
+    assert [one.result.outcome for one in done] == list(ACTS)
+    assert [one.result.kind.strip("'") for one in done] == [f"kind {one}" for one in ACTS]
+    assert table(done).splitlines()[-1] == "| together | 5 | 0 | 1 | 0 | 1 | 1 | 1 | 1 | 0 | 0 |"
+    assert findings(done, SEED).count("python -m suites.drill --seed 0 --only acts --index") == 4
+    (again,) = drill.run([(group, 4)], lambda _: None)
+    assert again.result == done[4].result, "an index and a seed decide everything"
+
+
+def test_every_row_of_a_table_is_attempted() -> None:
+    rows = {
+        "backends": FAULTS,
+        "cache": DAMAGES,
+        "names": NAMES * 2,
+        "payloads": PAYLOADS,
+        "servers": SERVERS,
+    }
+    counts = {group.name: group.full for group in GROUPS if group.name in rows}
+    assert counts == {name: len(table) for name, table in rows.items()}
