@@ -96,11 +96,11 @@ class InferenceSession:
 TESTS = """
 import numpy as np
 import pytest
-from poseconform.judge.judge import Limits
+from poseconform.judge.limits import Limits, Scale
 
 @pytest.mark.stage("run")
 def test_runs(judge, cell, record, tmp_path):
-    judge.limits = Limits(load=5, run=5)
+    judge.limits = Limits(load=Scale(5, idle=10), run=Scale(5, idle=10))
     faulty = cell.model.name == "m1" and cell.flow.shape_mode == "static"
     path = tmp_path / "end2end.onnx"
     path.write_text(open("fault").read() if faulty else "none")

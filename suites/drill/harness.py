@@ -25,6 +25,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from poseconform.isolation.child import SINGLE_THREAD, Child, ChildFailure
+from posedeploy.runtime.processes import Limit
 
 ROOT = Path(__file__).resolve().parents[2]
 GIB = 2**30
@@ -234,7 +235,7 @@ class Drill:
     def attempt(self, child: Child, group: Group, index: int) -> Done:
         """Make one attempt in a child, and judge how the child took it."""
         started = time.monotonic()
-        limit = group.seconds
+        limit = Limit(group.seconds, idle=group.seconds)
         arguments = group.target, index, self.seed, str(self.arena)
         try:
             with tempfile.TemporaryDirectory(
