@@ -293,6 +293,8 @@ def pytest_runtest_makereport(
     """Append the result of a cell's test to the record of the cell."""
     report = yield
     item.config.stash[MESSAGES].move_to(report)
+    # a report that holds a lone surrogate cannot leave an xdist worker
+    report.sections = [(title, recording.printable(text)) for title, text in report.sections]
     cell = _cell(item)
     if cell is None:
         return report

@@ -223,15 +223,12 @@ def fail_unmet(
 
 
 def shorten(report: pytest.TestReport) -> None:
-    """Leave `LOG_LIMIT` characters of each text of a report, which JUnit holds twice.
-
-    Captured output is made printable: a report with a lone surrogate cannot leave an xdist worker.
-    """
+    """Leave `LOG_LIMIT` characters of each text of a report, which JUnit holds twice."""
     if report.failed and len(report.longreprtext) > LOG_LIMIT:
         crash = getattr(getattr(report.longrepr, "reprcrash", None), "message", "")
         headline = brief(crash.partition("\n")[0])
         report.longrepr = f"{headline}\n{tail(report.longreprtext)}".lstrip("\n")
-    report.sections = [(title, printable(tail(text))) for title, text in report.sections]
+    report.sections = [(title, tail(text)) for title, text in report.sections]
 
 
 def junit_properties(record: CellRecord, stage: str) -> list[tuple[str, object]]:
