@@ -27,8 +27,8 @@ __all__ = [
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console without automatic highlighting."""
-    return Console(stderr=stderr, highlight=False)
+    """A console that prints names as they are: no highlighting, no `:tada:` as an emoji."""
+    return Console(stderr=stderr, highlight=False, emoji=False)
 
 
 def one_line(text: str) -> str:
