@@ -46,6 +46,7 @@ class Outcome(StrEnum):
     REFUSED = "refused"  # one clear error
     SAME = "same"  # the right result, or the state that is promised
     DIFFERENT = "different"  # another result, in a class that nothing claims to detect
+    LIMIT = "limit"  # what a file may still do, and docs/trust.md says so; the detail says why
     TRACEBACK = "traceback"
     CRASH = "crash"
     HANG = "hang"  # longer than `HANG_SECONDS`
@@ -56,7 +57,7 @@ class Outcome(StrEnum):
     @property
     def is_finding(self) -> bool:
         """True for a fault of the project."""
-        return self not in {Outcome.REFUSED, Outcome.SAME, Outcome.DIFFERENT}
+        return self not in {Outcome.REFUSED, Outcome.SAME, Outcome.DIFFERENT, Outcome.LIMIT}
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,15 @@ class Attempt:
 
 
 @dataclass(frozen=True)
+class KnownLimit:
+    """An outcome that is `LIMIT` and no finding, because docs/trust.md states it."""
+
+    outcome: Outcome
+    kind: str  # expression that the attempt's kind begins with
+    reason: str
+
+
+@dataclass(frozen=True)
 class Group:
     """A row of the drill's table.
 
@@ -97,6 +107,7 @@ class Group:
         about: What is attempted, in a few words.
         limited: True if memory is limited and measured; else the attempts start processes.
         seconds: Limit of one attempt.
+        limits: What of its attempts is no finding.
     """
 
     name: str
@@ -106,6 +117,15 @@ class Group:
     about: str
     limited: bool = True
     seconds: float = HANG_SECONDS
+    limits: tuple[KnownLimit, ...] = ()
+
+    def judged(self, result: Result) -> Result:
+        """The result, as `LIMIT` where `limits` has it."""
+        for limit in self.limits:
+            if limit.outcome is result.outcome and re.match(limit.kind, result.kind.strip("'\"")):
+                detail = f"{limit.outcome}: {limit.reason}"
+                return replace(result, outcome=Outcome.LIMIT, detail=detail)
+        return result
 
 
 @dataclass(frozen=True)
@@ -156,14 +176,19 @@ def attempt(target: str, index: int, seed: int, arena: str, scratch: str, limite
             result = act(given)
     except Exception as error:  # noqa: BLE001 - an exception that leaves the project is a finding
         text = f"{type(error).__name__}: {error}"
-        memory = isinstance(error, MemoryError) or _NO_MEMORY.search(text)
+        memory = isinstance(error, MemoryError) or is_about_memory(text)
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = "" if memory else f" ({Path(place.filename).name}:{place.lineno})"
         outcome = Outcome.MEMORY if memory else Outcome.TRACEBACK
         return Result(outcome, " ".join(given.kinds), f"{text[:300]}{where}")
-    if result.outcome in {Outcome.REFUSED, Outcome.BROKEN} and _NO_MEMORY.search(result.detail):
+    if result.outcome in {Outcome.REFUSED, Outcome.BROKEN} and is_about_memory(result.detail):
         return replace(result, outcome=Outcome.MEMORY)
     return result
+
+
+def is_about_memory(text: str) -> bool:
+    """True for the words of an allocation that failed."""
+    return bool(_NO_MEMORY.search(text))
 
 
 def cli(*words: str) -> tuple[int, str]:
@@ -254,7 +279,7 @@ class Drill:
             log = failure.log_tail.strip().split("\n")
             kinds = [line.removeprefix(_NOTE) for line in log if line.startswith(_NOTE)]
             result = Result(outcome, "".join(kinds[-1:]), f"{failure.message}: {log[-1][:200]}")
-        return Done(group.name, index, result, round(time.monotonic() - started, 3))
+        return Done(group.name, index, group.judged(result), round(time.monotonic() - started, 3))
 
     def _again(self, one: Done, group: Group, number: int) -> Done:
         """The same attempt in a fresh process: an earlier one may have damaged the first."""

@@ -53,10 +53,28 @@ def test_what_attempts_do_is_told(tmp_path: Path) -> None:
     done = drill.run([(group, index) for index in range(5)], lambda _: None)
     assert [one.result.outcome for one in done] == list(ACTS)
     assert [one.result.kind.strip("'") for one in done] == [f"kind {one}" for one in ACTS]
-    assert table(done).splitlines()[-1] == "| together | 5 | 0 | 1 | 0 | 1 | 1 | 1 | 1 | 0 | 0 |"
+    assert (
+        table(done).splitlines()[-1] == "| together | 5 | 0 | 1 | 0 | 0 | 1 | 1 | 1 | 1 | 0 | 0 |"
+    )
     assert findings(done, SEED).count("python -m suites.drill --seed 0 --only acts --index") == 4
     (again,) = drill.run([(group, 4)], lambda _: None)
     assert again.result == done[4].result, "an index and a seed decide everything"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "kind", "judged"),
+    [
+        (Outcome.CRASH, "'ncnn simcc: edit_graph, resealed: 3'", Outcome.LIMIT),
+        (Outcome.CRASH, "'ncnn simcc: edit_graph: 3'", Outcome.CRASH),
+        (Outcome.CRASH, "'openvino simcc: edit_graph, resealed: 3'", Outcome.CRASH),
+        (Outcome.HANG, "'ncnn simcc: edit_graph, resealed: 3'", Outcome.HANG),
+    ],
+)
+def test_a_limit_is_about_one_outcome_and_kind(
+    outcome: Outcome, kind: str, judged: Outcome
+) -> None:
+    (folders,) = (group for group in GROUPS if group.name == "folders")
+    assert folders.judged(Result(outcome, kind)).outcome is judged
 
 
 def test_every_row_of_a_table_is_attempted() -> None:
