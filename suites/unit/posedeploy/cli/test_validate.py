@@ -76,7 +76,7 @@ def test_colors_in_another_order_are_an_error_with_place_and_consequence(
     assert done.exit_code == 1
     for text in ("error", "pipeline.json", ".to_rgb", "False", "True", "silently wrong"):
         assert text in done.output
-    assert "1 error, 0 warnings" in done.output
+    assert "1 error, 1 warning in" in done.output  # and that the file was edited
 
 
 def test_a_warning_alone_is_no_failure(changed: Callable[..., Path]) -> None:
@@ -115,7 +115,8 @@ def test_json_holds_every_part_of_a_finding_and_nothing_else(
     printed = json.loads(done.output)
     assert done.exit_code == 1
     assert (printed["folder"], printed["client"]) == (str(folder), CLIENT)
-    (finding,) = printed["findings"]
+    finding, edited = printed["findings"]
+    assert (edited["level"], edited["file"]) == ("warning", "pipeline.json")
     assert finding["level"] == "error"
     assert finding["file"] == "pipeline.json"
     assert finding["path"].endswith(".to_rgb")
