@@ -15,7 +15,7 @@ from poseconform.judge.judge import Judge
 from poseconform.matrix.cells import build_cells
 from poseconform.matrix.weights import with_weights
 
-CHECKED = ("precision", "tensors", "accuracy")
+CHECKED = ("tensors", "accuracy")
 MODELS = {
     "hrnet_w32": "openvino_static-256x192",
     "litehrnet_18": "openvino_static-256x192",
@@ -50,6 +50,6 @@ def test_what_openvino_computes_in_bf16_is_judged_as_bf16(judge: Judge, model: s
         CHECKED, ()
     )
     as_fp32 = judge.with_conversion(exact, folder).with_options(exact, as_bf16.options_of(cell))
-    failures = {name: CHECKS[name](as_fp32, exact).failures for name in CHECKED[:2]}
+    failures = {name: CHECKS[name](as_fp32, exact).failures for name in ("precision", "tensors")}
     assert failures["precision"]
     assert any("exceeds the allowed" in line for line in failures["tensors"])
