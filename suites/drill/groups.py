@@ -17,7 +17,7 @@ GROUPS: tuple[Group, ...] = (
     Group("results", 200, 30, f"{_HERE}.damage:results", "damaged results files"),
     Group("servers", 24, 6, f"{_HERE}.damage:server", "hostile servers of checkpoints"),
     Group("payloads", 9, 9, f"{_HERE}.payloads:attempt", "files that try to do something"),
-    Group("names", 32, 2, f"{_HERE}.payloads:name", "names of files and folders", False, 120),
+    Group("names", 36, 2, f"{_HERE}.payloads:name", "names of files and folders", False, 120),
     Group("threads", 64, 4, f"{_HERE}.backends:threads", "504 calls from 8 threads", False, 300),
     Group("backends", 18, 1, f"{_HERE}.backends:fault", "backends with faults", False, 120),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from typing import Any
 
@@ -21,14 +22,17 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from posedeploy.workflow import for_log
+
 __all__ = [
     "SpeedColumn", "console", "escape", "items_progress", "one_line", "print_json", "to_json",
 ]  # fmt: skip
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console without automatic highlighting."""
-    return Console(stderr=stderr, highlight=False)
+    """A console without automatic highlighting; no name is a command to CI."""
+    stream = for_log(sys.stderr if stderr else sys.stdout, os.environ)
+    return Console(file=stream, highlight=False)
 
 
 def one_line(text: str) -> str:
