@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
 
 import numpy as np
 
+from fixtures.threads import THREADS, compare_threads
 from posedeploy.sdk import PoseDetector
 from suites.drill.harness import Attempt, Outcome, Result, tail
 from suites.drill.models import BASES, BOXES, IMAGE
 from suites.drill.processes import start_judge
 
-THREADS, CALLS = 8, 504  # of one attempt
 SECONDS = 100
 
 
@@ -24,23 +22,11 @@ def threads(given: Attempt) -> Result:
     kind = given.note(base.name)
     images = [np.roll(IMAGE, 5 * i, axis=1) for i in range(THREADS)]
     boxes = BOXES if base.head == "simcc" else None
-    barrier = Barrier(THREADS)
     with PoseDetector(given.arena / base.name) as detector:
-        expected = [detector(image, boxes).copy() for image in images]
-
-        def work(number: int) -> tuple[int, float]:
-            barrier.wait()
-            found = [detector(images[number], boxes) for _ in range(CALLS // THREADS)]
-            wrong = [one for one in found if one.tobytes() != expected[number].tobytes()]
-            shapes = [one for one in wrong if one.shape == expected[number].shape]
-            far = [float(np.abs(one - expected[number])[..., :2].max(initial=0)) for one in shapes]
-            return len(wrong), max(far, default=0)
-
-        with ThreadPoolExecutor(THREADS) as pool:
-            counts, far = zip(*pool.map(work, range(THREADS)), strict=True)
-    if not sum(counts):
+        done = compare_threads(lambda image: detector(image, boxes), images)
+    if not done.mismatches:
         return Result(Outcome.SAME, kind)
-    detail = f"{sum(counts)} of {CALLS} calls differ; of as many people up to {max(far):.0f} px"
+    detail = f"{done.mismatches} of {done.calls} calls differ, by up to {done.largest:.3g}"
     return Result(Outcome.SILENT, kind, detail)
 
 

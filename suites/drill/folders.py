@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from posedeploy.errors import PoseDeployError
+from posedeploy.sdk.validate import validate
 from suites.drill.harness import Attempt, Outcome, Result, cli, tail
 from suites.drill.models import BASES, Base, keypoints, right_keypoints, sibling
 
@@ -41,6 +42,7 @@ CONTENTS = (
     b"[]", b"\x00" * 100, b" " * 2**23, b'{"version": "caf\xe9"}', b'{"a": ' + b"9" * 5000 + b"}",
     b'{"\\ud800": "\\udfff"}', b"version https://git-lfs.github.com/spec/v1\n", b"<!doctype html>",
 )  # fmt: skip
+EDITED = "changed since the conversion"  # in validate's warning about a JSON file
 SIZES = (0, 1, 2, 7, 5000, 100_000, 2**31 - 1, 2**31, 2**40, 2**63 - 1, -1, -7)
 Mutation = Callable[[Path, Base, Random, Path], str]  # folder, base, chance, arena -> what it did
 
@@ -310,10 +312,8 @@ def reseal(folder: Path, whole: Path) -> None:
         changed = folder / path.name
         changed = changed if changed.exists() else changed.with_suffix(".model")
         if changed.is_file() and not changed.is_symlink() and path.name != detail.name:
-            old, new = _hash(path), _hash(changed)
-            text = text.replace(old.encode(), new.encode())
-            size, new_size = (b": %d" % one.stat().st_size for one in (path, changed))
-            text = text.replace(size, new_size)
+            new = rf'{_hash(changed)}\g<1>"bytes": {changed.stat().st_size}'.encode()
+            text = re.sub(rf'{_hash(path)}(",\s*)"bytes": \d+'.encode(), new, text)
     detail.write_bytes(text)
 
 
@@ -340,11 +340,9 @@ def ask_client(folder: Path, whole: Path, head: str) -> Client:
 
 
 def _is_recorded(folder: Path, whole: Path) -> bool:
-    """True if a file was changed whose checksum is recorded: the backend's at least."""
+    """True if a file was changed whose checksum is recorded: all but the record itself are."""
     names = {path.name for path in (*whole.iterdir(), *folder.iterdir())} - {"detail.json"}
-    changed = [name for name in names if _hash(folder / name) != _hash(whole / name)]
-    detail = (whole / "detail.json").read_text(encoding="utf-8")
-    return any(name not in JSON_NAMES or _hash(whole / name) in detail for name in changed)
+    return any(_hash(folder / name) != _hash(whole / name) for name in names)
 
 
 def _hash(path: Path) -> str:
@@ -369,7 +367,7 @@ def attempt(given: Attempt) -> Result:
     client = ask_client(folder, whole, base.head)
     if client.answer == "refused":
         return Result(Outcome.REFUSED, kind, f"validate {status}; client: {client.words[:300]}")
-    if status != 0:
+    if status != 0 or any(EDITED in finding.consequence for finding in validate(folder)):
         return Result(Outcome.REFUSED, kind, f"validate {status}; client: {client.answer}")
     if client.answer == "same":
         return Result(Outcome.SAME, kind)

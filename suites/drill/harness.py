@@ -46,6 +46,7 @@ class Outcome(StrEnum):
     REFUSED = "refused"  # one clear error
     SAME = "same"  # the right result, or the state that is promised
     DIFFERENT = "different"  # another result, in a class that nothing claims to detect
+    LIMIT = "limit"  # what a file may still do, and docs/trust.md says so; the detail says why
     TRACEBACK = "traceback"
     CRASH = "crash"
     HANG = "hang"  # longer than `HANG_SECONDS`
@@ -56,7 +57,7 @@ class Outcome(StrEnum):
     @property
     def is_finding(self) -> bool:
         """True for a fault of the project."""
-        return self not in {Outcome.REFUSED, Outcome.SAME, Outcome.DIFFERENT}
+        return self not in {Outcome.REFUSED, Outcome.SAME, Outcome.DIFFERENT, Outcome.LIMIT}
 
 
 @dataclass(frozen=True)
@@ -156,14 +157,19 @@ def attempt(target: str, index: int, seed: int, arena: str, scratch: str, limite
             result = act(given)
     except Exception as error:  # noqa: BLE001 - an exception that leaves the project is a finding
         text = f"{type(error).__name__}: {error}"
-        memory = isinstance(error, MemoryError) or _NO_MEMORY.search(text)
+        memory = isinstance(error, MemoryError) or is_about_memory(text)
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = "" if memory else f" ({Path(place.filename).name}:{place.lineno})"
         outcome = Outcome.MEMORY if memory else Outcome.TRACEBACK
         return Result(outcome, " ".join(given.kinds), f"{text[:300]}{where}")
-    if result.outcome in {Outcome.REFUSED, Outcome.BROKEN} and _NO_MEMORY.search(result.detail):
+    if result.outcome in {Outcome.REFUSED, Outcome.BROKEN} and is_about_memory(result.detail):
         return replace(result, outcome=Outcome.MEMORY)
     return result
+
+
+def is_about_memory(text: str) -> bool:
+    """True for the words of an allocation that failed."""
+    return bool(_NO_MEMORY.search(text))
 
 
 def cli(*words: str) -> tuple[int, str]:

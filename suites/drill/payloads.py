@@ -16,11 +16,12 @@ from unittest.mock import patch
 import cv2
 
 from fixtures.sample_results import sample_results
+from poseconform.isolation.child import SINGLE_THREAD, Child, ChildTimeout
 from poseconform.results.results import write_results
 from posedeploy.errors import PoseDeployError
 from suites.drill.damage import run_report
 from suites.drill.folders import ask_client, reseal
-from suites.drill.harness import Attempt, Outcome, Result, cli, tail
+from suites.drill.harness import Attempt, Outcome, Result, cli, is_about_memory, tail
 from suites.drill.models import BASES, IMAGE, config_of
 from suites.drill.processes import start_judge
 
@@ -91,6 +92,35 @@ _SET_STATE = (
 _MODULE = "import torch\nfrom typing import Tuple\nclass Program(torch.nn.Module):\n"
 
 
+# ---- modify this table to add a limit: the program, what it does, and why it is not refused ----
+LIMITS: Mapping[str, tuple[Outcome, str]] = {
+    "endless": (
+        Outcome.HANG,
+        "detectors have loops too, and whether one ends cannot be told",
+    ),
+    "gigabytes": (Outcome.MEMORY, "the sizes of a program's tensors are known when it runs"),
+}
+# ------------------------------------------------------------------------------------------------
+LIMIT_SECONDS = 8  # of CPU time, after which a program has no end; a whole one takes 3
+
+
+def _limit(name: str, folder: Path, whole: Path, log: Path) -> Result:
+    """A program of `LIMITS`, run where it harms nobody: as the judge does, in a child process."""
+    wanted, why = LIMITS[name]
+    client = f"{ask_client.__module__}:{ask_client.__name__}"
+    with Child(log, SINGLE_THREAD) as child:
+        try:
+            found = child.call(client, folder, whole, "simcc", timeout=LIMIT_SECONDS)
+        except ChildTimeout:
+            outcome, words = Outcome.HANG, ""
+        else:
+            no_memory = found.answer == "refused" and is_about_memory(found.words)
+            outcome, words = Outcome.MEMORY if no_memory else Outcome.SAME, found.words
+    if outcome is not wanted:
+        return Result(Outcome.BROKEN, name, f"no {wanted} now, so it is no limit: {words}")
+    return Result(Outcome.LIMIT, name, f"{wanted}: {why}")
+
+
 def _torchscript(name: str) -> Callable[[Attempt], Result]:
     """A TorchScript folder with a program of its own in the graph's place."""
 
@@ -111,6 +141,8 @@ def _torchscript(name: str) -> Callable[[Attempt], Result]:
         torch.jit.script(module.Program()).save(str(folder / "end2end.pt"), _extra_files=signature)
         canary.write_bytes(_CANARY)
         reseal(folder, whole)
+        if name in LIMITS:
+            return _limit(name, folder, whole, given.scratch / "log")
         status, _ = cli("validate", str(folder))
         if status == 0:
             client = ask_client(folder, whole, "simcc")

@@ -53,7 +53,9 @@ def test_what_attempts_do_is_told(tmp_path: Path) -> None:
     done = drill.run([(group, index) for index in range(5)], lambda _: None)
     assert [one.result.outcome for one in done] == list(ACTS)
     assert [one.result.kind.strip("'") for one in done] == [f"kind {one}" for one in ACTS]
-    assert table(done).splitlines()[-1] == "| together | 5 | 0 | 1 | 0 | 1 | 1 | 1 | 1 | 0 | 0 |"
+    assert (
+        table(done).splitlines()[-1] == "| together | 5 | 0 | 1 | 0 | 0 | 1 | 1 | 1 | 1 | 0 | 0 |"
+    )
     assert findings(done, SEED).count("python -m suites.drill --seed 0 --only acts --index") == 4
     (again,) = drill.run([(group, 4)], lambda _: None)
     assert again.result == done[4].result, "an index and a seed decide everything"

@@ -60,15 +60,21 @@ def deploy_json(judge: Judge, cell: Cell) -> Verdict:
 
 
 def _changed(folder: Path) -> list[str]:
-    """Files that are not those that `detail.json` has checksums of, if it has any."""
+    """Files of the backend that are not those that `detail.json` has checksums of, if any.
+
+    The JSON files may be edited: what they say is checked, here and by the client's keypoints.
+    """
     detail = json.loads((folder / "detail.json").read_text(encoding="utf-8"))
     recorded = detail.get("posedeploy", {}).get("files", {})
     return [
         name
         for name, file in recorded.items()
-        if leaves_folder(name)
-        or not (folder / name).is_file()
-        or file_sha256(folder / name) != file["sha256"]
+        if name not in {"deploy.json", "pipeline.json"}
+        and (
+            leaves_folder(name)
+            or not (folder / name).is_file()
+            or file_sha256(folder / name) != file["sha256"]
+        )
     ]
 
 

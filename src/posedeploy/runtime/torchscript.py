@@ -116,6 +116,7 @@ class TorchScript:
 
         Raises:
             RefusedError: The program in the archive is not of the operators of a pose network.
+            RuntimeError: PyTorch cannot read the archive.
         """
         import torch
 
@@ -137,7 +138,10 @@ class TorchScript:
         if found:
             raise RefusedError("; ".join(found[:3]))
         extra = {SIGNATURE: ""}
-        module = torch.jit.load(str(files[0]), map_location="cpu", _extra_files=extra)  # type: ignore[no-untyped-call]
+        try:
+            module = torch.jit.load(str(files[0]), map_location="cpu", _extra_files=extra)  # type: ignore[no-untyped-call]
+        except UnicodeDecodeError as error:  # of its own message, which quotes damaged code
+            raise RuntimeError(f"torchscript: a program that is not UTF-8: {error}") from error
         effective = {
             "inference_precision": "fp32",
             "float32_matmul_precision": matmul,

@@ -1,7 +1,9 @@
-"""SHA-256 and size of the backend's files, which `detail.json` records and a folder must match.
+"""SHA-256 and size of a folder's files, which `detail.json` records.
 
 A backend reads weights of another model, or flipped bits, without an error: only keypoints differ.
-MMDeploy's readers ignore the record, and its folders have none.
+So the backend's files must match the record.  The JSON files are text that people edit, thresholds
+for example: `validate` tells that they did.  MMDeploy's readers ignore the record, and its folders
+have none.
 """
 
 from __future__ import annotations
@@ -14,12 +16,14 @@ from pathlib import Path, PurePosixPath
 from posedeploy.errors import BadInputError
 from posedeploy.paths import file_sha256
 from posedeploy.sdk.fields import Node
-from posedeploy.sdk.folder import DETAIL, SdkModel
+from posedeploy.sdk.folder import DEPLOY, DETAIL, PIPELINE, SdkModel
 
 # `PoseDetector` hashes files up to this size: 0.07 s at 1.9 GB/s, as long as ONNX Runtime takes to
 # load RTMPose-t (13 MB). Larger files are compared by their size alone.
 HASHED_BYTES = 128 * 2**20
+EDITABLE = (DEPLOY, PIPELINE)  # the JSON files with a checksum; `detail.json` holds it
 NEXT_STEP = "Copy the whole folder again, or convert the model again."
+EDITED = "Check what was edited, or convert the model again."
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class Checksum:
 
 
 def checksums(folder: Path, names: Sequence[str]) -> dict[str, dict[str, str | int]]:
-    """`$.posedeploy.files` for the backend's files of these names; packages count file by file."""
+    """`$.posedeploy.files` for the files of these names; packages count file by file."""
     return {
         name: asdict(Checksum(file_sha256(path), path.stat().st_size))
         for name, path in _files(folder, names).items()
@@ -66,9 +70,10 @@ def _checksum(node: Node) -> Checksum:
 
 
 def mismatches(model: SdkModel, hashed_bytes: float = math.inf) -> Iterator[BadInputError]:
-    """Files that are not those that were written, nothing where the folder has no checksums.
+    """Files of the backend that are not those that were written.
 
-    Files of more than `hashed_bytes` are compared by their size alone.
+    Nothing where the folder has no checksums.  Files of more than `hashed_bytes` are compared by
+    their size alone.
 
     Raises:
         BadInputError: A file is missing or leads out of the folder; the record is malformed.
@@ -79,9 +84,33 @@ def mismatches(model: SdkModel, hashed_bytes: float = math.inf) -> Iterator[BadI
     model.backend_files()  # nothing outside the folder is opened
     entry = model.model
     files = _files(model.folder, [name for name in (entry.net, entry.weights) if name])
-    for name in sorted({*files, *sums}):
+    for name in sorted({*files, *sums} - {*EDITABLE}):
         if wrong := _wrong(files.get(name), sums.get(name), hashed_bytes):
             yield BadInputError(name, *wrong, NEXT_STEP)
+
+
+def edited(model: SdkModel) -> Iterator[BadInputError]:
+    """JSON files that were changed since the conversion, as far as the folder has checksums.
+
+    Raises:
+        BadInputError: The record is malformed.
+    """
+    sums = recorded(model) or {}
+    for name in (name for name in EDITABLE if name in sums):
+        if wrong := _wrong(model.folder / name, sums[name], math.inf):
+            yield BadInputError(name, *wrong, EDITED)
+
+
+def verify_files(model: SdkModel, *, everything: bool) -> None:
+    """Raise the BadInputError of the first file that is another.
+
+    `everything` hashes files of any size, and the JSON files; else the backend's up to
+    `HASHED_BYTES`.
+    """
+    for problem in mismatches(model, math.inf if everything else HASHED_BYTES):
+        raise problem
+    for problem in edited(model) if everything else ():
+        raise problem
 
 
 def _wrong(

@@ -5,7 +5,6 @@ numpy, OpenCV and one backend; neither torch nor mmpose.  Called as MMDeploy's r
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from posedeploy.errors import BadInputError
 from posedeploy.runtime import Device, Runtime, Session
 from posedeploy.sdk.binding import batch_of, bind, decoder_of, load_session
-from posedeploy.sdk.checksums import HASHED_BYTES, mismatches
+from posedeploy.sdk.checksums import verify_files
 from posedeploy.sdk.decode import MISMATCH
 from posedeploy.sdk.folder import read_folder
 from posedeploy.sdk.images import MAX_PIXELS, Image, check_image
@@ -40,8 +39,9 @@ class PoseDetector:
         threads: Threads within one operation; 0 lets the backend choose.
         batch_size: Most regions in one call of the graph, where its batch is dynamic.
         runtime: Loads the backend's files; None takes the backend's own.
-        verify: Whether the backend's files must be those that the checksums in `detail.json` are
-            of, if it has any; None compares files up to 128 MiB so, and the size of larger ones.
+        verify: Which files must be those that the checksums in `detail.json` are of, if it has
+            any. True: all, `deploy.json` and `pipeline.json` too. None: the backend's, of which
+            those above 128 MiB by their size alone. False: none.
         max_pixels: Width times height of the largest image that is taken.
 
     Attributes:
@@ -83,8 +83,7 @@ class PoseDetector:
         self.top_down, self.input_size = self._pre.top_down, self._pre.input_size
         self._decoder = decoder_of(self.model, self._pre)
         if verify is not False:
-            for problem in mismatches(self.model, math.inf if verify else HASHED_BYTES):
-                raise problem
+            verify_files(self.model, everything=bool(verify))
         device = Device.parse(f"{device_name}:{device_id}" if device_id else device_name)
         self._session: Session | None = load_session(self.model, device, threads, runtime)
         self._binding = bind(self.model, self._session, self._decoder.outputs, self.input_size)

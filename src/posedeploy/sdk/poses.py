@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,8 @@ from posedeploy.errors import BadInputError
 from posedeploy.sdk.decode import Decoded
 from posedeploy.sdk.transforms import Floats, Region, to_image
 
+# Boxes of one image in one call: crowds have some hundreds, and 10,000 take RTMPose-t a minute.
+MAX_BOXES = 10_000
 MAX_COORDINATE = 1e7  # px; OpenCV warps images with sides below 32767
 
 
@@ -28,10 +30,13 @@ def as_boxes(boxes: ArrayLike) -> Floats:
     """Boxes as `[N, 4]`; float32 stays, everything else becomes float64.
 
     MMPose computes in the boxes' own type, and so the same boxes give the same pixels.  A
-    BadInputError says what is no box, not finite, or beyond `MAX_COORDINATE`.
+    BadInputError says what is no box, not finite, beyond `MAX_COORDINATE` or more than
+    `MAX_BOXES`, which is known before anything is copied.
     """
     try:
+        _check_count(len(boxes) if isinstance(boxes, Sized) else 0)
         array = np.asarray(boxes)
+        _check_count(array.size // 4)
         if array.dtype.kind not in "fiuO" and array.size:
             raise ValueError(f"could not convert {array.dtype} to numbers")
         array = array if array.dtype == np.float32 else array.astype(np.float64)
@@ -44,14 +49,19 @@ def as_boxes(boxes: ArrayLike) -> Floats:
             raise ValueError("values that are not finite")
         if np.abs(array).max() > MAX_COORDINATE:
             raise ValueError(f"{np.abs(array).max():g} px")
-    except (OverflowError, TypeError, ValueError) as error:
+    except (MemoryError, OverflowError, TypeError, ValueError) as error:
         expected = (
             "[left, top, right, bottom] or a list of such, finite numbers in px, "
-            f"at most {MAX_COORDINATE:g}"
+            f"at most {MAX_COORDINATE:g}, and at most {MAX_BOXES:,} boxes"
         )
         next_step = "Pass boxes[:, :4] where the boxes carry scores."
         raise BadInputError("boxes", str(error), expected, next_step) from error
     return array
+
+
+def _check_count(count: int) -> None:
+    if count > MAX_BOXES:
+        raise ValueError(f"{count:,} boxes")
 
 
 def place(decoded: Decoded, regions: Sequence[Region], input_size: tuple[int, int]) -> Poses:

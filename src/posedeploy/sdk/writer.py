@@ -16,7 +16,8 @@ from typing import Any
 from posedeploy.codecs import codec_of
 from posedeploy.config import DeployConfig, ModelConfig
 from posedeploy.runtime import StoredPrecision, TensorInfo
-from posedeploy.sdk.checksums import checksums
+from posedeploy.sdk.checksums import EDITABLE, checksums
+from posedeploy.sdk.folder import DEPLOY, DETAIL, PIPELINE
 
 # The SDK format's version: MMDeploy's clients read a string here and compare it with nothing.
 FORMAT_VERSION = "1.3.1"
@@ -57,17 +58,16 @@ def write_json_files(  # noqa: PLR0917 - what a folder is made of, in one order 
     dataset_meta: Mapping[str, Any],
 ) -> None:
     """Write `deploy.json`, `pipeline.json` and `detail.json` beside the files in `folder`."""
-    contents = {
-        "deploy.json": deploy_json(artifact, model_config, deploy_config.backend),
-        "pipeline.json": pipeline_json(artifact, model_config, deploy_config),
-        "detail.json": detail_json(
-            model_config, deploy_config, checkpoint, dataset_meta, artifact.recipe,
-            checksums(folder, artifact.files),
-        ),
-    }  # fmt: skip
-    for name, content in contents.items():
-        text = json.dumps(content, indent=4, default=_plain)
-        (folder / name).write_text(text + "\n", encoding="utf-8")
+    _write(folder / DEPLOY, deploy_json(artifact, model_config, deploy_config.backend))
+    _write(folder / PIPELINE, pipeline_json(artifact, model_config, deploy_config))
+    sums = checksums(folder, [*artifact.files, *EDITABLE])
+    facts = model_config, deploy_config, checkpoint, dataset_meta, artifact.recipe
+    _write(folder / DETAIL, detail_json(*facts, sums))
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    text = json.dumps(content, indent=4, default=_plain) + "\n"
+    path.write_bytes(text.encode())  # the same bytes on every system
 
 
 def deploy_json(artifact: Artifact, model_config: ModelConfig, backend: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 from posedeploy.errors import BadInputError
 from posedeploy.runtime import backend_names, backend_row, torchscript_program
 from posedeploy.sdk.checks import Finding, Level, error, from_exception, note, warning
-from posedeploy.sdk.checksums import mismatches, recorded
+from posedeploy.sdk.checksums import edited, mismatches, recorded
 from posedeploy.sdk.fields import show
 from posedeploy.sdk.folder import DEPLOY, DETAIL, SdkModel
 from posedeploy.sdk.safefiles import MAX_PACKAGE_ENTRIES, file_inside
@@ -75,7 +75,7 @@ def check_files(model: SdkModel) -> Iterator[Finding]:
 
 
 def check_checksums(model: SdkModel) -> Iterator[Finding]:
-    """The backend's files against the checksums in `detail.json`."""
+    """The files against the checksums in `detail.json`; a person may have edited the JSON."""
     try:
         if model.detail and recorded(model) is None:
             why = "files of another model or with flipped bits go unnoticed"
@@ -83,6 +83,9 @@ def check_checksums(model: SdkModel) -> Iterator[Finding]:
             yield note(DETAIL, "$.posedeploy.files", "no checksums", expected, why)
         for problem in islice(mismatches(model), MAX_FINDINGS):
             yield from_exception(problem, problem.subject, "keypoints are silently wrong")
+        for problem in edited(model):
+            why = "changed since the conversion: keypoints may differ"
+            yield warning(problem.subject, "", problem.found, problem.expected, why)
     except BadInputError as problem:
         yield from_exception(problem, DETAIL)
 

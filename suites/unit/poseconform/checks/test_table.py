@@ -398,6 +398,12 @@ def test_json_that_lies_about_the_files_fails(top_down: Evidence, lie: str) -> N
     assert named in failures(top_down, SIMCC, "deploy_json")
 
 
+def test_json_that_was_edited_is_judged_by_what_it_says(top_down: Evidence) -> None:
+    sums = {name: {"sha256": "0" * 64, "bytes": 0} for name in ("deploy.json", "pipeline.json")}
+    top_down.edit("detail.json", lambda detail: detail.update(posedeploy={"files": sums}))
+    assert not failures(top_down, SIMCC, "deploy_json")
+
+
 def test_pre_processing_to_another_size_fails(top_down: Evidence) -> None:
     def change(data: Any) -> None:
         data["pipeline"]["tasks"][0]["transforms"][1]["image_size"] = [64, 48]

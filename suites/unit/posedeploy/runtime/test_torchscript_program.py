@@ -125,6 +125,14 @@ def test_every_way_to_write_it_is_refused(tmp_path: Path, victim: Path, name: st
     module(torch.zeros(1))  # PyTorch takes it: it is no mere mistake of syntax that is refused
 
 
+@pytest.mark.parametrize("damage", [b"\xff", b"y = \xff\n    return x", b'return "\xff"'])
+def test_code_that_is_not_utf_8_is_an_error_of_the_file(tmp_path: Path, damage: bytes) -> None:
+    code = HEAD.encode() + damage
+    path = archive(tmp_path / "end2end.pt", "", **{"code/__torch__.py": code})
+    with pytest.raises(RuntimeError, match="torchscript: "):
+        get_runtime("torchscript").load([path], "cpu", SessionOptions())
+
+
 def test_a_program_of_listed_operators_runs(tmp_path: Path) -> None:
     path = archive(tmp_path / "end2end.pt", f"{HEAD}return torch.relu_(torch.add(x, 1))\n")
     assert not list(problems_of_file(path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from posedeploy.errors import BadInputError
 from posedeploy.sdk import PoseDetector
 from posedeploy.sdk.checks import Level
-from posedeploy.sdk.checksums import checksums, mismatches, recorded
+from posedeploy.sdk.checksums import EDITABLE, checksums, mismatches, recorded
 from posedeploy.sdk.folder import read_folder
 from posedeploy.sdk.validate import validate
 
@@ -62,6 +63,34 @@ def test_a_large_file_is_hashed_on_request_only_and_its_size_is_always_compared(
     rewrite(folder, lambda content: content + b"\0")
     (problem,) = mismatches(model, 0)
     assert (problem.found, problem.expected[:9]) == (f"{size + 1} bytes", f"{size} bytes")
+
+
+def record_all(folder: Path) -> None:
+    """The checksums of all files, as the conversion records them."""
+    path = folder / "detail.json"
+    detail = json.loads(path.read_text(encoding="utf-8"))
+    detail["posedeploy"]["files"] = checksums(folder, ["end2end.onnx", *EDITABLE])
+    path.write_text(json.dumps(detail), encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", EDITABLE)
+def test_an_edited_json_file_is_a_warning_and_an_error_on_request_only(
+    folders: Any, name: str
+) -> None:
+    folder = folders.make("heatmap")
+    record_all(folder)
+    assert validate(folder) == []
+    assert PoseDetector(folder, verify=True)(IMAGE).shape == (1, 3, 3)
+
+    text = (folder / name).read_text(encoding="utf-8")
+    (folder / name).write_text(text.replace("{", "{ ", 1), encoding="utf-8")
+    (finding,) = validate(folder)
+    assert (finding.level, finding.file) == (Level.WARNING, name)
+    assert "changed since the conversion" in finding.consequence
+    for verify in (None, False):
+        assert PoseDetector(folder, verify=verify)(IMAGE).shape == (1, 3, 3)
+    with pytest.raises(BadInputError, match=rf"{name}: found .*what was edited"):
+        PoseDetector(folder, verify=True)
 
 
 def test_a_folder_without_checksums_is_read_and_a_note_tells(folders: Any) -> None:

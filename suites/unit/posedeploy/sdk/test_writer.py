@@ -201,3 +201,6 @@ def test_a_folder_that_was_just_converted_has_no_findings(
     tiny: TinyModel = tiny_model(name)
     deploy(config, tiny.config, tiny.checkpoint, tmp_path / "sdk")
     assert validate(tmp_path / "sdk") == []
+    detail = json.loads((tmp_path / "sdk" / "detail.json").read_text(encoding="utf-8"))
+    others = {path.name for path in (tmp_path / "sdk").iterdir()} - {"detail.json"}
+    assert set(detail["posedeploy"]["files"]) == others
