@@ -2,7 +2,7 @@
 
 The runner takes a line for a command if it begins with `::`, and whatever follows `##[` anywhere
 in it (actions/runner, src/Runner.Common/ActionCommand.cs, TryParseV2 and TryParse). It reads lines
-as .NET's StreamReader does, which ends them at "\\r" too.
+as .NET's StreamReader does, which ends them at a carriage return too.
 """
 
 from __future__ import annotations

@@ -23,11 +23,10 @@ from suites.drill.damage import run_report
 from suites.drill.folders import ask_client, reseal
 from suites.drill.harness import Attempt, Outcome, Result, cli, is_about_memory, tail
 from suites.drill.models import BASES, IMAGE, config_of
-from suites.drill.processes import start_judge
+from suites.drill.processes import start_judge, status_of
 
 BASE = "simcc_torchscript"
 _CANARY = b"0123456789abcdef" * 64
-SECONDS = 60
 
 
 class _Payload:
@@ -307,11 +306,11 @@ def _named_conversion(folder: Path, word: str, kind: str, given: Attempt) -> Res
 def _named_judge(folder: Path, word: str, kind: str, given: Attempt) -> Result:
     config, report = folder / f"{word}.py", folder / f"{word}-report"
     config.write_text("model = dict(type='TopdownPoseEstimator')\n")
-    status = start_judge(
+    status = status_of(start_judge(
         folder, TESTS, f"--model-config={config.name}", f"--report-dir={report.name}",
         *(["-n", "2"] if given.index // 2 % 2 else []),
         before="os.environ.update(GITHUB_ACTIONS='true', GITHUB_STEP_SUMMARY='summary')",
-    ).wait(SECONDS)  # fmt: skip
+    ))  # fmt: skip
     text = (folder / "log").read_text(errors="replace")
     if status == 4 and "Traceback" not in text:
         return Result(Outcome.REFUSED, kind, tail(text))

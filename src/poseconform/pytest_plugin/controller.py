@@ -142,7 +142,7 @@ class Controller:
         """Refuse a missing baseline before any test runs; names in the log are no commands."""
         option = self._config.option
         writer = self._config.get_terminal_writer()
-        writer._file = for_log(writer._file, os.environ)  # noqa: SLF001 - all that pytest prints
+        writer._file = for_log(writer._file, os.environ)  # all that pytest prints
         regression.check_options(option, self._config.rootpath)
         if not option.collectonly:
             run_folder(self._config).clear()

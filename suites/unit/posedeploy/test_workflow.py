@@ -10,8 +10,9 @@ import pytest
 from posedeploy.workflow import InertStream, for_log, inert
 
 HOSTILE = (
-    "::error::x", "a\n::error::x", "a\r::add-mask::x", "a\r\n  ::error::x", "\t::set-output name=a::b",
-    "\u2028::error::x", "a\x0b\n\x0c::error::x", "a ##[error]x", "a\n::x::\n::y::",
+    "::error::x", "a\n::error::x", "a\r::add-mask::x", "a\r\n  ::error::x",
+    "\t::set-output name=a::b", "\u2028::error::x", "a\x0b\n\x0c::error::x", "a ##[error]x",
+    "a\n::x::\n::y::",
 )  # fmt: skip
 
 
@@ -28,7 +29,7 @@ def test_no_line_is_a_command(text: str) -> None:
     assert inert(text).replace("\\", "") == text
 
 
-@pytest.mark.parametrize("text", ["a::b", "a\nb ::c", "suites/a.py::test[b]", "", "# [x]", "::"[:1]])
+@pytest.mark.parametrize("text", ["a::b", "a\nb ::c", "suites/a.py::test[b]", "", "# [x]", ":"])
 def test_other_text_stays(text: str) -> None:
     assert inert(text) == text
 

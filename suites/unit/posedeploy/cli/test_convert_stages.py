@@ -22,12 +22,16 @@ def test_a_signal_that_any_stage_swallows_ends_the_conversion(
 ) -> None:
     stopping = Stopping()
     shown = Stages(Console(file=io.StringIO(), force_terminal=True), stopping.check)
-    with pytest.raises(SystemExit, match="143"), whole_folder(tmp_path / "work"):
-        for stage in ("export", "convert", "compare"):
-            with at_stage(stage, shown):
-                if stage == swallowing:
-                    with contextlib.suppress(SystemExit):  # as native code does
+
+    def convert() -> None:
+        with whole_folder(tmp_path / "work"):
+            for stage in ("export", "convert", "compare"):
+                with at_stage(stage, shown), contextlib.suppress(SystemExit):  # as native code
+                    if stage == swallowing:
                         stopping(signal.SIGTERM, None)
+
+    with pytest.raises(SystemExit, match="143"):
+        convert()
     assert list(tmp_path.iterdir()) == []
 
 
