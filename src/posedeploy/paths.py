@@ -26,7 +26,7 @@ if sys.platform != "win32":
     import fcntl
 
 CACHE_VARIABLE = "POSEDEPLOY_CACHE"
-_FULL = frozenset({errno.EDQUOT, errno.ENOSPC})
+_FULL = frozenset({errno.EDQUOT, errno.EFBIG, errno.ENOSPC})
 _NO_ROOM = 1 << 16  # bytes: with fewer left, the disk is why a library could not write
 _PARTIAL = re.compile(r"\..*-partial-\d+-[a-z0-9_]{8}", re.DOTALL)
 _OLDER = ".older"  # ends the name of the folder that is being replaced

@@ -9,6 +9,7 @@ to a log file, so that a library's output cannot corrupt a reply. A child ends w
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import signal
@@ -149,7 +150,7 @@ class Child:
         if self._connection is not None:
             self._connection.close()
         if self._process is not None:
-            self._process.kill()
+            _kill_family(self._process)
             self._process.wait()
         self._process = self._connection = None
 
@@ -165,6 +166,7 @@ class Child:
                 [sys.executable, "-c", _MAIN, str(theirs.fileno()), str(os.getpid())],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 env={**os.environ, **self._env}, pass_fds=(theirs.fileno(),),
+                process_group=0,  # so that its own children can be ended with it
             )  # fmt: skip
         return self._process, self._connection
 
@@ -173,6 +175,12 @@ class Child:
             log.seek(start)
             text = log.read().decode("utf-8", "replace")
         return "\n".join(text.splitlines()[-LOG_TAIL_LINES:])
+
+
+def _kill_family(process: subprocess.Popen[bytes]) -> None:
+    """Kill a child and what it has started and not put into a group of its own."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 class _Guard(threading.Thread):
@@ -191,7 +199,7 @@ class _Guard(threading.Thread):
         while self.overrun is None and not self._stopped.wait(POLL_SECONDS):
             self.overrun = self.watch.overrun()
         if self.overrun is not None:
-            self._process.kill()
+            _kill_family(self._process)
 
     def stop(self) -> None:
         """The child has answered or ended."""

@@ -30,9 +30,14 @@ __all__ = [
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console without automatic highlighting; no name is a command to CI."""
-    stream = for_log(sys.stderr if stderr else sys.stdout, os.environ)
-    return Console(file=stream, highlight=False)
+    """A console that prints names as they are: no highlighting, no `:tada:` as an emoji.
+
+    In a job of GitHub Actions none of them is a command.
+    """
+    stream = sys.stderr if stderr else sys.stdout
+    log = for_log(stream, os.environ)
+    file = None if log is stream else log
+    return Console(file=file, stderr=stderr, highlight=False, emoji=False)
 
 
 def one_line(text: str) -> str:

@@ -128,7 +128,7 @@ def _check_places(path: Path, *others: Path) -> None:
             raise BadInputError(str(place), found, "a file, or nothing yet", next_step)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+    except (FileExistsError, NotADirectoryError) as error:
         found = error.strerror or str(error)
         raise BadInputError(str(path.parent), found, "a folder", next_step) from error
 

@@ -47,6 +47,9 @@ def burn_in_a_child(seconds):
     import subprocess
     code = "import time\\nwhile time.process_time() < %s: pass" % seconds
     return subprocess.run([sys.executable, "-c", code]).returncode
+def start_another():
+    import subprocess
+    return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]).pid
 def wait_for_another(seconds):
     from posedeploy.runtime.processes import waiting
     with waiting(): time.sleep(seconds)
@@ -108,6 +111,23 @@ def test_a_call_that_computes_for_too_long_is_killed(child: Child, function: str
         child.call(f"child_helpers:{function}", 600, timeout=Limit(1.0, idle=5.0))
     assert caught.value.code == "cpu-time"
     assert child.call("child_helpers:add", 1, 1, timeout=60) == 2
+
+
+@pytest.mark.parametrize("end", ["timeout", "close", "crash"])
+def test_what_a_child_has_started_ends_with_it(child: Child, end: str) -> None:
+    pid = child.call("child_helpers:start_another", timeout=60)
+    if end == "timeout":
+        with pytest.raises(ChildTimeout):
+            child.call("child_helpers:hang", timeout=Limit(600, idle=1.0))
+    elif end == "crash":
+        with pytest.raises(ChildCrash):
+            child.call("child_helpers:leave", 7, timeout=60)
+    else:
+        child.close()
+    stop = time.monotonic() + 30
+    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < stop, "it still runs"
+        time.sleep(0.05)
 
 
 def test_a_call_counts_its_own_cpu_time_alone(child: Child) -> None:

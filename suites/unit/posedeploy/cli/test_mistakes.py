@@ -20,7 +20,7 @@ import pytest
 
 from posedeploy.cli import main
 from posedeploy.config import config_root
-from posedeploy.runtime import Availability, Code
+from posedeploy.runtime import Availability, Code, backend_row
 from posedeploy.runtime.onnxruntime import OnnxRuntime
 from posedeploy.runtime.pplnn import Pplnn
 from posedeploy.runtime.tensorrt import TensorRT
@@ -189,8 +189,11 @@ def desk(tiny_model: Any, tiny_sdk: Any, tmp_path_factory: pytest.TempPathFactor
     (folder / "empty.jpg").touch()
     for backend in ("pplnn", "tensorrt"):
         shutil.copytree(folder / "sdk", folder / backend)
+        main = backend_row(backend).main_file
         for path in (folder / backend).glob("*.json"):
-            path.write_text(path.read_text().replace("onnxruntime", backend))
+            text = path.read_text().replace("onnxruntime", backend)
+            path.write_text(text.replace("end2end.onnx", main))
+        (folder / backend / "end2end.onnx").rename(folder / backend / main)
     (folder / "short.pth").write_bytes(tiny.checkpoint.read_bytes()[:4000])
     (folder / "notes.txt").write_text("no image")
     for name, inside in (

@@ -214,7 +214,7 @@ def test_keypoints_are_compared_on_the_device_that_computes_in_the_precision(
     asked: list[str] = []
 
     class Detector:
-        def __init__(self, _folder: Path, device: str) -> None:
+        def __init__(self, _folder: Path, device: str, **_options: object) -> None:
             asked.append(device)
 
         def __enter__(self) -> Callable[[object], list[float]]:
