@@ -87,6 +87,15 @@ class Attempt:
 
 
 @dataclass(frozen=True)
+class KnownLimit:
+    """An outcome that is `LIMIT` and no finding, because docs/trust.md states it."""
+
+    outcome: Outcome
+    kind: str  # expression that the attempt's kind begins with
+    reason: str
+
+
+@dataclass(frozen=True)
 class Group:
     """A row of the drill's table.
 
@@ -98,6 +107,7 @@ class Group:
         about: What is attempted, in a few words.
         limited: True if memory is limited and measured; else the attempts start processes.
         seconds: Limit of one attempt.
+        limits: What of its attempts is no finding.
     """
 
     name: str
@@ -107,6 +117,15 @@ class Group:
     about: str
     limited: bool = True
     seconds: float = HANG_SECONDS
+    limits: tuple[KnownLimit, ...] = ()
+
+    def judged(self, result: Result) -> Result:
+        """The result, as `LIMIT` where `limits` has it."""
+        for limit in self.limits:
+            if limit.outcome is result.outcome and re.match(limit.kind, result.kind.strip("'\"")):
+                detail = f"{limit.outcome}: {limit.reason}"
+                return replace(result, outcome=Outcome.LIMIT, detail=detail)
+        return result
 
 
 @dataclass(frozen=True)
@@ -260,7 +279,7 @@ class Drill:
             log = failure.log_tail.strip().split("\n")
             kinds = [line.removeprefix(_NOTE) for line in log if line.startswith(_NOTE)]
             result = Result(outcome, "".join(kinds[-1:]), f"{failure.message}: {log[-1][:200]}")
-        return Done(group.name, index, result, round(time.monotonic() - started, 3))
+        return Done(group.name, index, group.judged(result), round(time.monotonic() - started, 3))
 
     def _again(self, one: Done, group: Group, number: int) -> Done:
         """The same attempt in a fresh process: an earlier one may have damaged the first."""

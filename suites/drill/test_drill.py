@@ -66,6 +66,22 @@ def test_what_attempts_do_is_told(tmp_path: Path) -> None:
     assert again.result == done[4].result, "an index and a seed decide everything"
 
 
+@pytest.mark.parametrize(
+    ("outcome", "kind", "judged"),
+    [
+        (Outcome.CRASH, "'ncnn simcc: edit_graph, resealed: 3'", Outcome.LIMIT),
+        (Outcome.CRASH, "'ncnn simcc: edit_graph: 3'", Outcome.CRASH),
+        (Outcome.CRASH, "'openvino simcc: edit_graph, resealed: 3'", Outcome.CRASH),
+        (Outcome.HANG, "'ncnn simcc: edit_graph, resealed: 3'", Outcome.HANG),
+    ],
+)
+def test_a_limit_is_about_one_outcome_and_kind(
+    outcome: Outcome, kind: str, judged: Outcome
+) -> None:
+    (folders,) = (group for group in GROUPS if group.name == "folders")
+    assert folders.judged(Result(outcome, kind)).outcome is judged
+
+
 def test_every_row_of_a_table_is_attempted() -> None:
     rows = {
         "backends": FAULTS,
