@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
+from posedeploy.cli.app import run
 from posedeploy.cli.terminal import console, one_line, print_json
 
 
@@ -17,6 +20,20 @@ def test_no_name_is_a_command_to_ci(
     printed = capsys.readouterr()
     lines = (printed.err if stderr else printed.out).splitlines()
     assert lines == ["\\::error::x.png", r"a\n::error::x.png", r"##\[error]x.png"]
+
+
+def test_nothing_that_is_logged_is_a_command_to_ci(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def application(**_: object) -> None:
+        logging.StreamHandler().handle(logging.makeLogRecord({"msg": "a\n::error::b.py runs"}))
+
+    run([], application)
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    run([], application)
+    assert capsys.readouterr().err.splitlines() == [
+        "a", "::error::b.py runs", "a", "\\::error::b.py runs",
+    ]  # fmt: skip
 
 
 def test_json_is_for_programs(
