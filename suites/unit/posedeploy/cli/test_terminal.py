@@ -28,6 +28,7 @@ def test_nothing_that_is_logged_is_a_command_to_ci(
     def application(**_: object) -> None:
         logging.StreamHandler().handle(logging.makeLogRecord({"msg": "a\n::error::b.py runs"}))
 
+    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
     run([], application)
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     run([], application)
