@@ -11,9 +11,7 @@ from fixtures.threads import THREADS, compare_threads
 from posedeploy.sdk import PoseDetector
 from suites.drill.harness import Attempt, Outcome, Result, tail
 from suites.drill.models import BASES, BOXES, IMAGE
-from suites.drill.processes import start_judge
-
-SECONDS = 100
+from suites.drill.processes import start_judge, status_of
 
 
 def threads(given: Attempt) -> Result:
@@ -120,7 +118,7 @@ def fault(given: Attempt) -> Result:
     (folder / "fault").write_text(f"{FAULTS[name]} {name}")
     (folder / "onnxruntime").mkdir()
     (folder / "onnxruntime" / "__init__.py").write_text(STAND_IN)
-    status = start_judge(folder, TESTS).wait(SECONDS)
+    status = status_of(start_judge(folder, TESTS))
     text = (folder / "log").read_text(errors="replace")
     path = folder / "report" / "results.json"
     if status not in {0, 1} or "INTERNALERROR" in text or not path.is_file():

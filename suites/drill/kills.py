@@ -20,7 +20,16 @@ import psutil
 
 from suites.drill.harness import Attempt, Outcome, Result, cli, tail
 from suites.drill.models import BASES, IMAGE, Base, config_of, sibling
-from suites.drill.processes import WAIT, environment, kill, python, start, start_judge, wait_for
+from suites.drill.processes import (
+    WAIT,
+    environment,
+    kill,
+    python,
+    start,
+    start_judge,
+    status_of,
+    wait_for,
+)  # fmt: skip
 
 SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGKILL)
 
@@ -129,7 +138,7 @@ def judge(given: Attempt) -> Result:
         children = psutil.Process(process.pid).children(recursive=True)
         if busy := [c for c in children if "execnet" in " ".join(c.cmdline())]:
             given.rng.choice(busy).kill()
-        process.wait(WAIT)
+        status_of(process)
         orphans = []
     else:
         orphans = kill(process, signum)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import cv2
 
@@ -22,11 +23,10 @@ from suites.drill.damage import run_report
 from suites.drill.folders import ask_client, reseal
 from suites.drill.harness import Attempt, Outcome, Result, cli, is_about_memory, tail
 from suites.drill.models import BASES, IMAGE, config_of
-from suites.drill.processes import start_judge
+from suites.drill.processes import start_judge, status_of
 
 BASE = "simcc_torchscript"
 _CANARY = b"0123456789abcdef" * 64
-SECONDS = 60
 
 
 class _Payload:
@@ -256,7 +256,7 @@ def attempt(given: Attempt) -> Result:
 
 NAMES = (
     "plain", "a b", "a]b", "[red]b", "'a\"", "a\nb", "a\n::error::b", "日本é", "100%d%s", "a::b",
-    "-a", "--help", "$HOME;x", "a%0Ab", "<b>c", "a\x1b[31mb",
+    "-a", "--help", "$HOME;x", "a%0Ab", "<b>c", "a\x1b[31mb", "::error::b", "a##[error]b",
 )  # fmt: skip
 TESTS = """
 import pytest
@@ -269,6 +269,12 @@ def test_runs(cell, record):
 def test_numbers(cell):
     assert not cell.model.config, "it fails, to be announced"
 """
+
+
+def commands(log: str) -> list[str]:
+    """The lines of a log that GitHub's runner takes for commands."""
+    lines = re.split(r"[\r\n]+", log)
+    return [line for line in lines if line.lstrip().startswith("::") or "##[" in line]
 
 
 def name(given: Attempt) -> Result:
@@ -286,12 +292,11 @@ def _named_conversion(folder: Path, word: str, kind: str, given: Attempt) -> Res
     shutil.copyfile(given.arena / "simcc.pth", checkpoint)
     image.write_bytes(cv2.imencode(".png", IMAGE)[1].tobytes())
     work = folder / word
-    status, text = cli(
-        "convert",
-        f"--work-dir={work}",
-        BASES[0].deploy_config,
-        *map(str, (config, checkpoint, image)),
-    )
+    words = (f"--work-dir={work}", BASES[0].deploy_config, *map(str, (config, checkpoint, image)))
+    with patch.dict(os.environ, GITHUB_ACTIONS="true"):
+        status, text = cli("convert", *words)
+    if lines := commands(text):
+        return Result(Outcome.BROKEN, kind, f"a line for CI: {lines[0][:80]}")
     if status == 2:
         return Result(Outcome.REFUSED, kind, tail(text))
     whole = status in {0, 1} and cli("validate", str(work))[0] == 0
@@ -301,11 +306,11 @@ def _named_conversion(folder: Path, word: str, kind: str, given: Attempt) -> Res
 def _named_judge(folder: Path, word: str, kind: str, given: Attempt) -> Result:
     config, report = folder / f"{word}.py", folder / f"{word}-report"
     config.write_text("model = dict(type='TopdownPoseEstimator')\n")
-    status = start_judge(
+    status = status_of(start_judge(
         folder, TESTS, f"--model-config={config.name}", f"--report-dir={report.name}",
         *(["-n", "2"] if given.index // 2 % 2 else []),
         before="os.environ.update(GITHUB_ACTIONS='true', GITHUB_STEP_SUMMARY='summary')",
-    ).wait(SECONDS)  # fmt: skip
+    ))  # fmt: skip
     text = (folder / "log").read_text(errors="replace")
     if status == 4 and "Traceback" not in text:
         return Result(Outcome.REFUSED, kind, tail(text))
@@ -313,8 +318,7 @@ def _named_judge(folder: Path, word: str, kind: str, given: Attempt) -> Result:
     if "INTERNALERROR" in text or "Traceback (most" in text or not path.is_file():
         return Result(Outcome.BROKEN, kind, f"exit status {status}: {tail(text)}")
     outcomes = sorted(cell["outcome"] for cell in json.loads(path.read_text())["cells"])
-    commands = [line for line in text.splitlines() if line.startswith("::")]
-    others = [line for line in commands if not line.startswith("::error file=")]
+    others = [line for line in commands(text) if not line.startswith("::error file=")]
     wrong = [f"a line for CI: {line[:80]}" for line in others]
     if outcomes != ["mismatch", "mismatch", "unavailable:no-driver"]:
         wrong.append(f"outcomes {outcomes}")

@@ -12,9 +12,11 @@ from pathlib import Path
 import psutil
 
 from fixtures.fake_subject import PLUGINS
+from posedeploy.runtime.processes import POLL_SECONDS, Limit, Watch, usage_of
 from suites.drill.harness import ROOT
 
-WAIT = 30.0  # seconds after which a killed process and its children should have ended
+WAIT = 100.0  # seconds after which a killed process and its children should have ended
+LIMIT = Limit(cpu=100.0, idle=60.0)  # of a program that ends by itself, on a busy machine too
 
 
 def python(*words: str) -> list[str]:
@@ -57,11 +59,24 @@ def kill(process: subprocess.Popen[bytes], signum: int) -> list[psutil.Process]:
         process.wait(WAIT)
     except subprocess.TimeoutExpired:
         children.append(psutil.Process(process.pid))
-    _, running = psutil.wait_procs(children, 15)
+    _, running = psutil.wait_procs(children, WAIT / 2)
     for child in running:
         child.kill()
     process.wait()
     return list(running)
+
+
+def status_of(process: subprocess.Popen[bytes]) -> int | None:
+    """The exit status of a program when it ends; None if it exceeds `LIMIT`, and is killed."""
+    watch = Watch(LIMIT, lambda: usage_of(process.pid))
+    while True:
+        try:
+            return process.wait(POLL_SECONDS)
+        except subprocess.TimeoutExpired:
+            if watch.overrun():
+                process.kill()
+                process.wait()
+                return None
 
 
 def wait_for(ready: Callable[[], object], process: subprocess.Popen[bytes]) -> None:

@@ -39,6 +39,7 @@ from poseconform.results.records import CellRecord
 from poseconform.results.results import Results, new_results, write_results
 from poseconform.subject.environment import fingerprint
 from posedeploy.paths import check_writable
+from posedeploy.workflow import for_log
 
 _FOLDER = pytest.StashKey[RunFolder]()
 _WORKERINPUT = "poseconform_run_folder"
@@ -54,7 +55,7 @@ MIN_FREE_BYTES = GB // 2
 
 
 def make_room(cache: Path, limit_gb: int) -> None:
-    """Bring the cache within its limit (10^9 bytes).
+    """Bring the cache within its limit (10^9 bytes), before the first test of the judge.
 
     Raises a `pytest.UsageError` if nothing can be written there, or if its disk has less free
     space than one cell needs.
@@ -138,11 +139,12 @@ class Controller:
         self._crashed: set[str] = set()  # node ids of tests whose worker died
 
     def pytest_sessionstart(self) -> None:
-        """Refuse a missing baseline and a full disk before any test runs."""
+        """Refuse a missing baseline before any test runs; names in the log are no commands."""
         option = self._config.option
+        writer = self._config.get_terminal_writer()
+        writer._file = for_log(writer._file, os.environ)  # all that pytest prints
         regression.check_options(option, self._config.rootpath)
         if not option.collectonly:
-            make_room(option.artifact_cache, option.artifact_cache_limit)
             run_folder(self._config).clear()
         if threading.current_thread() is threading.main_thread():
             for signum in STOP_SIGNALS:
@@ -185,9 +187,15 @@ class Controller:
     def _select(self, node_ids: Iterable[str]) -> None:
         if self._selected or self._config.option.collectonly:
             return
-        tests = run_folder(self._config).tests()
-        cells = (tests[node_id].cell for node_id in node_ids if node_id in tests)
-        self._selected = Counter(cell for cell in cells if cell)
+        option, tests = self._config.option, run_folder(self._config).tests()
+        judged = [tests[node_id] for node_id in node_ids if node_id in tests]
+        if judged:
+            try:
+                make_room(option.artifact_cache, option.artifact_cache_limit)
+            except pytest.UsageError:
+                run_folder(self._config).clear()
+                raise
+        self._selected = Counter(test.cell for test in judged if test.cell)
         self._progress.start(self._selected)
         if self._selected:
             run_folder(self._config).write_run(self._run_record())
@@ -331,7 +339,7 @@ class Controller:
         from poseconform.report.text.terminal import print_summary
 
         terminalreporter.write_sep("=", "conformance")
-        console = Console(file=sys.stdout if sys.stdout.isatty() else None, soft_wrap=False)
+        console = Console(file=for_log(sys.stdout, os.environ), soft_wrap=False)
         print_summary(self._results, console)
         for path in [*self._paths, self._config.option.xmlpath] if self._paths else []:
             terminalreporter.write_line(f"wrote {path}")

@@ -38,6 +38,7 @@ from poseconform.subject.protocol import Subject
 from posedeploy.paths import scratch_folder
 from posedeploy.runtime import BACKENDS, device_of
 from posedeploy.runtime.parent import end_with_parent
+from posedeploy.workflow import inert
 
 REFUSED = pytest.StashKey[set[str]]()
 NOTES = pytest.StashKey[recording.Notes]()
@@ -65,6 +66,17 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Controller(config), "poseconform-controller")
     if config.option.report_dir and not config.option.xmlpath:
         config.option.xmlpath = _junit_file(config.option.report_dir)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_cmdline_main() -> Generator[None, object, object]:
+    """What refuses a run names options and files, in the log of a job too."""
+    try:
+        return (yield)
+    except pytest.UsageError as error:
+        if os.environ.get("GITHUB_ACTIONS") == "true":
+            error.args = tuple(inert(str(word)) for word in error.args)
+        raise
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

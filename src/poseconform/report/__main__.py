@@ -10,6 +10,7 @@ import io
 import json
 import os
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +26,7 @@ from poseconform.report.text.github import diff_markdown
 from poseconform.report.text.table import support_table, update_table
 from poseconform.results.folder import RunFolder
 from poseconform.results.results import ReportError, Results, read_results, schema, write_results
+from posedeploy.workflow import for_log
 
 app = typer.Typer(
     help="From results.json to what a person reads.",
@@ -133,9 +135,11 @@ def main(arguments: list[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name may hold what UTF-8 cannot
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        app(arguments, prog_name=os.environ.get("POSECONFORM_PROGRAM"))
+        with redirect_stdout(for_log(sys.stdout, os.environ)):
+            app(arguments, prog_name=os.environ.get("POSECONFORM_PROGRAM"))
     except (ReportError, OSError) as error:
-        Console(stderr=True).print(Text(f"error: {error}"), soft_wrap=True)
+        console = Console(file=for_log(sys.stderr, os.environ))
+        console.print(Text(f"error: {error}"), soft_wrap=True)
         return ReportError.exit_code
     except SystemExit as done:  # how the command line's library ends a command
         return done.code if isinstance(done.code, int) else 0

@@ -10,6 +10,7 @@ import io
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr
 
 import typer
 
@@ -26,6 +27,7 @@ from posedeploy.cli.validate import validate
 from posedeploy.cli.zoo import zoo
 from posedeploy.errors import PoseDeployError, UnavailableError, storage_error
 from posedeploy.paths import CACHE_VARIABLE, cache_dir
+from posedeploy.workflow import for_log
 
 # Packages of the extra `convert` and of mmpose, by the names they are imported by.
 CONVERTING = {
@@ -81,8 +83,14 @@ def run(words: Sequence[str], application: Callable[..., object] = app) -> None:
     """Run the command of these arguments (without the program's name), and exit.
 
     What standard output cannot encode is printed as an escape, which in JSON stands for the same:
-    the bytes of file names need not be UTF-8.
+    the bytes of file names need not be UTF-8. In a job of GitHub Actions nothing on standard error
+    is a command; what is logged names files too.
     """
+    with redirect_stderr(for_log(sys.stderr, os.environ)):
+        _run(words, application)
+
+
+def _run(words: Sequence[str], application: Callable[..., object]) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:

@@ -26,6 +26,8 @@ from posedeploy.sdk.images import MAX_PIXELS, read_image
 from posedeploy.sdk.windows import check_windows, show_files
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     from numpy.typing import NDArray
     from rich.status import Status
@@ -179,20 +181,25 @@ def report(out: Console, path: Path, backend: str, result: Comparison) -> None:
 
 
 class Stages:
-    """Shows the stage that is running, and prints a line with its seconds when it has ended."""
+    """Shows the stage that is running, and prints a line with its seconds when it has ended.
 
-    def __init__(self, console: Console) -> None:
+    `check` exits if a signal has come that a stage swallowed: after the last one too, before the
+    folder is put in place.
+    """
+
+    def __init__(self, console: Console, check: Callable[[], None] = stopping.check) -> None:
         self._console = console
+        self._check = check
         self._status: Status | None = None
 
     def __call__(self, event: StageEvent) -> None:
         """Show that a stage began or ended."""
         label = LABELS[event.stage]
-        if event.state == "started":
-            stopping.check()
         if self._status is not None:
             self._status.stop()
             self._status = None
+        if event.state != "failed":
+            self._check()
         if event.state == "started" and self._console.is_terminal:
             self._status = self._console.status(label)
             self._status.start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from typing import Any
 
@@ -21,14 +22,22 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from posedeploy.workflow import for_log
+
 __all__ = [
     "SpeedColumn", "console", "escape", "items_progress", "one_line", "print_json", "to_json",
 ]  # fmt: skip
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console that prints names as they are: no highlighting, no `:tada:` as an emoji."""
-    return Console(stderr=stderr, highlight=False, emoji=False)
+    """A console that prints names as they are: no highlighting, no `:tada:` as an emoji.
+
+    In a job of GitHub Actions none of them is a command.
+    """
+    stream = sys.stderr if stderr else sys.stdout
+    log = for_log(stream, os.environ)
+    file = None if log is stream else log
+    return Console(file=file, stderr=stderr, highlight=False, emoji=False)
 
 
 def one_line(text: str) -> str:

@@ -66,6 +66,32 @@ def test_a_run_does_not_start_on_a_full_disk(matrix: pytest.Pytester) -> None:
     ended.stderr.fnmatch_lines(["*--artifact-cache cache: found 0.01 GB free*"])
 
 
+@pytest.mark.usefixtures("full_disk")
+def test_a_run_without_cells_needs_no_cache(matrix: pytest.Pytester) -> None:
+    matrix.makepyfile(test_others="def test_one(): pass")
+    options = (*PLUGINS, "--artifact-cache", "/proc/cache")
+    matrix.runpytest_inprocess(*options, "test_others.py").assert_outcomes(passed=1)
+    assert matrix.runpytest_inprocess(*options, "--collect-only").ret == pytest.ExitCode.OK
+    none = matrix.runpytest_inprocess(*options, "-k", "nothing_like_it")
+    assert none.ret == pytest.ExitCode.NO_TESTS_COLLECTED
+
+
+def test_a_run_whose_tests_need_the_judge_alone_needs_its_cache(matrix: pytest.Pytester) -> None:
+    matrix.makepyfile(test_cells="def test_one(conformance_model): pass")
+    ended = matrix.runpytest_inprocess(*PLUGINS, "--artifact-cache", "/proc/cache")
+    assert ended.ret == pytest.ExitCode.USAGE_ERROR
+
+
+@pytest.mark.parametrize("distributed", [(), ("-n", "1")], ids=["alone", "one-worker"])
+def test_a_refused_run_leaves_nothing(
+    matrix: pytest.Pytester, distributed: tuple[str, ...]
+) -> None:
+    options = ("--artifact-cache", "/proc/cache", "--report-dir", "report", *distributed)
+    ended = matrix.runpytest_subprocess(*PLUGINS, *options)
+    assert ended.ret == pytest.ExitCode.USAGE_ERROR
+    assert {path.name for path in (matrix.path / "report").glob("*")} <= {"junit.xml"}
+
+
 @pytest.mark.parametrize("option", ["--report-dir", "--repro-dir"])
 @pytest.mark.parametrize("distributed", [(), ("-n", "1")])
 def test_a_folder_that_cannot_be_written_to_is_refused_before_the_run(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -128,6 +129,54 @@ def test_workers_take_any_name_too(matrix: pytest.Pytester) -> None:
     results = json.loads((matrix.path / "report" / "results.json").read_text())
     check_each(results, {printable(name) for name in LOADED})
     assert len([line for line in result.outlines if f"/{2 * count}] " in line]) == 2 * count
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "two-workers"])
+def test_no_name_is_a_command_to_ci(
+    matrix: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, workers: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    root = matrix.mkdir("root\n::error::r")
+    names = ("a\n::error::b", "::error::c", "d##[error]e", "f\r::warning::g")
+    options = ("-v", "-m", "onnxruntime", f"--rootdir={root}", "--report-dir", "p\n::error::q")
+    result = matrix.runpytest_subprocess(
+        *PLUGINS, *options, *(f"--model-config={name}.py" for name in names), *workers
+    )
+    log = matrix_log(result)
+    assert "::error::q/results.json" in log
+    assert "wrote" in log
+    assert "4 of 8 cells fail" in log
+    announced = [line for line in commands(log) if line.startswith("::error file=")]
+    assert len(announced) == len(names)
+    assert commands(log) == announced
+
+
+@pytest.mark.parametrize("option", [
+    "--artifact-cache", "--baseline", "--checkpoint", "--deploy-config", "--model-config",
+    "--models", "--report-dir", "--repro-dir", "--require", "--subject",
+])  # fmt: skip
+def test_no_name_in_what_refuses_a_run_is_a_command(
+    matrix: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    (matrix.path / "there").touch()
+    name = "there/\n::error::x"
+    result = matrix.runpytest_inprocess(*PLUGINS, f"{option}={name}", f"{name}.py")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    log = matrix_log(result)
+    assert "::error::x" in log
+    assert not commands(log)
+
+
+def matrix_log(result: pytest.RunResult) -> str:
+    """All that a run has printed."""
+    return f"{result.stdout.str()}\n{result.stderr.str()}"
+
+
+def commands(log: str) -> list[str]:
+    """What GitHub's runner would take for a command."""
+    lines = re.split(r"[\r\n]+", log)
+    return [line for line in lines if line.lstrip().startswith("::") or "##[" in line]
 
 
 def test_workers_cannot_be_sent_a_name_that_is_not_utf8(matrix: pytest.Pytester) -> None:
