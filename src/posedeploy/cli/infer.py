@@ -298,7 +298,8 @@ class TextLines:
         self._print(f"{name}: {video.read} frames ({seconds}), {many}{_arrow(written)}")
 
     def unreadable(self, source: Path, error: BadInputError) -> None:
-        self._print(f"[bold red]left out[/]: {one_line(source.name)}: {one_line(error.found)}")
+        reason = one_line(f"{error.found}; expected {error.expected}")
+        self._print(f"[bold red]left out[/]: {one_line(source.name)}: {reason}")
 
     def _counts(self) -> str:
         """The number of keypoints that are drawn, and advice if there is none."""
