@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,6 +56,7 @@ def test_the_cache_is_brought_within_its_limit(tmp_path: Path) -> None:
 @pytest.fixture
 def matrix(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     pytester.makepyfile(test_cells="def test_one(cell): pass")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(pytester.path), *sys.path]))
     monkeypatch.syspath_prepend(pytester.path)
     return pytester
 
@@ -89,6 +91,7 @@ def test_a_refused_run_leaves_nothing(
     options = ("--artifact-cache", "/proc/cache", "--report-dir", "report", *distributed)
     ended = matrix.runpytest_subprocess(*PLUGINS, *options)
     assert ended.ret == pytest.ExitCode.USAGE_ERROR
+    ended.stderr.fnmatch_lines(["*--artifact-cache /proc/cache*"])
     assert {path.name for path in (matrix.path / "report").glob("*")} <= {"junit.xml"}
 
 
