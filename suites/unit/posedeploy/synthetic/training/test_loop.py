@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import signal
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,19 @@ def test_resumed_training_equals_an_uninterrupted_one(
     assert log_of(tmp_path / "whole") == log_of(tmp_path / "parts")
 
 
+@pytest.fixture
+def sigchld() -> Iterator[None]:
+    """Puts the handler of SIGCHLD back, for torch's loader leaves its own.
+
+    With it, every child that ends interrupts this process, where a signal stack that a library
+    has left too small for the registers of AVX-512 turns the signal into a SIGSEGV.
+    """
+    before = signal.getsignal(signal.SIGCHLD)
+    yield
+    signal.signal(signal.SIGCHLD, before)
+
+
+@pytest.mark.usefixtures("sigchld")
 def test_workers_change_nothing_and_the_seed_everything(
     tiny_model: Callable[[str], TinyModel], tmp_path: Path
 ) -> None:
