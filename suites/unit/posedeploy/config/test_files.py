@@ -21,7 +21,7 @@ def test_a_config_of_others_is_told_once(
     monkeypatch.delenv(TRUST_VARIABLE, raising=False)
     with caplog.at_level(
         logging.WARNING, "posedeploy.config.files"
-    ):  # whatever libraries have set
+    ):
         for name in ("first.py", "first.py", "second.py"):
             (tmp_path / name).write_text("a = 1\n")
             read_config(tmp_path / name, "model config")
