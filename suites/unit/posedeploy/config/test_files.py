@@ -19,9 +19,7 @@ def test_a_config_of_others_is_told_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv(TRUST_VARIABLE, raising=False)
-    with caplog.at_level(
-        logging.WARNING, "posedeploy.config.files"
-    ):
+    with caplog.at_level(logging.WARNING, "posedeploy.config.files"):
         for name in ("first.py", "first.py", "second.py"):
             (tmp_path / name).write_text("a = 1\n")
             read_config(tmp_path / name, "model config")
