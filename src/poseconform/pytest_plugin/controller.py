@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from poseconform.pytest_plugin.options import (
     CACHE_VARIABLE,
     all_cells,
     availabilities_of,
+    refuse_unwritable,
     selection_of,
     subject_of,
 )
@@ -38,16 +40,12 @@ from poseconform.results.folder import CollectedTest, RunFolder, RunRecord, expo
 from poseconform.results.records import CellRecord
 from poseconform.results.results import Results, new_results, write_results
 from poseconform.subject.environment import fingerprint
-from posedeploy.paths import check_writable
+from posedeploy.signals import STOP_SIGNALS, handling_stop_signals
 from posedeploy.workflow import for_log
 
 _FOLDER = pytest.StashKey[RunFolder]()
 _WORKERINPUT = "poseconform_run_folder"
 CONTROLLER = "poseconform_controller"  # name of the controller's pid in a worker's input
-# Besides Ctrl-C; Windows lacks the second, which a closed terminal sends.
-STOP_SIGNALS = tuple(
-    getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)
-)
 GB = 1_000_000_000
 # Enough for export, conversion and reference of most models (the hourglass's files have 375 MB
 # each); on a full disk every cell fails, each at another stage.
@@ -60,14 +58,8 @@ def make_room(cache: Path, limit_gb: int) -> None:
     Raises a `pytest.UsageError` if nothing can be written there, or if its disk has less free
     space than one cell needs.
     """
-    try:
-        check_writable(cache)
-    except OSError as error:
-        raise pytest.UsageError(
-            f"--artifact-cache {cache}: found {error.filename}, which cannot be written to "
-            f"({error.strerror}); expected a folder that can. Name another one, by the option or "
-            f"by {CACHE_VARIABLE}."
-        ) from error
+    another = f"Name another one, by the option or by {CACHE_VARIABLE}."
+    refuse_unwritable("--artifact-cache", cache, another)
     if cache.is_dir():
         ArtifactCache(cache).prune(limit_gb * GB)
     existing = next(folder for folder in (cache, *cache.absolute().parents) if folder.exists())
@@ -135,7 +127,7 @@ class Controller:
         self._no_diff = ""
         self._interrupted = ""
         self._unwritten = ""  # what could not be written of the report, and why
-        self._handlers: dict[int, Any] = {}
+        self._signals = ExitStack()  # in which they are handled
         self._crashed: set[str] = set()  # node ids of tests whose worker died
 
     def pytest_sessionstart(self) -> None:
@@ -147,9 +139,7 @@ class Controller:
         if not option.collectonly:
             run_folder(self._config).clear()
         if threading.current_thread() is threading.main_thread():
-            for signum in STOP_SIGNALS:
-                if signal.getsignal(signum) is not signal.SIG_IGN:  # as under nohup
-                    self._handlers[signum] = signal.signal(signum, _terminate)
+            self._signals.enter_context(handling_stop_signals(_terminate))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -164,8 +154,7 @@ class Controller:
 
     def pytest_unconfigure(self) -> None:
         """Give back the signal handler; remove a temporary folder of a run that has ended."""
-        for signum, handler in self._handlers.items():
-            signal.signal(signum, handler)
+        self._signals.close()
         if _FOLDER in self._config.stash and self._config.option.report_dir is None:
             shutil.rmtree(run_folder(self._config).path, ignore_errors=True)
 

@@ -125,14 +125,19 @@ def check_folders(option: Any) -> None:
         ("--report-dir", option.report_dir),
         ("--repro-dir", option.repro_dir),
     ):
-        try:
-            if folder is not None:
-                check_writable(folder)
-        except OSError as error:
-            raise pytest.UsageError(
-                f"{name} {folder}: found {error.filename}, which cannot be written to "
-                f"({error.strerror}); expected a folder that can. Name another one."
-            ) from error
+        if folder is not None:
+            refuse_unwritable(name, folder, "Name another one.")
+
+
+def refuse_unwritable(option: str, folder: Path, next_step: str) -> None:
+    """A `pytest.UsageError` for the folder of an option that cannot be written to."""
+    try:
+        check_writable(folder)
+    except OSError as error:
+        raise pytest.UsageError(
+            f"{option} {folder}: found {error.filename}, which cannot be written to "
+            f"({error.strerror}); expected a folder that can. {next_step}"
+        ) from error
 
 
 def subject_of(config: pytest.Config) -> Subject:

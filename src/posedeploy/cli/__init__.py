@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from posedeploy.cli.stopping import STOP_SIGNALS, exiting_on_signals
+from posedeploy.cli.stopping import stopping
+from posedeploy.signals import STOP_SIGNALS, handling_stop_signals
 
 __all__ = ["INTERRUPTED", "STOPPED", "STOP_CODES", "main"]
 
@@ -20,7 +21,7 @@ def main(words: Sequence[str] | None = None) -> None:
     Importing the commands takes a second or so, and Ctrl-C may fall into it. A signal that is to
     end the process does so by `SystemExit`, so that what is half-written is removed.
     """
-    with exiting_on_signals():
+    with handling_stop_signals(stopping):
         try:
             from posedeploy.cli.app import run
         except KeyboardInterrupt:

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import typer
 
-from posedeploy.cli.stopping import STOP_SIGNALS
 from posedeploy.errors import UnavailableError
 from posedeploy.runtime.processes import ending_with_this
+from posedeploy.signals import handling_stop_signals
 
 # All arguments after the command's name are the child's, `--help` too.
 CONTEXT = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
@@ -73,28 +73,18 @@ def run_module(module: str, arguments: Sequence[str], program: str = "") -> int:
     Returns:
         The child's exit code; 128 plus the signal's number if a signal ended it, as in a shell.
     """
-    children: list[subprocess.Popen[bytes]] = []
-
-    def pass_on(signum: int, frame: object) -> None:
-        del frame
-        for child in children:
-            child.send_signal(signum)
-
-    before = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, *STOP_SIGNALS)}
     # a handler, and not SIG_IGN, which the child would inherit
-    signal.signal(signal.SIGINT, lambda *_: None)
+    before = signal.signal(signal.SIGINT, lambda *_: None)
     environment = {**os.environ, **({PROGRAM: program} if program else {})}
     command = [sys.executable, "-m", module, *arguments]
     try:
-        with subprocess.Popen(ending_with_this(command), env=environment) as child:
-            children.append(child)
-            for signum in STOP_SIGNALS:
-                if before[signum] is not signal.SIG_IGN:  # as under nohup
-                    signal.signal(signum, pass_on)
+        with (
+            subprocess.Popen(ending_with_this(command), env=environment) as child,
+            handling_stop_signals(lambda signum, _frame: child.send_signal(signum)),
+        ):
             code = child.wait()
     finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)
+        signal.signal(signal.SIGINT, before)
     return code if code >= 0 else 128 - code
 
 

@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import stat
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
-# Besides Ctrl-C; Windows lacks the second, which a closed terminal sends.
-STOP_SIGNALS = tuple(
-    getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)
-)
 PATIENCE = 5.0  # seconds in which a further signal does not cut short what the first began
 
 
@@ -46,20 +40,6 @@ class Stopping:
 
 
 stopping = Stopping()
-
-
-@contextmanager
-def exiting_on_signals(handler: Stopping = stopping) -> Iterator[None]:
-    """Exit on `STOP_SIGNALS`, apart from those that are ignored, as under `nohup`."""
-    before = {s: signal.getsignal(s) for s in STOP_SIGNALS}
-    handled = {s: old for s, old in before.items() if old is not signal.SIG_IGN}
-    for signum in handled:
-        signal.signal(signum, handler)
-    try:
-        yield
-    finally:
-        for signum, old in handled.items():
-            signal.signal(signum, old)
 
 
 def _leave_closed_terminal() -> None:

@@ -24,9 +24,10 @@ from posedeploy.synthetic.figures import draw_figure
 COMMAND = """
 import os, sys, time
 from pathlib import Path
-from posedeploy.cli.stopping import exiting_on_signals
 from posedeploy.cli.app import run
+from posedeploy.cli.stopping import stopping
 from posedeploy.paths import scratch_folder, whole_folder
+from posedeploy.signals import handling_stop_signals
 
 def convert(**_):
     with whole_folder(Path("work")) as folder, scratch_folder("export", Path()) as scratch:
@@ -36,7 +37,7 @@ def convert(**_):
         os.write(int(sys.argv[1]), b"half")
         time.sleep(60)
 
-with exiting_on_signals():
+with handling_stop_signals(stopping):
     run([], convert)
 """
 # Makes standard input the terminal of its session, as a shell's is, and becomes the program.
