@@ -4,8 +4,8 @@ Uses the standard library alone, so that every room, and the judge, can use it.
 
 What is not whole yet is in a hidden folder `.{name}-partial-{pid}-{random}` beside its target, on
 which its process holds a lock (`flock`, which ends with the process, however it ends). So what a
-killed process left can be told from what is being made, whoever has its pid by now, and the next
-process that writes there removes it.
+killed process left can be told from what is being made, even if its pid is in use again, and the
+next process that writes there removes it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ if sys.platform != "win32":
     import fcntl
 
 CACHE_VARIABLE = "POSEDEPLOY_CACHE"
-_FULL = frozenset({errno.EDQUOT, errno.EFBIG, errno.ENOSPC})
+# What `write` raises without a file's name, and libraries pass on
+_OF_DISKS = frozenset({errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC, errno.EROFS})
 _NO_ROOM = 1 << 16  # bytes: with fewer left, the disk is why a library could not write
 _PARTIAL = re.compile(r"\..*-partial-\d+-[a-z0-9_]{8}", re.DOTALL)
 _OLDER = ".older"  # ends the name of the folder that is being replaced
@@ -52,7 +53,7 @@ def file_sha256(path: Path) -> str:
 def check_writable(folder: Path) -> None:
     """Write to a folder, or to where it would be made, and leave nothing behind.
 
-    Permissions alone do not tell: there are file systems that nobody can write to, and full ones.
+    Permissions alone do not tell: a file system may be read-only, or full.
 
     Raises:
         OSError: The file system refused; it names the folder that is there.
@@ -86,8 +87,8 @@ def _refusal(error: Exception, path: Path) -> OSError | None:
     hidden = os.path.join(path.parent.absolute(), ".")
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, OSError) and (cause is error or cause.errno in _FULL):
-            unnamed = cause.filename is None and cause.errno in _FULL
+        if isinstance(cause, OSError) and (cause is error or cause.errno in _OF_DISKS):
+            unnamed = cause.filename is None and cause.errno in _OF_DISKS
             if unnamed or os.path.abspath(str(cause.filename)).startswith(hidden):
                 return OSError(cause.errno, cause.strerror, str(path))
             return None  # it names another file

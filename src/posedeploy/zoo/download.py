@@ -24,9 +24,8 @@ FOLDER = "checkpoints"  # in the cache
 _TIMEOUT_SECONDS = 30.0  # without a byte
 _CHUNK = 1 << 20
 _LOCK_SECONDS = 3600.0  # the largest checkpoint on a slow line
-MAX_BYTES = (
-    2 * 2**30
-)  # mmpose's index has no sizes; the largest checkpoint of the table has 0.5 GB
+# mmpose's index has no sizes; the largest checkpoint of the table has 0.5 GB
+MAX_BYTES = 2 * 2**30
 _HASH = re.compile(r"-([0-9a-f]{8})(?:_\d{8})?\.pth$")  # rtmpose-s_…-8edcf0d7_20230127.pth
 
 OnProgress = Callable[[int, int | None], None]  # bytes downloaded, bytes in total or None

@@ -61,6 +61,13 @@ def test_other_errors_are_left_as_they_are(tmp_path: Path) -> None:
         assert caught.value is error
 
 
+@pytest.mark.parametrize("number", [errno.EFBIG, errno.EIO, errno.ENOSPC, errno.EROFS])
+def test_what_a_disk_refuses_names_the_file(tmp_path: Path, number: int) -> None:
+    with pytest.raises(OSError) as caught, errors_naming(tmp_path / "made"):  # noqa: PT011
+        raise OSError(number, "refused")
+    assert (caught.value.errno, caught.value.filename) == (number, str(tmp_path / "made"))
+
+
 def test_a_refusal_names_no_temporary_folder(read_only: Path) -> None:
     with pytest.raises(OSError, match=r"Permission denied|Read-only") as caught:
         write_text(read_only / "made.txt", "text")
