@@ -6,6 +6,7 @@ pytest_plugins = [
     "fixtures.disks",
     "fixtures.figures",
     "fixtures.images",
+    "fixtures.inner_run",
     "fixtures.profiles",
     "fixtures.tiny_models",
 ]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -114,13 +112,9 @@ def test_an_update_keeps_what_the_run_did_not_judge(old: Results, tmp_path: Path
 
 
 @pytest.fixture
-def matrix(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    pytester.makepyfile(test_cells=TESTS)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(pytester.path), *sys.path]))
-    monkeypatch.syspath_prepend(pytester.path)
-    for name in ("POSECONFORM_DISABLE", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
-        monkeypatch.delenv(name, raising=False)
-    return pytester
+def matrix(inner_run: pytest.Pytester) -> pytest.Pytester:
+    inner_run.makepyfile(test_cells=TESTS)
+    return inner_run
 
 
 def run(matrix: pytest.Pytester, *options: str) -> pytest.RunResult:

@@ -24,7 +24,7 @@ from poseconform.datasets.labeled import DataSet, from_people, read_coco
 from poseconform.datasets.scoring import (
     People,
     Score,
-    nobody,
+    no_people,
     person_scores,
     read_people,
     save_people,
@@ -90,7 +90,7 @@ def test_the_truth_scores_all_and_an_error_less(people: int, bottom_up: bool) ->
     worst = score(data, truth_of(data, shift=60.0), bottom_up)
     assert worst.ap < worse.ap < 1
     assert worst.pck < 0.2
-    assert score(data, [nobody() for _ in data.images], True) == Score(0.0, 0.0, 0.0)
+    assert score(data, [no_people() for _ in data.images], True) == Score(0.0, 0.0, 0.0)
 
 
 def test_a_missed_person_costs_recall_and_pck() -> None:
@@ -152,7 +152,7 @@ def test_a_image_that_is_not_there(coco_root: Path) -> None:
 
 def test_people_are_written_and_read(tmp_path: Path) -> None:
     one = truth_of(drawn(2, 2))
-    for found in ([*one, nobody()], [nobody(), nobody()]):
+    for found in ([*one, no_people()], [no_people(), no_people()]):
         save_people(found, tmp_path)
         again = read_people(tmp_path)
         assert len(again) == len(found)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -50,17 +48,13 @@ CELL = Cell(
 
 
 @pytest.fixture
-def results(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Any:
+def results(inner_run: pytest.Pytester) -> Any:
     """Runs the tests above, and gives the cells that were judged."""
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(pytester.path), *sys.path]))
-    monkeypatch.syspath_prepend(pytester.path)
-    for name in ("POSECONFORM_DISABLE", "GITHUB_ACTIONS"):
-        monkeypatch.delenv(name, raising=False)
 
     def run(*options: str, subject: str = "FakeSubject") -> dict[str, dict[str, Any]]:
-        pytester.makepyfile(test_cells=TESTS)
-        pytester.runpytest_inprocess(*plugins(subject), "--report-dir", "report", *options)
-        cells = json.loads((pytester.path / "report/results.json").read_text())["cells"]
+        inner_run.makepyfile(test_cells=TESTS)
+        inner_run.runpytest_inprocess(*plugins(subject), "--report-dir", "report", *options)
+        cells = json.loads((inner_run.path / "report/results.json").read_text())["cells"]
         return {f"{c['model']}-{c['backend']}-{c['shape_mode']}": c for c in cells}
 
     return run

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -26,11 +24,9 @@ OPTIONS = ("--report-dir", "report", "--artifact-cache", "cache", "-m", "onnxrun
 
 
 @pytest.fixture
-def matrix(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    pytester.makepyfile(test_cells=TESTS)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(pytester.path), *sys.path]))
-    monkeypatch.syspath_prepend(pytester.path)
-    return pytester
+def matrix(inner_run: pytest.Pytester) -> pytest.Pytester:
+    inner_run.makepyfile(test_cells=TESTS)
+    return inner_run
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["alone", "a-worker"])

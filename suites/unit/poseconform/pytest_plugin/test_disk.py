@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,11 +53,9 @@ def test_the_cache_is_brought_within_its_limit(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def matrix(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    pytester.makepyfile(test_cells="def test_one(cell): pass")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(pytester.path), *sys.path]))
-    monkeypatch.syspath_prepend(pytester.path)
-    return pytester
+def matrix(inner_run: pytest.Pytester) -> pytest.Pytester:
+    inner_run.makepyfile(test_cells="def test_one(cell): pass")
+    return inner_run
 
 
 @pytest.mark.usefixtures("full_disk")

@@ -71,29 +71,26 @@ Start = Callable[..., "subprocess.Popen[str]"]
 
 @pytest.fixture
 def start(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    inner_run: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Iterator[Start]:
     """Starts pytest and returns once a test of the cell `HALF` runs."""
-    pytester.makepyfile(test_cells=TESTS)
+    inner_run.makepyfile(test_cells=TESTS)
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(pytester.path), *sys.path]))
     monkeypatch.setenv("BLOCK", str(pipe))
-    for name in ("POSECONFORM_DISABLE", "GITHUB_ACTIONS"):
-        monkeypatch.delenv(name, raising=False)
     processes: list[subprocess.Popen[str]] = []
 
     def run(*options: str, terminal: int | None = None) -> subprocess.Popen[str]:
         command = [sys.executable, "-c", MAIN, *PLUGINS, "--report-dir", "report", *options]
         if terminal is None:
             process = subprocess.Popen(
-                command, cwd=pytester.path, text=True,
+                command, cwd=inner_run.path, text=True,
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             )  # fmt: skip
         else:
             process = subprocess.Popen(
-                [sys.executable, "-c", IN_TERMINAL, *command], cwd=pytester.path, text=True,
+                [sys.executable, "-c", IN_TERMINAL, *command], cwd=inner_run.path, text=True,
                 stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True,
             )  # fmt: skip
         processes.append(process)

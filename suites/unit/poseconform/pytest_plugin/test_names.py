@@ -7,7 +7,6 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -39,13 +38,9 @@ LOADED = ("a b", "]", "new\nline", "a::b", "-x", "100%", "\N{CJK UNIFIED IDEOGRA
 
 
 @pytest.fixture
-def matrix(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    pytester.makepyfile(test_cells=TESTS)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(pytester.path), *sys.path]))
-    monkeypatch.syspath_prepend(pytester.path)
-    for name in ("POSECONFORM_DISABLE", "GITHUB_ACTIONS"):
-        monkeypatch.delenv(name, raising=False)
-    return pytester
+def matrix(inner_run: pytest.Pytester) -> pytest.Pytester:
+    inner_run.makepyfile(test_cells=TESTS)
+    return inner_run
 
 
 def run(matrix: pytest.Pytester, *options: str) -> tuple[pytest.RunResult, dict[str, Any]]:

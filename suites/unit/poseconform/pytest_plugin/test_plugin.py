@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 import tomllib
 from typing import Any
 from xml.etree import ElementTree
@@ -57,13 +55,9 @@ link = "https://example.org/1"
 
 
 @pytest.fixture
-def matrix(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    pytester.makepyfile(test_cells=TESTS)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(pytester.path), *sys.path]))
-    monkeypatch.syspath_prepend(pytester.path)
-    for name in ("POSECONFORM_DISABLE", "GITHUB_ACTIONS"):
-        monkeypatch.delenv(name, raising=False)
-    return pytester
+def matrix(inner_run: pytest.Pytester) -> pytest.Pytester:
+    inner_run.makepyfile(test_cells=TESTS)
+    return inner_run
 
 
 def run(matrix: pytest.Pytester, *options: str) -> pytest.RunResult:

@@ -9,14 +9,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
+from fixtures.commands import Done, film
 from posedeploy.cli import main
 from posedeploy.cli.infer import Inference, JsonLines
 from posedeploy.cli.media import (
@@ -37,19 +36,6 @@ from posedeploy.sdk.windows import check_windows, why_no_windows
 from posedeploy.synthetic.figures import draw_figure
 
 SIZE = (96, 144)  # as high and wide as the model's input, so that keypoints lie inside
-
-
-@dataclass(frozen=True)
-class Done:
-    """How the command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.out.splitlines()]
 
 
 Infer = Callable[..., Done]
@@ -78,14 +64,6 @@ def infer(here: Path, sdk: Path, capsys: pytest.CaptureFixture[str]) -> Infer:
         return Done(int(caught.value.code or 0), out, err)
 
     return run
-
-
-def film(path: Path, frames: int = 12, codec: str = "mp4v", fps: float = 25.0) -> Path:
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), fps, SIZE)
-    for index in range(frames):
-        writer.write(draw_figure(index, SIZE)[0])
-    writer.release()
-    return path
 
 
 def frames_of(path: Path) -> list[np.ndarray]:
@@ -164,7 +142,7 @@ def test_folders_and_patterns_leave_out_and_report_what_is_no_image(
 
 
 def test_a_video_is_drawn_on_frame_by_frame(infer: Infer, here: Path) -> None:
-    film(here / "walk.mp4", frames=12, fps=20)
+    film(here / "walk.mp4", SIZE, frames=12, codec="mp4v", fps=20)
     done = infer("walk.mp4")
     assert done.code == 0, done
     assert "walk.mp4: 12 frames (0.6 s at 20 fps), 1 person a frame" in done.out
@@ -175,7 +153,7 @@ def test_a_video_is_drawn_on_frame_by_frame(infer: Infer, here: Path) -> None:
 
 
 def test_frames_as_json_lines_are_the_detectors(infer: Infer, here: Path, sdk: Path) -> None:
-    film(here / "walk.avi", frames=3, codec="MJPG")
+    film(here / "walk.avi", SIZE, frames=3)
     lines = infer("walk.avi", "--json").lines[1:]
     assert [line["kind"] for line in lines] == ["frame", "frame", "frame", "video"]
     assert [line["frame"] for line in lines[:3]] == [0, 1, 2]
@@ -187,7 +165,7 @@ def test_frames_as_json_lines_are_the_detectors(infer: Infer, here: Path, sdk: P
 
 
 def test_of_a_truncated_video_all_that_is_there_is_drawn(infer: Infer, here: Path) -> None:
-    whole = film(here / "walk.avi", frames=40, codec="MJPG").read_bytes()
+    whole = film(here / "walk.avi", SIZE, frames=40).read_bytes()
     (here / "walk.avi").write_bytes(whole[: len(whole) * 3 // 4])
     done = infer("walk.avi")
     assert done.code == 1
@@ -210,7 +188,7 @@ def test_of_a_truncated_video_all_that_is_there_is_drawn(infer: Infer, here: Pat
 def test_a_video_without_a_frame_is_refused_with_the_reason(
     infer: Infer, here: Path, name: str, content: bytes | None, printed: str
 ) -> None:
-    whole = film(here / "whole.mp4").read_bytes()
+    whole = film(here / "whole.mp4", SIZE, frames=12, codec="mp4v").read_bytes()
     (here / name).write_bytes(whole[:3000] if content is None else content)
     done = infer(name)
     assert done.code == 2
@@ -245,7 +223,7 @@ def test_an_opencv_without_the_codec_is_an_error(here: Path) -> None:
 
 
 def test_a_file_without_a_frame_rate_gets_one(here: Path) -> None:
-    with open_video(film(here / "walk.avi", 2, "MJPG", fps=20)) as video:
+    with open_video(film(here / "walk.avi", SIZE, frames=2, fps=20)) as video:
         assert video.fps == 20.0
     for declared in (0.0, -1.0, float("nan"), 90_000.0):
         assert frame_rate(declared) == DEFAULT_FPS
@@ -262,7 +240,7 @@ def test_windows_show_what_is_drawn_until_the_user_stops(
         assert milliseconds == 40
         return len(shown) < frames
 
-    path = film(here / "walk.avi", frames=12, codec="MJPG")
+    path = film(here / "walk.avi", SIZE, frames=12)
     inference = Inference(PoseDetector(sdk), None, None, show, min_score=0.3)
     source = Source(path, is_video=True, alone=True)
     assert inference.run(source, "", JsonLines(), items_progress(as_json=True))
@@ -362,7 +340,7 @@ def test_progress_counts_and_stays_off_json() -> None:
 
 
 def test_an_interrupt_leaves_nothing_half_written(here: Path, sdk: Path) -> None:
-    film(here / "long.avi", frames=400, codec="MJPG")
+    film(here / "long.avi", SIZE, frames=400)
     # a suite that runs in a shell's background has children that ignore SIGINT
     program = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
+from fixtures.commands import Done, film
 from posedeploy.cli.media import MOST_SIDE, Source, drawn_names, open_video, write_video
 from posedeploy.errors import BadInputError, UnavailableError
 from posedeploy.synthetic.figures import draw_figure
@@ -24,19 +22,6 @@ NAMES = (
     b"\xff\xfe", b"a\nb\x1b[31m", b"x" * 250, "é".encode() * 120, b"a:b", b"-v", b"%03d",
     b"[red]a[bold", b" ", b"'\"$(x)",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Done:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.out.splitlines()]
 
 
 @pytest.fixture
@@ -57,14 +42,6 @@ def infer(sdk: Path, tmp_path: Path) -> Callable[..., Done]:
         return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
 
     return run
-
-
-def film(path: Path, codec: str = "MJPG", frames: int = 3) -> Path:
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), 25, SIZE)
-    for index in range(frames):
-        writer.write(draw_figure(index, SIZE)[0])
-    writer.release()
-    return path
 
 
 def encoded() -> bytes:
@@ -119,7 +96,7 @@ def test_one_file_of_several_that_are_named_is_left_out_too(
 
 def test_the_option_is_the_limit(infer: Callable[..., Done], tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(encoded())
-    film(tmp_path / "b.avi")
+    film(tmp_path / "b.avi", SIZE)
     pixels = SIZE[0] * SIZE[1]
     assert infer("a.png", "b.avi", f"--max-pixels={pixels}", "--json").code == 0
     for name in ("a.png", "b.avi"):
@@ -131,7 +108,7 @@ def test_the_option_is_the_limit(infer: Callable[..., Done], tmp_path: Path) -> 
 def test_names_of_files(infer: Callable[..., Done], tmp_path: Path) -> None:
     folder, found = tmp_path / "found", {}
     folder.mkdir()
-    video = film(tmp_path / "plain.avi").read_bytes()
+    video = film(tmp_path / "plain.avi", SIZE).read_bytes()
     for stem in NAMES:
         for suffix, content in ((b".png", encoded()), (b".avi", video)):
             path = Path(os.fsdecode(os.fsencode(folder) + b"/" + stem + suffix))
@@ -178,7 +155,7 @@ def test_long_names_are_shortened_and_stay_different() -> None:
 
 def giant(path: Path, side: int) -> Path:
     """An AVI whose header and frames declare a square of that side, px."""
-    content = bytearray(film(path).read_bytes())
+    content = bytearray(film(path, SIZE).read_bytes())
     size = np.array(SIZE, "<u4").tobytes()
     start = 0
     while (start := content.find(size, start)) >= 0:
