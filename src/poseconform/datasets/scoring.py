@@ -29,7 +29,7 @@ class People:
     scores: NDArray[np.float64]  # [P] of the boxes; 1 where a box was given
 
 
-def nobody() -> People:
+def no_people() -> People:
     """No people, as of an image without any."""
     return People(np.zeros((0, 17, 3)), np.zeros(0))
 

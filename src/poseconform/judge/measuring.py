@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poseconform.datasets.labeled import DataSet, LabeledImage
-from poseconform.datasets.scoring import People, Score, nobody, read_people, score
+from poseconform.datasets.scoring import People, Score, no_people, read_people, score
 from poseconform.evaluators.quantized.noise import Quantized
 from poseconform.isolation.artifacts import content_key
 from poseconform.judge.judge import Judge, backend_files
@@ -157,7 +157,7 @@ def people_of_client(folder: str, images: Sequence[LabeledImage], bottom_up: boo
     with clients.detector_of(folder) as detector:
         for labeled in images:
             if not bottom_up and not len(labeled.boxes):
-                results.append(nobody())
+                results.append(no_people())
                 continue
             people = detector.detect(labeled.pixels(), None if bottom_up else labeled.boxes)
             keypoints = np.asarray(people.keypoints, np.float64)

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from poseconform.datasets.labeled import LabeledImage
-from poseconform.datasets.scoring import People, nobody, save_people
+from poseconform.datasets.scoring import People, no_people, save_people
 from poseconform.matrix.cells import Model
 from poseconform.reference.codecs import decode_outputs
 from poseconform.reference.heads import BottomUp, reference_head
@@ -93,7 +93,7 @@ def write_people(
         if isinstance(reference_head(judged.head).kind, BottomUp):
             detected.append(_people(inference_bottomup(model, image)))
         elif not len(labeled.boxes):
-            detected.append(nobody())
+            detected.append(no_people())
         else:
             detected.append(_people(inference_topdown(model, image, labeled.boxes)))
     save_people(detected, Path(folder))

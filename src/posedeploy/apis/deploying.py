@@ -284,7 +284,7 @@ def convert_exported(
 def check_work_dir(target: Path) -> None:
     """BadInputError for a file, a folder with other things in it, and what is not writable."""
     place = next(path for path in target.absolute().parents if path.exists())
-    try:  # permissions alone do not tell: there are file systems that nobody can write to
+    try:  # permissions alone do not tell: a file system may be read-only
         with scratch_folder(target.name, place):
             pass
     except OSError as error:
