@@ -18,7 +18,7 @@ from posedeploy.errors import BadInputError, ConversionError
 from posedeploy.precision.calibration import CalibrationSet, required
 from posedeploy.precision.openvino_int8 import quantize_openvino
 from posedeploy.runtime import StoredPrecision, backend_row
-from posedeploy.runtime.openvino import INFERENCE_PRECISION, tensor_info
+from posedeploy.runtime.openvino import INFERENCE_PRECISION, shared_core, tensor_info
 
 # Names of floating-point weights in OpenVINO -> ours
 _WEIGHTS = {"f32": StoredPrecision.FP32, "f16": StoredPrecision.FP16}
@@ -39,7 +39,7 @@ def convert(
     target = folder / row.main_file
     recipe: Mapping[str, Any] = {}
     try:
-        model = ov.Core().read_model(ir)
+        model = shared_core().read_model(ir)
         if precision == "int8":
             inputs = required(calibration, deploy_config.path)
             model, done = quantize_openvino(model, ir, inputs)
@@ -50,7 +50,7 @@ def convert(
         _record_precision(model, deploy_config)
         # its default rounds the weights to fp16
         ov.save_model(model, target, compress_to_fp16=precision == "fp16")
-        written = ov.Core().read_model(target)
+        written = shared_core().read_model(target)
     except RuntimeError as error:
         raise ConversionError(
             "convert", str(ir), str(error), "a graph that OpenVINO reads",

@@ -10,6 +10,7 @@ import os
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -51,7 +52,7 @@ _READ_BACK = ("INFERENCE_PRECISION_HINT", "EXECUTION_MODE_HINT", "INFERENCE_NUM_
 # Calls of one session that compute at the same time. Each such stream is compiled while loading
 # and holds its own activations: 5 to 30 MB and 0.02 to 0.15 s of one core for models of the zoo.
 MAX_STREAMS = 4
-_BINDING = Lock()  # of what the Python binding makes at its first use
+_FIRST_USE = Lock()
 
 
 def tensor_info(port: Any) -> TensorInfo:
@@ -119,11 +120,8 @@ class OpenVino:
         return Availability(Code.NO_DEVICE, reason, availability.version)
 
     def load(self, files: Sequence[Path], device: str, options: SessionOptions) -> OpenVinoSession:
-        import openvino as ov
-
         accepted_device("openvino", device, options.precision, PRECISIONS)
-        _initialize(ov)
-        core = ov.Core()
+        core = shared_core()
         model = core.read_model(*files[:2])
         # before it is compiled: that allocates what the graph computes
         refuse_beyond_limits("openvino", map(tensor_info, (*model.inputs, *model.outputs)))
@@ -159,14 +157,27 @@ class OpenVino:
             streams = fit
 
 
-def _initialize(ov: Any) -> None:
-    """Let the Python binding make its tables of types, in one thread.
+def shared_core() -> Any:
+    """The `openvino.Core` of this process, which lives as long as the process does.
 
-    Two threads of which each is the first to convert an array wait for each other for ever: one
-    has the interpreter's lock, the other that of the table (openvino 2026.4).
+    The CPU plugin of each core gives the thread that loads it a signal stack. Of two cores, the
+    one that is made first must not end first: its stack is unmapped, then made the thread's again
+    when the second ends, and the next signal that is handled, Ctrl-C for one, ends the process
+    with SIGSEGV (openvino 2026.4).
     """
-    with _BINDING:
-        ov.Tensor(np.zeros(1, np.float32)).data  # noqa: B018
+    with _FIRST_USE:
+        return _core()
+
+
+@cache
+def _core() -> Any:
+    import openvino as ov
+
+    # The Python binding makes its tables of types now. Two threads of which each is the first to
+    # convert an array wait for each other for ever: one has the interpreter's lock, the other
+    # that of the table.
+    ov.Tensor(np.zeros(1, np.float32)).data  # noqa: B018
+    return ov.Core()
 
 
 def _inference_precision(model: Any, options: SessionOptions) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poseconform.evaluators.quantized.noise import NoiseMeter, Quantized
+from posedeploy.runtime.openvino import shared_core
 
 # Operators that sum products: what int8 is for.
 MULTIPLYING = frozenset({
@@ -44,7 +45,7 @@ def measure(
     """Noise of every quantized layer; see `noise`."""
     import openvino as ov
 
-    core = ov.Core()
+    core = shared_core()
     model, exact = core.read_model(*files[:2]), core.read_model(*float_files[:2])
     multiplying = sum(node.get_type_name() in MULTIPLYING for node in exact.get_ops())
     layers = list(quantized_layers(model))

@@ -305,6 +305,31 @@ def test_what_this_processor_lists_is_what_is_computed(files: list[Path]) -> Non
                 get_runtime("openvino").load(files, "cpu", options)
 
 
+SIGNAL_AFTER_SESSIONS = """
+import gc, os, signal, sys
+from pathlib import Path
+from posedeploy.runtime import SessionOptions, get_runtime
+
+first, second = (
+    get_runtime("openvino").load([Path(sys.argv[1])], "cpu", SessionOptions()) for _ in range(2)
+)
+del first
+gc.collect()
+del second
+gc.collect()
+signal.signal(signal.SIGINT, lambda *_: print("handled"))
+os.kill(os.getpid(), signal.SIGINT)
+"""
+
+
+def test_a_signal_is_handled_after_sessions_have_ended_in_their_order(files: list[Path]) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", SIGNAL_AFTER_SESSIONS, str(files[0])],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (ended.returncode, ended.stdout) == (0, "handled\n"), ended.stderr
+
+
 @pytest.mark.parametrize("batch", [5_000, 100_000])
 def test_a_batch_that_nobody_can_hold_is_refused_before_it_is_compiled(
     tmp_path: Path, batch: int

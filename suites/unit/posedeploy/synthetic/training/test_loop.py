@@ -90,11 +90,7 @@ def test_resumed_training_equals_an_uninterrupted_one(
 
 @pytest.fixture
 def sigchld() -> Iterator[None]:
-    """Puts the handler of SIGCHLD back, for torch's loader leaves its own.
-
-    With it, every child that ends interrupts this process, where a signal stack that a library
-    has left too small for the registers of AVX-512 turns the signal into a SIGSEGV.
-    """
+    """Puts the handler of SIGCHLD back: torch's loader leaves its own, for every later child."""
     before = signal.getsignal(signal.SIGCHLD)
     yield
     signal.signal(signal.SIGCHLD, before)
