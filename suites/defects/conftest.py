@@ -47,7 +47,7 @@ def good_cell(
         cells = build_cells([models[name]], all_flows)
         fitting = [cell for cell in cells if site.holds(cell)]
         plain = min(fitting, key=lambda cell: len(cell.flow.label))  # without further options
-        return with_weights([plain], AUTO, judge.subject.can_fit)[0]
+        return with_weights([plain], AUTO, judge.subject.locating_weights)[0]
 
     return find
 

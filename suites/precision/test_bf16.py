@@ -33,7 +33,7 @@ def test_what_openvino_computes_in_bf16_is_judged_as_bf16(judge: Judge, model: s
         pytest.skip(f"unavailable:{computes.code}: {computes.reason}")
     flows = [f for f in judge.subject.flows() if f.label == MODELS[model]]
     (exact,) = with_weights(
-        build_cells(judge.subject.models([model]), flows), "fitted", judge.subject.can_fit
+        build_cells(judge.subject.models([model]), flows), "fitted", judge.subject.locating_weights
     )
     cell = replace(exact, flow=replace(exact.flow, precision="bf16"))
     folder = judge.convert(exact)  # the run may know the same cell with other weights

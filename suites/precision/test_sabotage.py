@@ -38,7 +38,7 @@ OVERFLOW = 64.0
 
 def cell_of(subject: Subject, label: str) -> Cell:
     models, flows = subject.models([MODEL]), subject.flows()
-    cells = with_weights(build_cells(models, flows), "auto", subject.can_fit)
+    cells = with_weights(build_cells(models, flows), "auto", subject.locating_weights)
     return next(cell for cell in cells if cell.flow.label == label)
 
 

@@ -37,14 +37,14 @@ from poseconform.judge.measuring import (
     pytorch_score,
 )
 from poseconform.matrix.cells import Cell, Model
-from poseconform.matrix.weights import FITTED_PRECISIONS
+from poseconform.matrix.weights import FIGURE_PRECISIONS
 from poseconform.reference.values import FigureReference
 from poseconform.results.records import AccuracyRecord, DatasetRecord
 
 
 def _compares_figures(cell: Cell, _device: str) -> bool:
     """Below float32; the people that a bottom-up model finds are not matched with the figures."""
-    return cell.flow.precision in FITTED_PRECISIONS and not cell.model.bottom_up
+    return cell.flow.precision in FIGURE_PRECISIONS and not cell.model.bottom_up
 
 
 @check(stage="keypoints", suite="parity", applies=_compares_figures)

@@ -159,7 +159,7 @@ def read_selection(option: Any, subject: Subject) -> Selection:
         if hasattr(error, "next_step"):
             raise pytest.UsageError(str(error)) from error
         raise
-    cells = with_weights(build_cells(models, flows), option.weights, subject.can_fit)
+    cells = with_weights(build_cells(models, flows), option.weights, subject.locating_weights)
     backends = {flow.backend for flow in flows}
     disabled = disabled_backends(option.disable, os.environ.get(DISABLE_VARIABLE, ""))
     for name in (*option.require, *disabled):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -101,9 +101,9 @@ class PosedeploySubject:
         names = dict.fromkeys((*list_deploy_configs(), *map(_listed_or_path, more)))
         return tuple(_flow(name) for name in names)
 
-    def can_fit(self, model: Model) -> bool:
-        """Whether there are fitted weights for a model."""
-        return _can_fit(model.config)
+    def locating_weights(self, model: Model) -> Collection[str]:
+        """The kinds of weights that there are for a model and that find drawn figures."""
+        return _locating(model.config)
 
     def fetch_published(self, models: Sequence[Model]) -> None:
         """Download the zoo's checkpoints that are not there yet; else a `PoseDeployError`."""
@@ -206,10 +206,10 @@ def _flow(name: str) -> Flow:
 
 
 @cache
-def _can_fit(model_config: str) -> bool:
-    from posedeploy.synthetic.fitting import can_fit  # imports torch
+def _locating(model_config: str) -> tuple[str, ...]:
+    from posedeploy.synthetic.weights import locating_kinds
 
-    return can_fit(load_model_config(model_config))
+    return locating_kinds(load_model_config(model_config))
 
 
 @cache  # several deploy configs of a model are exported one after the other

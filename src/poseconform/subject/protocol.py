@@ -6,7 +6,7 @@ To judge another toolchain, write one class with these methods and name it with
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -62,8 +62,11 @@ class Subject(Protocol):
     def flows(self, more: Sequence[str] = ()) -> tuple[Flow, ...]:
         """Every deploy config that there is, and those that the user names."""
 
-    def can_fit(self, model: Model) -> bool:
-        """True if it can make weights for the model that find the joints of drawn figures."""
+    def locating_weights(self, model: Model) -> Collection[str]:
+        """The kinds of weights that find drawn figures and that the model can have.
+
+        'trained', 'fitted', both or none.
+        """
 
     def fetch_published(self, models: Sequence[Model]) -> None:
         """Download the published checkpoints of the models that are not there yet."""

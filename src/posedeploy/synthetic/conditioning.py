@@ -116,3 +116,9 @@ def normal(name: str, seed: int, shape: torch.Size) -> torch.Tensor:
     """Standard normal float32, from numpy, whose generators are equal on every platform."""
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
     return torch.from_numpy(rng.standard_normal(tuple(shape), dtype=np.float32))
+
+
+def uniform(name: str, seed: int, shape: torch.Size) -> torch.Tensor:
+    """Float32 uniform in 0..1, from numpy, whose generators are equal on every platform."""
+    rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
+    return torch.from_numpy(rng.random(tuple(shape), dtype=np.float32))

@@ -19,25 +19,23 @@ import filelock
 
 from posedeploy.config import ModelConfig, load_model_config
 from posedeploy.errors import BadInputError
-from posedeploy.paths import whole_file
+from posedeploy.paths import file_sha256, whole_file
 from posedeploy.synthetic.drawn import WITHOUT_PAIRS
 from posedeploy.synthetic.fitting import PLANS, plan_key, why_not
+from posedeploy.synthetic.trained import trained_content, trained_file, weights_folder
 from posedeploy.zoo.table import ModelRow, config_path
 
 if TYPE_CHECKING:
     from posedeploy.synthetic.fitting.plan import Plan
 
 _LIBRARIES = ("mmpose", "numpy", "opencv-python-headless", "torch")
-# The modules whose source decides the weights.
 _RECIPE = ("../zoo/build", "calibration", "conditioning", "figures", "images", "weights")
-# Kind of weights -> the modules that decide it besides `_RECIPE` and a fit's plan.
-_FITTING = (
-    *("cells", "colors", "convolution", "csp", "fit", "grid", "plan", "randomness"),
-    *("ridge", "samples", "targets", "vectors", "votes", "workbench"),
-)
+_FITTING = ("convolution", "fit", "grid", "plan", "randomness", "ridge", "targets", "workbench")
+# Kind of weights -> the modules that decide it, besides a fit's plan and the stored file.
 KINDS: Mapping[str, tuple[str, ...]] = {
-    "calibrated": (),
-    "fitted": ("drawn", *(f"fitting/{name}" for name in _FITTING)),
+    "calibrated": _RECIPE,
+    "fitted": (*_RECIPE, "drawn", "samples", *(f"fitting/{name}" for name in _FITTING)),
+    "trained": ("conditioning", "trained"),
 }
 _LOCK_SECONDS = 1800.0  # the slowest fit takes about four minutes on an idle core
 
@@ -56,6 +54,8 @@ def checkpoint_content(
 
     Without a plan, weights are fitted by the plan of the config's head and backbone.
     """
+    if kind == "trained" and (stored := trained_file(model_config)):
+        return trained_content(stored)
     import torch
 
     from posedeploy.synthetic.calibration import calibrate
@@ -92,10 +92,11 @@ def checkpoint_for(
     Its name is the given one (the config's stem by default) and a hash of the recipe, the config,
     the libraries and the seed. It is bit-identical whenever it is made on one machine, equal to
     rounding on others. With 'calibrated' weights, for any supported config, outputs depend on the
-    image and locate nothing; with 'fitted' ones keypoints are located on the drawn data set.
+    image and locate nothing; with 'trained' and 'fitted' ones keypoints are located on the drawn
+    data set. 'trained' ones are read from the folder of stored weights, whatever the seed.
 
     Raises:
-        BadInputError: No such kind, or no fitted weights for this model.
+        BadInputError: No such kind, or no weights of this kind for this model.
     """
     _check_kind(model_config, kind)
     key = _key(model_config, seed, kind)
@@ -115,13 +116,24 @@ def checkpoint_for(
 def _check_kind(model_config: ModelConfig, kind: str) -> None:
     if kind not in KINDS:
         raise BadInputError(f"weights {kind!r}", "no such kind", " or ".join(KINDS), "Check it.")
-    reason = why_not(model_config) if kind == "fitted" else ""
-    if reason:
-        raise BadInputError(
-            f"fitted weights for {model_config.path.name}", reason,
-            "a head and backbone of the table in posedeploy.synthetic.fitting",
-            "Take calibrated weights, or a checkpoint of your own.",
-        )  # fmt: skip
+    there = (*locating_kinds(model_config), "calibrated")
+    if kind in there:
+        return
+    stored = ", ".join(sorted(path.stem for path in weights_folder().glob("*.pth"))) or "none"
+    wrong = {
+        "trained": (f"no file in {weights_folder()}", f"a model with stored weights: {stored}"),
+        "fitted": (why_not(model_config), "a head and backbone of posedeploy.synthetic.fitting"),
+    }
+    raise BadInputError(
+        f"{kind} weights for {model_config.path.name}", *wrong[kind],
+        f"Take {there[0]} weights, or a checkpoint of your own.",
+    )  # fmt: skip
+
+
+def locating_kinds(model_config: ModelConfig) -> tuple[str, ...]:
+    """The kinds of weights that there are for a config and that find drawn figures."""
+    there = {"trained": trained_file(model_config), "fitted": not why_not(model_config)}
+    return tuple(kind for kind, found in there.items() if found)
 
 
 def _key(model_config: ModelConfig, seed: int, kind: str) -> str:
@@ -136,6 +148,8 @@ def _key(model_config: ModelConfig, seed: int, kind: str) -> str:
         "recipe": recipe_hash(recipe_modules(model_config, kind)),
         "seed": seed,
     }
+    if kind == "trained" and (stored := trained_file(model_config)):
+        facts |= {"stored": file_sha256(stored), "seed": 0}
     text = json.dumps(facts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -143,7 +157,7 @@ def _key(model_config: ModelConfig, seed: int, kind: str) -> str:
 def recipe_modules(model_config: ModelConfig, kind: str) -> tuple[str, ...]:
     """Names of the modules whose source decides a checkpoint, relative to this package."""
     plan = (f"fitting/{PLANS[plan_key(model_config)]}",) if kind == "fitted" else ()
-    return (*_RECIPE, *KINDS[kind], *plan)
+    return (*KINDS[kind], *plan)
 
 
 @functools.cache

@@ -5,6 +5,6 @@ for, one after another, from the input to the output.  `docs/weights.md` says wh
 can and cannot tell.  Reading the table imports no torch.
 """
 
-from posedeploy.synthetic.fitting.table import NOT_FITTED, PLANS, can_fit, plan_key, why_not
+from posedeploy.synthetic.fitting.table import PLANS, can_fit, plan_key, why_not
 
-__all__ = ["NOT_FITTED", "PLANS", "can_fit", "plan_key", "why_not"]
+__all__ = ["PLANS", "can_fit", "plan_key", "why_not"]

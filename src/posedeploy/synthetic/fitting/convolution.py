@@ -13,18 +13,16 @@ from posedeploy.synthetic.fitting.ridge import Solution
 
 @dataclass(frozen=True)
 class Window:
-    """The part of a convolution's kernel that is fitted, its middle or the whole.
+    """What an output position of a convolution sees.
 
     Attributes:
-        kernel: (kH, kW) of the part.
-        margin: Rows and columns of the kernel on each side of it.
-        padding: Rows and columns of zeros that the part sees beyond the input's border.
-        stride: Of the convolution, in both directions.
-        dilation: Of the convolution, in both directions.
+        kernel: (kH, kW).
+        padding: Rows and columns of zeros beyond the input's border.
+        stride: In both directions.
+        dilation: In both directions.
     """
 
     kernel: tuple[int, int]
-    margin: tuple[int, int]
     padding: tuple[int, int]
     stride: tuple[int, int]
     dilation: tuple[int, int]
@@ -49,39 +47,19 @@ class Window:
         return height, width
 
 
-def window_of(conv: Any, core: int = 0) -> Window:
-    """The window of a convolution whose padding is given in numbers.
-
-    Args:
-        conv: A `Conv2d` with one group.
-        core: Side of the middle part of the kernel; 0 for the whole.
-    """
-    sides = tuple(core or side for side in conv.kernel_size)
-    margin = tuple((k - side) // 2 for k, side in zip(conv.kernel_size, sides, strict=True))
-    padding = tuple(
-        int(p) - m * d for p, m, d in zip(conv.padding, margin, conv.dilation, strict=True)
-    )
-    return Window(
-        (sides[0], sides[1]),
-        (margin[0], margin[1]),
-        (padding[0], padding[1]),
-        conv.stride,
-        conv.dilation,
-    )
+def window_of(conv: Any) -> Window:
+    """The window of a `Conv2d` with one group, whose padding is given in numbers."""
+    return Window(conv.kernel_size, conv.padding, conv.stride, conv.dilation)
 
 
-def write(conv: Any, norm: Any, window: Window, solution: Solution) -> None:
+def write(conv: Any, norm: Any, solution: Solution) -> None:
     """Put a solution into the first channels of a convolution, and of the norm behind it.
 
     The norm gets the statistics that training would have found, and the scale and shift that
-    undo them. Weights outside the window become 0.
+    undo them.
     """
     channels = slice(0, len(solution.weight))
-    (top, left), (height, width) = window.margin, window.kernel
-    conv.weight[channels] = 0.0
-    conv.weight[channels, :, top : top + height, left : left + width] = solution.weight.reshape(
-        -1, conv.weight.shape[1], height, width
-    )
+    conv.weight[channels] = solution.weight.reshape(-1, *conv.weight.shape[1:])
     if norm is None:
         if conv.bias is not None:
             conv.bias[channels] = solution.bias

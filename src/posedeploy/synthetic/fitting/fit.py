@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 from typing import Any
 
@@ -13,9 +12,9 @@ from posedeploy.synthetic.calibration import single_thread
 from posedeploy.synthetic.fitting.grid import cell_offset
 from posedeploy.synthetic.fitting.plan import Plan
 from posedeploy.synthetic.fitting.randomness import initialize_smooth
-from posedeploy.synthetic.fitting.samples import make_samples
 from posedeploy.synthetic.fitting.table import PLANS, plan_key
-from posedeploy.synthetic.fitting.workbench import Workbench, rounded_activations
+from posedeploy.synthetic.fitting.workbench import Workbench
+from posedeploy.synthetic.samples import make_samples
 
 
 def fit(model: Any, model_config: ModelConfig, seed: int, plan: Plan | None = None) -> None:
@@ -33,26 +32,15 @@ def fit(model: Any, model_config: ModelConfig, seed: int, plan: Plan | None = No
         plan.prepare(model)
         bench = Workbench(
             model,
-            make_samples(model_config, "fitting", plan.images, plan.people),
-            _offset(model, model_config),
+            make_samples(model_config, "fitting", plan.images),
+            cell_offset(model.head.decoder, model_config.codec["heatmap_size"]),
         )
-        rounding = rounded_activations(model, plan.levels) if plan.levels else None
-        with rounding or contextlib.nullcontext():
-            for stage in plan.stages(model):
-                bench.fit(stage)
-            bench.calibrate()
-            if plan.finish is not None:
-                plan.finish(bench, model_config)
+        for stage in plan.stages(model):
+            bench.fit(stage)
+        bench.calibrate()
 
 
 def plan_of(model_config: ModelConfig) -> Plan:
     """The plan for a model; `can_fit` says if there is one."""
     plan: Plan = importlib.import_module(f".{PLANS[plan_key(model_config)]}", __package__).PLAN
     return plan
-
-
-def _offset(model: Any, model_config: ModelConfig) -> float:
-    if model_config.head_kind.kind != "heatmap":
-        return 0.0
-    width, height = model_config.codec["heatmap_size"]
-    return cell_offset(model.head.decoder, (width, height))

@@ -11,7 +11,7 @@ from posedeploy.synthetic.fitting.randomness import scale_norm
 from posedeploy.synthetic.fitting.targets import JointMaps
 from posedeploy.synthetic.fitting.workbench import Stage
 
-_MAPS = JointMaps((8.0,))
+_MAPS = JointMaps(8.0)
 _BOOSTED = (  # blocks of the first branch that refine the maps
     "stage2.0.branches.0.0",
     "stage2.0.branches.0.1",

@@ -11,7 +11,7 @@ from posedeploy.synthetic.fitting.randomness import scale_norm
 from posedeploy.synthetic.fitting.targets import JointMaps
 from posedeploy.synthetic.fitting.workbench import Stage
 
-_MAPS = JointMaps((8.0,))
+_MAPS = JointMaps(8.0)
 
 
 def _prepare(model: Any) -> None:

@@ -6,9 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from posedeploy.config import ModelConfig
 from posedeploy.synthetic.fitting.targets import JointMaps
-from posedeploy.synthetic.fitting.workbench import Stage, Workbench
+from posedeploy.synthetic.fitting.workbench import Stage
 
 
 @dataclass(frozen=True)
@@ -20,17 +19,11 @@ class Plan:
         prepare: Changes random weights, in place, before anything is fitted: what is not fitted
             is damped, so that it does not drown what is.
         stages: The layers to fit for a model, from the input to the output.
-        finish: Fits what is no map: the vectors of a SimCC head. None for heatmaps.
-        people: People in an image; 1 for a top-down model.
-        levels: Steps that activations are rounded to while fitting; 0 leaves them as they are.
     """
 
     images: int
     prepare: Callable[[Any], None]
     stages: Callable[[Any], Sequence[Stage]]
-    finish: Callable[[Workbench, ModelConfig], None] | None = None
-    people: int = 1
-    levels: int = 0
 
 
 def boost(block: str, maps: JointMaps, keep: float) -> Stage:
@@ -44,4 +37,4 @@ def heatmap(
     """The last stage of a heatmap model: a map of peak 1 a joint, two cells wide."""
     codec = model.head.decoder
     width = 2.0 * codec.input_size[0] / codec.heatmap_size[0]
-    return Stage(layer, JointMaps((width,), scale=1.0), keep=keep, damping=damping)
+    return Stage(layer, JointMaps(width, scale=1.0), keep=keep, damping=damping)

@@ -29,17 +29,6 @@ class Solution:
     explained: torch.Tensor
 
 
-def on_grid(weight: torch.Tensor, steps: int) -> torch.Tensor:
-    """[T, ...] rounded, row by row, to this many steps to either side of 0.
-
-    With 127, a backend that gives each output channel's weights 8 bits and a scale of their own
-    finds the very weights again.
-    """
-    largest = weight.abs().flatten(1).amax(dim=1).clamp(min=1e-12)
-    step = (largest / steps).reshape(-1, *[1] * (weight.ndim - 1))
-    return torch.round(weight / step) * step
-
-
 class Ridge:
     """Sums that decide a weighted ridge regression; memory does not grow with the rows."""
 
@@ -63,7 +52,7 @@ class Ridge:
         self._moment += (weighted.T @ targets).double()
         self._power += (targets.square() * weights[:, None]).sum(dim=0).double()
 
-    def solve(self, damping: float, free_bias: bool = True, steps: int = 0) -> Solution:
+    def solve(self, damping: float) -> Solution:
         """The regression.
 
         The penalty is the same for every feature, whatever its power: weights that are much
@@ -72,19 +61,13 @@ class Ridge:
 
         Args:
             damping: Penalty on squared weights, in units of the features' mean power.
-            free_bias: False if the layer has no bias.
-            steps: Puts weights on a grid, see `on_grid`, and solves for the bias anew; 0 leaves
-                them as they are.
         """
         gram, count = self._gram, self._gram[-1, -1]
         power = gram.diagonal()[:-1].mean()
         penalty = torch.full_like(gram.diagonal(), float(power) * damping)
-        penalty[-1] = 0.0 if free_bias else 1e12 * count
+        penalty[-1] = 0.0
         factor = torch.linalg.cholesky(gram + torch.diag(penalty))
         solved = torch.cholesky_solve(self._moment, factor)
-        if steps:
-            solved[:-1] = on_grid(solved[:-1].T, steps).T
-            solved[-1] = (self._moment[-1] - gram[-1, :-1] @ solved[:-1]) / count
         weight, bias = solved[:-1].T, solved[-1]
         mean = weight @ gram[:-1, -1] / count
         variance = ((weight @ gram[:-1, :-1]) * weight).sum(dim=1) / count - mean.square()

@@ -16,13 +16,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from posedeploy.synthetic.fitting.convolution import window_of, write
 from posedeploy.synthetic.fitting.ridge import Ridge
-from posedeploy.synthetic.fitting.samples import Samples
 from posedeploy.synthetic.fitting.targets import JOINT_COUNT
+from posedeploy.synthetic.samples import Samples
 
 log = logging.getLogger(__name__)
 _CHUNK = 8  # images a run, so that memory stays small
 _FOREGROUND = 0.05  # of a map's scale: positions above it always count
-_ROUNDED = ("ConvModule", "InvertedResidual", "BasicBlock", "Bottleneck", "CSPLayer")
 
 
 class Maps(Protocol):
@@ -33,9 +32,6 @@ class Maps(Protocol):
 
     @property
     def scale(self) -> float: ...
-
-    @property
-    def floor(self) -> float: ...
 
     def draw(
         self, joints: torch.Tensor, shape: tuple[int, int], size: tuple[int, int], offset: float
@@ -54,8 +50,6 @@ class Stage:
         keep: Part of the positions away from joints that count; the others are left out, for
             time, and those that stay count for them.
         damping: Of the ridge regression.
-        core: Side of the middle part of the kernel that is fitted; the rest of it becomes 0.
-            0 fits the whole kernel.
     """
 
     layer: str
@@ -64,7 +58,6 @@ class Stage:
     identity: str = ""
     keep: float = 1.0
     damping: float = 1e-3
-    core: int = 0
 
 
 @dataclass
@@ -77,8 +70,6 @@ class Workbench:
         offset: The center of cell 0 of every map is at `offset` strides.
         calibration: How many of the samples batch-norm statistics are taken from.
         fixed: Batch norms that have been fitted, and keep their statistics.
-        size: (W, H) of the images in px; the samples' own unless these are features.
-        steps: Puts fitted weights on a grid; see `Ridge.solve`.
     """
 
     model: Any
@@ -86,12 +77,6 @@ class Workbench:
     offset: float = 0.0
     calibration: int = 16
     fixed: set[_BatchNorm] = field(default_factory=set)
-    size: tuple[int, int] = (0, 0)
-    steps: int = 0
-
-    def __post_init__(self) -> None:
-        if self.size == (0, 0):
-            self.size = self.samples.size
 
     def calibrate(self, until: nn.Module | None = None) -> None:
         """Give the batch norms that are not fixed the statistics of real activations.
@@ -118,22 +103,22 @@ class Workbench:
         block = self.model.get_submodule(stage.identity) if stage.identity else None
         self.calibrate(until=conv)
         ridge = self._sums(stage, conv, block)
-        solution = ridge.solve(stage.damping, steps=self.steps)
-        write(conv, norm, window_of(conv, stage.core), solution)
+        solution = ridge.solve(stage.damping)
+        write(conv, norm, solution)
         if norm is not None:
             self.fixed.add(norm)
         explained = solution.explained[:JOINT_COUNT]
         log.info("%s: R² %.3f, worst %.3f", stage.layer, explained.mean(), explained.min())
 
     def _sums(self, stage: Stage, conv: Any, block: nn.Module | None) -> Ridge:
-        window, channels = window_of(conv, stage.core), min(stage.maps.channels, conv.out_channels)
+        window, channels = window_of(conv), min(stage.maps.channels, conv.out_channels)
         rng = np.random.default_rng(zlib.crc32(stage.layer.encode()))
         ridge: Ridge | None = None
         for joints, seen in self.inputs_of(conv, *([block] if block is not None else [])):
             shape = window.shape(seen[conv])
-            maps = stage.maps.draw(joints, shape, self.size, self.offset)[:, :channels]
+            maps = stage.maps.draw(joints, shape, self.samples.size, self.offset)[:, :channels]
             foreground = maps[:, :JOINT_COUNT].amax(dim=1).flatten()
-            foreground = foreground > (stage.maps.floor + _FOREGROUND) * stage.maps.scale
+            foreground = foreground > _FOREGROUND * stage.maps.scale
             wanted = maps if block is None else maps - seen[block][:, :channels]
             kept = foreground | torch.from_numpy(rng.random(len(foreground)) < stage.keep)
             weights = torch.where(foreground, 1.0, 1.0 / stage.keep)
@@ -179,29 +164,6 @@ class Workbench:
         else:
             norm = module.norm if getattr(module, "with_norm", False) else None
         return norm  # type: ignore[no-any-return]
-
-
-@contextlib.contextmanager
-def rounded_activations(model: nn.Module, levels: int) -> Iterator[None]:
-    """Round what blocks put out to this many steps of its range, as int8 does, or worse.
-
-    Layers that are fitted meanwhile learn to do without differences that rounding destroys.
-    """
-
-    def round_output(module: nn.Module, _: object, output: object) -> torch.Tensor | None:
-        if not isinstance(output, torch.Tensor) or module.training:
-            return None
-        low, high = output.amin(), output.amax()
-        step = (high - low) / levels + 1e-12
-        return low + torch.round((output - low) / step) * step
-
-    blocks = [m for m in model.modules() if type(m).__name__ in _ROUNDED]
-    hooks = [block.register_forward_hook(round_output) for block in blocks]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 class _Reached(Exception):  # noqa: N818  not an error: a run has come as far as it should

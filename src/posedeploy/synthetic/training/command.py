@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from posedeploy.config import ModelConfig, load_model_config
 from posedeploy.errors import PoseDeployError
-from posedeploy.synthetic.training.evaluation import Evaluation
+from posedeploy.synthetic.accuracy.evaluation import Evaluation, measures_of
 from posedeploy.synthetic.training.loop import Settings, Training
 from posedeploy.synthetic.training.recipes import RECIPES, recipe_of
 from posedeploy.zoo.table import config_path, model_row
@@ -76,7 +76,7 @@ def _run(
                 soft_wrap=True,
             )
 
-        training.run(evaluate, report)
+        training.run(lambda model: measures_of(evaluate(model)), report)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,14 +10,13 @@ import torch
 from numpy.typing import NDArray
 
 from posedeploy.config import ModelConfig
+from posedeploy.synthetic.accuracy import AREA
 from posedeploy.synthetic.admission import output_maps
 from posedeploy.synthetic.calibration import single_thread
 from posedeploy.synthetic.drawn import SIGMAS
-from posedeploy.synthetic.fitting.rounding import rounded
-from posedeploy.synthetic.fitting.samples import Samples, make_samples
+from posedeploy.synthetic.samples import Samples
 
 _CHUNK = 8  # images a run, so that memory stays small
-_AREA = 0.53  # a person's part of the box; mmpose assumes it where no mask is at hand
 
 
 @dataclass(frozen=True)
@@ -41,15 +40,6 @@ class Accuracy:
     median_px: float
     oks: float
     shift_px: float = 0.0
-
-
-def measure_top_down(model: Any, model_config: ModelConfig, count: int) -> Accuracy:
-    """Measure a top-down model on the first figures of the evaluation split."""
-    samples = make_samples(model_config, "evaluation", count)
-    found = locate(model, model_config, samples)
-    shift = found - locate(rounded(model), model_config, samples)
-    measured = compare(found, samples)
-    return replace(measured, shift_px=float(np.linalg.norm(shift, axis=-1).mean()))
 
 
 def locate(model: Any, model_config: ModelConfig, samples: Samples) -> NDArray[np.float64]:
@@ -76,7 +66,7 @@ def compare(found: NDArray[np.float64], samples: Samples) -> Accuracy:
     distance = np.linalg.norm(found - samples.joints[:, 0].numpy(), axis=-1)
     sides = (samples.boxes[:, 0, 2:] - samples.boxes[:, 0, :2]).numpy()
     relative = distance / sides.max(axis=1, keepdims=True)
-    variance = 2 * (2 * np.array(SIGMAS)) ** 2 * sides.prod(axis=1, keepdims=True) * _AREA
+    variance = 2 * (2 * np.array(SIGMAS)) ** 2 * sides.prod(axis=1, keepdims=True) * AREA
     return Accuracy(
         pck=float((relative < 0.05).mean()),
         pck_10=float((relative < 0.1).mean()),

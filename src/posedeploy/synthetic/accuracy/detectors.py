@@ -9,14 +9,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from posedeploy.config import ModelConfig
+from posedeploy.synthetic.accuracy import AREA
 from posedeploy.synthetic.calibration import single_thread
 from posedeploy.synthetic.drawn import SIGMAS
-from posedeploy.synthetic.fitting.rounding import rounded
-from posedeploy.synthetic.fitting.samples import Samples, make_samples
+from posedeploy.synthetic.samples import Samples
 
 _CHUNK = 8  # images a run, so that memory stays small
-_AREA = 0.53  # as in `accuracy`
 _LEAST_IOU = 0.5  # of a detection that counts as a figure's
 
 Array = NDArray[np.float64]
@@ -54,6 +52,7 @@ class DetectorAccuracy:
         oks: Mean object keypoint similarity over all figures, 0 for those not found.
         shift_px: Mean distance in input px between the joints that are found and those that are
             found with weights and activations rounded to 8 bits, over the figures found by both.
+        ap: COCO's average precision of keypoints, OKS .50 to .95.
     """
 
     recall: float
@@ -65,24 +64,7 @@ class DetectorAccuracy:
     median_px: float
     oks: float
     shift_px: float = 0.0
-
-
-def measure_detector(
-    model: Any, model_config: ModelConfig, images: int, people: int
-) -> DetectorAccuracy:
-    """Measure a detector on the first images of the evaluation split.
-
-    Args:
-        model: A pose estimator with a detector's head.
-        model_config: Its config.
-        images: How many.
-        people: Figures in each.
-    """
-    samples = make_samples(model_config, "evaluation", images, people)
-    joints = matched(detect(model, samples), samples)
-    shifted = matched(detect(rounded(model), samples), samples)
-    shift = np.linalg.norm(joints.joints - shifted.joints, axis=-1)
-    return summarize(joints, samples, float(np.nanmean(shift)))
+    ap: float = 0.0
 
 
 def detect(model: Any, samples: Samples) -> list[Found]:
@@ -147,13 +129,13 @@ def ious(box: Array, boxes: Array) -> Array:
     return np.asarray(shared / np.maximum(areas - shared, 1e-9))
 
 
-def summarize(match: Matched, samples: Samples, shift_px: float = 0.0) -> DetectorAccuracy:
-    """The measures of matched detections."""
+def summarize(match: Matched, samples: Samples) -> DetectorAccuracy:
+    """The measures of matched detections, but for `shift_px` and `ap`."""
     distance = np.linalg.norm(match.joints - samples.joints.numpy(), axis=-1)  # [N, P, 17]
     sides = (samples.boxes[..., 2:] - samples.boxes[..., :2]).numpy().astype(np.float64)
     missed = np.nan_to_num(distance, nan=np.inf)
     relative = missed / sides.max(axis=-1)[..., None]
-    variance = 2 * (2 * np.array(SIGMAS)) ** 2 * sides.prod(axis=-1)[..., None] * _AREA
+    variance = 2 * (2 * np.array(SIGMAS)) ** 2 * sides.prod(axis=-1)[..., None] * AREA
     seen = match.iou > 0
     return DetectorAccuracy(
         recall=float(seen.mean()),
@@ -164,5 +146,4 @@ def summarize(match: Matched, samples: Samples, shift_px: float = 0.0) -> Detect
         mean_px=float(distance[seen].mean()) if seen.any() else float("nan"),
         median_px=float(np.median(distance[seen])) if seen.any() else float("nan"),
         oks=float(np.exp(-(missed**2) / variance).mean()),
-        shift_px=shift_px,
     )

@@ -13,8 +13,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from posedeploy.synthetic.fitting.ridge import on_grid
-
 _WEIGHT_STEPS = 127  # to either side of 0
 _INPUT_STEPS = 255
 
@@ -27,6 +25,17 @@ def rounded(model: Any) -> Any:
             layer.weight.data = on_grid(layer.weight.data, _WEIGHT_STEPS)
             layer.register_forward_pre_hook(_round_input)
     return copied
+
+
+def on_grid(weight: torch.Tensor, steps: int) -> torch.Tensor:
+    """[T, ...] rounded, row by row, to this many steps to either side of 0.
+
+    With 127, a backend that gives each output channel's weights 8 bits and a scale of their own
+    finds the very weights again.
+    """
+    largest = weight.abs().flatten(1).amax(dim=1).clamp(min=1e-12)
+    step = (largest / steps).reshape(-1, *[1] * (weight.ndim - 1))
+    return torch.round(weight / step) * step
 
 
 def _round_input(_layer: nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:

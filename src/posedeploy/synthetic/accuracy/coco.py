@@ -1,4 +1,4 @@
-"""Accuracy during training, on figures of the drawn data set's evaluation split."""
+"""COCO's average precision of detected people, by pycocotools."""
 
 from __future__ import annotations
 
@@ -9,49 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from posedeploy.config import ModelConfig
-from posedeploy.synthetic.fitting.accuracy import compare, locate
-from posedeploy.synthetic.fitting.detector_accuracy import Found, detect, matched, summarize
-from posedeploy.synthetic.fitting.samples import Samples, make_samples
+from posedeploy.synthetic.accuracy import AREA
+from posedeploy.synthetic.accuracy.detectors import Found
+from posedeploy.synthetic.samples import Samples
 
-_PEOPLE = (1, 2, 3)  # people in an image, for a detector
-_AREA = 0.53  # a person's part of the box; mmpose assumes it where no mask is at hand
 _PERSON = 1  # COCO's category
-Measures = dict[str, float]
-
-
-class Evaluation:
-    """The evaluation figures of a model, drawn once."""
-
-    def __init__(self, model_config: ModelConfig, count: int) -> None:
-        """Draw `count` images: a person in each, or for a detector one, two and three in turn."""
-        self._config = model_config
-        people = _PEOPLE if model_config.head_kind.bottom_up else (1,)
-        self._samples = [
-            make_samples(model_config, "evaluation", count // len(people), number)
-            for number in people
-        ]
-
-    def __call__(self, model: Any) -> Measures:
-        """Measure a model on the CPU in evaluation mode.
-
-        Returns:
-            'pck' at 0.05 of the larger side of the box, 'mean_px' and 'median_px' in input px; for
-            a detector also 'ap' (OKS .50 to .95, COCO's), 'recall' and 'precision' at IoU 0.5.
-        """
-        if not self._config.head_kind.bottom_up:
-            measured = compare(locate(model, self._config, self._samples[0]), self._samples[0])
-            return _rounded(
-                pck=measured.pck, mean_px=measured.mean_px, median_px=measured.median_px
-            )
-        found = [detect(model, samples) for samples in self._samples]
-        parts = [
-            summarize(matched(some, samples), samples)
-            for some, samples in zip(found, self._samples, strict=True)
-        ]
-        names = ("pck", "mean_px", "median_px", "recall", "precision")
-        means = {name: float(np.mean([getattr(part, name) for part in parts])) for name in names}
-        return _rounded(ap=average_precision(found, self._samples), **means)
 
 
 def average_precision(found: Sequence[Sequence[Found]], samples: Sequence[Samples]) -> float:
@@ -101,7 +63,7 @@ class _Truth:
                 {
                     "id": len(self.content["annotations"]) + 1, "image_id": image, "iscrowd": 0,
                     "category_id": _PERSON, "bbox": [left, top, width, height],
-                    "area": width * height * _AREA, "num_keypoints": len(points),
+                    "area": width * height * AREA, "num_keypoints": len(points),
                     "keypoints": _triples(points),
                 }
             )  # fmt: skip
@@ -110,7 +72,3 @@ class _Truth:
 def _triples(points: Any) -> list[float]:
     values: list[float] = np.hstack([points, np.full((len(points), 1), 2.0)]).ravel().tolist()
     return values
-
-
-def _rounded(**measures: float) -> Measures:
-    return {name: round(value, 4) for name, value in measures.items()}

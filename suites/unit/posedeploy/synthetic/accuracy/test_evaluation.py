@@ -1,4 +1,4 @@
-"""Accuracy during training: COCO's average precision of found people, and a model's own joints."""
+"""Accuracy on unseen figures: COCO's average precision of people, and a model's own joints."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import pytest
 
 from fixtures.tiny_models import TinyModel
 from posedeploy.config import load_model_config
-from posedeploy.synthetic.fitting.detector_accuracy import Found
-from posedeploy.synthetic.fitting.samples import Samples, make_samples
-from posedeploy.synthetic.training.evaluation import Evaluation, average_precision
+from posedeploy.synthetic.accuracy.coco import average_precision
+from posedeploy.synthetic.accuracy.detectors import Found
+from posedeploy.synthetic.accuracy.evaluation import Evaluation, measures_of
+from posedeploy.synthetic.samples import Samples, make_samples
 from posedeploy.zoo.build import build_model
 from posedeploy.zoo.table import config_path, model_row
 
@@ -55,7 +56,8 @@ def test_an_untrained_model_finds_nothing(
     name: str, measures: set[str], tiny_model: Callable[[str], TinyModel]
 ) -> None:
     config = load_model_config(tiny_model(name).config)
-    accuracy = Evaluation(config, 6)(build_model(config, tiny_model(name).checkpoint))
+    measured = Evaluation(config, 6)(build_model(config, tiny_model(name).checkpoint))
+    accuracy = measures_of(measured)
     assert set(accuracy) == measures
     assert accuracy["pck"] < 0.3
     assert accuracy.get("ap", 0.0) < 0.1
