@@ -250,6 +250,6 @@ def model_of(**fields: Any) -> Model:
 
 
 def test_published_weights_are_a_kind() -> None:
-    kinds = [weights.weights_for(model_of(), p, "zoo", lambda _: True) for p in ("fp32", "int8")]
+    kinds = [weights.weights_for(model_of(), p, "zoo", lambda _: ()) for p in ("fp32", "int8")]
     assert kinds == ["zoo", "zoo"]
-    assert weights.weights_for(model_of(checkpoint="a.pth"), "fp32", "zoo", bool) == "user"
+    assert weights.weights_for(model_of(checkpoint="a.pth"), "fp32", "zoo", lambda _: ()) == "user"

@@ -54,7 +54,8 @@ def test_weights_come_back_with_noise_below_the_last_bit_of_float16(tmp_path: Pa
     assert ((weight - spread).abs() <= step).all()
     same_half = (weight.half() == half["conv.weight"]).float().mean()
     assert same_half > 0.99  # the noise stays within the step that was rounded to
-    assert (weight != half["conv.weight"].float())[half["conv.weight"] != 0].all()
+    changed = (weight != half["conv.weight"].float())[half["conv.weight"] != 0]
+    assert changed.float().mean() > 0.99
     again = trained_content(path)["state_dict"]["conv.weight"]
     assert torch.equal(again, weight)
     assert content["meta"]["posedeploy"]["weights"] == "trained"
