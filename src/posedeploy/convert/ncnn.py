@@ -6,13 +6,14 @@ import importlib.util
 import math
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from posedeploy.config import DeployConfig
+from posedeploy.convert.ncnn_diagnosis import diagnose_float16
 from posedeploy.convert.types import (
     Converted,
     copy_host_weights,
@@ -57,22 +58,17 @@ def convert(
     fp16 = deploy_config.precision == "fp16"
     written = (row.main_file, row.weights_file)
     files = (folder / written[0], folder / written[1])
-    with scratch_folder("pnnx") as scratch:
-        param, weights = run_pnnx(ir, shape, fp16, scratch)
-        names = [info.name for info in traced.outputs]
-        text = named(param, traced.inputs[0].name, names, shape)
-        files[0].write_text(text, encoding="utf-8")
-        shutil.copyfile(weights, files[1])
+    write_files(ir, traced, shape, fp16, files)
     copy_host_weights(ir, folder)
     recipe: Mapping[str, Any] = {"name": "pnnx, weights in float16"} if fp16 else {}
-    check_numbers(traced, files, weight_precision(*files))
+    check_numbers(traced, files, weight_precision(*files), lambda: diagnosis(ir, traced, shape))
     if deploy_config.precision == "int8":
         inputs = required(calibration, deploy_config.path)
         with scratch_folder("ncnn") as scratch:
             copies = [Path(shutil.copy(path, scratch)) for path in files]
             done = quantize_ncnn((copies[0], copies[1]), files, inputs)
         recipe = int8_recipe("ncnn scales, per channel, min-max", done, inputs)
-        check_numbers(traced, files, "int8")
+        check_numbers(traced, files, "int8", lambda: diagnosis(ir, traced, shape))
     return Converted(written, weight_precision(*files), recipe=recipe)
 
 
@@ -116,25 +112,67 @@ def weight_precision(param: Path, weights: Path) -> StoredPrecision:
     return StoredPrecision.FP32 if whole else StoredPrecision.FP16
 
 
-def check_numbers(traced: Session, files: Sequence[Path], precision: str) -> None:
-    """Run both on noise, for pnnx may convert wrongly; ConversionError if outputs differ."""
-    shape = [int(size) for size in traced.inputs[0].shape]
-    noise = np.random.default_rng(0).random(shape, np.float32)
+def check_numbers(
+    traced: Session,
+    files: Sequence[Path],
+    precision: str,
+    diagnose: Callable[[], tuple[str, str]],
+) -> None:
+    """Run both on noise, for pnnx may convert wrongly; ConversionError if outputs differ.
+
+    `diagnose` says what was found in the model, and what to do.
+    """
+    if wrong := wrong_outputs(traced, files, precision):
+        found, next_step = diagnose()
+        raise ConversionError(
+            "convert", files[0].name, f"{'; '.join(wrong)}; {found}",
+            "what the model computes in PyTorch", next_step,
+        )  # fmt: skip
+
+
+def wrong_outputs(traced: Session, files: Sequence[Path], precision: str) -> list[str]:
+    """How outputs on noise differ by more than the precision allows, a sentence each.
+
+    Raises:
+        ConversionError: ncnn does not run the files.
+    """
+    noise = _noise([int(size) for size in traced.inputs[0].shape])
     try:
         session = get_runtime("ncnn").load(files, "cpu", SessionOptions(precision))
         outputs = session.run({session.inputs[0].name: noise})
     except RuntimeError as error:
         raise ConversionError(
             "convert", files[0].name, str(error), "files that ncnn runs",
-            "Rewrite the layer in posedeploy/export/ncnn_rewrites.py.",
+            "pnnx has written a layer that ncnn cannot run. Deploy this model on another backend, "
+            "and report it with its config.",
         ) from error  # fmt: skip
     expected = traced.run({traced.inputs[0].name: noise})
-    if wrong := differences(outputs, expected, _AGREEMENT[precision]):
-        raise ConversionError(
-            "convert", files[0].name, "; ".join(wrong), "what the traced module computes",
-            "pnnx has converted a layer wrongly (F.normalize is known for it): rewrite it in "
-            "posedeploy/export/ncnn_rewrites.py.",
-        )  # fmt: skip
+    return differences(outputs, expected, _AGREEMENT[precision])
+
+
+def diagnosis(ir: Path, traced: Session, shape: tuple[int, ...]) -> tuple[str, str]:
+    """Why files in a lower precision differ, by float32 files of the same model."""
+    with scratch_folder("pnnx") as scratch:
+        files = (scratch / "float32.param", scratch / "float32.bin")
+        write_files(ir, traced, shape, False, files)
+        noise = CalibrationSet("noise", 1, lambda: iter([_noise(shape)]))
+        return diagnose_float16(files, wrong_outputs(traced, files, "fp32"), noise)
+
+
+def write_files(
+    ir: Path, traced: Session, shape: tuple[int, ...], fp16: bool, files: tuple[Path, Path]
+) -> None:
+    """Convert by pnnx, and write the `.param`, with the contract's names, and the `.bin` file."""
+    with scratch_folder("pnnx") as scratch:
+        param, weights = run_pnnx(ir, shape, fp16, scratch)
+        names = [info.name for info in traced.outputs]
+        text = named(param, traced.inputs[0].name, names, shape)
+        files[0].write_text(text, encoding="utf-8")
+        shutil.copyfile(weights, files[1])
+
+
+def _noise(shape: Sequence[int]) -> np.ndarray[Any, Any]:
+    return np.random.default_rng(0).random(tuple(shape), np.float32)
 
 
 def differences(
@@ -221,7 +259,7 @@ def check_layers(subject: str, param: str, log: str) -> None:
         reasons += [f"pnnx logs: {'; '.join(logged[:3])}"] if logged else []
         raise ConversionError(
             "convert", subject, "; ".join(reasons), "a graph of layers that ncnn has",
-            "Rewrite it in posedeploy/export/ncnn_rewrites.py, or end the graph before it.",
+            "Deploy this model on another backend, and report it with its config.",
         )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import stat
 import sys
 from pathlib import Path
@@ -25,7 +26,9 @@ from posedeploy.convert.ncnn import (
     named,
     run_pnnx,
 )
+from posedeploy.convert.ncnn_diagnosis import diagnose_float16
 from posedeploy.errors import ConversionError, UnavailableError
+from posedeploy.precision.calibration import CalibrationSet
 from posedeploy.runtime import Availability, SessionOptions, TensorInfo, get_runtime
 from posedeploy.runtime.processes import Limit
 from posedeploy.runtime.torchscript import SIGNATURE, signature_text
@@ -35,16 +38,26 @@ SHAPE = (1, 3, 8, 8)
 
 
 class Small(nn.Module):
-    """A convolution, and something behind it."""
+    """A convolution, something behind it, and two convolutions that undo the first one's scale."""
 
-    def __init__(self, behind: str = "relu") -> None:
+    def __init__(self, behind: str = "relu", scale: float = 1.0) -> None:
         super().__init__()
         torch.manual_seed(0)
         self.conv = nn.Conv2d(3, 40, 3)
-        self.behind = behind
+        self.unscale = nn.Sequential(
+            nn.Conv2d(40, 9, 1, bias=False), nn.Conv2d(9, 4, 1, bias=False)
+        )
+        with torch.no_grad():
+            self.conv.weight *= scale
+            self.conv.bias *= scale  # type: ignore[operator]
+            self.unscale[0].weight /= scale**0.5
+            self.unscale[1].weight /= scale**0.5
+        self.behind, self.scaled = behind, scale != 1.0
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         x = self.conv(x)
+        if self.scaled:
+            x = self.unscale(x)
         if self.behind == "slices":
             x = x[..., ::2, ::2]
         elif self.behind == "topk":
@@ -56,8 +69,8 @@ class Small(nn.Module):
         return x, 2 * x
 
 
-def trace(folder: Path, behind: str = "relu", batch: int | str = 1) -> Path:
-    module, example = Small(behind).eval(), torch.rand(SHAPE)
+def trace(folder: Path, behind: str = "relu", batch: int | str = 1, scale: float = 1.0) -> Path:
+    module, example = Small(behind, scale).eval(), torch.rand(SHAPE)
     outputs = module(example)
     inputs = (TensorInfo("input", (batch, *SHAPE[1:]), "float32"),)
     made = tuple(
@@ -75,9 +88,11 @@ def config(precision: str = "fp32") -> DeployConfig:
     return dataclasses.replace(load_deploy_config(name), precision=precision)
 
 
-def convert(folder: Path, behind: str = "relu", precision: str = "fp32") -> Converted:
+def convert(
+    folder: Path, behind: str = "relu", precision: str = "fp32", scale: float = 1.0
+) -> Converted:
     (folder / "out").mkdir()
-    ir = trace(folder, behind)
+    ir = trace(folder, behind, scale=scale)
     return get_converter("ncnn", precision).convert(ir, config(precision), folder / "out")
 
 
@@ -235,7 +250,46 @@ def test_a_layer_converted_wrongly_is_caught_by_its_numbers(tmp_path: Path) -> N
     param.write_text(text)
     files = [param, param.with_suffix(".bin")]
     with pytest.raises(ConversionError, match="one: off by"):
-        check_numbers(load_traced(tmp_path / "traced.pt"), files, "fp32")
+        check_numbers(load_traced(tmp_path / "traced.pt"), files, "fp32", lambda: ("", ""))
+
+
+@pytest.mark.parametrize(("scale", "found", "next_step"), [
+    (1e-7, r"weights below 6.1e-05, which ncnn stores as 0 in float16: conv\w* \(100%\)",
+     "scale these layers' weights up"),
+    (1e7, r"weights above 65504, where float16 ends: conv\w* \(1.\d+e\+06\)", "Deploy it in fp32"),
+])  # fmt: skip
+def test_what_float16_cannot_hold_is_named(
+    tmp_path: Path, scale: float, found: str, next_step: str
+) -> None:
+    pytest.importorskip("ncnn")
+    with pytest.raises(ConversionError, match=found) as caught:
+        convert(tmp_path, precision="fp16", scale=scale)
+    assert next_step in caught.value.next_step
+    assert "posedeploy/" not in str(caught.value)  # a user has no business in our source
+
+
+def test_values_beyond_float16_are_named(tmp_path: Path) -> None:
+    """A processor without float16 arithmetic computes them in float32, and does not fail."""
+    pytest.importorskip("ncnn")
+    convert(tmp_path, scale=3e5)
+    files = (tmp_path / "out" / "end2end.param", tmp_path / "out" / "end2end.bin")
+    inputs = CalibrationSet("ones", 1, lambda: iter([np.ones(SHAPE, np.float32)]))
+    found, next_step = diagnose_float16(files, [], inputs)
+    assert re.match(r"values above 65504, where float16 ends: \w+ \(\d\.\d+e\+05\)", found)
+    assert "Deploy it in fp32" in next_step
+
+
+def test_a_layer_that_is_wrong_in_float32_too_is_told_apart(tmp_path: Path) -> None:
+    pytest.importorskip("ncnn")
+    convert(tmp_path)
+    files = (tmp_path / "out" / "end2end.param", tmp_path / "out" / "end2end.bin")
+    inputs = CalibrationSet("zeros", 1, lambda: iter([np.zeros(SHAPE, np.float32)]))
+    found, next_step = diagnose_float16(files, ["one: off by 3"], inputs)
+    assert found == "in float32 too: one: off by 3"
+    assert "another function" in next_step
+    found, next_step = diagnose_float16(files, [], inputs)
+    assert found.startswith("weights and values within float16's range")
+    assert "too sensitive" in next_step
 
 
 def test_files_that_ncnn_refuses_are_an_error(tmp_path: Path) -> None:
@@ -244,7 +298,7 @@ def test_files_that_ncnn_refuses_are_an_error(tmp_path: Path) -> None:
     (tmp_path / "x.param").write_text(PARAM.replace("ReLU", "NoSuchLayer"))
     (tmp_path / "x.bin").write_bytes(b"")
     with pytest.raises(ConversionError, match="status"):
-        check_numbers(ir, [tmp_path / "x.param", tmp_path / "x.bin"], "fp32")
+        check_numbers(ir, [tmp_path / "x.param", tmp_path / "x.bin"], "fp32", lambda: ("", ""))
 
 
 def test_a_missing_program_is_an_error_before_any_work() -> None:
