@@ -49,7 +49,8 @@ class Small(nn.Module):
         )
         with torch.no_grad():
             self.conv.weight *= scale
-            self.conv.bias *= scale  # type: ignore[operator]
+            assert self.conv.bias is not None
+            self.conv.bias *= scale
             self.unscale[0].weight /= scale**0.5
             self.unscale[1].weight /= scale**0.5
         self.behind, self.scaled = behind, scale != 1.0
