@@ -132,10 +132,9 @@ def _input_size(path: Path, pipeline: tuple[Mapping[str, Any], ...]) -> tuple[in
             size = transform["input_size"]
             whole = isinstance(size, list | tuple) and len(size) == 2
             if not whole or not all(isinstance(side, int) and side > 0 for side in size):
-                raise BadInputError(
-                    f"{path}: input_size of {transform['type']}", repr(size), "(width, height), px",
-                    "Correct it in the test pipeline.",
-                )  # fmt: skip
+                where = f"{path}: input_size of {transform['type']}"
+                expected, next_step = "(width, height), px", "Correct it in the test pipeline."
+                raise BadInputError(where, repr(size), expected, next_step)
             return size[0], size[1]
     raise BadInputError(
         f"{path}: test_dataloader.dataset.pipeline", "no transform with an input_size",

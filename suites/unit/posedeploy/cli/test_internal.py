@@ -43,7 +43,7 @@ def end(error: BaseException, *words: str) -> int:
     [
         AssertionError(), IndexError("index 15 is out of bounds"), KeyError("x"),
         ModuleNotFoundError("No module named 'x'", name="x"), OSError(errno.EINVAL, "no file"),
-        RecursionError(), RuntimeError(MANY_LINES), UnicodeDecodeError("utf-8", b"\xff", 0, 1, "x"),
+        RecursionError(), RuntimeError(MANY_LINES), UnicodeError("x"),
     ],
     ids=lambda error: type(error).__name__,
 )  # fmt: skip
