@@ -32,7 +32,8 @@ from posedeploy.runtime import (
     get_runtime,
     probe_on,
 )
-from posedeploy.sdk.images import Image, write_image
+from posedeploy.sdk.images import MOST_PIXELS, write_image
+from posedeploy.sdk.reading import ImageSource, read_for
 from posedeploy.sdk.writer import Artifact, write_json_files
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def deploy(
     calib_images: str | Path | None = None,
     max_pixels: int | None = None,
     device: str | None = None,
-    images: Sequence[Image] = (),
+    images: Sequence[ImageSource] = (),
     find: FindKeypoints | None = None,
     progress: Progress = silent,
 ) -> Deployment:
@@ -86,8 +87,8 @@ def deploy(
         max_pixels: Width times height above which one of them is left out; None takes the
             default of `sdk.images`.
         device: Where the backend is to run later; refused if it does not run there.
-        images: `[H, W, 3]` uint8, BGR, on which keypoints are compared with PyTorch's; drawings
-            of both go into the folder.
+        images: Files, or arrays `[H, W, 3]` uint8, BGR, on which keypoints are compared with
+            PyTorch's; drawings of both go into the folder.
         find: As `compare` takes it.
         progress: Called when a stage begins or ends.
 
@@ -133,7 +134,7 @@ def _compare(
     done: Deployment,
     model_config: ModelConfig,
     model: nn.Module,
-    images: Sequence[Image],
+    images: Sequence[ImageSource],
     *,
     find: FindKeypoints | None,
     progress: Progress,
@@ -146,11 +147,11 @@ def _compare(
         compared = compare(done, model_config, model, images, find=find, progress=progress)
     except UnavailableError as error:
         return replace(done, not_compared=error)
-    meta = read_folder(done.folder).dataset_meta
-    for i, (image, result) in enumerate(zip(images, compared, strict=True)):
-        suffix = "" if i == 0 else f"_{i}"
+    sdk = read_folder(done.folder)
+    for i, (source, result) in enumerate(zip(images, compared, strict=True)):
+        suffix, image = "" if i == 0 else f"_{i}", read_for(sdk, source, MOST_PIXELS)
         for name, points in ((done.backend, result.deployed), ("pytorch", result.pytorch)):
-            drawn = draw_poses(image, points, meta)
+            drawn = draw_poses(image, points, sdk.dataset_meta)
             write_image(done.folder / f"output_{name}{suffix}.jpg", drawn)
     return replace(done, compared=compared)
 

@@ -26,7 +26,7 @@ from posedeploy.sdk.images import MAX_PIXELS, read_image
 from posedeploy.sdk.windows import check_windows, show_files
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -83,11 +83,11 @@ def convert(  # noqa: PLR0917 - the signature is the command line
     if show:
         check_windows(f"Leave --show out, and look at the images in {work_dir}.")
     check_name(f"work dir {work_dir}", work_dir)
-    images = {path: read_image(path, max_pixels) for path in (test_img or [img])}
+    images = list(dict.fromkeys(test_img or [img]))
+    for path in images:
+        check_drawable(path, read_image(path, max_pixels))
     if img not in images:  # it is not compared on, and refused all the same if it is none
         read_image(img, max_pixels)
-    for path, image in images.items():
-        check_drawable(path, image)
     same = run(
         deploy_cfg, model_cfg, checkpoint, images,
         work_dir=work_dir, device=device, exporter=exporter, calib_images=calib_images,
@@ -113,7 +113,7 @@ def run(
     deploy_cfg: str,
     model_cfg: str,
     checkpoint: str,
-    images: dict[Path, NDArray[np.uint8]],
+    images: Sequence[Path],
     *,
     work_dir: Path,
     device: str | None,
@@ -137,7 +137,7 @@ def run(
     done = deploy(
         deploy_cfg, model_cfg, checkpoint, work_dir,
         exporter=exporter, calib_images=calib_images, max_pixels=max_pixels, device=device,
-        images=tuple(images.values()), find=find, progress=Stages(out),
+        images=images, find=find, progress=Stages(out),
     )  # fmt: skip
     for path, result in zip(images, done.compared, strict=False):
         report(out, path, done.backend, result.distances)
@@ -145,7 +145,7 @@ def run(
     if note := note_on(checkpoint):
         out.print(f"{note}", style="dim", soft_wrap=True)
     if done.not_compared is not None:
-        again = ("posedeploy", "infer", work_dir, next(iter(images)))
+        again = ("posedeploy", "infer", work_dir, images[0])
         raise UnavailableError(
             f"{work_dir}, which is whole but was not compared with PyTorch",
             done.not_compared.found, f"{done.backend}, to find keypoints with it",

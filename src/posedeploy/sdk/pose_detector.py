@@ -21,6 +21,7 @@ from posedeploy.sdk.decode import MISMATCH
 from posedeploy.sdk.folder import read_folder
 from posedeploy.sdk.images import MAX_PIXELS, Image, check_image
 from posedeploy.sdk.poses import Poses, as_boxes, join, place
+from posedeploy.sdk.reading import ImageSource, read_for
 from posedeploy.sdk.transforms import Region, compile_transforms
 
 DEFAULT_BATCH = 16  # regions in one call of a graph with a dynamic batch
@@ -111,6 +112,16 @@ class PoseDetector:
         blank = np.zeros((self._binding.batch or 1, 3, height, width), np.float32)
         for _ in range(calls):
             self._run(blank)
+
+    def read(self, source: ImageSource) -> Image:
+        """An image file as the model's pipeline reads it, `[H, W, 3]` uint8, BGR.
+
+        An array is taken as it is.
+
+        Raises:
+            BadInputError: No file, no image, or one above `max_pixels`.
+        """
+        return read_for(self.model, source, self.max_pixels)
 
     def __call__(self, img: Image, bboxes: ArrayLike | None = None) -> NDArray[np.float32]:
         """Keypoints `[n, K, 3]` float32 (x, y in image px, score) of n people in one image.

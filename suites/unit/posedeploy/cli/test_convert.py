@@ -24,7 +24,7 @@ from posedeploy.cli.convert import JPEG_SIDE, run
 from posedeploy.errors import ConversionError, UnavailableError
 from posedeploy.runtime import Availability, Code
 from posedeploy.runtime.onnxruntime import OnnxRuntime
-from posedeploy.sdk.images import read_image
+from posedeploy.sdk.reading import ImageSource
 
 DEPLOY = "pose-detection_simcc_onnxruntime_static"
 
@@ -222,14 +222,14 @@ def convert_with(desk: Desk, find: FindKeypoints) -> tuple[bool, str]:
     image = Path(desk.arguments["image"])
     with console.capture() as capture:
         same = run(
-            words[0], words[1], words[2], {image: read_image(image)},
+            words[0], words[1], words[2], [image],
             work_dir=desk.folder / "out", device=None, exporter=None, find=find, out=console,
         )  # fmt: skip
     return same, capture.get()
 
 
 def test_other_keypoints_than_pytorchs_are_reported_and_are_no_success(desk: Desk) -> None:
-    def wrong(folder: Path, image: np.ndarray) -> np.ndarray:
+    def wrong(folder: Path, image: ImageSource) -> np.ndarray:
         found: np.ndarray = comparing.sdk_keypoints(folder, image)
         found[0, 3, 0] += 50
         return found
@@ -242,7 +242,7 @@ def test_other_keypoints_than_pytorchs_are_reported_and_are_no_success(desk: Des
 
 
 def test_an_interrupt_leaves_nothing(desk: Desk) -> None:
-    def interrupted(_folder: Path, _image: np.ndarray) -> np.ndarray:
+    def interrupted(_folder: Path, _image: ImageSource) -> np.ndarray:
         raise KeyboardInterrupt
 
     before = desk.listing()
@@ -283,7 +283,7 @@ def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_what_converts_here_and_runs_elsewhere_is_written_and_not_compared(desk: Desk) -> None:
-    def elsewhere(_folder: Path, _image: np.ndarray) -> np.ndarray:
+    def elsewhere(_folder: Path, _image: ImageSource) -> np.ndarray:
         raise UnavailableError("backend onnxruntime", "wrong-os: not here", "it", "Go there.")
 
     with pytest.raises(UnavailableError, match="was not compared with PyTorch") as caught:
