@@ -121,15 +121,6 @@ def within_reach(
     return float((near if labeled is None else near[labeled]).mean())
 
 
-def same_argmax_fraction(output: Array) -> float:
-    """Fraction of keypoints whose peak in `[N, K, ...]` lies at one index in every image.
-
-    1.0 means that the output does not depend on the image.
-    """
-    flat = output.reshape(output.shape[0], output.shape[1], -1).argmax(axis=-1)
-    return float((flat == flat[:1]).all(axis=0).mean())
-
-
 @dataclass(frozen=True)
 class Detections:
     """The people detected in one image, in input px."""
