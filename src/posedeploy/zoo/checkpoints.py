@@ -149,8 +149,10 @@ def apply_checkpoint(model: torch.nn.Module, checkpoint: Checkpoint, model_name:
     `model_name` is for messages.
 
     Raises:
-        BadInputError: Keys other than `HARMLESS_KEYS` are missing, left over or of another shape.
+        BadInputError: Keys other than `HARMLESS_KEYS` are missing, left over or of another shape,
+            or weights are not finite.
     """
+    _check_finite(checkpoint)
     try:
         model.load_state_dict(checkpoint.state_dict, strict=True)
     except RuntimeError as error:  # raised after every key that fits has been loaded
@@ -164,6 +166,24 @@ def apply_checkpoint(model: torch.nn.Module, checkpoint: Checkpoint, model_name:
                 f"exactly the weights of {model_name}",
                 "The checkpoint belongs to another model: give the config it was trained with.",
             ) from error  # fmt: skip
+
+
+def _check_finite(checkpoint: Checkpoint) -> None:
+    bad = {
+        key: int((~tensor.isfinite()).sum())
+        for key, tensor in checkpoint.state_dict.items()
+        if tensor.is_floating_point() and not _HARMLESS.fullmatch(key)
+        and not bool(tensor.isfinite().all())
+    }  # fmt: skip
+    if bad:
+        key, count = next(iter(bad.items()))
+        more = f", and {len(bad) - 1} more tensors like it" if len(bad) > 1 else ""
+        raise BadInputError(
+            f"checkpoint {checkpoint.path}",
+            f"{count} of the {checkpoint.state_dict[key].numel()} values of {key} are not finite"
+            f"{more}",
+            "weights that are numbers", "Take a checkpoint from before the training diverged.",
+        )  # fmt: skip
 
 
 def _differences(message: str) -> list[tuple[str, list[str]]]:
