@@ -45,9 +45,14 @@ class Comparison:
     limit_px: float  # largest distance that counts as the same
 
     @property
+    def nobody(self) -> bool:
+        """True if neither found anybody: there is nothing to compare."""
+        return self.people == 0 and self.only_one == 0
+
+    @property
     def same(self) -> bool:
-        """True if both found the same people with the same keypoints."""
-        return self.only_one == 0 and self.max_px <= self.limit_px
+        """True if both found the same people, at least one, with the same keypoints."""
+        return self.people > 0 and self.only_one == 0 and self.max_px <= self.limit_px
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,8 @@ class Compared:
     deployed: Keypoints
     pytorch: Keypoints
     distances: Comparison
+    name: str = "image"  # for people: that of the file, or of a drawn figure
+    decides: bool = True  # False where the weights find nothing that could be compared
 
 
 def compare(
@@ -78,19 +85,31 @@ def compare(
         BadInputError: An image cannot be read.
         UnavailableError: The backend does not run here.
     """
-    find = find or sdk_keypoints
-    width, height = model_config.input_size
-    sdk = read_folder(deployment.folder)
-    compared = []
     with at_stage("compare", progress):
-        for source in images:
-            pytorch = pytorch_keypoints(model, model_config, source)
-            deployed = find(deployment.folder, source)
-            rows, columns = read_for(sdk, source, MOST_PIXELS).shape[:2]
-            scale = max(columns / width, rows / height) * BOX_PADDING
-            distances = keypoint_distances(deployed, pytorch, deployment.artifact.precision, scale)
-            compared.append(Compared(deployed, pytorch, distances))
-    return tuple(compared)
+        return tuple(
+            compare_on(deployment, model_config, model, image, find=find) for image in images
+        )
+
+
+def compare_on(
+    deployment: Deployment,
+    model_config: ModelConfig,
+    model: nn.Module,
+    source: ImageSource,
+    *,
+    find: FindKeypoints | None = None,
+    name: str = "",
+    decides: bool = True,
+) -> Compared:
+    """The same on one image; `name` is '' for that of the file."""
+    pytorch = pytorch_keypoints(model, model_config, source)
+    deployed = (find or sdk_keypoints)(deployment.folder, source)
+    rows, columns = read_for(read_folder(deployment.folder), source, MOST_PIXELS).shape[:2]
+    width, height = model_config.input_size
+    scale = max(columns / width, rows / height) * BOX_PADDING
+    distances = keypoint_distances(deployed, pytorch, deployment.artifact.precision, scale)
+    named = name or (Path(source).name if isinstance(source, str | Path) else "image")
+    return Compared(deployed, pytorch, distances, named, decides)
 
 
 def pytorch_keypoints(model: nn.Module, config: ModelConfig, source: ImageSource) -> Keypoints:

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from posedeploy.apis.comparing import Compared, FindKeypoints, compare
+import numpy as np
+
+from posedeploy.apis.comparing import Compared, FindKeypoints, compare_on
 from posedeploy.apis.exporting import Exported, check_fit, export
 from posedeploy.apis.progress import Progress, at_stage, silent
-from posedeploy.apis.sources import is_zoo_name, resolve_checkpoint, resolve_model_config
+from posedeploy.apis.proving import Response, response
+from posedeploy.apis.sources import (
+    CALIBRATED,
+    FITTED,
+    is_zoo_name,
+    resolve_checkpoint,
+    resolve_model_config,
+)
 from posedeploy.config import (
     EXPORTERS,
     DeployConfig,
@@ -32,14 +42,26 @@ from posedeploy.runtime import (
     get_runtime,
     probe_on,
 )
-from posedeploy.sdk.images import MOST_PIXELS, write_image
+from posedeploy.sdk.images import MOST_PIXELS, Image, write_image
 from posedeploy.sdk.reading import ImageSource, read_for
 from posedeploy.sdk.writer import Artifact, write_json_files
+from posedeploy.synthetic.drawn import drawn_figures
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from posedeploy.sdk.folder import SdkModel
+
+FIGURES = 4  # that fitted weights are compared on
 SDK_FILES = {"deploy.json", "pipeline.json", "detail.json"}
+
+
+class Outcome(StrEnum):
+    """What a comparison with PyTorch has shown."""
+
+    SAME = "same"  # at least one person, with the same keypoints
+    DIFFERENT = "different"  # other people, other keypoints, or outputs that mean nothing
+    NOTHING = "nothing"  # there was nothing to compare
 
 
 @dataclass(frozen=True)
@@ -47,7 +69,9 @@ class Deployment:
     """An SDK model folder that was written.
 
     `files` are the backend's, the main one first; `artifact` is what they declare when loaded.
-    `compared` has one entry an image; `not_compared` is set where the backend only converts here.
+    `compared` has one entry an image, and further ones on drawn figures for fitted weights;
+    `not_compared` is set where the backend only converts here. Where the outputs of the graph mean
+    nothing (`response`), nothing is compared.
     """
 
     folder: Path
@@ -58,6 +82,17 @@ class Deployment:
     convert_seconds: float  # after the export
     compared: tuple[Compared, ...] = ()
     not_compared: UnavailableError | None = None
+    response: Response = field(default_factory=Response)
+
+    @property
+    def outcome(self) -> Outcome:
+        """What the comparison has shown."""
+        deciding = [
+            one.distances for one in self.compared if one.decides and not one.distances.nobody
+        ]
+        if self.response.faults or not all(distances.same for distances in deciding):
+            return Outcome.DIFFERENT
+        return Outcome.SAME if deciding and not self.response.unmoved else Outcome.NOTHING
 
 
 def deploy(
@@ -125,8 +160,13 @@ def deploy(
             model=model, exporter=exporter, progress=progress,
         )  # fmt: skip
         done = convert_exported(exported, deploy_config, model_config, staging, progress=progress)
+        check_written(staging, target)
         if images:
-            done = _compare(done, model_config, model, images, find=find, progress=progress)
+            weights_kind = str(CALIBRATED if checkpoint is None else checkpoint)
+            with at_stage("compare", progress):
+                done = _compare(
+                    done, model_config, model, images, weights_kind=weights_kind, find=find
+                )
     return replace(done, folder=target, files=tuple(target / path.name for path in done.files))
 
 
@@ -136,24 +176,73 @@ def _compare(
     model: nn.Module,
     images: Sequence[ImageSource],
     *,
+    weights_kind: str,
     find: FindKeypoints | None,
-    progress: Progress,
 ) -> Deployment:
     """Compare on the images and draw both results into the folder."""
-    from posedeploy.sdk.drawing import draw_poses
     from posedeploy.sdk.folder import read_folder
 
+    # generated weights find nothing in a photograph: only rounding can be compared there
+    decides = done.artifact.precision != "int8" or weights_kind not in {CALIBRATED, FITTED}
+    figures = _figures(model_config) if weights_kind == FITTED else ()
     try:
-        compared = compare(done, model_config, model, images, find=find, progress=progress)
+        responded = response(done.folder, images)
+        if responded.faults:
+            return replace(done, response=responded)
+        compared = [
+            compare_on(done, model_config, model, image, find=find, decides=decides)
+            for image in images
+        ]
+        on_figures = [
+            compare_on(done, model_config, model, figure, find=find, name=f"drawn figure {i}")
+            for i, figure in enumerate(figures)
+        ]
     except UnavailableError as error:
         return replace(done, not_compared=error)
-    sdk = read_folder(done.folder)
+    _draw(read_folder(done.folder), done.backend, images, compared)
+    return replace(done, compared=(*compared, *on_figures), response=responded)
+
+
+def _draw(
+    sdk: SdkModel, backend: str, images: Sequence[ImageSource], compared: Sequence[Compared]
+) -> None:
+    from posedeploy.sdk.drawing import draw_poses
+
     for i, (source, result) in enumerate(zip(images, compared, strict=True)):
         suffix, image = "" if i == 0 else f"_{i}", read_for(sdk, source, MOST_PIXELS)
-        for name, points in ((done.backend, result.deployed), ("pytorch", result.pytorch)):
+        for name, points in ((backend, result.deployed), ("pytorch", result.pytorch)):
             drawn = draw_poses(image, points, sdk.dataset_meta)
-            write_image(done.folder / f"output_{name}{suffix}.jpg", drawn)
-    return replace(done, compared=compared)
+            write_image(sdk.folder / f"output_{name}{suffix}.jpg", drawn)
+
+
+def _figures(model_config: ModelConfig) -> Iterator[Image]:
+    """Drawn figures that no weights were fitted to, each cut to its box for a top-down model."""
+    if model_config.head_kind.bottom_up:
+        width, height = model_config.input_size
+        scenes = drawn_figures("evaluation", FIGURES, people=2, size=(width, height))
+        yield from (scene.image for scene in scenes)
+        return
+    for figure in drawn_figures("evaluation", FIGURES):
+        left, top, right, bottom = figure.bboxes[0].astype(int).tolist()
+        yield np.ascontiguousarray(figure.image[top:bottom, left:right])
+
+
+def check_written(folder: Path, target: Path) -> None:
+    """Raise a ConversionError where `posedeploy validate` finds errors in a folder.
+
+    `target` is the name for people, where the folder is to be put.
+    """
+    from posedeploy.sdk.checks import Level
+    from posedeploy.sdk.validate import validate
+
+    errors = [finding for finding in validate(folder) if finding.level is Level.ERROR]
+    if errors:
+        raise ConversionError(
+            "convert", f"SDK model {target}, which was not written",
+            "; ".join(str(finding).removeprefix("error: ") for finding in errors),
+            "a folder in which `posedeploy validate` finds no errors",
+            "Correct the model config or the deploy config; if neither is wrong, report this.",
+        )  # fmt: skip
 
 
 def with_calib_images(

@@ -21,7 +21,7 @@ from posedeploy.cli.arguments import (
 )
 from posedeploy.cli.stopping import stopping
 from posedeploy.cli.terminal import console, one_line
-from posedeploy.errors import BadInputError, UnavailableError
+from posedeploy.errors import BadInputError, NothingProvenError, UnavailableError
 from posedeploy.sdk.images import MAX_PIXELS, read_image
 from posedeploy.sdk.windows import check_windows, show_files
 
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rich.status import Status
 
-    from posedeploy.apis.comparing import Comparison, FindKeypoints
+    from posedeploy.apis.comparing import Compared, FindKeypoints
+    from posedeploy.apis.deploying import Deployment, Outcome
     from posedeploy.apis.progress import StageEvent
 
 LOG_LEVELS = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG")
@@ -88,14 +89,14 @@ def convert(  # noqa: PLR0917 - the signature is the command line
         check_drawable(path, read_image(path, max_pixels))
     if img not in images:  # it is not compared on, and refused all the same if it is none
         read_image(img, max_pixels)
-    same = run(
+    shown = run(
         deploy_cfg, model_cfg, checkpoint, images,
         work_dir=work_dir, device=device, exporter=exporter, calib_images=calib_images,
         max_pixels=max_pixels, out=out,
     )  # fmt: skip
     if show:
         show_files(sorted(work_dir.glob("output_*.jpg")))
-    if not same:
+    if shown != "same":
         raise typer.Exit(1)
 
 
@@ -122,12 +123,13 @@ def run(
     max_pixels: int = MAX_PIXELS,
     find: FindKeypoints | None = None,
     out: Console,
-) -> bool:
-    """Convert, compare, write; True if the deployed model finds PyTorch's keypoints.
+) -> Outcome:
+    """Convert, compare, write; what the comparison has shown.
 
     Raises:
         UnavailableError: The backend converts here and runs elsewhere: the folder is written, and
             its keypoints are not compared.
+        NothingProvenError: The folder is written, and there was nothing to compare.
     """
     from posedeploy.apis import deploy
     from posedeploy.apis.sources import note_on
@@ -139,8 +141,9 @@ def run(
         exporter=exporter, calib_images=calib_images, max_pixels=max_pixels, device=device,
         images=images, find=find, progress=Stages(out),
     )  # fmt: skip
-    for path, result in zip(images, done.compared, strict=False):
-        report(out, path, done.backend, result.distances)
+    report_response(out, done)
+    for result in done.compared:
+        report(out, done.backend, result)
     show_folder(out, work_dir)
     if note := note_on(checkpoint):
         out.print(f"{note}", style="dim", soft_wrap=True)
@@ -151,7 +154,9 @@ def run(
             done.not_compared.found, f"{done.backend}, to find keypoints with it",
             f"Run {shlex.join(map(str, again))} where it runs.",
         ) from done.not_compared  # fmt: skip
-    return all(result.distances.same for result in done.compared)
+    if done.outcome == "nothing":
+        raise nothing_proven(done, work_dir, checkpoint)
+    return done.outcome
 
 
 def show_folder(out: Console, folder: Path) -> None:
@@ -162,22 +167,59 @@ def show_folder(out: Console, folder: Path) -> None:
         out.print(f"  {one_line(f'{path.name:<24}')}{size}", soft_wrap=True)
 
 
-def report(out: Console, path: Path, backend: str, result: Comparison) -> None:
+def report_response(out: Console, done: Deployment) -> None:
+    """A line on each output that means nothing."""
+    for fault in done.response.faults:
+        out.print(
+            f"[bold red]meaningless output[/]: {one_line(fault)}. Keypoints were not compared: "
+            "the weights hold nothing, or the conversion lost it.", soft_wrap=True,
+        )  # fmt: skip
+
+
+def report(out: Console, backend: str, compared: Compared) -> None:
     """One line on what the comparison found."""
-    name = one_line(path.name)
+    result, name = compared.distances, one_line(compared.name)
     people = f"{result.people} {'person' if result.people == 1 else 'people'}"
     numbers = f"median {result.median_px:.3g} px, at most {result.max_px:.3g} px apart"
-    if result.same:
-        out.print(
-            f"[green]same keypoints[/]: {name}: {people}, {numbers} "
-            f"(allowed {result.limit_px:.3g} px)", soft_wrap=True,
+    allowed = f"(allowed {result.limit_px:.3g} px)"
+    if result.nobody:
+        line = f"[yellow]nothing to compare[/]: {name}: nobody, by {backend} and by PyTorch"
+    elif not compared.decides:
+        line = (
+            f"[dim]not judged[/]: {name}: {people} in both, {result.only_one} in one of them, "
+            f"{numbers}: generated weights find nothing in it that could be compared in int8"
+        )
+    elif result.same:
+        line = f"[green]same keypoints[/]: {name}: {people}, {numbers} {allowed}"
+    else:
+        line = (
+            f"[bold red]different keypoints[/]: {name}: {backend} and PyTorch: {people} in both, "
+            f"{result.only_one} in one of them, {numbers} {allowed}. "
+            "Look at output_*.jpg; the conformance suite tells a near tie from a fault."
+        )
+    out.print(line, soft_wrap=True)
+
+
+def nothing_proven(done: Deployment, work_dir: Path, checkpoint: str) -> NothingProvenError:
+    """The error for a conversion that was carried out, and that nothing speaks for or against."""
+    subject = f"{work_dir}, which is whole but was not compared with PyTorch"
+    if done.response.unmoved:
+        return NothingProvenError(
+            subject, "; ".join(done.response.unmoved),
+            "keypoints that depend on the image: others are equal by chance",
+            "Give a checkpoint that was trained.",
         )  # fmt: skip
-        return
-    out.print(
-        f"[bold red]different keypoints[/]: {name}: {backend} and PyTorch: {people} in both, "
-        f"{result.only_one} in one of them, {numbers} (allowed {result.limit_px:.3g} px). "
-        "Look at output_*.jpg; the conformance suite tells a near tie from a fault.",
-        soft_wrap=True,
+    if not all(one.distances.nobody for one in done.compared):
+        return NothingProvenError(
+            subject, f"'{checkpoint}' weights, whose keypoints are chance in int8",
+            "weights that find somebody", "Give a .pth file, 'zoo', or 'fitted' where it can be.",
+        )  # fmt: skip
+    names = ", ".join(one.name for one in done.compared)
+    return NothingProvenError(
+        subject,
+        f"nobody in {names}, by {done.backend} and by PyTorch",
+        "at least one person to compare",
+        "Give an image of a person, and weights that find people: a .pth file, or 'zoo'.",
     )
 
 

@@ -87,8 +87,8 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     """Read a checkpoint file without running code in it.
 
     Raises:
-        BadInputError: The file is missing, is no checkpoint, or its pickle refers to more than
-            tensors, plain containers and `_allowed_globals`.
+        BadInputError: The file is missing, is no checkpoint, its pickle refers to more than
+            tensors, plain containers and `_allowed_globals`, or weights are not finite.
     """
     path = Path(path)
     if not path.is_file():
@@ -109,7 +109,9 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     # in place: a copy would lose `_metadata`, torch's versions of the modules' layouts
     nn.modules.utils.consume_prefix_in_state_dict_if_present(state_dict, "module.")
     meta = content.get("meta") if content is not state_dict else None
-    return Checkpoint(path, state_dict, meta if isinstance(meta, Mapping) else {})
+    checkpoint = Checkpoint(path, state_dict, meta if isinstance(meta, Mapping) else {})
+    _check_finite(checkpoint)
+    return checkpoint
 
 
 def _unpickle(path: Path) -> Any:
@@ -149,10 +151,8 @@ def apply_checkpoint(model: torch.nn.Module, checkpoint: Checkpoint, model_name:
     `model_name` is for messages.
 
     Raises:
-        BadInputError: Keys other than `HARMLESS_KEYS` are missing, left over or of another shape,
-            or weights are not finite.
+        BadInputError: Keys other than `HARMLESS_KEYS` are missing, left over or of another shape.
     """
-    _check_finite(checkpoint)
     try:
         model.load_state_dict(checkpoint.state_dict, strict=True)
     except RuntimeError as error:  # raised after every key that fits has been loaded
