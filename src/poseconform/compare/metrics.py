@@ -5,12 +5,13 @@ Errors are absolute and in the unit of what is compared; images are pooled.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
+
+from posedeploy.runtime.quantized.noise import decibels
 
 Array = NDArray[np.floating]
 
@@ -45,14 +46,6 @@ def tensor_error(got: Array, expected: Array) -> TensorError:
         sqnr_db=decibels(signal, noise),
         histogram=log_histogram(difference),
     )
-
-
-def decibels(signal: float, noise: float) -> float:
-    """Signal over noise; minus infinity for noise that is NaN or has no signal."""
-    if noise == 0:
-        return math.inf
-    ratio = signal / noise
-    return 10 * math.log10(ratio) if ratio > 0 else -math.inf
 
 
 def log_histogram(difference: Array) -> tuple[int, ...]:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from posedeploy.apis.comparing import Compared, FindKeypoints, compare_on
 from posedeploy.apis.exporting import Exported, check_fit, export
 from posedeploy.apis.progress import Progress, at_stage, silent
-from posedeploy.apis.proving import Response, response
+from posedeploy.apis.proving import Layers, Response, figures, measured_layers, response
 from posedeploy.apis.sources import (
-    CALIBRATED,
     FITTED,
+    GENERATED,
+    default_weights,
     is_zoo_name,
     resolve_checkpoint,
     resolve_model_config,
@@ -42,10 +41,9 @@ from posedeploy.runtime import (
     get_runtime,
     probe_on,
 )
-from posedeploy.sdk.images import MOST_PIXELS, Image, write_image
+from posedeploy.sdk.images import MOST_PIXELS, write_image
 from posedeploy.sdk.reading import ImageSource, read_for
 from posedeploy.sdk.writer import Artifact, write_json_files
-from posedeploy.synthetic.drawn import drawn_figures
 
 if TYPE_CHECKING:
     from torch import nn
@@ -59,8 +57,8 @@ SDK_FILES = {"deploy.json", "pipeline.json", "detail.json"}
 class Outcome(StrEnum):
     """What a comparison with PyTorch has shown."""
 
-    SAME = "same"  # at least one person, with the same keypoints
-    DIFFERENT = "different"  # other people, other keypoints, or outputs that mean nothing
+    SAME = "same"  # at least one person, with the same keypoints; or the layers, where measured
+    DIFFERENT = "different"  # other people, other keypoints, outputs that mean nothing, bad layers
     NOTHING = "nothing"  # there was nothing to compare
 
 
@@ -83,6 +81,7 @@ class Deployment:
     compared: tuple[Compared, ...] = ()
     not_compared: UnavailableError | None = None
     response: Response = field(default_factory=Response)
+    layers: Layers | None = None  # of int8 with generated weights
 
     @property
     def outcome(self) -> Outcome:
@@ -90,9 +89,12 @@ class Deployment:
         deciding = [
             one.distances for one in self.compared if one.decides and not one.distances.nobody
         ]
-        if self.response.faults or not all(distances.same for distances in deciding):
+        wrong_layers = self.layers is not None and self.layers.failures
+        if self.response.faults or wrong_layers or not all(one.same for one in deciding):
             return Outcome.DIFFERENT
-        return Outcome.SAME if deciding and not self.response.unmoved else Outcome.NOTHING
+        if self.response.unmoved or not (deciding or self.layers):
+            return Outcome.NOTHING
+        return Outcome.SAME
 
 
 def deploy(
@@ -114,7 +116,8 @@ def deploy(
     Args:
         deploy_cfg: A path, or a name in `deploy_configs/`.
         model_cfg: A path, or a name in the zoo.
-        checkpoint: As `sources.resolve_checkpoint` takes it.
+        checkpoint: As `sources.resolve_checkpoint` takes it; None for generated weights, for int8
+            those that find drawn figures, where there are any.
         work_dir: The folder; absent, empty, or an SDK model folder (replaced whole).
         exporter: 'torchscript' or 'dynamo'; None takes the deploy config's.
         calib_images: Folder of images that int8 is calibrated on; None takes the deploy
@@ -147,6 +150,8 @@ def deploy(
     check_ready(deploy_config, model_config, exporter)
     target = Path(work_dir)
     check_work_dir(target)
+    if checkpoint is None:
+        checkpoint = default_weights(model_config, deploy_config.precision)
     with at_stage("checkpoint", progress):
         weights = resolve_checkpoint(model_cfg, checkpoint)
     with at_stage("model", progress):
@@ -162,11 +167,14 @@ def deploy(
         done = convert_exported(exported, deploy_config, model_config, staging, progress=progress)
         check_written(staging, target)
         if images:
-            weights_kind = str(CALIBRATED if checkpoint is None else checkpoint)
             with at_stage("compare", progress):
-                done = _compare(
-                    done, model_config, model, images, weights_kind=weights_kind, find=find
-                )
+                kind = str(checkpoint)
+                done = _compare(done, model_config, model, images, kind=kind, find=find)
+                if kind in GENERATED and deploy_config.precision == "int8":
+                    layers = measured_layers(
+                        exported, done.files, deploy_config, model_config, scratch
+                    )
+                    done = replace(done, layers=layers)
     return replace(done, folder=target, files=tuple(target / path.name for path in done.files))
 
 
@@ -176,15 +184,15 @@ def _compare(
     model: nn.Module,
     images: Sequence[ImageSource],
     *,
-    weights_kind: str,
+    kind: str,
     find: FindKeypoints | None,
 ) -> Deployment:
     """Compare on the images and draw both results into the folder."""
     from posedeploy.sdk.folder import read_folder
 
     # generated weights find nothing in a photograph: only rounding can be compared there
-    decides = done.artifact.precision != "int8" or weights_kind not in {CALIBRATED, FITTED}
-    figures = _figures(model_config) if weights_kind == FITTED else ()
+    decides = done.artifact.precision != "int8" or kind not in GENERATED
+    drawn = figures(model_config, FIGURES) if kind == FITTED else ()
     try:
         responded = response(done.folder, images)
         if responded.faults:
@@ -195,7 +203,7 @@ def _compare(
         ]
         on_figures = [
             compare_on(done, model_config, model, figure, find=find, name=f"drawn figure {i}")
-            for i, figure in enumerate(figures)
+            for i, figure in enumerate(drawn)
         ]
     except UnavailableError as error:
         return replace(done, not_compared=error)
@@ -213,18 +221,6 @@ def _draw(
         for name, points in ((backend, result.deployed), ("pytorch", result.pytorch)):
             drawn = draw_poses(image, points, sdk.dataset_meta)
             write_image(sdk.folder / f"output_{name}{suffix}.jpg", drawn)
-
-
-def _figures(model_config: ModelConfig) -> Iterator[Image]:
-    """Drawn figures that no weights were fitted to, each cut to its box for a top-down model."""
-    if model_config.head_kind.bottom_up:
-        width, height = model_config.input_size
-        scenes = drawn_figures("evaluation", FIGURES, people=2, size=(width, height))
-        yield from (scene.image for scene in scenes)
-        return
-    for figure in drawn_figures("evaluation", FIGURES):
-        left, top, right, bottom = figure.bboxes[0].astype(int).tolist()
-        yield np.ascontiguousarray(figure.image[top:bottom, left:right])
 
 
 def check_written(folder: Path, target: Path) -> None:

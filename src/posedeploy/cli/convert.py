@@ -144,6 +144,7 @@ def run(
     report_response(out, done)
     for result in done.compared:
         report(out, done.backend, result)
+    report_layers(out, done)
     show_folder(out, work_dir)
     if note := note_on(checkpoint):
         out.print(f"{note}", style="dim", soft_wrap=True)
@@ -173,6 +174,21 @@ def report_response(out: Console, done: Deployment) -> None:
         out.print(
             f"[bold red]meaningless output[/]: {one_line(fault)}. Keypoints were not compared: "
             "the weights hold nothing, or the conversion lost it.", soft_wrap=True,
+        )  # fmt: skip
+
+
+def report_layers(out: Console, done: Deployment) -> None:
+    """What the quantized layers are like, where they were measured."""
+    if (layers := done.layers) is None:
+        return
+    for failure in layers.failures:
+        out.print(f"[bold red]wrong layers[/]: {one_line(failure)}", soft_wrap=True)
+    if not layers.failures:
+        out.print(
+            f"[green]right layers[/]: {layers.quantized} in int8, each close to its float32 form "
+            f"on drawn figures: {layers.min_db:.3g} dB over its noise or more, half of them "
+            f"{layers.median_db:.3g} dB. Whether keypoints stay where they were is not shown by "
+            "that.", soft_wrap=True,
         )  # fmt: skip
 
 

@@ -16,7 +16,6 @@ from poseconform.compare.metrics import (
     COCO_SIGMAS,
     HISTOGRAM_EDGES,
     Detections,
-    decibels,
     keypoint_distances,
     keypoint_similarity,
     log_histogram,
@@ -25,6 +24,7 @@ from poseconform.compare.metrics import (
     tensor_error,
     within_reach,
 )
+from posedeploy.runtime.quantized.noise import decibels
 
 POINTS = np.arange(34.0).reshape(1, 17, 2)
 TRUTH = np.array([1.0, 2.0, 3.0, 4.0])
@@ -53,8 +53,6 @@ class Rejects:
 # fmt: off
 # Every public function of the module has a row; `test_every_metric_is_here` sees to it.
 TABLE: dict[str, Rejects] = {
-    "decibels": Rejects(
-        lambda: decibels(1.0, 1e-9), lambda: decibels(1.0, 1.1e-9), False),
     "keypoint_distances": Rejects(
         lambda: float(keypoint_distances(POINTS, POINTS).max()),
         lambda: float(keypoint_distances(changed(POINTS, 33, 1e-6), POINTS).max())),

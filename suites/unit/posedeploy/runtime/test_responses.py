@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ def still(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return values
 
 
-FAULTS = {
+FAULTS: dict[str, tuple[Callable[[], NDArray[np.float64]], str]] = {
     "NaN": (lambda: np.where(np.arange(16) == 3, math.nan, varying()), "15 of 240 values are not"),
     "infinite": (lambda: np.where(np.arange(16) == 3, math.inf, varying()), "15 of 240 values"),
     "constant": (lambda: np.full((3, 5, 16), 0.25), "constant (0.25)"),
