@@ -3,8 +3,8 @@
 Every message names the file or the option, what was found, what was expected and what to
 do next.  The command line turns the class into its exit code; nobody parses the text.
 
-Exit codes: 0 fine; 1 the result is bad; 2 bad input; 3 unavailable here; 70 an error of this
-program's own (`cli.internal`); 130 interrupted.
+Exit codes: 0 fine; 1 the result is bad; 2 bad input; 3 unavailable here; 4 nothing to compare, so
+that nothing is proven; 70 an error of this program's own (`cli.internal`); 130 interrupted.
 """
 
 from __future__ import annotations
@@ -52,6 +52,12 @@ class UnavailableError(PoseDeployError):
     """A backend, a package, a tool or a device is not usable on this machine."""
 
     exit_code = 3
+
+
+class NothingProvenError(PoseDeployError):
+    """Everything ran, and there was nothing to judge by: neither right nor wrong is shown."""
+
+    exit_code = 4
 
 
 class ConversionError(PoseDeployError):

@@ -5,12 +5,13 @@ Errors are absolute and in the unit of what is compared; images are pooled.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
+
+from posedeploy.runtime.quantized.noise import decibels
 
 Array = NDArray[np.floating]
 
@@ -45,14 +46,6 @@ def tensor_error(got: Array, expected: Array) -> TensorError:
         sqnr_db=decibels(signal, noise),
         histogram=log_histogram(difference),
     )
-
-
-def decibels(signal: float, noise: float) -> float:
-    """Signal over noise; minus infinity for noise that is NaN or has no signal."""
-    if noise == 0:
-        return math.inf
-    ratio = signal / noise
-    return 10 * math.log10(ratio) if ratio > 0 else -math.inf
 
 
 def log_histogram(difference: Array) -> tuple[int, ...]:
@@ -119,15 +112,6 @@ def within_reach(
     """
     near = keypoint_distances(got, truth) <= reach * sizes.max(axis=-1)[:, None]
     return float((near if labeled is None else near[labeled]).mean())
-
-
-def same_argmax_fraction(output: Array) -> float:
-    """Fraction of keypoints whose peak in `[N, K, ...]` lies at one index in every image.
-
-    1.0 means that the output does not depend on the image.
-    """
-    flat = output.reshape(output.shape[0], output.shape[1], -1).argmax(axis=-1)
-    return float((flat == flat[:1]).all(axis=0).mean())
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from poseconform.datasets.labeled import DataSet, LabeledImage
 from poseconform.datasets.scoring import People, Score, no_people, read_people, score
-from poseconform.evaluators.quantized.noise import Quantized
 from poseconform.isolation.artifacts import content_key
 from poseconform.judge.judge import Judge, backend_files
 from poseconform.judge.runs import plan_batches
@@ -19,6 +18,7 @@ from poseconform.matrix.cells import Cell, Flow, Model
 from poseconform.reference.values import FigureReference, read_figures, sample_of
 from poseconform.subject import clients
 from posedeploy.runtime import BACKENDS
+from posedeploy.runtime.quantized.noise import Quantized
 
 # Backend -> what measures the quantized layers of its files.
 MEASURES: Mapping[str, str] = {row.name: row.measure for row in BACKENDS if row.measure}

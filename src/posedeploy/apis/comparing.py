@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from posedeploy.apis.progress import Progress, at_stage, silent
 from posedeploy.config import ModelConfig
 from posedeploy.runtime import device_of
-from posedeploy.sdk.images import Image
+from posedeploy.sdk.folder import read_folder
+from posedeploy.sdk.images import MOST_PIXELS, Image
+from posedeploy.sdk.reading import ImageSource, read_for
 
 if TYPE_CHECKING:
     from torch import nn
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from posedeploy.apis.deploying import Deployment
 
 Keypoints = NDArray[np.float64]
-FindKeypoints = Callable[[Path, Image], Keypoints]
+FindKeypoints = Callable[[Path, ImageSource], Keypoints]  # of a folder, in an image
 
 # Largest distance, in px of the network's input, at which two keypoints count as the same.  fp32:
 # rounding moves a keypoint by less than 0.1 px unless two places tie; lower precisions move ties
@@ -43,9 +45,14 @@ class Comparison:
     limit_px: float  # largest distance that counts as the same
 
     @property
+    def nobody(self) -> bool:
+        """True if neither found anybody: there is nothing to compare."""
+        return self.people == 0 and self.only_one == 0
+
+    @property
     def same(self) -> bool:
-        """True if both found the same people with the same keypoints."""
-        return self.only_one == 0 and self.max_px <= self.limit_px
+        """True if both found the same people, at least one, with the same keypoints."""
+        return self.people > 0 and self.only_one == 0 and self.max_px <= self.limit_px
 
 
 @dataclass(frozen=True)
@@ -55,44 +62,78 @@ class Compared:
     deployed: Keypoints
     pytorch: Keypoints
     distances: Comparison
+    name: str = "image"  # for people: that of the file, or of a drawn figure
+    decides: bool = True  # False where the weights find nothing that could be compared
 
 
 def compare(
     deployment: Deployment,
     model_config: ModelConfig,
     model: nn.Module,
-    images: Sequence[Image],
+    images: Sequence[ImageSource],
     *,
     find: FindKeypoints | None = None,
     progress: Progress = silent,
 ) -> tuple[Compared, ...]:
     """Compare an SDK model folder's keypoints with PyTorch's, image by image.
 
-    `images` are `[H, W, 3]` uint8, BGR; `model` is in eval mode; `find` returns the keypoints of
-    a folder on an image (None runs the SDK).
+    `images` are files, which each side reads as it does in use (mmpose by its config's
+    `LoadImage`), or arrays `[H, W, 3]` uint8, BGR; `model` is in eval mode; `find` returns the
+    keypoints of a folder on an image (None runs the SDK).
 
     Raises:
+        BadInputError: An image cannot be read.
         UnavailableError: The backend does not run here.
     """
-    find = find or sdk_keypoints
-    width, height = model_config.input_size
-    compared = []
     with at_stage("compare", progress):
-        for image in images:
-            pytorch = pytorch_keypoints(model, model_config, image)
-            deployed = find(deployment.folder, image)
-            scale = max(image.shape[1] / width, image.shape[0] / height) * BOX_PADDING
-            distances = keypoint_distances(deployed, pytorch, deployment.artifact.precision, scale)
-            compared.append(Compared(deployed, pytorch, distances))
-    return tuple(compared)
+        return tuple(
+            compare_on(deployment, model_config, model, image, find=find) for image in images
+        )
 
 
-def pytorch_keypoints(model: nn.Module, config: ModelConfig, image: Image) -> Any:
-    """Keypoints `[N, K, 3]` (image px, score) by mmpose itself; the whole image is one box."""
+def compare_on(
+    deployment: Deployment,
+    model_config: ModelConfig,
+    model: nn.Module,
+    source: ImageSource,
+    *,
+    find: FindKeypoints | None = None,
+    name: str = "",
+    decides: bool = True,
+) -> Compared:
+    """The same on one image; `name` is '' for that of the file."""
+    pytorch = pytorch_keypoints(model, model_config, source)
+    deployed = (find or sdk_keypoints)(deployment.folder, source)
+    rows, columns = read_for(read_folder(deployment.folder), source, MOST_PIXELS).shape[:2]
+    width, height = model_config.input_size
+    scale = max(columns / width, rows / height) * BOX_PADDING
+    distances = keypoint_distances(deployed, pytorch, deployment.artifact.precision, scale)
+    named = name or (Path(source).name if isinstance(source, str | Path) else "image")
+    return Compared(deployed, pytorch, distances, named, decides)
+
+
+def pytorch_keypoints(model: nn.Module, config: ModelConfig, source: ImageSource) -> Keypoints:
+    """Keypoints `[N, K, 3]` (image px, score) by mmpose itself; the whole image is one box.
+
+    mmpose reads a file itself.
+    """
     from mmpose.apis import inference_bottomup, inference_topdown
 
-    infer = inference_bottomup if config.head_kind.bottom_up else inference_topdown
-    return keypoints_of(infer(model, image)[0].pred_instances)
+    image = str(source) if isinstance(source, str | Path) else source
+    if config.head_kind.bottom_up:
+        return keypoints_of(inference_bottomup(model, image)[0].pred_instances)
+    # mmpose takes a file's size from its header, before EXIF turns the image
+    height, width = _as_mmpose_reads(config, image).shape[:2]
+    return keypoints_of(inference_topdown(model, image, [[0, 0, width, height]])[0].pred_instances)
+
+
+def _as_mmpose_reads(config: ModelConfig, image: str | Image) -> Image:
+    """An image by the first transform of the config's test pipeline, its `LoadImage`."""
+    from mmpose.registry import TRANSFORMS
+
+    load = TRANSFORMS.build(dict(config.test_pipeline[0]))
+    loaded: Image = load({"img_path" if isinstance(image, str) else "img": image})["img"]
+    return loaded
 
 
 def keypoints_of(instances: Any) -> Keypoints:
@@ -102,20 +143,19 @@ def keypoints_of(instances: Any) -> Keypoints:
     return np.concatenate([points, scores[..., None]], axis=-1)
 
 
-def sdk_keypoints(folder: Path, image: Image) -> Keypoints:
+def sdk_keypoints(folder: Path, source: ImageSource) -> Keypoints:
     """Keypoints `[N, K, 3]` (image px, score), from the folder alone, where its backend runs.
 
-    CPU where the backend runs there; TensorRT's is a GPU, and so is PPLNN's in float16.
+    A file is read as `posedeploy infer` reads it. CPU where the backend runs there; TensorRT's is
+    a GPU, and so is PPLNN's in float16.
     """
     from posedeploy.sdk import PoseDetector
-    from posedeploy.sdk.folder import read_folder
-    from posedeploy.sdk.images import MOST_PIXELS
 
     sdk = read_folder(folder)
     device = device_of(sdk.model.backend, sdk.precision)
     # the caller has set the limit of pixels as the image was read
     with PoseDetector(folder, device, max_pixels=MOST_PIXELS) as detector:
-        return np.asarray(detector(image), np.float64)
+        return np.asarray(detector(detector.read(source)), np.float64)
 
 
 def keypoint_distances(

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from posedeploy.config import is_deploy_config_name
+from posedeploy.config import ModelConfig, is_deploy_config_name
 from posedeploy.errors import BadInputError, did_you_mean, names_beside
 from posedeploy.zoo.table import MODELS, config_path, model_row, shipped_config
 
 # Words in place of a checkpoint's path, for generated weights.
 CALIBRATED, FITTED = "calibrated", "fitted"
+GENERATED = frozenset({CALIBRATED, FITTED})
 PUBLISHED = "zoo"  # downloaded
 _FOR_PEOPLE = "To find people, give a .pth file, or 'zoo'."
 _NOTES = {
@@ -54,6 +55,17 @@ def is_zoo_name(model_cfg: str | Path) -> bool:
 def note_on(checkpoint: str | Path | None) -> str:
     """What a person should know of generated weights; '' for other checkpoints."""
     return _NOTES.get(str(CALIBRATED if checkpoint is None else checkpoint), "")
+
+
+def default_weights(model_config: ModelConfig, precision: str) -> str:
+    """The word for the weights that are taken if none are named.
+
+    'calibrated', which any model can have. Quantized keypoints are worth comparing only where
+    something is found: 'fitted' for int8, for the models that can have them.
+    """
+    from posedeploy.synthetic.fitting import can_fit
+
+    return FITTED if precision == "int8" and can_fit(model_config) else CALIBRATED
 
 
 def resolve_checkpoint(

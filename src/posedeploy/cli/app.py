@@ -1,7 +1,7 @@
 """The application, and how an error becomes a message and an exit code.
 
-Exit codes: 0 fine, 1 the result is bad, 2 bad input, 3 unavailable here, 70 an error of this
-program's own, 130 interrupted; 128 and its number for another signal.
+Exit codes: 0 fine, 1 the result is bad, 2 bad input, 3 unavailable here, 4 nothing to compare,
+70 an error of this program's own, 130 interrupted; 128 and its number for another signal.
 """
 
 from __future__ import annotations

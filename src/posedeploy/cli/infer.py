@@ -36,7 +36,7 @@ from posedeploy.cli.terminal import items_progress, one_line, to_json
 from posedeploy.errors import BadInputError
 from posedeploy.sdk import PoseDetector, Poses
 from posedeploy.sdk.drawing import draw_poses
-from posedeploy.sdk.images import MAX_PIXELS, Image, read_image, write_image
+from posedeploy.sdk.images import MAX_PIXELS, Image, write_image
 from posedeploy.sdk.windows import check_windows, show_image
 
 
@@ -160,7 +160,7 @@ class Inference:
         return True
 
     def _image(self, path: Path, written: Path | None, reporter: Reporter) -> None:
-        image = read_image(path, self.detector.max_pixels)
+        image = self.detector.read(path)
         self._check_boxes(path, image)
         poses = self.detector.detect(image, self.boxes)
         if written or self.show:

@@ -55,7 +55,7 @@ class BackendSpec:
             child process; '' where that cannot be read.
         runtime: Module with `RUNTIME`, a `Runtime`; `converter` is the one with `convert`.
         target: Module whose `target` returns what the files are tied to; '' if they run anywhere.
-        measure: The judge's function that measures the quantized layers of its files; '' for none.
+        measure: Function that measures the quantized layers of its files; '' for none.
         evaluator: The judge's module with a `load`, for where it cannot run; '' for none.
     """
 
@@ -115,14 +115,14 @@ BACKENDS: tuple[BackendSpec, ...] = (
         own_precision="import ncnn; o = ncnn.Option(); "
         "print('fp16 if the CPU can' if o.use_fp16_arithmetic else 'fp32')",
         runtime="posedeploy.runtime.ncnn", converter="posedeploy.convert.ncnn",
-        measure="poseconform.evaluators.quantized.ncnn_param:measure",
+        measure="posedeploy.runtime.quantized.ncnn_param:measure",
     ),
     BackendSpec(
         "onnxruntime", "ONNX Runtime", 1, ("onnxruntime", "onnxruntime-gpu"), "1.20",
         "end2end.onnx", "", (CPU, CUDA), (FP32, FP16, INT8), "onnx",
         own_precision="print('fp32')",
         runtime="posedeploy.runtime.onnxruntime", converter="posedeploy.convert.onnxruntime",
-        measure="poseconform.evaluators.quantized.onnx_qdq:measure",
+        measure="posedeploy.runtime.quantized.onnx_qdq:measure",
     ),
     BackendSpec(
         "openvino", "OpenVINO", 5, ("openvino", "nncf"), "2024.4", "end2end.xml", "end2end.bin",
@@ -131,7 +131,7 @@ BACKENDS: tuple[BackendSpec, ...] = (
         "print({'f32': 'fp32', 'f16': 'fp16'}.get(p := ov.Core().get_property('CPU', "
         "'INFERENCE_PRECISION_HINT').get_type_name(), p))",
         runtime="posedeploy.runtime.openvino", converter="posedeploy.convert.openvino",
-        measure="poseconform.evaluators.quantized.openvino_ir:measure",
+        measure="posedeploy.runtime.quantized.openvino_ir:measure",
     ),
     BackendSpec(
         "pplnn", "PPLNN", 4, ("pyppl",), "0.9", "end2end.onnx", "", (CPU, CUDA), (FP32, FP16),

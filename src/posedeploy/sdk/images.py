@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from posedeploy.errors import BadInputError, did_you_mean, names_beside, what_it_is
 from posedeploy.paths import whole_file
-from posedeploy.sdk.image_headers import declared_size
+from posedeploy.sdk.image_headers import declared_size, ends_early
 
 Image = NDArray[np.uint8]  # [H, W, 3], BGR
 
@@ -36,13 +36,16 @@ def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> Image:
         max_pixels: Width times height that are decoded; at most `MOST_PIXELS` are in any case.
 
     Raises:
-        BadInputError: No file, no image, or one above the limit.
+        BadInputError: No file, no image, one that was cut off, or one above the limit.
     """
     subject = f"image {path}"
     data = _content(path, subject, max_pixels)
     if (size := declared_size(data)) is None:
         raise _unreadable(path, subject)
     check_size(size, subject, max_pixels)
+    if kind := ends_early(data):
+        found = f"a {kind} file of {len(data):,} bytes that ends before the image does"
+        raise BadInputError(subject, found, "a whole image", "Copy or download it again.")
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except (cv2.error, MemoryError) as error:

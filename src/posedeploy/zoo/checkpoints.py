@@ -93,8 +93,8 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     """Read a checkpoint file without running code in it.
 
     Raises:
-        BadInputError: The file is missing, is no checkpoint, or its pickle refers to more than
-            tensors, plain containers and `_allowed_globals`.
+        BadInputError: The file is missing, is no checkpoint, its pickle refers to more than
+            tensors, plain containers and `_allowed_globals`, or weights are not finite.
     """
     path = Path(path)
     if not path.is_file():
@@ -115,7 +115,9 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     # in place: a copy would lose `_metadata`, torch's versions of the modules' layouts
     nn.modules.utils.consume_prefix_in_state_dict_if_present(state_dict, "module.")
     meta = content.get("meta") if content is not state_dict else None
-    return Checkpoint(path, state_dict, meta if isinstance(meta, Mapping) else {})
+    checkpoint = Checkpoint(path, state_dict, meta if isinstance(meta, Mapping) else {})
+    _check_finite(checkpoint)
+    return checkpoint
 
 
 def _unpickle(path: Path) -> Any:
@@ -179,6 +181,24 @@ def apply_checkpoint(model: torch.nn.Module, checkpoint: Checkpoint, model_name:
                 f"exactly the weights of {model_name}",
                 "The checkpoint belongs to another model: give the config it was trained with.",
             ) from error  # fmt: skip
+
+
+def _check_finite(checkpoint: Checkpoint) -> None:
+    bad = {
+        key: int((~tensor.isfinite()).sum())
+        for key, tensor in checkpoint.state_dict.items()
+        if tensor.is_floating_point() and not _HARMLESS.fullmatch(key)
+        and not bool(tensor.isfinite().all())
+    }  # fmt: skip
+    if bad:
+        key, count = next(iter(bad.items()))
+        more = f", and {len(bad) - 1} more tensors like it" if len(bad) > 1 else ""
+        raise BadInputError(
+            f"checkpoint {checkpoint.path}",
+            f"{count} of the {checkpoint.state_dict[key].numel()} values of {key} are not finite"
+            f"{more}",
+            "weights that are numbers", "Take a checkpoint from before the training diverged.",
+        )  # fmt: skip
 
 
 def _differences(message: str) -> list[tuple[str, list[str]]]:

@@ -314,7 +314,7 @@ def test_people_that_only_one_finds_are_counted() -> None:
     nobody = comparing.keypoint_distances(PEOPLE[:0], PEOPLE, "fp32", 1.0)
     assert (nobody.people, nobody.only_one, nobody.same) == (0, 1, False)
     empty = comparing.keypoint_distances(PEOPLE[:0], PEOPLE[:0], "fp32", 1.0)
-    assert (empty.people, empty.median_px, empty.same) == (0, 0.0, True)
+    assert (empty.people, empty.median_px, empty.same, empty.nobody) == (0, 0.0, False, True)
 
 
 def test_a_keypoint_that_is_no_number_is_a_difference() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -217,14 +216,20 @@ def test_keypoints_are_compared_on_the_device_that_computes_in_the_precision(
         def __init__(self, _folder: Path, device: str, **_options: object) -> None:
             asked.append(device)
 
-        def __enter__(self) -> Callable[[object], list[float]]:
-            return lambda _image: [1.0]
+        def __enter__(self) -> Detector:
+            return self
+
+        def read(self, source: object) -> object:
+            return source
+
+        def __call__(self, _image: object) -> list[float]:
+            return [1.0]
 
         def __exit__(self, *_error: object) -> None:
             pass
 
     model = SimpleNamespace(model=SimpleNamespace(backend=backend), precision=precision)
-    monkeypatch.setattr("posedeploy.sdk.folder.read_folder", lambda _folder: model)
+    monkeypatch.setattr(comparing, "read_folder", lambda _folder: model)
     monkeypatch.setattr("posedeploy.sdk.PoseDetector", Detector)
     comparing.sdk_keypoints(Path("sdk"), np.zeros((4, 4, 3), np.uint8))
     assert asked == [device]

@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from poseconform.evaluators.quantized import ncnn_param, onnx_qdq, openvino_ir
-from poseconform.evaluators.quantized.noise import NoiseMeter
+from posedeploy.runtime.quantized import ncnn_param, onnx_qdq, openvino_ir
+from posedeploy.runtime.quantized.noise import NoiseMeter
 
 RNG = np.random.default_rng(5)
 FIRST = RNG.normal(size=(4, 3, 3, 3)).astype(np.float32)

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from poseconform.evaluators.quantized.noise import NoiseMeter, Quantized
+from posedeploy.runtime.quantized.noise import NoiseMeter, Quantized
 
 # Operators that sum products: what int8 is for.
 MULTIPLYING = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
-_FED = "fed:"  # what the name of a tensor begins with where the judge feeds it
+_FED = "fed:"  # what the name of a tensor begins with where the value is fed
 _RENAMED = "_QuantizeLinear_Input"  # ONNX Runtime's quantizer adds it to graph outputs
 
 
@@ -25,7 +25,7 @@ class Layer:
     name: str  # its output tensor: unique, and the same in both graphs
     operator: str
     nodes: frozenset[str]  # output tensors of the node itself and of the pairs in front of it
-    reads: frozenset[str]  # float tensors that go into its pairs or into itself: fed by the judge
+    reads: frozenset[str]  # float tensors that go into its pairs or into itself: they are fed
 
 
 def measure(

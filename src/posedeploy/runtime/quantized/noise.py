@@ -13,13 +13,12 @@ in the float32 file, or the backend refuses a file.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-
-from poseconform.compare.metrics import decibels
 
 
 @dataclass(frozen=True)
@@ -71,3 +70,11 @@ class NoiseMeter:
             LayerNoise(name, operators[name], decibels(*sums)) for name, sums in self._sums.items()
         )
         return tuple(sorted(measured, key=lambda layer: layer.sqnr_db))
+
+
+def decibels(signal: float, noise: float) -> float:
+    """Signal over noise; minus infinity for noise that is NaN or has no signal."""
+    if noise == 0:
+        return math.inf
+    ratio = signal / noise
+    return 10 * math.log10(ratio) if ratio > 0 else -math.inf

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from poseconform.evaluators.quantized.noise import NoiseMeter, Quantized
 from posedeploy.runtime.openvino import shared_core
+from posedeploy.runtime.quantized.noise import NoiseMeter, Quantized
 
 # Operators that sum products: what int8 is for.
 MULTIPLYING = frozenset({

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from poseconform.evaluators.quantized.noise import NoiseMeter, Quantized
+from posedeploy.runtime.quantized.noise import NoiseMeter, Quantized
 
 # Layers that sum products -> the parameter with the number of int8 scales after their weights.
 INT8_PARAMETER: Mapping[str, str] = {
