@@ -8,6 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from posedeploy.config.files import read_config
+from posedeploy.config.model_fields import (
+    CODEC,
+    OUT_CHANNELS,
+    PIPELINE,
+    PREPROCESSOR,
+    TEST_CFG,
+    channels,
+    check_fields,
+)
 from posedeploy.errors import BadInputError
 from posedeploy.heads import HEADS, HeadSpec, head_of_mmpose
 
@@ -75,15 +84,20 @@ def model_config_from(config: Any) -> ModelConfig:
         )  # fmt: skip
     pipeline = tuple(config["test_dataloader"]["dataset"]["pipeline"])
     codec = model["head"].get("decoder") or config.get("codec") or {}
+    codec = codec[-1] if isinstance(codec, list | tuple) else codec
     preprocessor = model.get("data_preprocessor") or {}
+    parts = {
+        CODEC: model["head"].get("decoder"), OUT_CHANNELS: model["head"].get("out_channels"),
+        PIPELINE: pipeline, PREPROCESSOR: preprocessor, TEST_CFG: model.get("test_cfg"),
+    }  # fmt: skip
+    check_fields(str(path), parts, kind)
     return ModelConfig(
         path=path, head=head, head_kind=kind,
         family=family_of(head, str(model["backbone"]["type"])),
         input_size=_input_size(path, pipeline),
-        mean=tuple(preprocessor.get("mean") or (0.0, 0.0, 0.0)),
-        std=tuple(preprocessor.get("std") or (1.0, 1.0, 1.0)),
-        bgr_to_rgb=bool(preprocessor.get("bgr_to_rgb", False)),
-        codec=dict(codec[-1] if isinstance(codec, list | tuple) else codec),
+        mean=channels(preprocessor.get("mean"), 0.0), std=channels(preprocessor.get("std"), 1.0),
+        bgr_to_rgb=bool(preprocessor.get("bgr_to_rgb") or preprocessor.get("rgb_to_bgr")),
+        codec=dict(codec),
         test_cfg={**(model.get("test_cfg") or {}), "flip_test": False},
         test_pipeline=pipeline, estimator=str(model["type"]), config=config,
     )  # fmt: skip
