@@ -160,7 +160,7 @@ FIELDS: Mapping[str, tuple[Field, ...]] = {
     ),
     "PackPoseInputs": (
         Field("meta_keys",        "idle",    META_KEYS, "MMPose places keypoints by these three"),
-        Field("pack_transformed", "idle",    ANY,       "it is for annotations"),
+        Field("pack_transformed", "fixed",   only(False), "an image to run on has no annotations"),
     ),
     "PoseDataPreprocessor": (
         Field("batch_augments",   "idle",    either(NONE, several(DICT)), "it is for training"),
@@ -271,6 +271,8 @@ def check_fields(config: str, parts: Mapping[str, Any], kind: HeadSpec) -> None:
     if kind.top_down:
         _check_dict(f"{config}: {CODEC}", codec, *kind.codecs)
         _check_selection(config, (test_cfg or {}).get(SELECTION), parts[OUT_CHANNELS])
+    elif codec is not None:
+        raise _misfit(f"{config}: {CODEC}", codec, f"none: {kind.kind} models decode by themselves")
     _check_together(config, steps, preprocessor, codec if kind.top_down else {})
 
 
@@ -290,7 +292,7 @@ def _check_pipeline(
             next_step = LEFT_OVER.get(name) or did_you_mean(
                 name, wanted, "Remove it: the deployed model does what is left, and no more."
             )
-            raise BadInputError(where, name, f"one of {', '.join(wanted)}", next_step)
+            raise BadInputError(where, reprlib.repr(name), f"one of {', '.join(wanted)}", next_step)
         _check_rows(f"{where} ({name})", step, name)
     names = tuple(type_name(step["type"]) for step in pipeline)
     if names != wanted:
