@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,6 @@ MODELS = ("hrnet_w32", "rtmo_t", "rtmpose_t", "simcc_mobilenetv2", UDP, "yoloxpo
 EDITS = 50  # of each model
 BOX = np.array([[7.5, 3.0, 101.25, 70.0]], np.float32)
 CONVERTED = 40 if os.environ.get("HYPOTHESIS_PROFILE") == "deep" else 3  # of each small model
-# Fields that a network is built with are not edited: they have no counterpart in a folder.
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +78,9 @@ def folder_of(config: ModelConfig) -> tuple[list[Node], str, Node]:
     return steps, post["component"], Node(post["params"], "pipeline.json")
 
 
-def mmpose_input(config: ModelConfig, path: Path, box: NDArray[np.float32]) -> NDArray[Any]:
+def mmpose_input(
+    config: ModelConfig, path: Path, box: NDArray[np.float32], meta: Mapping[str, Any]
+) -> NDArray[Any]:
     """`[1, 3, H, W]`: the file through MMPose's own pipeline and preprocessor."""
     import mmpose.datasets.transforms
     import mmpose.models  # noqa: F401  both fill registries
@@ -91,7 +92,7 @@ def mmpose_input(config: ModelConfig, path: Path, box: NDArray[np.float32]) -> N
     pipeline = Compose(config.config["test_dataloader"]["dataset"]["pipeline"])
     score = np.ones(1, np.float32)
     person = {} if config.head_kind.bottom_up else {"bbox": box, "bbox_score": score}
-    sample = pipeline({"img_path": str(path), **person, **dataset_meta(config)})
+    sample = pipeline({"img_path": str(path), **person, **meta})
     preprocessor = REGISTRY.build(config.config["model"]["data_preprocessor"])
     inputs: NDArray[Any] = preprocessor(pseudo_collate([sample]), False)["inputs"].numpy()
     return inputs
@@ -134,6 +135,7 @@ def outcome(config: Config, turned: Path) -> str:
     """'refused', or 'same' where the folder does what MMPose does."""
     try:
         read = model_config_from(config)
+        meta = dataset_meta(read)
     except PoseDeployError as error:
         assert all((error.subject, error.found, error.expected, error.next_step))
         return "refused"
@@ -141,7 +143,7 @@ def outcome(config: Config, turned: Path) -> str:
     pre = compile_transforms(transforms)
     image = read_image(turned, color_type=pre.color_type)
     ours = pre.tensor(pre.regions(image, BOX if pre.top_down else None))
-    np.testing.assert_array_equal(ours, mmpose_input(read, turned, BOX))
+    np.testing.assert_array_equal(ours, mmpose_input(read, turned, BOX, meta))
     check_decoding(read, component, params)
     return "same"
 

@@ -270,7 +270,7 @@ def check_fields(config: str, parts: Mapping[str, Any], kind: HeadSpec) -> None:
     _check_rows(f"{config}: {TEST_CFG}", test_cfg or {}, f"test_cfg of {family}")
     if kind.top_down:
         _check_dict(f"{config}: {CODEC}", codec, *kind.codecs)
-        _check_selection(config, (test_cfg or {}).get(SELECTION), parts[OUT_CHANNELS])
+        _check_selection(config, (test_cfg or {}).get(SELECTION), parts[OUT_CHANNELS], codec)
     elif codec is not None:
         raise _misfit(f"{config}: {CODEC}", codec, f"none: {kind.kind} models decode by themselves")
     _check_together(config, steps, preprocessor, codec if kind.top_down else {})
@@ -370,10 +370,15 @@ def _check_together(
         _check_dark(config, codec)
 
 
-def _check_selection(config: str, indices: Sequence[int] | None, channels: Any) -> None:
+def _check_selection(
+    config: str, indices: Sequence[int] | None, channels: Any, codec: Mapping[str, Any]
+) -> None:
     """Check that a head has the keypoints that are selected."""
-    if indices and isinstance(channels, int) and max(indices) >= channels:
-        expected = f"indices below {channels}, the head's out_channels"
+    if not indices or not isinstance(channels, int):
+        return
+    keypoints = channels // 3 if codec.get("heatmap_type") == "combined" else channels
+    if max(indices) >= keypoints:
+        expected = f"indices below {keypoints}, the keypoints that the head outputs"
         raise _misfit(f"{config}: {TEST_CFG}.{SELECTION}", list(indices), expected)
 
 

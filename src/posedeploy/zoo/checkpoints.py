@@ -64,6 +64,11 @@ def _curve_attribute(owner: object, name: str) -> str:
     return name
 
 
+def _no_bytes() -> bytes:
+    """Replaces `bytes` while unpickling, which pickles of empty numpy arrays call for no bytes."""
+    return b""
+
+
 def _allowed_globals() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
     """Objects that a checkpoint may refer to, each with its name in pickles.
 
@@ -75,6 +80,7 @@ def _allowed_globals() -> list[Callable[..., Any] | tuple[Callable[..., Any], st
     return [
         (TrainingCurve, "mmengine.logging.history_buffer.HistoryBuffer"),
         (_curve_attribute, "builtins.getattr"),
+        (_no_bytes, "builtins.bytes"),
         (np.dtype, "numpy.dtype"),
         (np.ndarray, "numpy.ndarray"),
         *((reconstruct, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")),

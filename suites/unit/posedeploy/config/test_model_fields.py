@@ -143,7 +143,7 @@ REFUSED: tuple[tuple[str, str, dict[str, Any], str], ...] = (
     (TOP_DOWN, "data_preprocessor", {"std": [58.0, 57.0, 0]}, "from 1e-06 to 1e+06"),
     (TOP_DOWN, "data_preprocessor", {"type": "ImgDataPreprocessor"}, "PoseDataPreprocessor"),
     (TOP_DOWN, "test_cfg", {"mode": "2d"}, "a field that MMPose 1.3.2 reads there"),
-    (TOP_DOWN, "test_cfg", {"output_keypoint_indices": [17]}, "below 17, the head's out_channels"),
+    (TOP_DOWN, "test_cfg", {"output_keypoint_indices": [17]}, "indices below 17, the keypoints"),
     (TOP_DOWN, "test_cfg", {"output_keypoint_indices": []}, "one at least"),
     (DETECTOR, "test_cfg", {"score_thr": ...}, "found no such field"),
     (DETECTOR, "test_cfg", {"multiscale_test": True}, "the network sees one size"),
