@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from posedeploy.config.type_names import type_name
 from posedeploy.errors import BadInputError, did_you_mean
 from posedeploy.heads import HeadSpec
 
@@ -56,9 +57,11 @@ def several(rule: Rule, *counts: int) -> Rule:
     size = f" {' or '.join(map(str, counts))}" if counts else ""
     return Rule(
         f"a list of{size}, each {rule.expected}",
-        lambda v: isinstance(v, list | tuple)
-        and (not counts or len(v) in counts)
-        and all(map(rule.fits, v)),
+        lambda v: (
+            isinstance(v, list | tuple)
+            and (not counts or len(v) in counts)
+            and all(map(rule.fits, v))
+        ),
     )
 
 
@@ -119,9 +122,9 @@ _PARAMS = "params of the post-processing"
 _DETECTOR = (
     Field("flip_mode",       "idle",    ANY,               _FLIP),
     Field("flip_test",       "idle",    ANY,               _FLIP),
-    Field("input_size",      "idle",    ANY,               "the test pipeline's is the network's"),
+    Field("input_size",      "idle",    ANY,               "the test pipeline's counts"),
     Field("max_per_img",     "carried", integer(1, 100_000), "rows of the outputs"),
-    Field("multiscale_test", "fixed",   only(False, None), "the network sees one size of an image"),
+    Field("multiscale_test", "fixed",   only(False, None), "the network sees one size"),
     Field("nms_pre",         "carried", integer(1, 2**31 - 1), "the choice of people"),
     Field("output_heatmaps", "idle",    ANY,               "detectors have none"),
     Field(SELECTION,         "idle",    ANY,               "MMPose reads it in top-down models"),
@@ -144,7 +147,8 @@ FIELDS: Mapping[str, tuple[Field, ...]] = {
         Field("to_float32",       "fixed",   only(False),       "the SDK crops 8-bit images"),
     ),
     "GetBBoxCenterScale": (
-        Field("padding",          "carried", number(0.01, 100), "TopDownGetBboxCenterScale.padding"),
+        Field("padding",          "carried", number(0.01, 100),
+              "TopDownGetBboxCenterScale.padding"),
     ),
     "TopdownAffine": (
         Field("input_size",       "carried", SIZE, "TopDownAffine.image_size", required=True),
@@ -237,11 +241,6 @@ LEFT_OVER: Mapping[str, str] = {
 # --------------------------------------------------------------------------------------------
 
 
-def type_name(value: Any) -> str:
-    """The name of a type in a config: a word, with MMPose's scope or without, or a class."""
-    return str(getattr(value, "__name__", value)).removeprefix("mmpose.")
-
-
 def channels(values: Sequence[float] | None, default: float) -> tuple[float, ...]:
     """Mean or std of three channels: one number counts for all of them, as MMPose has it."""
     given = tuple(values or (default,))
@@ -272,19 +271,17 @@ def check_fields(config: str, parts: Mapping[str, Any], kind: HeadSpec) -> None:
         _check_dict(f"{config}: {CODEC}", codec, *kind.codecs)
         _check_selection(config, (test_cfg or {}).get(SELECTION), parts[OUT_CHANNELS], codec)
     elif codec is not None:
-        raise _misfit(f"{config}: {CODEC}", codec, f"none: {kind.kind} models decode by themselves")
+        raise _misfit(f"{config}: {CODEC}", codec, f"none: {kind.kind} heads decode themselves")
     _check_together(config, steps, preprocessor, codec if kind.top_down else {})
 
 
-def _check_pipeline(
-    subject: str, pipeline: Any, kind: HeadSpec
-) -> dict[str, Mapping[str, Any]]:
+def _check_pipeline(subject: str, pipeline: Any, kind: HeadSpec) -> dict[str, Mapping[str, Any]]:
     """The transforms of a pipeline by their names."""
     wanted = PIPELINES["bottom-up" if kind.bottom_up else "top-down"]
     if not isinstance(pipeline, list | tuple):
         raise _misfit(subject, pipeline, "a list of transforms")
     for i, step in enumerate(pipeline):
-        where = f"{subject}[{i}]"
+        where, expected = f"{subject}[{i}]", f"one of {', '.join(wanted)}"
         if not isinstance(step, dict) or "type" not in step:
             raise _misfit(where, step, "a dict with a type")
         name = type_name(step["type"])
@@ -292,7 +289,7 @@ def _check_pipeline(
             next_step = LEFT_OVER.get(name) or did_you_mean(
                 name, wanted, "Remove it: the deployed model does what is left, and no more."
             )
-            raise BadInputError(where, reprlib.repr(name), f"one of {', '.join(wanted)}", next_step)
+            raise BadInputError(where, reprlib.repr(name), expected, next_step)
         _check_rows(f"{where} ({name})", step, name)
     names = tuple(type_name(step["type"]) for step in pipeline)
     if names != wanted:
@@ -364,8 +361,8 @@ def _check_together(
         where, expected = f"{config}: {PREPROCESSOR}", "mean and std, or neither"
         raise BadInputError(where, "one of mean and std", expected, "Give both.")
     if codec.get("label_smooth_weight") and codec.get("smoothing_type") != "standard":
-        where, expected = f"{config}: {CODEC}.label_smooth_weight", "0 for smoothing_type 'gaussian'"
-        raise BadInputError(where, str(codec["label_smooth_weight"]), expected, "Remove it.")
+        where, found = f"{config}: {CODEC}.label_smooth_weight", str(codec["label_smooth_weight"])
+        raise BadInputError(where, found, "0 for smoothing_type 'gaussian'", "Remove it.")
     if codec.get("use_dark"):
         _check_dark(config, codec)
 

@@ -31,9 +31,7 @@ _READER = "posedeploy.sdk.images.read_image"
 _RAISE_LIMIT = "Make the image smaller, or raise the limit: --max-pixels, max_pixels in Python."
 
 
-def read_image(
-    path: Path, max_pixels: int = MAX_PIXELS, color_type: str = "color"
-) -> Image:
+def read_image(path: Path, max_pixels: int = MAX_PIXELS, color_type: str = "color") -> Image:
     """An image file as `[H, W, 3]` uint8, BGR.
 
     What the header declares is checked before it is decoded. The first image of a file with

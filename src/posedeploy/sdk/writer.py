@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from posedeploy.codecs import codec_of
-from posedeploy.config import DeployConfig, ModelConfig
-from posedeploy.config.model_fields import type_name
+from posedeploy.config import DeployConfig, ModelConfig, type_name
 from posedeploy.runtime import StoredPrecision, TensorInfo
 from posedeploy.sdk.checksums import EDITABLE, checksums
 from posedeploy.sdk.folder import DEPLOY, DETAIL, PIPELINE
