@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from posedeploy.codecs import codec_of
 from posedeploy.config.type_names import type_name
 from posedeploy.errors import BadInputError, did_you_mean
 from posedeploy.heads import HeadSpec
@@ -191,7 +192,7 @@ FIELDS: Mapping[str, tuple[Field, ...]] = {
         Field("nms_thr",          "carried", number(0, 0.999999), "the choice of people; MMPose's "
               "RTMOHead stops with an error at 1, its default", required=True),
     ),
-    "test_cfg of yolox-pose models": (
+    "test_cfg of bottom-up models": (
         *_DETECTOR,
         Field("nms_thr",          "carried", number(0, 1), "the choice of people", required=True),
     ),
@@ -247,6 +248,21 @@ def channels(values: Sequence[float] | None, default: float) -> tuple[float, ...
     return given * 3 if len(given) == 1 else given
 
 
+def rows_of_test_cfg(kind: HeadSpec) -> tuple[Field, ...]:
+    """The rows of a kind's `test_cfg`: its own, or those of all that find people as it does."""
+    general = "bottom-up" if kind.bottom_up else "top-down"
+    return FIELDS.get(f"test_cfg of {kind.kind} models", FIELDS[f"test_cfg of {general} models"])
+
+
+def codec_rows(codec: str) -> tuple[Field, ...]:
+    """The rows of a codec that has none above: the parameters in `CODECS`, of any value."""
+    spec = codec_of(codec)
+    return tuple(
+        Field(row.name, "carried", ANY, _PARAMS, required=row.default is None)
+        for row in (spec.parameters if spec else ())
+    )
+
+
 def check_fields(config: str, parts: Mapping[str, Any], kind: HeadSpec) -> None:
     """Refuse what would be lost between a model config and an SDK model.
 
@@ -265,8 +281,7 @@ def check_fields(config: str, parts: Mapping[str, Any], kind: HeadSpec) -> None:
     test_cfg, codec = parts[TEST_CFG], parts[CODEC]
     if not isinstance(test_cfg, dict | None):
         raise _misfit(f"{config}: {TEST_CFG}", test_cfg, "a dict")
-    family = f"{kind.kind} models" if kind.bottom_up else "top-down models"
-    _check_rows(f"{config}: {TEST_CFG}", test_cfg or {}, f"test_cfg of {family}")
+    _check_rows(f"{config}: {TEST_CFG}", test_cfg or {}, rows_of_test_cfg(kind))
     if kind.top_down:
         _check_dict(f"{config}: {CODEC}", codec, *kind.codecs)
         _check_selection(config, (test_cfg or {}).get(SELECTION), parts[OUT_CHANNELS], codec)
@@ -290,7 +305,7 @@ def _check_pipeline(subject: str, pipeline: Any, kind: HeadSpec) -> dict[str, Ma
                 name, wanted, "Remove it: the deployed model does what is left, and no more."
             )
             raise BadInputError(where, reprlib.repr(name), expected, next_step)
-        _check_rows(f"{where} ({name})", step, name)
+        _check_rows(f"{where} ({name})", step, FIELDS[name])
     names = tuple(type_name(step["type"]) for step in pipeline)
     if names != wanted:
         raise BadInputError(
@@ -305,12 +320,13 @@ def _check_dict(subject: str, fields: Any, *types: str) -> None:
     if not isinstance(fields, dict) or type_name(fields.get("type")) not in types:
         found = fields.get("type") if isinstance(fields, dict) and fields else fields
         raise _misfit(subject, found, f"a dict of type {' or '.join(types)}")
-    _check_rows(subject, fields, type_name(fields["type"]))
+    name = type_name(fields["type"])
+    _check_rows(subject, fields, FIELDS[name] if name in FIELDS else codec_rows(name))
 
 
-def _check_rows(subject: str, fields: Mapping[str, Any], what: str) -> None:
+def _check_rows(subject: str, fields: Mapping[str, Any], of_it: Sequence[Field]) -> None:
     """Check fields against the rows of what they belong to."""
-    rows = {row.name: row for row in FIELDS[what]}
+    rows = {row.name: row for row in of_it}
     for name, value in fields.items():
         where = f"{subject}.{name}"
         if name == "type":

@@ -17,7 +17,7 @@ from posedeploy.codecs import CODECS
 from posedeploy.config import ModelConfig, load_model_config
 from posedeploy.config.files import read_config
 from posedeploy.config.model_config import model_config_from
-from posedeploy.config.model_fields import FIELDS, channels
+from posedeploy.config.model_fields import FIELDS, channels, codec_rows, rows_of_test_cfg
 from posedeploy.errors import BadInputError
 from posedeploy.heads import HEADS
 from posedeploy.sdk.writer import model_facts, postprocess, transforms
@@ -52,7 +52,6 @@ def test_the_table_has_every_argument_of_mmposes_class(name: str) -> None:
 @pytest.mark.usefixtures("mmpose")
 def test_the_table_has_every_field_of_test_cfg_that_mmposes_code_reads() -> None:
     for head in HEADS:
-        kind = f"{head.kind} models" if head.bottom_up else "top-down models"
         estimator = "BottomupPoseEstimator" if head.bottom_up else "TopdownPoseEstimator"
         importlib.import_module("mmpose.models")  # fills the registry
         registry = importlib.import_module("mmpose.registry").MODELS
@@ -64,13 +63,21 @@ def test_the_table_has_every_field_of_test_cfg_that_mmposes_code_reads() -> None
                 code += inspect.getsource(found.add_pred_to_datasample)
             read |= set(re.findall(r"cfg\.get\(\s*'(\w+)'", code))
         assert read
-        assert read <= {row.name for row in FIELDS[TEST_CFG + kind]}, head.kind
+        assert read <= {row.name for row in rows_of_test_cfg(head)}, head.kind
 
 
 def test_what_a_codec_decides_by_is_what_the_table_carries() -> None:
     for codec in CODECS:
         carried = {row.name for row in FIELDS[codec.type] if row.fate == "carried"}
         assert carried == {parameter.name for parameter in codec.parameters}, codec.type
+
+
+def test_a_codec_without_rows_has_those_of_its_parameters() -> None:
+    rows = {row.name: row.required for row in codec_rows("MSRAHeatmap")}
+    assert rows == {
+        "input_size": True, "heatmap_size": True, "unbiased": False, "blur_kernel_size": False,
+    }  # fmt: skip
+    assert codec_rows("Surprise") == ()
 
 
 def test_every_row_has_a_reason() -> None:
