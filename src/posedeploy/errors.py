@@ -3,7 +3,8 @@
 Every message names the file or the option, what was found, what was expected and what to
 do next.  The command line turns the class into its exit code; nobody parses the text.
 
-Exit codes: 0 fine; 1 the result is bad; 2 bad input; 3 unavailable here; 130 interrupted.
+Exit codes: 0 fine; 1 the result is bad; 2 bad input; 3 unavailable here; 70 an error of this
+program's own (`cli.internal`); 130 interrupted.
 """
 
 from __future__ import annotations

@@ -97,7 +97,7 @@ def deploy(
         UnavailableError: The backend cannot be converted for here.
         ConversionError: Exporter or backend refused the model.
     """
-    from posedeploy.zoo.build import build_model
+    from posedeploy.zoo.build import build_model, check_forward
 
     if is_zoo_name(deploy_cfg):
         raise BadInputError(
@@ -116,6 +116,7 @@ def deploy(
         weights = resolve_checkpoint(model_cfg, checkpoint)
     with at_stage("model", progress):
         model = build_model(model_config, weights)
+        check_forward(model, model_config)
     with (
         whole_folder(target) as staging,
         scratch_folder("export", staging.parent) as scratch,

@@ -22,6 +22,7 @@ _DICTS: Mapping[str, tuple[bool, bool]] = {
     "test_dataloader.dataset": (True, False),
 }
 # --------------------------------------------------------------------------------------------
+SCOPE = "mmpose"
 _NEXT = "Correct the model config, or inherit from one that mmpose ships, as _base_."
 
 
@@ -40,6 +41,8 @@ def check_structure(path: Path, config: Any) -> None:
             raise _misfit(path, where, part, "a dict")
         if typed and not (isinstance(part.get("type"), str) and part["type"]):
             raise _misfit(path, f"{where}.type", part.get("type"), "the name of a class")
+    if (scope := config.get("default_scope")) not in {None, SCOPE}:
+        raise _misfit(path, "default_scope", scope, f"{SCOPE!r}, whose registries have the types")
     codecs = config["model"]["head"].get("decoder")
     for codec in codecs if isinstance(codecs, list | tuple) else [codecs]:
         if not isinstance(codec, dict | None):

@@ -155,8 +155,17 @@ def apply_checkpoint(model: torch.nn.Module, checkpoint: Checkpoint, model_name:
     `model_name` is for messages.
 
     Raises:
-        BadInputError: Keys other than `HARMLESS_KEYS` are missing, left over or of another shape.
+        BadInputError: Keys other than `HARMLESS_KEYS` are missing, left over or of another shape,
+            or weights are integers, which loading would convert.
     """
+    floats = {k for k, v in model.state_dict().items() if v.is_floating_point()}
+    whole = [k for k, v in checkpoint.state_dict.items()
+             if k in floats and not v.is_floating_point()]  # fmt: skip
+    if whole and _counted("of integers", whole):
+        raise BadInputError(
+            f"checkpoint {checkpoint.path}", _counted("of integers", whole),
+            "weights in floating point", "Give the checkpoint as it was before it was quantized.",
+        )  # fmt: skip
     try:
         model.load_state_dict(checkpoint.state_dict, strict=True)
     except RuntimeError as error:  # raised after every key that fits has been loaded
