@@ -317,10 +317,12 @@ def _check_pipeline(subject: str, pipeline: Any, kind: HeadSpec) -> dict[str, Ma
 
 def _check_dict(subject: str, fields: Any, *types: str) -> None:
     """Check a dict of one of these types."""
-    if not isinstance(fields, dict) or type_name(fields.get("type")) not in types:
-        found = fields.get("type") if isinstance(fields, dict) and fields else fields
-        raise _misfit(subject, found, f"a dict of type {' or '.join(types)}")
+    if not isinstance(fields, dict) or not isinstance(fields.get("type"), str):
+        raise _misfit(subject, fields, f"a dict of type {' or '.join(types)}")
     name = type_name(fields["type"])
+    if name not in types:
+        next_step = did_you_mean(name, types, "Change it in the model config.")
+        raise BadInputError(f"{subject}.type", reprlib.repr(name), " or ".join(types), next_step)
     _check_rows(subject, fields, FIELDS[name] if name in FIELDS else codec_rows(name))
 
 
