@@ -115,24 +115,26 @@ def compare_on(
 def pytorch_keypoints(model: nn.Module, config: ModelConfig, source: ImageSource) -> Keypoints:
     """Keypoints `[N, K, 3]` (image px, score) by mmpose itself; the whole image is one box.
 
-    mmpose reads a file itself.
+    mmpose reads a file itself, by the config's `LoadImage`.
     """
     from mmpose.apis import inference_bottomup, inference_topdown
 
-    image = str(source) if isinstance(source, str | Path) else source
-    if config.head_kind.bottom_up:
-        return keypoints_of(inference_bottomup(model, image)[0].pred_instances)
-    # mmpose takes a file's size from its header, before EXIF turns the image
-    height, width = _as_mmpose_reads(config, image).shape[:2]
-    return keypoints_of(inference_topdown(model, image, [[0, 0, width, height]])[0].pred_instances)
+    # read first: mmpose takes a file's size from its header, before EXIF turns the image
+    image = as_mmpose_reads(config, source)
+    infer = inference_bottomup if config.head_kind.bottom_up else inference_topdown
+    return keypoints_of(infer(model, image)[0].pred_instances)
 
 
-def _as_mmpose_reads(config: ModelConfig, image: str | Image) -> Image:
-    """An image by the first transform of the config's test pipeline, its `LoadImage`."""
+def as_mmpose_reads(config: ModelConfig, source: ImageSource) -> Image:
+    """An image by the first transform of the config's test pipeline, its `LoadImage`.
+
+    Without its `backend_args`, which are for the place where a data set's files are.
+    """
     from mmpose.registry import TRANSFORMS
 
-    load = TRANSFORMS.build(dict(config.test_pipeline[0]))
-    loaded: Image = load({"img_path" if isinstance(image, str) else "img": image})["img"]
+    step = {key: value for key, value in config.test_pipeline[0].items() if key != "backend_args"}
+    given = {"img_path": str(source)} if isinstance(source, str | Path) else {"img": source}
+    loaded: Image = TRANSFORMS.build(step)(given)["img"]
     return loaded
 
 

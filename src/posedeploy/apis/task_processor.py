@@ -19,7 +19,7 @@ from posedeploy.sdk.images import Image, check_image, read_image, write_image
 from posedeploy.sdk.meta import dataset_meta as read_dataset_meta
 from posedeploy.sdk.poses import as_boxes
 from posedeploy.sdk.windows import check_windows, show_image
-from posedeploy.sdk.writer import compact_dataset_meta
+from posedeploy.sdk.writer import color_type, compact_dataset_meta
 
 if TYPE_CHECKING:
     import torch
@@ -113,7 +113,7 @@ class PoseDetection:
                 "Use a deploy config of the model's shape, or one without a shape.",
             )  # fmt: skip
         images = [imgs] if isinstance(imgs, str | Path | np.ndarray) else list(imgs)
-        data = collate(self.model_config, [_load_image(image) for image in images], bboxes)
+        data = collate(self.model_config, [self._load(image) for image in images], bboxes)
         if data_preprocessor is not None:
             data = data_preprocessor(data, False)
         return data, data["inputs"]
@@ -148,7 +148,7 @@ class PoseDetection:
         """
         meta = getattr(model, "dataset_meta", None)
         samples = list(result) if isinstance(result, list | tuple) else [result]
-        drawing = draw(_load_image(image), samples, meta, self.model_config, min_score)
+        drawing = draw(self._load(image), samples, meta, self.model_config, min_score)
         if output_file:
             path = Path(output_file)
             try:
@@ -163,9 +163,11 @@ class PoseDetection:
             self._show(drawing, window_name or "posedeploy")
         return drawing
 
-
-def _load_image(source: ImageSource) -> Image:
-    return check_image(read_image(Path(source)) if isinstance(source, str | Path) else source)
+    def _load(self, source: ImageSource) -> Image:
+        """An image; a file is read as the model's test pipeline reads it."""
+        if isinstance(source, str | Path):
+            return read_image(Path(source), color_type=color_type(self.model_config))
+        return check_image(source)
 
 
 def collate(

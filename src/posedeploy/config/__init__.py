@@ -21,10 +21,12 @@ from posedeploy.config.model_config import (
     model_config_from,
 )
 from posedeploy.config.naming import DeployConfigName, parse_name
+from posedeploy.config.type_names import type_name
 
 __all__ = [
     "EXPORTERS", "FAMILIES", "CalibrationSettings", "DeployConfig", "DeployConfigName",
     "ModelConfig", "NmsSettings", "config_root", "deploy_config_from", "deploy_config_text",
     "find_deploy_config", "is_deploy_config_name", "list_deploy_configs", "load_deploy_config",
     "load_model_config", "model_config_from", "parse_name", "read_deploy_config",
+    "type_name",
 ]  # fmt: skip

@@ -8,6 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from posedeploy.config.files import read_config
+from posedeploy.config.model_fields import (
+    CODEC,
+    OUT_CHANNELS,
+    PIPELINE,
+    PREPROCESSOR,
+    TEST_CFG,
+    channels,
+    check_fields,
+)
 from posedeploy.config.structure import check_structure, keypoint_count
 from posedeploy.config.type_names import with_type_names
 from posedeploy.errors import BadInputError, did_you_mean
@@ -92,13 +101,17 @@ def model_config_from(config: Any) -> ModelConfig:
     codec = model["head"].get("decoder") or config.get("codec") or {}
     codec = codec[-1] if isinstance(codec, list | tuple) else codec
     preprocessor = model.get("data_preprocessor") or {}
+    parts = {
+        CODEC: model["head"].get("decoder"), OUT_CHANNELS: model["head"].get("out_channels"),
+        PIPELINE: pipeline, PREPROCESSOR: preprocessor, TEST_CFG: model.get("test_cfg"),
+    }  # fmt: skip
+    check_fields(str(path), parts, kind)
     return ModelConfig(
         path=path, head=head, head_kind=kind,
         family=family_of(head, str(model["backbone"]["type"])),
-        input_size=_input_size(path, pipeline),
-        mean=tuple(preprocessor.get("mean") or (0.0, 0.0, 0.0)),
-        std=tuple(preprocessor.get("std") or (1.0, 1.0, 1.0)),
-        bgr_to_rgb=bool(preprocessor.get("bgr_to_rgb", False)),
+        input_size=_input_size(pipeline),
+        mean=channels(preprocessor.get("mean"), 0.0), std=channels(preprocessor.get("std"), 1.0),
+        bgr_to_rgb=bool(preprocessor.get("bgr_to_rgb") or preprocessor.get("rgb_to_bgr")),
         codec=dict(codec),
         test_cfg={**(model.get("test_cfg") or {}), "flip_test": False},
         test_pipeline=pipeline, estimator=str(model["type"]), config=config,
@@ -122,21 +135,10 @@ def family_of(head: str, backbone: str) -> str:
     return FAMILIES.get((head, bare)) or FAMILIES.get((head, "")) or OTHER_FAMILY
 
 
-def _input_size(path: Path, pipeline: tuple[Mapping[str, Any], ...]) -> tuple[int, int]:
-    """(W, H) of the network input, from the test pipeline's last resizing transform.
+def _input_size(pipeline: tuple[Mapping[str, Any], ...]) -> tuple[int, int]:
+    """(W, H) of the network input, from the one transform of a checked test pipeline that resizes.
 
     Not from the codec: yoloxpose_tiny inherits a codec of 640 and resizes to 416.
     """
-    for transform in reversed(pipeline):
-        if "input_size" in transform:
-            size = transform["input_size"]
-            whole = isinstance(size, list | tuple) and len(size) == 2
-            if not whole or not all(isinstance(side, int) and side > 0 for side in size):
-                where = f"{path}: input_size of {transform['type']}"
-                expected, next_step = "(width, height), px", "Correct it in the test pipeline."
-                raise BadInputError(where, repr(size), expected, next_step)
-            return size[0], size[1]
-    raise BadInputError(
-        f"{path}: test_dataloader.dataset.pipeline", "no transform with an input_size",
-        "TopdownAffine or BottomupResize", "Is this an MMPose 1.x config?",
-    )  # fmt: skip
+    width, height = next(step["input_size"] for step in pipeline if "input_size" in step)
+    return width, height

@@ -47,6 +47,7 @@ def calibration_set(
         return _drawn(preprocessor, settings.count or DRAWN_COUNT)
     max_pixels = settings.max_pixels or MAX_PIXELS
     chosen = _spread(image_files(settings.images), settings.count or MAX_COUNT)
+    color_type = preprocessor.color_type
     paths = tuple(path for path in chosen if _readable(path, max_pixels))
     if not paths:
         raise BadInputError(
@@ -56,7 +57,9 @@ def calibration_set(
     return CalibrationSet(
         source=f"images of {settings.images}",
         count=len(paths),
-        inputs=lambda: (_whole(preprocessor, read_image(path, max_pixels)) for path in paths),
+        inputs=lambda: (
+            _whole(preprocessor, read_image(path, max_pixels, color_type)) for path in paths
+        ),
     )
 
 

@@ -21,19 +21,27 @@ MOST_PIXELS = (2**31 - 1) // 3
 # Bytes of a file that is read: of its largest pixels (four channels of 16 bits), and of what
 # comes beside them (profiles, previews), whatever the limit of pixels.
 _BYTES_PER_PIXEL, _BYTES_BESIDE = 8, 64 << 20
+# How a file is read, in the words of `LoadImageFromFile.color_type`, and OpenCV's flags for it;
+# MMCV 2.1.0 has the same in `mmcv.image.io.imread_flags`.
+COLOR_TYPES = {
+    "color": cv2.IMREAD_COLOR,
+    "color_ignore_orientation": cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION,
+}
 _READER = "posedeploy.sdk.images.read_image"
 _RAISE_LIMIT = "Make the image smaller, or raise the limit: --max-pixels, max_pixels in Python."
 
 
-def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> Image:
+def read_image(path: Path, max_pixels: int = MAX_PIXELS, color_type: str = "color") -> Image:
     """An image file as `[H, W, 3]` uint8, BGR.
 
     What the header declares is checked before it is decoded. The first image of a file with
-    several is taken; one that a camera has turned is turned back.
+    several is taken; one that a camera has turned is turned back, if its color type says so.
 
     Args:
         path: The file; its name may be of any bytes.
         max_pixels: Width times height that are decoded; at most `MOST_PIXELS` are in any case.
+        color_type: A key of `COLOR_TYPES`: 'color', or 'color_ignore_orientation', which leaves
+            the pixels as the camera wrote them.
 
     Raises:
         BadInputError: No file, no image, one that was cut off, or one above the limit.
@@ -47,7 +55,7 @@ def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> Image:
         found = f"a {kind} file of {len(data):,} bytes that ends before the image does"
         raise BadInputError(subject, found, "a whole image", "Copy or download it again.")
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), COLOR_TYPES[color_type])
     except (cv2.error, MemoryError) as error:
         raise _unreadable(path, subject) from error
     if image is None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from posedeploy.sdk.folder import SdkModel
 from posedeploy.sdk.images import MAX_PIXELS, Image, check_image, read_image
+from posedeploy.sdk.transforms import compile_transforms
 
 ImageSource = str | Path | Image  # a file, or what was read: `[H, W, 3]` uint8, BGR
 
@@ -18,7 +19,7 @@ def read_for(model: SdkModel, source: ImageSource, max_pixels: int = MAX_PIXELS)
     Raises:
         BadInputError: No file, no image, or one with more pixels than the limit.
     """
-    del model  # every pipeline that is written so far reads in color, turned as EXIF asks
     if isinstance(source, str | Path):
-        return read_image(Path(source), max_pixels)
+        color_type = compile_transforms(model.transforms).color_type
+        return read_image(Path(source), max_pixels, color_type)
     return check_image(source, max_pixels)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from posedeploy.codecs import codec_of
-from posedeploy.config import DeployConfig, ModelConfig
+from posedeploy.config import DeployConfig, ModelConfig, type_name
 from posedeploy.runtime import StoredPrecision, TensorInfo
 from posedeploy.sdk.checksums import EDITABLE, checksums
 from posedeploy.sdk.folder import DEPLOY, DETAIL, PIPELINE
@@ -26,7 +26,8 @@ META_KEYS = (
     "img_shape", "pad_shape", "ori_shape", "img_norm_cfg", "scale_factor", "bbox_score",
     "center", "scale",
 )  # fmt: skip
-# Defaults of MMPose 1.3.2's GetBBoxCenterScale and BottomupResize.
+# Defaults of MMPose 1.3.2's LoadImage, GetBBoxCenterScale and BottomupResize.
+DEFAULT_COLOR_TYPE = "color"
 DEFAULT_PADDING = 1.25
 DEFAULT_PAD_VALUE = (0, 0, 0)
 
@@ -122,11 +123,19 @@ def transforms(model_config: ModelConfig, size: Sequence[int]) -> list[dict[str,
     return [*filter(None, steps), normalize, to_tensor, collect]
 
 
+def color_type(model_config: ModelConfig) -> str:
+    """How the model's test pipeline reads a file: a key of `sdk.images.COLOR_TYPES`."""
+    steps = {type_name(step["type"]): step for step in model_config.test_pipeline}
+    return str(steps.get("LoadImage", {}).get("color_type", DEFAULT_COLOR_TYPE))
+
+
 def _transform(step: Mapping[str, Any], size: list[int]) -> dict[str, Any]:
-    """A step of the test pipeline in the SDK's words, {} where the SDK has none for it."""
-    match step["type"]:
+    """A step of the test pipeline in the SDK's words, {} for the last, which packs."""
+    match type_name(step["type"]):
         case "LoadImage":
-            return {"type": "LoadImageFromFile"}
+            color = step.get("color_type", DEFAULT_COLOR_TYPE)
+            other = {} if color == DEFAULT_COLOR_TYPE else {"color_type": color}
+            return {"type": "LoadImageFromFile", **other}
         case "GetBBoxCenterScale":
             padding = step.get("padding", DEFAULT_PADDING)
             return {"type": "TopDownGetBboxCenterScale", "padding": padding, "image_size": size}
@@ -134,7 +143,7 @@ def _transform(step: Mapping[str, Any], size: list[int]) -> dict[str, Any]:
             udp = {"use_udp": True} if step.get("use_udp") else {}
             return {"type": "TopDownAffine", "image_size": size, **udp}
         case "BottomupResize":
-            return {**step, "input_size": size}
+            return {**step, "type": "BottomupResize", "input_size": size}
     return {}
 
 
@@ -198,7 +207,7 @@ def model_facts(model_config: ModelConfig, keypoints: int) -> dict[str, Any]:
     They come from the config, and clients read the pipeline: a folder in which one of the two was
     changed is recognized.  `keypoints` is 0 where their number is not known.
     """
-    steps = {str(step["type"]).rsplit(".", 1)[-1]: step for step in model_config.test_pipeline}
+    steps = {type_name(step["type"]): step for step in model_config.test_pipeline}
     resize = steps.get("BottomupResize") or steps.get("TopdownAffine") or {}
     facts: dict[str, Any] = {
         "mean": list(model_config.mean),
@@ -206,6 +215,7 @@ def model_facts(model_config: ModelConfig, keypoints: int) -> dict[str, Any]:
         "bgr_to_rgb": model_config.bgr_to_rgb,
         "input_size": list(model_config.input_size),
         "use_udp": bool(resize.get("use_udp", False)),
+        "color_type": color_type(model_config),
     }
     if keypoints:
         facts["num_keypoints"] = keypoints

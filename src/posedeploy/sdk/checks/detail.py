@@ -20,6 +20,7 @@ SILENT = "keypoints are silently wrong"
 FACTS: tuple[tuple[str, str, str, Any], ...] = (
     # fact of the model config, transform that must agree with it, its field, default of the field
     ("bgr_to_rgb", "Normalize",                 "to_rgb",     True),
+    ("color_type", "LoadImageFromFile",         "color_type", "color"),
     ("input_size", "BottomupResize",            "input_size", None),
     ("input_size", "TopDownAffine",             "image_size", None),
     ("mean",       "Normalize",                 "mean",       None),

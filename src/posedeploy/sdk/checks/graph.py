@@ -15,6 +15,7 @@ from posedeploy.runtime import TensorInfo
 from posedeploy.sdk.binding import bind_input, bind_outputs, check_sizes, resolve
 from posedeploy.sdk.checks import Finding, error, from_exception, warning
 from posedeploy.sdk.decode import Decoder
+from posedeploy.sdk.decode.selected import SelectedKeypoints
 from posedeploy.sdk.folder import DEPLOY, PIPELINE, SdkModel
 from posedeploy.sdk.onnxfile import OnnxFacts
 
@@ -116,7 +117,9 @@ def _zeros(info: TensorInfo) -> NDArray[Any] | None:
 
 
 def keypoint_count(model: SdkModel, graph: OnnxFacts, decoder: Decoder) -> int | None:
-    """Number of keypoints that the graph's outputs are for, None where it does not tell."""
+    """Number of keypoints that a person gets, None where the graph does not tell."""
+    if isinstance(decoder, SelectedKeypoints):
+        return len(decoder.indices.value)
     shapes = {info.name: info.shape for info in graph.outputs}
     _, stage = stage_of_component(model.component)
     for output in stage.outputs:

@@ -268,13 +268,16 @@ def test_a_file_name_may_be_of_any_bytes(stem: bytes, tmp_path: Path) -> None:
     assert [os.fsencode(p.name) for p in tmp_path.iterdir()] == [stem + b".png"]
 
 
-def test_a_camera_that_was_turned_is_turned_back(tmp_path: Path) -> None:
+def test_a_camera_that_was_turned_is_turned_back_unless_the_color_type_ignores_it(
+    tmp_path: Path,
+) -> None:
     from PIL import Image
 
     path, exif = tmp_path / "turned.jpg", Image.Exif()
     exif[0x0112] = 6  # orientation: turned by 90 degrees
     Image.new("RGB", (40, 30)).save(path, exif=exif)
     assert read_image(path).shape == (40, 30, 3)
+    assert read_image(path, color_type="color_ignore_orientation").shape == (30, 40, 3)
 
 
 def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from posedeploy.sdk.decode import compile_decoder
 from posedeploy.sdk.decode.detections import DenseDecoder, Suppression
 from posedeploy.sdk.decode.heatmap import HeatmapDecoder
 from posedeploy.sdk.decode.refine import inverses
+from posedeploy.sdk.decode.selected import selected
 from posedeploy.sdk.decode.simcc import SimCCDecoder, dark_kernel
 from posedeploy.sdk.fields import Node
 from posedeploy.sdk.transforms import to_image
@@ -222,6 +223,29 @@ def test_half_precision_outputs_are_decoded_in_float32() -> None:
     maps[0, 0, 8, 4], maps[0, 0, 8, 5] = 1, 0.5
     ours = decoder(HEATMAP, {}, (48, 64)).decode({"output": maps})
     np.testing.assert_array_equal(ours.points, [[[17, 32]]])
+
+
+def test_selected_keypoints_are_the_models_in_their_order() -> None:
+    params = {"type": "MSRAHeatmap", "output_keypoint_indices": [3, 0, 3]}
+    outputs = {"output": np.random.default_rng(0).random((2, 5, 64, 48), np.float32)}
+    every = decoder(HEATMAP, params)
+    few = selected(every, Node(params, "pipeline.json"))
+    assert few.outputs == every.outputs
+    np.testing.assert_array_equal(
+        few.decode(outputs).points, every.decode(outputs).points[:, [3, 0, 3]]
+    )
+    np.testing.assert_array_equal(
+        few.decode(outputs).point_scores, every.decode(outputs).point_scores[:, [3, 0, 3]]
+    )
+    assert selected(every, Node({"output_keypoint_indices": None}, "pipeline.json")) is every
+
+
+@pytest.mark.parametrize("indices", [[], [-1], [0, 5], ["0"], 3])
+def test_a_selection_of_keypoints_that_are_not_there_is_refused(indices: Any) -> None:
+    params = {"type": "MSRAHeatmap", "output_keypoint_indices": indices}
+    outputs = {"output": np.zeros((1, 5, 64, 48), np.float32)}
+    with pytest.raises(BadInputError, match="output_keypoint_indices"):
+        selected(decoder(HEATMAP, params), Node(params, "pipeline.json")).decode(outputs)
 
 
 def test_a_matrix_without_an_inverse_refines_nothing_and_spoils_no_other() -> None:

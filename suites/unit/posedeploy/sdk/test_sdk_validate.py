@@ -252,6 +252,14 @@ ERRORS: dict[str, tuple[str, Change, str, str]] = {
         "simcc", lambda c: ours(c).update(model={"std": [1, 1, 1]}),
         f"pipeline.json {STEP_PATH}[3].std", "[1, 1, 1]",
     ),
+    "another color type": (
+        "simcc", lambda c: ours(c).update(model={"color_type": "color_ignore_orientation"}),
+        f"pipeline.json {STEP_PATH}[0].color_type", "'color_ignore_orientation'",
+    ),
+    "an unknown color type": (
+        "simcc", lambda c: step(c, 0).update(color_type="grayscale"),
+        f"pipeline.json {STEP_PATH}[0].color_type", "'color_ignore_orientation'",
+    ),
     "another padding": (
         "simcc", lambda c: ours(c).update(model={"padding": 1.5}),
         f"pipeline.json {STEP_PATH}[1].padding", "1.5",
