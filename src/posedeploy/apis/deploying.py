@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from posedeploy.apis.comparing import Compared, FindKeypoints, compare
+from posedeploy.apis.comparing import Compared, FindKeypoints, classes_of, compare
 from posedeploy.apis.exporting import Exported, check_fit, export
 from posedeploy.apis.progress import Progress, at_stage, silent
 from posedeploy.apis.sources import is_zoo_name, resolve_checkpoint, resolve_model_config
@@ -150,7 +150,7 @@ def _compare(
     for i, (image, result) in enumerate(zip(images, compared, strict=True)):
         suffix = "" if i == 0 else f"_{i}"
         for name, points in ((done.backend, result.deployed), ("pytorch", result.pytorch)):
-            drawn = draw_poses(image, points, meta)
+            drawn = draw_poses(image, points[..., :3], meta, labels=classes_of(points))
             write_image(done.folder / f"output_{name}{suffix}.jpg", drawn)
     return replace(done, compared=compared)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -217,8 +216,9 @@ def test_keypoints_are_compared_on_the_device_that_computes_in_the_precision(
         def __init__(self, _folder: Path, device: str, **_options: object) -> None:
             asked.append(device)
 
-        def __enter__(self) -> Callable[[object], list[float]]:
-            return lambda _image: [1.0]
+        def __enter__(self) -> SimpleNamespace:
+            found = SimpleNamespace(keypoints=[[[1.0, 2.0, 0.5]]], labels=None)
+            return SimpleNamespace(detect=lambda _image: found)
 
         def __exit__(self, *_error: object) -> None:
             pass
