@@ -6,7 +6,8 @@ Errors are absolute and in the unit of what is compared; images are pooled.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -146,8 +147,11 @@ class Detections:
 
     def select(self, index: NDArray[np.integer] | NDArray[np.bool_]) -> Detections:
         """Those of an index or mask."""
-        parts = (getattr(self, part.name) for part in fields(self))
-        return Detections(*(None if part is None else part[index] for part in parts))
+        parts: dict[str, Any] = {part.name: getattr(self, part.name) for part in fields(self)}
+        chosen: dict[str, Any] = {
+            name: None if part is None else part[index] for name, part in parts.items()
+        }
+        return replace(self, **chosen)
 
 
 def other_classes(

@@ -169,7 +169,8 @@ def _predict(decoder: Decoder, outputs: Outputs, samples: Sequence[Any], **_: ob
     for image in range(len(samples)):
         rows = decoded.image == image
         scores, visible = decoded.box_scores[rows], decoded.point_scores[rows]
-        labels = np.zeros(len(scores), np.int64) if decoded.labels is None else decoded.labels[rows]
+        none = np.zeros(len(scores), np.int64)
+        labels = none if decoded.labels is None else decoded.labels[rows]
         instances.append(
             InstanceData(
                 scores=scores, labels=labels,

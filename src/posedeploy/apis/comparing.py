@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posedeploy.apis.progress import Progress, at_stage, silent
-from posedeploy.config import ModelConfig
-from posedeploy.config.classes import class_count
+from posedeploy.config import ModelConfig, class_count
 from posedeploy.runtime import device_of
 from posedeploy.sdk.images import Image
 

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from posedeploy.apis.progress import Progress, at_stage, silent
-from posedeploy.config import DeployConfig, ModelConfig
-from posedeploy.config.classes import class_meta
+from posedeploy.config import DeployConfig, ModelConfig, class_meta
 from posedeploy.convert import conversion_row
 from posedeploy.errors import BadInputError
 from posedeploy.heads import HeadSpec, head_of_word

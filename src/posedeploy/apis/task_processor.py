@@ -11,8 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from posedeploy.apis.comparing import keypoints_of
 from posedeploy.compat import install
-from posedeploy.config import DeployConfig, ModelConfig
-from posedeploy.config.classes import class_count, class_meta
+from posedeploy.config import DeployConfig, ModelConfig, class_count, class_meta
 from posedeploy.errors import BadInputError
 from posedeploy.sdk.drawing import draw_poses
 from posedeploy.sdk.fields import Node

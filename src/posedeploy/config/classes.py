@@ -34,8 +34,7 @@ def class_meta(model_config: ModelConfig, meta: Mapping[str, Any]) -> dict[str, 
 
 def _of_categories(categories: Any, count: int) -> Sequence[str]:
     """Names by label, `category_id - 1` (mmpose 1.3.2, `codecs/annotation_processors.py`)."""
-    if not isinstance(categories, list | tuple) or not all(isinstance(c, dict) for c in categories):
-        return ()
-    names = {c.get("id"): c.get("name") for c in categories}
+    listed = categories if isinstance(categories, list | tuple) else ()
+    names = {c.get("id"): c.get("name") for c in listed if isinstance(c, dict)}
     wanted = [names.get(label + 1) for label in range(count)]
     return [name for name in wanted if isinstance(name, str)]

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from posedeploy.codecs import codec_of
-from posedeploy.config import DeployConfig, ModelConfig
-from posedeploy.config.classes import class_count
+from posedeploy.config import DeployConfig, ModelConfig, class_count
 from posedeploy.runtime import StoredPrecision, TensorInfo
 from posedeploy.sdk.checksums import EDITABLE, checksums
 from posedeploy.sdk.folder import DEPLOY, DETAIL, PIPELINE

@@ -1,10 +1,11 @@
 """People from detectors: `YOLOXPoseDetections`, `RTMODetections` and their host variants.
 
 A graph that holds everything ends with `dets`, padded with zero rows: those are dropped.  Where a
-model has several classes, their sixth column is the class.  A backend that cannot hold non-maximum suppression (ncnn) ends its graph before it:
-`YOLOXPoseHostDetections` takes decoded candidates, and `RTMOHostDetections` the outputs of RTMO's
-last layers, for decoding all its candidates takes longer than the network.  The results are the
-same.  The component names are ours: MMDeploy writes `UNKNOWN`, which no client of its runs.
+model has several classes, their sixth column is the class.  A backend that cannot hold
+non-maximum suppression (ncnn) ends its graph before it: `YOLOXPoseHostDetections` takes decoded
+candidates, and `RTMOHostDetections` the outputs of RTMO's last layers, for decoding all its
+candidates takes longer than the network.  The results are the same.  The component names are ours:
+MMDeploy writes `UNKNOWN`, which no client of its runs.
 """
 
 from __future__ import annotations

@@ -112,7 +112,10 @@ def classified(labels: list[int] | None, ties: list[bool]) -> tuple[str, ...]:
     )
     order = [2, 0, 1]
     given = None if labels is None else np.array(labels)[order]
-    answer = ClientAnswer(people.keypoints[order], people.scores[order], given)
+    keypoints, scores = (
+        part[order].astype(np.float64) for part in (people.keypoints, people.scores)
+    )
+    answer = ClientAnswer(keypoints, scores, given)
     return judge_client([answer], reference, ROW, 4).failures
 
 

@@ -297,7 +297,7 @@ def _write_config(folder: Path, name: str) -> Path:
     from mmengine.config import Config
 
     row = _ROWS[name]
-    bottom_up = name.split("/")[0] in {"yoloxpose", "rtmo"}
+    bottom_up = name.split("/", maxsplit=1)[0] in {"yoloxpose", "rtmo"}
     resize = "BottomupResize" if bottom_up else "TopdownAffine"
     pipeline = [{"type": "LoadImage"}, {"type": resize, "input_size": row.size}]
     model = {

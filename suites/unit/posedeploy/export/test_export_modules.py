@@ -68,7 +68,7 @@ def test_several_classes_are_a_sixth_column(subject: Callable[[str], Any], name:
     with torch.no_grad():
         dets, _ = it.exportable().network(image)
     assert dets.shape[2] == 6
-    assert subject(name.split("/")[0]).exportable().network(image)[0].shape[2] == 5
+    assert subject(name.split("/", maxsplit=1)[0]).exportable().network(image)[0].shape[2] == 5
     labels = [one.labels for one in it.predict(image)]
     assert len(np.unique(np.concatenate(labels))) == 3
     assert not dets[dets[..., 4] == 0].any()  # padding, the class too

@@ -81,7 +81,8 @@ def test_a_person_of_a_class_has_its_name_in_its_color() -> None:
     for left, label in ((0, 0), (100, 1)):
         changed = (drawn != plain).any(axis=2)[:, left : left + 100]
         assert changed.any()
-        assert (drawn[:, left : left + 100][changed] == CLASS_COLORS[label][::-1]).all(axis=1).any()
+        colored = drawn[:, left : left + 100][changed] == CLASS_COLORS[label][::-1]
+        assert colored.all(axis=1).any()
     other = draw_poses(CANVAS, people, meta, labels=np.array([1, 1]))
     assert (other != drawn).any()
     nameless = draw_poses(CANVAS, people, META, labels=np.array([0, 300]))

@@ -243,7 +243,7 @@ def test_candidates_have_the_class_of_their_best_score() -> None:
     scores = np.array([[[0.2, 0.6], [0.7, 0.1], [0.3, 0.3], [0.05, 0.02]]], np.float32)
     outputs = {"boxes": boxes, "scores": scores, "keypoints": np.ones((1, 4, 17, 3), np.float32)}
     ours = decoder("YOLOXPoseHostDetections", rule, (64, 64)).decode(outputs)
-    # the first goes: a better person of another class overlaps it; of equal scores the first counts
+    # a better person of another class removes the first; of equal scores the first class counts
     np.testing.assert_array_equal(ours.box_scores, np.array([0.7, 0.3], np.float32))
     assert ours.labels is not None
     assert ours.labels.tolist() == [0, 0]
