@@ -117,7 +117,10 @@ class HeadSpec:
 
 
 def _detector(kind: str, head: str, network: str, component: str, raw: Stage) -> HeadSpec:
-    """The row of a detector like YOLOX-Pose: only its last layers differ from the others'."""
+    """The row of a detector like YOLOX-Pose: only its last layers differ from the others'.
+
+    With several classes `dets` has a sixth column, the class; C is 1 with one class.
+    """
     nms = Stage(
         "nms",
         (Output("dets", ("N", "M", 5)), Output("keypoints", ("N", "M", "K", 3))),
@@ -125,7 +128,7 @@ def _detector(kind: str, head: str, network: str, component: str, raw: Stage) ->
     )  # fmt: skip
     dense = Stage(
         "dense",
-        (Output("boxes", ("N", "P", 4)), Output("scores", ("N", "P", 1)),
+        (Output("boxes", ("N", "P", 4)), Output("scores", ("N", "P", "C")),
          Output("keypoints", ("N", "P", "K", 3))),
         "YOLOXPoseHostDetections", "posedeploy.sdk.decode.detections:dense_decoder",
     )  # fmt: skip

@@ -5,7 +5,9 @@ Errors are absolute and in the unit of what is compared; images are pooled.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,14 +124,32 @@ class Detections:
     scores: Array  # [D]
     keypoints: Array  # [D, K, 2]
     keypoint_scores: Array  # [D, K]
+    labels: NDArray[np.int64] | None = None  # [D] class, from 0; None: all are of class 0
+    class_ties: NDArray[np.bool_] | None = None  # [D] either class will do; None: nowhere
 
     def __len__(self) -> int:
         return len(self.scores)
 
     def select(self, index: NDArray[np.integer] | NDArray[np.bool_]) -> Detections:
         """Those of an index or mask."""
-        parts = (self.boxes, self.scores, self.keypoints, self.keypoint_scores)
-        return Detections(*(part[index] for part in parts))
+        parts: dict[str, Any] = {part.name: getattr(self, part.name) for part in fields(self)}
+        chosen: dict[str, Any] = {
+            name: None if part is None else part[index] for name, part in parts.items()
+        }
+        return replace(self, **chosen)
+
+
+def other_classes(
+    got: Detections, expected: Detections
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """`[D]` True where a detection has another class than its counterpart, and where a near tie.
+
+    The first are those that no near tie of the counterpart's classes excuses.
+    """
+    nobody, nowhere = np.zeros(len(got), np.int64), np.zeros(len(got), bool)
+    left, right = (nobody if d.labels is None else d.labels for d in (got, expected))
+    ties = nowhere if expected.class_ties is None else expected.class_ties
+    return (left != right) & ~ties, (left != right) & ties
 
 
 def match_detections(

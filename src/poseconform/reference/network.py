@@ -106,6 +106,7 @@ def _tensor_arrays(
     for i, sample in enumerate(done):
         arrays[f"image_keypoints:{i}"] = np.asarray(sample.pred_instances.keypoints, np.float64)
         arrays[f"image_scores:{i}"] = np.ones(1)
+        arrays[f"image_labels:{i}"] = np.zeros(1, np.int64)
     return arrays
 
 

@@ -169,9 +169,11 @@ def _predict(decoder: Decoder, outputs: Outputs, samples: Sequence[Any], **_: ob
     for image in range(len(samples)):
         rows = decoded.image == image
         scores, visible = decoded.box_scores[rows], decoded.point_scores[rows]
+        none = np.zeros(len(scores), np.int64)
+        labels = none if decoded.labels is None else decoded.labels[rows]
         instances.append(
             InstanceData(
-                scores=scores, labels=np.zeros(len(scores), np.int64),
+                scores=scores, labels=labels,
                 bboxes=decoded.boxes[rows], bbox_scores=scores, keypoints=decoded.points[rows],
                 keypoint_scores=visible, keypoints_visible=visible,
             )

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posedeploy.apis.progress import Progress, at_stage, silent
-from posedeploy.config import ModelConfig
+from posedeploy.config import ModelConfig, class_count
 from posedeploy.runtime import device_of
 from posedeploy.sdk.folder import read_folder
 from posedeploy.sdk.images import MOST_PIXELS, Image
@@ -57,7 +57,10 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Compared:
-    """The keypoints of one image: `[N, K, 3]` and `[M, K, 3]` image px, score."""
+    """The keypoints of one image: `[N, K, 3]` and `[M, K, 3]` image px, score.
+
+    `[…, 4]` with the class of the person for models of several classes.
+    """
 
     deployed: Keypoints
     pytorch: Keypoints
@@ -122,7 +125,7 @@ def pytorch_keypoints(model: nn.Module, config: ModelConfig, source: ImageSource
     # read first: mmpose takes a file's size from its header, before EXIF turns the image
     image = as_mmpose_reads(config, source)
     infer = inference_bottomup if config.head_kind.bottom_up else inference_topdown
-    return keypoints_of(infer(model, image)[0].pred_instances)
+    return keypoints_of(infer(model, image)[0].pred_instances, class_count(config))
 
 
 def as_mmpose_reads(config: ModelConfig, source: ImageSource) -> Image:
@@ -138,11 +141,35 @@ def as_mmpose_reads(config: ModelConfig, source: ImageSource) -> Image:
     return loaded
 
 
-def keypoints_of(instances: Any) -> Keypoints:
-    """Keypoints `[N, K, 3]` (image px, score) of mmpose's `pred_instances`."""
+def keypoints_of(instances: Any, classes: int = 1) -> Keypoints:
+    """Keypoints `[N, K, 3]` (image px, score) of mmpose's `pred_instances`.
+
+    `[N, K, 4]` with the class of the person if the model has several.
+    """
     points = np.asarray(instances.keypoints, np.float64)[..., :2]
     scores = np.asarray(instances.keypoint_scores, np.float64)
-    return np.concatenate([points, scores[..., None]], axis=-1)
+    keypoints = np.concatenate([points, scores[..., None]], axis=-1)
+    return with_classes(keypoints, instances.labels if classes > 1 else None)
+
+
+def with_classes(keypoints: Keypoints, labels: NDArray[np.integer] | None) -> Keypoints:
+    """Keypoints `[N, K, 3]` with labels `[N]` as a fourth column, or without."""
+    if labels is None:
+        return keypoints
+    column = np.broadcast_to(labels[:, None, None], (*keypoints.shape[:2], 1))
+    return np.concatenate([keypoints, column], axis=-1)
+
+
+def _labels(keypoints: Keypoints) -> NDArray[np.int64]:
+    labels = classes_of(keypoints)
+    return np.zeros(len(keypoints), np.int64) if labels is None else labels
+
+
+def classes_of(keypoints: Keypoints) -> NDArray[np.int64] | None:
+    """The labels `[N]` in the fourth column, None if there is none."""
+    if keypoints.shape[-1] < 4:
+        return None
+    return keypoints[:, 0, 3].astype(np.int64)
 
 
 def sdk_keypoints(folder: Path, source: ImageSource) -> Keypoints:
@@ -157,7 +184,8 @@ def sdk_keypoints(folder: Path, source: ImageSource) -> Keypoints:
     device = device_of(sdk.model.backend, sdk.precision)
     # the caller has set the limit of pixels as the image was read
     with PoseDetector(folder, device, max_pixels=MOST_PIXELS) as detector:
-        return np.asarray(detector(detector.read(source)), np.float64)
+        poses = detector.detect(detector.read(source))
+        return with_classes(np.asarray(poses.keypoints, np.float64), poses.labels)
 
 
 def keypoint_distances(
@@ -166,7 +194,8 @@ def keypoint_distances(
     """Match people by the mean distance of their keypoints and measure the distances.
 
     Keypoints are `[N, K, 3]` and `[M, K, 3]`, image px and score. A deployed detector keeps at
-    most `keep_top_k` people, best first, so only as many of PyTorch's are compared.
+    most `keep_top_k` people, best first, so only as many of PyTorch's are compared. People of
+    different classes (see `with_classes`) are not the same people.
     """
     from scipy.optimize import linear_sum_assignment
 
@@ -175,7 +204,10 @@ def keypoint_distances(
     limit = LIMIT_PX[precision] * max(1.0, image_px_per_input_px)
     apart = np.linalg.norm(deployed[:, None, :, :2] - pytorch[None, :, :, :2], axis=-1)
     cost = np.nan_to_num(apart.mean(axis=-1), nan=FAR_PX, posinf=FAR_PX)
-    rows, columns = linear_sum_assignment(cost)
+    other = _labels(deployed)[:, None] != _labels(pytorch)[None]
+    rows, columns = linear_sum_assignment(cost + FAR_PX * other)
+    same = ~other[rows, columns]
+    rows, columns = rows[same], columns[same]
     distances = apart[rows, columns]
     unmatched = len(deployed) + len(pytorch) - 2 * len(rows)
     median = float(np.median(distances)) if distances.size else 0.0

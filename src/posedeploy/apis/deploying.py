@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from posedeploy.apis.comparing import Compared, FindKeypoints, compare_on
+from posedeploy.apis.comparing import Compared, FindKeypoints, classes_of, compare_on
 from posedeploy.apis.exporting import Exported, check_fit, export
 from posedeploy.apis.progress import Progress, at_stage, silent
 from posedeploy.apis.proving import Layers, Response, figures, measured_layers, response
@@ -220,7 +220,9 @@ def _draw(
     for i, (source, result) in enumerate(zip(images, compared, strict=True)):
         suffix, image = "" if i == 0 else f"_{i}", read_for(sdk, source, MOST_PIXELS)
         for name, points in ((backend, result.deployed), ("pytorch", result.pytorch)):
-            drawn = draw_poses(image, points, sdk.dataset_meta)
+            drawn = draw_poses(
+                image, points[..., :3], sdk.dataset_meta, labels=classes_of(points)
+            )
             write_image(sdk.folder / f"output_{name}{suffix}.jpg", drawn)
 
 

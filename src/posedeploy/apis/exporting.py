@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from posedeploy.apis.progress import Progress, at_stage, silent
-from posedeploy.config import DeployConfig, ModelConfig
+from posedeploy.config import DeployConfig, ModelConfig, class_meta
 from posedeploy.convert import conversion_row
 from posedeploy.errors import BadInputError
 from posedeploy.heads import HeadSpec, head_of_word
@@ -133,6 +133,7 @@ def export(
     if model is None:
         with at_stage("model", progress):
             model = build_model(model_config, Path(checkpoint))
+    meta: Any = model.dataset_meta
     started = time.perf_counter()
     with at_stage("export", progress):
         form = conversion_row(deploy_config.backend, deploy_config.precision).form
@@ -142,7 +143,7 @@ def export(
         exported = Exported(
             folder=folder, graph=graph.path.name, exporter=graph.exporter, opset=graph.opset,
             ir_version=graph.ir_version, nodes=dict(graph.nodes), checkpoint=str(checkpoint),
-            dataset_meta=compact_dataset_meta(model.dataset_meta),  # type: ignore[arg-type]
+            dataset_meta=compact_dataset_meta(meta) | class_meta(model_config, meta),
             seconds=round(time.perf_counter() - started, 3),
             host=host_work(module, model, model_config, deploy_config, folder),
         )  # fmt: skip

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from posedeploy.apis.comparing import keypoints_of
 from posedeploy.compat import install
-from posedeploy.config import DeployConfig, ModelConfig
+from posedeploy.config import DeployConfig, ModelConfig, class_count, class_meta
 from posedeploy.errors import BadInputError
 from posedeploy.sdk.drawing import draw_poses
 from posedeploy.sdk.fields import Node
@@ -225,7 +225,7 @@ def draw(
     """
     from posedeploy.zoo.build import dataset_meta
 
-    people = [np.zeros((0, 0, 3))] if not samples else []
+    people, labels = ([np.zeros((0, 0, 3))] if not samples else []), []
     for sample in samples:
         if "pred_instances" not in sample:
             raise BadInputError(
@@ -233,9 +233,13 @@ def draw(
                 "a PoseDataSample from `model.test_step(...)`", "Pass `result=results[0]`.",
             )  # fmt: skip
         people.append(keypoints_of(sample.pred_instances))
-    compact = compact_dataset_meta(dataset_meta(config) if meta is None else meta)
+        if class_count(config) > 1:
+            labels.append(np.asarray(sample.pred_instances.labels))
+    whole = dataset_meta(config) if meta is None else meta
+    compact = compact_dataset_meta(whole) | class_meta(config, whole)
     node = Node({"posedeploy": {"dataset_meta": compact}}, "dataset_meta")
-    return draw_poses(image, np.concatenate(people), read_dataset_meta(node), min_score)
+    classes = np.concatenate(labels) if labels else None
+    return draw_poses(image, np.concatenate(people), read_dataset_meta(node), min_score, classes)
 
 
 def show_window(drawing: Image, window_name: str, reason: str | None = None) -> None:

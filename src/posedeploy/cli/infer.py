@@ -208,15 +208,22 @@ class Inference:
                 )  # fmt: skip
 
     def _drawn(self, image: Image, poses: Poses) -> NDArray[np.uint8]:
-        return draw_poses(image, poses.keypoints, self.detector.dataset_meta, self.min_score)
+        meta = self.detector.dataset_meta
+        return draw_poses(image, poses.keypoints, meta, self.min_score, poses.labels)
 
 
 def _found(image: Image, poses: Poses) -> dict[str, Any]:
-    """Size and people as JSON: boxes and keypoints in image px, keypoints as [x, y, score]."""
-    people = [
+    """Size and people as JSON: boxes and keypoints in image px, keypoints as [x, y, score].
+
+    People of a model of several classes have a label.
+    """
+    people: list[dict[str, Any]] = [
         {"box": box.tolist(), "score": float(score), "keypoints": points.tolist()}
         for box, score, points in zip(poses.boxes, poses.scores, poses.keypoints, strict=True)
     ]
+    if poses.labels is not None:
+        for person, label in zip(people, poses.labels.tolist(), strict=True):
+            person["label"] = label
     return {"width": image.shape[1], "height": image.shape[0], "people": people}
 
 
@@ -225,12 +232,13 @@ class JsonLines:
 
     def start(self, detector: PoseDetector) -> None:
         model, meta = detector.model, detector.dataset_meta
+        names = {"class_names": list(meta.class_names)} if meta.class_names else {}
         self._line(
             kind="model", folder=str(model.folder), name=model.model.name,
             backend=model.model.backend, precision=model.precision,
             input_size=list(detector.input_size), top_down=detector.top_down,
             keypoint_names=list(meta.keypoint_names),
-            skeleton=[list(link) for link in meta.skeleton_links],
+            skeleton=[list(link) for link in meta.skeleton_links], **names,
         )  # fmt: skip
 
     def image(self, source: Path, image: Image, poses: Poses, written: Path | None) -> None:

@@ -17,6 +17,7 @@ from posedeploy.export.detection import (
     Rows,
     Selection,
     best_class,
+    class_column,
     decode_boxes,
     detection_settings,
     flatten_levels,
@@ -55,9 +56,10 @@ class SimccNetwork(nn.Module):
 class DetectorNetwork(nn.Module):
     """Normalized image [N, 3, H, W] → the people that the head's `predict` detects.
 
-    `stage` is where the graph ends. `nms`: dets [N, M, 5], keypoints [N, M, K, 3]. `dense`: boxes
-    [N, P, 4] (not clipped), scores [N, P, 1], keypoints [N, P, K, 3]. `raw`: what the last layers
-    output, each [N, P, C].
+    `stage` is where the graph ends. `nms`: dets [N, M, 5], keypoints [N, M, K, 3]; a head of
+    several classes has a sixth column of `dets`, the class from 0. `dense`: boxes [N, P, 4] (not
+    clipped), scores [N, P, classes], keypoints [N, P, K, 3]. `raw`: what the last layers output,
+    each [N, P, C].
     """
 
     points: Tensor
@@ -72,6 +74,7 @@ class DetectorNetwork(nn.Module):
         self.model = model
         self.stage = stage
         self.joints = int(model.head.num_keypoints)
+        self.classes = int(model.head.head_module.num_classes)
         points, strides = priors(model.head, self.input_size)
         self.register_buffer("points", points)
         self.register_buffer("strides", strides)
@@ -92,16 +95,17 @@ class YoloxPoseNetwork(DetectorNetwork):
         boxes, scores, keypoints = self._dense(*raw)
         if self.stage == "dense":
             return boxes, scores, keypoints
-        index, best = self.select(boxes, scores)
+        index, best = self.select(boxes, best_class(scores))
         chosen = take(keypoints.reshape(-1, self.priors, self.joints * 3), index, self.joints * 3)
         people = chosen.reshape(-1, self.settings.keep_top_k, self.joints, 3)
-        dets, people = self.rows(take(boxes, index, 4), best, people)
+        column = class_column(scores, index, self.classes)
+        dets, people = self.rows(take(boxes, index, 4), best, people, *column)
         return dets, people
 
     def _dense(
         self, cls: Tensor, obj: Tensor, bbox: Tensor, kpt_offset: Tensor, kpt_vis: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        scores = best_class(cls.sigmoid() * obj.sigmoid())
+        scores = cls.sigmoid() * obj.sigmoid()
         boxes = decode_boxes(bbox, self.points, self.strides)
         offsets = kpt_offset.reshape(-1, self.priors, self.joints, 2)
         # the formula of YOLOXPoseHead.decode_kpt_reg
@@ -130,19 +134,20 @@ class RtmoNetwork(DetectorNetwork):
         if self.stage == "raw":
             return raw
         cls, bbox, kpt_vis, pose_vec = raw
-        scores = best_class(cls.sigmoid())
+        scores = cls.sigmoid()
         boxes = decode_boxes(bbox, self.points, self.strides)
         if self.stage == "dense":
             points = self.points + torch.zeros_like(boxes[..., :2])
             positions = self.decode(pose_vec, boxes, points)
             return boxes, scores, self._keypoints(positions, kpt_vis)
-        index, best = self.select(boxes, scores)
+        index, best = self.select(boxes, best_class(scores))
         # only the M chosen rows are decoded; M is fixed, so no reduction is ever empty
         chosen = take(boxes, index, 4)
         vectors = take(pose_vec, index, self.decode.channels)
         positions = self.decode(vectors, chosen, self.points[index])
         visible = take(kpt_vis, index, self.joints)
-        dets, people = self.rows(chosen, best, self._keypoints(positions, visible))
+        column = class_column(scores, index, self.classes)
+        dets, people = self.rows(chosen, best, self._keypoints(positions, visible), *column)
         return dets, people
 
     @staticmethod

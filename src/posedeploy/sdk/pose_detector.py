@@ -138,7 +138,7 @@ class PoseDetector:
         return self.detect(img, bboxes).keypoints
 
     def detect(self, img: Image, bboxes: ArrayLike | None = None) -> Poses:
-        """The same with the boxes and their scores."""
+        """The same with the boxes, their scores and, for models of several classes, `labels`."""
         return self.detect_batch([img], None if bboxes is None else [bboxes])[0]
 
     def batch(
@@ -171,8 +171,7 @@ class PoseDetector:
             poses, region = self._infer(regions[chunk])
             for index in np.unique(owners[chunk]):
                 rows = owners[chunk][region] == index
-                part = Poses(poses.keypoints[rows], poses.boxes[rows], poses.scores[rows])
-                parts[index].append(part)
+                parts[index].append(poses.select(rows))
         keypoints = 0 if all(parts) else self._keypoints
         return [join(part, keypoints) for part in parts]
 

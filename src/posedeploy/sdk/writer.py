@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from posedeploy.codecs import codec_of
-from posedeploy.config import DeployConfig, ModelConfig, type_name
+from posedeploy.config import DeployConfig, ModelConfig, class_count, type_name
 from posedeploy.runtime import StoredPrecision, TensorInfo
 from posedeploy.sdk.checksums import EDITABLE, checksums
 from posedeploy.sdk.folder import DEPLOY, DETAIL, PIPELINE
@@ -219,6 +219,8 @@ def model_facts(model_config: ModelConfig, keypoints: int) -> dict[str, Any]:
     }
     if keypoints:
         facts["num_keypoints"] = keypoints
+    if (classes := class_count(model_config)) > 1:
+        facts["num_classes"] = classes
     if model_config.head_kind.bottom_up:
         # A bottom-up graph outputs coordinates itself: its codec encodes labels for training only.
         facts["pad_val"] = list(resize.get("pad_val", DEFAULT_PAD_VALUE))

@@ -28,6 +28,7 @@ class Decoded:
     point_scores: Floats  # `[P, K]`
     boxes: Floats | None = None  # `[P, 4]` left, top, right, bottom; None if there are none
     box_scores: Floats | None = None  # `[P]`, likewise
+    labels: NDArray[np.int64] | None = None  # `[P]` class from 0; None if there is one class only
 
 
 class Decoder(Protocol):

@@ -20,6 +20,7 @@ from poseconform.compare.metrics import (
     keypoint_similarity,
     log_histogram,
     match_detections,
+    other_classes,
     pixel_distances,
     tensor_error,
     within_reach,
@@ -29,6 +30,7 @@ from posedeploy.runtime.quantized.noise import decibels
 POINTS = np.arange(34.0).reshape(1, 17, 2)
 TRUTH = np.array([1.0, 2.0, 3.0, 4.0])
 PEOPLE = make_people([0.9, 0.8])
+CLASSES = replace(PEOPLE, labels=np.array([0, 1]))
 
 
 def changed(array: np.ndarray, place: int, by: float) -> np.ndarray:
@@ -65,6 +67,9 @@ TABLE: dict[str, Rejects] = {
         lambda: sum(log_histogram(changed(TRUTH, 1, 1e-9) - TRUTH))),
     "match_detections": Rejects(
         matched, lambda: matched(boxes=changed(PEOPLE.boxes, 0, 2.01)), False),
+    "other_classes": Rejects(
+        lambda: int(other_classes(CLASSES, CLASSES)[0].sum()),
+        lambda: int(other_classes(PEOPLE, CLASSES)[0].sum())),  # without labels all are of class 0
     "pixel_distances": Rejects(
         lambda: pixel_distances(np.zeros(100)).max,
         lambda: pixel_distances(changed(np.zeros(100), 50, 1e-6)).max),

@@ -317,6 +317,22 @@ def test_people_that_only_one_finds_are_counted() -> None:
     assert (empty.people, empty.median_px, empty.same, empty.nobody) == (0, 0.0, False, True)
 
 
+CLASSES = np.array([0, 1, 1])
+
+
+@given(st.permutations(range(3)), st.integers(0, 2))
+def test_people_of_another_class_are_other_people(order: list[int], wrong: int) -> None:
+    """Whatever the order; to lose the class is to say that it is 0."""
+    expected = comparing.with_classes(PEOPLE, CLASSES)
+    assert expected.shape == (3, 17, 4)
+    assert comparing.keypoint_distances(expected[order], expected, "fp32", 1.0).same
+    swapped = comparing.with_classes(PEOPLE, np.where(np.arange(3) == wrong, 1 - CLASSES, CLASSES))
+    found = comparing.keypoint_distances(swapped[order], expected, "fp32", 1.0)
+    assert (found.people, found.only_one, found.same, found.max_px) == (2, 2, False, 0.0)
+    lost = comparing.keypoint_distances(PEOPLE[order], expected, "fp32", 1.0)
+    assert (lost.people, lost.only_one, lost.same) == (1, 4, False)
+
+
 def test_a_keypoint_that_is_no_number_is_a_difference() -> None:
     got = PEOPLE.copy()
     got[0, 0, 0] = np.nan

@@ -25,6 +25,11 @@ from posedeploy.utils import get_input_shape, load_config
 SIMCC_STATIC = "pose-detection_simcc_onnxruntime_static"
 SIMCC_DYNAMIC = "pose-detection_simcc_onnxruntime_dynamic"  # with the small model's shape
 YOLOX = "pose-detection_yolox-pose_onnxruntime_dynamic"
+TWO_CLASSES = "pose-detection_yolox-pose_onnxruntime_static"
+MODELS = {
+    SIMCC_STATIC: "rtmpose_t", SIMCC_DYNAMIC: "rtmpose_t", YOLOX: "yoloxpose_tiny",
+    TWO_CLASSES: "yoloxpose_tiny/2",
+}  # fmt: skip
 ALL = -1e9  # a random network's scores may be below 0
 Tiny = Callable[[str], TinyModel]
 
@@ -55,9 +60,7 @@ def folders(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, Path]:
     made = {}
-    for name, config in (
-        ("rtmpose_t", SIMCC_STATIC), ("rtmpose_t", SIMCC_DYNAMIC), ("yoloxpose_tiny", YOLOX),
-    ):  # fmt: skip
+    for config, name in MODELS.items():
         model, folder = tiny_model(name), tmp_path_factory.mktemp("sdk") / config
         posedeploy.deploy(of_any_shape(config), model.config, model.checkpoint, folder)
         made[config] = folder
@@ -65,7 +68,7 @@ def folders(
 
 
 def processor_of(config: str, tiny_model: Tiny) -> tuple[PoseDetection, TinyModel]:
-    model = tiny_model("yoloxpose_tiny" if config == YOLOX else "rtmpose_t")
+    model = tiny_model(MODELS[config])
     deploy_cfg, model_cfg = load_config(config, model.config)
     deploy_cfg.onnx_config.input_shape = None
     return build_task_processor(model_cfg, deploy_cfg, "cpu"), model
@@ -118,7 +121,7 @@ def test_a_device_that_the_backend_has_not(tiny_model: Tiny) -> None:
         build_task_processor(tiny_model("rtmpose_t").config, openvino, "cuda")
 
 
-@pytest.mark.parametrize("config", [SIMCC_STATIC, SIMCC_DYNAMIC, YOLOX])
+@pytest.mark.parametrize("config", MODELS)
 def test_backend_and_pytorch_give_equal_samples(
     config: str, folders: dict[str, Path], tiny_model: Tiny
 ) -> None:

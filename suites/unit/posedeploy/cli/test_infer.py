@@ -31,6 +31,7 @@ from posedeploy.cli.terminal import SpeedColumn, items_progress, to_json
 from posedeploy.errors import BadInputError, UnavailableError
 from posedeploy.paths import whole_file
 from posedeploy.sdk import PoseDetector
+from posedeploy.sdk.drawing import draw_poses
 from posedeploy.sdk.images import write_image
 from posedeploy.sdk.windows import check_windows, why_no_windows
 from posedeploy.synthetic.figures import draw_figure
@@ -115,6 +116,25 @@ def test_a_model_that_finds_people_itself_takes_no_boxes(
     assert len(done.lines[1]["people"]) >= 1
     refused = infer("photo.png", "--bbox=1,2,30,40", model=tiny_sdk("yoloxpose_tiny"))
     assert refused.code == 2
+
+
+def test_a_person_of_several_classes_has_its_label(
+    infer: Infer, here: Path, tiny_sdk: Callable[[str], Path]
+) -> None:
+    folder = tiny_sdk("yoloxpose_tiny/2")
+    model, image = infer("photo.png", "--json", "--out=drawn", model=folder).lines
+    assert model["class_names"] == ["cat", "dog"]
+    found = PoseDetector(folder).detect(read(here / "photo.png"))
+    assert found.labels is not None
+    assert [person["label"] for person in image["people"]] == found.labels.tolist()
+    assert set(found.labels.tolist()) == {0, 1}
+    meta = PoseDetector(folder).dataset_meta
+    nameless = draw_poses(read(here / "photo.png"), found.keypoints, meta, 0.3)
+    assert not np.array_equal(read(here / "drawn" / "photo_poses.png"), nameless)
+
+    model, image = infer("photo.png", "--json", model=tiny_sdk("yoloxpose_tiny")).lines
+    assert "class_names" not in model
+    assert not [person for person in image["people"] if "label" in person]
 
 
 def test_scores_below_the_limit_are_reported(infer: Infer) -> None:

@@ -216,14 +216,9 @@ def test_keypoints_are_compared_on_the_device_that_computes_in_the_precision(
         def __init__(self, _folder: Path, device: str, **_options: object) -> None:
             asked.append(device)
 
-        def __enter__(self) -> Detector:
-            return self
-
-        def read(self, source: object) -> object:
-            return source
-
-        def __call__(self, _image: object) -> list[float]:
-            return [1.0]
+        def __enter__(self) -> SimpleNamespace:
+            found = SimpleNamespace(keypoints=[[[1.0, 2.0, 0.5]]], labels=None)
+            return SimpleNamespace(detect=lambda _image: found, read=lambda source: source)
 
         def __exit__(self, *_error: object) -> None:
             pass

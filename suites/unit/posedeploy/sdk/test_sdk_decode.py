@@ -211,6 +211,51 @@ def test_detections_drop_padding_and_clip_boxes(component: str) -> None:
     assert without.image.tolist() == [0, 0, 1]
 
 
+def classified(*labels: float) -> dict[str, Any]:
+    """Outputs with one person of each class, the best first, and a row of padding."""
+    dets = np.zeros((1, len(labels) + 1, 6), np.float32)
+    dets[0, :-1, 4], dets[0, :-1, 5] = np.linspace(0.9, 0.5, len(labels)), labels
+    return {"dets": dets, "keypoints": np.ones((1, len(labels) + 1, 17, 3), np.float32)}
+
+
+def test_a_sixth_column_is_the_class() -> None:
+    ours = decoder("RTMODetections", {}, (640, 640)).decode(classified(2, 0, 1))
+    assert ours.labels is not None
+    assert ours.labels.tolist() == [2, 0, 1]
+    assert ours.labels.dtype == np.int64
+    assert ours.boxes.shape == (3, 4)
+    some = decoder("RTMODetections", {"score_thr": 0.6}, (640, 640)).decode(classified(2, 0, 1))
+    assert some.labels is not None
+    assert some.labels.tolist() == [2, 0]
+    one_class = {name: array[..., :5] for name, array in classified(2).items()}
+    assert decoder("RTMODetections", {}, (640, 640)).decode(one_class).labels is None
+
+
+@pytest.mark.parametrize("label", [0.5, -1.0, np.nan, np.inf, 1e9])
+def test_a_class_that_is_no_index_is_refused(label: float) -> None:
+    with pytest.raises(BadInputError, match=r"'dets'.*class.*whole numbers from 0"):
+        decoder("RTMODetections", {}, (640, 640)).decode(classified(0, label))
+
+
+def test_candidates_have_the_class_of_their_best_score() -> None:
+    rule = {"score_threshold": 0.1, "iou_threshold": 0.5, "pre_top_k": 9, "max_output": 9,
+            "keep_top_k": 9}  # fmt: skip
+    boxes = np.array([[[0, 0, 8, 8], [0, 0, 8, 7], [20, 20, 30, 30], [40, 0, 50, 9]]], np.float32)
+    scores = np.array([[[0.2, 0.6], [0.7, 0.1], [0.3, 0.3], [0.05, 0.02]]], np.float32)
+    outputs = {"boxes": boxes, "scores": scores, "keypoints": np.ones((1, 4, 17, 3), np.float32)}
+    ours = decoder("YOLOXPoseHostDetections", rule, (64, 64)).decode(outputs)
+    # a better person of another class removes the first; of equal scores the first class counts
+    np.testing.assert_array_equal(ours.box_scores, np.array([0.7, 0.3], np.float32))
+    assert ours.labels is not None
+    assert ours.labels.tolist() == [0, 0]
+    outputs["scores"] = scores[..., ::-1]
+    ours = decoder("YOLOXPoseHostDetections", rule, (64, 64)).decode(outputs)
+    assert ours.labels is not None
+    assert ours.labels.tolist() == [1, 0]
+    outputs["scores"] = scores[..., :1]
+    assert decoder("YOLOXPoseHostDetections", rule, (64, 64)).decode(outputs).labels is None
+
+
 def test_nobody_in_the_image_gives_empty_arrays() -> None:
     outputs = {"dets": np.zeros((1, 5, 5), np.float32), "keypoints": np.zeros((1, 5, 17, 3))}
     ours = decoder("RTMODetections", {}, (640, 640)).decode(outputs)
@@ -322,7 +367,7 @@ def test_parameters_that_contradict_are_refused(
         (HEATMAP, {}, {"output": np.array([[[["a"]]]])}),
         (SIMCC, {}, {"simcc_x": np.zeros((1, 2, 384)), "simcc_y": np.zeros((1, 3, 512))}),
         (SIMCC, {}, {"simcc_x": np.zeros((1, 2, 512)), "simcc_y": np.zeros((1, 2, 384))}),
-        ("RTMODetections", {}, {"dets": np.zeros((1, 2, 6)), "keypoints": np.zeros((1, 2, 3, 3))}),
+        ("RTMODetections", {}, {"dets": np.zeros((1, 2, 7)), "keypoints": np.zeros((1, 2, 3, 3))}),
         ("RTMODetections", {}, {"dets": np.zeros((1, 2, 5)), "keypoints": np.zeros((1, 3, 3, 3))}),
     ],
 )

@@ -204,3 +204,11 @@ def test_a_folder_that_was_just_converted_has_no_findings(
     detail = json.loads((tmp_path / "sdk" / "detail.json").read_text(encoding="utf-8"))
     others = {path.name for path in (tmp_path / "sdk").iterdir()} - {"detail.json"}
     assert set(detail["posedeploy"]["files"]) == others
+
+
+@pytest.mark.parametrize("name", BOTTOM_UP)
+def test_several_classes_are_a_fact_and_one_is_none(name: str) -> None:
+    config = model(name)
+    assert "num_classes" not in writer.model_facts(config, 17)
+    config.config["model"]["head"]["head_module_cfg"]["num_classes"] = 2
+    assert writer.model_facts(config, 17)["num_classes"] == 2
