@@ -1,0 +1,92 @@
+"""The decoding of codecs as part of a graph (MMDeploy's `export_postprocess`).
+
+Each module equals the `decode` of MMPose 1.3.2's codec. Positions are counted in integers and
+scaled in float32, whatever the network computes in: float16 holds no odd integer above 2048.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from posedeploy.codecs import codec_of
+from posedeploy.config import ModelConfig
+from posedeploy.heads import load
+
+NO_PEAK = -1.0  # bins or cells: where no value is above 0, as mmpose has it
+
+
+class SimccPeaks(nn.Module):
+    """`SimCCLabel.decode` without DARK."""
+
+    def __init__(self, codec: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.split_ratio = float(codec.get("simcc_split_ratio", 2.0))  # bins a px; the default
+
+    def forward(self, simcc_x: Tensor, simcc_y: Tensor) -> tuple[Tensor, Tensor]:
+        """Vectors [N, K, Wx] and [N, K, Wy] → keypoints [N, K, 2] input px, scores [N, K]."""
+        scores = torch.minimum(simcc_x.amax(dim=-1), simcc_y.amax(dim=-1))
+        bins = torch.stack([simcc_x.argmax(dim=-1), simcc_y.argmax(dim=-1)], dim=-1)
+        return peaks_or_none(bins, scores) / self.split_ratio, scores
+
+
+class HeatmapPeaks(nn.Module):
+    """`MSRAHeatmap.decode` without DARK: a quarter cell towards the larger neighbor."""
+
+    scale: Tensor
+
+    def __init__(self, codec: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.size = tuple(map(int, codec["heatmap_size"]))  # width, height in cells
+        sizes = zip(codec["input_size"], self.size, strict=True)
+        scale = torch.tensor([side / cells for side, cells in sizes], dtype=torch.float32)
+        self.register_buffer("scale", scale)
+
+    def forward(self, heatmaps: Tensor) -> tuple[Tensor, Tensor]:
+        """Heatmaps [N, K, H, W] → keypoints [N, K, 2] input px, scores [N, K]."""
+        width, height = self.size
+        flat = heatmaps.flatten(2)
+        scores, index = flat.amax(dim=-1), flat.argmax(dim=-1)
+        y = torch.div(index, width, rounding_mode="trunc")
+        x = index - y * width
+        # the cells that `refine_keypoints` takes the step in: its two axes are not alike
+        steps = torch.stack(
+            [
+                self._step(flat, index, 1, (x > 1) & (x < width - 1) & (y > 0)),
+                self._step(flat, index, width, (y > 1) & (y < height - 1) & (x > 0)),
+            ],
+            dim=-1,
+        )
+        points = peaks_or_none(torch.stack([x, y], dim=-1), scores)
+        return (points + 0.25 * steps) * self.scale, scores
+
+    def _step(self, flat: Tensor, index: Tensor, stride: int, inside: Tensor) -> Tensor:
+        """-1, 0 or 1 [N, K]: to the larger of the neighbors, `stride` cells before and after."""
+        last = self.size[0] * self.size[1] - 1
+        after, before = (
+            flat.gather(2, (index + move).clamp(0, last).unsqueeze(-1)).squeeze(-1)
+            for move in (stride, -stride)
+        )
+        return torch.sign(after - before).to(torch.float32) * inside.to(torch.float32)
+
+
+def peaks_or_none(cells: Tensor, scores: Tensor) -> Tensor:
+    """Positions [N, K, 2] in float32; `NO_PEAK` where the score [N, K] is not above 0."""
+    positions = cells.to(torch.float32)
+    return torch.where(scores.unsqueeze(-1) > 0, positions, torch.full_like(positions, NO_PEAK))
+
+
+def decoding(model_config: ModelConfig) -> nn.Module:
+    """The module that decodes a top-down model's outputs in its graph.
+
+    Raises:
+        KeyError: No graph holds the decoding of the model's codec.
+    """
+    codec = codec_of(str(model_config.codec.get("type")))
+    if codec is None or not codec.in_graph:
+        raise KeyError(model_config.codec.get("type"))
+    module: nn.Module = load(codec.in_graph)(model_config.codec)
+    return module
