@@ -6,6 +6,7 @@ from posedeploy.codecs import CODECS, codec_of
 from posedeploy.config import DeployConfig, ModelConfig
 from posedeploy.errors import BadInputError
 from posedeploy.heads import KEYPOINTS, HeadSpec, Stage
+from posedeploy.runtime import backend_row
 
 FLOAT32 = ("", "f32")  # inference precisions, in OpenVINO's words, that hold every coordinate
 OUTSIDE = "Remove the field: the decoder outside of the graph computes it."
@@ -39,6 +40,8 @@ def check_postprocess(deploy_config: DeployConfig, model_config: ModelConfig) ->
             f"{deploy_config.path}: output_names", ", ".join(names),
             f"{' and '.join(stage.output_names)}, for export_postprocess", "Change the names.",
         )  # fmt: skip
+    if why := dict(backend_row(deploy_config.backend).lacks).get(KEYPOINTS):
+        raise BadInputError(field, "True", f"False for {deploy_config.backend}: {why}", OUTSIDE)
     _check_codec(model_config)
     if deploy_config.inference_precision not in FLOAT32:
         raise BadInputError(

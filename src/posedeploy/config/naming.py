@@ -154,6 +154,8 @@ def conflict(name: DeployConfigName) -> tuple[str, str] | None:
     if name.backend != backend or name.precision not in precisions:
         words = ", ".join(option.precisions)
         return f"option {name.option}", f"it for {option.backend} with {words} alone"
+    if why := dict(row.lacks).get(option.stage):
+        return f"option {name.option}", f"none: {why}"
     head = head_of_word(name.variant)
     if option.stage and option.stage not in {stage.name for stage in head.stages}:
         kind = "bottom-up" if head.top_down else "top-down"

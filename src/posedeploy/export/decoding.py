@@ -75,8 +75,9 @@ class HeatmapPeaks(nn.Module):
 
 def peaks_or_none(cells: Tensor, scores: Tensor) -> Tensor:
     """Positions [N, K, 2] in float32; `NO_PEAK` where the score [N, K] is not above 0."""
-    positions = cells.to(torch.float32)
-    return torch.where(scores.unsqueeze(-1) > 0, positions, torch.full_like(positions, NO_PEAK))
+    seen = (scores > 0).to(torch.float32).unsqueeze(-1)
+    # `where` with a number is none of coremltools' operators; on small integers this is exact
+    return (cells.to(torch.float32) - NO_PEAK) * seen + NO_PEAK
 
 
 def decoding(model_config: ModelConfig) -> nn.Module:
