@@ -115,6 +115,9 @@ def _arrays(
         return {"output": output}
     rows = {name: array.shape[1] for name, array in output.items() if array.ndim > 1}
     truth = _detections(reference, rows) if cell.model.bottom_up else dict(reference.outputs)
+    if cell.flow.keypoints:
+        decoded = reference.keypoints, reference.scores
+        truth = dict(zip(cell.flow.keypoints, decoded, strict=True))
     return {"output": output, "inputs": {"input": reference.inputs}, "reference": truth}
 
 
