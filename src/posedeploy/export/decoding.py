@@ -53,10 +53,11 @@ class HeatmapPeaks(nn.Module):
         y = torch.div(index, width, rounding_mode="trunc")
         x = index - y * width
         # the cells that `refine_keypoints` takes the step in: its two axes are not alike
+        seen = scores > 0
         steps = torch.stack(
             [
-                self._step(flat, index, 1, (x > 1) & (x < width - 1) & (y > 0)),
-                self._step(flat, index, width, (y > 1) & (y < height - 1) & (x > 0)),
+                self._step(flat, index, 1, seen & (x > 1) & (x < width - 1) & (y > 0)),
+                self._step(flat, index, width, seen & (y > 1) & (y < height - 1) & (x > 0)),
             ],
             dim=-1,
         )
