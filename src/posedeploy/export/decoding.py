@@ -56,22 +56,28 @@ class HeatmapPeaks(nn.Module):
         seen = scores > 0
         steps = torch.stack(
             [
-                self._step(flat, index, 1, seen & (x > 1) & (x < width - 1) & (y > 0)),
-                self._step(flat, index, width, seen & (y > 1) & (y < height - 1) & (x > 0)),
+                self._step(flat, index, 1, seen, x > 1, x < width - 1, y > 0),
+                self._step(flat, index, width, seen, y > 1, y < height - 1, x > 0),
             ],
             dim=-1,
         )
         points = peaks_or_none(torch.stack([x, y], dim=-1), scores)
         return (points + 0.25 * steps) * self.scale, scores
 
-    def _step(self, flat: Tensor, index: Tensor, stride: int, inside: Tensor) -> Tensor:
-        """-1, 0 or 1 [N, K]: to the larger of the neighbors, `stride` cells before and after."""
+    def _step(self, flat: Tensor, index: Tensor, stride: int, *conditions: Tensor) -> Tensor:
+        """-1, 0 or 1 [N, K]: to the larger of the neighbors, `stride` cells before and after.
+
+        It is 0 where one of the conditions [N, K] does not hold.
+        """
         last = self.size[0] * self.size[1] - 1
         after, before = (
             flat.gather(2, (index + move).clamp(0, last).unsqueeze(-1)).squeeze(-1)
             for move in (stride, -stride)
         )
-        return torch.sign(after - before).to(torch.float32) * inside.to(torch.float32)
+        step = torch.sign(after - before).to(torch.float32)
+        for condition in conditions:  # products: coremltools has no `and`
+            step = step * condition.to(torch.float32)
+        return step
 
 
 def peaks_or_none(cells: Tensor, scores: Tensor) -> Tensor:
