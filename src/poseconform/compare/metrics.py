@@ -5,7 +5,6 @@ Errors are absolute and in the unit of what is compared; images are pooled.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, fields, replace
 from typing import Any
 

@@ -32,7 +32,7 @@ def float_cell(cell: Cell, flows: Iterable[Flow]) -> Cell:
     for flow in flows:
         wanted = replace(
             alike, deploy_config=flow.deploy_config, shape=flow.shape,
-            host_suppression=flow.host_suppression,
+            host_suppression=flow.host_suppression, keypoints=flow.keypoints,
         )  # fmt: skip
         if flow == wanted and flow.fits(cell.model):
             return Cell(cell.model, flow)
@@ -113,6 +113,8 @@ def figure_keypoints(judge: Judge, cell: Cell) -> NDArray[np.float64]:
             name: np.concatenate([batch.outputs[name] for batch in batches])
             for name in batches[0].outputs
         }
+        if cell.flow.keypoints:  # the graph has decoded them
+            return outputs[cell.flow.keypoints[0]].astype(np.float64)
         return judge.keypoints(cell.model, outputs)
 
     return judge.once(("figure keypoints", cell.id), run)

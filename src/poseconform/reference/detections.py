@@ -51,7 +51,7 @@ def detection_arrays(model: Any, batch: dict[str, Any], precision: str) -> dict[
         worst = max((r[name] for r in runs), key=lambda e: float(e.max(initial=0.0)))
         size = np.concatenate([by_output(d)[name].ravel() for d in truth])
         arrays[f"ref_error:{name}"] = ref_error(worst, size)
-    return arrays | {k: np.zeros(0) for k in ("keypoints", "argmax_gap", "shift_gap")}
+    return arrays | {k: np.zeros(0) for k in ("keypoints", "scores", "argmax_gap", "shift_gap")}
 
 
 def _shifts(ties: NearTie) -> tuple[tuple[float, float], ...]:

@@ -90,6 +90,7 @@ class Reference:
     outputs: Mapping[str, NDArray[np.float64]]  # [S, ...] by name
     ref_errors: Mapping[str, RefError]  # by output (for detections: `DETECTION_OUTPUTS`)
     keypoints: NDArray[np.float64]  # [S, K, 2] decoded from `outputs`, input px
+    scores: NDArray[np.float64]  # [S, K] of the keypoints
     argmax_gap: NDArray[np.float64]  # [S, K] best minus second best where the maximum decides
     shift_gap: NDArray[np.float64]  # [S, K] least difference that decides the quarter-cell step
     image_keypoints: tuple[NDArray[np.float64], ...]  # [P, K, 2], image px, mapped by mmpose
@@ -127,6 +128,7 @@ def read_reference(folder: Path, facts: Mapping[str, Any]) -> Reference:
         outputs=_named(arrays, "output:"),
         ref_errors={n: RefError(*map(float, v)) for n, v in _named(arrays, "ref_error:").items()},
         keypoints=arrays["keypoints"],
+        scores=arrays["scores"],
         argmax_gap=arrays["argmax_gap"],
         shift_gap=arrays["shift_gap"],
         image_keypoints=tuple(arrays[f"image_keypoints:{i}"] for i in range(samples)),

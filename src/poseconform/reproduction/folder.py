@@ -114,6 +114,9 @@ def _arrays(
     if not reference:
         return {"output": output}
     truth = _detections(reference, output) if cell.model.bottom_up else dict(reference.outputs)
+    if cell.flow.keypoints:
+        decoded = reference.keypoints, reference.scores
+        truth = dict(zip(cell.flow.keypoints, decoded, strict=True))
     return {"output": output, "inputs": {"input": reference.inputs}, "reference": truth}
 
 

@@ -62,6 +62,8 @@ class DeployConfig:
     Attributes:
         input_shape: (W, H) in input px, from the intermediate representation's `input_shape` or
             else the backend's `model_inputs`; None takes the model's.
+        export_postprocess: True if the graph of a top-down model holds the decoding too, and
+            ends with keypoints.
     """
 
     path: Path  # the file it was read from; its name if it was composed
@@ -78,6 +80,7 @@ class DeployConfig:
     dynamic_batch: bool
     nms: NmsSettings | None  # None for top-down models
     calibration: CalibrationSettings
+    export_postprocess: bool
     raw: Mapping[str, Any] = field(repr=False, compare=False)  # all of it, plain dicts
 
     @property
@@ -226,6 +229,7 @@ def _typed(path: Path, raw: dict[str, Any]) -> DeployConfig:
         dynamic_batch=0 in {int(axis) for axis in axes.get(input_names[0], {})},
         nms=_nms(path, codebase.get("post_processing")),
         calibration=_calibration(path, raw.get("calib_config") or {}),
+        export_postprocess=_flag(path, codebase, "export_postprocess"),
         raw=raw,
     )
 
@@ -235,6 +239,15 @@ def _one_of(path: Path, where: str, value: object, allowed: tuple[str, ...]) -> 
     if value not in allowed:
         raise BadInputError(f"{path}: {where}", repr(value), f"one of {allowed}", "Change it.")
     return str(value)
+
+
+def _flag(path: Path, codebase: Mapping[str, Any], name: str) -> bool:
+    value = codebase.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise BadInputError(
+            f"{path}: codebase_config.{name}", repr(value), "True or False", "Change the field."
+        )
+    return bool(value)
 
 
 def _precision(path: Path, backend_config: Mapping[str, Any]) -> str:

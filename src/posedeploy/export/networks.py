@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from posedeploy.config import DeployConfig, ModelConfig
+from posedeploy.export.decoding import decoding
 from posedeploy.export.detection import (
     Rows,
     Selection,
@@ -24,33 +25,44 @@ from posedeploy.export.detection import (
     priors,
     take,
 )
+from posedeploy.heads import KEYPOINTS
 
 
-class HeatmapNetwork(nn.Module):
-    """HeatmapHead, CPMHead and MSPNHead: image → heatmaps of the last stage."""
+class TopDownNetwork(nn.Module):
+    """Image → the head's outputs, or at the stage `keypoints` what its codec decodes of them."""
 
-    def __init__(self, model: Any, *_configs: object) -> None:
+    def __init__(
+        self, model: Any, model_config: ModelConfig, _deploy_config: DeployConfig, stage: str
+    ) -> None:
         super().__init__()
         self.model = model
+        self.decode = decoding(model_config) if stage == KEYPOINTS else None
 
-    def forward(self, image: Tensor) -> tuple[Tensor]:
-        """Normalized image [N, 3, H, W] → heatmaps [N, K, h, w]."""
+    def _ending(self, *outputs: Tensor) -> tuple[Tensor, ...]:
+        """The outputs, or keypoints [N, K, 2] (input px) and scores [N, K]."""
+        return outputs if self.decode is None else self.decode(*outputs)
+
+
+class HeatmapNetwork(TopDownNetwork):
+    """HeatmapHead, CPMHead and MSPNHead: heatmaps of the last stage."""
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Normalized image [N, 3, H, W] → heatmaps [N, K, h, w], or what is decoded of them."""
         heatmaps = self.model.head(self.model.extract_feat(image))
         # CPMHead and MSPNHead output every stage; their `predict` decodes the last
-        return (heatmaps[-1] if isinstance(heatmaps, list | tuple) else heatmaps,)
+        return self._ending(heatmaps[-1] if isinstance(heatmaps, list | tuple) else heatmaps)
 
 
-class SimccNetwork(nn.Module):
-    """SimCCHead and RTMCCHead: image → one vector per keypoint and axis."""
+class SimccNetwork(TopDownNetwork):
+    """SimCCHead and RTMCCHead: one vector per keypoint and axis."""
 
-    def __init__(self, model: Any, *_configs: object) -> None:
-        super().__init__()
-        self.model = model
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Normalized image [N, 3, H, W] → simcc_x [N, K, W·ratio], simcc_y [N, K, H·ratio].
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Normalized image [N, 3, H, W] → simcc_x [N, K, W·ratio], simcc_y [N, K, H·ratio]."""
+        At the stage `keypoints`, what is decoded of them.
+        """
         simcc_x, simcc_y = self.model.head(self.model.extract_feat(image))
-        return simcc_x, simcc_y
+        return self._ending(simcc_x, simcc_y)
 
 
 class DetectorNetwork(nn.Module):

@@ -45,6 +45,7 @@ class BackendSpec:
             'exported-program', of `torch.export`.
         stages: Stages where a detector's graph may end, the preferred one first; none where the
             backend holds non-maximum suppression.
+        lacks: Stages that its files cannot hold, each with the reason.
         dynamic_batch: True if its files can take any batch.
         by_position: True if its files know their inputs and outputs by position only.
         bound: (precision, device) for precisions that one device alone computes in.
@@ -70,6 +71,7 @@ class BackendSpec:
     precisions: tuple[StoredPrecision, ...]
     form: str
     stages: tuple[str, ...] = ()
+    lacks: tuple[tuple[str, str], ...] = ()
     dynamic_batch: bool = True
     by_position: bool = False
     bound: tuple[tuple[StoredPrecision, str], ...] = ()
@@ -110,7 +112,9 @@ BACKENDS: tuple[BackendSpec, ...] = (
     BackendSpec(
         "ncnn", "ncnn", 3, ("ncnn", "pnnx"), "1.0.20250503", "end2end.param", "end2end.bin",
         # 'raw': decoding every candidate of RTMO in ncnn takes 6 to 10 s an image
-        (CPU,), (FP32, FP16, INT8), "ncnn", ("raw", "dense"), dynamic_batch=False,
+        (CPU,), (FP32, FP16, INT8), "ncnn", ("raw", "dense"),
+        (("keypoints", "ncnn has no layer that finds the place of a maximum"),),
+        dynamic_batch=False,
         tools=("pnnx",),
         own_precision="import ncnn; o = ncnn.Option(); "
         "print('fp16 if the CPU can' if o.use_fp16_arithmetic else 'fp32')",

@@ -129,7 +129,8 @@ def decoder_of(model: SdkModel, preprocessor: Preprocessor) -> Decoder:
     """
     size = preprocessor.input_size
     decoder = compile_decoder(model.component, model.params, size, model.folder)
-    if stage_of_component(model.component)[0].top_down != preprocessor.top_down:
+    head, _ = stage_of_component(model.component, model.params.value)
+    if head.top_down != preprocessor.top_down:
         kind = "top-down" if preprocessor.top_down else "bottom-up"
         component = Node(model.component, PIPELINE, model.component_path)
         raise component.error(f"one for the {kind} transforms")

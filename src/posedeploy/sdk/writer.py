@@ -15,6 +15,7 @@ from typing import Any
 
 from posedeploy.codecs import codec_of
 from posedeploy.config import DeployConfig, ModelConfig, class_count, type_name
+from posedeploy.heads import Stage
 from posedeploy.runtime import StoredPrecision, TensorInfo
 from posedeploy.sdk.checksums import EDITABLE, checksums
 from posedeploy.sdk.folder import DEPLOY, DETAIL, PIPELINE
@@ -90,13 +91,12 @@ def pipeline_json(
     """`pipeline.json`: pre-processing, network, post-processing."""
     by_position = artifact.names_are_positions
     height, width = map(int, artifact.inputs[0].shape[2:])  # of the loaded graph's NCHW input
-    positions = {name: f"#{i}" for i, name in enumerate(deploy_config.output_names)}
     net = {
         "name": model_config.estimator.lower(), "type": "Task", "module": "Net",
         "is_batched": artifact.dynamic_batch and not by_position,
         "input": ["prep_output"], "output": ["infer_output"],
         "input_map": {"img": "#0" if by_position else artifact.inputs[0].name},
-        "output_map": positions if by_position else {},  # else the names are the component's
+        "output_map": _output_map(artifact, model_config, deploy_config),
     }  # fmt: skip
     preprocess = {
         "type": "Task", "module": "Transform", "name": "Preprocess",
@@ -111,6 +111,24 @@ def pipeline_json(
     }  # fmt: skip
     tasks = [preprocess, net, decode]
     return {"pipeline": {"input": ["img"], "output": ["post_output"], "tasks": tasks}}
+
+
+def _output_map(
+    artifact: Artifact, model_config: ModelConfig, deploy_config: DeployConfig
+) -> dict[str, str]:
+    """Name that the component reads -> position or name in the graph, where it is another."""
+    names = deploy_config.output_names
+    reads = _stage(model_config, artifact.host).reads or names
+    by_position = artifact.names_are_positions
+    targets = [f"#{i}" for i in range(len(names))] if by_position else names
+    pairs = zip(reads, targets, strict=True)
+    return {read: target for read, target in pairs if read != target}
+
+
+def _stage(model_config: ModelConfig, host: Mapping[str, Any]) -> Stage:
+    """The stage that a graph ends at, which leaves `host` to the host."""
+    head = model_config.head_kind
+    return head.stage(host["stage"]) if host else head.stages[0]
 
 
 def transforms(model_config: ModelConfig, size: Sequence[int]) -> list[dict[str, Any]]:
@@ -152,15 +170,15 @@ def postprocess(
 ) -> tuple[str, dict[str, Any]]:
     """Component and parameters: the model's test_cfg, its codec, and the client's fields."""
     head = model_config.head_kind
-    if host:
-        component = head.stage(host["stage"]).component
-        return component, {**host, "input_size": list(model_config.input_size)}
+    stage = _stage(model_config, host or {})
+    if host and head.bottom_up:
+        return stage.component, {**host, "input_size": list(model_config.input_size)}
     params: dict[str, Any] = {**model_config.test_cfg, **model_config.codec}
     if codec := codec_of(str(model_config.codec.get("type"))):
         params.update(codec.client_fields(params))
     if head.bottom_up:
         params["input_size"] = list(model_config.input_size)
-    return head.stages[0].component, params
+    return stage.component, params | dict(stage.params)
 
 
 def detail_json(  # noqa: PLR0917 - the sources of its sections, in their order

@@ -286,14 +286,18 @@ OPERATORS: Mapping[str, Function] = {
     "exp":                       unary(torch.exp),
     "expand_dims":               expand_dims,
     "gelu":                      gelu,
+    "greater":                   binary(torch.gt),
     "layer_norm":                layer_norm,
     "linear":                    summing(lambda p: functional.linear(
         tensor(p["x"]), tensor(p["weight"]), optional(p, "bias"))),
     "matmul":                    summing(matmul),
     "max_pool":                  max_pool,
     "maximum":                   binary(torch.maximum),
+    "minimum":                   binary(torch.minimum),
     "mul":                       binary(torch.mul),
     "real_div":                  binary(torch.div),
+    "reduce_argmax":             lambda p: tensor(p["x"]).argmax(
+        integer(p["axis"]), flag(p, "keep_dims")).to(torch.int32),
     "reduce_l2_norm":            reduction(lambda x, axes, keep: x.norm(dim=axes, keepdim=keep)),
     "reduce_max":                reduction(lambda x, axes, keep: x.amax(axes, keep)),
     "reduce_mean":               reduction(lambda x, axes, keep: x.mean(axes, keep)),

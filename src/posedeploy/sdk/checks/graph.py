@@ -149,9 +149,9 @@ def keypoint_count(model: SdkModel, graph: OnnxFacts, decoder: Decoder) -> int |
     if isinstance(decoder, SelectedKeypoints):
         return len(decoder.indices.value)
     shapes = {info.name: info.shape for info in graph.outputs}
-    _, stage = stage_of_component(model.component)
-    for output in stage.outputs:
-        shape = shapes.get(resolve(output.name, model.output_map, list(shapes)) or "", ())
+    _, stage = stage_of_component(model.component, model.params.value)
+    for output, name in zip(stage.outputs, stage.read_names, strict=True):
+        shape = shapes.get(resolve(name, model.output_map, list(shapes)) or "", ())
         axis = output.axes.index("K") if "K" in output.axes else len(shape)
         count = shape[axis] if len(shape) > axis else None
         if isinstance(count, int):

@@ -23,6 +23,7 @@ def written(tmp_path: Path, **more: Any) -> Path:
     arrays: dict[str, Any] = {
         "inputs": np.zeros((2, 3, 4, 4), np.float32),
         "keypoints": np.arange(12.0).reshape(2, 3, 2),
+        "scores": np.arange(6.0).reshape(2, 3),
         "argmax_gap": np.ones((2, 3)),
         "shift_gap": np.full((2, 3), np.inf),
         **{f"image_keypoints:{i}": np.full((1, 3, 2), i, float) for i in range(2)},

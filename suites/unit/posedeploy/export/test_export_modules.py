@@ -285,8 +285,6 @@ def test_a_config_for_another_head_is_refused(subject: Callable[[str], Any]) -> 
 
 def test_what_no_graph_here_computes_is_refused(subject: Callable[[str], Any]) -> None:
     it = subject("simcc")
-    maximum = it.deploy_config(raw={"codebase_config": {"export_postprocess": True}})
-    assert "export_postprocess" in _refusal(it, maximum)
     axes = {"onnx_config": {"dynamic_axes": {"input": {0: "batch", 2: "height"}}}}
     assert "axis 0 only" in _refusal(it, it.deploy_config(raw=axes))
 

@@ -327,6 +327,21 @@ def test_dark_kernels_are_odd_and_follow_sigma() -> None:
 
 
 MSRA = {"type": "MSRAHeatmap"}
+ENDED = {"export_postprocess": True}
+
+
+@pytest.mark.parametrize("last", [(), (1,)])
+def test_keypoints_of_the_graph_are_taken_as_they_are(last: tuple[int, ...]) -> None:
+    points = np.arange(12, dtype=np.float32).reshape(2, 3, 2)
+    scores = np.linspace(0.1, 0.9, 6, dtype=np.float32).reshape(2, 3)
+    points[1, 2] = np.nan
+    got = decoder(SIMCC, ENDED).decode({"simcc_x": points, "simcc_y": scores.reshape(2, 3, *last)})
+    np.testing.assert_array_equal(got.points[0], points[0])
+    np.testing.assert_array_equal(got.point_scores[0], scores[0])
+    np.testing.assert_array_equal(got.points[1, 2], [-1, -1])
+    assert np.isnan(got.point_scores[1, 2])
+
+
 REFUSED = [
     (HEATMAP, {**MSRA, "post_process": "megvii"}, "post_process"),
     (HEATMAP, {**MSRA, "post_process": "unbiased"}, "post_process"),
@@ -341,7 +356,7 @@ REFUSED = [
     (HEATMAP, {**MSRA, "input_size": [192, 255]}, "input_size"),
     (HEATMAP, {**MSRA, "radius_factor": 0}, "radius_factor"),
     (SIMCC, {"type": "MSRAHeatmap"}, "SimCCLabel"),
-    (SIMCC, {"export_postprocess": True}, "export_postprocess"),
+    (SIMCC, {"export_postprocess": "yes"}, "export_postprocess"),
     (SIMCC, {"simcc_split_ratio": 0}, "simcc_split_ratio"),
     (SIMCC, {"use_dark": True, "sigma": 0.1}, "sigma"),
     (SIMCC, {"use_dark": True, "sigma": [1, 2, 3]}, "sigma"),
@@ -367,6 +382,8 @@ def test_parameters_that_contradict_are_refused(
         (HEATMAP, {}, {"output": np.array([[[["a"]]]])}),
         (SIMCC, {}, {"simcc_x": np.zeros((1, 2, 384)), "simcc_y": np.zeros((1, 3, 512))}),
         (SIMCC, {}, {"simcc_x": np.zeros((1, 2, 512)), "simcc_y": np.zeros((1, 2, 384))}),
+        (SIMCC, ENDED, {"simcc_x": np.zeros((1, 2, 3)), "simcc_y": np.zeros((1, 2))}),
+        (SIMCC, ENDED, {"simcc_x": np.zeros((1, 2, 2)), "simcc_y": np.zeros((1, 3))}),
         ("RTMODetections", {}, {"dets": np.zeros((1, 2, 7)), "keypoints": np.zeros((1, 2, 3, 3))}),
         ("RTMODetections", {}, {"dets": np.zeros((1, 2, 5)), "keypoints": np.zeros((1, 3, 3, 3))}),
     ],
@@ -381,7 +398,7 @@ def test_outputs_of_the_wrong_shape_are_refused(
 def test_the_heatmap_aliases_are_one_component() -> None:
     aliases = [name for name in component_names() if "Heatmap" in name]
     assert len(aliases) == 5
-    assert len({stage_of_component(name)[1].decoder for name in aliases}) == 1
+    assert len({stage_of_component(name, {})[1].decoder for name in aliases}) == 1
 
 
 # ---- outputs that are no numbers ---------------------------------------------------------------
