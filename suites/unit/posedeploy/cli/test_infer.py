@@ -305,7 +305,7 @@ def test_names_differ_and_are_no_sources_own() -> None:
 
 
 def test_a_source_that_is_named_twice_is_done_once(here: Path) -> None:
-    found = find_sources(["photo.png", ".", "*.png"])
+    found = find_sources(["photo.png", ".", "*.png"]).sources
     assert [(source.path.name, source.alone) for source in found] == [("photo.png", True)]
     with pytest.raises(BadInputError, match="no image or video"):
         find_sources(["*.jpg"])
