@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -21,10 +23,14 @@ _NOTES = {
     FITTED: "Fitted weights find the joints of drawn figures (posedeploy.synthetic.drawn), and "
     f"nothing in a photograph. {_FOR_PEOPLE}",
 }
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(.*)")  # a Windows drive has one letter
 
 
 def resolve_model_config(model_cfg: str | Path) -> Path:
-    """The path of a model config: a path, a zoo name or the name of a file in mmpose's wheel.
+    """The path of a model config: a path, a zoo name or a file in mmpose's wheel.
+
+    That is named by its file name alone, or by a path of mmpose's repository: 'configs/…/NAME.py',
+    after any folder.
 
     BadInputError for anything else.
     """
@@ -36,7 +42,9 @@ def resolve_model_config(model_cfg: str | Path) -> Path:
     if shipped := shipped_config(name):
         return shipped
     next_step = did_you_mean(name, [row.name for row in MODELS])
-    if is_deploy_config_name(name):
+    if shipped_config(path.name):
+        next_step = f"For the config of this name that mmpose ships, write {path.name}"
+    elif is_deploy_config_name(name):
         next_step = "That is a deploy config: it comes first, the model config after it."
     raise BadInputError(
         f"model config {model_cfg}",
@@ -64,7 +72,7 @@ def resolve_checkpoint(
 ) -> Path:
     """The checkpoint's path; generated weights are made for the config and cached.
 
-    The checkpoint is the path of a `.pth` file; None or 'calibrated' for generated weights,
+    The checkpoint is the path or the URL of a `.pth` file; None or 'calibrated' for generated weights,
     'fitted' for generated ones that locate the keypoints of drawn figures, or 'zoo' for the
     published checkpoint, downloaded once. `make` generates weights; None takes
     `posedeploy.synthetic.weights.checkpoint_for`.
@@ -72,7 +80,7 @@ def resolve_checkpoint(
     Raises:
         BadInputError: No such file, no weights can be fitted for this model, or none are
             published.
-        UnavailableError: The published checkpoint is not there and cannot be downloaded.
+        UnavailableError: A checkpoint is not there and cannot be downloaded.
     """
     checkpoint = CALIBRATED if checkpoint is None else checkpoint
     if (kind := str(checkpoint)) in {CALIBRATED, FITTED}:
@@ -85,6 +93,24 @@ def resolve_checkpoint(
         return (make or checkpoint_for)(config, cache_dir(), name, seed, kind)
     if kind == PUBLISHED:
         return published_checkpoint(model_cfg)
+    return checkpoint_file(checkpoint)
+
+
+def checkpoint_file(
+    checkpoint: str | Path, fetch: Callable[..., Path] | None = None
+) -> Path:
+    """The checkpoint at a path or at a URL, downloaded once; `fetch` is `download.fetch_url`.
+
+    Raises:
+        BadInputError: No such file, or the server has none.
+        UnavailableError: It cannot be downloaded.
+    """
+    if (url := _URL.match(str(checkpoint))) is not None:
+        from posedeploy.zoo.download import fetch_url
+
+        address = f"{url[1]}://{url[2]}"  # `Path` makes one slash of two
+        with _download_bar(address.rpartition("/")[2]) as update:
+            return (fetch or fetch_url)(address, on_progress=update)
     path = Path(checkpoint)
     if path.is_file():
         return path
@@ -92,11 +118,22 @@ def resolve_checkpoint(
     raise BadInputError(
         f"checkpoint {checkpoint}",
         "a folder" if path.is_dir() else "no such file",
-        f"a .pth file, '{CALIBRATED}' or '{FITTED}' for weights that are made, or "
+        f"a .pth file or its URL, '{CALIBRATED}' or '{FITTED}' for weights that are made, or "
         f"'{PUBLISHED}' for the published ones",
         "Name the .pth file in it." if path.is_dir() else
         did_you_mean(path.name, words, "Check the path."),
     )  # fmt: skip
+
+
+@contextmanager
+def _download_bar(name: str) -> Iterator[Callable[[int, int | None], None]]:
+    """A progress bar on standard error, and what moves it."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(name, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def published_checkpoint(model_cfg: str | Path, fetch: Callable[..., Path] | None = None) -> Path:
@@ -104,8 +141,6 @@ def published_checkpoint(model_cfg: str | Path, fetch: Callable[..., Path] | Non
 
     BadInputError if none is published, UnavailableError if it cannot be downloaded.
     """
-    from rich.progress import Progress
-
     from posedeploy.zoo.download import fetch_checkpoint
 
     if not is_zoo_name(model_cfg):
@@ -114,9 +149,5 @@ def published_checkpoint(model_cfg: str | Path, fetch: Callable[..., Path] | Non
             "a name in the zoo",
             "Give the checkpoint's path; `posedeploy zoo list` shows the names.",
         )  # fmt: skip
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(f"checkpoint of {model_cfg}", total=None)
-        return (fetch or fetch_checkpoint)(
-            model_row(str(model_cfg)),
-            on_progress=lambda done, total: progress.update(task, completed=done, total=total),
-        )
+    with _download_bar(f"checkpoint of {model_cfg}") as update:
+        return (fetch or fetch_checkpoint)(model_row(str(model_cfg)), on_progress=update)

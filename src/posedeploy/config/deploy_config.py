@@ -30,6 +30,7 @@ from posedeploy.heads import head_of_outputs
 EXPORTERS = ("torchscript", "dynamo")
 # 11 is MMDeploy's choice and the first with NonMaxSuppression; 18 is the last of ONNX IR 8.
 OPSETS = range(11, 19)
+MMDEPLOY_FOLDER = ("configs", "mmpose")  # where MMDeploy has its deploy configs for MMPose
 
 
 @dataclass(frozen=True)
@@ -98,12 +99,16 @@ class DeployConfig:
 
 
 def is_deploy_config_name(name: str) -> bool:
-    """True for the name (with or without '.py') of a file of ours or of a config to compose."""
+    """True for the name (with or without '.py') of a file of ours or of a config to compose.
+
+    A path that ends like MMDeploy's, 'configs/mmpose/NAME.py', stands for the name.
+    """
     return _by_name(name) is not None
 
 
 def _by_name(name: str) -> Path | DeployConfigName | None:
-    stem = name.removesuffix(".py")
+    folder, _, last = name.rpartition("/")
+    stem = (last if Path(folder).parts[-2:] == MMDEPLOY_FOLDER else name).removesuffix(".py")
     if stem in {BASE_FILE, *file_names()}:
         return config_root() / f"{stem}.py"
     return split_name(stem)
@@ -113,7 +118,7 @@ def find_deploy_config(name_or_path: str | Path) -> Path | DeployConfigName:
     """The file of a deploy config, or the parts of its name where it is composed.
 
     Raises:
-        BadInputError: Neither a file nor a name of the grammar.
+        BadInputError: Neither a file nor a name of the grammar, as a path of MMDeploy or without.
     """
     path = Path(name_or_path)
     source = path if path.is_file() else _by_name(str(name_or_path))
