@@ -28,6 +28,8 @@ class PoseDeployError(Exception):
     """
 
     exit_code: ClassVar[int] = 1
+    # Stem of the argument that was wrong, and what to write for it; the next step ends with that.
+    instead: tuple[str, str] | None = None
     stage: str = ""  # of the conversion at which it was raised: 'export', 'convert', …; '' outside
 
     def __init__(self, subject: str, found: str, expected: str, next_step: str) -> None:

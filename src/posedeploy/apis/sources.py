@@ -11,7 +11,7 @@ from rich.console import Console
 
 from posedeploy.config import is_deploy_config_name
 from posedeploy.errors import BadInputError, did_you_mean, names_beside
-from posedeploy.zoo.table import MODELS, config_path, model_row, shipped_config
+from posedeploy.zoo.table import MODELS, config_path, model_row, shipped_config, shipped_names
 
 # Words in place of a checkpoint's path, for generated weights.
 CALIBRATED, FITTED = "calibrated", "fitted"
@@ -41,7 +41,8 @@ def resolve_model_config(model_cfg: str | Path) -> Path:
         return config_path(model_row(name))
     if shipped := shipped_config(name):
         return shipped
-    next_step = did_you_mean(name, [row.name for row in MODELS])
+    shipped = shipped_names() if path.suffix == ".py" else []
+    next_step = did_you_mean(path.name, [*(row.name for row in MODELS), *shipped])
     if shipped_config(path.name):
         next_step = f"For the config of this name that mmpose ships, write {path.name}"
     elif is_deploy_config_name(name):

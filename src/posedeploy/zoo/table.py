@@ -130,6 +130,12 @@ def shipped_config(name: str) -> Path | None:
     return path if named and ".." not in Path(inside).parts and path.is_file() else None
 
 
+def shipped_names() -> list[str]:
+    """File names of the configs in mmpose's wheel, but for those that others inherit."""
+    root = mmpose_files() / "configs"
+    return sorted(p.name for p in root.rglob("*.py") if "_base_" not in p.parts)
+
+
 @functools.cache
 def mmpose_files() -> Path:
     """The `.mim` folder of the installed mmpose: its configs and its model index."""
