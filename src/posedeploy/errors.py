@@ -134,8 +134,9 @@ def did_you_mean(word: str, names: Sequence[str], otherwise: str = "Check the sp
         names: What could have been said.
         otherwise: The next step where nothing is near.
     """
-    near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
-    return f"Did you mean {near[0]}?" if near else otherwise
+    by_lower = {name.lower(): name for name in names}
+    near = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
+    return f"Did you mean {by_lower[near[0]]}?" if near else otherwise
 
 
 def names_beside(path: Path) -> list[str]:

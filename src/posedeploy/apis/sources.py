@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from posedeploy.config import is_deploy_config_name
+from posedeploy.config import ORDER, is_deploy_config_name
 from posedeploy.errors import BadInputError, did_you_mean, names_beside
 from posedeploy.zoo.table import MODELS, config_path, model_row, shipped_config, shipped_names
 
@@ -23,6 +23,20 @@ _NOTES = {
     FITTED: "Fitted weights find the joints of drawn figures (posedeploy.synthetic.drawn), and "
     f"nothing in a photograph. {_FOR_PEOPLE}",
 }
+_CONVERTED = (
+    "what a backend runs", "Give the checkpoint that it was made of: conversion starts there."
+)  # fmt: skip
+# ---- modify this table to add what is taken for a checkpoint -------------------------------
+# suffix -> (what it is, next step)
+_NO_CHECKPOINTS = {
+    **dict.fromkeys((".onnx", ".engine", ".param", ".xml", ".mlpackage"), _CONVERTED),
+    **dict.fromkeys((".jpg", ".jpeg", ".png"), ("an image", ORDER)),
+    ".py": ("a config", ORDER),
+    ".safetensors": (
+        "a safetensors file", "Save its tensors with torch.save, as mmengine's checkpoints are."
+    ),
+}  # fmt: skip
+# --------------------------------------------------------------------------------------------
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(.*)")  # a Windows drive has one letter
 
 
@@ -35,15 +49,22 @@ def resolve_model_config(model_cfg: str | Path) -> Path:
     BadInputError for anything else.
     """
     path, name = Path(model_cfg), str(model_cfg)
-    if path.is_file():
+    if path.is_file() and path.suffix == ".py":
         return path
+    if path.is_file():
+        raise BadInputError(
+            f"model config {model_cfg}", f"a {path.suffix or 'suffixless'} file",
+            "a model config (.py), or the name of one", ORDER,
+        )  # fmt: skip
     if is_zoo_name(name):
         return config_path(model_row(name))
     if shipped := shipped_config(name):
         return shipped
     shipped = shipped_names() if path.suffix == ".py" else []
     next_step = did_you_mean(path.name, [*(row.name for row in MODELS), *shipped])
-    if shipped_config(path.name):
+    if path.is_dir() and (files := sorted(path.glob("*.py"))):
+        next_step = f"Name the file in it: {files[0]}"
+    elif shipped_config(path.name):
         next_step = f"For the config of this name that mmpose ships, write {path.name}"
     elif is_deploy_config_name(name):
         next_step = "That is a deploy config: it comes first, the model config after it."
@@ -114,6 +135,8 @@ def checkpoint_file(
             return (fetch or fetch_url)(address, on_progress=update)
     path = Path(checkpoint)
     if path.is_file():
+        if (kind := _NO_CHECKPOINTS.get(path.suffix.lower())) is not None:
+            raise BadInputError(f"checkpoint {path}", kind[0], "a .pth file", kind[1])
         return path
     words = [CALIBRATED, FITTED, PUBLISHED, *names_beside(path)]
     raise BadInputError(
@@ -121,9 +144,15 @@ def checkpoint_file(
         "a folder" if path.is_dir() else "no such file",
         f"a .pth file or its URL, '{CALIBRATED}' or '{FITTED}' for weights that are made, or "
         f"'{PUBLISHED}' for the published ones",
-        "Name the .pth file in it." if path.is_dir() else
+        _in_folder(path) if path.is_dir() else
         did_you_mean(path.name, words, "Check the path."),
     )  # fmt: skip
+
+
+def _in_folder(folder: Path) -> str:
+    """The next step for a folder in place of a checkpoint: the newest one in it."""
+    files = sorted(folder.glob("*.pth"), key=lambda path: path.stat().st_mtime)
+    return f"Name the .pth file in it{f': {files[-1]}' if files else '.'}"
 
 
 @contextmanager

@@ -154,6 +154,8 @@ def device_for(folder: Path, text: str | None) -> Device:
 
 def parse_device(text: str) -> Device:
     """The device that 'cuda:1' names; BadInputError if what follows the colon is no number."""
+    if text.lower().partition(":")[0] in {"gpu", "nvidia"}:
+        raise BadInputError("--device", text, "cpu, cuda or cuda:1", "A GPU of NVIDIA is cuda.")
     try:
         return Device.parse(text)
     except ValueError:

@@ -95,12 +95,17 @@ def check_no_stream(word: str, part: str = "-t 10 clip.mp4") -> None:
 
 
 def check_images(paths: Sequence[Path]) -> None:
-    """Raise BadInputError for what is no image file but a video, a camera or a stream."""
+    """Raise BadInputError for what is no image file but a video, a camera, a stream or a checkpoint."""
     one = "-frames:v 1 frame.png"
     for path in paths:
         if not path.is_file():
             check_no_stream(str(path), one)
-        elif container := _formats(path)[1]:
+        if path.suffix == ".pth" or str(path) in {"calibrated", "fitted", "zoo"}:
+            raise BadInputError(
+                f"image {path}", "a checkpoint", "an image",
+                "The order is DEPLOY_CFG MODEL_CFG CHECKPOINT IMAGE.",
+            )  # fmt: skip
+        if container := _formats(path)[1]:
             raise BadInputError(
                 f"image {path}", f"a video ({container})", "an image",
                 f"Take a frame of it: ffmpeg -i {shlex.quote(str(path))} {one}",

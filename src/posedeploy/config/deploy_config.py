@@ -26,10 +26,12 @@ from posedeploy.config.naming import (
 )
 from posedeploy.errors import BadInputError, did_you_mean
 from posedeploy.heads import head_of_outputs
+from posedeploy.runtime import registry
 
 EXPORTERS = ("torchscript", "dynamo")
 # 11 is MMDeploy's choice and the first with NonMaxSuppression; 18 is the last of ONNX IR 8.
 OPSETS = range(11, 19)
+ORDER = "The order is DEPLOY_CFG MODEL_CFG CHECKPOINT IMAGE."  # of `posedeploy convert`
 MMDEPLOY_FOLDER = ("configs", "mmpose")  # where MMDeploy has its deploy configs for MMPose
 
 
@@ -126,11 +128,25 @@ def find_deploy_config(name_or_path: str | Path) -> Path | DeployConfigName:
         raise BadInputError(
             f"deploy config {name_or_path}",
             "a folder" if path.is_dir() else "no such file and no such name",
-            f"a path, or a name: {grammar()}",
-            did_you_mean(path.name.removesuffix(".py"), list_deploy_configs(),
-                         "See `posedeploy configs list`."),
+            f"a path, or a name: {grammar()}", _advice(path),
+        )  # fmt: skip
+    if isinstance(source, Path) and source.suffix != ".py":
+        raise BadInputError(
+            f"deploy config {name_or_path}", f"a {source.suffix or 'suffixless'} file",
+            "a deploy config (.py), or the name of one", ORDER,
         )  # fmt: skip
     return source
+
+
+def _advice(path: Path) -> str:
+    """The next step for what is no deploy config."""
+    if path.is_dir() and (files := sorted(path.glob("*.py"))):
+        return f"Name the file in it: {files[0]}"
+    if str(path) in registry.backend_names():
+        return f"That is a backend: `posedeploy configs list --backend {path}` shows its configs."
+    return did_you_mean(
+        path.name.removesuffix(".py"), list_deploy_configs(), "See `posedeploy configs list`."
+    )
 
 
 def read_deploy_config(name_or_path: str | Path) -> Any:
