@@ -80,9 +80,8 @@ class Pasted:
                 "int8 is calibrated on --calib-images FOLDER, and without it on drawn figures."
                 if _int8(deploy_config) else f"Nothing is calibrated for {precision}."
             )  # fmt: skip
-        for name in ("uri", "ip", "port"):
-            if getattr(self, name) is not None:
-                yield f"--{name}: not used: copy the folder to the device, and run it there."
+        if remote := [f"--{name}" for name in ("uri", "ip", "port") if getattr(self, name)]:
+            yield f"{', '.join(remote)}: not used: copy the folder to the device, and run it there."
 
 
 def _int8(deploy_config: DeployConfig) -> bool:
