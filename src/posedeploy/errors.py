@@ -136,6 +136,8 @@ def did_you_mean(word: str, names: Sequence[str], otherwise: str = "Check the sp
     """
     by_lower = {name.lower(): name for name in names}
     near = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
+    if not near and len(word) > 2:  # the beginning of a name
+        near = [name for name in by_lower if name.startswith(word.lower())]
     return f"Did you mean {by_lower[near[0]]}?" if near else otherwise
 
 

@@ -10,11 +10,13 @@ from typing import Annotated
 
 import typer
 
+from posedeploy.cli.filekinds import is_image_or_video
 from posedeploy.errors import BadInputError, PoseDeployError, did_you_mean, storage_error
 from posedeploy.paths import check_writable
 from posedeploy.runtime import Device, backend_names, backend_row
 from posedeploy.sdk.folder import read_folder
 from posedeploy.sdk.images import MOST_PIXELS
+from posedeploy.zoo.table import MODELS
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ThreadsOption = Annotated[int, typer.Option(min=0, help="Threads; 0: the backend's choice.")]
@@ -48,8 +50,6 @@ def _paths(prefix: str, suffix: str) -> list[str]:
 
 def complete_model(incomplete: str) -> list[str]:
     """Models of the zoo."""
-    from posedeploy.zoo.table import MODELS
-
     return _matching((row.name for row in MODELS), incomplete)
 
 
@@ -124,7 +124,17 @@ def check_model_folder(path: Path) -> Path:
     check_name(f"model folder {path}", folder)
     if path.exists() and (folder / _MARK).is_file():
         return folder
-    next_step = "Check the path; `posedeploy convert` writes such folders."
+    next_step = did_you_mean(
+        path.name, _model_folders(path.parent),
+        "Check the path; `posedeploy convert` writes such folders.",
+    )
+    if any(row.name == str(path) for row in MODELS):
+        next_step = (
+            f"That is a model: convert it first: posedeploy convert DEPLOY_CFG {path} CHECKPOINT "
+            "IMAGE --work-dir DIR"
+        )
+    elif path.is_file() and is_image_or_video(path):
+        next_step = "The order is MODEL_DIR IMAGE."
     if not path.exists():
         found = "no such folder"
     elif path.is_dir():
@@ -142,6 +152,11 @@ def check_model_folder(path: Path) -> Path:
     raise BadInputError(
         f"model folder {path}", found, f"an SDK model folder, with {_MARK} in it", next_step
     )
+
+
+def _model_folders(folder: Path) -> list[str]:
+    """Names of the SDK model folders in a folder that may be missing."""
+    return [path.parent.name for path in folder.glob(f"*/{_MARK}")]
 
 
 def device_for(folder: Path, text: str | None) -> Device:

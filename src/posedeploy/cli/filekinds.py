@@ -52,10 +52,10 @@ _FRAME = b"\x21\xf9\x04"  # of a GIF: begins the block before each frame of an a
 _COLLAPSED = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+")  # `Path` makes one slash of two
 
 
-def is_video(path: Path) -> bool:
-    """Whether a file is a video: by its content, or by its suffix if that tells nothing."""
+def is_video(path: Path, *, by_suffix: bool = True) -> bool:
+    """Whether a file is a video: by its content, or else by its suffix (unless that is False)."""
     image, container = _formats(path)
-    return bool(container) or (not image and path.suffix.lower() in VIDEOS)
+    return bool(container) or (by_suffix and not image and path.suffix.lower() in VIDEOS)
 
 
 def is_image_or_video(path: Path) -> bool:

@@ -145,7 +145,9 @@ def _box_advice(box: list[float]) -> str:
     left, top, width, height = box
     if width > 0 and height > 0:
         corner = f"{left:g},{top:g},{left + width:g},{top + height:g}"
-        return f"If it was x,y,width,height, write {corner}."
+        swapped = f"; if its corners are swapped, {width:g},{height:g},{left:g},{top:g}"
+        both = swapped if width < left and height < top else ""
+        return f"If it was x,y,width,height, write {corner}{both}."
     return "For the whole image as one box, leave --bbox out."
 
 

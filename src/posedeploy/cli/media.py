@@ -21,7 +21,7 @@ from posedeploy.cli.filekinds import (
     is_image_or_video,
     is_video,
 )
-from posedeploy.errors import BadInputError, UnavailableError, did_you_mean, names_beside
+from posedeploy.errors import BadInputError, UnavailableError, did_you_mean, names_beside, what_it_is
 from posedeploy.paths import whole_file
 from posedeploy.sdk.images import MAX_PIXELS, Image, check_size
 
@@ -218,6 +218,11 @@ def frame_rate(declared: float) -> float:
 
 def _unreadable(path: Path) -> BadInputError:
     size = f"{path.stat().st_size:,} bytes"
+    if not is_video(path, by_suffix=False):
+        return BadInputError(
+            f"video {path}", f"{what_it_is(path)} that does not begin as a video does",
+            "a video", "Check that it is the right file.",
+        )  # fmt: skip
     if path.suffix.lower() in _BOXED and "moov" not in _boxes(path):
         return BadInputError(
             f"video {path}",

@@ -24,6 +24,7 @@ from posedeploy.config.naming import (
     precisions,
     split_name,
 )
+from posedeploy.config.nearest import foreign_backend, nearest_name
 from posedeploy.errors import BadInputError, did_you_mean
 from posedeploy.heads import head_of_outputs
 from posedeploy.runtime import registry
@@ -144,9 +145,11 @@ def _advice(path: Path) -> str:
         return f"Name the file in it: {files[0]}"
     if str(path) in registry.backend_names():
         return f"That is a backend: `posedeploy configs list --backend {path}` shows its configs."
-    return did_you_mean(
-        path.name.removesuffix(".py"), list_deploy_configs(), "See `posedeploy configs list`."
-    )
+    if backend := foreign_backend(path.stem):
+        return f"{backend} is a backend of MMDeploy's that is not here; docs/migrating.md has all."
+    if name := nearest_name(path.stem):
+        return f"Did you mean {name}?"
+    return did_you_mean(path.stem, list_deploy_configs(), "See `posedeploy configs list`.")
 
 
 def read_deploy_config(name_or_path: str | Path) -> Any:

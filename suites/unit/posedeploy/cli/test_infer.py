@@ -180,8 +180,8 @@ def test_of_a_truncated_video_all_that_is_there_is_drawn(infer: Infer, here: Pat
     ("name", "content", "printed"),
     [
         ("cut.mp4", None, "without an index (moov)"),
-        ("noise.avi", bytes(range(256)) * 20, "no codec for it here"),
-        ("empty.mp4", b"", "without an index"),
+        ("noise.avi", bytes(range(256)) * 20, "does not begin as a video does"),
+        ("empty.mp4", b"", "an empty file"),
         ("odd.mov", b"\0\0\0\1moov\0\0\0\0\0\0\0\x10\0\0\0\0free", "no codec for it here"),
     ],
 )
