@@ -24,7 +24,7 @@ _NOTES = {
     f"nothing in a photograph. {_FOR_PEOPLE}",
 }
 _CONVERTED = (
-    "what a backend runs", "Give the checkpoint that it was made of: conversion starts there."
+    "a file that a backend runs", "Give the checkpoint that it was made of: conversion starts there."
 )  # fmt: skip
 # ---- modify this table to add what is taken for a checkpoint -------------------------------
 # suffix -> (what it is, next step)
@@ -161,7 +161,10 @@ def _download_bar(name: str) -> Iterator[Callable[[int, int | None], None]]:
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    out = Console(stderr=True)
+    with Progress(
+        *columns, console=out, transient=True, disable=not out.is_terminal
+    ) as progress:
         task = progress.add_task(name, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
 

@@ -174,7 +174,7 @@ def fetch(
 def _check_content(part: Path, name: str, url: str) -> None:
     """BadInputError for a download that is no checkpoint, or not that of the hash in its name."""
     if _HASH.search(name):
-        check_hash(part, name)
+        check_hash(part, name, f"checkpoint {url}")
         return
     with part.open("rb") as file:
         start = file.read(4)
@@ -259,10 +259,10 @@ def _download(url: str, part: Path, max_bytes: int, on_progress: OnProgress) -> 
         raise ConnectionError(f"the connection ended after {done:,} of {total:,} bytes")
 
 
-def check_hash(path: Path, name: str | None = None) -> None:
+def check_hash(path: Path, name: str | None = None, subject: str = "") -> None:
     """BadInputError for a file whose SHA-256 does not begin with the digits in its name, if any.
 
-    `name` is the file's final name, if it differs.
+    `name` is the file's final name, if it differs; `subject` is the error's, if it isn't the file.
     """
     match = _HASH.search(name or path.name)
     if match is None:
@@ -272,7 +272,7 @@ def check_hash(path: Path, name: str | None = None) -> None:
     if not digest.startswith(match[1]):
         final = path.with_name(match.string)
         raise BadInputError(
-            f"checkpoint {final}", f"{what_it_is(path)} with SHA-256 {digest[:8]}…",
+            subject or f"checkpoint {final}", f"{what_it_is(path)} with SHA-256 {digest[:8]}…",
             f"SHA-256 {match[1]}…, as its name says",
             f"It is damaged, or another file: delete {path} and fetch it again." if path == final
             else "Nothing was kept. Fetch it again; if it is the same then, the server has "
@@ -283,5 +283,5 @@ def check_hash(path: Path, name: str | None = None) -> None:
 def _unavailable(url: str, path: Path, reason: str) -> UnavailableError:
     return UnavailableError(
         f"checkpoint {path.name}", reason, url,
-        f"Download it where there is a network, and put it at {path}",
+        f"Run it again where there is a network, or download it elsewhere and put it at {path}",
     )  # fmt: skip
