@@ -24,7 +24,8 @@ _NOTES = {
     f"nothing in a photograph. {_FOR_PEOPLE}",
 }
 _CONVERTED = (
-    "a file that a backend runs", "Give the checkpoint that it was made of: conversion starts there."
+    "a file that a backend runs",
+    "Give the checkpoint that it was made of: conversion starts there.",
 )  # fmt: skip
 # ---- modify this table to add what is taken for a checkpoint -------------------------------
 # suffix -> (what it is, next step)
@@ -51,29 +52,33 @@ def resolve_model_config(model_cfg: str | Path) -> Path:
     path, name = Path(model_cfg), str(model_cfg)
     if path.is_file() and path.suffix == ".py":
         return path
+    if is_zoo_name(name):
+        return config_path(model_row(name))
+    if shipped := shipped_config(name):
+        return shipped
     if path.is_file():
         raise BadInputError(
             f"model config {model_cfg}", f"a {path.suffix or 'suffixless'} file",
             "a model config (.py), or the name of one", ORDER,
         )  # fmt: skip
-    if is_zoo_name(name):
-        return config_path(model_row(name))
-    if shipped := shipped_config(name):
-        return shipped
-    shipped = shipped_names() if path.suffix == ".py" else []
-    next_step = did_you_mean(path.name, [*(row.name for row in MODELS), *shipped])
-    if path.is_dir() and (files := sorted(path.glob("*.py"))):
-        next_step = f"Name the file in it: {files[0]}"
-    elif shipped_config(path.name):
-        next_step = f"For the config of this name that mmpose ships, write {path.name}"
-    elif is_deploy_config_name(name):
-        next_step = "That is a deploy config: it comes first, the model config after it."
     raise BadInputError(
         f"model config {model_cfg}",
         "a folder" if path.is_dir() else "no such file and no such name",
         "a path, the name of a config that mmpose ships, or one that `posedeploy zoo list` shows",
-        next_step,
+        _advice_on_config(path, name),
     )  # fmt: skip
+
+
+def _advice_on_config(path: Path, name: str) -> str:
+    """The next step for what is no model config."""
+    if path.is_dir() and (files := sorted(path.glob("*.py"))):
+        return f"Name the file in it: {files[0]}"
+    if is_deploy_config_name(name):
+        return "That is a deploy config: it comes first, the model config after it."
+    if shipped_config(path.name):
+        return f"For the config of this name that mmpose ships, write {path.name}"
+    shipped = shipped_names() if path.suffix == ".py" else []
+    return did_you_mean(path.name, [*(row.name for row in MODELS), *shipped])
 
 
 def is_zoo_name(model_cfg: str | Path) -> bool:
@@ -94,9 +99,9 @@ def resolve_checkpoint(
 ) -> Path:
     """The checkpoint's path; generated weights are made for the config and cached.
 
-    The checkpoint is the path or the URL of a `.pth` file; None or 'calibrated' for generated weights,
-    'fitted' for generated ones that locate the keypoints of drawn figures, or 'zoo' for the
-    published checkpoint, downloaded once. `make` generates weights; None takes
+    The checkpoint is the path or the URL of a `.pth` file; None or 'calibrated' for generated
+    weights, 'fitted' for generated ones that locate the keypoints of drawn figures, or 'zoo' for
+    the published checkpoint, downloaded once. `make` generates weights; None takes
     `posedeploy.synthetic.weights.checkpoint_for`.
 
     Raises:
@@ -118,9 +123,7 @@ def resolve_checkpoint(
     return checkpoint_file(checkpoint)
 
 
-def checkpoint_file(
-    checkpoint: str | Path, fetch: Callable[..., Path] | None = None
-) -> Path:
+def checkpoint_file(checkpoint: str | Path, fetch: Callable[..., Path] | None = None) -> Path:
     """The checkpoint at a path or at a URL, downloaded once; `fetch` is `download.fetch_url`.
 
     Raises:
@@ -162,9 +165,7 @@ def _download_bar(name: str) -> Iterator[Callable[[int, int | None], None]]:
 
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn()
     out = Console(stderr=True)
-    with Progress(
-        *columns, console=out, transient=True, disable=not out.is_terminal
-    ) as progress:
+    with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as progress:
         task = progress.add_task(name, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
 

@@ -125,7 +125,8 @@ def check_model_folder(path: Path) -> Path:
     if path.exists() and (folder / _MARK).is_file():
         return folder
     next_step = did_you_mean(
-        path.name, _model_folders(path.parent),
+        path.name,
+        _model_folders(path.parent),
         "Check the path; `posedeploy convert` writes such folders.",
     )
     if any(row.name == str(path) for row in MODELS):

@@ -25,8 +25,8 @@ from posedeploy.config import (
     parse_name,
 )
 from posedeploy.config.composing import config_text
-from posedeploy.config.nearest import families
 from posedeploy.config.naming import DEFAULT_PRECISION, precisions
+from posedeploy.config.nearest import families
 from posedeploy.errors import BadInputError
 from posedeploy.heads import HEADS, head_of_kind, head_of_word
 from posedeploy.paths import write_text

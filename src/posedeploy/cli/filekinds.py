@@ -95,7 +95,7 @@ def check_no_stream(word: str, part: str = "-t 10 clip.mp4") -> None:
 
 
 def check_images(paths: Sequence[Path]) -> None:
-    """Raise BadInputError for what is no image file but a video, a camera, a stream or a checkpoint."""
+    """Raise BadInputError for a video, a camera, a stream or a checkpoint in place of an image."""
     one = "-frames:v 1 frame.png"
     for path in paths:
         if not path.is_file():

@@ -21,7 +21,13 @@ from posedeploy.cli.filekinds import (
     is_image_or_video,
     is_video,
 )
-from posedeploy.errors import BadInputError, UnavailableError, did_you_mean, names_beside, what_it_is
+from posedeploy.errors import (
+    BadInputError,
+    UnavailableError,
+    did_you_mean,
+    names_beside,
+    what_it_is,
+)
 from posedeploy.paths import whole_file
 from posedeploy.sdk.images import MAX_PIXELS, Image, check_size
 

@@ -81,7 +81,8 @@ class Pasted:
                 if _int8(deploy_config) else f"Nothing is calibrated for {precision}."
             )  # fmt: skip
         if remote := [f"--{name}" for name in ("uri", "ip", "port") if getattr(self, name)]:
-            yield f"{', '.join(remote)}: not used: copy the folder to the device, and run it there."
+            names = ", ".join(remote)
+            yield f"{names}: not used: copy the folder to the device, and run it there."
 
 
 def _int8(deploy_config: DeployConfig) -> bool:

@@ -97,8 +97,8 @@ def _no_model_config(path: Path, config: Any) -> BadInputError:
     elif student := (config.get("model") or {}).get("student_cfg"):
         found = f"a {config['model'].get('type')}, which trains one model with another's help"
         next_step = (
-            f"Give the config of its student: {student}. A checkpoint of the distillation may stay "
-            "as it is: the student's weights are taken from it."
+            f"Give the config of its student: {student}. A checkpoint of the distillation may "
+            "stay as it is: the student's weights are taken from it."
         )
     elif "backend_config" in config:
         next_step = "This is a deploy config, which comes first; the model config comes second."

@@ -35,7 +35,7 @@ _NEAR = 0.75  # similarity of a mistyped word, as difflib has it
 
 
 def families() -> dict[str, str]:
-    """Kinds of heads by the families of models and MMPose head types that have them, lower case."""
+    """Kinds of heads by the families and MMPose head types that they belong to, lower case."""
     kinds = {name: head.kind for head in HEADS for name in head.mmpose_heads}
     named = {
         family: kind.kind for (head, _), family in FAMILIES.items()
@@ -91,6 +91,6 @@ def _part(word: str) -> tuple[str, str] | None:
     for part, known in parts.items():
         if word in known:
             return part, known[word]
-    every = {known: (part, right) for part, words in parts.items() for known, right in words.items()}
+    every = {word: (part, right) for part, known in parts.items() for word, right in known.items()}
     near = difflib.get_close_matches(word, every, n=1, cutoff=_NEAR)
     return every[near[0]] if near else None

@@ -1,8 +1,8 @@
 """The student's weights in a checkpoint of mmpose's `DWPoseDistiller`.
 
-The keys are those of mmpose 1.3.2's `tools/misc/pth_transfer.py`, which writes the student alone. In
-the second stage of distillation only a new head is trained, on the features of the teacher, which
-has the student's architecture: backbone and neck are then the teacher's.
+The keys are those of mmpose 1.3.2's `tools/misc/pth_transfer.py`, which writes the student alone.
+In the second stage of distillation only a new head is trained, on the features of the teacher,
+which has the student's architecture: backbone and neck are then the teacher's.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from posedeploy.apis.exporting import check_fit
@@ -18,22 +20,22 @@ def model(name: str) -> ModelConfig:
 
 
 # fmt: off
-@pytest.mark.parametrize(
-    ("given", "name", "fits"),
-    [
-        (f"{P}_simcc_onnxruntime_dynamic", LARGE, f"{P}_simcc_onnxruntime_dynamic-384x288"),
-        (f"{P}_simcc_tensorrt-fp16_dynamic-256x192", LARGE,
-         f"{P}_simcc_tensorrt-fp16_dynamic-384x288"),
-        (f"{P}_simcc_openvino_static-192x256", "rtmpose_t", f"{P}_simcc_openvino_static-256x192"),
-        (f"{P}_openvino-fp16-f16_static-256x192", "rtmpose_t",
-         f"{P}_simcc_openvino-fp16-f16_static-256x192"),
-        (f"{P}_rtmo_tensorrt-nms_static-640x640", "yoloxpose_tiny",
-         f"{P}_yolox-pose_tensorrt-nms_static-416x416"),
-        (f"{P}_rtmo_tensorrt-nms_static-640x640", "hrnet_w32", f"{P}_tensorrt_static-256x192"),
-        (f"{P}_torchscript", "hourglass52", f"{P}_torchscript_static"),
-    ],
-)
+FITS = [
+    (f"{P}_simcc_onnxruntime_dynamic", LARGE, f"{P}_simcc_onnxruntime_dynamic-384x288"),
+    (f"{P}_simcc_tensorrt-fp16_dynamic-256x192", LARGE,
+     f"{P}_simcc_tensorrt-fp16_dynamic-384x288"),
+    (f"{P}_simcc_openvino_static-192x256", "rtmpose_t", f"{P}_simcc_openvino_static-256x192"),
+    (f"{P}_openvino-fp16-f16_static-256x192", "rtmpose_t",
+     f"{P}_simcc_openvino-fp16-f16_static-256x192"),
+    (f"{P}_rtmo_tensorrt-nms_static-640x640", "yoloxpose_tiny",
+     f"{P}_yolox-pose_tensorrt-nms_static-416x416"),
+    (f"{P}_rtmo_tensorrt-nms_static-640x640", "hrnet_w32", f"{P}_tensorrt_static-256x192"),
+    (f"{P}_torchscript", "hourglass52", f"{P}_torchscript_static"),
+]
 # fmt: on
+
+
+@pytest.mark.parametrize(("given", "name", "fits"), FITS)
 def test_the_error_names_what_fits(given: str, name: str, fits: str) -> None:
     config = model(name)
     with pytest.raises(BadInputError) as caught:
@@ -45,8 +47,6 @@ def test_the_error_names_what_fits(given: str, name: str, fits: str) -> None:
 
 def test_without_a_fit_the_advice_stays() -> None:
     """No name has a side that is no multiple of 32, and TensorRT needs a shape for this batch."""
-    from dataclasses import replace
-
     odd = replace(model("rtmpose_t"), input_size=(100, 100))
     with pytest.raises(BadInputError, match=r"or one without a shape\.$") as caught:
         check_fit(load_deploy_config(f"{P}_simcc_tensorrt_dynamic-256x192"), odd)

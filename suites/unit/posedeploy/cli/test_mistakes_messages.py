@@ -57,6 +57,7 @@ ROWS: dict[str, tuple[str, int]] = {
     "checkpoint-of-a-store":        (converting(checkpoint="s3://bucket/model.pth"), 2),
     "checkpoint-of-a-distillation-of-either-stage": (converting(checkpoint="either.pth"), 2),
     "checkpoint-onnx":              (converting(checkpoint="model.onnx"), 2),
+    "checkpoint-url":               (converting(checkpoint="SERVER/tiny.pth"), 0),
     "checkpoint-url-cut-short":     (converting(checkpoint="SERVER/cut.pth"), 3),
     "checkpoint-url-of-a-page":     (converting(checkpoint="SERVER/page.pth"), 2),
     "checkpoint-url-to-nothing":    (converting(checkpoint="SERVER/none.pth"), 2),
@@ -159,7 +160,8 @@ def write_models(folder: Path, tiny: Any) -> None:
     for name in ("configs/mine.py", "models/td.py"):
         (folder / name).write_text("")
     weights = torch.load(tiny.checkpoint)["state_dict"]
-    both = {f"{role}.{key}": value for role in ("student", "teacher") for key, value in weights.items()}
+    roles = ("student", "teacher")
+    both = {f"{role}.{key}": value for role in roles for key, value in weights.items()}
     torch.save({"state_dict": both}, folder / "either.pth")
 
 
@@ -176,14 +178,19 @@ def desk(tiny_model: Any, tiny_sdk: Any, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture(scope="module")
-def servers() -> Iterator[dict[str, Server]]:
+def servers(tiny_model: Any) -> Iterator[dict[str, Server]]:
     """A server for each file that the rows ask one for."""
-    with serving() as cut, serving() as page, serving() as none, serving() as other:
+    with (
+        serving() as cut, serving() as page, serving() as none, serving() as other,
+        serving() as tiny,
+    ):  # fmt: skip
+        tiny.content = tiny_model("rtmpose_t").checkpoint.read_bytes()
         cut.content, cut.stop_after = b"PK\x03\x04" + bytes(996), 100
         page.content = b"<!DOCTYPE html><html>Sign in</html>"
         none.status = 404
         yield {
             "cut.pth": cut, "page.pth": page, "none.pth": none, "model-0123abcd.pth": other,
+            "tiny.pth": tiny,
         }  # fmt: skip
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from posedeploy.config import list_deploy_configs, parse_name
-from posedeploy.config.nearest import foreign_backend, nearest_name
 from posedeploy.config.naming import IRREGULAR
+from posedeploy.config.nearest import foreign_backend, nearest_name
 
 P = "pose-detection"
 

@@ -70,9 +70,9 @@ def test_a_student_loads_into_its_own_config(
     whole = build_model(load_model_config(tiny.config), tiny.checkpoint)
     outer = torch.nn.ModuleDict({"student": whole, "teacher": torch.nn.Linear(2, 2)})
     torch.save({"state_dict": outer.state_dict()}, tmp_path / "d.pth")  # with torch's versions
-    assert "student.head" in outer.state_dict()._metadata
+    assert "student.head" in vars(outer.state_dict())["_metadata"]
     student = build_model(load_model_config(tiny.config), tmp_path / "d.pth")
     weights = whole.state_dict()
     assert all(torch.equal(value, weights[key]) for key, value in student.state_dict().items())
-    loaded: Any = load_checkpoint(tmp_path / "d.pth").state_dict
-    assert loaded._metadata.keys() == weights._metadata.keys()
+    loaded = load_checkpoint(tmp_path / "d.pth").state_dict
+    assert vars(loaded)["_metadata"].keys() == vars(weights)["_metadata"].keys()

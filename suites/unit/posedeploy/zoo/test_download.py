@@ -258,7 +258,7 @@ def test_without_a_hash_what_was_begun_is_not_gone_on_with(server: Server, tmp_p
     with pytest.raises(UnavailableError, match=r"the connection ended after 1,000 of 1,280,004"):
         download.fetch_url(url, tmp_path)
     server.content, server.stop_after = PICKLE[::-1], None
-    with pytest.raises(BadInputError, match="a checkpoint written by torch.save"):
+    with pytest.raises(BadInputError, match="expected a checkpoint written by"):
         download.fetch_url(url, tmp_path)
     server.content = PICKLE
     assert download.fetch_url(url, tmp_path).read_bytes() == PICKLE
@@ -296,7 +296,7 @@ def test_a_server_in_trouble_is_unavailable(server: Server, tmp_path: Path) -> N
      "file:///etc/hostname", "ftp://host/a.pth", "https:///a.pth", "openmmlab://resnet50"],
 )  # fmt: skip
 def test_what_is_no_url_of_a_file_is_refused(url: str, tmp_path: Path) -> None:
-    with pytest.raises(BadInputError, match="expected https://HOST/…/NAME.pth"):
+    with pytest.raises(BadInputError, match=r"expected https://HOST/…/NAME\.pth"):
         download.fetch_url(url, tmp_path)
     assert not list(tmp_path.iterdir())
 
