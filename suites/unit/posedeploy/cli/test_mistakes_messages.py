@@ -79,7 +79,7 @@ ROWS: dict[str, tuple[str, int]] = {
     "config-with-own-shape":        (converting("own_shape.py"), 2),
     "device-gpu":                   (f"{converting()} --device gpu:0", 2),
     "files-left-out":               ("infer sdk mixed --json", 0),
-    "gif-and-avif-in-a-folder":     ("infer sdk pictures", 0),
+    "gif-and-avif-in-a-folder":     ("infer sdk images", 0),
     "head-by-its-family":           ("configs new --backend openvino --head rtmpose", 2),
     "head-of-another-kind":         (converting(HEATMAP), 2),
     "image-an-mp4":                 (converting(image="film.mp4"), 2),
@@ -94,7 +94,7 @@ ROWS: dict[str, tuple[str, int]] = {
         converting(f"../mmdeploy/configs/mmpose/{SIMCC}.py") + " --device cpu --log-level WARN "
         "--dump-info --uri 192.168.1.1:60000 --ip 192.168.1.1 --port 60000", 0),
     "mmdeploys-quant-for-fp32":     (
-        f"{converting()} --quant --quant-image-dir pictures --calib-dataset-cfg coco.py "
+        f"{converting()} --quant --quant-image-dir images --calib-dataset-cfg coco.py "
         "--test-img photo.png", 0),
     "mmdeploys-quant-for-int8":     (
         converting("configs/mmpose/pose-detection_ncnn-int8_static-256x256.py", "hourglass52")
@@ -132,12 +132,12 @@ def film(path: Path, codec: str) -> Path:
     return path
 
 
-def write_pictures(folder: Path) -> None:
+def write_images(folder: Path) -> None:
     photo = draw_figure(3, (120, 90))[0]
-    for name in ("photo.png", "pictures/a.gif", "pictures/b.avif", "mixed/photo.png"):
+    for name in ("photo.png", "images/a.gif", "images/b.avif", "mixed/photo.png"):
         cv2.imwrite(str(folder / name), photo)
     frames = [Image.fromarray(draw_figure(i, (96, 64))[0]) for i in range(3)]
-    frames[0].save(folder / "pictures" / "c.gif", save_all=True, append_images=frames[1:])
+    frames[0].save(folder / "images" / "c.gif", save_all=True, append_images=frames[1:])
     cv2.imwrite(str(folder / "float.tiff"), photo.astype(np.float32) / 255)
     (folder / "phone.jpg").write_bytes(b"\0\0\0\x18ftypheic" + bytes(500))
     (folder / "mixed" / "labels.json").write_text("{}")
@@ -169,10 +169,10 @@ def write_models(folder: Path, tiny: Any) -> None:
 def desk(tiny_model: Any, tiny_sdk: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with everything the rows name."""
     folder = tmp_path_factory.mktemp("desk")
-    for name in ("configs", "mixed", "models", "pictures", "training"):
+    for name in ("configs", "mixed", "models", "images", "training"):
         (folder / name).mkdir()
     (folder / "sdk").symlink_to(tiny_sdk("rtmpose_t"))
-    write_pictures(folder)
+    write_images(folder)
     write_models(folder, tiny_model("rtmpose_t"))
     return folder
 

@@ -23,7 +23,7 @@ NEAREST = {
     f"{P}_simcc_trt-fp16_static_256x192":         f"{P}_simcc_tensorrt-fp16_static-256x192",
     f"{P}_simcc_openvno_static-384x288":          f"{P}_simcc_openvino_static-384x288",
     f"{P}_rtmo_tensorrt_nms_static-640x640":      f"{P}_rtmo_tensorrt-nms_static-640x640",
-    "pose_detection_simcc_onnxruntime_dinamic.py": f"{P}_simcc_onnxruntime_dynamic",
+    "pose_detection_simcc_onnxruntime_dynamik.py": f"{P}_simcc_onnxruntime_dynamic",
     "simcc_onnxruntime":                          f"{P}_simcc_onnxruntime_dynamic",
     "onnxruntime_simcc":                          f"{P}_simcc_onnxruntime_dynamic",
     f"{P}_simcc_ncnn":                            f"{P}_simcc_ncnn_static",
