@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from posedeploy.apis.fitting import check_output_names, naming_a_fit
 from posedeploy.apis.postprocess import check_postprocess
 from posedeploy.apis.progress import Progress, at_stage, silent
 from posedeploy.config import DeployConfig, ModelConfig, class_meta
@@ -86,19 +87,20 @@ def _stage(deploy_config: DeployConfig, head: HeadSpec) -> str:
     return str(asked)
 
 
+@naming_a_fit
 def check_fit(deploy_config: DeployConfig, model_config: ModelConfig) -> None:
     """Raise BadInputError for a deploy config of another head kind, codec or shape."""
+    check_output_names(deploy_config, model_config)
     head, declared = model_config.head_kind, head_of_word(deploy_config.variant)
     named = head_of_outputs(deploy_config.output_names, head.word)
     shared = named == head and deploy_config.name is None
     if head != declared and not shared:
-        word = f"_{head.word}" if head.word else ""
         raise BadInputError(
             str(deploy_config.path),
             f"outputs {list(deploy_config.output_names)} ({declared.kind} models)",
             f"a deploy config for {head.kind} models, for {model_config.path.name} has "
             f"a {model_config.head}",
-            f"Use pose-detection{word}_{deploy_config.backend}_….py.",
+            f"Use one for {head.kind} models.",
         )
     check_postprocess(deploy_config, model_config)
     shape = deploy_config.input_shape

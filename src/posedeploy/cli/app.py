@@ -17,6 +17,7 @@ import typer
 
 from posedeploy import __version__
 from posedeploy.cli import STOP_CODES, STOPPED
+from posedeploy.cli.arguments import with_command
 from posedeploy.cli.backends import backends
 from posedeploy.cli.configs import configs
 from posedeploy.cli.convert import convert
@@ -140,7 +141,7 @@ def known_error(error: Exception, words: Sequence[str]) -> PoseDeployError | Non
     command = " ".join(["posedeploy", *words[:1]])
     match error:
         case PoseDeployError():
-            return error
+            return with_command(error, words)
         case OSError():
             return storage_error(error, caches={cache_dir(): CACHE_VARIABLE})
         case ModuleNotFoundError():

@@ -3,6 +3,7 @@
 from posedeploy.config.classes import class_count, class_meta
 from posedeploy.config.deploy_config import (
     EXPORTERS,
+    ORDER,
     CalibrationSettings,
     DeployConfig,
     NmsSettings,
@@ -25,7 +26,7 @@ from posedeploy.config.naming import DeployConfigName, parse_name
 from posedeploy.config.type_names import type_name
 
 __all__ = [
-    "EXPORTERS", "FAMILIES", "CalibrationSettings", "DeployConfig", "DeployConfigName",
+    "EXPORTERS", "FAMILIES", "ORDER", "CalibrationSettings", "DeployConfig", "DeployConfigName",
     "ModelConfig", "NmsSettings", "class_count", "class_meta", "config_root",
     "deploy_config_from", "deploy_config_text", "find_deploy_config", "is_deploy_config_name",
     "list_deploy_configs", "load_deploy_config", "load_model_config", "model_config_from",

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import posedeploy
+from fixtures.servers import Server
 from fixtures.tiny_models import TinyModel
 from posedeploy.apis import comparing, deploying, exporting, sources
 from posedeploy.apis.progress import StageEvent, at_stage
@@ -21,6 +22,7 @@ from posedeploy.errors import BadInputError, ConversionError, UnavailableError
 from posedeploy.paths import whole_folder
 from posedeploy.runtime import Availability, Code
 from posedeploy.sdk.folder import read_folder
+from posedeploy.zoo.download import fetch_url
 from posedeploy.zoo.table import ModelRow, config_path, model_row
 
 STATIC = "pose-detection_simcc_onnxruntime_static"
@@ -244,13 +246,52 @@ def test_zoo_names_stand_for_configs() -> None:
         sources.resolve_model_config("rtmpose_x")
 
 
+@pytest.mark.parametrize("folder", ["", "configs/", "../mmpose/configs/", "/opt/mmpose/configs/"])
+def test_paths_of_mmposes_repository_stand_for_the_configs_it_ships(folder: str) -> None:
+    row = model_row("rtmpose_t")
+    name = f"{folder}{row.config}" if folder else Path(row.config).name
+    assert sources.resolve_model_config(name) == config_path(row)
+
+
+@pytest.mark.parametrize(
+    ("name", "next_step"),
+    [
+        ("projects/rtmpose/{}", "For the config of this name that mmpose ships, write {}"),
+        ("configs/body_2d_keypoint/{}", "For the config of this name that mmpose ships, write {}"),
+        ("configs/../../model-index.yml", "Check the spelling."),
+        ("RTMPose_T", "Did you mean rtmpose_t?"),
+    ],
+)
+def test_other_paths_are_no_configs(name: str, next_step: str) -> None:
+    file = Path(model_row("rtmpose_t").config).name
+    with pytest.raises(BadInputError) as caught:
+        sources.resolve_model_config(name.format(file))
+    assert caught.value.next_step == next_step.format(file)
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_url_is_downloaded(
+    server: Server, tmp_path: Path, kind: Callable[[str], object]
+) -> None:
+    """`Path` makes one slash of the two in a URL."""
+    asked: list[str] = []
+
+    def fetch(url: str, on_progress: Callable[[int, int | None], None]) -> Path:
+        asked.append(url)
+        return fetch_url(url, tmp_path, on_progress=on_progress)
+
+    path = sources.checkpoint_file(kind(server.url), fetch)  # type: ignore[arg-type]
+    assert asked == [server.url]
+    assert path.read_bytes() == server.content
+
+
 def test_a_checkpoint_is_a_file_or_is_made(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "a.pth"
     path.write_bytes(b"x")
     assert sources.resolve_checkpoint("rtmpose_t", path) == path
-    with pytest.raises(BadInputError, match=r"a \.pth file, 'calibrated' or 'fitted'"):
+    with pytest.raises(BadInputError, match=r"a \.pth file or its URL, 'calibrated' or 'fitted'"):
         sources.resolve_checkpoint("rtmpose_t", tmp_path / "b.pth")
     with pytest.raises(BadInputError, match="no such name"):
         sources.resolve_checkpoint("rtmpose_x", None)

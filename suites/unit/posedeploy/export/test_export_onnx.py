@@ -315,6 +315,23 @@ def test_what_cannot_be_exported_is_a_typed_error(
     assert "aten::" not in shown.out + shown.err
 
 
+class _Unrunnable(torch.nn.Module):
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return (torch.nn.functional.conv2d(image, torch.ones(8, 1, 3, 3)),)  # of one channel
+
+
+@pytest.mark.parametrize("exporter", ["torchscript", "dynamo"])
+def test_no_exporter_is_blamed_for_a_model_that_does_not_run(
+    subject: Callable[[str], Any], tmp_path: Path, exporter: str
+) -> None:
+    it = subject("heatmap")
+    deploy = it.deploy_config()
+    module = dataclasses.replace(it.exportable(deploy), network=_Unrunnable())
+    with pytest.raises(ConversionError, match=r"run by PyTorch on .* no exporter can help") as e:
+        export_onnx(module, deploy, tmp_path / "model.onnx", exporter)
+    assert "--exporter" not in str(e.value)
+
+
 def test_a_graph_that_breaks_the_contract_is_not_written(
     subject: Callable[[str], Any], tmp_path: Path
 ) -> None:
