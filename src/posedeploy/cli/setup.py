@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -28,6 +28,7 @@ from posedeploy.errors import UnavailableError
 INSTALL_CONVERTING = "python -m pip install 'posedeploy[convert]' && posedeploy setup"
 PINS = "requirements/mmpose.txt"  # written by `tox -e lock`; the wheel carries it
 SUBJECT = "posedeploy setup"
+REPLACE = "--replace"
 STANDS_FOR = {"mmcv-lite": "mmcv"}  # the compiled package has the same modules, and more
 IMPORTING = """
 from posedeploy import compat
@@ -54,7 +55,7 @@ def setup(
     dry_run: Annotated[bool, typer.Option(
         "--dry-run", help="Print what would be installed, and change nothing.")] = False,
     replace: Annotated[bool, typer.Option(
-        "--replace", help="Install the tested versions in place of others too.")] = False,
+        REPLACE, help="Install the tested versions in place of others too.")] = False,
 ) -> None:  # fmt: skip
     """Install mmpose, mmengine and mmcv-lite at the tested versions, for converting and judging.
 
@@ -88,7 +89,7 @@ def setup(
     if reason := environment.importing():
         raise UnavailableError(
             SUBJECT, f"mmpose does not import: {reason}", "the versions of `posedeploy setup`",
-            "Run: posedeploy setup --replace, or do it in a new virtual environment.",
+            f"Run: posedeploy setup {REPLACE}, or do it in a new virtual environment.",
         )  # fmt: skip
     out.print("[green]mmpose imports[/]: `posedeploy convert` can run here")
 
@@ -118,7 +119,7 @@ def compare(
         return f"{tested} is to be installed", True
     if replace:
         return f"{tested} is to replace {version}", True
-    return f"{version} is installed and stays; {tested} is tested (--replace installs it)", False
+    return f"{version} is installed and stays; {tested} is tested ({REPLACE} installs it)", False
 
 
 def check_needed(environment: Environment) -> None:
@@ -156,10 +157,13 @@ def this_environment() -> Environment:
         needed=_needed(),
         pip=importlib.util.find_spec("pip") is not None,
         uv=shutil.which("uv"),
-        managed=_managed(),
+        managed=is_managed(
+            virtual=sys.prefix != sys.base_prefix, stdlib=Path(sysconfig.get_path("stdlib")),
+            variables=os.environ,
+        ),
         run=lambda command: subprocess.run(command, check=False).returncode,
         importing=_importing,
-    )
+    )  # fmt: skip
 
 
 def _version(name: str) -> str | None:
@@ -183,11 +187,17 @@ def _for_converting(needed: Requirement) -> bool:
     return bool(marker and marker.evaluate({"extra": "convert"}) and not marker.evaluate())
 
 
-def _managed() -> bool:
-    """PEP 668: outside a virtual environment, where the system marks its Python."""
-    if sys.prefix != sys.base_prefix or os.environ.get("PIP_BREAK_SYSTEM_PACKAGES"):
+def is_managed(*, virtual: bool, stdlib: Path, variables: Mapping[str, str]) -> bool:
+    """Whether the operating system keeps pip from installing (PEP 668).
+
+    Args:
+        virtual: Whether this is a virtual environment.
+        stdlib: The folder of the standard library, where the system marks its Python.
+        variables: The environment variables; pip's own overrides the mark.
+    """
+    if virtual or variables.get("PIP_BREAK_SYSTEM_PACKAGES"):
         return False
-    return Path(sysconfig.get_path("stdlib"), "EXTERNALLY-MANAGED").is_file()
+    return (stdlib / "EXTERNALLY-MANAGED").is_file()
 
 
 def _importing() -> str:

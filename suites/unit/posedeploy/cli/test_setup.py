@@ -15,7 +15,13 @@ from typer.testing import CliRunner
 
 from fixtures.commands import Done
 from posedeploy.cli.app import app, run
-from posedeploy.cli.setup import INSTALL_CONVERTING, Environment, pins, this_environment
+from posedeploy.cli.setup import (
+    INSTALL_CONVERTING,
+    Environment,
+    is_managed,
+    pins,
+    this_environment,
+)
 
 ROOT = Path(__file__).parents[4]
 TESTED = {"mmcv-lite": "2.1.0", "mmengine": "0.10.7", "mmpose": "1.3.2"}
@@ -169,6 +175,24 @@ def test_where_it_cannot_install_it_tells_what_to_do(
     assert next_step in done.err
     assert len(machine.commands) == commands
     assert "mmpose imports" not in done.out
+
+
+@pytest.mark.parametrize(
+    ("marked", "virtual", "variables", "managed"),
+    [
+        (True, False, {}, True),
+        (True, True, {}, False),
+        (True, False, {"PIP_BREAK_SYSTEM_PACKAGES": "1"}, False),
+        (True, False, {"PIP_BREAK_SYSTEM_PACKAGES": ""}, True),
+        (False, False, {}, False),
+    ],
+)
+def test_a_python_of_the_operating_system_is_known_by_its_mark(
+    marked: bool, virtual: bool, variables: dict[str, str], managed: bool, tmp_path: Path
+) -> None:
+    if marked:
+        (tmp_path / "EXTERNALLY-MANAGED").touch()
+    assert is_managed(virtual=virtual, stdlib=tmp_path, variables=variables) == managed
 
 
 def test_this_environment_is_read() -> None:
