@@ -36,6 +36,8 @@ class Machine:
     commands: list[list[str]] = field(default_factory=list)
     code: int = 0  # of the installer
     broken: str = ""  # why mmpose does not import, once it is there
+    pip: bool = True
+    managed: bool = False
 
     def run(self, command: Sequence[str]) -> int:
         self.commands.append(list(command))
@@ -49,8 +51,8 @@ class Machine:
 
     def environment(self) -> Environment:
         return Environment(
-            installed=self.packages.get, needed=[Requirement(name) for name in EXTRA], pip=True,
-            uv=None, managed=False, run=self.run, importing=self.importing,
+            installed=self.packages.get, needed=[Requirement(name) for name in EXTRA],
+            pip=self.pip, uv=None, managed=self.managed, run=self.run, importing=self.importing,
         )  # fmt: skip
 
 
@@ -104,16 +106,15 @@ def test_a_dry_run_changes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
 def test_nothing_is_needed_of_an_installer_where_all_is_there(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    machine = Machine(EXTRA | TESTED)
-    environment = replace(machine.environment(), pip=False, managed=True)
-    done = typed(environment, "--dry-run", capsys=capsys)
+    machine = Machine(EXTRA | TESTED, pip=False, managed=True)
+    done = typed(machine.environment(), "--dry-run", capsys=capsys)
     assert (done.code, machine.commands) == (0, [])
     assert "mmpose imports" in done.out
 
 
 def test_uv_installs_where_there_is_no_pip(capsys: pytest.CaptureFixture[str]) -> None:
-    machine = Machine()
-    environment = replace(machine.environment(), pip=False, uv="/usr/bin/uv")
+    machine = Machine(pip=False)
+    environment = replace(machine.environment(), uv="/usr/bin/uv")
     assert typed(environment, capsys=capsys).code == 0
     (command,) = machine.commands
     assert command[:6] == ["/usr/bin/uv", "pip", "install", "--python", sys.executable,
@@ -147,28 +148,28 @@ def test_the_compiled_mmcv_stands_for_mmcv_lite(
 
 
 # ---- modify this table to add an environment in which it is refused -------------------------
-# machine, what is different in its environment, found, next step, commands that were run
+# machine, found, next step, commands that were run
 # fmt: off
 REFUSED = {
-    "externally managed": (Machine(), {"managed": True},
-                           "a Python that the operating system manages", "python3 -m venv", 0),
-    "no extra":           (Machine({}), {}, "no package scipy, torch", INSTALL_CONVERTING, 0),
-    "no pip and no uv":   (Machine(), {"pip": False}, "neither pip in", "-m ensurepip", 0),
-    "no network":         (Machine(code=1), {}, "exit code 1 of", "run posedeploy setup again", 1),
-    "does not import":    (Machine(broken="ImportError: mmcv 1.7 is too old"), {},
+    "externally managed": (Machine(managed=True), "a Python that the operating system manages",
+                           "python3 -m venv", 0),
+    "no extra":           (Machine({}), "no package scipy, torch", INSTALL_CONVERTING, 0),
+    "no pip and no uv":   (Machine(pip=False), "neither pip in", "-m ensurepip", 0),
+    "no network":         (Machine(code=1), "exit code 1 of", "run posedeploy setup again", 1),
+    "does not import":    (Machine(broken="ImportError: mmcv 1.7 is too old"),
                            "mmpose does not import: ImportError: mmcv 1.7 is too old",
                            "posedeploy setup --replace", 1),
 }
 # fmt: on
+# --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_where_it_cannot_install_it_tells_what_to_do(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    machine, change, found, next_step, commands = REFUSED[name]
-    environment = replace(machine.environment(), **change)
-    done = typed(environment, capsys=capsys)
+    machine, found, next_step, commands = REFUSED[name]
+    done = typed(machine.environment(), capsys=capsys)
     assert done.code == 3
     assert done.err.startswith("error: posedeploy setup\n  found:    ")
     assert found in done.err
