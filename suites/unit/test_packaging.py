@@ -144,8 +144,10 @@ def test_every_backend_that_pip_has_is_an_extra(row: BackendSpec) -> None:
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="needs git's index")
 def test_nothing_is_committed_that_git_ignores() -> None:
     """A committed file `.venv` was where README and CONTRIBUTING make a virtual environment."""
-    words = ["git", "ls-files", "--cached", "--ignored", "--exclude-standard"]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+    words = ["git", "-c", f"safe.directory={ROOT}", "ls-files", "--cached", "--ignored"]
+    done = subprocess.run(
+        [*words, "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert done.stdout == ""
 
 
