@@ -149,8 +149,10 @@ def did_you_mean(word: str, names: Sequence[str], otherwise: str = "Check the sp
 
 
 def names_beside(path: Path) -> list[str]:
-    """What a path that is not there may have meant: all names in its folder, if that is there."""
-    return [near.name for near in path.parent.iterdir()] if path.parent.is_dir() else []
+    """What a path that is not there may have meant: what is in its folder, without dead links."""
+    if not path.parent.is_dir():
+        return []
+    return [near.name for near in path.parent.iterdir() if near.exists()]
 
 
 _PAGE = (b"<!doctype html", b"<html", b"<?xml", b"<head")

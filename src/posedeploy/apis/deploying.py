@@ -30,7 +30,7 @@ from posedeploy.config import (
 )
 from posedeploy.convert import Declared, conversion_availability, get_converter, missing_tools
 from posedeploy.errors import BadInputError, ConversionError, UnavailableError, did_you_mean
-from posedeploy.paths import scratch_folder, whole_folder
+from posedeploy.paths import followed, scratch_folder, whole_folder
 from posedeploy.precision.calibration import CalibrationSet
 from posedeploy.precision.images import calibration_set, image_files
 from posedeploy.runtime import (
@@ -372,6 +372,12 @@ def convert_exported(
 
 def check_work_dir(target: Path) -> None:
     """BadInputError for a file, a folder with other things in it, and what is not writable."""
+    real = followed(target)
+    if real is None:
+        raise BadInputError(
+            f"work dir {target}", "a loop of links", "an absent or empty folder",
+            "Choose another place.",
+        )  # fmt: skip
     place = next(path for path in target.absolute().parents if path.exists())
     try:  # permissions alone do not tell: a file system may be read-only
         with scratch_folder(target.name, place):
@@ -381,7 +387,7 @@ def check_work_dir(target: Path) -> None:
             f"work dir {target}", f"{place}, which cannot be written to ({error.strerror})",
             "a place that can be written to", "Choose another place.",
         ) from error  # fmt: skip
-    if target.resolve() in {Path.cwd(), *Path.cwd().parents}:
+    if real in {Path.cwd(), *Path.cwd().parents}:
         raise BadInputError(
             f"work dir {target}", "the current folder, or one around it",
             "a folder that can be replaced by another", "Name a folder in it.",

@@ -25,6 +25,7 @@ from posedeploy.cli.infer import infer
 from posedeploy.cli.internal import INTERNAL, internal_line, write_log
 from posedeploy.cli.judge import CONTEXT, report, test
 from posedeploy.cli.profile import profile
+from posedeploy.cli.setup import INSTALL_CONVERTING, setup
 from posedeploy.cli.terminal import console, one_line
 from posedeploy.cli.validate import validate
 from posedeploy.cli.zoo import zoo
@@ -38,10 +39,6 @@ CONVERTING = {
     "addict", "filelock", "matplotlib", "mmcv", "mmengine", "mmpose", "onnx", "onnx_ir",
     "onnxscript", "scipy", "torch", "yaml",
 }  # fmt: skip
-INSTALL_CONVERTING = (
-    "python -m pip install 'posedeploy[convert]' && python -m pip install --no-deps "
-    "mmpose==1.3.2 mmengine==0.10.7 mmcv-lite==2.1.0"
-)
 
 DEBUG = "--debug"
 PASSING_ON = {"report", "test"}  # commands whose arguments are another program's
@@ -83,6 +80,7 @@ app.command(rich_help_panel=DEPLOY)(infer)
 app.command(rich_help_panel=DEPLOY)(validate)
 app.command(rich_help_panel=DEPLOY)(profile)
 app.command(rich_help_panel=KNOW)(backends)
+app.command(rich_help_panel=KNOW)(setup)
 app.add_typer(zoo, name="zoo", rich_help_panel=KNOW)
 app.add_typer(configs, name="configs", rich_help_panel=KNOW)
 app.command(rich_help_panel=JUDGE, context_settings=CONTEXT)(test)

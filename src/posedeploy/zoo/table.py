@@ -109,7 +109,7 @@ def config_path(row: ModelRow) -> Path:
     if not path.is_file():
         raise BadInputError(
             f"model {row.name}", f"no file {path}", "mmpose 1.3's configs",
-            "Install mmpose==1.3.2.",
+            "Run: posedeploy setup --replace",
         )  # fmt: skip
     return path
 
@@ -144,7 +144,7 @@ def mmpose_files() -> Path:
         raise UnavailableError(
             "mmpose", "no such package in this environment",
             "mmpose 1.3, whose wheel brings the model configs",
-            "pip install --no-deps mmpose==1.3.2 mmengine==0.10.7 mmcv-lite==2.1.0",
+            "Run: posedeploy setup",
         )  # fmt: skip
     return Path(spec.origin).parent / ".mim"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from posedeploy.errors import BadInputError, UnavailableError, storage_error
+from posedeploy.errors import BadInputError, UnavailableError, names_beside, storage_error
 
 
 @pytest.mark.parametrize(
@@ -58,3 +58,10 @@ def test_a_full_disk_needs_no_name_and_other_errors_do() -> None:
     assert storage_error(OSError("no number")) is None
     url = "http://127.0.0.1/x.pth"
     assert storage_error(urllib.error.HTTPError(url, 404, "Not Found", Message(), None)) is None
+
+
+def test_a_link_that_leads_nowhere_is_not_suggested(tmp_path: Path) -> None:
+    (tmp_path / "model.pth").touch()
+    (tmp_path / "modell.pth").symlink_to("modell.pth")
+    (tmp_path / "models.pth").symlink_to("gone.pth")
+    assert names_beside(tmp_path / "modell.pth") == ["model.pth"]

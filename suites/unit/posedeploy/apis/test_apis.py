@@ -120,6 +120,19 @@ def test_the_current_folder_is_no_work_dir(
             deploying.check_work_dir(place)
 
 
+@pytest.mark.parametrize("name", ["loop", "loop/x", "loop/x/y"])
+def test_a_loop_of_links_is_no_work_dir(name: str, tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(BadInputError, match=f"work dir .*{name}: found a loop of links"):
+        deploying.check_work_dir(tmp_path / name)
+
+
+def test_a_link_to_a_place_that_is_not_there_yet_is_a_work_dir(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("absent")
+    deploying.check_work_dir(tmp_path / "link")
+    deploying.check_work_dir(tmp_path / "link" / "x")
+
+
 def test_asking_whether_a_place_can_be_written_to_leaves_nothing(tmp_path: Path) -> None:
     deploying.check_work_dir(tmp_path / "out")
     assert list(tmp_path.iterdir()) == []

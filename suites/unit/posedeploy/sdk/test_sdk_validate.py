@@ -508,11 +508,15 @@ def test_links(folders: Any, tmp_path: Path) -> None:
     os.replace(folder / "end2end.onnx", tmp_path / "end2end.onnx")
     (folder / "end2end.onnx").symlink_to(tmp_path / "end2end.onnx")
     (folder / "loop").symlink_to("loop")
+    (folder / "to_loop").symlink_to("missing/../loop/x")
     (folder / "alias.json").symlink_to("deploy.json")
     findings = validate(folder)
     assert set(places(findings, Level.ERROR)) == {
-        "end2end.onnx", "loop", "deploy.json $.models[0].net"
+        "end2end.onnx", "loop", "to_loop", "deploy.json $.models[0].net"
     }  # fmt: skip
+    found = {f.file: f.found for f in findings}
+    assert found["loop"] == found["to_loop"] == "a loop of links"
+    assert found["end2end.onnx"] == "a link out of the folder"
     assert places(findings, Level.WARNING) == ["alias.json"]
 
 

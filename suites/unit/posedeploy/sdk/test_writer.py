@@ -177,6 +177,7 @@ def test_compact_meta_holds_each_flip_pair_once_and_plain_numbers() -> None:
 def test_numpy_numbers_of_a_config_are_written_and_what_json_cannot_hold_is_refused(
     tmp_path: Path,
 ) -> None:
+    pytest.importorskip("torch")  # detail.json names its version
     config = model("hrnet_w32", sigma=np.float64(2.5))
     meta: dict[str, Any] = {"keypoint_names": []}
     made, chosen = artifact(config), deploy_config(config)
