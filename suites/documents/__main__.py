@@ -1,8 +1,8 @@
 """Makes the outputs and the pictures of README and docs/ anew: `python -m suites.documents`.
 
 Each command of a `console` block is run in a folder as the tutorial's reader has it, and what it
-prints is written below it. Arguments are names of pages; without them, it is all of them, and
-the pictures too. The pictures need Chromium.
+prints is written below it, unless what is there agrees. The pictures are made with the tutorial and
+need Chromium. Arguments are names of pages; without them, it is all of them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from pathlib import Path
 
 from suites.documents.blocks import PAGES, ROOT, blocks, console
 from suites.documents.outputs import disagreement
-from suites.documents.reader import Reader, copy, prepare
+from suites.documents.pictures import write_pictures
+from suites.documents.reader import TUTORIAL, Reader, prepare, reader_of
 
 
 def console_pages() -> list[Path]:
@@ -34,7 +35,7 @@ def write_outputs(page: Path, reader: Reader) -> None:
 
 
 def main(words: list[str]) -> None:
-    """Write the pages that are named, or all of them and the pictures."""
+    """Write the pages that are named, or all of them."""
     parser = argparse.ArgumentParser(prog="python -m suites.documents", description=__doc__)
     parser.add_argument("page", nargs="*", help="the name of a page, such as tutorial.md")
     named = parser.parse_args(words).page
@@ -43,7 +44,10 @@ def main(words: list[str]) -> None:
         for page in console_pages():
             if not named or page.name in named:
                 print(page.relative_to(ROOT), flush=True)
-                write_outputs(page, copy(prepared, Path(folder, page.stem)))
+                reader = reader_of(page, prepared, Path(folder, page.stem))
+                write_outputs(page, reader)
+                if page == TUTORIAL:
+                    write_pictures(reader.folder)
 
 
 if __name__ == "__main__":

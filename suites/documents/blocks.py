@@ -27,6 +27,7 @@ class Block:
 
     language: str
     title: str  # name of the file that it is the content of, or ''
+    wide: bool  # of class `wide`: a table that a terminal prints, which is not wrapped
     body: str
     start: int  # the place of the body in the text of the page, characters
     end: int
@@ -45,8 +46,8 @@ def blocks(text: str) -> Iterator[Block]:
     for found in _FENCE.finditer(text):
         language, title = _LANGUAGE.match(found["info"]), _TITLE.search(found["info"])
         yield Block(
-            language[1] if language else "", title[1] if title else "", found["body"],
-            *found.span("body"),
+            language[1] if language else "", title[1] if title else "", ".wide" in found["info"],
+            found["body"], *found.span("body"),
         )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ _VOLATILE: Sequence[tuple[re.Pattern[str], str]] = tuple(
         (r"(inference_num_threads|num_streams|num_threads) \d+", r"\1 N"),
         (r", about [^,]* left", ""),  # progress of `test`
         (r"h [\d.]+", "h H"),  # headroom
+        (r"^against .*\n", ""),  # `test` compares with the baseline of this platform, if any
         (r" in \d+\.\d+s( \([\d:]+\))?", ""),
         (r"\d+\.\d+\.\d+\S*", "VERSION"),
         (r"[─-╿]+", "-"),

@@ -7,15 +7,17 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from fixtures.mmdeploy_folders import mmdeploy_folder
 from suites.documents.blocks import ROOT, Block, Command, blocks, commands
 
 TUTORIAL = ROOT / "docs" / "tutorial.md"
 EXAMPLE = "example.py"  # the tutorial's block of this title makes the model and the pictures
-COLUMNS = 76  # what a page's column holds in a code block, on a screen of 1280 px
+COLUMNS, WIDE = 76, 92  # of a terminal: what a page's column holds at 1280 px, and what scrolls
 SECONDS = 420  # for one command
 # What a reader finds on the PATH, and how it is started from this tree.
 PROGRAMS = {
@@ -48,7 +50,7 @@ class Reader:
             program.write_text(f'#!/bin/sh\n{line} "$@"\n', encoding="utf-8")
             program.chmod(0o755)
 
-    def types(self, command: str) -> Printed:
+    def types(self, command: str, columns: int = COLUMNS) -> Printed:
         """Run one command; it may have several lines.
 
         Raises:
@@ -56,36 +58,39 @@ class Reader:
         """
         done = subprocess.run(
             ["bash", "-c", f"(exit {self._code})\n{command}"],  # noqa: S607 - the reader's own
-            cwd=self.folder, env=self._environment(), stdin=subprocess.DEVNULL,
+            cwd=self.folder, env=self._environment(columns), stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=SECONDS, check=False,
         )  # fmt: skip
         self._code = done.returncode
-        return Printed(done.returncode, done.stdout.decode())
+        lines = done.stdout.decode().replace(f"{ROOT}/", "").splitlines()
+        return Printed(done.returncode, "".join(f"{line.rstrip()}\n" for line in lines))
 
-    def _environment(self) -> dict[str, str]:
+    def _environment(self, columns: int) -> dict[str, str]:
         paths = [str(ROOT / "src"), str(ROOT), os.environ.get("PYTHONPATH", "")]
         kept = {k: v for k, v in os.environ.items() if not k.startswith(_OWN)}
         return kept | {
-            "COLUMNS": str(COLUMNS),
+            "COLUMNS": str(columns),
             "NO_COLOR": "1",
             "PATH": os.pathsep.join([str(self._programs), os.environ["PATH"]]),
-            "POSEDEPLOY_TRUST_CONFIGS": "1",  # the configs are the reader's own
             "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-            "PYTHONWARNINGS": "ignore",
+            # mmengine's; it depends on the version of setuptools
+            "PYTHONWARNINGS": "ignore:pkg_resources is deprecated",
             "TERM": "dumb",
         }
 
-    def follows(self, page: Iterable[Block]) -> dict[Block, str]:
+    def follows(self, page: Iterable[Block]) -> dict[Block, list[Command]]:
         """Write the files of a page, type its commands: what each `console` block should have."""
-        printed = {}
+        printed: dict[Block, list[Command]] = {}
         for block in page:
             if block.title:
                 target = self.folder / block.title
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_text(block.body, encoding="utf-8")
             elif block.language == "console":
+                columns = WIDE if block.wide else COLUMNS
                 printed[block] = [
-                    Command(c.typed, self.types(c.typed).output) for c in commands(block.body)
+                    Command(c.typed, self.types(c.typed, columns).output)
+                    for c in commands(block.body)
                 ]
         return printed
 
@@ -105,6 +110,29 @@ def prepare(folder: Path) -> Path:
     return folder
 
 
-def copy(prepared: Path, folder: Path) -> Reader:
-    """A reader with a folder of its own."""
-    return Reader(Path(shutil.copytree(prepared, folder)))
+def reader_of(page: Path, prepared: Path, folder: Path) -> Reader:
+    """The reader of a page, with a folder of their own."""
+    reader = Reader(Path(shutil.copytree(prepared, folder)))
+    if also := ALSO.get(page.name):
+        also(reader)
+    return reader
+
+
+def add_mmdeploy_folder(reader: Reader) -> None:
+    """What a reader who comes from MMDeploy has: the folder of a model that MMDeploy converted.
+
+    Raises:
+        RuntimeError: The graph in it could not be made.
+    """
+    flow = "pose-detection_simcc_onnxruntime_dynamic"
+    command = f"posedeploy convert {flow} rtmpose_t my.pth person.png --work-dir"
+    with tempfile.TemporaryDirectory() as folder:
+        done = reader.types(f"{command} {folder}/ours")
+        if done.code:
+            raise RuntimeError(done.output)
+        (reader.folder / "mmdeploy_models").mkdir()
+        mmdeploy_folder(Path(folder, "ours"), reader.folder / "mmdeploy_models" / "rtmpose")
+
+
+# Pages whose readers have more than the tutorial's script makes.
+ALSO: Mapping[str, Callable[[Reader], None]] = {"mmdeploy-folder.md": add_mmdeploy_folder}
