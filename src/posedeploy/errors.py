@@ -28,6 +28,8 @@ class PoseDeployError(Exception):
     """
 
     exit_code: ClassVar[int] = 1
+    # Stem of the argument that was wrong, and what to write for it; the next step ends with that.
+    instead: tuple[str, str] | None = None
     stage: str = ""  # of the conversion at which it was raised: 'export', 'convert', …; '' outside
 
     def __init__(self, subject: str, found: str, expected: str, next_step: str) -> None:
@@ -132,8 +134,11 @@ def did_you_mean(word: str, names: Sequence[str], otherwise: str = "Check the sp
         names: What could have been said.
         otherwise: The next step where nothing is near.
     """
-    near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
-    return f"Did you mean {near[0]}?" if near else otherwise
+    by_lower = {name.lower(): name for name in names}
+    near = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
+    if not near and len(word) > 2:  # the beginning of a name
+        near = [name for name in by_lower if name.startswith(word.lower())]
+    return f"Did you mean {by_lower[near[0]]}?" if near else otherwise
 
 
 def names_beside(path: Path) -> list[str]:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from posedeploy.apis.fitting import check_output_names, naming_a_fit
 from posedeploy.apis.progress import Progress, at_stage, silent
 from posedeploy.config import DeployConfig, ModelConfig
 from posedeploy.convert import conversion_row
@@ -84,18 +85,19 @@ def _stage(deploy_config: DeployConfig, head: HeadSpec) -> str:
     return str(asked)
 
 
+@naming_a_fit
 def check_fit(deploy_config: DeployConfig, model_config: ModelConfig) -> None:
     """Raise BadInputError for a deploy config of another head kind or shape."""
+    check_output_names(deploy_config, model_config)
     head, declared = model_config.head_kind, head_of_word(deploy_config.variant)
     shared = head.output_names == declared.output_names and deploy_config.name is None
     if head != declared and not shared:
-        word = f"_{head.word}" if head.word else ""
         raise BadInputError(
             str(deploy_config.path),
             f"outputs {list(deploy_config.output_names)} ({declared.kind} models)",
             f"a deploy config for {head.kind} models, for {model_config.path.name} has "
             f"a {model_config.head}",
-            f"Use pose-detection{word}_{deploy_config.backend}_….py.",
+            f"Use one for {head.kind} models.",
         )
     shape = deploy_config.input_shape
     if shape is not None and shape != model_config.input_size:

@@ -50,14 +50,16 @@ class PoseDetection:
     def build_pytorch_model(self, model_checkpoint: str | Path | None = None) -> Any:
         """The estimator of mmpose itself, in evaluation mode, on the CPU, flip test off.
 
-        Without a checkpoint (`.pth`) the weights stay random.
+        The checkpoint is a `.pth` file or its URL; without one the weights stay random.
 
         Raises:
             BadInputError: The checkpoint cannot be read, or is another model's.
+            UnavailableError: It cannot be downloaded.
         """
+        from posedeploy.apis.sources import checkpoint_file
         from posedeploy.zoo.build import build_model
 
-        checkpoint = None if model_checkpoint is None else Path(model_checkpoint)
+        checkpoint = None if model_checkpoint is None else checkpoint_file(model_checkpoint)
         return build_model(self.model_config, checkpoint)
 
     def build_backend_model(

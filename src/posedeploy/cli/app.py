@@ -16,6 +16,7 @@ import typer
 
 from posedeploy import __version__
 from posedeploy.cli import STOP_CODES, STOPPED
+from posedeploy.cli.arguments import with_command
 from posedeploy.cli.backends import backends
 from posedeploy.cli.configs import configs
 from posedeploy.cli.convert import convert
@@ -96,7 +97,7 @@ def _run(words: Sequence[str], application: Callable[..., object]) -> None:
     try:
         application(args=list(words), prog_name="posedeploy", standalone_mode=True)
     except PoseDeployError as error:
-        show_error(error)
+        show_error(with_command(error, words))
         sys.exit(error.exit_code)
     except OSError as error:
         refused = storage_error(error, caches={cache_dir(): CACHE_VARIABLE})

@@ -19,6 +19,18 @@ from posedeploy.cli.arguments import (
     complete_model_config,
     parse_device,
 )
+from posedeploy.cli.filekinds import check_images
+from posedeploy.cli.media import quiet_opencv
+from posedeploy.cli.pasted import (
+    CalibDatasetCfgOption,
+    DumpInfoOption,
+    IpOption,
+    Pasted,
+    PortOption,
+    QuantImageDirOption,
+    QuantOption,
+    UriOption,
+)
 from posedeploy.cli.stopping import stopping
 from posedeploy.cli.terminal import console, one_line
 from posedeploy.errors import BadInputError, UnavailableError
@@ -35,7 +47,7 @@ if TYPE_CHECKING:
     from posedeploy.apis.comparing import Comparison, FindKeypoints
     from posedeploy.apis.progress import StageEvent
 
-LOG_LEVELS = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG")
+LOG_LEVELS = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG", "FATAL", "WARN", "NOTSET")
 JPEG_SIDE = 65500  # px, libjpeg's limit
 LABELS = {
     "checkpoint": "checkpoint", "model": "PyTorch model", "export": "export",
@@ -68,6 +80,13 @@ def convert(  # noqa: PLR0917 - the signature is the command line
     max_pixels: MaxPixelsOption = MAX_PIXELS,
     show: Annotated[bool, typer.Option("--show", help="Open a window with the result.")] = False,
     log_level: Annotated[str, typer.Option(help=f"One of {', '.join(LOG_LEVELS)}.")] = "WARNING",
+    dump_info: DumpInfoOption = False,
+    quant: QuantOption = False,
+    quant_image_dir: QuantImageDirOption = None,
+    calib_dataset_cfg: CalibDatasetCfgOption = None,
+    uri: UriOption = None,
+    ip: IpOption = None,
+    port: PortOption = None,
 ) -> None:  # fmt: skip
     """Convert a model, and compare its keypoints with PyTorch's.
 
@@ -83,6 +102,10 @@ def convert(  # noqa: PLR0917 - the signature is the command line
     if show:
         check_windows(f"Leave --show out, and look at the images in {work_dir}.")
     check_name(f"work dir {work_dir}", work_dir)
+    pasted = Pasted(dump_info, quant, quant_image_dir, calib_dataset_cfg, uri, ip, port)
+    calib_images = pasted.taken(deploy_cfg, calib_images, out)
+    quiet_opencv()
+    check_images([img, *(test_img or [])])
     images = {path: read_image(path, max_pixels) for path in (test_img or [img])}
     if img not in images:  # it is not compared on, and refused all the same if it is none
         read_image(img, max_pixels)

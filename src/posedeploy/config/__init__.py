@@ -2,6 +2,7 @@
 
 from posedeploy.config.deploy_config import (
     EXPORTERS,
+    ORDER,
     CalibrationSettings,
     DeployConfig,
     NmsSettings,
@@ -23,7 +24,7 @@ from posedeploy.config.model_config import (
 from posedeploy.config.naming import DeployConfigName, parse_name
 
 __all__ = [
-    "EXPORTERS", "FAMILIES", "CalibrationSettings", "DeployConfig", "DeployConfigName",
+    "EXPORTERS", "FAMILIES", "ORDER", "CalibrationSettings", "DeployConfig", "DeployConfigName",
     "ModelConfig", "NmsSettings", "config_root", "deploy_config_from", "deploy_config_text",
     "find_deploy_config", "is_deploy_config_name", "list_deploy_configs", "load_deploy_config",
     "load_model_config", "model_config_from", "parse_name", "read_deploy_config",

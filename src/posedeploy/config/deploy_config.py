@@ -24,12 +24,16 @@ from posedeploy.config.naming import (
     precisions,
     split_name,
 )
+from posedeploy.config.nearest import foreign_backend, nearest_name
 from posedeploy.errors import BadInputError, did_you_mean
 from posedeploy.heads import head_of_outputs
+from posedeploy.runtime import registry
 
 EXPORTERS = ("torchscript", "dynamo")
 # 11 is MMDeploy's choice and the first with NonMaxSuppression; 18 is the last of ONNX IR 8.
 OPSETS = range(11, 19)
+ORDER = "The order is DEPLOY_CFG MODEL_CFG CHECKPOINT IMAGE."  # of `posedeploy convert`
+MMDEPLOY_FOLDER = ("configs", "mmpose")  # where MMDeploy has its deploy configs for MMPose
 
 
 @dataclass(frozen=True)
@@ -98,12 +102,16 @@ class DeployConfig:
 
 
 def is_deploy_config_name(name: str) -> bool:
-    """True for the name (with or without '.py') of a file of ours or of a config to compose."""
+    """True for the name (with or without '.py') of a file of ours or of a config to compose.
+
+    A path that ends like MMDeploy's, 'configs/mmpose/NAME.py', stands for the name.
+    """
     return _by_name(name) is not None
 
 
 def _by_name(name: str) -> Path | DeployConfigName | None:
-    stem = name.removesuffix(".py")
+    folder, _, last = name.rpartition("/")
+    stem = (last if Path(folder).parts[-2:] == MMDEPLOY_FOLDER else name).removesuffix(".py")
     if stem in {BASE_FILE, *file_names()}:
         return config_root() / f"{stem}.py"
     return split_name(stem)
@@ -113,7 +121,7 @@ def find_deploy_config(name_or_path: str | Path) -> Path | DeployConfigName:
     """The file of a deploy config, or the parts of its name where it is composed.
 
     Raises:
-        BadInputError: Neither a file nor a name of the grammar.
+        BadInputError: Neither a file nor a name of the grammar, as a path of MMDeploy or without.
     """
     path = Path(name_or_path)
     source = path if path.is_file() else _by_name(str(name_or_path))
@@ -121,11 +129,27 @@ def find_deploy_config(name_or_path: str | Path) -> Path | DeployConfigName:
         raise BadInputError(
             f"deploy config {name_or_path}",
             "a folder" if path.is_dir() else "no such file and no such name",
-            f"a path, or a name: {grammar()}",
-            did_you_mean(path.name.removesuffix(".py"), list_deploy_configs(),
-                         "See `posedeploy configs list`."),
+            f"a path, or a name: {grammar()}", _advice(path),
+        )  # fmt: skip
+    if isinstance(source, Path) and source.suffix != ".py":
+        raise BadInputError(
+            f"deploy config {name_or_path}", f"a {source.suffix or 'suffixless'} file",
+            "a deploy config (.py), or the name of one", ORDER,
         )  # fmt: skip
     return source
+
+
+def _advice(path: Path) -> str:
+    """The next step for what is no deploy config."""
+    if path.is_dir() and (files := sorted(path.glob("*.py"))):
+        return f"Name the file in it: {files[0]}"
+    if str(path) in registry.backend_names():
+        return f"That is a backend: `posedeploy configs list --backend {path}` shows its configs."
+    if backend := foreign_backend(path.stem):
+        return f"{backend} is a backend of MMDeploy's that is not here; docs/migrating.md has all."
+    if name := nearest_name(path.stem):
+        return f"Did you mean {name}?"
+    return did_you_mean(path.stem, list_deploy_configs(), "See `posedeploy configs list`.")
 
 
 def read_deploy_config(name_or_path: str | Path) -> Any:

@@ -94,6 +94,12 @@ def _no_model_config(path: Path, config: Any) -> BadInputError:
     if "keypoint_head" in (config.get("model") or {}):
         found = "model.keypoint_head: a config of MMPose 0.x"
         next_step = "Give the same model's config of MMPose 1.x; the checkpoint still fits it."
+    elif student := (config.get("model") or {}).get("student_cfg"):
+        found = f"a {config['model'].get('type')}, which trains one model with another's help"
+        next_step = (
+            f"Give the config of its student: {student}. A checkpoint of the distillation may stay "
+            "as it is: the student's weights are taken from it."
+        )
     elif "backend_config" in config:
         next_step = "This is a deploy config, which comes first; the model config comes second."
     return BadInputError(str(path), found, "an MMPose 1.x model config", next_step)

@@ -46,8 +46,8 @@ def torchscript(
                 )
             except (RuntimeError, ValueError, TypeError) as error:
                 # torch.onnx raises these for operators it cannot express; the rest is a bug
-                raise ConversionError(
-                    "export", "the TorchScript exporter", str(error).split("\n", 1)[0],
+                raise _refusal(
+                    module, example, str(error), "the TorchScript exporter",
                     "a model that it can trace", "Try --exporter dynamo.",
                 ) from error  # fmt: skip
         proto = onnx.load(str(path))
@@ -87,14 +87,32 @@ def dynamo(
                 verbose=False,
             )
         except torch.onnx.errors.OnnxExporterError as error:
-            raise ConversionError(
-                "export", "the dynamo exporter",
+            raise _refusal(
+                module, example,
                 # the error itself is a long colored text; its cause names what failed
-                str(error.__cause__ or error).strip().split("\n", 1)[0],
+                str(error.__cause__ or error).strip(), "the dynamo exporter",
                 "a model that torch.export can capture", "Try --exporter torchscript.",
             ) from error  # fmt: skip
     assert program is not None  # noqa: S101  always a program with dynamo=True
     return program.model_proto
+
+
+def _refusal(  # noqa: PLR0917 - the parts of the error
+    module: ExportableModule, example: torch.Tensor, found: str,
+    exporter: str, expected: str, next_step: str,
+) -> ConversionError:  # fmt: skip
+    """The error for a model that an exporter refused, or that PyTorch cannot run either."""
+    try:
+        with torch.no_grad():
+            module.network(example)
+    except Exception as error:  # a model is the user's code: anything can come out of it
+        shape = list(example.shape)
+        return ConversionError(
+            "export", f"the model, run by PyTorch on an input of {shape}",
+            f"{type(error).__name__}: {error}".split("\n", 1)[0], "a model that runs",
+            "Correct the model's config: no exporter can help.",
+        )  # fmt: skip
+    return ConversionError("export", exporter, found.split("\n", 1)[0], expected, next_step)
 
 
 EXPORTERS: Mapping[str, Exporter] = {"dynamo": dynamo, "torchscript": torchscript}

@@ -19,6 +19,9 @@ _TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
 _TIFF_INTEGERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 16: "Q", 17: "q"}
 _GAP = rb"(?:\s|#[^\r\n]*[\r\n])*"  # space and comments between the numbers of a Netpbm file
 _NO_SIZE = (0xC4, 0xC8, 0xCC)  # JPEG markers among those of frames that start none (ITU T.81, B.1)
+# Brands of ISO base media files that are images (ISO/IEC 23008-12, annex B; AVIF 1.1, section 6).
+_BRAND = re.compile(rb".{4}ftyp(.{4})", re.DOTALL)
+_STILL = {b"avi": "AVIF", b"hei": "HEIC", b"hev": "HEIC", b"mif": "HEIC or AVIF"}
 
 
 def declared_size(data: bytes) -> tuple[int, int] | None:
@@ -31,6 +34,14 @@ def declared_size(data: bytes) -> tuple[int, int] | None:
                 return None
             return (max(w for w, _ in sizes), max(h for _, h in sizes)) if sizes else None
     return None
+
+
+def format_of(data: bytes) -> str:
+    """Name of the image format that a file begins like; '' for other files, videos among them."""
+    if (brand := _BRAND.match(data)) is not None:  # a container that holds a video as well
+        return _STILL.get(brand[1][:3], "")
+    matching = (n for n, (start, _) in FORMATS.items() if re.match(start, data, re.DOTALL))
+    return next(matching, "")
 
 
 def _fields(layout: str, offset: int) -> Reader:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from posedeploy.errors import BadInputError, did_you_mean, names_beside, what_it_is
 from posedeploy.paths import whole_file
-from posedeploy.sdk.image_headers import declared_size
+from posedeploy.sdk.image_headers import declared_size, format_of
 
 Image = NDArray[np.uint8]  # [H, W, 3], BGR
 
@@ -23,6 +23,9 @@ MOST_PIXELS = (2**31 - 1) // 3
 _BYTES_PER_PIXEL, _BYTES_BESIDE = 8, 64 << 20
 _READER = "posedeploy.sdk.images.read_image"
 _RAISE_LIMIT = "Make the image smaller, or raise the limit: --max-pixels, max_pixels in Python."
+
+_RESAVE = "If other programs open it, save it as PNG; if none does, it is damaged."
+_SAVE_AS = {"TIFF": "If its samples are floating-point, scale them to 0..255 and save it as PNG."}
 
 
 def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> Image:
@@ -41,14 +44,14 @@ def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> Image:
     subject = f"image {path}"
     data = _content(path, subject, max_pixels)
     if (size := declared_size(data)) is None:
-        raise _unreadable(path, subject)
+        raise _unreadable(path, subject, data)
     check_size(size, subject, max_pixels)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except (cv2.error, MemoryError) as error:
-        raise _unreadable(path, subject) from error
+        raise _unreadable(path, subject, data) from error
     if image is None:
-        raise _unreadable(path, subject)
+        raise _unreadable(path, subject, data)
     return image  # type: ignore[return-value]
 
 
@@ -70,7 +73,10 @@ def _content(path: Path, subject: str, max_pixels: int) -> bytes:
         raise BadInputError(subject, found, "a file that can be read", "Check it.") from error
 
 
-def _unreadable(path: Path, subject: str) -> BadInputError:
+def _unreadable(path: Path, subject: str, data: bytes) -> BadInputError:
+    if name := format_of(data):
+        found = f"a {name} image of {len(data):,} bytes that OpenCV cannot read as 8-bit color"
+        return BadInputError(subject, found, "a JPEG or PNG image", _SAVE_AS.get(name, _RESAVE))
     found = f"{what_it_is(path)} that OpenCV cannot read"
     return BadInputError(subject, found, "a JPEG or PNG image", "Check that the file is whole.")
 

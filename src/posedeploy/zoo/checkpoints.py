@@ -21,6 +21,7 @@ import torch
 from torch import nn
 
 from posedeploy.errors import BadInputError, what_it_is
+from posedeploy.zoo.distilled import student_weights
 
 # Keys that may be absent from a checkpoint or be left over in it, each with its reason.
 # fmt: off
@@ -109,7 +110,8 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     # in place: a copy would lose `_metadata`, torch's versions of the modules' layouts
     nn.modules.utils.consume_prefix_in_state_dict_if_present(state_dict, "module.")
     meta = content.get("meta") if content is not state_dict else None
-    return Checkpoint(path, state_dict, meta if isinstance(meta, Mapping) else {})
+    meta = meta if isinstance(meta, Mapping) else {}
+    return Checkpoint(path, student_weights(path, state_dict, meta), meta)
 
 
 def _unpickle(path: Path) -> Any:

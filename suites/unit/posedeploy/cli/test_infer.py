@@ -180,8 +180,8 @@ def test_of_a_truncated_video_all_that_is_there_is_drawn(infer: Infer, here: Pat
     ("name", "content", "printed"),
     [
         ("cut.mp4", None, "without an index (moov)"),
-        ("noise.avi", bytes(range(256)) * 20, "no codec for it here"),
-        ("empty.mp4", b"", "without an index"),
+        ("noise.avi", bytes(range(256)) * 20, "does not begin as a video does"),
+        ("empty.mp4", b"", "an empty file"),
         ("odd.mov", b"\0\0\0\1moov\0\0\0\0\0\0\0\x10\0\0\0\0free", "no codec for it here"),
     ],
 )
@@ -305,7 +305,7 @@ def test_names_differ_and_are_no_sources_own() -> None:
 
 
 def test_a_source_that_is_named_twice_is_done_once(here: Path) -> None:
-    found = find_sources(["photo.png", ".", "*.png"])
+    found = find_sources(["photo.png", ".", "*.png"]).sources
     assert [(source.path.name, source.alone) for source in found] == [("photo.png", True)]
     with pytest.raises(BadInputError, match="no image or video"):
         find_sources(["*.jpg"])
