@@ -61,7 +61,7 @@ DRAWINGS: Mapping[str, Drawing] = {
 
 # The part of the report that is shown, and how Chromium is told which theme a person prefers.
 THEMES: Mapping[str, str] = {"dark": "0", "light": "1"}
-WINDOW, SCALE = (880, 1000), 1.5
+WINDOW, SCALE = (880, 1105), 1.5
 FILTER = "shape=static"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # No sandbox: a container's root has none. The rest keeps the browser from calling home.

@@ -17,7 +17,7 @@ from suites.documents.blocks import ROOT, Block, Command, blocks, commands
 
 TUTORIAL = ROOT / "docs" / "tutorial.md"
 EXAMPLE = "example.py"  # the tutorial's block of this title makes the model and the pictures
-COLUMNS, WIDE = 76, 92  # of a terminal: what a page's column holds at 1280 px, and what scrolls
+COLUMNS, WIDE = 76, 79  # of a terminal; what a page's column holds on a screen of 1280 px
 SECONDS = 420  # for one command
 # What a reader finds on the PATH, and how it is started from this tree.
 PROGRAMS = {
