@@ -15,7 +15,8 @@ from fixtures.tiny_models import TinyModel
 from posedeploy.apis import comparing
 from posedeploy.apis.deploying import deploy
 from posedeploy.cli import main
-from posedeploy.sdk.images import Image, read_image
+from posedeploy.sdk.images import read_image
+from posedeploy.sdk.reading import ImageSource
 from posedeploy.synthetic.figures import draw_figure
 
 YOLOX = "pose-detection_yolox-pose_onnxruntime_static"
@@ -133,8 +134,8 @@ def test_the_comparison_of_a_conversion_sees_another_class(
     change: Callable[[comparing.Keypoints], comparing.Keypoints], same: bool,
     desk: Path, tmp_path: Path,
 ) -> None:  # fmt: skip
-    def find(folder: Path, image: Image) -> comparing.Keypoints:
-        return change(comparing.sdk_keypoints(folder, image))
+    def find(folder: Path, source: ImageSource) -> comparing.Keypoints:
+        return change(comparing.sdk_keypoints(folder, source))
 
     image = read_image(desk / "photo.png")
     done = deploy(
