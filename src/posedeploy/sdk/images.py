@@ -21,6 +21,7 @@ MOST_PIXELS = (2**31 - 1) // 3
 # Bytes of a file that is read: of its largest pixels (four channels of 16 bits), and of what
 # comes beside them (profiles, previews), whatever the limit of pixels.
 _BYTES_PER_PIXEL, _BYTES_BESIDE = 8, 64 << 20
+_START = 512  # bytes by which the format of a file is known
 _READER = "posedeploy.sdk.images.read_image"
 _RAISE_LIMIT = "Make the image smaller, or raise the limit: --max-pixels, max_pixels in Python."
 
@@ -44,14 +45,14 @@ def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> Image:
     subject = f"image {path}"
     data = _content(path, subject, max_pixels)
     if (size := declared_size(data)) is None:
-        raise _unreadable(path, subject, data)
+        raise _unreadable(path, subject)
     check_size(size, subject, max_pixels)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except (cv2.error, MemoryError) as error:
-        raise _unreadable(path, subject, data) from error
+        raise _unreadable(path, subject) from error
     if image is None:
-        raise _unreadable(path, subject, data)
+        raise _unreadable(path, subject)
     return image  # type: ignore[return-value]
 
 
@@ -73,9 +74,18 @@ def _content(path: Path, subject: str, max_pixels: int) -> bytes:
         raise BadInputError(subject, found, "a file that can be read", "Check it.") from error
 
 
-def _unreadable(path: Path, subject: str, data: bytes) -> BadInputError:
-    if name := format_of(data):
-        found = f"a {name} image of {len(data):,} bytes that OpenCV cannot read as 8-bit color"
+def image_format(path: Path) -> str:
+    """Name of the image format that a file begins like; '' for others, folders among them."""
+    if not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        return format_of(file.read(_START))
+
+
+def _unreadable(path: Path, subject: str) -> BadInputError:
+    if name := image_format(path):
+        size = f"{path.stat().st_size:,} bytes"
+        found = f"a {name} image of {size} that OpenCV cannot read as 8-bit color"
         return BadInputError(subject, found, "a JPEG or PNG image", _SAVE_AS.get(name, _RESAVE))
     found = f"{what_it_is(path)} that OpenCV cannot read"
     return BadInputError(subject, found, "a JPEG or PNG image", "Check that the file is whole.")
