@@ -56,6 +56,8 @@ ROWS: dict[str, tuple[str, int]] = {
     "checkpoint-folder":            (converting(checkpoint="training"), 2),
     "checkpoint-of-a-store":        (converting(checkpoint="s3://bucket/model.pth"), 2),
     "checkpoint-of-a-distillation-of-either-stage": (converting(checkpoint="either.pth"), 2),
+    "checkpoint-converted-folder":  (converting(checkpoint="sdk"), 2),
+    "checkpoint-torchscript":       (converting(checkpoint="end2end.pt"), 2),
     "checkpoint-onnx":              (converting(checkpoint="model.onnx"), 2),
     "checkpoint-url":               (converting(checkpoint="SERVER/tiny.pth"), 0),
     "checkpoint-url-cut-short":     (converting(checkpoint="SERVER/cut.pth"), 3),
@@ -159,6 +161,7 @@ def write_models(folder: Path, tiny: Any) -> None:
     (folder / "own_shape.py").write_text(CUSTOM % (["simcc_x", "simcc_y"], [192, 256]))
     for name in ("configs/mine.py", "models/td.py"):
         (folder / name).write_text("")
+    torch.jit.save(torch.jit.script(torch.nn.ReLU()), folder / "end2end.pt")
     weights = torch.load(tiny.checkpoint)["state_dict"]
     roles = ("student", "teacher")
     both = {f"{role}.{key}": value for role in roles for key, value in weights.items()}
