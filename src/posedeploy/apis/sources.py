@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from rich.console import Console
 
 from posedeploy.config import ORDER, ModelConfig, is_deploy_config_name
 from posedeploy.errors import BadInputError, did_you_mean, names_beside
+from posedeploy.sdk.folder import DEPLOY
 from posedeploy.zoo.table import MODELS, config_path, model_row, shipped_config, shipped_names
 
 # Words in place of a checkpoint's path, for generated weights.
@@ -150,7 +152,8 @@ def checkpoint_file(checkpoint: str | Path, fetch: Callable[..., Path] | None = 
             return (fetch or fetch_url)(address, on_progress=update)
     path = Path(checkpoint)
     if path.is_file():
-        if (kind := _NO_CHECKPOINTS.get(path.suffix.lower())) is not None:
+        kind = _CONVERTED if _is_torchscript(path) else _NO_CHECKPOINTS.get(path.suffix.lower())
+        if kind is not None:
             raise BadInputError(f"checkpoint {path}", kind[0], "a .pth file", kind[1])
         return path
     words = [CALIBRATED, FITTED, PUBLISHED, *names_beside(path)]
@@ -166,8 +169,19 @@ def checkpoint_file(checkpoint: str | Path, fetch: Callable[..., Path] | None = 
 
 def _in_folder(folder: Path) -> str:
     """The next step for a folder in place of a checkpoint: the newest one in it."""
+    if (folder / DEPLOY).is_file():
+        return f"It was converted before: posedeploy infer {folder} IMAGE"
     files = sorted(folder.glob("*.pth"), key=lambda path: path.stat().st_mtime)
     return f"Name the .pth file in it{f': {files[-1]}' if files else '.'}"
+
+
+def _is_torchscript(path: Path) -> bool:
+    """Whether a file is an archive of TorchScript, which has code and constants beside tensors."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("/constants.pkl") for name in archive.namelist())
+    except zipfile.BadZipFile:  # an older checkpoint, or none: whoever loads it finds out
+        return False
 
 
 @contextmanager

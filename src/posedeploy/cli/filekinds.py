@@ -25,9 +25,9 @@ _CONTAINERS = {
     "ASF (WMV)":    rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11",
     "AVI":          rb"RIFF.{4}AVI ",
     "FLV":          rb"FLV\x01",
-    "MP4 or MOV":   rb".{4}(?:ftyp|moov|mdat|wide|skip)",  # ISO/IEC 14496-12, and QuickTime's
+    "MP4 or MOV":   rb"[\x00-\x08].{3}(?:ftyp|moov|mdat|wide|skip)",  # ISO/IEC 14496-12
     "MPEG":         rb"\x00\x00\x01[\xb3\xba]",
-    "MPEG-TS":      rb"(?:.{4})?\x47.{187}(?:.{4})?\x47",  # packets of 188 bytes, of 192 in M2TS
+    "MPEG-TS":      rb"\x47.{187}\x47.{187}\x47|.{4}\x47.{191}\x47.{191}\x47",  # and M2TS
     "Matroska":     rb"\x1a\x45\xdf\xa3",
     "Ogg":          rb"OggS",
     "Y4M":          rb"YUV4MPEG2 ",

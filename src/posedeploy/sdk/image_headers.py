@@ -23,6 +23,11 @@ _MARKER, _END_OF_IMAGE = re.compile(rb"\xff+([^\x00\x01\xd0-\xd8\xff])", re.DOTA
 _NO_SIZE = (0xC4, 0xC8, 0xCC)  # JPEG markers among those of frames that start none (ITU T.81, B.1)
 # Brands of ISO base media files that are images (ISO/IEC 23008-12, annex B; AVIF 1.1, section 6).
 _BRAND = re.compile(rb".{4}ftyp(.{4})", re.DOTALL)
+# Formats that begin with two letters, as texts do: what a size follows in.
+_SURE = {
+    "BMP": rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0",  # sizes of headers
+    "Netpbm": rb"P[1-6]\s", "PAM": rb"P7\s", "PFM": rb"P[Ff]\s",
+}  # fmt: skip
 _STILL = {b"avi": "AVIF", b"hei": "HEIC", b"hev": "HEIC", b"mif": "HEIC or AVIF"}
 
 
@@ -42,8 +47,10 @@ def format_of(data: bytes) -> str:
     """Name of the image format that a file begins like; '' for other files, videos among them."""
     if (brand := _BRAND.match(data)) is not None:  # a container that holds a video as well
         return _STILL.get(brand[1][:3], "")
-    matching = (n for n, (start, _) in FORMATS.items() if re.match(start, data, re.DOTALL))
-    return next(matching, "")
+    for name, (start, _) in FORMATS.items():
+        if re.match(_SURE.get(name, start), data, re.DOTALL):
+            return name if name not in _SURE or declared_size(data) else ""
+    return ""
 
 
 def ends_early(data: bytes) -> str:

@@ -27,6 +27,7 @@ COLOR_TYPES = {
     "color": cv2.IMREAD_COLOR,
     "color_ignore_orientation": cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION,
 }
+_START = 512  # bytes by which the format of a file is known
 _READER = "posedeploy.sdk.images.read_image"
 _RAISE_LIMIT = "Make the image smaller, or raise the limit: --max-pixels, max_pixels in Python."
 
@@ -52,7 +53,7 @@ def read_image(path: Path, max_pixels: int = MAX_PIXELS, color_type: str = "colo
     subject = f"image {path}"
     data = _content(path, subject, max_pixels)
     if (size := declared_size(data)) is None:
-        raise _unreadable(path, subject, data)
+        raise _unreadable(path, subject)
     check_size(size, subject, max_pixels)
     if kind := ends_early(data):
         found = f"a {kind} file of {len(data):,} bytes that ends before the image does"
@@ -60,9 +61,9 @@ def read_image(path: Path, max_pixels: int = MAX_PIXELS, color_type: str = "colo
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), COLOR_TYPES[color_type])
     except (cv2.error, MemoryError) as error:
-        raise _unreadable(path, subject, data) from error
+        raise _unreadable(path, subject) from error
     if image is None:
-        raise _unreadable(path, subject, data)
+        raise _unreadable(path, subject)
     return image  # type: ignore[return-value]
 
 
@@ -84,9 +85,18 @@ def _content(path: Path, subject: str, max_pixels: int) -> bytes:
         raise BadInputError(subject, found, "a file that can be read", "Check it.") from error
 
 
-def _unreadable(path: Path, subject: str, data: bytes) -> BadInputError:
-    if name := format_of(data):
-        found = f"a {name} image of {len(data):,} bytes that OpenCV cannot read as 8-bit color"
+def image_format(path: Path) -> str:
+    """Name of the image format that a file begins like; '' for others, folders among them."""
+    if not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        return format_of(file.read(_START))
+
+
+def _unreadable(path: Path, subject: str) -> BadInputError:
+    if name := image_format(path):
+        size = f"{path.stat().st_size:,} bytes"
+        found = f"a {name} image of {size} that OpenCV cannot read as 8-bit color"
         return BadInputError(subject, found, "a JPEG or PNG image", _SAVE_AS.get(name, _RESAVE))
     found = f"{what_it_is(path)} that OpenCV cannot read"
     return BadInputError(subject, found, "a JPEG or PNG image", "Check that the file is whole.")

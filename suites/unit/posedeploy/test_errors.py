@@ -11,7 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from posedeploy.errors import BadInputError, UnavailableError, names_beside, storage_error
+from posedeploy.errors import (
+    BadInputError,
+    UnavailableError,
+    did_you_mean,
+    names_beside,
+    storage_error,
+)
 
 
 @pytest.mark.parametrize(
@@ -65,3 +71,12 @@ def test_a_link_that_leads_nowhere_is_not_suggested(tmp_path: Path) -> None:
     (tmp_path / "modell.pth").symlink_to("modell.pth")
     (tmp_path / "models.pth").symlink_to("gone.pth")
     assert names_beside(tmp_path / "modell.pth") == ["model.pth"]
+
+
+@pytest.mark.parametrize(
+    ("word", "advice"),
+    [("RTMPose_T", "Did you mean rtmpose_t?"), ("hrnet", "Did you mean hrnet_w32_long_name?"),
+     ("hr", "Check the spelling."), ("other", "Check the spelling.")],
+)  # fmt: skip
+def test_the_nearest_name_is_meant_in_any_case_or_by_its_beginning(word: str, advice: str) -> None:
+    assert did_you_mean(word, ["rtmpose_t", "hrnet_w32_long_name"]) == advice
