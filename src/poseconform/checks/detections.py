@@ -40,9 +40,9 @@ def as_detections(dets: NDArray[np.floating], keypoints: NDArray[np.floating]) -
     """
     real = dets[:, 4] != 0  # padding has a score of exactly 0
     d, k = dets[real].astype(np.float64), keypoints[real].astype(np.float64)
-    # -1, which is no class, for what is no whole number
     column = d[:, 5] if d.shape[1] > 5 else np.zeros(len(d))
-    labels = np.where(column == np.round(column), column, -1).astype(np.int64)
+    whole = np.isfinite(column) & (column == np.round(column))
+    labels = np.where(whole, column, -1).astype(np.int64)  # -1 is no class
     return Detections(d[:, :4], d[:, 4], k[..., :2], k[..., 2], labels)
 
 
@@ -115,12 +115,8 @@ def judge_detections(execution: Execution, reference: Reference, row: Tolerance)
     if not any(len(m.got) for m in matched):
         failures.append("detections: none matches, so nothing can be compared")
         return Verdict(tuple(failures) if row.gate_tensors else ())
-    wrong, tied = (
-        sum(map(int, counts))
-        for counts in zip(
-            *([c.sum() for c in other_classes(m.got, m.expected)] for m in matched), strict=True
-        )
-    )
+    others = [other_classes(m.got, m.expected) for m in matched]
+    wrong, tied = (sum(int(masks[i].sum()) for masks in others) for i in (0, 1))
     if wrong:
         failures.append(
             f"labels: {wrong} of {sum(len(m.got) for m in matched)} detections have another class "

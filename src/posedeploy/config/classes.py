@@ -24,8 +24,8 @@ def class_meta(model_config: ModelConfig, meta: Mapping[str, Any]) -> dict[str, 
     then COCO's categories, which training leaves in `CLASSES`, then `classes` of the config.
     """
     count = class_count(model_config)
-    dataset = model_config.config["test_dataloader"]["dataset"]
-    declared = (dataset.get("metainfo") or {}).get("classes")
+    metainfo = model_config.config["test_dataloader"]["dataset"].get("metainfo")
+    declared = metainfo.get("classes") if isinstance(metainfo, dict) else None
     for names in (meta.get("classes"), _of_categories(meta.get("CLASSES"), count), declared):
         if count > 1 and isinstance(names, list | tuple) and len(names) == count:
             return {"class_names": list(map(str, names))}

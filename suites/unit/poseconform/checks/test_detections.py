@@ -120,7 +120,7 @@ def test_another_class_is_a_difference_and_a_near_tie_is_none() -> None:
     assert "labels: 2 of 8" in classified([0, 0, 1, 1], ties=(1,)).failures[0]
 
 
-@pytest.mark.parametrize("column", [0.5, math.nan, -1.0])
+@pytest.mark.parametrize("column", [0.5, math.nan, math.inf, -1.0])
 def test_a_class_that_is_no_index_is_another(column: float) -> None:
     people = replace(make_people(SCORES), labels=np.zeros(4, np.int64))
     outputs = as_outputs([people], 6)
