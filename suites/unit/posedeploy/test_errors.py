@@ -68,9 +68,9 @@ def test_a_full_disk_needs_no_name_and_other_errors_do() -> None:
 
 def test_a_link_that_leads_nowhere_is_not_suggested(tmp_path: Path) -> None:
     (tmp_path / "model.pth").touch()
-    (tmp_path / "modell.pth").symlink_to("modell.pth")
-    (tmp_path / "models.pth").symlink_to("gone.pth")
-    assert names_beside(tmp_path / "modell.pth") == ["model.pth"]
+    (tmp_path / "model-1.pth").symlink_to("model-1.pth")
+    (tmp_path / "model-2.pth").symlink_to("gone.pth")
+    assert names_beside(tmp_path / "model-1.pth") == ["model.pth"]
 
 
 @pytest.mark.parametrize(
