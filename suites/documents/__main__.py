@@ -13,8 +13,8 @@ import tempfile
 from pathlib import Path
 
 from suites.documents.blocks import PAGES, ROOT, blocks, console
-from suites.documents.outputs import disagreement
 from suites.documents.images import write_images
+from suites.documents.outputs import disagreement
 from suites.documents.reader import TUTORIAL, Reader, prepare, reader_of
 
 

@@ -17,7 +17,6 @@ import pytest
 from fixtures.images import photograph
 from suites.documents.__main__ import console_pages
 from suites.documents.blocks import PAGES, ROOT, blocks, commands, console, typed_lines
-from suites.documents.outputs import disagreement
 from suites.documents.images import (
     ASSETS,
     BASELINE,
@@ -26,6 +25,7 @@ from suites.documents.images import (
     changed,
     read,
 )
+from suites.documents.outputs import disagreement
 from suites.documents.reader import TUTORIAL, Reader, prepare, reader_of
 from suites.documents.unrun import NOT_RUN, why_not_run
 
@@ -34,7 +34,7 @@ PLACEHOLDERS = {
     "CHECKPOINT": "my.pth",
     "DEPLOY_CFG": "pose-detection_simcc_onnxruntime_static",
     "DIR": "dir",
-    "IMAGE": "photo.jpg",
+    "IMAGE": "person.png",
     "MODEL_CFG": "rtmpose_t",
 }
 RESULTS = ("OLD.json", "NEW.json", "a.json", "b.json", "results.json")
