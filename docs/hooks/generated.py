@@ -1,7 +1,7 @@
 """Parts of pages that are generated from the code, so that they agree with it.
 
 A line `<!-- made: NAME -->` of a page is replaced by the result of `PARTS[NAME]`, and a line
-`<!-- pictures: NAME … -->` by pictures of `docs/assets/`, side by side.
+`<!-- images: NAME … -->` by images of `docs/assets/`, side by side.
 """
 
 from __future__ import annotations
@@ -28,9 +28,11 @@ from posedeploy.runtime.registry import BACKENDS
 from posedeploy.zoo.table import MODELS, published
 
 MARK = re.compile(r"^<!-- made: ([a-z0-9-]+) -->$", re.MULTILINE)
-PICTURES = re.compile(r"^<!-- pictures: ([a-z0-9 -]+) -->$", re.MULTILINE)
+IMAGES = re.compile(r"^<!-- images: ([a-z0-9 -]+) -->$", re.MULTILINE)
 CONSOLE = re.compile(r"^```console\n.*?^```$", re.DOTALL | re.MULTILINE)
-SUPPORT = re.compile(r"<!-- support-table: begin;[^\n]*-->\n(.*?)<!-- support-table: end -->", re.DOTALL)
+SUPPORT = re.compile(
+    r"<!-- support-table: begin;[^\n]*-->\n(.*?)<!-- support-table: end -->", re.DOTALL
+)
 ROOT = Path(__file__).parents[2]
 SCHEMAS = Path(sdk.__file__).parent / "schema"
 
@@ -39,15 +41,15 @@ def on_page_markdown(markdown: str, **_: object) -> str:
     """Called by MkDocs for each page.
 
     Raises:
-        KeyError: The page names a part or a picture that does not exist.
+        KeyError: The page names a part or a image that does not exist.
     """
     made = MARK.sub(lambda match: PARTS[match[1]](), markdown)
-    return PICTURES.sub(lambda match: pictures(match[1].split()), made)
+    return IMAGES.sub(lambda match: images(match[1].split()), made)
 
 
-def pictures(names: Sequence[str]) -> str:
-    """Pictures with their captions; of one with two themes, the page shows the right one."""
-    known = json.loads((ROOT / "docs" / "assets" / "pictures.json").read_text("utf-8"))["pictures"]
+def images(names: Sequence[str]) -> str:
+    """Images with their captions; of one with two themes, the page shows the right one."""
+    known = json.loads((ROOT / "docs" / "assets" / "images.json").read_text("utf-8"))["images"]
     figures = []
     for name in names:
         themes = [f"{name}-{theme}.webp" for theme in ("light", "dark")]
@@ -60,14 +62,16 @@ def pictures(names: Sequence[str]) -> str:
         figures.append(
             f'<figure markdown="span">\n{shown}\n<figcaption>{caption}</figcaption>\n</figure>'
         )
-    return '<div class="pictures" markdown>\n' + "\n".join(figures) + "\n</div>"
+    return '<div class="images" markdown>\n' + "\n".join(figures) + "\n</div>"
 
 
 def of_readme(pattern: re.Pattern[str], number: int = 0) -> Callable[[], str]:
     """A part of README."""
 
     def part() -> str:
-        return list(pattern.finditer((ROOT / "README.md").read_text("utf-8")))[number][pattern.groups]
+        return list(pattern.finditer((ROOT / "README.md").read_text("utf-8")))[number][
+            pattern.groups
+        ]
 
     return part
 

@@ -1,8 +1,8 @@
-"""Makes the outputs and the pictures of README and docs/ anew: `python -m suites.documents`.
+"""Makes the outputs and the images of README and docs/ anew: `python -m suites.documents`.
 
 Each command of a `console` block is run in a folder as the tutorial's reader has it, and what it
-prints is written below it, unless what is there agrees. The pictures are made with the tutorial and
-need Chromium. Arguments are names of pages; without them, it is all of them.
+prints is written below it, unless what is there agrees. The images are made with the tutorial
+and need Chromium. Arguments are names of pages; without them, it is all of them.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import tempfile
 from pathlib import Path
 
 from suites.documents.blocks import PAGES, ROOT, blocks, console
+from suites.documents.images import write_images
 from suites.documents.outputs import disagreement
-from suites.documents.pictures import write_pictures
 from suites.documents.reader import TUTORIAL, Reader, prepare, reader_of
 
 
@@ -47,7 +47,7 @@ def main(words: list[str]) -> None:
                 reader = reader_of(page, prepared, Path(folder, page.stem))
                 write_outputs(page, reader)
                 if page == TUTORIAL:
-                    write_pictures(reader.folder)
+                    write_images(reader.folder)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Outputs of commands: what of them is the same on every machine, and whether two of them agree."""
+"""Outputs of commands: what of them is the same on every machine, and whether two agree."""
 
 from __future__ import annotations
 

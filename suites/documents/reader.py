@@ -16,7 +16,7 @@ from fixtures.mmdeploy_folders import mmdeploy_folder
 from suites.documents.blocks import ROOT, Block, Command, blocks, commands
 
 TUTORIAL = ROOT / "docs" / "tutorial.md"
-EXAMPLE = "example.py"  # the tutorial's block of this title makes the model and the pictures
+EXAMPLE = "example.py"  # the tutorial's block of this title makes the model and the images
 COLUMNS, WIDE = 76, 79  # of a terminal; what a page's column holds on a screen of 1280 px
 SECONDS = 420  # for one command
 # What a reader finds on the PATH, and how it is started from this tree.
@@ -30,7 +30,7 @@ _OWN = ("PYTEST_", "POSECONFORM_", "GITHUB_", "CI")  # variables of the run that
 
 @dataclass(frozen=True)
 class Printed:
-    """The exit code of a command; its standard output and standard error as a terminal has them."""
+    """The exit code of a command; its standard output and error, as a terminal has them."""
 
     code: int
     output: str

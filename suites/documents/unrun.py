@@ -15,10 +15,10 @@ class Reason(Enum):
 
     CHECKOUT = "changes files of the checkout"
     DATA = "needs a data set or results that are not in the repository"
+    ELSEWHERE = "suites/inference/test_python_api.py runs it, with the Python that follows"
     GPU = "needs a GPU"
     INSTALL = "installs packages, or a hook of git, on the machine"
     LONG = "judges whole tables: CI has a job for it, or it takes as long as one"
-    NETWORK = "downloads"
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class NotRun:
 NOT_RUN: Sequence[NotRun] = (
     NotRun("bash .ci/run",                                         Reason.LONG),
     NotRun("pip install",                                          Reason.INSTALL),
+    NotRun("posedeploy convert configs/mmpose",                    Reason.ELSEWHERE),
     NotRun("posedeploy convert pose-detection_simcc_tensorrt",     Reason.GPU),
     NotRun("posedeploy test --deploy-config",                      Reason.LONG),
     NotRun("posedeploy test --exporter",                           Reason.LONG),

@@ -1,6 +1,6 @@
-"""The pictures of README and docs/: drawings that `convert` wrote, and the matrix of the report.
+"""The images of README and docs/: drawings that `convert` wrote, and the matrix of the report.
 
-`docs/assets/pictures.json` names what each was made from.
+`docs/assets/images.json` names what each was made from.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from poseconform.report.build import build_report
 from suites.documents.blocks import ROOT
 
 ASSETS = ROOT / "docs" / "assets"
-PROVENANCE = ASSETS / "pictures.json"
+PROVENANCE = ASSETS / "images.json"
 BASELINE = ROOT / "reports" / "baselines" / "linux-x86_64.json"
-ALL_BYTES = 1_500_000  # of all pictures together
+ALL_BYTES = 1_500_000  # of all images together
 QUALITY = 90  # of WebP
-# Part of the pixels that differ by more than 60 of 255: compression changes none so much, and a
-# joint that is drawn 8 px away changes this many.
-CHANGED = 5e-4
+# A pixel that differs by more than 100 of 255 is one that was drawn elsewhere: compression changes
+# none by more than 80. A joint that is drawn a radius away changes five times this part of them.
+PIXEL, CHANGED = 100, 1e-4
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A picture that the tutorial's commands leave in the reader's folder."""
+    """An image that the tutorial's commands leave in the reader's folder."""
 
     source: str  # path in that folder
     caption: str
@@ -89,11 +89,11 @@ def changed(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
     if one.shape != other.shape:
         return 1.0
     difference = np.abs(one.astype(int) - other.astype(int)).max(axis=2)
-    return float((difference > 60).mean())
+    return float((difference > PIXEL).mean())
 
 
 def matrix_facts() -> str:
-    """A hash of what the picture of the matrix shows: the outcome of every cell."""
+    """A hash of what the image of the matrix shows: the outcome of every cell."""
     cells = json.loads(BASELINE.read_text("utf-8"))["cells"]
     rows = sorted((c["model"], c["deploy_config"], c["exporter"], c["outcome"]) for c in cells)
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
@@ -118,8 +118,8 @@ def _screenshot(page: Path, theme: str, folder: Path) -> NDArray[np.uint8]:
     return read(target)
 
 
-def write_pictures(reader: Path) -> None:
-    """Write all pictures and where they come from; `reader` is the tutorial's folder."""
+def write_images(reader: Path) -> None:
+    """Write all images and where they come from; `reader` is the tutorial's folder."""
     known: dict[str, Any] = {}
     for name, drawing in DRAWINGS.items():
         fresh, path = read(reader / drawing.source), ASSETS / f"{name}.webp"
@@ -143,5 +143,5 @@ def write_pictures(reader: Path) -> None:
     for name, facts in known.items():
         content = (ASSETS / name).read_bytes()
         facts |= {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    text = {"made_by": "python -m suites.documents", "pictures": known}
+    text = {"made_by": "python -m suites.documents", "images": known}
     PROVENANCE.write_text(json.dumps(text, indent=1) + "\n", "utf-8")
