@@ -86,6 +86,14 @@ CONFIGS: Mapping[str, Row] = {
         "test_dataloader.dataset.type", "'CocoDatset'", "mean CocoDataset?.*custom_imports"),
     "data-set-that-is-a-word": Row(
         "test_dataloader = dict(dataset='coco')", "test_dataloader.dataset", "'coco'"),
+    "estimator-of-the-other-kind": Row(
+        "model = dict(type='BottomupPoseEstimator')",
+        "model.type", "BottomupPoseEstimator, with a RTMCCHead"),
+    "head-and-codec-of-two-ratios": Row(
+        "model = dict(head=dict(simcc_split_ratio=3.0))", "model.head.simcc_split_ratio", "3.0"),
+    "head-and-codec-of-two-sizes": Row(
+        "model = dict(head=dict(decoder=dict(input_size=(192, 256))))",
+        "input_size", "64, 96|192, 256"),
     "head-misspelled": Row(
         "model = dict(head=dict(type='RTMCHead'))",
         "model.head.type", "RTMCHead", "Did you mean RTMCCHead?"),
