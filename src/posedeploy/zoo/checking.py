@@ -72,8 +72,8 @@ def _check_together(model_config: ModelConfig, head: Mapping[str, Any]) -> None:
     if _TOP_DOWN.get(model_config.estimator, top_down) != top_down:
         fitting = next(name for name, value in _TOP_DOWN.items() if value == top_down)
         raise BadInputError(
-            f"{path}: model.type", f"{model_config.estimator}, with a {model_config.head}", fitting,
-            "Correct the type.",
+            f"{path}: model.type", f"{model_config.estimator}, with a {model_config.head}",
+            fitting, "Correct the type.",
         )  # fmt: skip
     for name in _SHARED:
         own, codecs = head.get(name), model_config.codec.get(name)

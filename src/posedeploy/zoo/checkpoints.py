@@ -170,8 +170,12 @@ def apply_checkpoint(model: torch.nn.Module, checkpoint: Checkpoint, model_name:
         model.load_state_dict(checkpoint.state_dict, strict=True)
     except RuntimeError as error:  # raised after every key that fits has been loaded
         differences = _differences(str(error))
-        if not differences:
-            raise
+        if not differences:  # tensors without data, quantized or sparse ones
+            raise BadInputError(
+                f"checkpoint {checkpoint.path}",
+                f"weights that torch cannot copy: {str(error).splitlines()[-1].strip()}",
+                "dense tensors of floating-point numbers", "Save the checkpoint again.",
+            ) from error  # fmt: skip
         harmful = [text for keys in differences if (text := _counted(*keys))]
         if harmful:
             raise BadInputError(

@@ -282,6 +282,10 @@ CHECKPOINTS: Mapping[str, tuple[Change, int, str]] = {
         lambda c: {"state_dict": {k: v.int() for k, v in c["state_dict"].items()}},
         2, r"\d+ keys of integers",
     ),
+    "meta-tensors": (
+        lambda c: {"state_dict": {k: v.to("meta") for k, v in c["state_dict"].items()}},
+        2, "cannot copy",
+    ),
     "no-tensors-in-state-dict": (lambda _: {"state_dict": {"a": 1}}, 2, "a dict with"),
     "nothing": (lambda _: {}, 2, "nothing in it"),
     "meta-of-another-kind": (
