@@ -18,7 +18,20 @@ NAMES = (
     "pose-detection_yolox-pose_tensorrt-fp16_dynamic-416x416",
 )  # fmt: skip
 REMOVED = object()
-VALUES = (REMOVED, None, "x", 3, -1, 1.5, float("nan"), True, [], [1, 2], {}, {"a": 1})
+VALUES: tuple[Any, ...] = (
+    REMOVED,
+    None,
+    "x",
+    3,
+    -1,
+    1.5,
+    float("nan"),
+    True,
+    [],
+    [1, 2],
+    {},
+    {"a": 1},
+)
 
 
 def places(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
