@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from posedeploy.config.composing import compose, config_text
+from posedeploy.config.deploy_fields import check_fields
 from posedeploy.config.files import config_root, read_config
 from posedeploy.config.listing import BASE_FILE, file_names, list_deploy_configs
 from posedeploy.config.literals import NotLiteralError, read_literals
@@ -219,6 +220,7 @@ def _section(path: Path, raw: Mapping[str, Any], *names: str) -> dict[str, Any]:
 
 
 def _typed(path: Path, raw: dict[str, Any]) -> DeployConfig:
+    check_fields(path, raw)
     backend_config = _section(path, raw, "backend_config")
     codebase = _section(path, raw, "codebase_config")
     ir_config = _section(path, raw, "ir_config", "onnx_config")

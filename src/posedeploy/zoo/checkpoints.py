@@ -39,6 +39,13 @@ _SHAPES = re.compile(
     r"size mismatch for (\S+): .*?torch\.Size\(\[([^\]]*)\]\) from checkpoint, "
     r".*?torch\.Size\(\[([^\]]*)\]\)"
 )
+# What tensors of weights must not be -> whether one is none of it
+_LOADABLE: Mapping[str, Callable[[torch.Tensor], bool]] = {
+    "without data": lambda tensor: not tensor.is_meta,
+    "sparse": lambda tensor: tensor.layout == torch.strided,
+    "quantized": lambda tensor: not tensor.is_quantized,
+    "of integers": torch.Tensor.is_floating_point,
+}
 _SHOWN = 3  # keys listed in a message; the others are counted
 
 
@@ -160,16 +167,16 @@ def apply_checkpoint(model: torch.nn.Module, checkpoint: Checkpoint, model_name:
 
     Raises:
         BadInputError: Keys other than `HARMLESS_KEYS` are missing, left over or of another shape,
-            or weights are integers, which loading would convert.
+            or weights are not as `_LOADABLE`: torch would convert integers without a word.
     """
     floats = {k for k, v in model.state_dict().items() if v.is_floating_point()}
-    whole = [k for k, v in checkpoint.state_dict.items()
-             if k in floats and not v.is_floating_point()]  # fmt: skip
-    if whole and _counted("of integers", whole):
-        raise BadInputError(
-            f"checkpoint {checkpoint.path}", _counted("of integers", whole),
-            "weights in floating point", "Give the checkpoint as it was before it was quantized.",
-        )  # fmt: skip
+    for kind, fits in _LOADABLE.items():
+        unfit = [k for k, v in checkpoint.state_dict.items() if k in floats and not fits(v)]
+        if found := _counted(kind, unfit):
+            raise BadInputError(
+                f"checkpoint {checkpoint.path}", found, "dense tensors in floating point",
+                "Give the checkpoint as training wrote it, before it was quantized or pruned.",
+            )  # fmt: skip
     try:
         model.load_state_dict(checkpoint.state_dict, strict=True)
     except RuntimeError as error:  # raised after every key that fits has been loaded

@@ -55,7 +55,7 @@ CONFIGS: Mapping[str, Row] = {
     "backbone-that-is-a-word": Row(
         "model = dict(backbone='HRNet')", "model.backbone", "'HRNet'"),
     "backbone-field-unknown": Row(
-        "model = dict(backbone=dict(widht=2))", ": model", "unexpected keyword argument 'widht'"),
+        "model = dict(backbone=dict(breadth=2))", ": model", "unexpected keyword argument 'breadth'"),
     "backbone-field-of-another-type": Row(
         "model = dict(backbone=dict(widen_factor='a'))", ": model", "TypeError"),
     "channels-four": Row(
@@ -65,8 +65,8 @@ CONFIGS: Mapping[str, Row] = {
         "model = dict(backbone=dict(_delete_=True, type='ResNet', depth=50, in_channels=1))",
         "model.backbone.in_channels", "1"),
     "codec-misspelled": Row(
-        "model = dict(head=dict(decoder=dict(type='SimCCLable')))",
-        "model.head.decoder.type", "SimCCLable", "Did you mean SimCCLabel?"),
+        "model = dict(head=dict(decoder=dict(type='SimCCLabels')))",
+        "model.head.decoder.type", "SimCCLabels", "Did you mean SimCCLabel?"),
     "codec-that-is-a-number": Row("model = dict(head=dict(decoder=3))", "model.head.decoder", "3"),
     "config-that-exits": Row("raise SystemExit(0)", "model.py", "SystemExit: 0"),
     "custom-import-missing": Row(
@@ -82,10 +82,18 @@ CONFIGS: Mapping[str, Row] = {
     "custom-imports-that-are-a-word": Row(
         "custom_imports = 'my_package'", "custom_imports", "'my_package'"),
     "data-set-misspelled": Row(
-        "test_dataloader = dict(dataset=dict(type='CocoDatset'))",
-        "test_dataloader.dataset.type", "'CocoDatset'", "mean CocoDataset?.*custom_imports"),
+        "test_dataloader = dict(dataset=dict(type='CocoDataSets'))",
+        "test_dataloader.dataset.type", "'CocoDataSets'", "mean CocoDataset?.*custom_imports"),
     "data-set-that-is-a-word": Row(
         "test_dataloader = dict(dataset='coco')", "test_dataloader.dataset", "'coco'"),
+    "estimator-of-the-other-kind": Row(
+        "model = dict(type='BottomupPoseEstimator')",
+        "model.type", "BottomupPoseEstimator, with a RTMCCHead"),
+    "head-and-codec-of-two-ratios": Row(
+        "model = dict(head=dict(simcc_split_ratio=3.0))", "model.head.simcc_split_ratio", "3.0"),
+    "head-and-codec-of-two-sizes": Row(
+        "model = dict(head=dict(decoder=dict(input_size=(192, 256))))",
+        "input_size", "64, 96|192, 256"),
     "head-misspelled": Row(
         "model = dict(head=dict(type='RTMCHead'))",
         "model.head.type", "RTMCHead", "Did you mean RTMCCHead?"),
@@ -124,8 +132,8 @@ CONFIGS: Mapping[str, Row] = {
     "pipeline-of-numbers": Row(
         "test_dataloader = dict(dataset=dict(pipeline=[1]))", "pipeline[0]", "1"),
     "preprocessor-unknown": Row(
-        "model = dict(data_preprocessor=dict(type='PosePreprocesor'))",
-        "model.data_preprocessor.type", "PosePreprocesor"),
+        "model = dict(data_preprocessor=dict(type='PosePreprocess'))",
+        "model.data_preprocessor.type", "PosePreprocess"),
     "scope-of-another-package": Row("default_scope = 'mmdet'", "default_scope", "'mmdet'"),
     "size-that-does-not-fit-the-head": Row(
         "model = dict(head=dict(in_channels=64))", ": network", "RuntimeError"),
@@ -273,6 +281,14 @@ CHECKPOINTS: Mapping[str, tuple[Change, int, str]] = {
     "integers": (
         lambda c: {"state_dict": {k: v.int() for k, v in c["state_dict"].items()}},
         2, r"\d+ keys of integers",
+    ),
+    "meta-tensors": (
+        lambda c: {"state_dict": {k: v.to("meta") for k, v in c["state_dict"].items()}},
+        2, r"\d+ keys without data",
+    ),
+    "sparse-tensors": (
+        lambda c: {"state_dict": {k: v.to_sparse() for k, v in c["state_dict"].items()}},
+        2, r"\d+ keys sparse",
     ),
     "no-tensors-in-state-dict": (lambda _: {"state_dict": {"a": 1}}, 2, "a dict with"),
     "nothing": (lambda _: {}, 2, "nothing in it"),
