@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from posedeploy.apis.comparing import Compared, FindKeypoints, compare_on
+from posedeploy.apis.comparing import LEAST_NEAR, Compared, FindKeypoints, compare_on
 from posedeploy.apis.exporting import Exported, check_fit, export
 from posedeploy.apis.progress import Progress, at_stage, silent
 from posedeploy.apis.proving import Layers, Response, figures, measured_layers, response
@@ -206,7 +206,15 @@ def _compare(
             for image in images
         ]
         on_figures = [
-            compare_on(done, model_config, model, figure, find=find, name=f"drawn figure {i}")
+            compare_on(
+                done,
+                model_config,
+                model,
+                figure,
+                find=find,
+                name=f"drawn figure {i}",
+                least_near=LEAST_NEAR if done.artifact.precision == "int8" else 1.0,
+            )
             for i, figure in enumerate(drawn)
         ]
     except UnavailableError as error:

@@ -199,7 +199,8 @@ def report(out: Console, backend: str, compared: Compared) -> None:
     result, name = compared.distances, one_line(compared.name)
     people = f"{result.people} {'person' if result.people == 1 else 'people'}"
     numbers = f"median {result.median_px:.3g} px, at most {result.max_px:.3g} px apart"
-    allowed = f"(allowed {result.limit_px:.3g} px)"
+    share = "" if result.least_near == 1 else f", to {result.least_near:.0%} of the keypoints"
+    allowed = f"(allowed {result.limit_px:.3g} px{share})"
     if result.nobody:
         line = f"[yellow]nothing to compare[/]: {name}: nobody, by {backend} and by PyTorch"
     elif not compared.decides:

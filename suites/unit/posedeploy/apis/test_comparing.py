@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,7 +19,14 @@ from PIL import Image as Pillow
 
 from fixtures.images import drawn
 from fixtures.tiny_models import TinyModel
-from posedeploy.apis.comparing import Compared, Comparison, pytorch_keypoints, sdk_keypoints
+from posedeploy.apis.comparing import (
+    LEAST_NEAR,
+    Compared,
+    Comparison,
+    keypoint_distances,
+    pytorch_keypoints,
+    sdk_keypoints,
+)
 from posedeploy.apis.deploying import Deployment
 from posedeploy.apis.proving import Layers, Response, response
 from posedeploy.apis.sources import default_weights
@@ -178,3 +186,13 @@ def forget_checksums(folder: Path) -> None:
     detail = json.loads((folder / "detail.json").read_text())
     del detail["posedeploy"]["files"]
     (folder / "detail.json").write_text(json.dumps(detail))
+
+
+@pytest.mark.parametrize(("far", "same"), [(0, True), (1, True), (4, True), (5, False)])
+def test_int8_may_move_a_few_keypoints_of_a_drawn_figure(far: int, same: bool) -> None:
+    person = np.zeros((1, 17, 3))
+    moved = person.copy()
+    moved[0, :far, 0] = 200
+    distances = keypoint_distances(moved, person, "int8", 1.0)
+    assert distances.same == (far == 0)
+    assert replace(distances, least_near=LEAST_NEAR).same == same
