@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,10 @@ FindKeypoints = Callable[[Path, ImageSource], Keypoints]  # of a folder, in an i
 # often, and only the judge can tell a tie from a fault.
 LIMIT_PX = {"fp32": 1.0, "fp16": 4.0, "int8": 16.0}
 
+# Least share of the keypoints on a drawn figure that int8 must leave within the limit.  Right
+# ranges: 94 % and more (LiteHRNet: one of the 68 moves, a near tie); ranges
+# that were measured on flat images: less than half.
+LEAST_NEAR = 0.75
 BOX_PADDING = 1.25  # of mmpose's GetBBoxCenterScale: the crop is larger than the box by it
 FAR_PX = 1e9  # stands for the distance of a keypoint that is not a number
 
@@ -43,6 +47,8 @@ class Comparison:
     median_px: float
     max_px: float
     limit_px: float  # largest distance that counts as the same
+    near: float = 0.0  # share of the keypoints that are no farther apart
+    least_near: float = 1.0  # share that must be
 
     @property
     def nobody(self) -> bool:
@@ -52,7 +58,8 @@ class Comparison:
     @property
     def same(self) -> bool:
         """True if both found the same people, at least one, with the same keypoints."""
-        return self.people > 0 and self.only_one == 0 and self.max_px <= self.limit_px
+        near = self.max_px <= self.limit_px or self.near >= self.least_near
+        return self.people > 0 and self.only_one == 0 and near
 
 
 @dataclass(frozen=True)
@@ -103,6 +110,7 @@ def compare_on(
     find: FindKeypoints | None = None,
     name: str = "",
     decides: bool = True,
+    least_near: float = 1.0,
 ) -> Compared:
     """The same on one image; `name` is '' for that of the file."""
     pytorch = pytorch_keypoints(model, model_config, source)
@@ -111,6 +119,7 @@ def compare_on(
     width, height = model_config.input_size
     scale = max(columns / width, rows / height) * BOX_PADDING
     distances = keypoint_distances(deployed, pytorch, deployment.artifact.precision, scale)
+    distances = replace(distances, least_near=least_near)
     named = name or (Path(source).name if isinstance(source, str | Path) else "image")
     return Compared(deployed, pytorch, distances, named, decides)
 
@@ -211,4 +220,6 @@ def keypoint_distances(
     distances = apart[rows, columns]
     unmatched = len(deployed) + len(pytorch) - 2 * len(rows)
     median = float(np.median(distances)) if distances.size else 0.0
-    return Comparison(len(rows), unmatched, median, float(distances.max(initial=0.0)), limit)
+    near = float((distances <= limit).mean()) if distances.size else 0.0
+    most = float(distances.max(initial=0.0))
+    return Comparison(len(rows), unmatched, median, most, limit, near)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from posedeploy.apis.exporting import Exported
 from posedeploy.config import DeployConfig, ModelConfig
 from posedeploy.convert import get_converter
+from posedeploy.errors import ConversionError
 from posedeploy.heads import load, stage_of_component
 from posedeploy.precision.images import model_preprocessor
 from posedeploy.runtime import backend_row, device_of
@@ -97,6 +98,9 @@ def measured_layers(
 
     The same export is converted to float32 in a new folder in `scratch`, and both run on figures
     that ranges were not calibrated on.
+
+    Raises:
+        ConversionError: The layers cannot be found in the float32 form.
     """
     row = backend_row(deploy_config.backend)
     if not row.measure:
@@ -107,7 +111,13 @@ def measured_layers(
     converted = get_converter(row.name, "fp32").convert(exported.path, exact, folder, None)
     inputs = np.concatenate(list(figure_inputs(model_config, LAYER_IMAGES)))
     float_files = [str(folder / name) for name in converted.files]
-    measured: Quantized = load(row.measure)([str(path) for path in files], float_files, inputs)
+    try:
+        measured: Quantized = load(row.measure)([str(path) for path in files], float_files, inputs)
+    except ValueError as error:
+        raise ConversionError(
+            "compare", f"layers of {files[0].name}", str(error),
+            "the layers of the float32 form of the same export", "Report this.",
+        ) from error  # fmt: skip
     noise = np.asarray([layer.sqnr_db for layer in measured.layers] or [-np.inf])
     failures = layer_failures(measured, layer_limit_for(model_config.family, row.name))
     return Layers(len(measured.layers), float(noise.min()), float(np.median(noise)), failures)

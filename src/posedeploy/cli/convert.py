@@ -217,16 +217,20 @@ def report_layers(out: Console, done: Deployment) -> None:
 
 def report(out: Console, backend: str, compared: Compared) -> None:
     """One line on what the comparison found."""
+    from posedeploy.apis.sources import FITTED
+
     result, name = compared.distances, one_line(compared.name)
     people = f"{result.people} {'person' if result.people == 1 else 'people'}"
     numbers = f"median {result.median_px:.3g} px, at most {result.max_px:.3g} px apart"
-    allowed = f"(allowed {result.limit_px:.3g} px)"
+    share = "" if result.least_near == 1 else f", to {result.least_near:.0%} of the keypoints"
+    allowed = f"(allowed {result.limit_px:.3g} px{share})"
     if result.nobody:
         line = f"[yellow]nothing to compare[/]: {name}: nobody, by {backend} and by PyTorch"
     elif not compared.decides:
         line = (
             f"[dim]not judged[/]: {name}: {people} in both, {result.only_one} in one of them, "
-            f"{numbers}: generated weights find nothing in it that could be compared in int8"
+            f"{numbers}: generated weights find nothing in it that could be compared; "
+            f"'{FITTED}' ones are compared on drawn figures"
         )
     elif result.same:
         line = f"[green]same keypoints[/]: {name}: {people}, {numbers} {allowed}"
@@ -241,6 +245,8 @@ def report(out: Console, backend: str, compared: Compared) -> None:
 
 def nothing_proven(done: Deployment, work_dir: Path, checkpoint: str) -> NothingProvenError:
     """The error for a conversion that was carried out, and that nothing speaks for or against."""
+    from posedeploy.apis.sources import FITTED
+
     subject = f"{work_dir}, which is whole but was not compared with PyTorch"
     if done.response.unmoved:
         return NothingProvenError(
@@ -250,8 +256,9 @@ def nothing_proven(done: Deployment, work_dir: Path, checkpoint: str) -> Nothing
         )  # fmt: skip
     if not all(one.distances.nobody for one in done.compared):
         return NothingProvenError(
-            subject, f"'{checkpoint}' weights, whose keypoints are chance in int8",
-            "weights that find somebody", "Give a .pth file, 'zoo', or 'fitted' where it can be.",
+            subject, f"'{checkpoint}' weights, whose keypoints are chance in {done.backend} int8",
+            "weights that find somebody",
+            f"Give a .pth file, 'zoo', or '{FITTED}' for models that can have them.",
         )  # fmt: skip
     names = ", ".join(one.name for one in done.compared)
     return NothingProvenError(

@@ -172,3 +172,24 @@ def test_half_a_jpeg_is_refused_by_infer(
     done = command("infer", str(tiny_sdk("rtmpose_t")), "half.jpg", "--json")
     assert done.code == 2
     assert "ends before the image does" in done.err
+
+
+@pytest.mark.parametrize("calibrated_on", ["figures", "flat images"])
+def test_int8_with_calibrated_weights_is_judged_by_its_layers(
+    command: Callable[..., Done],
+    tiny_model: Callable[[str], TinyModel],
+    tmp_path: Path,
+    calibrated_on: str,
+) -> None:
+    flat = calibrated_on == "flat images"
+    (tmp_path / "flat").mkdir()
+    cv2.imwrite(str(tmp_path / "flat" / "gray.png"), np.full((64, 64, 3), 124, np.uint8))
+    options = ["--calib-images", "flat"] if flat else []
+    config = str(tiny_model("rtmpose_t").config)
+    done = command(
+        "convert", INT8, config, "calibrated", "photo.png", "--work-dir", "out", *options
+    )
+    assert done.code == int(flat), done
+    assert f"{'wrong' if flat else 'right'} layers: " in done.out
+    assert "not judged: photo.png: " in done.out
+    assert "same keypoints" not in done.out
