@@ -24,7 +24,7 @@ from fixtures.config_edits import edited
 from fixtures.images import drawn
 from fixtures.tiny_models import TinyModel
 from poseconform.reference.codecs import decode_outputs
-from posedeploy import compat
+from posedeploy import compat, strictjson
 from posedeploy.apis.deploying import deploy
 from posedeploy.config import ModelConfig, load_deploy_config
 from posedeploy.config.files import read_config
@@ -32,9 +32,11 @@ from posedeploy.config.model_config import model_config_from
 from posedeploy.errors import PoseDeployError
 from posedeploy.export.detection import detection_settings
 from posedeploy.runtime import StoredPrecision, TensorInfo
+from posedeploy.sdk.checks.files import check_schema
 from posedeploy.sdk.decode import compile_decoder
 from posedeploy.sdk.decode.selected import selected
 from posedeploy.sdk.fields import Node
+from posedeploy.sdk.folder import PIPELINE
 from posedeploy.sdk.images import read_image
 from posedeploy.sdk.transforms import compile_transforms
 from posedeploy.sdk.writer import Artifact, pipeline_json
@@ -72,7 +74,8 @@ def folder_of(config: ModelConfig) -> tuple[list[Node], str, Node]:
     inputs = (TensorInfo("input", ("batch", 3, height, width), "float32"),)
     artifact = Artifact(("end2end.onnx",), StoredPrecision("fp32"), inputs, ())
     deploy_config = load_deploy_config(f"pose-detection_{word}onnxruntime_dynamic")
-    written = json.loads(json.dumps(pipeline_json(artifact, config, deploy_config)))
+    written = strictjson.parse(json.dumps(pipeline_json(artifact, config, deploy_config)))
+    assert list(check_schema(PIPELINE, written)) == []
     pre, _, post = written["pipeline"]["tasks"]
     steps = [Node(step, "pipeline.json") for step in pre["transforms"]]
     return steps, post["component"], Node(post["params"], "pipeline.json")
