@@ -32,7 +32,7 @@ _HARMLESS_WARNINGS = (
     r"torch\.meshgrid: in an upcoming release",
 )
 _MODULE_OF_SCOPE = {"mmdet": "mmdet.utils"}
-_NEEDING_INSTALL = {"mmpose", "xtcocotools"}
+_NEEDING_INSTALL = ("mmpose.", "xtcocotools")  # `mmpose` itself imports none of the others
 
 
 class StandInUsedError(RuntimeError):
@@ -143,7 +143,7 @@ class _BeforeMmpose:
     """Finds no module, and calls `install` as soon as one of mmpose is looked for."""
 
     def find_spec(self, name: str, _path: object = None, _target: object = None) -> None:
-        if name.partition(".")[0] in _NEEDING_INSTALL:
+        if name.startswith(_NEEDING_INSTALL):
             sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not self]
             install()
 

@@ -110,7 +110,7 @@ def _run(words: Sequence[str], application: Callable[..., object]) -> None:
         if ended.code in STOP_CODES:
             console(stderr=True).print(STOPPED, style="bold")
         raise
-    except Exception as error:  # none of them leaves the command line as a traceback
+    except Exception as error:  # noqa: BLE001 - none leaves the command line as a traceback
         if debug:
             traceback.print_exception(error)
         if isinstance(error, OSError):

@@ -38,7 +38,7 @@ def internal_line(error: BaseException, words: Sequence[str], log: Path | str) -
         log: The log, or why there is none.
     """
     command = " ".join(["posedeploy", *(word for word in words[:1] if not word.startswith("-"))])
-    stage = f", while at '{error.stage}'" if getattr(error, "stage", "") else ""
+    stage = f", while at '{at}'" if (at := getattr(error, "stage", "")) else ""
     where = f"the log is {log}: report this with it" if isinstance(log, Path) else (
         f"no log could be written ({log}): run it again with --debug, and report what is printed"
     )  # fmt: skip

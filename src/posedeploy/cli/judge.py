@@ -91,7 +91,8 @@ def run_module(module: str, arguments: Sequence[str], program: str = "") -> int:
 def report(context: typer.Context) -> None:
     """Make, compare and merge reports: build, diff, merge, table, baseline."""
     check_needs("posedeploy report", REPORT_NEEDS)
-    raise typer.Exit(run_module("poseconform.report", context.args, "posedeploy report"))
+    words = ["poseconform.report", *context.args]
+    raise typer.Exit(run_module("posedeploy.cli.guarded", words, "posedeploy report"))
 
 
 def test(context: typer.Context) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import reprlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +86,7 @@ def _names(keypoints: Any, subject: str) -> list[str]:
     if twice := next((name for name in names if names.count(name) > 1), ""):
         raise BadInputError(subject, f"{twice!r} twice", "each name once", "Rename one of them.")
     for i, keypoint in keypoints.items():
-        if keypoint.get("swap", "") not in {"", *names}:
+        if keypoint.get("swap", "") not in ["", *names]:
             raise BadInputError(
                 f"{subject}[{i}].swap", repr(keypoint["swap"]), "the name of a keypoint, or ''",
                 "Correct the name.",
@@ -98,8 +98,9 @@ def _check_links(links: Any, names: list[str], subject: str) -> None:
     if not isinstance(links, dict):
         raise BadInputError(subject, reprlib.repr(links), "a dict of links", _NEXT)
     for i, entry in links.items():
-        link = entry.get("link") if isinstance(entry, dict) else None
-        if not isinstance(link, list | tuple) or len(link) != 2 or not set(link) <= set(names):
+        link: Any = entry.get("link") if isinstance(entry, dict) else None
+        pair = isinstance(link, list | tuple) and len(link) == 2
+        if not pair or not all(name in names for name in link):
             found, expected = reprlib.repr(entry), "dict(link=(…)) with two keypoints' names"
             raise BadInputError(f"{subject}[{i}]", found, expected, "Correct the names.")
         _check_color(entry, f"{subject}[{i}]")

@@ -43,6 +43,11 @@ def check_structure(path: Path, config: Any) -> None:
             raise _misfit(path, f"{where}.type", part.get("type"), "the name of a class")
     if (scope := config.get("default_scope")) not in {None, SCOPE}:
         raise _misfit(path, "default_scope", scope, f"{SCOPE!r}, whose registries have the types")
+    _check_lists(path, config)
+
+
+def _check_lists(path: Path, config: Any) -> None:
+    """The codecs, of which there may be several, and the test pipeline."""
     codecs = config["model"]["head"].get("decoder")
     for codec in codecs if isinstance(codecs, list | tuple) else [codecs]:
         if not isinstance(codec, dict | None):
@@ -65,8 +70,9 @@ def _misfit(path: Path, where: str, value: Any, expected: str) -> BadInputError:
 def keypoint_count(path: Path, model: Mapping[str, Any], codec: Mapping[str, Any]) -> int | None:
     """Number of keypoints that a model finds by its config; None where that says nothing.
 
-    It is that of `test_cfg.output_keypoint_indices`, or else of the head: detectors have `num_keypoints`, the others one channel a keypoint; three with the codec
-    UDPHeatmap of type 'combined' (mmpose/codecs/udp_heatmap.py).
+    It is that of `test_cfg.output_keypoint_indices`, or else of the head: detectors have
+    `num_keypoints`, the others one channel a keypoint, and three with the codec UDPHeatmap of type
+    'combined' (mmpose/codecs/udp_heatmap.py).
 
     Raises:
         BadInputError: The number is none.

@@ -22,6 +22,10 @@ _PARTS: Mapping[str, str] = {
     "backbone": "MODELS", "data_preprocessor": "MODELS", "head": "MODELS", "neck": "MODELS",
     "": "MODELS",
 }  # fmt: skip
+_TOP_DOWN: Mapping[str, bool] = {
+    "BottomupPoseEstimator": False, "TopdownPoseEstimator": True
+}  # fmt: skip
+_SHARED = ("input_size", "simcc_split_ratio")  # fields that a head and its codec have
 _ANY = ("MODELS", "KEYPOINT_CODECS", "TASK_UTILS", "BATCH_AUGMENTS")
 _UNUSED = {"init_cfg", "pretrained", "train_cfg", "test_cfg"}  # fields that nothing is built of
 
@@ -30,8 +34,8 @@ def check_model(model_config: ModelConfig) -> None:
     """Refuse what cannot be built, or would be built for nothing.
 
     Raises:
-        BadInputError: A type of the model, its codecs or its test pipeline is not registered, or
-            its images have other than three channels.
+        BadInputError: A type of the model, its codecs or its test pipeline is not registered, its
+            images have other than three channels, or the head and its codec differ.
         UnavailableError: A type is of a package that is not installed.
     """
     install()
@@ -51,6 +55,7 @@ def check_model(model_config: ModelConfig) -> None:
     for i, step in enumerate(model_config.test_pipeline):
         where = f"test_dataloader.dataset.pipeline[{i}].type"
         check_type(path, where, step["type"], "TRANSFORMS")
+    _check_together(model_config, model["head"])
     channels = model["backbone"].get("in_channels", CHANNELS)
     if channels != CHANNELS:
         raise BadInputError(
@@ -59,6 +64,28 @@ def check_model(model_config: ModelConfig) -> None:
             "Put a layer before the backbone that takes 3 channels (a gray image has three equal "
             "ones), or train a model of 3 channels.",
         )  # fmt: skip
+
+
+def _check_together(model_config: ModelConfig, head: Mapping[str, Any]) -> None:
+    """What mmpose would take as it is, and find other keypoints than the model was trained for."""
+    top_down, path = model_config.head_kind.top_down, model_config.path
+    if _TOP_DOWN.get(model_config.estimator, top_down) != top_down:
+        fitting = next(name for name, value in _TOP_DOWN.items() if value == top_down)
+        raise BadInputError(
+            f"{path}: model.type", f"{model_config.estimator}, with a {model_config.head}", fitting,
+            "Correct the type.",
+        )  # fmt: skip
+    for name in _SHARED:
+        own, codecs = head.get(name), model_config.codec.get(name)
+        if own is not None and codecs is not None and _plain(own) != _plain(codecs):
+            raise BadInputError(
+                f"{path}: model.head.{name}", repr(own), f"{codecs!r}, as its decoder has it",
+                "Correct one of the two.",
+            )  # fmt: skip
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, list | tuple) else value
 
 
 def check_type(path: Path, where: str, name: Any, registry: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -43,7 +44,7 @@ def end(error: BaseException, *words: str) -> int:
     [
         AssertionError(), IndexError("index 15 is out of bounds"), KeyError("x"),
         ModuleNotFoundError("No module named 'x'", name="x"), OSError(errno.EINVAL, "no file"),
-        RecursionError(), RuntimeError(MANY_LINES), UnicodeDecodeError("utf-8", b"\xff", 0, 1, "x"),
+        RecursionError(), RuntimeError(MANY_LINES), UnicodeError("x"),
     ],
     ids=lambda error: type(error).__name__,
 )  # fmt: skip
@@ -195,3 +196,29 @@ def test_commands_that_cannot_be_imported(
     assert done.returncode == code, done.stderr
     assert line in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "line"),
+    [
+        ("import sys; print(sys.argv[1:]); sys.exit(1)", 1, ""),
+        ("1 / 0", 70, "internal error: posedeploy paging stopped with ZeroDivisionError"),
+        ("raise KeyboardInterrupt", -signal.SIGINT, "KeyboardInterrupt"),
+    ],
+)
+def test_a_module_of_the_judge_s_in_a_child(
+    body: str, code: int, line: str, tmp_path: Path, cache: Path
+) -> None:
+    """Its own exit codes stay; only an error that it lets out is one of ours."""
+    (tmp_path / "judging").mkdir()
+    (tmp_path / "judging/paging.py").write_text(body)
+    path = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
+    done = subprocess.run(
+        [sys.executable, "-m", "posedeploy.cli.guarded", "judging.paging", "build", "a.json"],
+        capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": path},
+    )  # fmt: skip
+    assert done.returncode == code, done.stderr
+    assert line in done.stderr
+    assert cache.exists() == (code == 70)
+    if code == 1:
+        assert done.stdout == "['build', 'a.json']\n"

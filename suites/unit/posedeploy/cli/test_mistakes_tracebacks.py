@@ -1,4 +1,4 @@
-"""Model configs and checkpoints that mmpose, torch or OpenCV would stop at with an error of theirs.
+"""Model configs and checkpoints at which mmpose or torch would stop with an error of theirs.
 
 Each is refused in four lines, before anything is exported, and by the same words on a second run,
 which finds in the cache whatever the first has made.
@@ -75,17 +75,25 @@ CONFIGS: Mapping[str, Row] = {
     "custom-import-of-a-folder-near": Row(
         "custom_imports = dict(imports=['near_package.heads'])",
         "custom_imports", "No module named 'near_package'", "Set PYTHONPATH=.*desk"),
-    "custom-import-that-fails": Row(
+    "custom-import-failing": Row(
         "import sys; sys.path.insert(0, __import__('os').getcwd())\n"
         "custom_imports = dict(imports=['failing_module'])",
-        "custom_imports", r"ZeroDivisionError: division by zero \(line 2 of .*failing_module\.py\)"),
+        "custom_imports", r"ZeroDivisionError: division by zero \(line 2 of .*failing_module\.py"),
     "custom-imports-that-are-a-word": Row(
         "custom_imports = 'my_package'", "custom_imports", "'my_package'"),
     "data-set-misspelled": Row(
         "test_dataloader = dict(dataset=dict(type='CocoDatset'))",
-        "test_dataloader.dataset.type", "'CocoDatset'", "Did you mean CocoDataset?.*custom_imports"),
+        "test_dataloader.dataset.type", "'CocoDatset'", "mean CocoDataset?.*custom_imports"),
     "data-set-that-is-a-word": Row(
         "test_dataloader = dict(dataset='coco')", "test_dataloader.dataset", "'coco'"),
+    "estimator-of-the-other-kind": Row(
+        "model = dict(type='BottomupPoseEstimator')",
+        "model.type", "BottomupPoseEstimator, with a RTMCCHead"),
+    "head-and-codec-of-two-ratios": Row(
+        "model = dict(head=dict(simcc_split_ratio=3.0))", "model.head.simcc_split_ratio", "3.0"),
+    "head-and-codec-of-two-sizes": Row(
+        "model = dict(head=dict(decoder=dict(input_size=(192, 256))))",
+        "input_size", "64, 96|192, 256"),
     "head-misspelled": Row(
         "model = dict(head=dict(type='RTMCHead'))",
         "model.head.type", "RTMCHead", "Did you mean RTMCCHead?"),
@@ -134,7 +142,8 @@ CONFIGS: Mapping[str, Row] = {
         "test_dataloader = dict(dataset=dict(pipeline=[dict(type='LoadImages'), "
         "dict(type='TopdownAffine', input_size=(64, 96))]))",
         "pipeline[0]", "LoadImages"),
-}  # fmt: on
+}
+# fmt: on
 # --------------------------------------------------------------------------------------------
 
 Run = Callable[..., Done]
@@ -199,7 +208,7 @@ def test_a_model_config(name: str, run: Run) -> None:
 
 
 def test_a_custom_import_of_mmpose_s_data_sets(run: Run) -> None:
-    """mmpose imports by what `compat` provides, wherever its import comes from."""
+    """What mmpose needs is there by what `compat` provides, wherever the import comes from."""
     Path("own_package.py").write_text(
         "from mmpose.datasets import CocoDataset\nfrom mmpose.registry import DATASETS\n"
         "@DATASETS.register_module(force=True)\nclass OwnDataset(CocoDataset):\n    pass\n"
@@ -227,7 +236,7 @@ def test_a_data_set_without_sigmas(run: Run, checkpoint: str) -> None:
 def test_a_file_of_a_data_set_by_a_relative_name(
     run: Run, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Beside the config, in a folder around it, as in mmpose's repository, or where mmpose looks."""
+    """Beside the config, in a folder around it, as mmpose's repository has it, or as mmpose."""
     folder = {"beside": "deep/er", "above": "deep", "current": "."}[place]
     text = (mmpose_files() / "configs/_base_/datasets/coco.py").read_text()
     target = Path(folder, "datasets", "own.py")
