@@ -85,7 +85,7 @@ def model_config_from(config: Any) -> ModelConfig:
     if kind is None:
         supported = sorted(name for row in HEADS for name in row.mmpose_heads)
         raise BadInputError(
-            f"{path}: model.head.type", head, f"a supported head: {', '.join(supported)}",
+            f"{path}: model.head.type", head or "''", f"a supported head: {', '.join(supported)}",
             did_you_mean(
                 head, supported,
                 "Heads of other kinds need an export module and a decoder; see CONTRIBUTING.md.",
@@ -121,7 +121,8 @@ def model_config_from(config: Any) -> ModelConfig:
 
 def _no_model_config(path: Path, config: Any) -> BadInputError:
     found, next_step = "no model with a backbone and a head", "Check the path."
-    if "keypoint_head" in (config.get("model") or {}):
+    model = config.get("model")
+    if isinstance(model, dict) and "keypoint_head" in model:
         found = "model.keypoint_head: a config of MMPose 0.x"
         next_step = "Give the same model's config of MMPose 1.x; the checkpoint still fits it."
     elif student := (config.get("model") or {}).get("student_cfg"):

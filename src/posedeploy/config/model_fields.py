@@ -80,7 +80,9 @@ def _has_input(keys: Any) -> bool:
 
 ANY = Rule("anything", lambda _: True)
 FLAG = only(True, False)
+SWITCH = only(True, False, 1, 0, None)  # where MMPose asks no more than whether it is true
 NONE = only(None)
+WORD = Rule("a word", lambda v: isinstance(v, str))
 DICT = Rule("a dict", lambda v: isinstance(v, dict))
 SIZE = several(integer(1, 4096), 2)  # (W, H), px; 4096 is the largest side that the SDK takes
 CELLS = several(integer(2, 4096), 2)  # (W, H) of a heatmap
@@ -121,17 +123,17 @@ _PARAMS = "params of the post-processing"
 
 # Thresholds that a model's own `test_cfg` sets; the deploy config's count where it sets none.
 _DETECTOR = (
-    Field("flip_mode",       "idle",    ANY,               _FLIP),
-    Field("flip_test",       "idle",    ANY,               _FLIP),
+    Field("flip_mode",       "idle",    WORD,              _FLIP),
+    Field("flip_test",       "idle",    SWITCH,            _FLIP),
     Field("input_size",      "idle",    ANY,               "the test pipeline's counts"),
     Field("max_per_img",     "carried", integer(1, 100_000), "rows of the outputs"),
     Field("multiscale_test", "fixed",   only(False, None), "the network sees one size"),
     Field("nms_pre",         "carried", integer(1, 2**31 - 1), "the choice of people"),
-    Field("output_heatmaps", "idle",    ANY,               "detectors have none"),
-    Field(SELECTION,         "idle",    ANY,               "MMPose reads it in top-down models"),
+    Field("output_heatmaps", "idle",    SWITCH,            "detectors have none"),
+    Field(SELECTION,         "idle",    either(NONE, INDICES), "MMPose's top-down models read it"),
     Field("score_thr",       "carried", number(0, 0.999999), "the choice of people",
           required=True),  # MMPose's default is another than the deploy configs'
-    Field("shift_heatmap",   "idle",    ANY,               _FLIP),
+    Field("shift_heatmap",   "idle",    SWITCH,            _FLIP),
 )  # fmt: skip
 
 # ---- modify this table to add a field ------------------------------------------------------
@@ -180,12 +182,12 @@ FIELDS: Mapping[str, tuple[Field, ...]] = {
               "Normalize.std"),
     ),
     "test_cfg of top-down models": (
-        Field("flip_mode",        "idle",    ANY, _FLIP),
-        Field("flip_test",        "idle",    ANY, _FLIP),
-        Field("output_heatmaps",  "idle",    ANY, "keypoints are the same with and without"),
+        Field("flip_mode",        "idle",    WORD, _FLIP),
+        Field("flip_test",        "idle",    SWITCH, _FLIP),
+        Field("output_heatmaps",  "idle",    SWITCH, "keypoints are the same with and without"),
         Field(SELECTION,          "carried", either(NONE, INDICES), _PARAMS),
-        Field("shift_coords",     "idle",    ANY, _FLIP),
-        Field("shift_heatmap",    "idle",    ANY, _FLIP),
+        Field("shift_coords",     "idle",    SWITCH, _FLIP),
+        Field("shift_heatmap",    "idle",    SWITCH, _FLIP),
     ),
     "test_cfg of rtmo models": (
         *_DETECTOR,
@@ -200,7 +202,7 @@ FIELDS: Mapping[str, tuple[Field, ...]] = {
         Field("blur_kernel_size", "carried", KERNEL, _PARAMS),
         Field("heatmap_size",     "carried", CELLS,  _PARAMS, required=True),
         Field("input_size",       "carried", SIZE,   _PARAMS, required=True),
-        Field("sigma",            "idle",    ANY,    _ENCODES, required=True),
+        Field("sigma",            "idle",    SIGMA,  _ENCODES, required=True),
         Field("unbiased",         "carried", FLAG,   _PARAMS),
     ),
     "MegviiHeatmap": (
@@ -209,11 +211,11 @@ FIELDS: Mapping[str, tuple[Field, ...]] = {
         Field("kernel_size",      "carried", KERNEL, _PARAMS, required=True),
     ),
     "SimCCLabel": (
-        Field("decode_beta",      "idle",    ANY,    "it is for visibilities"),
-        Field("decode_visibility", "idle",   ANY,    "keypoints and scores are the same"),
+        Field("decode_beta",      "idle",    number(1e-6, 1e6), "it is for visibilities"),
+        Field("decode_visibility", "idle",   SWITCH, "keypoints and scores are the same"),
         Field("input_size",       "carried", SIZE,   _PARAMS, required=True),
         Field("label_smooth_weight", "idle", number(0, 1), _ENCODES),
-        Field("normalize",        "idle",    ANY,    _ENCODES),
+        Field("normalize",        "idle",    SWITCH, _ENCODES),
         Field("sigma",            "carried", SIGMA,  _PARAMS),
         Field("simcc_split_ratio", "carried", number(0.01, 100), _PARAMS),
         Field("smoothing_type",   "idle",    only("gaussian", "standard"), _ENCODES),
@@ -225,7 +227,7 @@ FIELDS: Mapping[str, tuple[Field, ...]] = {
         Field("heatmap_type",     "carried", only("gaussian", "combined"), _PARAMS),
         Field("input_size",       "carried", SIZE,   _PARAMS, required=True),
         Field("radius_factor",    "carried", number(1e-6, 1), _PARAMS),
-        Field("sigma",            "idle",    ANY,    _ENCODES),
+        Field("sigma",            "idle",    SIGMA,  _ENCODES),
     ),
 }
 # Transforms of a test pipeline, in the order in which the SDK does the same.
