@@ -8,7 +8,12 @@ from typing import Any
 import pytest
 
 from posedeploy.apis.exporting import check_fit, export_spec
-from posedeploy.config import DeployConfig, deploy_config_from, load_deploy_config, load_model_config
+from posedeploy.config import (
+    DeployConfig,
+    deploy_config_from,
+    load_deploy_config,
+    load_model_config,
+)
 from posedeploy.config.naming import conflict, split_name
 from posedeploy.errors import BadInputError
 from posedeploy.runtime import BACKENDS
@@ -32,7 +37,7 @@ def edited(name: str, **fields: Any) -> DeployConfig:
 
 
 # fmt: off
-REFUSED = (
+REFUSED: tuple[tuple[str, dict[str, Any], str, dict[str, Any], str], ...] = (
     # deploy config, fields, model, parameters of its codec, what is said
     (ENDED, {}, "rtmpose_t", {"use_dark": True}, "SimCCLabel with use_dark=True"),
     (ENDED_HEATMAP, {}, "litehrnet_18", {"unbiased": True}, "MSRAHeatmap with unbiased=True"),
