@@ -1,7 +1,7 @@
 """Graphs of top-down models that hold the decoding: their keypoints and scores, and no tensors.
 
-The truth is what mmpose's codec decodes of the reference's outputs. A score is one of their values,
-so it is as far off as they may be; where the maximum is a near tie, the keypoint may be at either.
+The truth is what mmpose's codec decodes of the reference's outputs. A score is one of their values
+and may be as far off as they may; where the maximum is a near tie, the keypoint may be at either.
 """
 
 from __future__ import annotations

@@ -146,6 +146,13 @@ CASES: list[tuple[str, dict[str, Any], Any]] = [
         X.unfold(2, 3, 3).unfold(3, 2, 2).amax((-1, -2)),
     ),
     ("maximum", {"x": X, "y": Y}, torch.where(X > Y, X, Y)),
+    ("minimum", {"x": X, "y": Y}, torch.where(X < Y, X, Y)),
+    ("greater", {"x": X, "y": Y}, (X - Y).sign() == 1),
+    (
+        "reduce_argmax",
+        {"x": X, "axis": -1, "keep_dims": False},
+        X.topk(1).indices[..., 0].int(),
+    ),
     ("mul", {"x": X, "y": Y}, X * Y),
     ("real_div", {"x": X, "y": POSITIVE}, X / POSITIVE),
     (
