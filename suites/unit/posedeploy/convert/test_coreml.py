@@ -106,7 +106,7 @@ def test_the_judge_computes_what_pytorch_does(made: Any, precision: str, limit: 
 
 
 class Places(nn.Module):
-    """The places of maxima that lie beyond 4000 cells, where float16 counts in steps of 2 and 4."""
+    """The places of maxima beyond 4000 cells, where float16 counts in steps of 2 and 4."""
 
     def __init__(self) -> None:
         super().__init__()
