@@ -1,7 +1,7 @@
 """Graphs of top-down models that hold the decoding: their keypoints and scores, and no tensors.
 
-The truth is what mmpose's codec decodes of the reference's outputs. A score is one of their values,
-so it is as far off as they may be; where the maximum is a near tie, the keypoint may be at either.
+The truth is what mmpose's codec decodes of the reference's outputs. A score is one of their values
+and may be as far off as they may; where the maximum is a near tie, the keypoint may be at either.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ def judge_scores(
     """Scores `[R, K]` against float64, images pooled; keypoints for their shape alone."""
     shapes = dict(zip(names, (reference.keypoints.shape, reference.scores.shape), strict=True))
     ran = {info.name for info in execution.loaded.outputs}
-    failures = [f"output {name} is missing; the graph has {sorted(ran)}" for name in {*names} - ran]
+    failures = [
+        f"output {name} is missing; the graph has {sorted(ran)}" for name in {*names} - ran
+    ]
     for name in ran & {*names}:
         got, expected = execution.rows(name)[0].shape[1:], shapes[name][1:]
         if got != expected:
-            failures.append(
-                f"{name}: shape {list(got)} per image; expected {list(expected)}"
-            )
+            failures.append(f"{name}: shape {list(got)} per image; expected {list(expected)}")
     if failures:
         return Verdict(tuple(failures))
     scores, samples = execution.rows(names[1])
@@ -86,4 +86,4 @@ def judge_decoded_overlap(
 def _largest(differences: NDArray[np.float64]) -> NDArray[np.float64]:
     """`[K]` of `[B, K]` or `[B, K, 2]`."""
     largest = differences.max(axis=0)
-    return largest.max(axis=-1) if largest.ndim > 1 else largest
+    return np.asarray(largest.max(axis=-1) if largest.ndim > 1 else largest)

@@ -147,8 +147,10 @@ def conflict(name: DeployConfigName) -> tuple[str, str] | None:
         return f"precision {name.precision}", f"one that {row.name} has: {words}"
     if name.shape_mode == "dynamic" and not row.dynamic_batch:
         return "a dynamic batch", f"static: files of {row.name} take one batch size"
-    if not name.option:
-        return None
+    return _option_conflict(name, row) if name.option else None
+
+
+def _option_conflict(name: DeployConfigName, row: registry.BackendSpec) -> tuple[str, str] | None:
     option = OPTIONS[name.option]
     backend, precisions = option.backend or name.backend, option.precisions or row.precisions
     if name.backend != backend or name.precision not in precisions:

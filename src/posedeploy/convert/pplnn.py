@@ -249,7 +249,7 @@ def _resize(node: Any, graph: Graph) -> Iterator[Any]:
 
 
 def _arg_max(node: Any, graph: Graph) -> Iterator[Any]:
-    """Of equal values both take the first; `TopK` leaves the axis, which ends as `ArgMax` has it."""
+    """Of equal values both take the first; `TopK` leaves the axis, `ArgMax` may remove it."""
     import onnx
 
     x, y, values = node.input[0], node.output[0], _attributes(node)
@@ -257,7 +257,9 @@ def _arg_max(node: Any, graph: Graph) -> Iterator[Any]:
         yield node
         return
     axis, one = int(values.get("axis", 0)), graph.constant(f"{y}.k", np.array([1], np.int64))
-    yield onnx.helper.make_node("TopK", [x, one], [f"{y}.value", f"{y}.top"], f"{y}.topk", axis=axis)
+    yield onnx.helper.make_node(
+        "TopK", [x, one], [f"{y}.value", f"{y}.top"], f"{y}.topk", axis=axis
+    )
     shape = graph.constant(f"{y}.shape", np.array(graph.shapes[y], np.int64))
     yield _node("Reshape", [f"{y}.top", shape], y)
 

@@ -64,7 +64,9 @@ def sharing_copy(model: nn.Module) -> Any:
 
 def _check_fit(head: HeadSpec, model_config: ModelConfig, deploy_config: DeployConfig) -> None:
     name, outputs = deploy_config.name, len(deploy_config.output_names)
-    if outputs not in {len(s.outputs) for s in head.whole_stages} or (name is not None and name.variant != head.word):
+    if outputs not in {len(s.outputs) for s in head.whole_stages} or (
+        name is not None and name.variant != head.word
+    ):
         word = f"_{head.word}" if head.word else ""
         raise BadInputError(
             str(deploy_config.path), f"outputs {', '.join(deploy_config.output_names)}",

@@ -285,9 +285,13 @@ OPERATORS: Mapping[str, Function] = {
     "cos":                       unary(torch.cos),
     "exp":                       unary(torch.exp),
     "expand_dims":               expand_dims,
+    "floor":                     unary(torch.floor),
+    "gather_along_axis":         lambda p: tensor(p["x"]).gather(
+        integer(p["axis"]), tensor(p["indices"]).long()),
     "gelu":                      gelu,
     "greater":                   binary(torch.gt),
     "layer_norm":                layer_norm,
+    "less":                      binary(torch.lt),
     "linear":                    summing(lambda p: functional.linear(
         tensor(p["x"]), tensor(p["weight"]), optional(p, "bias"))),
     "matmul":                    summing(matmul),
@@ -306,6 +310,7 @@ OPERATORS: Mapping[str, Function] = {
     "reshape":                   lambda p: tensor(p["x"]).reshape(integers(p["shape"])),
     "sigmoid":                   unary(torch.sigmoid),
     "sigmoid_hard":              sigmoid_hard,
+    "sign":                      unary(torch.sign),
     "silu":                      unary(functional.silu),
     "sin":                       unary(torch.sin),
     "slice_by_index":            slice_by_index,

@@ -25,9 +25,7 @@ PLAN = [(0,), (1, 2), (1, 2, 0)]
 
 def reference(gap: float | np.ndarray = 1.0) -> Reference:
     own = RefError(1e-6, 1e-7, 1.0, 0.5)
-    return make_reference(
-        SIMCC, ref_error=own, argmax_gap=gap, keypoints=POINTS, scores=SCORES
-    )
+    return make_reference(SIMCC, ref_error=own, argmax_gap=gap, keypoints=POINTS, scores=SCORES)
 
 
 def execution(points: np.ndarray = POINTS, scores: np.ndarray = SCORES) -> Execution:

@@ -37,7 +37,7 @@ def edited(name: str, **fields: Any) -> DeployConfig:
 
 
 # fmt: off
-REFUSED = (
+REFUSED: tuple[tuple[str, dict[str, Any], str, dict[str, Any], str], ...] = (
     # deploy config, fields, model, parameters of its codec, what is said
     (ENDED, {}, "rtmpose_t", {"use_dark": True}, "SimCCLabel with use_dark=True"),
     (ENDED_HEATMAP, {}, "litehrnet_18", {"unbiased": True}, "MSRAHeatmap with unbiased=True"),

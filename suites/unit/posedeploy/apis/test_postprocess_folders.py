@@ -134,7 +134,9 @@ def test_mmdeploys_fp16_config_keeps_the_outputs_in_float32(
     config = tmp_path / "half.py"
     text = deploy_config_text("pose-detection_simcc_onnxruntime-fp16_static")
     config.write_text(f"{text}\ncodebase_config['export_postprocess'] = True\n", encoding="utf-8")
-    assert load_deploy_config(config).raw["backend_config"]["common_config"]["keep_io_types"] is False
+    assert (
+        load_deploy_config(config).raw["backend_config"]["common_config"]["keep_io_types"] is False
+    )
     with PoseDetector(convert(str(config))) as detector:
         assert detector._session is not None
         assert [info.dtype for info in detector._session.inputs] == ["float16"]
@@ -152,7 +154,7 @@ def test_the_documented_api_takes_such_a_folder(
         data, _ = processor.create_input(figure.image, bboxes=figure.bboxes)
         (sample,) = model.test_step(data)
         points.append(sample.pred_instances.keypoints)
-    np.testing.assert_allclose(*points, atol=0.01)
+    np.testing.assert_allclose(points[0], points[1], atol=0.01)
 
 
 def test_the_command_line_takes_such_a_folder(
@@ -160,6 +162,7 @@ def test_the_command_line_takes_such_a_folder(
 ) -> None:
     folder, image = convert(name("onnxruntime_static")), tmp_path / "figure.png"
     write_image(image, next(iter(drawn_figures("evaluation", 1))).image)
+
     def run(*words: str) -> int:
         with pytest.raises(SystemExit) as ended:
             main(list(words))

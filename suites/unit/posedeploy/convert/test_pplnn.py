@@ -78,6 +78,14 @@ def squeezing() -> Any:
     return model(nodes, [1, 4], {"output": [1, 4]}, {"axes": np.array([1], INT)})
 
 
+def peaks(keepdims: int) -> Any:
+    nodes = [
+        helper.make_node("ArgMax", ["input"], ["place"], axis=-1, keepdims=keepdims),
+        helper.make_node("Cast", ["place"], ["output"], to=onnx.TensorProto.FLOAT),
+    ]
+    return model(nodes, [1, 5, 9], {"output": [1, 5, 1] if keepdims else [1, 5]})
+
+
 def flattening() -> Any:
     """What the exporter writes for `flatten(2)`, and a Split of what nobody knows the shape of."""
     nodes = [
@@ -105,8 +113,20 @@ def flattening() -> Any:
         (split([2, 4]), "Split"),
         (squeezing(), "Unsqueeze"),
         (flattening(), "Shape"),
+        (peaks(0), "ArgMax"),
+        (peaks(1), "ArgMax"),
     ],
-    ids=["resize", "norm", "norm, keepdims", "split", "split in parts", "squeeze", "flatten"],
+    ids=[
+        "resize",
+        "norm",
+        "norm, keepdims",
+        "split",
+        "split in parts",
+        "squeeze",
+        "flatten",
+        "peak",
+        "peak, keepdims",
+    ],
 )
 def test_a_rewrite_keeps_the_numbers_and_leaves_no_obstacle(proto: Any, gone: str) -> None:
     shape = [d.dim_value for d in proto.graph.input[0].type.tensor_type.shape.dim]
