@@ -67,7 +67,7 @@ def write_reference(*args: Any) -> dict[str, object]:
     arrays = {"output:simcc_x": maps, "ref_error:simcc_x": np.ones(4)} | more
     np.savez(
         Path(args[-1]) / FILE, inputs=inputs, keypoints=np.zeros((6, 2, 2)),
-        argmax_gap=np.ones((6, 2)), shift_gap=np.ones((6, 2)), **arrays,
+        scores=np.ones((6, 2)), argmax_gap=np.ones((6, 2)), shift_gap=np.ones((6, 2)), **arrays,
     )  # fmt: skip
     return {"seconds": 1.0, "cpu_seconds_per_image": 5.0}
 
