@@ -193,12 +193,16 @@ def apply_checkpoint(model: torch.nn.Module, checkpoint: Checkpoint, model_name:
 
 
 def _check_finite(checkpoint: Checkpoint) -> None:
+    plain = {
+        key: tensor
+        for key, tensor in checkpoint.state_dict.items()
+        if not _HARMLESS.fullmatch(key) and all(fits(tensor) for fits in _LOADABLE.values())
+    }
     bad = {
         key: int((~tensor.isfinite()).sum())
-        for key, tensor in checkpoint.state_dict.items()
-        if tensor.is_floating_point() and not _HARMLESS.fullmatch(key)
-        and not bool(tensor.isfinite().all())
-    }  # fmt: skip
+        for key, tensor in plain.items()
+        if not bool(tensor.isfinite().all())
+    }
     if bad:
         key, count = next(iter(bad.items()))
         more = f", and {len(bad) - 1} more tensors like it" if len(bad) > 1 else ""

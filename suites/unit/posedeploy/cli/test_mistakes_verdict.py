@@ -19,7 +19,9 @@ from onnx import numpy_helper
 from fixtures.commands import Done
 from fixtures.images import drawn
 from fixtures.tiny_models import TinyModel
+from posedeploy.apis.deploying import check_written
 from posedeploy.cli import main
+from posedeploy.errors import ConversionError
 
 RTMPOSE = "pose-detection_simcc_onnxruntime_static"
 DETECTOR = "pose-detection_yolox-pose_onnxruntime_static"
@@ -76,8 +78,8 @@ ROWS = {
         ("nothing to compare: photo.png: nobody, by onnxruntime and by PyTorch",
          "expected: at least one person"), True),
     "fewer outputs than names": Row(
-        RTMPOSE, "rtmpose_t", as_they_are, 1,
-        ("SDK model out, which was not written", "posedeploy validate"), False,
+        RTMPOSE, "rtmpose_t", as_they_are, 2,
+        ("error: model.py: model.head.out_channels", "a head of 6 keypoints"), False,
         config="model = dict(head=dict(out_channels=6))\n"),
     "half a JPEG": Row(
         RTMPOSE, "rtmpose_t", as_they_are, 2,
@@ -149,6 +151,20 @@ def damage(folder: Path) -> None:
     detail: dict[str, Any] = json.loads((folder / "detail.json").read_text())
     del detail["posedeploy"]["files"]  # a folder of before there were checksums
     (folder / "detail.json").write_text(json.dumps(detail))
+
+
+def test_a_folder_with_errors_is_not_put_in_place(
+    tiny_sdk: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """What `posedeploy validate` finds is found before the folder is."""
+    shutil.copytree(tiny_sdk("rtmpose_t"), tmp_path / "staging")
+    check_written(tmp_path / "staging", tmp_path / "out")
+    detail: dict[str, Any] = json.loads((tmp_path / "staging" / "detail.json").read_text())
+    del detail["posedeploy"]["dataset_meta"]["keypoint_names"][5:]
+    (tmp_path / "staging" / "detail.json").write_text(json.dumps(detail))
+    with pytest.raises(ConversionError, match="out, which was not written") as caught:
+        check_written(tmp_path / "staging", tmp_path / "out")
+    assert "keypoint" in caught.value.found
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]], ids=["text", "json"])

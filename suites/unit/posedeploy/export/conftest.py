@@ -299,7 +299,11 @@ def _write_config(folder: Path, name: str) -> Path:
     row = _ROWS[name]
     bottom_up = name.split("/", maxsplit=1)[0] in {"yoloxpose", "rtmo"}
     resize = "BottomupResize" if bottom_up else "TopdownAffine"
-    pipeline = [{"type": "LoadImage"}, {"type": resize, "input_size": row.size}]
+    boxes = [] if bottom_up else [{"type": "GetBBoxCenterScale"}]
+    pipeline = [
+        {"type": "LoadImage"}, *boxes, {"type": resize, "input_size": row.size},
+        {"type": "PackPoseInputs"},
+    ]  # fmt: skip
     model = {
         "type": "BottomupPoseEstimator" if bottom_up else "TopdownPoseEstimator",
         "data_preprocessor": {"type": "PoseDataPreprocessor"},
