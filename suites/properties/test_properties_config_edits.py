@@ -18,10 +18,9 @@ import numpy as np
 import pytest
 from mmengine.config import Config
 from numpy.typing import NDArray
-from PIL import Image
 
 from fixtures.config_edits import edited
-from fixtures.images import drawn
+from fixtures.images import turned_jpeg
 from fixtures.tiny_models import TinyModel
 from poseconform.reference.codecs import decode_outputs
 from posedeploy import compat, strictjson
@@ -53,11 +52,7 @@ CONVERTED = 40 if os.environ.get("HYPOTHESIS_PROFILE") == "deep" else 3  # of ea
 @pytest.fixture(scope="module")
 def turned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A JPEG of 120x90 px that its EXIF turns by 90 degrees."""
-    path = tmp_path_factory.mktemp("turned") / "turned.jpg"
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    Image.fromarray(drawn(3, (120, 90)).image[..., ::-1]).save(path, exif=exif, quality=95)
-    return path
+    return turned_jpeg(tmp_path_factory.mktemp("turned") / "turned.jpg", (120, 90))
 
 
 def config_of(name: str) -> Config:

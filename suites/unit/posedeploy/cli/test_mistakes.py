@@ -16,6 +16,7 @@ from typing import Any
 import cv2
 import pytest
 
+from fixtures.commands import enter
 from fixtures.snapshots import compare, without_places
 from posedeploy.cli import main
 from posedeploy.runtime import Availability, Code, backend_row
@@ -215,11 +216,8 @@ def test_what_is_printed(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    for path in desk.iterdir():
-        (tmp_path / path.name).symlink_to(path)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "100")
-    before = set(tmp_path.iterdir())
+    enter(tmp_path, desk, monkeypatch)
+    before = {*tmp_path.iterdir(), tmp_path / "cache"}
     mistake = MISTAKES[name]
     mistake.patch(monkeypatch)
     with pytest.raises(SystemExit) as caught:

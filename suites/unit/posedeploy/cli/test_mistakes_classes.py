@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import pytest
 
+from fixtures.commands import enter
 from fixtures.tiny_models import TinyModel
 from posedeploy.apis import comparing
 from posedeploy.apis.deploying import deploy
@@ -95,11 +96,7 @@ def test_what_a_command_ends_with(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    for path in desk.iterdir():
-        (tmp_path / path.name).symlink_to(path)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "300")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    enter(tmp_path, desk, monkeypatch, columns=300)
     with pytest.raises(SystemExit) as caught:
         main(CASES[name].words.split())
     out, err = capsys.readouterr()

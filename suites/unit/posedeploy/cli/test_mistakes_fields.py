@@ -12,9 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from fixtures.images import drawn
+from fixtures.images import turned_jpeg
 from fixtures.tiny_models import TinyModel
 from posedeploy.apis.comparing import pytorch_keypoints
 from posedeploy.cli import main
@@ -71,11 +70,7 @@ ROWS: dict[str, tuple[str, str, int, tuple[str, ...]]] = {
 @pytest.fixture(scope="module")
 def turned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A JPEG of 160x90 px that its EXIF turns by 90 degrees."""
-    path = tmp_path_factory.mktemp("turned") / "turned.jpg"
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    Image.fromarray(drawn(3, (160, 90)).image[..., ::-1]).save(path, exif=exif, quality=95)
-    return path
+    return turned_jpeg(tmp_path_factory.mktemp("turned") / "turned.jpg", (160, 90))
 
 
 def command(*words: str) -> int:

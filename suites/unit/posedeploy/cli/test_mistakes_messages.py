@@ -17,6 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
+from fixtures.commands import enter
 from fixtures.servers import Server, serving
 from fixtures.snapshots import compare, without_places
 from posedeploy.cli import main
@@ -207,11 +208,7 @@ def test_what_is_printed(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    for path in desk.iterdir():
-        (tmp_path / path.name).symlink_to(path)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "100")
-    monkeypatch.setenv("POSEDEPLOY_CACHE", str(tmp_path / "cache"))
+    enter(tmp_path, desk, monkeypatch)
     monkeypatch.setenv("POSEDEPLOY_TRUST_CONFIGS", "1")
     row, code = ROWS[name]
     words, host = row, ""
@@ -259,10 +256,7 @@ def test_the_command_that_is_printed_runs(
     desk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The shape's refusal names a deploy config, with which the command ends well."""
-    for path in desk.iterdir():
-        (tmp_path / path.name).symlink_to(path)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "500")
+    enter(tmp_path, desk, monkeypatch, columns=500)
     with pytest.raises(SystemExit):
         main(ROWS["shape-of-another-model"][0].split())
     advice = capsys.readouterr().err.rpartition("posedeploy convert ")[2]
