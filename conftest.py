@@ -8,5 +8,6 @@ pytest_plugins = [
     "fixtures.images",
     "fixtures.inner_run",
     "fixtures.profiles",
+    "fixtures.servers",
     "fixtures.tiny_models",
 ]

@@ -47,6 +47,7 @@ def main(options: list[str]) -> None:
             if "direct" in row and "extras" in row:  # the project's dependencies are in core.txt
                 names = [pin.split("==")[0] for pin in _pins([core])]
                 arguments += [f"--no-emit-package={name}" for name in names]
+            arguments += [f"--no-emit-package={one}" for one in row.get("without", ())]
             file = FOLDER / f"{name}.txt"
             _compile(file, *arguments)
             file.write_text(_comment(row["about"]) + file.read_text())

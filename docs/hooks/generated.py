@@ -1,6 +1,7 @@
 """Parts of pages that are generated from the code, so that they agree with it.
 
-A line `<!-- made: NAME -->` of a page is replaced by the result of `PARTS[NAME]`.
+A line `<!-- made: NAME -->` of a page is replaced by the result of `PARTS[NAME]`, and a line
+`<!-- images: NAME … -->` by images of `docs/assets/`, side by side.
 """
 
 from __future__ import annotations
@@ -27,6 +28,12 @@ from posedeploy.runtime.registry import BACKENDS
 from posedeploy.zoo.table import MODELS, published
 
 MARK = re.compile(r"^<!-- made: ([a-z0-9-]+) -->$", re.MULTILINE)
+IMAGES = re.compile(r"^<!-- images: ([a-z0-9 -]+) -->$", re.MULTILINE)
+CONSOLE = re.compile(r"^```console\n.*?^```$", re.DOTALL | re.MULTILINE)
+SUPPORT = re.compile(
+    r"<!-- support-table: begin;[^\n]*-->\n(.*?)<!-- support-table: end -->", re.DOTALL
+)
+ROOT = Path(__file__).parents[2]
 SCHEMAS = Path(sdk.__file__).parent / "schema"
 
 
@@ -34,9 +41,39 @@ def on_page_markdown(markdown: str, **_: object) -> str:
     """Called by MkDocs for each page.
 
     Raises:
-        KeyError: The page names a part that does not exist.
+        KeyError: The page names a part or a image that does not exist.
     """
-    return MARK.sub(lambda match: PARTS[match[1]](), markdown)
+    made = MARK.sub(lambda match: PARTS[match[1]](), markdown)
+    return IMAGES.sub(lambda match: images(match[1].split()), made)
+
+
+def images(names: Sequence[str]) -> str:
+    """Images with their captions; of one with two themes, the page shows the right one."""
+    known = json.loads((ROOT / "docs" / "assets" / "images.json").read_text("utf-8"))["images"]
+    figures = []
+    for name in names:
+        themes = [f"{name}-{theme}.webp" for theme in ("light", "dark")]
+        files = {f: f"#only-{f.split('-')[-1][:-5]}" for f in themes if f in known}
+        files = files or {f"{name}.webp": ""}
+        shown = "\n".join(
+            f"[![{known[f]['alt']}](assets/{f}{theme})](assets/{f})" for f, theme in files.items()
+        )
+        caption = known[next(iter(files))]["caption"]
+        figures.append(
+            f'<figure markdown="span">\n{shown}\n<figcaption>{caption}</figcaption>\n</figure>'
+        )
+    return '<div class="images" markdown>\n' + "\n".join(figures) + "\n</div>"
+
+
+def of_readme(pattern: re.Pattern[str], number: int = 0) -> Callable[[], str]:
+    """A part of README."""
+
+    def part() -> str:
+        return list(pattern.finditer((ROOT / "README.md").read_text("utf-8")))[number][
+            pattern.groups
+        ]
+
+    return part
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -174,5 +211,8 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "schema-deploy": schema("deploy"),
     "schema-detail": schema("detail"),
     "schema-pipeline": schema("pipeline"),
+    "support-table": of_readme(SUPPORT),
+    "verdict-different": of_readme(CONSOLE, 1),
+    "verdict-same": of_readme(CONSOLE),
     "zoo": zoo,
 }

@@ -36,6 +36,9 @@ class CodecSpec:
             `modulate_kernel`; '' if the codec has none.
         client: Fields of MMDeploy's client, which knows no codecs.
         unbiased: The same for a codec whose `unbiased` is set; empty where it has no such field.
+        in_graph: Code that makes the module that decodes in a graph, of the codec's parameters;
+            '' where a graph cannot hold the decoding.
+        not_in_graph: Parameters that rule that out where they are set.
     """
 
     type: str
@@ -43,6 +46,8 @@ class CodecSpec:
     kernel: str = ""
     client: tuple[tuple[str, Any], ...] = ()
     unbiased: tuple[tuple[str, Any], ...] = ()
+    in_graph: str = ""
+    not_in_graph: tuple[str, ...] = ()
 
     def default(self, name: str) -> Any:
         """Default of a parameter.
@@ -71,14 +76,16 @@ _DEFAULT = ("post_process", "default")
 CODECS: tuple[CodecSpec, ...] = (
     CodecSpec("MSRAHeatmap", (*_SIZES, Parameter("unbiased", default=False), _BLUR),
               "blur_kernel_size", client=(_DEFAULT,),
-              unbiased=(("post_process", "unbiased"), ("modulate_kernel", "blur_kernel_size"))),
+              unbiased=(("post_process", "unbiased"), ("modulate_kernel", "blur_kernel_size")),
+              in_graph="posedeploy.export.decoding:HeatmapPeaks", not_in_graph=("unbiased",)),
     CodecSpec("MegviiHeatmap", (*_SIZES, Parameter("kernel_size")),
               "kernel_size",
               client=(("post_process", "megvii"), ("modulate_kernel", "kernel_size"))),
     CodecSpec("SimCCLabel", (Parameter("input_size"), Parameter("simcc_split_ratio", 2.0),
                              Parameter("use_dark", default=False),
                              Parameter("sigma", only_with="use_dark")),
-              client=(("export_postprocess", False),)),
+              client=(("export_postprocess", False),),
+              in_graph="posedeploy.export.decoding:SimccPeaks", not_in_graph=("use_dark",)),
     CodecSpec("UDPHeatmap", (*_SIZES, Parameter("heatmap_type", "gaussian"),
                              Parameter("radius_factor", 0.0546875), _BLUR),
               "blur_kernel_size",

@@ -11,6 +11,7 @@ mmdet; taking the scope out of the config asks for mmpose's in the first place.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import importlib.machinery
@@ -18,7 +19,7 @@ import logging
 import sys
 import types
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -31,6 +32,7 @@ _HARMLESS_WARNINGS = (
     r"torch\.meshgrid: in an upcoming release",
 )
 _MODULE_OF_SCOPE = {"mmdet": "mmdet.utils"}
+_NEEDING_INSTALL = ("mmpose.", "xtcocotools")  # `mmpose` itself imports none of the others
 
 
 class StandInUsedError(RuntimeError):
@@ -137,8 +139,35 @@ def install() -> Provided:
     return Provided(tuple(real), tuple(provided))
 
 
+class _BeforeMmpose:
+    """Finds no module, and calls `install` as soon as one of mmpose is looked for."""
+
+    def find_spec(self, name: str, _path: object = None, _target: object = None) -> None:
+        if name.startswith(_NEEDING_INSTALL):
+            sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not self]
+            install()
+
+
+@contextlib.contextmanager
+def installing() -> Iterator[None]:
+    """Code in the block may import mmpose: `install` comes first then, and only then.
+
+    For configs, which are Python and name modules to import: most import nothing, and `install`
+    takes seconds.
+    """
+    finder: Any = _BeforeMmpose()
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path[:] = [other for other in sys.meta_path if other is not finder]
+
+
 def without_missing_scopes(node: Any) -> Any:
-    """A copy of a config tree without `_scope_` entries of packages that are stand-ins here."""
+    """A copy of a config tree without the scopes of packages that are stand-ins here.
+
+    A scope is an entry `_scope_='mmdet'`, or the beginning of a type, as in `'mmdet.CSPNeXt'`.
+    """
     missing = {s for s, module in _MODULE_OF_SCOPE.items() if module in install().stand_ins}
     return _strip(node, missing)
 
@@ -150,6 +179,9 @@ def _strip(node: Any, missing: set[str]) -> Any:
             for key, value in node.items()
             if not (key == "_scope_" and value in missing)
         }
+        scope, _, name = str(entries.get("type", "")).partition(".")
+        if scope in missing:
+            entries["type"] = name.rpartition(".")[2]
         return type(node)(entries)
     if isinstance(node, list | tuple):
         return type(node)(_strip(item, missing) for item in node)

@@ -3,7 +3,8 @@
 Every message names the file or the option, what was found, what was expected and what to
 do next.  The command line turns the class into its exit code; nobody parses the text.
 
-Exit codes: 0 fine; 1 the result is bad; 2 bad input; 3 unavailable here; 130 interrupted.
+Exit codes: 0 fine; 1 the result is bad; 2 bad input; 3 unavailable here; 4 nothing to compare, so
+that nothing is proven; 70 an error of this program's own (`cli.internal`); 130 interrupted.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ class PoseDeployError(Exception):
     """
 
     exit_code: ClassVar[int] = 1
+    # Stem of the argument that was wrong, and what to write for it; the next step ends with that.
+    instead: tuple[str, str] | None = None
     stage: str = ""  # of the conversion at which it was raised: 'export', 'convert', …; '' outside
 
     def __init__(self, subject: str, found: str, expected: str, next_step: str) -> None:
@@ -51,6 +54,12 @@ class UnavailableError(PoseDeployError):
     """A backend, a package, a tool or a device is not usable on this machine."""
 
     exit_code = 3
+
+
+class NothingProvenError(PoseDeployError):
+    """Everything ran, and there was nothing to judge by: neither right nor wrong is shown."""
+
+    exit_code = 4
 
 
 class ConversionError(PoseDeployError):
@@ -132,13 +141,18 @@ def did_you_mean(word: str, names: Sequence[str], otherwise: str = "Check the sp
         names: What could have been said.
         otherwise: The next step where nothing is near.
     """
-    near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
-    return f"Did you mean {near[0]}?" if near else otherwise
+    by_lower = {name.lower(): name for name in names}
+    near = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
+    if not near and len(word) > 2:  # the beginning of a name
+        near = [name for name in by_lower if name.startswith(word.lower())]
+    return f"Did you mean {by_lower[near[0]]}?" if near else otherwise
 
 
 def names_beside(path: Path) -> list[str]:
-    """What a path that is not there may have meant: all names in its folder, if that is there."""
-    return [near.name for near in path.parent.iterdir()] if path.parent.is_dir() else []
+    """What a path that is not there may have meant: what is in its folder, without dead links."""
+    if not path.parent.is_dir():
+        return []
+    return [near.name for near in path.parent.iterdir() if near.exists()]
 
 
 _PAGE = (b"<!doctype html", b"<html", b"<?xml", b"<head")

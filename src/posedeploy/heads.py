@@ -7,7 +7,7 @@ This module imports nothing, so that every room can read it; code is named by do
 from __future__ import annotations
 
 import importlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,14 +31,17 @@ class Stage:
     """One place where a graph can end, and what decodes from there.
 
     Attributes:
-        name: 'whole' for top-down models. Detectors: 'nms' holds everything; 'dense' ends before
-            non-maximum suppression; 'raw' ends with what the head's last layers output.
+        name: 'whole' for top-down models, 'keypoints' where the graph holds the codec's decoding
+            too (MMDeploy's `export_postprocess`). Detectors: 'nms' holds everything; 'dense' ends
+            before non-maximum suppression; 'raw' ends with what the head's last layers output.
         outputs: Outputs of the graph.
         component: Post-processing component in `pipeline.json`; '' where nothing decodes it.
         decoder: Code that reads the component's parameters into a decoder; '' likewise.
         aliases: Other names of the component, which MMDeploy's client has as well.
         host_weights: Code that writes the file of weights that the decoder needs; '' for none.
             The decoder then takes the folder too.
+        params: Parameters that tell this stage from others of the same component.
+        reads: Names that the component reads the outputs by; () for the outputs' own.
     """
 
     name: str
@@ -47,11 +50,18 @@ class Stage:
     decoder: str = ""
     aliases: tuple[str, ...] = ()
     host_weights: str = ""
+    params: tuple[tuple[str, Any], ...] = ()
+    reads: tuple[str, ...] = ()
 
     @property
     def output_names(self) -> tuple[str, ...]:
         """Names of the outputs, in the graph's order."""
         return tuple(output.name for output in self.outputs)
+
+    @property
+    def read_names(self) -> tuple[str, ...]:
+        """Names that the component reads the outputs by, in the graph's order."""
+        return self.reads or self.output_names
 
 
 @dataclass(frozen=True)
@@ -95,6 +105,11 @@ class HeadSpec:
         """Names of the outputs of the whole graph."""
         return self.stages[0].output_names
 
+    @property
+    def whole_stages(self) -> tuple[Stage, ...]:
+        """Stages whose outputs a deploy config names: the whole graph, and its keypoints."""
+        return tuple(s for i, s in enumerate(self.stages) if i == 0 or s.name == KEYPOINTS)
+
     def stage(self, name: str) -> Stage:
         """The stage of this name.
 
@@ -116,8 +131,22 @@ class HeadSpec:
         return self.stages[0]
 
 
+KEYPOINTS = "keypoints"  # name of the stage of a top-down model that holds the decoding too
+# MMDeploy's client maps what it reads as `simcc_x [N, K, 2]` (input px) and `simcc_y [N, K]` to
+# the image where `export_postprocess` is set (mmdeploy 1.3.1, csrc/mmdeploy/codebase/mmpose/
+# simcc_label.cpp): it does not matter which head they come from.
+_KEYPOINTS_STAGE = Stage(
+    KEYPOINTS, (Output("keypoints", ("N", "K", 2)), Output("scores", ("N", "K"))),
+    "SimCCLabelDecode", "posedeploy.sdk.decode.keypoints:keypoints_decoder",
+    params=(("export_postprocess", True),), reads=("simcc_x", "simcc_y"),
+)  # fmt: skip
+
+
 def _detector(kind: str, head: str, network: str, component: str, raw: Stage) -> HeadSpec:
-    """The row of a detector like YOLOX-Pose: only its last layers differ from the others'."""
+    """The row of a detector like YOLOX-Pose: only its last layers differ from the others'.
+
+    With several classes `dets` has a sixth column, the class; C is 1 with one class.
+    """
     nms = Stage(
         "nms",
         (Output("dets", ("N", "M", 5)), Output("keypoints", ("N", "M", "K", 3))),
@@ -125,7 +154,7 @@ def _detector(kind: str, head: str, network: str, component: str, raw: Stage) ->
     )  # fmt: skip
     dense = Stage(
         "dense",
-        (Output("boxes", ("N", "P", 4)), Output("scores", ("N", "P", 1)),
+        (Output("boxes", ("N", "P", 4)), Output("scores", ("N", "P", "C")),
          Output("keypoints", ("N", "P", "K", 3))),
         "YOLOXPoseHostDetections", "posedeploy.sdk.decode.detections:dense_decoder",
     )  # fmt: skip
@@ -144,7 +173,7 @@ HEADS: tuple[HeadSpec, ...] = (
                 "TopdownHeatmapBaseHeadDecode", "TopdownHeatmapMSMUHeadDecode",
                 "TopdownHeatmapMultiStageHeadDecode", "ViPNASHeatmapSimpleHeadDecode",
             ),
-        ),),
+        ), _KEYPOINTS_STAGE),
         codecs=("MSRAHeatmap", "MegviiHeatmap", "UDPHeatmap"),
         multi_stage=("CPMHead", "MSPNHead"),
     ),
@@ -165,7 +194,7 @@ HEADS: tuple[HeadSpec, ...] = (
             "whole",
             (Output("simcc_x", ("N", "K", "Wx")), Output("simcc_y", ("N", "K", "Wy"))),
             "SimCCLabelDecode", "posedeploy.sdk.decode.simcc:simcc_decoder",
-        ),),
+        ), _KEYPOINTS_STAGE),
         codecs=("SimCCLabel",),
     ),
     _detector(
@@ -205,9 +234,10 @@ def head_of_mmpose(head_type: str) -> HeadSpec | None:
 def head_of_outputs(names: Collection[str], word: str | None = None) -> HeadSpec | None:
     """The kind whose whole graph has outputs of these names, None where there is none.
 
-    Detectors share theirs: there `word` decides, and without it the last kind counts.
+    Detectors share theirs, and so do graphs that end with keypoints: there `word` decides, and
+    without it the last kind counts.
     """
-    heads = [head for head in HEADS if set(head.output_names) == set(names)]
+    heads = [h for h in HEADS if any(set(s.output_names) == set(names) for s in h.whole_stages)]
     named = [head for head in heads if head.word == word]
     return (named or heads)[-1] if heads else None
 
@@ -218,13 +248,23 @@ def component_names() -> tuple[str, ...]:
     return tuple(sorted({name for s in stages for name in (s.component, *s.aliases)}))
 
 
-def stage_of_component(component: str) -> tuple[HeadSpec, Stage]:
-    """The first row, and its stage, that a post-processing component decodes; else `KeyError`."""
-    for head in HEADS:
-        for stage in head.stages:
-            if component and component in {stage.component, *stage.aliases}:
-                return head, stage
-    raise KeyError(component)
+def stage_of_component(component: str, params: Mapping[str, Any]) -> tuple[HeadSpec, Stage]:
+    """The first row, and its stage, that a component with these parameters decodes.
+
+    Raises:
+        KeyError: No row has the component.
+    """
+    fits = [
+        (head, stage)
+        for head in HEADS
+        for stage in head.stages
+        if component
+        and component in {stage.component, *stage.aliases}
+        and all(params.get(name) is value for name, value in stage.params)
+    ]
+    if not fits:
+        raise KeyError(component)
+    return max(fits, key=lambda fit: len(fit[1].params))  # of several equal ones the first
 
 
 def load(path: str) -> Any:

@@ -50,6 +50,16 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def followed(path: Path) -> Path | None:
+    """Where a path leads through its links, even if nothing is there; None for a loop of links.
+
+    `Path.resolve` raises RuntimeError for a loop up to Python 3.12; from 3.13 on it returns a path
+    that still has a link of the loop in it. `os.path.realpath` returns one in every version.
+    """
+    real = Path(os.path.realpath(path))
+    return None if any(part.is_symlink() for part in (real, *real.parents)) else real
+
+
 def check_writable(folder: Path) -> None:
     """Write to a folder, or to where it would be made, and leave nothing behind.
 

@@ -12,12 +12,13 @@ from poseconform.matrix.weights import AUTO, with_weights
 from poseconform.planted.defects import Defect, Site, first_failure
 from poseconform.planted.score import PROPERTY, Trial
 from poseconform.pytest_plugin.options import selection_of
+from suites.defects.table_keypoints import DEPLOY_CONFIGS
 from suites.defects.variants import GoodCell, TryIt, model_of
 
 
 @pytest.fixture(scope="session")
 def all_flows(judge: Judge) -> tuple[Flow, ...]:
-    return judge.subject.flows()
+    return judge.subject.flows(DEPLOY_CONFIGS)
 
 
 @pytest.fixture(scope="session")

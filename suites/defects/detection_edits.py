@@ -35,6 +35,31 @@ def objectness_twice(graph: Graph) -> None:
     graph.node.insert(list(graph.node).index(score) + 1, again)
 
 
+def classes(kind: str, *before: float) -> Edit:
+    """Something else for the class of each person: an operator of `before` and the class."""
+
+    def edit(graph: Graph) -> None:
+        (best,) = nodes(graph, "ArgMax")
+        (cast,) = [n for n in nodes(graph, "Cast") if best.output[0] in n.input]
+        for i, value in enumerate(before):
+            set_initializer(graph, f"class/{i}", np.asarray([value], np.float32))
+        name, good = cast.output[0], f"{cast.output[0]}/good"
+        cast.output[0] = good
+        constants = [f"class/{i}" for i in range(len(before))]
+        made = helper.make_node(kind, [*constants, good], [name])
+        graph.node.insert(list(graph.node).index(cast) + 1, made)
+
+    return edit
+
+
+def class_dropped(graph: Graph) -> None:
+    """`dets` ends with the score, as in a graph of one class."""
+    for name, value in {"from": 0, "to": 5, "axis": 2}.items():
+        set_initializer(graph, name, np.asarray([value], np.int64))
+    on_output(graph, "dets", through("Slice", "from", "to", "axis"))
+    graph.output[0].type.tensor_type.shape.dim[2].dim_value = 5
+
+
 def no_clipping(graph: Graph) -> None:
     """Boxes may leave the image: the operators that limit them are passed by."""
     limit = nodes(graph, "Min")[-1]

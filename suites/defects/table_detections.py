@@ -7,6 +7,7 @@ from suites.defects import detection_edits as d
 from suites.defects.planting import graph, step
 
 BOTH = ("rtmo_t", "yoloxpose_tiny")
+SEVERAL = ("rtmo_t_2_classes", "yoloxpose_tiny_2_classes")
 
 # ---- modify this table to plant another defect in a detector ---------------------------------
 # fmt: off
@@ -22,6 +23,12 @@ DETECTIONS: tuple[Defect, ...] = (
            "graph", "tensors", Site(("rtmo_t",)), graph(d.threshold("score", 0.5))),
     Defect("the score multiplied by objectness twice", "a head that has multiplied already",
            "graph", "tensors", Site(("yoloxpose_tiny",)), graph(d.objectness_twice)),
+    Defect("classes swapped", "labels that count from another class",
+           "graph", "tensors", Site(SEVERAL), graph(d.classes("Sub", 1.0))),
+    Defect("the last class for everybody", "an exporter that folds the maximum",
+           "graph", "tensors", Site(SEVERAL), graph(d.classes("Max", 1.0))),
+    Defect("the class lost", "MMDeploy's graph, which has five columns",
+           "graph", "tensors", Site(SEVERAL), graph(d.class_dropped)),
     Defect("boxes that are not clipped", "a post-processing step left out",
            "graph", "tensors", Site(BOTH), graph(d.no_clipping)),
     Defect("stray priors as padding", "rows without a detection that are not zero",

@@ -34,7 +34,7 @@ def trials(defects: Iterable[Defect]) -> list[Any]:
 def good_sites(rows: Iterable[Defect | Limit]) -> list[Any]:
     """(site, model) of every cell that something is planted in, once each."""
     found = {
-        (model, site.backend, site.precision, site.shape_mode): site
+        (model, site.backend, site.precision, site.shape_mode, *_ends(site)): site
         for site in (row.site for row in rows)
         for model in site.models
     }
@@ -42,6 +42,10 @@ def good_sites(rows: Iterable[Defect | Limit]) -> list[Any]:
         pytest.param(site, key[0], id=" ".join(key), marks=marks(site))
         for key, site in found.items()
     ]
+
+
+def _ends(site: Site) -> tuple[str, ...]:
+    return ("keypoints",) if site.keypoints else ()
 
 
 def families(defects: Iterable[Defect]) -> Iterator[str]:

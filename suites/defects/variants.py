@@ -30,6 +30,10 @@ input_size = (640, 416)
 codec = dict(type='YOLOXPoseAnnotationProcessor', input_size=input_size)
 model = dict(test_cfg=dict(input_size=input_size))
 """
+_CLASSES = """
+_base_ = {base!r}
+model = dict(head=dict(num_classes=2, head_module_cfg=dict(num_classes=2)))
+"""
 _BOTTOM_UP = "dict(type='BottomupResize', input_size=(640, 416), pad_val=(114, 114, 114)),"
 _PACKED = """meta_keys=('id', 'img_id', 'img_path', 'ori_shape', 'img_shape', 'input_size',
                         'input_center', 'input_scale')"""
@@ -50,6 +54,8 @@ VARIANTS: Mapping[str, tuple[str, str]] = {
         "rtmo_t",
         _WIDE + _PIPELINE.format(steps=_BOTTOM_UP, packed=_PACKED),
     ),
+    "rtmo_t_2_classes": ("rtmo_t", _CLASSES),
+    "yoloxpose_tiny_2_classes": ("yoloxpose_tiny", _CLASSES),
 }  # fmt: skip
 
 

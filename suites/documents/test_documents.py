@@ -20,18 +20,21 @@ from fixtures.images import photograph
 from posedeploy import sdk
 from posedeploy.cli.app import app
 from posedeploy.config import list_deploy_configs, load_deploy_config
+from suites.documents.blocks import PAGES, ROOT, commands
+from suites.documents.blocks import blocks as fenced
 
-ROOT = Path(__file__).parents[2]
-PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")))
-BLOCK = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)
 CODE = re.compile(r"`(posedeploy [^`\n]+)`")
 PASSED_ON = {"report", "test"}  # what follows is for another program
 SNIPPET = "build_task_processor"
 
 
 def blocks(page: Path, *languages: str) -> list[str]:
-    text = page.read_text(encoding="utf-8")
-    return [body for language, body in BLOCK.findall(text) if language in languages]
+    """Bodies of the page's blocks, without those of files; of `console` ones, what is typed."""
+    found = [b for b in fenced(page.read_text("utf-8")) if b.language in languages and not b.title]
+    return [
+        "\n".join(c.typed for c in commands(b.body)) if b.language == "console" else b.body
+        for b in found
+    ]
 
 
 def python_pages() -> list[Path]:
@@ -98,7 +101,7 @@ def typed(page: Path) -> list[list[str]]:
     """Command lines of `posedeploy` on a page."""
     text = page.read_text(encoding="utf-8")
     lines = CODE.findall(text)
-    for block in blocks(page, "sh"):
+    for block in blocks(page, "sh", "console"):
         joined = block.replace("\\\n", " ")
         lines += [n for n in joined.splitlines() if n.startswith("posedeploy ")]
     return [shlex.split(line.replace("…", ""), comments=True)[1:] for line in lines]

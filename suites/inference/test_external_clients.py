@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import pytest
 from numpy.typing import NDArray
 
 from fixtures.images import photograph
+from fixtures.mmdeploy_folders import mmdeploy_folder
 from poseconform.isolation.child import SINGLE_THREAD, Child
 from poseconform.judge.judge import Judge
 from poseconform.matrix.cells import Cell
@@ -133,7 +133,7 @@ def test_mmdeploy_runtime_makes_no_difference_between_our_folder_and_mmdeploys(
 ) -> None:
     needs("mmdeploy_runtime")
     ours = judge.conversion(cell).folder
-    theirs = mmdeploy_folder(ours, tmp_path / "mmdeploy")
+    theirs = mmdeploy_folder(ours, tmp_path / "mmdeploy", cell.flow.keypoints)
     image = photograph("astronaut")
     boxes = [
         *exact_boxes(input_size(cell)),
@@ -147,62 +147,14 @@ def test_mmdeploy_runtime_makes_no_difference_between_our_folder_and_mmdeploys(
     np.testing.assert_allclose(left[..., 2], right[..., 2], atol=SCORE, rtol=0)
 
 
-def mmdeploy_folder(ours: Path, folder: Path) -> Path:
-    """A folder with the fields that MMDeploy 1.3.1 writes, and no other, around the same graph.
-
-    What it takes from our folder are the model config's facts in `detail.json`, not
-    `pipeline.json`.
-    """
-    facts = json.loads((ours / "detail.json").read_text(encoding="utf-8"))["posedeploy"]["model"]
-    size, codec, net = facts["input_size"], facts["codec"], "topdownposeestimator"
-    transforms = [
-        {"type": "LoadImageFromFile"},
-        {"type": "TopDownGetBboxCenterScale", "padding": 1.25, "image_size": size},
-        {"type": "TopDownAffine", "image_size": size},
-        {"type": "Normalize", "mean": facts["mean"], "std": facts["std"], "to_rgb": True},
-        {"type": "ImageToTensor", "keys": ["img"]},
-        {"type": "Collect", "keys": ["img"], "meta_keys": [
-            "img_shape", "pad_shape", "ori_shape", "img_norm_cfg", "scale_factor", "bbox_score",
-            "center", "scale"]},
-    ]  # fmt: skip
-    more = {
-        "MSRAHeatmap": {"post_process": "default"},
-        "MegviiHeatmap": {"post_process": "megvii", "modulate_kernel": codec.get("kernel_size")},
-        "SimCCLabel": {"export_postprocess": False},
-    }[codec["type"]]
-    simcc = codec["type"] == "SimCCLabel"
-    component = "SimCCLabelDecode" if simcc else "TopdownHeatmapSimpleHeadDecode"
-    tasks = [
-        {"type": "Task", "module": "Transform", "name": "Preprocess", "input": ["img"],
-         "output": ["prep_output"], "transforms": transforms},
-        {"name": net, "type": "Task", "module": "Net", "is_batched": True,
-         "input": ["prep_output"], "output": ["infer_output"], "input_map": {"img": "input"},
-         "output_map": {}},
-        {"type": "Task", "module": "mmpose", "name": "postprocess", "component": component,
-         "params": {"flip_test": False, **codec, **more}, "output": ["post_output"],
-         "input": ["prep_output", "infer_output"]},
-    ]  # fmt: skip
-    entry = {
-        "name": net, "net": "end2end.onnx", "weights": "", "backend": "onnxruntime",
-        "precision": "FP32", "batch_size": 1, "dynamic_shape": True,
-    }  # fmt: skip
-    content = {
-        "deploy": {"version": "1.3.1", "task": "PoseDetector", "models": [entry], "customs": []},
-        "pipeline": {"pipeline": {"input": ["img"], "output": ["post_output"], "tasks": tasks}},
-    }
-    folder.mkdir()
-    for name, value in content.items():
-        (folder / f"{name}.json").write_text(json.dumps(value), encoding="utf-8")
-    shutil.copy(ours / "end2end.onnx", folder)
-    return folder
-
-
 @pytest.mark.heads("simcc")
 @pytest.mark.parametrize("image_name", ["astronaut", "hopper"])
 def test_rtmlib_rtmpose_finds_what_we_find(
     cell: Cell, judge: Judge, image_name: str, child: Child, other: Child
 ) -> None:
     needs("rtmlib")
+    if cell.flow.keypoints:
+        pytest.skip("rtmlib takes the maxima of SimCC's vectors, which the graph does not output")
     folder, size, image = judge.conversion(cell).folder, input_size(cell), photograph(image_name)
     boxes = exact_boxes(size)
     ours = ask(other, "posedeploy_boxes", str(folder), image, boxes)

@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 
 from poseconform.checks.declaration import Check
-from poseconform.checks.tensors import MOST_SAME_ARGMAX
-from poseconform.compare.metrics import same_argmax_fraction
 from poseconform.compare.tolerances import tolerance_for
 from poseconform.judge.judge import Judge
 from poseconform.matrix.cells import Cell, Model
 from poseconform.pytest_plugin.checking import perform
 from poseconform.pytest_plugin.recording import Notes
+from posedeploy.runtime.responses import MOST_SAME_ARGMAX, same_argmax_fraction
 
 MOST_NEAR_TIES = 0.05  # of all keypoints; more, and a flip could hide
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from posedeploy.runtime import BACKENDS, BackendSpec
 ROOT = Path(__file__).parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 WHEEL = PYPROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
+PYTHONS = ["3.11", "3.12", "3.13"]
 PLACES = WHEEL["force-include"]
 # suites that test this repository, or that need what only its tox environments install
 OURS = {
@@ -74,7 +76,7 @@ def test_every_suite_is_shipped_or_is_about_this_repository() -> None:
     shipped = {"conftest.py", "fixtures", "pytest.ini"} | {
         name for name in there if not name.endswith("__pycache__")
     }
-    assert set(PLACES) - {"deploy_configs"} == shipped
+    assert set(PLACES) - {"deploy_configs", "requirements/mmpose.txt"} == shipped
     assert all(PLACES[name] == f"poseconform/_suites/{name}" for name in shipped)
 
 
@@ -137,3 +139,27 @@ def test_every_backend_that_pip_has_is_an_extra(row: BackendSpec) -> None:
         return
     names = [re.split(r"[<>=_]", text)[0] for text in extras[row.name]]
     assert row.distribution in names
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="needs git's index")
+def test_nothing_is_committed_that_git_ignores() -> None:
+    """A committed file `.venv` was where README and CONTRIBUTING make a virtual environment."""
+    words = ["git", "-c", f"safe.directory={ROOT}", "ls-files", "--cached", "--ignored"]
+    done = subprocess.run(
+        [*words, "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == ""
+
+
+def test_one_range_of_pythons_is_declared_everywhere() -> None:
+    """`requires-python`, the classifiers, README and CI's matrix."""
+    project = PYPROJECT["project"]
+    assert project["requires-python"] == f">={PYTHONS[0]},<3.{int(PYTHONS[-1][2:]) + 1}"
+    classified = [re.search(r":: (3\.\d+)$", text) for text in project["classifiers"]]
+    assert [found[1] for found in classified if found] == PYTHONS
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"Python {', '.join(PYTHONS[:-1])} or {PYTHONS[-1]}" in readme
+    workflow = (ROOT / ".github" / "workflows" / "cpu.yml").read_text(encoding="utf-8")
+    assert f"version: {PYTHONS[1:]}".replace("'", '"') in workflow
+    tox = (ROOT / "tox.ini").read_text(encoding="utf-8")
+    assert f"base_python = py{PYTHONS[-1].replace('.', '')}" in tox

@@ -49,7 +49,8 @@ def _wanted_by_row(name: str) -> list[Requirement]:
     wanted += [EXTRAS[extra] for extra in row.get("extras", [])]
     if "extras" in row and "direct" not in row:
         wanted.append(PYPROJECT["project"]["dependencies"])
-    return _wanted(one for requirements in wanted for one in requirements)
+    every = _wanted(one for requirements in wanted for one in requirements)
+    return [one for one in every if one.name not in row.get("without", ())]
 
 
 def test_every_file_is_a_row_and_every_extra_and_group_is_locked() -> None:
@@ -67,6 +68,7 @@ def test_what_pyproject_asks_for_is_pinned_within_its_range(name: str) -> None:
     for one in wanted:
         version = pins[canonicalize_name(one.name)]
         assert one.specifier.contains(version, prereleases=True), f"{one} admits no {version}"
+    assert not set(pins) & set(ROWS[name].get("without", ()))
     if "direct" in ROWS[name]:
         assert set(pins) == {canonicalize_name(one.name) for one in wanted}
 

@@ -13,6 +13,7 @@ from poseconform.compare.metrics import (
     Detections,
     keypoint_distances,
     match_detections,
+    other_classes,
     pixel_distances,
     tensor_error,
 )
@@ -33,10 +34,16 @@ class Matched:
 
 
 def as_detections(dets: NDArray[np.floating], keypoints: NDArray[np.floating]) -> Detections:
-    """Rows of `dets` `[M, 5]` and `keypoints` `[M, K, 3]`, input px, that are not padding."""
+    """Rows of `dets` `[M, 5]` and `keypoints` `[M, K, 3]`, input px, that are not padding.
+
+    A sixth column of `dets` is the class.
+    """
     real = dets[:, 4] != 0  # padding has a score of exactly 0
     d, k = dets[real].astype(np.float64), keypoints[real].astype(np.float64)
-    return Detections(d[:, :4], d[:, 4], k[..., :2], k[..., 2])
+    column = d[:, 5] if d.shape[1] > 5 else np.zeros(len(d))
+    whole = np.isfinite(column) & (column == np.round(column))
+    labels = np.where(whole, column, -1).astype(np.int64)  # -1 is no class
+    return Detections(d[:, :4], d[:, 4], k[..., :2], k[..., 2], labels)
 
 
 def judge_rows(execution: Execution) -> Verdict:
@@ -108,6 +115,13 @@ def judge_detections(execution: Execution, reference: Reference, row: Tolerance)
     if not any(len(m.got) for m in matched):
         failures.append("detections: none matches, so nothing can be compared")
         return Verdict(tuple(failures) if row.gate_tensors else ())
+    others = [other_classes(m.got, m.expected) for m in matched]
+    wrong, tied = (sum(int(masks[i].sum()) for masks in others) for i in (0, 1))
+    if wrong:
+        failures.append(
+            f"labels: {wrong} of {sum(len(m.got) for m in matched)} detections have another class "
+            "than the reference's (near ties not counted)"
+        )
     for name in DETECTION_OUTPUTS:
         got = np.concatenate([by_output(m.got)[name] for m in matched])
         expected = np.concatenate([by_output(m.expected)[name] for m in matched])
@@ -116,7 +130,7 @@ def judge_detections(execution: Execution, reference: Reference, row: Tolerance)
         records.append(output_record(name, got, error, own, allowed if row.gate_tensors else None))
         failures += exceeded(name, error, allowed, own)
     verdict = of_outputs(records, failures if row.gate_tensors else ())
-    return replace(verdict, benign_flips=sum(m.benign for m in matched))
+    return replace(verdict, benign_flips=sum(m.benign for m in matched) + tied)
 
 
 def judge_detected_keypoints(

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from poseconform.checks.declaration import Verdict, check
-from poseconform.compare.tolerances import LayerLimit, layer_limit_for
-from poseconform.evaluators.quantized.noise import Quantized
 from poseconform.judge.judge import Judge
 from poseconform.judge.measuring import MEASURES, layer_noise
 from poseconform.judge.runs import Execution
 from poseconform.matrix.cells import Cell
 from poseconform.results.records import LayersRecord
+from posedeploy.runtime.quantized.limits import LayerLimit, layer_failures, layer_limit_for
+from posedeploy.runtime.quantized.noise import Quantized
 
 _STEPS, _VALUES = 256, 4096  # of eight bits; fewer numbers can take few values by chance
 
@@ -32,25 +32,7 @@ def layers(judge: Judge, cell: Cell) -> Verdict:
 def judge_layers(measured: Quantized, limit: LayerLimit) -> Verdict:
     """Enough layers are quantized, and none adds more noise than allowed."""
     noise = np.asarray([layer.sqnr_db for layer in measured.layers])
-    quantized, least = len(noise), limit.least_quantized * measured.multiplying
-    failures = []
-    if quantized < max(1.0, least):
-        failures.append(
-            f"{quantized} of {measured.multiplying} layers that sum products compute in int8; "
-            f"expected at least {limit.least_quantized:.0%}"
-        )
-    if quantized and not np.median(noise) >= limit.median_db:
-        failures.append(
-            f"half of the {quantized} quantized layers have less than {np.median(noise):.1f} dB "
-            f"over their noise on their own float32 input; allowed {limit.median_db:g} dB"
-        )
-    noisy = [layer for layer in measured.layers if not layer.sqnr_db >= limit.min_db]
-    if noisy:
-        worst = [f"{layer.name} ({layer.operator}) {layer.sqnr_db:.1f} dB" for layer in noisy[:3]]
-        failures.append(
-            f"{len(noisy)} of {quantized} quantized layers have less than {limit.min_db:g} dB "
-            f"over their noise on their own float32 input: {', '.join(worst)}"
-        )
+    quantized = len(noise)
     record = LayersRecord(
         quantized, measured.multiplying,
         min_db=float(noise.min()) if quantized else None,
@@ -58,7 +40,7 @@ def judge_layers(measured: Quantized, limit: LayerLimit) -> Verdict:
         worst=measured.layers[0].name if quantized else "",
         allowed_db=limit.min_db,
     )  # fmt: skip
-    return Verdict(tuple(failures), layers=record)
+    return Verdict(layer_failures(measured, limit), layers=record)
 
 
 def judge_steps(execution: Execution) -> tuple[str, ...]:

@@ -6,6 +6,11 @@ Each check picks the comparison for the model: tensors of a top-down model, or m
 from __future__ import annotations
 
 from poseconform.checks.declaration import Verdict, check, differences
+from poseconform.checks.decoded import (
+    judge_decoded_keypoints,
+    judge_decoded_overlap,
+    judge_scores,
+)
 from poseconform.checks.detections import judge_detected_keypoints, judge_detections, judge_rows
 from poseconform.checks.tensors import judge_finite, judge_keypoints, judge_overlap, judge_tensors
 from poseconform.compare.tolerances import Tolerance, tolerance_for
@@ -19,7 +24,8 @@ from poseconform.reference.values import Reference
 @check(stage="finite", suite="parity")
 def finite(judge: Judge, cell: Cell) -> Verdict:
     """Outputs are finite, not constant, and depend on the image."""
-    return judge_finite(judge.execution(cell), top_down=not cell.model.bottom_up)
+    peaks = not cell.model.bottom_up and not cell.flow.keypoints
+    return judge_finite(judge.execution(cell), top_down=peaks)
 
 
 @check(stage="contract", suite="parity")
@@ -33,7 +39,7 @@ def names_and_shapes(judge: Judge, cell: Cell) -> Verdict:
     inputs, outputs = execution.loaded.inputs, execution.loaded.outputs
     names, head = tuple(info.name for info in outputs), reference_head(cell.model.head)
     # where the rest is done on the host, the outputs may come in any order
-    expected = names if head.leaves_suppression(names) else head.outputs
+    expected = names if head.leaves_suppression(names) else cell.flow.keypoints or head.outputs
     compared: list[tuple[str, object, object]] = [
         ("input names", [i.name for i in inputs], ["input"]),
         ("output names", names, expected),
@@ -52,6 +58,9 @@ def names_and_shapes(judge: Judge, cell: Cell) -> Verdict:
     dets = execution.batches[0].outputs.get("dets")
     if promised and dets is not None:
         compared.append(("rows of dets", dets.shape[1], promised))
+    if dets is not None:
+        # with one class or with several; whether a class is right, `tensors` checks
+        compared.append(("5 or 6 columns of dets", dets.shape[2] in {5, 6}, True))
     return Verdict(differences(compared))
 
 
@@ -76,6 +85,8 @@ def _measured(judge: Judge, cell: Cell) -> tuple[Execution, Reference, Tolerance
 @check(stage="numeric", suite="parity")
 def tensors(judge: Judge, cell: Cell) -> Verdict:
     """Tensors, or matched detections, against PyTorch in float64."""
+    if cell.flow.keypoints:
+        return judge_scores(*_measured(judge, cell), cell.flow.keypoints)
     compare = judge_detections if cell.model.bottom_up else judge_tensors
     return compare(*_measured(judge, cell))
 
@@ -87,12 +98,16 @@ def _has_batches(cell: Cell, _device: str) -> bool:
 @check(stage="numeric", suite="parity", applies=_has_batches)
 def batches(judge: Judge, cell: Cell) -> Verdict:
     """A batch equals its parts."""
+    if cell.flow.keypoints:
+        return judge_decoded_overlap(*_measured(judge, cell), cell.flow.keypoints)
     return judge_overlap(*_measured(judge, cell))
 
 
 @check(stage="keypoints", suite="parity")
 def keypoints(judge: Judge, cell: Cell) -> Verdict:
     """Keypoints in px of the input."""
+    if cell.flow.keypoints:
+        return judge_decoded_keypoints(*_measured(judge, cell), cell.flow.keypoints)
     execution, reference, row = _measured(judge, cell)
     if cell.model.bottom_up:
         return judge_detected_keypoints(execution, reference, row)

@@ -18,6 +18,7 @@ from poseconform.compare.metrics import (
     Detections,
     keypoint_distances,
     match_detections,
+    other_classes,
     pixel_distances,
 )
 from poseconform.compare.tolerances import NEAR_TIES, SDK_P99_PX, Tolerance, tolerance_for
@@ -184,8 +185,8 @@ def _bottom_up(
 ) -> tuple[NDArray[np.float64], list[str]]:
     parts, failures = [], []
     for i, answer in enumerate(answers):
-        got = _people(answer.keypoints, answer.scores)
-        expected = _people(reference.image_keypoints[i], reference.image_scores[i])
+        got = _people(answer.keypoints, answer.scores, answer.labels)
+        expected = _expected(reference, i)
         rows, columns = match_detections(got, expected, IMAGE_MATCH_PX)
         truth = reference.detections[i]
         unsure = int((~truth.stable).sum())
@@ -201,6 +202,12 @@ def _bottom_up(
             failures.append(
                 f"sample {i}: {lost} people of the reference are missing among {len(got)} "
                 f"(there is room for {max_people})"
+            )
+        wrong, _ = other_classes(got.select(rows), expected.select(columns))
+        if wrong.any() and row.gate_tensors:
+            failures.append(
+                f"sample {i}: {int(wrong.sum())} of {len(rows)} people have another class than "
+                "the reference's (near ties not counted)"
             )
         parts.append(keypoint_distances(got.keypoints[rows], expected.keypoints[columns]).ravel())
     return np.concatenate(parts), failures
@@ -220,5 +227,20 @@ def missing_people(
     return int(lost[:sure].sum())
 
 
-def _people(keypoints: NDArray[np.float64], scores: NDArray[np.float64]) -> Detections:
-    return Detections(np.zeros((len(scores), 4)), scores, keypoints, np.zeros(keypoints.shape[:2]))
+def _people(
+    keypoints: NDArray[np.float64],
+    scores: NDArray[np.float64],
+    labels: NDArray[np.int64] | None,
+    class_ties: NDArray[np.bool_] | None = None,
+) -> Detections:
+    nothing = np.zeros((len(scores), 4)), np.zeros(keypoints.shape[:2])
+    return Detections(nothing[0], scores, keypoints, nothing[1], labels, class_ties)
+
+
+def _expected(reference: Reference, i: int) -> Detections:
+    """The reference's people in image px; near ties of classes are known by falling score."""
+    scores, truth = reference.image_scores[i], reference.detections[i]
+    order, ties = np.argsort(-scores, kind="stable"), np.zeros(len(scores), bool)
+    if truth.possible.class_ties is not None:
+        ties[order] = truth.possible.class_ties[truth.base]
+    return _people(reference.image_keypoints[i], scores, reference.image_labels[i], ties)

@@ -17,17 +17,13 @@ from poseconform.compare.metrics import (
     TensorError,
     keypoint_distances,
     pixel_distances,
-    same_argmax_fraction,
     tensor_error,
 )
 from poseconform.compare.tolerances import Allowed, Tolerance, headroom
 from poseconform.judge.runs import Execution
 from poseconform.reference.values import Reference, RefError
 from poseconform.results.records import HistogramRecord, OutputRecord, PixelError
-
-# Freshly initialized networks give the same peak for every image (SimCC: all of them,
-# RTMPose: 94 %); calibrated ones at most 6 %.  Half is far from both.
-MOST_SAME_ARGMAX = 0.5
+from posedeploy.runtime.responses import response_fault
 
 
 def judge_finite(execution: Execution, top_down: bool) -> Verdict:
@@ -35,20 +31,8 @@ def judge_finite(execution: Execution, top_down: bool) -> Verdict:
     failures = []
     for info in execution.loaded.outputs:
         rows, samples = execution.graph_rows(info.name)
-        bad = int((~np.isfinite(rows)).sum())
-        if bad:
-            failures.append(f"{info.name}: {bad} of {rows.size} values are not finite")
-            continue
-        first = np.stack([rows[samples == s][0] for s in np.unique(samples)])
-        if first.size and np.ptp(first) == 0:
-            failures.append(f"{info.name}: constant ({first.flat[0]:g})")
-        elif len(first) > 1 and (first == first[:1]).all():
-            failures.append(f"{info.name}: the same for every image")
-        elif top_down and same_argmax_fraction(first) > MOST_SAME_ARGMAX:
-            failures.append(
-                f"{info.name}: {same_argmax_fraction(first):.0%} of the keypoints have the same "
-                f"peak in every image; expected at most {MOST_SAME_ARGMAX:.0%}"
-            )
+        if fault := response_fault(rows, samples, peaks=top_down):
+            failures.append(f"{info.name}: {fault}")
     return Verdict(tuple(failures))
 
 

@@ -5,12 +5,14 @@ Errors are absolute and in the unit of what is compared; images are pooled.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
+
+from posedeploy.runtime.quantized.noise import decibels
 
 Array = NDArray[np.floating]
 
@@ -45,14 +47,6 @@ def tensor_error(got: Array, expected: Array) -> TensorError:
         sqnr_db=decibels(signal, noise),
         histogram=log_histogram(difference),
     )
-
-
-def decibels(signal: float, noise: float) -> float:
-    """Signal over noise; minus infinity for noise that is NaN or has no signal."""
-    if noise == 0:
-        return math.inf
-    ratio = signal / noise
-    return 10 * math.log10(ratio) if ratio > 0 else -math.inf
 
 
 def log_histogram(difference: Array) -> tuple[int, ...]:
@@ -121,15 +115,6 @@ def within_reach(
     return float((near if labeled is None else near[labeled]).mean())
 
 
-def same_argmax_fraction(output: Array) -> float:
-    """Fraction of keypoints whose peak in `[N, K, ...]` lies at one index in every image.
-
-    1.0 means that the output does not depend on the image.
-    """
-    flat = output.reshape(output.shape[0], output.shape[1], -1).argmax(axis=-1)
-    return float((flat == flat[:1]).all(axis=0).mean())
-
-
 @dataclass(frozen=True)
 class Detections:
     """The people detected in one image, in input px."""
@@ -138,14 +123,32 @@ class Detections:
     scores: Array  # [D]
     keypoints: Array  # [D, K, 2]
     keypoint_scores: Array  # [D, K]
+    labels: NDArray[np.int64] | None = None  # [D] class, from 0; None: all are of class 0
+    class_ties: NDArray[np.bool_] | None = None  # [D] either class will do; None: nowhere
 
     def __len__(self) -> int:
         return len(self.scores)
 
     def select(self, index: NDArray[np.integer] | NDArray[np.bool_]) -> Detections:
         """Those of an index or mask."""
-        parts = (self.boxes, self.scores, self.keypoints, self.keypoint_scores)
-        return Detections(*(part[index] for part in parts))
+        parts: dict[str, Any] = {part.name: getattr(self, part.name) for part in fields(self)}
+        chosen: dict[str, Any] = {
+            name: None if part is None else part[index] for name, part in parts.items()
+        }
+        return replace(self, **chosen)
+
+
+def other_classes(
+    got: Detections, expected: Detections
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """`[D]` True where a detection has another class than its counterpart, and where a near tie.
+
+    The first are those that no near tie of the counterpart's classes excuses.
+    """
+    nobody, nowhere = np.zeros(len(got), np.int64), np.zeros(len(got), bool)
+    left, right = (nobody if d.labels is None else d.labels for d in (got, expected))
+    ties = nowhere if expected.class_ties is None else expected.class_ties
+    return (left != right) & ~ties, (left != right) & ties
 
 
 def match_detections(

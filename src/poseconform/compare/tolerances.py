@@ -135,22 +135,6 @@ def headroom(error_max: float, error_rms: float, allowed: Allowed) -> float:
 
 
 @dataclass(frozen=True)
-class LayerLimit:
-    """Least signal over noise of the quantized layers of a family and backend, '*' for any.
-
-    `least_quantized` is the least fraction of the layers that sum products which compute in int8:
-    a flow that quantizes nothing would pass every other check.
-    """
-
-    family: str
-    backend: str
-    min_db: float  # of a layer on its own float32 input
-    median_db: float  # of the median layer: bad ranges raise the noise of all layers
-    least_quantized: float
-    reason: str
-
-
-@dataclass(frozen=True)
 class ShiftLimit:
     """How far the keypoints of a top-down model may move on labeled figures, in input px."""
 
@@ -183,28 +167,6 @@ LEAST_AP = 0.5
 
 # ---- modify these tables to add a limit ------------------------------------------------------
 # fmt: off
-# Measured on figures with the project's own recipes; worst layer / median layer, dB:
-#            ncnn         ONNX Runtime   OpenVINO
-# LiteHRNet  1.5 / 28.3   2.5 / 30.8     24.3 / 29.9
-# HRNet                   31.8 / 38.7
-# MSPN                    32.8 / 36.4
-# RTMO                    33.2 / 39.2    29.9 / 37.3    (calibrated weights)
-# RTMPose    15.4 / 31.1  15.4 / 36.8    16.9 / 35.5
-# SimCC      19.8 / 35.3  21.8 / 38.0    29.8 / 37.7
-# RTMPose calibrated on noise: 6.9 / 22.7.  A limit is 3 dB, half the noise's power, below.
-LAYER_LIMITS: tuple[LayerLimit, ...] = (
-    LayerLimit("*", "*", 12.0, 27.0, 0.75,
-               "worst 15.4 / 31.1 of RTMPose; 38 of 43 layers on ncnn"),
-    LayerLimit("LiteHRNet", "*", -2.0, 25.0, 0.5,
-               "depthwise layers of its branches hold channels that one range serves badly, and "
-               "the keypoints do not mind; NNCF leaves 155 of 353 layers in float32 of itself"),
-    LayerLimit("YOLOX-Pose", "*", 12.0, 27.0, 0.6,
-               "68 of 101 layers on OpenVINO: its decode and its last layers stay"),
-    LayerLimit("RTMO", "*", 23.0, 34.0, 0.6,
-               "29.9 / 37.3 on OpenVINO, 66 of 101 layers: its decode and its joint tokens stay; "
-               "worst 25.8 of rtmo_s on ncnn"),
-)
-
 # Shift, measured on 100 figures: mean / 99th percentile in px, OKS, change of PCK in points:
 #            ncnn                  ONNX Runtime           OpenVINO
 # fp16 (OpenVINO: computed in f16)
@@ -268,14 +230,6 @@ ACCURACY_LIMITS: tuple[AccuracyLimit, ...] = (
 )
 # fmt: on
 # ----------------------------------------------------------------------------------------------
-
-
-def layer_limit_for(
-    family: str, backend: str, rows: Sequence[LayerLimit] = LAYER_LIMITS
-) -> LayerLimit:
-    """The row for a family's flow, the most particular one: by family first."""
-    what = f"limit for quantized layers of {family} on {backend}"
-    return _most_particular(rows, what, family=family, backend=backend)
 
 
 def accuracy_limit_for(

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from poseconform.datasets.labeled import DataSet, LabeledImage
 from poseconform.datasets.scoring import People, Score, no_people, read_people, score
-from poseconform.evaluators.quantized.noise import Quantized
 from poseconform.isolation.artifacts import content_key
 from poseconform.judge.judge import Judge, backend_files
 from poseconform.judge.runs import plan_batches
@@ -19,6 +18,7 @@ from poseconform.matrix.cells import Cell, Flow, Model
 from poseconform.reference.values import FigureReference, read_figures, sample_of
 from poseconform.subject import clients
 from posedeploy.runtime import BACKENDS
+from posedeploy.runtime.quantized.noise import Quantized
 
 # Backend -> what measures the quantized layers of its files.
 MEASURES: Mapping[str, str] = {row.name: row.measure for row in BACKENDS if row.measure}
@@ -32,7 +32,7 @@ def float_cell(cell: Cell, flows: Iterable[Flow]) -> Cell:
     for flow in flows:
         wanted = replace(
             alike, deploy_config=flow.deploy_config, shape=flow.shape,
-            host_suppression=flow.host_suppression,
+            host_suppression=flow.host_suppression, keypoints=flow.keypoints,
         )  # fmt: skip
         if flow == wanted and flow.fits(cell.model):
             return Cell(cell.model, flow)
@@ -113,6 +113,8 @@ def figure_keypoints(judge: Judge, cell: Cell) -> NDArray[np.float64]:
             name: np.concatenate([batch.outputs[name] for batch in batches])
             for name in batches[0].outputs
         }
+        if cell.flow.keypoints:  # the graph has decoded them
+            return outputs[cell.flow.keypoints[0]].astype(np.float64)
         return judge.keypoints(cell.model, outputs)
 
     return judge.once(("figure keypoints", cell.id), run)

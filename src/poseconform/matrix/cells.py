@@ -52,6 +52,7 @@ class Flow:
     max_detections: int = 0  # that the config promises (`keep_top_k`); 0 if it names none
     inference_precision: str = ""  # in the backend's own word; '' for what the precision says
     host_suppression: bool = False  # graphs of detectors end before non-maximum suppression
+    keypoints: tuple[str, ...] = ()  # outputs, keypoints and scores, of graphs with the decoding
 
     @property
     def label(self) -> str:

@@ -33,14 +33,14 @@ class Site:
     backend: str = "onnxruntime"
     precision: str = "fp32"
     shape_mode: str = "dynamic"
+    keypoints: bool = False  # whether the graph holds the decoding
     inference_precision: str = ""  # that the backend must have for an effect, in its own word
 
     def holds(self, cell: Cell) -> bool:
         """True if the defect is planted in this cell."""
         names = ("backend", "precision", "shape_mode")
-        return cell.model.name in self.models and all(
-            getattr(cell.flow, name) == getattr(self, name) for name in names
-        )
+        fits = cell.model.name in self.models and bool(cell.flow.keypoints) == self.keypoints
+        return fits and all(getattr(cell.flow, name) == getattr(self, name) for name in names)
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,9 @@ def decode_outputs(
         sample = [np.array(part) for part in parts]  # codecs blur in place
         decoded = codec.decode(*sample)
         points.append(np.asarray(decoded[0], np.float64).reshape(-1, 2))
-        scores.append(np.asarray(decoded[1], np.float64).reshape(-1))
+        # SimCCLabel with decode_visibility gives scores and visibilities
+        score = decoded[1][0] if isinstance(decoded[1], tuple) else decoded[1]
+        scores.append(np.asarray(score, np.float64).reshape(-1))
     return np.stack(points), np.stack(scores)
 
 

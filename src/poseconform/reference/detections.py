@@ -11,6 +11,7 @@ import contextlib
 import copy
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,9 @@ from poseconform.compare.tolerances import NEAR_TIES, NearTie
 from poseconform.reference.errors import REF_ERRORS, ref_error
 from poseconform.reference.values import DETECTION_OUTPUTS, by_output
 
+Candidate = bytes  # of a box and the scores of its keypoints
+LOGITS_A_SCORE = 4.0  # a sigmoid's slope is at most 1/4
+KEEPS_ALL = 1 - 1e-9  # an IoU that no two boxes are above; RTMO's `predict` fails with 1.0
 ORDERS = 16  # orders that are tried: a pair that may swap within the margin does in some of them
 
 
@@ -35,7 +39,8 @@ def detection_arrays(model: Any, batch: dict[str, Any], precision: str) -> dict[
     arrays: dict[str, NDArray[Any]] = {"inputs": inputs.numpy()}
     for i, variants in enumerate(exact):
         arrays |= {f"{name}:{i}": array for name, array in _truth(variants).items()}
-        arrays[f"image_keypoints:{i}"], arrays[f"image_scores:{i}"] = image[i]
+        for name, array in zip(("keypoints", "scores", "labels"), image[i], strict=True):
+            arrays[f"image_{name}:{i}"] = array
     runs = []
     for run in REF_ERRORS[precision]:
         with run(model) as (ready, cast):
@@ -46,7 +51,7 @@ def detection_arrays(model: Any, batch: dict[str, Any], precision: str) -> dict[
         worst = max((r[name] for r in runs), key=lambda e: float(e.max(initial=0.0)))
         size = np.concatenate([by_output(d)[name].ravel() for d in truth])
         arrays[f"ref_error:{name}"] = ref_error(worst, size)
-    return arrays | {k: np.zeros(0) for k in ("keypoints", "argmax_gap", "shift_gap")}
+    return arrays | {k: np.zeros(0) for k in ("keypoints", "scores", "argmax_gap", "shift_gap")}
 
 
 def _shifts(ties: NearTie) -> tuple[tuple[float, float], ...]:
@@ -61,10 +66,11 @@ def _predictions(
     samples: list[Any],
     shifts: Sequence[tuple[float, float]],
     ties: NearTie | None = None,
-) -> tuple[list[tuple[Detections, ...]], list[tuple[NDArray[Any], NDArray[Any]]]]:
+) -> tuple[list[tuple[Detections, ...]], list[tuple[NDArray[Any], ...]]]:
     """Detections of each image with each pair of shifts, and in each order that `ties` allow.
 
-    The second list has keypoints `[P, K, 2]` and scores `[P]` of the first pair in image px.
+    The second list has keypoints `[P, K, 2]` (image px), scores `[P]` and classes `[P]` of the
+    first pair.
     """
     variants, image = [], []
     with torch.no_grad():
@@ -74,10 +80,12 @@ def _predictions(
                 for seed in range(ORDERS if ties else 0):
                     with _in_another_order(model, ties.order if ties else 0.0, seed):
                         results.append(model.head.predict(None, [sample], dict(model.test_cfg)))
-            variants.append(tuple(_as_detections(result[0]) for result in results))
+                tied = _class_ties(model, sample, ties) if ties else frozenset()
+            variants.append(tuple(_as_detections(result[0], tied) for result in results))
             mapped = model.add_pred_to_datasample(results[0], None, [copy.deepcopy(sample)])[0]
             instances = mapped.pred_instances
-            image.append((np.asarray(instances.keypoints), np.asarray(instances.bbox_scores)))
+            names = ("keypoints", "bbox_scores", "labels")
+            image.append(tuple(np.asarray(instances[name]) for name in names))
     return variants, image
 
 
@@ -91,11 +99,21 @@ def _moved(model: Any, shift: tuple[float, float]) -> dict[str, Any]:
 def _head_run_once(model: Any, inputs: torch.Tensor) -> Iterator[None]:
     """Let several `predict` calls on one image share one pass through the network."""
     raw = model.head.forward(model.extract_feat(inputs))
+    with _outputs_of_head(model, raw):
+        yield
+
+
+@contextlib.contextmanager
+def _outputs_of_head(model: Any, raw: Any) -> Iterator[None]:
+    """Let `predict` take these outputs of the head's layers."""
+    before = vars(model.head).get("forward")
     model.head.forward = lambda _feats: raw  # an attribute of this instance only
     try:
         yield
     finally:
         del model.head.forward
+        if before is not None:
+            model.head.forward = before
 
 
 @contextlib.contextmanager
@@ -121,12 +139,42 @@ def _in_another_order(model: Any, margin: float, seed: int) -> Iterator[None]:
         vars(module)["nms_torch"] = exact
 
 
-def _as_detections(result: Any) -> Detections:
+def _class_ties(model: Any, sample: Any, ties: NearTie) -> frozenset[Candidate]:
+    """Candidates whose class depends on a change of a class's logits by the near-tie margin.
+
+    `predict` is run once a class with its logits raised, and keeps every candidate.
+    """
+    raw = model.head.forward(None)
+    count = raw[0][0].shape[1]
+    seen: dict[Candidate, int] = {}
+    tied: set[Candidate] = set()
+    keep_all = {"nms_thr": KEEPS_ALL, "score_thr": model.test_cfg["score_thr"] - ties.score}
+    for label in range(count if count > 1 else 0):
+        margin = torch.zeros(count, dtype=raw[0][0].dtype)
+        margin[label] = LOGITS_A_SCORE * ties.score
+        raised = ([level + margin.reshape(1, -1, 1, 1) for level in raw[0]], *raw[1:])
+        with _outputs_of_head(model, raised):
+            found = model.head.predict(None, [sample], dict(model.test_cfg) | keep_all)[0]
+        for candidate, given in zip(_candidates(found), np.asarray(found.labels), strict=True):
+            if seen.setdefault(candidate, int(given)) != given:
+                tied.add(candidate)
+    return frozenset(tied)
+
+
+def _candidates(result: Any) -> list[Candidate]:
+    """What tells a candidate from others and does not depend on its class."""
+    columns = np.concatenate([result.bboxes, result.keypoint_scores], axis=1, dtype=np.float64)
+    return [row.tobytes() for row in columns]
+
+
+def _as_detections(result: Any, tied: frozenset[Candidate]) -> Detections:
     return Detections(
         np.asarray(result.bboxes, np.float64).reshape(-1, 4),
         np.asarray(result.scores, np.float64).reshape(-1),
         np.asarray(result.keypoints, np.float64),
         np.asarray(result.keypoint_scores, np.float64),
+        np.asarray(result.labels, np.int64),
+        np.asarray([candidate in tied for candidate in _candidates(result)], bool),
     )
 
 
@@ -144,7 +192,7 @@ def _truth(variants: tuple[Detections, ...]) -> dict[str, NDArray[Any]]:
     empty = variants[0].select(np.zeros(0, np.intp))
     whole = {
         name: np.concatenate([getattr(d, name) for d in (empty, *rows)])
-        for name in ("boxes", "scores", "keypoints", "keypoint_scores")
+        for name in (field.name for field in fields(Detections))
     }
     stable = np.asarray([len(count[key]) == len(variants) for key in order], bool)
     return whole | {"stable": stable, "base": np.asarray([0 in count[k] for k in order], bool)}

@@ -21,8 +21,8 @@ from poseconform.matrix.cells import Model
 from poseconform.reference.heads import DENSE, BottomUp, ReferenceHead, reference_head
 from poseconform.reference.network import load_model
 
-# Boxes, scores, keypoints, visibilities
-People = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
+# Boxes, scores, keypoints, visibilities, classes
+People = tuple[torch.Tensor, ...]
 
 
 def detections(
@@ -30,8 +30,9 @@ def detections(
 ) -> list[dict[str, NDArray[np.float32]]]:
     """Detections from dense or raw outputs of one image each, `[1, P, ...]`.
 
-    `dets [1, M, 5]` and `keypoints [1, M, K, 3]` in input px for each image, a row a person,
-    padded with zero rows to the M of the image with the most people.
+    `dets [1, M, 6]` and `keypoints [1, M, K, 3]` in input px for each image, a row a person,
+    padded with zero rows to the M of the image with the most people. The last column of `dets` is
+    the class.
     """
     model = load_model(judged.config, checkpoint)
     return finish(model, reference_head(judged.head), runs, judged.shape)
@@ -58,8 +59,8 @@ def finish(
 
 
 def _as_outputs(people: People, rows: int) -> dict[str, NDArray[np.float32]]:
-    boxes, scores, points, visible = people
-    dets = torch.cat([boxes, scores.reshape(-1, 1)], dim=-1)
+    boxes, scores, points, visible, labels = people
+    dets = torch.cat([boxes, scores.reshape(-1, 1), labels.reshape(-1, 1)], dim=-1)
     keypoints = torch.cat([points, visible.unsqueeze(-1)], dim=-1)
     pad = rows - len(dets)
     return {
@@ -86,8 +87,8 @@ def _from_raw(
         del model.head.forward
     return tuple(
         torch.as_tensor(np.asarray(instances[name]))
-        for name in ("bboxes", "scores", "keypoints", "keypoint_scores")
-    )  # type: ignore[return-value]
+        for name in ("bboxes", "scores", "keypoints", "keypoint_scores", "labels")
+    )
 
 
 def _as_maps(rows: torch.Tensor, size: tuple[int, int], strides: Any) -> list[torch.Tensor]:
@@ -102,16 +103,16 @@ def _as_maps(rows: torch.Tensor, size: tuple[int, int], strides: Any) -> list[to
 
 
 def _from_dense(model: Any, tensors: Mapping[str, torch.Tensor], size: tuple[int, int]) -> People:
-    """What `head.predict` does after decoding: threshold, `nms_torch`, clipping."""
+    """What `head.predict` does after decoding: best class, threshold, `nms_torch`, clipping."""
     from mmpose.evaluation.functional import nms_torch
 
     height, width = size
     boxes, scores, keypoints = (tensors[name][0] for name in DENSE)
-    scores = scores.reshape(-1)
-    above = scores > model.test_cfg["score_thr"]
-    boxes, scores, keypoints = boxes[above], scores[above], keypoints[above]
-    if len(boxes):
-        selected = nms_torch(boxes, scores, model.test_cfg["nms_thr"])
-        boxes, scores, keypoints = boxes[selected], scores[selected], keypoints[selected]
+    scores, labels = scores.max(dim=1)
+    chosen = torch.nonzero(scores > model.test_cfg["score_thr"])[:, 0]
+    if len(chosen):
+        chosen = chosen[nms_torch(boxes[chosen], scores[chosen], model.test_cfg["nms_thr"])]
+    boxes, scores, keypoints, labels = (x[chosen] for x in (boxes, scores, keypoints, labels))
     limits = torch.tensor([width, height, width, height], dtype=boxes.dtype)
-    return boxes.clamp(min=0.0).minimum(limits), scores, keypoints[..., :2], keypoints[..., 2]
+    clipped = boxes.clamp(min=0.0).minimum(limits)
+    return clipped, scores, keypoints[..., :2], keypoints[..., 2], labels

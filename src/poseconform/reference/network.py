@@ -92,11 +92,11 @@ def _tensor_arrays(
         with run(model) as (ready, cast):
             for name, array in final_outputs(head, ready, cast(inputs)).items():
                 errors[name] = np.maximum(errors[name], np.abs(array - truth[name]))
-    keypoints, _ = decode_outputs(model.head.decoder, truth)
+    keypoints, scores = decode_outputs(model.head.decoder, truth)
     argmax_gap, shift_gap = _top_down(head).gaps(model.head.decoder, truth)
     arrays = {
-        "inputs": inputs.numpy(), "keypoints": keypoints, "argmax_gap": argmax_gap,
-        "shift_gap": shift_gap,
+        "inputs": inputs.numpy(), "keypoints": keypoints, "scores": scores,
+        "argmax_gap": argmax_gap, "shift_gap": shift_gap,
     }  # fmt: skip
     arrays |= {f"output:{name}": array for name, array in truth.items()}
     arrays |= {f"ref_error:{n}": ref_error(errors[n], a) for n, a in truth.items()}
@@ -106,6 +106,7 @@ def _tensor_arrays(
     for i, sample in enumerate(done):
         arrays[f"image_keypoints:{i}"] = np.asarray(sample.pred_instances.keypoints, np.float64)
         arrays[f"image_scores:{i}"] = np.ones(1)
+        arrays[f"image_labels:{i}"] = np.zeros(1, np.int64)
     return arrays
 
 

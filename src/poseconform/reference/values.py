@@ -8,7 +8,7 @@ flow's precision goes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -90,10 +90,12 @@ class Reference:
     outputs: Mapping[str, NDArray[np.float64]]  # [S, ...] by name
     ref_errors: Mapping[str, RefError]  # by output (for detections: `DETECTION_OUTPUTS`)
     keypoints: NDArray[np.float64]  # [S, K, 2] decoded from `outputs`, input px
+    scores: NDArray[np.float64]  # [S, K] of the keypoints
     argmax_gap: NDArray[np.float64]  # [S, K] best minus second best where the maximum decides
     shift_gap: NDArray[np.float64]  # [S, K] least difference that decides the quarter-cell step
     image_keypoints: tuple[NDArray[np.float64], ...]  # [P, K, 2], image px, mapped by mmpose
     image_scores: tuple[NDArray[np.float64], ...]  # [P] of the people, 1.0 for top-down models
+    image_labels: tuple[NDArray[np.int64], ...]  # [P] classes of the people, 0 likewise
     detections: tuple[DetectionTruth, ...]
     facts: Mapping[str, Any]  # versions and seconds
 
@@ -126,10 +128,12 @@ def read_reference(folder: Path, facts: Mapping[str, Any]) -> Reference:
         outputs=_named(arrays, "output:"),
         ref_errors={n: RefError(*map(float, v)) for n, v in _named(arrays, "ref_error:").items()},
         keypoints=arrays["keypoints"],
+        scores=arrays["scores"],
         argmax_gap=arrays["argmax_gap"],
         shift_gap=arrays["shift_gap"],
         image_keypoints=tuple(arrays[f"image_keypoints:{i}"] for i in range(samples)),
         image_scores=tuple(arrays[f"image_scores:{i}"] for i in range(samples)),
+        image_labels=tuple(arrays[f"image_labels:{i}"] for i in range(samples)),
         detections=tuple(_truth(arrays, i) for i in range(samples) if f"boxes:{i}" in arrays),
         facts=facts,
     )
@@ -146,6 +150,6 @@ def _named(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray
 
 
 def _truth(arrays: Mapping[str, NDArray[Any]], i: int) -> DetectionTruth:
-    names = ("boxes", "scores", "keypoints", "keypoint_scores")
+    names = (field.name for field in fields(Detections))
     possible = Detections(*(arrays[f"{name}:{i}"] for name in names))
     return DetectionTruth(possible, arrays[f"stable:{i}"], arrays[f"base:{i}"])

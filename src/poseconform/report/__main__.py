@@ -88,7 +88,7 @@ def merge(
     for part in parts:
         name, equals, path = part.partition("=")
         if not (equals and name) or Path(part).exists():
-            name, path = Path(part).resolve().parent.name or "runner", part
+            name, path = Path(os.path.realpath(part)).parent.name or "runner", part
         if name in named:
             raise ReportError(
                 part, f"the runner '{name}' twice", "different names", "Give NAME=RESULTS."

@@ -113,26 +113,31 @@ def _arrays(
         output = {name: execution.graph_rows(name)[0] for name in names}
     if not reference:
         return {"output": output}
-    rows = {name: array.shape[1] for name, array in output.items() if array.ndim > 1}
-    truth = _detections(reference, rows) if cell.model.bottom_up else dict(reference.outputs)
+    truth = _detections(reference, output) if cell.model.bottom_up else dict(reference.outputs)
+    if cell.flow.keypoints:
+        decoded = reference.keypoints, reference.scores
+        truth = dict(zip(cell.flow.keypoints, decoded, strict=True))
     return {"output": output, "inputs": {"input": reference.inputs}, "reference": truth}
 
 
-def _detections(reference: Reference, rows: Mapping[str, int]) -> Arrays:
+def _detections(reference: Reference, output: Arrays) -> Arrays:
     """`dets [S, M, 5]` and `keypoints [S, M, K, 3]` of the truth, by score, M as the graph has it.
 
-    Nothing where the graph ends before suppression.
+    `dets` has the class as its sixth column where the graph has it. Nothing where the graph ends
+    before suppression.
     """
-    if set(rows) != {"dets", "keypoints"}:
+    if set(output) != {"dets", "keypoints"}:
         return {}
     points = reference.detections[0].possible.keypoints.shape[1]
-    samples, rows_of_dets = len(reference.detections), rows["dets"]
-    dets = np.zeros((samples, rows_of_dets, 5))
+    samples, (rows_of_dets, columns) = len(reference.detections), output["dets"].shape[1:]
+    dets = np.zeros((samples, rows_of_dets, columns))
     keypoints = np.zeros((samples, rows_of_dets, points, 3))
     for i, truth in enumerate(reference.detections):
         people = truth.possible.select(truth.base)
         people = people.select(np.argsort(-people.scores, kind="stable")[:rows_of_dets])
-        dets[i, : len(people)] = np.concatenate([people.boxes, people.scores[:, None]], axis=-1)
+        dets[i, : len(people), :4], dets[i, : len(people), 4] = people.boxes, people.scores
+        if columns > 5 and people.labels is not None:
+            dets[i, : len(people), 5] = people.labels
         keypoints[i, : len(people), :, :2] = people.keypoints
         keypoints[i, : len(people), :, 2] = people.keypoint_scores
     return {"dets": dets, "keypoints": keypoints}

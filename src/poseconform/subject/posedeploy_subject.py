@@ -202,6 +202,7 @@ def _flow(name: str) -> Flow:
         precision=config.precision, shape_mode=config.shape_mode, shape=shape,
         max_detections=config.nms.keep_top_k if config.nms else 0,
         inference_precision=config.inference_precision, host_suppression=ending != "nms",
+        keypoints=config.output_names if config.export_postprocess else (),
     )  # fmt: skip
 
 

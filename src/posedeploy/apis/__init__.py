@@ -3,5 +3,10 @@
 from posedeploy.apis.comparing import compare
 from posedeploy.apis.deploying import Deployment, convert_exported, deploy
 from posedeploy.apis.exporting import export
+from posedeploy.apis.inference import inference_model
+from posedeploy.apis.utils import build_task_processor
 
-__all__ = ["Deployment", "compare", "convert_exported", "deploy", "export"]
+__all__ = [
+    "Deployment", "build_task_processor", "compare", "convert_exported", "deploy", "export",
+    "inference_model",
+]  # fmt: skip

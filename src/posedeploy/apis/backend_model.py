@@ -2,7 +2,8 @@
 
 mmpose's own code does everything around the network: normalization, decoding, mapping to the
 image, the structure of the result.  So only what the backend computes can differ from PyTorch.
-Where the graph holds the decoding too (detectors), its people replace what the head would find.
+Where the graph holds the decoding too (detectors, `export_postprocess`), its people or keypoints
+replace what the head would find.
 """
 
 from __future__ import annotations
@@ -43,6 +44,9 @@ def build_backend_model(
         decoder = _decoder(model_config, session, files[0].parent)
         names = decoder.outputs
         model.head.predict = functools.partial(_predict, decoder)
+    elif deploy_config.export_postprocess:
+        names = deploy_config.output_names
+        model.head.predict = functools.partial(_decoded, names)
     else:
         names = deploy_config.output_names
         model.head.forward = functools.partial(_forward, model_config)
@@ -158,6 +162,19 @@ def _decoder(model_config: ModelConfig, session: Session, folder: Path) -> Decod
     return compile_decoder(component, Node(params, "model config"), size, folder)
 
 
+def _decoded(
+    names: Sequence[str], outputs: Outputs, samples: Sequence[Any], **_: object
+) -> list[Any]:
+    """`predict` of a top-down head, of keypoints [N, K, 2] (input px) and scores [N, K]."""
+    from mmengine.structures import InstanceData
+
+    points, scores = (outputs[name].numpy() for name in names)
+    return [
+        InstanceData(keypoints=points[i : i + 1], keypoint_scores=scores[i : i + 1])
+        for i in range(len(samples))
+    ]
+
+
 def _predict(decoder: Decoder, outputs: Outputs, samples: Sequence[Any], **_: object) -> list[Any]:
     """`predict` of a detector's head, in the fields that mmpose's own heads give."""
     from mmengine.structures import InstanceData
@@ -169,9 +186,11 @@ def _predict(decoder: Decoder, outputs: Outputs, samples: Sequence[Any], **_: ob
     for image in range(len(samples)):
         rows = decoded.image == image
         scores, visible = decoded.box_scores[rows], decoded.point_scores[rows]
+        none = np.zeros(len(scores), np.int64)
+        labels = none if decoded.labels is None else decoded.labels[rows]
         instances.append(
             InstanceData(
-                scores=scores, labels=np.zeros(len(scores), np.int64),
+                scores=scores, labels=labels,
                 bboxes=decoded.boxes[rows], bbox_scores=scores, keypoints=decoded.points[rows],
                 keypoint_scores=visible, keypoints_visible=visible,
             )

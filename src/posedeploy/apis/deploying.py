@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from posedeploy.apis.comparing import Compared, FindKeypoints, compare
+from posedeploy.apis.comparing import (
+    LEAST_NEAR,
+    Compared,
+    FindKeypoints,
+    classes_of,
+    compare_on,
+)
 from posedeploy.apis.exporting import Exported, check_fit, export
 from posedeploy.apis.progress import Progress, at_stage, silent
-from posedeploy.apis.sources import is_zoo_name, resolve_checkpoint, resolve_model_config
+from posedeploy.apis.proving import Layers, Response, figures, measured_layers, response
+from posedeploy.apis.sources import (
+    FITTED,
+    GENERATED,
+    default_weights,
+    is_zoo_name,
+    resolve_checkpoint,
+    resolve_model_config,
+)
 from posedeploy.config import (
     EXPORTERS,
     DeployConfig,
@@ -21,7 +36,7 @@ from posedeploy.config import (
 )
 from posedeploy.convert import Declared, conversion_availability, get_converter, missing_tools
 from posedeploy.errors import BadInputError, ConversionError, UnavailableError, did_you_mean
-from posedeploy.paths import scratch_folder, whole_folder
+from posedeploy.paths import followed, scratch_folder, whole_folder
 from posedeploy.precision.calibration import CalibrationSet
 from posedeploy.precision.images import calibration_set, image_files
 from posedeploy.runtime import (
@@ -32,13 +47,25 @@ from posedeploy.runtime import (
     get_runtime,
     probe_on,
 )
-from posedeploy.sdk.images import Image, write_image
+from posedeploy.sdk.images import MOST_PIXELS, write_image
+from posedeploy.sdk.reading import ImageSource, read_for
 from posedeploy.sdk.writer import Artifact, write_json_files
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from posedeploy.sdk.folder import SdkModel
+
+FIGURES = 4  # that fitted weights are compared on
 SDK_FILES = {"deploy.json", "pipeline.json", "detail.json"}
+
+
+class Outcome(StrEnum):
+    """What a comparison with PyTorch has shown."""
+
+    SAME = "same"  # at least one person, with the same keypoints; or the layers, where measured
+    DIFFERENT = "different"  # other people, other keypoints, outputs that mean nothing, bad layers
+    NOTHING = "nothing"  # there was nothing to compare
 
 
 @dataclass(frozen=True)
@@ -46,7 +73,9 @@ class Deployment:
     """An SDK model folder that was written.
 
     `files` are the backend's, the main one first; `artifact` is what they declare when loaded.
-    `compared` has one entry an image; `not_compared` is set where the backend only converts here.
+    `compared` has one entry an image, and further ones on drawn figures for fitted weights;
+    `not_compared` is set where the backend only converts here. Where the outputs of the graph mean
+    nothing (`response`), nothing is compared.
     """
 
     folder: Path
@@ -57,6 +86,21 @@ class Deployment:
     convert_seconds: float  # after the export
     compared: tuple[Compared, ...] = ()
     not_compared: UnavailableError | None = None
+    response: Response = field(default_factory=Response)
+    layers: Layers | None = None  # of int8 with generated weights
+
+    @property
+    def outcome(self) -> Outcome:
+        """What the comparison has shown."""
+        deciding = [
+            one.distances for one in self.compared if one.decides and not one.distances.nobody
+        ]
+        wrong_layers = self.layers is not None and self.layers.failures
+        if self.response.faults or wrong_layers or not all(one.same for one in deciding):
+            return Outcome.DIFFERENT
+        if self.response.unmoved or not (deciding or self.layers):
+            return Outcome.NOTHING
+        return Outcome.SAME
 
 
 def deploy(
@@ -69,7 +113,7 @@ def deploy(
     calib_images: str | Path | None = None,
     max_pixels: int | None = None,
     device: str | None = None,
-    images: Sequence[Image] = (),
+    images: Sequence[ImageSource] = (),
     find: FindKeypoints | None = None,
     progress: Progress = silent,
 ) -> Deployment:
@@ -78,7 +122,8 @@ def deploy(
     Args:
         deploy_cfg: A path, or a name in `deploy_configs/`.
         model_cfg: A path, or a name in the zoo.
-        checkpoint: As `sources.resolve_checkpoint` takes it.
+        checkpoint: As `sources.resolve_checkpoint` takes it; None for generated weights, for int8
+            those that find drawn figures, where there are any.
         work_dir: The folder; absent, empty, or an SDK model folder (replaced whole).
         exporter: 'torchscript' or 'dynamo'; None takes the deploy config's.
         calib_images: Folder of images that int8 is calibrated on; None takes the deploy
@@ -86,8 +131,8 @@ def deploy(
         max_pixels: Width times height above which one of them is left out; None takes the
             default of `sdk.images`.
         device: Where the backend is to run later; refused if it does not run there.
-        images: `[H, W, 3]` uint8, BGR, on which keypoints are compared with PyTorch's; drawings
-            of both go into the folder.
+        images: Files, or arrays `[H, W, 3]` uint8, BGR, on which keypoints are compared with
+            PyTorch's; drawings of both go into the folder.
         find: As `compare` takes it.
         progress: Called when a stage begins or ends.
 
@@ -96,7 +141,7 @@ def deploy(
         UnavailableError: The backend cannot be converted for here.
         ConversionError: Exporter or backend refused the model.
     """
-    from posedeploy.zoo.build import build_model
+    from posedeploy.zoo.build import build_model, check_forward
 
     if is_zoo_name(deploy_cfg):
         raise BadInputError(
@@ -111,10 +156,13 @@ def deploy(
     check_ready(deploy_config, model_config, exporter)
     target = Path(work_dir)
     check_work_dir(target)
+    if checkpoint is None:
+        checkpoint = default_weights(model_config, deploy_config.precision)
     with at_stage("checkpoint", progress):
         weights = resolve_checkpoint(model_cfg, checkpoint)
     with at_stage("model", progress):
         model = build_model(model_config, weights)
+        check_forward(model, model_config)
     with (
         whole_folder(target) as staging,
         scratch_folder("export", staging.parent) as scratch,
@@ -124,8 +172,16 @@ def deploy(
             model=model, exporter=exporter, progress=progress,
         )  # fmt: skip
         done = convert_exported(exported, deploy_config, model_config, staging, progress=progress)
+        check_written(staging, target)
         if images:
-            done = _compare(done, model_config, model, images, find=find, progress=progress)
+            with at_stage("compare", progress):
+                kind = str(checkpoint)
+                done = _compare(done, model_config, model, images, kind=kind, find=find)
+                if kind in GENERATED and deploy_config.precision == "int8":
+                    layers = measured_layers(
+                        exported, done.files, deploy_config, model_config, scratch
+                    )
+                    done = replace(done, layers=layers)
     return replace(done, folder=target, files=tuple(target / path.name for path in done.files))
 
 
@@ -133,26 +189,75 @@ def _compare(
     done: Deployment,
     model_config: ModelConfig,
     model: nn.Module,
-    images: Sequence[Image],
+    images: Sequence[ImageSource],
     *,
+    kind: str,
     find: FindKeypoints | None,
-    progress: Progress,
 ) -> Deployment:
     """Compare on the images and draw both results into the folder."""
-    from posedeploy.sdk.drawing import draw_poses
     from posedeploy.sdk.folder import read_folder
 
+    # Generated weights find nothing in a photograph: rounding can be compared there, and neither
+    # int8 nor which of a hundred equal people a detector keeps.
+    chance = (
+        (kind in GENERATED and done.artifact.precision == "int8")
+        or (kind == FITTED and model_config.head_kind.bottom_up)
+    )  # fmt: skip
+    drawn = figures(model_config, FIGURES) if kind == FITTED else ()
     try:
-        compared = compare(done, model_config, model, images, find=find, progress=progress)
+        responded = response(done.folder, images)
+        if responded.faults:
+            return replace(done, response=responded)
+        compared = [
+            compare_on(done, model_config, model, image, find=find, decides=not chance)
+            for image in images
+        ]
+        on_figures = [
+            compare_on(
+                done,
+                model_config,
+                model,
+                figure,
+                find=find,
+                name=f"drawn figure {i}",
+                least_near=LEAST_NEAR if done.artifact.precision == "int8" else 1.0,
+            )
+            for i, figure in enumerate(drawn)
+        ]
     except UnavailableError as error:
         return replace(done, not_compared=error)
-    meta = read_folder(done.folder).dataset_meta
-    for i, (image, result) in enumerate(zip(images, compared, strict=True)):
-        suffix = "" if i == 0 else f"_{i}"
-        for name, points in ((done.backend, result.deployed), ("pytorch", result.pytorch)):
-            drawn = draw_poses(image, points, meta)
-            write_image(done.folder / f"output_{name}{suffix}.jpg", drawn)
-    return replace(done, compared=compared)
+    _draw(read_folder(done.folder), done.backend, images, compared)
+    return replace(done, compared=(*compared, *on_figures), response=responded)
+
+
+def _draw(
+    sdk: SdkModel, backend: str, images: Sequence[ImageSource], compared: Sequence[Compared]
+) -> None:
+    from posedeploy.sdk.drawing import draw_poses
+
+    for i, (source, result) in enumerate(zip(images, compared, strict=True)):
+        suffix, image = "" if i == 0 else f"_{i}", read_for(sdk, source, MOST_PIXELS)
+        for name, points in ((backend, result.deployed), ("pytorch", result.pytorch)):
+            drawn = draw_poses(image, points[..., :3], sdk.dataset_meta, labels=classes_of(points))
+            write_image(sdk.folder / f"output_{name}{suffix}.jpg", drawn)
+
+
+def check_written(folder: Path, target: Path) -> None:
+    """Raise a ConversionError where `posedeploy validate` finds errors in a folder.
+
+    `target` is the name for people, where the folder is to be put.
+    """
+    from posedeploy.sdk.checks import Level
+    from posedeploy.sdk.validate import validate
+
+    errors = [finding for finding in validate(folder) if finding.level is Level.ERROR]
+    if errors:
+        raise ConversionError(
+            "convert", f"SDK model {target}, which was not written",
+            "; ".join(str(finding).removeprefix("error: ") for finding in errors),
+            "a folder in which `posedeploy validate` finds no errors",
+            "Correct the model config or the deploy config; if neither is wrong, report this.",
+        )  # fmt: skip
 
 
 def with_calib_images(
@@ -283,6 +388,12 @@ def convert_exported(
 
 def check_work_dir(target: Path) -> None:
     """BadInputError for a file, a folder with other things in it, and what is not writable."""
+    real = followed(target)
+    if real is None:
+        raise BadInputError(
+            f"work dir {target}", "a loop of links", "an absent or empty folder",
+            "Choose another place.",
+        )  # fmt: skip
     place = next(path for path in target.absolute().parents if path.exists())
     try:  # permissions alone do not tell: a file system may be read-only
         with scratch_folder(target.name, place):
@@ -292,7 +403,7 @@ def check_work_dir(target: Path) -> None:
             f"work dir {target}", f"{place}, which cannot be written to ({error.strerror})",
             "a place that can be written to", "Choose another place.",
         ) from error  # fmt: skip
-    if target.resolve() in {Path.cwd(), *Path.cwd().parents}:
+    if real in {Path.cwd(), *Path.cwd().parents}:
         raise BadInputError(
             f"work dir {target}", "the current folder, or one around it",
             "a folder that can be replaced by another", "Name a folder in it.",

@@ -13,11 +13,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from posedeploy.apis.fitting import check_output_names, naming_a_fit
+from posedeploy.apis.postprocess import check_postprocess
 from posedeploy.apis.progress import Progress, at_stage, silent
-from posedeploy.config import DeployConfig, ModelConfig
+from posedeploy.config import DeployConfig, ModelConfig, class_meta
 from posedeploy.convert import conversion_row
 from posedeploy.errors import BadInputError
-from posedeploy.heads import HeadSpec, head_of_word
+from posedeploy.heads import KEYPOINTS, HeadSpec, head_of_outputs, head_of_word
 
 if TYPE_CHECKING:
     from torch import nn
@@ -55,7 +57,6 @@ def export_spec(deploy_config: DeployConfig, exporter: str | None = None) -> dic
     """
     form = conversion_row(deploy_config.backend, deploy_config.precision).form
     onnx = form == "onnx"
-    codebase = deploy_config.raw["codebase_config"]
     return {
         "form": form,
         "stage": _stage(deploy_config, head_of_word(deploy_config.variant)),
@@ -65,17 +66,19 @@ def export_spec(deploy_config: DeployConfig, exporter: str | None = None) -> dic
         "output_names": deploy_config.output_names,
         "dynamic_batch": deploy_config.dynamic_batch,
         "nms": asdict(deploy_config.nms) if deploy_config.nms else None,
-        "export_postprocess": bool(codebase.get("export_postprocess", False)),
     }
 
 
 def _stage(deploy_config: DeployConfig, head: HeadSpec) -> str:
-    """Where a graph ends: `backend_config.stage` (checked), or else the backend's preference."""
+    """Where a graph ends: as the deploy config asks (checked), or else as the backend prefers."""
     asked = deploy_config.raw["backend_config"].get("stage")
+    if asked is None and deploy_config.export_postprocess:
+        return KEYPOINTS
     if asked is None:
         row = conversion_row(deploy_config.backend, deploy_config.precision)
         return head.stage_for(row.stages).name
-    stages = [stage.name for stage in head.stages if stage.component]
+    decoded = deploy_config.export_postprocess
+    stages = [s.name for s in head.stages if s.component and (s.name == KEYPOINTS) == decoded]
     if asked not in stages:
         raise BadInputError(
             f"{deploy_config.path}: backend_config.stage", repr(asked),
@@ -84,19 +87,22 @@ def _stage(deploy_config: DeployConfig, head: HeadSpec) -> str:
     return str(asked)
 
 
+@naming_a_fit
 def check_fit(deploy_config: DeployConfig, model_config: ModelConfig) -> None:
-    """Raise BadInputError for a deploy config of another head kind or shape."""
+    """Raise BadInputError for a deploy config of another head kind, codec or shape."""
+    check_output_names(deploy_config, model_config)
     head, declared = model_config.head_kind, head_of_word(deploy_config.variant)
-    shared = head.output_names == declared.output_names and deploy_config.name is None
+    named = head_of_outputs(deploy_config.output_names, head.word)
+    shared = named == head and deploy_config.name is None
     if head != declared and not shared:
-        word = f"_{head.word}" if head.word else ""
         raise BadInputError(
             str(deploy_config.path),
             f"outputs {list(deploy_config.output_names)} ({declared.kind} models)",
             f"a deploy config for {head.kind} models, for {model_config.path.name} has "
             f"a {model_config.head}",
-            f"Use pose-detection{word}_{deploy_config.backend}_….py.",
+            f"Use one for {head.kind} models.",
         )
+    check_postprocess(deploy_config, model_config)
     shape = deploy_config.input_shape
     if shape is not None and shape != model_config.input_size:
         raise BadInputError(
@@ -133,6 +139,7 @@ def export(
     if model is None:
         with at_stage("model", progress):
             model = build_model(model_config, Path(checkpoint))
+    meta: Any = model.dataset_meta
     started = time.perf_counter()
     with at_stage("export", progress):
         form = conversion_row(deploy_config.backend, deploy_config.precision).form
@@ -142,7 +149,7 @@ def export(
         exported = Exported(
             folder=folder, graph=graph.path.name, exporter=graph.exporter, opset=graph.opset,
             ir_version=graph.ir_version, nodes=dict(graph.nodes), checkpoint=str(checkpoint),
-            dataset_meta=compact_dataset_meta(model.dataset_meta),  # type: ignore[arg-type]
+            dataset_meta=compact_dataset_meta(meta) | class_meta(model_config, meta),
             seconds=round(time.perf_counter() - started, 3),
             host=host_work(module, model, model_config, deploy_config, folder),
         )  # fmt: skip

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from posedeploy.apis.comparing import keypoints_of
 from posedeploy.compat import install
-from posedeploy.config import DeployConfig, ModelConfig
+from posedeploy.config import DeployConfig, ModelConfig, class_count, class_meta
 from posedeploy.errors import BadInputError
 from posedeploy.sdk.drawing import draw_poses
 from posedeploy.sdk.fields import Node
@@ -19,7 +19,7 @@ from posedeploy.sdk.images import Image, check_image, read_image, write_image
 from posedeploy.sdk.meta import dataset_meta as read_dataset_meta
 from posedeploy.sdk.poses import as_boxes
 from posedeploy.sdk.windows import check_windows, show_image
-from posedeploy.sdk.writer import compact_dataset_meta
+from posedeploy.sdk.writer import color_type, compact_dataset_meta
 
 if TYPE_CHECKING:
     import torch
@@ -50,14 +50,16 @@ class PoseDetection:
     def build_pytorch_model(self, model_checkpoint: str | Path | None = None) -> Any:
         """The estimator of mmpose itself, in evaluation mode, on the CPU, flip test off.
 
-        Without a checkpoint (`.pth`) the weights stay random.
+        The checkpoint is a `.pth` file or its URL; without one the weights stay random.
 
         Raises:
             BadInputError: The checkpoint cannot be read, or is another model's.
+            UnavailableError: It cannot be downloaded.
         """
+        from posedeploy.apis.sources import checkpoint_file
         from posedeploy.zoo.build import build_model
 
-        checkpoint = None if model_checkpoint is None else Path(model_checkpoint)
+        checkpoint = None if model_checkpoint is None else checkpoint_file(model_checkpoint)
         return build_model(self.model_config, checkpoint)
 
     def build_backend_model(
@@ -113,7 +115,7 @@ class PoseDetection:
                 "Use a deploy config of the model's shape, or one without a shape.",
             )  # fmt: skip
         images = [imgs] if isinstance(imgs, str | Path | np.ndarray) else list(imgs)
-        data = collate(self.model_config, [_load_image(image) for image in images], bboxes)
+        data = collate(self.model_config, [self._load(image) for image in images], bboxes)
         if data_preprocessor is not None:
             data = data_preprocessor(data, False)
         return data, data["inputs"]
@@ -148,7 +150,7 @@ class PoseDetection:
         """
         meta = getattr(model, "dataset_meta", None)
         samples = list(result) if isinstance(result, list | tuple) else [result]
-        drawing = draw(_load_image(image), samples, meta, self.model_config, min_score)
+        drawing = draw(self._load(image), samples, meta, self.model_config, min_score)
         if output_file:
             path = Path(output_file)
             try:
@@ -163,9 +165,11 @@ class PoseDetection:
             self._show(drawing, window_name or "posedeploy")
         return drawing
 
-
-def _load_image(source: ImageSource) -> Image:
-    return check_image(read_image(Path(source)) if isinstance(source, str | Path) else source)
+    def _load(self, source: ImageSource) -> Image:
+        """An image; a file is read as the model's test pipeline reads it."""
+        if isinstance(source, str | Path):
+            return read_image(Path(source), color_type=color_type(self.model_config))
+        return check_image(source)
 
 
 def collate(
@@ -223,7 +227,7 @@ def draw(
     """
     from posedeploy.zoo.build import dataset_meta
 
-    people = [np.zeros((0, 0, 3))] if not samples else []
+    people, labels = ([np.zeros((0, 0, 3))] if not samples else []), []
     for sample in samples:
         if "pred_instances" not in sample:
             raise BadInputError(
@@ -231,9 +235,13 @@ def draw(
                 "a PoseDataSample from `model.test_step(...)`", "Pass `result=results[0]`.",
             )  # fmt: skip
         people.append(keypoints_of(sample.pred_instances))
-    compact = compact_dataset_meta(dataset_meta(config) if meta is None else meta)
+        if class_count(config) > 1:
+            labels.append(np.asarray(sample.pred_instances.labels))
+    whole = dataset_meta(config) if meta is None else meta
+    compact = compact_dataset_meta(whole) | class_meta(config, whole)
     node = Node({"posedeploy": {"dataset_meta": compact}}, "dataset_meta")
-    return draw_poses(image, np.concatenate(people), read_dataset_meta(node), min_score)
+    classes = np.concatenate(labels) if labels else None
+    return draw_poses(image, np.concatenate(people), read_dataset_meta(node), min_score, classes)
 
 
 def show_window(drawing: Image, window_name: str, reason: str | None = None) -> None:

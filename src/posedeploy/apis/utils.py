@@ -18,18 +18,16 @@ from posedeploy.config import (
 from posedeploy.config.files import read_config
 from posedeploy.errors import BadInputError
 
-# Where MMDeploy's documents find its deploy configs for MMPose; ours have the same names.
-MMDEPLOY_FOLDER = Path("configs/mmpose")
-
 
 def load_config(*args: Any) -> list[Any]:
     """Read configs.
 
     Args:
-        *args: Each a path; the name of a deploy config of this project
-            (`configs/mmpose/NAME.py`, as MMDeploy's documents write it, stands for ours where
-            there is no such file); the name of a model in the zoo, or of a config file that
-            mmpose ships; or an `mmengine.config.Config` that was read before.
+        *args: Each a path; the name of a deploy config of this project; the name of a model in
+            the zoo, or of a config file that mmpose ships; or an `mmengine.config.Config` that was
+            read before. Where there is no such file, MMDeploy's `configs/mmpose/NAME.py` stands
+            for the deploy config of that name, and a path that ends like one in mmpose's
+            `configs/` for the config there.
 
     Returns:
         One `mmengine.config.Config` an argument, in order.
@@ -59,7 +57,7 @@ def _read(name_or_path: str | Path) -> Any:
     path = Path(name_or_path)
     if path.is_file():
         return read_config(path, "config")
-    name = path.name if path.parent in {Path(), MMDEPLOY_FOLDER} else str(path)
+    name = str(path)
     if is_deploy_config_name(name):
         return read_deploy_config(name)
     try:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from posedeploy.cli.internal import INTERNAL, internal_line, write_log
 from posedeploy.cli.stopping import stopping
 from posedeploy.signals import STOP_SIGNALS, handling_stop_signals
 
 __all__ = ["INTERRUPTED", "STOPPED", "STOP_CODES", "main"]
 
 INTERRUPTED = 130  # what Typer exits with after Ctrl-C
+UNAVAILABLE = 3  # as `errors.UnavailableError`
 STOPPED = "interrupted; nothing half-written was left behind"
 STOP_CODES = frozenset({INTERRUPTED, *(128 + signum for signum in STOP_SIGNALS)})
 
@@ -19,12 +21,36 @@ def main(words: Sequence[str] | None = None) -> None:
     """Run the command `posedeploy` with these arguments, `sys.argv`'s by default, and exit.
 
     Importing the commands takes a second or so, and Ctrl-C may fall into it. A signal that is to
-    end the process does so by `SystemExit`, so that what is half-written is removed.
+    end the process does so by `SystemExit`, so that what is half-written is removed. Where they
+    cannot be imported, as where OpenCV lacks a library of the system, one line says so.
     """
+    words = sys.argv[1:] if words is None else words
     with handling_stop_signals(stopping):
         try:
             from posedeploy.cli.app import run
         except KeyboardInterrupt:
             print(STOPPED, file=sys.stderr)
             sys.exit(INTERRUPTED)
-        run(sys.argv[1:] if words is None else words)
+        except Exception as error:
+            if "--debug" in words:
+                raise
+            log = write_log(error, words)
+            print(_broken(error) or internal_line(error, words, log), file=sys.stderr)
+            sys.exit(UNAVAILABLE if _broken(error) else INTERNAL)
+        run(words)
+
+
+def _broken(error: Exception) -> str:
+    """The lines for a package that cannot be imported here; '' for other errors."""
+    if not isinstance(error, ImportError):
+        return ""
+    found = (str(error).splitlines() or [type(error).__name__])[0]
+    lines = (
+        "error: posedeploy, which cannot be imported here",
+        f"  found:    {found}",
+        "  expected: the packages that posedeploy needs, and the libraries of the system that "
+        "they need",
+        "  next:     Install it again: python -m pip install --force-reinstall posedeploy"
+        " (libGL and libglib are OpenCV's: python -m pip install opencv-python-headless)",
+    )
+    return "\n".join(lines)

@@ -1,7 +1,7 @@
 """The application, and how an error becomes a message and an exit code.
 
-Exit codes: 0 fine, 1 the result is bad, 2 bad input, 3 unavailable here, 130 interrupted;
-128 and its number for another signal.
+Exit codes: 0 fine, 1 the result is bad, 2 bad input, 3 unavailable here, 4 nothing to compare,
+70 an error of this program's own, 130 interrupted; 128 and its number for another signal.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr
 
@@ -16,15 +17,19 @@ import typer
 
 from posedeploy import __version__
 from posedeploy.cli import STOP_CODES, STOPPED
+from posedeploy.cli.arguments import with_command
 from posedeploy.cli.backends import backends
 from posedeploy.cli.configs import configs
 from posedeploy.cli.convert import convert
 from posedeploy.cli.infer import infer
+from posedeploy.cli.internal import INTERNAL, internal_line, write_log
 from posedeploy.cli.judge import CONTEXT, report, test
 from posedeploy.cli.profile import profile
+from posedeploy.cli.setup import INSTALL_CONVERTING, setup
 from posedeploy.cli.terminal import console, one_line
 from posedeploy.cli.validate import validate
 from posedeploy.cli.zoo import zoo
+from posedeploy.compat import StandInUsedError
 from posedeploy.errors import PoseDeployError, UnavailableError, storage_error
 from posedeploy.paths import CACHE_VARIABLE, cache_dir
 from posedeploy.workflow import for_log
@@ -34,10 +39,9 @@ CONVERTING = {
     "addict", "filelock", "matplotlib", "mmcv", "mmengine", "mmpose", "onnx", "onnx_ir",
     "onnxscript", "scipy", "torch", "yaml",
 }  # fmt: skip
-INSTALL_CONVERTING = (
-    "python -m pip install 'posedeploy[convert]' && python -m pip install --no-deps "
-    "mmpose==1.3.2 mmengine==0.10.7 mmcv-lite==2.1.0"
-)
+
+DEBUG = "--debug"
+PASSING_ON = {"report", "test"}  # commands whose arguments are another program's
 
 app = typer.Typer(
     name="posedeploy",
@@ -60,8 +64,12 @@ def common(
     version: bool = typer.Option(
         False, "--version", callback=_version, is_eager=True, help="Print the version and exit."
     ),
+    debug: bool = typer.Option(
+        False, DEBUG, help="Show the traceback of an error too; also after the command's name."
+    ),
 ) -> None:
     """Deploy MMPose models to inference backends."""
+    del version, debug  # `run` takes the second out of the arguments
 
 
 DEPLOY, KNOW, JUDGE = "Deploy", "What there is", "Judge"
@@ -72,6 +80,7 @@ app.command(rich_help_panel=DEPLOY)(infer)
 app.command(rich_help_panel=DEPLOY)(validate)
 app.command(rich_help_panel=DEPLOY)(profile)
 app.command(rich_help_panel=KNOW)(backends)
+app.command(rich_help_panel=KNOW)(setup)
 app.add_typer(zoo, name="zoo", rich_help_panel=KNOW)
 app.add_typer(configs, name="configs", rich_help_panel=KNOW)
 app.command(rich_help_panel=JUDGE, context_settings=CONTEXT)(test)
@@ -93,28 +102,58 @@ def run(words: Sequence[str], application: Callable[..., object] = app) -> None:
 def _run(words: Sequence[str], application: Callable[..., object]) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+    debug, rest = split_debug(words)
     try:
-        application(args=list(words), prog_name="posedeploy", standalone_mode=True)
-    except PoseDeployError as error:
-        show_error(error)
-        sys.exit(error.exit_code)
-    except OSError as error:
-        refused = storage_error(error, caches={cache_dir(): CACHE_VARIABLE})
-        if refused is None:
-            raise
-        drop_output()
-        show_error(refused)
-        sys.exit(refused.exit_code)
-    except ModuleNotFoundError as error:
-        missing = missing_package(error, words)
-        if missing is None:
-            raise
-        show_error(missing)
-        sys.exit(missing.exit_code)
+        application(args=rest, prog_name="posedeploy", standalone_mode=True)
     except SystemExit as ended:
         if ended.code in STOP_CODES:
             console(stderr=True).print(STOPPED, style="bold")
         raise
+    except Exception as error:  # noqa: BLE001 - none leaves the command line as a traceback
+        if debug:
+            traceback.print_exception(error)
+        if isinstance(error, OSError):
+            drop_output()
+        known = known_error(error, rest)
+        if known is None:
+            line = internal_line(error, rest, write_log(error, words))
+            console(stderr=True).print(one_line(line), style="bold red", soft_wrap=True)
+            sys.exit(INTERNAL)
+        show_error(known)
+        sys.exit(known.exit_code)
+
+
+def split_debug(words: Sequence[str]) -> tuple[bool, list[str]]:
+    """Whether `--debug` is among the arguments, and the other arguments.
+
+    It may stand anywhere before `--`, and after the name of a command of `PASSING_ON` it is not
+    ours.
+    """
+    ours = next((i for i, word in enumerate(words) if word in {"--", *PASSING_ON}), len(words))
+    rest = [word for word in words[:ours] if word != DEBUG]
+    return len(rest) < ours, [*rest, *words[ours:]]
+
+
+def known_error(error: Exception, words: Sequence[str]) -> PoseDeployError | None:
+    """The error for a person; None where it is a fault of this program's own."""
+    command = " ".join(["posedeploy", *words[:1]])
+    match error:
+        case PoseDeployError():
+            return with_command(error, words)
+        case OSError():
+            return storage_error(error, caches={cache_dir(): CACHE_VARIABLE})
+        case ModuleNotFoundError():
+            return missing_package(error, words)
+        case MemoryError():
+            return UnavailableError(
+                command, "no memory left", "memory for what is read and computed",
+                "Close other programs, or take smaller images or a smaller model.",
+            )  # fmt: skip
+        case StandInUsedError():
+            return UnavailableError(
+                command, str(error), "all packages that the model needs", "Install it."
+            )
+    return None
 
 
 def drop_output() -> None:

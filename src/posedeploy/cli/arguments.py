@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from posedeploy.errors import BadInputError, did_you_mean, storage_error
+from posedeploy.cli.filekinds import is_image_or_video
+from posedeploy.errors import BadInputError, PoseDeployError, did_you_mean, storage_error
 from posedeploy.paths import check_writable
 from posedeploy.runtime import Device, backend_names, backend_row
 from posedeploy.sdk.folder import read_folder
 from posedeploy.sdk.images import MOST_PIXELS
+from posedeploy.zoo.table import MODELS
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ThreadsOption = Annotated[int, typer.Option(min=0, help="Threads; 0: the backend's choice.")]
@@ -47,8 +50,6 @@ def _paths(prefix: str, suffix: str) -> list[str]:
 
 def complete_model(incomplete: str) -> list[str]:
     """Models of the zoo."""
-    from posedeploy.zoo.table import MODELS
-
     return _matching((row.name for row in MODELS), incomplete)
 
 
@@ -81,6 +82,21 @@ def complete_backend(incomplete: str) -> list[str]:
     return _matching(backend_names(), incomplete)
 
 
+def with_command(error: PoseDeployError, words: Sequence[str]) -> PoseDeployError:
+    """The error; where it names what to write for an argument, with the whole command line.
+
+    `words` are the command line's, without the program.
+    """
+    if error.instead is not None:
+        wrong, right = error.instead
+        named = [Path(word).name.removesuffix(".py") == wrong for word in words]
+        if any(named):
+            again = [right if it else word for word, it in zip(words, named, strict=True)]
+            command = shlex.join(["posedeploy", *again])
+            error.next_step = f"{error.next_step.removesuffix(right)}{command}"
+    return error
+
+
 def check_word(option: str, word: str, words: Sequence[str]) -> None:
     """Raise BadInputError if the value of an option is none of the words."""
     if word not in words:
@@ -108,7 +124,18 @@ def check_model_folder(path: Path) -> Path:
     check_name(f"model folder {path}", folder)
     if path.exists() and (folder / _MARK).is_file():
         return folder
-    next_step = "Check the path; `posedeploy convert` writes such folders."
+    next_step = did_you_mean(
+        path.name,
+        _model_folders(path.parent),
+        "Check the path; `posedeploy convert` writes such folders.",
+    )
+    if any(row.name == str(path) for row in MODELS):
+        next_step = (
+            f"That is a model: convert it first: posedeploy convert DEPLOY_CFG {path} CHECKPOINT "
+            "IMAGE --work-dir DIR"
+        )
+    elif path.is_file() and is_image_or_video(path):
+        next_step = "The order is MODEL_DIR IMAGE."
     if not path.exists():
         found = "no such folder"
     elif path.is_dir():
@@ -128,6 +155,11 @@ def check_model_folder(path: Path) -> Path:
     )
 
 
+def _model_folders(folder: Path) -> list[str]:
+    """Names of the SDK model folders in a folder that may be missing."""
+    return [path.parent.name for path in folder.glob(f"*/{_MARK}")]
+
+
 def device_for(folder: Path, text: str | None) -> Device:
     """The device that the text names; None takes the first that the folder's backend has."""
     if text is not None:
@@ -138,6 +170,8 @@ def device_for(folder: Path, text: str | None) -> Device:
 
 def parse_device(text: str) -> Device:
     """The device that 'cuda:1' names; BadInputError if what follows the colon is no number."""
+    if text.lower().partition(":")[0] in {"gpu", "nvidia"}:
+        raise BadInputError("--device", text, "cpu, cuda or cuda:1", "A GPU of NVIDIA is cuda.")
     try:
         return Device.parse(text)
     except ValueError:

@@ -26,6 +26,7 @@ from posedeploy.config import (
 )
 from posedeploy.config.composing import config_text
 from posedeploy.config.naming import DEFAULT_PRECISION, precisions
+from posedeploy.config.nearest import families
 from posedeploy.errors import BadInputError
 from posedeploy.heads import HEADS, head_of_kind, head_of_word
 from posedeploy.paths import write_text
@@ -53,7 +54,7 @@ def list_configs(
     - `posedeploy configs list --backend openvino --head simcc`
     - `posedeploy configs list --json`
     """
-    check_word("--head", head or KINDS[0], KINDS)
+    check_head(head or KINDS[0])
     check_word("--precision", precision or DEFAULT_PRECISION, precisions())
     wanted = {"backend": backend, "head": head, "precision": precision}
     facts = [
@@ -99,6 +100,7 @@ def show_config(
     - `posedeploy configs show pose-detection_simcc_onnxruntime_dynamic`
     - `posedeploy configs show mine.py --json`
     """
+    _check_no_model(config)
     source = find_deploy_config(config)
     path = str(source) if isinstance(source, Path) else None
     loaded = load_deploy_config(config, run=False)
@@ -146,7 +148,7 @@ def new_config(  # noqa: PLR0917 - the signature is the command line
       --out mine`
     """
     check_word("--backend", backend, backend_names())
-    check_word("--head", head, KINDS)
+    check_head(head)
     check_word("--precision", precision, precisions())
     mode = "dynamic" if dynamic else "static"
     name = DeployConfigName(head_of_kind(head).word, backend, precision, mode, parse_shape(shape))
@@ -158,6 +160,26 @@ def new_config(  # noqa: PLR0917 - the signature is the command line
         )
     write_text(output_folder(out) / path.name, text)
     console().print(f"wrote {escape(str(path))}", soft_wrap=True)
+
+
+def check_head(word: str) -> None:
+    """Raise BadInputError for what is no head kind; that of a family of models is named."""
+    if (kind := families().get(word.lower())) is not None and word not in KINDS:
+        raise BadInputError(
+            "--head", f"{word}, whose models have {kind} heads",
+            f"one of: {', '.join(KINDS)}", f"Use --head {kind}.",
+        )  # fmt: skip
+    check_word("--head", word, KINDS)
+
+
+def _check_no_model(config: str) -> None:
+    from posedeploy.apis.sources import is_zoo_name
+
+    if is_zoo_name(config):
+        raise BadInputError(
+            f"deploy config {config}", "the name of a model", "the name of a deploy config",
+            f"`posedeploy zoo show {config}` shows those that fit it.",
+        )  # fmt: skip
 
 
 def parse_shape(text: str | None) -> tuple[int, int] | None:

@@ -19,23 +19,36 @@ from posedeploy.cli.arguments import (
     complete_model_config,
     parse_device,
 )
+from posedeploy.cli.filekinds import check_images
+from posedeploy.cli.media import quiet_opencv
+from posedeploy.cli.pasted import (
+    CalibDatasetCfgOption,
+    DumpInfoOption,
+    IpOption,
+    Pasted,
+    PortOption,
+    QuantImageDirOption,
+    QuantOption,
+    UriOption,
+)
 from posedeploy.cli.stopping import stopping
 from posedeploy.cli.terminal import console, one_line
-from posedeploy.errors import BadInputError, UnavailableError
+from posedeploy.errors import BadInputError, NothingProvenError, UnavailableError
 from posedeploy.sdk.images import MAX_PIXELS, read_image
 from posedeploy.sdk.windows import check_windows, show_files
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
     from rich.status import Status
 
-    from posedeploy.apis.comparing import Comparison, FindKeypoints
+    from posedeploy.apis.comparing import Compared, FindKeypoints
+    from posedeploy.apis.deploying import Deployment, Outcome
     from posedeploy.apis.progress import StageEvent
 
-LOG_LEVELS = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG")
+LOG_LEVELS = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG", "FATAL", "WARN", "NOTSET")
 JPEG_SIDE = 65500  # px, libjpeg's limit
 LABELS = {
     "checkpoint": "checkpoint", "model": "PyTorch model", "export": "export",
@@ -68,6 +81,13 @@ def convert(  # noqa: PLR0917 - the signature is the command line
     max_pixels: MaxPixelsOption = MAX_PIXELS,
     show: Annotated[bool, typer.Option("--show", help="Open a window with the result.")] = False,
     log_level: Annotated[str, typer.Option(help=f"One of {', '.join(LOG_LEVELS)}.")] = "WARNING",
+    dump_info: DumpInfoOption = False,
+    quant: QuantOption = False,
+    quant_image_dir: QuantImageDirOption = None,
+    calib_dataset_cfg: CalibDatasetCfgOption = None,
+    uri: UriOption = None,
+    ip: IpOption = None,
+    port: PortOption = None,
 ) -> None:  # fmt: skip
     """Convert a model, and compare its keypoints with PyTorch's.
 
@@ -83,19 +103,23 @@ def convert(  # noqa: PLR0917 - the signature is the command line
     if show:
         check_windows(f"Leave --show out, and look at the images in {work_dir}.")
     check_name(f"work dir {work_dir}", work_dir)
-    images = {path: read_image(path, max_pixels) for path in (test_img or [img])}
+    pasted = Pasted(dump_info, quant, quant_image_dir, calib_dataset_cfg, uri, ip, port)
+    calib_images = pasted.taken(deploy_cfg, calib_images, out)
+    quiet_opencv()
+    check_images([img, *(test_img or [])])
+    images = list(dict.fromkeys(test_img or [img]))
+    for path in images:
+        check_drawable(path, read_image(path, max_pixels))
     if img not in images:  # it is not compared on, and refused all the same if it is none
         read_image(img, max_pixels)
-    for path, image in images.items():
-        check_drawable(path, image)
-    same = run(
+    shown = run(
         deploy_cfg, model_cfg, checkpoint, images,
         work_dir=work_dir, device=device, exporter=exporter, calib_images=calib_images,
         max_pixels=max_pixels, out=out,
     )  # fmt: skip
     if show:
         show_files(sorted(work_dir.glob("output_*.jpg")))
-    if not same:
+    if shown != "same":
         raise typer.Exit(1)
 
 
@@ -113,7 +137,7 @@ def run(
     deploy_cfg: str,
     model_cfg: str,
     checkpoint: str,
-    images: dict[Path, NDArray[np.uint8]],
+    images: Sequence[Path],
     *,
     work_dir: Path,
     device: str | None,
@@ -122,12 +146,13 @@ def run(
     max_pixels: int = MAX_PIXELS,
     find: FindKeypoints | None = None,
     out: Console,
-) -> bool:
-    """Convert, compare, write; True if the deployed model finds PyTorch's keypoints.
+) -> Outcome:
+    """Convert, compare, write; what the comparison has shown.
 
     Raises:
         UnavailableError: The backend converts here and runs elsewhere: the folder is written, and
             its keypoints are not compared.
+        NothingProvenError: The folder is written, and there was nothing to compare.
     """
     from posedeploy.apis import deploy
     from posedeploy.apis.sources import note_on
@@ -137,21 +162,25 @@ def run(
     done = deploy(
         deploy_cfg, model_cfg, checkpoint, work_dir,
         exporter=exporter, calib_images=calib_images, max_pixels=max_pixels, device=device,
-        images=tuple(images.values()), find=find, progress=Stages(out),
+        images=images, find=find, progress=Stages(out),
     )  # fmt: skip
-    for path, result in zip(images, done.compared, strict=False):
-        report(out, path, done.backend, result.distances)
+    report_response(out, done)
+    for result in done.compared:
+        report(out, done.backend, result)
+    report_layers(out, done)
     show_folder(out, work_dir)
     if note := note_on(checkpoint):
         out.print(f"{note}", style="dim", soft_wrap=True)
     if done.not_compared is not None:
-        again = ("posedeploy", "infer", work_dir, next(iter(images)))
+        again = ("posedeploy", "infer", work_dir, images[0])
         raise UnavailableError(
             f"{work_dir}, which is whole but was not compared with PyTorch",
             done.not_compared.found, f"{done.backend}, to find keypoints with it",
             f"Run {shlex.join(map(str, again))} where it runs.",
         ) from done.not_compared  # fmt: skip
-    return all(result.distances.same for result in done.compared)
+    if done.outcome == "nothing":
+        raise nothing_proven(done, work_dir, checkpoint)
+    return done.outcome
 
 
 def show_folder(out: Console, folder: Path) -> None:
@@ -162,22 +191,81 @@ def show_folder(out: Console, folder: Path) -> None:
         out.print(f"  {one_line(f'{path.name:<24}')}{size}", soft_wrap=True)
 
 
-def report(out: Console, path: Path, backend: str, result: Comparison) -> None:
+def report_response(out: Console, done: Deployment) -> None:
+    """A line on each output that means nothing."""
+    for fault in done.response.faults:
+        out.print(
+            f"[bold red]meaningless output[/]: {one_line(fault)}. Keypoints were not compared: "
+            "the weights hold nothing, or the conversion lost it.", soft_wrap=True,
+        )  # fmt: skip
+
+
+def report_layers(out: Console, done: Deployment) -> None:
+    """What the quantized layers are like, where they were measured."""
+    if (layers := done.layers) is None:
+        return
+    for failure in layers.failures:
+        out.print(f"[bold red]wrong layers[/]: {one_line(failure)}", soft_wrap=True)
+    if not layers.failures:
+        out.print(
+            f"[green]right layers[/]: {layers.quantized} in int8, each close to its float32 form "
+            f"on drawn figures: {layers.min_db:.3g} dB over its noise or more, half of them "
+            f"{layers.median_db:.3g} dB. Whether keypoints stay where they were is not shown by "
+            "that.", soft_wrap=True,
+        )  # fmt: skip
+
+
+def report(out: Console, backend: str, compared: Compared) -> None:
     """One line on what the comparison found."""
-    name = one_line(path.name)
+    from posedeploy.apis.sources import FITTED
+
+    result, name = compared.distances, one_line(compared.name)
     people = f"{result.people} {'person' if result.people == 1 else 'people'}"
     numbers = f"median {result.median_px:.3g} px, at most {result.max_px:.3g} px apart"
-    if result.same:
-        out.print(
-            f"[green]same keypoints[/]: {name}: {people}, {numbers} "
-            f"(allowed {result.limit_px:.3g} px)", soft_wrap=True,
+    share = "" if result.least_near == 1 else f", to {result.least_near:.0%} of the keypoints"
+    allowed = f"(allowed {result.limit_px:.3g} px{share})"
+    if result.nobody:
+        line = f"[yellow]nothing to compare[/]: {name}: nobody, by {backend} and by PyTorch"
+    elif not compared.decides:
+        line = (
+            f"[dim]not judged[/]: {name}: {people} in both, {result.only_one} in one of them, "
+            f"{numbers}: generated weights find nothing in it that could be compared; "
+            f"'{FITTED}' ones are compared on drawn figures"
+        )
+    elif result.same:
+        line = f"[green]same keypoints[/]: {name}: {people}, {numbers} {allowed}"
+    else:
+        line = (
+            f"[bold red]different keypoints[/]: {name}: {backend} and PyTorch: {people} in both, "
+            f"{result.only_one} in one of them, {numbers} {allowed}. "
+            "Look at output_*.jpg; the conformance suite tells a near tie from a fault."
+        )
+    out.print(line, soft_wrap=True)
+
+
+def nothing_proven(done: Deployment, work_dir: Path, checkpoint: str) -> NothingProvenError:
+    """The error for a conversion that was carried out, and that nothing speaks for or against."""
+    from posedeploy.apis.sources import FITTED
+
+    subject = f"{work_dir}, which is whole but was not compared with PyTorch"
+    if done.response.unmoved:
+        return NothingProvenError(
+            subject, "; ".join(done.response.unmoved),
+            "keypoints that depend on the image: others are equal by chance",
+            "Give a checkpoint that was trained.",
         )  # fmt: skip
-        return
-    out.print(
-        f"[bold red]different keypoints[/]: {name}: {backend} and PyTorch: {people} in both, "
-        f"{result.only_one} in one of them, {numbers} (allowed {result.limit_px:.3g} px). "
-        "Look at output_*.jpg; the conformance suite tells a near tie from a fault.",
-        soft_wrap=True,
+    if not all(one.distances.nobody for one in done.compared):
+        return NothingProvenError(
+            subject, f"'{checkpoint}' weights, whose keypoints are chance in {done.backend} int8",
+            "weights that find somebody",
+            f"Give a .pth file, 'zoo', or '{FITTED}' for models that can have them.",
+        )  # fmt: skip
+    names = ", ".join(one.name for one in done.compared)
+    return NothingProvenError(
+        subject,
+        f"nobody in {names}, by {done.backend} and by PyTorch",
+        "at least one person to compare",
+        "Give an image of a person, and weights that find people: a .pth file, or 'zoo'.",
     )
 
 

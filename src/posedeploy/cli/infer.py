@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,12 +32,14 @@ from posedeploy.cli.media import (
     quiet_opencv,
     write_video,
 )
-from posedeploy.cli.terminal import items_progress, one_line, to_json
+from posedeploy.cli.terminal import console, items_progress, one_line, to_json
 from posedeploy.errors import BadInputError
 from posedeploy.sdk import PoseDetector, Poses
 from posedeploy.sdk.drawing import draw_poses
-from posedeploy.sdk.images import MAX_PIXELS, Image, read_image, write_image
+from posedeploy.sdk.images import MAX_PIXELS, Image, write_image
 from posedeploy.sdk.windows import check_windows, show_image
+
+_NAMED = 5  # files that a line names; the others are counted
 
 
 def infer(  # noqa: PLR0917 - the signature is the command line
@@ -71,9 +73,12 @@ def infer(  # noqa: PLR0917 - the signature is the command line
     - `posedeploy infer work/rtmpose_s photo.jpg --json > keypoints.jsonl`
     """
     boxes = [parse_box(text) for text in bbox or []]
-    folder_of_model, images = check_model_folder(model_dir), find_sources(sources)
+    folder_of_model, found = check_model_folder(model_dir), find_sources(sources)
+    images = found.sources
     if show:
         check_windows("Leave --show out, and open the images that --out writes.")
+    if found.left_out:
+        console(stderr=True).print(_left_out(found.left_out), style="yellow", soft_wrap=True)
     quiet_opencv()
     chosen = device_for(folder_of_model, device)
     target = out or (None if as_json or show else Path("poses"))
@@ -102,6 +107,14 @@ def infer(  # noqa: PLR0917 - the signature is the command line
         raise typer.Exit(1)
 
 
+def _left_out(paths: Sequence[Path]) -> str:
+    """A line on the files of a folder or a pattern that are not looked at."""
+    names = ", ".join(f"{path.name}{'/' if path.is_dir() else ''}" for path in paths[:_NAMED])
+    more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
+    folders = " (FOLDER/** in quotes takes folders too)" if any(p.is_dir() for p in paths) else ""
+    return one_line(f"left out, for they are no images or videos: {names}{more}{folders}")
+
+
 def parse_box(text: str) -> list[float]:
     """`[left, top, right, bottom]` in image px.
 
@@ -118,11 +131,24 @@ def parse_box(text: str) -> list[float]:
         raise BadInputError("--bbox", text, expected, next_step)
     left, top, right, bottom = box
     if not (right > left and bottom > top):
-        corner = f"{left:g},{top:g},{left + right:g},{top + bottom:g}"
+        raise BadInputError("--bbox", text, expected, _box_advice(box))
+    if max(map(abs, box)) <= 1:
         raise BadInputError(
-            "--bbox", text, expected, f"If it was x,y,width,height, write {corner}."
-        )
+            "--bbox", f"{text}, a box of at most 1 px", expected,
+            "If these are parts of the image's sides, multiply them by its width and height.",
+        )  # fmt: skip
     return box
+
+
+def _box_advice(box: list[float]) -> str:
+    """What a box without an area may have meant."""
+    left, top, width, height = box
+    if width > 0 and height > 0:
+        corner = f"{left:g},{top:g},{left + width:g},{top + height:g}"
+        swapped = f"; if its corners are swapped, {width:g},{height:g},{left:g},{top:g}"
+        both = swapped if width < left and height < top else ""
+        return f"If it was x,y,width,height, write {corner}{both}."
+    return "For the whole image as one box, leave --bbox out."
 
 
 # Shows an image in the window of a title for some ms (0: until a key is pressed); False to stop.
@@ -160,7 +186,7 @@ class Inference:
         return True
 
     def _image(self, path: Path, written: Path | None, reporter: Reporter) -> None:
-        image = read_image(path, self.detector.max_pixels)
+        image = self.detector.read(path)
         self._check_boxes(path, image)
         poses = self.detector.detect(image, self.boxes)
         if written or self.show:
@@ -208,15 +234,22 @@ class Inference:
                 )  # fmt: skip
 
     def _drawn(self, image: Image, poses: Poses) -> NDArray[np.uint8]:
-        return draw_poses(image, poses.keypoints, self.detector.dataset_meta, self.min_score)
+        meta = self.detector.dataset_meta
+        return draw_poses(image, poses.keypoints, meta, self.min_score, poses.labels)
 
 
 def _found(image: Image, poses: Poses) -> dict[str, Any]:
-    """Size and people as JSON: boxes and keypoints in image px, keypoints as [x, y, score]."""
-    people = [
+    """Size and people as JSON: boxes and keypoints in image px, keypoints as [x, y, score].
+
+    People of a model of several classes have a label.
+    """
+    people: list[dict[str, Any]] = [
         {"box": box.tolist(), "score": float(score), "keypoints": points.tolist()}
         for box, score, points in zip(poses.boxes, poses.scores, poses.keypoints, strict=True)
     ]
+    if poses.labels is not None:
+        for person, label in zip(people, poses.labels.tolist(), strict=True):
+            person["label"] = label
     return {"width": image.shape[1], "height": image.shape[0], "people": people}
 
 
@@ -225,12 +258,13 @@ class JsonLines:
 
     def start(self, detector: PoseDetector) -> None:
         model, meta = detector.model, detector.dataset_meta
+        names = {"class_names": list(meta.class_names)} if meta.class_names else {}
         self._line(
             kind="model", folder=str(model.folder), name=model.model.name,
             backend=model.model.backend, precision=model.precision,
             input_size=list(detector.input_size), top_down=detector.top_down,
             keypoint_names=list(meta.keypoint_names),
-            skeleton=[list(link) for link in meta.skeleton_links],
+            skeleton=[list(link) for link in meta.skeleton_links], **names,
         )  # fmt: skip
 
     def image(self, source: Path, image: Image, poses: Poses, written: Path | None) -> None:

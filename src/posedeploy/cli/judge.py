@@ -16,6 +16,7 @@ from pathlib import Path
 
 import typer
 
+from posedeploy.cli.backends import PIP
 from posedeploy.errors import UnavailableError
 from posedeploy.runtime.processes import ending_with_this
 from posedeploy.signals import handling_stop_signals
@@ -24,13 +25,16 @@ from posedeploy.signals import handling_stop_signals
 CONTEXT = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
 PROGRAM = "POSECONFORM_PROGRAM"  # environment variable with the name of the judge's command
 
-Needs = Sequence[tuple[str, str, str]]  # package, what it is, arguments of pip install
-JUDGE = ("poseconform", "the judge, of the same distribution", "--force-reinstall posedeploy")
-REPORT_NEEDS: Needs = (JUDGE, ("jinja2", "what pages are made with", "'posedeploy[report]'"))
+Needs = Sequence[tuple[str, str, str]]  # package, what it is, command that installs it
+JUDGE = ("poseconform", "the judge, of the same distribution",
+         f"{PIP} --force-reinstall posedeploy")  # fmt: skip
+REPORT_NEEDS: Needs = (
+    JUDGE, ("jinja2", "what pages are made with", f"{PIP} 'posedeploy[report]'"),
+)  # fmt: skip
 TEST_NEEDS: Needs = (
     JUDGE,
-    ("pytest", "what runs the suites", "'posedeploy[test]'"),
-    ("mmpose", "what the judge compares with", "--no-deps mmpose==1.3.2"),
+    ("pytest", "what runs the suites", f"{PIP} 'posedeploy[test]'"),
+    ("mmpose", "what the judge compares with", "posedeploy setup"),
 )
 PACKAGED = "_suites"  # in the installed poseconform: the same tree as at the top of a checkout
 CHECKOUT = Path(__file__).resolve().parents[3]  # if this file is in one
@@ -59,8 +63,7 @@ def check_needs(command: str, needs: Needs) -> None:
     """Raise UnavailableError for the first package that a command lacks."""
     for name, what, install in needs:
         if importlib.util.find_spec(name) is None:
-            next_step = f"Install it: python -m pip install {install}"
-            raise UnavailableError(command, f"no package '{name}'", what, next_step)
+            raise UnavailableError(command, f"no package '{name}'", what, f"Run: {install}")
 
 
 def run_module(module: str, arguments: Sequence[str], program: str = "") -> int:
@@ -91,7 +94,8 @@ def run_module(module: str, arguments: Sequence[str], program: str = "") -> int:
 def report(context: typer.Context) -> None:
     """Make, compare and merge reports: build, diff, merge, table, baseline."""
     check_needs("posedeploy report", REPORT_NEEDS)
-    raise typer.Exit(run_module("poseconform.report", context.args, "posedeploy report"))
+    words = ["poseconform.report", *context.args]
+    raise typer.Exit(run_module("posedeploy.cli.guarded", words, "posedeploy report"))
 
 
 def test(context: typer.Context) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import hashlib
-import itertools
 import os
 import struct
 import tempfile
@@ -15,12 +14,23 @@ from pathlib import Path
 
 import cv2
 
-from posedeploy.errors import BadInputError, UnavailableError, did_you_mean, names_beside
+from posedeploy.cli.filekinds import (
+    IMAGES,
+    VIDEOS,
+    check_no_stream,
+    is_image_or_video,
+    is_video,
+)
+from posedeploy.errors import (
+    BadInputError,
+    UnavailableError,
+    did_you_mean,
+    names_beside,
+    what_it_is,
+)
 from posedeploy.paths import whole_file
 from posedeploy.sdk.images import MAX_PIXELS, Image, check_size
 
-IMAGES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
 CODEC = "mp4v"  # MPEG-4 part 2, which every build of OpenCV with FFmpeg can write
 DEFAULT_FPS = 25.0  # for a file without a frame rate
 # Sides of a frame of MPEG-4 part 2, px: FFmpeg's encoder refuses larger ones.
@@ -43,50 +53,63 @@ class Source:
     alone: bool
 
 
-def find_sources(words: Sequence[str]) -> tuple[Source, ...]:
+@dataclass(frozen=True)
+class Found:
+    """What paths, folders and patterns stand for; `left_out` is neither image nor video."""
+
+    sources: tuple[Source, ...]
+    left_out: tuple[Path, ...] = ()
+
+
+def find_sources(words: Sequence[str]) -> Found:
     """The files of paths, folders and patterns such as 'photos/**/*.jpg'; each file once.
 
     Raises:
-        BadInputError: One of them matches nothing.
+        BadInputError: One of them matches nothing, or is a camera or the address of something.
     """
     sources: dict[Path, Source] = {}
-    for source in itertools.chain.from_iterable(map(_sources, words)):
-        sources.setdefault(source.path, source)
-    if len(sources) == 1:
-        return tuple(sources.values())
-    return tuple(replace(source, alone=False) for source in sources.values())
+    left_out: dict[Path, None] = {}
+    for found in map(_found, words):
+        left_out |= dict.fromkeys(found.left_out)
+        for source in found.sources:
+            sources.setdefault(source.path, source)
+    alone = len(sources) == 1
+    return Found(
+        tuple(s if alone else replace(s, alone=False) for s in sources.values()), tuple(left_out)
+    )
 
 
-def _sources(word: str) -> list[Source]:
+def _found(word: str) -> Found:
     path = Path(word)
     if path.is_file():
-        return [Source(path, path.suffix.lower() in VIDEOS, alone=True)]
+        return Found((Source(path, is_video(path), alone=True),))
     if path.is_dir():
-        return _by_suffix(sorted(path.iterdir()), f"folder {word}")
+        return _among(sorted(path.iterdir()), f"folder {word}")
+    check_no_stream(word)
     if _PATTERN & set(word):
-        return _by_suffix(sorted(map(Path, glob.glob(word, recursive=True))), f"pattern {word}")
+        return _among(sorted(map(Path, glob.glob(word, recursive=True))), f"pattern {word}")
     raise BadInputError(
-        f"image {word}", "no such file", "an image, a video, a folder or a pattern",
+        f"image {word}", "no regular file" if path.exists() else "no such file",
+        "an image, a video, a folder or a pattern",
         did_you_mean(path.name, names_beside(path), "Check the path."),
     )  # fmt: skip
 
 
-def _by_suffix(paths: Sequence[Path], subject: str) -> list[Source]:
-    """The paths that are images or videos by their suffix."""
-    suffixes = (*IMAGES, *VIDEOS)
-    sources = [
-        Source(path, path.suffix.lower() in VIDEOS, alone=False)
-        for path in paths
-        if path.suffix.lower() in suffixes and path.is_file()
-    ]
+def _among(paths: Sequence[Path], subject: str) -> Found:
+    """Those of the paths that are images or videos; what is hidden is passed over."""
+    files = [path for path in paths if path.is_file()]
+    sources = [path for path in files if is_image_or_video(path)]
     if not sources:
         others = ", ".join(path.name for path in paths[:3])
         raise BadInputError(
             subject, f"no image or video{f', but {others}' if others else ''}",
-            f"files that end in {', '.join(s[1:] for s in suffixes)}",
+            f"files that end in {', '.join(s[1:] for s in (*IMAGES, *VIDEOS))}",
             "Check the path; patterns go down into folders with **.",
         )  # fmt: skip
-    return sources
+    return Found(
+        tuple(Source(path, is_video(path), alone=False) for path in sources),
+        tuple(p for p in paths if p not in sources and not p.name.startswith(".")),
+    )
 
 
 def drawn_names(sources: Sequence[Source]) -> list[str]:
@@ -201,6 +224,11 @@ def frame_rate(declared: float) -> float:
 
 def _unreadable(path: Path) -> BadInputError:
     size = f"{path.stat().st_size:,} bytes"
+    if not is_video(path, by_suffix=False):
+        return BadInputError(
+            f"video {path}", f"{what_it_is(path)} that does not begin as a video does",
+            "a video", "Check that it is the right file.",
+        )  # fmt: skip
     if path.suffix.lower() in _BOXED and "moov" not in _boxes(path):
         return BadInputError(
             f"video {path}",

@@ -18,7 +18,7 @@ from posedeploy.config.files import config_root
 from posedeploy.config.literals import read_literals
 from posedeploy.config.naming import DEFAULT_PRECISION, OPTIONS, DeployConfigName, conflict
 from posedeploy.errors import BadInputError
-from posedeploy.heads import HeadSpec, head_of_word
+from posedeploy.heads import HeadSpec, Stage, head_of_word
 from posedeploy.runtime.registry import backend_row
 
 STRIDE = 32  # the coarsest stride of the backbones of the support table
@@ -90,7 +90,7 @@ def _ir(name: DeployConfigName, head: HeadSpec, extras: Extras) -> dict[str, Any
     torchscript = backend_row(name.backend).form in {"exported-program", "torchscript"}
     config = _base("torchscript_config" if torchscript else "onnx_config")
     for ir in config.values():
-        ir["output_names"] = list(head.output_names)
+        ir["output_names"] = list(_ending(name, head).output_names)
         ir["input_shape"] = [name.shape[1], name.shape[0]] if name.shape else None
         if name.shape_mode == "dynamic":
             tensors = [*ir["input_names"], *ir["output_names"]]
@@ -99,9 +99,16 @@ def _ir(name: DeployConfigName, head: HeadSpec, extras: Extras) -> dict[str, Any
     return config
 
 
+def _ending(name: DeployConfigName, head: HeadSpec) -> Stage:
+    """The stage that a config's `output_names` are those of."""
+    stage = OPTIONS[name.option].stage if name.option else ""
+    return head.stage(stage) if stage else head.stages[0]
+
+
 def _codebase(name: DeployConfigName, head: HeadSpec) -> dict[str, Any]:
     if head.top_down:
-        return {"type": "mmpose", "task": "PoseDetection"}
+        more = OPTIONS[name.option].codebase_config if name.option else {}
+        return {"type": "mmpose", "task": "PoseDetection", **more}
     codebase: dict[str, Any] = _base(head.word, "yolox-pose")["codebase_config"]
     if name.option and (limit := OPTIONS[name.option].max_pre_top_k):
         suppression = codebase["post_processing"]
@@ -121,8 +128,9 @@ def _backend(name: DeployConfigName, head: HeadSpec, extras: Extras) -> dict[str
             config["calib_config"] = {"images": None, "count": None}
     backend = config["backend_config"]
     if "keep_io_types" in backend.get("common_config", {}):
-        # a detector outputs px of its input, which float16 has in steps of 0.5
-        backend["common_config"]["keep_io_types"] = head.bottom_up
+        # px of an input of 640, which detectors output, float16 has in steps of 0.5
+        in_px = head.bottom_up or _ending(name, head) is not head.stages[0]
+        backend["common_config"]["keep_io_types"] = in_px
     _merge(backend, extras.backend_config)
     if name.shape and (inputs := extras.model_inputs(name.shape, name.shape_mode == "dynamic")):
         backend["model_inputs"] = inputs

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from posedeploy.config.composing import compose, config_text
+from posedeploy.config.deploy_fields import check_fields
 from posedeploy.config.files import config_root, read_config
 from posedeploy.config.listing import BASE_FILE, file_names, list_deploy_configs
 from posedeploy.config.literals import NotLiteralError, read_literals
@@ -24,12 +25,16 @@ from posedeploy.config.naming import (
     precisions,
     split_name,
 )
+from posedeploy.config.nearest import foreign_backend, nearest_name
 from posedeploy.errors import BadInputError, did_you_mean
 from posedeploy.heads import head_of_outputs
+from posedeploy.runtime import registry
 
 EXPORTERS = ("torchscript", "dynamo")
 # 11 is MMDeploy's choice and the first with NonMaxSuppression; 18 is the last of ONNX IR 8.
 OPSETS = range(11, 19)
+ORDER = "The order is DEPLOY_CFG MODEL_CFG CHECKPOINT IMAGE."  # of `posedeploy convert`
+MMDEPLOY_FOLDER = ("configs", "mmpose")  # where MMDeploy has its deploy configs for MMPose
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,8 @@ class DeployConfig:
     Attributes:
         input_shape: (W, H) in input px, from the intermediate representation's `input_shape` or
             else the backend's `model_inputs`; None takes the model's.
+        export_postprocess: True if the graph of a top-down model holds the decoding too, and
+            ends with keypoints.
     """
 
     path: Path  # the file it was read from; its name if it was composed
@@ -78,6 +85,7 @@ class DeployConfig:
     dynamic_batch: bool
     nms: NmsSettings | None  # None for top-down models
     calibration: CalibrationSettings
+    export_postprocess: bool
     raw: Mapping[str, Any] = field(repr=False, compare=False)  # all of it, plain dicts
 
     @property
@@ -98,12 +106,16 @@ class DeployConfig:
 
 
 def is_deploy_config_name(name: str) -> bool:
-    """True for the name (with or without '.py') of a file of ours or of a config to compose."""
+    """True for the name (with or without '.py') of a file of ours or of a config to compose.
+
+    A path that ends like MMDeploy's, 'configs/mmpose/NAME.py', stands for the name.
+    """
     return _by_name(name) is not None
 
 
 def _by_name(name: str) -> Path | DeployConfigName | None:
-    stem = name.removesuffix(".py")
+    folder, _, last = name.rpartition("/")
+    stem = (last if Path(folder).parts[-2:] == MMDEPLOY_FOLDER else name).removesuffix(".py")
     if stem in {BASE_FILE, *file_names()}:
         return config_root() / f"{stem}.py"
     return split_name(stem)
@@ -113,7 +125,7 @@ def find_deploy_config(name_or_path: str | Path) -> Path | DeployConfigName:
     """The file of a deploy config, or the parts of its name where it is composed.
 
     Raises:
-        BadInputError: Neither a file nor a name of the grammar.
+        BadInputError: Neither a file nor a name of the grammar, as a path of MMDeploy or without.
     """
     path = Path(name_or_path)
     source = path if path.is_file() else _by_name(str(name_or_path))
@@ -121,11 +133,27 @@ def find_deploy_config(name_or_path: str | Path) -> Path | DeployConfigName:
         raise BadInputError(
             f"deploy config {name_or_path}",
             "a folder" if path.is_dir() else "no such file and no such name",
-            f"a path, or a name: {grammar()}",
-            did_you_mean(path.name.removesuffix(".py"), list_deploy_configs(),
-                         "See `posedeploy configs list`."),
+            f"a path, or a name: {grammar()}", _advice(path),
+        )  # fmt: skip
+    if isinstance(source, Path) and source.suffix != ".py":
+        raise BadInputError(
+            f"deploy config {name_or_path}", f"a {source.suffix or 'suffixless'} file",
+            "a deploy config (.py), or the name of one", ORDER,
         )  # fmt: skip
     return source
+
+
+def _advice(path: Path) -> str:
+    """The next step for what is no deploy config."""
+    if path.is_dir() and (files := sorted(path.glob("*.py"))):
+        return f"Name the file in it: {files[0]}"
+    if str(path) in registry.backend_names():
+        return f"That is a backend: `posedeploy configs list --backend {path}` shows its configs."
+    if backend := foreign_backend(path.stem):
+        return f"{backend} is a backend of MMDeploy's that is not here; docs/migrating.md has all."
+    if name := nearest_name(path.stem):
+        return f"Did you mean {name}?"
+    return did_you_mean(path.stem, list_deploy_configs(), "See `posedeploy configs list`.")
 
 
 def read_deploy_config(name_or_path: str | Path) -> Any:
@@ -192,6 +220,7 @@ def _section(path: Path, raw: Mapping[str, Any], *names: str) -> dict[str, Any]:
 
 
 def _typed(path: Path, raw: dict[str, Any]) -> DeployConfig:
+    check_fields(path, raw)
     backend_config = _section(path, raw, "backend_config")
     codebase = _section(path, raw, "codebase_config")
     ir_config = _section(path, raw, "ir_config", "onnx_config")
@@ -226,6 +255,7 @@ def _typed(path: Path, raw: dict[str, Any]) -> DeployConfig:
         dynamic_batch=0 in {int(axis) for axis in axes.get(input_names[0], {})},
         nms=_nms(path, codebase.get("post_processing")),
         calibration=_calibration(path, raw.get("calib_config") or {}),
+        export_postprocess=_flag(path, codebase, "export_postprocess"),
         raw=raw,
     )
 
@@ -235,6 +265,15 @@ def _one_of(path: Path, where: str, value: object, allowed: tuple[str, ...]) -> 
     if value not in allowed:
         raise BadInputError(f"{path}: {where}", repr(value), f"one of {allowed}", "Change it.")
     return str(value)
+
+
+def _flag(path: Path, codebase: Mapping[str, Any], name: str) -> bool:
+    value = codebase.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise BadInputError(
+            f"{path}: codebase_config.{name}", repr(value), "True or False", "Change the field."
+        )
+    return bool(value)
 
 
 def _precision(path: Path, backend_config: Mapping[str, Any]) -> str:

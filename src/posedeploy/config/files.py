@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import importlib.util
 import logging
 import os
+import shlex
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from posedeploy import compat
+from posedeploy.config.type_names import with_type_names
 from posedeploy.errors import BadInputError
 
 TRUST_VARIABLE = "POSEDEPLOY_TRUST_CONFIGS"  # '1' hides the line about configs of others
@@ -27,10 +31,12 @@ def config_root() -> Path:
 def read_config(path: Path, what: str) -> Any:
     """The `mmengine.config.Config` of a file, which is run; `what` it should be is for messages.
 
-    At the first use of a file that is neither ours nor mmpose's, a line is logged that it runs.
+    Types are names in it, also where the file has classes; its `custom_imports` are imported. At
+    the first use of a file that is neither ours nor mmpose's, a line is logged that it runs.
 
     Raises:
-        BadInputError: The file is missing or is not a config.
+        BadInputError: The file is missing or is not a config, or a module of its `custom_imports`
+            cannot be imported.
     """
     from mmengine.config import Config
 
@@ -41,21 +47,78 @@ def read_config(path: Path, what: str) -> Any:
         raise BadInputError(str(path), found, f"a {what} (.py)", "Check the path.")
     if not any(path.resolve().is_relative_to(place) for place in _own_places()):
         _tell(path)
-    if b"custom_imports" in path.read_bytes():  # modules of the user's, which import mmpose
-        compat.install()
     try:
-        return Config.fromfile(str(path))
+        with compat.installing():
+            config = Config.fromfile(str(path), import_custom_modules=False)
+        config = with_type_names(config)
     except SyntaxError as error:  # the name in it is that of MMEngine's temporary copy
         raise BadInputError(
             str(path), f"a syntax error in line {error.lineno}: {error.msg}",
             f"a {what} in MMEngine's format, which is Python",
             "Correct that line, or the one before it; it may be in a _base_ file.",
         ) from error  # fmt: skip
-    except Exception as error:  # a config is Python: anything can come out of running it
+    except (Exception, SystemExit) as error:  # a config is Python: anything can come out of it
         raise BadInputError(
-            str(path), f"{type(error).__name__}: {error}", f"a {what} in MMEngine's format",
+            str(path), first_line(error), f"a {what} in MMEngine's format",
             "Correct the file; its _base_ files must be where it names them.",
         ) from error  # fmt: skip
+    import_custom_modules(path, config.get("custom_imports"))
+    return config
+
+
+def import_custom_modules(path: Path, custom: Any) -> None:
+    """Import the modules of a config's `custom_imports`, of the file `path`; None for none.
+
+    Raises:
+        BadInputError: The entry is not as MMEngine's, or a module cannot be imported; the place
+            of the error in it is named.
+    """
+    if not custom:
+        return
+    subject = f"{path}: custom_imports"
+    given = custom.get("imports") if isinstance(custom, dict) else None
+    modules = [given] if isinstance(given, str) else given
+    if not isinstance(modules, list | tuple) or not all(isinstance(m, str) for m in modules):
+        raise BadInputError(
+            subject, repr(custom), "dict(imports=['package.module', …])", "Correct the entry."
+        )
+    for module in modules:
+        try:
+            with compat.installing():
+                importlib.import_module(module)
+        except (Exception, SystemExit) as error:  # a module is Python, as the config is
+            if isinstance(error, ImportError) and custom.get("allow_failed_imports"):
+                _log.warning("%s, which may fail: %s", subject, first_line(error))
+                continue
+            raise _failed_import(subject, path, module, error) from error
+
+
+def _failed_import(subject: str, path: Path, module: str, error: BaseException) -> BadInputError:
+    found = f"module {module}, which cannot be imported: {first_line(error)}"
+    frames = traceback.extract_tb(error.__traceback__)
+    top, missing = module.partition(".")[0], getattr(error, "name", None)
+    if isinstance(error, ModuleNotFoundError) and module.startswith(str(missing)):
+        folders = (Path.cwd(), *path.absolute().parents)
+        has_it = (f for f in folders if (f / top).is_dir() or (f / f"{top}.py").is_file())
+        folder = next(has_it, None)
+        value = "the folder that holds it" if folder is None else shlex.quote(str(folder))
+        next_step = f"Set PYTHONPATH to {value}." if folder is None else f"Set PYTHONPATH={value}"
+    else:
+        own = [frame for frame in frames if not _is_importing(frame)]
+        if own:
+            found += f" (line {own[-1].lineno} of {own[-1].filename})"
+        next_step = "Correct the module, or install what it needs."
+    return BadInputError(subject, found, "modules that can be imported", next_step)
+
+
+def _is_importing(frame: traceback.FrameSummary) -> bool:
+    return frame.filename in {__file__, importlib.__file__} or "importlib" in frame.filename
+
+
+def first_line(error: BaseException) -> str:
+    """Type and message of an error, of whose lines the first that is not empty."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return ": ".join([type(error).__name__, *lines[:1]])
 
 
 def _own_places() -> Iterator[Path]:

@@ -8,7 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from posedeploy.config.files import read_config
-from posedeploy.errors import BadInputError
+from posedeploy.config.model_fields import (
+    CODEC,
+    OUT_CHANNELS,
+    PIPELINE,
+    PREPROCESSOR,
+    TEST_CFG,
+    channels,
+    check_fields,
+)
+from posedeploy.config.structure import check_structure, keypoint_count
+from posedeploy.config.type_names import with_type_names
+from posedeploy.errors import BadInputError, did_you_mean
 from posedeploy.heads import HEADS, HeadSpec, head_of_mmpose
 
 # fmt: off
@@ -44,6 +55,7 @@ class ModelConfig:
     test_pipeline: tuple[Mapping[str, Any], ...]
     estimator: str  # type name
     config: Any = field(repr=False, compare=False)  # the whole `mmengine.config.Config`
+    keypoints: int | None = None  # that it finds, where the config has their number
 
 
 def load_model_config(path: str | Path) -> ModelConfig:
@@ -56,44 +68,69 @@ def load_model_config(path: str | Path) -> ModelConfig:
 
 
 def model_config_from(config: Any) -> ModelConfig:
-    """As `load_model_config`, of an `mmengine.config.Config` that was read before."""
+    """As `load_model_config`, of an `mmengine.config.Config` that was read before.
+
+    Types may be classes in it; they are names in the result.
+    """
+    config = with_type_names(config)
     path, model = Path(config.filename or "model config"), config.get("model")
     if not isinstance(model, dict) or "head" not in model or "backbone" not in model:
         raise _no_model_config(path, config)
-    head = str(model["head"]["type"])
+    head = model["head"].get("type") if isinstance(model["head"], dict) else None
+    if not isinstance(head, str):
+        raise BadInputError(
+            f"{path}: model.head", repr(model["head"]), "a dict with a type", "Correct the field."
+        )
     kind = head_of_mmpose(head)
     if kind is None:
-        supported = ", ".join(sorted(name for row in HEADS for name in row.mmpose_heads))
+        supported = sorted(name for row in HEADS for name in row.mmpose_heads)
         raise BadInputError(
-            f"{path}: model.head.type", head, f"a supported head: {supported}",
-            "Heads of other kinds need an export module and a decoder; see CONTRIBUTING.md.",
+            f"{path}: model.head.type", head or "''", f"a supported head: {', '.join(supported)}",
+            did_you_mean(
+                head, supported,
+                "Heads of other kinds need an export module and a decoder; see CONTRIBUTING.md.",
+            ),
         )  # fmt: skip
     if "test_dataloader" not in config:
         raise BadInputError(
             str(path), "no test_dataloader, whose pipeline holds the size of the model's input",
             "a whole MMPose config", "Inherit from a config that mmpose ships, as _base_.",
         )  # fmt: skip
+    check_structure(path, config)
     pipeline = tuple(config["test_dataloader"]["dataset"]["pipeline"])
     codec = model["head"].get("decoder") or config.get("codec") or {}
+    codec = codec[-1] if isinstance(codec, list | tuple) else codec
     preprocessor = model.get("data_preprocessor") or {}
+    parts = {
+        CODEC: model["head"].get("decoder"), OUT_CHANNELS: model["head"].get("out_channels"),
+        PIPELINE: pipeline, PREPROCESSOR: preprocessor, TEST_CFG: model.get("test_cfg"),
+    }  # fmt: skip
+    check_fields(str(path), parts, kind)
     return ModelConfig(
         path=path, head=head, head_kind=kind,
         family=family_of(head, str(model["backbone"]["type"])),
-        input_size=_input_size(path, pipeline),
-        mean=tuple(preprocessor.get("mean") or (0.0, 0.0, 0.0)),
-        std=tuple(preprocessor.get("std") or (1.0, 1.0, 1.0)),
-        bgr_to_rgb=bool(preprocessor.get("bgr_to_rgb", False)),
-        codec=dict(codec[-1] if isinstance(codec, list | tuple) else codec),
+        input_size=_input_size(pipeline),
+        mean=channels(preprocessor.get("mean"), 0.0), std=channels(preprocessor.get("std"), 1.0),
+        bgr_to_rgb=bool(preprocessor.get("bgr_to_rgb") or preprocessor.get("rgb_to_bgr")),
+        codec=dict(codec),
         test_cfg={**(model.get("test_cfg") or {}), "flip_test": False},
         test_pipeline=pipeline, estimator=str(model["type"]), config=config,
+        keypoints=keypoint_count(path, model, codec),
     )  # fmt: skip
 
 
 def _no_model_config(path: Path, config: Any) -> BadInputError:
     found, next_step = "no model with a backbone and a head", "Check the path."
-    if "keypoint_head" in (config.get("model") or {}):
+    model = config.get("model")
+    if isinstance(model, dict) and "keypoint_head" in model:
         found = "model.keypoint_head: a config of MMPose 0.x"
         next_step = "Give the same model's config of MMPose 1.x; the checkpoint still fits it."
+    elif student := (config.get("model") or {}).get("student_cfg"):
+        found = f"a {config['model'].get('type')}, which trains one model with another's help"
+        next_step = (
+            f"Give the config of its student: {student}. A checkpoint of the distillation may "
+            "stay as it is: the student's weights are taken from it."
+        )
     elif "backend_config" in config:
         next_step = "This is a deploy config, which comes first; the model config comes second."
     return BadInputError(str(path), found, "an MMPose 1.x model config", next_step)
@@ -105,16 +142,10 @@ def family_of(head: str, backbone: str) -> str:
     return FAMILIES.get((head, bare)) or FAMILIES.get((head, "")) or OTHER_FAMILY
 
 
-def _input_size(path: Path, pipeline: tuple[Mapping[str, Any], ...]) -> tuple[int, int]:
-    """(W, H) of the network input, from the test pipeline's last resizing transform.
+def _input_size(pipeline: tuple[Mapping[str, Any], ...]) -> tuple[int, int]:
+    """(W, H) of the network input, from the one transform of a checked test pipeline that resizes.
 
     Not from the codec: yoloxpose_tiny inherits a codec of 640 and resizes to 416.
     """
-    for transform in reversed(pipeline):
-        if "input_size" in transform:
-            width, height = transform["input_size"]
-            return int(width), int(height)
-    raise BadInputError(
-        f"{path}: test_dataloader.dataset.pipeline", "no transform with an input_size",
-        "TopdownAffine or BottomupResize", "Is this an MMPose 1.x config?",
-    )  # fmt: skip
+    width, height = next(step["input_size"] for step in pipeline if "input_size" in step)
+    return width, height

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from posedeploy.heads import head_of_word, head_words
+from posedeploy.heads import KEYPOINTS, head_of_word, head_words
 from posedeploy.runtime import registry
 
 TASK = "pose-detection"
@@ -26,10 +26,12 @@ SHAPE_MODES = ("static", "dynamic")
 class Option:
     """A word for flows that differ from the other flows of a backend."""
 
-    backend: str
-    precisions: tuple[str, ...]  # those of the backend that have it
-    bottom_up: bool  # True if it is for bottom-up models alone
-    backend_config: Mapping[str, Any] = field(hash=False)  # fields that it sets
+    backend: str = ""  # '' for every backend
+    precisions: tuple[str, ...] = ()  # those of the backend that have it; () for all
+    stage: str = ""  # that graphs end at, for heads that have it; '' for every head
+    # Fields that it sets
+    backend_config: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    codebase_config: Mapping[str, Any] = field(default_factory=dict, hash=False)
     max_pre_top_k: int = 0  # limit of post_processing.pre_top_k; 0 for none
 
 
@@ -37,10 +39,13 @@ class Option:
 # fmt: off
 OPTIONS: Mapping[str, Option] = {
     # computes in float16, where the other fp16 flows store weights in it and compute in float32
-    "f16": Option("openvino", ("fp16",), False, {"inference_precision": "f16"}),
+    "f16": Option("openvino", ("fp16",), backend_config={"inference_precision": "f16"}),
+    # the codec's decoding in the graph of a top-down model, where the others leave it to the host
+    "keypoints": Option(stage=KEYPOINTS, codebase_config={"export_postprocess": True}),
     # non-maximum suppression in the graph, where the other flows leave it to the host;
     # TensorRT's TopK takes 3840 at most
-    "nms": Option("tensorrt", ("fp32", "fp16", "int8"), True, {"stage": "nms"}, 3840),
+    "nms": Option("tensorrt", ("fp32", "fp16", "int8"), "nms", {"stage": "nms"},
+                  max_pre_top_k=3840),
 }
 # fmt: on
 # ----------------------------------------------------------------------------------------------
@@ -142,12 +147,19 @@ def conflict(name: DeployConfigName) -> tuple[str, str] | None:
         return f"precision {name.precision}", f"one that {row.name} has: {words}"
     if name.shape_mode == "dynamic" and not row.dynamic_batch:
         return "a dynamic batch", f"static: files of {row.name} take one batch size"
-    if not name.option:
-        return None
+    return _option_conflict(name, row) if name.option else None
+
+
+def _option_conflict(name: DeployConfigName, row: registry.BackendSpec) -> tuple[str, str] | None:
     option = OPTIONS[name.option]
-    if name.backend != option.backend or name.precision not in option.precisions:
+    backend, precisions = option.backend or name.backend, option.precisions or row.precisions
+    if name.backend != backend or name.precision not in precisions:
         words = ", ".join(option.precisions)
         return f"option {name.option}", f"it for {option.backend} with {words} alone"
-    if option.bottom_up and head_of_word(name.variant).top_down:
-        return f"option {name.option}", "it for bottom-up models alone"
+    if why := dict(row.lacks).get(option.stage):
+        return f"option {name.option}", f"none: {why}"
+    head = head_of_word(name.variant)
+    if option.stage and option.stage not in {stage.name for stage in head.stages}:
+        kind = "bottom-up" if head.top_down else "top-down"
+        return f"option {name.option}", f"it for {kind} models alone"
     return None

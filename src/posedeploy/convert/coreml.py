@@ -86,11 +86,28 @@ def _settings(ct: Any, deploy_config: DeployConfig) -> dict[str, Any]:
             f"{deploy_config.path}: backend_config.minimum_deployment_target", repr(name),
             f"one of {names}", "Change the field.",
         )  # fmt: skip
+    precision = getattr(ct.precision, PRECISIONS[deploy_config.precision])
+    if deploy_config.export_postprocess and deploy_config.precision == "fp16":
+        precision = ct.transform.FP16ComputePrecision(lambda op: not _counts(op))
     return {
         "convert_to": form,
         "minimum_deployment_target": getattr(ct.target, name),
-        "compute_precision": getattr(ct.precision, PRECISIONS[deploy_config.precision]),
+        "compute_precision": precision,
     }
+
+
+def _counts(operation: Any) -> bool:
+    """True for what is computed of a maximum's place: float16 holds no odd integer above 2048."""
+    front, seen = [operation], set()
+    while front:
+        given = front.pop().inputs.values()
+        values = [v for g in given for v in (g if isinstance(g, list | tuple) else [g])]
+        makers = [v.op for v in values if v is not None and v.op is not None]
+        if any(maker.op_type == "reduce_argmax" for maker in makers):
+            return True
+        front += [maker for maker in makers if maker not in seen]
+        seen.update(makers)
+    return False
 
 
 def weight_precision(spec: Any) -> StoredPrecision:

@@ -33,6 +33,9 @@ def convert(
     if deploy_config.precision == "fp16":
         common = deploy_config.raw["backend_config"].get("common_config") or {}
         arguments = {name: common[name] for name in _FP16_ARGUMENTS if name in common}
+        if deploy_config.export_postprocess and arguments.get("keep_io_types") is False:
+            # px: above 1024 float16 has no fractions
+            arguments["keep_io_types"] = list(deploy_config.output_names)
         kept = to_fp16(ir, target, **arguments)
         recipe = {"name": "onnxruntime.transformers.float16", "kept": parts(kept)}
     elif deploy_config.precision == "int8":

@@ -4,6 +4,7 @@ What PPLNN lacks or computes wrongly is rewritten:
 
 | in the graph | here | why |
 |---|---|---|
+| `ArgMax` | the place that `TopK` of one finds | no kernel from opset 12 on |
 | bilinear `Resize` with aligned corners | two products with constant matrices | no kernel |
 | `ReduceL2` | `Sqrt(ReduceSum(x * x))` | no kernel |
 | `Split` | one `Slice` a part | no kernel from opset 13 on |
@@ -247,6 +248,22 @@ def _resize(node: Any, graph: Graph) -> Iterator[Any]:
     yield _node("MatMul", [rows, f"{y}.wide"], y)
 
 
+def _arg_max(node: Any, graph: Graph) -> Iterator[Any]:
+    """Of equal values both take the first; `TopK` leaves the axis, `ArgMax` may remove it."""
+    import onnx
+
+    x, y, values = node.input[0], node.output[0], _attributes(node)
+    if y not in graph.shapes:
+        yield node
+        return
+    axis, one = int(values.get("axis", 0)), graph.constant(f"{y}.k", np.array([1], np.int64))
+    yield onnx.helper.make_node(
+        "TopK", [x, one], [f"{y}.value", f"{y}.top"], f"{y}.topk", axis=axis
+    )
+    shape = graph.constant(f"{y}.shape", np.array(graph.shapes[y], np.int64))
+    yield _node("Reshape", [f"{y}.top", shape], y)
+
+
 def _reduce_l2(node: Any, graph: Graph) -> Iterator[Any]:
     x, y, values = node.input[0], node.output[0], _attributes(node)
     yield _node("Mul", [x, x], f"{y}.squares")
@@ -287,6 +304,7 @@ def _reshape(node: Any, graph: Graph) -> Iterator[Any]:
 # ---- modify this table to add a rewrite ------------------------------------------------------
 # fmt: off
 REWRITES: Mapping[str, Rewrite] = {
+    "ArgMax":    _arg_max,
     "ReduceL2":  _reduce_l2,
     "Resize":    _resize,
     "Split":     _split,

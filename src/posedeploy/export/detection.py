@@ -105,8 +105,21 @@ def decode_boxes(offsets: Tensor, points: Tensor, strides: Tensor) -> Tensor:
 
 
 def best_class(scores: Tensor) -> Tensor:
-    """Scores [N, P, C] → [N, P, 1]: mmpose's heads take the best class and then ignore it."""
+    """Scores [N, P, C] → [N, P, 1]: mmpose's heads keep the best class of each prior.
+
+    Suppression is across classes: a person of one class removes one of another.
+    """
     return scores if scores.shape[-1] == 1 else scores.amax(dim=-1, keepdim=True)
+
+
+def class_column(scores: Tensor, index: Tensor, classes: int) -> tuple[Tensor, ...]:
+    """The best class of rows `index` [N, M] of scores [N, P, C], as [N, M, 1] in their dtype.
+
+    Nothing if there is one class. Of equal scores the first counts, as in `predict`.
+    """
+    if classes == 1:
+        return ()
+    return (take(scores, index, classes).argmax(dim=-1, keepdim=True).to(scores.dtype),)
 
 
 def take(rows: Tensor, index: Tensor, width: int) -> Tensor:
@@ -164,14 +177,16 @@ class Rows(nn.Module):
         width, height = (float(side) for side in input_size)
         self.register_buffer("limit", torch.tensor([width, height, width, height]))
 
-    def forward(self, boxes: Tensor, scores: Tensor, keypoints: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, boxes: Tensor, scores: Tensor, keypoints: Tensor, *columns: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Boxes [N, M, 4], scores [N, M] and keypoints [N, M, K, 3] → `dets`, `keypoints`.
 
-        Boxes are clipped after the suppression, as `YOLOXPoseHead.predict` does. Rows whose
-        score is 0 become exact zeros.
+        `columns` [N, M, 1] become further columns of `dets`. Boxes are clipped after the
+        suppression, as `YOLOXPoseHead.predict` does. Rows whose score is 0 become exact zeros.
         """
         clipped = torch.minimum(boxes.clamp(min=0.0), self.limit)
         detected = (scores > 0.0).unsqueeze(-1)
-        dets = torch.cat([clipped, scores.unsqueeze(-1)], dim=-1)
+        dets = torch.cat([clipped, scores.unsqueeze(-1), *columns], dim=-1)
         people = torch.where(detected.unsqueeze(-1), keypoints, 0.0)
         return torch.where(detected, dets, 0.0), people

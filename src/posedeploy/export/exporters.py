@@ -46,6 +46,7 @@ def torchscript(
                 )
             except (RuntimeError, ValueError, TypeError) as error:
                 # torch.onnx raises these for operators it cannot express; the rest is a bug
+                _check_runs(module, example)
                 raise ConversionError(
                     "export", "the TorchScript exporter", str(error).split("\n", 1)[0],
                     "a model that it can trace", "Try --exporter dynamo.",
@@ -87,6 +88,7 @@ def dynamo(
                 verbose=False,
             )
         except torch.onnx.errors.OnnxExporterError as error:
+            _check_runs(module, example)
             raise ConversionError(
                 "export", "the dynamo exporter",
                 # the error itself is a long colored text; its cause names what failed
@@ -95,6 +97,19 @@ def dynamo(
             ) from error  # fmt: skip
     assert program is not None  # noqa: S101  always a program with dynamo=True
     return program.model_proto
+
+
+def _check_runs(module: ExportableModule, example: torch.Tensor) -> None:
+    """Raise ConversionError for a model that PyTorch cannot run: no exporter is to blame then."""
+    try:
+        with torch.no_grad():
+            module.network(example)
+    except Exception as error:  # a model is the user's code: anything can come out of it
+        raise ConversionError(
+            "export", f"the model, run by PyTorch on an input of {list(example.shape)}",
+            f"{type(error).__name__}: {error}".split("\n", 1)[0], "a model that runs",
+            "Correct the model's config: no exporter can help.",
+        ) from error  # fmt: skip
 
 
 EXPORTERS: Mapping[str, Exporter] = {"dynamo": dynamo, "torchscript": torchscript}

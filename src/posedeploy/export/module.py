@@ -44,7 +44,7 @@ def exportable_module(
     ending = head.stage(stage) if stage else head.stages[0]
     network = load(head.network)(sharing_copy(model), model_config, deploy_config, ending.name)
     network.eval().requires_grad_(False)
-    whole = ending is head.stages[0]
+    whole = ending in head.whole_stages
     return ExportableModule(
         network=network,
         head_kind=head,
@@ -64,18 +64,14 @@ def sharing_copy(model: nn.Module) -> Any:
 
 def _check_fit(head: HeadSpec, model_config: ModelConfig, deploy_config: DeployConfig) -> None:
     name, outputs = deploy_config.name, len(deploy_config.output_names)
-    if outputs != len(head.outputs) or (name is not None and name.variant != head.word):
+    if outputs not in {len(s.outputs) for s in head.whole_stages} or (
+        name is not None and name.variant != head.word
+    ):
         word = f"_{head.word}" if head.word else ""
         raise BadInputError(
             str(deploy_config.path), f"outputs {', '.join(deploy_config.output_names)}",
             f"a deploy config for {model_config.head} ({head.kind})",
             f"Take pose-detection{word}_{deploy_config.backend}_{deploy_config.shape_mode}….",
-        )  # fmt: skip
-    if (deploy_config.raw.get("codebase_config") or {}).get("export_postprocess"):
-        raise BadInputError(
-            f"{deploy_config.path}: codebase_config.export_postprocess", "True",
-            "False: the graph ends with simcc_x and simcc_y, and the maximum is found outside",
-            "Remove the field.",
         )  # fmt: skip
     section = deploy_config.raw.get("ir_config") or deploy_config.raw.get("onnx_config") or {}
     dynamic_axes = (section.get("dynamic_axes") or {}).get(deploy_config.input_names[0]) or {}

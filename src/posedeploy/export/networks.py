@@ -13,51 +13,65 @@ import torch
 from torch import Tensor, nn
 
 from posedeploy.config import DeployConfig, ModelConfig
+from posedeploy.export.decoding import decoding
 from posedeploy.export.detection import (
     Rows,
     Selection,
     best_class,
+    class_column,
     decode_boxes,
     detection_settings,
     flatten_levels,
     priors,
     take,
 )
+from posedeploy.heads import KEYPOINTS
 
 
-class HeatmapNetwork(nn.Module):
-    """HeatmapHead, CPMHead and MSPNHead: image → heatmaps of the last stage."""
+class TopDownNetwork(nn.Module):
+    """Image → the head's outputs, or at the stage `keypoints` what its codec decodes of them."""
 
-    def __init__(self, model: Any, *_configs: object) -> None:
+    def __init__(
+        self, model: Any, model_config: ModelConfig, _deploy_config: DeployConfig, stage: str
+    ) -> None:
         super().__init__()
         self.model = model
+        self.decode = decoding(model_config) if stage == KEYPOINTS else None
 
-    def forward(self, image: Tensor) -> tuple[Tensor]:
-        """Normalized image [N, 3, H, W] → heatmaps [N, K, h, w]."""
+    def _ending(self, *outputs: Tensor) -> tuple[Tensor, ...]:
+        """The outputs, or keypoints [N, K, 2] (input px) and scores [N, K]."""
+        return outputs if self.decode is None else self.decode(*outputs)
+
+
+class HeatmapNetwork(TopDownNetwork):
+    """HeatmapHead, CPMHead and MSPNHead: heatmaps of the last stage."""
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Normalized image [N, 3, H, W] → heatmaps [N, K, h, w], or what is decoded of them."""
         heatmaps = self.model.head(self.model.extract_feat(image))
         # CPMHead and MSPNHead output every stage; their `predict` decodes the last
-        return (heatmaps[-1] if isinstance(heatmaps, list | tuple) else heatmaps,)
+        return self._ending(heatmaps[-1] if isinstance(heatmaps, list | tuple) else heatmaps)
 
 
-class SimccNetwork(nn.Module):
-    """SimCCHead and RTMCCHead: image → one vector per keypoint and axis."""
+class SimccNetwork(TopDownNetwork):
+    """SimCCHead and RTMCCHead: one vector per keypoint and axis."""
 
-    def __init__(self, model: Any, *_configs: object) -> None:
-        super().__init__()
-        self.model = model
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Normalized image [N, 3, H, W] → simcc_x [N, K, W·ratio], simcc_y [N, K, H·ratio].
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Normalized image [N, 3, H, W] → simcc_x [N, K, W·ratio], simcc_y [N, K, H·ratio]."""
+        At the stage `keypoints`, what is decoded of them.
+        """
         simcc_x, simcc_y = self.model.head(self.model.extract_feat(image))
-        return simcc_x, simcc_y
+        return self._ending(simcc_x, simcc_y)
 
 
 class DetectorNetwork(nn.Module):
     """Normalized image [N, 3, H, W] → the people that the head's `predict` detects.
 
-    `stage` is where the graph ends. `nms`: dets [N, M, 5], keypoints [N, M, K, 3]. `dense`: boxes
-    [N, P, 4] (not clipped), scores [N, P, 1], keypoints [N, P, K, 3]. `raw`: what the last layers
-    output, each [N, P, C].
+    `stage` is where the graph ends. `nms`: dets [N, M, 5], keypoints [N, M, K, 3]; a head of
+    several classes has a sixth column of `dets`, the class from 0. `dense`: boxes [N, P, 4] (not
+    clipped), scores [N, P, classes], keypoints [N, P, K, 3]. `raw`: what the last layers output,
+    each [N, P, C].
     """
 
     points: Tensor
@@ -72,6 +86,7 @@ class DetectorNetwork(nn.Module):
         self.model = model
         self.stage = stage
         self.joints = int(model.head.num_keypoints)
+        self.classes = int(model.head.head_module.num_classes)
         points, strides = priors(model.head, self.input_size)
         self.register_buffer("points", points)
         self.register_buffer("strides", strides)
@@ -92,16 +107,17 @@ class YoloxPoseNetwork(DetectorNetwork):
         boxes, scores, keypoints = self._dense(*raw)
         if self.stage == "dense":
             return boxes, scores, keypoints
-        index, best = self.select(boxes, scores)
+        index, best = self.select(boxes, best_class(scores))
         chosen = take(keypoints.reshape(-1, self.priors, self.joints * 3), index, self.joints * 3)
         people = chosen.reshape(-1, self.settings.keep_top_k, self.joints, 3)
-        dets, people = self.rows(take(boxes, index, 4), best, people)
+        column = class_column(scores, index, self.classes)
+        dets, people = self.rows(take(boxes, index, 4), best, people, *column)
         return dets, people
 
     def _dense(
         self, cls: Tensor, obj: Tensor, bbox: Tensor, kpt_offset: Tensor, kpt_vis: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        scores = best_class(cls.sigmoid() * obj.sigmoid())
+        scores = cls.sigmoid() * obj.sigmoid()
         boxes = decode_boxes(bbox, self.points, self.strides)
         offsets = kpt_offset.reshape(-1, self.priors, self.joints, 2)
         # the formula of YOLOXPoseHead.decode_kpt_reg
@@ -130,19 +146,20 @@ class RtmoNetwork(DetectorNetwork):
         if self.stage == "raw":
             return raw
         cls, bbox, kpt_vis, pose_vec = raw
-        scores = best_class(cls.sigmoid())
+        scores = cls.sigmoid()
         boxes = decode_boxes(bbox, self.points, self.strides)
         if self.stage == "dense":
             points = self.points + torch.zeros_like(boxes[..., :2])
             positions = self.decode(pose_vec, boxes, points)
             return boxes, scores, self._keypoints(positions, kpt_vis)
-        index, best = self.select(boxes, scores)
+        index, best = self.select(boxes, best_class(scores))
         # only the M chosen rows are decoded; M is fixed, so no reduction is ever empty
         chosen = take(boxes, index, 4)
         vectors = take(pose_vec, index, self.decode.channels)
         positions = self.decode(vectors, chosen, self.points[index])
         visible = take(kpt_vis, index, self.joints)
-        dets, people = self.rows(chosen, best, self._keypoints(positions, visible))
+        column = class_column(scores, index, self.classes)
+        dets, people = self.rows(chosen, best, self._keypoints(positions, visible), *column)
         return dets, people
 
     @staticmethod

@@ -208,13 +208,15 @@ def host_work(
     deploy_config: DeployConfig,
     folder: Path,
 ) -> dict[str, Any]:
-    """Parameters of the host's post-processing component; empty if the graph holds everything.
+    """Parameters of the host's post-processing component; empty for the whole graph.
 
-    These are 'stage', the fields of `DetectionSettings` and, where the host needs weights, the
-    name of the file in `folder` that they are written to as 'weights'.
+    These are 'stage' and, for detectors, the fields of `DetectionSettings` and, where the host
+    needs weights, the name of the file in `folder` that they are written to as 'weights'.
     """
     if module.stage == module.head_kind.stages[0]:
         return {}
+    if module.head_kind.top_down:
+        return {"stage": module.stage.name}
     settings = detection_settings(model_config, deploy_config)
     work: dict[str, Any] = {"stage": module.stage.name, **asdict(settings)}
     if module.stage.host_weights:

@@ -17,6 +17,8 @@ WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 DETECTION_OUTPUTS = frozenset({"dets", "boxes", "cls"})
 # These read a tensor's shape, not its values.
 _SHAPES = ("Shape", "Size")
+# What reads the network's outputs where a top-down graph holds the decoding (`export.decoding`).
+_PEAKS = ("ArgMax", "GatherElements", "ReduceMax")
 # The projection on LiteHRNet's branch of stride 4; exporters keep its name in the node or in the
 # weight.
 _LITEHRNET = re.compile(r"head_layer[./]projects\.3[./]depthwise_conv")
@@ -49,7 +51,8 @@ def _last_layers(graph: Any) -> Iterable[Any]:
 
 def _decode(graph: Any) -> Iterable[Any]:
     if not _is_detector(graph):
-        return []
+        nodes = list(_upstream(graph, lambda node: bool(node.op_type in _PEAKS)))
+        return nodes if any(node.op_type == "ArgMax" for node in nodes) else []
     stop = _network_end(graph)
     return [node for node in _upstream(graph, stop) if not stop(node)]
 
@@ -109,6 +112,7 @@ def _litehrnet(graph: Any) -> Iterable[Any]:
 FLOAT_PARTS: tuple[FloatPart, ...] = (
     FloatPart("decode and NMS", ("fp16", "int8"),
               "coordinates of 640 px have steps of 0.5 px in fp16 and of 2.5 px in int8; "
+              "fp16 holds no odd index above 2048; "
               "thresholds and top-k order scores that differ by less than a step", _decode),
     FloatPart("gated attention's norm, layer norms", ("fp16", "int8"),
               "a sum of squares leaves fp16's range at 65504, that is from |x| = 16 on with 256 "

@@ -15,12 +15,13 @@ def to_fp16(
     out: Path,
     keep: Collection[str] | None = None,
     *,
-    keep_io_types: bool = True,
+    keep_io_types: bool | list[str] = True,
     **arguments: Any,
 ) -> dict[str, str]:
     """Write the fp16 form of an ONNX graph, by `onnxruntime.transformers.float16`.
 
     `keep` names the nodes that stay float32; None takes those of `float_layers.FLOAT_PARTS`.
+    `keep_io_types` is whether inputs and outputs stay float32, or the names of those that do.
     `arguments` are more of the converter's; a `node_block_list` adds to `keep`.
 
     Returns:

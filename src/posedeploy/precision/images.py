@@ -18,7 +18,7 @@ from posedeploy.config import CalibrationSettings, ModelConfig
 from posedeploy.errors import BadInputError
 from posedeploy.precision.calibration import CalibrationSet
 from posedeploy.sdk.fields import Node
-from posedeploy.sdk.images import MAX_PIXELS, read_image
+from posedeploy.sdk.images import MAX_PIXELS, image_format, read_image
 from posedeploy.sdk.transforms import Preprocessor, compile_transforms
 from posedeploy.sdk.writer import transforms
 from posedeploy.synthetic.drawn import drawn_figures
@@ -26,6 +26,7 @@ from posedeploy.synthetic.drawn import drawn_figures
 _LOG = logging.getLogger(__name__)
 DRAWN_COUNT = 32
 MAX_COUNT = 256  # images of a user's folder; with more the ranges hardly change
+_NAMED = 5  # files that a line names
 PEOPLE = 3  # in a drawn scene for bottom-up models
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 
@@ -47,6 +48,7 @@ def calibration_set(
         return _drawn(preprocessor, settings.count or DRAWN_COUNT)
     max_pixels = settings.max_pixels or MAX_PIXELS
     chosen = _spread(image_files(settings.images), settings.count or MAX_COUNT)
+    color_type = preprocessor.color_type
     paths = tuple(path for path in chosen if _readable(path, max_pixels))
     if not paths:
         raise BadInputError(
@@ -56,7 +58,9 @@ def calibration_set(
     return CalibrationSet(
         source=f"images of {settings.images}",
         count=len(paths),
-        inputs=lambda: (_whole(preprocessor, read_image(path, max_pixels)) for path in paths),
+        inputs=lambda: (
+            _whole(preprocessor, read_image(path, max_pixels, color_type)) for path in paths
+        ),
     )
 
 
@@ -100,7 +104,9 @@ def _whole(preprocessor: Preprocessor, image: NDArray[np.uint8]) -> NDArray[np.f
 
 
 def image_files(folder: Path) -> tuple[Path, ...]:
-    """The images of a folder by name; other files are ignored.
+    """The images of a folder by name, by their content or by their suffix.
+
+    What else is there is named in the log; what is hidden is not.
 
     Raises:
         BadInputError: No such folder, or no image in it.
@@ -110,7 +116,11 @@ def image_files(folder: Path) -> tuple[Path, ...]:
             f"calibration images {folder}", "no such folder", "a folder of images",
             "Check the path; without a folder, drawn figures are used.",
         )  # fmt: skip
-    paths = tuple(sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES))
+    there = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    paths = tuple(p for p in there if p.suffix.lower() in SUFFIXES or image_format(p))
+    if others := [path.name for path in there if path not in paths]:
+        shown = ", ".join(others[:_NAMED]) + (", …" if len(others) > _NAMED else "")
+        _LOG.warning("left out of the calibration, for they are no images: %s", shown)
     if not paths:
         raise BadInputError(
             f"calibration images {folder}", "no image in it",

@@ -45,6 +45,7 @@ class BackendSpec:
             'exported-program', of `torch.export`.
         stages: Stages where a detector's graph may end, the preferred one first; none where the
             backend holds non-maximum suppression.
+        lacks: Stages that its files cannot hold, each with the reason.
         dynamic_batch: True if its files can take any batch.
         by_position: True if its files know their inputs and outputs by position only.
         bound: (precision, device) for precisions that one device alone computes in.
@@ -55,7 +56,7 @@ class BackendSpec:
             child process; '' where that cannot be read.
         runtime: Module with `RUNTIME`, a `Runtime`; `converter` is the one with `convert`.
         target: Module whose `target` returns what the files are tied to; '' if they run anywhere.
-        measure: The judge's function that measures the quantized layers of its files; '' for none.
+        measure: Function that measures the quantized layers of its files; '' for none.
         evaluator: The judge's module with a `load`, for where it cannot run; '' for none.
     """
 
@@ -70,6 +71,7 @@ class BackendSpec:
     precisions: tuple[StoredPrecision, ...]
     form: str
     stages: tuple[str, ...] = ()
+    lacks: tuple[tuple[str, str], ...] = ()
     dynamic_batch: bool = True
     by_position: bool = False
     bound: tuple[tuple[StoredPrecision, str], ...] = ()
@@ -110,19 +112,21 @@ BACKENDS: tuple[BackendSpec, ...] = (
     BackendSpec(
         "ncnn", "ncnn", 3, ("ncnn", "pnnx"), "1.0.20250503", "end2end.param", "end2end.bin",
         # 'raw': decoding every candidate of RTMO in ncnn takes 6 to 10 s an image
-        (CPU,), (FP32, FP16, INT8), "ncnn", ("raw", "dense"), dynamic_batch=False,
+        (CPU,), (FP32, FP16, INT8), "ncnn", ("raw", "dense"),
+        (("keypoints", "ncnn has no layer that finds the place of a maximum"),),
+        dynamic_batch=False,
         tools=("pnnx",),
         own_precision="import ncnn; o = ncnn.Option(); "
         "print('fp16 if the CPU can' if o.use_fp16_arithmetic else 'fp32')",
         runtime="posedeploy.runtime.ncnn", converter="posedeploy.convert.ncnn",
-        measure="poseconform.evaluators.quantized.ncnn_param:measure",
+        measure="posedeploy.runtime.quantized.ncnn_param:measure",
     ),
     BackendSpec(
         "onnxruntime", "ONNX Runtime", 1, ("onnxruntime", "onnxruntime-gpu"), "1.20",
         "end2end.onnx", "", (CPU, CUDA), (FP32, FP16, INT8), "onnx",
         own_precision="print('fp32')",
         runtime="posedeploy.runtime.onnxruntime", converter="posedeploy.convert.onnxruntime",
-        measure="poseconform.evaluators.quantized.onnx_qdq:measure",
+        measure="posedeploy.runtime.quantized.onnx_qdq:measure",
     ),
     BackendSpec(
         "openvino", "OpenVINO", 5, ("openvino", "nncf"), "2024.4", "end2end.xml", "end2end.bin",
@@ -131,7 +135,7 @@ BACKENDS: tuple[BackendSpec, ...] = (
         "print({'f32': 'fp32', 'f16': 'fp16'}.get(p := ov.Core().get_property('CPU', "
         "'INFERENCE_PRECISION_HINT').get_type_name(), p))",
         runtime="posedeploy.runtime.openvino", converter="posedeploy.convert.openvino",
-        measure="poseconform.evaluators.quantized.openvino_ir:measure",
+        measure="posedeploy.runtime.quantized.openvino_ir:measure",
     ),
     BackendSpec(
         "pplnn", "PPLNN", 4, ("pyppl",), "0.9", "end2end.onnx", "", (CPU, CUDA), (FP32, FP16),

@@ -27,6 +27,7 @@ from posedeploy.runtime import (
 )
 from posedeploy.runtime.types import DeviceRuntime
 from posedeploy.sdk.decode import MISMATCH, Decoder, compile_decoder
+from posedeploy.sdk.decode.selected import selected
 from posedeploy.sdk.fields import Node
 from posedeploy.sdk.folder import DEPLOY, PIPELINE, SdkModel
 from posedeploy.sdk.onnxfile import refuse_external_data, refuse_other_than_xml
@@ -128,11 +129,13 @@ def decoder_of(model: SdkModel, preprocessor: Preprocessor) -> Decoder:
     """
     size = preprocessor.input_size
     decoder = compile_decoder(model.component, model.params, size, model.folder)
-    if stage_of_component(model.component)[0].top_down != preprocessor.top_down:
+    head, _ = stage_of_component(model.component, model.params.value)
+    if head.top_down != preprocessor.top_down:
         kind = "top-down" if preprocessor.top_down else "bottom-up"
         component = Node(model.component, PIPELINE, model.component_path)
         raise component.error(f"one for the {kind} transforms")
-    return decoder
+    # MMPose selects keypoints of top-down models only
+    return selected(decoder, model.params) if preprocessor.top_down else decoder
 
 
 def _check_device(row: BackendSpec, runtime: Runtime, device: Device) -> None:

@@ -1,6 +1,8 @@
-"""Draw keypoints and skeletons on an image, in the data set's colors."""
+"""Draw keypoints and skeletons in the data set's colors, and classes in their own."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -10,6 +12,13 @@ from posedeploy.sdk.meta import DatasetMeta
 
 IMAGE_PER_LINE = 256.0  # one pixel of thickness for so many pixels of the image's shorter side
 DEFAULT_COLOR = (0, 200, 255)  # RGB
+# Of classes, RGB: colors that people with color blindness tell apart (Okabe and Ito,
+# https://jfly.uni-koeln.de/color/); further classes start again.
+CLASS_COLORS = (
+    (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0),
+    (204, 121, 167),
+)  # fmt: skip
+FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 def draw_poses(
@@ -17,14 +26,16 @@ def draw_poses(
     keypoints: NDArray[np.floating],
     meta: DatasetMeta,
     min_score: float = 0.0,
+    labels: NDArray[np.integer] | None = None,
 ) -> NDArray[np.uint8]:
     """A copy of the BGR image with the keypoints `[N, K, 3]`, x, y in image px, score, on it.
 
     Without a skeleton in `meta` only dots are drawn; keypoints below `min_score` are left out.
+    Above the highest keypoint stands the name of the class in `labels` `[N]`, or its number.
     """
     canvas = image.copy()
     thickness = max(1, round(min(image.shape[:2]) / IMAGE_PER_LINE))
-    for person in keypoints:
+    for n, person in enumerate(keypoints):
         visible = (person[:, 2] >= min_score) & np.isfinite(person).all(axis=1)
         points = [_pixel(x, y) for x, y, _ in person]
         for i, (start, end) in enumerate(meta.skeleton_links):
@@ -35,7 +46,24 @@ def draw_poses(
             color = _bgr(meta.keypoint_colors, int(k))
             cv2.circle(canvas, points[k], thickness + 2, color, -1, cv2.LINE_AA)
             cv2.circle(canvas, points[k], thickness + 2, (0, 0, 0), 1, cv2.LINE_AA)
+        if labels is not None and visible.any():
+            top = min((points[k] for k in np.flatnonzero(visible)), key=lambda point: point[1])
+            _draw_class(canvas, top, int(labels[n]), meta.class_names, thickness)
     return canvas
+
+
+def _draw_class(
+    canvas: NDArray[np.uint8], place: tuple[int, int], label: int, names: Sequence[str], size: int
+) -> None:
+    """The class's name on its color, its lower edge above `place`, within the image."""
+    name = names[label] if label < len(names) else f"class {label}"
+    scale = 0.4 * size
+    (width, height), below = cv2.getTextSize(name, FONT, scale, size)
+    x = int(np.clip(place[0] - width // 2, 0, max(0, canvas.shape[1] - width)))
+    y = int(np.clip(place[1] - 4 * size - below, height, max(height, canvas.shape[0] - below)))
+    color = _bgr(CLASS_COLORS, label % len(CLASS_COLORS))
+    cv2.rectangle(canvas, (x, y - height - 1), (x + width, y + below), color, -1)
+    cv2.putText(canvas, name, (x, y), FONT, scale, (0, 0, 0), size, cv2.LINE_AA)
 
 
 def _pixel(x: float, y: float) -> tuple[int, int]:

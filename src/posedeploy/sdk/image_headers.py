@@ -1,4 +1,4 @@
-"""The size that an image file declares, read from its header before anything is decoded.
+"""The size that an image file declares, and whether it is whole, before anything is decoded.
 
 A PNG of 124 kB may decode to 3 GB. Packages that read headers lack formats that OpenCV decodes
 (HDR, PAM, PFM, Sun raster), and return one size where a file declares two: here the largest width
@@ -18,7 +18,17 @@ _SEGMENTS = 10_000  # of a JPEG file before its size: more are no image
 _TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
 _TIFF_INTEGERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 16: "Q", 17: "q"}
 _GAP = rb"(?:\s|#[^\r\n]*[\r\n])*"  # space and comments between the numbers of a Netpbm file
+# JPEG markers with a segment, and the end of image; not those within the data of a scan
+_MARKER, _END_OF_IMAGE = re.compile(rb"\xff+([^\x00\x01\xd0-\xd8\xff])", re.DOTALL), 0xD9
 _NO_SIZE = (0xC4, 0xC8, 0xCC)  # JPEG markers among those of frames that start none (ITU T.81, B.1)
+# Brands of ISO base media files that are images (ISO/IEC 23008-12, annex B; AVIF 1.1, section 6).
+_BRAND = re.compile(rb".{4}ftyp(.{4})", re.DOTALL)
+# Formats that begin with two letters, as texts do: what a size follows in.
+_SURE = {
+    "BMP": rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0",  # sizes of headers
+    "Netpbm": rb"P[1-6]\s", "PAM": rb"P7\s", "PFM": rb"P[Ff]\s",
+}  # fmt: skip
+_STILL = {b"avi": "AVIF", b"hei": "HEIC", b"hev": "HEIC", b"mif": "HEIC or AVIF"}
 
 
 def declared_size(data: bytes) -> tuple[int, int] | None:
@@ -31,6 +41,59 @@ def declared_size(data: bytes) -> tuple[int, int] | None:
                 return None
             return (max(w for w, _ in sizes), max(h for _, h in sizes)) if sizes else None
     return None
+
+
+def format_of(data: bytes) -> str:
+    """Name of the image format that a file begins like; '' for other files, videos among them."""
+    if (brand := _BRAND.match(data)) is not None:  # a container that holds a video as well
+        return _STILL.get(brand[1][:3], "")
+    for name, (start, _) in FORMATS.items():
+        if re.match(_SURE.get(name, start), data, re.DOTALL):
+            return name if name not in _SURE or declared_size(data) else ""
+    return ""
+
+
+def ends_early(data: bytes) -> str:
+    """The format of an image file that was cut off before its end; '' for others.
+
+    OpenCV 4 fills what is missing with gray. A file that was closed again where it was cut is not
+    recognized, nor is one of another format than JPEG and PNG, which OpenCV refuses itself.
+    """
+    for name, reaches_end in _ENDS.items():
+        if re.match(FORMATS[name][0], data, re.DOTALL):
+            try:
+                return "" if reaches_end(data) else name
+            except struct.error:  # within a segment's header
+                return name
+    return ""
+
+
+def _jpeg_reaches_end(data: bytes) -> bool:
+    """Whether the markers lead to an end of image: a preview's own lies within a segment.
+
+    What cameras write behind it (more images, videos) does not matter.
+    """
+    position = 2
+    for _ in range(_SEGMENTS):
+        if not (match := _MARKER.search(data, position)):
+            return False
+        if match[1][0] == _END_OF_IMAGE:
+            return True
+        position = match.end() + struct.unpack_from(">H", data, match.end())[0]
+    return True  # nobody's image: OpenCV may have a look
+
+
+def _png_reaches_end(data: bytes) -> bool:
+    position = 8
+    while position + 12 <= len(data):
+        (length,) = struct.unpack_from(">I", data, position)
+        kind = data[position + 4 : position + 8]
+        if kind == b"IEND":
+            return True
+        if not kind.isalpha():  # zeros, of a download that was never finished
+            return False
+        position += 12 + length
+    return False
 
 
 def _fields(layout: str, offset: int) -> Reader:
@@ -62,9 +125,9 @@ def _bmp(data: bytes) -> Sizes:
 
 def _jpeg(data: bytes) -> Sizes:
     """Walks over the segments to the first frame; markers without a segment are skipped."""
-    marker, position = re.compile(rb"\xff+([^\x00\x01\xd0-\xd8\xff])", re.DOTALL), 2
+    position = 2
     for _ in range(_SEGMENTS):
-        if not (match := marker.search(data, position)):
+        if not (match := _MARKER.search(data, position)):
             return
         kind, position = match[1][0], match.end()
         if 0xC0 <= kind <= 0xCF and kind not in _NO_SIZE:
@@ -148,3 +211,5 @@ FORMATS: dict[str, tuple[bytes, Reader]] = {
 }
 # fmt: on
 # --------------------------------------------------------------------------------------------
+
+_ENDS: dict[str, Callable[[bytes], bool]] = {"JPEG": _jpeg_reaches_end, "PNG": _png_reaches_end}

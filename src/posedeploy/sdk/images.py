@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from posedeploy.errors import BadInputError, did_you_mean, names_beside, what_it_is
 from posedeploy.paths import whole_file
-from posedeploy.sdk.image_headers import declared_size
+from posedeploy.sdk.image_headers import declared_size, ends_early, format_of
 
 Image = NDArray[np.uint8]  # [H, W, 3], BGR
 
@@ -21,30 +21,45 @@ MOST_PIXELS = (2**31 - 1) // 3
 # Bytes of a file that is read: of its largest pixels (four channels of 16 bits), and of what
 # comes beside them (profiles, previews), whatever the limit of pixels.
 _BYTES_PER_PIXEL, _BYTES_BESIDE = 8, 64 << 20
+# How a file is read, in the words of `LoadImageFromFile.color_type`, and OpenCV's flags for it;
+# MMCV 2.1.0 has the same in `mmcv.image.io.imread_flags`.
+COLOR_TYPES = {
+    "color": cv2.IMREAD_COLOR,
+    "color_ignore_orientation": cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION,
+}
+_START = 512  # bytes by which the format of a file is known
 _READER = "posedeploy.sdk.images.read_image"
 _RAISE_LIMIT = "Make the image smaller, or raise the limit: --max-pixels, max_pixels in Python."
 
+_RESAVE = "If other programs open it, save it as PNG; if none does, it is damaged."
+_SAVE_AS = {"TIFF": "If its samples are floating-point, scale them to 0..255 and save it as PNG."}
 
-def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> Image:
+
+def read_image(path: Path, max_pixels: int = MAX_PIXELS, color_type: str = "color") -> Image:
     """An image file as `[H, W, 3]` uint8, BGR.
 
     What the header declares is checked before it is decoded. The first image of a file with
-    several is taken; one that a camera has turned is turned back.
+    several is taken; one that a camera has turned is turned back, if its color type says so.
 
     Args:
         path: The file; its name may be of any bytes.
         max_pixels: Width times height that are decoded; at most `MOST_PIXELS` are in any case.
+        color_type: A key of `COLOR_TYPES`: 'color', or 'color_ignore_orientation', which leaves
+            the pixels as the camera wrote them.
 
     Raises:
-        BadInputError: No file, no image, or one above the limit.
+        BadInputError: No file, no image, one that was cut off, or one above the limit.
     """
     subject = f"image {path}"
     data = _content(path, subject, max_pixels)
     if (size := declared_size(data)) is None:
         raise _unreadable(path, subject)
     check_size(size, subject, max_pixels)
+    if kind := ends_early(data):
+        found = f"a {kind} file of {len(data):,} bytes that ends before the image does"
+        raise BadInputError(subject, found, "a whole image", "Copy or download it again.")
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), COLOR_TYPES[color_type])
     except (cv2.error, MemoryError) as error:
         raise _unreadable(path, subject) from error
     if image is None:
@@ -70,7 +85,19 @@ def _content(path: Path, subject: str, max_pixels: int) -> bytes:
         raise BadInputError(subject, found, "a file that can be read", "Check it.") from error
 
 
+def image_format(path: Path) -> str:
+    """Name of the image format that a file begins like; '' for others, folders among them."""
+    if not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        return format_of(file.read(_START))
+
+
 def _unreadable(path: Path, subject: str) -> BadInputError:
+    if name := image_format(path):
+        size = f"{path.stat().st_size:,} bytes"
+        found = f"a {name} image of {size} that OpenCV cannot read as 8-bit color"
+        return BadInputError(subject, found, "a JPEG or PNG image", _SAVE_AS.get(name, _RESAVE))
     found = f"{what_it_is(path)} that OpenCV cannot read"
     return BadInputError(subject, found, "a JPEG or PNG image", "Check that the file is whole.")
 

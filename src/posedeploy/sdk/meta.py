@@ -22,6 +22,7 @@ class DatasetMeta:
     keypoint_colors: tuple[tuple[int, ...], ...] = ()  # (red, green, blue), 0 to 255
     skeleton_link_colors: tuple[tuple[int, ...], ...] = ()  # likewise, one a link
     flip_pairs: tuple[tuple[int, ...], ...] = ()  # pairs that change places in a mirrored image
+    class_names: tuple[str, ...] = ()  # of a model of several classes, in the order of its labels
 
 
 def dataset_meta(detail: Node) -> DatasetMeta:
@@ -52,4 +53,5 @@ def dataset_meta(detail: Node) -> DatasetMeta:
         keypoint_colors=integers("keypoint_colors", *color),
         skeleton_link_colors=integers("skeleton_link_colors", *color),
         flip_pairs=integers("flip_pairs", *pair),
+        class_names=tuple(item.is_a(str) for item in items("class_names")),
     )

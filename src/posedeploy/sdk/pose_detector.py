@@ -21,9 +21,11 @@ from posedeploy.sdk.decode import MISMATCH
 from posedeploy.sdk.folder import read_folder
 from posedeploy.sdk.images import MAX_PIXELS, Image, check_image
 from posedeploy.sdk.poses import Poses, as_boxes, join, place
+from posedeploy.sdk.reading import ImageSource, read_for
 from posedeploy.sdk.transforms import Region, compile_transforms
 
 DEFAULT_BATCH = 16  # regions in one call of a graph with a dynamic batch
+NOT_FINITE = "Convert the model again: its weights are damaged, or too large for the precision."
 STAGES = ("pre", "session", "post")  # of a call of the graph, in order
 
 
@@ -112,6 +114,16 @@ class PoseDetector:
         for _ in range(calls):
             self._run(blank)
 
+    def read(self, source: ImageSource) -> Image:
+        """An image file as the model's pipeline reads it, `[H, W, 3]` uint8, BGR.
+
+        An array is taken as it is.
+
+        Raises:
+            BadInputError: No file, no image, or one above `max_pixels`.
+        """
+        return read_for(self.model, source, self.max_pixels)
+
     def __call__(self, img: Image, bboxes: ArrayLike | None = None) -> NDArray[np.float32]:
         """Keypoints `[n, K, 3]` float32 (x, y in image px, score) of n people in one image.
 
@@ -120,13 +132,13 @@ class PoseDetector:
         whole image as one box.  n is the number of boxes or of detected people, maybe 0.
 
         Raises:
-            BadInputError: Not an image, one above `max_pixels`, not boxes, or boxes for a
-                bottom-up model.
+            BadInputError: Not an image, one above `max_pixels`, not boxes, boxes for a bottom-up
+                model, or the graph outputs values that are not finite.
         """
         return self.detect(img, bboxes).keypoints
 
     def detect(self, img: Image, bboxes: ArrayLike | None = None) -> Poses:
-        """The same with the boxes and their scores."""
+        """The same with the boxes, their scores and, for models of several classes, `labels`."""
         return self.detect_batch([img], None if bboxes is None else [bboxes])[0]
 
     def batch(
@@ -159,10 +171,18 @@ class PoseDetector:
             poses, region = self._infer(regions[chunk])
             for index in np.unique(owners[chunk]):
                 rows = owners[chunk][region] == index
-                part = Poses(poses.keypoints[rows], poses.boxes[rows], poses.scores[rows])
-                parts[index].append(part)
+                parts[index].append(poses.select(rows))
         keypoints = 0 if all(parts) else self._keypoints
         return [join(part, keypoints) for part in parts]
+
+    def outputs(self, img: Image) -> dict[str, NDArray[Any]]:
+        """What the graph outputs for the whole image, `[1, ...]`, by the pipeline's names.
+
+        Raises:
+            BadInputError: Not an image, one above `max_pixels`, or one that the graph refuses.
+        """
+        regions = self._pre.regions(check_image(img, self.max_pixels), None)
+        return {name: array[:1] for name, array in self._run(self._tensor(regions)).items()}
 
     def _open(self) -> Session:
         if self._session is None:
@@ -187,16 +207,28 @@ class PoseDetector:
                 )  # fmt: skip
         return bound
 
-    def _infer(self, regions: Sequence[Region]) -> tuple[Poses, NDArray[np.intp]]:
-        """Poses of at most a batch of regions, and the region that each belongs to."""
+    def _tensor(self, regions: Sequence[Region]) -> NDArray[np.float32]:
+        """The graph's input; a static batch is filled up, and the surplus rows are dropped."""
         tensor = self._pre.tensor(regions)
         missing = self._binding.batch - len(regions)
-        if missing > 0:  # a static batch is filled up, and the surplus rows are dropped
-            tensor = np.concatenate([tensor, np.zeros((missing, *tensor.shape[1:]), np.float32)])
+        if missing <= 0:
+            return tensor
+        return np.concatenate([tensor, np.zeros((missing, *tensor.shape[1:]), np.float32)])
+
+    def _infer(self, regions: Sequence[Region]) -> tuple[Poses, NDArray[np.intp]]:
+        """Poses of at most a batch of regions, and the region that each belongs to."""
+        tensor = self._tensor(regions)
         self.on_stage("pre")
-        outputs = self._run(tensor)
+        outputs = {k: v[: len(regions)] for k, v in self._run(tensor).items()}
+        for name, array in outputs.items():
+            if not np.isfinite(array).all():
+                bad = int((~np.isfinite(array)).sum())
+                raise BadInputError(
+                    f"graph output {name!r}", f"{bad} of {array.size} values that are not finite",
+                    "numbers: nothing was found in the image", NOT_FINITE,
+                )  # fmt: skip
         self.on_stage("session")
-        decoded = self._decoder.decode({k: v[: len(regions)] for k, v in outputs.items()})
+        decoded = self._decoder.decode(outputs)
         placed = place(decoded, regions, self.input_size)
         self.on_stage("post")
         return placed, decoded.image

@@ -24,6 +24,12 @@ class Poses:
     keypoints: NDArray[np.float32]  # `[n, K, 3]`: x, y in image px, score
     boxes: NDArray[np.float32]  # `[n, 4]`: left, top, right, bottom in image px, detected or given
     scores: NDArray[np.float32]  # `[n]`: of the boxes; 1 for boxes that were given
+    labels: NDArray[np.int64] | None = None  # `[n]`: class, from 0; None for models of one class
+
+    def select(self, rows: NDArray[np.bool_]) -> Poses:
+        """Those people of the image."""
+        labels = None if self.labels is None else self.labels[rows]
+        return Poses(self.keypoints[rows], self.boxes[rows], self.scores[rows], labels)
 
 
 def as_boxes(boxes: ArrayLike) -> Floats:
@@ -76,7 +82,8 @@ def place(decoded: Decoded, regions: Sequence[Region], input_size: tuple[int, in
         return Poses(result, boxes.astype(np.float32), np.ones(people, np.float32))
     corners = decoded.boxes.reshape(people, 2, 2)
     boxes = to_image(corners, centers, scales, input_size).reshape(people, 4)
-    return Poses(result, boxes.astype(np.float32), decoded.box_scores.astype(np.float32))
+    scores = decoded.box_scores.astype(np.float32)
+    return Poses(result, boxes.astype(np.float32), scores, decoded.labels)
 
 
 def join(parts: Sequence[Poses], keypoints: int) -> Poses:
@@ -84,8 +91,10 @@ def join(parts: Sequence[Poses], keypoints: int) -> Poses:
     if not parts:
         points, boxes = np.empty((0, keypoints, 3), np.float32), np.empty((0, 4), np.float32)
         return Poses(points, boxes, np.empty(0, np.float32))
+    labels = [part.labels for part in parts if part.labels is not None]
     return Poses(
         np.concatenate([part.keypoints for part in parts]),
         np.concatenate([part.boxes for part in parts]),
         np.concatenate([part.scores for part in parts]),
+        np.concatenate(labels) if labels else None,
     )

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from posedeploy.errors import BadInputError
 from posedeploy.sdk.fields import Node
-from posedeploy.sdk.images import Image
+from posedeploy.sdk.images import COLOR_TYPES, Image
 
 Floats = NDArray[np.floating[Any]]
 
@@ -125,6 +125,7 @@ class Plan:
     """Settings read from the transforms, one after the other."""
 
     done: list[str] = field(default_factory=list)  # types of the transforms so far
+    color_type: str = "color"  # how a file is read: a key of `images.COLOR_TYPES`
     padding: float = 1.25  # factor on the boxes of a top-down model
     input_size: tuple[int, int] = (0, 0)  # width and height of the network's input, px
     use_udp: bool = False  # warp with unbiased data processing
@@ -142,8 +143,9 @@ def _only(step: Node, **allowed: object) -> None:
 
 
 def _load_image(step: Node, plan: Plan) -> None:
-    del plan
-    _only(step, color_type="color", channel_order="bgr", to_float32=False)
+    if step.has("color_type"):
+        plan.color_type = step.at("color_type").one_of(tuple(COLOR_TYPES))
+    _only(step, channel_order="bgr", to_float32=False)
 
 
 def _center_scale(step: Node, plan: Plan) -> None:
@@ -214,6 +216,7 @@ class Preprocessor:
         self._plan = plan
         self.top_down = "TopDownAffine" in plan.done
         self.input_size = plan.input_size
+        self.color_type = plan.color_type
         # A uint8 image has 256 values a channel: (value - mean) / std in float32, as torch
         # computes it, once for each of them.
         values = np.arange(256, dtype=np.float32)

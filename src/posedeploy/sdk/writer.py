@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from posedeploy.codecs import codec_of
-from posedeploy.config import DeployConfig, ModelConfig
+from posedeploy.config import DeployConfig, ModelConfig, class_count, type_name
+from posedeploy.heads import Stage
 from posedeploy.runtime import StoredPrecision, TensorInfo
 from posedeploy.sdk.checksums import EDITABLE, checksums
 from posedeploy.sdk.folder import DEPLOY, DETAIL, PIPELINE
@@ -26,7 +27,8 @@ META_KEYS = (
     "img_shape", "pad_shape", "ori_shape", "img_norm_cfg", "scale_factor", "bbox_score",
     "center", "scale",
 )  # fmt: skip
-# Defaults of MMPose 1.3.2's GetBBoxCenterScale and BottomupResize.
+# Defaults of MMPose 1.3.2's LoadImage, GetBBoxCenterScale and BottomupResize.
+DEFAULT_COLOR_TYPE = "color"
 DEFAULT_PADDING = 1.25
 DEFAULT_PAD_VALUE = (0, 0, 0)
 
@@ -89,13 +91,12 @@ def pipeline_json(
     """`pipeline.json`: pre-processing, network, post-processing."""
     by_position = artifact.names_are_positions
     height, width = map(int, artifact.inputs[0].shape[2:])  # of the loaded graph's NCHW input
-    positions = {name: f"#{i}" for i, name in enumerate(deploy_config.output_names)}
     net = {
         "name": model_config.estimator.lower(), "type": "Task", "module": "Net",
         "is_batched": artifact.dynamic_batch and not by_position,
         "input": ["prep_output"], "output": ["infer_output"],
         "input_map": {"img": "#0" if by_position else artifact.inputs[0].name},
-        "output_map": positions if by_position else {},  # else the names are the component's
+        "output_map": _output_map(artifact, model_config, deploy_config),
     }  # fmt: skip
     preprocess = {
         "type": "Task", "module": "Transform", "name": "Preprocess",
@@ -112,6 +113,24 @@ def pipeline_json(
     return {"pipeline": {"input": ["img"], "output": ["post_output"], "tasks": tasks}}
 
 
+def _output_map(
+    artifact: Artifact, model_config: ModelConfig, deploy_config: DeployConfig
+) -> dict[str, str]:
+    """Name that the component reads -> position or name in the graph, where it is another."""
+    names = deploy_config.output_names
+    reads = _stage(model_config, artifact.host).reads or names
+    by_position = artifact.names_are_positions
+    targets = [f"#{i}" for i in range(len(names))] if by_position else names
+    pairs = zip(reads, targets, strict=True)
+    return {read: target for read, target in pairs if read != target}
+
+
+def _stage(model_config: ModelConfig, host: Mapping[str, Any]) -> Stage:
+    """The stage that a graph ends at, which leaves `host` to the host."""
+    head = model_config.head_kind
+    return head.stage(host["stage"]) if host else head.stages[0]
+
+
 def transforms(model_config: ModelConfig, size: Sequence[int]) -> list[dict[str, Any]]:
     """The test pipeline in the SDK's words, for an input of [W, H] px."""
     steps = [_transform(step, list(size)) for step in model_config.test_pipeline]
@@ -122,11 +141,19 @@ def transforms(model_config: ModelConfig, size: Sequence[int]) -> list[dict[str,
     return [*filter(None, steps), normalize, to_tensor, collect]
 
 
+def color_type(model_config: ModelConfig) -> str:
+    """How the model's test pipeline reads a file: a key of `sdk.images.COLOR_TYPES`."""
+    steps = {type_name(step["type"]): step for step in model_config.test_pipeline}
+    return str(steps.get("LoadImage", {}).get("color_type", DEFAULT_COLOR_TYPE))
+
+
 def _transform(step: Mapping[str, Any], size: list[int]) -> dict[str, Any]:
-    """A step of the test pipeline in the SDK's words, {} where the SDK has none for it."""
-    match step["type"]:
+    """A step of the test pipeline in the SDK's words, {} for the last, which packs."""
+    match type_name(step["type"]):
         case "LoadImage":
-            return {"type": "LoadImageFromFile"}
+            color = step.get("color_type", DEFAULT_COLOR_TYPE)
+            other = {} if color == DEFAULT_COLOR_TYPE else {"color_type": color}
+            return {"type": "LoadImageFromFile", **other}
         case "GetBBoxCenterScale":
             padding = step.get("padding", DEFAULT_PADDING)
             return {"type": "TopDownGetBboxCenterScale", "padding": padding, "image_size": size}
@@ -134,7 +161,7 @@ def _transform(step: Mapping[str, Any], size: list[int]) -> dict[str, Any]:
             udp = {"use_udp": True} if step.get("use_udp") else {}
             return {"type": "TopDownAffine", "image_size": size, **udp}
         case "BottomupResize":
-            return {**step, "input_size": size}
+            return {**step, "type": "BottomupResize", "input_size": size}
     return {}
 
 
@@ -143,15 +170,15 @@ def postprocess(
 ) -> tuple[str, dict[str, Any]]:
     """Component and parameters: the model's test_cfg, its codec, and the client's fields."""
     head = model_config.head_kind
-    if host:
-        component = head.stage(host["stage"]).component
-        return component, {**host, "input_size": list(model_config.input_size)}
+    stage = _stage(model_config, host or {})
+    if host and head.bottom_up:
+        return stage.component, {**host, "input_size": list(model_config.input_size)}
     params: dict[str, Any] = {**model_config.test_cfg, **model_config.codec}
     if codec := codec_of(str(model_config.codec.get("type"))):
         params.update(codec.client_fields(params))
     if head.bottom_up:
         params["input_size"] = list(model_config.input_size)
-    return head.stages[0].component, params
+    return stage.component, params | dict(stage.params)
 
 
 def detail_json(  # noqa: PLR0917 - the sources of its sections, in their order
@@ -198,7 +225,7 @@ def model_facts(model_config: ModelConfig, keypoints: int) -> dict[str, Any]:
     They come from the config, and clients read the pipeline: a folder in which one of the two was
     changed is recognized.  `keypoints` is 0 where their number is not known.
     """
-    steps = {str(step["type"]).rsplit(".", 1)[-1]: step for step in model_config.test_pipeline}
+    steps = {type_name(step["type"]): step for step in model_config.test_pipeline}
     resize = steps.get("BottomupResize") or steps.get("TopdownAffine") or {}
     facts: dict[str, Any] = {
         "mean": list(model_config.mean),
@@ -206,9 +233,12 @@ def model_facts(model_config: ModelConfig, keypoints: int) -> dict[str, Any]:
         "bgr_to_rgb": model_config.bgr_to_rgb,
         "input_size": list(model_config.input_size),
         "use_udp": bool(resize.get("use_udp", False)),
+        "color_type": color_type(model_config),
     }
     if keypoints:
         facts["num_keypoints"] = keypoints
+    if (classes := class_count(model_config)) > 1:
+        facts["num_classes"] = classes
     if model_config.head_kind.bottom_up:
         # A bottom-up graph outputs coordinates itself: its codec encodes labels for training only.
         facts["pad_val"] = list(resize.get("pad_val", DEFAULT_PAD_VALUE))

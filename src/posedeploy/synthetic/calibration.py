@@ -180,8 +180,8 @@ def _set_score_level(head: Any, features: Any, threshold: float) -> None:
     layers = [layer for name in names for layer in _layers(head, name)]
     with recording(layers) as seen:
         head.forward(features)
-    logits = [
-        torch.cat([seen[layer].flatten(1) for layer in _layers(head, name)], dim=1)
+    logits = [  # of the best class, which is the one that counts
+        torch.cat([seen[layer].amax(dim=1).flatten(1) for layer in _layers(head, name)], dim=1)
         for name in names
     ]
     target = CANDIDATES * logits[0].shape[0]

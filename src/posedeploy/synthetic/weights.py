@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import filelock
 
 from posedeploy.config import ModelConfig, load_model_config
+from posedeploy.config.metainfo import config_metainfo
 from posedeploy.errors import BadInputError
 from posedeploy.paths import file_sha256, whole_file
 from posedeploy.synthetic.drawn import WITHOUT_PAIRS
@@ -59,14 +60,15 @@ def checkpoint_content(
     import torch
 
     from posedeploy.synthetic.calibration import calibrate
-    from posedeploy.zoo.build import build_model
+    from posedeploy.zoo.build import GENERATED, build_model, check_forward
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # for the few parameters that keep mmpose's own initialization
         model: Any = build_model(model_config, None)
+    check_forward(model, model_config)
     meta = {
         "dataset_meta": model.dataset_meta,
-        "posedeploy": {"weights": kind, "seed": seed, "family": model_config.family},
+        GENERATED: {"weights": kind, "seed": seed, "family": model_config.family},
     }
     if kind == "fitted":
         from posedeploy.synthetic.fitting.fit import fit
@@ -143,6 +145,7 @@ def _key(model_config: ModelConfig, seed: int, kind: str) -> str:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # OpenCV's names differ
             libraries[name] = importlib.metadata.version(name)
     facts = {
+        "metainfo": config_metainfo(model_config.path, model_config.config),
         "config": {name: config.get(name) for name in ("model", "codec", "test_dataloader")},
         "libraries": libraries,
         "recipe": recipe_hash(recipe_modules(model_config, kind)),

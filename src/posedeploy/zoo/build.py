@@ -14,9 +14,20 @@ from typing import Any
 
 import torch
 
-from posedeploy.compat import install, without_missing_scopes
+from posedeploy.compat import StandInUsedError, install, without_missing_scopes
 from posedeploy.config import ModelConfig
+from posedeploy.config.metainfo import WHERE, config_metainfo, find_metainfo, read_metainfo
+from posedeploy.zoo.checking import (
+    CHANNELS,
+    build_error,
+    check_keypoints,
+    check_model,
+    check_type,
+    readable_meta,
+)
 from posedeploy.zoo.checkpoints import Checkpoint, apply_checkpoint, load_checkpoint
+
+GENERATED = "posedeploy"  # in the `meta` of a checkpoint whose weights were made
 
 
 def build_model(model_config: ModelConfig, checkpoint: Path | None) -> torch.nn.Module:
@@ -28,25 +39,48 @@ def build_model(model_config: ModelConfig, checkpoint: Path | None) -> torch.nn.
         config if the checkpoint has none.
 
     Raises:
-        BadInputError: The checkpoint cannot be read or belongs to another model.
+        BadInputError: The checkpoint cannot be read or belongs to another model, mmpose cannot
+            build the config's, or its data set has another number of keypoints.
     """
+    check_model(model_config)
     loaded = load_checkpoint(checkpoint) if checkpoint is not None else None
-    install()
-    import mmpose.models  # noqa: F401  fills the registry
+    meta = dataset_meta(model_config, loaded)
     from mmengine.model.utils import revert_sync_batchnorm
     from mmengine.registry import init_default_scope
     from mmpose.registry import MODELS
 
     init_default_scope("mmpose")
     config = _without_initialization(without_missing_scopes(model_config.config["model"]))
+    config = _with_found_files(config, model_config.path)
     config["train_cfg"] = None
     config["test_cfg"] = type(config)(model_config.test_cfg)
-    with _no_metainfo_warning():
-        model: torch.nn.Module = revert_sync_batchnorm(MODELS.build(config))
+    try:
+        with _no_metainfo_warning():
+            model: torch.nn.Module = revert_sync_batchnorm(MODELS.build(config))
+    except StandInUsedError:
+        raise
+    except Exception as error:  # constructors of mmpose's and the user's, with the config's fields
+        raise build_error(model_config, "model", error) from error
     if loaded is not None:
         apply_checkpoint(model, loaded, str(model_config.path))
-    vars(model).update(cfg=model_config.config, dataset_meta=dataset_meta(model_config, loaded))
+    vars(model).update(cfg=model_config.config, dataset_meta=meta)
     return model.eval()
+
+
+def check_forward(model: Any, model_config: ModelConfig) -> None:
+    """Run the network once on an empty image, before anything is done that takes long.
+
+    Raises:
+        BadInputError: mmpose stops with an error: the config's fields do not fit each other.
+    """
+    width, height = model_config.input_size
+    try:
+        with torch.no_grad():
+            model.head.forward(model.extract_feat(torch.zeros(1, CHANNELS, height, width)))
+    except StandInUsedError:
+        raise
+    except Exception as error:  # code of mmpose's and the user's, with the config's fields
+        raise build_error(model_config, "network", error) from error
 
 
 @contextlib.contextmanager
@@ -67,19 +101,58 @@ def _without_initialization(node: Any) -> Any:
     return node
 
 
+def _with_found_files(node: Any, path: Path) -> Any:
+    """A config of a model in which relative names of metainfo files, as losses have, are paths."""
+    if isinstance(node, dict):
+        fields = {
+            k: str(find_metainfo(path, v, f"{path}: {k}"))
+            if k == "metainfo" and isinstance(v, str) else _with_found_files(v, path)
+            for k, v in node.items()
+        }  # fmt: skip
+        return type(node)(fields)
+    if isinstance(node, list | tuple):
+        return type(node)(_with_found_files(item, path) for item in node)
+    return node
+
+
 def dataset_meta(model_config: ModelConfig, loaded: Checkpoint | None = None) -> Mapping[str, Any]:
     """Joint names, skeleton and sigmas, in the form of mmpose's `parse_pose_metainfo`.
 
-    They are those of the checkpoint, or of the config's data set if it has none.
+    They are those of the checkpoint, or of the config's data set if it has none, or of another
+    number than the model finds. For generated weights the config's must be there as well: whether
+    they were cached makes no difference.
+
+    Raises:
+        BadInputError: There are none, they cannot be read, or they are not as many as the head's.
     """
-    if loaded is not None and loaded.meta.get("dataset_meta"):
-        meta: Mapping[str, Any] = loaded.meta["dataset_meta"]
-        return meta
+    own: Any = loaded.meta.get("dataset_meta") if loaded is not None else None
+    if loaded is not None and own and GENERATED not in loaded.meta:
+        names = readable_meta(own, f"checkpoint {loaded.path}: dataset_meta").keypoint_names
+        if model_config.keypoints in {None, len(names)}:
+            return own  # type: ignore[no-any-return]
+    parsed, source = _config_meta(model_config)
+    check_keypoints(model_config, parsed, source)
+    return own if loaded is not None and GENERATED in loaded.meta else parsed
+
+
+def _config_meta(model_config: ModelConfig) -> tuple[Mapping[str, Any], str]:
+    """The parsed metainfo of the config's data set, and where it is from, for messages."""
+    install()
+    import mmpose.datasets  # noqa: F401  fills the registry
     from mmpose.datasets.datasets.utils import parse_pose_metainfo
     from mmpose.registry import DATASETS
 
-    dataset = model_config.config["test_dataloader"]["dataset"]
-    metainfo = dataset.get("metainfo") or DATASETS.get(dataset["type"]).METAINFO
+    path, config = model_config.path, model_config.config
+    source = f"{path}: {WHERE}"
+    metainfo = config_metainfo(path, config)
+    if metainfo is None:
+        name = config["test_dataloader"]["dataset"].get("type")
+        check_type(path, "test_dataloader.dataset.type", name, "DATASETS")
+        source = f"the data set {name}"
+        dataset = DATASETS.get(name)
+        if choose := getattr(dataset, "_check_subset_and_metainfo", None):  # DeepFashionDataset's
+            choose(config["test_dataloader"]["dataset"].get("subset", ""))
+        own = getattr(dataset, "METAINFO", None)
+        metainfo = read_metainfo(path, own, f"{path}: METAINFO of the data set {name}")
     with _no_metainfo_warning():
-        parsed: Mapping[str, Any] = parse_pose_metainfo(metainfo)
-    return parsed
+        return parse_pose_metainfo(metainfo), source

@@ -21,6 +21,7 @@ import torch
 from torch import nn
 
 from posedeploy.errors import BadInputError, what_it_is
+from posedeploy.zoo.distilled import student_weights
 
 # Keys that may be absent from a checkpoint or be left over in it, each with its reason.
 # fmt: off
@@ -38,6 +39,13 @@ _SHAPES = re.compile(
     r"size mismatch for (\S+): .*?torch\.Size\(\[([^\]]*)\]\) from checkpoint, "
     r".*?torch\.Size\(\[([^\]]*)\]\)"
 )
+# What tensors of weights must not be -> whether one is none of it
+_LOADABLE: Mapping[str, Callable[[torch.Tensor], bool]] = {
+    "without data": lambda tensor: not tensor.is_meta,
+    "sparse": lambda tensor: tensor.layout == torch.strided,
+    "quantized": lambda tensor: not tensor.is_quantized,
+    "of integers": torch.Tensor.is_floating_point,
+}
 _SHOWN = 3  # keys listed in a message; the others are counted
 
 
@@ -64,6 +72,11 @@ def _curve_attribute(owner: object, name: str) -> str:
     return name
 
 
+def _no_bytes() -> bytes:
+    """Replaces `bytes` while unpickling, which pickles of empty numpy arrays call for no bytes."""
+    return b""
+
+
 def _allowed_globals() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
     """Objects that a checkpoint may refer to, each with its name in pickles.
 
@@ -75,6 +88,7 @@ def _allowed_globals() -> list[Callable[..., Any] | tuple[Callable[..., Any], st
     return [
         (TrainingCurve, "mmengine.logging.history_buffer.HistoryBuffer"),
         (_curve_attribute, "builtins.getattr"),
+        (_no_bytes, "builtins.bytes"),
         (np.dtype, "numpy.dtype"),
         (np.ndarray, "numpy.ndarray"),
         *((reconstruct, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")),
@@ -87,8 +101,8 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     """Read a checkpoint file without running code in it.
 
     Raises:
-        BadInputError: The file is missing, is no checkpoint, or its pickle refers to more than
-            tensors, plain containers and `_allowed_globals`.
+        BadInputError: The file is missing, is no checkpoint, its pickle refers to more than
+            tensors, plain containers and `_allowed_globals`, or weights are not finite.
     """
     path = Path(path)
     if not path.is_file():
@@ -109,7 +123,10 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     # in place: a copy would lose `_metadata`, torch's versions of the modules' layouts
     nn.modules.utils.consume_prefix_in_state_dict_if_present(state_dict, "module.")
     meta = content.get("meta") if content is not state_dict else None
-    return Checkpoint(path, state_dict, meta if isinstance(meta, Mapping) else {})
+    meta = meta if isinstance(meta, Mapping) else {}
+    checkpoint = Checkpoint(path, student_weights(path, state_dict, meta), meta)
+    _check_finite(checkpoint)
+    return checkpoint
 
 
 def _unpickle(path: Path) -> Any:
@@ -149,8 +166,17 @@ def apply_checkpoint(model: torch.nn.Module, checkpoint: Checkpoint, model_name:
     `model_name` is for messages.
 
     Raises:
-        BadInputError: Keys other than `HARMLESS_KEYS` are missing, left over or of another shape.
+        BadInputError: Keys other than `HARMLESS_KEYS` are missing, left over or of another shape,
+            or weights are not as `_LOADABLE`: torch would convert integers without a word.
     """
+    floats = {k for k, v in model.state_dict().items() if v.is_floating_point()}
+    for kind, fits in _LOADABLE.items():
+        unfit = [k for k, v in checkpoint.state_dict.items() if k in floats and not fits(v)]
+        if found := _counted(kind, unfit):
+            raise BadInputError(
+                f"checkpoint {checkpoint.path}", found, "dense tensors in floating point",
+                "Give the checkpoint as training wrote it, before it was quantized or pruned.",
+            )  # fmt: skip
     try:
         model.load_state_dict(checkpoint.state_dict, strict=True)
     except RuntimeError as error:  # raised after every key that fits has been loaded
@@ -164,6 +190,28 @@ def apply_checkpoint(model: torch.nn.Module, checkpoint: Checkpoint, model_name:
                 f"exactly the weights of {model_name}",
                 "The checkpoint belongs to another model: give the config it was trained with.",
             ) from error  # fmt: skip
+
+
+def _check_finite(checkpoint: Checkpoint) -> None:
+    plain = {
+        key: tensor
+        for key, tensor in checkpoint.state_dict.items()
+        if not _HARMLESS.fullmatch(key) and all(fits(tensor) for fits in _LOADABLE.values())
+    }
+    bad = {
+        key: int((~tensor.isfinite()).sum())
+        for key, tensor in plain.items()
+        if not bool(tensor.isfinite().all())
+    }
+    if bad:
+        key, count = next(iter(bad.items()))
+        more = f", and {len(bad) - 1} more tensors like it" if len(bad) > 1 else ""
+        raise BadInputError(
+            f"checkpoint {checkpoint.path}",
+            f"{count} of the {checkpoint.state_dict[key].numel()} values of {key} are not finite"
+            f"{more}",
+            "weights that are numbers", "Take a checkpoint from before the training diverged.",
+        )  # fmt: skip
 
 
 def _differences(message: str) -> list[tuple[str, list[str]]]:

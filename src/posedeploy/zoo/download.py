@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from posedeploy.errors import BadInputError, UnavailableError
+from posedeploy.errors import BadInputError, UnavailableError, what_it_is
 from posedeploy.paths import cache_dir, errors_naming
 from posedeploy.runtime.processes import held, waiting
 from posedeploy.zoo.table import ModelRow, published
@@ -26,7 +26,12 @@ _CHUNK = 1 << 20
 _LOCK_SECONDS = 3600.0  # the largest checkpoint on a slow line
 # mmpose's index has no sizes; the largest checkpoint of the table has 0.5 GB
 MAX_BYTES = 2 * 2**30
-_HASH = re.compile(r"-([0-9a-f]{8})(?:_\d{8})?\.pth$")  # rtmpose-s_…-8edcf0d7_20230127.pth
+# rtmpose-s_…-8edcf0d7_20230127.pth; in mine-20240131.pth the digits are a date
+_HASH = re.compile(
+    r"-(?!20\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\.)([0-9a-f]{8})(?:_\d{8})?\.pth$"
+)
+_CHECKPOINT = (b"PK\x03\x04", b"\x80")  # how what torch.save wrote begins: a ZIP file, or a pickle
+SCHEMES = ("http", "https")
 
 OnProgress = Callable[[int, int | None], None]  # bytes downloaded, bytes in total or None
 
@@ -75,6 +80,50 @@ def fetch_checkpoint(
     return path
 
 
+def fetch_url(url: str, folder: Path | None = None, *, on_progress: OnProgress = _ignore) -> Path:
+    """The checkpoint at a URL, downloaded unless it is in the folder (by default the cache's) yet.
+
+    A name with a hash in it is the file's; without one the URL decides where it is kept, and what
+    was kept is taken for as long as it is there.
+
+    Raises:
+        BadInputError: It is no such URL, the server has no such file, or what it sends is no
+            checkpoint, or not the one of the hash in its name.
+        UnavailableError: The server does not answer, or not to the end.
+    """
+    name = _name_in(url)
+    path = (folder or cache_dir() / FOLDER) / name
+    if not _HASH.search(name):
+        path = path.parent / hashlib.sha256(url.encode()).hexdigest()[:16] / name
+    try:
+        fetch(url, path, on_progress=on_progress)
+    except UnavailableError as error:
+        answer = error.__cause__
+        if isinstance(answer, urllib.error.HTTPError) and 400 <= answer.code < 500:
+            raise BadInputError(
+                f"checkpoint {url}", f"HTTP {answer.code} {answer.reason}", "a file at this URL",
+                "Check the URL. If it opens in a browser, download it there and give the path.",
+            ) from error  # fmt: skip
+        raise
+    return path
+
+
+def _name_in(url: str) -> str:
+    """The file's name in a URL."""
+    try:
+        parts = urlsplit(url)
+        name = Path(parts.path).name
+        if parts.scheme in SCHEMES and parts.hostname and name:
+            return name
+        found = "no name of a file in it" if parts.scheme in SCHEMES else f"{parts.scheme}://"
+    except ValueError as error:  # a port that is no number, brackets
+        found = str(error)
+    raise BadInputError(
+        f"checkpoint {url}", found, "https://HOST/…/NAME.pth, or http://",
+        "Download the file with what reads such an address, and give its path.",
+    )  # fmt: skip
+
+
 def fetch(
     url: str,
     path: Path,
@@ -101,6 +150,8 @@ def fetch(
     with held(filelock.FileLock(lock, timeout=_LOCK_SECONDS)):
         if path.is_file():  # another process has downloaded it meanwhile
             return
+        if not _HASH.search(path.name):
+            part.unlink(missing_ok=True)  # nothing tells whether the rest is of the same file
         try:
             with waiting():
                 _download(url, part, max_bytes, on_progress)
@@ -109,13 +160,29 @@ def fetch(
             if getattr(error, "filename", None) == str(part):
                 raise  # not the server, but the disk
             reason = str(getattr(error, "reason", error)) or type(error).__name__
+            if isinstance(error, urllib.error.HTTPError):
+                reason = f"HTTP {error.code} {reason}"
             raise _unavailable(url, path, f"no usable answer ({reason})") from error
         try:
-            check_hash(part, path.name)
+            _check_content(part, path.name, url)
         except BadInputError:
             part.unlink()  # nothing to resume
             raise
         part.replace(path)
+
+
+def _check_content(part: Path, name: str, url: str) -> None:
+    """BadInputError for a download that is no checkpoint, or not that of the hash in its name."""
+    if _HASH.search(name):
+        check_hash(part, name, f"checkpoint {url}")
+        return
+    with part.open("rb") as file:
+        start = file.read(4)
+    if not start.startswith(_CHECKPOINT):
+        raise BadInputError(
+            f"checkpoint {url}", what_it_is(part), "a checkpoint written by torch.save",
+            "Take the address of the file itself: that of a page about it has other content.",
+        )  # fmt: skip
 
 
 def _check_places(path: Path, *others: Path) -> None:
@@ -192,10 +259,10 @@ def _download(url: str, part: Path, max_bytes: int, on_progress: OnProgress) -> 
         raise ConnectionError(f"the connection ended after {done:,} of {total:,} bytes")
 
 
-def check_hash(path: Path, name: str | None = None) -> None:
+def check_hash(path: Path, name: str | None = None, subject: str = "") -> None:
     """BadInputError for a file whose SHA-256 does not begin with the digits in its name, if any.
 
-    `name` is the file's final name, if it differs.
+    `name` is the file's final name, if it differs; `subject` is the error's, if it isn't the file.
     """
     match = _HASH.search(name or path.name)
     if match is None:
@@ -203,15 +270,18 @@ def check_hash(path: Path, name: str | None = None) -> None:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if not digest.startswith(match[1]):
+        final = path.with_name(match.string)
         raise BadInputError(
-            f"checkpoint {path}", f"{path.stat().st_size:,} bytes with SHA-256 {digest[:8]}…",
+            subject or f"checkpoint {final}", f"{what_it_is(path)} with SHA-256 {digest[:8]}…",
             f"SHA-256 {match[1]}…, as its name says",
-            f"It is damaged, or another file: delete {path} and fetch it again.",
+            f"It is damaged, or another file: delete {path} and fetch it again." if path == final
+            else "Nothing was kept. Fetch it again; if it is the same then, the server has "
+            "another file under this name.",
         )  # fmt: skip
 
 
 def _unavailable(url: str, path: Path, reason: str) -> UnavailableError:
     return UnavailableError(
         f"checkpoint {path.name}", reason, url,
-        f"Download it where there is a network, and put it at {path}",
+        f"Run it again where there is a network, or download it elsewhere and put it at {path}",
     )  # fmt: skip

@@ -109,16 +109,31 @@ def config_path(row: ModelRow) -> Path:
     if not path.is_file():
         raise BadInputError(
             f"model {row.name}", f"no file {path}", "mmpose 1.3's configs",
-            "Install mmpose==1.3.2.",
+            "Run: posedeploy setup --replace",
         )  # fmt: skip
     return path
 
 
 def shipped_config(name: str) -> Path | None:
-    """The config with this file name (no folder) in mmpose's wheel; the names are unique."""
-    if Path(name).name != name or not name.endswith(".py"):
+    """The config in mmpose's wheel with this file name, or with this path in its repository.
+
+    File names without a folder are unique; a path counts from its last 'configs/'.
+    """
+    folder, _, last = name.rpartition("/")
+    if not last.endswith(".py"):
         return None
-    return next((mmpose_files() / "configs").rglob(glob.escape(name)), None)
+    root = mmpose_files() / "configs"
+    if not folder:
+        return next(root.rglob(glob.escape(last)), None)
+    _, named, inside = f"/{name}".rpartition("/configs/")
+    path = root / inside
+    return path if named and ".." not in Path(inside).parts and path.is_file() else None
+
+
+def shipped_names() -> list[str]:
+    """File names of the configs in mmpose's wheel, but for those that others inherit."""
+    root = mmpose_files() / "configs"
+    return sorted(p.name for p in root.rglob("*.py") if "_base_" not in p.parts)
 
 
 @functools.cache
@@ -129,7 +144,7 @@ def mmpose_files() -> Path:
         raise UnavailableError(
             "mmpose", "no such package in this environment",
             "mmpose 1.3, whose wheel brings the model configs",
-            "pip install --no-deps mmpose==1.3.2 mmengine==0.10.7 mmcv-lite==2.1.0",
+            "Run: posedeploy setup",
         )  # fmt: skip
     return Path(spec.origin).parent / ".mim"
 

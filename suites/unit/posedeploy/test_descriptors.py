@@ -43,18 +43,30 @@ def test_rows_are_found_by_kind_word_mmpose_type_and_outputs() -> None:
         assert head_of_outputs(head.output_names, head.word) is head
         for stage in head.stages:
             if stage.component:
-                assert stage_of_component(stage.component)[1] == stage
+                params = dict(stage.params)
+                assert stage_of_component(stage.component, params)[1] == stage
     assert head_of_mmpose("NoSuchHead") is head_of_outputs(("no", "such")) is None
     for word in ("rtmo", "yolox-pose"):
         assert head_of_outputs(("keypoints", "dets"), word) is head_of_kind(word)
     assert head_of_outputs(("dets", "keypoints")) is head_of_kind("yolox-pose")
 
 
+def test_parameters_tell_the_stages_of_a_component_apart() -> None:
+    whole, ended = (
+        stage_of_component("SimCCLabelDecode", {"export_postprocess": value})[1].name
+        for value in (False, True)
+    )
+    assert (whole, ended) == ("whole", "keypoints")
+    assert stage_of_component("SimCCLabelDecode", {})[1].name == "whole"
+    for word in ("", "simcc"):
+        assert head_of_outputs(("keypoints", "scores"), word) is head_of_word(word)
+
+
 def test_what_is_not_there_is_an_error() -> None:
     with pytest.raises(KeyError, match="no stage 'dense'; there are: whole"):
         head_of_kind("simcc").stage("dense")
     with pytest.raises(KeyError):
-        stage_of_component("")  # of a stage that nothing decodes
+        stage_of_component("", {})  # of a stage that nothing decodes
 
 
 def test_every_component_is_listed_once() -> None:

@@ -11,7 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from posedeploy.errors import BadInputError, UnavailableError, storage_error
+from posedeploy.errors import (
+    BadInputError,
+    UnavailableError,
+    did_you_mean,
+    names_beside,
+    storage_error,
+)
 
 
 @pytest.mark.parametrize(
@@ -58,3 +64,19 @@ def test_a_full_disk_needs_no_name_and_other_errors_do() -> None:
     assert storage_error(OSError("no number")) is None
     url = "http://127.0.0.1/x.pth"
     assert storage_error(urllib.error.HTTPError(url, 404, "Not Found", Message(), None)) is None
+
+
+def test_a_link_that_leads_nowhere_is_not_suggested(tmp_path: Path) -> None:
+    (tmp_path / "model.pth").touch()
+    (tmp_path / "model-1.pth").symlink_to("model-1.pth")
+    (tmp_path / "model-2.pth").symlink_to("gone.pth")
+    assert names_beside(tmp_path / "model-1.pth") == ["model.pth"]
+
+
+@pytest.mark.parametrize(
+    ("word", "advice"),
+    [("RTMPose_T", "Did you mean rtmpose_t?"), ("hrnet", "Did you mean hrnet_w32_long_name?"),
+     ("hr", "Check the spelling."), ("other", "Check the spelling.")],
+)  # fmt: skip
+def test_the_nearest_name_is_meant_in_any_case_or_by_its_beginning(word: str, advice: str) -> None:
+    assert did_you_mean(word, ["rtmpose_t", "hrnet_w32_long_name"]) == advice

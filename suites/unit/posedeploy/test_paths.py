@@ -12,7 +12,14 @@ from pathlib import Path
 import pytest
 
 from fixtures.odd_names import ODD_NAMES, id_of
-from posedeploy.paths import remove_leftovers, scratch_folder, whole_file, whole_folder, write_text
+from posedeploy.paths import (
+    followed,
+    remove_leftovers,
+    scratch_folder,
+    whole_file,
+    whole_folder,
+    write_text,
+)
 
 # What a conversion does with the file system; the process kills itself before the step that the
 # command line names, and prints how many there were if it is not killed.
@@ -186,3 +193,30 @@ def test_a_file_of_a_killed_process_is_removed_by_the_next(tmp_path: Path) -> No
     with whole_file(tmp_path / "b") as path:
         path.write_text("b")
     assert names(tmp_path) == {"b"}
+
+
+# link -> what it points to, and where that leads; "" for a loop
+LINKS = {
+    "around": ("missing/../around", ""),
+    "away": ("nowhere", "nowhere"),
+    "first": ("second", ""),
+    "second": ("first", ""),
+    "straight": ("folder", "folder"),
+}
+
+
+@pytest.mark.parametrize("name", LINKS)
+@pytest.mark.parametrize("below", ["", "x", "x/y"])
+def test_where_a_link_leads_is_the_same_in_every_version_of_python(
+    name: str, below: str, tmp_path: Path
+) -> None:
+    (tmp_path / "folder").mkdir()
+    for link, (target, _) in LINKS.items():
+        (tmp_path / link).symlink_to(target)
+    leads = LINKS[name][1]
+    expected = tmp_path.resolve() / leads / below if leads else None
+    assert followed(tmp_path / name / below) == expected
+
+
+def test_a_path_without_links_leads_to_itself(tmp_path: Path) -> None:
+    assert followed(tmp_path.resolve() / "not" / "there") == tmp_path.resolve() / "not" / "there"

@@ -66,6 +66,8 @@ IGNORED: tuple[tuple[str, Callable[[Params], bool], str], ...] = (
     ("blur_kernel_size", _other_dark, "it blurs with modulate_kernel, 11 by default"),
     ("heatmap_type", lambda p: p.get("heatmap_type") == "combined"
      and p.get("target_type") != "CombinedTarget", "it decodes the maps as Gaussians"),
+    ("output_keypoint_indices", lambda p: p.get("output_keypoint_indices") is not None,
+     "it outputs all keypoints of the graph"),
     ("post_process", lambda p: p.get("type") == "MegviiHeatmap"
      and p.get("post_process") != "megvii", "it decodes as for MSRAHeatmap"),
     ("unbiased", lambda p: bool(p.get("unbiased")) and p.get("post_process") != "unbiased",

@@ -20,6 +20,7 @@ SILENT = "keypoints are silently wrong"
 FACTS: tuple[tuple[str, str, str, Any], ...] = (
     # fact of the model config, transform that must agree with it, its field, default of the field
     ("bgr_to_rgb", "Normalize",                 "to_rgb",     True),
+    ("color_type", "LoadImageFromFile",         "color_type", "color"),
     ("input_size", "BottomupResize",            "input_size", None),
     ("input_size", "TopDownAffine",             "image_size", None),
     ("mean",       "Normalize",                 "mean",       None),
@@ -48,16 +49,16 @@ def step(model: SdkModel, kind: str) -> Node | None:
     return next((t for t in model.transforms if t.value["type"] == kind), None)
 
 
-def _section(model: SdkModel, name: str) -> dict[str, Any]:
+def section(model: SdkModel, name: str) -> dict[str, Any]:
     """A section of `detail.json: $.posedeploy`, {} where it is missing or no object."""
     ours = model.detail.get("posedeploy", {})
-    section = ours.get(name, {}) if isinstance(ours, dict) else {}
-    return section if isinstance(section, dict) else {}
+    found = ours.get(name, {}) if isinstance(ours, dict) else {}
+    return found if isinstance(found, dict) else {}
 
 
 def check_facts(model: SdkModel) -> Iterator[Finding]:
     """Transforms and codec parameters against the model config's facts."""
-    facts = _section(model, "model")
+    facts = section(model, "model")
     for name, transform, key, default in FACTS:
         fields = step(model, transform)
         if name not in facts or fields is None:
@@ -121,7 +122,12 @@ def check_meta(model: SdkModel, keypoints: int | None) -> Iterator[Finding]:
             yield warning(DETAIL, f"{path}.{key}", f"{length} entries", f"{wanted} or none")
     if len(set(meta.keypoint_names)) != names:
         yield warning(DETAIL, f"{path}.keypoint_names", "a name twice", "each name once")
-    declared = _section(model, "model").get("num_keypoints")
+    facts = section(model, "model")
+    named, classes = len(meta.class_names), facts.get("num_classes", 1)
+    if named and named != classes:
+        found, why = f"{named} names", "people get names of wrong classes"
+        yield error(DETAIL, f"{path}.class_names", found, f"{classes}, as num_classes has", why)
+    declared = facts.get("num_keypoints")
     if isinstance(declared, int) and keypoints not in (None, declared):
         yield error(DETAIL, "$.posedeploy.model.num_keypoints", show(declared), as_graph)
 

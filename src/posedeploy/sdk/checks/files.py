@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.resources
 import json
+import os
 from collections.abc import Iterator
 from functools import cache
 from itertools import islice
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from posedeploy.errors import BadInputError
+from posedeploy.paths import followed
 from posedeploy.runtime import backend_names, backend_row, torchscript_program
 from posedeploy.sdk.checks import Finding, Level, error, from_exception, note, warning
 from posedeploy.sdk.checksums import edited, mismatches, recorded
@@ -35,16 +37,15 @@ _EXPECTED = {
 
 def check_links(folder: Path) -> Iterator[Finding]:
     """Links in a folder: they break when it is copied, and may lead anywhere."""
-    root = folder.resolve()
+    root = Path(os.path.realpath(folder))
     for entry in islice(folder.rglob("*"), MAX_PACKAGE_ENTRIES):
         if not entry.is_symlink():
             continue
         name = str(entry.relative_to(folder))
-        try:
-            inside = entry.resolve().is_relative_to(root)
-        except (OSError, RuntimeError):  # a loop of links leads nowhere
-            inside = False
-        if inside:
+        target = followed(entry)
+        if target is None:
+            yield error(name, "", "a loop of links", "a file", "it leads nowhere")
+        elif target.is_relative_to(root):
             yield warning(name, "", "a link", "a file", "copying may lose or double it")
         else:
             yield error(name, "", "a link out of the folder", "a file", "it is not followed")

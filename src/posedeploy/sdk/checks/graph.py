@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from math import prod
 from typing import Any
 
@@ -14,11 +14,20 @@ from posedeploy.heads import stage_of_component
 from posedeploy.runtime import TensorInfo
 from posedeploy.sdk.binding import bind_input, bind_outputs, check_sizes, resolve
 from posedeploy.sdk.checks import Finding, error, from_exception, warning
+from posedeploy.sdk.checks.detail import section
 from posedeploy.sdk.decode import Decoder
-from posedeploy.sdk.folder import DEPLOY, PIPELINE, SdkModel
+from posedeploy.sdk.decode.selected import SelectedKeypoints
+from posedeploy.sdk.folder import DEPLOY, DETAIL, PIPELINE, SdkModel
 from posedeploy.sdk.onnxfile import OnnxFacts
 
 MAX_ELEMENTS = 2 * 10**7  # of an output that is tried out; real ones have 10**6
+
+# Output -> what its last dimension is with so many classes.
+CLASS_AXES: Mapping[str, Callable[[int], int]] = {
+    "dets": lambda classes: 5 if classes == 1 else 6,
+    "scores": lambda classes: classes,
+    "cls": lambda classes: classes,
+}
 
 # Operators that only quantized graphs have: ONNX operator specification.
 QUANTIZED = frozenset(
@@ -54,6 +63,7 @@ def check_graph(
         yield from _check_input(model, info, input_size)
     if decoder is not None and not other_input:
         yield from _check_outputs(model, graph, decoder)
+        yield from _check_classes(model, graph, decoder)
     yield from _check_precision(model, graph)
     custom = sorted(set(graph.opsets) - {"", "ai.onnx", "ai.onnx.ml"})
     if custom:
@@ -105,6 +115,25 @@ def _check_outputs(model: SdkModel, graph: OnnxFacts, decoder: Decoder) -> Itera
         yield error(model.model.net, "", f"{problem.subject} {problem.found}", problem.expected)
 
 
+def _check_classes(model: SdkModel, graph: OnnxFacts, decoder: Decoder) -> Iterator[Finding]:
+    """The number of classes in `detail.json` and in the outputs of a detector's graph."""
+    facts = section(model, "model")
+    declared = facts.get("num_classes", 1)
+    shapes = {info.name: info.shape for info in graph.outputs}
+    for name in sorted(CLASS_AXES.keys() & set(decoder.outputs)):
+        shape = shapes.get(resolve(name, model.output_map, list(shapes)) or "", ())
+        if not facts or not isinstance(declared, int) or len(shape) != 3:
+            continue
+        wanted = CLASS_AXES[name](declared)
+        if isinstance(shape[2], int) and shape[2] != wanted:
+            yield error(
+                model.model.net, "", f"output {name!r} of shape {list(shape)}",
+                f"{wanted} in the last dimension: {declared} "
+                f"{'class' if declared == 1 else 'classes'} by num_classes in {DETAIL}",
+                "people get a wrong class or none",
+            )  # fmt: skip
+
+
 def _zeros(info: TensorInfo) -> NDArray[Any] | None:
     """Zeros of an output's shape, a dynamic batch as 1; None where a size is not declared."""
     shape = [1 if i == 0 and isinstance(size, str) else size for i, size in enumerate(info.shape)]
@@ -116,11 +145,13 @@ def _zeros(info: TensorInfo) -> NDArray[Any] | None:
 
 
 def keypoint_count(model: SdkModel, graph: OnnxFacts, decoder: Decoder) -> int | None:
-    """Number of keypoints that the graph's outputs are for, None where it does not tell."""
+    """Number of keypoints that a person gets, None where the graph does not tell."""
+    if isinstance(decoder, SelectedKeypoints):
+        return len(decoder.indices.value)
     shapes = {info.name: info.shape for info in graph.outputs}
-    _, stage = stage_of_component(model.component)
-    for output in stage.outputs:
-        shape = shapes.get(resolve(output.name, model.output_map, list(shapes)) or "", ())
+    _, stage = stage_of_component(model.component, model.params.value)
+    for output, name in zip(stage.outputs, stage.read_names, strict=True):
+        shape = shapes.get(resolve(name, model.output_map, list(shapes)) or "", ())
         axis = output.axes.index("K") if "K" in output.axes else len(shape)
         count = shape[axis] if len(shape) > axis else None
         if isinstance(count, int):

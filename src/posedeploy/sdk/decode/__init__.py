@@ -28,6 +28,7 @@ class Decoded:
     point_scores: Floats  # `[P, K]`
     boxes: Floats | None = None  # `[P, 4]` left, top, right, bottom; None if there are none
     box_scores: Floats | None = None  # `[P]`, likewise
+    labels: NDArray[np.int64] | None = None  # `[P]` class from 0; None if there is one class only
 
 
 class Decoder(Protocol):
@@ -70,7 +71,7 @@ def compile_decoder(
     if component not in component_names():
         path = params.path.removesuffix(".params") + ".component"
         raise Node(component, params.file, path).error(f"one of {', '.join(component_names())}")
-    _, stage = stage_of_component(component)
+    _, stage = stage_of_component(component, params.value)
     if params.has("input_size") and params.size("input_size") != input_size:
         raise params.at("input_size").error(f"{list(input_size)}, the size that is warped to")
     folders = (folder,) if stage.host_weights else ()

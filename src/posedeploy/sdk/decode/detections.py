@@ -1,10 +1,11 @@
 """People from detectors: `YOLOXPoseDetections`, `RTMODetections` and their host variants.
 
-A graph that holds everything ends with `dets`, padded with zero rows: those are dropped.  A
-backend that cannot hold non-maximum suppression (ncnn) ends its graph before it:
-`YOLOXPoseHostDetections` takes decoded candidates, and `RTMOHostDetections` the outputs of RTMO's
-last layers, for decoding all its candidates takes longer than the network.  The results are the
-same.  The component names are ours: MMDeploy writes `UNKNOWN`, which no client of its runs.
+A graph that holds everything ends with `dets`, padded with zero rows: those are dropped.  Where a
+model has several classes, their sixth column is the class.  A backend that cannot hold
+non-maximum suppression (ncnn) ends its graph before it: `YOLOXPoseHostDetections` takes decoded
+candidates, and `RTMOHostDetections` the outputs of RTMO's last layers, for decoding all its
+candidates takes longer than the network.  The results are the same.  The component names are ours:
+MMDeploy writes `UNKNOWN`, which no client of its runs.
 """
 
 from __future__ import annotations
@@ -21,13 +22,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posedeploy.errors import BadInputError
-from posedeploy.sdk.decode import Decoded, Outputs, floats
+from posedeploy.sdk.decode import MISMATCH, Decoded, Outputs, floats
 from posedeploy.sdk.decode.refine import only_numbers
 from posedeploy.sdk.fields import Node
 from posedeploy.sdk.safefiles import file_inside
 
 Floats = NDArray[np.float32]
-People = tuple[Floats, Floats, Floats]  # boxes [n, 4], scores [n], keypoints [n, K, 3]
+Labels = NDArray[np.int64]
+# Boxes [n, 4], scores [n], keypoints [n, K, 3], labels [n]
+People = tuple[Floats, Floats, Floats, Labels | None]
+MAX_LABEL = 2**24  # up to here float32 holds every integer
 MAX_ROWS = 2**31 - 1
 MAX_ARRAY_BYTES = 64 * 2**20  # real ones have 3 MB
 
@@ -43,7 +47,7 @@ SHAPES: Mapping[str, tuple[int | str, ...]] = {
 
 @dataclass(frozen=True)
 class DetectionsDecoder:
-    """`dets [N, M, 5]` and `keypoints [N, M, K, 3]`, in input px, to people."""
+    """`dets [N, M, 5]` or `[N, M, 6]` and `keypoints [N, M, K, 3]`, in input px, to people."""
 
     input_size: tuple[int, int]  # width, height of the input, px: boxes are clipped to it
     score_threshold: float = 0.0  # lower limit of a score, exclusive; 0 drops just the padding
@@ -51,13 +55,36 @@ class DetectionsDecoder:
 
     def decode(self, outputs: Outputs) -> Decoded:
         """People in the graph's order: by image, then by falling score."""
-        dets = floats(outputs, "dets", ("N", "M", 5))
+        columns = 6 if np.shape(outputs["dets"])[2:] == (6,) else 5
+        dets = floats(outputs, "dets", ("N", "M", columns))
         keypoints = floats(outputs, "keypoints", (*dets.shape[:2], "K", 3))
         chosen = dets[..., 4] > np.float32(self.score_threshold)
-        image, row = np.nonzero(chosen & np.isfinite(dets).all(axis=-1))
+        image, row = np.nonzero(chosen & np.isfinite(dets[..., :5]).all(axis=-1))
         boxes = dets[image, row]
-        people = boxes[:, :4], boxes[:, 4], keypoints[image, row]
+        labels = _read_labels(boxes[:, 5]) if columns > 5 else None
+        people = boxes[:, :4], boxes[:, 4], keypoints[image, row], labels
         return _decoded(image, people, self.input_size)
+
+
+def _read_labels(column: Floats) -> Labels:
+    """The sixth column of `dets`, `[n]`; a BadInputError for what is no class."""
+    wrong = ~((column >= 0) & (column <= MAX_LABEL) & (column == np.round(column)))
+    if wrong.any():
+        raise BadInputError(
+            "graph output 'dets'", f"a class of {column[wrong][0]:g} in the sixth column",
+            "whole numbers from 0", MISMATCH,
+        )  # fmt: skip
+    return column.astype(np.int64)
+
+
+def best_class(scores: Floats) -> tuple[Floats, Labels | None]:
+    """Scores `[P, C]` of classes to those of the best class `[P]`, and which it is.
+
+    Of equal scores the first counts, as in mmpose; the label is None if there is one class.
+    """
+    if scores.shape[-1] == 1:
+        return scores[:, 0], None
+    return scores.max(axis=-1), scores.argmax(axis=-1).astype(np.int64)
 
 
 def detections_decoder(params: Node, input_size: tuple[int, int]) -> DetectionsDecoder:
@@ -127,7 +154,10 @@ def _count(node: Node) -> int:
 
 @dataclass(frozen=True)
 class DenseDecoder:
-    """`boxes [N, P, 4]`, `scores [N, P, 1]`, `keypoints [N, P, K, 3]` in input px, to people."""
+    """`boxes [N, P, 4]`, `scores [N, P, C]`, `keypoints [N, P, K, 3]` in input px, to people.
+
+    C is the number of classes; suppression is across classes, as in mmpose.
+    """
 
     input_size: tuple[int, int]
     rule: Suppression
@@ -136,12 +166,14 @@ class DenseDecoder:
     def decode(self, outputs: Outputs) -> Decoded:
         """People by image, then by falling score."""
         boxes = floats(outputs, "boxes", ("N", "P", 4))
-        scores = floats(outputs, "scores", (*boxes.shape[:2], 1))[..., 0]
+        scores = floats(outputs, "scores", (*boxes.shape[:2], "C"))
         keypoints = floats(outputs, "keypoints", (*boxes.shape[:2], "K", 3))
 
         def people(i: int) -> People:
-            chosen = self.rule.choose(boxes[i], scores[i])
-            return boxes[i, chosen], scores[i, chosen], keypoints[i, chosen]
+            best, labels = best_class(scores[i])
+            chosen = self.rule.choose(boxes[i], best)
+            label = labels if labels is None else labels[chosen]
+            return boxes[i, chosen], best[chosen], keypoints[i, chosen], label
 
         return _joined(people, len(boxes), self.input_size)
 
@@ -296,7 +328,10 @@ def read_pose_decoder(folder: Path, name: str, subject: str) -> PoseDecoder:
 
 @dataclass(frozen=True)
 class RawRtmoDecoder:
-    """`cls [N, P, 1]`, `bbox [N, P, 4]`, `kpt_vis [N, P, K]`, `pose_vec [N, P, C]`, to people."""
+    """`cls [N, P, C]`, `bbox [N, P, 4]`, `kpt_vis [N, P, K]`, `pose_vec [N, P, V]`, to people.
+
+    C is the number of classes, as in `DenseDecoder`.
+    """
 
     input_size: tuple[int, int]
     rule: Suppression
@@ -310,15 +345,17 @@ class RawRtmoDecoder:
         count = len(cls)
         bbox = floats(outputs, "bbox", (count, priors, 4))
         visible = floats(outputs, "kpt_vis", (count, priors, self.pose.joints))
-        vectors = floats(outputs, "pose_vec", (count, priors, "C"))
+        vectors = floats(outputs, "pose_vec", (count, priors, "V"))
 
         def people(i: int) -> People:
-            scores = sigmoid(cls[i].max(axis=-1))
+            scores, labels = best_class(sigmoid(cls[i]))
             boxes = self._boxes(bbox[i])
             chosen = self.rule.choose(boxes, scores)
             points = self.pose(vectors[i, chosen], boxes[chosen], self.pose.points[chosen])
             point_scores = sigmoid(visible[i, chosen])[..., None]
-            return boxes[chosen], scores[chosen], np.concatenate([points, point_scores], axis=-1)
+            keypoints = np.concatenate([points, point_scores], axis=-1)
+            label = labels if labels is None else labels[chosen]
+            return boxes[chosen], scores[chosen], keypoints, label
 
         return _joined(people, count, self.input_size)
 
@@ -340,9 +377,11 @@ def raw_rtmo_decoder(params: Node, input_size: tuple[int, int], folder: Path) ->
 
 def _joined(people: Callable[[int], People], images: int, input_size: tuple[int, int]) -> Decoded:
     parts = [people(i) for i in range(images)]
-    boxes, scores, keypoints = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    image = np.repeat(np.arange(images), [len(part[1]) for part in parts])
-    return _decoded(image, (boxes, scores, keypoints), input_size)
+    boxes, scores, keypoints, labels = zip(*parts, strict=True)
+    image = np.repeat(np.arange(images), [len(part) for part in scores])
+    label = None if labels[0] is None else np.concatenate(labels)
+    joined = np.concatenate(boxes), np.concatenate(scores), np.concatenate(keypoints), label
+    return _decoded(image, joined, input_size)
 
 
 def _decoded(image: NDArray[np.intp], people: People, input_size: tuple[int, int]) -> Decoded:
@@ -350,8 +389,8 @@ def _decoded(image: NDArray[np.intp], people: People, input_size: tuple[int, int
 
     A keypoint that is not finite has the score NaN.
     """
-    boxes, scores, keypoints = people
+    boxes, scores, keypoints, labels = people
     limits = np.array([*input_size, *input_size], np.float32)
     boxes = boxes.clip(np.float32(0), limits)
     points, point_scores = only_numbers(keypoints[..., :2], keypoints[..., 2])
-    return Decoded(image, points, point_scores, boxes, scores)
+    return Decoded(image, points, point_scores, boxes, scores, labels)

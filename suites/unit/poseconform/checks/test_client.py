@@ -100,6 +100,34 @@ def test_people_that_are_off_are_seen() -> None:
     assert "px off at the 99th percentile" in bottom_up([0, 1, 2, 3], moved=1.0)[0]
 
 
+def classified(labels: list[int] | None, ties: list[bool]) -> tuple[str, ...]:
+    """The verdict on people of these classes, in another order than the reference's."""
+    people = make_people([0.9, 0.7, 0.5])
+    people = replace(people, labels=np.array([1, 0, 1]), class_ties=np.array(ties))
+    reference = make_reference(
+        truths=[make_truth(people)],
+        image_keypoints=(people.keypoints,),
+        image_scores=(people.scores,),
+        image_labels=(people.labels,),
+    )
+    order = [2, 0, 1]
+    given = None if labels is None else np.array(labels)[order]
+    keypoints, scores = (
+        part[order].astype(np.float64) for part in (people.keypoints, people.scores)
+    )
+    answer = ClientAnswer(keypoints, scores, given)
+    return judge_client([answer], reference, ROW, 4).failures
+
+
+def test_people_of_another_class_are_seen() -> None:
+    sure = [False, False, False]
+    assert classified([1, 0, 1], sure) == ()
+    assert "1 of 3 people have another class" in classified([1, 1, 1], sure)[0]
+    assert "2 of 3 people have another class" in classified(None, sure)[0]  # all of class 0
+    assert classified([1, 1, 1], [False, True, False]) == ()
+    assert classified([0, 0, 1], [False, True, False])
+
+
 class Detector:
     """Answers with the box that it was given, or with one person of score 0.5."""
 
@@ -117,6 +145,7 @@ class Detector:
 
     def detect(self, image: np.ndarray) -> Detector:
         self.keypoints, self.scores = np.full((1, 2, 3), image.shape[1]), np.array([0.5])
+        self.labels = np.array([3])
         return self
 
 
@@ -131,3 +160,6 @@ def test_the_sdk_client_asks_with_a_box_or_with_the_whole_image() -> None:
     (all_of_them,) = posedeploy_sdk("folder", [sample], bottom_up=True, make=make)
     assert all_of_them.keypoints.tolist() == [[[6.0, 6.0]] * 2]
     assert all_of_them.scores.tolist() == [0.5]
+    assert alone.labels is None
+    assert all_of_them.labels is not None
+    assert all_of_them.labels.tolist() == [3]

@@ -97,6 +97,39 @@ def test_numbers_of_matched_detections_are_judged_part_by_part() -> None:
     assert "a keypoint of a matched detection is 0.5 px off" in keypoints.failures[0]
 
 
+def classified(
+    labels: list[int] | None, ties: tuple[int, ...] = (), truth: tuple[int, ...] = (0, 1, 1, 0)
+) -> Verdict:
+    """The verdict on people of these classes; those at `ties` may be of either."""
+    people = make_people(SCORES)
+    tied = np.isin(np.arange(len(SCORES)), ties)
+    expected = replace(people, labels=np.array(truth), class_ties=tied)
+    got = people if labels is None else replace(people, labels=np.array(labels))
+    return verdicts([got, got], [make_truth(expected)] * 2)[0]
+
+
+def test_another_class_is_a_difference_and_a_near_tie_is_none() -> None:
+    assert classified([0, 1, 1, 0]).failures == ()
+    assert classified(None, truth=(0, 0, 0, 0)).failures == ()
+    swapped = classified([1, 0, 0, 1])
+    assert "labels: 8 of 8 detections have another class" in swapped.failures[0]
+    lost = classified(None)  # no sixth column
+    assert "labels: 4 of 8" in lost.failures[0]
+    near = classified([0, 0, 1, 0], ties=(1,))
+    assert (near.failures, near.benign_flips) == ((), 2)
+    assert "labels: 2 of 8" in classified([0, 0, 1, 1], ties=(1,)).failures[0]
+
+
+@pytest.mark.parametrize("column", [0.5, math.nan, math.inf, -1.0])
+def test_a_class_that_is_no_index_is_another(column: float) -> None:
+    people = replace(make_people(SCORES), labels=np.zeros(4, np.int64))
+    outputs = as_outputs([people], 6)
+    outputs["dets"][0, 2, 5] = column
+    reference = make_reference(truths=[make_truth(people)], ref_error=WIDE)
+    verdict = judge_detections(make_execution(outputs), reference, ROW)
+    assert "labels: 1 of 4 detections" in verdict.failures[0]
+
+
 def test_a_detection_that_is_no_number_is_not_the_references() -> None:
     people, spoilt = make_people(SCORES), make_people(SCORES)
     spoilt.scores[0] = math.nan

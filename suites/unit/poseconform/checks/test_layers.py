@@ -7,8 +7,8 @@ import pytest
 
 from fixtures.builders import make_execution
 from poseconform.checks.layers import judge_layers, judge_steps
-from poseconform.compare.tolerances import LayerLimit, layer_limit_for
-from poseconform.evaluators.quantized.noise import LayerNoise, Quantized
+from posedeploy.runtime.quantized.limits import LayerLimit, layer_limit_for
+from posedeploy.runtime.quantized.noise import LayerNoise, Quantized
 
 
 def layers(*decibels: float, multiplying: int = 3) -> Quantized:

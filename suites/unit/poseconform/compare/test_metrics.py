@@ -17,7 +17,6 @@ from poseconform.compare.metrics import (
     log_histogram,
     match_detections,
     pixel_distances,
-    same_argmax_fraction,
     tensor_error,
 )
 
@@ -83,14 +82,6 @@ def test_distances_of_keypoints_and_their_percentiles() -> None:
     assert found.p50 <= found.p99 <= found.max
     assert pixel_distances(np.zeros(0)).max == 0.0
     assert math.isnan(pixel_distances(np.array([0.0, math.nan])).max)
-
-
-def test_an_output_that_ignores_the_image_has_one_peak() -> None:
-    maps = np.zeros((3, 4, 5, 5))
-    maps[:, :, 2, 2] = 1.0
-    assert same_argmax_fraction(maps) == 1.0
-    maps[1, 0, 4, 4] = 2.0
-    assert same_argmax_fraction(maps) == 0.75
 
 
 @given(st.permutations(range(5)))

@@ -16,20 +16,21 @@ from poseconform.compare.metrics import (
     COCO_SIGMAS,
     HISTOGRAM_EDGES,
     Detections,
-    decibels,
     keypoint_distances,
     keypoint_similarity,
     log_histogram,
     match_detections,
+    other_classes,
     pixel_distances,
-    same_argmax_fraction,
     tensor_error,
     within_reach,
 )
+from posedeploy.runtime.quantized.noise import decibels
 
 POINTS = np.arange(34.0).reshape(1, 17, 2)
 TRUTH = np.array([1.0, 2.0, 3.0, 4.0])
 PEOPLE = make_people([0.9, 0.8])
+CLASSES = replace(PEOPLE, labels=np.array([0, 1]))
 
 
 def changed(array: np.ndarray, place: int, by: float) -> np.ndarray:
@@ -54,8 +55,6 @@ class Rejects:
 # fmt: off
 # Every public function of the module has a row; `test_every_metric_is_here` sees to it.
 TABLE: dict[str, Rejects] = {
-    "decibels": Rejects(
-        lambda: decibels(1.0, 1e-9), lambda: decibels(1.0, 1.1e-9), False),
     "keypoint_distances": Rejects(
         lambda: float(keypoint_distances(POINTS, POINTS).max()),
         lambda: float(keypoint_distances(changed(POINTS, 33, 1e-6), POINTS).max())),
@@ -68,12 +67,12 @@ TABLE: dict[str, Rejects] = {
         lambda: sum(log_histogram(changed(TRUTH, 1, 1e-9) - TRUTH))),
     "match_detections": Rejects(
         matched, lambda: matched(boxes=changed(PEOPLE.boxes, 0, 2.01)), False),
+    "other_classes": Rejects(
+        lambda: int(other_classes(CLASSES, CLASSES)[0].sum()),
+        lambda: int(other_classes(PEOPLE, CLASSES)[0].sum())),  # without labels all are of class 0
     "pixel_distances": Rejects(
         lambda: pixel_distances(np.zeros(100)).max,
         lambda: pixel_distances(changed(np.zeros(100), 50, 1e-6)).max),
-    "same_argmax_fraction": Rejects(
-        lambda: same_argmax_fraction(np.eye(4)[:, None]),
-        lambda: same_argmax_fraction(np.ones((4, 1, 4)))),
     "tensor_error": Rejects(
         lambda: tensor_error(TRUTH, TRUTH).max,
         lambda: tensor_error(changed(TRUTH, 3, 1e-12), TRUTH).max),
@@ -169,16 +168,6 @@ def test_percentiles_are_numpys() -> None:
 def test_a_keypoints_third_number_is_no_distance() -> None:
     got, expected = np.array([[3.0, 4.0, 0.1]]), np.array([[0.0, 0.0, 0.9]])
     assert keypoint_distances(got, expected).tolist() == [5.0]
-
-
-def test_peaks_are_compared_with_the_first_images_over_all_of_them() -> None:
-    maps = np.zeros((3, 2, 4))
-    maps[:, 0, 1] = 1
-    maps[0, 1, 0] = maps[1, 1, 1] = maps[2, 1, 0] = 1
-    assert same_argmax_fraction(maps) == 0.5
-    square = np.zeros((2, 1, 2, 2))
-    square[0, 0, 0, 1] = square[1, 0, 1, 1] = 1
-    assert same_argmax_fraction(square) == 0.0
 
 
 def test_a_selection_takes_all_parts_of_a_person() -> None:

@@ -10,18 +10,16 @@ import pytest
 
 from poseconform.compare.tolerances import (
     ACCURACY_LIMITS,
-    LAYER_LIMITS,
     TOLERANCES,
     AccuracyLimit,
     Allowed,
-    LayerLimit,
     Tolerance,
     accuracy_limit_for,
     allowed_error,
     headroom,
-    layer_limit_for,
     tolerance_for,
 )
+from posedeploy.runtime.quantized.limits import LAYER_LIMITS, LayerLimit, layer_limit_for
 
 FLOWS = [(row.backend, row.precision) for row in TOLERANCES]
 

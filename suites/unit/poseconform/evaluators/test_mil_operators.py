@@ -146,6 +146,21 @@ CASES: list[tuple[str, dict[str, Any], Any]] = [
         X.unfold(2, 3, 3).unfold(3, 2, 2).amax((-1, -2)),
     ),
     ("maximum", {"x": X, "y": Y}, torch.where(X > Y, X, Y)),
+    ("minimum", {"x": X, "y": Y}, torch.where(X < Y, X, Y)),
+    ("floor", {"x": X}, each(lambda v: float(math.floor(v)))),
+    (
+        "gather_along_axis",
+        {"x": X, "axis": -1, "indices": np.full((1, 2, 3, 1), 2, np.int32)},
+        X[..., 2:3],
+    ),
+    ("greater", {"x": X, "y": Y}, (X - Y).sign() == 1),
+    ("less", {"x": X, "y": Y}, (X - Y).sign() == -1),
+    ("sign", {"x": X}, each(lambda v: (v > 0) - (v < 0.0))),
+    (
+        "reduce_argmax",
+        {"x": X, "axis": -1, "keep_dims": False},
+        X.topk(1).indices[..., 0].int(),
+    ),
     ("mul", {"x": X, "y": Y}, X * Y),
     ("real_div", {"x": X, "y": POSITIVE}, X / POSITIVE),
     (

@@ -63,10 +63,11 @@ def write_reference(*args: Any) -> dict[str, object]:
     maps = np.zeros((6, 2, 8))
     more: dict[str, Any] = {f"image_keypoints:{i}": np.zeros((1, 2, 2)) for i in range(6)}
     more |= {f"image_scores:{i}": np.ones(1) for i in range(6)}
+    more |= {f"image_labels:{i}": np.zeros(1, np.int64) for i in range(6)}
     arrays = {"output:simcc_x": maps, "ref_error:simcc_x": np.ones(4)} | more
     np.savez(
         Path(args[-1]) / FILE, inputs=inputs, keypoints=np.zeros((6, 2, 2)),
-        argmax_gap=np.ones((6, 2)), shift_gap=np.ones((6, 2)), **arrays,
+        scores=np.ones((6, 2)), argmax_gap=np.ones((6, 2)), shift_gap=np.ones((6, 2)), **arrays,
     )  # fmt: skip
     return {"seconds": 1.0, "cpu_seconds_per_image": 5.0}
 

@@ -18,7 +18,6 @@ from poseconform.checks.declaration import Check
 from poseconform.checks.layers import layers
 from poseconform.checks.table import applicable
 from poseconform.datasets.labeled import LabeledImage
-from poseconform.evaluators.quantized.noise import LayerNoise, Quantized
 from poseconform.isolation.artifacts import ArtifactCache
 from poseconform.isolation.child import ChildCrash, ChildFailure
 from poseconform.judge.judge import Judge
@@ -30,6 +29,7 @@ from poseconform.reference.values import FIGURES_FILE
 from poseconform.subject.environment import Availabilities
 from poseconform.subject.protocol import Conversion
 from posedeploy.runtime.processes import Limit
+from posedeploy.runtime.quantized.noise import LayerNoise, Quantized
 
 FLOWS = tuple(
     make_flow(head, precision=precision)
@@ -150,7 +150,7 @@ def test_layers_are_measured_once_on_the_files_of_both(judge: JudgeOfChildren) -
     assert layers(judge, INT8).layers is not None
     layers(judge, INT8)
     ((target, (files, exact, inputs)),) = [a for a in judge.children.calls if "measure" in a[0]]
-    assert target == "poseconform.evaluators.quantized.onnx_qdq:measure"
+    assert target == "posedeploy.runtime.quantized.onnx_qdq:measure"
     assert files == ["simcc_onnxruntime-int8_static/end2end.onnx"]
     assert exact == ["simcc_onnxruntime_static/end2end.onnx"]
     assert inputs.shape == (4, 3, 8, 8)

@@ -23,9 +23,9 @@ SIZE = (96, 96)
 Predicted = tuple[tuple[str, str], dict[str, torch.Tensor], Any]
 
 
-@pytest.fixture(scope="module")
-def predicted(tiny_model: Callable[[str], TinyModel]) -> Predicted:
-    tiny = tiny_model("yoloxpose_tiny")
+@pytest.fixture(scope="module", params=["yoloxpose_tiny", "yoloxpose_tiny/2"])
+def predicted(tiny_model: Callable[[str], TinyModel], request: pytest.FixtureRequest) -> Predicted:
+    tiny = tiny_model(request.param)
     paths = str(tiny.config), str(tiny.checkpoint)
     model = reference.load_model(*paths)
     batch = reference.prepare(model, [drawn(3, (200, 150))], top_down=False)
@@ -53,6 +53,7 @@ def assert_equal(ended: dict[str, np.ndarray], people: Any) -> None:
     assert len(people.scores) > 1
     np.testing.assert_allclose(ended["dets"][0, :, :4], people.bboxes, atol=1e-4)
     np.testing.assert_allclose(ended["dets"][0, :, 4], people.scores, atol=1e-6)
+    np.testing.assert_array_equal(ended["dets"][0, :, 5], people.labels)
     np.testing.assert_allclose(ended["keypoints"][0, :, :, :2], people.keypoints, atol=1e-4)
     np.testing.assert_allclose(ended["keypoints"][0, :, :, 2], people.keypoint_scores, atol=1e-6)
 
@@ -82,6 +83,7 @@ def test_candidates_become_what_predict_finds(predicted: Predicted) -> None:
     assert ended["dets"][0, :, :4].min() >= 0
     assert ended["dets"][0, :, :4].max() <= 96
     assert len(ended["dets"][0]) == len(people.scores)
+    np.testing.assert_array_equal(ended["dets"][0, :, 5], people.labels)
     np.testing.assert_allclose(ended["dets"][0, :, 4], people.scores, atol=1e-6)
 
 
@@ -90,7 +92,7 @@ def test_nobody_above_the_threshold_is_nobody(predicted: Predicted) -> None:
     outputs = {name: tensor.numpy() for name, tensor in rows.items()}
     outputs["cls"] = np.full_like(outputs["cls"], -50)
     (ended,) = finished(paths, outputs)
-    assert ended["dets"].shape == (1, 1, 5)  # a row at least, of zeros
+    assert ended["dets"].shape == (1, 1, 6)  # a row at least, of zeros
     assert ended["keypoints"].shape == (1, 1, 17, 3)
     assert not ended["dets"].any()
 
@@ -100,7 +102,7 @@ def test_images_with_fewer_people_are_padded_with_zero_rows(predicted: Predicted
     outputs = {name: tensor.numpy() for name, tensor in rows.items()}
     empty = outputs | {"cls": np.full_like(outputs["cls"], -50)}
     first, second = finished(paths, empty, outputs)
-    assert first["dets"].shape == (1, len(people.scores), 5)
+    assert first["dets"].shape == (1, len(people.scores), 6)
     assert not first["dets"].any()
     assert not first["keypoints"].any()
     assert_equal(second, people)

@@ -13,10 +13,17 @@ from fixtures.builders import make_model
 from fixtures.images import drawn
 from fixtures.tiny_models import TinyModel
 from poseconform.compare.metrics import Detections
-from poseconform.compare.tolerances import NEAR_TIES, tolerance_for
+from poseconform.compare.tolerances import NEAR_TIES, NearTie, tolerance_for
 from poseconform.reference import network as reference
 from poseconform.reference.codecs import decode
-from poseconform.reference.detections import _shifts, _truth
+from poseconform.reference.detections import (
+    LOGITS_A_SCORE,
+    _class_ties,
+    _head_run_once,
+    _predictions,
+    _shifts,
+    _truth,
+)
 from poseconform.reference.errors import REF_ERRORS, ref_error
 from poseconform.reference.heads import last_stage
 from poseconform.reference.values import DETECTION_OUTPUTS, Reference, Sample, read_reference
@@ -140,10 +147,47 @@ def test_image_detections_are_those_with_the_thresholds_as_they_are(yolox: Refer
         assert len(yolox.image_keypoints[i]) == len(yolox.image_scores[i]) == truth.base.sum()
 
 
+@pytest.mark.parametrize(("margin", "part"), [(0.0, 0.0), (1e-4, 0.0), (10.0, 1.0)])
+def test_classes_that_a_near_tie_decides_are_known(
+    tiny_model: Callable[[str], TinyModel], margin: float, part: float
+) -> None:
+    tiny = tiny_model("yoloxpose_tiny/2")
+    model = reference.load_model(str(tiny.config), str(tiny.checkpoint))
+    batch = reference.prepare(model, [drawn(3, (200, 150))], top_down=False)
+    ties = NearTie(0.0, margin, 2.0, 0.0)
+    ((found, *_),), ((_, _, labels),) = _predictions(
+        model, batch["inputs"], batch["data_samples"], ((0.0, 0.0),), ties
+    )
+    assert found.labels is not None
+    assert found.class_ties is not None
+    np.testing.assert_array_equal(found.labels, labels)
+    assert set(labels.tolist()) == {0, 1}
+    assert found.class_ties.mean() == part
+    assert "forward" not in vars(model.head)
+
+
+def test_of_two_classes_the_nearer_tie_is_found(
+    tiny_model: Callable[[str], TinyModel],
+) -> None:
+    tiny = tiny_model("yoloxpose_tiny/2")
+    model = reference.load_model(str(tiny.config), str(tiny.checkpoint))
+    batch = reference.prepare(model, [drawn(3, (200, 150))], top_down=False)
+    inputs, samples = batch["inputs"], batch["data_samples"]
+    with torch.no_grad():
+        raw = model.head.forward(model.extract_feat(inputs))
+    gaps = torch.cat([(level[0, 0] - level[0, 1]).abs().flatten() for level in raw[0]])
+    for margin in (0.05, 0.2):  # logits
+        ties = NearTie(0.0, margin / LOGITS_A_SCORE, 2.0, 0.0)
+        with _head_run_once(model, inputs), torch.no_grad():
+            tied = _class_ties(model, samples[0], ties)
+        assert 0 < len(tied) <= int((gaps <= margin).sum())
+
+
 def people(*scores: float) -> Detections:
     boxes = np.array([[s, s, s + 1, s + 1] for s in scores]).reshape(-1, 4)
     places, sure = np.zeros((len(scores), 1, 2)), np.ones((len(scores), 1))
-    return Detections(boxes, np.array(scores), places, sure)
+    labels, ties = np.zeros(len(scores), np.int64), np.zeros(len(scores), bool)
+    return Detections(boxes, np.array(scores), places, sure, labels, ties)
 
 
 def test_stable_is_in_all_variants_and_base_is_in_the_first() -> None:

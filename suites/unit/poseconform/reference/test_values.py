@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,12 @@ def written(tmp_path: Path, **more: Any) -> Path:
     arrays: dict[str, Any] = {
         "inputs": np.zeros((2, 3, 4, 4), np.float32),
         "keypoints": np.arange(12.0).reshape(2, 3, 2),
+        "scores": np.arange(6.0).reshape(2, 3),
         "argmax_gap": np.ones((2, 3)),
         "shift_gap": np.full((2, 3), np.inf),
         **{f"image_keypoints:{i}": np.full((1, 3, 2), i, float) for i in range(2)},
         **{f"image_scores:{i}": np.ones(1) for i in range(2)},
+        **{f"image_labels:{i}": np.zeros(1, np.int64) for i in range(2)},
     }
     np.savez(tmp_path / FILE, **arrays | more)
     return tmp_path
@@ -45,10 +48,11 @@ def test_a_top_down_reference_comes_back(tmp_path: Path) -> None:
 
 
 def test_a_bottom_up_reference_comes_back(tmp_path: Path) -> None:
-    people, more = make_people([0.9, 0.4]), {}
+    labels, ties = np.array([1, 0]), np.array([False, True])
+    people, more = replace(make_people([0.9, 0.4]), labels=labels, class_ties=ties), {}
     for i in range(2):
-        for name in ("boxes", "scores", "keypoints", "keypoint_scores"):
-            more[f"{name}:{i}"] = getattr(people, name)
+        for field in fields(people):
+            more[f"{field.name}:{i}"] = getattr(people, field.name)
         more |= {f"stable:{i}": np.array([True, False]), f"base:{i}": np.array([True, True])}
     more |= {f"ref_error:{name}": np.ones(4) for name in DETECTION_OUTPUTS}
     found = read_reference(written(tmp_path, **more), {})
@@ -56,6 +60,10 @@ def test_a_bottom_up_reference_comes_back(tmp_path: Path) -> None:
     assert len(found.detections) == 2
     np.testing.assert_array_equal(found.detections[1].possible.boxes, people.boxes)
     assert found.detections[0].stable.tolist() == [True, False]
+    assert found.detections[0].possible.labels is not None
+    assert found.detections[0].possible.labels.tolist() == [1, 0]
+    assert found.detections[0].possible.class_ties is not None
+    assert found.detections[0].possible.class_ties.tolist() == [False, True]
     assert set(found.ref_errors) == set(DETECTION_OUTPUTS)
 
 

@@ -195,3 +195,9 @@ def test_command_line_baseline(tmp_path: Path, capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize("arguments", [["diff", "one"], ["build", "none.json"], ["nonsense"]])
 def test_bad_input_has_exit_code_two(arguments: list[str]) -> None:
     assert main(arguments) == 2
+
+
+def test_a_loop_of_links_is_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    assert main(["merge", str(tmp_path / "loop"), "-o", str(tmp_path / "all.json")]) == 2
+    assert str(tmp_path / "loop") in capsys.readouterr().err

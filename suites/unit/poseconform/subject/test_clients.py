@@ -33,7 +33,8 @@ class Detector:
 
     def detect(self, *args: Any) -> Any:
         self.calls.append(args)
-        return SimpleNamespace(keypoints=PEOPLE, scores=np.asarray([0.9, 0.5], np.float32))
+        scores, labels = np.asarray([0.9, 0.5], np.float32), np.asarray([1, 0])
+        return SimpleNamespace(keypoints=PEOPLE, scores=scores, labels=labels)
 
 
 @pytest.fixture
@@ -56,3 +57,5 @@ def test_a_detector_sees_the_whole_image_and_gives_scores(detector: Detector) ->
     assert detector.calls == [(SAMPLE.image,)]
     assert answer.keypoints.shape == (2, 3, 2)
     assert answer.scores.tolist() == pytest.approx([0.9, 0.5])
+    assert answer.labels is not None
+    assert answer.labels.tolist() == [1, 0]

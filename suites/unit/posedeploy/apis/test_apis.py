@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import posedeploy
+from fixtures.servers import Server
 from fixtures.tiny_models import TinyModel
 from posedeploy.apis import comparing, deploying, exporting, sources
 from posedeploy.apis.progress import StageEvent, at_stage
@@ -21,6 +22,7 @@ from posedeploy.errors import BadInputError, ConversionError, UnavailableError
 from posedeploy.paths import whole_folder
 from posedeploy.runtime import Availability, Code
 from posedeploy.sdk.folder import read_folder
+from posedeploy.zoo.download import fetch_url
 from posedeploy.zoo.table import ModelRow, config_path, model_row
 
 STATIC = "pose-detection_simcc_onnxruntime_static"
@@ -116,6 +118,19 @@ def test_the_current_folder_is_no_work_dir(
     for place in (Path(), tmp_path, tmp_path.parent / "x" / "..", tmp_path.parent):
         with pytest.raises(BadInputError, match="found the current folder"):
             deploying.check_work_dir(place)
+
+
+@pytest.mark.parametrize("name", ["loop", "loop/x", "loop/x/y"])
+def test_a_loop_of_links_is_no_work_dir(name: str, tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(BadInputError, match=f"work dir .*{name}: found a loop of links"):
+        deploying.check_work_dir(tmp_path / name)
+
+
+def test_a_link_to_a_place_that_is_not_there_yet_is_a_work_dir(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("absent")
+    deploying.check_work_dir(tmp_path / "link")
+    deploying.check_work_dir(tmp_path / "link" / "x")
 
 
 def test_asking_whether_a_place_can_be_written_to_leaves_nothing(tmp_path: Path) -> None:
@@ -244,13 +259,52 @@ def test_zoo_names_stand_for_configs() -> None:
         sources.resolve_model_config("rtmpose_x")
 
 
+@pytest.mark.parametrize("folder", ["", "configs/", "../mmpose/configs/", "/opt/mmpose/configs/"])
+def test_paths_of_mmposes_repository_stand_for_the_configs_it_ships(folder: str) -> None:
+    row = model_row("rtmpose_t")
+    name = f"{folder}{row.config}" if folder else Path(row.config).name
+    assert sources.resolve_model_config(name) == config_path(row)
+
+
+@pytest.mark.parametrize(
+    ("name", "next_step"),
+    [
+        ("projects/rtmpose/{}", "For the config of this name that mmpose ships, write {}"),
+        ("configs/body_2d_keypoint/{}", "For the config of this name that mmpose ships, write {}"),
+        ("configs/../../model-index.yml", "Check the spelling."),
+        ("RTMPose_T", "Did you mean rtmpose_t?"),
+    ],
+)
+def test_other_paths_are_no_configs(name: str, next_step: str) -> None:
+    file = Path(model_row("rtmpose_t").config).name
+    with pytest.raises(BadInputError) as caught:
+        sources.resolve_model_config(name.format(file))
+    assert caught.value.next_step == next_step.format(file)
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_url_is_downloaded(
+    server: Server, tmp_path: Path, kind: Callable[[str], object]
+) -> None:
+    """`Path` makes one slash of the two in a URL."""
+    asked: list[str] = []
+
+    def fetch(url: str, on_progress: Callable[[int, int | None], None]) -> Path:
+        asked.append(url)
+        return fetch_url(url, tmp_path, on_progress=on_progress)
+
+    path = sources.checkpoint_file(kind(server.url), fetch)  # type: ignore[arg-type]
+    assert asked == [server.url]
+    assert path.read_bytes() == server.content
+
+
 def test_a_checkpoint_is_a_file_or_is_made(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "a.pth"
     path.write_bytes(b"x")
     assert sources.resolve_checkpoint("rtmpose_t", path) == path
-    with pytest.raises(BadInputError, match=r"a \.pth file, 'calibrated' or 'fitted'"):
+    with pytest.raises(BadInputError, match=r"a \.pth file or its URL, 'calibrated' or 'fitted'"):
         sources.resolve_checkpoint("rtmpose_t", tmp_path / "b.pth")
     with pytest.raises(BadInputError, match="no such name"):
         sources.resolve_checkpoint("rtmpose_x", None)
@@ -314,7 +368,23 @@ def test_people_that_only_one_finds_are_counted() -> None:
     nobody = comparing.keypoint_distances(PEOPLE[:0], PEOPLE, "fp32", 1.0)
     assert (nobody.people, nobody.only_one, nobody.same) == (0, 1, False)
     empty = comparing.keypoint_distances(PEOPLE[:0], PEOPLE[:0], "fp32", 1.0)
-    assert (empty.people, empty.median_px, empty.same) == (0, 0.0, True)
+    assert (empty.people, empty.median_px, empty.same, empty.nobody) == (0, 0.0, False, True)
+
+
+CLASSES = np.array([0, 1, 1])
+
+
+@given(st.permutations(range(3)), st.integers(0, 2))
+def test_people_of_another_class_are_other_people(order: list[int], wrong: int) -> None:
+    """Whatever the order; to lose the class is to say that it is 0."""
+    expected = comparing.with_classes(PEOPLE, CLASSES)
+    assert expected.shape == (3, 17, 4)
+    assert comparing.keypoint_distances(expected[order], expected, "fp32", 1.0).same
+    swapped = comparing.with_classes(PEOPLE, np.where(np.arange(3) == wrong, 1 - CLASSES, CLASSES))
+    found = comparing.keypoint_distances(swapped[order], expected, "fp32", 1.0)
+    assert (found.people, found.only_one, found.same, found.max_px) == (2, 2, False, 0.0)
+    lost = comparing.keypoint_distances(PEOPLE[order], expected, "fp32", 1.0)
+    assert (lost.people, lost.only_one, lost.same) == (1, 4, False)
 
 
 def test_a_keypoint_that_is_no_number_is_a_difference() -> None:

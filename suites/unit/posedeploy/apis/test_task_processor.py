@@ -13,6 +13,7 @@ import torch
 
 import posedeploy
 from fixtures.tiny_models import TinyModel
+from posedeploy.apis import inference_model
 from posedeploy.apis.backend_model import build_backend_model
 from posedeploy.apis.task_processor import PoseDetection, show_window
 from posedeploy.apis.utils import build_task_processor
@@ -25,6 +26,11 @@ from posedeploy.utils import get_input_shape, load_config
 SIMCC_STATIC = "pose-detection_simcc_onnxruntime_static"
 SIMCC_DYNAMIC = "pose-detection_simcc_onnxruntime_dynamic"  # with the small model's shape
 YOLOX = "pose-detection_yolox-pose_onnxruntime_dynamic"
+TWO_CLASSES = "pose-detection_yolox-pose_onnxruntime_static"
+MODELS = {
+    SIMCC_STATIC: "rtmpose_t", SIMCC_DYNAMIC: "rtmpose_t", YOLOX: "yoloxpose_tiny",
+    TWO_CLASSES: "yoloxpose_tiny/2",
+}  # fmt: skip
 ALL = -1e9  # a random network's scores may be below 0
 Tiny = Callable[[str], TinyModel]
 
@@ -55,9 +61,7 @@ def folders(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, Path]:
     made = {}
-    for name, config in (
-        ("rtmpose_t", SIMCC_STATIC), ("rtmpose_t", SIMCC_DYNAMIC), ("yoloxpose_tiny", YOLOX),
-    ):  # fmt: skip
+    for config, name in MODELS.items():
         model, folder = tiny_model(name), tmp_path_factory.mktemp("sdk") / config
         posedeploy.deploy(of_any_shape(config), model.config, model.checkpoint, folder)
         made[config] = folder
@@ -65,10 +69,8 @@ def folders(
 
 
 def processor_of(config: str, tiny_model: Tiny) -> tuple[PoseDetection, TinyModel]:
-    model = tiny_model("yoloxpose_tiny" if config == YOLOX else "rtmpose_t")
-    deploy_cfg, model_cfg = load_config(config, model.config)
-    deploy_cfg.onnx_config.input_shape = None
-    return build_task_processor(model_cfg, deploy_cfg, "cpu"), model
+    model = tiny_model(MODELS[config])
+    return build_task_processor(model.config, deploy_cfg_of(config), "cpu"), model
 
 
 def test_load_config_takes_paths_names_and_configs() -> None:
@@ -118,7 +120,29 @@ def test_a_device_that_the_backend_has_not(tiny_model: Tiny) -> None:
         build_task_processor(tiny_model("rtmpose_t").config, openvino, "cuda")
 
 
-@pytest.mark.parametrize("config", [SIMCC_STATIC, SIMCC_DYNAMIC, YOLOX])
+@pytest.mark.parametrize("config", [SIMCC_STATIC, YOLOX])
+def test_inference_model_is_the_documented_steps_in_one(
+    config: str, folders: dict[str, Path], tiny_model: Tiny
+) -> None:
+    processor, files = processor_of(config, tiny_model)
+    graph = folders[config] / "end2end.onnx"
+    image = photograph(1, (70, 110))
+    with torch.no_grad():
+        model = processor.build_backend_model(graph)
+        expected = model.test_step(processor.create_input(image)[0])[0]
+    for given in (graph, [str(graph)]):
+        found = inference_model(str(files.config), deploy_cfg_of(config), given, image, "cpu")
+        assert len(found) == 1
+        assert_equal(found[0].pred_instances, expected.pred_instances)
+
+
+def deploy_cfg_of(config: str) -> Any:
+    deploy_cfg = load_config(config)[0]
+    deploy_cfg.onnx_config.input_shape = None
+    return deploy_cfg
+
+
+@pytest.mark.parametrize("config", MODELS)
 def test_backend_and_pytorch_give_equal_samples(
     config: str, folders: dict[str, Path], tiny_model: Tiny
 ) -> None:

@@ -107,4 +107,4 @@ def test_a_command_that_needs_more_names_it(
     code, _, err = clean(*words)
     assert code == 3
     assert "no package" in err or "no such package" in err
-    assert "pip install" in err
+    assert "pip install" in err or "Run: posedeploy setup" in err

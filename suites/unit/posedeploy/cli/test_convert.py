@@ -24,7 +24,7 @@ from posedeploy.cli.convert import JPEG_SIDE, run
 from posedeploy.errors import ConversionError, UnavailableError
 from posedeploy.runtime import Availability, Code
 from posedeploy.runtime.onnxruntime import OnnxRuntime
-from posedeploy.sdk.images import read_image
+from posedeploy.sdk.reading import ImageSource
 
 DEPLOY = "pose-detection_simcc_onnxruntime_static"
 
@@ -215,34 +215,34 @@ def test_a_good_run_writes_the_folder_and_finds_the_same_keypoints(desk: Desk) -
     assert not [p for p in desk.folder.iterdir() if p.name.startswith(".")]
 
 
-def convert_with(desk: Desk, find: FindKeypoints) -> tuple[bool, str]:
+def convert_with(desk: Desk, find: FindKeypoints) -> tuple[str, str]:
     """`convert.run` with another way to find the deployed model's keypoints; what it printed."""
     console = Console(highlight=False, width=200)
     words = [desk.arguments[name] for name in ("deploy", "model", "checkpoint")]
     image = Path(desk.arguments["image"])
     with console.capture() as capture:
-        same = run(
-            words[0], words[1], words[2], {image: read_image(image)},
+        outcome = run(
+            words[0], words[1], words[2], [image],
             work_dir=desk.folder / "out", device=None, exporter=None, find=find, out=console,
         )  # fmt: skip
-    return same, capture.get()
+    return outcome, capture.get()
 
 
 def test_other_keypoints_than_pytorchs_are_reported_and_are_no_success(desk: Desk) -> None:
-    def wrong(folder: Path, image: np.ndarray) -> np.ndarray:
+    def wrong(folder: Path, image: ImageSource) -> np.ndarray:
         found: np.ndarray = comparing.sdk_keypoints(folder, image)
         found[0, 3, 0] += 50
         return found
 
-    same, printed = convert_with(desk, wrong)
-    assert not same
+    outcome, printed = convert_with(desk, wrong)
+    assert outcome == "different"
     assert "different keypoints" in printed
     assert "at most 50 px apart" in printed
     assert (desk.folder / "out" / "output_pytorch.jpg").is_file()
 
 
 def test_an_interrupt_leaves_nothing(desk: Desk) -> None:
-    def interrupted(_folder: Path, _image: np.ndarray) -> np.ndarray:
+    def interrupted(_folder: Path, _image: ImageSource) -> np.ndarray:
         raise KeyboardInterrupt
 
     before = desk.listing()
@@ -283,7 +283,7 @@ def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_what_converts_here_and_runs_elsewhere_is_written_and_not_compared(desk: Desk) -> None:
-    def elsewhere(_folder: Path, _image: np.ndarray) -> np.ndarray:
+    def elsewhere(_folder: Path, _image: ImageSource) -> np.ndarray:
         raise UnavailableError("backend onnxruntime", "wrong-os: not here", "it", "Go there.")
 
     with pytest.raises(UnavailableError, match="was not compared with PyTorch") as caught:

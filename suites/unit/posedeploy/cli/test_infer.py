@@ -31,6 +31,7 @@ from posedeploy.cli.terminal import SpeedColumn, items_progress, to_json
 from posedeploy.errors import BadInputError, UnavailableError
 from posedeploy.paths import whole_file
 from posedeploy.sdk import PoseDetector
+from posedeploy.sdk.drawing import draw_poses
 from posedeploy.sdk.images import write_image
 from posedeploy.sdk.windows import check_windows, why_no_windows
 from posedeploy.synthetic.figures import draw_figure
@@ -117,6 +118,25 @@ def test_a_model_that_finds_people_itself_takes_no_boxes(
     assert refused.code == 2
 
 
+def test_a_person_of_several_classes_has_its_label(
+    infer: Infer, here: Path, tiny_sdk: Callable[[str], Path]
+) -> None:
+    folder = tiny_sdk("yoloxpose_tiny/2")
+    model, image = infer("photo.png", "--json", "--out=drawn", model=folder).lines
+    assert model["class_names"] == ["cat", "dog"]
+    found = PoseDetector(folder).detect(read(here / "photo.png"))
+    assert found.labels is not None
+    assert [person["label"] for person in image["people"]] == found.labels.tolist()
+    assert set(found.labels.tolist()) == {0, 1}
+    meta = PoseDetector(folder).dataset_meta
+    nameless = draw_poses(read(here / "photo.png"), found.keypoints, meta, 0.3)
+    assert not np.array_equal(read(here / "drawn" / "photo_poses.png"), nameless)
+
+    model, image = infer("photo.png", "--json", model=tiny_sdk("yoloxpose_tiny")).lines
+    assert "class_names" not in model
+    assert not [person for person in image["people"] if "label" in person]
+
+
 def test_scores_below_the_limit_are_reported(infer: Infer) -> None:
     done = infer("photo.png", "--min-score=1000")
     assert "0 of 17 keypoints with a score from 1000; the best is" in done.out
@@ -180,8 +200,8 @@ def test_of_a_truncated_video_all_that_is_there_is_drawn(infer: Infer, here: Pat
     ("name", "content", "printed"),
     [
         ("cut.mp4", None, "without an index (moov)"),
-        ("noise.avi", bytes(range(256)) * 20, "no codec for it here"),
-        ("empty.mp4", b"", "without an index"),
+        ("noise.avi", bytes(range(256)) * 20, "does not begin as a video does"),
+        ("empty.mp4", b"", "an empty file"),
         ("odd.mov", b"\0\0\0\1moov\0\0\0\0\0\0\0\x10\0\0\0\0free", "no codec for it here"),
     ],
 )
@@ -305,7 +325,7 @@ def test_names_differ_and_are_no_sources_own() -> None:
 
 
 def test_a_source_that_is_named_twice_is_done_once(here: Path) -> None:
-    found = find_sources(["photo.png", ".", "*.png"])
+    found = find_sources(["photo.png", ".", "*.png"]).sources
     assert [(source.path.name, source.alone) for source in found] == [("photo.png", True)]
     with pytest.raises(BadInputError, match="no image or video"):
         find_sources(["*.jpg"])

@@ -74,8 +74,8 @@ def test_the_handler_is_put_back(module: Path) -> None:
 
 def test_what_is_missing_is_named_with_what_to_install() -> None:
     check_needs("posedeploy test", [("json", "a package", "json")])
-    with pytest.raises(UnavailableError, match=r"no package 'nonesuch'.*pip install it-is"):
-        check_needs("posedeploy test", [("json", "", ""), ("nonesuch", "a judge", "it-is")])
+    with pytest.raises(UnavailableError, match=r"no package 'nonesuch'.*Run: install it"):
+        check_needs("posedeploy test", [("json", "", ""), ("nonesuch", "a judge", "install it")])
 
 
 INTERRUPTED_WHILE_IMPORTING = """

@@ -15,6 +15,7 @@ from posedeploy.cli import judge
 from posedeploy.cli.app import app, missing_package
 from posedeploy.cli.app import run as run_application
 from posedeploy.cli.backends import Probes, facts_of
+from posedeploy.cli.internal import INTERNAL
 from posedeploy.cli.zoo import fetch_all
 from posedeploy.config import list_deploy_configs
 from posedeploy.errors import BadInputError, UnavailableError
@@ -222,5 +223,6 @@ def test_a_missing_package_of_ours_is_an_answer_and_any_other_a_defect(
     def fails(**_: object) -> None:
         raise error
 
-    with pytest.raises(SystemExit if known else ModuleNotFoundError):
+    with pytest.raises(SystemExit) as ended:
         run_application(["convert"], fails)
+    assert ended.value.code == (UnavailableError.exit_code if known else INTERNAL)

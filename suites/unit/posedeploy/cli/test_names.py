@@ -8,12 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 from rich.console import Console
 
 from fixtures.odd_names import ODD_NAMES, id_of
 from fixtures.tiny_models import TinyModel
-from posedeploy.apis.comparing import Comparison
+from posedeploy.apis.comparing import Compared, Comparison
 from posedeploy.cli import main
 from posedeploy.cli.convert import report, show_folder
 from posedeploy.cli.terminal import console
@@ -44,7 +45,8 @@ def text(out: Console) -> str:
 @pytest.mark.parametrize("name", NAMES, ids=id_of)
 @pytest.mark.parametrize("same", [True, False], ids=["same", "different"])
 def test_the_name_of_an_image_is_printed_as_it_is(out: Console, name: str, same: bool) -> None:
-    report(out, Path(f"{name}.jpg"), "ncnn", Comparison(1, 0, 0.1, 0.2, 0.5 if same else 0.1))
+    found, distances = np.zeros((1, 17, 3)), Comparison(1, 0, 0.1, 0.2, 0.5 if same else 0.1)
+    report(out, "ncnn", Compared(found, found, distances, f"{name}.jpg"))
     line = text(out)
     assert line.count("\n") == 1
     assert f" keypoints: {shown(f'{name}.jpg')}: " in line

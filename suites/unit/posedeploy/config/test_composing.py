@@ -33,6 +33,7 @@ SHOWN = (
     "pose-detection_ncnn-fp16_static-384x288",
     "pose-detection_rtmo_openvino-fp16-f16_static-416x416",
     "pose-detection_rtmo_tensorrt-int8_static-640x640",
+    "pose-detection_simcc_onnxruntime-fp16-keypoints_dynamic",
     "pose-detection_simcc_onnxruntime-int8_dynamic",
     "pose-detection_simcc_pplnn-fp16_static-256x192",
     "pose-detection_torchscript_static-256x256",
@@ -44,11 +45,11 @@ sides = st.integers(1, 64).map(lambda count: count * STRIDE)
 
 def option(config: DeployConfig) -> str:
     """The word of `OPTIONS` whose fields a config has."""
-    backend = config.raw["backend_config"]
     found = [
         word
         for word, row in OPTIONS.items()
-        if all(backend.get(key) == value for key, value in row.backend_config.items())
+        if row.backend_config.items() <= config.raw["backend_config"].items()
+        and row.codebase_config.items() <= config.raw["codebase_config"].items()
     ]
     return found[0] if found else ""
 

@@ -120,3 +120,19 @@ def test_something_else_than_python_is_refused(tmp_path: Path) -> None:
     path.write_text("{}")
     with pytest.raises(BadInputError, match=r"\.json file"):
         load_deploy_config(path)
+
+
+@pytest.mark.parametrize(
+    "folder", ["configs/mmpose", "../mmdeploy/configs/mmpose", "/opt/configs/mmpose"]
+)
+@pytest.mark.parametrize(
+    "name", ["pose-detection_simcc_onnxruntime_dynamic", "pose-detection_simcc_ncnn_static-96x64"]
+)
+def test_mmdeploys_paths_stand_for_the_names(folder: str, name: str) -> None:
+    assert find_deploy_config(f"{folder}/{name}.py") == find_deploy_config(name)
+
+
+def test_other_folders_do_not(tmp_path: Path) -> None:
+    for folder in ("configs", "mmpose", "configs/mmdet"):
+        with pytest.raises(BadInputError, match="Did you mean pose-detection_onnxruntime_static"):
+            find_deploy_config(f"{folder}/pose-detection_onnxruntime_static.py")

@@ -66,7 +66,7 @@ def test_a_config_without_a_resizing_step_is_refused(tmp_path: Path) -> None:
         "model = dict(type='T', backbone=dict(type='HRNet'), head=dict(type='HeatmapHead'))\n"
         "test_dataloader = dict(dataset=dict(pipeline=[dict(type='LoadImage')]))"
     )
-    with pytest.raises(BadInputError, match="input_size"):
+    with pytest.raises(BadInputError, match="GetBBoxCenterScale, TopdownAffine"):
         load_model_config(path)
 
 

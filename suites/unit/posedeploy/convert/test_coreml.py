@@ -29,6 +29,7 @@ from posedeploy.config import DeployConfig, load_deploy_config
 from posedeploy.convert import Converted, conversion_availability, get_converter
 from posedeploy.errors import BadInputError, ConversionError
 from posedeploy.export import ExportableModule, write_graph
+from posedeploy.export.decoding import SimccPeaks
 from posedeploy.heads import head_of_kind
 from posedeploy.runtime import Code, SessionOptions, TensorInfo, coreml, get_runtime
 from posedeploy.runtime.coreml import CoreMl
@@ -102,6 +103,37 @@ def test_the_judge_computes_what_pytorch_does(made: Any, precision: str, limit: 
     error = np.abs(got - truth).max()
     assert 0 <= error <= limit
     assert (error > 1e-5) == (precision == "fp16"), "the precision that it is evaluated in"
+
+
+class Places(nn.Module):
+    """The places of maxima beyond 4000 cells, where float16 counts in steps of 2 and 4."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.decode = SimccPeaks({"simcc_split_ratio": 1.0})
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """[1, 3, H, W] -> [1, 3, 2], [1, 3]."""
+        line = torch.cat([torch.zeros(1, 3, 4001), x.flatten(2)], -1)
+        points, scores = self.decode(line, line)
+        return points, scores
+
+
+def test_places_are_counted_in_float32_in_fp16(tmp_path: Path) -> None:
+    config = load_deploy_config("pose-detection_simcc_coreml-fp16-keypoints_static-256x192")
+    names, network = config.output_names, Places().eval()
+    stage = head_of_kind("simcc").stage("keypoints")
+    module = ExportableModule(network, head_of_kind("simcc"), stage, (12, 16), ("input",), names)
+    graph = write_graph(module, config, tmp_path, "exported-program")
+    get_converter("coreml", "fp16").convert(graph.path, config, tmp_path)
+    load_for_judge(
+        "coreml", [str(tmp_path / "end2end.mlpackage")], "cpu", SessionOptions("fp16"),
+        evaluate=True,
+    )  # fmt: skip
+    spread = np.linspace(0, 0.5, 192, dtype=np.float32).reshape(16, 12)
+    image = np.stack([np.roll(spread, -step) for step in (1, 2, 60)])[None]
+    places = run_for_judge(image).outputs["keypoints"]
+    assert places[0, :, 0].tolist() == [4001 + 190, 4001 + 189, 4001 + 131]
 
 
 def test_a_weight_that_is_wrong_in_the_package_is_seen(made: Any, tmp_path: Path) -> None:

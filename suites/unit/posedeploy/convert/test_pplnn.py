@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -79,6 +78,14 @@ def squeezing() -> Any:
     return model(nodes, [1, 4], {"output": [1, 4]}, {"axes": np.array([1], INT)})
 
 
+def peaks(keepdims: int) -> Any:
+    nodes = [
+        helper.make_node("ArgMax", ["input"], ["place"], axis=-1, keepdims=keepdims),
+        helper.make_node("Cast", ["place"], ["output"], to=onnx.TensorProto.FLOAT),
+    ]
+    return model(nodes, [1, 5, 9], {"output": [1, 5, 1] if keepdims else [1, 5]})
+
+
 def flattening() -> Any:
     """What the exporter writes for `flatten(2)`, and a Split of what nobody knows the shape of."""
     nodes = [
@@ -106,8 +113,20 @@ def flattening() -> Any:
         (split([2, 4]), "Split"),
         (squeezing(), "Unsqueeze"),
         (flattening(), "Shape"),
+        (peaks(0), "ArgMax"),
+        (peaks(1), "ArgMax"),
     ],
-    ids=["resize", "norm", "norm, keepdims", "split", "split in parts", "squeeze", "flatten"],
+    ids=[
+        "resize",
+        "norm",
+        "norm, keepdims",
+        "split",
+        "split in parts",
+        "squeeze",
+        "flatten",
+        "peak",
+        "peak, keepdims",
+    ],
 )
 def test_a_rewrite_keeps_the_numbers_and_leaves_no_obstacle(proto: Any, gone: str) -> None:
     shape = [d.dim_value for d in proto.graph.input[0].type.tensor_type.shape.dim]
@@ -217,14 +236,15 @@ def test_keypoints_are_compared_on_the_device_that_computes_in_the_precision(
         def __init__(self, _folder: Path, device: str, **_options: object) -> None:
             asked.append(device)
 
-        def __enter__(self) -> Callable[[object], list[float]]:
-            return lambda _image: [1.0]
+        def __enter__(self) -> SimpleNamespace:
+            found = SimpleNamespace(keypoints=[[[1.0, 2.0, 0.5]]], labels=None)
+            return SimpleNamespace(detect=lambda _image: found, read=lambda source: source)
 
         def __exit__(self, *_error: object) -> None:
             pass
 
     model = SimpleNamespace(model=SimpleNamespace(backend=backend), precision=precision)
-    monkeypatch.setattr("posedeploy.sdk.folder.read_folder", lambda _folder: model)
+    monkeypatch.setattr(comparing, "read_folder", lambda _folder: model)
     monkeypatch.setattr("posedeploy.sdk.PoseDetector", Detector)
     comparing.sdk_keypoints(Path("sdk"), np.zeros((4, 4, 3), np.uint8))
     assert asked == [device]

@@ -160,12 +160,12 @@ def _rtmpose_model() -> dict[str, Any]:
     return {"backbone": backbone, "head": head}
 
 
-def _yoloxpose_model() -> dict[str, Any]:
+def _yoloxpose_model(classes: int = 1) -> dict[str, Any]:
     neck: dict[str, Any] = {"type": "YOLOXPAFPN", "in_channels": [32, 64, 128], "out_channels": 32}
     neck |= {"num_csp_blocks": 1, "norm_cfg": NORM, "act_cfg": SWISH}
     neck |= {"upsample_cfg": {"scale_factor": 2, "mode": "nearest"}}
     module: dict[str, Any] = {
-        "num_classes": 1,
+        "num_classes": classes,
         "in_channels": 256,
         "feat_channels": 256,
         "widen_factor": 0.125,
@@ -173,6 +173,7 @@ def _yoloxpose_model() -> dict[str, Any]:
     module |= {"stacked_convs": 1, "norm_cfg": NORM, "act_cfg": SWISH}
     head: dict[str, Any] = {
         "type": "YOLOXPoseHead",
+        "num_classes": classes,
         "num_keypoints": JOINTS,
         "featmap_strides": (8, 16, 32),
     }
@@ -184,7 +185,7 @@ def _yoloxpose_model() -> dict[str, Any]:
     return {"backbone": DARKNET, "neck": neck, "head": head}
 
 
-def _rtmo_model() -> dict[str, Any]:
+def _rtmo_model(classes: int = 1) -> dict[str, Any]:
     encoder: dict[str, Any] = {
         "self_attn_cfg": {"embed_dims": 32, "num_heads": 4, "dropout": 0.0},
         "ffn_cfg": {"embed_dims": 32, "feedforward_channels": 64, "ffn_drop": 0.0},
@@ -202,7 +203,7 @@ def _rtmo_model() -> dict[str, Any]:
     }
     neck |= {"deepen_factor": 0.33, "widen_factor": 0.5, "output_indices": [1, 2]}
     neck |= {"encoder_cfg": encoder, "projector": projector}
-    module: dict[str, Any] = {"num_classes": 1, "in_channels": 256, "cls_feat_channels": 256}
+    module: dict[str, Any] = {"num_classes": classes, "in_channels": 256, "cls_feat_channels": 256}
     module |= {"widen_factor": 0.125, "channels_per_group": 36, "pose_vec_channels": 32}
     module |= {"stacked_convs": 1, "norm_cfg": NORM, "act_cfg": SWISH}
     gau: dict[str, Any] = {"s": 16, "expansion_factor": 2, "dropout_rate": 0.0, "drop_path": 0.0}
@@ -215,6 +216,7 @@ def _rtmo_model() -> dict[str, Any]:
     }
     head: dict[str, Any] = {
         "type": "RTMOHead",
+        "num_classes": classes,
         "num_keypoints": JOINTS,
         "featmap_strides": (16, 32),
     }
@@ -239,16 +241,18 @@ _ROWS = {
     "litehrnet": _Row((48, 64),   _litehrnet_model),
     "mspn":      _Row((48, 64),   _mspn_model),
     "rtmo":      _Row((160, 96),  _rtmo_model, "rtmo_"),
+    "rtmo/3":    _Row((160, 96),  functools.partial(_rtmo_model, 3), "rtmo_"),
     "rtmpose":   _Row((64, 96),   _rtmpose_model, "simcc_"),
     "simcc":     _Row((64, 96),   _simcc_model, "simcc_"),
     "yoloxpose": _Row((128, 96),  _yoloxpose_model, "yolox-pose_"),
+    "yoloxpose/3": _Row((128, 96), functools.partial(_yoloxpose_model, 3), "yolox-pose_"),
 }
 # fmt: on
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Subject:
-    """A model under export."""
+    """A model under export; after the '/' in its name, the number of its classes."""
 
     name: str
     model: Any
@@ -293,9 +297,13 @@ def _write_config(folder: Path, name: str) -> Path:
     from mmengine.config import Config
 
     row = _ROWS[name]
-    bottom_up = name in {"yoloxpose", "rtmo"}
+    bottom_up = name.split("/", maxsplit=1)[0] in {"yoloxpose", "rtmo"}
     resize = "BottomupResize" if bottom_up else "TopdownAffine"
-    pipeline = [{"type": "LoadImage"}, {"type": resize, "input_size": row.size}]
+    boxes = [] if bottom_up else [{"type": "GetBBoxCenterScale"}]
+    pipeline = [
+        {"type": "LoadImage"}, *boxes, {"type": resize, "input_size": row.size},
+        {"type": "PackPoseInputs"},
+    ]  # fmt: skip
     model = {
         "type": "BottomupPoseEstimator" if bottom_up else "TopdownPoseEstimator",
         "data_preprocessor": {"type": "PoseDataPreprocessor"},
@@ -303,7 +311,7 @@ def _write_config(folder: Path, name: str) -> Path:
         **row.model(),
     }
     dataset = {"type": "CocoDataset", "pipeline": pipeline}
-    path = folder / f"{name}.py"
+    path = folder / f"{name.replace('/', '_')}.py"
     Config({"model": model, "test_dataloader": {"dataset": dataset}}).dump(str(path))
     return path
 
@@ -367,7 +375,7 @@ def subject(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Subject
 
     @functools.cache
     def make(name: str) -> Subject:
-        path = _write_config(tmp_path_factory.mktemp(name), name)
+        path = _write_config(tmp_path_factory.mktemp("subject"), name)
         config = load_model_config(path)
         torch.manual_seed(0)
         made = Subject(name, build_model(config, None), config)
@@ -412,9 +420,10 @@ def assert_same_people() -> Callable[..., None]:
         free = list(range(found))
         for at in order:
             truth = np.append(expected.bboxes[at], expected.bbox_scores[at])
-            nearest = min(free, key=lambda row: float(np.abs(dets[row] - truth).max()))
+            nearest = min(free, key=lambda row: float(np.abs(dets[row, :5] - truth).max()))
             free.remove(nearest)
-            np.testing.assert_allclose(dets[nearest], truth, atol=5e-3)
+            np.testing.assert_allclose(dets[nearest, :5], truth, atol=5e-3)
+            assert (dets[nearest, 5] if dets.shape[1] > 5 else 0) == expected.labels[at]
             # px: PyTorch itself is up to 0.03 from its float64 self with these weights
             np.testing.assert_allclose(keypoints[nearest, :, :2], expected.keypoints[at], atol=0.1)
             visible = expected.keypoint_scores[at]

@@ -74,13 +74,15 @@ def test_litehrnet_with_a_dynamic_batch(
         np.testing.assert_allclose(run_graph(graph.path, image)[0], expected, atol=5e-4)
 
 
+@pytest.mark.parametrize("name", ["rtmo", "rtmo/3"])
 def test_people_and_nobody(
     subject: Callable[[str], Any],
     run_graph: Callable[..., Any],
     assert_same_people: Callable[..., None],
     tmp_path: Path,
+    name: str,
 ) -> None:
-    it = subject("rtmo")
+    it = subject(name)
     image = it.image(6)
     best = [one.bbox_scores.max() for one in it.predict(image)]
     lowest, threshold = int(np.argmin(best)), float(np.sort(best)[:2].mean())

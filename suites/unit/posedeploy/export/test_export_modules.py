@@ -15,6 +15,7 @@ from posedeploy.errors import BadInputError
 from posedeploy.export import detection_settings
 
 DETECTORS = ("yoloxpose", "rtmo")
+SEVERAL = ("yoloxpose/3", "rtmo/3")  # classes
 
 
 @pytest.mark.parametrize("name", ["heatmap", "cpm", "mspn", "litehrnet"])
@@ -44,7 +45,7 @@ def test_simcc_vectors_are_the_heads(subject: Callable[[str], Any], name: str) -
     assert torch.equal(y, expected[1])
 
 
-@pytest.mark.parametrize("name", DETECTORS)
+@pytest.mark.parametrize("name", DETECTORS + SEVERAL)
 def test_people_are_those_of_predict(
     subject: Callable[[str], Any], assert_same_people: Callable[..., None], name: str
 ) -> None:
@@ -58,6 +59,31 @@ def test_people_are_those_of_predict(
     assert len(set(counts)) > 1
     for row, one in enumerate(expected):
         assert_same_people(dets[row].numpy(), keypoints[row].numpy(), one)
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+def test_several_classes_are_a_sixth_column(subject: Callable[[str], Any], name: str) -> None:
+    it = subject(name)
+    image = it.image(3)
+    with torch.no_grad():
+        dets, _ = it.exportable().network(image)
+    assert dets.shape[2] == 6
+    assert subject(name.split("/", maxsplit=1)[0]).exportable().network(image)[0].shape[2] == 5
+    labels = [one.labels for one in it.predict(image)]
+    assert len(np.unique(np.concatenate(labels))) == 3
+    assert not dets[dets[..., 4] == 0].any()  # padding, the class too
+
+
+def test_the_dense_stage_has_a_score_for_each_class(subject: Callable[[str], Any]) -> None:
+    it = subject("yoloxpose/3")
+    with torch.no_grad():
+        _, scores, _ = it.exportable(stage="dense").network(it.image(1))
+    expected = it.predict(it.image(1), score_thr=-1.0, nms_thr=1.0)[0]
+    best, labels = scores[0].max(dim=1)
+    order = np.argsort(-best.numpy(), kind="stable")
+    assert scores.shape[2] == 3
+    np.testing.assert_array_equal(expected.scores, best[order].numpy())
+    np.testing.assert_array_equal(expected.labels, labels[order].numpy())
 
 
 @pytest.mark.parametrize("name", DETECTORS)
@@ -259,8 +285,6 @@ def test_a_config_for_another_head_is_refused(subject: Callable[[str], Any]) -> 
 
 def test_what_no_graph_here_computes_is_refused(subject: Callable[[str], Any]) -> None:
     it = subject("simcc")
-    maximum = it.deploy_config(raw={"codebase_config": {"export_postprocess": True}})
-    assert "export_postprocess" in _refusal(it, maximum)
     axes = {"onnx_config": {"dynamic_axes": {"input": {0: "batch", 2: "height"}}}}
     assert "axis 0 only" in _refusal(it, it.deploy_config(raw=axes))
 

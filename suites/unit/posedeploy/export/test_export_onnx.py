@@ -19,6 +19,7 @@ from posedeploy.export import export_onnx
 
 TOP_DOWN = ("cpm", "heatmap", "litehrnet", "mspn", "rtmpose", "simcc")
 DETECTORS = ("rtmo", "yoloxpose")
+SEVERAL = ("rtmo/3", "yoloxpose/3")  # classes
 TOLERANCE = 5e-4
 
 
@@ -34,7 +35,7 @@ def exported(
             it = subject(name)
             deploy = it.deploy_config(shape_mode)
             module = it.exportable(deploy)
-            path = tmp_path_factory.mktemp("onnx") / f"{name}_{shape_mode}.onnx"
+            path = tmp_path_factory.mktemp("onnx") / f"{shape_mode}.onnx"
             made[name, shape_mode] = (it, module, export_onnx(module, deploy, path))
         return made[name, shape_mode]
 
@@ -128,7 +129,7 @@ def test_dynamic_numbers_are_pytorchs_at_any_batch(
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3])
-@pytest.mark.parametrize("name", DETECTORS)
+@pytest.mark.parametrize("name", DETECTORS + SEVERAL)
 def test_people_are_mmposes_at_any_batch(
     exported: Callable[[str, str], Any],
     run_graph: Callable[..., Any],
@@ -216,7 +217,7 @@ def test_the_graph_pre_selects_and_pads(
 
 
 @pytest.mark.parametrize("stage", ["dense", "raw"])
-@pytest.mark.parametrize("name", DETECTORS)
+@pytest.mark.parametrize("name", DETECTORS + SEVERAL)
 def test_other_stages_export_as_well(
     subject: Callable[[str], Any],
     run_graph: Callable[..., Any],
@@ -312,6 +313,23 @@ def test_what_cannot_be_exported_is_a_typed_error(
     assert list(tmp_path.iterdir()) == []
     shown = capfd.readouterr()
     assert "aten::" not in shown.out + shown.err
+
+
+class _Unrunnable(torch.nn.Module):
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return (torch.nn.functional.conv2d(image, torch.ones(8, 1, 3, 3)),)  # of one channel
+
+
+@pytest.mark.parametrize("exporter", ["torchscript", "dynamo"])
+def test_no_exporter_is_blamed_for_a_model_that_does_not_run(
+    subject: Callable[[str], Any], tmp_path: Path, exporter: str
+) -> None:
+    it = subject("heatmap")
+    deploy = it.deploy_config()
+    module = dataclasses.replace(it.exportable(deploy), network=_Unrunnable())
+    with pytest.raises(ConversionError, match=r"run by PyTorch on .* no exporter can help") as e:
+        export_onnx(module, deploy, tmp_path / "model.onnx", exporter)
+    assert "--exporter" not in str(e.value)
 
 
 def test_a_graph_that_breaks_the_contract_is_not_written(

@@ -24,9 +24,12 @@ from posedeploy.sdk.decode.detections import read_pose_decoder
 from posedeploy.sdk.fields import Node
 
 DETECTORS = ("yoloxpose", "rtmo")
+SEVERAL = ("yoloxpose/3", "rtmo/3")  # classes
 # what YOLOX-Pose and RTMO end with where a backend cannot hold suppression
-STAGES = {"yoloxpose": "dense", "rtmo": "raw"}
-COMPONENTS = {"yoloxpose": "YOLOXPoseHostDetections", "rtmo": "RTMOHostDetections"}
+STAGES = dict.fromkeys(("yoloxpose", "yoloxpose/3"), "dense") | dict.fromkeys(
+    ("rtmo", "rtmo/3"), "raw"
+)
+COMPONENTS = {"dense": "YOLOXPoseHostDetections", "raw": "RTMOHostDetections"}
 
 
 def outputs_of(it: Any, image: torch.Tensor, stage: str) -> dict[str, Any]:
@@ -40,10 +43,10 @@ def decoder_of(it: Any, folder: Any, **changes: Any) -> Any:
     module = it.exportable(stage=STAGES[it.name])
     work = host_work(module, it.model, it.config, it.deploy_config(), folder) | changes
     node = Node({**work, "input_size": list(it.size)}, "pipeline.json", "$.params")
-    return compile_decoder(COMPONENTS[it.name], node, it.size, folder)
+    return compile_decoder(COMPONENTS[STAGES[it.name]], node, it.size, folder)
 
 
-@pytest.mark.parametrize("name", DETECTORS)
+@pytest.mark.parametrize("name", DETECTORS + SEVERAL)
 def test_the_sdk_finds_the_people_of_predict(
     subject: Callable[[str], Any],
     assert_same_people: Callable[..., None],
@@ -57,7 +60,10 @@ def test_the_sdk_finds_the_people_of_predict(
     assert len(found.box_scores) > 6
     for row, one in enumerate(expected):
         mine = found.image == row
-        dets = np.concatenate([found.boxes[mine], found.box_scores[mine, None]], axis=1)
+        columns = [found.boxes[mine], found.box_scores[mine, None]]
+        if found.labels is not None:
+            columns.append(found.labels[mine, None])
+        dets = np.concatenate(columns, axis=1)
         points = np.concatenate([found.points[mine], found.point_scores[mine, :, None]], axis=2)
         assert_same_people(dets, points, one)
 
@@ -165,7 +171,7 @@ def test_files_that_are_no_weights_are_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stage", ["dense", "raw"])
-@pytest.mark.parametrize("name", DETECTORS)
+@pytest.mark.parametrize("name", DETECTORS + SEVERAL)
 def test_the_judge_finds_the_people_of_predict(
     subject: Callable[[str], Any], assert_same_people: Callable[..., None], name: str, stage: str
 ) -> None:
@@ -184,7 +190,7 @@ def test_the_judge_finds_the_people_of_predict(
 # --- what ncnn cannot trace ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", DETECTORS)
+@pytest.mark.parametrize("name", DETECTORS + SEVERAL)
 def test_the_trace_for_ncnn_holds_no_slice_of_images_and_is_exact(
     subject: Callable[[str], Any], tmp_path: Path, name: str
 ) -> None:
@@ -207,7 +213,7 @@ def test_the_trace_for_ncnn_holds_no_slice_of_images_and_is_exact(
 
 @pytest.mark.parametrize(
     "name",
-    ["cpm", "heatmap", "litehrnet", "mspn", "rtmo", "rtmpose", "simcc", "yoloxpose"],
+    ["cpm", "heatmap", "litehrnet", "mspn", "rtmo", "rtmpose", "simcc", "yoloxpose", *SEVERAL],
 )
 def test_a_dynamic_trace_holds_everything_and_listed_operators_only(
     subject: Callable[[str], Any], tmp_path: Path, name: str
@@ -276,7 +282,7 @@ def test_parameters_out_of_range_are_an_error(
     )
     node = Node({**work, **change}, "pipeline.json", "$.params")
     with pytest.raises(BadInputError, match=words):
-        compile_decoder(COMPONENTS[it.name], node, it.size, tmp_path)
+        compile_decoder(COMPONENTS[STAGES[it.name]], node, it.size, tmp_path)
 
 
 def test_an_iou_threshold_of_one_keeps_all_boxes(

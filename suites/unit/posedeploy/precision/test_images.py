@@ -108,6 +108,23 @@ def test_every_image_of_a_folder_is_taken_by_name(folder: Path) -> None:
     assert str(folder) in found.source
 
 
+def test_images_are_known_by_their_content_and_what_else_is_there_is_named(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    image = np.full((32, 24, 3), 90, np.uint8)
+    for suffix in (".gif", ".ppm", ".avif"):
+        assert cv2.imwrite(str(folder / f"more{suffix}"), image)
+    (folder / "more.ppm").rename(folder / "without-a-suffix")
+    (folder / "labels.json").write_text("{}")
+    (folder / ".hidden").write_text("")
+    names = {path.name for path in image_files(folder)}
+    assert {"more.gif", "more.avif", "without-a-suffix"} <= names
+    assert len(names) == 8
+    notes = [text for text in caplog.messages if "left out" in text]
+    assert any("labels.json" in text for text in notes)
+    assert not any("hidden" in text for text in notes)
+
+
 def test_fewer_are_spread_over_the_folder(folder: Path) -> None:
     found = calibration_set(model("rtmpose_t"), few(2, folder))
     everything = list(calibration_set(model("rtmpose_t"), CalibrationSettings(folder)).inputs())

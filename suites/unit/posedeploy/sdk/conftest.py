@@ -48,12 +48,13 @@ def tiny_graph(
     input_name: str = "input",
     opset: int = 17,
     ir: int = 8,
+    columns: int = 5,
 ) -> onnx.ModelProto:
     """A graph whose outputs are parts of its input, so that an image dictates the answer.
 
     heatmap: `output [N, 3, 16, 12]`, the input averaged over 4x4 px.
     simcc: `simcc_x [N, 3, 96]` and `simcc_y [N, 3, 128]`, means over columns and rows, twice.
-    detections: `dets [N, 4, 5]` from channel 0, `keypoints [N, 4, 3, 3]` from channel 1.
+    detections: `dets [N, 4, columns]` from channel 0, `keypoints [N, 4, 3, 3]` from channel 1.
     """
     node = helper.make_node
     width, height = SIZE if kind != "detections" else (SQUARE, SQUARE)
@@ -77,7 +78,8 @@ def tiny_graph(
     numbers = KEYPOINTS * 3
     constants = [
         _ints("axes", 1, 2, 3),
-        _ints("d0", 0, 0, 0), _ints("d1", 1, PEOPLE, 5), _ints("ds", -1, PEOPLE, 5),
+        _ints("d0", 0, 0, 0), _ints("d1", 1, PEOPLE, columns),
+        _ints("ds", -1, PEOPLE, columns),
         _ints("k0", 1, 0, 0), _ints("k1", 2, PEOPLE, numbers),
         _ints("ks", -1, PEOPLE, KEYPOINTS, 3),
     ]  # fmt: skip
@@ -88,7 +90,7 @@ def tiny_graph(
         node("Reshape", ["k", "ks"], ["keypoints"]),
     ]
     outputs = [
-        _floats("dets", batch, PEOPLE, 5),
+        _floats("dets", batch, PEOPLE, columns),
         _floats("keypoints", batch, PEOPLE, KEYPOINTS, 3),
     ]
     return _model(nodes, source, outputs, constants, opset, ir)
@@ -250,6 +252,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
 @pytest.fixture(scope="session")
 def _mmpose() -> None:
     """Make mmpose importable: the reference of pre-processing and decoding."""
+    pytest.importorskip("torch")  # `tox -e newest` has none
     from posedeploy import compat
 
     compat.install()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from posedeploy.sdk.drawing import DEFAULT_COLOR, draw_poses
+from posedeploy.sdk.drawing import CLASS_COLORS, DEFAULT_COLOR, draw_poses
 from posedeploy.sdk.meta import DatasetMeta
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
@@ -69,3 +71,26 @@ def test_a_keypoint_far_outside_does_not_overflow(far: float) -> None:
 
 def test_nobody_leaves_the_image_as_it_is() -> None:
     np.testing.assert_array_equal(draw_poses(CANVAS, np.zeros((0, 2, 3)), META), CANVAS)
+
+
+def test_a_person_of_a_class_has_its_name_in_its_color() -> None:
+    meta = replace(META, class_names=("cat", "dog"))
+    people = np.array([[(30, 50, 1), (60, 50, 1)], [(130, 50, 1), (160, 50, 1)]], float)
+    plain = draw_poses(CANVAS, people, meta)
+    drawn = draw_poses(CANVAS, people, meta, labels=np.array([0, 1]))
+    for left, label in ((0, 0), (100, 1)):
+        changed = (drawn != plain).any(axis=2)[:, left : left + 100]
+        assert changed.any()
+        colored = drawn[:, left : left + 100][changed] == CLASS_COLORS[label][::-1]
+        assert colored.all(axis=1).any()
+    other = draw_poses(CANVAS, people, meta, labels=np.array([1, 1]))
+    assert (other != drawn).any()
+    nameless = draw_poses(CANVAS, people, META, labels=np.array([0, 300]))
+    assert (nameless != plain).any()
+
+
+def test_no_keypoint_that_is_drawn_means_no_name() -> None:
+    meta = replace(META, class_names=("cat", "dog"))
+    points = np.array([[(30, 50, 0.1), (np.nan, 50, 1)]])
+    drawn = draw_poses(CANVAS, points, meta, 0.5, labels=np.array([1]))
+    np.testing.assert_array_equal(drawn, CANVAS)

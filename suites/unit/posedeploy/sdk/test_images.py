@@ -6,6 +6,7 @@ import os
 import struct
 import subprocess
 import sys
+import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ import pytest
 from numpy.typing import NDArray
 
 from posedeploy.errors import BadInputError
-from posedeploy.sdk.image_headers import FORMATS, declared_size
+from posedeploy.sdk.image_headers import FORMATS, declared_size, ends_early
 from posedeploy.sdk.images import MAX_PIXELS, MOST_PIXELS, check_image, read_image, write_image
 
 SIZE = (96, 80)  # width, height, px: JPEG 2000 needs 64
@@ -198,6 +199,46 @@ def test_no_mutation_decodes_to_more_than_it_declares() -> None:
     assert decoded > 200
 
 
+def jpeg(*options: int, preview: bool = False) -> bytes:
+    """A JPEG file; with a preview, a whole one of its own in a segment, as cameras write it."""
+    whole = encoded(".jpg", options=options)
+    small = encoded(".jpg", (64, 64))
+    segment = b"\xff\xe1" + struct.pack(">H", len(small) + 8) + b"Exif\0\0" + small
+    return whole[:2] + segment + whole[2:] if preview else whole
+
+
+PROGRESSIVE = (cv2.IMWRITE_JPEG_PROGRESSIVE, 1)
+RESTARTS = (cv2.IMWRITE_JPEG_RST_INTERVAL, 1)
+WHOLE: dict[str, Callable[[], bytes]] = {
+    "baseline": jpeg,
+    "progressive": lambda: jpeg(*PROGRESSIVE),
+    "with restart markers": lambda: jpeg(*RESTARTS),
+    "with a preview": lambda: jpeg(preview=True),
+    "PNG": lambda: encoded(".png"),
+}
+
+
+@pytest.mark.parametrize("case", WHOLE)
+def test_a_file_that_was_cut_off_is_refused_by_name(tmp_path: Path, case: str) -> None:
+    whole, path = WHOLE[case](), tmp_path / "half.img"
+    for content in (whole, whole + b"\0behind \xff\xd8 the image"):
+        path.write_bytes(content)
+        assert read_image(path).shape == (*SIZE[::-1], 3)
+    kind = "PNG" if case == "PNG" else "JPEG"
+    header, last = (40, b"IEND") if case == "PNG" else (whole.rindex(b"\xff\xda"), b"\xff\xd9")
+    for length in np.linspace(header, whole.rindex(last) + len(last) - 1, 9).astype(int).tolist():
+        for fill in (b"", bytes(len(whole))):  # the rest of a download may be zeros
+            path.write_bytes(whole[:length] + fill)
+            with pytest.raises(BadInputError, match=f"a {kind} file of .* bytes that ends before"):
+                read_image(path)
+
+
+def test_markers_without_end_take_no_time() -> None:
+    started = time.perf_counter()
+    assert not ends_early(b"\xff\xd8\xff" + b"\xff\xe0\0\2" * 5_000_000)
+    assert time.perf_counter() - started < 1
+
+
 def test_an_error_in_opencv_is_an_error_for_a_person(tmp_path: Path) -> None:
     path = tmp_path / "image.tif"
     path.write_bytes(tiff(2_000_000, 2))  # OpenCV takes no side above 2**20
@@ -227,13 +268,16 @@ def test_a_file_name_may_be_of_any_bytes(stem: bytes, tmp_path: Path) -> None:
     assert [os.fsencode(p.name) for p in tmp_path.iterdir()] == [stem + b".png"]
 
 
-def test_a_camera_that_was_turned_is_turned_back(tmp_path: Path) -> None:
+def test_a_camera_that_was_turned_is_turned_back_unless_the_color_type_ignores_it(
+    tmp_path: Path,
+) -> None:
     from PIL import Image
 
     path, exif = tmp_path / "turned.jpg", Image.Exif()
     exif[0x0112] = 6  # orientation: turned by 90 degrees
     Image.new("RGB", (40, 30)).save(path, exif=exif)
     assert read_image(path).shape == (40, 30, 3)
+    assert read_image(path, color_type="color_ignore_orientation").shape == (30, 40, 3)
 
 
 def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from posedeploy.sdk.decode import compile_decoder
 from posedeploy.sdk.decode.detections import DenseDecoder, Suppression
 from posedeploy.sdk.decode.heatmap import HeatmapDecoder
 from posedeploy.sdk.decode.refine import inverses
+from posedeploy.sdk.decode.selected import selected
 from posedeploy.sdk.decode.simcc import SimCCDecoder, dark_kernel
 from posedeploy.sdk.fields import Node
 from posedeploy.sdk.transforms import to_image
@@ -210,6 +211,51 @@ def test_detections_drop_padding_and_clip_boxes(component: str) -> None:
     assert without.image.tolist() == [0, 0, 1]
 
 
+def classified(*labels: float) -> dict[str, Any]:
+    """Outputs with one person of each class, the best first, and a row of padding."""
+    dets = np.zeros((1, len(labels) + 1, 6), np.float32)
+    dets[0, :-1, 4], dets[0, :-1, 5] = np.linspace(0.9, 0.5, len(labels)), labels
+    return {"dets": dets, "keypoints": np.ones((1, len(labels) + 1, 17, 3), np.float32)}
+
+
+def test_a_sixth_column_is_the_class() -> None:
+    ours = decoder("RTMODetections", {}, (640, 640)).decode(classified(2, 0, 1))
+    assert ours.labels is not None
+    assert ours.labels.tolist() == [2, 0, 1]
+    assert ours.labels.dtype == np.int64
+    assert ours.boxes.shape == (3, 4)
+    some = decoder("RTMODetections", {"score_thr": 0.6}, (640, 640)).decode(classified(2, 0, 1))
+    assert some.labels is not None
+    assert some.labels.tolist() == [2, 0]
+    one_class = {name: array[..., :5] for name, array in classified(2).items()}
+    assert decoder("RTMODetections", {}, (640, 640)).decode(one_class).labels is None
+
+
+@pytest.mark.parametrize("label", [0.5, -1.0, np.nan, np.inf, 1e9])
+def test_a_class_that_is_no_index_is_refused(label: float) -> None:
+    with pytest.raises(BadInputError, match=r"'dets'.*class.*whole numbers from 0"):
+        decoder("RTMODetections", {}, (640, 640)).decode(classified(0, label))
+
+
+def test_candidates_have_the_class_of_their_best_score() -> None:
+    rule = {"score_threshold": 0.1, "iou_threshold": 0.5, "pre_top_k": 9, "max_output": 9,
+            "keep_top_k": 9}  # fmt: skip
+    boxes = np.array([[[0, 0, 8, 8], [0, 0, 8, 7], [20, 20, 30, 30], [40, 0, 50, 9]]], np.float32)
+    scores = np.array([[[0.2, 0.6], [0.7, 0.1], [0.3, 0.3], [0.05, 0.02]]], np.float32)
+    outputs = {"boxes": boxes, "scores": scores, "keypoints": np.ones((1, 4, 17, 3), np.float32)}
+    ours = decoder("YOLOXPoseHostDetections", rule, (64, 64)).decode(outputs)
+    # a better person of another class removes the first; of equal scores the first class counts
+    np.testing.assert_array_equal(ours.box_scores, np.array([0.7, 0.3], np.float32))
+    assert ours.labels is not None
+    assert ours.labels.tolist() == [0, 0]
+    outputs["scores"] = scores[..., ::-1]
+    ours = decoder("YOLOXPoseHostDetections", rule, (64, 64)).decode(outputs)
+    assert ours.labels is not None
+    assert ours.labels.tolist() == [1, 0]
+    outputs["scores"] = scores[..., :1]
+    assert decoder("YOLOXPoseHostDetections", rule, (64, 64)).decode(outputs).labels is None
+
+
 def test_nobody_in_the_image_gives_empty_arrays() -> None:
     outputs = {"dets": np.zeros((1, 5, 5), np.float32), "keypoints": np.zeros((1, 5, 17, 3))}
     ours = decoder("RTMODetections", {}, (640, 640)).decode(outputs)
@@ -222,6 +268,29 @@ def test_half_precision_outputs_are_decoded_in_float32() -> None:
     maps[0, 0, 8, 4], maps[0, 0, 8, 5] = 1, 0.5
     ours = decoder(HEATMAP, {}, (48, 64)).decode({"output": maps})
     np.testing.assert_array_equal(ours.points, [[[17, 32]]])
+
+
+def test_selected_keypoints_are_the_models_in_their_order() -> None:
+    params = {"type": "MSRAHeatmap", "output_keypoint_indices": [3, 0, 3]}
+    outputs = {"output": np.random.default_rng(0).random((2, 5, 64, 48), np.float32)}
+    every = decoder(HEATMAP, params)
+    few = selected(every, Node(params, "pipeline.json"))
+    assert few.outputs == every.outputs
+    np.testing.assert_array_equal(
+        few.decode(outputs).points, every.decode(outputs).points[:, [3, 0, 3]]
+    )
+    np.testing.assert_array_equal(
+        few.decode(outputs).point_scores, every.decode(outputs).point_scores[:, [3, 0, 3]]
+    )
+    assert selected(every, Node({"output_keypoint_indices": None}, "pipeline.json")) is every
+
+
+@pytest.mark.parametrize("indices", [[], [-1], [0, 5], ["0"], 3])
+def test_a_selection_of_keypoints_that_are_not_there_is_refused(indices: Any) -> None:
+    params = {"type": "MSRAHeatmap", "output_keypoint_indices": indices}
+    outputs = {"output": np.zeros((1, 5, 64, 48), np.float32)}
+    with pytest.raises(BadInputError, match="output_keypoint_indices"):
+        selected(decoder(HEATMAP, params), Node(params, "pipeline.json")).decode(outputs)
 
 
 def test_a_matrix_without_an_inverse_refines_nothing_and_spoils_no_other() -> None:
@@ -258,6 +327,21 @@ def test_dark_kernels_are_odd_and_follow_sigma() -> None:
 
 
 MSRA = {"type": "MSRAHeatmap"}
+ENDED = {"export_postprocess": True}
+
+
+@pytest.mark.parametrize("last", [(), (1,)])
+def test_keypoints_of_the_graph_are_taken_as_they_are(last: tuple[int, ...]) -> None:
+    points = np.arange(12, dtype=np.float32).reshape(2, 3, 2)
+    scores = np.linspace(0.1, 0.9, 6, dtype=np.float32).reshape(2, 3)
+    points[1, 2] = np.nan
+    got = decoder(SIMCC, ENDED).decode({"simcc_x": points, "simcc_y": scores.reshape(2, 3, *last)})
+    np.testing.assert_array_equal(got.points[0], points[0])
+    np.testing.assert_array_equal(got.point_scores[0], scores[0])
+    np.testing.assert_array_equal(got.points[1, 2], [-1, -1])
+    assert np.isnan(got.point_scores[1, 2])
+
+
 REFUSED = [
     (HEATMAP, {**MSRA, "post_process": "megvii"}, "post_process"),
     (HEATMAP, {**MSRA, "post_process": "unbiased"}, "post_process"),
@@ -272,7 +356,7 @@ REFUSED = [
     (HEATMAP, {**MSRA, "input_size": [192, 255]}, "input_size"),
     (HEATMAP, {**MSRA, "radius_factor": 0}, "radius_factor"),
     (SIMCC, {"type": "MSRAHeatmap"}, "SimCCLabel"),
-    (SIMCC, {"export_postprocess": True}, "export_postprocess"),
+    (SIMCC, {"export_postprocess": "yes"}, "export_postprocess"),
     (SIMCC, {"simcc_split_ratio": 0}, "simcc_split_ratio"),
     (SIMCC, {"use_dark": True, "sigma": 0.1}, "sigma"),
     (SIMCC, {"use_dark": True, "sigma": [1, 2, 3]}, "sigma"),
@@ -298,7 +382,9 @@ def test_parameters_that_contradict_are_refused(
         (HEATMAP, {}, {"output": np.array([[[["a"]]]])}),
         (SIMCC, {}, {"simcc_x": np.zeros((1, 2, 384)), "simcc_y": np.zeros((1, 3, 512))}),
         (SIMCC, {}, {"simcc_x": np.zeros((1, 2, 512)), "simcc_y": np.zeros((1, 2, 384))}),
-        ("RTMODetections", {}, {"dets": np.zeros((1, 2, 6)), "keypoints": np.zeros((1, 2, 3, 3))}),
+        (SIMCC, ENDED, {"simcc_x": np.zeros((1, 2, 3)), "simcc_y": np.zeros((1, 2))}),
+        (SIMCC, ENDED, {"simcc_x": np.zeros((1, 2, 2)), "simcc_y": np.zeros((1, 3))}),
+        ("RTMODetections", {}, {"dets": np.zeros((1, 2, 7)), "keypoints": np.zeros((1, 2, 3, 3))}),
         ("RTMODetections", {}, {"dets": np.zeros((1, 2, 5)), "keypoints": np.zeros((1, 3, 3, 3))}),
     ],
 )
@@ -312,7 +398,7 @@ def test_outputs_of_the_wrong_shape_are_refused(
 def test_the_heatmap_aliases_are_one_component() -> None:
     aliases = [name for name in component_names() if "Heatmap" in name]
     assert len(aliases) == 5
-    assert len({stage_of_component(name)[1].decoder for name in aliases}) == 1
+    assert len({stage_of_component(name, {})[1].decoder for name in aliases}) == 1
 
 
 # ---- outputs that are no numbers ---------------------------------------------------------------

@@ -43,7 +43,7 @@ def people(*rows: list[int]) -> Any:
     """A 64x64 image that the detections graph reads as these `dets` rows, 0 to 255."""
     image = np.zeros((64, 64, 3), np.uint8)
     for line, row in zip(image[..., 0], rows, strict=False):
-        line[:5] = row
+        line[: len(row)] = row
     image[:4, :9, 1] = np.arange(36).reshape(4, 9)
     return image
 
@@ -334,3 +334,22 @@ def test_a_program_that_could_touch_files_is_refused_with_what_to_do(folders: An
         archive.writestr("end2end/version", "3\n")
     with pytest.raises(BadInputError, match=r"torch\.from_file.*Do not run it"):
         PoseDetector(folder)
+
+
+@pytest.mark.parametrize("batch", ["batch", 1])
+def test_people_have_the_class_of_the_graph(folders: Any, batch: int | str) -> None:
+    content = folders.json("detections", dynamic=isinstance(batch, str))
+    folder = folders.write(content, folders.graph("detections", batch, columns=6))
+    one, other = people([0, 0, 9, 9, 5, 2], [0, 0, 9, 9, 4, 1]), people([0, 0, 9, 9, 5, 1])
+    nobody = np.zeros((64, 64, 3), np.uint8)
+    detector = PoseDetector(folder)
+    labels = [poses.labels for poses in detector.detect_batch([one, nobody, other])]
+    assert [found.tolist() for found in labels if found is not None] == [[2, 1], [], [1]]
+    assert detector(one).shape == (2, 3, 3)  # MMDeploy's shape has no class
+
+
+def test_people_of_one_class_have_no_labels(folders: Any) -> None:
+    found = PoseDetector(folders.make("detections")).detect(people([0, 0, 9, 9, 5]))
+    assert len(found.keypoints) == 1
+    assert found.labels is None
+    assert PoseDetector(folders.make("heatmap")).detect(IMAGE).labels is None

@@ -163,6 +163,12 @@ NORM = {"type": "Normalize", **IMAGENET}
 RESIZE = {"type": "BottomupResize", "input_size": [64, 64]}
 
 
+def test_how_a_file_is_read_is_the_first_transforms() -> None:
+    unturned = {**LOAD, "color_type": "color_ignore_orientation"}
+    for load, expected in ((LOAD, "color"), (unturned, "color_ignore_orientation")):
+        assert compiled(load, BOX, WARP, NORM, *TAIL).color_type == expected
+
+
 @pytest.mark.parametrize(
     ("steps", "failure"),
     [

@@ -252,6 +252,14 @@ ERRORS: dict[str, tuple[str, Change, str, str]] = {
         "simcc", lambda c: ours(c).update(model={"std": [1, 1, 1]}),
         f"pipeline.json {STEP_PATH}[3].std", "[1, 1, 1]",
     ),
+    "another color type": (
+        "simcc", lambda c: ours(c).update(model={"color_type": "color_ignore_orientation"}),
+        f"pipeline.json {STEP_PATH}[0].color_type", "'color_ignore_orientation'",
+    ),
+    "an unknown color type": (
+        "simcc", lambda c: step(c, 0).update(color_type="grayscale"),
+        f"pipeline.json {STEP_PATH}[0].color_type", "'color_ignore_orientation'",
+    ),
     "another padding": (
         "simcc", lambda c: ours(c).update(model={"padding": 1.5}),
         f"pipeline.json {STEP_PATH}[1].padding", "1.5",
@@ -284,6 +292,14 @@ ERRORS: dict[str, tuple[str, Change, str, str]] = {
     "another number of keypoints": (
         "detections", lambda c: ours(c).update(model={"num_keypoints": 17}),
         "detail.json $.posedeploy.model.num_keypoints", "3, as the graph has",
+    ),
+    "classes that the graph has lost": (
+        "detections", lambda c: ours(c).update(model={"num_classes": 2}),
+        "end2end.onnx", "6 in the last dimension: 2 classes",
+    ),
+    "names of other classes": (
+        "detections", lambda c: ours(c)["dataset_meta"].update(class_names=["cat", "dog"]),
+        "detail.json $.posedeploy.dataset_meta.class_names", "1, as num_classes has",
     ),
 }  # fmt: skip
 WARNINGS: dict[str, tuple[str, Change, str, str]] = {
@@ -492,11 +508,15 @@ def test_links(folders: Any, tmp_path: Path) -> None:
     os.replace(folder / "end2end.onnx", tmp_path / "end2end.onnx")
     (folder / "end2end.onnx").symlink_to(tmp_path / "end2end.onnx")
     (folder / "loop").symlink_to("loop")
+    (folder / "to_loop").symlink_to("missing/../loop/x")
     (folder / "alias.json").symlink_to("deploy.json")
     findings = validate(folder)
     assert set(places(findings, Level.ERROR)) == {
-        "end2end.onnx", "loop", "deploy.json $.models[0].net"
+        "end2end.onnx", "loop", "to_loop", "deploy.json $.models[0].net"
     }  # fmt: skip
+    found = {f.file: f.found for f in findings}
+    assert found["loop"] == found["to_loop"] == "a loop of links"
+    assert found["end2end.onnx"] == "a link out of the folder"
     assert places(findings, Level.WARNING) == ["alias.json"]
 
 
@@ -568,3 +588,20 @@ def test_what_is_no_program_at_all_is_an_error(folders: Any) -> None:
     (folder / "end2end.pt").write_bytes(b"PK no archive")
     (finding,) = [f for f in validate(folder) if f.level is Level.ERROR]
     assert "no TorchScript archive" in finding.found
+
+
+@pytest.mark.parametrize("batch", ["batch", 1])
+def test_a_folder_of_several_classes(folders: Any, batch: int | str) -> None:
+    content = folders.json("detections", dynamic=isinstance(batch, str))
+    ours(content)["model"] = {"num_classes": 2}
+    ours(content)["dataset_meta"]["class_names"] = ["cat", "dog"]
+    graph = folders.graph("detections", batch, columns=6)
+    assert validate(folders.write(content, graph)) == []
+    ours(content)["model"] = {"num_keypoints": 3}
+    ours(content)["dataset_meta"].pop("class_names")
+    (finding,) = validate(folders.write(content, graph))
+    assert finding.level is Level.ERROR
+    assert "'dets' of shape ['batch', 4, 6]" in finding.found or "[1, 4, 6]" in finding.found
+    assert "5 in the last dimension: 1 class by num_classes" in finding.expected
+    other = folders.graph("detections", batch, columns=7)  # neither form
+    assert Level.ERROR in {f.level for f in validate(folders.write(content, other))}

@@ -177,6 +177,7 @@ def test_compact_meta_holds_each_flip_pair_once_and_plain_numbers() -> None:
 def test_numpy_numbers_of_a_config_are_written_and_what_json_cannot_hold_is_refused(
     tmp_path: Path,
 ) -> None:
+    pytest.importorskip("torch")  # detail.json names its version
     config = model("hrnet_w32", sigma=np.float64(2.5))
     meta: dict[str, Any] = {"keypoint_names": []}
     made, chosen = artifact(config), deploy_config(config)
@@ -204,3 +205,11 @@ def test_a_folder_that_was_just_converted_has_no_findings(
     detail = json.loads((tmp_path / "sdk" / "detail.json").read_text(encoding="utf-8"))
     others = {path.name for path in (tmp_path / "sdk").iterdir()} - {"detail.json"}
     assert set(detail["posedeploy"]["files"]) == others
+
+
+@pytest.mark.parametrize("name", BOTTOM_UP)
+def test_several_classes_are_a_fact_and_one_is_none(name: str) -> None:
+    config = model(name)
+    assert "num_classes" not in writer.model_facts(config, 17)
+    config.config["model"]["head"]["head_module_cfg"]["num_classes"] = 2
+    assert writer.model_facts(config, 17)["num_classes"] == 2

@@ -23,7 +23,7 @@ from posedeploy.synthetic.admission import (
     output_maps,
     table_row,
 )
-from posedeploy.synthetic.calibration import FINAL_LAYERS
+from posedeploy.synthetic.calibration import CANDIDATES, FINAL_LAYERS, calibrate, image_batch
 from posedeploy.synthetic.conditioning import CONDITIONING, last_norms
 from posedeploy.synthetic.weights import calibrated_checkpoint, checkpoint_for
 from posedeploy.zoo.build import build_model
@@ -282,3 +282,23 @@ def test_command_prints_the_table(
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.startswith(f"| {SIMCC} |")
     assert last.endswith("| yes |")
+
+
+@pytest.mark.parametrize("name", ["rtmo_t", "yoloxpose_tiny"])
+def test_a_detector_of_several_classes_finds_people_of_each(name: str) -> None:
+    config = config_of(name)
+    head = config.config["model"]["head"]
+    head["num_classes"] = head["head_module_cfg"]["num_classes"] = 2
+    torch.manual_seed(0)
+    model: Any = build_model(config, None)
+    calibrate(model, config, seed=0)
+    images = torch.cat([image_batch(config, 2, seed) for seed in (0, 1)])  # calibrate's own
+    with torch.no_grad():
+        cls, *others = model.head(model.extract_feat(images))
+    scores = torch.cat([level.flatten(2) for level in cls], dim=2).sigmoid()
+    if name == "yoloxpose_tiny":
+        scores = scores * torch.cat([level.flatten(2) for level in others[0]], dim=2).sigmoid()
+    best, labels = scores.max(dim=1)
+    candidates = best > float(model.test_cfg["score_thr"])
+    assert float(candidates.sum()) / len(images) == pytest.approx(CANDIDATES, abs=1)
+    assert set(labels[candidates].tolist()) == {0, 1}

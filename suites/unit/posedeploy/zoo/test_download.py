@@ -2,91 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import resource
-import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
+from fixtures.servers import CONTENT, HASH, NAME, Server, certificate, serving
 from posedeploy.errors import BadInputError, UnavailableError
 from posedeploy.zoo import download
 from posedeploy.zoo.table import MODELS, ModelRow, model_row, published
 
-CONTENT = bytes(range(256)) * 5000
-HASH = hashlib.sha256(CONTENT).hexdigest()[:8]
-NAME = f"rtmpose-s_simcc-coco-{HASH}_20230127.pth"
 ROW = model_row("rtmpose_s")
-
-
-@dataclass
-class Server:
-    """What the server does, and the ranges that it was asked for."""
-
-    url: str = ""
-    content: bytes = CONTENT
-    ranges: bool = True
-    stop_after: int | None = None
-    status: int = 200
-    length: str | None = None  # of the answer, in place of the right one; '' for none
-    redirect: str = ""
-    endless: bool = False
-    content_range: str = ""
-    asked: list[str | None] = field(default_factory=list)
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    state = Server()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            wanted = self.headers.get("Range")
-            state.asked.append(wanted)
-            start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted else 0
-            if state.status != 200:
-                self.send_error(state.status)
-                return
-            if state.redirect:
-                self.send_response(302)
-                self.send_header("Location", state.redirect)
-                self.end_headers()
-                return
-            if start and start >= len(state.content) and state.ranges:
-                self.send_error(416)
-                return
-            start = start if state.ranges else 0
-            body = state.content[start:]
-            self.send_response(206 if start else 200)
-            if start:
-                last, total = len(state.content) - 1, len(state.content)
-                right = f"bytes {start}-{last}/{total}"
-                self.send_header("Content-Range", state.content_range or right)
-            length = str(len(body)) if state.length is None else state.length
-            if length:
-                self.send_header("Content-Length", length)
-            self.end_headers()
-            try:
-                self.wfile.write(body[: state.stop_after])
-                while state.endless:
-                    self.wfile.write(body)
-            except ConnectionError:
-                pass  # whoever asked has had enough
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-        thread = threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True)
-        thread.start()
-        state.url = f"http://127.0.0.1:{http.server_port}/{NAME}"
-        yield state
-        http.shutdown()
-        thread.join()
 
 
 def test_a_full_disk_is_not_the_servers_fault(server: Server, small_disk: Path) -> None:
@@ -294,3 +221,93 @@ def test_every_published_name_carries_a_hash(row: object) -> None:
     entry = published(row)  # type: ignore[arg-type]
     assert entry is not None
     assert download._HASH.search(entry.url)
+
+
+WEB_PAGE = b"<!DOCTYPE html><html>Sign in</html>"
+PICKLE = b"PK\x03\x04" + CONTENT  # begins as torch.save's files do
+
+
+def at(server: Server, name: str) -> str:
+    return f"{server.url.rpartition('/')[0]}/{name}"
+
+
+def test_a_url_is_fetched_once_and_its_name_has_the_hash(server: Server, tmp_path: Path) -> None:
+    path = download.fetch_url(f"{server.url}?download=1", tmp_path)
+    assert path == tmp_path / NAME
+    assert path.read_bytes() == CONTENT
+    assert download.fetch_url(f"{server.url}?download=1", tmp_path) == path
+    assert server.asked == [None]
+
+
+@pytest.mark.parametrize("name", ["mine.pth", "epoch_20.pt", "best-20240131.pth", "x%20y.pth"])
+def test_names_without_a_hash_are_kept_by_their_url(
+    server: Server, tmp_path: Path, name: str
+) -> None:
+    server.content = PICKLE
+    first = download.fetch_url(at(server, f"a/{name}"), tmp_path)
+    second = download.fetch_url(at(server, f"b/{name}"), tmp_path)
+    assert first.name == second.name == name
+    assert first != second
+    assert len(server.asked) == 2
+
+
+def test_without_a_hash_what_was_begun_is_not_gone_on_with(server: Server, tmp_path: Path) -> None:
+    """Nothing tells whether the server has the same file as then."""
+    server.content, server.stop_after = PICKLE, 1000
+    url = at(server, "mine.pth")
+    with pytest.raises(UnavailableError, match=r"the connection ended after 1,000 of 1,280,004"):
+        download.fetch_url(url, tmp_path)
+    server.content, server.stop_after = PICKLE[::-1], None
+    with pytest.raises(BadInputError, match="expected a checkpoint written by"):
+        download.fetch_url(url, tmp_path)
+    server.content = PICKLE
+    assert download.fetch_url(url, tmp_path).read_bytes() == PICKLE
+    assert server.asked == [None, None, None]
+
+
+def test_a_page_in_place_of_a_checkpoint_is_not_kept(server: Server, tmp_path: Path) -> None:
+    server.content = WEB_PAGE
+    with pytest.raises(BadInputError, match=r"found a web page of 35 bytes; .* the file itself"):
+        download.fetch_url(at(server, "mine.pth"), tmp_path)
+    with pytest.raises(BadInputError, match=rf"a web page of 35 bytes with .*{HASH}"):
+        download.fetch_url(server.url, tmp_path)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} == {".lock"}
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 410])
+def test_what_the_server_has_not_is_a_wrong_url(
+    server: Server, tmp_path: Path, status: int
+) -> None:
+    server.status = status
+    with pytest.raises(BadInputError, match=rf"HTTP {status} \w+.* Check the URL"):
+        download.fetch_url(server.url, tmp_path)
+
+
+def test_a_server_in_trouble_is_unavailable(server: Server, tmp_path: Path) -> None:
+    server.status = 503
+    with pytest.raises(UnavailableError, match="HTTP 503 Service Unavailable"):
+        download.fetch_url(server.url, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://", "http://host", "https://host/", "http://[::1/a.pth", "s3://bucket/a.pth",
+     "file:///etc/hostname", "ftp://host/a.pth", "https:///a.pth", "openmmlab://resnet50"],
+)  # fmt: skip
+def test_what_is_no_url_of_a_file_is_refused(url: str, tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match=r"expected https://HOST/…/NAME\.pth"):
+        download.fetch_url(url, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_https_is_checked_against_the_certificates_that_are_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cert, context = certificate(tmp_path)
+    with serving(context) as server:
+        with pytest.raises(UnavailableError, match="CERTIFICATE_VERIFY_FAILED"):
+            download.fetch_url(server.url, tmp_path / "untrusted")
+        assert server.asked == []
+        monkeypatch.setenv("SSL_CERT_FILE", str(cert))
+        assert download.fetch_url(server.url, tmp_path).read_bytes() == CONTENT

@@ -107,7 +107,7 @@ def test_mmpose_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mmpose", None)
     mmpose_files.cache_clear()
     try:
-        with pytest.raises(UnavailableError, match="pip install --no-deps mmpose"):
+        with pytest.raises(UnavailableError, match="posedeploy setup"):
             config_path(model_row("rtmo_t"))
     finally:
         mmpose_files.cache_clear()

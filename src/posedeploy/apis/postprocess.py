@@ -1,0 +1,72 @@
+"""Whether a graph can hold a model's decoding, as `codebase_config.export_postprocess` asks."""
+
+from __future__ import annotations
+
+from posedeploy.codecs import CODECS, codec_of
+from posedeploy.config import DeployConfig, ModelConfig
+from posedeploy.errors import BadInputError
+from posedeploy.heads import KEYPOINTS, HeadSpec, Stage
+from posedeploy.runtime import backend_row
+
+FLOAT32 = ("", "f32")  # inference precisions, in OpenVINO's words, that hold every coordinate
+OUTSIDE = "Remove the field: the decoder outside of the graph computes it."
+
+
+def check_postprocess(deploy_config: DeployConfig, model_config: ModelConfig) -> None:
+    """Refuse a deploy config whose `export_postprocess` fits neither its outputs nor the model.
+
+    Raises:
+        BadInputError: The field is set for a detector, for a codec or a computing precision that
+            a graph cannot decode with, or with other than two outputs; or the outputs are those
+            of a graph with decoding, and the field is not set.
+    """
+    head, names = model_config.head_kind, list(deploy_config.output_names)
+    field = f"{deploy_config.path}: codebase_config.export_postprocess"
+    stage = _keypoints(head)
+    if not deploy_config.export_postprocess:
+        if stage and set(names) == set(stage.output_names):
+            raise BadInputError(
+                field, "False", f"True, for the outputs {', '.join(names)}",
+                f"Set it, or name the outputs {', '.join(head.output_names)}.",
+            )  # fmt: skip
+        return
+    if stage is None:
+        raise BadInputError(
+            field, "True", f"False: the graph of a {model_config.head} ends with keypoints anyway",
+            "Remove the field.",
+        )  # fmt: skip
+    if len(names) != len(stage.outputs):
+        raise BadInputError(
+            f"{deploy_config.path}: output_names", ", ".join(names),
+            f"{' and '.join(stage.output_names)}, for export_postprocess", "Change the names.",
+        )  # fmt: skip
+    if why := dict(backend_row(deploy_config.backend).lacks).get(KEYPOINTS):
+        raise BadInputError(field, "True", f"False for {deploy_config.backend}: {why}", OUTSIDE)
+    _check_codec(model_config)
+    if deploy_config.inference_precision not in FLOAT32:
+        raise BadInputError(
+            f"{deploy_config.path}: backend_config.inference_precision",
+            f"{deploy_config.inference_precision!r} with export_postprocess",
+            "f32: coordinates are computed in the graph", "Remove one of the two fields.",
+        )  # fmt: skip
+
+
+def _keypoints(head: HeadSpec) -> Stage | None:
+    return next((stage for stage in head.stages if stage.name == KEYPOINTS), None)
+
+
+def _check_codec(model_config: ModelConfig) -> None:
+    params = model_config.codec
+    name = str(params.get("type", "no codec"))
+    codec = codec_of(name)
+    flags = codec.not_in_graph if codec else ()
+    found = [f"{flag}={params[flag]!r}" for flag in flags if params.get(flag)]
+    if codec and codec.in_graph and not found:
+        return
+    able = [
+        f"{row.type} without {' or '.join(row.not_in_graph)}" for row in CODECS if row.in_graph
+    ]
+    raise BadInputError(
+        f"{model_config.path}: codec", " with ".join([name, *found]),
+        f"a codec that a graph can decode, for export_postprocess: {', '.join(able)}", OUTSIDE,
+    )  # fmt: skip

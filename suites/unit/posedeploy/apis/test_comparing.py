@@ -1,0 +1,198 @@
+"""The comparison with PyTorch: each side reads the file itself, and what was shown by it."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+from PIL import Image as Pillow
+
+from fixtures.images import drawn
+from fixtures.tiny_models import TinyModel
+from posedeploy.apis.comparing import (
+    LEAST_NEAR,
+    Compared,
+    Comparison,
+    keypoint_distances,
+    pytorch_keypoints,
+    sdk_keypoints,
+)
+from posedeploy.apis.deploying import Deployment
+from posedeploy.apis.proving import Layers, Response, response
+from posedeploy.apis.sources import default_weights
+from posedeploy.config import load_model_config
+from posedeploy.errors import BadInputError
+from posedeploy.sdk.folder import read_folder
+from posedeploy.sdk.reading import read_for
+from posedeploy.zoo.build import build_model
+from posedeploy.zoo.table import config_path, model_row
+
+TURNED = {0x0112: 6}  # EXIF's tag Orientation: to be turned by 90 degrees
+LOADS = {
+    "turned, as by default": ("dict(type='LoadImage')", True),
+    "not turned": ("dict(type='LoadImage', color_type='color_ignore_orientation')", False),
+}
+
+
+@pytest.fixture
+def turned_photo(tmp_path: Path) -> Path:
+    """A JPEG of 120x80 px that its EXIF turns to 80x120 px."""
+    exif = Pillow.Exif()
+    exif.update(TURNED)
+    path = tmp_path / "turned.jpg"
+    Pillow.fromarray(drawn(3, (120, 80)).image[..., ::-1]).save(path, exif=exif, quality=95)
+    return path
+
+
+@pytest.mark.parametrize("case", LOADS)
+def test_mmpose_reads_the_file_by_the_load_image_of_its_config(
+    tiny_model: Callable[[str], TinyModel], turned_photo: Path, tmp_path: Path, case: str
+) -> None:
+    load, turns = LOADS[case]
+    tiny, path = tiny_model("rtmpose_t"), tmp_path / "model.py"
+    text = tiny.config.read_text().replace("dict(type='LoadImage')", load)
+    path.write_text(text)
+    config = load_model_config(path)
+    model = build_model(config, tiny.checkpoint)
+    stored = cv2.imread(str(turned_photo), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    assert stored is not None
+    images = [np.asarray(stored, np.uint8), np.ascontiguousarray(np.rot90(stored, -1), np.uint8)]
+    other, seen = images if turns else reversed(images)
+    read = pytorch_keypoints(model, config, turned_photo)
+    np.testing.assert_array_equal(read, pytorch_keypoints(model, config, seen))
+    assert not np.array_equal(read, pytorch_keypoints(model, config, other))
+
+
+def test_the_deployed_side_reads_the_file_or_takes_an_array(
+    tiny_sdk: Callable[[str], Path], turned_photo: Path
+) -> None:
+    folder = tiny_sdk("rtmpose_t")
+    image = read_for(read_folder(folder), turned_photo)
+    assert image.shape == (120, 80, 3)
+    found = sdk_keypoints(folder, turned_photo)
+    np.testing.assert_array_equal(found, sdk_keypoints(folder, image))
+    np.testing.assert_array_equal(found, sdk_keypoints(folder, str(turned_photo)))
+    with pytest.raises(BadInputError, match="no such file"):
+        sdk_keypoints(folder, turned_photo.with_name("nowhere.jpg"))
+
+
+def compared(
+    *, px: float = 0.0, people: int = 1, only_one: int = 0, decides: bool = True
+) -> Compared:
+    found = np.zeros((people, 17, 3))
+    return Compared(found, found, Comparison(people, only_one, px, px, 1.0), decides=decides)
+
+
+NOBODY, FAR = compared(people=0), compared(px=5.0)
+RIGHT, WRONG = Layers(43, 31.0, 36.0, ()), Layers(43, 9.0, 20.0, ("1 of 43 is noisy",))
+# ---- modify this table to add an outcome -----------------------------------------------------
+OUTCOMES: dict[str, tuple[dict[str, Any], str]] = {
+    "one person": ({"compared": (compared(),)}, "same"),
+    "one person in one of two images": ({"compared": (NOBODY, compared())}, "same"),
+    "nobody": ({"compared": (NOBODY, NOBODY)}, "nothing"),
+    "somebody whom one alone finds": (
+        {"compared": (compared(people=0, only_one=1),)}, "different",
+    ),
+    "other keypoints": ({"compared": (compared(), FAR)}, "different"),
+    "keypoints that are no numbers": ({"compared": (compared(px=math.nan),)}, "different"),
+    "no numbers": ({"response": Response(("output: constant",))}, "different"),
+    "no keypoint moves": (
+        {"compared": (compared(),), "response": Response((), ("output: each",))}, "nothing",
+    ),
+    "other keypoints, and none moves": (
+        {"compared": (FAR,), "response": Response((), ("output: each",))}, "different",
+    ),
+    "chance": ({"compared": (compared(px=5.0, decides=False),)}, "nothing"),
+    "chance, and equal": ({"compared": (compared(decides=False),)}, "nothing"),
+    "chance, and right layers": (
+        {"compared": (compared(px=5.0, decides=False),), "layers": RIGHT}, "same",
+    ),
+    "the same, and wrong layers": ({"compared": (compared(),), "layers": WRONG}, "different"),
+    "chance, and others on figures": (
+        {"compared": (compared(decides=False), FAR), "layers": RIGHT}, "different",
+    ),
+}  # fmt: skip
+# ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", OUTCOMES)
+def test_what_a_comparison_has_shown(case: str) -> None:
+    fields, outcome = OUTCOMES[case]
+    done = Deployment(
+        Path("sdk"), "onnxruntime", (), cast("Any", None), cast("Any", None), 0.0, **fields
+    )
+    assert done.outcome == outcome
+
+
+def test_no_weights_named_are_fitted_ones_for_int8_where_there_are() -> None:
+    names = ("rtmpose_t", "rtmo_t")
+    chosen = {
+        (name, precision): default_weights(load_model_config(path), precision)
+        for name, path in ((name, config_path(model_row(name))) for name in names)
+        for precision in ("fp16", "fp32", "int8")
+    }
+    assert {flow for flow, kind in chosen.items() if kind == "fitted"} == {("rtmpose_t", "int8")}
+
+
+# what is added from bin to bin, the share of simcc_x that is left -> what is found
+RAMPS = (
+    (1.0, 0.0, Response(("simcc_x: the same for every image",))),
+    (1e3, 1.0, Response((), ("simcc_x: each keypoint at the same place in every image",))),
+    (0.0, 1.0, Response()),
+)
+
+
+def test_outputs_respond_or_they_do_not(tiny_sdk: Callable[[str], Path], tmp_path: Path) -> None:
+    image = drawn(3, (120, 90)).image
+    blank = np.full_like(image, 128)
+    assert response(tiny_sdk("rtmpose_t"), [image]) == Response()
+    assert response(tiny_sdk("rtmpose_t"), [blank]).faults == ()  # the other images differ
+    folder = tmp_path / "sdk"
+    shutil.copytree(tiny_sdk("rtmpose_t"), folder)
+    forget_checksums(folder)
+    for added, share, found in RAMPS:
+        model = onnx.load(tiny_sdk("rtmpose_t") / "end2end.onnx")
+        add_ramp(model, added, share)
+        onnx.save(model, folder / "end2end.onnx")
+        assert response(folder, [image]) == found
+
+
+def add_ramp(model: Any, added: float, share: float) -> None:
+    """Let simcc_x rise from bin to bin, on top of a share of what it was."""
+    (output,) = (o for o in model.graph.output if o.name == "simcc_x")
+    bins = output.type.tensor_type.shape.dim[2].dim_value
+    ramp = added * np.arange(bins, dtype=np.float32)[None, None]
+    for node in model.graph.node:
+        node.output[:] = ["before" if name == "simcc_x" else name for name in node.output]
+    for name, array in (("ramp", ramp), ("share", np.asarray(share, np.float32))):
+        model.graph.initializer.append(numpy_helper.from_array(array, name))
+    for operator, reads, result in (
+        ("Mul", ["before", "share"], "rest"), ("Add", ["rest", "ramp"], "simcc_x"),
+    ):  # fmt: skip
+        model.graph.node.append(onnx.helper.make_node(operator, reads, [result]))
+
+
+def forget_checksums(folder: Path) -> None:
+    detail = json.loads((folder / "detail.json").read_text())
+    del detail["posedeploy"]["files"]
+    (folder / "detail.json").write_text(json.dumps(detail))
+
+
+@pytest.mark.parametrize(("far", "same"), [(0, True), (1, True), (4, True), (5, False)])
+def test_int8_may_move_a_few_keypoints_of_a_drawn_figure(far: int, same: bool) -> None:
+    person = np.zeros((1, 17, 3))
+    moved = person.copy()
+    moved[0, :far, 0] = 200
+    distances = keypoint_distances(moved, person, "int8", 1.0)
+    assert distances.same == (far == 0)
+    assert replace(distances, least_near=LEAST_NEAR).same == same
