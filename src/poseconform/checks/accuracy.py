@@ -52,7 +52,7 @@ def accuracy(judge: Judge, cell: Cell) -> Verdict:
     """Keypoints on labeled figures stay where PyTorch finds them."""
     judge.conversion(cell)  # first: if it fails, its failure is the one to report
     if not judge.figures(FIGURES):
-        return _refusal("no-figures", "this run has no labeled figures")
+        return refusal("no-figures", "this run has no labeled figures")
     limit = accuracy_limit_for(cell.model.family, cell.flow.precision)
     if limit.shift is None:
         raise LookupError(f"no limit for keypoints of {cell.model.family} {cell.flow.precision}")
@@ -75,7 +75,7 @@ def judge_figures(
             f"PyTorch itself finds {reference.pck:.1%} of the joints; a model that has something "
             f"to lose finds {LEAST_PCK:.0%}"
         )
-        return _refusal("fp32-accuracy-too-low", reason, reference.pck)
+        return refusal("fp32-accuracy-too-low", reason, reference.pck)
     moved = keypoint_distances(keypoints, reference.keypoints)
     pixels = pixel_distances(moved)
     similarity = keypoint_similarity(keypoints, reference.keypoints, reference.sizes.prod(-1))
@@ -106,7 +106,8 @@ def shift_failures(record: AccuracyRecord, limit: ShiftLimit) -> tuple[str, ...]
     )
 
 
-def _refusal(code: str, reason: str, pck: float | None = None) -> Verdict:
+def refusal(code: str, reason: str, pck: float | None = None) -> Verdict:
+    """The verdict of a check that decides nothing, `pck` being what PyTorch itself reaches."""
     record = AccuracyRecord(code=code, reason=reason, pck_reference=pck)
     return Verdict(refusal=f"{code}: {reason}", accuracy=record)
 
@@ -117,7 +118,7 @@ def dataset(judge: Judge, cell: Cell) -> Verdict:
     """AP, AR and PCK on a labeled data set differ from PyTorch's by little, to either side."""
     data = judge.dataset(cell.model.bottom_up)
     reference = pytorch_score(judge, cell.model, data)
-    if refused := dataset_refusal(cell.model, reference):  # before minutes of conversion
+    if refused := datasetrefusal(cell.model, reference):  # before minutes of conversion
         return Verdict(refusal=refused)
     limit = accuracy_limit_for(cell.model.family, cell.flow.precision)
     deployed = client_score(judge, cell, data)
@@ -128,7 +129,7 @@ def dataset(judge: Judge, cell: Cell) -> Verdict:
     return Verdict(score_failures(deployed, reference, limit), dataset=record)
 
 
-def dataset_refusal(model: Model, reference: Score) -> str:
+def datasetrefusal(model: Model, reference: Score) -> str:
     """Why the accuracy of this model proves nothing, as `<code>: <reason>`; '' where it does."""
     if reference.ap >= LEAST_AP:
         return ""

@@ -15,6 +15,7 @@ from poseconform.judge.judge import Judge, backend_files
 from poseconform.judge.runs import plan_batches
 from poseconform.judge.stages import StageFailure, failing_at
 from poseconform.matrix.cells import Cell, Flow, Model
+from poseconform.matrix.weights import LOCATING
 from poseconform.reference.values import FigureReference, read_figures, sample_of
 from poseconform.subject import clients
 from posedeploy.runtime import BACKENDS
@@ -61,12 +62,12 @@ def layer_noise(judge: Judge, cell: Cell) -> Quantized:
 def _layer_inputs(judge: Judge, cell: Cell) -> NDArray[np.float32]:
     """Figures where the weights find them, as the ranges were measured on figures.
 
-    Fitted weights saturate on images without figures, where noise would prove nothing.
+    Weights that find figures saturate on images without them, where noise would prove nothing.
     """
     model, figures = cell.model, list(judge.figures(LAYER_IMAGES))
     if figures and not model.bottom_up:
         return figure_reference(judge, model).inputs[:LAYER_IMAGES]
-    if not figures or model.weights != "fitted":
+    if not figures or model.weights not in LOCATING:
         return judge.reference(model, cell.flow.precision).inputs
     inputs: NDArray[np.float32] = judge.in_torch(
         "poseconform.reference.figures:figure_inputs",
@@ -120,8 +121,8 @@ def figure_keypoints(judge: Judge, cell: Cell) -> NDArray[np.float64]:
     return judge.once(("figure keypoints", cell.id), run)
 
 
-def pytorch_score(judge: Judge, model: Model, data: DataSet) -> Score:
-    """The score of mmpose's own estimator, in float32, with the model's weights."""
+def pytorch_people(judge: Judge, model: Model, data: DataSet) -> list[People]:
+    """The people that mmpose's own estimator finds, in float32, with the model's weights."""
 
     def find() -> list[People]:
         parts = judge.reference_parts(model, [])
@@ -137,20 +138,35 @@ def pytorch_score(judge: Judge, model: Model, data: DataSet) -> Score:
         )  # fmt: skip
         return read_people(entry.path)
 
-    people = judge.once(("dataset", model.name, model.weights, data.key), find)
-    return score(data, people, model.bottom_up)
+    people: list[People] = judge.once(("dataset", model.name, model.weights, data.key), find)
+    return people
+
+
+def pytorch_score(judge: Judge, model: Model, data: DataSet) -> Score:
+    """The score of the people that `pytorch_people` finds."""
+    return score(data, pytorch_people(judge, model, data), model.bottom_up)
+
+
+def client_people(judge: Judge, cell: Cell, data: DataSet) -> list[People]:
+    """The people that the SDK client finds with the cell's folder. Fails at 'sdk'."""
+
+    def find() -> list[People]:
+        folder = judge.conversion(cell).folder
+        with judge.child(f"{cell.id}-dataset") as child, failing_at("sdk"):
+            people: list[People] = child.call(
+                "poseconform.judge.measuring:people_of_client",
+                str(folder), list(data.images), cell.model.bottom_up,
+                timeout=judge.limit(judge.limits.client, cell, len(data.images)),
+            )  # fmt: skip
+        return people
+
+    found: list[People] = judge.once(("client people", cell.id, data.key), find)
+    return found
 
 
 def client_score(judge: Judge, cell: Cell, data: DataSet) -> Score:
-    """The score of the SDK client with the cell's folder. Fails at 'sdk'."""
-    folder = judge.conversion(cell).folder
-    with judge.child(f"{cell.id}-dataset") as child, failing_at("sdk"):
-        people: list[People] = child.call(
-            "poseconform.judge.measuring:people_of_client",
-            str(folder), list(data.images), cell.model.bottom_up,
-            timeout=judge.limit(judge.limits.client, cell, len(data.images)),
-        )  # fmt: skip
-    return score(data, people, cell.model.bottom_up)
+    """The score of the people that `client_people` finds."""
+    return score(data, client_people(judge, cell, data), cell.model.bottom_up)
 
 
 def people_of_client(folder: str, images: Sequence[LabeledImage], bottom_up: bool) -> list[People]:

@@ -15,7 +15,8 @@ from poseconform.matrix.cells import Cell, Model
 AUTO = "auto"
 PUBLISHED = "zoo"  # downloaded: the only ones that find people
 TRAINED, FITTED, CALIBRATED = "trained", "fitted", "calibrated"
-KINDS = (CALIBRATED, FITTED, TRAINED, PUBLISHED)
+LOCATING = (TRAINED, FITTED)  # find the joints of drawn figures
+KINDS = (CALIBRATED, *LOCATING, PUBLISHED)
 CHOICES = (AUTO, *KINDS)
 USER = "user"  # recorded where the user gave a checkpoint
 

@@ -210,6 +210,8 @@ class AccuracyRecord:
     pck: Number | None = None
     pck_reference: Number | None = None
     points_lost: Number | None = None  # 100 (pck_reference - pck); negative for a gain
+    figures_lost: Count = 0  # that PyTorch finds and the deployment does not; of detectors
+    figures_won: Count = 0  # the other way round
     code: Text = ""  # why the check refused, and then `figures` is 0; '' where it measured
     reason: Text = ""
 

@@ -20,8 +20,8 @@ from posedeploy.apis.exporting import Exported, check_fit, export
 from posedeploy.apis.progress import Progress, at_stage, silent
 from posedeploy.apis.proving import Layers, Response, figures, measured_layers, response
 from posedeploy.apis.sources import (
-    FITTED,
     GENERATED,
+    LOCATING,
     default_weights,
     is_zoo_name,
     resolve_checkpoint,
@@ -201,9 +201,9 @@ def _compare(
     # int8 nor which of a hundred equal people a detector keeps.
     chance = (
         (kind in GENERATED and done.artifact.precision == "int8")
-        or (kind == FITTED and model_config.head_kind.bottom_up)
+        or (kind in LOCATING and model_config.head_kind.bottom_up)
     )  # fmt: skip
-    drawn = figures(model_config, FIGURES) if kind == FITTED else ()
+    drawn = figures(model_config, FIGURES) if kind in LOCATING else ()
     try:
         responded = response(done.folder, images)
         if responded.faults:

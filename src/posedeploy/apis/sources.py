@@ -16,14 +16,17 @@ from posedeploy.sdk.folder import DEPLOY
 from posedeploy.zoo.table import MODELS, config_path, model_row, shipped_config, shipped_names
 
 # Words in place of a checkpoint's path, for generated weights.
-CALIBRATED, FITTED = "calibrated", "fitted"
-GENERATED = frozenset({CALIBRATED, FITTED})
+CALIBRATED, FITTED, TRAINED = "calibrated", "fitted", "trained"
+LOCATING = (TRAINED, FITTED)  # find the joints of drawn figures; the better ones first
+GENERATED = frozenset({CALIBRATED, *LOCATING})
 PUBLISHED = "zoo"  # downloaded
 _FOR_PEOPLE = "To find people, give a .pth file, or 'zoo'."
 _NOTES = {
     CALIBRATED: "Calibrated weights exercise every operation and find nobody: what was compared "
     f"is the arithmetic. {_FOR_PEOPLE}",
     FITTED: "Fitted weights find the joints of drawn figures (posedeploy.synthetic.drawn), and "
+    f"nothing in a photograph. {_FOR_PEOPLE}",
+    TRAINED: "These weights were trained on drawn figures (posedeploy.synthetic.drawn), and find "
     f"nothing in a photograph. {_FOR_PEOPLE}",
 }
 _CONVERTED = (
@@ -97,12 +100,16 @@ def note_on(checkpoint: str | Path | None) -> str:
 def default_weights(model_config: ModelConfig, precision: str) -> str:
     """The word for the weights that are taken if none are named.
 
-    'calibrated', which any model can have. Quantized keypoints are worth comparing only where
-    something is found: 'fitted' for int8, for the models that can have them.
+    'trained' for the models that have them, else 'calibrated', which any model can have.
+    Quantized keypoints are worth comparing only where something is found: 'fitted' for int8, for
+    the models that can have them.
     """
-    from posedeploy.synthetic.fitting import can_fit
+    from posedeploy.synthetic.weights import locating_kinds
 
-    return FITTED if precision == "int8" and can_fit(model_config) else CALIBRATED
+    kinds = locating_kinds(model_config)
+    if TRAINED in kinds or (precision == "int8" and FITTED in kinds):
+        return kinds[0]
+    return CALIBRATED
 
 
 def resolve_checkpoint(
@@ -114,8 +121,8 @@ def resolve_checkpoint(
     """The checkpoint's path; generated weights are made for the config and cached.
 
     The checkpoint is the path or the URL of a `.pth` file; None or 'calibrated' for generated
-    weights, 'fitted' for generated ones that locate the keypoints of drawn figures, or 'zoo' for
-    the published checkpoint, downloaded once. `make` generates weights; None takes
+    weights, 'trained' or 'fitted' for ones that locate the keypoints of drawn figures, or 'zoo'
+    for the published checkpoint, downloaded once. `make` generates weights; None takes
     `posedeploy.synthetic.weights.checkpoint_for`.
 
     Raises:
@@ -124,7 +131,7 @@ def resolve_checkpoint(
         UnavailableError: A checkpoint is not there and cannot be downloaded.
     """
     checkpoint = CALIBRATED if checkpoint is None else checkpoint
-    if (kind := str(checkpoint)) in {CALIBRATED, FITTED}:
+    if (kind := str(checkpoint)) in GENERATED:
         from posedeploy.config import load_model_config
         from posedeploy.paths import cache_dir
         from posedeploy.synthetic.weights import checkpoint_for
@@ -156,12 +163,12 @@ def checkpoint_file(checkpoint: str | Path, fetch: Callable[..., Path] | None = 
         if kind is not None:
             raise BadInputError(f"checkpoint {path}", kind[0], "a .pth file", kind[1])
         return path
-    words = [CALIBRATED, FITTED, PUBLISHED, *names_beside(path)]
+    words = [*GENERATED, PUBLISHED, *names_beside(path)]
     raise BadInputError(
         f"checkpoint {checkpoint}",
         "a folder" if path.is_dir() else "no such file",
-        f"a .pth file or its URL, '{CALIBRATED}' or '{FITTED}' for weights that are made, or "
-        f"'{PUBLISHED}' for the published ones",
+        f"a .pth file or its URL, '{CALIBRATED}', '{TRAINED}' or '{FITTED}' for weights that are "
+        f"made, or '{PUBLISHED}' for the published ones",
         _in_folder(path) if path.is_dir() else
         did_you_mean(path.name, words, "Check the path."),
     )  # fmt: skip

@@ -72,9 +72,9 @@ def complete_deploy_config(incomplete: str) -> list[str]:
 
 def complete_checkpoint(incomplete: str) -> list[str]:
     """The words for generated weights, and checkpoint files."""
-    from posedeploy.apis.sources import CALIBRATED, FITTED
+    from posedeploy.apis.sources import GENERATED
 
-    return [*_matching((CALIBRATED, FITTED), incomplete), *_paths(incomplete, ".pth")]
+    return [*_matching(sorted(GENERATED), incomplete), *_paths(incomplete, ".pth")]
 
 
 def complete_backend(incomplete: str) -> list[str]:

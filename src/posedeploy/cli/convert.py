@@ -65,8 +65,8 @@ def convert(  # noqa: PLR0917 - the signature is the command line
         autocompletion=complete_model_config)],
     checkpoint: Annotated[str, typer.Argument(
         metavar="CHECKPOINT", autocompletion=complete_checkpoint,
-        help="A .pth file; 'zoo' for the published one, downloaded; 'calibrated' or 'fitted' for "
-        "weights that are made, to try things out.")],
+        help="A .pth file; 'zoo' for the published one, downloaded; 'calibrated', 'trained' or "
+        "'fitted' for weights that are made, to try things out.")],
     img: Annotated[Path, typer.Argument(metavar="IMAGE", help="Image to compare on.")],
     work_dir: Annotated[Path, typer.Option(
         help="Where the SDK model folder goes.")] = Path("work_dir"),
@@ -217,7 +217,7 @@ def report_layers(out: Console, done: Deployment) -> None:
 
 def report(out: Console, backend: str, compared: Compared) -> None:
     """One line on what the comparison found."""
-    from posedeploy.apis.sources import FITTED
+    from posedeploy.apis.sources import LOCATING
 
     result, name = compared.distances, one_line(compared.name)
     people = f"{result.people} {'person' if result.people == 1 else 'people'}"
@@ -230,7 +230,7 @@ def report(out: Console, backend: str, compared: Compared) -> None:
         line = (
             f"[dim]not judged[/]: {name}: {people} in both, {result.only_one} in one of them, "
             f"{numbers}: generated weights find nothing in it that could be compared; "
-            f"'{FITTED}' ones are compared on drawn figures"
+            f"{' and '.join(map(repr, LOCATING))} ones are compared on drawn figures"
         )
     elif result.same:
         line = f"[green]same keypoints[/]: {name}: {people}, {numbers} {allowed}"
@@ -245,7 +245,7 @@ def report(out: Console, backend: str, compared: Compared) -> None:
 
 def nothing_proven(done: Deployment, work_dir: Path, checkpoint: str) -> NothingProvenError:
     """The error for a conversion that was carried out, and that nothing speaks for or against."""
-    from posedeploy.apis.sources import FITTED
+    from posedeploy.apis.sources import LOCATING
 
     subject = f"{work_dir}, which is whole but was not compared with PyTorch"
     if done.response.unmoved:
@@ -258,7 +258,8 @@ def nothing_proven(done: Deployment, work_dir: Path, checkpoint: str) -> Nothing
         return NothingProvenError(
             subject, f"'{checkpoint}' weights, whose keypoints are chance in {done.backend} int8",
             "weights that find somebody",
-            f"Give a .pth file, 'zoo', or '{FITTED}' for models that can have them.",
+            "Give a .pth file, 'zoo', or "
+            f"{' or '.join(map(repr, LOCATING))} for models that can have them.",
         )  # fmt: skip
     names = ", ".join(one.name for one in done.compared)
     return NothingProvenError(
