@@ -87,7 +87,7 @@ def test_each_figure_has_one_person_and_the_best_chooses_first(
 ) -> None:
     image, (people, *_) = images[0], as_drawn(images)
     double = People(
-        np.concatenate([people.keypoints + [2.0, 0, 0], people.keypoints]),
+        np.concatenate([people.keypoints + np.array([2.0, 0, 0]), people.keypoints]),
         np.array([0.5, 0.5, 0.9, 0.9]),
     )
     assert (of_figures(image, double) == image.keypoints[..., :2]).all()
