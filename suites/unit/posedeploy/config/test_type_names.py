@@ -154,7 +154,8 @@ def test_a_config_of_python_objects_has_names_as_well() -> None:
     [
         ("CSPNeXt", "CSPNeXt"), ("mmpose.CSPNeXt", "CSPNeXt"), ("mmdet.CSPNeXt", "mmdet.CSPNeXt"),
         ("mmpose.models.CSPNeXt", "CSPNeXt"), (dict, "builtins.dict"),
-        (OrderedDict, "collections.OrderedDict"), (os.path.join, "posixpath.join"), (3, 3), (None, None),
+        (OrderedDict, "collections.OrderedDict"), (os.path.join, "posixpath.join"), (3, 3),
+        (None, None),
     ],
 )  # fmt: skip
 def test_names(value: Any, name: Any) -> None:
