@@ -54,7 +54,7 @@ NOT_RUN: Sequence[NotRun] = (
     NotRun("python -m poseconform.report table",                   Reason.CHECKOUT),
     NotRun("python -m tox",                                        Reason.LONG),
     NotRun("python suites/defects/false_alarms.py",                Reason.LONG),
-    NotRun("python3.11 -m venv",                                   Reason.INSTALL),
+    NotRun("uv pip install",                                       Reason.INSTALL),
 )
 # fmt: on
 

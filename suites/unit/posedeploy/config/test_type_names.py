@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,7 @@ def test_reading_a_lazy_config_imports_neither_torch_nor_mmpose(lazy: Path) -> N
 
 
 def test_a_whole_conversion_of_a_lazy_config(lazy: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
     from posedeploy.apis import deploy
     from posedeploy.sdk.validate import validate
     from posedeploy.synthetic.figures import draw_figure
@@ -152,7 +154,8 @@ def test_a_config_of_python_objects_has_names_as_well() -> None:
     [
         ("CSPNeXt", "CSPNeXt"), ("mmpose.CSPNeXt", "CSPNeXt"), ("mmdet.CSPNeXt", "mmdet.CSPNeXt"),
         ("mmpose.models.CSPNeXt", "CSPNeXt"), (dict, "builtins.dict"),
-        (Path, "pathlib.Path"), (os.path.join, "posixpath.join"), (3, 3), (None, None),
+        (OrderedDict, "collections.OrderedDict"), (os.path.join, "posixpath.join"), (3, 3),
+        (None, None),
     ],
 )  # fmt: skip
 def test_names(value: Any, name: Any) -> None:

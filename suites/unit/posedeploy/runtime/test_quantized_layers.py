@@ -191,6 +191,7 @@ def ncnn_files(folder: Path, name: str, largest: float | None) -> list[str]:
 
 
 def test_ncnn_layers_are_found_and_their_noise_is_that_of_eight_bits(tmp_path: Path) -> None:
+    pytest.importorskip("ncnn")
     files = ncnn_files(tmp_path, "q", 1.0), ncnn_files(tmp_path, "f", None)
     found = ncnn_param.measure(*files, INPUTS)
     (layer,) = found.layers
@@ -199,17 +200,20 @@ def test_ncnn_layers_are_found_and_their_noise_is_that_of_eight_bits(tmp_path: P
 
 
 def test_an_ncnn_range_that_clips_is_heard(tmp_path: Path) -> None:
+    pytest.importorskip("ncnn")
     files = ncnn_files(tmp_path, "q", 0.1), ncnn_files(tmp_path, "f", None)
     (layer,) = ncnn_param.measure(*files, INPUTS).layers
     assert layer.sqnr_db < 5
 
 
 def test_an_ncnn_net_that_quantizes_nothing_has_no_layers(tmp_path: Path) -> None:
+    pytest.importorskip("ncnn")
     files = ncnn_files(tmp_path, "f", None)
     assert ncnn_param.measure(files, files, INPUTS).layers == ()
 
 
 def test_an_ncnn_float32_file_with_other_blobs_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("ncnn")
     other = ncnn_files(tmp_path, "f", None)
     Path(other[0]).write_text(Path(other[0]).read_text().replace(" first ", " other "))
     with pytest.raises(ValueError, match="first: the float32 net has no blob first"):
@@ -217,6 +221,7 @@ def test_an_ncnn_float32_file_with_other_blobs_is_refused(tmp_path: Path) -> Non
 
 
 def test_an_ncnn_file_that_is_refused_is_named(tmp_path: Path) -> None:
+    pytest.importorskip("ncnn")
     broken = ncnn_files(tmp_path, "f", None)
     Path(broken[0]).write_text(Path(broken[0]).read_text().replace("ReLU ", "NoSuchLayer "))
     with pytest.raises(ValueError, match=r"ncnn refuses f\.param"):
