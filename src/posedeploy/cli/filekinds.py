@@ -96,11 +96,13 @@ def check_no_stream(word: str, part: str = "-t 10 clip.mp4") -> None:
 
 def check_images(paths: Sequence[Path]) -> None:
     """Raise BadInputError for a video, a camera, a stream or a checkpoint in place of an image."""
+    from posedeploy.apis.sources import GENERATED, PUBLISHED
+
     one = "-frames:v 1 frame.png"
     for path in paths:
         if not path.is_file():
             check_no_stream(str(path), one)
-        if path.suffix == ".pth" or str(path) in {"calibrated", "fitted", "zoo"}:
+        if path.suffix == ".pth" or str(path) in {*GENERATED, PUBLISHED}:
             raise BadInputError(
                 f"image {path}", "a checkpoint", "an image",
                 "The order is DEPLOY_CFG MODEL_CFG CHECKPOINT IMAGE.",
