@@ -145,9 +145,9 @@ def other_classes(
 
     The first are those that no near tie of the counterpart's classes excuses.
     """
-    nobody, nowhere = np.zeros(len(got), np.int64), np.zeros(len(got), bool)
-    left, right = (nobody if d.labels is None else d.labels for d in (got, expected))
-    ties = nowhere if expected.class_ties is None else expected.class_ties
+    one_class, no_ties = np.zeros(len(got), np.int64), np.zeros(len(got), bool)
+    left, right = (one_class if d.labels is None else d.labels for d in (got, expected))
+    ties = no_ties if expected.class_ties is None else expected.class_ties
     return (left != right) & ~ties, (left != right) & ties
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from posedeploy.apis.deploying import Deployment
+    from posedeploy.sdk import PoseDetector
 
 Keypoints = NDArray[np.float64]
 FindKeypoints = Callable[[Path, ImageSource], Keypoints]  # of a folder, in an image
@@ -182,19 +183,31 @@ def classes_of(keypoints: Keypoints) -> NDArray[np.int64] | None:
 
 
 def sdk_keypoints(folder: Path, source: ImageSource) -> Keypoints:
-    """Keypoints `[N, K, 3]` (image px, score), from the folder alone, where its backend runs.
+    """Keypoints `[N, K, 3]` (image px, score), from the folder alone, where its backend runs."""
+    with detector_of(folder) as detector:
+        return detected_keypoints(detector, source)
 
-    A file is read as `posedeploy infer` reads it. CPU where the backend runs there; TensorRT's is
-    a GPU, and so is PPLNN's in float16.
+
+def detector_of(folder: Path) -> PoseDetector:
+    """The detector of an SDK model folder, where its backend runs.
+
+    CPU where the backend runs there; TensorRT's is a GPU, and so is PPLNN's in float16.
+
+    Raises:
+        UnavailableError: The backend does not run here.
     """
     from posedeploy.sdk import PoseDetector
 
     sdk = read_folder(folder)
     device = device_of(sdk.model.backend, sdk.precision)
     # the caller has set the limit of pixels as the image was read
-    with PoseDetector(folder, device, max_pixels=MOST_PIXELS) as detector:
-        poses = detector.detect(detector.read(source))
-        return with_classes(np.asarray(poses.keypoints, np.float64), poses.labels)
+    return PoseDetector(folder, device, max_pixels=MOST_PIXELS)
+
+
+def detected_keypoints(detector: PoseDetector, source: ImageSource) -> Keypoints:
+    """Keypoints `[N, K, 3]` (image px, score); a file is read as `posedeploy infer` reads it."""
+    poses = detector.detect(detector.read(source))
+    return with_classes(np.asarray(poses.keypoints, np.float64), poses.labels)
 
 
 def keypoint_distances(

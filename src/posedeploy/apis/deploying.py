@@ -15,6 +15,8 @@ from posedeploy.apis.comparing import (
     FindKeypoints,
     classes_of,
     compare_on,
+    detected_keypoints,
+    detector_of,
 )
 from posedeploy.apis.exporting import Exported, check_fit, export
 from posedeploy.apis.progress import Progress, at_stage, silent
@@ -204,26 +206,24 @@ def _compare(
         or (kind in LOCATING and model_config.head_kind.bottom_up)
     )  # fmt: skip
     drawn = figures(model_config, FIGURES) if kind in LOCATING else ()
+    least_near = LEAST_NEAR if done.artifact.precision == "int8" else 1.0
     try:
-        responded = response(done.folder, images)
-        if responded.faults:
-            return replace(done, response=responded)
-        compared = [
-            compare_on(done, model_config, model, image, find=find, decides=not chance)
-            for image in images
-        ]
-        on_figures = [
-            compare_on(
-                done,
-                model_config,
-                model,
-                figure,
-                find=find,
-                name=f"drawn figure {i}",
-                least_near=LEAST_NEAR if done.artifact.precision == "int8" else 1.0,
-            )
-            for i, figure in enumerate(drawn)
-        ]
+        with detector_of(done.folder) as detector:  # one session: some take seconds to load
+            responded = response(detector, images)
+            if responded.faults:
+                return replace(done, response=responded)
+            look = find or (lambda _folder, source: detected_keypoints(detector, source))
+            compared = [
+                compare_on(done, model_config, model, image, find=look, decides=not chance)
+                for image in images
+            ]
+            on_figures = [
+                compare_on(
+                    done, model_config, model, figure,
+                    find=look, name=f"drawn figure {i}", least_near=least_near,
+                )
+                for i, figure in enumerate(drawn)
+            ]  # fmt: skip
     except UnavailableError as error:
         return replace(done, not_compared=error)
     _draw(read_folder(done.folder), done.backend, images, compared)

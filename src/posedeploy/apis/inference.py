@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from posedeploy.apis.task_processor import ImageSource
 from posedeploy.apis.utils import build_task_processor, get_input_shape, load_config
+from posedeploy.sdk.reading import ImageSource
 
 
 def inference_model(

@@ -19,12 +19,12 @@ from posedeploy.convert import get_converter
 from posedeploy.errors import ConversionError
 from posedeploy.heads import load, stage_of_component
 from posedeploy.precision.images import model_preprocessor
-from posedeploy.runtime import backend_row, device_of
+from posedeploy.runtime import backend_row
 from posedeploy.runtime.quantized.limits import layer_failures, layer_limit_for
 from posedeploy.runtime.quantized.noise import Quantized
 from posedeploy.runtime.responses import response_fault, same_argmax_fraction
-from posedeploy.sdk.folder import SdkModel, read_folder
-from posedeploy.sdk.images import MOST_PIXELS, Image
+from posedeploy.sdk.folder import SdkModel
+from posedeploy.sdk.images import Image
 from posedeploy.sdk.pose_detector import PoseDetector
 from posedeploy.sdk.reading import ImageSource
 from posedeploy.synthetic.drawn import drawn_figures
@@ -48,16 +48,9 @@ class Response:
     unmoved: tuple[str, ...] = ()
 
 
-def response(folder: Path, sources: Sequence[ImageSource]) -> Response:
-    """Run the graph of an SDK model folder on images and on others, and compare its outputs.
-
-    Raises:
-        UnavailableError: The backend does not run here.
-    """
-    sdk = read_folder(folder)
-    device = device_of(sdk.model.backend, sdk.precision)
-    with PoseDetector(folder, device, max_pixels=MOST_PIXELS) as detector:
-        found = [detector.outputs(image) for image in _probes(detector, sources)]
+def response(detector: PoseDetector, sources: Sequence[ImageSource]) -> Response:
+    """Run the graph of a detector on images and on others, and compare its outputs."""
+    found = [detector.outputs(image) for image in _probes(detector, sources)]
     faults, unmoved = [], []
     for name in found[0]:
         arrays = [outputs[name] for outputs in found]
@@ -69,7 +62,7 @@ def response(folder: Path, sources: Sequence[ImageSource]) -> Response:
             values = np.concatenate(arrays)
         if fault := response_fault(values, np.arange(len(values))):
             faults.append(f"{name}: {fault}")
-        elif _has_peaks(sdk, name) and same_argmax_fraction(values) == 1:
+        elif _has_peaks(detector.model, name) and same_argmax_fraction(values) == 1:
             unmoved.append(f"{name}: each keypoint at the same place in every image")
     return Response(tuple(faults), tuple(unmoved))
 

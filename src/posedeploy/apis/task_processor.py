@@ -15,16 +15,16 @@ from posedeploy.config import DeployConfig, ModelConfig, class_count, class_meta
 from posedeploy.errors import BadInputError
 from posedeploy.sdk.drawing import draw_poses
 from posedeploy.sdk.fields import Node
-from posedeploy.sdk.images import Image, check_image, read_image, write_image
+from posedeploy.sdk.images import Image, write_image
 from posedeploy.sdk.meta import dataset_meta as read_dataset_meta
 from posedeploy.sdk.poses import as_boxes
+from posedeploy.sdk.reading import ImageSource, read_source
 from posedeploy.sdk.windows import check_windows, show_image
 from posedeploy.sdk.writer import color_type, compact_dataset_meta
 
 if TYPE_CHECKING:
     import torch
 
-ImageSource = str | Path | Image
 Data = dict[str, list[Any]]
 
 
@@ -167,9 +167,7 @@ class PoseDetection:
 
     def _load(self, source: ImageSource) -> Image:
         """An image; a file is read as the model's test pipeline reads it."""
-        if isinstance(source, str | Path):
-            return read_image(Path(source), color_type=color_type(self.model_config))
-        return check_image(source)
+        return read_source(source, color_type(self.model_config))
 
 
 def collate(

@@ -268,6 +268,8 @@ def codec_rows(codec: str) -> tuple[Field, ...]:
 def check_fields(config: str, parts: Mapping[str, Any], kind: HeadSpec) -> None:
     """Refuse what would be lost between a model config and an SDK model.
 
+    `structure.check_structure` comes first: lists and dicts are where they should be.
+
     Args:
         config: The config, as messages name it.
         parts: `PIPELINE`, `PREPROCESSOR`, `TEST_CFG`, `CODEC` and `OUT_CHANNELS`, each with what
@@ -281,8 +283,6 @@ def check_fields(config: str, parts: Mapping[str, Any], kind: HeadSpec) -> None:
     preprocessor = parts[PREPROCESSOR]
     _check_dict(f"{config}: {PREPROCESSOR}", preprocessor, "PoseDataPreprocessor")
     test_cfg, codec = parts[TEST_CFG], parts[CODEC]
-    if not isinstance(test_cfg, dict | None):
-        raise _misfit(f"{config}: {TEST_CFG}", test_cfg, "a dict")
     _check_rows(f"{config}: {TEST_CFG}", test_cfg or {}, rows_of_test_cfg(kind))
     if kind.top_down:
         _check_dict(f"{config}: {CODEC}", codec, *kind.codecs)
@@ -295,12 +295,8 @@ def check_fields(config: str, parts: Mapping[str, Any], kind: HeadSpec) -> None:
 def _check_pipeline(subject: str, pipeline: Any, kind: HeadSpec) -> dict[str, Mapping[str, Any]]:
     """The transforms of a pipeline by their names."""
     wanted = PIPELINES["bottom-up" if kind.bottom_up else "top-down"]
-    if not isinstance(pipeline, list | tuple):
-        raise _misfit(subject, pipeline, "a list of transforms")
     for i, step in enumerate(pipeline):
         where, expected = f"{subject}[{i}]", f"one of {', '.join(wanted)}"
-        if not isinstance(step, dict) or "type" not in step:
-            raise _misfit(where, step, "a dict with a type")
         name = type_name(step["type"])
         if name not in wanted:
             next_step = LEFT_OVER.get(name) or did_you_mean(

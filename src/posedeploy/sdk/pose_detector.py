@@ -21,7 +21,7 @@ from posedeploy.sdk.decode import MISMATCH
 from posedeploy.sdk.folder import read_folder
 from posedeploy.sdk.images import MAX_PIXELS, Image, check_image
 from posedeploy.sdk.poses import Poses, as_boxes, join, place
-from posedeploy.sdk.reading import ImageSource, read_for
+from posedeploy.sdk.reading import ImageSource, read_source
 from posedeploy.sdk.transforms import Region, compile_transforms
 
 DEFAULT_BATCH = 16  # regions in one call of a graph with a dynamic batch
@@ -122,7 +122,7 @@ class PoseDetector:
         Raises:
             BadInputError: No file, no image, or one above `max_pixels`.
         """
-        return read_for(self.model, source, self.max_pixels)
+        return read_source(source, self._pre.color_type, self.max_pixels)
 
     def __call__(self, img: Image, bboxes: ArrayLike | None = None) -> NDArray[np.float32]:
         """Keypoints `[n, K, 3]` float32 (x, y in image px, score) of n people in one image.

@@ -19,7 +19,11 @@ def read_for(model: SdkModel, source: ImageSource, max_pixels: int = MAX_PIXELS)
     Raises:
         BadInputError: No file, no image, or one with more pixels than the limit.
     """
+    return read_source(source, compile_transforms(model.transforms).color_type, max_pixels)
+
+
+def read_source(source: ImageSource, color_type: str, max_pixels: int = MAX_PIXELS) -> Image:
+    """The same by the `color_type` of `LoadImageFromFile`."""
     if isinstance(source, str | Path):
-        color_type = compile_transforms(model.transforms).color_type
         return read_image(Path(source), max_pixels, color_type)
     return check_image(source, max_pixels)

@@ -23,6 +23,7 @@ from posedeploy.apis.comparing import (
     LEAST_NEAR,
     Compared,
     Comparison,
+    detector_of,
     keypoint_distances,
     pytorch_keypoints,
     sdk_keypoints,
@@ -155,8 +156,9 @@ RAMPS = (
 def test_outputs_respond_or_they_do_not(tiny_sdk: Callable[[str], Path], tmp_path: Path) -> None:
     image = drawn(3, (120, 90)).image
     blank = np.full_like(image, 128)
-    assert response(tiny_sdk("rtmpose_t"), [image]) == Response()
-    assert response(tiny_sdk("rtmpose_t"), [blank]).faults == ()  # the other images differ
+    with detector_of(tiny_sdk("rtmpose_t")) as detector:
+        assert response(detector, [image]) == Response()
+        assert response(detector, [blank]).faults == ()  # the other images differ
     folder = tmp_path / "sdk"
     shutil.copytree(tiny_sdk("rtmpose_t"), folder)
     forget_checksums(folder)
@@ -164,7 +166,8 @@ def test_outputs_respond_or_they_do_not(tiny_sdk: Callable[[str], Path], tmp_pat
         model = onnx.load(tiny_sdk("rtmpose_t") / "end2end.onnx")
         add_ramp(model, added, share)
         onnx.save(model, folder / "end2end.onnx")
-        assert response(folder, [image]) == found
+        with detector_of(folder) as detector:
+            assert response(detector, [image]) == found
 
 
 def add_ramp(model: Any, added: float, share: float) -> None:
