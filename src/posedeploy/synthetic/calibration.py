@@ -34,6 +34,7 @@ FINAL_LAYERS: Mapping[str, Callable[[Any], list[nn.Module]]] = {
     "SimCCHead":   lambda head: [head.mlp_head_x, head.mlp_head_y],
 }
 # fmt: on
+_NORM_INPUT = 33.0  # largest |x| before RTMPose-t's ScaleNorm after training on drawn figures
 _BATCHES, _BATCH = 2, 4  # number and size; more images change little
 _BOTTOM_UP_BATCH = 2  # scenes of 416 px and more have many positions each
 _PEOPLE = 3
@@ -102,9 +103,9 @@ def _calibrate_batch_norms(model: Any, batches: list[torch.Tensor]) -> None:
 
 def _standardize_outputs(model: Any, head_type: str, batch: torch.Tensor) -> None:
     head, features = model.head, model.extract_feat(batch)
-    if hasattr(head, "gau"):  # its squared activations would dominate the shortcut
-        seen = _outputs(head, features, [head.gau.o])
-        scale_output(head.gau.o, seen[head.gau.o], 1.0)
+    if hasattr(head, "gau"):
+        enlarge_norm_input(head, features)
+        standardize_attention(head.gau, lambda: head.forward(features))
     layers = FINAL_LAYERS[head_type](head)
     for layer, output in _outputs(head, features, layers).items():
         channel = output.ndim - 1 if isinstance(layer, nn.Linear) else 1
@@ -118,6 +119,35 @@ def _outputs(head: Any, features: Any, layers: list[nn.Module]) -> dict[nn.Modul
     with recording(layers) as seen:
         head.forward(features)
     return seen
+
+
+def enlarge_norm_input(head: Any, features: Any) -> None:
+    """Give the ScaleNorm behind RTMPose's last convolution inputs as large as trained ones.
+
+    It divides by the norm of its input, so the network computes what it did before.
+    """
+    seen = _outputs(head, features, [head.final_layer])[head.final_layer]
+    gain = torch.full((len(head.final_layer.weight),), _NORM_INPUT / float(seen.abs().max()))
+    zero = torch.zeros_like(gain)
+    rescale(head.final_layer, zero, gain, zero)
+
+
+def standardize_attention(gau: Any, run: Callable[[], object]) -> None:
+    """Scale a gated attention unit in place so that it does not dominate its shortcut.
+
+    `run` runs it. Its attention grows with the fourth power of `gamma` and `beta`, which make
+    queries and keys of one projection; with the last layer alone, that layer's weights would be
+    too small for float16.
+    """
+    for power in (0.25, None):
+        with recording([gau.o]) as seen:
+            run()
+        if power is None:
+            scale_output(gau.o, seen[gau.o], 1.0)
+        else:
+            gain = float(seen[gau.o].std()) ** -power
+            gau.gamma.mul_(gain)
+            gau.beta.mul_(gain)
 
 
 def aim_detector(model: Any, batch: torch.Tensor, input_size: tuple[int, int]) -> None:
@@ -202,10 +232,8 @@ def _calibrate_dcc(head: Any, features: Any) -> None:
     tokens: torch.Tensor = linear(vectors)
     norm.running_mean.copy_(tokens.mean(dim=0))
     norm.running_var.copy_(tokens.var(dim=0))
-    with recording([dcc.gau.o] if hasattr(dcc, "gau") else []) as seen:
-        dcc.forward_test(vectors, center_scale, grids)
-    for layer, output in seen.items():  # squared activations would dominate the shortcut
-        scale_output(layer, output, 1.0)
+    if hasattr(dcc, "gau"):
+        standardize_attention(dcc.gau, lambda: dcc.forward_test(vectors, center_scale, grids))
     # Weights proportional to the wavelengths (px) of the positional encoding give all of them the
     # same slope; otherwise an error of 1e-3 px in a box moves keypoints by 0.1 px.
     wavelengths = dcc.spe.dim_t / dcc.spe.dim_t.max()

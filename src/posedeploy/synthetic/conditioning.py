@@ -55,7 +55,7 @@ RESIDUAL_BLOCKS: Mapping[str, tuple[str, ...]] = {
 # fmt: on
 _GAIN = {_ConvNd: 2.0, nn.Linear: 1.0}  # variance gain: 2 before a rectifier, 1 elsewhere
 _BIAS_STD = 0.02
-_PIXEL_STD = 64.0  # about the standard deviation of pixel values, 0..255
+_STEM_DIVISOR = 16.0  # of the first weights for pixel values of 0..255, whose deviation is 64
 
 
 def initialize(model: nn.Module, conditioning: Conditioning, seed: int, input_std: float) -> None:
@@ -74,9 +74,10 @@ def initialize(model: nn.Module, conditioning: Conditioning, seed: int, input_st
                 _initialize_norm(module, name, seed, shift)
         for norm in last_norms(model):
             norm.weight.mul_(conditioning.residual_gain)
-        # with inputs of 0..255, running variances would exceed float16's largest number
+        # with inputs of 0..255, running variances would exceed float16's largest number, and with
+        # a larger divisor the weights would lie below its normal range
         first = next(module for module in model.modules() if isinstance(module, _ConvNd))
-        first.weight.mul_(input_std / _PIXEL_STD)
+        first.weight.mul_(input_std / _STEM_DIVISOR)
 
 
 def last_norms(model: nn.Module) -> Iterator[_BatchNorm]:

@@ -6,6 +6,7 @@ import importlib
 from typing import Any
 
 import torch
+from torch import nn
 
 from posedeploy.config import ModelConfig
 from posedeploy.synthetic.calibration import single_thread
@@ -14,6 +15,7 @@ from posedeploy.synthetic.fitting.plan import Plan
 from posedeploy.synthetic.fitting.randomness import initialize_smooth
 from posedeploy.synthetic.fitting.table import PLANS, plan_key
 from posedeploy.synthetic.fitting.workbench import Workbench
+from posedeploy.synthetic.layers import SMALLEST_HALF
 from posedeploy.synthetic.samples import make_samples
 
 
@@ -38,6 +40,18 @@ def fit(model: Any, model_config: ModelConfig, seed: int, plan: Plan | None = No
         for stage in plan.stages(model):
             bench.fit(stage)
         bench.calibrate()
+        for module in model.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                drop_subnormal(module.weight)
+
+
+def drop_subnormal(weight: torch.Tensor) -> None:
+    """Set to 0, in place, what is below float16's normal range, as half precision may.
+
+    Regularized least squares leave small weights, up to 5 % of a layer; a backend that flushes
+    them would be blamed for it.
+    """
+    weight[weight.abs() < SMALLEST_HALF] = 0.0
 
 
 def plan_of(model_config: ModelConfig) -> Plan:

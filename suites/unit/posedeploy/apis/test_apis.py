@@ -304,7 +304,9 @@ def test_a_checkpoint_is_a_file_or_is_made(
     path = tmp_path / "a.pth"
     path.write_bytes(b"x")
     assert sources.resolve_checkpoint("rtmpose_t", path) == path
-    with pytest.raises(BadInputError, match=r"a \.pth file or its URL, 'calibrated', 'trained' or 'fitted'"):
+    with pytest.raises(
+        BadInputError, match=r"a \.pth file or its URL, 'calibrated', 'trained' or 'fitted'"
+    ):
         sources.resolve_checkpoint("rtmpose_t", tmp_path / "b.pth")
     with pytest.raises(BadInputError, match="no such name"):
         sources.resolve_checkpoint("rtmpose_x", None)

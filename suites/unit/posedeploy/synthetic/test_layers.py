@@ -10,6 +10,8 @@ import pytest
 import torch
 from torch import nn
 
+from posedeploy.synthetic.calibration import standardize_attention
+from posedeploy.synthetic.fitting.fit import drop_subnormal
 from posedeploy.synthetic.layers import (
     LayerFacts,
     below_half,
@@ -82,3 +84,33 @@ def test_each_limit_names_the_worst_layer(
     assert layer_failures(facts) == ()
     facts[index] = replace(facts[index], **change)  # type: ignore[arg-type]
     assert layer_failures(facts) == (words,)
+
+
+def test_what_half_precision_may_flush_is_dropped() -> None:
+    weight = torch.tensor([[1e-5, -6e-5, 6.2e-5, -0.5, 0.0]])
+    drop_subnormal(weight)
+    assert weight.tolist() == [[0.0, 0.0, pytest.approx(6.2e-5), -0.5, 0.0]]
+
+
+class Attention(nn.Module):
+    """Output ~ `o` of something that grows with the fourth power of gamma and beta."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.full((2, 3), 10.0), requires_grad=False)
+        self.beta = nn.Parameter(torch.zeros(2, 3), requires_grad=False)
+        self.o = nn.Linear(3, 3, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        attended: torch.Tensor = self.o(x * (self.gamma * self.gamma).sum() ** 2)
+        return attended
+
+
+def test_attention_is_scaled_and_its_last_layer_stays_in_float16s_range() -> None:
+    torch.manual_seed(0)
+    unit, x = Attention(), torch.randn(64, 3)
+    before = unit.o.weight.abs().median()
+    with torch.no_grad():
+        standardize_attention(unit, lambda: unit(x))
+        assert float(unit(x).std()) == pytest.approx(1.0, rel=1e-4)
+    assert unit.o.weight.abs().median() == pytest.approx(before, rel=1e-4)
