@@ -109,8 +109,8 @@ class Attention(nn.Module):
 def test_attention_is_scaled_and_its_last_layer_stays_in_float16s_range() -> None:
     torch.manual_seed(0)
     unit, x = Attention(), torch.randn(64, 3)
-    before = unit.o.weight.abs().median()
+    before = float(unit.o.weight.abs().median())
     with torch.no_grad():
         standardize_attention(unit, lambda: unit(x))
         assert float(unit(x).std()) == pytest.approx(1.0, rel=1e-4)
-    assert unit.o.weight.abs().median() == pytest.approx(before, rel=1e-4)
+    assert float(unit.o.weight.abs().median()) == pytest.approx(before, rel=1e-4)
