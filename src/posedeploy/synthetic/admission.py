@@ -209,8 +209,8 @@ def main(selection: Sequence[str]) -> int:
     """Measure the models of a selection and print the table; 1 if one is not admitted."""
     rows = models_of(selection or [ALL])
     print(
-        "| model | weights | bf16 SQNR dB | same argmax | gap, std | gap ÷ noise | fp32 noise, std "
-        "| detections | suppressed | box area | clipped | keypoint noise, px | admitted |"
+        "| model | weights | bf16 SQNR dB | same argmax | gap, std | gap ÷ noise "
+        "| fp32 noise, std | detections | suppressed | box area | clipped | keypoint noise, px | admitted |"
     )
     print("|---" * 13 + "|")
     admitted = True
