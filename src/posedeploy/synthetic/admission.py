@@ -210,7 +210,8 @@ def main(selection: Sequence[str]) -> int:
     rows = models_of(selection or [ALL])
     print(
         "| model | weights | bf16 SQNR dB | same argmax | gap, std | gap ÷ noise "
-        "| fp32 noise, std | detections | suppressed | box area | clipped | keypoint noise, px | admitted |"
+        "| fp32 noise, std | detections | suppressed | box area | clipped | keypoint noise, px "
+        "| admitted |"
     )
     print("|---" * 13 + "|")
     admitted = True
