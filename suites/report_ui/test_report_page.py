@@ -376,3 +376,24 @@ def test_five_hundred_cells_within_the_budget(
     page.locator("select[name=backend]").select_option("openvino")
     assert spent() - before < 0.3
     assert shown(page) == sum(c.backend == "openvino" for c in sample_results(500).cells)
+
+
+def test_a_large_matrix_is_folded_to_families_and_what_fails(page: Page, tmp_path: Path) -> None:
+    good = replace(CELLS[0], outcome="pass", stages=(), family="ResNet")
+    cells = [replace(good, model=f"m{i}") for i in range(80)]
+    cells.append(replace(good, model="bad", outcome="mismatch"))
+    cells += [replace(good, model=f"v{i}", family="VGG") for i in range(3)]
+    path = tmp_path / "index.html"
+    path.write_text(render_html(Results(environment={}, cells=tuple(cells))))
+    opened(page, path.as_uri())
+    assert shown(page) == 1  # the model that fails
+    page.get_by_role("button", name="VGG").click()
+    assert shown(page) == 4
+    page.locator("input[name=q]").fill("m7")
+    assert shown(page) == 11  # m7, m70 to m79
+    assert page.locator("tr.family:visible").count() == 1
+    page.locator("input[name=q]").fill("")
+    assert shown(page) == 4
+    page.get_by_role("button", name="VGG").click()
+    assert shown(page) == 1
+    assert page.locator('.c[tabindex="0"]:visible').count() == 1

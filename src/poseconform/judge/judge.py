@@ -8,6 +8,7 @@ result; for the others it is `Blocked`, which names the stage that failed.
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -26,6 +27,7 @@ from poseconform.judge.limits import Limits, Scale
 from poseconform.judge.runs import Batch, Execution, Loaded, plan_batches
 from poseconform.judge.stages import Blocked, StageFailure, failing_at
 from poseconform.matrix.cells import Cell, Model
+from poseconform.matrix.weights import MADE
 from poseconform.reference.heads import reference_head
 from poseconform.reference.values import Reference, Sample, read_reference
 from poseconform.subject.clients import ClientAnswer
@@ -38,6 +40,7 @@ from posedeploy.runtime import Device, SessionOptions, backend_row, device_of
 from posedeploy.runtime.processes import Limit
 
 T = TypeVar("T")
+_DROPPED = "dropped"  # folder of artifacts that go with their model
 
 
 def no_dataset(_bottom_up: bool) -> DataSet:
@@ -58,6 +61,7 @@ class Judge:
         subject_spec: 'module:object' from which child processes load the subject.
         make_child: Makes a child process, given its log file and environment variables.
         config_text: Gives a model config as text, for the key of its reference.
+        dropped: True for a model whose weights and artifacts are removed by `forget`.
     """
 
     cache: ArtifactCache
@@ -72,6 +76,7 @@ class Judge:
     subject_spec: str = DEFAULT_SUBJECT
     make_child: Callable[[Path, dict[str, str]], Child] = Child
     config_text: Callable[[str], str] = config_text
+    dropped: Callable[[Model], bool] = lambda _model: False
     _done: dict[tuple[str, ...], Any] = field(default_factory=dict)
     _torch: Child | None = None
 
@@ -84,6 +89,23 @@ class Judge:
         """End the child that has torch loaded."""
         if self._torch is not None:
             self._torch.close()
+
+    def cache_of(self, model: Model) -> ArtifactCache:
+        """The cache, or one of this judge alone for a model that is dropped."""
+        return ArtifactCache(self.scratch / _DROPPED) if self.dropped(model) else self.cache
+
+    def forget(self, model: Model) -> None:
+        """Drop what this judge holds in memory, when the last test of a model has ended.
+
+        Of a model that is `dropped` the files go too: its artifacts, and weights that were made
+        for it.
+        """
+        path = self._done.get(checkpoint_key(model))
+        if self.dropped(model):
+            if isinstance(path, str) and not model.checkpoint and model.weights in MADE:
+                Path(path).unlink(missing_ok=True)
+            shutil.rmtree(self.scratch / _DROPPED, ignore_errors=True)
+        self._done.clear()
 
     def with_conversion(self, cell: Cell, conversion: Conversion) -> Judge:
         """A judge with the results of this one, which judges another folder for one cell."""
@@ -144,7 +166,7 @@ class Judge:
         def refer() -> Reference:
             checkpoint, samples = self.checkpoint(model), list(self.samples)
             parts = self.reference_parts(model, samples) | {"precision": precision}
-            entry = self.cache.get_or_make(
+            entry = self.cache_of(model).get_or_make(
                 content_key("reference", parts),
                 lambda folder: self.in_torch(
                     "poseconform.reference.network:write_reference",
@@ -209,7 +231,8 @@ class Judge:
         try:
             conversion: Conversion = self.in_torch(
                 "poseconform.subject.loading:convert",
-                self.subject_spec, cell, checkpoint, self.exporter, str(self.cache.root),
+                self.subject_spec, cell, checkpoint, self.exporter,
+                str(self.cache_of(cell.model).root),
                 timeout=scale.limit(self.pytorch_seconds(cell.model)),
             )  # fmt: skip
         except ChildFailure as failure:

@@ -16,6 +16,7 @@ AUTO = "auto"
 PUBLISHED = "zoo"  # downloaded: the only ones that find people
 KINDS = ("calibrated", "fitted", PUBLISHED)
 CHOICES = (AUTO, *KINDS)
+MADE = frozenset(KINDS) - {PUBLISHED}
 USER = "user"  # recorded where the user gave a checkpoint
 
 # Precisions at which keypoints are judged on figures, which needs fitted weights.

@@ -29,6 +29,7 @@ CACHE_VARIABLE = "POSECONFORM_CACHE"
 # A run of `.ci/run` leaves 3.5 GB: room for several, so that the last commit's are still there.
 CACHE_LIMIT_GB = 20
 DEFAULT_MODELS = "quick"
+BROAD = "zoo"  # tier of models that are judged for the breadth of the zoo
 _SELECTION = pytest.StashKey["Selection"]()
 _AVAILABILITIES = pytest.StashKey[Availabilities]()
 PROBE = pytest.StashKey[Probe]()  # set by a plugin whose backends are not installed here
@@ -42,7 +43,12 @@ def add_options(parser: pytest.Parser) -> None:
         help="the implementation under test: an instance, a class, or a function that gives one "
         "(default: posedeploy)")
     add("--models", action="append", metavar="TIER|NAME,…",
-        help=f"models: quick, default, reference, all, or names (default: {DEFAULT_MODELS})")
+        help="models: quick, default, reference, all, zoo (every 2D config of mmpose), or names "
+        f"(default: {DEFAULT_MODELS})")
+    add("--shard", metavar="I/N", type=_shard, default=Shard(1, 1),
+        help="only the I-th of N parts of the models; `report merge` joins their results")
+    add("--keep", action="store_true",
+        help=f"keep weights and artifacts of models of the tier {BROAD} when they are judged")
     add("--model-config", action="append", metavar="PATH", default=[],
         help="judge this MMPose config too; without --models, judge nothing else")
     add("--checkpoint", action="append", metavar="[MODEL=]PATH", default=[],
@@ -109,6 +115,31 @@ def _count(text: str) -> int:
 
 
 @dataclass(frozen=True)
+class Shard:
+    """One of several parts of the models; `index` counts from 1."""
+
+    index: int
+    count: int
+
+    def of(self, models: Sequence[Model]) -> tuple[Model, ...]:
+        """Every `count`-th model, so that each part has some of each family."""
+        return tuple(models[self.index - 1 :: self.count])
+
+
+def _shard(text: str) -> Shard:
+    index, _, count = text.partition("/")
+    numbers = [int(part) for part in (index, count) if part.isascii() and part.isdigit()]
+    if len(numbers) != 2 or not 1 <= numbers[0] <= numbers[1]:  # noqa: PLR2004
+        raise argparse.ArgumentTypeError(f"{text!r} is not I/N with I from 1 to N, such as 2/8")
+    return Shard(*numbers)
+
+
+def is_dropped(model: Model) -> bool:
+    """True for a model that is judged for breadth alone: hundreds of them do not fit a disk."""
+    return model.tiers == (BROAD,)
+
+
+@dataclass(frozen=True)
 class Selection:
     """What a run judges."""
 
@@ -159,6 +190,7 @@ def read_selection(option: Any, subject: Subject) -> Selection:
         if hasattr(error, "next_step"):
             raise pytest.UsageError(str(error)) from error
         raise
+    models = option.shard.of(models)
     cells = with_weights(build_cells(models, flows), option.weights, subject.can_fit)
     backends = {flow.backend for flow in flows}
     disabled = disabled_backends(option.disable, os.environ.get(DISABLE_VARIABLE, ""))

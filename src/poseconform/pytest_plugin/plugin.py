@@ -28,6 +28,7 @@ from poseconform.pytest_plugin.options import (
     all_cells,
     availabilities_of,
     check_folders,
+    is_dropped,
     selection_of,
     subject_of,
 )  # fmt: skip
@@ -44,6 +45,7 @@ REFUSED = pytest.StashKey[set[str]]()
 NOTES = pytest.StashKey[recording.Notes]()
 RECORDER = pytest.StashKey[recording.Recorder]()
 MESSAGES = pytest.StashKey[recording.Messages]()
+JUDGE = pytest.StashKey[Judge]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -354,9 +356,20 @@ def judge(
             ArtifactCache(config.option.artifact_cache), conformance_samples,
             availabilities_of(config), scratch, config.option.exporter,
             figures=conformance_figures, dataset=dataset, subject_spec=config.option.subject,
+            dropped=lambda model: is_dropped(model) and not config.option.keep,
         )  # fmt: skip
+        config.stash[JUDGE] = judge
         yield judge
         judge.close()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """What is held of a model goes with its last test: hundreds do not fit into memory."""
+    cell = _cell(item)
+    last = nextitem is None or _model_name(nextitem) != _model_name(item)
+    if cell and last and JUDGE in item.config.stash:
+        item.config.stash[JUDGE].forget(cell.model)
 
 
 @pytest.fixture

@@ -286,6 +286,7 @@ class CellRecord:
 
     model: Text
     family: Text  # row of the support table
+    head: Text = ""  # kind of the model's head, e.g. `heatmap`; '' in older results
     backend: Text
     precision: Text
     shape_mode: Annotated[str, Field(pattern="^(static|dynamic)$")]

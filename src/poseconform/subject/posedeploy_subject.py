@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -25,13 +26,15 @@ from posedeploy.config import (
     load_model_config,
 )
 from posedeploy.convert import built_for, conversion_availability, missing_tools
+from posedeploy.errors import PoseDeployError
 from posedeploy.paths import file_sha256
 from posedeploy.runtime import Availability, backend_distributions, backend_row
-from posedeploy.zoo.table import TIERS, config_path, models_of
+from posedeploy.zoo.table import TIERS, ZOO, config_path, models_of
 
 if TYPE_CHECKING:
     from torch import nn
 
+LOG = logging.getLogger(__name__)
 # Packages whose version can change what is exported or computed.
 PACKAGES = (
     "torch", "mmpose", "mmengine", "mmcv-lite", "mmcv", "mmdet", "numpy", "onnx", "onnxscript",
@@ -76,14 +79,21 @@ class PosedeploySubject:
 
     def models(self, selection: Sequence[str]) -> tuple[Model, ...]:
         """The zoo's models of a selection of tiers and names."""
-        made = (
-            (row, self.model_from_config(str(config_path(row)))) for row in models_of(selection)
-        )
-        return tuple(replace(model, name=row.name, tiers=(*row.tiers,)) for row, model in made)
+        models = []
+        for row in models_of(selection):
+            try:
+                model = self.model_from_config(str(config_path(row)))
+            except PoseDeployError as error:
+                if ZOO not in selection or row.name in selection:
+                    raise
+                LOG.warning("%s is left out: %s", row.name, error)
+                continue
+            models.append(replace(model, name=row.name, tiers=(*row.tiers,)))
+        return tuple(models)
 
     def has_name(self, model: Model) -> bool:
         """True if it is in the zoo."""
-        return is_zoo_name(model.name)
+        return bool(model.tiers)
 
     def model_from_config(self, path: str, checkpoint: str = "") -> Model:
         """A model from the user's MMPose config and checkpoint."""
@@ -181,7 +191,7 @@ class PosedeploySubject:
 
 def _source(model: Model) -> str:
     """Its name in the zoo, or the path of its config."""
-    return model.name if model.tiers else model.config
+    return model.name if is_zoo_name(model.name) else model.config
 
 
 def _listed_or_path(given: str) -> str:
@@ -213,7 +223,7 @@ def _can_fit(model_config: str) -> bool:
     return can_fit(load_model_config(model_config))
 
 
-@cache  # several deploy configs of a model are exported one after the other
+@lru_cache(maxsize=1)  # several deploy configs of a model are exported one after the other
 def _model(model_config: str, checkpoint: str) -> nn.Module:
     from posedeploy.zoo.build import build_model  # imports torch
 

@@ -20,8 +20,9 @@ TIERS: Mapping[str, str] = {
     "quick": "the smallest of each family",
     "default": "the size of each family that people deploy most",
     "reference": "the models in MMDeploy's regression list",
+    "zoo": "every 2D model that mmpose has a config of",
 }
-ALL = "all"
+ALL = "all"  # the models of the table below
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,9 @@ class ModelRow:
     """One model."""
 
     name: str
-    family: str  # a value of `posedeploy.config.FAMILIES`
+    family: str  # a value of `posedeploy.config.FAMILIES`; '' where only the config tells it
     config: str  # path relative to mmpose's `.mim/configs`
-    tiers: tuple[str, ...]  # every model also belongs to 'all'
+    tiers: tuple[str, ...]  # every model of the table also belongs to 'all' and to 'zoo'
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Published:
     metrics: Mapping[str, float]  # such as 'AP' -> 0.716: 0..1, in a few entries 0..100
 
 
-Q, D, R = TIERS  # the columns of the table below
+Q, D, R, ZOO = TIERS  # the columns of the table below
 _HEATMAP = "body_2d_keypoint/topdown_heatmap/coco/td-hm_"
 _CONFIGS: Mapping[str, str] = {  # family -> prefix of its configs' paths
     "HRNet": _HEATMAP,
@@ -92,12 +93,32 @@ def model_row(name: str) -> ModelRow:
 
 
 def models_of(selection: Sequence[str]) -> tuple[ModelRow, ...]:
-    """The rows of tiers, model names and 'all', in table order; BadInputError for other words."""
-    names = {row.name for row in MODELS}
-    for word in selection:
-        if word not in names and word not in TIERS and word != ALL:
-            raise _unknown(word, [ALL, *TIERS])
-    return tuple(row for row in MODELS if {ALL, row.name, *row.tiers} & set(selection))
+    """The rows of tiers, model names and 'all'; BadInputError for other words.
+
+    Those of the table come first, in its order; then those of other configs in mmpose's wheel,
+    which are named like their files, without '.py'.
+    """
+    wanted, tabled = set(selection), {row.name for row in MODELS}
+    others = wanted - tabled - TIERS.keys() - {ALL}
+    shipped = shipped_models() if others or ZOO in wanted else ()
+    for word in sorted(others - {row.name for row in shipped}):
+        raise _unknown(word, [ALL, *TIERS])
+    return (
+        *(row for row in MODELS if {ALL, ZOO, row.name, *row.tiers} & wanted),
+        *(row for row in shipped if {ZOO, row.name} & wanted),
+    )
+
+
+@functools.cache
+def shipped_models() -> tuple[ModelRow, ...]:
+    """The 2D models that mmpose has a config of and that are not in the table, by their paths."""
+    root, tabled = mmpose_files() / "configs", {row.config for row in MODELS}
+    paths = sorted(path.relative_to(root) for path in root.glob("*_2d_keypoint/**/*.py"))
+    return tuple(
+        ModelRow(path.stem, "", path.as_posix(), (ZOO,))
+        for path in paths
+        if path.as_posix() not in tabled and "_base_" not in path.parts
+    )
 
 
 def config_path(row: ModelRow) -> Path:

@@ -409,3 +409,50 @@ def test_other_options_are_for_the_backend_of_one_cell_alone(
     precisions = [args[3].precision for name, args, _ in child.calls if name == "load"]
     assert precisions == ["fp32", "fp16"]
     assert names(child).count("convert") == 1
+
+
+def test_a_model_is_forgotten_when_it_is_judged(judge: Judge, child: type[FakeChild]) -> None:
+    judge.reference(CELL.model, "fp32")
+    judge.conversion(CELL)
+    checkpoint = Path(judge.checkpoint(CELL.model))
+    judge.forget(CELL.model)
+    assert checkpoint.is_file()
+    judge.conversion(CELL)  # asked for again; the reference is still in the cache
+    judge.reference(CELL.model, "fp32")
+    asked = names(child)
+    assert [asked.count(name) for name in ("checkpoint_for", "convert", "write_reference")] == [
+        2, 2, 1,
+    ]  # fmt: skip
+
+
+def test_a_model_that_is_dropped_leaves_no_files(child: type[FakeChild], tmp_path: Path) -> None:
+    judge = replace(
+        make_judge(ArtifactCache(tmp_path / "cache"), tmp_path / "scratch"),
+        dropped=lambda model: model.name == CELL.model.name,
+    )
+    judge.conversion(CELL)
+    judge.reference(CELL.model, "fp32")
+    root = Path(child.calls[-2][1][-1])
+    assert root.is_relative_to(tmp_path / "scratch")
+    assert list(root.iterdir())
+    checkpoint = Path(judge.checkpoint(CELL.model))
+    judge.forget(CELL.model)
+    assert not root.exists()
+    assert not checkpoint.exists()
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_checkpoint_of_the_users_is_never_removed(
+    child: type[FakeChild], tmp_path: Path
+) -> None:
+    del child
+    mine = tmp_path / "mine.pth"
+    mine.write_bytes(b"weights")
+    judge = replace(
+        make_judge(ArtifactCache(tmp_path / "cache"), tmp_path / "scratch"),
+        dropped=lambda _model: True,
+    )
+    cell = replace(CELL, model=replace(CELL.model, checkpoint=str(mine)))
+    judge.conversion(cell)
+    judge.forget(cell.model)
+    assert mine.is_file()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 
 from fixtures.sample_results import sample_results
 from poseconform.report import build
-from poseconform.report.build import build_report, render_html
+from poseconform.report.build import GROUPED_FROM, build_report, render_html
 from poseconform.report.data.verdict import lone_failures, verdict_of
 from poseconform.report.data.vocabulary import OUTCOMES
 from poseconform.report.page import payload
@@ -120,6 +121,20 @@ def test_every_outcome_has_an_icon_and_a_word(kind: str, page: str) -> None:
 def test_five_hundred_cells_stay_within_the_budget() -> None:
     big = render_html(sample_results(500), sample_results(500, seed=1))
     assert len(big.encode()) < 1_500_000
+
+
+def test_a_large_matrix_is_shown_by_family_with_counts() -> None:
+    cell = replace(sample_results(1).cells[0], outcome="pass", head="heatmap", family="ResNet")
+    few = [replace(cell, model=f"m{i}") for i in range(GROUPED_FROM - 1)]
+    more = [replace(cell, model=f"n{i}", family="VGG", outcome="mismatch") for i in range(2)]
+    assert "data-family" not in render_html(Results(environment={}, cells=tuple(few)))
+    page = render_html(Results(environment={}, cells=(*few, *more)))
+    text = re.sub(r"<[^>]+>", "", page[page.index("<tbody>") : page.index("</tbody>")])
+    assert page.count("data-family") == 2
+    assert (
+        f"ResNet {GROUPED_FROM - 1} models \u00b7 heatmap \u00b7 {GROUPED_FROM - 1} pass" in text
+    )
+    assert "VGG 2 models \u00b7 heatmap \u00b7 2 mismatch" in text
 
 
 def hostile_results() -> Results:

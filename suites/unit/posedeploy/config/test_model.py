@@ -40,7 +40,7 @@ def test_bottom_up_models_take_bgr_as_it_is() -> None:
 def test_every_family_is_found_from_head_and_backbone() -> None:
     for (head, backbone), family in FAMILIES.items():
         assert family_of(head, f"mmdet.{backbone}" if backbone else "Anything") == family
-    assert family_of("HeatmapHead", "ResNet") == OTHER_FAMILY
+    assert family_of("HeatmapHead", "MyNet") == OTHER_FAMILY
 
 
 def test_an_unsupported_head_lists_the_supported(tmp_path: Path) -> None:
