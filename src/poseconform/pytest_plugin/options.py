@@ -129,7 +129,7 @@ class Shard:
 def _shard(text: str) -> Shard:
     index, _, count = text.partition("/")
     numbers = [int(part) for part in (index, count) if part.isascii() and part.isdigit()]
-    if len(numbers) != 2 or not 1 <= numbers[0] <= numbers[1]:  # noqa: PLR2004
+    if len(numbers) != 2 or not 1 <= numbers[0] <= numbers[1]:
         raise argparse.ArgumentTypeError(f"{text!r} is not I/N with I from 1 to N, such as 2/8")
     return Shard(*numbers)
 
