@@ -57,7 +57,8 @@ def test_shards_are_whole_models_and_together_all_of_them() -> None:
         read_selection(options(models=["all"], shard=Shard(i, 3)), SUBJECT) for i in (1, 2, 3)
     ]
     names = [[model.name for model in part.models] for part in parts]
-    assert sorted(name for part in names for name in part) == sorted(model.name for model in whole.models)
+    every = sorted(model.name for model in whole.models)
+    assert sorted(name for part in names for name in part) == every
     assert max(map(len, names)) - min(map(len, names)) <= 1
     assert [{c.model.name for c in part.cells} for part in parts] == list(map(set, names))
 
