@@ -24,7 +24,7 @@ from poseconform.isolation.child import SINGLE_THREAD, Child, ChildFailure
 from poseconform.isolation.device_lock import device_lock
 from poseconform.judge.limits import Limits, Scale
 from poseconform.judge.runs import Batch, Execution, Loaded, plan_batches
-from poseconform.judge.stages import Blocked, StageFailure, failing_at
+from poseconform.judge.stages import Blocked, StageFailure, Unavailable, failing_at
 from poseconform.matrix.cells import Cell, Model
 from poseconform.reference.heads import reference_head
 from poseconform.reference.values import Reference, Sample, read_reference
@@ -33,8 +33,9 @@ from poseconform.subject.environment import Availabilities, package_versions
 from poseconform.subject.loading import DEFAULT_SUBJECT
 from poseconform.subject.mmpose_models import config_text
 from poseconform.subject.protocol import Conversion, Subject
+from poseconform.subject.warping import Warp, own_warp
 from posedeploy.paths import file_sha256
-from posedeploy.runtime import Device, SessionOptions, backend_row, device_of
+from posedeploy.runtime import Code, Device, SessionOptions, backend_row, device_of
 from posedeploy.runtime.processes import Limit
 
 T = TypeVar("T")
@@ -58,6 +59,7 @@ class Judge:
         subject_spec: 'module:object' from which child processes load the subject.
         make_child: Makes a child process, given its log file and environment variables.
         config_text: Gives a model config as text, for the key of its reference.
+        warp: Gives how images are warped here, for the same.
     """
 
     cache: ArtifactCache
@@ -72,6 +74,7 @@ class Judge:
     subject_spec: str = DEFAULT_SUBJECT
     make_child: Callable[[Path, dict[str, str]], Child] = Child
     config_text: Callable[[str], str] = config_text
+    warp: Callable[[], Warp] = own_warp
     _done: dict[tuple[str, ...], Any] = field(default_factory=dict)
     _torch: Child | None = None
 
@@ -127,7 +130,7 @@ class Judge:
         return replace(self, _done={**others, **done})
 
     def conversion(self, cell: Cell) -> Conversion:
-        """The cell's SDK model folder. Fails at 'export' or 'convert'."""
+        """The cell's SDK model folder. Fails at 'export' or 'convert', or is `Unavailable`."""
         return self.once(("conversion", cell.id), lambda: self.convert(cell))
 
     def execution(self, cell: Cell) -> Execution:
@@ -191,11 +194,12 @@ class Judge:
         if key not in self._done:
             try:
                 self._done[key] = make()
-            except (StageFailure, ChildFailure) as failure:
+            except (StageFailure, ChildFailure, Unavailable) as failure:
                 self._done[key] = failure
                 raise
         result = self._done[key]
-        if isinstance(result, ChildFailure):  # of no stage of a cell: it fails every cell
+        # of no stage of a cell: it fails every cell; or nobody can judge the cell here
+        if isinstance(result, ChildFailure | Unavailable):
             raise result
         if isinstance(result, StageFailure):
             raise Blocked(result.stage, result.message)
@@ -213,6 +217,9 @@ class Judge:
                 timeout=scale.limit(self.pytorch_seconds(cell.model)),
             )  # fmt: skip
         except ChildFailure as failure:
+            if failure.unavailable in set(Code):
+                reason = failure.message.partition(": ")[2]  # without the type of the error
+                raise Unavailable(failure.unavailable, reason) from failure
             # an implementation that names a later stage, such as 'load' of its own file, has
             # exported; one that names none may not have
             exporting = failure.stage in {"", "model", "checkpoint", "export"}
@@ -290,6 +297,7 @@ class Judge:
             "samples": samples_sha256(samples),
             "judge": tree_sha256(Path(reference.__file__).parent),
             "packages": package_versions(("torch", "mmpose", "numpy")),
+            "warp": self.warp().sha256,  # the reference holds network inputs
         }
 
     def in_torch(self, target: str, *args: Any, timeout: Limit | None = None) -> Any:

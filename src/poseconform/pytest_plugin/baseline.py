@@ -11,6 +11,7 @@ import pytest
 
 from poseconform.report.data.baseline import baseline_path, compare_with_baseline, update_baseline
 from poseconform.report.data.diff import CHANGES, Diff, Finding
+from poseconform.report.data.fingerprint import warp_note
 from poseconform.report.text.github import diff_markdown
 from poseconform.report.text.strings import one_line, plural
 from poseconform.results.results import ReportError, Results, read_results
@@ -67,6 +68,8 @@ def summary_lines(diff: Diff, path: Path) -> Iterator[str]:
     """The counts in one line, then one line a change, the regressions first."""
     counts = ", ".join(f"{len(diff.of(kind))} {words}" for kind, words in CHANGES)
     yield f"against {path}: {counts}; {plural(len(diff.regressions), 'regression')}"
+    if note := warp_note(diff.environment):
+        yield f"  {note}"
     for kind in LISTED:
         findings = diff.of(kind)
         yield from (_line(finding) for finding in findings[:MAX_LINES])

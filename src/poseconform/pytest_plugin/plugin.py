@@ -14,7 +14,7 @@ from poseconform.datasets.labeled import DataSet
 from poseconform.expectations import entries as expectations
 from poseconform.isolation.artifacts import ArtifactCache, CacheError
 from poseconform.judge.judge import Judge
-from poseconform.judge.stages import Blocked, StageFailure
+from poseconform.judge.stages import Blocked, StageFailure, Unavailable
 from poseconform.matrix.cells import OTHER_FAMILY, Cell, Model, mark_name, plain
 from poseconform.pytest_plugin import checking, recording
 from poseconform.pytest_plugin.controller import (
@@ -36,7 +36,7 @@ from poseconform.results.folder import CollectedTest
 from poseconform.results.outcome import STAGES
 from poseconform.subject.protocol import Subject
 from posedeploy.paths import scratch_folder
-from posedeploy.runtime import BACKENDS, device_of
+from posedeploy.runtime import BACKENDS, Availability, Code, device_of
 from posedeploy.runtime.parent import end_with_parent
 from posedeploy.workflow import inert
 
@@ -290,12 +290,19 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_call() -> Generator[None, None, None]:
-    """A test that an earlier stage's failure blocks is skipped, naming that stage."""
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """A test that an earlier stage's failure blocks is skipped, naming that stage.
+
+    So is one of a cell that cannot be converted here, with the code.
+    """
     try:
         return (yield)
     except Blocked as blocked:
         pytest.skip(str(blocked))
+    except Unavailable as missing:
+        if NOTES in item.stash:
+            item.stash[NOTES].unavailable = Availability(Code(missing.code), missing.reason)
+        pytest.skip(str(missing))
 
 
 @pytest.hookimpl(wrapper=True)

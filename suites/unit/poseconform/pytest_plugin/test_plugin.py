@@ -231,6 +231,32 @@ def test_a_blocked_test_says_by_what(matrix: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["*blocked: load failed (SIGSEGV in load)*"])
 
 
+def test_a_cell_that_is_not_converted_here_is_unavailable(inner_run: pytest.Pytester) -> None:
+    inner_run.makepyfile(
+        test_cells="""
+        import pytest
+        from poseconform.judge.stages import Unavailable
+
+        @pytest.mark.stage("convert")
+        def test_converts(cell):
+            if cell.id == "m1-simcc_onnxruntime_static":
+                raise Unavailable("tool-missing", "no toolchain")
+
+        @pytest.mark.stage("run")
+        def test_runs(cell):
+            test_converts(cell)
+        """
+    )
+    options = ("-m", "onnxruntime", "--models", "m1", "--report-dir", "report", "-rs")
+    result = run(inner_run, *options)
+    result.assert_outcomes(passed=2, skipped=2)
+    result.stdout.fnmatch_lines(["*unavailable:tool-missing: no toolchain*"])
+    found = cells(inner_run)["m1-simcc_onnxruntime_static"]
+    assert found["outcome"] == "unavailable:tool-missing"
+    assert (found["code"], found["reason"]) == ("tool-missing", "no toolchain")
+    assert outcomes(inner_run)["m1-simcc_onnxruntime_dynamic"] == "pass"
+
+
 def test_cells_of_a_model_follow_each_other_stage_by_stage(matrix: pytest.Pytester) -> None:
     result = run(matrix, "--collect-only", "-q", "-m", "static and onnxruntime")
     ids = [line.split("::")[1] for line in result.outlines if "::" in line]

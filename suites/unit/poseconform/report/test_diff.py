@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from fixtures.sample_results import sample_results
+from poseconform.pytest_plugin.baseline import summary_lines
 from poseconform.report.data.diff import (
     THRESHOLDS,
     Diff,
@@ -188,3 +190,26 @@ def test_fingerprints() -> None:
     assert same_machine(old, new)
     assert not same_machine({}, {})
     assert not same_machine(old, {"cpu": {"model": "y"}})
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        (("4.11.0", "8cfd"), ("5.0.0", "9cae"), True),
+        (("5.0.0", "8cfd"), ("5.0.0", "9cae"), True),  # other kernels of the same version
+        (("4.8.1", "8cfd"), ("4.11.0", "8cfd"), False),
+        (None, ("5.0.0", "9cae"), False),  # a run of before there was the fact
+    ],
+)
+def test_runs_of_environments_that_warp_differently_say_so(
+    old: tuple[str, str] | None, new: tuple[str, str], told: bool
+) -> None:
+    facts = [
+        {"warp": dict(zip(("opencv", "sha256"), fact, strict=True))} if fact else {}
+        for fact in (old, new)
+    ]
+    runs = [results(MEASURED, **fact) for fact in facts]
+    diff = diff_results(*runs)
+    said = "OpenCV warps images differently in the two environments"
+    assert (said in diff_markdown(diff)) is told
+    assert any(said in line for line in summary_lines(diff, Path("base.json"))) is told
