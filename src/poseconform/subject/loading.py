@@ -26,9 +26,9 @@ class SubjectError(ValueError):
 
     def __init__(self, spec: str, reason: str) -> None:
         super().__init__(
-            f"--subject {spec}: {reason}; expected module:object, or module:object?name=value&… with "
-            "options, the object an instance, a class or a function that gives one, with the methods "
-            "of poseconform.subject.protocol.Subject"
+            f"--subject {spec}: {reason}; expected module:object, with options "
+            "module:object?name=value&…, the object an instance, a class or a function that gives "
+            "one, with the methods of poseconform.subject.protocol.Subject"
         )
 
 
