@@ -103,9 +103,7 @@ def batch_dimension(judge: Judge, cell: Cell) -> Verdict:
     house: list[tuple[str, object, object]] = []
     for name, shape in {**facts.inputs, **facts.outputs}.items():
         fixed = shape and isinstance(shape[0], int)  # a batch that was folded into a constant
-        (wrong if fixed else house).append(
-            (f"first dimension of {name}", shape[:1], (expected,))
-        )
+        (wrong if fixed else house).append((f"first dimension of {name}", shape[:1], (expected,)))
         free = [size for size in shape[1:] if isinstance(size, str)]
         house.append((f"other dynamic dimensions of {name}", free, []))
     return in_two_levels(judge, differences(wrong), differences(house))

@@ -108,8 +108,9 @@ def tensors(judge: Judge, cell: Cell) -> Verdict:
     """Tensors, or matched detections, against PyTorch in float64."""
     if cell.flow.keypoints:
         return judge_scores(*_measured(judge, cell), cell.flow.keypoints)
-    compare = judge_detections if cell.model.bottom_up else judge_tensors
-    return compare(*_measured(judge, cell))
+    if cell.model.bottom_up:
+        return judge_detections(*_measured(judge, cell), cell.model.score_thr)
+    return judge_tensors(*_measured(judge, cell))
 
 
 def _has_batches(cell: Cell, _device: str) -> bool:

@@ -26,7 +26,7 @@ Named = tuple[Path, Model]  # a folder, and the model in it
 
 def names_folders(option: Any) -> bool:
     """True if `pytest.Config.option` names folders to judge."""
-    return bool(option.sdk_model or option.sdk_models)
+    return bool(getattr(option, "sdk_model", ()) or getattr(option, "sdk_models", None))
 
 
 def folder_cells(
