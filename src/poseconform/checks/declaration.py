@@ -20,6 +20,7 @@ class Verdict:
     """The result of a check, and what it measured: fields of the cell's record."""
 
     failures: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # what breaks a rule of ours and makes no result wrong
     refusal: str = ""  # '<code>: <reason>' where the evidence allows no verdict
     stages: tuple[records.StageRecord, ...] = ()  # those that passed, with the time they took
     accuracy: records.AccuracyRecord | None = None
@@ -83,6 +84,19 @@ def declared_in(modules: Iterable[object]) -> Iterable[Check]:
     """The checks of modules, in the order of their declaration."""
     for module in modules:
         yield from (value for value in vars(module).values() if isinstance(value, Check))
+
+
+def in_two_levels(
+    judge: Judge, wrong: Iterable[str], house: Iterable[str], **measured: Any
+) -> Verdict:
+    """The verdict on a contract: what makes results wrong fails, whoever made the files.
+
+    `house` breaks rules of this project's own files: failures for a subject that follows them,
+    notes for others. `measured` are further fields of the verdict.
+    """
+    if getattr(judge.subject, "house_rules", False):
+        return Verdict((*wrong, *house), **measured)
+    return Verdict(tuple(wrong), notes=tuple(house), **measured)
 
 
 def differences(compared: Iterable[tuple[str, object, object]]) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ from poseconform.matrix.cells import Cell
 from poseconform.reference.heads import reference_head
 from poseconform.reference.values import DetectionTruth, Reference
 from poseconform.subject.clients import ClientAnswer
+from poseconform.subject.folders import leaves_folder
 from posedeploy.paths import file_sha256
 
 CLIENT_SAMPLES = 3  # images that go through a client; each one is a whole pipeline
@@ -131,12 +132,6 @@ def _tasks(judge: Judge, cell: Cell) -> list[dict[str, Any]]:
     text = (judge.conversion(cell).folder / "pipeline.json").read_text(encoding="utf-8")
     tasks: list[dict[str, Any]] = json.loads(text)["pipeline"]["tasks"]
     return tasks
-
-
-def leaves_folder(name: str) -> bool:
-    """True if a file name in a JSON file leads out of the folder."""
-    path = PurePosixPath(name.replace("\\", "/"))
-    return path.is_absolute() or ".." in path.parts or ":" in path.parts[0]
 
 
 def judge_client(

@@ -223,7 +223,7 @@ class Judge:
             # an implementation that names a later stage, such as 'load' of its own file, has
             # exported; one that names none may not have
             exporting = failure.stage in {"", "model", "checkpoint", "export"}
-            stage = "export" if exporting else "convert"
+            stage = "load" if cell.flow.folder else "export" if exporting else "convert"
             raise StageFailure.from_child(stage, failure) from failure
         return conversion
 
@@ -318,8 +318,13 @@ class Judge:
 
 def backend_files(cell: Cell, folder: Path) -> list[str]:
     """What the cell's backend loads from an SDK model folder, the main file first."""
+    return [str(folder / name) for name in file_names(cell)]
+
+
+def file_names(cell: Cell) -> tuple[str, ...]:
+    """Names of those files: as a folder that is judged names them, else the backend's own."""
     row = backend_row(cell.flow.backend)
-    return [str(folder / name) for name in (row.main_file, row.weights_file) if name]
+    return cell.flow.files or tuple(name for name in (row.main_file, row.weights_file) if name)
 
 
 def checkpoint_key(model: Model) -> tuple[str, ...]:

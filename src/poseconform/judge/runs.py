@@ -66,7 +66,10 @@ class Execution:
         return tuple(self.batches[0].detections) or tuple(i.name for i in self.loaded.outputs)
 
     def rows(self, name: str) -> tuple[NDArray[Any], NDArray[np.intp]]:
-        """All rows of what is judged, `[R, ...]`, and the sample of each."""
+        """All rows of what is judged, `[R, ...]`, and the sample of each.
+
+        Where a batch has fewer detections than another, its rest is zeros, as padding is.
+        """
         return self._rows([{**batch.outputs, **batch.detections}[name] for batch in self.batches])
 
     def graph_rows(self, output: str) -> tuple[NDArray[Any], NDArray[np.intp]]:
@@ -75,7 +78,9 @@ class Execution:
 
     def _rows(self, parts: list[NDArray[Any]]) -> tuple[NDArray[Any], NDArray[np.intp]]:
         index = np.concatenate([np.asarray(batch.samples, np.intp) for batch in self.batches])
-        return np.concatenate(parts), index
+        sizes = np.max([part.shape[1:] for part in parts], axis=0)
+        whole = (np.pad(p, [(0, 0), *((0, n) for n in sizes - p.shape[1:])]) for p in parts)
+        return np.concatenate(list(whole)), index
 
 
 def plan_batches(shape_mode: str, samples: int) -> tuple[tuple[int, ...], ...]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from poseconform.pytest_plugin.folders import names_folders
 from poseconform.report.data.baseline import baseline_path, compare_with_baseline, update_baseline
 from poseconform.report.data.diff import CHANGES, Diff, Finding
 from poseconform.report.data.fingerprint import warp_note
@@ -29,11 +30,12 @@ def baseline_file(option: Any, root: Path) -> Path:
     """The baseline that the options name, or the one of this platform; it may not be there.
 
     A device has one of its own: its cells are those of the CPU's runs, with other results.
+    Folders have none of ours: whoever judges them again writes theirs.
     """
     named: Path | None = option.baseline
     if named is not None:
         return named
-    kind = Device.parse(option.device).kind
+    kind = "folders" if names_folders(option) else Device.parse(option.device).kind
     here = {"os": platform.platform(), "cpu": {"machine": platform.machine()}}
     return baseline_path(root / FOLDER / ("" if kind == "cpu" else kind), here)
 

@@ -23,6 +23,7 @@ from poseconform.pytest_plugin.controller import (
     make_scheduler,
     run_folder,
 )
+from poseconform.pytest_plugin.folders import names_folders
 from poseconform.pytest_plugin.options import (
     add_options,
     all_cells,
@@ -30,6 +31,7 @@ from poseconform.pytest_plugin.options import (
     check_folders,
     selection_of,
     subject_of,
+    subject_spec,
 )  # fmt: skip
 from poseconform.pytest_plugin.reproduction import command, end_with, save
 from poseconform.results.folder import CollectedTest
@@ -137,7 +139,10 @@ def markers(subject: Subject) -> Iterator[str]:
 def pytest_collection(session: pytest.Session) -> None:
     """Refuse bad options before anything is collected: one line, not one error a test file."""
     option = session.config.option
-    named = (option.models, option.model_config, option.checkpoint, option.deploy_config)
+    named = (
+        option.models, option.model_config, option.checkpoint, option.deploy_config,
+        option.sdk_model, option.sdk_models,
+    )  # fmt: skip
     if any((*named, option.require, option.disable)):
         selection_of(session.config)
     declared(session.config)
@@ -173,7 +178,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 def declared(config: pytest.Config) -> tuple[expectations.Expectation, ...]:
-    """All entries of this project."""
+    """All entries of this project, about its own matrix: there are none about folders."""
+    if names_folders(config.option):
+        return ()
     return expectations.load_expectations(config.rootpath / expectations.FOLDER)
 
 
@@ -360,7 +367,7 @@ def judge(
         judge = Judge(
             ArtifactCache(config.option.artifact_cache), conformance_samples,
             availabilities_of(config), scratch, config.option.exporter,
-            figures=conformance_figures, dataset=dataset, subject_spec=config.option.subject,
+            figures=conformance_figures, dataset=dataset, subject_spec=subject_spec(config.option),
         )  # fmt: skip
         yield judge
         judge.close()

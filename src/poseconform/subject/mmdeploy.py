@@ -108,6 +108,7 @@ class MMDeploy(PosedeploySubject):
     """
 
     name: ClassVar[str] = "mmdeploy"
+    house_rules: ClassVar[bool] = False
     python: str = field(default="", kw_only=True)
     checkout: str = field(default="", kw_only=True)
 

@@ -51,6 +51,10 @@ class Subject(Protocol):
     error where it is raised before the tests. An error of a conversion may have an attribute
     `stage`, 'export' or 'convert', which is where the cell then fails, or an attribute
     `unavailable`, a word of `posedeploy.runtime.Code`: the cell is then skipped with this code.
+
+    What makes a result wrong fails for every subject. Rules of this project's own folders (opset,
+    names of dimensions, …) fail only where the subject has an attribute `house_rules` that is
+    True; elsewhere they are notes in the cell's record.
     """
 
     @property

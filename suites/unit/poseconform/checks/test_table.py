@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from dataclasses import fields as fields_of
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -49,6 +50,7 @@ class Evidence:
     decoded: np.ndarray
     answers: list[ClientAnswer]
     samples: tuple[Sample, ...] = ()
+    subject: Any = field(default_factory=lambda: SimpleNamespace(house_rules=True))
 
     def conversion(self, _cell: Cell) -> Conversion:
         files = {path.name: ("0" * 64, path.stat().st_size) for path in self.folder.iterdir()}
