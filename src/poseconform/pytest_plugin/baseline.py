@@ -16,6 +16,8 @@ from poseconform.report.data.fingerprint import warp_note
 from poseconform.report.text.github import diff_markdown
 from poseconform.report.text.strings import one_line, plural
 from poseconform.results.results import ReportError, Results, read_results
+from poseconform.subject.loading import DEFAULT_SUBJECT, load_subject
+from poseconform.subject.protocol import follows_house_rules
 from posedeploy.runtime import Device
 
 FOLDER = Path("reports/baselines")
@@ -30,12 +32,15 @@ def baseline_file(option: Any, root: Path) -> Path:
     """The baseline that the options name, or the one of this platform; it may not be there.
 
     A device has one of its own: its cells are those of the CPU's runs, with other results.
-    Folders have none of ours: whoever judges them again writes theirs.
+    Folders and other implementations have none of ours: whoever judges them again writes theirs.
     """
     named: Path | None = option.baseline
     if named is not None:
         return named
-    kind = "folders" if names_folders(option) else Device.parse(option.device).kind
+    subject = load_subject(getattr(option, "subject", DEFAULT_SUBJECT))
+    other = "folders" if names_folders(option) else subject.name
+    own = follows_house_rules(subject) and not names_folders(option)
+    kind = Device.parse(option.device).kind if own else other
     here = {"os": platform.platform(), "cpu": {"machine": platform.machine()}}
     return baseline_path(root / FOLDER / ("" if kind == "cpu" else kind), here)
 

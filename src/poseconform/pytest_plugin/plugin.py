@@ -23,7 +23,6 @@ from poseconform.pytest_plugin.controller import (
     make_scheduler,
     run_folder,
 )
-from poseconform.pytest_plugin.folders import names_folders
 from poseconform.pytest_plugin.options import (
     add_options,
     all_cells,
@@ -36,7 +35,7 @@ from poseconform.pytest_plugin.options import (
 from poseconform.pytest_plugin.reproduction import command, end_with, save
 from poseconform.results.folder import CollectedTest
 from poseconform.results.outcome import STAGES
-from poseconform.subject.protocol import Subject
+from poseconform.subject.protocol import Subject, follows_house_rules
 from posedeploy.paths import scratch_folder
 from posedeploy.runtime import BACKENDS, Availability, Code, device_of
 from posedeploy.runtime.parent import end_with_parent
@@ -146,6 +145,11 @@ def pytest_collection(session: pytest.Session) -> None:
     if any((*named, option.require, option.disable)):
         selection_of(session.config)
     declared(session.config)
+    if option.update_expectations and not follows_house_rules(subject_of(session.config)):
+        raise pytest.UsageError(
+            f"--update-expectations: found the subject {subject_of(session.config).name!r}; "
+            "expected this project's own, which they are about. Leave the option out."
+        )
     if _distributed(session.config) and not hasattr(
         session.config, "workerinput"
     ):  # workers need not repeat it
@@ -178,8 +182,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 def declared(config: pytest.Config) -> tuple[expectations.Expectation, ...]:
-    """All entries of this project, about its own matrix: there are none about folders."""
-    if names_folders(config.option):
+    """All entries of this project, about its own matrix: there are none about others' files."""
+    if not follows_house_rules(subject_of(config)):
         return ()
     return expectations.load_expectations(config.rootpath / expectations.FOLDER)
 

@@ -211,7 +211,7 @@ class MMDeploy(PosedeploySubject):
         """What of MMDeploy is not there; '' if all is."""
         for name, value in (("python", self.python), ("checkout", self.checkout)):
             if not value:
-                return f"no option {name}: --subject '…:MMDeploy?python=FILE&checkout=DIR'"
+                return f"no {name}: add ?python=FILE&checkout=DIR to --subject"
         for name in (DEPLOY, CONFIGS, IMAGE):
             if not Path(self.checkout, name).exists():
                 return f"checkout={self.checkout}: found no {name}"

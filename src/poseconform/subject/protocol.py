@@ -43,6 +43,11 @@ class NotConvertibleError(Exception):
         self.unavailable = str(code)
 
 
+def follows_house_rules(subject: object) -> bool:
+    """True if this project's own rules, declared failures and baselines are about a subject."""
+    return bool(getattr(subject, "house_rules", False))
+
+
 class Subject(Protocol):
     """An implementation under test.
 
@@ -54,7 +59,8 @@ class Subject(Protocol):
 
     What makes a result wrong fails for every subject. Rules of this project's own folders (opset,
     names of dimensions, …) fail only where the subject has an attribute `house_rules` that is
-    True; elsewhere they are notes in the cell's record.
+    True; elsewhere they are notes in the cell's record. This project's declared failures and
+    baselines are of such subjects too.
     """
 
     @property

@@ -374,6 +374,23 @@ def test_one_test_of_a_stage_may_pass_if_another_fails_as_declared(
     assert outcomes(matrix)["m2-simcc_onnxruntime_dynamic"] == "xfail"
 
 
+def test_entries_and_baselines_are_not_about_another_implementation(
+    matrix: pytest.Pytester,
+) -> None:
+    run(matrix, "-m", "onnxruntime", "--update-baseline")
+    entries = XFAIL.format(mode="dynamic") + XFAIL.format(mode="of_nobody")
+    matrix.mkdir("suites").joinpath("expectations").mkdir()
+    path = matrix.path / "suites" / "expectations" / "onnxruntime.toml"
+    path.write_text(entries, encoding="utf-8")
+    load_expectations.cache_clear()
+    options = ("--subject", "fixtures.fake_subject:of_others", "-m", "onnxruntime")
+    result = run(matrix, *options, "--report-dir", "report")
+    assert outcomes(matrix)["m2-simcc_onnxruntime_dynamic"] == "mismatch", "not excused"
+    assert "against" not in result.stdout.str(), "that baseline is of another implementation"
+    refused = run(matrix, *options, "--update-expectations")
+    refused.stderr.fnmatch_lines(["*--update-expectations: found the subject 'others'*"])
+
+
 def test_an_entry_about_no_cell_is_one_usage_error(matrix: pytest.Pytester) -> None:
     declare(matrix, "sometimes")
     for options in ((), ("-n", "1")):

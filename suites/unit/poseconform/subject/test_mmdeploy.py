@@ -128,8 +128,8 @@ def test_such_a_cell_is_unavailable_for_each_of_its_checks(
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"python": ""}, "no option python"),
-        ({"checkout": ""}, "no option checkout"),
+        ({"python": ""}, "no python: add ?python=FILE&checkout=DIR to --subject"),
+        ({"checkout": ""}, "no checkout: add"),
         ({"checkout": "/nowhere"}, "checkout=/nowhere: found no tools/deploy.py"),
         ({"python": "/nowhere/python"}, "python=/nowhere/python: [Errno 2]"),
         ({"python": sys.executable}, "it cannot import MMDeploy: ModuleNotFoundError"),
