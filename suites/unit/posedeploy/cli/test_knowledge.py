@@ -214,7 +214,9 @@ def test_a_folder_without_options_is_answered_with_what_to_type(
     folder.mkdir()
     (folder / "deploy.json").write_text("{}")
     typed = [word.format(folder) for word in words]
-    with pytest.raises(BadInputError, match=r"found an SDK model.* --sdk-model '.*/my model' --mo"):
+    with pytest.raises(
+        BadInputError, match=r"found an SDK model.* --sdk-model '.*/my model' --mo"
+    ):
         judge.run_suites(typed, ROOT, lambda _name, _words: 0)
 
 
