@@ -152,9 +152,10 @@ def why_not(
     ]
 
 
-def _beyond(boxes: NDArray[np.float64], bounds: tuple[int, ...]) -> NDArray[np.float64]:
+def _beyond(boxes: NDArray[np.floating], bounds: tuple[int, ...]) -> NDArray[np.floating]:
     """How far boxes `[D, 4]` reach outside of bounds `(W, H, W, H)`, px; 0.0 for those inside."""
-    return np.maximum(-boxes, boxes - bounds).max(axis=-1, initial=0.0)
+    beyond: NDArray[np.floating] = np.maximum(-boxes, boxes - bounds).max(axis=-1, initial=0.0)
+    return beyond
 
 
 def judge_detections(

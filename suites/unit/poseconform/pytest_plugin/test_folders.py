@@ -149,9 +149,9 @@ def test_a_wrong_row_is_named(tmp_path: Path, text: str, message: str) -> None:
 
 
 def test_checks_of_a_conversion_do_not_apply_to_a_folder(tmp_path: Path) -> None:
-    (cell,) = folder_cells(
-        Options(sdk_model=[str(write_folder(tmp_path / "a"))]), Subject(), lambda: (MODEL,)
-    )
+    subject: Any = Subject()
+    option = Options(sdk_model=[str(write_folder(tmp_path / "a"))])
+    (cell,) = folder_cells(option, subject, lambda: (MODEL,))
     checks = applicable(cell, "cpu")
     assert not {check.stage for check in checks} & {*CONVERTING_STAGES}
     assert {"files", "graph", "tensors", "client"} <= {check.name for check in checks}

@@ -223,8 +223,12 @@ def test_a_folder_without_options_is_answered_with_what_to_type(
 def test_a_word_that_is_no_suite_starts_nothing() -> None:
     with pytest.raises(BadInputError, match="Did you mean parity"):
         judge.run_suites(["partiy"], ROOT, lambda _name, _words: 0)
-    passed_on = [["parity", "suites/parity/test_parity.py::test_parity"], ["--sdk-model", "a.onnx"],
-                 ["-q", "--report-dir", str(ROOT)], ["-k", "partiy"]]  # fmt: skip
+    passed_on = [
+        ["parity", "suites/parity/test_parity.py::test_parity"],
+        ["--sdk-model", "a.onnx"],
+        ["-q", "--report-dir", str(ROOT)],
+        ["-k", "partiy"],
+    ]
     for words in passed_on:
         assert judge.run_suites(words, ROOT, lambda _name, _words: 0) == 0
 
