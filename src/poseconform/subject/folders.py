@@ -23,6 +23,7 @@ from posedeploy.runtime import Availability, Code, backend_names, backend_row
 FOLDER_SUBJECT = f"{__name__}:FolderSubject"
 DEPLOY, PIPELINE = "deploy.json", "pipeline.json"
 _ONNX = ".onnx"
+_DRAWN = frozenset({".jpg", ".png"})  # images that a conversion has drawn are no part of a model
 # Bare model files, which no folder describes
 _MODEL_FILES = frozenset({_ONNX, ".xml", ".param", ".engine", ".pt", ".mlpackage"})
 
@@ -118,7 +119,7 @@ class FolderSubject:
         files = {
             str(path.relative_to(folder)): (file_sha256(path), path.stat().st_size)
             for path in sorted(folder.rglob("*"))
-            if path.is_file()
+            if path.is_file() and path.suffix not in _DRAWN
         }
         return Conversion(folder, files, {}, {}, file_sha256(Path(checkpoint)))
 

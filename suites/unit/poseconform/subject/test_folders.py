@@ -158,6 +158,7 @@ def test_the_folder_itself_is_what_is_judged(tmp_path: Path) -> None:
     folder = write(tmp_path / "a")
     (folder / "sub").mkdir()
     (folder / "sub" / "b.bin").write_bytes(b"abc")
+    (folder / "output_onnxruntime.jpg").write_bytes(b"drawn")
     flow = Flow("x", "simcc", "onnxruntime", "fp32", "static", None, folder=str(folder))
     checkpoint = tmp_path / "m.pth"
     checkpoint.write_bytes(b"weights")
