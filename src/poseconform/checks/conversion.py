@@ -15,8 +15,8 @@ from poseconform.matrix.cells import Cell
 from poseconform.results.records import ArtifactRecord, GraphRecord
 from poseconform.subject.protocol import Conversion
 
-# The oldest client of these folders, and the newest opset and IR that its ONNX Runtime 1.15.1 loads:
-# it reads opset 19 too, except for operators that changed there.
+# The oldest client of these folders, and the newest opset and IR that its ONNX Runtime 1.15.1
+# reads: of opset 19, all operators that did not change there.
 CLIENT, NEWEST_OPSET, NEWEST_IR = "mmdeploy-runtime 1.3.1", 18, 9
 OPSETS = (17, 18)  # that this project's exporters write
 SDK_FILES = frozenset({"deploy.json", "detail.json", "pipeline.json"})

@@ -6,7 +6,7 @@ fail for a cell does not apply to it, and is not collected for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -106,3 +106,11 @@ def differences(compared: Iterable[tuple[str, object, object]]) -> tuple[str, ..
         for what, found, expected in compared
         if found != expected
     )
+
+
+def with_sizes(declared: Sequence[int | str], expected: tuple[int, ...]) -> tuple[int | str, ...]:
+    """Declared dimensions; those without a size may have any, and have the expected one."""
+    if len(declared) != len(expected):
+        return tuple(declared)
+    pairs = zip(declared, expected, strict=True)
+    return tuple(size if isinstance(name, str) else name for name, size in pairs)

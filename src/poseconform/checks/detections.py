@@ -111,15 +111,18 @@ def why_not(
 ) -> list[str]:
     """What mmpose does and the graph does not, where that is known, and what is left without it.
 
-    mmpose drops people that score less than the model's `score_thr`, and clips boxes to the input.
+    mmpose drops people that score less than the model's `score_thr`, and for heads whose
+    reference shows it, clips boxes to the input.
     """
     least, bounds = score_thr - NEAR_TIES[row.precision].score, reference.inputs.shape[:1:-1] * 2
     dets, _ = execution.rows("dets")
     people = dets[dets[..., 4] != 0].astype(np.float64)
     low = people[people[:, 4] < least]
     kept = people[~(people[:, 4] < least)]
-    beyond = np.maximum(-kept[:, :4], kept[:, :4] - bounds).max(axis=-1, initial=0.0)
-    outside = beyond > reference.allowed("dets.boxes", row).max
+    slack = reference.allowed("dets.boxes", row).max
+    beyond = _beyond(kept[:, :4], bounds)
+    clips = all((_beyond(t.possible.boxes, bounds) <= slack).all() for t in reference.detections)
+    outside = (beyond > slack) & clips
     causes = []
     if len(low):
         causes.append(
@@ -138,7 +141,7 @@ def why_not(
 
     def mend(got: Detections) -> Detections:
         rest = got.select(~(got.scores < least))
-        return replace(rest, boxes=np.clip(rest.boxes, 0.0, bounds))
+        return replace(rest, boxes=np.clip(rest.boxes, 0.0, bounds)) if clips else rest
 
     mended = match_all(execution, reference, row.precision, mend)
     missing, extra = sum(m.missing for m in mended), sum(m.extra for m in mended)
@@ -147,6 +150,12 @@ def why_not(
         *causes,
         f"with {both} mended, {missing} would be missing and {extra} would not be the reference's",
     ]
+
+
+def _beyond(boxes: NDArray[np.floating], bounds: tuple[int, ...]) -> NDArray[np.floating]:
+    """How far boxes `[D, 4]` reach outside of bounds `(W, H, W, H)`, px; 0.0 for those inside."""
+    beyond: NDArray[np.floating] = np.maximum(-boxes, boxes - bounds).max(axis=-1, initial=0.0)
+    return beyond
 
 
 def judge_detections(

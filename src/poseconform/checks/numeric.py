@@ -5,9 +5,13 @@ Each check picks the comparison for the model: tensors of a top-down model, or m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from poseconform.checks.declaration import Verdict, check, differences, in_two_levels
+from poseconform.checks.declaration import (
+    Verdict,
+    check,
+    differences,
+    in_two_levels,
+    with_sizes,
+)
 from poseconform.checks.decoded import (
     judge_decoded_keypoints,
     judge_decoded_overlap,
@@ -48,14 +52,14 @@ def names_and_shapes(judge: Judge, cell: Cell) -> Verdict:
     compared: list[tuple[str, object, object, bool]] = [
         ("input names", [i.name for i in inputs], ["input"], len(inputs) != 1),
         ("output names", names, expected, not set(expected) <= set(names)),
-        ("input shape", shape[1:], wanted, _with_sizes(shape[1:], wanted) != wanted),
+        ("input shape", shape[1:], wanted, with_sizes(shape[1:], wanted) != wanted),
         ("dynamic batch", isinstance(shape[0], str), cell.flow.shape_mode == "dynamic", True),
     ]
     for info in outputs:
         ran = [batch.outputs[info.name].shape for batch in execution.batches]
         if declared := tuple(info.shape[1:]):
             shapes = {shape[1:] for shape in ran}
-            wrong = any(_with_sizes(declared, shape) != shape for shape in shapes)
+            wrong = any(with_sizes(declared, shape) != shape for shape in shapes)
             compared.append((f"shape of {info.name}", shapes, {declared}, wrong))
         sizes = [len(batch.samples) for batch in execution.batches]
         compared.append((f"batch of {info.name}", [shape[0] for shape in ran], sizes, True))
@@ -72,14 +76,6 @@ def names_and_shapes(judge: Judge, cell: Cell) -> Verdict:
         differences(row[:3] for row in compared if row[3]),
         differences(row[:3] for row in compared if not row[3]),
     )
-
-
-def _with_sizes(declared: Sequence[int | str], expected: tuple[int, ...]) -> tuple[int | str, ...]:
-    """Declared dimensions; those without a size may have any, and have the expected one."""
-    if len(declared) != len(expected):
-        return tuple(declared)
-    pairs = zip(declared, expected, strict=True)
-    return tuple(size if isinstance(name, str) else name for name, size in pairs)
 
 
 def _pads_detections(cell: Cell, _device: str) -> bool:

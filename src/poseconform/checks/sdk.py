@@ -11,7 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from poseconform.checks.declaration import Verdict, check, differences
+from poseconform.checks.declaration import (
+    Verdict,
+    check,
+    differences,
+    in_two_levels,
+    with_sizes,
+)
 from poseconform.checks.overlay import overlay
 from poseconform.checks.tensors import as_record
 from poseconform.compare.metrics import (
@@ -38,26 +44,30 @@ IMAGE_MATCH_PX = 8.0  # an image is at most some four times the input's size
 
 @check(stage="sdk", suite="sdk_model")
 def deploy_json(judge: Judge, cell: Cell) -> Verdict:
-    """`deploy.json` and `pipeline.json` describe the files as they are."""
+    """`deploy.json` and `pipeline.json` describe the files as they are.
+
+    The precision is a rule of ours: MMDeploy writes FP32 for most backends, whatever is in them.
+    """
     folder = judge.conversion(cell).folder
     loaded = judge.execution(cell).loaded
     model = json.loads((folder / "deploy.json").read_text(encoding="utf-8"))["models"][0]
     net = next(t for t in _tasks(judge, cell) if t["module"] == "Net")
-    files = [name for name in (model["net"], model["weights"]) if name]
+    files = [name for name in (model["net"], model.get("weights")) if name]
     outputs = {key for i, info in enumerate(loaded.outputs) for key in (info.name, f"#{i}")}
-    return Verdict(differences([
+    return in_two_levels(judge, differences([
         ("deploy.json: backend", model["backend"], cell.flow.backend),
-        ("deploy.json: precision", model["precision"], cell.flow.precision.upper()),
-        ("deploy.json: dynamic_shape", model["dynamic_shape"],
+        ("deploy.json: dynamic_shape", model.get("dynamic_shape"),
          isinstance(loaded.inputs[0].shape[0], str)),
-        ("pipeline.json: name of the net", net["name"], model["name"]),
+        ("pipeline.json: name of the net", net.get("name"), model.get("name")),
         ("files that are missing", [n for n in files if not (folder / n).is_file()], []),
         ("files outside the folder", [n for n in files if leaves_folder(n)], []),
         ("files that detail.json has another checksum of", _changed(folder), []),
         ("pipeline.json: input_map",
-         net["input_map"]["img"] in {"#0", loaded.inputs[0].name}, True),
+         net.get("input_map", {}).get("img") in {"#0", loaded.inputs[0].name}, True),
         ("pipeline.json: output_map: no outputs of the graph",
          [t for t in net.get("output_map", {}).values() if t not in outputs], []),
+    ]), differences([
+        ("deploy.json: precision", model.get("precision"), cell.flow.precision.upper()),
     ]))  # fmt: skip
 
 
@@ -66,6 +76,8 @@ def _changed(folder: Path) -> list[str]:
 
     The JSON files may be edited: what they say is checked, here and by the client's keypoints.
     """
+    if not (folder / "detail.json").is_file():
+        return []
     detail = json.loads((folder / "detail.json").read_text(encoding="utf-8"))
     recorded = detail.get("posedeploy", {}).get("files", {})
     return [
@@ -84,10 +96,13 @@ def _changed(folder: Path) -> list[str]:
 def pre_processing_shape(judge: Judge, cell: Cell) -> Verdict:
     """The pipeline resizes to the graph's input."""
     steps = {t["type"]: t for t in _tasks(judge, cell)[0]["transforms"]}
-    resize = steps["BottomupResize" if cell.model.bottom_up else "TopDownAffine"]
-    width, height = resize["input_size" if cell.model.bottom_up else "image_size"]
-    shape = judge.execution(cell).loaded.inputs[0].shape
-    return Verdict(differences([("size of the resizing step", (height, width), tuple(shape[2:]))]))
+    name = "BottomupResize" if cell.model.bottom_up else "TopDownAffine"
+    if name not in steps:
+        return Verdict(differences([("resizing step", list(steps), f"{name} among them")]))
+    size = steps[name].get("input_size" if cell.model.bottom_up else "image_size", ())
+    height, width = judge.execution(cell).loaded.inputs[0].shape[2:]
+    expected = with_sizes((height, width), cell.model.shape)
+    return Verdict(differences([("size of the resizing step", tuple(size[::-1]), expected)]))
 
 
 @check(stage="sdk", suite="sdk_model")

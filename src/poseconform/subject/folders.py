@@ -23,6 +23,7 @@ from posedeploy.runtime import Availability, Code, backend_names, backend_row
 FOLDER_SUBJECT = f"{__name__}:FolderSubject"
 DEPLOY, PIPELINE = "deploy.json", "pipeline.json"
 _ONNX = ".onnx"
+_DRAWN = frozenset({".jpg", ".png"})  # images that a conversion has drawn are no part of a model
 # Bare model files, which no folder describes
 _MODEL_FILES = frozenset({_ONNX, ".xml", ".param", ".engine", ".pt", ".mlpackage"})
 
@@ -118,7 +119,7 @@ class FolderSubject:
         files = {
             str(path.relative_to(folder)): (file_sha256(path), path.stat().st_size)
             for path in sorted(folder.rglob("*"))
-            if path.is_file()
+            if path.is_file() and path.suffix not in _DRAWN
         }
         return Conversion(folder, files, {}, {}, file_sha256(Path(checkpoint)))
 
@@ -214,7 +215,7 @@ def read_graph(path: Path) -> GraphEnds | None:
     The backend's own refusal to load it is what the report then shows.
     """
     import onnx
-    from google.protobuf.message import DecodeError
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
     try:
         graph = onnx.load(path, load_external_data=False).graph
@@ -222,10 +223,9 @@ def read_graph(path: Path) -> GraphEnds | None:
         return None
     weights = {tensor.name: tensor for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in weights]
-    dims = inputs[0].type.tensor_type.shape.dim if inputs else ()
-    batch = None
-    if len(dims):
-        batch = dims[0].dim_value if dims[0].HasField("dim_value") else dims[0].dim_param or "?"
+    batch: int | str | None = None
+    for first in inputs[0].type.tensor_type.shape.dim[:1] if inputs else ():
+        batch = first.dim_value if first.HasField("dim_value") else first.dim_param or "?"
     return GraphEnds(tuple(value.name for value in graph.output), batch, _precision(graph))
 
 
@@ -266,9 +266,10 @@ def _keypoints_of(folder: Path, stage: Stage | None, ends: GraphEnds | None) -> 
     """Names of keypoints and scores where the graph holds the decoding; () elsewhere."""
     if stage is None or stage.name != KEYPOINTS:
         return ()
-    renamed = next((t.get("output_map") for t in _tasks(folder) if t.get("module") == "Net"), {})
+    nets = (task for task in _tasks(folder) if task.get("module") == "Net")
+    renamed: Mapping[str, Any] = next(nets, {}).get("output_map") or {}
     names = ends.outputs if ends else stage.output_names
-    mapped = tuple(str(renamed[name]) for name in stage.read_names if name in (renamed or {}))
+    mapped = tuple(str(renamed[name]) for name in stage.read_names if name in renamed)
     return mapped if len(mapped) == len(names) else names
 
 

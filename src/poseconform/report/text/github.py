@@ -69,6 +69,8 @@ def diff_markdown(diff: Diff) -> str:
     cells = len({f.cell.cell_id for f in diff.regressions})
     regressions = f"{plural(count, 'regression')} in {plural(cells, 'cell')}"
     lines = [f"## {regressions if count else 'No regression'}", ""]
+    if diff.subjects:
+        lines.append(markdown(diff.subjects, 1000))
     lines.append(f"{plural(diff.compared, 'cell')} ran in both.")
     if not diff.timed:
         lines.append("Latencies were not compared: the runs are of different machines.")

@@ -175,6 +175,14 @@ def test_a_box_that_reaches_out_by_little_is_named_too() -> None:
     assert "1 of 4 reach outside 48x64 px, by up to 1 px" in verdict.failures[1]
 
 
+def test_a_head_whose_reference_is_not_clipped_need_not_clip() -> None:
+    people, moved = make_people(SCORES), make_people(SCORES)  # reach beyond the input
+    moved.keypoints[0] += 20.0
+    reference = make_reference(truths=[make_truth(people)], ref_error=WIDE)
+    verdict = judge_detections(make_execution(as_outputs([moved], 6)), reference, ROW, 0.2)
+    assert [text.split(":")[0] for text in verdict.failures] == ["detections"]
+
+
 def test_rows_below_the_threshold_are_named() -> None:
     people = make_people([*SCORES, 0.15, 0.12], apart=8.0)
     named = causes(people)
