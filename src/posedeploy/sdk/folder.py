@@ -7,17 +7,18 @@ fields are ignored, as its clients do.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from posedeploy.errors import BadInputError
 from posedeploy.runtime import ComputePrecision
+from posedeploy.sdk.archive import MARK, Unpacked, locate
 from posedeploy.sdk.fields import Node
 from posedeploy.sdk.meta import DatasetMeta, dataset_meta
 from posedeploy.sdk.safefiles import file_inside, read_json
 
-DEPLOY, PIPELINE, DETAIL = "deploy.json", "pipeline.json", "detail.json"
+DEPLOY, PIPELINE, DETAIL = MARK, "pipeline.json", "detail.json"
 JSON_FILES = (DEPLOY, PIPELINE, DETAIL)
 PRECISIONS = {precision.value.upper(): precision for precision in ComputePrecision}
 
@@ -49,6 +50,7 @@ class SdkModel:
     component: str
     params: Node
     detail: Mapping[str, Any]  # `detail.json`, {} if there is none
+    unpacked: Unpacked | None = field(default=None, repr=False, compare=False)  # of a zip
 
     @property
     def precision(self) -> ComputePrecision:
@@ -129,11 +131,14 @@ def _name_map(net: Node, key: str) -> dict[str, str]:
 def read_folder(folder: str | Path) -> SdkModel:
     """Read and check the JSON files of a folder of `posedeploy convert` or MMDeploy.
 
+    `folder` is also a file in it, or a zip of it, which is unpacked for as long as the result is
+    used (`archive.locate`).
+
     Raises:
         BadInputError: There is no such folder, or something in it is missing or wrong; the
             message names the file and the JSON path.
     """
-    folder = Path(folder)
+    folder, unpacked = locate(folder)
     if not folder.is_dir():
         raise BadInputError(
             str(folder), "no directory" if folder.exists() else "nothing there",
@@ -165,4 +170,5 @@ def read_folder(folder: str | Path) -> SdkModel:
         component=post.at("component").is_a(str),
         params=params,
         detail=read_json(folder, DETAIL) if has_detail else {},
+        unpacked=unpacked,
     )

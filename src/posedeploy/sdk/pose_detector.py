@@ -35,7 +35,7 @@ class PoseDetector:
     Threads may call one detector at the same time; each gets the result of its own image.
 
     Args:
-        model_path: The folder, or one of the files in it.
+        model_path: The folder, one of the files in it, or a zip of it.
         device_name: 'cpu', or 'cuda' for a backend that runs there.
         device_id: Which of several devices.
         threads: Threads within one operation; 0 lets the backend choose.
@@ -78,8 +78,7 @@ class PoseDetector:
         if batch_size < 1 or threads < 0:
             found, expected = f"{batch_size=}, {threads=}", "batch_size from 1, threads from 0"
             raise BadInputError("PoseDetector", found, expected, "Pass other numbers.")
-        path = Path(model_path)
-        self.model = read_folder(path.parent if path.is_file() else path)
+        self.model = read_folder(model_path)
         self.dataset_meta = self.model.dataset_meta
         self._pre = compile_transforms(self.model.transforms)
         self.top_down, self.input_size = self._pre.top_down, self._pre.input_size

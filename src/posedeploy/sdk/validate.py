@@ -12,6 +12,7 @@ from pathlib import Path
 from posedeploy.errors import BadInputError
 from posedeploy.runtime import backend_names, backend_row
 from posedeploy.sdk.binding import check_kind, decoder_of
+from posedeploy.sdk.archive import locate
 from posedeploy.sdk.checks import Finding, Level, error, from_exception, warning
 from posedeploy.sdk.checks.clients import Client, check_client, client_named
 from posedeploy.sdk.checks.detail import check_facts, check_meta, check_provenance
@@ -34,10 +35,15 @@ __all__ = ["Finding", "Level", "validate"]
 def validate(folder: str | Path, client: str | None = None) -> list[Finding]:
     """What is wrong with an SDK model folder, ours or MMDeploy's: errors, warnings, notes.
 
-    `client` names one that must be able to use it; a BadInputError lists those there are.
+    `folder` may be a file in it or a zip of it, as for `read_folder`; a zip that cannot be unpacked
+    is an error. `client` names one that must be able to use it; a BadInputError lists those there
+    are.
     """
     profile = client_named(client) if client else None
-    path = Path(folder)
+    try:
+        path, _unpacked = locate(folder)
+    except BadInputError as problem:
+        return [from_exception(problem, Path(folder).name)]
     if not path.is_dir():
         return [error("", "", "no directory", "an SDK model folder")]
     levels = list(Level)
