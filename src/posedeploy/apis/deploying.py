@@ -15,7 +15,6 @@ from posedeploy.apis.comparing import (
     FindKeypoints,
     classes_of,
     compare_on,
-    detected_keypoints,
     detector_of,
 )
 from posedeploy.apis.exporting import Exported, check_fit, export
@@ -212,18 +211,16 @@ def _compare(
             responded = response(detector, images)
             if responded.faults:
                 return replace(done, response=responded)
-            look = find or (lambda _folder, source: detected_keypoints(detector, source))
+            given = detector, done.artifact.precision, model_config, model
             compared = [
-                compare_on(done, model_config, model, image, find=look, decides=not chance)
-                for image in images
+                compare_on(*given, image, find=find, decides=not chance) for image in images
             ]
             on_figures = [
                 compare_on(
-                    done, model_config, model, figure,
-                    find=look, name=f"drawn figure {i}", least_near=least_near,
+                    *given, figure, find=find, name=f"drawn figure {i}", least_near=least_near
                 )
                 for i, figure in enumerate(drawn)
-            ]  # fmt: skip
+            ]
     except UnavailableError as error:
         return replace(done, not_compared=error)
     _draw(read_folder(done.folder), done.backend, images, compared)

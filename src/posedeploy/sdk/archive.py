@@ -1,7 +1,7 @@
 """Where an SDK model lies: its folder, a file in it, or a zip of it, as OpenMMLab publishes them.
 
-A zip may come from anywhere. Nothing in it is written outside of a folder of its own, its links are
-refused, and its size is limited before anything is written.
+A zip may come from anywhere. Nothing in it is written outside of a folder of its own, its links
+are refused, and its size is limited before anything is written.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Unpacked:
 def locate(path: str | Path) -> tuple[Path, Unpacked | None]:
     """The folder of an SDK model, and what keeps it there: None where it is no zip's.
 
-    `path` is the folder, a file in it, or a zip (by its suffix) with the folder or its files in it.
+    `path` is the folder, a file in it, or a zip (by its suffix) of the folder or its files.
 
     Raises:
         BadInputError: The zip is none, has no or several SDK models in it, or has what none needs:

@@ -96,6 +96,25 @@ class PoseDetector:
         """Options in force, as the backend reports them."""
         return self._open().effective_options
 
+    @cached_property
+    def most_people(self) -> int | None:
+        """Most people that the model can find in one image, as its graph or its rule keeps them.
+
+        None where that is not known: a graph with as many rows as there are people, and a top-down
+        model, which is told where they are.
+        """
+        if self.top_down:
+            return None
+        if rule := getattr(self._decoder, "rule", None):  # suppression on the host
+            return int(rule.keep_top_k)
+        target = self._binding.outputs["dets"]
+        shape = next(info.shape for info in self._open().outputs if info.name == target)
+        if not shape:  # known after a run only
+            width, height = self.input_size
+            blank = np.zeros((self._binding.batch or 1, 3, height, width), np.float32)
+            shape = self._run(blank)["dets"].shape
+        return shape[1] if isinstance(shape[1], int) else None
+
     def __enter__(self) -> Self:
         return self
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from posedeploy.errors import BadInputError
 from posedeploy.runtime import backend_names, backend_row
-from posedeploy.sdk.binding import check_kind, decoder_of
 from posedeploy.sdk.archive import locate
+from posedeploy.sdk.binding import check_kind, decoder_of
 from posedeploy.sdk.checks import Finding, Level, error, from_exception, warning
 from posedeploy.sdk.checks.clients import Client, check_client, client_named
 from posedeploy.sdk.checks.detail import check_facts, check_meta, check_provenance
@@ -35,9 +35,9 @@ __all__ = ["Finding", "Level", "validate"]
 def validate(folder: str | Path, client: str | None = None) -> list[Finding]:
     """What is wrong with an SDK model folder, ours or MMDeploy's: errors, warnings, notes.
 
-    `folder` may be a file in it or a zip of it, as for `read_folder`; a zip that cannot be unpacked
-    is an error. `client` names one that must be able to use it; a BadInputError lists those there
-    are.
+    `folder` may be a file in it or a zip of it, as for `read_folder`; a zip that cannot be
+    unpacked is an error. `client` names one that must be able to use it; a BadInputError lists
+    those there are.
     """
     profile = client_named(client) if client else None
     try:
