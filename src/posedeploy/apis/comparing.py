@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from posedeploy.apis.progress import Progress, at_stage, silent
 from posedeploy.config import ModelConfig, class_count
+from posedeploy.errors import BadInputError
 from posedeploy.runtime import device_of
 from posedeploy.sdk.folder import read_folder
 from posedeploy.sdk.images import MOST_PIXELS, Image
@@ -29,7 +30,7 @@ FindKeypoints = Callable[[Path, ImageSource], Keypoints]  # of a folder, in an i
 # Largest distance, in px of the network's input, at which two keypoints count as the same.  fp32:
 # rounding moves a keypoint by less than 0.1 px unless two places tie; lower precisions move ties
 # often, and only the judge can tell a tie from a fault.
-LIMIT_PX = {"fp32": 1.0, "fp16": 4.0, "int8": 16.0}
+LIMIT_PX = {"bf16": 4.0, "fp32": 1.0, "fp16": 4.0, "int8": 16.0}
 
 # Least share of the keypoints on a drawn figure that int8 must leave within the limit.  Right
 # ranges: 94 % and more (LiteHRNet: one of the 68 moves, a near tie); ranges
@@ -120,6 +121,12 @@ def compare_on(
     pytorch = pytorch_keypoints(model, model_config, source)
     look = find or (lambda _folder, image: detected_keypoints(detector, image))
     deployed = look(detector.model.folder, source)
+    if len(deployed) and len(pytorch) and deployed.shape[1] != pytorch.shape[1]:
+        raise BadInputError(
+            str(detector.model.folder), f"{deployed.shape[1]} keypoints a person",
+            f"{pytorch.shape[1]}, as {model_config.path.name} has",
+            "Give the model config that it was made of.",
+        )  # fmt: skip
     rows, columns = detector.read(source).shape[:2]
     width, height = model_config.input_size
     scale = max(columns / width, rows / height) * BOX_PADDING

@@ -5,6 +5,7 @@ numpy, OpenCV and one backend; neither torch nor mmpose.  Called as MMDeploy's r
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -18,12 +19,13 @@ from posedeploy.runtime import Device, Runtime, Session
 from posedeploy.sdk.binding import batch_of, bind, decoder_of, load_session
 from posedeploy.sdk.checksums import verify_files
 from posedeploy.sdk.decode import MISMATCH
-from posedeploy.sdk.folder import read_folder
+from posedeploy.sdk.folder import PIPELINE, kept_people, read_folder
 from posedeploy.sdk.images import MAX_PIXELS, Image, check_image
 from posedeploy.sdk.poses import Poses, as_boxes, join, place
 from posedeploy.sdk.reading import ImageSource, read_source
 from posedeploy.sdk.transforms import Region, compile_transforms
 
+_LOG = logging.getLogger(__name__)
 DEFAULT_BATCH = 16  # regions in one call of a graph with a dynamic batch
 NOT_FINITE = "Convert the model again: its weights are damaged, or too large for the precision."
 STAGES = ("pre", "session", "post")  # of a call of the graph, in order
@@ -79,6 +81,11 @@ class PoseDetector:
             found, expected = f"{batch_size=}, {threads=}", "batch_size from 1, threads from 0"
             raise BadInputError("PoseDetector", found, expected, "Pass other numbers.")
         self.model = read_folder(model_path)
+        if self.model.unnamed:
+            _LOG.warning(
+                "%s: the component is UNKNOWN, which MMDeploy writes for detectors; decoded as %s",
+                self.model.folder / PIPELINE, self.model.component,
+            )  # fmt: skip
         self.dataset_meta = self.model.dataset_meta
         self._pre = compile_transforms(self.model.transforms)
         self.top_down, self.input_size = self._pre.top_down, self._pre.input_size
@@ -100,8 +107,8 @@ class PoseDetector:
     def most_people(self) -> int | None:
         """Most people that the model can find in one image, as its graph or its rule keeps them.
 
-        None where that is not known: a graph with as many rows as there are people, and a top-down
-        model, which is told where they are.
+        For a graph with as many rows as there are people, `keep_top_k` in `detail.json`. None
+        where that is not known either, and for a top-down model, which is told where they are.
         """
         if self.top_down:
             return None
@@ -113,7 +120,17 @@ class PoseDetector:
             width, height = self.input_size
             blank = np.zeros((self._binding.batch or 1, 3, height, width), np.float32)
             shape = self._run(blank)["dets"].shape
-        return shape[1] if isinstance(shape[1], int) else None
+        return shape[1] if isinstance(shape[1], int) else kept_people(self.model)
+
+    @property
+    def bound_outputs(self) -> Mapping[str, str]:
+        """Names that the component reads the outputs by -> their names in the graph."""
+        return self._binding.outputs
+
+    @property
+    def regions_in_a_call(self) -> int:
+        """Most regions that go to the graph at once; 1 for a graph with a batch of one."""
+        return self._batch
 
     def __enter__(self) -> Self:
         return self
@@ -195,6 +212,8 @@ class PoseDetector:
 
     def outputs(self, img: Image) -> dict[str, NDArray[Any]]:
         """What the graph outputs for the whole image, `[1, ...]`, by the pipeline's names.
+
+        A top-down model takes it as one box.
 
         Raises:
             BadInputError: Not an image, one above `max_pixels`, or one that the graph refuses.

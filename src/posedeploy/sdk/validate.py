@@ -24,6 +24,7 @@ from posedeploy.sdk.checks.files import (
     check_schema,
 )
 from posedeploy.sdk.checks.graph import check_graph, keypoint_count
+from posedeploy.sdk.decode import UNKNOWN
 from posedeploy.sdk.folder import DETAIL, JSON_FILES, PIPELINE, SdkModel, read_folder
 from posedeploy.sdk.onnxfile import OnnxFacts, read_onnx
 from posedeploy.sdk.safefiles import read_json
@@ -89,6 +90,10 @@ def _check_model(model: SdkModel, client: Client | None) -> Iterator[Finding]:
     if all(finding.level is not Level.ERROR for finding in in_files):
         yield from check_checksums(model)
     yield from check_program(model)
+    if model.unnamed:
+        found = f"{UNKNOWN!r}, which MMDeploy writes for detectors"
+        why = "posedeploy decodes it by the outputs of its graph; MMDeploy's client crashes"
+        yield warning(PIPELINE, model.component_path, found, repr(model.component), why)
     preprocessor = decoder = graph = keypoints = None
     try:
         preprocessor = compile_transforms(model.transforms)
