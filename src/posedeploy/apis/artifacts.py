@@ -33,7 +33,7 @@ from posedeploy.config import ModelConfig, load_model_config
 from posedeploy.errors import BadInputError
 from posedeploy.paths import scratch_folder
 from posedeploy.precision.images import model_preprocessor
-from posedeploy.runtime import Device, StoredPrecision, device_of
+from posedeploy.runtime import Device, device_of
 from posedeploy.sdk.archive import MARK, locate
 from posedeploy.sdk.checks import Finding, Level
 from posedeploy.sdk.checks.detail import check_facts
@@ -126,7 +126,7 @@ def compare_artifact(
             is otherwise found out by names and shapes.
         precision: 'fp32', 'fp16', 'bf16' or 'int8' of a backend's file; None reads it.
         device: Where it runs; None takes the backend's own.
-        draw_into: A folder, which exists, for drawings of both sides; None draws nothing.
+        draw_into: Folder for drawings of both sides, made if missing; None draws nothing.
         progress: Called when a stage begins or ends.
 
     Raises:
@@ -162,6 +162,7 @@ def compare_artifact(
         done = _compare(path, sdk, graph, pytorch, images=images, names=names)
         drawn = sdk.model if sdk else read_folder(graph.folder)
         if draw_into is not None:
+            Path(draw_into).mkdir(parents=True, exist_ok=True)
             written = draw_compared(Path(draw_into), drawn, images, done.compared)
             done = replace(done, drawn=written)
     return done
@@ -234,8 +235,12 @@ def _compare(
     compared = compare_images(detector, *look, kind=pytorch.kind, names=names)
     stages.append(_keypoints("keypoints", compared))
     if sdk:
-        compared = compare_images(sdk, *look, kind=pytorch.kind, names=names)
-        stages.append(_keypoints("sdk", compared))
+        try:
+            compared = compare_images(sdk, *look, kind=pytorch.kind, names=names)
+            stages.append(_keypoints("sdk", compared))
+        except BadInputError as error:  # the images and the graph were used before
+            fault = f"{error.subject}: found {error.found}; expected {error.expected}"
+            stages.append(StageVerdict("sdk", (fault,)))
     return replace(done, stages=tuple(stages), compared=compared)
 
 
@@ -243,12 +248,15 @@ def _ran(detector: PoseDetector, images: Iterator[Image], precision: str) -> Sta
     """Two images in one call give what each gives alone, where the graph takes two."""
     if detector.regions_in_a_call < 2:
         return StageVerdict("run", facts="one image in a call")
-    both = list(islice(images, 2))
+    both, faults = list(islice(images, 2)), []
     try:
-        together = detector.detect_batch(both)
+        detector.outputs(*both)
     except BadInputError as error:
         return StageVerdict("run", (f"two images in one call: {error.found}",))
-    faults = []
+    try:
+        together = detector.detect_batch(both)
+    except BadInputError:  # of outputs that cannot be decoded: a later stage names them
+        return StageVerdict("run", facts="one image in a call, and two")
     for i, (image, poses) in enumerate(zip(both, together, strict=True)):
         scale = max(np.divide(image.shape[1::-1], detector.input_size))
         apart = keypoint_distances(
@@ -320,6 +328,3 @@ def _keypoints(stage: str, compared: Sequence[Compared]) -> StageVerdict:
         "nothing to compare"
     )  # fmt: skip
     return StageVerdict(stage, tuple(faults), facts)
-
-
-PRECISIONS = (*StoredPrecision, "bf16")  # that a backend's file can have

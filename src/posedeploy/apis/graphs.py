@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from posedeploy.sdk import PoseDetector
 
 Shapes = Mapping[str, tuple[int, ...]]
-_UNREAD = "Give the names: --outputs {}"
 
 
 @dataclass(frozen=True)
@@ -162,7 +161,7 @@ def make_graph(
     batch: int | str = info.shape[0] if info.shape else 1
     word = f"_{head.word}" if head.word else ""
     mode = "dynamic" if isinstance(batch, str) and row.dynamic_batch else "static"
-    deploy_config = load_deploy_config(f"pose-detection{word}_{row.name}_{mode}")
+    deploy_config = load_deploy_config(f"pose-detection{word}_{row.name}_{mode}-{height}x{width}")
     modules = {
         stage.name: exportable_module(model, model_config, deploy_config, stage.name)
         for stage in ([given.stage] if given.stage else _decodable(head, model_config))
@@ -318,10 +317,10 @@ def _unrecognized(
     def words(shapes: Shapes) -> str:
         return ", ".join(f"{name} {['N', *shape[1:]]}" for name, shape in shapes.items())
 
-    example = " ".join(f"{name}=…" for name in next(iter(expected.values())))
+    example = " ".join(f"--outputs {name}=…" for name in next(iter(expected.values())))
     return BadInputError(
         f"outputs of {given.files[0].name}",
         f"{why}{' in ' if why else ''}{words(found)}".replace("'N'", "N"),
         " or ".join(words(shapes) for shapes in expected.values()).replace("'N'", "N"),
-        _UNREAD.format(example),
+        f"Give the names: {example}",
     )

@@ -210,16 +210,17 @@ class PoseDetector:
         keypoints = 0 if all(parts) else self._keypoints
         return [join(part, keypoints) for part in parts]
 
-    def outputs(self, img: Image) -> dict[str, NDArray[Any]]:
-        """What the graph outputs for the whole image, `[1, ...]`, by the pipeline's names.
+    def outputs(self, *imgs: Image) -> dict[str, NDArray[Any]]:
+        """What the graph outputs for whole images in one call, `[n, ...]`, by the pipeline's names.
 
-        A top-down model takes it as one box.
+        A top-down model takes each as one box.
 
         Raises:
-            BadInputError: Not an image, one above `max_pixels`, or one that the graph refuses.
+            BadInputError: Not an image, one above `max_pixels`, or images that the graph refuses.
         """
-        regions = self._pre.regions(check_image(img, self.max_pixels), None)
-        return {name: array[:1] for name, array in self._run(self._tensor(regions)).items()}
+        regions = [self._pre.regions(check_image(img, self.max_pixels), None)[0] for img in imgs]
+        outputs = self._run(self._tensor(regions))
+        return {name: array[: len(imgs)] for name, array in outputs.items()}
 
     def _open(self) -> Session:
         if self._session is None:
