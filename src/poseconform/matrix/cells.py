@@ -55,6 +55,7 @@ class Flow:
     host_suppression: bool = False  # graphs of detectors end before non-maximum suppression
     keypoints: tuple[str, ...] = ()  # outputs, keypoints and scores, of graphs with the decoding
     folder: str = ""  # SDK model folder that is judged as it is; '' where the subject converts
+    artifact: str = ""  # path by which the folder was named: its own, a file's in it, or a zip's
     files: tuple[str, ...] = ()  # in that folder, the main one first; () for the backend's names
 
     @property

@@ -302,7 +302,7 @@ class CellRecord:
     benign_flips: Count | None = None  # of keypoints whose reference was near a tie
     stages: tuple[StageRecord, ...] = ()
     notes: tuple[Text, ...] = ()  # rules that others need not follow; none makes a result wrong
-    folder: Text = ""  # SDK model folder that was judged as it was; '' for what was converted
+    folder: Text = ""  # SDK model folder, or zip, judged as it was; '' for what was converted
     outputs: tuple[OutputRecord, ...] = ()
     artifacts: tuple[ArtifactRecord, ...] = ()
     graph: GraphRecord | None = None

@@ -19,9 +19,11 @@ from poseconform.subject.protocol import Conversion, Subject
 from posedeploy.heads import KEYPOINTS, Stage, head_of_word, stage_of_component
 from posedeploy.paths import file_sha256
 from posedeploy.runtime import Availability, Code, backend_names, backend_row
+from posedeploy.sdk.archive import Unpacked, locate
 
 FOLDER_SUBJECT = f"{__name__}:FolderSubject"
 DEPLOY, PIPELINE = "deploy.json", "pipeline.json"
+_unpacked: list[Unpacked] = []  # a zip's folder is removed with its object
 _ONNX = ".onnx"
 _DRAWN = frozenset({".jpg", ".png"})  # images that a conversion has drawn are no part of a model
 # Bare model files, which no folder describes
@@ -124,12 +126,18 @@ class FolderSubject:
         return Conversion(folder, files, {}, {}, file_sha256(Path(checkpoint)))
 
 
-def read_flow(folder: Path, model: Model) -> Flow:
-    """The flow that an SDK model folder of a model stands for.
+def read_flow(artifact: Path, model: Model) -> Flow:
+    """The flow that an SDK model of a model stands for: a folder, a file in it, or its zip.
+
+    A zip is unpacked into a temporary folder, which is there as long as this process.
 
     Raises:
         FolderError: It is no such folder, or of a backend that nobody can run here.
+        PoseDeployError: It is a zip that cannot be unpacked.
     """
+    folder, unpacked = locate(artifact)
+    if unpacked is not None:
+        _unpacked.append(unpacked)
     entry = _model_entry(folder)
     backend = str(entry.get("backend"))
     if backend not in backend_names():
@@ -159,7 +167,7 @@ def read_flow(folder: Path, model: Model) -> Flow:
         head=model.head, backend=backend, precision=precision, shape_mode=mode, shape=None,
         host_suppression=stage is not None and stage.name in {"dense", "raw"},
         keypoints=_keypoints_of(folder, stage, ends),
-        folder=str(folder.resolve()), files=files,
+        folder=str(folder.resolve()), artifact=str(artifact.resolve()), files=files,
     )  # fmt: skip
 
 
@@ -173,7 +181,7 @@ def _model_entry(folder: Path) -> Mapping[str, Any]:
         bare = folder.suffix in _MODEL_FILES and folder.exists()
         raise FolderError(
             f"SDK model {folder}", "a bare model file" if bare else "no folder",
-            "a folder with deploy.json, pipeline.json and the backend's files",
+            "a folder with deploy.json, pipeline.json and the backend's files, or its zip",
             "Compare a file of its own with `posedeploy compare`." if bare else "Check the path.",
         )  # fmt: skip
     content = {name: _read_json(folder / name) for name in (DEPLOY, PIPELINE)}
