@@ -23,6 +23,7 @@ from suites.defects.planting import (
 from suites.defects.table_folder import swap_colors, unit_range
 
 RTMPOSE, YOLOX = "rtmpose_t", "yoloxpose_tiny"  # of `fixtures.tiny_models`
+REFUSED = "refused"  # bad input that names the field, before anything is compared
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class FolderDefect:
     stage: str  # the first that must fail
     words: str  # of its message, that name what is wrong; regular expression
     edit: FolderEdit
+    compared: str = ""  # the stage that `posedeploy compare` names where it is another, or REFUSED
 
 
 def stale(weights: Array) -> Array:
@@ -47,11 +49,11 @@ def stale(weights: Array) -> Array:
 FOLDER_DEFECTS: tuple[FolderDefect, ...] = (
     FolderDefect("a box with another aspect ratio than the input", RTMPOSE, "sdk",
                  r"image_size: found \[64, 96\]; expected \[96, 64\]",
-                 step_edit("TopDownGetBboxCenterScale", image_size=[96, 64])),
+                 step_edit("TopDownGetBboxCenterScale", image_size=[96, 64]), REFUSED),
     FolderDefect("an overflow of fp16", RTMPOSE, "numeric", "exceeds the allowed",
-                 graph_edit(g.overflowing_norm)),
+                 graph_edit(g.overflowing_norm), "run"),
     FolderDefect("another split ratio", RTMPOSE, "sdk", r"simcc_x.*expected .*\[N, K, 64\]",
-                 params_edit(simcc_split_ratio=1.0)),
+                 params_edit(simcc_split_ratio=1.0), "contract"),
     FolderDefect("batch folded into a constant", RTMPOSE, "run", "Reshape|batch",
                  graph_edit(g.freeze_reshapes)),
     FolderDefect("boxes not clipped", YOLOX, "numeric", "boxes not clipped to the input",
@@ -60,15 +62,15 @@ FOLDER_DEFECTS: tuple[FolderDefect, ...] = (
     FolderDefect("keypoints in another order", RTMPOSE, "numeric", "simcc_x",
                  graph_edit(g.permute_keypoints)),
     FolderDefect("mean and std for images in 0..1", RTMPOSE, "sdk", "px off",
-                 task_edit(0, unit_range)),
+                 task_edit(0, unit_range), "contract"),
     FolderDefect("outputs swapped", RTMPOSE, "numeric",
-                 r"simcc_x: shape \[17, 192\]", graph_edit(g.swap_outputs)),
+                 r"simcc_x: shape \[17, 192\]", graph_edit(g.swap_outputs), "contract"),
     FolderDefect("rows below the threshold as padding", YOLOX, "numeric",
                  "rows below score_thr: ", graph_edit(d.threshold("score", 0.01))),
     FolderDefect("stale weights", RTMPOSE, "numeric", "exceeds the allowed",
                  graph_edit(g.weights(stale, every_one=True))),
     FolderDefect("the input's size as (h, w)", RTMPOSE, "sdk", r"\[96, 64\]|\(96, 64\)",
-                 step_edit("TopDownAffine", image_size=[96, 64])),
+                 step_edit("TopDownAffine", image_size=[96, 64]), REFUSED),
 )
 # fmt: on
 # ----------------------------------------------------------------------------------------------

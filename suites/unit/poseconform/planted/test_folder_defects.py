@@ -16,7 +16,9 @@ from poseconform.judge.judge import Judge
 from poseconform.matrix.cells import Cell
 from poseconform.planted.defects import first_failure
 from poseconform.subject.folders import FOLDER_SUBJECT, read_flow
-from suites.defects.folders import FOLDER_DEFECTS, RTMPOSE, YOLOX, FolderDefect
+from posedeploy.apis.artifacts import StageVerdict, compare_artifact
+from posedeploy.errors import BadInputError
+from suites.defects.folders import FOLDER_DEFECTS, REFUSED, RTMPOSE, YOLOX, FolderDefect
 
 Brought = Callable[[str, Path], Path]  # of a model's name and a place
 
@@ -40,11 +42,20 @@ def judged(tiny_judge: TinyJudge, name: str, folder: Path) -> tuple[Judge, Cell]
     return judge, Cell(model, read_flow(folder, model))
 
 
+def compared(tiny_judge: TinyJudge, name: str, folder: Path) -> list[StageVerdict]:
+    """The stages at which `posedeploy compare` says that a folder differs."""
+    tiny = tiny_judge.models(name)
+    done = compare_artifact(folder, tiny.config, tiny.checkpoint)
+    return [stage for stage in done.stages if not stage.passed]
+
+
 @pytest.mark.parametrize("name", [RTMPOSE, YOLOX])
 def test_the_folders_that_defects_are_planted_in_are_good(
     tiny_judge: TinyJudge, brought: Brought, tmp_path: Path, name: str
 ) -> None:
-    assert first_failure(*judged(tiny_judge, name, brought(name, tmp_path / "sdk"))) is None
+    folder = brought(name, tmp_path / "sdk")
+    assert first_failure(*judged(tiny_judge, name, folder)) is None
+    assert compared(tiny_judge, name, folder) == []
 
 
 @pytest.mark.parametrize("defect", FOLDER_DEFECTS, ids=lambda defect: defect.name)
@@ -57,3 +68,17 @@ def test_a_defect_is_named_at_its_stage(
     assert caught is not None, "no check failed"
     assert CHECKS[caught.check].stage == defect.stage, caught
     assert re.search(defect.words, caught.message), caught.message
+
+
+@pytest.mark.parametrize("defect", FOLDER_DEFECTS, ids=lambda defect: defect.name)
+def test_compare_names_it_at_its_stage(
+    tiny_judge: TinyJudge, brought: Brought, tmp_path: Path, defect: FolderDefect
+) -> None:
+    folder = brought(defect.model, tmp_path / "sdk")
+    defect.edit(folder)
+    if defect.compared == REFUSED:
+        with pytest.raises(BadInputError, match="image_size: found"):
+            compared(tiny_judge, defect.model, folder)
+        return
+    first = compared(tiny_judge, defect.model, folder)[0]
+    assert first.stage == (defect.compared or defect.stage), first

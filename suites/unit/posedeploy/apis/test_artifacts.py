@@ -17,7 +17,6 @@ from onnx import TensorProto, helper, numpy_helper
 from fixtures.images import drawn
 from fixtures.tiny_models import TinyModel
 from posedeploy.apis import ArtifactComparison, compare_artifact, deploy
-from posedeploy.errors import BadInputError
 from posedeploy.precision.fp16 import to_fp16
 
 Models = Callable[[str], TinyModel]
