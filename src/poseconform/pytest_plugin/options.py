@@ -40,9 +40,9 @@ def add_options(parser: pytest.Parser) -> None:
     """Register the options."""
     add = parser.getgroup("poseconform", "conformance of deployed pose models").addoption
     # fmt: off
-    add("--subject", metavar="MODULE:OBJECT", default=DEFAULT_SUBJECT,
-        help="the implementation under test: an instance, a class, or a function that gives one "
-        "(default: posedeploy)")
+    add("--subject", metavar="MODULE:OBJECT[?NAME=VALUE&…]", default=DEFAULT_SUBJECT,
+        help="the implementation under test: an instance, or a class or a function that gives one, "
+        "with its options (default: posedeploy)")
     add("--sdk-model", action="append", metavar="DIR,…", default=[],
         help="judge these SDK model folders as they are, all of the model that --model-config and "
         "--checkpoint name; nothing is converted")
