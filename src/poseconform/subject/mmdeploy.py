@@ -139,12 +139,9 @@ class MMDeploy(PosedeploySubject):
         return backend in ON_DEVICE
 
     def versions(self) -> Mapping[str, str]:
-        """Of MMDeploy's interpreter, and what may be compared with what its OpenCV warps."""
-        if self._missing:
-            return {"mmdeploy": "none"}
-        packages = {f"mmdeploy: {k}": v for k, v in self._probed["packages"].items()}
-        own = {"mmdeploy": self._probed["mmdeploy"], "mmdeploy: python": self._probed["python"]}
-        return {**own, **packages, "mmdeploy: compared": self._compared}
+        """Of this interpreter and of MMDeploy's, and what may be compared between the two."""
+        compared = {} if self._missing else {"mmdeploy: compared": self._compared}
+        return {**super().versions(), **self._theirs, **compared}
 
     def convert(
         self, cell: Cell, checkpoint: str, exporter: str, cache: ArtifactCache
@@ -158,7 +155,7 @@ class MMDeploy(PosedeploySubject):
             "model_config": config_text(cell.model.config), "checkpoint": sha256,
             "deploy_config": config.read_text(encoding="utf-8"),
             "source": {name: tree_sha256(root / name) for name in sources},
-            "versions": dict(self.versions()),
+            "versions": self._theirs,
         }  # fmt: skip
 
         def make(folder: Path) -> dict[str, object]:
@@ -191,6 +188,7 @@ class MMDeploy(PosedeploySubject):
         device = "cuda:0" if cell.flow.backend in ON_DEVICE else "cpu"
         root = Path(self.checkout).resolve()
         model, weights = Path(cell.model.config).resolve(), Path(checkpoint).resolve()
+        folder = folder.resolve()
         words = (root / DEPLOY, config, model, weights, root / IMAGE, "--work-dir", folder)
         folder.mkdir()
         done = subprocess.run(
@@ -217,6 +215,15 @@ class MMDeploy(PosedeploySubject):
                 return f"checkout={self.checkout}: found no {name}"
         return str(self._probed.get("error", ""))
 
+    @property
+    def _theirs(self) -> dict[str, str]:
+        """Versions of MMDeploy's interpreter."""
+        if self._missing:
+            return {"mmdeploy": "none"}
+        packages = {"python": self._probed["python"], **self._probed["packages"]}
+        named = {f"mmdeploy: {name}": version for name, version in packages.items()}
+        return {"mmdeploy": self._probed["mmdeploy"], **named}
+
     @cached_property
     def _probed(self) -> dict[str, Any]:
         """Versions and backends of MMDeploy's interpreter; 'error' alone if it has no MMDeploy."""
@@ -229,10 +236,11 @@ class MMDeploy(PosedeploySubject):
             )  # fmt: skip
         except (OSError, subprocess.TimeoutExpired) as error:
             return {"error": f"python={self.python}: {error}"}
-        if done.returncode:
+        try:
+            answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        except (IndexError, ValueError):  # it ended before it printed the line
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
             return {"error": f"python={self.python}: it cannot import MMDeploy: {last}"}
-        answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         return answer
 
     @cached_property

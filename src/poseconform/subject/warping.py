@@ -60,9 +60,10 @@ def warp_of(interpreter: Sequence[str]) -> Warp:
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
         raise LookupError(str(error)) from error
-    if done.returncode:
-        raise LookupError((done.stderr.strip().splitlines() or ["no message"])[-1])
-    return Warp(**json.loads(done.stdout.splitlines()[-1]))
+    try:
+        return Warp(**json.loads(done.stdout.splitlines()[-1]))
+    except (IndexError, TypeError, ValueError) as error:  # it ended before it printed the line
+        raise LookupError((done.stderr.strip().splitlines() or ["no message"])[-1]) from error
 
 
 def comparison(here: Warp, there: Warp, name: str) -> str:

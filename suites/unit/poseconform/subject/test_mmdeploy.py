@@ -15,7 +15,7 @@ from poseconform.isolation.artifacts import ArtifactCache
 from poseconform.judge.stages import StageFailure, Unavailable
 from poseconform.matrix.cells import Cell
 from poseconform.planted.defects import first_failure
-from poseconform.subject.environment import Availabilities
+from poseconform.subject.environment import Availabilities, package_versions
 from poseconform.subject.mmdeploy import DEPLOY_CONFIGS, MMDeploy
 from poseconform.subject.protocol import NotConvertibleError
 from posedeploy.config import config_root
@@ -133,6 +133,7 @@ def test_such_a_cell_is_unavailable_for_each_of_its_checks(
         ({"checkout": "/nowhere"}, "checkout=/nowhere: found no tools/deploy.py"),
         ({"python": "/nowhere/python"}, "python=/nowhere/python: [Errno 2]"),
         ({"python": sys.executable}, "it cannot import MMDeploy: ModuleNotFoundError"),
+        ({"python": "/bin/true"}, "it cannot import MMDeploy: no message"),
     ],
 )
 def test_without_mmdeploy_a_backend_is_unavailable_with_a_code(
@@ -146,7 +147,9 @@ def test_without_mmdeploy_a_backend_is_unavailable_with_a_code(
     running = Availabilities(subject, probe=lambda *_: here).of("onnxruntime")
     assert running.code is Code.TOOL_MISSING
     assert f"MMDeploy ({found.reason}) is not installed" in running.reason
-    assert subject.versions() == {"mmdeploy": "none"}
+    versions = subject.versions()
+    assert (versions["mmdeploy"], versions["torch"]) == ("none", package_versions(["torch"])["torch"])
+    assert "mmdeploy: compared" not in versions
 
 
 def test_backends_are_those_of_its_interpreter(fake: FakeMMDeploy) -> None:
@@ -173,4 +176,4 @@ def test_versions_say_what_is_compared(tmp_path: Path, prelude: str, compared: s
     versions = subject_of(fake_mmdeploy(tmp_path / "mmdeploy", prelude)).versions()
     assert versions["mmdeploy: compared"].startswith(compared)
     assert versions["mmdeploy"] == "1.3.1"
-    assert versions["mmdeploy: numpy"]
+    assert versions["mmdeploy: numpy"] == versions["numpy"]

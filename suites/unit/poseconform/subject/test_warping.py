@@ -53,6 +53,7 @@ def test_a_patch_of_the_warp_is_found() -> None:
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
+        (["/bin/true"], "no message"),
         (["/nowhere/python"], "No such file"),
         ([sys.executable, "-c", "raise ImportError('no cv2')"], "ImportError: no cv2"),
     ],
