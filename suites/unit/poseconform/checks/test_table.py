@@ -27,6 +27,7 @@ from poseconform.checks.declaration import Verdict
 from poseconform.checks.table import CHECKS, VERDICT_SUITES, applicable
 from poseconform.judge.judge import Judge
 from poseconform.judge.runs import Execution
+from poseconform.judge.stages import StageFailure
 from poseconform.matrix.cells import Cell
 from poseconform.reference.values import Reference, RefError, Sample
 from poseconform.results.outcome import STAGES
@@ -294,6 +295,19 @@ def test_a_pipeline_without_a_resizing_step_is_named(top_down: Evidence) -> None
     top_down.edit("pipeline.json", drop)
     found = failures(top_down, SIMCC, "pre_processing_shape")
     assert found == "resizing step: found ['Load']; expected TopDownAffine among them"
+
+
+@pytest.mark.parametrize(
+    ("name", "module"), [("deploy_json", "Net"), ("pre_processing_shape", "Transform")]
+)
+def test_a_pipeline_without_a_task_is_named(top_down: Evidence, name: str, module: str) -> None:
+    def rename(data: Any) -> None:
+        for task in data["pipeline"]["tasks"]:
+            task["module"] = "other"
+
+    top_down.edit("pipeline.json", rename)
+    with pytest.raises(StageFailure, match=f"found tasks of .*; expected one of {module}"):
+        failures(top_down, SIMCC, name)
 
 
 # A cell -> the checks that apply to it, besides those that apply to every cell
