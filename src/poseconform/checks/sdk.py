@@ -29,6 +29,7 @@ from poseconform.compare.metrics import (
 )
 from poseconform.compare.tolerances import NEAR_TIES, SDK_P99_PX, Tolerance, tolerance_for
 from poseconform.judge.judge import Judge
+from poseconform.judge.stages import StageFailure
 from poseconform.matrix.cells import Cell
 from poseconform.reference.heads import reference_head
 from poseconform.reference.values import DetectionTruth, Reference
@@ -51,7 +52,7 @@ def deploy_json(judge: Judge, cell: Cell) -> Verdict:
     folder = judge.conversion(cell).folder
     loaded = judge.execution(cell).loaded
     model = json.loads((folder / "deploy.json").read_text(encoding="utf-8"))["models"][0]
-    net = next(t for t in _tasks(judge, cell) if t["module"] == "Net")
+    net = _task(judge, cell, "Net")
     files = [name for name in (model["net"], model.get("weights")) if name]
     outputs = {key for i, info in enumerate(loaded.outputs) for key in (info.name, f"#{i}")}
     return in_two_levels(judge, differences([
@@ -95,7 +96,7 @@ def _changed(folder: Path) -> list[str]:
 @check(stage="sdk", suite="sdk_model")
 def pre_processing_shape(judge: Judge, cell: Cell) -> Verdict:
     """The pipeline resizes to the graph's input."""
-    steps = {t["type"]: t for t in _tasks(judge, cell)[0]["transforms"]}
+    steps = {t.get("type"): t for t in _task(judge, cell, "Transform").get("transforms", ())}
     name = "BottomupResize" if cell.model.bottom_up else "TopDownAffine"
     if name not in steps:
         return Verdict(differences([("resizing step", list(steps), f"{name} among them")]))
@@ -147,6 +148,15 @@ def _tasks(judge: Judge, cell: Cell) -> list[dict[str, Any]]:
     text = (judge.conversion(cell).folder / "pipeline.json").read_text(encoding="utf-8")
     tasks: list[dict[str, Any]] = json.loads(text)["pipeline"]["tasks"]
     return tasks
+
+
+def _task(judge: Judge, cell: Cell, module: str) -> dict[str, Any]:
+    """The task of a module. Fails at 'sdk' where the pipeline has none."""
+    modules = [task.get("module") for task in _tasks(judge, cell)]
+    if module not in modules:
+        message = f"pipeline.json: found tasks of {modules}; expected one of {module}"
+        raise StageFailure("sdk", "failed", message)
+    return _tasks(judge, cell)[modules.index(module)]
 
 
 def judge_client(

@@ -23,7 +23,7 @@ from poseconform.isolation.artifacts import ArtifactCache, content_key, tree_sha
 from poseconform.isolation.child import SINGLE_THREAD, Child, ChildFailure
 from poseconform.isolation.device_lock import device_lock
 from poseconform.judge.limits import Limits, Scale
-from poseconform.judge.runs import Batch, Execution, Loaded, plan_batches
+from poseconform.judge.runs import Batch, Execution, Loaded, input_fault, plan_batches
 from poseconform.judge.stages import Blocked, StageFailure, Unavailable, failing_at
 from poseconform.matrix.cells import Cell, Model
 from poseconform.reference.heads import reference_head
@@ -251,6 +251,8 @@ class Judge:
                 self.device(cell), self.options_of(cell), evaluate,
                 timeout=self.limit(self.limits.load, cell),
             )  # fmt: skip
+        if cell.flow.folder and (fault := input_fault(loaded.inputs, inputs.shape[1:])):
+            raise StageFailure("contract", "failed", fault)
         batches = []
         scale = self.limits.evaluate if evaluate else self.limits.run
         with failing_at("run"):

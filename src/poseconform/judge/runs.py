@@ -93,6 +93,26 @@ def plan_batches(shape_mode: str, samples: int) -> tuple[tuple[int, ...], ...]:
     return ((0,), tuple(range(1, min(3, samples))), tuple(range(1, min(6, samples))))
 
 
+def input_fault(inputs: Sequence[TensorInfo], expected: tuple[int, ...]) -> str:
+    """Why a file cannot be given images `[N, 3, H, W]` of the expected `(3, H, W)`, '' if it can.
+
+    A dimension without a size takes any; a shape that is not known before a run is not judged.
+    """
+    if len(inputs) != 1:
+        return f"inputs {[info.name for info in inputs]}; expected one, the image"
+    name, shape = inputs[0].name, inputs[0].shape
+    if not shape:
+        return ""
+    sizes = list(zip(shape[1:], expected, strict=False))
+    if len(shape) != 1 + len(expected) or any(n not in {m, str(n)} for n, m in sizes):
+        last = tuple(shape[1:]) == (*expected[1:], expected[0])
+        layout = " (channels last)" if last else ""
+        wanted = ", ".join(map(str, expected))
+        return f"{name}: shape {list(shape)}{layout}; expected [N, {wanted}]"
+    fixed = isinstance(shape[0], int) and shape[0] != 1
+    return f"{name}: a batch of {shape[0]} and no other; expected 1 or any" if fixed else ""
+
+
 def load(
     backend: str,
     files: Sequence[str],

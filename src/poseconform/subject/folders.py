@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
@@ -87,7 +87,7 @@ class FolderSubject:
 
     def fetch_published(self, models: Sequence[Model]) -> None:
         """Download published checkpoints."""
-        self.known.fetch_published(models)
+        self.known.fetch_published([self._as_known(model) for model in models])
 
     def conversion_availability(self, backend: str) -> Availability:
         """Always: the files are there."""
@@ -110,7 +110,12 @@ class FolderSubject:
 
     def checkpoint_for(self, model: Model) -> str:
         """The checkpoint of the model's weights and seed."""
-        return self.known.checkpoint_for(model)
+        return self.known.checkpoint_for(self._as_known(model))
+
+    def _as_known(self, model: Model) -> Model:
+        """The model by its name in the zoo, which it may not have in the report."""
+        same = (m.name for m in self.known.models(model.tiers[:1]) if m.config == model.config)
+        return replace(model, name=next(same)) if model.tiers else model
 
     def convert(
         self, cell: Cell, checkpoint: str, exporter: str, cache: ArtifactCache

@@ -62,8 +62,8 @@ Examples:
     posedeploy test -m tensorrt -rs           what cannot run here, and why
     posedeploy test --help-pytest             all options of pytest and of the judge
 
-Exit codes: 0 every cell that ran passed, 1 one did not, 3 something needed is not installed;
-2, 4 and 5 are pytest's: interrupted, wrong usage, no tests selected.
+Exit codes: 0 every cell that ran passed, 1 one did not, 2 a word is no suite, 3 something needed
+is not installed; 2, 4 and 5 are also pytest's: interrupted, wrong usage, no tests selected.
 """
 
 

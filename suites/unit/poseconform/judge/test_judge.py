@@ -16,7 +16,7 @@ from poseconform.isolation.artifacts import ArtifactCache
 from poseconform.isolation.child import Child, ChildCrash, ChildFailure, ChildTimeout
 from poseconform.judge.judge import Judge, samples_sha256
 from poseconform.judge.limits import DEVICE_IDLE_SECONDS
-from poseconform.judge.runs import Loaded, Ran, plan_batches
+from poseconform.judge.runs import Loaded, Ran, input_fault, plan_batches
 from poseconform.judge.stages import Blocked, StageFailure, Unavailable, stage_records
 from poseconform.reference.values import FILE, Sample
 from poseconform.subject.clients import ClientAnswer
@@ -289,6 +289,26 @@ def test_static_flows_run_one_by_one_and_dynamic_ones_in_overlapping_batches(
     values, index = execution.rows("simcc_x")
     assert values.shape == (6, 2, 8)
     assert index.tolist() == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("shape", "fault"),
+    [
+        ((1, 3, 64, 48), ""),
+        (("N", "C", "H", "?"), ""),
+        ((), ""),
+        ((1, 64, 48, 3), "x: shape [1, 64, 48, 3] (channels last); expected [N, 3, 64, 48]"),
+        ((1, 3, 48, 64), "x: shape [1, 3, 48, 64]; expected [N, 3, 64, 48]"),
+        ((1, 3, 64), "x: shape [1, 3, 64]; expected [N, 3, 64, 48]"),
+        ((4, 3, 64, 48), "x: a batch of 4 and no other; expected 1 or any"),
+    ],
+)
+def test_a_file_that_cannot_be_given_the_images_says_why(
+    shape: tuple[int | str, ...], fault: str
+) -> None:
+    info = TensorInfo("x", shape, "float32")
+    assert input_fault((info,), (3, 64, 48)) == fault
+    assert input_fault((info, info), (3, 64, 48)).startswith("inputs ['x', 'x']; expected one")
 
 
 def test_batches_of_few_samples_hold_no_more_than_there_are() -> None:

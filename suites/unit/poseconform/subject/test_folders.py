@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from fixtures.fake_subject import MODELS, FakeSubject
 from poseconform.isolation.artifacts import ArtifactCache
 from poseconform.matrix.cells import Cell, Flow, Model
 from poseconform.subject.folders import FolderError, FolderSubject, leaves_folder, read_flow
@@ -172,6 +174,22 @@ def test_the_folder_itself_is_what_is_judged(tmp_path: Path) -> None:
     assert [name for name in METHODS if not hasattr(subject, name)] == []
     assert not getattr(subject, "house_rules", False)
     assert subject.conversion_availability("tensorrt").ok
+
+
+def test_a_model_of_the_zoo_keeps_its_weights_under_another_name() -> None:
+    @dataclass(frozen=True)
+    class Known(FakeSubject):
+        fetched: list[str] = field(default_factory=list)
+
+        def fetch_published(self, models: Sequence[Model]) -> None:
+            self.fetched.extend(model.name for model in models)
+
+    known = Known()
+    subject = FolderSubject(known)
+    renamed = replace(MODELS[1], name="m2.mine")
+    assert subject.checkpoint_for(renamed) == "m2-calibrated-0.pth"
+    subject.fetch_published([renamed, SIMCC])
+    assert known.fetched == ["m2", "m"]
 
 
 @pytest.mark.parametrize(
