@@ -41,8 +41,8 @@ def add_options(parser: pytest.Parser) -> None:
     add = parser.getgroup("poseconform", "conformance of deployed pose models").addoption
     # fmt: off
     add("--subject", metavar="MODULE:OBJECT[?NAME=VALUE&…]", default=DEFAULT_SUBJECT,
-        help="the implementation under test: an instance, or a class or a function that gives one, "
-        "with its options (default: posedeploy)")
+        help="the implementation under test: an instance, or a class or a function that gives "
+        "one, with its options (default: posedeploy)")
     add("--sdk-model", action="append", metavar="DIR,…", default=[],
         help="judge these SDK model folders as they are, all of the model that --model-config and "
         "--checkpoint name; nothing is converted")

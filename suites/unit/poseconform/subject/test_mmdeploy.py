@@ -148,7 +148,8 @@ def test_without_mmdeploy_a_backend_is_unavailable_with_a_code(
     assert running.code is Code.TOOL_MISSING
     assert f"MMDeploy ({found.reason}) is not installed" in running.reason
     versions = subject.versions()
-    assert (versions["mmdeploy"], versions["torch"]) == ("none", package_versions(["torch"])["torch"])
+    assert versions["mmdeploy"] == "none"
+    assert versions["torch"] == package_versions(["torch"])["torch"]
     assert "mmdeploy: compared" not in versions
 
 
