@@ -93,7 +93,7 @@ def graph(judge: Judge, cell: Cell) -> Verdict:
 
 @check(stage="contract", suite="conversion", applies=_for_clients, anywhere=True)
 def batch_dimension(judge: Judge, cell: Cell) -> Verdict:
-    """All tensors of an ONNX graph have its batch; by our rules it is 'batch' or 1, and alone.
+    """All tensors of an ONNX graph have one batch; by our rules it is 'batch' or 1, and alone.
 
     Of a tensor without dimensions nothing is declared, which breaks a rule and nothing else.
     """
@@ -101,9 +101,11 @@ def batch_dimension(judge: Judge, cell: Cell) -> Verdict:
     expected: Any = "batch" if cell.flow.shape_mode == "dynamic" else 1
     wrong: list[tuple[str, object, object]] = []
     house: list[tuple[str, object, object]] = []
+    batches = {shape[0] for shape in facts.inputs.values() if shape}
     for name, shape in {**facts.inputs, **facts.outputs}.items():
-        fixed = shape and isinstance(shape[0], int)  # a batch that was folded into a constant
-        (wrong if fixed else house).append((f"first dimension of {name}", shape[:1], (expected,)))
+        # a batch that was folded into a constant: the input has another
+        folded = shape and isinstance(shape[0], int) and {shape[0]} != batches
+        (wrong if folded else house).append((f"first dimension of {name}", shape[:1], (expected,)))
         free = [size for size in shape[1:] if isinstance(size, str)]
         house.append((f"other dynamic dimensions of {name}", free, []))
     return in_two_levels(judge, differences(wrong), differences(house))

@@ -253,12 +253,14 @@ class Judge:
             )  # fmt: skip
         if cell.flow.folder and (fault := input_fault(loaded.inputs, inputs.shape[1:])):
             raise StageFailure("contract", "failed", fault)
-        batches = []
+        batches, run = [], "run_filled" if cell.flow.folder else "run"
         scale = self.limits.evaluate if evaluate else self.limits.run
         with failing_at("run"):
             for plan in plans:
                 limit = self.limit(scale, cell, len(plan))
-                ran = child.call("poseconform.judge.runs:run", inputs[list(plan)], timeout=limit)
+                ran = child.call(
+                    f"poseconform.judge.runs:{run}", inputs[list(plan)], timeout=limit
+                )
                 batches.append(Batch(plan, ran.outputs, ran.seconds))
         return loaded, batches
 

@@ -36,6 +36,7 @@ def folder_cells(
 
     A `pytest.UsageError` names everything that is no folder of a model, all at once.
     """
+    _refuse_unused(option)
     named = [
         *(_of_options(option, models) if option.sdk_model else ()),
         *(_of_file(option.sdk_models, option.weights_seed, subject) if option.sdk_models else ()),
@@ -52,6 +53,21 @@ def folder_cells(
         raise pytest.UsageError("\n".join(refused))
     subject.fetch_published([cell.model for cell in cells if cell.model.weights == PUBLISHED])
     return _told_apart(cells)
+
+
+def _refuse_unused(option: Any) -> None:
+    """Options that mean nothing where folders are judged are not left out without a word."""
+    of_a_model = () if option.sdk_model else ("models", "model_config", "checkpoint")
+    for name in ("deploy_config", "exporter", *of_a_model):
+        if value := getattr(option, name):
+            why = (
+                "nothing is converted" if name not in of_a_model else "its rows name their models"
+            )
+            raise pytest.UsageError(
+                f"--{name.replace('_', '-')} {value if isinstance(value, str) else value[0]}: "
+                f"found it with --sdk-model{'' if option.sdk_model else 's'}; expected one of the "
+                f"two: {why}. Leave it out."
+            )
 
 
 def _of_options(option: Any, models: Callable[[], Sequence[Model]]) -> Iterator[Named]:

@@ -95,13 +95,13 @@ def write_folder(folder: Path, step: Mapping[str, Any]) -> None:
 
 def save_graph(path: Path, opset: int = 17, ir: int = 8, **changes: Any) -> None:
     """One operator, `output = op(input)`; its parts can be changed."""
-    known: dict[str, Any] = {"op": "Relu", "domain": "", "batch": 1, "side": 64}
+    known: dict[str, Any] = {"op": "Relu", "domain": "", "batch": 1, "side": 64, "folded": 0}
     found = known | changes
-    shape = [found["batch"], 3, found["side"], 48]
+    batch, rest = found["batch"], [3, found["side"], 48]
     node = onnx.helper.make_node(found["op"], ["input"], ["output"], domain=found["domain"])
     ends = [
-        [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)]
-        for name in ("input", "output")
+        [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [n, *rest])]
+        for name, n in (("input", batch), ("output", found["folded"] or batch))
     ]
     opsets = [onnx.helper.make_opsetid(domain, 1) for domain in [found["domain"]] if domain]
     opsets.append(onnx.helper.make_opsetid("", opset))
@@ -191,6 +191,7 @@ GRAPHS: dict[str, tuple[dict[str, Any], str, str]] = {
     "idle": ({"op": "Identity"}, "graph", "operators that do nothing: Identity"),
     "unknown": ({"op": "Nonsense"}, "graph", "ONNX's checker refuses it"),
     "batch": ({"batch": 2}, "batch_dimension", "first dimension of input: found (2,)"),
+    "folded": ({"folded": 2}, "batch_dimension", "first dimension of output: found (2,)"),
     "free": ({"side": "height"}, "batch_dimension", "other dynamic dimensions of output"),
 }
 
@@ -203,7 +204,7 @@ def test_a_graph_that_others_cannot_read_fails(top_down: Evidence, case: str) ->
 
 
 # Of `GRAPHS`, what is wrong whoever made the graph
-WRONG = {"unknown", "batch"}
+WRONG = {"unknown", "folded"}
 
 
 @pytest.mark.parametrize("case", GRAPHS)

@@ -16,7 +16,7 @@ from poseconform.isolation.artifacts import ArtifactCache
 from poseconform.isolation.child import Child, ChildCrash, ChildFailure, ChildTimeout
 from poseconform.judge.judge import Judge, samples_sha256
 from poseconform.judge.limits import DEVICE_IDLE_SECONDS
-from poseconform.judge.runs import Loaded, Ran, input_fault, plan_batches
+from poseconform.judge.runs import Loaded, Ran, filled, input_fault, plan_batches
 from poseconform.judge.stages import Blocked, StageFailure, Unavailable, stage_records
 from poseconform.reference.values import FILE, Sample
 from poseconform.subject.clients import ClientAnswer
@@ -300,7 +300,7 @@ def test_static_flows_run_one_by_one_and_dynamic_ones_in_overlapping_batches(
         ((1, 64, 48, 3), "x: shape [1, 64, 48, 3] (channels last); expected [N, 3, 64, 48]"),
         ((1, 3, 48, 64), "x: shape [1, 3, 48, 64]; expected [N, 3, 64, 48]"),
         ((1, 3, 64), "x: shape [1, 3, 64]; expected [N, 3, 64, 48]"),
-        ((4, 3, 64, 48), "x: a batch of 4 and no other; expected 1 or any"),
+        ((4, 3, 64, 48), ""),
     ],
 )
 def test_a_file_that_cannot_be_given_the_images_says_why(
@@ -309,6 +309,14 @@ def test_a_file_that_cannot_be_given_the_images_says_why(
     info = TensorInfo("x", shape, "float32")
     assert input_fault((info,), (3, 64, 48)) == fault
     assert input_fault((info, info), (3, 64, 48)).startswith("inputs ['x', 'x']; expected one")
+
+
+def test_a_fixed_batch_is_filled_with_the_last_image() -> None:
+    feed = np.arange(24, dtype=np.float32).reshape(2, 3, 2, 2)
+    assert filled(feed, (4, 3, 2, 2))[:, 0, 0, 0].tolist() == [0.0, 12.0, 12.0, 12.0]
+    shapes: list[tuple[int | str, ...]] = [(2, 3, 2, 2), (1, 3, 2, 2), ("N", 3, 2, 2), ()]
+    for shape in shapes:
+        np.testing.assert_array_equal(filled(feed, shape), feed)
 
 
 def test_batches_of_few_samples_hold_no_more_than_there_are() -> None:

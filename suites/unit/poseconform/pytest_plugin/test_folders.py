@@ -35,8 +35,18 @@ class Options:
     """The options of a run; what is not named has its default."""
 
     def __init__(self, **named: Any) -> None:
-        known = {"sdk_model": [], "sdk_models": None, "model_config": ["m.py"], "models": None}
-        vars(self).update(known | {"weights": "auto", "weights_seed": 0} | named)
+        known = {
+            "sdk_model": [],
+            "sdk_models": None,
+            "models": None,
+            "checkpoint": [],
+            "deploy_config": [],
+            "exporter": "",
+            "weights": "auto",
+            "weights_seed": 0,
+        }
+        config = ["m.py"] if named.get("sdk_model") else []
+        vars(self).update(known | {"model_config": config} | named)
 
 
 def write_folder(folder: Path, **entry: Any) -> Path:
@@ -116,6 +126,24 @@ def test_what_is_missing_is_what_to_type(
     folder = write_folder(tmp_path / "a")
     with pytest.raises(pytest.UsageError, match=message):
         cells(models, sdk_model=[str(folder)], **named)
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        ({"exporter": "dynamo"}, "--exporter dynamo: found it with --sdk-model; .* converted"),
+        ({"deploy_config": ["x.py"]}, r"--deploy-config x\.py: found it with --sdk-model;"),
+        (
+            {"sdk_model": [], "checkpoint": ["a.pth"]},
+            r"--checkpoint a\.pth: .* with --sdk-models;",
+        ),
+    ],
+)
+def test_what_would_be_left_out_without_a_word_is_refused(
+    tmp_path: Path, named: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(pytest.UsageError, match=message):
+        cells(**{"sdk_model": ["a"], "sdk_models": tmp_path / "zoo.toml"} | named)
 
 
 def test_everything_that_is_no_folder_is_named_at_once(tmp_path: Path) -> None:
