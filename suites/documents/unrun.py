@@ -41,6 +41,8 @@ NOT_RUN: Sequence[NotRun] = (
     NotRun("posedeploy test --model-config my.py",                 Reason.LONG),
     NotRun("posedeploy test --model-config td-reg",                Reason.LONG),
     NotRun("posedeploy test --models",                             Reason.LONG),
+    NotRun("posedeploy report diff ours",                          Reason.LONG),
+    NotRun("posedeploy test --sdk-model",                          Reason.LONG),
     NotRun("posedeploy test -m onnxruntime",                       Reason.LONG),
     NotRun("posedeploy test -m tensorrt",                          Reason.GPU),
     NotRun("pre-commit install",                                   Reason.INSTALL),

@@ -156,7 +156,7 @@ def base_record(cell: Cell, exporter: str, repro: str, subject: str) -> CellReco
         weights=USER if model.checkpoint else model.weights,
         backend=flow.backend, precision=flow.precision, shape_mode=flow.shape_mode,
         deploy_config=printable(flow.deploy_config), implementation=subject, exporter=exporter,
-        repro=repro,
+        folder=printable(flow.artifact), repro=repro,
     )  # fmt: skip
 
 

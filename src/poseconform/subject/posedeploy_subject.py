@@ -68,6 +68,7 @@ class PosedeploySubject:
     toolchain: Callable[[], str] = toolchain_key
     progress: Progress = print_stage
     name: ClassVar[str] = "posedeploy"
+    house_rules: ClassVar[bool] = True
 
     def tiers(self) -> tuple[str, ...]:
         """Names of the zoo's tiers."""
@@ -103,6 +104,7 @@ class PosedeploySubject:
             name=Path(path).stem, family=config.family, tiers=(), head=config.head_kind.word,
             shape=(height, width), config=str(path), checkpoint=checkpoint,
             max_detections=int(config.test_cfg.get("max_per_img", 0)),
+            score_thr=float(config.test_cfg.get("score_thr", 0.0)),
             bottom_up=config.head_kind.bottom_up,
         )  # fmt: skip
 

@@ -43,7 +43,8 @@ _NAMED = 5  # files that a line names; the others are counted
 
 
 def infer(  # noqa: PLR0917 - the signature is the command line
-    model_dir: Annotated[Path, typer.Argument(metavar="MODEL_DIR", help="SDK model folder.")],
+    model_dir: Annotated[Path, typer.Argument(
+        metavar="MODEL_DIR", help="SDK model folder, or a zip of it.")],
     sources: Annotated[list[str], typer.Argument(
         metavar="IMAGE", help="Images, videos, folders with them, patterns.")],
     bbox: Annotated[list[str] | None, typer.Option(

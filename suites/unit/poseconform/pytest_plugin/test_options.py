@@ -202,8 +202,11 @@ def test_a_command_runs_the_same_cell_again(
     flow = Flow(deploy_config, "", "onnxruntime", "fp32", "static", None)
     cell = Cell(Model(name, "HRNet", tiers, "", (4, 4), f"{name}.py", checkpoint), flow)
     option = Namespace(exporter=exporter, subject=DEFAULT_SUBJECT)
-    config: Any = Namespace(option=option, stash={})
+    here, there = (Namespace(dir=Path(name)) for name in (".", "elsewhere"))
+    config: Any = Namespace(option=option, stash={}, invocation_params=here, rootpath=Path())
     assert command(config, cell).startswith(f"python -m pytest suites {words} -k ")
+    config.invocation_params = there  # of a wheel, the suites are not where the user is
+    assert command(config, cell).startswith(f"posedeploy test {words} -k ")
 
 
 def test_a_device_with_a_wrong_number_is_a_usage_error(pytester: pytest.Pytester) -> None:

@@ -21,7 +21,7 @@ from poseconform.report.data.vocabulary import OUTCOMES
 from poseconform.report.page import payload
 from poseconform.report.page.grid import grid_of, idle_columns
 from poseconform.results import records as oc
-from poseconform.results.outcome import is_failure
+from poseconform.results.outcome import CONVERTING_STAGES, STAGES, is_failure
 from poseconform.results.results import ReportError, Results, write_results
 
 HOSTILE = (
@@ -180,6 +180,19 @@ def test_hostile_strings_are_text() -> None:
     assert first["repro"].startswith("</script><script>alert(1)")
     assert "\\u202e" in first["repro"]
     assert len(html.encode()) < 1_500_000
+
+
+def test_a_folder_that_was_judged_is_shown_with_its_notes_and_what_is_not_ours() -> None:
+    good = next(c for c in sample_results(40).cells if c.outcome == "pass")
+    stages = tuple(s for s in good.stages if s.name not in CONVERTING_STAGES)
+    cell = replace(good, implementation="folder", folder="/f", notes=("opset 11",), stages=stages)
+    (entry,) = data_of(render_html(Results(environment={}, cells=(cell,))))["cells"]
+    assert entry["notes"] == ["opset 11"]
+    assert {("implementation", "folder"), ("folder", "/f")} <= {tuple(f) for f in entry["facts"]}
+    shown = [(STAGES[row[0]], row[3]) for row in entry["done"]]
+    assert shown[:3] == [("export", "not ours"), ("convert", "not ours"), ("load", "pass")]
+    (entry,) = data_of(render_html(Results(environment={}, cells=(good,))))["cells"]
+    assert "not ours" not in {row[3] for row in entry["done"]}
 
 
 def test_a_long_log_is_cut_with_a_note() -> None:

@@ -314,6 +314,7 @@
     const found = [];
     if (cell.repro) found.push(command(cell.repro));
     if (cell.log !== undefined) found.push(section("End of the log", make("pre", { class: "log", tabindex: "0" }, pooled(cell.log))));
+    if (cell.notes) found.push(section("Notes, which make no result wrong", make("ul", { class: "notes" }, ...cell.notes.map((note) => make("li", {}, note)))));
     if (cell.images) found.push(section("Images", images(cell.images)));
     if (cell.left_out) found.push(section("Images", make("p", { class: "muted" }, cell.left_out)));
     if (cell.done) found.push(stages(cell));
