@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from posedeploy.apis.exporting import check_fit
 from posedeploy.apis.sources import resolve_model_config
-from posedeploy.config import ModelConfig, load_deploy_config, load_model_config
+from posedeploy.config import (
+    ModelConfig,
+    deploy_config_text,
+    load_deploy_config,
+    load_model_config,
+)
 from posedeploy.errors import BadInputError
 
 P = "pose-detection"
@@ -21,7 +27,8 @@ def model(name: str) -> ModelConfig:
 
 # fmt: off
 FITS = [
-    (f"{P}_simcc_onnxruntime_dynamic", LARGE, f"{P}_simcc_onnxruntime_dynamic-384x288"),
+    (f"{P}_simcc_openvino-int8_dynamic-256x192", LARGE,
+     f"{P}_simcc_openvino-int8_dynamic-384x288"),
     (f"{P}_simcc_tensorrt-fp16_dynamic-256x192", LARGE,
      f"{P}_simcc_tensorrt-fp16_dynamic-384x288"),
     (f"{P}_simcc_openvino_static-192x256", "rtmpose_t", f"{P}_simcc_openvino_static-256x192"),
@@ -43,6 +50,17 @@ def test_the_error_names_what_fits(given: str, name: str, fits: str) -> None:
     assert caught.value.instead == (given, fits)
     assert caught.value.next_step.endswith(f": {fits}")
     check_fit(load_deploy_config(fits), config)
+
+
+def test_a_file_of_the_user_s_with_our_config_s_name(tmp_path: Path) -> None:
+    """MMDeploy's own file has a shape that its name has not."""
+    path = tmp_path / f"{P}_simcc_onnxruntime_dynamic.py"
+    text = deploy_config_text(path.stem).replace("'input_shape': None", "'input_shape': [192, 256]")
+    path.write_text(text, encoding="utf-8")
+    check_fit(load_deploy_config(path), model("rtmpose_t"))
+    with pytest.raises(BadInputError) as caught:
+        check_fit(load_deploy_config(path), model(LARGE))
+    assert caught.value.instead == (path.stem, f"{path.stem}-384x288")
 
 
 def test_without_a_fit_the_advice_stays() -> None:
