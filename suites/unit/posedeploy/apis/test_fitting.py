@@ -18,6 +18,7 @@ from posedeploy.config import (
 from posedeploy.errors import BadInputError
 
 P = "pose-detection"
+CPM = "td-hm_cpm_8xb64-210e_mpii-368x368.py"
 LARGE = "rtmpose-m_8xb256-420e_aic-coco-384x288.py"
 
 
@@ -37,6 +38,7 @@ FITS = [
     (f"{P}_rtmo_tensorrt-nms_static-640x640", "yoloxpose_tiny",
      f"{P}_yolox-pose_tensorrt-nms_static-416x416"),
     (f"{P}_rtmo_tensorrt-nms_static-640x640", "hrnet_w32", f"{P}_tensorrt_static-256x192"),
+    (f"{P}_tensorrt_dynamic-256x192", CPM, f"{P}_tensorrt_dynamic-368x368"),
     (f"{P}_torchscript", "hourglass52", f"{P}_torchscript_static"),
 ]
 # fmt: on
@@ -64,7 +66,7 @@ def test_a_file_of_the_user_s_with_our_config_s_name(tmp_path: Path) -> None:
 
 
 def test_without_a_fit_the_advice_stays() -> None:
-    """No name has a side that is no multiple of 32, and TensorRT needs a shape for this batch."""
+    """No name has a side that is no multiple of 8, and TensorRT needs a shape for this batch."""
     odd = replace(model("rtmpose_t"), input_size=(100, 100))
     with pytest.raises(BadInputError, match=r"or one without a shape\.$") as caught:
         check_fit(load_deploy_config(f"{P}_simcc_tensorrt_dynamic-256x192"), odd)
