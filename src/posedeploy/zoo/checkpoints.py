@@ -2,8 +2,8 @@
 
 A `.pth` file is a pickle, and a pickle can run any code. `torch.load(weights_only=True)` refuses
 everything but tensors and plain containers. MMEngine's checkpoints also contain numpy arrays (in
-`meta.dataset_meta`) and training curves (in `message_hub`); these names are allowed here, and stand
-for classes of this package that take data and trust nothing else in the pickle.
+`meta.dataset_meta`) and training curves (in `message_hub`). These names are allowed here; they
+stand for classes of this package that take data and trust nothing else in the pickle.
 """
 
 from __future__ import annotations

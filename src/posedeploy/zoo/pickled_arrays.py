@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-# Type codes in pickles: booleans, numbers, text, dates, and objects (a list of what was unpickled).
+# Type codes in pickles: booleans, numbers, text, dates, and objects, a list of what was unpickled
 _CODES = re.compile(r"b1|[iufc]\d{1,2}|[SU]\d{1,6}|[Mm]8|O8")
 _ORDERS = ("<", ">", "=", "|")
 

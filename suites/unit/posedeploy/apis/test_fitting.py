@@ -57,7 +57,8 @@ def test_the_error_names_what_fits(given: str, name: str, fits: str) -> None:
 def test_a_file_of_the_user_s_with_our_config_s_name(tmp_path: Path) -> None:
     """MMDeploy's own file has a shape that its name has not."""
     path = tmp_path / f"{P}_simcc_onnxruntime_dynamic.py"
-    text = deploy_config_text(path.stem).replace("'input_shape': None", "'input_shape': [192, 256]")
+    text = deploy_config_text(path.stem)
+    text = text.replace("'input_shape': None", "'input_shape': [192, 256]")
     path.write_text(text, encoding="utf-8")
     check_fit(load_deploy_config(path), model("rtmpose_t"))
     with pytest.raises(BadInputError) as caught:

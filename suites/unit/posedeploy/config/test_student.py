@@ -12,11 +12,12 @@ from posedeploy.config import ModelConfig, load_model_config
 from posedeploy.errors import BadInputError
 from posedeploy.zoo.table import shipped_config
 
+Reader = Callable[[str], ModelConfig]
 SHIPPED = "dwpose_l_dis_t_coco-ubody-256x192.py"
 
 
 @pytest.fixture
-def distilled(tiny_model: Callable[[str], TinyModel], tmp_path: Path) -> Callable[..., ModelConfig]:
+def distilled(tiny_model: Callable[[str], TinyModel], tmp_path: Path) -> Reader:
     """Reads a distillation of the tiny model, with these fields in its `model`."""
     tiny = tiny_model("rtmpose_t").config
     (tmp_path / "models").mkdir()
@@ -32,7 +33,7 @@ def distilled(tiny_model: Callable[[str], TinyModel], tmp_path: Path) -> Callabl
     return read
 
 
-def test_the_student_is_the_model(distilled: Callable[..., ModelConfig], tmp_path: Path) -> None:
+def test_the_student_is_the_model(distilled: Reader, tmp_path: Path) -> None:
     read = distilled("student_cfg='models/student.py'")  # in a folder around the config's
     own = load_model_config(tmp_path / "models/student.py")
     assert read.config.model == own.config.model
@@ -41,7 +42,7 @@ def test_the_student_is_the_model(distilled: Callable[..., ModelConfig], tmp_pat
 
 
 def test_images_are_prepared_as_the_distillation_does(
-    distilled: Callable[..., ModelConfig],
+    distilled: Reader,
 ) -> None:
     preprocessor = "dict(type='PoseDataPreprocessor', mean=[1, 2, 3], std=[4, 5, 6])"
     read = distilled(f"student_cfg='models/student.py', data_preprocessor={preprocessor}")
@@ -66,8 +67,6 @@ def test_mmpose_s_own_are_found_in_its_wheel(
         ("'first/model.py'", "expected the config of one model"),  # the distillation itself
     ],
 )
-def test_a_student_that_is_none(
-    distilled: Callable[..., ModelConfig], student: str, found: str
-) -> None:
+def test_a_student_that_is_none(distilled: Reader, student: str, found: str) -> None:
     with pytest.raises(BadInputError, match=found):
         distilled(f"student_cfg={student}")

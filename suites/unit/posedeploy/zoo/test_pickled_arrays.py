@@ -16,7 +16,10 @@ from posedeploy.errors import BadInputError
 from posedeploy.zoo.checkpoints import load_checkpoint
 from posedeploy.zoo.pickled_arrays import plain
 
-CODES = "? i1 u1 i2 u2 i4 u4 i8 u8 f2 f4 f8 f16 c8 c16 S3 U3 M8[s] M8 m8[3h] >f8 >i4 O".split()
+CODES = (
+    "?", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8", "f16", "c8", "c16", "S3",
+    "U3", "M8[s]", "M8", "m8[3h]", ">f8", ">i4", "O",
+)  # fmt: skip
 SHAPES: Sequence[tuple[int, ...]] = ((), (0,), (0, 3), (2,), (2, 3))
 
 
@@ -91,7 +94,8 @@ def test_records_and_what_does_not_fit_are_refused(value: Any, tmp_path: Path) -
 def test_plain_needs_no_numpy(tmp_path: Path) -> None:
     meta = {
         "sigmas": np.full(2, 0.5, np.float32), "colors": np.zeros((1, 3), np.uint8),
-        "links": [np.zeros((0, 2), int)], "num_keypoints": np.int64(2), "pair": ("a", np.float32(1)),
+        "links": [np.zeros((0, 2), int)], "num_keypoints": np.int64(2),
+        "pair": ("a", np.float32(1)),
     }  # fmt: skip
     expected = {
         "sigmas": [0.5, 0.5], "colors": [[0, 0, 0]], "links": [[]], "num_keypoints": 2,
