@@ -135,7 +135,7 @@ def test_every_top_down_head_can_be_calibrated(accepted: dict[str, ModelConfig])
 def test_every_backend_has_a_name_for_every_shape(
     backend: object, accepted: dict[str, ModelConfig]
 ) -> None:
-    """As simcc_onnxruntime_dynamic for all SimCC models, and simcc_openvino-int8_dynamic-384x288."""
+    """As simcc_onnxruntime_dynamic for all SimCC models, and openvino-int8_dynamic-384x288."""
     row = next(row for row in BACKENDS if row is backend)
     one_each = {(c.head_kind.word, c.input_size): c for c in accepted.values()}
     modes = SHAPE_MODES if row.dynamic_batch else SHAPE_MODES[:1]

@@ -43,10 +43,11 @@ class PickledDtype:
 class PickledArray(np.ndarray):
     """Replaces `numpy.ndarray` while unpickling."""
 
-    def __setstate__(self, state: tuple[Any, ...]) -> None:  # type: ignore[override]
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
         """Take shape and content; the dtype is one that was made here."""
         _, shape, dtype, fortran_order, content = state
-        super().__setstate__((1, tuple(shape), dtype.value, bool(fortran_order), content))
+        columns_first: Any = bool(fortran_order)
+        super().__setstate__((1, tuple(shape), dtype.value, columns_first, content))
 
 
 def _reconstruct(*_: object) -> PickledArray:

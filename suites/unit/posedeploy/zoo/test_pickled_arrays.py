@@ -17,8 +17,8 @@ from posedeploy.zoo.checkpoints import load_checkpoint
 from posedeploy.zoo.pickled_arrays import plain
 
 CODES = (
-    "?", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8", "f16", "c8", "c16", "S3",
-    "U3", "M8[s]", "M8", "m8[3h]", ">f8", ">i4", "O",
+    "?", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8", "f16", "c8", "c16",
+    "S3", "U3", "M8[s]", "M8", "m8[3h]", ">f8", ">i4", "O",
 )  # fmt: skip
 SHAPES: Sequence[tuple[int, ...]] = ((), (0,), (0, 3), (2,), (2, 3))
 
