@@ -156,7 +156,7 @@ def _config_meta(model_config: ModelConfig) -> tuple[Mapping[str, Any], str]:
             raise BadInputError(
                 f"{path}: {WHERE}", f"nothing, and {source} has no keypoints of its own",
                 "the names of the model's keypoints",
-                "Add metainfo=dict(from_file='FILE.py') to the data set, as mmpose's configs have.",
+                "Add metainfo=dict(from_file='FILE.py') to it, as mmpose's own configs have.",
             )  # fmt: skip
         metainfo = read_metainfo(path, own, f"{path}: METAINFO of {source}")
     with _no_metainfo_warning():
