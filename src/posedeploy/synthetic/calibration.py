@@ -106,16 +106,14 @@ def _calibrate_batch_norms(model: Any, batches: list[torch.Tensor]) -> None:
 
 
 def _standardize_outputs(model: Any, head_type: str, batch: torch.Tensor) -> None:
-    head, features = model.head, model.extract_feat(batch)
+    head, layers = model.head, FINAL_LAYERS[head_type](model.head)
+    without = all(isinstance(layer, nn.Identity) for layer in layers)  # `final_layer=None`
+    with recording(_backbone_layers(model.backbone) if without else []) as in_backbone:
+        features = model.extract_feat(batch)
     if hasattr(head, "gau"):  # its squared activations would dominate the shortcut
         seen = _outputs(head, features, [head.gau.o])
         scale_output(head.gau.o, seen[head.gau.o], 1.0)
-    layers = FINAL_LAYERS[head_type](head)
-    seen = _outputs(head, features, layers)
-    if all(isinstance(layer, nn.Identity) for layer in layers):  # `final_layer=None`
-        with recording(_backbone_layers(model.backbone)) as seen:
-            model.extract_feat(batch)
-    for layer, output in seen.items():
+    for layer, output in (in_backbone or _outputs(head, features, layers)).items():
         channel = output.ndim - 1 if isinstance(layer, nn.Linear) else 1
         channels = output.movedim(channel, 0).flatten(1)  # [C, N * positions]
         mean = channels.mean(dim=1)
