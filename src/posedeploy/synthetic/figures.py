@@ -118,7 +118,9 @@ def draw_scene(
     """
     width, height = size
     if min(size) < SMALLEST_SCENE:
-        raise ValueError(f"a figure needs {SMALLEST_SCENE} px in both directions, not {width}x{height}")
+        raise ValueError(
+            f"a figure needs {SMALLEST_SCENE} px in both directions, not {width}x{height}"
+        )
     rng = np.random.default_rng([seed, width, height, people])
     image = _background(rng, width, height)
     joints = np.zeros((people, len(JOINTS), 2), np.float32)
