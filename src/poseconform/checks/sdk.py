@@ -187,6 +187,8 @@ def _top_down(
     answers: Sequence[ClientAnswer], reference: Reference, row: Tolerance
 ) -> tuple[NDArray[np.float64], list[str]]:
     ties = reference.near_ties(row)
+    if reference.selected is not None:
+        ties = ties[:, reference.selected]
     parts, failures = [], []
     for i, answer in enumerate(answers):
         shape, expected = answer.keypoints.shape, reference.image_keypoints[i]

@@ -103,6 +103,8 @@ def _tensor_arrays(
     outputs = tuple(torch.from_numpy(array) for array in truth.values())
     instances = model.head.decode(outputs[0] if len(outputs) == 1 else outputs)
     done = model.add_pred_to_datasample(instances, None, copy.deepcopy(batch["data_samples"]))
+    if selected := model.test_cfg.get("output_keypoint_indices"):
+        arrays["selected"] = np.asarray(selected)
     for i, sample in enumerate(done):
         arrays[f"image_keypoints:{i}"] = np.asarray(sample.pred_instances.keypoints, np.float64)
         arrays[f"image_scores:{i}"] = np.ones(1)

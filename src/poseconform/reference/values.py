@@ -98,6 +98,7 @@ class Reference:
     image_labels: tuple[NDArray[np.int64], ...]  # [P] classes of the people, 0 likewise
     detections: tuple[DetectionTruth, ...]
     facts: Mapping[str, Any]  # versions and seconds
+    selected: NDArray[np.intp] | None = None  # keypoints of an image's; None for all, in order
 
     @property
     def bottom_up(self) -> bool:
@@ -136,6 +137,7 @@ def read_reference(folder: Path, facts: Mapping[str, Any]) -> Reference:
         image_labels=tuple(arrays[f"image_labels:{i}"] for i in range(samples)),
         detections=tuple(_truth(arrays, i) for i in range(samples) if f"boxes:{i}" in arrays),
         facts=facts,
+        selected=arrays.get("selected"),
     )
 
 

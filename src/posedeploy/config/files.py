@@ -28,6 +28,28 @@ def config_root() -> Path:
     return installed if installed.is_dir() else here.parents[3] / "deploy_configs"
 
 
+def find_beside(path: Path, name: str) -> Path | None:
+    """The file that the config `path` names; None if there is none.
+
+    As in mmpose a relative name counts from the current folder; if there is none, from the folder
+    of the config and those around it.
+    """
+    places = [Path(), *path.absolute().parents]
+    return next((file for place in places if (file := place / name).is_file()), None)
+
+
+def wheels_file(name: str) -> Path | None:
+    """The file in mmpose's wheel with this path in its repository, 'configs/…'; None if none has.
+
+    mmpose is not imported.
+    """
+    mmpose = importlib.util.find_spec("mmpose")
+    if mmpose is None or mmpose.origin is None:
+        return None
+    file = Path(mmpose.origin).parent / ".mim" / name
+    return file if file.is_file() else None
+
+
 def read_config(path: Path, what: str) -> Any:
     """The `mmengine.config.Config` of a file, which is run; `what` it should be is for messages.
 

@@ -18,6 +18,7 @@ from posedeploy.config.model_fields import (
     check_fields,
 )
 from posedeploy.config.structure import check_structure, keypoint_count
+from posedeploy.config.student import with_student
 from posedeploy.config.type_names import with_type_names
 from posedeploy.errors import BadInputError, did_you_mean
 from posedeploy.heads import HEADS, HeadSpec, head_of_mmpose
@@ -89,10 +90,11 @@ def load_model_config(path: str | Path) -> ModelConfig:
 def model_config_from(config: Any) -> ModelConfig:
     """As `load_model_config`, of an `mmengine.config.Config` that was read before.
 
-    Types may be classes in it; they are names in the result.
+    Types may be classes in it; they are names in the result. Of a distillation it is the student.
     """
-    config = with_type_names(config)
-    path, model = Path(config.filename or "model config"), config.get("model")
+    path = Path(config.filename or "model config")
+    config = with_type_names(with_student(path, config))
+    model = config.get("model")
     if not isinstance(model, dict) or "head" not in model or "backbone" not in model:
         raise _no_model_config(path, config)
     head = model["head"].get("type") if isinstance(model["head"], dict) else None
@@ -144,12 +146,6 @@ def _no_model_config(path: Path, config: Any) -> BadInputError:
     if isinstance(model, dict) and "keypoint_head" in model:
         found = "model.keypoint_head: a config of MMPose 0.x"
         next_step = "Give the same model's config of MMPose 1.x; the checkpoint still fits it."
-    elif student := (config.get("model") or {}).get("student_cfg"):
-        found = f"a {config['model'].get('type')}, which trains one model with another's help"
-        next_step = (
-            f"Give the config of its student: {student}. A checkpoint of the distillation may "
-            "stay as it is: the student's weights are taken from it."
-        )
     elif "backend_config" in config:
         next_step = "This is a deploy config, which comes first; the model config comes second."
     return BadInputError(str(path), found, "an MMPose 1.x model config", next_step)

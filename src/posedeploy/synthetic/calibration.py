@@ -21,6 +21,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from posedeploy.config import ModelConfig
+from posedeploy.errors import BadInputError
 from posedeploy.synthetic.conditioning import CONDITIONING, OTHER, initialize
 from posedeploy.synthetic.images import calibration_images, network_input
 
@@ -32,6 +33,10 @@ FINAL_LAYERS: Mapping[str, Callable[[Any], list[nn.Module]]] = {
     "MSPNHead":    lambda head: [unit.conv_layers[-1].bn for unit in head.predict_layers],
     "RTMCCHead":   lambda head: [head.cls_x, head.cls_y],
     "SimCCHead":   lambda head: [head.mlp_head_x, head.mlp_head_y],
+}
+# Backbone type -> the last of the layers whose outputs are heatmaps, for heads without layers.
+BACKBONE_LAYERS: Mapping[str, Callable[[Any], list[nn.Module]]] = {
+    "CPM":         lambda backbone: [[backbone.stem, *backbone.out_convs][-1][-1].conv],
 }
 # fmt: on
 _BATCHES, _BATCH = 2, 4  # number and size; more images change little
@@ -101,17 +106,30 @@ def _calibrate_batch_norms(model: Any, batches: list[torch.Tensor]) -> None:
 
 
 def _standardize_outputs(model: Any, head_type: str, batch: torch.Tensor) -> None:
-    head, features = model.head, model.extract_feat(batch)
+    head, layers = model.head, FINAL_LAYERS[head_type](model.head)
+    without = all(isinstance(layer, nn.Identity) for layer in layers)  # `final_layer=None`
+    with recording(_backbone_layers(model.backbone) if without else []) as in_backbone:
+        features = model.extract_feat(batch)
     if hasattr(head, "gau"):  # its squared activations would dominate the shortcut
         seen = _outputs(head, features, [head.gau.o])
         scale_output(head.gau.o, seen[head.gau.o], 1.0)
-    layers = FINAL_LAYERS[head_type](head)
-    for layer, output in _outputs(head, features, layers).items():
+    for layer, output in (in_backbone or _outputs(head, features, layers)).items():
         channel = output.ndim - 1 if isinstance(layer, nn.Linear) else 1
         channels = output.movedim(channel, 0).flatten(1)  # [C, N * positions]
         mean = channels.mean(dim=1)
         spread = (channels - mean[:, None]).std()
         rescale(layer, mean, torch.ones_like(mean) / spread, torch.zeros_like(mean))
+
+
+def _backbone_layers(backbone: Any) -> list[nn.Module]:
+    name = type(backbone).__name__
+    if name not in BACKBONE_LAYERS:
+        raise BadInputError(
+            "calibrated weights", f"a head without layers (final_layer=None) on {name}",
+            f"one with a final layer, or a backbone of: {', '.join(BACKBONE_LAYERS)}",
+            "Give a checkpoint of your own.",
+        )  # fmt: skip
+    return BACKBONE_LAYERS[name](backbone)
 
 
 def _outputs(head: Any, features: Any, layers: list[nn.Module]) -> dict[nn.Module, torch.Tensor]:

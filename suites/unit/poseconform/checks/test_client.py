@@ -51,6 +51,22 @@ def test_a_keypoint_that_is_no_number_is_always_a_failure(tie: bool, row: Tolera
     )
 
 
+@pytest.mark.parametrize(("moved", "failures"), [(5, 0), (3, 1)])
+def test_near_ties_are_those_of_the_selected_keypoints(moved: int, failures: int) -> None:
+    """With `output_keypoint_indices` an image has other keypoints than the outputs."""
+    selected = np.asarray([2, 5, 3])
+    gap = np.ones((2, 17))
+    gap[0, 5] = 0.0
+    reference = make_reference(
+        {"output": np.zeros((2, 17, 4, 4))}, image_keypoints=tuple(POINTS[:, :, selected])
+    )
+    got = POINTS.copy()
+    got[0, 0, moved, 0] += 7.0
+    answers = [ClientAnswer(points[:, selected], np.ones(1)) for points in got]
+    judged = replace(reference, argmax_gap=gap, selected=selected)
+    assert len(judge_client(answers, judged, ROW, 1).failures) == failures
+
+
 def test_no_answer_is_no_pass_and_another_count_of_people_is_named() -> None:
     reference = make_reference({"output": np.zeros((2, 17, 4, 4))}, image_keypoints=tuple(POINTS))
     assert judge_client([], reference, ROW, 1).failures == ("the client gave no answer",)

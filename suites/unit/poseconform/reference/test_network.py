@@ -204,3 +204,31 @@ def test_the_first_shift_is_none_and_the_others_are_all_corners() -> None:
     first, *corners = _shifts(NEAR_TIES["fp32"])
     assert first == (0.0, 0.0)
     assert len({(np.sign(a), np.sign(b)) for a, b in corners}) == 4
+
+
+def test_the_names_of_keypoints_are_not_needed(
+    tiny_model: Callable[[str], TinyModel], tmp_path: Path
+) -> None:
+    """DeepFashion's class has none, and a file counts from the folder of training."""
+    tiny = tiny_model("rtmpose_t")
+    for i, dataset in enumerate(
+        ("type='DeepFashionDataset'", "metainfo=dict(from_file='data/own.py')", "type='Mine'")
+    ):
+        path = tmp_path / f"model{i}.py"
+        training = f"dict(dataset=dict({dataset}))"
+        path.write_text(f"_base_ = {str(tiny.config)!r}\ntrain_dataloader = {training}")
+        model = reference.load_model(str(path), str(tiny.checkpoint))
+        assert model.head.out_channels == 17
+
+
+def test_selected_keypoints_are_known(
+    tiny_model: Callable[[str], TinyModel], tmp_path: Path
+) -> None:
+    tiny = tiny_model("rtmpose_t")
+    path = tmp_path / "model.py"
+    selection = "dict(test_cfg=dict(output_keypoint_indices=[5, 3, 4]))"
+    path.write_text(f"_base_ = {str(tiny.config)!r}\nmodel = {selection}")
+    found = refer(TinyModel(path, tiny.checkpoint), tmp_path)
+    assert found.selected is not None
+    assert found.selected.tolist() == [5, 3, 4]
+    assert (found.keypoints.shape[1], found.image_keypoints[0].shape) == (17, (1, 3, 2))

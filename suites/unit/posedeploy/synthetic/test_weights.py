@@ -137,7 +137,8 @@ def test_failure_leaves_no_file_behind(tmp_path: Path) -> None:
 def test_checkpoint_is_in_the_layout_of_mmengine(cache: Path) -> None:
     checkpoint = load_checkpoint(calibrated_checkpoint(model_row(SIMCC), cache))
     assert checkpoint.meta["dataset_meta"]["dataset_name"] == "coco"
-    assert checkpoint.meta["dataset_meta"]["sigmas"].shape == (17,)
+    sigmas = checkpoint.meta["dataset_meta"]["sigmas"]
+    assert (type(sigmas), len(sigmas)) == (list, 17)  # of numbers: read under any numpy
     assert checkpoint.meta["posedeploy"]["weights"] == "calibrated"
 
 

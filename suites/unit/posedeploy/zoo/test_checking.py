@@ -1,4 +1,4 @@
-"""What is known of a model before it is built, on all configs of mmpose's wheel."""
+"""What is known of a model before it is built."""
 
 from __future__ import annotations
 
@@ -12,41 +12,19 @@ import torch
 from mmengine.config import ConfigDict
 
 from posedeploy.config import ModelConfig, load_model_config
-from posedeploy.errors import BadInputError, UnavailableError
+from posedeploy.errors import BadInputError
+from posedeploy.sdk.writer import compact_dataset_meta
 from posedeploy.zoo.build import build_model, check_forward, dataset_meta
-from posedeploy.zoo.checking import build_error, check_keypoints, check_model
+from posedeploy.zoo.checking import build_error, check_keypoints
 from posedeploy.zoo.checkpoints import Checkpoint, load_checkpoint
 from posedeploy.zoo.table import config_path, mmpose_files, model_row
 
 COCO = {"num_keypoints": 2, "keypoint_id2name": {0: "a", 1: "b"}, "skeleton_links": [[0, 1]]}
 
-# Why one is refused: its head, no model, a base that the wheel lacks, a package that is missing.
-REASONS = ("model.head.type", "no model with", "mmpose/configs/_base_", "'mmpretrain'", "'mmcls'")
-
-
-def tasks() -> list[Path]:
-    """Folders of configs: a task and a method each."""
-    return sorted({path.parent.parent for path in (mmpose_files() / "configs").glob("*/*/*/*.py")})
-
 
 @pytest.fixture(scope="module")
 def rtmpose() -> ModelConfig:
     return load_model_config(config_path(model_row("rtmpose_t")))
-
-
-@pytest.mark.parametrize(
-    "folder", tasks(), ids=lambda path: str(path.relative_to(mmpose_files() / "configs"))
-)
-def test_what_mmpose_ships_passes(folder: Path) -> None:
-    refused = []
-    for path in sorted(folder.rglob("*.py")):
-        try:
-            config = load_model_config(path)
-            assert len(dataset_meta(config)["keypoint_id2name"]) == config.keypoints
-            check_model(config)
-        except (BadInputError, UnavailableError) as error:
-            refused.append(str(error))
-    assert [text for text in refused if not any(reason in text for reason in REASONS)] == []
 
 
 def with_meta(meta: Any) -> Checkpoint:
@@ -74,6 +52,37 @@ def test_a_checkpoint_s_meta_that_nobody_could_draw(
 ) -> None:
     with pytest.raises(BadInputError, match=r"mine\.pth: dataset_meta"):
         dataset_meta(replace(rtmpose, keypoints=2), with_meta(COCO | change))
+
+
+@pytest.mark.parametrize(
+    ("dataset", "found"),
+    [
+        ({"type": "ConcatDataset"}, "metainfo: found nothing, and the data set ConcatDataset has"),
+        (
+            {"type": "CombinedDataset"},
+            "found nothing, and the data set CombinedDataset has no key",
+        ),
+        ({"type": "DeepFashionDataset", "subset": "top"}, r"dataset\.subset: found 'top'"),
+        ({"type": "DeepFashionDataset", "subset": "lower"}, "and 4 names of keypoints in the"),
+        ({"type": "Mine"}, r"dataset\.type: found 'Mine', which is not registered"),
+    ],
+)
+def test_a_data_set_without_the_model_s_keypoints(
+    rtmpose: ModelConfig, dataset: dict[str, str], found: str
+) -> None:
+    config = rtmpose.config.copy()
+    config.test_dataloader.dataset.update(dataset)
+    with pytest.raises(BadInputError, match=found):
+        dataset_meta(replace(rtmpose, config=config))
+
+
+def test_a_data_set_s_class_is_not_needed_where_there_is_a_metainfo(rtmpose: ModelConfig) -> None:
+    config = rtmpose.config.copy()
+    names = {i: {"name": f"k{i}"} for i in range(17)}
+    config.test_dataloader.dataset.update(type="Mine", metainfo={"keypoint_info": names})
+    meta = dataset_meta(replace(rtmpose, config=config))  # neither sigmas nor a skeleton
+    assert compact_dataset_meta(meta)["keypoint_names"] == [f"k{i}" for i in range(17)]
+    assert (len(meta["sigmas"]), len(meta["skeleton_links"])) == (0, 0)
 
 
 def test_an_unknown_number_of_keypoints_is_not_compared(rtmpose: ModelConfig) -> None:
