@@ -306,7 +306,7 @@ def _numbers(
 
 
 def _numeric(numbers: Numbers) -> StageVerdict:
-    faults, facts = list(numbers.faults), []
+    faults, facts = list(numbers.faults), list[str]()
     for one in numbers.outputs:
         words = f"{one.name}: at most {one.error:.3g} from float64"
         allowed = "" if np.isinf(one.allowed) else f" (allowed {one.allowed:.3g})"

@@ -227,7 +227,7 @@ class Detection:
     def _reach(self, boxes: NDArray[Any]) -> Floats:
         """How far boxes `[R, 4]` reach out of the input, px."""
         limit = np.array([*self.input_size, *self.input_size], np.float64)
-        return np.maximum(-boxes, boxes - limit).max(axis=-1, initial=0.0).astype(np.float64)
+        return np.asarray(np.maximum(-boxes, boxes - limit).max(axis=-1, initial=0.0), np.float64)
 
     def _unmatched(self, scores: NDArray[Any], matched: NDArray[np.intp], rows: int) -> int:
         """People without a counterpart among so many rows, near ties left out."""

@@ -1,4 +1,4 @@
-"""Any artifact against PyTorch: what converts agrees with it, and a fault is named at its stage."""
+"""Any artifact against PyTorch: conversions get their own verdict, faults their stage."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from onnx import TensorProto, helper, numpy_helper
 from fixtures.images import drawn
 from fixtures.tiny_models import TinyModel
 from posedeploy.apis import ArtifactComparison, compare_artifact, deploy
-from posedeploy.errors import BadInputError
 from posedeploy.precision.fp16 import to_fp16
 
 Models = Callable[[str], TinyModel]
