@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from posedeploy.apis.comparing import Compared, keypoint_distances, with_classes
-from posedeploy.apis.graphs import BackendFiles, Graph, backend_files, files_of, make_graph
+from posedeploy.apis.graphs import Graph, backend_files, files_of, make_graph
 from posedeploy.apis.numeric import Detection, Numbers, compare_numbers
 from posedeploy.apis.progress import Progress, at_stage, silent
 from posedeploy.apis.proving import Response, figures, probes, response
@@ -138,9 +138,9 @@ def compare_artifact(
 
     config = load_model_config(resolve_model_config(model_cfg))
     path, word = Path(artifact), precision or ""
-    is_sdk = _is_sdk_model(path) and outputs is None
-    if not is_sdk:
-        backend_files(path, word)  # before anything takes long
+    sdk = _detector(path, device or "") if _is_sdk_model(path) and outputs is None else None
+    # whatever is wrong with the artifact is told before anything takes long
+    given = files_of(sdk, config.head_kind) if sdk else backend_files(path, word)
     with at_stage("checkpoint", progress):
         weights = resolve_checkpoint(model_cfg, checkpoint)
     with at_stage("model", progress):
@@ -154,14 +154,13 @@ def compare_artifact(
     with at_stage("compare", progress), scratch_folder("compare") as scratch:
         folder = scratch / "graph"
         folder.mkdir()
-        sdk = _detector(path, device or "") if is_sdk else None
-        given = files_of(sdk, config.head_kind) if sdk else (
-            replace(backend_files(path, word), outputs=outputs)
+        graph = make_graph(
+            given if sdk else replace(given, outputs=outputs), model, config, folder,
+            checkpoint=str(weights), device=device or "",
         )  # fmt: skip
-        graph = _graph(given, pytorch, folder, str(weights), device or "")
         done = _compare(path, sdk, graph, pytorch, images=images, names=names)
-        drawn = sdk.model if sdk else read_folder(graph.folder)
         if draw_into is not None:
+            drawn = sdk.model if sdk else read_folder(graph.folder)
             Path(draw_into).mkdir(parents=True, exist_ok=True)
             written = draw_compared(Path(draw_into), drawn, images, done.compared)
             done = replace(done, drawn=written)
@@ -186,14 +185,6 @@ def _detector(path: Path, device: str) -> PoseDetector:
     model = read_folder(path)
     used = Device.parse(device_of(model.model.backend, model.precision, device))
     return PoseDetector(path, used.kind, used.index, max_pixels=MOST_PIXELS)
-
-
-def _graph(
-    given: BackendFiles, pytorch: Pytorch, folder: Path, checkpoint: str, device: str
-) -> Graph:
-    return make_graph(
-        given, pytorch.model, pytorch.config, folder, checkpoint=checkpoint, device=device
-    )
 
 
 def _compare(
