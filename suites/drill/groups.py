@@ -16,7 +16,11 @@ _OF_FOLDERS = (
 GROUPS: tuple[Group, ...] = (
     Group("folders", 1500, 30, f"{_HERE}.folders:attempt", _FOLDERS, limits=_OF_FOLDERS),
     Group(
-        "compare", 1000, 24, f"{_HERE}.comparisons:attempt", "mutants of artifacts, compared",
+        "compare",
+        1000,
+        10,
+        f"{_HERE}.comparisons:attempt",
+        "mutants of artifacts, compared",
         limits=_OF_FOLDERS,
     ),
     Group("images", 300, 30, f"{_HERE}.images:image", "odd images in a folder, and alone"),

@@ -260,11 +260,11 @@ def _plain(network: nn.Module) -> Iterator[Network]:
 
 
 @contextmanager
-def _without_mkldnn(network: nn.Module) -> Iterator[Network]:
+def _channels_last(network: nn.Module) -> Iterator[Network]:
     import torch
 
-    with torch.backends.mkldnn.flags(enabled=False):
-        yield network
+    ready: Any = copy.deepcopy(network)
+    yield ready.to(memory_format=torch.channels_last)
 
 
 @contextmanager
@@ -308,6 +308,6 @@ Rounding = Callable[["nn.Module"], AbstractContextManager[Network]]
 _ROUNDINGS: Mapping[str, tuple[Rounding, ...]] = {
     "bf16": (_bfloat,),
     "fp16": (_half,),
-    "fp32": (_plain, _without_mkldnn),
+    "fp32": (_plain, _channels_last),
     "int8": (_plain,),
 }

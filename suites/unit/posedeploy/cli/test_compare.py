@@ -12,7 +12,7 @@ import pytest
 
 from fixtures.images import drawn
 from fixtures.tiny_models import TinyModel
-from posedeploy.__main__ import main
+from posedeploy.cli import main
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -71,7 +71,7 @@ BAD: dict[str, tuple[tuple[str, ...], str]] = {
     "a device that is a number": (("x.onnx", "rtmpose_t", "c", "--device", "cuda:x"), "--device"),
     "a file of no backend": (("photo.png", "rtmpose_t", "calibrated"), "a .png file"),
     "a folder without a model": ((".", "rtmpose_t", "calibrated"), "deploy.json"),
-    "a picture that is none": (("x.onnx", "rtmpose_t", "c", "nowhere.jpg"), "nowhere.jpg"),
+    "an image that is none": (("x.onnx", "rtmpose_t", "c", "nowhere.jpg"), "nowhere.jpg"),
     "an output without a name": (
         ("x.onnx", "rtmpose_t", "c", "--outputs", "simcc_x"), "NAME=GRAPH_NAME",
     ),
