@@ -37,7 +37,7 @@ from posedeploy.runtime import Device, device_of
 from posedeploy.sdk.archive import MARK, locate
 from posedeploy.sdk.checks import Finding, Level
 from posedeploy.sdk.checks.detail import check_facts
-from posedeploy.sdk.folder import SdkModel, read_folder
+from posedeploy.sdk.folder import JSON_FILES, SdkModel, read_folder
 from posedeploy.sdk.images import MOST_PIXELS, Image
 from posedeploy.sdk.pose_detector import PoseDetector
 from posedeploy.sdk.reading import ImageSource
@@ -168,17 +168,19 @@ def compare_artifact(
 
 
 def _is_sdk_model(path: Path) -> bool:
-    """Whether it is an SDK model: a folder, a file in it or a zip.
+    """Whether it is an SDK model: a folder, a zip, or a file that belongs to its folder's model.
 
     Raises:
-        BadInputError: It is another folder.
+        BadInputError: It is another folder, or a zip without one.
     """
-    folder, _unpacked = locate(path)
-    if (folder / MARK).is_file():
-        return True
-    if path.is_dir() and path.suffix != ".mlpackage":
+    folder, unpacked = locate(path)
+    if path == folder and path.is_dir() and path.suffix != ".mlpackage":
         read_folder(path)  # says what is missing
-    return False
+        return True
+    if unpacked or not (folder / MARK).is_file():
+        return unpacked is not None
+    entry = read_folder(folder).model
+    return path.name in {*JSON_FILES, entry.net, entry.weights}
 
 
 def _detector(path: Path, device: str) -> PoseDetector:

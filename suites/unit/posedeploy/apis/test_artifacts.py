@@ -197,6 +197,20 @@ def test_a_fault_is_named_at_its_stage(
     assert any(fault.words in text for text in first.faults), first
 
 
+def test_another_file_in_a_folder_is_not_taken_for_the_folders_model(
+    converted: Folders, tiny_model: Models, tmp_path: Path
+) -> None:
+    folder = tmp_path / "sdk"
+    shutil.copytree(converted("rtmpose_t"), folder)
+    model = onnx.load(folder / "end2end.onnx")
+    perturbed(model.graph)
+    onnx.save(model, folder / "other.onnx")
+    tiny = tiny_model("rtmpose_t")
+    own, other = (judged(folder / f"{name}.onnx", tiny) for name in ("end2end", "other"))
+    assert (failed(own), own.stages[-1].stage) == ([], "sdk")
+    assert (failed(other), other.stages[-1].stage) == (["numeric"], "keypoints")
+
+
 def test_a_graph_in_half_precision_is_judged_as_such(
     converted: Folders, tiny_model: Models, tmp_path: Path
 ) -> None:
