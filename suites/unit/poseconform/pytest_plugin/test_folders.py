@@ -35,7 +35,7 @@ class Options:
     """The options of a run; what is not named has its default."""
 
     def __init__(self, **named: Any) -> None:
-        known = {
+        known: dict[str, Any] = {
             "sdk_model": [],
             "sdk_models": None,
             "models": None,
@@ -142,8 +142,9 @@ def test_what_is_missing_is_what_to_type(
 def test_what_would_be_left_out_without_a_word_is_refused(
     tmp_path: Path, named: dict[str, Any], message: str
 ) -> None:
+    both: dict[str, Any] = {"sdk_model": ["a"], "sdk_models": tmp_path / "zoo.toml"}
     with pytest.raises(pytest.UsageError, match=message):
-        cells(**{"sdk_model": ["a"], "sdk_models": tmp_path / "zoo.toml"} | named)
+        cells(**both | named)
 
 
 def test_everything_that_is_no_folder_is_named_at_once(tmp_path: Path) -> None:
