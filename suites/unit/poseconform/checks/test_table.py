@@ -293,7 +293,7 @@ def test_of_an_int8_folder_the_outputs_alone_are_measured(top_down: Evidence) ->
     """Its float32 file, which has the inputs of each layer, is not there."""
     brought = make_cell(precision="int8", folder="/f")
     assert failures(top_down, brought, "layers") == ""
-    coarse = {"simcc_x": np.round(np.repeat(X, 9, axis=-1)), "simcc_y": Y}
+    coarse: dict[str, Any] = {"simcc_x": np.round(np.repeat(X, 9, axis=-1)), "simcc_y": Y}
     top_down.ran = make_execution(coarse)
     assert failures(top_down, brought, "layers").startswith("simcc_x takes ")
 
