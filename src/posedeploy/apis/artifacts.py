@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from posedeploy.apis.comparing import Compared, keypoint_distances, with_classes
-from posedeploy.apis.graphs import BackendFiles, Graph, backend_files, files_of, make_graph
+from posedeploy.apis.graphs import Graph, backend_files, files_of, make_graph
 from posedeploy.apis.numeric import Detection, Numbers, compare_numbers
 from posedeploy.apis.progress import Progress, at_stage, silent
 from posedeploy.apis.proving import Response, figures, probes, response
@@ -37,7 +37,7 @@ from posedeploy.runtime import Device, device_of
 from posedeploy.sdk.archive import MARK, locate
 from posedeploy.sdk.checks import Finding, Level
 from posedeploy.sdk.checks.detail import check_facts
-from posedeploy.sdk.folder import SdkModel, read_folder
+from posedeploy.sdk.folder import JSON_FILES, SdkModel, read_folder
 from posedeploy.sdk.images import MOST_PIXELS, Image
 from posedeploy.sdk.pose_detector import PoseDetector
 from posedeploy.sdk.reading import ImageSource
@@ -138,9 +138,9 @@ def compare_artifact(
 
     config = load_model_config(resolve_model_config(model_cfg))
     path, word = Path(artifact), precision or ""
-    is_sdk = _is_sdk_model(path) and outputs is None
-    if not is_sdk:
-        backend_files(path, word)  # before anything takes long
+    sdk = _detector(path, device or "") if _is_sdk_model(path) and outputs is None else None
+    # whatever is wrong with the artifact is told before anything takes long
+    given = files_of(sdk, config.head_kind) if sdk else backend_files(path, word)
     with at_stage("checkpoint", progress):
         weights = resolve_checkpoint(model_cfg, checkpoint)
     with at_stage("model", progress):
@@ -154,14 +154,13 @@ def compare_artifact(
     with at_stage("compare", progress), scratch_folder("compare") as scratch:
         folder = scratch / "graph"
         folder.mkdir()
-        sdk = _detector(path, device or "") if is_sdk else None
-        given = files_of(sdk, config.head_kind) if sdk else (
-            replace(backend_files(path, word), outputs=outputs)
+        graph = make_graph(
+            given if sdk else replace(given, outputs=outputs), model, config, folder,
+            checkpoint=str(weights), device=device or "",
         )  # fmt: skip
-        graph = _graph(given, pytorch, folder, str(weights), device or "")
         done = _compare(path, sdk, graph, pytorch, images=images, names=names)
-        drawn = sdk.model if sdk else read_folder(graph.folder)
         if draw_into is not None:
+            drawn = sdk.model if sdk else read_folder(graph.folder)
             Path(draw_into).mkdir(parents=True, exist_ok=True)
             written = draw_compared(Path(draw_into), drawn, images, done.compared)
             done = replace(done, drawn=written)
@@ -169,31 +168,25 @@ def compare_artifact(
 
 
 def _is_sdk_model(path: Path) -> bool:
-    """Whether it is an SDK model: a folder, a file in it or a zip.
+    """Whether it is an SDK model: a folder, a zip, or a file that belongs to its folder's model.
 
     Raises:
-        BadInputError: It is another folder.
+        BadInputError: It is another folder, or a zip without one.
     """
-    folder, _unpacked = locate(path)
-    if (folder / MARK).is_file():
-        return True
-    if path.is_dir() and path.suffix != ".mlpackage":
+    folder, unpacked = locate(path)
+    if path == folder and path.is_dir() and path.suffix != ".mlpackage":
         read_folder(path)  # says what is missing
-    return False
+        return True
+    if unpacked or not (folder / MARK).is_file():
+        return unpacked is not None
+    entry = read_folder(folder).model
+    return path.name in {*JSON_FILES, entry.net, entry.weights}
 
 
 def _detector(path: Path, device: str) -> PoseDetector:
     model = read_folder(path)
     used = Device.parse(device_of(model.model.backend, model.precision, device))
     return PoseDetector(path, used.kind, used.index, max_pixels=MOST_PIXELS)
-
-
-def _graph(
-    given: BackendFiles, pytorch: Pytorch, folder: Path, checkpoint: str, device: str
-) -> Graph:
-    return make_graph(
-        given, pytorch.model, pytorch.config, folder, checkpoint=checkpoint, device=device
-    )
 
 
 def _compare(
@@ -306,7 +299,7 @@ def _numbers(
 
 
 def _numeric(numbers: Numbers) -> StageVerdict:
-    faults, facts = list(numbers.faults), []
+    faults, facts = list(numbers.faults), list[str]()
     for one in numbers.outputs:
         words = f"{one.name}: at most {one.error:.3g} from float64"
         allowed = "" if np.isinf(one.allowed) else f" (allowed {one.allowed:.3g})"

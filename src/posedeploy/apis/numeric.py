@@ -208,8 +208,9 @@ class Detection:
             reach = self._reach(got["dets"][0, scores > 0, :4])
             beyond += reach[reach > self._rule.match_px].tolist()
             rows = self._matched(got, expected)
-            lost = self._unmatched(expected["dets"][0, :, 4], rows[1], len(scores))
-            added = self._unmatched(np.where(low, 0, scores), rows[0], expected["dets"].shape[1])
+            own = expected["dets"][0, :, 4]
+            lost = self._unmatched(own, rows[1], scores)
+            added = self._unmatched(np.where(low, 0, scores), rows[0], own)
             missing, extra = missing + lost, extra + added
         if below:
             yield (
@@ -227,14 +228,18 @@ class Detection:
     def _reach(self, boxes: NDArray[Any]) -> Floats:
         """How far boxes `[R, 4]` reach out of the input, px."""
         limit = np.array([*self.input_size, *self.input_size], np.float64)
-        return np.maximum(-boxes, boxes - limit).max(axis=-1, initial=0.0).astype(np.float64)
+        return np.asarray(np.maximum(-boxes, boxes - limit).max(axis=-1, initial=0.0), np.float64)
 
-    def _unmatched(self, scores: NDArray[Any], matched: NDArray[np.intp], rows: int) -> int:
-        """People without a counterpart among so many rows, near ties left out."""
-        alone = np.setdiff1d(np.flatnonzero(scores > 0)[:rows], matched)
-        limit, full = self.score_threshold, np.sort(scores)[::-1]
-        if len(full) > rows or (full > 0).all():  # the last row is a limit too
-            limit = max(limit, float(full[:rows][-1]))
+    def _unmatched(
+        self, scores: NDArray[Any], matched: NDArray[np.intp], others: NDArray[Any]
+    ) -> int:
+        """People without a counterpart on the other side, whose rows have scores `others`.
+
+        Near ties are left out: at the threshold, and where all rows are taken at the last one.
+        """
+        alone = np.setdiff1d(np.flatnonzero(scores > 0), matched)
+        last = float(others.min(initial=np.inf))
+        limit = max(self.score_threshold, last if 0 < last < np.inf else 0.0)
         return int((scores[alone] > limit + self._rule.score_tie).sum())
 
 
@@ -260,11 +265,11 @@ def _plain(network: nn.Module) -> Iterator[Network]:
 
 
 @contextmanager
-def _without_mkldnn(network: nn.Module) -> Iterator[Network]:
+def _channels_last(network: nn.Module) -> Iterator[Network]:
     import torch
 
-    with torch.backends.mkldnn.flags(enabled=False):
-        yield network
+    ready: Any = copy.deepcopy(network)
+    yield ready.to(memory_format=torch.channels_last)
 
 
 @contextmanager
@@ -308,6 +313,6 @@ Rounding = Callable[["nn.Module"], AbstractContextManager[Network]]
 _ROUNDINGS: Mapping[str, tuple[Rounding, ...]] = {
     "bf16": (_bfloat,),
     "fp16": (_half,),
-    "fp32": (_plain, _without_mkldnn),
+    "fp32": (_plain, _channels_last),
     "int8": (_plain,),
 }

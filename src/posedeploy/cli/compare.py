@@ -42,7 +42,7 @@ def compare(  # noqa: PLR0917 - the signature is the command line
         help="What the artifact was made of: a .pth file or its URL; 'zoo', 'calibrated' or "
         "'fitted', as for `convert`.")],
     images: Annotated[list[Path] | None, typer.Argument(
-        metavar="[PICTURE]...", help="Images to compare on; drawn figures if not given.")] = None,
+        metavar="[IMAGE]...", help="Images to compare on; drawn figures if not given.")] = None,
     outputs: Annotated[list[str] | None, typer.Option(
         metavar="NAME=GRAPH_NAME", help="An output of a file, such as simcc_x=out0; may be "
         "repeated. Found out by names and shapes if not given.")] = None,
@@ -70,9 +70,9 @@ def compare(  # noqa: PLR0917 - the signature is the command line
         parse_device(device)
     check_name(f"artifact {artifact}", artifact)
     quiet_opencv()
-    pictures = list(dict.fromkeys(images or []))
-    check_images(pictures)
-    for path in pictures:
+    paths = list(dict.fromkeys(images or []))
+    check_images(paths)
+    for path in paths:
         check_drawable(path, read_image(path, max_pixels))
     named = parse_outputs(outputs) if outputs else None
     if out.exists():
@@ -81,7 +81,7 @@ def compare(  # noqa: PLR0917 - the signature is the command line
     from posedeploy.apis.artifacts import compare_artifact
 
     done = compare_artifact(
-        artifact, model_cfg, checkpoint, pictures,
+        artifact, model_cfg, checkpoint, paths,
         outputs=named, precision=precision, device=device, draw_into=out,
         progress=Stages(screen),
     )  # fmt: skip

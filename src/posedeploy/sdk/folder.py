@@ -145,7 +145,7 @@ def kept_people(model: SdkModel) -> int | None:
     for key in ("codebase_config", "post_processing"):
         node = node.at(key) if node.has(key) else Node({}, DETAIL)
     kept = node.value.get("keep_top_k") if isinstance(node.value, dict) else None
-    return kept if is_json(kept, int) and kept > 0 else None
+    return kept if isinstance(kept, int) and is_json(kept, int) and kept > 0 else None
 
 
 def _name_map(net: Node, key: str) -> dict[str, str]:

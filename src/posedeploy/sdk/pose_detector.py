@@ -211,7 +211,7 @@ class PoseDetector:
         return [join(part, keypoints) for part in parts]
 
     def outputs(self, *imgs: Image) -> dict[str, NDArray[Any]]:
-        """What the graph outputs for whole images in one call, `[n, ...]`, by the pipeline's names.
+        """What the graph outputs for whole images in one call, `[n, …]`, by the pipeline's names.
 
         A top-down model takes each as one box.
 

@@ -289,6 +289,15 @@ def test_files_of_a_folder_that_was_brought(top_down: Evidence) -> None:
     assert ("files" in names, "converts" in names) == (True, False)
 
 
+def test_of_an_int8_folder_the_outputs_alone_are_measured(top_down: Evidence) -> None:
+    """Its float32 file, which has the inputs of each layer, is not there."""
+    brought = make_cell(precision="int8", folder="/f")
+    assert failures(top_down, brought, "layers") == ""
+    coarse: dict[str, Any] = {"simcc_x": np.round(np.repeat(X, 9, axis=-1)), "simcc_y": Y}
+    top_down.ran = make_execution(coarse)
+    assert failures(top_down, brought, "layers").startswith("simcc_x takes ")
+
+
 def test_a_pipeline_without_a_resizing_step_is_named(top_down: Evidence) -> None:
     def drop(data: Any) -> None:
         del data["pipeline"]["tasks"][0]["transforms"][1]

@@ -16,6 +16,7 @@ from fixtures.mmdeploy_folders import like_mmdeploys, mmdeploy_detector
 from fixtures.tiny_models import TinyModel
 from poseconform.checks.table import applicable
 from poseconform.matrix.cells import Model
+from poseconform.pytest_plugin.baseline import baseline_file
 from poseconform.pytest_plugin.folders import folder_cells
 from poseconform.results.outcome import CONVERTING_STAGES
 from posedeploy.config import config_root
@@ -35,7 +36,7 @@ class Options:
     """The options of a run; what is not named has its default."""
 
     def __init__(self, **named: Any) -> None:
-        known = {
+        known: dict[str, Any] = {
             "sdk_model": [],
             "sdk_models": None,
             "models": None,
@@ -142,8 +143,9 @@ def test_what_is_missing_is_what_to_type(
 def test_what_would_be_left_out_without_a_word_is_refused(
     tmp_path: Path, named: dict[str, Any], message: str
 ) -> None:
+    both: dict[str, Any] = {"sdk_model": ["a"], "sdk_models": tmp_path / "zoo.toml"}
     with pytest.raises(pytest.UsageError, match=message):
-        cells(**{"sdk_model": ["a"], "sdk_models": tmp_path / "zoo.toml"} | named)
+        cells(**both | named)
 
 
 def test_everything_that_is_no_folder_is_named_at_once(tmp_path: Path) -> None:
@@ -192,6 +194,14 @@ def test_a_wrong_row_is_named(tmp_path: Path, text: str, message: str) -> None:
     table.write_text(text)
     with pytest.raises(pytest.UsageError, match=message):
         cells(sdk_models=table)
+
+
+def test_folders_have_a_baseline_of_their_own(tmp_path: Path) -> None:
+    judged, matrix = (
+        baseline_file(Options(baseline=None, device="cpu", sdk_model=folders), tmp_path)
+        for folders in (["a"], [])
+    )
+    assert judged.relative_to(matrix.parent) == Path("folders") / matrix.name
 
 
 def test_checks_of_a_conversion_do_not_apply_to_a_folder(tmp_path: Path) -> None:

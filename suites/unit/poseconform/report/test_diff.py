@@ -9,7 +9,11 @@ from pathlib import Path
 import pytest
 
 from fixtures.sample_results import sample_results
+<<<<<<< HEAD
 from poseconform.pytest_plugin.baseline import summary_lines
+=======
+from poseconform.report.data.baseline import comparable
+>>>>>>> g-folder
 from poseconform.report.data.diff import (
     THRESHOLDS,
     Diff,
@@ -207,6 +211,12 @@ def test_a_flow_that_is_there_twice_is_no_counterpart() -> None:
     assert diff_results(results(*ours), results(theirs)).compared == 0
     same = replace(theirs, deploy_config="y")
     assert diff_results(results(*ours), results(same)).compared == 1
+
+
+def test_a_baseline_of_another_subject_is_none() -> None:
+    baseline = results(MEASURED, replace(MEASURED, implementation="folder"))
+    run = results(replace(MEASURED, implementation="folder"))
+    assert [c.implementation for c in comparable(baseline, run).cells] == ["folder"]
 
 
 def test_runs_that_share_a_subject_are_compared_as_they_are() -> None:

@@ -1,4 +1,4 @@
-"""Any artifact against PyTorch: what converts agrees with it, and a fault is named at its stage."""
+"""Any artifact against PyTorch: conversions get their own verdict, faults their stage."""
 
 from __future__ import annotations
 
@@ -140,22 +140,26 @@ class Fault:
     model: str = "rtmpose_t"
 
 
-FLOAT = np.float32
+def floats(*columns: float) -> Any:
+    """A row for `dets [N, M, 6]`."""
+    return np.array([[columns]], np.float32)
+
+
 # ---- modify this table to add a fault --------------------------------------------------------
 FAULTS = {
     "a batch that was folded": Fault(
         ["run"], "px from the same image alone",
         after("simcc_x", ("Gather", ["good", "first"]), ("Mul", ["good", "nothing"]),
-              ("Add", ["step0", "step1"]), first=np.array([0]), nothing=FLOAT(0)),
+              ("Add", ["step0", "step1"]), first=np.array([0]), nothing=np.float32(0)),
     ),
     "boxes that reach out of the input": Fault(
         ["numeric"], "boxes reach out of the input, by up to",
-        after("dets", ("Sub", ["good", "left"]), left=FLOAT([[[500, 0, 0, 0, 0, 0]]])),
+        after("dets", ("Sub", ["good", "left"]), left=floats(500, 0, 0, 0, 0, 0)),
         model="yoloxpose_tiny/2",
     ),
     "rows below the threshold": Fault(
         ["numeric"], "below the model's score_thr",
-        after("dets", ("Max", ["good", "low"]), low=FLOAT([[[0, 0, 0, 0, 0.1, 0]]])),
+        after("dets", ("Max", ["good", "low"]), low=floats(0, 0, 0, 0, 0.1, 0)),
         model="yoloxpose_tiny/2",
     ),
     "stale weights": Fault(["numeric"], "from float64", perturbed),
@@ -163,7 +167,7 @@ FAULTS = {
         ["contract", "numeric"], "'simcc_x' float32 of shape [1, 17, 192]", swapped
     ),
     "the largest of half precision": Fault(
-        ["finite"], "not finite", after("simcc_y", ("Div", ["good", "zero"]), zero=FLOAT(0)),
+        ["finite"], "not finite", after("simcc_y", ("Div", ["good", "zero"]), zero=np.float32(0)),
     ),
     "another mean": Fault(
         ["contract", "sdk"], "[100.5, 116.28, 103.53]", folder=replaced("123.675", "100.5"),
@@ -191,6 +195,20 @@ def test_a_fault_is_named_at_its_stage(
     assert (done.outcome, failed(done)) == ("different", fault.stages)
     first = next(stage for stage in done.stages if not stage.passed)
     assert any(fault.words in text for text in first.faults), first
+
+
+def test_another_file_in_a_folder_is_not_taken_for_the_folders_model(
+    converted: Folders, tiny_model: Models, tmp_path: Path
+) -> None:
+    folder = tmp_path / "sdk"
+    shutil.copytree(converted("rtmpose_t"), folder)
+    model = onnx.load(folder / "end2end.onnx")
+    perturbed(model.graph)
+    onnx.save(model, folder / "other.onnx")
+    tiny = tiny_model("rtmpose_t")
+    own, other = (judged(folder / f"{name}.onnx", tiny) for name in ("end2end", "other"))
+    assert (failed(own), own.stages[-1].stage) == ([], "sdk")
+    assert (failed(other), other.stages[-1].stage) == (["numeric"], "keypoints")
 
 
 def test_a_graph_in_half_precision_is_judged_as_such(
