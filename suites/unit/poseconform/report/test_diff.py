@@ -9,11 +9,8 @@ from pathlib import Path
 import pytest
 
 from fixtures.sample_results import sample_results
-<<<<<<< HEAD
 from poseconform.pytest_plugin.baseline import summary_lines
-=======
 from poseconform.report.data.baseline import comparable
->>>>>>> g-folder
 from poseconform.report.data.diff import (
     THRESHOLDS,
     Diff,
