@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from posedeploy.export.module import ExportableModule, sharing_copy
+from posedeploy.export.module import ExportableModule, replace_modules, sharing_copy
 from posedeploy.export.tracing import Replacing, static_shapes
 
 
@@ -49,11 +49,7 @@ class ConvolutionalFocus(nn.Module):
 
 def without_slices(module: ExportableModule) -> ExportableModule:
     """The module with every `Focus` replaced, in a copy that shares its weights."""
-    network = sharing_copy(module.network)
-    for parent in list(network.modules()):
-        for name, child in list(parent.named_children()):
-            if type(child).__name__ == "Focus":
-                setattr(parent, name, ConvolutionalFocus(child))
+    network = replace_modules(sharing_copy(module.network), {"Focus": ConvolutionalFocus})
     return dataclasses.replace(module, network=network.eval().requires_grad_(False))
 
 
