@@ -14,8 +14,11 @@ from posedeploy.errors import BadInputError
 from posedeploy.export.windows import ShiftedWindowAttention
 from posedeploy.heads import HeadSpec, Stage, load
 
-# Class of a module that exporters record wrongly -> what computes the same and is recorded right
-REWRITES: Mapping[str, Callable[[Any], nn.Module]] = {"ShiftWindowMSA": ShiftedWindowAttention}
+Replacements = Mapping[str, Callable[[Any], nn.Module]]  # class of a module -> what replaces it
+# What exporters record wrongly -> what computes the same and is recorded right
+REWRITES: Replacements = {
+    "mmpose.models.backbones.swin.ShiftWindowMSA": ShiftedWindowAttention,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,14 +71,15 @@ def sharing_copy(model: nn.Module) -> Any:
     return copy.deepcopy(model, shared | {id(config): config})
 
 
-def replace_modules(network: Any, replacements: Mapping[str, Callable[[Any], nn.Module]]) -> Any:
+def replace_modules(network: Any, replacements: Replacements) -> Any:
     """The same network, in which every module of a class of the table is what its row makes of it.
 
     In place: give it a `sharing_copy`.
     """
     for parent in list(network.modules()):
         for name, child in list(parent.named_children()):
-            if make := replacements.get(type(child).__name__):
+            kind = type(child)
+            if make := replacements.get(f"{kind.__module__}.{kind.__qualname__}"):
                 setattr(parent, name, make(child))
     return network
 
