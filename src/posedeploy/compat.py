@@ -215,10 +215,9 @@ def _rescoped(node: Any, scopes: Mapping[str, str]) -> Any:
     """A copy with other scopes: `scopes` maps a scope to the one in its place, '' for none."""
     if isinstance(node, dict):
         entries = {key: _rescoped(value, scopes) for key, value in node.items()}
-        if (scope := entries.get("_scope_")) in scopes:
-            entries["_scope_"] = scopes[scope]
-        if entries.get("_scope_") == "":
+        if (own := str(entries.get("_scope_", ""))) in scopes:
             del entries["_scope_"]
+            entries |= {"_scope_": scopes[own]} if scopes[own] else {}
         scope, _, name = str(entries.get("type", "")).partition(".")
         if scope in scopes:
             to = scopes[scope]

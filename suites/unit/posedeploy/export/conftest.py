@@ -70,7 +70,7 @@ def _heatmap_model() -> dict[str, Any]:
 
 def _swin_model() -> dict[str, Any]:
     """Its last feature map is smaller than a window, so that a window's mask has empty parts."""
-    backbone = {"type": "SwinTransformer", "embed_dims": 16, "depths": (2, 2)}
+    backbone: dict[str, Any] = {"type": "SwinTransformer", "embed_dims": 16, "depths": (2, 2)}
     backbone |= {"num_heads": (2, 2), "patch_size": 8, "strides": (8, 2), "out_indices": (1,)}
     head = _heatmap_model()["head"] | {"in_channels": 32, "decoder": _msra((64, 96), 8)}
     return {"backbone": backbone, "head": head}
@@ -78,7 +78,8 @@ def _swin_model() -> dict[str, Any]:
 
 def _vit_model() -> dict[str, Any]:
     arch = {"embed_dims": 32, "num_layers": 2, "num_heads": 4, "feedforward_channels": 64}
-    backbone = {"type": "mmpretrain.VisionTransformer", "arch": arch, "img_size": (96, 64)}
+    backbone: dict[str, Any] = {"type": "mmpretrain.VisionTransformer", "arch": arch}
+    backbone |= {"img_size": (96, 64)}
     backbone |= {"patch_size": 16, "patch_cfg": {"padding": 2}, "with_cls_token": False}
     head = _heatmap_model()["head"] | {"in_channels": 32, "decoder": _msra((64, 96), 8)}
     return {"backbone": backbone | {"out_type": "featmap"}, "head": head}
