@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import sys
 from collections.abc import Iterator
@@ -115,7 +116,7 @@ def test_a_scope_in_a_type_is_that_of_mmpose_where_the_package_is_missing(
 def test_a_backbone_of_mmpretrain_where_that_cannot_be_used(
     source: str | None, found: str, scope: str, rtmpose: ModelConfig, tmp_path: Path
 ) -> None:
-    config = rtmpose.config.copy()
+    config = copy.deepcopy(rtmpose.config)
     config.model.backbone = ConfigDict(type=f"{scope}.NoSuchTransformer")
     with packages_of_mmpretrain(source, tmp_path), pytest.raises(UnavailableError) as caught:
         check_model(replace(rtmpose, config=config))
