@@ -231,6 +231,14 @@ def head_of_mmpose(head_type: str) -> HeadSpec | None:
     return next((head for head in HEADS if head_type in head.mmpose_heads), None)
 
 
+# Heads of mmpose that have no row -> why, and what else there is
+NOT_SUPPORTED: Mapping[str, str] = {
+    "EDPoseHead": "EDPose is not supported: it attends by MultiScaleDeformableAttention, an "
+    "operator of the compiled mmcv for which there is no export. RTMO and YOLOX-Pose find people "
+    "in one stage too.",
+}
+
+
 def head_of_outputs(names: Collection[str], word: str | None = None) -> HeadSpec | None:
     """The kind whose whole graph has outputs of these names, None where there is none.
 

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 # Packages whose version can change what is exported or computed.
 PACKAGES = (
-    "torch", "mmpose", "mmengine", "mmcv-lite", "mmcv", "mmdet", "numpy", "onnx", "onnxscript",
-    "opencv-python-headless", *backend_distributions(),
+    "torch", "mmpose", "mmengine", "mmcv-lite", "mmcv", "mmdet", "mmpretrain", "numpy", "onnx",
+    "onnxscript", "opencv-python-headless", *backend_distributions(),
 )  # fmt: skip
 
 

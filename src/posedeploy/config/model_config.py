@@ -21,7 +21,7 @@ from posedeploy.config.structure import check_structure, keypoint_count
 from posedeploy.config.student import with_student
 from posedeploy.config.type_names import with_type_names
 from posedeploy.errors import BadInputError, did_you_mean
-from posedeploy.heads import HEADS, HeadSpec, head_of_mmpose
+from posedeploy.heads import HEADS, NOT_SUPPORTED, HeadSpec, head_of_mmpose
 
 # fmt: off
 # (head, backbone) -> family; '' stands for any backbone
@@ -107,7 +107,7 @@ def model_config_from(config: Any) -> ModelConfig:
         supported = sorted(name for row in HEADS for name in row.mmpose_heads)
         raise BadInputError(
             f"{path}: model.head.type", head or "''", f"a supported head: {', '.join(supported)}",
-            did_you_mean(
+            NOT_SUPPORTED.get(head) or did_you_mean(
                 head, supported,
                 "Heads of other kinds need an export module and a decoder; see CONTRIBUTING.md.",
             ),

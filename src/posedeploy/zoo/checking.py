@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -26,6 +27,8 @@ _TOP_DOWN: Mapping[str, bool] = {
     "BottomupPoseEstimator": False, "TopdownPoseEstimator": True
 }  # fmt: skip
 _SHARED = ("input_size", "simcc_split_ratio")  # fields that a head and its codec have
+# Package -> command that installs it, where that isn't pip by the name of its distribution
+_INSTALLS: Mapping[str, str] = {"mmpretrain": "posedeploy setup"}
 _ANY = ("MODELS", "KEYPOINT_CODECS", "TASK_UTILS", "BATCH_AUGMENTS")
 _UNUSED = {"init_cfg", "pretrained", "train_cfg", "test_cfg"}  # fields that nothing is built of
 
@@ -100,15 +103,26 @@ def _unregistered(subject: str, name: Any, registry: str) -> PoseDeployError:
 
     package = str(name).partition(".")[0]
     distribution = {**MODULE2PACKAGE, "mmpretrain": "mmpretrain"}.get(package)
-    if package != str(name) and distribution and importlib.util.find_spec(package) is None:
+    if package != str(name) and distribution and (reason := _why_not_importable(package)):
+        command = _INSTALLS.get(package, f"python -m pip install {distribution}")
         return UnavailableError(
-            subject, f"{name!r}, and no package '{package}' in this environment",
-            "the package that has it", f"Install it: python -m pip install {distribution}",
+            subject, f"{name!r}, and {reason}",
+            "the package that has it", f"Install it: {command}",
         )  # fmt: skip
     return BadInputError(
         subject, f"{name!r}, which is not registered", f"a type in mmpose's registry {registry}",
         f"{did_you_mean(str(name), _names(registry))} {_CUSTOM}",
     )  # fmt: skip
+
+
+def _why_not_importable(package: str) -> str:
+    if importlib.util.find_spec(package) is None:
+        return f"no package '{package}' in this environment"
+    try:
+        importlib.import_module(package)
+    except Exception as error:  # noqa: BLE001  the package's own code
+        return f"the package '{package}', which does not import: {first_line(error)}"
+    return ""
 
 
 def _registered(name: Any, *registries: str) -> bool:
@@ -120,7 +134,7 @@ def _registered(name: Any, *registries: str) -> bool:
         try:
             if getattr(registry, word).get(name) is not None:
                 return True
-        except RuntimeError:  # a dotted name whose module raises another error than ImportError
+        except Exception:  # noqa: BLE001, S112  code of the package, as its check of versions
             continue
     return False
 

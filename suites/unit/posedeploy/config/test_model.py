@@ -53,6 +53,13 @@ def test_an_unsupported_head_lists_the_supported(tmp_path: Path) -> None:
     assert "RTMOHead" in caught.value.expected
 
 
+def test_a_head_that_cannot_be_exported_says_why(tmp_path: Path) -> None:
+    path = tmp_path / "edpose.py"
+    path.write_text("model = dict(backbone=dict(type='ResNet'), head=dict(type='EDPoseHead'))")
+    with pytest.raises(BadInputError, match="MultiScaleDeformableAttention"):
+        load_model_config(path)
+
+
 def test_a_deploy_config_in_place_of_a_model_config_is_recognized(tmp_path: Path) -> None:
     path = tmp_path / "deploy.py"
     path.write_text("backend_config = dict(type='onnxruntime')")

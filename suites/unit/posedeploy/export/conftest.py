@@ -68,6 +68,23 @@ def _heatmap_model() -> dict[str, Any]:
     return {"backbone": RESNET, "head": head | {"decoder": _msra((64, 96), 16)}}
 
 
+def _swin_model() -> dict[str, Any]:
+    """Its last feature map is smaller than a window, so that a window's mask has empty parts."""
+    backbone: dict[str, Any] = {"type": "SwinTransformer", "embed_dims": 16, "depths": (2, 2)}
+    backbone |= {"num_heads": (2, 2), "patch_size": 8, "strides": (8, 2), "out_indices": (1,)}
+    head = _heatmap_model()["head"] | {"in_channels": 32, "decoder": _msra((64, 96), 8)}
+    return {"backbone": backbone, "head": head}
+
+
+def _vit_model() -> dict[str, Any]:
+    arch = {"embed_dims": 32, "num_layers": 2, "num_heads": 4, "feedforward_channels": 64}
+    backbone: dict[str, Any] = {"type": "mmpretrain.VisionTransformer", "arch": arch}
+    backbone |= {"img_size": (96, 64)}
+    backbone |= {"patch_size": 16, "patch_cfg": {"padding": 2}, "with_cls_token": False}
+    head = _heatmap_model()["head"] | {"in_channels": 32, "decoder": _msra((64, 96), 8)}
+    return {"backbone": backbone | {"out_type": "featmap"}, "head": head}
+
+
 def _cpm_model() -> dict[str, Any]:
     backbone: dict[str, Any] = {
         "type": "HourglassNet",
@@ -244,6 +261,8 @@ _ROWS = {
     "rtmo/3":    _Row((160, 96),  functools.partial(_rtmo_model, 3), "rtmo_"),
     "rtmpose":   _Row((64, 96),   _rtmpose_model, "simcc_"),
     "simcc":     _Row((64, 96),   _simcc_model, "simcc_"),
+    "swin":      _Row((64, 96),   _swin_model),
+    "vit":       _Row((64, 96),   _vit_model),
     "yoloxpose": _Row((128, 96),  _yoloxpose_model, "yolox-pose_"),
     "yoloxpose/3": _Row((128, 96), functools.partial(_yoloxpose_model, 3), "yolox-pose_"),
 }
@@ -318,6 +337,9 @@ def _write_config(folder: Path, name: str) -> Path:
 
 def _condition(model: Any, image: torch.Tensor) -> None:
     """Batch norm and output layers fitted to `image`, so that no layer is constant."""
+    for name, weights in model.named_parameters():
+        if name.endswith("relative_position_bias_table"):
+            nn.init.normal_(weights)
     norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     for norm in norms:
         # random networks amplify what differs between images; in the linear part of the

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -107,6 +112,43 @@ def test_a_scope_in_a_type_is_that_of_mmpose_where_the_package_is_missing(
     changed.model.backbone.type = "mmdet.CSPNeXt"
     model: Any = build_model(replace(rtmpose, config=changed), None)
     assert type(model.backbone).__name__ == "CSPNeXt"
+
+
+@pytest.mark.parametrize("scope", ["mmcls", "mmpretrain"])
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        (None, "no package 'mmpretrain' in this environment"),
+        ("raise ValueError('too old')", "the package 'mmpretrain', which does not import: .*too"),
+    ],
+)
+def test_a_backbone_of_mmpretrain_where_that_cannot_be_used(
+    source: str | None, found: str, scope: str, rtmpose: ModelConfig, tmp_path: Path
+) -> None:
+    config = copy.deepcopy(rtmpose.config)
+    config.model.backbone = ConfigDict(type=f"{scope}.NoSuchTransformer")
+    with packages_of_mmpretrain(source, tmp_path), pytest.raises(UnavailableError) as caught:
+        check_model(replace(rtmpose, config=config))
+    assert re.search(found, caught.value.found)
+    assert caught.value.next_step == "Install it: posedeploy setup"
+
+
+@contextmanager
+def packages_of_mmpretrain(source: str | None, folder: Path) -> Iterator[None]:
+    """None: no mmpretrain is found; else one of this source is, not that which is installed."""
+    loaded = {name: sys.modules.pop(name) for name in list(sys.modules)
+              if name.partition(".")[0] == "mmpretrain"}  # fmt: skip
+    if source is None:
+        sys.modules["mmpretrain"] = None  # type: ignore[assignment]
+    else:
+        (folder / "mmpretrain.py").write_text(source)
+        sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.modules.pop("mmpretrain", None)
+        sys.modules.update(loaded)
+        sys.path[:] = [entry for entry in sys.path if entry != str(folder)]
 
 
 def test_a_metainfo_in_a_loss_is_found_from_any_folder(
