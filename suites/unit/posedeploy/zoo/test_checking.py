@@ -17,10 +17,10 @@ import torch
 from mmengine.config import ConfigDict
 
 from posedeploy.config import ModelConfig, load_model_config
-from posedeploy.errors import BadInputError
+from posedeploy.errors import BadInputError, UnavailableError
 from posedeploy.sdk.writer import compact_dataset_meta
 from posedeploy.zoo.build import build_model, check_forward, dataset_meta
-from posedeploy.zoo.checking import build_error, check_keypoints
+from posedeploy.zoo.checking import build_error, check_keypoints, check_model
 from posedeploy.zoo.checkpoints import Checkpoint, load_checkpoint
 from posedeploy.zoo.table import config_path, mmpose_files, model_row
 
