@@ -164,7 +164,7 @@ def _detector(kind: str, head: str, network: str, component: str, raw: Stage) ->
 # ---- modify this table to add a kind of head -----------------------------------------------
 HEADS: tuple[HeadSpec, ...] = (
     HeadSpec(
-        "heatmap", "", ("CPMHead", "HeatmapHead", "MSPNHead"), True,
+        "heatmap", "", ("CPMHead", "HeatmapHead", "MSPNHead", "ViPNASHead"), True,
         "posedeploy.export.networks:HeatmapNetwork",
         (Stage(
             "whole", (Output("output", ("N", "K", "H", "W")),),
@@ -188,7 +188,7 @@ HEADS: tuple[HeadSpec, ...] = (
         ),
     ),
     HeadSpec(
-        "simcc", "simcc", ("RTMCCHead", "SimCCHead"), True,
+        "simcc", "simcc", ("RTMCCHead", "RTMWHead", "SimCCHead"), True,
         "posedeploy.export.networks:SimccNetwork",
         (Stage(
             "whole",

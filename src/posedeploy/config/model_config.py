@@ -31,7 +31,9 @@ FAMILIES: Mapping[tuple[str, str], str] = {
     ("MSPNHead", ""):             "MSPN",
     ("RTMCCHead", ""):            "RTMPose",
     ("RTMOHead", ""):             "RTMO",
+    ("RTMWHead", ""):             "RTMW",
     ("SimCCHead", ""):            "SimCC",
+    ("ViPNASHead", ""):           "ViPNAS",
     ("YOLOXPoseHead", ""):        "YOLOX-Pose",
 }
 # fmt: on

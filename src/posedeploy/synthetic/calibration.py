@@ -31,7 +31,9 @@ FINAL_LAYERS: Mapping[str, Callable[[Any], list[nn.Module]]] = {
     "HeatmapHead": lambda head: [head.final_layer],
     "MSPNHead":    lambda head: [unit.conv_layers[-1].bn for unit in head.predict_layers],
     "RTMCCHead":   lambda head: [head.cls_x, head.cls_y],
+    "RTMWHead":    lambda head: [head.cls_x, head.cls_y],
     "SimCCHead":   lambda head: [head.mlp_head_x, head.mlp_head_y],
+    "ViPNASHead":  lambda head: [head.final_layer],
 }
 # fmt: on
 _BATCHES, _BATCH = 2, 4  # number and size; more images change little
