@@ -14,23 +14,11 @@ from torch import nn
 from poseconform.reference.errors import REF_ERRORS, SumsInOrder
 
 
-class Pooled(nn.Module):
-    """Squeeze and excitation: a channel's mean over a large map scales the map."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.pool = nn.AdaptiveAvgPool2d(1)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        weight: torch.Tensor = self.pool(x)
-        return x * weight
-
-
 @torch.no_grad()
 def test_the_envelope_has_the_error_of_the_mean_that_onnx_runtime_takes() -> None:
     """It adds in order; PyTorch adds in a cascade, which is up to 46 times as exact."""
     torch.manual_seed(1)
-    model, x = Pooled().eval(), torch.rand(2, 8, 128, 96) * 0.1 + 0.9
+    model, x = nn.AdaptiveAvgPool2d(1).eval(), torch.randn(2, 8, 128, 96).relu()
     truth = copy.deepcopy(model).double()(x.double()).numpy()
     pooled = onnx.helper.make_graph(
         [onnx.helper.make_node("GlobalAveragePool", ["x"], ["y"])], "pool",
@@ -40,13 +28,13 @@ def test_the_envelope_has_the_error_of_the_mean_that_onnx_runtime_takes() -> Non
     opset = onnx.helper.make_opsetid("", 17)
     graph = onnx.helper.make_model(pooled, opset_imports=[opset], ir_version=8)
     (mean,) = onnxruntime.InferenceSession(graph.SerializeToString()).run(None, {"x": x.numpy()})
-    needed = np.abs(x.numpy() * mean - truth).max()
+    needed = np.abs(mean - truth).max()
     errors = []
     for run in REF_ERRORS["fp32"]:
         with run(model) as (ready, cast):
             errors.append(np.abs(ready(cast(x)).numpy() - truth).max())
     assert needed > 5 * min(errors), "the plain run alone would refuse it"
-    assert needed == pytest.approx(max(errors), rel=0.1)
+    assert 0.5 * max(errors) <= needed <= 1.1 * max(errors)
 
 
 @pytest.mark.parametrize("dims", [(2, 3), (-1,), (1,), (0, 2)])
