@@ -125,7 +125,8 @@ def _autocast(dtype: torch.dtype, model: Any) -> Iterator[tuple[Any, Callable[[A
 
 # Precision of a flow -> honest runs, whose envelope is the reference error. One float32 run is
 # noisy (channels_last alone has 2.4 times the error of the default on hourglass52), so there are
-# three; the second adds in other orders, in convolutions without mkldnn and in means. Autocast, not `.half()`: a batch norm's running variance can exceed what float16 holds.
+# three; the second adds in other orders, in convolutions without mkldnn and in means.
+# Autocast, not `.half()`: a batch norm's running variance can exceed what float16 holds.
 # int8 has no run of its own: its error is compared with float32's.
 _FLOAT32 = (_plain, _other_sums, _channels_last)
 REF_ERRORS: Mapping[str, tuple[Run, ...]] = {

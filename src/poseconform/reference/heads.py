@@ -15,6 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poseconform.reference.codecs import heatmap_gaps, simcc_gaps
+from poseconform.reference.refinement import (
+    Refinement,
+    heatmap_refinement,
+    no_refinement,
+)
 
 Gaps = tuple[NDArray[np.float64], NDArray[np.float64]]
 # Outputs of graphs that end with decoded candidates, in the order of the contract
@@ -26,11 +31,13 @@ class TopDown:
     """A head that is given one person's crop.
 
     `final` makes the tensors of the outputs, in order, of what `head.forward` returns; `gaps` is
-    how clear the decoder's decisions are, see `codecs.heatmap_gaps`.
+    how clear the decoder's decisions are, see `codecs.heatmap_gaps`; `refinement` is how far
+    errors move what it refines.
     """
 
     final: Callable[[Any], tuple[Any, ...]]
     gaps: Callable[[Any, Mapping[str, NDArray[np.float64]]], Gaps]
+    refinement: Callable[[Any, Mapping[str, NDArray[np.float64]]], Refinement] = no_refinement
 
 
 @dataclass(frozen=True)
@@ -70,7 +77,7 @@ _DETECTIONS = ("dets", "keypoints")
 # ---- modify this table to add a kind of head ---------------------------------------------------
 # fmt: off
 REFERENCE_HEADS: tuple[ReferenceHead, ...] = (
-    ReferenceHead("", ("output",), TopDown(last_stage, heatmap_gaps)),
+    ReferenceHead("", ("output",), TopDown(last_stage, heatmap_gaps, heatmap_refinement)),
     ReferenceHead("rtmo", _DETECTIONS, BottomUp(("cls", "bbox", "", "kpt_vis", "pose_vec"))),
     ReferenceHead("simcc", ("simcc_x", "simcc_y"), TopDown(tuple, simcc_gaps)),
     ReferenceHead("yolox-pose", _DETECTIONS,

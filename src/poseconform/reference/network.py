@@ -94,10 +94,12 @@ def _tensor_arrays(
                 errors[name] = np.maximum(errors[name], np.abs(array - truth[name]))
     keypoints, scores = decode_outputs(model.head.decoder, truth)
     argmax_gap, shift_gap = _top_down(head).gaps(model.head.decoder, truth)
+    refinement = _top_down(head).refinement(model.head.decoder, truth)
     arrays = {
         "inputs": inputs.numpy(), "keypoints": keypoints, "scores": scores,
         "argmax_gap": argmax_gap, "shift_gap": shift_gap,
     }  # fmt: skip
+    arrays |= {f"refinement:{name}": np.asarray(part) for name, part in vars(refinement).items()}
     arrays |= {f"output:{name}": array for name, array in truth.items()}
     arrays |= {f"ref_error:{n}": ref_error(errors[n], a) for n, a in truth.items()}
     outputs = tuple(torch.from_numpy(array) for array in truth.values())

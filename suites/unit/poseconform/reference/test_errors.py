@@ -6,7 +6,6 @@ import copy
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 from torch import nn
@@ -17,6 +16,7 @@ from poseconform.reference.errors import REF_ERRORS, SumsInOrder
 @torch.no_grad()
 def test_the_envelope_has_the_error_of_the_mean_that_onnx_runtime_takes() -> None:
     """It adds in order; PyTorch adds in a cascade, which is up to 46 times as exact."""
+    onnxruntime = pytest.importorskip("onnxruntime")
     torch.manual_seed(1)
     model, x = nn.AdaptiveAvgPool2d(1).eval(), torch.randn(2, 8, 128, 96).relu()
     truth = copy.deepcopy(model).double()(x.double()).numpy()
