@@ -197,6 +197,19 @@ HEADS: tuple[HeadSpec, ...] = (
         ), _KEYPOINTS_STAGE),
         codecs=("SimCCLabel",),
     ),
+    HeadSpec(
+        "visibility", "vis", ("VisPredictHead",), True,
+        "posedeploy.export.networks:VisibilityNetwork",
+        # MMDeploy's client decodes the heatmaps, and leaves the other output where it is
+        (Stage(
+            "whole",
+            (Output("output", ("N", "K", "H", "W")), Output("visibility", ("N", "K"))),
+            "TopdownHeatmapSimpleHeadDecode",
+            "posedeploy.sdk.decode.visibility:visibility_decoder",
+            params=(("visibility", True),),
+        ),),
+        codecs=("MSRAHeatmap", "MegviiHeatmap", "UDPHeatmap"),
+    ),
     _detector(
         "yolox-pose", "YOLOXPoseHead", "posedeploy.export.networks:YoloxPoseNetwork",
         "YOLOXPoseDetections",

@@ -34,6 +34,9 @@ FINAL_LAYERS: Mapping[str, Callable[[Any], list[nn.Module]]] = {
     "RTMWHead":    lambda head: [head.cls_x, head.cls_y],
     "SimCCHead":   lambda head: [head.mlp_head_x, head.mlp_head_y],
     "ViPNASHead":  lambda head: [head.final_layer],
+    "VisPredictHead": lambda head: [
+        *FINAL_LAYERS[head.pose_cfg["type"]](head.pose_head), head.vis_head[2]
+    ],
 }
 # fmt: on
 _BATCHES, _BATCH = 2, 4  # number and size; more images change little
