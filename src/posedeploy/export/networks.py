@@ -58,8 +58,12 @@ class VisibilityNetwork(TopDownNetwork):
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """Normalized image [N, 3, H, W] → heatmaps [N, K, h, w], probabilities [N, K]."""
-        heatmaps, visibility = self.model.head(self.model.extract_feat(image))
-        if not self.model.head.use_sigmoid:  # its `predict` takes it then
+        head, features = self.model.head, self.model.extract_feat(image)
+        heatmaps = head.pose_head(features)
+        # `vis_forward` ends with a reshape to the same shape: OpenVINO drops it, and with it the
+        # output's name
+        visibility = head.vis_head(features[-1])
+        if not head.use_sigmoid:  # its `predict` takes it then
             visibility = visibility.sigmoid()
         return heatmaps[-1] if isinstance(heatmaps, list | tuple) else heatmaps, visibility
 
