@@ -23,7 +23,8 @@ DEPLOY_CONFIGS = {
     "rtmw_m": "pose-detection_simcc_onnxruntime_static",
     "vis_res50": "pose-detection_vis_onnxruntime_static",
 }
-Tiny, Sdk = Callable[[str], TinyModel], Callable[[str], Path]
+Tiny = Callable[[str], TinyModel]
+Sdk = Callable[[str], Path]
 
 
 @pytest.fixture(scope="module", params=DEPLOY_CONFIGS)

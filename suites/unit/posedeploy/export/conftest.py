@@ -163,7 +163,11 @@ def _rtmpose_model() -> dict[str, Any]:
 def _rtmw_model() -> dict[str, Any]:
     model = _rtmpose_model()
     model["backbone"] |= {"out_indices": (2, 3, 4)}
-    neck = {"type": "CSPNeXtPAFPN", "in_channels": [32, 64, 128], "out_channels": None}
+    neck: dict[str, Any] = {
+        "type": "CSPNeXtPAFPN",
+        "in_channels": [32, 64, 128],
+        "out_channels": None,
+    }
     neck |= {"num_csp_blocks": 1, "out_indices": (1, 2), "norm_cfg": NORM}
     return model | {"neck": neck, "head": model["head"] | {"type": "RTMWHead"}}
 
