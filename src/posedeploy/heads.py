@@ -164,7 +164,7 @@ def _detector(kind: str, head: str, network: str, component: str, raw: Stage) ->
 # ---- modify this table to add a kind of head -----------------------------------------------
 HEADS: tuple[HeadSpec, ...] = (
     HeadSpec(
-        "heatmap", "", ("CPMHead", "HeatmapHead", "MSPNHead"), True,
+        "heatmap", "", ("CPMHead", "HeatmapHead", "MSPNHead", "ViPNASHead"), True,
         "posedeploy.export.networks:HeatmapNetwork",
         (Stage(
             "whole", (Output("output", ("N", "K", "H", "W")),),
@@ -188,7 +188,7 @@ HEADS: tuple[HeadSpec, ...] = (
         ),
     ),
     HeadSpec(
-        "simcc", "simcc", ("RTMCCHead", "SimCCHead"), True,
+        "simcc", "simcc", ("RTMCCHead", "RTMWHead", "SimCCHead"), True,
         "posedeploy.export.networks:SimccNetwork",
         (Stage(
             "whole",
@@ -196,6 +196,19 @@ HEADS: tuple[HeadSpec, ...] = (
             "SimCCLabelDecode", "posedeploy.sdk.decode.simcc:simcc_decoder",
         ), _KEYPOINTS_STAGE),
         codecs=("SimCCLabel",),
+    ),
+    HeadSpec(
+        "visibility", "vis", ("VisPredictHead",), True,
+        "posedeploy.export.networks:VisibilityNetwork",
+        # MMDeploy's client decodes the heatmaps, and leaves the other output where it is
+        (Stage(
+            "whole",
+            (Output("output", ("N", "K", "H", "W")), Output("visibility", ("N", "K"))),
+            "TopdownHeatmapSimpleHeadDecode",
+            "posedeploy.sdk.decode.visibility:visibility_decoder",
+            params=(("visibility", True),),
+        ),),
+        codecs=("MSRAHeatmap", "MegviiHeatmap", "UDPHeatmap"),
     ),
     _detector(
         "yolox-pose", "YOLOXPoseHead", "posedeploy.export.networks:YoloxPoseNetwork",

@@ -35,6 +35,8 @@ NOT_RUN: Sequence[NotRun] = (
     NotRun("bash .ci/run",                                         Reason.LONG),
     NotRun("pip install",                                          Reason.INSTALL),
     NotRun("posedeploy convert configs/mmpose",                    Reason.ELSEWHERE),
+    NotRun("posedeploy convert pose-detection_simcc_onnxruntime_dynamic-384x288 rtmw-x",
+           Reason.LONG),
     NotRun("posedeploy convert pose-detection_simcc_tensorrt",     Reason.GPU),
     NotRun("posedeploy test --deploy-config",                      Reason.LONG),
     NotRun("posedeploy test --exporter",                           Reason.LONG),

@@ -57,7 +57,18 @@ def accuracy(judge: Judge, cell: Cell) -> Verdict:
     if limit.shift is None:
         raise LookupError(f"no limit for keypoints of {cell.model.family} {cell.flow.precision}")
     reference = figure_reference(judge, cell.model)
+    if refused := other_joints(reference):
+        return refused
     return judge_figures(figure_keypoints(judge, cell), reference, limit.shift)
+
+
+def other_joints(reference: FigureReference) -> Verdict | None:
+    """A refusal for a model of other keypoints than those of the figures, such as a hand's."""
+    keypoints, joints = reference.keypoints.shape[1], reference.truth.shape[1]
+    if keypoints == joints:
+        return None
+    reason = f"the model has {keypoints} keypoints, and the figures {joints} joints of COCO"
+    return _refusal("other-joints", reason)
 
 
 def judge_figures(

@@ -185,7 +185,9 @@ class Judge:
     def keypoints(self, model: Model, outputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
         """Keypoints `[R, K, 2]` in input px of raw outputs, by the model's own codec."""
         decoded: NDArray[np.float64] = self.in_torch(
-            "poseconform.reference.codecs:decode", model.config, dict(outputs)
+            "poseconform.reference.codecs:decode",
+            model.config,
+            reference_head(model.head).read(outputs),
         )
         return decoded
 

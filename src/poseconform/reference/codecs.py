@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -46,6 +47,8 @@ def heatmap_gaps(
     (infinite where no quarter-cell step is taken).
     """
     (maps,) = outputs.values()
+    if getattr(codec, "heatmap_type", "") == "combined":  # of each three maps the first decides
+        maps = _smooth(maps[:, ::3], 2 * codec.blur_kernel_size + 1)
     if type(codec).__name__ == "MegviiHeatmap":  # blurs before it takes the maximum
         from mmpose.codecs.utils import gaussian_blur
 
@@ -65,8 +68,17 @@ def simcc_gaps(
 
 
 def _top2_gap(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    top = np.partition(vectors, -2, axis=-1)[..., -2:]
-    return np.asarray(top[..., 1] - top[..., 0])
+    """To the second best value, and twice to 0, from where on mmpose finds no keypoint."""
+    second, best = np.moveaxis(np.partition(vectors, -2, axis=-1)[..., -2:], -1, 0)
+    return np.asarray(np.minimum(best - second, 2 * np.abs(best)))
+
+
+def _smooth(maps: NDArray[np.float64], kernel: int) -> NDArray[np.float64]:
+    """Each of `[S, K, H, W]` as UDPHeatmap blurs class maps."""
+    result = np.empty_like(maps)
+    for index in np.ndindex(*maps.shape[:2]):
+        result[index] = cv2.GaussianBlur(maps[index], (kernel, kernel), 0)
+    return result
 
 
 def _shift_gap(maps: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -148,4 +148,6 @@ def _has_peaks(sdk: SdkModel, name: str) -> bool:
     """Whether an output is `[N, K, bins …]` with a keypoint at the maximum."""
     head, stage = stage_of_component(sdk.component, sdk.params.value)
     axes = {output.name: output.axes for output in stage.outputs}.get(name, ())
-    return head.top_down and axes[1:2] == ("K",) and not isinstance(axes[-1], int)
+    return (
+        head.top_down and axes[1:2] == ("K",) and len(axes) > 2 and not isinstance(axes[-1], int)
+    )

@@ -242,7 +242,8 @@ class Inference:
 def _found(image: Image, poses: Poses) -> dict[str, Any]:
     """Size and people as JSON: boxes and keypoints in image px, keypoints as [x, y, score].
 
-    People of a model of several classes have a label.
+    People of a model of several classes have a label, and those of a model that tells which
+    keypoints are visible a probability for each.
     """
     people: list[dict[str, Any]] = [
         {"box": box.tolist(), "score": float(score), "keypoints": points.tolist()}
@@ -251,6 +252,9 @@ def _found(image: Image, poses: Poses) -> dict[str, Any]:
     if poses.labels is not None:
         for person, label in zip(people, poses.labels.tolist(), strict=True):
             person["label"] = label
+    if poses.visible is not None:
+        for person, visible in zip(people, poses.visible.tolist(), strict=True):
+            person["visible"] = visible
     return {"width": image.shape[1], "height": image.shape[0], "people": people}
 
 

@@ -21,6 +21,7 @@ SHAPES: Mapping[str, tuple[tuple[int, int], ...]] = {
     "": ((256, 192), (256, 256)),
     "rtmo": ((416, 416), (640, 640)),
     "simcc": ((256, 192),),
+    "vis": ((256, 192),),
     "yolox-pose": ((416, 416), (640, 640)),
 }
 ALL, FIRST, NONE = "all", "first", "none"  # which of them are in the names

@@ -17,11 +17,11 @@ from posedeploy.config.model_fields import (
     channels,
     check_fields,
 )
-from posedeploy.config.structure import check_structure, keypoint_count
+from posedeploy.config.structure import check_structure, keypoint_count, pose_head
 from posedeploy.config.student import with_student
 from posedeploy.config.type_names import with_type_names
 from posedeploy.errors import BadInputError, did_you_mean
-from posedeploy.heads import HEADS, NOT_SUPPORTED, HeadSpec, head_of_mmpose
+from posedeploy.heads import HEADS, NOT_SUPPORTED, HeadSpec, head_of_kind, head_of_mmpose
 
 # fmt: off
 # (head, backbone) -> family; '' stands for any backbone
@@ -51,7 +51,10 @@ FAMILIES: Mapping[tuple[str, str], str] = {
     ("MSPNHead", "RSN"):                           "RSN",
     ("RTMCCHead", ""):                             "RTMPose",
     ("RTMOHead", ""):                              "RTMO",
+    ("RTMWHead", ""):                              "RTMW",
     ("SimCCHead", ""):                             "SimCC",
+    ("ViPNASHead", ""):                            "ViPNAS",
+    ("VisPredictHead", ""):                        "VisPredict",
     ("YOLOXPoseHead", ""):                         "YOLOX-Pose",
 }
 # fmt: on
@@ -119,11 +122,12 @@ def model_config_from(config: Any) -> ModelConfig:
         )  # fmt: skip
     check_structure(path, config)
     pipeline = tuple(config["test_dataloader"]["dataset"]["pipeline"])
-    codec = model["head"].get("decoder") or config.get("codec") or {}
+    finder = _finder(path, model, kind)
+    codec = finder.get("decoder") or config.get("codec") or {}
     codec = codec[-1] if isinstance(codec, list | tuple) else codec
     preprocessor = model.get("data_preprocessor") or {}
     parts = {
-        CODEC: model["head"].get("decoder"), OUT_CHANNELS: model["head"].get("out_channels"),
+        CODEC: finder.get("decoder"), OUT_CHANNELS: finder.get("out_channels"),
         PIPELINE: pipeline, PREPROCESSOR: preprocessor, TEST_CFG: model.get("test_cfg"),
     }  # fmt: skip
     check_fields(str(path), parts, kind)
@@ -138,6 +142,25 @@ def model_config_from(config: Any) -> ModelConfig:
         test_pipeline=pipeline, estimator=str(model["type"]), config=config,
         keypoints=keypoint_count(path, model, codec),
     )  # fmt: skip
+
+
+def _finder(path: Path, model: Mapping[str, Any], kind: HeadSpec) -> Mapping[str, Any]:
+    """The part with the head that finds keypoints; around it there may be a `VisPredictHead`."""
+    finder = pose_head(model)
+    inner = head_of_mmpose(str(finder.get("type")))
+    if finder is not model["head"] and (inner is None or inner.kind != "heatmap"):
+        able = ", ".join(head_of_kind("heatmap").mmpose_heads)
+        raise BadInputError(
+            f"{path}: model.head.pose_cfg.type", repr(finder.get("type")),
+            f"a head of heatmaps in a {model['head']['type']}: {able}",
+            "Deploy the head without it: it predicts visibilities, and finds no keypoints.",
+        )  # fmt: skip
+    if kind.kind == "visibility" and finder is model["head"]:
+        raise BadInputError(
+            f"{path}: model.head.pose_cfg", "nothing", "the head that finds keypoints, a dict",
+            "Add it.",
+        )  # fmt: skip
+    return finder
 
 
 def _no_model_config(path: Path, config: Any) -> BadInputError:

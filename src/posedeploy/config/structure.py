@@ -26,6 +26,13 @@ SCOPE = "mmpose"
 _NEXT = "Correct the model config, or inherit from one that mmpose ships, as _base_."
 
 
+def pose_head(model: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The part of a config with the head that finds keypoints: `VisPredictHead` is around it."""
+    head: Mapping[str, Any] = model["head"]
+    inner = head.get("pose_cfg")
+    return inner if isinstance(inner, dict) else head
+
+
 def check_structure(path: Path, config: Any) -> None:
     """Raise BadInputError for a part of a config that is missing or of another kind.
 
@@ -48,7 +55,7 @@ def check_structure(path: Path, config: Any) -> None:
 
 def _check_lists(path: Path, config: Any) -> None:
     """The codecs, of which there may be several, and the test pipeline."""
-    codecs = config["model"]["head"].get("decoder")
+    codecs = pose_head(config["model"]).get("decoder")
     for codec in codecs if isinstance(codecs, list | tuple) else [codecs]:
         if not isinstance(codec, dict | None):
             raise _misfit(path, "model.head.decoder", codec, "a codec, a dict with a type")
@@ -77,7 +84,7 @@ def keypoint_count(path: Path, model: Mapping[str, Any], codec: Mapping[str, Any
     Raises:
         BadInputError: The number is none.
     """
-    head, chosen = model["head"], (model.get("test_cfg") or {}).get("output_keypoint_indices")
+    head, chosen = pose_head(model), (model.get("test_cfg") or {}).get("output_keypoint_indices")
     if isinstance(chosen, list | tuple):
         return len(chosen)
     name = next((name for name in ("num_keypoints", "out_channels") if name in head), "")

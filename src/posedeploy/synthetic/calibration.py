@@ -32,7 +32,12 @@ FINAL_LAYERS: Mapping[str, Callable[[Any], list[nn.Module]]] = {
     "HeatmapHead": lambda head: [head.final_layer],
     "MSPNHead":    lambda head: [unit.conv_layers[-1].bn for unit in head.predict_layers],
     "RTMCCHead":   lambda head: [head.cls_x, head.cls_y],
+    "RTMWHead":    lambda head: [head.cls_x, head.cls_y],
     "SimCCHead":   lambda head: [head.mlp_head_x, head.mlp_head_y],
+    "ViPNASHead":  lambda head: [head.final_layer],
+    "VisPredictHead": lambda head: [
+        *FINAL_LAYERS[head.pose_cfg["type"]](head.pose_head), head.vis_head[2]
+    ],
 }
 # Backbone type -> the last of the layers whose outputs are heatmaps, for heads without layers.
 BACKBONE_LAYERS: Mapping[str, Callable[[Any], list[nn.Module]]] = {

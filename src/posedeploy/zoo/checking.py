@@ -11,6 +11,7 @@ from typing import Any
 from posedeploy.compat import install, without_missing_scopes
 from posedeploy.config import ModelConfig
 from posedeploy.config.files import first_line
+from posedeploy.config.structure import pose_head
 from posedeploy.errors import BadInputError, PoseDeployError, UnavailableError, did_you_mean
 from posedeploy.sdk.fields import Node
 from posedeploy.sdk.meta import dataset_meta
@@ -52,13 +53,15 @@ def check_model(model_config: ModelConfig) -> None:
         if node:
             where = f"model.{part}.type" if part else "model.type"
             check_type(path, where, node.get("type", "PoseDataPreprocessor"), registry)
-    codecs = model["head"].get("decoder") or []
+    head = pose_head(model)
+    check_type(path, "model.head.type", head.get("type"), "MODELS")
+    codecs = head.get("decoder") or []
     for codec in codecs if isinstance(codecs, list | tuple) else [codecs]:
         check_type(path, "model.head.decoder.type", codec.get("type"), "KEYPOINT_CODECS")
     for i, step in enumerate(model_config.test_pipeline):
         where = f"test_dataloader.dataset.pipeline[{i}].type"
         check_type(path, where, step["type"], "TRANSFORMS")
-    _check_together(model_config, model["head"])
+    _check_together(model_config, head)
     channels = model["backbone"].get("in_channels", CHANNELS)
     if channels != CHANNELS:
         raise BadInputError(

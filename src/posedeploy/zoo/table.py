@@ -53,7 +53,10 @@ _CONFIGS: Mapping[str, str] = {  # family -> prefix of its configs' paths
     "MSPN": _HEATMAP,
     "RTMO": "body_2d_keypoint/rtmo/body7/",
     "RTMPose": "body_2d_keypoint/rtmpose/coco/",
+    "RTMW": "wholebody_2d_keypoint/rtmpose/cocktail14/",
     "SimCC": "body_2d_keypoint/simcc/coco/simcc_",
+    "ViPNAS": _HEATMAP,
+    "VisPredict": "body_2d_keypoint/topdown_heatmap/coco/td-hm-vis_",
     "YOLOX-Pose": "body_2d_keypoint/yoloxpose/coco/",
 }
 
@@ -76,8 +79,11 @@ MODELS: tuple[ModelRow, ...] = (
     _row("rtmpose_m",         "RTMPose", "rtmpose-m_8xb256-420e_coco-256x192", R),
     _row("rtmpose_s",         "RTMPose", "rtmpose-s_8xb256-420e_coco-256x192", D),
     _row("rtmpose_t",         "RTMPose", "rtmpose-t_8xb256-420e_coco-256x192", Q),
+    _row("rtmw_m",            "RTMW", "rtmw-m_8xb1024-270e_cocktail14-256x192"),
     _row("simcc_mobilenetv2", "SimCC", "mobilenetv2_wo-deconv-8xb64-210e_coco-256x192", Q, D, R),
     _row("simcc_res50",       "SimCC", "res50_8xb64-210e_coco-256x192"),
+    _row("vipnas_mbv3",       "ViPNAS", "vipnas-mbv3_8xb64-210e_coco-256x192"),
+    _row("vis_res50",         "VisPredict", "res50_8xb64-210e_coco-aic-256x192-merge"),
     _row("yoloxpose_s",       "YOLOX-Pose", "yoloxpose_s_8xb32-300e_coco-640", D, R),
     _row("yoloxpose_tiny",    "YOLOX-Pose", "yoloxpose_tiny_4xb64-300e_coco-416", Q),
 )
@@ -176,7 +182,8 @@ def published(row: ModelRow) -> Published | None:
         if model.get("Config") == f"configs/{row.config}" and "Weights" in model:
             result = (model.get("Results") or [{}])[0]
             metrics = {str(k): float(v) for k, v in (result.get("Metrics") or {}).items()}
-            return Published(str(model["Weights"]), str(result.get("Dataset", "")), metrics)
+            url = str(model["Weights"]).strip("()")  # mmpose 1.3.2 has '(https://…' for ViPNAS
+            return Published(url, str(result.get("Dataset", "")), metrics)
     return None
 
 

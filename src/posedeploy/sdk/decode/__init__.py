@@ -30,6 +30,7 @@ class Decoded:
     boxes: Floats | None = None  # `[P, 4]` left, top, right, bottom; None if there are none
     box_scores: Floats | None = None  # `[P]`, likewise
     labels: NDArray[np.int64] | None = None  # `[P]` class from 0; None if there is one class only
+    visible: Floats | None = None  # `[P, K]` probabilities, 0 to 1; None if the graph has none
 
 
 class Decoder(Protocol):

@@ -34,6 +34,9 @@ REQUIRED_PCK: Mapping[str, float] = {
 # Family -> why weights are not fitted for any model of it.
 NOT_FITTED: Mapping[str, str] = {
     "RTMO":       "its hybrid encoder and coordinate bins have no closed-form fit yet",
+    "RTMW":       "its two levels of features have no closed-form fit yet",
+    "ViPNAS":     "its backbones have no plan yet",
+    "VisPredict": "its visibilities have no fit yet",
 }
 # fmt: on
 

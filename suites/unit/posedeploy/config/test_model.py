@@ -44,11 +44,11 @@ def test_every_family_is_found_from_head_and_backbone() -> None:
 
 
 def test_an_unsupported_head_lists_the_supported(tmp_path: Path) -> None:
-    path = tmp_path / "vipnas.py"
-    path.write_text("model = dict(backbone=dict(type='B'), head=dict(type='ViPNASHead'))")
+    path = tmp_path / "other.py"
+    path.write_text("model = dict(backbone=dict(type='B'), head=dict(type='NoSuchHead'))")
     with pytest.raises(BadInputError) as caught:
         load_model_config(path)
-    assert caught.value.found == "ViPNASHead"
+    assert caught.value.found == "NoSuchHead"
     assert "HeatmapHead" in caught.value.expected
     assert "RTMOHead" in caught.value.expected
 

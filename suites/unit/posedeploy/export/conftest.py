@@ -177,6 +177,29 @@ def _rtmpose_model() -> dict[str, Any]:
     return {"backbone": backbone, "head": head}
 
 
+def _rtmw_model() -> dict[str, Any]:
+    model = _rtmpose_model()
+    model["backbone"] |= {"out_indices": (2, 3, 4)}
+    neck: dict[str, Any] = {
+        "type": "CSPNeXtPAFPN",
+        "in_channels": [32, 64, 128],
+        "out_channels": None,
+    }
+    neck |= {"num_csp_blocks": 1, "out_indices": (1, 2), "norm_cfg": NORM}
+    return model | {"neck": neck, "head": model["head"] | {"type": "RTMWHead"}}
+
+
+def _vipnas_model() -> dict[str, Any]:
+    head = _heatmap_model()["head"] | {"type": "ViPNASHead", "deconv_num_groups": (16,)}
+    return {"backbone": RESNET, "head": head}
+
+
+def _visibility_model() -> dict[str, Any]:
+    loss = {"type": "BCELoss", "use_sigmoid": False}  # then `predict` takes the sigmoid
+    pose = _heatmap_model()["head"]
+    return {"backbone": RESNET, "head": {"type": "VisPredictHead", "loss": loss, "pose_cfg": pose}}
+
+
 def _yoloxpose_model(classes: int = 1) -> dict[str, Any]:
     neck: dict[str, Any] = {"type": "YOLOXPAFPN", "in_channels": [32, 64, 128], "out_channels": 32}
     neck |= {"num_csp_blocks": 1, "norm_cfg": NORM, "act_cfg": SWISH}
@@ -260,9 +283,12 @@ _ROWS = {
     "rtmo":      _Row((160, 96),  _rtmo_model, "rtmo_"),
     "rtmo/3":    _Row((160, 96),  functools.partial(_rtmo_model, 3), "rtmo_"),
     "rtmpose":   _Row((64, 96),   _rtmpose_model, "simcc_"),
+    "rtmw":      _Row((64, 96),   _rtmw_model, "simcc_"),
     "simcc":     _Row((64, 96),   _simcc_model, "simcc_"),
     "swin":      _Row((64, 96),   _swin_model),
     "vit":       _Row((64, 96),   _vit_model),
+    "vipnas":    _Row((64, 96),   _vipnas_model),
+    "vis":       _Row((64, 96),   _visibility_model, "vis_"),
     "yoloxpose": _Row((128, 96),  _yoloxpose_model, "yolox-pose_"),
     "yoloxpose/3": _Row((128, 96), functools.partial(_yoloxpose_model, 3), "yolox-pose_"),
 }
