@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from poseconform.reference.codecs import heatmap_gaps, simcc_gaps
+from poseconform.reference.codecs import heatmap_gaps, no_gaps, simcc_gaps
 
 Gaps = tuple[NDArray[np.float64], NDArray[np.float64]]
 # Outputs of graphs that end with decoded candidates, in the order of the contract
@@ -26,11 +26,13 @@ class TopDown:
     """A head that is given one person's crop.
 
     `final` makes the tensors of the outputs, in order, of what `head.forward` returns; `gaps` is
-    how clear the decoder's decisions are, see `codecs.heatmap_gaps`.
+    how clear the decoder's decisions are, see `codecs.heatmap_gaps`. `peaks` is False where the
+    outputs are coordinates, and no keypoint is at the maximum of a row.
     """
 
     final: Callable[[Any], tuple[Any, ...]]
     gaps: Callable[[Any, Mapping[str, NDArray[np.float64]]], Gaps]
+    peaks: bool = True
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,11 @@ class ReferenceHead:
     outputs: tuple[str, ...]  # of the whole graph, in order
     kind: TopDown | BottomUp
 
+    @property
+    def has_peaks(self) -> bool:
+        """True if each row of an output has its keypoint at the maximum."""
+        return isinstance(self.kind, TopDown) and self.kind.peaks
+
     def leaves_suppression(self, outputs: Iterable[str]) -> bool:
         """True if a graph with these outputs, in any order, leaves suppression to the host."""
         if isinstance(self.kind, TopDown):
@@ -65,12 +72,18 @@ def last_stage(out: Any) -> tuple[Any, ...]:
     return (out[-1],) if isinstance(out, list) else (out,)
 
 
+def coordinates(out: Any) -> tuple[Any, ...]:
+    """The coordinates, without the heatmaps that integral regression heads return beside them."""
+    return (out[0],) if isinstance(out, tuple) else (out,)
+
+
 _DETECTIONS = ("dets", "keypoints")
 
 # ---- modify this table to add a kind of head ---------------------------------------------------
 # fmt: off
 REFERENCE_HEADS: tuple[ReferenceHead, ...] = (
     ReferenceHead("", ("output",), TopDown(last_stage, heatmap_gaps)),
+    ReferenceHead("regression", ("output",), TopDown(coordinates, no_gaps, peaks=False)),
     ReferenceHead("rtmo", _DETECTIONS, BottomUp(("cls", "bbox", "", "kpt_vis", "pose_vec"))),
     ReferenceHead("simcc", ("simcc_x", "simcc_y"), TopDown(tuple, simcc_gaps)),
     ReferenceHead("yolox-pose", _DETECTIONS,

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from poseconform.matrix.cells import Model
-from poseconform.reference.codecs import decode_outputs
+from poseconform.reference.codecs import decode_outputs, encoded
 from poseconform.reference.detections import detection_arrays
 from poseconform.reference.errors import REF_ERRORS, ref_error
 from poseconform.reference.heads import ReferenceHead, TopDown, reference_head
@@ -100,7 +100,8 @@ def _tensor_arrays(
     }  # fmt: skip
     arrays |= {f"output:{name}": array for name, array in truth.items()}
     arrays |= {f"ref_error:{n}": ref_error(errors[n], a) for n, a in truth.items()}
-    outputs = tuple(torch.from_numpy(array) for array in truth.values())
+    codec = model.head.decoder
+    outputs = tuple(torch.from_numpy(encoded(codec, array)) for array in truth.values())
     instances = model.head.decode(outputs[0] if len(outputs) == 1 else outputs)
     done = model.add_pred_to_datasample(instances, None, copy.deepcopy(batch["data_samples"]))
     for i, sample in enumerate(done):

@@ -26,11 +26,15 @@ from posedeploy.heads import HEADS, HeadSpec, head_of_mmpose
 # (head, backbone) -> family; '' stands for any backbone
 FAMILIES: Mapping[tuple[str, str], str] = {
     ("CPMHead", "HourglassNet"):  "Hourglass",
+    ("DSNTHead", ""):             "DSNT",
     ("HeatmapHead", "HRNet"):     "HRNet",
     ("HeatmapHead", "LiteHRNet"): "LiteHRNet",
+    ("IntegralRegressionHead", ""): "IPR",
     ("MSPNHead", ""):             "MSPN",
+    ("RLEHead", ""):              "RLE",
     ("RTMCCHead", ""):            "RTMPose",
     ("RTMOHead", ""):             "RTMO",
+    ("RegressionHead", ""):       "DeepPose",
     ("SimCCHead", ""):            "SimCC",
     ("YOLOXPoseHead", ""):        "YOLOX-Pose",
 }
@@ -102,7 +106,8 @@ def model_config_from(config: Any) -> ModelConfig:
     codec = codec[-1] if isinstance(codec, list | tuple) else codec
     preprocessor = model.get("data_preprocessor") or {}
     parts = {
-        CODEC: model["head"].get("decoder"), OUT_CHANNELS: model["head"].get("out_channels"),
+        CODEC: model["head"].get("decoder"),
+        OUT_CHANNELS: model["head"].get("out_channels", model["head"].get("num_joints")),
         PIPELINE: pipeline, PREPROCESSOR: preprocessor, TEST_CFG: model.get("test_cfg"),
     }  # fmt: skip
     check_fields(str(path), parts, kind)

@@ -198,6 +198,14 @@ FIELDS: Mapping[str, tuple[Field, ...]] = {
         *_DETECTOR,
         Field("nms_thr",          "carried", number(0, 1), "the choice of people", required=True),
     ),
+    "IntegralRegressionLabel": (
+        Field("blur_kernel_size", "idle",    KERNEL, _ENCODES),
+        Field("heatmap_size",     "idle",    CELLS,  _ENCODES, required=True),
+        Field("input_size",       "carried", SIZE,   _PARAMS, required=True),
+        Field("normalize",        "idle",    SWITCH, _ENCODES),
+        Field("sigma",            "idle",    SIGMA,  _ENCODES, required=True),
+        Field("unbiased",         "idle",    SWITCH, _ENCODES),
+    ),
     "MSRAHeatmap": (
         Field("blur_kernel_size", "carried", KERNEL, _PARAMS),
         Field("heatmap_size",     "carried", CELLS,  _PARAMS, required=True),
@@ -209,6 +217,9 @@ FIELDS: Mapping[str, tuple[Field, ...]] = {
         Field("heatmap_size",     "carried", CELLS,  _PARAMS, required=True),
         Field("input_size",       "carried", SIZE,   _PARAMS, required=True),
         Field("kernel_size",      "carried", KERNEL, _PARAMS, required=True),
+    ),
+    "RegressionLabel": (
+        Field("input_size",       "carried", SIZE,   _PARAMS, required=True),
     ),
     "SimCCLabel": (
         Field("decode_beta",      "idle",    number(1e-6, 1e6), "it is for visibilities"),

@@ -65,7 +65,7 @@ def sharing_copy(model: nn.Module) -> Any:
 def _check_fit(head: HeadSpec, model_config: ModelConfig, deploy_config: DeployConfig) -> None:
     name, outputs = deploy_config.name, len(deploy_config.output_names)
     if outputs not in {len(s.outputs) for s in head.whole_stages} or (
-        name is not None and name.variant != head.word
+        name is not None and name.variant not in {"", head.word}
     ):
         word = f"_{head.word}" if head.word else ""
         raise BadInputError(

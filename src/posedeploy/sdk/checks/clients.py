@@ -36,6 +36,7 @@ _RUNTIME = Client(
         "TopDownGetBboxCenterScale",
     ),
     components=(
+        "DeepposeRegressionHeadDecode",
         "SimCCLabelDecode", "TopdownHeatmapBaseHeadDecode", "TopdownHeatmapMSMUHeadDecode",
         "TopdownHeatmapMultiStageHeadDecode", "TopdownHeatmapSimpleHeadDecode",
         "ViPNASHeatmapSimpleHeadDecode",
