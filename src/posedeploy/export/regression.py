@@ -34,21 +34,23 @@ class IntegralNetwork(TopDownNetwork):
         self, model: Any, model_config: ModelConfig, deploy_config: DeployConfig, stage: str
     ) -> None:
         super().__init__(model, model_config, deploy_config, stage)
-        head = model.head
-        layers = head.simplebaseline_head or head.final_layer
-        self.heatmaps = nn.Identity() if layers is None else layers
-        self.takes_levels = head.simplebaseline_head is not None
-        self.expectation = Expectation(head)
+        self.expectation = Expectation(model.head)
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """Normalized image [N, 3, H, W] → x and y as fractions of the input's size [N, K, 2]."""
-        features = self.model.extract_feat(image)
-        maps = self.heatmaps(features if self.takes_levels else features[-1])
+        head, features = self.model.head, self.model.extract_feat(image)
+        if head.simplebaseline_head is not None:
+            maps = head.simplebaseline_head(features)
+        else:
+            maps = features[-1] if head.final_layer is None else head.final_layer(features[-1])
         return self._ending(self.expectation(maps))
 
 
 class Expectation(nn.Module):
     """The positions that `IntegralRegressionHead.forward` computes of heatmaps."""
+
+    x: Tensor
+    y: Tensor
 
     def __init__(self, head: Any) -> None:
         super().__init__()
@@ -56,9 +58,6 @@ class Expectation(nn.Module):
         self.cells = int(head.linspace_x.numel()), int(head.linspace_y.numel())
         self.register_buffer("x", head.linspace_x.detach().reshape(1, 1, -1).clone())
         self.register_buffer("y", head.linspace_y.detach().reshape(1, 1, -1).clone())
-
-    x: Tensor
-    y: Tensor
 
     def forward(self, maps: Tensor) -> Tensor:
         """Heatmaps [N, K, h, w] → x and y [N, K, 2] as fractions of their size."""
