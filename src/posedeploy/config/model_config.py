@@ -29,7 +29,7 @@ FAMILIES: Mapping[tuple[str, str], str] = {
     ("DSNTHead", ""):             "DSNT",
     ("HeatmapHead", "HRNet"):     "HRNet",
     ("HeatmapHead", "LiteHRNet"): "LiteHRNet",
-    ("IntegralRegressionHead", ""): "IPR",
+    ("IntegralRegressionHead", ""): "DSNT",
     ("MSPNHead", ""):             "MSPN",
     ("RLEHead", ""):              "RLE",
     ("RTMCCHead", ""):            "RTMPose",

@@ -126,6 +126,7 @@ def _standardize_outputs(model: Any, head_type: str, batch: torch.Tensor) -> Non
         mean = channels.mean(dim=1)
         spread = (channels - mean[:, None]).std()
         repeats = len(mean) // len(std)
+        spread = spread * getattr(head, "beta", 1.0)  # by which integral heads multiply heatmaps
         rescale(layer, mean, std.repeat(repeats) / spread, target.repeat(repeats))
 
 

@@ -45,14 +45,12 @@ class Published:
 
 Q, D, R = TIERS  # the columns of the table below
 _HEATMAP = "body_2d_keypoint/topdown_heatmap/coco/td-hm_"
-_INTEGRAL = "body_2d_keypoint/integral_regression/coco/ipr_"
 _REGRESSION = "body_2d_keypoint/topdown_regression/coco/td-reg_"
 _CONFIGS: Mapping[str, str] = {  # family -> prefix of its configs' paths
-    "DSNT": _INTEGRAL,
+    "DSNT": "body_2d_keypoint/integral_regression/coco/ipr_",
     "DeepPose": _REGRESSION,
     "HRNet": _HEATMAP,
     "Hourglass": _HEATMAP,
-    "IPR": _INTEGRAL,
     "LiteHRNet": _HEATMAP,
     "MSPN": _HEATMAP,
     "RLE": _REGRESSION,
@@ -74,7 +72,6 @@ MODELS: tuple[ModelRow, ...] = (
     _row("hourglass52",       "Hourglass", "hourglass52_8xb32-210e_coco-256x256", Q, D, R),
     _row("hrnet_w32",         "HRNet", "hrnet-w32_8xb64-210e_coco-256x192", Q, D),
     _row("hrnet_w48",         "HRNet", "hrnet-w48_8xb32-210e_coco-256x192", R),
-    _row("ipr_res50",         "IPR", "res50_8xb64-210e_coco-256x256"),
     _row("litehrnet_18",      "LiteHRNet", "litehrnet-18_8xb64-210e_coco-256x192", Q, D),
     _row("litehrnet_30",      "LiteHRNet", "litehrnet-30_8xb64-210e_coco-256x192", R),
     _row("mspn50",            "MSPN", "mspn50_8xb32-210e_coco-256x192", Q, D),

@@ -19,7 +19,7 @@ from posedeploy.errors import BadInputError
 from posedeploy.sdk import PoseDetector
 from posedeploy.sdk.validate import validate
 
-HEADS = ("dsnt_res50", "ipr_res50", "reg_res50", "rle_res50")
+HEADS = ("dsnt_res50", "dsnt_res50/debias", "reg_res50", "rle_res50")
 DYNAMIC = "pose-detection_regression_onnxruntime_dynamic"
 FIGURE, HOPPER = drawn(3, (200, 150)), photograph("hopper")
 CASES = ((FIGURE.image, FIGURE.bbox), (HOPPER, (60.0, 20.0, 460.0, 600.0)))
