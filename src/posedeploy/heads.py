@@ -257,8 +257,8 @@ def head_of_mmpose(head_type: str) -> HeadSpec | None:
 def head_of_outputs(names: Collection[str], word: str | None = None) -> HeadSpec | None:
     """The kind whose whole graph has outputs of these names, None where there is none.
 
-    Detectors share theirs, heatmap and regression models, and graphs that end with keypoints: there
-    `word` decides. Without it heatmap models count, which have no word, or else the last kind.
+    Detectors share theirs, heatmap and regression models, and graphs that end with keypoints:
+    there `word` decides. Without it heatmap models count, which have none, or the last kind.
     """
     heads = [h for h in HEADS if any(set(s.output_names) == set(names) for s in h.whole_stages)]
     named = [head for head in heads if head.word == (word or "")]

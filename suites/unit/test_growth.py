@@ -28,7 +28,8 @@ HEAD_ROWS: Rows = {
         """HeadSpec("coordinates", "coordinates", ("CenterOfMassHead",), True,
             "posedeploy.export.coordinates:build",
             (Stage("whole", (Output("coordinates", ("N", 1, "K", 2)),), "CoordinateDecode",
-                   "posedeploy.sdk.decode.coordinates:build"),), codecs=("CenterOfMassLabel",)),""",
+                   "posedeploy.sdk.decode.coordinates:build"),),
+            codecs=("CenterOfMassLabel",)),""",
     ),
     "posedeploy/codecs.py": (
         "CODECS: tuple[CodecSpec, ...] = (",

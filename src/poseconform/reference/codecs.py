@@ -14,7 +14,8 @@ from poseconform.subject import mmpose_models
 def decode(config_path: str, outputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
     """Keypoints `[S, K, 2]` in input px by the codec of an MMPose model config.
 
-    Outputs are 'output' `[S, K, H, W]` or `[S, K, 2 or 4]`, or 'simcc_x' `[S, K, Wx]` and 'simcc_y' `[S, K, Wy]`.
+    Outputs are 'output' `[S, K, H, W]` or `[S, K, 2 or 4]`, or 'simcc_x' `[S, K, Wx]` and
+    'simcc_y' `[S, K, Wy]`.
     """
     from mmpose.registry import KEYPOINT_CODECS
 

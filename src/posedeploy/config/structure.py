@@ -23,7 +23,7 @@ _DICTS: Mapping[str, tuple[bool, bool]] = {
 }
 # --------------------------------------------------------------------------------------------
 SCOPE = "mmpose"
-COUNTS = ("num_keypoints", "num_joints", "out_channels")  # fields of heads; out_channels may be 3 a keypoint
+COUNTS = ("num_keypoints", "num_joints", "out_channels")  # fields of heads
 _NEXT = "Correct the model config, or inherit from one that mmpose ships, as _base_."
 
 
@@ -72,8 +72,8 @@ def keypoint_count(path: Path, model: Mapping[str, Any], codec: Mapping[str, Any
     """Number of keypoints that a model finds by its config; None where that says nothing.
 
     It is that of `test_cfg.output_keypoint_indices`, or else of the head: detectors have
-    `num_keypoints`, regression heads `num_joints`, the others one channel a keypoint, and three with the codec UDPHeatmap of type
-    'combined' (mmpose/codecs/udp_heatmap.py).
+    `num_keypoints`, regression heads `num_joints`, the others one channel a keypoint, and three
+    with the codec UDPHeatmap of type 'combined' (mmpose/codecs/udp_heatmap.py).
 
     Raises:
         BadInputError: The number is none.

@@ -1,8 +1,8 @@
 """The exportable networks of heads that output coordinates.
 
-`IntegralRegressionHead` and `DSNTHead` compute them from heatmaps. Their `forward` is written anew:
-its reshapes would hold the batch that is traced, and its correction of the bias the exponential of
-heatmaps, which float16 does not hold above 11.
+`IntegralRegressionHead` and `DSNTHead` compute them from heatmaps. Their `forward` is written
+anew: its reshapes would hold the batch that is traced, and its correction of the bias the
+exponential of heatmaps, which float16 does not hold above 11.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ class Expectation(nn.Module):
     def __init__(self, head: Any) -> None:
         super().__init__()
         self.beta, self.debias = float(head.beta), bool(head.debias)
+        self.keypoints = int(head.num_joints)
         self.cells = int(head.linspace_x.numel()), int(head.linspace_y.numel())
         self.register_buffer("x", head.linspace_x.detach().reshape(1, 1, -1).clone())
         self.register_buffer("y", head.linspace_y.detach().reshape(1, 1, -1).clone())
@@ -64,7 +65,7 @@ class Expectation(nn.Module):
         width, height = self.cells
         flat = maps.flatten(2)
         logits = flat if self.beta == 1 else flat * self.beta
-        mass = logits.softmax(dim=2).unflatten(2, (height, width))
+        mass = logits.softmax(dim=2).reshape(-1, self.keypoints, height, width)
         x = (mass.sum(dim=2) * self.x).sum(dim=2, keepdim=True)
         y = (mass.sum(dim=3) * self.y).sum(dim=2, keepdim=True)
         point = torch.cat([x, y], dim=2)

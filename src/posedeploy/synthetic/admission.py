@@ -36,8 +36,9 @@ class Admission:
     """Measures on images that calibration has not seen."""
 
     bf16_sqnr_db: float  # of a bf16 autocast run, the worst output's; see `_sqnr_db`
-    same_argmax: float  # part of (pair of images, channel) with the maximum at the same position
-    # 0 and infinite gaps for heads that output coordinates, which no maximum decides.
+    # Part of (pair of images, channel) with the maximum at the same position; 0 and infinite gaps
+    # for heads that output coordinates, which no maximum decides.
+    same_argmax: float
     # Median difference of the largest and the second largest value of a channel, in standard
     # deviations of the output: the smallest of the outputs, and divided by `noise`.
     gap: float
@@ -190,8 +191,9 @@ def failures(measured: Admission) -> tuple[str, ...]:
 def table_row(name: str, measured: Admission) -> str:
     """One line of the Markdown table."""
     m = measured
-    cells = [name, f"{m.bf16_sqnr_db:.1f}", f"{m.same_argmax:.3f}", f"{m.gap:.3f}"]
-    cells += [f"{m.gap_over_noise:.0f}", f"{m.noise:.1e}"]
+    peaks = [f"{m.same_argmax:.3f}", f"{m.gap:.3f}", f"{m.gap_over_noise:.0f}"]
+    cells = [name, f"{m.bf16_sqnr_db:.1f}", *(peaks if math.isfinite(m.gap) else [""] * 3)]
+    cells.append(f"{m.noise:.1e}")
     detector = [""] * 5
     if m.detections is not None and m.box_area is not None:
         (low, high), (smallest, largest) = m.detections, m.box_area

@@ -38,8 +38,8 @@ FINAL_LAYERS: Mapping[str, Callable[[Any], list[nn.Module]]] = {
     "RegressionHead": lambda head: [head.fc],
     "SimCCHead":   lambda head: [head.mlp_head_x, head.mlp_head_y],
 }
-# Head type -> mean and standard deviation of the channels, which are repeated: keypoints lie around
-# the middle of the input, and the softmax over a heatmap has most of its mass near one maximum.
+# Head type -> mean and standard deviation of the channels, which are repeated: keypoints lie
+# around the middle of the input, and a softmax over a heatmap has its mass near a few maxima.
 TARGETS: Mapping[str, tuple[list[float], list[float]]] = {
     "DSNTHead":               ([0.0], [3.0]),
     "IntegralRegressionHead": ([0.0], [3.0]),

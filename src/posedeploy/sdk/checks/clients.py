@@ -103,7 +103,8 @@ def check_client(model: SdkModel, graph: OnnxFacts | None, client: Client) -> It
 def _check_columns(model: SdkModel, graph: OnnxFacts, client: Client) -> Iterator[Finding]:
     """Coordinates with sigmas: the client reads two numbers a keypoint, however many there are.
 
-    MMDeploy 1.3.1, csrc/mmdeploy/codebase/mmpose/keypoints_from_regression.cpp.
+    MMDeploy 1.3.1, csrc/mmdeploy/codebase/mmpose/keypoints_from_regression.cpp. Measured:
+    keypoints up to 362 px off, and every score 1.
     """
     for info in graph.outputs:
         if model.component == "DeepposeRegressionHeadDecode" and info.shape[-1:] == (4,):

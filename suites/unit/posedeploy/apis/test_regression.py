@@ -18,12 +18,14 @@ from posedeploy.config import load_deploy_config, load_model_config
 from posedeploy.errors import BadInputError
 from posedeploy.sdk import PoseDetector
 from posedeploy.sdk.validate import validate
+from posedeploy.zoo.build import build_model
 
 HEADS = ("dsnt_res50", "dsnt_res50/debias", "reg_res50", "rle_res50")
 DYNAMIC = "pose-detection_regression_onnxruntime_dynamic"
 FIGURE, HOPPER = drawn(3, (200, 150)), photograph("hopper")
 CASES = ((FIGURE.image, FIGURE.bbox), (HOPPER, (60.0, 20.0, 460.0, 600.0)))
-Tiny, Sdk = Callable[[str], TinyModel], Callable[[str], Path]
+Tiny = Callable[[str], TinyModel]
+Sdk = Callable[[str], Path]
 
 
 def of_mmpose(tiny: TinyModel, image: NDArray[np.uint8], box: tuple[float, ...]) -> np.ndarray:
@@ -85,6 +87,23 @@ def test_mmdeploys_names_without_a_word_are_for_regression_too(
     name: str, tiny_model: Tiny
 ) -> None:
     check_fit(load_deploy_config(name), load_model_config(tiny_model("rle_res50").config))
+
+
+@pytest.mark.parametrize(
+    ("line", "failure"),
+    [
+        ("model['head'].update(num_joints=3)", "num_joints"),
+        ("model['test_cfg'] = dict(output_keypoint_indices=[0, 17])", "indices below 17"),
+        ("model['head']['decoder']['sigmas'] = 1", "RegressionLabel|input_size"),
+    ],
+)
+def test_fields_of_a_config_that_do_not_fit_are_refused(
+    line: str, failure: str, tiny_model: Tiny, tmp_path: Path
+) -> None:
+    tiny, changed = tiny_model("rle_res50"), tmp_path / "changed.py"
+    changed.write_text(f"{tiny.config.read_text()}\n{line}\n")
+    with pytest.raises(BadInputError, match=failure):
+        build_model(load_model_config(changed), tiny.checkpoint)
 
 
 def test_only_sigmas_make_scores_that_a_graph_could_hold(tiny_model: Tiny) -> None:

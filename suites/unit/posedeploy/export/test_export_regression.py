@@ -23,7 +23,8 @@ def of_mmpose(it: Any, image: torch.Tensor) -> torch.Tensor:
     """What the head's `forward` returns, without heatmaps."""
     with torch.no_grad():
         out = it.model.head(it.model.extract_feat(image))
-    return out[0] if isinstance(out, tuple) else out
+    points: torch.Tensor = out[0] if isinstance(out, tuple) else out
+    return points
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -73,7 +74,8 @@ def test_a_graph_that_ends_with_keypoints_has_the_scores_of_predict(
 def test_the_bias_of_large_heatmaps_is_corrected_in_float16() -> None:
     """exp(11.1) is more than float16 holds: mmpose's formula gives NaN there."""
     cells = torch.arange(4.0) / 4
-    head = SimpleNamespace(beta=1.0, debias=True, linspace_x=cells, linspace_y=cells)
+    sizes = {"num_joints": 1, "linspace_x": cells, "linspace_y": cells}
+    head = SimpleNamespace(beta=1.0, debias=True, **sizes)
     maps = torch.zeros((1, 1, 4, 4))
     maps[0, 0, 1, 2] = 20
     (point,) = Expectation(head).half()(maps.half())[0]

@@ -84,7 +84,9 @@ def test_coordinates_lie_in_the_input_and_depend_on_the_image(
     points = maps.reshape(6, 17, -1)[..., :2]
     assert ((points > 0) & (points < 1)).float().mean() > 0.9
     assert points.std(dim=0).mean() > 0.05
-    assert measure(model, config).bf16_sqnr_db > 15  # small layers round more
+    measured = measure(model, config)
+    assert measured.bf16_sqnr_db > 15  # small layers round more
+    assert " |  |  |  | " in table_row(name, measured)  # no maximum decides
 
 
 def _make(folder: str) -> None:
