@@ -41,7 +41,7 @@ NOT_RUN: Sequence[NotRun] = (
     NotRun("posedeploy test --deploy-config",                      Reason.LONG),
     NotRun("posedeploy test --exporter",                           Reason.LONG),
     NotRun("posedeploy test --model-config my.py",                 Reason.LONG),
-    NotRun("posedeploy test --model-config td-reg",                Reason.LONG),
+    NotRun("posedeploy test --model-config center_of_mass",        Reason.LONG),
     NotRun("posedeploy test --models",                             Reason.LONG),
     NotRun("posedeploy report diff ours",                          Reason.LONG),
     NotRun("posedeploy test --sdk-model",                          Reason.LONG),

@@ -30,8 +30,8 @@ from poseconform.reference.values import Reference
 @check(stage="finite", suite="parity")
 def finite(judge: Judge, cell: Cell) -> Verdict:
     """Outputs are finite, not constant, and depend on the image."""
-    peaks = not cell.model.bottom_up and not cell.flow.keypoints
-    return judge_finite(judge.execution(cell), top_down=peaks)
+    peaks = reference_head(cell.model.head).has_peaks and not cell.flow.keypoints
+    return judge_finite(judge.execution(cell), peaks=peaks)
 
 
 @check(stage="contract", suite="parity")

@@ -199,7 +199,27 @@ def _top_down(
             continue
         distances = keypoint_distances(answer.keypoints, expected)
         parts.append(distances[~ties[i] | ~np.isfinite(distances)])
+        if row.gate_tensors and answer.keypoint_scores is not None:
+            failures += _wrong_scores(i, answer.keypoint_scores, reference, row)
     return np.concatenate(parts) if parts else np.zeros(0), failures
+
+
+def _wrong_scores(
+    i: int, scores: NDArray[np.float64], reference: Reference, row: Tolerance
+) -> list[str]:
+    """A failure if scores `[1, K]` are not those that mmpose's codec gives sample `i`.
+
+    A score is a value of an output, or less steep than one: it may be as far off, and as far again
+    for pre-processing. Of selected keypoints (`output_keypoint_indices`) none are compared.
+    """
+    expected = reference.scores[i][None]
+    if scores.shape != expected.shape:
+        return []
+    limit = 2 * max(reference.allowed(name, row).max for name in reference.outputs)
+    worst = float(np.abs(scores - expected).max())
+    if worst <= limit:
+        return []
+    return [f"sample {i}: a score of a keypoint is {worst:.3g} off; allowed {limit:.3g}"]
 
 
 def _bottom_up(

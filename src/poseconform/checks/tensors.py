@@ -26,12 +26,12 @@ from poseconform.results.records import HistogramRecord, OutputRecord, PixelErro
 from posedeploy.runtime.responses import response_fault
 
 
-def judge_finite(execution: Execution, top_down: bool) -> Verdict:
+def judge_finite(execution: Execution, peaks: bool) -> Verdict:
     """Finite, not constant, and different for different images."""
     failures = []
     for info in execution.loaded.outputs:
         rows, samples = execution.graph_rows(info.name)
-        if fault := response_fault(rows, samples, peaks=top_down and rows.ndim > 2):
+        if fault := response_fault(rows, samples, peaks=peaks and rows.ndim > 2):
             failures.append(f"{info.name}: {fault}")
     return Verdict(tuple(failures))
 

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from poseconform.matrix.cells import Model
-from poseconform.reference.codecs import decode_outputs
+from poseconform.reference.codecs import decode_outputs, encoded
 from poseconform.reference.detections import detection_arrays
 from poseconform.reference.errors import REF_ERRORS, ref_error
 from poseconform.reference.heads import ReferenceHead, TopDown, reference_head
@@ -103,7 +103,7 @@ def _tensor_arrays(
     arrays |= {f"refinement:{name}": np.asarray(part) for name, part in vars(refinement).items()}
     arrays |= {f"output:{name}": array for name, array in truth.items()}
     arrays |= {f"ref_error:{n}": ref_error(errors[n], a) for n, a in truth.items()}
-    outputs = tuple(torch.from_numpy(array) for array in read.values())
+    outputs = tuple(torch.from_numpy(encoded(decoding.decoder, array)) for array in read.values())
     instances = decoding.decode(outputs[0] if len(outputs) == 1 else outputs)
     done = model.add_pred_to_datasample(instances, None, copy.deepcopy(batch["data_samples"]))
     if selected := model.test_cfg.get("output_keypoint_indices"):

@@ -76,6 +76,8 @@ def _forward(model_config: ModelConfig, outputs: Outputs) -> Any:
     tensors = tuple(outputs[name] for name in head.output_names)
     if model_config.head in head.multi_stage:
         return list(tensors)
+    if model_config.head in head.with_heatmaps:  # which the graph does not output
+        return tensors[0], tensors[0].new_zeros((*tensors[0].shape[:2], 0, 0))
     return tensors if len(tensors) > 1 else tensors[0]
 
 

@@ -22,7 +22,7 @@ def check_postprocess(deploy_config: DeployConfig, model_config: ModelConfig) ->
     """
     head, names = model_config.head_kind, list(deploy_config.output_names)
     field = f"{deploy_config.path}: codebase_config.export_postprocess"
-    stage = _keypoints(head)
+    stage = None if model_config.head in head.unscored else _keypoints(head)
     if not deploy_config.export_postprocess:
         if stage and set(names) == set(stage.output_names):
             raise BadInputError(

@@ -146,8 +146,5 @@ def probes(detector: PoseDetector, sources: Sequence[ImageSource]) -> Iterator[I
 
 def _has_peaks(sdk: SdkModel, name: str) -> bool:
     """Whether an output is `[N, K, bins …]` with a keypoint at the maximum."""
-    head, stage = stage_of_component(sdk.component, sdk.params.value)
-    axes = {output.name: output.axes for output in stage.outputs}.get(name, ())
-    return (
-        head.top_down and axes[1:2] == ("K",) and len(axes) > 2 and not isinstance(axes[-1], int)
-    )
+    _, stage = stage_of_component(sdk.component, sdk.params.value)
+    return any(output.name == name and output.has_peaks for output in stage.outputs)

@@ -19,6 +19,7 @@ BASE_FILE = "pose-detection_static"  # MMDeploy's base file, which names no back
 # (H, W) of the zoo's models by the word of their head kind; a test compares them with the zoo.
 SHAPES: Mapping[str, tuple[tuple[int, int], ...]] = {
     "": ((256, 192), (256, 256)),
+    "regression": ((256, 192), (256, 256)),
     "rtmo": ((416, 416), (640, 640)),
     "simcc": ((256, 192),),
     "vis": ((256, 192),),

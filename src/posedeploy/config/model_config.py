@@ -28,6 +28,7 @@ from posedeploy.heads import HEADS, NOT_SUPPORTED, HeadSpec, head_of_kind, head_
 FAMILIES: Mapping[tuple[str, str], str] = {
     ("CPMHead", "CPM"):                            "CPM",
     ("CPMHead", "HourglassNet"):                   "Hourglass",
+    ("DSNTHead", ""):                              "DSNT",
     ("HeatmapHead", "AlexNet"):                    "AlexNet",
     ("HeatmapHead", "CSPNeXt"):                    "CSPNeXt",
     ("HeatmapHead", "HRFormer"):                   "HRFormer",
@@ -47,11 +48,14 @@ FAMILIES: Mapping[tuple[str, str], str] = {
     ("HeatmapHead", "SwinTransformer"):            "Swin",
     ("HeatmapHead", "VGG"):                        "VGG",
     ("HeatmapHead", "VisionTransformer"):          "ViTPose",
+    ("IntegralRegressionHead", ""):                "DSNT",
     ("MSPNHead", "MSPN"):                          "MSPN",
     ("MSPNHead", "RSN"):                           "RSN",
+    ("RLEHead", ""):                               "RLE",
     ("RTMCCHead", ""):                             "RTMPose",
     ("RTMOHead", ""):                              "RTMO",
     ("RTMWHead", ""):                              "RTMW",
+    ("RegressionHead", ""):                        "DeepPose",
     ("SimCCHead", ""):                             "SimCC",
     ("ViPNASHead", ""):                            "ViPNAS",
     ("VisPredictHead", ""):                        "VisPredict",
@@ -127,7 +131,8 @@ def model_config_from(config: Any) -> ModelConfig:
     codec = codec[-1] if isinstance(codec, list | tuple) else codec
     preprocessor = model.get("data_preprocessor") or {}
     parts = {
-        CODEC: finder.get("decoder"), OUT_CHANNELS: finder.get("out_channels"),
+        CODEC: finder.get("decoder"),
+        OUT_CHANNELS: finder.get("out_channels", finder.get("num_joints")),
         PIPELINE: pipeline, PREPROCESSOR: preprocessor, TEST_CFG: model.get("test_cfg"),
     }  # fmt: skip
     check_fields(str(path), parts, kind)

@@ -23,6 +23,7 @@ _DICTS: Mapping[str, tuple[bool, bool]] = {
 }
 # --------------------------------------------------------------------------------------------
 SCOPE = "mmpose"
+COUNTS = ("num_keypoints", "num_joints", "out_channels")  # fields of heads
 _NEXT = "Correct the model config, or inherit from one that mmpose ships, as _base_."
 
 
@@ -78,8 +79,8 @@ def keypoint_count(path: Path, model: Mapping[str, Any], codec: Mapping[str, Any
     """Number of keypoints that a model finds by its config; None where that says nothing.
 
     It is that of `test_cfg.output_keypoint_indices`, or else of the head: detectors have
-    `num_keypoints`, the others one channel a keypoint, and three with the codec UDPHeatmap of type
-    'combined' (mmpose/codecs/udp_heatmap.py).
+    `num_keypoints`, regression heads `num_joints`, the others one channel a keypoint, and three
+    with the codec UDPHeatmap of type 'combined' (mmpose/codecs/udp_heatmap.py).
 
     Raises:
         BadInputError: The number is none.
@@ -87,7 +88,7 @@ def keypoint_count(path: Path, model: Mapping[str, Any], codec: Mapping[str, Any
     head, chosen = pose_head(model), (model.get("test_cfg") or {}).get("output_keypoint_indices")
     if isinstance(chosen, list | tuple):
         return len(chosen)
-    name = next((name for name in ("num_keypoints", "out_channels") if name in head), "")
+    name = next((name for name in COUNTS if name in head), "")
     if not name:
         return None
     channels = 3 if codec.get("heatmap_type") == "combined" and name == "out_channels" else 1

@@ -87,7 +87,7 @@ def replace_modules(network: Any, replacements: Replacements) -> Any:
 def _check_fit(head: HeadSpec, model_config: ModelConfig, deploy_config: DeployConfig) -> None:
     name, outputs = deploy_config.name, len(deploy_config.output_names)
     if outputs not in {len(s.outputs) for s in head.whole_stages} or (
-        name is not None and name.variant != head.word
+        name is not None and name.variant not in {"", head.word}
     ):
         word = f"_{head.word}" if head.word else ""
         raise BadInputError(

@@ -2,7 +2,8 @@
 
 A freshly initialized network has the same peak for every image, or outputs of 1e4. Here the batch
 norms get the statistics of activations, and the last layers are scaled and shifted so that every
-output channel has mean 0 and standard deviation 1 over the calibration images.
+output channel has mean 0 and standard deviation 1 over the calibration images, or what `TARGETS`
+has for heads that output coordinates.
 
 A detector's last layers get plausible outputs: boxes of the size of a person with the keypoints in
 them, and about `CANDIDATES` positions per image with scores above the model's threshold, so that
@@ -25,14 +26,18 @@ from posedeploy.errors import BadInputError
 from posedeploy.synthetic.conditioning import CONDITIONING, OTHER, initialize
 from posedeploy.synthetic.images import calibration_images, network_input
 
-# Head type -> the layers whose outputs are heatmaps or SimCC vectors.
+# Head type -> the layers whose outputs are heatmaps, SimCC vectors or coordinates.
 # fmt: off
 FINAL_LAYERS: Mapping[str, Callable[[Any], list[nn.Module]]] = {
     "CPMHead":     lambda head: list(head.multi_final_layers),
+    "DSNTHead":    lambda head: [(head.simplebaseline_head or head).final_layer],
     "HeatmapHead": lambda head: [head.final_layer],
+    "IntegralRegressionHead": lambda head: [(head.simplebaseline_head or head).final_layer],
     "MSPNHead":    lambda head: [unit.conv_layers[-1].bn for unit in head.predict_layers],
+    "RLEHead":     lambda head: [head.fc],
     "RTMCCHead":   lambda head: [head.cls_x, head.cls_y],
     "RTMWHead":    lambda head: [head.cls_x, head.cls_y],
+    "RegressionHead": lambda head: [head.fc],
     "SimCCHead":   lambda head: [head.mlp_head_x, head.mlp_head_y],
     "ViPNASHead":  lambda head: [head.final_layer],
     "VisPredictHead": lambda head: [
@@ -42,6 +47,14 @@ FINAL_LAYERS: Mapping[str, Callable[[Any], list[nn.Module]]] = {
 # Backbone type -> the last of the layers whose outputs are heatmaps, for heads without layers.
 BACKBONE_LAYERS: Mapping[str, Callable[[Any], list[nn.Module]]] = {
     "CPM":         lambda backbone: [[backbone.stem, *backbone.out_convs][-1][-1].conv],
+}
+# Head type -> mean and standard deviation of the channels, which are repeated: keypoints lie
+# around the middle of the input, and a softmax over a heatmap has its mass near a few maxima.
+TARGETS: Mapping[str, tuple[list[float], list[float]]] = {
+    "DSNTHead":               ([0.0], [3.0]),
+    "IntegralRegressionHead": ([0.0], [3.0]),
+    "RLEHead":                ([0.5, 0.5, -2.0, -2.0], [0.15, 0.15, 1.0, 1.0]),
+    "RegressionHead":         ([0.5, 0.5], [0.15, 0.15]),
 }
 # fmt: on
 _BATCHES, _BATCH = 2, 4  # number and size; more images change little
@@ -118,12 +131,15 @@ def _standardize_outputs(model: Any, head_type: str, batch: torch.Tensor) -> Non
     if hasattr(head, "gau"):  # its squared activations would dominate the shortcut
         seen = _outputs(head, features, [head.gau.o])
         scale_output(head.gau.o, seen[head.gau.o], 1.0)
+    target, std = (torch.tensor(row) for row in TARGETS.get(head_type, ([0.0], [1.0])))
     for layer, output in (in_backbone or _outputs(head, features, layers)).items():
         channel = output.ndim - 1 if isinstance(layer, nn.Linear) else 1
         channels = output.movedim(channel, 0).flatten(1)  # [C, N * positions]
         mean = channels.mean(dim=1)
         spread = (channels - mean[:, None]).std()
-        rescale(layer, mean, torch.ones_like(mean) / spread, torch.zeros_like(mean))
+        repeats = len(mean) // len(std)
+        spread = spread * getattr(head, "beta", 1.0)  # by which integral heads multiply heatmaps
+        rescale(layer, mean, std.repeat(repeats) / spread, target.repeat(repeats))
 
 
 def _backbone_layers(backbone: Any) -> list[nn.Module]:

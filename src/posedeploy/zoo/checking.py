@@ -11,7 +11,7 @@ from typing import Any
 from posedeploy.compat import install, without_missing_scopes
 from posedeploy.config import ModelConfig
 from posedeploy.config.files import first_line
-from posedeploy.config.structure import pose_head
+from posedeploy.config.structure import COUNTS, pose_head
 from posedeploy.errors import BadInputError, PoseDeployError, UnavailableError, did_you_mean
 from posedeploy.sdk.fields import Node
 from posedeploy.sdk.meta import dataset_meta
@@ -204,7 +204,7 @@ def check_keypoints(model_config: ModelConfig, meta: Mapping[str, Any], source: 
     names = readable_meta(meta, source).keypoint_names
     count = model_config.keypoints
     if count is not None and count != len(names):
-        field = "num_keypoints" if model_config.head_kind.bottom_up else "out_channels"
+        field = next(name for name in COUNTS if name in model_config.config["model"]["head"])
         raise BadInputError(
             f"{model_config.path}: model.head.{field}", f"a head of {count} keypoints, and "
             f"{len(names)} names of keypoints in {source}", "as many keypoints as names",

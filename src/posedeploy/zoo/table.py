@@ -46,11 +46,15 @@ class Published:
 
 Q, D, R, ZOO = TIERS  # the columns of the table below
 _HEATMAP = "body_2d_keypoint/topdown_heatmap/coco/td-hm_"
+_REGRESSION = "body_2d_keypoint/topdown_regression/coco/td-reg_"
 _CONFIGS: Mapping[str, str] = {  # family -> prefix of its configs' paths
+    "DSNT": "body_2d_keypoint/integral_regression/coco/ipr_",
+    "DeepPose": _REGRESSION,
     "HRNet": _HEATMAP,
     "Hourglass": _HEATMAP,
     "LiteHRNet": _HEATMAP,
     "MSPN": _HEATMAP,
+    "RLE": _REGRESSION,
     "RTMO": "body_2d_keypoint/rtmo/body7/",
     "RTMPose": "body_2d_keypoint/rtmpose/coco/",
     "RTMW": "wholebody_2d_keypoint/rtmpose/cocktail14/",
@@ -68,12 +72,15 @@ def _row(name: str, family: str, config: str, *tiers: str) -> ModelRow:
 # fmt: off
 MODELS: tuple[ModelRow, ...] = (
     _row("4xmspn50",          "MSPN", "4xmspn50_8xb32-210e_coco-256x192", R),
+    _row("dsnt_res50",        "DSNT", "res50_dsnt-8xb64-210e_coco-256x256"),
     _row("hourglass52",       "Hourglass", "hourglass52_8xb32-210e_coco-256x256", Q, D, R),
     _row("hrnet_w32",         "HRNet", "hrnet-w32_8xb64-210e_coco-256x192", Q, D),
     _row("hrnet_w48",         "HRNet", "hrnet-w48_8xb32-210e_coco-256x192", R),
     _row("litehrnet_18",      "LiteHRNet", "litehrnet-18_8xb64-210e_coco-256x192", Q, D),
     _row("litehrnet_30",      "LiteHRNet", "litehrnet-30_8xb64-210e_coco-256x192", R),
     _row("mspn50",            "MSPN", "mspn50_8xb32-210e_coco-256x192", Q, D),
+    _row("reg_res50",         "DeepPose", "res50_8xb64-210e_coco-256x192"),
+    _row("rle_res50",         "RLE", "res50_rle-8xb64-210e_coco-256x192"),
     _row("rtmo_s",            "RTMO", "rtmo-s_8xb32-600e_body7-640x640", D, R),
     _row("rtmo_t",            "RTMO", "rtmo-t_8xb32-600e_body7-416x416", Q),
     _row("rtmpose_m",         "RTMPose", "rtmpose-m_8xb256-420e_coco-256x192", R),

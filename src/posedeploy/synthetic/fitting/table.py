@@ -33,6 +33,9 @@ REQUIRED_PCK: Mapping[str, float] = {
 
 # Family -> why weights are not fitted for any model of it.
 NOT_FITTED: Mapping[str, str] = {
+    "DSNT":       "the softmax over its heatmaps has no closed-form fit yet",
+    "DeepPose":   "its linear layer on pooled features has no fit yet",
+    "RLE":        "its linear layer on pooled features has no fit yet",
     "RTMO":       "its hybrid encoder and coordinate bins have no closed-form fit yet",
     "RTMW":       "its two levels of features have no closed-form fit yet",
     "ViPNAS":     "its backbones have no plan yet",

@@ -200,6 +200,19 @@ def _visibility_model() -> dict[str, Any]:
     return {"backbone": RESNET, "head": {"type": "VisPredictHead", "loss": loss, "pose_cfg": pose}}
 
 
+def _regression_model(head: str) -> dict[str, Any]:
+    codec = {"type": "RegressionLabel", "input_size": (64, 96)}
+    fields = {"type": head, "in_channels": 64, "num_joints": JOINTS, "decoder": codec}
+    return {"backbone": RESNET, "neck": {"type": "GlobalAveragePooling"}, "head": fields}
+
+
+def _integral_model(head: str, **fields: Any) -> dict[str, Any]:
+    sizes = {"input_size": (64, 96), "heatmap_size": (4, 6)}
+    codec = {"type": "IntegralRegressionLabel", "sigma": 2.0, **sizes}
+    fields = {"in_featuremap_size": (2, 3), "num_joints": JOINTS, "decoder": codec, **fields}
+    return {"backbone": RESNET, "head": {"type": head, "in_channels": 64, **fields}}
+
+
 def _yoloxpose_model(classes: int = 1) -> dict[str, Any]:
     neck: dict[str, Any] = {"type": "YOLOXPAFPN", "in_channels": [32, 64, 128], "out_channels": 32}
     neck |= {"num_csp_blocks": 1, "norm_cfg": NORM, "act_cfg": SWISH}
@@ -276,10 +289,19 @@ class _Row:
 
 # fmt: off
 _ROWS = {
+    "coordinates": _Row((64, 96), functools.partial(_regression_model, "RegressionHead"),
+                        "regression_"),
     "cpm":       _Row((64, 64),   _cpm_model),
+    "debias":    _Row((64, 96),   functools.partial(
+        _integral_model, "IntegralRegressionHead", debias=True, beta=2.0,
+        deconv_out_channels=None), "regression_"),
+    "dsnt":      _Row((64, 96),   functools.partial(
+        _integral_model, "DSNTHead", deconv_out_channels=(16,), deconv_kernel_sizes=(4,)),
+        "regression_"),
     "heatmap":   _Row((64, 96),   _heatmap_model),
     "litehrnet": _Row((48, 64),   _litehrnet_model),
     "mspn":      _Row((48, 64),   _mspn_model),
+    "rle":       _Row((64, 96),   functools.partial(_regression_model, "RLEHead"), "regression_"),
     "rtmo":      _Row((160, 96),  _rtmo_model, "rtmo_"),
     "rtmo/3":    _Row((160, 96),  functools.partial(_rtmo_model, 3), "rtmo_"),
     "rtmpose":   _Row((64, 96),   _rtmpose_model, "simcc_"),
