@@ -31,6 +31,7 @@ class LayerLimit:
 # Measured on figures with the project's own recipes; worst layer / median layer, dB:
 #            ncnn         ONNX Runtime   OpenVINO
 # DSNT                    31.2 / 35.0    33.1 / 37.3    (calibrated weights)
+# DeepPose                31.5 / 35.0    33.2 / 37.2    (calibrated weights)
 # LiteHRNet  1.5 / 28.3   2.5 / 30.8     24.3 / 29.9
 # HRNet                   31.8 / 38.7
 # MSPN                    32.8 / 36.4
