@@ -32,12 +32,6 @@ REFUSED: Mapping[str, int] = {
     "AssociativeEmbeddingHead": 1,
     "CIDHead": 2,
     "DEKRHead": 4,
-    "DSNTHead": 3,
-    "RLEHead": 7,
-    "RTMWHead": 5,
-    "RegressionHead": 11,
-    "ViPNASHead": 6,
-    "VisPredictHead": 1,
     "mmpose/configs/_base_/default_runtime.py": 1,  # EDPose: mmpose's wheel lacks the file
 }
 THREE_DIMENSIONS: Mapping[str, int] = {  # no aim of this project
