@@ -138,7 +138,13 @@ def compare_artifact(
 
     config = load_model_config(resolve_model_config(model_cfg))
     path, word = Path(artifact), precision or ""
-    sdk = _detector(path, device or "") if _is_sdk_model(path) and outputs is None else None
+    sdk = _detector(path, device or "") if _is_sdk_model(path) else None
+    for option, value in (("--outputs", outputs), ("--precision", precision)):
+        if sdk and value:
+            raise BadInputError(
+                option, f"{value}, with the SDK model {path}", "it for a backend's file alone",
+                "Leave it out: the folder's JSON has it. Or copy the file elsewhere.",
+            )  # fmt: skip
     # whatever is wrong with the artifact is told before anything takes long
     given = files_of(sdk, config.head_kind) if sdk else backend_files(path, word)
     with at_stage("checkpoint", progress):
