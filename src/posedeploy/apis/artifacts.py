@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
     from posedeploy.sdk.poses import Poses
 
+DETECTIONS = ("dets", "keypoints")  # outputs of a graph that chooses the people
 MEASURED = 4  # images that numbers are compared on, the drawn ones among them
 
 
@@ -295,7 +296,7 @@ def _numbers(
     inputs = [preprocessor.tensor(preprocessor.regions(image, None)) for image in chosen]
     precision = str(detector.model.precision)
     people = None
-    if config.head_kind.bottom_up and stage == config.head_kind.stages[0]:
+    if stage.output_names == DETECTIONS:
         threshold = float(config.test_cfg.get("score_thr", 0.0))
         people = Detection(precision, threshold, config.input_size)
     flow = detector.model.model.backend, precision
