@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
     from posedeploy.sdk.poses import Poses
 
+DETECTIONS = ("dets", "keypoints")  # outputs of a graph that chooses the people
 MEASURED = 4  # images that numbers are compared on, the drawn ones among them
 
 
@@ -138,7 +139,13 @@ def compare_artifact(
 
     config = load_model_config(resolve_model_config(model_cfg))
     path, word = Path(artifact), precision or ""
-    sdk = _detector(path, device or "") if _is_sdk_model(path) and outputs is None else None
+    sdk = _detector(path, device or "") if _is_sdk_model(path) else None
+    for option, value in (("--outputs", outputs), ("--precision", precision)):
+        if sdk and value:
+            raise BadInputError(
+                option, f"{value}, with the SDK model {path}", "it for a backend's file alone",
+                "Leave it out: the folder's JSON has it. Or copy the file elsewhere.",
+            )  # fmt: skip
     # whatever is wrong with the artifact is told before anything takes long
     given = files_of(sdk, config.head_kind) if sdk else backend_files(path, word)
     with at_stage("checkpoint", progress):
@@ -289,7 +296,7 @@ def _numbers(
     inputs = [preprocessor.tensor(preprocessor.regions(image, None)) for image in chosen]
     precision = str(detector.model.precision)
     people = None
-    if config.head_kind.bottom_up and stage == config.head_kind.stages[0]:
+    if stage.output_names == DETECTIONS:
         threshold = float(config.test_cfg.get("score_thr", 0.0))
         people = Detection(precision, threshold, config.input_size)
     flow = detector.model.model.backend, precision

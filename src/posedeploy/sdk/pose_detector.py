@@ -114,7 +114,8 @@ class PoseDetector:
             return None
         if rule := getattr(self._decoder, "rule", None):  # suppression on the host
             return int(rule.keep_top_k)
-        target = self._binding.outputs["dets"]
+        if (target := self._binding.outputs.get("dets")) is None:  # no rows of people
+            return None
         shape = next(info.shape for info in self._open().outputs if info.name == target)
         if not shape:  # known after a run only
             width, height = self.input_size

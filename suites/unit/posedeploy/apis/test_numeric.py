@@ -85,5 +85,5 @@ def test_boxes_that_reach_out_of_the_input_are_counted() -> None:
 def test_people_are_aligned_by_their_keypoints() -> None:
     got, expected = RULE.align([rows((300, 0.61), (100, 0.9))], [TRUTH])
     assert expected["scores"].ravel().tolist() == [0.6, 0.9]
-    np.testing.assert_allclose(got["scores"] - expected["scores"], [[0.01], [0]], atol=1e-9)
+    assert (got["scores"] - expected["scores"]).ravel() == pytest.approx([0.01, 0])
     np.testing.assert_array_equal(got["keypoints"], expected["keypoints"])

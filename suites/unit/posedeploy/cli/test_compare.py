@@ -92,6 +92,17 @@ def test_bad_input_is_refused_before_anything_is_built(run: Run, case: str) -> N
     assert not Path("comparison").exists()
 
 
+@pytest.mark.parametrize("words", [("--outputs", "simcc_x=a"), ("--precision", "int8")])
+def test_what_a_folders_json_has_is_not_an_option(
+    run: Run, tiny_sdk: Callable[[str], Path], tiny_model: Callable[[str], TinyModel],
+    words: tuple[str, str],
+) -> None:  # fmt: skip
+    tiny = tiny_model("rtmpose_t")
+    code, _, err = run(tiny_sdk("rtmpose_t"), tiny.config, tiny.checkpoint, "photo.png", *words)
+    assert code == 2
+    assert f"error: {words[0]}" in err
+
+
 def test_an_artifact_of_another_head_is_refused(
     run: Run, tiny_sdk: Callable[[str], Path], tiny_model: Callable[[str], TinyModel]
 ) -> None:
