@@ -18,7 +18,7 @@ GROUPS: tuple[Group, ...] = (
     Group(
         "compare",
         1000,
-        10,
+        4,
         f"{_HERE}.comparisons:attempt",
         "mutants of artifacts, compared",
         limits=_OF_FOLDERS,

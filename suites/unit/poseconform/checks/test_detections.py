@@ -225,9 +225,7 @@ def test_a_graph_may_have_another_number_of_rows_in_each_batch() -> None:
     assert judge_detected_keypoints(ran, reference, ROW).failures == ()
     assert judge_rows(ran).failures == ()
     assert judge_overlap(ran, reference, ROW).failures == ()
-    assert (
-        judge_finite(ran, peaks=False).failures == judge_finite(whole, peaks=False).failures
-    )
+    assert judge_finite(ran, peaks=False).failures == judge_finite(whole, peaks=False).failures
 
 
 def test_padding_is_what_has_no_score() -> None:

@@ -37,7 +37,7 @@ def samples() -> list[Sample]:
 
 def refer(tiny: TinyModel, folder: Path, precision: str = "fp32") -> Reference:
     words = {"yolox": "yolox-pose", "res50": "regression", "rtmpose": "simcc"}
-    (word,) = (words[part] for part in words if part in tiny.config.name)
+    word = next((words[part] for part in words if part in tiny.config.name), "simcc")
     model = make_model(word, config=str(tiny.config))
     facts = reference.write_reference(
         model, str(tiny.checkpoint), precision, samples(), str(folder)

@@ -36,7 +36,7 @@ from posedeploy.synthetic.weights import (
 )
 from posedeploy.zoo.build import build_model
 from posedeploy.zoo.checkpoints import load_checkpoint
-from posedeploy.zoo.table import MODELS, config_path, model_row
+from posedeploy.zoo.table import MODELS, config_path, model_row, models_of
 
 SYNTHETIC = Path(synthetic.__file__).parent
 FIGURES = 8  # of the evaluation split: 136 joints
@@ -115,7 +115,7 @@ def test_every_stage_of_a_plan_is_a_layer_of_the_model(row: Any) -> None:
 
 def test_every_family_is_fitted_or_has_a_reason() -> None:
     planned = {FAMILIES.get(key) or FAMILIES[key[0], ""] for key in PLANS}
-    assert planned | set(NOT_FITTED) == set(FAMILIES.values())
+    assert planned | set(NOT_FITTED) >= {row.family for row in models_of(["quick"])}
     assert not planned & set(NOT_FITTED)
     for row in MODELS:
         assert can_fit(row) == (why_not(row) == "")
