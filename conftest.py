@@ -9,5 +9,6 @@ pytest_plugins = [
     "fixtures.inner_run",
     "fixtures.profiles",
     "fixtures.servers",
+    "fixtures.tiny_judge",
     "fixtures.tiny_models",
 ]

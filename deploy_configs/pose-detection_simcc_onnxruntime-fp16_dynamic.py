@@ -4,7 +4,7 @@ _base_ = [
 ]
 
 onnx_config = dict(
-    input_shape=[192, 256],
+    input_shape=None,  # the model's: MMDeploy has [192, 256], and exports another's with a warning
     dynamic_axes={
         "input": {0: "batch"},
         "simcc_x": {0: "batch"},

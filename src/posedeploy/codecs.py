@@ -74,6 +74,7 @@ _DEFAULT = ("post_process", "default")
 # The value of 'modulate_kernel' is the parameter that it is taken from.
 # fmt: off
 CODECS: tuple[CodecSpec, ...] = (
+    CodecSpec("IntegralRegressionLabel", (Parameter("input_size"),)),
     CodecSpec("MSRAHeatmap", (*_SIZES, Parameter("unbiased", default=False), _BLUR),
               "blur_kernel_size", client=(_DEFAULT,),
               unbiased=(("post_process", "unbiased"), ("modulate_kernel", "blur_kernel_size")),
@@ -81,6 +82,8 @@ CODECS: tuple[CodecSpec, ...] = (
     CodecSpec("MegviiHeatmap", (*_SIZES, Parameter("kernel_size")),
               "kernel_size",
               client=(("post_process", "megvii"), ("modulate_kernel", "kernel_size"))),
+    CodecSpec("RegressionLabel", (Parameter("input_size"),),
+              in_graph="posedeploy.export.decoding:Coordinates"),
     CodecSpec("SimCCLabel", (Parameter("input_size"), Parameter("simcc_split_ratio", 2.0),
                              Parameter("use_dark", default=False),
                              Parameter("sigma", only_with="use_dark")),

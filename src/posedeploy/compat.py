@@ -1,12 +1,15 @@
 """What makes mmpose 1.3.2 import on a current stack, without compiled mmcv, mmdet, torchvision.
 
+The same for mmpretrain 1.2.0, whose vision transformer is the backbone of ViTPose.
+
 Call `install()` before the first `import mmpose`. Stand-ins provide only names that mmpose imports
 and the supported families never run; a stand-in that is called raises. Where the real package is
 installed and imports, it is used.
 
 RTMPose's configs have `_scope_='mmdet'` for a backbone (CSPNeXt) that mmpose itself has under the
 same name. Without mmdet, mmengine falls back to mmpose's with a warning that it cannot find
-mmdet; taking the scope out of the config asks for mmpose's in the first place.
+mmdet; taking the scope out of the config asks for mmpose's in the first place. Some of ViTPose's
+configs name mmpretrain by its former name, mmcls.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import contextlib
 import functools
 import importlib
 import importlib.machinery
+import importlib.metadata
 import logging
 import sys
 import types
@@ -32,6 +36,7 @@ _HARMLESS_WARNINGS = (
     r"torch\.meshgrid: in an upcoming release",
 )
 _MODULE_OF_SCOPE = {"mmdet": "mmdet.utils"}
+_RENAMED_SCOPES = {"mmcls": "mmpretrain"}
 _NEEDING_INSTALL = ("mmpose.", "xtcocotools")  # `mmpose` itself imports none of the others
 
 
@@ -56,10 +61,39 @@ _Modules = Mapping[str, Mapping[str, Any]]
 
 
 def _torchvision() -> _Modules:
-    image = _unusable("torchvision.transforms.ToPILImage", "torchvision")
+    names = ("torchvision.transforms.ToPILImage", "torchvision.transforms.InterpolationMode")
+    image, mode = (_unusable(name, "torchvision") for name in names)
     return {
         "torchvision": {"__version__": "0.0.0"},
+        "torchvision.ops": {},
+        "torchvision.ops.boxes": {},
         "torchvision.transforms": {"ToPILImage": image},
+        "torchvision.transforms.functional": {},
+        "torchvision.transforms.transforms": {"InterpolationMode": mode},
+    }
+
+
+def _einops() -> _Modules:
+    names = ("rearrange", "repeat")
+    return {"einops": {name: _unusable(f"einops.{name}", "einops") for name in names}}
+
+
+def _importlib_metadata() -> _Modules:
+    # the backport of what the standard library has
+    return {"importlib_metadata": vars(importlib.metadata)}
+
+
+def _mat4py() -> _Modules:
+    return {"mat4py": {}}
+
+
+def _modelindex() -> _Modules:
+    load, model = (_unusable(f"modelindex.{name}", "modelindex") for name in ("load", "Model"))
+    return {
+        "modelindex": {},
+        "modelindex.load_model_index": {"load": load},
+        "modelindex.models": {},
+        "modelindex.models.Model": {"Model": model},
     }
 
 
@@ -104,10 +138,14 @@ class StandIn:
 
 # fmt: off
 STAND_INS: tuple[StandIn, ...] = (
-    StandIn("mmcv.ops",               _mmcv_ops),     # edpose_head.py, deformable_detr_layers.py
-    StandIn("mmdet.utils",            _mmdet),        # rtmo_head.py
-    StandIn("torchvision.transforms", _torchvision),  # visualization/simcc_vis.py
-    StandIn("xtcocotools.coco",       _xtcocotools),  # datasets, evaluation/metrics
+    StandIn("einops",                 _einops),              # mmpretrain: selfsup/beit.py
+    StandIn("importlib_metadata",     _importlib_metadata),  # mmpretrain: utils/dependency.py
+    StandIn("mat4py",                 _mat4py),              # mmpretrain: datasets/dtd.py
+    StandIn("mmcv.ops",               _mmcv_ops),            # edpose_head.py, …
+    StandIn("mmdet.utils",            _mmdet),               # rtmo_head.py
+    StandIn("modelindex",             _modelindex),          # mmpretrain: apis/model.py
+    StandIn("torchvision.transforms", _torchvision),         # simcc_vis.py, mmpretrain
+    StandIn("xtcocotools.coco",       _xtcocotools),         # datasets, evaluation/metrics
 )
 # fmt: on
 
@@ -166,25 +204,27 @@ def installing() -> Iterator[None]:
 def without_missing_scopes(node: Any) -> Any:
     """A copy of a config tree without the scopes of packages that are stand-ins here.
 
-    A scope is an entry `_scope_='mmdet'`, or the beginning of a type, as in `'mmdet.CSPNeXt'`.
+    A scope is an entry `_scope_='mmdet'`, or the beginning of a type, as in `'mmdet.CSPNeXt'`. One
+    that was renamed gets its present name: `'mmcls.VisionTransformer'` is mmpretrain's.
     """
     missing = {s for s, module in _MODULE_OF_SCOPE.items() if module in install().stand_ins}
-    return _strip(node, missing)
+    return _rescoped(node, _RENAMED_SCOPES | dict.fromkeys(missing, ""))
 
 
-def _strip(node: Any, missing: set[str]) -> Any:
+def _rescoped(node: Any, scopes: Mapping[str, str]) -> Any:
+    """A copy with other scopes: `scopes` maps a scope to the one in its place, '' for none."""
     if isinstance(node, dict):
-        entries = {
-            key: _strip(value, missing)
-            for key, value in node.items()
-            if not (key == "_scope_" and value in missing)
-        }
+        entries = {key: _rescoped(value, scopes) for key, value in node.items()}
+        if (own := str(entries.get("_scope_", ""))) in scopes:
+            del entries["_scope_"]
+            entries |= {"_scope_": scopes[own]} if scopes[own] else {}
         scope, _, name = str(entries.get("type", "")).partition(".")
-        if scope in missing:
-            entries["type"] = name.rpartition(".")[2]
+        if scope in scopes:
+            to = scopes[scope]
+            entries["type"] = f"{to}.{name}" if to else name.rpartition(".")[2]
         return type(node)(entries)
     if isinstance(node, list | tuple):
-        return type(node)(_strip(item, missing) for item in node)
+        return type(node)(_rescoped(item, scopes) for item in node)
     return node
 
 

@@ -19,11 +19,17 @@ class Output:
     Attributes:
         name: Name in the graph and in `pipeline.json`.
         axes: What each axis is: 'N' batch, 'K' keypoints, 'M' people, 'P' priors, 'C' channels,
-            'H', 'W', 'Wx', 'Wy' bins, or a fixed size.
+            'H', 'W', 'Wx', 'Wy' bins, 'D' numbers a keypoint, or a fixed size.
     """
 
     name: str
     axes: tuple[str | int, ...]
+
+    @property
+    def has_peaks(self) -> bool:
+        """True for `[N, K, bins …]` with a keypoint at the maximum; False for coordinates."""
+        last = self.axes[-1]
+        return self.axes[1:-1][:1] == ("K",) and isinstance(last, str) and last != "D"
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,8 @@ class HeadSpec:
         codecs: MMPose codec types that it can have; none where the head itself decodes.
         multi_stage: Those of `mmpose_heads` whose `forward` gives a list of network stages, of
             which the last counts.
+        with_heatmaps: Those whose `forward` gives the output and heatmaps, which are no output.
+        unscored: Those whose scores are all 1, so that no graph has to hold the decoding.
     """
 
     kind: str
@@ -89,6 +97,8 @@ class HeadSpec:
     stages: tuple[Stage, ...]
     codecs: tuple[str, ...] = ()
     multi_stage: tuple[str, ...] = ()
+    with_heatmaps: tuple[str, ...] = ()
+    unscored: tuple[str, ...] = ()
 
     @property
     def bottom_up(self) -> bool:
@@ -164,7 +174,7 @@ def _detector(kind: str, head: str, network: str, component: str, raw: Stage) ->
 # ---- modify this table to add a kind of head -----------------------------------------------
 HEADS: tuple[HeadSpec, ...] = (
     HeadSpec(
-        "heatmap", "", ("CPMHead", "HeatmapHead", "MSPNHead"), True,
+        "heatmap", "", ("CPMHead", "HeatmapHead", "MSPNHead", "ViPNASHead"), True,
         "posedeploy.export.networks:HeatmapNetwork",
         (Stage(
             "whole", (Output("output", ("N", "K", "H", "W")),),
@@ -177,6 +187,19 @@ HEADS: tuple[HeadSpec, ...] = (
         codecs=("MSRAHeatmap", "MegviiHeatmap", "UDPHeatmap"),
         multi_stage=("CPMHead", "MSPNHead"),
     ),
+    HeadSpec(
+        "regression", "regression",
+        ("DSNTHead", "IntegralRegressionHead", "RLEHead", "RegressionHead"), True,
+        "posedeploy.export.regression:regression_network",
+        (Stage(
+            "whole", (Output("output", ("N", "K", "D")),),
+            "DeepposeRegressionHeadDecode",
+            "posedeploy.sdk.decode.regression:regression_decoder",
+        ), _KEYPOINTS_STAGE),
+        codecs=("IntegralRegressionLabel", "RegressionLabel"),
+        with_heatmaps=("DSNTHead", "IntegralRegressionHead"),
+        unscored=("DSNTHead", "IntegralRegressionHead", "RegressionHead"),
+    ),
     _detector(
         "rtmo", "RTMOHead", "posedeploy.export.networks:RtmoNetwork", "RTMODetections",
         Stage(
@@ -188,7 +211,7 @@ HEADS: tuple[HeadSpec, ...] = (
         ),
     ),
     HeadSpec(
-        "simcc", "simcc", ("RTMCCHead", "SimCCHead"), True,
+        "simcc", "simcc", ("RTMCCHead", "RTMWHead", "SimCCHead"), True,
         "posedeploy.export.networks:SimccNetwork",
         (Stage(
             "whole",
@@ -196,6 +219,19 @@ HEADS: tuple[HeadSpec, ...] = (
             "SimCCLabelDecode", "posedeploy.sdk.decode.simcc:simcc_decoder",
         ), _KEYPOINTS_STAGE),
         codecs=("SimCCLabel",),
+    ),
+    HeadSpec(
+        "visibility", "vis", ("VisPredictHead",), True,
+        "posedeploy.export.networks:VisibilityNetwork",
+        # MMDeploy's client decodes the heatmaps, and leaves the other output where it is
+        (Stage(
+            "whole",
+            (Output("output", ("N", "K", "H", "W")), Output("visibility", ("N", "K"))),
+            "TopdownHeatmapSimpleHeadDecode",
+            "posedeploy.sdk.decode.visibility:visibility_decoder",
+            params=(("visibility", True),),
+        ),),
+        codecs=("MSRAHeatmap", "MegviiHeatmap", "UDPHeatmap"),
     ),
     _detector(
         "yolox-pose", "YOLOXPoseHead", "posedeploy.export.networks:YoloxPoseNetwork",
@@ -231,14 +267,22 @@ def head_of_mmpose(head_type: str) -> HeadSpec | None:
     return next((head for head in HEADS if head_type in head.mmpose_heads), None)
 
 
+# Heads of mmpose that have no row -> why, and what else there is
+NOT_SUPPORTED: Mapping[str, str] = {
+    "EDPoseHead": "EDPose is not supported: it attends by MultiScaleDeformableAttention, an "
+    "operator of the compiled mmcv for which there is no export. RTMO and YOLOX-Pose find people "
+    "in one stage too.",
+}
+
+
 def head_of_outputs(names: Collection[str], word: str | None = None) -> HeadSpec | None:
     """The kind whose whole graph has outputs of these names, None where there is none.
 
-    Detectors share theirs, and so do graphs that end with keypoints: there `word` decides, and
-    without it the last kind counts.
+    Detectors share theirs, heatmap and regression models, and graphs that end with keypoints:
+    there `word` decides. Without it heatmap models count, which have none, or the last kind.
     """
     heads = [h for h in HEADS if any(set(s.output_names) == set(names) for s in h.whole_stages)]
-    named = [head for head in heads if head.word == word]
+    named = [head for head in heads if head.word == (word or "")]
     return (named or heads)[-1] if heads else None
 
 

@@ -23,9 +23,10 @@ from posedeploy.runtime import SessionOptions
 
 Graph = Any  # onnx has no types
 Array = NDArray[Any]
+FolderEdit = Callable[[Path], None]  # changes a folder that is a copy
 
 
-def folder(edit: Callable[[Path], None]) -> Plant:
+def folder(edit: FolderEdit) -> Plant:
     """Change a copy of the SDK model folder."""
 
     def plant(judge: Judge, cell: Cell, scratch: Path) -> Judge:
@@ -38,7 +39,7 @@ def folder(edit: Callable[[Path], None]) -> Plant:
     return plant
 
 
-def converted(edit: Callable[[Path], None]) -> Plant:
+def converted(edit: FolderEdit) -> Plant:
     """The same for a defect of the conversion, which records checksums of what it wrote."""
 
     def change(copy: Path) -> None:
@@ -53,7 +54,7 @@ def converted(edit: Callable[[Path], None]) -> Plant:
     return folder(change)
 
 
-def onnx_model(edit: Callable[[Any], None], plant: Callable[..., Plant] = converted) -> Plant:
+def onnx_edit(edit: Callable[[Any], None]) -> FolderEdit:
     """Change the ONNX model; what the exporter declared of shapes inside is dropped first."""
 
     def change(copy: Path) -> None:
@@ -64,7 +65,17 @@ def onnx_model(edit: Callable[[Any], None], plant: Callable[..., Plant] = conver
         path.unlink()
         onnx.save(model, path)
 
-    return plant(change)
+    return change
+
+
+def onnx_model(edit: Callable[[Any], None], plant: Callable[..., Plant] = converted) -> Plant:
+    """Change the ONNX model."""
+    return plant(onnx_edit(edit))
+
+
+def graph_edit(edit: Callable[[Graph], None]) -> FolderEdit:
+    """Change the ONNX graph."""
+    return onnx_edit(lambda model: edit(model.graph))
 
 
 def graph(edit: Callable[[Graph], None]) -> Plant:
@@ -72,7 +83,7 @@ def graph(edit: Callable[[Graph], None]) -> Plant:
     return onnx_model(lambda model: edit(model.graph))
 
 
-def json_file(name: str, edit: Callable[[Any], None]) -> Plant:
+def json_edit(name: str, edit: Callable[[Any], None]) -> FolderEdit:
     """Change a JSON file of the folder."""
 
     def change(copy: Path) -> None:
@@ -81,7 +92,12 @@ def json_file(name: str, edit: Callable[[Any], None]) -> Plant:
         edit(data)
         path.write_text(json.dumps(data), encoding="utf-8")
 
-    return folder(change)
+    return change
+
+
+def json_file(name: str, edit: Callable[[Any], None]) -> Plant:
+    """Change a JSON file of the folder."""
+    return folder(json_edit(name, edit))
 
 
 def deploy_json(**fields: object) -> Plant:
@@ -89,22 +105,32 @@ def deploy_json(**fields: object) -> Plant:
     return json_file("deploy.json", lambda data: data["models"][0].update(fields))
 
 
-def task(index: int, edit: Callable[[Any], None]) -> Plant:
+def task_edit(index: int, edit: Callable[[Any], None]) -> FolderEdit:
     """Change a task of `pipeline.json`: 0 pre-processing, 1 the net, 2 post-processing."""
-    return json_file("pipeline.json", lambda data: edit(data["pipeline"]["tasks"][index]))
+    return json_edit("pipeline.json", lambda data: edit(data["pipeline"]["tasks"][index]))
 
 
-def step(kind: str, **fields: object) -> Plant:
+def task(index: int, edit: Callable[[Any], None]) -> Plant:
+    """Change a task of `pipeline.json`, as `task_edit` does."""
+    return folder(task_edit(index, edit))
+
+
+def step_edit(kind: str, **fields: object) -> FolderEdit:
     """Other values for fields of a pre-processing step."""
 
     def edit(first: Any) -> None:
         (found,) = (s for s in first["transforms"] if s["type"] == kind)
         found.update(fields)
 
-    return task(0, edit)
+    return task_edit(0, edit)
 
 
-def params(**fields: object) -> Plant:
+def step(kind: str, **fields: object) -> Plant:
+    """Other values for fields of a pre-processing step."""
+    return folder(step_edit(kind, **fields))
+
+
+def params_edit(**fields: object) -> FolderEdit:
     """Other values for parameters of the post-processing; None takes one away."""
 
     def edit(last: Any) -> None:
@@ -112,7 +138,12 @@ def params(**fields: object) -> Plant:
         for name in (name for name, value in fields.items() if value is None):
             last["params"].pop(name)
 
-    return task(2, edit)
+    return task_edit(2, edit)
+
+
+def params(**fields: object) -> Plant:
+    """Other values for parameters of the post-processing; None takes one away."""
+    return folder(params_edit(**fields))
 
 
 def checkpoint(edit: str, *args: object) -> Plant:

@@ -12,10 +12,12 @@ from suites.defects.table_folder import FOLDER, PIPELINE
 from suites.defects.table_graph import GRAPH, WEIGHTS, half_a_channel
 from suites.defects.table_keypoints import KEYPOINTS
 from suites.defects.table_precision import PRECISION
+from suites.defects.table_regression import REGRESSION
 from suites.defects.table_session import SESSION
 
 DEFECTS = (
-    *WEIGHTS, *GRAPH, *DETECTIONS, *KEYPOINTS, *PIPELINE, *FOLDER, *SESSION, *PRECISION
+    *WEIGHTS, *GRAPH, *DETECTIONS, *KEYPOINTS, *PIPELINE, *FOLDER, *REGRESSION,
+    *SESSION, *PRECISION,
 )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ SIMCC = Site(("rtmpose_t", "simcc_mobilenetv2"), keypoints=True)
 # The flows that these are planted in: no other suite needs them, so they are not listed.
 DEPLOY_CONFIGS = (
     "pose-detection_onnxruntime-keypoints_dynamic",
+    "pose-detection_regression_onnxruntime-keypoints_dynamic",
     "pose-detection_simcc_onnxruntime-keypoints_dynamic",
 )
 

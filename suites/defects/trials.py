@@ -10,6 +10,7 @@ import pytest
 from poseconform.matrix.cells import mark_name
 from poseconform.planted.defects import Defect, Site
 from suites.defects.table import Limit
+from suites.defects.variants import VARIANTS
 
 
 def marks(site: Site, missed: str = "") -> list[pytest.MarkDecorator]:
@@ -49,9 +50,10 @@ def _ends(site: Site) -> tuple[str, ...]:
 
 
 def families(defects: Iterable[Defect]) -> Iterator[str]:
-    """Families of the zoo that a defect is planted in."""
+    """Families of the zoo that a defect is planted in; a variant is of its model's."""
     from posedeploy.zoo.table import MODELS
 
     known = {row.name: row.family for row in MODELS}
+    known |= {name: known[base] for name, (base, _) in VARIANTS.items()}
     for defect in defects:
         yield from (known[model] for model in defect.site.models if model in known)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from fixtures.tiny_models import DEBIAS, INTEGRAL, REGRESSION
 from poseconform.matrix.cells import Cell, Model
 from poseconform.planted.defects import Defect, Site
 from poseconform.subject.protocol import Subject
@@ -40,6 +41,8 @@ _PACKED = """meta_keys=('id', 'img_id', 'img_path', 'ori_shape', 'img_shape', 'i
 
 # Name -> the zoo's model it derives from, and its config
 VARIANTS: Mapping[str, tuple[str, str]] = {
+    "dsnt_res18": ("dsnt_res50", INTEGRAL),
+    "dsnt_res18_debias": ("dsnt_res50", DEBIAS),
     "litehrnet_18_udp": (
         "litehrnet_18",
         _TOP_DOWN.replace("{codec}", "type='UDPHeatmap', sigma=2")
@@ -50,6 +53,8 @@ VARIANTS: Mapping[str, tuple[str, str]] = {
         _TOP_DOWN.replace("{codec}", "type='MSRAHeatmap', sigma=2, unbiased=True")
         + _PIPELINE.format(steps=_WARP.format(udp=""), packed=""),
     ),
+    "reg_res18": ("reg_res50", REGRESSION),
+    "rle_res18": ("rle_res50", REGRESSION),
     "rtmo_t_640x416": (
         "rtmo_t",
         _WIDE + _PIPELINE.format(steps=_BOTTOM_UP, packed=_PACKED),

@@ -135,4 +135,6 @@ def add_mmdeploy_folder(reader: Reader) -> None:
 
 
 # Pages whose readers have more than the tutorial's script makes.
-ALSO: Mapping[str, Callable[[Reader], None]] = {"mmdeploy-folder.md": add_mmdeploy_folder}
+ALSO: Mapping[str, Callable[[Reader], None]] = {
+    "compare.md": add_mmdeploy_folder, "mmdeploy-folder.md": add_mmdeploy_folder,
+}  # fmt: skip

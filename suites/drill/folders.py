@@ -349,8 +349,19 @@ def _hash(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "nothing"
 
 
-def attempt(given: Attempt) -> Result:
-    """One mutant of one base."""
+@dataclass(frozen=True)
+class Mutant:
+    """A damaged folder, the whole one that it was, and what was done to it."""
+
+    base: Base
+    whole: Path
+    folder: Path
+    kind: str
+    resealed: bool
+
+
+def mutant(given: Attempt) -> Mutant:
+    """One mutant of one base, in a folder of the attempt."""
     mutate, resealed = MUTATIONS[given.index % len(MUTATIONS)]
     base = BASES[given.index // len(MUTATIONS) % len(BASES)]
     whole, folder = given.arena / base.name, given.scratch / "mutant"
@@ -361,6 +372,13 @@ def attempt(given: Attempt) -> Result:
         reseal(folder, whole)
     name = mutate.__name__ + (", resealed" if resealed else "")
     kind = given.note(f"{base.backend} {base.head}: {name}: {what}")
+    return Mutant(base, whole, folder, kind, resealed)
+
+
+def attempt(given: Attempt) -> Result:
+    """One mutant of one base."""
+    made = mutant(given)
+    base, whole, folder, kind = made.base, made.whole, made.folder, made.kind
     status, text = cli("validate", str(folder))
     if status not in {0, 1, 2} or "Traceback" in text:
         return Result(Outcome.TRACEBACK, kind, f"validate: {status}: {tail(text)}")
@@ -371,5 +389,5 @@ def attempt(given: Attempt) -> Result:
         return Result(Outcome.REFUSED, kind, f"validate {status}; client: {client.answer}")
     if client.answer == "same":
         return Result(Outcome.SAME, kind)
-    claimed = not resealed and _is_recorded(folder, whole)
+    claimed = not made.resealed and _is_recorded(folder, whole)
     return Result(Outcome.SILENT if claimed else Outcome.DIFFERENT, kind, client.words)

@@ -15,6 +15,14 @@ _OF_FOLDERS = (
 # ---- modify this table to add a group ------------------------------------------------------
 GROUPS: tuple[Group, ...] = (
     Group("folders", 1500, 30, f"{_HERE}.folders:attempt", _FOLDERS, limits=_OF_FOLDERS),
+    Group(
+        "compare",
+        1000,
+        4,
+        f"{_HERE}.comparisons:attempt",
+        "mutants of artifacts, compared",
+        limits=_OF_FOLDERS,
+    ),
     Group("images", 300, 30, f"{_HERE}.images:image", "odd images in a folder, and alone"),
     Group("arrays", 300, 30, f"{_HERE}.images:array", "odd arrays and boxes"),
     Group("conversions", 24, 0, f"{_HERE}.kills:conversion", "conversions, killed", False, 300),

@@ -26,7 +26,7 @@ def test_reference_is_informative(conformance_model: Model, judge: Judge) -> Non
         assert len({box.tobytes() for box in boxes}) == len(boxes), "the same box in two images"
         return
     for name, output in reference.outputs.items():
-        assert same_argmax_fraction(output) <= MOST_SAME_ARGMAX, name
+        assert output.ndim < 3 or same_argmax_fraction(output) <= MOST_SAME_ARGMAX, name
     assert np.mean(reference.near_ties(tolerance_for("*", "fp32"))) <= MOST_NEAR_TIES
 
 

@@ -28,11 +28,12 @@ HEAD_ROWS: Rows = {
         """HeadSpec("coordinates", "coordinates", ("CenterOfMassHead",), True,
             "posedeploy.export.coordinates:build",
             (Stage("whole", (Output("coordinates", ("N", 1, "K", 2)),), "CoordinateDecode",
-                   "posedeploy.sdk.decode.coordinates:build"),), codecs=("RegressionLabel",)),""",
+                   "posedeploy.sdk.decode.coordinates:build"),),
+            codecs=("CenterOfMassLabel",)),""",
     ),
     "posedeploy/codecs.py": (
         "CODECS: tuple[CodecSpec, ...] = (",
-        """CodecSpec("RegressionLabel", (Parameter("input_size"),)),""",
+        """CodecSpec("CenterOfMassLabel", (Parameter("input_size"),)),""",
     ),
     "poseconform/reference/heads.py": (
         "REFERENCE_HEADS: tuple[ReferenceHead, ...] = (",

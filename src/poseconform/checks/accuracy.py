@@ -57,7 +57,18 @@ def accuracy(judge: Judge, cell: Cell) -> Verdict:
     if limit.shift is None:
         raise LookupError(f"no limit for keypoints of {cell.model.family} {cell.flow.precision}")
     reference = figure_reference(judge, cell.model)
+    if refused := other_joints(reference):
+        return refused
     return judge_figures(figure_keypoints(judge, cell), reference, limit.shift)
+
+
+def other_joints(reference: FigureReference) -> Verdict | None:
+    """A refusal for a model of other keypoints than those of the figures, such as a hand's."""
+    keypoints, joints = reference.keypoints.shape[1], reference.truth.shape[1]
+    if keypoints == joints:
+        return None
+    reason = f"the model has {keypoints} keypoints, and the figures {joints} joints of COCO"
+    return refusal("other-joints", reason)
 
 
 def judge_figures(
@@ -118,7 +129,7 @@ def dataset(judge: Judge, cell: Cell) -> Verdict:
     """AP, AR and PCK on a labeled data set differ from PyTorch's by little, to either side."""
     data = judge.dataset(cell.model.bottom_up)
     reference = pytorch_score(judge, cell.model, data)
-    if refused := datasetrefusal(cell.model, reference):  # before minutes of conversion
+    if refused := dataset_refusal(cell.model, reference):  # before minutes of conversion
         return Verdict(refusal=refused)
     limit = accuracy_limit_for(cell.model.family, cell.flow.precision)
     deployed = client_score(judge, cell, data)
@@ -129,7 +140,7 @@ def dataset(judge: Judge, cell: Cell) -> Verdict:
     return Verdict(score_failures(deployed, reference, limit), dataset=record)
 
 
-def datasetrefusal(model: Model, reference: Score) -> str:
+def dataset_refusal(model: Model, reference: Score) -> str:
     """Why the accuracy of this model proves nothing, as `<code>: <reason>`; '' where it does."""
     if reference.ap >= LEAST_AP:
         return ""

@@ -6,7 +6,7 @@ fail for a cell does not apply to it, and is not collected for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -20,6 +20,7 @@ class Verdict:
     """The result of a check, and what it measured: fields of the cell's record."""
 
     failures: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # what breaks a rule of ours and makes no result wrong
     refusal: str = ""  # '<code>: <reason>' where the evidence allows no verdict
     stages: tuple[records.StageRecord, ...] = ()  # those that passed, with the time they took
     accuracy: records.AccuracyRecord | None = None
@@ -85,6 +86,19 @@ def declared_in(modules: Iterable[object]) -> Iterable[Check]:
         yield from (value for value in vars(module).values() if isinstance(value, Check))
 
 
+def in_two_levels(
+    judge: Judge, wrong: Iterable[str], house: Iterable[str], **measured: Any
+) -> Verdict:
+    """The verdict on a contract: what makes results wrong fails, whoever made the files.
+
+    `house` breaks rules of this project's own files: failures for a subject that follows them,
+    notes for others. `measured` are further fields of the verdict.
+    """
+    if getattr(judge.subject, "house_rules", False):
+        return Verdict((*wrong, *house), **measured)
+    return Verdict(tuple(wrong), notes=tuple(house), **measured)
+
+
 def differences(compared: Iterable[tuple[str, object, object]]) -> tuple[str, ...]:
     """A failure for each (what, found, expected) that differs."""
     return tuple(
@@ -92,3 +106,11 @@ def differences(compared: Iterable[tuple[str, object, object]]) -> tuple[str, ..
         for what, found, expected in compared
         if found != expected
     )
+
+
+def with_sizes(declared: Sequence[int | str], expected: tuple[int, ...]) -> tuple[int | str, ...]:
+    """Declared dimensions; those without a size may have any, and have the expected one."""
+    if len(declared) != len(expected):
+        return tuple(declared)
+    pairs = zip(declared, expected, strict=True)
+    return tuple(size if isinstance(name, str) else name for name, size in pairs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -90,20 +91,89 @@ def match_image(got: Detections, truth: DetectionTruth, rows: int, ties: NearTie
     )
 
 
-def match_all(execution: Execution, reference: Reference, precision: str) -> list[Matched]:
-    """Every image of every batch."""
+def match_all(
+    execution: Execution, reference: Reference, precision: str,
+    mend: Callable[[Detections], Detections] = lambda people: people,
+) -> list[Matched]:  # fmt: skip
+    """Every image of every batch, what was detected in it `mend`ed first."""
     dets, samples = execution.rows("dets")
     keypoints, _ = execution.rows("keypoints")
     return [
         match_image(
-            as_detections(d, k), reference.detections[s], dets.shape[1], NEAR_TIES[precision]
+            mend(as_detections(d, k)), reference.detections[s], dets.shape[1], NEAR_TIES[precision]
         )
         for d, k, s in zip(dets, keypoints, samples, strict=True)
     ]
 
 
-def judge_detections(execution: Execution, reference: Reference, row: Tolerance) -> Verdict:
-    """Sets of detections and the numbers of those that match, against float64."""
+def why_not(
+    execution: Execution, reference: Reference, row: Tolerance, score_thr: float
+) -> list[str]:
+    """What mmpose does and the graph does not, where that is known, and what is left without it.
+
+    mmpose drops people that score less than the model's `score_thr`, and for heads whose
+    reference shows it, clips boxes to the input.
+    """
+    least, bounds = score_thr - NEAR_TIES[row.precision].score, reference.inputs.shape[:1:-1] * 2
+    dets, _ = execution.rows("dets")
+    people = dets[dets[..., 4] != 0].astype(np.float64)
+    low = people[people[:, 4] < least]
+    kept = people[~(people[:, 4] < least)]
+    slack = reference.allowed("dets.boxes", row).max
+    beyond = _beyond(kept[:, :4], bounds)
+    clips = all((_beyond(t.possible.boxes, bounds) <= slack).all() for t in reference.detections)
+    outside = (beyond > slack) & clips
+    causes = []
+    if len(low):
+        causes.append(
+            f"rows below score_thr: {len(low)} of {len(people)} score less than the model's "
+            f"{score_thr:g}, the best of them {low[:, 4].max():.4g}; mmpose drops them, and "
+            "padding is rows of zeros"
+        )
+    if outside.any():
+        width, height = bounds[:2]
+        causes.append(
+            f"boxes not clipped to the input: {int(outside.sum())} of {len(kept)} reach outside "
+            f"{width}x{height} px, by up to {beyond.max():.3g} px; mmpose clips them"
+        )
+    if not causes:
+        return []
+
+    def mend(got: Detections) -> Detections:
+        rest = got.select(~(got.scores < least))
+        return replace(rest, boxes=np.clip(rest.boxes, 0.0, bounds)) if clips else rest
+
+    mended = match_all(execution, reference, row.precision, mend)
+    missing, extra = sum(m.missing for m in mended), sum(m.extra for m in mended)
+    both = "these" if len(causes) > 1 else "this"
+    return [
+        *causes,
+        f"with {both} mended, {missing} would be missing and {extra} would not be the reference's",
+    ]
+
+
+def _beyond(boxes: NDArray[np.floating], bounds: tuple[int, ...]) -> NDArray[np.floating]:
+    """How far boxes `[D, 4]` reach outside of bounds `(W, H, W, H)`, px; 0.0 for those inside."""
+    beyond: NDArray[np.floating] = np.maximum(-boxes, boxes - bounds).max(axis=-1, initial=0.0)
+    return beyond
+
+
+def judge_detections(
+    execution: Execution, reference: Reference, row: Tolerance, score_thr: float = 0.0
+) -> Verdict:
+    """Sets of detections and the numbers of those that match, against float64.
+
+    `score_thr` is the model's own, 0.0 for none; it names the cause of a failure and decides none.
+    """
+    verdict = _compared(execution, reference, row)
+    if not verdict.failures:
+        return verdict
+    first, *others = verdict.failures
+    causes = why_not(execution, reference, row, score_thr)
+    return replace(verdict, failures=(first, *causes, *others))
+
+
+def _compared(execution: Execution, reference: Reference, row: Tolerance) -> Verdict:
     matched = match_all(execution, reference, row.precision)
     missing, extra = sum(m.missing for m in matched), sum(m.extra for m in matched)
     records, failures = [], []

@@ -5,7 +5,13 @@ Each check picks the comparison for the model: tensors of a top-down model, or m
 
 from __future__ import annotations
 
-from poseconform.checks.declaration import Verdict, check, differences
+from poseconform.checks.declaration import (
+    Verdict,
+    check,
+    differences,
+    in_two_levels,
+    with_sizes,
+)
 from poseconform.checks.decoded import (
     judge_decoded_keypoints,
     judge_decoded_overlap,
@@ -24,8 +30,8 @@ from poseconform.reference.values import Reference
 @check(stage="finite", suite="parity")
 def finite(judge: Judge, cell: Cell) -> Verdict:
     """Outputs are finite, not constant, and depend on the image."""
-    peaks = not cell.model.bottom_up and not cell.flow.keypoints
-    return judge_finite(judge.execution(cell), top_down=peaks)
+    peaks = reference_head(cell.model.head).has_peaks and not cell.flow.keypoints
+    return judge_finite(judge.execution(cell), peaks=peaks)
 
 
 @check(stage="contract", suite="parity")
@@ -33,35 +39,43 @@ def names_and_shapes(judge: Judge, cell: Cell) -> Verdict:
     """Inputs and outputs have the contract's names, and the shapes that they declare.
 
     A shape of `()` declares nothing: a runtime that knows it after a run only. Whether it is the
-    right one, `tensors` checks.
+    right one, `tensors` checks. Dimensions without a size, the order of outputs and how many rows
+    they have are rules of ours.
     """
     execution = judge.execution(cell)
     inputs, outputs = execution.loaded.inputs, execution.loaded.outputs
     names, head = tuple(info.name for info in outputs), reference_head(cell.model.head)
     # where the rest is done on the host, the outputs may come in any order
     expected = names if head.leaves_suppression(names) else cell.flow.keypoints or head.outputs
-    compared: list[tuple[str, object, object]] = [
-        ("input names", [i.name for i in inputs], ["input"]),
-        ("output names", names, expected),
-        ("input shape", inputs[0].shape[1:], (3, *cell.model.shape)),
-        ("dynamic batch", isinstance(inputs[0].shape[0], str), cell.flow.shape_mode == "dynamic"),
+    shape, wanted = inputs[0].shape, (3, *cell.model.shape)
+    # what, found, expected, and whether it makes results wrong or breaks a rule of ours alone
+    compared: list[tuple[str, object, object, bool]] = [
+        ("input names", [i.name for i in inputs], ["input"], len(inputs) != 1),
+        ("output names", names, expected, not set(expected) <= set(names)),
+        ("input shape", shape[1:], wanted, with_sizes(shape[1:], wanted) != wanted),
+        ("dynamic batch", isinstance(shape[0], str), cell.flow.shape_mode == "dynamic", True),
     ]
     for info in outputs:
         ran = [batch.outputs[info.name].shape for batch in execution.batches]
-        if info.shape:
+        if declared := tuple(info.shape[1:]):
             shapes = {shape[1:] for shape in ran}
-            compared.append((f"shape of {info.name}", shapes, {tuple(info.shape[1:])}))
+            wrong = any(with_sizes(declared, shape) != shape for shape in shapes)
+            compared.append((f"shape of {info.name}", shapes, {declared}, wrong))
         sizes = [len(batch.samples) for batch in execution.batches]
-        compared.append((f"batch of {info.name}", [shape[0] for shape in ran], sizes))
+        compared.append((f"batch of {info.name}", [shape[0] for shape in ran], sizes, True))
     # a graph that holds suppression has a row for as many people as its configs promise
     promised = cell.model.max_detections or cell.flow.max_detections
     dets = execution.batches[0].outputs.get("dets")
     if promised and dets is not None:
-        compared.append(("rows of dets", dets.shape[1], promised))
+        compared.append(("rows of dets", dets.shape[1], promised, False))
     if dets is not None:
         # with one class or with several; whether a class is right, `tensors` checks
-        compared.append(("5 or 6 columns of dets", dets.shape[2] in {5, 6}, True))
-    return Verdict(differences(compared))
+        compared.append(("5 or 6 columns of dets", dets.shape[2] in {5, 6}, True, True))
+    return in_two_levels(
+        judge,
+        differences(row[:3] for row in compared if row[3]),
+        differences(row[:3] for row in compared if not row[3]),
+    )
 
 
 def _pads_detections(cell: Cell, _device: str) -> bool:
@@ -71,8 +85,11 @@ def _pads_detections(cell: Cell, _device: str) -> bool:
 
 @check(stage="contract", suite="parity", applies=_pads_detections)
 def padding(judge: Judge, cell: Cell) -> Verdict:
-    """Detections descend by score and are padded with zero rows."""
-    return judge_rows(judge.execution(cell))
+    """Detections descend by score and are padded with zero rows: rules of ours.
+
+    Rows of others may be in any order. Whether theirs are people, `tensors` checks.
+    """
+    return in_two_levels(judge, (), judge_rows(judge.execution(cell)).failures)
 
 
 def _measured(judge: Judge, cell: Cell) -> tuple[Execution, Reference, Tolerance]:
@@ -87,8 +104,9 @@ def tensors(judge: Judge, cell: Cell) -> Verdict:
     """Tensors, or matched detections, against PyTorch in float64."""
     if cell.flow.keypoints:
         return judge_scores(*_measured(judge, cell), cell.flow.keypoints)
-    compare = judge_detections if cell.model.bottom_up else judge_tensors
-    return compare(*_measured(judge, cell))
+    if cell.model.bottom_up:
+        return judge_detections(*_measured(judge, cell), cell.model.score_thr)
+    return judge_tensors(*_measured(judge, cell))
 
 
 def _has_batches(cell: Cell, _device: str) -> bool:

@@ -5,13 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from poseconform.checks.declaration import Verdict, check, differences
+from poseconform.checks.declaration import (
+    Verdict,
+    check,
+    differences,
+    in_two_levels,
+    with_sizes,
+)
 from poseconform.checks.overlay import overlay
 from poseconform.checks.tensors import as_record
 from poseconform.compare.metrics import (
@@ -23,10 +29,12 @@ from poseconform.compare.metrics import (
 )
 from poseconform.compare.tolerances import NEAR_TIES, SDK_P99_PX, Tolerance, tolerance_for
 from poseconform.judge.judge import Judge
+from poseconform.judge.stages import StageFailure
 from poseconform.matrix.cells import Cell
 from poseconform.reference.heads import reference_head
 from poseconform.reference.values import DetectionTruth, Reference
 from poseconform.subject.clients import ClientAnswer
+from poseconform.subject.folders import leaves_folder
 from posedeploy.paths import file_sha256
 
 CLIENT_SAMPLES = 3  # images that go through a client; each one is a whole pipeline
@@ -37,26 +45,30 @@ IMAGE_MATCH_PX = 8.0  # an image is at most some four times the input's size
 
 @check(stage="sdk", suite="sdk_model")
 def deploy_json(judge: Judge, cell: Cell) -> Verdict:
-    """`deploy.json` and `pipeline.json` describe the files as they are."""
+    """`deploy.json` and `pipeline.json` describe the files as they are.
+
+    The precision is a rule of ours: MMDeploy writes FP32 for most backends, whatever is in them.
+    """
     folder = judge.conversion(cell).folder
     loaded = judge.execution(cell).loaded
     model = json.loads((folder / "deploy.json").read_text(encoding="utf-8"))["models"][0]
-    net = next(t for t in _tasks(judge, cell) if t["module"] == "Net")
-    files = [name for name in (model["net"], model["weights"]) if name]
+    net = _task(judge, cell, "Net")
+    files = [name for name in (model["net"], model.get("weights")) if name]
     outputs = {key for i, info in enumerate(loaded.outputs) for key in (info.name, f"#{i}")}
-    return Verdict(differences([
+    return in_two_levels(judge, differences([
         ("deploy.json: backend", model["backend"], cell.flow.backend),
-        ("deploy.json: precision", model["precision"], cell.flow.precision.upper()),
-        ("deploy.json: dynamic_shape", model["dynamic_shape"],
+        ("deploy.json: dynamic_shape", model.get("dynamic_shape"),
          isinstance(loaded.inputs[0].shape[0], str)),
-        ("pipeline.json: name of the net", net["name"], model["name"]),
+        ("pipeline.json: name of the net", net.get("name"), model.get("name")),
         ("files that are missing", [n for n in files if not (folder / n).is_file()], []),
         ("files outside the folder", [n for n in files if leaves_folder(n)], []),
         ("files that detail.json has another checksum of", _changed(folder), []),
         ("pipeline.json: input_map",
-         net["input_map"]["img"] in {"#0", loaded.inputs[0].name}, True),
+         net.get("input_map", {}).get("img") in {"#0", loaded.inputs[0].name}, True),
         ("pipeline.json: output_map: no outputs of the graph",
          [t for t in net.get("output_map", {}).values() if t not in outputs], []),
+    ]), differences([
+        ("deploy.json: precision", model.get("precision"), cell.flow.precision.upper()),
     ]))  # fmt: skip
 
 
@@ -65,6 +77,8 @@ def _changed(folder: Path) -> list[str]:
 
     The JSON files may be edited: what they say is checked, here and by the client's keypoints.
     """
+    if not (folder / "detail.json").is_file():
+        return []
     detail = json.loads((folder / "detail.json").read_text(encoding="utf-8"))
     recorded = detail.get("posedeploy", {}).get("files", {})
     return [
@@ -82,11 +96,14 @@ def _changed(folder: Path) -> list[str]:
 @check(stage="sdk", suite="sdk_model")
 def pre_processing_shape(judge: Judge, cell: Cell) -> Verdict:
     """The pipeline resizes to the graph's input."""
-    steps = {t["type"]: t for t in _tasks(judge, cell)[0]["transforms"]}
-    resize = steps["BottomupResize" if cell.model.bottom_up else "TopDownAffine"]
-    width, height = resize["input_size" if cell.model.bottom_up else "image_size"]
-    shape = judge.execution(cell).loaded.inputs[0].shape
-    return Verdict(differences([("size of the resizing step", (height, width), tuple(shape[2:]))]))
+    steps = {t.get("type"): t for t in _task(judge, cell, "Transform").get("transforms", ())}
+    name = "BottomupResize" if cell.model.bottom_up else "TopDownAffine"
+    if name not in steps:
+        return Verdict(differences([("resizing step", list(steps), f"{name} among them")]))
+    size = steps[name].get("input_size" if cell.model.bottom_up else "image_size", ())
+    height, width = judge.execution(cell).loaded.inputs[0].shape[2:]
+    expected = with_sizes((height, width), cell.model.shape)
+    return Verdict(differences([("size of the resizing step", tuple(size[::-1]), expected)]))
 
 
 @check(stage="sdk", suite="sdk_model")
@@ -133,10 +150,13 @@ def _tasks(judge: Judge, cell: Cell) -> list[dict[str, Any]]:
     return tasks
 
 
-def leaves_folder(name: str) -> bool:
-    """True if a file name in a JSON file leads out of the folder."""
-    path = PurePosixPath(name.replace("\\", "/"))
-    return path.is_absolute() or ".." in path.parts or ":" in path.parts[0]
+def _task(judge: Judge, cell: Cell, module: str) -> dict[str, Any]:
+    """The task of a module. Fails at 'sdk' where the pipeline has none."""
+    modules = [task.get("module") for task in _tasks(judge, cell)]
+    if module not in modules:
+        message = f"pipeline.json: found tasks of {modules}; expected one of {module}"
+        raise StageFailure("sdk", "failed", message)
+    return _tasks(judge, cell)[modules.index(module)]
 
 
 def judge_client(
@@ -167,6 +187,8 @@ def _top_down(
     answers: Sequence[ClientAnswer], reference: Reference, row: Tolerance
 ) -> tuple[NDArray[np.float64], list[str]]:
     ties = reference.near_ties(row)
+    if reference.selected is not None:
+        ties = ties[:, reference.selected]
     parts, failures = [], []
     for i, answer in enumerate(answers):
         shape, expected = answer.keypoints.shape, reference.image_keypoints[i]
@@ -177,7 +199,27 @@ def _top_down(
             continue
         distances = keypoint_distances(answer.keypoints, expected)
         parts.append(distances[~ties[i] | ~np.isfinite(distances)])
+        if row.gate_tensors and answer.keypoint_scores is not None:
+            failures += _wrong_scores(i, answer.keypoint_scores, reference, row)
     return np.concatenate(parts) if parts else np.zeros(0), failures
+
+
+def _wrong_scores(
+    i: int, scores: NDArray[np.float64], reference: Reference, row: Tolerance
+) -> list[str]:
+    """A failure if scores `[1, K]` are not those that mmpose's codec gives sample `i`.
+
+    A score is a value of an output, or less steep than one: it may be as far off, and as far again
+    for pre-processing. Of selected keypoints (`output_keypoint_indices`) none are compared.
+    """
+    expected = reference.scores[i][None]
+    if scores.shape != expected.shape:
+        return []
+    limit = 2 * max(reference.allowed(name, row).max for name in reference.outputs)
+    worst = float(np.abs(scores - expected).max())
+    if worst <= limit:
+        return []
+    return [f"sample {i}: a score of a keypoint is {worst:.3g} off; allowed {limit:.3g}"]
 
 
 def _bottom_up(

@@ -26,12 +26,12 @@ from poseconform.results.records import HistogramRecord, OutputRecord, PixelErro
 from posedeploy.runtime.responses import response_fault
 
 
-def judge_finite(execution: Execution, top_down: bool) -> Verdict:
+def judge_finite(execution: Execution, peaks: bool) -> Verdict:
     """Finite, not constant, and different for different images."""
     failures = []
     for info in execution.loaded.outputs:
         rows, samples = execution.graph_rows(info.name)
-        if fault := response_fault(rows, samples, peaks=top_down):
+        if fault := response_fault(rows, samples, peaks=peaks and rows.ndim > 2):
             failures.append(f"{info.name}: {fault}")
     return Verdict(tuple(failures))
 
@@ -103,11 +103,13 @@ def judge_keypoints(
 ) -> Verdict:
     """Decoded keypoints `[R, K, 2]` (input px) of samples `[R]` against the reference's.
 
-    Near ties may flip, nothing else may.
+    Near ties may flip, and where a refinement is ill-conditioned a keypoint may move as far as
+    the allowed error can move it. Nothing else may.
     """
     distances = keypoint_distances(decoded, reference.keypoints[samples])
     moved = ~(distances <= row.keypoint_px)
-    ties = reference.near_ties(row)[samples] & np.isfinite(distances)
+    reach = row.keypoint_px + reference.reach(row)[samples]
+    ties = np.isfinite(distances) & moved & (distances <= reach)
     worst = pixel_distances(np.where(ties, 0.0, distances))
     failures = []
     if not np.isfinite(distances).all():

@@ -49,14 +49,18 @@ class ChildFailure(Exception):  # noqa: N818 - crash and timeout are kinds of it
         code: Of a timeout, the limit: 'hang', 'cpu-time' or 'wall-clock'; '' for the others.
         log_tail: Traceback in the child, and the end of its log.
         stage: The attribute `stage` of the exception in the child; '' without one.
+        unavailable: The attribute `unavailable` of it, an availability code; '' without one.
     """
 
     kind = "error"
     code = ""
 
-    def __init__(self, message: str, log_tail: str = "", stage: str = "") -> None:
-        super().__init__(message, log_tail, stage)
+    def __init__(
+        self, message: str, log_tail: str = "", stage: str = "", unavailable: str = ""
+    ) -> None:
+        super().__init__(message, log_tail, stage, unavailable)
         self.message, self.log_tail, self.stage = message, log_tail, stage
+        self.unavailable = unavailable
 
     def __str__(self) -> str:
         return self.message
@@ -142,7 +146,8 @@ class Child:
         if guard.overrun is not None:  # killed just after it answered
             self.close()
         if isinstance(reply, ChildFailure):
-            raise ChildFailure(reply.message, reply.log_tail + self._tail(start), reply.stage)
+            tail = reply.log_tail + self._tail(start)
+            raise ChildFailure(reply.message, tail, reply.stage, reply.unavailable)
         return reply[0]
 
     def close(self) -> None:
@@ -228,6 +233,6 @@ def main() -> None:
                 reply: object = (getattr(importlib.import_module(module), function)(*args),)
             except Exception as error:  # noqa: BLE001 - the parent raises it again
                 message = f"{type(error).__name__}: {error}"
-                stage = str(getattr(error, "stage", ""))
-                reply = ChildFailure(message, traceback.format_exc(), stage)
+                names = [str(getattr(error, name, "")) for name in ("stage", "unavailable")]
+                reply = ChildFailure(message, traceback.format_exc(), *names)
             send(reply)

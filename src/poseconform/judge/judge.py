@@ -8,6 +8,7 @@ result; for the others it is `Blocked`, which names the stage that failed.
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -23,9 +24,10 @@ from poseconform.isolation.artifacts import ArtifactCache, content_key, tree_sha
 from poseconform.isolation.child import SINGLE_THREAD, Child, ChildFailure
 from poseconform.isolation.device_lock import device_lock
 from poseconform.judge.limits import Limits, Scale
-from poseconform.judge.runs import Batch, Execution, Loaded, plan_batches
-from poseconform.judge.stages import Blocked, StageFailure, failing_at
+from poseconform.judge.runs import Batch, Execution, Loaded, input_fault, plan_batches
+from poseconform.judge.stages import Blocked, StageFailure, Unavailable, failing_at
 from poseconform.matrix.cells import Cell, Model
+from poseconform.matrix.weights import MADE
 from poseconform.reference.heads import reference_head
 from poseconform.reference.values import Reference, Sample, read_reference
 from poseconform.subject.clients import ClientAnswer
@@ -33,11 +35,13 @@ from poseconform.subject.environment import Availabilities, package_versions
 from poseconform.subject.loading import DEFAULT_SUBJECT
 from poseconform.subject.mmpose_models import config_text
 from poseconform.subject.protocol import Conversion, Subject
+from poseconform.subject.warping import Warp, own_warp
 from posedeploy.paths import file_sha256
-from posedeploy.runtime import Device, SessionOptions, backend_row, device_of
+from posedeploy.runtime import Code, Device, SessionOptions, backend_row, device_of
 from posedeploy.runtime.processes import Limit
 
 T = TypeVar("T")
+_DROPPED = "dropped"  # folder of artifacts that go with their model
 
 
 def no_dataset(_bottom_up: bool) -> DataSet:
@@ -58,6 +62,8 @@ class Judge:
         subject_spec: 'module:object' from which child processes load the subject.
         make_child: Makes a child process, given its log file and environment variables.
         config_text: Gives a model config as text, for the key of its reference.
+        warp: Gives how images are warped here, for the same.
+        dropped: True for a model whose weights and artifacts are removed by `forget`.
     """
 
     cache: ArtifactCache
@@ -72,6 +78,8 @@ class Judge:
     subject_spec: str = DEFAULT_SUBJECT
     make_child: Callable[[Path, dict[str, str]], Child] = Child
     config_text: Callable[[str], str] = config_text
+    warp: Callable[[], Warp] = own_warp
+    dropped: Callable[[Model], bool] = lambda _model: False
     _done: dict[tuple[str, ...], Any] = field(default_factory=dict)
     _torch: Child | None = None
 
@@ -84,6 +92,23 @@ class Judge:
         """End the child that has torch loaded."""
         if self._torch is not None:
             self._torch.close()
+
+    def cache_of(self, model: Model) -> ArtifactCache:
+        """The cache, or one of this judge alone for a model that is dropped."""
+        return ArtifactCache(self.scratch / _DROPPED) if self.dropped(model) else self.cache
+
+    def forget(self, model: Model) -> None:
+        """Drop what this judge holds in memory, when the last test of a model has ended.
+
+        Of a model that is `dropped` the files go too: its artifacts, and weights that were made
+        for it.
+        """
+        path = self._done.get(checkpoint_key(model))
+        if self.dropped(model):
+            if isinstance(path, str) and not model.checkpoint and model.weights in MADE:
+                Path(path).unlink(missing_ok=True)
+            shutil.rmtree(self.scratch / _DROPPED, ignore_errors=True)
+        self._done.clear()
 
     def with_conversion(self, cell: Cell, conversion: Conversion) -> Judge:
         """A judge with the results of this one, which judges another folder for one cell."""
@@ -127,7 +152,7 @@ class Judge:
         return replace(self, _done={**others, **done})
 
     def conversion(self, cell: Cell) -> Conversion:
-        """The cell's SDK model folder. Fails at 'export' or 'convert'."""
+        """The cell's SDK model folder. Fails at 'export' or 'convert', or is `Unavailable`."""
         return self.once(("conversion", cell.id), lambda: self.convert(cell))
 
     def execution(self, cell: Cell) -> Execution:
@@ -144,7 +169,7 @@ class Judge:
         def refer() -> Reference:
             checkpoint, samples = self.checkpoint(model), list(self.samples)
             parts = self.reference_parts(model, samples) | {"precision": precision}
-            entry = self.cache.get_or_make(
+            entry = self.cache_of(model).get_or_make(
                 content_key("reference", parts),
                 lambda folder: self.in_torch(
                     "poseconform.reference.network:write_reference",
@@ -160,7 +185,9 @@ class Judge:
     def keypoints(self, model: Model, outputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
         """Keypoints `[R, K, 2]` in input px of raw outputs, by the model's own codec."""
         decoded: NDArray[np.float64] = self.in_torch(
-            "poseconform.reference.codecs:decode", model.config, dict(outputs)
+            "poseconform.reference.codecs:decode",
+            model.config,
+            reference_head(model.head).read(outputs),
         )
         return decoded
 
@@ -191,11 +218,12 @@ class Judge:
         if key not in self._done:
             try:
                 self._done[key] = make()
-            except (StageFailure, ChildFailure) as failure:
+            except (StageFailure, ChildFailure, Unavailable) as failure:
                 self._done[key] = failure
                 raise
         result = self._done[key]
-        if isinstance(result, ChildFailure):  # of no stage of a cell: it fails every cell
+        # of no stage of a cell: it fails every cell; or nobody can judge the cell here
+        if isinstance(result, ChildFailure | Unavailable):
             raise result
         if isinstance(result, StageFailure):
             raise Blocked(result.stage, result.message)
@@ -209,14 +237,18 @@ class Judge:
         try:
             conversion: Conversion = self.in_torch(
                 "poseconform.subject.loading:convert",
-                self.subject_spec, cell, checkpoint, self.exporter, str(self.cache.root),
+                self.subject_spec, cell, checkpoint, self.exporter,
+                str(self.cache_of(cell.model).root),
                 timeout=scale.limit(self.pytorch_seconds(cell.model)),
             )  # fmt: skip
         except ChildFailure as failure:
+            if failure.unavailable in set(Code):
+                reason = failure.message.partition(": ")[2]  # without the type of the error
+                raise Unavailable(failure.unavailable, reason) from failure
             # an implementation that names a later stage, such as 'load' of its own file, has
             # exported; one that names none may not have
             exporting = failure.stage in {"", "model", "checkpoint", "export"}
-            stage = "export" if exporting else "convert"
+            stage = "load" if cell.flow.folder else "export" if exporting else "convert"
             raise StageFailure.from_child(stage, failure) from failure
         return conversion
 
@@ -244,12 +276,16 @@ class Judge:
                 self.device(cell), self.options_of(cell), evaluate,
                 timeout=self.limit(self.limits.load, cell),
             )  # fmt: skip
-        batches = []
+        if cell.flow.folder and (fault := input_fault(loaded.inputs, inputs.shape[1:])):
+            raise StageFailure("contract", "failed", fault)
+        batches, run = [], "run_filled" if cell.flow.folder else "run"
         scale = self.limits.evaluate if evaluate else self.limits.run
         with failing_at("run"):
             for plan in plans:
                 limit = self.limit(scale, cell, len(plan))
-                ran = child.call("poseconform.judge.runs:run", inputs[list(plan)], timeout=limit)
+                ran = child.call(
+                    f"poseconform.judge.runs:{run}", inputs[list(plan)], timeout=limit
+                )
                 batches.append(Batch(plan, ran.outputs, ran.seconds))
         return loaded, batches
 
@@ -290,6 +326,7 @@ class Judge:
             "samples": samples_sha256(samples),
             "judge": tree_sha256(Path(reference.__file__).parent),
             "packages": package_versions(("torch", "mmpose", "numpy")),
+            "warp": self.warp().sha256,  # the reference holds network inputs
         }
 
     def in_torch(self, target: str, *args: Any, timeout: Limit | None = None) -> Any:
@@ -310,8 +347,13 @@ class Judge:
 
 def backend_files(cell: Cell, folder: Path) -> list[str]:
     """What the cell's backend loads from an SDK model folder, the main file first."""
+    return [str(folder / name) for name in file_names(cell)]
+
+
+def file_names(cell: Cell) -> tuple[str, ...]:
+    """Names of those files: as a folder that is judged names them, else the backend's own."""
     row = backend_row(cell.flow.backend)
-    return [str(folder / name) for name in (row.main_file, row.weights_file) if name]
+    return cell.flow.files or tuple(name for name in (row.main_file, row.weights_file) if name)
 
 
 def checkpoint_key(model: Model) -> tuple[str, ...]:

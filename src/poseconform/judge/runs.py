@@ -66,7 +66,10 @@ class Execution:
         return tuple(self.batches[0].detections) or tuple(i.name for i in self.loaded.outputs)
 
     def rows(self, name: str) -> tuple[NDArray[Any], NDArray[np.intp]]:
-        """All rows of what is judged, `[R, ...]`, and the sample of each."""
+        """All rows of what is judged, `[R, ...]`, and the sample of each.
+
+        Where a batch has fewer detections than another, its rest is zeros, as padding is.
+        """
         return self._rows([{**batch.outputs, **batch.detections}[name] for batch in self.batches])
 
     def graph_rows(self, output: str) -> tuple[NDArray[Any], NDArray[np.intp]]:
@@ -75,7 +78,9 @@ class Execution:
 
     def _rows(self, parts: list[NDArray[Any]]) -> tuple[NDArray[Any], NDArray[np.intp]]:
         index = np.concatenate([np.asarray(batch.samples, np.intp) for batch in self.batches])
-        return np.concatenate(parts), index
+        sizes = np.max([part.shape[1:] for part in parts], axis=0)
+        whole = (np.pad(p, [(0, 0), *((0, n) for n in sizes - p.shape[1:])]) for p in parts)
+        return np.concatenate(list(whole)), index
 
 
 def plan_batches(shape_mode: str, samples: int) -> tuple[tuple[int, ...], ...]:
@@ -86,6 +91,25 @@ def plan_batches(shape_mode: str, samples: int) -> tuple[tuple[int, ...], ...]:
     if shape_mode == "static":
         return tuple((i,) for i in range(samples))
     return ((0,), tuple(range(1, min(3, samples))), tuple(range(1, min(6, samples))))
+
+
+def input_fault(inputs: Sequence[TensorInfo], expected: tuple[int, ...]) -> str:
+    """Why a file cannot be given images `[N, 3, H, W]` of the expected `(3, H, W)`, '' if it can.
+
+    A dimension without a size takes any; a shape that is not known before a run is not judged.
+    """
+    if len(inputs) != 1:
+        return f"inputs {[info.name for info in inputs]}; expected one, the image"
+    name, shape = inputs[0].name, inputs[0].shape
+    if not shape:
+        return ""
+    sizes = list(zip(shape[1:], expected, strict=False))
+    if len(shape) != 1 + len(expected) or any(n not in {m, str(n)} for n, m in sizes):
+        last = tuple(shape[1:]) == (*expected[1:], expected[0])
+        layout = " (channels last)" if last else ""
+        wanted = ", ".join(map(str, expected))
+        return f"{name}: shape {list(shape)}{layout}; expected [N, {wanted}]"
+    return ""
 
 
 def load(
@@ -116,3 +140,18 @@ def run(feed: NDArray[Any]) -> Ran:
     started = time.perf_counter()
     outputs = session.run({session.inputs[0].name: feed})
     return Ran(outputs, time.perf_counter() - started)
+
+
+def run_filled(feed: NDArray[Any]) -> Ran:
+    """As `run`, of a file with a fixed batch that may be larger than `feed`.
+
+    The last image fills it, and the rows of the filling are left out.
+    """
+    ran = run(filled(feed, _sessions[0].inputs[0].shape))
+    return Ran({name: rows[: len(feed)] for name, rows in ran.outputs.items()}, ran.seconds)
+
+
+def filled(feed: NDArray[Any], shape: tuple[int | str, ...]) -> NDArray[Any]:
+    """A feed `[N, 3, H, W]` with its last image repeated up to the batch of a declared shape."""
+    batch = shape[0] if shape and isinstance(shape[0], int) else 0
+    return np.concatenate([feed, np.repeat(feed[-1:], max(0, batch - len(feed)), axis=0)])

@@ -36,6 +36,17 @@ class StageFailure(Exception):  # noqa: N818 - it is the failure, not an error o
         return cls(stage, kind, failure.message, code, failure.log_tail)
 
 
+class Unavailable(Exception):  # noqa: N818 - not an error: nothing was judged
+    """A cell that the implementation cannot convert here, with an availability code."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(code, reason)
+        self.code, self.reason = code, reason
+
+    def __str__(self) -> str:
+        return f"unavailable:{self.code}: {self.reason}"
+
+
 class Blocked(Exception):  # noqa: N818 - not an error: an earlier stage has failed and is recorded
     """A stage that cannot be judged because an earlier one failed, which was reported there."""
 

@@ -31,6 +31,7 @@ class Model:
     weights: str = "calibrated"  # which are made where the user gives none: of `weights.KINDS`
     seed: int = 0  # decides weights that are made
     max_detections: int = 0  # that its own `test_cfg` asks for; 0 leaves it to the flow
+    score_thr: float = 0.0  # its own `test_cfg` drops people below it; 0.0 for none
     bottom_up: bool = False  # takes the whole image and finds the people itself
 
     @property
@@ -53,6 +54,9 @@ class Flow:
     inference_precision: str = ""  # in the backend's own word; '' for what the precision says
     host_suppression: bool = False  # graphs of detectors end before non-maximum suppression
     keypoints: tuple[str, ...] = ()  # outputs, keypoints and scores, of graphs with the decoding
+    folder: str = ""  # SDK model folder that is judged as it is; '' where the subject converts
+    artifact: str = ""  # path by which the folder was named: its own, a file's in it, or a zip's
+    files: tuple[str, ...] = ()  # in that folder, the main one first; () for the backend's names
 
     @property
     def label(self) -> str:

@@ -18,6 +18,7 @@ TRAINED, FITTED, CALIBRATED = "trained", "fitted", "calibrated"
 LOCATING = (TRAINED, FITTED)  # find the joints of drawn figures
 KINDS = (CALIBRATED, *LOCATING, PUBLISHED)
 CHOICES = (AUTO, *KINDS)
+MADE = frozenset(KINDS) - {PUBLISHED}
 USER = "user"  # recorded where the user gave a checkpoint
 
 # Precisions at which keypoints are judged on figures, which needs weights that locate joints.

@@ -9,11 +9,15 @@ from typing import Any
 
 import pytest
 
+from poseconform.pytest_plugin.folders import names_folders
 from poseconform.report.data.baseline import baseline_path, compare_with_baseline, update_baseline
 from poseconform.report.data.diff import CHANGES, Diff, Finding
+from poseconform.report.data.fingerprint import warp_note
 from poseconform.report.text.github import diff_markdown
 from poseconform.report.text.strings import one_line, plural
 from poseconform.results.results import ReportError, Results, read_results
+from poseconform.subject.loading import DEFAULT_SUBJECT, load_subject
+from poseconform.subject.protocol import follows_house_rules
 from posedeploy.runtime import Device
 
 FOLDER = Path("reports/baselines")
@@ -28,11 +32,15 @@ def baseline_file(option: Any, root: Path) -> Path:
     """The baseline that the options name, or the one of this platform; it may not be there.
 
     A device has one of its own: its cells are those of the CPU's runs, with other results.
+    Folders and other implementations have none of ours: whoever judges them again writes theirs.
     """
     named: Path | None = option.baseline
     if named is not None:
         return named
-    kind = Device.parse(option.device).kind
+    subject = load_subject(getattr(option, "subject", DEFAULT_SUBJECT))
+    other = "folders" if names_folders(option) else subject.name
+    own = follows_house_rules(subject) and not names_folders(option)
+    kind = Device.parse(option.device).kind if own else other
     here = {"os": platform.platform(), "cpu": {"machine": platform.machine()}}
     return baseline_path(root / FOLDER / ("" if kind == "cpu" else kind), here)
 
@@ -67,6 +75,8 @@ def summary_lines(diff: Diff, path: Path) -> Iterator[str]:
     """The counts in one line, then one line a change, the regressions first."""
     counts = ", ".join(f"{len(diff.of(kind))} {words}" for kind, words in CHANGES)
     yield f"against {path}: {counts}; {plural(len(diff.regressions), 'regression')}"
+    if note := warp_note(diff.environment):
+        yield f"  {note}"
     for kind in LISTED:
         findings = diff.of(kind)
         yield from (_line(finding) for finding in findings[:MAX_LINES])

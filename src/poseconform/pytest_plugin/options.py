@@ -14,12 +14,14 @@ import pytest
 from poseconform.matrix.cells import Cell, Flow, Model, build_cells
 from poseconform.matrix.weights import AUTO, CHOICES, PUBLISHED, with_weights
 from poseconform.pytest_plugin import baseline as regression
+from poseconform.pytest_plugin.folders import folder_cells, names_folders
 from poseconform.subject.environment import (
     DISABLE_VARIABLE,
     Availabilities,
     Probe,
     disabled_backends,
 )  # fmt: skip
+from poseconform.subject.folders import FOLDER_SUBJECT
 from poseconform.subject.loading import DEFAULT_SUBJECT, SubjectError, load_subject
 from poseconform.subject.protocol import Subject
 from posedeploy.paths import cache_dir, check_writable
@@ -29,6 +31,7 @@ CACHE_VARIABLE = "POSECONFORM_CACHE"
 # A run of `.ci/run` leaves 3.5 GB: room for several, so that the last commit's are still there.
 CACHE_LIMIT_GB = 20
 DEFAULT_MODELS = "quick"
+BROAD = "zoo"  # tier of models that are judged for the breadth of the zoo
 _SELECTION = pytest.StashKey["Selection"]()
 _AVAILABILITIES = pytest.StashKey[Availabilities]()
 PROBE = pytest.StashKey[Probe]()  # set by a plugin whose backends are not installed here
@@ -38,11 +41,22 @@ def add_options(parser: pytest.Parser) -> None:
     """Register the options."""
     add = parser.getgroup("poseconform", "conformance of deployed pose models").addoption
     # fmt: off
-    add("--subject", metavar="MODULE:OBJECT", default=DEFAULT_SUBJECT,
-        help="the implementation under test: an instance, a class, or a function that gives one "
-        "(default: posedeploy)")
+    add("--subject", metavar="MODULE:OBJECT[?NAME=VALUE&…]", default=DEFAULT_SUBJECT,
+        help="the implementation under test: an instance, or a class or a function that gives "
+        "one, with its options (default: posedeploy)")
+    add("--sdk-model", action="append", metavar="DIR,…", default=[],
+        help="judge these SDK model folders as they are, all of the model that --model-config and "
+        "--checkpoint name; nothing is converted")
+    add("--sdk-models", metavar="FILE.toml", type=Path,
+        help="judge the folders of a file: [[model]] tables with artifact, model_config and "
+        "checkpoint")
     add("--models", action="append", metavar="TIER|NAME,…",
-        help=f"models: quick, default, reference, all, or names (default: {DEFAULT_MODELS})")
+        help="models: quick, default, reference, all, zoo (every 2D config of mmpose), or names "
+        f"(default: {DEFAULT_MODELS})")
+    add("--shard", metavar="I/N", type=_shard, default=Shard(1, 1),
+        help="only the I-th of N parts of the models; `report merge` joins their results")
+    add("--keep", action="store_true",
+        help=f"keep weights and artifacts of models of the tier {BROAD} when they are judged")
     add("--model-config", action="append", metavar="PATH", default=[],
         help="judge this MMPose config too; without --models, judge nothing else")
     add("--checkpoint", action="append", metavar="[MODEL=]PATH", default=[],
@@ -109,6 +123,31 @@ def _count(text: str) -> int:
 
 
 @dataclass(frozen=True)
+class Shard:
+    """One of several parts of the models; `index` counts from 1."""
+
+    index: int
+    count: int
+
+    def of(self, models: Sequence[Model]) -> tuple[Model, ...]:
+        """Every `count`-th model, so that each part has some of each family."""
+        return tuple(models[self.index - 1 :: self.count])
+
+
+def _shard(text: str) -> Shard:
+    index, _, count = text.partition("/")
+    numbers = [int(part) for part in (index, count) if part.isascii() and part.isdigit()]
+    if len(numbers) != 2 or not 1 <= numbers[0] <= numbers[1]:
+        raise argparse.ArgumentTypeError(f"{text!r} is not I/N with I from 1 to N, such as 2/8")
+    return Shard(*numbers)
+
+
+def is_dropped(model: Model) -> bool:
+    """True for a model that is judged for breadth alone: hundreds of them do not fit a disk."""
+    return model.tiers == (BROAD,)
+
+
+@dataclass(frozen=True)
 class Selection:
     """What a run judges."""
 
@@ -140,10 +179,22 @@ def refuse_unwritable(option: str, folder: Path, next_step: str) -> None:
         ) from error
 
 
+def subject_spec(option: Any) -> str:
+    """The 'module:object' of the subject: folders that options name have one of their own."""
+    if not names_folders(option):
+        return str(option.subject)
+    if option.subject != DEFAULT_SUBJECT:
+        raise pytest.UsageError(
+            f"--subject {option.subject}: found --sdk-model as well; expected one of them: a "
+            "folder is judged as it is, whoever made it. Leave --subject out."
+        )
+    return FOLDER_SUBJECT
+
+
 def subject_of(config: pytest.Config) -> Subject:
     """The implementation under test; a `pytest.UsageError` if `--subject` names none."""
     try:
-        return load_subject(config.option.subject)
+        return load_subject(subject_spec(config.option))
     except SubjectError as error:
         raise pytest.UsageError(str(error)) from error
 
@@ -151,15 +202,22 @@ def subject_of(config: pytest.Config) -> Subject:
 def read_selection(option: Any, subject: Subject) -> Selection:
     """What `pytest.Config.option` selects; a `pytest.UsageError` if it names what is not there."""
     try:
-        models = _models(option, subject)
-        if option.weights == PUBLISHED:
-            subject.fetch_published(models)
-        flows = subject.flows(option.deploy_config)
+        if names_folders(option):
+            cells = folder_cells(option, subject, lambda: _models(option, subject))
+            models = option.shard.of(tuple(dict.fromkeys(cell.model for cell in cells)))
+            cells = tuple(cell for cell in cells if cell.model in models)
+            flows = tuple(dict.fromkeys(cell.flow for cell in cells))
+        else:
+            models = option.shard.of(_models(option, subject))
+            if option.weights == PUBLISHED:
+                subject.fetch_published(models)
+            flows = subject.flows(option.deploy_config)
+            cells = build_cells(models, flows)
+            cells = with_weights(cells, option.weights, subject.locating_weights)
     except Exception as error:  # the subject's own errors are for people: pass them on
         if hasattr(error, "next_step"):
             raise pytest.UsageError(str(error)) from error
         raise
-    cells = with_weights(build_cells(models, flows), option.weights, subject.locating_weights)
     backends = {flow.backend for flow in flows}
     disabled = disabled_backends(option.disable, os.environ.get(DISABLE_VARIABLE, ""))
     for name in (*option.require, *disabled):

@@ -14,7 +14,7 @@ from poseconform.datasets.labeled import DataSet
 from poseconform.expectations import entries as expectations
 from poseconform.isolation.artifacts import ArtifactCache, CacheError
 from poseconform.judge.judge import Judge
-from poseconform.judge.stages import Blocked, StageFailure
+from poseconform.judge.stages import Blocked, StageFailure, Unavailable
 from poseconform.matrix.cells import OTHER_FAMILY, Cell, Model, mark_name, plain
 from poseconform.pytest_plugin import checking, recording
 from poseconform.pytest_plugin.controller import (
@@ -28,15 +28,17 @@ from poseconform.pytest_plugin.options import (
     all_cells,
     availabilities_of,
     check_folders,
+    is_dropped,
     selection_of,
     subject_of,
+    subject_spec,
 )  # fmt: skip
 from poseconform.pytest_plugin.reproduction import command, end_with, save
 from poseconform.results.folder import CollectedTest
 from poseconform.results.outcome import STAGES
-from poseconform.subject.protocol import Subject
+from poseconform.subject.protocol import Subject, follows_house_rules
 from posedeploy.paths import scratch_folder
-from posedeploy.runtime import BACKENDS, device_of
+from posedeploy.runtime import BACKENDS, Availability, Code, device_of
 from posedeploy.runtime.parent import end_with_parent
 from posedeploy.workflow import inert
 
@@ -44,6 +46,7 @@ REFUSED = pytest.StashKey[set[str]]()
 NOTES = pytest.StashKey[recording.Notes]()
 RECORDER = pytest.StashKey[recording.Recorder]()
 MESSAGES = pytest.StashKey[recording.Messages]()
+JUDGE = pytest.StashKey[Judge]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -137,10 +140,18 @@ def markers(subject: Subject) -> Iterator[str]:
 def pytest_collection(session: pytest.Session) -> None:
     """Refuse bad options before anything is collected: one line, not one error a test file."""
     option = session.config.option
-    named = (option.models, option.model_config, option.checkpoint, option.deploy_config)
+    named = (
+        option.models, option.model_config, option.checkpoint, option.deploy_config,
+        option.sdk_model, option.sdk_models,
+    )  # fmt: skip
     if any((*named, option.require, option.disable)):
         selection_of(session.config)
     declared(session.config)
+    if option.update_expectations and not follows_house_rules(subject_of(session.config)):
+        raise pytest.UsageError(
+            f"--update-expectations: found the subject {subject_of(session.config).name!r}; "
+            "expected this project's own, which they are about. Leave the option out."
+        )
     if _distributed(session.config) and not hasattr(
         session.config, "workerinput"
     ):  # workers need not repeat it
@@ -173,7 +184,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 def declared(config: pytest.Config) -> tuple[expectations.Expectation, ...]:
-    """All entries of this project."""
+    """All entries of this project, about its own matrix: there are none about others' files."""
+    if not follows_house_rules(subject_of(config)):
+        return ()
     return expectations.load_expectations(config.rootpath / expectations.FOLDER)
 
 
@@ -290,12 +303,19 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_call() -> Generator[None, None, None]:
-    """A test that an earlier stage's failure blocks is skipped, naming that stage."""
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """A test that an earlier stage's failure blocks is skipped, naming that stage.
+
+    So is one of a cell that cannot be converted here, with the code.
+    """
     try:
         return (yield)
     except Blocked as blocked:
         pytest.skip(str(blocked))
+    except Unavailable as missing:
+        if NOTES in item.stash:
+            item.stash[NOTES].unavailable = Availability(Code(missing.code), missing.reason)
+        pytest.skip(str(missing))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -353,10 +373,21 @@ def judge(
         judge = Judge(
             ArtifactCache(config.option.artifact_cache), conformance_samples,
             availabilities_of(config), scratch, config.option.exporter,
-            figures=conformance_figures, dataset=dataset, subject_spec=config.option.subject,
+            figures=conformance_figures, dataset=dataset, subject_spec=subject_spec(config.option),
+            dropped=lambda model: is_dropped(model) and not config.option.keep,
         )  # fmt: skip
+        config.stash[JUDGE] = judge
         yield judge
         judge.close()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """What is held of a model goes with its last test: hundreds do not fit into memory."""
+    cell = _cell(item)
+    last = nextitem is None or _model_name(nextitem) != _model_name(item)
+    if cell and last and JUDGE in item.config.stash:
+        item.config.stash[JUDGE].forget(cell.model)
 
 
 @pytest.fixture

@@ -151,11 +151,12 @@ def base_record(cell: Cell, exporter: str, repro: str, subject: str) -> CellReco
     """The identity of a cell as a record."""
     model, flow = cell.model, cell.flow
     return CellRecord(
-        model=printable(model.name), family=model.family, tiers=model.tiers,
+        model=printable(model.name), family=model.family, head=model.head or "heatmap",
+        tiers=model.tiers,
         weights=USER if model.checkpoint else model.weights,
         backend=flow.backend, precision=flow.precision, shape_mode=flow.shape_mode,
         deploy_config=printable(flow.deploy_config), implementation=subject, exporter=exporter,
-        repro=repro,
+        folder=printable(flow.artifact), repro=repro,
     )  # fmt: skip
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import pytest
 
@@ -22,8 +23,10 @@ _WRITTEN = pytest.StashKey[set[str]]()  # cells that have a folder of this run
 
 
 def command(config: pytest.Config, cell: Cell) -> str:
-    """The command that re-runs one cell."""
+    """The command that re-runs one cell: pytest in the folder of the suites, else `posedeploy`."""
     model, flow = cell.model, cell.flow
+    if flow.folder:
+        return _line(config, [*_as_given(config.option), *_carried(config)], cell)
     named = flow.is_file or flow.deploy_config in getattr(config.option, "deploy_config", ())
     listed = bool(model.tiers) or subject_of(config).has_name(model)
     options = [
@@ -31,10 +34,24 @@ def command(config: pytest.Config, cell: Cell) -> str:
         *([("--checkpoint", f"{model.name}={model.checkpoint}")] if model.checkpoint else ()),
         *_carried(config),
         *([("--deploy-config", flow.deploy_config)] if named else ()),
-        ("-k", f"[{cell.id}]"),
     ]
-    words = (word for name, value in options for word in _option(name, value))
-    return " ".join(("python -m pytest suites", *(shell_word(word) for word in words)))
+    return _line(config, options, cell)
+
+
+def _as_given(option: Any) -> Iterator[tuple[str, str]]:
+    """The options that name folders, and what is in them: together they decide a cell's name."""
+    for name in ("sdk_model", "model_config", "models", "checkpoint"):
+        for value in getattr(option, name) or ():
+            yield f"--{name.replace('_', '-')}", str(value)
+    if option.sdk_models:
+        yield "--sdk-models", str(option.sdk_models)
+
+
+def _line(config: pytest.Config, options: Iterable[tuple[str, str]], cell: Cell) -> str:
+    here = config.invocation_params.dir == config.rootpath
+    options = (*options, ("-k", f"[{cell.id}]"))
+    words = (shell_word(word) for name, value in options for word in _option(name, value))
+    return " ".join(("python -m pytest suites" if here else "posedeploy test", *words))
 
 
 def _option(name: str, value: str) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,7 +15,8 @@ from poseconform.subject import mmpose_models
 def decode(config_path: str, outputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
     """Keypoints `[S, K, 2]` in input px by the codec of an MMPose model config.
 
-    Outputs are 'output' `[S, K, H, W]`, or 'simcc_x' `[S, K, Wx]` and 'simcc_y' `[S, K, Wy]`.
+    Outputs are 'output' `[S, K, H, W]` or `[S, K, 2 or 4]`, or 'simcc_x' `[S, K, Wx]` and
+    'simcc_y' `[S, K, Wy]`.
     """
     from mmpose.registry import KEYPOINT_CODECS
 
@@ -22,12 +24,23 @@ def decode(config_path: str, outputs: Mapping[str, NDArray[Any]]) -> NDArray[np.
     return decode_outputs(codec, outputs)[0]
 
 
+def encoded(codec: Any, output: NDArray[Any]) -> NDArray[Any]:
+    """What `predict` of a head makes of its output `[S, ...]` before the codec decodes it.
+
+    Regression heads add an axis for people, and `RLEHead` has sigmas only by a sigmoid.
+    """
+    if type(codec).__name__ not in {"IntegralRegressionLabel", "RegressionLabel"}:
+        return output
+    sigmas = 1 / (1 + np.exp(-output[..., 2:]))
+    return np.concatenate([output[..., :2], sigmas], axis=-1)[:, None]
+
+
 def decode_outputs(
     codec: Any, outputs: Mapping[str, NDArray[Any]]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Keypoints `[S, K, 2]` (input px) and scores `[S, K]`, image by image as mmpose does."""
     points, scores = [], []
-    for parts in zip(*outputs.values(), strict=True):
+    for parts in zip(*(encoded(codec, array) for array in outputs.values()), strict=True):
         sample = [np.array(part) for part in parts]  # codecs blur in place
         decoded = codec.decode(*sample)
         points.append(np.asarray(decoded[0], np.float64).reshape(-1, 2))
@@ -46,6 +59,8 @@ def heatmap_gaps(
     (infinite where no quarter-cell step is taken).
     """
     (maps,) = outputs.values()
+    if getattr(codec, "heatmap_type", "") == "combined":  # of each three maps the first decides
+        maps = _smooth(maps[:, ::3], 2 * codec.blur_kernel_size + 1)
     if type(codec).__name__ == "MegviiHeatmap":  # blurs before it takes the maximum
         from mmpose.codecs.utils import gaussian_blur
 
@@ -64,9 +79,27 @@ def simcc_gaps(
     return np.minimum(x, y), np.full_like(x, np.inf)
 
 
+def no_gaps(
+    _codec: Any, outputs: Mapping[str, NDArray[np.float64]]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The same for coordinates, which no maximum decides."""
+    (points,) = outputs.values()
+    gaps = np.full(points.shape[:2], np.inf)
+    return gaps, gaps
+
+
 def _top2_gap(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    top = np.partition(vectors, -2, axis=-1)[..., -2:]
-    return np.asarray(top[..., 1] - top[..., 0])
+    """To the second best value, and twice to 0, from where on mmpose finds no keypoint."""
+    second, best = np.moveaxis(np.partition(vectors, -2, axis=-1)[..., -2:], -1, 0)
+    return np.asarray(np.minimum(best - second, 2 * np.abs(best)))
+
+
+def _smooth(maps: NDArray[np.float64], kernel: int) -> NDArray[np.float64]:
+    """Each of `[S, K, H, W]` as UDPHeatmap blurs class maps."""
+    result = np.empty_like(maps)
+    for index in np.ndindex(*maps.shape[:2]):
+        result[index] = cv2.GaussianBlur(maps[index], (kernel, kernel), 0)
+    return result
 
 
 def _shift_gap(maps: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -19,7 +19,7 @@ from poseconform.datasets.scoring import People, no_people, save_people
 from poseconform.matrix.cells import Model
 from poseconform.reference.codecs import decode_outputs
 from poseconform.reference.heads import BottomUp, reference_head
-from poseconform.reference.network import final_outputs, load_model, prepare
+from poseconform.reference.network import final_outputs, load_model, prepare, top_down
 from poseconform.reference.values import FIGURES_FILE, sample_of
 
 
@@ -42,9 +42,11 @@ def write_figures(
     model = load_model(judged.config, checkpoint)
     batch = prepare(model, [sample_of(figure) for figure in figures], top_down=True)
     computing = time.process_time()
-    outputs = final_outputs(reference_head(judged.head), model, batch["inputs"])
+    head = reference_head(judged.head)
+    outputs = final_outputs(head, model, batch["inputs"])
     computed = time.process_time() - computing
-    keypoints, _ = decode_outputs(model.head.decoder, outputs)
+    decoding = top_down(head).decoding(model.head)
+    keypoints, _ = decode_outputs(decoding.decoder, head.read(outputs))
     truth, sizes = _in_input_px(batch["data_samples"], figures)
     np.savez(
         Path(folder) / FIGURES_FILE, inputs=batch["inputs"].numpy(), keypoints=keypoints,

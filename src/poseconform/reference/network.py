@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from poseconform.matrix.cells import Model
-from poseconform.reference.codecs import decode_outputs
+from poseconform.reference.codecs import decode_outputs, encoded
 from poseconform.reference.detections import detection_arrays
 from poseconform.reference.errors import REF_ERRORS, ref_error
 from poseconform.reference.heads import ReferenceHead, TopDown, reference_head
@@ -35,10 +35,10 @@ def write_reference(
     started = time.perf_counter()
     torch.set_num_threads(1)
     head, model = reference_head(judged.head), load_model(judged.config, checkpoint)
-    top_down = isinstance(head.kind, TopDown)
-    batch = prepare(model, samples, top_down=top_down)
+    of_crops = isinstance(head.kind, TopDown)
+    batch = prepare(model, samples, top_down=of_crops)
     computing = time.process_time()
-    if top_down:
+    if of_crops:
         arrays = _tensor_arrays(head, model, batch, precision)
     else:
         arrays = detection_arrays(model, batch, precision)
@@ -92,17 +92,22 @@ def _tensor_arrays(
         with run(model) as (ready, cast):
             for name, array in final_outputs(head, ready, cast(inputs)).items():
                 errors[name] = np.maximum(errors[name], np.abs(array - truth[name]))
-    keypoints, scores = decode_outputs(model.head.decoder, truth)
-    argmax_gap, shift_gap = _top_down(head).gaps(model.head.decoder, truth)
+    decoding, read = top_down(head).decoding(model.head), head.read(truth)
+    keypoints, scores = decode_outputs(decoding.decoder, read)
+    argmax_gap, shift_gap = top_down(head).gaps(decoding.decoder, read)
+    refinement = top_down(head).refinement(decoding.decoder, read)
     arrays = {
         "inputs": inputs.numpy(), "keypoints": keypoints, "scores": scores,
         "argmax_gap": argmax_gap, "shift_gap": shift_gap,
     }  # fmt: skip
+    arrays |= {f"refinement:{name}": np.asarray(part) for name, part in vars(refinement).items()}
     arrays |= {f"output:{name}": array for name, array in truth.items()}
     arrays |= {f"ref_error:{n}": ref_error(errors[n], a) for n, a in truth.items()}
-    outputs = tuple(torch.from_numpy(array) for array in truth.values())
-    instances = model.head.decode(outputs[0] if len(outputs) == 1 else outputs)
+    outputs = tuple(torch.from_numpy(encoded(decoding.decoder, array)) for array in read.values())
+    instances = decoding.decode(outputs[0] if len(outputs) == 1 else outputs)
     done = model.add_pred_to_datasample(instances, None, copy.deepcopy(batch["data_samples"]))
+    if selected := model.test_cfg.get("output_keypoint_indices"):
+        arrays["selected"] = np.asarray(selected)
     for i, sample in enumerate(done):
         arrays[f"image_keypoints:{i}"] = np.asarray(sample.pred_instances.keypoints, np.float64)
         arrays[f"image_scores:{i}"] = np.ones(1)
@@ -114,17 +119,18 @@ def final_outputs(
     head: ReferenceHead, model: Any, inputs: torch.Tensor
 ) -> dict[str, NDArray[np.float64]]:
     """The outputs of a top-down head in float64 arrays, by the contract's names."""
-    final = _top_down(head).final
+    kind = top_down(head)
     with torch.no_grad():
         parts = [
-            final(model.head.forward(model.extract_feat(chunk)))
+            kind.final(kind.forward(model.head, model.extract_feat(chunk)))
             for chunk in torch.split(inputs, CHUNK)
         ]
     stacked = [torch.cat(column).double().numpy() for column in zip(*parts, strict=True)]
     return dict(zip(head.outputs, stacked, strict=True))
 
 
-def _top_down(head: ReferenceHead) -> TopDown:
+def top_down(head: ReferenceHead) -> TopDown:
+    """How a head that is given one person's crop is run; `TypeError` for others."""
     if not isinstance(head.kind, TopDown):
         raise TypeError(f"head kind {head.word!r} finds the people itself; expected top-down")
     return head.kind

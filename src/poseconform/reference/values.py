@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from poseconform.compare.metrics import Detections, within_reach
 from poseconform.compare.tolerances import Allowed, Tolerance, allowed_error
 from poseconform.datasets.labeled import LabeledImage
+from poseconform.reference.refinement import Refinement
 
 FILE, FIGURES_FILE = "reference.npz", "figures.npz"
 DETECTION_OUTPUTS = ("dets.boxes", "dets.scores", "keypoints.xy", "keypoints.scores")
@@ -98,6 +99,8 @@ class Reference:
     image_labels: tuple[NDArray[np.int64], ...]  # [P] classes of the people, 0 likewise
     detections: tuple[DetectionTruth, ...]
     facts: Mapping[str, Any]  # versions and seconds
+    selected: NDArray[np.intp] | None = None  # keypoints of an image's; None for all, in order
+    refinement: Refinement | None = None  # None: nothing is known of what follows a peak
 
     @property
     def bottom_up(self) -> bool:
@@ -109,13 +112,22 @@ class Reference:
         y = self.ref_errors[output]
         return allowed_error(row, y.size_max, y.size_rms, y.max, y.rms)
 
-    def near_ties(self, row: Tolerance) -> NDArray[np.bool_]:
-        """`[S, K]` True where an error within the allowed one can change the decoder's decision.
+    def reach(self, row: Tolerance) -> NDArray[np.float64]:
+        """`[S, K]` input px: how far an error within the allowed one can move a keypoint.
 
-        Two values that differ by at most twice the allowed error can change places.
+        Two values that differ by at most twice the allowed error can change places: another cell
+        is the highest (infinite), or the quarter-cell step goes the other way.
         """
-        limit = 2 * max(self.allowed(name, row).max for name in self.outputs)
-        return (self.argmax_gap <= limit) | (self.shift_gap <= limit)
+        allowed = max(self.allowed(name, row).max for name in self.outputs)
+        known = self.refinement
+        moved = np.zeros(self.argmax_gap.shape) if known is None else known.reach(allowed)
+        flip = np.inf if known is None else known.flip_px
+        moved = np.where(self.shift_gap <= 2 * allowed, np.maximum(moved, flip), moved)
+        return np.where(self.argmax_gap <= 2 * allowed, np.inf, moved)
+
+    def near_ties(self, row: Tolerance) -> NDArray[np.bool_]:
+        """`[S, K]` True where an error within the allowed one can move a keypoint visibly."""
+        return self.reach(row) > row.keypoint_px
 
 
 def read_reference(folder: Path, facts: Mapping[str, Any]) -> Reference:
@@ -136,6 +148,8 @@ def read_reference(folder: Path, facts: Mapping[str, Any]) -> Reference:
         image_labels=tuple(arrays[f"image_labels:{i}"] for i in range(samples)),
         detections=tuple(_truth(arrays, i) for i in range(samples) if f"boxes:{i}" in arrays),
         facts=facts,
+        selected=arrays.get("selected"),
+        refinement=_refinement(_named(arrays, "refinement:")),
     )
 
 
@@ -143,6 +157,13 @@ def read_figures(folder: Path) -> FigureReference:
     """The reference that `figures.write_figures` wrote into `folder`."""
     with np.load(folder / FIGURES_FILE) as data:
         return FigureReference(data["inputs"], data["keypoints"], data["truth"], data["sizes"])
+
+
+def _refinement(parts: Mapping[str, NDArray[Any]]) -> Refinement | None:
+    if not parts:  # a bottom-up model's
+        return None
+    sizes = float(parts["cell_px"]), float(parts["flip_px"])
+    return Refinement(parts["inverse"], parts["step"], parts["hessian"], parts["least"], *sizes)
 
 
 def _named(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:

@@ -55,6 +55,7 @@ from posedeploy.paths import write_text
 
 PAGE_LIMIT = 1_400_000  # bytes that images may fill a page to; a mail or a wiki takes that much
 IMAGES_LIMIT = 500_000  # bytes of images alone: those of every failing cell of a bad run
+GROUPED_FROM = 60  # models; more rows than two screens have are shown by family
 CHANGE_MARKS = {
     "newly-failing": "new", "newly-passing": "fixed", "still-failing": "still",
     "missing": "gone", "new": "added",
@@ -103,6 +104,7 @@ def render_html(
         ],
         "columns": grid.columns,
         "lines": _lines(grid, changed),
+        "families": _families(grid) if len(grid.rows) >= GROUPED_FROM else {},
         "legend": OUTCOMES,
         "fingerprint": groups_of(results.environment, without_planted(results.run)),
     }
@@ -181,6 +183,20 @@ def _lines(grid: Grid, changed: Mapping[str, str]) -> list[tuple[str, str, list[
         )
         for row in grid.rows
     ]
+
+
+def _families(grid: Grid) -> dict[str, dict[str, Any]]:
+    """Of each family in a large matrix: its models, kinds of heads, outcomes with counts."""
+    families = {}
+    for family, group in groupby(grid.rows, lambda row: row.family):
+        rows = list(group)
+        cells = [cell for row in rows for part in row.groups for cell in part]
+        families[visible(family)] = {
+            "models": plural(len(rows), "model"),
+            "heads": visible(", ".join(sorted({cell.head for cell in cells if cell.head}))),
+            "tally": [(look_of(kind), n) for kind, n in counts(cells).items()],
+        }
+    return families
 
 
 def _brief(cell: CellRecord, index: int, changed: Mapping[str, str]) -> dict[str, Any]:

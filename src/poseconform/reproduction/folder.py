@@ -26,13 +26,13 @@ from numpy.typing import NDArray
 
 from poseconform.compare.tolerances import tolerance_for
 from poseconform.isolation.child import ChildFailure
+from poseconform.judge.judge import file_names
 from poseconform.judge.runs import Execution
 from poseconform.judge.stages import Blocked, StageFailure
 from poseconform.matrix.cells import Cell, Model
 from poseconform.reference.values import Reference
 from poseconform.reproduction.script import FILE, script
 from poseconform.subject.protocol import Conversion
-from posedeploy.runtime import backend_row
 
 T = TypeVar("T")
 Arrays = dict[str, NDArray[Any]]
@@ -147,7 +147,6 @@ def _facts(
     failure: Failure, device: str, execution: Execution | None, reference: Reference | None
 ) -> dict[str, Any]:
     flow = failure.cell.flow
-    row = backend_row(flow.backend)
     loaded = execution.loaded if execution else None
     single = [[i] for i in range(len(reference.inputs) if reference else 0)]
     batches = [b.samples for b in execution.batches] if execution else single
@@ -158,7 +157,7 @@ def _facts(
         "backend_version": failure.version,
         "precision": flow.precision,
         "device": device,
-        "files": [name for name in (row.main_file, row.weights_file) if name],
+        "files": file_names(failure.cell),
         "input": loaded.inputs[0].name if loaded else "input",
         "dtype": loaded.inputs[0].dtype if loaded else "float32",
         "outputs": [info.name for info in loaded.outputs] if loaded else [],

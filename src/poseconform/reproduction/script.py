@@ -24,6 +24,7 @@ errors, changes, status = {}, {}, 0
 for start, samples in zip(np.cumsum([0, *map(len, facts["batches"])]), facts["batches"]):
     for name, got in run(inputs["input"][samples].astype(facts["dtype"])).items():
         before = judged[name][start : start + len(samples)]
+        got = np.pad(got, [(0, max(0, n - m)) for n, m in zip(before.shape, got.shape)])
         changes.setdefault(name, []).append(np.abs(got.astype("f8") - before).max())
         if name in expected:
             error = np.abs(got.astype("f8") - expected[name][samples])

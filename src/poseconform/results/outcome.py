@@ -33,6 +33,8 @@ STAGES: tuple[str, ...] = (
     "keypoints",  # decoded keypoints in pixels of the input image
     "sdk",  # the SDK model folder, through a client
 )
+# Somebody else has done these for a folder that is judged as it is: they do not apply to it.
+CONVERTING_STAGES = ("export", "convert")
 COMPARING_STAGES = frozenset({"numeric", "keypoints", "sdk"})  # those in which a mismatch is one
 
 # What a stage can come to, from the mildest to the most severe.

@@ -288,6 +288,7 @@ class CellRecord:
 
     model: Text
     family: Text  # row of the support table
+    head: Text = ""  # kind of the model's head, e.g. `heatmap`; '' in older results
     backend: Text
     precision: Text
     shape_mode: Annotated[str, Field(pattern="^(static|dynamic)$")]
@@ -303,6 +304,8 @@ class CellRecord:
     sdk_client_error_px: PixelError | None = None  # through the SDK client, px of the image
     benign_flips: Count | None = None  # of keypoints whose reference was near a tie
     stages: tuple[StageRecord, ...] = ()
+    notes: tuple[Text, ...] = ()  # rules that others need not follow; none makes a result wrong
+    folder: Text = ""  # SDK model folder, or zip, judged as it was; '' for what was converted
     outputs: tuple[OutputRecord, ...] = ()
     artifacts: tuple[ArtifactRecord, ...] = ()
     graph: GraphRecord | None = None
@@ -362,6 +365,8 @@ class CellRecord:
     def with_measurements(self, **fields: Any) -> CellRecord:
         """This record with what a check measured; the worst of an error stays, None is ignored."""
         measured = {name: value for name, value in fields.items() if value is not None}
+        if notes := measured.get("notes"):  # of several checks
+            measured["notes"] = tuple(dict.fromkeys((*self.notes, *notes)))
         for name in measured.keys() & _WORST.keys():
             measured[name] = max(getattr(self, name), measured[name], key=_WORST[name])
         return replace(self, **measured)

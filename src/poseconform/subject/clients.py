@@ -40,6 +40,7 @@ class ClientAnswer:
     keypoints: NDArray[np.float64]  # [P, K, 2], image px
     scores: NDArray[np.float64]  # [P], of persons; 1.0 for top-down models
     labels: NDArray[np.int64] | None = None  # [P] classes; None: all are of class 0
+    keypoint_scores: NDArray[np.float64] | None = None  # [P, K]; None where they are not judged
 
 
 def detector_of(
@@ -61,13 +62,12 @@ def posedeploy_sdk(
     def answer(detector: Any, sample: Sample) -> ClientAnswer:
         if bottom_up:
             people = detector.detect(sample.image)
-            keypoints, scores, labels = people.keypoints, people.scores, people.labels
-        else:
-            # in the reference's type: the last bit of a box can decide a pixel, and so a near tie
-            keypoints = detector(sample.image, np.asarray(sample.bbox, np.float32))
-            scores, labels = np.ones(len(keypoints)), None
-        points = np.asarray(keypoints[..., :2], np.float64)
-        return ClientAnswer(points, np.asarray(scores, np.float64), labels)
+            points = np.asarray(people.keypoints[..., :2], np.float64)
+            return ClientAnswer(points, np.asarray(people.scores, np.float64), people.labels)
+        # in the reference's type: the last bit of a box can decide a pixel, and so a near tie
+        keypoints = detector(sample.image, np.asarray(sample.bbox, np.float32))
+        found = np.asarray(keypoints, np.float64)
+        return ClientAnswer(found[..., :2], np.ones(len(found)), None, found[..., 2])
 
     with make(folder, device) as detector:
         return [answer(detector, sample) for sample in samples]

@@ -7,11 +7,12 @@ import importlib.metadata
 import platform
 import sys
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from poseconform.subject.protocol import Subject
+from poseconform.subject.warping import own_warp
 from posedeploy.runtime import (
     Availability,
     Code,
@@ -84,13 +85,14 @@ def disabled_backends(options: Collection[str], environment: str) -> frozenset[s
 
 
 def fingerprint(availabilities: Availabilities, weights_seed: int = 0) -> dict[str, Any]:
-    """Machine, system, Python, packages, threads, seeds, backends probed, git commit."""
+    """Machine, system, Python, packages, OpenCV, threads, seeds, backends probed, git commit."""
     return {
         "cpu": cpu_facts(),
         **gpu_facts(),
         "os": {"system": platform.platform(), "libc": " ".join(platform.libc_ver())},
         "python": sys.version.split()[0],
         "packages": {**availabilities.subject.versions(), **package_versions(PACKAGES)},
+        "warp": asdict(own_warp()),
         "threads": {"backend": 1, "torch": 1},
         "seeds": {"weights": weights_seed},  # nothing else in a run is drawn at random
         "backends": {

@@ -18,10 +18,16 @@ def config_text(path: str) -> str:
 
 
 def read_model_config(path: str) -> Any:
-    """An MMEngine config that mmpose can build."""
+    """An MMEngine config that mmpose can build, without the data set of training.
+
+    mmpose's `init_model` would read the names of keypoints from that one: from a file that it
+    looks for in the current folder alone, and for DeepFashion from a class that has none until the
+    data set is built. Names decide nothing without a flip test.
+    """
     compat.install()  # mmpose 1.3.2 imports on a current stack only after it
     config = load_model_config(path).config
     config.model = compat.without_missing_scopes(config.model)
+    config.pop("train_dataloader", None)
     return config
 
 

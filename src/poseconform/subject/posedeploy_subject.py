@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -25,17 +26,19 @@ from posedeploy.config import (
     load_model_config,
 )
 from posedeploy.convert import built_for, conversion_availability, missing_tools
+from posedeploy.errors import PoseDeployError
 from posedeploy.paths import file_sha256
 from posedeploy.runtime import Availability, backend_distributions, backend_row
-from posedeploy.zoo.table import TIERS, config_path, models_of
+from posedeploy.zoo.table import TIERS, ZOO, config_path, models_of
 
 if TYPE_CHECKING:
     from torch import nn
 
+LOG = logging.getLogger(__name__)
 # Packages whose version can change what is exported or computed.
 PACKAGES = (
-    "torch", "mmpose", "mmengine", "mmcv-lite", "mmcv", "mmdet", "numpy", "onnx", "onnxscript",
-    "opencv-python-headless", *backend_distributions(),
+    "torch", "mmpose", "mmengine", "mmcv-lite", "mmcv", "mmdet", "mmpretrain", "numpy", "onnx",
+    "onnxscript", "opencv-python-headless", *backend_distributions(),
 )  # fmt: skip
 
 
@@ -65,6 +68,7 @@ class PosedeploySubject:
     toolchain: Callable[[], str] = toolchain_key
     progress: Progress = print_stage
     name: ClassVar[str] = "posedeploy"
+    house_rules: ClassVar[bool] = True
 
     def tiers(self) -> tuple[str, ...]:
         """Names of the zoo's tiers."""
@@ -76,14 +80,21 @@ class PosedeploySubject:
 
     def models(self, selection: Sequence[str]) -> tuple[Model, ...]:
         """The zoo's models of a selection of tiers and names."""
-        made = (
-            (row, self.model_from_config(str(config_path(row)))) for row in models_of(selection)
-        )
-        return tuple(replace(model, name=row.name, tiers=(*row.tiers,)) for row, model in made)
+        models = []
+        for row in models_of(selection):
+            try:
+                model = self.model_from_config(str(config_path(row)))
+            except PoseDeployError as error:
+                if ZOO not in selection or row.name in selection:
+                    raise
+                LOG.warning("%s is left out: %s", row.name, error)
+                continue
+            models.append(replace(model, name=row.name, tiers=(*row.tiers,)))
+        return tuple(models)
 
     def has_name(self, model: Model) -> bool:
         """True if it is in the zoo."""
-        return is_zoo_name(model.name)
+        return bool(model.tiers)
 
     def model_from_config(self, path: str, checkpoint: str = "") -> Model:
         """A model from the user's MMPose config and checkpoint."""
@@ -93,6 +104,7 @@ class PosedeploySubject:
             name=Path(path).stem, family=config.family, tiers=(), head=config.head_kind.word,
             shape=(height, width), config=str(path), checkpoint=checkpoint,
             max_detections=int(config.test_cfg.get("max_per_img", 0)),
+            score_thr=float(config.test_cfg.get("score_thr", 0.0)),
             bottom_up=config.head_kind.bottom_up,
         )  # fmt: skip
 
@@ -181,7 +193,7 @@ class PosedeploySubject:
 
 def _source(model: Model) -> str:
     """Its name in the zoo, or the path of its config."""
-    return model.name if model.tiers else model.config
+    return model.name if is_zoo_name(model.name) else model.config
 
 
 def _listed_or_path(given: str) -> str:
@@ -213,7 +225,7 @@ def _locating(model_config: str) -> tuple[str, ...]:
     return locating_kinds(load_model_config(model_config))
 
 
-@cache  # several deploy configs of a model are exported one after the other
+@lru_cache(maxsize=1)  # several deploy configs of a model are exported one after the other
 def _model(model_config: str, checkpoint: str) -> nn.Module:
     from posedeploy.zoo.build import build_model  # imports torch
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from poseconform.isolation.artifacts import ArtifactCache
 from poseconform.matrix.cells import Cell, Flow, Model
-from posedeploy.runtime import Availability
+from posedeploy.runtime import Availability, Code
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,36 @@ class Conversion:
     checkpoint_sha256: str
 
 
+class NotConvertibleError(Exception):
+    """A cell that an implementation cannot convert here: it is skipped with a code.
+
+    Attributes:
+        unavailable: The code.
+    """
+
+    def __init__(self, reason: str, code: Code = Code.TOOL_MISSING) -> None:
+        super().__init__(reason)
+        self.unavailable = str(code)
+
+
+def follows_house_rules(subject: object) -> bool:
+    """True if this project's own rules, declared failures and baselines are about a subject."""
+    return bool(getattr(subject, "house_rules", False))
+
+
 class Subject(Protocol):
     """An implementation under test.
 
     It is made once in the process of the tests, and once in each child process that converts.
     An error that is meant for the user has an attribute `next_step`; it ends the run as a usage
     error where it is raised before the tests. An error of a conversion may have an attribute
-    `stage`, 'export' or 'convert', which is where the cell then fails.
+    `stage`, 'export' or 'convert', which is where the cell then fails, or an attribute
+    `unavailable`, a word of `posedeploy.runtime.Code`: the cell is then skipped with this code.
+
+    What makes a result wrong fails for every subject. Rules of this project's own folders (opset,
+    names of dimensions, …) fail only where the subject has an attribute `house_rules` that is
+    True; elsewhere they are notes in the cell's record. This project's declared failures and
+    baselines are of such subjects too.
     """
 
     @property

@@ -1,5 +1,6 @@
 """The documented Python API."""
 
+from posedeploy.apis.artifacts import ArtifactComparison, StageVerdict, compare_artifact
 from posedeploy.apis.comparing import compare
 from posedeploy.apis.deploying import Deployment, convert_exported, deploy
 from posedeploy.apis.exporting import export
@@ -7,6 +8,6 @@ from posedeploy.apis.inference import inference_model
 from posedeploy.apis.utils import build_task_processor
 
 __all__ = [
-    "Deployment", "build_task_processor", "compare", "convert_exported", "deploy", "export",
-    "inference_model",
+    "ArtifactComparison", "Deployment", "StageVerdict", "build_task_processor", "compare",
+    "compare_artifact", "convert_exported", "deploy", "export", "inference_model",
 ]  # fmt: skip

@@ -9,6 +9,7 @@ replace what the head would find.
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -49,11 +50,24 @@ def build_backend_model(
         model.head.predict = functools.partial(_decoded, names)
     else:
         names = deploy_config.output_names
-        model.head.forward = functools.partial(_forward, model_config)
+        _replace_forward(model.head, model_config)
     network = BackendNetwork(session, names, backend_row(deploy_config.backend).by_position)
     model.backbone, model.extract_feat, model.session = network, network, session
     estimator: torch.nn.Module = model.eval()
     return estimator
+
+
+def _replace_forward(head: Any, model_config: ModelConfig) -> None:
+    """Make what the head's `predict` calls return the outputs."""
+    if model_config.head_kind.kind != "visibility":
+        head.forward = functools.partial(_forward, model_config)
+        return
+    heatmaps, visibility = model_config.head_kind.output_names
+    head.pose_head.forward = operator.itemgetter(heatmaps)
+    head.vis_forward, head.use_sigmoid = (
+        operator.itemgetter(visibility),
+        True,
+    )  # it is in the graph
 
 
 def _forward(model_config: ModelConfig, outputs: Outputs) -> Any:
@@ -62,6 +76,8 @@ def _forward(model_config: ModelConfig, outputs: Outputs) -> Any:
     tensors = tuple(outputs[name] for name in head.output_names)
     if model_config.head in head.multi_stage:
         return list(tensors)
+    if model_config.head in head.with_heatmaps:  # which the graph does not output
+        return tensors[0], tensors[0].new_zeros((*tensors[0].shape[:2], 0, 0))
     return tensors if len(tensors) > 1 else tensors[0]
 
 

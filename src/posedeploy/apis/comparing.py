@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from posedeploy.apis.progress import Progress, at_stage, silent
 from posedeploy.config import ModelConfig, class_count
+from posedeploy.errors import BadInputError
 from posedeploy.runtime import device_of
 from posedeploy.sdk.folder import read_folder
 from posedeploy.sdk.images import MOST_PIXELS, Image
-from posedeploy.sdk.reading import ImageSource, read_for
+from posedeploy.sdk.reading import ImageSource
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,7 +30,7 @@ FindKeypoints = Callable[[Path, ImageSource], Keypoints]  # of a folder, in an i
 # Largest distance, in px of the network's input, at which two keypoints count as the same.  fp32:
 # rounding moves a keypoint by less than 0.1 px unless two places tie; lower precisions move ties
 # often, and only the judge can tell a tie from a fault.
-LIMIT_PX = {"fp32": 1.0, "fp16": 4.0, "int8": 16.0}
+LIMIT_PX = {"bf16": 4.0, "fp32": 1.0, "fp16": 4.0, "int8": 16.0}
 
 # Least share of the keypoints on a drawn figure that int8 must leave within the limit.  Right
 # ranges: 94 % and more (LiteHRNet: one of the 68 moves, a near tie); ranges
@@ -96,14 +97,17 @@ def compare(
         BadInputError: An image cannot be read.
         UnavailableError: The backend does not run here.
     """
-    with at_stage("compare", progress):
+    with at_stage("compare", progress), detector_of(deployment.folder) as detector:
+        precision = deployment.artifact.precision
         return tuple(
-            compare_on(deployment, model_config, model, image, find=find) for image in images
+            compare_on(detector, precision, model_config, model, image, find=find)
+            for image in images
         )
 
 
 def compare_on(
-    deployment: Deployment,
+    detector: PoseDetector,
+    precision: str,
     model_config: ModelConfig,
     model: nn.Module,
     source: ImageSource,
@@ -113,13 +117,20 @@ def compare_on(
     decides: bool = True,
     least_near: float = 1.0,
 ) -> Compared:
-    """The same on one image; `name` is '' for that of the file."""
+    """The same on one image; `precision` is that of the file, `name` '' for that of the image."""
     pytorch = pytorch_keypoints(model, model_config, source)
-    deployed = (find or sdk_keypoints)(deployment.folder, source)
-    rows, columns = read_for(read_folder(deployment.folder), source, MOST_PIXELS).shape[:2]
+    look = find or (lambda _folder, image: detected_keypoints(detector, image))
+    deployed = look(detector.model.folder, source)
+    if len(deployed) and len(pytorch) and deployed.shape[1] != pytorch.shape[1]:
+        raise BadInputError(
+            str(detector.model.folder), f"{deployed.shape[1]} keypoints a person",
+            f"{pytorch.shape[1]}, as {model_config.path.name} has",
+            "Give the model config that it was made of.",
+        )  # fmt: skip
+    rows, columns = detector.read(source).shape[:2]
     width, height = model_config.input_size
     scale = max(columns / width, rows / height) * BOX_PADDING
-    distances = keypoint_distances(deployed, pytorch, deployment.artifact.precision, scale)
+    distances = keypoint_distances(deployed, pytorch, precision, scale, detector.most_people)
     distances = replace(distances, least_near=least_near)
     named = name or (Path(source).name if isinstance(source, str | Path) else "image")
     return Compared(deployed, pytorch, distances, named, decides)
@@ -211,18 +222,21 @@ def detected_keypoints(detector: PoseDetector, source: ImageSource) -> Keypoints
 
 
 def keypoint_distances(
-    deployed: Keypoints, pytorch: Keypoints, precision: str, image_px_per_input_px: float
+    deployed: Keypoints,
+    pytorch: Keypoints,
+    precision: str,
+    image_px_per_input_px: float,
+    most_people: int | None = None,
 ) -> Comparison:
     """Match people by the mean distance of their keypoints and measure the distances.
 
-    Keypoints are `[N, K, 3]` and `[M, K, 3]`, image px and score. A deployed detector keeps at
-    most `keep_top_k` people, best first, so only as many of PyTorch's are compared. People of
-    different classes (see `with_classes`) are not the same people.
+    Keypoints are `[N, K, 3]` and `[M, K, 3]`, image px and score. A deployed detector that keeps
+    at most `most_people`, best first, is compared with as many of PyTorch's; None for one without
+    such a limit. People of different classes (see `with_classes`) are not the same people.
     """
     from scipy.optimize import linear_sum_assignment
 
-    if len(deployed) < len(pytorch):
-        pytorch = pytorch[: max(len(deployed), 1)]
+    pytorch = pytorch[:most_people]
     limit = LIMIT_PX[precision] * max(1.0, image_px_per_input_px)
     apart = np.linalg.norm(deployed[:, None, :, :2] - pytorch[None, :, :, :2], axis=-1)
     cost = np.nan_to_num(apart.mean(axis=-1), nan=FAR_PX, posinf=FAR_PX)

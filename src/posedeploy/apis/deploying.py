@@ -5,30 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from posedeploy.apis.comparing import (
-    LEAST_NEAR,
-    Compared,
-    FindKeypoints,
-    classes_of,
-    compare_on,
-    detected_keypoints,
-    detector_of,
-)
+from posedeploy.apis.comparing import Compared, FindKeypoints, detector_of
 from posedeploy.apis.exporting import Exported, check_fit, export
 from posedeploy.apis.progress import Progress, at_stage, silent
-from posedeploy.apis.proving import Layers, Response, figures, measured_layers, response
+from posedeploy.apis.proving import Layers, Response, measured_layers, response
 from posedeploy.apis.sources import (
     GENERATED,
-    LOCATING,
     default_weights,
     is_zoo_name,
     resolve_checkpoint,
     resolve_model_config,
 )
+from posedeploy.apis.verdict import Outcome, compare_images, draw_compared, outcome_of
 from posedeploy.config import (
     EXPORTERS,
     DeployConfig,
@@ -49,25 +40,13 @@ from posedeploy.runtime import (
     get_runtime,
     probe_on,
 )
-from posedeploy.sdk.images import MOST_PIXELS, write_image
-from posedeploy.sdk.reading import ImageSource, read_for
+from posedeploy.sdk.reading import ImageSource
 from posedeploy.sdk.writer import Artifact, write_json_files
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from posedeploy.sdk.folder import SdkModel
-
-FIGURES = 4  # that fitted weights are compared on
 SDK_FILES = {"deploy.json", "pipeline.json", "detail.json"}
-
-
-class Outcome(StrEnum):
-    """What a comparison with PyTorch has shown."""
-
-    SAME = "same"  # at least one person, with the same keypoints; or the layers, where measured
-    DIFFERENT = "different"  # other people, other keypoints, outputs that mean nothing, bad layers
-    NOTHING = "nothing"  # there was nothing to compare
 
 
 @dataclass(frozen=True)
@@ -94,15 +73,7 @@ class Deployment:
     @property
     def outcome(self) -> Outcome:
         """What the comparison has shown."""
-        deciding = [
-            one.distances for one in self.compared if one.decides and not one.distances.nobody
-        ]
-        wrong_layers = self.layers is not None and self.layers.failures
-        if self.response.faults or wrong_layers or not all(one.same for one in deciding):
-            return Outcome.DIFFERENT
-        if self.response.unmoved or not (deciding or self.layers):
-            return Outcome.NOTHING
-        return Outcome.SAME
+        return outcome_of(self.compared, self.response, self.layers)
 
 
 def deploy(
@@ -199,47 +170,19 @@ def _compare(
     """Compare on the images and draw both results into the folder."""
     from posedeploy.sdk.folder import read_folder
 
-    # Generated weights find nothing in a photograph: rounding can be compared there, and neither
-    # int8 nor which of a hundred equal people a detector keeps.
-    chance = (
-        (kind in GENERATED and done.artifact.precision == "int8")
-        or (kind in LOCATING and model_config.head_kind.bottom_up)
-    )  # fmt: skip
-    drawn = figures(model_config, FIGURES) if kind in LOCATING else ()
-    least_near = LEAST_NEAR if done.artifact.precision == "int8" else 1.0
     try:
         with detector_of(done.folder) as detector:  # one session: some take seconds to load
             responded = response(detector, images)
             if responded.faults:
                 return replace(done, response=responded)
-            look = find or (lambda _folder, source: detected_keypoints(detector, source))
-            compared = [
-                compare_on(done, model_config, model, image, find=look, decides=not chance)
-                for image in images
-            ]
-            on_figures = [
-                compare_on(
-                    done, model_config, model, figure,
-                    find=look, name=f"drawn figure {i}", least_near=least_near,
-                )
-                for i, figure in enumerate(drawn)
-            ]  # fmt: skip
+            compared = compare_images(
+                detector, done.artifact.precision, model_config, model, images,
+                kind=kind, find=find,
+            )  # fmt: skip
     except UnavailableError as error:
         return replace(done, not_compared=error)
-    _draw(read_folder(done.folder), done.backend, images, compared)
-    return replace(done, compared=(*compared, *on_figures), response=responded)
-
-
-def _draw(
-    sdk: SdkModel, backend: str, images: Sequence[ImageSource], compared: Sequence[Compared]
-) -> None:
-    from posedeploy.sdk.drawing import draw_poses
-
-    for i, (source, result) in enumerate(zip(images, compared, strict=True)):
-        suffix, image = "" if i == 0 else f"_{i}", read_for(sdk, source, MOST_PIXELS)
-        for name, points in ((backend, result.deployed), ("pytorch", result.pytorch)):
-            drawn = draw_poses(image, points[..., :3], sdk.dataset_meta, labels=classes_of(points))
-            write_image(sdk.folder / f"output_{name}{suffix}.jpg", drawn)
+    draw_compared(done.folder, read_folder(done.folder), images, compared)
+    return replace(done, compared=compared, response=responded)
 
 
 def check_written(folder: Path, target: Path) -> None:

@@ -93,7 +93,8 @@ def check_fit(deploy_config: DeployConfig, model_config: ModelConfig) -> None:
     check_output_names(deploy_config, model_config)
     head, declared = model_config.head_kind, head_of_word(deploy_config.variant)
     named = head_of_outputs(deploy_config.output_names, head.word)
-    shared = named == head and deploy_config.name is None
+    # a file of any name, or a name of MMDeploy's without a word, which has regression models too
+    shared = named == head and (deploy_config.name is None or not declared.word)
     if head != declared and not shared:
         raise BadInputError(
             str(deploy_config.path),

@@ -46,6 +46,8 @@ def fitting_name(
         for shape in shapes:
             word = model_config.head_kind.word
             name = str(replace(given, variant=word, shape=shape, option=option))
+            if name == deploy_config.path.stem:  # a file of the user's, with another content
+                continue
             with contextlib.suppress(BadInputError):  # its parts do not go together, or no fit
                 check(load_deploy_config(name), model_config)
                 return name

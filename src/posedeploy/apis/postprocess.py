@@ -22,7 +22,7 @@ def check_postprocess(deploy_config: DeployConfig, model_config: ModelConfig) ->
     """
     head, names = model_config.head_kind, list(deploy_config.output_names)
     field = f"{deploy_config.path}: codebase_config.export_postprocess"
-    stage = _keypoints(head)
+    stage = None if model_config.head in head.unscored else _keypoints(head)
     if not deploy_config.export_postprocess:
         if stage and set(names) == set(stage.output_names):
             raise BadInputError(
@@ -55,14 +55,23 @@ def _keypoints(head: HeadSpec) -> Stage | None:
     return next((stage for stage in head.stages if stage.name == KEYPOINTS), None)
 
 
-def _check_codec(model_config: ModelConfig) -> None:
-    params = model_config.codec
-    name = str(params.get("type", "no codec"))
-    codec = codec_of(name)
+def _ruling_out(model_config: ModelConfig) -> list[str]:
+    """Parameters of the codec that rule out that a graph decodes it."""
+    params, codec = model_config.codec, codec_of(str(model_config.codec.get("type")))
     flags = codec.not_in_graph if codec else ()
-    found = [f"{flag}={params[flag]!r}" for flag in flags if params.get(flag)]
-    if codec and codec.in_graph and not found:
+    return [f"{flag}={params[flag]!r}" for flag in flags if params.get(flag)]
+
+
+def graph_can_decode(model_config: ModelConfig) -> bool:
+    """Whether a graph can hold the decoding of a top-down model's codec."""
+    codec = codec_of(str(model_config.codec.get("type")))
+    return codec is not None and bool(codec.in_graph) and not _ruling_out(model_config)
+
+
+def _check_codec(model_config: ModelConfig) -> None:
+    if graph_can_decode(model_config):
         return
+    name, found = str(model_config.codec.get("type", "no codec")), _ruling_out(model_config)
     able = [
         f"{row.type} without {' or '.join(row.not_in_graph)}" for row in CODECS if row.in_graph
     ]

@@ -19,6 +19,7 @@ from posedeploy import __version__
 from posedeploy.cli import STOP_CODES, STOPPED
 from posedeploy.cli.arguments import with_command
 from posedeploy.cli.backends import backends
+from posedeploy.cli.compare import compare
 from posedeploy.cli.configs import configs
 from posedeploy.cli.convert import convert
 from posedeploy.cli.infer import infer
@@ -78,6 +79,7 @@ DEPLOY, KNOW, JUDGE = "Deploy", "What there is", "Judge"
 app.command(rich_help_panel=DEPLOY)(convert)
 app.command(rich_help_panel=DEPLOY)(infer)
 app.command(rich_help_panel=DEPLOY)(validate)
+app.command(rich_help_panel=DEPLOY)(compare)
 app.command(rich_help_panel=DEPLOY)(profile)
 app.command(rich_help_panel=KNOW)(backends)
 app.command(rich_help_panel=KNOW)(setup)

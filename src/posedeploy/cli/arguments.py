@@ -14,6 +14,8 @@ from posedeploy.cli.filekinds import is_image_or_video
 from posedeploy.errors import BadInputError, PoseDeployError, did_you_mean, storage_error
 from posedeploy.paths import check_writable
 from posedeploy.runtime import Device, backend_names, backend_row
+from posedeploy.sdk.archive import MARK as _MARK
+from posedeploy.sdk.archive import locate
 from posedeploy.sdk.folder import read_folder
 from posedeploy.sdk.images import MOST_PIXELS
 from posedeploy.zoo.table import MODELS
@@ -26,7 +28,6 @@ MaxPixelsOption = Annotated[
 DeviceOption = Annotated[
     str | None, typer.Option(help="cpu, cuda, cuda:1; by default the backend's first.")
 ]
-_MARK = "deploy.json"  # every SDK model folder has it
 
 
 def _matching(names: Iterable[str], prefix: str) -> list[str]:
@@ -114,14 +115,16 @@ def check_name(subject: str, path: Path) -> None:
 
 
 def check_model_folder(path: Path) -> Path:
-    """The SDK model folder, given it or a file in it.
+    """The SDK model folder, given it or a file in it; a zip of one is returned as it is.
 
     Raises:
         BadInputError: There is none, or its name is not UTF-8. If a checkpoint is there, the
             message says how to convert it.
     """
-    folder = path if path.is_dir() else path.parent
-    check_name(f"model folder {path}", folder)
+    folder, unpacked = locate(path)
+    check_name(f"model folder {path}", path.parent if unpacked else folder)
+    if unpacked:
+        return path
     if path.exists() and (folder / _MARK).is_file():
         return folder
     next_step = did_you_mean(

@@ -45,8 +45,10 @@ if TYPE_CHECKING:
     from rich.status import Status
 
     from posedeploy.apis.comparing import Compared, FindKeypoints
-    from posedeploy.apis.deploying import Deployment, Outcome
+    from posedeploy.apis.deploying import Deployment
     from posedeploy.apis.progress import StageEvent
+    from posedeploy.apis.proving import Response
+    from posedeploy.apis.verdict import Outcome
 
 LOG_LEVELS = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG", "FATAL", "WARN", "NOTSET")
 JPEG_SIDE = 65500  # px, libjpeg's limit
@@ -179,7 +181,8 @@ def run(
             f"Run {shlex.join(map(str, again))} where it runs.",
         ) from done.not_compared  # fmt: skip
     if done.outcome == "nothing":
-        raise nothing_proven(done, work_dir, checkpoint)
+        subject = f"{work_dir}, which is whole but was not compared with PyTorch"
+        raise nothing_proven(subject, done.backend, done.response, done.compared, checkpoint)
     return done.outcome
 
 
@@ -243,28 +246,33 @@ def report(out: Console, backend: str, compared: Compared) -> None:
     out.print(line, soft_wrap=True)
 
 
-def nothing_proven(done: Deployment, work_dir: Path, checkpoint: str) -> NothingProvenError:
-    """The error for a conversion that was carried out, and that nothing speaks for or against."""
+def nothing_proven(
+    subject: str,
+    backend: str,
+    response: Response,
+    compared: Sequence[Compared],
+    checkpoint: str,
+) -> NothingProvenError:
+    """The error for a comparison that was carried out and that nothing speaks for or against."""
     from posedeploy.apis.sources import LOCATING
 
-    subject = f"{work_dir}, which is whole but was not compared with PyTorch"
-    if done.response.unmoved:
+    if response.unmoved:
         return NothingProvenError(
-            subject, "; ".join(done.response.unmoved),
+            subject, "; ".join(response.unmoved),
             "keypoints that depend on the image: others are equal by chance",
             "Give a checkpoint that was trained.",
         )  # fmt: skip
-    if not all(one.distances.nobody for one in done.compared):
+    if not all(one.distances.nobody for one in compared):
         return NothingProvenError(
-            subject, f"'{checkpoint}' weights, whose keypoints are chance in {done.backend} int8",
+            subject, f"'{checkpoint}' weights, whose keypoints are chance in {backend} int8",
             "weights that find somebody",
             "Give a .pth file, 'zoo', or "
             f"{' or '.join(map(repr, LOCATING))} for models that can have them.",
         )  # fmt: skip
-    names = ", ".join(one.name for one in done.compared)
+    names = ", ".join(one.name for one in compared)
     return NothingProvenError(
         subject,
-        f"nobody in {names}, by {done.backend} and by PyTorch",
+        f"nobody in {names}, by {backend} and by PyTorch",
         "at least one person to compare",
         "Give an image of a person, and weights that find people: a .pth file, or 'zoo'.",
     )

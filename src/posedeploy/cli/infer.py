@@ -43,7 +43,8 @@ _NAMED = 5  # files that a line names; the others are counted
 
 
 def infer(  # noqa: PLR0917 - the signature is the command line
-    model_dir: Annotated[Path, typer.Argument(metavar="MODEL_DIR", help="SDK model folder.")],
+    model_dir: Annotated[Path, typer.Argument(
+        metavar="MODEL_DIR", help="SDK model folder, or a zip of it.")],
     sources: Annotated[list[str], typer.Argument(
         metavar="IMAGE", help="Images, videos, folders with them, patterns.")],
     bbox: Annotated[list[str] | None, typer.Option(
@@ -241,7 +242,8 @@ class Inference:
 def _found(image: Image, poses: Poses) -> dict[str, Any]:
     """Size and people as JSON: boxes and keypoints in image px, keypoints as [x, y, score].
 
-    People of a model of several classes have a label.
+    People of a model of several classes have a label, and those of a model that tells which
+    keypoints are visible a probability for each.
     """
     people: list[dict[str, Any]] = [
         {"box": box.tolist(), "score": float(score), "keypoints": points.tolist()}
@@ -250,6 +252,9 @@ def _found(image: Image, poses: Poses) -> dict[str, Any]:
     if poses.labels is not None:
         for person, label in zip(people, poses.labels.tolist(), strict=True):
             person["label"] = label
+    if poses.visible is not None:
+        for person, visible in zip(people, poses.visible.tolist(), strict=True):
+            person["visible"] = visible
     return {"width": image.shape[1], "height": image.shape[0], "people": people}
 
 

@@ -23,9 +23,9 @@ LOGS = "errors"  # folder of the cache
 KEPT = 20  # logs in it
 # Distributions whose versions a report needs, where they are installed.
 _VERSIONS = (
-    "posedeploy", "mmcv", "mmcv-lite", "mmdet", "mmengine", "mmpose", "ncnn", "numpy", "onnx",
-    "onnxruntime", "onnxruntime-gpu", "onnxscript", "opencv-python", "opencv-python-headless",
-    "openvino", "tensorrt", "torch", "typer",
+    "posedeploy", "mmcv", "mmcv-lite", "mmdet", "mmengine", "mmpose", "mmpretrain", "ncnn",
+    "numpy", "onnx", "onnxruntime", "onnxruntime-gpu", "onnxscript", "opencv-python",
+    "opencv-python-headless", "openvino", "tensorrt", "torch", "typer",
 )  # fmt: skip
 
 

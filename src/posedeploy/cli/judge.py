@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shlex
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from itertools import dropwhile, pairwise
 from pathlib import Path
 
 import typer
 
 from posedeploy.cli.backends import PIP
-from posedeploy.errors import UnavailableError
+from posedeploy.errors import BadInputError, UnavailableError, did_you_mean
 from posedeploy.runtime.processes import ending_with_this
+from posedeploy.sdk.folder import DEPLOY
 from posedeploy.signals import handling_stop_signals
 
 # All arguments after the command's name are the child's, `--help` too.
@@ -38,11 +41,14 @@ TEST_NEEDS: Needs = (
 )
 PACKAGED = "_suites"  # in the installed poseconform: the same tree as at the top of a checkout
 CHECKOUT = Path(__file__).resolve().parents[3]  # if this file is in one
+# Suffixes of what holds a model in one file
+MODEL_FILES = frozenset({".engine", ".mlpackage", ".onnx", ".param", ".pt", ".xml", ".zip"})
 MATRIX = ("conversion", "parity", "sdk_model")  # what runs when no suite is named
 USAGE = """\
 Usage: posedeploy test [SUITE...] [pytest's arguments]
 
-Judge models on the backends that are here. Without a suite: {matrix}.
+Judge models on the backends that are here, or, with --sdk-model, a folder that somebody made.
+Without a suite: {matrix}.
 Suites: {suites}
 
 Examples:
@@ -51,11 +57,13 @@ Examples:
     posedeploy test -m "rtmpose and dynamic" --require openvino
     posedeploy test parity --model-config my.py --checkpoint my.pth --report-dir reports/mine
     posedeploy test --subject my_module:MyToolchain
+    posedeploy test --sdk-model work_dir --model-config my.py --checkpoint my.pth
+    posedeploy test --sdk-models zoo.toml     many folders, each with its model
     posedeploy test -m tensorrt -rs           what cannot run here, and why
     posedeploy test --help-pytest             all options of pytest and of the judge
 
-Exit codes: 0 every cell that ran passed, 1 one did not, 3 something needed is not installed;
-2, 4 and 5 are pytest's: interrupted, wrong usage, no tests selected.
+Exit codes: 0 every cell that ran passed, 1 one did not, 2 a word is no suite, 3 something needed
+is not installed; 2, 4 and 5 are also pytest's: interrupted, wrong usage, no tests selected.
 """
 
 
@@ -109,6 +117,7 @@ def run_suites(
     """Run the suites in the folder `root`, or print the help; `run` runs a module.
 
     Raises:
+        BadInputError: A word is no suite.
         UnavailableError: There are no suites, or a package is missing.
     """
     if {"--help", "-h"} & set(words):
@@ -122,7 +131,28 @@ def run_suites(
             "the conformance suites, which every wheel of this project brings",
             "Install it again: python -m pip install --force-reinstall posedeploy",
         )  # fmt: skip
+    refuse_stray(words, suite_names(root))
     return run("pytest", pytest_arguments(words, root))
+
+
+def refuse_stray(words: Sequence[str], suites: Sequence[str]) -> None:
+    """Raise a BadInputError for a word that is neither a suite nor the value of an option.
+
+    pytest would run the whole matrix besides it. Test files are pytest's.
+    """
+    rest = list(dropwhile(lambda word: word in suites, words))
+    for before, word in pairwise(["", *rest]):
+        model = (Path(word) / DEPLOY).is_file() or Path(word).suffix in MODEL_FILES
+        of_option = before.startswith("-") or word.startswith("-")
+        if of_option or ".py" in word or (before and not model):
+            continue
+        raise BadInputError(
+            f"posedeploy test {word}", "an SDK model" if model else "no such suite",
+            f"one of {', '.join(suites)}, or options",
+            f"To judge it, type: posedeploy test --sdk-model {shlex.quote(word)} "
+            "--model-config CONFIG.py --checkpoint FILE.pth" if model
+            else did_you_mean(word, suites),
+        )  # fmt: skip
 
 
 def suites_root(checkout: Path = CHECKOUT, packages: Sequence[Path] | None = None) -> Path | None:

@@ -1,4 +1,4 @@
-"""`posedeploy setup`: installs mmpose, mmengine and mmcv-lite at the tested versions.
+"""`posedeploy setup`: installs mmpose, mmpretrain, mmengine and mmcv-lite at the tested versions.
 
 Without their own requirements: those name packages that do not build, or that are not needed. What
 mmpose imports is in the extra `convert`, and `posedeploy.compat` provides the rest.
@@ -34,6 +34,7 @@ IMPORTING = """
 from posedeploy import compat
 compat.install()
 import mmpose.apis, mmpose.datasets.transforms, mmpose.models
+import mmpretrain.models
 """
 
 
@@ -57,10 +58,11 @@ def setup(
     replace: Annotated[bool, typer.Option(
         REPLACE, help="Install the tested versions in place of others too.")] = False,
 ) -> None:  # fmt: skip
-    """Install mmpose, mmengine and mmcv-lite at the tested versions, for converting and judging.
+    """Install mmpose, mmpretrain, mmengine and mmcv-lite at the tested versions.
 
-    They are installed without their own requirements, some of which do not build. Everything that
-    they import here comes with the extra `convert`. Running it again changes nothing.
+    They are needed for converting and judging. They are installed without their own requirements,
+    some of which do not build. Everything that they import here comes with the extra `convert`.
+    Running it again changes nothing.
 
     Examples:
 
@@ -73,7 +75,7 @@ def setup(
     wanted = []
     for pin in pins():
         state, install = compare(pin, environment.installed, replace=replace)
-        out.print(one_line(f"  {pin.name:<10}{state}"), soft_wrap=True)
+        out.print(one_line(f"  {pin.name:<11}{state}"), soft_wrap=True)
         wanted += [str(pin)] if install else []
     if wanted:
         command = installing(wanted, environment)

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from posedeploy.cli.arguments import JsonOption
+from posedeploy.cli.arguments import JsonOption, check_model_folder
 from posedeploy.cli.terminal import console, escape, print_json
-from posedeploy.errors import BadInputError
 
 if TYPE_CHECKING:
     from posedeploy.sdk.validate import Finding
@@ -22,7 +21,7 @@ COLORS = {"error": "bold red", "warning": "yellow", "note": "dim"}
 
 def validate(
     folder: Annotated[Path, typer.Argument(
-        metavar="FOLDER", help="SDK model folder, ours or MMDeploy's.")],
+        metavar="FOLDER", help="SDK model folder, ours or MMDeploy's, or a zip of it.")],
     client: Annotated[str | None, typer.Option(
         help="A client that must be able to use it: mmdeploy-runtime-1.3.1.")] = None,
     as_json: JsonOption = False,
@@ -40,11 +39,8 @@ def validate(
     from posedeploy.sdk.validate import Level
     from posedeploy.sdk.validate import validate as findings_of
 
-    if not folder.is_dir():
-        raise BadInputError(
-            f"folder {folder}", "a file" if folder.exists() else "no such folder",
-            "an SDK model folder", "Check the path; `posedeploy convert` writes such folders.",
-        )  # fmt: skip
+    if not folder.is_dir() or folder.suffix == ".mlpackage":
+        folder = check_model_folder(folder)
     findings = findings_of(folder, client)
     errors = sum(finding.level is Level.ERROR for finding in findings)
     if as_json:

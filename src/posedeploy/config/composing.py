@@ -21,7 +21,8 @@ from posedeploy.errors import BadInputError
 from posedeploy.heads import HeadSpec, Stage, head_of_word
 from posedeploy.runtime.registry import backend_row
 
-STRIDE = 32  # the coarsest stride of the backbones of the support table
+STRIDE = 8  # of CPM, whose input of 368x368 px is in the finest steps of all that mmpose has
+_USUAL = 32  # sides of nearly all models of mmpose are multiples of it
 # Batches that an engine with a dynamic batch is built for, as MMDeploy's configs have them.
 BATCHES = {"min_shape": 1, "opt_shape": 2, "max_shape": 4}
 Shape = tuple[int, int]  # (H, W) in input px
@@ -74,10 +75,10 @@ def compose(name: DeployConfigName) -> dict[str, Any]:
             f"Add one, height x width: {name}-256x192",
         )  # fmt: skip
     if name.shape and (bad := [side for side in name.shape if side % STRIDE]):
-        near = "x".join(str(max(STRIDE, round(side / STRIDE) * STRIDE)) for side in name.shape)
+        near = "x".join(str(max(_USUAL, round(side / _USUAL) * _USUAL)) for side in name.shape)
         raise BadInputError(
             f"deploy config {name}", f"{bad[0]}, which is no multiple of {STRIDE}",
-            f"height x width in multiples of {STRIDE}, the stride of the backbones",
+            f"height x width in multiples of {STRIDE}, a stride of the networks",
             f"Use {near}; the model config must have the same shape.",
         )  # fmt: skip
     head = head_of_word(name.variant)

@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import logging
 import os
+import re
 import shlex
 import traceback
 from collections.abc import Iterator
@@ -16,9 +17,12 @@ from typing import Any
 from posedeploy import compat
 from posedeploy.config.type_names import with_type_names
 from posedeploy.errors import BadInputError
+from posedeploy.heads import NOT_SUPPORTED
 
 TRUST_VARIABLE = "POSEDEPLOY_TRUST_CONFIGS"  # '1' hides the line about configs of others
 _log = logging.getLogger(__name__)
+# MMEngine's error for `from mmpose.configs.… import *`; the wheel has them in mmpose/.mim/configs
+_LACKING = re.compile(r"\S*/mmpose/configs/(?P<file>\S+\.py) not found!")
 
 
 def config_root() -> Path:
@@ -26,6 +30,28 @@ def config_root() -> Path:
     here = Path(__file__).resolve()
     installed = here.parents[1] / "deploy_configs"
     return installed if installed.is_dir() else here.parents[3] / "deploy_configs"
+
+
+def find_beside(path: Path, name: str) -> Path | None:
+    """The file that the config `path` names; None if there is none.
+
+    As in mmpose a relative name counts from the current folder; if there is none, from the folder
+    of the config and those around it.
+    """
+    places = [Path(), *path.absolute().parents]
+    return next((file for place in places if (file := place / name).is_file()), None)
+
+
+def wheels_file(name: str) -> Path | None:
+    """The file in mmpose's wheel with this path in its repository, 'configs/…'; None if none has.
+
+    mmpose is not imported.
+    """
+    mmpose = importlib.util.find_spec("mmpose")
+    if mmpose is None or mmpose.origin is None:
+        return None
+    file = Path(mmpose.origin).parent / ".mim" / name
+    return file if file.is_file() else None
 
 
 def read_config(path: Path, what: str) -> Any:
@@ -58,12 +84,26 @@ def read_config(path: Path, what: str) -> Any:
             "Correct that line, or the one before it; it may be in a _base_ file.",
         ) from error  # fmt: skip
     except (Exception, SystemExit) as error:  # a config is Python: anything can come out of it
-        raise BadInputError(
-            str(path), first_line(error), f"a {what} in MMEngine's format",
-            "Correct the file; its _base_ files must be where it names them.",
-        ) from error  # fmt: skip
+        raise _unreadable(path, what, error) from error
     import_custom_modules(path, config.get("custom_imports"))
     return config
+
+
+def _unreadable(path: Path, what: str, error: BaseException) -> BadInputError:
+    """The error for a person where a config's code stops, or a file that it begins with is not."""
+    lacking = _LACKING.match(str(error))
+    if lacking is None:
+        return BadInputError(
+            str(path), first_line(error), f"a {what} in MMEngine's format",
+            "Correct the file; its _base_ files must be where it names them.",
+        )  # fmt: skip
+    reasons = (why for head, why in NOT_SUPPORTED.items() if head in path.read_text("utf-8"))
+    base = lacking["file"]
+    return BadInputError(
+        str(path), f"a base file that mmpose's wheel does not have: mmpose/configs/{base}",
+        f"a {what} whose base files are installed",
+        next(reasons, f"Inherit from it in the older format: _base_ = ['mmpose::{base}']"),
+    )  # fmt: skip
 
 
 def import_custom_modules(path: Path, custom: Any) -> None:

@@ -19,8 +19,10 @@ BASE_FILE = "pose-detection_static"  # MMDeploy's base file, which names no back
 # (H, W) of the zoo's models by the word of their head kind; a test compares them with the zoo.
 SHAPES: Mapping[str, tuple[tuple[int, int], ...]] = {
     "": ((256, 192), (256, 256)),
+    "regression": ((256, 192), (256, 256)),
     "rtmo": ((416, 416), (640, 640)),
     "simcc": ((256, 192),),
+    "vis": ((256, 192),),
     "yolox-pose": ((416, 416), (640, 640)),
 }
 ALL, FIRST, NONE = "all", "first", "none"  # which of them are in the names

@@ -5,14 +5,13 @@ Reading it needs neither torch nor mmpose, whose `parse_pose_metainfo` takes wha
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from posedeploy.config.files import read_config
+from posedeploy.config.files import find_beside, read_config, wheels_file
 from posedeploy.errors import BadInputError
 
 WHERE = "test_dataloader.dataset.metainfo"
@@ -124,12 +123,10 @@ def find_metainfo(path: Path, name: str, subject: str) -> Path:
     Raises:
         BadInputError: No such file.
     """
-    places = [Path(), *path.absolute().parents]
-    for place in places:
-        if (place / name).is_file():
-            return place / name
-    wheels = _wheels_file(Path(name).name)
-    if wheels is None or not wheels.is_file():
+    if found := find_beside(path, name):
+        return found
+    wheels = wheels_file(str(_DATASETS / Path(name).name))
+    if wheels is None:
         raise BadInputError(
             subject, f"{name}, which is no file", f"a file in {Path.cwd()}, beside the config or "
             "in a folder around it, or one of mmpose's own data sets",
@@ -138,10 +135,3 @@ def find_metainfo(path: Path, name: str, subject: str) -> Path:
     if Path(name).parent != _DATASETS:
         _log.warning("%s: no file %s; as in mmpose, %s is taken for it", subject, name, wheels)
     return wheels
-
-
-def _wheels_file(name: str) -> Path | None:
-    mmpose = importlib.util.find_spec("mmpose")
-    if mmpose is None or mmpose.origin is None:
-        return None
-    return Path(mmpose.origin).parent / ".mim" / _DATASETS / name

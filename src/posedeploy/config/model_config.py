@@ -17,22 +17,49 @@ from posedeploy.config.model_fields import (
     channels,
     check_fields,
 )
-from posedeploy.config.structure import check_structure, keypoint_count
+from posedeploy.config.structure import check_structure, keypoint_count, pose_head
+from posedeploy.config.student import with_student
 from posedeploy.config.type_names import with_type_names
 from posedeploy.errors import BadInputError, did_you_mean
-from posedeploy.heads import HEADS, HeadSpec, head_of_mmpose
+from posedeploy.heads import HEADS, NOT_SUPPORTED, HeadSpec, head_of_kind, head_of_mmpose
 
 # fmt: off
 # (head, backbone) -> family; '' stands for any backbone
 FAMILIES: Mapping[tuple[str, str], str] = {
-    ("CPMHead", "HourglassNet"):  "Hourglass",
-    ("HeatmapHead", "HRNet"):     "HRNet",
-    ("HeatmapHead", "LiteHRNet"): "LiteHRNet",
-    ("MSPNHead", ""):             "MSPN",
-    ("RTMCCHead", ""):            "RTMPose",
-    ("RTMOHead", ""):             "RTMO",
-    ("SimCCHead", ""):            "SimCC",
-    ("YOLOXPoseHead", ""):        "YOLOX-Pose",
+    ("CPMHead", "CPM"):                            "CPM",
+    ("CPMHead", "HourglassNet"):                   "Hourglass",
+    ("DSNTHead", ""):                              "DSNT",
+    ("HeatmapHead", "AlexNet"):                    "AlexNet",
+    ("HeatmapHead", "CSPNeXt"):                    "CSPNeXt",
+    ("HeatmapHead", "HRFormer"):                   "HRFormer",
+    ("HeatmapHead", "HRNet"):                      "HRNet",
+    ("HeatmapHead", "LiteHRNet"):                  "LiteHRNet",
+    ("HeatmapHead", "MobileNetV2"):                "MobileNetV2",
+    ("HeatmapHead", "PyramidVisionTransformer"):   "PVT",
+    ("HeatmapHead", "PyramidVisionTransformerV2"): "PVT",
+    ("HeatmapHead", "ResNeSt"):                    "ResNeSt",
+    ("HeatmapHead", "ResNeXt"):                    "ResNeXt",
+    ("HeatmapHead", "ResNet"):                     "ResNet",
+    ("HeatmapHead", "ResNetV1d"):                  "ResNetV1d",
+    ("HeatmapHead", "SCNet"):                      "SCNet",
+    ("HeatmapHead", "SEResNet"):                   "SEResNet",
+    ("HeatmapHead", "ShuffleNetV1"):               "ShuffleNet",
+    ("HeatmapHead", "ShuffleNetV2"):               "ShuffleNet",
+    ("HeatmapHead", "SwinTransformer"):            "Swin",
+    ("HeatmapHead", "VGG"):                        "VGG",
+    ("HeatmapHead", "VisionTransformer"):          "ViTPose",
+    ("IntegralRegressionHead", ""):                "DSNT",
+    ("MSPNHead", "MSPN"):                          "MSPN",
+    ("MSPNHead", "RSN"):                           "RSN",
+    ("RLEHead", ""):                               "RLE",
+    ("RTMCCHead", ""):                             "RTMPose",
+    ("RTMOHead", ""):                              "RTMO",
+    ("RTMWHead", ""):                              "RTMW",
+    ("RegressionHead", ""):                        "DeepPose",
+    ("SimCCHead", ""):                             "SimCC",
+    ("ViPNASHead", ""):                            "ViPNAS",
+    ("VisPredictHead", ""):                        "VisPredict",
+    ("YOLOXPoseHead", ""):                         "YOLOX-Pose",
 }
 # fmt: on
 OTHER_FAMILY = "other"  # a supported head on a backbone outside the support table
@@ -70,10 +97,11 @@ def load_model_config(path: str | Path) -> ModelConfig:
 def model_config_from(config: Any) -> ModelConfig:
     """As `load_model_config`, of an `mmengine.config.Config` that was read before.
 
-    Types may be classes in it; they are names in the result.
+    Types may be classes in it; they are names in the result. Of a distillation it is the student.
     """
-    config = with_type_names(config)
-    path, model = Path(config.filename or "model config"), config.get("model")
+    path = Path(config.filename or "model config")
+    config = with_type_names(with_student(path, config))
+    model = config.get("model")
     if not isinstance(model, dict) or "head" not in model or "backbone" not in model:
         raise _no_model_config(path, config)
     head = model["head"].get("type") if isinstance(model["head"], dict) else None
@@ -86,7 +114,7 @@ def model_config_from(config: Any) -> ModelConfig:
         supported = sorted(name for row in HEADS for name in row.mmpose_heads)
         raise BadInputError(
             f"{path}: model.head.type", head or "''", f"a supported head: {', '.join(supported)}",
-            did_you_mean(
+            NOT_SUPPORTED.get(head) or did_you_mean(
                 head, supported,
                 "Heads of other kinds need an export module and a decoder; see CONTRIBUTING.md.",
             ),
@@ -98,11 +126,13 @@ def model_config_from(config: Any) -> ModelConfig:
         )  # fmt: skip
     check_structure(path, config)
     pipeline = tuple(config["test_dataloader"]["dataset"]["pipeline"])
-    codec = model["head"].get("decoder") or config.get("codec") or {}
+    finder = _finder(path, model, kind)
+    codec = finder.get("decoder") or config.get("codec") or {}
     codec = codec[-1] if isinstance(codec, list | tuple) else codec
     preprocessor = model.get("data_preprocessor") or {}
     parts = {
-        CODEC: model["head"].get("decoder"), OUT_CHANNELS: model["head"].get("out_channels"),
+        CODEC: finder.get("decoder"),
+        OUT_CHANNELS: finder.get("out_channels", finder.get("num_joints")),
         PIPELINE: pipeline, PREPROCESSOR: preprocessor, TEST_CFG: model.get("test_cfg"),
     }  # fmt: skip
     check_fields(str(path), parts, kind)
@@ -119,18 +149,31 @@ def model_config_from(config: Any) -> ModelConfig:
     )  # fmt: skip
 
 
+def _finder(path: Path, model: Mapping[str, Any], kind: HeadSpec) -> Mapping[str, Any]:
+    """The part with the head that finds keypoints; around it there may be a `VisPredictHead`."""
+    finder = pose_head(model)
+    inner = head_of_mmpose(str(finder.get("type")))
+    if finder is not model["head"] and (inner is None or inner.kind != "heatmap"):
+        able = ", ".join(head_of_kind("heatmap").mmpose_heads)
+        raise BadInputError(
+            f"{path}: model.head.pose_cfg.type", repr(finder.get("type")),
+            f"a head of heatmaps in a {model['head']['type']}: {able}",
+            "Deploy the head without it: it predicts visibilities, and finds no keypoints.",
+        )  # fmt: skip
+    if kind.kind == "visibility" and finder is model["head"]:
+        raise BadInputError(
+            f"{path}: model.head.pose_cfg", "nothing", "the head that finds keypoints, a dict",
+            "Add it.",
+        )  # fmt: skip
+    return finder
+
+
 def _no_model_config(path: Path, config: Any) -> BadInputError:
     found, next_step = "no model with a backbone and a head", "Check the path."
     model = config.get("model")
     if isinstance(model, dict) and "keypoint_head" in model:
         found = "model.keypoint_head: a config of MMPose 0.x"
         next_step = "Give the same model's config of MMPose 1.x; the checkpoint still fits it."
-    elif student := (config.get("model") or {}).get("student_cfg"):
-        found = f"a {config['model'].get('type')}, which trains one model with another's help"
-        next_step = (
-            f"Give the config of its student: {student}. A checkpoint of the distillation may "
-            "stay as it is: the student's weights are taken from it."
-        )
     elif "backend_config" in config:
         next_step = "This is a deploy config, which comes first; the model config comes second."
     return BadInputError(str(path), found, "an MMPose 1.x model config", next_step)

@@ -89,6 +89,7 @@ CELLS = several(integer(2, 4096), 2)  # (W, H) of a heatmap
 KERNEL = Rule(
     "an odd integer from 3 to 255", lambda v: integer(3, 255).fits(v) and bool(v % 2)
 )  # OpenCV's Gaussian blur
+DISK = Rule("{'backend': 'disk'}", lambda v: isinstance(v, dict) and {**v} == {"backend": "disk"})
 META_KEYS = Rule("a list with input_size, input_center and input_scale", _has_input)
 INDICES = Rule(
     "a list of indices, one at least",
@@ -144,7 +145,7 @@ FIELDS: Mapping[str, tuple[Field, ...]] = {
         Field("backend_args",     "idle",    either(NONE, DICT), "where a data set's files are"),
         Field("color_type",       "carried", only("color", "color_ignore_orientation"),
               "LoadImageFromFile.color_type; other types are no images of three channels"),
-        Field("file_client_args", "fixed",   NONE,              "backend_args took its place"),
+        Field("file_client_args", "idle",    either(NONE, DISK), "the older backend_args"),
         Field("ignore_empty",     "idle",    ANY,               "what cannot be read is an error"),
         Field("imdecode_backend", "fixed",   only("cv2", None), "the SDK decodes with OpenCV"),
         Field("to_float32",       "fixed",   only(False),       "the SDK crops 8-bit images"),
@@ -198,6 +199,14 @@ FIELDS: Mapping[str, tuple[Field, ...]] = {
         *_DETECTOR,
         Field("nms_thr",          "carried", number(0, 1), "the choice of people", required=True),
     ),
+    "IntegralRegressionLabel": (
+        Field("blur_kernel_size", "idle",    KERNEL, _ENCODES),
+        Field("heatmap_size",     "idle",    CELLS,  _ENCODES, required=True),
+        Field("input_size",       "carried", SIZE,   _PARAMS, required=True),
+        Field("normalize",        "idle",    SWITCH, _ENCODES),
+        Field("sigma",            "idle",    SIGMA,  _ENCODES, required=True),
+        Field("unbiased",         "idle",    SWITCH, _ENCODES),
+    ),
     "MSRAHeatmap": (
         Field("blur_kernel_size", "carried", KERNEL, _PARAMS),
         Field("heatmap_size",     "carried", CELLS,  _PARAMS, required=True),
@@ -209,6 +218,9 @@ FIELDS: Mapping[str, tuple[Field, ...]] = {
         Field("heatmap_size",     "carried", CELLS,  _PARAMS, required=True),
         Field("input_size",       "carried", SIZE,   _PARAMS, required=True),
         Field("kernel_size",      "carried", KERNEL, _PARAMS, required=True),
+    ),
+    "RegressionLabel": (
+        Field("input_size",       "carried", SIZE,   _PARAMS, required=True),
     ),
     "SimCCLabel": (
         Field("decode_beta",      "idle",    number(1e-6, 1e6), "it is for visibilities"),

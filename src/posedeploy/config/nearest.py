@@ -81,9 +81,10 @@ def _words(text: str) -> list[str]:
 def _part(word: str) -> tuple[str, str] | None:
     """The part of a name that a word is of, and how it is written there."""
     by_kind = {head.kind: head.word for head in HEADS}
+    words = {word: word for word in head_words() if word}
     parts: Mapping[str, Mapping[str, str]] = {
         "backend": {**{name: name for name in registry.backend_names()}, **BACKENDS},
-        "head": {**by_kind, **{word: by_kind[kind] for word, kind in families().items()}},
+        "head": {**words, **by_kind, **{word: by_kind[kind] for word, kind in families().items()}},
         "mode": {mode: mode for mode in SHAPE_MODES},
         "option": {option: option for option in OPTIONS},
         "precision": {**{name: name for name in precisions()}, **PRECISIONS},

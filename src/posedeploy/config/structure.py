@@ -23,7 +23,15 @@ _DICTS: Mapping[str, tuple[bool, bool]] = {
 }
 # --------------------------------------------------------------------------------------------
 SCOPE = "mmpose"
+COUNTS = ("num_keypoints", "num_joints", "out_channels")  # fields of heads
 _NEXT = "Correct the model config, or inherit from one that mmpose ships, as _base_."
+
+
+def pose_head(model: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The part of a config with the head that finds keypoints: `VisPredictHead` is around it."""
+    head: Mapping[str, Any] = model["head"]
+    inner = head.get("pose_cfg")
+    return inner if isinstance(inner, dict) else head
 
 
 def check_structure(path: Path, config: Any) -> None:
@@ -48,7 +56,7 @@ def check_structure(path: Path, config: Any) -> None:
 
 def _check_lists(path: Path, config: Any) -> None:
     """The codecs, of which there may be several, and the test pipeline."""
-    codecs = config["model"]["head"].get("decoder")
+    codecs = pose_head(config["model"]).get("decoder")
     for codec in codecs if isinstance(codecs, list | tuple) else [codecs]:
         if not isinstance(codec, dict | None):
             raise _misfit(path, "model.head.decoder", codec, "a codec, a dict with a type")
@@ -71,16 +79,16 @@ def keypoint_count(path: Path, model: Mapping[str, Any], codec: Mapping[str, Any
     """Number of keypoints that a model finds by its config; None where that says nothing.
 
     It is that of `test_cfg.output_keypoint_indices`, or else of the head: detectors have
-    `num_keypoints`, the others one channel a keypoint, and three with the codec UDPHeatmap of type
-    'combined' (mmpose/codecs/udp_heatmap.py).
+    `num_keypoints`, regression heads `num_joints`, the others one channel a keypoint, and three
+    with the codec UDPHeatmap of type 'combined' (mmpose/codecs/udp_heatmap.py).
 
     Raises:
         BadInputError: The number is none.
     """
-    head, chosen = model["head"], (model.get("test_cfg") or {}).get("output_keypoint_indices")
+    head, chosen = pose_head(model), (model.get("test_cfg") or {}).get("output_keypoint_indices")
     if isinstance(chosen, list | tuple):
         return len(chosen)
-    name = next((name for name in ("num_keypoints", "out_channels") if name in head), "")
+    name = next((name for name in COUNTS if name in head), "")
     if not name:
         return None
     channels = 3 if codec.get("heatmap_type") == "combined" and name == "out_channels" else 1

@@ -50,9 +50,9 @@ def convert(
         with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
             warnings.simplefilter("ignore")  # and no progress bars: there is no switch for them
             # coremltools converts core ATen only. Loading a program adds a node for each unused
-            # result, which coremltools refuses; decomposing drops them.
+            # result, which coremltools refuses; decomposing drops them. It knows no alias either.
             model = ct.convert(
-                program.run_decompositions({}),
+                program.run_decompositions({torch.ops.aten.alias.default: lambda tensor: tensor}),
                 inputs=[ct.TensorType(i.name, i.shape, np.float32) for i in inputs],
                 outputs=[ct.TensorType(name=i.name, dtype=np.float32) for i in outputs],
                 skip_model_load=True,

@@ -23,16 +23,13 @@ from posedeploy.convert.types import (
 from posedeploy.errors import ConversionError, UnavailableError
 from posedeploy.paths import scratch_folder
 from posedeploy.precision.calibration import CalibrationSet, required
-from posedeploy.precision.ncnn_files import read_param
+from posedeploy.precision.ncnn_files import WEIGHTED, read_param
 from posedeploy.precision.ncnn_int8 import quantize_ncnn
 from posedeploy.runtime import Session, SessionOptions, StoredPrecision, backend_row, get_runtime
 from posedeploy.runtime.ncnn import foreign_type, is_quantized
 from posedeploy.runtime.processes import Limit, OutOfTimeError, run_program
 from posedeploy.runtime.torchscript import SIGNATURE
 
-# Parameter of a layer that holds how many weights it has (ncnn's operators.md)
-_WEIGHT_COUNT = {"Convolution": 6, "ConvolutionDepthWise": 6, "Deconvolution": 6,
-                 "DeconvolutionDepthWise": 6, "InnerProduct": 2}  # fmt: skip
 PNNX_LIMIT = Limit(600.0)  # of CPU: the slowest model here takes 16 s
 _LOG = re.compile(
     r"^(?=.*(unsupported|not supported|\bignore\b)).*$", re.IGNORECASE | re.MULTILINE
@@ -107,7 +104,8 @@ def weight_precision(param: Path, weights: Path) -> StoredPrecision:
     if is_quantized(param):
         return StoredPrecision.INT8
     layers = read_param(param)
-    count = sum(x.number(_WEIGHT_COUNT[x.type]) for x in layers if x.type in _WEIGHT_COUNT)
+    weighted = (WEIGHTED[layer.type](layer) for layer in layers if layer.type in WEIGHTED)
+    count = sum(number for blocks in weighted for number, _ in blocks)
     whole = weights.stat().st_size >= 4 * count
     return StoredPrecision.FP32 if whole else StoredPrecision.FP16
 

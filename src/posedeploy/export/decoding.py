@@ -80,6 +80,21 @@ class HeatmapPeaks(nn.Module):
         return step
 
 
+class Coordinates(nn.Module):
+    """`RegressionLabel.decode` of what `RLEHead.predict` gives it: sigmas by the sigmoid."""
+
+    size: Tensor
+
+    def __init__(self, codec: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.register_buffer("size", torch.tensor(codec["input_size"], dtype=torch.float32))
+
+    def forward(self, output: Tensor) -> tuple[Tensor, Tensor]:
+        """x, y and two logits [N, K, 4] → keypoints [N, K, 2] input px, scores [N, K]."""
+        scores = 1.0 - output[..., 2:].sigmoid().mean(dim=-1)
+        return output[..., :2].to(torch.float32) * self.size, scores
+
+
 def peaks_or_none(cells: Tensor, scores: Tensor) -> Tensor:
     """Positions [N, K, 2] in float32; `NO_PEAK` where the score [N, K] is not above 0."""
     seen = (scores > 0).to(torch.float32).unsqueeze(-1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,14 @@ from torch import nn
 
 from posedeploy.config import DeployConfig, ModelConfig
 from posedeploy.errors import BadInputError
+from posedeploy.export.windows import ShiftedWindowAttention
 from posedeploy.heads import HeadSpec, Stage, load
+
+Replacements = Mapping[str, Callable[[Any], nn.Module]]  # class of a module -> what replaces it
+# What exporters record wrongly -> what computes the same and is recorded right
+REWRITES: Replacements = {
+    "mmpose.models.backbones.swin.ShiftWindowMSA": ShiftedWindowAttention,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +50,8 @@ def exportable_module(
     head = model_config.head_kind
     _check_fit(head, model_config, deploy_config)
     ending = head.stage(stage) if stage else head.stages[0]
-    network = load(head.network)(sharing_copy(model), model_config, deploy_config, ending.name)
+    copied = replace_modules(sharing_copy(model), REWRITES)
+    network = load(head.network)(copied, model_config, deploy_config, ending.name)
     network.eval().requires_grad_(False)
     whole = ending in head.whole_stages
     return ExportableModule(
@@ -62,10 +71,23 @@ def sharing_copy(model: nn.Module) -> Any:
     return copy.deepcopy(model, shared | {id(config): config})
 
 
+def replace_modules(network: Any, replacements: Replacements) -> Any:
+    """The same network, in which every module of a class of the table is what its row makes of it.
+
+    In place: give it a `sharing_copy`.
+    """
+    for parent in list(network.modules()):
+        for name, child in list(parent.named_children()):
+            kind = type(child)
+            if make := replacements.get(f"{kind.__module__}.{kind.__qualname__}"):
+                setattr(parent, name, make(child))
+    return network
+
+
 def _check_fit(head: HeadSpec, model_config: ModelConfig, deploy_config: DeployConfig) -> None:
     name, outputs = deploy_config.name, len(deploy_config.output_names)
     if outputs not in {len(s.outputs) for s in head.whole_stages} or (
-        name is not None and name.variant != head.word
+        name is not None and name.variant not in {"", head.word}
     ):
         word = f"_{head.word}" if head.word else ""
         raise BadInputError(

@@ -4,6 +4,7 @@
 |---|---|---|
 | `x[..., ::2, ::2]` (Focus of CSPDarknet) | `Tensor.slice`, unknown | a one-hot 2x2 convolution |
 | `torch.linalg.norm` | unknown | `sqrt(sum(x * x))` |
+| query, key and value as one tensor of 5 axes (ViTPose) | 4 axes | `nn.MultiheadAttention` |
 
 mmpose is not patched: modules are replaced in a copy, functions while tracing.
 """
@@ -18,7 +19,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from posedeploy.export.module import ExportableModule, sharing_copy
+from posedeploy.export.module import (
+    ExportableModule,
+    Replacements,
+    replace_modules,
+    sharing_copy,
+)
 from posedeploy.export.tracing import Replacing, static_shapes
 
 
@@ -47,13 +53,42 @@ class ConvolutionalFocus(nn.Module):
         return features
 
 
-def without_slices(module: ExportableModule) -> ExportableModule:
-    """The module with every `Focus` replaced, in a copy that shares its weights."""
-    network = sharing_copy(module.network)
-    for parent in list(network.modules()):
-        for name, child in list(parent.named_children()):
-            if type(child).__name__ == "Focus":
-                setattr(parent, name, ConvolutionalFocus(child))
+class PlainAttention(nn.Module):
+    """mmpretrain's `MultiheadAttention` as torch's, which is a layer of ncnn's."""
+
+    def __init__(self, original: Any) -> None:
+        super().__init__()
+        joined = original.qkv
+        self.attention = nn.MultiheadAttention(
+            original.embed_dims, original.num_heads, bias=joined.bias is not None, batch_first=True
+        )
+        self.attention.in_proj_weight, self.attention.in_proj_bias = joined.weight, joined.bias
+        self.attention.out_proj.weight = original.proj.weight
+        self.attention.out_proj.bias = original.proj.bias
+        self.scale = original.gamma1
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Tokens [N, L, C] → attended tokens [N, L, C]."""
+        attended: Tensor = self.scale(self.attention(x, x, x, need_weights=False)[0])
+        return attended
+
+
+def _plain_attention(original: Any) -> nn.Module:
+    """What torch's attention cannot be, a shortcut or another size of its input, stays."""
+    as_torch = original.input_dims == original.embed_dims and not original.v_shortcut
+    return PlainAttention(original) if as_torch else original
+
+
+_REPLACED: Replacements = {
+    "mmdet.models.backbones.csp_darknet.Focus": ConvolutionalFocus,
+    "mmpose.models.backbones.csp_darknet.Focus": ConvolutionalFocus,
+    "mmpretrain.models.utils.attention.MultiheadAttention": _plain_attention,
+}
+
+
+def with_ncnn_modules(module: ExportableModule) -> ExportableModule:
+    """The module with what ncnn lacks replaced, in a copy that shares its weights."""
+    network = replace_modules(sharing_copy(module.network), _REPLACED)
     return dataclasses.replace(module, network=network.eval().requires_grad_(False))
 
 

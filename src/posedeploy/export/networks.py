@@ -53,6 +53,21 @@ class HeatmapNetwork(TopDownNetwork):
         return self._ending(heatmaps[-1] if isinstance(heatmaps, list | tuple) else heatmaps)
 
 
+class VisibilityNetwork(TopDownNetwork):
+    """VisPredictHead around a heatmap head: heatmaps, and how likely each keypoint is visible."""
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Normalized image [N, 3, H, W] → heatmaps [N, K, h, w], probabilities [N, K]."""
+        head, features = self.model.head, self.model.extract_feat(image)
+        heatmaps = head.pose_head(features)
+        # `vis_forward` ends with a reshape to the same shape: OpenVINO drops it, and with it the
+        # output's name
+        visibility = head.vis_head(features[-1])
+        if not head.use_sigmoid:  # its `predict` takes it then
+            visibility = visibility.sigmoid()
+        return heatmaps[-1] if isinstance(heatmaps, list | tuple) else heatmaps, visibility
+
+
 class SimccNetwork(TopDownNetwork):
     """SimCCHead and RTMCCHead: one vector per keypoint and axis."""
 

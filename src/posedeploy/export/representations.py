@@ -23,7 +23,7 @@ from posedeploy.export.detection import detection_settings
 from posedeploy.export.exporters import EXPORTERS, Exporter
 from posedeploy.export.graph import BATCH, clean, problems, write_checked
 from posedeploy.export.module import ExportableModule
-from posedeploy.export.ncnn_rewrites import ncnn_operators, without_slices
+from posedeploy.export.ncnn_rewrites import ncnn_operators, with_ncnn_modules
 from posedeploy.export.tracing import static_shapes
 from posedeploy.heads import load
 from posedeploy.runtime.torchscript import SIGNATURE, signature_text
@@ -182,7 +182,7 @@ FORMS: Mapping[str, Writer] = {
     "exported-program": lambda module, config, folder, _: export_program(
         module, config, folder / "end2end.pt2"),
     "ncnn":             lambda module, config, folder, _: export_trace(
-        without_slices(module), config, folder / TRACED_FILE, ncnn_operators),
+        with_ncnn_modules(module), config, folder / TRACED_FILE, ncnn_operators),
     "onnx":             _onnx,
     "torchscript":      lambda module, config, folder, _: export_trace(
         module, config, folder / TRACED_FILE),

@@ -19,6 +19,9 @@ DETECTION_OUTPUTS = frozenset({"dets", "boxes", "cls"})
 _SHAPES = ("Shape", "Size")
 # What reads the network's outputs where a top-down graph holds the decoding (`export.decoding`).
 _PEAKS = ("ArgMax", "GatherElements", "ReduceMax")
+# What follows the last layers of a graph that ends with coordinates: an integral over heatmaps, or
+# scores of sigmas (`export.regression`, `export.decoding`).
+_COORDINATES = ("Sigmoid", "Softmax")
 # The projection on LiteHRNet's branch of stride 4; exporters keep its name in the node or in the
 # weight.
 _LITEHRNET = re.compile(r"head_layer[./]projects\.3[./]depthwise_conv")
@@ -50,11 +53,13 @@ def _last_layers(graph: Any) -> Iterable[Any]:
 
 
 def _decode(graph: Any) -> Iterable[Any]:
-    if not _is_detector(graph):
-        nodes = list(_upstream(graph, lambda node: bool(node.op_type in _PEAKS)))
-        return nodes if any(node.op_type == "ArgMax" for node in nodes) else []
+    detector = _is_detector(graph)
+    nodes = list(_upstream(graph, lambda node: bool(node.op_type in _PEAKS)))
+    if not detector and any(node.op_type == "ArgMax" for node in nodes):
+        return nodes
     stop = _network_end(graph)
-    return [node for node in _upstream(graph, stop) if not stop(node)]
+    nodes = [node for node in _upstream(graph, stop) if not stop(node)]
+    return nodes if detector or any(node.op_type in _COORDINATES for node in nodes) else []
 
 
 def _network_end(graph: Any) -> Callable[[Any], bool]:

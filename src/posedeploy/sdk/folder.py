@@ -6,18 +6,21 @@ fields are ignored, as its clients do.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from posedeploy.errors import BadInputError
+from posedeploy.heads import HEADS
 from posedeploy.runtime import ComputePrecision
-from posedeploy.sdk.fields import Node
+from posedeploy.sdk.archive import MARK, Unpacked, locate
+from posedeploy.sdk.decode import UNKNOWN
+from posedeploy.sdk.fields import Node, is_json
 from posedeploy.sdk.meta import DatasetMeta, dataset_meta
 from posedeploy.sdk.safefiles import file_inside, read_json
 
-DEPLOY, PIPELINE, DETAIL = "deploy.json", "pipeline.json", "detail.json"
+DEPLOY, PIPELINE, DETAIL = MARK, "pipeline.json", "detail.json"
 JSON_FILES = (DEPLOY, PIPELINE, DETAIL)
 PRECISIONS = {precision.value.upper(): precision for precision in ComputePrecision}
 
@@ -46,9 +49,11 @@ class SdkModel:
     transforms: tuple[Node, ...]  # pre-processing steps, in order
     input_map: Mapping[str, str]  # pipeline name -> graph input (its name, or '#i' by position)
     output_map: Mapping[str, str]  # pipeline name -> graph output, likewise
-    component: str
+    component: str  # where `pipeline.json` has `UNKNOWN` for a detector, the one of its graph
     params: Node
     detail: Mapping[str, Any]  # `detail.json`, {} if there is none
+    unnamed: bool = False  # the component is `UNKNOWN` in `pipeline.json`
+    unpacked: Unpacked | None = field(default=None, repr=False, compare=False)  # of a zip
 
     @property
     def precision(self) -> ComputePrecision:
@@ -119,6 +124,30 @@ def _check_wiring(pipeline: Node, transform: Node, net: Node, post: Node) -> Non
             raise node.error(f"names that connect the tasks: {connecting}")
 
 
+def _component(post: Node, steps: Sequence[Node], detail: Mapping[str, Any]) -> str:
+    """The component; for `UNKNOWN` after transforms of detectors that of their graphs.
+
+    MMDeploy's graphs of detectors end alike, whichever head they are of: `detail.json` tells, and
+    without it the last detector counts.
+    """
+    named = post.at("component").is_a(str)
+    if named != UNKNOWN or all(step.value["type"] != "BottomupResize" for step in steps):
+        return named
+    codebase = detail.get("codebase")
+    config = str(codebase.get("config") if isinstance(codebase, dict) else "")
+    detectors = [head for head in HEADS if head.stages[0].output_names == ("dets", "keypoints")]
+    return next((h for h in detectors if h.kind in config), detectors[-1]).stages[0].component
+
+
+def kept_people(model: SdkModel) -> int | None:
+    """`keep_top_k` that a detector was exported with, as `detail.json` records it."""
+    node = Node(model.detail, DETAIL)
+    for key in ("codebase_config", "post_processing"):
+        node = node.at(key) if node.has(key) else Node({}, DETAIL)
+    kept = node.value.get("keep_top_k") if isinstance(node.value, dict) else None
+    return kept if isinstance(kept, int) and is_json(kept, int) and kept > 0 else None
+
+
 def _name_map(net: Node, key: str) -> dict[str, str]:
     if not net.has(key):
         return {}
@@ -129,11 +158,14 @@ def _name_map(net: Node, key: str) -> dict[str, str]:
 def read_folder(folder: str | Path) -> SdkModel:
     """Read and check the JSON files of a folder of `posedeploy convert` or MMDeploy.
 
+    `folder` is also a file in it, or a zip of it, which is unpacked for as long as the result is
+    used (`archive.locate`).
+
     Raises:
         BadInputError: There is no such folder, or something in it is missing or wrong; the
             message names the file and the JSON path.
     """
-    folder = Path(folder)
+    folder, unpacked = locate(folder)
     if not folder.is_dir():
         raise BadInputError(
             str(folder), "no directory" if folder.exists() else "nothing there",
@@ -152,8 +184,8 @@ def read_folder(folder: str | Path) -> SdkModel:
         step.at("type").is_a(str)
     params = post.at("params") if post.has("params") else Node({}, PIPELINE, f"{post.path}.params")
     params.is_a(dict)
-    detail = folder / DETAIL  # clients run without it, and so do we
-    has_detail = detail.exists() or detail.is_symlink()
+    path = folder / DETAIL  # clients run without it, and so do we
+    detail = read_json(folder, DETAIL) if path.exists() or path.is_symlink() else {}
     return SdkModel(
         folder=folder,
         version=deploy.at("version").is_a(str),
@@ -162,7 +194,9 @@ def read_folder(folder: str | Path) -> SdkModel:
         transforms=steps,
         input_map=_name_map(net, "input_map"),
         output_map=_name_map(net, "output_map"),
-        component=post.at("component").is_a(str),
+        component=_component(post, steps, detail),
         params=params,
-        detail=read_json(folder, DETAIL) if has_detail else {},
+        detail=detail,
+        unnamed=post.at("component").value == UNKNOWN,
+        unpacked=unpacked,
     )

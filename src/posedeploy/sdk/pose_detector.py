@@ -5,6 +5,7 @@ numpy, OpenCV and one backend; neither torch nor mmpose.  Called as MMDeploy's r
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -18,12 +19,13 @@ from posedeploy.runtime import Device, Runtime, Session
 from posedeploy.sdk.binding import batch_of, bind, decoder_of, load_session
 from posedeploy.sdk.checksums import verify_files
 from posedeploy.sdk.decode import MISMATCH
-from posedeploy.sdk.folder import read_folder
+from posedeploy.sdk.folder import PIPELINE, kept_people, read_folder
 from posedeploy.sdk.images import MAX_PIXELS, Image, check_image
 from posedeploy.sdk.poses import Poses, as_boxes, join, place
 from posedeploy.sdk.reading import ImageSource, read_source
 from posedeploy.sdk.transforms import Region, compile_transforms
 
+_LOG = logging.getLogger(__name__)
 DEFAULT_BATCH = 16  # regions in one call of a graph with a dynamic batch
 NOT_FINITE = "Convert the model again: its weights are damaged, or too large for the precision."
 STAGES = ("pre", "session", "post")  # of a call of the graph, in order
@@ -35,7 +37,7 @@ class PoseDetector:
     Threads may call one detector at the same time; each gets the result of its own image.
 
     Args:
-        model_path: The folder, or one of the files in it.
+        model_path: The folder, one of the files in it, or a zip of it.
         device_name: 'cpu', or 'cuda' for a backend that runs there.
         device_id: Which of several devices.
         threads: Threads within one operation; 0 lets the backend choose.
@@ -78,8 +80,12 @@ class PoseDetector:
         if batch_size < 1 or threads < 0:
             found, expected = f"{batch_size=}, {threads=}", "batch_size from 1, threads from 0"
             raise BadInputError("PoseDetector", found, expected, "Pass other numbers.")
-        path = Path(model_path)
-        self.model = read_folder(path.parent if path.is_file() else path)
+        self.model = read_folder(model_path)
+        if self.model.unnamed:
+            _LOG.warning(
+                "%s: the component is UNKNOWN, which MMDeploy writes for detectors; decoded as %s",
+                self.model.folder / PIPELINE, self.model.component,
+            )  # fmt: skip
         self.dataset_meta = self.model.dataset_meta
         self._pre = compile_transforms(self.model.transforms)
         self.top_down, self.input_size = self._pre.top_down, self._pre.input_size
@@ -96,6 +102,36 @@ class PoseDetector:
     def effective_options(self) -> Mapping[str, str]:
         """Options in force, as the backend reports them."""
         return self._open().effective_options
+
+    @cached_property
+    def most_people(self) -> int | None:
+        """Most people that the model can find in one image, as its graph or its rule keeps them.
+
+        For a graph with as many rows as there are people, `keep_top_k` in `detail.json`. None
+        where that is not known either, and for a top-down model, which is told where they are.
+        """
+        if self.top_down:
+            return None
+        if rule := getattr(self._decoder, "rule", None):  # suppression on the host
+            return int(rule.keep_top_k)
+        if (target := self._binding.outputs.get("dets")) is None:  # no rows of people
+            return None
+        shape = next(info.shape for info in self._open().outputs if info.name == target)
+        if not shape:  # known after a run only
+            width, height = self.input_size
+            blank = np.zeros((self._binding.batch or 1, 3, height, width), np.float32)
+            shape = self._run(blank)["dets"].shape
+        return shape[1] if isinstance(shape[1], int) else kept_people(self.model)
+
+    @property
+    def bound_outputs(self) -> Mapping[str, str]:
+        """Names that the component reads the outputs by -> their names in the graph."""
+        return self._binding.outputs
+
+    @property
+    def regions_in_a_call(self) -> int:
+        """Most regions that go to the graph at once; 1 for a graph with a batch of one."""
+        return self._batch
 
     def __enter__(self) -> Self:
         return self
@@ -175,14 +211,17 @@ class PoseDetector:
         keypoints = 0 if all(parts) else self._keypoints
         return [join(part, keypoints) for part in parts]
 
-    def outputs(self, img: Image) -> dict[str, NDArray[Any]]:
-        """What the graph outputs for the whole image, `[1, ...]`, by the pipeline's names.
+    def outputs(self, *imgs: Image) -> dict[str, NDArray[Any]]:
+        """What the graph outputs for whole images in one call, `[n, …]`, by the pipeline's names.
+
+        A top-down model takes each as one box.
 
         Raises:
-            BadInputError: Not an image, one above `max_pixels`, or one that the graph refuses.
+            BadInputError: Not an image, one above `max_pixels`, or images that the graph refuses.
         """
-        regions = self._pre.regions(check_image(img, self.max_pixels), None)
-        return {name: array[:1] for name, array in self._run(self._tensor(regions)).items()}
+        regions = [self._pre.regions(check_image(img, self.max_pixels), None)[0] for img in imgs]
+        outputs = self._run(self._tensor(regions))
+        return {name: array[: len(imgs)] for name, array in outputs.items()}
 
     def _open(self) -> Session:
         if self._session is None:

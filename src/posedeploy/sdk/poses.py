@@ -25,11 +25,14 @@ class Poses:
     boxes: NDArray[np.float32]  # `[n, 4]`: left, top, right, bottom in image px, detected or given
     scores: NDArray[np.float32]  # `[n]`: of the boxes; 1 for boxes that were given
     labels: NDArray[np.int64] | None = None  # `[n]`: class, from 0; None for models of one class
+    # `[n, K]`: how likely a keypoint is visible, 0 to 1; None for models that do not tell
+    visible: NDArray[np.float32] | None = None
 
     def select(self, rows: NDArray[np.bool_]) -> Poses:
         """Those people of the image."""
         labels = None if self.labels is None else self.labels[rows]
-        return Poses(self.keypoints[rows], self.boxes[rows], self.scores[rows], labels)
+        visible = None if self.visible is None else self.visible[rows]
+        return Poses(self.keypoints[rows], self.boxes[rows], self.scores[rows], labels, visible)
 
 
 def as_boxes(boxes: ArrayLike) -> Floats:
@@ -79,7 +82,9 @@ def place(decoded: Decoded, regions: Sequence[Region], input_size: tuple[int, in
     result = np.concatenate([points, decoded.point_scores[..., None]], axis=-1, dtype=np.float32)
     if decoded.boxes is None or decoded.box_scores is None:
         boxes = np.stack([region.box for region in regions])[decoded.image]
-        return Poses(result, boxes.astype(np.float32), np.ones(people, np.float32))
+        visible = None if decoded.visible is None else decoded.visible.astype(np.float32)
+        ones = np.ones(people, np.float32)
+        return Poses(result, boxes.astype(np.float32), ones, visible=visible)
     corners = decoded.boxes.reshape(people, 2, 2)
     boxes = to_image(corners, centers, scales, input_size).reshape(people, 4)
     scores = decoded.box_scores.astype(np.float32)
@@ -92,9 +97,11 @@ def join(parts: Sequence[Poses], keypoints: int) -> Poses:
         points, boxes = np.empty((0, keypoints, 3), np.float32), np.empty((0, 4), np.float32)
         return Poses(points, boxes, np.empty(0, np.float32))
     labels = [part.labels for part in parts if part.labels is not None]
+    visible = [part.visible for part in parts if part.visible is not None]
     return Poses(
         np.concatenate([part.keypoints for part in parts]),
         np.concatenate([part.boxes for part in parts]),
         np.concatenate([part.scores for part in parts]),
         np.concatenate(labels) if labels else None,
+        np.concatenate(visible) if visible else None,
     )

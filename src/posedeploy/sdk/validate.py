@@ -11,6 +11,7 @@ from pathlib import Path
 
 from posedeploy.errors import BadInputError
 from posedeploy.runtime import backend_names, backend_row
+from posedeploy.sdk.archive import locate
 from posedeploy.sdk.binding import check_kind, decoder_of
 from posedeploy.sdk.checks import Finding, Level, error, from_exception, warning
 from posedeploy.sdk.checks.clients import Client, check_client, client_named
@@ -23,6 +24,7 @@ from posedeploy.sdk.checks.files import (
     check_schema,
 )
 from posedeploy.sdk.checks.graph import check_graph, keypoint_count
+from posedeploy.sdk.decode import UNKNOWN
 from posedeploy.sdk.folder import DETAIL, JSON_FILES, PIPELINE, SdkModel, read_folder
 from posedeploy.sdk.onnxfile import OnnxFacts, read_onnx
 from posedeploy.sdk.safefiles import read_json
@@ -34,10 +36,15 @@ __all__ = ["Finding", "Level", "validate"]
 def validate(folder: str | Path, client: str | None = None) -> list[Finding]:
     """What is wrong with an SDK model folder, ours or MMDeploy's: errors, warnings, notes.
 
-    `client` names one that must be able to use it; a BadInputError lists those there are.
+    `folder` may be a file in it or a zip of it, as for `read_folder`; a zip that cannot be
+    unpacked is an error. `client` names one that must be able to use it; a BadInputError lists
+    those there are.
     """
     profile = client_named(client) if client else None
-    path = Path(folder)
+    try:
+        path, _unpacked = locate(folder)
+    except BadInputError as problem:
+        return [from_exception(problem, Path(folder).name)]
     if not path.is_dir():
         return [error("", "", "no directory", "an SDK model folder")]
     levels = list(Level)
@@ -83,6 +90,10 @@ def _check_model(model: SdkModel, client: Client | None) -> Iterator[Finding]:
     if all(finding.level is not Level.ERROR for finding in in_files):
         yield from check_checksums(model)
     yield from check_program(model)
+    if model.unnamed:
+        found = f"{UNKNOWN!r}, which MMDeploy writes for detectors"
+        why = "posedeploy decodes it by the outputs of its graph; MMDeploy's client crashes"
+        yield warning(PIPELINE, model.component_path, found, repr(model.component), why)
     preprocessor = decoder = graph = keypoints = None
     try:
         preprocessor = compile_transforms(model.transforms)

@@ -117,8 +117,10 @@ def _output_map(
     artifact: Artifact, model_config: ModelConfig, deploy_config: DeployConfig
 ) -> dict[str, str]:
     """Name that the component reads -> position or name in the graph, where it is another."""
-    names = deploy_config.output_names
-    reads = _stage(model_config, artifact.host).reads or names
+    stage, names = _stage(model_config, artifact.host), deploy_config.output_names
+    reads = stage.read_names
+    if len(names) != len(reads):  # a stage whose names a deploy config does not have
+        names = stage.output_names
     by_position = artifact.names_are_positions
     targets = [f"#{i}" for i in range(len(names))] if by_position else names
     pairs = zip(reads, targets, strict=True)

@@ -10,6 +10,7 @@ with 1 if one is not admitted.
 from __future__ import annotations
 
 import copy
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,7 +39,9 @@ class Admission:
     """Measures on images that calibration has not seen."""
 
     bf16_sqnr_db: float  # of a bf16 autocast run, the worst output's; see `_sqnr_db`
-    same_argmax: float  # part of (pair of images, channel) with the maximum at the same position
+    # Part of (pair of images, channel) with the maximum at the same position; 0 and infinite gaps
+    # for heads that output coordinates, which no maximum decides.
+    same_argmax: float
     # Median difference of the largest and the second largest value of a channel, in standard
     # deviations of the output: the smallest of the outputs, and divided by `noise`.
     gap: float
@@ -56,6 +59,7 @@ def measure(model: Any, model_config: ModelConfig, count: int = IMAGES) -> Admis
     """Measure a model on images, 2 at least. Runs it five times on each, on one thread."""
     batch = image_batch(model_config, count, _SEED)
     model64 = copy.deepcopy(model).double()
+    peaks = model_config.head_kind.outputs[0].has_peaks or model_config.head_kind.bottom_up
     with single_thread(), torch.no_grad():
         layers = layer_failures(layer_facts(model, batch))
         maps = output_maps(model, model_config.head_kind, batch)
@@ -65,12 +69,12 @@ def measure(model: Any, model_config: ModelConfig, count: int = IMAGES) -> Admis
         detector: dict[str, Any] = {}
         if model_config.head_kind.bottom_up:
             detector = _detections(model, model64, batch, model_config)
-    gaps = {name: _gap(y) for name, y in maps64.items()}
+    gaps = {name: _gap(y) if peaks else math.inf for name, y in maps64.items()}
     noise = {name: float((maps[name] - y).abs().max()) for name, y in maps64.items()}
     spread = {name: float(_centered(y).std()) for name, y in maps64.items()}
     return Admission(
         bf16_sqnr_db=min(_sqnr_db(y, maps16[name]) for name, y in maps64.items()),
-        same_argmax=max(_same_argmax(y) for y in maps64.values()),
+        same_argmax=max(_same_argmax(y) for y in maps64.values()) if peaks else 0.0,
         gap=min(gaps[name] / spread[name] for name in maps64),
         gap_over_noise=min(gaps[name] / noise[name] for name in maps64),
         noise=max(noise[name] / spread[name] for name in maps64),
@@ -82,10 +86,13 @@ def measure(model: Any, model_config: ModelConfig, count: int = IMAGES) -> Admis
 def output_maps(model: Any, head: HeadSpec, batch: torch.Tensor) -> Maps:
     """The network's raw outputs, each as [N, channels, positions].
 
-    Heatmaps [N, K, H·W]; SimCC [N, K, Wx] and [N, K, Wy]; for detectors each kind of prediction
-    over the positions of all levels.
+    Heatmaps [N, K, H·W]; SimCC [N, K, Wx] and [N, K, Wy]; coordinates [N, K·D, 1]; for detectors
+    each kind of prediction over the positions of all levels.
     """
     raw = model.head.forward(model.extract_feat(batch))
+    if head.top_down and not head.outputs[0].has_peaks:
+        points = raw[0] if isinstance(raw, tuple) else raw  # the other one is heatmaps
+        return {head.output_names[0]: points.flatten(1).unsqueeze(2)}
     if head.top_down and len(head.outputs) > 1:
         return dict(zip(head.output_names, raw, strict=True))
     if head.top_down:
@@ -195,8 +202,9 @@ def failures(measured: Admission, kind: str = "calibrated") -> tuple[str, ...]:
 def table_row(name: str, kind: str, measured: Admission) -> str:
     """One line of the Markdown table."""
     m = measured
-    cells = [name, kind, f"{m.bf16_sqnr_db:.1f}", f"{m.same_argmax:.3f}", f"{m.gap:.3f}"]
-    cells += [f"{m.gap_over_noise:.0f}", f"{m.noise:.1e}"]
+    peaks = [f"{m.same_argmax:.3f}", f"{m.gap:.3f}", f"{m.gap_over_noise:.0f}"]
+    cells = [name, kind, f"{m.bf16_sqnr_db:.1f}"]
+    cells += [*(peaks if math.isfinite(m.gap) else [""] * 3), f"{m.noise:.1e}"]
     detector = [""] * 5
     if m.detections is not None and m.box_area is not None:
         (low, high), (smallest, largest) = m.detections, m.box_area

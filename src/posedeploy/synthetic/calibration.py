@@ -2,7 +2,8 @@
 
 A freshly initialized network has the same peak for every image, or outputs of 1e4. Here the batch
 norms get the statistics of activations, and the last layers are scaled and shifted so that every
-output channel has mean 0 and standard deviation 1 over the calibration images.
+output channel has mean 0 and standard deviation 1 over the calibration images, or what `TARGETS`
+has for heads that output coordinates.
 
 A detector's last layers get plausible outputs: boxes of the size of a person with the keypoints in
 them, and about `CANDIDATES` positions per image with scores above the model's threshold, so that
@@ -21,17 +22,39 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from posedeploy.config import ModelConfig
+from posedeploy.errors import BadInputError
 from posedeploy.synthetic.conditioning import CONDITIONING, OTHER, initialize
 from posedeploy.synthetic.images import calibration_images, network_input
 
-# Head type -> the layers whose outputs are heatmaps or SimCC vectors.
+# Head type -> the layers whose outputs are heatmaps, SimCC vectors or coordinates.
 # fmt: off
 FINAL_LAYERS: Mapping[str, Callable[[Any], list[nn.Module]]] = {
     "CPMHead":     lambda head: list(head.multi_final_layers),
+    "DSNTHead":    lambda head: [(head.simplebaseline_head or head).final_layer],
     "HeatmapHead": lambda head: [head.final_layer],
+    "IntegralRegressionHead": lambda head: [(head.simplebaseline_head or head).final_layer],
     "MSPNHead":    lambda head: [unit.conv_layers[-1].bn for unit in head.predict_layers],
+    "RLEHead":     lambda head: [head.fc],
     "RTMCCHead":   lambda head: [head.cls_x, head.cls_y],
+    "RTMWHead":    lambda head: [head.cls_x, head.cls_y],
+    "RegressionHead": lambda head: [head.fc],
     "SimCCHead":   lambda head: [head.mlp_head_x, head.mlp_head_y],
+    "ViPNASHead":  lambda head: [head.final_layer],
+    "VisPredictHead": lambda head: [
+        *FINAL_LAYERS[head.pose_cfg["type"]](head.pose_head), head.vis_head[2]
+    ],
+}
+# Backbone type -> the last of the layers whose outputs are heatmaps, for heads without layers.
+BACKBONE_LAYERS: Mapping[str, Callable[[Any], list[nn.Module]]] = {
+    "CPM":         lambda backbone: [[backbone.stem, *backbone.out_convs][-1][-1].conv],
+}
+# Head type -> mean and standard deviation of the channels, which are repeated: keypoints lie
+# around the middle of the input, and a softmax over a heatmap has its mass near a few maxima.
+TARGETS: Mapping[str, tuple[list[float], list[float]]] = {
+    "DSNTHead":               ([0.0], [3.0]),
+    "IntegralRegressionHead": ([0.0], [3.0]),
+    "RLEHead":                ([0.5, 0.5, -2.0, -2.0], [0.15, 0.15, 1.0, 1.0]),
+    "RegressionHead":         ([0.5, 0.5], [0.15, 0.15]),
 }
 # fmt: on
 _NORM_INPUT = 33.0  # largest |x| before RTMPose-t's ScaleNorm after training on drawn figures
@@ -102,17 +125,33 @@ def _calibrate_batch_norms(model: Any, batches: list[torch.Tensor]) -> None:
 
 
 def _standardize_outputs(model: Any, head_type: str, batch: torch.Tensor) -> None:
-    head, features = model.head, model.extract_feat(batch)
+    head, layers = model.head, FINAL_LAYERS[head_type](model.head)
+    without = all(isinstance(layer, nn.Identity) for layer in layers)  # `final_layer=None`
+    with recording(_backbone_layers(model.backbone) if without else []) as in_backbone:
+        features = model.extract_feat(batch)
     if hasattr(head, "gau"):
         enlarge_norm_input(head, features)
         standardize_attention(head.gau, lambda: head.forward(features))
-    layers = FINAL_LAYERS[head_type](head)
-    for layer, output in _outputs(head, features, layers).items():
+    target, std = (torch.tensor(row) for row in TARGETS.get(head_type, ([0.0], [1.0])))
+    for layer, output in (in_backbone or _outputs(head, features, layers)).items():
         channel = output.ndim - 1 if isinstance(layer, nn.Linear) else 1
         channels = output.movedim(channel, 0).flatten(1)  # [C, N * positions]
         mean = channels.mean(dim=1)
         spread = (channels - mean[:, None]).std()
-        rescale(layer, mean, torch.ones_like(mean) / spread, torch.zeros_like(mean))
+        repeats = len(mean) // len(std)
+        spread = spread * getattr(head, "beta", 1.0)  # by which integral heads multiply heatmaps
+        rescale(layer, mean, std.repeat(repeats) / spread, target.repeat(repeats))
+
+
+def _backbone_layers(backbone: Any) -> list[nn.Module]:
+    name = type(backbone).__name__
+    if name not in BACKBONE_LAYERS:
+        raise BadInputError(
+            "calibrated weights", f"a head without layers (final_layer=None) on {name}",
+            f"one with a final layer, or a backbone of: {', '.join(BACKBONE_LAYERS)}",
+            "Give a checkpoint of your own.",
+        )  # fmt: skip
+    return BACKBONE_LAYERS[name](backbone)
 
 
 def _outputs(head: Any, features: Any, layers: list[nn.Module]) -> dict[nn.Module, torch.Tensor]:

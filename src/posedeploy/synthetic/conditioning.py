@@ -41,6 +41,7 @@ CONDITIONING: Mapping[str, Conditioning] = {
     "MSPN":         Conditioning(1.0, 0.3),
     "MobileNetV2":  Conditioning(0.5, 0.3),
     "ResNet":       Conditioning(0.0, 0.3),
+    "ViPNAS_MobileNetV3": Conditioning(0.5, 0.3),
 }
 OTHER = Conditioning(0.5, 0.3)  # for other backbones: the median of the table
 

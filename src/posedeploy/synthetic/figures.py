@@ -17,6 +17,7 @@ Image = NDArray[np.uint8]  # [H, W, 3], BGR
 Keypoints = NDArray[np.float32]  # [17, 2], x and y in image px
 Body = dict[str, NDArray[np.float64]]  # joint -> (x, y)
 Color = tuple[int, int, int]  # BGR
+SMALLEST_SCENE = 48  # px, width and height
 
 # COCO's order: https://cocodataset.org/#keypoints-2020
 JOINTS = (
@@ -116,8 +117,10 @@ def draw_scene(
         The image, and the joints [people, 17, 2] in image px, in drawing order.
     """
     width, height = size
-    if min(size) < 48:
-        raise ValueError(f"a figure needs 48 px in both directions, not {width}x{height}")
+    if min(size) < SMALLEST_SCENE:
+        raise ValueError(
+            f"a figure needs {SMALLEST_SCENE} px in both directions, not {width}x{height}"
+        )
     rng = np.random.default_rng([seed, width, height, people])
     image = _background(rng, width, height)
     joints = np.zeros((people, len(JOINTS), 2), np.float32)

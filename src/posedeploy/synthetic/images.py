@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posedeploy.errors import UnavailableError
-from posedeploy.synthetic.figures import Image, draw_scene
+from posedeploy.synthetic.figures import SMALLEST_SCENE, Image, draw_scene
 
 
 @functools.cache
@@ -44,9 +44,10 @@ def calibration_images(
     """Random crops (W, H) of photographs and drawn scenes in turns, half of them mirrored."""
     rng = np.random.default_rng([seed, count, *size])
     photos, crops = photographs(), []
+    drawn = max(size[0], SMALLEST_SCENE), max(size[1], SMALLEST_SCENE)
     for index in range(count):
         if index % 2:
-            source: Image = draw_scene(seed * 1000 + index, size, people)[0]
+            source: Image = draw_scene(seed * 1000 + index, drawn, people)[0]
         else:
             source = photos[(index // 2) % len(photos)]
         crop = _random_crop(rng, source, size)

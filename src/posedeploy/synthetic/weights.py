@@ -24,6 +24,7 @@ from posedeploy.paths import file_sha256, whole_file
 from posedeploy.synthetic.drawn import WITHOUT_PAIRS
 from posedeploy.synthetic.fitting import PLANS, plan_key, why_not
 from posedeploy.synthetic.trained import trained_content, trained_file, weights_folder
+from posedeploy.zoo.pickled_arrays import plain
 from posedeploy.zoo.table import ModelRow, config_path
 
 if TYPE_CHECKING:
@@ -67,14 +68,14 @@ def checkpoint_content(
         model: Any = build_model(model_config, None)
     check_forward(model, model_config)
     meta = {
-        "dataset_meta": model.dataset_meta,
+        "dataset_meta": plain(model.dataset_meta),
         GENERATED: {"weights": kind, "seed": seed, "family": model_config.family},
     }
     if kind == "fitted":
         from posedeploy.synthetic.fitting.fit import fit
 
         fit(model, model_config, seed, plan)
-        meta["dataset_meta"] = {**model.dataset_meta, **WITHOUT_PAIRS}
+        meta["dataset_meta"].update(WITHOUT_PAIRS)
     else:
         calibrate(model, model_config, seed)
     return {"meta": meta, "state_dict": model.state_dict()}

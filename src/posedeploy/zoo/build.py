@@ -17,6 +17,7 @@ import torch
 from posedeploy.compat import StandInUsedError, install, without_missing_scopes
 from posedeploy.config import ModelConfig
 from posedeploy.config.metainfo import WHERE, config_metainfo, find_metainfo, read_metainfo
+from posedeploy.errors import BadInputError
 from posedeploy.zoo.checking import (
     CHANNELS,
     build_error,
@@ -146,13 +147,30 @@ def _config_meta(model_config: ModelConfig) -> tuple[Mapping[str, Any], str]:
     source = f"{path}: {WHERE}"
     metainfo = config_metainfo(path, config)
     if metainfo is None:
-        name = config["test_dataloader"]["dataset"].get("type")
+        dataset = config["test_dataloader"]["dataset"]
+        name = dataset.get("type")
         check_type(path, "test_dataloader.dataset.type", name, "DATASETS")
         source = f"the data set {name}"
-        dataset = DATASETS.get(name)
-        if choose := getattr(dataset, "_check_subset_and_metainfo", None):  # DeepFashionDataset's
-            choose(config["test_dataloader"]["dataset"].get("subset", ""))
-        own = getattr(dataset, "METAINFO", None)
-        metainfo = read_metainfo(path, own, f"{path}: METAINFO of the data set {name}")
+        own = _class_metainfo(path, DATASETS.get(name), dataset.get("subset", ""))
+        if not own:
+            raise BadInputError(
+                f"{path}: {WHERE}", f"nothing, and {source} has no keypoints of its own",
+                "the names of the model's keypoints",
+                "Add metainfo=dict(from_file='FILE.py') to it, as mmpose's own configs have.",
+            )  # fmt: skip
+        metainfo = read_metainfo(path, own, f"{path}: METAINFO of {source}")
     with _no_metainfo_warning():
         return parse_pose_metainfo(metainfo), source
+
+
+def _class_metainfo(path: Path, dataset: Any, subset: Any) -> Any:
+    """`METAINFO` of a data set's class; of DeepFashion's, once the subset is chosen."""
+    if choose := getattr(dataset, "_check_subset_and_metainfo", None):
+        try:
+            choose(subset)
+        except ValueError as error:
+            raise BadInputError(
+                f"{path}: test_dataloader.dataset.subset", repr(subset),
+                "a subset of the data set", f"Correct the name. mmpose says: {error}",
+            ) from error  # fmt: skip
+    return getattr(dataset, "METAINFO", None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from posedeploy.compat import install, without_missing_scopes
 from posedeploy.config import ModelConfig
 from posedeploy.config.files import first_line
+from posedeploy.config.structure import COUNTS, pose_head
 from posedeploy.errors import BadInputError, PoseDeployError, UnavailableError, did_you_mean
 from posedeploy.sdk.fields import Node
 from posedeploy.sdk.meta import dataset_meta
@@ -26,6 +28,8 @@ _TOP_DOWN: Mapping[str, bool] = {
     "BottomupPoseEstimator": False, "TopdownPoseEstimator": True
 }  # fmt: skip
 _SHARED = ("input_size", "simcc_split_ratio")  # fields that a head and its codec have
+# Package -> command that installs it, where that isn't pip by the name of its distribution
+_INSTALLS: Mapping[str, str] = {"mmpretrain": "posedeploy setup"}
 _ANY = ("MODELS", "KEYPOINT_CODECS", "TASK_UTILS", "BATCH_AUGMENTS")
 _UNUSED = {"init_cfg", "pretrained", "train_cfg", "test_cfg"}  # fields that nothing is built of
 
@@ -49,13 +53,15 @@ def check_model(model_config: ModelConfig) -> None:
         if node:
             where = f"model.{part}.type" if part else "model.type"
             check_type(path, where, node.get("type", "PoseDataPreprocessor"), registry)
-    codecs = model["head"].get("decoder") or []
+    head = pose_head(model)
+    check_type(path, "model.head.type", head.get("type"), "MODELS")
+    codecs = head.get("decoder") or []
     for codec in codecs if isinstance(codecs, list | tuple) else [codecs]:
         check_type(path, "model.head.decoder.type", codec.get("type"), "KEYPOINT_CODECS")
     for i, step in enumerate(model_config.test_pipeline):
         where = f"test_dataloader.dataset.pipeline[{i}].type"
         check_type(path, where, step["type"], "TRANSFORMS")
-    _check_together(model_config, model["head"])
+    _check_together(model_config, head)
     channels = model["backbone"].get("in_channels", CHANNELS)
     if channels != CHANNELS:
         raise BadInputError(
@@ -100,15 +106,26 @@ def _unregistered(subject: str, name: Any, registry: str) -> PoseDeployError:
 
     package = str(name).partition(".")[0]
     distribution = {**MODULE2PACKAGE, "mmpretrain": "mmpretrain"}.get(package)
-    if package != str(name) and distribution and importlib.util.find_spec(package) is None:
+    if package != str(name) and distribution and (reason := _why_not_importable(package)):
+        command = _INSTALLS.get(package, f"python -m pip install {distribution}")
         return UnavailableError(
-            subject, f"{name!r}, and no package '{package}' in this environment",
-            "the package that has it", f"Install it: python -m pip install {distribution}",
+            subject, f"{name!r}, and {reason}",
+            "the package that has it", f"Install it: {command}",
         )  # fmt: skip
     return BadInputError(
         subject, f"{name!r}, which is not registered", f"a type in mmpose's registry {registry}",
         f"{did_you_mean(str(name), _names(registry))} {_CUSTOM}",
     )  # fmt: skip
+
+
+def _why_not_importable(package: str) -> str:
+    if importlib.util.find_spec(package) is None:
+        return f"no package '{package}' in this environment"
+    try:
+        importlib.import_module(package)
+    except Exception as error:  # noqa: BLE001  the package's own code
+        return f"the package '{package}', which does not import: {first_line(error)}"
+    return ""
 
 
 def _registered(name: Any, *registries: str) -> bool:
@@ -120,7 +137,7 @@ def _registered(name: Any, *registries: str) -> bool:
         try:
             if getattr(registry, word).get(name) is not None:
                 return True
-        except RuntimeError:  # a dotted name whose module raises another error than ImportError
+        except Exception:  # noqa: BLE001, S112  code of the package, as its check of versions
             continue
     return False
 
@@ -187,7 +204,7 @@ def check_keypoints(model_config: ModelConfig, meta: Mapping[str, Any], source: 
     names = readable_meta(meta, source).keypoint_names
     count = model_config.keypoints
     if count is not None and count != len(names):
-        field = "num_keypoints" if model_config.head_kind.bottom_up else "out_channels"
+        field = next(name for name in COUNTS if name in model_config.config["model"]["head"])
         raise BadInputError(
             f"{model_config.path}: model.head.{field}", f"a head of {count} keypoints, and "
             f"{len(names)} names of keypoints in {source}", "as many keypoints as names",

@@ -2,8 +2,8 @@
 
 A `.pth` file is a pickle, and a pickle can run any code. `torch.load(weights_only=True)` refuses
 everything but tensors and plain containers. MMEngine's checkpoints also contain numpy arrays (in
-`meta.dataset_meta`) and training curves (in `message_hub`); these types are allowed here by name,
-and the training curves are read into a class without methods in place of MMEngine's own.
+`meta.dataset_meta`) and training curves (in `message_hub`). These names are allowed here; they
+stand for classes of this package that take data and trust nothing else in the pickle.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeGuard
 
-import numpy as np
 import torch
 from torch import nn
 
 from posedeploy.errors import BadInputError, what_it_is
+from posedeploy.zoo import pickled_arrays
 from posedeploy.zoo.distilled import student_weights
 
 # Keys that may be absent from a checkpoint or be left over in it, each with its reason.
@@ -78,22 +78,12 @@ def _no_bytes() -> bytes:
 
 
 def _allowed_globals() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
-    """Objects that a checkpoint may refer to, each with its name in pickles.
-
-    numpy 1 pickles its constructors from `numpy.core`, numpy 2 from `numpy._core`.
-    """
-    reconstruct: Any = np.empty(0).__reduce__()[0]
-    scalar: Any = np.float64(0).__reduce__()[0]
-    dtypes = {type(np.dtype(code)) for code in "?bBhHiIlLqQefdSUO"}
+    """Objects that a checkpoint may refer to, each with its name in pickles."""
     return [
         (TrainingCurve, "mmengine.logging.history_buffer.HistoryBuffer"),
         (_curve_attribute, "builtins.getattr"),
         (_no_bytes, "builtins.bytes"),
-        (np.dtype, "numpy.dtype"),
-        (np.ndarray, "numpy.ndarray"),
-        *((reconstruct, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")),
-        *((scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
-        *((dtype, f"{dtype.__module__}.{dtype.__qualname__}") for dtype in dtypes),
+        *pickled_arrays.allowed_globals(),
     ]
 
 

@@ -20,8 +20,9 @@ TIERS: Mapping[str, str] = {
     "quick": "the smallest of each family",
     "default": "the size of each family that people deploy most",
     "reference": "the models in MMDeploy's regression list",
+    "zoo": "every 2D model that mmpose has a config of",
 }
-ALL = "all"
+ALL = "all"  # the models of the table below
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,9 @@ class ModelRow:
     """One model."""
 
     name: str
-    family: str  # a value of `posedeploy.config.FAMILIES`
+    family: str  # a value of `posedeploy.config.FAMILIES`; '' where only the config tells it
     config: str  # path relative to mmpose's `.mim/configs`
-    tiers: tuple[str, ...]  # every model also belongs to 'all'
+    tiers: tuple[str, ...]  # every model of the table also belongs to 'all' and to 'zoo'
 
 
 @dataclass(frozen=True)
@@ -43,16 +44,23 @@ class Published:
     metrics: Mapping[str, float]  # such as 'AP' -> 0.716: 0..1, in a few entries 0..100
 
 
-Q, D, R = TIERS  # the columns of the table below
+Q, D, R, ZOO = TIERS  # the columns of the table below
 _HEATMAP = "body_2d_keypoint/topdown_heatmap/coco/td-hm_"
+_REGRESSION = "body_2d_keypoint/topdown_regression/coco/td-reg_"
 _CONFIGS: Mapping[str, str] = {  # family -> prefix of its configs' paths
+    "DSNT": "body_2d_keypoint/integral_regression/coco/ipr_",
+    "DeepPose": _REGRESSION,
     "HRNet": _HEATMAP,
     "Hourglass": _HEATMAP,
     "LiteHRNet": _HEATMAP,
     "MSPN": _HEATMAP,
+    "RLE": _REGRESSION,
     "RTMO": "body_2d_keypoint/rtmo/body7/",
     "RTMPose": "body_2d_keypoint/rtmpose/coco/",
+    "RTMW": "wholebody_2d_keypoint/rtmpose/cocktail14/",
     "SimCC": "body_2d_keypoint/simcc/coco/simcc_",
+    "ViPNAS": _HEATMAP,
+    "VisPredict": "body_2d_keypoint/topdown_heatmap/coco/td-hm-vis_",
     "YOLOX-Pose": "body_2d_keypoint/yoloxpose/coco/",
 }
 
@@ -64,19 +72,25 @@ def _row(name: str, family: str, config: str, *tiers: str) -> ModelRow:
 # fmt: off
 MODELS: tuple[ModelRow, ...] = (
     _row("4xmspn50",          "MSPN", "4xmspn50_8xb32-210e_coco-256x192", R),
+    _row("dsnt_res50",        "DSNT", "res50_dsnt-8xb64-210e_coco-256x256"),
     _row("hourglass52",       "Hourglass", "hourglass52_8xb32-210e_coco-256x256", Q, D, R),
     _row("hrnet_w32",         "HRNet", "hrnet-w32_8xb64-210e_coco-256x192", Q, D),
     _row("hrnet_w48",         "HRNet", "hrnet-w48_8xb32-210e_coco-256x192", R),
     _row("litehrnet_18",      "LiteHRNet", "litehrnet-18_8xb64-210e_coco-256x192", Q, D),
     _row("litehrnet_30",      "LiteHRNet", "litehrnet-30_8xb64-210e_coco-256x192", R),
     _row("mspn50",            "MSPN", "mspn50_8xb32-210e_coco-256x192", Q, D),
+    _row("reg_res50",         "DeepPose", "res50_8xb64-210e_coco-256x192"),
+    _row("rle_res50",         "RLE", "res50_rle-8xb64-210e_coco-256x192"),
     _row("rtmo_s",            "RTMO", "rtmo-s_8xb32-600e_body7-640x640", D, R),
     _row("rtmo_t",            "RTMO", "rtmo-t_8xb32-600e_body7-416x416", Q),
     _row("rtmpose_m",         "RTMPose", "rtmpose-m_8xb256-420e_coco-256x192", R),
     _row("rtmpose_s",         "RTMPose", "rtmpose-s_8xb256-420e_coco-256x192", D),
     _row("rtmpose_t",         "RTMPose", "rtmpose-t_8xb256-420e_coco-256x192", Q),
+    _row("rtmw_m",            "RTMW", "rtmw-m_8xb1024-270e_cocktail14-256x192"),
     _row("simcc_mobilenetv2", "SimCC", "mobilenetv2_wo-deconv-8xb64-210e_coco-256x192", Q, D, R),
     _row("simcc_res50",       "SimCC", "res50_8xb64-210e_coco-256x192"),
+    _row("vipnas_mbv3",       "ViPNAS", "vipnas-mbv3_8xb64-210e_coco-256x192"),
+    _row("vis_res50",         "VisPredict", "res50_8xb64-210e_coco-aic-256x192-merge"),
     _row("yoloxpose_s",       "YOLOX-Pose", "yoloxpose_s_8xb32-300e_coco-640", D, R),
     _row("yoloxpose_tiny",    "YOLOX-Pose", "yoloxpose_tiny_4xb64-300e_coco-416", Q),
 )
@@ -92,12 +106,32 @@ def model_row(name: str) -> ModelRow:
 
 
 def models_of(selection: Sequence[str]) -> tuple[ModelRow, ...]:
-    """The rows of tiers, model names and 'all', in table order; BadInputError for other words."""
-    names = {row.name for row in MODELS}
-    for word in selection:
-        if word not in names and word not in TIERS and word != ALL:
-            raise _unknown(word, [ALL, *TIERS])
-    return tuple(row for row in MODELS if {ALL, row.name, *row.tiers} & set(selection))
+    """The rows of tiers, model names and 'all'; BadInputError for other words.
+
+    Those of the table come first, in its order; then those of other configs in mmpose's wheel,
+    which are named like their files, without '.py'.
+    """
+    wanted, tabled = set(selection), {row.name for row in MODELS}
+    others = wanted - tabled - TIERS.keys() - {ALL}
+    shipped = shipped_models() if others or ZOO in wanted else ()
+    for word in sorted(others - {row.name for row in shipped}):
+        raise _unknown(word, [ALL, *TIERS])
+    return (
+        *(row for row in MODELS if {ALL, ZOO, row.name, *row.tiers} & wanted),
+        *(row for row in shipped if {ZOO, row.name} & wanted),
+    )
+
+
+@functools.cache
+def shipped_models() -> tuple[ModelRow, ...]:
+    """The 2D models that mmpose has a config of and that are not in the table, by their paths."""
+    root, tabled = mmpose_files() / "configs", {row.config for row in MODELS}
+    paths = sorted(path.relative_to(root) for path in root.glob("*_2d_keypoint/**/*.py"))
+    return tuple(
+        ModelRow(path.stem, "", path.as_posix(), (ZOO,))
+        for path in paths
+        if path.as_posix() not in tabled and "_base_" not in path.parts
+    )
 
 
 def config_path(row: ModelRow) -> Path:
@@ -155,7 +189,8 @@ def published(row: ModelRow) -> Published | None:
         if model.get("Config") == f"configs/{row.config}" and "Weights" in model:
             result = (model.get("Results") or [{}])[0]
             metrics = {str(k): float(v) for k, v in (result.get("Metrics") or {}).items()}
-            return Published(str(model["Weights"]), str(result.get("Dataset", "")), metrics)
+            url = str(model["Weights"]).strip("()")  # mmpose 1.3.2 has '(https://…' for ViPNAS
+            return Published(url, str(result.get("Dataset", "")), metrics)
     return None
 
 

@@ -43,6 +43,18 @@ def test_mmpose_imports_with_stand_ins_and_without_a_warning() -> None:
     assert "MultiScaleDeformableAttention" not in done.stderr
 
 
+def test_the_backbone_of_vitpose_imports_with_stand_ins() -> None:
+    """Without what mmpretrain requires of others: einops, mat4py, modelindex, torchvision."""
+    done = run(
+        "from posedeploy import compat\ncompat.install()\nimport mmpose.models\n"
+        "from mmpose.registry import MODELS\n"
+        "print(MODELS.get('mmpretrain.VisionTransformer').__module__)"
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "mmpretrain.models.backbones.vision_transformer"
+    assert "Warning" not in done.stderr
+
+
 def test_the_real_package_is_used_where_it_is_installed(tmp_path: Path) -> None:
     package = tmp_path / "mmdet"
     package.mkdir()
@@ -101,3 +113,14 @@ def test_scopes_of_missing_packages_are_taken_out() -> None:
         assert cleaned["backbone"] == {"type": "CSPNeXt"}
     assert cleaned["x"] == [{"_scope_": "mmpose"}]
     assert tree["backbone"]["_scope_"] == "mmdet"
+
+
+def test_a_scope_that_was_renamed_has_its_present_name() -> None:
+    tree: dict[str, Any] = {
+        "backbone": {"type": "mmcls.VisionTransformer"},
+        "neck": [{"_scope_": "mmcls", "type": "FakeNeck"}],
+    }
+    assert without_missing_scopes(tree) == {
+        "backbone": {"type": "mmpretrain.VisionTransformer"},
+        "neck": [{"_scope_": "mmpretrain", "type": "FakeNeck"}],
+    }

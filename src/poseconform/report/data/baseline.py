@@ -15,6 +15,7 @@ from typing import Any
 from poseconform.report.data.diff import Diff, diff_results
 from poseconform.report.data.fingerprint import one_liner
 from poseconform.report.data.vocabulary import ran
+from poseconform.results.records import CellRecord
 from poseconform.results.results import Results, read_results, slim, write_results
 
 
@@ -44,11 +45,15 @@ def comparable(baseline: Results, results: Results) -> Results:
     """The part of `baseline` that a run can be compared with.
 
     A run has a record of every cell of its matrix: a model without any was not selected, and
-    neither was an exporter.
+    neither was an exporter or another implementation.
     """
-    judged = {(cell.model, cell.exporter) for cell in results.cells}
-    cells = tuple(cell for cell in baseline.cells if (cell.model, cell.exporter) in judged)
+    judged = {_what(cell) for cell in results.cells}
+    cells = tuple(cell for cell in baseline.cells if _what(cell) in judged)
     return replace(baseline, cells=cells)
+
+
+def _what(cell: CellRecord) -> tuple[str, str, str]:
+    return cell.model, cell.implementation, cell.exporter
 
 
 def updated_baseline(old: Results | None, new: Results) -> Results:

@@ -14,19 +14,23 @@ Changes of outcome:
 
 A cell that the selection of the run leaves out (`not-selected`) is no change.
 
+Two runs that judged different subjects have no cell in common: `counterparts` pairs theirs first,
+by model and deploy config, or by model and flow. What only one of them has is left out, and told.
+
 `THRESHOLDS` decides which changes of numbers are reported, and which are regressions.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from poseconform.report.data.fingerprint import differences, same_machine
 from poseconform.report.data.vocabulary import failed, kind_of, ran, words_of
-from poseconform.report.text.strings import headroom, number, pixels, size
+from poseconform.report.text.strings import headroom, number, pixels, plural, size
 from poseconform.results.records import CellRecord
 from poseconform.results.results import Results
 
@@ -79,6 +83,7 @@ class Diff:
     environment: tuple[tuple[str, str, str], ...]  # name, old and new value of what differs
     timed: bool  # latencies could be compared
     compared: int  # cells that ran in both
+    subjects: str = ""  # a sentence on two subjects that were compared; '' for one
 
     @property
     def regressions(self) -> tuple[Finding, ...]:
@@ -91,7 +96,8 @@ class Diff:
 
 
 def diff_results(old: Results, new: Results) -> Diff:
-    """What changed from `old` to `new`."""
+    """What changed from `old` to `new`, or how the subject of `new` differs from that of `old`."""
+    old, new, subjects = counterparts(old, new)
     before, after = old.by_id(), new.by_id()
     changed = changes(old, new)
     timed = same_machine(old.environment, new.environment)
@@ -106,7 +112,44 @@ def diff_results(old: Results, new: Results) -> Diff:
                 findings += _numbers(was, now, timed=timed)
             findings += _graphs(was, now)
     environment = differences(old.environment, new.environment)
-    return Diff(tuple(findings), environment, timed, compared)
+    return Diff(tuple(findings), environment, timed, compared, subjects)
+
+
+def counterparts(old: Results, new: Results) -> tuple[Results, Results, str]:
+    """Two runs so that their cells can be compared, and what was left out, as a sentence.
+
+    Runs of one subject, or that share one, stay as they are.
+    """
+    subjects = [{cell.implementation for cell in results.cells} for results in (old, new)]
+    if any(len(names) != 1 for names in subjects) or subjects[0] == subjects[1]:
+        return old, new, ""
+    (first,), (second,) = subjects
+    judged = [[cell for cell in results.cells if ran(cell)] for results in (old, new)]
+    pairs = [(_counterpart(cell, judged[0]), cell) for cell in judged[1]]
+    found = [(was, now) for was, now in pairs if was is not None]
+    left = len(judged[0]) - len({was.cell_id for was, _ in found}), len(pairs) - len(found)
+    identity = ("deploy_config", "implementation", "exporter")
+    renamed = (
+        dataclasses.replace(was, **{name: getattr(now, name) for name in identity})
+        for was, now in found
+    )
+    sentence = (
+        f"{second} against {first}: {plural(len(found), 'cell')} of both; without a counterpart: "
+        f"{left[0]} of {first}'s and {left[1]} of {second}'s."
+    )
+    return (
+        dataclasses.replace(old, cells=tuple(renamed)),
+        dataclasses.replace(new, cells=tuple(now for _, now in found)),
+        sentence,
+    )
+
+
+def _counterpart(cell: CellRecord, others: Sequence[CellRecord]) -> CellRecord | None:
+    """The same model with the same deploy config, or else the only one with the same flow."""
+    flow = [c for c in others if (c.model, c.flow) == (cell.model, cell.flow)]
+    config = [c for c in flow if c.deploy_config == cell.deploy_config]
+    best = config or flow
+    return best[0] if len(best) == 1 else None
 
 
 def _flips(change: str, old: CellRecord | None, new: CellRecord | None) -> Iterator[Finding]:

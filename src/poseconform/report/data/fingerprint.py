@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from poseconform.report.text.strings import ABSENT, one_line, visible
@@ -91,6 +91,21 @@ def differences(
         (name, before.get(name, ABSENT), after.get(name, ABSENT))
         for name in sorted({*before, *after})
         if before.get(name) != after.get(name)
+    )
+
+
+def warp_note(changed: Iterable[tuple[str, str, str]]) -> str:
+    """What to say of `differences` if the environments warp images differently; '' if alike.
+
+    An environment without the fact, of an older run, is not known to differ.
+    """
+    facts = {name: (old, new) for name, old, new in changed}
+    if ABSENT in facts.get("warp: sha256", (ABSENT,)):
+        return ""
+    old, new = facts.get("warp: opencv", ("the same version", "the same version"))
+    return (
+        f"OpenCV warps images differently in the two environments ({old}, {new}): the network "
+        "inputs differ, so keypoints of one run are no reference for the other."
     )
 
 

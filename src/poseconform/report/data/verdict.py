@@ -18,6 +18,7 @@ from poseconform.report.data.vocabulary import (
 from poseconform.report.text.strings import one_line, plural
 from poseconform.results.records import CellRecord
 
+OWN = "posedeploy"  # the default subject
 _DETAILS = (
     ("missing", "should have run and did not report."),
     ("xfail", "failed as declared."),
@@ -80,6 +81,8 @@ def interruption(interrupted: str) -> str:
 def _details(
     cells: Sequence[CellRecord], kinds: Mapping[str, int], interrupted: str
 ) -> Iterator[str]:
+    if judged := _subjects(cells):
+        yield judged
     if interrupted:
         yield interruption(interrupted)
     if split := sum(disagreeing(cell) for cell in cells):
@@ -89,6 +92,16 @@ def _details(
             yield f"{plural(kinds[kind], 'cell')} {words}"
     if converted := _converted(cells):
         yield converted
+    if noted := sum(bool(cell.notes) for cell in cells):
+        yield f"{plural(noted, 'cell')} with notes, which make no result wrong."
+
+
+def _subjects(cells: Iterable[CellRecord]) -> str:
+    """Whose work was judged, where it is not this project's alone."""
+    names = sorted({cell.implementation for cell in cells})
+    if not set(names) - {OWN}:
+        return ""
+    return f"Judged: {', '.join(one_line(name) for name in names)}."
 
 
 def disagreeing(cell: CellRecord) -> bool:

@@ -28,7 +28,7 @@ from poseconform.report.text.strings import (
     visible,
 )
 from poseconform.results import records
-from poseconform.results.outcome import STAGES
+from poseconform.results.outcome import CONVERTING_STAGES, STAGES
 from poseconform.results.records import CellRecord
 
 _COLOR = re.compile(r"\x1b\[[0-9;]*m")  # colors of a terminal
@@ -114,7 +114,8 @@ def _entry(cell: CellRecord, pool: Pool, limit: int) -> dict[str, Any]:
         "code": visible(cell.code),
         "reason": visible(cell.reason),
         "facts": facts_of(cell),
-        "done": [_stage(stage) for stage in cell.stages],
+        "notes": [visible(note) for note in cell.notes],
+        "done": [*_not_ours(cell), *(_stage(stage) for stage in cell.stages)],
         "outputs": [_output(output, pool) for output in cell.outputs],
         "files": [[visible(a.file), a.sha256, size(a.bytes)] for a in cell.artifacts],
         "graph": None if cell.graph is None else pool.put(_graph(cell.graph)),
@@ -147,6 +148,7 @@ def facts_of(cell: CellRecord) -> list[list[str]]:
         ("checkpoint", cell.checkpoint_sha256[:12]),
         ("deploy config", visible(cell.deploy_config)),
         ("implementation", visible(cell.implementation)),
+        ("folder", visible(cell.folder)),
         ("exporter", visible(cell.exporter)),
         ("tiers", ", ".join(visible(tier) for tier in cell.tiers)),
     )
@@ -182,6 +184,13 @@ def _three(error: records.PixelError | None) -> str:
         return ""
     values = (error.p50, error.p99, error.max)
     return " / ".join(pixels(value) for value in values) + " px (p50 / p99 / max)"
+
+
+def _not_ours(cell: CellRecord) -> Iterator[list[Any]]:
+    """Stages that do not apply to a folder that was judged as it was: no pass, and no failure."""
+    for name in CONVERTING_STAGES if cell.folder else ():
+        why = "somebody else's: the folder was judged as it was"
+        yield [STAGES.index(name), 0.0, "", "not ours", "not ours", "", why]
 
 
 def _stage(stage: records.StageRecord) -> list[Any]:

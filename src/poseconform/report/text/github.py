@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from poseconform.report.data.diff import THRESHOLDS, Diff, Finding, Threshold
+from poseconform.report.data.fingerprint import warp_note
 from poseconform.report.data.verdict import bad_cells, verdict_of
 from poseconform.report.data.vocabulary import words_of
 from poseconform.report.text.strings import Inert, markdown, markdown_code, markdown_table, plural
@@ -68,9 +69,13 @@ def diff_markdown(diff: Diff) -> str:
     cells = len({f.cell.cell_id for f in diff.regressions})
     regressions = f"{plural(count, 'regression')} in {plural(cells, 'cell')}"
     lines = [f"## {regressions if count else 'No regression'}", ""]
+    if diff.subjects:
+        lines.append(markdown(diff.subjects, 1000))
     lines.append(f"{plural(diff.compared, 'cell')} ran in both.")
     if not diff.timed:
         lines.append("Latencies were not compared: the runs are of different machines.")
+    if note := warp_note(diff.environment):
+        lines.append(note)
     lines.append("")
     for kind, title in _SECTIONS:
         lines += _section(title, THRESHOLDS.get(kind), diff.of(kind))

@@ -45,6 +45,21 @@ def print_summary(results: Results, console: Console) -> None:
         console.print(Text(_written(line, ascii_only), style="dim"))
     for failure in failure_lines(cells, ascii_only):
         console.print(failure, soft_wrap=True)
+    for note in note_lines(cells):
+        console.print(Text(_written(note, ascii_only), style="dim"), soft_wrap=True)
+
+
+def note_lines(cells: Sequence[CellRecord]) -> Iterator[str]:
+    """Notes, each once, with the cells that have it."""
+    noted: dict[str, list[str]] = {}
+    for cell in cells:
+        for note in cell.notes:
+            noted.setdefault(note, []).append(f"{cell.model}, {cell.flow}")
+    for note, names in list(noted.items())[:MAX_FAILURES]:
+        whose = names[0] if len(names) == 1 else plural(len(names), "cell")
+        yield one_line(f"note: {note} ({whose})", 500)
+    if len(noted) > MAX_FAILURES:
+        yield f"... and {plural(len(noted) - MAX_FAILURES, 'note')} more, in the report."
 
 
 def failure_lines(cells: Sequence[CellRecord], ascii_only: bool) -> Iterator[Text]:

@@ -30,9 +30,12 @@ class LayerLimit:
 # fmt: off
 # Measured on figures with the project's own recipes; worst layer / median layer, dB:
 #            ncnn         ONNX Runtime   OpenVINO
+# DSNT                    31.2 / 35.0    33.1 / 37.3    (calibrated weights)
+# DeepPose                31.5 / 35.0    33.2 / 37.2    (calibrated weights)
 # LiteHRNet  1.5 / 28.3   2.5 / 30.8     24.3 / 29.9
 # HRNet                   31.8 / 38.7
 # MSPN                    32.8 / 36.4
+# RLE                     31.5 / 35.0    33.2 / 37.2    (calibrated weights)
 # RTMO                    33.2 / 39.2    29.9 / 37.3    (calibrated weights)
 # RTMPose    15.4 / 31.1  15.4 / 36.8    16.9 / 35.5
 # SimCC      19.8 / 35.3  21.8 / 38.0    29.8 / 37.7

@@ -36,6 +36,7 @@ _RUNTIME = Client(
         "TopDownGetBboxCenterScale",
     ),
     components=(
+        "DeepposeRegressionHeadDecode",
         "SimCCLabelDecode", "TopdownHeatmapBaseHeadDecode", "TopdownHeatmapMSMUHeadDecode",
         "TopdownHeatmapMultiStageHeadDecode", "TopdownHeatmapSimpleHeadDecode",
         "ViPNASHeatmapSimpleHeadDecode",
@@ -96,6 +97,23 @@ def check_client(model: SdkModel, graph: OnnxFacts | None, client: Client) -> It
         yield warning(PIPELINE, path, "true", "what the client obeys", why)
     if graph is not None:
         yield from _check_versions(model.model.net, graph, client)
+        yield from _check_columns(model, graph, client)
+
+
+def _check_columns(model: SdkModel, graph: OnnxFacts, client: Client) -> Iterator[Finding]:
+    """Coordinates with sigmas: the client reads two numbers a keypoint, however many there are.
+
+    MMDeploy 1.3.1, csrc/mmdeploy/codebase/mmpose/keypoints_from_regression.cpp. Measured:
+    keypoints up to 362 px off, and every score 1.
+    """
+    for info in graph.outputs:
+        if model.component == "DeepposeRegressionHeadDecode" and info.shape[-1:] == (4,):
+            yield error(
+                model.model.net, "", f"output {info.name!r} of shape {list(info.shape)}",
+                "two numbers a keypoint, or keypoints and scores: a deploy config of a name with "
+                "'-keypoints'",
+                f"{client.name} takes sigmas for the next keypoint",
+            )  # fmt: skip
 
 
 def _check_versions(net: str, graph: OnnxFacts, client: Client) -> Iterator[Finding]:

@@ -159,13 +159,18 @@ def keypoint_count(model: SdkModel, graph: OnnxFacts, decoder: Decoder) -> int |
     return None
 
 
+def shown_precision(graph: OnnxFacts) -> str:
+    """The precision in `deploy.json`'s words that operators and weights show; '' if none does."""
+    names = {"float16": "FP16", "bfloat16": "BF16", "float32": "FP32"}
+    if graph.operators & QUANTIZED:
+        return "INT8"
+    return next((names[t] for t in names if t in graph.weight_types), "")
+
+
 def _check_precision(model: SdkModel, graph: OnnxFacts) -> Iterator[Finding]:
     """The precision of weights and operators, where there are any that show it."""
-    names = {"float16": "FP16", "bfloat16": "BF16", "float32": "FP32"}
-    shown = next((names[t] for t in names if t in graph.weight_types), None)
-    if graph.operators & QUANTIZED:
-        shown = "INT8"
-    if shown not in (None, model.model.precision):
+    shown = shown_precision(graph)
+    if shown not in ("", model.model.precision):
         path, expected = "$.models[0].precision", f"{shown}, as the graph is"
         why = "it is taken for what it is not"
         yield warning(DEPLOY, path, model.model.precision, expected, why)

@@ -16,6 +16,7 @@ from posedeploy.sdk.fields import Node
 
 Outputs = Mapping[str, NDArray[Any]]
 Floats = NDArray[np.floating[Any]]
+UNKNOWN = "UNKNOWN"  # MMDeploy's component of heads that its client cannot decode
 MISMATCH = "The graph and pipeline.json do not belong together: convert the model again."
 
 
@@ -29,6 +30,7 @@ class Decoded:
     boxes: Floats | None = None  # `[P, 4]` left, top, right, bottom; None if there are none
     box_scores: Floats | None = None  # `[P]`, likewise
     labels: NDArray[np.int64] | None = None  # `[P]` class from 0; None if there is one class only
+    visible: Floats | None = None  # `[P, K]` probabilities, 0 to 1; None if the graph has none
 
 
 class Decoder(Protocol):
@@ -70,7 +72,10 @@ def compile_decoder(
     """
     if component not in component_names():
         path = params.path.removesuffix(".params") + ".component"
-        raise Node(component, params.file, path).error(f"one of {', '.join(component_names())}")
+        found = f"{component!r}, which MMDeploy writes for heads that its client cannot decode"
+        raise Node(component, params.file, path).error(
+            f"one of {', '.join(component_names())}", found if component == UNKNOWN else None
+        )
     _, stage = stage_of_component(component, params.value)
     if params.has("input_size") and params.size("input_size") != input_size:
         raise params.at("input_size").error(f"{list(input_size)}, the size that is warped to")

@@ -29,7 +29,8 @@ class SelectedKeypoints:
         if max(chosen) > last:
             raise self.indices.error(f"indices from 0 to {last}, of the graph's keypoints")
         points, scores = decoded.points[:, chosen], decoded.point_scores[:, chosen]
-        return replace(decoded, points=points, point_scores=scores)
+        visible = None if decoded.visible is None else decoded.visible[:, chosen]
+        return replace(decoded, points=points, point_scores=scores, visible=visible)
 
 
 def selected(decoder: Decoder, params: Node) -> Decoder:

@@ -22,6 +22,7 @@ from posedeploy.paths import whole_file, write_text
 from posedeploy.synthetic.drawn import WITHOUT_PAIRS
 from posedeploy.synthetic.training.recipes import Recipe
 from posedeploy.synthetic.training.samples import DrawnSamples
+from posedeploy.zoo.pickled_arrays import plain
 
 _STATE = "state.pth"
 _LOG = "log.jsonl"
@@ -236,7 +237,7 @@ class Training:
         model = self._averaged_model()
         facts = {"weights": "trained", "family": self._config.family, "step": self._step}
         meta = {
-            "dataset_meta": {**model.dataset_meta, **WITHOUT_PAIRS},
+            "dataset_meta": plain({**model.dataset_meta, **WITHOUT_PAIRS}),
             "posedeploy": {**facts, "identity": self._identity()},
         }
         content = {name: value.contiguous() for name, value in model.state_dict().items()}

@@ -12,6 +12,7 @@ from fixtures.builders import make_model
 from poseconform.checks.accuracy import (
     dataset_refusal,
     judge_figures,
+    other_joints,
     score_failures,
     shift_failures,
 )
@@ -105,6 +106,15 @@ def test_a_model_with_nothing_to_lose_is_refused_with_a_code() -> None:
     assert "76.5%" in verdict.accuracy.reason
     assert verdict.refusal == f"fp32-accuracy-too-low: {verdict.accuracy.reason}"
     assert judge_figures(TRUTH, reference(), LIMIT).refusal == ""
+
+
+def test_a_model_of_other_joints_than_the_figures_is_refused_with_a_code() -> None:
+    whole_body = FigureReference(reference().inputs, np.zeros((10, 133, 2)), TRUTH, SIZES)
+    verdict = other_joints(whole_body)
+    assert verdict is not None
+    assert verdict.failures == ()
+    assert verdict.refusal.startswith("other-joints: the model has 133 keypoints")
+    assert other_joints(reference()) is None
 
 
 def test_limits_are_found_by_flow() -> None:

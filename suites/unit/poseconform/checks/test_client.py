@@ -12,7 +12,7 @@ import pytest
 from fixtures.builders import make_people, make_reference, make_truth
 from poseconform.checks.sdk import judge_client
 from poseconform.compare.tolerances import Tolerance, tolerance_for
-from poseconform.reference.values import Sample
+from poseconform.reference.values import RefError, Sample
 from poseconform.subject.clients import ClientAnswer, posedeploy_sdk
 
 ROW, HALF = tolerance_for("onnxruntime", "fp32"), tolerance_for("onnxruntime", "fp16")
@@ -36,6 +36,24 @@ def test_mmposes_own_keypoints_pass() -> None:
     assert top_down(0.05) == ()
 
 
+@pytest.mark.parametrize(("score", "fails"), [(0.5, False), (0.5 + 1e-5, False), (1.0, True),
+                                              (math.nan, True)])  # fmt: skip
+def test_scores_of_keypoints_are_mmposes(score: float, fails: bool) -> None:
+    """A client that gives every keypoint 1, as MMDeploy's does for regression models, is seen."""
+    reference = make_reference(
+        {"output": np.ones((2, 17, 4))}, ref_error=RefError(1e-5, 1e-6, 1.0, 1.0),
+        image_keypoints=tuple(POINTS), scores=np.full((2, 17), 0.5),
+    )  # fmt: skip
+    scores = np.full((1, 17), 0.5)
+    scores[0, 3] = score
+    answers = [ClientAnswer(points, np.ones(1), None, scores) for points in POINTS]
+    failures = judge_client(answers, reference, ROW, 1).failures
+    assert bool(failures) == fails
+    assert all("a score of a keypoint is" in failure for failure in failures)
+    int8 = tolerance_for("onnxruntime", "int8")
+    assert judge_client(answers, reference, int8, 1).failures == ()
+
+
 def test_a_keypoint_off_is_a_failure_unless_it_is_a_near_tie() -> None:
     (failure,) = top_down(7.0)
     assert "px off at the 99th percentile (at most 7 px)" in failure
@@ -49,6 +67,22 @@ def test_a_keypoint_that_is_no_number_is_always_a_failure(tie: bool, row: Tolera
     assert top_down(math.nan, tie=tie, row=row) == (
         "a keypoint through the SDK client is not finite",
     )
+
+
+@pytest.mark.parametrize(("moved", "failures"), [(5, 0), (3, 1)])
+def test_near_ties_are_those_of_the_selected_keypoints(moved: int, failures: int) -> None:
+    """With `output_keypoint_indices` an image has other keypoints than the outputs."""
+    selected = np.asarray([2, 5, 3])
+    gap = np.ones((2, 17))
+    gap[0, 5] = 0.0
+    reference = make_reference(
+        {"output": np.zeros((2, 17, 4, 4))}, image_keypoints=tuple(POINTS[:, :, selected])
+    )
+    got = POINTS.copy()
+    got[0, 0, moved, 0] += 7.0
+    answers = [ClientAnswer(points[:, selected], np.ones(1)) for points in got]
+    judged = replace(reference, argmax_gap=gap, selected=selected)
+    assert len(judge_client(answers, judged, ROW, 1).failures) == failures
 
 
 def test_no_answer_is_no_pass_and_another_count_of_people_is_named() -> None:

@@ -26,6 +26,7 @@ from poseconform.checks.detections import (
     judge_rows,
     match_image,
 )
+from poseconform.checks.tensors import judge_finite, judge_overlap
 from poseconform.compare.metrics import Detections
 from poseconform.compare.tolerances import NEAR_TIES, tolerance_for
 from poseconform.reference.values import DETECTION_OUTPUTS, DetectionTruth, RefError
@@ -135,6 +136,96 @@ def test_a_detection_that_is_no_number_is_not_the_references() -> None:
     spoilt.scores[0] = math.nan
     sets, _ = verdicts([spoilt], [make_truth(people)])
     assert "1 of the reference's are missing and 1 are not" in sets.failures[0]
+
+
+SIZE = (48, 64)  # (W, H) of the input of `make_reference`, px
+
+
+def small_people() -> Detections:
+    """People in an input of `SIZE`: as `make_people`, near each other and inside."""
+    return make_people(SCORES, apart=8.0)
+
+
+def causes(got: Detections, score_thr: float = 0.2) -> str:
+    reference = make_reference(truths=[make_truth(small_people())], ref_error=WIDE)
+    outputs = as_outputs([got], 6)
+    return "; ".join(judge_detections(make_execution(outputs), reference, ROW, score_thr).failures)
+
+
+def test_a_box_that_is_not_clipped_is_named_and_clipping_would_mend_it() -> None:
+    assert causes(small_people()) == ""
+    wide = small_people()
+    wide.boxes[3] = [24.0, 24.0, 70.0, 100.0]
+    truth = small_people()
+    truth.boxes[3] = [24.0, 24.0, 48.0, 64.0]
+    reference = make_reference(truths=[make_truth(truth)], ref_error=WIDE)
+    ran = make_execution(as_outputs([wide], 6))
+    named = "; ".join(judge_detections(ran, reference, ROW, 0.2).failures)
+    assert "1 of the reference's are missing and 1 are not the reference's" in named
+    assert "boxes not clipped to the input: 1 of 4 reach outside 48x64 px, by up to 36 px" in named
+    assert "with this mended, 0 would be missing and 0 would not be the reference's" in named
+
+
+def test_a_box_that_reaches_out_by_little_is_named_too() -> None:
+    people, truth = small_people(), small_people()
+    people.boxes[0, 0], truth.boxes[0, 0] = -1.0, 0.0
+    reference = make_reference(truths=[make_truth(truth)], ref_error=WIDE)
+    verdict = judge_detections(make_execution(as_outputs([people], 6)), reference, ROW, 0.2)
+    assert verdict.failures[0].startswith("dets.boxes: maximum error 1 exceeds")
+    assert "1 of 4 reach outside 48x64 px, by up to 1 px" in verdict.failures[1]
+
+
+def test_a_head_whose_reference_is_not_clipped_need_not_clip() -> None:
+    people, moved = make_people(SCORES), make_people(SCORES)  # reach beyond the input
+    moved.keypoints[0] += 20.0
+    reference = make_reference(truths=[make_truth(people)], ref_error=WIDE)
+    verdict = judge_detections(make_execution(as_outputs([moved], 6)), reference, ROW, 0.2)
+    assert [text.split(":")[0] for text in verdict.failures] == ["detections"]
+
+
+def test_rows_below_the_threshold_are_named() -> None:
+    people = make_people([*SCORES, 0.15, 0.12], apart=8.0)
+    named = causes(people)
+    assert "0 of the reference's are missing and 2 are not the reference's" in named
+    assert (
+        "rows below score_thr: 2 of 6 score less than the model's 0.2, the best of them 0.15"
+    ) in named
+    assert "with this mended, 0 would be missing and 0 would not be" in named
+    assert "score_thr" not in causes(people, score_thr=0.0)  # a model without one
+    assert "score_thr" not in causes(make_people([*SCORES, 0.25], apart=8.0))
+
+
+def test_both_faults_at_once_are_named_and_a_third_one_is_left_over() -> None:
+    people = make_people([*SCORES, 0.15], apart=8.0)
+    people.boxes[1] = [8.0, 8.0, 90.0, 38.0]
+    named = causes(people)
+    assert "boxes not clipped to the input: 1 of 4" in named
+    assert "rows below score_thr: 1 of 5" in named
+    # the reference's second box does not reach the border: clipping alone does not make it equal
+    assert "with these mended, 1 would be missing and 1 would not be the reference's" in named
+
+
+def test_other_differences_have_no_such_cause() -> None:
+    moved = small_people()
+    moved.keypoints[2] += 20.0
+    named = causes(moved)
+    assert "1 of the reference's are missing" in named
+    assert "clipped" not in named
+    assert "score_thr" not in named
+
+
+def test_a_graph_may_have_another_number_of_rows_in_each_batch() -> None:
+    people = small_people()
+    reference = make_reference(truths=[make_truth(people)] * 3, ref_error=WIDE)
+    whole = make_execution(as_outputs([people] * 3, 7), plan=[(0,), (1, 2)])
+    few = {name: array[:, :4] for name, array in whole.batches[0].outputs.items()}
+    ran = replace(whole, batches=(replace(whole.batches[0], outputs=few), whole.batches[1]))
+    assert ran.rows("dets")[0].shape == (3, 7, 5)
+    assert judge_detections(ran, reference, ROW, 0.2).failures == ()
+    assert judge_detected_keypoints(ran, reference, ROW).failures == ()
+    assert judge_rows(ran).failures == ()
+    assert judge_overlap(ran, reference, ROW).failures == ()
+    assert judge_finite(ran, peaks=False).failures == judge_finite(whole, peaks=False).failures
 
 
 def test_padding_is_what_has_no_score() -> None:

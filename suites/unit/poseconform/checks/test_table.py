@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from dataclasses import fields as fields_of
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -26,6 +27,7 @@ from poseconform.checks.declaration import Verdict
 from poseconform.checks.table import CHECKS, VERDICT_SUITES, applicable
 from poseconform.judge.judge import Judge
 from poseconform.judge.runs import Execution
+from poseconform.judge.stages import StageFailure
 from poseconform.matrix.cells import Cell
 from poseconform.reference.values import Reference, RefError, Sample
 from poseconform.results.outcome import STAGES
@@ -49,6 +51,7 @@ class Evidence:
     decoded: np.ndarray
     answers: list[ClientAnswer]
     samples: tuple[Sample, ...] = ()
+    subject: Any = field(default_factory=lambda: SimpleNamespace(house_rules=True))
 
     def conversion(self, _cell: Cell) -> Conversion:
         files = {path.name: ("0" * 64, path.stat().st_size) for path in self.folder.iterdir()}
@@ -92,13 +95,13 @@ def write_folder(folder: Path, step: Mapping[str, Any]) -> None:
 
 def save_graph(path: Path, opset: int = 17, ir: int = 8, **changes: Any) -> None:
     """One operator, `output = op(input)`; its parts can be changed."""
-    known: dict[str, Any] = {"op": "Relu", "domain": "", "batch": 1, "side": 64}
+    known: dict[str, Any] = {"op": "Relu", "domain": "", "batch": 1, "side": 64, "folded": 0}
     found = known | changes
-    shape = [found["batch"], 3, found["side"], 48]
+    batch, rest = found["batch"], [3, found["side"], 48]
     node = onnx.helper.make_node(found["op"], ["input"], ["output"], domain=found["domain"])
     ends = [
-        [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)]
-        for name in ("input", "output")
+        [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [n, *rest])]
+        for name, n in (("input", batch), ("output", found["folded"] or batch))
     ]
     opsets = [onnx.helper.make_opsetid(domain, 1) for domain in [found["domain"]] if domain]
     opsets.append(onnx.helper.make_opsetid("", opset))
@@ -181,12 +184,14 @@ def test_another_precision_than_the_claimed_one_is_named(top_down: Evidence) -> 
 
 
 GRAPHS: dict[str, tuple[dict[str, Any], str, str]] = {
-    "opset": ({"opset": 21}, "graph", "opset 21; mmdeploy-runtime 1.3.1"),
+    "opset": ({"opset": 21}, "graph", "opset 21; mmdeploy-runtime 1.3.1 reads at most 18"),
+    "old": ({"opset": 11}, "graph", "opset 11; this project's exporters write [17, 18]"),
     "ir": ({"ir": 10}, "graph", "IR version 10; mmdeploy-runtime 1.3.1 reads at most 9"),
     "domain": ({"op": "Gelu", "domain": "com.microsoft"}, "graph", "other domains: com.microsoft"),
     "idle": ({"op": "Identity"}, "graph", "operators that do nothing: Identity"),
     "unknown": ({"op": "Nonsense"}, "graph", "ONNX's checker refuses it"),
     "batch": ({"batch": 2}, "batch_dimension", "first dimension of input: found (2,)"),
+    "folded": ({"folded": 2}, "batch_dimension", "first dimension of output: found (2,)"),
     "free": ({"side": "height"}, "batch_dimension", "other dynamic dimensions of output"),
 }
 
@@ -196,6 +201,123 @@ def test_a_graph_that_others_cannot_read_fails(top_down: Evidence, case: str) ->
     changes, check, named = GRAPHS[case]
     save_graph(top_down.folder / "end2end.onnx", **changes)
     assert named in failures(top_down, SIMCC, check)
+
+
+# Of `GRAPHS`, what is wrong whoever made the graph
+WRONG = {"unknown", "folded"}
+
+
+@pytest.mark.parametrize("case", GRAPHS)
+def test_rules_of_ours_are_notes_for_others_and_what_is_wrong_fails(
+    top_down: Evidence, case: str
+) -> None:
+    changes, check, named = GRAPHS[case]
+    save_graph(top_down.folder / "end2end.onnx", **changes)
+    top_down.subject = SimpleNamespace()
+    verdict = CHECKS[check](cast("Judge", top_down), SIMCC)
+    found = "; ".join(verdict.failures if case in WRONG else verdict.notes)
+    assert named in found
+    assert bool(verdict.failures) == (case in WRONG)
+
+
+def noted(evidence: Evidence, which: Cell, name: str) -> tuple[str, str]:
+    """Failures and notes of a check on what another subject has made."""
+    evidence.subject = SimpleNamespace(house_rules=False)
+    verdict = CHECKS[name](cast("Judge", evidence), which)
+    return "; ".join(verdict.failures), "; ".join(verdict.notes)
+
+
+def test_names_and_sizes_that_others_leave_open_are_notes(top_down: Evidence) -> None:
+    good = make_execution({"simcc_y": Y, "simcc_x": X})
+    open_ended = (TensorInfo("data", (1, 3, "height", "?"), "float32"),)
+    unnamed = tuple(replace(info, shape=(1, 5, "?")) for info in good.loaded.outputs)
+    top_down.ran = with_shapes(good, inputs=open_ended, outputs=unnamed)
+    failed, told = noted(top_down, SIMCC, "names_and_shapes")
+    assert failed == ""
+    for what in (
+        "input names: found ['data']",
+        "output names: found ('simcc_y'",
+        "input shape: found (3, 'height', '?')",
+        "shape of simcc_y: found {(5, 128)}",
+    ):
+        assert what in told
+
+
+@pytest.mark.parametrize(
+    ("outputs", "inputs", "named"),
+    [
+        ({"simcc_x": X, "other": Y}, (1, 3, 64, 48), "output names"),
+        ({"simcc_x": X, "simcc_y": Y}, (1, 64, 48, 3), "input shape: found (64, 48, 3)"),
+        ({"simcc_x": X, "simcc_y": Y}, ("N", 3, 64, 48), "dynamic batch"),
+    ],
+)
+def test_what_makes_a_result_wrong_fails_for_others_too(
+    top_down: Evidence, outputs: Any, inputs: tuple[int | str, ...], named: str
+) -> None:
+    info = (TensorInfo("input", inputs, "float32"),)
+    top_down.ran = with_shapes(make_execution(outputs), inputs=info)
+    assert noted(top_down, SIMCC, "names_and_shapes")[0].startswith(named)
+
+
+def test_rows_of_others_are_their_own(bottom_up: Evidence) -> None:
+    promised = replace(RTMO, flow=replace(RTMO.flow, max_detections=50))
+    assert noted(bottom_up, promised, "names_and_shapes") == (
+        "", "rows of dets: found 4; expected 50"
+    )  # fmt: skip
+    outputs = copy.deepcopy({n: bottom_up.ran.rows(n)[0] for n in ("dets", "keypoints")})
+    outputs["dets"][2, 3, 0] = 5.0
+    bottom_up.ran = make_execution(outputs)
+    assert noted(bottom_up, RTMO, "padding") == ("", "image 2: a padding row is not zero")
+
+
+def test_files_of_a_folder_that_was_brought(top_down: Evidence) -> None:
+    brought = replace(
+        SIMCC, flow=replace(SIMCC.flow, folder="/f", files=("end2end.onnx", "w.bin"))
+    )
+    assert noted(top_down, brought, "files") == ("missing files: found ['w.bin']; expected []", "")
+    whole = replace(brought, flow=replace(brought.flow, files=("end2end.onnx",)))
+    (top_down.folder / "detail.json").unlink()
+    assert (
+        noted(top_down, whole, "files")[1] == "missing files: found ['detail.json']; expected []"
+    )
+    assert noted(top_down, whole, "deploy_json") == ("", "")
+    top_down.edit("deploy.json", lambda data: data["models"][0].update(precision="FP16"))
+    assert noted(top_down, whole, "deploy_json")[1].startswith(
+        "deploy.json: precision: found FP16"
+    )
+    names = {check.name for check in applicable(whole, "cpu")}
+    assert ("files" in names, "converts" in names) == (True, False)
+
+
+def test_of_an_int8_folder_the_outputs_alone_are_measured(top_down: Evidence) -> None:
+    """Its float32 file, which has the inputs of each layer, is not there."""
+    brought = make_cell(precision="int8", folder="/f")
+    assert failures(top_down, brought, "layers") == ""
+    coarse: dict[str, Any] = {"simcc_x": np.round(np.repeat(X, 9, axis=-1)), "simcc_y": Y}
+    top_down.ran = make_execution(coarse)
+    assert failures(top_down, brought, "layers").startswith("simcc_x takes ")
+
+
+def test_a_pipeline_without_a_resizing_step_is_named(top_down: Evidence) -> None:
+    def drop(data: Any) -> None:
+        del data["pipeline"]["tasks"][0]["transforms"][1]
+
+    top_down.edit("pipeline.json", drop)
+    found = failures(top_down, SIMCC, "pre_processing_shape")
+    assert found == "resizing step: found ['Load']; expected TopDownAffine among them"
+
+
+@pytest.mark.parametrize(
+    ("name", "module"), [("deploy_json", "Net"), ("pre_processing_shape", "Transform")]
+)
+def test_a_pipeline_without_a_task_is_named(top_down: Evidence, name: str, module: str) -> None:
+    def rename(data: Any) -> None:
+        for task in data["pipeline"]["tasks"]:
+            task["module"] = "other"
+
+    top_down.edit("pipeline.json", rename)
+    with pytest.raises(StageFailure, match=f"found tasks of .*; expected one of {module}"):
+        failures(top_down, SIMCC, name)
 
 
 # A cell -> the checks that apply to it, besides those that apply to every cell

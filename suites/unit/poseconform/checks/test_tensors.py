@@ -21,6 +21,7 @@ from poseconform.checks.tensors import (
     overlap_limit,
 )
 from poseconform.compare.tolerances import Tolerance, tolerance_for
+from poseconform.reference.refinement import Refinement, no_refinement
 from poseconform.results.outcome import STAGES
 
 ROW, HALF = tolerance_for("onnxruntime", "fp32"), tolerance_for("onnxruntime", "fp16")
@@ -136,6 +137,36 @@ def test_a_flip_is_benign_at_a_near_tie_only() -> None:
     assert "1 of 15 keypoints moved" in clear.failures[0]
     assert "image 1, keypoint 4, 9.00 px" in clear.failures[0]
     assert clear.benign_flips == 0
+
+
+@pytest.mark.parametrize(("moved", "passes"), [(0.9, True), (5.0, True), (5.3, False)])
+def test_a_refined_keypoint_moves_as_far_as_the_allowed_error_can_move_it(
+    moved: float, passes: bool
+) -> None:
+    allowed = make_reference({"output": TRUTH}).allowed("output", ROW).max
+    ones, step = np.ones((3, 5)), np.zeros((3, 5, 2))
+    step[1, 4, 0] = 5.1 / allowed  # px for an error of the output of size 1
+    refinement = Refinement(ones, step, np.zeros((3, 5, 2)), ones)
+    reference = make_reference({"output": TRUTH}, refinement=refinement)
+    assert np.argwhere(reference.near_ties(ROW)).tolist() == [[1, 4]]
+    for keypoint, expected in ((4, passes), (3, False)):
+        decoded = np.zeros((3, 5, 2))
+        decoded[1, keypoint, 1] = moved
+        verdict = judge_keypoints(decoded, np.arange(3), reference, ROW)
+        assert (verdict.failures == ()) is expected
+        assert verdict.benign_flips == int(expected)
+
+
+def test_a_quarter_step_that_goes_the_other_way_moves_by_half_a_cell_and_no_more() -> None:
+    still = no_refinement(None, {"output": TRUTH})
+    reference = make_reference(
+        {"output": TRUTH}, shift_gap=np.zeros((3, 5)), refinement=replace(still, flip_px=2.83)
+    )
+    for moved, passes in ((2.8, True), (3.0, False)):
+        decoded = np.zeros((3, 5, 2))
+        decoded[1, 2, 0] = moved
+        verdict = judge_keypoints(decoded, np.arange(3), reference, ROW)
+        assert (verdict.failures == ()) is passes
 
 
 def test_a_move_within_the_limit_passes_and_is_measured() -> None:

@@ -35,6 +35,9 @@ class Staged(Exception):
         super().__init__("at " + stage)
         self.stage = stage
 def fail_at(stage): raise Staged(stage)
+def lack(tool):
+    from poseconform.subject.protocol import NotConvertibleError
+    raise NotConvertibleError("no " + tool)
 def chatter():
     os.write(1, b"noise on file descriptor 1\\n" * 1000)
     return "clean"
@@ -203,3 +206,9 @@ def test_an_error_carries_the_stage_that_it_names(child: Child) -> None:
     with pytest.raises(ChildFailure, match="Staged: at convert") as caught:
         child.call("child_helpers:fail_at", "convert", timeout=60)
     assert caught.value.stage == "convert"
+
+
+def test_an_error_carries_the_code_of_what_is_unavailable(child: Child) -> None:
+    with pytest.raises(ChildFailure, match="NotConvertibleError: no compiler") as caught:
+        child.call("child_helpers:lack", "compiler", timeout=60)
+    assert (caught.value.stage, caught.value.unavailable) == ("", "tool-missing")

@@ -16,12 +16,13 @@ from poseconform.isolation.artifacts import ArtifactCache
 from poseconform.isolation.child import Child, ChildCrash, ChildFailure, ChildTimeout
 from poseconform.judge.judge import Judge, samples_sha256
 from poseconform.judge.limits import DEVICE_IDLE_SECONDS
-from poseconform.judge.runs import Loaded, Ran, plan_batches
-from poseconform.judge.stages import Blocked, StageFailure, stage_records
+from poseconform.judge.runs import Loaded, Ran, filled, input_fault, plan_batches
+from poseconform.judge.stages import Blocked, StageFailure, Unavailable, stage_records
 from poseconform.reference.values import FILE, Sample
 from poseconform.subject.clients import ClientAnswer
 from poseconform.subject.environment import Availabilities
 from poseconform.subject.protocol import Conversion
+from poseconform.subject.warping import Warp
 from posedeploy.paths import file_sha256
 from posedeploy.runtime import SessionOptions, TensorInfo
 from posedeploy.runtime.processes import HANG_SECONDS, Limit
@@ -103,11 +104,14 @@ def child(tmp_path: Path) -> type[FakeChild]:
     return FakeChild
 
 
-def make_judge(cache: ArtifactCache, scratch: Path, samples: Sequence[Sample] = SAMPLES) -> Judge:
+def make_judge(
+    cache: ArtifactCache, scratch: Path, samples: Sequence[Sample] = SAMPLES, warp: str = "a"
+) -> Judge:
     subject = FakeSubject(on_device=frozenset({"tensorrt"}))
     return Judge(
         cache, samples, Availabilities(subject), scratch,
         subject_spec="a:subject", make_child=FakeChild, config_text=lambda path: f"text of {path}",
+        warp=lambda: Warp("5.0.0", warp),
     )  # fmt: skip
 
 
@@ -220,6 +224,22 @@ def test_a_failing_conversion_names_its_stage_and_blocks_the_rest(
     assert names(child).count("convert") == 1
 
 
+def test_a_conversion_that_is_not_to_be_had_here_is_no_failure(
+    judge: Judge, child: type[FakeChild]
+) -> None:
+    failing(child, "convert", ChildFailure("NoTool: no toolchain: x", unavailable="tool-missing"))
+    for ask in (judge.conversion, judge.execution):
+        with pytest.raises(Unavailable, match=r"^unavailable:tool-missing: no toolchain: x$"):
+            ask(CELL)
+    assert names(child).count("convert") == 1
+
+
+def test_a_code_that_there_is_not_is_a_failure(judge: Judge, child: type[FakeChild]) -> None:
+    failing(child, "convert", ChildFailure("NoTool: no toolchain", unavailable="busy"))
+    with pytest.raises(StageFailure, match="no toolchain"):
+        judge.conversion(CELL)
+
+
 def test_a_reference_is_made_once_a_machine(
     judge: Judge, child: type[FakeChild], tmp_path: Path
 ) -> None:
@@ -231,7 +251,7 @@ def test_a_reference_is_made_once_a_machine(
     assert first.facts["seconds"] == 1.0
 
 
-@pytest.mark.parametrize("change", ["precision", "samples", "checkpoint"])
+@pytest.mark.parametrize("change", ["precision", "samples", "checkpoint", "warp"])
 def test_what_a_reference_depends_on_makes_it_anew(
     judge: Judge, child: type[FakeChild], change: str, tmp_path: Path
 ) -> None:
@@ -242,7 +262,8 @@ def test_what_a_reference_depends_on_makes_it_anew(
     elif change == "checkpoint":
         (tmp_path / "m.pth").write_bytes(b"other weights")
     samples = SAMPLES[::-1] if change == "samples" else SAMPLES
-    other = make_judge(judge.cache, tmp_path / "other", samples)
+    warp = "b" if change == "warp" else "a"  # the cache is shared by environments
+    other = make_judge(judge.cache, tmp_path / "other", samples, warp)
     other.reference(CELL.model, precision)
     assert names(child).count("write_reference") == 2
 
@@ -268,6 +289,34 @@ def test_static_flows_run_one_by_one_and_dynamic_ones_in_overlapping_batches(
     values, index = execution.rows("simcc_x")
     assert values.shape == (6, 2, 8)
     assert index.tolist() == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("shape", "fault"),
+    [
+        ((1, 3, 64, 48), ""),
+        (("N", "C", "H", "?"), ""),
+        ((), ""),
+        ((1, 64, 48, 3), "x: shape [1, 64, 48, 3] (channels last); expected [N, 3, 64, 48]"),
+        ((1, 3, 48, 64), "x: shape [1, 3, 48, 64]; expected [N, 3, 64, 48]"),
+        ((1, 3, 64), "x: shape [1, 3, 64]; expected [N, 3, 64, 48]"),
+        ((4, 3, 64, 48), ""),
+    ],
+)
+def test_a_file_that_cannot_be_given_the_images_says_why(
+    shape: tuple[int | str, ...], fault: str
+) -> None:
+    info = TensorInfo("x", shape, "float32")
+    assert input_fault((info,), (3, 64, 48)) == fault
+    assert input_fault((info, info), (3, 64, 48)).startswith("inputs ['x', 'x']; expected one")
+
+
+def test_a_fixed_batch_is_filled_with_the_last_image() -> None:
+    feed = np.arange(24, dtype=np.float32).reshape(2, 3, 2, 2)
+    assert filled(feed, (4, 3, 2, 2))[:, 0, 0, 0].tolist() == [0.0, 12.0, 12.0, 12.0]
+    shapes: list[tuple[int | str, ...]] = [(2, 3, 2, 2), (1, 3, 2, 2), ("N", 3, 2, 2), ()]
+    for shape in shapes:
+        np.testing.assert_array_equal(filled(feed, shape), feed)
 
 
 def test_batches_of_few_samples_hold_no_more_than_there_are() -> None:
@@ -409,3 +458,50 @@ def test_other_options_are_for_the_backend_of_one_cell_alone(
     precisions = [args[3].precision for name, args, _ in child.calls if name == "load"]
     assert precisions == ["fp32", "fp16"]
     assert names(child).count("convert") == 1
+
+
+def test_a_model_is_forgotten_when_it_is_judged(judge: Judge, child: type[FakeChild]) -> None:
+    judge.reference(CELL.model, "fp32")
+    judge.conversion(CELL)
+    checkpoint = Path(judge.checkpoint(CELL.model))
+    judge.forget(CELL.model)
+    assert checkpoint.is_file()
+    judge.conversion(CELL)  # asked for again; the reference is still in the cache
+    judge.reference(CELL.model, "fp32")
+    asked = names(child)
+    assert [asked.count(name) for name in ("checkpoint_for", "convert", "write_reference")] == [
+        2, 2, 1,
+    ]  # fmt: skip
+
+
+def test_a_model_that_is_dropped_leaves_no_files(child: type[FakeChild], tmp_path: Path) -> None:
+    judge = replace(
+        make_judge(ArtifactCache(tmp_path / "cache"), tmp_path / "scratch"),
+        dropped=lambda model: model.name == CELL.model.name,
+    )
+    judge.conversion(CELL)
+    judge.reference(CELL.model, "fp32")
+    root = Path(child.calls[-2][1][-1])
+    assert root.is_relative_to(tmp_path / "scratch")
+    assert list(root.iterdir())
+    checkpoint = Path(judge.checkpoint(CELL.model))
+    judge.forget(CELL.model)
+    assert not root.exists()
+    assert not checkpoint.exists()
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_checkpoint_of_the_users_is_never_removed(
+    child: type[FakeChild], tmp_path: Path
+) -> None:
+    del child
+    mine = tmp_path / "mine.pth"
+    mine.write_bytes(b"weights")
+    judge = replace(
+        make_judge(ArtifactCache(tmp_path / "cache"), tmp_path / "scratch"),
+        dropped=lambda _model: True,
+    )
+    cell = replace(CELL, model=replace(CELL.model, checkpoint=str(mine)))
+    judge.conversion(cell)
+    judge.forget(cell.model)
+    assert mine.is_file()

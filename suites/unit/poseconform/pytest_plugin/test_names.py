@@ -16,7 +16,7 @@ import pytest
 from fixtures.fake_subject import PLUGINS, FakeSubject
 from fixtures.odd_names import ODD_NAMES, id_of
 from poseconform.matrix.cells import Cell, Flow, Model
-from poseconform.pytest_plugin.options import read_selection
+from poseconform.pytest_plugin.options import Shard, read_selection
 from poseconform.pytest_plugin.recording import printable
 from poseconform.pytest_plugin.reproduction import shell_word
 
@@ -202,7 +202,7 @@ def test_ids_are_unique_and_plain() -> None:
 def selected(**given: Any) -> list[tuple[str, str]]:
     option: dict[str, Any] = {
         "models": None, "model_config": [], "checkpoint": [], "deploy_config": [], "require": [],
-        "disable": [], "weights": "auto", "weights_seed": 0,
+        "disable": [], "weights": "auto", "weights_seed": 0, "shard": Shard(1, 1),
     }  # fmt: skip
     selection = read_selection(Namespace(**option | given), FakeSubject())
     return [(model.name, Path(model.checkpoint).name) for model in selection.models]

@@ -12,20 +12,29 @@ import pytest
 from fixtures.fake_subject import FLOWS, PLUGINS, FakeSubject
 from fixtures.tiny_models import TinyModel
 from poseconform.matrix.cells import Cell, Flow, Model
-from poseconform.pytest_plugin.options import CACHE_VARIABLE, add_options, read_selection
+from poseconform.pytest_plugin.options import (
+    CACHE_VARIABLE,
+    Shard,
+    add_options,
+    is_dropped,
+    read_selection,
+)
 from poseconform.pytest_plugin.reproduction import command
 from poseconform.subject.loading import DEFAULT_SUBJECT, load_subject
+from posedeploy.zoo.table import MODELS
 
 pytest_plugins = ["pytester"]
 
 
 SUBJECT = load_subject()
+FAMILIES = {row.family for row in MODELS if "quick" in row.tiers}
 
 
 def options(**values: Any) -> Namespace:
     defaults: dict[str, Any] = {
         "models": None, "model_config": [], "checkpoint": [], "deploy_config": [],
         "require": [], "disable": [], "weights_seed": 0, "weights": "auto", "exporter": "",
+        "shard": Shard(1, 1),
     }  # fmt: skip
     return Namespace(**defaults | values)
 
@@ -38,8 +47,40 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_quick_tier_is_the_default() -> None:
     selection = read_selection(options(), SUBJECT)
     assert all("quick" in model.tiers for model in selection.models)
-    assert {model.family for model in selection.models} == set(SUBJECT.families())
+    assert {model.family for model in selection.models} == FAMILIES
     assert {cell.model.name for cell in selection.cells} == {m.name for m in selection.models}
+
+
+def test_shards_are_whole_models_and_together_all_of_them() -> None:
+    whole = read_selection(options(models=["all"]), SUBJECT)
+    parts = [
+        read_selection(options(models=["all"], shard=Shard(i, 3)), SUBJECT) for i in (1, 2, 3)
+    ]
+    names = [[model.name for model in part.models] for part in parts]
+    every = sorted(model.name for model in whole.models)
+    assert sorted(name for part in names for name in part) == every
+    assert max(map(len, names)) - min(map(len, names)) <= 1
+    assert [{c.model.name for c in part.cells} for part in parts] == list(map(set, names))
+
+
+@pytest.mark.parametrize("text", ["0/2", "3/2", "1", "a/b", "1/2/3", "-1/2", "1/0"])
+def test_a_shard_that_there_is_not_is_refused(text: str, pytester: pytest.Pytester) -> None:
+    plugin = ("-p", "poseconform.pytest_plugin.plugin", "-p", "no:cacheprovider")
+    refused = pytester.runpytest_inprocess(*plugin, f"--shard={text}")
+    refused.stderr.fnmatch_lines([f"*argument --shard*: '{text}' is not I/N with I from 1 to N*"])
+
+
+def test_models_of_the_zoo_are_dropped_and_those_of_the_table_are_not(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    name = "td-hm_vgg16-bn_8xb64-210e_coco-256x192"
+    vgg, rtmpose = (
+        read_selection(options(models=[n]), SUBJECT).models[0] for n in (name, "rtmpose_t")
+    )
+    assert (vgg.name, vgg.family, is_dropped(vgg)) == (name, "VGG", True)
+    assert not is_dropped(rtmpose)
+    assert SUBJECT.has_name(vgg)
+    assert caplog.messages == []
 
 
 def test_names_and_tiers_add_up_in_the_tables_order() -> None:
@@ -161,8 +202,11 @@ def test_a_command_runs_the_same_cell_again(
     flow = Flow(deploy_config, "", "onnxruntime", "fp32", "static", None)
     cell = Cell(Model(name, "HRNet", tiers, "", (4, 4), f"{name}.py", checkpoint), flow)
     option = Namespace(exporter=exporter, subject=DEFAULT_SUBJECT)
-    config: Any = Namespace(option=option, stash={})
+    here, there = (Namespace(dir=Path(name)) for name in (".", "elsewhere"))
+    config: Any = Namespace(option=option, stash={}, invocation_params=here, rootpath=Path())
     assert command(config, cell).startswith(f"python -m pytest suites {words} -k ")
+    config.invocation_params = there  # of a wheel, the suites are not where the user is
+    assert command(config, cell).startswith(f"posedeploy test {words} -k ")
 
 
 def test_a_device_with_a_wrong_number_is_a_usage_error(pytester: pytest.Pytester) -> None:

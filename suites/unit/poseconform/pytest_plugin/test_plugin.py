@@ -231,6 +231,32 @@ def test_a_blocked_test_says_by_what(matrix: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["*blocked: load failed (SIGSEGV in load)*"])
 
 
+def test_a_cell_that_is_not_converted_here_is_unavailable(inner_run: pytest.Pytester) -> None:
+    inner_run.makepyfile(
+        test_cells="""
+        import pytest
+        from poseconform.judge.stages import Unavailable
+
+        @pytest.mark.stage("convert")
+        def test_converts(cell):
+            if cell.id == "m1-simcc_onnxruntime_static":
+                raise Unavailable("tool-missing", "no toolchain")
+
+        @pytest.mark.stage("run")
+        def test_runs(cell):
+            test_converts(cell)
+        """
+    )
+    options = ("-m", "onnxruntime", "--models", "m1", "--report-dir", "report", "-rs")
+    result = run(inner_run, *options)
+    result.assert_outcomes(passed=2, skipped=2)
+    result.stdout.fnmatch_lines(["*unavailable:tool-missing: no toolchain*"])
+    found = cells(inner_run)["m1-simcc_onnxruntime_static"]
+    assert found["outcome"] == "unavailable:tool-missing"
+    assert (found["code"], found["reason"]) == ("tool-missing", "no toolchain")
+    assert outcomes(inner_run)["m1-simcc_onnxruntime_dynamic"] == "pass"
+
+
 def test_cells_of_a_model_follow_each_other_stage_by_stage(matrix: pytest.Pytester) -> None:
     result = run(matrix, "--collect-only", "-q", "-m", "static and onnxruntime")
     ids = [line.split("::")[1] for line in result.outlines if "::" in line]
@@ -346,6 +372,23 @@ def test_one_test_of_a_stage_may_pass_if_another_fails_as_declared(
     result = run(matrix, "--report-dir", "report", "-k", "m2 and dynamic and numbers")
     result.assert_outcomes(passed=1, xfailed=1)
     assert outcomes(matrix)["m2-simcc_onnxruntime_dynamic"] == "xfail"
+
+
+def test_entries_and_baselines_are_not_about_another_implementation(
+    matrix: pytest.Pytester,
+) -> None:
+    run(matrix, "-m", "onnxruntime", "--update-baseline")
+    entries = XFAIL.format(mode="dynamic") + XFAIL.format(mode="of_nobody")
+    matrix.mkdir("suites").joinpath("expectations").mkdir()
+    path = matrix.path / "suites" / "expectations" / "onnxruntime.toml"
+    path.write_text(entries, encoding="utf-8")
+    load_expectations.cache_clear()
+    options = ("--subject", "fixtures.fake_subject:of_others", "-m", "onnxruntime")
+    result = run(matrix, *options, "--report-dir", "report")
+    assert outcomes(matrix)["m2-simcc_onnxruntime_dynamic"] == "mismatch", "not excused"
+    assert "against" not in result.stdout.str(), "that baseline is of another implementation"
+    refused = run(matrix, *options, "--update-expectations")
+    refused.stderr.fnmatch_lines(["*--update-expectations: found the subject 'others'*"])
 
 
 def test_an_entry_about_no_cell_is_one_usage_error(matrix: pytest.Pytester) -> None:

@@ -16,6 +16,8 @@ class MSRAHeatmap:
 
     unbiased = False
     kernel_size = 3
+    blur_kernel_size = 3
+    heatmap_type = "gaussian"
 
 
 class UDPHeatmap(MSRAHeatmap):
@@ -63,6 +65,23 @@ def test_megvii_decides_on_the_blurred_map() -> None:
     before = maps["output"].copy()
     assert heatmap_gaps(MegviiHeatmap(), maps)[0].item() > 0.0
     np.testing.assert_array_equal(maps["output"], before)
+
+
+def test_combined_maps_of_udp_are_decided_by_their_class_maps() -> None:
+    codec = UDPHeatmap()
+    codec.heatmap_type, codec.blur_kernel_size = "combined", 3
+    classes = np.random.default_rng(0).normal(size=(2, 5, 9, 8))
+    offsets = np.zeros_like(classes)
+    maps = np.stack([classes, offsets, offsets], axis=2).reshape(2, 15, 9, 8)
+    gap, shift = heatmap_gaps(codec, {"output": maps})
+    assert gap.shape == shift.shape == (2, 5)
+    assert (gap < heatmap_gaps(UDPHeatmap(), {"output": classes})[0]).mean() > 0.5, "blurred"
+
+
+def test_a_best_value_near_zero_is_a_near_tie() -> None:
+    maps = np.full((1, 1, 9, 8), -1.0)
+    maps[0, 0, 4, 4] = 1e-6
+    assert heatmap_gaps(MSRAHeatmap(), {"output": maps})[0].item() == 2e-6
 
 
 @given(st.floats(0, 1), st.floats(0, 1))

@@ -36,7 +36,8 @@ def samples() -> list[Sample]:
 
 
 def refer(tiny: TinyModel, folder: Path, precision: str = "fp32") -> Reference:
-    word = "yolox-pose" if "yolox" in str(tiny.config) else "simcc"
+    words = {"yolox": "yolox-pose", "res50": "regression", "rtmpose": "simcc"}
+    word = next((words[part] for part in words if part in tiny.config.name), "simcc")
     model = make_model(word, config=str(tiny.config))
     facts = reference.write_reference(
         model, str(tiny.checkpoint), precision, samples(), str(folder)
@@ -99,6 +100,26 @@ def test_image_keypoints_are_keypoints_in_the_box(simcc: Reference) -> None:
         scale = 1.25 * max((right - left) / 64, (bottom - top) / 96)
         expected = middle + (simcc.keypoints[i] - [32, 48]) * scale
         np.testing.assert_allclose(simcc.image_keypoints[i][0], expected, atol=scale + 1e-3)
+
+
+@pytest.mark.parametrize("name", ["dsnt_res50", "rle_res50"])
+def test_coordinates_have_mmposes_scores_and_no_near_ties(
+    name: str, tiny_model: Callable[[str], TinyModel], tmp_path: Path
+) -> None:
+    tiny = tiny_model(name)
+    found = refer(tiny, tmp_path)
+    sigmas = name == "rle_res50"
+    assert found.outputs["output"].shape == (3, 17, 4 if sigmas else 2)
+    model = reference.load_model(str(tiny.config), str(tiny.checkpoint))
+    with torch.no_grad():
+        instances = model.head.predict(model.extract_feat(torch.from_numpy(found.inputs)), [], {})
+    for i, instance in enumerate(instances):
+        np.testing.assert_allclose(found.keypoints[i], instance.keypoints[0], atol=0.01)
+        np.testing.assert_allclose(found.scores[i], instance.keypoint_scores[0], atol=1e-5)
+    assert (np.ptp(found.scores) > 0.01) == sigmas
+    assert not found.near_ties(ROW).any()
+    again = decode(str(tiny.config), found.outputs)
+    np.testing.assert_array_equal(again, found.keypoints)
 
 
 def test_facts_say_what_was_done(simcc: Reference) -> None:
@@ -204,3 +225,31 @@ def test_the_first_shift_is_none_and_the_others_are_all_corners() -> None:
     first, *corners = _shifts(NEAR_TIES["fp32"])
     assert first == (0.0, 0.0)
     assert len({(np.sign(a), np.sign(b)) for a, b in corners}) == 4
+
+
+def test_the_names_of_keypoints_are_not_needed(
+    tiny_model: Callable[[str], TinyModel], tmp_path: Path
+) -> None:
+    """DeepFashion's class has none, and a file counts from the folder of training."""
+    tiny = tiny_model("rtmpose_t")
+    for i, dataset in enumerate(
+        ("type='DeepFashionDataset'", "metainfo=dict(from_file='data/own.py')", "type='Mine'")
+    ):
+        path = tmp_path / f"model{i}.py"
+        training = f"dict(dataset=dict({dataset}))"
+        path.write_text(f"_base_ = {str(tiny.config)!r}\ntrain_dataloader = {training}")
+        model = reference.load_model(str(path), str(tiny.checkpoint))
+        assert model.head.out_channels == 17
+
+
+def test_selected_keypoints_are_known(
+    tiny_model: Callable[[str], TinyModel], tmp_path: Path
+) -> None:
+    tiny = tiny_model("rtmpose_t")
+    path = tmp_path / "model.py"
+    selection = "dict(test_cfg=dict(output_keypoint_indices=[5, 3, 4]))"
+    path.write_text(f"_base_ = {str(tiny.config)!r}\nmodel = {selection}")
+    found = refer(TinyModel(path, tiny.checkpoint), tmp_path)
+    assert found.selected is not None
+    assert found.selected.tolist() == [5, 3, 4]
+    assert (found.keypoints.shape[1], found.image_keypoints[0].shape) == (17, (1, 3, 2))

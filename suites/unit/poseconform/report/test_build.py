@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,13 +15,13 @@ import pytest
 
 from fixtures.sample_results import sample_results
 from poseconform.report import build
-from poseconform.report.build import build_report, render_html
+from poseconform.report.build import GROUPED_FROM, build_report, render_html
 from poseconform.report.data.verdict import lone_failures, verdict_of
 from poseconform.report.data.vocabulary import OUTCOMES
 from poseconform.report.page import payload
 from poseconform.report.page.grid import grid_of, idle_columns
 from poseconform.results import records as oc
-from poseconform.results.outcome import is_failure
+from poseconform.results.outcome import CONVERTING_STAGES, STAGES, is_failure
 from poseconform.results.results import ReportError, Results, write_results
 
 HOSTILE = (
@@ -122,6 +123,20 @@ def test_five_hundred_cells_stay_within_the_budget() -> None:
     assert len(big.encode()) < 1_500_000
 
 
+def test_a_large_matrix_is_shown_by_family_with_counts() -> None:
+    cell = replace(sample_results(1).cells[0], outcome="pass", head="heatmap", family="ResNet")
+    few = [replace(cell, model=f"m{i}") for i in range(GROUPED_FROM - 1)]
+    more = [replace(cell, model=f"n{i}", family="VGG", outcome="mismatch") for i in range(2)]
+    assert "data-family" not in render_html(Results(environment={}, cells=tuple(few)))
+    page = render_html(Results(environment={}, cells=(*few, *more)))
+    text = re.sub(r"<[^>]+>", "", page[page.index("<tbody>") : page.index("</tbody>")])
+    assert page.count("data-family") == 2
+    assert (
+        f"ResNet {GROUPED_FROM - 1} models \u00b7 heatmap \u00b7 {GROUPED_FROM - 1} pass" in text
+    )
+    assert "VGG 2 models \u00b7 heatmap \u00b7 2 mismatch" in text
+
+
 def hostile_results() -> Results:
     results = sample_results(24)
     cells = []
@@ -165,6 +180,19 @@ def test_hostile_strings_are_text() -> None:
     assert first["repro"].startswith("</script><script>alert(1)")
     assert "\\u202e" in first["repro"]
     assert len(html.encode()) < 1_500_000
+
+
+def test_a_folder_that_was_judged_is_shown_with_its_notes_and_what_is_not_ours() -> None:
+    good = next(c for c in sample_results(40).cells if c.outcome == "pass")
+    stages = tuple(s for s in good.stages if s.name not in CONVERTING_STAGES)
+    cell = replace(good, implementation="folder", folder="/f", notes=("opset 11",), stages=stages)
+    (entry,) = data_of(render_html(Results(environment={}, cells=(cell,))))["cells"]
+    assert entry["notes"] == ["opset 11"]
+    assert {("implementation", "folder"), ("folder", "/f")} <= {tuple(f) for f in entry["facts"]}
+    shown = [(STAGES[row[0]], row[3]) for row in entry["done"]]
+    assert shown[:3] == [("export", "not ours"), ("convert", "not ours"), ("load", "pass")]
+    (entry,) = data_of(render_html(Results(environment={}, cells=(good,))))["cells"]
+    assert "not ours" not in {row[3] for row in entry["done"]}
 
 
 def test_a_long_log_is_cut_with_a_note() -> None:

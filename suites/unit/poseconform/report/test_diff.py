@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from fixtures.sample_results import sample_results
+from poseconform.pytest_plugin.baseline import summary_lines
+from poseconform.report.data.baseline import comparable
 from poseconform.report.data.diff import (
     THRESHOLDS,
     Diff,
@@ -181,6 +184,45 @@ def test_long_lists_are_cut() -> None:
     assert len(text) < 65_000
 
 
+def test_two_subjects_are_compared_cell_by_cell() -> None:
+    ours = [replace(MEASURED, model=name) for name in ("a", "b", "c")]
+    theirs = [
+        replace(ours[0], implementation="folder", headroom=5.0),
+        replace(ours[1], implementation="folder", deploy_config="x", outcome="mismatch"),
+        replace(ours[0], implementation="folder", model="d"),
+    ]
+    diff = diff_results(results(*ours), results(*theirs))
+    assert diff.compared == 2
+    assert diff.subjects == (
+        "folder against posedeploy: 2 cells of both; without a counterpart: 1 of posedeploy's and "
+        "1 of folder's."
+    )
+    found = {(f.kind, f.cell.model, f.cell.implementation) for f in diff.regressions}
+    assert found == {("headroom", "a", "folder"), ("newly-failing", "b", "folder")}
+    assert diff.subjects in diff_markdown(diff).replace("\\", "")
+
+
+def test_a_flow_that_is_there_twice_is_no_counterpart() -> None:
+    ours = [replace(MEASURED, deploy_config=name) for name in ("x", "y")]
+    theirs = replace(MEASURED, implementation="folder", deploy_config="z")
+    assert diff_results(results(*ours), results(theirs)).compared == 0
+    same = replace(theirs, deploy_config="y")
+    assert diff_results(results(*ours), results(same)).compared == 1
+
+
+def test_a_baseline_of_another_subject_is_none() -> None:
+    baseline = results(MEASURED, replace(MEASURED, implementation="folder"))
+    run = results(replace(MEASURED, implementation="folder"))
+    assert [c.implementation for c in comparable(baseline, run).cells] == ["folder"]
+
+
+def test_runs_that_share_a_subject_are_compared_as_they_are() -> None:
+    both = [MEASURED, replace(MEASURED, implementation="folder")]
+    diff = diff_results(results(*both), results(both[1]))
+    assert (diff.subjects, diff.compared) == ("", 1)
+    assert [f.kind for f in diff.regressions] == ["missing"]
+
+
 def test_fingerprints() -> None:
     old = {"cpu": {"model": "x"}, "packages": {"torch": "1"}, "gone": 1}
     new = {"cpu": {"model": "x"}, "packages": {"torch": "2"}, "flags": ["a", "b"]}
@@ -188,3 +230,26 @@ def test_fingerprints() -> None:
     assert same_machine(old, new)
     assert not same_machine({}, {})
     assert not same_machine(old, {"cpu": {"model": "y"}})
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        (("4.11.0", "8cfd"), ("5.0.0", "9cae"), True),
+        (("5.0.0", "8cfd"), ("5.0.0", "9cae"), True),  # other kernels of the same version
+        (("4.8.1", "8cfd"), ("4.11.0", "8cfd"), False),
+        (None, ("5.0.0", "9cae"), False),  # a run of before there was the fact
+    ],
+)
+def test_runs_of_environments_that_warp_differently_say_so(
+    old: tuple[str, str] | None, new: tuple[str, str], told: bool
+) -> None:
+    facts = [
+        {"warp": dict(zip(("opencv", "sha256"), fact, strict=True))} if fact else {}
+        for fact in (old, new)
+    ]
+    runs = [results(MEASURED, **fact) for fact in facts]
+    diff = diff_results(*runs)
+    said = "OpenCV warps images differently in the two environments"
+    assert (said in diff_markdown(diff)) is told
+    assert any(said in line for line in summary_lines(diff, Path("base.json"))) is told

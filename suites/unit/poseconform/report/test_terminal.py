@@ -70,6 +70,22 @@ def test_escapes_and_markup_do_nothing() -> None:
     assert "[red]\\u001b[2J[/red]" in summary_text
 
 
+def test_notes_are_told_once_and_whose_work_was_judged() -> None:
+    good = next(c for c in sample_results(60).cells if c.outcome == "pass")
+    noted = [
+        replace(good, model=name, implementation="folder", notes=("opset 11", f"only {name}"))
+        for name in ("a", "b")
+    ]
+    text = summary(Results(environment={}, cells=tuple(noted)))
+    assert text.count("note: opset 11 (2 cells)") == 1
+    assert f"note: only a (a, {good.flow})" in text
+    assert "Judged: folder." in text
+    assert "2 cells with notes, which make no result wrong." in text
+    ours = summary(Results(environment={}, cells=(good,)))
+    assert "note" not in ours
+    assert "Judged" not in ours
+
+
 def test_many_failures_are_cut() -> None:
     cells = tuple(replace(c, outcome="crash", stages=()) for c in sample_results(80).cells)
     summary_text = summary(replace(sample_results(80), cells=cells))

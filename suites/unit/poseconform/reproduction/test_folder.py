@@ -167,6 +167,17 @@ def test_the_script_agrees_where_nothing_differs(tmp_path: Path) -> None:
     assert (ran.returncode, ran.stdout[:14]) == (0, "output: agrees"), ran.stderr
 
 
+def test_a_batch_may_have_fewer_rows_than_another(tmp_path: Path) -> None:
+    judge = judge_of("onnxruntime", tmp_path, truth_is=WRONG)
+    folder = write(tmp_path / "repro", failure_of(make_cell("")), judge)
+    for name in ("output", "reference"):  # as the judge writes them: padded to the most rows
+        arrays = dict(np.load(folder / f"{name}.npz"))
+        padded = {key: np.pad(a, [(0, 0), (0, 2), (0, 0), (0, 0)]) for key, a in arrays.items()}
+        np.savez(folder / f"{name}.npz", **padded)  # type: ignore[arg-type]
+    ran = run_script(folder)
+    assert (ran.returncode, ran.stdout[:14]) == (0, "output: agrees"), ran.stderr
+
+
 def test_an_error_that_is_too_large_in_rms_alone_is_seen(tmp_path: Path) -> None:
     judge = judge_of("onnxruntime", tmp_path)
     reference = judge.values["reference"]

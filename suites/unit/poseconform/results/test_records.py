@@ -133,6 +133,12 @@ def test_a_known_outcome_is_taken(outcome: str) -> None:
     assert record(outcome=outcome).outcome == outcome
 
 
+def test_notes_of_several_checks_add_up_each_once() -> None:
+    first = record().with_measurements(notes=("a", "b"))
+    assert first.with_measurements(notes=("b", "c"), headroom=0.1).notes == ("a", "b", "c")
+    assert first.with_measurements(headroom=0.1).notes == ("a", "b")
+
+
 def test_an_unknown_stage_is_refused_with_those_there_are() -> None:
     with pytest.raises(
         ValidationError,

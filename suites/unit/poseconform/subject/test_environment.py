@@ -6,6 +6,7 @@ import json
 import subprocess
 from pathlib import Path
 
+import cv2
 import pytest
 
 from fixtures.fake_subject import FakeSubject
@@ -15,6 +16,7 @@ from poseconform.subject.environment import (
     git_commit,
     package_versions,
 )
+from poseconform.subject.warping import own_warp
 from posedeploy.runtime import Availability, Code
 from posedeploy.runtime.machine import cpu_facts, gpu_facts
 
@@ -56,6 +58,7 @@ def test_the_fingerprint_is_json_and_names_probed_backends() -> None:
     assert json.loads(json.dumps(facts)) == facts
     assert facts["packages"]["pytest"]
     assert facts["packages"]["fake"] == "1.0", "of the subject"
+    assert facts["warp"] == {"opencv": cv2.__version__, "sha256": own_warp().sha256}
 
 
 def test_only_installed_packages_have_a_version() -> None:

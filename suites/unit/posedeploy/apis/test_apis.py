@@ -364,13 +364,20 @@ def test_one_keypoint_may_be_off_by_the_limit_and_no_more(
 def test_people_that_only_one_finds_are_counted() -> None:
     more = comparing.keypoint_distances(PEOPLE, PEOPLE[:2], "fp32", 1.0)
     assert (more.people, more.only_one, more.same) == (2, 1, False)
-    # a deployed detector keeps its best few, so fewer than PyTorch's is no difference …
-    assert comparing.keypoint_distances(PEOPLE[:2], PEOPLE, "fp32", 1.0).same
-    # … but nobody where PyTorch finds somebody is
+    fewer = comparing.keypoint_distances(PEOPLE[:2], PEOPLE, "fp32", 1.0)
+    assert (fewer.people, fewer.only_one, fewer.same) == (2, 1, False)
     nobody = comparing.keypoint_distances(PEOPLE[:0], PEOPLE, "fp32", 1.0)
-    assert (nobody.people, nobody.only_one, nobody.same) == (0, 1, False)
+    assert (nobody.people, nobody.only_one, nobody.same) == (0, 3, False)
     empty = comparing.keypoint_distances(PEOPLE[:0], PEOPLE[:0], "fp32", 1.0)
     assert (empty.people, empty.median_px, empty.same, empty.nobody) == (0, 0.0, False, True)
+
+
+@given(st.integers(1, 4), st.integers(0, 3))
+def test_fewer_people_are_the_same_only_where_a_graph_keeps_no_more(most: int, found: int) -> None:
+    """A graph of `keep_top_k` rows has PyTorch's best; whoever is lost below that is missed."""
+    compared = comparing.keypoint_distances(PEOPLE[:found], PEOPLE, "fp32", 1.0, most)
+    assert compared.same == (found == min(most, len(PEOPLE)))
+    assert compared.only_one == abs(min(most, len(PEOPLE)) - found)
 
 
 CLASSES = np.array([0, 1, 1])

@@ -23,6 +23,7 @@ from posedeploy.apis.comparing import (
     LEAST_NEAR,
     Compared,
     Comparison,
+    compare_on,
     detector_of,
     keypoint_distances,
     pytorch_keypoints,
@@ -199,3 +200,35 @@ def test_int8_may_move_a_few_keypoints_of_a_drawn_figure(far: int, same: bool) -
     distances = keypoint_distances(moved, person, "int8", 1.0)
     assert distances.same == (far == 0)
     assert replace(distances, least_near=LEAST_NEAR).same == same
+
+
+def without_its_best(model: Any) -> None:
+    """Let a detector's graph lose the first row of `dets`, as if nobody were in it."""
+    for node in model.graph.node:
+        node.output[:] = ["before" if name == "dets" else name for name in node.output]
+    (output,) = (o for o in model.graph.output if o.name == "dets")
+    mask = np.ones((1, output.type.tensor_type.shape.dim[1].dim_value, 1), np.float32)
+    mask[:, 0] = 0
+    model.graph.initializer.append(numpy_helper.from_array(mask, "mask"))
+    model.graph.node.append(onnx.helper.make_node("Mul", ["before", "mask"], ["dets"]))
+
+
+def test_a_deployed_detector_that_loses_a_person_is_different(
+    tiny_model: Callable[[str], TinyModel], tiny_sdk: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder, image = tmp_path / "sdk", drawn(3, (120, 90)).image
+    shutil.copytree(tiny_sdk("yoloxpose_tiny/2"), folder)
+    forget_checksums(folder)
+    graph = onnx.load(folder / "end2end.onnx")
+    without_its_best(graph)
+    onnx.save(graph, folder / "end2end.onnx")
+    tiny = tiny_model("yoloxpose_tiny/2")
+    config = load_model_config(tiny.config)
+    model = build_model(config, tiny.checkpoint)
+    found = []
+    for path in (tiny_sdk("yoloxpose_tiny/2"), folder):
+        with detector_of(path) as detector:
+            found.append(compare_on(detector, "fp32", config, model, image).distances)
+            assert detector.most_people == 100
+    assert found[0].same
+    assert (found[1].people, found[1].only_one) == (found[0].people - 1, 1)

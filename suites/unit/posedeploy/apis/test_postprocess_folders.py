@@ -24,15 +24,6 @@ Convert = Callable[[str], Path]
 
 
 @pytest.fixture(scope="module")
-def dynamic(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """MMDeploy's config with a dynamic batch, without the shape that it fixes."""
-    path = tmp_path_factory.mktemp("config") / "dynamic.py"
-    text = deploy_config_text(name("onnxruntime_dynamic", ""))
-    path.write_text(f"{text}\nonnx_config['input_shape'] = None\n", encoding="utf-8")
-    return str(path)
-
-
-@pytest.fixture(scope="module")
 def convert(
     tiny_model: Callable[[str], TinyModel], tmp_path_factory: pytest.TempPathFactory
 ) -> Convert:
@@ -62,10 +53,10 @@ def name(flow: str, option: str = "-keypoints") -> str:
 
 @pytest.mark.parametrize("flow", FLOWS)
 def test_a_folder_finds_the_same_keypoints_and_is_without_findings(
-    convert: Convert, dynamic: str, flow: str
+    convert: Convert, flow: str
 ) -> None:
     folder = convert(name(flow))
-    other = convert(dynamic if flow == "onnxruntime_dynamic" else name(flow, ""))
+    other = convert(name(flow, ""))
     ours, whole = found(folder), found(other)
     np.testing.assert_allclose(ours[..., :2], whole[..., :2], atol=0.01)
     np.testing.assert_allclose(ours[..., 2], whole[..., 2], atol=1e-6)
@@ -144,11 +135,11 @@ def test_mmdeploys_fp16_config_keeps_the_outputs_in_float32(
 
 
 def test_the_documented_api_takes_such_a_folder(
-    convert: Convert, dynamic: str, tiny_model: Callable[[str], TinyModel]
+    convert: Convert, tiny_model: Callable[[str], TinyModel]
 ) -> None:
     tiny, figure = tiny_model("rtmpose_t"), next(iter(drawn_figures("evaluation", 1)))
     points = []
-    for deploy_config in (name("onnxruntime_dynamic"), dynamic):
+    for deploy_config in (name("onnxruntime_dynamic"), name("onnxruntime_dynamic", "")):
         processor = build_task_processor(tiny.config, deploy_config, "cpu")
         model = processor.build_backend_model([convert(deploy_config) / "end2end.onnx"])
         data, _ = processor.create_input(figure.image, bboxes=figure.bboxes)

@@ -17,14 +17,13 @@ from posedeploy.apis import inference_model
 from posedeploy.apis.backend_model import build_backend_model
 from posedeploy.apis.task_processor import PoseDetection, show_window
 from posedeploy.apis.utils import build_task_processor
-from posedeploy.config import deploy_config_text
 from posedeploy.errors import BadInputError, UnavailableError
 from posedeploy.runtime import Availability, Code
 from posedeploy.runtime.onnxruntime import OnnxRuntime
 from posedeploy.utils import get_input_shape, load_config
 
 SIMCC_STATIC = "pose-detection_simcc_onnxruntime_static"
-SIMCC_DYNAMIC = "pose-detection_simcc_onnxruntime_dynamic"  # with the small model's shape
+SIMCC_DYNAMIC = "pose-detection_simcc_onnxruntime_dynamic"
 YOLOX = "pose-detection_yolox-pose_onnxruntime_dynamic"
 TWO_CLASSES = "pose-detection_yolox-pose_onnxruntime_static"
 MODELS = {
@@ -41,36 +40,18 @@ def photograph(seed: int = 0, size: tuple[int, int] = (120, 90)) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def of_any_shape(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
-    """A deploy config of the project, without the shape it fixes."""
-    folder = tmp_path_factory.mktemp("deploy")
-
-    def path(name: str) -> str:
-        file = folder / f"{name}.py"
-        text = deploy_config_text(name)
-        file.write_text(f"{text}\nonnx_config['input_shape'] = None\n", encoding="utf-8")
-        return str(file)
-
-    return path
-
-
-@pytest.fixture(scope="module")
-def folders(
-    tiny_model: Tiny,
-    of_any_shape: Callable[[str], str],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> dict[str, Path]:
+def folders(tiny_model: Tiny, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     made = {}
     for config, name in MODELS.items():
         model, folder = tiny_model(name), tmp_path_factory.mktemp("sdk") / config
-        posedeploy.deploy(of_any_shape(config), model.config, model.checkpoint, folder)
+        posedeploy.deploy(config, model.config, model.checkpoint, folder)
         made[config] = folder
     return made
 
 
 def processor_of(config: str, tiny_model: Tiny) -> tuple[PoseDetection, TinyModel]:
     model = tiny_model(MODELS[config])
-    return build_task_processor(model.config, deploy_cfg_of(config), "cpu"), model
+    return build_task_processor(model.config, config, "cpu"), model
 
 
 def test_load_config_takes_paths_names_and_configs() -> None:
@@ -131,15 +112,9 @@ def test_inference_model_is_the_documented_steps_in_one(
         model = processor.build_backend_model(graph)
         expected = model.test_step(processor.create_input(image)[0])[0]
     for given in (graph, [str(graph)]):
-        found = inference_model(str(files.config), deploy_cfg_of(config), given, image, "cpu")
+        found = inference_model(str(files.config), config, given, image, "cpu")
         assert len(found) == 1
         assert_equal(found[0].pred_instances, expected.pred_instances)
-
-
-def deploy_cfg_of(config: str) -> Any:
-    deploy_cfg = load_config(config)[0]
-    deploy_cfg.onnx_config.input_shape = None
-    return deploy_cfg
 
 
 @pytest.mark.parametrize("config", MODELS)

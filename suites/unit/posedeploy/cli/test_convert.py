@@ -95,7 +95,7 @@ BAD_INPUT: dict[str, tuple[dict[str, str], str]] = {
         {"deploy": "pose-detection_simcc_tensorrt_dynamic-256x192"}, "",
     ),
     "a deploy config of another shape": (
-        {"deploy": "pose-detection_simcc_onnxruntime_dynamic"}, "[192, 256]",
+        {"deploy": "pose-detection_simcc_openvino_static-256x192"}, "[192, 256]",
     ),
     "no model config": ({"model": "nowhere.py"}, "nowhere.py"),
     "a model config that is text": ({"model": "notes.txt"}, "notes.txt"),

@@ -137,6 +137,16 @@ def test_a_person_of_several_classes_has_its_label(
     assert not [person for person in image["people"] if "label" in person]
 
 
+def test_a_person_has_visibilities_where_the_model_tells_them(
+    infer: Infer, here: Path, tiny_sdk: Callable[[str], Path]
+) -> None:
+    folder = tiny_sdk("vis_res50")
+    _, image = infer("photo.png", "--json", model=folder).lines
+    found = PoseDetector(folder).detect(read(here / "photo.png"))
+    assert found.visible is not None
+    assert [person["visible"] for person in image["people"]] == found.visible.tolist()
+
+
 def test_scores_below_the_limit_are_reported(infer: Infer) -> None:
     done = infer("photo.png", "--min-score=1000")
     assert "0 of 17 keypoints with a score from 1000; the best is" in done.out

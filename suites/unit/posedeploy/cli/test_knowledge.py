@@ -206,6 +206,33 @@ def test_the_suites_run_in_a_child_whose_code_is_ours(code: int) -> None:
     assert seen == [("pytest", ["-m", "onnxruntime"])]
 
 
+@pytest.mark.parametrize("words", [["{}"], ["sdk_model", "{}"], ["-m", "fp32", "{}"]])
+def test_a_folder_without_options_is_answered_with_what_to_type(
+    tmp_path: Path, words: list[str]
+) -> None:
+    folder = tmp_path / "my model"
+    folder.mkdir()
+    (folder / "deploy.json").write_text("{}")
+    typed = [word.format(folder) for word in words]
+    with pytest.raises(
+        BadInputError, match=r"found an SDK model.* --sdk-model '.*/my model' --mo"
+    ):
+        judge.run_suites(typed, ROOT, lambda _name, _words: 0)
+
+
+def test_a_word_that_is_no_suite_starts_nothing() -> None:
+    with pytest.raises(BadInputError, match="Did you mean parity"):
+        judge.run_suites(["partiy"], ROOT, lambda _name, _words: 0)
+    passed_on = [
+        ["parity", "suites/parity/test_parity.py::test_parity"],
+        ["--sdk-model", "a.onnx"],
+        ["-q", "--report-dir", str(ROOT)],
+        ["-k", "partiy"],
+    ]
+    for words in passed_on:
+        assert judge.run_suites(words, ROOT, lambda _name, _words: 0) == 0
+
+
 def test_without_suites_the_command_is_unavailable(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UnavailableError, match="the conformance suites"):
         judge.run_suites([], None)

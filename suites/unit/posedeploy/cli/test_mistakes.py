@@ -135,9 +135,9 @@ MISTAKES: Mapping[str, Mistake] = {
     "image-that-is-none":       Mistake("infer sdk notes.txt"),
     "precision-without-a-recipe": Mistake(
         "configs new --backend torchscript --precision int8 --shape 256x192"),
-    "shape-no-multiple-of-32":    Mistake("configs new --backend openvino --shape 250x190"),
+    "shape-no-multiple-of-8":     Mistake("configs new --backend openvino --shape 250x190"),
     "shape-of-another-model":     Mistake(
-        converting("pose-detection_simcc_onnxruntime_dynamic")),
+        converting("pose-detection_simcc_openvino_static-256x192")),
     "tensorrt-without-gpu":       Mistake(converting(TENSORRT, "rtmpose_t"), no_driver),
     "video-truncated":            Mistake("infer sdk half.avi"),
     "video-without-an-index":     Mistake("infer sdk cut.mp4"),

@@ -26,8 +26,7 @@ from posedeploy.synthetic.figures import draw_figure
 
 SNAPSHOTS = Path(__file__).parent / "snapshots_messages"
 SIMCC, HEATMAP = "pose-detection_simcc_onnxruntime_static", "pose-detection_onnxruntime_static"
-DYNAMIC = "pose-detection_simcc_onnxruntime_dynamic"
-DISTILLER = "dwpose_l_dis_s_coco-ubody-256x192.py"
+OTHER_SHAPE = "pose-detection_simcc_openvino_static-256x192"
 
 
 def converting(
@@ -70,7 +69,7 @@ ROWS: dict[str, tuple[str, int]] = {
     "config-for-an-unlisted-shape-mistyped": (
         converting("pose-detection_simcc_openvno_static-384x288"), 2),
     "config-model-folder":          (converting(model="models"), 2),
-    "config-of-a-distillation":     (converting(model=DISTILLER), 2),
+    "config-of-a-distillation":     (converting(model="models/distiller.py"), 2),
     "config-of-a-family":           (converting("pose-detection_rtmpose_onnxruntime_static"), 2),
     "config-of-fp32":               (converting("pose-detection_simcc_ort-fp32_dynamic"), 2),
     "config-pth":                   (converting("model.pth", "model.py", "photo.png"), 2),
@@ -105,7 +104,7 @@ ROWS: dict[str, tuple[str, int]] = {
         + " --quant --quant-image-dir nowhere --calib-dataset-cfg coco.py", 2),
     "model-name-in-other-case":     (converting(model="RTMPose_t"), 2),
     "shape-of-another-model":       (
-        converting(f"configs/mmpose/{DYNAMIC}.py") + " --device cpu --dump-info", 2),
+        converting(f"configs/mmpose/{OTHER_SHAPE}.py") + " --device cpu --dump-info", 2),
     "shape-with-sides-swapped":     (
         converting("pose-detection_simcc_openvino_static-64x96"), 2),
     "stream":                       ("infer sdk rtsp://camera/1", 2),
@@ -163,6 +162,8 @@ def write_models(folder: Path, tiny: Any) -> None:
     (folder / "own_shape.py").write_text(CUSTOM % (["simcc_x", "simcc_y"], [192, 256]))
     for name in ("configs/mine.py", "models/td.py"):
         (folder / name).write_text("")
+    distiller = "dict(type='DWPoseDistiller', student_cfg='configs/student.py')"
+    (folder / "models/distiller.py").write_text(f"model = {distiller}")
     torch.jit.save(torch.jit.script(torch.nn.ReLU()), folder / "end2end.pt")
     weights = torch.load(tiny.checkpoint)["state_dict"]
     roles = ("student", "teacher")
@@ -260,7 +261,7 @@ def test_the_command_that_is_printed_runs(
     with pytest.raises(SystemExit):
         main(ROWS["shape-of-another-model"][0].split())
     advice = capsys.readouterr().err.rpartition("posedeploy convert ")[2]
-    assert f"{DYNAMIC}-96x64" in advice
+    assert advice.startswith("pose-detection_simcc_openvino_static-96x64 ")
     with pytest.raises(SystemExit) as ended:
         main(["convert", *advice.split()])
     assert not ended.value.code

@@ -50,8 +50,8 @@ CONFIGS: Mapping[str, Row] = {
         "model = dict(backbone=dict(type='CSPNext'))",
         "model.backbone.type", "'CSPNext', which is not registered", "Did you mean CSPNeXt?"),
     "backbone-of-another-package": Row(
-        "model = dict(backbone=dict(_delete_=True, type='mmpretrain.VisionTransformer'))",
-        "model.backbone.type", "no package 'mmpretrain'", "pip install mmpretrain", code=3),
+        "model = dict(backbone=dict(_delete_=True, type='mmseg.MixVisionTransformer'))",
+        "model.backbone.type", "no package 'mmseg'", "pip install mmsegmentation", code=3),
     "backbone-that-is-a-word": Row(
         "model = dict(backbone='HRNet')", "model.backbone", "'HRNet'"),
     "backbone-field-unknown": Row(

@@ -24,7 +24,7 @@ from posedeploy.cli.setup import (
 )
 
 ROOT = Path(__file__).parents[4]
-TESTED = {"mmcv-lite": "2.1.0", "mmengine": "0.10.7", "mmpose": "1.3.2"}
+TESTED = {"mmcv-lite": "2.1.0", "mmengine": "0.10.7", "mmpose": "1.3.2", "mmpretrain": "1.2.0"}
 EXTRA = {"scipy": "1.17", "torch": "2.13.0+cpu"}
 
 
@@ -46,7 +46,7 @@ class Machine:
         return self.code
 
     def importing(self) -> str:
-        missing = {"mmengine", "mmpose"} - set(self.packages)
+        missing = {"mmengine", "mmpose", "mmpretrain"} - set(self.packages)
         return self.broken or "".join(f"No module named {name}" for name in sorted(missing))
 
     def environment(self) -> Environment:
@@ -80,12 +80,13 @@ def test_what_is_missing_is_installed_once(capsys: pytest.CaptureFixture[str]) -
     machine.packages["mmengine"] = "0.10.7"
     done = typed(machine.environment(), capsys=capsys)
     pip = [sys.executable, "-m", "pip", "install", "--no-deps"]
-    assert machine.commands == [[*pip, "mmcv-lite==2.1.0", "mmpose==1.3.2"]]
+    assert machine.commands == [[*pip, "mmcv-lite==2.1.0", "mmpose==1.3.2", "mmpretrain==1.2.0"]]
     assert (done.code, done.err) == (0, "")
-    assert [line.split() for line in done.out.splitlines()[:3]] == [
+    assert [line.split() for line in done.out.splitlines()[:4]] == [
         ["mmcv-lite", "2.1.0", "is", "to", "be", "installed"],
         ["mmengine", "0.10.7", "is", "installed"],
         ["mmpose", "1.3.2", "is", "to", "be", "installed"],
+        ["mmpretrain", "1.2.0", "is", "to", "be", "installed"],
     ]
     assert f"running: {shlex.join(machine.commands[0])}\n" in done.out
     assert "mmpose imports" in done.out
@@ -141,7 +142,8 @@ def test_another_version_is_replaced_only_if_asked_for(
 def test_the_compiled_mmcv_stands_for_mmcv_lite(
     words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    machine = Machine(EXTRA | {"mmcv": "2.1.0", "mmengine": "0.10.7", "mmpose": "1.3.2"})
+    machine = Machine(EXTRA | TESTED | {"mmcv": "2.1.0"})
+    del machine.packages["mmcv-lite"]
     done = typed(machine.environment(), *words, capsys=capsys)
     assert (done.code, machine.commands) == (0, [])
     assert "mmcv 2.1.0 is installed, and stands for it" in done.out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,15 @@ def test_json_holds_every_part_of_a_finding_and_nothing_else(
     assert finding["file"] == "pipeline.json"
     assert finding["path"].endswith(".to_rgb")
     assert set(finding) == {"level", "file", "path", "found", "expected", "consequence"}
+
+
+def test_a_file_in_the_folder_and_a_zip_of_it_are_checked_as_the_folder(
+    whole: Path, tmp_path: Path
+) -> None:
+    path = shutil.make_archive(str(tmp_path / "sdk"), "zip", whole)
+    for named in (str(whole / "end2end.onnx"), path):
+        done = run(named, "--json")
+        assert (done.exit_code, json.loads(done.output)["findings"]) == (0, [])
 
 
 def test_json_of_a_whole_folder_is_an_empty_list(whole: Path) -> None:

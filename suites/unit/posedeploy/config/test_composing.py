@@ -140,8 +140,8 @@ def test_a_composed_config_is_a_copy() -> None:
     ("name", "message"),
     [
         ("tensorrt_dynamic", "Add one, height x width: pose-detection_tensorrt_dynamic-256x192"),
-        ("openvino_static-31x64", "found 31.*multiples of 32.*Use 32x64"),
-        ("openvino_static-256x200", "found 200.*Use 256x192"),
+        ("openvino_static-31x64", "found 31.*multiples of 8.*Use 32x64"),
+        ("openvino_static-256x190", "found 190.*Use 256x192"),
         ("torchscript-int8_static-64x64", "found precision int8; .*torchscript has: fp32"),
         ("ncnn_dynamic-64x64", "found a dynamic batch"),
     ],

@@ -12,7 +12,8 @@ import pytest
 
 from posedeploy.config import config_root
 from posedeploy.config.files import TRUST_VARIABLE, read_config
-from posedeploy.zoo.table import config_path, model_row
+from posedeploy.errors import BadInputError
+from posedeploy.zoo.table import config_path, mmpose_files, model_row
 
 
 def test_a_config_of_others_is_told_once(
@@ -48,3 +49,25 @@ def test_the_line_goes_to_stderr_and_can_be_hidden(tmp_path: Path) -> None:
             capture_output=True, text=True, check=True,
         )  # fmt: skip
         assert (done.stdout, len(done.stderr.splitlines())) == ("", lines)
+
+
+def test_a_base_that_mmpose_s_wheel_lacks_is_named_with_what_to_write(tmp_path: Path) -> None:
+    """MMEngine looks for it in mmpose/configs; the wheel has it in mmpose/.mim/configs."""
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from mmengine.config import read_base\nwith read_base():\n"
+        "    from mmpose.configs._base_.default_runtime import *\n"
+    )
+    with pytest.raises(BadInputError) as caught:
+        read_config(path, "model config")
+    assert caught.value.found.endswith("not have: mmpose/configs/_base_/default_runtime.py")
+    assert caught.value.next_step.endswith("_base_ = ['mmpose::_base_/default_runtime.py']")
+    path.write_text("_base_ = ['mmpose::_base_/default_runtime.py']\n")
+    assert "default_hooks" in read_config(path, "model config")
+
+
+def test_edpose_is_not_supported_and_says_why() -> None:
+    """Its config in the wheel cannot be read at all."""
+    (path,) = (mmpose_files() / "configs").rglob("edpose_*.py")
+    with pytest.raises(BadInputError, match=r"EDPose is not supported: .*DeformableAttention"):
+        read_config(path, "model config")

@@ -40,17 +40,24 @@ def test_bottom_up_models_take_bgr_as_it_is() -> None:
 def test_every_family_is_found_from_head_and_backbone() -> None:
     for (head, backbone), family in FAMILIES.items():
         assert family_of(head, f"mmdet.{backbone}" if backbone else "Anything") == family
-    assert family_of("HeatmapHead", "ResNet") == OTHER_FAMILY
+    assert family_of("HeatmapHead", "MyNet") == OTHER_FAMILY
 
 
 def test_an_unsupported_head_lists_the_supported(tmp_path: Path) -> None:
-    path = tmp_path / "vipnas.py"
-    path.write_text("model = dict(backbone=dict(type='B'), head=dict(type='ViPNASHead'))")
+    path = tmp_path / "other.py"
+    path.write_text("model = dict(backbone=dict(type='B'), head=dict(type='NoSuchHead'))")
     with pytest.raises(BadInputError) as caught:
         load_model_config(path)
-    assert caught.value.found == "ViPNASHead"
+    assert caught.value.found == "NoSuchHead"
     assert "HeatmapHead" in caught.value.expected
     assert "RTMOHead" in caught.value.expected
+
+
+def test_a_head_that_cannot_be_exported_says_why(tmp_path: Path) -> None:
+    path = tmp_path / "edpose.py"
+    path.write_text("model = dict(backbone=dict(type='ResNet'), head=dict(type='EDPoseHead'))")
+    with pytest.raises(BadInputError, match="MultiScaleDeformableAttention"):
+        load_model_config(path)
 
 
 def test_a_deploy_config_in_place_of_a_model_config_is_recognized(tmp_path: Path) -> None:

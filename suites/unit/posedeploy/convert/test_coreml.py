@@ -56,7 +56,8 @@ class Small(nn.Module):
         """[N, 3, H, W] -> [N, 5, H, W]."""
         parts = self.first(x).split([16, 16], 1)
         joined = torch.cat((*parts, *(part.sigmoid() for part in parts)), 1)
-        return (nn.functional.interpolate(self.second(joined), scale_factor=2),)
+        everything = joined[:, 0:]  # an alias, as ViTPose's tokens after none of another kind
+        return (nn.functional.interpolate(self.second(everything), scale_factor=2),)
 
 
 def converted(folder: Path, config: DeployConfig) -> tuple[Converted, nn.Module]:

@@ -25,6 +25,7 @@ from posedeploy.convert.ncnn import (
     load_traced,
     named,
     run_pnnx,
+    weight_precision,
 )
 from posedeploy.convert.ncnn_diagnosis import diagnose_float16
 from posedeploy.errors import ConversionError, UnavailableError
@@ -177,6 +178,22 @@ def test_a_program_that_does_not_end_is_an_error(tmp_path: Path) -> None:
     program, limit = fake_pnnx(tmp_path, "exec sleep 60"), Limit(60.0, idle=0.8)
     with pytest.raises(ConversionError, match="pnnx did not end: hang: no CPU used"):
         run_pnnx(trace(tmp_path), SHAPE, False, tmp_path, program, limit)
+
+
+@pytest.mark.parametrize(("bytes_each", "precision"), [(4, "fp32"), (2, "fp16")])
+def test_the_precision_of_a_transformer_is_read_from_its_file(
+    tmp_path: Path, bytes_each: int, precision: str
+) -> None:
+    """ViTPose's weights are those of attention and Gemm layers."""
+    param, weights = tmp_path / "end2end.param", tmp_path / "end2end.bin"
+    param.write_text(
+        "7767517\n3 3\nInput input 0 1 a 0=8 1=4\n"
+        "MultiHeadAttention one 1 1 a b 0=8 1=2 2=64 3=8 4=8\n"
+        "Gemm two 1 1 b c 2=0 3=1 4=0 5=1 6=1 7=4 8=16 9=8 10=4\n"
+    )
+    matrices, biases = 4 * 64 + 8 * 16 + 16, 4 * 8
+    weights.write_bytes(bytes(matrices * bytes_each + biases * 4 + 6 * 4))  # 6 tags
+    assert weight_precision(param, weights) == precision
 
 
 def test_fp16_is_off_unless_asked_for(tmp_path: Path) -> None:

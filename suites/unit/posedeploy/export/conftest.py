@@ -68,6 +68,23 @@ def _heatmap_model() -> dict[str, Any]:
     return {"backbone": RESNET, "head": head | {"decoder": _msra((64, 96), 16)}}
 
 
+def _swin_model() -> dict[str, Any]:
+    """Its last feature map is smaller than a window, so that a window's mask has empty parts."""
+    backbone: dict[str, Any] = {"type": "SwinTransformer", "embed_dims": 16, "depths": (2, 2)}
+    backbone |= {"num_heads": (2, 2), "patch_size": 8, "strides": (8, 2), "out_indices": (1,)}
+    head = _heatmap_model()["head"] | {"in_channels": 32, "decoder": _msra((64, 96), 8)}
+    return {"backbone": backbone, "head": head}
+
+
+def _vit_model() -> dict[str, Any]:
+    arch = {"embed_dims": 32, "num_layers": 2, "num_heads": 4, "feedforward_channels": 64}
+    backbone: dict[str, Any] = {"type": "mmpretrain.VisionTransformer", "arch": arch}
+    backbone |= {"img_size": (96, 64)}
+    backbone |= {"patch_size": 16, "patch_cfg": {"padding": 2}, "with_cls_token": False}
+    head = _heatmap_model()["head"] | {"in_channels": 32, "decoder": _msra((64, 96), 8)}
+    return {"backbone": backbone | {"out_type": "featmap"}, "head": head}
+
+
 def _cpm_model() -> dict[str, Any]:
     backbone: dict[str, Any] = {
         "type": "HourglassNet",
@@ -160,6 +177,42 @@ def _rtmpose_model() -> dict[str, Any]:
     return {"backbone": backbone, "head": head}
 
 
+def _rtmw_model() -> dict[str, Any]:
+    model = _rtmpose_model()
+    model["backbone"] |= {"out_indices": (2, 3, 4)}
+    neck: dict[str, Any] = {
+        "type": "CSPNeXtPAFPN",
+        "in_channels": [32, 64, 128],
+        "out_channels": None,
+    }
+    neck |= {"num_csp_blocks": 1, "out_indices": (1, 2), "norm_cfg": NORM}
+    return model | {"neck": neck, "head": model["head"] | {"type": "RTMWHead"}}
+
+
+def _vipnas_model() -> dict[str, Any]:
+    head = _heatmap_model()["head"] | {"type": "ViPNASHead", "deconv_num_groups": (16,)}
+    return {"backbone": RESNET, "head": head}
+
+
+def _visibility_model() -> dict[str, Any]:
+    loss = {"type": "BCELoss", "use_sigmoid": False}  # then `predict` takes the sigmoid
+    pose = _heatmap_model()["head"]
+    return {"backbone": RESNET, "head": {"type": "VisPredictHead", "loss": loss, "pose_cfg": pose}}
+
+
+def _regression_model(head: str) -> dict[str, Any]:
+    codec = {"type": "RegressionLabel", "input_size": (64, 96)}
+    fields = {"type": head, "in_channels": 64, "num_joints": JOINTS, "decoder": codec}
+    return {"backbone": RESNET, "neck": {"type": "GlobalAveragePooling"}, "head": fields}
+
+
+def _integral_model(head: str, **fields: Any) -> dict[str, Any]:
+    sizes = {"input_size": (64, 96), "heatmap_size": (4, 6)}
+    codec = {"type": "IntegralRegressionLabel", "sigma": 2.0, **sizes}
+    fields = {"in_featuremap_size": (2, 3), "num_joints": JOINTS, "decoder": codec, **fields}
+    return {"backbone": RESNET, "head": {"type": head, "in_channels": 64, **fields}}
+
+
 def _yoloxpose_model(classes: int = 1) -> dict[str, Any]:
     neck: dict[str, Any] = {"type": "YOLOXPAFPN", "in_channels": [32, 64, 128], "out_channels": 32}
     neck |= {"num_csp_blocks": 1, "norm_cfg": NORM, "act_cfg": SWISH}
@@ -236,14 +289,28 @@ class _Row:
 
 # fmt: off
 _ROWS = {
+    "coordinates": _Row((64, 96), functools.partial(_regression_model, "RegressionHead"),
+                        "regression_"),
     "cpm":       _Row((64, 64),   _cpm_model),
+    "debias":    _Row((64, 96),   functools.partial(
+        _integral_model, "IntegralRegressionHead", debias=True, beta=2.0,
+        deconv_out_channels=None), "regression_"),
+    "dsnt":      _Row((64, 96),   functools.partial(
+        _integral_model, "DSNTHead", deconv_out_channels=(16,), deconv_kernel_sizes=(4,)),
+        "regression_"),
     "heatmap":   _Row((64, 96),   _heatmap_model),
     "litehrnet": _Row((48, 64),   _litehrnet_model),
     "mspn":      _Row((48, 64),   _mspn_model),
+    "rle":       _Row((64, 96),   functools.partial(_regression_model, "RLEHead"), "regression_"),
     "rtmo":      _Row((160, 96),  _rtmo_model, "rtmo_"),
     "rtmo/3":    _Row((160, 96),  functools.partial(_rtmo_model, 3), "rtmo_"),
     "rtmpose":   _Row((64, 96),   _rtmpose_model, "simcc_"),
+    "rtmw":      _Row((64, 96),   _rtmw_model, "simcc_"),
     "simcc":     _Row((64, 96),   _simcc_model, "simcc_"),
+    "swin":      _Row((64, 96),   _swin_model),
+    "vit":       _Row((64, 96),   _vit_model),
+    "vipnas":    _Row((64, 96),   _vipnas_model),
+    "vis":       _Row((64, 96),   _visibility_model, "vis_"),
     "yoloxpose": _Row((128, 96),  _yoloxpose_model, "yolox-pose_"),
     "yoloxpose/3": _Row((128, 96), functools.partial(_yoloxpose_model, 3), "yolox-pose_"),
 }
@@ -318,6 +385,9 @@ def _write_config(folder: Path, name: str) -> Path:
 
 def _condition(model: Any, image: torch.Tensor) -> None:
     """Batch norm and output layers fitted to `image`, so that no layer is constant."""
+    for name, weights in model.named_parameters():
+        if name.endswith("relative_position_bias_table"):
+            nn.init.normal_(weights)
     norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     for norm in norms:
         # random networks amplify what differs between images; in the linear part of the

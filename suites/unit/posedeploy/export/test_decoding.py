@@ -15,7 +15,7 @@ import torch
 from posedeploy.codecs import CODECS
 from posedeploy.compat import install
 from posedeploy.export import export_onnx
-from posedeploy.export.decoding import HeatmapPeaks, SimccPeaks, decoding
+from posedeploy.export.decoding import Coordinates, HeatmapPeaks, SimccPeaks, decoding
 from posedeploy.heads import KEYPOINTS
 
 NAMES = ("keypoints", "scores")
@@ -77,7 +77,9 @@ def test_places_beyond_float16s_integers_are_exact() -> None:
 def test_every_codec_that_a_graph_can_decode_has_a_module(
     subject: Callable[[str], Any],
 ) -> None:
-    assert {row.type for row in CODECS if row.in_graph} == {"MSRAHeatmap", "SimCCLabel"}
+    able = {row.type for row in CODECS if row.in_graph}
+    assert able == {"MSRAHeatmap", "RegressionLabel", "SimCCLabel"}
+    assert isinstance(decoding(subject("rle").config), Coordinates)
     assert isinstance(decoding(subject("simcc").config), SimccPeaks)
     assert isinstance(decoding(subject("heatmap").config), HeatmapPeaks)
     megvii = dataclasses.replace(subject("heatmap").config, codec={"type": "MegviiHeatmap"})

@@ -18,7 +18,7 @@ DETECTORS = ("yoloxpose", "rtmo")
 SEVERAL = ("yoloxpose/3", "rtmo/3")  # classes
 
 
-@pytest.mark.parametrize("name", ["heatmap", "cpm", "mspn", "litehrnet"])
+@pytest.mark.parametrize("name", ["heatmap", "cpm", "mspn", "litehrnet", "vipnas"])
 def test_heatmaps_are_those_of_the_last_stage(subject: Callable[[str], Any], name: str) -> None:
     it = subject(name)
     image = it.image(2)
@@ -32,7 +32,7 @@ def test_heatmaps_are_those_of_the_last_stage(subject: Callable[[str], Any], nam
         assert not torch.equal(heatmaps, stages[0])
 
 
-@pytest.mark.parametrize("name", ["simcc", "rtmpose"])
+@pytest.mark.parametrize("name", ["simcc", "rtmpose", "rtmw"])
 def test_simcc_vectors_are_the_heads(subject: Callable[[str], Any], name: str) -> None:
     it = subject(name)
     image = it.image(2)
@@ -43,6 +43,20 @@ def test_simcc_vectors_are_the_heads(subject: Callable[[str], Any], name: str) -
     assert y.shape == (2, 17, 2 * it.size[1])
     assert torch.equal(x, expected[0])
     assert torch.equal(y, expected[1])
+
+
+def test_visibilities_are_probabilities_beside_the_heatmaps(
+    subject: Callable[[str], Any],
+) -> None:
+    it = subject("vis")
+    image = it.image(2)
+    with torch.no_grad():
+        heatmaps, visible = it.exportable().network(image)
+        expected, logits = it.model.head(it.model.extract_feat(image))
+    assert torch.equal(heatmaps, expected)
+    assert torch.equal(visible, logits.sigmoid())
+    assert visible.shape == (2, 17)
+    assert not torch.equal(visible[0], visible[1])
 
 
 @pytest.mark.parametrize("name", DETECTORS + SEVERAL)

@@ -17,7 +17,7 @@ from posedeploy.config import NmsSettings
 from posedeploy.errors import BadInputError, ConversionError
 from posedeploy.export import export_onnx
 
-TOP_DOWN = ("cpm", "heatmap", "litehrnet", "mspn", "rtmpose", "simcc")
+TOP_DOWN = ("cpm", "heatmap", "litehrnet", "mspn", "rtmpose", "simcc", "swin", "vit")
 DETECTORS = ("rtmo", "yoloxpose")
 SEVERAL = ("rtmo/3", "yoloxpose/3")  # classes
 TOLERANCE = 5e-4

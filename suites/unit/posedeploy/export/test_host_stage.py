@@ -15,7 +15,7 @@ from poseconform.reference.heads import reference_head
 from poseconform.reference.host_detections import finish
 from posedeploy.errors import BadInputError, ConversionError
 from posedeploy.export import host_work, write_graph
-from posedeploy.export.ncnn_rewrites import ncnn_operators
+from posedeploy.export.ncnn_rewrites import ncnn_operators, with_ncnn_modules
 from posedeploy.export.pose_decoder_weights import pose_decoder_arrays
 from posedeploy.runtime.torchscript import SIGNATURE, read_signature
 from posedeploy.runtime.torchscript_program import problems_of_file
@@ -213,8 +213,11 @@ def test_the_trace_for_ncnn_holds_no_slice_of_images_and_is_exact(
 
 @pytest.mark.parametrize(
     "name",
-    ["cpm", "heatmap", "litehrnet", "mspn", "rtmo", "rtmpose", "simcc", "yoloxpose", *SEVERAL],
-)
+    [
+        "cpm", "heatmap", "litehrnet", "mspn", "rtmo", "rtmpose", "simcc", "swin", "vit",
+        "yoloxpose", *SEVERAL,
+    ],
+)  # fmt: skip
 def test_a_dynamic_trace_holds_everything_and_listed_operators_only(
     subject: Callable[[str], Any], tmp_path: Path, name: str
 ) -> None:
@@ -232,6 +235,25 @@ def test_a_dynamic_trace_holds_everything_and_listed_operators_only(
         with torch.no_grad():
             for got, expected in zip(traced(image), module.network(image), strict=True):
                 torch.testing.assert_close(got, expected, rtol=0, atol=1e-4)
+
+
+def test_the_attention_of_vitpose_is_a_layer_of_ncnn(subject: Callable[[str], Any]) -> None:
+    it = subject("vit")
+    module = with_ncnn_modules(it.exportable())
+    kinds = [type(m) for m in module.network.modules()]
+    assert kinds.count(torch.nn.MultiheadAttention) == 2
+    image = it.image(1)
+    with torch.no_grad():
+        expected = it.model.head(it.model.extract_feat(image))
+        torch.testing.assert_close(module.network(image)[0], expected, rtol=0, atol=1e-5)
+
+
+def test_an_attention_with_a_shortcut_stays_as_it_is(subject: Callable[[str], Any]) -> None:
+    it = subject("vit")
+    exportable = it.exportable()
+    exportable.network.model.backbone.layers[0].attn.v_shortcut = True
+    kinds = [type(m) for m in with_ncnn_modules(exportable).network.modules()]
+    assert kinds.count(torch.nn.MultiheadAttention) == 1
 
 
 def test_norms_over_one_dimension_are_rewritten_and_others_are_not() -> None:

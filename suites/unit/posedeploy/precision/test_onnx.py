@@ -67,6 +67,23 @@ def test_the_decode_of_a_detector_stays_and_its_last_layers_are_convolutions(
     assert parts(kept) == {"decode and NMS": 5, "last layers": 1}
 
 
+@pytest.mark.parametrize("kind", ["Sigmoid", "Softmax"])
+def test_what_makes_coordinates_after_the_last_layers_stays(tmp_path: Path, kind: str) -> None:
+    """A graph whose `simcc_x` goes through a softmax and a product; without it nothing stays."""
+    model = onnx.load(simcc_graph(tmp_path / "m.onnx"))
+    (last,) = (node for node in model.graph.node if node.name == "cls_x")
+    last.output[0] = "logits"
+    make = onnx.helper.make_node
+    model.graph.node.extend([
+        make(kind, ["logits"], ["mass"], name="mass"),
+        make("Mul", ["mass", "mass"], ["simcc_x"], name="product"),
+    ])  # fmt: skip
+    assert float_nodes(model.graph, "fp16").get("product") == "decode and NMS"
+    assert {"mass", "product"} <= {*float_nodes(model.graph, "int8")}
+    model.graph.node[-2].op_type = "Relu"
+    assert "product" not in float_nodes(model.graph, "fp16")
+
+
 @pytest.mark.parametrize("where", ["node", "weight"])
 def test_litehrnets_depthwise_convolution_is_identified_by_either_exporters_name(
     tmp_path: Path, where: str

@@ -88,6 +88,12 @@ def test_photograph_missing(monkeypatch: pytest.MonkeyPatch) -> None:
         photographs.cache_clear()
 
 
+def test_calibration_images_of_a_size_that_is_too_small_to_draw_in() -> None:
+    crops = calibration_images(2, (32, 16), seed=0)
+    assert [crop.shape for crop in crops] == [(16, 32, 3)] * 2
+    assert (crops[0] != crops[1]).any()
+
+
 def test_calibration_images_all_differ() -> None:
     crops = calibration_images(6, (96, 128), seed=0) + calibration_images(6, (96, 128), seed=1)
     assert {crop.shape for crop in crops} == {(128, 96, 3)}

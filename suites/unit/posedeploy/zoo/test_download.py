@@ -219,8 +219,12 @@ def test_an_answer_to_another_range_is_not_appended(server: Server, tmp_path: Pa
 @pytest.mark.parametrize("row", MODELS, ids=lambda row: row.name)
 def test_every_published_name_carries_a_hash(row: object) -> None:
     entry = published(row)  # type: ignore[arg-type]
+    if getattr(row, "name", "") == "vis_res50":
+        assert entry is None
+        return
     assert entry is not None
-    assert download._HASH.search(entry.url)
+    has_hash = download._HASH.search(entry.url) is not None
+    assert has_hash == (getattr(row, "name", "") != "rtmw_m"), "RTMW's names have a date alone"
 
 
 WEB_PAGE = b"<!DOCTYPE html><html>Sign in</html>"

@@ -77,7 +77,16 @@
   }
 
   const buttons = [];
-  const rows = grid ? [...grid.tBodies[0].rows] : [];
+  const rows = grid ? [...grid.tBodies[0].rows].filter((row) => !row.classList.contains("family")) : [];
+  // In a large matrix the rows of a family follow a heading, whose button folds them.
+  const headings = grid ? [...grid.querySelectorAll("tr.family")] : [];
+  const heading = (row) => {
+    while (row && !row.classList.contains("family")) row = row.previousElementSibling;
+    return row;
+  };
+  const familyOf = new Map(headings.length ? rows.map((row) => [row, heading(row)]) : []);
+  const fails = (row) => [...row.querySelectorAll(".c")].some((button) => cells[Number(button.dataset.i)].failed);
+  const isOpen = (head) => head.querySelector("button").getAttribute("aria-expanded") === "true";
   const places = rows.map((row) => [...row.cells].slice(1).map((td) => [...td.children]));
   places.flat(2).forEach((button) => {
     const cell = cells[Number(button.dataset.i)];
@@ -98,13 +107,37 @@
     const nothingYet = all && !byId("shown").textContent;
     byId("shown").textContent = all ? cells.length + " cells" : visible.length + " of " + cells.length + " cells";
     if (!nothingYet) showOnly(fitting, all);
-    roveTo(visible.includes(roving) ? roving : visible[0], false);
+    fold();
+    const reachable = (index) => buttons[index] && !buttons[index].closest("tr").hidden;
+    roveTo(visible.includes(roving) && reachable(roving) ? roving : visible.find(reachable), false);
+  }
+  // A folded family shows the models that fail, and what a filter finds.
+  function fold() {
+    const filtered = Boolean(state.q || state.outcome.size || [...SELECTS, ...FLAGS].some((name) => state[name]));
+    const found = new Set();
+    for (const [row, head] of familyOf) {
+      if (row.dataset.folded) {
+        delete row.dataset.folded;
+        row.hidden = false;
+      }
+      if (row.hidden) continue;
+      found.add(head);
+      if (filtered || isOpen(head) || fails(row)) continue;
+      row.dataset.folded = "1";
+      row.hidden = true;
+    }
+    const columns = rows.length ? [...rows[0].cells].filter((td) => !td.hidden).length : 1;
+    for (const head of headings) {
+      head.hidden = !found.has(head);
+      head.firstElementChild.colSpan = columns;
+    }
   }
   function showOnly(fitting, all) {
     buttons.forEach((button, index) => { button.hidden = !fitting[index]; });
     const shows = (place) => place.some((button) => !button.hidden);
     const columns = places.length ? places[0].map((_, column) => all || places.some((row) => shows(row[column]))) : [];
     rows.forEach((row, index) => {
+      delete row.dataset.folded;
       row.hidden = !all && !places[index].some(shows);
       columns.forEach((shown, column) => { row.cells[column + 1].hidden = !shown; });
     });
@@ -281,6 +314,7 @@
     const found = [];
     if (cell.repro) found.push(command(cell.repro));
     if (cell.log !== undefined) found.push(section("End of the log", make("pre", { class: "log", tabindex: "0" }, pooled(cell.log))));
+    if (cell.notes) found.push(section("Notes, which make no result wrong", make("ul", { class: "notes" }, ...cell.notes.map((note) => make("li", {}, note)))));
     if (cell.images) found.push(section("Images", images(cell.images)));
     if (cell.left_out) found.push(section("Images", make("p", { class: "muted" }, cell.left_out)));
     if (cell.done) found.push(stages(cell));
@@ -364,6 +398,13 @@
     });
   }
   if (grid) {
+    for (const head of headings) {
+      const button = head.querySelector("button");
+      button.addEventListener("click", () => {
+        button.setAttribute("aria-expanded", String(!isOpen(head)));
+        fold();
+      });
+    }
     grid.addEventListener("click", (event) => {
       const button = event.target.closest(".c");
       if (!button) return;
