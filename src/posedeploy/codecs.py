@@ -74,6 +74,12 @@ _DEFAULT = ("post_process", "default")
 # The value of 'modulate_kernel' is the parameter that it is taken from.
 # fmt: off
 CODECS: tuple[CodecSpec, ...] = (
+    CodecSpec("AssociativeEmbedding",
+              (*_SIZES, Parameter("use_udp", default=False), Parameter("decode_keypoint_order"),
+               Parameter("decode_nms_kernel", 5), Parameter("decode_gaussian_kernel", 3),
+               Parameter("decode_keypoint_thr", 0.1), Parameter("decode_tag_thr", 1.0),
+               Parameter("decode_topk", 30), Parameter("decode_center_shift", 0.0),
+               Parameter("decode_max_instances"))),
     CodecSpec("MSRAHeatmap", (*_SIZES, Parameter("unbiased", default=False), _BLUR),
               "blur_kernel_size", client=(_DEFAULT,),
               unbiased=(("post_process", "unbiased"), ("modulate_kernel", "blur_kernel_size")),
@@ -81,6 +87,9 @@ CODECS: tuple[CodecSpec, ...] = (
     CodecSpec("MegviiHeatmap", (*_SIZES, Parameter("kernel_size")),
               "kernel_size",
               client=(("post_process", "megvii"), ("modulate_kernel", "kernel_size"))),
+    CodecSpec("SPR", (*_SIZES, Parameter("generate_keypoint_heatmaps", default=False),
+                      Parameter("decode_nms_kernel", 5), Parameter("decode_max_instances", 30),
+                      Parameter("decode_thr", 0.01))),
     CodecSpec("SimCCLabel", (Parameter("input_size"), Parameter("simcc_split_ratio", 2.0),
                              Parameter("use_dark", default=False),
                              Parameter("sigma", only_with="use_dark")),

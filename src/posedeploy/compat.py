@@ -1,8 +1,9 @@
 """What makes mmpose 1.3.2 import on a current stack, without compiled mmcv, mmdet, torchvision.
 
 Call `install()` before the first `import mmpose`. Stand-ins provide only names that mmpose imports
-and the supported families never run; a stand-in that is called raises. Where the real package is
-installed and imports, it is used.
+and the supported families never run; a stand-in that is called raises. One does the same as the
+real one: the deformable convolution of DEKR. Where the real package is installed and imports, it
+is used.
 
 RTMPose's configs have `_scope_='mmdet'` for a backbone (CSPNeXt) that mmpose itself has under the
 same name. Without mmdet, mmengine falls back to mmpose's with a warning that it cannot find
@@ -64,8 +65,11 @@ def _torchvision() -> _Modules:
 
 
 def _mmcv_ops() -> _Modules:
+    from posedeploy.deformable import DeformConv2d
+
     name = "MultiScaleDeformableAttention"
-    return {"mmcv.ops": {name: _unusable(f"mmcv.ops.{name}", "the compiled mmcv")}}
+    unusable = _unusable(f"mmcv.ops.{name}", "the compiled mmcv")
+    return {"mmcv.ops": {name: unusable, "DeformConv2d": DeformConv2d}}
 
 
 def _mmdet() -> _Modules:

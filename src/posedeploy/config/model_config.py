@@ -18,7 +18,7 @@ from posedeploy.config.model_fields import (
     check_fields,
 )
 from posedeploy.config.structure import check_structure, keypoint_count
-from posedeploy.config.type_names import with_type_names
+from posedeploy.config.type_names import type_name, with_type_names
 from posedeploy.errors import BadInputError, did_you_mean
 from posedeploy.heads import HEADS, HeadSpec, head_of_mmpose
 
@@ -97,6 +97,7 @@ def model_config_from(config: Any) -> ModelConfig:
             "a whole MMPose config", "Inherit from a config that mmpose ships, as _base_.",
         )  # fmt: skip
     check_structure(path, config)
+    _fit_images(config)
     pipeline = tuple(config["test_dataloader"]["dataset"]["pipeline"])
     codec = model["head"].get("decoder") or config.get("codec") or {}
     codec = codec[-1] if isinstance(codec, list | tuple) else codec
@@ -117,6 +118,17 @@ def model_config_from(config: Any) -> ModelConfig:
         test_pipeline=pipeline, estimator=str(model["type"]), config=config,
         keypoints=keypoint_count(path, model, codec),
     )  # fmt: skip
+
+
+def _fit_images(config: Any) -> None:
+    """Let the test pipeline fit an image into the input, in place.
+
+    Configs of models that group keypoints have `resize_mode='expand'`, with which the input has
+    another size for each image: a graph has one. mmpose in the comparison fits the image as well.
+    """
+    for step in config["test_dataloader"]["dataset"]["pipeline"]:
+        if type_name(step["type"]) == "BottomupResize" and step.get("resize_mode") == "expand":
+            step["resize_mode"] = "fit"
 
 
 def _no_model_config(path: Path, config: Any) -> BadInputError:

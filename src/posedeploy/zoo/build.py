@@ -7,6 +7,7 @@ running code in them, and refuses those of another model.
 from __future__ import annotations
 
 import contextlib
+import functools
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ import torch
 from posedeploy.compat import StandInUsedError, install, without_missing_scopes
 from posedeploy.config import ModelConfig
 from posedeploy.config.metainfo import WHERE, config_metainfo, find_metainfo, read_metainfo
+from posedeploy.heads import load
 from posedeploy.zoo.checking import (
     CHANNELS,
     build_error,
@@ -64,6 +66,9 @@ def build_model(model_config: ModelConfig, checkpoint: Path | None) -> torch.nn.
     if loaded is not None:
         apply_checkpoint(model, loaded, str(model_config.path))
     vars(model).update(cfg=model_config.config, dataset_meta=meta)
+    if standing_in := model_config.head_kind.predict:
+        head: Any = model.head
+        head.predict = functools.partial(load(standing_in), head)
     return model.eval()
 
 
