@@ -31,6 +31,7 @@ _HARMLESS_WARNINGS = (
     "pkg_resources",
     r"`torch\.cuda\.amp\.autocast",
     r"torch\.meshgrid: in an upcoming release",
+    "Default grid_sample and affine_grid behavior",  # of MMPose's codec SPR
 )
 _MODULE_OF_SCOPE = {"mmdet": "mmdet.utils"}
 _NEEDING_INSTALL = ("mmpose.", "xtcocotools")  # `mmpose` itself imports none of the others

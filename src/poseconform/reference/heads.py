@@ -45,17 +45,32 @@ class BottomUp:
 
 
 @dataclass(frozen=True)
+class Grouping:
+    """A head that is given the whole image, and whose maps are put together to people outside it.
+
+    `maps` makes the tensors of the outputs, in order, of the model and its features; `people` is
+    mmpose's `InstanceData` of the model, the outputs `[1, ...]` of one image, and its
+    `PoseDataSample`.
+    """
+
+    maps: Callable[[Any, Any], tuple[Any, ...]]
+    people: Callable[[Any, tuple[Any, ...], Any], Any]
+
+
+@dataclass(frozen=True)
 class ReferenceHead:
     """One kind of head, and how mmpose itself is run."""
 
     word: str  # in the name of a deploy config; '' for heatmaps
     outputs: tuple[str, ...]  # of the whole graph, in order
-    kind: TopDown | BottomUp
+    kind: TopDown | BottomUp | Grouping
 
     def leaves_suppression(self, outputs: Iterable[str]) -> bool:
-        """True if a graph with these outputs, in any order, leaves suppression to the host."""
+        """True if a graph with these outputs, in any order, leaves the choice of people to the host."""
         if isinstance(self.kind, TopDown):
             return False
+        if isinstance(self.kind, Grouping):
+            return frozenset(outputs) == frozenset(self.outputs)
         raw = frozenset(name for name in self.kind.layers if name)
         return frozenset(outputs) in {frozenset(DENSE), raw}
 
@@ -65,12 +80,45 @@ def last_stage(out: Any) -> tuple[Any, ...]:
     return (out[-1],) if isinstance(out, list) else (out,)
 
 
+def output_of_head(model: Any, features: Any) -> tuple[Any, ...]:
+    """What `head.forward` returns."""
+    return tuple(model.head.forward(features))
+
+
+def predicted(model: Any, outputs: tuple[Any, ...], sample: Any) -> Any:
+    """`head.predict` with these outputs in place of those of the head's layers."""
+    model.head.forward = lambda _features: outputs  # an attribute of this instance only
+    try:
+        return model.head.predict(None, [sample], dict(model.test_cfg))[0]
+    finally:
+        del model.head.forward
+
+
+def associated(model: Any, outputs: tuple[Any, ...], sample: Any) -> Any:
+    """What `AssociativeEmbeddingHead.predict` does with the maps of one image, no flip test.
+
+    The method itself asserts a list of tensors then, which no backbone of mmpose returns, and
+    does not resize the maps as it does with the flip test.
+    """
+    from mmpose.models.utils.tta import aggregate_heatmaps
+
+    config = model.test_cfg
+    size = tuple(sample.metainfo["input_size"]) if config.get("restore_heatmap_size") else None
+    aligned = config.get("align_corners", False)
+    return model.head.decode(
+        tuple(aggregate_heatmaps([maps], size, aligned, mode="average") for maps in outputs)
+    )[0]
+
+
 _DETECTIONS = ("dets", "keypoints")
 
 # ---- modify this table to add a kind of head ---------------------------------------------------
 # fmt: off
 REFERENCE_HEADS: tuple[ReferenceHead, ...] = (
     ReferenceHead("", ("output",), TopDown(last_stage, heatmap_gaps)),
+    ReferenceHead("associative-embedding", ("heatmaps", "tags"),
+                  Grouping(output_of_head, associated)),
+    ReferenceHead("dekr", ("heatmaps", "displacements"), Grouping(output_of_head, predicted)),
     ReferenceHead("rtmo", _DETECTIONS, BottomUp(("cls", "bbox", "", "kpt_vis", "pose_vec"))),
     ReferenceHead("simcc", ("simcc_x", "simcc_y"), TopDown(tuple, simcc_gaps)),
     ReferenceHead("yolox-pose", _DETECTIONS,

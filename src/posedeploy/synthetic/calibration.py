@@ -27,7 +27,10 @@ from posedeploy.synthetic.images import calibration_images, network_input
 # Head type -> the layers whose outputs are heatmaps or SimCC vectors.
 # fmt: off
 FINAL_LAYERS: Mapping[str, Callable[[Any], list[nn.Module]]] = {
+    "AssociativeEmbeddingHead": lambda head: [head.final_layer],
     "CPMHead":     lambda head: list(head.multi_final_layers),
+    "DEKRHead":    lambda head: [head.heatmap_conv_layers[-1],
+                                 head.displacement_conv_layers[-1]],
     "HeatmapHead": lambda head: [head.final_layer],
     "MSPNHead":    lambda head: [unit.conv_layers[-1].bn for unit in head.predict_layers],
     "RTMCCHead":   lambda head: [head.cls_x, head.cls_y],
@@ -37,6 +40,9 @@ FINAL_LAYERS: Mapping[str, Callable[[Any], list[nn.Module]]] = {
 _BATCHES, _BATCH = 2, 4  # number and size; more images change little
 _BOTTOM_UP_BATCH = 2  # scenes of 416 px and more have many positions each
 _PEOPLE = 3
+_PEOPLE_FOUND = 6  # in an image by a model that groups keypoints, about
+_KEYPOINT_SPREAD = 8.0  # cells around a person's center
+_TAG_SPREAD = 3.0  # tags are of one person if they differ by less than 1
 
 CANDIDATES = 100  # positions per image above the score threshold, on average
 BOX = (0.18, 0.4)  # mean width and height of a box, as parts of the input's
@@ -59,10 +65,12 @@ def calibrate(model: nn.Module, model_config: ModelConfig, seed: int) -> None:
         count = _BOTTOM_UP_BATCH if model_config.head_kind.bottom_up else _BATCH
         batches = [image_batch(model_config, count, seed + index) for index in range(_BATCHES)]
         _calibrate_batch_norms(model, batches)
-        if model_config.head_kind.bottom_up:
+        if model_config.head_kind.bottom_up and not model_config.head_kind.groups:
             aim_detector(model, torch.cat(batches), model_config.input_size)
-        else:
-            _standardize_outputs(model, model_config.head, torch.cat(batches))
+            return
+        _standardize_outputs(model, model_config.head, torch.cat(batches))
+        if model_config.head_kind.groups:
+            PEOPLE[model_config.head](model, torch.cat(batches))
 
 
 @contextlib.contextmanager
@@ -118,6 +126,49 @@ def _outputs(head: Any, features: Any, layers: list[nn.Module]) -> dict[nn.Modul
     with recording(layers) as seen:
         head.forward(features)
     return seen
+
+
+def _people_of_dekr(model: Any, batch: torch.Tensor) -> None:
+    """About `_PEOPLE_FOUND` centers an image, keypoints spread around them, scores above 0."""
+    head = model.head
+    heat, moves = FINAL_LAYERS["DEKRHead"](head)
+    _scale(moves, _KEYPOINT_SPREAD)
+    heat.bias[:-1] += 2.0  # standard deviations
+    heatmaps = head.forward(model.extract_feat(batch))[0][:, -1:]
+    heat.bias[-1:] += _shift_to_peaks(heatmaps, head.decoder, head.decoder.decode_thr)
+
+
+def _people_of_associative_embedding(model: Any, batch: torch.Tensor) -> None:
+    """About `_PEOPLE_FOUND` peaks a keypoint and image, whose tags tell people apart."""
+    head, layer = model.head, model.head.final_layer
+    keypoints = head.num_keypoints
+    gain = torch.ones(len(layer.weight))
+    gain[keypoints:] = _TAG_SPREAD
+    rescale(layer, torch.zeros_like(gain), gain, torch.zeros_like(gain))
+    heatmaps = head.forward(model.extract_feat(batch))[0]
+    threshold = head.decoder.decode_keypoint_thr
+    layer.bias[:keypoints] += _shift_to_peaks(heatmaps, head.decoder, threshold)
+
+
+def _scale(layer: Any, gain: float) -> None:
+    zeros = torch.zeros(len(layer.weight))
+    rescale(layer, zeros, torch.full_like(zeros, gain), zeros)
+
+
+def _shift_to_peaks(heatmaps: torch.Tensor, codec: Any, threshold: float) -> torch.Tensor:
+    """What is to be added to each map [N, C, h, w] for `_PEOPLE_FOUND` peaks above a threshold."""
+    kernel = codec.decode_nms_kernel
+    highest = nn.functional.max_pool2d(heatmaps, kernel, 1, kernel // 2)
+    peaks = heatmaps.where(heatmaps == highest, torch.tensor(-math.inf))
+    best = peaks.movedim(1, 0).flatten(1).topk(_PEOPLE_FOUND * len(heatmaps), dim=1).values
+    return threshold - best[:, -2:].mean(dim=1)
+
+
+# Head type -> what makes its maps, of mean 0 and standard deviation 1, hold people.
+PEOPLE: Mapping[str, Callable[[Any, torch.Tensor], None]] = {
+    "AssociativeEmbeddingHead": _people_of_associative_embedding,
+    "DEKRHead": _people_of_dekr,
+}
 
 
 def aim_detector(model: Any, batch: torch.Tensor, input_size: tuple[int, int]) -> None:
