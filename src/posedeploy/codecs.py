@@ -75,8 +75,7 @@ _DEFAULT = ("post_process", "default")
 # fmt: off
 CODECS: tuple[CodecSpec, ...] = (
     CodecSpec("AssociativeEmbedding",
-              (*_SIZES, Parameter("use_udp", default=False), Parameter("decode_keypoint_order"),
-               Parameter("decode_nms_kernel", 5), Parameter("decode_gaussian_kernel", 3),
+              (*_SIZES, Parameter("decode_keypoint_order"), Parameter("decode_nms_kernel", 5),
                Parameter("decode_keypoint_thr", 0.1), Parameter("decode_tag_thr", 1.0),
                Parameter("decode_topk", 30), Parameter("decode_center_shift", 0.0),
                Parameter("decode_max_instances"))),

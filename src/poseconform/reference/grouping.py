@@ -52,9 +52,10 @@ def grouping_arrays(
         exact = {name: maps[i : i + 1] for name, maps in truth.items()}
         instances = grouped(head, model, exact, sample)
         variants = [as_detections(instances)]
-        for _ in range(ERRONEOUS_RUNS):
+        for seed in range(ERRONEOUS_RUNS):
             erring = {n: m + rng.uniform(-margins[n], margins[n], m.shape) for n, m in exact.items()}
-            variants.append(as_detections(grouped(head, model, erring, sample)))
+            with _kind(head).choices(seed):
+                variants.append(as_detections(grouped(head, model, erring, sample)))
         base.append(variants[0])
         united = union(variants, tolerance.keypoint_px)
         arrays |= {f"{name}:{i}": array for name, array in united.items()}
@@ -74,11 +75,15 @@ def grouping_arrays(
 
 def grouped(head: ReferenceHead, model: Any, maps: Maps, sample: Any) -> Any:
     """mmpose's `InstanceData` of the maps `[1, ...]` of one image."""
-    if not isinstance(head.kind, Grouping):
-        raise TypeError(f"head kind {head.word!r} groups no keypoints")
     tensors = tuple(torch.from_numpy(np.array(maps[name])) for name in head.outputs)
     with torch.no_grad():
-        return head.kind.people(model, tensors, sample)
+        return _kind(head).people(model, tensors, sample)
+
+
+def _kind(head: ReferenceHead) -> Grouping:
+    if not isinstance(head.kind, Grouping):
+        raise TypeError(f"head kind {head.word!r} groups no keypoints")
+    return head.kind
 
 
 def as_detections(instances: Any) -> Detections:

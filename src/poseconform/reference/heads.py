@@ -7,7 +7,8 @@ end before non-maximum suppression. Keypoints are decoded by each model's own co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,11 +51,13 @@ class Grouping:
 
     `maps` makes the tensors of the outputs, in order, of the model and its features; `people` is
     mmpose's `InstanceData` of the model, the outputs `[1, ...]` of one image, and its
-    `PoseDataSample`.
+    `PoseDataSample`. Within `choices(seed)` mmpose takes others of the solutions that are equally
+    good, where there are several.
     """
 
     maps: Callable[[Any, Any], tuple[Any, ...]]
     people: Callable[[Any, tuple[Any, ...], Any], Any]
+    choices: Callable[[int], AbstractContextManager[object]] = nullcontext
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,23 @@ def associated(model: Any, outputs: tuple[Any, ...], sample: Any) -> Any:
     )[0]
 
 
+@contextmanager
+def other_assignments(seed: int) -> Iterator[None]:
+    """Let associative embedding take other assignments of keypoints to people that cost the same.
+
+    Costs are multiples of 100 less a part that is the same for all people, so many are equal; which
+    assignment the package munkres returns depends on its version, and on whether it is compiled.
+    """
+    from mmpose.codecs import associative_embedding as module
+
+    exact, rng = module._py_max_match, np.random.default_rng(seed)
+    vars(module)["_py_max_match"] = lambda costs: exact(costs + rng.uniform(0, 1e-3, costs.shape))
+    try:
+        yield
+    finally:
+        vars(module)["_py_max_match"] = exact
+
+
 _DETECTIONS = ("dets", "keypoints")
 
 # ---- modify this table to add a kind of head ---------------------------------------------------
@@ -117,7 +137,7 @@ _DETECTIONS = ("dets", "keypoints")
 REFERENCE_HEADS: tuple[ReferenceHead, ...] = (
     ReferenceHead("", ("output",), TopDown(last_stage, heatmap_gaps)),
     ReferenceHead("associative-embedding", ("heatmaps", "tags"),
-                  Grouping(output_of_head, associated)),
+                  Grouping(output_of_head, associated, other_assignments)),
     ReferenceHead("dekr", ("heatmaps", "displacements"), Grouping(output_of_head, predicted)),
     ReferenceHead("rtmo", _DETECTIONS, BottomUp(("cls", "bbox", "", "kpt_vis", "pose_vec"))),
     ReferenceHead("simcc", ("simcc_x", "simcc_y"), TopDown(tuple, simcc_gaps)),

@@ -224,7 +224,7 @@ FIELDS: Mapping[str, tuple[Field, ...]] = {
     ),
     "AssociativeEmbedding": (
         Field("decode_center_shift", "carried", number(-10, 10), _PARAMS),
-        Field("decode_gaussian_kernel", "carried", KERNEL, _PARAMS),
+        Field("decode_gaussian_kernel", "idle", KERNEL, "it is for use_udp"),
         Field("decode_keypoint_order", "carried", INDICES, _PARAMS, required=True),
         Field("decode_keypoint_thr", "carried", number(0, 1e6), _PARAMS),
         Field("decode_max_instances", "carried", either(NONE, integer(1, 100_000)), _PARAMS),
@@ -234,7 +234,8 @@ FIELDS: Mapping[str, tuple[Field, ...]] = {
         Field("heatmap_size",     "carried", CELLS,  _PARAMS, required=True),
         Field("input_size",       "carried", SIZE,   _PARAMS, required=True),
         Field("sigma",            "idle",    either(NONE, SIGMA), _ENCODES),
-        Field("use_udp",          "carried", FLAG,   _PARAMS),
+        Field("use_udp",          "fixed",   only(False),
+              "MMPose's decoder then fills missing keypoints by the logarithms of heatmaps"),
     ),
     "MSRAHeatmap": (
         Field("blur_kernel_size", "carried", KERNEL, _PARAMS),

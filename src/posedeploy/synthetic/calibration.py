@@ -41,8 +41,9 @@ _BATCHES, _BATCH = 2, 4  # number and size; more images change little
 _BOTTOM_UP_BATCH = 2  # scenes of 416 px and more have many positions each
 _PEOPLE = 3
 _PEOPLE_FOUND = 6  # in an image by a model that groups keypoints, about
-_KEYPOINT_SPREAD = 8.0  # cells around a person's center
-_TAG_SPREAD = 3.0  # tags are of one person if they differ by less than 1
+_KEYPOINT_SPREAD = 4.0  # cells around a person's center
+_OWN_HEAT, _OWN_TAG = 0.1, 0.01  # of a keypoint, beside what all keypoints have in common
+_TAG_SPREAD = 15.0  # tags are of one person if they differ by less than 1
 
 CANDIDATES = 100  # positions per image above the score threshold, on average
 BOX = (0.18, 0.4)  # mean width and height of a box, as parts of the input's
@@ -139,12 +140,17 @@ def _people_of_dekr(model: Any, batch: torch.Tensor) -> None:
 
 
 def _people_of_associative_embedding(model: Any, batch: torch.Tensor) -> None:
-    """About `_PEOPLE_FOUND` peaks a keypoint and image, whose tags tell people apart."""
+    """About `_PEOPLE_FOUND` peaks a keypoint and image, whose tags tell people apart.
+
+    All heatmaps are like the first one, and all tags too, so that there are places at which every
+    keypoint has a peak, and a tag that is near the others' there.
+    """
     head, layer = model.head, model.head.final_layer
     keypoints = head.num_keypoints
-    gain = torch.ones(len(layer.weight))
-    gain[keypoints:] = _TAG_SPREAD
-    rescale(layer, torch.zeros_like(gain), gain, torch.zeros_like(gain))
+    for values in (layer.weight, layer.bias):
+        heat, tags = values[:keypoints].clone(), values[keypoints:].clone()
+        values[:keypoints] = _OWN_HEAT * heat + math.sqrt(1 - _OWN_HEAT**2) * heat[:1]
+        values[keypoints:] = _TAG_SPREAD * (tags[:1] + _OWN_TAG * tags)
     heatmaps = head.forward(model.extract_feat(batch))[0]
     threshold = head.decoder.decode_keypoint_thr
     layer.bias[:keypoints] += _shift_to_peaks(heatmaps, head.decoder, threshold)
