@@ -79,6 +79,7 @@ CODECS: tuple[CodecSpec, ...] = (
                Parameter("decode_keypoint_thr", 0.1), Parameter("decode_tag_thr", 1.0),
                Parameter("decode_topk", 30), Parameter("decode_center_shift", 0.0),
                Parameter("decode_max_instances"))),
+    CodecSpec("DecoupledHeatmap", _SIZES),
     CodecSpec("MSRAHeatmap", (*_SIZES, Parameter("unbiased", default=False), _BLUR),
               "blur_kernel_size", client=(_DEFAULT,),
               unbiased=(("post_process", "unbiased"), ("modulate_kernel", "blur_kernel_size")),

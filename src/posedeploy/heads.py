@@ -185,6 +185,17 @@ HEADS: tuple[HeadSpec, ...] = (
         predict="posedeploy.zoo.associative_embedding:predict",
     ),
     HeadSpec(
+        "cid", "cid", ("CIDHead",), False, "posedeploy.export.cid:CidNetwork",
+        (Stage(
+            "whole",
+            (Output("centers", ("N", 1, "H", "W")), Output("features", ("N", "C", "H", "W")),
+             Output("channel", ("N", "C", "H", "W")), Output("spatial", ("N", "C", "H", "W"))),
+            "CIDDecode", "posedeploy.sdk.decode.cid:cid_decoder",
+            host_weights="posedeploy.export.cid:write_decoupling",
+        ),),
+        codecs=("DecoupledHeatmap",),
+    ),
+    HeadSpec(
         "dekr", "dekr", ("DEKRHead",), False, "posedeploy.export.dekr:DekrNetwork",
         (Stage(
             "whole",

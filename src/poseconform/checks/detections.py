@@ -106,6 +106,8 @@ def judge_detections(execution: Execution, reference: Reference, row: Tolerance)
     """Sets of detections and the numbers of those that match, against float64."""
     matched = match_all(execution, reference, row.precision)
     missing, extra = sum(m.missing for m in matched), sum(m.extra for m in matched)
+    if reference.outputs:  # of maps: a tie of several keypoints has more ends than were tried
+        extra = sum(max(0, m.extra - m.benign) for m in matched)
     records, failures = [], []
     if missing or extra:
         failures.append(

@@ -113,6 +113,44 @@ def associated(model: Any, outputs: tuple[Any, ...], sample: Any) -> Any:
     )[0]
 
 
+def instance_maps(model: Any, features: Any) -> tuple[Any, ...]:
+    """What `CIDHead` computes that does not depend on the people in the image.
+
+    The map of the centers, the reduced features, and the two linear layers of its attentions at
+    every place.
+    """
+    features, abstraction, decoupling = features[-1], model.head.iia_module, model.head.gfd_module
+    everywhere = features.permute(0, 2, 3, 1)
+    attentions = (decoupling.channel_attention, decoupling.spatial_attention)
+    vectors = (attention.atn(everywhere).permute(0, 3, 1, 2) for attention in attentions)
+    return abstraction(features)[:, -1:], decoupling.conv_down(features), *vectors
+
+
+def decoupled(model: Any, outputs: tuple[Any, ...], sample: Any) -> Any:
+    """`CIDHead.predict` with these outputs in place of those of its layers."""
+    import torch
+
+    centers, reduced, channel, spatial = (output.float() for output in outputs)
+    abstraction, decoupling = model.head.iia_module, model.head.gfd_module
+    first, second = decoupling.channel_attention, decoupling.spatial_attention
+    width = channel.shape[1]
+    given: tuple[tuple[Any, str, Callable[[Any], Any]], ...] = (
+        (abstraction, "forward", lambda _features: centers),
+        (decoupling.conv_down, "forward", lambda _features: reduced),
+        (first.atn, "forward", lambda vectors: vectors[:, :width]),
+        (second.atn, "forward", lambda vectors: vectors[:, width:]),
+    )
+    for module, name, stand_in in given:
+        vars(module)[name] = stand_in  # attributes of these instances only
+    try:
+        # its features are read for their vectors at the centers, and for their size
+        both = torch.cat([channel, spatial], dim=1)
+        return model.head.predict((both,), [sample], dict(model.test_cfg))[0]
+    finally:
+        for module, name, _ in given:
+            del vars(module)[name]
+
+
 @contextmanager
 def other_assignments(seed: int) -> Iterator[None]:
     """Let associative embedding take other assignments of keypoints to people that cost the same.
@@ -123,7 +161,7 @@ def other_assignments(seed: int) -> Iterator[None]:
     from mmpose.codecs import associative_embedding as module
 
     exact, rng = module._py_max_match, np.random.default_rng(seed)
-    vars(module)["_py_max_match"] = lambda costs: exact(costs + rng.uniform(0, 1e-3, costs.shape))
+    vars(module)["_py_max_match"] = lambda costs: exact(costs + rng.uniform(0, 1e-4, costs.shape))
     try:
         yield
     finally:
@@ -138,6 +176,8 @@ REFERENCE_HEADS: tuple[ReferenceHead, ...] = (
     ReferenceHead("", ("output",), TopDown(last_stage, heatmap_gaps)),
     ReferenceHead("associative-embedding", ("heatmaps", "tags"),
                   Grouping(output_of_head, associated, other_assignments)),
+    ReferenceHead("cid", ("centers", "features", "channel", "spatial"),
+                  Grouping(instance_maps, decoupled)),
     ReferenceHead("dekr", ("heatmaps", "displacements"), Grouping(output_of_head, predicted)),
     ReferenceHead("rtmo", _DETECTIONS, BottomUp(("cls", "bbox", "", "kpt_vis", "pose_vec"))),
     ReferenceHead("simcc", ("simcc_x", "simcc_y"), TopDown(tuple, simcc_gaps)),

@@ -205,6 +205,13 @@ FIELDS: Mapping[str, tuple[Field, ...]] = {
         Field("align_corners",    "carried", FLAG, "resizing of the maps"),
         Field("restore_heatmap_size", "carried", FLAG, "resizing of the maps"),
     ),
+    "test_cfg of cid models": (
+        *_GROUPING,
+        Field("align_corners",    "idle",    SWITCH, _FLIP),
+        Field("blur_kernel_size", "carried", ODD, _PARAMS),
+        Field("max_instances",    "carried", integer(1, 100_000), "the choice of people"),
+        Field("score_threshold",  "carried", number(0, 0.999999), "the choice of people"),
+    ),
     "test_cfg of dekr models": (
         *_GROUPING,
         Field("align_corners",    "idle",    SWITCH, _FLIP),
@@ -236,6 +243,13 @@ FIELDS: Mapping[str, tuple[Field, ...]] = {
         Field("sigma",            "idle",    either(NONE, SIGMA), _ENCODES),
         Field("use_udp",          "fixed",   only(False),
               "MMPose's decoder then fills missing keypoints by the logarithms of heatmaps"),
+    ),
+    "DecoupledHeatmap": (
+        Field("encode_max_instances", "idle", integer(1, 100_000), _ENCODES),
+        Field("heatmap_min_overlap", "idle", number(0, 1), _ENCODES),
+        Field("heatmap_size",     "carried", CELLS,  _PARAMS, required=True),
+        Field("input_size",       "carried", SIZE,   _PARAMS, required=True),
+        Field("root_type",        "idle",    WORD,   _ENCODES),
     ),
     "MSRAHeatmap": (
         Field("blur_kernel_size", "carried", KERNEL, _PARAMS),
