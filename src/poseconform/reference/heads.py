@@ -7,6 +7,7 @@ end before non-maximum suppression. Keypoints are decoded by each model's own co
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -116,39 +117,31 @@ def associated(model: Any, outputs: tuple[Any, ...], sample: Any) -> Any:
 def instance_maps(model: Any, features: Any) -> tuple[Any, ...]:
     """What `CIDHead` computes that does not depend on the people in the image.
 
-    The map of the centers, the reduced features, and the two linear layers of its attentions at
+    The logits of the centers, the reduced features, and the two linear layers of its attentions at
     every place.
     """
     features, abstraction, decoupling = features[-1], model.head.iia_module, model.head.gfd_module
     everywhere = features.permute(0, 2, 3, 1)
     attentions = (decoupling.channel_attention, decoupling.spatial_attention)
     vectors = (attention.atn(everywhere).permute(0, 3, 1, 2) for attention in attentions)
-    return abstraction(features)[:, -1:], decoupling.conv_down(features), *vectors
+    centers = abstraction.keypoint_root_conv(features)[:, -1:]
+    return centers, decoupling.conv_down(features), *vectors
 
 
 def decoupled(model: Any, outputs: tuple[Any, ...], sample: Any) -> Any:
     """`CIDHead.predict` with these outputs in place of those of its layers."""
     import torch
 
-    centers, reduced, channel, spatial = (output.float() for output in outputs)
-    abstraction, decoupling = model.head.iia_module, model.head.gfd_module
-    first, second = decoupling.channel_attention, decoupling.spatial_attention
+    centers, reduced, channel, spatial = outputs
+    head = copy.deepcopy(model.head).to(centers.dtype)  # whose layers are replaced
     width = channel.shape[1]
-    given: tuple[tuple[Any, str, Callable[[Any], Any]], ...] = (
-        (abstraction, "forward", lambda _features: centers),
-        (decoupling.conv_down, "forward", lambda _features: reduced),
-        (first.atn, "forward", lambda vectors: vectors[:, :width]),
-        (second.atn, "forward", lambda vectors: vectors[:, width:]),
-    )
-    for module, name, stand_in in given:
-        vars(module)[name] = stand_in  # attributes of these instances only
-    try:
-        # its features are read for their vectors at the centers, and for their size
-        both = torch.cat([channel, spatial], dim=1)
-        return model.head.predict((both,), [sample], dict(model.test_cfg))[0]
-    finally:
-        for module, name, _ in given:
-            del vars(module)[name]
+    head.iia_module.forward = lambda _features: head.iia_module.sigmoid(centers)
+    head.gfd_module.conv_down.forward = lambda _features: reduced
+    head.gfd_module.channel_attention.atn.forward = lambda vectors: vectors[:, :width]
+    head.gfd_module.spatial_attention.atn.forward = lambda vectors: vectors[:, width:]
+    # features are read for their vectors at the centers, and for their size
+    features = torch.cat([channel, spatial], dim=1)
+    return head.predict((features,), [sample], dict(model.test_cfg))[0]
 
 
 @contextmanager

@@ -19,7 +19,11 @@ from posedeploy.config import DeployConfig, ModelConfig
 
 
 class CidNetwork(nn.Module):
-    """CIDHead: the heatmap of the centers, the features, and each place's two attentions."""
+    """CIDHead: the map of the centers, the features, and each place's two attentions.
+
+    The centers are logits: most of them are far below 0, and the sigmoids of backends are not as
+    exact there as PyTorch's.
+    """
 
     def __init__(
         self, model: Any, _model_config: ModelConfig, _deploy_config: DeployConfig, _stage: str
@@ -37,7 +41,7 @@ class CidNetwork(nn.Module):
         features by, for its channel and for its spatial attention.
         """
         head, features = self.model.head, self.model.extract_feat(image)[-1]
-        centers = head.iia_module(features)[:, -1:]
+        centers = head.iia_module.keypoint_root_conv(features)[:, -1:]
         reduced = head.gfd_module.conv_down(features)
         return centers, reduced, self.channel(features), self.spatial(features)
 
@@ -52,14 +56,15 @@ def _everywhere(linear: nn.Linear) -> nn.Conv2d:
 
 def write_decoupling(model: Any, _input_size: tuple[int, int], path: Path) -> None:
     """Write what decouples the people of a model's `CIDHead` as an `.npz` of float32 arrays."""
-    module = model.head.gfd_module
+    module, centers = model.head.gfd_module, model.head.iia_module.sigmoid
     layers = {
         "mask": module.spatial_attention.conv,
         "fuse": module.fuse_attention,
         "heatmap": module.heatmap_conv,
     }
     arrays: dict[str, Any] = {
-        "limits": torch.tensor([module.sigmoid.min, module.sigmoid.max], dtype=torch.float32)
+        "center_limits": torch.tensor([centers.min, centers.max]),
+        "limits": torch.tensor([module.sigmoid.min, module.sigmoid.max]),
     }
     for name, layer in layers.items():
         weight = layer.weight if name == "mask" else layer.weight[:, :, 0, 0]

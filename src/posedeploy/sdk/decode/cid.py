@@ -35,6 +35,7 @@ Floats = NDArray[np.float32]
 SHAPES: Mapping[str, Shape] = {
     "mask_weight": (1, 3, 5, 5), "mask_bias": (1,), "fuse_weight": ("C", "D"),
     "fuse_bias": ("C",), "heatmap_weight": ("K", "C"), "heatmap_bias": ("K",), "limits": (2,),
+    "center_limits": (2,),
 }  # fmt: skip
 DISTANCE = 32.0  # cells that are 1 in the map of distances: `SpatialAttention.forward` of mmpose
 # (mean of a map's sides in cells above which it counts, side of the square in which a center is
@@ -45,7 +46,7 @@ DEFAULT_BLUR, MOST_PEOPLE, THRESHOLD = 3, 30, 0.01  # mmpose's defaults of the `
 
 @dataclass(frozen=True)
 class CidDecoder:
-    """`centers [N, 1, h, w]` and `features`, `channel`, `spatial [N, C, h, w]` to people."""
+    """`centers [N, 1, h, w]` (logits) and `features`, `channel`, `spatial [N, C, h, w]` to people."""
 
     input_size: tuple[int, int]  # width and height of the network's input, px
     heatmap_size: tuple[int, int]  # width, height in cells
@@ -73,7 +74,8 @@ class CidDecoder:
         width, height = self.heatmap_size
         mean_side = (width + height) / 2
         square = next(side for limit, side in SQUARES if mean_side > limit)
-        found = only_peaks(smoothed(centers, self.blur), square)
+        values = _sigmoid(centers).clip(*self.arrays["center_limits"])
+        found = only_peaks(smoothed(values, self.blur), square)
         values, places = largest(found.reshape(1, -1), self.most)
         chosen = values[0] > np.float32(self.threshold)
         points, scores = [], []
