@@ -59,8 +59,8 @@ GROUPING: tuple[Defect, ...] = (
            "graph", "tensors", DEKR, scaled("displacements", -1.0)),
     Defect("displacements with x and y swapped", "rows and columns confused",
            "graph", "tensors", DEKR, reordered("displacements", _X_AND_Y)),
-    Defect("people near each other all kept", "nms_dist_thr of the test_cfg forgotten",
-           "post-processing", "client", DEKR, params(nms_dist_thr=0.0)),
+    Defect("different people taken for one", "nms_dist_thr in px of another size",
+           "post-processing", "client", DEKR, params(nms_dist_thr=5.0)),
     Defect("poses that are not scored again", "the rescore net left out",
            "post-processing", "client", DEKR, params(weights=None)),
     Defect("tags of two keypoints swapped", "flip pairs applied to the tags",
@@ -83,10 +83,11 @@ GROUPING: tuple[Defect, ...] = (
 
 
 def exchanged(owner: Graph, first: str, second: str) -> None:
-    """Two outputs of the graph for each other."""
+    """Two outputs of the graph for each other; an `Identity` would be found by itself."""
+    set_initializer(owner, "one", np.array(1.0, np.float32))
     for name in (first, second):
         g.on_output(owner, name, lambda _inner, _name: [])
     owner.node.extend([
-        *g.through("Identity")(f"{first}/good", second),
-        *g.through("Identity")(f"{second}/good", first),
+        *g.through("Mul", "one")(f"{first}/good", second),
+        *g.through("Mul", "one")(f"{second}/good", first),
     ])
