@@ -65,7 +65,7 @@ class DeformConv2d(nn.Module):
         )
 
     def _places(self, height: int, width: int, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Rows and columns [cells, H', W'] of the input that the kernel samples without offsets."""
+        """Rows and columns [cells, H', W'] of the input that are sampled without offsets."""
         steps = [
             torch.arange(size, dtype=like.dtype, device=like.device) for size in self.kernel_size
         ]
@@ -79,8 +79,8 @@ class DeformConv2d(nn.Module):
         rows = starts[0].reshape(1, -1, 1) + (
             self.dilation[0] * steps[0].repeat_interleave(wide)
         ).reshape(-1, 1, 1)
-        columns = starts[1].reshape(1, 1, -1) + (
-            self.dilation[1] * steps[1].repeat(tall)
-        ).reshape(-1, 1, 1)
+        columns = starts[1].reshape(1, 1, -1) + (self.dilation[1] * steps[1].repeat(tall)).reshape(
+            -1, 1, 1
+        )
         shape = (tall * wide, height, width)
         return rows.expand(shape), columns.expand(shape)

@@ -38,9 +38,9 @@ class Stage:
         component: Post-processing component in `pipeline.json`; '' where nothing decodes it.
         decoder: Code that reads the component's parameters into a decoder; '' likewise.
         aliases: Other names of the component, which MMDeploy's client has as well.
-        host_weights: Code that writes the file of weights that the decoder needs, of the model, the
-            (W, H) of its input and the file's path; '' for none. The decoder then takes the folder
-            too. A model that needs none writes no file.
+        host_weights: Code that writes the file of weights that the decoder needs, of the model,
+            the (W, H) of its input and the file's path; '' for none. The decoder then takes the
+            folder too. A model that needs none writes no file.
         params: Parameters that tell this stage from others of the same component.
         reads: Names that the component reads the outputs by; () for the outputs' own.
     """
@@ -78,8 +78,8 @@ class HeadSpec:
         network: Code that makes the exportable module of a model, its configs and a stage's name.
         stages: Where its graph can end, the whole graph first.
         codecs: MMPose codec types that it can have; none where the head itself decodes.
-        predict: Code that stands in for the head's `predict` where mmpose's own stops with an error
-            without its flip test; '' where it works.
+        predict: Code that stands in for the head's `predict` where mmpose's own stops with an
+            error without its flip test; '' where it works.
         multi_stage: Those of `mmpose_heads` whose `forward` gives a list of network stages, of
             which the last counts.
     """

@@ -87,7 +87,9 @@ def exchanged(owner: Graph, first: str, second: str) -> None:
     set_initializer(owner, "one", np.array(1.0, np.float32))
     for name in (first, second):
         g.on_output(owner, name, lambda _inner, _name: [])
-    owner.node.extend([
-        *g.through("Mul", "one")(f"{first}/good", second),
-        *g.through("Mul", "one")(f"{second}/good", first),
-    ])
+    owner.node.extend(
+        [
+            *g.through("Mul", "one")(f"{first}/good", second),
+            *g.through("Mul", "one")(f"{second}/good", first),
+        ]
+    )

@@ -25,7 +25,7 @@ ERRONEOUS_RUNS = 8  # a tie that may go either way goes the other way in some of
 LOOSEST = "ncnn"  # backend whose tolerance allows the largest errors
 
 
-def grouping_arrays(
+def grouping_arrays(  # noqa: PLR0917 - what a reference is made of
     head: ReferenceHead,
     model: Any,
     samples: Sequence[Any],
@@ -53,13 +53,17 @@ def grouping_arrays(
         instances = grouped(head, model, exact, sample)
         variants = [as_detections(instances)]
         for seed in range(ERRONEOUS_RUNS):
-            erring = {n: m + rng.uniform(-margins[n], margins[n], m.shape) for n, m in exact.items()}
+            erring = {
+                n: m + rng.uniform(-margins[n], margins[n], m.shape) for n, m in exact.items()
+            }
             with _kind(head).choices(seed):
                 variants.append(as_detections(grouped(head, model, erring, sample)))
         base.append(variants[0])
         united = union(variants, tolerance.keypoint_px)
         arrays |= {f"{name}:{i}": array for name, array in united.items()}
-        placed = model.add_pred_to_datasample([copy.deepcopy(instances)], None, [copy.deepcopy(sample)])
+        placed = model.add_pred_to_datasample(
+            [copy.deepcopy(instances)], None, [copy.deepcopy(sample)]
+        )
         arrays[f"image_keypoints:{i}"] = np.asarray(placed[0].pred_instances.keypoints, np.float64)
         arrays[f"image_scores:{i}"] = variants[0].scores
         arrays[f"image_labels:{i}"] = np.zeros(len(variants[0]), np.int64)
@@ -74,7 +78,7 @@ def grouping_arrays(
 
 
 def grouped(head: ReferenceHead, model: Any, maps: Maps, sample: Any) -> Any:
-    """mmpose's `InstanceData` of the maps `[1, ...]` of one image."""
+    """Mmpose's `InstanceData` of the maps `[1, ...]` of one image."""
     tensors = tuple(torch.from_numpy(np.array(maps[name])) for name in head.outputs)
     with torch.no_grad():
         return _kind(head).people(model, tensors, sample)

@@ -70,7 +70,7 @@ class ReferenceHead:
     kind: TopDown | BottomUp | Grouping
 
     def leaves_suppression(self, outputs: Iterable[str]) -> bool:
-        """True if a graph with these outputs, in any order, leaves the choice of people to the host."""
+        """True if a graph with these outputs, in any order, leaves the people to the host."""
         if isinstance(self.kind, TopDown):
             return False
         if isinstance(self.kind, Grouping):
@@ -148,8 +148,9 @@ def decoupled(model: Any, outputs: tuple[Any, ...], sample: Any) -> Any:
 def other_assignments(seed: int) -> Iterator[None]:
     """Let associative embedding take other assignments of keypoints to people that cost the same.
 
-    Costs are multiples of 100 less a part that is the same for all people, so many are equal; which
-    assignment the package munkres returns depends on its version, and on whether it is compiled.
+    Costs are multiples of 100 less a part that is the same for all people, so many are equal;
+    which assignment the package munkres returns depends on its version, and on whether it is
+    compiled.
     """
     from mmpose.codecs import associative_embedding as module
 

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from poseconform.matrix.cells import Model
 from poseconform.compare.metrics import Detections
+from poseconform.matrix.cells import Model
 from poseconform.reference.grouping import as_detections, grouped
 from poseconform.reference.heads import (
     DENSE,
@@ -69,7 +69,9 @@ def _grouped(
     size: tuple[int, int],
 ) -> list[list[People]]:
     """The people of each image of each run, by mmpose's own grouping of the graph's maps."""
-    blank = Sample("blank", np.zeros((*size, 3), np.uint8), (0.0, 0.0, float(size[1]), float(size[0])))
+    blank = Sample(
+        "blank", np.zeros((*size, 3), np.uint8), (0.0, 0.0, float(size[1]), float(size[0]))
+    )
     sample = prepare(model, [blank], top_down=False)["data_samples"][0]
     return [
         [

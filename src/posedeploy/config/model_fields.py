@@ -232,7 +232,7 @@ FIELDS: Mapping[str, tuple[Field, ...]] = {
     "AssociativeEmbedding": (
         Field("decode_center_shift", "carried", number(-10, 10), _PARAMS),
         Field("decode_gaussian_kernel", "idle", KERNEL, "it is for use_udp"),
-        Field("decode_keypoint_order", "carried", INDICES, _PARAMS, required=True),
+        Field("decode_keypoint_order", "carried", several(integer(0, 9999)), _PARAMS),
         Field("decode_keypoint_thr", "carried", number(0, 1e6), _PARAMS),
         Field("decode_max_instances", "carried", either(NONE, integer(1, 100_000)), _PARAMS),
         Field("decode_nms_kernel", "carried", ODD, _PARAMS),
@@ -268,8 +268,7 @@ FIELDS: Mapping[str, tuple[Field, ...]] = {
         Field("decode_max_instances", "carried", integer(1, 100_000), _PARAMS),
         Field("decode_nms_kernel", "carried", ODD, _PARAMS),
         Field("decode_thr",       "carried", number(0, 1e6), _PARAMS),
-        Field("generate_keypoint_heatmaps", "fixed", only(True),
-              "MMPose's DEKRHead finds nobody without them", required=True),
+        Field("generate_keypoint_heatmaps", "carried", FLAG, _PARAMS),
         Field("heatmap_size",     "carried", CELLS,  _PARAMS, required=True),
         Field("input_size",       "carried", SIZE,   _PARAMS, required=True),
         Field("minimal_diagonal_length", "idle", number(0, 1e6), _ENCODES),

@@ -70,6 +70,7 @@ def write_decoupling(model: Any, _input_size: tuple[int, int], path: Path) -> No
         weight = layer.weight if name == "mask" else layer.weight[:, :, 0, 0]
         arrays |= {f"{name}_weight": weight, f"{name}_bias": layer.bias}
     ready: dict[str, Any] = {
-        name: np.ascontiguousarray(array.detach().float().numpy()) for name, array in arrays.items()
+        name: np.ascontiguousarray(array.detach().float().numpy())
+        for name, array in arrays.items()
     }
     np.savez(path, **ready)

@@ -52,9 +52,9 @@ class AdaptiveBlock(nn.Module):
         )
         self.mix.weight = nn.Parameter(weight.detach().reshape(len(weight), -1, 1, 1))
         step = torch.arange(-1.0, 2.0)  # the kernel without offsets, one px beyond the center
-        y = torch.arange(float(self.height)).reshape(1, -1, 1) + step.repeat_interleave(
-            3
-        ).reshape(-1, 1, 1)
+        y = torch.arange(float(self.height)).reshape(1, -1, 1) + step.repeat_interleave(3).reshape(
+            -1, 1, 1
+        )
         x = torch.arange(float(self.width)).reshape(1, 1, -1) + step.repeat(3).reshape(-1, 1, 1)
         shape = (1, CELLS, *size)
         self.register_buffer("rows", (y * scale[0] - 1).expand(shape).clone())

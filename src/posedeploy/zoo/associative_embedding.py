@@ -2,18 +2,28 @@
 
 It asserts a list of tensors then, and backbones return a tuple; and it resizes the maps, as
 `restore_heatmap_size` asks, with the flip test only, while the codec of its configs counts on it.
+
+Where MMPose's result is not specified it is that of `posedeploy.sdk`: of candidates with equal
+values, as resizing makes them at an edge, the first comes first; and of assignments of equal cost
+it is the one of `assign`, not the one that the installed munkres happens to return.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
+
+import numpy as np
+import torch
+
+from posedeploy.sdk.decode.assignment import assign
 
 
 def predict(
     head: Any, features: Any, samples: Sequence[Any], test_cfg: Mapping[str, Any] | None = None
 ) -> Any:
-    """mmpose's `InstanceData` of each image, by its own grouping."""
+    """`InstanceData` of each image, by mmpose's own grouping."""
     from mmpose.models.utils.tta import aggregate_heatmaps
 
     config, size = test_cfg or {}, None
@@ -24,4 +34,31 @@ def predict(
         aggregate_heatmaps([maps], size, config.get("align_corners", False), mode="average")
         for maps in head.forward(features)
     )
-    return head.decode((heatmaps, tags))
+    with _first_of_equals(head.decoder):
+        return head.decode((heatmaps, tags))
+
+
+@contextmanager
+def _first_of_equals(codec: Any) -> Iterator[None]:
+    """Let a codec take the first of equal candidates, and the assignments of `assign`."""
+    from mmpose.codecs import associative_embedding as module
+
+    exact = module._py_max_match
+    vars(module)["_py_max_match"] = lambda costs: np.array(assign(costs.astype(np.float64)))
+    codec._get_batch_topk = _largest  # an attribute of this instance only
+    try:
+        yield
+    finally:
+        vars(module)["_py_max_match"] = exact
+        del codec._get_batch_topk
+
+
+def _largest(heatmaps: torch.Tensor, tags: torch.Tensor, k: int) -> tuple[torch.Tensor, ...]:
+    """`AssociativeEmbedding._get_batch_topk` with a stable order: values, tags and locations."""
+    count, keypoints, height, width = heatmaps.shape
+    order = heatmaps.flatten(2).sort(dim=-1, descending=True, stable=True)
+    values, index = (part[..., :k] for part in order)
+    every = tags.reshape(count, -1, keypoints, height * width)
+    chosen = every.gather(3, index[:, None].expand(-1, every.shape[1], -1, -1))
+    places = torch.stack([index % width, torch.div(index, width, rounding_mode="floor")], dim=-1)
+    return values, chosen.permute(0, 2, 3, 1), places

@@ -22,8 +22,9 @@ def by_definition(layer: Any, image: Any, offset: Any) -> Any:
 
     def value(n: int, c: int, row: float, column: float) -> float:
         total = 0.0
-        for y, z in itertools.product(*(range(int(np.floor(p)), int(np.floor(p)) + 2)
-                                        for p in (row, column))):
+        for y, z in itertools.product(
+            *(range(int(np.floor(p)), int(np.floor(p)) + 2) for p in (row, column))
+        ):
             if 0 <= y < height and 0 <= z < width:
                 total += x[n, c, y, z] * (1 - abs(row - y)) * (1 - abs(column - z))
         return total

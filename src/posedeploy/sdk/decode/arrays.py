@@ -84,4 +84,5 @@ def _check(
 def wrong_arrays(
     name: str, found: str, expected: str = "an uncompressed .npz of arrays"
 ) -> BadInputError:
+    """The error to raise for the file `name`."""
     return BadInputError(name, found, expected, "Convert the model again.")

@@ -14,7 +14,7 @@ Costs = NDArray[np.float64]
 
 
 def assign(costs: Costs) -> list[tuple[int, int]]:
-    """(row, column) pairs of least total cost of `[R, C]` finite costs, by row, min(R, C) pairs."""
+    """The min(R, C) pairs (row, column), by row, of least total cost of finite `[R, C]` costs."""
     if costs.shape[0] > costs.shape[1]:
         return sorted((row, column) for column, row in assign(costs.T))
     rows, columns = costs.shape

@@ -1,8 +1,8 @@
 """`AssociativeEmbeddingDecode`: people from heatmaps and tags, as MMPose's `AssociativeEmbedding`.
 
 Newell et al., "Associative Embedding" (NeurIPS 2017). Each keypoint's peaks are its candidates;
-those whose tags are near each other are of one person. Where a person lacks a keypoint, it gets the
-best place of a tag like its own. The order of operations is that of MMPose 1.3.2.
+those whose tags are near each other are of one person. Where a person lacks a keypoint, it gets
+the best place of a tag like its own. The order of operations is that of MMPose 1.3.2.
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ class AssociativeEmbeddingDecoder:
         points, scores = self._groups(values, at_peaks, cells)
         of_people = scores.mean(axis=1)
         for person, valued in zip(points, scores, strict=True):
-            person[:] = quarter_shift(person, heatmaps)
-            person += np.float32(self.center_shift) * (valued > 0)[:, None]
+            np.copyto(person, quarter_shift(person, heatmaps))
+            np.add(person, np.float32(self.center_shift), out=person, where=valued[:, None] > 0)
             _fill(person, valued, heatmaps, own.reshape(-1, *heatmaps.shape))
         scale = (np.array(self.input_size) / self.heatmap_size).astype(np.float32)
         return Grouped(points * scale, scores, of_people)

@@ -38,15 +38,15 @@ SHAPES: Mapping[str, Shape] = {
     "center_limits": (2,),
 }  # fmt: skip
 DISTANCE = 32.0  # cells that are 1 in the map of distances: `SpatialAttention.forward` of mmpose
-# (mean of a map's sides in cells above which it counts, side of the square in which a center is
-# the largest): `IIAModule._hierarchical_pool` of mmpose
+# (mean of a map's sides above which it counts, side of the square in which a center is the
+# largest), cells: `IIAModule._hierarchical_pool` of mmpose
 SQUARES = ((300, 7), (200, 5), (0, 3))
 DEFAULT_BLUR, MOST_PEOPLE, THRESHOLD = 3, 30, 0.01  # mmpose's defaults of the `test_cfg`
 
 
 @dataclass(frozen=True)
 class CidDecoder:
-    """`centers [N, 1, h, w]` (logits) and `features`, `channel`, `spatial [N, C, h, w]` to people."""
+    """Logits `centers [N, 1, h, w]`, `features`, `channel`, `spatial [N, C, h, w]` to people."""
 
     input_size: tuple[int, int]  # width and height of the network's input, px
     heatmap_size: tuple[int, int]  # width, height in cells
@@ -99,7 +99,9 @@ class CidDecoder:
         arrays, (channels, height, width) = self.arrays, features.shape
         flat = features.reshape(channels, -1)
         across = np.broadcast_to(column - np.arange(width) - 0.5, (height, width)) / DISTANCE
-        down = np.broadcast_to((row - np.arange(height) - 0.5)[:, None], (height, width)) / DISTANCE
+        down = (
+            np.broadcast_to((row - np.arange(height) - 0.5)[:, None], (height, width)) / DISTANCE
+        )
         planes = (spatial @ flat).reshape(height, width), across, down
         mask = sum(
             cv2.filter2D(

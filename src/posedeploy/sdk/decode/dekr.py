@@ -186,5 +186,7 @@ def _rescore(params: Node, folder: Path) -> RescoreNet:
     net = RescoreNet(arrays)
     whole = all((a == np.round(a)).all() and a.min() >= 0 for a in (links, torso))
     if net.keypoints < 1 or not whole or links.max() >= net.keypoints or torso.max() >= len(links):
-        raise wrong_arrays(name, "links of other keypoints", "links of the keypoints that it scores")
+        raise wrong_arrays(
+            name, "links of other keypoints", "links of the keypoints that it scores"
+        )
     return net

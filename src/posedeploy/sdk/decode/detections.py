@@ -266,7 +266,9 @@ def read_pose_decoder(folder: Path, name: str, subject: str) -> PoseDecoder:
     for (key, axis), size in sizes.items():
         if arrays[key].shape[axis] != size:
             found = f"{key!r} of shape {list(arrays[key].shape)}"
-            raise wrong_arrays(name, found, f"{size} in dimension {axis}, as the other arrays have it")
+            raise wrong_arrays(
+                name, found, f"{size} in dimension {axis}, as the other arrays have it"
+            )
     return PoseDecoder(arrays)
 
 

@@ -27,7 +27,7 @@ class Grouped:
 
 
 def only_peaks(maps: Maps, kernel: int) -> Maps:
-    """Maps `[M, H, W]` with 0 wherever a value is not the largest within a square of `kernel` cells.
+    """Maps `[M, H, W]` with 0 wherever a value is not the largest in a square of `kernel` cells.
 
     As `batch_heatmap_nms` in mmpose/codecs/utils.
     """
@@ -39,12 +39,21 @@ def only_peaks(maps: Maps, kernel: int) -> Maps:
 
 
 def largest(values: Maps, count: int) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
-    """The `count` largest of values `[M, P]`, best first, and their indices, both `[M, count]`."""
+    """The `count` largest of values `[M, P]` above 0, best first, and their indices `[M, count]`.
+
+    Of equal ones the first comes first. Where there are fewer, the rest is 0 and place 0.
+    """
     count = min(count, values.shape[1])
-    index = np.argpartition(-values, count - 1, axis=1)[:, :count]
-    best = np.take_along_axis(values, index, axis=1)
-    order = np.argsort(-best, axis=1, kind="stable")
-    return np.take_along_axis(best, order, axis=1), np.take_along_axis(index, order, axis=1)
+    best, index = (
+        np.zeros((len(values), count), np.float32),
+        np.zeros((len(values), count), np.intp),
+    )
+    lowest = np.partition(values, -count, axis=1)[:, -count]
+    for row, low, found, places in zip(values, lowest, best, index, strict=True):
+        candidates = np.flatnonzero((row >= low) & (row > 0))
+        order = candidates[np.argsort(-row[candidates], kind="stable")[:count]]
+        found[: len(order)], places[: len(order)] = row[order], order
+    return best, index
 
 
 def decoded(people: Callable[[int], Grouped], images: int) -> Decoded:
@@ -54,7 +63,9 @@ def decoded(people: Callable[[int], Grouped], images: int) -> Decoded:
     """
     parts = [people(i) for i in range(images)]
     image = np.repeat(np.arange(images), [len(part.people) for part in parts])
-    points, scores = only_numbers(_joined([p.points for p in parts]), _joined([p.scores for p in parts]))
+    points, scores = only_numbers(
+        _joined([p.points for p in parts]), _joined([p.scores for p in parts])
+    )
     corners = [points.min(axis=1), points.max(axis=1)] if points.size else [points[:, 0]] * 2
     return Decoded(
         image, points, scores, np.concatenate(corners, axis=-1), _joined([p.people for p in parts])

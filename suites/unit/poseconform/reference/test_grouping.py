@@ -12,7 +12,7 @@ from poseconform.reference.heads import REFERENCE_HEADS, Grouping, reference_hea
 
 pytest.importorskip("torch")
 
-from poseconform.reference.grouping import as_detections, grouped, union  # noqa: E402
+from poseconform.reference.grouping import as_detections, grouped, union
 
 
 def people(*places: float) -> Detections:
@@ -29,7 +29,8 @@ def test_people_of_every_run_are_stable_and_those_of_some_are_possible() -> None
     other = people(10, 50, 90, 130).select(np.array([0, 1, 3]))  # one in another place
     other.scores[:] = other.keypoint_scores[:, 0] = first.scores
     found = union([first, moved, other], 0.1)
-    by_place = dict(zip(found["keypoints"][:, 0, 0], zip(found["stable"], found["base"], strict=True), strict=True))
+    flags = zip(found["stable"], found["base"], strict=True)
+    by_place = dict(zip(found["keypoints"][:, 0, 0], flags, strict=True))
     assert by_place == {
         10.0: (True, True), 50.0: (True, True), 90.0: (False, True), 130.0: (False, False),
     }  # fmt: skip
@@ -62,4 +63,6 @@ def test_a_graph_of_maps_leaves_the_people_to_the_host() -> None:
 
 def test_only_kinds_that_group_are_grouped() -> None:
     with pytest.raises(TypeError, match="groups no keypoints"):
-        grouped(reference_head("simcc"), None, {"simcc_x": np.zeros(1), "simcc_y": np.zeros(1)}, None)
+        grouped(
+            reference_head("simcc"), None, dict.fromkeys(("simcc_x", "simcc_y"), np.ones(1)), None
+        )

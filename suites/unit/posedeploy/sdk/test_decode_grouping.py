@@ -31,7 +31,7 @@ Floats = NDArray[np.float32]
 
 SIZE, CELLS, KEYPOINTS = (160, 128), (40, 32), 5
 ORDER = [0, 2, 1, 4, 3]
-SPR = {
+CODEC = {
     "input_size": SIZE, "heatmap_size": CELLS, "generate_keypoint_heatmaps": True,
     "sigma": (4, 2), "decode_max_instances": 12,
 }  # fmt: skip
@@ -59,7 +59,7 @@ def decoder(component: str, params: dict[str, Any], folder: Path = Path()) -> An
 @given(st.integers(0, 2**32), st.sampled_from([0.0, 0.05, 0.6]), st.sampled_from([None, 1]))
 def test_dekr_is_mmposes_head(seed: int, near: float, joints: int | None) -> None:
     import torch
-    from mmpose.codecs import SPR as Codec
+    from mmpose.codecs import SPR
     from mmpose.models.heads import DEKRHead
 
     rng = np.random.default_rng(seed)
@@ -67,10 +67,10 @@ def test_dekr_is_mmposes_head(seed: int, near: float, joints: int | None) -> Non
     heatmaps[-1] -= 1.0  # not every peak is a person
     moves = 6 * smooth(rng, 2 * KEYPOINTS)
     config = {"nms_dist_thr": near, "nms_joints_thr": joints, "max_num_people": 4}
-    head = SimpleNamespace(decoder=Codec(**SPR), rescore_net=None)
+    head = SimpleNamespace(decoder=SPR(**CODEC), rescore_net=None)
     maps = (torch.from_numpy(array[None]) for array in (heatmaps, moves))
     (expected,) = DEKRHead.decode(head, *([one] for one in maps), config, {})
-    people = decoder("DEKRDecode", {**SPR, **config}).decode(
+    people = decoder("DEKRDecode", {**CODEC, **config}).decode(
         {"heatmaps": heatmaps[None], "displacements": moves[None]}
     )
     assert people.points == pytest.approx(expected.keypoints, abs=1e-3)
@@ -94,7 +94,7 @@ def test_dekr_scores_poses_again_as_mmposes_net(tmp_path: Path) -> None:
         cfg=SimpleNamespace(test_dataloader=SimpleNamespace(dataset=packed)),
     )
     write_rescore_net(model, SIZE, tmp_path / "end2end.npz")
-    made = decoder("DEKRDecode", {**SPR, "weights": "end2end.npz"}, tmp_path)
+    made = decoder("DEKRDecode", {**CODEC, "weights": "end2end.npz"}, tmp_path)
     rng = np.random.default_rng(1)
     points = rng.uniform(0, 100, (7, KEYPOINTS, 2)).astype(np.float32)
     points[3] = points[3, :1]  # nobody's limbs have a length
@@ -108,38 +108,29 @@ def test_dekr_scores_poses_again_as_mmposes_net(tmp_path: Path) -> None:
     assert not (tmp_path / "other.npz").exists()
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(st.integers(0, 2**32), st.sampled_from([1, 2]), st.booleans(), st.booleans())
 def test_associative_embedding_is_mmposes_codec(
     seed: int, tag_dim: int, few: bool, align_corners: bool
 ) -> None:
     import torch
-    from mmpose.codecs import AssociativeEmbedding as Codec
-    from mmpose.codecs import associative_embedding as module
+    from mmpose.codecs import AssociativeEmbedding
 
     from posedeploy.zoo.associative_embedding import predict
 
     rng = np.random.default_rng(seed)
     heatmaps, tags = smooth(rng, KEYPOINTS), smooth(rng, tag_dim * KEYPOINTS)
     heatmaps -= np.float32(2.2 if few else 1.5)
-    # resizing repeats the values of an edge: which of equal ones comes first is not specified
-    heatmaps[:, [0, -1]] = heatmaps[..., [0, -1]] = -9
-    codec = Codec(**{**EMBEDDING, "decode_keypoint_order": list(ORDER)})
+    codec: Any = AssociativeEmbedding(**{**EMBEDDING, "decode_keypoint_order": list(ORDER)})
     config = {"restore_heatmap_size": True, "align_corners": align_corners}
     maps = tuple(torch.from_numpy(array[None].copy()) for array in (heatmaps, tags))
 
     def decode(outputs: Any) -> Any:
         return codec.batch_decode(*outputs)
 
-    head = SimpleNamespace(forward=lambda _features: maps, decode=decode)
+    head = SimpleNamespace(forward=lambda _features: maps, decode=decode, decoder=codec)
     sample = SimpleNamespace(metainfo={"img_shape": SIZE[::-1]})
-    exact = module._py_max_match
-    # which of two assignments of one cost munkres returns depends on its version
-    vars(module)["_py_max_match"] = lambda costs: np.array(assign(costs.astype(np.float64)))
-    try:
-        points, scores, of_people = predict(head, None, [sample], config)
-    finally:
-        vars(module)["_py_max_match"] = exact
+    points, scores, of_people = predict(head, None, [sample], config)
     people = decoder("AssociativeEmbeddingDecode", {**EMBEDDING, **config}).decode(
         {"heatmaps": heatmaps[None], "tags": tags[None]}
     )
@@ -149,7 +140,7 @@ def test_associative_embedding_is_mmposes_codec(
 
 
 @settings(max_examples=50, deadline=None)
-@given(arrays(np.int8, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.integers(0, 9)))
+@given(arrays(np.int8, st.tuples(*[st.integers(1, 9)] * 2), elements=st.integers(0, 9)))
 def test_an_assignment_costs_the_least(costs: NDArray[np.int8]) -> None:
     from scipy.optimize import linear_sum_assignment
 
@@ -215,7 +206,7 @@ def test_nobody_is_nobody(tmp_path: Path) -> None:
     moves = np.zeros((1, 2 * KEYPOINTS, *CELLS[::-1]), np.float32)
     params = {"input_size": SIZE, "heatmap_size": CELLS, "weights": "end2end.npz"}
     cases: list[tuple[str, dict[str, Any], dict[str, Floats]]] = [
-        ("DEKRDecode", SPR, {"heatmaps": low, "displacements": moves}),
+        ("DEKRDecode", CODEC, {"heatmaps": low, "displacements": moves}),
         ("AssociativeEmbeddingDecode", EMBEDDING, {"heatmaps": low[:, 1:], "tags": low[:, 1:]}),
         ("CIDDecode", params | {"score_threshold": 0.5},
          {"centers": low[:, :1], **dict.fromkeys(("features", "channel", "spatial"), low[:, :4])}),
@@ -230,11 +221,11 @@ def test_nobody_is_nobody(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("component", "params", "message"),
     [
-        ("DEKRDecode", {**SPR, "generate_keypoint_heatmaps": False}, "one of True"),
-        ("DEKRDecode", {**SPR, "decode_nms_kernel": 4}, "an odd integer"),
-        ("DEKRDecode", {**SPR, "decode_thr": -1.0}, "a number from 0"),
-        ("DEKRDecode", {**SPR, "decode_max_instances": 0}, "an integer from 1"),
-        ("DEKRDecode", {**SPR, "weights": "../x.npz"}, "weights"),
+        ("DEKRDecode", {**CODEC, "generate_keypoint_heatmaps": False}, "one of True"),
+        ("DEKRDecode", {**CODEC, "decode_nms_kernel": 4}, "an odd integer"),
+        ("DEKRDecode", {**CODEC, "decode_thr": -1.0}, "a number from 0"),
+        ("DEKRDecode", {**CODEC, "decode_max_instances": 0}, "an integer from 1"),
+        ("DEKRDecode", {**CODEC, "weights": "../x.npz"}, "weights"),
         ("AssociativeEmbeddingDecode", {**EMBEDDING, "decode_keypoint_order": [0, 0]}, "once"),
         ("AssociativeEmbeddingDecode", {**EMBEDDING, "use_udp": True}, "one of False"),
         ("CIDDecode", {"input_size": SIZE, "heatmap_size": CELLS}, "weights"),
@@ -250,7 +241,7 @@ def test_parameters_that_cannot_be_honored_are_refused(
 def test_maps_of_other_shapes_are_refused() -> None:
     maps = np.zeros((1, KEYPOINTS + 1, *CELLS[::-1]), np.float32)
     with pytest.raises(BadInputError, match="displacements"):
-        decoder("DEKRDecode", SPR).decode({"heatmaps": maps, "displacements": maps})
+        decoder("DEKRDecode", CODEC).decode({"heatmaps": maps, "displacements": maps})
     with pytest.raises(BadInputError, match="a multiple of 5"):
         decoder("AssociativeEmbeddingDecode", EMBEDDING).decode(
             {"heatmaps": maps[:, 1:], "tags": maps}
@@ -259,10 +250,12 @@ def test_maps_of_other_shapes_are_refused() -> None:
 
 @given(st.integers(0, 2**32), st.integers(1, 30))
 def test_the_largest_come_first(seed: int, count: int) -> None:
-    values = np.random.default_rng(seed).normal(size=(2, 20)).astype(np.float32)
+    values = np.random.default_rng(seed).integers(-3, 9, size=(2, 20)).astype(np.float32)
     best, index = largest(values, count)
-    assert best == pytest.approx(-np.sort(-values, axis=1)[:, :count])
-    assert np.take_along_axis(values, index, axis=1) == pytest.approx(best)
+    order = np.argsort(-values, axis=1, kind="stable")[:, :count]
+    expected = np.take_along_axis(values, order, axis=1)
+    assert np.array_equal(best, expected.clip(0))
+    assert np.array_equal(index[expected > 0], order[expected > 0])
 
 
 @pytest.mark.parametrize("size", [(80, 48), (20, 90), CELLS])
