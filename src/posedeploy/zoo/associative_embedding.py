@@ -3,9 +3,10 @@
 It asserts a list of tensors then, and backbones return a tuple; and it resizes the maps, as
 `restore_heatmap_size` asks, with the flip test only, while the codec of its configs counts on it.
 
-Where MMPose's result is not specified it is that of `posedeploy.sdk`: of candidates with equal
-values, as resizing makes them at an edge, the first comes first; and of assignments of equal cost
-it is the one of `assign`, not the one that the installed munkres happens to return.
+Where MMPose's result hangs on the last bit or is not specified, it is that of `posedeploy.sdk`:
+resizing repeats the values at an edge; of candidates with equal values the first comes first; and
+of assignments of equal cost it is the one of `assign`, not the one that the installed munkres
+happens to return. The conformance suite compares with MMPose's own, and knows such ties.
 """
 
 from __future__ import annotations
@@ -18,24 +19,29 @@ import numpy as np
 import torch
 
 from posedeploy.sdk.decode.assignment import assign
+from posedeploy.sdk.decode.associative_embedding import resized
 
 
 def predict(
     head: Any, features: Any, samples: Sequence[Any], test_cfg: Mapping[str, Any] | None = None
 ) -> Any:
     """`InstanceData` of each image, by mmpose's own grouping."""
-    from mmpose.models.utils.tta import aggregate_heatmaps
-
     config, size = test_cfg or {}, None
     if config.get("restore_heatmap_size", False):
         height, width = samples[0].metainfo["img_shape"]
         size = (width, height)
-    heatmaps, tags = (
-        aggregate_heatmaps([maps], size, config.get("align_corners", False), mode="average")
-        for maps in head.forward(features)
-    )
+    heatmaps, tags = head.forward(features)
+    if size is not None:
+        aligned = bool(config.get("align_corners", False))
+        heatmaps, tags = (_resized(maps, size, aligned) for maps in (heatmaps, tags))
     with _first_of_equals(head.decoder):
         return head.decode((heatmaps, tags))
+
+
+def _resized(maps: torch.Tensor, size: tuple[int, int], align_corners: bool) -> torch.Tensor:
+    """Maps [N, C, h, w] of another (W, H)."""
+    images = maps.detach().float().numpy()
+    return torch.from_numpy(np.stack([resized(image, size, align_corners) for image in images]))
 
 
 @contextmanager

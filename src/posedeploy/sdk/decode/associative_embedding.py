@@ -151,15 +151,18 @@ def _fill(points: Floats, scores: Floats, heatmaps: Floats, tags: Floats) -> Non
 
 
 def resized(maps: Floats, size: tuple[int, int], align_corners: bool) -> Floats:
-    """Maps `[M, h, w]` of another (W, H), bilinear, as `torch.nn.functional.interpolate`."""
+    """Maps `[M, h, w]` of another (W, H), bilinear, as `torch.nn.functional.interpolate`.
+
+    Beyond the middle of the outermost cells a map is constant, here to the last bit.
+    """
     height, width = maps.shape[1:]
     if (width, height) == size:
         return maps
     low, high, part = _places(width, size[0], align_corners)
-    across = maps[..., low] * (1 - part) + maps[..., high] * part
+    across = maps[..., low] + part * (maps[..., high] - maps[..., low])
     low, high, part = _places(height, size[1], align_corners)
-    rows = part[:, None]
-    return across[:, low] * (1 - rows) + across[:, high] * rows  # type: ignore[no-any-return]
+    result: Floats = across[:, low] + part[:, None] * (across[:, high] - across[:, low])
+    return result
 
 
 def _places(
