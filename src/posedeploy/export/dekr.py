@@ -66,7 +66,9 @@ class AdaptiveBlock(nn.Module):
         sampled = [
             self._sampled(own, move)
             for own, move in zip(
-                maps.split(self.channels, dim=1), moves.split(2 * CELLS, dim=1), strict=True
+                torch.split(maps, self.channels, dim=1),
+                torch.split(moves, 2 * CELLS, dim=1),
+                strict=True,
             )
         ]
         result: Tensor = self.act(self.norm(self.mix(torch.cat(sampled, dim=1))) + maps)
@@ -75,7 +77,7 @@ class AdaptiveBlock(nn.Module):
     def _sampled(self, maps: Tensor, moves: Tensor) -> Tensor:
         """One keypoint's channels [N, c, h, w] at its places [N, 18, h, w] → [N, 9 · c, h, w]."""
         tall = (-1, 1, CELLS * self.height, self.width)
-        y, x = moves.split(CELLS, dim=1)
+        y, x = torch.split(moves, CELLS, dim=1)
         grid = torch.cat(
             [(x + self.columns).reshape(tall), (y + self.rows).reshape(tall)], dim=1
         ).permute(0, 2, 3, 1)

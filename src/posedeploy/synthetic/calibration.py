@@ -46,8 +46,8 @@ _PEOPLE = 3
 _PEOPLE_FOUND = 6  # in an image by a model that groups keypoints, about
 _CID_THRESHOLD = 0.01  # mmpose's default of `score_threshold`
 _KEYPOINT_SPREAD = 4.0  # cells around a person's center
-_OWN_HEAT, _OWN_TAG = 0.03, 0.01  # of a keypoint, beside what all keypoints have in common
-_TAG_SPREAD = 15.0  # tags are of one person if they differ by less than 1
+_OWN_HEAT, _OWN_TAG = 0.02, 0.01  # of a keypoint, beside what all keypoints have in common
+_TAG_SPREAD = 10.0  # tags are of one person if they differ by less than 1
 
 CANDIDATES = 100  # positions per image above the score threshold, on average
 BOX = (0.18, 0.4)  # mean width and height of a box, as parts of the input's
@@ -142,7 +142,7 @@ def _run(head: Any, features: Any) -> None:
 def _people_of_cid(model: Any, batch: torch.Tensor) -> None:
     """About `_PEOPLE_FOUND` centers an image, and heatmaps that are neither 0 nor 1 everywhere."""
     head, features = model.head, model.extract_feat(batch)
-    root = head.iia_module.keypoint_root_conv
+    root: Any = head.iia_module.keypoint_root_conv
     threshold = math.log(_CID_THRESHOLD / (1 - _CID_THRESHOLD))  # of a sigmoid
     logits = root(features[-1])[:, -1:]
     root.bias[-1:] += _shift_to_peaks(logits, 3, logits.shape[2:], threshold)
@@ -153,7 +153,8 @@ def _people_of_cid(model: Any, batch: torch.Tensor) -> None:
 def _people_of_dekr(model: Any, batch: torch.Tensor) -> None:
     """About `_PEOPLE_FOUND` centers an image, keypoints spread around them, scores above 0."""
     head = model.head
-    heat, moves = FINAL_LAYERS["DEKRHead"](head)
+    layers: list[Any] = [*FINAL_LAYERS["DEKRHead"](head)]
+    heat, moves = layers
     _scale(moves, _KEYPOINT_SPREAD)
     heat.bias[:-1] += 2.0  # standard deviations
     heatmaps = head.forward(model.extract_feat(batch))[0][:, -1:]

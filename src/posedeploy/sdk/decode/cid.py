@@ -125,7 +125,8 @@ def smoothed(maps: Floats, kernel: int) -> Floats:
         cv2.boxFilter(image, cv2.CV_32F, (kernel, kernel), borderType=cv2.BORDER_CONSTANT)
         for image in maps
     ]
-    return (maps + np.asarray(averages, np.float32)) / 2  # type: ignore[no-any-return]
+    result: Floats = (maps + np.asarray(averages, np.float32)) / np.float32(2)
+    return result
 
 
 def _sigmoid(logits: Floats) -> Floats:

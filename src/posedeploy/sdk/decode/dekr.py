@@ -155,7 +155,8 @@ def sampled(maps: Floats, points: Floats) -> Floats:
     across, down = np.moveaxis(part, -1, 0)
     above = value(x0, y0) * (1 - across) + value(x1, y0) * across
     below = value(x0, y1) * (1 - across) + value(x1, y1) * across
-    return (above * (1 - down) + below * down).astype(np.float32, copy=False)
+    result: Floats = (above * (1 - down) + below * down).astype(np.float32, copy=False)
+    return result
 
 
 def dekr_decoder(params: Node, input_size: tuple[int, int], folder: Path) -> DekrDecoder:

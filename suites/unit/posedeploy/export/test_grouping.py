@@ -39,7 +39,7 @@ def test_the_client_finds_the_people_of_mmposes_own_pipeline(word: str, tmp_path
     check_forward(model, config)
     torch.save({"state_dict": model.state_dict(), "meta": {}}, tmp_path / "model.pth")
     (scene,) = drawn_figures("evaluation", 1, 3, (SIDE, SIDE))
-    image = cv2.resize(scene.image, (250, 250))
+    image: Any = cv2.resize(scene.image, (250, 250))
     done: Deployment = deploy(
         f"pose-detection_{word}_onnxruntime_static", path, tmp_path / "model.pth",
         tmp_path / "sdk", images=[image, np.ascontiguousarray(image[40:])],

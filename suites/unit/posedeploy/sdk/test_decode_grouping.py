@@ -47,7 +47,8 @@ def smooth(rng: np.random.Generator, channels: int, cells: tuple[int, int] = CEL
 
     noise = rng.normal(size=(channels, *cells[::-1])).astype(np.float32)
     maps = np.stack([cv2.GaussianBlur(one, (0, 0), 1.5) for one in noise])
-    return ((maps - maps.mean()) / maps.std()).astype(np.float32)
+    result: Floats = ((maps - maps.mean()) / maps.std()).astype(np.float32)
+    return result
 
 
 def decoder(component: str, params: dict[str, Any], folder: Path = Path()) -> Any:
@@ -170,7 +171,7 @@ def test_cid_is_mmposes_head(tmp_path: Path, config: dict[str, Any]) -> None:
     from posedeploy.export.cid import CidNetwork, write_decoupling
 
     head = cid_head()
-    features = (torch.from_numpy(smooth(np.random.default_rng(5), 6)[None]),)
+    features: Any = (torch.from_numpy(smooth(np.random.default_rng(5), 6)[None]),)
     model = SimpleNamespace(head=head, extract_feat=lambda image: image)
     network: Any = SimpleNamespace(
         model=model, **{
