@@ -119,7 +119,9 @@ def compare_on(
     rows, columns = read_for(read_folder(deployment.folder), source, MOST_PIXELS).shape[:2]
     width, height = model_config.input_size
     scale = max(columns / width, rows / height) * BOX_PADDING
-    distances = keypoint_distances(deployed, pytorch, deployment.artifact.precision, scale)
+    capped = not model_config.head_kind.groups
+    precision = deployment.artifact.precision
+    distances = keypoint_distances(deployed, pytorch, precision, scale, capped=capped)
     distances = replace(distances, least_near=least_near)
     named = name or (Path(source).name if isinstance(source, str | Path) else "image")
     return Compared(deployed, pytorch, distances, named, decides)
@@ -211,17 +213,22 @@ def detected_keypoints(detector: PoseDetector, source: ImageSource) -> Keypoints
 
 
 def keypoint_distances(
-    deployed: Keypoints, pytorch: Keypoints, precision: str, image_px_per_input_px: float
+    deployed: Keypoints,
+    pytorch: Keypoints,
+    precision: str,
+    image_px_per_input_px: float,
+    *,
+    capped: bool = True,
 ) -> Comparison:
     """Match people by the mean distance of their keypoints and measure the distances.
 
     Keypoints are `[N, K, 3]` and `[M, K, 3]`, image px and score. A deployed detector keeps at
-    most `keep_top_k` people, best first, so only as many of PyTorch's are compared. People of
-    different classes (see `with_classes`) are not the same people.
+    most `keep_top_k` people, best first, so only as many of PyTorch's are compared, if `capped`.
+    People of different classes (see `with_classes`) are not the same people.
     """
     from scipy.optimize import linear_sum_assignment
 
-    if len(deployed) < len(pytorch):
+    if capped and len(deployed) < len(pytorch):
         pytorch = pytorch[: max(len(deployed), 1)]
     limit = LIMIT_PX[precision] * max(1.0, image_px_per_input_px)
     apart = np.linalg.norm(deployed[:, None, :, :2] - pytorch[None, :, :, :2], axis=-1)

@@ -199,3 +199,10 @@ def test_int8_may_move_a_few_keypoints_of_a_drawn_figure(far: int, same: bool) -
     distances = keypoint_distances(moved, person, "int8", 1.0)
     assert distances.same == (far == 0)
     assert replace(distances, least_near=LEAST_NEAR).same == same
+
+
+def test_a_person_that_is_missing_counts_where_nothing_caps_their_number() -> None:
+    people = np.arange(3 * 4 * 3, dtype=float).reshape(3, 4, 3)
+    for capped, alone in ((True, 0), (False, 1)):
+        found = keypoint_distances(people[:2], people, "fp32", 1.0, capped=capped)
+        assert (found.people, found.only_one, found.same) == (2, alone, capped)
