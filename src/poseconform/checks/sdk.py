@@ -212,7 +212,11 @@ def _bottom_up(
                 f"sample {i}: {int(wrong.sum())} of {len(rows)} people have another class than "
                 "the reference's (near ties not counted)"
             )
-        parts.append(keypoint_distances(got.keypoints[rows], expected.keypoints[columns]).ravel())
+        distances = keypoint_distances(got.keypoints[rows], expected.keypoints[columns])
+        if reference.keypoint_ties:
+            ties = reference.keypoint_ties[i][columns]
+            distances = distances[~ties | ~np.isfinite(distances)]
+        parts.append(distances.ravel())
     return np.concatenate(parts), failures
 
 

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
 
-from poseconform.compare.metrics import Detections, match_detections
+from poseconform.compare.metrics import Detections, keypoint_distances, match_detections
 from poseconform.compare.tolerances import NEAR_TIES, allowed_error, tolerance_for
 from poseconform.reference.detections import matched_errors, worst_errors
 from poseconform.reference.heads import Grouping, ReferenceHead
@@ -66,6 +67,7 @@ def grouping_arrays(  # noqa: PLR0917 - what a reference is made of
         )
         arrays[f"image_keypoints:{i}"] = np.asarray(placed[0].pred_instances.keypoints, np.float64)
         arrays[f"image_scores:{i}"] = variants[0].scores
+        arrays[f"keypoint_ties:{i}"] = keypoint_ties(variants, tolerance.keypoint_px)
         arrays[f"image_labels:{i}"] = np.zeros(len(variants[0]), np.int64)
     errors = []
     for run in rounded:
@@ -128,6 +130,21 @@ def union(variants: Sequence[Detections], same_px: float) -> dict[str, NDArray[A
         "class_ties": np.zeros(len(people), bool),
         "stable": (seen == len(variants))[order], "base": base[order],
     }  # fmt: skip
+
+
+def keypoint_ties(variants: Sequence[Detections], same_px: float) -> NDArray[np.bool_]:
+    """`[P, K]` True where a keypoint of the first run is elsewhere in another run.
+
+    People are paired by the median distance of their keypoints.
+    """
+    first = variants[0]
+    ties = np.zeros(first.keypoints.shape[:2], bool)
+    for variant in variants[1:]:
+        apart = keypoint_distances(first.keypoints[:, None], variant.keypoints[None])
+        if apart.size:
+            rows, columns = linear_sum_assignment(np.median(apart, axis=-1))
+            ties[rows] |= apart[rows, columns] > same_px
+    return ties
 
 
 def _joined(parts: Sequence[Detections]) -> Detections:

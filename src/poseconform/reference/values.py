@@ -98,6 +98,8 @@ class Reference:
     image_labels: tuple[NDArray[np.int64], ...]  # [P] classes of the people, 0 likewise
     detections: tuple[DetectionTruth, ...]
     facts: Mapping[str, Any]  # versions and seconds
+    # [P, K] near ties of `image_keypoints`, of models whose maps are put together to people
+    keypoint_ties: tuple[NDArray[np.bool_], ...] = ()
 
     @property
     def bottom_up(self) -> bool:
@@ -136,6 +138,9 @@ def read_reference(folder: Path, facts: Mapping[str, Any]) -> Reference:
         image_labels=tuple(arrays[f"image_labels:{i}"] for i in range(samples)),
         detections=tuple(_truth(arrays, i) for i in range(samples) if f"boxes:{i}" in arrays),
         facts=facts,
+        keypoint_ties=tuple(
+            arrays[f"keypoint_ties:{i}"] for i in range(samples) if f"keypoint_ties:{i}" in arrays
+        ),
     )
 
 

@@ -12,7 +12,7 @@ from poseconform.reference.heads import REFERENCE_HEADS, Grouping, reference_hea
 
 pytest.importorskip("torch")
 
-from poseconform.reference.grouping import as_detections, grouped, union
+from poseconform.reference.grouping import as_detections, grouped, keypoint_ties, union
 
 
 def people(*places: float) -> Detections:
@@ -66,3 +66,10 @@ def test_only_kinds_that_group_are_grouped() -> None:
         grouped(
             reference_head("simcc"), None, dict.fromkeys(("simcc_x", "simcc_y"), np.ones(1)), None
         )
+
+
+def test_a_keypoint_that_is_elsewhere_in_another_run_is_a_near_tie() -> None:
+    first, other = people(10, 50), people(50, 10)  # in another order
+    other.keypoints[1, 1, 0] += 3
+    assert keypoint_ties([first, first, other], 0.1).tolist() == [[False, True], [False, False]]
+    assert keypoint_ties([first, people()], 0.1).sum() == 0
