@@ -31,6 +31,7 @@ class Matched:
     missing: int  # stable detections of the reference without a counterpart
     extra: int  # detections that no decision within the margins would give
     benign: int  # near ties that went the other way
+    ties: NDArray[np.bool_] | None = None  # [D, K] keypoints of `expected` that are near ties
 
 
 def as_detections(dets: NDArray[np.floating], keypoints: NDArray[np.floating]) -> Detections:
@@ -81,12 +82,16 @@ def match_image(got: Detections, truth: DetectionTruth, rows: int, ties: NearTie
     possible, stable = cut(truth, rows, ties)
     matched, counterparts = match_detections(got, possible, ties.match_px)
     absent = ~np.isin(np.arange(len(possible)), counterparts)
+    known = truth.keypoint_ties is not None and len(possible) == len(truth.possible)
     return Matched(
         got=got.select(matched),
         expected=possible.select(counterparts),
         missing=int((stable & absent).sum()),
         extra=len(got) - len(matched),
         benign=int((~stable & absent).sum()),
+        ties=truth.keypoint_ties[counterparts]
+        if known and truth.keypoint_ties is not None
+        else None,
     )
 
 
@@ -142,7 +147,7 @@ def judge_detected_keypoints(
 ) -> Verdict:
     """Keypoints of matched detections, in px of the input."""
     matched = match_all(execution, reference, row.precision)
-    parts = [keypoint_distances(m.got.keypoints, m.expected.keypoints).ravel() for m in matched]
+    parts = [_sure_distances(m) for m in matched]
     worst = pixel_distances(np.concatenate(parts))
     failure = ""
     if row.gate_tensors and not any(part.size for part in parts):
@@ -155,3 +160,11 @@ def judge_detected_keypoints(
     benign = sum(m.benign for m in matched)
     failures = (failure,) if failure else ()
     return Verdict(failures, keypoint_error_px=as_record(worst), benign_flips=benign)
+
+
+def _sure_distances(matched: Matched) -> NDArray[np.floating]:
+    """Distances `[n]` of keypoints that are no near ties, and of those that are not finite."""
+    distances = keypoint_distances(matched.got.keypoints, matched.expected.keypoints)
+    if matched.ties is None:
+        return distances.ravel()
+    return distances[~matched.ties | ~np.isfinite(distances)]

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from poseconform.compare.metrics import Detections, keypoint_distances, match_detections
 from poseconform.compare.tolerances import NEAR_TIES, allowed_error, tolerance_for
@@ -67,7 +66,10 @@ def grouping_arrays(  # noqa: PLR0917 - what a reference is made of
         )
         arrays[f"image_keypoints:{i}"] = np.asarray(placed[0].pred_instances.keypoints, np.float64)
         arrays[f"image_scores:{i}"] = variants[0].scores
-        arrays[f"keypoint_ties:{i}"] = keypoint_ties(variants, tolerance.keypoint_px)
+        for name, found in (("possible", united), ("keypoint", vars(variants[0]))):
+            arrays[f"{name}_ties:{i}"] = keypoint_ties(
+                found["keypoints"], variants, tolerance.keypoint_px
+            )
         arrays[f"image_labels:{i}"] = np.zeros(len(variants[0]), np.int64)
     errors = []
     for run in rounded:
@@ -132,18 +134,21 @@ def union(variants: Sequence[Detections], same_px: float) -> dict[str, NDArray[A
     }  # fmt: skip
 
 
-def keypoint_ties(variants: Sequence[Detections], same_px: float) -> NDArray[np.bool_]:
-    """`[P, K]` True where a keypoint of the first run is elsewhere in another run.
+def keypoint_ties(
+    people: NDArray[np.floating], variants: Sequence[Detections], same_px: float
+) -> NDArray[np.bool_]:
+    """`[P, K]` True where a keypoint of people `[P, K, 2]` is elsewhere in one of the runs.
 
-    People are paired by the median distance of their keypoints.
+    A person is the one whose keypoints have the least median distance.
     """
-    first = variants[0]
-    ties = np.zeros(first.keypoints.shape[:2], bool)
-    for variant in variants[1:]:
-        apart = keypoint_distances(first.keypoints[:, None], variant.keypoints[None])
-        if apart.size:
-            rows, columns = linear_sum_assignment(np.median(apart, axis=-1))
-            ties[rows] |= apart[rows, columns] > same_px
+    ties = np.zeros(people.shape[:2], bool)
+    for variant in variants:
+        apart = keypoint_distances(people[:, None], variant.keypoints[None])
+        if not apart.size:
+            ties[:] = True
+            continue
+        nearest = np.median(apart, axis=-1).argmin(axis=1)
+        ties |= apart[np.arange(len(people)), nearest] > same_px
     return ties
 
 

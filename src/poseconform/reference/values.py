@@ -70,6 +70,8 @@ class DetectionTruth:
     possible: Detections  # everything that some decision within the near-tie margins gives
     stable: NDArray[np.bool_]  # [D] given by every such decision
     base: NDArray[np.bool_]  # [D] given by the thresholds as they are
+    # [D, K] keypoints that may be elsewhere, of people that were put together of maps
+    keypoint_ties: NDArray[np.bool_] | None = None
 
 
 def by_output(detections: Detections) -> dict[str, NDArray[np.floating]]:
@@ -157,4 +159,5 @@ def _named(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray
 def _truth(arrays: Mapping[str, NDArray[Any]], i: int) -> DetectionTruth:
     names = (field.name for field in fields(Detections))
     possible = Detections(*(arrays[f"{name}:{i}"] for name in names))
-    return DetectionTruth(possible, arrays[f"stable:{i}"], arrays[f"base:{i}"])
+    ties = arrays.get(f"possible_ties:{i}")
+    return DetectionTruth(possible, arrays[f"stable:{i}"], arrays[f"base:{i}"], ties)
