@@ -13,6 +13,7 @@ import torch
 from fixtures.grouping_configs import GROUPING_KINDS, SIDE, write_grouping_config
 from posedeploy.apis.comparing import keypoints_of
 from posedeploy.apis.deploying import Deployment, Outcome, deploy
+from posedeploy.compat import install
 from posedeploy.config import load_model_config
 from posedeploy.export.dekr import AdaptiveBlock
 from posedeploy.sdk import PoseDetector
@@ -21,9 +22,15 @@ from posedeploy.synthetic.drawn import drawn_figures
 from posedeploy.zoo.build import build_model, check_forward
 
 pytestmark = [
+    pytest.mark.usefixtures("_mmpose"),
     pytest.mark.filterwarnings("ignore:Default grid_sample:UserWarning"),
     pytest.mark.filterwarnings("ignore:torch.meshgrid:UserWarning"),
 ]
+
+
+@pytest.fixture(scope="module")
+def _mmpose() -> None:
+    install()
 
 
 @pytest.mark.parametrize("word", GROUPING_KINDS)
