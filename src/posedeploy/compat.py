@@ -3,8 +3,9 @@
 The same for mmpretrain 1.2.0, whose vision transformer is the backbone of ViTPose.
 
 Call `install()` before the first `import mmpose`. Stand-ins provide only names that mmpose imports
-and the supported families never run; a stand-in that is called raises. Where the real package is
-installed and imports, it is used.
+and the supported families never run; a stand-in that is called raises. One does the same as the
+real one: the deformable convolution of DEKR. Where the real package is installed and imports, it
+is used.
 
 RTMPose's configs have `_scope_='mmdet'` for a backbone (CSPNeXt) that mmpose itself has under the
 same name. Without mmdet, mmengine falls back to mmpose's with a warning that it cannot find
@@ -34,6 +35,7 @@ _HARMLESS_WARNINGS = (
     "pkg_resources",
     r"`torch\.cuda\.amp\.autocast",
     r"torch\.meshgrid: in an upcoming release",
+    "Default grid_sample and affine_grid behavior",  # of MMPose's codec SPR
 )
 _MODULE_OF_SCOPE = {"mmdet": "mmdet.utils"}
 _RENAMED_SCOPES = {"mmcls": "mmpretrain"}
@@ -98,8 +100,11 @@ def _modelindex() -> _Modules:
 
 
 def _mmcv_ops() -> _Modules:
+    from posedeploy.deformable import DeformConv2d
+
     name = "MultiScaleDeformableAttention"
-    return {"mmcv.ops": {name: _unusable(f"mmcv.ops.{name}", "the compiled mmcv")}}
+    unusable = _unusable(f"mmcv.ops.{name}", "the compiled mmcv")
+    return {"mmcv.ops": {name: unusable, "DeformConv2d": DeformConv2d}}
 
 
 def _mmdet() -> _Modules:

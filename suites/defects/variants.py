@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from fixtures.grouping_configs import GROUPING_KINDS, write_grouping_config
 from fixtures.tiny_models import DEBIAS, INTEGRAL, REGRESSION
 from poseconform.matrix.cells import Cell, Model
 from poseconform.planted.defects import Defect, Site
@@ -65,7 +66,9 @@ VARIANTS: Mapping[str, tuple[str, str]] = {
 
 
 def model_of(subject: Subject, name: str, folder: Path) -> Model:
-    """A model of the zoo, or of `VARIANTS`, whose config is then written into `folder`."""
+    """A model of the zoo; or of `VARIANTS` or a kind that groups, its config put into `folder`."""
+    if name in GROUPING_KINDS:
+        return subject.model_from_config(str(write_grouping_config(name, folder / f"{name}.py")))
     if name not in VARIANTS:
         (model,) = subject.models([name])
         return model

@@ -71,6 +71,8 @@ class DetectionTruth:
     possible: Detections  # everything that some decision within the near-tie margins gives
     stable: NDArray[np.bool_]  # [D] given by every such decision
     base: NDArray[np.bool_]  # [D] given by the thresholds as they are
+    # [D, K] keypoints that may be elsewhere, of people that were put together of maps
+    keypoint_ties: NDArray[np.bool_] | None = None
 
 
 def by_output(detections: Detections) -> dict[str, NDArray[np.floating]]:
@@ -101,6 +103,8 @@ class Reference:
     facts: Mapping[str, Any]  # versions and seconds
     selected: NDArray[np.intp] | None = None  # keypoints of an image's; None for all, in order
     refinement: Refinement | None = None  # None: nothing is known of what follows a peak
+    # [P, K] near ties of `image_keypoints`, of models whose maps are put together to people
+    keypoint_ties: tuple[NDArray[np.bool_], ...] = ()
 
     @property
     def bottom_up(self) -> bool:
@@ -150,6 +154,9 @@ def read_reference(folder: Path, facts: Mapping[str, Any]) -> Reference:
         facts=facts,
         selected=arrays.get("selected"),
         refinement=_refinement(_named(arrays, "refinement:")),
+        keypoint_ties=tuple(
+            arrays[f"keypoint_ties:{i}"] for i in range(samples) if f"keypoint_ties:{i}" in arrays
+        ),
     )
 
 
@@ -173,4 +180,5 @@ def _named(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray
 def _truth(arrays: Mapping[str, NDArray[Any]], i: int) -> DetectionTruth:
     names = (field.name for field in fields(Detections))
     possible = Detections(*(arrays[f"{name}:{i}"] for name in names))
-    return DetectionTruth(possible, arrays[f"stable:{i}"], arrays[f"base:{i}"])
+    ties = arrays.get(f"possible_ties:{i}")
+    return DetectionTruth(possible, arrays[f"stable:{i}"], arrays[f"base:{i}"], ties)

@@ -27,6 +27,7 @@ from posedeploy.config import (
 )
 from posedeploy.convert import built_for, conversion_availability, missing_tools
 from posedeploy.errors import PoseDeployError
+from posedeploy.heads import head_of_word
 from posedeploy.paths import file_sha256
 from posedeploy.runtime import Availability, backend_distributions, backend_row
 from posedeploy.zoo.table import TIERS, ZOO, config_path, models_of
@@ -213,7 +214,8 @@ def _flow(name: str) -> Flow:
         deploy_config=name, head=config.variant, backend=config.backend,
         precision=config.precision, shape_mode=config.shape_mode, shape=shape,
         max_detections=config.nms.keep_top_k if config.nms else 0,
-        inference_precision=config.inference_precision, host_suppression=ending != "nms",
+        inference_precision=config.inference_precision,
+        host_suppression=ending != "nms" or head_of_word(config.variant).groups,
         keypoints=config.output_names if config.export_postprocess else (),
     )  # fmt: skip
 

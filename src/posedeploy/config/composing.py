@@ -107,7 +107,7 @@ def _ending(name: DeployConfigName, head: HeadSpec) -> Stage:
 
 
 def _codebase(name: DeployConfigName, head: HeadSpec) -> dict[str, Any]:
-    if head.top_down:
+    if head.codecs:
         more = OPTIONS[name.option].codebase_config if name.option else {}
         return {"type": "mmpose", "task": "PoseDetection", **more}
     codebase: dict[str, Any] = _base(head.word, "yolox-pose")["codebase_config"]
@@ -130,7 +130,7 @@ def _backend(name: DeployConfigName, head: HeadSpec, extras: Extras) -> dict[str
     backend = config["backend_config"]
     if "keep_io_types" in backend.get("common_config", {}):
         # px of an input of 640, which detectors output, float16 has in steps of 0.5
-        in_px = head.bottom_up or _ending(name, head) is not head.stages[0]
+        in_px = not head.codecs or _ending(name, head) is not head.stages[0]
         backend["common_config"]["keep_io_types"] = in_px
     _merge(backend, extras.backend_config)
     if name.shape and (inputs := extras.model_inputs(name.shape, name.shape_mode == "dynamic")):

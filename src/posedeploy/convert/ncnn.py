@@ -15,7 +15,6 @@ import numpy as np
 from posedeploy.config import DeployConfig
 from posedeploy.convert.types import (
     Converted,
-    copy_host_weights,
     int8_recipe,
     refuse_dynamic_batch,
 )
@@ -60,7 +59,6 @@ def convert(
         text = named(param, traced.inputs[0].name, names, shape)
         files[0].write_text(text, encoding="utf-8")
         shutil.copyfile(weights, files[1])
-    copy_host_weights(ir, folder)
     recipe: Mapping[str, Any] = {"name": "pnnx, weights in float16"} if fp16 else {}
     check_numbers(traced, files, weight_precision(*files))
     if deploy_config.precision == "int8":
