@@ -15,10 +15,11 @@ from suites.defects.table_keypoints import KEYPOINTS
 from suites.defects.table_precision import PRECISION
 from suites.defects.table_regression import REGRESSION
 from suites.defects.table_session import SESSION
+from suites.defects.table_visibility import VISIBILITY
 
 DEFECTS = (
     *WEIGHTS, *GRAPH, *DETECTIONS, *GROUPING, *KEYPOINTS, *PIPELINE, *FOLDER, *REGRESSION,
-    *SESSION, *PRECISION,
+    *SESSION, *PRECISION, *VISIBILITY,
 )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from fixtures.grouping_configs import GROUPING_KINDS, write_grouping_config
-from fixtures.tiny_models import DEBIAS, INTEGRAL, REGRESSION
+from fixtures.tiny_models import DEBIAS, INTEGRAL, REGRESSION, RTMW, VISIBILITY
 from poseconform.matrix.cells import Cell, Model
 from poseconform.planted.defects import Defect, Site
 from poseconform.subject.protocol import Subject
@@ -61,6 +61,8 @@ VARIANTS: Mapping[str, tuple[str, str]] = {
         _WIDE + _PIPELINE.format(steps=_BOTTOM_UP, packed=_PACKED),
     ),
     "rtmo_t_2_classes": ("rtmo_t", _CLASSES),
+    "rtmw_tiny": ("rtmw_m", RTMW),
+    "vis_res18": ("vis_res50", VISIBILITY),
     "yoloxpose_tiny_2_classes": ("yoloxpose_tiny", _CLASSES),
 }  # fmt: skip
 

@@ -1,0 +1,34 @@
+"""Commands of `console` blocks in README and docs/ print what the pages have.
+
+`python -m suites.documents` writes their outputs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from suites.documents.__main__ import console_pages
+from suites.documents.blocks import blocks, console
+from suites.documents.images import ASSETS, CHANGED, DRAWINGS, changed, read
+from suites.documents.outputs import disagreement
+from suites.documents.reader import TUTORIAL, reader_of
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("page", console_pages(), ids=lambda p: p.name)
+def test_commands_print_what_the_page_has(page: Path, prepared: Path, tmp_path: Path) -> None:
+    reader = reader_of(page, prepared, tmp_path / "reader")
+    for block, done in reader.follows(blocks(page.read_text("utf-8"))).items():
+        difference = disagreement(block.body, console(done))
+        assert not difference, f"{page.name}: python -m suites.documents {page.name}: {difference}"
+    if page == TUTORIAL:
+        check_drawings(reader.folder)
+
+
+def check_drawings(folder: Path) -> None:
+    """The images of the pages are those that the commands have drawn just now."""
+    for name, drawing in DRAWINGS.items():
+        part = changed(read(ASSETS / f"{name}.webp"), read(folder / drawing.source))
+        assert part <= CHANGED, f"{name}: python -m suites.documents tutorial.md"
