@@ -26,8 +26,11 @@ from posedeploy.heads import HEADS, NOT_SUPPORTED, HeadSpec, head_of_kind, head_
 # fmt: off
 # (head, backbone) -> family; '' stands for any backbone
 FAMILIES: Mapping[tuple[str, str], str] = {
+    ("AssociativeEmbeddingHead", ""):              "AE",
+    ("CIDHead", ""):                               "CID",
     ("CPMHead", "CPM"):                            "CPM",
     ("CPMHead", "HourglassNet"):                   "Hourglass",
+    ("DEKRHead", ""):                              "DEKR",
     ("DSNTHead", ""):                              "DSNT",
     ("HeatmapHead", "AlexNet"):                    "AlexNet",
     ("HeatmapHead", "CSPNeXt"):                    "CSPNeXt",

@@ -33,6 +33,9 @@ REQUIRED_PCK: Mapping[str, float] = {
 
 # Family -> why weights are not fitted for any model of it.
 NOT_FITTED: Mapping[str, str] = {
+    "AE":         "its tags have no fit yet",
+    "CID":        "its features of a person have no fit yet",
+    "DEKR":       "its displacements have no fit yet",
     "DSNT":       "the softmax over its heatmaps has no closed-form fit yet",
     "DeepPose":   "its linear layer on pooled features has no fit yet",
     "RLE":        "its linear layer on pooled features has no fit yet",
