@@ -168,7 +168,7 @@ def test_command_line_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     readme = tmp_path / "README.md"
     readme.write_text(f"{BEGIN}\n{END}\n")
     assert main(["table", str(source)]) == 0
-    assert capsys.readouterr().out.startswith("| Model | Task |")
+    assert capsys.readouterr().out.startswith("| Model | Configs | Task |")
     into = ["--into", str(readme)]
     assert main(["table", str(source), *into, "--check"]) == 1
     assert main(["table", str(source), *into]) == 0
