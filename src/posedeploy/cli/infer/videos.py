@@ -1,169 +1,191 @@
-"""Images and videos: found by path, folder or pattern; videos read and written with OpenCV."""
+"""Videos, cameras and streams: read frame by frame, and written whole, with OpenCV."""
 
 from __future__ import annotations
 
-import glob
-import hashlib
 import os
+import socket
 import struct
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
+from urllib.parse import urlsplit
 
 import cv2
 
-from posedeploy.cli.filekinds import (
-    IMAGES,
-    VIDEOS,
-    check_no_stream,
-    is_image_or_video,
-    is_video,
-)
-from posedeploy.errors import (
-    BadInputError,
-    UnavailableError,
-    did_you_mean,
-    names_beside,
-    what_it_is,
-)
+from posedeploy.cli.filekinds import is_video
+from posedeploy.cli.infer.sources import Source, public_name
+from posedeploy.errors import BadInputError, PoseDeployError, UnavailableError, what_it_is
 from posedeploy.paths import whole_file
 from posedeploy.sdk.images import MAX_PIXELS, Image, check_size
+from posedeploy.sdk.streaming import AHEAD, PATIENCE
 
 CODEC = "mp4v"  # MPEG-4 part 2, which every build of OpenCV with FFmpeg can write
 DEFAULT_FPS = 25.0  # for a file without a frame rate
 # Sides of a frame of MPEG-4 part 2, px: FFmpeg's encoder refuses larger ones.
 MOST_SIDE = 8191
-# Bytes of a file name, the limit of most file systems; digits of a hash for a shortened one.
-_NAME_BYTES, _HASH_DIGITS = 255, 8
-_PATTERN = frozenset("*?[")
 _BOXED = (".m4v", ".mov", ".mp4")
+_PORTS = {"http": 80, "https": 443, "rtmp": 1935, "rtsp": 554, "rtsps": 322}  # IANA's; RTMP's
 # Where a container holds no frame count, it is computed from the duration and rounded; a video is
 # truncated if more frames are missing than the larger of this number and this part.
 _ROUNDED_FRAMES, _ROUNDED_PART = 2, 0.01
+OPEN_SECONDS, READ_SECONDS = 10, 10  # that a stream may take to begin, and to send a frame
+AHEAD_BYTES = 64 << 20  # of frames that wait before a stage
 
 
 @dataclass(frozen=True)
-class Source:
-    """An image or a video; `alone` if the user named it, and nothing else."""
+class Frame:
+    """One image of a video."""
 
-    path: Path
-    is_video: bool
-    alone: bool
-
-
-@dataclass(frozen=True)
-class Found:
-    """What paths, folders and patterns stand for; `left_out` is neither image nor video."""
-
-    sources: tuple[Source, ...]
-    left_out: tuple[Path, ...] = ()
-
-
-def find_sources(words: Sequence[str]) -> Found:
-    """The files of paths, folders and patterns such as 'photos/**/*.jpg'; each file once.
-
-    Raises:
-        BadInputError: One of them matches nothing, or is a camera or the address of something.
-    """
-    sources: dict[Path, Source] = {}
-    left_out: dict[Path, None] = {}
-    for found in map(_found, words):
-        left_out |= dict.fromkeys(found.left_out)
-        for source in found.sources:
-            sources.setdefault(source.path, source)
-    alone = len(sources) == 1
-    return Found(
-        tuple(s if alone else replace(s, alone=False) for s in sources.values()), tuple(left_out)
-    )
-
-
-def _found(word: str) -> Found:
-    path = Path(word)
-    if path.is_file():
-        return Found((Source(path, is_video(path), alone=True),))
-    if path.is_dir():
-        return _among(sorted(path.iterdir()), f"folder {word}")
-    check_no_stream(word)
-    if _PATTERN & set(word):
-        return _among(sorted(map(Path, glob.glob(word, recursive=True))), f"pattern {word}")
-    raise BadInputError(
-        f"image {word}", "no regular file" if path.exists() else "no such file",
-        "an image, a video, a folder or a pattern",
-        did_you_mean(path.name, names_beside(path), "Check the path."),
-    )  # fmt: skip
-
-
-def _among(paths: Sequence[Path], subject: str) -> Found:
-    """Those of the paths that are images or videos; what is hidden is passed over."""
-    files = [path for path in paths if path.is_file()]
-    sources = [path for path in files if is_image_or_video(path)]
-    if not sources:
-        others = ", ".join(path.name for path in paths[:3])
-        raise BadInputError(
-            subject, f"no image or video{f', but {others}' if others else ''}",
-            f"files that end in {', '.join(s[1:] for s in (*IMAGES, *VIDEOS))}",
-            "Check the path; patterns go down into folders with **.",
-        )  # fmt: skip
-    return Found(
-        tuple(Source(path, is_video(path), alone=False) for path in sources),
-        tuple(p for p in paths if p not in sources and not p.name.startswith(".")),
-    )
-
-
-def drawn_names(sources: Sequence[Source]) -> list[str]:
-    """A unique file name for the drawing of each source."""
-    names: dict[str, None] = {}  # in order
-    for source in sources:
-        suffix = ".mp4" if source.is_video else source.path.suffix.lower()
-        suffix = suffix if suffix in (*IMAGES, ".mp4") else ".jpg"
-        name = _fitting(source.path.stem, f"_poses{suffix}")
-        count = 1
-        while name in names:
-            count += 1
-            name = _fitting(source.path.stem, f"_poses_{count}{suffix}")
-        names[name] = None
-    return list(names)
-
-
-def _fitting(stem: str, end: str) -> str:
-    """Stem and end; if they are too long for a file name, a hash replaces the rest of the stem."""
-    content, room = os.fsencode(stem), _NAME_BYTES - len(os.fsencode(end))
-    if len(content) > room:
-        digits = hashlib.sha256(content).hexdigest()[:_HASH_DIGITS]
-        cut = content[: room - 1 - _HASH_DIGITS].decode(errors="ignore")
-        return f"{cut}-{digits}{end}"
-    return f"{stem}{end}"
+    image: Image  # [H, W, 3], BGR
+    index: int  # from 0, of what was read
+    time: float  # seconds: by the frame rate of a file, by the clock from the first one if live
 
 
 @dataclass
 class Video:
-    """An open video."""
+    """An open video, camera or stream."""
 
-    path: Path
+    name: str  # for people
+    shown: str  # in JSON and in errors
     fps: float
     declared: int  # frames, by the file's header; 0 without a declaration
     capture: cv2.VideoCapture
+    nothing: Callable[[], PoseDeployError]  # the error where not one frame can be read
+    live: bool = False  # it has no end of its own
     read: int = 0  # frames
     stopped: bool = False  # True if the user stopped before the end
+    _reading: Lock = field(default_factory=Lock)
 
-    def frames(self) -> Iterator[Image]:
-        """The frames that can be read, `[H, W, 3]` uint8, BGR; BadInputError if there is none."""
+    def frames(self) -> Iterator[Frame]:
+        """The frames that can be read.
+
+        Raises:
+            PoseDeployError: There is none.
+        """
+        began = 0.0
         while True:
-            success, frame = self.capture.read()
-            if not success or frame is None:
+            with self._reading:
+                success, image = self.capture.read()
+            if not success or image is None:
                 if not self.read:
-                    raise _unreadable(self.path)
+                    raise self.nothing()
                 return
+            began = began or time.monotonic()
+            seconds = time.monotonic() - began if self.live else self.read / self.fps
             self.read += 1
-            yield frame  # type: ignore[misc]
+            yield Frame(image, self.read - 1, seconds)  # type: ignore[arg-type]
+
+    def close(self) -> None:
+        """Release the capture, unless a thread still waits for a frame of it."""
+        if self._reading.acquire(timeout=PATIENCE):
+            self.capture.release()
+
+    @property
+    def ahead(self) -> int:
+        """Frames that may wait before a stage, so that they stay below `AHEAD_BYTES`."""
+        sides = (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
+        width, height = (max(1, int(self.capture.get(side))) for side in sides)
+        return min(AHEAD, AHEAD_BYTES // (3 * width * height))
+
+    @property
+    def lost(self) -> bool:
+        """True if something that has no end of its own gave no more frames."""
+        return self.live and not self.stopped
 
     @property
     def truncated(self) -> bool:
         """True if fewer frames could be read than the file declares."""
         missing = self.declared - self.read
         return not self.stopped and missing > max(_ROUNDED_FRAMES, self.declared * _ROUNDED_PART)
+
+
+def open_source(source: Source, max_pixels: int = MAX_PIXELS) -> AbstractContextManager[Video]:
+    """Open a video file, a camera or a stream.
+
+    Raises:
+        BadInputError: It has frames of more than `max_pixels`, or OpenCV can read none of a file.
+        UnavailableError: There is no such camera, or the stream does not begin.
+    """
+    if source.address is None:
+        return open_video(source.path, max_pixels)
+    return open_live(source.address, max_pixels)
+
+
+@contextmanager
+def open_live(address: str | int, max_pixels: int = MAX_PIXELS) -> Iterator[Video]:
+    """Open a camera, a stream or a pipe.
+
+    Raises:
+        BadInputError: Its frames have more than `max_pixels`.
+        UnavailableError: There is no such camera, or the stream does not begin.
+    """
+    quiet_opencv()
+    capture, shown = cv2.VideoCapture(), public_name(address)
+    camera = isinstance(address, int) or address.startswith("/dev/")
+    if camera:
+        opened = capture.open(address)
+    else:
+        limits = {
+            cv2.CAP_PROP_OPEN_TIMEOUT_MSEC: 1000 * OPEN_SECONDS,
+            cv2.CAP_PROP_READ_TIMEOUT_MSEC: 1000 * READ_SECONDS,
+        }
+        opened = capture.open(
+            str(address), cv2.CAP_FFMPEG, [number for pair in limits.items() for number in pair]
+        )
+    if not opened:
+        raise _no_camera(shown) if camera else _no_stream(str(address))
+    declared = max(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0)
+    is_pipe = isinstance(address, str) and Path(address).is_fifo()
+    video = Video(
+        shown, shown, frame_rate(capture.get(cv2.CAP_PROP_FPS)), declared, capture,
+        lambda: _no_camera(shown) if camera else _no_stream(str(address)),
+        live=not declared and not is_pipe,
+    )  # fmt: skip
+    try:
+        sides = (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
+        width, height = (int(capture.get(side)) for side in sides)
+        check_size((width, height), shown, max_pixels)
+        yield video
+    finally:
+        video.close()
+
+
+def _no_camera(shown: str) -> UnavailableError:
+    cameras = sorted(str(path) for path in Path("/dev").glob("video*"))
+    there = f"those here are {', '.join(cameras)}" if cameras else "there is none here"
+    return UnavailableError(
+        shown, f"no camera that OpenCV can open ({there})", "a camera that no other program uses",
+        "Check that it is connected and that you may read it; a file of that name is ./NAME.",
+    )  # fmt: skip
+
+
+def _no_stream(address: str) -> UnavailableError:
+    shown = public_name(address)
+    return UnavailableError(
+        f"stream {shown}", _why_no_stream(address), "a video that OpenCV's FFmpeg can read",
+        f"Try to play it: ffplay {shown}",
+    )  # fmt: skip
+
+
+def _why_no_stream(address: str) -> str:
+    """Whether anything answers at the address; FFmpeg's own reason is not known."""
+    parts = urlsplit(address)
+    try:
+        port = parts.port or _PORTS.get(parts.scheme.lower())
+    except ValueError as error:
+        return f"an address that is none: {error}"
+    if not parts.hostname or port is None:
+        return "nothing that can be read as a video"
+    place = f"{parts.hostname}:{port}"
+    try:
+        socket.create_connection((parts.hostname, port), OPEN_SECONDS / 2).close()
+    except OSError as error:
+        return f"no connection to {place}: {error.strerror or error}"
+    return f"no video from {place}, which answers: a wrong path or password, or another format"
 
 
 @contextmanager
@@ -188,7 +210,13 @@ def open_video(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Video]:
             capture.open(opened, cv2.CAP_FFMPEG)  # seeking back is not exact in every container
             fps = frame_rate(capture.get(cv2.CAP_PROP_FPS))
             declared = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-            yield Video(path, fps, max(declared, 0), capture)
+            video = Video(
+                path.name, str(path), fps, max(declared, 0), capture, lambda: _unreadable(path)
+            )
+            try:
+                yield video
+            finally:
+                video.close()
         finally:
             capture.release()
 
