@@ -27,9 +27,10 @@ from posedeploy.runtime import (
 )
 from posedeploy.runtime.types import DeviceRuntime
 from posedeploy.sdk.decode import MISMATCH, Decoder, compile_decoder
+from posedeploy.sdk.decode.boxes import compile_box_decoder
 from posedeploy.sdk.decode.selected import selected
 from posedeploy.sdk.fields import Node
-from posedeploy.sdk.folder import DEPLOY, PIPELINE, SdkModel
+from posedeploy.sdk.folder import DEPLOY, DETECTION, PIPELINE, SdkModel
 from posedeploy.sdk.onnxfile import refuse_external_data, refuse_other_than_xml
 from posedeploy.sdk.transforms import Preprocessor
 
@@ -129,6 +130,8 @@ def decoder_of(model: SdkModel, preprocessor: Preprocessor) -> Decoder:
     A BadInputError is that of `compile_decoder`, or says that only one of the two is top-down.
     """
     size = preprocessor.input_size
+    if model.module == DETECTION.module:
+        return compile_box_decoder(model.component, model.params, size)
     decoder = compile_decoder(model.component, model.params, size, model.folder)
     head, _ = stage_of_component(model.component, model.params.value)
     if head.top_down != preprocessor.top_down:
