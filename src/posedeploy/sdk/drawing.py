@@ -26,6 +26,7 @@ def draw_poses(
     meta: DatasetMeta,
     min_score: float = 0.0,
     labels: NDArray[np.integer] | None = None,
+    *,
     identities: NDArray[np.integer] | None = None,
 ) -> NDArray[np.uint8]:
     """A copy of the BGR image with the keypoints `[N, K, 3]`, x, y in image px, score, on it.

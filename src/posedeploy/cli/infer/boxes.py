@@ -141,7 +141,7 @@ def _names(source: Source) -> Iterator[str | int]:
 
 
 def read_boxes(
-    path: Path, score_threshold: float | None = None, classes: Collection[int] | None = None
+    path: Path, score_threshold: float | None = None, classes: Collection[int | str] | None = None
 ) -> BoxesFile:
     """Read a file of boxes.
 
@@ -239,7 +239,7 @@ class _Rows:
         return [float(number) for number in numbers]
 
     def file(
-        self, path: Path, score_threshold: float, classes: Collection[int] | None
+        self, path: Path, score_threshold: float, classes: Collection[int | str] | None
     ) -> BoxesFile:
         """What was read, also by the names of files without their folders."""
         labeled = self._labeled and (classes is None or len(classes) > 1)

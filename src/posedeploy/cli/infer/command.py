@@ -23,10 +23,9 @@ from posedeploy.cli.infer.boxes import parse_box
 from posedeploy.cli.infer.inference import Inference
 from posedeploy.cli.infer.options import Options, parse_classes, people_finder
 from posedeploy.cli.infer.reporters import JsonLines, Reporter, TextLines, coco_results
-from posedeploy.cli.infer.sources import Source, drawn_names, find_sources
+from posedeploy.cli.infer.sources import STDIN, Source, drawn_names, find_sources
 from posedeploy.cli.infer.videos import quiet_opencv
 from posedeploy.cli.terminal import console, items_progress, one_line
-from posedeploy.errors import BadInputError
 from posedeploy.sdk import PoseDetector
 from posedeploy.sdk.images import MAX_PIXELS
 from posedeploy.sdk.windows import check_windows, show_image
@@ -76,7 +75,8 @@ def infer(  # noqa: PLR0917 - the signature is the command line
         parse_classes(det_classes), track, det_every, smooth, live, keypoint_order, min_score,
         max_pixels, device, threads,
     )  # fmt: skip
-    folder, found = check_model_folder(model_dir), find_sources(sources, sys.stdin.buffer)
+    folder = check_model_folder(model_dir)
+    found = find_sources(sources, sys.stdin.buffer if STDIN in sources and sys.stdin else None)
     options.check(found.sources)
     if show:
         check_windows("Leave --show out, and open the images that --out writes.")

@@ -116,11 +116,12 @@ class Inference:
             return people, self._drawn(people) if wanted else people.image
 
         stages = (*self.finder.stages(source), draw)
-        return stream(video.frames(), stages, ahead=video.ahead, newest=self.live)
+        ahead = 1 if self.live else video.ahead  # what waits is late
+        return stream(video.frames(), stages, ahead=ahead, newest=self.live)
 
     def _drawn(self, people: People) -> NDArray[np.uint8]:
         poses = people.poses
         return draw_poses(
             people.image, poses.keypoints, self.meta, self.min_score, poses.labels,
-            people.identities,
+            identities=people.identities,
         )  # fmt: skip

@@ -18,6 +18,7 @@ from posedeploy.cli.infer.sources import Source
 from posedeploy.cli.terminal import console, one_line
 from posedeploy.errors import BadInputError
 from posedeploy.sdk import PersonDetector, PoseDetector
+from posedeploy.sdk.bare_detectors import is_bare
 from posedeploy.sdk.images import Image
 from posedeploy.sdk.keypoint_orders import KeypointOrder, keypoint_order
 
@@ -28,8 +29,8 @@ SourcesArgument = Annotated[list[str], typer.Argument(
     metavar="SOURCE", help="Images, videos, folders with them, patterns; the number of a camera; "
     "rtsp:// and http(s):// streams; - for paths on standard input.")]
 BboxOption = Annotated[list[str] | None, typer.Option(
-    metavar="L,T,R,B", rich_help_panel=_BOXES, help="Box of a person in image px; may be repeated. "
-    "Without any boxes, a top-down model takes the whole image as one.")]
+    metavar="L,T,R,B", rich_help_panel=_BOXES, help="Box of a person in image px; may be "
+    "repeated. Without any boxes, a top-down model takes the whole image as one.")]
 BoxesOption = Annotated[Path | None, typer.Option(
     metavar="FILE", rich_help_panel=_BOXES, help="Boxes of each image or frame: COCO's results of "
     "detection, or lines of infer --json.")]
@@ -108,7 +109,8 @@ class Options:
             )  # fmt: skip
         for wrong, option, found, expected in self._rules(sources, given):
             if wrong:
-                raise BadInputError(option, found, expected, f"Leave {option} out, or add those.")
+                next_step = f"Leave {option} out, or give what it needs."
+                raise BadInputError(option, found, expected, next_step)
 
     def _rules(
         self, sources: Sequence[Source], given: Sequence[str]
@@ -116,25 +118,25 @@ class Options:
         """Whether something is wrong, the option, what was found and what was expected."""
         videos = any(source.is_video for source in sources)
         live = any(source.address is not None for source in sources)
-        whole = self.track and self.detector is not None
+        two = self.track and self.detector is not None
         names = ", ".join(source.name for source in sources[:3])
-        no_boxes = "neither --detector nor --boxes"
-        yield self.det_nms is not None and "--detector" not in given, "--det-nms", \
-            "no --detector", "--detector MODEL_DIR"  # fmt: skip
-        for option, value in (("--det-score", self.det_score), ("--det-classes", self.det_classes)):
-            useful = not given or given == ["--bbox"]
-            yield value is not None and useful, option, no_boxes, "--detector or --boxes"
-        yield self.track and not videos, "--track", f"images alone: {names}", \
-            "a video, a camera or a stream: images have no order"  # fmt: skip
-        yield self.track and bool(self.bbox), "--track", \
-            "--bbox, the same boxes in all frames", "--detector or --boxes"  # fmt: skip
-        yield self.det_every > 1 and not whole, "--det-every", \
-            "not both --track and --detector", "--track and --detector"  # fmt: skip
+        no_detector = "--detector" not in given
+        unused = not given or given == ["--bbox"]
+        either = ("neither --detector nor --boxes", "--detector or --boxes")
+        no_order = "a video, a camera or a stream: images have no order"
+        # fmt: off
+        yield self.det_score is not None and unused, "--det-score", *either
+        yield self.det_classes is not None and unused, "--det-classes", *either
+        yield self.det_nms is not None and no_detector, "--det-nms", "no --detector", "--detector"
+        yield self.track and not videos, "--track", f"images alone: {names}", no_order
+        yield self.track and bool(self.bbox), "--track", "--bbox, alike in all frames", either[1]
+        yield self.det_every > 1 and not two, "--det-every", "no --track or no --detector", "both"
         yield self.smooth and not self.track, "--smooth", "no --track", "--track"
         yield self.live and not live, "--live", f"files alone: {names}", "a camera or a stream"
+        # fmt: on
 
     def check_model(self, pose: PoseDetector, model_dir: Path) -> None:
-        """Raise BadInputError for boxes that a model does not take, or that it needs and has not."""
+        """Raise BadInputError for boxes that a model does not take, or needs and has not."""
         boxes = {"--bbox": self.bbox, "--boxes": self.boxes, "--detector": self.detector}
         option = next((name for name, value in boxes.items() if value), None)
         if option and not pose.top_down:
@@ -223,14 +225,13 @@ def _from_file(options: Options, path: Path, sources: Sequence[Source]) -> BoxSo
             "--det-classes", f"{wrong[0]}, with --boxes", "numbers of classes from 0",
             "A file of boxes has no names: write the number.",
         )  # fmt: skip
-    classes = None if numbers is None else [number for number in numbers if isinstance(number, int)]
-    file = read_boxes(path, options.det_score, classes)
+    file = read_boxes(path, options.det_score, numbers)
     if missing := file.missing(sources):
         names = ", ".join(one_line(source.name) for source in missing[:3])
         line = f"no boxes in {one_line(str(path))}, so nobody: {names}"
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         console(stderr=True).print(f"{line}{more}", style="yellow", soft_wrap=True)
-    return lambda source, image, frame: file.of(source, image, frame)
+    return file.of
 
 
 def open_detector(
@@ -243,7 +244,7 @@ def open_detector(
         UnavailableError: Its backend is not installed.
     """
     limits = {"score_threshold": options.det_score, "nms_threshold": options.det_nms}
-    folder = check_model_folder(path)
+    folder = path if is_bare(path) else check_model_folder(path)
     chosen = device_for(folder, options.device)
     return make(
         folder, chosen.kind, chosen.index, threads=options.threads,

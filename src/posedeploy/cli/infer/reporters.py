@@ -10,7 +10,6 @@ from typing import Any, Protocol, TextIO
 
 import numpy as np
 import typer
-from numpy.typing import NDArray
 from rich.console import Console
 
 from posedeploy.cli.infer.people import People
@@ -299,5 +298,3 @@ def coco_results(path: Path, sources: Sequence[Source], top_down: bool) -> Itera
         file.write("\n]\n")
     if interrupted is not None:
         raise interrupted
-
-

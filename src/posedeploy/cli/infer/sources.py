@@ -1,4 +1,4 @@
-"""What `infer` is given: images, videos, cameras and streams, by path, folder, pattern, address."""
+"""What `infer` is given: images, videos, cameras and streams; their names and what they mean."""
 
 from __future__ import annotations
 
@@ -162,5 +162,3 @@ def _fitting(stem: str, end: str) -> str:
         cut = content[: room - 1 - _HASH_DIGITS].decode(errors="ignore")
         return f"{cut}-{digits}{end}"
     return f"{stem}{end}"
-
-

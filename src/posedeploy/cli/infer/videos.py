@@ -8,7 +8,7 @@ import struct
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -32,7 +32,10 @@ _PORTS = {"http": 80, "https": 443, "rtmp": 1935, "rtsp": 554, "rtsps": 322}  # 
 # Where a container holds no frame count, it is computed from the duration and rounded; a video is
 # truncated if more frames are missing than the larger of this number and this part.
 _ROUNDED_FRAMES, _ROUNDED_PART = 2, 0.01
-OPEN_SECONDS, READ_SECONDS = 10, 10  # that a stream may take to begin, and to send a frame
+SECONDS = 10  # that a stream may take to begin, and to send a frame
+_TIME_LIMITS = (
+    cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, 1000 * SECONDS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, 1000 * SECONDS,
+)  # fmt: skip
 AHEAD_BYTES = 64 << 20  # of frames that wait before a stage
 
 
@@ -51,14 +54,27 @@ class Video:
 
     name: str  # for people
     shown: str  # in JSON and in errors
-    fps: float
-    declared: int  # frames, by the file's header; 0 without a declaration
     capture: cv2.VideoCapture
     nothing: Callable[[], PoseDeployError]  # the error where not one frame can be read
-    live: bool = False  # it has no end of its own
+    endless: bool = False  # it does not end by itself, unless it declares how many frames it has
+    size: tuple[int, int] = (0, 0)  # width and height, px
+    fps: float = DEFAULT_FPS
+    declared: int = 0  # frames, by the header; 0 without a declaration
     read: int = 0  # frames
     stopped: bool = False  # True if the user stopped before the end
     _reading: Lock = field(default_factory=Lock)
+
+    def read_header(self) -> None:
+        """Read what an open video declares, while no other thread reads its frames."""
+        sides = (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
+        width, height = (int(self.capture.get(side)) for side in sides)
+        self.size, self.fps = (width, height), frame_rate(self.capture.get(cv2.CAP_PROP_FPS))
+        self.declared = max(int(self.capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0)
+
+    @property
+    def live(self) -> bool:
+        """Whether its frames have the time at which they were read."""
+        return self.endless and not self.declared
 
     def frames(self) -> Iterator[Frame]:
         """The frames that can be read.
@@ -74,8 +90,9 @@ class Video:
                 if not self.read:
                     raise self.nothing()
                 return
-            began = began or time.monotonic()
-            seconds = time.monotonic() - began if self.live else self.read / self.fps
+            now = time.monotonic()
+            began = began or now
+            seconds = now - began if self.live else self.read / self.fps
             self.read += 1
             yield Frame(image, self.read - 1, seconds)  # type: ignore[arg-type]
 
@@ -87,9 +104,8 @@ class Video:
     @property
     def ahead(self) -> int:
         """Frames that may wait before a stage, so that they stay below `AHEAD_BYTES`."""
-        sides = (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
-        width, height = (max(1, int(self.capture.get(side))) for side in sides)
-        return min(AHEAD, AHEAD_BYTES // (3 * width * height))
+        width, height = self.size
+        return min(AHEAD, AHEAD_BYTES // max(1, 3 * width * height))
 
     @property
     def lost(self) -> bool:
@@ -126,32 +142,22 @@ def open_live(address: str | int, max_pixels: int = MAX_PIXELS) -> Iterator[Vide
     quiet_opencv()
     capture, shown = cv2.VideoCapture(), public_name(address)
     camera = isinstance(address, int) or address.startswith("/dev/")
-    if camera:
-        opened = capture.open(address)
-    else:
-        limits = {
-            cv2.CAP_PROP_OPEN_TIMEOUT_MSEC: 1000 * OPEN_SECONDS,
-            cv2.CAP_PROP_READ_TIMEOUT_MSEC: 1000 * READ_SECONDS,
-        }
-        opened = capture.open(
-            str(address), cv2.CAP_FFMPEG, [number for pair in limits.items() for number in pair]
-        )
-    if not opened:
-        raise _no_camera(shown) if camera else _no_stream(str(address))
-    declared = max(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0)
     is_pipe = isinstance(address, str) and Path(address).is_fifo()
-    video = Video(
-        shown, shown, frame_rate(capture.get(cv2.CAP_PROP_FPS)), declared, capture,
-        lambda: _no_camera(shown) if camera else _no_stream(str(address)),
-        live=not declared and not is_pipe,
-    )  # fmt: skip
-    try:
-        sides = (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
-        width, height = (int(capture.get(side)) for side in sides)
-        check_size((width, height), shown, max_pixels)
+
+    def nothing() -> UnavailableError:
+        return _no_camera(shown) if camera else _no_stream(str(address))
+
+    with closing(Video(shown, shown, capture, nothing, endless=not is_pipe)) as video:
+        if camera:
+            opened = capture.open(address)
+        else:
+            place = str(Path(str(address)).absolute()) if is_pipe else str(address)
+            opened = capture.open(place, cv2.CAP_FFMPEG, _TIME_LIMITS)
+        if not opened:
+            raise nothing()
+        video.read_header()
+        check_size(video.size, shown, max_pixels)
         yield video
-    finally:
-        video.close()
 
 
 def _no_camera(shown: str) -> UnavailableError:
@@ -159,7 +165,7 @@ def _no_camera(shown: str) -> UnavailableError:
     there = f"those here are {', '.join(cameras)}" if cameras else "there is none here"
     return UnavailableError(
         shown, f"no camera that OpenCV can open ({there})", "a camera that no other program uses",
-        "Check that it is connected and that you may read it; a file of that name is ./NAME.",
+        "Check that it is connected, and that you may read it.",
     )  # fmt: skip
 
 
@@ -182,7 +188,7 @@ def _why_no_stream(address: str) -> str:
         return "nothing that can be read as a video"
     place = f"{parts.hostname}:{port}"
     try:
-        socket.create_connection((parts.hostname, port), OPEN_SECONDS / 2).close()
+        socket.create_connection((parts.hostname, port), SECONDS / 2).close()
     except OSError as error:
         return f"no connection to {place}: {error.strerror or error}"
     return f"no video from {place}, which answers: a wrong path or password, or another format"
@@ -197,28 +203,17 @@ def open_video(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Video]:
     """
     quiet_opencv()
     capture = cv2.VideoCapture()
-    with _opencv_path(path) as opened:
-        try:
-            if not capture.open(opened, cv2.CAP_FFMPEG):
-                raise _unreadable(path)
-            sides = (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
-            width, height = (int(capture.get(side)) for side in sides)
-            check_size((width, height), f"video {path}", max_pixels)
-            if not capture.grab():
-                raise _unreadable(path)
-            capture.release()
-            capture.open(opened, cv2.CAP_FFMPEG)  # seeking back is not exact in every container
-            fps = frame_rate(capture.get(cv2.CAP_PROP_FPS))
-            declared = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-            video = Video(
-                path.name, str(path), fps, max(declared, 0), capture, lambda: _unreadable(path)
-            )
-            try:
-                yield video
-            finally:
-                video.close()
-        finally:
-            capture.release()
+    video = Video(path.name, str(path), capture, lambda: _unreadable(path))
+    with _opencv_path(path) as opened, closing(video):
+        if not capture.open(opened, cv2.CAP_FFMPEG):
+            raise _unreadable(path)
+        video.read_header()
+        check_size(video.size, f"video {path}", max_pixels)
+        if not capture.grab():
+            raise _unreadable(path)
+        capture.release()
+        capture.open(opened, cv2.CAP_FFMPEG)  # seeking back is not exact in every container
+        yield video
 
 
 def quiet_opencv() -> None:

@@ -17,12 +17,12 @@ import pytest
 
 from fixtures.commands import Done, film
 from posedeploy.cli import main
-from posedeploy.cli.infer import Inference, JsonLines
-from posedeploy.cli.media import (
+from posedeploy.cli.infer.inference import Inference
+from posedeploy.cli.infer.people import PeopleFinder
+from posedeploy.cli.infer.reporters import JsonLines
+from posedeploy.cli.infer.sources import Source, drawn_names, find_sources
+from posedeploy.cli.infer.videos import (
     DEFAULT_FPS,
-    Source,
-    drawn_names,
-    find_sources,
     frame_rate,
     open_video,
     write_video,
@@ -271,9 +271,11 @@ def test_windows_show_what_is_drawn_until_the_user_stops(
         return len(shown) < frames
 
     path = film(here / "walk.avi", SIZE, frames=12)
-    inference = Inference(PoseDetector(sdk), None, None, show, min_score=0.3)
+    pose = PoseDetector(sdk)
+    finder = PeopleFinder(pose, lambda *_: None)
+    inference = Inference(pose.read, finder, pose.dataset_meta, [JsonLines()], show=show)
     source = Source(path, is_video=True, alone=True)
-    assert inference.run(source, "", JsonLines(), items_progress(as_json=True))
+    assert inference.run(source, "", items_progress(as_json=True))
     last = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (len(shown), last["frames"], last["truncated"]) == (frames, frames, False)
     assert not (here / "poses").exists()
