@@ -147,7 +147,7 @@ class TextLines:
         self._scores.add(people.poses)
         count = len(people.poses.keypoints)
         note = " (the whole image as one box)" if self.whole_images and count else ""
-        line = f"{_people(count)}{note}{self._scores.take()}{_arrow(written)}"
+        line = f"{_people(count)}{note}{self._take()}{_arrow(written)}"
         self._print(f"{one_line(source.name)}: {line}")
 
     def frame(self, source: Source, people: People) -> None:
@@ -162,7 +162,7 @@ class TextLines:
         dropped = f", {tally.dropped} dropped" if tally.dropped > 0 else ""
         many = (
             f"{_people(tally.people / frames if frames else 0.0)} a frame{tracked}"
-            f"{self._scores.take()}{_arrow(written)}"
+            f"{self._take()}{_arrow(written)}"
         )
         if video.truncated:
             self._print(
@@ -183,6 +183,11 @@ class TextLines:
         reason = one_line(f"{error.found}; expected {error.expected}")
         self._print(f"[bold red]left out[/]: {one_line(source.name)}: {reason}")
 
+    def _take(self) -> str:
+        """What was counted, for a line; begin again."""
+        text, self._scores = self._scores.text(), _Scores(self.min_score)
+        return text
+
     def _print(self, text: str) -> None:
         self.console.print(text, soft_wrap=True)
 
@@ -201,13 +206,12 @@ class _Scores:
         self._drawn += int(np.count_nonzero(scores >= self._limit))
         self._best = max(self._best, float(np.nanmax(scores, initial=-np.inf)))
 
-    def take(self) -> str:
-        """The number of keypoints that are drawn, and advice if there is none; begin again."""
-        count, drawn, best = self._count, self._drawn, self._best
-        self.__init__(self._limit)  # type: ignore[misc]
+    def text(self) -> str:
+        """The number of keypoints that are drawn, and advice if there is none."""
+        count, drawn = self._count, self._drawn
         if not count:
             return ""
-        advice = "" if drawn else f"; the best is {best:.2g}: lower --min-score"
+        advice = "" if drawn else f"; the best is {self._best:.2g}: lower --min-score"
         return f", {drawn} of {count} keypoints with a score from {self._limit:g}{advice}"
 
 

@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -369,24 +364,3 @@ def test_progress_counts_and_stays_off_json() -> None:
         assert SpeedColumn().render(progress.tasks[0]).plain == ""
         progress.update(task, completed=4)
     assert items_progress(as_json=True).console.stderr
-
-
-def test_an_interrupt_leaves_nothing_half_written(here: Path, sdk: Path) -> None:
-    film(here / "long.avi", SIZE, frames=400)
-    # a suite that runs in a shell's background has children that ignore SIGINT
-    program = (
-        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-        "from posedeploy.cli import main; main()"
-    )
-    command = [sys.executable, "-c", program, "infer", str(sdk), "long.avi", "--out=drawn"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as child:
-        deadline = time.monotonic() + 60
-        while not list(here.glob("drawn/.long_poses*")):
-            assert child.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        os.kill(child.pid, signal.SIGINT)
-        _, printed = child.communicate(timeout=60)
-    assert child.returncode == 130
-    assert "interrupted; nothing half-written" in printed
-    assert list((here / "drawn").iterdir()) == []
