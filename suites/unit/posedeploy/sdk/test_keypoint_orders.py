@@ -17,7 +17,7 @@ from posedeploy.sdk.poses import Poses
 
 def poses(keypoints: int) -> Poses:
     points = np.random.default_rng(0).random((2, keypoints, 3), np.float32)
-    visible = points[..., 2] / 2
+    visible = (points[..., 2] / 2).astype(np.float32)
     return Poses(points, np.zeros((2, 4), np.float32), np.ones(2, np.float32), None, visible)
 
 

@@ -18,14 +18,15 @@ import pytest
 from fixtures.cameras import SIZE, camera
 from fixtures.commands import Done, film
 from posedeploy.cli import main
-from posedeploy.cli.infer import videos
 from posedeploy.cli.infer.inference import Inference
-from posedeploy.cli.infer.people import PeopleFinder
+from posedeploy.cli.infer.people import People, PeopleFinder
+from posedeploy.cli.infer.reporters import JsonLines, Tally
 from posedeploy.cli.infer.sources import Source, drawn_names, find_sources, public_name
 from posedeploy.cli.infer.videos import Video
 from posedeploy.cli.terminal import items_progress
 from posedeploy.errors import UnavailableError
 from posedeploy.sdk import DatasetMeta, Poses
+from posedeploy.sdk.images import read_image
 from posedeploy.synthetic.figures import draw_figure
 
 Infer = Callable[..., Done]
@@ -193,24 +194,22 @@ def test_with_live_frames_are_dropped_and_the_video_keeps_its_pace(
         if number == 1:
             all_read.wait(10)
 
-    class Lines:
+    class Lines(JsonLines):
         def __init__(self) -> None:
             self.frames: list[int] = []
             self.dropped = -1
 
-        def frame(self, _source: Source, people: object) -> None:
-            self.frames.append(people.index)  # type: ignore[attr-defined]
+        def frame(self, source: Source, people: People) -> None:
+            self.frames.append(people.index)
 
-        def video(self, _video: Video, tally: object, _written: Path) -> None:
-            self.dropped = tally.dropped  # type: ignore[attr-defined]
+        def video(self, video: Video, tally: Tally, written: Path | None) -> None:
+            self.dropped = tally.dropped
 
     monkeypatch.setattr(cv2, "VideoCapture", lambda: Fake(20, pace))
     monkeypatch.setattr(Fake, "open", lambda *_: True, raising=False)
     lines, source = Lines(), Source(Path("camera_0"), True, True, address=0)
-    finder = PeopleFinder(OnePerson(let), lambda *_: None)  # type: ignore[arg-type]
-    inference = Inference(
-        videos.Path, finder, DatasetMeta(), [lines], tmp_path, live=True,  # type: ignore[arg-type]
-    )  # fmt: skip
+    finder = PeopleFinder(OnePerson(let), lambda *_: None)
+    inference = Inference(read_image, finder, DatasetMeta(), [lines], tmp_path, live=True)
     assert not inference.run(source, "drawn.mp4", items_progress(as_json=True))
     monkeypatch.undo()
     assert lines.frames[0] == 0

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from fixtures.commands import film
 from posedeploy.cli.infer.inference import Inference
 from posedeploy.cli.infer.options import Options
-from posedeploy.cli.infer.people import PeopleFinder
+from posedeploy.cli.infer.people import BoxSource, PeopleFinder
 from posedeploy.cli.infer.reporters import JsonLines
 from posedeploy.cli.infer.sources import Source
 from posedeploy.cli.terminal import items_progress
@@ -27,30 +27,38 @@ SIZE = (320, 144)
 PLACES = np.random.default_rng(3).random((17, 2)).astype(np.float32)
 
 
-class Joints:
-    """A pose model that finds 17 keypoints in the same places of each box."""
+def truth(frame: int) -> np.ndarray:
+    """Boxes of two people in a frame: one walks, the other stands, and is first in odd frames."""
+    rows = np.array([[20 + 2 * frame, 20, 70 + 2 * frame, 130], [220, 20, 270, 130]], np.float32)
+    return rows[:: -1 if frame % 2 else 1]
 
-    def __init__(self) -> None:
-        self.boxes: list[int] = []  # of each call
+
+class Joints:
+    """A pose model that finds the joints of the person next to the middle of each box."""
+
+    def __init__(self, frames: int) -> None:
+        self.frames = frames  # of a video
+        self.boxes: list[int] = []  # of each call; there is one a frame
 
     def detect(self, _img: Image, bboxes: ArrayLike | None = None, /) -> Poses:
         boxes = np.asarray(bboxes, np.float32).reshape(-1, 4)
+        people = truth(len(self.boxes) % self.frames)
         self.boxes.append(len(boxes))
-        points = boxes[:, None, :2] + PLACES * (boxes[:, None, 2:] - boxes[:, None, :2])
+        apart = np.abs(boxes[:, None, :].sum(-1) - people[None].sum(-1))
+        people = people[apart.argmin(axis=1)]
+        points = people[:, None, :2] + PLACES * (people[:, None, 2:] - people[:, None, :2])
         scores = np.full((len(boxes), 17, 1), 0.9, np.float32)
         keypoints = np.concatenate([points, scores], axis=-1)
         return Poses(keypoints, boxes, np.ones(len(boxes), np.float32))
 
 
-def two_people(asked: list[int]) -> Any:
-    """A source of boxes: two people, one of whom walks; the other stands first in odd frames."""
+def two_people(asked: list[int]) -> BoxSource:
+    """A source of boxes, which notes the frames that it was asked for."""
 
     def boxes(_source: Source, _image: Image, frame: int | None) -> Boxes:
         assert frame is not None
         asked.append(frame)
-        rows = np.array([[20 + 2 * frame, 20, 70 + 2 * frame, 130], [220, 20, 270, 130]])
-        rows = rows[:: -1 if frame % 2 else 1].astype(np.float32)
-        return Boxes(rows, np.array([0.9, 0.8], np.float32), np.array([0, 3]))
+        return Boxes(truth(frame), np.array([0.9, 0.8], np.float32), np.array([0, 3]))
 
     return boxes
 
@@ -58,7 +66,7 @@ def two_people(asked: list[int]) -> Any:
 def run(
     folder: Path, options: Options, capsys: pytest.CaptureFixture[str], names: Sequence[str]
 ) -> tuple[list[dict[str, Any]], list[int], Joints]:
-    asked, pose = list[int](), Joints()
+    asked, pose = list[int](), Joints(8)
     finder = PeopleFinder(pose, two_people(asked), tracking=options.tracking)
     meta = DatasetMeta()
     inference = Inference(lambda _: _, finder, meta, [JsonLines()], folder)  # type: ignore[arg-type,return-value]
