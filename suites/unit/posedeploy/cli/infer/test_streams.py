@@ -199,10 +199,10 @@ def test_with_live_frames_are_dropped_and_the_video_keeps_its_pace(
             self.frames: list[int] = []
             self.dropped = -1
 
-        def frame(self, source: Source, people: People) -> None:
+        def frame(self, source: Source, people: People) -> None:  # noqa: ARG002
             self.frames.append(people.index)
 
-        def video(self, video: Video, tally: Tally, written: Path | None) -> None:
+        def video(self, video: Video, tally: Tally, written: Path | None) -> None:  # noqa: ARG002
             self.dropped = tally.dropped
 
     monkeypatch.setattr(cv2, "VideoCapture", lambda: Fake(20, pace))
