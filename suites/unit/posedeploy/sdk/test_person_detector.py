@@ -32,8 +32,10 @@ from posedeploy.sdk.validate import validate
 IMAGE = np.zeros((481, 643, 3), np.uint8)
 SIZE = (643, 481)  # of the image
 # A person, one hidden behind another, a chair, someone small
-BOXES = [[10.0, 20, 200, 400], [300, 30, 500, 470], [304, 34, 497, 461], [40, 40, 90, 200],
-         [600, 3, 605, 8]]  # fmt: skip
+BOXES: list[list[float]] = [
+    [10, 20, 200, 400], [300, 30, 500, 470], [304, 34, 497, 461], [40, 40, 90, 200],
+    [600, 3, 605, 8],
+]  # fmt: skip
 SCORES = [0.8, 0.9, 0.5, 0.95, 0.35]
 LABELS = [0, 0, 0, 56, 0]
 BEST = [1, 0, 4]  # of class 0, best first, without the hidden one
@@ -82,7 +84,7 @@ def test_people_are_found_in_image_px_best_first(tmp_path: Path, name: str) -> N
     with PersonDetector(path, **how) as detector:
         found = detector.detect(IMAGE)
         np.testing.assert_array_equal(detector(IMAGE), found.boxes)
-    assert (found.boxes.dtype, found.scores.dtype) == (np.float32, np.float32)
+    assert found.boxes.dtype == found.scores.dtype == np.float32
     np.testing.assert_allclose(found.boxes, np.array(BOXES)[BEST], atol=2e-3)
     np.testing.assert_allclose(found.scores, np.array(SCORES)[BEST], rtol=1e-6)
     assert found.labels is not None
@@ -174,8 +176,11 @@ def bright(tmp_path_factory: pytest.TempPathFactory) -> dict[str, PersonDetector
     root = tmp_path_factory.mktemp("bright")
     folder = write_folder(root / "det", rtmdet_transforms((320, 320)))
     brightest_graph(folder / "end2end.onnx", (320, 320), 1.0)  # of (255 - 110) / 57
-    stretched = [{"type": "Resize", "size": [256, 192]}, NO_NORMALIZE]
-    tail = [{"type": "DefaultFormatBundle"}, {"type": "Collect", "keys": ["img"]}]
+    stretched: list[dict[str, Any]] = [{"type": "Resize", "size": [256, 192]}, NO_NORMALIZE]
+    tail: list[dict[str, Any]] = [
+        {"type": "DefaultFormatBundle"},
+        {"type": "Collect", "keys": ["img"]},
+    ]
     other = write_folder(root / "other", [{"type": "LoadImageFromFile"}, *stretched, *tail])
     brightest_graph(other / "end2end.onnx", (256, 192), 127.0)
     wide = brightest_graph(root / "wide.onnx", (416, 224), 127.0)

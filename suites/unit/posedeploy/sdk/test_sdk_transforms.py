@@ -116,7 +116,7 @@ def test_normalization_equals_mmpose_for_every_value(norm: dict[str, Any]) -> No
     assert len(np.unique(tensor[0, 0])) == 256
 
 
-BUNDLE = [{"type": "DefaultFormatBundle"}, TAIL[1]]
+BUNDLE: list[dict[str, Any]] = [{"type": "DefaultFormatBundle"}, TAIL[1]]
 
 
 @given(
@@ -136,7 +136,8 @@ def test_a_detectors_pipeline_equals_mmcv(
     resize = {"type": "Resize", "size": list(size), "keep_ratio": keep_ratio}
     pad = {"type": "Pad", "size": [side, side], "pad_val": {"img": [114, 115, 116]}}
     norm = {"type": "Normalize", **IMAGENET, "to_rgb": to_rgb}
-    ours = compiled(LOAD, resize, *([norm, pad] if normalize_first else [pad, norm]), *BUNDLE)
+    order: list[dict[str, Any]] = [norm, pad] if normalize_first else [pad, norm]
+    ours = compiled(LOAD, resize, *order, *BUNDLE)
     (region,) = ours.regions(image, None)
     tensor = ours.tensor([region])[0]
 
