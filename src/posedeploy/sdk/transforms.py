@@ -390,10 +390,9 @@ class Preprocessor:
             if self._plan.to_rgb:
                 planes = planes[::-1]
             for plane, table, fill, out in zip(planes, self._tables, self._fill, row, strict=True):
-                if plane.shape != out.shape:
-                    out.fill(fill)
                 high, wide = plane.shape
                 cv2.LUT(plane, table, dst=out[:high, :wide])
+                out[high:], out[:high, wide:] = fill, fill
         return result
 
 
