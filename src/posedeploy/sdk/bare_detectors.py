@@ -21,6 +21,7 @@ from posedeploy.sdk.onnxfile import read_onnx
 from posedeploy.sdk.safefiles import file_inside
 
 SUFFIX = ".onnx"
+_GIVE = "Give a YOLOX or RTMDet graph, or the SDK model folder that the file belongs to."
 PAD_VALUE = 114  # of both families: gray, at the right and at the bottom
 
 
@@ -40,7 +41,7 @@ FAMILIES: Mapping[str, Family] = {
     # `preproc` in yolox/data/data_augment.py, YOLOX 0.3.0; the same in mmdet
     "yolox":  Family((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
 }
-# component -> (what its outputs are, the one family that has such outputs)
+# component -> (what its outputs are, the family that is meant if none is named)
 _OUTPUTS: Mapping[str, tuple[str, str | None]] = {
     "ResizeBBox":     ("boxes [N, M, 5] and labels [N, M]", None),
     "UnlabeledBoxes": ("boxes [N, M, 5]", None),
@@ -78,19 +79,22 @@ def bare_detector(
     facts = read_onnx(file_inside(path.parent, path.name, str(path)))
     if len(facts.inputs) != 1:
         found = f"{len(facts.inputs)} inputs"
-        raise _wrong(path, found, "one input, the image", "Give a detector's graph.")
-    size, batch = _input_of(path, facts.inputs[0], input_size)
-    component, output_map = _component_of(path, facts.outputs, size)
+        raise _wrong(path, found, "one input, the image", _GIVE)
+    taken = _input_of(path, facts.inputs[0], input_size)
+    component, output_map = _component_of(path, facts.outputs, taken.size)
     look = FAMILIES[_family_of(path, component, family)]
     transforms: list[dict[str, Any]] = [
         {"type": "LoadImageFromFile"},
-        {"type": "Resize", "size": list(size), "fit": True},
-        {"type": "Pad", "size": list(size), "pad_val": PAD_VALUE},
+        {"type": "Resize", "size": list(taken.size), "fit": True},
+        {"type": "Pad", "size": list(taken.size), "pad_val": PAD_VALUE},
         {"type": "Normalize", "mean": list(look.mean), "std": list(look.std), "to_rgb": False},
         {"type": "ImageToTensor", "keys": ["img"]},
         {"type": "Collect", "keys": ["img"]},
     ]
-    entry = ModelEntry("detector", path.name, "", "onnxruntime", "FP32", batch or 1, not batch)
+    batch = taken.batch or 1
+    entry = ModelEntry(
+        "detector", path.name, "", "onnxruntime", "FP32", batch, dynamic_shape=not taken.batch
+    )
     return SdkModel(
         folder=path.parent,
         version="",
@@ -103,6 +107,7 @@ def bare_detector(
         params=Node({"score_thr": score_threshold}, path.name, "params"),
         detail={},
         module=DETECTION.module,
+        channels_last=taken.channels_last,
     )
 
 
@@ -110,27 +115,34 @@ def _wrong(path: Path, found: str, expected: str, next_step: str) -> BadInputErr
     return BadInputError(str(path), found, expected, next_step)
 
 
-def _input_of(
-    path: Path, info: TensorInfo, asked: tuple[int, int] | None
-) -> tuple[tuple[int, int], int]:
-    """Width and height of the input, px, and its batch, 0 where that is dynamic."""
+@dataclass(frozen=True)
+class _Input:
+    size: tuple[int, int]  # width and height, px
+    batch: int  # 0 where it is dynamic
+    channels_last: bool
+
+
+def _input_of(path: Path, info: TensorInfo, asked: tuple[int, int] | None) -> _Input:
+    """The input as the graph declares it, and as it was asked for where that is open."""
     found = f"an input of shape {list(info.shape)}"
-    if len(info.shape) != 4 or info.shape[1] != 3:
-        raise _wrong(path, found, "an image: [N, 3, height, width]", "Give a detector's graph.")
-    batch, _, height, width = info.shape
+    last = len(info.shape) == 4 and info.shape[3] == 3 and info.shape[1] != 3
+    if len(info.shape) != 4 or info.shape[3 if last else 1] != 3:
+        raise _wrong(path, found, "an image: [N, 3, H, W] or [N, H, W, 3]", _GIVE)
+    height, width = info.shape[1:3] if last else info.shape[2:]
     if not (isinstance(height, int) and isinstance(width, int)):
         if asked is None:
             raise _wrong(
-                path, f"{found}, of which the sides are not fixed", "the size of its input",
+                path, f"{found}, whose sides are not fixed", "the size of its input",
                 "Pass input_size=(width, height), such as (640, 640).",
             )  # fmt: skip
         width, height = asked
     elif asked not in {None, (width, height)}:
-        raise _wrong(path, found, f"{asked[0]}x{asked[1]} px, as input_size", "Leave it out.")
+        raise _wrong(path, f"{found}, and {asked=}", "the graph's own size", "Leave it out.")
     if not (max(STRIDES) <= min(width, height) and max(width, height) <= MAX_SIDE):
         expected = f"sides from {max(STRIDES)} to {MAX_SIDE} px"
-        raise _wrong(path, f"{found}, {width}x{height} px", expected, "Give a detector's graph.")
-    return (width, height), batch if isinstance(batch, int) else 0
+        raise _wrong(path, f"{found}, {width}x{height} px", expected, _GIVE)
+    batch = info.shape[0] if isinstance(info.shape[0], int) else 0
+    return _Input((width, height), batch, last)
 
 
 def _component_of(
@@ -152,8 +164,7 @@ def _component_of(
     shapes = ", ".join(f"{info.name} {list(info.shape)}" for info in outputs) or "none"
     known = "; or ".join(what for what, _ in _OUTPUTS.values())
     expected = f"{known} (here {total} priors, of strides {', '.join(map(str, STRIDES))})"
-    next_step = "Give a YOLOX or RTMDet graph, or the SDK model folder that it belongs to."
-    raise _wrong(path, f"outputs {shapes}", f"those of a detector: {expected}", next_step)
+    raise _wrong(path, f"outputs {shapes}", f"those of a detector: {expected}", _GIVE)
 
 
 def _is_raw(shape: tuple[int | str, ...], priors: int) -> bool:
@@ -164,16 +175,13 @@ def _is_raw(shape: tuple[int | str, ...], priors: int) -> bool:
 
 
 def _family_of(path: Path, component: str, asked: str | None) -> str:
-    """The family that the outputs are of, or else that was asked for."""
-    outputs, only = _OUTPUTS[component]
+    """The family that was asked for, or else the one that is meant with such outputs."""
+    outputs, meant = _OUTPUTS[component]
     names = " or ".join(map(repr, FAMILIES))
     if asked is not None and asked not in FAMILIES:
         raise BadInputError("family", repr(asked), f"one of {names}", "Pass one of these.")
-    if only and asked not in {None, only}:
-        found = f"outputs of {only} ({outputs})"
-        raise _wrong(path, found, f"those of {asked}, as asked for", "Leave family out.")
-    if asked or only:
-        return str(asked or only)
+    if family := asked or meant:
+        return family
     raise _wrong(
         path, f"outputs that both YOLOX and RTMDet have: {outputs}", "to be told which it is",
         f"Pass family={names}: they normalize images in different ways.",

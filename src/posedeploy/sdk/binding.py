@@ -75,13 +75,14 @@ def bind_input(
             MISMATCH,
         )  # fmt: skip
     info, (width, height) = inputs[0], input_size
-    pairs = zip(info.shape[1:], (3, height, width), strict=False)
+    wanted = (height, width, 3) if model.channels_last else (3, height, width)
+    pairs = zip(info.shape[1:], wanted, strict=False)
     wrong = len(info.shape) != 4 or any(isinstance(a, int) and a != b for a, b in pairs)
     if info.shape and wrong:
         nhwc = ", which is NHWC" if info.shape[1:] == (height, width, 3) else ""
         raise BadInputError(
             model.model.net, f"input {info.name!r} of shape {list(info.shape)}{nhwc}",
-            f"[N, 3, {height}, {width}], as the transforms make it", MISMATCH,
+            f"[N, {', '.join(map(str, wanted))}], as the transforms make it", MISMATCH,
         )  # fmt: skip
     return info
 

@@ -81,6 +81,7 @@ class SdkModel:
     unnamed: bool = False  # the component is `UNKNOWN` in `pipeline.json`
     unpacked: Unpacked | None = field(default=None, repr=False, compare=False)  # of a zip
     module: str = POSE.module  # codebase whose component post-processes
+    channels_last: bool = False  # the graph takes `[N, H, W, 3]`: no folder's does
 
     @property
     def precision(self) -> ComputePrecision:

@@ -162,7 +162,7 @@ class PersonDetector:
             height, width = img.shape[:2]
             boxes = boxes.clip(np.float32(0), np.array([width, height] * 2, np.float32))
         found = Boxes(boxes, poses.scores, poses.labels)
-        keep: NDArray[np.bool_] = ((boxes[:, 2:] - boxes[:, :2]) >= self._least_side).all(axis=1)
+        keep = np.all(boxes[:, 2:] - boxes[:, :2] >= self._least_side, axis=1)
         if self._classes is not None and found.labels is not None:
             keep &= np.isin(found.labels, self._classes)
         found = found.select(keep)

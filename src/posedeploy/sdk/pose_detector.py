@@ -233,11 +233,14 @@ class PoseDetector:
     def _run(self, tensor: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
         """The outputs the decoder needs, by their names in the pipeline."""
         session = self._open()
+        fed = tensor
+        if self.model.channels_last:
+            fed = np.ascontiguousarray(tensor.transpose(0, 2, 3, 1))
         try:
-            outputs = session.run({self._binding.input: tensor})
+            outputs = session.run({self._binding.input: fed})
         except Exception as error:  # backends' exceptions share no base class but Exception
             entry = self.model.model
-            found = f"{entry.backend} fails on input {list(tensor.shape)}: {error}"
+            found = f"{entry.backend} fails on input {list(fed.shape)}: {error}"
             raise BadInputError(entry.net, found, "a graph that takes it", MISMATCH) from error
         bound = {name: outputs[graph] for name, graph in self._binding.outputs.items()}
         for name, array in bound.items():

@@ -164,7 +164,7 @@ class Plan:
     resize_mode: str = "stretch"  # of `resized_size`
     pad_value: tuple[float, ...] = (0.0, 0.0, 0.0)  # border of a whole image, in its channel order
     padded: bool = False  # `pad_value` is that of `Pad`
-    pad_normalized: bool = False  # `Pad` came after `Normalize`: its value is in the input's units
+    pad_normalized: bool = False  # of `Pad` after `Normalize`: in the network's order and units
     mean: tuple[float, ...] = (0.0, 0.0, 0.0)  # per channel, in the network's order, as is `std`
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
     to_rgb: bool = False
@@ -335,8 +335,9 @@ class Preprocessor:
             (values - np.float32(mean)) / np.float32(std)
             for mean, std in zip(plan.mean, plan.std, strict=True)
         ]
-        fill: Floats = np.array(plan.pad_value[::-1] if plan.to_rgb else plan.pad_value)
+        fill: Floats = np.array(plan.pad_value)
         if not plan.pad_normalized:
+            fill = fill[::-1] if plan.to_rgb else fill
             fill = (fill - np.array(plan.mean)) / np.array(plan.std)
         self._fill = fill.tolist()  # what `Pad` leaves in the input
 
@@ -389,10 +390,9 @@ class Preprocessor:
             if self._plan.to_rgb:
                 planes = planes[::-1]
             for plane, table, fill, out in zip(planes, self._tables, self._fill, row, strict=True):
-                if plane.shape != out.shape:
-                    out.fill(fill)
                 high, wide = plane.shape
                 cv2.LUT(plane, table, dst=out[:high, :wide])
+                out[high:], out[:high, wide:] = fill, fill
         return result
 
 
