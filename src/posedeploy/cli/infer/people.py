@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,9 +15,8 @@ from posedeploy.sdk.boxes import Boxes
 from posedeploy.sdk.images import Image
 from posedeploy.sdk.keypoint_orders import KeypointOrder
 from posedeploy.sdk.poses import Poses
-
-if TYPE_CHECKING:
-    from posedeploy.sdk.tracking import FindsPoses
+from posedeploy.sdk.tracking import PoseTracker
+from posedeploy.sdk.tracking.protocols import FindsPoses
 
 # Of a source, its image, and the frame of a video: boxes with scores, boxes alone, or None where
 # the pose model takes the whole image.
@@ -95,8 +94,6 @@ class PeopleFinder:
         return poses if self._order is None else self._order.apply(poses)
 
     def _track(self, source: Source, parameters: Mapping[str, Any]) -> Callable[[Frame], People]:
-        from posedeploy.sdk.tracking import PoseTracker
-
         detector = _BoxesOfFrame(source, self._boxes)
         tracker = PoseTracker(detector if self._finds_boxes else None, self._pose)
         state = tracker.create_state(**parameters)
