@@ -6,7 +6,7 @@ frame: to its graph, which runs as it is, an addition has been made that outputs
 turns, a process each, so a busy machine is busy for all of them, and the median of the turns'
 ratios counts:
 
-- a picture: boxes and poses, in images a second of CPU time, for one thread does it all;
+- an image: boxes and poses, in images a second of CPU time, for one thread does it all;
 - a video of 1280x720 px, in frames a second of wall time: `posedeploy infer` decodes, draws and
   writes, on its threads; rtmlib does in the loop of its README; the sessions run on tensors of
   the same shapes and do nothing else.
@@ -50,15 +50,15 @@ CONFIGS = {
     POSE: "pose-detection_simcc_onnxruntime_dynamic",
 }
 DETECTOR_SIZE, POSE_SIZE = (416, 416), (192, 256)  # width and height, px
-SIZE, FRAMES, PICTURES = (1280, 720), 300, 20
+SIZE, FRAMES, CALLS = (1280, 720), 300, 20
 BOXES = [[80 + 290 * i, 60.0, 330 + 290 * i, 680.0] for i in range(4)]
 OURS, RTMLIB, SESSIONS = "posedeploy", "rtmlib", "sessions"
 # Frames a second of ours over theirs: no fewer than rtmlib, and .85 of the bare sessions'.
 BUDGETS = {RTMLIB: 1.0, SESSIONS: 0.85}
 SECONDS = 600.0
-PICTURE, VIDEO = "picture", "video"
+IMAGE, VIDEO = "image", "video"
 WALL, CPU = 0, 1  # what of a turn counts
-COUNTS = {PICTURE: CPU, VIDEO: WALL}
+COUNTS = {IMAGE: CPU, VIDEO: WALL}
 
 Call = Callable[[], int]  # what is timed; the number of images it took
 
@@ -74,7 +74,7 @@ def _ours(folder: Path, work: Path) -> dict[str, Call]:
     finder = PeopleFinder(pose, lambda _source, img, _frame: detector.detect(img))
     inference = Inference(pose.read, finder, pose.dataset_meta, [], work)
 
-    def picture() -> int:
+    def one() -> int:
         people = pose.detect(image, detector.detect(image).boxes)
         assert len(people.keypoints) == len(BOXES)
         return 1
@@ -84,7 +84,7 @@ def _ours(folder: Path, work: Path) -> dict[str, Call]:
         assert inference.run(source, "drawn.mp4", items_progress(as_json=True))
         return _frames(video)
 
-    return {PICTURE: picture, VIDEO: film}
+    return {IMAGE: one, VIDEO: film}
 
 
 def _rtmlib(folder: Path, work: Path) -> dict[str, Call]:
@@ -107,7 +107,7 @@ def _rtmlib(folder: Path, work: Path) -> dict[str, Call]:
     def people(frame: Image) -> Any:
         return models[POSE](frame, bboxes=models[DETECTOR](frame))
 
-    def picture() -> int:
+    def one() -> int:
         assert len(people(image)[0]) == len(BOXES)
         return 1
 
@@ -122,7 +122,7 @@ def _rtmlib(folder: Path, work: Path) -> dict[str, Call]:
         writer.release()
         return count
 
-    return {PICTURE: picture, VIDEO: film}
+    return {IMAGE: one, VIDEO: film}
 
 
 def _sessions(folder: Path, work: Path) -> dict[str, Call]:
@@ -140,7 +140,7 @@ def _sessions(folder: Path, work: Path) -> dict[str, Call]:
         return 1
 
     frames = _frames(folder / "people.avi")
-    return {PICTURE: both, VIDEO: lambda: sum(both() for _ in range(frames))}
+    return {IMAGE: both, VIDEO: lambda: sum(both() for _ in range(frames))}
 
 
 CLIENTS = {OURS: _ours, RTMLIB: _rtmlib, SESSIONS: _sessions}
@@ -152,7 +152,7 @@ def start(client: str, folder: str, work: str) -> None:
     Path(work).mkdir()
     _ready.update(CLIENTS[client](Path(folder), Path(work)))
     for _ in range(3):
-        _ready[PICTURE]()
+        _ready[IMAGE]()
 
 
 def take_turn(kind: str, times: int) -> tuple[float, float]:
@@ -212,7 +212,7 @@ def with_given_boxes(ours: Path, folder: Path) -> None:
 
 
 def prepare(folder: Path, frames: int) -> None:
-    """Models, the picture and the video."""
+    """Models, the image and the video."""
     from posedeploy.apis.deploying import deploy
 
     deploy(CONFIGS[POSE], POSE, "calibrated", folder / POSE)
@@ -232,7 +232,7 @@ def measure(folder: Path, turns: int) -> dict[str, Any]:
     names = [n for n in CLIENTS if n != RTMLIB or importlib.util.find_spec(RTMLIB)]
     env = SINGLE_THREAD | {"PYTHONPATH": os.pathsep.join([os.getcwd(), *sys.path])}
     rates: dict[str, dict[str, list[tuple[float, float]]]] = {
-        kind: {name: [] for name in names} for kind in (PICTURE, VIDEO)
+        kind: {name: [] for name in names} for kind in (IMAGE, VIDEO)
     }
     children = {name: Child(folder / f"{name}.log", env) for name in names}
     module = "suites.benchmarks.bench_people"
@@ -240,7 +240,7 @@ def measure(folder: Path, turns: int) -> dict[str, Any]:
         for name, child in children.items():
             work = str(folder / f"{name}-drawn")
             child.call(f"{module}:start", name, str(folder), work, timeout=SECONDS)
-        for kind, times in ((PICTURE, PICTURES), (VIDEO, 1)):
+        for kind, times in ((IMAGE, CALLS), (VIDEO, 1)):
             for _ in range(turns):
                 for name, child in children.items():
                     turn = child.call(f"{module}:take_turn", kind, times, timeout=SECONDS)
@@ -283,15 +283,15 @@ def main() -> int:
     arguments.out.write_text(json.dumps(document, indent=1), encoding="utf-8")
     console = Console(highlight=False)
     table = Table("", "of", "images/s", "images/CPU s", "posedeploy ÷ it")
-    for kind in (PICTURE, VIDEO):
+    for kind in (IMAGE, VIDEO):
         for name, rate in found[kind]["images_a_second"].items():
             ratio, cpu = found[kind]["ratios"].get(name), found[kind]["images_a_cpu_second"][name]
             shown = "-" if ratio is None else f"{ratio:.2f}"
             table.add_row(kind, name, f"{rate:.1f}", f"{cpu:.1f}", shown)
     console.print(table, f"budgets: {BUDGETS}", f"wrote {arguments.out}")
-    if RTMLIB not in found[PICTURE]["ratios"]:
+    if RTMLIB not in found[IMAGE]["ratios"]:
         console.print("not installed: rtmlib", style="yellow")
-    low = [r for kind in (PICTURE, VIDEO) for n, r in found[kind]["ratios"].items()
+    low = [r for kind in (IMAGE, VIDEO) for n, r in found[kind]["ratios"].items()
            if r < BUDGETS[n]]  # fmt: skip
     return 1 if low else 0
 

@@ -9,7 +9,9 @@ from posedeploy.sdk.meta import DatasetMeta
 from posedeploy.sdk.person_detector import PersonDetector
 from posedeploy.sdk.pose_detector import PoseDetector
 from posedeploy.sdk.poses import Poses
+from posedeploy.sdk.tracking import PoseTracker, TrackedPoses
 
 __all__ = [
-    "Boxes", "DatasetMeta", "PersonDetector", "PoseDetector", "Poses", "SdkModel", "read_folder",
+    "Boxes", "DatasetMeta", "PersonDetector", "PoseDetector", "PoseTracker", "Poses", "SdkModel",
+    "TrackedPoses", "read_folder",
 ]  # fmt: skip

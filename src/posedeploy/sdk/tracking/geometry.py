@@ -23,7 +23,8 @@ def iou(first: Floats, second: Floats) -> Floats:
     sides = np.maximum(high - low, 0)
     shared = sides[..., 0] * sides[..., 1]
     union = area(first)[:, None] + area(second)[None] - shared
-    return shared / np.maximum(union, 1e-6)
+    alike: Floats = shared / np.maximum(union, 1e-6)
+    return alike
 
 
 def oks(first: Floats, second: Floats, areas: Floats, sigmas: Floats, threshold: float) -> Floats:
@@ -37,7 +38,8 @@ def oks(first: Floats, second: Floats, areas: Floats, sigmas: Floats, threshold:
     spread = 8 * np.maximum(areas, 1e-6)[..., None] * sigmas**2
     both = (first[:, None, :, 2] >= threshold) & (second[None, :, :, 2] >= threshold)
     alike = np.exp(-(away[..., 0] ** 2 + away[..., 1] ** 2) / spread) * both
-    return alike.sum(axis=-1) / np.maximum(both.sum(axis=-1), 1)
+    mean: Floats = alike.sum(axis=-1) / np.maximum(both.sum(axis=-1), 1)
+    return mean
 
 
 def keypoint_boxes(

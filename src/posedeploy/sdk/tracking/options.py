@@ -38,7 +38,8 @@ LIMITS: Mapping[str, tuple[type[int | float], float, float]] = {
 class TrackingOptions:
     """Parameters of `PoseTracker.create_state`; sizes are the square root of an area, in px.
 
-    Names and defaults are those of MMDeploy 1.3.1 (`csrc/mmdeploy/apis/c/mmdeploy/pose_tracker.h`).
+    Names and defaults are those of MMDeploy 1.3.1 (`csrc/mmdeploy/apis/c/mmdeploy/pose_tracker.h`
+    and `csrc/mmdeploy/codebase/mmpose/pose_tracker/common.h`, whose number counts).
 
     Attributes:
         det_interval: Frames from one detection to the next; from 0 down, never without
@@ -91,7 +92,9 @@ class TrackingOptions:
             value = getattr(self, name)
             kinds = (int, np.integer) if kind is int else (int, float, np.number)
             if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
-                bounds = [f"from {low:g}"] * (low > -math.inf) + [f"to {high:g}"] * (high < math.inf)
+                bounds = [f"from {low:g}"] * (low > -math.inf) + [f"to {high:g}"] * (
+                    high < math.inf
+                )
                 what = "a whole number" if kind is int else "a number"
                 raise _wrong(name, value, " ".join([what, *bounds]))
         self._check_list("smooth_params", 3, 0, "three numbers from 0, or None")
@@ -109,9 +112,6 @@ class TrackingOptions:
         if not right or not np.isfinite(array).all() or array.min() < low:
             raise _wrong(name, value, expected)
         object.__setattr__(self, name, tuple(array.tolist()))
-
-
-
 
 
 def tracking_options(parameters: Mapping[str, Any]) -> TrackingOptions:

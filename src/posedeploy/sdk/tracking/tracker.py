@@ -204,17 +204,13 @@ def _update(
     if not len(tracks.identities):  # the number of keypoints is known now
         tracks = _no_tracks(poses.keypoints.shape[1], noise)
     sigmas = _sigmas(state, poses.keypoints.shape[1])
-    boxes, number = keypoint_boxes(
-        poses.keypoints, options.pose_bbox_scale, options.pose_kpt_thr
-    )
+    boxes, number = keypoint_boxes(poses.keypoints, options.pose_bbox_scale, options.pose_kpt_thr)
     measured = Measured(poses.keypoints.astype(np.float64), boxes.astype(np.float64), poses.scores)
     people = _people(measured, number, sources, options, sigmas)
     measured, rows = select(measured, people), people
     matched = associate(measured, tracks, options, sigmas)
     of_pose, of_track = matched.T
-    corrected = select(tracks, of_track).correct(
-        select(measured, of_pose), noise, state.one_euro
-    )
+    corrected = select(tracks, of_track).correct(select(measured, of_pose), noise, state.one_euro)
     row = np.full(len(tracks.identities), -1)
     row[of_track] = rows[of_pose]
     tracks = replace(tracks, missing=tracks.missing + 1)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any, Self, TypeVar
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from functools import cache
+from typing import Any, Self, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,9 +32,7 @@ class Tracks:
     smoothed: Smoothed  # the keypoints
 
     @classmethod
-    def start(
-        cls, identities: NDArray[np.int64], poses: Measured, noise: Noise
-    ) -> Self:
+    def start(cls, identities: NDArray[np.int64], poses: Measured, noise: Noise) -> Self:
         """New tracks, one a pose."""
         none = np.zeros(len(identities), np.int64)
         motion = Motion.start(poses.middles, poses.sizes, noise)
@@ -107,11 +107,16 @@ def put(value: T, rows: Rows, changed: T) -> T:
     return _map(one, value, changed)
 
 
-def _map(function: Any, first: T, *others: T) -> T:
-    if not is_dataclass(first):
-        result: T = function(first, *others)
-        return result
-    return replace(first, **{
-        field.name: _map(function, *(getattr(one, field.name) for one in (first, *others)))
-        for field in fields(first)
-    })  # fmt: skip
+def _map(function: Callable[..., NDArray[Any]], first: T, *others: T) -> T:
+    """The function of every array in a dataclass, and in those within it."""
+    if isinstance(first, np.ndarray):
+        return cast("T", function(first, *others))
+    alike = (first, *others)
+    return type(first)(*[
+        _map(function, *[getattr(one, name) for one in alike]) for name in _names(cast("Any", type(first)))
+    ])  # fmt: skip
+
+
+@cache
+def _names(kind: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
