@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from fixtures.commands import Done, film
+from fixtures.detector_folders import write_mmdeploy_detector
 from posedeploy.cli import main
 from posedeploy.cli.infer.boxes import read_boxes
 from posedeploy.cli.infer.people import People
@@ -80,12 +81,29 @@ def test_boxes_of_a_detector_go_to_the_pose_model(
     assert len(fewer.lines[1]["people"]) < len(boxes)
 
 
-def test_a_detector_may_be_a_zip(infer: Infer, detector: Path, tmp_path: Path) -> None:
+def test_a_detector_of_mmdeploys_and_a_zip_of_it(infer: Infer, tmp_path: Path) -> None:
+    boxes = [[5.0, 10.0, 45.0, 130.0], [50.0, 12.0, 90.0, 128.0]]
+    folder = write_mmdeploy_detector(tmp_path / "det", boxes, [0.9, 0.5], image_size=SIZE)
     with zipfile.ZipFile(tmp_path / "det.zip", "w") as archive:
-        for path in detector.iterdir():
+        for path in folder.iterdir():
             archive.write(path, f"det/{path.name}")
-    zipped = infer("photo.png", "--json", "--detector=det.zip").lines[1]
-    assert zipped == infer("photo.png", "--json", f"--detector={detector}").lines[1]
+    plain, zipped = (infer("photo.png", "--json", f"--detector={d}") for d in ("det", "det.zip"))
+    assert zipped.lines[1] == plain.lines[1]
+    found = plain.lines[1]["people"]
+    np.testing.assert_allclose([person["box"] for person in found], boxes, atol=0.01)
+    assert [person["score"] for person in found] == pytest.approx([0.9, 0.5])
+    assert "label" not in found[0]
+
+
+def test_a_detector_in_place_of_the_pose_model_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_mmdeploy_detector(tmp_path / "det", [[5, 10, 45, 130]])
+    cv2.imwrite(str(tmp_path / "photo.png"), draw_figure(3, SIZE)[0])
+    with pytest.raises(SystemExit, match="2"):
+        main(["infer", str(folder), str(tmp_path / "photo.png")])
+    error = " ".join(capsys.readouterr().err.split())
+    assert "Give it as --detector of `posedeploy infer`" in error
 
 
 def test_printed_lines_are_a_file_of_boxes(infer: Infer, detector: Path, tmp_path: Path) -> None:
