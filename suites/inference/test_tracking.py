@@ -125,7 +125,7 @@ class Saving(PoseTracker):
 
     def create_state(self, **parameters: Any) -> TrackerState:
         state = super().create_state(**parameters)
-        return _SavingState(state.options, state.sigmas)
+        return _SavingState(state.options, SIGMAS)
 
 
 class _SavingState(TrackerState):
