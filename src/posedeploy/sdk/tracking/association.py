@@ -10,8 +10,8 @@ from posedeploy.sdk.tracking.options import TrackingOptions
 from posedeploy.sdk.tracking.tracks import Measured, Tracks
 
 Pairs = NDArray[np.intp]  # `[p, 2]`: row and column
-# OKS from which a pose is surely that of a track that was there in the last frame. In ten videos of
-# figures that cross (fixtures/walking_figures.py) 4 identities changed at 0.5, and none at 0.7.
+# OKS from which a pose is surely that of a track that was there in the last frame. In ten videos
+# of figures that cross (fixtures/walking_figures.py) 4 identities changed at 0.5, none at 0.7.
 SURE = 0.7
 
 

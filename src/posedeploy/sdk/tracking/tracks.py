@@ -111,10 +111,11 @@ def _map(function: Callable[..., NDArray[Any]], first: T, *others: T) -> T:
     """The function of every array in a dataclass, and in those within it."""
     if isinstance(first, np.ndarray):
         return cast("T", function(first, *others))
-    alike = (first, *others)
-    return type(first)(*[
-        _map(function, *[getattr(one, name) for one in alike]) for name in _names(cast("Any", type(first)))
-    ])  # fmt: skip
+    kind: Any = type(first)
+    parts = [
+        _map(function, *[getattr(one, name) for one in (first, *others)]) for name in _names(kind)
+    ]
+    return cast("T", kind(*parts))
 
 
 @cache
