@@ -100,6 +100,18 @@ def test_a_file_that_is_no_graph_is_refused(tmp_path: Path) -> None:
         PersonDetector(path)
 
 
+def test_a_link_to_a_graph_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "blobs").mkdir()
+    there = yolox_graph(tmp_path / "blobs" / "yolox.onnx", BOXES, [0.9], [0])
+    link = tmp_path / "detector.onnx"
+    link.symlink_to(there)
+    assert len(PersonDetector(link).detect(np.zeros((320, 320, 3), np.uint8))) == 1
+    link.unlink()
+    link.symlink_to(there.rename(tmp_path / "blobs" / "5d41402a"))
+    with pytest.raises(BadInputError, match=r"a link to 5d41402a.*Copy the file"):
+        PersonDetector(link)
+
+
 def test_a_file_in_a_folder_is_not_bare(tmp_path: Path) -> None:
     path = yolox_graph(tmp_path / "end2end.onnx", BOXES, [0.9], [0])
     assert is_bare(path)
