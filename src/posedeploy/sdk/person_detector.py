@@ -162,7 +162,8 @@ class PersonDetector:
             height, width = img.shape[:2]
             boxes = boxes.clip(np.float32(0), np.array([width, height] * 2, np.float32))
         found = Boxes(boxes, poses.scores, poses.labels)
-        keep = np.all(boxes[:, 2:] - boxes[:, :2] >= self._least_side, axis=1)
+        sides = boxes[:, 2:] - boxes[:, :2]  # none are left of a box outside of the image
+        keep = np.all((sides > 0) & (sides >= self._least_side), axis=1)
         if self._classes is not None and found.labels is not None:
             keep &= np.isin(found.labels, self._classes)
         found = found.select(keep)
