@@ -54,7 +54,7 @@ _OUTPUTS: Mapping[str, tuple[str, str | None]] = {
 def is_bare(path: str | Path) -> bool:
     """Whether a path is an `.onnx` file without an SDK model folder around it."""
     path = Path(path)
-    return path.suffix.lower() == SUFFIX and path.is_file() and locate(path)[0] == path
+    return path.suffix == SUFFIX and path.is_file() and locate(path)[0] == path
 
 
 def bare_detector(
@@ -75,7 +75,10 @@ def bare_detector(
         BadInputError: No ONNX file, not an image's input, outputs of no detector that is known,
             or what the graph does not tell was not given.
     """
-    path = Path(path).resolve()
+    given, path = path, Path(path).resolve()
+    if path.suffix != SUFFIX:  # caches of downloads are made of such links
+        found, expected = f"a link to {path.name}", f"a file or a link to one with {SUFFIX}"
+        raise _wrong(Path(given), found, expected, "Copy the file, and give the copy.")
     facts = read_onnx(file_inside(path.parent, path.name, str(path)))
     if len(facts.inputs) != 1:
         found = f"{len(facts.inputs)} inputs"

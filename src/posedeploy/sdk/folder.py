@@ -6,7 +6,7 @@ fields are ignored, as its clients do.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -119,7 +119,7 @@ def _model_entry(deploy: Node) -> ModelEntry:
     return entry
 
 
-def _tasks(pipeline: Node, task_name: str, wanted: Sequence[Task]) -> tuple[Node, Node, Node]:
+def _tasks(pipeline: Node, wanted: Sequence[Task]) -> tuple[Node, Node, Node]:
     """The tasks of a pipeline: transform, net, post-processing of one of the wanted modules."""
     tasks, modules = pipeline.at("tasks"), [task.module for task in wanted]
     by_module: dict[str, Node] = {}
@@ -131,8 +131,6 @@ def _tasks(pipeline: Node, task_name: str, wanted: Sequence[Task]) -> tuple[Node
             )
         by_module[module] = task
     post = next((by_module[module] for module in modules if module in by_module), None)
-    if post is None:
-        _refuse_other_task(task_name, set(by_module), wanted)
     if post is None or set(by_module) != {"Transform", "Net", post.value["module"]}:
         expected = f"three tasks, of the modules Transform, Net and {' or '.join(modules)}"
         raise tasks.error(expected, f"the modules {', '.join(by_module) or 'none'}")
@@ -141,15 +139,18 @@ def _tasks(pipeline: Node, task_name: str, wanted: Sequence[Task]) -> tuple[Node
     return by_module["Transform"], by_module["Net"], post
 
 
-def _refuse_other_task(name: str, modules: Set[str], wanted: Sequence[Task]) -> None:
-    """Raise a BadInputError for a folder of another task, by its module or its task's name."""
+def _refuse_other_task(path: Path, name: str, tasks: Node, wanted: Sequence[Task]) -> None:
+    """Raise a BadInputError for a model of another task, by its module or its task's name."""
+    modules = [task.at("module").value for task in tasks.items()]
+    if any(task.module in modules for task in wanted):
+        return
     other = next((task for task in TASKS if task.module in modules), None)
     if other is None and name not in OTHER_TASKS:
         return
     found = f"{other.finds} ({other.name})" if other else f"a model of the task {name}"
     expected = " or ".join(f"{task.finds} ({task.name})" for task in wanted)
     next_step = other.elsewhere if other else "Give a folder of that task."
-    raise BadInputError(f"{DEPLOY}: $.task", found, expected, next_step)
+    raise BadInputError(str(path), found, expected, next_step)
 
 
 def _check_wiring(pipeline: Node, transform: Node, net: Node, post: Node) -> None:
@@ -209,7 +210,8 @@ def read_folder(folder: str | Path, tasks: Sequence[Task] = (POSE,)) -> SdkModel
         BadInputError: There is no such folder, its model has another task, or something in it is
             missing or wrong; the message names the file and the JSON path.
     """
-    folder, unpacked = locate(folder)
+    path = Path(folder)
+    folder, unpacked = locate(path)
     if not folder.is_dir():
         raise BadInputError(
             str(folder), "no directory" if folder.exists() else "nothing there",
@@ -219,7 +221,8 @@ def read_folder(folder: str | Path, tasks: Sequence[Task] = (POSE,)) -> SdkModel
     deploy = Node(read_json(folder, DEPLOY), DEPLOY)
     pipeline = Node(read_json(folder, PIPELINE), PIPELINE).at("pipeline")
     task = deploy.get("task", str, "")
-    transform, net, post = _tasks(pipeline, task, tasks)
+    _refuse_other_task(path, task, pipeline.at("tasks"), tasks)
+    transform, net, post = _tasks(pipeline, tasks)
     _check_wiring(pipeline, transform, net, post)
     model = _model_entry(deploy)
     if net.at("name").is_a(str) != model.name:
@@ -229,8 +232,8 @@ def read_folder(folder: str | Path, tasks: Sequence[Task] = (POSE,)) -> SdkModel
         step.at("type").is_a(str)
     params = post.at("params") if post.has("params") else Node({}, PIPELINE, f"{post.path}.params")
     params.is_a(dict)
-    path = folder / DETAIL  # clients run without it, and so do we
-    detail = read_json(folder, DETAIL) if path.exists() or path.is_symlink() else {}
+    facts = folder / DETAIL  # clients run without it, and so do we
+    detail = read_json(folder, DETAIL) if facts.exists() or facts.is_symlink() else {}
     return SdkModel(
         folder=folder,
         version=deploy.at("version").is_a(str),

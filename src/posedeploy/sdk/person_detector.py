@@ -17,7 +17,7 @@ from posedeploy.runtime import Runtime
 from posedeploy.sdk.bare_detectors import bare_detector, is_bare
 from posedeploy.sdk.boxes import Boxes
 from posedeploy.sdk.decode.detections import MAX_LABEL, MAX_ROWS, Suppression
-from posedeploy.sdk.folder import DEPLOY, DETECTION, POSE, SdkModel, read_folder
+from posedeploy.sdk.folder import DETECTION, POSE, SdkModel, read_folder
 from posedeploy.sdk.images import MAX_PIXELS, Image
 from posedeploy.sdk.pose_detector import DEFAULT_BATCH, PoseDetector
 from posedeploy.sdk.poses import MAX_BOXES, Poses
@@ -162,7 +162,8 @@ class PersonDetector:
             height, width = img.shape[:2]
             boxes = boxes.clip(np.float32(0), np.array([width, height] * 2, np.float32))
         found = Boxes(boxes, poses.scores, poses.labels)
-        keep = np.all(boxes[:, 2:] - boxes[:, :2] >= self._least_side, axis=1)
+        sides = boxes[:, 2:] - boxes[:, :2]  # none are left of a box outside of the image
+        keep = np.all((sides > 0) & (sides >= self._least_side), axis=1)
         if self._classes is not None and found.labels is not None:
             keep &= np.isin(found.labels, self._classes)
         found = found.select(keep)
@@ -187,7 +188,7 @@ def _read(path: str | Path, family: str | None, input_size: tuple[int, int] | No
     if compile_transforms(model.transforms).top_down:
         found = f"{POSE.finds} that is given the boxes of people ({model.model.name})"
         expected = f"{DETECTION.finds} ({DETECTION.name}), or YOLOX-Pose or RTMO"
-        raise BadInputError(f"{path}: {DEPLOY}: $.task", found, expected, POSE.elsewhere)
+        raise BadInputError(str(path), found, expected, POSE.elsewhere)
     return model
 
 
