@@ -184,8 +184,8 @@ def _why_no_stream(address: str) -> str:
         port = parts.port or _PORTS.get(parts.scheme.lower())
     except ValueError as error:
         return f"an address that is none: {error}"
-    if not parts.hostname or port is None:
-        return "nothing that can be read as a video"
+    if not parts.hostname or port is None or parts.scheme.lower() not in _PORTS:  # UDP, a file
+        return f"nothing in {SECONDS} s that can be read as a video"
     place = f"{parts.hostname}:{port}"
     try:
         socket.create_connection((parts.hostname, port), SECONDS / 2).close()
