@@ -141,7 +141,8 @@ def test_ctrl_c_leaves_a_playable_file(source: str, sdk: Path, tmp_path: Path) -
     assert "interrupted; nothing half-written" in err
     assert 3 <= last["frames"] < 400
     (written,) = (tmp_path / "drawn").iterdir()
-    assert frames_in(written) == last["frames"]
+    # the signal may come between the writing of a frame and its count
+    assert frames_in(written) - last["frames"] in {0, 1}
     results = json.loads((tmp_path / "results.json").read_text())
     assert abs(len(results) - last["frames"]) <= 1
 
