@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,7 +109,7 @@ class Inference:
             raise interrupted
         return not (video.truncated or video.lost)
 
-    def _frames(self, source: Source, video: Video):  # type: ignore[no-untyped-def]
+    def _frames(self, source: Source, video: Video) -> Generator[Any, None, None]:
         """`People` and what is drawn of them, for each frame."""
 
         def draw(people: People) -> tuple[People, NDArray[np.uint8]]:
