@@ -52,22 +52,25 @@ def propose(
 ) -> Proposals:
     """Detected boxes, and those predicted for tracks that no detected box is of.
 
-    Missing tracks are looked for only in frames without a detection.
+    Missing tracks are looked for only in frames without a detection. Where there are more boxes
+    than `pose_max_num_bboxes`, those of people who are tracked come first, then larger ones.
     """
     boxes = clipped(tracks.boxes, size)
     wanted = np.sqrt(area(boxes)) >= max(options.pose_min_bbox_size, 1)
     sources = np.where(tracks.missing > 0, MISSING, TRACKED)
-    scores = tracks.scores
+    first, scores = sources, tracks.scores
     if found is not None:
         found = found.select(chosen(found, options))
         alike = iou(found.boxes, boxes)
-        wanted &= (tracks.missing == 0) & (alike < options.det_nms_thr).all(axis=0)
+        same = (alike >= options.det_nms_thr) & (tracks.missing == 0)
+        wanted &= (tracks.missing == 0) & ~same.any(axis=0)
+        first = np.concatenate([np.where(same.any(axis=1), TRACKED, DETECTED), sources])
         boxes = np.concatenate([found.boxes, boxes])
         sources = np.concatenate([np.full(len(found), DETECTED), sources])
         scores = np.concatenate([found.scores, scores])
         wanted = np.concatenate([np.ones(len(found), bool), wanted])
     rows = np.flatnonzero(wanted)
-    order = rows[np.lexsort((-area(boxes[rows]), -sources[rows]))]
+    order = rows[np.lexsort((-area(boxes[rows]), -first[rows]))]
     if options.pose_max_num_bboxes >= 0:
         order = order[: options.pose_max_num_bboxes]
     return Proposals(boxes[order].astype(np.float32), sources[order], scores[order])
