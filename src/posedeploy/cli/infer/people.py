@@ -66,7 +66,9 @@ class PeopleFinder:
     def stages(self, source: Source) -> Sequence[Callable[[Any], Any]]:
         """What makes the `People` of each `Frame` of a video, one call after the other.
 
-        Each may run in a thread of its own. The frames of another video need others.
+        Each may run in a thread of its own. The frames of another video need others. What comes
+        before and after a session takes a tenth of its time (suites/benchmarks/bench_sdk.py), and
+        so no stage of its own.
         """
         if self._tracking is not None:
             return (self._track(source, self._tracking),)
