@@ -11,9 +11,9 @@ import pytest
 
 from suites.documents.__main__ import console_pages
 from suites.documents.blocks import blocks, console
-from suites.documents.images import ASSETS, CHANGED, DRAWINGS, changed, read
+from suites.documents.images import ASSETS, CHANGED, changed, drawings, read
 from suites.documents.outputs import disagreement
-from suites.documents.reader import TUTORIAL, reader_of
+from suites.documents.reader import reader_of
 
 
 @pytest.mark.timeout(900)
@@ -23,12 +23,7 @@ def test_commands_print_what_the_page_has(page: Path, prepared: Path, tmp_path: 
     for block, done in reader.follows(blocks(page.read_text("utf-8"))).items():
         difference = disagreement(block.body, console(done))
         assert not difference, f"{page.name}: python -m suites.documents {page.name}: {difference}"
-    if page == TUTORIAL:
-        check_drawings(reader.folder)
-
-
-def check_drawings(folder: Path) -> None:
-    """The images of the pages are those that the commands have drawn just now."""
-    for name, drawing in DRAWINGS.items():
-        part = changed(read(ASSETS / f"{name}.webp"), read(folder / drawing.source))
-        assert part <= CHANGED, f"{name}: python -m suites.documents tutorial.md"
+    for name, drawing in drawings(page).items():  # they are what was drawn just now
+        fresh = read(reader.folder / drawing.source, drawing.frame)
+        part = changed(read(ASSETS / f"{name}.webp"), fresh)
+        assert part <= CHANGED, f"{name}: python -m suites.documents {page.name}"
