@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
-from fixtures.walking_figures import walking
 
 from fixtures.mmdeploy_folders import mmdeploy_folder
+from fixtures.walking_figures import walking
 from suites.documents.blocks import ROOT, Block, Command, blocks, commands
 from suites.documents.images import TUTORIAL
 
