@@ -225,6 +225,7 @@ def test_where_a_missing_one_may_be_nobody_else_is_found() -> None:
     assert stream.step(1).identities.tolist() == [0, 1]
     world.places = [100]
     world.sure = lambda away: 0.95 if away > 5 else 0.9  # surer in the other's box
+    assert stream.who() == [0]
     for _ in range(3):
         people = stream.step()
         assert people.identities.tolist() == [0]
