@@ -56,7 +56,8 @@ class World:
         keypoints = np.zeros((len(boxes), len(POINTS), 3), np.float32)
         keypoints[..., :2] = boxes[:, None, :2]  # nobody: in a corner, with a score of 0
         for row, middle in enumerate(boxes[:, [0, 2]].mean(axis=1) - 20):
-            near = min(self.places, key=lambda x, here=middle: abs(x - here), default=np.inf)
+            places = np.array(self.places or [np.inf])
+            near = float(places[np.abs(places - middle).argmin()])
             if abs(near - middle) < 20:
                 keypoints[row, :, :2] = _moved(POINTS, near)
                 keypoints[row, :, 2] = self.sure(abs(near - middle))
