@@ -54,7 +54,7 @@ def test_other_values_are_refused(name: str, value: Any, expected: str) -> None:
 
 def test_a_name_that_is_none_is_refused_with_the_nearest() -> None:
     with pytest.raises(BadInputError, match="Did you mean track_max_missing"):
-        tracking_options({"track_max_mising": 3})
+        tracking_options({"track_max_misses": 3})
 
 
 def test_whole_numbers_are_numbers() -> None:

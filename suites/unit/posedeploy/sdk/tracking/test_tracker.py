@@ -56,8 +56,8 @@ class World:
         keypoints = np.zeros((len(boxes), len(POINTS), 3), np.float32)
         keypoints[..., :2] = boxes[:, None, :2]  # nobody: in a corner, with a score of 0
         for row, middle in enumerate(boxes[:, [0, 2]].mean(axis=1) - 20):
-            gaps = [abs(place - middle) for place in self.places]
-            near = self.places[int(np.argmin(gaps))] if gaps else np.inf
+            places = np.array(self.places or [np.inf])
+            near = float(places[np.abs(places - middle).argmin()])
             if abs(near - middle) < 20:
                 keypoints[row, :, :2] = _moved(POINTS, near)
                 keypoints[row, :, 2] = self.sure(abs(near - middle))
@@ -226,6 +226,7 @@ def test_where_a_missing_one_may_be_nobody_else_is_found() -> None:
     assert stream.step(1).identities.tolist() == [0, 1]
     world.places = [100]
     world.sure = lambda away: 0.95 if away > 5 else 0.9  # surer in the other's box
+    assert stream.who() == [0]
     for _ in range(3):
         people = stream.step()
         assert people.identities.tolist() == [0]
