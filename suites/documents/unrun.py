@@ -41,6 +41,7 @@ NOT_RUN: Sequence[NotRun] = (
     NotRun("posedeploy infer work/rtmo_s 0",                       Reason.CAMERA),
     NotRun("posedeploy infer work/rtmpose_s photo.jpg --detector", Reason.LONG),
     NotRun("posedeploy infer work/rtmpose_s rtsp://",              Reason.CAMERA),
+    NotRun("posedeploy infer work/rtmpose_s walk.mp4",             Reason.LONG),
     NotRun("posedeploy test --deploy-config",                      Reason.LONG),
     NotRun("posedeploy test --exporter",                           Reason.LONG),
     NotRun("posedeploy test --model-config my.py",                 Reason.LONG),
