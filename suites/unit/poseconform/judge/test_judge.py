@@ -14,6 +14,7 @@ from fixtures.builders import make_cell, make_model
 from fixtures.fake_subject import FakeSubject
 from poseconform.isolation.artifacts import ArtifactCache
 from poseconform.isolation.child import Child, ChildCrash, ChildFailure, ChildTimeout
+from poseconform.isolation.forking import ForkServer
 from poseconform.judge.judge import Judge, samples_sha256
 from poseconform.judge.limits import DEVICE_IDLE_SECONDS
 from poseconform.judge.runs import Loaded, Ran, filled, input_fault, plan_batches
@@ -40,8 +41,10 @@ class FakeChild(Child):
     answers: dict[str, Answer]
     calls: list[tuple[str, tuple[Any, ...], Limit]]
 
-    def __init__(self, log: Path, env: dict[str, str] | None = None) -> None:
-        self.log, self.env, self.closed = log, env, False
+    def __init__(
+        self, log: Path, env: dict[str, str] | None = None, server: ForkServer | None = None
+    ) -> None:
+        self.log, self.env, self.server, self.closed = log, env, server, False
 
     def __enter__(self) -> FakeChild:
         return self

@@ -104,7 +104,7 @@ class JudgeOfChildren(Judge):
 
     children: Children = field(default_factory=Children)
 
-    def child(self, _name: str) -> Any:
+    def child(self, _name: str, _cell: Cell | None = None) -> Any:
         return self.children
 
     def in_torch(self, target: str, *args: Any, timeout: Limit | None = None) -> Any:
