@@ -79,13 +79,10 @@ class ForkServer:
         if self._forks:
             try:
                 return self._fork(connection, log)
-            except (*LOST, RuntimeError) as error:
-                reason = str(error) or f"it ended, see {self._log}"
-                LOG.warning(
-                    "Child processes are not forked from one that imports %s, and take longer: %s",
-                    ", ".join(self._modules), reason,
-                )  # fmt: skip
-                self._forks = False
+            except RuntimeError as error:
+                self._give_up(str(error))
+            except LOST:
+                self._give_up(f"it ended, see {self._log}")
         return spawn(connection, log, self._env)
 
     def close(self) -> None:
@@ -96,6 +93,14 @@ class ForkServer:
             end_family(self._process)
             self._process.wait()
         self._process = self._connection = None
+
+    def _give_up(self, reason: str) -> None:
+        LOG.warning(
+            "Child processes are not forked from one that imports %s, and take longer: %s",
+            ", ".join(self._modules), reason,
+        )  # fmt: skip
+        self._forks = False
+        self.close()
 
     def _fork(self, connection: int, log: int) -> Forked:
         if self._process is None or self._connection is None:
@@ -113,7 +118,6 @@ class ForkServer:
         finally:
             guard.stop()
         if isinstance(reply, str):
-            self.close()
             raise RuntimeError(reply)
         return Forked(reply, self._connection)
 

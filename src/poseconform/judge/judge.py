@@ -348,7 +348,7 @@ class Judge:
         return self._torch.call(target, *args, timeout=timeout or self.limits.convert.limit())
 
     def child(self, name: str, cell: Cell | None = None) -> Child:
-        """A fresh child with a log of this name; one for a cell on the CPU has done the imports."""
+        """A fresh child with a log of this name; one for a cell on the CPU has the imports."""
         log, server = self._log(name), None
         if cell and Device.parse(self.device(cell)).kind == "cpu":
             modules = (*PRELOADED, *backend_row(cell.flow.backend).preload)

@@ -88,6 +88,9 @@ class Children:
     def __exit__(self, *_error: object) -> None:
         return
 
+    def close(self) -> None:
+        return None
+
     def call(self, target: str, *args: Any, timeout: Limit) -> Any:
         name = target.rpartition(":")[2]
         self.calls.append((target, args))
