@@ -32,7 +32,12 @@ from poseconform.judge.stages import Blocked, StageFailure, Unavailable, failing
 from poseconform.matrix.cells import Cell, Model
 from poseconform.matrix.weights import MADE
 from poseconform.reference.heads import reference_head
-from poseconform.reference.values import Reference, Sample, read_reference
+from poseconform.reference.values import (
+    Reference,
+    Sample,
+    precision_computed,
+    read_reference,
+)
 from poseconform.subject.clients import ClientAnswer
 from poseconform.subject.environment import Availabilities, package_versions
 from poseconform.subject.loading import DEFAULT_SUBJECT
@@ -176,7 +181,8 @@ class Judge:
         return device_of(cell.flow.backend, cell.flow.precision, self.availabilities.device)
 
     def reference(self, model: Model, precision: str) -> Reference:
-        """What PyTorch computes."""
+        """What PyTorch computes, once for all precisions that share it."""
+        precision = precision_computed(precision, model.bottom_up)
 
         def refer() -> Reference:
             checkpoint, samples = self.checkpoint(model), list(self.samples)

@@ -254,6 +254,20 @@ def test_a_reference_is_made_once_a_machine(
     assert first.facts["seconds"] == 1.0
 
 
+@pytest.mark.parametrize(
+    ("bottom_up", "made"), [(False, ["fp32", "fp16"]), (True, ["int8", "fp32", "fp16"])]
+)
+def test_precisions_whose_reference_is_the_same_share_it(
+    judge: Judge, child: type[FakeChild], bottom_up: bool, made: list[str]
+) -> None:
+    """Int8 is compared with float32's rounding; near ties of detections have margins of its own."""
+    model = replace(CELL.model, bottom_up=bottom_up)
+    for precision in ("int8", "fp32", "fp16"):
+        judge.reference(model, precision)
+    written = [args[2] for name, args, _ in child.calls if name == "write_reference"]
+    assert written == made
+
+
 @pytest.mark.parametrize("change", ["precision", "samples", "checkpoint", "warp"])
 def test_what_a_reference_depends_on_makes_it_anew(
     judge: Judge, child: type[FakeChild], change: str, tmp_path: Path
