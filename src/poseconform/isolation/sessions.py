@@ -51,8 +51,3 @@ class SharedRuntime:
         extra = tuple(sorted(options.extra.items()))
         where = str(Device.parse(device))
         return self.backend, on_disk, where, options.precision, options.threads, extra
-
-
-def forget() -> None:
-    """Drop the session, as a child does that ends."""
-    _loaded.clear()

@@ -22,9 +22,9 @@ RUNTIME = SharedRuntime("onnxruntime")
 
 @pytest.fixture(autouse=True)
 def _none_loaded() -> Iterator[None]:
-    sessions.forget()
+    sessions._loaded.clear()
     yield
-    sessions.forget()
+    sessions._loaded.clear()
 
 
 @pytest.fixture

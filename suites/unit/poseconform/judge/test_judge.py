@@ -260,7 +260,7 @@ def test_a_reference_is_made_once_a_machine(
 def test_precisions_whose_reference_is_the_same_share_it(
     judge: Judge, child: type[FakeChild], bottom_up: bool, made: list[str]
 ) -> None:
-    """Int8 is compared with float32's rounding; near ties of detections have margins of its own."""
+    """int8 is compared with float32's rounding; near ties of detections have their own margins."""
     model = replace(CELL.model, bottom_up=bottom_up)
     for precision in ("int8", "fp32", "fp16"):
         judge.reference(model, precision)
