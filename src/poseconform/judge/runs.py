@@ -16,7 +16,8 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from posedeploy.runtime import Session, SessionOptions, TensorInfo, backend_row, get_runtime
+from poseconform.isolation.sessions import SharedRuntime
+from posedeploy.runtime import Session, SessionOptions, TensorInfo, backend_row
 
 _sessions: list[Session] = []
 
@@ -127,9 +128,10 @@ def load(
     module = backend_row(backend).evaluator
     if evaluate and not module:
         raise ValueError(f"the judge has no evaluator for {backend}")
-    runtime = importlib.import_module(module) if evaluate else get_runtime(backend)
+    _sessions.clear()
+    runtime = importlib.import_module(module) if evaluate else SharedRuntime(backend)
     session = cast("Session", runtime.load([Path(f) for f in files], device, options))
-    _sessions[:] = [session]
+    _sessions.append(session)
     seconds = time.perf_counter() - started
     return Loaded(session.inputs, session.outputs, dict(session.effective_options), seconds)
 

@@ -21,6 +21,8 @@ from poseconform.datasets.labeled import LabeledImage
 from poseconform.reference.refinement import Refinement
 
 FILE, FIGURES_FILE = "reference.npz", "figures.npz"
+# Precision -> the one in whose honest runs its reference error is measured, if not in its own
+RUNS_OF: Mapping[str, str] = {"int8": "fp32"}
 DETECTION_OUTPUTS = ("dets.boxes", "dets.scores", "keypoints.xy", "keypoints.scores")
 
 
@@ -31,6 +33,14 @@ class Sample:
     name: str
     image: NDArray[np.uint8]
     bbox: tuple[float, float, float, float]
+
+
+def precision_computed(precision: str, bottom_up: bool) -> str:
+    """The precision at which a reference is computed: several may share one.
+
+    That of a bottom-up model holds near ties as well, whose margins each precision has its own of.
+    """
+    return precision if bottom_up else RUNS_OF.get(precision, precision)
 
 
 def sample_of(figure: LabeledImage) -> Sample:

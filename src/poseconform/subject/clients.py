@@ -14,7 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from posedeploy.runtime import Device
+from poseconform.isolation.sessions import SharedRuntime
+from posedeploy.runtime import Device, backend_names
 
 Image = NDArray[np.uint8]  # [H, W, 3], BGR
 Box = tuple[float, float, float, float]  # left, top, right, bottom in image px
@@ -47,11 +48,20 @@ class ClientAnswer:
 def detector_of(
     folder: str, device: str = "cpu", make: Callable[[str, str, int], Any] | None = None
 ) -> Any:
-    """`posedeploy.sdk.PoseDetector` on a folder, on a device like 'cuda:1'."""
-    from posedeploy.sdk import PoseDetector
+    """`posedeploy.sdk.PoseDetector` on a folder, on a device like 'cuda:1'.
 
+    It takes the session that this process has, where its own would be the same.
+    """
     parsed = Device.parse(device)
-    return (make or PoseDetector)(folder, parsed.kind, parsed.index)
+    return (make or _detector)(folder, parsed.kind, parsed.index)
+
+
+def _detector(folder: str, kind: str, index: int) -> Any:
+    from posedeploy.sdk import PoseDetector, read_folder
+
+    backend = read_folder(folder).model.backend
+    runtime = SharedRuntime(backend) if backend in backend_names() else None
+    return PoseDetector(folder, kind, index, runtime=runtime)
 
 
 def posedeploy_sdk(

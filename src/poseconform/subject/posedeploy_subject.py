@@ -13,6 +13,7 @@ import posedeploy
 from poseconform.isolation.artifacts import ArtifactCache, content_key, tree_sha256
 from poseconform.matrix.cells import Cell, Flow, Model
 from poseconform.subject.environment import package_versions
+from poseconform.subject.mmpose_models import config_text
 from poseconform.subject.protocol import Conversion
 from posedeploy.apis.deploying import convert_exported
 from posedeploy.apis.exporting import check_fit, export, export_spec, read_exported
@@ -163,7 +164,7 @@ class PosedeploySubject:
             return {name: getattr(done, name) for name in names}
 
         parts = {
-            "model_config": model_config.config.pretty_text,
+            "model_config": config_text(cell.model.config),
             "checkpoint": sha256,
             "spec": export_spec(deploy_config, exporter or None),
             "toolchain": self.toolchain(),

@@ -58,6 +58,8 @@ class BackendSpec:
         target: Module whose `target` returns what the files are tied to; '' if they run anywhere.
         measure: Function that measures the quantized layers of its files; '' for none.
         evaluator: The judge's module with a `load`, for where it cannot run; '' for none.
+        preload: What takes long to import and starts no thread: a process that has imported it
+            can be forked.
     """
 
     name: str
@@ -84,6 +86,7 @@ class BackendSpec:
     target: str = ""
     measure: str = ""
     evaluator: str = ""
+    preload: tuple[str, ...] = ()
 
     @property
     def distribution(self) -> str:
@@ -163,6 +166,7 @@ BACKENDS: tuple[BackendSpec, ...] = (
         own_precision="import torch; p = torch.get_float32_matmul_precision(); "
         "print('fp32' if p == 'highest' else f'fp32, products in {p} precision')",
         runtime="posedeploy.runtime.torchscript", converter="posedeploy.convert.torchscript",
+        preload=("torch",),
     ),
 )  # fmt: skip
 # --------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from fixtures.builders import make_cell, make_model
 from fixtures.fake_subject import FakeSubject
 from poseconform.isolation.artifacts import ArtifactCache
 from poseconform.isolation.child import Child, ChildCrash, ChildFailure, ChildTimeout
+from poseconform.isolation.forking import ForkServer
 from poseconform.judge.judge import Judge, samples_sha256
 from poseconform.judge.limits import DEVICE_IDLE_SECONDS
 from poseconform.judge.runs import Loaded, Ran, filled, input_fault, plan_batches
@@ -40,8 +41,10 @@ class FakeChild(Child):
     answers: dict[str, Answer]
     calls: list[tuple[str, tuple[Any, ...], Limit]]
 
-    def __init__(self, log: Path, env: dict[str, str] | None = None) -> None:
-        self.log, self.env, self.closed = log, env, False
+    def __init__(
+        self, log: Path, env: dict[str, str] | None = None, server: ForkServer | None = None
+    ) -> None:
+        self.log, self.env, self.server, self.closed = log, env, server, False
 
     def __enter__(self) -> FakeChild:
         return self
@@ -251,6 +254,20 @@ def test_a_reference_is_made_once_a_machine(
     assert first.facts["seconds"] == 1.0
 
 
+@pytest.mark.parametrize(
+    ("bottom_up", "made"), [(False, ["fp32", "fp16"]), (True, ["int8", "fp32", "fp16"])]
+)
+def test_precisions_whose_reference_is_the_same_share_it(
+    judge: Judge, child: type[FakeChild], bottom_up: bool, made: list[str]
+) -> None:
+    """int8 is compared with float32's rounding; near ties of detections have their own margins."""
+    model = replace(CELL.model, bottom_up=bottom_up)
+    for precision in ("int8", "fp32", "fp16"):
+        judge.reference(model, precision)
+    written = [args[2] for name, args, _ in child.calls if name == "write_reference"]
+    assert written == made
+
+
 @pytest.mark.parametrize("change", ["precision", "samples", "checkpoint", "warp"])
 def test_what_a_reference_depends_on_makes_it_anew(
     judge: Judge, child: type[FakeChild], change: str, tmp_path: Path
@@ -360,6 +377,65 @@ def test_a_client_answers_for_the_first_samples(judge: Judge, child: type[FakeCh
     failing(child, "posedeploy_sdk", ChildCrash("SIGABRT in it"))
     with pytest.raises(StageFailure, match="crash in sdk: SIGABRT in it"):
         judge.client_answers(CELL, 3)
+
+
+def made(judge: Judge) -> list[FakeChild]:
+    """The children that a judge makes from now on; the last may still run."""
+    children: list[FakeChild] = []
+
+    def make(log: Path, env: dict[str, str], server: ForkServer | None = None) -> FakeChild:
+        children.append(FakeChild(log, env, server))
+        return children[-1]
+
+    judge.make_child = make
+    return children
+
+
+def test_a_run_and_its_client_share_a_child_of_the_cell(judge: Judge, tmp_path: Path) -> None:
+    judge.reference(CELL.model, "fp32")
+    children, other = made(judge), make_cell(backend="openvino")
+    judge.execution(CELL)
+    judge.client_answers(CELL, 3)
+    assert [(c.log.name, c.closed) for c in children] == [(f"{CELL.id}.log", False)]
+    judge.execution(other)
+    assert [child.closed for child in children] == [True, False]
+    copy = judge.with_conversion(other, replace(judge.conversion(other), folder=tmp_path / "x"))
+    copy.execution(other)
+    assert [child.closed for child in children] == [True, True, False], "another folder"
+    judge.forget(CELL.model)
+    assert children[-1].closed
+    judge.client_answers(other, 3)
+    judge.conversion(make_cell(backend="ncnn"))
+    assert children[-1].closed, "a conversion has the memory to itself"
+    judge.client_answers(other, 3)
+    judge.close()
+    assert (len(children), children[-1].closed) == (5, True)
+
+
+@pytest.mark.parametrize("error", [ChildCrash("SIGSEGV in run"), ChildFailure("RuntimeError: no")])
+def test_after_a_fault_or_a_failure_a_cell_has_another_child(
+    judge: Judge, child: type[FakeChild], error: ChildFailure
+) -> None:
+    judge.reference(CELL.model, "fp32")
+    children = made(judge)
+    failing(child, "run", error)
+    with pytest.raises(StageFailure):
+        judge.execution(CELL)
+    judge.client_answers(CELL, 3)
+    assert [child.closed for child in children] == [True, False]
+
+
+def test_children_are_forked_for_the_cpu_alone(judge: Judge) -> None:
+    judge.reference(CELL.model, "fp32")
+    children, torch = made(judge), make_cell(backend="torchscript")
+    on_gpu = make_cell(backend="tensorrt")
+    for cell in (CELL, torch, make_cell(backend="ncnn"), on_gpu):
+        judge.execution(cell)
+    judge.client_answers(on_gpu, 3)
+    first, of_torch, of_ncnn, *of_gpu = (child.server for child in children)
+    assert first is of_ncnn is not of_torch is not None
+    assert of_gpu == [None, None]
+    assert [child.closed for child in children] == [True] * 5, "a GPU's child ends with the block"
 
 
 def test_another_folder_is_judged_for_one_cell_only(
