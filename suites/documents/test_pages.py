@@ -10,14 +10,24 @@ from pathlib import Path
 import pytest
 
 from suites.documents.__main__ import console_pages
-from suites.documents.blocks import blocks, console
+from suites.documents.blocks import blocks, commands, console
 from suites.documents.images import ASSETS, CHANGED, changed, drawings, read
 from suites.documents.outputs import disagreement
 from suites.documents.reader import reader_of
 
 
+def count_of_commands(page: Path) -> int:
+    """How many commands a page's `console` blocks have."""
+    found = (b for b in blocks(page.read_text("utf-8")) if b.language == "console")
+    return sum(len(commands(block.body)) for block in found)
+
+
+# The longest first: the last one leaves the other cores idle.
+LONGEST_FIRST = sorted(console_pages(), key=count_of_commands, reverse=True)
+
+
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("page", console_pages(), ids=lambda p: p.name)
+@pytest.mark.parametrize("page", LONGEST_FIRST, ids=lambda p: p.name)
 def test_commands_print_what_the_page_has(page: Path, prepared: Path, tmp_path: Path) -> None:
     reader = reader_of(page, prepared, tmp_path / "reader")
     for block, done in reader.follows(blocks(page.read_text("utf-8"))).items():

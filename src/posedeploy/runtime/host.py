@@ -36,6 +36,11 @@ def is_installed(module: str) -> bool:
         return False
 
 
+def is_imported(module: str) -> bool:
+    """True if this process has imported a module."""
+    return sys.modules.get(module) is not None
+
+
 def distribution_version(*distributions: str) -> str:
     """Version of the first of these distributions that is installed, '' if none is."""
     for name in distributions:
@@ -134,6 +139,7 @@ class Host:
     version: Callable[..., str] = distribution_version
     run: Callable[[str, float], tuple[int, str]] = run_probe
     cuda: Callable[[], CudaDevices] = cuda_devices
+    is_imported: Callable[[str], bool] = is_imported
 
     def probe_import(
         self,
@@ -146,10 +152,11 @@ class Host:
         """The probe most backends need: installed, new enough, imports in a child process.
 
         The first of `distributions` that is installed gives the version.  `check` is more Python
-        code for the child; it fails the probe by raising.
+        code for the child; it fails the probe by raising.  Without one, what this process has
+        imported is not imported again: for torch that takes two seconds.
         """
         installed = self.probe_version(module, distributions, min_version)
-        if not installed.ok:
+        if not installed.ok or (not check and self.is_imported(module)):
             return installed
         status, line = self.run(f"import {module}\n{check}", seconds)
         if status != 0:

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,17 @@ def test_a_backend_that_is_not_there_says_how_to_install_it() -> None:
     assert found.code is Code.NOT_INSTALLED
     assert "python -m pip install no_such_backend" in found.reason
     assert not found.ok
+
+
+def test_what_this_process_has_imported_is_not_imported_again(install: Install) -> None:
+    install("fakebackend", source="raise RuntimeError('imported in a child')")
+    again = replace(HOST, is_imported=lambda module: module == "fakebackend")
+    names = "fakebackend", ("fakebackend",), "1.5"
+    assert again.probe_import(*names) == Availability(Code.AVAILABLE, "", "2.0")
+    assert again.probe_import(*names, check="1 + 1").code is Code.BROKEN_INSTALL
+    assert HOST.probe_import(*names).code is Code.BROKEN_INSTALL
+    assert HOST.is_imported("pytest")
+    assert not HOST.is_imported("fakebackend")
 
 
 def test_an_old_backend_is_not_imported(install: Install) -> None:
