@@ -57,7 +57,8 @@ class TrackingOptions:
         keypoint_sigmas: COCO's constants of OKS, one a keypoint. None takes those of the model's
             data set, where the model's folder has them; MMDeploy takes none.
         track_iou_thr: Lowest IoU of a pose's box with the one predicted for a track.
-        track_max_missing: Frames that a track may be missing before it ends.
+        track_max_missing: Frames that a track may be missing before it ends. Where people cross at
+            walking pace at 25 frames a second, one is hidden for up to 16: 20 keeps them apart.
         track_history_size: Taken and not used: MMDeploy keeps a history that nothing reads.
         std_weight_position: Standard deviation of a position over the size of the person.
         std_weight_velocity: The same of the change of velocity in a frame.

@@ -15,6 +15,9 @@ from posedeploy.sdk.tracking.tracks import Tracks
 
 # Where a box is from; where two overlap, or there are too many, the higher one counts.
 MISSING, DETECTED, TRACKED = 0, 1, 2
+# Frames that a person is looked for around the keypoints though the detector finds nobody there;
+# at least one detection. A pose model finds something in most boxes, after a person has left too.
+UNCONFIRMED = 10
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ def propose(
     """
     boxes = clipped(tracks.boxes, size)
     wanted = np.sqrt(area(boxes)) >= max(options.pose_min_bbox_size, 1)
+    wanted &= tracks.unconfirmed <= max(1, UNCONFIRMED // max(1, options.det_interval))
     sources = np.where(tracks.missing > 0, MISSING, TRACKED)
     first, scores = sources, tracks.scores
     if found is not None:

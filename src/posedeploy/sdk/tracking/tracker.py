@@ -161,15 +161,15 @@ class PoseTracker:
         size = image.shape[1], image.shape[0]
         tracks = state.tracks.predict(state.noise)
         found = self.detector.detect(image) if self.detector and due else None
+        if found is not None:
+            known = confirmed(found, tracks, state.options)
+            tracks = replace(tracks, unconfirmed=np.where(known, 0, tracks.unconfirmed + 1))
         if self.detector is None:
             poses, sources = self._own_people(image, state.options)
         else:
             proposals = propose(found, tracks, size, state.options)
             poses, sources = self.pose.detect(image, proposals.boxes), proposals.sources
             poses = replace(poses, scores=proposals.scores.astype(np.float32))
-        if found is not None:
-            known = confirmed(found, tracks, state.options)
-            tracks = replace(tracks, unconfirmed=np.where(known, 0, tracks.unconfirmed + 1))
         rows, identities = _update(state, tracks, poses, sources, size)
         poses = poses.select(rows)
         if state.one_euro is not None:
@@ -264,12 +264,9 @@ def _people(
 def _stays(tracks: Tracks, size: Size, options: TrackingOptions) -> NDArray[np.bool_]:
     """Which tracks go on.
 
-    Those end that were missing for too long, whose person walked out of the image, and those that
-    the detector does not confirm: a pose model finds something in most boxes.
+    Those end that were missing for too long, or whose person walked out of the image.
     """
     middle = tracks.motion.place
     outside = ((middle < 0) | (middle >= size)).any(axis=1) & (tracks.missing > 0)
-    rounds = max(1, options.track_max_missing // max(1, options.det_interval))
-    lost = (tracks.missing > options.track_max_missing) | (tracks.unconfirmed > rounds)
-    stays: NDArray[np.bool_] = ~(outside | lost)
+    stays: NDArray[np.bool_] = ~(outside | (tracks.missing > options.track_max_missing))
     return stays
