@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,15 @@ from poseconform.isolation.child import SINGLE_THREAD, Child, ChildFailure
 from poseconform.isolation.children import CellChildren
 from poseconform.isolation.device_lock import device_lock
 from poseconform.judge.limits import Limits, Scale
-from poseconform.judge.runs import Batch, Execution, Loaded, input_fault, plan_batches
+from poseconform.judge.runs import (
+    MAX_TIMED,
+    MIN_TIMED,
+    Batch,
+    Execution,
+    Loaded,
+    input_fault,
+    plan_batches,
+)  # fmt: skip
 from poseconform.judge.stages import Blocked, StageFailure, Unavailable, failing_at
 from poseconform.matrix.cells import Cell, Model
 from poseconform.matrix.weights import MADE
@@ -277,9 +285,24 @@ class Judge:
         plans = plan_batches(cell.flow.shape_mode, len(inputs))
         with self.running(cell) as child:
             loaded, batches = self.run_files(child, cell, files, inputs, plans, evaluate=evaluate)
+            timed = self._time(child, cell, inputs[:1], batches)
         if reference_head(cell.model.head).leaves_suppression(i.name for i in loaded.outputs):
             batches = self._finish(cell.model, batches)
-        return Execution(loaded, tuple(batches))
+        return Execution(loaded, tuple(batches), timed)
+
+    def _time(
+        self, child: Child, cell: Cell, image: NDArray[Any], batches: Sequence[Batch]
+    ) -> tuple[float, ...]:
+        """Seconds of runs on one image `[1, 3, H, W]`: those of `batches` if they are several."""
+        timed = tuple(batch.seconds for batch in batches[1:] if len(batch.samples) == 1)
+        if len(timed) >= MIN_TIMED:
+            return timed
+        with failing_at("run"):
+            limit = self.limit(self.limits.run, cell, 1 + MAX_TIMED)
+            return cast(
+                "tuple[float, ...]",
+                child.call("poseconform.judge.runs:time_runs", image, timeout=limit),
+            )
 
     def run_files(
         self, child: Child, cell: Cell, files: Sequence[str], inputs: NDArray[Any],

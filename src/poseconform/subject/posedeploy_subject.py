@@ -21,10 +21,12 @@ from posedeploy.apis.progress import Progress, StageEvent
 from posedeploy.apis.sources import is_zoo_name, published_checkpoint, resolve_checkpoint
 from posedeploy.config import (
     FAMILIES,
+    DeployConfigName,
     is_deploy_config_name,
     list_deploy_configs,
     load_deploy_config,
     load_model_config,
+    parse_name,
 )
 from posedeploy.convert import built_for, conversion_availability, missing_tools
 from posedeploy.errors import PoseDeployError
@@ -114,6 +116,11 @@ class PosedeploySubject:
         """Every deploy config of the project, and those that the user names."""
         names = dict.fromkeys((*list_deploy_configs(), *map(_listed_or_path, more)))
         return tuple(_flow(name) for name in names)
+
+    @property
+    def flow_names(self) -> tuple[DeployConfigName, ...]:
+        """The parsed names of the project's deploy configs, none of which is read."""
+        return tuple(map(parse_name, list_deploy_configs()))
 
     def can_fit(self, model: Model) -> bool:
         """Whether there are fitted weights for a model."""

@@ -99,6 +99,7 @@ def child(tmp_path: Path) -> type[FakeChild]:
         "write_reference": write_reference,
         "load": loaded,
         "run": lambda feed: Ran({"simcc_x": np.zeros((len(feed), 2, 8), np.float32)}, 0.01),
+        "time_runs": lambda feed: (0.02,) * 5 * len(feed),
         "decode": lambda _config, outputs: np.zeros((len(outputs["simcc_x"]), 2, 2)),
         "posedeploy_sdk": lambda _f, samples, _b, _d: [
             ClientAnswer(np.zeros((1, 2, 2)), np.ones(1)) for _ in samples
@@ -266,6 +267,16 @@ def test_precisions_whose_reference_is_the_same_share_it(
         judge.reference(model, precision)
     written = [args[2] for name, args, _ in child.calls if name == "write_reference"]
     assert written == made
+
+
+def test_a_latency_is_of_several_warm_runs(judge: Judge, child: type[FakeChild]) -> None:
+    times = iter([9.0, *[0.01] * 5, 9.0, 9.0, 9.0])  # the first run of a session is a cold one
+    child.answers["run"] = lambda feed: Ran(
+        {"simcc_x": np.zeros((len(feed), 2, 8), np.float32)}, next(times)
+    )
+    assert judge.execution(CELL).timed == (0.01,) * 5
+    assert "time_runs" not in names(child)
+    assert judge.execution(make_cell(shape_mode="dynamic")).timed == (0.02,) * 5
 
 
 @pytest.mark.parametrize("change", ["precision", "samples", "checkpoint", "warp"])

@@ -26,7 +26,10 @@ import types
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
+
+from posedeploy.compat.deferred import defer
+from posedeploy.compat.unusable import StandInUsedError, unusable
 
 # mmcv-lite has no compiled ops by intention, mmengine still reads pkg_resources, and mmpose calls
 # two functions of torch by an older signature.
@@ -42,20 +45,12 @@ _RENAMED_SCOPES = {"mmcls": "mmpretrain"}
 _NEEDING_INSTALL = ("mmpose.", "xtcocotools")  # `mmpose` itself imports none of the others
 
 
-class StandInUsedError(RuntimeError):
-    """Code ran a name that was only provided so that `import mmpose` succeeds."""
-
-
 def _unusable(name: str, package: str) -> type:
-    """A class that can be imported, subclassed and registered, but not instantiated."""
-
-    def refuse(_self: object, *_args: object, **_kwargs: object) -> NoReturn:
-        raise StandInUsedError(
-            f"{name} was called, but {package} is not installed here; the supported model "
-            f"families do not need it. Install {package} to use this model."
-        )
-
-    return type(name.rsplit(".", 1)[-1], (), {"__init__": refuse, "__module__": __name__})
+    return unusable(
+        name,
+        f"{package} is not installed here; the supported model families do not need it. "
+        f"Install {package} to use this model.",
+    )
 
 
 # Module name -> the names in it, for the modules that a stand-in provides.
@@ -166,6 +161,7 @@ class Provided:
 @functools.cache
 def install() -> Provided:
     """Provide what `import mmpose` needs and this environment lacks, once a process."""
+    defer()
     for message in _HARMLESS_WARNINGS:
         warnings.filterwarnings("ignore", message=message)
     real, provided = [], []
