@@ -17,7 +17,12 @@ from poseconform.checks.decoded import (
     judge_decoded_overlap,
     judge_scores,
 )
-from poseconform.checks.detections import judge_detected_keypoints, judge_detections, judge_rows
+from poseconform.checks.detections import (
+    judge_detected_keypoints,
+    judge_detection_overlap,
+    judge_detections,
+    judge_rows,
+)
 from poseconform.checks.tensors import judge_finite, judge_keypoints, judge_overlap, judge_tensors
 from poseconform.compare.tolerances import Tolerance, tolerance_for
 from poseconform.judge.judge import Judge
@@ -118,6 +123,8 @@ def batches(judge: Judge, cell: Cell) -> Verdict:
     """A batch equals its parts."""
     if cell.flow.keypoints:
         return judge_decoded_overlap(*_measured(judge, cell), cell.flow.keypoints)
+    if cell.model.bottom_up:
+        return judge_detection_overlap(*_measured(judge, cell))
     return judge_overlap(*_measured(judge, cell))
 
 
