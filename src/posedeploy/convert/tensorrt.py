@@ -280,13 +280,14 @@ def write_timings(path: Path, content: bytes) -> None:
 class Engine:
     """The serialized engine, the timings of this and earlier builds, and TensorRT's version.
 
-    `declared` are the inputs and outputs of the network that was built, as TensorRT has them.
+    `declared` are the ends of the network that was built ahead of time, as NVIDIA's parser has
+    them; None of an engine for the current device, which can be loaded and asked.
     """
 
     plan: bytes
     timing_cache: bytes
     version: str
-    declared: Declared
+    declared: Declared | None = None
 
 
 def builder_facts(binding: Binding = TENSORRT) -> tuple[str, tuple[str, ...]]:
@@ -327,9 +328,11 @@ def build_engine(
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         raise _failed(graph, errors, binding)
-    cache = None if binding.ahead_of_time else config.get_timing_cache()
+    if binding.ahead_of_time:
+        return Engine(_content(plan), b"", str(trt.__version__), _declared(network))
+    cache = config.get_timing_cache()
     timings = _content(cache.serialize()) if cache is not None else b""
-    return Engine(_content(plan), timings, str(trt.__version__), _declared(network))
+    return Engine(_content(plan), timings, str(trt.__version__))
 
 
 def _declared(network: trt.INetworkDefinition) -> Declared:

@@ -78,7 +78,7 @@ def chosen_capabilities(deploy_config: DeployConfig) -> tuple[str, ...]:
     return tuple(dict.fromkeys(map(str, words)))
 
 
-def check_declared(graph: Path, declared: Declared) -> None:
+def check_declared(graph: Path, declared: Declared | None) -> None:
     """ConversionError if the network has other inputs and outputs than the graph it was read from.
 
     An engine can be opened on a device alone; what NVIDIA's parser made of the graph is what the
@@ -87,7 +87,8 @@ def check_declared(graph: Path, declared: Declared) -> None:
     import onnx
 
     ends = onnx.load(graph, load_external_data=False).graph
-    pairs = ((ends.input, declared.inputs), (ends.output, declared.outputs))
+    found = declared or Declared((), ())
+    pairs = ((ends.input, found.inputs), (ends.output, found.outputs))
     for values, infos in pairs:
         expected = [_info(value) for value in values]
         if list(infos) != expected:

@@ -11,9 +11,11 @@ segfaults instead of raising.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
+import re
 import sys
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from posedeploy.paths import cache_dir, file_sha256, whole_file
 from posedeploy.runtime.host import DEVICE_SECONDS, HOST, CudaDevice, Host, failed
 from posedeploy.runtime.registry import accepted_device, as_declared, backend_row
 from posedeploy.runtime.types import Arrays, Availability, Code, SessionOptions, TensorInfo
@@ -166,11 +169,44 @@ class TensorRT:
                 f"{as_text(errors)} (an engine runs on the {binding.display} version and the kind "
                 "of GPU it was built for)"
             )
+        kernels = None
+        if binding.ahead_of_time:
+            kernels = KernelCache(cache_file(path, cuda.devices[number], trt.__version__), engine)
         return TensorRTSession(engine, number, (runtime, logger), errors, {
             "inference_precision": precision, "tf32": built.get("tf32", UNKNOWN),
             "network": built.get("network", UNKNOWN), "device": cuda.devices[number].name,
             binding.backend: trt.__version__,
-        }, module=trt)  # fmt: skip
+        }, module=trt, kernels=kernels)  # fmt: skip
+
+
+def cache_file(engine: Path, device: CudaDevice, version: str) -> Path:
+    """Where the kernels are kept that were compiled for an engine on a kind of device."""
+    words = re.sub(r"[^A-Za-z0-9._]+", "-", f"{device.name}_{version}")
+    return cache_dir() / "tensorrt-rtx" / f"{file_sha256(engine)[:16]}_{words}.kernels"
+
+
+class KernelCache:
+    """NVIDIA's runtime cache: kernels that TensorRT for RTX compiled on the device.
+
+    A file of another version, device or driver is refused by the library, and written anew.
+    """
+
+    def __init__(self, path: Path, engine: Any) -> None:
+        self._path = path
+        config = engine.create_runtime_config()
+        self._cache = config.create_runtime_cache()
+        self._kept = path.read_bytes() if path.is_file() else b""
+        if self._kept and not self._cache.deserialize(self._kept):
+            self._kept = b""
+        config.set_runtime_cache(self._cache)
+        self.context = engine.create_execution_context(config)
+
+    def write(self) -> None:
+        """Keep what was compiled; where that cannot be written, the next session compiles."""
+        content = bytes(self._cache.serialize())
+        if content != self._kept:
+            with contextlib.suppress(OSError), whole_file(self._path) as temporary:
+                temporary.write_bytes(content)
 
 
 def needed_cuda(host: Host = HOST, binding: Binding = TENSORRT) -> str:
@@ -349,8 +385,8 @@ class TensorRTSession:
     activations again, and the calls would still take turns on the device.
 
     `device` is the device's number. `owners` must live as long as the engine: its runtime and its
-    logger, which appends to `errors`.  `module` is the binding's.  A device without the memory for
-    it is a `RuntimeError`.
+    logger, which appends to `errors`.  `module` is the binding's, and `kernels` holds a
+    context of the engine.  A device without the memory for it is a `RuntimeError`.
     """
 
     def __init__(
@@ -362,6 +398,7 @@ class TensorRTSession:
         effective_options: Mapping[str, str],
         *,
         module: Any,
+        kernels: KernelCache | None = None,
     ) -> None:
         if TYPE_CHECKING:
             import tensorrt as trt
@@ -379,13 +416,13 @@ class TensorRTSession:
         self._ranges = {info.name: _shape_range(engine, info) for info in self.inputs}
         profile = "; ".join(f"{name} {shapes}" for name, shapes in self._ranges.items())
         self.effective_options = {**effective_options, "profile": profile}
-        self._runner = TrtRunner(engine)
+        self._runner = TrtRunner(kernels.context if kernels else engine)
         try:
             self._runner.activate()
         except PolygraphyException as error:
             raise RuntimeError(f"TensorRT: {error}: {as_text(errors)}") from error
         # not __del__: a session that lives to the end of a program is ended while CUDA is there
-        weakref.finalize(self, _end, self._runner, owners)
+        weakref.finalize(self, _end, self._runner, owners, kernels)
 
     def run(self, feed: Arrays) -> dict[str, NDArray[Any]]:
         ready = as_declared(feed, self.inputs)
@@ -420,11 +457,13 @@ class TensorRTSession:
         return {info.name: np.array(results[info.name]) for info in self.outputs}
 
 
-def _end(runner: Any, _owners: tuple[object, ...]) -> None:
+def _end(runner: Any, _owners: tuple[object, ...], kernels: KernelCache | None) -> None:
     """Free what a runner holds on the device; the engine's owners live until then.
 
     The runner itself frees its inputs, and not the outputs that its allocator made.
     """
+    if kernels:
+        kernels.write()
     for array in runner.output_allocator.buffers.values():
         array.free()
     runner.deactivate()
