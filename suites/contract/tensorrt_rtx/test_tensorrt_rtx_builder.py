@@ -10,6 +10,8 @@ import onnx
 import pytest
 from onnx import TensorProto
 
+from fixtures.tiny_judge import TinyJudge
+from poseconform.judge.stages import StageFailure
 from posedeploy.config import DeployConfig, load_deploy_config
 from posedeploy.convert import Converted, conversion_availability, get_converter
 from posedeploy.convert.tensorrt import BuildSettings, build_engine
@@ -120,3 +122,14 @@ def test_the_library_is_found_whether_or_not_there_is_a_device() -> None:
     assert found.version == RTX.load().__version__
     converting = conversion_availability("tensorrt-rtx", found)
     assert converting.ok
+
+
+def test_a_cell_whose_graph_the_parser_refuses_fails(tiny_judge: TinyJudge) -> None:
+    judge = tiny_judge.of("fixtures.planted_operator:PlantedSubject")
+    cell = tiny_judge.cell("rtmpose_t", judge.subject)
+    height, width = cell.model.shape
+    name = f"pose-detection_simcc_tensorrt-rtx_static-{height}x{width}"
+    (flow,) = (flow for flow in judge.subject.flows([name]) if flow.deploy_config == name)
+    with pytest.raises(StageFailure, match="Bernoulli") as raised:
+        judge.conversion(replace(cell, flow=flow))
+    assert (raised.value.stage, raised.value.kind) == ("convert", "failed")
