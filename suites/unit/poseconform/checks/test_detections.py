@@ -233,7 +233,7 @@ def test_a_graph_may_have_another_number_of_rows_in_each_batch() -> None:
 # yoloxpose_tiny, fp16, dynamic, on one H200: people of image 1 whose scores are nearly equal came
 # out in another order in the batch of 2 than in the batch of 5: 416 px apart, row by row.
 HALF, HALF_TIES = tolerance_for("onnxruntime", "fp16"), NEAR_TIES["fp16"]
-TWINS = [0.9, 0.5002, 0.5001, 0.3]
+CLOSE_SCORES = [0.9, 0.5002, 0.5001, 0.3]
 PLAN = [(0,), (1, 2), (1, 2, 0)]
 
 
@@ -241,7 +241,7 @@ def overlap(
     batches: dict[int, Detections], stable: Sequence[bool] | None = None, places: int = 6
 ) -> str:
     """Failures of the batch check where these rows of `PLAN` have these people."""
-    people = make_people(TWINS, apart=200.0)
+    people = make_people(CLOSE_SCORES, apart=200.0)
     rows = [batches.get(row, people) for row in range(6)]
     execution = make_execution(as_outputs(rows, places), PLAN)
     reference = make_reference(truths=[make_truth(people, stable)] * 3, ref_error=WIDE)
@@ -249,7 +249,7 @@ def overlap(
 
 
 def test_people_whose_ranks_are_swapped_in_another_batch_are_the_same_people() -> None:
-    people = make_people(TWINS, apart=200.0)
+    people = make_people(CLOSE_SCORES, apart=200.0)
     assert overlap({}) == ""
     swapped = people.select(np.array([0, 2, 1, 3]))
     assert np.abs(swapped.boxes - people.boxes).max() == 200.0
@@ -257,13 +257,13 @@ def test_people_whose_ranks_are_swapped_in_another_batch_are_the_same_people() -
 
 
 def test_the_people_of_another_image_are_not_those_of_this_one() -> None:
-    elsewhere = make_people(TWINS, apart=200.0)
+    elsewhere = make_people(CLOSE_SCORES, apart=200.0)
     elsewhere = replace(elsewhere, boxes=elsewhere.boxes + 90, keypoints=elsewhere.keypoints + 90)
     assert overlap({3: elsewhere}) == ("image 1: 8 of 4 and 4 detections differ between batches")
 
 
 def test_one_person_less_in_a_batch_is_a_difference_unless_a_near_tie() -> None:
-    fewer = make_people(TWINS, apart=200.0).select(~one(3))
+    fewer = make_people(CLOSE_SCORES, apart=200.0).select(~one(3))
     assert overlap({4: fewer}) == "image 2: 1 of 4 and 3 detections differ between batches"
     assert overlap({4: fewer}, [True, True, True, False]) == ""
     assert "image 2: 1 of" in overlap({4: fewer}, [False, True, True, True])
@@ -272,14 +272,14 @@ def test_one_person_less_in_a_batch_is_a_difference_unless_a_near_tie() -> None:
 @pytest.mark.parametrize("part", ["boxes", "scores", "keypoints", "keypoint_scores"])
 @pytest.mark.parametrize("value", ["moved", "nan"])
 def test_numbers_of_one_person_may_not_depend_on_the_batch(part: str, value: str) -> None:
-    people = make_people(TWINS, apart=200.0)
+    people = make_people(CLOSE_SCORES, apart=200.0)
     array = getattr(people, part).copy()
     array[1] += {"moved": 1.0, "nan": math.nan}[value]
     assert overlap({5: replace(people, **{part: array})}).startswith("image 0: ")
 
 
 def test_another_class_in_another_batch_is_a_difference() -> None:
-    people = make_people(TWINS, apart=200.0)
+    people = make_people(CLOSE_SCORES, apart=200.0)
     labels = np.zeros(4, np.int64)
     same = {row: replace(people, labels=labels) for row in range(6)}
     assert overlap(same) == ""
