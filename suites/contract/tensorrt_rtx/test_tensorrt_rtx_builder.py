@@ -17,6 +17,7 @@ from posedeploy.convert import Converted, conversion_availability, get_converter
 from posedeploy.convert.tensorrt import BuildSettings, build_engine
 from posedeploy.errors import ConversionError
 from posedeploy.runtime import Code, StoredPrecision, TensorInfo, get_runtime
+from posedeploy.runtime.host import run_probe
 from posedeploy.runtime.tensorrt_rtx import CAPABILITIES, RTX
 from suites.contract.tensorrt.graphs import SIZE, write_foreign, write_network, write_suppression
 from suites.contract.tensorrt.scenarios import calibration, refused
@@ -133,3 +134,32 @@ def test_a_cell_whose_graph_the_parser_refuses_fails(tiny_judge: TinyJudge) -> N
     with pytest.raises(StageFailure, match="Bernoulli") as raised:
         judge.conversion(replace(cell, flow=flow))
     assert (raised.value.stage, raised.value.kind) == ("convert", "failed")
+
+
+@pytest.mark.parametrize(
+    ("kind", "members"),
+    [
+        ("ICudaEngine", {"create_execution_context", "create_runtime_config"}),
+        ("IRuntimeCache", {"deserialize", "serialize"}),
+        ("IRuntimeConfig", {"create_runtime_cache", "set_runtime_cache"}),
+    ],
+)
+def test_what_a_session_calls_on_a_device_is_there(kind: str, members: set[str]) -> None:
+    assert members <= set(dir(getattr(RTX.load(), kind)))
+
+
+def test_polygraphy_runs_the_engines_of_this_library_and_of_one_in_a_process() -> None:
+    status, line = run_probe(
+        "from posedeploy.runtime.tensorrt import TENSORRT, prepare_process\n"
+        "from posedeploy.runtime.tensorrt_rtx import RTX\n"
+        "prepare_process(binding=RTX)\n"
+        "from polygraphy.backend.trt import runner\n"
+        "assert runner.trt.IExecutionContext is RTX.load().IExecutionContext\n"
+        "prepare_process(binding=RTX)\n"
+        "try:\n"
+        "    prepare_process(binding=TENSORRT)\n"
+        "except RuntimeError as error:\n"
+        "    print(error)\n"
+    )
+    assert status == 0, line
+    assert line.startswith("TensorRT cannot run in a process in which the other one")
