@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from posedeploy.apis.exporting import export_spec
+from posedeploy.apis.graphs import backend_files
 from posedeploy.config import DeployConfig, load_deploy_config
 from posedeploy.config.naming import conflict, split_name
 from posedeploy.convert.tensorrt_rtx import check_declared, chosen_capabilities
 from posedeploy.convert.types import Declared
 from posedeploy.errors import BadInputError, ConversionError
 from posedeploy.runtime import TensorInfo
+from posedeploy.runtime.tensorrt import BUILD_FILE
 from suites.contract.tensorrt.graphs import SIZE, write_network
 
 
@@ -76,3 +79,21 @@ def test_a_network_with_other_ends_than_its_graph_is_no_engine(
     with pytest.raises(ConversionError) as raised:
         check_declared(graph, Declared(inputs, outputs))
     assert found in raised.value.found
+
+
+@pytest.mark.parametrize(
+    ("facts", "backend"),
+    [
+        (None, "tensorrt"),
+        ({"tensorrt": "11.4.0"}, "tensorrt"),
+        ({"tensorrt-rtx": "1.7.1.116"}, "tensorrt-rtx"),
+    ],
+)
+def test_an_engine_is_of_the_backend_that_built_it(
+    tmp_path: Path, facts: dict[str, str] | None, backend: str
+) -> None:
+    engine = tmp_path / "end2end.engine"
+    engine.write_bytes(b"plan")
+    if facts:
+        engine.with_name(BUILD_FILE).write_text(json.dumps(facts))
+    assert backend_files(engine).row.name == backend
