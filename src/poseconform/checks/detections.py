@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -210,6 +210,64 @@ def _compared(execution: Execution, reference: Reference, row: Tolerance) -> Ver
         failures += exceeded(name, error, allowed, own) if gate or not reference.outputs else []
     verdict = of_outputs(records, failures if row.gate_tensors else ())
     return replace(verdict, benign_flips=sum(m.benign for m in matched) + tied)
+
+
+def judge_detection_overlap(execution: Execution, reference: Reference, row: Tolerance) -> Verdict:
+    """An image's detections must not depend on the batch it is in; near ties may go either way.
+
+    Sets are compared: on a GPU, scores that are nearly equal change rank with the batch's size.
+    """
+    dets, samples = execution.rows("dets")
+    keypoints, _ = execution.rows("keypoints")
+    people = [as_detections(d, k) for d, k in zip(dets, keypoints, strict=True)]
+    limits = {name: 2 * reference.allowed(name, row).max for name in DETECTION_OUTPUTS}
+    ties, failures = NEAR_TIES[row.precision], []
+    for sample in np.unique(samples):
+        first, *others = np.flatnonzero(samples == sample)
+        truth = cut(reference.detections[sample], dets.shape[1], ties)
+        for other in others:
+            faults = _set_differences(people[first], people[other], truth, limits, ties)
+            failures += [f"image {sample}: {fault} between batches" for fault in faults]
+    return Verdict(tuple(failures))
+
+
+def _set_differences(
+    one: Detections,
+    other: Detections,
+    truth: tuple[Detections, NDArray[np.bool_]],
+    limits: Mapping[str, float],
+    ties: NearTie,
+) -> Iterator[str]:
+    """How two sets of detections of one image differ, apart from near ties of the reference."""
+    left, right = match_detections(one, other, ties.match_px)
+    got, expected = one.select(left), other.select(right)
+    tied = _near_ties(got, *truth, ties) & _near_ties(expected, *truth, ties)
+    for name, limit in limits.items():
+        distance = np.abs(by_output(got)[name] - by_output(expected)[name])
+        worst = distance.max(axis=tuple(range(1, distance.ndim)), initial=0.0)[~tied]
+        if not (worst <= limit).all():
+            yield f"{name} differs by {worst.max():.3g}, allowed {limit:.3g},"
+    if (wrong := other_classes(got, expected)[0] & ~tied).any():
+        yield f"{int(wrong.sum())} detections differ in their class"
+    alone = sum(
+        int((~_near_ties(people.select(rest), *truth, ties)).sum())
+        for people, matched in ((one, left), (other, right))
+        if (rest := ~np.isin(np.arange(len(people)), matched)).any()
+    )
+    if alone:
+        yield f"{alone} of {len(one)} and {len(other)} detections differ"
+
+
+def _near_ties(
+    people: Detections, possible: Detections, stable: NDArray[np.bool_], ties: NearTie
+) -> NDArray[np.bool_]:
+    """`[D]` True for those that a decision within the margins may give, and may not give."""
+    matched, counterparts = match_detections(people, possible, ties.match_px)
+    near = np.zeros(len(people), bool)
+    near[matched] = ~stable[counterparts]
+    if possible.class_ties is not None:
+        near[matched] |= possible.class_ties[counterparts]
+    return near
 
 
 def judge_detected_keypoints(

@@ -17,7 +17,12 @@ from poseconform.checks.decoded import (
     judge_decoded_overlap,
     judge_scores,
 )
-from poseconform.checks.detections import judge_detected_keypoints, judge_detections, judge_rows
+from poseconform.checks.detections import (
+    judge_detected_keypoints,
+    judge_detection_overlap,
+    judge_detections,
+    judge_rows,
+)
 from poseconform.checks.tensors import (
     combined,
     judge_finite,
@@ -127,7 +132,11 @@ def batches(judge: Judge, cell: Cell) -> Verdict:
     """A batch equals its parts."""
     if cell.flow.keypoints:
         return judge_decoded_overlap(*_measured(judge, cell), cell.flow.keypoints)
-    return judge_overlap(*_measured(judge, cell))
+    measured = _measured(judge, cell)
+    _, reference, _ = measured
+    if cell.model.bottom_up and not reference.outputs:
+        return judge_detection_overlap(*measured)
+    return judge_overlap(*measured)
 
 
 @check(stage="keypoints", suite="parity")

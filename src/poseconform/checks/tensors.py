@@ -139,12 +139,12 @@ def judge_keypoints(
 
 
 def judge_overlap(execution: Execution, reference: Reference, row: Tolerance) -> Verdict:
-    """An image's result must not depend on the batch it is in."""
+    """What a graph outputs for an image, but for detections, must not depend on its batch."""
     failures = []
-    grouped = reference.bottom_up and reference.outputs  # people of maps: near ties may flip
-    for name in reference.outputs if grouped else execution.names:
+    graph = execution.batches[0].outputs
+    for name in (name for name in reference.outputs if name in graph):
         rows, samples = execution.rows(name)
-        limit = 2 * overlap_limit(name, reference, row)
+        limit = 2 * reference.allowed(name, row).max
         for sample in np.unique(samples):
             same = rows[samples == sample]
             difference = float(np.abs(same - same[:1]).max())
@@ -154,13 +154,6 @@ def judge_overlap(execution: Execution, reference: Reference, row: Tolerance) ->
                     f"allowed {limit:.3g}"
                 )
     return Verdict(tuple(failures))
-
-
-def overlap_limit(name: str, reference: Reference, row: Tolerance) -> float:
-    """Allowed maximum error of a graph output, for detections the largest of its parts."""
-    if name in reference.outputs:
-        return reference.allowed(name, row).max
-    return max(reference.allowed(n, row).max for n in reference.ref_errors if n.startswith(name))
 
 
 def as_record(pixels: PixelDistances) -> PixelError:

@@ -350,15 +350,23 @@ class Judge:
         return self.options.get(cell.id, SessionOptions(cell.flow.precision, threads=1))
 
     def _finish(self, model: Model, batches: Sequence[Batch]) -> list[Batch]:
-        """The same batches with detections, made of outputs before suppression."""
-        outputs = [dict(batch.outputs) for batch in batches]
+        """The same batches with detections, made image by image of outputs before suppression."""
+        outputs = [
+            {name: rows[row : row + 1] for name, rows in batch.outputs.items()}
+            for batch in batches
+            for row in range(len(batch.samples))
+        ]
         with failing_at("run"):
-            detections = self.in_torch(
-                "poseconform.reference.host_detections:detections",
-                model, self.checkpoint(model), outputs,
+            images = iter(
+                self.in_torch(
+                    "poseconform.reference.host_detections:detections",
+                    model, self.checkpoint(model), outputs,
+                )
             )  # fmt: skip
-        pairs = zip(batches, detections, strict=True)
-        return [replace(batch, detections=part) for batch, part in pairs]
+        return [
+            replace(batch, detections=_together([next(images) for _ in batch.samples]))
+            for batch in batches
+        ]
 
     def reference_parts(self, model: Model, samples: Sequence[Sample]) -> dict[str, object]:
         """What the reference of a model and its weights depends on."""
@@ -404,6 +412,11 @@ class Judge:
         except BaseException:
             self._children.release()
             raise
+
+
+def _together(images: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    """The detections of the images of a batch; all have as many rows."""
+    return {name: np.concatenate([image[name] for image in images]) for name in images[0]}
 
 
 def backend_files(cell: Cell, folder: Path) -> list[str]:

@@ -52,6 +52,8 @@ EXTRAS: Mapping[str, Extras] = {
     "openvino": Extras({}, {}, lambda shape, _: [{"opt_shapes": {"input": [1, 3, *shape]}}]),
     "pplnn":    Extras({"opset_version": 13}, {}, lambda shape, _: {"opt_shape": [1, 3, *shape]}),
     "tensorrt": Extras({}, {"common_config": {"max_workspace_size": 1 << 30}}, _profiles, True),
+    # no limit of scratch memory: a batch of 4 of rtmo_t takes more than TensorRT's 1 GB in float32
+    "tensorrt-rtx": Extras({}, {}, _profiles, True),
 }
 # fmt: on
 _NO_EXTRAS = Extras({}, {}, lambda *_: None)

@@ -61,6 +61,7 @@ LISTED: Mapping[str, tuple[Listed, ...]] = {
         Listed("static", ALL, "bottom-up", ("fp32",), "nms"),
         Listed("dynamic", FIRST, "bottom-up", ("fp32",), "nms"),
     ),
+    "tensorrt-rtx": (Listed("static", ALL), Listed("dynamic", ALL)),
 }
 # MMDeploy's `pose-detection_torchscript` has 256x192.
 REPLACED = {"pose-detection_torchscript_static": "pose-detection_torchscript_static-256x256"}

@@ -156,12 +156,12 @@ def conflict(name: DeployConfigName) -> tuple[str, str] | None:
 
 def _option_conflict(name: DeployConfigName, row: registry.BackendSpec) -> tuple[str, str] | None:
     option = OPTIONS[name.option]
+    if why := dict(row.lacks).get(option.stage):
+        return f"option {name.option}", f"none: {why}"
     backend, precisions = option.backend or name.backend, option.precisions or row.precisions
     if name.backend != backend or name.precision not in precisions:
         words = ", ".join(option.precisions)
         return f"option {name.option}", f"it for {option.backend} with {words} alone"
-    if why := dict(row.lacks).get(option.stage):
-        return f"option {name.option}", f"none: {why}"
     if option.ends(head_of_word(name.variant)):
         return None
     kinds = ", ".join(head.word or head.kind for head in HEADS if option.ends(head))

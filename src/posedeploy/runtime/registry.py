@@ -161,6 +161,20 @@ BACKENDS: tuple[BackendSpec, ...] = (
         target="posedeploy.runtime.tensorrt",
     ),
     BackendSpec(
+        "tensorrt-rtx", "TensorRT for RTX", 8,
+        (
+            "tensorrt-rtx-cu13-bindings", "tensorrt-rtx-cu13-libs", "tensorrt-rtx-cu12-bindings",
+            "tensorrt-rtx-cu12-libs", "polygraphy",
+        ),
+        "1.7", "end2end.engine", "", (CUDA,), (FP32, FP16, INT8), "onnx", ("dense",),
+        (("nms", "TensorRT for RTX has nothing that runs NonMaxSuppression"),),
+        converts_without=frozenset({Code.NO_DRIVER, Code.NO_DEVICE}),  # its builder needs no GPU
+        install="run python -m pip install 'posedeploy[tensorrt-rtx]'",
+        runtime="posedeploy.runtime.tensorrt_rtx",
+        converter="posedeploy.convert.tensorrt_rtx",
+        evaluator="poseconform.evaluators.typed_graph",
+    ),
+    BackendSpec(
         "torchscript", "TorchScript", 7, ("torch",), "2.6", "end2end.pt", "", (CPU,), (FP32,),
         "torchscript", by_position=True,
         own_precision="import torch; p = torch.get_float32_matmul_precision(); "

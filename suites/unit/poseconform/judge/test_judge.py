@@ -463,16 +463,21 @@ def test_another_folder_is_judged_for_one_cell_only(
     assert str(tmp_path / "broken") in child.calls[-7][1][1][0]
 
 
+@pytest.mark.parametrize("mode", ["static", "dynamic"])
 def test_a_graph_without_suppression_is_finished_by_mmposes_head(
-    judge: Judge, child: type[FakeChild]
+    judge: Judge, child: type[FakeChild], mode: str
 ) -> None:
     cell = make_cell("rtmo")
+    cell = replace(cell, flow=replace(cell.flow, shape_mode=mode))
     info = TensorInfo("input", (1, 3, 64, 48), "float32")
     dense = tuple(TensorInfo(n, (1, 9, 4), "float32") for n in ("boxes", "scores", "keypoints"))
     child.answers["load"] = lambda *_: Loaded((info,), dense, {}, 0.1)
-    child.answers["run"] = lambda _feed: Ran({i.name: np.zeros((1, 9, 4)) for i in dense}, 0.1)
+    child.answers["run"] = lambda feed: Ran(
+        {i.name: np.zeros((len(feed), 9, 4)) for i in dense}, 0.1
+    )
 
     def finish(_model: object, _checkpoint: str, runs: list[Any]) -> list[dict[str, Any]]:
+        assert all(len(run["boxes"]) == 1 for run in runs), "the head takes an image at a time"
         return [
             {"dets": np.full((1, 3, 5), i), "keypoints": np.ones((1, 3, 2, 3))}
             for i, _ in enumerate(runs)
@@ -481,9 +486,11 @@ def test_a_graph_without_suppression_is_finished_by_mmposes_head(
     child.answers["detections"] = finish
     execution = judge.execution(cell)
     assert execution.names == ("dets", "keypoints")
-    rows, _ = execution.rows("dets")
-    assert rows.shape == (6, 3, 5)
-    assert rows[:, 0, 4].tolist() == [0, 1, 2, 3, 4, 5]
+    rows, samples = execution.rows("dets")
+    order = [0, 1, 2, 3, 4, 5] if mode == "static" else [0, 1, 2, 1, 2, 3, 4, 5]
+    assert rows.shape == (len(order), 3, 5)
+    assert samples.tolist() == order
+    assert rows[:, 0, 4].tolist() == [*range(len(order))]
 
 
 def test_the_torch_child_is_shared_and_closed(judge: Judge) -> None:
