@@ -81,7 +81,7 @@ def test_names_off_the_grammar_are_refused(text: str) -> None:
         ("ncnn_dynamic-256x192", "a dynamic batch", "static"),
         ("openvino-int8-f16_static", "option f16", "openvino with fp16"),
         ("onnxruntime-fp16-f16_static", "option f16", "openvino with fp16"),
-        ("simcc_tensorrt-nms_static", "option nms", "bottom-up"),
+        ("simcc_tensorrt-nms_static", "option nms", "rtmo, yolox-pose alone"),
     ],
 )
 def test_a_conflict_names_the_part_and_what_there_is(name: str, part: str, there: str) -> None:
