@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from poseconform.isolation.forking import ForkServer, serve_forks
-from poseconform.isolation.processes import Guard, Process, end_family, spawn
+from poseconform.isolation.processes import Guard, Process, end_connected, spawn
 from posedeploy.runtime.parent import end_with_parent
 from posedeploy.runtime.processes import Limit, Usage, Watch, tell_waiting, usage_of
 
@@ -144,11 +144,7 @@ class Child:
 
     def close(self) -> None:
         """End the child; harmless when there is none."""
-        if self._connection is not None:
-            self._connection.close()
-        if self._process is not None:
-            end_family(self._process)
-            self._process.wait()
+        end_connected(self._process, self._connection)
         self._process = self._connection = None
 
     def _start(self) -> tuple[Process, Connection]:

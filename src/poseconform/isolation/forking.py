@@ -23,7 +23,7 @@ from multiprocessing.reduction import recv_handle, send_handle
 from pathlib import Path
 from typing import cast
 
-from poseconform.isolation.processes import Guard, Process, end_family, spawn
+from poseconform.isolation.processes import Guard, Process, end_connected, spawn
 from posedeploy.runtime.parent import end_with_parent
 from posedeploy.runtime.processes import Limit, Watch, usage_of
 
@@ -87,11 +87,7 @@ class ForkServer:
 
     def close(self) -> None:
         """End it and its children; harmless when it does not run."""
-        if self._connection is not None:
-            self._connection.close()
-        if self._process is not None:
-            end_family(self._process)
-            self._process.wait()
+        end_connected(self._process, self._connection)
         self._process = self._connection = None
 
     def _give_up(self, reason: str) -> None:

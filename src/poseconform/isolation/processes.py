@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from multiprocessing.connection import Connection
 from typing import Protocol
 
 from posedeploy.runtime.processes import POLL_SECONDS, Overrun, Watch
@@ -51,6 +52,15 @@ def end_family(process: Process) -> None:
     """Kill a process and what it has started and not put into a group of its own."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
+
+
+def end_connected(process: Process | None, connection: Connection | None) -> None:
+    """Close the connection to a process and end it with its family; harmless without them."""
+    if connection is not None:
+        connection.close()
+    if process is not None:
+        end_family(process)
+        process.wait()
 
 
 class Guard(threading.Thread):
