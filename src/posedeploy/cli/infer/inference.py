@@ -19,7 +19,7 @@ from posedeploy.cli.infer.videos import Video, open_source, write_video
 from posedeploy.cli.terminal import one_line
 from posedeploy.errors import BadInputError
 from posedeploy.sdk.drawing import draw_poses
-from posedeploy.sdk.images import Image, write_image
+from posedeploy.sdk.images import MAX_PIXELS, Image, write_image
 from posedeploy.sdk.meta import DatasetMeta
 from posedeploy.sdk.streaming import stream
 
@@ -43,7 +43,7 @@ class Inference:
     show: Show | None = None
     min_score: float = 0.3  # of the keypoints that are drawn
     live: bool = False  # frames that wait too long are dropped
-    max_pixels: int = 100_000_000  # of a frame
+    max_pixels: int = MAX_PIXELS  # of a frame
 
     def run(self, source: Source, name: str, progress: Progress) -> bool:
         """Process one source; False if it could not be read to its end.

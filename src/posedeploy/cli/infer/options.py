@@ -19,7 +19,7 @@ from posedeploy.cli.terminal import console, one_line
 from posedeploy.errors import BadInputError
 from posedeploy.sdk import PersonDetector, PoseDetector
 from posedeploy.sdk.bare_detectors import is_bare
-from posedeploy.sdk.images import Image
+from posedeploy.sdk.images import MAX_PIXELS, Image
 from posedeploy.sdk.keypoint_orders import KeypointOrder, keypoint_order
 
 # Frames after which a person who is not seen is lost. One walker hides another for more than
@@ -92,7 +92,7 @@ class Options:
     live: bool = False
     keypoint_order: str | None = None
     min_score: float = 0.3
-    max_pixels: int = 100_000_000
+    max_pixels: int = MAX_PIXELS
     device: str | None = None
     threads: int = 1
 

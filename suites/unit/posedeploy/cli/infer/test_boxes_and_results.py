@@ -30,31 +30,16 @@ Infer = Callable[..., Done]
 
 
 @pytest.fixture
-def sdk(tiny_sdk: Callable[[str], Path]) -> Path:
-    return tiny_sdk("rtmpose_t")
-
-
-@pytest.fixture
 def detector(tiny_sdk: Callable[[str], Path]) -> Path:
     return tiny_sdk("yoloxpose_tiny")
 
 
 @pytest.fixture
-def infer(
-    tmp_path: Path, sdk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Infer:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
+def infer(infer: Infer) -> Infer:
+    """The command, with an image and a video in its folder."""
     cv2.imwrite("photo.png", draw_figure(3, SIZE)[0])
-    film(tmp_path / "walk.avi", SIZE, frames=3)
-
-    def run(*words: object) -> Done:
-        with pytest.raises(SystemExit) as caught:
-            main(["infer", str(sdk), *map(str, words)])
-        out, err = capsys.readouterr()
-        return Done(int(caught.value.code or 0), out, err)
-
-    return run
+    film(Path("walk.avi"), SIZE, frames=3)
+    return infer
 
 
 def people(line: dict[str, Any]) -> np.ndarray:

@@ -17,7 +17,6 @@ import pytest
 
 from fixtures.cameras import SIZE, camera
 from fixtures.commands import Done, film
-from posedeploy.cli import main
 from posedeploy.cli.infer.inference import Inference
 from posedeploy.cli.infer.people import People, PeopleFinder
 from posedeploy.cli.infer.reporters import JsonLines, Tally
@@ -30,27 +29,6 @@ from posedeploy.sdk.images import read_image
 from posedeploy.synthetic.figures import draw_figure
 
 Infer = Callable[..., Done]
-
-
-@pytest.fixture
-def sdk(tiny_sdk: Callable[[str], Path]) -> Path:
-    return tiny_sdk("rtmpose_t")
-
-
-@pytest.fixture
-def infer(
-    tmp_path: Path, sdk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Infer:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*words: object) -> Done:
-        with pytest.raises(SystemExit) as caught:
-            main(["infer", str(sdk), *map(str, words)])
-        out, err = capsys.readouterr()
-        return Done(int(caught.value.code or 0), out, err)
-
-    return run
 
 
 def frames_in(path: Path) -> int:
