@@ -36,7 +36,6 @@ NOT_RUN: Sequence[NotRun] = (
     NotRun("bash .ci/run",                                         Reason.LONG),
     NotRun("pip install",                                          Reason.INSTALL),
     NotRun("posedeploy convert configs/mmpose",                    Reason.ELSEWHERE),
-    NotRun("posedeploy convert pose-detection_simcc_onnxruntime_dynamic-384x288", Reason.LONG),
     NotRun("posedeploy convert pose-detection_simcc_tensorrt",     Reason.GPU),
     NotRun("posedeploy infer work/rtmo_s 0",                       Reason.CAMERA),
     NotRun("posedeploy infer work/rtmpose_s photo.jpg --detector", Reason.LONG),
