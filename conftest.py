@@ -9,6 +9,6 @@ pytest_plugins = [
     "fixtures.inner_run",
     "fixtures.profiles",
     "fixtures.servers",
+    "fixtures.tiny_models",  # before the one that imports it: pytest rewrites asserts on import
     "fixtures.tiny_judge",
-    "fixtures.tiny_models",
 ]

@@ -74,6 +74,12 @@ _DEFAULT = ("post_process", "default")
 # The value of 'modulate_kernel' is the parameter that it is taken from.
 # fmt: off
 CODECS: tuple[CodecSpec, ...] = (
+    CodecSpec("AssociativeEmbedding",
+              (*_SIZES, Parameter("decode_keypoint_order"), Parameter("decode_nms_kernel", 5),
+               Parameter("decode_keypoint_thr", 0.1), Parameter("decode_tag_thr", 1.0),
+               Parameter("decode_topk", 30), Parameter("decode_center_shift", 0.0),
+               Parameter("decode_max_instances"))),
+    CodecSpec("DecoupledHeatmap", _SIZES),
     CodecSpec("IntegralRegressionLabel", (Parameter("input_size"),)),
     CodecSpec("MSRAHeatmap", (*_SIZES, Parameter("unbiased", default=False), _BLUR),
               "blur_kernel_size", client=(_DEFAULT,),
@@ -84,6 +90,9 @@ CODECS: tuple[CodecSpec, ...] = (
               client=(("post_process", "megvii"), ("modulate_kernel", "kernel_size"))),
     CodecSpec("RegressionLabel", (Parameter("input_size"),),
               in_graph="posedeploy.export.decoding:Coordinates"),
+    CodecSpec("SPR", (*_SIZES, Parameter("generate_keypoint_heatmaps", default=False),
+                      Parameter("decode_nms_kernel", 5), Parameter("decode_max_instances", 30),
+                      Parameter("decode_thr", 0.01))),
     CodecSpec("SimCCLabel", (Parameter("input_size"), Parameter("simcc_split_ratio", 2.0),
                              Parameter("use_dark", default=False),
                              Parameter("sigma", only_with="use_dark")),

@@ -44,8 +44,9 @@ class Stage:
         component: Post-processing component in `pipeline.json`; '' where nothing decodes it.
         decoder: Code that reads the component's parameters into a decoder; '' likewise.
         aliases: Other names of the component, which MMDeploy's client has as well.
-        host_weights: Code that writes the file of weights that the decoder needs; '' for none.
-            The decoder then takes the folder too.
+        host_weights: Code that writes the file of weights that the decoder needs, of the model,
+            the (W, H) of its input and the file's path; '' for none. The decoder then takes the
+            folder too. A model that needs none writes no file.
         params: Parameters that tell this stage from others of the same component.
         reads: Names that the component reads the outputs by; () for the outputs' own.
     """
@@ -83,6 +84,8 @@ class HeadSpec:
         network: Code that makes the exportable module of a model, its configs and a stage's name.
         stages: Where its graph can end, the whole graph first.
         codecs: MMPose codec types that it can have; none where the head itself decodes.
+        predict: Code that stands in for the head's `predict` where mmpose's own stops with an
+            error without its flip test; '' where it works.
         multi_stage: Those of `mmpose_heads` whose `forward` gives a list of network stages, of
             which the last counts.
         with_heatmaps: Those whose `forward` gives the output and heatmaps, which are no output.
@@ -99,11 +102,17 @@ class HeadSpec:
     multi_stage: tuple[str, ...] = ()
     with_heatmaps: tuple[str, ...] = ()
     unscored: tuple[str, ...] = ()
+    predict: str = ""
 
     @property
     def bottom_up(self) -> bool:
         """True if the model takes the whole image and finds the people itself."""
         return not self.top_down
+
+    @property
+    def groups(self) -> bool:
+        """True if its graph ends with maps, and the host puts people together of them."""
+        return self.bottom_up and bool(self.codecs)
 
     @property
     def outputs(self) -> tuple[Output, ...]:
@@ -173,6 +182,40 @@ def _detector(kind: str, head: str, network: str, component: str, raw: Stage) ->
 
 # ---- modify this table to add a kind of head -----------------------------------------------
 HEADS: tuple[HeadSpec, ...] = (
+    HeadSpec(
+        "associative-embedding", "associative-embedding", ("AssociativeEmbeddingHead",), False,
+        "posedeploy.export.associative_embedding:AssociativeEmbeddingNetwork",
+        (Stage(
+            "whole",
+            (Output("heatmaps", ("N", "K", "H", "W")), Output("tags", ("N", "C", "H", "W"))),
+            "AssociativeEmbeddingDecode",
+            "posedeploy.sdk.decode.associative_embedding:associative_embedding_decoder",
+        ),),
+        codecs=("AssociativeEmbedding",),
+        predict="posedeploy.zoo.associative_embedding:predict",
+    ),
+    HeadSpec(
+        "cid", "cid", ("CIDHead",), False, "posedeploy.export.cid:CidNetwork",
+        (Stage(
+            "whole",
+            (Output("centers", ("N", 1, "H", "W")), Output("features", ("N", "C", "H", "W")),
+             Output("channel", ("N", "C", "H", "W")), Output("spatial", ("N", "C", "H", "W"))),
+            "CIDDecode", "posedeploy.sdk.decode.cid:cid_decoder",
+            host_weights="posedeploy.export.cid:write_decoupling",
+        ),),
+        codecs=("DecoupledHeatmap",),
+    ),
+    HeadSpec(
+        "dekr", "dekr", ("DEKRHead",), False, "posedeploy.export.dekr:DekrNetwork",
+        (Stage(
+            "whole",
+            (Output("heatmaps", ("N", "C", "H", "W")),
+             Output("displacements", ("N", "C", "H", "W"))),
+            "DEKRDecode", "posedeploy.sdk.decode.dekr:dekr_decoder",
+            host_weights="posedeploy.export.dekr:write_rescore_net",
+        ),),
+        codecs=("SPR",),
+    ),
     HeadSpec(
         "heatmap", "", ("CPMHead", "HeatmapHead", "MSPNHead", "ViPNASHead"), True,
         "posedeploy.export.networks:HeatmapNetwork",

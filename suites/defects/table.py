@@ -10,14 +10,16 @@ from suites.defects.planting import checkpoint, graph
 from suites.defects.table_detections import DETECTIONS
 from suites.defects.table_folder import FOLDER, PIPELINE
 from suites.defects.table_graph import GRAPH, WEIGHTS, half_a_channel
+from suites.defects.table_grouping import GROUPING
 from suites.defects.table_keypoints import KEYPOINTS
 from suites.defects.table_precision import PRECISION
 from suites.defects.table_regression import REGRESSION
 from suites.defects.table_session import SESSION
+from suites.defects.table_visibility import VISIBILITY
 
 DEFECTS = (
-    *WEIGHTS, *GRAPH, *DETECTIONS, *KEYPOINTS, *PIPELINE, *FOLDER, *REGRESSION,
-    *SESSION, *PRECISION,
+    *WEIGHTS, *GRAPH, *DETECTIONS, *GROUPING, *KEYPOINTS, *PIPELINE, *FOLDER, *REGRESSION,
+    *SESSION, *PRECISION, *VISIBILITY,
 )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from fixtures.grouping_configs import GROUPING_ROWS
 from poseconform.matrix.cells import mark_name
 from poseconform.planted.defects import Defect, Site
 from suites.defects.table import Limit
@@ -55,5 +56,6 @@ def families(defects: Iterable[Defect]) -> Iterator[str]:
 
     known = {row.name: row.family for row in MODELS}
     known |= {name: known[base] for name, (base, _) in VARIANTS.items()}
+    known |= {word: known[row] for word, row in GROUPING_ROWS.items()}
     for defect in defects:
         yield from (known[model] for model in defect.site.models if model in known)

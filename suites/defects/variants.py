@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from fixtures.tiny_models import DEBIAS, INTEGRAL, REGRESSION
+from fixtures.grouping_configs import GROUPING_KINDS, write_grouping_config
+from fixtures.tiny_models import DEBIAS, INTEGRAL, REGRESSION, RTMW, VISIBILITY
 from poseconform.matrix.cells import Cell, Model
 from poseconform.planted.defects import Defect, Site
 from poseconform.subject.protocol import Subject
@@ -60,12 +61,16 @@ VARIANTS: Mapping[str, tuple[str, str]] = {
         _WIDE + _PIPELINE.format(steps=_BOTTOM_UP, packed=_PACKED),
     ),
     "rtmo_t_2_classes": ("rtmo_t", _CLASSES),
+    "rtmw_tiny": ("rtmw_m", RTMW),
+    "vis_res18": ("vis_res50", VISIBILITY),
     "yoloxpose_tiny_2_classes": ("yoloxpose_tiny", _CLASSES),
 }  # fmt: skip
 
 
 def model_of(subject: Subject, name: str, folder: Path) -> Model:
-    """A model of the zoo, or of `VARIANTS`, whose config is then written into `folder`."""
+    """A model of the zoo; or of `VARIANTS` or a kind that groups, its config put into `folder`."""
+    if name in GROUPING_KINDS:
+        return subject.model_from_config(str(write_grouping_config(name, folder / f"{name}.py")))
     if name not in VARIANTS:
         (model,) = subject.models([name])
         return model

@@ -1,8 +1,8 @@
 """Makes the outputs and the images of README and docs/ anew: `python -m suites.documents`.
 
 Each command of a `console` block is run in a folder as the tutorial's reader has it, and what it
-prints is written below it, unless what is there agrees. The images are made with the tutorial
-and need Chromium. Arguments are names of pages; without them, it is all of them.
+prints is written below it, unless what is there agrees. The images are made with their page;
+those of the tutorial need Chromium. Arguments are names of pages; without them, it is all of them.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import tempfile
 from pathlib import Path
 
 from suites.documents.blocks import PAGES, ROOT, blocks, console
-from suites.documents.images import write_images
+from suites.documents.images import drawings, write_images
 from suites.documents.outputs import disagreement
-from suites.documents.reader import TUTORIAL, Reader, prepare, reader_of
+from suites.documents.reader import Reader, prepare, reader_of
 
 
 def console_pages() -> list[Path]:
@@ -46,8 +46,8 @@ def main(words: list[str]) -> None:
                 print(page.relative_to(ROOT), flush=True)
                 reader = reader_of(page, prepared, Path(folder, page.stem))
                 write_outputs(page, reader)
-                if page == TUTORIAL:
-                    write_images(reader.folder)
+                if drawings(page):
+                    write_images(page, reader.folder)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The images of README and docs/: drawings that `convert` wrote, and the matrix of the report.
+"""The images of README and docs/: what commands of pages drew, and the matrix of the report.
 
 `docs/assets/images.json` names what each was made from.
 """
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from poseconform.report.build import build_report
 from suites.documents.blocks import ROOT
 
+TUTORIAL = ROOT / "docs" / "tutorial.md"
 ASSETS = ROOT / "docs" / "assets"
 PROVENANCE = ASSETS / "images.json"
 BASELINE = ROOT / "reports" / "baselines" / "linux-x86_64.json"
@@ -34,11 +35,13 @@ PIXEL, CHANGED = 100, 1e-4
 
 @dataclass(frozen=True)
 class Drawing:
-    """An image that the tutorial's commands leave in the reader's folder."""
+    """An image that the commands of a page leave in the reader's folder."""
 
     source: str  # path in that folder
     caption: str
     alt: str
+    page: str = "tutorial.md"
+    frame: int | None = None  # of a video
 
 
 # ---- modify this table to add a drawing ----------------------------------------------------
@@ -56,6 +59,10 @@ DRAWINGS: Mapping[str, Drawing] = {
     "pytorch":     Drawing("models/ort/output_pytorch.jpg",
                            "Keypoints found by PyTorch",
                            "The figure with a skeleton drawn on its joints"),
+    "street":      Drawing("drawn/street_poses.mp4",
+                           "A frame of drawn/street_poses.mp4: three people, three identities",
+                           "Three walking figures, each with a skeleton of another color and a "
+                           "number above its head", "video.md", 30),
 }
 # fmt: on
 
@@ -72,16 +79,26 @@ ARGUMENTS = (
 )  # fmt: skip
 
 
-def read(path: Path) -> NDArray[np.uint8]:
-    """`[H, W, 3]`, BGR.
+def read(path: Path, frame: int | None = None) -> NDArray[np.uint8]:
+    """`[H, W, 3]`, BGR: an image, or a frame of a video.
 
     Raises:
         FileNotFoundError: No image there.
     """
-    image = cv2.imread(str(path))
+    if frame is None:
+        image = cv2.imread(str(path))
+    else:
+        capture = cv2.VideoCapture(str(path))
+        capture.set(cv2.CAP_PROP_POS_FRAMES, frame)
+        image = capture.read()[1]
     if image is None:
         raise FileNotFoundError(f"{path}: no image")
     return np.asarray(image, np.uint8)
+
+
+def drawings(page: Path) -> Mapping[str, Drawing]:
+    """The drawings that the commands of a page leave."""
+    return {name: drawing for name, drawing in DRAWINGS.items() if drawing.page == page.name}
 
 
 def changed(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
@@ -118,21 +135,36 @@ def _screenshot(page: Path, theme: str, folder: Path) -> NDArray[np.uint8]:
     return read(target)
 
 
-def write_images(reader: Path) -> None:
-    """Write all images and where they come from; `reader` is the tutorial's folder."""
-    known: dict[str, Any] = {}
-    for name, drawing in DRAWINGS.items():
-        fresh, path = read(reader / drawing.source), ASSETS / f"{name}.webp"
+def write_images(page: Path, reader: Path) -> None:
+    """Write the images of a page and where they come from; `reader` is its reader's folder.
+
+    With the tutorial, those of the matrix are made too.
+    """
+    known: dict[str, Any] = json.loads(PROVENANCE.read_text("utf-8"))["images"]
+    for name, drawing in drawings(page).items():
+        fresh, path = read(reader / drawing.source, drawing.frame), ASSETS / f"{name}.webp"
         if not path.is_file() or changed(read(path), fresh) > CHANGED:
             _write(name, fresh)
         known[f"{name}.webp"] = {
             "alt": drawing.alt, "caption": drawing.caption,
-            "made_from": f"docs/tutorial.md: {drawing.source}",
+            "made_from": f"docs/{page.name}: {drawing.source}",
         }  # fmt: skip
+    if page == TUTORIAL:
+        known |= _write_matrix()
+    for name, facts in known.items():
+        content = (ASSETS / name).read_bytes()
+        facts |= {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    text = {"made_by": "python -m suites.documents", "images": dict(sorted(known.items()))}
+    PROVENANCE.write_text(json.dumps(text, indent=1) + "\n", "utf-8")
+
+
+def _write_matrix() -> dict[str, Any]:
+    """Write the images of the report's matrix; where they come from."""
+    known: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
-        page, _ = build_report(BASELINE, Path(folder))
+        report, _ = build_report(BASELINE, Path(folder))
         for theme in THEMES:
-            _write(f"matrix-{theme}", _screenshot(page, theme, Path(folder)))
+            _write(f"matrix-{theme}", _screenshot(report, theme, Path(folder)))
             known[f"matrix-{theme}.webp"] = {
                 "alt": "A table of models and deploy configs; each cell has an outcome, the "
                 "distance of the keypoints in px, the time and the headroom",
@@ -140,8 +172,4 @@ def write_images(reader: Path) -> None:
                 "made_from": BASELINE.relative_to(ROOT).as_posix(),
                 "outcomes": matrix_facts(),
             }
-    for name, facts in known.items():
-        content = (ASSETS / name).read_bytes()
-        facts |= {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    text = {"made_by": "python -m suites.documents", "images": known}
-    PROVENANCE.write_text(json.dumps(text, indent=1) + "\n", "utf-8")
+    return known

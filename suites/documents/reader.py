@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
@@ -12,10 +13,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from fixtures.mmdeploy_folders import mmdeploy_folder
-from suites.documents.blocks import ROOT, Block, Command, blocks, commands
+import cv2
 
-TUTORIAL = ROOT / "docs" / "tutorial.md"
+from fixtures.mmdeploy_folders import mmdeploy_folder
+from fixtures.walking_figures import walking
+from suites.documents.blocks import ROOT, Block, Command, blocks, commands
+from suites.documents.images import TUTORIAL
+
 EXAMPLE = "example.py"  # the tutorial's block of this title makes the model and the images
 COLUMNS, WIDE = 76, 79  # of a terminal; what a page's column holds on a screen of 1280 px
 SECONDS = 420  # for one command
@@ -134,7 +138,29 @@ def add_mmdeploy_folder(reader: Reader) -> None:
         mmdeploy_folder(Path(folder, "ours"), reader.folder / "mmdeploy_models" / "rtmpose")
 
 
+def add_street(reader: Reader) -> None:
+    """What the reader of the page on videos has: a pose model, a video, and boxes in it."""
+    from posedeploy.apis.deploying import deploy
+
+    flow = "pose-detection_simcc_onnxruntime_dynamic"
+    deploy(flow, "rtmpose_t", str(reader.folder / "my.pth"), reader.folder / "work" / "rtmpose_t")
+    scene = walking("walk", size=(640, 384), frames=50)
+    writer = cv2.VideoWriter(
+        str(reader.folder / "street.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 25.0, scene.size
+    )
+    lines = []
+    for index, (image, truth) in enumerate(scene.drawn()):
+        writer.write(image)
+        people = [{"box": box.tolist(), "score": 0.9} for box in truth.boxes]
+        place = {"kind": "frame", "source": "street.mp4", "frame": index}
+        sides = {"width": scene.size[0], "height": scene.size[1]}
+        lines.append(json.dumps({**place, **sides, "people": people}))
+    writer.release()
+    (reader.folder / "boxes.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
 # Pages whose readers have more than the tutorial's script makes.
 ALSO: Mapping[str, Callable[[Reader], None]] = {
     "compare.md": add_mmdeploy_folder, "mmdeploy-folder.md": add_mmdeploy_folder,
+    "video.md": add_street,
 }  # fmt: skip

@@ -1,7 +1,6 @@
-"""Commands of README and docs/ run as they stand, and print what the pages have.
+"""Commands of `sh` blocks in README and docs/ run as they stand.
 
-`console` blocks have outputs: `python -m suites.documents` writes them. `sh` blocks have commands
-alone; those that are not run here are rows of `unrun.py`, with a reason.
+Those that are not run here are rows of `unrun.py`, with a reason.
 """
 
 from __future__ import annotations
@@ -15,18 +14,10 @@ import cv2
 import pytest
 
 from fixtures.images import photograph
-from suites.documents.__main__ import console_pages
 from suites.documents.blocks import PAGES, ROOT, blocks, commands, console, typed_lines
-from suites.documents.images import (
-    ASSETS,
-    BASELINE,
-    CHANGED,
-    DRAWINGS,
-    changed,
-    read,
-)
+from suites.documents.images import BASELINE
 from suites.documents.outputs import disagreement
-from suites.documents.reader import TUTORIAL, Reader, prepare, reader_of
+from suites.documents.reader import Reader, reader_of
 from suites.documents.unrun import NOT_RUN, why_not_run
 
 # What the capitals of a synopsis stand for.
@@ -38,29 +29,6 @@ PLACEHOLDERS = {
     "MODEL_CFG": "rtmpose_t",
 }
 RESULTS = ("OLD.json", "NEW.json", "a.json", "b.json", "results.json")
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return prepare(tmp_path_factory.mktemp("documents") / "prepared")
-
-
-@pytest.mark.timeout(900)
-@pytest.mark.parametrize("page", console_pages(), ids=lambda p: p.name)
-def test_commands_print_what_the_page_has(page: Path, prepared: Path, tmp_path: Path) -> None:
-    reader = reader_of(page, prepared, tmp_path / "reader")
-    for block, done in reader.follows(blocks(page.read_text("utf-8"))).items():
-        difference = disagreement(block.body, console(done))
-        assert not difference, f"{page.name}: python -m suites.documents {page.name}: {difference}"
-    if page == TUTORIAL:
-        check_drawings(reader.folder)
-
-
-def check_drawings(folder: Path) -> None:
-    """The images of the pages are those that the commands have drawn just now."""
-    for name, drawing in DRAWINGS.items():
-        part = changed(read(ASSETS / f"{name}.webp"), read(folder / drawing.source))
-        assert part <= CHANGED, f"{name}: python -m suites.documents tutorial.md"
 
 
 def shell_commands() -> dict[str, str]:

@@ -13,6 +13,7 @@ from enum import Enum
 class Reason(Enum):
     """Why a command is not run."""
 
+    CAMERA = "needs a camera or a stream"
     CHECKOUT = "changes files of the checkout"
     DATA = "needs a data set or results that are not in the repository"
     ELSEWHERE = "suites/inference/test_python_api.py runs it, with the Python that follows"
@@ -35,9 +36,11 @@ NOT_RUN: Sequence[NotRun] = (
     NotRun("bash .ci/run",                                         Reason.LONG),
     NotRun("pip install",                                          Reason.INSTALL),
     NotRun("posedeploy convert configs/mmpose",                    Reason.ELSEWHERE),
-    NotRun("posedeploy convert pose-detection_simcc_onnxruntime_dynamic-384x288 rtmw-x",
-           Reason.LONG),
     NotRun("posedeploy convert pose-detection_simcc_tensorrt",     Reason.GPU),
+    NotRun("posedeploy infer work/rtmo_s 0",                       Reason.CAMERA),
+    NotRun("posedeploy infer work/rtmpose_s photo.jpg --detector", Reason.LONG),
+    NotRun("posedeploy infer work/rtmpose_s rtsp://",              Reason.CAMERA),
+    NotRun("posedeploy infer work/rtmpose_s walk.mp4",             Reason.LONG),
     NotRun("posedeploy test --deploy-config",                      Reason.LONG),
     NotRun("posedeploy test --exporter",                           Reason.LONG),
     NotRun("posedeploy test --model-config my.py",                 Reason.LONG),

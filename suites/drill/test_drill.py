@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import time
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 from rich.console import Console
 
 from suites.drill.__main__ import CACHE, findings, run, table
+from suites.drill.acts import ACTS, act
 from suites.drill.backends import FAULTS
 from suites.drill.damage import DAMAGES, SERVERS
 from suites.drill.groups import GROUPS
-from suites.drill.harness import Attempt, Drill, Group, Outcome, Result
+from suites.drill.harness import Drill, Group, Outcome, Result
 from suites.drill.payloads import NAMES, PAYLOADS
 
 SEED = 0
@@ -34,26 +31,8 @@ def test_the_slice_has_no_finding() -> None:
     assert not findings(done, SEED), findings(done, SEED)
 
 
-# What an attempt may do: the drill must tell what it was.
-ACTS: dict[Outcome, Callable[[], object]] = {
-    Outcome.CRASH: os.abort,
-    Outcome.HANG: lambda: time.sleep(60),
-    Outcome.MEMORY: lambda: np.ones(2**29),
-    Outcome.TRACEBACK: lambda: 1 / 0,
-    Outcome.SAME: lambda: None,
-}
-
-
-def act(given: Attempt) -> Result:
-    """An attempt that does one of `ACTS`."""
-    outcome = list(ACTS)[given.index]
-    given.note(f"kind {outcome}")
-    ACTS[outcome]()
-    return Result(Outcome.SAME, "kind same", f"{given.rng.random()}")
-
-
 def test_what_attempts_do_is_told(tmp_path: Path) -> None:
-    group = Group("acts", 5, 5, f"{__name__}:act", "", seconds=12)
+    group = Group("acts", 5, 5, f"{act.__module__}:act", "", seconds=6)
     drill = Drill(SEED, tmp_path, tmp_path, workers=2)
     done = drill.run([(group, index) for index in range(5)], lambda _: None)
     assert [one.result.outcome for one in done] == list(ACTS)

@@ -9,7 +9,7 @@ from posedeploy.errors import BadInputError
 from posedeploy.sdk.binding import decoder_of
 from posedeploy.sdk.checks import Level
 from posedeploy.sdk.checks.clients import CLIENTS
-from posedeploy.sdk.folder import JSON_FILES, read_folder
+from posedeploy.sdk.folder import JSON_FILES, TASKS, read_folder
 from posedeploy.sdk.transforms import compile_transforms
 from posedeploy.sdk.validate import validate
 
@@ -33,7 +33,7 @@ def one(data: bytes) -> None:
     for finding in findings:
         str(finding).encode()
     try:
-        model = read_folder(folder)
+        model = read_folder(folder, TASKS)
         decoder_of(model, compile_transforms(model.transforms))
         str(model.dataset_meta).encode()
     except BadInputError as error:

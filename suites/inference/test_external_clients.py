@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from fixtures.detector_folders import detector_of_pose_model, yolox_graph
 from fixtures.images import photograph
 from fixtures.mmdeploy_folders import mmdeploy_folder
 from poseconform.isolation.child import SINGLE_THREAD, Child
@@ -178,3 +179,32 @@ def test_rtmlib_rtmo_finds_the_people_we_find(
     assert len(ours) == len(theirs) > 0
     np.testing.assert_allclose(theirs[..., :2], ours[..., :2], atol=EXACT_PX, rtol=0)
     np.testing.assert_allclose(theirs[..., 2], ours[..., 2], atol=SCORE, rtol=0)
+
+
+@pytest.mark.heads("yolox-pose")
+@pytest.mark.parametrize("image_name", ["astronaut", "hopper"])
+def test_mmdeploy_runtime_finds_the_boxes_we_find(
+    cell: Cell, judge: Judge, image_name: str, child: Child, other: Child, tmp_path: Path
+) -> None:
+    """In a detection folder, around the network of a pose model: the boxes are the same."""
+    needs("mmdeploy_runtime")
+    folder = detector_of_pose_model(judge.conversion(cell).folder, tmp_path / "detector")
+    image = photograph(image_name)
+    ours = ask(other, "posedeploy_people", str(folder), image)
+    theirs = ask(child, "mmdeploy_detector", str(folder), image)
+    last = np.array([image.shape[1], image.shape[0]] * 2) - 1  # it ends boxes at the last pixel
+    assert len(ours) == len(theirs) > 10
+    np.testing.assert_allclose(theirs[:, :4], ours[:, :4].clip(max=last), atol=EXACT_PX, rtol=0)
+    np.testing.assert_allclose(theirs[:, 4], ours[:, 4], atol=SCORE, rtol=0)
+
+
+def test_rtmlib_yolox_decodes_as_we_do(child: Child, other: Child, tmp_path: Path) -> None:
+    needs("rtmlib")
+    image = photograph("astronaut")[:320, :480]  # of the input's size: nobody resizes
+    boxes = np.array([[10, 20, 200, 300], [250, 30, 470, 310], [210, 150, 240, 200]], np.float32)
+    size, scores = (480, 320), [0.9, 0.8, 0.4]
+    graph = str(yolox_graph(tmp_path / "yolox.onnx", boxes, scores, [0, 0, 0], size=size))
+    ours = ask(other, "posedeploy_people", graph, image)
+    theirs = ask(child, "rtmlib_yolox", graph, size, image)
+    np.testing.assert_allclose(theirs, ours[:, :4], atol=EXACT_PX, rtol=0)
+    np.testing.assert_allclose(ours[:, :4], boxes, atol=EXACT_PX, rtol=0)

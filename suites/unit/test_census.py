@@ -29,9 +29,6 @@ from posedeploy.zoo.table import mmpose_files
 # ---- modify these tables when a head is supported ------------------------------------------
 # What a refusal names as the thing that is missing -> how many configs of mmpose 1.3.2 need it
 REFUSED: Mapping[str, int] = {
-    "AssociativeEmbeddingHead": 1,
-    "CIDHead": 2,
-    "DEKRHead": 4,
     "mmpose/configs/_base_/default_runtime.py": 1,  # EDPose: mmpose's wheel lacks the file
 }
 THREE_DIMENSIONS: Mapping[str, int] = {  # no aim of this project

@@ -58,7 +58,7 @@ def _is_brought(cell: Cell, _device: str) -> bool:
 
 @check(stage="contract", suite="conversion", applies=_is_brought, anywhere=True)
 def files(judge: Judge, cell: Cell) -> Verdict:
-    """A folder that somebody brought holds the SDK's JSON files, and those that they name."""
+    """A folder of another toolchain holds the SDK's JSON files, and those that they name."""
     conversion = judge.conversion(cell)
     wrong = sorted((CLIENTS_READ | set(cell.flow.files)) - set(conversion.files))
     house = sorted(SDK_FILES - CLIENTS_READ - set(conversion.files))

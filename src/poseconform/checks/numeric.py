@@ -17,8 +17,19 @@ from poseconform.checks.decoded import (
     judge_decoded_overlap,
     judge_scores,
 )
-from poseconform.checks.detections import judge_detected_keypoints, judge_detections, judge_rows
-from poseconform.checks.tensors import judge_finite, judge_keypoints, judge_overlap, judge_tensors
+from poseconform.checks.detections import (
+    judge_detected_keypoints,
+    judge_detection_overlap,
+    judge_detections,
+    judge_rows,
+)
+from poseconform.checks.tensors import (
+    combined,
+    judge_finite,
+    judge_keypoints,
+    judge_overlap,
+    judge_tensors,
+)
 from poseconform.compare.tolerances import Tolerance, tolerance_for
 from poseconform.judge.judge import Judge
 from poseconform.judge.runs import Execution
@@ -104,9 +115,12 @@ def tensors(judge: Judge, cell: Cell) -> Verdict:
     """Tensors, or matched detections, against PyTorch in float64."""
     if cell.flow.keypoints:
         return judge_scores(*_measured(judge, cell), cell.flow.keypoints)
-    if cell.model.bottom_up:
-        return judge_detections(*_measured(judge, cell), cell.model.score_thr)
-    return judge_tensors(*_measured(judge, cell))
+    measured = _measured(judge, cell)
+    _, reference, _ = measured
+    if not cell.model.bottom_up:
+        return judge_tensors(*measured)
+    detections = judge_detections(*measured, cell.model.score_thr)
+    return combined(judge_tensors(*measured), detections) if reference.outputs else detections
 
 
 def _has_batches(cell: Cell, _device: str) -> bool:
@@ -118,7 +132,11 @@ def batches(judge: Judge, cell: Cell) -> Verdict:
     """A batch equals its parts."""
     if cell.flow.keypoints:
         return judge_decoded_overlap(*_measured(judge, cell), cell.flow.keypoints)
-    return judge_overlap(*_measured(judge, cell))
+    measured = _measured(judge, cell)
+    _, reference, _ = measured
+    if cell.model.bottom_up and not reference.outputs:
+        return judge_detection_overlap(*measured)
+    return judge_overlap(*measured)
 
 
 @check(stage="keypoints", suite="parity")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +32,7 @@ from poseconform.compare.tolerances import NEAR_TIES, SDK_P99_PX, Tolerance, tol
 from poseconform.judge.judge import Judge
 from poseconform.judge.stages import StageFailure
 from poseconform.matrix.cells import Cell
-from poseconform.reference.heads import reference_head
+from poseconform.reference.heads import Grouping, reference_head
 from poseconform.reference.values import DetectionTruth, Reference
 from poseconform.subject.clients import ClientAnswer
 from poseconform.subject.folders import leaves_folder
@@ -136,6 +137,8 @@ def _max_people(judge: Judge, cell: Cell) -> int:
     """How many people a client can give for an image: the graph's rows, or the host's limit."""
     if not cell.model.bottom_up:
         return 1
+    if isinstance(reference_head(cell.model.head).kind, Grouping):
+        return sys.maxsize  # whoever the model finds
     params = _tasks(judge, cell)[-1]["params"]
     execution = judge.execution(cell)
     names = [info.name for info in execution.loaded.outputs]
@@ -251,7 +254,11 @@ def _bottom_up(
                 f"sample {i}: {int(wrong.sum())} of {len(rows)} people have another class than "
                 "the reference's (near ties not counted)"
             )
-        parts.append(keypoint_distances(got.keypoints[rows], expected.keypoints[columns]).ravel())
+        distances = keypoint_distances(got.keypoints[rows], expected.keypoints[columns])
+        if reference.keypoint_ties:
+            ties = reference.keypoint_ties[i][columns]
+            distances = distances[~ties | ~np.isfinite(distances)]
+        parts.append(distances.ravel())
     return np.concatenate(parts), failures
 
 

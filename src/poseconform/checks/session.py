@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
-
 import numpy as np
 
 from poseconform.checks.conversion import onnx_file, size_operators
@@ -21,13 +19,13 @@ def runs(judge: Judge, cell: Cell) -> Verdict:
     """The backend loads the files and gives outputs for every batch."""
     execution = judge.execution(cell)
     empty = [batch.samples for batch in execution.batches if not batch.outputs]
-    single = [1000 * b.seconds for b in execution.batches if len(b.samples) == 1]
-    low, high = np.percentile(single, [25, 75]) if len(single) > 1 else (0.0, 0.0)
+    single = [1000 * seconds for seconds in execution.timed]
+    low, median, high = np.percentile(single, [25, 50, 75]).tolist()
     return Verdict(
         differences([("batches without outputs", empty, [])]),
         stages=(StageRecord("load", execution.loaded.seconds),),
         effective_options=dict(execution.loaded.effective_options),
-        latency_ms=LatencyRecord(statistics.median(single), float(high - low), len(single)),
+        latency_ms=LatencyRecord(median, high - low, len(single)),
         batches=tuple(sorted({len(b.samples) for b in execution.batches})),
     )
 

@@ -6,6 +6,7 @@ Every function returns its measurements on a pass as well.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +62,13 @@ def of_outputs(records: Sequence[OutputRecord], failures: Sequence[str]) -> Verd
     """The verdict on outputs; its headroom is that of the worst one."""
     headrooms = [record.headroom for record in records if record.headroom is not None]
     return Verdict(tuple(failures), outputs=tuple(records), headroom=max(headrooms, default=None))
+
+
+def combined(tensors: Verdict, people: Verdict) -> Verdict:
+    """The verdict on maps and on the people in them."""
+    records = (*tensors.outputs, *people.outputs)
+    verdict = of_outputs(records, (*tensors.failures, *people.failures))
+    return replace(verdict, benign_flips=people.benign_flips)
 
 
 def output_record(
@@ -131,11 +139,12 @@ def judge_keypoints(
 
 
 def judge_overlap(execution: Execution, reference: Reference, row: Tolerance) -> Verdict:
-    """An image's result must not depend on the batch it is in."""
+    """What a graph outputs for an image, but for detections, must not depend on its batch."""
     failures = []
-    for name in execution.names:
+    graph = execution.batches[0].outputs
+    for name in (name for name in reference.outputs if name in graph):
         rows, samples = execution.rows(name)
-        limit = 2 * overlap_limit(name, reference, row)
+        limit = 2 * reference.allowed(name, row).max
         for sample in np.unique(samples):
             same = rows[samples == sample]
             difference = float(np.abs(same - same[:1]).max())
@@ -145,13 +154,6 @@ def judge_overlap(execution: Execution, reference: Reference, row: Tolerance) ->
                     f"allowed {limit:.3g}"
                 )
     return Verdict(tuple(failures))
-
-
-def overlap_limit(name: str, reference: Reference, row: Tolerance) -> float:
-    """Allowed maximum error of a graph output, for detections the largest of its parts."""
-    if name in reference.outputs:
-        return reference.allowed(name, row).max
-    return max(reference.allowed(n, row).max for n in reference.ref_errors if n.startswith(name))
 
 
 def as_record(pixels: PixelDistances) -> PixelError:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from posedeploy.runtime.quantized.noise import decibels
 
@@ -168,6 +167,8 @@ def match_detections(
     scores = np.abs(got.scores[:, None] - expected.scores[None])
     cost = np.maximum(boxes, keypoints) + 100.0 * scores
     cost[~np.isfinite(cost)] = 1e9
+    from scipy.optimize import linear_sum_assignment  # a third of a second
+
     rows, columns = linear_sum_assignment(np.minimum(cost, 10 * match_px))
     near = cost[rows, columns] <= match_px
     return rows[near], columns[near]

@@ -15,13 +15,13 @@ def load(files: Sequence[Path], device: str, options: SessionOptions) -> Session
     """Load the file on the CPU, in float32; the signature is that of `Runtime.load`."""
     del device
     float32 = SessionOptions("fp32", options.threads)
-    return _Evaluated(get_runtime("onnxruntime").load(files[:1], "cpu", float32))
+    return Evaluated(get_runtime("onnxruntime").load(files[:1], "cpu", float32), "onnxruntime")
 
 
-class _Evaluated:
-    """A session that reports this evaluator in place of the backend."""
+class Evaluated:
+    """A session that reports an evaluator in place of the backend."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, evaluator: str) -> None:
         self.inputs, self.outputs = session.inputs, session.outputs
-        self.effective_options = {"evaluator": "onnxruntime"}
+        self.effective_options = {"evaluator": evaluator}
         self.run = session.run

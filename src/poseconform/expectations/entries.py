@@ -127,14 +127,20 @@ class Declarations:
 
 
 def refuse_unmatched(entries: Iterable[Expectation], cells: Iterable[Cell]) -> None:
-    """Raise a pytest.UsageError that names every entry that matches no cell of the matrix."""
-    cells = tuple(cells)
+    """Raise a pytest.UsageError that names every entry that matches no cell of the matrix.
+
+    No more of `cells` are taken than it needs.
+    """
+    unmatched = list(entries)
+    for cell in cells:
+        unmatched = [e for e in unmatched if not e.matches(cell)]
+        if not unmatched:
+            return
     lines = [
         f"{e.source}: model {e.model!r}, family {e.family!r}, deploy config {e.deploy_config!r}: "
         f"found no such cell of {e.backend}; expected at least one of the matrix. "
         "Correct the entry, or remove it."
-        for e in entries
-        if not any(e.matches(cell) for cell in cells)
+        for e in unmatched
     ]
     if lines:
         raise pytest.UsageError("\n".join(lines))

@@ -9,11 +9,8 @@ to a log file, so that a library's output cannot corrupt a reply. A child ends w
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-import os
 import signal
-import subprocess
 import sys
 import threading
 import traceback
@@ -24,20 +21,12 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from poseconform.isolation.forking import ForkServer, serve_forks
+from poseconform.isolation.processes import Guard, Process, end_connected, spawn
 from posedeploy.runtime.parent import end_with_parent
-from posedeploy.runtime.processes import (
-    POLL_SECONDS,
-    Limit,
-    Overrun,
-    Usage,
-    Watch,
-    tell_waiting,
-    usage_of,
-)  # fmt: skip
+from posedeploy.runtime.processes import Limit, Usage, Watch, tell_waiting, usage_of
 
 LOG_TAIL_LINES = 30
-# Not `-m`: replies hold classes of this module, which would be `__main__`'s there.
-_MAIN = "from poseconform.isolation.child import main; main()"
 SINGLE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
 
@@ -93,7 +82,8 @@ class Child:
     """A child Python process that runs functions by name; its output is appended to `log`.
 
     It has the environment variables `env` on top of this process's. It ends with the thread that
-    makes the first call. `usage` reads what a process has used.
+    makes the first call. `usage` reads what a process has used. With a `server` it is forked, and
+    has that one's environment.
     """
 
     def __init__(
@@ -101,11 +91,13 @@ class Child:
         log: Path,
         env: dict[str, str] | None = None,
         usage: Callable[[int], Usage | None] = usage_of,
+        server: ForkServer | None = None,
     ) -> None:
         self._log = log
         self._env = env or {}
         self._usage = usage
-        self._process: subprocess.Popen[bytes] | None = None
+        self._server = server
+        self._process: Process | None = None
         self._connection: Connection | None = None
 
     def __enter__(self) -> Child:
@@ -127,7 +119,7 @@ class Child:
         process, connection = self._start()
         start = self._log.stat().st_size
         limit = timeout if isinstance(timeout, Limit) else Limit(timeout)
-        guard = _Guard(process, Watch(limit, lambda: self._usage(process.pid)))
+        guard = Guard(process, Watch(limit, lambda: self._usage(process.pid)))
         guard.start()
         try:
             connection.send((target, args))
@@ -152,14 +144,10 @@ class Child:
 
     def close(self) -> None:
         """End the child; harmless when there is none."""
-        if self._connection is not None:
-            self._connection.close()
-        if self._process is not None:
-            _kill_family(self._process)
-            self._process.wait()
+        end_connected(self._process, self._connection)
         self._process = self._connection = None
 
-    def _start(self) -> tuple[subprocess.Popen[bytes], Connection]:
+    def _start(self) -> tuple[Process, Connection]:
         if self._process is not None and self._connection is not None:
             if self._process.poll() is None:
                 return self._process, self._connection
@@ -167,12 +155,9 @@ class Child:
         self._log.parent.mkdir(parents=True, exist_ok=True)
         self._connection, theirs = Pipe()
         with theirs, self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", _MAIN, str(theirs.fileno()), str(os.getpid())],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                env={**os.environ, **self._env}, pass_fds=(theirs.fileno(),),
-                process_group=0,  # so that its own children can be ended with it
-            )  # fmt: skip
+            handles = theirs.fileno(), log.fileno()
+            started = self._server.start(*handles) if self._server else spawn(*handles, self._env)
+            self._process = started
         return self._process, self._connection
 
     def _tail(self, start: int) -> str:
@@ -182,47 +167,29 @@ class Child:
         return "\n".join(text.splitlines()[-LOG_TAIL_LINES:])
 
 
-def _kill_family(process: subprocess.Popen[bytes]) -> None:
-    """Kill a child and what it has started and not put into a group of its own."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-
-
-class _Guard(threading.Thread):
-    """Kills a child that exceeds its limit.
-
-    A thread, for a reply that stops half-way blocks `recv`, and `poll` does not see that.
-    """
-
-    def __init__(self, process: subprocess.Popen[bytes], watch: Watch) -> None:
-        super().__init__(daemon=True)
-        self.watch = watch
-        self.overrun: Overrun | None = None
-        self._process, self._stopped = process, threading.Event()
-
-    def run(self) -> None:
-        while self.overrun is None and not self._stopped.wait(POLL_SECONDS):
-            self.overrun = self.watch.overrun()
-        if self.overrun is not None:
-            _kill_family(self._process)
-
-    def stop(self) -> None:
-        """The child has answered or ended."""
-        self._stopped.set()
-        self.join()
-
-
 def main() -> None:
-    """Serve on the socket of the command line: one request, one reply, until it is closed."""
-    end_with_parent(int(sys.argv[2]))
+    """Serve on the socket of the command line: one request, one reply, until it is closed.
+
+    With modules on the command line, import them, and serve so in a fork for each request.
+    """
+    number, parent, *modules = sys.argv[1:]
+    end_with_parent(int(parent))
+    connection: Connection | None = Connection(int(number))
+    if modules and connection:
+        connection = serve_forks(connection, modules)
+    if connection:
+        _serve(connection)
+
+
+def _serve(connection: Connection) -> None:
     sending = threading.Lock()  # any thread may begin to wait
-    with Connection(int(sys.argv[1])) as connection:
 
-        def send(message: object) -> None:
-            with sending:
-                connection.send(message)
+    def send(message: object) -> None:
+        with sending:
+            connection.send(message)
 
-        tell_waiting(lambda begins: send(Waiting(begins)))
+    tell_waiting(lambda begins: send(Waiting(begins)))
+    with connection:
         while True:
             try:
                 target, args = connection.recv()

@@ -1,8 +1,10 @@
 """Conversions, references and runs of one pytest process, each done once.
 
 Everything native happens in child processes: one that has torch loaded and serves many cells, and
-a fresh one for the backend of each cell. A failure is raised for the first test that needs the
-result; for the others it is `Blocked`, which names the stage that failed.
+one for the backend of each cell, which runs the files and then the client, and is replaced after a
+fault. On the CPU that one is forked from a process that has done the imports. A failure is raised
+for the first test that needs the result; for the others it is `Blocked`, which names the stage
+that failed.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,14 +24,28 @@ from poseconform import reference
 from poseconform.datasets.labeled import DataSet, LabeledImage
 from poseconform.isolation.artifacts import ArtifactCache, content_key, tree_sha256
 from poseconform.isolation.child import SINGLE_THREAD, Child, ChildFailure
+from poseconform.isolation.children import CellChildren
 from poseconform.isolation.device_lock import device_lock
 from poseconform.judge.limits import Limits, Scale
-from poseconform.judge.runs import Batch, Execution, Loaded, input_fault, plan_batches
+from poseconform.judge.runs import (
+    MAX_TIMED,
+    MIN_TIMED,
+    Batch,
+    Execution,
+    Loaded,
+    input_fault,
+    plan_batches,
+)  # fmt: skip
 from poseconform.judge.stages import Blocked, StageFailure, Unavailable, failing_at
 from poseconform.matrix.cells import Cell, Model
 from poseconform.matrix.weights import MADE
 from poseconform.reference.heads import reference_head
-from poseconform.reference.values import Reference, Sample, read_reference
+from poseconform.reference.values import (
+    Reference,
+    Sample,
+    precision_computed,
+    read_reference,
+)
 from poseconform.subject.clients import ClientAnswer
 from poseconform.subject.environment import Availabilities, package_versions
 from poseconform.subject.loading import DEFAULT_SUBJECT
@@ -42,6 +58,11 @@ from posedeploy.runtime.processes import Limit
 
 T = TypeVar("T")
 _DROPPED = "dropped"  # folder of artifacts that go with their model
+# What the child of a cell imports whatever its backend is; none of it starts a thread
+PRELOADED = (
+    "poseconform.judge.runs", "poseconform.reference.values", "poseconform.subject.clients",
+    "posedeploy.sdk",
+)  # fmt: skip
 
 
 def no_dataset(_bottom_up: bool) -> DataSet:
@@ -60,7 +81,7 @@ class Judge:
         figures: Gives so many labeled figures of one person; none by default.
         dataset: Gives the labeled data set for bottom-up models (True) or top-down ones.
         subject_spec: 'module:object' from which child processes load the subject.
-        make_child: Makes a child process, given its log file and environment variables.
+        make_child: Makes a child process, as `Child` does.
         config_text: Gives a model config as text, for the key of its reference.
         warp: Gives how images are warped here, for the same.
         dropped: True for a model whose weights and artifacts are removed by `forget`.
@@ -76,12 +97,14 @@ class Judge:
     figures: Callable[[int], Sequence[LabeledImage]] = lambda _count: ()
     dataset: Callable[[bool], DataSet] = no_dataset
     subject_spec: str = DEFAULT_SUBJECT
-    make_child: Callable[[Path, dict[str, str]], Child] = Child
+    make_child: Callable[..., Child] = Child
     config_text: Callable[[str], str] = config_text
     warp: Callable[[], Warp] = own_warp
     dropped: Callable[[Model], bool] = lambda _model: False
     _done: dict[tuple[str, ...], Any] = field(default_factory=dict)
     _torch: Child | None = None
+    _children: CellChildren = field(default_factory=CellChildren)
+    _token: object = field(default_factory=object, init=False)  # of this judge, not of copies
 
     @property
     def subject(self) -> Subject:
@@ -89,9 +112,10 @@ class Judge:
         return self.availabilities.subject
 
     def close(self) -> None:
-        """End the child that has torch loaded."""
+        """End all child processes."""
         if self._torch is not None:
             self._torch.close()
+        self._children.close()
 
     def cache_of(self, model: Model) -> ArtifactCache:
         """The cache, or one of this judge alone for a model that is dropped."""
@@ -109,6 +133,7 @@ class Judge:
                 Path(path).unlink(missing_ok=True)
             shutil.rmtree(self.scratch / _DROPPED, ignore_errors=True)
         self._done.clear()
+        self._children.release()
 
     def with_conversion(self, cell: Cell, conversion: Conversion) -> Judge:
         """A judge with the results of this one, which judges another folder for one cell."""
@@ -164,7 +189,8 @@ class Judge:
         return device_of(cell.flow.backend, cell.flow.precision, self.availabilities.device)
 
     def reference(self, model: Model, precision: str) -> Reference:
-        """What PyTorch computes."""
+        """What PyTorch computes, once for all precisions that share it."""
+        precision = precision_computed(precision, model.bottom_up)
 
         def refer() -> Reference:
             checkpoint, samples = self.checkpoint(model), list(self.samples)
@@ -231,6 +257,7 @@ class Judge:
 
     def convert(self, cell: Cell) -> Conversion:
         """Convert the cell, even if this judge has done it already."""
+        self._children.release()  # the session of the last cell need not be in memory meanwhile
         checkpoint = self.checkpoint(cell.model)
         on_device = self.subject.builds_for_device(cell.flow.backend)
         scale = self.limits.build if on_device else self.limits.convert
@@ -258,9 +285,24 @@ class Judge:
         plans = plan_batches(cell.flow.shape_mode, len(inputs))
         with self.running(cell) as child:
             loaded, batches = self.run_files(child, cell, files, inputs, plans, evaluate=evaluate)
+            timed = self._time(child, cell, inputs[:1], batches)
         if reference_head(cell.model.head).leaves_suppression(i.name for i in loaded.outputs):
             batches = self._finish(cell.model, batches)
-        return Execution(loaded, tuple(batches))
+        return Execution(loaded, tuple(batches), timed)
+
+    def _time(
+        self, child: Child, cell: Cell, image: NDArray[Any], batches: Sequence[Batch]
+    ) -> tuple[float, ...]:
+        """Seconds of runs on one image `[1, 3, H, W]`: those of `batches` if they are several."""
+        timed = tuple(batch.seconds for batch in batches[1:] if len(batch.samples) == 1)
+        if len(timed) >= MIN_TIMED:
+            return timed
+        with failing_at("run"):
+            limit = self.limit(self.limits.run, cell, 1 + MAX_TIMED)
+            return cast(
+                "tuple[float, ...]",
+                child.call("poseconform.judge.runs:time_runs", image, timeout=limit),
+            )
 
     def run_files(
         self, child: Child, cell: Cell, files: Sequence[str], inputs: NDArray[Any],
@@ -308,15 +350,23 @@ class Judge:
         return self.options.get(cell.id, SessionOptions(cell.flow.precision, threads=1))
 
     def _finish(self, model: Model, batches: Sequence[Batch]) -> list[Batch]:
-        """The same batches with detections, made of outputs before suppression."""
-        outputs = [dict(batch.outputs) for batch in batches]
+        """The same batches with detections, made image by image of outputs before suppression."""
+        outputs = [
+            {name: rows[row : row + 1] for name, rows in batch.outputs.items()}
+            for batch in batches
+            for row in range(len(batch.samples))
+        ]
         with failing_at("run"):
-            detections = self.in_torch(
-                "poseconform.reference.host_detections:detections",
-                model, self.checkpoint(model), outputs,
+            images = iter(
+                self.in_torch(
+                    "poseconform.reference.host_detections:detections",
+                    model, self.checkpoint(model), outputs,
+                )
             )  # fmt: skip
-        pairs = zip(batches, detections, strict=True)
-        return [replace(batch, detections=part) for batch, part in pairs]
+        return [
+            replace(batch, detections=_together([next(images) for _ in batch.samples]))
+            for batch in batches
+        ]
 
     def reference_parts(self, model: Model, samples: Sequence[Sample]) -> dict[str, object]:
         """What the reference of a model and its weights depends on."""
@@ -334,15 +384,39 @@ class Judge:
         self._torch = self._torch or self.child("torch")
         return self._torch.call(target, *args, timeout=timeout or self.limits.convert.limit())
 
-    def child(self, name: str) -> Child:
-        """A fresh child with a log of this name."""
-        return self.make_child(self.scratch / f"{name.replace('/', '_')}.log", SINGLE_THREAD)
+    def child(self, name: str, cell: Cell | None = None) -> Child:
+        """A fresh child with a log of this name; one for a cell on the CPU has the imports."""
+        log, server = self._log(name), None
+        if cell and Device.parse(self.device(cell)).kind == "cpu":
+            modules = (*PRELOADED, *backend_row(cell.flow.backend).preload)
+            server = self._children.server(modules, self._log("imports"), SINGLE_THREAD)
+        return self.make_child(log, SINGLE_THREAD, server=server)
+
+    def _log(self, name: str) -> Path:
+        return self.scratch / f"{name.replace('/', '_')}.log"
 
     @contextmanager
     def running(self, cell: Cell) -> Iterator[Child]:
-        """A fresh child for the cell's backend, which has its device to itself."""
-        with device_lock(Device.parse(self.device(cell))), self.child(cell.id) as child:
+        """The child for the cell's backend: a fresh one for the cell, and after any failure.
+
+        On a GPU it has the device to itself, and ends with the block.
+        """
+        device = Device.parse(self.device(cell))
+        if device.kind != "cpu":
+            with device_lock(device), self.child(cell.id) as child:
+                yield child
+            return
+        child = self._children.of((self._token, cell.id), lambda: self.child(cell.id, cell))
+        try:
             yield child
+        except BaseException:
+            self._children.release()
+            raise
+
+
+def _together(images: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    """The detections of the images of a batch; all have as many rows."""
+    return {name: np.concatenate([image[name] for image in images]) for name in images[0]}
 
 
 def backend_files(cell: Cell, folder: Path) -> list[str]:

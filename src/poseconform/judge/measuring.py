@@ -49,7 +49,7 @@ def layer_noise(judge: Judge, cell: Cell) -> Quantized:
         folders = judge.conversion(cell).folder, judge.convert(exact).folder
         files = [backend_files(cell, folder) for folder in folders]
         inputs = _layer_inputs(judge, cell)
-        with judge.child(f"{cell.id}-layers") as child, failing_at("numeric"):
+        with judge.child(f"{cell.id}-layers", cell) as child, failing_at("numeric"):
             measured: Quantized = child.call(
                 MEASURES[cell.flow.backend], *files, inputs,
                 timeout=judge.limits.convert.limit(judge.pytorch_seconds(cell.model)),

@@ -16,8 +16,11 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from posedeploy.runtime import Session, SessionOptions, TensorInfo, backend_row, get_runtime
+from poseconform.isolation.sessions import SharedRuntime
+from posedeploy.runtime import Session, SessionOptions, TensorInfo, backend_row
 
+# How often a warm session is timed on one image: no more once it has taken so many seconds.
+MIN_TIMED, MAX_TIMED, TIMED_SECONDS = 2, 5, 0.2
 _sessions: list[Session] = []
 
 
@@ -55,10 +58,14 @@ class Batch:
 
 @dataclass(frozen=True)
 class Execution:
-    """A cell's backend run over all samples."""
+    """A cell's backend run over all samples.
+
+    `timed` are seconds of runs on one image by a session that has run such an image before.
+    """
 
     loaded: Loaded
     batches: tuple[Batch, ...]
+    timed: tuple[float, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -127,9 +134,10 @@ def load(
     module = backend_row(backend).evaluator
     if evaluate and not module:
         raise ValueError(f"the judge has no evaluator for {backend}")
-    runtime = importlib.import_module(module) if evaluate else get_runtime(backend)
+    _sessions.clear()
+    runtime = importlib.import_module(module) if evaluate else SharedRuntime(backend)
     session = cast("Session", runtime.load([Path(f) for f in files], device, options))
-    _sessions[:] = [session]
+    _sessions.append(session)
     seconds = time.perf_counter() - started
     return Loaded(session.inputs, session.outputs, dict(session.effective_options), seconds)
 
@@ -140,6 +148,18 @@ def run(feed: NDArray[Any]) -> Ran:
     started = time.perf_counter()
     outputs = session.run({session.inputs[0].name: feed})
     return Ran(outputs, time.perf_counter() - started)
+
+
+def time_runs(feed: NDArray[Any]) -> tuple[float, ...]:
+    """Seconds of runs on `feed`, `[1, 3, H, W]`, after one that warms the session up.
+
+    The first run on a shape allocates and compiles: it can take twelve times as long.
+    """
+    run_filled(feed)
+    seconds = [run_filled(feed).seconds for _ in range(MIN_TIMED)]
+    while len(seconds) < MAX_TIMED and sum(seconds) < TIMED_SECONDS:
+        seconds.append(run_filled(feed).seconds)
+    return tuple(seconds)
 
 
 def run_filled(feed: NDArray[Any]) -> Ran:

@@ -30,6 +30,7 @@ from poseconform.pytest_plugin.options import (
     availabilities_of,
     is_dropped,
     refuse_unwritable,
+    runs_tests,
     selection_of,
     subject_of,
 )
@@ -76,8 +77,8 @@ def make_room(cache: Path, limit_gb: int) -> None:
 def run_folder(config: pytest.Config) -> RunFolder:
     """Where the files of this run are: in the report's folder, or in a temporary one."""
     if _FOLDER not in config.stash:
-        workerinput = getattr(config, "workerinput", {})
-        named = workerinput.get(_WORKERINPUT) or config.option.report_dir
+        workerinput, option = getattr(config, "workerinput", {}), config.option
+        named = workerinput.get(_WORKERINPUT) or (runs_tests(option) and option.report_dir)
         path = Path(named or tempfile.mkdtemp(prefix="poseconform-run-"))
         config.stash[_FOLDER] = RunFolder(path.absolute())
     return config.stash[_FOLDER]
@@ -137,7 +138,7 @@ class Controller:
         writer = self._config.get_terminal_writer()
         writer._file = for_log(writer._file, os.environ)  # all that pytest prints
         regression.check_options(option, self._config.rootpath)
-        if not option.collectonly:
+        if runs_tests(option):
             run_folder(self._config).clear()
         if threading.current_thread() is threading.main_thread():
             self._signals.enter_context(handling_stop_signals(_terminate))
@@ -156,7 +157,9 @@ class Controller:
     def pytest_unconfigure(self) -> None:
         """Give back the signal handler; remove a temporary folder of a run that has ended."""
         self._signals.close()
-        if _FOLDER in self._config.stash and self._config.option.report_dir is None:
+        option = self._config.option
+        temporary = option.report_dir is None or not runs_tests(option)
+        if _FOLDER in self._config.stash and temporary:
             shutil.rmtree(run_folder(self._config).path, ignore_errors=True)
 
     def _write(self, line: str) -> None:
@@ -175,7 +178,7 @@ class Controller:
         self._select(ids)
 
     def _select(self, node_ids: Iterable[str]) -> None:
-        if self._selected or self._config.option.collectonly:
+        if self._selected or not runs_tests(self._config.option):
             return
         option, tests = self._config.option, run_folder(self._config).tests()
         judged = [tests[node_id] for node_id in node_ids if node_id in tests]
@@ -270,6 +273,8 @@ class Controller:
 
     def _report(self, session: pytest.Session) -> None:
         """Write the report; compare with the baseline."""
+        if not runs_tests(self._config.option):
+            return
         folder = self._config.option.report_dir
         if not self._interrupted:
             self._interrupted = str(session.shouldfail or session.shouldstop or "")
@@ -346,7 +351,7 @@ class Controller:
         availabilities = availabilities_of(self._config)
         entries = expectations.load_expectations(folder)
         declared = expectations.Declarations(entries, lambda name: availabilities.of(name).version)
-        matrix = all_cells(self._config)
+        matrix = tuple(all_cells(self._config))
         by_cell = expectations_update.by_cell(matrix, results.cells)
         run = expectations_update.Run(entries, matrix, by_cell, declared.holds)
         expectations_update.update(folder, run, write_line)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -158,6 +158,12 @@ class Selection:
     disabled: frozenset[str]
 
 
+def runs_tests(option: Any) -> bool:
+    """False for a pytest that only shows what it would run: it judges nothing."""
+    showing = ("collectonly", "setuponly", "setupplan")
+    return not any(getattr(option, name, False) for name in showing)
+
+
 def check_folders(option: Any) -> None:
     """A `pytest.UsageError` if what the run makes could not be written where options say."""
     for name, folder in (
@@ -234,12 +240,19 @@ def selection_of(config: pytest.Config) -> Selection:
     return config.stash[_SELECTION]
 
 
-def all_cells(config: pytest.Config) -> tuple[Cell, ...]:
-    """The whole matrix: the zoo's models and those of this run, with every deploy config."""
+def all_cells(config: pytest.Config) -> Iterator[Cell]:
+    """The whole matrix: the models of this run and the zoo's, with every deploy config.
+
+    The models of a tier are read when all cells before them have been taken: the zoo's configs
+    are hundreds.
+    """
     selection, subject = selection_of(config), subject_of(config)
-    zoo = subject.models((*subject.tiers(), "all"))
-    models = {model.name: model for model in (*zoo, *selection.models)}
-    return build_cells(models.values(), selection.flows)
+    yield from build_cells(selection.models, selection.flows)
+    names = {model.name for model in selection.models}
+    for tier in (*subject.tiers(), "all"):
+        models = [model for model in subject.models((tier,)) if model.name not in names]
+        names |= {model.name for model in models}
+        yield from build_cells(models, selection.flows)
 
 
 def availabilities_of(config: pytest.Config) -> Availabilities:

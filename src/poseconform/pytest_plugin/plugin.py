@@ -29,6 +29,7 @@ from poseconform.pytest_plugin.options import (
     availabilities_of,
     check_folders,
     is_dropped,
+    runs_tests,
     selection_of,
     subject_of,
     subject_spec,
@@ -36,7 +37,7 @@ from poseconform.pytest_plugin.options import (
 from poseconform.pytest_plugin.reproduction import command, end_with, save
 from poseconform.results.folder import CollectedTest
 from poseconform.results.outcome import STAGES
-from poseconform.subject.protocol import Subject, follows_house_rules
+from poseconform.subject.protocol import Subject, follows_house_rules, words_of_flows
 from posedeploy.paths import scratch_folder
 from posedeploy.runtime import BACKENDS, Availability, Code, device_of
 from posedeploy.runtime.parent import end_with_parent
@@ -67,7 +68,7 @@ def pytest_configure(config: pytest.Config) -> None:
         check_folders(config.option)
     if config.option.collectonly or not hasattr(config, "workerinput"):
         config.pluginmanager.register(Controller(config), "poseconform-controller")
-    if config.option.report_dir and not config.option.xmlpath:
+    if config.option.report_dir and not config.option.xmlpath and runs_tests(config.option):
         config.option.xmlpath = _junit_file(config.option.report_dir)
 
 
@@ -116,7 +117,7 @@ def _distributed(config: pytest.Config) -> bool:
 
 def markers(subject: Subject) -> Iterator[str]:
     """One marker a backend, precision, shape mode, family and tier, and those of the suites."""
-    flows = subject.flows()
+    flows = words_of_flows(subject)
     backends = {*(row.name for row in BACKENDS), *(f.backend for f in flows)}
     words = {
         "backend": {mark_name(name) for name in backends},

@@ -45,12 +45,8 @@ def detection_arrays(model: Any, batch: dict[str, Any], precision: str) -> dict[
     for run in REF_ERRORS[precision]:
         with run(model) as (ready, cast):
             rounded, _ = _predictions(ready, cast(inputs), samples, ((0.0, 0.0),))
-        runs.append(_matched_errors([variants[0] for variants in rounded], truth, ties))
-    for name in DETECTION_OUTPUTS:
-        # matched sets may differ between runs, so the envelope is the worst run, not element-wise
-        worst = max((r[name] for r in runs), key=lambda e: float(e.max(initial=0.0)))
-        size = np.concatenate([by_output(d)[name].ravel() for d in truth])
-        arrays[f"ref_error:{name}"] = ref_error(worst, size)
+        runs.append(matched_errors([variants[0] for variants in rounded], truth, ties))
+    arrays |= worst_errors(runs, truth)
     return arrays | {k: np.zeros(0) for k in ("keypoints", "scores", "argmax_gap", "shift_gap")}
 
 
@@ -198,9 +194,10 @@ def _truth(variants: tuple[Detections, ...]) -> dict[str, NDArray[Any]]:
     return whole | {"stable": stable, "base": np.asarray([0 in count[k] for k in order], bool)}
 
 
-def _matched_errors(
+def matched_errors(
     rounded: list[Detections], truth: list[Detections], ties: NearTie
 ) -> dict[str, NDArray[Any]]:
+    """Errors of detections that match the truth's, image by image, by `DETECTION_OUTPUTS`."""
     errors: dict[str, list[NDArray[Any]]] = {name: [] for name in DETECTION_OUTPUTS}
     for got, expected in zip(rounded, truth, strict=True):
         rows, columns = match_detections(got, expected, ties.match_px)
@@ -208,3 +205,15 @@ def _matched_errors(
         for name, array in by_output(got.select(rows)).items():
             errors[name].append(np.abs(array - exact[name]).ravel())
     return {name: np.concatenate(parts) for name, parts in errors.items()}
+
+
+def worst_errors(
+    runs: Sequence[dict[str, NDArray[Any]]], truth: Sequence[Detections]
+) -> dict[str, NDArray[Any]]:
+    """`ref_error:*` of detections: matched sets differ between runs, so it is the worst run's."""
+    arrays: dict[str, NDArray[Any]] = {}
+    for name in DETECTION_OUTPUTS:
+        worst = max((run[name] for run in runs), key=lambda e: float(e.max(initial=0.0)))
+        size = np.concatenate([by_output(d)[name].ravel() for d in truth])
+        arrays[f"ref_error:{name}"] = ref_error(worst, size)
+    return arrays

@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
+from poseconform.reference.values import RUNS_OF
+
 _ATEN = torch.ops.aten
 # Whatever sums products: all that convolutions, linear layers and attention come down to.
 SUMS_OF_PRODUCTS = frozenset({
@@ -128,13 +130,12 @@ def _autocast(dtype: torch.dtype, model: Any) -> Iterator[tuple[Any, Callable[[A
 # three; the second adds in other orders, in convolutions without mkldnn and in means.
 # Autocast, not `.half()`: a batch norm's running variance can exceed what float16 holds.
 # int8 has no run of its own: its error is compared with float32's.
-_FLOAT32 = (_plain, _other_sums, _channels_last)
-REF_ERRORS: Mapping[str, tuple[Run, ...]] = {
+_RUNS: Mapping[str, tuple[Run, ...]] = {
     "bf16": (functools.partial(_autocast, torch.bfloat16),),
     "fp16": (functools.partial(_autocast, torch.float16),),
-    "fp32": _FLOAT32,
-    "int8": _FLOAT32,
+    "fp32": (_plain, _other_sums, _channels_last),
 }
+REF_ERRORS = {**_RUNS, **{precision: _RUNS[of] for precision, of in RUNS_OF.items()}}
 
 
 def ref_error(errors: NDArray[Any], truth: NDArray[Any]) -> NDArray[np.float64]:

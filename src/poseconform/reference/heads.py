@@ -7,7 +7,9 @@ end before non-maximum suppression. Keypoints are decoded by each model's own co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import copy
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,12 +60,27 @@ class BottomUp:
 
 
 @dataclass(frozen=True)
+class Grouping:
+    """A head that is given the whole image, and whose maps are put together to people outside it.
+
+    `maps` makes the tensors of the outputs, in order, of the model and its features; `people` is
+    mmpose's `InstanceData` of the model, the outputs `[1, ...]` of one image, and its
+    `PoseDataSample`. Within `choices(seed)` mmpose takes others of the solutions that are equally
+    good, where there are several.
+    """
+
+    maps: Callable[[Any, Any], tuple[Any, ...]]
+    people: Callable[[Any, tuple[Any, ...], Any], Any]
+    choices: Callable[[int], AbstractContextManager[object]] = nullcontext
+
+
+@dataclass(frozen=True)
 class ReferenceHead:
     """One kind of head, and how mmpose itself is run."""
 
     word: str  # in the name of a deploy config; '' for heatmaps
     outputs: tuple[str, ...]  # of the whole graph, in order
-    kind: TopDown | BottomUp
+    kind: TopDown | BottomUp | Grouping
 
     def read(self, outputs: Mapping[str, Any]) -> dict[str, Any]:
         """Those of the outputs of a top-down graph that keypoints are decoded from."""
@@ -76,9 +93,11 @@ class ReferenceHead:
         return isinstance(self.kind, TopDown) and self.kind.peaks
 
     def leaves_suppression(self, outputs: Iterable[str]) -> bool:
-        """True if a graph with these outputs, in any order, leaves suppression to the host."""
+        """True if a graph with these outputs, in any order, leaves the people to the host."""
         if isinstance(self.kind, TopDown):
             return False
+        if isinstance(self.kind, Grouping):
+            return frozenset(outputs) == frozenset(self.outputs)
         raw = frozenset(name for name in self.kind.layers if name)
         return frozenset(outputs) in {frozenset(DENSE), raw}
 
@@ -99,12 +118,95 @@ def coordinates(out: Any) -> tuple[Any, ...]:
     return (out[0],) if isinstance(out, tuple) else (out,)
 
 
+def output_of_head(model: Any, features: Any) -> tuple[Any, ...]:
+    """What `head.forward` returns."""
+    return tuple(model.head.forward(features))
+
+
+def predicted(model: Any, outputs: tuple[Any, ...], sample: Any) -> Any:
+    """`head.predict` with these outputs in place of those of the head's layers."""
+    model.head.forward = lambda _features: outputs  # an attribute of this instance only
+    try:
+        return model.head.predict(None, [sample], dict(model.test_cfg))[0]
+    finally:
+        del model.head.forward
+
+
+def associated(model: Any, outputs: tuple[Any, ...], sample: Any) -> Any:
+    """What `AssociativeEmbeddingHead.predict` does with the maps of one image, no flip test.
+
+    The method itself asserts a list of tensors then, which no backbone of mmpose returns, and
+    does not resize the maps as it does with the flip test.
+    """
+    from mmpose.models.utils.tta import aggregate_heatmaps
+
+    config = model.test_cfg
+    size = tuple(sample.metainfo["input_size"]) if config.get("restore_heatmap_size") else None
+    aligned = config.get("align_corners", False)
+    return model.head.decode(
+        tuple(aggregate_heatmaps([maps], size, aligned, mode="average") for maps in outputs)
+    )[0]
+
+
+def instance_maps(model: Any, features: Any) -> tuple[Any, ...]:
+    """What `CIDHead` computes that does not depend on the people in the image.
+
+    The logits of the centers, the reduced features, and the two linear layers of its attentions at
+    every place.
+    """
+    features, abstraction, decoupling = features[-1], model.head.iia_module, model.head.gfd_module
+    everywhere = features.permute(0, 2, 3, 1)
+    attentions = (decoupling.channel_attention, decoupling.spatial_attention)
+    vectors = (attention.atn(everywhere).permute(0, 3, 1, 2) for attention in attentions)
+    centers = abstraction.keypoint_root_conv(features)[:, -1:]
+    return centers, decoupling.conv_down(features), *vectors
+
+
+def decoupled(model: Any, outputs: tuple[Any, ...], sample: Any) -> Any:
+    """`CIDHead.predict` with these outputs in place of those of its layers."""
+    import torch
+
+    centers, reduced, channel, spatial = outputs
+    head = copy.deepcopy(model.head).to(centers.dtype)  # whose layers are replaced
+    width = channel.shape[1]
+    head.iia_module.forward = lambda _features: head.iia_module.sigmoid(centers)
+    head.gfd_module.conv_down.forward = lambda _features: reduced
+    head.gfd_module.channel_attention.atn.forward = lambda vectors: vectors[:, :width]
+    head.gfd_module.spatial_attention.atn.forward = lambda vectors: vectors[:, width:]
+    # features are read for their vectors at the centers, and for their size
+    features = torch.cat([channel, spatial], dim=1)
+    return head.predict((features,), [sample], dict(model.test_cfg))[0]
+
+
+@contextmanager
+def other_assignments(seed: int) -> Iterator[None]:
+    """Let associative embedding take other assignments of keypoints to people that cost the same.
+
+    Costs are multiples of 100 less a part that is the same for all people, so many are equal;
+    which assignment the package munkres returns depends on its version, and on whether it is
+    compiled.
+    """
+    from mmpose.codecs import associative_embedding as module
+
+    exact, rng = module._py_max_match, np.random.default_rng(seed)
+    vars(module)["_py_max_match"] = lambda costs: exact(costs + rng.uniform(0, 1e-4, costs.shape))
+    try:
+        yield
+    finally:
+        vars(module)["_py_max_match"] = exact
+
+
 _DETECTIONS = ("dets", "keypoints")
 
 # ---- modify this table to add a kind of head ---------------------------------------------------
 # fmt: off
 REFERENCE_HEADS: tuple[ReferenceHead, ...] = (
     ReferenceHead("", ("output",), TopDown(last_stage, heatmap_gaps, heatmap_refinement)),
+    ReferenceHead("associative-embedding", ("heatmaps", "tags"),
+                  Grouping(output_of_head, associated, other_assignments)),
+    ReferenceHead("cid", ("centers", "features", "channel", "spatial"),
+                  Grouping(instance_maps, decoupled)),
+    ReferenceHead("dekr", ("heatmaps", "displacements"), Grouping(output_of_head, predicted)),
     ReferenceHead("regression", ("output",), TopDown(coordinates, no_gaps, peaks=False)),
     ReferenceHead("rtmo", _DETECTIONS, BottomUp(("cls", "bbox", "", "kpt_vis", "pose_vec"))),
     ReferenceHead("simcc", ("simcc_x", "simcc_y"), TopDown(tuple, simcc_gaps)),

@@ -17,9 +17,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from poseconform.compare.metrics import Detections
 from poseconform.matrix.cells import Model
-from poseconform.reference.heads import DENSE, BottomUp, ReferenceHead, reference_head
-from poseconform.reference.network import load_model
+from poseconform.reference.grouping import as_detections, grouped
+from poseconform.reference.heads import (
+    DENSE,
+    BottomUp,
+    Grouping,
+    ReferenceHead,
+    reference_head,
+)
+from poseconform.reference.network import load_model, prepare
+from poseconform.reference.values import Sample
 
 # Boxes, scores, keypoints, visibilities, classes
 People = tuple[torch.Tensor, ...]
@@ -45,17 +54,57 @@ def finish(
     size: tuple[int, int],
 ) -> list[dict[str, NDArray[np.float32]]]:
     """The same for a loaded model and the (H, W) of its input, px."""
-    detected = []
-    for outputs in runs:
-        tensors = {name: torch.from_numpy(np.array(array)) for name, array in outputs.items()}
-        with torch.no_grad():
-            if set(DENSE) <= set(tensors):
-                people = _from_dense(model, tensors, size)
-            else:
-                people = _from_raw(model, cast("BottomUp", head.kind).layers, tensors, size)
-        detected.append(people)
-    rows = max(1, *(len(people[0]) for people in detected))
-    return [_as_outputs(people, rows) for people in detected]
+    if isinstance(head.kind, Grouping):
+        detected = _grouped(model, head, runs, size)
+    else:
+        detected = [[_finished(model, head.kind, outputs, size)] for outputs in runs]
+    rows = max(1, *(len(people[0]) for images in detected for people in images))
+    return [_joined([_as_outputs(people, rows) for people in images]) for images in detected]
+
+
+def _grouped(
+    model: Any,
+    head: ReferenceHead,
+    runs: Sequence[Mapping[str, NDArray[Any]]],
+    size: tuple[int, int],
+) -> list[list[People]]:
+    """The people of each image of each run, by mmpose's own grouping of the graph's maps."""
+    blank = Sample(
+        "blank", np.zeros((*size, 3), np.uint8), (0.0, 0.0, float(size[1]), float(size[0]))
+    )
+    sample = prepare(model, [blank], top_down=False)["data_samples"][0]
+    return [
+        [
+            _of_detections(
+                as_detections(
+                    grouped(head, model, {n: maps[i : i + 1] for n, maps in run.items()}, sample)
+                )
+            )
+            for i in range(len(next(iter(run.values()))))
+        ]
+        for run in runs
+    ]
+
+
+def _of_detections(found: Detections) -> People:
+    parts = found.boxes, found.scores, found.keypoints, found.keypoint_scores
+    labels = torch.zeros(len(found), dtype=torch.int64)
+    return *(torch.from_numpy(part) for part in parts), labels
+
+
+def _finished(
+    model: Any, kind: Any, outputs: Mapping[str, NDArray[Any]], size: tuple[int, int]
+) -> People:
+    """The people of one image, of candidates or of what a detector's last layers output."""
+    tensors = {name: torch.from_numpy(np.array(array)) for name, array in outputs.items()}
+    with torch.no_grad():
+        if set(DENSE) <= set(tensors):
+            return _from_dense(model, tensors, size)
+        return _from_raw(model, cast("BottomUp", kind).layers, tensors, size)
+
+
+def _joined(images: Sequence[dict[str, NDArray[np.float32]]]) -> dict[str, NDArray[np.float32]]:
+    return {name: np.concatenate([image[name] for image in images]) for name in images[0]}
 
 
 def _as_outputs(people: People, rows: int) -> dict[str, NDArray[np.float32]]:

@@ -21,7 +21,14 @@ from poseconform.matrix.cells import Model
 from poseconform.reference.codecs import decode_outputs, encoded
 from poseconform.reference.detections import detection_arrays
 from poseconform.reference.errors import REF_ERRORS, ref_error
-from poseconform.reference.heads import ReferenceHead, TopDown, reference_head
+from poseconform.reference.grouping import grouping_arrays
+from poseconform.reference.heads import (
+    BottomUp,
+    Grouping,
+    ReferenceHead,
+    TopDown,
+    reference_head,
+)
 from poseconform.reference.values import FILE, Sample
 from poseconform.subject import mmpose_models
 
@@ -38,10 +45,10 @@ def write_reference(
     of_crops = isinstance(head.kind, TopDown)
     batch = prepare(model, samples, top_down=of_crops)
     computing = time.process_time()
-    if of_crops:
-        arrays = _tensor_arrays(head, model, batch, precision)
-    else:
+    if isinstance(head.kind, BottomUp):
         arrays = detection_arrays(model, batch, precision)
+    else:
+        arrays = _tensor_arrays(head, model, batch, precision)
     computed = time.process_time() - computing
     np.savez(Path(folder) / FILE, **arrays)  # type: ignore[arg-type]  # its stub is wrong
     return {
@@ -87,22 +94,35 @@ def _tensor_arrays(
 ) -> dict[str, NDArray[Any]]:
     inputs = batch["inputs"]
     truth = final_outputs(head, copy.deepcopy(model).double(), inputs.double())
-    errors = {name: np.zeros_like(array) for name, array in truth.items()}
+    errors, rounded = {name: np.zeros_like(array) for name, array in truth.items()}, []
     for run in REF_ERRORS[precision]:
         with run(model) as (ready, cast):
-            for name, array in final_outputs(head, ready, cast(inputs)).items():
-                errors[name] = np.maximum(errors[name], np.abs(array - truth[name]))
+            rounded.append(final_outputs(head, ready, cast(inputs)))
+        for name, array in rounded[-1].items():
+            errors[name] = np.maximum(errors[name], np.abs(array - truth[name]))
+    arrays: dict[str, NDArray[Any]] = {"inputs": inputs.numpy()}
+    arrays |= {f"output:{name}": array for name, array in truth.items()}
+    arrays |= {f"ref_error:{n}": ref_error(errors[n], a) for n, a in truth.items()}
+    if isinstance(head.kind, Grouping):
+        arrays |= {k: np.zeros(0) for k in ("keypoints", "scores", "argmax_gap", "shift_gap")}
+        samples = batch["data_samples"]
+        return arrays | grouping_arrays(head, model, samples, truth, rounded, precision)
+    return arrays | _codec_arrays(head, model, batch, truth)
+
+
+def _codec_arrays(
+    head: ReferenceHead, model: Any, batch: dict[str, Any], truth: Mapping[str, NDArray[Any]]
+) -> dict[str, NDArray[Any]]:
+    """Keypoints by a top-down model's own codec."""
     decoding, read = top_down(head).decoding(model.head), head.read(truth)
     keypoints, scores = decode_outputs(decoding.decoder, read)
     argmax_gap, shift_gap = top_down(head).gaps(decoding.decoder, read)
     refinement = top_down(head).refinement(decoding.decoder, read)
-    arrays = {
-        "inputs": inputs.numpy(), "keypoints": keypoints, "scores": scores,
+    arrays: dict[str, NDArray[Any]] = {
+        "keypoints": keypoints, "scores": scores,
         "argmax_gap": argmax_gap, "shift_gap": shift_gap,
     }  # fmt: skip
     arrays |= {f"refinement:{name}": np.asarray(part) for name, part in vars(refinement).items()}
-    arrays |= {f"output:{name}": array for name, array in truth.items()}
-    arrays |= {f"ref_error:{n}": ref_error(errors[n], a) for n, a in truth.items()}
     outputs = tuple(torch.from_numpy(encoded(decoding.decoder, array)) for array in read.values())
     instances = decoding.decode(outputs[0] if len(outputs) == 1 else outputs)
     done = model.add_pred_to_datasample(instances, None, copy.deepcopy(batch["data_samples"]))
@@ -118,13 +138,16 @@ def _tensor_arrays(
 def final_outputs(
     head: ReferenceHead, model: Any, inputs: torch.Tensor
 ) -> dict[str, NDArray[np.float64]]:
-    """The outputs of a top-down head in float64 arrays, by the contract's names."""
-    kind = top_down(head)
+    """The outputs of a head that ends with tensors in float64 arrays, by the contract's names."""
+    kind = head.kind
+
+    def outputs(features: Any) -> tuple[Any, ...]:
+        if isinstance(kind, Grouping):
+            return kind.maps(model, features)
+        return top_down(head).final(top_down(head).forward(model.head, features))
+
     with torch.no_grad():
-        parts = [
-            kind.final(kind.forward(model.head, model.extract_feat(chunk)))
-            for chunk in torch.split(inputs, CHUNK)
-        ]
+        parts = [outputs(model.extract_feat(chunk)) for chunk in torch.split(inputs, CHUNK)]
     stacked = [torch.cat(column).double().numpy() for column in zip(*parts, strict=True)]
     return dict(zip(head.outputs, stacked, strict=True))
 

@@ -21,6 +21,8 @@ from poseconform.datasets.labeled import LabeledImage
 from poseconform.reference.refinement import Refinement
 
 FILE, FIGURES_FILE = "reference.npz", "figures.npz"
+# Precision -> the one in whose honest runs its reference error is measured, if not in its own
+RUNS_OF: Mapping[str, str] = {"int8": "fp32"}
 DETECTION_OUTPUTS = ("dets.boxes", "dets.scores", "keypoints.xy", "keypoints.scores")
 
 
@@ -31,6 +33,14 @@ class Sample:
     name: str
     image: NDArray[np.uint8]
     bbox: tuple[float, float, float, float]
+
+
+def precision_computed(precision: str, bottom_up: bool) -> str:
+    """The precision at which a reference is computed: several may share one.
+
+    That of a bottom-up model holds near ties as well, whose margins each precision has its own of.
+    """
+    return precision if bottom_up else RUNS_OF.get(precision, precision)
 
 
 def sample_of(figure: LabeledImage) -> Sample:
@@ -71,6 +81,8 @@ class DetectionTruth:
     possible: Detections  # everything that some decision within the near-tie margins gives
     stable: NDArray[np.bool_]  # [D] given by every such decision
     base: NDArray[np.bool_]  # [D] given by the thresholds as they are
+    # [D, K] keypoints that may be elsewhere, of people that were put together of maps
+    keypoint_ties: NDArray[np.bool_] | None = None
 
 
 def by_output(detections: Detections) -> dict[str, NDArray[np.floating]]:
@@ -101,6 +113,8 @@ class Reference:
     facts: Mapping[str, Any]  # versions and seconds
     selected: NDArray[np.intp] | None = None  # keypoints of an image's; None for all, in order
     refinement: Refinement | None = None  # None: nothing is known of what follows a peak
+    # [P, K] near ties of `image_keypoints`, of models whose maps are put together to people
+    keypoint_ties: tuple[NDArray[np.bool_], ...] = ()
 
     @property
     def bottom_up(self) -> bool:
@@ -150,6 +164,9 @@ def read_reference(folder: Path, facts: Mapping[str, Any]) -> Reference:
         facts=facts,
         selected=arrays.get("selected"),
         refinement=_refinement(_named(arrays, "refinement:")),
+        keypoint_ties=tuple(
+            arrays[f"keypoint_ties:{i}"] for i in range(samples) if f"keypoint_ties:{i}" in arrays
+        ),
     )
 
 
@@ -173,4 +190,5 @@ def _named(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray
 def _truth(arrays: Mapping[str, NDArray[Any]], i: int) -> DetectionTruth:
     names = (field.name for field in fields(Detections))
     possible = Detections(*(arrays[f"{name}:{i}"] for name in names))
-    return DetectionTruth(possible, arrays[f"stable:{i}"], arrays[f"base:{i}"])
+    ties = arrays.get(f"possible_ties:{i}")
+    return DetectionTruth(possible, arrays[f"stable:{i}"], arrays[f"base:{i}"], ties)

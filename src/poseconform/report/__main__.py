@@ -36,6 +36,9 @@ app = typer.Typer(
 )
 
 ResultsFile = Annotated[Path, typer.Argument(help="A results.json.", metavar="RESULTS")]
+ResultsFiles = Annotated[
+    list[Path], typer.Argument(help="Files results.json.", metavar="RESULTS...")
+]
 
 
 @app.command()
@@ -99,18 +102,20 @@ def merge(
 
 @app.command()
 def table(
-    results: ResultsFile,
+    results: ResultsFiles,
     into: Annotated[Path | None, typer.Option(help="Markdown file with the two markers.")] = None,
     check: Annotated[bool, typer.Option(help="Only report whether INTO is current.")] = False,
 ) -> None:
     """Print the project's support table, or bring it up to date in a document.
 
-    Backends of which RESULTS hold nothing are columns too: 'not run by us'.
+    Several results are of different models, such as the zoo's. Backends of which RESULTS hold
+    nothing are columns too: 'not run by us'.
     """
+    found = [read_results(path) for path in results]
     if into is None:
-        typer.echo(support_table(read_results(results), whole=True), nl=False)
+        typer.echo(support_table(*found, whole=True), nl=False)
         return
-    current = update_table(into, read_results(results), check=check)
+    current = update_table(into, *found, check=check)
     done = "was current" if current else "is out of date" if check else "updated"
     typer.echo(f"{into}: the support table {done}")
     raise typer.Exit(1 if check and not current else 0)

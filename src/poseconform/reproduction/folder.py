@@ -113,7 +113,7 @@ def _arrays(
         output = {name: execution.graph_rows(name)[0] for name in names}
     if not reference:
         return {"output": output}
-    truth = _detections(reference, output) if cell.model.bottom_up else dict(reference.outputs)
+    truth = dict(reference.outputs) or _detections(reference, output)
     if cell.flow.keypoints:
         decoded = reference.keypoints, reference.scores
         truth = dict(zip(cell.flow.keypoints, decoded, strict=True))

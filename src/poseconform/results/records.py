@@ -255,7 +255,7 @@ class GraphRecord:
 
 @dataclass(frozen=True, config=CONFIG)
 class LatencyRecord:
-    """Time of one run of the backend at batch 1, ms, over `runs` recorded runs."""
+    """Time of one run of the warm backend at batch 1, ms, over `runs` recorded runs."""
 
     median: Number
     iqr: Number = 0.0

@@ -14,11 +14,13 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from posedeploy.runtime import Device
+from poseconform.isolation.sessions import SharedRuntime
+from posedeploy.runtime import Device, backend_names
 
 Image = NDArray[np.uint8]  # [H, W, 3], BGR
 Box = tuple[float, float, float, float]  # left, top, right, bottom in image px
 Keypoints = NDArray[np.float32]  # [n, K, 3]: x and y in image px, score
+Rows = NDArray[np.float32]  # [n, 5]: left, top, right, bottom in image px, score; best first
 
 
 class Sample(Protocol):
@@ -46,11 +48,20 @@ class ClientAnswer:
 def detector_of(
     folder: str, device: str = "cpu", make: Callable[[str, str, int], Any] | None = None
 ) -> Any:
-    """`posedeploy.sdk.PoseDetector` on a folder, on a device like 'cuda:1'."""
-    from posedeploy.sdk import PoseDetector
+    """`posedeploy.sdk.PoseDetector` on a folder, on a device like 'cuda:1'.
 
+    It takes the session that this process has, where its own would be the same.
+    """
     parsed = Device.parse(device)
-    return (make or PoseDetector)(folder, parsed.kind, parsed.index)
+    return (make or _detector)(folder, parsed.kind, parsed.index)
+
+
+def _detector(folder: str, kind: str, index: int) -> Any:
+    from posedeploy.sdk import PoseDetector, read_folder
+
+    backend = read_folder(folder).model.backend
+    runtime = SharedRuntime(backend) if backend in backend_names() else None
+    return PoseDetector(folder, kind, index, runtime=runtime)
 
 
 def posedeploy_sdk(
@@ -119,3 +130,36 @@ def rtmlib_rtmo(graph: str, side: int, image: Image, score_thr: float) -> Keypoi
     pose = module.RTMO(graph, model_input_size=(side, side), backend="onnxruntime", device="cpu")
     keypoints, scores = pose(image, nms_thr=1.0, score_thr=score_thr)
     return np.concatenate([keypoints, scores[..., None]], axis=-1).astype(np.float32)
+
+
+def posedeploy_people(detector: str, image: Image) -> Rows:
+    """`posedeploy.sdk.PersonDetector` on a detector: all people that its graph outputs."""
+    from posedeploy.sdk import PersonDetector
+
+    with PersonDetector(detector, score_threshold=0.0, nms_threshold=1.0) as found_by:
+        found = found_by.detect(image)
+    return np.column_stack([found.boxes, found.scores])
+
+
+def mmdeploy_detector(folder: str, image: Image) -> Rows:
+    """MMDeploy's `Detector` on a detection folder.
+
+    Its classes are left out: 1.3.1 gives every box the last one's.
+    """
+    module: Any = importlib.import_module("mmdeploy_runtime")
+    detector = module.Detector(model_path=folder, device_name="cpu", device_id=0)
+    return _best_first(detector(image)[0])
+
+
+def rtmlib_yolox(graph: str, size: tuple[int, int], image: Image) -> NDArray[np.float32]:
+    """Boxes `[n, 4]` of `YOLOX` of rtmlib on an ONNX file with an input of `size` (W, H) px."""
+    module: Any = importlib.import_module("rtmlib")
+    detector = module.YOLOX(
+        graph, model_input_size=size[::-1], score_thr=0.3, backend="onnxruntime", device="cpu"
+    )
+    return np.asarray(detector(image), np.float32)
+
+
+def _best_first(rows: Any) -> Rows:
+    array = np.asarray(rows, np.float32)
+    return array[np.argsort(-array[:, 4], kind="stable")]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib.metadata
 import platform
 import sys
 from collections.abc import Callable, Collection, Iterable
@@ -22,6 +20,7 @@ from posedeploy.runtime import (
     device_of,
     probe_on,
 )  # fmt: skip
+from posedeploy.runtime.host import installed_versions
 from posedeploy.runtime.machine import cpu_facts, gpu_facts, program_output
 
 DISABLE_VARIABLE = "POSECONFORM_DISABLE"  # comma-separated backend names
@@ -104,12 +103,8 @@ def fingerprint(availabilities: Availabilities, weights_seed: int = 0) -> dict[s
 
 
 def package_versions(packages: Iterable[str]) -> dict[str, str]:
-    """Version of each package that is installed."""
-    versions = {}
-    for name in packages:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[name] = importlib.metadata.version(name)
-    return versions
+    """Version of each package that is installed, without those that another one overwrote."""
+    return installed_versions(*packages)
 
 
 def git_commit(folder: Path) -> str:

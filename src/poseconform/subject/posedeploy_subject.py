@@ -13,6 +13,7 @@ import posedeploy
 from poseconform.isolation.artifacts import ArtifactCache, content_key, tree_sha256
 from poseconform.matrix.cells import Cell, Flow, Model
 from poseconform.subject.environment import package_versions
+from poseconform.subject.mmpose_models import config_text
 from poseconform.subject.protocol import Conversion
 from posedeploy.apis.deploying import convert_exported
 from posedeploy.apis.exporting import check_fit, export, export_spec, read_exported
@@ -20,13 +21,16 @@ from posedeploy.apis.progress import Progress, StageEvent
 from posedeploy.apis.sources import is_zoo_name, published_checkpoint, resolve_checkpoint
 from posedeploy.config import (
     FAMILIES,
+    DeployConfigName,
     is_deploy_config_name,
     list_deploy_configs,
     load_deploy_config,
     load_model_config,
+    parse_name,
 )
 from posedeploy.convert import built_for, conversion_availability, missing_tools
 from posedeploy.errors import PoseDeployError
+from posedeploy.heads import head_of_word
 from posedeploy.paths import file_sha256
 from posedeploy.runtime import Availability, backend_distributions, backend_row
 from posedeploy.zoo.table import TIERS, ZOO, config_path, models_of
@@ -117,6 +121,11 @@ class PosedeploySubject:
         """The kinds of weights that there are for a model and that find drawn figures."""
         return _locating(model.config)
 
+    @property
+    def flow_names(self) -> tuple[DeployConfigName, ...]:
+        """The parsed names of the project's deploy configs, none of which is read."""
+        return tuple(map(parse_name, list_deploy_configs()))
+
     def fetch_published(self, models: Sequence[Model]) -> None:
         """Download the zoo's checkpoints that are not there yet; else a `PoseDeployError`."""
         for model in models:
@@ -162,7 +171,7 @@ class PosedeploySubject:
             return {name: getattr(done, name) for name in names}
 
         parts = {
-            "model_config": model_config.config.pretty_text,
+            "model_config": config_text(cell.model.config),
             "checkpoint": sha256,
             "spec": export_spec(deploy_config, exporter or None),
             "toolchain": self.toolchain(),
@@ -213,7 +222,8 @@ def _flow(name: str) -> Flow:
         deploy_config=name, head=config.variant, backend=config.backend,
         precision=config.precision, shape_mode=config.shape_mode, shape=shape,
         max_detections=config.nms.keep_top_k if config.nms else 0,
-        inference_precision=config.inference_precision, host_suppression=ending != "nms",
+        inference_precision=config.inference_precision,
+        host_suppression=ending != "nms" or head_of_word(config.variant).groups,
         keypoints=config.output_names if config.export_postprocess else (),
     )  # fmt: skip
 

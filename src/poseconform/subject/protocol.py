@@ -6,7 +6,7 @@ To judge another toolchain, write one class with these methods and name it with
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -46,6 +46,28 @@ class NotConvertibleError(Exception):
 def follows_house_rules(subject: object) -> bool:
     """True if this project's own rules, declared failures and baselines are about a subject."""
     return bool(getattr(subject, "house_rules", False))
+
+
+class FlowWords(Protocol):
+    """The words of a flow that are markers: a `Flow` has them, and so has a parsed name."""
+
+    @property
+    def backend(self) -> str: ...
+
+    @property
+    def precision(self) -> str: ...
+
+    @property
+    def shape_mode(self) -> str: ...
+
+
+def words_of_flows(subject: Subject) -> Iterable[FlowWords]:
+    """The words of a subject's flows, of its `flow_names` where it has them.
+
+    Every start of pytest registers them as markers, whether or not it judges anything.
+    """
+    names: Iterable[FlowWords] | None = getattr(subject, "flow_names", None)
+    return subject.flows() if names is None else names
 
 
 class Subject(Protocol):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from posedeploy.apis.pipeline import collate
 from posedeploy.apis.progress import Progress, at_stage, silent
 from posedeploy.config import ModelConfig, class_count
 from posedeploy.errors import BadInputError
@@ -141,12 +142,15 @@ def pytorch_keypoints(model: nn.Module, config: ModelConfig, source: ImageSource
 
     mmpose reads a file itself, by the config's `LoadImage`.
     """
-    from mmpose.apis import inference_bottomup, inference_topdown
+    import torch
 
-    # read first: mmpose takes a file's size from its header, before EXIF turns the image
+    # as mmpose's inference_topdown and inference_bottomup; mmpose.apis imports what draws
     image = as_mmpose_reads(config, source)
-    infer = inference_bottomup if config.head_kind.bottom_up else inference_topdown
-    return keypoints_of(infer(model, image)[0].pred_instances, class_count(config))
+    estimator: Any = model
+    batch = collate(config, [image], None, meta=estimator.dataset_meta)
+    with torch.no_grad():
+        samples = estimator.test_step(batch)
+    return keypoints_of(samples[0].pred_instances, class_count(config))
 
 
 def as_mmpose_reads(config: ModelConfig, source: ImageSource) -> Image:
@@ -221,6 +225,20 @@ def detected_keypoints(detector: PoseDetector, source: ImageSource) -> Keypoints
     return with_classes(np.asarray(poses.keypoints, np.float64), poses.labels)
 
 
+def assignment(cost: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows and columns of the pairs whose costs, `[N, M]`, have the least sum.
+
+    One person on each side, as of every top-down model, needs no scipy, which takes a third of a
+    second to import.
+    """
+    if cost.shape == (1, 1):
+        return np.zeros(1, np.intp), np.zeros(1, np.intp)
+    from scipy.optimize import linear_sum_assignment
+
+    rows, columns = linear_sum_assignment(cost)
+    return rows, columns
+
+
 def keypoint_distances(
     deployed: Keypoints,
     pytorch: Keypoints,
@@ -234,14 +252,12 @@ def keypoint_distances(
     at most `most_people`, best first, is compared with as many of PyTorch's; None for one without
     such a limit. People of different classes (see `with_classes`) are not the same people.
     """
-    from scipy.optimize import linear_sum_assignment
-
     pytorch = pytorch[:most_people]
     limit = LIMIT_PX[precision] * max(1.0, image_px_per_input_px)
     apart = np.linalg.norm(deployed[:, None, :, :2] - pytorch[None, :, :, :2], axis=-1)
     cost = np.nan_to_num(apart.mean(axis=-1), nan=FAR_PX, posinf=FAR_PX)
     other = _labels(deployed)[:, None] != _labels(pytorch)[None]
-    rows, columns = linear_sum_assignment(cost + FAR_PX * other)
+    rows, columns = assignment(cost + FAR_PX * other)
     same = ~other[rows, columns]
     rows, columns = rows[same], columns[same]
     distances = apart[rows, columns]

@@ -28,6 +28,7 @@ from posedeploy.config import (
     load_model_config,
 )
 from posedeploy.convert import Declared, conversion_availability, get_converter, missing_tools
+from posedeploy.convert.types import copy_host_weights
 from posedeploy.errors import BadInputError, ConversionError, UnavailableError, did_you_mean
 from posedeploy.paths import followed, scratch_folder, whole_folder
 from posedeploy.precision.calibration import CalibrationSet
@@ -304,6 +305,7 @@ def convert_exported(
         if calibration is None and deploy_config.precision == "int8":
             calibration = calibration_set(model_config, deploy_config.calibration)
         converted = converter.convert(exported.path, deploy_config, folder, calibration)
+        copy_host_weights(exported.path, folder)
         files = tuple(folder / name for name in converted.files)
         row = backend_row(deploy_config.backend)
         if (declared := converted.declared) is None:

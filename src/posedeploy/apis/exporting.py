@@ -77,6 +77,12 @@ def _stage(deploy_config: DeployConfig, head: HeadSpec) -> str:
     if asked is None:
         row = conversion_row(deploy_config.backend, deploy_config.precision)
         return head.stage_for(row.stages).name
+    lacking = dict(conversion_row(deploy_config.backend, deploy_config.precision).lacks)
+    if why := lacking.get(asked):
+        raise BadInputError(
+            f"{deploy_config.path}: backend_config.stage", repr(asked),
+            f"another stage: {why}", "Leave the field out: the host does the rest.",
+        )  # fmt: skip
     decoded = deploy_config.export_postprocess
     stages = [s.name for s in head.stages if s.component and (s.name == KEYPOINTS) == decoded]
     if asked not in stages:

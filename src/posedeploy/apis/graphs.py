@@ -28,6 +28,7 @@ from posedeploy.runtime import (
     backends_by_rank,
     device_of,
 )
+from posedeploy.runtime.tensorrt import read_build
 from posedeploy.sdk.binding import bind_input, check_sizes, load_session
 from posedeploy.sdk.checks.graph import shown_precision
 from posedeploy.sdk.fields import Node
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from posedeploy.sdk import PoseDetector
 
 Shapes = Mapping[str, tuple[int, ...]]
+ENGINE = ".engine"
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,9 @@ def backend_files(path: Path, precision: str = "") -> BackendFiles:
     """
     rows = {Path(row.main_file).suffix: row for row in reversed(backends_by_rank())}
     row = rows.get(path.suffix.lower())
+    if path.suffix.lower() == ENGINE:  # of two backends: the file beside it names its builder
+        built = read_build(path)
+        row = next((one for one in backends_by_rank() if one.name in built), row)
     if row is None or not path.exists():
         raise BadInputError(
             f"artifact {path}", f"a {path.suffix or 'suffixless'} file" if path.exists() else

@@ -22,7 +22,7 @@ from posedeploy.cli.backends import backends
 from posedeploy.cli.compare import compare
 from posedeploy.cli.configs import configs
 from posedeploy.cli.convert import convert
-from posedeploy.cli.infer import infer
+from posedeploy.cli.infer.command import infer
 from posedeploy.cli.internal import INTERNAL, internal_line, write_log
 from posedeploy.cli.judge import CONTEXT, report, test
 from posedeploy.cli.profile import profile

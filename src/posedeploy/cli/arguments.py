@@ -16,7 +16,8 @@ from posedeploy.paths import check_writable
 from posedeploy.runtime import Device, backend_names, backend_row
 from posedeploy.sdk.archive import MARK as _MARK
 from posedeploy.sdk.archive import locate
-from posedeploy.sdk.folder import read_folder
+from posedeploy.sdk.bare_detectors import is_bare
+from posedeploy.sdk.folder import TASKS, read_folder
 from posedeploy.sdk.images import MOST_PIXELS
 from posedeploy.zoo.table import MODELS
 
@@ -164,10 +165,15 @@ def _model_folders(folder: Path) -> list[str]:
 
 
 def device_for(folder: Path, text: str | None) -> Device:
-    """The device that the text names; None takes the first that the folder's backend has."""
+    """The device that the text names; None takes the first that the folder's backend has.
+
+    `folder` is an SDK model folder of a pose model or a detector, or a detector's `.onnx` alone.
+    """
     if text is not None:
         return parse_device(text)
-    backend = read_folder(folder).model.backend
+    if is_bare(folder):
+        return Device("cpu")
+    backend = read_folder(folder, TASKS).model.backend
     return Device(backend_row(backend).devices[0] if backend in backend_names() else "cpu")
 
 

@@ -20,7 +20,7 @@ from posedeploy.cli.arguments import (
 )
 from posedeploy.cli.convert import Stages, check_drawable, nothing_proven, report
 from posedeploy.cli.filekinds import check_images
-from posedeploy.cli.media import quiet_opencv
+from posedeploy.cli.infer.videos import quiet_opencv
 from posedeploy.cli.terminal import console, one_line
 from posedeploy.errors import BadInputError
 from posedeploy.runtime import ComputePrecision

@@ -20,7 +20,7 @@ from posedeploy.cli.arguments import (
     parse_device,
 )
 from posedeploy.cli.filekinds import check_images
-from posedeploy.cli.media import quiet_opencv
+from posedeploy.cli.infer.videos import quiet_opencv
 from posedeploy.cli.pasted import (
     CalibDatasetCfgOption,
     DumpInfoOption,

@@ -48,6 +48,8 @@ _NO_FILES = {
 }
 # fmt: on
 # --------------------------------------------------------------------------------------------
+_STREAM = r"(?:https?|mms|rtmps?|rtp|rtsps?|srt|udp)://.+"
+_VIDEO_DEVICE = r"/dev/video\d+"  # of Video4Linux
 _FRAME = b"\x21\xf9\x04"  # of a GIF: begins the block before each frame of an animation
 _COLLAPSED = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+")  # `Path` makes one slash of two
 
@@ -92,6 +94,20 @@ def check_no_stream(word: str, part: str = "-t 10 clip.mp4") -> None:
                 f"image {word}", found, "a file: nothing is read from cameras and networks",
                 f"Make a file of it: {made} (in Python, frame by frame: {LIVE})",
             )  # fmt: skip
+
+
+def live_address(word: str) -> str | int | None:
+    """What OpenCV opens: a camera's number, or the path or address of something live.
+
+    None for other words, and for the addresses of images: those are files.
+    """
+    if re.fullmatch(r"\d{1,4}", word):
+        return int(word)
+    if Path(word).is_fifo() or re.fullmatch(_VIDEO_DEVICE, word):
+        return word
+    address = _COLLAPSED.sub(r"\1://", word, count=1)
+    a_file = address.partition("?")[0].lower().endswith(IMAGES)
+    return address if re.fullmatch(_STREAM, address, re.IGNORECASE) and not a_file else None
 
 
 def check_images(paths: Sequence[Path]) -> None:

@@ -189,12 +189,12 @@ def profile(  # noqa: PLR0917 - the signature is the command line
 def fingerprint(threads: int) -> dict[str, Any]:
     """The machine, its packages, and its load."""
     from posedeploy.cli.backends import machine_facts
-    from posedeploy.runtime import BACKENDS
-    from posedeploy.runtime.host import distribution_version
+    from posedeploy.runtime import backend_distributions
+    from posedeploy.runtime.host import installed_versions
 
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    versions = {row.distribution: distribution_version(row.distribution) for row in BACKENDS}
+    versions = installed_versions(*backend_distributions())
     facts = machine_facts()
     packages = {**facts["packages"], **versions}
     return {

@@ -52,6 +52,8 @@ EXTRAS: Mapping[str, Extras] = {
     "openvino": Extras({}, {}, lambda shape, _: [{"opt_shapes": {"input": [1, 3, *shape]}}]),
     "pplnn":    Extras({"opset_version": 13}, {}, lambda shape, _: {"opt_shape": [1, 3, *shape]}),
     "tensorrt": Extras({}, {"common_config": {"max_workspace_size": 1 << 30}}, _profiles, True),
+    # no limit of scratch memory: a batch of 4 of rtmo_t takes more than TensorRT's 1 GB in float32
+    "tensorrt-rtx": Extras({}, {}, _profiles, True),
 }
 # fmt: on
 _NO_EXTRAS = Extras({}, {}, lambda *_: None)
@@ -107,7 +109,7 @@ def _ending(name: DeployConfigName, head: HeadSpec) -> Stage:
 
 
 def _codebase(name: DeployConfigName, head: HeadSpec) -> dict[str, Any]:
-    if head.top_down:
+    if head.codecs:
         more = OPTIONS[name.option].codebase_config if name.option else {}
         return {"type": "mmpose", "task": "PoseDetection", **more}
     codebase: dict[str, Any] = _base(head.word, "yolox-pose")["codebase_config"]
@@ -130,7 +132,7 @@ def _backend(name: DeployConfigName, head: HeadSpec, extras: Extras) -> dict[str
     backend = config["backend_config"]
     if "keep_io_types" in backend.get("common_config", {}):
         # px of an input of 640, which detectors output, float16 has in steps of 0.5
-        in_px = head.bottom_up or _ending(name, head) is not head.stages[0]
+        in_px = not head.codecs or _ending(name, head) is not head.stages[0]
         backend["common_config"]["keep_io_types"] = in_px
     _merge(backend, extras.backend_config)
     if name.shape and (inputs := extras.model_inputs(name.shape, name.shape_mode == "dynamic")):

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from posedeploy.compat import defer
 from posedeploy.config.composing import compose, config_text
 from posedeploy.config.deploy_fields import check_fields
 from posedeploy.config.files import config_root, read_config
@@ -164,6 +165,7 @@ def read_deploy_config(name_or_path: str | Path) -> Any:
     Raises:
         BadInputError: No such config, or its file is no MMEngine config.
     """
+    defer()
     from mmengine.config import Config
 
     source = find_deploy_config(name_or_path)

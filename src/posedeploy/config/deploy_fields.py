@@ -58,7 +58,9 @@ _WORD = _Kind("a word", lambda value: isinstance(value, str))
 # ---- modify this table to add a field ------------------------------------------------------
 # section -> field -> kind; '' for the section itself. None stands for a field that is not there.
 _FIELDS: Mapping[str, Mapping[str, _Kind]] = {
-    "backend_config": {"common_config": _DICT, "precision": _WORD, "type": _WORD},
+    "backend_config": {
+        "common_config": _DICT, "compute_capabilities": _NAMES, "precision": _WORD, "type": _WORD,
+    },
     "calib_config": {"": _DICT},
     "codebase_config": {"post_processing": _DICT, "type": _WORD},
     "codebase_config.post_processing": {

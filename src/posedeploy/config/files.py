@@ -64,6 +64,7 @@ def read_config(path: Path, what: str) -> Any:
         BadInputError: The file is missing or is not a config, or a module of its `custom_imports`
             cannot be imported.
     """
+    compat.defer()
     from mmengine.config import Config
 
     if not path.is_file():

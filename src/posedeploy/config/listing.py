@@ -12,13 +12,16 @@ from dataclasses import dataclass
 
 from posedeploy import heads
 from posedeploy.config.files import config_root
-from posedeploy.config.naming import SHAPE_MODES, DeployConfigName
+from posedeploy.config.naming import OPTIONS, SHAPE_MODES, DeployConfigName
 from posedeploy.runtime import registry
 
 BASE_FILE = "pose-detection_static"  # MMDeploy's base file, which names no backend
 # (H, W) of the zoo's models by the word of their head kind; a test compares them with the zoo.
 SHAPES: Mapping[str, tuple[tuple[int, int], ...]] = {
     "": ((256, 192), (256, 256)),
+    "associative-embedding": ((512, 512),),
+    "cid": ((512, 512),),
+    "dekr": ((512, 512),),
     "regression": ((256, 192), (256, 256)),
     "rtmo": ((416, 416), (640, 640)),
     "simcc": ((256, 192),),
@@ -58,6 +61,7 @@ LISTED: Mapping[str, tuple[Listed, ...]] = {
         Listed("static", ALL, "bottom-up", ("fp32",), "nms"),
         Listed("dynamic", FIRST, "bottom-up", ("fp32",), "nms"),
     ),
+    "tensorrt-rtx": (Listed("static", ALL), Listed("dynamic", ALL)),
 }
 # MMDeploy's `pose-detection_torchscript` has 256x192.
 REPLACED = {"pose-detection_torchscript_static": "pose-detection_torchscript_static-256x256"}
@@ -82,6 +86,8 @@ def _of(backend: registry.BackendSpec, head: heads.HeadSpec) -> Iterator[DeployC
     of_the_models_shape = tuple(Listed(mode, NONE) for mode in modes)  # not in the table
     for row in LISTED.get(backend.name, of_the_models_shape):
         if row.heads and (row.heads == "top-down") != head.top_down:
+            continue
+        if row.option and not OPTIONS[row.option].ends(head):
             continue
         shapes = SHAPES.get(head.word, ())
         chosen = {ALL: shapes, FIRST: shapes[:1], NONE: (None,)}[row.shapes]

@@ -19,15 +19,18 @@ from posedeploy.config.model_fields import (
 )
 from posedeploy.config.structure import check_structure, keypoint_count, pose_head
 from posedeploy.config.student import with_student
-from posedeploy.config.type_names import with_type_names
+from posedeploy.config.type_names import type_name, with_type_names
 from posedeploy.errors import BadInputError, did_you_mean
 from posedeploy.heads import HEADS, NOT_SUPPORTED, HeadSpec, head_of_kind, head_of_mmpose
 
 # fmt: off
 # (head, backbone) -> family; '' stands for any backbone
 FAMILIES: Mapping[tuple[str, str], str] = {
+    ("AssociativeEmbeddingHead", ""):              "AE",
+    ("CIDHead", ""):                               "CID",
     ("CPMHead", "CPM"):                            "CPM",
     ("CPMHead", "HourglassNet"):                   "Hourglass",
+    ("DEKRHead", ""):                              "DEKR",
     ("DSNTHead", ""):                              "DSNT",
     ("HeatmapHead", "AlexNet"):                    "AlexNet",
     ("HeatmapHead", "CSPNeXt"):                    "CSPNeXt",
@@ -125,6 +128,7 @@ def model_config_from(config: Any) -> ModelConfig:
             "a whole MMPose config", "Inherit from a config that mmpose ships, as _base_.",
         )  # fmt: skip
     check_structure(path, config)
+    _fit_images(config)
     pipeline = tuple(config["test_dataloader"]["dataset"]["pipeline"])
     finder = _finder(path, model, kind)
     codec = finder.get("decoder") or config.get("codec") or {}
@@ -166,6 +170,17 @@ def _finder(path: Path, model: Mapping[str, Any], kind: HeadSpec) -> Mapping[str
             "Add it.",
         )  # fmt: skip
     return finder
+
+
+def _fit_images(config: Any) -> None:
+    """Let the test pipeline fit an image into the input, in place.
+
+    Configs of models that group keypoints have `resize_mode='expand'`, with which the input has
+    another size for each image: a graph has one. mmpose in the comparison fits the image as well.
+    """
+    for step in config["test_dataloader"]["dataset"]["pipeline"]:
+        if type_name(step["type"]) == "BottomupResize" and step.get("resize_mode") == "expand":
+            step["resize_mode"] = "fit"
 
 
 def _no_model_config(path: Path, config: Any) -> BadInputError:

@@ -90,6 +90,7 @@ KERNEL = Rule(
     "an odd integer from 3 to 255", lambda v: integer(3, 255).fits(v) and bool(v % 2)
 )  # OpenCV's Gaussian blur
 DISK = Rule("{'backend': 'disk'}", lambda v: isinstance(v, dict) and {**v} == {"backend": "disk"})
+ODD = Rule("an odd integer from 1 to 255", lambda v: integer(1, 255).fits(v) and bool(v % 2))
 META_KEYS = Rule("a list with input_size, input_center and input_scale", _has_input)
 INDICES = Rule(
     "a list of indices, one at least",
@@ -137,6 +138,15 @@ _DETECTOR = (
     Field("shift_heatmap",   "idle",    SWITCH,            _FLIP),
 )  # fmt: skip
 
+# Of models whose people are put together outside the graph.
+_GROUPING = (
+    Field("flip_mode",       "idle",    WORD,              _FLIP),
+    Field("flip_test",       "idle",    SWITCH,            _FLIP),
+    Field("multiscale_test", "fixed",   only(False, None), "the network sees one size"),
+    Field("output_heatmaps", "idle",    SWITCH,            "people are the same with and without"),
+    Field("shift_heatmap",   "idle",    SWITCH,            _FLIP),
+)  # fmt: skip
+
 # ---- modify this table to add a field ------------------------------------------------------
 # what has the fields -> name, fate, values, why
 # fmt: off
@@ -162,7 +172,8 @@ FIELDS: Mapping[str, tuple[Field, ...]] = {
         Field("aug_scales",       "fixed",   only(None, [], ()), "the network sees one size"),
         Field("input_size",       "carried", SIZE, "BottomupResize.input_size", required=True),
         Field("pad_val",          "carried", several(number(0, 255), 3), "BottomupResize.pad_val"),
-        Field("resize_mode",      "fixed",   only("fit"), "the graph has an input of one size"),
+        Field("resize_mode",      "fixed",   only("fit", "expand"),
+              "the graph has an input of one size: an image is fitted into it, in mmpose too"),
         Field("size_factor",      "carried", integer(1, 4096), "BottomupResize.size_factor"),
         Field("use_udp",          "carried", FLAG, "BottomupResize.use_udp"),
     ),
@@ -190,6 +201,26 @@ FIELDS: Mapping[str, tuple[Field, ...]] = {
         Field("shift_coords",     "idle",    SWITCH, _FLIP),
         Field("shift_heatmap",    "idle",    SWITCH, _FLIP),
     ),
+    "test_cfg of associative-embedding models": (
+        *_GROUPING,
+        Field("align_corners",    "carried", FLAG, "resizing of the maps"),
+        Field("restore_heatmap_size", "carried", FLAG, "resizing of the maps"),
+    ),
+    "test_cfg of cid models": (
+        *_GROUPING,
+        Field("align_corners",    "idle",    SWITCH, _FLIP),
+        Field("blur_kernel_size", "carried", ODD, _PARAMS),
+        Field("max_instances",    "carried", integer(1, 100_000), "the choice of people"),
+        Field("score_threshold",  "carried", number(0, 0.999999), "the choice of people"),
+    ),
+    "test_cfg of dekr models": (
+        *_GROUPING,
+        Field("align_corners",    "idle",    SWITCH, _FLIP),
+        Field("max_num_people",   "carried", integer(1, 100_000), "the choice of people"),
+        Field("nms_dist_thr",     "carried", number(0, 1e3), "the choice of people"),
+        Field("nms_joints_thr",   "carried", either(NONE, integer(0, 9999)),
+              "the choice of people"),
+    ),
     "test_cfg of rtmo models": (
         *_DETECTOR,
         Field("nms_thr",          "carried", number(0, 0.999999), "the choice of people; MMPose's "
@@ -198,6 +229,28 @@ FIELDS: Mapping[str, tuple[Field, ...]] = {
     "test_cfg of bottom-up models": (
         *_DETECTOR,
         Field("nms_thr",          "carried", number(0, 1), "the choice of people", required=True),
+    ),
+    "AssociativeEmbedding": (
+        Field("decode_center_shift", "carried", number(-10, 10), _PARAMS),
+        Field("decode_gaussian_kernel", "idle", KERNEL, "it is for use_udp"),
+        Field("decode_keypoint_order", "carried", several(integer(0, 9999)), _PARAMS),
+        Field("decode_keypoint_thr", "carried", number(0, 1e6), _PARAMS),
+        Field("decode_max_instances", "carried", either(NONE, integer(1, 100_000)), _PARAMS),
+        Field("decode_nms_kernel", "carried", ODD, _PARAMS),
+        Field("decode_tag_thr",   "carried", number(0, 1e6), _PARAMS),
+        Field("decode_topk",      "carried", integer(1, 1000), _PARAMS),
+        Field("heatmap_size",     "carried", CELLS,  _PARAMS, required=True),
+        Field("input_size",       "carried", SIZE,   _PARAMS, required=True),
+        Field("sigma",            "idle",    either(NONE, SIGMA), _ENCODES),
+        Field("use_udp",          "fixed",   only(False),
+              "MMPose's decoder then fills missing keypoints by the logarithms of heatmaps"),
+    ),
+    "DecoupledHeatmap": (
+        Field("encode_max_instances", "idle", integer(1, 100_000), _ENCODES),
+        Field("heatmap_min_overlap", "idle", number(0, 1), _ENCODES),
+        Field("heatmap_size",     "carried", CELLS,  _PARAMS, required=True),
+        Field("input_size",       "carried", SIZE,   _PARAMS, required=True),
+        Field("root_type",        "idle",    WORD,   _ENCODES),
     ),
     "IntegralRegressionLabel": (
         Field("blur_kernel_size", "idle",    KERNEL, _ENCODES),
@@ -221,6 +274,18 @@ FIELDS: Mapping[str, tuple[Field, ...]] = {
     ),
     "RegressionLabel": (
         Field("input_size",       "carried", SIZE,   _PARAMS, required=True),
+    ),
+    "SPR": (
+        Field("background_weight", "idle",   number(0, 1e6), _ENCODES),
+        Field("decode_max_instances", "carried", integer(1, 100_000), _PARAMS),
+        Field("decode_nms_kernel", "carried", ODD, _PARAMS),
+        Field("decode_thr",       "carried", number(0, 1e6), _PARAMS),
+        Field("generate_keypoint_heatmaps", "carried", FLAG, _PARAMS),
+        Field("heatmap_size",     "carried", CELLS,  _PARAMS, required=True),
+        Field("input_size",       "carried", SIZE,   _PARAMS, required=True),
+        Field("minimal_diagonal_length", "idle", number(0, 1e6), _ENCODES),
+        Field("root_type",        "idle",    WORD,   _ENCODES),
+        Field("sigma",            "idle",    either(NONE, SIGMA), _ENCODES),
     ),
     "SimCCLabel": (
         Field("decode_beta",      "idle",    number(1e-6, 1e6), "it is for visibilities"),
@@ -296,12 +361,13 @@ def check_fields(config: str, parts: Mapping[str, Any], kind: HeadSpec) -> None:
     _check_dict(f"{config}: {PREPROCESSOR}", preprocessor, "PoseDataPreprocessor")
     test_cfg, codec = parts[TEST_CFG], parts[CODEC]
     _check_rows(f"{config}: {TEST_CFG}", test_cfg or {}, rows_of_test_cfg(kind))
-    if kind.top_down:
+    if kind.codecs:
         _check_dict(f"{config}: {CODEC}", codec, *kind.codecs)
+    if kind.top_down:
         _check_selection(config, (test_cfg or {}).get(SELECTION), parts[OUT_CHANNELS], codec)
-    elif codec is not None:
+    if not kind.codecs and codec is not None:
         raise _misfit(f"{config}: {CODEC}", codec, f"none: {kind.kind} heads decode themselves")
-    _check_together(config, steps, preprocessor, codec if kind.top_down else {})
+    _check_together(config, steps, preprocessor, codec or {})
 
 
 def _check_pipeline(subject: str, pipeline: Any, kind: HeadSpec) -> dict[str, Mapping[str, Any]]:
@@ -380,7 +446,7 @@ def _check_together(
     if tuple(codec.get("input_size", size)) != size:
         raise _misfit(
             f"{config}: {CODEC}.input_size", codec["input_size"],
-            f"{list(size)}, the input_size of TopdownAffine",
+            f"{list(size)}, the input_size of the test pipeline",
         )  # fmt: skip
     if preprocessor.get("bgr_to_rgb") and preprocessor.get("rgb_to_bgr"):
         where, expected = f"{config}: {PREPROCESSOR}", "one of the two: each swaps the channels"

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from posedeploy.heads import KEYPOINTS, head_of_word, head_words
+from posedeploy.heads import HEADS, KEYPOINTS, HeadSpec, head_of_word, head_words
 from posedeploy.runtime import registry
 
 TASK = "pose-detection"
@@ -33,6 +33,10 @@ class Option:
     backend_config: Mapping[str, Any] = field(default_factory=dict, hash=False)
     codebase_config: Mapping[str, Any] = field(default_factory=dict, hash=False)
     max_pre_top_k: int = 0  # limit of post_processing.pre_top_k; 0 for none
+
+    def ends(self, head: HeadSpec) -> bool:
+        """True if graphs of a head kind can end where those of the option do."""
+        return not self.stage or self.stage in {stage.name for stage in head.stages}
 
 
 # ---- modify this table to add an option ------------------------------------------------------
@@ -152,14 +156,13 @@ def conflict(name: DeployConfigName) -> tuple[str, str] | None:
 
 def _option_conflict(name: DeployConfigName, row: registry.BackendSpec) -> tuple[str, str] | None:
     option = OPTIONS[name.option]
+    if why := dict(row.lacks).get(option.stage):
+        return f"option {name.option}", f"none: {why}"
     backend, precisions = option.backend or name.backend, option.precisions or row.precisions
     if name.backend != backend or name.precision not in precisions:
         words = ", ".join(option.precisions)
         return f"option {name.option}", f"it for {option.backend} with {words} alone"
-    if why := dict(row.lacks).get(option.stage):
-        return f"option {name.option}", f"none: {why}"
-    head = head_of_word(name.variant)
-    if option.stage and option.stage not in {stage.name for stage in head.stages}:
-        kind = "bottom-up" if head.top_down else "top-down"
-        return f"option {name.option}", f"it for {kind} models alone"
-    return None
+    if option.ends(head_of_word(name.variant)):
+        return None
+    kinds = ", ".join(head.word or head.kind for head in HEADS if option.ends(head))
+    return f"option {name.option}", f"it for {kinds} alone"

@@ -25,7 +25,7 @@ from posedeploy.runtime import registry
 # ---- modify these tables to know other words -----------------------------------------------
 # fmt: off
 BACKENDS = {"onnx": "onnxruntime", "ort": "onnxruntime", "ov": "openvino", "trt": "tensorrt",
-            "ts": "torchscript"}
+            "trt-rtx": "tensorrt-rtx", "ts": "torchscript"}
 PRECISIONS = {"float": "fp32", "float16": "fp16", "float32": "fp32", "half": "fp16"}
 # Backends of MMDeploy that this project does not have.
 FOREIGN = ("ascend", "rknn", "sdk", "snpe", "tvm", "vacc")
@@ -72,8 +72,9 @@ def foreign_backend(text: str) -> str | None:
 
 
 def _words(text: str) -> list[str]:
-    """The words between the separators; head kinds with a separator in them are one."""
-    joined = {word for word in (*head_words(), *families()) if "-" in word}
+    """The words between the separators; heads and backends with one in them are one word."""
+    known = (*head_words(), *families(), *registry.backend_names(), *BACKENDS)
+    joined = {word for word in known if "-" in word}
     pattern = "|".join([*(re.escape(word) for word in sorted(joined)), "[^_-]+"])
     return re.findall(pattern, text.replace("yolox_pose", "yolox-pose"))
 

@@ -16,7 +16,6 @@ from posedeploy.config import DeployConfig
 from posedeploy.convert.ncnn_diagnosis import diagnose_float16
 from posedeploy.convert.types import (
     Converted,
-    copy_host_weights,
     int8_recipe,
     refuse_dynamic_batch,
 )
@@ -56,7 +55,6 @@ def convert(
     written = (row.main_file, row.weights_file)
     files = (folder / written[0], folder / written[1])
     write_files(ir, traced, shape, fp16, files)
-    copy_host_weights(ir, folder)
     recipe: Mapping[str, Any] = {"name": "pnnx, weights in float16"} if fp16 else {}
     check_numbers(traced, files, weight_precision(*files), lambda: diagnosis(ir, traced, shape))
     if deploy_config.precision == "int8":

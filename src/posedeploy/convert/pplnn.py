@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posedeploy.config import DeployConfig
-from posedeploy.convert.types import Converted, Declared, copy_host_weights, refuse_dynamic_batch
+from posedeploy.convert.types import Converted, Declared, refuse_dynamic_batch
 from posedeploy.errors import ConversionError
 from posedeploy.precision.calibration import CalibrationSet
 from posedeploy.runtime import StoredPrecision, TensorInfo, backend_row
@@ -100,7 +100,6 @@ def convert(
     main_file = backend_row("pplnn").main_file
     onnx.checker.check_model(proto, full_check=True)
     onnx.save(proto, folder / main_file)
-    copy_host_weights(ir, folder)
     sizes = shapes(proto)
     inputs, outputs = (
         tuple(TensorInfo(value.name, sizes[value.name], "float32") for value in values)

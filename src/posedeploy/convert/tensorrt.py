@@ -24,15 +24,23 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from packaging.version import Version
 
 from posedeploy.config import DeployConfig
-from posedeploy.convert.types import Converted, int8_recipe
+from posedeploy.convert.types import Converted, Declared, int8_recipe
 from posedeploy.errors import BadInputError, ConversionError
 from posedeploy.paths import cache_dir, scratch_folder, whole_file
 from posedeploy.precision.calibration import CalibrationSet, required
 from posedeploy.precision.float_layers import parts
 from posedeploy.precision.fp16 import to_fp16
 from posedeploy.precision.qdq import RECIPES, quantize_onnx
-from posedeploy.runtime import StoredPrecision, backend_row
-from posedeploy.runtime.tensorrt import BUILD_FILE, as_text, collecting_logger, target
+from posedeploy.runtime import StoredPrecision, TensorInfo, backend_row
+from posedeploy.runtime.tensorrt import (
+    BUILD_FILE,
+    DTYPES,
+    TENSORRT,
+    Binding,
+    as_text,
+    collecting_logger,
+    target,
+)
 
 if TYPE_CHECKING:
     import tensorrt as trt
@@ -174,6 +182,7 @@ class BuildSettings:
 
     `workspace` is the limit of scratch memory, bytes (0: TensorRT's default, all of the device's),
     `flags` are names of `BuilderFlag`s, and `profiles` has the inputs that are dynamic.
+    `capabilities` are those that the engine is to run on, as '8.6'; none for the binding's own.
     """
 
     precision: StoredPrecision
@@ -181,6 +190,7 @@ class BuildSettings:
     strongly_typed: bool
     flags: tuple[str, ...] = ()
     profiles: Mapping[str, Profile] = field(default_factory=dict)
+    capabilities: tuple[str, ...] = ()
 
 
 def is_strongly_typed(version: str, flags: Sequence[str]) -> bool:
@@ -189,7 +199,10 @@ def is_strongly_typed(version: str, flags: Sequence[str]) -> bool:
 
 
 def build_settings(
-    deploy_config: DeployConfig, inputs: Mapping[str, Sequence[int | str]], strongly_typed: bool
+    deploy_config: DeployConfig,
+    inputs: Mapping[str, Sequence[int | str]],
+    strongly_typed: bool,
+    capabilities: tuple[str, ...] = (),
 ) -> BuildSettings:
     """What `common_config` and `model_inputs` of a deploy config mean for the builder.
 
@@ -214,6 +227,7 @@ def build_settings(
             for name, shape in inputs.items()
             if not all(isinstance(dim, int) for dim in shape)
         },
+        capabilities=capabilities,
     )
 
 
@@ -264,43 +278,76 @@ def write_timings(path: Path, content: bytes) -> None:
 
 @dataclass(frozen=True)
 class Engine:
-    """The serialized engine, the timings of this and earlier builds, and TensorRT's version."""
+    """The serialized engine, the timings of this and earlier builds, and TensorRT's version.
+
+    `declared` are the ends of the network that was built ahead of time, as NVIDIA's parser has
+    them; None of an engine for the current device, which can be loaded and asked.
+    """
 
     plan: bytes
     timing_cache: bytes
     version: str
+    declared: Declared | None = None
 
 
-def builder_facts() -> tuple[str, tuple[str, ...]]:
+def builder_facts(binding: Binding = TENSORRT) -> tuple[str, tuple[str, ...]]:
     """Version of the TensorRT that is installed, and the names of its builder flags."""
-    import tensorrt as trt
-
+    trt = binding.load()
     return str(trt.__version__), tuple(trt.BuilderFlag.__members__)
 
 
-def build_engine(graph: Path, settings: BuildSettings, timings: bytes = b"") -> Engine:
-    """Build an engine for the current device; ConversionError with everything that is logged."""
-    import tensorrt as trt
+def build_engine(
+    graph: Path, settings: BuildSettings, timings: bytes = b"", binding: Binding = TENSORRT
+) -> Engine:
+    """Build an engine: for the current device, or ahead of time for the chosen capabilities.
 
-    logger, errors = collecting_logger()
+    Raises:
+        ConversionError: With everything that is logged.
+    """
+    if TYPE_CHECKING:
+        import tensorrt as trt
+    else:
+        trt = binding.load()
+    logger, errors = collecting_logger(binding)
     try:
         builder = trt.Builder(logger)
     except TypeError as error:  # what a factory that returned nothing becomes in Python
-        raise _failed(graph, [str(error), *errors]) from error
+        raise _failed(graph, [str(error), *errors], binding) from error
     typed = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
     network = builder.create_network(typed if settings.strongly_typed else 0)
     parser = trt.OnnxParser(network, logger)
     if not parser.parse_from_file(str(graph)):
         details = [_parser_error(parser.get_error(index)) for index in range(parser.num_errors)]
-        raise _failed(graph, details or errors)
-    config = _configured(builder, settings, timings)
+        raise _failed(graph, details or errors, binding)
+    config = _configured(trt, builder, settings)
+    if binding.ahead_of_time:
+        _set_capabilities(trt, config, settings.capabilities)
+    else:
+        _set_timings(config, timings)
     errors.clear()
     plan = builder.build_serialized_network(network, config)
     if plan is None:
-        raise _failed(graph, errors)
+        raise _failed(graph, errors, binding)
+    if binding.ahead_of_time:
+        return Engine(_content(plan), b"", str(trt.__version__), _declared(network))
     cache = config.get_timing_cache()
     timings = _content(cache.serialize()) if cache is not None else b""
     return Engine(_content(plan), timings, str(trt.__version__))
+
+
+def _declared(network: trt.INetworkDefinition) -> Declared:
+    """What NVIDIA's parser made of a graph's inputs and outputs; a free batch is 'batch'."""
+    inputs = [network.get_input(index) for index in range(network.num_inputs)]
+    outputs = [network.get_output(index) for index in range(network.num_outputs)]
+    return Declared(tuple(map(_info, inputs)), tuple(map(_info, outputs)))
+
+
+def _info(tensor: trt.ITensor) -> TensorInfo:
+    sizes = [tensor.shape[axis] for axis in range(len(tensor.shape))]
+    shape = tuple(
+        size if size >= 0 else ("batch" if axis == 0 else "?") for axis, size in enumerate(sizes)
+    )
+    return TensorInfo(tensor.name, shape, DTYPES.get(tensor.dtype.name, tensor.dtype.name))
 
 
 def _content(memory: trt.IHostMemory) -> bytes:
@@ -316,11 +363,11 @@ def _parser_error(error: trt.ParserError) -> str:
     )
 
 
-def _configured(
-    builder: trt.Builder, settings: BuildSettings, timings: bytes
-) -> trt.IBuilderConfig:
-    import tensorrt as trt
-
+def _configured(module: Any, builder: trt.Builder, settings: BuildSettings) -> trt.IBuilderConfig:
+    if TYPE_CHECKING:
+        import tensorrt as trt
+    else:
+        trt = module
     config = builder.create_builder_config()
     config.clear_flag(trt.BuilderFlag.TF32)  # on by default, in every version
     for name in settings.flags:
@@ -334,18 +381,33 @@ def _configured(
                 name, trt.Dims(list(smallest)), trt.Dims(list(usual)), trt.Dims(list(largest))
             )
         config.add_optimization_profile(profile)
-    # TensorRT refuses timings of another version or device, and damaged ones, as no cache at all
-    # (None, where a C++ factory returns nothing) or when the cache is set
+    return config
+
+
+def _set_timings(config: trt.IBuilderConfig, timings: bytes) -> None:
+    """Start from earlier timings.
+
+    TensorRT refuses those of another version or device, and damaged ones, as no cache at all
+    (None, where a C++ factory returns nothing) or when the cache is set.
+    """
     for content in (timings, b""):
         cache: trt.ITimingCache | None = config.create_timing_cache(content)
         if cache is not None and config.set_timing_cache(cache, False):
             break
-    return config
 
 
-def _failed(graph: Path, errors: list[str]) -> ConversionError:
+def _set_capabilities(trt: Any, config: Any, capabilities: Sequence[str]) -> None:
+    """Choose compute capabilities; TensorRT for RTX alone has these members."""
+    if capabilities:
+        config.num_compute_capabilities = len(capabilities)
+    for index, word in enumerate(capabilities):
+        name = f"SM{word.replace('.', '')}"
+        config.set_compute_capability(trt.ComputeCapability.__members__[name], index)
+
+
+def _failed(graph: Path, errors: list[str], binding: Binding) -> ConversionError:
     return ConversionError(
-        "convert", str(graph), f"TensorRT refuses it: {as_text(errors)}",
-        "a graph that TensorRT builds",
+        "convert", str(graph), f"{binding.display} refuses it: {as_text(errors)}",
+        f"a graph that {binding.display} builds",
         "Report this model with the operator that the message names.",
     )  # fmt: skip

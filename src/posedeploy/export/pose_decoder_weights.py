@@ -18,14 +18,19 @@ from posedeploy.errors import ConversionError
 from posedeploy.export.detection import priors
 
 
-def write_pose_decoder(head: Any, input_size: tuple[int, int], path: Path) -> None:
-    """Write an `RTMOHead`'s DCC and its priors (input of W, H px) as an `.npz` of float32 arrays.
+def write_pose_decoder(model: Any, input_size: tuple[int, int], path: Path) -> None:
+    """Write the DCC of a model's `RTMOHead` and its priors as an `.npz` of float32 arrays.
+
+    `input_size` is W, H px.
 
     Raises:
         ConversionError: The DCC is of a kind that the host cannot compute.
     """
-    points, strides = priors(head, input_size)
-    arrays = pose_decoder_arrays(head) | {"points": points.numpy(), "strides": strides.numpy()}
+    points, strides = priors(model.head, input_size)
+    arrays = pose_decoder_arrays(model.head) | {
+        "points": points.numpy(),
+        "strides": strides.numpy(),
+    }
     ready: dict[str, Any] = {n: np.ascontiguousarray(a, np.float32) for n, a in arrays.items()}
     np.savez(path, **ready)
 

@@ -213,13 +213,13 @@ def host_work(
     These are 'stage' and, for detectors, the fields of `DetectionSettings` and, where the host
     needs weights, the name of the file in `folder` that they are written to as 'weights'.
     """
-    if module.stage == module.head_kind.stages[0]:
-        return {}
+    stage, weights = module.stage, folder / "end2end.npz"
+    if stage.host_weights:
+        load(stage.host_weights)(model, module.input_size, weights)
+    written = {"weights": weights.name} if weights.is_file() else {}
+    if stage == module.head_kind.stages[0]:
+        return {"stage": stage.name, **written} if written else {}
     if module.head_kind.top_down:
-        return {"stage": module.stage.name}
+        return {"stage": stage.name}
     settings = detection_settings(model_config, deploy_config)
-    work: dict[str, Any] = {"stage": module.stage.name, **asdict(settings)}
-    if module.stage.host_weights:
-        work["weights"] = "end2end.npz"
-        load(module.stage.host_weights)(model.head, module.input_size, folder / work["weights"])
-    return work
+    return {"stage": stage.name, **asdict(settings), **written}

@@ -5,10 +5,15 @@ Nothing here raises for what is missing: the answer is a value.
 
 from __future__ import annotations
 
+import base64
+import contextlib
+import csv
+import hashlib
 import importlib.metadata
 import importlib.util
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -36,14 +41,54 @@ def is_installed(module: str) -> bool:
         return False
 
 
+def is_imported(module: str) -> bool:
+    """True if this process has imported a module."""
+    return sys.modules.get(module) is not None
+
+
 def distribution_version(*distributions: str) -> str:
     """Version of the first of these distributions that is installed, '' if none is."""
+    return next(iter(installed_versions(*distributions).values()), "")
+
+
+def installed_versions(*distributions: str) -> dict[str, str]:
+    """Name -> version of those that are installed, without those that another one overwrote.
+
+    pip lets onnxruntime and onnxruntime-gpu be installed over each other: what is there then are
+    the files of the one that came last.
+    """
+    installed = {}
     for name in distributions:
-        try:
-            return importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return ""
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            installed[name] = importlib.metadata.distribution(name)
+    if len(installed) < 2:
+        return {name: found.version for name, found in installed.items()}
+    recorded = {name: _recorded_sources(found) for name, found in installed.items()}
+    owners = Counter(path for sources in recorded.values() for path in sources)
+    return {
+        name: found.version
+        for name, found in installed.items()
+        if all(
+            _is_file(Path(str(found.locate_file(path))), digest)
+            for path, digest in recorded[name].items()
+            if owners[path] > 1
+        )
+    }
+
+
+def _recorded_sources(found: importlib.metadata.Distribution) -> dict[str, str]:
+    """Path -> digest of the Python files that pip recorded when it installed a distribution."""
+    rows = csv.reader((found.read_text("RECORD") or "").splitlines())
+    return {row[0]: row[1] for row in rows if len(row) > 1 and row[0].endswith(".py") and row[1]}
+
+
+def _is_file(path: Path, recorded: str) -> bool:
+    """True for a file of this digest, as in RECORD: 'sha256=' and URL-safe base64 (PEP 376)."""
+    algorithm, _, digest = recorded.partition("=")
+    if not path.is_file():
+        return False
+    own = hashlib.new(algorithm, path.read_bytes()).digest()
+    return base64.urlsafe_b64encode(own).decode().rstrip("=") == digest
 
 
 def too_old(version: str, minimum: str) -> bool:
@@ -134,6 +179,7 @@ class Host:
     version: Callable[..., str] = distribution_version
     run: Callable[[str, float], tuple[int, str]] = run_probe
     cuda: Callable[[], CudaDevices] = cuda_devices
+    is_imported: Callable[[str], bool] = is_imported
 
     def probe_import(
         self,
@@ -146,10 +192,11 @@ class Host:
         """The probe most backends need: installed, new enough, imports in a child process.
 
         The first of `distributions` that is installed gives the version.  `check` is more Python
-        code for the child; it fails the probe by raising.
+        code for the child; it fails the probe by raising.  Without one, what this process has
+        imported is not imported again: for torch that takes two seconds.
         """
         installed = self.probe_version(module, distributions, min_version)
-        if not installed.ok:
+        if not installed.ok or (not check and self.is_imported(module)):
             return installed
         status, line = self.run(f"import {module}\n{check}", seconds)
         if status != 0:

@@ -25,6 +25,10 @@ DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(doub
           "tensor(int64)": "int64", "tensor(int32)": "int32", "tensor(uint8)": "uint8",
           "tensor(bool)": "bool"}  # fmt: skip
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+# Besides QuantizeLinear and DequantizeLinear of 8 bits, CUDA has no kernels for int8: layers and
+# biases in int32 would fall back to the CPU (ONNX Runtime's docs/OperatorKernels.md). With this,
+# weights and biases are dequantized as a session is made, and float32 layers compute in between.
+NO_INT8_LAYERS = "session.disable_quant_qdq"
 RECORD_PLACEMENT = "session.record_ep_graph_assignment_info"  # read since 1.24, else ignored
 # A graph of one Relu over float32 [1], opset 13: CUDA works if it runs there
 _RELU = (
@@ -111,21 +115,31 @@ class OnnxRuntime:
         if on_cuda:
             getattr(ort, "preload_dlls", lambda: None)()  # those of NVIDIA's wheels, since 1.21
             opts.add_session_config_entry(RECORD_PLACEMENT, "1")
-            # TF32 is off in fp32; the CPU takes the nodes without a CUDA kernel
-            tf32 = "0" if options.precision == "fp32" else "1"
-            cuda = {"device_id": str(target.index), "use_tf32": tf32}
-            providers.insert(0, (CUDA, cuda))
+            if options.precision == "int8":
+                opts.add_session_config_entry(NO_INT8_LAYERS, "1")
+            providers.insert(0, (CUDA, cuda_options(target.index, options.precision)))
         try:
             session = ort.InferenceSession(str(files[0]), opts, providers=providers)
         except Exception as error:  # ORT's exceptions share no base class but Exception
             raise RuntimeError(f"onnxruntime could not load {files[0].name}: {error}") from error
         effective = {
-            **(_placement(session, options.precision) if on_cuda else {}),
+            **(_placement(session, options.precision, target.index) if on_cuda else {}),
             "providers": ",".join(session.get_providers()),
             "intra_op_num_threads": str(options.threads),
             "inference_precision": options.precision,
         }
         return OnnxRuntimeSession(session, effective)
+
+
+def cuda_options(device: int, precision: str) -> dict[str, str]:
+    """Options of the CUDA provider: TF32 is for fp16 alone.
+
+    Device 0 is its default and is not named: from 1.26 on, a named one is looked up among the
+    devices of plugins, of which its wheels have none, with a warning at each session
+    (`CreateExecutionProviderFactoryInstance`).
+    """
+    tf32 = "1" if precision == "fp16" else "0"
+    return {"use_tf32": tf32, **({"device_id": str(device)} if device else {})}
 
 
 def needed_cuda(requirements: Iterable[str]) -> str:
@@ -137,11 +151,12 @@ def needed_cuda(requirements: Iterable[str]) -> str:
     return match[1] if match else ""
 
 
-def _placement(session: Any, precision: str) -> dict[str, str]:
+def _placement(session: Any, precision: str, index: int) -> dict[str, str]:
     """The options in force, and the nodes on the CPU: 'NonMaxSuppression 1, Shape 2', or 'none'.
 
     Raises:
-        RuntimeError: It runs on the CPU after all, or in TF32 where float32 was asked for.
+        RuntimeError: It runs on the CPU after all, on another device than `index`, or in TF32
+            where float32 was asked for.
     """
     first = session.get_providers()[0]
     if first != CUDA:
@@ -149,8 +164,12 @@ def _placement(session: Any, precision: str) -> dict[str, str]:
     options = session.get_provider_options()[CUDA]
     device, tf32 = str(options.get("device_id", "?")), str(options.get("use_tf32"))
     effective = {"device_id": device, "tf32": tf32}
-    if precision == "fp32" and tf32 != "0":
+    if device != str(index):
+        raise RuntimeError(f"onnxruntime runs on CUDA device {device}, not on {index}")
+    if precision != "fp16" and tf32 != "0":
         raise RuntimeError("onnxruntime computes in TF32 on CUDA although it is switched off")
+    if precision == "int8":
+        effective["int8_layers"] = "rounded to 8 bits, computed in float32"
     if not hasattr(session, "get_provider_graph_assignment_info"):
         return effective | {"nodes_on_cpu": "unknown"}
     left = Counter(

@@ -58,6 +58,8 @@ class BackendSpec:
         target: Module whose `target` returns what the files are tied to; '' if they run anywhere.
         measure: Function that measures the quantized layers of its files; '' for none.
         evaluator: The judge's module with a `load`, for where it cannot run; '' for none.
+        preload: What takes long to import and starts no thread: a process that has imported it
+            can be forked.
     """
 
     name: str
@@ -84,6 +86,7 @@ class BackendSpec:
     target: str = ""
     measure: str = ""
     evaluator: str = ""
+    preload: tuple[str, ...] = ()
 
     @property
     def distribution(self) -> str:
@@ -158,11 +161,26 @@ BACKENDS: tuple[BackendSpec, ...] = (
         target="posedeploy.runtime.tensorrt",
     ),
     BackendSpec(
+        "tensorrt-rtx", "TensorRT for RTX", 8,
+        (
+            "tensorrt-rtx-cu13-bindings", "tensorrt-rtx-cu13-libs", "tensorrt-rtx-cu12-bindings",
+            "tensorrt-rtx-cu12-libs", "polygraphy",
+        ),
+        "1.7", "end2end.engine", "", (CUDA,), (FP32, FP16, INT8), "onnx", ("dense",),
+        (("nms", "TensorRT for RTX has nothing that runs NonMaxSuppression"),),
+        converts_without=frozenset({Code.NO_DRIVER, Code.NO_DEVICE}),  # its builder needs no GPU
+        install="run python -m pip install 'posedeploy[tensorrt-rtx]'",
+        runtime="posedeploy.runtime.tensorrt_rtx",
+        converter="posedeploy.convert.tensorrt_rtx",
+        evaluator="poseconform.evaluators.typed_graph",
+    ),
+    BackendSpec(
         "torchscript", "TorchScript", 7, ("torch",), "2.6", "end2end.pt", "", (CPU,), (FP32,),
         "torchscript", by_position=True,
         own_precision="import torch; p = torch.get_float32_matmul_precision(); "
         "print('fp32' if p == 'highest' else f'fp32, products in {p} precision')",
         runtime="posedeploy.runtime.torchscript", converter="posedeploy.convert.torchscript",
+        preload=("torch",),
     ),
 )  # fmt: skip
 # --------------------------------------------------------------------------------------------

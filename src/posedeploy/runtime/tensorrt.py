@@ -1,5 +1,7 @@
 """TensorRT on NVIDIA devices: engines that `posedeploy.convert.tensorrt` built.
 
+`Binding` is what differs between TensorRT and TensorRT for RTX, whose Python modules have one API.
+
 An engine has a fixed precision, which cannot be read from it: `BUILD_FILE` next to it records what
 it was built with.  TF32, which TensorRT uses by default, is off in all of them.
 
@@ -9,8 +11,11 @@ segfaults instead of raising.
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import json
 import os
+import re
 import sys
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +28,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from posedeploy.runtime.host import DEVICE_SECONDS, HOST, Host, failed
+from posedeploy.paths import cache_dir, file_sha256, whole_file
+from posedeploy.runtime.host import DEVICE_SECONDS, HOST, CudaDevice, Host, failed
 from posedeploy.runtime.registry import accepted_device, as_declared, backend_row
 from posedeploy.runtime.types import Arrays, Availability, Code, SessionOptions, TensorInfo
 
@@ -31,52 +37,111 @@ if TYPE_CHECKING:
     import tensorrt as trt
 
 SYSTEMS = ("linux", "win32")  # NVIDIA publishes it for no other
-# Distributions that bring `import tensorrt`, and the CUDA that their driver must run at least
-DISTRIBUTIONS = {"tensorrt-cu13": "13.0", "tensorrt-cu12": "12.0", "tensorrt": ""}
 BUILD_FILE = "end2end.engine.json"
 UNKNOWN = "unknown"  # for engines that somebody else built
 # Names of TensorRT's DataType -> numpy's
 DTYPES = {"FLOAT": "float32", "HALF": "float16", "INT8": "int8", "INT32": "int32",
           "INT64": "int64", "BOOL": "bool", "UINT8": "uint8"}  # fmt: skip
 _CHECK = """
+from {home} import RUNTIME
 from posedeploy.runtime.tensorrt import prepare_process, use_device
-prepare_process()
-import tensorrt
+prepare_process(binding=RUNTIME.binding)
+import {module}
 import polygraphy.backend.trt
 use_device(0)
-tensorrt.Builder(tensorrt.Logger(tensorrt.Logger.ERROR))
+{module}.Builder({module}.Logger({module}.Logger.ERROR))
 """
 
 
 @dataclass(frozen=True)
+class Binding:
+    """A Python module with TensorRT's API.
+
+    Attributes:
+        backend: Name of its row; `display` is for people.
+        module: What is imported.
+        distributions: Packages that bring it -> the CUDA that their driver must run at least.
+        install: What pip installs.
+        capabilities: Compute capabilities that it runs on; none for all that its driver runs.
+        polygraphy: Name under which Polygraphy imports it.
+    """
+
+    backend: str
+    display: str
+    module: str
+    distributions: Mapping[str, str]
+    install: str
+    capabilities: tuple[str, ...] = ()
+    polygraphy: str = "tensorrt"
+
+    @property
+    def ahead_of_time(self) -> bool:
+        """True if engines are built for compute capabilities, on any machine."""
+        return bool(self.capabilities)
+
+    def load(self) -> Any:
+        """The module; ImportError where it or its libraries are missing."""
+        return importlib.import_module(self.module)
+
+
+TENSORRT = Binding(
+    "tensorrt", "TensorRT", "tensorrt",
+    {"tensorrt-cu13": "13.0", "tensorrt-cu12": "12.0", "tensorrt": ""}, "tensorrt",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
 class TensorRT:
-    """The `Runtime` of TensorRT."""
+    """The `Runtime` of TensorRT, and of TensorRT for RTX."""
 
     host: Host = HOST
+    binding: Binding = TENSORRT
 
     def probe(self) -> Availability:
         """The first check that fails, cheapest first; the library is tried in a child process."""
-        host = self.host
-        if host.platform not in SYSTEMS:
-            return Availability(Code.WRONG_OS, f"there is no TensorRT for {host.platform}")
-        oldest, packages = backend_row("tensorrt").min_version, tuple(DISTRIBUTIONS)
-        availability = host.probe_version("tensorrt", packages, oldest)
-        if availability.ok and not host.is_installed("polygraphy"):
-            reason = "polygraphy is not installed: python -m pip install polygraphy"
-            return Availability(Code.NOT_INSTALLED, reason)
-        availability = host.probe_cuda(availability, "TensorRT", needed_cuda(host))
+        host, binding = self.host, self.binding
+        availability = host.probe_cuda(
+            self._installed(), binding.display, needed_cuda(host, binding)
+        )
         if not availability.ok:
             return availability
-        status, line = host.run(_CHECK, DEVICE_SECONDS)
+        if unsupported := self._unsupported(host.cuda().devices[0]):
+            return Availability(Code.NO_DEVICE, unsupported, availability.version)
+        home = backend_row(binding.backend).runtime
+        check = _CHECK.format(home=home, module=binding.module)
+        status, line = host.run(check, DEVICE_SECONDS)
         if status != 0:
-            return failed("starting TensorRT", status, line, availability.version)
+            return failed(f"starting {binding.display}", status, line, availability.version)
         return availability
 
+    def _installed(self) -> Availability:
+        host, binding = self.host, self.binding
+        if host.platform not in SYSTEMS:
+            reason = f"there is no {binding.display} for {host.platform}"
+            return Availability(Code.WRONG_OS, reason)
+        for module, install in ((binding.module, binding.install), ("polygraphy", "polygraphy")):
+            if not host.is_installed(module):
+                reason = f"{module} is not installed: python -m pip install {install}"
+                return Availability(Code.NOT_INSTALLED, reason)
+        oldest = backend_row(binding.backend).min_version
+        return host.probe_version(binding.module, tuple(binding.distributions), oldest)
+
+    def _unsupported(self, device: CudaDevice) -> str:
+        """Why it does not run on a device, '' if it does."""
+        supported = self.binding.capabilities
+        if not supported or device.compute_capability in supported:
+            return ""
+        return (
+            f"{device.name} has compute capability {device.compute_capability}; "
+            f"{self.binding.display} runs on {', '.join(supported)}"
+        )
+
     def load(self, files: Sequence[Path], device: str, options: SessionOptions) -> TensorRTSession:
-        number = accepted_device("tensorrt", device).index
+        binding = self.binding
+        number = accepted_device(binding.backend, device).index
         cuda = self.host.cuda()
         if cuda.code is not Code.AVAILABLE:  # the library would end this process
-            raise RuntimeError(f"tensorrt: {cuda.code}: {cuda.reason}")
+            raise RuntimeError(f"{binding.backend}: {cuda.code}: {cuda.reason}")
         path, built = files[0], read_build(files[0])
         precision = built.get("precision", UNKNOWN)
         if precision not in {options.precision, UNKNOWN}:
@@ -84,29 +149,70 @@ class TensorRT:
                 f"{path.name} was built for {precision}, not for {options.precision}"
             )
         if number >= len(cuda.devices):
-            raise RuntimeError(f"tensorrt: no device {number}; there are {len(cuda.devices)}")
-        prepare_process()
-        import tensorrt as trt
-
+            raise RuntimeError(
+                f"{binding.backend}: no device {number}; there are {len(cuda.devices)}"
+            )
+        if unsupported := self._unsupported(cuda.devices[number]):
+            raise RuntimeError(f"{binding.backend}: {unsupported}")
+        prepare_process(binding=binding)
+        if TYPE_CHECKING:
+            import tensorrt as trt
+        else:
+            trt = binding.load()
         use_device(number)
-        logger, errors = collecting_logger()
+        logger, errors = collecting_logger(binding)
         runtime = trt.Runtime(logger)
         engine = runtime.deserialize_cuda_engine(path.read_bytes())
         if engine is None:
             raise RuntimeError(
-                f"TensorRT {trt.__version__} does not load {path.name}: {as_text(errors)}"
-                " (an engine runs on the TensorRT version and the kind of GPU it was built for)"
+                f"{binding.display} {trt.__version__} does not load {path.name}: "
+                f"{as_text(errors)} (an engine runs on the {binding.display} version and the kind "
+                "of GPU it was built for)"
             )
+        kernels = None
+        if binding.ahead_of_time:
+            kernels = KernelCache(cache_file(path, cuda.devices[number], trt.__version__), engine)
         return TensorRTSession(engine, number, (runtime, logger), errors, {
             "inference_precision": precision, "tf32": built.get("tf32", UNKNOWN),
             "network": built.get("network", UNKNOWN), "device": cuda.devices[number].name,
-            "tensorrt": trt.__version__,
-        })  # fmt: skip
+            binding.backend: trt.__version__,
+        }, module=trt, kernels=kernels)  # fmt: skip
 
 
-def needed_cuda(host: Host = HOST) -> str:
+def cache_file(engine: Path, device: CudaDevice, version: str) -> Path:
+    """Where the kernels are kept that were compiled for an engine on a kind of device."""
+    words = re.sub(r"[^A-Za-z0-9._]+", "-", f"{device.name}_{version}")
+    return cache_dir() / "tensorrt-rtx" / f"{file_sha256(engine)[:16]}_{words}.kernels"
+
+
+class KernelCache:
+    """NVIDIA's runtime cache: kernels that TensorRT for RTX compiled on the device.
+
+    A file of another version, device or driver is refused by the library, and written anew.
+    """
+
+    def __init__(self, path: Path, engine: Any) -> None:
+        self._path = path
+        config = engine.create_runtime_config()
+        self._cache = config.create_runtime_cache()
+        self._kept = path.read_bytes() if path.is_file() else b""
+        if self._kept and not self._cache.deserialize(self._kept):
+            self._kept = b""
+        config.set_runtime_cache(self._cache)
+        self.context = engine.create_execution_context(config)
+
+    def write(self) -> None:
+        """Keep what was compiled; where that cannot be written, the next session compiles."""
+        content = bytes(self._cache.serialize())
+        if content != self._kept:
+            with contextlib.suppress(OSError), whole_file(self._path) as temporary:
+                temporary.write_bytes(content)
+
+
+def needed_cuda(host: Host = HOST, binding: Binding = TENSORRT) -> str:
     """The oldest CUDA version that the driver must run; '' if no package is installed."""
-    return next((cuda for name, cuda in DISTRIBUTIONS.items() if host.version(name)), "")
+    packages = binding.distributions.items()
+    return next((cuda for name, cuda in packages if host.version(name)), "")
 
 
 def target(host: Host = HOST) -> dict[str, str]:
@@ -121,7 +227,7 @@ def target(host: Host = HOST) -> dict[str, str]:
     return {
         "compute_capability": devices[0].compute_capability,
         "device": devices[0].name,
-        "tensorrt": host.version(*DISTRIBUTIONS),
+        "tensorrt": host.version(*TENSORRT.distributions),
     }
 
 
@@ -145,19 +251,32 @@ def use_device(number: int) -> None:
         ) from error
 
 
-def prepare_process(host: Host = HOST, path: Sequence[str] | None = None) -> None:
+def prepare_process(
+    host: Host = HOST, path: Sequence[str] | None = None, binding: Binding = TENSORRT
+) -> None:
     """Let Polygraphy find the CUDA runtime of TensorRT's wheels, and silence its messages.
 
     CUDA 13's wheels put `libcudart.so.13` in `nvidia/cu13/lib`, where Polygraphy does not look;
     it searches LD_LIBRARY_PATH first.  torch may bring another CUDA: the one that TensorRT was
     built for comes first, for a driver of CUDA 12 refuses CUDA 13's.
 
-    `path` is where wheels are installed; None takes `sys.path`.
+    `path` is where wheels are installed; None takes `sys.path`.  Polygraphy runs one binding in a
+    process: RuntimeError if it has another one already.
     """
+    from polygraphy import config
     from polygraphy.logger import G_LOGGER
 
     G_LOGGER.module_severity = G_LOGGER.CRITICAL
-    newest_first = needed_cuda(host).startswith("13.")
+    rtx = binding.polygraphy != TENSORRT.polygraphy
+    if "polygraphy.backend.trt" in sys.modules and config.USE_TENSORRT_RTX is not rtx:
+        raise RuntimeError(
+            f"{binding.display} cannot run in a process in which the other one of TensorRT and "
+            "TensorRT for RTX has run: Polygraphy knows one of them; start another process"
+        )
+    config.USE_TENSORRT_RTX = rtx
+    if rtx:
+        sys.modules[binding.polygraphy] = binding.load()
+    newest_first = needed_cuda(host, binding).startswith("13.")
     names = ("cu13", "cuda_runtime") if newest_first else ("cuda_runtime", "cu13")
     wheels = [Path(entry) / "nvidia" for entry in path or sys.path if entry]
     folders = [wheel / name / "lib" for name in names for wheel in wheels]
@@ -167,24 +286,24 @@ def prepare_process(host: Host = HOST, path: Sequence[str] | None = None) -> Non
         os.environ["LD_LIBRARY_PATH"] = os.pathsep.join([*present, *dict.fromkeys(more)])
 
 
-def collecting_logger() -> tuple[trt.ILogger, list[str]]:
+def collecting_logger(binding: Binding = TENSORRT) -> tuple[trt.ILogger, list[str]]:
     """This process's logger, and the list to which it appends every error; the list is emptied.
 
     TensorRT's calls return None or False, and the reason is in its log alone.  There is one logger
     a process: while a builder, runtime or refitter lives, TensorRT logs to the logger of the first
     one and ignores those given later (`createInferRuntime` in its C++ API reference).
     """
-    import tensorrt as trt
-
-    logger, errors = _logger_of(trt)
+    logger, errors = _logger_of(binding.load())
     errors.clear()
     return logger, errors
 
 
 @cache
-def _logger_of(_module: object) -> tuple[trt.ILogger, list[str]]:
-    import tensorrt as trt
-
+def _logger_of(module: Any) -> tuple[trt.ILogger, list[str]]:
+    if TYPE_CHECKING:
+        import tensorrt as trt
+    else:
+        trt = module
     errors: list[str] = []
 
     class CollectingLogger(trt.ILogger):  # type: ignore[misc]  # Any where it is absent
@@ -266,7 +385,8 @@ class TensorRTSession:
     activations again, and the calls would still take turns on the device.
 
     `device` is the device's number. `owners` must live as long as the engine: its runtime and its
-    logger, which appends to `errors`.  A device without the memory for it is a `RuntimeError`.
+    logger, which appends to `errors`.  `module` is the binding's, and `kernels` holds a
+    context of the engine.  A device without the memory for it is a `RuntimeError`.
     """
 
     def __init__(
@@ -276,8 +396,14 @@ class TensorRTSession:
         owners: tuple[object, ...],
         errors: list[str],
         effective_options: Mapping[str, str],
+        *,
+        module: Any,
+        kernels: KernelCache | None = None,
     ) -> None:
-        import tensorrt as trt
+        if TYPE_CHECKING:
+            import tensorrt as trt
+        else:
+            trt = module
         from polygraphy.backend.trt import TrtRunner
         from polygraphy.exception import PolygraphyException
 
@@ -290,13 +416,13 @@ class TensorRTSession:
         self._ranges = {info.name: _shape_range(engine, info) for info in self.inputs}
         profile = "; ".join(f"{name} {shapes}" for name, shapes in self._ranges.items())
         self.effective_options = {**effective_options, "profile": profile}
-        self._runner = TrtRunner(engine)
+        self._runner = TrtRunner(kernels.context if kernels else engine)
         try:
             self._runner.activate()
         except PolygraphyException as error:
             raise RuntimeError(f"TensorRT: {error}: {as_text(errors)}") from error
         # not __del__: a session that lives to the end of a program is ended while CUDA is there
-        weakref.finalize(self, _end, self._runner, owners)
+        weakref.finalize(self, _end, self._runner, owners, kernels)
 
     def run(self, feed: Arrays) -> dict[str, NDArray[Any]]:
         ready = as_declared(feed, self.inputs)
@@ -331,11 +457,13 @@ class TensorRTSession:
         return {info.name: np.array(results[info.name]) for info in self.outputs}
 
 
-def _end(runner: Any, _owners: tuple[object, ...]) -> None:
+def _end(runner: Any, _owners: tuple[object, ...], kernels: KernelCache | None) -> None:
     """Free what a runner holds on the device; the engine's owners live until then.
 
     The runner itself frees its inputs, and not the outputs that its allocator made.
     """
+    if kernels:
+        kernels.write()
     for array in runner.output_allocator.buffers.values():
         array.free()
     runner.deactivate()

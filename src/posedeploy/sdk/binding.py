@@ -27,9 +27,10 @@ from posedeploy.runtime import (
 )
 from posedeploy.runtime.types import DeviceRuntime
 from posedeploy.sdk.decode import MISMATCH, Decoder, compile_decoder
+from posedeploy.sdk.decode.boxes import compile_box_decoder
 from posedeploy.sdk.decode.selected import selected
 from posedeploy.sdk.fields import Node
-from posedeploy.sdk.folder import DEPLOY, PIPELINE, SdkModel
+from posedeploy.sdk.folder import DEPLOY, DETECTION, PIPELINE, SdkModel
 from posedeploy.sdk.onnxfile import refuse_external_data, refuse_other_than_xml
 from posedeploy.sdk.transforms import Preprocessor
 
@@ -74,13 +75,14 @@ def bind_input(
             MISMATCH,
         )  # fmt: skip
     info, (width, height) = inputs[0], input_size
-    pairs = zip(info.shape[1:], (3, height, width), strict=False)
+    wanted = (height, width, 3) if model.channels_last else (3, height, width)
+    pairs = zip(info.shape[1:], wanted, strict=False)
     wrong = len(info.shape) != 4 or any(isinstance(a, int) and a != b for a, b in pairs)
     if info.shape and wrong:
         nhwc = ", which is NHWC" if info.shape[1:] == (height, width, 3) else ""
         raise BadInputError(
             model.model.net, f"input {info.name!r} of shape {list(info.shape)}{nhwc}",
-            f"[N, 3, {height}, {width}], as the transforms make it", MISMATCH,
+            f"[N, {', '.join(map(str, wanted))}], as the transforms make it", MISMATCH,
         )  # fmt: skip
     return info
 
@@ -129,6 +131,8 @@ def decoder_of(model: SdkModel, preprocessor: Preprocessor) -> Decoder:
     A BadInputError is that of `compile_decoder`, or says that only one of the two is top-down.
     """
     size = preprocessor.input_size
+    if model.module == DETECTION.module:
+        return compile_box_decoder(model.component, model.params, size)
     decoder = compile_decoder(model.component, model.params, size, model.folder)
     head, _ = stage_of_component(model.component, model.params.value)
     if head.top_down != preprocessor.top_down:

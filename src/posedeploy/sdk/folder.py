@@ -26,6 +26,32 @@ PRECISIONS = {precision.value.upper(): precision for precision in ComputePrecisi
 
 
 @dataclass(frozen=True)
+class Task:
+    """A task of MMDeploy's whose folders are read."""
+
+    name: str  # `deploy.json: $.task`
+    module: str  # codebase whose component post-processes: `module` of the third task
+    finds: str  # what a model of it is, for a person
+    elsewhere: str  # what to do with a folder of it that was given in another's place
+
+
+POSE = Task(
+    "PoseDetector", "mmpose", "a pose model",
+    "Give it as the pose model: MODEL_DIR of `posedeploy infer`, PoseDetector in Python.",
+)  # fmt: skip
+DETECTION = Task(
+    "Detector", "mmdet", "a detection model, which finds boxes and no keypoints",
+    "Give it as --detector of `posedeploy infer`, beside a pose model; PersonDetector in Python.",
+)  # fmt: skip
+TASKS = (POSE, DETECTION)
+# Names of MMDeploy's other tasks: `SDK_TASK_MAP` in mmdeploy/utils/constants.py, 1.3.1
+OTHER_TASKS = (
+    "Classifier", "Restorer", "RotatedDetector", "Segmentor", "TextDetector", "TextRecognizer",
+    "VideoRecognizer",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
 class ModelEntry:
     """`deploy.json: $.models[0]`."""
 
@@ -44,7 +70,7 @@ class SdkModel:
 
     folder: Path
     version: str  # `deploy.json: $.version`
-    task: str  # `deploy.json: $.task`, 'PoseDetector'
+    task: str  # `deploy.json: $.task`, 'PoseDetector'; '' where it has none
     model: ModelEntry
     transforms: tuple[Node, ...]  # pre-processing steps, in order
     input_map: Mapping[str, str]  # pipeline name -> graph input (its name, or '#i' by position)
@@ -54,6 +80,8 @@ class SdkModel:
     detail: Mapping[str, Any]  # `detail.json`, {} if there is none
     unnamed: bool = False  # the component is `UNKNOWN` in `pipeline.json`
     unpacked: Unpacked | None = field(default=None, repr=False, compare=False)  # of a zip
+    module: str = POSE.module  # codebase whose component post-processes
+    channels_last: bool = False  # the graph takes `[N, H, W, 3]`: no folder's does
 
     @property
     def precision(self) -> ComputePrecision:
@@ -91,21 +119,38 @@ def _model_entry(deploy: Node) -> ModelEntry:
     return entry
 
 
-def _tasks(pipeline: Node) -> tuple[Node, Node, Node]:
-    """The tasks of a pose pipeline: transform, net, post-processing."""
-    tasks = pipeline.at("tasks")
+def _tasks(pipeline: Node, wanted: Sequence[Task]) -> tuple[Node, Node, Node]:
+    """The tasks of a pipeline: transform, net, post-processing of one of the wanted modules."""
+    tasks, modules = pipeline.at("tasks"), [task.module for task in wanted]
     by_module: dict[str, Node] = {}
     for task in tasks.items():
         module = task.at("module").is_a(str)
         if module in by_module:
-            raise task.at("module").error("each of Transform, Net and mmpose once")
+            raise task.at("module").error(
+                f"each of Transform, Net and {' or '.join(modules)} once"
+            )
         by_module[module] = task
-    if set(by_module) != {"Transform", "Net", "mmpose"}:
-        expected = "three tasks, of the modules Transform, Net and mmpose"
+    post = next((by_module[module] for module in modules if module in by_module), None)
+    if post is None or set(by_module) != {"Transform", "Net", post.value["module"]}:
+        expected = f"three tasks, of the modules Transform, Net and {' or '.join(modules)}"
         raise tasks.error(expected, f"the modules {', '.join(by_module) or 'none'}")
     for task in by_module.values():
         task.at("type").is_a(str)
-    return by_module["Transform"], by_module["Net"], by_module["mmpose"]
+    return by_module["Transform"], by_module["Net"], post
+
+
+def _refuse_other_task(path: Path, name: str, tasks: Node, wanted: Sequence[Task]) -> None:
+    """Raise a BadInputError for a model of another task, by its module or its task's name."""
+    modules = [task.at("module").value for task in tasks.items()]
+    if any(task.module in modules for task in wanted):
+        return
+    other = next((task for task in TASKS if task.module in modules), None)
+    if other is None and name not in OTHER_TASKS:
+        return
+    found = f"{other.finds} ({other.name})" if other else f"a model of the task {name}"
+    expected = " or ".join(f"{task.finds} ({task.name})" for task in wanted)
+    next_step = other.elsewhere if other else "Give a folder of that task."
+    raise BadInputError(str(path), found, expected, next_step)
 
 
 def _check_wiring(pipeline: Node, transform: Node, net: Node, post: Node) -> None:
@@ -155,17 +200,18 @@ def _name_map(net: Node, key: str) -> dict[str, str]:
     return {name: node.at(name).is_a(str) for name in node.is_a(dict)}
 
 
-def read_folder(folder: str | Path) -> SdkModel:
+def read_folder(folder: str | Path, tasks: Sequence[Task] = (POSE,)) -> SdkModel:
     """Read and check the JSON files of a folder of `posedeploy convert` or MMDeploy.
 
     `folder` is also a file in it, or a zip of it, which is unpacked for as long as the result is
-    used (`archive.locate`).
+    used (`archive.locate`). `tasks` are those that its model may have.
 
     Raises:
-        BadInputError: There is no such folder, or something in it is missing or wrong; the
-            message names the file and the JSON path.
+        BadInputError: There is no such folder, its model has another task, or something in it is
+            missing or wrong; the message names the file and the JSON path.
     """
-    folder, unpacked = locate(folder)
+    path = Path(folder)
+    folder, unpacked = locate(path)
     if not folder.is_dir():
         raise BadInputError(
             str(folder), "no directory" if folder.exists() else "nothing there",
@@ -174,7 +220,9 @@ def read_folder(folder: str | Path) -> SdkModel:
         )  # fmt: skip
     deploy = Node(read_json(folder, DEPLOY), DEPLOY)
     pipeline = Node(read_json(folder, PIPELINE), PIPELINE).at("pipeline")
-    transform, net, post = _tasks(pipeline)
+    task = deploy.get("task", str, "")
+    _refuse_other_task(path, task, pipeline.at("tasks"), tasks)
+    transform, net, post = _tasks(pipeline, tasks)
     _check_wiring(pipeline, transform, net, post)
     model = _model_entry(deploy)
     if net.at("name").is_a(str) != model.name:
@@ -184,12 +232,12 @@ def read_folder(folder: str | Path) -> SdkModel:
         step.at("type").is_a(str)
     params = post.at("params") if post.has("params") else Node({}, PIPELINE, f"{post.path}.params")
     params.is_a(dict)
-    path = folder / DETAIL  # clients run without it, and so do we
-    detail = read_json(folder, DETAIL) if path.exists() or path.is_symlink() else {}
+    facts = folder / DETAIL  # clients run without it, and so do we
+    detail = read_json(folder, DETAIL) if facts.exists() or facts.is_symlink() else {}
     return SdkModel(
         folder=folder,
         version=deploy.at("version").is_a(str),
-        task=deploy.get("task", str, ""),
+        task=task,
         model=model,
         transforms=steps,
         input_map=_name_map(net, "input_map"),
@@ -199,4 +247,5 @@ def read_folder(folder: str | Path) -> SdkModel:
         detail=detail,
         unnamed=post.at("component").value == UNKNOWN,
         unpacked=unpacked,
+        module=post.value["module"],
     )

@@ -19,7 +19,7 @@ from posedeploy.runtime import Device, Runtime, Session
 from posedeploy.sdk.binding import batch_of, bind, decoder_of, load_session
 from posedeploy.sdk.checksums import verify_files
 from posedeploy.sdk.decode import MISMATCH
-from posedeploy.sdk.folder import PIPELINE, kept_people, read_folder
+from posedeploy.sdk.folder import PIPELINE, SdkModel, kept_people, read_folder
 from posedeploy.sdk.images import MAX_PIXELS, Image, check_image
 from posedeploy.sdk.poses import Poses, as_boxes, join, place
 from posedeploy.sdk.reading import ImageSource, read_source
@@ -37,7 +37,7 @@ class PoseDetector:
     Threads may call one detector at the same time; each gets the result of its own image.
 
     Args:
-        model_path: The folder, one of the files in it, or a zip of it.
+        model_path: The folder, one of the files in it, or a zip of it; or what was read of it.
         device_name: 'cpu', or 'cuda' for a backend that runs there.
         device_id: Which of several devices.
         threads: Threads within one operation; 0 lets the backend choose.
@@ -66,7 +66,7 @@ class PoseDetector:
 
     def __init__(
         self,
-        model_path: str | Path,
+        model_path: str | Path | SdkModel,
         device_name: str = "cpu",
         device_id: int = 0,
         *,
@@ -80,7 +80,9 @@ class PoseDetector:
         if batch_size < 1 or threads < 0:
             found, expected = f"{batch_size=}, {threads=}", "batch_size from 1, threads from 0"
             raise BadInputError("PoseDetector", found, expected, "Pass other numbers.")
-        self.model = read_folder(model_path)
+        self.model: SdkModel = (
+            model_path if isinstance(model_path, SdkModel) else read_folder(model_path)
+        )
         if self.model.unnamed:
             _LOG.warning(
                 "%s: the component is UNKNOWN, which MMDeploy writes for detectors; decoded as %s",
@@ -231,11 +233,14 @@ class PoseDetector:
     def _run(self, tensor: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
         """The outputs the decoder needs, by their names in the pipeline."""
         session = self._open()
+        fed = tensor
+        if self.model.channels_last:
+            fed = np.ascontiguousarray(tensor.transpose(0, 2, 3, 1))
         try:
-            outputs = session.run({self._binding.input: tensor})
+            outputs = session.run({self._binding.input: fed})
         except Exception as error:  # backends' exceptions share no base class but Exception
             entry = self.model.model
-            found = f"{entry.backend} fails on input {list(tensor.shape)}: {error}"
+            found = f"{entry.backend} fails on input {list(fed.shape)}: {error}"
             raise BadInputError(entry.net, found, "a graph that takes it", MISMATCH) from error
         bound = {name: outputs[graph] for name, graph in self._binding.outputs.items()}
         for name, array in bound.items():

@@ -28,8 +28,8 @@ class Poses:
     # `[n, K]`: how likely a keypoint is visible, 0 to 1; None for models that do not tell
     visible: NDArray[np.float32] | None = None
 
-    def select(self, rows: NDArray[np.bool_]) -> Poses:
-        """Those people of the image."""
+    def select(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Poses:
+        """Those people of the image, by a mask or by their numbers."""
         labels = None if self.labels is None else self.labels[rows]
         visible = None if self.visible is None else self.visible[rows]
         return Poses(self.keypoints[rows], self.boxes[rows], self.scores[rows], labels, visible)

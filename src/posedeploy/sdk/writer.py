@@ -173,9 +173,10 @@ def postprocess(
     """Component and parameters: the model's test_cfg, its codec, and the client's fields."""
     head = model_config.head_kind
     stage = _stage(model_config, host or {})
-    if host and head.bottom_up:
+    if host and not head.codecs:
         return stage.component, {**host, "input_size": list(model_config.input_size)}
     params: dict[str, Any] = {**model_config.test_cfg, **model_config.codec}
+    params |= {key: value for key, value in (host or {}).items() if key != "stage"}
     if codec := codec_of(str(model_config.codec.get("type"))):
         params.update(codec.client_fields(params))
     if head.bottom_up:
@@ -242,11 +243,11 @@ def model_facts(model_config: ModelConfig, keypoints: int) -> dict[str, Any]:
     if (classes := class_count(model_config)) > 1:
         facts["num_classes"] = classes
     if model_config.head_kind.bottom_up:
-        # A bottom-up graph outputs coordinates itself: its codec encodes labels for training only.
         facts["pad_val"] = list(resize.get("pad_val", DEFAULT_PAD_VALUE))
     else:
         scale = steps.get("GetBBoxCenterScale") or {}
         facts["padding"] = float(scale.get("padding", DEFAULT_PADDING))
+    if model_config.head_kind.codecs:  # a detector's graph outputs coordinates itself
         facts["codec"] = dict(model_config.codec)
     return facts
 

@@ -67,7 +67,7 @@ def measure(model: Any, model_config: ModelConfig, count: int = IMAGES) -> Admis
         with torch.autocast("cpu", dtype=torch.bfloat16):
             maps16 = output_maps(model, model_config.head_kind, batch)
         detector: dict[str, Any] = {}
-        if model_config.head_kind.bottom_up:
+        if model_config.head_kind.bottom_up and not model_config.head_kind.groups:
             detector = _detections(model, model64, batch, model_config)
     gaps = {name: _gap(y) if peaks else math.inf for name, y in maps64.items()}
     noise = {name: float((maps[name] - y).abs().max()) for name, y in maps64.items()}
@@ -95,6 +95,9 @@ def output_maps(model: Any, head: HeadSpec, batch: torch.Tensor) -> Maps:
         return {head.output_names[0]: points.flatten(1).unsqueeze(2)}
     if head.top_down and len(head.outputs) > 1:
         return dict(zip(head.output_names, raw, strict=True))
+    if head.groups:
+        maps = raw if isinstance(raw, tuple) else (raw,)
+        return {str(i): part.flatten(2) for i, part in enumerate(maps)}
     if head.top_down:
         while not isinstance(raw, torch.Tensor):  # mmpose decodes the last unit of the last stage
             raw = raw[-1]

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -29,7 +29,13 @@ from posedeploy.synthetic.images import calibration_images, network_input
 # Head type -> the layers whose outputs are heatmaps, SimCC vectors or coordinates.
 # fmt: off
 FINAL_LAYERS: Mapping[str, Callable[[Any], list[nn.Module]]] = {
+    "AssociativeEmbeddingHead": lambda head: [head.final_layer],
+    "CIDHead":     lambda head: [head.iia_module.keypoint_root_conv, head.gfd_module.conv_down,
+                                 head.gfd_module.channel_attention.atn,
+                                 head.gfd_module.spatial_attention.atn],
     "CPMHead":     lambda head: list(head.multi_final_layers),
+    "DEKRHead":    lambda head: [head.heatmap_conv_layers[-1],
+                                 head.displacement_conv_layers[-1]],
     "DSNTHead":    lambda head: [(head.simplebaseline_head or head).final_layer],
     "HeatmapHead": lambda head: [head.final_layer],
     "IntegralRegressionHead": lambda head: [(head.simplebaseline_head or head).final_layer],
@@ -61,6 +67,11 @@ _NORM_INPUT = 33.0  # largest |x| before RTMPose-t's ScaleNorm after training on
 _BATCHES, _BATCH = 2, 4  # number and size; more images change little
 _BOTTOM_UP_BATCH = 2  # scenes of 416 px and more have many positions each
 _PEOPLE = 3
+_PEOPLE_FOUND = 6  # in an image by a model that groups keypoints, about
+_CID_THRESHOLD = 0.01  # mmpose's default of `score_threshold`
+_KEYPOINT_SPREAD = 4.0  # cells around a person's center
+_OWN_HEAT, _OWN_TAG = 0.02, 0.01  # of a keypoint, beside what all keypoints have in common
+_TAG_SPREAD = 10.0  # tags are of one person if they differ by less than 1
 
 CANDIDATES = 100  # positions per image above the score threshold, on average
 BOX = (0.18, 0.4)  # mean width and height of a box, as parts of the input's
@@ -83,10 +94,12 @@ def calibrate(model: nn.Module, model_config: ModelConfig, seed: int) -> None:
         count = _BOTTOM_UP_BATCH if model_config.head_kind.bottom_up else _BATCH
         batches = [image_batch(model_config, count, seed + index) for index in range(_BATCHES)]
         _calibrate_batch_norms(model, batches)
-        if model_config.head_kind.bottom_up:
+        if model_config.head_kind.bottom_up and not model_config.head_kind.groups:
             aim_detector(model, torch.cat(batches), model_config.input_size)
-        else:
-            _standardize_outputs(model, model_config.head, torch.cat(batches))
+            return
+        _standardize_outputs(model, model_config.head, torch.cat(batches))
+        if model_config.head_kind.groups:
+            PEOPLE[model_config.head](model, torch.cat(batches))
 
 
 @contextlib.contextmanager
@@ -118,7 +131,7 @@ def _calibrate_batch_norms(model: Any, batches: list[torch.Tensor]) -> None:
         norm.momentum = None
         norm.train()
     for batch in batches:
-        model.head.forward(model.extract_feat(batch))
+        _run(model.head, model.extract_feat(batch))
     for norm, value in zip(norms, momentum, strict=True):
         norm.momentum = value
     model.eval()
@@ -156,7 +169,7 @@ def _backbone_layers(backbone: Any) -> list[nn.Module]:
 
 def _outputs(head: Any, features: Any, layers: list[nn.Module]) -> dict[nn.Module, torch.Tensor]:
     with recording(layers) as seen:
-        head.forward(features)
+        _run(head, features)
     return seen
 
 
@@ -187,6 +200,83 @@ def standardize_attention(gau: Any, run: Callable[[], object]) -> None:
             gain = float(seen[gau.o].std()) ** -power
             gau.gamma.mul_(gain)
             gau.beta.mul_(gain)
+
+
+def _run(head: Any, features: Any) -> None:
+    """Run a head; CID's, whose people are those of one image, on the first image alone."""
+    alone = hasattr(head, "iia_module")
+    head.forward([level[:1] for level in features] if alone else features)
+
+
+def _people_of_cid(model: Any, batch: torch.Tensor) -> None:
+    """About `_PEOPLE_FOUND` centers an image, and heatmaps that are neither 0 nor 1 everywhere."""
+    head, features = model.head, model.extract_feat(batch)
+    root: Any = head.iia_module.keypoint_root_conv
+    threshold = math.log(_CID_THRESHOLD / (1 - _CID_THRESHOLD))  # of a sigmoid
+    logits = root(features[-1])[:, -1:]
+    root.bias[-1:] += _shift_to_peaks(logits, 3, logits.shape[2:], threshold)
+    layer = head.gfd_module.heatmap_conv
+    scale_output(layer, _outputs(head, features, [layer])[layer], _SCORE_STD)
+
+
+def _people_of_dekr(model: Any, batch: torch.Tensor) -> None:
+    """About `_PEOPLE_FOUND` centers an image, keypoints spread around them, scores above 0."""
+    head = model.head
+    layers: list[Any] = [*FINAL_LAYERS["DEKRHead"](head)]
+    heat, moves = layers
+    _scale(moves, _KEYPOINT_SPREAD)
+    heat.bias[:-1] += 2.0  # standard deviations
+    heatmaps = head.forward(model.extract_feat(batch))[0][:, -1:]
+    codec = head.decoder
+    size = heatmaps.shape[2:]
+    heat.bias[-1:] += _shift_to_peaks(heatmaps, codec.decode_nms_kernel, size, codec.decode_thr)
+
+
+def _people_of_associative_embedding(model: Any, batch: torch.Tensor) -> None:
+    """About `_PEOPLE_FOUND` peaks a keypoint and image, whose tags tell people apart.
+
+    All heatmaps are like the first one, and all tags too, so that there are places at which every
+    keypoint has a peak, and a tag that is near the others' there.
+    """
+    head, layer = model.head, model.head.final_layer
+    keypoints = head.num_keypoints
+    for values in (layer.weight, layer.bias):
+        heat, tags = values[:keypoints].clone(), values[keypoints:].clone()
+        values[:keypoints] = _OWN_HEAT * heat + math.sqrt(1 - _OWN_HEAT**2) * heat[:1]
+        values[keypoints:] = _TAG_SPREAD * (tags[:1] + _OWN_TAG * tags)
+    heatmaps = head.forward(model.extract_feat(batch))[0]
+    codec = head.decoder
+    layer.bias[:keypoints] += _shift_to_peaks(
+        heatmaps, codec.decode_nms_kernel, tuple(codec.heatmap_size)[::-1],
+        codec.decode_keypoint_thr,
+    )  # fmt: skip
+
+
+def _scale(layer: Any, gain: float) -> None:
+    zeros = torch.zeros(len(layer.weight))
+    rescale(layer, zeros, torch.full_like(zeros, gain), zeros)
+
+
+def _shift_to_peaks(
+    heatmaps: torch.Tensor, kernel: int, size: Sequence[int], threshold: float
+) -> torch.Tensor:
+    """What is to be added to each map [N, C, h, w] for `_PEOPLE_FOUND` peaks above a threshold.
+
+    Peaks are those of maps of the (H, W) that they are decoded as, over squares of `kernel` cells.
+    """
+    heatmaps = nn.functional.interpolate(heatmaps, tuple(size), mode="bilinear")
+    highest = nn.functional.max_pool2d(heatmaps, kernel, 1, kernel // 2)
+    peaks = heatmaps.where(heatmaps == highest, torch.tensor(-math.inf))
+    best = peaks.movedim(1, 0).flatten(1).topk(_PEOPLE_FOUND * len(heatmaps), dim=1).values
+    return threshold - best[:, -2:].mean(dim=1)
+
+
+# Head type -> what makes its maps, of mean 0 and standard deviation 1, hold people.
+PEOPLE: Mapping[str, Callable[[Any, torch.Tensor], None]] = {
+    "AssociativeEmbeddingHead": _people_of_associative_embedding,
+    "CIDHead": _people_of_cid,
+    "DEKRHead": _people_of_dekr,
+}
 
 
 def aim_detector(model: Any, batch: torch.Tensor, input_size: tuple[int, int]) -> None:

@@ -122,11 +122,11 @@ def draw_scene(
             f"a figure needs {SMALLEST_SCENE} px in both directions, not {width}x{height}"
         )
     rng = np.random.default_rng([seed, width, height, people])
-    image = _background(rng, width, height)
+    image = background(rng, width, height)
     joints = np.zeros((people, len(JOINTS), 2), np.float32)
     for index in range(people):
         body = _person(rng, size, joints[:index], 1.0 if people == 1 else style.crowd, style)
-        _draw(image, body, rng, style)
+        draw_body(image, body, rng, style)
         joints[index] = [body[name] for name in JOINTS]
     noise = rng.normal(0, 4, image.shape)
     return np.clip(image + noise, 0, 255).astype(np.uint8), joints
@@ -188,7 +188,8 @@ def _placed(rng: np.random.Generator, body: Body, size: tuple[int, int], scale: 
     return {joint: (point - low) * factor + corner for joint, point in body.items()}
 
 
-def _draw(image: Image, body: Body, rng: np.random.Generator, style: Style) -> None:
+def draw_body(image: Image, body: Body, rng: np.random.Generator, style: Style) -> None:
+    """Draw one person, joints in image px, onto the image; `rng` decides the clothes' colors."""
     height = float(np.linalg.norm(body["head"] - body["pelvis"])) / 0.4
     limb = max(2, round(height * 0.035))
     clothes = [_muted(rng) for _ in range(len(_LIMBS) + 2)]
@@ -220,7 +221,7 @@ def _muted(rng: np.random.Generator) -> Color:
     return blue, green, red
 
 
-def _background(rng: np.random.Generator, width: int, height: int) -> Image:
+def background(rng: np.random.Generator, width: int, height: int) -> Image:
     """Smooth patches of brightness with random lines, boxes and discs."""
     cells = rng.integers(3, 9, 2)
     patches = rng.uniform(0, 255, (*cells, 1)) + rng.uniform(-40, 40, (*cells, 3))

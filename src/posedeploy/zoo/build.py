@@ -7,6 +7,7 @@ running code in them, and refuses those of another model.
 from __future__ import annotations
 
 import contextlib
+import functools
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ from posedeploy.compat import StandInUsedError, install, without_missing_scopes
 from posedeploy.config import ModelConfig
 from posedeploy.config.metainfo import WHERE, config_metainfo, find_metainfo, read_metainfo
 from posedeploy.errors import BadInputError
+from posedeploy.heads import load
 from posedeploy.zoo.checking import (
     CHANNELS,
     build_error,
@@ -65,6 +67,9 @@ def build_model(model_config: ModelConfig, checkpoint: Path | None) -> torch.nn.
     if loaded is not None:
         apply_checkpoint(model, loaded, str(model_config.path))
     vars(model).update(cfg=model_config.config, dataset_meta=meta)
+    if standing_in := model_config.head_kind.predict:
+        head: Any = model.head
+        head.predict = functools.partial(load(standing_in), head)
     return model.eval()
 
 
@@ -77,7 +82,10 @@ def check_forward(model: Any, model_config: ModelConfig) -> None:
     width, height = model_config.input_size
     try:
         with torch.no_grad():
-            model.head.forward(model.extract_feat(torch.zeros(1, CHANNELS, height, width)))
+            features = model.extract_feat(torch.zeros(1, CHANNELS, height, width))
+            # CID's second module stops where there are no people, as in an empty image
+            first = getattr(model.head, "iia_module", None)
+            first(features[-1]) if first else model.head.forward(features)
     except StandInUsedError:
         raise
     except Exception as error:  # code of mmpose's and the user's, with the config's fields

@@ -48,6 +48,9 @@ Q, D, R, ZOO = TIERS  # the columns of the table below
 _HEATMAP = "body_2d_keypoint/topdown_heatmap/coco/td-hm_"
 _REGRESSION = "body_2d_keypoint/topdown_regression/coco/td-reg_"
 _CONFIGS: Mapping[str, str] = {  # family -> prefix of its configs' paths
+    "AE": "body_2d_keypoint/associative_embedding/coco/ae_",
+    "CID": "body_2d_keypoint/cid/coco/cid_",
+    "DEKR": "body_2d_keypoint/dekr/coco/dekr_",
     "DSNT": "body_2d_keypoint/integral_regression/coco/ipr_",
     "DeepPose": _REGRESSION,
     "HRNet": _HEATMAP,
@@ -72,6 +75,9 @@ def _row(name: str, family: str, config: str, *tiers: str) -> ModelRow:
 # fmt: off
 MODELS: tuple[ModelRow, ...] = (
     _row("4xmspn50",          "MSPN", "4xmspn50_8xb32-210e_coco-256x192", R),
+    _row("ae_hrnet_w32",      "AE", "hrnet-w32_8xb24-300e_coco-512x512"),
+    _row("cid_hrnet_w32",     "CID", "hrnet-w32_8xb20-140e_coco-512x512"),
+    _row("dekr_hrnet_w32",    "DEKR", "hrnet-w32_8xb10-140e_coco-512x512"),
     _row("dsnt_res50",        "DSNT", "res50_dsnt-8xb64-210e_coco-256x256"),
     _row("hourglass52",       "Hourglass", "hourglass52_8xb32-210e_coco-256x256", Q, D, R),
     _row("hrnet_w32",         "HRNet", "hrnet-w32_8xb64-210e_coco-256x192", Q, D),

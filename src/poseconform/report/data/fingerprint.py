@@ -17,7 +17,15 @@ _LINE: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Python ", ("python",)),
 )
 _ACRONYMS = frozenset({"cpu", "gpu", "os"})
-_LINE_PACKAGES = dict.fromkeys(("torch", *(b.distribution for b in backends_by_rank()), "mmpose"))
+# Names of which the first is shown that is there: onnxruntime-gpu is there in place of onnxruntime
+_LINE_PACKAGES = (
+    ("torch",),
+    *(
+        tuple(n for n in b.distributions if n.startswith(b.distribution))
+        for b in backends_by_rank()
+    ),
+    ("mmpose",),
+)
 
 RUNNERS = "runners"  # where the facts of each runner are, after a merge
 
@@ -76,7 +84,8 @@ def one_liner(environment: Mapping[str, Any]) -> str:
     parts = [f"{prefix}{value}" for prefix, value in facts if value not in {"", "none", ABSENT}]
     packages = environment.get("packages")
     if isinstance(packages, Mapping):
-        parts += [f"{name} {packages[name]}" for name in _LINE_PACKAGES if packages.get(name)]
+        shown = (next(filter(packages.get, names), "") for names in _LINE_PACKAGES)
+        parts += [f"{name} {packages[name]}" for name in dict.fromkeys(shown) if name]
     commit = _first(environment, ("git_commit", "git"))
     parts += [f"commit {commit[:13]}"] if commit else []
     return one_line(" \N{MIDDLE DOT} ".join(parts), 400)

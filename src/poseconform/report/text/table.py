@@ -4,7 +4,7 @@ It has the form of MMDeploy's table of supported models (docs/en/04-supported-co
 `N`, and further marks, which `LEGEND` explains.
 
 The table of a run has what the run selected. That of a document is about the project: it has every
-backend that there is, and every family of the results.
+backend that there is, every family of one or several results, and how many models of it there are.
 
 Precision and shape modes follow the mark: `fp32 sd` is fp32, static and dynamic.
 """
@@ -42,23 +42,31 @@ LEGEND = (
     "s: static, d: dynamic batch."
 )
 NOT_BY_US = "not run by us"
-WHOLE_LEGEND = LEGEND.replace("Blank: not tried", f"{NOT_BY_US}: it has flows, and no run yet")
+WHOLE_LEGEND = (
+    LEGEND.replace("Blank: not tried", f"{NOT_BY_US}: it has flows, and no run yet")
+    + " Configs: how many of MMPose's were judged; not all of them in each flow."
+)
 
 
-def support_table(results: Results, *, whole: bool = False) -> str:
-    """The table of a run in Markdown with its legend; with `whole` that of the project."""
-    cells = [c for c in results.cells if kind_of(c.outcome) != "not-selected"]
+def support_table(results: Results, *others: Results, whole: bool = False) -> str:
+    """The table of a run in Markdown with its legend; with `whole` that of the project.
+
+    `others` are results of other models, the whole zoo's for example; their cells are added.
+    """
+    everything = [cell for part in (results, *others) for cell in part.cells]
+    cells = [c for c in everything if kind_of(c.outcome) != "not-selected"]
     if not cells:
         return "No cells were run.\n"
     backends = in_order((*(c.backend for c in cells), *(BACKENDS if whole else ())), BACKENDS)
     rows = []
-    families = (c.family for c in (results.cells if whole else cells))
-    for family in in_order(families, FAMILIES):
+    for family in in_order((c.family for c in (everything if whole else cells)), FAMILIES):
         groups = ([c for c in cells if (c.family, c.backend) == (family, b)] for b in backends)
         blank = NOT_BY_US if whole else ""
         marks = (Inert(_mark_and_notes(group) or blank) for group in groups)
-        rows.append((family, "PoseDetection", *marks))
-    head = ("Model", "Task", *(markdown(backend_name(b)) for b in backends))
+        models = str(len({c.model for c in everything if c.family == family}))
+        rows.append((family, *((models,) if whole else ()), "PoseDetection", *marks))
+    names = (markdown(backend_name(b)) for b in backends)
+    head = ("Model", *(("Configs",) if whole else ()), "Task", *names)
     notes = [WHOLE_LEGEND if whole else LEGEND, interruption(results.interrupted)]
     paragraphs = ["\n".join(markdown_table(head, rows)), *(note for note in notes if note)]
     return "\n\n".join(paragraphs) + "\n"
@@ -114,7 +122,7 @@ def insert_table(document: str, table: str, subject: str) -> str:
     return f"{head}{BEGIN}\n\n{table.strip()}\n\n{end}{foot}"
 
 
-def update_table(path: Path, results: Results, *, check: bool = False) -> bool:
+def update_table(path: Path, results: Results, *others: Results, check: bool = False) -> bool:
     """Bring the project's table in a file up to date (`check`: only look); True if it was."""
     try:
         document = path.read_text(encoding="utf-8")
@@ -123,7 +131,7 @@ def update_table(path: Path, results: Results, *, check: bool = False) -> bool:
             str(path), f"no readable text file ({type(error).__name__})",
             "the Markdown file that holds the support table", "Give its path with --into.",
         ) from error  # fmt: skip
-    new = insert_table(document, support_table(results, whole=True), str(path))
+    new = insert_table(document, support_table(results, *others, whole=True), str(path))
     if new != document and not check:
         write_text(path, new)
     return new == document

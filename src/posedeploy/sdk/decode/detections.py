@@ -10,22 +10,18 @@ MMDeploy writes `UNKNOWN`, which no client of its runs.
 
 from __future__ import annotations
 
-import io
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from posedeploy.errors import BadInputError
 from posedeploy.sdk.decode import MISMATCH, Decoded, Outputs, floats
+from posedeploy.sdk.decode.arrays import read_arrays, wrong_arrays
 from posedeploy.sdk.decode.refine import only_numbers
 from posedeploy.sdk.fields import Node
-from posedeploy.sdk.safefiles import file_inside
 
 Floats = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -33,7 +29,6 @@ Labels = NDArray[np.int64]
 People = tuple[Floats, Floats, Floats, Labels | None]
 MAX_LABEL = 2**24  # up to here float32 holds every integer
 MAX_ROWS = 2**31 - 1
-MAX_ARRAY_BYTES = 64 * 2**20  # real ones have 3 MB
 
 # Name -> shape; J keypoints, F features of one, C pose vector, S attention, E encoding, P priors
 SHAPES: Mapping[str, tuple[int | str, ...]] = {
@@ -254,64 +249,13 @@ class PoseDecoder:
         return weight / weight.sum(axis=-1, keepdims=True)  # type: ignore[no-any-return]
 
 
-def _arrays(folder: Path, name: str, subject: str) -> dict[str, NDArray[Any]]:
-    """The arrays of an uncompressed `.npz`; the size of a compressed one would say nothing."""
-    path = file_inside(folder, name, subject, limit=MAX_ARRAY_BYTES)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-            if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-                raise _wrong(name, "compressed arrays")
-            if sum(entry.file_size for entry in entries) > path.stat().st_size:
-                raise _wrong(name, "arrays that are larger than the file together")
-            return {e.filename.removesuffix(".npy"): _array(archive.read(e)) for e in entries}
-    except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError, OSError) as error:
-        raise _wrong(name, f"no archive of arrays: {error}") from error
-
-
-def _array(content: bytes) -> NDArray[Any]:
-    """The array in a `.npy` file, without a copy; a ValueError where it says another size."""
-    file = io.BytesIO(content)
-    version = np.lib.format.read_magic(file)
-    if version != (1, 0):
-        raise ValueError(f"format {version} of NumPy, and not (1, 0)")
-    shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-    size = len(content) - file.tell()
-    if dtype.hasobject or min(shape, default=0) < 0 or prod(shape) * dtype.itemsize != size:
-        raise ValueError(f"{dtype} of shape {list(shape)} in {size:,} bytes")
-    array = np.frombuffer(content, dtype, offset=file.tell())
-    return array.reshape(shape, order="F" if fortran else "C")
-
-
-def _check(name: str, key: str, array: NDArray[Any] | None, sizes: dict[str, int]) -> None:
-    """Refuse an array of another shape than `SHAPES` has; equal letters are equal sizes."""
-    if array is None:
-        raise _wrong(name, f"no array {key!r}")
-    shape = SHAPES[key]
-    fits = array.dtype == np.float32 and array.ndim == len(shape) and array.size > 0
-    for want, have in zip(shape, array.shape, strict=False):
-        fits = fits and have == (sizes.setdefault(want, have) if isinstance(want, str) else want)
-    if not fits or not np.isfinite(array).all():
-        found = f"{key!r}: {array.dtype} of shape {list(array.shape)}"
-        raise _wrong(name, found, f"finite float32 of shape [{', '.join(map(str, shape))}]")
-
-
-def _wrong(
-    name: str, found: str, expected: str = "an uncompressed .npz of arrays"
-) -> BadInputError:
-    return BadInputError(name, found, expected, "Convert the model again.")
-
-
 def read_pose_decoder(folder: Path, name: str, subject: str) -> PoseDecoder:
     """The decoder in a file of the folder; `subject` is where its name was read from.
 
     A BadInputError refuses a file outside the folder, one that is no such archive, and an array
     that is missing, of another shape or not finite.
     """
-    arrays = _arrays(folder, name, subject)
-    letters: dict[str, int] = {}
-    for key in SHAPES:
-        _check(name, key, arrays.get(key), letters)
+    arrays = read_arrays(folder, name, subject, SHAPES)
     joints, attention = arrays["position"].shape
     features, value = arrays["out_weight"].shape
     sizes = {  # array and axis -> what its size is made of
@@ -322,7 +266,9 @@ def read_pose_decoder(folder: Path, name: str, subject: str) -> PoseDecoder:
     for (key, axis), size in sizes.items():
         if arrays[key].shape[axis] != size:
             found = f"{key!r} of shape {list(arrays[key].shape)}"
-            raise _wrong(name, found, f"{size} in dimension {axis}, as the other arrays have it")
+            raise wrong_arrays(
+                name, found, f"{size} in dimension {axis}, as the other arrays have it"
+            )
     return PoseDecoder(arrays)
 
 

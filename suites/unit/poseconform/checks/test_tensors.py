@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fixtures.builders import make_execution, make_people, make_reference, make_truth
+from fixtures.builders import make_execution, make_reference
 from poseconform.checks.declaration import Verdict
 from poseconform.checks.table import CHECKS, require
 from poseconform.checks.tensors import (
@@ -18,7 +18,6 @@ from poseconform.checks.tensors import (
     judge_keypoints,
     judge_overlap,
     judge_tensors,
-    overlap_limit,
 )
 from poseconform.compare.tolerances import Tolerance, tolerance_for
 from poseconform.reference.refinement import Refinement, no_refinement
@@ -193,7 +192,7 @@ def test_flips_are_counted_where_they_are_not_gated() -> None:
 
 def test_a_batch_must_equal_its_parts() -> None:
     reference = make_reference({"output": TRUTH})
-    limit = 2 * overlap_limit("output", reference, ROW)
+    limit = 2 * reference.allowed("output", ROW).max
     plan = [(0,), (1, 2), (0, 1)]
     rows = TRUTH[[0, 1, 2, 0, 1]].copy()
     assert judge_overlap(make_execution({"output": rows}, plan), reference, ROW).failures == ()
@@ -202,14 +201,6 @@ def test_a_batch_must_equal_its_parts() -> None:
     assert failure.startswith("output: image 1 differs by")
     rows[4, 0, 0] = math.nan
     assert judge_overlap(make_execution({"output": rows}, plan), reference, ROW).failures
-
-
-def test_a_detectors_output_overlaps_within_its_widest_part() -> None:
-    reference = make_reference(truths=[make_truth(make_people([0.9]))])
-    wide = replace(reference.ref_errors["dets.boxes"], max=0.5)
-    reference = replace(reference, ref_errors={**reference.ref_errors, "dets.boxes": wide})
-    assert overlap_limit("dets", reference, ROW) == ROW.k_max * 0.5
-    assert overlap_limit("keypoints", reference, ROW) == ROW.k_max * 1e-6
 
 
 def test_require_passes_on_a_clean_verdict_and_says_all_failures() -> None:

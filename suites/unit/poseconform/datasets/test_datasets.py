@@ -222,7 +222,7 @@ class InProcess:
         return getattr(importlib.import_module(module), name)(*args)
 
     @contextmanager
-    def child(self, _name: str) -> Iterator[Any]:
+    def child(self, _name: str, _cell: Cell | None = None) -> Iterator[Any]:
         yield SimpleNamespace(call=self.call)
 
     def call(self, target: str, *args: Any, timeout: Limit) -> Any:

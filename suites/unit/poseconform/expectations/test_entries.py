@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from poseconform.expectations.entries import (
     load_expectations,
     refuse_unmatched,
 )
+from poseconform.matrix.cells import Cell
 from poseconform.pytest_plugin.recording import base_record
 from poseconform.results.outcome import STAGES
 from poseconform.results.records import CellRecord, StageRecord
@@ -157,7 +159,16 @@ def test_entries_that_no_cell_could_meet_are_named_all_at_once() -> None:
         "a.toml: xfail[3]: model 'other', family '*', deploy config '*': found no such cell of "
         "onnxruntime; expected at least one of the matrix. Correct the entry, or remove it."
     )
-    refuse_unmatched([good], [make_cell("rtmo"), make_cell()])
+
+
+def test_no_more_of_the_matrix_is_read_than_the_entries_need() -> None:
+    matrix = (make_cell("rtmo"), make_cell())
+
+    def cells() -> Iterator[Cell]:
+        yield from matrix
+        raise AssertionError("more than these were read")
+
+    refuse_unmatched([entry(deploy_config=cell.flow.label) for cell in matrix], cells())
 
 
 def test_this_system_is_known_to_the_operating_system() -> None:

@@ -14,6 +14,7 @@ from fixtures.builders import make_cell, make_model
 from fixtures.fake_subject import FakeSubject
 from poseconform.isolation.artifacts import ArtifactCache
 from poseconform.isolation.child import Child, ChildCrash, ChildFailure, ChildTimeout
+from poseconform.isolation.forking import ForkServer
 from poseconform.judge.judge import Judge, samples_sha256
 from poseconform.judge.limits import DEVICE_IDLE_SECONDS
 from poseconform.judge.runs import Loaded, Ran, filled, input_fault, plan_batches
@@ -40,8 +41,10 @@ class FakeChild(Child):
     answers: dict[str, Answer]
     calls: list[tuple[str, tuple[Any, ...], Limit]]
 
-    def __init__(self, log: Path, env: dict[str, str] | None = None) -> None:
-        self.log, self.env, self.closed = log, env, False
+    def __init__(
+        self, log: Path, env: dict[str, str] | None = None, server: ForkServer | None = None
+    ) -> None:
+        self.log, self.env, self.server, self.closed = log, env, server, False
 
     def __enter__(self) -> FakeChild:
         return self
@@ -96,6 +99,7 @@ def child(tmp_path: Path) -> type[FakeChild]:
         "write_reference": write_reference,
         "load": loaded,
         "run": lambda feed: Ran({"simcc_x": np.zeros((len(feed), 2, 8), np.float32)}, 0.01),
+        "time_runs": lambda feed: (0.02,) * 5 * len(feed),
         "decode": lambda _config, outputs: np.zeros((len(outputs["simcc_x"]), 2, 2)),
         "posedeploy_sdk": lambda _f, samples, _b, _d: [
             ClientAnswer(np.zeros((1, 2, 2)), np.ones(1)) for _ in samples
@@ -251,6 +255,30 @@ def test_a_reference_is_made_once_a_machine(
     assert first.facts["seconds"] == 1.0
 
 
+@pytest.mark.parametrize(
+    ("bottom_up", "made"), [(False, ["fp32", "fp16"]), (True, ["int8", "fp32", "fp16"])]
+)
+def test_precisions_whose_reference_is_the_same_share_it(
+    judge: Judge, child: type[FakeChild], bottom_up: bool, made: list[str]
+) -> None:
+    """int8 is compared with float32's rounding; near ties of detections have their own margins."""
+    model = replace(CELL.model, bottom_up=bottom_up)
+    for precision in ("int8", "fp32", "fp16"):
+        judge.reference(model, precision)
+    written = [args[2] for name, args, _ in child.calls if name == "write_reference"]
+    assert written == made
+
+
+def test_a_latency_is_of_several_warm_runs(judge: Judge, child: type[FakeChild]) -> None:
+    times = iter([9.0, *[0.01] * 5, 9.0, 9.0, 9.0])  # the first run of a session is a cold one
+    child.answers["run"] = lambda feed: Ran(
+        {"simcc_x": np.zeros((len(feed), 2, 8), np.float32)}, next(times)
+    )
+    assert judge.execution(CELL).timed == (0.01,) * 5
+    assert "time_runs" not in names(child)
+    assert judge.execution(make_cell(shape_mode="dynamic")).timed == (0.02,) * 5
+
+
 @pytest.mark.parametrize("change", ["precision", "samples", "checkpoint", "warp"])
 def test_what_a_reference_depends_on_makes_it_anew(
     judge: Judge, child: type[FakeChild], change: str, tmp_path: Path
@@ -362,6 +390,65 @@ def test_a_client_answers_for_the_first_samples(judge: Judge, child: type[FakeCh
         judge.client_answers(CELL, 3)
 
 
+def made(judge: Judge) -> list[FakeChild]:
+    """The children that a judge makes from now on; the last may still run."""
+    children: list[FakeChild] = []
+
+    def make(log: Path, env: dict[str, str], server: ForkServer | None = None) -> FakeChild:
+        children.append(FakeChild(log, env, server))
+        return children[-1]
+
+    judge.make_child = make
+    return children
+
+
+def test_a_run_and_its_client_share_a_child_of_the_cell(judge: Judge, tmp_path: Path) -> None:
+    judge.reference(CELL.model, "fp32")
+    children, other = made(judge), make_cell(backend="openvino")
+    judge.execution(CELL)
+    judge.client_answers(CELL, 3)
+    assert [(c.log.name, c.closed) for c in children] == [(f"{CELL.id}.log", False)]
+    judge.execution(other)
+    assert [child.closed for child in children] == [True, False]
+    copy = judge.with_conversion(other, replace(judge.conversion(other), folder=tmp_path / "x"))
+    copy.execution(other)
+    assert [child.closed for child in children] == [True, True, False], "another folder"
+    judge.forget(CELL.model)
+    assert children[-1].closed
+    judge.client_answers(other, 3)
+    judge.conversion(make_cell(backend="ncnn"))
+    assert children[-1].closed, "a conversion has the memory to itself"
+    judge.client_answers(other, 3)
+    judge.close()
+    assert (len(children), children[-1].closed) == (5, True)
+
+
+@pytest.mark.parametrize("error", [ChildCrash("SIGSEGV in run"), ChildFailure("RuntimeError: no")])
+def test_after_a_fault_or_a_failure_a_cell_has_another_child(
+    judge: Judge, child: type[FakeChild], error: ChildFailure
+) -> None:
+    judge.reference(CELL.model, "fp32")
+    children = made(judge)
+    failing(child, "run", error)
+    with pytest.raises(StageFailure):
+        judge.execution(CELL)
+    judge.client_answers(CELL, 3)
+    assert [child.closed for child in children] == [True, False]
+
+
+def test_children_are_forked_for_the_cpu_alone(judge: Judge) -> None:
+    judge.reference(CELL.model, "fp32")
+    children, torch = made(judge), make_cell(backend="torchscript")
+    on_gpu = make_cell(backend="tensorrt")
+    for cell in (CELL, torch, make_cell(backend="ncnn"), on_gpu):
+        judge.execution(cell)
+    judge.client_answers(on_gpu, 3)
+    first, of_torch, of_ncnn, *of_gpu = (child.server for child in children)
+    assert first is of_ncnn is not of_torch is not None
+    assert of_gpu == [None, None]
+    assert [child.closed for child in children] == [True] * 5, "a GPU's child ends with the block"
+
+
 def test_another_folder_is_judged_for_one_cell_only(
     judge: Judge, child: type[FakeChild], tmp_path: Path
 ) -> None:
@@ -376,16 +463,21 @@ def test_another_folder_is_judged_for_one_cell_only(
     assert str(tmp_path / "broken") in child.calls[-7][1][1][0]
 
 
+@pytest.mark.parametrize("mode", ["static", "dynamic"])
 def test_a_graph_without_suppression_is_finished_by_mmposes_head(
-    judge: Judge, child: type[FakeChild]
+    judge: Judge, child: type[FakeChild], mode: str
 ) -> None:
     cell = make_cell("rtmo")
+    cell = replace(cell, flow=replace(cell.flow, shape_mode=mode))
     info = TensorInfo("input", (1, 3, 64, 48), "float32")
     dense = tuple(TensorInfo(n, (1, 9, 4), "float32") for n in ("boxes", "scores", "keypoints"))
     child.answers["load"] = lambda *_: Loaded((info,), dense, {}, 0.1)
-    child.answers["run"] = lambda _feed: Ran({i.name: np.zeros((1, 9, 4)) for i in dense}, 0.1)
+    child.answers["run"] = lambda feed: Ran(
+        {i.name: np.zeros((len(feed), 9, 4)) for i in dense}, 0.1
+    )
 
     def finish(_model: object, _checkpoint: str, runs: list[Any]) -> list[dict[str, Any]]:
+        assert all(len(run["boxes"]) == 1 for run in runs), "the head takes an image at a time"
         return [
             {"dets": np.full((1, 3, 5), i), "keypoints": np.ones((1, 3, 2, 3))}
             for i, _ in enumerate(runs)
@@ -394,9 +486,11 @@ def test_a_graph_without_suppression_is_finished_by_mmposes_head(
     child.answers["detections"] = finish
     execution = judge.execution(cell)
     assert execution.names == ("dets", "keypoints")
-    rows, _ = execution.rows("dets")
-    assert rows.shape == (6, 3, 5)
-    assert rows[:, 0, 4].tolist() == [0, 1, 2, 3, 4, 5]
+    rows, samples = execution.rows("dets")
+    order = [0, 1, 2, 3, 4, 5] if mode == "static" else [0, 1, 2, 1, 2, 3, 4, 5]
+    assert rows.shape == (len(order), 3, 5)
+    assert samples.tolist() == order
+    assert rows[:, 0, 4].tolist() == [*range(len(order))]
 
 
 def test_the_torch_child_is_shared_and_closed(judge: Judge) -> None:

@@ -88,6 +88,9 @@ class Children:
     def __exit__(self, *_error: object) -> None:
         return
 
+    def close(self) -> None:
+        return None
+
     def call(self, target: str, *args: Any, timeout: Limit) -> Any:
         name = target.rpartition(":")[2]
         self.calls.append((target, args))
@@ -104,7 +107,7 @@ class JudgeOfChildren(Judge):
 
     children: Children = field(default_factory=Children)
 
-    def child(self, _name: str) -> Any:
+    def child(self, _name: str, _cell: Cell | None = None) -> Any:
         return self.children
 
     def in_torch(self, target: str, *args: Any, timeout: Limit | None = None) -> Any:

@@ -53,7 +53,8 @@ def test_a_cache_that_cannot_be_written_to_is_refused_in_one_line(
     matrix: pytest.Pytester, workers: tuple[str, ...]
 ) -> None:
     options = ("--report-dir", "report", "--artifact-cache", "/proc/cache", *workers)
-    result = matrix.runpytest_subprocess(*PLUGINS, *options)
+    run = matrix.runpytest_subprocess if workers else matrix.runpytest_inprocess
+    result = run(*PLUGINS, *options)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     (line,) = (line for line in result.errlines if line)
     assert line.startswith("ERROR: --artifact-cache /proc/cache: found /proc, which cannot be")

@@ -86,7 +86,8 @@ def test_a_refused_run_leaves_nothing(
     matrix: pytest.Pytester, distributed: tuple[str, ...]
 ) -> None:
     options = ("--artifact-cache", "/proc/cache", "--report-dir", "report", *distributed)
-    ended = matrix.runpytest_subprocess(*PLUGINS, *options)
+    run = matrix.runpytest_subprocess if distributed else matrix.runpytest_inprocess
+    ended = run(*PLUGINS, *options)
     assert ended.ret == pytest.ExitCode.USAGE_ERROR
     ended.stderr.fnmatch_lines(["*--artifact-cache /proc/cache*"])
     assert {path.name for path in (matrix.path / "report").glob("*")} <= {"junit.xml"}
@@ -98,7 +99,8 @@ def test_a_folder_that_cannot_be_written_to_is_refused_before_the_run(
     matrix: pytest.Pytester, option: str, distributed: tuple[str, ...]
 ) -> None:
     (matrix.path / "taken").write_text("a file")
-    ended = matrix.runpytest_subprocess(*PLUGINS, option, "taken/here", *distributed)
+    run = matrix.runpytest_subprocess if distributed else matrix.runpytest_inprocess
+    ended = run(*PLUGINS, option, "taken/here", *distributed)
     assert ended.ret == pytest.ExitCode.USAGE_ERROR
     line = f"ERROR: {option} taken/here: found */taken, which cannot be written to (Not a dir*"
     ended.stderr.fnmatch_lines([line])

@@ -134,7 +134,8 @@ def test_no_name_is_a_command_to_ci(
     root = matrix.mkdir("root\n::error::r")
     names = ("a\n::error::b", "::error::c", "d##[error]e", "f\r::warning::g")
     options = ("-v", "-m", "onnxruntime", f"--rootdir={root}", "--report-dir", "p\n::error::q")
-    result = matrix.runpytest_subprocess(
+    run_matrix = matrix.runpytest_subprocess if workers else matrix.runpytest_inprocess
+    result = run_matrix(
         *PLUGINS, *options, *(f"--model-config={name}.py" for name in names), *workers
     )
     log = matrix_log(result)

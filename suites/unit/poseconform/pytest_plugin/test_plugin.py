@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Sequence
 from typing import Any
 from xml.etree import ElementTree
 
@@ -13,6 +14,7 @@ from fixtures.fake_subject import PLUGINS, FakeSubject
 from poseconform.expectations.entries import load_expectations
 from poseconform.matrix.cells import Cell, Flow, Model, mark_name
 from poseconform.pytest_plugin.plugin import markers
+from poseconform.subject.posedeploy_subject import PosedeploySubject
 from posedeploy.runtime import BACKENDS
 
 pytest_plugins = ["pytester"]
@@ -118,6 +120,21 @@ def test_markers_derive_from_the_rows() -> None:
     assert {"new_one", "fp4", "ragged", "new_family", "other", "quick"} <= names
     cell = Cell(Model("m", "New Family", ("quick",), "simcc", (4, 4), "m.py"), flow)
     assert set(cell.marks) <= names, "every marker of a cell is registered"
+
+
+def test_a_start_reads_no_configs_for_its_markers() -> None:
+    """It would cost every worker of every run; the names hold the words."""
+    subject = PosedeploySubject()
+    words = [(f.backend, f.precision, f.shape_mode) for f in subject.flows()]
+    assert [(n.backend, n.precision, n.shape_mode) for n in subject.flow_names] == words
+
+    class Unread(FakeSubject):
+        flow_names = subject.flow_names
+
+        def flows(self, more: Sequence[str] = ()) -> tuple[Flow, ...]:
+            raise AssertionError(f"reads configs, and {more}")
+
+    assert {"openvino", "int8", "dynamic"} <= {n.partition(":")[0] for n in markers(Unread())}
 
 
 def test_tests_that_plant_in_a_model_belong_to_it(matrix: pytest.Pytester) -> None:
@@ -287,6 +304,17 @@ def test_a_selected_cell_without_a_result_is_missing(matrix: pytest.Pytester) ->
     assert by_id["m2-simcc_onnxruntime_static"] == "missing"
 
 
+@pytest.mark.parametrize("option", ["--collect-only", "--setup-only", "--setup-plan"])
+def test_a_pytest_that_runs_no_test_judges_nothing(matrix: pytest.Pytester, option: str) -> None:
+    options = ("--report-dir", "report", "--baseline", "b.json", "-k", "m1", "-m", "onnxruntime")
+    run(matrix, *options, "--update-baseline")
+    before = {path.name: path.read_bytes() for path in (matrix.path / "report").iterdir()}
+    result = run(matrix, *options, "--fail-on-regression", option)
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.no_fnmatch_line("*regression*")
+    assert {p.name: p.read_bytes() for p in (matrix.path / "report").iterdir()} == before
+
+
 def test_a_required_backend_that_is_unavailable_fails_once_a_cell(
     matrix: pytest.Pytester,
 ) -> None:
@@ -394,7 +422,8 @@ def test_entries_and_baselines_are_not_about_another_implementation(
 def test_an_entry_about_no_cell_is_one_usage_error(matrix: pytest.Pytester) -> None:
     declare(matrix, "sometimes")
     for options in ((), ("-n", "1")):
-        result = matrix.runpytest_subprocess(*PLUGINS, *options)
+        # xdist gives its workers the path that Python started with
+        result = matrix.runpytest_subprocess(*PLUGINS, *options) if options else run(matrix)
         assert result.ret == pytest.ExitCode.USAGE_ERROR
         text = str(result.stdout) + str(result.stderr)
         assert "xfail[0]: model 'm2', family '*'" in text

@@ -84,6 +84,13 @@ def test_facts_of_the_runners_stand_side_by_side() -> None:
     assert one_liner(merged.environment) == "a: Xeon; b: M2"
 
 
+def test_the_line_of_an_environment_names_the_package_that_was_there() -> None:
+    packages = {"onnxruntime-gpu": "1.31.1", "polygraphy": "0.53.6", "torch": "2.11.0"}
+    assert (
+        one_liner({"packages": packages}) == "torch 2.11.0 \N{MIDDLE DOT} onnxruntime-gpu 1.31.1"
+    )
+
+
 def test_an_interrupted_run_stays_one() -> None:
     parts = {"a": run(CELL, interrupted="SIGTERM"), "b": run(CELL)}
     assert merge_results(parts).interrupted == "a: SIGTERM"
@@ -168,7 +175,7 @@ def test_command_line_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     readme = tmp_path / "README.md"
     readme.write_text(f"{BEGIN}\n{END}\n")
     assert main(["table", str(source)]) == 0
-    assert capsys.readouterr().out.startswith("| Model | Task |")
+    assert capsys.readouterr().out.startswith("| Model | Configs | Task |")
     into = ["--into", str(readme)]
     assert main(["table", str(source), *into, "--check"]) == 1
     assert main(["table", str(source), *into]) == 0

@@ -96,9 +96,9 @@ def test_the_projects_table_marks_what_was_never_run() -> None:
         cell("not-selected", family="MSPN"),
     )  # fmt: skip
     head, _, *rows = support_table(found, whole=True).splitlines()
-    backends = [title.strip() for title in head.split("|")[3:-1]]
+    backends = [title.strip() for title in head.split("|")[4:-1]]
     assert backends == [*BACKENDS.values(), "tvm"]
-    cells_of = {row.split("|")[1].strip(): row.split("|")[3:-1] for row in rows if "|" in row}
+    cells_of = {row.split("|")[1].strip(): row.split("|")[4:-1] for row in rows if "|" in row}
     assert list(cells_of) == ["HRNet", "MSPN", "RTMO"]
     marks = {name: {mark.strip() for mark in row} for name, row in cells_of.items()}
     assert marks["RTMO"] == {"Y (fp32 s)", NOT_BY_US}
@@ -108,6 +108,14 @@ def test_the_projects_table_marks_what_was_never_run() -> None:
     assert NOT_BY_US in WHOLE_LEGEND
     assert NOT_BY_US not in support_table(found), "a run's table is about the run"
     assert support_table(found).splitlines()[-1] == LEGEND
+
+
+def test_the_projects_table_counts_the_models_of_several_results() -> None:
+    quick = results(cell("pass", model="a"), cell("pass", precision="fp16", model="a"))
+    zoo = results(cell("pass", model="b"), cell("pass", family="DEKR", model="c"))
+    _, _, *rows = support_table(quick, zoo, whole=True).splitlines()
+    counts = {row.split("|")[1].strip(): row.split("|")[2].strip() for row in rows if "|" in row}
+    assert counts == {"HRNet": "2", "DEKR": "1"}
 
 
 def test_every_backend_of_the_table_has_flows_of_every_model() -> None:

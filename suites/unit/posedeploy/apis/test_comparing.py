@@ -26,13 +26,14 @@ from posedeploy.apis.comparing import (
     compare_on,
     detector_of,
     keypoint_distances,
+    keypoints_of,
     pytorch_keypoints,
     sdk_keypoints,
 )
 from posedeploy.apis.deploying import Deployment
 from posedeploy.apis.proving import Layers, Response, response
 from posedeploy.apis.sources import default_weights
-from posedeploy.config import load_model_config
+from posedeploy.config import class_count, load_model_config
 from posedeploy.errors import BadInputError
 from posedeploy.sdk.folder import read_folder
 from posedeploy.sdk.reading import read_for
@@ -73,6 +74,22 @@ def test_mmpose_reads_the_file_by_the_load_image_of_its_config(
     read = pytorch_keypoints(model, config, turned_photo)
     np.testing.assert_array_equal(read, pytorch_keypoints(model, config, seen))
     assert not np.array_equal(read, pytorch_keypoints(model, config, other))
+
+
+@pytest.mark.parametrize("name", ["rtmpose_t", "yoloxpose_tiny/2"])
+def test_pytorchs_side_is_what_mmposes_own_function_returns(
+    tiny_model: Callable[[str], TinyModel], name: str
+) -> None:
+    tiny, image = tiny_model(name), drawn(3, (120, 160)).image
+    config = load_model_config(tiny.config)
+    model = build_model(config, tiny.checkpoint)
+    from mmpose.apis import inference_bottomup, inference_topdown  # imports by what is installed
+
+    infer = inference_bottomup if config.head_kind.bottom_up else inference_topdown
+    (sample,) = infer(model, image)
+    expected = keypoints_of(sample.pred_instances, class_count(config))
+    assert len(expected)
+    np.testing.assert_array_equal(pytorch_keypoints(model, config, image), expected)
 
 
 def test_the_deployed_side_reads_the_file_or_takes_an_array(

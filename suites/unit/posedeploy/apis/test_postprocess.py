@@ -16,6 +16,7 @@ from posedeploy.config import (
 )
 from posedeploy.config.naming import conflict, split_name
 from posedeploy.errors import BadInputError
+from posedeploy.heads import KEYPOINTS
 from posedeploy.runtime import BACKENDS
 from posedeploy.zoo.table import config_path, model_row
 
@@ -95,7 +96,5 @@ def test_every_backend_has_the_option_or_says_why_not(row: Any) -> None:
     name = split_name(f"pose-detection_simcc_{row.name}-keypoints_static-256x192")
     assert name is not None
     found = conflict(name)
-    if row.lacks:
-        assert found == ("option keypoints", f"none: {row.lacks[0][1]}")
-    else:
-        assert found is None
+    why = dict(row.lacks).get(KEYPOINTS)
+    assert found == (("option keypoints", f"none: {why}") if why else None)

@@ -16,9 +16,9 @@ from posedeploy.synthetic.figures import draw_figure
 PROGRAM = '''
 import sys
 
-ABSENT = {"addict", "filelock", "matplotlib", "mmcv", "mmengine", "mmpose", "onnx", "onnx_ir",
-          "onnxscript", "openvino", "ncnn", "scipy", "torch", "yaml", "jinja2", "jsonschema",
-          "pytest"}
+ABSENT = {"addict", "coremltools", "filelock", "jinja2", "jsonschema", "matplotlib", "mmcv",
+          "mmengine", "mmpose", "ncnn", "nncf", "onnx", "onnx_ir", "onnxscript", "openvino",
+          "pnnx", "pytest", "scipy", "tensorrt", "torch", "yaml"}
 
 class Hiding:
     """The import system's finder of installed packages, blind to some."""

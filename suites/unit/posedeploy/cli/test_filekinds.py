@@ -10,7 +10,13 @@ import numpy as np
 import pytest
 
 from fixtures.commands import film
-from posedeploy.cli.filekinds import check_images, check_no_stream, is_image_or_video, is_video
+from posedeploy.cli.filekinds import (
+    check_images,
+    check_no_stream,
+    is_image_or_video,
+    is_video,
+    live_address,
+)
 from posedeploy.errors import BadInputError
 
 IMAGE, VIDEO, NEITHER = "image", "video", "neither"
@@ -93,6 +99,18 @@ def test_what_names_no_file(word: str, found: str, command: str) -> None:
 @pytest.mark.parametrize("word", ["photo.jpg", "3.jpg", "C:/a.jpg", "a:b.jpg", "dev/video0", ""])
 def test_other_words_may_be_files(word: str) -> None:
     check_no_stream(word)
+
+
+@pytest.mark.parametrize(
+    ("word", "address"),
+    [
+        ("0", 0), ("/dev/video3", "/dev/video3"), ("rtsp:/host/1", "rtsp://host/1"),
+        ("http://host/live", "http://host/live"), ("http://host/a.jpg?b", None),
+        ("00012", None), ("/dev/null", None), ("a:b.jpg", None), ("photo.jpg", None), ("", None),
+    ],
+)  # fmt: skip
+def test_what_is_live(word: str, address: str | int | None) -> None:
+    assert live_address(word) == address
 
 
 def test_an_image_passes(tmp_path: Path) -> None:

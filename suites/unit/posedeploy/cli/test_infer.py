@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,12 +12,12 @@ import pytest
 
 from fixtures.commands import Done, film
 from posedeploy.cli import main
-from posedeploy.cli.infer import Inference, JsonLines
-from posedeploy.cli.media import (
+from posedeploy.cli.infer.inference import Inference
+from posedeploy.cli.infer.people import PeopleFinder
+from posedeploy.cli.infer.reporters import JsonLines
+from posedeploy.cli.infer.sources import Source, drawn_names, find_sources
+from posedeploy.cli.infer.videos import (
     DEFAULT_FPS,
-    Source,
-    drawn_names,
-    find_sources,
     frame_rate,
     open_video,
     write_video,
@@ -271,9 +266,11 @@ def test_windows_show_what_is_drawn_until_the_user_stops(
         return len(shown) < frames
 
     path = film(here / "walk.avi", SIZE, frames=12)
-    inference = Inference(PoseDetector(sdk), None, None, show, min_score=0.3)
+    pose = PoseDetector(sdk)
+    finder = PeopleFinder(pose, lambda *_: None)
+    inference = Inference(pose.read, finder, pose.dataset_meta, [JsonLines()], show=show)
     source = Source(path, is_video=True, alone=True)
-    assert inference.run(source, "", JsonLines(), items_progress(as_json=True))
+    assert inference.run(source, "", items_progress(as_json=True))
     last = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (len(shown), last["frames"], last["truncated"]) == (frames, frames, False)
     assert not (here / "poses").exists()
@@ -367,24 +364,3 @@ def test_progress_counts_and_stays_off_json() -> None:
         assert SpeedColumn().render(progress.tasks[0]).plain == ""
         progress.update(task, completed=4)
     assert items_progress(as_json=True).console.stderr
-
-
-def test_an_interrupt_leaves_nothing_half_written(here: Path, sdk: Path) -> None:
-    film(here / "long.avi", SIZE, frames=400)
-    # a suite that runs in a shell's background has children that ignore SIGINT
-    program = (
-        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-        "from posedeploy.cli import main; main()"
-    )
-    command = [sys.executable, "-c", program, "infer", str(sdk), "long.avi", "--out=drawn"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as child:
-        deadline = time.monotonic() + 60
-        while not list(here.glob("drawn/.long_poses*")):
-            assert child.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        os.kill(child.pid, signal.SIGINT)
-        _, printed = child.communicate(timeout=60)
-    assert child.returncode == 130
-    assert "interrupted; nothing half-written" in printed
-    assert list((here / "drawn").iterdir()) == []

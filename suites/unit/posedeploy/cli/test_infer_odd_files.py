@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from fixtures.commands import Done, film
-from posedeploy.cli.media import MOST_SIDE, Source, drawn_names, open_video, write_video
+from posedeploy.cli.infer.sources import Source, drawn_names
+from posedeploy.cli.infer.videos import MOST_SIDE, open_video, write_video
 from posedeploy.errors import BadInputError, UnavailableError
 from posedeploy.synthetic.figures import draw_figure
 

@@ -5,6 +5,7 @@ A row a command line; what it prints is in `snapshots_messages/`, a file each.
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -49,9 +50,12 @@ ROWS: dict[str, tuple[str, int]] = {
     "boxes-as-parts-of-the-sides":  ("infer sdk photo.png --bbox 0.1,0.1,0.5,0.5", 2),
     "boxes-in-brackets":            ("infer sdk photo.png --bbox [10,20,30,40]", 2),
     "boxes-of-zeros":               ("infer sdk photo.png --bbox 0,0,0,0", 2),
+    "boxes-beside-a-detector":      ("infer sdk photo.png --bbox 1,2,3,4 --detector bottom_up", 2),
+    "boxes-file-of-others":         ("infer sdk photo.png mixed/photo.png --boxes others.json", 2),
+    "boxes-file-that-is-none":      ("infer sdk photo.png --boxes notes.mp4", 2),
     "boxes-with-swapped-corners":   ("infer sdk photo.png --bbox 80,70,20,10", 2),
-    "camera-by-its-device":         ("infer sdk /dev/video0", 2),
-    "camera-by-its-number":         ("infer sdk 0", 2),
+    "camera-by-its-device":         ("infer sdk /dev/video97", 3),
+    "camera-by-its-number":         ("infer sdk 97", 3),
     "camera-to-compare-on":         (converting(image="0"), 2),
     "checkpoint-and-image-swapped": (converting(checkpoint="photo.png", image="model.pth"), 2),
     "checkpoint-folder":            (converting(checkpoint="training"), 2),
@@ -80,6 +84,10 @@ ROWS: dict[str, tuple[str, int]] = {
     "config-shows-a-model":         ("configs show rtmpose_t", 2),
     "config-with-own-output-names": (converting("own_names.py"), 2),
     "config-with-own-shape":        (converting("own_shape.py"), 2),
+    "detector-every-without-track": ("infer sdk film.mp4 --det-every 5", 2),
+    "detector-for-a-bottom-up":     ("infer bottom_up photo.png --detector bottom_up", 2),
+    "detector-missing":             ("infer sdk photo.png --detector bottom_pu", 2),
+    "detector-that-is-a-pose-model": ("infer sdk photo.png --detector sdk", 2),
     "device-gpu":                   (f"{converting()} --device gpu:0", 2),
     "files-left-out":               ("infer sdk mixed --json", 0),
     "gif-and-avif-in-a-folder":     ("infer sdk images", 0),
@@ -88,7 +96,6 @@ ROWS: dict[str, tuple[str, int]] = {
     "image-an-mp4":                 (converting(image="film.mp4"), 2),
     "image-float-tiff":             (converting(image="float.tiff"), 2),
     "image-heic":                   ("infer sdk phone.jpg", 2),
-    "image-on-standard-input":      ("infer sdk -", 2),
     "image-url":                    ("infer sdk https://example.org/a.jpg", 2),
     "infer-a-model-of-the-zoo":     ("infer rtmpose_t photo.png", 2),
     "infer-mistyped-folder":        ("infer sdl photo.png", 2),
@@ -102,13 +109,17 @@ ROWS: dict[str, tuple[str, int]] = {
     "mmdeploys-quant-for-int8":     (
         converting("configs/mmpose/pose-detection_ncnn-int8_static-256x256.py", "hourglass52")
         + " --quant --quant-image-dir nowhere --calib-dataset-cfg coco.py", 2),
+    "live-with-files":              ("infer sdk film.mp4 --live", 2),
     "model-name-in-other-case":     (converting(model="RTMPose_t"), 2),
+    "order-of-another-name":        ("infer sdk photo.png --keypoint-order coco", 2),
     "shape-of-another-model":       (
         converting(f"configs/mmpose/{OTHER_SHAPE}.py") + " --device cpu --dump-info", 2),
     "shape-with-sides-swapped":     (
         converting("pose-detection_simcc_openvino_static-64x96"), 2),
-    "stream":                       ("infer sdk rtsp://camera/1", 2),
+    "stream":                       ("infer sdk rtsp://me:secret@127.0.0.1:1/1", 3),
     "stream-to-compare-on":         (converting(image="rtsp://camera/1"), 2),
+    "track-images":                 ("infer bottom_up photo.png mixed --track", 2),
+    "track-without-boxes":          ("infer sdk film.mp4 --track", 2),
     "video-flv-to-compare-on":      (converting(image="film.flv"), 2),
     "video-in-flv":                 ("infer sdk film.flv", 0),
     "video-named-jpg":              ("infer sdk film.jpg", 0),
@@ -151,6 +162,9 @@ def write_images(folder: Path) -> None:
     shutil.copy(film(folder / "film.avi", "MJPG"), folder / "film.dav")
     (folder / "empty.mp4").touch()
     (folder / "notes.mp4").write_text("no video")
+    box = {"category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.5}
+    others = [{"image_id": i, **box} for i in (7, 9)]
+    (folder / "others.json").write_text(json.dumps(others))
 
 
 def write_models(folder: Path, tiny: Any) -> None:
@@ -178,6 +192,7 @@ def desk(tiny_model: Any, tiny_sdk: Any, tmp_path_factory: pytest.TempPathFactor
     for name in ("configs", "mixed", "models", "images", "training"):
         (folder / name).mkdir()
     (folder / "sdk").symlink_to(tiny_sdk("rtmpose_t"))
+    (folder / "bottom_up").symlink_to(tiny_sdk("yoloxpose_tiny"))
     write_images(folder)
     write_models(folder, tiny_model("rtmpose_t"))
     return folder
@@ -238,6 +253,7 @@ def without_measured(printed: str) -> str:
                      r"N of N keypoints\1", printed, flags=re.MULTILINE)  # fmt: skip
     printed = re.sub(r'"people": \[.*?\], "written"', '"people": […], "written"', printed)
     printed = re.sub(r"median \S+ px, at most \S+ px", "median M px, at most M px", printed)
+    printed = re.sub(r"\((there is none|those) here[^)]*\)", "(CAMERAS)", printed)
     return re.sub(r"checkpoints/[0-9a-f]{16}/", "checkpoints/HASH/", printed)
 
 

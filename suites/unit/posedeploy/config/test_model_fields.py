@@ -126,7 +126,7 @@ REFUSED: tuple[tuple[str, str, dict[str, Any], str], ...] = (
     (TOP_DOWN, "PackPoseInputs", {"pack_transformed": True}, "has no annotations"),
     (DETECTOR, "BottomupResize", {"aug_scales": [0.5]}, "the network sees one size"),
     (DETECTOR, "BottomupResize", {"pad_val": 114}, "a list of 3"),
-    (DETECTOR, "BottomupResize", {"resize_mode": "expand"}, "'fit'"),
+    (DETECTOR, "BottomupResize", {"resize_mode": "fill"}, "'fit' or 'expand'"),
     (DETECTOR, "BottomupResize", {"size_factor": 100}, "a divisor of the input's 416x416 px"),
     (TOP_DOWN, "data_preprocessor", {"rgb_to_bgr": True}, "each swaps the channels"),
     (TOP_DOWN, "data_preprocessor", {"mean": ...}, "mean and std, or neither"),
@@ -142,7 +142,7 @@ REFUSED: tuple[tuple[str, str, dict[str, Any], str], ...] = (
     (RTMO, "test_cfg", {"nms_thr": 1.0}, "RTMOHead stops with an error"),
     (TOP_DOWN, "decoder", {"type": "Surprise"}, "MSRAHeatmap or MegviiHeatmap or UDPHeatmap"),
     (TOP_DOWN, "decoder", {"blur_kernel_size": 10}, "an odd integer from 3 to 255"),
-    (TOP_DOWN, "decoder", {"input_size": (256, 192)}, "the input_size of TopdownAffine"),
+    (TOP_DOWN, "decoder", {"input_size": (256, 192)}, "the input_size of the test pipeline"),
     (SIMCC, "decoder", {"use_dark": True, "sigma": 0.5}, "values from 0.8 to 38"),
     (SIMCC, "decoder", {"label_smooth_weight": 0.1}, "0 for smoothing_type 'gaussian'"),
 )

@@ -81,7 +81,7 @@ def test_names_off_the_grammar_are_refused(text: str) -> None:
         ("ncnn_dynamic-256x192", "a dynamic batch", "static"),
         ("openvino-int8-f16_static", "option f16", "openvino with fp16"),
         ("onnxruntime-fp16-f16_static", "option f16", "openvino with fp16"),
-        ("simcc_tensorrt-nms_static", "option nms", "bottom-up"),
+        ("simcc_tensorrt-nms_static", "option nms", "rtmo, yolox-pose alone"),
     ],
 )
 def test_a_conflict_names_the_part_and_what_there_is(name: str, part: str, there: str) -> None:
@@ -95,6 +95,6 @@ def test_a_conflict_names_the_part_and_what_there_is(name: str, part: str, there
 
 def test_the_grammar_is_written_with_the_words_of_the_rows() -> None:
     assert grammar() == (
-        "pose-detection[_{regression,rtmo,simcc,vis,yolox-pose}]_{backend}[-{fp16,int8}]"
-        "[-{f16,keypoints,nms}]_{static,dynamic}[-{H}x{W}]"
+        "pose-detection[_{associative-embedding,cid,dekr,regression,rtmo,simcc,vis,yolox-pose}]"
+        "_{backend}[-{fp16,int8}][-{f16,keypoints,nms}]_{static,dynamic}[-{H}x{W}]"
     )

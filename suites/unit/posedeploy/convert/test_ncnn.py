@@ -134,13 +134,6 @@ def test_a_layer_that_ncnn_lacks_is_an_error_with_its_name(
     assert caught.value.stage == "convert"
 
 
-def test_weights_for_the_host_go_with_it(tmp_path: Path) -> None:
-    pytest.importorskip("ncnn")
-    (tmp_path / "end2end.npz").write_bytes(b"weights")
-    convert(tmp_path)
-    assert (tmp_path / "out" / "end2end.npz").read_bytes() == b"weights"
-
-
 # --- without it ---------------------------------------------------------------------------------
 
 

@@ -193,7 +193,6 @@ CONFIG = load_deploy_config("pose-detection_pplnn_static-256x192")
 
 def test_the_converter_writes_the_graph_and_says_what_it_declares(tmp_path: Path) -> None:
     onnx.save(split([2, 4]), tmp_path / "ir.onnx")
-    (tmp_path / "end2end.npz").write_bytes(b"weights of the host")
     out = tmp_path / "out"
     out.mkdir()
     converted = get_converter("pplnn", "fp32").convert(tmp_path / "ir.onnx", CONFIG, out)
@@ -202,7 +201,7 @@ def test_the_converter_writes_the_graph_and_says_what_it_declares(tmp_path: Path
     assert [(o.name, o.shape) for o in converted.declared.outputs] == [
         ("a", (1, 2, 2)), ("b", (1, 4, 2)),
     ]  # fmt: skip
-    assert {p.name for p in out.iterdir()} == {"end2end.onnx", "end2end.npz"}
+    assert {p.name for p in out.iterdir()} == {"end2end.onnx"}
     assert obstacles(onnx.load(out / "end2end.onnx")) == []
 
 

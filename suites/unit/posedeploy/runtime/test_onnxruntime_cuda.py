@@ -14,9 +14,11 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from fixtures.small_graphs import noise, simcc_graph
 from poseconform.checks.conversion import size_operators
 from poseconform.checks.session import placement
 from poseconform.matrix.cells import Cell, Flow, Model
+from posedeploy.precision.qdq import RECIPES, quantize_onnx
 from posedeploy.runtime import (
     Code,
     SessionOptions,
@@ -25,7 +27,13 @@ from posedeploy.runtime import (
     probe_on,
 )
 from posedeploy.runtime.host import CudaDevice, CudaDevices, Host, run_probe
-from posedeploy.runtime.onnxruntime import _CHECK, OnnxRuntime, needed_cuda
+from posedeploy.runtime.onnxruntime import (
+    _CHECK,
+    NO_INT8_LAYERS,
+    OnnxRuntime,
+    cuda_options,
+    needed_cuda,
+)
 
 GPU = CudaDevices(Code.AVAILABLE, "", "13.0", (CudaDevice("a GPU", "9.0"),))
 OLD = replace(GPU, driver="12.8")
@@ -46,7 +54,7 @@ class FakeSession:
         return [*cuda, "CPUExecutionProvider"]
 
     def get_provider_options(self) -> dict[str, dict[str, str]]:
-        settings = dict(self.providers[0][1])
+        settings = {"device_id": "0", **self.providers[0][1]}
         return {"CUDAExecutionProvider": settings | ({"use_tf32": self.tf32} if self.tf32 else {})}
 
     def get_provider_graph_assignment_info(self) -> list[Any]:
@@ -75,8 +83,8 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     return loaded
 
 
-@pytest.mark.parametrize(("precision", "tf32"), [("fp32", "0"), ("fp16", "1")])
-def test_tf32_is_off_in_fp32_and_the_record_says_so(
+@pytest.mark.parametrize(("precision", "tf32"), [("fp32", "0"), ("fp16", "1"), ("int8", "0")])
+def test_tf32_is_on_in_fp16_alone_and_the_record_says_so(
     load: Callable[..., Any], precision: str, tf32: str
 ) -> None:
     options = load(precision, "cuda:1").effective_options
@@ -84,6 +92,56 @@ def test_tf32_is_off_in_fp32_and_the_record_says_so(
     assert options["device_id"] == "1"
     assert options["nodes_on_cpu"] == "none"
     assert options["providers"].startswith("CUDAExecutionProvider")
+
+
+def test_the_first_device_is_not_named_for_that_makes_onnxruntime_warn_of_plugins() -> None:
+    assert "device_id" not in cuda_options(0, "fp32")
+    assert cuda_options(1, "fp32")["device_id"] == "1"
+
+
+def test_another_device_than_the_one_that_was_asked_for_is_an_error(
+    load: Callable[..., Any],
+) -> None:
+    def first(_self: object) -> dict[str, dict[str, str]]:
+        return {"CUDAExecutionProvider": {"device_id": "0", "use_tf32": "0"}}
+
+    with pytest.raises(RuntimeError, match="runs on CUDA device 0, not on 1"):
+        load("fp32", "cuda:1", get_provider_options=first)
+
+
+def optimized(path: Path, out: Path, **entries: str) -> onnx.GraphProto:
+    """A graph as ONNX Runtime runs it, with these entries of the session's configuration."""
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(out)
+    for name, value in entries.items():
+        options.add_session_config_entry(f"session.{name}", value)
+    onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return onnx.load(out).graph
+
+
+def rounded_types(graph: onnx.GraphProto) -> set[int]:
+    """Element types of what is dequantized while the graph runs."""
+    points = {n.input[2] for n in graph.node if n.op_type == "DequantizeLinear"}
+    return {t.data_type for t in graph.initializer if t.name in points}
+
+
+def test_int8_on_cuda_is_what_was_rounded_computed_in_float32(load: Callable[..., Any]) -> None:
+    session = load("int8")
+    assert session._session.options.get_session_config_entry(NO_INT8_LAYERS) == "1"
+    assert session.effective_options["int8_layers"] == "rounded to 8 bits, computed in float32"
+    assert "int8_layers" not in load("fp32").effective_options
+
+
+def test_without_int8_layers_nothing_is_left_that_cuda_has_no_kernel_for(tmp_path: Path) -> None:
+    """CUDA rounds to 8 bits and back; it has neither layers in int8 nor biases in int32."""
+    graph = tmp_path / "int8.onnx"
+    quantize_onnx(simcc_graph(tmp_path / "m.onnx"), graph, noise(0), RECIPES["onnxruntime"])
+    left_alone = optimized(graph, tmp_path / "cpu.onnx")
+    assert "QLinearConv" in {node.op_type for node in left_alone.node}
+    name = NO_INT8_LAYERS.removeprefix("session.")
+    on_cuda = optimized(graph, tmp_path / "cuda.onnx", **{name: "1"})
+    assert not [node.op_type for node in on_cuda.node if node.op_type.startswith("QLinear")]
+    assert rounded_types(on_cuda) == {TensorProto.UINT8}
 
 
 def test_tf32_that_stays_on_is_an_error(load: Callable[..., Any]) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,7 @@ from posedeploy.runtime.host import (
     HOST,
     OUT_OF_TIME,
     distribution_version,
+    installed_versions,
     is_installed,
     run_probe,
     too_old,
@@ -57,6 +61,17 @@ def test_a_backend_that_is_not_there_says_how_to_install_it() -> None:
     assert found.code is Code.NOT_INSTALLED
     assert "python -m pip install no_such_backend" in found.reason
     assert not found.ok
+
+
+def test_what_this_process_has_imported_is_not_imported_again(install: Install) -> None:
+    install("fakebackend", source="raise RuntimeError('imported in a child')")
+    again = replace(HOST, is_imported=lambda module: module == "fakebackend")
+    names = "fakebackend", ("fakebackend",), "1.5"
+    assert again.probe_import(*names) == Availability(Code.AVAILABLE, "", "2.0")
+    assert again.probe_import(*names, check="1 + 1").code is Code.BROKEN_INSTALL
+    assert HOST.probe_import(*names).code is Code.BROKEN_INSTALL
+    assert HOST.is_imported("pytest")
+    assert not HOST.is_imported("fakebackend")
 
 
 def test_an_old_backend_is_not_imported(install: Install) -> None:
@@ -143,6 +158,34 @@ def test_what_cannot_be_looked_up_is_not_installed() -> None:
     assert is_installed("json")
     assert distribution_version("no-such-distribution", "numpy")
     assert distribution_version("no-such-distribution") == ""
+
+
+def install_over(site: Path, name: str, version: str) -> None:
+    """Install a distribution with the module `shared`, as pip does: over what is there."""
+    source = f"__version__ = {version!r}\n".encode()
+    (site / "shared.py").write_bytes(source)
+    info = site / f"{name.replace('-', '_')}-{version}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    digest = base64.urlsafe_b64encode(hashlib.sha256(source).digest()).decode().rstrip("=")
+    (info / "RECORD").write_text(
+        f"shared.py,sha256={digest},{len(source)}\n{info.name}/RECORD,,\n"
+    )
+
+
+@pytest.mark.parametrize("last", ["shared-cpu", "shared-gpu"])
+def test_of_two_distributions_with_one_module_the_one_that_came_last_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: str
+) -> None:
+    """As onnxruntime 1.30.0 and onnxruntime-gpu 1.31.1, which one machine had."""
+    monkeypatch.syspath_prepend(tmp_path)
+    versions = {"shared-cpu": "1.30.0", "shared-gpu": "1.31.1"}
+    for name in sorted(versions, key=lambda name: name == last):
+        install_over(tmp_path, name, versions[name])
+    assert distribution_version(*versions) == versions[last]
+    assert installed_versions("numpy", *versions).keys() == {"numpy", last}
+    (tmp_path / "shared.py").unlink()
+    assert installed_versions(*versions) == {}
 
 
 def test_onnxruntime_is_available_here() -> None:

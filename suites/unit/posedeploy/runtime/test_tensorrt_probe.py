@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import importlib
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 
-from posedeploy.convert import built_for
-from posedeploy.runtime import Availability, Code
+from posedeploy.convert import built_for, conversion_availability
+from posedeploy.runtime import Availability, Code, SessionOptions
 from posedeploy.runtime.host import PROBE_SECONDS, CudaDevice, CudaDevices, Host
-from posedeploy.runtime.tensorrt import TensorRT, prepare_process, target
+from posedeploy.runtime.tensorrt import (
+    KernelCache,
+    TensorRT,
+    cache_file,
+    prepare_process,
+    target,
+)
+from posedeploy.runtime.tensorrt_rtx import RUNTIME
 
 DEVICE = CudaDevices(Code.AVAILABLE, "", "13.0", (CudaDevice("NVIDIA H200", "9.0"),))
 
@@ -81,6 +89,90 @@ def test_the_library_is_touched_last_and_in_a_child() -> None:
     assert on(whole) == Availability(Code.AVAILABLE, "", "11.4.0")
     assert "use_device(0)" in whole.tried[0], "a driver may refuse a CUDA runtime that loads"
     assert "tensorrt.Builder" in whole.tried[0]
+
+
+def on_rtx(cuda: CudaDevices, *modules: str) -> Availability:
+    """Probes TensorRT for RTX on a machine with this driver."""
+    machine = Machine(
+        modules=modules or ("tensorrt_rtx_bindings", "polygraphy"),
+        distributions={"tensorrt-rtx-cu13-bindings": "1.7.1.116"}, cuda=cuda,
+    )  # fmt: skip
+    return replace(RUNTIME, host=machine.host).probe()
+
+
+@pytest.mark.parametrize(
+    ("capability", "code"),
+    [
+        ("7.0", Code.NO_DEVICE), ("7.5", Code.AVAILABLE), ("8.9", Code.AVAILABLE),
+        ("9.0", Code.NO_DEVICE), ("10.0", Code.NO_DEVICE), ("12.0", Code.AVAILABLE),
+    ],
+)  # fmt: skip
+def test_tensorrt_for_rtx_runs_on_some_compute_capabilities(capability: str, code: Code) -> None:
+    device = CudaDevice("a GPU", capability)
+    found = on_rtx(replace(DEVICE, devices=(device,)))
+    assert (found.code, found.version) == (code, "1.7.1.116")
+    words = (
+        "a GPU has compute capability {}; TensorRT for RTX runs on 7.5, 8.0, 8.6, 8.9, 12.0, 12.1"
+    )
+    assert found.reason == ("" if found.ok else words.format(capability))
+    assert conversion_availability("tensorrt-rtx", found).ok, "its builder needs no device"
+
+
+def test_tensorrt_for_rtx_converts_without_a_driver_and_not_without_its_library() -> None:
+    without_driver = on_rtx(NO_DRIVER)
+    assert without_driver.code is Code.NO_DRIVER
+    assert conversion_availability("tensorrt-rtx", without_driver).ok
+    missing = on_rtx(DEVICE, "polygraphy")
+    assert missing.code is Code.NOT_INSTALLED
+    assert "python -m pip install 'posedeploy[tensorrt-rtx]'" in missing.reason
+    assert not conversion_availability("tensorrt-rtx", missing).ok
+    assert not conversion_availability("tensorrt", without_driver).ok, "it builds on the device"
+
+
+def test_an_engine_is_not_loaded_on_a_device_that_it_cannot_run_on(tmp_path: Path) -> None:
+    runtime = replace(RUNTIME, host=Machine().host)
+    with pytest.raises(RuntimeError, match=r"compute capability 9\.0; TensorRT for RTX runs on"):
+        runtime.load([tmp_path / "end2end.engine"], "cuda", SessionOptions())
+
+
+class FakeCache:
+    """NVIDIA's runtime cache: it takes what it wrote itself."""
+
+    def __init__(self) -> None:
+        self.content = b"kernels"
+
+    def deserialize(self, blob: bytes) -> bool:
+        return blob.startswith(b"kernels")
+
+    def serialize(self) -> bytes:
+        return self.content
+
+
+@pytest.mark.parametrize("there", [b"", b"kernels", b"of another driver"])
+def test_kernels_are_kept_for_the_next_session(tmp_path: Path, there: bytes) -> None:
+    engine, cache = MagicMock(), FakeCache()
+    engine.create_runtime_config().create_runtime_cache.return_value = cache
+    path = tmp_path / "kept" / "x.kernels"
+    if there:
+        path.parent.mkdir()
+        path.write_bytes(there)
+    kept = KernelCache(path, engine)
+    engine.create_execution_context.assert_called_once_with(engine.create_runtime_config())
+    kept.write()
+    assert path.read_bytes() == b"kernels"
+    written = path.stat().st_mtime_ns
+    KernelCache(path, engine).write()
+    assert path.stat().st_mtime_ns == written, "nothing new was compiled"
+
+
+def test_kernels_are_of_one_engine_device_and_version(tmp_path: Path) -> None:
+    engine, card = tmp_path / "end2end.engine", CudaDevice("NVIDIA RTX 4090", "8.9")
+    engine.write_bytes(b"plan")
+    path = cache_file(engine, card, "1.7.1")
+    assert path.name.endswith("_NVIDIA-RTX-4090_1.7.1.kernels")
+    assert path != cache_file(engine, card, "1.8.0")
+    engine.write_bytes(b"another plan")
+    assert path != cache_file(engine, card, "1.7.1")
 
 
 @pytest.mark.parametrize("distributions", [{"tensorrt-cu12": "10.16.1"}, {"tensorrt": "10.9"}])

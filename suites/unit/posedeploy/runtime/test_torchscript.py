@@ -13,7 +13,12 @@ from torch import nn
 from posedeploy.config import load_deploy_config
 from posedeploy.convert import get_converter
 from posedeploy.runtime import Session, SessionOptions, TensorInfo, backend_row, get_runtime
-from posedeploy.runtime.torchscript import SIGNATURE, read_signature, signature_text
+from posedeploy.runtime.torchscript import (
+    SIGNATURE,
+    TorchScriptSession,
+    read_signature,
+    signature_text,
+)
 
 INPUT = TensorInfo("input", ("batch", 3, 8, 8), "float32")
 OUTPUTS = (
@@ -69,6 +74,20 @@ def test_options_in_force_are_told(tmp_path: Path) -> None:
     assert session.effective_options == {
         "inference_precision": "fp32", "float32_matmul_precision": "highest", "num_threads": "1",
     }  # fmt: skip
+
+
+def test_the_first_call_is_not_profiled() -> None:
+    """Torch would compile in the first two calls; in the caller's own modules it still does."""
+    optimized = torch._C._get_graph_executor_optimize
+    seen = []
+
+    def module(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        seen.append(optimized())
+        return x, x.sum()
+
+    session = TorchScriptSession(module, signature_text((INPUT,), OUTPUTS), {})
+    session.run({"input": np.ones((1, 3, 8, 8), np.float32)})
+    assert (seen, optimized()) == ([False], True)
 
 
 def test_a_session_keeps_its_number_of_threads(tmp_path: Path) -> None:

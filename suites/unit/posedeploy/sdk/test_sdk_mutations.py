@@ -19,8 +19,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fixtures.detector_folders import write_mmdeploy_detector
 from posedeploy.errors import PoseDeployError
-from posedeploy.sdk import PoseDetector
+from posedeploy.sdk import PersonDetector, PoseDetector
 from posedeploy.sdk.checks import Level
 from posedeploy.sdk.safefiles import MAX_JSON_BYTES
 from posedeploy.sdk.validate import validate
@@ -231,6 +232,28 @@ def test_a_broken_folder_ends_in_an_error_or_in_keypoints(
         assert not isinstance(result, str), f"validate is silent, PoseDetector says: {result}"
         if content(folder / "detail.json") == content(whole[kind] / "detail.json"):
             np.testing.assert_array_equal(result, outcome(whole[kind], kind))
+    resolved = [Path(path).resolve() for path in opened]
+    assert not [path for path in resolved if path.is_relative_to(outside)]
+
+
+@given(mutations=st.lists(MUTATIONS, min_size=1, max_size=3))
+def test_a_broken_detection_folder_ends_in_an_error_or_in_boxes(
+    arena: Any, mutations: list[Mutation]
+) -> None:
+    _, root = arena
+    folder, outside = root / "mutant", root / "outside"
+    shutil.rmtree(folder, ignore_errors=True)
+    write_mmdeploy_detector(folder, [[3, 4, 30, 60], [5, 5, 9, 9]], size=(64, 64))
+    for mutate in mutations:
+        mutate(folder, outside)
+    with opened_files() as opened:
+        try:
+            with PersonDetector(folder) as detector:
+                boxes = detector(IMAGE)
+        except PoseDeployError:
+            boxes = np.zeros((0, 4), np.float32)
+    assert boxes.shape == (len(boxes), 4)
+    assert np.isfinite(boxes).all()
     resolved = [Path(path).resolve() for path in opened]
     assert not [path for path in resolved if path.is_relative_to(outside)]
 

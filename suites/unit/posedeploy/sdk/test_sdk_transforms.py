@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from posedeploy.errors import BadInputError
@@ -116,6 +116,45 @@ def test_normalization_equals_mmpose_for_every_value(norm: dict[str, Any]) -> No
     assert len(np.unique(tensor[0, 0])) == 256
 
 
+BUNDLE: list[dict[str, Any]] = [{"type": "DefaultFormatBundle"}, TAIL[1]]
+
+
+@given(
+    image=images(300),
+    size=st.sampled_from([(64, 64), (320, 320), (96, 160), (160, 96)]),
+    keep_ratio=st.booleans(),
+    to_rgb=st.booleans(),
+    normalize_first=st.booleans(),
+)
+def test_a_detectors_pipeline_equals_mmcv(
+    image: Any, size: tuple[int, int], keep_ratio: bool, to_rgb: bool, normalize_first: bool
+) -> None:
+    """Resize and Pad of mmcv, which mmdet's inherit from; boxes go back as mmdet rescales them."""
+    from mmcv.transforms import Normalize, Pad, Resize
+
+    side = max(size)
+    assume(not keep_ratio or min(image.shape[:2]) * side >= max(image.shape[:2]))  # mmcv fails
+    resize = {"type": "Resize", "size": list(size), "keep_ratio": keep_ratio}
+    pad = {"type": "Pad", "size": [side, side], "pad_val": {"img": [114, 115, 116]}}
+    norm = {"type": "Normalize", **IMAGENET, "to_rgb": to_rgb}
+    order: list[dict[str, Any]] = [norm, pad] if normalize_first else [pad, norm]
+    ours = compiled(LOAD, resize, *order, *BUNDLE)
+    (region,) = ours.regions(image, None)
+    tensor = ours.tensor([region])[0]
+
+    steps = [
+        Pad(size=(side, side), pad_val={"img": (114, 115, 116), "seg": 0}),
+        Normalize(IMAGENET["mean"], IMAGENET["std"], to_rgb),
+    ]
+    results = Resize(scale=size, keep_ratio=keep_ratio).transform({"img": image})
+    for step in reversed(steps) if normalize_first else steps:
+        results = step.transform(results)
+    np.testing.assert_allclose(tensor.transpose(1, 2, 0), results["img"], atol=1e-5)
+    factors = np.array(results["scale_factor"])
+    np.testing.assert_allclose(region.scale * factors, [side, side])
+    np.testing.assert_allclose(region.center * 2, region.scale)
+
+
 def test_several_boxes_equal_each_alone() -> None:
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (90, 120, 3), dtype=np.uint8)
@@ -163,6 +202,32 @@ NORM = {"type": "Normalize", **IMAGENET}
 RESIZE = {"type": "BottomupResize", "input_size": [64, 64]}
 
 
+STRETCH = {"type": "Resize", "size": [64, 48]}
+FIT = {"type": "Resize", "size": [64, 64], "keep_ratio": True}
+PAD = {"type": "Pad", "size": [64, 96], "pad_val": 114}
+DIVIDE = {"type": "Pad", "size_divisor": 32}
+SQUARE = {"type": "Pad", "pad_to_square": True, "pad_val": 114}
+
+
+@pytest.mark.parametrize(
+    ("steps", "size"),
+    [
+        ([STRETCH, NORM], (64, 48)),
+        ([STRETCH, NORM, DIVIDE], (64, 64)),
+        ([FIT, PAD, NORM], (64, 96)),
+        ([FIT, PAD, NORM, DIVIDE], (64, 96)),  # as MMDeploy writes RTMDet
+        ([FIT, SQUARE, NORM, {"type": "Pad", "size_divisor": 1}], (64, 64)),  # and YOLOX
+        ([{**FIT, "size": 64}, {**PAD, "size": 96}], (96, 96)),  # and its 0.x without Normalize
+    ],
+)
+def test_the_input_of_a_detector_has_one_size(steps: list[Any], size: tuple[int, int]) -> None:
+    ours = compiled(LOAD, *steps, *BUNDLE)
+    assert ours.input_size == size
+    for height, width in ((30, 50), (200, 3)):
+        image = np.zeros((height, width, 3), np.uint8)
+        assert ours.tensor(ours.regions(image, None)).shape == (1, 3, *size[::-1])
+
+
 def test_how_a_file_is_read_is_the_first_transforms() -> None:
     unturned = {**LOAD, "color_type": "color_ignore_orientation"}
     for load, expected in ((LOAD, "color"), (unturned, "color_ignore_orientation")):
@@ -193,6 +258,20 @@ def test_how_a_file_is_read_is_the_first_transforms() -> None:
         ([LOAD, {**RESIZE, "resize_mode": "expand"}, NORM, *TAIL], "resize_mode"),
         ([LOAD, {**RESIZE, "aug_scales": [0.5]}, NORM, *TAIL], "aug_scales"),
         ([LOAD, RESIZE, NORM, {"type": "ImageToTensor", "keys": []}, TAIL[1]], "'img'"),
+        ([LOAD, FIT, NORM, *BUNDLE], "transforms"),
+        ([LOAD, FIT, NORM, DIVIDE, *BUNDLE], "an input of another size"),
+        ([LOAD, {**FIT, "size": [64, 48]}, SQUARE, NORM, *BUNDLE], "an input of another size"),
+        ([LOAD, FIT, {**PAD, "size": [64, 32]}, NORM, *BUNDLE], "holds what Resize makes"),
+        ([LOAD, FIT, {**PAD, "size": [64, 70]}, NORM, DIVIDE, *BUNDLE], "holds what Resize makes"),
+        ([LOAD, FIT, PAD, NORM, DIVIDE, DIVIDE, *BUNDLE], "at most 2 times"),
+        ([LOAD, STRETCH, {**DIVIDE, "size_divisor": 0}, NORM, *BUNDLE], "size_divisor"),
+        ([LOAD, FIT, {**PAD, "pad_val": [1, 2]}, NORM, *BUNDLE], "an array of 3 numbers"),
+        ([LOAD, FIT, {**PAD, "pad_val": {}}, NORM, *BUNDLE], "'img'"),
+        ([LOAD, {**FIT, "size": 0}, PAD, NORM, *BUNDLE], "a size in px"),
+        ([LOAD, {**FIT, "interpolation": "area"}, PAD, NORM, *BUNDLE], "bilinear"),
+        ([LOAD, PAD, FIT, NORM, *BUNDLE], "after Resize"),
+        ([LOAD, STRETCH, RESIZE, NORM, *TAIL], "one of BottomupResize, Resize, TopDownAffine"),
+        ([LOAD, RESIZE, BOX, WARP, NORM, *TAIL], "one of BottomupResize, Resize, TopDownAffine"),
     ],
 )
 def test_transforms_that_cannot_be_honored_are_refused(

@@ -3,8 +3,9 @@
 The same for mmpretrain 1.2.0, whose vision transformer is the backbone of ViTPose.
 
 Call `install()` before the first `import mmpose`. Stand-ins provide only names that mmpose imports
-and the supported families never run; a stand-in that is called raises. Where the real package is
-installed and imports, it is used.
+and the supported families never run; a stand-in that is called raises. One does the same as the
+real one: the deformable convolution of DEKR. Where the real package is installed and imports, it
+is used.
 
 RTMPose's configs have `_scope_='mmdet'` for a backbone (CSPNeXt) that mmpose itself has under the
 same name. Without mmdet, mmengine falls back to mmpose's with a warning that it cannot find
@@ -25,7 +26,10 @@ import types
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
+
+from posedeploy.compat.deferred import defer
+from posedeploy.compat.unusable import StandInUsedError, unusable
 
 # mmcv-lite has no compiled ops by intention, mmengine still reads pkg_resources, and mmpose calls
 # two functions of torch by an older signature.
@@ -34,26 +38,19 @@ _HARMLESS_WARNINGS = (
     "pkg_resources",
     r"`torch\.cuda\.amp\.autocast",
     r"torch\.meshgrid: in an upcoming release",
+    "Default grid_sample and affine_grid behavior",  # of MMPose's codec SPR
 )
 _MODULE_OF_SCOPE = {"mmdet": "mmdet.utils"}
 _RENAMED_SCOPES = {"mmcls": "mmpretrain"}
 _NEEDING_INSTALL = ("mmpose.", "xtcocotools")  # `mmpose` itself imports none of the others
 
 
-class StandInUsedError(RuntimeError):
-    """Code ran a name that was only provided so that `import mmpose` succeeds."""
-
-
 def _unusable(name: str, package: str) -> type:
-    """A class that can be imported, subclassed and registered, but not instantiated."""
-
-    def refuse(_self: object, *_args: object, **_kwargs: object) -> NoReturn:
-        raise StandInUsedError(
-            f"{name} was called, but {package} is not installed here; the supported model "
-            f"families do not need it. Install {package} to use this model."
-        )
-
-    return type(name.rsplit(".", 1)[-1], (), {"__init__": refuse, "__module__": __name__})
+    return unusable(
+        name,
+        f"{package} is not installed here; the supported model families do not need it. "
+        f"Install {package} to use this model.",
+    )
 
 
 # Module name -> the names in it, for the modules that a stand-in provides.
@@ -98,8 +95,11 @@ def _modelindex() -> _Modules:
 
 
 def _mmcv_ops() -> _Modules:
+    from posedeploy.deformable import DeformConv2d
+
     name = "MultiScaleDeformableAttention"
-    return {"mmcv.ops": {name: _unusable(f"mmcv.ops.{name}", "the compiled mmcv")}}
+    unusable = _unusable(f"mmcv.ops.{name}", "the compiled mmcv")
+    return {"mmcv.ops": {name: unusable, "DeformConv2d": DeformConv2d}}
 
 
 def _mmdet() -> _Modules:
@@ -161,6 +161,7 @@ class Provided:
 @functools.cache
 def install() -> Provided:
     """Provide what `import mmpose` needs and this environment lacks, once a process."""
+    defer()
     for message in _HARMLESS_WARNINGS:
         warnings.filterwarnings("ignore", message=message)
     real, provided = [], []

@@ -1,0 +1,1 @@
+"""`posedeploy infer`: sources, boxes, people, what is drawn and what is reported."""

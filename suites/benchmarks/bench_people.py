@@ -1,0 +1,300 @@
+"""Detector and pose model together, beside rtmlib and the bare sessions: part of `tox -e bench`.
+
+Four people, yoloxpose_tiny's network as the detector and rtmpose_s, the same ONNX files and one
+thread a session for all. The detector's boxes are given ones, so that there are four in every
+frame: to its graph, which runs as it is, an addition has been made that outputs them. Three take
+turns, a process each, so a busy machine is busy for all of them, and the median of the turns'
+ratios counts:
+
+- an image: boxes and poses, in images a second of CPU time, for one thread does it all;
+- a video of 1280x720 px, in frames a second of wall time: `posedeploy infer` decodes, draws and
+  writes, on its threads; rtmlib does in the loop of its README; the sessions run on tensors of
+  the same shapes and do nothing else.
+
+Writes `reports/bench/people.json`; the exit status is 1 if a ratio of frames a second is below its
+budget. rtmlib is left out, and named, where it is not installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+from rich.console import Console
+from rich.table import Table
+
+from fixtures.detector_folders import in_input_px, rtmdet_transforms, write_folder
+from poseconform.isolation.child import SINGLE_THREAD, Child
+from posedeploy.runtime.machine import cpu_facts
+from posedeploy.sdk import PersonDetector, PoseDetector
+from posedeploy.sdk.images import Image
+from posedeploy.synthetic.figures import draw_figure
+
+DETECTOR, POSE = "yoloxpose_tiny", "rtmpose_s"
+CONFIGS = {
+    DETECTOR: "pose-detection_yolox-pose_onnxruntime_dynamic",
+    POSE: "pose-detection_simcc_onnxruntime_dynamic",
+}
+DETECTOR_SIZE, POSE_SIZE = (416, 416), (192, 256)  # width and height, px
+SIZE, FRAMES, CALLS = (1280, 720), 300, 20
+BOXES = [[80 + 290 * i, 60.0, 330 + 290 * i, 680.0] for i in range(4)]
+OURS, RTMLIB, SESSIONS = "posedeploy", "rtmlib", "sessions"
+# Frames a second of ours over theirs: no fewer than rtmlib, and .85 of the bare sessions'.
+BUDGETS = {RTMLIB: 1.0, SESSIONS: 0.85}
+SECONDS = 600.0
+IMAGE, VIDEO = "image", "video"
+WALL, CPU = 0, 1  # what of a turn counts
+COUNTS = {IMAGE: CPU, VIDEO: WALL}
+
+Call = Callable[[], int]  # what is timed; the number of images it took
+
+
+def _ours(folder: Path, work: Path) -> dict[str, Call]:
+    from posedeploy.cli.infer.inference import Inference
+    from posedeploy.cli.infer.people import PeopleFinder
+    from posedeploy.cli.infer.sources import Source
+    from posedeploy.cli.terminal import items_progress
+
+    detector, pose = PersonDetector(folder / DETECTOR), PoseDetector(folder / POSE)
+    image, video = _read(folder / "people.png"), folder / "people.avi"
+    finder = PeopleFinder(pose, lambda _source, img, _frame: detector.detect(img))
+    inference = Inference(pose.read, finder, pose.dataset_meta, [], work)
+
+    def one() -> int:
+        people = pose.detect(image, detector.detect(image).boxes)
+        assert len(people.keypoints) == len(BOXES)
+        return 1
+
+    def film() -> int:
+        source = Source(video, is_video=True, alone=True)
+        assert inference.run(source, "drawn.mp4", items_progress(as_json=True))
+        return _frames(video)
+
+    return {IMAGE: one, VIDEO: film}
+
+
+def _rtmlib(folder: Path, work: Path) -> dict[str, Call]:
+    import onnxruntime
+
+    module: Any = importlib.import_module("rtmlib")
+    sides = {DETECTOR: DETECTOR_SIZE, POSE: POSE_SIZE}
+    kinds = {DETECTOR: module.YOLOX, POSE: module.RTMPose}
+    models = {}
+    options = onnxruntime.SessionOptions()  # it has no option for threads
+    options.intra_op_num_threads = 1
+    for name, kind in kinds.items():
+        graph = str(folder / name / "end2end.onnx")
+        models[name] = kind(graph, model_input_size=sides[name], backend="onnxruntime")
+        models[name].session = onnxruntime.InferenceSession(
+            graph, options, providers=["CPUExecutionProvider"]
+        )
+    image, video = _read(folder / "people.png"), folder / "people.avi"
+
+    def people(frame: Image) -> Any:
+        return models[POSE](frame, bboxes=models[DETECTOR](frame))
+
+    def one() -> int:
+        assert len(people(image)[0]) == len(BOXES)
+        return 1
+
+    def film() -> int:
+        capture, count = cv2.VideoCapture(str(video)), 0
+        fourcc = cv2.VideoWriter.fourcc(*"mp4v")
+        writer = cv2.VideoWriter(str(work / "drawn.mp4"), fourcc, 25.0, SIZE)
+        while (read := capture.read())[0]:
+            keypoints, scores = people(read[1])  # type: ignore[arg-type]
+            writer.write(module.draw_skeleton(read[1].copy(), keypoints, scores, kpt_thr=0.3))
+            count += 1
+        writer.release()
+        return count
+
+    return {IMAGE: one, VIDEO: film}
+
+
+def _sessions(folder: Path, work: Path) -> dict[str, Call]:
+    del work
+    runs = []
+    for model, count in ((PersonDetector(folder / DETECTOR)._finder, 1),
+                         (PoseDetector(folder / POSE), len(BOXES))):  # fmt: skip
+        width, height = model.input_size
+        tensor = np.zeros((count, 3, height, width), np.float32)
+        runs.append((model._open(), {model._binding.input: tensor}))
+
+    def both() -> int:
+        for session, inputs in runs:
+            session.run(inputs)
+        return 1
+
+    frames = _frames(folder / "people.avi")
+    return {IMAGE: both, VIDEO: lambda: sum(both() for _ in range(frames))}
+
+
+CLIENTS = {OURS: _ours, RTMLIB: _rtmlib, SESSIONS: _sessions}
+_ready: dict[str, Call] = {}
+
+
+def start(client: str, folder: str, work: str) -> None:
+    """In the child: load the models and warm up."""
+    Path(work).mkdir()
+    _ready.update(CLIENTS[client](Path(folder), Path(work)))
+    for _ in range(3):
+        _ready[IMAGE]()
+
+
+def take_turn(kind: str, times: int) -> tuple[float, float]:
+    """In the child: images a second, of wall time and of CPU time."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    images = sum(_ready[kind]() for _ in range(times))
+    return images / (time.perf_counter() - wall), images / (time.process_time() - cpu)
+
+
+def _read(path: Path) -> Image:
+    image = cv2.imread(str(path))
+    assert image is not None
+    return image  # type: ignore[return-value]
+
+
+def _frames(path: Path) -> int:
+    return int(cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FRAME_COUNT))
+
+
+def people_image(seed: int) -> NDArray[np.uint8]:
+    """An image of `SIZE` with a figure in each box."""
+    canvas = np.full((SIZE[1], SIZE[0], 3), 90, np.uint8)
+    for index, box in enumerate(BOXES):
+        left, top, right, bottom = map(int, box)
+        figure = draw_figure(4 * seed + index, (right - left, bottom - top))[0]
+        canvas[top:bottom, left:right] = figure
+    return canvas
+
+
+def with_given_boxes(ours: Path, folder: Path) -> None:
+    """A detection folder around a YOLOX-Pose graph: it runs, and `BOXES` are its boxes."""
+    model = onnx.load(ours / "end2end.onnx")
+    graph = model.graph
+    rows = np.zeros((1, len(BOXES) + 1, 5), np.float32)
+    rows[0, :-1] = np.column_stack([in_input_px(BOXES, SIZE, DETECTOR_SIZE), [0.9] * len(BOXES)])
+    for node in graph.node:
+        node.output[:] = ["network" if name == "dets" else name for name in node.output]
+        node.input[:] = ["network" if name == "dets" else name for name in node.input]
+    constants = {"given": rows, "zero": np.zeros((), np.float32),
+                 "label": np.zeros((1, len(BOXES) + 1), np.int64)}  # fmt: skip
+    graph.initializer.extend(numpy_helper.from_array(a, n) for n, a in constants.items())
+    graph.node.extend([
+        helper.make_node("ReduceMax", ["network"], ["highest"], keepdims=0),
+        helper.make_node("Mul", ["highest", "zero"], ["nothing"]),
+        helper.make_node("Add", ["given", "nothing"], ["dets"]),
+        helper.make_node("Cast", ["nothing"], ["no_label"], to=onnx.TensorProto.INT64),
+        helper.make_node("Add", ["label", "no_label"], ["labels"]),
+    ])  # fmt: skip
+    del graph.output[:]
+    graph.output.extend([
+        helper.make_tensor_value_info("dets", onnx.TensorProto.FLOAT, rows.shape),
+        helper.make_tensor_value_info("labels", onnx.TensorProto.INT64, rows.shape[:2]),
+    ])  # fmt: skip
+    normalize = {"type": "Normalize", "to_rgb": False, "mean": [0, 0, 0], "std": [1, 1, 1]}
+    write_folder(folder, rtmdet_transforms(DETECTOR_SIZE, normalize), dynamic=False)
+    onnx.save(model, folder / "end2end.onnx")
+
+
+def prepare(folder: Path, frames: int) -> None:
+    """Models, the image and the video."""
+    from posedeploy.apis.deploying import deploy
+
+    deploy(CONFIGS[POSE], POSE, "calibrated", folder / POSE)
+    deploy(CONFIGS[DETECTOR], DETECTOR, "calibrated", folder / "yolox")
+    with_given_boxes(folder / "yolox", folder / DETECTOR)
+    cv2.imwrite(str(folder / "people.png"), people_image(0))
+    fourcc = cv2.VideoWriter.fourcc(*"mp4v")
+    writer = cv2.VideoWriter(str(folder / "people.avi"), fourcc, 25.0, SIZE)
+    images = [people_image(seed) for seed in range(8)]
+    for index in range(frames):
+        writer.write(images[index % len(images)])
+    writer.release()
+
+
+def measure(folder: Path, turns: int) -> dict[str, Any]:
+    """Images a second of each client, by turn; and the medians of the ratios."""
+    names = [n for n in CLIENTS if n != RTMLIB or importlib.util.find_spec(RTMLIB)]
+    env = SINGLE_THREAD | {"PYTHONPATH": os.pathsep.join([os.getcwd(), *sys.path])}
+    rates: dict[str, dict[str, list[tuple[float, float]]]] = {
+        kind: {name: [] for name in names} for kind in (IMAGE, VIDEO)
+    }
+    children = {name: Child(folder / f"{name}.log", env) for name in names}
+    module = "suites.benchmarks.bench_people"
+    try:
+        for name, child in children.items():
+            work = str(folder / f"{name}-drawn")
+            child.call(f"{module}:start", name, str(folder), work, timeout=SECONDS)
+        for kind, times in ((IMAGE, CALLS), (VIDEO, 1)):
+            for _ in range(turns):
+                for name, child in children.items():
+                    turn = child.call(f"{module}:take_turn", kind, times, timeout=SECONDS)
+                    rates[kind][name].append(turn)
+    finally:
+        for child in children.values():
+            child.close()
+    return {
+        kind: {
+            "images_a_second": _medians(found, WALL),
+            "images_a_cpu_second": _medians(found, CPU),
+            "ratios": {n: _ratio(found, n, COUNTS[kind]) for n in names if n != OURS},
+        }
+        for kind, found in rates.items()
+    }  # fmt: skip
+
+
+def _medians(found: dict[str, list[tuple[float, float]]], what: int) -> dict[str, float]:
+    return {name: statistics.median(turn[what] for turn in turns) for name, turns in found.items()}
+
+
+def _ratio(found: dict[str, list[tuple[float, float]]], name: str, what: int) -> float:
+    pairs = zip(found[OURS], found[name], strict=True)
+    return statistics.median(ours[what] / other[what] for ours, other in pairs)
+
+
+def main() -> int:
+    """Measure, write the file, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--frames", type=int, default=FRAMES)
+    parser.add_argument("--out", type=Path, default=Path("reports/bench/people.json"))
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        prepare(Path(scratch), arguments.frames)
+        found = measure(Path(scratch), arguments.turns)
+    document = {"cpu": cpu_facts(), "models": [DETECTOR, POSE], "frames": arguments.frames,
+                "budgets": BUDGETS, **found}  # fmt: skip
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    arguments.out.write_text(json.dumps(document, indent=1), encoding="utf-8")
+    console = Console(highlight=False)
+    table = Table("", "of", "images/s", "images/CPU s", "posedeploy ÷ it")
+    for kind in (IMAGE, VIDEO):
+        for name, rate in found[kind]["images_a_second"].items():
+            ratio, cpu = found[kind]["ratios"].get(name), found[kind]["images_a_cpu_second"][name]
+            shown = "-" if ratio is None else f"{ratio:.2f}"
+            table.add_row(kind, name, f"{rate:.1f}", f"{cpu:.1f}", shown)
+    console.print(table, f"budgets: {BUDGETS}", f"wrote {arguments.out}")
+    if RTMLIB not in found[IMAGE]["ratios"]:
+        console.print("not installed: rtmlib", style="yellow")
+    low = [r for kind in (IMAGE, VIDEO) for n, r in found[kind]["ratios"].items()
+           if r < BUDGETS[n]]  # fmt: skip
+    return 1 if low else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
