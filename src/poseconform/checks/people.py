@@ -117,4 +117,5 @@ def of_figures(image: LabeledImage, people: People) -> NDArray[np.float64]:
 
 def _input_scale(image: LabeledImage, shape: tuple[int, int]) -> float:
     height, width = image.pixels().shape[:2]
-    return min(shape[0] / height, shape[1] / width)
+    scale: float = min(shape[0] / height, shape[1] / width)
+    return scale
