@@ -45,6 +45,19 @@ def refer(tiny: TinyModel, folder: Path, precision: str = "fp32") -> Reference:
     return read_reference(folder, facts)
 
 
+def of_data_set(keypoints: int, *links: tuple[str, str]) -> str:
+    """Lines of a config whose data set has keypoints a0, a1 and so on."""
+    points = {
+        i: {"name": f"a{i}", "id": i, "color": [0] * 3, "swap": ""} for i in range(keypoints)
+    }
+    skeleton = {i: {"link": link, "id": i, "color": [0] * 3} for i, link in enumerate(links)}
+    metainfo = {
+        "dataset_name": "own", "keypoint_info": points, "skeleton_info": skeleton,
+        "joint_weights": [1.0] * keypoints, "sigmas": [0.1] * keypoints,
+    }  # fmt: skip
+    return f"test_dataloader = dict(dataset=dict(metainfo={metainfo}))"
+
+
 Temp = pytest.TempPathFactory
 
 
@@ -248,8 +261,22 @@ def test_selected_keypoints_are_known(
     tiny = tiny_model("rtmpose_t")
     path = tmp_path / "model.py"
     selection = "dict(test_cfg=dict(output_keypoint_indices=[5, 3, 4]))"
-    path.write_text(f"_base_ = {str(tiny.config)!r}\nmodel = {selection}")
+    path.write_text(f"_base_ = {str(tiny.config)!r}\nmodel = {selection}\n{of_data_set(3)}")
     found = refer(TinyModel(path, tiny.checkpoint), tmp_path)
     assert found.selected is not None
     assert found.selected.tolist() == [5, 3, 4]
     assert (found.keypoints.shape[1], found.image_keypoints[0].shape) == (17, (1, 3, 2))
+
+
+def test_the_skeleton_is_the_data_sets(
+    tiny_model: Callable[[str], TinyModel], tmp_path: Path
+) -> None:
+    """DEKR's net that scores people reads it; mmpose's `init_model` would take COCO's."""
+    tiny = tiny_model("rtmpose_t")
+    saved = torch.load(tiny.checkpoint, weights_only=True)
+    saved["meta"] = {}  # as published by somebody who kept the weights alone
+    torch.save(saved, tmp_path / "weights.pth")
+    path = tmp_path / "model.py"
+    path.write_text(f"_base_ = {str(tiny.config)!r}\n{of_data_set(17, ('a16', 'a2'))}")
+    model = reference.load_model(str(path), str(tmp_path / "weights.pth"))
+    assert model.dataset_meta["skeleton_links"] == [(16, 2)]
