@@ -80,8 +80,8 @@ class _Newton:
     diagonal: float  # added to xx and yy, so that H can be inverted
     clip: tuple[float, float]  # of the values, before the logarithm
     border: int  # a peak nearer than this to the edge stays where it is; 0: edges are repeated
-    # A map without a value above 0 has no peak, which is cell (-1, -1) then. True if a step is taken
-    # from there too: it reads the end of the map before, so that the place says nothing.
+    # Where no value is above 0, the peak is cell (-1, -1). True if a step is taken from there too:
+    # it reads the end of the map before, so that the place says nothing.
     from_nowhere: bool = False
 
 
