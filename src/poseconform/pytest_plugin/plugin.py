@@ -192,8 +192,9 @@ def declared(config: pytest.Config) -> tuple[expectations.Expectation, ...]:
 
 
 def _refuse_unmatched(config: pytest.Config) -> None:
-    if declared(config):
-        expectations.refuse_unmatched(declared(config), all_cells(config))
+    if entries := declared(config):
+        cells = all_cells(config, first=[entry.model for entry in entries])
+        expectations.refuse_unmatched(entries, cells)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -178,10 +178,17 @@ def write_checked(proto: Any, path: Path) -> None:
     """Write one file and let ONNX check it: full check, strict shape inference.
 
     Raises:
-        ConversionError: The checker refuses it; no file is left.
+        ConversionError: The checker refuses it, or it is too large; no file is left.
     """
     import onnx
 
+    size = sum(len(tensor.raw_data) for tensor in proto.graph.initializer)
+    if size > onnx.checker.MAXIMUM_PROTOBUF:
+        raise ConversionError(
+            "export", path.name, f"a graph with {size / 1e9:.1f} GB of weights",
+            f"at most {onnx.checker.MAXIMUM_PROTOBUF / 1e9:.1f} GB, what a protobuf file holds",
+            "Deploy a smaller model, or this one by torchscript.",
+        )  # fmt: skip
     path.write_bytes(proto.SerializeToString(deterministic=True))
     try:
         # by path: C++ reads the file, and Python makes no copy of the weights
