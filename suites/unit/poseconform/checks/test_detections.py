@@ -98,7 +98,7 @@ def test_people_whose_keypoints_are_all_near_ties_are_no_pass() -> None:
     reference = make_reference(truths=[truth])
     execution = make_execution(as_outputs([people], 6))
     (failure,) = judge_detected_keypoints(execution, reference, ROW).failures
-    assert "moves every keypoint of the 4 matched detections by more than" in failure
+    assert "moves every keypoint of the 4 matched detections" in failure
 
 
 def test_numbers_of_matched_detections_are_judged_part_by_part() -> None:
