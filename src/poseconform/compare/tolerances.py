@@ -158,6 +158,7 @@ class AccuracyLimit:
     points: float
     shift: ShiftLimit | None  # None where no keypoints are compared on figures
     reason: str
+    backend: str = "*"  # a backend that has limits of its own
 
 
 # Below these PyTorch itself finds too few joints or people for a loss to be seen.
@@ -233,11 +234,11 @@ ACCURACY_LIMITS: tuple[AccuracyLimit, ...] = (
 
 
 def accuracy_limit_for(
-    family: str, precision: str, rows: Sequence[AccuracyLimit] = ACCURACY_LIMITS
+    family: str, precision: str, backend: str, rows: Sequence[AccuracyLimit] = ACCURACY_LIMITS
 ) -> AccuracyLimit:
-    """The row for a flow, the family's own before '*'."""
+    """The row for a flow, the family's own before '*', then the backend's."""
     what = f"limit for the accuracy of {family} {precision} flows"
-    return _most_particular(rows, what, precision=precision, family=family)
+    return _most_particular(rows, what, precision=precision, family=family, backend=backend)
 
 
 def _most_particular(rows: Sequence[Row], what: str, **wanted: str) -> Row:
