@@ -139,7 +139,7 @@ def test_half_precision_has_a_wider_ref_error(
 def test_bf16_of_a_detector_has_a_wider_ref_error(
     yolox: Reference, tiny_model: Callable[[str], TinyModel], tmp_path: Path
 ) -> None:
-    """numpy has no bf16, and mmpose's `predict` ends with numpy."""
+    """Mmpose's `predict` ends with numpy, which has no bf16."""
     rounded = refer(tiny_model("yoloxpose_tiny"), tmp_path, "bf16")
     for name in ("dets.boxes", "keypoints.xy"):
         assert rounded.ref_errors[name].rms > 300 * yolox.ref_errors[name].rms > 0

@@ -84,7 +84,8 @@ def test_names_off_the_grammar_are_refused(text: str) -> None:
         ("openvino-bf16-f16_static", "option f16", "openvino with fp16"),
         ("onnxruntime-bf16_static", "precision bf16", "onnxruntime has: fp32, fp16, int8"),
         (
-            "simcc_openvino-bf16-keypoints_static", "option keypoints",
+            "simcc_openvino-bf16-keypoints_static",
+            "option keypoints",
             "it for openvino with fp32, fp16, int8 alone",
         ),
         ("simcc_tensorrt-nms_static", "option nms", "rtmo, yolox-pose alone"),

@@ -320,7 +320,7 @@ def test_what_this_processor_lists_is_what_is_computed(files: list[Path]) -> Non
             session = get_runtime("openvino").load(files, "cpu", options)
             assert session.effective_options["inference_precision"] == word
         else:
-            with pytest.raises(PrecisionError, match=f"not in {word} as it was set|emulate {word}"):
+            with pytest.raises(PrecisionError, match=f"(not in|emulate) {word}"):
                 get_runtime("openvino").load(files, "cpu", options)
 
 
