@@ -81,9 +81,9 @@ class NearTie:
 
 # fp32: boxes of calibrated weights are exact to 1e-3 px, which moves the IoU of a box of 10 px by
 # 1e-4, and scores to 1e-5; ten times that.  fp16: autocast moves both by about 300 times as much,
-# bf16 by eight times as much again: of calibrated RTMO's detections, PyTorch's own in bf16 are up to
-# 63 px from those in float64 (YOLOX-Pose's 17 px), and 115 of 300 have no counterpart within 16 px.
-# int8 moves them still more: matches there are for the report only.
+# bf16 by eight times as much again: of calibrated RTMO's detections, PyTorch's own in bf16 are up
+# to 63 px from those in float64 (YOLOX-Pose's 17 px), and 115 of 300 have no counterpart within
+# 16 px.  int8 moves them still more: matches there are for the report only.
 # Which of two overlapping candidates stays hangs on the RMS error of scores (5e-4 of YOLOX-Pose in
 # autocast, 4e-7 in float32): about one in 400 went the other way on ONNX Runtime and OpenVINO.
 NEAR_TIES = {
