@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,6 +18,9 @@ from posedeploy.sdk.folder import read_folder
 ROUNDS = 15  # fewer where they take longer than `SECONDS`, but `MIN_ROUNDS`
 MIN_ROUNDS = 3
 SECONDS = 2.0
+# One thread computes, so its CPU time is the latency on an idle machine. Windows counts it
+# in steps of 16 ms, which is too coarse.
+CLOCK = time.process_time if os.name == "posix" else time.perf_counter
 Call = Callable[[], object]
 
 
@@ -50,7 +54,7 @@ def measure_gain(folder: Path) -> Gain:
     return paired_gain(lambda: bf16.run(feed), lambda: fp32.run(feed))
 
 
-def paired_gain(bf16: Call, fp32: Call, clock: Callable[[], float] = time.perf_counter) -> Gain:
+def paired_gain(bf16: Call, fp32: Call, clock: Callable[[], float] = CLOCK) -> Gain:
     """Call both in turns: what slows the machine down for a while slows both alike.
 
     The first calls are not counted.
