@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
     from posedeploy.apis.comparing import Compared, FindKeypoints
     from posedeploy.apis.deploying import Deployment
+    from posedeploy.apis.gain import Gain
     from posedeploy.apis.progress import StageEvent
     from posedeploy.apis.proving import Response
     from posedeploy.apis.verdict import Outcome
@@ -170,6 +171,7 @@ def run(
     for result in done.compared:
         report(out, done.backend, result)
     report_layers(out, done)
+    report_gain(out, done)
     show_folder(out, work_dir)
     if note := note_on(checkpoint):
         out.print(f"{note}", style="dim", soft_wrap=True)
@@ -216,6 +218,21 @@ def report_layers(out: Console, done: Deployment) -> None:
             f"{layers.median_db:.3g} dB. Whether keypoints stay where they were is not shown by "
             "that.", soft_wrap=True,
         )  # fmt: skip
+
+
+def report_gain(
+    out: Console, done: Deployment, measure: Callable[[Path], Gain] | None = None
+) -> None:
+    """What bf16 gains, beside what it costs: how far it moves keypoints."""
+    if done.artifact.precision != "bf16" or not done.compared:
+        return
+    from posedeploy.apis.gain import measure_gain
+
+    gain = (measure or measure_gain)(done.folder)
+    out.print(
+        f"time in bf16: {gain.share:.2f} of that in fp32 ({gain.low:.2f} to {gain.high:.2f} in "
+        f"half of {gain.rounds} pairs of calls, the network alone, 1 thread)", soft_wrap=True,
+    )  # fmt: skip
 
 
 def report(out: Console, backend: str, compared: Compared) -> None:

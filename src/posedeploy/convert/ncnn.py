@@ -15,6 +15,7 @@ import numpy as np
 from posedeploy.config import DeployConfig
 from posedeploy.convert.types import (
     Converted,
+    Declared,
     int8_recipe,
     refuse_dynamic_batch,
 )
@@ -23,7 +24,14 @@ from posedeploy.paths import scratch_folder
 from posedeploy.precision.calibration import CalibrationSet, required
 from posedeploy.precision.ncnn_files import WEIGHTED, read_param
 from posedeploy.precision.ncnn_int8 import quantize_ncnn
-from posedeploy.runtime import Session, SessionOptions, StoredPrecision, backend_row, get_runtime
+from posedeploy.runtime import (
+    ComputePrecision,
+    Session,
+    SessionOptions,
+    StoredPrecision,
+    backend_row,
+    get_runtime,
+)
 from posedeploy.runtime.ncnn import foreign_type, is_quantized
 from posedeploy.runtime.processes import Limit, OutOfTimeError, run_program
 from posedeploy.runtime.torchscript import SIGNATURE
@@ -44,7 +52,8 @@ def convert(
 ) -> Converted:
     """Traced module to `.param` and `.bin`; fp16 is off unless the deploy config asks for it.
 
-    int8 starts from the float32 files, which are checked before they are quantized.
+    int8 starts from the float32 files, which are checked before they are quantized; those of bf16
+    are float32, checked in it, and ncnn rounds them as it loads them.
     """
     row = backend_row("ncnn")
     traced = load_traced(ir)
@@ -60,7 +69,7 @@ def convert(
         files[0].write_text(text, encoding="utf-8")
         shutil.copyfile(weights, files[1])
     recipe: Mapping[str, Any] = {"name": "pnnx, weights in float16"} if fp16 else {}
-    check_numbers(traced, files, weight_precision(*files))
+    session = check_numbers(traced, files, weight_precision(*files))
     if deploy_config.precision == "int8":
         inputs = required(calibration, deploy_config.path)
         with scratch_folder("ncnn") as scratch:
@@ -68,6 +77,9 @@ def convert(
             done = quantize_ncnn((copies[0], copies[1]), files, inputs)
         recipe = int8_recipe("ncnn scales, per channel, min-max", done, inputs)
         check_numbers(traced, files, "int8")
+    if deploy_config.precision == "bf16":  # this CPU may not compute in it
+        declared = Declared(session.inputs, session.outputs)
+        return Converted(written, ComputePrecision.BF16, declared)
     return Converted(written, weight_precision(*files), recipe=recipe)
 
 
@@ -112,8 +124,11 @@ def weight_precision(param: Path, weights: Path) -> StoredPrecision:
     return StoredPrecision.FP32 if whole else StoredPrecision.FP16
 
 
-def check_numbers(traced: Session, files: Sequence[Path], precision: str) -> None:
-    """Run both on noise, for pnnx may convert wrongly; ConversionError if outputs differ."""
+def check_numbers(traced: Session, files: Sequence[Path], precision: str) -> Session:
+    """Run both on noise, for pnnx may convert wrongly; ConversionError if outputs differ.
+
+    Returns the loaded files.
+    """
     shape = [int(size) for size in traced.inputs[0].shape]
     noise = np.random.default_rng(0).random(shape, np.float32)
     try:
@@ -131,6 +146,7 @@ def check_numbers(traced: Session, files: Sequence[Path], precision: str) -> Non
             "pnnx has converted a layer wrongly (F.normalize is known for it): rewrite it in "
             "posedeploy/export/ncnn_rewrites.py.",
         )  # fmt: skip
+    return session
 
 
 def differences(

@@ -149,6 +149,15 @@ def test_half_precision_has_a_wider_ref_error(
     assert half.ref_errors["simcc_x"].rms > 30 * simcc.ref_errors["simcc_x"].rms
 
 
+def test_bf16_of_a_detector_has_a_wider_ref_error(
+    yolox: Reference, tiny_model: Callable[[str], TinyModel], tmp_path: Path
+) -> None:
+    """Mmpose's `predict` ends with numpy, which has no bf16."""
+    rounded = refer(tiny_model("yoloxpose_tiny"), tmp_path, "bf16")
+    for name in ("dets.boxes", "keypoints.xy"):
+        assert rounded.ref_errors[name].rms > 300 * yolox.ref_errors[name].rms > 0
+
+
 def test_a_ref_error_is_measured_by_three_runs_at_fp32() -> None:
     assert len(REF_ERRORS["fp32"]) == 3
     assert ref_error(np.array([0.0, 3.0]), np.array([4.0, 0.0])).tolist() == [
