@@ -40,8 +40,6 @@ def test_the_engine_has_the_ends_of_its_graph_and_the_precision_of_its_flow(
     assert "NonMaxSuppression" not in facts.record.ops
 
 
-@pytest.mark.checks(
-    "finite", "names_and_shapes", "tensors", "layers", "batches", "keypoints"
-)
+@pytest.mark.checks("finite", "names_and_shapes", "tensors", "layers", "batches", "keypoints")
 def test_graph_evaluated(cell: Cell, check: Check, judge: Judge, record: Notes) -> None:
     perform_evaluating(check, judge, cell, record)
