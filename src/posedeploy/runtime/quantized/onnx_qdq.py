@@ -60,8 +60,8 @@ def measure_beside(
     files: Sequence[str], float_files: Sequence[str], inputs: NDArray[np.float32]
 ) -> Quantized:
     """`measure` of the graphs beside engines: those that the engines were built from."""
-    graphs = ([str(Path(names[0]).with_suffix(".onnx"))] for names in (files, float_files))
-    return measure(*graphs, inputs)
+    graph, exact = (str(Path(names[0]).with_suffix(".onnx")) for names in (files, float_files))
+    return measure([graph], [exact], inputs)
 
 
 def original(tensor: str) -> str:

@@ -117,8 +117,8 @@ def test_layers_of_an_engine_are_those_of_the_graph_beside_it(tmp_path: Path) ->
     for folder, write in (("int8", int8_onnx), ("fp32", float_onnx)):
         (tmp_path / folder).mkdir()
         write(tmp_path / folder / "end2end.onnx")
-    engines = [[str(tmp_path / folder / "end2end.engine")] for folder in ("int8", "fp32")]
-    found = onnx_qdq.measure_beside(*engines, INPUTS)
+    engine, exact = (str(tmp_path / folder / "end2end.engine") for folder in ("int8", "fp32"))
+    found = onnx_qdq.measure_beside([engine], [exact], INPUTS)
     assert ([layer.name for layer in found.layers], found.multiplying) == (["first"], 2)
 
 
