@@ -175,6 +175,7 @@ BACKENDS: tuple[BackendSpec, ...] = (
         install="run python -m pip install 'posedeploy[tensorrt-rtx]'",
         runtime="posedeploy.runtime.tensorrt_rtx",
         converter="posedeploy.convert.tensorrt_rtx",
+        measure="posedeploy.runtime.quantized.onnx_qdq:measure_beside",
         evaluator="poseconform.evaluators.typed_graph",
     ),
     BackendSpec(
