@@ -1,4 +1,4 @@
-"""Time of one call of `PoseDetector`, of mmdeploy-runtime, of rtmlib and of a floor: `tox -e bench`.
+"""Time of a call of `PoseDetector`, mmdeploy-runtime, rtmlib and a floor: part of `tox -e bench`.
 
 One image with one person and with eight, rtmpose_s: the same ONNX file for all, one thread, one
 core, a process each. They take turns, and the medians of the turns' ratios count: of CPU time and
@@ -70,6 +70,7 @@ class Timed:
             self.seconds += time.process_time() - started
 
 
+Turns = Mapping[str, list[Turn]]  # client -> its turns
 Call = Callable[[int], object]  # with a number of people
 
 
@@ -168,9 +169,6 @@ def measure(folder: str, names: Sequence[str], turns: int, calls: int) -> dict[i
         }  # fmt: skip
 
 
-Turns = Mapping[str, list[Turn]]
-
-
 def ratio(turns: Turns, name: str) -> Ratio:
     """Our calls' time over another's: of CPU or of wall time, whichever is less favorable."""
     ratios = [
@@ -209,7 +207,8 @@ def result(found: Mapping[int, Turns], missing: Sequence[str]) -> Result:
         *filter(None, [not_installed(missing)]),
     ]
     data = {
-        "model": MODEL, "host_share": shares, "budgets": {"host_share": HOST_SHARE, "ratio": RATIO},
+        "model": MODEL, "host_share": shares,
+        "budgets": {"host_share": HOST_SHARE, "ratio": RATIO},
         "ratios": [{"people": p, "client": n, **asdict(r)} for (p, n), r in ratios.items() if r],
         "not_installed": missing,
     }  # fmt: skip

@@ -56,7 +56,7 @@ def main() -> int:
                     best[workers] = max(best[workers], rate)
             options = dict(detector.effective_options)
     ratio = best[THREADS] / best[1]
-    rows = [(str(workers), f"{rate:.1f}", f"{rate / best[1]:.2f}") for workers, rate in best.items()]
+    rows = [(str(n), f"{rate:.1f}", f"{rate / best[1]:.2f}") for n, rate in best.items()]
     notes = [f"{MODEL} on OpenVINO, one detector. {THREADS} threads make at least {RATIO:g} times "
              "the calls of one, on two cores or more."]  # fmt: skip
     data = {"model": MODEL, "calls_a_second": best, "ratio": ratio, "budget": RATIO,

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -19,7 +20,10 @@ from posedeploy.runtime.host import installed_versions
 from posedeploy.runtime.machine import cpu_facts
 
 FOLDER = Path("reports/bench")
-VERSIONS = ("mmdeploy-runtime", "numpy", "onnxruntime", "opencv-python-headless", "rtmlib", "torch")
+VERSIONS = (
+    "mmdeploy-runtime", "numpy", "onnxruntime", "opencv-python-headless", "openvino", "rtmlib",
+    "torch",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ def publish(result: Result, out: Path | None) -> int:
     }  # fmt: skip
     out.write_text(json.dumps(document, indent=1), encoding="utf-8")
     console = Console(highlight=False)
-    table = Table()
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for column in result.head:
         table.add_column(column, overflow="fold")
     for row in result.rows:
