@@ -21,9 +21,11 @@ PACKAGES: Mapping[str, str] = {
 }  # fmt: skip
 
 
-def installed(names: Sequence[str]) -> tuple[list[str], list[str]]:
+def installed(
+    names: Sequence[str], packages: Mapping[str, str] = PACKAGES
+) -> tuple[list[str], list[str]]:
     """Those whose package is there, and those whose package is not."""
-    found = {name: importlib.util.find_spec(PACKAGES[name]) is not None for name in names}
+    found = {name: importlib.util.find_spec(packages[name]) is not None for name in names}
     return [n for n in names if found[n]], [n for n in names if not found[n]]
 
 
