@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -52,7 +53,7 @@ def publish(result: Result, out: Path | None) -> int:
     out.parent.mkdir(parents=True, exist_ok=True)
     document = {
         "cpu": cpu_facts(), "python": sys.version.split()[0], "versions": versions(),
-        "date": datetime.now(UTC).date().isoformat(),
+        "date": datetime.now(UTC).date().isoformat(), "load": os.getloadavg()[0],
         "head": result.head, "rows": result.rows, "notes": result.notes, **result.data,
     }  # fmt: skip
     out.write_text(json.dumps(document, indent=1), encoding="utf-8")
@@ -86,7 +87,8 @@ def in_page(text: str, name: str, document: Mapping[str, Any]) -> str:
     cpu, packages = document["cpu"], document["versions"].items()
     what = [
         document["date"], f"{cpu.get('model', cpu['machine'])}, {cpu['count']} CPUs",
-        f"Python {document['python']}", *(f"{name} {version}" for name, version in packages),
+        f"load {document['load']:.0f}", f"Python {document['python']}",
+        *(f"{name} {version}" for name, version in packages),
     ]  # fmt: skip
     notes = "".join(f"\n{note}\n" for note in document["notes"])
     made = f"{begin}\n\n{table}\n{notes}\nMeasured {' · '.join(what)}.\n\n{end}"

@@ -48,11 +48,13 @@ def test_a_table_is_printed_kept_and_written_into_the_page(
 
 def test_the_page_has_a_place_for_every_benchmark() -> None:
     text = PAGE.read_text("utf-8")
-    document = {"cpu": {"machine": "m", "count": 1}, "python": "3", "versions": {}, "date": "d",
-                "head": ["a"], "rows": [["1"]], "notes": []}  # fmt: skip
+    document = {
+        "cpu": {"machine": "m", "count": 1}, "load": 0.2, "python": "3", "versions": {},
+        "date": "d", "head": ["a"], "rows": [["1"]], "notes": [],
+    }  # fmt: skip
     for name in ("commands", "people", "sdk", "threads"):
         text = in_page(text, name, document)
-    assert text.count("Measured d · m, 1 CPUs · Python 3.") == 4
+    assert text.count("Measured d · m, 1 CPUs · load 0 · Python 3.") == 4
 
 
 def test_a_ratio_without_an_interval_is_shown_alone() -> None:
