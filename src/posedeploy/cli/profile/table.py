@@ -23,7 +23,7 @@ def _table(first: str, others: Sequence[str]) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column(first, overflow="fold")
     for name in others:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", min_width=len(name))
     return table
 
 
