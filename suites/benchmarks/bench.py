@@ -162,7 +162,8 @@ def measure(command: Sequence[str], env: Mapping[str, str] | None = None) -> Mea
         watcher.join()
         if status != 0:
             log.seek(0)
-            raise subprocess.CalledProcessError(status, command, log.read().decode())
+            code = os.waitstatus_to_exitcode(status)
+            raise subprocess.CalledProcessError(code, command, log.read().decode())
     return Measurement(
         cpu_seconds=usage.ru_utime + usage.ru_stime,
         wall_seconds=time.perf_counter() - started,

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+from poseconform.results.records import CellRecord
+from poseconform.results.results import new_results, write_results
 from posedeploy.cli.profile.ratios import Ratio
 from suites.benchmarks import bench_people, bench_sdk
 from suites.benchmarks.__main__ import PAGE
-from suites.benchmarks.bench import CASES, Measured, Measurement
+from suites.benchmarks.bench import CASES, Case, Measured, Measurement, run_case
 from suites.benchmarks.bench import result as commands
 from suites.benchmarks.bench_sdk import Turn
 from suites.benchmarks.tables import Result, in_page, publish, shown
@@ -26,6 +30,7 @@ from suites.benchmarks.turns import (
     rounds,
 )
 
+QUIET = Console(quiet=True)
 MARKS = "# Page\n\n<!-- bench x: begin -->\nold\n<!-- bench x: end -->\n\nmore\n"
 
 
@@ -140,6 +145,38 @@ def test_budgets_of_a_command(cpu: float | None, memory: float | None, within: b
 def test_a_command_beside_another_has_the_ratio_of_the_turns() -> None:
     row = Measured("a", measured(*[1.0, 2.0] * 3), None, beside=measured(*[4.0, 8.0] * 3))
     assert commands([row], "other {folder}").rows[0][-2:] == ["0.250", "0.250 to 0.250"]
+
+
+def test_a_command_has_a_folder_of_its_own_in_each_run() -> None:
+    code = "import os; os.mkdir('{folder}/sdk')"
+    (row,) = run_case(Case("make", ("timeit", "-n1", "-r1", code)), 2, "", QUIET)
+    assert (row.name, len(row.runs)) == ("make", 2)
+    assert all(0 < run.cpu_seconds < run.wall_seconds + 1 for run in row.runs)
+    with pytest.raises(subprocess.CalledProcessError, match="exit status 1"):
+        run_case(Case("fail", ("timeit", "-n1", "-r1", "1 / 0")), 1, "", QUIET)
+
+
+def test_the_judge_runs_again_with_the_cache_that_it_left(
+    tmp_path: Path,
+) -> None:
+    """The command makes the cache's folder, which may be there in the second run alone."""
+    cells = [
+        CellRecord(model=outcome, family="RTMPose", backend="onnxruntime", precision="fp32",
+                   shape_mode="static", deploy_config="pose-detection", outcome=outcome)
+        for outcome in ("pass", "crash", "missing")
+    ]  # fmt: skip
+    write_results(tmp_path / "results.json", new_results(cells, environment={}, run={}))
+    code = (
+        "import os, shutil; assert os.environ['XDG_CACHE_HOME'] == '{folder}/cache'; "
+        "os.makedirs('{folder}/cache', exist_ok=os.path.isdir('{folder}/report')); "
+        f"shutil.copytree('{tmp_path}', '{{folder}}/report', dirs_exist_ok=True)"
+    )
+    case = Case("cell", ("timeit", "-n1", "-r1", code), states={"cold": 6.0, "warm": 2.0},
+                by_cell=True)  # fmt: skip
+    cold, warm = run_case(case, 5, "", QUIET)
+    assert (cold.name, warm.name) == ("cell, cold (of 2)", "cell, warm (of 2)")
+    assert (cold.cpu_budget, warm.cpu_budget, cold.cells) == (6.0, 2.0, 2)
+    assert cold.cpu_seconds == cold.runs[0].cpu_seconds / 2
 
 
 def test_cases_have_names_of_their_own() -> None:
