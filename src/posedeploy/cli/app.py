@@ -25,7 +25,7 @@ from posedeploy.cli.convert import convert
 from posedeploy.cli.infer.command import infer
 from posedeploy.cli.internal import INTERNAL, internal_line, write_log
 from posedeploy.cli.judge import CONTEXT, report, test
-from posedeploy.cli.profile import profile
+from posedeploy.cli.profile.command import profile
 from posedeploy.cli.setup import INSTALL_CONVERTING, setup
 from posedeploy.cli.terminal import console, one_line
 from posedeploy.cli.validate import validate
