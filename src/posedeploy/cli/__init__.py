@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from posedeploy.cli.collection import without_collection
 from posedeploy.cli.internal import INTERNAL, internal_line, write_log
 from posedeploy.cli.stopping import stopping
 from posedeploy.signals import STOP_SIGNALS, handling_stop_signals
@@ -27,7 +28,8 @@ def main(words: Sequence[str] | None = None) -> None:
     words = sys.argv[1:] if words is None else words
     with handling_stop_signals(stopping):
         try:
-            from posedeploy.cli.app import run
+            with without_collection():
+                from posedeploy.cli.app import run
         except KeyboardInterrupt:
             print(STOPPED, file=sys.stderr)
             sys.exit(INTERRUPTED)
