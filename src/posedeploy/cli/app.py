@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import io
 import os
+import shlex
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr
+from pathlib import Path
 
 import typer
 
@@ -20,6 +22,7 @@ from posedeploy.cli import STOP_CODES, STOPPED
 from posedeploy.cli.commands import PASSING_ON, Commands
 from posedeploy.cli.internal import INTERNAL, internal_line, write_log
 from posedeploy.cli.terminal import console, one_line
+from posedeploy.compat import StandInUsedError
 from posedeploy.errors import PoseDeployError, UnavailableError, storage_error
 from posedeploy.paths import CACHE_VARIABLE, cache_dir
 from posedeploy.workflow import for_log
@@ -110,9 +113,6 @@ def split_debug(words: Sequence[str]) -> tuple[bool, list[str]]:
 
 def known_error(error: Exception, words: Sequence[str]) -> PoseDeployError | None:
     """The error for a person; None where it is a fault of this program's own."""
-    from posedeploy.cli.arguments import with_command
-    from posedeploy.compat import StandInUsedError
-
     command = " ".join(["posedeploy", *words[:1]])
     match error:
         case PoseDeployError():
@@ -131,6 +131,21 @@ def known_error(error: Exception, words: Sequence[str]) -> PoseDeployError | Non
                 command, str(error), "all packages that the model needs", "Install it."
             )
     return None
+
+
+def with_command(error: PoseDeployError, words: Sequence[str]) -> PoseDeployError:
+    """The error; where it names what to write for an argument, with the whole command line.
+
+    `words` are the command line's, without the program.
+    """
+    if error.instead is not None:
+        wrong, right = error.instead
+        named = [Path(word).name.removesuffix(".py") == wrong for word in words]
+        if any(named):
+            again = [right if it else word for word, it in zip(words, named, strict=True)]
+            command = shlex.join(["posedeploy", *again])
+            error.next_step = f"{error.next_step.removesuffix(right)}{command}"
+    return error
 
 
 def drop_output() -> None:

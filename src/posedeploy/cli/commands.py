@@ -15,6 +15,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
+from posedeploy.cli import BROKEN
+from posedeploy.errors import UnavailableError
 from posedeploy.heads import load
 
 DEPLOY, KNOW, JUDGE = "Deploy", "What there is", "Judge"
@@ -80,8 +82,17 @@ CONTEXT = {"ignore_unknown_options": True, "allow_extra_args": True, "help_optio
 
 @cache
 def load_command(row: CommandRow) -> Any:
-    """Import a command, as an object of click."""
-    target = load(row.path)
+    """Import a command, as an object of click.
+
+    Raises:
+        UnavailableError: It cannot be imported, as where OpenCV lacks a library of the system.
+    """
+    try:
+        target = load(row.path)
+    except ImportError as error:
+        subject, expected, next_step = BROKEN
+        found = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UnavailableError(subject, found, expected, next_step) from error
     whole = typer.Typer(add_completion=False, rich_markup_mode="markdown")
     whole.callback()(_nothing)  # so that it is a group
     if isinstance(target, typer.Typer):

@@ -1,4 +1,4 @@
-"""Packages that mmpose, mmengine, mmcv and onnx_ir import at their top and a conversion never runs.
+"""Packages that mmpose, mmengine, mmcv and onnx_ir import and that a conversion never runs.
 
 `defer` has them imported at their first use instead. Only the modules of the table see it, by an
 `__import__` of their own: everybody else's import of the same package is the real one, and so is
