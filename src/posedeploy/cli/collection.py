@@ -14,7 +14,8 @@ def without_collection() -> Iterator[None]:
     Every search looks at all objects, and torch alone brings half a million that stay: in a
     conversion, which creates objects and ends, the searches are 7 to 13 % of the CPU time and free
     30 to 100 MB. What the block created counts as old afterwards (`freeze`, `unfreeze`): the first
-    search after it would look at all of it again. Not for what runs on and on, such as `infer` on a stream.
+    search after it would look at all of it again. Not for what runs on and on, such as `infer` on
+    a stream.
     """
     enabled = gc.isenabled()
     gc.disable()
