@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import sys
 from collections.abc import Sequence
 
@@ -32,6 +34,7 @@ def main(words: Sequence[str] | None = None) -> None:
     so that what is half-written is removed. Where an import fails, a message says so.
     """
     words = sys.argv[1:] if words is None else words
+    atexit.register(gc.freeze)  # else Python searches all objects for cycles as it ends
     with handling_stop_signals(stopping):
         try:
             with without_collection():
