@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from posedeploy.apis.comparing import FAR_PX, LIMIT_PX
 from posedeploy.heads import KEYPOINTS, Stage
+from posedeploy.sdk.decode.assignment import assigned
 
 if TYPE_CHECKING:
     from torch import nn
@@ -183,8 +184,6 @@ class Detection:
 
     def _matched(self, got: Arrays, expected: Arrays) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Rows of the same people: near keypoints and scores, in the best assignment."""
-        from scipy.optimize import linear_sum_assignment
-
         rows = [np.flatnonzero(one["dets"][0, :, 4] > 0) for one in (got, expected)]
         points = [
             one["keypoints"][0, index, :, :2].astype(np.float64)
@@ -192,7 +191,7 @@ class Detection:
         ]
         apart = np.linalg.norm(points[0][:, None] - points[1][None], axis=-1).mean(axis=-1)
         cost = np.nan_to_num(apart, nan=FAR_PX, posinf=FAR_PX)
-        left, right = linear_sum_assignment(np.minimum(cost, FAR_PX))
+        left, right = assigned(np.minimum(cost, FAR_PX))
         near = cost[left, right] <= self._rule.match_px
         return rows[0][left[near]], rows[1][right[near]]
 

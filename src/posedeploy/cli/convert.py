@@ -19,6 +19,7 @@ from posedeploy.cli.arguments import (
     complete_model_config,
     parse_device,
 )
+from posedeploy.cli.collection import without_collection
 from posedeploy.cli.filekinds import check_images
 from posedeploy.cli.infer.videos import quiet_opencv
 from posedeploy.cli.pasted import (
@@ -136,6 +137,7 @@ def check_drawable(path: Path, image: NDArray[np.uint8]) -> None:
         )  # fmt: skip
 
 
+@without_collection()
 def run(
     deploy_cfg: str,
     model_cfg: str,
