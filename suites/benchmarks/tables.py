@@ -63,7 +63,8 @@ def publish(result: Result, out: Path | None) -> int:
         table.add_column(column, overflow="fold")
     for row in result.rows:
         table.add_row(*row)
-    console.print(table, *result.notes, f"wrote {out}", sep="\n")
+    console.print(table)
+    console.print(*result.notes, f"wrote {out}", sep="\n", soft_wrap=True)
     return 0 if result.within_budget else 1
 
 

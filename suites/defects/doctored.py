@@ -31,7 +31,7 @@ def other_epsilon(config: str, good: str, bad: str, factor: float, count: int) -
         factor: Of the epsilon.
         count: How many norms, from the middle of the network on; 0 for all.
     """
-    state = mmpose_models.read_checkpoint(Path(good)).state_dict
+    state = mmpose_models.read_state_dict(Path(good))
     model = load_model(config, good)
     norms = [(n, m.eps) for n, m in model.named_modules() if isinstance(m, NORMS)]
     chosen = norms[len(norms) // 2 :][:count] if count else norms
@@ -55,14 +55,14 @@ def never_loaded(config: str, good: str, bad: str) -> None:
 
     torch.manual_seed(0)
     model = init_model(read, None, device="cpu")
-    state = mmpose_models.read_checkpoint(Path(good)).state_dict
+    state = mmpose_models.read_state_dict(Path(good))
     started = model.state_dict()
     _save({name: started[name] for name in state}, bad)
 
 
 def averages_lost(_config: str, good: str, bad: str) -> None:
     """Running means and variances as they are before training: 0 and 1."""
-    state = mmpose_models.read_checkpoint(Path(good)).state_dict
+    state = mmpose_models.read_state_dict(Path(good))
     for name, tensor in state.items():
         if name.endswith("running_mean"):
             tensor.zero_()

@@ -49,6 +49,11 @@ def read_checkpoint(path: Path) -> Checkpoint:
     return load_checkpoint(path)
 
 
+def read_state_dict(path: Path) -> Any:
+    """A checkpoint's state dict; nothing in the file is executed."""
+    return read_checkpoint(path).state_dict
+
+
 def dataset_meta(config_path: str, checkpoint: Checkpoint) -> Mapping[str, Any]:
     """Names of keypoints, skeleton and sigmas: the checkpoint's, or else the config's.
 
