@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -240,29 +240,19 @@ def selection_of(config: pytest.Config) -> Selection:
     return config.stash[_SELECTION]
 
 
-def all_cells(config: pytest.Config, first: Iterable[str] = ()) -> Iterator[Cell]:
+def all_cells(config: pytest.Config) -> Iterator[Cell]:
     """The whole matrix: the models of this run and the zoo's, with every deploy config.
 
     The models of a tier are read when all cells before them have been taken: the zoo's configs
-    are hundreds. Those that are named in `first` come before the tiers; it may hold other words.
+    are hundreds.
     """
     selection, subject = selection_of(config), subject_of(config)
     yield from build_cells(selection.models, selection.flows)
     names = {model.name for model in selection.models}
-    for word in (*dict.fromkeys(first), *subject.tiers(), "all"):
-        models = [model for model in _known(subject, word) if model.name not in names]
+    for tier in (*subject.tiers(), "all"):
+        models = [model for model in subject.models((tier,)) if model.name not in names]
         names |= {model.name for model in models}
         yield from build_cells(models, selection.flows)
-
-
-def _known(subject: Subject, word: str) -> tuple[Model, ...]:
-    """The models of a name or a tier; none if the subject has no such model."""
-    try:
-        return subject.models((word,))
-    except Exception as error:
-        if hasattr(error, "next_step"):  # the subject's own errors
-            return ()
-        raise
 
 
 def availabilities_of(config: pytest.Config) -> Availabilities:
