@@ -13,7 +13,7 @@ from posedeploy.cli.commands import ROWS, CommandRow, load_command
 HEAVY = ("cv2", "mmengine", "mmpose", "numpy", "onnx", "posedeploy.sdk", "torch")
 
 
-@pytest.mark.parametrize("words", [["--help"], ["--version"], ["convrt"]], ids=" ".join)
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["cnvert"]], ids=" ".join)
 def test_what_calls_no_command_imports_none(words: list[str]) -> None:
     code = (
         f"import sys; sys.path[:] = {sys.path!r}\n"
@@ -38,4 +38,4 @@ def test_the_application_has_the_commands_of_the_table() -> None:
 
     group = typer.main.get_command(app)
     assert list(group.commands) == [row.name for row in ROWS]  # type: ignore[attr-defined]
-    assert group.commands.get("convrt") is None  # type: ignore[attr-defined]
+    assert group.commands.get("cnvert") is None  # type: ignore[attr-defined]
