@@ -12,18 +12,11 @@ from posedeploy.cli.internal import INTERNAL, internal_line, write_log
 from posedeploy.cli.stopping import stopping
 from posedeploy.signals import STOP_SIGNALS, handling_stop_signals
 
-__all__ = ["BROKEN", "INTERRUPTED", "STOPPED", "STOP_CODES", "main"]
+__all__ = ["INTERRUPTED", "STOPPED", "STOP_CODES", "broken_import", "main"]
 
 INTERRUPTED = 130  # what Typer exits with after Ctrl-C
 UNAVAILABLE = 3  # as `errors.UnavailableError`
 STOPPED = "interrupted; nothing half-written was left behind"
-# Where an import of posedeploy's own fails: what it is about, what was expected, the next step
-BROKEN = (
-    "posedeploy, which cannot be imported here",
-    "the packages that posedeploy needs, and the libraries of the system that they need",
-    "Install it again: python -m pip install --force-reinstall posedeploy"
-    " (libGL and libglib are OpenCV's: python -m pip install opencv-python-headless)",
-)
 STOP_CODES = frozenset({INTERRUPTED, *(128 + signum for signum in STOP_SIGNALS)})
 
 
@@ -51,12 +44,22 @@ def main(words: Sequence[str] | None = None) -> None:
         run(words)
 
 
+def broken_import(error: ImportError) -> tuple[str, str, str, str]:
+    """What an error on a failed import of posedeploy says: subject, found, expected, next step."""
+    return (
+        "posedeploy, which cannot be imported here",
+        (str(error).splitlines() or [type(error).__name__])[0],
+        "the packages that posedeploy needs, and the libraries of the system that they need",
+        "Install it again: python -m pip install --force-reinstall posedeploy"
+        " (libGL and libglib are OpenCV's: python -m pip install opencv-python-headless)",
+    )
+
+
 def _broken(error: Exception) -> str:
     """The lines for a package that cannot be imported here; '' for other errors."""
     if not isinstance(error, ImportError):
         return ""
-    found = (str(error).splitlines() or [type(error).__name__])[0]
-    subject, expected, next_step = BROKEN
+    subject, found, expected, next_step = broken_import(error)
     lines = (
         f"error: {subject}", f"  found:    {found}", f"  expected: {expected}",
         f"  next:     {next_step}",

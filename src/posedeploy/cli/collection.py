@@ -23,7 +23,7 @@ def without_collection() -> Iterator[None]:
         yield
     finally:
         if enabled:
-            if not gc.get_freeze_count():  # else somebody's objects would be thawed
+            if not gc.get_freeze_count():  # else what a caller froze would be thawed
                 gc.freeze()
                 gc.unfreeze()
             gc.enable()

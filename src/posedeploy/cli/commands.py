@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-from posedeploy.cli import BROKEN
+from posedeploy.cli import broken_import
 from posedeploy.errors import UnavailableError
 from posedeploy.heads import load
 
@@ -90,9 +90,7 @@ def load_command(row: CommandRow) -> Any:
     try:
         target = load(row.path)
     except ImportError as error:
-        subject, expected, next_step = BROKEN
-        found = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UnavailableError(subject, found, expected, next_step) from error
+        raise UnavailableError(*broken_import(error)) from error
     whole = typer.Typer(add_completion=False, rich_markup_mode="markdown")
     whole.callback()(_nothing)  # so that it is a group
     if isinstance(target, typer.Typer):

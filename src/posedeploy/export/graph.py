@@ -8,6 +8,7 @@ axes are not a constant node, and onnxscript's converts upwards only.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -182,7 +183,10 @@ def write_checked(proto: Any, path: Path) -> None:
     """
     import onnx
 
-    size = sum(len(tensor.raw_data) for tensor in proto.graph.initializer)
+    size = sum(  # by shape: Python copies `raw_data` each time that it is read
+        math.prod(tensor.dims) * onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+        for tensor in proto.graph.initializer
+    )
     if size > onnx.checker.MAXIMUM_PROTOBUF:
         raise ConversionError(
             "export", path.name, f"a graph with {size / 1e9:.1f} GB of weights",

@@ -283,7 +283,7 @@ def test_the_skeleton_is_the_data_sets(
     """DEKR's net that scores people reads it; mmpose's `init_model` would take COCO's."""
     tiny = tiny_model("rtmpose_t")
     saved = torch.load(tiny.checkpoint, weights_only=True)
-    saved["meta"] = {}  # as published by somebody who kept the weights alone
+    saved["meta"] = {}  # a checkpoint without metadata
     torch.save(saved, tmp_path / "weights.pth")
     path = tmp_path / "model.py"
     path.write_text(f"_base_ = {str(tiny.config)!r}\n{of_data_set(17, ('a16', 'a2'))}")

@@ -1,4 +1,4 @@
-"""What bf16 gains is measured in turns, and told beside what it costs."""
+"""The gain of bf16 is measured by interleaved calls, and printed after its cost."""
 
 from __future__ import annotations
 
