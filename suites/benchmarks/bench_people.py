@@ -2,9 +2,9 @@
 
 Four people, yoloxpose_tiny's network as the detector and rtmpose_s, the same ONNX files and one
 thread a session for all. The detector's boxes are given ones, so that there are four in every
-frame: to its graph, which runs as it is, an addition has been made that outputs them. Three take
+frame: to its graph, which runs as it is, an addition has been made that outputs them. All take
 turns, a process each, so a busy machine is busy for all of them, and the median of the turns'
-ratios counts:
+ratios counts; the control is `posedeploy` in a second process:
 
 - an image: boxes and poses, in images a second of CPU time, for one thread does it all;
 - a video of 1280x720 px, in frames a second of wall time: `posedeploy infer` decodes, draws and
@@ -18,14 +18,13 @@ budget. rtmlib is left out, and named, where it is not installed.
 from __future__ import annotations
 
 import argparse
-import importlib.util
-import json
-import os
+import importlib
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +33,14 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
-from rich.console import Console
-from rich.table import Table
 
 from fixtures.detector_folders import in_input_px, rtmdet_transforms, write_folder
-from poseconform.isolation.child import SINGLE_THREAD, Child
-from posedeploy.runtime.machine import cpu_facts
+from posedeploy.cli.profile.ratios import Ratio, paired_ratio
 from posedeploy.sdk import PersonDetector, PoseDetector
 from posedeploy.sdk.images import Image
 from posedeploy.synthetic.figures import draw_figure
+from suites.benchmarks.tables import Result, publish, shown
+from suites.benchmarks.turns import CONTROL, FLOOR, OURS, clients, installed, not_installed, rounds
 
 DETECTOR, POSE = "yoloxpose_tiny", "rtmpose_s"
 CONFIGS = {
@@ -52,9 +50,8 @@ CONFIGS = {
 DETECTOR_SIZE, POSE_SIZE = (416, 416), (192, 256)  # width and height, px
 SIZE, FRAMES, CALLS = (1280, 720), 300, 20
 BOXES = [[80 + 290 * i, 60.0, 330 + 290 * i, 680.0] for i in range(4)]
-OURS, RTMLIB, SESSIONS = "posedeploy", "rtmlib", "sessions"
 # Frames a second of ours over theirs: no fewer than rtmlib, and .85 of the bare sessions'.
-BUDGETS = {RTMLIB: 1.0, SESSIONS: 0.85}
+BUDGETS = {"rtmlib": 1.0, FLOOR: 0.85}
 SECONDS = 600.0
 IMAGE, VIDEO = "image", "video"
 WALL, CPU = 0, 1  # what of a turn counts
@@ -143,7 +140,7 @@ def _sessions(folder: Path, work: Path) -> dict[str, Call]:
     return {IMAGE: both, VIDEO: lambda: sum(both() for _ in range(frames))}
 
 
-CLIENTS = {OURS: _ours, RTMLIB: _rtmlib, SESSIONS: _sessions}
+CLIENTS = {OURS: _ours, CONTROL: _ours, "rtmlib": _rtmlib, FLOOR: _sessions}
 _ready: dict[str, Call] = {}
 
 
@@ -227,73 +224,66 @@ def prepare(folder: Path, frames: int) -> None:
     writer.release()
 
 
-def measure(folder: Path, turns: int) -> dict[str, Any]:
-    """Images a second of each client, by turn; and the medians of the ratios."""
-    names = [n for n in CLIENTS if n != RTMLIB or importlib.util.find_spec(RTMLIB)]
-    env = SINGLE_THREAD | {"PYTHONPATH": os.pathsep.join([os.getcwd(), *sys.path])}
-    rates: dict[str, dict[str, list[tuple[float, float]]]] = {
-        kind: {name: [] for name in names} for kind in (IMAGE, VIDEO)
-    }
-    children = {name: Child(folder / f"{name}.log", env) for name in names}
+Rates = Mapping[str, list[tuple[float, float]]]  # client -> images a second, by turn
+
+
+def measure(folder: Path, names: Sequence[str], turns: int) -> dict[str, Rates]:
+    """Images a second of an image and of the video."""
     module = "suites.benchmarks.bench_people"
-    try:
+    with clients(names, folder) as children:
         for name, child in children.items():
             work = str(folder / f"{name}-drawn")
             child.call(f"{module}:start", name, str(folder), work, timeout=SECONDS)
-        for kind, times in ((IMAGE, CALLS), (VIDEO, 1)):
-            for _ in range(turns):
-                for name, child in children.items():
-                    turn = child.call(f"{module}:take_turn", kind, times, timeout=SECONDS)
-                    rates[kind][name].append(turn)
-    finally:
-        for child in children.values():
-            child.close()
-    return {
-        kind: {
-            "images_a_second": _medians(found, WALL),
-            "images_a_cpu_second": _medians(found, CPU),
-            "ratios": {n: _ratio(found, n, COUNTS[kind]) for n in names if n != OURS},
+        return {
+            kind: rounds(
+                children, f"{module}:take_turn", kind, times, count=turns, timeout=SECONDS
+            )
+            for kind, times in ((IMAGE, CALLS), (VIDEO, 1))
         }
-        for kind, found in rates.items()
+
+
+def _column(turns: Sequence[tuple[float, float]], what: int) -> list[float]:
+    return [turn[what] for turn in turns]
+
+
+def result(found: Mapping[str, Rates], missing: Sequence[str], frames: int) -> Result:
+    """The table, and whether the budgets were kept."""
+    rows: list[tuple[str, ...]] = []
+    ratios: dict[tuple[str, str], Ratio] = {}
+    for kind, rates in found.items():
+        for name, turns in rates.items():
+            if name != OURS:
+                pair = (_column(rates[client], COUNTS[kind]) for client in (OURS, name))
+                ratios[kind, name] = paired_ratio(*pair)
+            each = (statistics.median(_column(turns, what)) for what in (WALL, CPU))
+            rows.append((kind, name, *(f"{rate:.1f}" for rate in each),
+                         *shown(ratios.get((kind, name)))))  # fmt: skip
+    head = ("of", "client", "images/s", "images/CPU s", "posedeploy ÷ it", "95 % interval")
+    limits = ", ".join(f"{budget:g} of {name}" for name, budget in BUDGETS.items())
+    notes = [
+        f"Of an image the ratio is that of images a CPU second. At least {limits}.",
+        *filter(None, [not_installed(missing)]),
+    ]
+    data = {
+        "models": [DETECTOR, POSE], "frames": frames, "budgets": BUDGETS, "not_installed": missing,
+        "ratios": [{"of": k, "client": n, **asdict(ratio)} for (k, n), ratio in ratios.items()],
     }  # fmt: skip
-
-
-def _medians(found: dict[str, list[tuple[float, float]]], what: int) -> dict[str, float]:
-    return {name: statistics.median(turn[what] for turn in turns) for name, turns in found.items()}
-
-
-def _ratio(found: dict[str, list[tuple[float, float]]], name: str, what: int) -> float:
-    pairs = zip(found[OURS], found[name], strict=True)
-    return statistics.median(ours[what] / other[what] for ours, other in pairs)
+    within = all(ratio.median >= BUDGETS.get(name, 0) for (_, name), ratio in ratios.items())
+    return Result("people", head, rows, notes, data, within)
 
 
 def main() -> int:
     """Measure, write the file, print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--turns", type=int, default=6)
     parser.add_argument("--frames", type=int, default=FRAMES)
-    parser.add_argument("--out", type=Path, default=Path("reports/bench/people.json"))
+    parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
+    names, missing = installed(list(CLIENTS))
     with tempfile.TemporaryDirectory() as scratch:
         prepare(Path(scratch), arguments.frames)
-        found = measure(Path(scratch), arguments.turns)
-    document = {"cpu": cpu_facts(), "models": [DETECTOR, POSE], "frames": arguments.frames,
-                "budgets": BUDGETS, **found}  # fmt: skip
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps(document, indent=1), encoding="utf-8")
-    console = Console(highlight=False)
-    table = Table("", "of", "images/s", "images/CPU s", "posedeploy ÷ it")
-    for kind in (IMAGE, VIDEO):
-        for name, rate in found[kind]["images_a_second"].items():
-            ratio, cpu = found[kind]["ratios"].get(name), found[kind]["images_a_cpu_second"][name]
-            shown = "-" if ratio is None else f"{ratio:.2f}"
-            table.add_row(kind, name, f"{rate:.1f}", f"{cpu:.1f}", shown)
-    console.print(table, f"budgets: {BUDGETS}", f"wrote {arguments.out}")
-    if RTMLIB not in found[IMAGE]["ratios"]:
-        console.print("not installed: rtmlib", style="yellow")
-    low = [r for kind in (IMAGE, VIDEO) for n, r in found[kind]["ratios"].items()
-           if r < BUDGETS[n]]  # fmt: skip
-    return 1 if low else 0
+        found = measure(Path(scratch), names, arguments.turns)
+    return publish(result(found, missing, arguments.frames), arguments.out)
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ SESSION: tuple[Defect, ...] = (
            both(options(precision="fp16"), outputs(says_fp32)),
            "https://github.com/Tencent/ncnn/issues/2703"),
     Defect("ncnn with bf16 storage, and it says fp32", "an option taken for another",
-           "runtime option", "tensors", on("ncnn", "simcc_mobilenetv2"),
+           "runtime option", "tensors", on("ncnn", "simcc_mobilenetv2", computing="bf16"),
            both(options(precision="bf16"), outputs(says_fp32))),
     Defect("each image gets the one before", "results that are views of a buffer",
            "outputs", "tensors",

@@ -13,7 +13,11 @@ _VOLATILE: Sequence[tuple[re.Pattern[str], str]] = tuple(
         (r"\d+(\.\d+)? ?(ms|s)\b", "T"),
         (r" *[\d,]+ bytes", " N bytes"),
         (r"^.* CPUs usable [\s\S]*", "MACHINE"),  # `profile`: the rest is about the machine
-        (r"^ *(\S+)( +\d+)( +[\d.]+( ±[\d.e-]+)?){5,}.*$", r"\1\2 TIMES"),  # a row of `profile`
+        (
+            r"^ *(\S+)( +\d+)( +([\d.]+|-)( ±[\d.e-]+)?){5,}.*$",
+            r"\1\2 TIMES",
+        ),  # a row of `profile`
+        (r"^ *(\S.* ÷ \S.*?) +\d+ +[\d.]+ +[\d.]+ to [\d.]+ .*$", r"\1 RATIO"),  # of `--compare`
         (r"^[ ±\d.]*±[ ±\d.]*\n", ""),  # a number of it that did not fit
         (r"(inference_num_threads|num_streams|num_threads) \d+", r"\1 N"),
         (r", about [^,]* left", ""),  # progress of `test`

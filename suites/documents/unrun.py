@@ -59,6 +59,7 @@ NOT_RUN: Sequence[NotRun] = (
     NotRun("python -m pip install",                                Reason.INSTALL),
     NotRun("python -m poseconform.report baseline",                Reason.CHECKOUT),
     NotRun("python -m poseconform.report table",                   Reason.CHECKOUT),
+    NotRun("python -m suites.benchmarks",                          Reason.LONG),
     NotRun("python -m tox",                                        Reason.LONG),
     NotRun("python suites/defects/false_alarms.py",                Reason.LONG),
     NotRun("uv pip install",                                       Reason.INSTALL),

@@ -18,6 +18,7 @@ LONGEST = (
     "suites/unit/posedeploy/export/test_export_dynamo.py",
     "suites/drill/test_drill.py",
     "suites/unit/posedeploy/export/test_decoding.py",
+    "suites/unit/posedeploy/export/test_graphs_for_tensorrt_rtx.py",
     "suites/unit/test_growth.py",
     "suites/unit/poseconform/pytest_plugin/test_names.py",
     "suites/unit/posedeploy/export/test_export_onnx.py",

@@ -53,13 +53,19 @@ def accuracy(judge: Judge, cell: Cell) -> Verdict:
     judge.conversion(cell)  # first: if it fails, its failure is the one to report
     if not judge.figures(FIGURES):
         return refusal("no-figures", "this run has no labeled figures")
-    limit = accuracy_limit_for(cell.model.family, cell.flow.precision)
+    limit = limit_of(cell)
     if limit.shift is None:
         raise LookupError(f"no limit for keypoints of {cell.model.family} {cell.flow.precision}")
     reference = figure_reference(judge, cell.model)
     if refused := other_joints(reference):
         return refused
     return judge_figures(figure_keypoints(judge, cell), reference, limit.shift)
+
+
+def limit_of(cell: Cell) -> AccuracyLimit:
+    """The limit for a cell; LookupError if none was measured for its flow."""
+    flow = cell.flow
+    return accuracy_limit_for(cell.model.family, flow.precision, flow.backend)
 
 
 def other_joints(reference: FigureReference) -> Verdict | None:
@@ -131,7 +137,7 @@ def dataset(judge: Judge, cell: Cell) -> Verdict:
     reference = pytorch_score(judge, cell.model, data)
     if refused := dataset_refusal(cell.model, reference):  # before minutes of conversion
         return Verdict(refusal=refused)
-    limit = accuracy_limit_for(cell.model.family, cell.flow.precision)
+    limit = limit_of(cell)
     deployed = client_score(judge, cell, data)
     record = DatasetRecord(
         data.name, len(data.images), deployed.ap, reference.ap, deployed.ar, reference.ar,

@@ -280,6 +280,11 @@ def judge_detected_keypoints(
     failure = ""
     if row.gate_tensors and not any(part.size for part in parts):
         failure = "no detection matches, so no keypoint can be compared"
+        if people := sum(len(m.got) for m in matched):
+            failure = (
+                f"an allowed error moves every keypoint of the {people} matched detections by "
+                f"more than {row.keypoint_px} px, so that none can be compared"
+            )
     elif row.gate_keypoints and not worst.max <= row.keypoint_px:
         failure = (
             f"a keypoint of a matched detection is {worst.max:.3g} px off; "

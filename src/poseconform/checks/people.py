@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from poseconform.checks.accuracy import refusal, shift_failures
+from poseconform.checks.accuracy import limit_of, refusal, shift_failures
 from poseconform.checks.declaration import Verdict, check
 from poseconform.checks.tensors import as_record
 from poseconform.compare.metrics import (
@@ -16,7 +16,7 @@ from poseconform.compare.metrics import (
     pixel_distances,
     within_reach,
 )
-from poseconform.compare.tolerances import LEAST_PCK, ShiftLimit, accuracy_limit_for
+from poseconform.compare.tolerances import LEAST_PCK, ShiftLimit
 from poseconform.datasets.labeled import LabeledImage
 from poseconform.datasets.scoring import People
 from poseconform.judge.judge import Judge
@@ -38,7 +38,7 @@ def people(judge: Judge, cell: Cell) -> Verdict:
     """The figures that PyTorch finds are found, and their keypoints stay where they are."""
     judge.conversion(cell)  # first: if it fails, its failure is the one to report
     data = judge.dataset(True)
-    limit = accuracy_limit_for(cell.model.family, cell.flow.precision)
+    limit = limit_of(cell)
     if limit.shift is None:
         raise LookupError(f"no limit for keypoints of {cell.model.family} {cell.flow.precision}")
     found = client_people(judge, cell, data)

@@ -30,20 +30,23 @@ def runs(judge: Judge, cell: Cell) -> Verdict:
     )
 
 
+# Precision of a flow -> backends' words for computing in it. At the others the precision in force
+# differs from flow to flow, and the numbers are judged.
+_IN_FORCE = {"bf16": ("bf16",), "fp32": ("fp32", "f32", "float32")}
+
+
 def _reports_precision(cell: Cell, _device: str) -> bool:
-    return cell.flow.precision == "fp32" and cell.flow.backend not in _REPORT_NO_PRECISION
+    return cell.flow.precision in _IN_FORCE and cell.flow.backend not in _REPORT_NO_PRECISION
 
 
 @check(stage="run", suite="parity", applies=_reports_precision)
 def precision(judge: Judge, cell: Cell) -> Verdict:
-    """A backend that is asked for float32 reports that it computes in float32.
-
-    Below float32 the precision in force differs from flow to flow, and the numbers are judged.
-    """
+    """A backend that is asked for float32, or for bf16, reports that it computes in it."""
+    wanted = cell.flow.precision
     reported = judge.execution(cell).loaded.effective_options.get("inference_precision")
-    if reported in {None, "fp32", "f32", "float32"}:
+    if reported in {None, *_IN_FORCE[wanted]}:
         return Verdict()
-    return Verdict(differences([("inference precision in force", reported, "fp32")]))
+    return Verdict(differences([("inference precision in force", reported, wanted)]))
 
 
 def _reports_placement(cell: Cell, device: str) -> bool:

@@ -50,7 +50,8 @@ TOLERANCES: tuple[Tolerance, ...] = (
     Tolerance("*", "bf16", 3.0, 2.4, 1.6e-2, 4e-3, 16.0, False,
               "against autocast: on unfitted weights OpenVINO needed 1.13 / .97 and ncnn "
               ".93 / .94, on fitted ones OpenVINO 1.96 / 1.58 (simcc_mobilenetv2) and 1.71 / 1.28 "
-              "(rtmpose_t)"),
+              "(rtmpose_t), ncnn 1.74 / 1.72 (litehrnet_18) and 1.58 / 1.29 "
+              "(simcc_mobilenetv2)"),
     Tolerance("*", "fp16", 3.0, 2.7, 2e-3, 5e-4, 8.0, False,
               "against autocast: on unfitted weights ONNX Runtime needed 1.01 / .73 and OpenVINO "
               "1.32 / .95, on fitted ones rtmpose_s 2.0 (RMS), rtmpose_t 1.85 / 1.32, others at "
@@ -80,11 +81,13 @@ class NearTie:
 
 # fp32: boxes of calibrated weights are exact to 1e-3 px, which moves the IoU of a box of 10 px by
 # 1e-4, and scores to 1e-5; ten times that.  fp16: autocast moves both by about 300 times as much,
-# bf16 by eight times as much again, and int8 still more: matches there are for the report only.
+# bf16 by eight times as much again: of calibrated RTMO's detections, PyTorch's own in bf16 are up
+# to 63 px from those in float64 (YOLOX-Pose's 17 px), and 115 of 300 have no counterpart within
+# 16 px.  int8 moves them still more: matches there are for the report only.
 # Which of two overlapping candidates stays hangs on the RMS error of scores (5e-4 of YOLOX-Pose in
 # autocast, 4e-7 in float32): about one in 400 went the other way on ONNX Runtime and OpenVINO.
 NEAR_TIES = {
-    "bf16": NearTie(1e-1, 5e-2, 16.0, 6e-3),
+    "bf16": NearTie(1e-1, 5e-2, 64.0, 6e-3),
     "fp16": NearTie(5e-2, 2e-2, 16.0, 7e-4),
     "fp32": NearTie(1e-3, 1e-4, 2.0, 1e-6),
     "int8": NearTie(1e-1, 5e-2, 16.0, 6e-3),
@@ -158,6 +161,7 @@ class AccuracyLimit:
     points: float
     shift: ShiftLimit | None  # None where no keypoints are compared on figures
     reason: str
+    backend: str = "*"  # a backend that has limits of its own
 
 
 # Below these PyTorch itself finds too few joints or people for a loss to be seen.
@@ -174,11 +178,13 @@ LEAST_AP = 0.5
 # MSPN                             .005 / 0, 1, 0
 # RTMPose                          .54 / 1.1, .9992, .1   .53 / 1.1, .9992, .2
 # SimCC      .30 / .7, .9996, 0    .55 / 1.1, .9992, .1   .53 / 1.1, .9992, .2
-# bf16 (`pytest suites/precision/test_bf16.py -rP` prints them, on a CPU with bf16 units)
-# LiteHRNet                                               .15 / 2.8, .9993, 0
-# HRNet                                                   .27 / 2.8, .9984, 0
-# RTMPose                                                 .81 / 2.5, .9985, .4
-# SimCC                                                   .83 / 2.0, .9983, .1
+# bf16, and in the middle PyTorch's own, in autocast: where the outputs themselves are bf16, the
+# bins about a peak are equal and the first of them is taken. OpenVINO's last layers write float32.
+#            ncnn                   PyTorch                OpenVINO
+# LiteHRNet  .16 / 2.8, .9991, 0    .19 / 2.8, .9991, 0    .15 / 2.8, .9993, 0
+# HRNet      .31 / 4.5, .9979, 0    .29 / 2.8, .9981, 0    .27 / 2.8, .9984, 0
+# RTMPose    1.78 / 3.2, .9927, .9  1.72 / 3.2, .9928, .3  .81 / 2.5, .9985, .4
+# SimCC      1.71 / 3.2, .9933, .1  1.71 / 3.2, .9933, .1  .83 / 2.0, .9983, .1
 # int8
 # LiteHRNet  .6 / 2.8, .997, 0     1.6 / 5.7, .991, .3    2.5 / 6.3, .984, .7
 # HRNet                            .7 / 6.0, .996, 0
@@ -201,8 +207,9 @@ LEAST_AP = 0.5
 ACCURACY_LIMITS: tuple[AccuracyLimit, ...] = (
     AccuracyLimit("*", "bf16", 1.5, ShiftLimit(0.5, 4.5, 0.996, 0.5),
                   "heatmaps: HRNet .27 / 2.8 px, LiteHRNet .15 / 2.8 px on OpenVINO: peaks that "
-                  "move go to the next cell; PCK changes by .41 at most; no deploy config asks "
-                  "for it"),
+                  "move go to the next cell; PCK changes by .41 at most"),
+    AccuracyLimit("*", "bf16", 1.5, ShiftLimit(0.5, 6.5, 0.996, 0.5),
+                  "heatmaps: HRNet .31 / 4.5 px, LiteHRNet .16 / 2.8 px", "ncnn"),
     AccuracyLimit("*", "fp16", 0.5, ShiftLimit(0.25, 2.0, 0.998, 0.5),
                   "heatmaps: .021 / 0 px, 0 points; a quarter-cell step the other way is 1 px"),
     AccuracyLimit("*", "fp32", 0.3, None, "SimCC .13 of AP on ONNX Runtime and OpenVINO"),
@@ -213,6 +220,9 @@ ACCURACY_LIMITS: tuple[AccuracyLimit, ...] = (
                   "2.5 / 6.3 px, 1.0 of AP on OpenVINO: few peaks move, and those by much"),
     AccuracyLimit("RTMPose", "bf16", 1.5, ShiftLimit(1.3, 4.0, 0.997, 0.8),
                   ".81 / 2.5 px, .41 points on OpenVINO"),
+    AccuracyLimit("RTMPose", "bf16", 1.5, ShiftLimit(2.7, 4.8, 0.989, 1.3),
+                  "1.78 / 3.2 px, OKS .9927, .88 points: outputs in bf16 tie, in PyTorch too "
+                  "(1.72 / 3.2 px, .9928)", "ncnn"),
     AccuracyLimit("RTMPose", "fp16", 1.2, ShiftLimit(0.9, 2.0, 0.998, 0.6),
                   ".54 / 1.1 px: bins are half a pixel wide and labels 32 bins; .69 of AP on ONNX "
                   "Runtime"),
@@ -221,6 +231,9 @@ ACCURACY_LIMITS: tuple[AccuracyLimit, ...] = (
                   "6.3 of AP on OpenVINO: its fitted peaks are broad"),
     AccuracyLimit("SimCC", "bf16", 1.5, ShiftLimit(1.3, 4.0, 0.997, 0.6),
                   ".83 / 2.0 px, .12 points on OpenVINO"),
+    AccuracyLimit("SimCC", "bf16", 1.5, ShiftLimit(2.6, 4.8, 0.989, 0.6),
+                  "1.71 / 3.2 px, OKS .9933: outputs in bf16 tie, in PyTorch too (the same)",
+                  "ncnn"),
     AccuracyLimit("SimCC", "fp16", 0.5, ShiftLimit(0.9, 2.0, 0.998, 0.6),
                   ".55 / 1.1 px: bins are half a pixel wide; .27 of AP on ncnn"),
     AccuracyLimit("SimCC", "int8", 2.7, ShiftLimit(3.0, 9.0, 0.985, 1.5),
@@ -233,11 +246,11 @@ ACCURACY_LIMITS: tuple[AccuracyLimit, ...] = (
 
 
 def accuracy_limit_for(
-    family: str, precision: str, rows: Sequence[AccuracyLimit] = ACCURACY_LIMITS
+    family: str, precision: str, backend: str, rows: Sequence[AccuracyLimit] = ACCURACY_LIMITS
 ) -> AccuracyLimit:
-    """The row for a flow, the family's own before '*'."""
+    """The row for a flow, the family's own before '*', then the backend's."""
     what = f"limit for the accuracy of {family} {precision} flows"
-    return _most_particular(rows, what, precision=precision, family=family)
+    return _most_particular(rows, what, precision=precision, family=family, backend=backend)
 
 
 def _most_particular(rows: Sequence[Row], what: str, **wanted: str) -> Row:

@@ -13,7 +13,8 @@
 An entry excuses its stage and nothing else, whichever test the failure shows in. Where `outcome`
 is left out, a mismatch is excused where values are compared, and a failure at any other stage. A
 crash or a hang is excused only by an entry that names it. An entry whose stage passes fails the
-run, and so does one that matches no cell of the whole matrix.
+run, and so does one that matches no cell of the whole matrix. One that names a model by its whole
+name is matched in runs that judge this model.
 """
 
 from __future__ import annotations

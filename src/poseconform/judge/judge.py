@@ -13,7 +13,7 @@ import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poseconform import reference
+from poseconform.compare.tolerances import NEAR_TIES
 from poseconform.datasets.labeled import DataSet, LabeledImage
 from poseconform.isolation.artifacts import ArtifactCache, content_key, tree_sha256
 from poseconform.isolation.child import SINGLE_THREAD, Child, ChildFailure
@@ -195,6 +196,8 @@ class Judge:
         def refer() -> Reference:
             checkpoint, samples = self.checkpoint(model), list(self.samples)
             parts = self.reference_parts(model, samples) | {"precision": precision}
+            if model.bottom_up:
+                parts["near_ties"] = asdict(NEAR_TIES[precision])
             entry = self.cache_of(model).get_or_make(
                 content_key("reference", parts),
                 lambda folder: self.in_torch(

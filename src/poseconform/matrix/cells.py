@@ -47,7 +47,7 @@ class Flow:
     deploy_config: str  # name without '.py', or the user's path
     head: str  # kind of head that it is for
     backend: str
-    precision: str  # 'fp32', 'fp16' or 'int8'
+    precision: str  # 'fp32', 'fp16', 'bf16' or 'int8'
     shape_mode: str  # 'static' or 'dynamic' (batch)
     shape: tuple[int, int] | None  # (H, W), if the config fixes one
     max_detections: int = 0  # that the config promises (`keep_top_k`); 0 if it names none

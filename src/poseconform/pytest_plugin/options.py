@@ -51,8 +51,8 @@ def add_options(parser: pytest.Parser) -> None:
         help="judge the folders of a file: [[model]] tables with artifact, model_config and "
         "checkpoint")
     add("--models", action="append", metavar="TIER|NAME,…",
-        help="models: quick, default, reference, all, zoo (every 2D config of mmpose), or names "
-        f"(default: {DEFAULT_MODELS})")
+        help="models: quick, default, reference, heads, all, zoo (every 2D config of mmpose), or "
+        f"names (default: {DEFAULT_MODELS})")
     add("--shard", metavar="I/N", type=_shard, default=Shard(1, 1),
         help="only the I-th of N parts of the models; `report merge` joins their results")
     add("--keep", action="store_true",

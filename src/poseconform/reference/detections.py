@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.utils._pytree import tree_map_only
 
 from poseconform.compare.metrics import Detections, match_detections
 from poseconform.compare.tolerances import NEAR_TIES, NearTie
@@ -93,8 +94,13 @@ def _moved(model: Any, shift: tuple[float, float]) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _head_run_once(model: Any, inputs: torch.Tensor) -> Iterator[None]:
-    """Let several `predict` calls on one image share one pass through the network."""
+    """Let several `predict` calls on one image share one pass through the network.
+
+    What it outputs in bf16 is decoded in float32: numpy, which mmpose ends with, has no such type,
+    and its steps are 2 px wide from 256 px on.
+    """
     raw = model.head.forward(model.extract_feat(inputs))
+    raw = tree_map_only(torch.Tensor, lambda x: x.float() if x.dtype == torch.bfloat16 else x, raw)
     with _outputs_of_head(model, raw):
         yield
 

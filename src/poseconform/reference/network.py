@@ -67,7 +67,9 @@ def load_model(config_path: str, checkpoint: str) -> Any:
     from mmpose.apis import init_model
 
     model = init_model(config, None, device="cpu")
-    model.load_state_dict(mmpose_models.read_state_dict(Path(checkpoint)))
+    loaded = mmpose_models.read_checkpoint(Path(checkpoint))
+    model.load_state_dict(loaded.state_dict)
+    model.dataset_meta = mmpose_models.dataset_meta(config_path, loaded)
     model.test_cfg["flip_test"] = False
     return model.eval()
 

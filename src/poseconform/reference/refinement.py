@@ -80,6 +80,9 @@ class _Newton:
     diagonal: float  # added to xx and yy, so that H can be inverted
     clip: tuple[float, float]  # of the values, before the logarithm
     border: int  # a peak nearer than this to the edge stays where it is; 0: edges are repeated
+    # Where no value is above 0, the peak is cell (-1, -1). True if a step is taken from there too:
+    # it reads the end of the map before, so that the place says nothing.
+    from_nowhere: bool = False
 
 
 # ---- modify this table to add a refinement -----------------------------------------------------
@@ -101,7 +104,7 @@ _STEPS: Mapping[str, _Newton] = {
         _CROSS,
         ((0, .5, -.5, 0, 0, 0, 0), (0, 0, 0, .5, -.5, 0, 0)),
         ((-2, 1, 1, 0, 0, 0, 0), (1, -.5, -.5, -.5, -.5, .5, .5), (-2, 0, 0, 1, 1, 0, 0)),
-        float(np.finfo(np.float32).eps), (1e-3, 50.0), border=0,
+        float(np.finfo(np.float32).eps), (1e-3, 50.0), border=0, from_nowhere=True,
     ),
 }
 # fmt: on
@@ -155,7 +158,9 @@ def _newton(step: _Newton, maps: Floats, kernel: int) -> Parts:
     safe = np.where(taken[..., None], logarithms, 0.0)
     least = np.where(taken[..., None], least, 1.0) / np.where(near, 3, 1)[..., None]
     inverse, moved, bent = _condition(step, safe, least, kernel)
-    return np.where(taken, inverse, 0.0), moved, bent, least.min(axis=-1)
+    elsewhere = step.from_nowhere & (top <= 0)
+    inverse = np.where(elsewhere, np.inf, np.where(taken, inverse, 0.0))
+    return inverse, moved, bent, least.min(axis=-1)
 
 
 def _condition(

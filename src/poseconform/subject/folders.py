@@ -172,6 +172,7 @@ def read_flow(artifact: Path, model: Model) -> Flow:
         head=model.head, backend=backend, precision=precision, shape_mode=mode, shape=None,
         host_suppression=stage is not None and stage.name in {"dense", "raw"},
         keypoints=_keypoints_of(folder, stage, ends),
+        inference_precision="bf16" if precision == "bf16" else "",
         folder=str(folder.resolve()), artifact=str(artifact.resolve()), files=files,
     )  # fmt: skip
 

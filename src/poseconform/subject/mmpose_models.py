@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from posedeploy import compat
 from posedeploy.config import load_model_config
+
+if TYPE_CHECKING:
+    from posedeploy.zoo.checkpoints import Checkpoint
 
 
 @cache
@@ -22,7 +25,7 @@ def read_model_config(path: str) -> Any:
 
     mmpose's `init_model` would read the names of keypoints from that one: from a file that it
     looks for in the current folder alone, and for DeepFashion from a class that has none until the
-    data set is built. Names decide nothing without a flip test.
+    data set is built. `dataset_meta` has those that the checkpoint or the data set of tests names.
     """
     compat.install()  # mmpose 1.3.2 imports on a current stack only after it
     config = load_model_config(path).config
@@ -39,8 +42,23 @@ def read_codec(path: str) -> Mapping[str, Any]:
     return load_model_config(path).codec
 
 
-def read_state_dict(checkpoint: Path) -> Any:
-    """A checkpoint's state dict; nothing in the file is executed."""
+def read_checkpoint(path: Path) -> Checkpoint:
+    """A checkpoint's state dict and metadata; nothing in the file is executed."""
     from posedeploy.zoo.checkpoints import load_checkpoint  # imports torch
 
-    return load_checkpoint(checkpoint).state_dict
+    return load_checkpoint(path)
+
+
+def read_state_dict(path: Path) -> Any:
+    """A checkpoint's state dict; nothing in the file is executed."""
+    return read_checkpoint(path).state_dict
+
+
+def dataset_meta(config_path: str, checkpoint: Checkpoint) -> Mapping[str, Any]:
+    """Names of keypoints, skeleton and sigmas: the checkpoint's, or else the config's.
+
+    DEKR's net that scores people reads the skeleton.
+    """
+    from posedeploy.zoo import build  # imports torch
+
+    return build.dataset_meta(load_model_config(config_path), checkpoint)

@@ -96,6 +96,13 @@ class PosedeploySubject:
             models.append(replace(model, name=row.name, tiers=(*row.tiers,)))
         return tuple(models)
 
+    def has_model(self, name: str) -> bool:
+        """True if the zoo has a model of this name, whether or not its config can be read here."""
+        try:
+            return bool(models_of((name,)))
+        except PoseDeployError:
+            return False
+
     def has_name(self, model: Model) -> bool:
         """True if it is in the zoo."""
         return bool(model.tiers)

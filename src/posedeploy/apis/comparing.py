@@ -15,6 +15,7 @@ from posedeploy.apis.progress import Progress, at_stage, silent
 from posedeploy.config import ModelConfig, class_count
 from posedeploy.errors import BadInputError
 from posedeploy.runtime import device_of
+from posedeploy.sdk.decode.assignment import assigned
 from posedeploy.sdk.folder import read_folder
 from posedeploy.sdk.images import MOST_PIXELS, Image
 from posedeploy.sdk.reading import ImageSource
@@ -225,20 +226,6 @@ def detected_keypoints(detector: PoseDetector, source: ImageSource) -> Keypoints
     return with_classes(np.asarray(poses.keypoints, np.float64), poses.labels)
 
 
-def assignment(cost: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Rows and columns of the pairs whose costs, `[N, M]`, have the least sum.
-
-    One person on each side, as of every top-down model, needs no scipy, which takes a third of a
-    second to import.
-    """
-    if cost.shape == (1, 1):
-        return np.zeros(1, np.intp), np.zeros(1, np.intp)
-    from scipy.optimize import linear_sum_assignment
-
-    rows, columns = linear_sum_assignment(cost)
-    return rows, columns
-
-
 def keypoint_distances(
     deployed: Keypoints,
     pytorch: Keypoints,
@@ -257,7 +244,7 @@ def keypoint_distances(
     apart = np.linalg.norm(deployed[:, None, :, :2] - pytorch[None, :, :, :2], axis=-1)
     cost = np.nan_to_num(apart.mean(axis=-1), nan=FAR_PX, posinf=FAR_PX)
     other = _labels(deployed)[:, None] != _labels(pytorch)[None]
-    rows, columns = assignment(cost + FAR_PX * other)
+    rows, columns = assigned(cost + FAR_PX * other)
     same = ~other[rows, columns]
     rows, columns = rows[same], columns[same]
     distances = apart[rows, columns]

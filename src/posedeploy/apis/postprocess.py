@@ -43,11 +43,13 @@ def check_postprocess(deploy_config: DeployConfig, model_config: ModelConfig) ->
     if why := dict(backend_row(deploy_config.backend).lacks).get(KEYPOINTS):
         raise BadInputError(field, "True", f"False for {deploy_config.backend}: {why}", OUTSIDE)
     _check_codec(model_config)
-    if deploy_config.inference_precision not in FLOAT32:
+    if (computes := deploy_config.inference_precision) not in FLOAT32:
+        bf16 = deploy_config.precision == computes
         raise BadInputError(
-            f"{deploy_config.path}: backend_config.inference_precision",
-            f"{deploy_config.inference_precision!r} with export_postprocess",
-            "f32: coordinates are computed in the graph", "Remove one of the two fields.",
+            f"{deploy_config.path}: backend_config.{'' if bf16 else 'inference_'}precision",
+            f"{computes!r} with export_postprocess",
+            f"{'fp32' if bf16 else 'f32'}: coordinates are computed in the graph",
+            "Remove one of the two fields.",
         )  # fmt: skip
 
 

@@ -8,28 +8,20 @@ from __future__ import annotations
 
 import io
 import os
+import shlex
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr
+from pathlib import Path
 
 import typer
 
 from posedeploy import __version__
 from posedeploy.cli import STOP_CODES, STOPPED
-from posedeploy.cli.arguments import with_command
-from posedeploy.cli.backends import backends
-from posedeploy.cli.compare import compare
-from posedeploy.cli.configs import configs
-from posedeploy.cli.convert import convert
-from posedeploy.cli.infer.command import infer
+from posedeploy.cli.commands import PASSING_ON, Commands
 from posedeploy.cli.internal import INTERNAL, internal_line, write_log
-from posedeploy.cli.judge import CONTEXT, report, test
-from posedeploy.cli.profile import profile
-from posedeploy.cli.setup import INSTALL_CONVERTING, setup
 from posedeploy.cli.terminal import console, one_line
-from posedeploy.cli.validate import validate
-from posedeploy.cli.zoo import zoo
 from posedeploy.compat import StandInUsedError
 from posedeploy.errors import PoseDeployError, UnavailableError, storage_error
 from posedeploy.paths import CACHE_VARIABLE, cache_dir
@@ -42,10 +34,10 @@ CONVERTING = {
 }  # fmt: skip
 
 DEBUG = "--debug"
-PASSING_ON = {"report", "test"}  # commands whose arguments are another program's
 
 app = typer.Typer(
     name="posedeploy",
+    cls=Commands,
     help="Deploy MMPose models to inference backends.",
     no_args_is_help=True,
     add_completion=True,
@@ -71,23 +63,6 @@ def common(
 ) -> None:
     """Deploy MMPose models to inference backends."""
     del version, debug  # `run` takes the second out of the arguments
-
-
-DEPLOY, KNOW, JUDGE = "Deploy", "What there is", "Judge"
-
-# ---- modify this list to add a command: the order is that of the help ----------------------
-app.command(rich_help_panel=DEPLOY)(convert)
-app.command(rich_help_panel=DEPLOY)(infer)
-app.command(rich_help_panel=DEPLOY)(validate)
-app.command(rich_help_panel=DEPLOY)(compare)
-app.command(rich_help_panel=DEPLOY)(profile)
-app.command(rich_help_panel=KNOW)(backends)
-app.command(rich_help_panel=KNOW)(setup)
-app.add_typer(zoo, name="zoo", rich_help_panel=KNOW)
-app.add_typer(configs, name="configs", rich_help_panel=KNOW)
-app.command(rich_help_panel=JUDGE, context_settings=CONTEXT)(test)
-app.command(rich_help_panel=JUDGE, context_settings=CONTEXT)(report)
-# --------------------------------------------------------------------------------------------
 
 
 def run(words: Sequence[str], application: Callable[..., object] = app) -> None:
@@ -158,6 +133,21 @@ def known_error(error: Exception, words: Sequence[str]) -> PoseDeployError | Non
     return None
 
 
+def with_command(error: PoseDeployError, words: Sequence[str]) -> PoseDeployError:
+    """The error; where it names what to write for an argument, with the whole command line.
+
+    `words` are the command line's, without the program.
+    """
+    if error.instead is not None:
+        wrong, right = error.instead
+        named = [Path(word).name.removesuffix(".py") == wrong for word in words]
+        if any(named):
+            again = [right if it else word for word, it in zip(words, named, strict=True)]
+            command = shlex.join(["posedeploy", *again])
+            error.next_step = f"{error.next_step.removesuffix(right)}{command}"
+    return error
+
+
 def drop_output() -> None:
     """Drop what standard output could not take, which Python would try again as it ends."""
     try:
@@ -169,6 +159,8 @@ def drop_output() -> None:
 
 def missing_package(error: ModuleNotFoundError, words: Sequence[str]) -> UnavailableError | None:
     """The error for a package that an environment for running alone lacks; None for others."""
+    from posedeploy.cli.setup import INSTALL_CONVERTING
+
     name = (error.name or "").partition(".")[0]
     if name not in CONVERTING:
         return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +10,7 @@ from typing import Annotated
 import typer
 
 from posedeploy.cli.filekinds import is_image_or_video
-from posedeploy.errors import BadInputError, PoseDeployError, did_you_mean, storage_error
+from posedeploy.errors import BadInputError, did_you_mean, storage_error
 from posedeploy.paths import check_writable
 from posedeploy.runtime import Device, backend_names, backend_row
 from posedeploy.sdk.archive import MARK as _MARK
@@ -82,21 +81,6 @@ def complete_checkpoint(incomplete: str) -> list[str]:
 def complete_backend(incomplete: str) -> list[str]:
     """Backends."""
     return _matching(backend_names(), incomplete)
-
-
-def with_command(error: PoseDeployError, words: Sequence[str]) -> PoseDeployError:
-    """The error; where it names what to write for an argument, with the whole command line.
-
-    `words` are the command line's, without the program.
-    """
-    if error.instead is not None:
-        wrong, right = error.instead
-        named = [Path(word).name.removesuffix(".py") == wrong for word in words]
-        if any(named):
-            again = [right if it else word for word, it in zip(words, named, strict=True)]
-            command = shlex.join(["posedeploy", *again])
-            error.next_step = f"{error.next_step.removesuffix(right)}{command}"
-    return error
 
 
 def check_word(option: str, word: str, words: Sequence[str]) -> None:

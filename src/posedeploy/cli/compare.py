@@ -18,6 +18,7 @@ from posedeploy.cli.arguments import (
     output_folder,
     parse_device,
 )
+from posedeploy.cli.collection import without_collection
 from posedeploy.cli.convert import Stages, check_drawable, nothing_proven, report
 from posedeploy.cli.filekinds import check_images
 from posedeploy.cli.infer.videos import quiet_opencv
@@ -78,13 +79,14 @@ def compare(  # noqa: PLR0917 - the signature is the command line
     if out.exists():
         output_folder(out)
     screen = console()
-    from posedeploy.apis.artifacts import compare_artifact
+    with without_collection():
+        from posedeploy.apis.artifacts import compare_artifact
 
-    done = compare_artifact(
-        artifact, model_cfg, checkpoint, paths,
-        outputs=named, precision=precision, device=device, draw_into=out,
-        progress=Stages(screen),
-    )  # fmt: skip
+        done = compare_artifact(
+            artifact, model_cfg, checkpoint, paths,
+            outputs=named, precision=precision, device=device, draw_into=out,
+            progress=Stages(screen),
+        )  # fmt: skip
     show(screen, done, checkpoint)
     if done.outcome == "nothing":
         subject = f"{artifact}, which was not compared with PyTorch"

@@ -19,6 +19,7 @@ from posedeploy.cli.arguments import (
     complete_model_config,
     parse_device,
 )
+from posedeploy.cli.collection import without_collection
 from posedeploy.cli.filekinds import check_images
 from posedeploy.cli.infer.videos import quiet_opencv
 from posedeploy.cli.pasted import (
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
     from posedeploy.apis.comparing import Compared, FindKeypoints
     from posedeploy.apis.deploying import Deployment
+    from posedeploy.apis.gain import Gain
     from posedeploy.apis.progress import StageEvent
     from posedeploy.apis.proving import Response
     from posedeploy.apis.verdict import Outcome
@@ -135,6 +137,7 @@ def check_drawable(path: Path, image: NDArray[np.uint8]) -> None:
         )  # fmt: skip
 
 
+@without_collection()
 def run(
     deploy_cfg: str,
     model_cfg: str,
@@ -170,6 +173,7 @@ def run(
     for result in done.compared:
         report(out, done.backend, result)
     report_layers(out, done)
+    report_gain(out, done)
     show_folder(out, work_dir)
     if note := note_on(checkpoint):
         out.print(f"{note}", style="dim", soft_wrap=True)
@@ -216,6 +220,21 @@ def report_layers(out: Console, done: Deployment) -> None:
             f"{layers.median_db:.3g} dB. Whether keypoints stay where they were is not shown by "
             "that.", soft_wrap=True,
         )  # fmt: skip
+
+
+def report_gain(
+    out: Console, done: Deployment, measure: Callable[[Path], Gain] | None = None
+) -> None:
+    """What bf16 gains, beside what it costs: how far it moves keypoints."""
+    if done.artifact.precision != "bf16" or not done.compared:
+        return
+    from posedeploy.apis.gain import measure_gain
+
+    gain = (measure or measure_gain)(done.folder)
+    out.print(
+        f"time in bf16: {gain.share:.2f} of that in fp32 ({gain.low:.2f} to {gain.high:.2f} in "
+        f"half of {gain.rounds} pairs of calls, the network alone, 1 thread)", soft_wrap=True,
+    )  # fmt: skip
 
 
 def report(out: Console, backend: str, compared: Compared) -> None:

@@ -24,8 +24,6 @@ from posedeploy.runtime.processes import ending_with_this
 from posedeploy.sdk.folder import DEPLOY
 from posedeploy.signals import handling_stop_signals
 
-# All arguments after the command's name are the child's, `--help` too.
-CONTEXT = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
 PROGRAM = "POSECONFORM_PROGRAM"  # environment variable with the name of the judge's command
 
 Needs = Sequence[tuple[str, str, str]]  # package, what it is, command that installs it

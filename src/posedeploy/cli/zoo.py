@@ -20,7 +20,7 @@ zoo = typer.Typer(no_args_is_help=True, help="The models that this project answe
 @zoo.command("list")
 def list_models(
     names: Annotated[list[str] | None, typer.Argument(
-        metavar="NAME", help="Models or tiers: quick, default, reference, all.")] = None,
+        metavar="NAME", help="Models or tiers: quick, default, reference, heads, all.")] = None,
     as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """List families, models, input sizes and published accuracy.

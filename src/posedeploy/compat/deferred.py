@@ -1,4 +1,4 @@
-"""Packages that mmpose, mmengine and onnx_ir import at their top and that a conversion never runs.
+"""Packages that mmpose, mmengine, mmcv and onnx_ir import and that a conversion never runs.
 
 `defer` has them imported at their first use instead. Only the modules of the table see it, by an
 `__import__` of their own: everybody else's import of the same package is the real one, and so is
@@ -24,7 +24,9 @@ _WRAPPER = f"{_FSDP}.fully_sharded_data_parallel"
 # ---- modify this table where a release imports something else ----------------------------------
 # Module -> the modules that it imports, or imports names from, and uses in functions alone.
 DEFERRED: Mapping[str, frozenset[str]] = {
+    "mmcv.image.io": frozenset({"tifffile"}),
     "mmengine.config.config": frozenset({"yapf", "yapf.yapflib.yapf_api"}),
+    "mmengine.fileio.handlers.yaml_handler": frozenset({"yaml"}),
     "mmpose.codecs.associative_embedding": frozenset({"munkres"}),
     "mmpose.datasets.datasets.body.mpii_dataset": frozenset({"scipy.io"}),
     f"{_TRANSFORMS}.bottomup_transforms": frozenset({"scipy.stats"}),

@@ -10,7 +10,7 @@ is used.
 RTMPose's configs have `_scope_='mmdet'` for a backbone (CSPNeXt) that mmpose itself has under the
 same name. Without mmdet, mmengine falls back to mmpose's with a warning that it cannot find
 mmdet; taking the scope out of the config asks for mmpose's in the first place. Some of ViTPose's
-configs name mmpretrain by its former name, mmcls.
+configs name mmpretrain by its former name, mmcls, and two have a field of that time.
 """
 
 from __future__ import annotations
@@ -42,6 +42,11 @@ _HARMLESS_WARNINGS = (
 )
 _MODULE_OF_SCOPE = {"mmdet": "mmdet.utils"}
 _RENAMED_SCOPES = {"mmcls": "mmpretrain"}
+# Fields that a type had under its former name: (field, value) -> what says the same now. ViTPose's
+# neck takes the patches as a map, without the class token; two of its configs say so as mmcls did.
+_FORMER_FIELDS: Mapping[str, Mapping[tuple[str, Any], tuple[str, Any]]] = {
+    "mmcls.VisionTransformer": {("output_cls_token", False): ("out_type", "featmap")},
+}
 _NEEDING_INSTALL = ("mmpose.", "xtcocotools")  # `mmpose` itself imports none of the others
 
 
@@ -219,9 +224,14 @@ def _rescoped(node: Any, scopes: Mapping[str, str]) -> Any:
         if (own := str(entries.get("_scope_", ""))) in scopes:
             del entries["_scope_"]
             entries |= {"_scope_": scopes[own]} if scopes[own] else {}
-        scope, _, name = str(entries.get("type", "")).partition(".")
+        former = str(entries.get("type", ""))
+        scope, _, name = former.partition(".")
         if scope in scopes:
             to = scopes[scope]
+            for (old, value), (new, same) in _FORMER_FIELDS.get(former, {}).items():
+                if entries.get(old) == value:
+                    del entries[old]
+                    entries[new] = same
             entries["type"] = f"{to}.{name}" if to else name.rpartition(".")[2]
         return type(node)(entries)
     if isinstance(node, list | tuple):

@@ -75,7 +75,7 @@ class DeployConfig:
     path: Path  # the file it was read from; its name if it was composed
     name: DeployConfigName | None  # None if it is not of the grammar
     backend: str
-    precision: str  # of the stored weights
+    precision: str  # of the stored weights, or bf16: computed in, of float32 weights
     ir: str  # 'onnx' or 'torchscript'
     save_file: str  # file name of the exported intermediate representation
     exporter: str
@@ -96,8 +96,12 @@ class DeployConfig:
 
     @property
     def inference_precision(self) -> str:
-        """`backend_config.inference_precision`: what to compute in, in the backend's own word."""
-        return str(self.raw["backend_config"].get("inference_precision", ""))
+        """What to compute in, in the backend's own word; '' where the precision says it.
+
+        That is `backend_config.inference_precision`, and 'bf16' of the configs of that precision.
+        """
+        computed = "bf16" if self.precision == "bf16" else ""
+        return str(self.raw["backend_config"].get("inference_precision", computed))
 
     @property
     def variant(self) -> str:

@@ -44,8 +44,10 @@ class Option:
 OPTIONS: Mapping[str, Option] = {
     # computes in float16, where the other fp16 flows store weights in it and compute in float32
     "f16": Option("openvino", ("fp16",), backend_config={"inference_precision": "f16"}),
-    # the codec's decoding in the graph of a top-down model, where the others leave it to the host
-    "keypoints": Option(stage=KEYPOINTS, codebase_config={"export_postprocess": True}),
+    # the codec's decoding in the graph of a top-down model, where the others leave it to the host;
+    # bf16 holds no odd integer above 256
+    "keypoints": Option("", ("fp32", "fp16", "int8"), KEYPOINTS,
+                        codebase_config={"export_postprocess": True}),
     # non-maximum suppression in the graph, where the other flows leave it to the host;
     # TensorRT's TopK takes 3840 at most
     "nms": Option("tensorrt", ("fp32", "fp16", "int8"), "nms", {"stage": "nms"},
@@ -161,7 +163,7 @@ def _option_conflict(name: DeployConfigName, row: registry.BackendSpec) -> tuple
     backend, precisions = option.backend or name.backend, option.precisions or row.precisions
     if name.backend != backend or name.precision not in precisions:
         words = ", ".join(option.precisions)
-        return f"option {name.option}", f"it for {option.backend} with {words} alone"
+        return f"option {name.option}", f"it for {backend} with {words} alone"
     if option.ends(head_of_word(name.variant)):
         return None
     kinds = ", ".join(head.word or head.kind for head in HEADS if option.ends(head))

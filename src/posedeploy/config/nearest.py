@@ -26,7 +26,8 @@ from posedeploy.runtime import registry
 # fmt: off
 BACKENDS = {"onnx": "onnxruntime", "ort": "onnxruntime", "ov": "openvino", "trt": "tensorrt",
             "trt-rtx": "tensorrt-rtx", "ts": "torchscript"}
-PRECISIONS = {"float": "fp32", "float16": "fp16", "float32": "fp32", "half": "fp16"}
+PRECISIONS = {"bfloat16": "bf16", "float": "fp32", "float16": "fp16", "float32": "fp32",
+              "half": "fp16"}
 # Backends of MMDeploy that this project does not have.
 FOREIGN = ("ascend", "rknn", "sdk", "snpe", "tvm", "vacc")
 # fmt: on

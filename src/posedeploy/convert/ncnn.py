@@ -16,6 +16,7 @@ from posedeploy.config import DeployConfig
 from posedeploy.convert.ncnn_diagnosis import diagnose_float16
 from posedeploy.convert.types import (
     Converted,
+    Declared,
     int8_recipe,
     refuse_dynamic_batch,
 )
@@ -24,7 +25,14 @@ from posedeploy.paths import scratch_folder
 from posedeploy.precision.calibration import CalibrationSet, required
 from posedeploy.precision.ncnn_files import WEIGHTED, read_param
 from posedeploy.precision.ncnn_int8 import quantize_ncnn
-from posedeploy.runtime import Session, SessionOptions, StoredPrecision, backend_row, get_runtime
+from posedeploy.runtime import (
+    ComputePrecision,
+    Session,
+    SessionOptions,
+    StoredPrecision,
+    backend_row,
+    get_runtime,
+)
 from posedeploy.runtime.ncnn import foreign_type, is_quantized
 from posedeploy.runtime.processes import Limit, OutOfTimeError, run_program
 from posedeploy.runtime.torchscript import SIGNATURE
@@ -45,7 +53,8 @@ def convert(
 ) -> Converted:
     """Traced module to `.param` and `.bin`; fp16 is off unless the deploy config asks for it.
 
-    int8 starts from the float32 files, which are checked before they are quantized.
+    int8 starts from the float32 files, which are checked before they are quantized; those of bf16
+    are float32, checked in it, and ncnn rounds them as it loads them.
     """
     row = backend_row("ncnn")
     traced = load_traced(ir)
@@ -56,14 +65,21 @@ def convert(
     files = (folder / written[0], folder / written[1])
     write_files(ir, traced, shape, fp16, files)
     recipe: Mapping[str, Any] = {"name": "pnnx, weights in float16"} if fp16 else {}
-    check_numbers(traced, files, weight_precision(*files), lambda: diagnosis(ir, traced, shape))
+
+    def diagnose() -> tuple[str, str]:
+        return diagnosis(ir, traced, shape)
+
+    session = check_numbers(traced, files, weight_precision(*files), diagnose)
     if deploy_config.precision == "int8":
         inputs = required(calibration, deploy_config.path)
         with scratch_folder("ncnn") as scratch:
             copies = [Path(shutil.copy(path, scratch)) for path in files]
             done = quantize_ncnn((copies[0], copies[1]), files, inputs)
         recipe = int8_recipe("ncnn scales, per channel, min-max", done, inputs)
-        check_numbers(traced, files, "int8", lambda: diagnosis(ir, traced, shape))
+        check_numbers(traced, files, "int8", diagnose)
+    if deploy_config.precision == "bf16":  # this CPU may not compute in it
+        declared = Declared(session.inputs, session.outputs)
+        return Converted(written, ComputePrecision.BF16, declared)
     return Converted(written, weight_precision(*files), recipe=recipe)
 
 
@@ -113,21 +129,25 @@ def check_numbers(
     files: Sequence[Path],
     precision: str,
     diagnose: Callable[[], tuple[str, str]],
-) -> None:
+) -> Session:
     """Run both on noise, for pnnx may convert wrongly; ConversionError if outputs differ.
 
-    `diagnose` says what was found in the model, and what to do.
+    `diagnose` says what was found in the model, and what to do. Returns the loaded files.
     """
-    if wrong := wrong_outputs(traced, files, precision):
+    session, wrong = compare_numbers(traced, files, precision)
+    if wrong:
         found, next_step = diagnose()
         raise ConversionError(
             "convert", files[0].name, f"{'; '.join(wrong)}; {found}",
             "what the model computes in PyTorch", next_step,
         )  # fmt: skip
+    return session
 
 
-def wrong_outputs(traced: Session, files: Sequence[Path], precision: str) -> list[str]:
-    """How outputs on noise differ by more than the precision allows, a sentence each.
+def compare_numbers(
+    traced: Session, files: Sequence[Path], precision: str
+) -> tuple[Session, list[str]]:
+    """The loaded files, and a sentence for each output that differs too much on noise.
 
     Raises:
         ConversionError: ncnn does not run the files.
@@ -143,7 +163,7 @@ def wrong_outputs(traced: Session, files: Sequence[Path], precision: str) -> lis
             "and report it with its config.",
         ) from error  # fmt: skip
     expected = traced.run({traced.inputs[0].name: noise})
-    return differences(outputs, expected, _AGREEMENT[precision])
+    return session, differences(outputs, expected, _AGREEMENT[precision])
 
 
 def diagnosis(ir: Path, traced: Session, shape: tuple[int, ...]) -> tuple[str, str]:
@@ -152,7 +172,7 @@ def diagnosis(ir: Path, traced: Session, shape: tuple[int, ...]) -> tuple[str, s
         files = (scratch / "float32.param", scratch / "float32.bin")
         write_files(ir, traced, shape, False, files)
         noise = CalibrationSet("noise", 1, lambda: iter([_noise(shape)]))
-        return diagnose_float16(files, wrong_outputs(traced, files, "fp32"), noise)
+        return diagnose_float16(files, compare_numbers(traced, files, "fp32")[1], noise)
 
 
 def write_files(

@@ -2,7 +2,8 @@
 
 fp16 stores the weights in float16; what is computed in is a question of its own and stays float32
 unless the deploy config's `backend_config.inference_precision` is 'f16'.  The choice is written
-into the `.xml` file, where the runtime reads it.
+into the `.xml` file, where the runtime reads it.  bf16 stores them in float32: the plugin rounds
+them as it compiles the graph.
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ from posedeploy.convert.types import Converted, Declared, int8_recipe
 from posedeploy.errors import BadInputError, ConversionError
 from posedeploy.precision.calibration import CalibrationSet, required
 from posedeploy.precision.openvino_int8 import quantize_openvino
-from posedeploy.runtime import StoredPrecision, backend_row
+from posedeploy.runtime import ComputePrecision, StoredPrecision, backend_row
 from posedeploy.runtime.openvino import INFERENCE_PRECISION, shared_core, tensor_info
 
 # Names of floating-point weights in OpenVINO -> ours
 _WEIGHTS = {"f32": StoredPrecision.FP32, "f16": StoredPrecision.FP16}
-_COMPUTES = ("f32", "f16")
+# Precision of a deploy config -> what its `inference_precision` may be
+_COMPUTES: Mapping[str, tuple[str, ...]] = {"bf16": ("bf16",)}
+_STORED_COMPUTE = ("f32", "f16")
 
 
 def convert(
@@ -61,7 +64,8 @@ def convert(
         tuple(map(tensor_info, written.inputs)), tuple(map(tensor_info, written.outputs))
     )
     files = (row.main_file, row.weights_file)
-    return Converted(files, weight_precision(written), declared, recipe)
+    holds = ComputePrecision.BF16 if precision == "bf16" else weight_precision(written)
+    return Converted(files, holds, declared, recipe)
 
 
 def _record_precision(model: Any, deploy_config: DeployConfig) -> None:
@@ -69,10 +73,12 @@ def _record_precision(model: Any, deploy_config: DeployConfig) -> None:
     asked = deploy_config.raw["backend_config"].get("inference_precision")
     if asked is None:
         return
-    if asked not in _COMPUTES:
+    allowed = _COMPUTES.get(deploy_config.precision, _STORED_COMPUTE)
+    if asked not in allowed:
         raise BadInputError(
             f"{deploy_config.path}: backend_config.inference_precision", repr(asked),
-            f"one of {', '.join(_COMPUTES)}", "Change the field.",
+            f"one of {', '.join(allowed)} at precision {deploy_config.precision}",
+            "Change the field.",
         )  # fmt: skip
     model.set_rt_info(asked, list(INFERENCE_PRECISION))
 

@@ -13,7 +13,7 @@ from posedeploy.errors import ConversionError
 from posedeploy.precision.calibration import CalibrationSet
 from posedeploy.precision.float_layers import parts
 from posedeploy.precision.qdq import Quantized
-from posedeploy.runtime import StoredPrecision, TensorInfo
+from posedeploy.runtime import FlowPrecision, TensorInfo
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,16 @@ class Declared:
 
 @dataclass(frozen=True)
 class Converted:
-    """The backend's files, the main one first, and their precision, read from the files.
+    """The backend's files, the main one first, and their precision.
+
+    The precision is read from the files, but for bf16: they are float32 and computed in it.
 
     `declared` is read from the files too, and None where only loading them on a machine that the
     backend runs on tells; `recipe` is how the precision was lowered, for `detail.json`.
     """
 
     files: tuple[str, ...]
-    precision: StoredPrecision
+    precision: FlowPrecision
     declared: Declared | None = None
     recipe: Mapping[str, Any] = field(default_factory=dict)
 

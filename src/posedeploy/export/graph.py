@@ -8,6 +8,7 @@ axes are not a constant node, and onnxscript's converts upwards only.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -178,10 +179,20 @@ def write_checked(proto: Any, path: Path) -> None:
     """Write one file and let ONNX check it: full check, strict shape inference.
 
     Raises:
-        ConversionError: The checker refuses it; no file is left.
+        ConversionError: The checker refuses it, or it is too large; no file is left.
     """
     import onnx
 
+    size = sum(  # by shape: Python copies `raw_data` each time that it is read
+        math.prod(tensor.dims) * onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+        for tensor in proto.graph.initializer
+    )
+    if size > onnx.checker.MAXIMUM_PROTOBUF:
+        raise ConversionError(
+            "export", path.name, f"a graph with {size / 1e9:.1f} GB of weights",
+            f"at most {onnx.checker.MAXIMUM_PROTOBUF / 1e9:.1f} GB, what a protobuf file holds",
+            "Deploy a smaller model, or this one by torchscript.",
+        )  # fmt: skip
     path.write_bytes(proto.SerializeToString(deterministic=True))
     try:
         # by path: C++ reads the file, and Python makes no copy of the weights

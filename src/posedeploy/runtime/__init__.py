@@ -17,6 +17,7 @@ from posedeploy.runtime.types import (
     Code,
     ComputePrecision,
     Device,
+    FlowPrecision,
     PrecisionError,
     RefusedError,
     Runtime,
@@ -28,7 +29,7 @@ from posedeploy.runtime.types import (
 
 __all__ = [
     "BACKENDS", "Arrays", "Availability", "BackendSpec", "Code", "ComputePrecision", "Device",
-    "PrecisionError", "RefusedError", "Runtime", "Session", "SessionOptions", "StoredPrecision",
-    "TensorInfo", "backend_distributions", "backend_names", "backend_row", "backends_by_rank",
-    "device_of", "get_runtime", "probe_on",
+    "FlowPrecision", "PrecisionError", "RefusedError", "Runtime", "Session", "SessionOptions",
+    "StoredPrecision", "TensorInfo", "backend_distributions", "backend_names", "backend_row",
+    "backends_by_rank", "device_of", "get_runtime", "probe_on",
 ]  # fmt: skip

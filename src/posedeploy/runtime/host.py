@@ -21,6 +21,7 @@ from pathlib import Path
 
 from packaging.version import InvalidVersion, Version
 
+from posedeploy.runtime.machine import cpu_flags
 from posedeploy.runtime.processes import Limit, OutOfTimeError, run_program
 from posedeploy.runtime.types import Availability, Code
 
@@ -30,6 +31,8 @@ PROBE_SECONDS = 60.0
 DEVICE_SECONDS = 240.0
 OUT_OF_TIME = 124  # the status of a probe that exceeded its limits, as that of coreutils' timeout
 PROBE_TRIES = 2  # a machine may have been too busy for one
+# Instructions for bf16 in Linux's words: two extensions of x86, and Arm's
+BF16_FLAGS = ("avx512_bf16", "avx_ne_convert", "bf16")
 _CUDA_SCRIPT = Path(__file__).with_name("cuda_probe.py")
 
 
@@ -180,6 +183,16 @@ class Host:
     run: Callable[[str, float], tuple[int, str]] = run_probe
     cuda: Callable[[], CudaDevices] = cuda_devices
     is_imported: Callable[[str], bool] = is_imported
+    cpu_flags: Callable[[], frozenset[str] | None] = cpu_flags
+
+    def lacks_bf16(self) -> str | None:
+        """Why bf16 would be emulated on this CPU; '' if it has instructions, None if unknown."""
+        flags = self.cpu_flags()
+        if flags is None:
+            return None
+        if not flags.isdisjoint(BF16_FLAGS):
+            return ""
+        return f"this CPU would emulate bf16: it has none of {', '.join(BF16_FLAGS)}"
 
     def probe_import(
         self,

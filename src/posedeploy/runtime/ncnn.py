@@ -20,7 +20,14 @@ from numpy.typing import NDArray
 from posedeploy.runtime.host import HOST, Host
 from posedeploy.runtime.limits import refuse_beyond_limits
 from posedeploy.runtime.registry import accepted_device, backend_row
-from posedeploy.runtime.types import Arrays, Availability, SessionOptions, TensorInfo
+from posedeploy.runtime.types import (
+    Arrays,
+    Availability,
+    Code,
+    PrecisionError,
+    SessionOptions,
+    TensorInfo,
+)
 
 # SessionOptions.precision -> the switches of ncnn.Option that are on; all others are off. fp16 is
 # storage: sums stay float32.
@@ -34,6 +41,7 @@ PRECISIONS: Mapping[str, tuple[str, ...]] = {
 }
 # Layer types in whose parameters number 8 says that int8 scales follow the weights
 _INT8_LAYERS = ("Convolution", "ConvolutionDepthWise", "InnerProduct")
+UNLISTED = "this CPU may emulate bf16: the system does not list its features in /proc/cpuinfo"
 # Option of a session: 'yes' stores every blob of a run, so that each can be extracted
 KEEP_BLOBS = "keep_blobs"
 
@@ -96,10 +104,23 @@ class Ncnn:
         oldest = backend_row("ncnn").min_version
         return self.host.probe_import("ncnn", ("ncnn",), oldest, "ncnn.Net()")
 
+    def probe_inference_precision(self, word: str) -> Availability:
+        availability, reason = self.probe(), self._emulates(word)
+        if not availability.ok or not reason:
+            return availability
+        return Availability(Code.NO_DEVICE, reason, availability.version)
+
+    def _emulates(self, word: str) -> str:
+        """Why ncnn, which computes in every precision on every CPU, would emulate it."""
+        lacking = self.host.lacks_bf16() if word == "bf16" else ""
+        return UNLISTED if lacking is None else lacking
+
     def load(self, files: Sequence[Path], device: str, options: SessionOptions) -> NcnnSession:
         import ncnn
 
         accepted_device("ncnn", device, options.precision, PRECISIONS)
+        if reason := self._emulates(options.precision):
+            raise PrecisionError(reason)
         if options.precision != "int8" and is_quantized(files[0]):
             raise RuntimeError(f"ncnn: {files[0].name} is quantized; precision must be 'int8'")
         inputs = read_inputs(files[0])

@@ -114,19 +114,24 @@ class OpenVino:
         status, line = self.host.run(_LIST_CAPABILITIES, PROBE_SECONDS)
         if status != 0:
             return failed("loading the CPU plugin", status, line, availability.version)
-        if _CAPABILITIES.get(word) in line.split():
-            return availability
         reason = f"openvino does not compute in {word} on this CPU, but in: {line}"
+        if _CAPABILITIES.get(word) in line.split():
+            reason = self._emulates(word)
+        if not reason:
+            return availability
         return Availability(Code.NO_DEVICE, reason, availability.version)
 
     def load(self, files: Sequence[Path], device: str, options: SessionOptions) -> OpenVinoSession:
         accepted_device("openvino", device, options.precision, PRECISIONS)
         core = shared_core()
         model = core.read_model(*files[:2])
+        inference_precision = _inference_precision(model, options)
+        if reason := self._emulates(inference_precision):
+            raise PrecisionError(reason)
         # before it is compiled: that allocates what the graph computes
         refuse_beyond_limits("openvino", map(tensor_info, (*model.inputs, *model.outputs)))
         wanted = {
-            "INFERENCE_PRECISION_HINT": _inference_precision(model, options),
+            "INFERENCE_PRECISION_HINT": inference_precision,
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",  # activations stay as they are
             "PERFORMANCE_HINT": "LATENCY",
             # by default the first stream of every session and process computes on core 0
@@ -134,12 +139,16 @@ class OpenVino:
         }
         compiled = self._compile(core, model, wanted, options.threads)
         effective = _effective(compiled)
-        if effective["inference_precision"] != wanted["INFERENCE_PRECISION_HINT"]:
+        if effective["inference_precision"] != inference_precision:
             raise PrecisionError(
                 f"openvino computes in {effective['inference_precision']}, "
-                f"not in {wanted['INFERENCE_PRECISION_HINT']} as it was set"
+                f"not in {inference_precision} as it was set"
             )
         return OpenVinoSession(compiled, effective)
+
+    def _emulates(self, word: str) -> str:
+        """Why the plugin, which lists a precision and takes it, would emulate it; '' if not."""
+        return (self.host.lacks_bf16() or "") if word == "bf16" else ""
 
     def _compile(self, core: Any, model: Any, wanted: Mapping[str, Any], threads: int) -> Any:
         """A compiled model of one stream or more, each with `threads` threads."""

@@ -18,8 +18,10 @@ from posedeploy.runtime.types import (
     Arrays,
     Availability,
     Code,
+    ComputePrecision,
     Device,
     DeviceRuntime,
+    FlowPrecision,
     PrecisionRuntime,
     Runtime,
     StoredPrecision,
@@ -39,7 +41,7 @@ class BackendSpec:
         main_file: File that the folder's `deploy.json` names as `net` (MMDeploy's names).
         weights_file: File named as `weights`, '' if there is none.
         devices: Device types it runs on, the default first.
-        precisions: Stored precisions that it has a recipe for.
+        precisions: Precisions that it has a recipe for.
         form: What it is converted from: 'onnx', through one of the exporters; 'torchscript', a
             traced module with its signature; 'ncnn', the same with what ncnn lacks rewritten; or
             'exported-program', of `torch.export`.
@@ -70,13 +72,13 @@ class BackendSpec:
     main_file: str
     weights_file: str
     devices: tuple[str, ...]
-    precisions: tuple[StoredPrecision, ...]
+    precisions: tuple[FlowPrecision, ...]
     form: str
     stages: tuple[str, ...] = ()
     lacks: tuple[tuple[str, str], ...] = ()
     dynamic_batch: bool = True
     by_position: bool = False
-    bound: tuple[tuple[StoredPrecision, str], ...] = ()
+    bound: tuple[tuple[FlowPrecision, str], ...] = ()
     tools: tuple[str, ...] = ()
     converts_without: frozenset[Code] = frozenset()
     install: str = ""
@@ -102,6 +104,7 @@ class BackendSpec:
 
 CPU, CUDA = "cpu", "cuda"
 FP32, FP16, INT8 = StoredPrecision.FP32, StoredPrecision.FP16, StoredPrecision.INT8
+BF16 = ComputePrecision.BF16
 
 # ---- modify this table to add a backend ---------------------------------------------------
 BACKENDS: tuple[BackendSpec, ...] = (
@@ -115,7 +118,7 @@ BACKENDS: tuple[BackendSpec, ...] = (
     BackendSpec(
         "ncnn", "ncnn", 3, ("ncnn", "pnnx"), "1.0.20250503", "end2end.param", "end2end.bin",
         # 'raw': decoding every candidate of RTMO in ncnn takes 6 to 10 s an image
-        (CPU,), (FP32, FP16, INT8), "ncnn", ("raw", "dense"),
+        (CPU,), (FP32, FP16, BF16, INT8), "ncnn", ("raw", "dense"),
         (("keypoints", "ncnn has no layer that finds the place of a maximum"),),
         dynamic_batch=False,
         tools=("pnnx",),
@@ -133,7 +136,7 @@ BACKENDS: tuple[BackendSpec, ...] = (
     ),
     BackendSpec(
         "openvino", "OpenVINO", 5, ("openvino", "nncf"), "2024.4", "end2end.xml", "end2end.bin",
-        (CPU,), (FP32, FP16, INT8), "onnx",
+        (CPU,), (FP32, FP16, BF16, INT8), "onnx",
         own_precision="import openvino as ov; "  # it differs from CPU to CPU
         "print({'f32': 'fp32', 'f16': 'fp16'}.get(p := ov.Core().get_property('CPU', "
         "'INFERENCE_PRECISION_HINT').get_type_name(), p))",
@@ -172,6 +175,7 @@ BACKENDS: tuple[BackendSpec, ...] = (
         install="run python -m pip install 'posedeploy[tensorrt-rtx]'",
         runtime="posedeploy.runtime.tensorrt_rtx",
         converter="posedeploy.convert.tensorrt_rtx",
+        measure="posedeploy.runtime.quantized.onnx_qdq:measure_beside",
         evaluator="poseconform.evaluators.typed_graph",
     ),
     BackendSpec(

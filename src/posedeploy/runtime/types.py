@@ -45,6 +45,11 @@ class ComputePrecision(StrEnum):
     INT8 = "int8"
 
 
+# The precision that a deploy config and a folder's `deploy.json` name: how the weights are stored,
+# or bf16, in which files of float32 are computed.
+FlowPrecision = StoredPrecision | ComputePrecision
+
+
 @dataclass(frozen=True)
 class Device:
     """A device to run on: 'cpu' or 'cuda', and its number among the devices of its kind."""

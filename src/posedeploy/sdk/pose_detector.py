@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from posedeploy.errors import BadInputError
-from posedeploy.runtime import Device, Runtime, Session
+from posedeploy.runtime import Arrays, Device, Runtime, Session
 from posedeploy.sdk.binding import batch_of, bind, decoder_of, load_session
 from posedeploy.sdk.checksums import verify_files
 from posedeploy.sdk.decode import MISMATCH
+from posedeploy.sdk.floor import Floor
 from posedeploy.sdk.folder import PIPELINE, SdkModel, kept_people, read_folder
 from posedeploy.sdk.images import MAX_PIXELS, Image, check_image
 from posedeploy.sdk.poses import Poses, as_boxes, join, place
@@ -221,9 +222,25 @@ class PoseDetector:
         Raises:
             BadInputError: Not an image, one above `max_pixels`, or images that the graph refuses.
         """
-        regions = [self._pre.regions(check_image(img, self.max_pixels), None)[0] for img in imgs]
-        outputs = self._run(self._tensor(regions))
+        outputs = self._run(self._tensor(self._whole(imgs)))
         return {name: array[: len(imgs)] for name, array in outputs.items()}
+
+    def floor(self, *imgs: Image) -> Floor:
+        """The least that a call on whole images takes, to be timed beside it.
+
+        A top-down model takes each as one box.
+
+        Raises:
+            BadInputError: Not an image, or one above `max_pixels`.
+        """
+        regions = self._whole(imgs)
+        parts = [regions[i : i + self._batch] for i in range(0, len(regions), self._batch)]
+        feeds = [self._feed(self._tensor(part)) for part in parts]
+        return Floor(regions, self.input_size, self._open(), feeds)
+
+    def _whole(self, imgs: Sequence[Image]) -> list[Region]:
+        """Each image as one region."""
+        return [self._pre.regions(check_image(img, self.max_pixels), None)[0] for img in imgs]
 
     def _open(self) -> Session:
         if self._session is None:
@@ -232,15 +249,13 @@ class PoseDetector:
 
     def _run(self, tensor: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
         """The outputs the decoder needs, by their names in the pipeline."""
-        session = self._open()
-        fed = tensor
-        if self.model.channels_last:
-            fed = np.ascontiguousarray(tensor.transpose(0, 2, 3, 1))
+        session, feed = self._open(), self._feed(tensor)
         try:
-            outputs = session.run({self._binding.input: fed})
+            outputs = session.run(feed)
         except Exception as error:  # backends' exceptions share no base class but Exception
             entry = self.model.model
-            found = f"{entry.backend} fails on input {list(fed.shape)}: {error}"
+            shape = list(feed[self._binding.input].shape)
+            found = f"{entry.backend} fails on input {shape}: {error}"
             raise BadInputError(entry.net, found, "a graph that takes it", MISMATCH) from error
         bound = {name: outputs[graph] for name, graph in self._binding.outputs.items()}
         for name, array in bound.items():
@@ -250,6 +265,12 @@ class PoseDetector:
                     f"{len(tensor)} rows, one an image", MISMATCH,
                 )  # fmt: skip
         return bound
+
+    def _feed(self, tensor: NDArray[np.float32]) -> Arrays:
+        """The tensor `[N, 3, h, w]` under the graph's name, and in its layout."""
+        if self.model.channels_last:
+            tensor = np.ascontiguousarray(tensor.transpose(0, 2, 3, 1))
+        return {self._binding.input: tensor}
 
     def _tensor(self, regions: Sequence[Region]) -> NDArray[np.float32]:
         """The graph's input; a static batch is filled up, and the surplus rows are dropped."""

@@ -16,7 +16,7 @@ from typing import Any
 from posedeploy.codecs import codec_of
 from posedeploy.config import DeployConfig, ModelConfig, class_count, type_name
 from posedeploy.heads import Stage
-from posedeploy.runtime import StoredPrecision, TensorInfo
+from posedeploy.runtime import FlowPrecision, TensorInfo
 from posedeploy.sdk.checksums import EDITABLE, checksums
 from posedeploy.sdk.folder import DEPLOY, DETAIL, PIPELINE
 
@@ -38,7 +38,7 @@ class Artifact:
     """What the written backend files are."""
 
     files: tuple[str, ...]  # file names, the main one first
-    precision: StoredPrecision  # as read from the files
+    precision: FlowPrecision  # as read from the files, or bf16
     inputs: tuple[TensorInfo, ...]  # inputs as the loaded session declares them
     outputs: tuple[TensorInfo, ...]  # outputs likewise
     names_are_positions: bool = False  # tensors have positions only (TorchScript)

@@ -20,6 +20,7 @@ TIERS: Mapping[str, str] = {
     "quick": "the smallest of each family",
     "default": "the size of each family that people deploy most",
     "reference": "the models in MMDeploy's regression list",
+    "heads": "one of each head that the quick tier has not",
     "zoo": "every 2D model that mmpose has a config of",
 }
 ALL = "all"  # the models of the table below
@@ -44,7 +45,7 @@ class Published:
     metrics: Mapping[str, float]  # such as 'AP' -> 0.716: 0..1, in a few entries 0..100
 
 
-Q, D, R, ZOO = TIERS  # the columns of the table below
+Q, D, R, H, ZOO = TIERS  # the columns of the table below
 _HEATMAP = "body_2d_keypoint/topdown_heatmap/coco/td-hm_"
 _REGRESSION = "body_2d_keypoint/topdown_regression/coco/td-reg_"
 _CONFIGS: Mapping[str, str] = {  # family -> prefix of its configs' paths
@@ -75,28 +76,28 @@ def _row(name: str, family: str, config: str, *tiers: str) -> ModelRow:
 # fmt: off
 MODELS: tuple[ModelRow, ...] = (
     _row("4xmspn50",          "MSPN", "4xmspn50_8xb32-210e_coco-256x192", R),
-    _row("ae_hrnet_w32",      "AE", "hrnet-w32_8xb24-300e_coco-512x512"),
-    _row("cid_hrnet_w32",     "CID", "hrnet-w32_8xb20-140e_coco-512x512"),
-    _row("dekr_hrnet_w32",    "DEKR", "hrnet-w32_8xb10-140e_coco-512x512"),
-    _row("dsnt_res50",        "DSNT", "res50_dsnt-8xb64-210e_coco-256x256"),
+    _row("ae_hrnet_w32",      "AE", "hrnet-w32_8xb24-300e_coco-512x512", H),
+    _row("cid_hrnet_w32",     "CID", "hrnet-w32_8xb20-140e_coco-512x512", H),
+    _row("dekr_hrnet_w32",    "DEKR", "hrnet-w32_8xb10-140e_coco-512x512", H),
+    _row("dsnt_res50",        "DSNT", "res50_dsnt-8xb64-210e_coco-256x256", H),
     _row("hourglass52",       "Hourglass", "hourglass52_8xb32-210e_coco-256x256", Q, D, R),
     _row("hrnet_w32",         "HRNet", "hrnet-w32_8xb64-210e_coco-256x192", Q, D),
     _row("hrnet_w48",         "HRNet", "hrnet-w48_8xb32-210e_coco-256x192", R),
     _row("litehrnet_18",      "LiteHRNet", "litehrnet-18_8xb64-210e_coco-256x192", Q, D),
     _row("litehrnet_30",      "LiteHRNet", "litehrnet-30_8xb64-210e_coco-256x192", R),
     _row("mspn50",            "MSPN", "mspn50_8xb32-210e_coco-256x192", Q, D),
-    _row("reg_res50",         "DeepPose", "res50_8xb64-210e_coco-256x192"),
-    _row("rle_res50",         "RLE", "res50_rle-8xb64-210e_coco-256x192"),
+    _row("reg_res50",         "DeepPose", "res50_8xb64-210e_coco-256x192", H),
+    _row("rle_res50",         "RLE", "res50_rle-8xb64-210e_coco-256x192", H),
     _row("rtmo_s",            "RTMO", "rtmo-s_8xb32-600e_body7-640x640", D, R),
     _row("rtmo_t",            "RTMO", "rtmo-t_8xb32-600e_body7-416x416", Q),
     _row("rtmpose_m",         "RTMPose", "rtmpose-m_8xb256-420e_coco-256x192", R),
     _row("rtmpose_s",         "RTMPose", "rtmpose-s_8xb256-420e_coco-256x192", D),
     _row("rtmpose_t",         "RTMPose", "rtmpose-t_8xb256-420e_coco-256x192", Q),
-    _row("rtmw_m",            "RTMW", "rtmw-m_8xb1024-270e_cocktail14-256x192"),
+    _row("rtmw_m",            "RTMW", "rtmw-m_8xb1024-270e_cocktail14-256x192", H),
     _row("simcc_mobilenetv2", "SimCC", "mobilenetv2_wo-deconv-8xb64-210e_coco-256x192", Q, D, R),
     _row("simcc_res50",       "SimCC", "res50_8xb64-210e_coco-256x192"),
-    _row("vipnas_mbv3",       "ViPNAS", "vipnas-mbv3_8xb64-210e_coco-256x192"),
-    _row("vis_res50",         "VisPredict", "res50_8xb64-210e_coco-aic-256x192-merge"),
+    _row("vipnas_mbv3",       "ViPNAS", "vipnas-mbv3_8xb64-210e_coco-256x192", H),
+    _row("vis_res50",         "VisPredict", "res50_8xb64-210e_coco-aic-256x192-merge", H),
     _row("yoloxpose_s",       "YOLOX-Pose", "yoloxpose_s_8xb32-300e_coco-640", D, R),
     _row("yoloxpose_tiny",    "YOLOX-Pose", "yoloxpose_tiny_4xb64-300e_coco-416", Q),
 )

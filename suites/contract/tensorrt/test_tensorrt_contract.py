@@ -23,7 +23,7 @@ CALLED = {
     "Builder.build_serialized_network", "IBuilderConfig.clear_flag",
     "IBuilderConfig.set_timing_cache", "IExecutionContext.execute_async_v3",
     "IExecutionContext.set_input_shape", "IExecutionContext.set_output_allocator",
-    "IOptimizationProfile.set_shape", "OnnxParser.get_error", "Runtime.deserialize_cuda_engine",
+    "IOptimizationProfile.set_shape", "Runtime.deserialize_cuda_engine",
 }  # fmt: skip
 MYPY = """
 [mypy]

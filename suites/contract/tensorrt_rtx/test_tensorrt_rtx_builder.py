@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto
+from onnx import TensorProto, numpy_helper
 
 from fixtures.tiny_judge import TinyJudge
 from poseconform.judge.stages import StageFailure
 from posedeploy.config import DeployConfig, load_deploy_config
 from posedeploy.convert import Converted, conversion_availability, get_converter
-from posedeploy.convert.tensorrt import BuildSettings, build_engine
+from posedeploy.convert.tensorrt import MAX_TOP_K, BuildSettings, Profile, build_engine
 from posedeploy.errors import ConversionError
+from posedeploy.precision.qdq import RECIPES, quantize_onnx
 from posedeploy.runtime import Code, StoredPrecision, TensorInfo, get_runtime
 from posedeploy.runtime.host import run_probe
 from posedeploy.runtime.tensorrt_rtx import CAPABILITIES, RTX
@@ -101,20 +105,57 @@ def test_an_operator_that_the_parser_lacks_is_refused_with_its_name(tmp_path: Pa
     assert not list((tmp_path / "sdk").iterdir())
 
 
-@pytest.mark.parametrize(
-    ("write", "words"),
-    [
-        (write_foreign, ("FusedConv 'fused1'",)),
-        (write_suppression, ("nms1_0 has no runners",)),
-        (lambda path: write_network(path, "batch"), ("optimization profile",)),
-    ],
+def write_damaged(path: Path) -> Path:
+    """A file that is no graph."""
+    path.write_bytes(b"\xff\xff not a graph")
+    return path
+
+
+def write_asymmetric(path: Path) -> Path:
+    """A quantizer of activations whose zero point is not 0."""
+    ir = write_network(path.with_name("ir.onnx"))
+    quantize_onnx(ir, path, calibration(), RECIPES["tensorrt"])
+    model = onnx.load(path)
+    zeros = {node.input[2] for node in model.graph.node if node.op_type == "QuantizeLinear"}
+    for tensor in model.graph.initializer:
+        if tensor.name in zeros and not tensor.dims:
+            tensor.CopyFrom(numpy_helper.from_array(np.array(3, np.int8), tensor.name))
+    onnx.save(model, path)
+    return path
+
+
+TALL = replace(FP32, profiles={"input": Profile(*((n, 3, 32, 12) for n in (1, 2, 4)))})
+# what is built, the settings, and words of NVIDIA's parser and builder
+REFUSED: tuple[tuple[Callable[[Path], Path], BuildSettings, tuple[str, ...]], ...] = (
+    (write_asymmetric, FP32, ("Non-zero zero point is not supported", "QuantizeLinear 'input_")),
+    (write_damaged, FP32, ("Failed to parse the ONNX model", "onnxProtoUtils.hpp")),
+    (write_foreign, FP32, ("Plugin not found", "FusedConv 'fused1'", "onnxOpCheckers.cpp")),
+    (write_suppression, FP32, ("nms1_0 has no runners",)),
+    (partial(write_suppression, best=MAX_TOP_K + 1), FP32, (f"value allowed ({MAX_TOP_K})",)),
+    (partial(write_network, batch="batch"), FP32, ("no optimization profile", "m.onnx")),
+    (partial(write_network, batch="batch"), TALL, ("profile has min=32", "tensor has 16")),
 )
-def test_what_the_builder_refuses_is_told_in_its_words(
-    tmp_path: Path, write: object, words: tuple[str, ...]
+
+
+@pytest.mark.parametrize(("write", "settings", "words"), REFUSED)
+def test_what_is_refused_is_told_in_nvidias_words(
+    tmp_path: Path,
+    write: Callable[[Path], Path],
+    settings: BuildSettings,
+    words: tuple[str, ...],
 ) -> None:
-    assert callable(write)
     graph = write(tmp_path / "m.onnx")
-    refused(lambda: build_engine(graph, FP32, binding=RTX), ConversionError, *words)
+    refused(lambda: build_engine(graph, settings, binding=RTX), ConversionError, *words)
+
+
+def test_the_errors_of_a_build_are_its_own(tmp_path: Path) -> None:
+    """One logger serves a process: what an earlier build has logged is not this one's."""
+    dynamic = write_network(tmp_path / "m.onnx", "batch")
+    refused(lambda: build_engine(dynamic, FP32, binding=RTX), ConversionError, "no optimization")
+    graph = write_suppression(tmp_path / "nms.onnx")
+    with pytest.raises(ConversionError, match="no runners") as raised:
+        build_engine(graph, FP32, binding=RTX)
+    assert "no optimization" not in str(raised.value)
 
 
 def test_the_library_is_found_whether_or_not_there_is_a_device() -> None:

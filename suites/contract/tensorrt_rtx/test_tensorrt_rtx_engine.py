@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 
+import onnx
 import pytest
 
 from poseconform.checks.conversion import graph_facts
@@ -32,10 +33,13 @@ def test_the_engine_has_the_ends_of_its_graph_and_the_precision_of_its_flow(
     assert json.loads((folder / "end2end.engine.json").read_text())["precision"] == (
         cell.flow.precision
     )
+    weights = onnx.load(folder / "end2end.onnx").graph.initializer
+    halves = any(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in weights)
+    assert halves is (cell.flow.precision == "fp16")
     assert ("QuantizeLinear" in facts.record.ops) is (cell.flow.precision == "int8")
     assert "NonMaxSuppression" not in facts.record.ops
 
 
-@pytest.mark.checks("finite", "names_and_shapes", "tensors", "batches", "keypoints")
+@pytest.mark.checks("finite", "names_and_shapes", "tensors", "layers", "batches", "keypoints")
 def test_graph_evaluated(cell: Cell, check: Check, judge: Judge, record: Notes) -> None:
     perform_evaluating(check, judge, cell, record)

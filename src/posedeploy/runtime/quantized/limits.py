@@ -29,16 +29,17 @@ class LayerLimit:
 # ---- modify this table to add a limit --------------------------------------------------------
 # fmt: off
 # Measured on figures with the project's own recipes; worst layer / median layer, dB:
-#            ncnn         ONNX Runtime   OpenVINO
+#            ncnn         ONNX Runtime   OpenVINO       TensorRT for RTX (its graph)
 # DSNT                    31.2 / 35.0    33.1 / 37.3    (calibrated weights)
 # DeepPose                31.5 / 35.0    33.2 / 37.2    (calibrated weights)
-# LiteHRNet  1.5 / 28.3   2.5 / 30.8     24.3 / 29.9
-# HRNet                   31.8 / 38.7
-# MSPN                    32.8 / 36.4
+# LiteHRNet  1.5 / 28.3   2.5 / 30.8     24.3 / 29.9    1.5 / 27.3
+# HRNet                   31.8 / 38.7                   26.2 / 34.4
+# MSPN                    32.8 / 36.4                   27.9 / 31.7
 # RLE                     31.5 / 35.0    33.2 / 37.2    (calibrated weights)
-# RTMO                    33.2 / 39.2    29.9 / 37.3    (calibrated weights)
-# RTMPose    15.4 / 31.1  15.4 / 36.8    16.9 / 35.5
-# SimCC      19.8 / 35.3  21.8 / 38.0    29.8 / 37.7
+# RTMO                    33.2 / 39.2    29.9 / 37.3    28.5 / 36.2    (calibrated weights)
+# RTMPose    15.4 / 31.1  15.4 / 36.8    16.9 / 35.5    15.3 / 33.7
+# SimCC      19.8 / 35.3  21.8 / 38.0    29.8 / 37.7    19.9 / 35.3
+# YOLOX-Pose                                            28.5 / 36.4
 # RTMPose calibrated on noise: 6.9 / 22.7.  A limit is 3 dB, half the noise's power, below.
 LAYER_LIMITS: tuple[LayerLimit, ...] = (
     LayerLimit("*", "*", 12.0, 27.0, 0.75,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,14 @@ def measure(
                 meter.add(name, got, values[original(name)])
     operators = {layer.name: layer.operator for layer in layers}
     return Quantized(meter.layers(operators), multiplying)
+
+
+def measure_beside(
+    files: Sequence[str], float_files: Sequence[str], inputs: NDArray[np.float32]
+) -> Quantized:
+    """`measure` of the graphs beside engines: those that the engines were built from."""
+    graph, exact = (str(Path(names[0]).with_suffix(".onnx")) for names in (files, float_files))
+    return measure([graph], [exact], inputs)
 
 
 def original(tensor: str) -> str:

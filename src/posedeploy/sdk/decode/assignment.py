@@ -55,3 +55,9 @@ def _augment(row: int, costs: Costs, row_of: NDArray[np.intp], u: Costs, v: Cost
         previous = int(before[column])
         row_of[column] = row if previous < 0 else row_of[previous]
         column = previous
+
+
+def assigned(costs: Costs) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows and columns of the pairs of `assign`, each `[min(R, C)]`."""
+    rows, columns = np.array(assign(costs), np.intp).reshape(-1, 2).T
+    return rows, columns

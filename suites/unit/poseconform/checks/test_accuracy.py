@@ -120,15 +120,15 @@ def test_a_model_of_other_joints_than_the_figures_is_refused_with_a_code() -> No
 def test_limits_are_found_by_flow() -> None:
     for family in ("HRNet", "RTMPose", "SimCC"):
         for precision in ("bf16", "fp16", "int8"):
-            assert accuracy_limit_for(family, precision).shift is not None
-    assert accuracy_limit_for("RTMPose", "fp32").shift is None
+            assert accuracy_limit_for(family, precision, "openvino").shift is not None
+    assert accuracy_limit_for("RTMPose", "fp32", "ncnn").shift is None
     with pytest.raises(LookupError, match="no limit for the accuracy of HRNet fp8 flows"):
-        accuracy_limit_for("HRNet", "fp8")
+        accuracy_limit_for("HRNet", "fp8", "ncnn")
 
 
 @pytest.mark.parametrize("points", [-5.0, 5.0])
 def test_a_limit_has_two_sides(points: float) -> None:
-    limit = accuracy_limit_for("HRNet", "fp32")
+    limit = accuracy_limit_for("HRNet", "fp32", "ncnn")
     assert limit is not None
     reference = Score(0.8, 0.8, 0.8)
     assert score_failures(reference, reference, limit) == ()
@@ -141,9 +141,9 @@ def test_a_limit_has_two_sides(points: float) -> None:
 
 def test_limits_have_reasons_and_grow_with_coarseness() -> None:
     assert all(row.reason for row in ACCURACY_LIMITS)
-    limits = [accuracy_limit_for("HRNet", precision) for precision in ("fp32", "fp16", "int8")]
+    limits = [accuracy_limit_for("HRNet", p, "ncnn") for p in ("fp32", "fp16", "bf16", "int8")]
     points = [limit.points for limit in limits if limit]
-    assert len(points) == 3
+    assert len(points) == 4
     assert points == sorted(points)
 
 

@@ -92,6 +92,15 @@ def test_nobody_found_at_all_is_no_pass() -> None:
     assert keypoints.failures == ("no detection matches, so no keypoint can be compared",)
 
 
+def test_people_whose_keypoints_are_all_near_ties_are_no_pass() -> None:
+    people = make_people(SCORES)
+    truth = replace(make_truth(people), keypoint_ties=np.ones(people.keypoints.shape[:2], bool))
+    reference = make_reference(truths=[truth])
+    execution = make_execution(as_outputs([people], 6))
+    (failure,) = judge_detected_keypoints(execution, reference, ROW).failures
+    assert "moves every keypoint of the 4 matched detections" in failure
+
+
 def test_numbers_of_matched_detections_are_judged_part_by_part() -> None:
     people, moved = make_people(SCORES), make_people(SCORES)
     moved.keypoints[2, 1, 0] += 0.5

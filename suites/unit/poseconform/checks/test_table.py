@@ -181,6 +181,11 @@ def test_another_precision_than_the_claimed_one_is_named(top_down: Evidence) -> 
     assert found == "inference precision in force: found bf16; expected fp32"
     top_down.ran = with_shapes(top_down.ran, effective_options={"inference_precision": "f32"})
     assert failures(top_down, SIMCC, "precision") == ""
+    bf16 = replace(SIMCC, flow=replace(SIMCC.flow, precision="bf16"))
+    found = failures(top_down, bf16, "precision")
+    assert found == "inference precision in force: found f32; expected bf16"
+    top_down.ran = with_shapes(top_down.ran, effective_options={"inference_precision": "bf16"})
+    assert failures(top_down, bf16, "precision") == ""
 
 
 GRAPHS: dict[str, tuple[dict[str, Any], str, str]] = {

@@ -91,12 +91,14 @@ def test_the_most_particular_row_is_taken_family_first(order: int) -> None:
         assert (row.family, row.backend) == expected
     general, own = (AccuracyLimit(f, "int8", 1, None, "r") for f in ("*", "RTMO"))
     other = AccuracyLimit("RTMO", "fp16", 1, None, "r")
-    accuracies = [general, own, other][::order]
-    assert accuracy_limit_for("RTMO", "int8", accuracies) is own
-    assert accuracy_limit_for("HRNet", "int8", accuracies) is general
-    assert accuracy_limit_for("RTMO", "fp16", accuracies) is other
+    particular = AccuracyLimit("RTMO", "fp16", 1, None, "r", "openvino")
+    accuracies = [general, own, other, particular][::order]
+    assert accuracy_limit_for("RTMO", "int8", "ncnn", accuracies) is own
+    assert accuracy_limit_for("HRNet", "int8", "ncnn", accuracies) is general
+    assert accuracy_limit_for("RTMO", "fp16", "ncnn", accuracies) is other
+    assert accuracy_limit_for("RTMO", "fp16", "openvino", accuracies) is particular
     with pytest.raises(LookupError, match="no limit for the accuracy of HRNet fp16"):
-        accuracy_limit_for("HRNet", "fp16", accuracies)
+        accuracy_limit_for("HRNet", "fp16", "ncnn", accuracies)
 
 
 def test_without_a_row_there_is_no_limit() -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from fixtures.builders import make_cell, make_model
 from fixtures.fake_subject import FakeSubject
+from poseconform.compare.tolerances import NEAR_TIES
 from poseconform.isolation.artifacts import ArtifactCache
 from poseconform.isolation.child import Child, ChildCrash, ChildFailure, ChildTimeout
 from poseconform.isolation.forking import ForkServer
@@ -294,6 +295,18 @@ def test_what_a_reference_depends_on_makes_it_anew(
     other = make_judge(judge.cache, tmp_path / "other", samples, warp)
     other.reference(CELL.model, precision)
     assert names(child).count("write_reference") == 2
+
+
+@pytest.mark.parametrize(("bottom_up", "made"), [(True, 2), (False, 1)])
+def test_margins_of_near_ties_decide_which_detections_a_reference_holds(
+    judge: Judge, child: type[FakeChild], monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+    bottom_up: bool, made: int,
+) -> None:  # fmt: skip
+    model = replace(CELL.model, bottom_up=bottom_up)
+    judge.reference(model, "fp32")
+    monkeypatch.setitem(NEAR_TIES, "fp32", replace(NEAR_TIES["fp32"], match_px=3.0))
+    make_judge(judge.cache, tmp_path / "other").reference(model, "fp32")
+    assert names(child).count("write_reference") == made
 
 
 def test_a_reference_that_fails_fails_every_cell_and_is_not_tried_again(

@@ -45,6 +45,19 @@ def refer(tiny: TinyModel, folder: Path, precision: str = "fp32") -> Reference:
     return read_reference(folder, facts)
 
 
+def of_data_set(keypoints: int, *links: tuple[str, str]) -> str:
+    """Lines of a config whose data set has keypoints a0, a1 and so on."""
+    points = {
+        i: {"name": f"a{i}", "id": i, "color": [0] * 3, "swap": ""} for i in range(keypoints)
+    }
+    skeleton = {i: {"link": link, "id": i, "color": [0] * 3} for i, link in enumerate(links)}
+    metainfo = {
+        "dataset_name": "own", "keypoint_info": points, "skeleton_info": skeleton,
+        "joint_weights": [1.0] * keypoints, "sigmas": [0.1] * keypoints,
+    }  # fmt: skip
+    return f"test_dataloader = dict(dataset=dict(metainfo={metainfo}))"
+
+
 Temp = pytest.TempPathFactory
 
 
@@ -134,6 +147,15 @@ def test_half_precision_has_a_wider_ref_error(
     half = refer(tiny_model("rtmpose_t"), tmp_path, "fp16")
     np.testing.assert_array_equal(half.outputs["simcc_x"], simcc.outputs["simcc_x"])
     assert half.ref_errors["simcc_x"].rms > 30 * simcc.ref_errors["simcc_x"].rms
+
+
+def test_bf16_of_a_detector_has_a_wider_ref_error(
+    yolox: Reference, tiny_model: Callable[[str], TinyModel], tmp_path: Path
+) -> None:
+    """Mmpose's `predict` ends with numpy, which has no bf16."""
+    rounded = refer(tiny_model("yoloxpose_tiny"), tmp_path, "bf16")
+    for name in ("dets.boxes", "keypoints.xy"):
+        assert rounded.ref_errors[name].rms > 300 * yolox.ref_errors[name].rms > 0
 
 
 def test_a_ref_error_is_measured_by_three_runs_at_fp32() -> None:
@@ -248,8 +270,22 @@ def test_selected_keypoints_are_known(
     tiny = tiny_model("rtmpose_t")
     path = tmp_path / "model.py"
     selection = "dict(test_cfg=dict(output_keypoint_indices=[5, 3, 4]))"
-    path.write_text(f"_base_ = {str(tiny.config)!r}\nmodel = {selection}")
+    path.write_text(f"_base_ = {str(tiny.config)!r}\nmodel = {selection}\n{of_data_set(3)}")
     found = refer(TinyModel(path, tiny.checkpoint), tmp_path)
     assert found.selected is not None
     assert found.selected.tolist() == [5, 3, 4]
     assert (found.keypoints.shape[1], found.image_keypoints[0].shape) == (17, (1, 3, 2))
+
+
+def test_the_skeleton_is_the_data_sets(
+    tiny_model: Callable[[str], TinyModel], tmp_path: Path
+) -> None:
+    """DEKR's net that scores people reads it; mmpose's `init_model` would take COCO's."""
+    tiny = tiny_model("rtmpose_t")
+    saved = torch.load(tiny.checkpoint, weights_only=True)
+    saved["meta"] = {}  # a checkpoint without metadata
+    torch.save(saved, tmp_path / "weights.pth")
+    path = tmp_path / "model.py"
+    path.write_text(f"_base_ = {str(tiny.config)!r}\n{of_data_set(17, ('a16', 'a2'))}")
+    model = reference.load_model(str(path), str(tmp_path / "weights.pth"))
+    assert model.dataset_meta["skeleton_links"] == [(16, 2)]

@@ -129,3 +129,18 @@ def test_values_that_are_no_numbers_excuse_nothing(value: float) -> None:
     outputs["output"][0, 0] = value
     refinement = heatmap_refinement(make_codec("dark"), outputs)
     assert refinement.reach(1e-3)[0, 0] == 0.0
+
+
+@pytest.mark.parametrize("name", CODECS)
+def test_a_map_without_a_peak_has_no_place_where_mmpose_reads_another_map(name: str) -> None:
+    """`refine_keypoints_dark_udp` steps from cell (-1, -1), by cells of the map before."""
+    codec, outputs = make_codec(name), make_outputs(0.0)
+    outputs["output"][:, 5] -= 3
+    lifted = {"output": outputs["output"].copy()}
+    lifted["output"][:, 4, -4:, -4:] += 1  # below its highest value at most of the samples
+    before, after = (decode_outputs(codec, maps)[0][:, 5] for maps in (outputs, lifted))
+    moves = np.abs(after - before).max() > 0.1
+    assert moves == (name == "udp")
+    reach = heatmap_refinement(codec, outputs).reach(1e-6)[:, 5]
+    assert np.isinf(reach).all() == moves
+    assert np.isfinite(heatmap_refinement(codec, outputs).reach(1e-6)[:, 4]).all()

@@ -18,7 +18,7 @@ from poseconform.subject.environment import (
 )
 from poseconform.subject.warping import own_warp
 from posedeploy.runtime import Availability, Code
-from posedeploy.runtime.machine import cpu_facts, gpu_facts
+from posedeploy.runtime.machine import cpu_facts, cpu_flags, gpu_facts
 
 CPUINFO = """processor\t: 0
 model name\t: A Fast One
@@ -36,17 +36,19 @@ def test_a_cpu_has_a_name_and_the_flags_that_matter(tmp_path: Path) -> None:
     facts = cpu_facts(path)
     assert facts["model"] == "A Fast One"
     assert facts["isa"] == "avx2 avx512f f16c"
+    assert cpu_flags(path) == frozenset({"fpu", "avx2", "f16c", "avx512f"})
 
 
 def test_features_are_what_arm_calls_flags(tmp_path: Path) -> None:
     path = tmp_path / "cpuinfo"
-    path.write_text("processor : 0\nFeatures : fp asimd\n")
-    assert cpu_facts(path)["isa"] == ""
+    path.write_text("processor : 0\nFeatures : fp asimd bf16\n")
+    assert cpu_facts(path)["isa"] == "bf16"
     assert cpu_facts(path)["model"] == "unknown"
 
 
 def test_a_system_without_facts_is_no_error(tmp_path: Path) -> None:
     assert set(cpu_facts(tmp_path / "none")) == {"count", "machine"}
+    assert cpu_flags(tmp_path / "none") is None
 
 
 def test_the_fingerprint_is_json_and_names_probed_backends() -> None:

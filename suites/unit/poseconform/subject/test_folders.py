@@ -87,6 +87,9 @@ def test_of_a_file_that_cannot_be_read_the_json_tells(tmp_path: Path, content: A
     ncnn = write(folder, backend="ncnn", net="a.param", weights="a.bin", precision="FP16")
     flow = read_flow(ncnn, SIMCC)
     assert (flow.backend, flow.precision, flow.files) == ("ncnn", "fp16", ("a.param", "a.bin"))
+    assert flow.inference_precision == ""
+    flow = read_flow(write(folder, backend="openvino", net="a.xml", precision="BF16"), SIMCC)
+    assert (flow.precision, flow.inference_precision) == ("bf16", "bf16")
 
 
 def test_where_a_detectors_graph_ends_is_read_from_its_outputs(tmp_path: Path) -> None:

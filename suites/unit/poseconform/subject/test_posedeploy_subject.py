@@ -151,3 +151,10 @@ def test_weights_are_made_for_a_name_in_the_zoo_or_for_a_config() -> None:
     assert subject.checkpoint_for(listed) == "rtmpose_t-fitted.pth"
     subject.checkpoint_for(make_model(name="mine", tiers=(), config="mine.py"))
     assert calls == [("rtmpose_t", "fitted", 3), ("mine.py", "calibrated", 0)]
+
+
+def test_a_model_of_the_zoo_is_known_by_its_name_alone() -> None:
+    subject = PosedeploySubject()
+    assert subject.has_model("rtmpose_t")
+    assert subject.has_model("td-hm_ViTPose-huge_8xb64-210e_coco-256x192")
+    assert not subject.has_model("td-hm_ViTPose-*")

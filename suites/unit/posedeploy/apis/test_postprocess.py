@@ -53,6 +53,8 @@ REFUSED: tuple[tuple[str, dict[str, Any], str, dict[str, Any], str], ...] = (
     (ENDED, {"backend": "ncnn"}, "rtmpose_t", {}, "no layer that finds the place of a maximum"),
     (ENDED, {"raw": {"backend_config": {"inference_precision": "f16"}}}, "rtmpose_t", {},
      "'f16' with export_postprocess; expected f32"),
+    (ENDED, {"precision": "bf16", "backend": "openvino"}, "rtmpose_t", {},
+     "backend_config.precision: found 'bf16' with export_postprocess; expected fp32"),
 )
 # fmt: on
 

@@ -33,7 +33,7 @@ def test_options_choose_among_them() -> None:
     [
         (("--backend=fax",), "no config of that kind"),
         (("--head=simc",), "Did you mean simcc"),
-        (("--precision=fp8",), "fp32, fp16, int8"),
+        (("--precision=fp8",), "fp32, fp16, bf16, int8"),
     ],
 )
 def test_what_is_not_listed_is_an_error(words: tuple[str, ...], message: str) -> None:

@@ -20,8 +20,11 @@ ROWS = [(row, name) for table in (DEFERRED, UNUSABLE) for row in table for name 
 # A user's module of `custom_imports`: it imports mmpose's modules first, then each package itself.
 CUSTOM = """
 import inspect
+import io
 import json
 
+import mmcv.image.io
+import mmengine
 import mmpose.codecs, mmpose.datasets.transforms, mmpose.models
 import onnx_ir
 from mmengine.config import Config
@@ -49,8 +52,15 @@ try:
 except RuntimeError as error:
     refused = str(error)
 
+written = mmengine.dump(dict(a=[1]), file_format="yaml")
+again = mmengine.fileio.handlers.YamlHandler().load_from_fileobj(io.StringIO(written))
+try:
+    mmcv.image.io.tifffile.imread("nothing.tif")
+except FileNotFoundError as error:
+    read += type(error).__name__
+
 # and so has a user's code
-import munkres, scipy.io, scipy.stats, sympy, torch, yapf
+import munkres, scipy.io, scipy.stats, sympy, tifffile, torch, yaml, yapf
 import torch.distributed.fsdp, torch.distributed.optim
 from scipy.stats import truncnorm
 from torch.distributed.fsdp import FullyShardedDataParallel
@@ -61,9 +71,10 @@ class Own(munkres.Munkres): pass
 real = [inspect.isclass(ZeroRedundancyOptimizer), issubclass(Sharded, torch.nn.Module),
         isinstance(truncnorm, scipy.stats.rv_continuous), isinstance(sympy.Integer(1), sympy.Expr),
         callable(scipy.io.loadmat), callable(yapf.yapf_api.FormatCode),
+        inspect.isfunction(tifffile.imread), inspect.isclass(yaml.CLoader),
         not is_model_wrapper(torch.nn.Identity())]
 print(json.dumps(dict(loaded=loaded, text=text, moved=moved, pairs=pairs, total=total, read=read,
-                      refused=refused, real=real)))
+                      refused=refused, real=real, again=again)))
 """
 
 
@@ -96,7 +107,8 @@ def test_what_runs_them_has_the_real_ones(found: dict[str, Any]) -> None:
     assert found["moved"] == [2, 3]
     assert found["pairs"] == [[0, 0], [1, 1]]
     assert found["total"].replace(" ", "") in {"a+1", "SymbolicDim(a+1)"}
-    assert found["read"] == "FileNotFoundError"
+    assert found["read"] == "FileNotFoundError" * 2  # of scipy.io and of tifffile
+    assert found["again"] == {"a": [1]}
 
 
 def test_a_users_module_imports_the_real_ones(found: dict[str, Any]) -> None:

@@ -124,3 +124,18 @@ def test_a_scope_that_was_renamed_has_its_present_name() -> None:
         "backbone": {"type": "mmpretrain.VisionTransformer"},
         "neck": [{"_scope_": "mmpretrain", "type": "FakeNeck"}],
     }
+
+
+@pytest.mark.parametrize(
+    ("scope", "value", "expected"),
+    [
+        ("mmcls", False, {"out_type": "featmap"}),
+        ("mmcls", True, {"output_cls_token": True}),  # the class token is no map
+        ("mmpretrain", False, {"output_cls_token": False}),  # never was a field of it
+    ],
+)
+def test_a_field_of_the_former_name_has_its_present_name(
+    scope: str, value: bool, expected: dict[str, Any]
+) -> None:
+    tree = {"type": f"{scope}.VisionTransformer", "output_cls_token": value}
+    assert without_missing_scopes(tree) == {"type": "mmpretrain.VisionTransformer", **expected}

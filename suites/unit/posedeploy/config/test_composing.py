@@ -30,11 +30,13 @@ UPDATE = bool(os.environ.get("POSEDEPLOY_UPDATE_SNAPSHOTS"))
 # At least one of each backend, each option and each head kind: to be read.
 SHOWN = (
     "pose-detection_coreml-fp16_static-256x192",
+    "pose-detection_ncnn-bf16_static-256x192",
     "pose-detection_ncnn-fp16_static-384x288",
     "pose-detection_rtmo_openvino-fp16-f16_static-416x416",
     "pose-detection_rtmo_tensorrt-int8_static-640x640",
     "pose-detection_simcc_onnxruntime-fp16-keypoints_dynamic",
     "pose-detection_simcc_onnxruntime-int8_dynamic",
+    "pose-detection_simcc_openvino-bf16_static-256x192",
     "pose-detection_simcc_pplnn-fp16_static-256x192",
     "pose-detection_torchscript_static-256x256",
     "pose-detection_yolox-pose_onnxruntime-fp16_static",

@@ -75,6 +75,7 @@ def test_its_nms_settings_are_read(tmp_path: Path) -> None:
     ("backend", "precision"),
     [
         ("dict(type='ncnn', precision='FP16')", "fp16"),
+        ("dict(type='ncnn', precision='BF16')", "bf16"),
         ("dict(type='ncnn', precision='INT8')", "int8"),
         ("dict(type='onnxruntime', precision='fp16')", "fp16"),
         ("dict(type='tensorrt', common_config=dict(fp16_mode=True, int8_mode=True))", "int8"),
@@ -86,6 +87,7 @@ def test_every_way_to_write_a_precision_is_read(
 ) -> None:
     config = load_deploy_config(write(tmp_path, f"{BASE}backend_config = {backend}\n"))
     assert config.precision == precision
+    assert config.inference_precision == ("bf16" if precision == "bf16" else "")
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def test_printed_names_parse_back(name: DeployConfigName) -> None:
         DeployConfigName,
         st.sampled_from(head_words()),
         st.sampled_from([row.name for row in BACKENDS]),
-        st.sampled_from(["fp32", "fp16", "int8"]),
+        st.sampled_from(["fp32", "fp16", "bf16", "int8"]),
         st.sampled_from(SHAPE_MODES),
         st.none(),
         st.sampled_from(["", *OPTIONS]),
@@ -81,6 +81,13 @@ def test_names_off_the_grammar_are_refused(text: str) -> None:
         ("ncnn_dynamic-256x192", "a dynamic batch", "static"),
         ("openvino-int8-f16_static", "option f16", "openvino with fp16"),
         ("onnxruntime-fp16-f16_static", "option f16", "openvino with fp16"),
+        ("openvino-bf16-f16_static", "option f16", "openvino with fp16"),
+        ("onnxruntime-bf16_static", "precision bf16", "onnxruntime has: fp32, fp16, int8"),
+        (
+            "simcc_openvino-bf16-keypoints_static",
+            "option keypoints",
+            "it for openvino with fp32, fp16, int8 alone",
+        ),
         ("simcc_tensorrt-nms_static", "option nms", "rtmo, yolox-pose alone"),
     ],
 )
@@ -96,5 +103,5 @@ def test_a_conflict_names_the_part_and_what_there_is(name: str, part: str, there
 def test_the_grammar_is_written_with_the_words_of_the_rows() -> None:
     assert grammar() == (
         "pose-detection[_{associative-embedding,cid,dekr,regression,rtmo,simcc,vis,yolox-pose}]"
-        "_{backend}[-{fp16,int8}][-{f16,keypoints,nms}]_{static,dynamic}[-{H}x{W}]"
+        "_{backend}[-{fp16,bf16,int8}][-{f16,keypoints,nms}]_{static,dynamic}[-{H}x{W}]"
     )

@@ -20,6 +20,7 @@ NEAREST = {
     f"{P}_simcc_ort_dynamic":                     f"{P}_simcc_onnxruntime_dynamic",
     f"{P}_simcc_onnxruntime-fp32_dynamic":        f"{P}_simcc_onnxruntime_dynamic",
     f"{P}_simcc_onnxruntime_half_dynamic":        f"{P}_simcc_onnxruntime-fp16_dynamic",
+    f"{P}_simcc_openvino_bfloat16_static":       f"{P}_simcc_openvino-bf16_static",
     f"{P}_simcc_trt-fp16_static_256x192":         f"{P}_simcc_tensorrt-fp16_static-256x192",
     f"{P}_simcc_openvno_static-384x288":          f"{P}_simcc_openvino_static-384x288",
     f"{P}_rtmo_tensorrt_nms_static-640x640":      f"{P}_rtmo_tensorrt-nms_static-640x640",

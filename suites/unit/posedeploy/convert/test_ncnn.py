@@ -120,6 +120,17 @@ def test_files_are_named_by_the_contract_and_compute_the_same(
     np.testing.assert_allclose(session.run({"input": image.numpy()})["one"], expected, atol=limit)
 
 
+def test_bf16_converts_where_nothing_computes_in_it(tmp_path: Path) -> None:
+    """Its files are those of fp32, whose numbers are checked in float32."""
+    pytest.importorskip("ncnn")
+    converted = convert(tmp_path, precision="bf16")
+    files = [tmp_path / "out" / name for name in converted.files]
+    assert (converted.precision, weight_precision(files[0], files[1])) == ("bf16", "fp32")
+    assert converted.declared is not None
+    assert converted.declared.inputs == (TensorInfo("input", SHAPE, "float32"),)
+    assert {info.name for info in converted.declared.outputs} == {"one", "two"}
+
+
 @pytest.mark.parametrize(
     ("behind", "layer"),
     [("slices", "Tensor.slice"), ("topk", "torch.topk"), ("norm", "aten::linalg_norm")],

@@ -331,6 +331,12 @@ class Subject:
     def size(self) -> tuple[int, int]:
         return self.config.input_size
 
+    def sized_config(self, flow: str) -> DeployConfig:
+        """The deploy config of a flow whose names end with the input's size."""
+        width, height = self.size
+        name = f"pose-detection_{_ROWS[self.name].variant}{flow}-{height}x{width}"
+        return load_deploy_config(name)
+
     def deploy_config(self, shape_mode: str = "static", **changes: Any) -> DeployConfig:
         name = f"pose-detection_{_ROWS[self.name].variant}onnxruntime_{shape_mode}"
         return dataclasses.replace(load_deploy_config(name), **{"input_shape": None} | changes)
@@ -455,6 +461,12 @@ def subject(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Subject
         return made
 
     return make
+
+
+@pytest.fixture(params=[name for name in _ROWS if "/" not in name])
+def each_subject(request: pytest.FixtureRequest, subject: Callable[[str], Subject]) -> Subject:
+    """The tiny model of every row; of detectors, those of one class."""
+    return subject(str(request.param))
 
 
 @pytest.fixture(scope="session")

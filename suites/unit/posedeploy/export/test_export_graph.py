@@ -223,6 +223,19 @@ def test_a_file_that_the_checker_refuses_is_not_left(tmp_path: Path) -> None:
     assert not path.exists()
 
 
+def test_a_graph_beyond_protobufs_limit_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ViTPose-huge has 2.5 GB of weights."""
+    proto = _model([node("Add", ["x", "w"], ["y"])], initializers=[("w", [1.0] * 3, np.float32)])
+    monkeypatch.setattr(onnx.checker, "MAXIMUM_PROTOBUF", 11)
+    with pytest.raises(ConversionError, match=r"GB of weights; expected at most .* protobuf"):
+        write_checked(proto, tmp_path / "large.onnx")
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr(onnx.checker, "MAXIMUM_PROTOBUF", 12)
+    write_checked(proto, tmp_path / "large.onnx")
+
+
 def test_opset_18_is_lowered_where_that_is_exact() -> None:
     nodes = [
         node("ReduceMean", ["x", "axes"], ["a"], keepdims=1, noop_with_empty_axes=0),

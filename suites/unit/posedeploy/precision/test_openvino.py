@@ -13,6 +13,7 @@ import pytest
 from fixtures.small_graphs import detector_graph, noise, simcc_graph
 from posedeploy.config import DeployConfig, load_deploy_config
 from posedeploy.convert import get_converter
+from posedeploy.convert.openvino import weight_precision
 from posedeploy.errors import BadInputError, ConversionError, UnavailableError
 from posedeploy.precision import openvino_int8
 from posedeploy.precision.openvino_int8 import quantize_openvino, quantized_layers
@@ -74,6 +75,26 @@ def test_a_file_declares_that_it_is_computed_in_f16(tmp_path: Path) -> None:
     again = SessionOptions("fp16", extra={"inference_precision": "f32"})
     session = get_runtime("openvino").load(files, "cpu", again)
     assert session.effective_options["inference_precision"] == "f32"
+
+
+def test_bf16_stores_float32_and_computes_in_bf16(tmp_path: Path) -> None:
+    done, files = convert(tmp_path, "bf16")
+    assert done.precision == "bf16"
+    assert weight_precision(ov.Core().read_model(files[0])) == "fp32"
+    if not probe_on("openvino", "cpu", "bf16").ok:
+        with pytest.raises(PrecisionError, match="bf16"):
+            run(files, "bf16", "simcc_x")
+        return
+    session = get_runtime("openvino").load(files, "cpu", SessionOptions("bf16"))
+    assert session.effective_options["inference_precision"] == "bf16"
+    assert 20 < sqnr(run(files, "fp32", "simcc_x"), run(files, "bf16", "simcc_x")) < 60
+
+
+def test_an_inference_precision_that_the_precision_rules_out_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match="expected one of bf16 at precision bf16"):
+        convert(tmp_path, "bf16", inference_precision="f32")
+    with pytest.raises(BadInputError, match="expected one of f32, f16 at precision fp16"):
+        convert(tmp_path, "fp16", inference_precision="bf16")
 
 
 def test_an_inference_precision_that_is_none_is_refused(tmp_path: Path) -> None:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from posedeploy.runtime import Session, SessionOptions, TensorInfo, get_runtime
-from posedeploy.runtime.ncnn import foreign_type, read_inputs, what_is_wrong
+from posedeploy.runtime import (
+    Code,
+    PrecisionError,
+    Session,
+    SessionOptions,
+    TensorInfo,
+    get_runtime,
+)
+from posedeploy.runtime.host import Host
+from posedeploy.runtime.ncnn import Ncnn, foreign_type, read_inputs, what_is_wrong
 
 pytest.importorskip("ncnn")
 
@@ -72,9 +81,41 @@ def test_an_input_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16", "int8"])
 def test_every_switch_of_a_precision_is_set(tmp_path: Path, precision: str) -> None:
-    assert load(write(tmp_path), precision=precision).effective_options == {
+    runtime = Ncnn(Host(cpu_flags=lambda: frozenset({"avx512_bf16"})))
+    session = runtime.load(write(tmp_path), "cpu", SessionOptions(precision))
+    assert session.effective_options == {
         "inference_precision": precision, "num_threads": "1", "winograd": "true",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ({"avx2", "avx512f"}, "would emulate bf16: it has none of avx512_bf16, avx_ne_convert, "),
+        ({"asimd"}, "it has none of avx512_bf16, avx_ne_convert, bf16"),
+        (None, "may emulate bf16: the system does not list its features in /proc/cpuinfo"),
+    ],
+)
+def test_bf16_is_unavailable_where_the_cpu_would_emulate_it(
+    tmp_path: Path, flags: set[str] | None, words: str
+) -> None:
+    runtime = Ncnn(Host(cpu_flags=lambda: None if flags is None else frozenset(flags)))
+    found = runtime.probe_inference_precision("bf16")
+    assert found.code is Code.NO_DEVICE
+    assert words in found.reason
+    assert found.version
+    with pytest.raises(PrecisionError, match=re.escape(words)):
+        runtime.load(write(tmp_path), "cpu", SessionOptions("bf16"))
+    assert runtime.load(write(tmp_path), "cpu", SessionOptions("fp16")).inputs
+
+
+@pytest.mark.parametrize("flag", ["avx512_bf16", "avx_ne_convert", "bf16"])
+def test_one_set_of_instructions_for_bf16_is_enough(flag: str) -> None:
+    def run(_code: str, _seconds: float) -> tuple[int, str]:
+        return 0, ""
+
+    runtime = Ncnn(Host(run=run, cpu_flags=lambda: frozenset({"fma", flag})))
+    assert runtime.probe_inference_precision("bf16").ok
 
 
 def test_a_layer_that_ncnn_lacks_is_named(tmp_path: Path) -> None:

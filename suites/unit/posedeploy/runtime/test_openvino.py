@@ -270,6 +270,7 @@ def test_an_operator_that_it_lacks_is_a_conversion_error(tmp_path: Path) -> None
     ("status", "listed", "word", "code", "words"),
     [
         (0, "BF16 FP32 INT8", "bf16", Code.AVAILABLE, ""),
+        (0, "FP32 INT8", "bf16", Code.NO_DEVICE, "does not compute in bf16 on this CPU, but in"),
         (
             0,
             "BF16 FP32 INT8",
@@ -288,9 +289,27 @@ def test_a_precision_that_the_processor_lacks_is_unavailable(
     def run(code: str, _seconds: float) -> tuple[int, str]:
         return (status, listed) if "OPTIMIZATION_CAPABILITIES" in code else (0, "")
 
-    found = OpenVino(Host(run=run)).probe_inference_precision(word)
+    flags = frozenset({"avx512_bf16"})
+    found = OpenVino(Host(run=run, cpu_flags=lambda: flags)).probe_inference_precision(word)
     assert found.code is code
     assert words in found.reason
+
+
+def test_bf16_that_the_plugin_takes_and_the_cpu_lacks_is_unavailable(files: list[Path]) -> None:
+    """The plugin lists what it can emulate too: bf16 on every CPU with AVX-512."""
+
+    def run(_code: str, _seconds: float) -> tuple[int, str]:
+        return 0, "BF16 FP32 INT8"
+
+    emulating = OpenVino(Host(run=run, cpu_flags=lambda: frozenset({"avx2", "avx512f"})))
+    words = "this CPU would emulate bf16: it has none of avx512_bf16, avx_ne_convert, bf16"
+    found = emulating.probe_inference_precision("bf16")
+    assert (found.code, found.reason) == (Code.NO_DEVICE, words)
+    assert emulating.probe_inference_precision("f32").ok
+    with pytest.raises(PrecisionError, match=words):
+        emulating.load(files, "cpu", SessionOptions("bf16"))
+    unlisted = OpenVino(Host(run=run, cpu_flags=lambda: None))  # on Windows the plugin knows best
+    assert unlisted.probe_inference_precision("bf16").ok
 
 
 def test_what_this_processor_lists_is_what_is_computed(files: list[Path]) -> None:
@@ -301,7 +320,7 @@ def test_what_this_processor_lists_is_what_is_computed(files: list[Path]) -> Non
             session = get_runtime("openvino").load(files, "cpu", options)
             assert session.effective_options["inference_precision"] == word
         else:
-            with pytest.raises(PrecisionError, match=f"not in {word} as it was set"):
+            with pytest.raises(PrecisionError, match=f"(not in|emulate) {word}"):
                 get_runtime("openvino").load(files, "cpu", options)
 
 

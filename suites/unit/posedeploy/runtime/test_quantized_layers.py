@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from posedeploy.runtime.quantized import ncnn_param, onnx_qdq, openvino_ir
 from posedeploy.runtime.quantized.noise import NoiseMeter
+from posedeploy.runtime.registry import BACKENDS, CPU, INT8
 
 RNG = np.random.default_rng(5)
 FIRST = RNG.normal(size=(4, 3, 3, 3)).astype(np.float32)
@@ -110,6 +111,22 @@ def test_an_onnx_float32_file_with_other_tensors_is_refused(tmp_path: Path) -> N
     onnx.save(other, tmp_path / "f.onnx")
     with pytest.raises(ValueError, match=r"1 tensors .* the first: first"):
         onnx_qdq.measure([str(int8_onnx(tmp_path / "q.onnx"))], [str(tmp_path / "f.onnx")], INPUTS)
+
+
+def test_layers_of_an_engine_are_those_of_the_graph_beside_it(tmp_path: Path) -> None:
+    for folder, write in (("int8", int8_onnx), ("fp32", float_onnx)):
+        (tmp_path / folder).mkdir()
+        write(tmp_path / folder / "end2end.onnx")
+    engine, exact = (str(tmp_path / folder / "end2end.engine") for folder in ("int8", "fp32"))
+    found = onnx_qdq.measure_beside([engine], [exact], INPUTS)
+    assert ([layer.name for layer in found.layers], found.multiplying) == (["first"], 2)
+
+
+def test_int8_files_that_are_run_or_evaluated_without_a_device_are_measured() -> None:
+    """No tolerance holds for outputs of int8: without its layers a cell has no `numeric`."""
+    rows = [row for row in BACKENDS if INT8 in row.precisions]
+    here = [row for row in rows if CPU in row.devices or row.evaluator]
+    assert [row.name for row in here if not row.measure] == []
 
 
 # ---- OpenVINO --------------------------------------------------------------------------------

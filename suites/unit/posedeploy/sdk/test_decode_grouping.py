@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from posedeploy.errors import BadInputError
 from posedeploy.sdk.decode import compile_decoder
-from posedeploy.sdk.decode.assignment import assign
+from posedeploy.sdk.decode.assignment import assigned
 from posedeploy.sdk.decode.associative_embedding import resized
 from posedeploy.sdk.decode.people import largest, only_peaks
 from posedeploy.sdk.fields import Node
@@ -145,11 +145,15 @@ def test_associative_embedding_is_mmposes_codec(
 def test_an_assignment_costs_the_least(costs: NDArray[np.int8]) -> None:
     from scipy.optimize import linear_sum_assignment
 
-    pairs = assign(costs.astype(np.float64))
-    rows, columns = zip(*pairs, strict=True)
-    assert len(pairs) == min(costs.shape) == len(set(rows)) == len(set(columns))
+    rows, columns = assigned(costs.astype(np.float64))
+    assert len(rows) == min(costs.shape) == len(set(rows)) == len(set(columns))
     exact = costs[linear_sum_assignment(costs)].sum()
-    assert sum(int(costs[pair]) for pair in pairs) == exact
+    assert int(costs[rows, columns].sum()) == exact
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (0, 0)])
+def test_nobody_is_assigned_to_nobody(shape: tuple[int, int]) -> None:
+    assert [len(side) for side in assigned(np.zeros(shape))] == [0, 0]
 
 
 def cid_head(channels: int = 6) -> Any:

@@ -15,7 +15,14 @@ import onnx
 import pytest
 
 from posedeploy.errors import BadInputError, UnavailableError
-from posedeploy.runtime import Arrays, Availability, Code, Session, SessionOptions
+from posedeploy.runtime import (
+    Arrays,
+    Availability,
+    Code,
+    PrecisionError,
+    Session,
+    SessionOptions,
+)
 from posedeploy.runtime.onnxruntime import OnnxRuntime
 from posedeploy.sdk import PoseDetector
 
@@ -133,6 +140,7 @@ class Replaced(OnnxRuntime):
 
     calls: list[int] = field(default_factory=list)
     missing: str = ""
+    emulated: str = ""  # a precision
 
     def probe_device(self, kind: str) -> Availability:
         return Availability(Code.NO_DEVICE, f"the driver has no {kind}")
@@ -140,6 +148,8 @@ class Replaced(OnnxRuntime):
     def load(self, files: Sequence[Path], device: str, options: SessionOptions) -> Any:
         if self.missing:
             raise ImportError(f"No module named {self.missing!r}")
+        if options.precision == self.emulated:
+            raise PrecisionError(f"this CPU would emulate {self.emulated}")
         return CountedSession(super().load(files, device, options), self.calls)
 
 
@@ -309,6 +319,14 @@ def test_weights_outside_the_graph_are_not_read(folders: Any) -> None:
 def test_a_backend_that_is_not_installed(folders: Any) -> None:
     with pytest.raises(UnavailableError, match="pip install onnxruntime"):
         PoseDetector(folders.make("simcc"), runtime=Replaced(missing="onnxruntime"))
+
+
+def test_a_folder_is_computed_in_its_own_precision_or_not_at_all(folders: Any) -> None:
+    folder = folders.make("simcc", lambda content: entry(content).update(precision="BF16"))
+    detector = PoseDetector(folder, runtime=Replaced(emulated="fp32"))
+    assert detector.model.precision == "bf16"
+    with pytest.raises(UnavailableError, match="this CPU would emulate bf16; expected a machine"):
+        PoseDetector(folder, runtime=Replaced(emulated="bf16"))
 
 
 def test_importing_the_sdk_loads_no_training_framework_and_no_backend() -> None:
