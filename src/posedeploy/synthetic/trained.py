@@ -16,10 +16,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from posedeploy.config import ModelConfig
+from posedeploy.config import ModelConfig, load_model_config
 from posedeploy.errors import BadInputError
 from posedeploy.paths import whole_file
-from posedeploy.zoo.table import MODELS, config_path
+from posedeploy.zoo.table import MODELS, config_path, model_row
 
 if TYPE_CHECKING:
     import torch
@@ -58,6 +58,22 @@ def trained_content(path: Path) -> dict[str, Any]:
         "meta": checkpoint.meta,
         "state_dict": {name: _dithered(name, t) for name, t in checkpoint.state_dict.items()},
     }
+
+
+def stored_backbone(name: str, folder: Path | None = None) -> dict[str, torch.Tensor]:
+    """The backbone's part of the stored weights of a model of the zoo, names without the prefix.
+
+    Raises:
+        BadInputError: None are stored.
+    """
+    path = trained_file(load_model_config(config_path(model_row(name))), folder)
+    if path is None:
+        raise BadInputError(
+            f"{folder or weights_folder()}", f"no weights of {name}", f"{name}.pth",
+            f"Train {name} and store its weights first: another model starts from its backbone.",
+        )  # fmt: skip
+    prefix, state = "backbone.", trained_content(path)["state_dict"]
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
 
 def _dithered(name: str, stored: torch.Tensor) -> torch.Tensor:

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from posedeploy.config import ModelConfig, load_model_config
 from posedeploy.errors import PoseDeployError
 from posedeploy.synthetic.accuracy.evaluation import Evaluation, measures_of
+from posedeploy.synthetic.trained import stored_backbone
 from posedeploy.synthetic.training.loop import Settings, Training
 from posedeploy.synthetic.training.recipes import RECIPES, recipe_of
 from posedeploy.zoo.table import config_path, model_row
@@ -50,7 +51,7 @@ def _training(options: argparse.Namespace, model_config: ModelConfig) -> Trainin
     if options.resume:
         training.resume()
     else:
-        training.start()
+        training.start(stored_backbone(recipe.backbone_of) if recipe.backbone_of else None)
     return training
 
 

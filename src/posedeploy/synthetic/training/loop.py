@@ -92,17 +92,25 @@ class Training:
         """Steps in all."""
         return self._recipe.steps
 
-    def start(self) -> None:
+    def start(self, backbone: Mapping[str, torch.Tensor] | None = None) -> None:
         """Begin the log.
 
+        Args:
+            backbone: Weights that the backbone starts from, None for the initialization of the
+                model's config.
+
         Raises:
-            BadInputError: The folder has a training already.
+            BadInputError: The folder has a training already, or the weights are of another
+                backbone.
         """
         if (self._folder / _STATE).is_file():
             raise BadInputError(
                 f"--out {self._folder}", "a training that was begun", "a folder without one",
                 "Give --resume to go on with it, or another folder.",
             )  # fmt: skip
+        if backbone is not None:
+            for model in (self._model, self._average.module):
+                _load_backbone(model, backbone, self._recipe.backbone_of)
         write_text(self._folder / _LOG, "")
 
     def resume(self) -> None:
@@ -267,6 +275,16 @@ def _fresh_model(model_config: ModelConfig, recipe: Recipe) -> Any:
     model: Any = build_model(model_config_from(config), None)
     model.init_weights()
     return model.train()
+
+
+def _load_backbone(model: Any, weights: Mapping[str, torch.Tensor], name: str) -> None:
+    try:
+        model.backbone.load_state_dict(weights)
+    except RuntimeError as error:
+        raise BadInputError(
+            f"the backbone of {name or 'these weights'}", str(error), "the model's own backbone",
+            "Name a model with the same backbone in training/recipes.py.",
+        ) from error  # fmt: skip
 
 
 def _parameter_groups(model: nn.Module, decay: float) -> list[dict[str, Any]]:

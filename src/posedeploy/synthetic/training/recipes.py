@@ -36,6 +36,8 @@ class Recipe:
         average: Of the exponential moving average of the weights: part of it that a step keeps.
         phases: Changes of the head.
         config: Fields of mmpose's head config that differ from the model's own.
+        backbone_of: A model of the zoo whose stored weights the backbone starts from; '' for the
+            initialization of the model's config.
     """
 
     steps: int
@@ -47,6 +49,7 @@ class Recipe:
     average: float = 0.998
     phases: tuple[Phase, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
+    backbone_of: str = ""
 
 
 # mmpose trains YOLOX-Pose with its L1 losses in the last 20 of 300 epochs only, after a start from

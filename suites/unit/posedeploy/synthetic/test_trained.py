@@ -10,8 +10,10 @@ import pytest
 import torch
 
 from posedeploy.config import load_model_config
+from posedeploy.errors import BadInputError
 from posedeploy.synthetic.trained import (
     main,
+    stored_backbone,
     stored_facts,
     trained_content,
     trained_file,
@@ -69,6 +71,15 @@ def test_weights_belong_to_the_zoos_own_config(tmp_path: Path) -> None:
     other = load_model_config(config_path(model_row("rtmpose_s")))
     assert trained_file(other, tmp_path / "w") is None
     assert trained_file(config, tmp_path / "absent") is None
+
+
+def test_a_backbone_is_that_of_stored_weights(tmp_path: Path) -> None:
+    state = {"backbone.stem.bias": torch.ones(3), "head.bias": torch.zeros(3)}
+    assert main([str(training(tmp_path / "t", state, "yoloxpose_tiny"))], tmp_path / "w") == 0
+    found = stored_backbone("yoloxpose_tiny", tmp_path / "w")
+    assert found.keys() == {"stem.bias"}
+    with pytest.raises(BadInputError, match="no weights of rtmpose_t"):
+        stored_backbone("rtmpose_t", tmp_path / "w")
 
 
 @pytest.mark.parametrize(("value", "message"), [

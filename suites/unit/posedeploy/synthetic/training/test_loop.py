@@ -123,6 +123,28 @@ def test_the_loss_falls_and_the_weights_load(
     assert model.dataset_meta["flip_pairs"] == []
 
 
+def test_a_training_starts_from_a_given_backbone(
+    tiny_model: Callable[[str], TinyModel], tmp_path: Path
+) -> None:
+    config = load_model_config(tiny_model("rtmpose_t").config)
+    given = {
+        name.removeprefix("backbone."): value
+        for name, value in trained(config, "rtmpose_t", tmp_path / "given", seed=1).items()
+        if name.startswith("backbone.")
+    }
+    recipe = replace(RECIPE, steps=1, rate=1e-12, average=0.0, backbone_of="rtmpose_t")
+    training = Training("tiny", config, recipe, SETTINGS, tmp_path / "out")
+    training.start(given)
+    training.run(measured)
+    found = dict(load_checkpoint(training.weights).state_dict)
+    kernels = [name for name, value in given.items() if value.ndim == 4]  # one step moves the rest
+    assert kernels
+    for name in kernels:
+        assert torch.allclose(found[f"backbone.{name}"], given[name], atol=1e-6)
+    with pytest.raises(BadInputError, match="the model's own backbone"):
+        Training("tiny", config, recipe, SETTINGS, tmp_path / "other").start({})
+
+
 def test_phases_add_the_auxiliary_loss(
     tiny_model: Callable[[str], TinyModel], tmp_path: Path
 ) -> None:
