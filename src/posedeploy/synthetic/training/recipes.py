@@ -58,7 +58,8 @@ _YOLOX_POSE: Mapping[str, Any] = {
     "use_aux_loss": True,
     "loss_kpt_aux": {"type": "L1Loss", "use_target_weight": True, "loss_weight": 20.0},
 }
-# The switch of mmpose's RTMOModeSwitchHook at epoch 280 of 600; `rtmo-t_8xb32-600e_body7-416x416`.
+# The switch of mmpose's RTMOModeSwitchHook at epoch 280 of 600; `rtmo-t_8xb32-600e_body7-416x416`,
+# whose backbone starts from a trained detector of the same backbone, as it does here.
 _RTMO = (
     Phase(0.0, {"use_aux_loss": True}),
     Phase(
@@ -71,9 +72,9 @@ _RTMO = (
 RECIPES: Mapping[str, Recipe] = {
     "hourglass52":       Recipe(3000, 32),
     "hrnet_w32":         Recipe(3000, 32),
-    "litehrnet_18":      Recipe(2500, 32),
+    "litehrnet_18":      Recipe(1500, 32),
     "mspn50":            Recipe(3000, 32),
-    "rtmo_t":            Recipe(5000, 8, phases=_RTMO),
+    "rtmo_t":            Recipe(2400, 8, phases=_RTMO, backbone_of="yoloxpose_tiny"),
     "rtmpose_t":         Recipe(3500, 32),
     "simcc_mobilenetv2": Recipe(3000, 32),
     "yoloxpose_tiny":    Recipe(5000, 8, config=_YOLOX_POSE),
