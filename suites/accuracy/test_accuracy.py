@@ -1,6 +1,6 @@
 """Accuracy of whole deployments on a labeled data set, two-sided against PyTorch.
 
-pytest suites/accuracy --weights fitted                              drawn figures
+pytest suites/accuracy --weights locating                            drawn figures
 pytest suites/accuracy --weights zoo --dataset coco --data-root DIR  COCO val2017
 """
 

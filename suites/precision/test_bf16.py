@@ -21,10 +21,10 @@ MODELS = {
 }
 
 
-def fitted_cell(judge: Judge, model: str, precision: str) -> Cell:
+def locating_cell(judge: Judge, model: str, precision: str) -> Cell:
     flows = [f for f in judge.subject.flows() if f.label == MODELS[model].format(precision)]
     cells = build_cells(judge.subject.models([model]), flows)
-    (cell,) = with_weights(cells, "fitted", judge.subject.locating_weights)
+    (cell,) = with_weights(cells, "locating", judge.subject.locating_weights)
     return cell
 
 
@@ -35,7 +35,7 @@ def test_what_openvino_computes_in_bf16_is_judged_as_bf16(judge: Judge, model: s
     computes = judge.availabilities.of("openvino", inference_precision="bf16")
     if not computes.ok:
         pytest.skip(f"unavailable:{computes.code}: {computes.reason}")
-    cell, exact = fitted_cell(judge, model, "-bf16"), fitted_cell(judge, model, "")
+    cell, exact = locating_cell(judge, model, "-bf16"), locating_cell(judge, model, "")
     folder = judge.convert(cell)  # the run may know the same cell with other weights
     as_bf16 = judge.with_conversion(cell, folder)
     failures = {name: CHECKS[name](as_bf16, cell).failures for name in CHECKED}

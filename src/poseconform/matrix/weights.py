@@ -15,9 +15,10 @@ from poseconform.matrix.cells import Cell, Model
 AUTO = "auto"
 PUBLISHED = "zoo"  # downloaded: the only ones that find people
 TRAINED, FITTED, CALIBRATED = "trained", "fitted", "calibrated"
-LOCATING = (TRAINED, FITTED)  # find the joints of drawn figures
+LOCATING = (TRAINED, FITTED)  # find the joints of drawn figures; the better ones first
 KINDS = (CALIBRATED, *LOCATING, PUBLISHED)
-CHOICES = (AUTO, *KINDS)
+LOCATING_ONES = "locating"  # the better of LOCATING that there are
+CHOICES = (AUTO, LOCATING_ONES, *KINDS)
 MADE = frozenset(KINDS) - {PUBLISHED}
 USER = "user"  # recorded where the user gave a checkpoint
 
@@ -33,17 +34,17 @@ def weights_for(model: Model, precision: str, wanted: str, locating: Locating) -
 
     The user's checkpoint decides; `wanted` is one of `CHOICES`. 'auto' takes trained weights for
     a model that has them. For others it fits weights where keypoints are judged on figures, which
-    those of a bottom-up model are not: its limits were measured with calibrated weights. A model
-    without weights of the wanted kind gets calibrated ones.
+    those of a bottom-up model are not: no fitting method finds its people. 'locating' takes
+    trained weights, or fitted ones, at every precision. A model without weights of the wanted kind
+    gets calibrated ones.
     """
     if model.checkpoint:
         return USER
     if wanted == PUBLISHED:
         return PUBLISHED
-    kinds = [wanted]
-    if wanted == AUTO:
-        on_figures = precision in FIGURE_PRECISIONS and not model.bottom_up
-        kinds = [TRAINED, FITTED] if on_figures else [TRAINED]
+    on_figures = precision in FIGURE_PRECISIONS and not model.bottom_up
+    several = {AUTO: LOCATING if on_figures else (TRAINED,), LOCATING_ONES: LOCATING}
+    kinds = several.get(wanted, (wanted,))
     return next((kind for kind in kinds if kind in locating(model)), CALIBRATED)
 
 

@@ -314,7 +314,7 @@ class CellRecord:
     batches: tuple[Count, ...] = ()  # sizes that were compared
     images: tuple[ImageRecord, ...] = ()
     checkpoint_sha256: Text = ""
-    weights: Text = ""  # origin: `calibrated`, `fitted`, `zoo` or `user`
+    weights: Text = ""  # origin: a kind of `matrix.weights`, or `user`
     layers: LayersRecord | None = None
     accuracy: AccuracyRecord | None = None
     dataset: DatasetRecord | None = None

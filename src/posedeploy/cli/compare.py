@@ -40,8 +40,8 @@ def compare(  # noqa: PLR0917 - the signature is the command line
         autocompletion=complete_model_config)],
     checkpoint: Annotated[str, typer.Argument(
         metavar="CHECKPOINT", autocompletion=complete_checkpoint,
-        help="What the artifact was made of: a .pth file or its URL; 'zoo', 'calibrated' or "
-        "'fitted', as for `convert`.")],
+        help="What the artifact was made of: a .pth file or its URL; 'zoo', 'calibrated', "
+        "'trained' or 'fitted', as for `convert`.")],
     images: Annotated[list[Path] | None, typer.Argument(
         metavar="[IMAGE]...", help="Images to compare on; drawn figures if not given.")] = None,
     outputs: Annotated[list[str] | None, typer.Option(

@@ -1,7 +1,7 @@
 """Drawn figures: people made of limbs, with COCO's 17 joints at exact places.
 
-Each joint is a disc of its own color, so that a network can be fitted to find it, on a background
-of random shapes and noise. Everything is a function of the seed.
+Each joint is a disc of its own color, so that a small network finds it, on a background of random
+shapes and noise. Everything is a function of the seed.
 """
 
 from __future__ import annotations

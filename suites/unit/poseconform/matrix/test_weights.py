@@ -47,6 +47,13 @@ def test_a_choice_holds_at_every_precision(precision: str, kind: str) -> None:
     assert weights_for(CELL.model, precision, kind, all_kinds) == kind
 
 
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_locating_takes_the_better_of_those_that_find_figures(precision: str) -> None:
+    assert weights_for(CELL.model, precision, "locating", all_kinds) == "trained"
+    assert weights_for(CELL.model, precision, "locating", fitted) == "fitted"
+    assert weights_for(CELL.model, precision, "locating", none) == "calibrated"
+
+
 @pytest.mark.parametrize("kind", ["fitted", "trained"])
 def test_what_has_no_such_weights_is_calibrated_and_says_so(kind: str) -> None:
     (cell,) = with_weights([CELL], kind, none)
