@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from posedeploy.config import ModelConfig, load_model_config
 from posedeploy.errors import BadInputError
 from posedeploy.paths import whole_file
+from posedeploy.zoo.pickled_arrays import plain
 from posedeploy.zoo.table import MODELS, config_path, model_row
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def trained_content(path: Path) -> dict[str, Any]:
 
     checkpoint = load_checkpoint(path)
     return {
-        "meta": checkpoint.meta,
+        "meta": plain(checkpoint.meta),
         "state_dict": {name: _dithered(name, t) for name, t in checkpoint.state_dict.items()},
     }
 
@@ -116,7 +117,7 @@ def store(training: Path, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / source.name
     with whole_file(target) as temporary:
-        torch.save({"meta": dict(checkpoint.meta), "state_dict": state}, temporary)
+        torch.save({"meta": plain(checkpoint.meta), "state_dict": state}, temporary)
     shutil.copyfile(training / _LOG, target.with_suffix(".jsonl"))
     return target
 

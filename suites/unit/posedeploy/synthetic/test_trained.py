@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -18,6 +19,7 @@ from posedeploy.synthetic.trained import (
     trained_content,
     trained_file,
 )
+from posedeploy.zoo.checkpoints import load_checkpoint
 from posedeploy.zoo.table import config_path, model_row
 
 LOG = '{"step": 50, "cpu_seconds": 40.0}\n{"step": 100, "cpu_seconds": 90.5, "pck": 0.99}\n'
@@ -26,7 +28,8 @@ LOG = '{"step": 50, "cpu_seconds": 40.0}\n{"step": 100, "cpu_seconds": 90.5, "pc
 def training(folder: Path, state: dict[str, Any], name: str = "rtmpose_t") -> Path:
     """A folder as the trainer leaves it."""
     folder.mkdir()
-    meta = {"posedeploy": {"weights": "trained"}, "dataset_meta": {"dataset_name": "drawn"}}
+    dataset = {"dataset_name": "drawn", "sigmas": np.ones(17)}
+    meta = {"posedeploy": {"weights": "trained"}, "dataset_meta": dataset}
     torch.save({"state_dict": state, "meta": meta}, folder / f"{name}.pth")
     (folder / "log.jsonl").write_text(LOG)
     return folder
@@ -61,6 +64,8 @@ def test_weights_come_back_with_noise_below_the_last_bit_of_float16(tmp_path: Pa
     again = trained_content(path)["state_dict"]["conv.weight"]
     assert torch.equal(again, weight)
     assert content["meta"]["posedeploy"]["weights"] == "trained"
+    torch.save(content, tmp_path / "again.pth")
+    assert load_checkpoint(tmp_path / "again.pth").meta == content["meta"]
     assert stored_facts(path)["cpu_seconds"] == 90.5
 
 
