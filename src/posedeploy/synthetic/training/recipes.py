@@ -53,8 +53,8 @@ class Recipe:
 
 
 # mmpose trains YOLOX-Pose with its L1 losses in the last 20 of 300 epochs only, after a start from
-# pretrained weights. From nothing, the OKS loss alone has no gradient far from a joint; near one it
-# has hardly any, so that the L1 loss weighs as much in the end.
+# pretrained weights. From nothing, the OKS loss alone has no gradient far from a joint; near one
+# it has hardly any, so that the L1 loss weighs as much in the end.
 _YOLOX_POSE: Mapping[str, Any] = {
     "use_aux_loss": True,
     "loss_kpt_aux": {"type": "L1Loss", "use_target_weight": True, "loss_weight": 20.0},
