@@ -52,9 +52,9 @@ class Recipe:
     backbone_of: str = ""
 
 
-# mmpose trains YOLOX-Pose with its L1 losses (weight 20) in the last 20 of 300 epochs only, after a
-# start from pretrained weights. The gradient of the OKS loss vanishes far from a joint: with it and
-# L1 at 20, elbows, wrists, knees and ankles were still 10 to 25 px off after 4,000 steps from
+# mmpose trains YOLOX-Pose with its L1 losses (weight 20) in the last 20 of 300 epochs only, after
+# a start from pretrained weights. The gradient of the OKS loss vanishes far from a joint: with it
+# and L1 at 20, elbows, wrists, knees and ankles were still 10 to 25 px off after 4,000 steps from
 # nothing, and the head 2 px. At 400 the L1 loss weighs as much as the OKS loss.
 _YOLOX_POSE: Mapping[str, Any] = {
     "use_aux_loss": True,
