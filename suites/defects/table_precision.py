@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -13,8 +12,6 @@ from poseconform.judge.judge import Judge
 from poseconform.matrix.cells import Cell
 from poseconform.planted.defects import Defect, Site
 from posedeploy.config import deploy_config_text
-from suites.defects.graph_edits import nodes
-from suites.defects.planting import Array, Graph, graph, initializer, set_initializer
 
 
 def calibrated_on_noise(judge: Judge, cell: Cell, scratch: Path) -> Judge:
@@ -33,33 +30,6 @@ def calibrated_on_noise(judge: Judge, cell: Cell, scratch: Path) -> Judge:
     return judge.with_conversion(cell, judge.convert(other))
 
 
-def one_scale_a_layer(owner: Graph) -> None:
-    """All channels of a convolution have the scale that its largest weight needs.
-
-    ONNX Runtime computes a bias in steps of the input's times the weights' scale.
-    """
-    pairs = {node.output[0]: node for node in nodes(owner, "DequantizeLinear")}
-    for conv in nodes(owner, "Conv"):
-        weight, bias = (pairs.get(name) for name in [*conv.input, ""][1:3])
-        if weight is None or bias is None:
-            continue
-        scales = initializer(owner, weight.input[1])
-        one = np.full_like(scales, scales.max())
-        rescale(owner, weight, scales / one, one)
-        steps = initializer(owner, bias.input[1])
-        rescale(owner, bias, scales / one, steps * one / scales)
-
-
-def rescale(owner: Graph, pair: Any, factors: Array, scales: Array) -> None:
-    """Write the integers of a DequantizeLinear [C, ...] in other steps, one a channel."""
-    values = initializer(owner, pair.input[0])
-    shape = (-1, *[1] * (values.ndim - 1))
-    set_initializer(
-        owner, pair.input[0], np.round(values * factors.reshape(shape)).astype(values.dtype)
-    )
-    set_initializer(owner, pair.input[1], scales.astype(np.float32))
-
-
 def low(precision: str, *models: str) -> Site:
     return Site(models, precision=precision)
 
@@ -70,8 +40,6 @@ PRECISION: tuple[Defect, ...] = (
     Defect("int8 calibrated on noise", "a calibration set that nobody looked at",
            "weights", "layers", low("int8", "simcc_mobilenetv2"), calibrated_on_noise,
            "https://github.com/open-mmlab/mmpose/issues/3148"),
-    Defect("int8 weights with one scale a layer", "a converter that quantizes per tensor",
-           "weights", "accuracy", low("int8", "simcc_mobilenetv2"), graph(one_scale_a_layer)),
 )
 # fmt: on
 # ----------------------------------------------------------------------------------------------
