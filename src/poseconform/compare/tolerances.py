@@ -180,7 +180,7 @@ LEAST_AP = 0.5
 # MSPN       .002 / 0, .99998    .007 / 0, .99999    .002 / 0, .99998
 # RTMPose    .010 / .5, .99999   .069 / .5, .99992   .011 / .5, .99999
 # SimCC      .090 / .5, .99988   .32 / 1.0, .9996    .089 / .5, .99988
-# bf16: where the outputs themselves are bf16, the bins about a peak are equal and the first of them
+# bf16: where the outputs themselves are bf16, the bins about a peak are equal and the first one
 # is taken, in PyTorch too. OpenVINO's last layers write float32.
 # Hourglass  .037 / 2.0, .9999                       .049 / 2.0, .9999
 # HRNet      .31 / 2.8, .9981                        .29 / 2.8, .9982
