@@ -54,8 +54,8 @@ def fresh(name: str) -> Any:
 def test_fitted_litehrnet_finds_the_joints(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """With a quarter of the figures that the plan asks for; the file is read as a user's own."""
-    few = dataclasses.replace(litehrnet.PLAN, images=16)
+    """With an eighth of the figures that the plan asks for; the file is read as a user's own."""
+    few = dataclasses.replace(litehrnet.PLAN, images=8)
     make = functools.partial(checkpoint_content, plan=few)
     config = config_of("litehrnet_18")
     with caplog.at_level(logging.INFO, logger="posedeploy.synthetic.fitting"):
@@ -74,8 +74,8 @@ def test_fitted_litehrnet_finds_the_joints(
 
 
 def test_fitted_rtmpose_finds_most_joints_and_the_same_bits_come_twice() -> None:
-    """An eighth of the plan's figures: far above chance (0.01), below what all of them reach."""
-    few = dataclasses.replace(cspnext.PLAN, images=24)
+    """Few of the plan's figures: far above chance (0.01), below what all of them reach."""
+    few = dataclasses.replace(cspnext.PLAN, images=8)
     config, states = config_of("rtmpose_t"), []
     for threads in (1, 2):
         before = torch.get_num_threads()

@@ -32,7 +32,7 @@ from posedeploy.zoo.build import build_model
 from posedeploy.zoo.table import config_path, model_row
 
 SIZE, SHAPE, STRIDE = (416, 416), (26, 26), 16.0
-IMAGES = 15  # to fit to; the plan asks for ten times as many
+IMAGES = 6  # to fit to; the plan asks for 25 times as many
 
 
 @pytest.fixture(scope="module")
@@ -183,12 +183,12 @@ def test_iou_of_half_a_box() -> None:
 
 
 def test_few_images_already_make_a_detector(config: ModelConfig) -> None:
-    """A tenth of the plan's images: every figure is found, and most joints, far above chance."""
+    """A few of the plan's images: every figure is found, and most joints, far above chance."""
     few = dataclasses.replace(yoloxpose.PLAN, images=IMAGES)
     torch.manual_seed(0)
     model: Any = build_model(config, None)
     fit(model, config, 0, few)
-    measured = measure_detector(model, config, 8, few.people)
+    measured = measure_detector(model, config, 4, few.people)
     assert measured.recall >= 0.8
     assert measured.precision >= 0.8
     assert measured.pck_10 > 0.5
