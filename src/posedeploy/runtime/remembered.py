@@ -53,11 +53,12 @@ def surroundings() -> list[Any]:
     `python -c` searches the working folder first; the names of modules there are among them.
     """
     here = os.getcwd()
-    modules = sorted(
-        entry.name for entry in os.scandir(here)
-        if entry.name.endswith((".py", ".so", ".pyd"))
-        or os.path.isfile(os.path.join(entry.path, "__init__.py"))
-    )  # fmt: skip
+    with os.scandir(here) as entries:
+        modules = sorted(
+            entry.name for entry in entries
+            if entry.name.endswith((".py", ".so", ".pyd"))
+            or os.path.isfile(os.path.join(entry.path, "__init__.py"))
+        )  # fmt: skip
     variables = sorted(pair for pair in os.environ.items() if _VARIABLES.match(pair[0]))
     machine = [platform.node(), platform.release(), *sorted(cpu_flags() or ())]
     return [sys.executable, sys.version, [here, *modules] if modules else [], variables, machine]
@@ -90,22 +91,20 @@ class Remembered:
 
     def __call__(self, code: str, seconds: float) -> tuple[int, str]:
         """As `run`: exit status, and the last line that was printed."""
-        key = hashlib.sha256(json.dumps([code, self.surroundings()]).encode()).hexdigest()
-        path = self.folder() / f"{key}.json"
-        line = _kept(path)
-        return (0, line) if line is not None else self._ask(path, code, seconds)
-
-    def _ask(self, path: Path, code: str, seconds: float) -> tuple[int, str]:
-        with tempfile.TemporaryDirectory() as folder:
+        try:
+            key = hashlib.sha256(json.dumps([code, self.surroundings()]).encode()).hexdigest()
+            path = self.folder() / f"{key}.json"
+            if (line := _kept(path)) is not None:
+                return 0, line
+            scratch = tempfile.TemporaryDirectory()
+        except (OSError, RuntimeError):  # no working folder, no home, or no place for a temporary
+            return self.run(code, seconds)
+        with scratch as folder:
             target = Path(folder, "files.json")
             writing = f"runpy.run_path({str(_SCRIPT)!r})['write']({str(target)!r})"
             status, line = self.run(f"{code}\nimport runpy\n{writing}", seconds)
-            if status == 0 and target.is_file():
-                # without what the library made for this process alone
-                files = [
-                    name for name in json.loads(target.read_text("utf-8")) if os.path.exists(name)
-                ]
-                _keep(path, {"line": line, "files": files, "state": state_of(files)})
+            if status == 0:
+                _keep(path, line, target)
         return status, line
 
 
@@ -118,9 +117,15 @@ def _kept(path: Path) -> str | None:
     return None
 
 
-def _keep(path: Path, answer: dict[str, Any]) -> None:
-    """Write an answer, and remove the oldest; a cache that cannot be written to keeps nothing."""
-    with contextlib.suppress(OSError):
+def _keep(path: Path, line: str, target: Path) -> None:
+    """Write an answer with the files that a child has listed, and remove the oldest answers.
+
+    Where there is no list, or the cache cannot be written to, nothing is kept.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        loaded = json.loads(target.read_text("utf-8"))
+        files = [name for name in loaded if os.path.exists(name)]  # without temporary ones
+        answer = {"line": line, "files": files, "state": state_of(files)}
         write_text(path, json.dumps(answer))
         answers = sorted(path.parent.glob("*.json"), key=lambda file: file.stat().st_mtime_ns)
         for old in answers[:-MOST_ANSWERS]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,25 @@ def test_a_cache_that_cannot_be_written_to_costs_time_alone(desk: Desk) -> None:
     desk.answers = Path("/proc/posedeploy")
     assert [desk.ask(), desk.ask()] == [(0, "1")] * 2
     assert len(desk.runs) == 2
+
+
+def test_without_a_working_or_a_temporary_folder_it_is_run_as_it_is(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    remembered = Remembered(desk.run, lambda: desk.answers)
+    assert remembered("print(1)", SECONDS) == (0, "1")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "no-folder"))
+    assert remembered("print(1)", SECONDS) == (0, "1")
+    assert desk.runs == ["print(1)"] * 2
+
+
+def test_a_list_of_files_that_cannot_be_written_fails_no_probe(tmp_path: Path) -> None:
+    write(str(tmp_path / "no-folder" / "files.json"))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_oldest_answers_are_removed(desk: Desk) -> None:
