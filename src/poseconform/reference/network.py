@@ -64,14 +64,32 @@ def write_reference(
 def load_model(config_path: str, checkpoint: str) -> Any:
     """The mmpose model in eval mode, float32, flip test off."""
     config = mmpose_models.read_model_config(config_path)  # makes mmpose importable
-    from mmpose.apis import init_model
-
-    model = init_model(config, None, device="cpu")
+    model = _as_mmpose_builds(config)
     loaded = mmpose_models.read_checkpoint(Path(checkpoint))
     model.load_state_dict(loaded.state_dict)
     model.dataset_meta = mmpose_models.dataset_meta(config_path, loaded)
     model.test_cfg["flip_test"] = False
     return model.eval()
+
+
+def _as_mmpose_builds(config: Any) -> Any:
+    """The steps of mmpose 1.3.2's `init_model` on the CPU, without the names of keypoints.
+
+    Its module, `mmpose.apis`, imports what draws.
+    """
+    import mmpose.datasets.transforms  # noqa: F401  fills the registry that `prepare` reads
+    from mmengine.model.utils import revert_sync_batchnorm
+    from mmengine.registry import init_default_scope
+    from mmpose.models import build_pose_estimator
+
+    if "init_cfg" in config.model.backbone:
+        config.model.backbone.init_cfg = None
+    config.model.train_cfg = None
+    if (scope := config.get("default_scope", "mmpose")) is not None:
+        init_default_scope(scope)
+    model = revert_sync_batchnorm(build_pose_estimator(config.model))
+    model.cfg = config
+    return model
 
 
 def prepare(model: Any, samples: Sequence[Sample], *, top_down: bool) -> dict[str, Any]:

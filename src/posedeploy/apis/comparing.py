@@ -14,7 +14,7 @@ from posedeploy.apis.pipeline import collate
 from posedeploy.apis.progress import Progress, at_stage, silent
 from posedeploy.config import ModelConfig, class_count
 from posedeploy.errors import BadInputError
-from posedeploy.runtime import device_of
+from posedeploy.runtime import Runtime, device_of
 from posedeploy.sdk.decode.assignment import assigned
 from posedeploy.sdk.folder import read_folder
 from posedeploy.sdk.images import MOST_PIXELS, Image
@@ -204,10 +204,11 @@ def sdk_keypoints(folder: Path, source: ImageSource) -> Keypoints:
         return detected_keypoints(detector, source)
 
 
-def detector_of(folder: Path) -> PoseDetector:
+def detector_of(folder: Path, runtime: Runtime | None = None) -> PoseDetector:
     """The detector of an SDK model folder, where its backend runs.
 
-    CPU where the backend runs there; TensorRT's is a GPU, and so is PPLNN's in float16.
+    `runtime` loads the files; None takes the backend's own. CPU where the backend runs there;
+    TensorRT's is a GPU, and so is PPLNN's in float16.
 
     Raises:
         UnavailableError: The backend does not run here.
@@ -217,7 +218,7 @@ def detector_of(folder: Path) -> PoseDetector:
     sdk = read_folder(folder)
     device = device_of(sdk.model.backend, sdk.precision)
     # the caller has set the limit of pixels as the image was read
-    return PoseDetector(folder, device, max_pixels=MOST_PIXELS)
+    return PoseDetector(folder, device, runtime=runtime, max_pixels=MOST_PIXELS)
 
 
 def detected_keypoints(detector: PoseDetector, source: ImageSource) -> Keypoints:

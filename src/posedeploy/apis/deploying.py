@@ -12,6 +12,7 @@ from posedeploy.apis.comparing import Compared, FindKeypoints, detector_of
 from posedeploy.apis.exporting import Exported, check_fit, export
 from posedeploy.apis.progress import Progress, at_stage, silent
 from posedeploy.apis.proving import Layers, Response, measured_layers, response
+from posedeploy.apis.sessions import LoadedOnce
 from posedeploy.apis.sources import (
     GENERATED,
     default_weights,
@@ -36,6 +37,7 @@ from posedeploy.precision.images import calibration_set, image_files
 from posedeploy.runtime import (
     Availability,
     Device,
+    Runtime,
     SessionOptions,
     backend_row,
     get_runtime,
@@ -145,12 +147,17 @@ def deploy(
             model_config, weights, deploy_config, scratch,
             model=model, exporter=exporter, progress=progress,
         )  # fmt: skip
-        done = convert_exported(exported, deploy_config, model_config, staging, progress=progress)
+        runtime = LoadedOnce.of(deploy_config.backend)
+        done = convert_exported(
+            exported, deploy_config, model_config, staging, runtime=runtime, progress=progress
+        )
         check_written(staging, target)
         if images:
             with at_stage("compare", progress):
                 kind = str(checkpoint)
-                done = _compare(done, model_config, model, images, kind=kind, find=find)
+                done = _compare(
+                    done, model_config, model, images, kind=kind, find=find, runtime=runtime
+                )
                 if kind in GENERATED and deploy_config.precision == "int8":
                     layers = measured_layers(
                         exported, done.files, deploy_config, model_config, scratch
@@ -167,12 +174,13 @@ def _compare(
     *,
     kind: str,
     find: FindKeypoints | None,
+    runtime: Runtime,
 ) -> Deployment:
     """Compare on the images and draw both results into the folder."""
     from posedeploy.sdk.folder import read_folder
 
     try:
-        with detector_of(done.folder) as detector:  # one session: some take seconds to load
+        with detector_of(done.folder, runtime) as detector:
             responded = response(detector, images)
             if responded.faults:
                 return replace(done, response=responded)
@@ -290,11 +298,13 @@ def convert_exported(
     folder: Path,
     *,
     calibration: CalibrationSet | None = None,
+    runtime: Runtime | None = None,
     progress: Progress = silent,
 ) -> Deployment:
     """Convert an export into an SDK model folder; `folder` exists and is empty.
 
-    int8 is calibrated on `calibration`, or else on what the deploy config names.
+    int8 is calibrated on `calibration`, or else on what the deploy config names. `runtime` loads
+    the files where their inputs and outputs are not known yet; None takes the backend's own.
 
     Raises:
         ConversionError: The backend refused the graph, at 'convert' or at 'load'.
@@ -310,7 +320,7 @@ def convert_exported(
         row = backend_row(deploy_config.backend)
         if (declared := converted.declared) is None:
             try:
-                session = get_runtime(row.name).load(
+                session = (runtime or get_runtime(row.name)).load(
                     files, row.devices[0], SessionOptions(precision=converted.precision)
                 )
             except RuntimeError as error:

@@ -21,8 +21,9 @@ from posedeploy.runtime import (
     backend_row,
     get_runtime,
 )
-from posedeploy.runtime.host import distribution_version, run_probe
+from posedeploy.runtime.host import HOST, distribution_version
 from posedeploy.runtime.machine import cpu_facts, gpu_facts
+from posedeploy.runtime.remembered import forget
 
 PIP = "python -m pip install"
 PACKAGES = ("numpy", "opencv-python-headless", "torch", "mmpose", "mmengine", "onnx")
@@ -59,9 +60,14 @@ def backends(
     names: Annotated[list[str] | None, typer.Argument(
         metavar="BACKEND", help="Only these; exit code 3 if one cannot run here.",
         autocompletion=complete_backend)] = None,
+    fresh: Annotated[bool, typer.Option(
+        "--fresh", help="Load every library again, changed or not.")] = False,
     as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Say which backends can run here, in which versions, and why the others cannot.
+
+    Each library is loaded in a process of its own, the first time and whenever a file that it
+    loads has changed.
 
     Examples:
 
@@ -70,6 +76,8 @@ def backends(
     - `posedeploy backends --json`
     """
     rows = [_row(name) for name in names or backend_names()]
+    if fresh:
+        forget()
     with console(stderr=True).status("asking the backends") as status:
         facts = []
         for row in rows:
@@ -105,7 +113,7 @@ def _missing_tools(name: str) -> tuple[str, ...]:
 
 
 def _own_precision(row: BackendSpec) -> str:
-    status, line = run_probe(row.own_precision) if row.own_precision else (1, "")
+    status, line = HOST.loading(row.own_precision) if row.own_precision else (1, "")
     return line if status == 0 else ""
 
 

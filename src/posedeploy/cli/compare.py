@@ -10,7 +10,6 @@ from rich.console import Console
 
 from posedeploy.cli.arguments import (
     DeviceOption,
-    MaxPixelsOption,
     check_name,
     check_word,
     complete_checkpoint,
@@ -22,6 +21,7 @@ from posedeploy.cli.collection import without_collection
 from posedeploy.cli.convert import Stages, check_drawable, nothing_proven, report
 from posedeploy.cli.filekinds import check_images
 from posedeploy.cli.infer.videos import quiet_opencv
+from posedeploy.cli.inputs import MaxPixelsOption
 from posedeploy.cli.terminal import console, one_line
 from posedeploy.errors import BadInputError
 from posedeploy.runtime import ComputePrecision

@@ -11,7 +11,6 @@ import typer
 from rich.console import Console
 
 from posedeploy.cli.arguments import (
-    MaxPixelsOption,
     check_name,
     check_word,
     complete_checkpoint,
@@ -22,6 +21,7 @@ from posedeploy.cli.arguments import (
 from posedeploy.cli.collection import without_collection
 from posedeploy.cli.filekinds import check_images
 from posedeploy.cli.infer.videos import quiet_opencv
+from posedeploy.cli.inputs import MaxPixelsOption
 from posedeploy.cli.pasted import (
     CalibDatasetCfgOption,
     DumpInfoOption,

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from posedeploy.cli.arguments import JsonOption, check_model_folder
+from posedeploy.cli.arguments import (
+    JsonOption,
+)
+from posedeploy.cli.inputs import check_model_folder
 from posedeploy.cli.terminal import console, escape, print_json
 
 if TYPE_CHECKING:

@@ -76,11 +76,11 @@ def convert(
             copies = [Path(shutil.copy(path, scratch)) for path in files]
             done = quantize_ncnn((copies[0], copies[1]), files, inputs)
         recipe = int8_recipe("ncnn scales, per channel, min-max", done, inputs)
-        check_numbers(traced, files, "int8", diagnose)
+        session = check_numbers(traced, files, "int8", diagnose)
+    declared = Declared(session.inputs, session.outputs)
     if deploy_config.precision == "bf16":  # this CPU may not compute in it
-        declared = Declared(session.inputs, session.outputs)
         return Converted(written, ComputePrecision.BF16, declared)
-    return Converted(written, weight_precision(*files), recipe=recipe)
+    return Converted(written, weight_precision(*files), declared, recipe)
 
 
 def load_traced(path: Path) -> Session:

@@ -23,6 +23,7 @@ from packaging.version import InvalidVersion, Version
 
 from posedeploy.runtime.machine import cpu_flags
 from posedeploy.runtime.processes import Limit, OutOfTimeError, run_program
+from posedeploy.runtime.remembered import Remembered, Run
 from posedeploy.runtime.types import Availability, Code
 
 # CPU seconds; half as many without any CPU use are a hang
@@ -175,15 +176,24 @@ def cuda_devices() -> CudaDevices:
 
 @dataclass(frozen=True)
 class Host:
-    """The machine that is probed: each field is, or replaces, the function of that name above."""
+    """The machine that is probed: each field is, or replaces, the function of that name above.
+
+    `remembered` runs code that does no more than load libraries, whose answer holds as long as
+    their files are unchanged; None runs it each time.
+    """
 
     platform: str = sys.platform
     is_installed: Callable[[str], bool] = is_installed
     version: Callable[..., str] = distribution_version
-    run: Callable[[str, float], tuple[int, str]] = run_probe
+    run: Run = run_probe
     cuda: Callable[[], CudaDevices] = cuda_devices
     is_imported: Callable[[str], bool] = is_imported
     cpu_flags: Callable[[], frozenset[str] | None] = cpu_flags
+    remembered: Run | None = None
+
+    def loading(self, code: str, seconds: float = PROBE_SECONDS) -> tuple[int, str]:
+        """As `run`, for code that does no more than load libraries."""
+        return (self.remembered or self.run)(code, seconds)
 
     def lacks_bf16(self) -> str | None:
         """Why bf16 would be emulated on this CPU; '' if it has instructions, None if unknown."""
@@ -200,18 +210,24 @@ class Host:
         distributions: tuple[str, ...],
         min_version: str,
         check: str = "",
+        *,
+        on_device: str = "",
         seconds: float = PROBE_SECONDS,
     ) -> Availability:
         """The probe most backends need: installed, new enough, imports in a child process.
 
         The first of `distributions` that is installed gives the version.  `check` is more Python
-        code for the child; it fails the probe by raising.  Without one, what this process has
-        imported is not imported again: for torch that takes two seconds.
+        code for the child, of what libraries can do that are loaded, and `on_device` code that
+        computes on a device, which is run each time; both fail the probe by raising.  Without
+        either, what this process has imported is not imported again: for torch that takes two
+        seconds.
         """
         installed = self.probe_version(module, distributions, min_version)
-        if not installed.ok or (not check and self.is_imported(module)):
+        more = check + on_device
+        if not installed.ok or (not more and self.is_imported(module)):
             return installed
-        status, line = self.run(f"import {module}\n{check}", seconds)
+        run = self.run if on_device else self.loading
+        status, line = run(f"import {module}\n{more}", seconds)
         if status != 0:
             return failed(f"import {module}", status, line, installed.version)
         return installed
@@ -242,4 +258,4 @@ class Host:
         return installed
 
 
-HOST = Host()
+HOST = Host(remembered=Remembered(run_probe))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,8 @@ def gpu_facts() -> dict[str, str]:
 
 def program_output(command: list[str], folder: Path | None = None) -> str:
     """What a program found on PATH prints; '' if it is not there, fails or hangs."""
+    if shutil.which(command[0]) is None:
+        return ""
     try:
         run = run_program(command, PROGRAM_LIMIT, folder)
     except (OSError, OutOfTimeError):

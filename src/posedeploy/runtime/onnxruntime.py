@@ -97,7 +97,7 @@ class OnnxRuntime:
             return availability
         oldest = backend_row("onnxruntime").min_version
         return self.host.probe_import(
-            "onnxruntime", ("onnxruntime-gpu",), oldest, _CHECK, DEVICE_SECONDS
+            "onnxruntime", ("onnxruntime-gpu",), oldest, on_device=_CHECK, seconds=DEVICE_SECONDS
         )
 
     def load(

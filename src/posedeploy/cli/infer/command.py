@@ -12,10 +12,7 @@ import typer
 
 from posedeploy.cli.arguments import (
     DeviceOption,
-    MaxPixelsOption,
     ThreadsOption,
-    check_model_folder,
-    device_for,
     output_folder,
 )
 from posedeploy.cli.infer import options as option
@@ -25,6 +22,7 @@ from posedeploy.cli.infer.options import Options, parse_classes, people_finder
 from posedeploy.cli.infer.reporters import JsonLines, Reporter, TextLines, coco_results
 from posedeploy.cli.infer.sources import STDIN, Source, drawn_names, find_sources
 from posedeploy.cli.infer.videos import quiet_opencv
+from posedeploy.cli.inputs import MaxPixelsOption, check_model_folder, device_for
 from posedeploy.cli.terminal import console, items_progress, one_line
 from posedeploy.sdk import PoseDetector
 from posedeploy.sdk.images import MAX_PIXELS

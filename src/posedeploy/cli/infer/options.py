@@ -11,10 +11,10 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from posedeploy.cli.arguments import check_model_folder, device_for
 from posedeploy.cli.infer.boxes import check_inside, read_boxes
 from posedeploy.cli.infer.people import BoxSource, PeopleFinder
 from posedeploy.cli.infer.sources import Source
+from posedeploy.cli.inputs import check_model_folder, device_for
 from posedeploy.cli.terminal import console, one_line
 from posedeploy.errors import BadInputError
 from posedeploy.sdk import PersonDetector, PoseDetector

@@ -10,11 +10,9 @@ import typer
 
 from posedeploy.cli.arguments import (
     DeviceOption,
-    MaxPixelsOption,
     ThreadsOption,
-    check_model_folder,
-    device_for,
 )
+from posedeploy.cli.inputs import MaxPixelsOption, check_model_folder, device_for
 from posedeploy.cli.terminal import console, print_json
 from posedeploy.errors import BadInputError
 from posedeploy.sdk.images import MAX_PIXELS

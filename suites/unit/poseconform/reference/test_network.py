@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -85,6 +87,44 @@ def test_outputs_are_the_models_own_in_float64(
     # this very run is among those whose envelope is the ref_error
     assert 0 < error <= simcc.ref_errors["simcc_x"].max * 1.5
     assert simcc.ref_errors["simcc_x"].size_max == np.abs(simcc.outputs["simcc_x"]).max()
+
+
+CHILD = """
+import sys; sys.path[:0] = {path!r}
+from poseconform.reference.network import load_model, prepare
+from fixtures.images import drawn
+model = load_model({config!r}, {checkpoint!r})
+prepare(model, [drawn(3, (200, 150))], top_down=True)
+assert 'mmpose.models' in sys.modules
+print(sorted({{'matplotlib', 'mmpose.apis', 'pkg_resources'}} & set(sys.modules)))
+"""
+
+
+def test_what_draws_is_not_imported(tiny_model: Callable[[str], TinyModel]) -> None:
+    tiny = tiny_model("rtmpose_t")
+    code = CHILD.format(path=sys.path, config=str(tiny.config), checkpoint=str(tiny.checkpoint))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("name", ["rtmpose_t", "yoloxpose_tiny/2"])
+def test_the_model_is_the_one_that_mmpose_builds(
+    name: str, tiny_model: Callable[[str], TinyModel]
+) -> None:
+    tiny = tiny_model(name)
+    ours = reference.load_model(str(tiny.config), str(tiny.checkpoint))
+    from mmpose.apis import init_model
+
+    theirs = init_model(str(tiny.config), str(tiny.checkpoint), "cpu")
+    assert str(ours) == str(theirs)
+    assert ours.test_cfg == {**theirs.test_cfg, "flip_test": False}
+    assert ours.dataset_meta["dataset_name"] == theirs.dataset_meta["dataset_name"]
+    assert not ours.training
+    for (key, value), (other, same) in zip(
+        ours.state_dict().items(), theirs.state_dict().items(), strict=True
+    ):
+        assert key == other
+        assert torch.equal(value, same)
 
 
 def test_inputs_are_the_images_as_mmpose_prepares_them(simcc: Reference) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -219,8 +220,16 @@ def test_a_file_that_the_backend_refuses_is_a_conversion_error_at_load(
 
 
 def test_progress_names_each_stage_and_its_seconds(
-    tiny_model: Callable[[str], TinyModel], tmp_path: Path
+    tiny_model: Callable[[str], TinyModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    loaded: list[object] = []
+
+    class Counted(onnxruntime.InferenceSession):  # type: ignore[misc]
+        def __init__(self, *args: object, **kwargs: object) -> None:
+            loaded.append(args[0])
+            super().__init__(*args, **kwargs)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Counted)
     events: list[StageEvent] = []
     tiny = tiny_model("rtmpose_t")
     image = np.zeros((90, 120, 3), np.uint8)
@@ -236,6 +245,7 @@ def test_progress_names_each_stage_and_its_seconds(
     assert all((e.seconds > 0) == (e.state == "done") for e in events)
     assert done.compared[0].distances.same
     assert (tmp_path / "sdk" / "output_pytorch.jpg").is_file()
+    assert len(loaded) == 1  # the conversion's session is the comparison's
 
 
 def test_a_failure_carries_the_stage_it_happened_at() -> None:

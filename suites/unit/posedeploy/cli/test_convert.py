@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -228,13 +229,36 @@ def convert_with(desk: Desk, find: FindKeypoints) -> tuple[str, str]:
     return outcome, capture.get()
 
 
-def test_other_keypoints_than_pytorchs_are_reported_and_are_no_success(desk: Desk) -> None:
+@pytest.fixture
+def searches() -> Iterator[list[int]]:
+    """The generation of each search for cycles, from now on."""
+    done: list[int] = []
+
+    def record(phase: str, facts: Mapping[str, int]) -> None:
+        if phase == "start":
+            done.append(facts["generation"])
+
+    threshold = gc.get_threshold()
+    gc.set_threshold(700, 10, 10)  # Python's own
+    gc.callbacks.append(record)
+    yield done
+    gc.callbacks.remove(record)
+    gc.set_threshold(*threshold)
+
+
+def test_other_keypoints_than_pytorchs_are_reported_and_are_no_success(
+    desk: Desk, searches: list[int]
+) -> None:
     def wrong(folder: Path, image: ImageSource) -> np.ndarray:
         found: np.ndarray = comparing.sdk_keypoints(folder, image)
         found[0, 3, 0] += 50
         return found
 
+    assert gc.isenabled()
+    searches.clear()
     outcome, printed = convert_with(desk, wrong)
+    assert searches == []  # of about a hundred that there would be
+    assert gc.isenabled()
     assert outcome == "different"
     assert "different keypoints" in printed
     assert "at most 50 px apart" in printed

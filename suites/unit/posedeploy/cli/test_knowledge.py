@@ -70,6 +70,17 @@ def test_missing_tools_are_named_with_what_installs_them() -> None:
     assert "ncnn: converting for it needs: python -m pip install pnnx" in shown
 
 
+def test_fresh_forgets_what_libraries_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POSEDEPLOY_CACHE", str(tmp_path))
+    (tmp_path / "probes").mkdir()
+    assert run("backends", "ncnn", probes=probes_with()).exit_code == 0
+    assert (tmp_path / "probes").exists()
+    assert run("backends", "ncnn", "--fresh", probes=probes_with()).exit_code == 0
+    assert not (tmp_path / "probes").exists()
+
+
 @pytest.mark.parametrize("name", sorted({"onnxruntime"} & set(backend_names())))
 def test_a_real_backend_reports_what_it_computes_in(name: str) -> None:
     row = next(row for row in BACKENDS if row.name == name)

@@ -17,7 +17,13 @@ from torch import nn
 
 from posedeploy.apis.deploying import check_ready
 from posedeploy.config import DeployConfig, load_deploy_config, load_model_config
-from posedeploy.convert import Converted, conversion_availability, get_converter, missing_tools
+from posedeploy.convert import (
+    Converted,
+    Declared,
+    conversion_availability,
+    get_converter,
+    missing_tools,
+)
 from posedeploy.convert.ncnn import (
     check_layers,
     check_numbers,
@@ -112,6 +118,7 @@ def test_files_are_named_by_the_contract_and_compute_the_same(
     session = get_runtime("ncnn").load(
         [tmp_path / "out" / name for name in converted.files], "cpu", SessionOptions(precision)
     )
+    assert converted.declared == Declared(session.inputs, session.outputs)
     assert session.inputs == (TensorInfo("input", SHAPE, "float32"),)
     assert {info.name for info in session.outputs} == {"one", "two"}
     image = torch.rand(SHAPE)

@@ -16,11 +16,12 @@ FEW = ("--batch", "1", "--figures", "2", "--save-every", "1")
 
 
 def test_a_training_and_its_continuation(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "300")  # no line is wrapped, however long the path is
     out = tmp_path / "out"
     assert main(["rtmpose_t", "--out", str(out), "--steps", "2", *FEW]) == 0
-    printed = capsys.readouterr().out.replace("\n", "")  # a long path is wrapped
+    printed = capsys.readouterr().out
     assert "rtmpose_t step 2 of 2: loss" in printed
     assert "left" in printed
     assert f"{out / 'rtmpose_t.pth'}: 1" in printed  # 13 MB
