@@ -154,14 +154,16 @@ def test_what_a_comparison_has_shown(case: str) -> None:
     assert done.outcome == outcome
 
 
-def test_no_weights_named_are_fitted_ones_for_int8_where_there_are() -> None:
-    names = ("rtmpose_t", "rtmo_t")
-    chosen = {
-        (name, precision): default_weights(load_model_config(path), precision)
-        for name, path in ((name, config_path(model_row(name))) for name in names)
-        for precision in ("fp16", "fp32", "int8")
-    }
-    assert {flow for flow, kind in chosen.items() if kind == "fitted"} == {("rtmpose_t", "int8")}
+@pytest.mark.parametrize(("name", "weights"), [
+    ("rtmpose_t", ("trained", "trained", "trained")),
+    ("hrnet_w32", ("calibrated", "calibrated", "fitted")),
+    ("rtmpose_s", ("calibrated", "calibrated", "calibrated")),
+])  # fmt: skip
+def test_no_weights_named_are_the_best_that_a_model_has(
+    name: str, weights: tuple[str, ...]
+) -> None:
+    config = load_model_config(config_path(model_row(name)))
+    assert tuple(default_weights(config, p) for p in ("fp32", "fp16", "int8")) == weights
 
 
 # what is added from bin to bin, the share of simcc_x that is left -> what is found
