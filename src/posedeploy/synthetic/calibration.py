@@ -143,7 +143,8 @@ def _standardize_outputs(model: Any, head_type: str, batch: torch.Tensor) -> Non
     with recording(_backbone_layers(model.backbone) if without else []) as in_backbone:
         features = model.extract_feat(batch)
     if hasattr(head, "gau"):
-        enlarge_norm_input(head, features)
+        if isinstance(head.final_layer, nn.Conv2d):  # RTMW's has an activation behind it
+            enlarge_norm_input(head, features)
         standardize_attention(head.gau, lambda: head.forward(features))
     target, std = (torch.tensor(row) for row in TARGETS.get(head_type, ([0.0], [1.0])))
     for layer, output in (in_backbone or _outputs(head, features, layers)).items():
