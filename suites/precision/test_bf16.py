@@ -15,7 +15,6 @@ from poseconform.matrix.weights import with_weights
 CHECKED = ("tensors", "accuracy")
 MODELS = {
     "hrnet_w32": "openvino{}_static-256x192",
-    "litehrnet_18": "openvino{}_static-256x192",
     "rtmpose_t": "simcc_openvino{}_static-256x192",
     "simcc_mobilenetv2": "simcc_openvino{}_static-256x192",
 }

@@ -172,12 +172,11 @@ LEAST_AP = 0.5
 # ---- modify these tables to add a limit ------------------------------------------------------
 # fmt: off
 # Shift, measured on 100 figures, static: mean / 99th percentile in px, OKS; PCK changes by 0.
-# RTMPose-t, SimCC-MobileNetV2 and LiteHRNet-18 have trained weights, the others fitted ones.
+# RTMPose-t and SimCC-MobileNetV2 have trained weights, the others fitted ones.
 #            ncnn                ONNX Runtime        OpenVINO
 # fp16
 # Hourglass  .001 / 0, 1         .004 / 0, .99999    0 / 0, 1
 # HRNet      .007 / 0, .99996    .008 / 0, .99993    .010 / 0, .99992
-# LiteHRNet  .002 / 0, .99999    .011 / 1.0, .99998  .001 / 0, 1
 # MSPN       .002 / 0, .99998    .007 / 0, .99999    .002 / 0, .99998
 # RTMPose    .010 / .5, .99999   .069 / .5, .99992   .011 / .5, .99999
 # SimCC      .090 / .5, .99988   .32 / 1.0, .9996    .089 / .5, .99988
@@ -185,14 +184,12 @@ LEAST_AP = 0.5
 # is taken, in PyTorch too. OpenVINO's last layers write float32.
 # Hourglass  .037 / 2.0, .9999                       .049 / 2.0, .9999
 # HRNet      .31 / 2.8, .9981                        .29 / 2.8, .9982
-# LiteHRNet  .14 / 2.0, .9996                        .14 / 2.0, .9997
 # MSPN       .008 / 0, .99999                        .011 / 0, .99995
 # RTMPose    .48 / 1.1, .9993                        .075 / .5, .9999
 # SimCC      1.22 / 2.2, .9959                       .41 / 1.1, .9994
 # int8
 # Hourglass  .089 / 2.0, .9997   .11 / 2.0, .9995    .089 / 2.0, .9996
 # HRNet      .31 / 4.5, .9981    .67 / 6.0, .9958    .69 / 6.0, .9957
-# LiteHRNet  2.0 / 4.0, .989     13 / 180, .90       14 / 182, .88      declared to fail
 # MSPN       .089 / 2.0, .9997   .073 / 2.0, .9998   .059 / 2.0, .9998
 # RTMPose    .18 / .7, .9998     .25 / 1.0, .9997    .48 / 1.5, .9994
 # SimCC      .13 / .7, .9999     .16 / .7, .9998     .11 / .7, .9999
@@ -216,9 +213,6 @@ ACCURACY_LIMITS: tuple[AccuracyLimit, ...] = (
     AccuracyLimit("Hourglass", "int8", 0.5, ShiftLimit(0.2, 3.0, 0.999, 0.3), ".11 / 2.0 px"),
     AccuracyLimit("*", "int8", 0.5, ShiftLimit(1.1, 9.0, 0.993, 0.3),
                   "heatmaps: HRNet .69 / 6.0 px, of fitted weights"),
-    AccuracyLimit("LiteHRNet", "bf16", 0.5, ShiftLimit(0.25, 3.0, 0.999, 0.3), ".14 / 2.0 px"),
-    AccuracyLimit("LiteHRNet", "fp16", 0.3, ShiftLimit(0.05, 2.0, 0.9998, 0.3),
-                  ".011 / 1.0 px: a quarter-cell step the other way"),
     AccuracyLimit("MSPN", "bf16", 0.5, ShiftLimit(0.05, 1.0, 0.9998, 0.3), ".011 / 0 px"),
     AccuracyLimit("MSPN", "int8", 0.3, ShiftLimit(0.15, 3.0, 0.9995, 0.3), ".089 / 2.0 px"),
     AccuracyLimit("RTMPose", "bf16", 0.5, ShiftLimit(0.15, 1.0, 0.9998, 0.3),

@@ -12,13 +12,18 @@ import torch
 
 from posedeploy.config import load_model_config
 from posedeploy.errors import BadInputError
+from posedeploy.synthetic.calibration import image_batch
+from posedeploy.synthetic.layers import layer_facts, layer_failures
 from posedeploy.synthetic.trained import (
     main,
     stored_backbone,
     stored_facts,
     trained_content,
     trained_file,
+    weights_folder,
 )
+from posedeploy.synthetic.weights import checkpoint_for
+from posedeploy.zoo.build import build_model
 from posedeploy.zoo.checkpoints import load_checkpoint
 from posedeploy.zoo.table import config_path, model_row
 
@@ -111,3 +116,15 @@ def test_the_log_is_stored_with_the_weights(tmp_path: Path) -> None:
     assert main([str(training(tmp_path / "t", {"a": torch.ones(2, 2)}))], tmp_path / "w") == 0
     lines = (tmp_path / "w" / "rtmpose_t.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [50, 100]
+
+
+@pytest.mark.parametrize(
+    "path", sorted(weights_folder().glob("*.pth")), ids=lambda path: path.stem
+)
+def test_layers_of_stored_weights_are_admitted(path: Path, tmp_path: Path) -> None:
+    """Others would make a backend look worse, or better, than it is."""
+    config = load_model_config(config_path(model_row(path.stem)))
+    checkpoint = checkpoint_for(config, tmp_path, path.stem, kind="trained")
+    facts = layer_facts(build_model(config, checkpoint), image_batch(config, 2, seed=7))
+    assert len(facts) > 10
+    assert layer_failures(facts) == ()
