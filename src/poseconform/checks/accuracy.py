@@ -52,7 +52,7 @@ def accuracy(judge: Judge, cell: Cell) -> Verdict:
     """Keypoints on labeled figures stay where PyTorch finds them."""
     judge.conversion(cell)  # first: if it fails, its failure is the one to report
     if not judge.figures(FIGURES):
-        return refusal("no-figures", "this run has no labeled figures")
+        return _refusal("no-figures", "this run has no labeled figures")
     limit = limit_of(cell)
     if limit.shift is None:
         raise LookupError(f"no limit for keypoints of {cell.model.family} {cell.flow.precision}")
@@ -74,7 +74,7 @@ def other_joints(reference: FigureReference) -> Verdict | None:
     if keypoints == joints:
         return None
     reason = f"the model has {keypoints} keypoints, and the figures {joints} joints of COCO"
-    return refusal("other-joints", reason)
+    return _refusal("other-joints", reason)
 
 
 def judge_figures(
@@ -88,11 +88,7 @@ def judge_figures(
         bad = int((~np.isfinite(keypoints)).sum())
         return Verdict((f"{bad} keypoint coordinates on figures are not finite",))
     if reference.pck < LEAST_PCK:
-        reason = (
-            f"PyTorch itself finds {reference.pck:.1%} of the joints; a model that has something "
-            f"to lose finds {LEAST_PCK:.0%}"
-        )
-        return refusal("fp32-accuracy-too-low", reason, reference.pck)
+        return too_few_joints(reference.pck)
     moved = keypoint_distances(keypoints, reference.keypoints)
     pixels = pixel_distances(moved)
     similarity = keypoint_similarity(keypoints, reference.keypoints, reference.sizes.prod(-1))
@@ -123,8 +119,16 @@ def shift_failures(record: AccuracyRecord, limit: ShiftLimit) -> tuple[str, ...]
     )
 
 
-def refusal(code: str, reason: str, pck: float | None = None) -> Verdict:
-    """The verdict of a check that decides nothing, `pck` being what PyTorch itself reaches."""
+def too_few_joints(pck: float) -> Verdict:
+    """The verdict where PyTorch itself finds less than `LEAST_PCK` of the joints."""
+    reason = (
+        f"PyTorch itself finds {pck:.1%} of the joints; a model that has something to lose finds "
+        f"{LEAST_PCK:.0%}"
+    )
+    return _refusal("fp32-accuracy-too-low", reason, pck)
+
+
+def _refusal(code: str, reason: str, pck: float | None = None) -> Verdict:
     record = AccuracyRecord(code=code, reason=reason, pck_reference=pck)
     return Verdict(refusal=f"{code}: {reason}", accuracy=record)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from poseconform.checks.accuracy import limit_of, refusal, shift_failures
+from poseconform.checks.accuracy import limit_of, shift_failures, too_few_joints
 from poseconform.checks.declaration import Verdict, check
 from poseconform.checks.tensors import as_record
 from poseconform.compare.metrics import (
@@ -22,15 +22,18 @@ from poseconform.datasets.scoring import People
 from poseconform.judge.judge import Judge
 from poseconform.judge.measuring import client_people, pytorch_people
 from poseconform.matrix.cells import Cell
-from poseconform.matrix.weights import LOCATING, USER
+from poseconform.matrix.weights import LOCATING
 from poseconform.results.records import AccuracyRecord
 
 _LEAST_OKS = 0.5  # of a person with the figure that it stands for; COCO's loosest threshold
 
 
 def _finds_people(cell: Cell, _device: str) -> bool:
-    """Detectors with weights that find figures; others find hundreds of people by chance."""
-    return cell.model.bottom_up and cell.model.weights in {*LOCATING, USER}
+    """Detectors with weights that find figures; others find hundreds of people by chance.
+
+    A user's own checkpoint is not among them: it need not find figures, and has no limits.
+    """
+    return cell.model.bottom_up and cell.model.weights in LOCATING
 
 
 @check(stage="keypoints", suite="parity", applies=_finds_people)
@@ -73,11 +76,7 @@ def judge_people(
     expected = np.concatenate([of_figures(i, p) for i, p in zip(images, reference, strict=True)])
     pck, own = (within_reach(np.nan_to_num(p, nan=np.inf), truth, sizes) for p in (got, expected))
     if own < LEAST_PCK:
-        reason = (
-            f"PyTorch itself finds {own:.1%} of the joints; a model that has something to lose "
-            f"finds {LEAST_PCK:.0%}"
-        )
-        return refusal("fp32-accuracy-too-low", reason, own)
+        return too_few_joints(own)
     seen, known = (np.isfinite(points).all(axis=(1, 2)) for points in (got, expected))
     both = seen & known
     if not both.any():

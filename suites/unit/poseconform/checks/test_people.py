@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from fixtures.builders import make_cell
 from fixtures.figures import drawn_set
 from poseconform.checks.people import judge_people, of_figures
+from poseconform.checks.table import CHECKS
 from poseconform.compare.tolerances import ShiftLimit
 from poseconform.datasets.labeled import LabeledImage
 from poseconform.datasets.scoring import People
@@ -98,3 +100,16 @@ def test_each_figure_has_one_person_and_the_best_chooses_first(
     found = of_figures(image, broken)
     assert np.isnan(found[0]).all()
     assert np.isfinite(found[1]).all()
+
+
+@pytest.mark.parametrize(("weights", "judged"), [
+    ("trained", True), ("fitted", True), ("calibrated", False), ("user", False), ("zoo", False),
+])  # fmt: skip
+def test_only_detectors_that_are_made_to_find_figures_are_judged(
+    weights: str, judged: bool
+) -> None:
+    """A user's own finds people in photographs, and no limit was measured for it."""
+    for head, expected in (("rtmo", judged), ("simcc", False)):
+        cell = make_cell(head)
+        model = replace(cell.model, weights=weights)
+        assert CHECKS["people"].applies(replace(cell, model=model), "cpu") is expected
