@@ -11,9 +11,10 @@ from posedeploy.runtime.types import DeviceRuntime
 
 
 class LoadedOnce:
-    """A backend's runtime whose session goes to the next one who loads the same files likewise.
+    """A backend's runtime that returns its last session to the next load of the same files.
 
-    It is given away, once: the second owner may close it.
+    Device and options must be the same too. A session is returned once: its second owner may
+    close it.
     """
 
     def __init__(self, runtime: Runtime) -> None:

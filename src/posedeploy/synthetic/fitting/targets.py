@@ -1,4 +1,4 @@
-"""What fitted layers are to put out: maps with a peak at every joint."""
+"""Targets of the fitted layers: maps with a peak at every joint."""
 
 from __future__ import annotations
 
