@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +20,8 @@ from posedeploy.errors import BadInputError
 from posedeploy.sdk.drawing import draw_poses
 from posedeploy.sdk.images import MAX_PIXELS, Image, write_image
 from posedeploy.sdk.meta import DatasetMeta
-from posedeploy.sdk.streaming import stream
+from posedeploy.sdk.streaming import Stream
+from posedeploy.signals import postponing_signals
 
 # Shows an image in the window of a title for some ms (0: until a key is pressed); False to stop.
 Show = Callable[[str, NDArray[np.uint8], int], bool]
@@ -80,14 +80,16 @@ class Inference:
             reporter.image(source, people, written)
 
     def _video(self, source: Source, written: Path | None, progress: Progress) -> bool:
-        tally, interrupted = Tally(), None
+        tally = Tally()
         with ExitStack() as stack:
             video = stack.enter_context(open_source(source, self.max_pixels))
-            write = stack.enter_context(write_video(written, video.fps)) if written else None
-            task = progress.add_task(one_line(source.name), total=video.declared or None)
-            stack.callback(progress.remove_task, task)
-            try:
-                for people, drawn in stack.enter_context(closing(self._frames(source, video))):
+            frames = stack.enter_context(closing(self._frames(source, video)))
+            signals = stack.enter_context(postponing_signals(frames.stop))
+            with ExitStack() as drawing:
+                write = drawing.enter_context(write_video(written, video.fps)) if written else None
+                task = progress.add_task(one_line(source.name), total=video.declared or None)
+                drawing.callback(progress.remove_task, task)
+                for people, drawn in frames:
                     if write:
                         for _ in range(people.index - tally.last):  # also in place of dropped ones
                             write(drawn)
@@ -99,17 +101,14 @@ class Inference:
                     if self.show and not self.show(source.name, drawn, pause):
                         video.stopped = True
                         break
-            except (KeyboardInterrupt, SystemExit) as signal:
                 if not tally.frames:
-                    raise
-                video.stopped, interrupted = True, signal
-        for reporter in self.reporters:
-            reporter.video(video, tally, written)
-        if interrupted is not None:
-            raise interrupted
+                    signals.check()
+            video.stopped = video.stopped or signals.came
+            for reporter in self.reporters:
+                reporter.video(video, tally, written)
         return not (video.truncated or video.lost)
 
-    def _frames(self, source: Source, video: Video) -> Generator[Any, None, None]:
+    def _frames(self, source: Source, video: Video) -> Stream:
         """`People` and what is drawn of them, for each frame."""
 
         def draw(people: People) -> tuple[People, NDArray[np.uint8]]:
@@ -118,7 +117,7 @@ class Inference:
 
         stages = (*self.finder.stages(source), draw)
         ahead = 1 if self.live else video.ahead  # what waits is late
-        return stream(video.frames(), stages, ahead=ahead, newest=self.live)
+        return Stream(video.frames(), stages, ahead=ahead, newest=self.live)
 
     def _drawn(self, people: People) -> NDArray[np.uint8]:
         poses = people.poses

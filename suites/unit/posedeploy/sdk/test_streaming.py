@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import pytest
 
-from posedeploy.sdk.streaming import stream
+from posedeploy.sdk.streaming import Stream
 
 SECONDS = 10.0  # for what comes at once
 
@@ -23,7 +24,7 @@ def test_results_come_in_order(ahead: int, stages: tuple[Callable[[int], int], .
     expected = list(range(100))
     for stage in stages:
         expected = [stage(x) for x in expected]
-    assert list(stream(range(100), stages, ahead=ahead)) == expected
+    assert list(Stream(range(100), stages, ahead=ahead)) == expected
     assert threads() == 0
 
 
@@ -37,7 +38,7 @@ def test_stages_work_at_the_same_time() -> None:
 
     # the first item of the second stage meets the second of the first; the last two are alone
     first, second = (lambda x: meet(x) if x else x), (lambda x: meet(x) if x < 9 else x)
-    assert list(stream(range(10), [first, second])) == list(range(10))
+    assert list(Stream(range(10), [first, second])) == list(range(10))
 
 
 @pytest.mark.parametrize("ahead", [1, 3])
@@ -50,7 +51,7 @@ def test_a_slow_caller_bounds_what_is_read(ahead: int) -> None:
             yield x
 
     full = (ahead + 1) * 2 + 1
-    with closing(stream(source(), [lambda x: x], ahead=ahead)) as results:
+    with closing(Stream(source(), [lambda x: x], ahead=ahead)) as results:
         assert next(results) == 0
         waiting = threading.Event()
         for _ in range(1000):  # until nothing moves any more
@@ -74,7 +75,7 @@ def test_an_error_comes_after_the_results_before_it(where: int, ahead: int) -> N
         return work
 
     got: list[int] = []
-    results = stream(map(failing(0), range(100)), [failing(1), failing(2)], ahead=ahead)
+    results = Stream(map(failing(0), range(100)), [failing(1), failing(2)], ahead=ahead)
     with pytest.raises(ValueError, match="at five"):
         got.extend(results)  # keeps what came before
     assert got == [0, 1, 2, 3, 4]
@@ -90,7 +91,7 @@ def test_stopping_closes_the_source_in_its_thread() -> None:
         finally:
             closed.append(threading.current_thread().name)
 
-    with closing(stream(source(), [lambda x: x])) as results:
+    with closing(Stream(source(), [lambda x: x])) as results:
         assert [next(results), next(results)] == [0, 1]
     assert closed == ["stream"]
     assert threads() == 0
@@ -104,7 +105,7 @@ def test_a_stage_that_hangs_does_not_keep_the_caller() -> None:
         hanging.set()
         released.wait(SECONDS)
 
-    with closing(stream(source(), patience=0.01)) as results:
+    with closing(Stream(source(), patience=0.01)) as results:
         assert next(results) == 0
         hanging.wait(SECONDS)
     assert threads() == 1
@@ -125,4 +126,25 @@ def test_with_newest_old_items_are_dropped_and_the_source_never_waits() -> None:
         all_read.wait(SECONDS)
         return x
 
-    assert list(stream(source(), [work], newest=True)) == [0, 99]
+    assert list(Stream(source(), [work], newest=True)) == [0, 99]
+
+
+@pytest.mark.parametrize("ahead", [0, 2])
+def test_a_signal_handler_can_stop_it_at_any_time(ahead: int) -> None:
+    """An exception in the handler could leave a lock taken, or released twice."""
+
+    def stopping(results: Stream) -> Callable[[int, object], None]:
+        return lambda _number, _frame: results.stop()
+
+    before = signal.getsignal(signal.SIGALRM)
+    try:
+        for number in range(200):
+            results = Stream(iter(range(10**9)), [lambda x: x], ahead=ahead)
+            signal.signal(signal.SIGALRM, stopping(results))
+            with closing(results):
+                signal.setitimer(signal.ITIMER_REAL, 0.0002 + 0.00001 * number)
+                got = list(results)
+                assert got == list(range(len(got)))
+            assert threads() == 0
+    finally:
+        signal.signal(signal.SIGALRM, before)
