@@ -81,10 +81,15 @@ def replace_modules(network: Any, replacements: Replacements) -> Any:
     """
     for parent in list(network.modules()):
         for name, child in list(parent.named_children()):
-            kind = type(child)
-            if make := replacements.get(f"{kind.__module__}.{kind.__qualname__}"):
+            if make := replacements.get(type_name(child)):
                 setattr(parent, name, make(child))
     return network
+
+
+def type_name(module: nn.Module) -> str:
+    """The dotted path of a module's class, as `Replacements` have it."""
+    kind = type(module)
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _check_fit(head: HeadSpec, model_config: ModelConfig, deploy_config: DeployConfig) -> None:

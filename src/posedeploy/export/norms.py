@@ -1,7 +1,7 @@
 """mmpose's ScaleNorm, computed so that nothing in it leaves float16's range.
 
-ScaleNorm squares and sums its input, and float16 ends at 65504: with 256 channels from |x| = 16 on.
-The sum is then infinite, x / inf is 0, and every keypoint lies at one place.
+ScaleNorm squares and sums its input, and float16 ends at 65504: with 256 channels
+from |x| = 16 on. The sum is then infinite, x / inf is 0, and every keypoint lies at one place.
 """
 
 from __future__ import annotations

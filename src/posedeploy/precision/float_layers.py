@@ -108,7 +108,7 @@ def _norms(graph: Any) -> Iterable[Any]:
 
 
 def _divisions(graph: Any) -> Iterable[Any]:
-    """What divides the input of a norm by its largest value (`export.norms`): |x| to x / max|x|."""
+    """What divides a norm's input by its largest value (`export.norms`), from |x| on."""
     for norm in _operators("ReduceL2")(graph):
         division = norm.inputs[0].producer()
         if division is not None and division.op_type == "Div":

@@ -48,8 +48,8 @@ class BackendSpec:
         stages: Stages where a detector's graph may end, the preferred one first; none where the
             backend holds non-maximum suppression.
         lacks: Stages that its files cannot hold, each with the reason.
-        norm: How ScaleNorm is exported, a row of `export.norms.NORMS`: 'divided', where anything is
-            computed in float16, for its sums may be accumulated in it; or 'plain', where nothing is.
+        norm: How ScaleNorm is exported, a row of `export.norms.NORMS`: 'divided' where float16 is
+            computed in, for sums may be accumulated in it; 'plain' where float32 alone is.
         dynamic_batch: True if its files can take any batch.
         by_position: True if its files know their inputs and outputs by position only.
         bound: (precision, device) for precisions that one device alone computes in.

@@ -1,4 +1,4 @@
-"""ScaleNorm as it is exported: the same function, and within float16's range at every magnitude."""
+"""ScaleNorm as it is exported: the same function, within float16's range at every magnitude."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_it_holds_in_float16_at_every_magnitude(magnitude: float) -> None:
     [(lambda norm: norm, 274.0), (FixedFactor, 1e-2), (FixedFactor, 2e4)],
 )
 def test_others_do_not(make: Callable[[Any], nn.Module], magnitude: float) -> None:
-    """mmpose's own, with the values of a trained RTMPose-s; a constant divisor."""
+    """The original, with the values of a trained RTMPose-s; a constant divisor."""
     norm = norm_of(48)
     assert not holds_in_half(norm, make(norm), magnitude)
 
