@@ -121,7 +121,7 @@ def _cells(report: RangeReport, operation: Range) -> list[str]:
     o, remedy = operation, report.remedy(operation)
     risks = ", ".join(o.risks) + (f": {remedy}" if o.risks and remedy else "")
     return [
-        f"{o.module}: {o.operator}".removeprefix(": "), f"{o.largest:.3g}",
+        f"{o.module or '(network)'}: {o.operator}", f"{o.largest:.3g}",
         f"{o.total:.3g}" if o.total else "", f"{o.weight:.3g}" if o.weight else "",
         f"{o.weight_below:.1%}" if o.weight else "", f"{o.crest:.3g}", risks,
     ]  # fmt: skip

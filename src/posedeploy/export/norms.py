@@ -26,19 +26,18 @@ class DividedScaleNorm(nn.Module):
     intermediate value but x is above √d or in float16's subnormal range, a row of zeros included.
     """
 
-    gain: Tensor
-
     def __init__(self, norm: Any) -> None:
         super().__init__()
         self.least = max(norm.eps / norm.scale, _SMALLEST)
         self.floor = norm.eps / (norm.scale * self.least)
-        self.register_buffer("gain", norm.g.detach() / norm.scale)
+        self.g, self.root = norm.g, 1.0 / norm.scale
 
     def forward(self, x: Tensor) -> Tensor:
         """Rows [..., d] → rows of the norm g·√d, [..., d]; smaller where max|x| < eps·√d."""
         scaled = x / x.abs().amax(dim=-1, keepdim=True).clamp(min=self.least)
         norm = torch.linalg.norm(scaled, dim=-1, keepdim=True)
-        return scaled / norm.clamp(min=self.floor) * self.gain
+        result: Tensor = scaled / norm.clamp(min=self.floor) * (self.g * self.root)
+        return result
 
 
 # ---- modify this table to add a form: `BackendSpec.norm` names one -----------------------------

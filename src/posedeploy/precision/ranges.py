@@ -173,11 +173,11 @@ class _Convolution:
         return _facts(output, totals, [weight * scale.reshape(along)])
 
 
-class _Recorder(TorchDispatchMode):
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Keeps a `Range` for every operation, by module, operator and how often it has occurred."""
 
     def __init__(self, network: nn.Module) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.rows: dict[tuple[str, int, str], Range] = {}
         self._occurred: Counter[tuple[str, str]] = Counter()
         self._network = network

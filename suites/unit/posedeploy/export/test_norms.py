@@ -35,14 +35,16 @@ def rows(channels: int, magnitude: float) -> Tensor:
     x = torch.randn((3, channels), generator=torch.Generator().manual_seed(channels))
     x[1], x[2] = 0, 1
     x[1, 5] = -1
-    return x / x.abs().amax(-1, keepdim=True) * magnitude
+    scaled: Tensor = x / x.abs().amax(-1, keepdim=True) * magnitude
+    return scaled
 
 
 def truth(norm: Any, x: Tensor) -> Tensor:
     """The definition in float64, which holds the squares of all magnitudes here."""
     x = x.double()
     length = x.square().sum(-1, keepdim=True).sqrt()
-    return x / (length * norm.scale).clamp(min=norm.eps) * norm.g.double()
+    normed: Tensor = x / (length * norm.scale).clamp(min=norm.eps) * norm.g.double()
+    return normed
 
 
 @pytest.mark.parametrize("magnitude", MAGNITUDES)
@@ -64,7 +66,7 @@ def test_mmposes_own_loses_rows_in_float32_too() -> None:
     assert DividedScaleNorm(norm)(x)[0].square().mean().sqrt() == pytest.approx(1.3, rel=1e-5)
 
 
-class Half(TorchDispatchMode):
+class Half(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Round every result to float16, sum in it, and take subnormal numbers for 0."""
 
     def __torch_dispatch__(
@@ -92,13 +94,14 @@ class FixedFactor(nn.Module):
         self.norm = norm
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.norm(x / 64)
+        normed: Tensor = self.norm(x / 64)
+        return normed
 
 
 def holds_in_half(norm: Any, module: nn.Module, magnitude: float) -> bool:
     x = Half.rounded(rows(48, magnitude))
     expected = truth(norm, x)
-    with Half():
+    with Half():  # type: ignore[no-untyped-call]
         found = module(x).double()
     return bool(((found - expected).abs() <= 0.02 * expected.abs().amax()).all())
 
