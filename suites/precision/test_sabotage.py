@@ -92,7 +92,9 @@ def test_ranges_measured_on_noise_fail(judge: Judge, int8: Cell, tmp_path: Path)
     shape = (IMAGES, 3, *int8.model.shape)
     noise = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     bad = sabotaged(judge, int8, tmp_path / "sdk", quantized(judge, int8, noise))
-    assert "quantized layers have less than" in failures(bad, int8, "layers")["layers"]
+    found = failures(bad, int8, "layers", "accuracy")
+    assert "quantized layers have less than" in found["layers"]
+    assert "mean shift of the keypoints" in found["accuracy"]
 
 
 @pytest.mark.int8
@@ -103,8 +105,10 @@ def test_quantizing_what_must_stay_in_float32_fails(
     """The last layers too: their noise is small, and what comes out has 256 steps."""
     figures = figure_reference(judge, int8.model).inputs[-IMAGES:]
     plant = quantized(judge, int8, figures, keep=())
-    found = failures(sabotaged(judge, int8, tmp_path / "sdk", plant), int8, "layers")
+    bad = sabotaged(judge, int8, tmp_path / "sdk", plant)
+    found = failures(bad, int8, "layers", "accuracy")
     assert "it is quantized itself" in found["layers"]
+    assert "mean shift of the keypoints" in found["accuracy"]
 
 
 # ---- fp16 ------------------------------------------------------------------------------------

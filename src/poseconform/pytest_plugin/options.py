@@ -63,8 +63,8 @@ def add_options(parser: pytest.Parser) -> None:
         help="checkpoint of a model, by the name it has in the report")
     add("--weights", choices=CHOICES, default=AUTO,
         help="weights of models without a checkpoint; auto: trained where there are some, else "
-        "calibrated at fp32, and below it fitted for top-down models that can be fitted; locating: "
-        "trained or fitted at every precision; zoo: published ones, downloaded once")
+        "calibrated at fp32, and below it fitted for top-down models that can be fitted; "
+        "locating: trained or fitted at every precision; zoo: published ones, downloaded once")
     add("--dataset", choices=("drawn", "coco"), default="drawn",
         help="what suites/accuracy measures on: drawn figures, or COCO val2017 in --data-root")
     add("--data-root", metavar="DIR", type=Path,

@@ -16,7 +16,9 @@ import pytest
 
 from posedeploy.compat.deferred import DEFERRED, UNUSABLE
 
-ROWS = [(row, name) for table in (DEFERRED, UNUSABLE) for row in table for name in table[row]]
+ROWS = [
+    (row, name) for table in (DEFERRED, UNUSABLE) for row in table for name in sorted(table[row])
+]
 # A user's module of `custom_imports`: it imports mmpose's modules first, then each package itself.
 CUSTOM = """
 import inspect
