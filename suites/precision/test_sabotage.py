@@ -33,7 +33,7 @@ from posedeploy.runtime.openvino import INFERENCE_PRECISION
 MODEL = "rtmpose_t"
 GRAPH = "end2end.onnx"
 IMAGES = 16  # to calibrate on
-OVERFLOW = 64.0
+OVERFLOW = 1024.0  # times the largest value of a row, which is 1
 
 
 def cell_of(subject: Subject, label: str) -> Cell:
@@ -121,7 +121,7 @@ def fp16(judge: Judge) -> Cell:
 
 
 def scaled_norms(graph: Any) -> None:
-    """Multiply what every ScaleNorm reads by 64, in place: x / |x| stays what it is.
+    """Multiply what every norm reads by 1024, in place: x / |x| stays what it is.
 
     The norm is written as the root of a sum of squares, which is how hardware computes it that
     has no such operator; OpenVINO's own keeps the sum in float32.
@@ -129,7 +129,7 @@ def scaled_norms(graph: Any) -> None:
     Args:
         graph: A float32 graph; a norm is a ReduceL2 with a Div behind it.
     """
-    graph.initializer.append(numpy_helper.from_array(np.float32(OVERFLOW), "sixty_four"))
+    graph.initializer.append(numpy_helper.from_array(np.float32(OVERFLOW), "overflow"))
     graph.initializer.append(numpy_helper.from_array(np.asarray([-1]), "last_axis"))
     for norm in [node for node in graph.node if node.op_type == "ReduceL2"]:
         read, name = norm.input[0], f"{norm.name}/scaled"
@@ -138,7 +138,7 @@ def scaled_norms(graph: Any) -> None:
                 reader.input[0] = name
         square, total = f"{name}/square", f"{name}/sum"
         made = (
-            helper.make_node("Mul", [read, "sixty_four"], [name], name),
+            helper.make_node("Mul", [read, "overflow"], [name], name),
             helper.make_node("Mul", [name, name], [square], square),
             helper.make_node("ReduceSum", [square, "last_axis"], [total], total, keepdims=1),
             helper.make_node("Sqrt", [total], list(norm.output), f"{name}/root"),

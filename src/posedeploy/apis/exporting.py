@@ -55,10 +55,11 @@ def export_spec(deploy_config: DeployConfig, exporter: str | None = None) -> dic
     Two deploy configs with equal specs share an export of one model.  The input's shape is not
     among what decides: a deploy config that names another than the model's is refused.
     """
-    form = conversion_row(deploy_config.backend, deploy_config.precision).form
-    onnx = form == "onnx"
+    row = conversion_row(deploy_config.backend, deploy_config.precision)
+    onnx = row.form == "onnx"
     return {
-        "form": form,
+        "form": row.form,
+        "norm": row.norm,
         "stage": _stage(deploy_config, head_of_word(deploy_config.variant)),
         "exporter": (exporter or deploy_config.exporter) if onnx else "trace",
         "opset": deploy_config.opset if onnx else 0,

@@ -53,6 +53,8 @@ ROWS: tuple[CommandRow, ...] = (
     CommandRow("compare", "posedeploy.cli.compare:compare", DEPLOY,
                "Compare an artifact, whoever made it, with PyTorch, and say at which stage it "
                "differs."),
+    CommandRow("ranges", "posedeploy.cli.ranges:ranges", DEPLOY,
+               "Say which values, sums and weights of a model leave float16, and where."),
     CommandRow("profile", "posedeploy.cli.profile.command:profile", DEPLOY,
                "Measure pre-processing, session and post-processing, with the machine's "
                "fingerprint."),

@@ -11,8 +11,10 @@ from torch import nn
 
 from posedeploy.config import DeployConfig, ModelConfig
 from posedeploy.errors import BadInputError
+from posedeploy.export.norms import NORMS
 from posedeploy.export.windows import ShiftedWindowAttention
 from posedeploy.heads import HeadSpec, Stage, load
+from posedeploy.runtime import backend_row
 
 Replacements = Mapping[str, Callable[[Any], nn.Module]]  # class of a module -> what replaces it
 # What exporters record wrongly -> what computes the same and is recorded right
@@ -50,7 +52,8 @@ def exportable_module(
     head = model_config.head_kind
     _check_fit(head, model_config, deploy_config)
     ending = head.stage(stage) if stage else head.stages[0]
-    copied = replace_modules(sharing_copy(model), REWRITES)
+    rewrites = {**REWRITES, **NORMS[backend_row(deploy_config.backend).norm]}
+    copied = replace_modules(sharing_copy(model), rewrites)
     network = load(head.network)(copied, model_config, deploy_config, ending.name)
     network.eval().requires_grad_(False)
     whole = ending in head.whole_stages
@@ -78,10 +81,15 @@ def replace_modules(network: Any, replacements: Replacements) -> Any:
     """
     for parent in list(network.modules()):
         for name, child in list(parent.named_children()):
-            kind = type(child)
-            if make := replacements.get(f"{kind.__module__}.{kind.__qualname__}"):
+            if make := replacements.get(type_name(child)):
                 setattr(parent, name, make(child))
     return network
+
+
+def type_name(module: nn.Module) -> str:
+    """The dotted path of a module's class, as `Replacements` have it."""
+    kind = type(module)
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _check_fit(head: HeadSpec, model_config: ModelConfig, deploy_config: DeployConfig) -> None:

@@ -15,6 +15,8 @@ from typing import Any
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 # Outputs of detectors: of graphs that end after NMS, before NMS, and at the raw predictions.
 DETECTION_OUTPUTS = frozenset({"dets", "boxes", "cls"})
+# Nodes of x / max(max|x|, least): Div, Clip, ReduceMax, Abs.
+_DIVISION = 4
 # These read a tensor's shape, not its values.
 _SHAPES = ("Shape", "Size")
 # What reads the network's outputs where a top-down graph holds the decoding (`export.decoding`).
@@ -105,6 +107,17 @@ def _norms(graph: Any) -> Iterable[Any]:
     return nodes
 
 
+def _divisions(graph: Any) -> Iterable[Any]:
+    """What divides a norm's input by its largest value (`export.norms`), from |x| on."""
+    for norm in _operators("ReduceL2")(graph):
+        division = norm.inputs[0].producer()
+        if division is not None and division.op_type == "Div":
+            chain = [division]
+            while chain[-1].op_type != "Abs" and len(chain) < _DIVISION:
+                chain.append(chain[-1].inputs[chain[-1] is division].producer())
+            yield from chain if chain[-1].op_type == "Abs" else ()
+
+
 def _litehrnet(graph: Any) -> Iterable[Any]:
     def names(node: Any) -> list[str]:
         return [node.name, *(value.name for value in node.inputs if value is not None)]
@@ -122,6 +135,9 @@ FLOAT_PARTS: tuple[FloatPart, ...] = (
     FloatPart("gated attention's norm, layer norms", ("fp16", "int8"),
               "a sum of squares leaves fp16's range at 65504, that is from |x| = 16 on with 256 "
               "channels; in int8 the quotient's divisor has few steps near 0", _norms),
+    FloatPart("what divides a norm's input", ("int8",),
+              "one value of a row divides all others, and after it they are between -1 and 1: "
+              "in fp16 that is exact enough, and int8 has few steps for the divisor", _divisions),
     FloatPart(LAST_LAYERS, ("int8",),
               "their rounding goes into the result unfiltered: peaks differ from their neighbors "
               "by less than a 256th of the range", _last_layers),

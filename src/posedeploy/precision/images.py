@@ -113,7 +113,8 @@ def image_files(folder: Path) -> tuple[Path, ...]:
     """
     if not folder.is_dir():
         raise BadInputError(
-            f"calibration images {folder}", "no such folder", "a folder of images",
+            f"calibration images {folder}", "a file" if folder.exists() else "no such folder",
+            "a folder of images",
             "Check the path; without a folder, drawn figures are used.",
         )  # fmt: skip
     there = sorted(path for path in folder.iterdir() if not path.name.startswith("."))

@@ -48,6 +48,8 @@ class BackendSpec:
         stages: Stages where a detector's graph may end, the preferred one first; none where the
             backend holds non-maximum suppression.
         lacks: Stages that its files cannot hold, each with the reason.
+        norm: How ScaleNorm is exported, a row of `export.norms.NORMS`: 'divided' where float16 is
+            computed in, for sums may be accumulated in it; 'plain' where float32 alone is.
         dynamic_batch: True if its files can take any batch.
         by_position: True if its files know their inputs and outputs by position only.
         bound: (precision, device) for precisions that one device alone computes in.
@@ -76,6 +78,7 @@ class BackendSpec:
     form: str
     stages: tuple[str, ...] = ()
     lacks: tuple[tuple[str, str], ...] = ()
+    norm: str = "divided"
     dynamic_batch: bool = True
     by_position: bool = False
     bound: tuple[tuple[FlowPrecision, str], ...] = ()
@@ -180,7 +183,7 @@ BACKENDS: tuple[BackendSpec, ...] = (
     ),
     BackendSpec(
         "torchscript", "TorchScript", 7, ("torch",), "2.6", "end2end.pt", "", (CPU,), (FP32,),
-        "torchscript", by_position=True,
+        "torchscript", norm="plain", by_position=True,
         own_precision="import torch; p = torch.get_float32_matmul_precision(); "
         "print('fp32' if p == 'highest' else f'fp32, products in {p} precision')",
         runtime="posedeploy.runtime.torchscript", converter="posedeploy.convert.torchscript",

@@ -273,6 +273,7 @@ def upsample_bilinear(p: Parameters) -> Tensor:
 # ---- modify this table to add an operator --------------------------------------------------
 # fmt: off
 OPERATORS: Mapping[str, Function] = {
+    "abs":                       unary(torch.abs),
     "add":                       binary(torch.add),
     "avg_pool":                  avg_pool,
     "batch_norm":                batch_norm,

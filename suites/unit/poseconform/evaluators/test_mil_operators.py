@@ -47,6 +47,7 @@ SMALL = torch.tensor([[1.0, 2.0], [3.0, 4.0]])[None, None]
 PAD = {"pad_type": "custom", "pad": np.array([1, 0, 1, 0], I)}
 NORMALIZED = (X - MEANS[:, None, None]) / (VARIANCES[:, None, None] + 1e-3).sqrt()
 CASES: list[tuple[str, dict[str, Any], Any]] = [
+    ("abs", {"x": X}, each(lambda v: max(v, -v))),
     ("add", {"x": X, "y": Y}, X + Y),
     ("add", {"x": X, "y": np.float32(1.5)}, X + 1.5),
     (

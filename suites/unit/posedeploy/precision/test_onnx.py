@@ -46,6 +46,29 @@ def test_what_stays_is_found_in_a_simcc_graph(tmp_path: Path) -> None:
     assert set(float_nodes(graph, "int8")) == {*NORM, "softmax", "cls_x", "cls_y"}
 
 
+def test_what_divides_a_norms_input_stays_in_int8_alone(tmp_path: Path) -> None:
+    """The form in which `export.norms` writes a ScaleNorm."""
+    model = onnx.load(simcc_graph(tmp_path / "m.onnx"))
+    make, nodes = onnx.helper.make_node, list(model.graph.node)
+    made = [
+        make("Abs", ["d"], ["d_abs"], "abs"),
+        make("ReduceMax", ["d_abs"], ["d_max"], "max", axes=[2], keepdims=1),
+        make("Clip", ["d_max", "eps"], ["d_least"], "least"),
+        make("Div", ["d", "d_least"], ["divided"], "divide"),
+    ]
+    for node in nodes:
+        if node.name in {"norm", "norm_div"}:
+            node.input[0] = "divided"
+    at = next(i for i, node in enumerate(nodes) if node.name == "norm")
+    for offset, node in enumerate(made):
+        model.graph.node.insert(at + offset, node)
+    division = {"abs", "max", "least", "divide"}
+    assert set(float_nodes(model.graph, "fp16")) == {*NORM, "softmax"}
+    assert set(float_nodes(model.graph, "int8")) == {
+        *NORM, *division, "softmax", "cls_x", "cls_y",
+    }  # fmt: skip
+
+
 def test_a_bias_after_the_last_layer_stays_with_it(tmp_path: Path) -> None:
     """Exporters write a linear layer on a batch of unknown size as MatMul and Add."""
     model = onnx.load(simcc_graph(tmp_path / "m.onnx"))
