@@ -12,6 +12,7 @@ from posedeploy.apis.comparing import Compared, FindKeypoints, detector_of
 from posedeploy.apis.exporting import Exported, check_fit, export
 from posedeploy.apis.progress import Progress, at_stage, silent
 from posedeploy.apis.proving import Layers, Response, measured_layers, response
+from posedeploy.apis.reference import Reference
 from posedeploy.apis.sessions import LoadedOnce
 from posedeploy.apis.sources import (
     GENERATED,
@@ -184,10 +185,8 @@ def _compare(
             responded = response(detector, images)
             if responded.faults:
                 return replace(done, response=responded)
-            compared = compare_images(
-                detector, done.artifact.precision, model_config, model, images,
-                kind=kind, find=find,
-            )  # fmt: skip
+            reference = Reference(model, model_config, (done.backend, done.artifact.precision))
+            compared = compare_images(detector, reference, images, kind=kind, find=find)
     except UnavailableError as error:
         return replace(done, not_compared=error)
     draw_compared(done.folder, read_folder(done.folder), images, compared)

@@ -85,7 +85,7 @@ def model_ranges(
     inputs = calibration_set(config, CalibrationSettings(images, count))
     model: Any = build_model(config, resolve_checkpoint(model_cfg, checkpoint))
     check_forward(model, config)
-    network = _network(model, config, backend or AS_IN_MMPOSE)
+    network = exported_network(model, config, backend or AS_IN_MMPOSE)
     operations = network_ranges(network, inputs.inputs(), "model.")
     return RangeReport(
         model=str(model_cfg), checkpoint=str(checkpoint), backend=backend, source=inputs.source,
@@ -94,7 +94,8 @@ def model_ranges(
     )  # fmt: skip
 
 
-def _network(model: Any, config: ModelConfig, backend: str) -> Any:
+def exported_network(model: Any, config: ModelConfig, backend: str) -> Any:
+    """The network of a model as it is exported for a backend, up to where nothing is selected."""
     from posedeploy.export import exportable_module
 
     head = config.head_kind

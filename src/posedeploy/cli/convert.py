@@ -242,25 +242,20 @@ def report(out: Console, backend: str, compared: Compared) -> None:
     from posedeploy.apis.sources import LOCATING
 
     result, name = compared.distances, one_line(compared.name)
-    people = f"{result.people} {'person' if result.people == 1 else 'people'}"
-    numbers = f"median {result.median_px:.3g} px, at most {result.max_px:.3g} px apart"
-    share = "" if result.least_near == 1 else f", to {result.least_near:.0%} of the keypoints"
-    allowed = f"(allowed {result.limit_px:.3g} px{share})"
     if result.nobody:
         line = f"[yellow]nothing to compare[/]: {name}: nobody, by {backend} and by PyTorch"
     elif not compared.decides:
         line = (
-            f"[dim]not judged[/]: {name}: {people} in both, {result.only_one} in one of them, "
-            f"{numbers}: generated weights find nothing in it that could be compared; "
-            f"{' and '.join(map(repr, LOCATING))} ones are compared on drawn figures"
+            f"[dim]not judged[/]: {name}: {result}: generated weights find nothing in it that "
+            f"could be compared; {' and '.join(map(repr, LOCATING))} ones are compared on drawn "
+            "figures"
         )
     elif result.same:
-        line = f"[green]same keypoints[/]: {name}: {people}, {numbers} {allowed}"
+        line = f"[green]same keypoints[/]: {name}: {result}"
     else:
         line = (
-            f"[bold red]different keypoints[/]: {name}: {backend} and PyTorch: {people} in both, "
-            f"{result.only_one} in one of them, {numbers} {allowed}. "
-            "Look at output_*.jpg; the conformance suite tells a near tie from a fault."
+            f"[bold red]different keypoints[/]: {name}: {backend} and PyTorch: {result}. "
+            "Look at output_*.jpg."
         )
     out.print(line, soft_wrap=True)
 
