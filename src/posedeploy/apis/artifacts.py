@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from posedeploy.apis.comparing import Compared, judge_shift
+from posedeploy.apis.comparing import Compared, compare_people
 from posedeploy.apis.graphs import Graph, backend_files, files_of, make_graph
 from posedeploy.apis.numeric import Detection, Numbers, compare_numbers
 from posedeploy.apis.progress import Progress, at_stage, silent
@@ -233,12 +233,11 @@ def _compare(
     done = replace(done, numbers=numbers, stages=tuple(stages))
     if not numbers.outputs:
         return done
-    look = {"kind": pytorch.kind, "names": names}
-    compared = compare_images(detector, reference, images, **look)
+    compared = compare_images(detector, reference, images, kind=pytorch.kind, names=names)
     stages.append(_keypoints("keypoints", compared))
     if sdk:
         try:
-            compared = compare_images(sdk, reference, images, **look)
+            compared = compare_images(sdk, reference, images, kind=pytorch.kind, names=names)
             stages.append(_keypoints("sdk", compared))
         except BadInputError as error:  # the images and the graph were used before
             fault = f"{error.subject}: found {error.found}; expected {error.expected}"
@@ -261,11 +260,11 @@ def _ran(detector: PoseDetector, images: Iterator[Image], reference: Reference) 
         return StageVerdict("run", facts="one image in a call, and two")
     for i, (image, poses) in enumerate(zip(both, together, strict=True)):
         alone = _keypoints_of(detector.detect(image))
-        apart = judge_shift(_keypoints_of(poses), alone, reference, detector, image)
+        apart = compare_people(_keypoints_of(poses), alone, reference, detector, image)
         if not (apart.same or apart.nobody):
             faults.append(
-                f"image {i + 1} of two in one call: {apart.shift.max:.3g} px from the same image "
-                f"alone, {apart.only_one} people in one of the two"
+                f"image {i + 1} of two in one call: {apart.shift.spread.max:.3g} px from the same "
+                f"image alone, {apart.only_one} people in one of the two"
             )
     return StageVerdict("run", tuple(faults), "one image in a call, and two")
 
@@ -321,5 +320,5 @@ def _keypoints(stage: str, compared: Sequence[Compared]) -> StageVerdict:
     """The keypoints of images on which something can be compared."""
     judged = [c for c in compared if c.decides and not c.distances.nobody]
     faults = [f"{c.name}: {c.distances}" for c in judged if not c.distances.same]
-    worst = max((c.distances for c in judged), key=lambda d: d.shift.max, default=None)
+    worst = max((c.distances for c in judged), key=lambda d: d.shift.judged.max, default=None)
     return StageVerdict(stage, tuple(faults), str(worst) if worst else "nothing to compare")

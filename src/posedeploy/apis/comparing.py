@@ -15,7 +15,7 @@ from posedeploy.apis.reference import Reference, with_classes
 from posedeploy.config import ModelConfig
 from posedeploy.errors import BadInputError
 from posedeploy.runtime import Runtime, device_of
-from posedeploy.runtime.shifts import SHIFT_RULES, Spread, allowed_shift
+from posedeploy.runtime.shifts import SHIFT_RULES, Shift, judge_shift
 from posedeploy.sdk.folder import read_folder
 from posedeploy.sdk.images import MOST_PIXELS
 from posedeploy.sdk.reading import ImageSource
@@ -33,28 +33,18 @@ BOX_PADDING = 1.25  # of mmpose's GetBBoxCenterScale: the crop is larger than th
 
 @dataclass(frozen=True)
 class Comparison:
-    """How far the deployed keypoints are from PyTorch's; distances in px of the network's input.
-
-    The rule is that of `posedeploy.runtime.shifts`.
+    """How far the deployed keypoints are from PyTorch's, by the rule of `runtime.shifts`.
 
     Attributes:
         people: That both found.
         only_one: People that only one of them found.
-        shift: The distances.
-        allowed: How far keypoints may move.
-        judged: The distances with those of near ties as 0; None for `shift`.
-        own: What PyTorch's own rounding to the precision does; None for float32.
-        near_ties: How many keypoints moved that are near ties.
+        shift: The distances of their keypoints, px of the network's input.
         most_only_one: How many people near ties may add or take away.
     """
 
     people: int
     only_one: int
-    shift: Spread
-    allowed: Spread
-    judged: Spread | None = None
-    own: Spread | None = None
-    near_ties: int = 0
+    shift: Shift
     most_only_one: int = 0
 
     @property
@@ -65,26 +55,15 @@ class Comparison:
     @property
     def same(self) -> bool:
         """True if both found the same people, at least one, with the same keypoints."""
-        near = (self.judged or self.shift).within(self.allowed)
-        return self.people > 0 and self.only_one <= self.most_only_one and near
+        return self.people > 0 and self.only_one <= self.most_only_one and self.shift.within
 
     def __str__(self) -> str:
-        """The distances and the limits, for a person."""
+        """The people, the distances and the limits, for a person."""
         people = f"{self.people} {'person' if self.people == 1 else 'people'}"
         if self.only_one:
             most = f" (allowed {self.most_only_one})" if self.most_only_one else ""
             people += f" in both, {self.only_one} in one of them{most}"
-        ties = f", {self.near_ties} of near ties" if self.near_ties else ""
-        own = f"; PyTorch's own rounding: {_figures(self.own)}" if self.own else ""
-        allowed = " / ".join(f"{figure:.3g}" for figure in dict.fromkeys(self.allowed.figures))
-        return (
-            f"{people}, median {self.shift.median:.3g} px, 95th percentile {self.shift.p95:.3g} px, "
-            f"at most {self.shift.max:.3g} px apart{ties} (allowed {allowed} px{own})"
-        )
-
-
-def _figures(spread: Spread) -> str:
-    return " / ".join(f"{figure:.3g}" for figure in spread.figures) + " px"
+        return f"{people}, {self.shift}"
 
 
 @dataclass(frozen=True)
@@ -145,12 +124,12 @@ def compare_on(
             f"{expected.shape[1]}, as {config.path.name} has",
             "Give the model config that it was made of.",
         )  # fmt: skip
-    distances = judge_shift(deployed, expected, reference, detector, source)
+    distances = compare_people(deployed, expected, reference, detector, source)
     named = name or (Path(source).name if isinstance(source, str | Path) else "image")
     return Compared(deployed, expected, distances, named, decides)
 
 
-def judge_shift(
+def compare_people(
     found: Keypoints,
     expected: Keypoints,
     reference: Reference,
@@ -159,35 +138,26 @@ def judge_shift(
 ) -> Comparison:
     """Compare the people of two sides on an image by the rule for the reference's precision.
 
-    Keypoints are `[N, K, 3]` and `[M, K, 3]`, image px and score, `expected` in float32. A detector
-    that keeps a limited number of people, best first, is compared with as many of PyTorch's.
-
-    A keypoint is a near tie if PyTorch's own rounding moves it much farther than most, or if its
-    outputs are so near a tie that honest rounding can move it as far as it has moved. The latter
-    takes PyTorch a few runs, and is looked for only where keypoints moved too far.
+    Keypoints are `[N, K, 3]` and `[M, K, 3]`, image px and score, `expected` in float32. A
+    detector that keeps a limited number of people, best first, is compared with as many of
+    PyTorch's.
     """
-    rule, expected = SHIFT_RULES[reference.precision], expected[: detector.most_people]
+    rule, most = SHIFT_RULES[reference.precision], detector.most_people
     size = np.divide(detector.read(source).shape[1::-1], reference.config.input_size)
     scale = float(size.max()) * (BOX_PADDING if detector.top_down else 1.0)
+    expected = expected[:most]
     matched = match_people(found, expected, scale, rule.match_px)
-    apart, ties = matched.distances, np.zeros(matched.distances.shape, bool)
-    own, most_only_one, allowed = None, 0, allowed_shift(reference.precision, Spread())
+    own, most_only_one = None, 0
     if (rounded := reference.rounded_keypoints(source)) is not None:
-        by_torch = match_people(rounded[: detector.most_people], expected, scale, rule.match_px)
-        own, moved = by_torch.spread, np.zeros(expected.shape[:2])
+        by_torch = match_people(rounded[:most], expected, scale, rule.match_px)
+        moved = np.zeros(expected.shape[:2])
         moved[by_torch.people] = by_torch.distances
-        flipped = moved > rule.floor_px + rule.k * own.p95
-        allowed = allowed_shift(reference.precision, Spread.of(np.where(flipped, 0.0, moved)))
-        ties = flipped[matched.people]
+        own = moved[matched.people]
         most_only_one = int(max(rule.people * len(expected), rule.k * by_torch.only_one))
-    judged = Spread.of(np.where(ties, 0.0, apart))
-    if not judged.within(allowed):
-        ties |= (apart > rule.floor_px) & (apart <= rule.floor_px + reference.reach(source))
-        judged = Spread.of(np.where(ties, 0.0, apart))
-    return Comparison(
-        len(matched.people), matched.only_one, matched.spread, allowed, judged, own,
-        int((ties & (apart > rule.floor_px)).sum()), most_only_one,
-    )  # fmt: skip
+    shift = judge_shift(
+        reference.precision, matched.distances, own, lambda: reference.reach(source)
+    )
+    return Comparison(len(matched.people), matched.only_one, shift, most_only_one)
 
 
 def sdk_keypoints(folder: Path, source: ImageSource) -> Keypoints:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from posedeploy.runtime.shifts import Spread
 from posedeploy.sdk.decode.assignment import assigned
 
 Keypoints = NDArray[np.float64]
@@ -25,11 +24,6 @@ class Matched:
     distances: NDArray[np.float64]
     people: NDArray[np.intp]
     only_one: int
-
-    @property
-    def spread(self) -> Spread:
-        """Of all distances."""
-        return Spread.of(self.distances)
 
 
 def match_people(

@@ -10,11 +10,13 @@ near ties of the reference are left out by the caller, who knows the reference's
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+Floats = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Spread:
     max: float = 0.0
 
     @classmethod
-    def of(cls, distances: NDArray[np.floating]) -> Spread:
+    def of(cls, distances: Floats) -> Spread:
         """The spread of distances `[...]`; NaN in one of them makes all NaN."""
         if not distances.size:
             return cls()
@@ -93,11 +95,77 @@ SHIFT_RULES: Mapping[str, ShiftRule] = {
 # ----------------------------------------------------------------------------------------------
 
 
-def allowed_shift(precision: str, own: Spread) -> Spread:
-    """How far keypoints may move where PyTorch's own rounding moves them by `own`.
+@dataclass(frozen=True)
+class Shift:
+    """How far keypoints moved, and how far they may.
+
+    Attributes:
+        spread: The distances.
+        allowed: Their limits.
+        judged: The distances with those of near ties as 0.
+        own: What PyTorch's own rounding to the precision does; None for float32.
+        near_ties: How many keypoints moved that are near ties.
+    """
+
+    spread: Spread
+    allowed: Spread
+    judged: Spread
+    own: Spread | None = None
+    near_ties: int = 0
+
+    @property
+    def within(self) -> bool:
+        """True if keypoints that are no near ties moved by no more than is allowed."""
+        return self.judged.within(self.allowed)
+
+    def __str__(self) -> str:
+        """The distances and the limits, for a person."""
+        found, ties = self.spread, ""
+        if self.near_ties:
+            ties = f", {self.near_ties} near tie{'' if self.near_ties == 1 else 's'} left out"
+        limits = " / ".join(f"{figure:.3g}" for figure in dict.fromkeys(self.allowed.figures))
+        own = "" if self.own is None else "; PyTorch's own rounding " + " / ".join(
+            f"{figure:.3g}" for figure in self.own.figures
+        )  # fmt: skip
+        return (
+            f"median {found.median:.3g} px, 95th percentile {found.p95:.3g} px, at most "
+            f"{found.max:.3g} px apart{ties} (allowed {limits} px{own})"
+        )
+
+
+def judge_shift(
+    precision: str,
+    apart: Floats,
+    own: Floats | None = None,
+    reach: Callable[[], Floats] = lambda: np.zeros(1),
+) -> Shift:
+    """Judge distances from PyTorch's keypoints in float32 by the rule of this module.
+
+    A keypoint is a near tie if PyTorch's own rounding moves it much farther than most, or if the
+    reference's outputs are so near a tie that honest rounding can move it as far as it has moved.
+
+    Args:
+        precision: A row of `SHIFT_RULES`.
+        apart: `[..., K]`, px of the network's input.
+        own: The same of PyTorch's own rounding; None for float32.
+        reach: How far honest rounding can move each keypoint, of a shape that goes with that of
+            `apart`; called only where keypoints moved too far.
 
     Raises:
         KeyError: The precision has no row.
     """
-    rule = SHIFT_RULES[precision]
-    return Spread(*(max(rule.floor_px, rule.k * figure) for figure in own.figures))
+    rule, ties, steady = SHIFT_RULES[precision], np.zeros(apart.shape, bool), np.zeros(1)
+    if own is not None:
+        flipped = own > rule.floor_px + rule.k * Spread.of(own).p95
+        steady = np.where(flipped, 0.0, own)
+        ties = flipped & (apart <= rule.floor_px + rule.k * own)
+    figures = Spread.of(steady).figures
+    allowed = Spread(*(max(rule.floor_px, rule.k * figure) for figure in figures))
+    judged = Spread.of(np.where(ties, 0.0, apart))
+    if not judged.within(allowed):
+        ties |= apart <= rule.floor_px + reach()
+        judged = Spread.of(np.where(ties, 0.0, apart))
+    return Shift(
+        Spread.of(apart), allowed, judged, None if own is None else Spread.of(own),
+        int((ties & (apart > rule.floor_px)).sum()),
+    )  # fmt: skip

@@ -15,6 +15,8 @@ from fixtures.commands import enter
 from fixtures.tiny_models import TinyModel
 from posedeploy.apis import comparing
 from posedeploy.apis.deploying import deploy
+from posedeploy.apis.matching import classes_of
+from posedeploy.apis.reference import with_classes
 from posedeploy.cli import main
 from posedeploy.sdk.images import read_image
 from posedeploy.sdk.reading import ImageSource
@@ -110,9 +112,9 @@ def as_found(keypoints: comparing.Keypoints) -> comparing.Keypoints:
 
 
 def swapped(keypoints: comparing.Keypoints) -> comparing.Keypoints:
-    labels = comparing.classes_of(keypoints)
+    labels = classes_of(keypoints)
     assert labels is not None
-    return comparing.with_classes(keypoints[..., :3], 1 - labels)
+    return with_classes(keypoints[..., :3], 1 - labels)
 
 
 def one_other(keypoints: comparing.Keypoints) -> comparing.Keypoints:

@@ -1,0 +1,66 @@
+"""`posedeploy convert` in half precision, of weights that find people: right, and with a fault."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+from posedeploy.cli import main
+from posedeploy.convert import onnxruntime
+from posedeploy.precision.fp16 import to_fp16
+from posedeploy.synthetic.drawn import drawn_figures
+
+DEPLOY = "pose-detection_simcc_onnxruntime-fp16_static"
+BINS = 6  # 3 px
+
+
+def plant_a_turn(graph: Path) -> None:
+    """Turn simcc_x by `BINS`, with one more node."""
+    model = onnx.load(graph)
+    (output,) = (o for o in model.graph.output if o.name == "simcc_x")
+    bins = output.type.tensor_type.shape.dim[2].dim_value
+    for node in model.graph.node:
+        node.output[:] = ["before" if name == "simcc_x" else name for name in node.output]
+    turned = np.roll(np.arange(bins, dtype=np.int64), BINS)
+    model.graph.initializer.append(numpy_helper.from_array(turned, "turned"))
+    model.graph.node.append(helper.make_node("Gather", ["before", "turned"], ["simcc_x"], axis=2))
+    onnx.save(model, graph)
+
+
+@pytest.mark.parametrize("fault", [False, True], ids=["right", "one node wrong"])
+def test_a_conversion_to_half_precision_is_told_from_one_with_a_wrong_node(
+    fault: bool,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def faulty(ir: Path, target: Path, **arguments: Any) -> Any:
+        kept = to_fp16(ir, target, **arguments)
+        plant_a_turn(target)
+        return kept
+
+    if fault:
+        monkeypatch.setattr(onnxruntime, "to_fp16", faulty)
+    monkeypatch.setenv("COLUMNS", "200")
+    (figure,) = drawn_figures("evaluation", 1)
+    image = tmp_path / "figure.png"
+    cv2.imwrite(str(image), figure.image)
+    words = [DEPLOY, "rtmpose_t", "trained", str(image), f"--work-dir={tmp_path / 'out'}"]
+    with pytest.raises(SystemExit) as caught:
+        main(["convert", *words])
+    lines = [line for line in capsys.readouterr().out.splitlines() if " keypoints: " in line]
+    assert len(lines) == 5  # the image, and four figures
+    assert (caught.value.code or 0) == int(fault)
+    word = "different" if fault else "same"
+    for line in lines:
+        assert line.startswith(f"{word} keypoints: ")
+        assert "PyTorch's own rounding 0 / 0.5 / " in line or "rounding 0 / 0 / " in line
+        median = float(line.partition("median ")[2].partition(" px")[0])
+        assert (median == BINS / 2) if fault else (median == 0)
+        assert "(allowed 0.75 / " in line
