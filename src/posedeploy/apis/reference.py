@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -57,51 +58,65 @@ class Reference:
     def reach(self, source: ImageSource) -> NDArray[np.float64]:
         """How far honest rounding can move each keypoint, `[K]` px of the network's input.
 
-        mmpose's codec decodes the outputs in float64 with and without errors of the allowed size
-        (`numeric.allowed_error`) and random signs. Far is what a near tie reaches: cells or bins
-        with almost the same value, or neighbors that decide about the step beside a peak. Models
-        whose outputs have no peaks have no ties: 0.
+        mmpose's codec decodes the exact outputs without and with errors of the allowed size
+        (`numeric.allowed_error`) and random signs, output by output: each has coordinates of its
+        own. Near ties move far: cells or bins with almost the same value, or neighbors that
+        decide about the step beside a peak. Models whose outputs have no peaks have no ties: 0.
         """
-        import torch
-
         stage = self.config.head_kind.stages[0]
         names = [output.name for output in stage.outputs if output.has_peaks]
         if self.config.head_kind.bottom_up or not names:
             return np.zeros(1)
         truth, own = self._outputs(source)
-        rng, parts = np.random.default_rng(0), []
+        rng, squares = np.random.default_rng(0), 0.0
         for name in names:
             size = float(np.abs(truth[name]).max())
             allowed = allowed_error(stage, name, self.flow, size, own[name])
             allowed = allowed if np.isfinite(allowed) else own[name]  # int8
             signs = rng.choice([-1.0, 1.0], (DRAWS, *truth[name].shape[1:]))
-            noisy = np.concatenate([truth[name], truth[name] + allowed * signs])
-            parts.append(torch.from_numpy(noisy.astype(np.float32)))
-        model: Any = self.model
-        head = getattr(model.head, "pose_head", model.head)  # of a head that predicts visibility
-        decoded = head.decode(parts[0] if len(parts) == 1 else tuple(parts))
-        points = np.stack([one.keypoints[0, :, :2] for one in decoded])
-        reach = np.linalg.norm(points[1:] - points[:1], axis=-1).max(axis=0)
+            alone = {n: np.repeat(truth[n], DRAWS + 1, axis=0) for n in names}
+            alone[name][1:] += allowed * signs
+            points = self._decoded(alone)
+            squares += np.square(points[1:] - points[:1]).sum(axis=-1).max(axis=0)
         selected = self.config.test_cfg.get("output_keypoint_indices")
+        reach = np.sqrt(squares)
         return np.asarray(reach if selected is None else reach[list(selected)], np.float64)
 
-    def _outputs(self, source: ImageSource) -> tuple[dict[str, Any], dict[str, float]]:
-        """The outputs `[1, K, …]` in float64, and the largest error of PyTorch's rounding."""
-        from posedeploy.precision.rounding import roundings
+    def _decoded(self, outputs: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+        """Keypoints `[N, K, 2]`, px of the network's input, by mmpose's codec."""
+        import torch
 
         model: Any = self.model
-        network = exported_network(model, self.config, AS_IN_MMPOSE)
-        batch = collate(
-            self.config, [as_mmpose_reads(self.config, source)], None, meta=model.dataset_meta
-        )
+        head = getattr(model.head, "pose_head", model.head)  # of a head that predicts visibility
+        parts = [torch.from_numpy(array.astype(np.float32)) for array in outputs.values()]
+        decoded = head.decode(parts[0] if len(parts) == 1 else tuple(parts))
+        return np.stack([np.asarray(one.keypoints[0, :, :2], np.float64) for one in decoded])
+
+    def _outputs(self, source: ImageSource) -> tuple[dict[str, Any], dict[str, float]]:
+        """The exact outputs `[1, K, …]`, and the largest error of PyTorch's own rounding."""
+        model: Any = self.model
+        image = as_mmpose_reads(self.config, source)
+        batch = collate(self.config, [image], None, meta=model.dataset_meta)
         inputs = [model.data_preprocessor(batch, False)["inputs"].numpy()]
         names = self.config.head_kind.stages[0].output_names
-        (truth,) = run_network(copy.deepcopy(network).double(), names, inputs, np.float64)
+        exact, honest = self._networks
+        dtype = np.float64 if self._rounded is None else np.float32
+        (truth,) = run_network(exact, names, inputs, dtype)
         own = dict.fromkeys(names, 0.0)
-        for ready in roundings(network, self.precision):
-            (found,) = run_network(ready, names, inputs, np.float32)
+        for network in honest:
+            (found,) = run_network(network, names, inputs, np.float32)
             own = {n: max(own[n], float(np.abs(found[n] - truth[n]).max())) for n in names}
         return dict(truth), own
+
+    @cached_property
+    def _networks(self) -> tuple[nn.Module, tuple[nn.Module, ...]]:
+        """The network as exact as is needed, and as each honest way to round has it."""
+        from posedeploy.precision.rounding import roundings
+
+        network = exported_network(self.model, self.config, AS_IN_MMPOSE)
+        if self._rounded is None:
+            return copy.deepcopy(network).double(), tuple(roundings(network, self.precision))
+        return network, (exported_network(self._rounded, self.config, AS_IN_MMPOSE),)
 
 
 def pytorch_keypoints(model: nn.Module, config: ModelConfig, source: ImageSource) -> Keypoints:
