@@ -42,6 +42,10 @@ class Spread:
         pairs = zip(self.figures, allowed.figures, strict=True)
         return all(found <= limit for found, limit in pairs)
 
+    def __str__(self) -> str:
+        """The three of them, for a person."""
+        return " / ".join(f"{figure:.2f}" for figure in self.figures)
+
     @property
     def figures(self) -> tuple[float, float, float]:
         """Median, 95th percentile and maximum."""
@@ -123,10 +127,8 @@ class Shift:
         found, ties = self.spread, ""
         if self.near_ties:
             ties = f", {self.near_ties} near tie{'' if self.near_ties == 1 else 's'} left out"
-        limits = " / ".join(f"{figure:.3g}" for figure in dict.fromkeys(self.allowed.figures))
-        own = "" if self.own is None else "; PyTorch's own rounding " + " / ".join(
-            f"{figure:.3g}" for figure in self.own.figures
-        )  # fmt: skip
+        own = "" if self.own is None else f"; PyTorch's own rounding {self.own}"
+        limits = self.allowed if self.own else f"{self.allowed.max:.3g}"  # one for all in float32
         return (
             f"median {found.median:.3g} px, 95th percentile {found.p95:.3g} px, at most "
             f"{found.max:.3g} px apart{ties} (allowed {limits} px{own})"

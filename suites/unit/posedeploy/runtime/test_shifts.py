@@ -69,7 +69,7 @@ def test_the_largest_of_a_persons_keypoints_is_not_within_95_percent() -> None:
         (
             distances(0.5, 0.5, 0.5),
             "median 0 px, 95th percentile 0 px, at most 4 px apart, 1 near tie left out "
-            "(allowed 0.75 / 1.5 px; PyTorch's own rounding 0 / 0.5 / 0.5)",
+            "(allowed 0.75 / 1.50 / 1.50 px; PyTorch's own rounding 0.00 / 0.50 / 0.50)",
         ),
     ],
 )
