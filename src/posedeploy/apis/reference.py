@@ -94,10 +94,7 @@ class Reference:
 
     def _outputs(self, source: ImageSource) -> tuple[dict[str, Any], dict[str, float]]:
         """The exact outputs `[1, K, …]`, and the largest error of PyTorch's own rounding."""
-        model: Any = self.model
-        image = as_mmpose_reads(self.config, source)
-        batch = collate(self.config, [image], None, meta=model.dataset_meta)
-        inputs = [model.data_preprocessor(batch, False)["inputs"].numpy()]
+        inputs = [self.inputs(source)]
         names = self.config.head_kind.stages[0].output_names
         exact, honest = self._networks
         dtype = np.float64 if self._rounded is None else np.float32
@@ -107,6 +104,14 @@ class Reference:
             (found,) = run_network(network, names, inputs, np.float32)
             own = {n: max(own[n], float(np.abs(found[n] - truth[n]).max())) for n in names}
         return dict(truth), own
+
+    def inputs(self, source: ImageSource) -> NDArray[np.float32]:
+        """What mmpose gives the network, `[1, 3, H, W]`; the whole image is one box."""
+        model: Any = self.model
+        image = as_mmpose_reads(self.config, source)
+        batch = collate(self.config, [image], None, meta=model.dataset_meta)
+        tensor: NDArray[np.float32] = model.data_preprocessor(batch, False)["inputs"].numpy()
+        return tensor
 
     @cached_property
     def _networks(self) -> tuple[nn.Module, tuple[nn.Module, ...]]:

@@ -173,6 +173,7 @@ def run(
     for result in done.compared:
         report(out, done.backend, result)
     report_layers(out, done)
+    report_ranges(out, done)
     report_gain(out, done)
     show_folder(out, work_dir)
     if note := note_on(checkpoint):
@@ -220,6 +221,26 @@ def report_layers(out: Console, done: Deployment) -> None:
             f"{layers.median_db:.3g} dB. Whether keypoints stay where they were is not shown by "
             "that.", soft_wrap=True,
         )  # fmt: skip
+
+
+def report_ranges(out: Console, done: Deployment) -> None:
+    """What of the model leaves float16, where keypoints in fp16 differ."""
+    if (ranges := done.ranges) is None:
+        return
+    if not ranges.leaving:
+        out.print(
+            "no value, sum or weight of the model leaves float16 on these images: the cause is "
+            "elsewhere", soft_wrap=True,
+        )  # fmt: skip
+        return
+    worst, more = ranges.leaving[0], len(ranges.leaving) - 1
+    remedy = ranges.remedy(worst) or f"at risk on {done.backend}"
+    out.print(
+        f"[bold red]leaves float16[/]: {worst.module or '(network)'}: {worst.operator} "
+        f"({', '.join(worst.risks)}): |x| {worst.largest:.3g}, sum {worst.total:.3g}, "
+        f"weights below 6.1e-5 {worst.weight_below:.1%}: {remedy}"
+        + (f". {more} more in detail.json" if more else ""), soft_wrap=True,
+    )  # fmt: skip
 
 
 def report_gain(

@@ -15,8 +15,6 @@ from torch import nn
 
 from posedeploy.synthetic.accuracy.rounding import rounded
 
-HALF_MAX = float(torch.finfo(torch.float16).max)
-
 
 def roundings(network: nn.Module, precision: str) -> Iterator[nn.Module]:
     """The network as each honest way to round at a precision has it, one after the other.
@@ -32,12 +30,13 @@ def roundings(network: nn.Module, precision: str) -> Iterator[nn.Module]:
 
 def _stored(kind: torch.dtype, network: nn.Module) -> nn.Module:
     """A copy whose weights and whose layers' outputs are stored in 16 bits."""
+    largest = torch.finfo(kind).max
 
     def store(value: Any) -> Any:
         if not torch.is_tensor(value) or value.dtype != torch.float32:
             return value
-        # what overflows is the graph's own fault, and no measure of what rounding costs
-        return value.clamp(-HALF_MAX, HALF_MAX).to(kind).float()
+        # what leaves the range stays: that is a fault of a graph, and no measure of rounding
+        return torch.where(value.abs() > largest, value, value.to(kind).float())
 
     copied = copy.deepcopy(network)
     for module in copied.modules():

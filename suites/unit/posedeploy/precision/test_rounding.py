@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from posedeploy.precision.rounding import HALF_MAX, roundings
+from posedeploy.precision.rounding import roundings
 
 INPUT = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
 
-def network() -> nn.Module:
+def network() -> nn.Sequential:
     torch.manual_seed(0)
     return nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(288, 4)).eval()
 
@@ -32,7 +32,8 @@ def test_errors_are_those_of_the_precision(precision: str, low: float, high: flo
 def test_what_overflows_is_no_measure_of_rounding() -> None:
     plain = network()
     with torch.no_grad():
-        plain[0].weight *= 1e6
+        plain[0].weight.mul_(1e7)
         (rounded,) = roundings(plain, "fp16")
-        assert rounded[0](INPUT).abs().max() == HALF_MAX
-        assert torch.isfinite(rounded(INPUT)).all()
+        assert isinstance(rounded, nn.Sequential)
+        assert rounded[0](INPUT).abs().max() > torch.finfo(torch.float16).max
+        assert torch.allclose(rounded(INPUT), plain(INPUT), rtol=1e-2)
