@@ -32,8 +32,9 @@ def test_errors_are_those_of_the_precision(precision: str, low: float, high: flo
 def test_what_overflows_is_no_measure_of_rounding() -> None:
     plain = network()
     with torch.no_grad():
-        plain[0].weight.mul_(1e7)
+        plain.get_parameter("0.weight").mul_(1e7)
         (rounded,) = roundings(plain, "fp16")
         assert isinstance(rounded, nn.Sequential)
-        assert rounded[0](INPUT).abs().max() > torch.finfo(torch.float16).max
+        first: nn.Module = rounded.get_submodule("0")
+        assert first(INPUT).abs().max() > torch.finfo(torch.float16).max
         assert torch.allclose(rounded(INPUT), plain(INPUT), rtol=1e-2)
