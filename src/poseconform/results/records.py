@@ -236,13 +236,13 @@ class DatasetRecord:
 
 @dataclass(frozen=True, config=CONFIG)
 class StressRecord:
-    """The cell on weights of the same function, with larger values in front of a norm.
+    """The cell on weights of the same function, with larger values in front of ScaleNorm.
 
     `keypoint_error_px` are distances on figures from PyTorch's keypoints, input px, and `headroom`
     is that of the tensors, both against the cell's own reference.
     """
 
-    norm: Text  # path of the norm in the model
+    norm: Text  # its path in the model
     norm_input: Number  # largest |x| in front of it
     headroom: Number | None = None
     keypoint_error_px: PixelError | None = None
@@ -251,7 +251,7 @@ class StressRecord:
     @property
     def name(self) -> str:
         """For a person."""
-        return f"|x| up to {self.norm_input:,.0f} in front of {self.norm}"
+        return f"|x| up to {self.norm_input:,.0f} in front of ScaleNorm ({self.norm})"
 
 
 @dataclass(frozen=True, config=CONFIG)

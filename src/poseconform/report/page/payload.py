@@ -27,6 +27,7 @@ from poseconform.report.text.strings import (
     size,
     visible,
 )
+from poseconform.report.text.stressed import HEAD, result_of
 from poseconform.results import records
 from poseconform.results.outcome import CONVERTING_STAGES, STAGES
 from poseconform.results.records import CellRecord
@@ -141,6 +142,7 @@ def facts_of(cell: CellRecord) -> list[list[str]]:
         ("SDK client error", _three(cell.sdk_client_error_px)),
         ("benign flips", number(cell.benign_flips)),
         *_accuracy(cell),
+        (HEAD[-1], visible("; ".join(map(result_of, cell.stressed)))),
         ("latency", median),
         ("latency, IQR", spread),
         ("batches", ", ".join(str(n) for n in cell.batches)),
