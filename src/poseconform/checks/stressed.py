@@ -8,6 +8,7 @@ finds every keypoint at one place. The stressed weights differ from the plain on
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from poseconform.checks.accuracy import accuracy
 from poseconform.checks.declaration import Check, Verdict, check
@@ -75,7 +76,8 @@ def judge_stressed(
 ) -> StressRecord:
     """What checks find on the cell as it is converted from stressed weights."""
     planted = judge.with_checkpoint(cell, weights.checkpoint)
-    failures, measured = [], {}
+    failures: list[str] = []
+    measured: dict[str, Any] = {}
     for one in checks:
         try:
             verdict = one(planted, cell)

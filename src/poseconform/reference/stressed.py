@@ -49,12 +49,15 @@ def write_stressed(
     before, after = (
         final_outputs(head, copy.deepcopy(one).double(), inputs.double()) for one in (plain, model)
     )
-    difference = max(float(np.abs(after[n] - y).max() / np.abs(y).max()) for n, y in before.items())
+    difference = max(
+        float(np.abs(after[name] - truth).max() / np.abs(truth).max())
+        for name, truth in before.items()
+    )
     if not difference <= SAME or not largest[norm] >= target:
         raise ValueError(
-            f"stressed weights of {judged.name}: outputs differ by {difference:.2g} in float64, and "
-            f"|x| is up to {largest[norm]:.4g} in front of {norm}; expected {SAME:g} at most, and "
-            f"{target:g} or more"
+            f"stressed weights of {judged.name}: outputs differ by {difference:.2g} in float64, "
+            f"and |x| is up to {largest[norm]:.4g} in front of {norm}; expected at most {SAME:g}, "
+            f"and {target:g} or more"
         )
     return {"norm_input": largest[norm], "norm": norm}
 

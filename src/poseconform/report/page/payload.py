@@ -17,6 +17,7 @@ from typing import Any
 from poseconform.report.data.verdict import disagreeing
 from poseconform.report.data.vocabulary import failed, kind_of, words_of
 from poseconform.report.page.grid import Grid, idle_columns
+from poseconform.report.text.stressed import HEAD, result_of
 from poseconform.report.text.strings import (
     duration,
     headroom,
@@ -27,7 +28,6 @@ from poseconform.report.text.strings import (
     size,
     visible,
 )
-from poseconform.report.text.stressed import HEAD, result_of
 from poseconform.results import records
 from poseconform.results.outcome import CONVERTING_STAGES, STAGES
 from poseconform.results.records import CellRecord

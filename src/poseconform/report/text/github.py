@@ -13,8 +13,8 @@ from poseconform.report.data.diff import THRESHOLDS, Diff, Finding, Threshold
 from poseconform.report.data.fingerprint import warp_note
 from poseconform.report.data.verdict import bad_cells, verdict_of
 from poseconform.report.data.vocabulary import words_of
-from poseconform.report.text.strings import Inert, markdown, markdown_code, markdown_table, plural
 from poseconform.report.text.stressed import HEAD, stressed_rows
+from poseconform.report.text.strings import Inert, markdown, markdown_code, markdown_table, plural
 from poseconform.report.text.table import support_table
 from poseconform.results.results import Results
 

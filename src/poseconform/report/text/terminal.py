@@ -16,8 +16,8 @@ from rich.text import Text
 from poseconform.report.data.verdict import bad_cells, verdict_of
 from poseconform.report.data.vocabulary import kind_of, look_of, words_of
 from poseconform.report.page.grid import Grid, Row, grid_of
-from poseconform.report.text.strings import headroom, one_line, pixels, plural, points, visible
 from poseconform.report.text.stressed import HEAD, stressed_rows
+from poseconform.report.text.strings import headroom, one_line, pixels, plural, points, visible
 from poseconform.results.records import CellRecord
 from poseconform.results.results import Results
 

@@ -1,10 +1,11 @@
-"""Exact reparametrizations: the same function at any factor, and ranges of networks in the field."""
+"""Exact reparametrizations: the same function at any factor, and ranges of the field."""
 
 from __future__ import annotations
 
 import copy
 import functools
 import math
+import pydoc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ def filled(module: nn.Module) -> nn.Module:
 
 
 def block(name: str) -> tuple[nn.Module, Run]:
-    import mmpose.models.backbones.resnet as resnet
+    from mmpose.models.backbones import resnet
 
     module = getattr(resnet, name)(8, 8)
     x = torch.randn((2, 8, 6, 6), dtype=torch.float64, generator=torch.Generator().manual_seed(5))
@@ -81,11 +82,10 @@ def attention() -> tuple[nn.Module, Run]:
 
 
 def transformer() -> tuple[nn.Module, Run]:
-    from mmpretrain.models import VisionTransformer
-
+    kind: Any = pydoc.locate("mmpretrain.models.VisionTransformer")
     arch = {"embed_dims": 16, "num_layers": 2, "num_heads": 2, "feedforward_channels": 32}
-    module = VisionTransformer(arch, img_size=32, patch_size=8, out_type="featmap")
-    x = torch.randn((1, 3, 32, 32), dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+    module = kind(arch, img_size=32, patch_size=8, out_type="featmap")
+    x = torch.randn((1, 3, 32, 32), generator=torch.Generator().manual_seed(5)).double()
     return filled(module), lambda network: tuple(network(x))
 
 
@@ -126,7 +126,9 @@ def test_the_function_is_the_same_at_any_factor(row: Reparametrization, folder: 
         if row.norm:
             (path, _), *_ = row.owners(network)
             norm = ".".join(filter(None, (path, row.norm)))
-            grown, before = (largest_input(n, norm, lambda n=n: run(n)) for n in (network, plain))
+            grown, before = (
+                largest_input(n, norm, functools.partial(run, n)) for n in (network, plain)
+            )
             assert math.isclose(grown, before * factor, rel_tol=max(limit, 1e-9))
 
     same()
@@ -143,9 +145,7 @@ def test_stress_changes_nothing_in_float32_and_keeps_weights_normal(folder: Path
     )
     with torch.no_grad():
         assert all(map(torch.equal, run(network), run(plain)))
-    for (name, weight), before in zip(
-        network.named_parameters(), plain.parameters(), strict=True
-    ):
+    for (name, weight), before in zip(network.named_parameters(), plain.parameters(), strict=True):
         if weight.ndim > 1:
             assert below_half(weight) <= max(MOST_BELOW_HALF, below_half(before)), name
 
