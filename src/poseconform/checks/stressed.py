@@ -25,7 +25,7 @@ from poseconform.results.records import StressRecord
 # seven times as much, for models that are larger or were trained for longer
 LEVELS = (274.0, 2000.0)
 HALVES = frozenset({"bf16", "fp16"})
-QUICK = "quick"  # a tier whose models are judged everywhere, in minutes
+ON_EVERY_CHANGE = frozenset({"default", "quick"})  # tiers that CI judges
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,14 @@ class _Dose:
     shape_modes: frozenset[str]
 
 
-# A conversion for each level takes a few seconds: of quick models, only what no other cell shows.
-# Between plain weights and the largest level, values of every level are between theirs.
-_QUICK = _Dose(LEVELS[-1:], frozenset({"fp16"}), frozenset({"static"}))
-_FULL = _Dose(LEVELS, HALVES, frozenset({"static", "dynamic"}))
+# Each level of a cell is a conversion. Values at the smaller level are between those of the plain
+# weights and those of the larger one, which is why one of a model that CI judges is enough there.
+_FEW = _Dose(LEVELS[-1:], frozenset({"fp16"}), frozenset({"static"}))
+_ALL = _Dose(LEVELS, HALVES, frozenset({"static", "dynamic"}))
 
 
 def _dose(cell: Cell) -> _Dose:
-    return _QUICK if QUICK in cell.model.tiers else _FULL
+    return _ALL if ON_EVERY_CHANGE.isdisjoint(cell.model.tiers) else _FEW
 
 
 def _has_free_scale(cell: Cell, _device: str) -> bool:
