@@ -5,7 +5,7 @@ A published RTMPose-s has |x| up to 274 in front of its ScaleNorm, where float16
 give them the ranges of the field. Factors are powers of two: every value keeps its digits, so that
 in float32 nothing changes, and whatever changes in half precision is a matter of range.
 
-`python -m posedeploy.synthetic.stressed MODEL CHECKPOINT TARGET |x|` writes such a checkpoint.
+`python -m posedeploy.synthetic.stressed MODEL CHECKPOINT TARGET LARGEST` writes such a checkpoint.
 """
 
 from __future__ import annotations
