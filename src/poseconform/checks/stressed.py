@@ -29,7 +29,7 @@ ON_EVERY_CHANGE = frozenset({"default", "quick"})  # tiers that CI judges
 
 
 @dataclass(frozen=True)
-class _Dose:
+class _Extent:
     """What a cell of a tier is judged on: levels, precisions and shape modes."""
 
     levels: tuple[float, ...]
@@ -37,20 +37,20 @@ class _Dose:
     shape_modes: frozenset[str]
 
 
-# Each level of a cell is a conversion. Values at the smaller level are between those of the plain
-# weights and those of the larger one, which is why one of a model that CI judges is enough there.
-_FEW = _Dose(LEVELS[-1:], frozenset({"fp16"}), frozenset({"static"}))
-_ALL = _Dose(LEVELS, HALVES, frozenset({"static", "dynamic"}))
+# Each level of a cell is a conversion, so models that CI judges have the larger one alone: values at
+# the smaller one are between those of the plain weights and those of the larger one.
+_FEW = _Extent(LEVELS[-1:], frozenset({"fp16"}), frozenset({"static"}))
+_ALL = _Extent(LEVELS, HALVES, frozenset({"static", "dynamic"}))
 
 
-def _dose(cell: Cell) -> _Dose:
+def _extent(cell: Cell) -> _Extent:
     return _ALL if ON_EVERY_CHANGE.isdisjoint(cell.model.tiers) else _FEW
 
 
 def _has_free_scale(cell: Cell, _device: str) -> bool:
     """Cells whose weights are made; the ranges of others are those of networks in the field."""
-    flow, dose = cell.flow, _dose(cell)
-    judged = flow.precision in dose.precisions and flow.shape_mode in dose.shape_modes
+    flow, extent = cell.flow, _extent(cell)
+    judged = flow.precision in extent.precisions and flow.shape_mode in extent.shape_modes
     made = not cell.model.checkpoint and cell.model.weights in MADE
     return cell.model.scale_norm and made and judged and not flow.folder
 
@@ -65,7 +65,7 @@ def stressed(judge: Judge, cell: Cell) -> Verdict:
     checks = (finite, tensors, *((accuracy,) if figures else ()))
     records = [
         judge_stressed(judge, cell, stressed_weights(judge, cell.model, level), checks)
-        for level in _dose(cell).levels
+        for level in _extent(cell).levels
     ]
     failures = tuple(f"{record.name}: {record.failure}" for record in records if record.failure)
     return Verdict(failures, stressed=tuple(records))

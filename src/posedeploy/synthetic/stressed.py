@@ -63,9 +63,10 @@ def stress(
         rows: What to apply, in this order.
 
     Returns:
-        The norms whose input has grown.
+        The norms of the rows, each with the factor that its input now has; 1.0 where it was
+        large enough, or where weights allow no more.
     """
-    grown = []
+    norms = []
     for row in rows:
         for path, owner in row.owners(model):
             norm = ".".join(filter(None, (path, row.norm))) if row.norm else ""
@@ -73,9 +74,9 @@ def stress(
             wanted = 2.0 ** math.ceil(math.log2(target / measured)) if measured else row.most
             factor = _within_half(row, owner, wanted)
             multiply(row, owner, factor)
-            if norm and factor > 1:
-                grown.append(NormInput(norm, measured * factor, factor))
-    return tuple(grown)
+            if norm:
+                norms.append(NormInput(norm, measured * factor, factor))
+    return tuple(norms)
 
 
 def multiply(row: Reparametrization, owner: nn.Module, factor: float) -> None:
@@ -124,18 +125,17 @@ def write_stressed(
     Raises:
         BadInputError: None of the model's norms has a free scale.
     """
-    grown = stress(model, run, target)
-    if not grown:
+    norms = stress(model, run, target)
+    if not norms:
         raise BadInputError(
-            f"{checkpoint}", f"no norm whose input can be multiplied up to {target:g}",
-            "a model with an input of a norm below that, and a row in "
-            "posedeploy.synthetic.reparametrizations",
-            "Ask for more, or judge it as it is.",
+            f"{checkpoint}", "a model without a norm whose input may have any scale",
+            "one with a row in posedeploy.synthetic.reparametrizations, such as RTMPose",
+            "Judge it as it is, or add a row.",
         )  # fmt: skip
     meta = plain(load_checkpoint(checkpoint).meta)
     with whole_file(file) as temporary:
         torch.save({"meta": meta, "state_dict": model.state_dict()}, temporary)
-    return grown
+    return norms
 
 
 def main(words: Sequence[str]) -> int:
@@ -155,11 +155,11 @@ def main(words: Sequence[str]) -> int:
         model: Any = build_model(config, Path(checkpoint))
         batch = image_batch(config, _IMAGES, _SEED)
         run = lambda: model.head.forward(model.extract_feat(batch))  # noqa: E731
-        grown = write_stressed(model, run, Path(checkpoint), float(largest), Path(file))
+        norms = write_stressed(model, run, Path(checkpoint), float(largest), Path(file))
     except BadInputError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    for row in grown:
+    for row in norms:
         print(f"{row.norm}: |x| up to {row.largest:.4g}, {row.factor:g} times what it was")
     return 0
 

@@ -13,15 +13,15 @@ _GOOD, _BAD = look_of("pass"), look_of("mismatch")
 
 
 def stressed_rows(
-    cells: Iterable[CellRecord], ascii_only: bool = False
+    cells: Iterable[CellRecord], ascii_only: bool = False, between: str = "; "
 ) -> Iterator[tuple[str, ...]]:
-    """A row as in `HEAD` for each such cell."""
+    """A row as in `HEAD` for each such cell; `between` separates what was found at each level."""
     for cell in cells:
         if cell.stressed:
             plain = look_of(cell.outcome)
             found = _measured(cell.worst_px, cell.headroom)
             mark = plain.ascii if ascii_only else plain.glyph
-            results = "; ".join(result_of(one, ascii_only) for one in cell.stressed)
+            results = between.join(result_of(one, ascii_only) for one in cell.stressed)
             yield one_line(cell.model), one_line(cell.flow), f"{mark} {found}".strip(), results
 
 

@@ -42,7 +42,7 @@ def print_summary(results: Results, console: Console) -> None:
     for start in range(0, len(grid.columns), count):
         console.print()
         console.print(_table(grid, range(len(grid.columns))[start : start + count], ascii_only))
-    if stressed := list(stressed_rows(cells, ascii_only)):
+    if stressed := list(stressed_rows(cells, ascii_only, "\n")):
         console.print(_stressed_table(stressed, ascii_only))
     for line in idle:
         console.print(Text(_written(line, ascii_only), style="dim"))

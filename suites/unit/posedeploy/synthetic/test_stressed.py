@@ -150,6 +150,13 @@ def test_stress_changes_nothing_in_float32_and_keeps_weights_normal(folder: Path
             assert below_half(weight) <= max(MOST_BELOW_HALF, below_half(before)), name
 
 
+def test_a_norm_that_has_such_inputs_already_is_left_alone(folder: Path) -> None:
+    plain, run = pose_model("rtmpose_t", folder)
+    network = copy.deepcopy(plain)
+    (row, *_) = REPARAMETRIZATIONS
+    assert [one.factor for one in stress(network, lambda: run(network), 1.0, [row])] == [1.0]
+
+
 def test_a_module_that_lacks_a_tensor_does_not_have_the_row() -> None:
     class BasicBlock(nn.Module):
         def __init__(self) -> None:
@@ -169,7 +176,7 @@ def test_a_model_without_such_a_norm_is_refused(tmp_path: Path) -> None:
     model = nn.Linear(2, 2)
     source = tmp_path / "plain.pth"
     torch.save({"state_dict": model.state_dict()}, source)
-    with pytest.raises(BadInputError, match="no norm whose input can be multiplied up to 274"):
+    with pytest.raises(BadInputError, match="without a norm whose input may have any scale"):
         write_stressed(model, lambda: None, source, 274.0, tmp_path / "stressed.pth")
     assert not (tmp_path / "stressed.pth").exists()
 
