@@ -37,8 +37,8 @@ class _Extent:
     shape_modes: frozenset[str]
 
 
-# Each level of a cell is a conversion, so models that CI judges have the larger one alone: values at
-# the smaller one are between those of the plain weights and those of the larger one.
+# Each level of a cell is a conversion, so models that CI judges have the larger one alone: values
+# at the smaller one are between those of the plain weights and those of the larger one.
 _FEW = _Extent(LEVELS[-1:], frozenset({"fp16"}), frozenset({"static"}))
 _ALL = _Extent(LEVELS, HALVES, frozenset({"static", "dynamic"}))
 
