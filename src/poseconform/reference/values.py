@@ -21,7 +21,7 @@ from poseconform.compare.tolerances import Allowed, Tolerance, allowed_error
 from poseconform.datasets.labeled import LabeledImage
 from poseconform.reference.refinement import Refinement
 
-FILE, FIGURES_FILE = "reference.npz", "figures.npz"
+FILE, FIGURES_FILE, STRESSED_FILE = "reference.npz", "figures.npz", "stressed.pth"
 # Precision -> the one in whose honest runs its reference error is measured, if not in its own
 RUNS_OF: Mapping[str, str] = {"int8": "fp32"}
 DETECTION_OUTPUTS = ("dets.boxes", "dets.scores", "keypoints.xy", "keypoints.scores")
