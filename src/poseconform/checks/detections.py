@@ -202,12 +202,12 @@ def _compared(execution: Execution, reference: Reference, row: Tolerance) -> Ver
         extra = sum(max(0, m.extra - m.benign) for m in matched)
     records, failures = [], []
     total = sum(len(m.got) for m in matched)
-    own = own_unmatched(execution, reference, row.precision)
-    if missing + extra > own * (total + missing + extra):
+    lost = own_unmatched(execution, reference, row.precision)
+    if missing + extra > lost * (total + missing + extra):
         failures.append(
             f"detections: {missing} of the reference's are missing and {extra} are not the "
             f"reference's (near ties not counted; {total} match)"
-            + (f"; {own:.1%} of PyTorch's own in {row.precision} do not match" if own else "")
+            + (f"; {lost:.1%} of PyTorch's own in {row.precision} do not match" if lost else "")
         )
     if not any(len(m.got) for m in matched):
         failures.append("detections: none matches, so nothing can be compared")

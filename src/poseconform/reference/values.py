@@ -21,7 +21,8 @@ from poseconform.compare.tolerances import Allowed, Tolerance, allowed_error
 from poseconform.datasets.labeled import LabeledImage
 from poseconform.reference.refinement import Refinement
 
-FILE, FIGURES_FILE, STRESSED_FILE = "reference.npz", "figures.npz", "stressed.pth"
+FILE, FIGURES_FILE = "reference.npz", "figures.npz"
+ROUNDING_FILE, STRESSED_FILE = "rounding.npz", "stressed.pth"
 # Precision -> the one in whose honest runs its reference error is measured, if not in its own
 RUNS_OF: Mapping[str, str] = {"int8": "fp32"}
 DETECTION_OUTPUTS = ("dets.boxes", "dets.scores", "keypoints.xy", "keypoints.scores")
@@ -73,6 +74,14 @@ class FigureReference:
     def pck(self) -> float:
         """Fraction of PyTorch's keypoints that are near the truth."""
         return within_reach(self.keypoints, self.truth, self.sizes)
+
+
+@dataclass(frozen=True)
+class FigureRounding:
+    """What PyTorch's own rounding to a precision does to the keypoints of labeled figures."""
+
+    keypoints: NDArray[np.float64]  # [S, K, 2] input px
+    reach: NDArray[np.float64]  # [S, K] input px: how far honest rounding can move each
 
 
 @dataclass(frozen=True)
@@ -182,6 +191,12 @@ def read_figures(folder: Path) -> FigureReference:
     """The reference that `figures.write_figures` wrote into `folder`."""
     with np.load(folder / FIGURES_FILE) as data:
         return FigureReference(data["inputs"], data["keypoints"], data["truth"], data["sizes"])
+
+
+def read_rounding(folder: Path) -> FigureRounding:
+    """What `figures.write_rounding` wrote into `folder`."""
+    with np.load(folder / ROUNDING_FILE) as data:
+        return FigureRounding(data["keypoints"], data["reach"])
 
 
 def _refinement(parts: Mapping[str, NDArray[Any]]) -> Refinement | None:
