@@ -119,6 +119,15 @@ BACKENDS: tuple[BackendSpec, ...] = (
         evaluator="poseconform.evaluators.mil.session",
     ),
     BackendSpec(
+        "litert", "LiteRT", 9, ("ai-edge-litert", "litert-torch", "ai-edge-quantizer"), "2.3",
+        "end2end.tflite", "", (CPU,), (FP32,), "exported-program", ("dense",),
+        dynamic_batch=False,
+        tools=("litert_torch", "ai_edge_quantizer"),
+        install="run python -m pip install 'posedeploy[litert]'",
+        own_precision="print('fp32')",
+        runtime="posedeploy.runtime.litert", converter="posedeploy.convert.litert",
+    ),
+    BackendSpec(
         "ncnn", "ncnn", 3, ("ncnn", "pnnx"), "1.0.20250503", "end2end.param", "end2end.bin",
         # 'raw': decoding every candidate of RTMO in ncnn takes 6 to 10 s an image
         (CPU,), (FP32, FP16, BF16, INT8), "ncnn", ("raw", "dense"),
