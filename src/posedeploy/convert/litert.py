@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import math
 import re
+import shutil
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from posedeploy.config import DeployConfig
-from posedeploy.convert.types import Converted, Declared, refuse_dynamic_batch
+from posedeploy.convert.types import Converted, Declared, int8_recipe, refuse_dynamic_batch
 from posedeploy.errors import ConversionError
-from posedeploy.precision.calibration import CalibrationSet
+from posedeploy.paths import scratch_folder
+from posedeploy.precision.calibration import CalibrationSet, required
+from posedeploy.precision.litert_int8 import halve_weights, quantize_litert
 from posedeploy.runtime import SessionOptions, StoredPrecision, backend_row, get_runtime
 from posedeploy.runtime.litert import read_graph
 from posedeploy.runtime.processes import Limit, OutOfTimeError, run_program
@@ -35,13 +40,27 @@ _WEIGHTS = {
 def convert(
     ir: Path, deploy_config: DeployConfig, folder: Path, calibration: CalibrationSet | None = None
 ) -> Converted:
-    """An exported program to a `.tflite` file; inputs and outputs are float32 at any precision."""
-    del calibration
+    """An exported program to a `.tflite` file; inputs and outputs are float32 at any precision.
+
+    int8 and float16 weights start from the float32 file.
+    """
     refuse_dynamic_batch(deploy_config, "Files for LiteRT hold one image here")
     target = folder / backend_row("litert").main_file
-    run_litert_torch(ir, target)
+    recipe: Mapping[str, Any] = {}
+    with scratch_folder("litert") as scratch:
+        whole = scratch / target.name
+        run_litert_torch(ir, whole)
+        if deploy_config.precision == "int8":
+            inputs = required(calibration, deploy_config.path)
+            done = quantize_litert(whole, target, inputs, deploy_config.output_names)
+            recipe = int8_recipe("ai-edge-quantizer, static, per channel, min-max", done, inputs)
+        elif deploy_config.precision == "fp16":
+            halve_weights(whole, target)
+            recipe = {"name": "ai-edge-quantizer, weights in float16"}
+        else:
+            shutil.copyfile(whole, target)
     precision = weight_precision(target)
-    return Converted((target.name,), precision, run_once(target, precision))
+    return Converted((target.name,), precision, run_once(target, precision), recipe)
 
 
 def run_litert_torch(ir: Path, target: Path, limit: Limit = LIMIT) -> None:

@@ -1,8 +1,8 @@
 """A script that turns an exported program into a `.tflite` file in float32, by litert-torch.
 
-Run by path: `python litert_child.py PROGRAM FILE SIGNATURE`, where SIGNATURE is the name of the extra
-file with names and shapes.  In a process of its own, because litert-torch imports JAX, registers
-classes with torch, and writes to both outputs with no switch for it.
+Run by path: `python litert_child.py PROGRAM FILE SIGNATURE`, where SIGNATURE is the name of the
+extra file with names and shapes.  In a process of its own, because litert-torch imports JAX,
+registers classes with torch, and writes to both outputs with no switch for it.
 """
 
 from __future__ import annotations

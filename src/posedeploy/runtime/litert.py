@@ -1,15 +1,16 @@
 """LiteRT on the CPU: `.tflite` files, computed by XNNPACK.
 
-Sessions run TensorFlow Lite's Interpreter, and each call has one of its own: two threads that share
-one get each other's numbers, without an error.  `CompiledModel`, LiteRT's newer interface, is not
-used: its runs hold Python's global lock, so that one call stops all threads, and it ends the process
-with SIGSEGV on a truncated file, which the Interpreter refuses (ai-edge-litert 2.3.0).
+Sessions run TensorFlow Lite's Interpreter, and each call has one of its own: two threads that
+share one get each other's numbers, without an error.  `CompiledModel`, LiteRT's newer interface,
+is not used: its runs hold Python's global lock, so that one call stops all threads, and it ends
+the process with SIGSEGV on a truncated file, which the Interpreter refuses (ai-edge-litert 2.3.0).
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -122,6 +123,22 @@ def open_file(path: Path, threads: int = 1) -> Any:
         raise RuntimeError(f"it has no signature {SIGNATURE!r}, but: {list(signatures) or 'none'}")
     details = (*interpreter.get_input_details(), *interpreter.get_output_details())
     refuse_beyond_limits("litert", _tensor_infos({info["name"]: info for info in details}))
+    return interpreter
+
+
+def open_tapped(model: Path | bytes) -> Any:
+    """An allocated Interpreter on builtin kernels; after a run it holds every tensor's value."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    where = {"model_content": model} if isinstance(model, bytes) else {"model_path": str(model)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it takes memory
+        interpreter = Interpreter(
+            **where,
+            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+            experimental_preserve_all_tensors=True,
+        )
+    interpreter.allocate_tensors()
     return interpreter
 
 

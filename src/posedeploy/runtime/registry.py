@@ -120,12 +120,13 @@ BACKENDS: tuple[BackendSpec, ...] = (
     ),
     BackendSpec(
         "litert", "LiteRT", 9, ("ai-edge-litert", "litert-torch", "ai-edge-quantizer"), "2.3",
-        "end2end.tflite", "", (CPU,), (FP32,), "exported-program", ("dense",),
+        "end2end.tflite", "", (CPU,), (FP32, FP16, INT8), "exported-program", ("dense",),
         dynamic_batch=False,
         tools=("litert_torch", "ai_edge_quantizer"),
         install="run python -m pip install 'posedeploy[litert]'",
         own_precision="print('fp32')",
         runtime="posedeploy.runtime.litert", converter="posedeploy.convert.litert",
+        measure="posedeploy.runtime.quantized.litert:measure",
     ),
     BackendSpec(
         "ncnn", "ncnn", 3, ("ncnn", "pnnx"), "1.0.20250503", "end2end.param", "end2end.bin",
