@@ -113,7 +113,7 @@ def _quantize(file: Path, out: Path, recipe: Any, measured: Mapping[str, Any] | 
             it = quantizer.Quantizer(str(file))
             it.load_quantization_recipe(recipe.get_quantization_recipe())
             done = it.quantize(measured, enable_progress_bar=False, enable_progress_report=False)
-        done.export_model(str(out), overwrite=True)
+        out.write_bytes(done.quantized_model)
     except (RuntimeError, ValueError) as error:
         raise ConversionError(
             "convert", file.name, f"{type(error).__name__}: {error}",

@@ -194,7 +194,7 @@ def read_graph(path: Path) -> Graph:
         tuple(
             Tensor(
                 tensor.Name().decode(), dtypes[tensor.Type()], _numbers(tensor.ShapeAsNumpy()),
-                model.Buffers(tensor.Buffer()).DataLength(),
+                _stored(model.Buffers(tensor.Buffer())),
             )
             for tensor in map(graph.Tensors, range(graph.TensorsLength()))
         ),
@@ -207,6 +207,11 @@ def read_graph(path: Path) -> Graph:
         ),
         _numbers(graph.OutputsAsNumpy()),
     )  # fmt: skip
+
+
+def _stored(buffer: Any) -> int:
+    """Bytes of a buffer; an offset above 1 says that they follow the FlatBuffer (schema.fbs)."""
+    return int(buffer.DataLength() or (buffer.Size() if buffer.Offset() > 1 else 0))
 
 
 def _words(enumeration: type) -> dict[int, str]:
