@@ -30,7 +30,7 @@ from posedeploy.runtime.torchscript import SIGNATURE
 
 LIMIT = Limit(3600.0)  # of CPU: the slowest model here, HRNet, takes 300 s
 _SCRIPT = Path(__file__).with_name("litert_child.py")
-_ERROR = re.compile(r"^[\w.]*(Error|Exception)\b.*", re.MULTILINE)
+_REFUSED = re.compile(r"^refused: (.*)$", re.MULTILINE)  # of the script
 # Types of constants in `.tflite` files -> what is stored
 _WEIGHTS = {
     "FLOAT16": StoredPrecision.FP16, "FLOAT32": StoredPrecision.FP32, "INT8": StoredPrecision.INT8,
@@ -71,8 +71,8 @@ def run_litert_torch(ir: Path, target: Path, limit: Limit = LIMIT) -> None:
     except OutOfTimeError as error:
         raise _refused(ir, f"litert-torch did not end: {error}") from error
     if done.status != 0 or not target.is_file():
-        errors = [match.group() for match in _ERROR.finditer(done.stderr)]
-        last = (errors or done.stderr.strip().splitlines() or ["nothing was printed"])[-1]
+        errors = _REFUSED.findall(done.stderr) or done.stderr.strip().splitlines()
+        last = (errors or ["nothing was printed"])[-1]
         raise _refused(ir, f"litert-torch ended with status {done.status}: {last}")
 
 

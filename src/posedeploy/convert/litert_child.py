@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from types import TracebackType
 from typing import Any
 
 import torch
@@ -29,10 +30,10 @@ class Named(torch.nn.Module):
 
 def main(program: str, target: str, signature: str) -> None:
     """Convert a `.pt2` file; raises what litert-torch raises."""
-    import litert_torch
-
     extra = {signature: ""}
     loaded = torch.export.load(program, extra_files=extra)
+    import litert_torch
+
     infos = json.loads(extra[signature])
     module = Named(loaded.module(), [info["name"] for info in infos["outputs"]])
     (image,) = infos["inputs"]
@@ -41,5 +42,15 @@ def main(program: str, target: str, signature: str) -> None:
     edge.export(target)
 
 
+def summarize(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """As Python does, with a last line that the parent finds among those of native code."""
+    sys.__excepthook__(kind, error, trace)
+    first = (str(error).strip() or "no message").splitlines()[0]
+    print(f"\nrefused: {kind.__name__}: {first}", file=sys.stderr)
+
+
 if __name__ == "__main__":
+    sys.excepthook = summarize
     main(*sys.argv[1:])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any, cast
 
 import numpy as np
@@ -216,6 +217,11 @@ def backends_by_rank() -> tuple[BackendSpec, ...]:
 def backend_distributions() -> tuple[str, ...]:
     """Every package that changes what some backend converts or computes."""
     return tuple(dict.fromkeys(name for row in BACKENDS for name in row.distributions))
+
+
+def model_suffixes() -> frozenset[str]:
+    """Suffixes of the files that a backend loads: '.onnx', '.tflite'."""
+    return frozenset(PurePath(row.main_file).suffix for row in BACKENDS)
 
 
 def backend_row(name: str) -> BackendSpec:

@@ -96,7 +96,7 @@ def _alone(file: Path, layers: Sequence[Operator], reads: Sequence[int]) -> byte
 
 def _rounded(values: NDArray[np.float32], scale: Mapping[str, Any]) -> NDArray[np.int8]:
     steps = np.rint(values / scale["scales"][0]) + scale["zero_points"][0]
-    return np.clip(steps, -128, 127).astype(np.int8)
+    return np.asarray(np.clip(steps, -128, 127), np.int8)
 
 
 def _restored(steps: NDArray[np.int8], scale: Mapping[str, Any]) -> NDArray[np.float32]:
