@@ -7,7 +7,7 @@ to 2.3, without a phone: what is not on it may be refused as well.
 
 from __future__ import annotations
 
-import sys
+import argparse
 from collections import Counter
 from pathlib import Path
 
@@ -40,4 +40,6 @@ def main(file: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    parser = argparse.ArgumentParser(prog="python -m posedeploy.convert.litert_gpu")
+    parser.add_argument("file", help="a .tflite file")
+    main(parser.parse_args().file)

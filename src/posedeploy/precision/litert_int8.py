@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from posedeploy.errors import ConversionError
 from posedeploy.precision.calibration import CalibrationSet
-from posedeploy.precision.float_layers import DETECTION_OUTPUTS, LAST_LAYERS
+from posedeploy.precision.float_layers import DETECTION_OUTPUTS, LAST_LAYERS, LITEHRNET
 from posedeploy.precision.qdq import Quantized
 from posedeploy.runtime.litert import (
     SIGNATURE,
@@ -124,7 +124,11 @@ def _quantize(file: Path, out: Path, recipe: Any, measured: Mapping[str, Any] | 
 def ranges(
     file: Path, graph: Graph, calibration: CalibrationSet
 ) -> dict[str, dict[str, NDArray[np.float32]]]:
-    """Tensor name -> 'min' and 'max' over a set, for every computed float32 tensor of a file."""
+    """Tensor name -> 'min' and 'max' over a set, for every computed float32 tensor of a file.
+
+    One that is 0 on every image has the range of 0 to 1, which holds 0 as well as any other, for
+    XNNPACK refuses scales of almost 0: a branch of LiteHRNet is dead.
+    """
     interpreter = open_tapped(file)
     runner = interpreter.get_signature_runner(SIGNATURE)
     (name,) = runner.get_input_details()
@@ -136,6 +140,7 @@ def ranges(
         for i in watched:
             values = interpreter.get_tensor(i)
             low[i], high[i] = min(low[i], values.min()), max(high[i], values.max())
+    high |= {i: 1.0 for i in watched if low[i] == high[i] == 0}
     return {
         graph.tensors[i].name: {
             key: np.full([1] * len(graph.tensors[i].shape), value, np.float32)
@@ -149,8 +154,8 @@ def float_operators(graph: Graph, detector: bool) -> dict[int, str]:
     """Position of an operator -> the part because of which it stays in float32.
 
     Of top-down models these are the last weighted layers with all that follows, of detectors the
-    last convolutions with the decode; and the kinds of `KEPT_KINDS`, with the products that a sum
-    adds up.
+    last convolutions with the decode; then LiteHRNet's last depthwise convolution, and the kinds
+    of `KEPT_KINDS`, with the products that a sum adds up.
     """
     makers = {i: n for n, operator in enumerate(graph.operators) for i in operator.outputs}
     kept: dict[int, str] = {}
@@ -161,10 +166,25 @@ def float_operators(graph: Graph, detector: bool) -> dict[int, str]:
         last = "CONV" in operator.kind if detector else operator.kind in WEIGHTED
         if position not in kept:
             kept[position] = LAST_LAYERS if last else _DECODE
+            depthwise = _depthwise_before(graph, makers, position) if last else None
+            if depthwise is not None:
+                kept[depthwise] = LITEHRNET
             front += [] if last else [makers[i] for i in operator.inputs if i in makers]
     for position, operator in enumerate(graph.operators):
         if operator.kind in KEPT_KINDS:
             kept.setdefault(position, KEPT_KINDS[operator.kind])
-        if operator.kind == "SUM" and graph.operators[makers[operator.inputs[0]]].kind == "MUL":
-            kept.setdefault(makers[operator.inputs[0]], _NORMS)
+        if operator.kind == "SUM" and (maker := makers.get(operator.inputs[0])) is not None:
+            if graph.operators[maker].kind == "MUL":
+                kept.setdefault(maker, _NORMS)
     return kept
+
+
+def _depthwise_before(graph: Graph, makers: Mapping[int, int], last: int) -> int | None:
+    """LiteHRNet's last depthwise convolution: a pointwise one is between it and `last`."""
+    before: int | None = None
+    position: int | None = last
+    for kind in ("CONV_2D", "CONV_2D", "DEPTHWISE_CONV_2D"):
+        if position is None or graph.operators[position].kind != kind:
+            return None
+        before, position = position, makers.get(graph.operators[position].inputs[0])
+    return before

@@ -74,6 +74,13 @@ def test_ranges_go_from_the_smallest_to_the_largest_value_of_all_images(
     assert (given["min"].item(), given["max"].item()) == (IMAGES.min(), IMAGES.max())
 
 
+def test_a_tensor_that_is_always_zero_has_a_range(litert_file: LiteRtFile) -> None:
+    """XNNPACK refuses a file with a scale of almost 0: 'failed to prepare' (LiteHRNet)."""
+    graph = read_graph(litert_file.path)
+    given = ranges(litert_file.path, graph, images(0.0))[graph.tensors[0].name]
+    assert (given["min"].item(), given["max"].item()) == (0.0, 1.0)
+
+
 def test_halved_weights_round_and_compute_in_float32(
     litert_file: LiteRtFile, tmp_path: Path
 ) -> None:
@@ -112,3 +119,12 @@ def test_of_a_detector_linear_layers_behind_the_last_convolution_are_its_decode(
     )  # fmt: skip
     assert float_operators(graph, detector=True) == {1: "last layers", 2: "decode"}
     assert float_operators(graph, detector=False) == {2: "last layers"}
+
+
+def test_the_depthwise_convolution_two_before_the_last_stays_in_float32() -> None:
+    graph = graph_of(
+        ("DEPTHWISE_CONV_2D", (0, 1), 2), ("CONV_2D", (2, 1), 3), ("CONV_2D", (3, 1), 4),
+        outputs=(4,),
+    )  # fmt: skip
+    part = "LiteHRNet's last depthwise convolution"
+    assert float_operators(graph, detector=False) == {0: part, 2: "last layers"}
