@@ -173,9 +173,9 @@ def float_operators(graph: Graph, detector: bool) -> dict[int, str]:
     for position, operator in enumerate(graph.operators):
         if operator.kind in KEPT_KINDS:
             kept.setdefault(position, KEPT_KINDS[operator.kind])
-        if operator.kind == "SUM" and (maker := makers.get(operator.inputs[0])) is not None:
-            if graph.operators[maker].kind == "MUL":
-                kept.setdefault(maker, _NORMS)
+        summed = makers.get(operator.inputs[0], position) if operator.kind == "SUM" else position
+        if summed != position and graph.operators[summed].kind == "MUL":
+            kept.setdefault(summed, _NORMS)
     return kept
 
 
