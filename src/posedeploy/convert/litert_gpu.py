@@ -11,7 +11,8 @@ import argparse
 from collections import Counter
 from pathlib import Path
 
-from posedeploy.runtime.litert import Graph, open_file, read_graph
+from posedeploy.runtime import SessionOptions, get_runtime
+from posedeploy.runtime.litert import Graph, read_graph
 
 # ---- modify this table to add an operator --------------------------------------------------
 REFUSED = frozenset(
@@ -32,7 +33,7 @@ def refused_by_gpu(graph: Graph) -> dict[str, int]:
 
 def main(file: str) -> None:
     """Print what is refused, one a line."""
-    open_file(Path(file))  # raises for what is no `.tflite` file
+    get_runtime("litert").load([Path(file)], "cpu", SessionOptions())  # verifies it
     found = refused_by_gpu(read_graph(Path(file)))
     for name, count in found.items():
         print(f"{name}: {count}")

@@ -39,13 +39,13 @@ class LiteRtSession:
     There are as many as calls have run at the same time; one whose call failed is dropped.
     """
 
-    def __init__(self, make: Callable[[], Any], effective_options: Mapping[str, str]) -> None:
-        self._make = make
-        runner = make()
-        self._idle = deque([runner])
+    def __init__(
+        self, first: Any, more: Callable[[], Any], effective_options: Mapping[str, str]
+    ) -> None:
+        self._more, self._idle = more, deque([first])
         self.effective_options = dict(effective_options)
-        self.inputs = _tensor_infos(runner.get_input_details())
-        self.outputs = _tensor_infos(runner.get_output_details())
+        self.inputs = _tensor_infos(first.get_input_details())
+        self.outputs = _tensor_infos(first.get_output_details())
 
     def run(self, feed: Arrays) -> dict[str, NDArray[Any]]:
         arrays = as_declared(feed, self.inputs)
@@ -58,7 +58,7 @@ class LiteRtSession:
         try:
             runner = self._idle.pop()
         except IndexError:
-            runner = self._make()
+            runner = self._more()
         results: dict[str, NDArray[Any]] = runner(**arrays)  # copies
         self._idle.append(runner)
         return {info.name: results[info.name] for info in self.outputs}
@@ -84,45 +84,45 @@ class LiteRt:
 
     def load(self, files: Sequence[Path], device: str, options: SessionOptions) -> LiteRtSession:
         accepted_device("litert", device, options.precision, PRECISIONS)
-        path, threads = files[0], options.threads or os.cpu_count() or 1
+        threads = options.threads or os.cpu_count() or 1
         try:
+            # all Interpreters read the same bytes, whatever becomes of the file
+            content = files[0].read_bytes()
             with native_log_dropped():
-                interpreter = open_file(path, threads)
-                kernels = allocated(interpreter)
-        except (ValueError, RuntimeError) as error:
-            raise RuntimeError(f"litert could not load {path.name}: {error}") from error
-        first = [interpreter]
-
-        def make() -> Any:
-            if first:
-                return first.pop().get_signature_runner(SIGNATURE)
-            more = open_file(path, threads)
-            more.allocate_tensors()
-            return more.get_signature_runner(SIGNATURE)
-
+                first = open_model(content, threads)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise RuntimeError(f"litert could not load {files[0].name}: {error}") from error
         effective = {
             "inference_precision": "fp32",
-            "kernels": kernels,
+            "kernels": kernels(first),
             "num_threads": str(threads),
         }
-        return LiteRtSession(make, effective)
+
+        def more() -> Any:
+            return open_model(content, threads).get_signature_runner(SIGNATURE)
+
+        return LiteRtSession(first.get_signature_runner(SIGNATURE), more, effective)
 
 
-def open_file(path: Path, threads: int = 1) -> Any:
-    """An Interpreter of a file with our signature; nothing is allocated yet.
+def open_model(content: bytes, threads: int = 1) -> Any:
+    """An allocated Interpreter of a file's content.
 
     Raises:
         ValueError: It is no `.tflite` file, or a damaged one.
-        RuntimeError: It lacks the signature, or declares sizes beyond the limits.
+        RuntimeError: It lacks the signature, declares sizes beyond the limits, or has operators
+            that LiteRT does not run.
     """
     from ai_edge_litert.interpreter import Interpreter
 
-    interpreter = Interpreter(model_path=str(path), num_threads=threads)
+    if not content:
+        raise ValueError("it is empty")
+    interpreter = Interpreter(model_content=content, num_threads=threads)
     signatures = interpreter.get_signature_list()
     if SIGNATURE not in signatures:
         raise RuntimeError(f"it has no signature {SIGNATURE!r}, but: {list(signatures) or 'none'}")
     details = (*interpreter.get_input_details(), *interpreter.get_output_details())
     refuse_beyond_limits("litert", _tensor_infos({info["name"]: info for info in details}))
+    interpreter.allocate_tensors()
     return interpreter
 
 
@@ -142,12 +142,8 @@ def open_tapped(model: Path | bytes) -> Any:
     return interpreter
 
 
-def allocated(interpreter: Any) -> str:
-    """Allocate an Interpreter's tensors; returns what computes: XNNPACK or builtin kernels.
-
-    XNNPACK takes what it can of a graph in parts, and the builtin kernels compute the rest.
-    """
-    interpreter.allocate_tensors()
+def kernels(interpreter: Any) -> str:
+    """What computes: XNNPACK, which takes the parts of a graph that it can, or builtin kernels."""
     names = {operator["op_name"] for operator in interpreter._get_ops_details()}
     return "XNNPACK" if _DELEGATE in names else "builtin"
 

@@ -13,7 +13,7 @@ import pytest
 from fixtures.litert_files import SHAPE, LiteRtFile
 from fixtures.threads import THREADS, Comparison, compare_threads
 from posedeploy.runtime import SessionOptions, TensorInfo, get_runtime
-from posedeploy.runtime.litert import SIGNATURE, LiteRtSession, open_file
+from posedeploy.runtime.litert import SIGNATURE, LiteRtSession, open_model
 
 RUNTIME = get_runtime("litert")
 
@@ -73,7 +73,7 @@ def test_a_truncated_file_is_refused_in_words(
 
 def test_a_missing_file_is_named(litert_file: LiteRtFile) -> None:
     path = litert_file.path.with_name("none.tflite")
-    with pytest.raises(RuntimeError, match=r"could not load none\.tflite: Could not open"):
+    with pytest.raises(RuntimeError, match=r"could not load none\.tflite: .*No such file"):
         RUNTIME.load([path], "cpu", SessionOptions())
 
 
@@ -112,6 +112,15 @@ def from_threads(call: Any, file: LiteRtFile) -> Comparison:
     return compare_threads(call, feeds, alone=alone.run)
 
 
+def test_a_session_outlives_its_file(litert_file: LiteRtFile, tmp_path: Path) -> None:
+    path = tmp_path / "a.tflite"
+    path.write_bytes(litert_file.path.read_bytes())
+    session = RUNTIME.load([path], "cpu", SessionOptions())
+    path.write_bytes(b"another")
+    found = from_threads(session.run, litert_file)
+    assert found.mismatches == 0, "the first thread has the Interpreter of `load`, others do not"
+
+
 def test_threads_do_not_get_each_others_results(litert_file: LiteRtFile) -> None:
     found = from_threads(loaded(litert_file).run, litert_file)
     assert (found.calls, found.mismatches) == (504, 0)
@@ -119,9 +128,7 @@ def test_threads_do_not_get_each_others_results(litert_file: LiteRtFile) -> None
 
 def test_threads_that_share_an_interpreter_would(litert_file: LiteRtFile) -> None:
     """The planted defect: what the session above is for."""
-    interpreter = open_file(litert_file.path)
-    interpreter.allocate_tensors()
-    runner = interpreter.get_signature_runner(SIGNATURE)
+    runner = open_model(litert_file.path.read_bytes()).get_signature_runner(SIGNATURE)
     assert from_threads(lambda feed: runner(**feed), litert_file).mismatches > 0
 
 
