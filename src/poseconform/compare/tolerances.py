@@ -42,7 +42,7 @@ class Tolerance:
 # fmt: off
 TOLERANCES: tuple[Tolerance, ...] = (
     Tolerance("*", "fp32", 5.0, 5.0, 2e-6, 5e-7, 0.1, True,
-              "four times what ONNX Runtime needed, three times OpenVINO's and twice LiteRT's (2.6, "
+              "four times what ONNX Runtime needed, three times OpenVINO's, twice LiteRT's (2.6, "
               "rtmpose_t); a fp16-rounded weight costs over 100 times as much"),
     Tolerance("ncnn", "fp32", 8.0, 8.0, 2e-6, 5e-7, 0.1, True,
               "its Winograd convolutions round more: it needed 2.67 / 2.72, and 2.36 / 2.35 "
