@@ -127,7 +127,8 @@ def ranges(
     """Tensor name -> 'min' and 'max' over a set, for every computed float32 tensor of a file.
 
     One that is 0 on every image has the range of 0 to 1, which holds 0 as well as any other, for
-    XNNPACK refuses scales of almost 0: a branch of LiteHRNet is dead.
+    XNNPACK refuses scales of almost 0: a branch of LiteHRNet is dead. Infinities do not count:
+    the padding in front of a maximum pool is -inf, and becomes the smallest step (MSPN).
     """
     interpreter = open_tapped(file)
     runner = interpreter.get_signature_runner(SIGNATURE)
@@ -139,7 +140,9 @@ def ranges(
         runner(**{name: array})
         for i in watched:
             values = interpreter.get_tensor(i)
-            low[i], high[i] = min(low[i], values.min()), max(high[i], values.max())
+            values = values[np.isfinite(values)]
+            low[i] = values.min(initial=low[i])
+            high[i] = values.max(initial=high[i])
     high |= {i: 1.0 for i in watched if low[i] == high[i] == 0}
     return {
         graph.tensors[i].name: {
