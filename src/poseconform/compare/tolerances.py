@@ -194,7 +194,8 @@ LEAST_AP = 0.5
 # RTMPose    .18 / .7, .9998     .25 / 1.0, .9997    .48 / 1.5, .9994
 # SimCC      .13 / .7, .9999     .16 / .7, .9998     .11 / .7, .9999
 # LiteRT, fp16: RTMPose .010 / .5, .99999; SimCC .090 / .5, .99988
-# LiteRT, int8: HRNet .68 / 6.0, .9957; MSPN .072 / 2.0, .9998; RTMPose .27 / 1.0, .9997; SimCC .17 / 1.0, .9998
+# LiteRT, int8: HRNet .68 / 6.0, .9957; MSPN .072 / 2.0, .9998; RTMPose .27 / 1.0, .9997;
+#               SimCC .17 / 1.0, .9998
 # RTMPose calibrated on noise: 15.9 / 95, .73; with its last layers quantized: .75 / 1.6, .9985.
 # A limit is half as much again, or a little more; .3 points are what an image or two can do.
 #
