@@ -40,6 +40,8 @@ class LayerLimit:
 # RTMPose    15.4 / 31.1  15.4 / 36.8    16.9 / 35.5    15.3 / 33.7
 # SimCC      19.8 / 35.3  21.8 / 38.0    29.8 / 37.7    19.9 / 35.3
 # YOLOX-Pose                                            28.5 / 36.4
+# LiteRT: HRNet 26.3 / 33.2, LiteHRNet -.9 / 34.0, MSPN 28.4 / 32.1, RTMO 30.4 / 36.9,
+#         RTMPose 23.8 / 32.7, SimCC 27.8 / 34.6, YOLOX-Pose 30.4 / 37.2
 # RTMPose calibrated on noise: 6.9 / 22.7.  A limit is 3 dB, half the noise's power, below.
 LAYER_LIMITS: tuple[LayerLimit, ...] = (
     LayerLimit("*", "*", 12.0, 27.0, 0.75,

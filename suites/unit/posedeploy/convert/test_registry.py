@@ -36,7 +36,7 @@ def test_the_stage_of_a_graph_is_what_the_backend_holds_and_the_head_decodes() -
 @pytest.mark.parametrize(
     ("backend", "precision", "words"),
     [
-        ("nothing", "fp32", "a backend that can be converted to: coreml, ncnn, "),
+        ("nothing", "fp32", "a backend that can be converted to: coreml, litert, ncnn, "),
         ("torchscript", "int8", "a precision with a recipe: fp32"),
     ],
 )
