@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Largest difference from the graph that was converted, as a fraction of an output's largest value:
-# honest float32 stays below 1e-5, and fp16 below 2e-2 on calibrated weights but at .16 on
-# RTMPose's fitted ones, which know no noise; a layer that a converter got wrong is off by its size.
-# In int8 the judge compares the values; here only names, shapes and finiteness.
+# Largest difference from the graph that was converted, as a fraction of an output's largest
+# value: honest float32 stays below 1e-5, and fp16 below 2e-2 on calibrated weights but at .16 on
+# RTMPose's fitted ones, which know no noise; a layer that a converter got wrong is off by its
+# size. In int8 the judge compares the values; here only names, shapes and finiteness.
 AGREEMENT = {"fp32": 1e-3, "fp16": 0.5, "int8": math.inf}
 
 

@@ -35,8 +35,8 @@ from posedeploy.runtime import (
 from posedeploy.runtime.processes import Limit, OutOfTimeError, run_program
 
 LIMIT = Limit(600.0)  # of CPU: the slowest model here takes 10 s
-# Arguments of the converter. By default it replaces GELU by an approximation with tanh, which costs
-# RTMO ten times the error of float32.
+# Arguments of the converter. By default it replaces GELU by an approximation with tanh, which
+# costs RTMO ten times the error of float32.
 EXACT = ("--useGeluApproximation", "0", "--bizCode", "posedeploy")
 # `--weightQuantAsymmetric` is inverted in MNN 3.6.1: with it weights have one scale a channel, and
 # without it a minimum as well, whose grid is not that of trained symmetric weights.
@@ -50,7 +50,8 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
     "fp32": {},
     "int8": {"name": "weights in int8, per channel, symmetric; computed in float32"},
 }
-# Offsets of fields, 4 + 2 * number, in the tables of MNN's FlatBuffers schema (MNN.fbs, CaffeOp.fbs):
+# Offsets of fields, 4 + 2 * number, in the tables of MNN's FlatBuffers schema (MNN.fbs,
+# CaffeOp.fbs):
 _OPERATORS = 10  # Net.oplists
 _KIND, _PARAMETERS = 6, 8  # Op.main_type, Op.main
 _WEIGHT, _QUANTIZED = 6, 10  # Convolution2D.weight, .quanParameter
@@ -59,7 +60,7 @@ _CONVOLUTION, _HALF = 9, 3  # OpParameter.Convolution2D; the type of weights in 
 # Run by Python with the converter's arguments. CLONE_NEWNET, with CLONE_NEWUSER for who may not
 # have it alone (linux/sched.h); where neither is allowed, the converter runs with a network, which
 # it does not use.
-_CHILD = """
+CHILD = """
 import ctypes, sys
 if sys.platform == "linux":
     libc = ctypes.CDLL(None)
@@ -88,20 +89,20 @@ def convert(
     return Converted((target.name,), weight_precision(target), declared, RECIPES[precision])
 
 
-def run_converter(
-    ir: Path, target: Path, arguments: tuple[str, ...], limit: Limit = LIMIT
-) -> str:
-    """Convert an ONNX file; what the converter printed. Whether it did is not known by it.
+def run_converter(ir: Path, target: Path, arguments: tuple[str, ...], child: str = CHILD) -> str:
+    """Convert an ONNX file; returns what the converter printed, which does not tell if it did.
+
+    `child` is the program.
 
     Raises:
         ConversionError: It crashed, or exceeded its limit.
     """
     command = [
-        sys.executable, "-c", _CHILD, "-f", "ONNX", "--modelFile", str(ir),
+        sys.executable, "-c", child, "-f", "ONNX", "--modelFile", str(ir),
         "--MNNModel", str(target), *EXACT, *arguments,
     ]  # fmt: skip
     try:
-        done = run_program(command, limit)
+        done = run_program(command, LIMIT)
     except OutOfTimeError as error:
         raise _failed(ir, f"MNN's converter did not end: {error}") from error
     log = done.stdout + done.stderr
@@ -120,9 +121,7 @@ def check_file(ir: Path, target: Path, precision: str, log: str = "") -> Session
     if not target.is_file():
         raise _failed(ir, f"MNN's converter wrote no file: {_reason(log)}")
     graph = get_runtime("onnxruntime").load([ir], "cpu", SessionOptions())
-    feed = {
-        info.name: uniform_noise([int(size) for size in info.shape]) for info in graph.inputs
-    }
+    feed = {info.name: uniform_noise([int(size) for size in info.shape]) for info in graph.inputs}
     try:
         session = get_runtime("mnn").load([target], "cpu", SessionOptions(precision))
         outputs = session.run(feed)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-import math
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from posedeploy.config import DeployConfig
 from posedeploy.convert.agreement import AGREEMENT, differences, uniform_noise

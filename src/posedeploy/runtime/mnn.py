@@ -12,7 +12,7 @@ import ctypes
 import os
 import tempfile
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -121,11 +121,29 @@ class MnnSession:
                 )
 
 
+@cache
+def backend_in_force(name: str) -> int:
+    """The `MNNForwardType` that computes where a backend is asked for by name, as 'CPU'.
+
+    A module does not report it; an older session of one operator does.
+    """
+    with printed(), tempfile.TemporaryDirectory() as folder:
+        import MNN
+
+        path = f"{folder}/one.mnn"
+        image = MNN.expr.placeholder([1, 1, 4, 4], MNN.expr.NCHW, MNN.expr.float)
+        MNN.expr.save([MNN.expr.relu(image)], path)
+        interpreter = MNN.Interpreter(path)
+        session = interpreter.createSession({"backend": name, "precision": "high"})
+        return int(interpreter.getSessionInfo(session, _BACKENDS))
+
+
 @dataclass(frozen=True)
 class Mnn:
-    """The `Runtime` of MNN."""
+    """The `Runtime` of MNN; `in_force` is what computes where a backend is asked for by name."""
 
     host: Host = HOST
+    in_force: Callable[[str], int] = backend_in_force
 
     def probe(self) -> Availability:
         oldest = backend_row("mnn").min_version
@@ -136,9 +154,7 @@ class Mnn:
         path = files[0]
         winograd = options.extra.get(WINOGRAD, "off")
         config: dict[str, Any] = {"backend": "CPU", "precision": "high"}
-        with printed():
-            computing = backend_in_force(config["backend"])
-        if computing not in _CPU:
+        if (computing := self.in_force(config["backend"])) not in _CPU:
             raise RuntimeError(f"mnn computes on its backend {computing}, not on the CPU")
         if options.threads:
             config["numThread"] = options.threads
@@ -182,37 +198,21 @@ def _why_no_graph(path: Path, lines: Sequence[str]) -> str:
 def _module(path: Path, config: Mapping[str, Any], winograd: int) -> Any:
     import MNN
 
-    with printed() as lines:
-        manager = MNN.nn.create_runtime_manager((dict(config),))
-        manager.set_hint(_WINOGRAD_HINT, winograd)
-        try:  # no names: all inputs and outputs, in the file's order
+    lines: list[str] = []
+    try:
+        with printed() as lines:
+            manager = MNN.nn.create_runtime_manager((dict(config),))
+            manager.set_hint(_WINOGRAD_HINT, winograd)
+            # no names: all inputs and outputs, in the file's order
             return MNN.nn.load_module_from_file(str(path), [], [], runtime_manager=manager)
-        except Exception as error:  # MNN raises Exception itself, and SystemError
-            reason = error
-    logged = next((line for line in reversed(lines) if line.strip()), str(reason))
-    raise RuntimeError(f"mnn could not load {path.name}: {logged}") from reason
+    except Exception as error:  # MNN raises Exception itself, and SystemError
+        logged = next((line for line in reversed(lines) if line.strip()), str(error))
+        raise RuntimeError(f"mnn could not load {path.name}: {logged}") from error
 
 
 def _tensor_info(name: str, variable: Any) -> TensorInfo:
     kind = str(variable.dtype).removeprefix("dtype.")
     return TensorInfo(name, tuple(variable.shape), _DTYPES.get(kind, kind))
-
-
-@cache
-def backend_in_force(name: str) -> int:
-    """The `MNNForwardType` that computes where a backend is asked for by name, as 'CPU'.
-
-    A module does not report it; an older session of one operator does.
-    """
-    import MNN
-
-    with tempfile.TemporaryDirectory() as folder:
-        path = f"{folder}/one.mnn"
-        image = MNN.expr.placeholder([1, 1, 4, 4], MNN.expr.NCHW, MNN.expr.float)
-        MNN.expr.save([MNN.expr.relu(image)], path)
-        interpreter = MNN.Interpreter(path)
-        session = interpreter.createSession({"backend": name, "precision": "high"})
-        return int(interpreter.getSessionInfo(session, _BACKENDS))
 
 
 RUNTIME = Mnn()

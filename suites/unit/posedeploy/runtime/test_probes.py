@@ -14,6 +14,7 @@ from posedeploy.runtime.host import too_old
 # backend -> the module that its probe imports
 MODULES = {
     "coreml": "coremltools",
+    "mnn": "MNN",
     "ncnn": "ncnn",
     "onnxruntime": "onnxruntime",
     "openvino": "openvino",
