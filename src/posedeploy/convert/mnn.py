@@ -212,9 +212,9 @@ def check_file(ir: Path, target: Path, precision: str, log: str = "") -> Session
 
 
 def weight_precision(path: Path) -> StoredPrecision:
-    """The type that most weights of a `.mnn` file are stored in, those of its convolutions.
+    """'int8' if any layer is quantized, else 'fp32' or 'fp16': what holds most of the weights.
 
-    MNN converts linear layers to convolutions.
+    Those of convolutions are read, to which MNN converts linear layers.
     """
     sizes: Counter[StoredPrecision] = Counter()
     for _, convolution in _convolutions(path.read_bytes()):
@@ -225,6 +225,8 @@ def weight_precision(path: Path) -> StoredPrecision:
             sizes[StoredPrecision.FP16] += _length(quantized, _BUFFER) // 2
         else:
             sizes[StoredPrecision.INT8] += _length(quantized, _BUFFER)
+    if sizes[StoredPrecision.INT8]:
+        return StoredPrecision.INT8
     return max(sizes, key=lambda name: sizes[name], default=StoredPrecision.FP32)
 
 

@@ -94,6 +94,21 @@ def test_a_file_that_computes_something_else_is_not_accepted(
 
 
 @needs_mnn
+def test_int8_keeps_the_last_layers_in_float32(mnn_graph: Path, tmp_path: Path) -> None:
+    done = get_converter("mnn", "int8").convert(mnn_graph, config("int8"), tmp_path)
+    assert (done.recipe["quantized_layers"], done.recipe["kept"]) == (1, {"last layers": 1})
+
+
+@needs_mnn
+def test_float16_is_rounded_to_the_nearest(mnn_graph: Path, mnn_file: Files) -> None:
+    """MNN's own `--fp16` has half of the weights one step nearer to zero."""
+    import onnx
+
+    exact = onnx.numpy_helper.to_array(onnx.load(mnn_graph).graph.initializer[1])
+    assert exact.astype(np.float16).tobytes() in mnn_file("fp16").read_bytes()
+
+
+@needs_mnn
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
 def test_the_precision_is_read_from_the_file(mnn_file: Files, precision: str) -> None:
     assert weight_precision(mnn_file(precision)) == precision
