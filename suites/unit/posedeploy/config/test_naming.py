@@ -103,5 +103,5 @@ def test_a_conflict_names_the_part_and_what_there_is(name: str, part: str, there
 def test_the_grammar_is_written_with_the_words_of_the_rows() -> None:
     assert grammar() == (
         "pose-detection[_{associative-embedding,cid,dekr,regression,rtmo,simcc,vis,yolox-pose}]"
-        "_{backend}[-{fp16,int8,bf16}][-{f16,keypoints,nms}]_{static,dynamic}[-{H}x{W}]"
+        "_{backend}[-{fp16,bf16,int8}][-{f16,keypoints,nms}]_{static,dynamic}[-{H}x{W}]"
     )
