@@ -13,14 +13,11 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from flatbuffers import encode, packer
-from flatbuffers.number_types import Int32Flags, Uint8Flags
-from flatbuffers.table import Table
 
 from posedeploy.config import DeployConfig
 from posedeploy.convert.agreement import AGREEMENT, differences, uniform_noise
@@ -37,6 +34,7 @@ from posedeploy.runtime import (
     get_runtime,
 )
 from posedeploy.runtime.processes import Limit, OutOfTimeError, run_program
+from posedeploy.runtime.quantized.mnn_file import read_convolutions
 
 LIMIT = Limit(600.0)  # of CPU: the slowest model here takes 10 s
 # Arguments of the converter. By default it replaces GELU by an approximation with tanh, which
@@ -44,16 +42,9 @@ LIMIT = Limit(600.0)  # of CPU: the slowest model here takes 10 s
 EXACT = ("--useGeluApproximation", "0", "--bizCode", "posedeploy")
 FP16_RECIPE = {"name": "weights in float16, computed in float32"}
 INT8_RECIPE = {"name": "weights in int8, per channel, symmetric; computed in float32"}
-# Offsets of fields, 4 + 2 * number, in the tables of MNN's FlatBuffers schema (MNN.fbs,
-# CaffeOp.fbs):
-_OPERATORS = 10  # Net.oplists
-_KIND, _PARAMETERS, _NAME = 6, 8, 10  # Op.main_type, .main, .name
-_WEIGHT, _QUANTIZED = 6, 10  # Convolution2D.weight, .quanParameter
-_BUFFER, _TYPE = 4, 8  # IDSTQuan.buffer, .type
 _BIASED = frozenset({"Conv", "ConvTranspose", "Gemm"})  # their third input is a bias
 _MERGED = frozenset({"Clip", "Relu"})  # activations that MNN makes a part of a convolution
 _LINEAR = "__matmul_converted"  # what MNN adds to the name of a linear layer
-_CONVOLUTION, _HALF = 9, 3  # OpParameter.Convolution2D; the type of weights in float16
 # Run by Python with the converter's arguments. CLONE_NEWNET, with CLONE_NEWUSER for who may not
 # have it alone (linux/sched.h); where neither is allowed, the converter runs with a network, which
 # it does not use.
@@ -128,7 +119,8 @@ def write_int8(ir: Path, target: Path, scratch: Path) -> tuple[str, Mapping[str,
     log = run_converter(ir, exact)
     check_file(ir, exact, "fp32", log)
     kept = _kept_tensors(onnx.load(ir).graph)
-    part_of = {name: kept.get(name.removesuffix(_LINEAR)) for name in convolution_names(exact)}
+    names = [layer.name for layer in read_convolutions(exact)]
+    part_of = {name: kept.get(name.removesuffix(_LINEAR)) for name in names}
     quantized = [name for name, part in part_of.items() if part is None]
     weights = {"bits": 8, "asymmetric": False, "blockSize": -1}
     rows = [{"opName": name, "weight": [{"name": name, **weights}]} for name in quantized]
@@ -212,49 +204,13 @@ def check_file(ir: Path, target: Path, precision: str, log: str = "") -> Session
 
 
 def weight_precision(path: Path) -> StoredPrecision:
-    """'int8' if any layer is quantized, else 'fp32' or 'fp16': what holds most of the weights.
-
-    Those of convolutions are read, to which MNN converts linear layers.
-    """
+    """'int8' if any layer is quantized, else 'fp32' or 'fp16': what holds most of the weights."""
     sizes: Counter[StoredPrecision] = Counter()
-    for _, convolution in _convolutions(path.read_bytes()):
-        quantized = _table(convolution, _QUANTIZED)
-        if quantized is None:
-            sizes[StoredPrecision.FP32] += _length(convolution, _WEIGHT)
-        elif quantized.Get(Int32Flags, quantized.Pos + quantized.Offset(_TYPE)) == _HALF:
-            sizes[StoredPrecision.FP16] += _length(quantized, _BUFFER) // 2
-        else:
-            sizes[StoredPrecision.INT8] += _length(quantized, _BUFFER)
+    for layer in read_convolutions(path):
+        sizes[layer.stored] += layer.bytes
     if sizes[StoredPrecision.INT8]:
         return StoredPrecision.INT8
     return max(sizes, key=lambda name: sizes[name], default=StoredPrecision.FP32)
-
-
-def convolution_names(path: Path) -> list[str]:
-    """Names of the convolutions of a `.mnn` file, in its order."""
-    return [str(name, "utf-8") for name, _ in _convolutions(path.read_bytes())]
-
-
-def _convolutions(data: bytes) -> Iterator[tuple[bytes, Table]]:
-    """Name and parameters of each."""
-    net = Table(data, encode.Get(packer.uoffset, data, 0))
-    first = net.Vector(net.Offset(_OPERATORS))
-    for index in range(_length(net, _OPERATORS)):
-        operator = Table(data, net.Indirect(first + 4 * index))
-        kind = operator.Offset(_KIND)
-        if kind and operator.Get(Uint8Flags, operator.Pos + kind) == _CONVOLUTION:
-            name = operator.String(operator.Pos + operator.Offset(_NAME))
-            yield name, Table(data, operator.Indirect(operator.Pos + operator.Offset(_PARAMETERS)))
-
-
-def _table(parent: Table, field: int) -> Table | None:
-    offset = parent.Offset(field)
-    return Table(parent.Bytes, parent.Indirect(parent.Pos + offset)) if offset else None
-
-
-def _length(parent: Table, field: int) -> int:
-    offset = parent.Offset(field)
-    return int(parent.VectorLen(offset)) if offset else 0
 
 
 def _reason(log: str) -> str:

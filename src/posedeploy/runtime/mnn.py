@@ -30,6 +30,7 @@ from posedeploy.runtime.types import Arrays, Availability, SessionOptions, Tenso
 
 # SessionOptions.precision: how weights are stored. All are computed in float32: MNN's "high".
 PRECISIONS = ("fp32", "fp16", "int8")
+_CONFIG = {"backend": "CPU", "precision": "high"}
 # Option of a session: 'on' convolves by Winograd's algorithm, which is faster
 WINOGRAD = "winograd"
 # WINOGRAD_MEMORY_LEVEL of MNN's `Interpreter::HintMode`, and its values (3.6.1: 3 is the default)
@@ -88,12 +89,7 @@ class MnnSession:
 
         self._refuse_other_shapes(feed)
         arrays = as_declared(feed, self.inputs)
-        variables = []
-        for info in self.inputs:
-            array = arrays[info.name]
-            variable = MNN.expr.placeholder(list(array.shape), MNN.expr.NCHW, MNN.expr.float)
-            variable.write(array)
-            variables.append(variable)
+        variables = [variable(arrays[info.name]) for info in self.inputs]
         try:
             module = self._idle.pop()
         except IndexError:
@@ -153,14 +149,11 @@ class Mnn:
         accepted_device("mnn", device, options.precision, PRECISIONS)
         path = files[0]
         winograd = options.extra.get(WINOGRAD, "off")
-        config: dict[str, Any] = {"backend": "CPU", "precision": "high"}
-        if (computing := self.in_force(config["backend"])) not in _CPU:
+        if (computing := self.in_force(_CONFIG["backend"])) not in _CPU:
             raise RuntimeError(f"mnn computes on its backend {computing}, not on the CPU")
-        if options.threads:
-            config["numThread"] = options.threads
         inputs, shapes = _declared_inputs(path)
         refuse_beyond_limits("mnn", inputs)  # before memory is allocated for them
-        module = _module(path, config, _WINOGRAD_LEVELS[winograd])
+        module = load_module(path, threads=options.threads, winograd=winograd)
         facts = module.get_info()
         by_name = {info.name: info for info in inputs}
         outputs = tuple(_tensor_info(name, shapes[name]) for name in facts["outputNames"])
@@ -195,19 +188,39 @@ def _why_no_graph(path: Path, lines: Sequence[str]) -> str:
     return f"no graph in its {path.stat().st_size} bytes" + (f" (MNN: {logged})" if logged else "")
 
 
-def _module(path: Path, config: Mapping[str, Any], winograd: int) -> Any:
+def load_module(
+    path: Path,
+    inputs: Sequence[str] = (),
+    outputs: Sequence[str] = (),
+    threads: int = 1,
+    winograd: str = "off",
+) -> Any:
+    """A module from some tensors of a file to others: by default from its inputs to its outputs.
+
+    RuntimeError, with what MNN printed, if it does not load.
+    """
     import MNN
 
+    config = {**_CONFIG, **({"numThread": threads} if threads else {})}
     lines: list[str] = []
     try:
         with printed() as lines:
-            manager = MNN.nn.create_runtime_manager((dict(config),))
-            manager.set_hint(_WINOGRAD_HINT, winograd)
-            # no names: all inputs and outputs, in the file's order
-            return MNN.nn.load_module_from_file(str(path), [], [], runtime_manager=manager)
+            manager = MNN.nn.create_runtime_manager((config,))
+            manager.set_hint(_WINOGRAD_HINT, _WINOGRAD_LEVELS[winograd])
+            load = MNN.nn.load_module_from_file
+            return load(str(path), list(inputs), list(outputs), runtime_manager=manager)
     except Exception as error:  # MNN raises Exception itself, and SystemError
         logged = next((line for line in reversed(lines) if line.strip()), str(error))
         raise RuntimeError(f"mnn could not load {path.name}: {logged}") from error
+
+
+def variable(array: NDArray[np.float32], form: Any = None) -> Any:
+    """MNN's variable of an array; `form` is its `data_format` in memory, None for NCHW."""
+    import MNN
+
+    made = MNN.expr.placeholder(list(array.shape), MNN.expr.NCHW, MNN.expr.float)
+    made.write(np.ascontiguousarray(array, np.float32))
+    return made if form is None else MNN.expr.convert(made, form)
 
 
 def _tensor_info(name: str, variable: Any) -> TensorInfo:

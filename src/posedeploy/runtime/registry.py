@@ -125,6 +125,7 @@ BACKENDS: tuple[BackendSpec, ...] = (
         dynamic_batch=False,  # its files are converted for one image; a session takes any batch
         tools=("onnxruntime",),
         runtime="posedeploy.runtime.mnn", converter="posedeploy.convert.mnn",
+        measure="posedeploy.runtime.quantized.mnn_file:measure",
     ),
     BackendSpec(
         "ncnn", "ncnn", 3, ("ncnn", "pnnx"), "1.0.20250503", "end2end.param", "end2end.bin",
