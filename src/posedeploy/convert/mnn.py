@@ -43,7 +43,6 @@ EXACT = ("--useGeluApproximation", "0", "--bizCode", "posedeploy")
 FP16_RECIPE = {"name": "weights in float16, computed in float32"}
 INT8_RECIPE = {"name": "weights in int8, per channel, symmetric; computed in float32"}
 _BIASED = frozenset({"Conv", "ConvTranspose", "Gemm"})  # their third input is a bias
-_MERGED = frozenset({"Clip", "Relu"})  # activations that MNN makes a part of a convolution
 _LINEAR = "__matmul_converted"  # what MNN adds to the name of a linear layer
 # Run by Python with the converter's arguments. CLONE_NEWNET, with CLONE_NEWUSER for who may not
 # have it alone (linux/sched.h); where neither is allowed, the converter runs with a network, which
@@ -109,8 +108,8 @@ def write_fp16(ir: Path, target: Path, scratch: Path) -> tuple[str, Mapping[str,
 def write_int8(ir: Path, target: Path, scratch: Path) -> tuple[str, Mapping[str, Any]]:
     """Convert with weights in int8, but for the layers of `FLOAT_PARTS`.
 
-    MNN reads what to quantize from a file with the names that convolutions have after it has
-    merged operators, so these are read from a float32 file.  Its argument `--weightQuantBits`
+    MNN reads from a file which layers to quantize, by the names of its own convolutions, linear
+    layers among them, so these are read from a float32 file.  Its argument `--weightQuantBits`
     takes every layer, and `--weightQuantAsymmetric` means the opposite of its name in 3.6.1.
     """
     import onnx
@@ -118,7 +117,9 @@ def write_int8(ir: Path, target: Path, scratch: Path) -> tuple[str, Mapping[str,
     exact, layers = scratch / "float32.mnn", scratch / "layers.json"
     log = run_converter(ir, exact)
     check_file(ir, exact, "fp32", log)
-    kept = _kept_tensors(onnx.load(ir).graph)
+    graph = onnx.load(ir).graph
+    kept_nodes = float_nodes(graph, "int8")
+    kept = {node.output[0]: kept_nodes.get(node.name) for node in graph.node}
     names = [layer.name for layer in read_convolutions(exact)]
     part_of = {name: kept.get(name.removesuffix(_LINEAR)) for name in names}
     quantized = [name for name, part in part_of.items() if part is None]
@@ -137,21 +138,6 @@ def write_int8(ir: Path, target: Path, scratch: Path) -> tuple[str, Mapping[str,
 _WRITERS: Mapping[str, Callable[[Path, Path, Path], tuple[str, Mapping[str, Any]]]] = {
     "fp16": write_fp16, "fp32": write_fp32, "int8": write_int8,
 }  # fmt: skip
-
-
-def _kept_tensors(graph: Any) -> dict[str, str]:
-    """Tensor -> part, of what nodes that stay in float32 output, and activations that read it."""
-    part_of = float_nodes(graph, "int8")
-    kept = {
-        name: part_of[node.name]
-        for node in graph.node
-        if node.name in part_of
-        for name in node.output
-    }
-    for node in graph.node:
-        if node.op_type in _MERGED and node.input[0] in kept:
-            kept.setdefault(node.output[0], kept[node.input[0]])
-    return kept
 
 
 def run_converter(

@@ -23,8 +23,8 @@ from posedeploy.runtime.types import StoredPrecision
 
 # Offsets of fields, 4 + 2 * number, in the tables of MNN's FlatBuffers schema (MNN.fbs,
 # CaffeOp.fbs):
-_OPERATORS = 10  # Net.oplists
-_KIND, _PARAMETERS, _NAME = 6, 8, 10  # Op.main_type, .main, .name
+_OPERATORS, _TENSORS = 10, 18  # Net.oplists, .tensorName
+_KIND, _PARAMETERS, _NAME, _OUTPUTS = 6, 8, 10, 12  # Op.main_type, .main, .name, .outputIndexes
 _WEIGHT, _QUANTIZED = 6, 10  # Convolution2D.weight, .quanParameter
 _BUFFER, _TYPE = 4, 8  # IDSTQuan.buffer, .type
 _CONVOLUTION, _HALF = 9, 3  # OpParameter.Convolution2D; the type of weights in float16
@@ -32,9 +32,17 @@ _CONVOLUTION, _HALF = 9, 3  # OpParameter.Convolution2D; the type of weights in 
 
 @dataclass(frozen=True)
 class Convolution:
-    """A convolution; `name` is that of its output, `bytes` is the size of its weights."""
+    """A convolution.
+
+    Attributes:
+        name: Of the convolution, as in the ONNX graph.
+        output: The tensor that it writes: that of an activation which MNN has merged with it.
+        stored: What its weights are stored in.
+        bytes: The size of its weights.
+    """
 
     name: str
+    output: str
     stored: StoredPrecision
     bytes: int
 
@@ -48,9 +56,9 @@ def measure(
     files: Sequence[str], float_files: Sequence[str], inputs: NDArray[np.float32]
 ) -> Quantized:
     """Noise of every layer with weights in int8; see `noise`."""
-    exact = {layer.name for layer in read_convolutions(Path(float_files[0]))}
+    exact = {layer.output for layer in read_convolutions(Path(float_files[0]))}
     layers = [
-        layer.name for layer in read_convolutions(Path(files[0]))
+        layer.output for layer in read_convolutions(Path(files[0]))
         if layer.stored is StoredPrecision.INT8
     ]  # fmt: skip
     if lost := sorted({*layers} - exact):
@@ -98,13 +106,15 @@ def _run(module: Any, names: Sequence[str], fed: Sequence[Any]) -> dict[str, NDA
 
 def _convolutions(data: bytes) -> Iterator[Convolution]:
     net = Table(data, encode.Get(packer.uoffset, data, 0))
-    first = net.Vector(net.Offset(_OPERATORS))
+    first, names = net.Vector(net.Offset(_OPERATORS)), net.Vector(net.Offset(_TENSORS))
     for index in range(_length(net, _OPERATORS)):
         operator = Table(data, net.Indirect(first + 4 * index))
         kind = operator.Offset(_KIND)
         if kind and operator.Get(Uint8Flags, operator.Pos + kind) == _CONVOLUTION:
             name = operator.String(operator.Pos + operator.Offset(_NAME)).decode()
-            yield Convolution(name, *_stored(_child(operator, _PARAMETERS)))
+            written = operator.Get(Int32Flags, operator.Vector(operator.Offset(_OUTPUTS)))
+            output = net.String(names + 4 * written).decode()
+            yield Convolution(name, output, *_stored(_child(operator, _PARAMETERS)))
 
 
 def _stored(convolution: Table) -> tuple[StoredPrecision, int]:

@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fixtures.mnn_graphs import CHANNELS, SIZE, image
+from fixtures.mnn_graphs import CHANNELS, SIZE, convert_graph, image, write_graph
 from fixtures.threads import THREADS, compare_threads
 from posedeploy.runtime import Session, SessionOptions, TensorInfo, get_runtime
 from posedeploy.runtime.mnn import WINOGRAD, Mnn, backend_in_force
 
 pytest.importorskip("MNN", reason="unavailable:not-installed")
+
+from posedeploy.runtime.quantized.mnn_file import measure
 
 Files = Callable[[str], Path]
 
@@ -124,6 +126,21 @@ def test_mnn_replaces_a_backend_that_it_lacks_and_that_is_refused(mnn_file: File
     runtime = Mnn(in_force=lambda _name: 7)
     with pytest.raises(RuntimeError, match="computes on its backend 7, not on the CPU"):
         runtime.load([mnn_file("fp32")], "cpu", SessionOptions())
+
+
+def test_the_noise_of_a_layer_in_int8_is_that_of_its_weights(mnn_file: Files) -> None:
+    """Weights on a grid of int8 have none; of two convolutions the last one stays in float32."""
+    files = [[str(mnn_file(precision))] for precision in ("int8", "fp32")]
+    right = measure(*files, image(0, 2))
+    assert (len(right.layers), right.multiplying) == (1, 2)
+    assert right.layers[0].sqnr_db > 100
+    assert not measure(files[1], files[1], image(0)).layers
+
+
+def test_a_layer_of_another_file_is_noise(mnn_file: Files, tmp_path: Path) -> None:
+    other = convert_graph(write_graph(tmp_path / "other.onnx", scale=1.1), "fp32")
+    found = measure([str(mnn_file("int8"))], [str(other)], image(0))
+    assert found.layers[0].sqnr_db == pytest.approx(20.8, abs=0.5)  # of 1 / 1.1
 
 
 @pytest.mark.parametrize(
