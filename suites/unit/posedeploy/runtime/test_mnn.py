@@ -130,11 +130,11 @@ def test_mnn_replaces_a_backend_that_it_lacks_and_that_is_refused(mnn_file: File
 
 def test_the_noise_of_a_layer_in_int8_is_that_of_its_weights(mnn_file: Files) -> None:
     """Weights on a grid of int8 have none; of two convolutions the last one stays in float32."""
-    files = [[str(mnn_file(precision))] for precision in ("int8", "fp32")]
-    right = measure(*files, image(0, 2))
+    int8, fp32 = ([str(mnn_file(precision))] for precision in ("int8", "fp32"))
+    right = measure(int8, fp32, image(0, 2))
     assert (len(right.layers), right.multiplying) == (1, 2)
     assert right.layers[0].sqnr_db > 100
-    assert not measure(files[1], files[1], image(0)).layers
+    assert not measure(fp32, fp32, image(0)).layers
 
 
 def test_a_layer_of_another_file_is_noise(mnn_file: Files, tmp_path: Path) -> None:
