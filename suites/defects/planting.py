@@ -173,6 +173,15 @@ def of_another_checkpoint(name: str, plant: Callable[[Callable[[Path], None]], P
     return exchanged
 
 
+def subject(spec: str) -> Plant:
+    """Convert by an implementation that a module of this folder has."""
+
+    def plant(judge: Judge, cell: Cell, _scratch: Path) -> Judge:
+        return judge.with_subject(cell, f"suites.defects.{spec}")
+
+    return plant
+
+
 def options(**fields: Any) -> Plant:
     """Tell the backend other session options than the flow stands for."""
 

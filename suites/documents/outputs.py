@@ -31,7 +31,10 @@ _VOLATILE: Sequence[tuple[re.Pattern[str], str]] = tuple(
         (r"\n{2,}", "\n"),
     )
 )
-_NUMBER = re.compile(r"(?<![\w.])-?\d+\.\d+(?:e[+-]?\d+)?|(?<=median )\d+|(?<=at most )\d+")
+_NUMBER = re.compile(
+    r"(?<![\w.])-?\d+\.\d+(?:e[+-]?\d+)?|"
+    r"(?<=median )\d+|(?<=percentile )\d+|(?<=at most )\d+"
+)
 RELATIVE, ABSOLUTE = 0.25, 1.0  # px and scores: processors round differently, int8 the most
 
 

@@ -16,7 +16,7 @@ from suites.drill.folders import Mutant, graph_files, mutant
 from suites.drill.harness import Attempt, Outcome, Result, cli, tail
 from suites.drill.models import IMAGE, config_of
 
-LIMIT_PX = 25.0  # in int8, which a mutant may claim to be; 2.5 px else: `comparing.LIMIT_PX`
+LIMIT_PX = 25.0  # of what is called the same, whatever precision a mutant claims to be of
 FORMS = ("folder", "folder", "zip", "file")
 
 

@@ -1,13 +1,16 @@
 """Accuracy on labeled images, against the same weights in PyTorch float32.
 
 `accuracy` compares single keypoints on drawn figures, from the backend's own outputs: below
-float32 a tensor that is close proves little about its keypoints. `dataset` compares AP, AR and PCK
-over the whole way from image to keypoint, through the client. AP and PCK are blunt (a shift of a
-pixel changes neither), but they are what people publish. Both raise `LookupError` for a flow
-that has no measured limit.
+float32 a tensor that is close proves little about its keypoints. Each family has measured limits,
+and in 16 bits the rule of `convert` holds too, by what PyTorch's own rounding does. `dataset`
+compares AP, AR and PCK over the whole way from image to keypoint, through the client. AP and PCK
+are blunt (a shift of a pixel changes neither), but they are what people publish. Both raise
+`LookupError` for a flow that has no measured limit.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,12 +37,14 @@ from poseconform.judge.measuring import (
     client_score,
     figure_keypoints,
     figure_reference,
+    figure_rounding,
     pytorch_score,
 )
 from poseconform.matrix.cells import Cell, Model
 from poseconform.matrix.weights import FIGURE_PRECISIONS
-from poseconform.reference.values import FigureReference
+from poseconform.reference.values import FigureReference, FigureRounding
 from poseconform.results.records import AccuracyRecord, DatasetRecord
+from posedeploy.runtime.shifts import judge_shift
 
 
 def _compares_figures(cell: Cell, _device: str) -> bool:
@@ -59,7 +64,13 @@ def accuracy(judge: Judge, cell: Cell) -> Verdict:
     reference = figure_reference(judge, cell.model)
     if refused := other_joints(reference):
         return refused
-    return judge_figures(figure_keypoints(judge, cell), reference, limit.shift)
+    keypoints = figure_keypoints(judge, cell)
+    verdict = judge_figures(keypoints, reference, limit.shift)
+    rounding = figure_rounding(judge, cell.model, cell.flow.precision)
+    if verdict.refusal or rounding is None:
+        return verdict
+    failures = rounding_failures(cell.flow.precision, keypoints, reference, rounding)
+    return replace(verdict, failures=(*verdict.failures, *failures))
 
 
 def limit_of(cell: Cell) -> AccuracyLimit:
@@ -100,6 +111,20 @@ def judge_figures(
     )  # fmt: skip
     failures = shift_failures(record, limit)
     return Verdict(failures, accuracy=record, keypoint_error_px=as_record(pixels))
+
+
+def rounding_failures(
+    precision: str,
+    keypoints: NDArray[np.float64],
+    reference: FigureReference,
+    rounding: FigureRounding,
+) -> tuple[str, ...]:
+    """A failure where keypoints moved too far beside PyTorch's own: the rule of `convert`."""
+    count = len(rounding.keypoints)
+    expected = reference.keypoints[:count]
+    moved, own = (keypoint_distances(k[:count], expected) for k in (keypoints, rounding.keypoints))
+    shift = judge_shift(precision, moved, own, lambda: rounding.reach)
+    return () if shift.within else (f"keypoints on {count} figures: {shift}",)
 
 
 def shift_failures(record: AccuracyRecord, limit: ShiftLimit) -> tuple[str, ...]:

@@ -38,6 +38,7 @@ class Verdict:
     layers: records.LayersRecord | None = None
     outputs: tuple[records.OutputRecord, ...] = ()
     sdk_client_error_px: records.PixelError | None = None
+    stressed: tuple[records.StressRecord, ...] = ()
 
     def measured(self) -> dict[str, Any]:
         """The fields of the cell's record that were measured."""

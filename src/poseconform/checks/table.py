@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from poseconform.checks import accuracy, conversion, layers, numeric, people, sdk, session
+from poseconform.checks import (
+    accuracy,
+    conversion,
+    layers,
+    numeric,
+    people,
+    sdk,
+    session,
+    stressed,
+)
 from poseconform.checks.declaration import Check, Verdict, declared_in
 from poseconform.matrix.cells import Cell
 from poseconform.results.outcome import STAGES
 
 # ---- modify this list to add a module of checks ------------------------------------------------
-MODULES = (conversion, session, numeric, layers, accuracy, people, sdk)
+MODULES = (conversion, session, numeric, layers, accuracy, stressed, people, sdk)
 # ------------------------------------------------------------------------------------------------
 
 CHECKS: Mapping[str, Check] = {

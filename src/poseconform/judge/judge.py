@@ -171,6 +171,11 @@ class Judge:
         self.reference(cell.model, cell.flow.precision)
         return self._but(cell, {checkpoint_key(cell.model): str(checkpoint)})
 
+    def with_subject(self, cell: Cell, spec: str) -> Judge:
+        """A judge whose child processes convert the cell by another implementation."""
+        self.reference(cell.model, cell.flow.precision)
+        return replace(self._but(cell, {}), subject_spec=spec)
+
     def _but(self, cell: Cell, done: Mapping[tuple[str, ...], Any]) -> Judge:
         """This judge with other results for a cell; both share the child that has torch."""
         self._torch = self._torch or self.child("torch")
@@ -234,7 +239,7 @@ class Judge:
 
     def checkpoint(self, model: Model) -> str:
         """Path of the model's checkpoint; weights of its kind are made once."""
-        if model.checkpoint:
+        if model.checkpoint and checkpoint_key(model) not in self._done:  # `with_checkpoint`
             return model.checkpoint
         target, limit = "poseconform.subject.loading:checkpoint_for", self.limits.weights.limit()
         return self.once(

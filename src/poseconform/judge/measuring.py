@@ -16,7 +16,14 @@ from poseconform.judge.runs import plan_batches
 from poseconform.judge.stages import StageFailure, failing_at
 from poseconform.matrix.cells import Cell, Flow, Model
 from poseconform.matrix.weights import LOCATING
-from poseconform.reference.values import FigureReference, read_figures, sample_of
+from poseconform.reference.values import (
+    RUNS_OF,
+    FigureReference,
+    FigureRounding,
+    read_figures,
+    read_rounding,
+    sample_of,
+)
 from poseconform.subject import clients
 from posedeploy.runtime import BACKENDS
 from posedeploy.runtime.quantized.noise import Quantized
@@ -24,6 +31,7 @@ from posedeploy.runtime.quantized.noise import Quantized
 # Backend -> what measures the quantized layers of its files.
 MEASURES: Mapping[str, str] = {row.name: row.measure for row in BACKENDS if row.measure}
 LAYER_IMAGES = 6  # figures that layers are measured on: thousands of values of each
+ROUNDED = 16  # figures on which PyTorch's own rounding is measured: 272 keypoints
 FIGURES = 100  # of a measurement: 1700 keypoints, so the 99th percentile is the 17th worst
 
 
@@ -95,6 +103,30 @@ def figure_reference(judge: Judge, model: Model) -> FigureReference:
         return read_figures(entry.path)
 
     return judge.once(("figures", model.name, model.weights), refer)
+
+
+def figure_rounding(judge: Judge, model: Model, precision: str) -> FigureRounding | None:
+    """What PyTorch's own rounding does on the first figures; None without a run of its own."""
+    if precision in RUNS_OF:
+        return None
+
+    def refer() -> FigureRounding:
+        figures, checkpoint = list(judge.figures(ROUNDED)), judge.checkpoint(model)
+        parts = judge.reference_parts(model, [sample_of(figure) for figure in figures])
+        entry = judge.cache.get_or_make(
+            content_key("rounding", {**parts, "precision": precision}),
+            lambda folder: judge.in_torch(
+                "poseconform.reference.figures:write_rounding",
+                model, checkpoint, precision, figures, str(folder),
+                timeout=judge.limits.reference.limit(),
+            ),
+        )  # fmt: skip
+        return read_rounding(entry.path)
+
+    rounding: FigureRounding = judge.once(
+        ("rounding", model.name, model.weights, precision), refer
+    )
+    return rounding
 
 
 def figure_keypoints(judge: Judge, cell: Cell) -> NDArray[np.float64]:

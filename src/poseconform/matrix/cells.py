@@ -33,6 +33,7 @@ class Model:
     max_detections: int = 0  # that its own `test_cfg` asks for; 0 leaves it to the flow
     score_thr: float = 0.0  # its own `test_cfg` drops people below it; 0.0 for none
     bottom_up: bool = False  # takes the whole image and finds the people itself
+    scale_norm: bool = False  # has a ScaleNorm, whose input may be of any scale
 
     @property
     def marks(self) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from torch.utils._pytree import tree_map_only
 from poseconform.compare.metrics import Detections, match_detections
 from poseconform.compare.tolerances import NEAR_TIES, NearTie
 from poseconform.reference.errors import REF_ERRORS, ref_error
-from poseconform.reference.values import DETECTION_OUTPUTS, by_output
+from poseconform.reference.values import DETECTION_OUTPUTS, by_output, named_arrays
 
 Candidate = bytes  # of a box and the scores of its keypoints
 LOGITS_A_SCORE = 4.0  # a sigmoid's slope is at most 1/4
@@ -43,10 +43,13 @@ def detection_arrays(model: Any, batch: dict[str, Any], precision: str) -> dict[
         for name, array in zip(("keypoints", "scores", "labels"), image[i], strict=True):
             arrays[f"image_{name}:{i}"] = array
     runs = []
-    for run in REF_ERRORS[precision]:
+    for number, run in enumerate(REF_ERRORS[precision]):
         with run(model) as (ready, cast):
             rounded, _ = _predictions(ready, cast(inputs), samples, ((0.0, 0.0),))
-        runs.append(matched_errors([variants[0] for variants in rounded], truth, ties))
+        own = [variants[0] for variants in rounded]
+        runs.append(matched_errors(own, truth, ties))
+        for i, people in enumerate(own):
+            arrays |= {f"own{number}_{name}:{i}": a for name, a in named_arrays(people).items()}
     arrays |= worst_errors(runs, truth)
     return arrays | {k: np.zeros(0) for k in ("keypoints", "scores", "argmax_gap", "shift_gap")}
 

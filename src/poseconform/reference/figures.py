@@ -14,13 +14,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from poseconform.compare.metrics import keypoint_distances
+from poseconform.compare.tolerances import Tolerance, allowed_error, tolerance_for
 from poseconform.datasets.labeled import LabeledImage
 from poseconform.datasets.scoring import People, no_people, save_people
 from poseconform.matrix.cells import Model
 from poseconform.reference.codecs import decode_outputs
+from poseconform.reference.errors import REF_ERRORS, ref_error
 from poseconform.reference.heads import BottomUp, reference_head
 from poseconform.reference.network import final_outputs, load_model, prepare, top_down
-from poseconform.reference.values import FIGURES_FILE, sample_of
+from poseconform.reference.values import FIGURES_FILE, ROUNDING_FILE, RefError, sample_of
+
+DRAWS = 32  # two cells that tie change places in all but one case of 10,000
 
 
 def figure_inputs(
@@ -57,6 +62,45 @@ def write_figures(
         "cpu_seconds_per_image": round(computed / len(figures), 4),
         "torch": torch.__version__,
     }
+
+
+def write_rounding(
+    judged: Model, checkpoint: str, precision: str, figures: Sequence[LabeledImage], folder: str
+) -> Mapping[str, object]:
+    """Write `rounding.npz` of figures with one person each; returns facts for the record.
+
+    The reach of honest rounding is the largest move of a keypoint over `DRAWS` errors of the
+    allowed size and random signs, which the model's own codec decodes; of models with an output
+    for each coordinate, that of both.
+    """
+    torch.set_num_threads(1)
+    model, head = load_model(judged.config, checkpoint), reference_head(judged.head)
+    inputs = prepare(model, [sample_of(figure) for figure in figures], top_down=True)["inputs"]
+    truth = final_outputs(head, model, inputs)
+    (run,) = REF_ERRORS[precision]
+    with run(model) as (ready, cast):
+        rounded = final_outputs(head, ready, cast(inputs))
+    decoder = top_down(head).decoding(model.head).decoder
+    keypoints, _ = decode_outputs(decoder, head.read(rounded))
+    exact, _ = decode_outputs(decoder, head.read(truth))
+    rng, row = np.random.default_rng(0), tolerance_for("*", precision)
+    squares = np.zeros(exact.shape[:2])
+    for name, array in head.read(truth).items():
+        farthest, allowed = np.zeros(exact.shape[:2]), _allowed(row, rounded[name], array)
+        for _ in range(DRAWS):
+            noisy = array + rng.choice([-allowed, allowed], array.shape)
+            moved, _ = decode_outputs(decoder, head.read(truth | {name: noisy}))
+            farthest = np.maximum(farthest, keypoint_distances(moved, exact))
+        squares += np.square(farthest)
+    reach = np.sqrt(squares)
+    np.savez(Path(folder) / ROUNDING_FILE, keypoints=keypoints, reach=reach)
+    return {"figures": len(figures), "torch": torch.__version__}
+
+
+def _allowed(row: Tolerance, rounded: NDArray[np.float64], truth: NDArray[np.float64]) -> float:
+    """Largest error that is allowed of an output."""
+    own = RefError(*ref_error(np.abs(rounded - truth), truth))
+    return allowed_error(row, own.size_max, own.size_rms, own.max, own.rms).max
 
 
 def _in_input_px(

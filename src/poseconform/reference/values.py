@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from poseconform.datasets.labeled import LabeledImage
 from poseconform.reference.refinement import Refinement
 
 FILE, FIGURES_FILE = "reference.npz", "figures.npz"
+ROUNDING_FILE, STRESSED_FILE = "rounding.npz", "stressed.pth"
 # Precision -> the one in whose honest runs its reference error is measured, if not in its own
 RUNS_OF: Mapping[str, str] = {"int8": "fp32"}
 DETECTION_OUTPUTS = ("dets.boxes", "dets.scores", "keypoints.xy", "keypoints.scores")
@@ -75,6 +77,14 @@ class FigureReference:
 
 
 @dataclass(frozen=True)
+class FigureRounding:
+    """What PyTorch's own rounding to a precision does to the keypoints of labeled figures."""
+
+    keypoints: NDArray[np.float64]  # [S, K, 2] input px
+    reach: NDArray[np.float64]  # [S, K] input px: how far honest rounding can move each
+
+
+@dataclass(frozen=True)
 class DetectionTruth:
     """Detections of one image in float64."""
 
@@ -83,6 +93,13 @@ class DetectionTruth:
     base: NDArray[np.bool_]  # [D] given by the thresholds as they are
     # [D, K] keypoints that may be elsewhere, of people that were put together of maps
     keypoint_ties: NDArray[np.bool_] | None = None
+    own: tuple[Detections, ...] = ()  # of PyTorch at the precision that is judged, a run each
+
+
+def named_arrays(detections: Detections) -> dict[str, NDArray[Any]]:
+    """The arrays of detections that there are, under the names of their fields."""
+    arrays = {field.name: getattr(detections, field.name) for field in fields(Detections)}
+    return {name: array for name, array in arrays.items() if array is not None}
 
 
 def by_output(detections: Detections) -> dict[str, NDArray[np.floating]]:
@@ -176,6 +193,12 @@ def read_figures(folder: Path) -> FigureReference:
         return FigureReference(data["inputs"], data["keypoints"], data["truth"], data["sizes"])
 
 
+def read_rounding(folder: Path) -> FigureRounding:
+    """What `figures.write_rounding` wrote into `folder`."""
+    with np.load(folder / ROUNDING_FILE) as data:
+        return FigureRounding(data["keypoints"], data["reach"])
+
+
 def _refinement(parts: Mapping[str, NDArray[Any]]) -> Refinement | None:
     if not parts:  # a bottom-up model's
         return None
@@ -188,7 +211,19 @@ def _named(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray
 
 
 def _truth(arrays: Mapping[str, NDArray[Any]], i: int) -> DetectionTruth:
-    names = (field.name for field in fields(Detections))
-    possible = Detections(*(arrays[f"{name}:{i}"] for name in names))
-    ties = arrays.get(f"possible_ties:{i}")
-    return DetectionTruth(possible, arrays[f"stable:{i}"], arrays[f"base:{i}"], ties)
+    return DetectionTruth(
+        _detections(arrays, "", i),
+        arrays[f"stable:{i}"],
+        arrays[f"base:{i}"],
+        arrays.get(f"possible_ties:{i}"),
+        tuple(_detections(arrays, f"own{r}_", i) for r in range(_runs(arrays, i))),
+    )
+
+
+def _runs(arrays: Mapping[str, NDArray[Any]], i: int) -> int:
+    return next(run for run in count() if f"own{run}_boxes:{i}" not in arrays)
+
+
+def _detections(arrays: Mapping[str, NDArray[Any]], prefix: str, i: int) -> Detections:
+    parts = {field.name: arrays.get(f"{prefix}{field.name}:{i}") for field in fields(Detections)}
+    return Detections(**parts)  # type: ignore[arg-type]

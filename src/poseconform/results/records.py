@@ -235,6 +235,26 @@ class DatasetRecord:
 
 
 @dataclass(frozen=True, config=CONFIG)
+class StressRecord:
+    """The cell on weights of the same function, with larger values in front of ScaleNorm.
+
+    `keypoint_error_px` are distances on figures from PyTorch's keypoints, input px, and `headroom`
+    is that of the tensors, both against the cell's own reference.
+    """
+
+    norm: Text  # its path in the model
+    norm_input: Number  # largest |x| in front of it
+    headroom: Number | None = None
+    keypoint_error_px: PixelError | None = None
+    failure: Text = ""  # '' where the cell holds
+
+    @property
+    def name(self) -> str:
+        """For a person."""
+        return f"|x| up to {self.norm_input:,.0f} in front of ScaleNorm ({self.norm})"
+
+
+@dataclass(frozen=True, config=CONFIG)
 class ArtifactRecord:
     """A file of the SDK model folder: name relative to it, SHA-256 in hex, size in bytes."""
 
@@ -318,6 +338,7 @@ class CellRecord:
     layers: LayersRecord | None = None
     accuracy: AccuracyRecord | None = None
     dataset: DatasetRecord | None = None
+    stressed: tuple[StressRecord, ...] = ()
     log_tail: Text = ""
     repro: Text = ""  # a command that runs this cell again, alone
     sources: tuple[SourceRecord, ...] = ()  # one a runner, after a merge

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from poseconform.isolation.artifacts import tree_sha256
 from posedeploy import compat
 from posedeploy.config import load_model_config
 
@@ -52,6 +53,20 @@ def read_checkpoint(path: Path) -> Checkpoint:
 def read_state_dict(path: Path) -> Any:
     """A checkpoint's state dict; nothing in the file is executed."""
     return read_checkpoint(path).state_dict
+
+
+def write_stressed(
+    model: Any, run: Callable[[], object], checkpoint: Path, target: float, file: Path
+) -> None:
+    """Stress a model, in place, and write its checkpoint (`posedeploy.synthetic.stressed`)."""
+    from posedeploy.synthetic import stressed  # imports torch
+
+    stressed.write_stressed(model, run, checkpoint, target, file)
+
+
+def stressing_sha256() -> str:
+    """A hash of the code that `write_stressed` runs."""
+    return tree_sha256(Path(compat.__file__).parents[1] / "synthetic")
 
 
 def dataset_meta(config_path: str, checkpoint: Checkpoint) -> Mapping[str, Any]:

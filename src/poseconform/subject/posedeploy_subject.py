@@ -33,6 +33,7 @@ from posedeploy.errors import PoseDeployError
 from posedeploy.heads import head_of_word
 from posedeploy.paths import file_sha256
 from posedeploy.runtime import Availability, backend_distributions, backend_row
+from posedeploy.synthetic.reparametrizations import SCALE_NORM_HEADS
 from posedeploy.zoo.table import TIERS, ZOO, config_path, models_of
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ class PosedeploySubject:
             shape=(height, width), config=str(path), checkpoint=checkpoint,
             max_detections=int(config.test_cfg.get("max_per_img", 0)),
             score_thr=float(config.test_cfg.get("score_thr", 0.0)),
-            bottom_up=config.head_kind.bottom_up,
+            bottom_up=config.head_kind.bottom_up, scale_norm=config.head in SCALE_NORM_HEADS,
         )  # fmt: skip
 
     def flows(self, more: Sequence[str] = ()) -> tuple[Flow, ...]:

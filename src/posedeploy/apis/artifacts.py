@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from posedeploy.apis.comparing import Compared, keypoint_distances, with_classes
+from posedeploy.apis.comparing import Compared, compare_people
 from posedeploy.apis.graphs import Graph, backend_files, files_of, make_graph
 from posedeploy.apis.numeric import Detection, Numbers, compare_numbers
 from posedeploy.apis.progress import Progress, at_stage, silent
 from posedeploy.apis.proving import Response, figures, probes, response
+from posedeploy.apis.reference import Reference, with_classes
 from posedeploy.apis.sources import LOCATING, resolve_checkpoint, resolve_model_config
 from posedeploy.apis.verdict import (
     FIGURES,
@@ -208,6 +209,7 @@ def _compare(
     """The stages, one after the other, up to one that leaves nothing to compare."""
     detector = _detector(graph.folder, graph.device)
     entry, precision = detector.model.model, str(detector.model.precision)
+    reference = Reference(pytorch.model, pytorch.config, (entry.backend, precision))
     findings = _findings(sdk.model, pytorch.config) if sdk else []
     told = [str(f).partition(": ")[2] for f in findings if f.level is Level.WARNING]
     outputs = ", ".join(detector.bound_outputs.values())
@@ -217,7 +219,7 @@ def _compare(
         path, entry.backend, precision, (), response=responded, notes=tuple(told)
     )
     if not responded.faults:
-        stages.append(_ran(detector, probes(detector, images), precision))
+        stages.append(_ran(detector, probes(detector, images), reference))
     stages.append(StageVerdict("finite", responded.faults, "finite, other ones for other images"))
     if sdk:
         wrong = tuple(str(f).partition(": ")[2] for f in findings if f.level is Level.ERROR)
@@ -231,12 +233,11 @@ def _compare(
     done = replace(done, numbers=numbers, stages=tuple(stages))
     if not numbers.outputs:
         return done
-    look = precision, pytorch.config, pytorch.model, images
-    compared = compare_images(detector, *look, kind=pytorch.kind, names=names)
+    compared = compare_images(detector, reference, images, kind=pytorch.kind, names=names)
     stages.append(_keypoints("keypoints", compared))
     if sdk:
         try:
-            compared = compare_images(sdk, *look, kind=pytorch.kind, names=names)
+            compared = compare_images(sdk, reference, images, kind=pytorch.kind, names=names)
             stages.append(_keypoints("sdk", compared))
         except BadInputError as error:  # the images and the graph were used before
             fault = f"{error.subject}: found {error.found}; expected {error.expected}"
@@ -244,7 +245,7 @@ def _compare(
     return replace(done, stages=tuple(stages), compared=compared)
 
 
-def _ran(detector: PoseDetector, images: Iterator[Image], precision: str) -> StageVerdict:
+def _ran(detector: PoseDetector, images: Iterator[Image], reference: Reference) -> StageVerdict:
     """Two images in one call give what each gives alone, where the graph takes two."""
     if detector.regions_in_a_call < 2:
         return StageVerdict("run", facts="one image in a call")
@@ -258,14 +259,12 @@ def _ran(detector: PoseDetector, images: Iterator[Image], precision: str) -> Sta
     except BadInputError:  # of outputs that cannot be decoded: a later stage names them
         return StageVerdict("run", facts="one image in a call, and two")
     for i, (image, poses) in enumerate(zip(both, together, strict=True)):
-        scale = max(np.divide(image.shape[1::-1], detector.input_size))
-        apart = keypoint_distances(
-            _keypoints_of(poses), _keypoints_of(detector.detect(image)), precision, scale
-        )
+        alone = _keypoints_of(detector.detect(image))
+        apart = compare_people(_keypoints_of(poses), alone, reference, detector, image)
         if not (apart.same or apart.nobody):
             faults.append(
-                f"image {i + 1} of two in one call: {apart.max_px:.3g} px from the same image "
-                f"alone, {apart.only_one} people in one of the two"
+                f"image {i + 1} of two in one call: {apart.shift.spread.max:.3g} px from the same "
+                f"image alone, {apart.only_one} people in one of the two"
             )
     return StageVerdict("run", tuple(faults), "one image in a call, and two")
 
@@ -311,20 +310,15 @@ def _numeric(numbers: Numbers) -> StageVerdict:
         words = f"{one.name}: at most {one.error:.3g} from float64"
         allowed = "" if np.isinf(one.allowed) else f" (allowed {one.allowed:.3g})"
         (faults if one.wrong else facts).append(f"{words}{allowed}")
-    unjudged = "; not judged in int8" if any(np.isinf(o.allowed) for o in numbers.outputs) else ""
+    unjudged = "; what has no limit is not judged here" if any(
+        np.isinf(o.allowed) for o in numbers.outputs
+    ) else ""  # fmt: skip
     return StageVerdict("numeric", tuple(faults), f"{'; '.join(facts)}{unjudged}")
 
 
 def _keypoints(stage: str, compared: Sequence[Compared]) -> StageVerdict:
     """The keypoints of images on which something can be compared."""
     judged = [c for c in compared if c.decides and not c.distances.nobody]
-    faults = [
-        f"{c.name}: {c.distances.max_px:.3g} px apart (allowed {c.distances.limit_px:.3g}), "
-        f"{c.distances.only_one} people in one of the two"
-        for c in judged if not c.distances.same
-    ]  # fmt: skip
-    worst = max((c.distances for c in judged), key=lambda d: d.max_px / d.limit_px, default=None)
-    facts = f"at most {worst.max_px:.3g} px apart (allowed {worst.limit_px:.3g})" if worst else (
-        "nothing to compare"
-    )  # fmt: skip
-    return StageVerdict(stage, tuple(faults), facts)
+    faults = [f"{c.name}: {c.distances}" for c in judged if not c.distances.same]
+    worst = max((c.distances for c in judged), key=lambda d: d.shift.judged.max, default=None)
+    return StageVerdict(stage, tuple(faults), str(worst) if worst else "nothing to compare")

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from posedeploy.apis.pipeline import collate
+from posedeploy.apis.matching import Keypoints, match_people
 from posedeploy.apis.progress import Progress, at_stage, silent
-from posedeploy.config import ModelConfig, class_count
+from posedeploy.apis.reference import Reference, with_classes
+from posedeploy.config import ModelConfig
 from posedeploy.errors import BadInputError
 from posedeploy.runtime import Runtime, device_of
-from posedeploy.sdk.decode.assignment import assigned
+from posedeploy.runtime.shifts import SHIFT_RULES, Shift, judge_shift
 from posedeploy.sdk.folder import read_folder
-from posedeploy.sdk.images import MOST_PIXELS, Image
+from posedeploy.sdk.images import MOST_PIXELS
 from posedeploy.sdk.reading import ImageSource
 
 if TYPE_CHECKING:
@@ -26,33 +26,26 @@ if TYPE_CHECKING:
     from posedeploy.apis.deploying import Deployment
     from posedeploy.sdk import PoseDetector
 
-Keypoints = NDArray[np.float64]
 FindKeypoints = Callable[[Path, ImageSource], Keypoints]  # of a folder, in an image
 
-# Largest distance, in px of the network's input, at which two keypoints count as the same.  fp32:
-# rounding moves a keypoint by less than 0.1 px unless two places tie; lower precisions move ties
-# often, and only the judge can tell a tie from a fault.
-LIMIT_PX = {"bf16": 4.0, "fp32": 1.0, "fp16": 4.0, "int8": 16.0}
-
-# Least share of the keypoints on a drawn figure that int8 must leave within the limit.  Right
-# ranges: 94 % and more (LiteHRNet: one of the 68 moves, a near tie); ranges
-# that were measured on flat images: less than half.
-LEAST_NEAR = 0.75
 BOX_PADDING = 1.25  # of mmpose's GetBBoxCenterScale: the crop is larger than the box by it
-FAR_PX = 1e9  # stands for the distance of a keypoint that is not a number
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """How far the deployed keypoints are from PyTorch's; distances in image px."""
+    """How far the deployed keypoints are from PyTorch's, by the rule of `runtime.shifts`.
 
-    people: int  # that both found
-    only_one: int  # people that only one of them found
-    median_px: float
-    max_px: float
-    limit_px: float  # largest distance that counts as the same
-    near: float = 0.0  # share of the keypoints that are no farther apart
-    least_near: float = 1.0  # share that must be
+    Attributes:
+        people: That both found.
+        only_one: People that only one of them found.
+        shift: The distances of their keypoints, px of the network's input.
+        most_only_one: How many people near ties may add or take away.
+    """
+
+    people: int
+    only_one: int
+    shift: Shift
+    most_only_one: int = 0
 
     @property
     def nobody(self) -> bool:
@@ -62,8 +55,15 @@ class Comparison:
     @property
     def same(self) -> bool:
         """True if both found the same people, at least one, with the same keypoints."""
-        near = self.max_px <= self.limit_px or self.near >= self.least_near
-        return self.people > 0 and self.only_one == 0 and near
+        return self.people > 0 and self.only_one <= self.most_only_one and self.shift.within
+
+    def __str__(self) -> str:
+        """The people, the distances and the limits, for a person."""
+        people = f"{self.people} {'person' if self.people == 1 else 'people'}"
+        if self.only_one:
+            most = f" (allowed {self.most_only_one})" if self.most_only_one else ""
+            people += f" in both, {self.only_one} in one of them{most}"
+        return f"{people}, {self.shift}"
 
 
 @dataclass(frozen=True)
@@ -99,103 +99,65 @@ def compare(
         BadInputError: An image cannot be read.
         UnavailableError: The backend does not run here.
     """
+    artifact, backend = deployment.artifact, deployment.backend
+    reference = Reference(model, model_config, (backend, artifact.precision))
     with at_stage("compare", progress), detector_of(deployment.folder) as detector:
-        precision = deployment.artifact.precision
-        return tuple(
-            compare_on(detector, precision, model_config, model, image, find=find)
-            for image in images
-        )
+        return tuple(compare_on(detector, reference, image, find=find) for image in images)
 
 
 def compare_on(
     detector: PoseDetector,
-    precision: str,
-    model_config: ModelConfig,
-    model: nn.Module,
+    reference: Reference,
     source: ImageSource,
     *,
     find: FindKeypoints | None = None,
     name: str = "",
     decides: bool = True,
-    least_near: float = 1.0,
 ) -> Compared:
-    """The same on one image; `precision` is that of the file, `name` '' for that of the image."""
-    pytorch = pytorch_keypoints(model, model_config, source)
+    """The same on one image; `name` '' takes that of the image."""
+    config, expected = reference.config, reference.keypoints(source)
     look = find or (lambda _folder, image: detected_keypoints(detector, image))
     deployed = look(detector.model.folder, source)
-    if len(deployed) and len(pytorch) and deployed.shape[1] != pytorch.shape[1]:
+    if len(deployed) and len(expected) and deployed.shape[1] != expected.shape[1]:
         raise BadInputError(
             str(detector.model.folder), f"{deployed.shape[1]} keypoints a person",
-            f"{pytorch.shape[1]}, as {model_config.path.name} has",
+            f"{expected.shape[1]}, as {config.path.name} has",
             "Give the model config that it was made of.",
         )  # fmt: skip
-    rows, columns = detector.read(source).shape[:2]
-    width, height = model_config.input_size
-    scale = max(columns / width, rows / height) * BOX_PADDING
-    distances = keypoint_distances(deployed, pytorch, precision, scale, detector.most_people)
-    distances = replace(distances, least_near=least_near)
+    distances = compare_people(deployed, expected, reference, detector, source)
     named = name or (Path(source).name if isinstance(source, str | Path) else "image")
-    return Compared(deployed, pytorch, distances, named, decides)
+    return Compared(deployed, expected, distances, named, decides)
 
 
-def pytorch_keypoints(model: nn.Module, config: ModelConfig, source: ImageSource) -> Keypoints:
-    """Keypoints `[N, K, 3]` (image px, score) by mmpose itself; the whole image is one box.
+def compare_people(
+    found: Keypoints,
+    expected: Keypoints,
+    reference: Reference,
+    detector: PoseDetector,
+    source: ImageSource,
+) -> Comparison:
+    """Compare the people of two sides on an image by the rule for the reference's precision.
 
-    mmpose reads a file itself, by the config's `LoadImage`.
+    Keypoints are `[N, K, 3]` and `[M, K, 3]`, image px and score, `expected` in float32. A
+    detector that keeps a limited number of people, best first, is compared with as many of
+    PyTorch's.
     """
-    import torch
-
-    # as mmpose's inference_topdown and inference_bottomup; mmpose.apis imports what draws
-    image = as_mmpose_reads(config, source)
-    estimator: Any = model
-    batch = collate(config, [image], None, meta=estimator.dataset_meta)
-    with torch.no_grad():
-        samples = estimator.test_step(batch)
-    return keypoints_of(samples[0].pred_instances, class_count(config))
-
-
-def as_mmpose_reads(config: ModelConfig, source: ImageSource) -> Image:
-    """An image by the first transform of the config's test pipeline, its `LoadImage`.
-
-    Without its `backend_args`, which are for the place where a data set's files are.
-    """
-    from mmpose.registry import TRANSFORMS
-
-    step = {key: value for key, value in config.test_pipeline[0].items() if key != "backend_args"}
-    given = {"img_path": str(source)} if isinstance(source, str | Path) else {"img": source}
-    loaded: Image = TRANSFORMS.build(step)(given)["img"]
-    return loaded
-
-
-def keypoints_of(instances: Any, classes: int = 1) -> Keypoints:
-    """Keypoints `[N, K, 3]` (image px, score) of mmpose's `pred_instances`.
-
-    `[N, K, 4]` with the class of the person if the model has several.
-    """
-    points = np.asarray(instances.keypoints, np.float64)[..., :2]
-    scores = np.asarray(instances.keypoint_scores, np.float64)
-    keypoints = np.concatenate([points, scores[..., None]], axis=-1)
-    return with_classes(keypoints, instances.labels if classes > 1 else None)
-
-
-def with_classes(keypoints: Keypoints, labels: NDArray[np.integer] | None) -> Keypoints:
-    """Keypoints `[N, K, 3]` with labels `[N]` as a fourth column, or without."""
-    if labels is None:
-        return keypoints
-    column = np.broadcast_to(labels[:, None, None], (*keypoints.shape[:2], 1))
-    return np.concatenate([keypoints, column], axis=-1)
-
-
-def _labels(keypoints: Keypoints) -> NDArray[np.int64]:
-    labels = classes_of(keypoints)
-    return np.zeros(len(keypoints), np.int64) if labels is None else labels
-
-
-def classes_of(keypoints: Keypoints) -> NDArray[np.int64] | None:
-    """The labels `[N]` in the fourth column, None if there is none."""
-    if keypoints.shape[-1] < 4:
-        return None
-    return keypoints[:, 0, 3].astype(np.int64)
+    rule, most = SHIFT_RULES[reference.precision], detector.most_people
+    size = np.divide(detector.read(source).shape[1::-1], reference.config.input_size)
+    scale = float(size.max()) * (BOX_PADDING if detector.top_down else 1.0)
+    expected = expected[:most]
+    matched = match_people(found, expected, scale, rule.match_px)
+    own, most_only_one = None, 0
+    if (rounded := reference.rounded_keypoints(source)) is not None:
+        by_torch = match_people(rounded[:most], expected, scale, rule.match_px)
+        moved = np.zeros(expected.shape[:2])
+        moved[by_torch.people] = by_torch.distances
+        own = moved[matched.people]
+        most_only_one = int(max(rule.people * len(expected), rule.k * by_torch.only_one))
+    shift = judge_shift(
+        reference.precision, matched.distances, own, lambda: reference.reach(source)
+    )
+    return Comparison(len(matched.people), matched.only_one, shift, most_only_one)
 
 
 def sdk_keypoints(folder: Path, source: ImageSource) -> Keypoints:
@@ -225,32 +187,3 @@ def detected_keypoints(detector: PoseDetector, source: ImageSource) -> Keypoints
     """Keypoints `[N, K, 3]` (image px, score); a file is read as `posedeploy infer` reads it."""
     poses = detector.detect(detector.read(source))
     return with_classes(np.asarray(poses.keypoints, np.float64), poses.labels)
-
-
-def keypoint_distances(
-    deployed: Keypoints,
-    pytorch: Keypoints,
-    precision: str,
-    image_px_per_input_px: float,
-    most_people: int | None = None,
-) -> Comparison:
-    """Match people by the mean distance of their keypoints and measure the distances.
-
-    Keypoints are `[N, K, 3]` and `[M, K, 3]`, image px and score. A deployed detector that keeps
-    at most `most_people`, best first, is compared with as many of PyTorch's; None for one without
-    such a limit. People of different classes (see `with_classes`) are not the same people.
-    """
-    pytorch = pytorch[:most_people]
-    limit = LIMIT_PX[precision] * max(1.0, image_px_per_input_px)
-    apart = np.linalg.norm(deployed[:, None, :, :2] - pytorch[None, :, :, :2], axis=-1)
-    cost = np.nan_to_num(apart.mean(axis=-1), nan=FAR_PX, posinf=FAR_PX)
-    other = _labels(deployed)[:, None] != _labels(pytorch)[None]
-    rows, columns = assigned(cost + FAR_PX * other)
-    same = ~other[rows, columns]
-    rows, columns = rows[same], columns[same]
-    distances = apart[rows, columns]
-    unmatched = len(deployed) + len(pytorch) - 2 * len(rows)
-    median = float(np.median(distances)) if distances.size else 0.0
-    near = float((distances <= limit).mean()) if distances.size else 0.0
-    most = float(distances.max(initial=0.0))
-    return Comparison(len(rows), unmatched, median, most, limit, near)

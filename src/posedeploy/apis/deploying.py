@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 from posedeploy.apis.comparing import Compared, FindKeypoints, detector_of
 from posedeploy.apis.exporting import Exported, check_fit, export
+from posedeploy.apis.measuring import RangeReport, ranges_on
 from posedeploy.apis.progress import Progress, at_stage, silent
 from posedeploy.apis.proving import Layers, Response, measured_layers, response
+from posedeploy.apis.reference import Reference
 from posedeploy.apis.sessions import LoadedOnce
 from posedeploy.apis.sources import (
     GENERATED,
@@ -44,7 +46,7 @@ from posedeploy.runtime import (
     probe_on,
 )
 from posedeploy.sdk.reading import ImageSource
-from posedeploy.sdk.writer import Artifact, write_json_files
+from posedeploy.sdk.writer import Artifact, add_facts, write_json_files
 
 if TYPE_CHECKING:
     from torch import nn
@@ -72,6 +74,7 @@ class Deployment:
     not_compared: UnavailableError | None = None
     response: Response = field(default_factory=Response)
     layers: Layers | None = None  # of int8 with generated weights
+    ranges: RangeReport | None = None  # of fp16 that finds other keypoints than PyTorch
 
     @property
     def outcome(self) -> Outcome:
@@ -163,6 +166,8 @@ def deploy(
                         exported, done.files, deploy_config, model_config, scratch
                     )
                     done = replace(done, layers=layers)
+                if deploy_config.precision == "fp16" and done.outcome is Outcome.DIFFERENT:
+                    done = _explained(done, model_config, model, images)
     return replace(done, folder=target, files=tuple(target / path.name for path in done.files))
 
 
@@ -184,14 +189,25 @@ def _compare(
             responded = response(detector, images)
             if responded.faults:
                 return replace(done, response=responded)
-            compared = compare_images(
-                detector, done.artifact.precision, model_config, model, images,
-                kind=kind, find=find,
-            )  # fmt: skip
+            reference = Reference(model, model_config, (done.backend, done.artifact.precision))
+            compared = compare_images(detector, reference, images, kind=kind, find=find)
     except UnavailableError as error:
         return replace(done, not_compared=error)
     draw_compared(done.folder, read_folder(done.folder), images, compared)
     return replace(done, compared=compared, response=responded)
+
+
+def _explained(
+    done: Deployment,
+    model_config: ModelConfig,
+    model: nn.Module,
+    images: Sequence[ImageSource],
+) -> Deployment:
+    """With what of the model leaves float16, which `detail.json` has too."""
+    reference = Reference(model, model_config, (done.backend, "fp16"))
+    ranges = ranges_on(reference, images, done.exported.checkpoint)
+    add_facts(done.folder, leaves_float16=ranges.facts(ranges.leaving))
+    return replace(done, ranges=ranges)
 
 
 def check_written(folder: Path, target: Path) -> None:

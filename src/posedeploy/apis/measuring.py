@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,10 @@ from posedeploy.config import (
     load_model_config,
 )
 from posedeploy.precision.images import calibration_set
+from posedeploy.sdk.reading import ImageSource
 
 if TYPE_CHECKING:
+    from posedeploy.apis.reference import Reference
     from posedeploy.precision.ranges import Range
 
 # A backend that computes in float32 alone is given the model as mmpose wrote it
@@ -43,7 +46,30 @@ class RangeReport:
         """What is done about an operation that something may go wrong in; '' for nothing."""
         if operation.module in self.rewritten:
             return "rewritten at export"
-        return _REMEDIES.get(operation.operator, "")
+        return _REMEDIES.get(operation.operator, "") if self.backend in _TYPED_GRAPHS else ""
+
+    def facts(self, operations: Sequence[Range]) -> list[dict[str, Any]]:
+        """Operations as JSON has them: with their risks and what is done about them."""
+        return [
+            asdict(o) | {"risks": list(o.risks), "remedy": self.remedy(o) if o.risks else ""}
+            for o in operations
+        ]
+
+    @property
+    def by_risk(self) -> tuple[Range, ...]:
+        """The operations, the worst risk first, and then what is next to the end of float16."""
+        from posedeploy.precision.ranges import RISKS
+
+        def order(operation: Range) -> tuple[int, float]:
+            worst = min(map(list(RISKS).index, operation.risks), default=len(RISKS))
+            return worst, -max(operation.largest, operation.total)
+
+        return tuple(sorted(self.operations, key=order))
+
+    @property
+    def leaving(self) -> tuple[Range, ...]:
+        """Those whose values, sums or weights leave float16, the worst first."""
+        return tuple(o for o in self.by_risk if set(o.risks) - {"int8"})
 
     @property
     def failures(self) -> tuple[Range, ...]:
@@ -53,6 +79,7 @@ class RangeReport:
 
 # ---- modify this table when `FLOAT_PARTS` gets a part: ATen's operator -> what is done ----------
 _TYPED = "kept in float32 by ONNX Runtime and TensorRT"
+_TYPED_GRAPHS = frozenset({"", "onnxruntime", "tensorrt", "tensorrt-rtx"})
 _REMEDIES = {"_softmax": _TYPED, "native_layer_norm": _TYPED}
 # ------------------------------------------------------------------------------------------------
 
@@ -85,7 +112,7 @@ def model_ranges(
     inputs = calibration_set(config, CalibrationSettings(images, count))
     model: Any = build_model(config, resolve_checkpoint(model_cfg, checkpoint))
     check_forward(model, config)
-    network = _network(model, config, backend or AS_IN_MMPOSE)
+    network = exported_network(model, config, backend or AS_IN_MMPOSE)
     operations = network_ranges(network, inputs.inputs(), "model.")
     return RangeReport(
         model=str(model_cfg), checkpoint=str(checkpoint), backend=backend, source=inputs.source,
@@ -94,7 +121,22 @@ def model_ranges(
     )  # fmt: skip
 
 
-def _network(model: Any, config: ModelConfig, backend: str) -> Any:
+def ranges_on(reference: Reference, images: Sequence[ImageSource], checkpoint: str) -> RangeReport:
+    """What leaves float16 on images, of a model as it was exported for a backend."""
+    from posedeploy.precision.ranges import network_ranges
+
+    backend = reference.flow[0]
+    network = exported_network(reference.model, reference.config, backend)
+    inputs = [reference.inputs(image) for image in images]
+    return RangeReport(
+        model=str(reference.config.path), checkpoint=checkpoint, backend=backend,
+        source="images that were compared", count=len(inputs),
+        operations=network_ranges(network, inputs, "model."), rewritten=(),
+    )  # fmt: skip
+
+
+def exported_network(model: Any, config: ModelConfig, backend: str) -> Any:
+    """The network of a model as it is exported for a backend, up to where nothing is selected."""
     from posedeploy.export import exportable_module
 
     head = config.head_kind

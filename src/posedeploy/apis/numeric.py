@@ -9,15 +9,14 @@ a few images. The judge has its own code, and looks at more.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from posedeploy.apis.comparing import FAR_PX, LIMIT_PX
+from posedeploy.apis.matching import FAR_PX
 from posedeploy.heads import KEYPOINTS, Stage
 from posedeploy.sdk.decode.assignment import assigned
 
@@ -51,7 +50,6 @@ K_OF_BACKEND: Mapping[tuple[str, str], float] = {
     ("ncnn", "fp32"): 8.0,  # its Winograd convolutions round more
 }
 # ----------------------------------------------------------------------------------------------
-HALF_MAX = 65504.0  # largest float16
 
 
 @dataclass(frozen=True)
@@ -98,14 +96,15 @@ def compare_numbers(
             scores, keypoints and their scores are then compared apart from each other.
     """
     names, precision = stage.output_names, flow[1]
-    truth = _run(copy.deepcopy(network).double(), names, inputs, np.float64)
+    truth = run_network(copy.deepcopy(network).double(), names, inputs, np.float64)
     if wrong := tuple(_other_shapes(outputs, truth, detection is not None)):
         return Numbers(faults=wrong)
     align = detection.align if detection else _stacked
+    from posedeploy.precision.rounding import roundings
+
     own: dict[str, float] = {}
-    for rounded in _ROUNDINGS[precision]:
-        with rounded(network) as ready:
-            run = align(_run(ready, names, inputs, np.float32), truth)
+    for ready in roundings(network, precision):
+        run = align(run_network(ready, names, inputs, np.float32), truth)
         for name, error in _errors(*run).items():
             own[name] = max(error, own.get(name, 0.0))
     got, expected = align(outputs, truth)
@@ -121,11 +120,14 @@ def compare_numbers(
 def allowed_error(
     stage: Stage, name: str, flow: tuple[str, str], size: float, own_error: float
 ) -> float:
-    """The formula of this module's docstring; px where the graph ends with keypoints."""
-    if (rule := RULES.get(flow[1])) is None:
+    """The formula of this module's docstring; infinite for what is not judged by it.
+
+    That is int8, and the keypoints of a graph that ends with them: a near tie there is a whole
+    cell or bin, which `comparing` tells from a fault.
+    """
+    rule = RULES.get(flow[1])
+    if rule is None or (stage.name == KEYPOINTS and name == "keypoints"):
         return float("inf")
-    if stage.name == KEYPOINTS and name == "keypoints":  # a near tie is a cell or a bin
-        return LIMIT_PX[flow[1]]
     return max(rule.floor * size, K_OF_BACKEND.get(flow, rule.k) * own_error)
 
 
@@ -242,12 +244,10 @@ class Detection:
         return int((scores[alone] > limit + self._rule.score_tie).sum())
 
 
-Network = Callable[..., tuple[Any, ...]]
-
-
-def _run(
-    network: Network, names: Sequence[str], inputs: Sequence[NDArray[np.float32]], dtype: Any
+def run_network(
+    network: nn.Module, names: Sequence[str], inputs: Sequence[NDArray[np.float32]], dtype: Any
 ) -> list[Arrays]:
+    """The outputs of a network in PyTorch, float64, by these names: one entry an input."""
     import torch
 
     with torch.no_grad():
@@ -256,62 +256,3 @@ def _run(
         {name: output.double().numpy() for name, output in zip(names, outputs, strict=True)}
         for outputs in results
     ]
-
-
-@contextmanager
-def _plain(network: nn.Module) -> Iterator[Network]:
-    yield network
-
-
-@contextmanager
-def _channels_last(network: nn.Module) -> Iterator[Network]:
-    import torch
-
-    ready: Any = copy.deepcopy(network)
-    yield ready.to(memory_format=torch.channels_last)
-
-
-@contextmanager
-def _half(network: nn.Module) -> Iterator[Network]:
-    with _rounding(network, "float16") as ready:
-        yield ready
-
-
-@contextmanager
-def _bfloat(network: nn.Module) -> Iterator[Network]:
-    with _rounding(network, "bfloat16") as ready:
-        yield ready
-
-
-@contextmanager
-def _rounding(network: nn.Module, dtype: str) -> Iterator[Network]:
-    """A copy whose weights and whose layers' outputs are stored in 16 bits; sums are float32."""
-    import torch
-
-    kind = getattr(torch, dtype)
-
-    def store(value: Any) -> Any:
-        if not torch.is_tensor(value) or value.dtype != torch.float32:
-            return value
-        # what overflows is the graph's own fault, and no measure of what rounding costs
-        return value.clamp(-HALF_MAX, HALF_MAX).to(kind).float()
-
-    rounded = copy.deepcopy(network)
-    for module in rounded.modules():
-        if not list(module.children()):
-            for parameter in module.parameters(recurse=False):
-                if parameter.ndim > 1:
-                    parameter.data = store(parameter.data)
-            module.register_forward_hook(lambda _module, _inputs, output: store(output))
-    yield rounded
-
-
-# Honest ways to round at a precision, of which the largest error counts: one run in float32 is a
-# noisy measure. int8's error is compared with float32's, for the report.
-Rounding = Callable[["nn.Module"], AbstractContextManager[Network]]
-_ROUNDINGS: Mapping[str, tuple[Rounding, ...]] = {
-    "bf16": (_bfloat,),
-    "fp16": (_half,),
-    "fp32": (_plain, _channels_last),
-    "int8": (_plain,),
-}

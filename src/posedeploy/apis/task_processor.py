@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from posedeploy.apis.comparing import keypoints_of
 from posedeploy.apis.pipeline import collate
+from posedeploy.apis.reference import keypoints_of
 from posedeploy.config import DeployConfig, ModelConfig, class_count, class_meta
 from posedeploy.errors import BadInputError
 from posedeploy.sdk.drawing import draw_poses

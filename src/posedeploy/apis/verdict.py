@@ -8,22 +8,15 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from posedeploy.apis.comparing import (
-    LEAST_NEAR,
-    Compared,
-    FindKeypoints,
-    classes_of,
-    compare_on,
-)
+from posedeploy.apis.comparing import Compared, FindKeypoints, compare_on
+from posedeploy.apis.matching import classes_of
 from posedeploy.apis.proving import Layers, Response, figures
+from posedeploy.apis.reference import Reference
 from posedeploy.apis.sources import GENERATED, LOCATING
-from posedeploy.config import ModelConfig
 from posedeploy.sdk.images import MOST_PIXELS, write_image
 from posedeploy.sdk.reading import ImageSource, read_for
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from posedeploy.sdk import PoseDetector
     from posedeploy.sdk.folder import SdkModel
 
@@ -53,9 +46,7 @@ def outcome_of(
 
 def compare_images(
     detector: PoseDetector,
-    precision: str,
-    model_config: ModelConfig,
-    model: nn.Module,
+    reference: Reference,
     images: Sequence[ImageSource],
     *,
     kind: str,
@@ -66,22 +57,18 @@ def compare_images(
 
     `kind` is the checkpoint, or the word for generated weights: they find nothing in a photograph.
     Rounding can be compared there, and neither int8 nor which of a hundred equal people a detector
-    keeps. `precision` is that of the file; `names` are those of images that are no files; `find`
-    is as `compare` takes it.
+    keeps. `names` are those of images that are no files; `find` is as `compare` takes it.
     """
-    int8 = precision == "int8"
-    chance = (kind in GENERATED and int8) or (
-        kind in LOCATING and model_config.head_kind.bottom_up
+    chance = (kind in GENERATED and reference.precision == "int8") or (
+        kind in LOCATING and reference.config.head_kind.bottom_up
     )
-    drawn = figures(model_config, FIGURES) if kind in LOCATING else ()
-    given = detector, precision, model_config, model
+    drawn = figures(reference.config, FIGURES) if kind in LOCATING else ()
     on_images = [
-        compare_on(*given, image, find=find, decides=not chance, name=name)
+        compare_on(detector, reference, image, find=find, decides=not chance, name=name)
         for image, name in zip_longest(images, names, fillvalue="")
     ]
-    least_near = LEAST_NEAR if int8 else 1.0
     on_figures = [
-        compare_on(*given, figure, find=find, name=f"drawn figure {i}", least_near=least_near)
+        compare_on(detector, reference, figure, find=find, name=f"drawn figure {i}")
         for i, figure in enumerate(drawn)
     ]
     return (*on_images, *on_figures)

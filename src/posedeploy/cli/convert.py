@@ -173,6 +173,7 @@ def run(
     for result in done.compared:
         report(out, done.backend, result)
     report_layers(out, done)
+    report_ranges(out, done)
     report_gain(out, done)
     show_folder(out, work_dir)
     if note := note_on(checkpoint):
@@ -222,6 +223,26 @@ def report_layers(out: Console, done: Deployment) -> None:
         )  # fmt: skip
 
 
+def report_ranges(out: Console, done: Deployment) -> None:
+    """What of the model leaves float16, where keypoints in fp16 differ."""
+    if (ranges := done.ranges) is None:
+        return
+    if not ranges.leaving:
+        out.print(
+            "no value, sum or weight of the model leaves float16 on these images: the cause is "
+            "elsewhere", soft_wrap=True,
+        )  # fmt: skip
+        return
+    worst, more = ranges.leaving[0], len(ranges.leaving) - 1
+    remedy = ranges.remedy(worst) or f"at risk on {done.backend}"
+    out.print(
+        f"[bold red]leaves float16[/]: {worst.module or '(network)'}: {worst.operator} "
+        f"({', '.join(worst.risks)}): |x| {worst.largest:.3g}, sum {worst.total:.3g}, "
+        f"weights below 6.1e-5 {worst.weight_below:.1%}: {remedy}"
+        + (f". {more} more in detail.json" if more else ""), soft_wrap=True,
+    )  # fmt: skip
+
+
 def report_gain(
     out: Console, done: Deployment, measure: Callable[[Path], Gain] | None = None
 ) -> None:
@@ -242,25 +263,20 @@ def report(out: Console, backend: str, compared: Compared) -> None:
     from posedeploy.apis.sources import LOCATING
 
     result, name = compared.distances, one_line(compared.name)
-    people = f"{result.people} {'person' if result.people == 1 else 'people'}"
-    numbers = f"median {result.median_px:.3g} px, at most {result.max_px:.3g} px apart"
-    share = "" if result.least_near == 1 else f", to {result.least_near:.0%} of the keypoints"
-    allowed = f"(allowed {result.limit_px:.3g} px{share})"
     if result.nobody:
         line = f"[yellow]nothing to compare[/]: {name}: nobody, by {backend} and by PyTorch"
     elif not compared.decides:
         line = (
-            f"[dim]not judged[/]: {name}: {people} in both, {result.only_one} in one of them, "
-            f"{numbers}: generated weights find nothing in it that could be compared; "
-            f"{' and '.join(map(repr, LOCATING))} ones are compared on drawn figures"
+            f"[dim]not judged[/]: {name}: {result}: generated weights find nothing in it that "
+            f"could be compared; {' and '.join(map(repr, LOCATING))} ones are compared on drawn "
+            "figures"
         )
     elif result.same:
-        line = f"[green]same keypoints[/]: {name}: {people}, {numbers} {allowed}"
+        line = f"[green]same keypoints[/]: {name}: {result}"
     else:
         line = (
-            f"[bold red]different keypoints[/]: {name}: {backend} and PyTorch: {people} in both, "
-            f"{result.only_one} in one of them, {numbers} {allowed}. "
-            "Look at output_*.jpg; the conformance suite tells a near tie from a fault."
+            f"[bold red]different keypoints[/]: {name}: {backend} and PyTorch: {result}. "
+            "Look at output_*.jpg."
         )
     out.print(line, soft_wrap=True)
 

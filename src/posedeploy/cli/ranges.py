@@ -78,11 +78,7 @@ def ranges(  # noqa: PLR0917 - the signature is the command line
 
 def facts(report: RangeReport) -> dict[str, Any]:
     """The report as JSON has it: each operation with its risks and what is done about them."""
-    operations = [
-        asdict(o) | {"risks": list(o.risks), "remedy": report.remedy(o) if o.risks else ""}
-        for o in report.operations
-    ]
-    return asdict(report) | {"operations": operations}
+    return asdict(report) | {"operations": report.facts(report.operations)}
 
 
 def show(out: Console, report: RangeReport, every: bool = False) -> None:
@@ -97,7 +93,7 @@ def show(out: Console, report: RangeReport, every: bool = False) -> None:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("risk")
     risky = sum(bool(o.risks) for o in report.operations)
-    shown = report.operations if every else sorted(report.operations, key=_order)[:SHOWN]
+    shown = report.operations if every else report.by_risk[:SHOWN]
     for operation in shown:
         table.add_row(*map(escape, _cells(report, operation)))
     out.print(table)
@@ -107,14 +103,6 @@ def show(out: Console, report: RangeReport, every: bool = False) -> None:
     )  # fmt: skip
     for name in sorted({n for o in shown for n in o.risks}, key=list(RISKS).index):
         out.print(f"{name}: {RISKS[name].why}", style="dim", soft_wrap=True)
-
-
-def _order(operation: Range) -> tuple[int, float]:
-    """The worst risk first, and then what is next to the end of float16."""
-    from posedeploy.precision.ranges import RISKS
-
-    worst = min(map(list(RISKS).index, operation.risks), default=len(RISKS))
-    return worst, -max(operation.largest, operation.total)
 
 
 def _cells(report: RangeReport, operation: Range) -> list[str]:

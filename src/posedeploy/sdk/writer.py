@@ -67,6 +67,13 @@ def write_json_files(  # noqa: PLR0917 - what a folder is made of, in one order 
     _write(folder / DETAIL, detail_json(*facts, sums))
 
 
+def add_facts(folder: Path, **facts: object) -> None:
+    """Add entries to our section of a folder's `detail.json`."""
+    detail = json.loads((folder / DETAIL).read_text(encoding="utf-8"))
+    detail["posedeploy"] |= facts
+    _write(folder / DETAIL, detail)
+
+
 def _write(path: Path, content: Mapping[str, Any]) -> None:
     text = json.dumps(content, indent=4, default=_plain) + "\n"
     path.write_bytes(text.encode())  # the same bytes on every system

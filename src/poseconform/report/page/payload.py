@@ -17,6 +17,7 @@ from typing import Any
 from poseconform.report.data.verdict import disagreeing
 from poseconform.report.data.vocabulary import failed, kind_of, words_of
 from poseconform.report.page.grid import Grid, idle_columns
+from poseconform.report.text.stressed import HEAD, result_of
 from poseconform.report.text.strings import (
     duration,
     headroom,
@@ -141,6 +142,7 @@ def facts_of(cell: CellRecord) -> list[list[str]]:
         ("SDK client error", _three(cell.sdk_client_error_px)),
         ("benign flips", number(cell.benign_flips)),
         *_accuracy(cell),
+        (HEAD[-1], visible("; ".join(map(result_of, cell.stressed)))),
         ("latency", median),
         ("latency, IQR", spread),
         ("batches", ", ".join(str(n) for n in cell.batches)),

@@ -13,6 +13,7 @@ from poseconform.report.data.diff import THRESHOLDS, Diff, Finding, Threshold
 from poseconform.report.data.fingerprint import warp_note
 from poseconform.report.data.verdict import bad_cells, verdict_of
 from poseconform.report.data.vocabulary import words_of
+from poseconform.report.text.stressed import HEAD, stressed_rows
 from poseconform.report.text.strings import Inert, markdown, markdown_code, markdown_table, plural
 from poseconform.report.text.table import support_table
 from poseconform.results.results import Results
@@ -41,6 +42,8 @@ def step_summary(results: Results) -> str:
     verdict = verdict_of(results.cells, results.interrupted)
     lines = [f"## {markdown(verdict.headline)}", "", markdown(" ".join(verdict.details), 1000), ""]
     lines += [support_table(results), ""]
+    if stressed := markdown_table(tuple(map(markdown, HEAD)), stressed_rows(results.cells)):
+        lines += [*stressed, ""]
     bad = bad_cells(results.cells)
     lines += markdown_table(
         ("Model", "Flow", "Outcome", "Reason", "Run again"),

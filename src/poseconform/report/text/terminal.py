@@ -16,6 +16,7 @@ from rich.text import Text
 from poseconform.report.data.verdict import bad_cells, verdict_of
 from poseconform.report.data.vocabulary import kind_of, look_of, words_of
 from poseconform.report.page.grid import Grid, Row, grid_of
+from poseconform.report.text.stressed import HEAD, stressed_rows
 from poseconform.report.text.strings import headroom, one_line, pixels, plural, points, visible
 from poseconform.results.records import CellRecord
 from poseconform.results.results import Results
@@ -41,12 +42,23 @@ def print_summary(results: Results, console: Console) -> None:
     for start in range(0, len(grid.columns), count):
         console.print()
         console.print(_table(grid, range(len(grid.columns))[start : start + count], ascii_only))
+    if stressed := list(stressed_rows(cells, ascii_only, "\n")):
+        console.print(_stressed_table(stressed, ascii_only))
     for line in idle:
         console.print(Text(_written(line, ascii_only), style="dim"))
     for failure in failure_lines(cells, ascii_only):
         console.print(failure, soft_wrap=True)
     for note in note_lines(cells):
         console.print(Text(_written(note, ascii_only), style="dim"), soft_wrap=True)
+
+
+def _stressed_table(rows: Sequence[tuple[str, ...]], ascii_only: bool) -> Table:
+    table = Table(pad_edge=False, header_style="bold", box=box.ASCII if ascii_only else box.SIMPLE)
+    for name in HEAD:
+        table.add_column(name.lower().replace("scalenorm", "ScaleNorm"), overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(_written(text, ascii_only)) for text in row))
+    return table
 
 
 def note_lines(cells: Sequence[CellRecord]) -> Iterator[str]:

@@ -53,13 +53,14 @@ class Recipe:
 
 
 # mmpose trains YOLOX-Pose with its L1 losses (weight 20) in the last 20 of 300 epochs only, after
-# a start from pretrained weights. The gradient of the OKS loss vanishes far from a joint: with it
-# and L1 at 20, elbows, wrists, knees and ankles were still 10 to 25 px off after 4,000 steps from
-# nothing, and the head 2 px. At 400 the L1 loss weighs as much as the OKS loss.
+# a start from pretrained weights. The gradient of the OKS loss vanishes far from a joint and is
+# small near it: with it and L1 at 20, elbows, wrists, knees and ankles were 10 to 25 px off after
+# 3,600 steps from nothing, and the head 2 px. At 400 the L1 loss weighs as much as the OKS loss.
 _YOLOX_POSE: Mapping[str, Any] = {
     "use_aux_loss": True,
-    "loss_kpt_aux": {"type": "L1Loss", "use_target_weight": True, "loss_weight": 400.0},
+    "loss_kpt_aux": {"type": "L1Loss", "use_target_weight": True, "loss_weight": 20.0},
 }
+_NEAR_THE_JOINT = (Phase(0.72, {"loss_kpt_aux.loss_weight": 400.0}),)
 # The switch of mmpose's RTMOModeSwitchHook at epoch 280 of 600; `rtmo-t_8xb32-600e_body7-416x416`,
 # whose backbone starts from a trained detector of the same backbone, as it does here.
 _RTMO = (
@@ -79,7 +80,7 @@ RECIPES: Mapping[str, Recipe] = {
     "rtmo_t":            Recipe(2400, 8, phases=_RTMO, backbone_of="yoloxpose_tiny"),
     "rtmpose_t":         Recipe(3500, 32),
     "simcc_mobilenetv2": Recipe(3000, 32),
-    "yoloxpose_tiny":    Recipe(6000, 8, config=_YOLOX_POSE),
+    "yoloxpose_tiny":    Recipe(5000, 8, config=_YOLOX_POSE, phases=_NEAR_THE_JOINT),
 }
 # fmt: on
 

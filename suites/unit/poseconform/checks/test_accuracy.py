@@ -13,6 +13,7 @@ from poseconform.checks.accuracy import (
     dataset_refusal,
     judge_figures,
     other_joints,
+    rounding_failures,
     score_failures,
     shift_failures,
 )
@@ -23,7 +24,7 @@ from poseconform.compare.tolerances import (
     accuracy_limit_for,
 )
 from poseconform.datasets.scoring import Score
-from poseconform.reference.values import FigureReference
+from poseconform.reference.values import FigureReference, FigureRounding
 from poseconform.results.records import AccuracyRecord
 
 RNG = np.random.default_rng(1)
@@ -50,6 +51,21 @@ def test_the_same_keypoints_lose_nothing() -> None:
         pck_reference=1.0, points_lost=0.0,
     )  # fmt: skip
     assert verdict.accuracy == expected
+
+
+def test_one_keypoint_that_no_rounding_moves_fails_in_16_bits() -> None:
+    """Of 170: neither the mean nor the 99th percentile shows it."""
+    moved, reach = TRUTH.copy(), np.zeros((10, 17))
+    moved[2, 3, 0] += 3.0
+    assert judge_figures(moved, reference(), LIMIT).failures == ()
+    rounding = FigureRounding(TRUTH, reach)
+    (failure,) = rounding_failures("fp16", moved, reference(), rounding)
+    assert "on 10 figures: median 0 px, 95th percentile 0 px, at most 3 px apart" in failure
+    assert rounding_failures("fp16", TRUTH, reference(), rounding) == ()
+    reach[2, 3] = 3.0  # a near tie
+    assert rounding_failures("fp16", moved, reference(), rounding) == ()
+    own = FigureRounding(TRUTH + 1.0, np.zeros((10, 17)))  # PyTorch itself moves all as far
+    assert rounding_failures("fp16", TRUTH + 1.0, reference(), own) == ()
 
 
 def test_a_small_shift_of_all_is_measured_in_px_and_passes() -> None:

@@ -31,7 +31,7 @@ class Odd(Exception):
     def __init__(self): super().__init__(sys)
 def abort(): os.abort()
 def close_descriptors(): os.closerange(3, 256)
-def compute(): [None for _ in iter(int, 1)]
+def compute(): print('computing', flush=True); all(n == 0 for n in iter(int, 1))
 def exit(): os._exit(0)
 def flood(): [os.write(1, b"x" * 2 ** 20) for _ in range(20)]; os.abort()
 def leak_and_die(): kept.append(bytearray(2 ** 28)); os.kill(os.getpid(), 9)
@@ -77,14 +77,21 @@ def cells(tmp_path: Path, helpers: dict[str, str]) -> Iterator[Callable[[str], C
     children.close()
 
 
-def ended(pid: int) -> bool:
-    """True once a process is gone, or only waits to be asked for its status."""
+def becomes_true(condition: Callable[[], bool]) -> bool:
+    """True once the condition holds."""
     stop = time.monotonic() + 20
     while time.monotonic() < stop:
-        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+        if condition():
             return True
         time.sleep(0.02)
     return False
+
+
+def ended(pid: int) -> bool:
+    """True once a process is gone, or only waits to be asked for its status."""
+    return becomes_true(
+        lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    )
 
 
 def test_each_cell_has_a_process_of_its_own_that_has_imported_nothing(cells: Any) -> None:
@@ -176,6 +183,8 @@ def test_children_end_with_the_worker_that_is_killed(
     ) as worker:  # fmt: skip
         assert worker.stdout is not None
         child, parent = map(int, worker.stdout.readline().split())
+        # a child that has ended before a call is replaced by another one
+        assert becomes_true(lambda: "computing" in (tmp_path / "log").read_text())
         os.kill(worker.pid if victim == "the worker" else parent, signal.SIGKILL)
         _, errors = worker.communicate()
     assert ended(child)

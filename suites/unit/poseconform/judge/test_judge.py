@@ -544,6 +544,31 @@ def test_another_checkpoint_is_converted_and_judged_by_the_same_reference(
     assert child.calls[done][1][2] == str(other)
 
 
+def test_another_checkpoint_is_taken_for_the_users_own_too(
+    judge: Judge, child: type[FakeChild], tmp_path: Path
+) -> None:
+    """Otherwise a planted one is not converted, and the good one passes in its place."""
+    files = [tmp_path / name for name in ("mine.pth", "other.pth")]
+    for file in files:
+        file.write_bytes(file.name.encode())
+    mine, other = map(str, files)
+    cell = replace(CELL, model=replace(CELL.model, checkpoint=mine))
+    judge.conversion(cell)
+    judge.with_checkpoint(cell, files[1]).conversion(cell)
+    converted = [args[2] for name, args, _ in child.calls if name == "convert"]
+    assert converted == [mine, other]
+
+
+def test_another_implementation_converts_one_cell(judge: Judge, child: type[FakeChild]) -> None:
+    judge.reference(CELL.model, "fp32")
+    changed = judge.with_subject(CELL, "suites.defects.norms:FIXED")
+    changed.conversion(CELL)
+    judge.conversion(CELL)
+    specs = [args[0] for name, args, _ in child.calls if name == "convert"]
+    assert specs == ["suites.defects.norms:FIXED", judge.subject_spec]
+    assert names(child).count("write_reference") == 1
+
+
 def test_other_outputs_can_be_taken_for_the_backend_s(
     judge: Judge, child: type[FakeChild]
 ) -> None:

@@ -25,7 +25,7 @@ from poseconform.judge.measuring import FIGURES, float_cell
 from poseconform.judge.runs import Ran
 from poseconform.judge.stages import Blocked, StageFailure
 from poseconform.matrix.cells import Cell
-from poseconform.reference.values import FIGURES_FILE
+from poseconform.reference.values import FIGURES_FILE, ROUNDING_FILE
 from poseconform.subject.environment import Availabilities
 from poseconform.subject.protocol import Conversion
 from posedeploy.runtime.processes import Limit
@@ -69,7 +69,12 @@ class Children:
             "decode": TRUTH,
             "figure_inputs": lambda _model, _path, figures: ones(len(figures)),
             "write_figures": self.write_figures,
+            "write_rounding": self.write_rounding,
         }
+
+    def write_rounding(self, *args: Any) -> dict[str, object]:
+        np.savez(Path(args[-1]) / ROUNDING_FILE, keypoints=TRUTH, reach=np.zeros((4, 17)))
+        return {"figures": 4}
 
     def write_figures(self, *args: Any) -> dict[str, object]:
         inputs, sizes = np.zeros((4, 3, 8, 8), np.float32), np.full((4, 2), 100.0)
@@ -219,7 +224,9 @@ def test_accuracy_runs_every_figure_alone(judge: JudgeOfChildren) -> None:
 def test_the_reference_is_computed_once_for_all_flows(judge: JudgeOfChildren) -> None:
     accuracy(judge, INT8)
     accuracy(judge, HALF)
-    assert sum("write_figures" in target for target, _ in judge.children.calls) == 1
+    accuracy(judge, HALF)
+    targets = [target.rpartition(":")[2] for target, _ in judge.children.calls]
+    assert (targets.count("write_figures"), targets.count("write_rounding")) == (1, 1)
     assert len(judge.figures(FIGURES)) == 4
 
 

@@ -12,8 +12,8 @@ from fixtures.builders import make_model
 from fixtures.figures import evaluation_figures
 from fixtures.tiny_models import TinyModel
 from poseconform.reference.errors import REF_ERRORS
-from poseconform.reference.figures import write_figures
-from poseconform.reference.values import FigureReference, read_figures
+from poseconform.reference.figures import write_figures, write_rounding
+from poseconform.reference.values import FigureReference, read_figures, read_rounding
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +30,24 @@ def test_there_is_an_input_and_a_truth_for_every_figure(found: FigureReference) 
     assert found.keypoints.shape == found.truth.shape == (3, 17, 2)
     assert found.inputs.dtype == np.float32
     assert found.sizes.shape == (3, 2)
+
+
+def test_what_rounding_does_is_within_its_reach(
+    tiny_model: Callable[[str], TinyModel], tmp_path: Path, found: FigureReference
+) -> None:
+    tiny = tiny_model("rtmpose_t")
+    model = make_model(config=str(tiny.config))
+    reach = {}
+    for precision in ("fp16", "bf16"):
+        write_rounding(
+            model, str(tiny.checkpoint), precision, evaluation_figures(3), str(tmp_path)
+        )
+        rounding = read_rounding(tmp_path)
+        moved = np.linalg.norm(rounding.keypoints - found.keypoints, axis=-1)
+        assert moved.shape == rounding.reach.shape == (3, 17)
+        assert (moved <= rounding.reach).all()
+        reach[precision] = rounding.reach
+    assert (reach["fp16"] < reach["bf16"]).mean() > 0.5
 
 
 def test_the_truth_lies_on_the_discs_of_the_network_input(found: FigureReference) -> None:

@@ -10,13 +10,11 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import posedeploy
 from fixtures.servers import Server
 from fixtures.tiny_models import TinyModel
-from posedeploy.apis import comparing, deploying, exporting, sources
+from posedeploy.apis import deploying, exporting, sources
 from posedeploy.apis.progress import StageEvent, at_stage
 from posedeploy.config import ModelConfig, load_deploy_config, load_model_config
 from posedeploy.errors import BadInputError, ConversionError, UnavailableError
@@ -347,69 +345,6 @@ def test_a_published_checkpoint_is_fetched_for_a_zoo_model(tmp_path: Path) -> No
     assert asked == ["rtmpose_t"]
     with pytest.raises(BadInputError, match="a model that is not in the zoo"):
         sources.resolve_checkpoint("my_own.py", "zoo")
-
-
-PEOPLE = np.random.default_rng(0).uniform(0, 200, (3, 17, 3))
-
-
-@given(st.permutations(range(3)))
-def test_the_same_people_in_any_order_are_the_same(order: list[int]) -> None:
-    found = comparing.keypoint_distances(PEOPLE[order], PEOPLE, "fp32", 1.0)
-    assert found.same
-    assert (found.people, found.only_one, found.max_px) == (3, 0, 0.0)
-
-
-@given(st.floats(0.01, 50), st.floats(0.1, 10), st.sampled_from(["fp32", "fp16", "int8"]))
-def test_one_keypoint_may_be_off_by_the_limit_and_no_more(
-    moved: float, scale: float, precision: str
-) -> None:
-    got = PEOPLE.copy()
-    got[1, 4, 0] += moved
-    found = comparing.keypoint_distances(got, PEOPLE, precision, scale)
-    assert found.limit_px == comparing.LIMIT_PX[precision] * max(1.0, scale)
-    assert found.max_px == pytest.approx(moved)
-    assert found.same == (found.max_px <= found.limit_px)
-
-
-def test_people_that_only_one_finds_are_counted() -> None:
-    more = comparing.keypoint_distances(PEOPLE, PEOPLE[:2], "fp32", 1.0)
-    assert (more.people, more.only_one, more.same) == (2, 1, False)
-    fewer = comparing.keypoint_distances(PEOPLE[:2], PEOPLE, "fp32", 1.0)
-    assert (fewer.people, fewer.only_one, fewer.same) == (2, 1, False)
-    nobody = comparing.keypoint_distances(PEOPLE[:0], PEOPLE, "fp32", 1.0)
-    assert (nobody.people, nobody.only_one, nobody.same) == (0, 3, False)
-    empty = comparing.keypoint_distances(PEOPLE[:0], PEOPLE[:0], "fp32", 1.0)
-    assert (empty.people, empty.median_px, empty.same, empty.nobody) == (0, 0.0, False, True)
-
-
-@given(st.integers(1, 4), st.integers(0, 3))
-def test_fewer_people_are_the_same_only_where_a_graph_keeps_no_more(most: int, found: int) -> None:
-    """A graph of `keep_top_k` rows has PyTorch's best; whoever is lost below that is missed."""
-    compared = comparing.keypoint_distances(PEOPLE[:found], PEOPLE, "fp32", 1.0, most)
-    assert compared.same == (found == min(most, len(PEOPLE)))
-    assert compared.only_one == abs(min(most, len(PEOPLE)) - found)
-
-
-CLASSES = np.array([0, 1, 1])
-
-
-@given(st.permutations(range(3)), st.integers(0, 2))
-def test_people_of_another_class_are_other_people(order: list[int], wrong: int) -> None:
-    """Whatever the order; to lose the class is to say that it is 0."""
-    expected = comparing.with_classes(PEOPLE, CLASSES)
-    assert expected.shape == (3, 17, 4)
-    assert comparing.keypoint_distances(expected[order], expected, "fp32", 1.0).same
-    swapped = comparing.with_classes(PEOPLE, np.where(np.arange(3) == wrong, 1 - CLASSES, CLASSES))
-    found = comparing.keypoint_distances(swapped[order], expected, "fp32", 1.0)
-    assert (found.people, found.only_one, found.same, found.max_px) == (2, 2, False, 0.0)
-    lost = comparing.keypoint_distances(PEOPLE[order], expected, "fp32", 1.0)
-    assert (lost.people, lost.only_one, lost.same) == (1, 4, False)
-
-
-def test_a_keypoint_that_is_no_number_is_a_difference() -> None:
-    got = PEOPLE.copy()
-    got[0, 0, 0] = np.nan
-    assert not comparing.keypoint_distances(got, PEOPLE, "fp32", 1.0).same
 
 
 @pytest.mark.parametrize(

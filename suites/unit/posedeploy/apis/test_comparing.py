@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,21 +19,19 @@ from PIL import Image as Pillow
 from fixtures.images import drawn
 from fixtures.tiny_models import TinyModel
 from posedeploy.apis.comparing import (
-    LEAST_NEAR,
     Compared,
     Comparison,
     compare_on,
     detector_of,
-    keypoint_distances,
-    keypoints_of,
-    pytorch_keypoints,
     sdk_keypoints,
 )
 from posedeploy.apis.deploying import Deployment
 from posedeploy.apis.proving import Layers, Response, response
+from posedeploy.apis.reference import Reference, keypoints_of, pytorch_keypoints
 from posedeploy.apis.sources import default_weights
 from posedeploy.config import class_count, load_model_config
 from posedeploy.errors import BadInputError
+from posedeploy.runtime.shifts import judge_shift
 from posedeploy.sdk.folder import read_folder
 from posedeploy.sdk.reading import read_for
 from posedeploy.zoo.build import build_model
@@ -109,8 +105,8 @@ def test_the_deployed_side_reads_the_file_or_takes_an_array(
 def compared(
     *, px: float = 0.0, people: int = 1, only_one: int = 0, decides: bool = True
 ) -> Compared:
-    found = np.zeros((people, 17, 3))
-    return Compared(found, found, Comparison(people, only_one, px, px, 1.0), decides=decides)
+    found, shift = np.zeros((people, 17, 3)), judge_shift("fp32", np.full((people, 17), px))
+    return Compared(found, found, Comparison(people, only_one, shift), decides=decides)
 
 
 NOBODY, FAR = compared(people=0), compared(px=5.0)
@@ -212,16 +208,6 @@ def forget_checksums(folder: Path) -> None:
     (folder / "detail.json").write_text(json.dumps(detail))
 
 
-@pytest.mark.parametrize(("far", "same"), [(0, True), (1, True), (4, True), (5, False)])
-def test_int8_may_move_a_few_keypoints_of_a_drawn_figure(far: int, same: bool) -> None:
-    person = np.zeros((1, 17, 3))
-    moved = person.copy()
-    moved[0, :far, 0] = 200
-    distances = keypoint_distances(moved, person, "int8", 1.0)
-    assert distances.same == (far == 0)
-    assert replace(distances, least_near=LEAST_NEAR).same == same
-
-
 def without_its_best(model: Any) -> None:
     """Let a detector's graph lose the first row of `dets`, as if nobody were in it."""
     for node in model.graph.node:
@@ -245,21 +231,10 @@ def test_a_deployed_detector_that_loses_a_person_is_different(
     tiny = tiny_model("yoloxpose_tiny/2")
     config = load_model_config(tiny.config)
     model = build_model(config, tiny.checkpoint)
-    found = []
+    found, reference = [], Reference(model, config, ("onnxruntime", "fp32"))
     for path in (tiny_sdk("yoloxpose_tiny/2"), folder):
         with detector_of(path) as detector:
-            found.append(compare_on(detector, "fp32", config, model, image).distances)
+            found.append(compare_on(detector, reference, image).distances)
             assert detector.most_people == 100
     assert found[0].same
     assert (found[1].people, found[1].only_one) == (found[0].people - 1, 1)
-
-
-def test_many_people_are_matched_without_scipy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its import takes a quarter of a second, a tenth of a detector's comparison."""
-    for name in [name for name in sys.modules if name.partition(".")[0] == "scipy"]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "scipy", None)
-    people = np.random.default_rng(0).uniform(0, 600, (40, 17, 3))
-    distances = keypoint_distances(people[::-1] + 0.25, people, "fp32", 1.0)
-    assert (distances.people, distances.only_one) == (40, 0)
-    assert distances.max_px == pytest.approx(0.25 * math.sqrt(2))

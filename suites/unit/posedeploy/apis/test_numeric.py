@@ -31,8 +31,8 @@ def test_the_allowed_error_is_a_multiple_of_pytorchs_own_or_the_floor(
     assert allowed_error(WHOLE, "simcc_x", flow, size, own) == pytest.approx(allowed)
 
 
-def test_keypoints_of_a_graph_that_decodes_are_allowed_a_px() -> None:
-    assert allowed_error(KEYPOINTS, "keypoints", ("onnxruntime", "fp32"), 9.0, 0.0) == 1.0
+def test_keypoints_of_a_graph_that_decodes_are_left_to_who_knows_near_ties() -> None:
+    assert allowed_error(KEYPOINTS, "keypoints", ("onnxruntime", "fp32"), 9.0, 0.0) == math.inf
     assert allowed_error(KEYPOINTS, "scores", ("onnxruntime", "fp32"), 1.0, 1e-6) < 1e-4
 
 

@@ -15,6 +15,8 @@ from fixtures.commands import enter
 from fixtures.tiny_models import TinyModel
 from posedeploy.apis import comparing
 from posedeploy.apis.deploying import deploy
+from posedeploy.apis.matching import Keypoints, classes_of
+from posedeploy.apis.reference import with_classes
 from posedeploy.cli import main
 from posedeploy.sdk.images import read_image
 from posedeploy.sdk.reading import ImageSource
@@ -105,22 +107,22 @@ def test_what_a_command_ends_with(
     assert "Traceback" not in out + err
 
 
-def as_found(keypoints: comparing.Keypoints) -> comparing.Keypoints:
+def as_found(keypoints: Keypoints) -> Keypoints:
     return keypoints
 
 
-def swapped(keypoints: comparing.Keypoints) -> comparing.Keypoints:
-    labels = comparing.classes_of(keypoints)
+def swapped(keypoints: Keypoints) -> Keypoints:
+    labels = classes_of(keypoints)
     assert labels is not None
-    return comparing.with_classes(keypoints[..., :3], 1 - labels)
+    return with_classes(keypoints[..., :3], 1 - labels)
 
 
-def one_other(keypoints: comparing.Keypoints) -> comparing.Keypoints:
+def one_other(keypoints: Keypoints) -> Keypoints:
     keypoints[-1, :, 3] = 1 - keypoints[-1, :, 3]
     return keypoints
 
 
-def lost(keypoints: comparing.Keypoints) -> comparing.Keypoints:
+def lost(keypoints: Keypoints) -> Keypoints:
     return keypoints[..., :3]
 
 
@@ -128,10 +130,10 @@ def lost(keypoints: comparing.Keypoints) -> comparing.Keypoints:
     ("change", "same"), [(as_found, True), (swapped, False), (one_other, False), (lost, False)]
 )
 def test_the_comparison_of_a_conversion_sees_another_class(
-    change: Callable[[comparing.Keypoints], comparing.Keypoints], same: bool,
+    change: Callable[[Keypoints], Keypoints], same: bool,
     desk: Path, tmp_path: Path,
 ) -> None:  # fmt: skip
-    def find(folder: Path, source: ImageSource) -> comparing.Keypoints:
+    def find(folder: Path, source: ImageSource) -> Keypoints:
         return change(comparing.sdk_keypoints(folder, source))
 
     image = read_image(desk / "photo.png")

@@ -15,7 +15,7 @@ import pytest
 
 from fixtures.images import turned_jpeg
 from fixtures.tiny_models import TinyModel
-from posedeploy.apis.comparing import pytorch_keypoints
+from posedeploy.apis.reference import pytorch_keypoints
 from posedeploy.cli import main
 from posedeploy.config import load_model_config
 from posedeploy.zoo.build import build_model

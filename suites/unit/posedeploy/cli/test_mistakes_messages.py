@@ -252,7 +252,7 @@ def without_measured(printed: str) -> str:
     printed = re.sub(r"\d+ of \d+ keypoints with a score from 0\.3[^\n]*?( ->|$)",
                      r"N of N keypoints\1", printed, flags=re.MULTILINE)  # fmt: skip
     printed = re.sub(r'"people": \[.*?\], "written"', '"people": […], "written"', printed)
-    printed = re.sub(r"median \S+ px, at most \S+ px", "median M px, at most M px", printed)
+    printed = re.sub(r"(median|percentile|at most) \S+ px(?=,| apart)", r"\1 M px", printed)
     printed = re.sub(r"\((there is none|those) here[^)]*\)", "(CAMERAS)", printed)
     return re.sub(r"checkpoints/[0-9a-f]{16}/", "checkpoints/HASH/", printed)
 

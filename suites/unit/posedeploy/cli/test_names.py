@@ -19,6 +19,7 @@ from posedeploy.cli import main
 from posedeploy.cli.convert import report, show_folder
 from posedeploy.cli.terminal import console
 from posedeploy.config import deploy_config_text
+from posedeploy.runtime.shifts import judge_shift
 from posedeploy.synthetic.figures import draw_figure
 
 STATIC = "pose-detection_simcc_onnxruntime_static"
@@ -45,7 +46,8 @@ def text(out: Console) -> str:
 @pytest.mark.parametrize("name", NAMES, ids=id_of)
 @pytest.mark.parametrize("same", [True, False], ids=["same", "different"])
 def test_the_name_of_an_image_is_printed_as_it_is(out: Console, name: str, same: bool) -> None:
-    found, distances = np.zeros((1, 17, 3)), Comparison(1, 0, 0.1, 0.2, 0.5 if same else 0.1)
+    shift = judge_shift("fp32", np.full((1, 17), 0.0 if same else 0.2))
+    found, distances = np.zeros((1, 17, 3)), Comparison(1, 0, shift)
     report(out, "ncnn", Compared(found, found, distances, f"{name}.jpg"))
     line = text(out)
     assert line.count("\n") == 1

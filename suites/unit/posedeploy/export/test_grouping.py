@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from fixtures.grouping_configs import GROUPING_KINDS, SIDE, write_grouping_config
-from posedeploy.apis.comparing import keypoints_of
 from posedeploy.apis.deploying import Deployment, deploy
+from posedeploy.apis.reference import keypoints_of
 from posedeploy.apis.verdict import Outcome
 from posedeploy.compat import install
 from posedeploy.config import load_model_config
