@@ -47,6 +47,7 @@ class Listed:
 LISTED: Mapping[str, tuple[Listed, ...]] = {
     "coreml": (Listed("static", ALL),),
     "litert": (Listed("static", ALL),),
+    "mnn":    (Listed("static", ALL),),
     "ncnn":   (Listed("static", ALL),),
     "openvino": (
         Listed("static", ALL),

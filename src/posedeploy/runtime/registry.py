@@ -130,6 +130,15 @@ BACKENDS: tuple[BackendSpec, ...] = (
         measure="posedeploy.runtime.quantized.litert:measure",
     ),
     BackendSpec(
+        # 'raw', as on ncnn: phones decode on the host
+        "mnn", "MNN", 10, ("mnn",), "3.6.1", "end2end.mnn", "", (CPU,), (FP32, FP16, INT8), "onnx",
+        ("raw", "dense"),
+        dynamic_batch=False,  # its files are converted for one image; a session takes any batch
+        tools=("onnxruntime",),
+        runtime="posedeploy.runtime.mnn", converter="posedeploy.convert.mnn",
+        measure="posedeploy.runtime.quantized.mnn_file:measure",
+    ),
+    BackendSpec(
         "ncnn", "ncnn", 3, ("ncnn", "pnnx"), "1.0.20250503", "end2end.param", "end2end.bin",
         # 'raw': decoding every candidate of RTMO in ncnn takes 6 to 10 s an image
         (CPU,), (FP32, FP16, BF16, INT8), "ncnn", ("raw", "dense"),

@@ -15,6 +15,7 @@ from posedeploy.runtime.host import too_old
 MODULES = {
     "coreml": "coremltools",
     "litert": "ai_edge_litert",
+    "mnn": "MNN",
     "ncnn": "ncnn",
     "onnxruntime": "onnxruntime",
     "openvino": "openvino",
