@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from posedeploy.errors import ConversionError, UnavailableError
 from posedeploy.precision.calibration import CalibrationSet
-from posedeploy.precision.float_layers import float_nodes
-from posedeploy.precision.qdq import Quantized
+from posedeploy.precision.float_layers import WEIGHTED as ONNX_WEIGHTED
+from posedeploy.precision.qdq import BETWEEN, Quantized, int8_float_nodes
 
 # Operators with learned weights, as OpenVINO calls them.
 WEIGHTED = ("Convolution", "ConvolutionBackpropData", "GroupConvolution",
@@ -30,7 +30,7 @@ def quantize_openvino(
     """Quantize an `openvino.Model`, read from `ir`: per channel, min-max ranges, biases corrected.
 
     Operations keep their friendly names. `keep` names the ONNX nodes that stay float32; None takes
-    those of `FLOAT_PARTS`.
+    those of `qdq.int8_float_nodes`.
 
     Raises:
         UnavailableError: NNCF is not installed.
@@ -38,9 +38,10 @@ def quantize_openvino(
     """
     import onnx
 
-    graph = onnx.load(ir).graph
-    kept = float_nodes(graph, "int8", keep)
-    quantized = _quantize(model, calibration, friendly_names(model, graph, kept))
+    original = onnx.load(ir)
+    operators = (*ONNX_WEIGHTED, *BETWEEN)
+    kept = int8_float_nodes(original, calibration, operators, keep)
+    quantized = _quantize(model, calibration, friendly_names(model, original.graph, kept))
     layers = quantized_layers(quantized)
     if not layers:
         raise ConversionError(
