@@ -22,7 +22,10 @@ IMAGES = 8  # of the calibration set; more change no verdict on a tensor
 
 
 def outlier_nodes(
-    model: Any, calibration: CalibrationSet, operators: Collection[str]
+    model: Any,
+    calibration: CalibrationSet,
+    operators: Collection[str],
+    most: float = MOST_CREST,
 ) -> dict[str, str]:
     """Node name -> part, for nodes of these operators that read or write a tensor with outliers.
 
@@ -30,18 +33,17 @@ def outlier_nodes(
         model: A float32 `ModelProto` whose nodes have names.
         calibration: The first `IMAGES` of it are run.
         operators: Those that would be quantized.
+        most: The largest crest factor of a tensor without outliers.
     """
     nodes = [node for node in model.graph.node if node.op_type in operators]
     written = {name for node in model.graph.node for name in node.output}
     tensors = written & {n for node in nodes for n in (*node.input, *node.output)}
-    crest = _crest_factors(model, calibration, sorted(tensors))
-    found = {name for name, value in crest.items() if value > MOST_CREST}
+    crest = crest_factors(model, calibration, sorted(tensors))
+    found = {name for name, value in crest.items() if value > most}
     return {n.name: OUTLIERS for n in nodes if not found.isdisjoint((*n.input, *n.output))}
 
 
-def _crest_factors(
-    model: Any, calibration: CalibrationSet, tensors: list[str]
-) -> dict[str, float]:
+def crest_factors(model: Any, calibration: CalibrationSet, tensors: list[str]) -> dict[str, float]:
     """Largest value over root mean square, over the images, of the tensors that are float32."""
     import onnx
     import onnxruntime
