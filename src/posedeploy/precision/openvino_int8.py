@@ -15,11 +15,14 @@ from numpy.typing import NDArray
 from posedeploy.errors import ConversionError, UnavailableError
 from posedeploy.precision.calibration import CalibrationSet
 from posedeploy.precision.float_layers import WEIGHTED as ONNX_WEIGHTED
-from posedeploy.precision.qdq import BETWEEN, Quantized, int8_float_nodes
+from posedeploy.precision.qdq import Quantized, int8_float_nodes
 
 # Operators with learned weights, as OpenVINO calls them.
 WEIGHTED = ("Convolution", "ConvolutionBackpropData", "GroupConvolution",
             "GroupConvolutionBackpropData", "MatMul")  # fmt: skip
+# ONNX operators whose inputs NNCF rounds; the others between them pass values on. With those left
+# in float32 too, half of a LiteHRNet is.
+_ONNX_QUANTIZED = (*ONNX_WEIGHTED, "Add", "Mul")
 # Operations between a weight and its reader.
 _BEHIND_WEIGHTS = ("Convert", "FakeQuantize", "Multiply", "Reshape", "Subtract")
 
@@ -39,8 +42,7 @@ def quantize_openvino(
     import onnx
 
     original = onnx.load(ir)
-    operators = (*ONNX_WEIGHTED, *BETWEEN)
-    kept = int8_float_nodes(original, calibration, operators, keep)
+    kept = int8_float_nodes(original, calibration, _ONNX_QUANTIZED, keep)
     quantized = _quantize(model, calibration, friendly_names(model, original.graph, kept))
     layers = quantized_layers(quantized)
     if not layers:
