@@ -7,6 +7,8 @@ pytest_plugins = [
     "fixtures.figures",
     "fixtures.images",
     "fixtures.inner_run",
+    "fixtures.litert_files",
+    "fixtures.mnn_graphs",
     "fixtures.profiles",
     "fixtures.servers",
     "fixtures.tiny_models",  # before the one that imports it: pytest rewrites asserts on import

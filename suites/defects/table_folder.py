@@ -51,6 +51,14 @@ def cut_short(name: str) -> Callable[[Path], None]:
     return edit
 
 
+def empty(name: str) -> Callable[[Path], None]:
+    def edit(copy: Path) -> None:
+        (copy / name).unlink()
+        (copy / name).touch()
+
+    return edit
+
+
 def rename_net(second: Any) -> None:
     second["name"] = "somebody"
 

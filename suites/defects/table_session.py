@@ -8,7 +8,7 @@ from typing import Any
 from poseconform.judge.runs import Execution
 from poseconform.planted.defects import Defect, Site
 from suites.defects.planting import both, checkpoint, folder, options, outputs, task
-from suites.defects.table_folder import cut_short, remove
+from suites.defects.table_folder import cut_short, empty, remove
 
 
 def says_fp32(ran: Execution) -> Execution:
@@ -57,6 +57,9 @@ SESSION: tuple[Defect, ...] = (
     Defect("ncnn with bf16 storage, and it says fp32", "an option taken for another",
            "runtime option", "tensors", on("ncnn", "simcc_mobilenetv2", computing="bf16"),
            both(options(precision="bf16"), outputs(says_fp32))),
+    Defect("MNN with Winograd convolutions", "its default",
+           "runtime option", "tensors", on("mnn", "rtmpose_t", "yoloxpose_tiny"),
+           options(extra={"winograd": "on"})),
     Defect("each image gets the one before", "results that are views of a buffer",
            "outputs", "tensors",
            Site(("rtmpose_t", "yoloxpose_tiny"), shape_mode="static"), outputs(one_run_late)),
@@ -64,6 +67,10 @@ SESSION: tuple[Defect, ...] = (
            "files", "runs", on("openvino", "rtmpose_t"), folder(remove("end2end.bin"))),
     Defect("ncnn's weights are cut short", "a download that broke off",
            "files", "runs", on("ncnn", "rtmpose_t"), folder(cut_short("end2end.bin"))),
+    Defect("MNN's file is cut short", "a download that broke off",
+           "files", "runs", on("mnn", "rtmpose_t"), folder(cut_short("end2end.mnn"))),
+    Defect("MNN's file is empty", "its converter returns success and writes nothing",
+           "files", "runs", on("mnn", "rtmpose_t"), folder(empty("end2end.mnn"))),
     Defect("OpenVINO's file of another checkpoint", "the wrong file on the command line",
            "checkpoint", "tensors", on("openvino", "simcc_mobilenetv2"),
            checkpoint("other_weights", 1)),

@@ -21,7 +21,7 @@ from posedeploy.apis.deploying import deploy
 from posedeploy.runtime import SessionOptions, get_runtime
 from posedeploy.sdk import PoseDetector
 
-BACKENDS = ("ncnn", "onnxruntime", "openvino", "torchscript")
+BACKENDS = ("litert", "mnn", "ncnn", "onnxruntime", "openvino", "torchscript")
 DEPLOY_CONFIGS = {
     "rtmpose_t": "pose-detection_simcc_{}_static",
     "yoloxpose_tiny": "pose-detection_yolox-pose_{}_static",

@@ -49,7 +49,7 @@ HEAD_MODULES = {
 BACKEND_ROWS: Rows = {
     "posedeploy/runtime/registry.py": (
         "BACKENDS: tuple[BackendSpec, ...] = (",
-        """BackendSpec("echo", "Echo", 9, ("numpy",), "1.0", "end2end.echo", "", (CPU,),
+        """BackendSpec("echo", "Echo", 99, ("numpy",), "1.0", "end2end.echo", "", (CPU,),
             (FP32,), "onnx", runtime="posedeploy.runtime.echo",
             converter="posedeploy.convert.echo"),""",
     ),

@@ -82,7 +82,7 @@ def test_every_suite_is_shipped_or_is_about_this_repository() -> None:
 
 # Backends that an environment may be without, by the names they are imported by.
 OPTIONAL = {
-    "coremltools", "ncnn", "nncf", "openvino", "pnnx", "pyppl", "tensorrt",
+    "MNN", "coremltools", "ncnn", "nncf", "openvino", "pnnx", "pyppl", "tensorrt",
     "tensorrt_rtx_bindings",
 }  # fmt: skip
 # run in tox environments of their own, which install what they import

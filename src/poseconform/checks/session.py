@@ -11,7 +11,7 @@ from poseconform.matrix.cells import Cell
 from poseconform.results.records import LatencyRecord, StageRecord
 
 # These report the precision that they were asked for: a comparison with it cannot fail.
-_REPORT_NO_PRECISION = frozenset({"onnxruntime", "torchscript"})
+_REPORT_NO_PRECISION = frozenset({"litert", "mnn", "onnxruntime", "torchscript"})
 
 
 @check(stage="run", suite="parity")

@@ -18,7 +18,7 @@ from poseconform.subject.posedeploy_subject import PosedeploySubject
 from poseconform.subject.protocol import Conversion, Subject
 from posedeploy.heads import KEYPOINTS, Stage, head_of_word, stage_of_component
 from posedeploy.paths import file_sha256
-from posedeploy.runtime import Availability, Code, backend_names, backend_row
+from posedeploy.runtime import Availability, Code, backend_names, backend_row, model_suffixes
 from posedeploy.sdk.archive import Unpacked, locate
 
 FOLDER_SUBJECT = f"{__name__}:FolderSubject"
@@ -26,8 +26,6 @@ DEPLOY, PIPELINE = "deploy.json", "pipeline.json"
 _unpacked: list[Unpacked] = []  # a zip's folder is removed with its object
 _ONNX = ".onnx"
 _DRAWN = frozenset({".jpg", ".png"})  # images that a conversion has drawn are no part of a model
-# Bare model files, which no folder describes
-_MODEL_FILES = frozenset({_ONNX, ".xml", ".param", ".engine", ".pt", ".mlpackage"})
 
 
 class FolderError(ValueError):
@@ -184,7 +182,7 @@ def _takes_any_batch(entry: Mapping[str, Any], ends: GraphEnds | None) -> bool:
 def _model_entry(folder: Path) -> Mapping[str, Any]:
     """The first entry of `models` in `deploy.json`."""
     if not folder.is_dir():
-        bare = folder.suffix in _MODEL_FILES and folder.exists()
+        bare = folder.suffix in model_suffixes() and folder.exists()
         raise FolderError(
             f"SDK model {folder}", "a bare model file" if bare else "no folder",
             "a folder with deploy.json, pipeline.json and the backend's files, or its zip",

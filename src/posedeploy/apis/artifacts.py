@@ -120,7 +120,7 @@ def compare_artifact(
 
     Args:
         artifact: An SDK model folder, a file in it or a zip of it; or a backend's file: `.onnx`,
-            `.xml`, `.param`, `.engine`, `.pt` or `.mlpackage`.
+            `.xml`, `.param`, `.engine`, `.pt`, `.mlpackage` or `.tflite`.
         model_cfg: A path, or a name in the zoo.
         checkpoint: As `sources.resolve_checkpoint` takes it.
         images: Files, or arrays `[H, W, 3]` uint8, BGR; none takes drawn figures.

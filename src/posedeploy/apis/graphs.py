@@ -206,6 +206,7 @@ def link_or_copy(source: Path, target: Path) -> None:
 
 # Backend -> what reads the stored precision of its files once they have been loaded.
 _PRECISION_OF: Mapping[str, Callable[[Sequence[Path]], StoredPrecision]] = {
+    "litert": lambda files: load("posedeploy.convert.litert:weight_precision")(*files),
     "ncnn": lambda files: load("posedeploy.convert.ncnn:weight_precision")(*files),
     "openvino": lambda files: load("posedeploy.convert.openvino:weight_precision")(
         load("posedeploy.runtime.openvino:shared_core")().read_model(*files)

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from posedeploy.config import ORDER, ModelConfig, is_deploy_config_name
 from posedeploy.errors import BadInputError, did_you_mean, names_beside
+from posedeploy.runtime import model_suffixes
 from posedeploy.sdk.folder import DEPLOY
 from posedeploy.zoo.table import MODELS, config_path, model_row, shipped_config, shipped_names
 
@@ -36,7 +37,7 @@ _CONVERTED = (
 # ---- modify this table to add what is taken for a checkpoint -------------------------------
 # suffix -> (what it is, next step)
 _NO_CHECKPOINTS = {
-    **dict.fromkeys((".onnx", ".engine", ".param", ".xml", ".mlpackage"), _CONVERTED),
+    **dict.fromkeys(model_suffixes() - {".pt"}, _CONVERTED),
     **dict.fromkeys((".jpg", ".jpeg", ".png"), ("an image", ORDER)),
     ".py": ("a config", ORDER),
     ".safetensors": (

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 def compare(  # noqa: PLR0917 - the signature is the command line
     artifact: Annotated[Path, typer.Argument(
         metavar="ARTIFACT", help="SDK model folder, a zip of it, or a file of a backend: .onnx, "
-        ".xml, .param, .engine, .pt, .mlpackage.")],
+        ".xml, .param, .engine, .pt, .mlpackage, .tflite.")],
     model_cfg: Annotated[str, typer.Argument(
         metavar="MODEL_CFG", help="MMPose model config: a path, or a name of `zoo list`.",
         autocompletion=complete_model_config)],

@@ -20,6 +20,7 @@ import typer
 
 from posedeploy.cli.backends import PIP
 from posedeploy.errors import BadInputError, UnavailableError, did_you_mean
+from posedeploy.runtime import model_suffixes
 from posedeploy.runtime.processes import ending_with_this
 from posedeploy.sdk.folder import DEPLOY
 from posedeploy.signals import handling_stop_signals
@@ -40,7 +41,7 @@ TEST_NEEDS: Needs = (
 PACKAGED = "_suites"  # in the installed poseconform: the same tree as at the top of a checkout
 CHECKOUT = Path(__file__).resolve().parents[3]  # if this file is in one
 # Suffixes of what holds a model in one file
-MODEL_FILES = frozenset({".engine", ".mlpackage", ".onnx", ".param", ".pt", ".xml", ".zip"})
+MODEL_FILES = model_suffixes() | {".zip"}
 MATRIX = ("conversion", "parity", "sdk_model")  # what runs when no suite is named
 USAGE = """\
 Usage: posedeploy test [SUITE...] [pytest's arguments]

@@ -46,6 +46,8 @@ class Listed:
 # fmt: off
 LISTED: Mapping[str, tuple[Listed, ...]] = {
     "coreml": (Listed("static", ALL),),
+    "litert": (Listed("static", ALL),),
+    "mnn":    (Listed("static", ALL),),
     "ncnn":   (Listed("static", ALL),),
     "openvino": (
         Listed("static", ALL),

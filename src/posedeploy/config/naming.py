@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from posedeploy.heads import HEADS, KEYPOINTS, HeadSpec, head_of_word, head_words
-from posedeploy.runtime import registry
+from posedeploy.runtime import ComputePrecision, registry
 
 TASK = "pose-detection"
 DEFAULT_PRECISION = "fp32"  # not written in a name
@@ -81,8 +81,9 @@ IRREGULAR = {"pose-detection_torchscript": DeployConfigName("", "torchscript", "
 
 
 def precisions() -> tuple[str, ...]:
-    """Every precision that a backend has, without repetition, in the order of the rows."""
-    return tuple(dict.fromkeys(word.value for row in registry.BACKENDS for word in row.precisions))
+    """Every precision that a backend has, in the order of `ComputePrecision`."""
+    of_rows = {word for row in registry.BACKENDS for word in row.precisions}
+    return tuple(word.value for word in ComputePrecision if word in of_rows)
 
 
 def grammar() -> str:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
-import math
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from posedeploy.config import DeployConfig
+from posedeploy.convert.agreement import AGREEMENT, differences, uniform_noise
 from posedeploy.convert.ncnn_diagnosis import diagnose_float16
 from posedeploy.convert.types import (
     Converted,
@@ -41,11 +39,6 @@ PNNX_LIMIT = Limit(600.0)  # of CPU: the slowest model here takes 16 s
 _LOG = re.compile(
     r"^(?=.*(unsupported|not supported|\bignore\b)).*$", re.IGNORECASE | re.MULTILINE
 )
-# Largest difference from the traced module, as a fraction of an output's largest value: honest
-# float32 stays below 1e-5, and fp16 below 2e-2 on calibrated weights but at .16 on RTMPose's
-# fitted ones, which know no noise; a layer that pnnx got wrong is off by its size.
-# In int8 the judge compares the values; here only names, shapes and finiteness.
-_AGREEMENT = {"fp32": 1e-3, "fp16": 0.5, "int8": math.inf}
 
 
 def convert(
@@ -152,7 +145,7 @@ def compare_numbers(
     Raises:
         ConversionError: ncnn does not run the files.
     """
-    noise = _noise([int(size) for size in traced.inputs[0].shape])
+    noise = uniform_noise([int(size) for size in traced.inputs[0].shape])
     try:
         session = get_runtime("ncnn").load(files, "cpu", SessionOptions(precision))
         outputs = session.run({session.inputs[0].name: noise})
@@ -163,7 +156,7 @@ def compare_numbers(
             "and report it with its config.",
         ) from error  # fmt: skip
     expected = traced.run({traced.inputs[0].name: noise})
-    return session, differences(outputs, expected, _AGREEMENT[precision])
+    return session, differences(outputs, expected, AGREEMENT[precision])
 
 
 def diagnosis(ir: Path, traced: Session, shape: tuple[int, ...]) -> tuple[str, str]:
@@ -171,7 +164,7 @@ def diagnosis(ir: Path, traced: Session, shape: tuple[int, ...]) -> tuple[str, s
     with scratch_folder("pnnx") as scratch:
         files = (scratch / "float32.param", scratch / "float32.bin")
         write_files(ir, traced, shape, False, files)
-        noise = CalibrationSet("noise", 1, lambda: iter([_noise(shape)]))
+        noise = CalibrationSet("noise", 1, lambda: iter([uniform_noise(shape)]))
         return diagnose_float16(files, compare_numbers(traced, files, "fp32")[1], noise)
 
 
@@ -185,30 +178,6 @@ def write_files(
         text = named(param, traced.inputs[0].name, names, shape)
         files[0].write_text(text, encoding="utf-8")
         shutil.copyfile(weights, files[1])
-
-
-def _noise(shape: Sequence[int]) -> np.ndarray[Any, Any]:
-    return np.random.default_rng(0).random(tuple(shape), np.float32)
-
-
-def differences(
-    got: Mapping[str, np.ndarray[Any, Any]],
-    truth: Mapping[str, np.ndarray[Any, Any]],
-    limit: float,
-) -> list[str]:
-    """A sentence for each output that is missing, of another shape, or off."""
-    wrong = []
-    for name, expected in truth.items():
-        actual = got.get(name)
-        if actual is None or actual.shape != expected.shape:
-            shape = "nothing" if actual is None else f"shape {list(actual.shape)}"
-            wrong.append(f"{name}: {shape} instead of shape {list(expected.shape)}")
-            continue
-        error = float(np.abs(actual - expected).max(initial=0.0))
-        size = float(np.abs(expected).max(initial=0.0))
-        if not error <= limit * max(size, math.ulp(1.0)):
-            wrong.append(f"{name}: off by {error:.3g} where the largest value is {size:.3g}")
-    return wrong
 
 
 def _find_pnnx() -> str:

@@ -9,6 +9,7 @@ from posedeploy.runtime.registry import (
     backends_by_rank,
     device_of,
     get_runtime,
+    model_suffixes,
     probe_on,
 )
 from posedeploy.runtime.types import (
@@ -31,5 +32,6 @@ __all__ = [
     "BACKENDS", "Arrays", "Availability", "BackendSpec", "Code", "ComputePrecision", "Device",
     "FlowPrecision", "PrecisionError", "RefusedError", "Runtime", "Session", "SessionOptions",
     "StoredPrecision", "TensorInfo", "backend_distributions", "backend_names", "backend_row",
-    "backends_by_rank", "device_of", "get_runtime", "probe_on",
+    "backends_by_rank", "device_of", "get_runtime", "model_suffixes",
+    "probe_on",
 ]  # fmt: skip

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any, cast
 
 import numpy as np
@@ -119,6 +120,25 @@ BACKENDS: tuple[BackendSpec, ...] = (
         evaluator="poseconform.evaluators.mil.session",
     ),
     BackendSpec(
+        "litert", "LiteRT", 9, ("ai-edge-litert", "litert-torch", "ai-edge-quantizer"), "2.3",
+        "end2end.tflite", "", (CPU,), (FP32, FP16, INT8), "exported-program", ("dense",),
+        dynamic_batch=False,
+        tools=("litert_torch", "ai_edge_quantizer"),
+        install="run python -m pip install 'posedeploy[litert]'",
+        own_precision="print('fp32')",
+        runtime="posedeploy.runtime.litert", converter="posedeploy.convert.litert",
+        measure="posedeploy.runtime.quantized.litert:measure",
+    ),
+    BackendSpec(
+        # 'raw', as on ncnn: phones decode on the host
+        "mnn", "MNN", 10, ("mnn",), "3.6.1", "end2end.mnn", "", (CPU,), (FP32, FP16, INT8), "onnx",
+        ("raw", "dense"),
+        dynamic_batch=False,  # its files are converted for one image; a session takes any batch
+        tools=("onnxruntime",),
+        runtime="posedeploy.runtime.mnn", converter="posedeploy.convert.mnn",
+        measure="posedeploy.runtime.quantized.mnn_file:measure",
+    ),
+    BackendSpec(
         "ncnn", "ncnn", 3, ("ncnn", "pnnx"), "1.0.20250503", "end2end.param", "end2end.bin",
         # 'raw': decoding every candidate of RTMO in ncnn takes 6 to 10 s an image
         (CPU,), (FP32, FP16, BF16, INT8), "ncnn", ("raw", "dense"),
@@ -206,6 +226,11 @@ def backends_by_rank() -> tuple[BackendSpec, ...]:
 def backend_distributions() -> tuple[str, ...]:
     """Every package that changes what some backend converts or computes."""
     return tuple(dict.fromkeys(name for row in BACKENDS for name in row.distributions))
+
+
+def model_suffixes() -> frozenset[str]:
+    """Suffixes of the files that a backend loads: '.onnx', '.tflite'."""
+    return frozenset(PurePath(row.main_file).suffix for row in BACKENDS)
 
 
 def backend_row(name: str) -> BackendSpec:

@@ -40,6 +40,8 @@ class LayerLimit:
 # RTMPose    15.4 / 31.1  15.4 / 36.8    16.9 / 35.5    15.3 / 33.7
 # SimCC      19.8 / 35.3  21.8 / 38.0    29.8 / 37.7    19.9 / 35.3
 # YOLOX-Pose                                            28.5 / 36.4
+# LiteRT: HRNet 26.3 / 33.2, LiteHRNet -.9 / 34.0, MSPN 28.4 / 32.1, RTMO 30.4 / 36.9,
+#         RTMPose 23.8 / 32.7, SimCC 27.8 / 34.6, YOLOX-Pose 30.4 / 37.2
 # RTMPose calibrated on noise: 6.9 / 22.7.  A limit is 3 dB, half the noise's power, below.
 LAYER_LIMITS: tuple[LayerLimit, ...] = (
     LayerLimit("*", "*", 12.0, 27.0, 0.75,
@@ -52,6 +54,13 @@ LAYER_LIMITS: tuple[LayerLimit, ...] = (
     LayerLimit("RTMO", "*", 23.0, 34.0, 0.6,
                "29.9 / 37.3 on OpenVINO, 66 of 101 layers: its decode and its joint tokens stay; "
                "worst 25.8 of rtmo_s on ncnn"),
+    # The int8 of MNN is of weights alone. Measured there: HRNet 39.5 / 42.3, LiteHRNet
+    # 38.2 / 49.0, MSPN 29.3 / inf (weights on a grid), RTMO 33.8 / 43.1, RTMPose 38.0 / 48.4,
+    # SimCC 43.1 / inf, YOLOX-Pose 33.6 / 42.5.
+    LayerLimit("*", "mnn", 26.0, 39.0, 0.75, "worst 29.3 of MSPN, 42.3 of HRNet"),
+    LayerLimit("LiteHRNet", "mnn", 35.0, 46.0, 0.75, "38.2 / 49.0, 350 of 353 layers"),
+    LayerLimit("RTMO", "mnn", 30.0, 39.0, 0.75, "33.8 / 43.1, 124 of 132 layers"),
+    LayerLimit("YOLOX-Pose", "mnn", 30.0, 39.0, 0.75, "33.6 / 42.5, 86 layers"),
 )
 # fmt: on
 # ----------------------------------------------------------------------------------------------

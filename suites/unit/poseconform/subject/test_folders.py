@@ -121,7 +121,7 @@ def test_decoded_keypoints_are_known_by_the_component_whatever_their_names(tmp_p
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ({"backend": "snpe"}, "backend: found 'snpe'; expected one of coreml, ncnn"),
+        ({"backend": "snpe"}, "backend: found 'snpe'; expected one of coreml, litert, ncnn"),
         ({"backend": None}, "backend: found None"),
         ({"net": "../end2end.onnx"}, r"files: found \.\./end2end\.onnx; expected names"),
         (

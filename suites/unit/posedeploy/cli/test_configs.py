@@ -125,7 +125,7 @@ def test_a_config_is_not_written_over_another(tmp_path: Path) -> None:
         (("--backend=ncnn", "--shape=64x64", "--dynamic"), "a dynamic batch"),
         (("--backend=openvino", "--shape=256"), "Write it as 256x192"),
         (("--backend=openvino", "--shape=31x64"), "Use 32x64"),
-        (("--backend=fax", "--shape=64x64"), "one of: coreml, ncnn"),
+        (("--backend=fax", "--shape=64x64"), "one of: coreml, litert, ncnn"),
         (("--backend=torchscript", "--precision=int8", "--shape=64x64"), "fp32"),
         (("--backend=openvino", "--shape=64x64", "--out={file}"), "--out"),
     ],

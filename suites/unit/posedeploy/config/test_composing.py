@@ -30,6 +30,7 @@ UPDATE = bool(os.environ.get("POSEDEPLOY_UPDATE_SNAPSHOTS"))
 # At least one of each backend, each option and each head kind: to be read.
 SHOWN = (
     "pose-detection_coreml-fp16_static-256x192",
+    "pose-detection_litert-int8_static-256x192",
     "pose-detection_ncnn-bf16_static-256x192",
     "pose-detection_ncnn-fp16_static-384x288",
     "pose-detection_rtmo_openvino-fp16-f16_static-416x416",

@@ -24,10 +24,10 @@ from posedeploy.convert import (
     get_converter,
     missing_tools,
 )
+from posedeploy.convert.agreement import differences
 from posedeploy.convert.ncnn import (
     check_layers,
     check_numbers,
-    differences,
     load_traced,
     named,
     run_pnnx,

@@ -29,14 +29,14 @@ def test_the_stage_of_a_graph_is_what_the_backend_holds_and_the_head_decodes() -
         for row in BACKENDS
     }
     assert found["onnxruntime"] == found["openvino"] == ["whole", "whole", "nms", "nms"]
-    assert found["ncnn"] == found["pplnn"] == ["whole", "whole", "dense", "raw"]
+    assert found["mnn"] == found["ncnn"] == found["pplnn"] == ["whole", "whole", "dense", "raw"]
     assert found["tensorrt"] == found["coreml"] == ["whole", "whole", "dense", "dense"]
 
 
 @pytest.mark.parametrize(
     ("backend", "precision", "words"),
     [
-        ("nothing", "fp32", "a backend that can be converted to: coreml, ncnn, "),
+        ("nothing", "fp32", "a backend that can be converted to: coreml, "),
         ("torchscript", "int8", "a precision with a recipe: fp32"),
     ],
 )

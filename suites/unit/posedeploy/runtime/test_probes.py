@@ -14,6 +14,8 @@ from posedeploy.runtime.host import too_old
 # backend -> the module that its probe imports
 MODULES = {
     "coreml": "coremltools",
+    "litert": "ai_edge_litert",
+    "mnn": "MNN",
     "ncnn": "ncnn",
     "onnxruntime": "onnxruntime",
     "openvino": "openvino",
@@ -32,7 +34,7 @@ def fake_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakePackage
         package = tmp_path / module
         package.mkdir()
         (package / "__init__.py").write_text(code)
-        info = tmp_path / f"{distribution}-{version}.dist-info"
+        info = tmp_path / f"{distribution.replace('-', '_')}-{version}.dist-info"
         info.mkdir()
         metadata = f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n"
         (info / "METADATA").write_text(metadata)
