@@ -7,11 +7,13 @@ The largest inputs are measured by running the float32 files on the calibration 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from posedeploy.errors import ConversionError
 from posedeploy.precision.calibration import CalibrationSet
@@ -24,6 +26,7 @@ from posedeploy.precision.ncnn_files import (
     walk,
     write_param,
 )
+from posedeploy.precision.outliers import MOST_CREST, OUTLIERS
 from posedeploy.precision.qdq import Quantized
 from posedeploy.runtime import SessionOptions
 from posedeploy.runtime.ncnn import KEEP_BLOBS, Ncnn
@@ -54,7 +57,7 @@ def quantize_ncnn(
     """Write `.param` and `.bin` files whose convolutions and linear layers run in int8.
 
     Layers and blobs keep their names. `keep` names the layers that stay float32; None takes those
-    of `float_layers`.
+    of `float_layers`, and those whose input has outliers.
 
     Raises:
         ConversionError: A layer's weights cannot be found, or nothing could be quantized.
@@ -67,12 +70,17 @@ def quantize_ncnn(
         for weights in walk(layers, content)
         if weights.layer.type in QUANTIZABLE and weights.layer.name not in kept
     ]
+    ranges = blob_ranges(files, {w.layer.inputs[0] for w in quantizable}, calibration)
+    if keep is None:
+        beside = [w.layer for w in quantizable if ranges[w.layer.inputs[0]].crest > MOST_CREST]
+        kept = {layer.name: OUTLIERS for layer in beside} | kept
+        quantizable = [weights for weights in quantizable if weights.layer.name not in kept]
     if not quantizable:
         raise ConversionError(
             "convert", files[0].name, "no layer that ncnn quantizes", "at least one",
             "Deploy it in fp32.",
         )  # fmt: skip
-    largest = largest_values(files, {w.layer.inputs[0] for w in quantizable}, calibration)
+    largest = {name: values.largest for name, values in ranges.items()}
     out[1].write_bytes(_with_scales(content, quantizable, largest))
     terms = {w.layer.name: {_SCALE_TERM: QUANTIZABLE[w.layer.type][1]} for w in quantizable}
     written = (replace(x, params={**x.params, **terms.get(x.name, {})}) for x in layers)
@@ -95,10 +103,41 @@ def _with_scales(
     return b"".join([*chunks, content[copied:]])
 
 
+@dataclass
+class BlobRange:
+    """What the values of a blob are like, over a calibration set."""
+
+    largest: float = 0.0  # absolute value
+    square: float = 0.0  # mean square
+    runs: int = 0
+
+    @property
+    def crest(self) -> float:
+        """The largest value over the root mean square."""
+        return self.largest / max(math.sqrt(self.square), _MIN_RANGE)
+
+    def add(self, values: NDArray[np.floating]) -> None:
+        """Take the values of another run into account."""
+        self.largest = max(self.largest, float(np.abs(values).max()))
+        self.runs += 1
+        self.square += (
+            float(np.square(values, dtype=np.float64).mean()) - self.square
+        ) / self.runs
+
+
 def largest_values(
     files: tuple[Path, Path], blobs: Collection[str], calibration: CalibrationSet
 ) -> dict[str, float]:
-    """The largest absolute value of each blob over the calibration set, in float32.
+    """The largest absolute value of each blob over the calibration set, as `blob_ranges`."""
+    return {
+        name: values.largest for name, values in blob_ranges(files, blobs, calibration).items()
+    }
+
+
+def blob_ranges(
+    files: tuple[Path, Path], blobs: Collection[str], calibration: CalibrationSet
+) -> dict[str, BlobRange]:
+    """The range of each blob over the calibration set, in float32.
 
     Raises:
         ConversionError: ncnn refuses the files, or a blob cannot be extracted.
@@ -106,16 +145,16 @@ def largest_values(
     options = SessionOptions("fp32", extra={KEEP_BLOBS: "yes"})
     try:
         session = Ncnn().load(files, "cpu", options)
-        largest = dict.fromkeys(sorted(blobs), 0.0)
+        ranges = {name: BlobRange() for name in sorted(blobs)}
         for array in calibration.with_progress("measuring ranges"):
-            blobs_of = session.extract({session.inputs[0].name: array}, largest)
+            blobs_of = session.extract({session.inputs[0].name: array}, ranges)
             for name, values in blobs_of.items():
-                largest[name] = max(largest[name], float(np.abs(values).max()))
+                ranges[name].add(values)
     except RuntimeError as error:
         raise ConversionError(
             "convert", files[0].name, str(error), "files that ncnn runs in float32", "Report this."
         ) from error
-    return largest
+    return ranges
 
 
 def float_layers(layers: Iterable[Layer]) -> dict[str, str]:

@@ -14,12 +14,15 @@ from numpy.typing import NDArray
 
 from posedeploy.errors import ConversionError, UnavailableError
 from posedeploy.precision.calibration import CalibrationSet
-from posedeploy.precision.float_layers import float_nodes
-from posedeploy.precision.qdq import Quantized
+from posedeploy.precision.float_layers import WEIGHTED as ONNX_WEIGHTED
+from posedeploy.precision.qdq import Quantized, int8_float_nodes
 
 # Operators with learned weights, as OpenVINO calls them.
 WEIGHTED = ("Convolution", "ConvolutionBackpropData", "GroupConvolution",
             "GroupConvolutionBackpropData", "MatMul")  # fmt: skip
+# ONNX operators whose inputs NNCF rounds; the others between them pass values on. With those left
+# in float32 too, half of a LiteHRNet is.
+_ONNX_QUANTIZED = (*ONNX_WEIGHTED, "Add", "Mul")
 # Operations between a weight and its reader.
 _BEHIND_WEIGHTS = ("Convert", "FakeQuantize", "Multiply", "Reshape", "Subtract")
 
@@ -30,7 +33,7 @@ def quantize_openvino(
     """Quantize an `openvino.Model`, read from `ir`: per channel, min-max ranges, biases corrected.
 
     Operations keep their friendly names. `keep` names the ONNX nodes that stay float32; None takes
-    those of `FLOAT_PARTS`.
+    those of `qdq.int8_float_nodes`.
 
     Raises:
         UnavailableError: NNCF is not installed.
@@ -38,9 +41,9 @@ def quantize_openvino(
     """
     import onnx
 
-    graph = onnx.load(ir).graph
-    kept = float_nodes(graph, "int8", keep)
-    quantized = _quantize(model, calibration, friendly_names(model, graph, kept))
+    original = onnx.load(ir)
+    kept = int8_float_nodes(original, calibration, _ONNX_QUANTIZED, keep)
+    quantized = _quantize(model, calibration, friendly_names(model, original.graph, kept))
     layers = quantized_layers(quantized)
     if not layers:
         raise ConversionError(

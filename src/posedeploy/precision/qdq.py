@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from posedeploy.errors import ConversionError
 from posedeploy.precision.calibration import CalibrationSet
 from posedeploy.precision.float_layers import WEIGHTED, float_nodes
+from posedeploy.precision.outliers import outlier_nodes
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class QdqRecipe:
 
 # Operators between weighted layers that ONNX Runtime's CPU kernels run on int8: a chain of them
 # stays in int8.
-_BETWEEN = (
+BETWEEN = (
     "Add", "AveragePool", "Clip", "Concat", "GlobalAveragePool", "MaxPool", "Mul", "Relu",
     "Reshape", "Resize", "Sigmoid", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze",
 )  # fmt: skip
@@ -37,7 +38,7 @@ _BETWEEN = (
 # ---- modify this table to add a backend ------------------------------------------------------
 RECIPES: Mapping[str, QdqRecipe] = {
     # Unsigned activations and signed weights run about twice as fast as signed ones on x86.
-    "onnxruntime": QdqRecipe("uint8", (*WEIGHTED, *_BETWEEN), outputs_too=True),
+    "onnxruntime": QdqRecipe("uint8", (*WEIGHTED, *BETWEEN), outputs_too=True),
     # TensorRT's explicit quantization: zero points are 0, weights and bias stay float in the file,
     # every layer has a pair of its own.
     "tensorrt": QdqRecipe(
@@ -74,7 +75,7 @@ def quantize_onnx(
     """Write the int8 form of an ONNX graph: per channel, ranges from minimum to maximum.
 
     Nodes and tensors keep their names. A node that stays in float32 reads its inputs unrounded.
-    `keep` names these nodes; None takes those of `float_layers.FLOAT_PARTS`.
+    `keep` names these nodes; None takes those of `int8_float_nodes`.
 
     Raises:
         ConversionError: ONNX Runtime refuses the graph, or nothing in it could be quantized.
@@ -83,7 +84,7 @@ def quantize_onnx(
     from onnxruntime.transformers.onnx_model import OnnxModel
 
     original = onnx.load(ir)
-    kept = float_nodes(original.graph, "int8", keep)
+    kept = int8_float_nodes(original, calibration, recipe.operators, keep)
     quantized = _quantize(onnx.load(ir), out, calibration, recipe, sorted(kept))
     _restore(quantized.graph, original.graph, kept)
     OnnxModel(quantized).prune_graph(allow_remove_graph_inputs=False)  # pairs without a reader
@@ -97,6 +98,21 @@ def quantize_onnx(
     del quantized.graph.value_info[:]
     out.write_bytes(quantized.SerializeToString(deterministic=True))
     return Quantized(layers, kept)
+
+
+def int8_float_nodes(
+    model: Any,
+    calibration: CalibrationSet,
+    operators: Collection[str],
+    keep: Collection[str] | None = None,
+) -> dict[str, str]:
+    """Node name -> the part it belongs to, for the nodes of a graph that int8 leaves in float32.
+
+    These are the parts of `FLOAT_PARTS`, and nodes beside tensors with outliers; or those that
+    `keep` names.
+    """
+    kept = float_nodes(model.graph, "int8", keep)
+    return kept if keep is not None else outlier_nodes(model, calibration, operators) | kept
 
 
 def _quantize(

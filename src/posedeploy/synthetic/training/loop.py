@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import fnmatch
 import json
 import math
 import time
@@ -274,6 +275,10 @@ def _fresh_model(model_config: ModelConfig, recipe: Recipe) -> Any:
     config["model"]["head"].update(recipe.config)
     model: Any = build_model(model_config_from(config), None)
     model.init_weights()
+    for path, module in model.named_modules():
+        for pattern, deviation in recipe.normal.items():
+            if fnmatch.fnmatchcase(path, pattern):
+                nn.init.normal_(module.weight, std=deviation)
     return model.train()
 
 

@@ -172,3 +172,17 @@ def test_the_rate_rises_and_falls() -> None:
     assert rates[0] == pytest.approx(0.01, rel=0.01)
     assert max(rates) == rates[99] > 0.95
     assert rates[-1] == pytest.approx(0.01, abs=1e-4)
+
+
+def test_first_weights_may_be_larger_than_mmposes(
+    tiny_model: Callable[..., Any], tmp_path: Path
+) -> None:
+    config = load_model_config(tiny_model("rtmpose_t").config)
+    pattern = "head.cls_?"
+    made = [
+        Training("rtmpose_t", config, replace(RECIPE, normal=normal), SETTINGS, tmp_path / name)
+        for name, normal in (("as_mmpose", {}), ("larger", {pattern: 0.5}))
+    ]
+    stds = [float(training._model.head.cls_x.weight.std()) for training in made]
+    assert stds[0] < 0.1
+    assert stds[1] == pytest.approx(0.5, rel=0.1)
