@@ -127,7 +127,7 @@ FOLDER: tuple[Defect, ...] = (
     Defect("a file that is named and missing", "a copy without the large files",
            "JSON", "deploy_json", Site(RTMPOSE), deploy_json(weights="end2end.bin")),
     Defect("weights of another model under the same name", "two folders whose files were mixed",
-           "files", "runs", Site(RTMPOSE, backend="openvino", shape_mode="static"),
+           "files", "tensors", Site(RTMPOSE, backend="openvino", shape_mode="static"),
            of_another_checkpoint("end2end.bin", folder)),
     Defect("the graph is another file of the same model", "a file exchanged after the conversion",
            "files", "deploy_json", Site(LITE),
