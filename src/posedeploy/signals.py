@@ -67,7 +67,7 @@ def postponing_signals(wake: Callable[[], None]) -> Iterator[Postponed]:
 
     An exception that a signal raises between any two instructions can leave a lock taken, or
     released twice ("cannot release un-acquired lock", of `threading.Condition`), and half a line
-    written. So the block is told by `wake`, and ends by itself; a second signal ends it at once.
+    written. So `wake` ends what the block waits for; a second signal ends the block at once.
     In another thread than the main one no signal comes, and nothing is done.
 
     Args:

@@ -202,8 +202,9 @@ def _compared(execution: Execution, reference: Reference, row: Tolerance) -> Ver
         extra = sum(max(0, m.extra - m.benign) for m in matched)
     records, failures = [], []
     total = sum(len(m.got) for m in matched)
-    lost = own_unmatched(execution, reference, row.precision)
-    if missing + extra > lost * (total + missing + extra):
+    unmatched = missing + extra
+    lost = own_unmatched(execution, reference, row.precision) if unmatched else 0.0
+    if unmatched > lost * (total + unmatched):
         failures.append(
             f"detections: {missing} of the reference's are missing and {extra} are not the "
             f"reference's (near ties not counted; {total} match)"

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from poseconform import reference
 from poseconform.compare.tolerances import NEAR_TIES
 from poseconform.datasets.labeled import DataSet, LabeledImage
-from poseconform.isolation.artifacts import ArtifactCache, content_key, tree_sha256
+from poseconform.isolation.artifacts import ArtifactCache, Entry, content_key, tree_sha256
 from poseconform.isolation.child import SINGLE_THREAD, Child, ChildFailure
 from poseconform.isolation.children import CellChildren
 from poseconform.isolation.device_lock import device_lock
@@ -203,13 +203,10 @@ class Judge:
             parts = self.reference_parts(model, samples) | {"precision": precision}
             if model.bottom_up:
                 parts["near_ties"] = asdict(NEAR_TIES[precision])
-            entry = self.cache_of(model).get_or_make(
-                content_key("reference", parts),
-                lambda folder: self.in_torch(
-                    "poseconform.reference.network:write_reference",
-                    model, checkpoint, precision, samples, str(folder),
-                    timeout=self.limits.reference.limit(),
-                ),
+            entry = self.written_in_torch(
+                self.cache_of(model), content_key("reference", parts),
+                "poseconform.reference.network:write_reference",
+                model, checkpoint, precision, samples,
             )  # fmt: skip
             self.learn(model, entry.facts)
             return read_reference(entry.path, entry.facts)
@@ -391,6 +388,15 @@ class Judge:
         """Call a function in the child that has torch loaded."""
         self._torch = self._torch or self.child("torch")
         return self._torch.call(target, *args, timeout=timeout or self.limits.convert.limit())
+
+    def written_in_torch(self, cache: ArtifactCache, key: str, target: str, *args: Any) -> Entry:
+        """A folder of a cache, which a function in that child fills; its last argument."""
+        return cache.get_or_make(
+            key,
+            lambda folder: self.in_torch(
+                target, *args, str(folder), timeout=self.limits.reference.limit()
+            ),
+        )
 
     def child(self, name: str, cell: Cell | None = None) -> Child:
         """A fresh child with a log of this name; one for a cell on the CPU has the imports."""

@@ -91,13 +91,9 @@ def figure_reference(judge: Judge, model: Model) -> FigureReference:
         figures, checkpoint = list(judge.figures(FIGURES)), judge.checkpoint(model)
         parts = judge.reference_parts(model, [sample_of(figure) for figure in figures])
         parts["truth"] = [figure.keypoints.tolist() for figure in figures]
-        entry = judge.cache.get_or_make(
-            content_key("figures", parts),
-            lambda folder: judge.in_torch(
-                "poseconform.reference.figures:write_figures",
-                model, checkpoint, figures, str(folder),
-                timeout=judge.limits.reference.limit(),
-            ),
+        entry = judge.written_in_torch(
+            judge.cache, content_key("figures", parts),
+            "poseconform.reference.figures:write_figures", model, checkpoint, figures,
         )  # fmt: skip
         judge.learn(model, entry.facts)
         return read_figures(entry.path)
@@ -113,13 +109,9 @@ def figure_rounding(judge: Judge, model: Model, precision: str) -> FigureRoundin
     def refer() -> FigureRounding:
         figures, checkpoint = list(judge.figures(ROUNDED)), judge.checkpoint(model)
         parts = judge.reference_parts(model, [sample_of(figure) for figure in figures])
-        entry = judge.cache.get_or_make(
-            content_key("rounding", {**parts, "precision": precision}),
-            lambda folder: judge.in_torch(
-                "poseconform.reference.figures:write_rounding",
-                model, checkpoint, precision, figures, str(folder),
-                timeout=judge.limits.reference.limit(),
-            ),
+        entry = judge.written_in_torch(
+            judge.cache, content_key("rounding", {**parts, "precision": precision}),
+            "poseconform.reference.figures:write_rounding", model, checkpoint, precision, figures,
         )  # fmt: skip
         return read_rounding(entry.path)
 

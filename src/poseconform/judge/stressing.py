@@ -28,13 +28,9 @@ def stressed_weights(judge: Judge, model: Model, target: float) -> Stressed:
         samples, checkpoint = list(judge.samples), judge.checkpoint(model)
         parts = judge.reference_parts(model, samples)
         parts |= {"target": target, "maker": stressing_sha256()}
-        entry = judge.cache_of(model).get_or_make(
-            content_key("stressed", parts),
-            lambda folder: judge.in_torch(
-                "poseconform.reference.stressed:write_stressed",
-                model, checkpoint, target, samples, str(folder),
-                timeout=judge.limits.reference.limit(),
-            ),
+        entry = judge.written_in_torch(
+            judge.cache_of(model), content_key("stressed", parts),
+            "poseconform.reference.stressed:write_stressed", model, checkpoint, target, samples,
         )  # fmt: skip
         facts = entry.facts
         return Stressed(

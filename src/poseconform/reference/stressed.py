@@ -1,7 +1,7 @@
 """A checkpoint of the same function with the ranges of trained networks; runs where torch is.
 
-The toolchain makes it. Here it is shown in float64, by mmpose's own code, that the function is the
-same, and measured how large the inputs of ScaleNorm are: that much the judge believes nobody.
+The toolchain makes it. The judge does not rely on that: here mmpose's own code shows in float64
+that the function is the same, and the inputs of ScaleNorm are measured.
 """
 
 from __future__ import annotations

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from posedeploy.synthetic.layers import MOST_BELOW_HALF, MOST_CREST, SMALLEST_HALF, below_half
+from posedeploy.precision.outliers import MOST_CREST
+from posedeploy.synthetic.layers import MOST_BELOW_HALF, SMALLEST_HALF, below_half
 
 LARGEST_HALF = float(torch.finfo(torch.float16).max)
 MOST_FLUSHED = 2.0**-11  # of a tensor's norm: float16's rounding of a normal number

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import os
 import warnings
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 
 from posedeploy.runtime.host import HOST, Host
 from posedeploy.runtime.limits import refuse_beyond_limits
+from posedeploy.runtime.pool import Pool
 from posedeploy.runtime.registry import accepted_device, as_declared, backend_row
 from posedeploy.runtime.types import Arrays, Availability, SessionOptions, TensorInfo
 
@@ -42,7 +42,7 @@ class LiteRtSession:
     def __init__(
         self, first: Any, more: Callable[[], Any], effective_options: Mapping[str, str]
     ) -> None:
-        self._more, self._idle = more, deque([first])
+        self._runners = Pool(first, more)
         self.effective_options = dict(effective_options)
         self.inputs = _tensor_infos(first.get_input_details())
         self.outputs = _tensor_infos(first.get_output_details())
@@ -55,12 +55,8 @@ class LiteRtSession:
                 raise RuntimeError(
                     f"litert: input {info.name!r}: {given}; the file takes {list(info.shape)}"
                 )
-        try:
-            runner = self._idle.pop()
-        except IndexError:
-            runner = self._more()
-        results: dict[str, NDArray[Any]] = runner(**arrays)  # copies
-        self._idle.append(runner)
+        with self._runners.one() as runner:
+            results: dict[str, NDArray[Any]] = runner(**arrays)  # copies
         return {info.name: results[info.name] for info in self.outputs}
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import ctypes
 import os
 import tempfile
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 
 from posedeploy.runtime.host import HOST, Host
 from posedeploy.runtime.limits import refuse_beyond_limits
+from posedeploy.runtime.pool import Pool
 from posedeploy.runtime.registry import accepted_device, as_declared, backend_row
 from posedeploy.runtime.types import Arrays, Availability, SessionOptions, TensorInfo
 
@@ -80,7 +80,7 @@ class MnnSession:
         outputs: tuple[TensorInfo, ...],
         effective_options: Mapping[str, str],
     ) -> None:
-        self._module, self._idle = module, deque([module])
+        self._modules = Pool(module, module.clone)
         self.inputs, self.outputs = inputs, outputs
         self.effective_options = dict(effective_options)
 
@@ -90,18 +90,15 @@ class MnnSession:
         self._refuse_other_shapes(feed)
         arrays = as_declared(feed, self.inputs)
         variables = [variable(arrays[info.name]) for info in self.inputs]
-        try:
-            module = self._idle.pop()
-        except IndexError:
-            module = self._module.clone()
-        results = module.onForward(variables)
-        self._idle.append(module)
-        if len(results) != len(self.outputs):
-            raise RuntimeError(f"mnn computed {len(results)} of {len(self.outputs)} outputs")
-        return {
-            info.name: np.array(MNN.expr.convert(result, MNN.expr.NCHW).read(), copy=True)
-            for info, result in zip(self.outputs, results, strict=True)
-        }
+        with self._modules.one() as module:
+            results = module.onForward(variables)
+            if len(results) != len(self.outputs):
+                raise RuntimeError(f"mnn computed {len(results)} of {len(self.outputs)} outputs")
+            # while no other call can have the module, whose next run may overwrite them
+            return {
+                info.name: np.array(MNN.expr.convert(result, MNN.expr.NCHW).read(), copy=True)
+                for info, result in zip(self.outputs, results, strict=True)
+            }
 
     def _refuse_other_shapes(self, feed: Arrays) -> None:
         """RuntimeError for what MNN itself answers with a message on stdout, or with SIGSEGV."""

@@ -7,7 +7,6 @@ set, and read back from the compiled model.
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from posedeploy.runtime.host import HOST, PROBE_SECONDS, Host, failed
 from posedeploy.runtime.limits import refuse_beyond_limits
+from posedeploy.runtime.pool import Pool
 from posedeploy.runtime.registry import accepted_device, as_declared, backend_row
 from posedeploy.runtime.types import (
     Arrays,
@@ -71,21 +71,16 @@ class OpenVinoSession:
 
     def __init__(self, compiled: Any, effective_options: Mapping[str, str]) -> None:
         self._compiled = compiled
-        self._idle = deque([compiled.create_infer_request()])
+        self._requests = Pool(compiled.create_infer_request(), compiled.create_infer_request)
         self.effective_options = dict(effective_options)
         self.inputs = tuple(tensor_info(port) for port in compiled.inputs)
         self.outputs = tuple(tensor_info(port) for port in compiled.outputs)
 
     def run(self, feed: Arrays) -> dict[str, NDArray[Any]]:
-        try:
-            request = self._idle.pop()
-        except IndexError:
-            request = self._compiled.create_infer_request()
-        # by default results are views of buffers that the next run overwrites
-        results = request.infer(as_declared(feed, self.inputs), share_outputs=False)
-        outputs = {info.name: results[i] for i, info in enumerate(self.outputs)}
-        self._idle.append(request)
-        return outputs
+        with self._requests.one() as request:
+            # by default results are views of buffers that the next run overwrites
+            results = request.infer(as_declared(feed, self.inputs), share_outputs=False)
+            return {info.name: results[i] for i, info in enumerate(self.outputs)}
 
 
 @dataclass(frozen=True)
