@@ -121,8 +121,9 @@ def _channels_last(model: Any) -> Iterator[tuple[Any, Callable[[Any], Any]]]:
 
 @contextlib.contextmanager
 def _autocast(dtype: torch.dtype, model: Any) -> Iterator[tuple[Any, Callable[[Any], Any]]]:
+    # a copy: RTMO's head keeps a tensor of a run, and float16 ones are refused in bf16's
     with HalfSumsInFloat32(), torch.autocast("cpu", dtype):
-        yield model, lambda x: x
+        yield copy.deepcopy(model), lambda x: x
 
 
 # Precision of a flow -> honest runs, whose envelope is the reference error. One float32 run is

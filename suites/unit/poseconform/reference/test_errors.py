@@ -48,3 +48,23 @@ def test_a_sum_in_order_is_that_sum(dims: tuple[int, ...]) -> None:
             torch.testing.assert_close(total, x.double().sum(dims, keepdim=keep).float())
         exact = x.double().mean(dims)
     torch.testing.assert_close(exact, x.double().mean(dims), rtol=0, atol=0)
+
+
+class Keeping(torch.nn.Linear):
+    """Keeps the result of its first run, as mmpose's heads do."""
+
+    kept: torch.Tensor | None = None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.kept = super().forward(x) if self.kept is None else self.kept
+        return torch.cat([super().forward(x), self.kept])
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_what_a_model_keeps_of_a_run_stays_out_of_others(precision: str) -> None:
+    model, x = Keeping(2, 2).eval(), torch.ones(1, 2)
+    for of in ("fp16", precision):
+        for run in REF_ERRORS[of]:
+            with run(model) as (ready, cast), torch.no_grad():
+                ready(cast(x))  # RuntimeError where types of 16 bits meet
+    assert model.kept is None
